@@ -1,0 +1,168 @@
+"""What commands print: tables for people, one JSON object for machines. Nothing is computed here."""
+
+import json
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from sweeper.cli.progress import duration, number
+from sweeper.errors import FileFaults
+
+SCHEMA = 1
+
+
+def stdout() -> Console:
+    return Console(soft_wrap=not sys.stdout.isatty(), highlight=False)
+
+
+def stderr() -> Console:
+    return Console(stderr=True, highlight=False)
+
+
+def print_json(payload: Mapping[str, Any]) -> None:
+    """Prints one JSON object; a number that is not finite becomes null."""
+    print(json.dumps(_finite(payload), indent=2, default=str))
+
+
+def show(payload: Mapping[str, Any], *, command: str, as_json: bool) -> None:
+    """Prints a result that is one line of text (`message`) and plain facts."""
+    if as_json:
+        print_json({"schema": SCHEMA, "command": command, **payload})
+    else:
+        stdout().print(payload["message"], markup=False)
+
+
+def show_error(command: str, error: Exception, code: int, *, as_json: bool) -> None:
+    """Prints a deliberate error: each fault on its own line."""
+    if as_json:
+        faults = [vars(f) for f in error.faults] if isinstance(error, FileFaults) else []
+        details = {"type": type(error).__name__, "message": str(error), "faults": faults}
+        print_json({"schema": SCHEMA, "command": command, "exit_code": code, "error": details})
+    for line in str(error).splitlines():
+        stderr().print(f"sweeper: {line}", markup=False, soft_wrap=True)
+
+
+def show_usage_error(command: str, error: typer.TyperException, *, as_json: bool) -> None:
+    """Prints what is wrong with the command line itself."""
+    message = error.format_message()
+    if as_json:
+        details = {"type": "UsageError", "message": message, "faults": []}
+        print_json({"schema": SCHEMA, "command": command, "exit_code": 2, "error": details})
+    if message:  # without one, the help has been printed
+        text = f"sweeper: {message} See: sweeper --help"
+        stderr().print(text, markup=False, soft_wrap=True)
+
+
+def show_summary(summary: Mapping[str, Any], *, as_json: bool, command: str = "launch") -> None:
+    """Prints, for every study, what was found and what it has to be compared with."""
+    if as_json:
+        print_json({"schema": SCHEMA, "command": command, **summary})
+        return
+    console = stdout()
+    table = Table(
+        title=f"{summary['sweep']}: {summary['state']}",
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+    )
+    table.add_column("study", overflow="fold")
+    for name in ("trials", "best val", "test", "control test", "predict mean", "identity"):
+        table.add_column(name, justify="right")
+    for study in summary["studies"]:
+        best, control = study["best"] or {}, study["control"] or {}
+        baselines = study["baselines"]
+        table.add_row(
+            study["study"],
+            _counts(study["trials"]),
+            number(best.get("value")),
+            number(best.get("test")),
+            number(control.get("test")),
+            number(baselines.get("mean")),
+            number(baselines.get("identity")),
+        )
+    console.print(table)
+    for line in summary["notes"]:
+        console.print(line, markup=False)
+
+
+def show_plan(plan: Mapping[str, Any], *, as_json: bool) -> None:
+    """Prints what a launch would run."""
+    if as_json:
+        print_json({"schema": SCHEMA, "command": "plan", **plan})
+        return
+    console = stdout()
+    table = Table(box=None, pad_edge=False)
+    table.add_column("study", overflow="fold")
+    table.add_column("trials", justify="right")
+    table.add_column("stages (epochs)")
+    table.add_column("rungs")
+    table.add_column("data")
+    for study in plan["studies"]:
+        stages = ", ".join(f"{s['stage']} {s['epochs']}" for s in study["stages"])
+        table.add_row(
+            study["study"],
+            str(study["trials"]),
+            stages,
+            ", ".join(map(str, study["rungs"])) or "none",
+            study["data"],
+        )
+    console.print(table)
+    for line in plan["notes"]:
+        console.print(line, markup=False)
+
+
+def show_sweeps(sweeps: Sequence[Mapping[str, Any]], *, as_json: bool, command: str = "ls") -> None:
+    """Prints one line a sweep."""
+    if as_json:
+        print_json({"schema": SCHEMA, "command": command, "sweeps": list(sweeps)})
+        return
+    if not sweeps:
+        stdout().print("no sweeps in ./sweeps")
+        return
+    table = Table(box=None, pad_edge=False)
+    for name in ("sweep", "state", "profile"):
+        table.add_column(name)
+    table.add_column("studies", justify="right")
+    table.add_column("trials")
+    table.add_column("age", justify="right")
+    for sweep in sweeps:
+        table.add_row(
+            sweep["sweep"],
+            sweep["state"],
+            sweep["profile"],
+            str(sweep["studies"]),
+            _counts(sweep["trials"]),
+            duration(sweep["age_s"]),
+        )
+    stdout().print(table)
+
+
+def show_checks(checks: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
+    """Prints what `doctor` found: a mark, what, and what to do."""
+    if as_json:
+        print_json({"schema": SCHEMA, "command": "doctor", "checks": list(checks)})
+        return
+    marks = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "bad": "[red]bad[/]"}
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for check in checks:
+        table.add_row(marks[check["state"]], check["what"], check["found"])
+    stdout().print(table)
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{n} {state}" for state, n in counts.items() if n)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(k): _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,157 @@
+"""What a launch shows while it runs: a live table on a terminal, plain lines otherwise; on stderr.
+
+A plain line is printed when a trial starts, ends, or has done an epoch that reports the objective.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from sweeper.study import Measurement, Trial, TrialKind, TrialState
+
+MARKS = {
+    TrialState.RUNNING: "cyan",
+    TrialState.COMPLETE: "green",
+    TrialState.PRUNED: "yellow",
+    TrialState.FAILED: "red",
+    TrialState.INTERRUPTED: "magenta",
+    TrialState.WAITING: "dim",
+}
+ROWS = 6  # of ended trials that the table keeps showing
+
+
+@dataclass
+class _Row:
+    trial: Trial
+    measurement: Measurement | None = None
+    began: float = 0.0
+    ended: float | None = None
+
+
+@dataclass
+class Progress:
+    """Watches a sweep (an `Observer`) and shows it on `console`."""
+
+    console: Console
+    planned: int  # trials in all
+    max_concurrent: int
+    objectives: dict[str, str]  # study -> the name of its objective
+    clock: Callable[[], float] = time.monotonic
+    _rows: dict[tuple[str, int], _Row] = field(default_factory=dict)
+    _live: Live | None = None
+
+    def __enter__(self) -> "Progress":
+        if self.console.is_terminal:
+            self._live = Live(console=self.console, get_renderable=self.table, refresh_per_second=4)
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def changed(self, trial: Trial, measurement: Measurement | None = None) -> None:
+        """Takes in that a trial started, measured or ended."""
+        row = self._rows.setdefault((trial.study, trial.number), _Row(trial, began=self.clock()))
+        if trial.state is TrialState.RUNNING and measurement is None:
+            row.began, row.ended = self.clock(), None
+        if trial.state is not TrialState.RUNNING:
+            row.ended = self.clock()
+        row.trial = trial
+        row.measurement = measurement or row.measurement
+        if self._live is None and (measurement is None or measurement.objective is not None):
+            self.console.print(self._line(row, measurement), highlight=False, soft_wrap=True)
+
+    def _line(self, row: _Row, measurement: Measurement | None) -> str:
+        trial = row.trial
+        text = f"{trial.study} {name_of(trial)}: "
+        if measurement is None:
+            text += trial.state.value
+            if trial.state is TrialState.COMPLETE:
+                text += f", best {self.objectives[trial.study]} {number(trial.value)}"
+            if trial.reason:
+                text += f" ({trial.reason})"
+            return f"{text} [{self._done()}/{self.planned}{self._eta_text()}]".replace("[", r"\[")
+        return text + (
+            f"{measurement.stage} {measurement.epoch}/{measurement.num_epochs}, "
+            f"{self.objectives[trial.study]} {number(measurement.objective)}"
+        )
+
+    def table(self) -> Table:
+        """The live table: running trials, and those that ended last."""
+        caption = f"{self._done()} of {self.planned} trials ended{self._eta_text()}"
+        table = Table(caption=caption, expand=True, pad_edge=False, box=None)
+        for name in ("study", "trial", "stage", "epoch"):
+            table.add_column(name, no_wrap=True)
+        for name in ("validation", "study's best"):
+            table.add_column(name, justify="right", no_wrap=True)
+        table.add_column("state")
+        rows = sorted(self._rows.values(), key=lambda row: row.began)
+        ended = [row for row in rows if row.ended is not None][-ROWS:]
+        for row in ended + [row for row in rows if row.ended is None]:
+            trial, m = row.trial, row.measurement
+            color = MARKS[trial.state]
+            table.add_row(
+                trial.study,
+                name_of(trial),
+                m.stage if m else "",
+                f"{m.epoch}/{m.num_epochs}" if m else "",
+                number(trial.value if row.ended else m.objective if m else None),
+                number(self._best(trial.study)),
+                f"[{color}]{trial.state.value}[/]",
+            )
+        return table
+
+    def _best(self, study: str) -> float | None:
+        trials = (row.trial for row in self._rows.values())
+        values = [
+            t.value
+            for t in trials
+            if t.study == study and t.state is TrialState.COMPLETE and t.value is not None
+        ]
+        return min(values, default=None)
+
+    def _done(self) -> int:
+        return sum(row.trial.state.is_finished for row in self._rows.values())
+
+    def eta_s(self) -> float | None:
+        """Seconds to go, from the mean time of the trials that ended; None before the first."""
+        times: Sequence[float] = [
+            row.ended - row.began for row in self._rows.values() if row.ended is not None
+        ]
+        if not times:
+            return None
+        now, mean = self.clock(), sum(times) / len(times)
+        running = [now - row.began for row in self._rows.values() if row.ended is None]
+        to_start = self.planned - len(self._rows)
+        left = mean * to_start + sum(max(0.0, mean - elapsed) for elapsed in running)
+        return left / self.max_concurrent
+
+    def _eta_text(self) -> str:
+        seconds = self.eta_s()
+        return "" if seconds is None else f", about {duration(seconds)} to go"
+
+
+def name_of(trial: Trial) -> str:
+    """A trial's number, and its role where it is not a sampled one."""
+    role = "" if trial.kind is TrialKind.SAMPLED else f" {trial.kind.value}"
+    return f"{trial.number:03d}{role}"
+
+
+def number(value: float | None) -> str:
+    """A metric's value in four significant digits."""
+    return "" if value is None else f"{value:.4g}"
+
+
+def duration(seconds: float) -> str:
+    """A span of time as people write it."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

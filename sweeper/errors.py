@@ -1,0 +1,83 @@
+"""Every error that sweeper raises on purpose, each with the exit code it ends a command with.
+
+* SweeperError                 1
+  x UsageError                 2   a command line, sweep file or data that cannot be used
+    + FileFaults               2   every fault of a sweep file, each with file and line
+  x NoResult                   3   finished, but a study has no complete trial
+  x SweepIsHeld                4   another launch holds this sweep
+  x BackendUnreachable         5   a backend that was required does not answer
+  x StorageFull                6   no space left, or not writable
+  x CannotSchedule             7   a trial asks for more than the cluster has
+  x NotFound                   8   no such sweep, study or trial
+  x Interrupted              130   stopped by a signal; resumable
+"""
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+class SweeperError(Exception):
+    """Base of all errors meant to be read by a user; printed without a traceback."""
+
+    exit_code = 1
+
+
+class UsageError(SweeperError):
+    exit_code = 2
+
+
+@dataclass(frozen=True, order=True)
+class Fault:
+    """One thing wrong in a file (or on the command line, `line` None), with the way out."""
+
+    where: str  # file, or "--set refine.lr"
+    line: int | None
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.where}{f':{self.line}' if self.line else ''}: {self.message}"
+
+
+class FileFaults(UsageError):
+    """Holds every fault found in a file, since fixing them one run at a time is a misery."""
+
+    def __init__(self, faults: Iterable[Fault]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("\n".join(map(str, self.faults)))
+
+
+class NoResult(SweeperError):
+    exit_code = 3
+
+
+class SweepIsHeld(SweeperError):
+    exit_code = 4
+
+
+class BackendUnreachable(SweeperError):
+    exit_code = 5
+
+
+class StorageFull(SweeperError):
+    exit_code = 6
+
+
+class CannotSchedule(SweeperError):
+    exit_code = 7
+
+
+class NotFound(SweeperError):
+    exit_code = 8
+
+
+class Interrupted(SweeperError):
+    exit_code = 130
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    """Says that `name` is no `kind`, which ones there are, and the nearest."""
+    known = sorted(known)
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f" Did you mean `{near[0]}`?" if near else ""
+    return f"unknown {kind} `{name}`.{hint} Known: {', '.join(known)}."

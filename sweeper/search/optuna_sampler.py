@@ -1,0 +1,149 @@
+"""Optuna's samplers and pruners behind our Sampler protocol, by ask and tell, in memory.
+
+The study here is a view of the ledger: it is rebuilt by `restore`, and nothing of it is stored.
+Each suggestion comes from a sampler seeded by the study's seed and the trial's number, so that a
+resumed sweep neither repeats nor skips a draw.
+"""
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.pruners import BasePruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+
+from sweeper.space.distributions import Choice, Distribution, Float, Int, is_active
+from sweeper.study import Measurement, Params, Trial, TrialState
+
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+STATES = {
+    TrialState.COMPLETE: optuna.trial.TrialState.COMPLETE,
+    TrialState.PRUNED: optuna.trial.TrialState.PRUNED,
+    TrialState.FAILED: optuna.trial.TrialState.FAIL,
+}
+
+
+class OptunaSampler:
+    """Searches one study. `parameters` are in an order in which conditions come first."""
+
+    def __init__(
+        self,
+        parameters: Mapping[str, Distribution],
+        *,
+        sampler: str,
+        pruner: BasePruner,
+        seed: int,
+        startup_trials: int,
+    ) -> None:
+        self._parameters = parameters
+        self._kind, self._seed, self._startup = sampler, seed, startup_trials
+        self._pruner = pruner
+        self._study = optuna.create_study(direction="minimize", pruner=pruner)
+        self._trials: dict[int, optuna.Trial] = {}  # by our number
+
+    def ask(self, number: int) -> Params:
+        """Suggests values for the active parameters of trial `number`."""
+        self._study.sampler = self._make_sampler(number)
+        trial = self._study.ask()
+        self._trials[number] = trial
+        chosen: dict[str, Any] = {}
+        for name, parameter in self._parameters.items():
+            if is_active(parameter, chosen):
+                chosen[name] = _suggest(trial, name, parameter)
+        return chosen
+
+    def should_prune(self, number: int, measurement: Measurement) -> bool:
+        """Reports an epoch's objective, and asks the pruner."""
+        trial, value = self._trials[number], measurement.objective
+        assert value is not None
+        if measurement.epoch in self._frozen(trial).intermediate_values:
+            return False  # an epoch that a new attempt ran again: judged already
+        trial.report(value, measurement.epoch)
+        return trial.should_prune()
+
+    def tell(self, trial: Trial) -> None:
+        """Tells how a trial ended: its best value where complete, else only that it ended."""
+        values = trial.value if trial.state is TrialState.COMPLETE else None
+        self._study.tell(self._trials[trial.number], values, state=STATES[trial.state])
+
+    def restore(self, trial: Trial, measurements: tuple[Measurement, ...]) -> None:
+        """Adds a trial of an earlier run, with the rungs that it had reached.
+
+        SuccessiveHalvingPruner keeps its rungs in system attributes; without them it would judge
+        later trials against nobody.
+        """
+        sampled = {name: trial.params[name] for name in trial.sampled}
+        values = {m.epoch: m.objective for m in measurements if m.objective is not None}
+        state = STATES.get(trial.state, optuna.trial.TrialState.RUNNING)
+        complete = state is optuna.trial.TrialState.COMPLETE
+        frozen = optuna.trial.create_trial(
+            state=state,
+            value=trial.value if complete else None,
+            params=sampled,
+            distributions={n: _distribution(self._parameters[n]) for n in sampled},
+            intermediate_values=values,
+            system_attrs=rungs(self._pruner, values),
+        )
+        self._study.add_trial(frozen)
+        stored = self._study.get_trials(deepcopy=False)[-1]
+        self._trials[trial.number] = optuna.Trial(self._study, stored._trial_id)
+
+    def _frozen(self, trial: optuna.Trial) -> optuna.trial.FrozenTrial:
+        return self._study.get_trials(deepcopy=False)[trial.number]
+
+    def _make_sampler(self, number: int) -> BaseSampler:
+        seed = (self._seed + 1_000_003 * (number + 1)) % 2**32
+        if self._kind == "random":
+            return RandomSampler(seed=seed)
+        with warnings.catch_warnings():  # that conditional spaces (`group`) are experimental
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            return TPESampler(
+                seed=seed, n_startup_trials=self._startup, multivariate=True, group=True
+            )
+
+
+def make_pruner(kind: str, *, min_epochs: int, eta: int) -> BasePruner:
+    """Makes the pruner that a file's `pruning` section names: asha, median or none."""
+    if kind == "asha":
+        return SuccessiveHalvingPruner(min_resource=min_epochs, reduction_factor=eta)
+    if kind == "median":
+        return MedianPruner(n_startup_trials=3, n_warmup_steps=min_epochs - 1)
+    return NopPruner()
+
+
+def rungs(pruner: BasePruner, values: Mapping[int, float]) -> dict[str, float]:
+    """Returns the attributes `completed_rung_k` that successive halving leaves on a trial.
+
+    At rung k a trial is judged once min_resource * eta^k epochs are done.
+    """
+    if not isinstance(pruner, SuccessiveHalvingPruner):
+        return {}
+    attributes: dict[str, float] = {}
+    rung, step = 0, int(pruner._min_resource or 1)
+    while any(epoch >= step for epoch in values):
+        attributes[f"completed_rung_{rung}"] = values[min(e for e in values if e >= step)]
+        rung, step = rung + 1, step * pruner._reduction_factor
+    return attributes
+
+
+def _suggest(trial: optuna.Trial, name: str, parameter: Distribution) -> Any:
+    match parameter:
+        case Float(low=low, high=high, log=log, step=step):
+            return trial.suggest_float(name, low, high, log=log, step=step)
+        case Int(low=low, high=high, log=log, step=step):
+            return trial.suggest_int(name, low, high, log=log, step=step)
+        case Choice(values=values):
+            return trial.suggest_categorical(name, values)
+
+
+def _distribution(parameter: Distribution) -> BaseDistribution:
+    match parameter:
+        case Float(low=low, high=high, log=log, step=step):
+            return optuna.distributions.FloatDistribution(low, high, log=log, step=step)
+        case Int(low=low, high=high, log=log, step=step):
+            return optuna.distributions.IntDistribution(low, high, log=log, step=step)
+        case Choice(values=values):
+            return optuna.distributions.CategoricalDistribution(values)

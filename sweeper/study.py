@@ -1,0 +1,77 @@
+"""What a sweep is made of: studies, trials, attempts, measurements. Frozen data, no behaviour."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+Params = Mapping[str, Any]  # "stage.parameter" -> value: one suggestion
+
+
+class TrialState(StrEnum):
+    WAITING = "waiting"  # planned or to be retried, not running
+    RUNNING = "running"
+    COMPLETE = "complete"
+    PRUNED = "pruned"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"  # stopped by a signal or a crash; goes on when resumed
+
+    @property
+    def is_finished(self) -> bool:
+        return self in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAILED)
+
+
+class TrialKind(StrEnum):
+    PRESET = "preset"  # the method's published or default settings
+    CONTROL = "control"  # vanilla fine-tuning under the same budget
+    SAMPLED = "sampled"
+
+
+class Decision(StrEnum):
+    CONTINUE = "continue"
+    PRUNE = "prune"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """What one epoch of one stage reported."""
+
+    stage: str
+    epoch: int
+    num_epochs: int
+    metrics: Mapping[str, float]
+    objective: float | None = None
+    is_final: bool = False
+    checkpoint: str | None = None  # folder that holds the state after this epoch
+    seconds: float = 0.0  # since the attempt began
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """One method on one task. `objective` names the metric; lower is better."""
+
+    name: str  # "mona/pdebench/advection_1d"
+    method: str
+    task: str
+    objective: str  # "val/nrmse"
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One suggestion of one study."""
+
+    study: str
+    number: int
+    kind: TrialKind
+    params: Params  # all of them, sampled or fixed
+    seed: int
+    sampled: tuple[str, ...] = ()  # the names that the sampler chose
+    state: TrialState = TrialState.WAITING
+    attempt: int = 0  # the latest; 0 before the first
+    value: float | None = None  # best validation value
+    best_epoch: int | None = None  # of the stage that reports the objective
+    test: Mapping[str, float] = field(default_factory=dict)  # at the best epoch, complete ones only
+    checkpoint: str | None = None  # the latest good one
+    failure: str | None = None  # class: non_finite, crash, config, data, ...
+    reason: str | None = None  # why it was pruned or failed, in words

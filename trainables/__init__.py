@@ -1,0 +1,1 @@
+"""The science: methods, stages, networks, tasks. Knows torch; knows nothing of sweeps."""

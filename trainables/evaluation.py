@@ -1,0 +1,42 @@
+"""Batches of a split, and a metric over a whole split."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainables.metrics import METRICS
+from trainables.networks.cross_modal import CrossModalModel
+from trainables.state import TrainState
+from trainables.tasks.task import Split
+
+EVALUATION_BATCH = 64
+
+
+def take(array: np.ndarray, indices: np.ndarray, device: torch.device) -> Tensor:
+    """Copies rows of a (mapped, read-only) array to `device`."""
+    return torch.from_numpy(np.take(array, indices, axis=0)).to(device, non_blocking=True)
+
+
+def shuffled_batches(
+    num_samples: int, batch_size: int, generator: torch.Generator
+) -> Iterator[np.ndarray]:
+    """Yields the indices of one epoch in random order; the last batch may be short."""
+    order = torch.randperm(num_samples, generator=generator).numpy()
+    for start in range(0, num_samples, batch_size):
+        yield order[start : start + batch_size]
+
+
+@torch.inference_mode()
+def evaluate(state: TrainState, model: CrossModalModel, split: Split, metric: str) -> float:
+    """Returns `metric` of the model over the whole split; leaves it in training mode."""
+    model.eval()
+    total = METRICS[metric]()
+    for start in range(0, len(split), EVALUATION_BATCH):
+        indices = np.arange(start, min(start + EVALUATION_BATCH, len(split)))
+        with state.autocast():
+            prediction = model(take(split.x, indices, state.device))
+        total.update(prediction.float(), take(split.y, indices, state.device))
+    model.train()
+    return total.compute()

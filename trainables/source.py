@@ -1,0 +1,271 @@
+"""The source modality as stages read it: samples as tokens of the frozen source embedder.
+
+Samples are kept as the embedder takes them (images, or windows of token ids), and tokens are made a
+batch at a time: at Swin's 56 x 56 grid 5000 images are 8 GB of tokens. Their means over the grid,
+which distances between modalities compare, are kept whole. All of it is made once for given
+weights, grid, proxy, number and seed, and then mapped from `home/cache/source/` by every trial of
+a node.
+
+Shapes: n = samples; B = batch; N = tokens a sample; D = width of a token.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, Int64
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from trainables.errors import ConfigError, DataError
+from trainables.proxies.proxy import ImageProxy, Proxy, TokenProxy
+from trainables.proxies.windows import cut_windows, label_subwords
+from trainables.seeding import generator
+from trainables.tasks.task import Task
+
+__all__ = [
+    "Domains",
+    "Source",
+    "SourceBackbone",
+    "balanced_order",
+    "check_balanced",
+    "class_balanced_batch",
+    "load_source",
+]
+
+FORMAT = 1  # of a cached source; raise it when what is computed changes
+WINDOW = 32  # sub-words a sample
+CHUNK = 64  # samples embedded at once for the means
+
+Embed = Callable[[Tensor], Tensor]
+
+
+@runtime_checkable
+class SourceBackbone(Protocol):
+    """The part of a backbone that a source needs."""
+
+    dimension: str
+    grid: tuple[int, int] | None
+    weights_hash: str
+    source_embedder: nn.Module
+
+    def embed_source(self, inputs: Tensor) -> Tensor:
+        """Embeds normalised images [B, 3, H, W] or token ids [B, N] as tokens [B, N, D]."""
+
+
+@runtime_checkable
+class SourceTextBackbone(SourceBackbone, Protocol):
+    """The part of a 1D backbone that a source needs."""
+
+    def tokenize(
+        self, sentences: Sequence[Sequence[str]]
+    ) -> tuple[Sequence[Sequence[int]], Sequence[Sequence[int]]]:
+        """Returns, by sentence, the ids of sub-words and the word that each came from."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Source:
+    """Labelled source samples, read-only."""
+
+    inputs: Tensor  # uint8 [n, 3, H, W] or int64 [n, N]
+    labels: Int64[Tensor, " n"]
+    features: Float32[Tensor, "n d"]  # tokens, averaged over N
+    num_classes: int
+    content_hash: str  # of all that it was made from
+    embed: Embed
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def batch(
+        self, indices: Int64[Tensor, " b"]
+    ) -> tuple[Float32[Tensor, "b n d"], Int64[Tensor, " b"]]:
+        """Returns tokens [B, N, D], without a graph, and labels [B], on the model's device."""
+        tokens = _tokens(self.embed, self.inputs[indices])
+        return tokens, self.labels[indices].to(tokens.device)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Domains:
+    """The two modalities of a trial; `source` is None where the method reads none."""
+
+    target: Task
+    source: Source | None = None
+
+
+def load_source(
+    proxy: Proxy, backbone: SourceBackbone, home: Path, *, limit: int = 5000, seed: int = 0
+) -> Source:
+    """Maps the source from the cache in `home`, after making it there if need be.
+
+    Args:
+        limit: Samples at most; drawn at random, as evenly from the classes as these allow.
+        seed: Of that draw. The data's, not the trial's, so that trials share one source.
+
+    Raises:
+        ConfigError: The proxy does not fit the backbone, or `limit` is below 1.
+        DataError: No sample has a label.
+    """
+    if proxy.dimension != backbone.dimension:
+        raise ConfigError(
+            f"The proxy `{proxy.name}` is {proxy.dimension}, the backbone {backbone.dimension}: "
+            "they must be of one dimension. Choose another proxy."
+        )
+    if limit < 1:
+        raise ConfigError(f"`limit >= 1` must hold for source samples, but got {limit=}.")
+    made_from = [FORMAT, WINDOW, CHUNK, backbone.weights_hash, backbone.grid]
+    made_from += [proxy.name, proxy.content_hash, limit, seed]
+    key = hashlib.sha256(json.dumps(made_from).encode()).hexdigest()
+    embed = _source_embedding(proxy, backbone)
+    path = home / "cache" / "source" / key / "source.safetensors"
+    tensors = _read(path)
+    if tensors is None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(path.with_name("lock")):
+            tensors = _read(path)  # another process may have been first
+            if tensors is None:
+                _write(path, _compute(proxy, backbone, embed, limit=limit, seed=seed))
+                tensors = _read(path)
+    assert tensors is not None, f"{path} cannot be read right after it was written"
+    num_classes = (
+        len(proxy.classes) if isinstance(proxy, TokenProxy) else int(proxy.labels.max()) + 1
+    )
+    return Source(**tensors, num_classes=num_classes, content_hash=key, embed=embed)
+
+
+def class_balanced_batch(
+    source: Source, *, classes: int, per_class: int, generator: torch.Generator
+) -> tuple[Float[Tensor, "b n d"], Int64[Tensor, " b"]]:
+    """Draws `per_class` different samples of each of `classes` random classes.
+
+    Returns tokens [classes * per_class, N, D] and labels; samples of a class are neighbours.
+
+    Raises:
+        ConfigError: The source has too few classes of that many samples.
+    """
+    check_balanced(source.labels, classes, per_class)
+    fit = torch.nonzero(torch.bincount(source.labels) >= per_class).flatten()
+    drawn = fit[torch.randperm(len(fit), generator=generator)[:classes]]
+    indices = []
+    for label in drawn:
+        members = torch.nonzero(source.labels == label).flatten()
+        indices.append(members[torch.randperm(len(members), generator=generator)[:per_class]])
+    return source.batch(torch.cat(indices))
+
+
+def check_balanced(labels: Int64[Tensor, " n"], classes: int, per_class: int) -> None:
+    """Checks that class-balanced batches of this size can be drawn from `labels`.
+
+    Raises:
+        ConfigError: Fewer than `classes` classes have `per_class` samples or more.
+    """
+    counts = torch.bincount(labels)
+    enough = int((counts >= per_class).sum())
+    if enough < classes:
+        raise ConfigError(
+            f"A batch of {classes} classes with {per_class} samples each was asked of a source in "
+            f"which {enough} classes have as many (samples by class: {counts.tolist()}). Lower "
+            "`classes` or `per_class`, or choose another proxy."
+        )
+
+
+def balanced_order(
+    labels: Int64[Tensor, " n"], *, generator: torch.Generator
+) -> Int64[Tensor, " n"]:
+    """Returns a random order of all samples, of which each head is as even as the classes allow."""
+    shuffled = torch.randperm(len(labels), generator=generator)
+    place = torch.empty_like(shuffled)  # of a sample within its class, in the shuffled order
+    for label in range(int(labels.max()) + 1):
+        members = shuffled[labels[shuffled] == label]
+        place[members] = torch.arange(len(members))
+    return shuffled[place[shuffled].argsort(stable=True)]
+
+
+def _tokens(embed: Embed, inputs: Tensor) -> Tensor:
+    with torch.no_grad():
+        return embed(inputs)
+
+
+def _source_embedding(proxy: Proxy, backbone: SourceBackbone) -> Embed:
+    def embed(inputs: Tensor) -> Tensor:
+        device = next(backbone.source_embedder.parameters()).device
+        with torch.autocast(device.type, enabled=False):
+            inputs = inputs.to(device)
+            if isinstance(proxy, ImageProxy):
+                mean, std = (inputs.new_tensor(c, dtype=torch.float32).view(3, 1, 1) for c in stats)
+                inputs = (inputs / 255 - mean) / std
+            return backbone.embed_source(inputs)
+
+    stats = (proxy.mean, proxy.std) if isinstance(proxy, ImageProxy) else ()
+    return embed
+
+
+def _compute(
+    proxy: Proxy, backbone: SourceBackbone, embed: Embed, *, limit: int, seed: int
+) -> dict[str, Tensor]:
+    inputs, labels = _samples(proxy, backbone)
+    chosen = balanced_order(labels, generator=generator(seed, "source"))[:limit].sort().values
+    inputs = inputs[chosen].contiguous()
+    means = [_tokens(embed, chunk).mean(1).cpu() for chunk in torch.split(inputs, CHUNK)]
+    return {"inputs": inputs, "labels": labels[chosen], "features": torch.cat(means)}
+
+
+def _samples(proxy: Proxy, backbone: SourceBackbone) -> tuple[Tensor, Tensor]:
+    if isinstance(proxy, ImageProxy):
+        return torch.from_numpy(proxy.images), torch.from_numpy(proxy.labels)
+    assert isinstance(backbone, SourceTextBackbone), "a 1D backbone has a tokenizer"
+    ids, word_index = backbone.tokenize(proxy.sentences)
+    labels = label_subwords(proxy.labels, word_index, classes=proxy.classes)
+    stream = np.fromiter((i for sentence in ids for i in sentence), dtype=np.int64)
+    windows, of_window = cut_windows(stream, labels, length=WINDOW)
+    if not len(windows):
+        raise DataError(
+            f"{proxy.name}: no window of {WINDOW} sub-words among {len(stream)} has a label. The "
+            "proxy needs more labelled text."
+        )
+    return torch.from_numpy(windows), torch.from_numpy(of_window)
+
+
+def _write(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Writes aside, then renames: a reader sees the whole file or none."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    save_file(tensors, aside, metadata={"sha256": _digest(tensors)})
+    with aside.open("rb+") as file:
+        os.fsync(file.fileno())
+    aside.replace(path)
+
+
+def _read(path: Path) -> dict[str, Tensor] | None:
+    """Maps the tensors of a cached source; None where it is absent or damaged, to be made anew."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            expected = (file.metadata() or {}).get("sha256")
+    except (FileNotFoundError, SafetensorError):
+        return None
+    return tensors if _digest(tensors) == expected else None
+
+
+def _digest(tensors: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(f"{name}{tensors[name].dtype}{tuple(tensors[name].shape)}".encode())
+        digest.update(tensors[name].numpy().data)
+    return digest.hexdigest()
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Holds `path` alone among processes; the kernel lets go when the holder ends, however."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,84 @@
+"""What a trial is, as plain validated data: the only thing the service hands to the science."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Dimension = Literal["1d", "2d"]
+BACKBONES: Mapping[str, Dimension] = {  # by name; a local folder works as well
+    "roberta_base": "1d",
+    "minilm": "1d",
+    "swin_base": "2d",
+    "dinov2_small": "2d",
+}
+
+
+class Spec(BaseModel):
+    """Base: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class BackboneSpec(Spec):
+    """A pretrained transformer, and how much of it to use."""
+
+    name: str = Field(
+        description="roberta_base, swin_base, minilm, dinov2_small, or the path of a local folder "
+        "in transformers' format (config.json and model.safetensors)."
+    )
+    layers: int | None = Field(None, ge=1, description="Keep the first N layers; null keeps all.")
+    tokens: int | None = Field(
+        None,
+        ge=1,
+        description="Target tokens a sample (1D: at most; 2D: a square number). null: the paper's.",
+    )
+    weights: Literal["pretrained", "random"] = Field(
+        "pretrained", description="`random` has to be written out, and is tagged."
+    )
+
+
+class ModelSpec(Spec):
+    """The parts that are made for the target: embedder and predictor."""
+
+    embedder_init: Literal["pretrained_copy", "random"] = Field(
+        "pretrained_copy", description="How the target embedder starts (independent of training)."
+    )
+    head: Literal["orca_pool", "linear"] = Field(
+        "orca_pool",
+        description="Dense predictor: `orca_pool` has no parameters in 1D; `linear` learns a map "
+        "from each token to its stretch of the output.",
+    )
+    precision: Literal["fp32", "bf16"] = Field(
+        "fp32", description="Autocast of supervised training; meta-gradients are always fp32."
+    )
+
+
+class DataSpec(Spec):
+    """Which data of a task, and how many."""
+
+    source: Literal["auto", "official", "generated"] = Field(
+        "auto", description="auto: the official files where imported, else our generators (PDEs)."
+    )
+    samples: int | None = Field(None, ge=8, description="In all splits; null: as published.")
+    val_fraction: float = Field(0.09, gt=0, lt=0.5, description="Share of samples for validation.")
+    test_fraction: float = Field(0.1, gt=0, lt=0.5, description="Share of samples for the test.")
+    resolution: Mapping[Dimension, int] | int | None = Field(
+        None, description="Grid points a side, by dimension; null: as the papers use it."
+    )
+    seed: int = Field(0, ge=0, description="Of the generators: the data's, not the trial's.")
+
+
+class TrialSpec(Spec):
+    """One trial, complete: the same spec gives the same bits on the same CPU."""
+
+    method: str
+    task: str
+    backbone: BackboneSpec
+    proxy: str | None = None
+    data: DataSpec = DataSpec()
+    model: ModelSpec = ModelSpec()
+    stages: Mapping[str, Mapping[str, Any]]  # stage name -> its config's fields
+    seed: int = 0
+    home: Path  # where data, weights and caches live (SWEEPER_HOME)

@@ -1,0 +1,47 @@
+"""A stage: one phase of a method, a generator of Reports, and its frozen config.
+
+Configs are plain data, so that a sweep file can be checked without torch; each names the class
+that runs it. A stage keeps nothing that is not in `TrainState`: a resumed generator and a fresh
+one are the same thing.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+from trainables.report import Report
+from trainables.spec import Spec
+
+if TYPE_CHECKING:
+    from trainables.source import Domains
+    from trainables.state import TrainState
+
+
+class StageConfig(Spec):
+    """Hyperparameters of one stage. Field names are the `parameter` of `stage.parameter`."""
+
+    implementation: ClassVar[str]  # "module:class" of the Stage
+    reports_objective: ClassVar[bool] = False
+    epochs: int
+
+    def build(self, name: str) -> "Stage[Any]":
+        """Imports and makes the stage that this config describes, known as `name`."""
+        module, _, cls = self.implementation.partition(":")
+        stage: Stage[Any] = getattr(import_module(module), cls)(name, self)
+        return stage
+
+
+C = TypeVar("C", bound=StageConfig)
+
+
+class Stage(ABC, Generic[C]):
+    """Runs one phase of a method on a `TrainState`."""
+
+    def __init__(self, name: str, config: C) -> None:
+        self.name = name
+        self.config = config
+
+    @abstractmethod
+    def run(self, state: "TrainState", domains: "Domains") -> Iterator[Report]:
+        """Trains from `state.epoch` to the end, and yields one Report after each epoch."""

@@ -1,0 +1,82 @@
+"""A trial from its spec to its last report: builds model and state, then runs the stages in turn.
+
+Nothing here knows what calls it: a for-loop, a test, or a Ray Tune actor.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from trainables import checkpoint
+from trainables.evaluation import evaluate
+from trainables.methods.registry import METHODS
+from trainables.networks.cross_modal import build_model
+from trainables.report import Report
+from trainables.source import Domains
+from trainables.spec import TrialSpec
+from trainables.stages.stage import Stage
+from trainables.state import TrainState
+from trainables.warm import WarmParts
+
+
+@dataclass
+class Training:
+    """A trial under way. `reports` yields one Report an epoch; between two, it can be saved."""
+
+    stages: tuple[Stage, ...]  # type: ignore[type-arg]
+    state: TrainState
+    domains: Domains
+
+    @classmethod
+    def begin(cls, spec: TrialSpec, parts: WarmParts, *, device: str = "cpu") -> "Training":
+        """Builds the trial that `spec` describes, from parts that are loaded but once.
+
+        Raises:
+            ConfigError, DataError, WeightsError: The spec cannot be honoured.
+        """
+        method = METHODS[spec.method]
+        stages = tuple(
+            config_type(**spec.stages.get(name, {})).build(name)
+            for name, config_type in method.stages.items()
+        )
+        backbone = parts.backbone(spec.backbone, spec.home)
+        target = parts.task(spec.task, spec.data, spec.home)
+        source = None
+        if method.needs_source and spec.proxy is not None:
+            source = parts.source(spec.proxy, spec.backbone, spec.home)
+        model = build_model(backbone, target, spec.model, seed=spec.seed).to(device)
+        state = TrainState(model=model, seed=spec.seed, precision=spec.model.precision)
+        return cls(stages, state, Domains(target=target, source=source))
+
+    def reports(self) -> Iterator[Report]:
+        """Runs what is left of the stages; the last report carries the test metric of the best
+        checkpoint, read once."""
+        for index in range(self.state.stage, len(self.stages)):
+            if index > self.state.stage:
+                self.state.begin_stage(index)
+            stage = self.stages[index]
+            for report in stage.run(self.state, self.domains):
+                if index == len(self.stages) - 1 and report.epoch == report.num_epochs:
+                    report = self._final(report)
+                yield report
+
+    def _final(self, report: Report) -> Report:
+        info = self.domains.target.info
+        with self.state.at_best() as model:
+            value = evaluate(self.state, model, self.domains.target.test, info.metric)
+        metrics = {**report.metrics, f"test/{info.metric}": value}
+        return replace(report, metrics=metrics, is_final=True)
+
+    @property
+    def progress(self) -> str:
+        """The stage and the epoch that come next, for people."""
+        stage = self.stages[self.state.stage]
+        return f"{stage.name} {self.state.epoch + 1}/{stage.config.epochs}"
+
+    def save(self, folder: Path) -> None:
+        """Writes a checkpoint from which `load` goes on bit for bit."""
+        checkpoint.save(self.state, folder)
+
+    def load(self, folder: Path) -> None:
+        """Goes on from a checkpoint. Raises CorruptCheckpoint."""
+        checkpoint.load(self.state, folder)
