@@ -164,11 +164,13 @@ class SweepRunner:
         max_attempts: int = 3,
         budget: FailureBudget | None = None,
         observers: Sequence[Observer] = (),
+        out_of_time: Callable[[], bool] = lambda: False,
     ) -> None:
         self.studies = {plan.study.name: StudyRunner(plan, ledger) for plan in plans}
         self._max_attempts = max_attempts
         self._budget = budget or FailureBudget()
         self._observers = observers
+        self._out_of_time = out_of_time
         self.aborted: str | None = None  # why, once the sweep is hopeless
 
     @property
@@ -177,7 +179,11 @@ class SweepRunner:
 
     @property
     def is_done(self) -> bool:
-        return self.aborted is not None or all(s.is_done for s in self.studies.values())
+        if self.aborted is not None:
+            return True
+        if self._out_of_time():  # what runs may finish; nothing new starts
+            return not any(s.num_running for s in self.studies.values())
+        return all(s.is_done for s in self.studies.values())
 
     def next_trial(self) -> Trial | None:
         """Returns a trial that has just been started, or None if there is none at present.
@@ -185,9 +191,9 @@ class SweepRunner:
         Takes from the study with the fewest running trials, then the fewest planned: so that each
         sampler has seen as much as it can before it suggests.
         """
-        open_studies = [s for s in self.studies.values() if s.has_next]
-        if self.aborted is not None:
+        if self.aborted is not None or self._out_of_time():
             return None
+        open_studies = [s for s in self.studies.values() if s.has_next]
         for study in sorted(open_studies, key=lambda s: (s.num_running, len(s.trials))):
             trial = study.next_trial()
             if trial is not None:

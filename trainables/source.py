@@ -9,33 +9,31 @@ a node.
 Shapes: n = samples; B = batch; N = tokens a sample; D = width of a token.
 """
 
-import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, Int64
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from trainables.errors import ConfigError, DataError
+from trainables.networks.backbone import Backbone
 from trainables.proxies.proxy import ImageProxy, Proxy, TokenProxy
 from trainables.proxies.windows import cut_windows, label_subwords
 from trainables.seeding import generator
+from trainables.tasks.lock import exclusive
 from trainables.tasks.task import Task
 
 __all__ = [
     "Domains",
     "Source",
-    "SourceBackbone",
     "balanced_order",
     "check_balanced",
     "class_balanced_batch",
@@ -47,29 +45,6 @@ WINDOW = 32  # sub-words a sample
 CHUNK = 64  # samples embedded at once for the means
 
 Embed = Callable[[Tensor], Tensor]
-
-
-@runtime_checkable
-class SourceBackbone(Protocol):
-    """The part of a backbone that a source needs."""
-
-    dimension: str
-    grid: tuple[int, int] | None
-    weights_hash: str
-    source_embedder: nn.Module
-
-    def embed_source(self, inputs: Tensor) -> Tensor:
-        """Embeds normalised images [B, 3, H, W] or token ids [B, N] as tokens [B, N, D]."""
-
-
-@runtime_checkable
-class SourceTextBackbone(SourceBackbone, Protocol):
-    """The part of a 1D backbone that a source needs."""
-
-    def tokenize(
-        self, sentences: Sequence[Sequence[str]]
-    ) -> tuple[Sequence[Sequence[int]], Sequence[Sequence[int]]]:
-        """Returns, by sentence, the ids of sub-words and the word that each came from."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -103,7 +78,7 @@ class Domains:
 
 
 def load_source(
-    proxy: Proxy, backbone: SourceBackbone, home: Path, *, limit: int = 5000, seed: int = 0
+    proxy: Proxy, backbone: Backbone, home: Path, *, limit: int = 5000, seed: int = 0
 ) -> Source:
     """Maps the source from the cache in `home`, after making it there if need be.
 
@@ -129,8 +104,7 @@ def load_source(
     path = home / "cache" / "source" / key / "source.safetensors"
     tensors = _read(path)
     if tensors is None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(path.with_name("lock")):
+        with exclusive(path.with_name("lock")):
             tensors = _read(path)  # another process may have been first
             if tensors is None:
                 _write(path, _compute(proxy, backbone, embed, limit=limit, seed=seed))
@@ -195,7 +169,7 @@ def _tokens(embed: Embed, inputs: Tensor) -> Tensor:
         return embed(inputs)
 
 
-def _source_embedding(proxy: Proxy, backbone: SourceBackbone) -> Embed:
+def _source_embedding(proxy: Proxy, backbone: Backbone) -> Embed:
     def embed(inputs: Tensor) -> Tensor:
         device = next(backbone.source_embedder.parameters()).device
         with torch.autocast(device.type, enabled=False):
@@ -210,7 +184,7 @@ def _source_embedding(proxy: Proxy, backbone: SourceBackbone) -> Embed:
 
 
 def _compute(
-    proxy: Proxy, backbone: SourceBackbone, embed: Embed, *, limit: int, seed: int
+    proxy: Proxy, backbone: Backbone, embed: Embed, *, limit: int, seed: int
 ) -> dict[str, Tensor]:
     inputs, labels = _samples(proxy, backbone)
     chosen = balanced_order(labels, generator=generator(seed, "source"))[:limit].sort().values
@@ -219,10 +193,9 @@ def _compute(
     return {"inputs": inputs, "labels": labels[chosen], "features": torch.cat(means)}
 
 
-def _samples(proxy: Proxy, backbone: SourceBackbone) -> tuple[Tensor, Tensor]:
+def _samples(proxy: Proxy, backbone: Backbone) -> tuple[Tensor, Tensor]:
     if isinstance(proxy, ImageProxy):
         return torch.from_numpy(proxy.images), torch.from_numpy(proxy.labels)
-    assert isinstance(backbone, SourceTextBackbone), "a 1D backbone has a tokenizer"
     ids, word_index = backbone.tokenize(proxy.sentences)
     labels = label_subwords(proxy.labels, word_index, classes=proxy.classes)
     stream = np.fromiter((i for sentence in ids for i in sentence), dtype=np.int64)
@@ -236,8 +209,8 @@ def _samples(proxy: Proxy, backbone: SourceBackbone) -> tuple[Tensor, Tensor]:
 
 
 def _write(path: Path, tensors: dict[str, Tensor]) -> None:
-    """Writes aside, then renames: a reader sees the whole file or none."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    """Writes aside, under the lock, then renames: a reader sees the whole file or none."""
+    aside = path.with_name("partial")
     save_file(tensors, aside, metadata={"sha256": _digest(tensors)})
     with aside.open("rb+") as file:
         os.fsync(file.fileno())
@@ -261,11 +234,3 @@ def _digest(tensors: dict[str, Tensor]) -> str:
         digest.update(f"{name}{tensors[name].dtype}{tuple(tensors[name].shape)}".encode())
         digest.update(tensors[name].numpy().data)
     return digest.hexdigest()
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Holds `path` alone among processes; the kernel lets go when the holder ends, however."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -39,7 +39,8 @@ class TrainState:
 
     @property
     def device(self) -> torch.device:
-        return next(self.model.parameters()).device
+        parameter: Tensor = next(self.model.parameters())
+        return parameter.device
 
     def use_optimizer(self, optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
         """Adopts the stage's optimiser, in the state that a checkpoint left it in, if any."""

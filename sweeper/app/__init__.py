@@ -1,1 +1,1 @@
-"""Where the concrete parts meet: what each command does, built of space, runner, search and more."""
+"""Where the concrete parts meet: what each command does, of space, runner, search and more."""

@@ -36,7 +36,7 @@ SweepName = Annotated[str, typer.Argument(help="A sweep in ./sweeps.", show_defa
 
 @cli.callback()
 def root() -> None:
-    """Fair hyperparameter sweeps over cross-modal fine-tuning methods: ORCA, PaRe, MoNA and ours."""
+    """Fair hyperparameter sweeps over cross-modal fine-tuning: ORCA, PaRe, MoNA and ours."""
 
 
 @cli.command()
@@ -55,10 +55,11 @@ def launch(
 ) -> None:
     """Runs the sweep that FILE describes, or goes on with it if it has begun."""
     from sweeper.app import launch as app
+    from sweeper.app.load import Options
 
-    options = app.Options(
+    options = Options(
         profile=profile, sets=tuple(sets or ()), trials=trials, name=name,
-        storage=storage, address=address, confirmed=yes,
+        storage=storage, address=address,
     )  # fmt: skip
     output.show_summary(app.launch(file, options, console=output.stderr()), as_json=as_json)
 
@@ -83,7 +84,7 @@ def plan(
 ) -> None:
     """Says what a launch would run: studies, trials, stages, rungs, data and disk."""
     from sweeper.app import plan as app
-    from sweeper.app.launch import Options
+    from sweeper.app.load import Options
 
     options = Options(profile=profile, sets=tuple(sets or ()), trials=trials, name=name)
     output.show_plan(app.plan(file, options), as_json=as_json)
@@ -99,7 +100,7 @@ def validate(
 ) -> None:
     """Checks a sweep file and lists all its faults at once."""
     from sweeper.app import inspect as app
-    from sweeper.app.launch import Options
+    from sweeper.app.load import Options
 
     options = Options(profile=profile, sets=tuple(sets or ()), trials=trials)
     output.show(app.validate(file, options), as_json=as_json, command="validate")
@@ -201,7 +202,7 @@ def run(arguments: list[str]) -> int:
         output.show_error(command, Interrupted("interrupted"), 130, as_json=as_json)
         return 130
     except BrokenPipeError:
-        sys.stdout = None  # type: ignore[assignment]  # whoever read our output has left
+        sys.stdout = None  # whoever read our output has left
         return 141
 
 

@@ -1,4 +1,4 @@
-"""What commands print: tables for people, one JSON object for machines. Nothing is computed here."""
+"""What commands print: tables for people, one JSON object for machines. Computes nothing."""
 
 import json
 import math
@@ -10,14 +10,15 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from sweeper.cli.progress import duration, number
+from sweeper.app.progress import duration, number
 from sweeper.errors import FileFaults
 
 SCHEMA = 1
 
 
 def stdout() -> Console:
-    return Console(soft_wrap=not sys.stdout.isatty(), highlight=False)
+    """A console as wide as the terminal, or wide enough for any table in a pipe."""
+    return Console(width=None if sys.stdout.isatty() else 160, highlight=False)
 
 
 def stderr() -> Console:

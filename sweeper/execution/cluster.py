@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sweeper.errors import BackendUnreachable, UsageError
 
@@ -26,26 +27,38 @@ class Cluster:
 
     address: str
     dashboard: str | None  # URL
-    token_file: Path | None  # whose content a browser is asked for
+    token_file: str | None  # whose content a browser is asked for
     resources: dict[str, float]
+
+
+def set_environment(token_file: Path) -> None:
+    """Says, before Ray is imported, how this process uses it: quietly, and with a token.
+
+    Ray reads these variables when it is imported. A RAY_AUTH_MODE that is set already is kept.
+
+    Raises:
+        UsageError: The token file may be read by others.
+    """
+    for key, value in QUIET.items():
+        os.environ.setdefault(key, value)
+    if "RAY_AUTH_MODE" not in os.environ:
+        _make_token(token_file)
+        os.environ["RAY_AUTH_MODE"] = "token"
+        os.environ["RAY_AUTH_TOKEN_PATH"] = str(token_file)
 
 
 @contextmanager
 def connect(
-    address: str, *, token_file: Path, num_cpus: int | None = None, num_gpus: float | None = None
+    address: str, *, num_cpus: int | None = None, num_gpus: float | None = None
 ) -> Iterator[Cluster]:
     """Starts a cluster of this machine for `address="local"`, else joins the one at `address`.
 
     Raises:
         BackendUnreachable: No cluster answers at `address`.
-        UsageError: The token file may be read by others.
     """
-    for key, value in QUIET.items():
-        os.environ.setdefault(key, value)
-    used_token = _use_token(token_file) if "RAY_AUTH_MODE" not in os.environ else None
     import ray
 
-    options: dict[str, object] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address == "local":
         options |= {
             "num_cpus": num_cpus,
@@ -63,15 +76,15 @@ def connect(
         yield Cluster(
             address=ray.get_runtime_context().gcs_address,
             dashboard=f"http://{url}" if url else None,
-            token_file=used_token,
+            token_file=os.environ.get("RAY_AUTH_TOKEN_PATH"),
             resources={k: float(v) for k, v in ray.cluster_resources().items()},
         )
     finally:
         ray.shutdown()
 
 
-def _use_token(path: Path) -> Path:
-    """Makes (once) a token that only this user can read, and tells Ray to use it."""
+def _make_token(path: Path) -> None:
+    """Makes (once) a token that only this user can read."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -79,6 +92,3 @@ def _use_token(path: Path) -> Path:
             file.write(secrets.token_hex(32))
     if path.stat().st_mode & 0o077:
         raise UsageError(f"{path}: others may read this token; run: chmod 600 {path}")
-    os.environ["RAY_AUTH_MODE"] = "token"
-    os.environ["RAY_AUTH_TOKEN_PATH"] = str(path)
-    return path

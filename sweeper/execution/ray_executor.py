@@ -26,7 +26,17 @@ from trainables.trainable import Trainable
 KEY = "sweeper_trial"  # in a config: which trial it is for Tune's own trial id
 
 
-class _Answers(Searcher):
+class _Unsaved:
+    """An empty shell in the files that Tune writes: a sweep resumes from its ledger alone."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+    def __deepcopy__(self, memo: Any) -> "_Unsaved":
+        return self
+
+
+class _Answers(_Unsaved, Searcher):
     """Answers Tune's question for a new trial with the runner's next one."""
 
     def __init__(self, runner: SweepRunner, build: SpecBuilder) -> None:
@@ -54,7 +64,7 @@ class _Answers(Searcher):
         pass
 
 
-class _Judge(tune.Stopper):
+class _Judge(_Unsaved, tune.Stopper):
     """Hands every result to the runner, once, and stops the trial on its word."""
 
     def __init__(self, runner: SweepRunner, answers: _Answers) -> None:
@@ -75,7 +85,7 @@ class _Judge(tune.Stopper):
         return self._runner.aborted is not None
 
 
-class _Crashes(tune.Callback):
+class _Crashes(_Unsaved, tune.Callback):
     """Tells the runner of attempts that ended without a word: a crash, a kill, a lost node."""
 
     def __init__(self, runner: SweepRunner, answers: _Answers) -> None:

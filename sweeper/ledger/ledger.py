@@ -83,13 +83,13 @@ class Ledger:
             row = connection.execute(query).mappings().one_or_none()
         return SweepRecord(**row) if row else None
 
-    def update_resolved(self, resolved: Mapping[str, Any], config_hash: str) -> None:
-        """Replaces the resolved file, when a sweep is extended."""
+    def extend(self, resolved: Mapping[str, Any]) -> None:
+        """Replaces the resolved file by one with more trials."""
         with self._transaction() as connection:
             connection.execute(
                 update(schema.sweeps)
                 .where(schema.sweeps.c.name == self.name)
-                .values(resolved=dict(resolved), config_hash=config_hash)
+                .values(resolved=dict(resolved))
             )
 
     def start(self, provenance: Mapping[str, Any]) -> None:

@@ -174,6 +174,24 @@ def test_an_interrupted_sweep_goes_on_with_exactly_the_planned_trials(tmp_path):
     assert [t.number for t in second.told] == [1, 2, 3]
 
 
+def test_past_its_wall_time_a_sweep_starts_nothing_new_and_lets_what_runs_finish(tmp_path):
+    late = False
+    runner = SweepRunner(
+        [plan(FixedSampler(lrs(1.0, 2.0, 3.0)), num_trials=3)],
+        new_ledger(tmp_path),
+        out_of_time=lambda: late,
+    )
+    trial = runner.next_trial()
+    assert trial is not None
+    late = True
+    assert runner.next_trial() is None
+    assert not runner.is_done
+    for measurement in curve([0.3]):
+        runner.measured(trial, measurement)
+    assert runner.is_done
+    assert [t.state for t in runner.trials] == [TrialState.COMPLETE]
+
+
 @pytest.mark.parametrize(("failed", "within"), [(1, True), (2, True), (3, False)])
 def test_the_failure_budget_is_a_share_of_all_trials(tmp_path, failed, within):
     runner = SweepRunner([plan(FixedSampler(lrs(*range(10))), num_trials=10)], new_ledger(tmp_path))

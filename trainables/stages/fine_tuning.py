@@ -71,7 +71,7 @@ class FineTuning(Stage[RefineConfig]):
         assert optimizer is not None
         samples, effective = len(task.train), config.batch_size * config.accumulation
         steps = -(-samples // effective)
-        decay_epochs = config.epochs if config.decay_epochs is None else config.decay_epochs
+        decay_epochs = float(config.epochs) if config.decay_epochs is None else config.decay_epochs
         losses, norms, rate = [], [], 0.0
         batches = shuffled_batches(samples, effective, generator(state.seed, SCOPE, epoch))
         state.model.train()
@@ -98,6 +98,6 @@ class FineTuning(Stage[RefineConfig]):
                 prediction = state.model(take(task.train.x, micro, state.device))
             loss = loss_of(prediction.float(), take(task.train.y, micro, state.device))
             weighted = loss * (len(micro) / len(batch))
-            weighted.backward()
+            torch.autograd.backward(weighted)
             total += weighted.detach()
         return total

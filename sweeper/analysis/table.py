@@ -1,0 +1,191 @@
+"""What each study of a sweep found, as plain rows: the best trial beside what it has to beat.
+
+Best is the complete trial with the lowest validation value; the control, vanilla fine-tuning under
+the same budget, is what it is compared with and no candidate. Test values are read, never chosen
+by.
+"""
+
+import csv
+import io
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sweeper.errors import NotFound
+from sweeper.ledger import Ledger, SweepRecord
+from sweeper.study import Study, Trial, TrialKind, TrialState
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyTable:
+    """One study with its trials by number, and what was recorded of its data."""
+
+    study: Study
+    facts: Mapping[str, Any]
+    trials: tuple[Trial, ...]
+
+    @property
+    def test_metric(self) -> str:
+        """The name under which a trial holds its test value: `test/nrmse`."""
+        return self.study.objective.replace("val/", "test/", 1)
+
+    @property
+    def baselines(self) -> dict[str, float]:
+        """Test values of predictors that learn nothing."""
+        return dict(self.facts.get("baselines") or {})
+
+    @property
+    def best(self) -> Trial | None:
+        candidates = [t for t in self._complete() if t.kind is not TrialKind.CONTROL]
+        return min(candidates, key=_value, default=None)
+
+    @property
+    def control(self) -> Trial | None:
+        return self._first(TrialKind.CONTROL)
+
+    @property
+    def preset(self) -> Trial | None:
+        return self._first(TrialKind.PRESET)
+
+    def counts(self) -> dict[TrialState, int]:
+        """Returns how many trials are in each state, empty ones left out."""
+        counts = Counter(trial.state for trial in self.trials)
+        return {state: counts[state] for state in TrialState if counts[state]}
+
+    def test_value(self, trial: Trial | None) -> float | None:
+        """Returns a complete trial's test value."""
+        return None if trial is None else trial.test.get(self.test_metric)
+
+    def _complete(self) -> list[Trial]:
+        return [
+            t for t in self.trials if t.state is TrialState.COMPLETE and math.isfinite(_value(t))
+        ]
+
+    def _first(self, kind: TrialKind) -> Trial | None:
+        return next((t for t in self._complete() if t.kind is kind), None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepTable:
+    """A sweep with its studies in the order of the file."""
+
+    record: SweepRecord
+    studies: tuple[StudyTable, ...]
+
+    def by_task(self) -> dict[str, list[StudyTable]]:
+        """Groups the studies that compete: those on one task."""
+        tasks: dict[str, list[StudyTable]] = {}
+        for study in self.studies:
+            tasks.setdefault(study.study.task, []).append(study)
+        return tasks
+
+
+def read_table(ledger: Ledger) -> SweepTable:
+    """Reads a sweep's table.
+
+    Raises:
+        NotFound: The sweep was never started.
+    """
+    record = ledger.sweep()
+    if record is None:
+        raise NotFound(f"sweep `{ledger.name}` was never started.")
+    studies = tuple(_read(ledger, study) for study in ledger.studies())
+    return SweepTable(record=record, studies=studies)
+
+
+def read_study(ledger: Ledger, name: str) -> StudyTable:
+    """Reads the table of one study. Raises NotFound."""
+    for study in ledger.studies():
+        if study.name == name:
+            return _read(ledger, study)
+    raise NotFound(f"no study `{name}` in sweep `{ledger.name}`.")
+
+
+def _read(ledger: Ledger, study: Study) -> StudyTable:
+    facts, trials = ledger.facts(study.name), ledger.trials(study.name)
+    return StudyTable(study=study, facts=facts, trials=trials)
+
+
+def rows(table: StudyTable) -> list[dict[str, Any]]:
+    """Returns one flat row a trial: who it is, how it went, then its parameters."""
+    return [
+        {
+            "trial": t.number,
+            "kind": t.kind.value,
+            "state": t.state.value,
+            table.study.objective: finite(t.value),
+            table.test_metric: finite(t.test.get(table.test_metric)),
+            "best_epoch": t.best_epoch,
+            "attempts": t.attempt,
+            "seed": t.seed,
+            "failure": t.failure,
+            "reason": t.reason,
+            **t.params,
+        }
+        for t in table.trials
+    ]
+
+
+def as_csv(lines: Sequence[Mapping[str, Any]]) -> str:
+    """Writes rows as CSV, with every column that some row has. None is an empty cell."""
+    columns = list(dict.fromkeys(name for line in lines for name in line))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return text.getvalue()
+
+
+def as_json(table: SweepTable) -> dict[str, Any]:
+    """Returns the whole table for machines; what is not finite is null."""
+    return {
+        "sweep": table.record.name,
+        "experiment": table.record.experiment,
+        "state": table.record.state,
+        "profile": table.record.profile,
+        "config_hash": table.record.config_hash,
+        "studies": [study_as_json(study) for study in table.studies],
+    }
+
+
+def study_as_json(table: StudyTable) -> dict[str, Any]:
+    """Returns one study's table for machines."""
+    led = {"best": table.best, "preset": table.preset, "control": table.control}
+    return {
+        "study": table.study.name,
+        "method": table.study.method,
+        "task": table.study.task,
+        "objective": table.study.objective,
+        "counts": {state.value: count for state, count in table.counts().items()},
+        **{name: None if t is None else _short(table, t) for name, t in led.items()},
+        "baselines": {name: finite(value) for name, value in table.baselines.items()},
+        "facts": {name: value for name, value in table.facts.items() if name != "baselines"},
+        "trials": rows(table),
+    }
+
+
+def json_text(content: Any) -> str:
+    """Writes JSON that every parser takes: no NaN."""
+    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False, default=str)
+
+
+def finite(value: float | None) -> float | None:
+    """Returns a number, or None for one that is not finite."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _short(table: StudyTable, trial: Trial) -> dict[str, Any]:
+    return {
+        "trial": trial.number,
+        "value": trial.value,
+        "test": finite(table.test_value(trial)),
+        "best_epoch": trial.best_epoch,
+        "params": dict(trial.params),
+    }
+
+
+def _value(trial: Trial) -> float:
+    return math.inf if trial.value is None else trial.value

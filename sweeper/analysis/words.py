@@ -1,0 +1,95 @@
+"""Puts a sweep's findings into sentences and numbers that a person reads."""
+
+import math
+import re
+from collections.abc import Sequence
+
+from sweeper.analysis.table import StudyTable
+
+METHODS = {  # as their papers print them
+    "orca": "ORCA",
+    "pare": "PaRe",
+    "mona": "MoNA",
+    "contrastive_pare": "Contrastive PaRe",
+    "nft": "NFT",
+    "fpt": "FPT",
+    "fno": "FNO",
+    "unet": "U-Net",
+}
+METRICS = {"nrmse": "nRMSE", "auroc": "AUROC", "mae": "MAE", "f1": "F1"}
+
+
+def number(value: object) -> str:
+    """Writes a value to four digits; a dash where there is none."""
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return "–"
+    if isinstance(value, bool) or not isinstance(value, float):
+        return str(value)
+    if value and not 1e-3 <= abs(value) < 1e5:
+        digits, exponent = f"{value:.2e}".split("e")
+        return f"{float(digits):g}e{int(exponent)}"
+    return f"{value:.4g}"
+
+
+def listed(items: Sequence[str]) -> str:
+    """Joins items as prose does: a, b and c."""
+    return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
+
+
+def method(name: str) -> str:
+    """Returns a method's printed name."""
+    return METHODS.get(name, name)
+
+
+def metric(name: str) -> str:
+    """Returns a metric's printed name, without its split: `val/relative_l2` is relative l2."""
+    bare = name.rpartition("/")[2]
+    return METRICS.get(bare, re.sub("_", " ", bare))
+
+
+def against(value: float, reference: float) -> str:
+    """Says how far a value is below (better) or above a reference: `57 % below`."""
+    if not reference > 0:
+        return f"{number(value)} against"
+    change = 1 - value / reference
+    if abs(change) < 0.005:
+        return "level with"
+    return f"{abs(change):.0%} {'below' if change > 0 else 'above'}".replace("%", " %")
+
+
+def answer(task: str, studies: list[StudyTable]) -> str:
+    """Says in a sentence which method is best on a task, and what that is worth."""
+    solved = [s for s in studies if s.best is not None and s.test_value(s.best) is not None]
+    if not solved:
+        counted = ", ".join(f"{method(s.study.method)} {_counted(s)}" for s in studies)
+        return f"No answer on {task} yet: no trial is complete ({counted})."
+    ranked = sorted(solved, key=_best_test)
+    best, others = ranked[0], ranked[1:]
+    value, trial = _best_test(best), best.best
+    assert trial is not None
+    text = (
+        f"On {task}, {method(best.study.method)} reaches a test {metric(best.study.objective)} of "
+        f"{number(value)} (trial {trial.number}, chosen by validation)"
+    )
+    compared = []
+    control = best.test_value(best.control)
+    if control is not None:
+        compared.append(f"{against(value, control)} vanilla fine-tuning ({number(control)})")
+    if best.baselines:
+        name, baseline = min(best.baselines.items(), key=lambda item: item[1])
+        compared.append(f"{against(value, baseline)} the {name} predictor ({number(baseline)})")
+    text += f": {listed(compared)}" if compared else ""
+    if others:
+        rivals = [f"{method(s.study.method)} reaches {number(_best_test(s))}" for s in others]
+        text += f"; {listed(rivals)}"
+    return text + "."
+
+
+def _best_test(study: StudyTable) -> float:
+    value = study.test_value(study.best)
+    assert value is not None
+    return value
+
+
+def _counted(study: StudyTable) -> str:
+    return " ".join(f"{count} {state}" for state, count in study.counts().items()) or "not begun"

@@ -1,0 +1,93 @@
+"""Reads a sweep file for a launch, and sees whether the ledger holds the same sweep already."""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sweeper.app.catalog import catalog
+from sweeper.app.devices import count_gpus
+from sweeper.errors import UsageError
+from sweeper.ledger import Ledger, SweepRecord
+from sweeper.space.loader import load_sweep, loads_sweep
+from sweeper.space.sweep import Sweep
+
+SHOWN = 10  # differences that a message lists
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What a command line adds to a sweep file."""
+
+    profile: str = "auto"
+    sets: tuple[str, ...] = ()
+    trials: int | None = None
+    name: str | None = None
+    storage: str | None = None
+    address: str = "local"
+
+
+def read(file: Path, options: Options) -> Sweep:
+    """Reads and validates a sweep file. Raises FileFaults with every fault."""
+    return load_sweep(
+        file,
+        catalog(),
+        profile=options.profile,
+        sets=options.sets,
+        trials=options.trials,
+        name=options.name,
+        has_gpu=options.address != "local" or count_gpus() > 0,
+    )
+
+
+def from_record(record: SweepRecord) -> Sweep:
+    """Rebuilds the sweep that a ledger holds."""
+    text = json.dumps(record.resolved)
+    sweep = loads_sweep(text, catalog(), where=f"sweeps/{record.name}", profile="paper")
+    return replace(sweep, profile=record.profile)
+
+
+def match(ledger: Ledger, sweep: Sweep, text: str) -> None:
+    """Writes a new sweep into the ledger, or sees that it is the one there.
+
+    The same sweep is resumed; one with more trials extends it.
+
+    Raises:
+        UsageError: The ledger holds another sweep of this name; the text lists the differences.
+    """
+    record = ledger.sweep()
+    if record is None:
+        ledger.create(
+            SweepRecord(
+                name=sweep.name,
+                experiment=sweep.experiment,
+                resolved=sweep.resolved,
+                config_hash=sweep.config_hash,
+                profile=sweep.profile,
+                text=text,
+            )
+        )
+        return
+    changed = differences(record.resolved, sweep.resolved)
+    more_trials = sweep.search.trials > record.resolved["search"]["trials"]
+    if record.config_hash == sweep.config_hash and more_trials:
+        ledger.extend(sweep.resolved)
+    elif changed:
+        lines = [f"  {line}" for line in changed[:SHOWN]]
+        more = f"\n  and {len(changed) - SHOWN} more" if len(changed) > SHOWN else ""
+        raise UsageError(
+            f"sweep `{sweep.name}` was launched with other settings; only more trials can be "
+            "added to it. Launch under another --name, or undo:\n" + "\n".join(lines) + more
+        )
+
+
+def differences(old: Any, new: Any, path: str = "") -> list[str]:
+    """Returns where two trees differ, as `search.trials: 8 -> 16`; what is absent reads `-`."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = dict.fromkeys((*old, *new))
+        parts = (
+            differences(old.get(k, "-"), new.get(k, "-"), f"{path}.{k}" if path else k)
+            for k in keys
+        )
+        return [line for part in parts for line in part]
+    return [] if old == new else [f"{path}: {json.dumps(old)} -> {json.dumps(new)}"]

@@ -1,0 +1,64 @@
+"""What has to be there before the first trial: data, weights and proxies; and what they are.
+
+Everything a trial would fail on for lack of it is found here, once, before anything starts.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from trainables.networks.loading import load_backbone
+
+from sweeper.app.describe import data_of, describe
+from sweeper.errors import Fault, FileFaults
+from sweeper.space.sweep import StudyPlan, Sweep
+from trainables.errors import TrainableError
+from trainables.proxies.loading import load_proxy
+from trainables.source import load_source
+from trainables.spec import BackboneSpec
+from trainables.tasks.loading import load_task, prepare_task
+from trainables.tasks.registry import TASKS
+
+Progress = Callable[[str, int, int], None]  # what, done, of how many
+
+
+def prepare(sweep: Sweep, home: Path, progress: Progress) -> dict[str, dict[str, Any]]:
+    """Makes data and caches for every study; returns what is to be recorded of each.
+
+    Raises:
+        FileFaults: Data, weights or a proxy cannot be had; one fault each, with the way out.
+    """
+    facts, faults = {}, {}
+    for study in sweep.studies():
+        try:
+            facts[study.name] = _facts(study, home, progress)
+        except TrainableError as error:
+            faults[str(error)] = Fault(study.name, None, str(error))
+    if faults:
+        raise FileFaults(faults.values())
+    return facts
+
+
+def _facts(study: StudyPlan, home: Path, progress: Progress) -> dict[str, Any]:
+    backbone_spec = BackboneSpec.model_validate(study.backbone)
+    data = data_of(study)
+    prepare_task(study.task, data, home, progress=progress)
+    task = load_task(study.task, data, home)
+    backbone = load_backbone(backbone_spec, home)
+    for proxy in study.proxies:
+        load_source(load_proxy(proxy, home), backbone, home)
+    info = TASKS[study.task]
+    return {
+        "title": info.title,
+        "dimension": info.dimension,
+        "metric": info.metric,
+        "protocol": info.protocol,
+        "data_source": task.data_source,
+        "content_hash": task.content_hash,
+        "samples": {name: len(getattr(task, name)) for name in ("train", "val", "test")},
+        "baselines": dict(task.baselines),
+        "backbone": describe(backbone_spec),
+        "pretrained": backbone_spec.weights,
+        "weights_hash": backbone.weights_hash,
+        "proxy": study.proxy,
+    }

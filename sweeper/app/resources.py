@@ -1,0 +1,51 @@
+"""What a trial asks for against what a cluster has, before anything starts."""
+
+import os
+
+from sweeper.app.devices import count_gpus
+from sweeper.errors import CannotSchedule
+from sweeper.space.sweep import Sweep
+
+
+def local_gpus() -> int:
+    """GPUs that a local cluster is started with."""
+    return count_gpus()
+
+
+def request(sweep: Sweep) -> dict[str, float]:
+    """Returns what one trial asks of Ray."""
+    wanted = {"cpu": float(sweep.resources.cpu), "gpu": float(sweep.resources.gpu)}
+    if sweep.resources.memory is not None:
+        wanted["memory"] = float(sweep.resources.memory)
+    return wanted
+
+
+def check_request(sweep: Sweep, address: str) -> None:
+    """Checks against this machine, before a local cluster is started. Raises CannotSchedule."""
+    if address == "local":
+        check_cluster(sweep, {"CPU": float(os.cpu_count() or 1), "GPU": float(local_gpus())})
+
+
+def check_cluster(sweep: Sweep, available: dict[str, float]) -> None:
+    """Checks against a running cluster.
+
+    Raises:
+        CannotSchedule: A trial asks for more than the whole cluster has; it would wait for ever.
+    """
+    for key, name in (("cpu", "CPU"), ("gpu", "GPU")):
+        wanted, there = request(sweep)[key], available.get(name, 0.0)
+        if wanted > there:
+            raise CannotSchedule(
+                f"resources.{key}: a trial asks for {wanted:g}, the cluster has {there:g}; "
+                f"write resources.{key}={there:g} or less, or add a node."
+            )
+
+
+def concurrency(sweep: Sweep, available: dict[str, float]) -> int:
+    """Returns how many trials run at once: what fits, capped by `search.max_concurrent`."""
+    fits = [
+        int(available.get(name, 0.0) / wanted + 1e-9)
+        for key, name in (("cpu", "CPU"), ("gpu", "GPU"))
+        if (wanted := request(sweep)[key]) > 0
+    ]
+    return max(1, min([*fits, sweep.search.max_concurrent or 10_000]))

@@ -1,0 +1,67 @@
+"""Turns a trial of the ledger into what a Trainable runs, and thins its checkpoint at the end."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sweeper.app.describe import data_of
+from sweeper.space.sweep import StudyPlan, Sweep
+from sweeper.study import Measurement, Trial
+from trainables.spec import TrialSpec
+
+
+class TrialBuilder:
+    """Builds a Trainable's config (a `SpecBuilder`) for the trials of one sweep."""
+
+    def __init__(self, sweep: Sweep, folder: Path, home: Path) -> None:
+        self._sweep, self._folder, self._home = sweep, folder, home
+        self._studies: Mapping[str, StudyPlan] = {s.name: s for s in sweep.studies()}
+
+    def __call__(self, trial: Trial) -> dict[str, Any]:
+        study = self._studies[trial.study]
+        spec = TrialSpec(
+            method=study.method,
+            task=study.task,
+            backbone=study.backbone,
+            proxy=self._sweep.proxy_of(study, trial.params),
+            data=data_of(study),
+            model=study.model,
+            stages=self._sweep.resolve_params(study, trial.params),
+            seed=trial.seed,
+            home=self._home,
+        )
+        trial_folder = folder_of_trial(self._folder, trial)
+        return {
+            "spec": spec.model_dump(mode="json", by_alias=True),
+            "label": f"{trial.study} {trial.number:03d}",
+            "folder": str(trial_folder / f"attempt-{trial.attempt}"),
+            "resume": [str(path) for path in checkpoints(trial_folder)],
+            "threads": self._sweep.resources.cpu,
+        }
+
+
+def folder_of_trial(sweep_folder: Path, trial: Trial) -> Path:
+    """Returns where a trial's attempts keep their checkpoints."""
+    study = trial.study.replace("/", "-").replace("@", "-")
+    return sweep_folder / "trials" / study / f"{trial.number:04d}"
+
+
+def checkpoints(trial_folder: Path) -> list[Path]:
+    """Returns the checkpoints of all attempts at a trial, newest first."""
+    manifests = trial_folder.glob("attempt-*/*/manifest.json")
+    ordered = sorted(manifests, key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    return [path.parent for path in ordered]
+
+
+class Retention:
+    """Keeps one checkpoint of each trial that has ended (an `Observer`): it holds best and last."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def changed(self, trial: Trial, measurement: Measurement | None = None) -> None:
+        """Deletes all but the newest checkpoint of a trial that has just ended."""
+        if trial.state.is_finished:
+            for old in checkpoints(folder_of_trial(self._folder, trial))[1:]:
+                shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,1 @@
+"""Copies what the ledger holds to where people look: MLflow."""

@@ -1,0 +1,248 @@
+"""Ships a sweep to MLflow by following its ledger, which is the spool.
+
+Training never waits for MLflow: the recorder reads committed events behind a cursor, in a thread
+of its own, and what it cannot ship stays where it is until MLflow answers again, or until
+`sweeper sync`. The cursor moves after a batch has arrived. A batch that is shipped twice, because
+the process died in between, changes nothing: runs are looked up by a tag before they are created,
+and a metric carries its event's time, so that MLflow sees the very point that it has.
+"""
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from sweeper.ledger import Event, EventKind, Ledger
+from sweeper.recording.mlflow_store import (
+    MlflowStore,
+    Refused,
+    check,
+    tracking_uri,
+    without_password,
+)
+from sweeper.recording.run_tree import (
+    SWEEP,
+    Change,
+    Entity,
+    Outline,
+    changes,
+    identity_tags,
+    read_outline,
+    run_name,
+    run_params,
+)
+
+__all__ = ["MlflowRecorder", "Pages", "SyncStatus", "check", "tracking_uri"]
+
+EVENTS_A_BATCH = 2000
+LONGEST_PAUSE_S = 60.0
+
+
+class Pages(Protocol):
+    """Writes what the runs of the sweep (`study` None) and its studies show besides metrics."""
+
+    def note(self, ledger: Ledger, study: str | None) -> str:
+        """Returns Markdown for the run's description."""
+        ...
+
+    def files(self, ledger: Ledger, study: str | None) -> Mapping[str, str]:
+        """Returns artifacts by file name, once the sweep has ended."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class SyncStatus:
+    """How far a recorder is. `pending` counts events of the ledger that MLflow lacks."""
+
+    shipped: int  # by this recorder
+    pending: int
+    last_error: str | None
+    uri: str  # without a password
+    refused: int = 0  # changes that MLflow will never take, such as of a run deleted by hand
+
+
+class MlflowRecorder:
+    """Follows one ledger. `uri` None takes MLFLOW_TRACKING_URI, else MLflow's default here.
+
+    Args:
+        pages: Descriptions and files of the runs of the sweep and its studies; None: neither.
+        poll_s: Seconds between looks at the ledger.
+        notify: Takes one line when MLflow is lost, and one when it is back.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        *,
+        uri: str | None,
+        experiment: str,
+        pages: Pages | None = None,
+        poll_s: float = 1.0,
+        notify: Callable[[str], None] | None = None,
+    ) -> None:
+        self._ledger, self._experiment, self._pages = ledger, experiment, pages
+        self._poll_s, self._notify = poll_s, notify
+        self._uri = tracking_uri(uri)
+        self.uri = without_password(self._uri, self._uri)  # to be shown
+        self._name = f"mlflow:{hashlib.sha256(self._uri.encode()).hexdigest()[:16]}"
+        self._one_at_a_time = threading.Lock()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._store: MlflowStore | None = None
+        self._refs: dict[str, str] = {}  # as noted in the ledger: run ids, the cursor, notes
+        self._outline: Outline | None = None
+        self._shipped = self._refused = 0
+        self._last_error: str | None = None
+        self._lost_since: str | None = None
+
+    def start(self) -> None:
+        """Begins to follow the ledger, in the background."""
+        self._thread = threading.Thread(target=self._follow, name="mlflow recorder", daemon=True)
+        self._thread.start()
+
+    def stop(self, timeout_s: float) -> SyncStatus:
+        """Ships what is left, for at most `timeout_s`, and stops."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join(timeout_s)
+        return self._status()
+
+    def sync(self) -> SyncStatus:
+        """Ships everything now, in this thread, or returns with why it could not."""
+        self._drain()
+        return self._status()
+
+    def _follow(self) -> None:
+        pause = self._poll_s
+        while True:
+            is_last = self._stopping.is_set()
+            pause = self._poll_s if self._drain() else min(2 * pause, LONGEST_PAUSE_S)
+            if is_last:
+                return
+            self._stopping.wait(pause)
+
+    def _drain(self) -> bool:
+        """Ships batches until none is left; False, having said so once, if MLflow is away."""
+        try:
+            with self._one_at_a_time:
+                while self._ship_batch():
+                    pass
+        except Exception as error:  # whatever MLflow's client, its store or the network raise
+            self._store = None  # what answers next may be another store
+            self._lost(without_password(f"{type(error).__name__}: {error}", self._uri))
+            return False
+        if self._lost_since is not None:
+            self._say(f"MLflow is back; it has all records since {self._lost_since}.")
+            self._last_error = self._lost_since = None
+        return True
+
+    def _lost(self, error: str) -> None:
+        self._last_error = error
+        if self._lost_since is None:
+            self._lost_since = time.strftime("%H:%M:%S")
+            self._say(
+                f"MLflow at {self.uri} does not take records since "
+                f"{self._lost_since}; the sweep goes on, and the ledger keeps them. "
+                f"({error.splitlines()[0][:300]})"
+            )
+
+    def _say(self, line: str) -> None:
+        if self._notify is not None:
+            self._notify(line)
+
+    def _status(self) -> SyncStatus:
+        cursor, pending = int(self._ledger.mirror(self._name).get("cursor") or 0), 0
+        while events := self._ledger.events(after=cursor):
+            cursor, pending = events[-1].seq, pending + len(events)
+        return SyncStatus(
+            shipped=self._shipped,
+            pending=pending,
+            last_error=self._last_error,
+            uri=self.uri,
+            refused=self._refused,
+        )
+
+    # One batch -----------------------------------------------------------------------------
+
+    def _ship_batch(self) -> bool:
+        """Ships the next events and moves the cursor; False if there are none."""
+        store = self._open()
+        events = self._ledger.events(int(self._refs.get("cursor", 0)), EVENTS_A_BATCH)
+        if not events:
+            return False
+        outline = self._fresh_outline(events)
+        runs, notes = changes(events, outline, self._refs)
+        for entity, change in runs.items():
+            try:
+                self._apply(store, entity, change, outline)
+            except Refused as refusal:  # so that the others go through
+                self._refused += 1
+                self._last_error = f"refused: {refusal}"
+        self._note({**notes, "cursor": str(events[-1].seq)})
+        self._shipped += len(events)
+        return True
+
+    def _open(self) -> MlflowStore:
+        """Returns the store, and begins from the first event if it lacks what was shipped."""
+        if self._store is not None:
+            return self._store
+        store = MlflowStore(self._uri, self._experiment)
+        self._refs = self._ledger.mirror(self._name)
+        if not store.has_run(self._refs.get(SWEEP.key) or "none"):
+            self._note(dict.fromkeys(self._refs, ""))
+            self._refs = {}
+        self._store = store
+        return store
+
+    def _fresh_outline(self, events: Sequence[Event]) -> Outline:
+        if self._outline is None or any(e.kind is not EventKind.MEASURED for e in events):
+            self._outline = read_outline(self._ledger)
+        assert self._outline is not None, "events come after the sweep's row"
+        return self._outline
+
+    def _note(self, refs: Mapping[str, str]) -> None:
+        self._ledger.note_mirror(self._name, refs)
+        self._refs |= refs
+
+    def _apply(self, store: MlflowStore, entity: Entity, change: Change, outline: Outline) -> None:
+        """Makes one run show a change. The status comes last: an ended run is whole."""
+        run_id = self._run_id(store, entity, change.since, outline)
+        tags = dict(change.tags)
+        if change.has_news and self._pages is not None:
+            tags["mlflow.note.content"] = self._pages.note(self._ledger, entity.study)
+        if change.checkpoint is not None:
+            if Path(change.checkpoint).is_dir():
+                store.keep(run_id, Path(change.checkpoint))
+            else:
+                tags["sweeper.checkpoint"] = f"not on this machine: {change.checkpoint}"
+        store.log(run_id, change.points, tags)
+        if change.is_closed and self._pages is not None:
+            store.write(run_id, self._pages.files(self._ledger, entity.study))
+        if change.status is not None:
+            store.turn(run_id, change.status, change.ended_at)
+
+    def _run_id(self, store: MlflowStore, entity: Entity, since: int, outline: Outline) -> str:
+        """Returns the run of an entity: as noted, found by its tag, or created."""
+        if self._refs.get(entity.key):
+            return self._refs[entity.key]
+        tags = identity_tags(entity, outline)
+        if entity.parent is not None:
+            tags["mlflow.parentRunId"] = self._run_id(store, entity.parent, since, outline)
+        run_id = store.find_or_create(
+            f"{_sweep_id(outline)}/{entity.key}",
+            name=run_name(entity, outline),
+            since=since,
+            tags=tags,
+            params=run_params(entity, outline),
+        )
+        self._note({entity.key: run_id})
+        return run_id
+
+
+def _sweep_id(outline: Outline) -> str:
+    """Tells the sweep from another of the same name that somebody else ships to the same place."""
+    record = outline.record
+    return hashlib.sha256(f"{record.name} {record.created_at!r}".encode()).hexdigest()[:16]

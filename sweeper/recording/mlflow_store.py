@@ -1,0 +1,202 @@
+"""One experiment in one MLflow: the calls that a sweep needs. The only file that imports mlflow.
+
+MLflow is imported when a store is opened, after its client's settings are in the environment.
+"""
+
+import os
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from sweeper.errors import BackendUnreachable
+from sweeper.recording.placing import place
+from sweeper.recording.run_tree import Point
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+SETTINGS = {  # of MLflow's client; what the user has set stays
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",  # s; an artifact store may take long to answer
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # the recorder comes back itself
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_LOGGING_LEVEL": "ERROR",
+}
+METRICS_A_CALL, PAIRS_A_CALL = 1000, 100  # MLflow's limits, as are the lengths
+LONGEST_TAG, LONGEST_PARAM = 8000, 6000
+CHECK_S = 10.0
+NEVER = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "BAD_REQUEST", "INVALID_STATE")
+
+
+class Refused(Exception):
+    """MLflow will never take this change: the run was deleted by hand, or a name is not allowed."""
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Tells what MLflow refuses for good from what it fails to do at present."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        if error.error_code in NEVER:
+            raise Refused(error.message) from error
+        raise
+
+
+class MlflowStore:
+    """Opens experiment `name` at `uri`, and makes it if it is new.
+
+    Raises:
+        BackendUnreachable: The experiment was deleted in MLflow.
+    """
+
+    def __init__(self, uri: str, name: str) -> None:
+        self._client = _client(uri)
+        found = self._client.get_experiment_by_name(name)
+        if found is None:
+            self._experiment = self._client.create_experiment(name, _artifact_root(uri, name))
+        elif found.lifecycle_stage == "deleted":
+            raise BackendUnreachable(
+                f"experiment `{name}` was deleted in MLflow: restore it (`mlflow experiments "
+                f"restore -x {found.experiment_id}`) or purge it (`mlflow gc`)."
+            )
+        else:
+            self._experiment = found.experiment_id
+
+    def has_run(self, run_id: str) -> bool:
+        """Whether MLflow knows the run."""
+        try:
+            self._get_run(run_id)
+        except Refused:
+            return False
+        return True
+
+    @_refusals()
+    def _get_run(self, run_id: str) -> Any:
+        return self._client.get_run(run_id)
+
+    @_refusals()
+    def find_or_create(
+        self,
+        unique: str,
+        *,
+        name: str,
+        since: int,
+        tags: Mapping[str, str],
+        params: Mapping[str, str],
+    ) -> str:
+        """Returns the id of the run tagged `sweeper.id = unique`, which began at `since` (ms)."""
+        from mlflow.entities import Param
+
+        query = f"tags.`sweeper.id` = '{unique}'"
+        found = self._client.search_runs([self._experiment], query, max_results=1)
+        run = found[0] if found else self._client.create_run(
+            self._experiment, since, {"sweeper.id": unique, **_cut(tags, LONGEST_TAG)}, name
+        )  # fmt: skip
+        pairs = [Param(*pair) for pair in _cut(params, LONGEST_PARAM).items()]
+        for some in _pieces(pairs, PAIRS_A_CALL):
+            self._client.log_batch(run.info.run_id, params=some)
+        return str(run.info.run_id)
+
+    @_refusals()
+    def log(self, run_id: str, points: Sequence[Point], tags: Mapping[str, str]) -> None:
+        """Adds points to curves, and sets tags. A point that is there already stays one point."""
+        from mlflow.entities import Metric, RunTag
+
+        for points_ in _pieces(points, METRICS_A_CALL):
+            self._client.log_batch(run_id, metrics=[Metric(*point) for point in points_])
+        pairs = [RunTag(*pair) for pair in _cut(tags, LONGEST_TAG).items()]
+        for some in _pieces(pairs, PAIRS_A_CALL):
+            self._client.log_batch(run_id, tags=some)
+
+    @_refusals()
+    def keep(self, run_id: str, folder: Path) -> None:
+        """Makes the files of `folder` the run's artifacts `checkpoints/`."""
+        root = urlsplit(self._client.get_run(run_id).info.artifact_uri)
+        if root.scheme in ("", "file"):
+            place(folder, Path(unquote(root.path)) / "checkpoints")
+        else:
+            self._client.log_artifacts(run_id, str(folder), "checkpoints")
+
+    @_refusals()
+    def write(self, run_id: str, files: Mapping[str, str]) -> None:
+        """Makes texts artifacts of the run, by file name."""
+        for name, text in files.items():
+            self._client.log_text(run_id, text, name)
+
+    @_refusals()
+    def turn(self, run_id: str, status: str, ended_at: int | None) -> None:
+        """Sets the run's status, and with one that ends it the time (ms)."""
+        if ended_at is None:
+            self._client.update_run(run_id, status)
+        else:
+            self._client.set_terminated(run_id, status, ended_at)
+
+
+def tracking_uri(uri: str | None) -> str:
+    """Returns where MLflow is: as given, MLFLOW_TRACKING_URI, or MLflow's default in this folder.
+
+    The default is absolute, since another process would take a relative one elsewhere.
+    """
+    return uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd() / 'mlflow.db'}"
+
+
+def check(uri: str | None) -> None:
+    """Returns if MLflow answers.
+
+    Raises:
+        BackendUnreachable: It does not, within ten seconds.
+    """
+    where, errors = tracking_uri(uri), ["no answer within ten seconds."]
+
+    def ask() -> None:
+        try:
+            _client(where).search_experiments(max_results=1)
+            errors.clear()
+        except Exception as error:  # whatever MLflow's client, its store or the network raise
+            errors[0] = f"{type(error).__name__}: {error}".splitlines()[0]
+
+    thread = threading.Thread(target=ask, name="mlflow check", daemon=True)
+    thread.start()
+    thread.join(CHECK_S)
+    if errors:
+        raise BackendUnreachable(
+            f"MLflow at {without_password(where, where)} does not answer: "
+            f"{without_password(errors[0], where)} Start it, set MLFLOW_TRACKING_URI, or leave "
+            "out `tracking.required`: the sweep then runs, and `sweeper sync` ships it later."
+        )
+
+
+def without_password(text: str, uri: str) -> str:
+    """Returns `text` without the password that `uri` may hold."""
+    password = urlsplit(uri).password
+    return text.replace(f":{password}@", ":***@") if password else text
+
+
+def _client(uri: str) -> "MlflowClient":
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
+    from mlflow import MlflowClient
+
+    return MlflowClient(uri)
+
+
+def _artifact_root(uri: str, experiment: str) -> str | None:
+    """Returns a folder beside an SQLite file; None for a server, which knows its own place."""
+    if not uri.startswith("sqlite:///"):
+        return None
+    return str(Path(uri.removeprefix("sqlite:///")).absolute().parent / "mlruns" / experiment)
+
+
+def _cut(pairs: Mapping[str, str], longest: int) -> dict[str, str]:
+    return {name: value[:longest] for name, value in pairs.items()}
+
+
+def _pieces(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    return (items[start : start + size] for start in range(0, len(items), size))

@@ -1,0 +1,291 @@
+"""Says what each MLflow run of a sweep is and shows: a pure function of the ledger's events.
+
+    sweep run  >  study run  >  trial run          (parent by the tag `mlflow.parentRunId`)
+
+What was shipped is remembered in notes, which are written together with the cursor: the epochs
+of each trial, so that one that a later attempt ran again is not shown twice, and each study's best
+so far. The same events and notes give the same changes, whatever the batches they come in.
+"""
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from sweeper.ledger import Event, EventKind, Ledger, SweepRecord
+from sweeper.study import Study, Trial, TrialKind, TrialState
+
+STATUS = {  # MLflow has no word for pruned or interrupted: the tag `sweeper.state` says it
+    TrialState.WAITING: "SCHEDULED",
+    TrialState.RUNNING: "RUNNING",
+    TrialState.COMPLETE: "FINISHED",
+    TrialState.PRUNED: "KILLED",
+    TrialState.FAILED: "FAILED",
+    TrialState.INTERRUPTED: "KILLED",
+}
+SUMMARY_STEP = 0  # of what does not change while a study runs
+
+
+@dataclass(frozen=True)
+class Entity:
+    """What a run stands for: the sweep (`study` None), a study (`number` None) or a trial."""
+
+    study: str | None = None
+    number: int | None = None
+
+    @property
+    def key(self) -> str:
+        """The name under which the ledger keeps the run's id."""
+        if self.study is None:
+            return "sweep"
+        return f"study/{self.study}" if self.number is None else f"trial/{self.study}/{self.number}"
+
+    @property
+    def parent(self) -> "Entity | None":
+        if self.study is None:
+            return None
+        return Entity() if self.number is None else Entity(self.study)
+
+
+SWEEP = Entity()
+
+
+class Point(NamedTuple):
+    """One value of one metric. `at` is milliseconds since the epoch: the event's, never now."""
+
+    key: str
+    value: float
+    at: int
+    step: int
+
+
+@dataclass
+class Change:
+    """What a batch of events changes of one run."""
+
+    since: int  # ms; when the run began, if this batch is its first
+    points: list[Point] = field(default_factory=list)
+    tags: dict[str, str] = field(default_factory=dict)
+    status: str | None = None
+    ended_at: int | None = None  # ms
+    checkpoint: str | None = None  # a folder to keep with the run
+    has_news: bool = False  # its page (note) tells something new
+    is_closed: bool = False  # its files are due
+
+    def turn(self, status: str, at: int) -> None:
+        """Sets the status, and with one that ends a run the time."""
+        self.status = status
+        self.ended_at = None if status in ("RUNNING", "SCHEDULED") else at
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What the ledger holds besides events: everything here but a trial's state never changes."""
+
+    record: SweepRecord
+    studies: Mapping[str, Study]
+    facts: Mapping[str, Mapping[str, Any]]
+    trials: Mapping[Entity, Trial]
+
+
+def read_outline(ledger: Ledger) -> Outline | None:
+    """Reads the outline; None before the sweep has a row."""
+    record = ledger.sweep()
+    if record is None:
+        return None
+    studies = {study.name: study for study in ledger.studies()}
+    return Outline(
+        record=record,
+        studies=studies,
+        facts={name: ledger.facts(name) for name in studies},
+        trials={Entity(t.study, t.number): t for t in ledger.trials()},
+    )
+
+
+def run_name(entity: Entity, outline: Outline) -> str:
+    """Returns a name readable at first sight: `mona · advection_1d · 003`."""
+    if entity.study is None:
+        return outline.record.name
+    study = outline.studies[entity.study]
+    name = f"{study.method} · {study.task.rpartition('/')[2]}"
+    return name if entity.number is None else f"{name} · {entity.number:03d}"
+
+
+def identity_tags(entity: Entity, outline: Outline) -> dict[str, str]:
+    """Returns the tags that say what a run is, and that its children share."""
+    record = outline.record
+    tags: dict[str, Any] = {
+        "sweeper.level": entity.key.partition("/")[0],
+        "sweeper.sweep": record.name,
+        "sweeper.config_hash": record.config_hash,
+        "sweeper.profile": record.profile,
+        "sweeper.git_commit": record.provenance.get("git_commit"),
+    }
+    if entity.study is not None:
+        study, facts = outline.studies[entity.study], outline.facts[entity.study]
+        tags |= {
+            "sweeper.study": study.name,
+            "sweeper.method": study.method,
+            "sweeper.task": study.task,
+            "sweeper.objective": study.objective,
+            "sweeper.seed": study.seed,
+        }
+        shared = ("backbone", "pretrained", "proxy", "data_source", "protocol", "content_hash")
+        tags |= {f"sweeper.{name}": facts.get(name) for name in shared}
+    if entity.number is not None:
+        trial = outline.trials[entity]
+        tags |= {
+            "sweeper.trial": trial.number,
+            "sweeper.kind": trial.kind,
+            "sweeper.seed": trial.seed,
+            "sweeper.sampled": ", ".join(trial.sampled) or None,
+        }
+    return {name: str(value) for name, value in tags.items() if value is not None}
+
+
+def run_params(entity: Entity, outline: Outline) -> dict[str, str]:
+    """Returns every hyperparameter of a trial, sampled or fixed; nothing for other runs."""
+    if entity.number is None:
+        return {}
+    return {name: str(value) for name, value in outline.trials[entity].params.items()}
+
+
+def changes(
+    events: Iterable[Event], outline: Outline, notes: Mapping[str, str]
+) -> tuple[dict[Entity, Change], dict[str, str]]:
+    """Returns what the events change of each run, parents first, and the notes to be kept."""
+    batch = _Batch(outline, notes)
+    for event in events:
+        batch.take(event)
+    return dict(sorted(batch.runs.items(), key=lambda item: _depth(item[0]))), batch.notes
+
+
+def _depth(entity: Entity) -> int:
+    return (entity.study is not None) + (entity.number is not None)
+
+
+class _Batch:
+    def __init__(self, outline: Outline, notes: Mapping[str, str]) -> None:
+        self.outline, self._old = outline, notes
+        self.runs: dict[Entity, Change] = {}
+        self.notes: dict[str, str] = {}
+
+    def _run(self, entity: Entity, at: int) -> Change:
+        return self.runs.setdefault(entity, Change(since=at))
+
+    def _note(self, key: str) -> dict[str, Any]:
+        return dict(json.loads(self.notes.get(key) or self._old.get(key) or "{}"))
+
+    def take(self, event: Event) -> None:
+        at, payload = round(event.at * 1000), event.payload
+        entity = Entity(event.study, event.number)
+        run = self._run(entity, at)
+        match event.kind:
+            case EventKind.SWEEP_STARTED:
+                run.turn("RUNNING", at)
+                run.tags["sweeper.state"] = "running"
+                if payload.get("git_commit"):
+                    run.tags["sweeper.git_commit"] = str(payload["git_commit"])
+            case EventKind.STUDY_ADDED:
+                baselines = payload.get("facts", {}).get("baselines") or {}
+                values = {f"baseline/{name}": value for name, value in baselines.items()}
+                self._add_points(run, values, at, SUMMARY_STEP, "its data")
+            case EventKind.TRIAL_ADDED:
+                self._set_state(run, TrialState.WAITING, at)
+            case EventKind.ATTEMPT_STARTED:
+                self._set_state(run, TrialState.RUNNING, at)
+                run.tags["sweeper.attempt"] = str(event.attempt)
+                study = self._run(Entity(event.study), at)
+                study.turn("RUNNING", at)
+                study.tags["sweeper.state"] = "running"
+            case EventKind.MEASURED:
+                self._measure(run, entity, payload, at)
+            case EventKind.ATTEMPT_ENDED if not TrialState(payload["state"]).is_finished:
+                self._set_state(run, TrialState(payload["state"]), at)
+                self._explain(run, payload)
+            case EventKind.TRIAL_ENDED:
+                self._end_trial(run, entity, payload, at)
+            case EventKind.SWEEP_ENDED:
+                self._end_sweep(str(payload["state"]), at)
+
+    @staticmethod
+    def _set_state(run: Change, state: TrialState, at: int) -> None:
+        run.turn(STATUS[state], at)
+        run.tags["sweeper.state"] = state
+
+    @staticmethod
+    def _explain(run: Change, payload: Mapping[str, Any]) -> None:
+        for name in ("reason", "failure"):
+            run.tags[f"sweeper.{name}"] = payload.get(name) or ""
+
+    @staticmethod
+    def _add_points(run: Change, values: Mapping[str, Any], at: int, step: int, where: str) -> None:
+        """Adds finite values; a NaN or infinity is no point of a curve, so a tag names it."""
+        for name, value in values.items():
+            if value is not None and math.isfinite(value):
+                run.points.append(Point(name, float(value), at, step))
+            else:
+                run.tags["sweeper.nonfinite"] = f"{name} = {value} at {where}"
+
+    def _measure(self, run: Change, entity: Entity, payload: Mapping[str, Any], at: int) -> None:
+        stage, epoch = str(payload["stage"]), int(payload["epoch"])
+        key = f"epochs/{entity.study}/{entity.number}"
+        shown = self._note(key)
+        if epoch <= shown.get(stage, -1):
+            return  # a later attempt ran it again
+        self.notes[key] = json.dumps({**shown, stage: epoch})
+        values = {**payload["metrics"], f"{stage}/seconds": payload.get("seconds", 0.0)}
+        self._add_points(run, values, at, epoch, f"{stage} epoch {epoch}")
+
+    def _end_trial(self, run: Change, entity: Entity, payload: Mapping[str, Any], at: int) -> None:
+        state, trial = TrialState(payload["state"]), self.outline.trials[entity]
+        objective = self.outline.studies[trial.study].objective
+        self._set_state(run, state, at)
+        self._explain(run, payload)
+        run.checkpoint = trial.checkpoint
+        value = payload.get("value")
+        if value is not None:
+            step = int(payload.get("best_epoch") or SUMMARY_STEP)
+            self._add_points(run, {f"best/{objective}": value}, at, step, "its end")
+        study = self._run(Entity(trial.study), at)
+        study.has_news = self._run(SWEEP, at).has_news = True
+        self._tally(study, trial, state, {objective: value, **(payload.get("test") or {})}, at)
+
+    def _tally(
+        self, study: Change, trial: Trial, state: TrialState, values: Mapping[str, Any], at: int
+    ) -> None:
+        """Shows a complete trial on its study's run: as the control, the preset, the best."""
+        key = f"tally/{trial.study}"
+        tally = self._note(key)
+        step = tally["done"] = tally.get("done", 0) + 1
+        objective = next(iter(values))
+        value = values[objective]
+        if state is TrialState.COMPLETE and value is not None:
+            where = f"trial {trial.number}"
+            if trial.kind is not TrialKind.SAMPLED:
+                led = {f"{trial.kind}/{name}": v for name, v in values.items()}
+                self._add_points(study, led, at, step, where)
+            if trial.kind is not TrialKind.CONTROL and value < tally.get("best", math.inf):
+                tally |= {"best": value, "trial": trial.number}
+                self._add_points(study, values, at, step, where)
+                study.tags["sweeper.best_trial"] = str(trial.number)
+        self.notes[key] = json.dumps(tally)
+
+    def _end_sweep(self, state: str, at: int) -> None:
+        """Closes every run, so that none stays open after its sweep."""
+        sweep = self._run(SWEEP, at)
+        sweep.turn("FINISHED" if state == "finished" else "KILLED", at)
+        sweep.tags["sweeper.state"] = state
+        sweep.has_news = sweep.is_closed = True
+        for name in self.outline.studies:
+            mine = {e: t.state for e, t in self.outline.trials.items() if t.study == name}
+            for entity, trial_state in mine.items():
+                if not trial_state.is_finished:
+                    self._set_state(self._run(entity, at), TrialState.INTERRUPTED, at)
+            study = self._run(Entity(name), at)
+            over = state == "finished" and all(s.is_finished for s in mine.values())
+            solved = TrialState.COMPLETE in mine.values()
+            study.turn(("FINISHED" if solved else "FAILED") if over else "KILLED", at)
+            study.tags["sweeper.state"] = "finished" if over else "interrupted"
+            study.has_news = study.is_closed = True

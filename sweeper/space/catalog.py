@@ -1,0 +1,70 @@
+"""What a sweep file may name: methods, tasks, backbones, proxies. Handed in, since this package
+knows names and configs but not the science behind them."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+Dimension = Literal["1d", "2d"]
+PROXY = "proxy"  # the one parameter that is of no stage: which source data a trial reads
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodEntry:
+    """A method: its stages in the order in which they run, each with the type of its config."""
+
+    name: str
+    stages: Mapping[str, type[BaseModel]]
+    objective_stage: str  # the stage whose reports carry the objective
+    preset: Mapping[str, Any] = field(default_factory=dict)  # "stage.parameter" -> value
+    preset_name: str = "preset"
+    control: Mapping[str, Any] = field(default_factory=dict)  # makes it vanilla fine-tuning
+    needs_source: bool = False
+    prune_after: float = 0.0  # share of the objective stage's epochs that no pruner may cut
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskEntry:
+    """A target task; `recipe` holds published settings of the stage that reports the objective."""
+
+    name: str
+    dimension: Dimension
+    kind: str  # dense, classification, multilabel
+    metric: str
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Catalog:
+    """Everything known, by name. `sections` types the file's `backbone`, `model` and `data`."""
+
+    methods: Mapping[str, MethodEntry]
+    tasks: Mapping[str, TaskEntry]
+    backbones: Mapping[str, Dimension]
+    proxies: Mapping[str, Dimension]
+    sections: Mapping[Literal["backbone", "model", "data"], type[BaseModel]]
+
+    def stage_types(self, methods: Iterable[str]) -> dict[str, list[type[BaseModel]]]:
+        """Returns the config types that each stage name has among `methods`."""
+        types: dict[str, list[type[BaseModel]]] = {}
+        for method in methods:
+            for stage, config in self.methods[method].stages.items():
+                if config not in types.setdefault(stage, []):
+                    types[stage].append(config)
+        return types
+
+    def parameters(self, methods: Iterable[str]) -> list[str]:
+        """Returns every `stage.parameter` of `methods`."""
+        types = self.stage_types(methods)
+        return [
+            f"{stage}.{key}"
+            for stage, configs in types.items()
+            for key in dict.fromkeys(k for config in configs for k in public_fields(config))
+        ]
+
+
+def public_fields(config: type[BaseModel]) -> list[str]:
+    """Returns the names under which a config's fields are written in a file."""
+    return [field.alias or name for name, field in config.model_fields.items()]

@@ -1,0 +1,57 @@
+"""Checks what can only be seen study by study: settings together, and what is left to search."""
+
+from sweeper.space.faults import Faults
+from sweeper.space.node import Node, Origin
+from sweeper.space.sweep import InfeasibleParams, StudyPlan, Sweep
+
+LEADING = 2  # trials that sample nothing: the preset and the control
+
+
+def check_studies(sweep: Sweep, tree: Node, faults: Faults) -> tuple[str, ...]:
+    """Adds the faults of every study, and returns what is worth telling but no fault."""
+    studies: list[StudyPlan] = []
+    for method in sweep.methods:
+        for task in sweep.tasks:
+            try:
+                studies.append(sweep.study(method, task))
+            except InfeasibleParams as error:
+                _add(tree, "fixed", f"`{method}` on `{task}`: {error}.", faults)
+    notes = [_check_pruning(study, sweep, tree, faults) for study in studies]
+    for method in dict.fromkeys(s.method for s in studies if not s.parameters):
+        if sweep.search.trials > LEADING:
+            told = (
+                f"`{method}` has no parameter here to search. Name one in `parameters`, or set "
+                f"`search.trials: {LEADING}` to run its preset and control alone."
+            )
+            _add(tree, "parameters", told, faults)
+    used = {name for study in studies for name in study.parameters}
+    notes += [
+        f"`parameters.{name}` applies to no study: its condition does not hold."
+        for name in sweep.parameters
+        if studies and name not in used
+    ]
+    return tuple(dict.fromkeys(note for note in notes if note))
+
+
+def _check_pruning(study: StudyPlan, sweep: Sweep, tree: Node, faults: Faults) -> str | None:
+    """A pruner that can never act is a fault where the file says so, else a note: a quick run
+    with fewer epochs from the command line is no mistake."""
+    stage = study.objective_stage
+    most = study.stage_epochs[stage]
+    if sweep.pruning.type == "none" or study.min_epochs <= most:
+        return None
+    told = (
+        f"`pruning.min_epochs: {study.min_epochs}` is over the {most} epochs of `{stage}`, so that "
+        "no trial is ever pruned."
+    )
+    path, node = tree.trace(["pruning", "min_epochs"])
+    epochs = tree.child("fixed").children().get(f"{stage}.epochs")
+    if len(path) < 2 or (epochs is not None and epochs.origin.where != node.origin.where):
+        return told
+    faults.add(node, told + " Lower it, or write `type: none`.")
+    return None
+
+
+def _add(tree: Node, key: str, told: str, faults: Faults) -> None:
+    place = tree.children().get(key)
+    faults.add(place if place is not None else Origin(tree.origin.where), told)

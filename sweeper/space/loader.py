@@ -1,0 +1,124 @@
+"""From a file and a command line to a `Sweep`: every fault at once, or none."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from sweeper.space.catalog import Catalog
+from sweeper.space.check import (
+    check_dimensions,
+    check_secrets,
+    check_splits,
+    read_backbones,
+    read_names,
+    read_proxies,
+    read_section,
+    read_settings,
+)
+from sweeper.space.check_studies import check_studies
+from sweeper.space.faults import Faults
+from sweeper.space.merge import check_keys, lay_over
+from sweeper.space.node import Node
+from sweeper.space.parameters import read_parameters
+from sweeper.space.sweep import Sweep
+from sweeper.space.yaml_reader import parse, read_text
+
+
+def load_sweep(
+    path: Path | str,
+    catalog: Catalog,
+    *,
+    profile: str = "auto",
+    sets: Iterable[str] = (),
+    trials: int | None = None,
+    name: str | None = None,
+    has_gpu: bool = False,
+) -> Sweep:
+    """Reads and checks the sweep file at `path`, profile and command line laid over it.
+
+    Raises:
+        FileFaults: Everything that is wrong, each with file and line or option.
+    """
+    path = Path(path)
+    return loads_sweep(
+        read_text(path), catalog, where=str(path), profile=profile, sets=sets, trials=trials,
+        name=name, has_gpu=has_gpu,
+    )  # fmt: skip
+
+
+def loads_sweep(
+    source: str | Mapping[str, Any],
+    catalog: Catalog,
+    *,
+    where: str = "sweep.yaml",
+    profile: str = "auto",
+    sets: Iterable[str] = (),
+    trials: int | None = None,
+    name: str | None = None,
+    has_gpu: bool = False,
+) -> Sweep:
+    """As `load_sweep`, of a text at hand; `where` names it in messages.
+
+    A mapping is taken to be a sweep's `resolved`: `profile` was laid over it already.
+
+    Raises:
+        FileFaults: Everything that is wrong.
+    """
+    faults = Faults()
+    is_resolved = not isinstance(source, str)
+    text = source if isinstance(source, str) else json.dumps(source, ensure_ascii=False)
+    document = parse(text, where)
+    file_keys = {k: v for k, v in document.children().items() if k != "profiles"}
+    check_keys(Node(file_keys, document.origin), faults)
+    merged = lay_over(
+        document, catalog, faults, profile="paper" if is_resolved else profile, sets=sets,
+        trials=trials, name=name, has_gpu=has_gpu,
+    )  # fmt: skip
+    tree = merged.tree
+
+    settings = read_settings(tree, faults)
+    methods = read_names(tree, "methods", settings.methods, catalog.methods, faults)
+    tasks = read_names(tree, "tasks", settings.tasks, catalog.tasks, faults)
+    backbones = read_backbones(tree, settings, catalog, faults)
+    proxies = read_proxies(tree, settings, catalog, faults)
+    sections = {
+        key: read_section(tree, (key,), catalog.sections[key], faults, getattr(settings, key))
+        for key in ("model", "data")
+    }
+    are_sound = methods and len(methods) == len(settings.methods)
+    takers = methods if are_sound else list(catalog.methods)
+    parameters = read_parameters(tree, takers, catalog, faults)
+    check_dimensions(tree, methods, tasks, catalog, faults)
+    check_splits(tree, sections["data"] or {}, faults)
+    check_secrets(tree, faults)
+    faults.stop()
+
+    sweep = Sweep(
+        name=settings.name,
+        experiment=settings.experiment or settings.name,
+        profile=profile if is_resolved else merged.profile,
+        methods=tuple(methods),
+        tasks=tuple(tasks),
+        backbones=backbones,
+        proxies=proxies,
+        model=sections["model"] or {},
+        data=sections["data"] or {},
+        parameters=parameters.searched,
+        fixed=parameters.fixed,
+        search=settings.search,
+        pruning=settings.pruning,
+        replicate=settings.replicate,
+        resources=settings.resources,
+        budget=settings.budget,
+        checkpoints=settings.checkpoints,
+        failures=settings.failures,
+        tracking=settings.tracking,
+        catalog=catalog,
+    )
+    if is_resolved:  # it was checked, and what was a note then stays one
+        return sweep
+    notes = check_studies(sweep, tree, faults)
+    faults.stop()
+    return replace(sweep, notes=(*merged.notes, *parameters.notes, *notes))

@@ -1,0 +1,56 @@
+"""Data that remember where they were written: what every message of a fault points at."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+Scalar = bool | int | float | str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """A place: a line of a file, or a command-line option (`where` "--set refine.lr")."""
+
+    where: str
+    line: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A value, and where it (or the key before it) was written."""
+
+    value: Scalar | dict[str, "Node"] | list["Node"]
+    origin: Origin
+
+    def plain(self) -> Any:
+        """Returns the bare value: mappings, lists and scalars."""
+        if isinstance(self.value, dict):
+            return {key: child.plain() for key, child in self.value.items()}
+        if isinstance(self.value, list):
+            return [child.plain() for child in self.value]
+        return self.value
+
+    def children(self) -> dict[str, "Node"]:
+        """Returns the entries of a mapping, and of anything else none."""
+        return self.value if isinstance(self.value, dict) else {}
+
+    def child(self, key: str) -> "Node":
+        """Returns the entry `key`, or an empty mapping where there is none."""
+        return self.children().get(key, Node({}, self.origin))
+
+    def at(self, path: Iterable[str | int]) -> "Node":
+        """Returns the node at `path`, or the nearest one above it."""
+        return self.trace(path)[1]
+
+    def trace(self, path: Iterable[str | int]) -> tuple[tuple[str | int, ...], "Node"]:
+        """Returns as much of `path` as exists here, and the node it leads to."""
+        node, walked = self, []
+        for step in path:
+            if isinstance(node.value, dict) and step in node.value:
+                node = node.value[str(step)]
+            elif isinstance(node.value, list) and isinstance(step, int) and step < len(node.value):
+                node = node.value[step]
+            else:
+                break
+            walked.append(step)
+        return tuple(walked), node

@@ -1,0 +1,107 @@
+"""The image's recipe: what a linter does not know of ours."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DOCKERFILE = (ROOT / "docker" / "Dockerfile").read_text()
+SECRET = re.compile(r"\b\w*(PASSWORD|SECRET|TOKEN|API_KEY|CREDENTIAL)\w*", re.IGNORECASE)
+MINIMAL = """ARG BASE=python:3.11-slim
+FROM ${BASE} AS build
+RUN make
+FROM ${BASE}
+COPY --from=build /a /a
+USER 10001:10001
+HEALTHCHECK CMD ["a"]
+ENTRYPOINT ["sweeper"]
+"""
+
+
+def instructions(dockerfile: str) -> list[tuple[str, str]]:
+    """The instructions of a Dockerfile in order, with lines joined and comments left out."""
+    lines = [line for line in dockerfile.splitlines() if not line.lstrip().startswith("#")]
+    joined = re.sub(r"\\\n", " ", "\n".join(lines))
+    split = (line.split(maxsplit=1) for line in joined.splitlines() if line.strip())
+    return [(word.upper(), rest[0].strip() if rest else "") for word, *rest in split]
+
+
+def faults(dockerfile: str) -> list[str]:
+    """What is wrong with a Dockerfile, by the rules of this repository."""
+    steps = instructions(dockerfile)
+    found = []
+    names, bases = {"${BASE}"}, [value.split() for word, value in steps if word == "FROM"]
+    for base, *alias in bases:
+        if base not in names:
+            found.append(f"FROM {base}: a stage starts from ${{BASE}} or an earlier stage")
+        names |= set(alias[1:])
+    default = next((value for word, value in steps if word == "ARG" and "BASE=" in value), "")
+    if not re.search(r":[^:@]*\d", default) or default.endswith(":latest"):
+        found.append("ARG BASE: its default has a tag with a version")
+    last = steps[max(i for i, (word, _) in enumerate(steps) if word == "FROM") :]
+    users = [value for word, value in last if word == "USER"]
+    if not users or not re.fullmatch(r"[1-9]\d*(:[1-9]\d*)?", users[-1]):
+        found.append("USER: the last stage ends as a number that is not 0")
+    words = [word for word, _ in last]
+    found += [f"{word}: missing" for word in ("HEALTHCHECK", "ENTRYPOINT") if word not in words]
+    for word, value in steps:
+        if word == "ADD":
+            found.append("ADD: use COPY")
+        if word in ("ARG", "ENV") and SECRET.search(value):
+            found.append(f"{word}: a secret stays in the image")
+        if word == "ENTRYPOINT" and not value.startswith("["):
+            found.append("ENTRYPOINT: a shell form does not hand signals on")
+    return found
+
+
+def test_the_image_keeps_the_rules():
+    assert faults(DOCKERFILE) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fault"),
+    [
+        ("USER 10001:10001\n", "", "USER"),
+        ("USER 10001:10001", "USER root", "USER"),
+        ("USER 10001:10001", "USER 0", "USER"),
+        ("RUN make", "ADD https://a.org/b /b", "ADD"),
+        ("python:3.11-slim", "python", "ARG BASE"),
+        ("python:3.11-slim", "python:latest", "ARG BASE"),
+        ("FROM ${BASE}\n", "FROM python:3.11\n", "FROM python"),
+        ("RUN make", "ENV DB_PASSWORD=x", "ENV"),
+        ("RUN make", "ARG API_TOKEN", "ARG"),
+        ('HEALTHCHECK CMD ["a"]\n', "", "HEALTHCHECK"),
+        ('ENTRYPOINT ["sweeper"]', "ENTRYPOINT sweeper", "ENTRYPOINT"),
+    ],
+)
+def test_each_broken_rule_is_found(old, new, fault):
+    assert faults(MINIMAL) == []
+    broken = MINIMAL.replace(old, new)
+    assert broken != MINIMAL
+    assert [found for found in faults(broken) if found.startswith(fault)] != []
+
+
+def test_the_image_starts_sweeper():
+    entry = [value for word, value in instructions(DOCKERFILE) if word == "ENTRYPOINT"]
+    assert [json.loads(value) for value in entry] == [["sweeper"]]
+
+
+def test_what_the_image_copies_is_in_its_context_and_nothing_else_is():
+    copied = {
+        name
+        for word, value in instructions(DOCKERFILE)
+        if word == "COPY" and "--from" not in value
+        for name in value.split()[:-1]
+    }
+    ignore = (ROOT / ".dockerignore").read_text().split()
+    assert "*" in ignore
+    assert {line[1:] for line in ignore if line.startswith("!")} == copied
+
+
+def test_the_folder_that_lasts_is_the_users_own():
+    volumes = [value for word, value in instructions(DOCKERFILE) if word == "VOLUME"]
+    made = re.search(r"install --directory --owner 10001 --group 10001 (\S+)", DOCKERFILE)
+    assert made is not None
+    assert volumes == [made[1]]

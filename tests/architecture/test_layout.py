@@ -1,0 +1,87 @@
+"""The shape of the tree: few names at the top, small modules, links that lead somewhere."""
+
+import re
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("sweeper", "trainables")
+TOP = {
+    "pyproject.toml",
+    "README.md",
+    "CHANGELOG.md",
+    "LICENSE",
+    "sweeper",
+    "trainables",
+    "search_spaces",
+    "docker",
+    "tests",
+}
+MAX_LINES = 300
+TABLES: set[str] = set()  # long tables, by path, that may be longer
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+
+
+def ignored() -> list[str]:
+    """What git ignores at the top: what runs and tools leave behind."""
+    lines = (ROOT / ".gitignore").read_text().splitlines()
+    return [line.strip("/") for line in lines if line and not line.startswith(("#", "!"))]
+
+
+def modules() -> list[Path]:
+    return sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+
+
+def pages() -> list[Path]:
+    folders = [ROOT / name for name in TOP if (ROOT / name).is_dir()]
+    nested = [path for folder in folders for path in folder.rglob("*.md")]
+    return sorted([*ROOT.glob("*.md"), *nested])
+
+
+def broken_links(page: Path) -> list[str]:
+    """The relative links of a page that lead to no file."""
+    prose = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    targets = (link for link in LINK.findall(prose) if not re.match(r"[a-z]+:|#", link))
+    return [link for link in targets if not (page.parent / link.partition("#")[0]).exists()]
+
+
+def test_the_top_level_holds_the_agreed_names_and_dotfiles_only():
+    found = {path.name for path in ROOT.iterdir() if not path.name.startswith(".")}
+    patterns = ignored()
+    strangers = {
+        name for name in found - TOP if not any(fnmatch(name, pattern) for pattern in patterns)
+    }
+    assert strangers == set()
+
+
+def test_no_module_outgrows_one_concept():
+    lengths = {
+        str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in modules()
+    }
+    long = {path: lines for path, lines in lengths.items() if lines > MAX_LINES}
+    assert long.keys() - TABLES == set(), long
+
+
+def test_every_package_is_a_package():
+    folders = {path.parent for path in modules()}
+    assert [str(folder) for folder in folders if not (folder / "__init__.py").is_file()] == []
+
+
+def test_no_module_is_a_drawer_of_sundries():
+    drawers = {"utils", "util", "helpers", "helper", "common", "misc", "manager"}
+    assert [str(path) for path in modules() if path.stem in drawers] == []
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_relative_link_leads_to_a_file(page):
+    assert broken_links(page) == []
+
+
+def test_a_broken_link_is_seen(tmp_path):
+    page = tmp_path / "README.md"
+    page.write_text(
+        "[a](README.md#top) [b](gone.md) [c](https://x.org) [d](#e)\n```\n[f](g)\n```\n"
+    )
+    assert broken_links(page) == ["gone.md"]

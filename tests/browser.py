@@ -1,0 +1,92 @@
+"""Looks at pages in headless Chromium, with network access to this machine only."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.chrome.options import Options
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
+
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+needs_chromium = pytest.mark.skipif(
+    not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver (Debian: chromium-driver)"
+)
+ARGUMENTS = (
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--disable-dev-shm-usage", "--hide-scrollbars",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
+)  # fmt: skip
+
+
+class Browser:
+    """One window. Sizes are CSS pixels."""
+
+    def __init__(self, driver: webdriver.Chrome) -> None:
+        self.driver = driver
+
+    def open(self, url: str, *, width: int = 1400, height: int = 900, dark: bool = False) -> None:
+        """Loads a page in a window of this size, with the reader's preference for dark or light."""
+        self._size(width, height)
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self._command("Emulation.setEmulatedMedia", features=[scheme])
+        self.driver.get(url)
+
+    def text(self) -> str:
+        """Returns what a reader sees."""
+        return self.driver.find_element(By.TAG_NAME, "body").text
+
+    def wait_for(self, text: str, *, timeout_s: float = 30) -> None:
+        """Waits until the page shows `text`."""
+        WebDriverWait(self.driver, timeout_s).until(
+            lambda _: text in self.text(), message=f"{text!r} is not in: {self.text()}"
+        )
+
+    def find(self, css: str) -> list[Any]:
+        """Returns the elements that a CSS selector names."""
+        return self.driver.find_elements(By.CSS_SELECTOR, css)
+
+    def run(self, script: str) -> Any:
+        """Runs JavaScript and returns what it returns."""
+        return self.driver.execute_script(script)
+
+    def errors(self) -> list[str]:
+        """Returns what the page wrote to the console as errors."""
+        return [e["message"] for e in self.driver.get_log("browser") if e["level"] == "SEVERE"]
+
+    def screenshot(self, path: Path, *, width: int = 1400, whole_page: bool = False) -> None:
+        """Writes a PNG of the window, or of the page from top to bottom."""
+        if whole_page:
+            self._size(width, self.run("return document.documentElement.scrollHeight"))
+        self.driver.save_screenshot(str(path))
+
+    def _size(self, width: int, height: int) -> None:
+        self._command(
+            "Emulation.setDeviceMetricsOverride",
+            width=width, height=height, deviceScaleFactor=1, mobile=False,
+        )  # fmt: skip
+
+    def _command(self, name: str, **arguments: Any) -> None:
+        self.driver.execute_cdp_cmd(name, arguments)
+
+
+@contextmanager
+def browser() -> Iterator[Browser]:
+    """Starts a Chromium of its own, and ends it."""
+    options = Options()
+    options.binary_location = CHROMIUM or ""
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    for argument in ARGUMENTS:
+        options.add_argument(argument)
+    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
+    driver.set_page_load_timeout(60)
+    try:
+        yield Browser(driver)
+    finally:
+        driver.quit()

@@ -1,0 +1,52 @@
+"""Runs the `sweeper` command as a user does: in a process of its own, in a folder of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Shell:
+    """A folder to work in and the environment that commands get."""
+
+    folder: Path
+    environment: dict[str, str]
+
+    def start(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
+        """Starts `sweeper ARGUMENTS` without waiting."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "sweeper.cli.main", *arguments],
+            cwd=self.folder,
+            env=os.environ | {"PYTHONPATH": str(ROOT)} | self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            **options,
+        )
+
+    def run(self, *arguments: str, code: int = 0, timeout: float = 300) -> "Result":
+        """Runs `sweeper ARGUMENTS` and checks its exit code."""
+        with self.start(*arguments) as process:
+            out, err = process.communicate(timeout=timeout)
+        assert process.returncode == code, f"exit {process.returncode}\n{out}\n{err}"
+        assert "Traceback" not in err, err
+        return Result(out, err)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command printed."""
+
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        parsed: dict[str, Any] = json.loads(self.out)
+        return parsed

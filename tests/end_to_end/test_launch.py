@@ -1,0 +1,163 @@
+"""A whole sweep through the command line: real Ray, real Optuna, real MLflow, real solutions."""
+
+import json
+import signal
+import sqlite3
+import time
+from pathlib import Path
+
+import pytest
+from safetensors import safe_open
+
+from tests.command import Shell
+from tests.end_to_end import tiny_sweep
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory, ray_head, data_home) -> Shell:
+    environment = {**ray_head.environment, "SWEEPER_HOME": str(data_home)}
+    return Shell(tmp_path_factory.mktemp("work"), environment)
+
+
+@pytest.fixture(scope="module")
+def launched(shell, ray_head) -> dict:
+    file = tiny_sweep.write(shell.folder)
+    return shell.run("launch", str(file), "--address", ray_head.address, "--json").json
+
+
+def rows(shell: Shell, name: str, query: str) -> list[tuple]:
+    with sqlite3.connect(shell.folder / "sweeps" / name / "ledger.db") as connection:
+        return connection.execute(query).fetchall()
+
+
+def test_every_study_ends_with_a_best_trial_a_control_and_baselines(launched):
+    assert (launched["schema"], launched["command"], launched["exit_code"]) == (1, "launch", 0)
+    assert launched["state"] == "finished"
+    assert [s["study"] for s in launched["studies"]] == [
+        "mona/pdebench/advection_1d",
+        "mona/pdebench/darcy_2d@hard",
+    ]
+    for study in launched["studies"]:
+        assert study["best"]["value"] > 0
+        assert study["best"]["test"] > 0
+        assert study["control"]["params"]["meta.epochs"] == 0
+        assert study["control"]["state"] == "complete"
+        assert study["baselines"]["mean"] > 0
+        assert study["data_source"] == "generated"
+        assert sum(study["trials"].values()) == 4
+        assert study["trials"]["complete"] + study["trials"]["pruned"] == 4
+
+
+def test_the_ledger_has_every_epoch_of_every_trial_once(shell, launched):
+    trials = rows(shell, "tiny", "select study, number, state, attempt from trials")
+    assert len(trials) == 8
+    assert {attempt for *_, attempt in trials} == {1}
+    events = rows(shell, "tiny", "select study, number, payload from events where kind='measured'")
+    epochs = [(s, n, json.loads(p)["stage"], json.loads(p)["epoch"]) for s, n, p in events]
+    assert len(epochs) == len(set(epochs))
+    for study, number, state, _ in trials:
+        refine = [e for s, n, stage, e in epochs if (s, n, stage) == (study, number, "refine")]
+        assert refine == list(range(1, len(refine) + 1))
+        assert (len(refine) == 4) == (state == "complete")
+
+
+def test_the_best_checkpoint_of_every_trial_is_kept_and_readable(shell, launched):
+    for study in launched["studies"]:
+        folder = Path(study["best"]["checkpoint"])
+        place = json.loads((folder / "state.json").read_text())
+        assert place["best"]["value"] == study["best"]["value"]
+        assert place["best"]["epoch"] == study["best"]["epoch"]
+        with safe_open(folder / "best.safetensors", "pt") as tensors:
+            assert len(list(tensors.keys())) > 0
+    kept = list((shell.folder / "sweeps/tiny/trials").glob("*/*/attempt-*/*/manifest.json"))
+    assert len(kept) == 8
+
+
+def test_mlflow_holds_the_tree_with_the_right_states(shell, launched):
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{shell.folder / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("pdebench")
+    runs = {r.info.run_id: r for r in client.search_runs([experiment.experiment_id])}
+    parents = {i: r.data.tags.get("mlflow.parentRunId") for i, r in runs.items()}
+    (root,) = [i for i, parent in parents.items() if parent is None]
+    studies = [i for i, parent in parents.items() if parent == root]
+    trials = [i for i, parent in parents.items() if parent in studies]
+    assert (len(studies), len(trials)) == (2, 8)
+    assert not [r for r in runs.values() if r.info.status == "RUNNING"]
+    ledger = dict(rows(shell, "tiny", "select study || number, state from trials"))
+    for run_id in trials:
+        tags = runs[run_id].data.tags
+        state = ledger[tags["sweeper.study"] + str(int(tags["sweeper.trial"]))]
+        assert tags["sweeper.state"] == state
+        assert runs[run_id].info.status == {"complete": "FINISHED", "pruned": "KILLED"}[state]
+        names = {f.path for f in client.list_artifacts(run_id, "checkpoints")}
+        assert any(name.endswith("best.safetensors") for name in names)
+
+
+def test_launching_a_finished_sweep_again_says_so_and_runs_nothing(shell, ray_head, launched):
+    file = tiny_sweep.write(shell.folder)
+    before = rows(shell, "tiny", "select count(*) from events")
+    again = shell.run("launch", str(file), "--address", ray_head.address, "--json")
+    assert "tiny is finished (8 of 8 trials); nothing to do." in again.err
+    assert again.json["studies"] == launched["studies"]
+    assert rows(shell, "tiny", "select count(*) from events") == before
+
+
+def test_other_settings_under_the_same_name_are_refused_with_the_difference(shell, launched):
+    file = tiny_sweep.write(shell.folder)
+    refused = shell.run("launch", str(file), "--set", "refine.epochs=3", code=2)
+    assert "fixed.refine.epochs: 4 -> 3" in refused.err
+    assert "--name" in refused.err
+
+
+def test_more_trials_extend_the_sweep(shell, ray_head, launched):
+    file = tiny_sweep.write(shell.folder)
+    arguments = ("launch", str(file), "--trials", "5", "--address", ray_head.address, "--json")
+    extended = shell.run(*arguments).json
+    assert [sum(s["trials"].values()) for s in extended["studies"]] == [5, 5]
+    assert rows(shell, "tiny", "select count(*) from trials where attempt != 1") == [(0,)]
+
+
+def test_ls_status_and_report_look_at_it(shell, launched):
+    (line,) = shell.run("ls", "--json").json["sweeps"]
+    assert (line["sweep"], line["state"], line["studies"]) == ("tiny", "finished", 2)
+    assert shell.run("status", "tiny", "--json").json["sweep"] == "tiny"
+    assert "mona/pdebench/advection_1d" in shell.run("status", "tiny").out
+    shell.run("report", "tiny", "-o", "page.html")
+    page = (shell.folder / "page.html").read_text()
+    assert "advection_1d" in page
+    assert "http://" not in page.split("<script")[0]
+    missing = shell.run("status", "tinny", code=8)
+    assert "unknown sweep `tinny`. Did you mean `tiny`?" in missing.err
+
+
+def test_an_interrupted_sweep_goes_on_with_exactly_the_planned_trials(shell, ray_head, launched):
+    file = tiny_sweep.write(shell.folder, name="cut", trials=3)
+    with shell.start("launch", str(file), "--address", ray_head.address, "--json") as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "refine 1/4" in line:
+                process.send_signal(signal.SIGINT)
+                break
+        began = time.monotonic()
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert time.monotonic() - began < 15
+    assert "go on with: sweeper resume cut" in err
+    assert json.loads(out)["state"] == "interrupted"
+    cut = rows(shell, "cut", "select state from trials")
+    assert ("running",) not in cut
+    assert ("interrupted",) in cut
+
+    resumed = shell.run("resume", "cut", "--address", ray_head.address, "--json").json
+    assert (resumed["state"], resumed["exit_code"]) == ("finished", 0)
+    states = rows(shell, "cut", "select study, number, state from trials order by study, number")
+    assert [n for _, n, _ in states] == [0, 1, 2, 0, 1, 2]
+    assert {s for *_, s in states} <= {"complete", "pruned"}
+    # each epoch was measured once: nothing that had been reported was trained again
+    events = rows(shell, "cut", "select study, number, payload from events where kind='measured'")
+    epochs = [(s, n, json.loads(p)["stage"], json.loads(p)["epoch"]) for s, n, p in events]
+    assert len(epochs) == len(set(epochs))

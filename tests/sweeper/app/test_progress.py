@@ -1,0 +1,84 @@
+"""What a launch shows: plain lines in a pipe, a table on a terminal, an honest ETA."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from sweeper.app.progress import Progress, duration
+from sweeper.study import Measurement, Trial, TrialKind, TrialState
+
+TRIAL = Trial(study="mona/t", number=3, kind=TrialKind.SAMPLED, params={}, seed=0)
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def progress(*, terminal: bool = False) -> tuple[Progress, io.StringIO, Clock]:
+    text, clock = io.StringIO(), Clock()
+    console = Console(file=text, force_terminal=terminal, width=110, color_system=None)
+    return Progress(console, 4, 2, {"mona/t": "val/nrmse"}, clock=clock), text, clock
+
+
+def trial(state: TrialState, number: int = 3, **changes: object) -> Trial:
+    return Trial(**{**vars(TRIAL), "state": state, "number": number, **changes})
+
+
+def epoch(stage: str, objective: float | None) -> Measurement:
+    return Measurement(stage=stage, epoch=2, num_epochs=5, metrics={}, objective=objective)
+
+
+def test_a_pipe_gets_a_plain_line_for_each_start_objective_and_end():
+    shown, text, _ = progress()
+    with shown:
+        shown.changed(trial(TrialState.RUNNING))
+        shown.changed(trial(TrialState.RUNNING), epoch("meta", None))
+        shown.changed(trial(TrialState.RUNNING), epoch("refine", 0.51234))
+        shown.changed(trial(TrialState.PRUNED, reason="worse than its peers"))
+    assert text.getvalue().splitlines() == [
+        "mona/t 003: running [0/4]",
+        "mona/t 003: refine 2/5, val/nrmse 0.5123",
+        "mona/t 003: pruned (worse than its peers) [1/4, about 0 s to go]",
+    ]
+
+
+def test_a_terminal_gets_a_table_with_every_column():
+    shown, text, _ = progress(terminal=True)
+    with shown:
+        shown.changed(trial(TrialState.RUNNING), epoch("refine", 0.5))
+        shown.changed(trial(TrialState.COMPLETE, number=1, value=0.25), epoch("refine", 0.3))
+    screen = text.getvalue()
+    for word in (
+        "study",
+        "stage",
+        "validation",
+        "study's best",
+        "refine",
+        "2/5",
+        "0.25",
+        "complete",
+    ):
+        assert word in screen
+
+
+def test_the_eta_is_the_mean_time_of_ended_trials_over_what_is_left():
+    shown, _, clock = progress()
+    assert shown.eta_s() is None
+    shown.changed(trial(TrialState.RUNNING, number=0))
+    clock.now = 10.0
+    shown.changed(trial(TrialState.COMPLETE, number=0, value=1.0))
+    shown.changed(trial(TrialState.RUNNING, number=1))
+    clock.now = 14.0
+    # 2 not yet started at 10 s each and 6 s of the running one, on 2 slots
+    assert shown.eta_s() == pytest.approx((20.0 + 6.0) / 2)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(5, "5 s"), (65, "1 min 05 s"), (3725, "1 h 02 min")]
+)
+def test_durations_read_as_people_write_them(seconds, text):
+    assert duration(seconds) == text

@@ -1,0 +1,387 @@
+"""The recorder against real SQLite stores: whole, once, whatever happens in between."""
+
+import itertools
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from sweeper.analysis import pages
+from sweeper.errors import BackendUnreachable
+from sweeper.ledger import Ledger
+from sweeper.recording import mlflow_store
+from sweeper.recording.mlflow_recorder import MlflowRecorder, check, tracking_uri
+from sweeper.recording.mlflow_store import MlflowStore
+from sweeper.study import Measurement, Study, Trial, TrialKind, TrialState
+from tests.ledgers import TASK, finished_ledger, new_ledger, script
+from tests.mlflow_server import snapshot, without_ids
+
+PUBLIC = [n for n in vars(MlflowStore) if not n.startswith("_")]
+
+
+@pytest.fixture(autouse=True)
+def _folders(tmp_path):
+    (tmp_path / "live").mkdir(exist_ok=True)
+
+
+def recorder(ledger: Ledger, uri: str, **options) -> MlflowRecorder:
+    return MlflowRecorder(ledger, uri=uri, experiment="pdebench", **options)
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    ledger = finished_ledger(tmp_path)
+    yield ledger
+    ledger.close()
+
+
+@pytest.fixture
+def expected(ledger, new_store):
+    """What MLflow holds after an undisturbed sync."""
+    uri = new_store()
+    assert recorder(ledger, uri).sync().pending == 0
+    return without_ids(snapshot(uri))
+
+
+def test_the_run_tree_is_sweep_study_trial(expected):
+    assert len(expected) == 1 + 2 + 10
+    assert expected["mona_pdebench"]["parent"] is None
+    assert expected["mona · advection_1d"]["parent"] == "mona_pdebench"
+    assert expected["mona · advection_1d · 003"]["parent"] == "mona · advection_1d"
+
+
+def test_states_are_told_apart(expected):
+    states = {
+        name[-3:]: (run["status"], run["tags"]["sweeper.state"])
+        for name, run in expected.items()
+        if name.startswith("mona ·") and run["params"]
+    }
+    assert states == {
+        "000": ("FINISHED", "complete"),
+        "001": ("FINISHED", "complete"),
+        "002": ("FINISHED", "complete"),
+        "003": ("KILLED", "pruned"),
+        "004": ("FAILED", "failed"),
+    }
+    failed = expected["mona · advection_1d · 004"]["tags"]
+    assert failed["sweeper.failure"] == "non_finite"
+    assert failed["sweeper.reason"] == "the loss is <nan> at refine epoch 4"
+    assert expected["mona_pdebench"]["status"] == "FINISHED"
+    assert expected["mona · advection_1d"]["status"] == "FINISHED"
+
+
+def test_every_measurement_is_there_exactly_once(ledger, expected):
+    for trial in ledger.trials():
+        study = next(s for s in ledger.studies() if s.name == trial.study)
+        run = expected[f"{study.method} · advection_1d · {trial.number:03d}"]
+        wanted: dict[str, list[tuple[int, float]]] = {}
+        for m in ledger.measurements(trial.study, trial.number):
+            for key, value in m.metrics.items():
+                wanted.setdefault(key, []).append((m.epoch, value))
+        shipped = {
+            key: [(step, value) for step, value, _ in points]
+            for key, points in run["metrics"].items()
+        }
+        assert {key: sorted(points) for key, points in wanted.items()} == {
+            key: shipped[key] for key in wanted
+        }
+
+
+def test_following_event_by_event_gives_what_one_sync_gives(tmp_path, new_store, expected):
+    ledger, uri = new_ledger(tmp_path / "live"), new_store()
+    follower = recorder(ledger, uri)
+    for _ in script(ledger, tmp_path):
+        follower.sync()
+    assert without_ids(snapshot(uri)) == expected
+
+
+def test_a_second_sync_changes_nothing(ledger, new_store):
+    uri = new_store()
+    recorder(ledger, uri).sync()
+    before = snapshot(uri)
+    again = recorder(ledger, uri).sync()
+    assert (again.shipped, again.pending) == (0, 0)
+    assert snapshot(uri) == before
+
+
+def test_a_crash_between_batch_and_cursor_changes_nothing(ledger, new_store, monkeypatch, expected):
+    uri, note = new_store(), Ledger.note_mirror
+
+    def crash_at_cursor(self, name, refs):
+        if "cursor" in refs:
+            raise ConnectionError("power cut")
+        note(self, name, refs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "note_mirror", crash_at_cursor)
+        status = recorder(ledger, uri).sync()
+    assert status.pending == len(ledger.events())
+    assert "power cut" in status.last_error
+    assert recorder(ledger, uri).sync().pending == 0
+    assert without_ids(snapshot(uri)) == expected
+
+
+@pytest.mark.parametrize("is_done_first", [True, False], ids=["answer lost", "request lost"])
+def test_calls_lost_now_and_then_lose_and_double_nothing(
+    ledger, new_store, monkeypatch, expected, is_done_first
+):
+    uri, calls = new_store(), iter(range(10_000))
+    losses = set(itertools.accumulate(range(3, 60, 2)))  # ever rarer: in every kind of call
+
+    def unreliable(method):
+        def call(self, *args, **kwargs):
+            lost = next(calls) in losses
+            if lost and not is_done_first:
+                raise ConnectionError("lost")
+            result = method(self, *args, **kwargs)
+            if lost:
+                raise ConnectionError("lost")
+            return result
+
+        return call
+
+    with monkeypatch.context() as patch:
+        patch.setattr("sweeper.recording.mlflow_recorder.EVENTS_A_BATCH", 4)
+        for name in PUBLIC:
+            patch.setattr(MlflowStore, name, unreliable(getattr(MlflowStore, name)))
+        syncs = 1
+        while recorder(ledger, uri).sync().pending:
+            syncs += 1
+            assert syncs < 200
+    assert syncs > 3, "calls were lost"
+    assert without_ids(snapshot(uri)) == expected
+
+
+def test_an_interrupted_sweep_leaves_nothing_running_and_goes_on_in_the_same_runs(
+    tmp_path, new_store
+):
+    ledger, uri = new_ledger(tmp_path / "live"), new_store()
+    steps = script(ledger, tmp_path)
+    follower = recorder(ledger, uri)
+    while not any(t.number == 2 and t.value for t in ledger.trials()):
+        next(steps)
+    (running,) = [t for t in ledger.trials() if t.state is TrialState.RUNNING]
+    follower.sync()
+    name = "mona · advection_1d · 002"
+    assert snapshot(uri)[name]["status"] == "RUNNING"
+
+    ledger.end_attempt(
+        running.study, 2, running.attempt, TrialState.INTERRUPTED, reason="stopped by a signal"
+    )
+    ledger.end("interrupted")
+    follower.sync()
+    stopped = snapshot(uri)
+    assert {run["status"] for run in stopped.values()} == {"KILLED", "FINISHED"}
+    assert stopped["mona_pdebench"]["status"] == "KILLED"
+    assert stopped["mona_pdebench"]["tags"]["sweeper.state"] == "interrupted"
+    assert stopped[name]["tags"]["sweeper.state"] == "interrupted"
+
+    ledger.start({})
+    ledger.start_attempt(running.study, 2)
+    again = recorder(ledger, uri)
+    again.sync()
+    resumed = snapshot(uri)
+    assert resumed[name]["status"] == resumed["mona_pdebench"]["status"] == "RUNNING"
+    assert resumed[name]["id"] == stopped[name]["id"]
+    assert resumed.keys() == stopped.keys()
+
+
+def test_a_trial_that_waits_when_its_sweep_ends_is_not_left_open(tmp_path, new_store):
+    ledger, uri = new_ledger(tmp_path), new_store()
+    ledger.start({})
+    study = Study(name="nft/t", method="nft", task="t", objective="val/nrmse", seed=0)
+    ledger.add_study(study, {})
+    ledger.add_trial(Trial(study="nft/t", number=0, kind=TrialKind.SAMPLED, params={}, seed=0))
+    ledger.end("interrupted")
+    recorder(ledger, uri).sync()
+    assert {run["status"] for run in snapshot(uri).values()} == {"KILLED"}
+
+
+def test_a_thread_follows_and_drains_when_stopped(tmp_path, new_store, expected):
+    ledger, uri = new_ledger(tmp_path / "live"), new_store()
+    follower = recorder(ledger, uri, poll_s=0.01)
+    follower.start()
+    list(script(ledger, tmp_path))
+    status = follower.stop(timeout_s=60)
+    assert (status.pending, status.last_error) == (0, None)
+    assert without_ids(snapshot(uri)) == expected
+
+
+def test_more_points_than_one_call_takes_all_arrive(tmp_path, new_store):
+    ledger, uri = new_ledger(tmp_path), new_store()
+    study = Study(name="nft/t", method="nft", task="t", objective="val/nrmse", seed=0)
+    ledger.add_study(study, {})
+    ledger.add_trial(Trial(study="nft/t", number=0, kind=TrialKind.SAMPLED, params={}, seed=0))
+    attempt = ledger.start_attempt("nft/t", 0)
+    for epoch in range(1, 7):
+        metrics = {f"refine/{i:03d}": float(i) for i in range(199)}
+        ledger.measure(
+            "nft/t", 0, attempt,
+            Measurement(stage="refine", epoch=epoch, num_epochs=6, metrics=metrics),
+        )  # fmt: skip
+    assert recorder(ledger, uri).sync().last_error is None
+    metrics = snapshot(uri)["nft · t · 000"]["metrics"]
+    assert sum(len(points) for points in metrics.values()) == 6 * 200
+
+
+def test_two_sweeps_of_one_name_do_not_share_runs(ledger, tmp_path, new_store):
+    uri = new_store()
+    later = Ledger(f"sqlite:///{tmp_path / 'later.db'}", ledger.name)
+    record = ledger.sweep()
+    later.create(record)
+    later.start({})
+    recorder(ledger, uri).sync()
+    recorder(later, uri).sync()
+    client = MlflowClient(uri)
+    runs = client.search_runs(["1"], "tags.`sweeper.level` = 'sweep'")
+    assert len(runs) == 2
+    later.close()
+
+
+def test_a_run_deleted_by_hand_holds_up_nothing_else(tmp_path, new_store):
+    ledger, uri = new_ledger(tmp_path / "live"), new_store()
+    steps = script(ledger, tmp_path)
+    follower = recorder(ledger, uri)
+    while len(ledger.trials()) < 3:
+        next(steps)
+    follower.sync()
+    name = "mona · advection_1d · 002"
+    MlflowClient(uri).delete_run(snapshot(uri)[name]["id"])
+    list(steps)
+    status = follower.sync()
+    assert status.pending == 0
+    assert status.refused > 0
+    assert "refused" in status.last_error
+    found = snapshot(uri)
+    assert name not in found
+    assert len(found) == 12
+    assert {run["status"] for run in found.values()} == {"FINISHED", "KILLED", "FAILED"}
+
+
+def test_a_new_store_at_the_same_place_is_filled_from_the_first_event(
+    ledger, new_store, empty_store, expected
+):
+    uri = new_store()
+    recorder(ledger, uri).sync()
+    Path(uri.removeprefix("sqlite:///")).write_bytes(empty_store.read_bytes())
+    status = recorder(ledger, uri).sync()
+    assert status.shipped == len(ledger.events())
+    assert without_ids(snapshot(uri)) == expected
+
+
+def test_a_deleted_experiment_is_reported_with_the_way_out(ledger, new_store):
+    uri = new_store()
+    client = MlflowClient(uri)
+    client.delete_experiment(client.create_experiment("pdebench"))
+    status = recorder(ledger, uri).sync()
+    assert status.pending > 0
+    assert "mlflow experiments restore -x 1" in status.last_error
+
+
+def test_every_trial_keeps_its_checkpoint_as_a_link(ledger, new_store, tmp_path):
+    uri = new_store()
+    recorder(ledger, uri).sync()
+    client = MlflowClient(uri)
+    for name, run in snapshot(uri).items():
+        if run["params"]:
+            paths = {a.path for a in client.list_artifacts(run["id"], "checkpoints")}
+            assert paths == {
+                f"checkpoints/{f}"
+                for f in ("state.json", "manifest.json", "last.safetensors", "best.safetensors")
+            }, name
+    run = client.get_run(snapshot(uri)["nft · advection_1d · 003"]["id"])
+    kept = Path(run.info.artifact_uri) / "checkpoints" / "last.safetensors"
+    assert kept.samefile(tmp_path / "checkpoints" / "nft" / "003" / "last.safetensors")
+
+
+def test_a_checkpoint_that_is_not_here_is_said_and_holds_up_nothing(ledger, new_store, tmp_path):
+    shutil.rmtree(tmp_path / "checkpoints" / "nft" / "003")
+    uri = new_store()
+    assert recorder(ledger, uri).sync().pending == 0
+    tags = snapshot(uri)["nft · advection_1d · 003"]["tags"]
+    assert tags["sweeper.checkpoint"].startswith("not on this machine: ")
+
+
+def test_studies_and_sweep_carry_notes_and_files(ledger, new_store):
+    uri = new_store()
+    assert recorder(ledger, uri, pages=pages).sync().last_error is None
+    client, runs = MlflowClient(uri), snapshot(uri)
+    study, sweep = runs["mona · advection_1d"]["id"], runs["mona_pdebench"]["id"]
+    files = {a.path for a in client.list_artifacts(study)}
+    assert files == {"trials.csv", "trials.json", "search_space.yaml", "plots.html"}
+    assert {a.path for a in client.list_artifacts(sweep)} == {"report.html", "sweep.json"}
+    note = client.get_run(study).data.tags["mlflow.note.content"]
+    assert "| best | 2 | 0.07589 | 0.08348 |" in note
+    assert "| control | 1 |" in note
+
+
+def test_the_callers_thread_meets_no_error_and_no_wait(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as hole:  # accepts, and never answers
+        ledger = new_ledger(tmp_path)
+        lines: list[str] = []
+        uri = f"http://127.0.0.1:{hole.getsockname()[1]}"
+        follower = recorder(ledger, uri, poll_s=0.01, notify=lines.append)
+        begun = time.monotonic()
+        follower.start()
+        list(script(ledger, tmp_path))
+        status = follower.stop(timeout_s=0.5)
+        assert time.monotonic() - begun < 5
+        assert status.pending == len(ledger.events())
+
+
+def test_check_gives_up_in_time_and_says_where(monkeypatch):
+    monkeypatch.setattr(mlflow_store, "CHECK_S", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as hole:
+        uri = f"http://127.0.0.1:{hole.getsockname()[1]}"
+        begun = time.monotonic()
+        with pytest.raises(BackendUnreachable, match=f"{uri} does not answer: no answer within"):
+            check(uri)
+        assert time.monotonic() - begun < 3
+    assert mlflow_store.CHECK_S <= 10
+
+
+def test_check_passes_where_mlflow_answers(new_store):
+    check(new_store())
+
+
+def test_a_password_is_never_shown(ledger):
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    lines: list[str] = []
+    uri = f"http://me:hunter2@127.0.0.1:{port}"
+    follower = recorder(ledger, uri, notify=lines.append)
+    status = follower.sync()
+    with pytest.raises(BackendUnreachable) as error:
+        check(uri)
+    shown = [status.uri, status.last_error, follower.uri, *lines, str(error.value)]
+    assert status.uri == f"http://me:***@127.0.0.1:{port}"
+    assert not [text for text in shown if "hunter2" in text]
+    assert "hunter2" not in Path(ledger.url.removeprefix("sqlite:///")).read_bytes().decode(
+        "latin1"
+    )
+
+
+def test_the_default_is_mlflows_own_in_this_folder(monkeypatch, tmp_path):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.chdir(tmp_path)
+    assert tracking_uri(None) == f"sqlite:///{tmp_path / 'mlflow.db'}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://tracking:5000")
+    assert tracking_uri(None) == "http://tracking:5000"
+    assert tracking_uri("sqlite:////else/where.db") == "sqlite:////else/where.db"
+
+
+def test_importing_the_recorder_does_not_import_mlflow():
+    code = "import sys, sweeper.recording.mlflow_recorder; sys.exit('mlflow' in sys.modules)"
+    root = Path(__file__).parents[3]
+    assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
+
+
+def test_every_trial_is_filed_under_the_objective_it_was_chosen_by(expected):
+    run = expected[f"mona · {TASK.rpartition('/')[2]} · 002"]
+    ((step, value, _),) = run["metrics"]["best/val/nrmse"]
+    assert (step, value) == (6, min(v for _, v, _ in run["metrics"]["val/nrmse"]))

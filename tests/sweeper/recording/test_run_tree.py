@@ -1,0 +1,158 @@
+"""What each run is and shows, from events alone."""
+
+import math
+
+import pytest
+
+from sweeper.recording.run_tree import (
+    SWEEP,
+    Entity,
+    changes,
+    identity_tags,
+    read_outline,
+    run_name,
+    run_params,
+)
+from sweeper.study import Measurement, Study, Trial, TrialKind, TrialState
+from tests.ledgers import TASK, finished_ledger, new_ledger
+
+MONA = f"mona/{TASK}"
+
+
+@pytest.fixture(scope="module")
+def ledger(tmp_path_factory):
+    return finished_ledger(tmp_path_factory.mktemp("ledger"))
+
+
+@pytest.fixture(scope="module")
+def outline(ledger):
+    return read_outline(ledger)
+
+
+def test_names_are_readable_at_first_sight(outline):
+    assert run_name(SWEEP, outline) == "mona_pdebench"
+    assert run_name(Entity(MONA), outline) == "mona · advection_1d"
+    assert run_name(Entity(MONA, 3), outline) == "mona · advection_1d · 003"
+
+
+def test_a_trial_belongs_to_its_study_and_a_study_to_the_sweep():
+    assert Entity(MONA, 3).parent == Entity(MONA)
+    assert Entity(MONA).parent == SWEEP
+    assert SWEEP.parent is None
+
+
+def test_params_are_every_hyperparameter_sampled_or_fixed(outline):
+    params = run_params(Entity(MONA, 2), outline)
+    assert params == {k: str(v) for k, v in outline.trials[Entity(MONA, 2)].params.items()}
+    assert {"meta.alpha", "refine.lr", "refine.epochs"} <= set(params)
+    assert run_params(Entity(MONA), outline) == {}
+
+
+def test_tags_say_what_a_trial_is_and_where_it_came_from(outline):
+    tags = identity_tags(Entity(MONA, 1), outline)
+    assert tags["sweeper.kind"] == "control"
+    assert tags["sweeper.trial"] == "1"
+    assert tags["sweeper.seed"] == str(2**62 + 1)
+    assert tags["sweeper.data_source"] == "generated"
+    assert tags["sweeper.config_hash"] == "ab" * 32
+    wanted = "sweep study method task backbone pretrained protocol git_commit"
+    assert {f"sweeper.{name}" for name in wanted.split()} <= set(tags)
+
+
+def test_facts_that_are_not_known_leave_no_tag(tmp_path):
+    ledger = new_ledger(tmp_path)
+    study = Study(name="nft/t", method="nft", task="t", objective="val/nrmse", seed=0)
+    ledger.add_study(study, {})
+    tags = identity_tags(Entity("nft/t"), read_outline(ledger))
+    assert "sweeper.backbone" not in tags
+    assert "None" not in tags.values()
+
+
+def test_parents_come_before_children(ledger, outline):
+    runs, _ = changes(ledger.events(), outline, {})
+    seen = set()
+    for entity in runs:
+        assert entity.parent is None or entity.parent in seen
+        seen.add(entity)
+    assert len(seen) == 1 + 2 + 10
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 50])
+def test_points_and_final_states_do_not_depend_on_the_batches(ledger, outline, size):
+    events = ledger.events()
+    whole, whole_notes = changes(events, outline, {})
+    points: dict[Entity, list] = {}
+    tags: dict[Entity, dict] = {}
+    statuses: dict[Entity, tuple] = {}
+    notes: dict[str, str] = {}
+    for start in range(0, len(events), size):
+        runs, new = changes(events[start : start + size], outline, notes)
+        notes |= new
+        for entity, change in runs.items():
+            points.setdefault(entity, []).extend(change.points)
+            tags.setdefault(entity, {}).update(change.tags)
+            if change.status is not None:
+                statuses[entity] = (change.status, change.ended_at)
+    assert notes == whole_notes
+    for entity, change in whole.items():
+        assert points.get(entity, []) == change.points
+        assert tags[entity] == change.tags
+        assert statuses[entity] == (change.status, change.ended_at)
+
+
+def test_the_time_of_a_point_is_its_events(ledger, outline):
+    runs, _ = changes(ledger.events(), outline, {})
+    times = {round(e.at * 1000) for e in ledger.events()}
+    assert all(point.at in times for change in runs.values() for point in change.points)
+
+
+def test_an_epoch_that_a_later_attempt_ran_again_is_shown_once(ledger, outline):
+    runs, _ = changes(ledger.events(), outline, {})
+    steps = [p.step for p in runs[Entity(f"nft/{TASK}", 2)].points if p.key == "val/nrmse"]
+    assert steps == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_study_shows_its_best_control_preset_and_baselines(ledger, outline):
+    runs, _ = changes(ledger.events(), outline, {})
+    latest = {p.key: p.value for p in runs[Entity(MONA)].points}
+    trials = {t.number: t for t in ledger.trials(MONA)}
+    assert latest["val/nrmse"] == trials[2].value
+    assert latest["test/nrmse"] == trials[2].test["test/nrmse"]
+    assert latest["control/val/nrmse"] == trials[1].value
+    assert latest["preset/val/nrmse"] == trials[0].value
+    assert latest["baseline/mean"] == 1.0
+    assert runs[Entity(MONA)].tags["sweeper.best_trial"] == "2"
+
+
+def test_a_control_is_never_a_studys_best(tmp_path):
+    ledger = new_ledger(tmp_path)
+    study = Study(name="nft/t", method="nft", task="t", objective="val/nrmse", seed=0)
+    ledger.add_study(study, {})
+    for number, (kind, value) in enumerate([(TrialKind.CONTROL, 0.1), (TrialKind.SAMPLED, 0.2)]):
+        ledger.add_trial(Trial(study="nft/t", number=number, kind=kind, params={}, seed=0))
+        attempt = ledger.start_attempt("nft/t", number)
+        ledger.measure(
+            "nft/t", number, attempt,
+            Measurement(stage="refine", epoch=1, num_epochs=1, metrics={}, objective=value),
+        )  # fmt: skip
+        ledger.end_attempt("nft/t", number, attempt, TrialState.COMPLETE)
+    runs, _ = changes(ledger.events(), read_outline(ledger), {})
+    values = {p.key: p.value for p in runs[Entity("nft/t")].points}
+    assert values == {"control/val/nrmse": 0.1, "val/nrmse": 0.2}
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_value_that_is_not_finite_is_a_tag_and_no_point(tmp_path, value):
+    ledger = new_ledger(tmp_path)
+    study = Study(name="nft/t", method="nft", task="t", objective="val/nrmse", seed=0)
+    ledger.add_study(study, {})
+    ledger.add_trial(Trial(study="nft/t", number=0, kind=TrialKind.SAMPLED, params={}, seed=0))
+    attempt = ledger.start_attempt("nft/t", 0)
+    metrics = {"refine/train_loss": value, "val/nrmse": 0.5}
+    ledger.measure(
+        "nft/t", 0, attempt, Measurement(stage="refine", epoch=4, num_epochs=9, metrics=metrics)
+    )
+    runs, _ = changes(ledger.events(), read_outline(ledger), {})
+    run = runs[Entity("nft/t", 0)]
+    assert {p.key for p in run.points} == {"val/nrmse", "refine/seconds"}
+    assert run.tags["sweeper.nonfinite"] == f"refine/train_loss = {value} at refine epoch 4"

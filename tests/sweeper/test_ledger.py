@@ -1,0 +1,162 @@
+"""The ledger: what is committed stays, in order, once; and late writers are kept out."""
+
+import time
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from sweeper.errors import NotFound, UsageError
+from sweeper.ledger import EventKind, Ledger
+from sweeper.ledger.ledger import StaleAttempt
+from sweeper.study import Measurement, Study, Trial, TrialKind, TrialState
+from tests.ledgers import NAME, finished_ledger, new_ledger, script
+
+STUDY = Study(name="nft/t", method="nft", task="t", objective="val/nrmse", seed=0)
+
+
+def trial(number: int = 0) -> Trial:
+    return Trial(
+        study=STUDY.name,
+        number=number,
+        kind=TrialKind.SAMPLED,
+        params={"refine.lr": 0.1},
+        seed=2**62,
+    )
+
+
+def epoch(number: int, value: float, stage: str = "refine") -> Measurement:
+    return Measurement(
+        stage=stage, epoch=number, num_epochs=9, metrics={"val/nrmse": value}, objective=value
+    )
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    ledger = new_ledger(tmp_path)
+    ledger.add_study(STUDY, {"baselines": {"mean": 1.0}})
+    ledger.add_trial(trial())
+    yield ledger
+    ledger.close()
+
+
+def test_what_was_written_is_read_back(ledger):
+    assert ledger.studies() == (STUDY,)
+    assert ledger.trials(STUDY.name) == (trial(),)
+    assert ledger.facts(STUDY.name) == {"baselines": {"mean": 1.0}}
+    with pytest.raises(NotFound, match="no study `nft/other`"):
+        ledger.facts("nft/other")
+
+
+def test_a_late_writer_of_an_earlier_attempt_is_refused_and_changes_nothing(ledger):
+    first = ledger.start_attempt(STUDY.name, 0)
+    second = ledger.start_attempt(STUDY.name, 0)
+    ledger.measure(STUDY.name, 0, second, epoch(1, 0.5))
+    before = (ledger.trials(), ledger.events())
+    with pytest.raises(StaleAttempt):
+        ledger.measure(STUDY.name, 0, first, epoch(1, 0.1))
+    with pytest.raises(StaleAttempt):
+        ledger.end_attempt(STUDY.name, 0, first, TrialState.FAILED)
+    assert (ledger.trials(), ledger.events()) == before
+
+
+def test_the_value_is_the_best_so_far_and_its_epoch(ledger):
+    attempt = ledger.start_attempt(STUDY.name, 0)
+    for number, value in enumerate([0.5, 0.2, 0.3], start=1):
+        ledger.measure(STUDY.name, 0, attempt, epoch(number, value))
+    (found,) = ledger.trials()
+    assert (found.value, found.best_epoch, found.state) == (0.2, 2, TrialState.RUNNING)
+
+
+def test_epochs_that_a_later_attempt_ran_again_replace_the_earlier_ones(ledger):
+    first = ledger.start_attempt(STUDY.name, 0)
+    ledger.measure(STUDY.name, 0, first, epoch(1, 0.5, stage="meta"))
+    ledger.measure(STUDY.name, 0, first, epoch(1, 0.5))
+    ledger.measure(STUDY.name, 0, first, epoch(2, 0.4))
+    ledger.end_attempt(STUDY.name, 0, first, TrialState.WAITING, failure="crash")
+    second = ledger.start_attempt(STUDY.name, 0)
+    ledger.measure(STUDY.name, 0, second, epoch(2, 0.41))
+    found = [(m.stage, m.epoch, m.objective) for m in ledger.measurements(STUDY.name, 0)]
+    assert found == [("meta", 1, 0.5), ("refine", 1, 0.5), ("refine", 2, 0.41)]
+    assert sum(e.kind is EventKind.MEASURED for e in ledger.events()) == 4, "history keeps all"
+
+
+def test_events_come_in_the_order_of_writing_and_in_pages(tmp_path):
+    ledger = finished_ledger(tmp_path)
+    events = ledger.events()
+    assert [e.seq for e in events] == sorted({e.seq for e in events})
+    assert [e.at for e in events] == sorted(e.at for e in events)
+    assert events[0].kind is EventKind.SWEEP_STARTED
+    assert events[-1].kind is EventKind.SWEEP_ENDED
+    pages, after = [], 0
+    while page := ledger.events(after, limit=7):
+        assert len(page) <= 7
+        pages += page
+        after = page[-1].seq
+    assert tuple(pages) == events
+
+
+def test_history_is_append_only(tmp_path):
+    ledger = new_ledger(tmp_path)
+    before = ()
+    for _ in script(ledger, tmp_path):
+        events = ledger.events()
+        assert events[: len(before)] == before
+        assert len(events) > len(before)
+        before = events
+
+
+def test_two_connections_see_each_others_commits(ledger):
+    with_other = Ledger(ledger.url, NAME)
+    attempt = with_other.start_attempt(STUDY.name, 0)
+    ledger.measure(STUDY.name, 0, attempt, epoch(1, 0.5))
+    assert with_other.trials() == ledger.trials()
+    assert with_other.events() == ledger.events()
+    with_other.close()
+
+
+def test_a_study_added_twice_is_there_once(ledger):
+    ledger.add_study(STUDY, {"baselines": {}})
+    assert ledger.studies() == (STUDY,)
+    assert ledger.facts(STUDY.name) == {"baselines": {"mean": 1.0}}
+
+
+def test_sweeps_in_one_database_do_not_mix(ledger, tmp_path):
+    other = new_ledger(tmp_path, "other")
+    assert (other.studies(), other.trials(), other.events()) == ((), (), ())
+    other.note_mirror("r", {"cursor": "9"})
+    assert ledger.mirror("r") == {}
+    other.close()
+
+
+def test_the_ledger_of_a_newer_sweeper_is_refused_with_the_way_out(tmp_path):
+    ledger = new_ledger(tmp_path)
+    engine = create_engine(ledger.url)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE sweeper_schema SET version = 99"))
+    with pytest.raises(UsageError, match=r"newer sweeper .schema 99|upgrade sweeper"):
+        Ledger(ledger.url, NAME)
+    engine.dispose()
+    ledger.close()
+
+
+def test_notes_of_a_recorder_are_kept_and_replaced(ledger):
+    ledger.note_mirror("mlflow", {"cursor": "1", "sweep": "a"})
+    ledger.note_mirror("mlflow", {"cursor": "2"})
+    assert ledger.mirror("mlflow") == {"cursor": "2", "sweep": "a"}
+    assert ledger.mirror("another") == {}
+
+
+def test_the_thousandth_event_costs_what_the_first_did(ledger):
+    attempt = ledger.start_attempt(STUDY.name, 0)
+
+    def seconds(first: int, last: int) -> float:
+        begun = time.perf_counter()
+        for number in range(first, last):
+            ledger.measure(STUDY.name, 0, attempt, epoch(number, 1 / number))
+        return time.perf_counter() - begun
+
+    seconds(1, 100)  # warm
+    early, late = seconds(100, 200), None
+    seconds(200, 1200)
+    late = seconds(1200, 1300)
+    assert late < 3 * early + 0.1, f"{early=} {late=}"

@@ -1,0 +1,71 @@
+"""Registered means it loads, and is what its entry says."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tests.trainables.proxies.test_cifar10 import write_batches
+from tests.trainables.proxies.test_conll2003 import IOB1, write
+from trainables.errors import ConfigError, DataError
+from trainables.proxies.loading import load_proxy, proxy_faults
+from trainables.proxies.proxy import ImageProxy
+from trainables.proxies.registry import PROXIES
+
+PACKAGED = ["digits", "python_source"]
+BROUGHT = ["cifar10", "conll2003"]
+
+
+@pytest.fixture
+def home(tmp_path):
+    """A home that holds small stand-ins for the data that users bring."""
+    write_batches(tmp_path / "proxies" / "cifar10", records=20)
+    write(tmp_path, IOB1 + "\nUN I-ORG\n\nDutch I-MISC\n")
+    return tmp_path
+
+
+def test_every_proxy_is_either_packaged_or_brought():
+    assert sorted(PROXIES) == sorted(PACKAGED + BROUGHT)
+
+
+@pytest.mark.parametrize("name", PROXIES)
+def test_a_proxy_is_what_its_entry_says(home, name):
+    assert proxy_faults(name, home) is None
+    proxy, entry = load_proxy(name, home), PROXIES[name]
+    assert proxy.name == name
+    assert proxy.dimension == entry.dimension
+    assert len(proxy.content_hash) == 64
+    if isinstance(proxy, ImageProxy):
+        assert sorted(set(proxy.labels.tolist())) == list(range(entry.classes))
+        assert proxy.images.dtype == np.uint8
+        assert len(proxy.images) == len(proxy.labels)
+    else:
+        assert len(proxy.classes) == entry.classes
+
+
+@pytest.mark.parametrize("name", PACKAGED)
+def test_a_packaged_proxy_needs_no_file(tmp_path, name):
+    assert proxy_faults(name, tmp_path) is None
+
+
+@pytest.mark.parametrize("name", BROUGHT)
+def test_a_proxy_that_is_not_there_says_how_to_get_it_and_where_to_put_it(tmp_path, name):
+    fault = proxy_faults(name, tmp_path)
+    assert PROXIES[name].obtain in fault
+    assert str(tmp_path / "proxies" / name) in fault
+    with pytest.raises(DataError, match=f"^{name}: "):
+        load_proxy(name, tmp_path)
+
+
+def test_an_unknown_name_is_answered_with_the_nearest(tmp_path):
+    with pytest.raises(ConfigError, match="Did you mean `cifar10`"):
+        load_proxy("cifar_10", tmp_path)
+    with pytest.raises(ConfigError, match="Known: cifar10, conll2003, digits, python_source"):
+        proxy_faults("imagenet", tmp_path)
+
+
+def test_the_registry_is_read_without_torch_or_numpy():
+    code = "import sys, trainables.proxies.registry; print({'torch', 'numpy'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

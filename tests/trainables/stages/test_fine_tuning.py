@@ -1,0 +1,228 @@
+"""Fine-tuning: schedule, accumulation, freezing, the best weights, and going on after a stop."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from trainables import checkpoint
+from trainables.errors import ConfigError, NonFiniteLoss
+from trainables.evaluation import evaluate
+from trainables.source import Domains
+from trainables.stages.configs import RefineConfig
+from trainables.stages.fine_tuning import FineTuning
+from trainables.tasks.task import Split
+
+
+def stage(**settings) -> FineTuning:
+    small = {"epochs": 2, "batch_size": 4, "warmup_epochs": 0.0, "lr": 1e-3}
+    return FineTuning("refine", RefineConfig.model_validate({**small, **settings}))
+
+
+@pytest.fixture
+def target(task) -> Domains:
+    return Domains(target=task)
+
+
+def train(state, domains, **settings):
+    return list(stage(**settings).run(state, domains))
+
+
+def weights(state) -> dict[str, torch.Tensor]:
+    return {name: w.detach().clone() for name, w in state.model.state_dict().items()}
+
+
+def changed(before, after) -> set[str]:
+    return {n for n, w in before.items() if not torch.equal(w, after[n])}
+
+
+def parts(names) -> set[str]:
+    return {name.partition(".")[0] for name in names}
+
+
+def test_everything_trains_and_the_loss_falls(make_state, target):
+    state = make_state()
+    before = weights(state)
+    reports = train(state, target, epochs=8)
+    assert parts(changed(before, weights(state))) == {"embedder", "body", "predictor"}
+    assert reports[-1].metrics["refine/train_loss"] < 0.8 * reports[0].metrics["refine/train_loss"]
+
+
+def test_each_epoch_reports_the_validation_value_as_its_objective(make_state, target):
+    state = make_state()
+    reports = train(state, target)
+    assert [(r.stage, r.epoch, r.num_epochs, r.is_final) for r in reports] == [
+        ("refine", 1, 2, False),
+        ("refine", 2, 2, False),
+    ]
+    for report in reports:
+        assert set(report.metrics) == {
+            "refine/train_loss",
+            "refine/grad_norm",
+            "refine/lr",
+            "val/nrmse",
+        }
+        assert report.objective == report.metrics["val/nrmse"]
+    assert reports[-1].objective == evaluate(state, state.model, target.target.val, "nrmse")
+
+
+@pytest.mark.parametrize(
+    ("warmup", "decay", "expected"),
+    [
+        (0.0, None, [7 / 9, 4 / 9, 1 / 9]),
+        (1.0, None, [2 / 3, 4 / 6, 1 / 6]),
+        (2.0, 2.0, [2 / 6, 5 / 6, 1.0]),
+        (0.0, 1.0, [1 / 3, 0.0, 0.0]),
+    ],
+)
+def test_the_rate_follows_the_schedule(make_state, target, warmup, decay, expected):
+    """Ten samples, four a step: the last steps of three epochs are numbers 2, 5 and 8 of 9."""
+    reports = train(make_state(), target, epochs=3, warmup_epochs=warmup, decay_epochs=decay)
+    rates = [report.metrics["refine/lr"] for report in reports]
+    assert rates == pytest.approx([1e-3 * factor for factor in expected])
+
+
+def test_the_first_step_of_a_warm_up_changes_nothing(make_state, target):
+    state = make_state()
+    before = weights(state)
+    train(state, target, epochs=1, batch_size=10, warmup_epochs=1.0)
+    assert changed(before, weights(state)) == set()
+
+
+def test_accumulated_micro_batches_equal_one_big_batch(make_state, target):
+    """The mean gradient, also where the last micro-batch and the last step are short."""
+    big, small = make_state(), make_state()
+    settings = {"optimizer": "sgd", "momentum": 0.0, "lr": 0.1}
+    whole = train(big, target, batch_size=6, accumulation=1, **settings)
+    pieces = train(small, target, batch_size=2, accumulation=3, **settings)
+    for name, weight in weights(big).items():
+        torch.testing.assert_close(weights(small)[name], weight, rtol=1e-4, atol=1e-6)
+    for a, b in zip(whole, pieces, strict=True):
+        assert b.metrics == pytest.approx(a.metrics, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("freeze", "trained"),
+    [
+        ("none", {"embedder", "body", "predictor"}),
+        ("embedder", {"body", "predictor"}),
+        ("body", {"embedder", "predictor"}),
+        ("embedder+body", {"predictor"}),
+    ],
+)
+def test_frozen_parts_stay_bitwise_as_they_were(make_state, target, freeze, trained):
+    state = make_state()
+    before = weights(state)
+    train(state, target, freeze=freeze, weight_decay=0.1)
+    assert parts(changed(before, weights(state))) == trained
+
+
+def test_norms_alone_train_in_the_body_of_a_frozen_transformer(make_state, target):
+    state = make_state()
+    before = weights(state)
+    train(state, target, finetune="layernorm", weight_decay=0.1)
+    body = {name for name in changed(before, weights(state)) if name.startswith("body")}
+    assert body
+    assert all("LayerNorm" in name for name in body)
+
+
+def test_nothing_left_to_train_is_an_error(make_state, target):
+    with pytest.raises(ConfigError, match="`freeze`"):
+        train(make_state(head="orca_pool"), target, freeze="embedder+body")
+
+
+def test_the_best_weights_are_those_of_the_lowest_validation_value(make_state, target):
+    state = make_state()
+    reports = train(state, target, epochs=6, lr=3e-2, optimizer="sgd", momentum=0.9)
+    values = [report.objective for report in reports]
+    assert state.best is not None
+    assert state.best.value == min(values)
+    assert state.best.epoch == values.index(min(values)) + 1
+    latest = weights(state)
+    with state.at_best() as model:
+        assert evaluate(state, model, target.target.val, "nrmse") == min(values)
+    assert changed(latest, weights(state)) == set()
+
+
+def test_the_cap_bounds_a_step(make_state, target):
+    state = make_state()
+    before = weights(state)
+    (report,) = train(
+        state,
+        target,
+        epochs=1,
+        batch_size=10,
+        optimizer="sgd",
+        momentum=0.0,
+        weight_decay=0.0,
+        lr=0.5,
+        clip_norm=0.01,
+    )
+    after = weights(state)
+    moves = torch.cat([(after[name] - w).flatten() for name, w in before.items()])
+    assert moves.norm().item() == pytest.approx(0.5 * 0.01, rel=1e-2)
+    assert report.metrics["refine/grad_norm"] > 0.01
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_a_loss_that_is_not_finite_ends_the_stage_and_names_the_settings(make_state, task, split):
+    data = getattr(task, split)
+    broken = replace(task, **{split: Split(x=np.full_like(data.x, np.nan), y=data.y)})
+    state = make_state()
+    with pytest.raises(NonFiniteLoss, match=r"epoch 1; lower refine\.lr .*refine\.clip_norm"):
+        train(state, Domains(target=broken))
+    assert (state.epoch, state.best) == (0, None)
+
+
+def test_it_reads_no_source_and_no_global_chance(make_state, task, source):
+    first, second = make_state(), make_state()
+    torch.manual_seed(1)
+    expected = train(first, Domains(target=task))
+    torch.manual_seed(2)
+    assert train(second, Domains(target=task, source=source)) == expected
+    assert changed(weights(first), weights(second)) == set()
+
+
+def test_batches_differ_from_epoch_to_epoch_and_from_seed_to_seed(make_state, target):
+    settings = {"epochs": 1, "optimizer": "sgd", "lr": 0.1}
+    results = []
+    for seed in (0, 1):
+        state = make_state()
+        state.seed = seed
+        results.append(train(state, target, **settings))
+    assert results[0] != results[1]
+
+
+def test_half_precision_trains_close_to_single(make_state, target):
+    single, half = make_state(), make_state(precision="bf16")
+    a, b = train(single, target), train(half, target)
+    assert a != b
+    assert b[-1].objective == pytest.approx(a[-1].objective, rel=0.05)
+    assert {w.dtype for w in half.model.state_dict().values()} == {torch.float32}
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+@pytest.mark.parametrize("stop", [1, 2])
+def test_interrupted_equals_uninterrupted_bit_for_bit(
+    make_state, target, tmp_path, optimizer, stop
+):
+    settings = {"epochs": 3, "optimizer": optimizer, "warmup_epochs": 1.0}
+    whole = make_state()
+    expected = train(whole, target, **settings)
+
+    stopped, resumed = make_state(), make_state()
+    reports = stage(**settings).run(stopped, target)
+    first = [next(reports) for _ in range(stop)]
+    checkpoint.save(stopped, tmp_path / "checkpoint")
+    with torch.no_grad():
+        for parameter in resumed.model.parameters():
+            parameter.zero_()
+    checkpoint.load(resumed, tmp_path / "checkpoint")
+
+    assert first + train(resumed, target, **settings) == expected
+    assert changed(weights(resumed), weights(whole)) == set()
+    assert resumed.best is not None
+    assert whole.best is not None
+    assert (resumed.best.value, resumed.best.epoch) == (whole.best.value, whole.best.epoch)
+    assert changed(resumed.best.weights, whole.best.weights) == set()

@@ -1,0 +1,287 @@
+"""MoNA's first stage: what it moves and by how much; lambda = 0 and alpha = 0 switch it off."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch.func import functional_call
+
+from trainables import checkpoint
+from trainables.discriminability import discriminability
+from trainables.errors import ConfigError, NonFiniteLoss
+from trainables.losses import LOSSES
+from trainables.networks.attention import attention
+from trainables.seeding import generator
+from trainables.source import class_balanced_batch
+from trainables.stages.configs import MetaConfig
+from trainables.stages.meta_alignment import MetaAlignment
+from trainables.tasks.task import Split
+
+MODES = ["exact", "fd"]
+OUTER_METRICS = {
+    f"meta/{name}" for name in ("align_loss", "uniform_loss", "outer_loss", "cos_grad", "body_step")
+} | {"meta/meta_grad_norm"}
+
+
+def stage(**settings) -> MetaAlignment:
+    small = {"epochs": 2, "batch_size": 4, "classes": 3, "per_class": 2}
+    return MetaAlignment("meta", MetaConfig.model_validate({**small, **settings}))
+
+
+def train(state, domains, **settings):
+    return list(stage(**settings).run(state, domains))
+
+
+def weights(state) -> dict[str, torch.Tensor]:
+    return {name: w.detach().clone() for name, w in state.model.state_dict().items()}
+
+
+def changed(before, after) -> set[str]:
+    """Returns the parts of the model with a weight that is not bitwise the same."""
+    return {n.partition(".")[0] for n, w in before.items() if not torch.equal(w, after[n])}
+
+
+def same(a, b) -> bool:
+    return not changed(a, b)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+@pytest.mark.parametrize("mode", MODES)
+def test_the_body_is_bitwise_unchanged_while_embedder_and_head_move(
+    make_state, domains, mode, optimizer
+):
+    state = make_state()
+    before = weights(state)
+    train(state, domains, meta_grad=mode, optimizer=optimizer, weight_decay=0.1)
+    assert changed(before, weights(state)) == {"embedder", "predictor"}
+    assert all(p.grad is None for p in state.model.parameters())
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_frozen_head_stays_bitwise_as_it_was(make_state, domains, mode):
+    state = make_state()
+    before = weights(state)
+    train(state, domains, meta_grad=mode, head_update="frozen")
+    assert changed(before, weights(state)) == {"embedder"}
+
+
+def test_a_head_without_parameters_will_do(make_state, domains):
+    state = make_state(head="orca_pool")
+    before = weights(state)
+    train(state, domains)
+    assert changed(before, weights(state)) == {"embedder"}
+
+
+def test_one_iteration_is_a_step_along_the_gradient_of_the_bilevel_loss(make_state, domains):
+    """Against Algorithm 1 written out with one graph through the virtual step."""
+    settings = {"alpha": 0.5, "lambda": 3.0, "beta": 0.1}
+    state, task = make_state(), domains.target
+    model, before = state.model, weights(state)
+
+    def inner(body) -> torch.Tensor:
+        parts = {f"body.{name}": w for name, w in body.items()}
+        x, y = torch.from_numpy(task.train.x), torch.from_numpy(task.train.y)
+        return LOSSES[task.info.loss](functional_call(model, parts, (x,)), y)
+
+    body = dict(model.body.named_parameters())
+    tokens, labels = class_balanced_batch(
+        domains.source, classes=3, per_class=2, generator=generator(0, "meta-source", 0)
+    )
+    with attention("math"):
+        loss = inner(body)
+        g = torch.autograd.grad(loss, list(body.values()), create_graph=True)
+    stepped = {n: w - settings["alpha"] * d for (n, w), d in zip(body.items(), g, strict=True)}
+    outer = discriminability(model.pool(functional_call(model.body, stepped, (tokens,))), labels)
+    (loss + settings["lambda"] * outer.loss).backward()
+    expected = {n: -0.1 * p.grad for n, p in model.embedder.named_parameters()}
+    model.zero_grad(set_to_none=True)
+
+    for mode, tolerance in (("exact", 1e-4), ("fd", 2e-2)):
+        model.load_state_dict(before)
+        state.begin_stage(0)
+        (report,) = train(
+            state,
+            domains,
+            **settings,
+            optimizer="sgd",
+            clip_norm=None,
+            epochs=1,
+            batch_size=len(task.train),
+            meta_grad=mode,
+        )
+        after = weights(state)
+        for name, step in expected.items():
+            taken = after[f"embedder.{name}"] - before[f"embedder.{name}"]
+            assert (taken - step).norm() < tolerance * step.norm(), (mode, name)
+        assert report.metrics["meta/inner_loss"] == pytest.approx(loss.item(), rel=1e-5)
+        assert report.metrics["meta/outer_loss"] == pytest.approx(outer.loss.item(), rel=1e-4)
+
+
+def test_lambda_zero_is_a_warm_up_of_embedder_and_head_by_plain_training(make_state, domains):
+    state, reference = make_state(), make_state()
+    train(state, domains, **{"lambda": 0.0}, epochs=1, batch_size=10, clip_norm=None)
+
+    model, task = reference.model, domains.target
+    moved = [*model.embedder.parameters(), *model.predictor.parameters()]
+    optimizer = torch.optim.AdamW(moved, lr=1e-3, betas=(0.9, 0.98), weight_decay=0.0)
+    order = torch.randperm(10, generator=generator(0, "meta", 0)).numpy()
+    x, y = torch.from_numpy(task.train.x[order]), torch.from_numpy(task.train.y[order])
+    LOSSES[task.info.loss](model(x), y).backward()
+    optimizer.step()
+
+    for name, weight in weights(reference).items():
+        torch.testing.assert_close(weights(state)[name], weight, rtol=1e-5, atol=1e-6)
+
+
+def test_lambda_zero_does_not_depend_on_alpha_and_alpha_zero_equals_it(make_state, domains):
+    off = {"lambda": 0.0}
+    settings = [
+        off | {"alpha": 0.1},
+        off | {"alpha": 10.0},
+        off | {"meta_grad": "exact"},
+        {"alpha": 0.0},
+        {"alpha": 0.0, "lambda": 100.0, "meta_grad": "exact"},
+    ]
+    states = [make_state() for _ in settings]
+    reports = [train(s, domains, **setting) for s, setting in zip(states, settings, strict=True)]
+    for state, report in zip(states[1:], reports[1:], strict=True):
+        assert same(weights(state), weights(states[0]))
+        assert report == reports[0]
+
+
+def test_the_outer_loss_changes_the_embedder(make_state, domains):
+    on, off = make_state(), make_state()
+    train(on, domains, alpha=1.0)
+    train(off, domains, **{"lambda": 0.0})
+    assert not same(weights(on), weights(off))
+
+
+@pytest.mark.parametrize("setting", [{"lambda": 0.0}, {"alpha": 0.0}, {"epochs": 0}])
+def test_a_stage_without_outer_loss_reads_no_source(make_state, domains, setting):
+    def refuse(inputs):
+        raise AssertionError("the source was read")
+
+    train(make_state(), replace(domains, source=None), **setting)
+    train(make_state(), replace(domains, source=replace(domains.source, embed=refuse)), **setting)
+    with pytest.raises(AssertionError, match="source was read"):
+        train(make_state(), replace(domains, source=replace(domains.source, embed=refuse)))
+
+
+def test_a_missing_source_is_an_error_that_says_what_to_do(make_state, domains):
+    with pytest.raises(ConfigError, match=r"proxies.*meta\.lambda"):
+        train(make_state(), replace(domains, source=None))
+
+
+def test_a_source_with_too_few_classes_is_an_error(make_state, domains):
+    with pytest.raises(ConfigError, match="Lower `classes`"):
+        train(make_state(), domains, classes=10)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_each_epoch_reports_what_it_measured_and_no_objective(make_state, domains, mode):
+    reports = train(make_state(), domains, meta_grad=mode)
+    assert [r.epoch for r in reports] == [1, 2]
+    for report in reports:
+        assert (report.stage, report.num_epochs, report.objective) == ("meta", 2, None)
+        assert set(report.metrics) == OUTER_METRICS | {
+            "meta/inner_loss",
+            "meta/grad_norm",
+            "meta/lr",
+        }
+        values = report.metrics
+        assert values["meta/lr"] == 1e-3
+        assert values["meta/outer_loss"] == pytest.approx(
+            values["meta/align_loss"] + values["meta/uniform_loss"], abs=1e-5
+        )
+        assert 0 <= values["meta/align_loss"] <= 4
+        assert -8 <= values["meta/uniform_loss"] <= 0
+        assert -1 <= values["meta/cos_grad"] <= 1
+        assert values["meta/body_step"] > 0
+        assert values["meta/meta_grad_norm"] > 0
+
+
+def test_what_was_not_measured_is_not_reported(make_state, domains):
+    (report,) = train(make_state(), domains, **{"lambda": 0.0}, epochs=1)
+    assert set(report.metrics) == {"meta/inner_loss", "meta/grad_norm", "meta/lr"}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_inner_loss_falls(make_state, domains, mode):
+    reports = train(make_state(), domains, meta_grad=mode, epochs=8, beta=3e-3)
+    assert reports[-1].metrics["meta/inner_loss"] < 0.9 * reports[0].metrics["meta/inner_loss"]
+
+
+def test_the_cap_bounds_the_step_of_the_embedder_alone(make_state, domains):
+    state = make_state()
+    before = weights(state)
+    settings = {"optimizer": "sgd", "epochs": 1, "batch_size": 10, "beta": 0.5}
+    train(state, domains, clip_norm=1e-2, **settings)
+    uncapped = make_state()
+    train(uncapped, domains, clip_norm=None, **settings)
+
+    def step(after, part: str) -> float:
+        moves = [(after[n] - w).flatten() for n, w in before.items() if n.startswith(part)]
+        return torch.cat(moves).norm().item()
+
+    assert step(weights(state), "embedder") == pytest.approx(0.5 * 1e-2, rel=1e-3)
+    assert step(weights(state), "predictor") == step(weights(uncapped), "predictor")
+
+
+def test_it_computes_in_single_precision_whatever_that_of_supervised_training(make_state, domains):
+    single, half = make_state(precision="fp32"), make_state(precision="bf16")
+    assert train(single, domains) == train(half, domains)
+    assert same(weights(single), weights(half))
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_other_batches(make_state, domains):
+    first, second = make_state(), make_state()
+    torch.manual_seed(1)
+    one = train(first, domains)
+    torch.manual_seed(2)
+    assert train(second, domains) == one
+    assert same(weights(first), weights(second))
+    second.model.load_state_dict(weights(make_state()))
+    second.seed = 1
+    second.begin_stage(0)
+    assert train(second, domains) != one
+
+
+def test_the_two_modes_take_nearly_the_same_path(make_state, domains):
+    paths, start = [], weights(make_state())
+    for mode in MODES:
+        state = make_state()
+        train(state, domains, meta_grad=mode, optimizer="sgd", beta=0.05, alpha=0.5)
+        after = weights(state)
+        paths.append(torch.cat([(after[n] - start[n]).flatten() for n in start]))
+    assert (paths[0] - paths[1]).norm() < 1e-2 * paths[0].norm()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_loss_that_is_not_finite_ends_the_stage_and_names_the_settings(make_state, domains, mode):
+    train_split = Split(x=domains.target.train.x, y=np.full_like(domains.target.train.y, np.nan))
+    broken = replace(domains, target=replace(domains.target, train=train_split))
+    state = make_state()
+    with pytest.raises(NonFiniteLoss, match=r"inner_loss .* epoch 1.*meta\.alpha.*meta\.beta"):
+        train(state, broken, meta_grad=mode)
+    assert state.epoch == 0
+
+
+@pytest.mark.parametrize("stop", [1, 2])
+@pytest.mark.parametrize("mode", MODES)
+def test_interrupted_equals_uninterrupted_bit_for_bit(make_state, domains, tmp_path, mode, stop):
+    settings = {"meta_grad": mode, "epochs": 3}
+    whole = make_state()
+    expected = train(whole, domains, **settings)
+
+    stopped, resumed = make_state(), make_state(seed=0)
+    reports = stage(**settings).run(stopped, domains)
+    first = [next(reports) for _ in range(stop)]
+    checkpoint.save(stopped, tmp_path / "checkpoint")
+    with torch.no_grad():
+        for parameter in resumed.model.parameters():
+            parameter.zero_()
+    checkpoint.load(resumed, tmp_path / "checkpoint")
+
+    assert first + train(resumed, domains, **settings) == expected
+    assert same(weights(resumed), weights(whole))

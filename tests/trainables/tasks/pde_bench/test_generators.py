@@ -1,0 +1,116 @@
+"""What every generator owes, published and hard alike."""
+
+import pickle
+from concurrent.futures import ProcessPoolExecutor
+from importlib import import_module
+from multiprocessing import get_context
+
+import numpy as np
+import pytest
+
+from trainables.tasks.pde_bench.problem import Problem
+from trainables.tasks.registry import TASKS
+
+RESOLUTION = 16
+
+
+def problem_of(name: str) -> Problem:
+    module, _, variant = name.removeprefix("pdebench/").partition("@")
+    problems = import_module(f"trainables.tasks.pde_bench.{module}")
+    return getattr(problems, variant.upper() or "COMPAT")
+
+
+every_task = pytest.mark.parametrize("name", sorted(TASKS))
+
+
+def generate(problem: Problem, indices, seed=0):
+    return problem.generate(np.asarray(indices), seed=seed, resolution=RESOLUTION)
+
+
+@every_task
+def test_shapes_and_finite_values(name):
+    problem, info = problem_of(name), TASKS[name]
+    samples = generate(problem, range(5))
+    grid = problem.grid(RESOLUTION)
+    assert samples.x.shape == (5, info.channels[0], *grid)
+    assert samples.y.shape == (5, info.channels[1], *grid)
+    assert np.isfinite(samples.x).all()
+    assert np.isfinite(samples.y).all()
+    assert all(len(values) == 5 for values in samples.params.values())
+
+
+@every_task
+def test_regenerating_gives_the_same_bits(name):
+    first, second = (generate(problem_of(name), range(4)) for _ in range(2))
+    assert first.x.tobytes() == second.x.tobytes()
+    assert first.y.tobytes() == second.y.tobytes()
+
+
+@every_task
+@pytest.mark.parametrize("indices", [[3], [1, 2], [6, 2, 5], range(3, 7)])
+def test_regenerating_a_slice_equals_slicing(name, indices):
+    problem = problem_of(name)
+    whole, part = generate(problem, range(7)), generate(problem, indices)
+    np.testing.assert_array_equal(part.x, whole.x[list(indices)])
+    np.testing.assert_array_equal(part.y, whole.y[list(indices)])
+    for parameter, values in part.params.items():
+        np.testing.assert_array_equal(values, whole.params[parameter][list(indices)])
+
+
+@every_task
+def test_seeds_and_samples_differ(name):
+    problem = problem_of(name)
+    zero, one = generate(problem, range(3)), generate(problem, range(3), seed=1)
+    assert not np.array_equal(zero.y, one.y)
+    assert not np.array_equal(zero.y[0], zero.y[1])
+
+
+def test_another_process_makes_the_same_bits():
+    names = ["pdebench/burgers_1d@hard", "pdebench/navier_stokes_1d", "pdebench/darcy_2d"]
+    problems = [problem_of(name) for name in names]
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        for problem in problems:
+            elsewhere = pool.submit(
+                problem.generate, np.arange(2), seed=0, resolution=RESOLUTION
+            ).result()
+            here = generate(problem, range(2))
+            assert elsewhere.y.tobytes() == here.y.tobytes()
+
+
+@every_task
+def test_a_problem_is_plain_frozen_data(name):
+    problem = problem_of(name)
+    assert pickle.loads(pickle.dumps(problem)) == problem
+    assert problem.parameters()
+    field = next(iter(problem.parameters()))
+    with pytest.raises(AttributeError):
+        setattr(problem, field, 0)
+
+
+# nRMSE of predicting the mean of the training outputs, and of predicting the input (None: no
+# meaning), with a relative tolerance: few samples, and a distribution with heavy tails.
+BASELINES = {
+    "pdebench/advection_1d": (1.02, 1.12, 0.15),
+    "pdebench/burgers_1d": (1.2, 4.3, 0.6),
+    "pdebench/burgers_1d@hard": (1.06, 2.0, 0.25),
+    "pdebench/diffusion_reaction_1d": (0.05, 0.53, 0.3),
+    "pdebench/diffusion_sorption_1d": (0.064, 0.85, 0.3),
+    "pdebench/darcy_2d@hard": (0.5, None, 0.35),
+    "pdebench/shallow_water_2d": (0.036, 0.23, 0.4),
+    "pdebench/diffusion_reaction_2d": (0.99, 5.0, 0.15),
+}
+
+
+@pytest.mark.parametrize("name", sorted(BASELINES))
+def test_trivial_predictors_score_as_known(name):
+    mean, identity, tolerance = BASELINES[name]
+    samples = problem_of(name).generate(np.arange(120), seed=0, resolution=32)
+    x, y = (array.reshape(120, -1) for array in (samples.x, samples.y))
+
+    def nrmse(prediction, target):
+        errors = np.linalg.norm(prediction - target, axis=1) / np.linalg.norm(target, axis=1)
+        return errors.mean()
+
+    assert nrmse(y[:80].mean(axis=0), y[80:]) == pytest.approx(mean, rel=tolerance)
+    if identity is not None:
+        assert nrmse(x, y) == pytest.approx(identity, rel=tolerance)

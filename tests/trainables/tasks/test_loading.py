@@ -1,0 +1,287 @@
+import json
+import multiprocessing
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from trainables.errors import ConfigError, DataError
+from trainables.spec import DataSpec
+from trainables.tasks.generation import Generation
+from trainables.tasks.loading import (
+    describe_data,
+    is_prepared,
+    load_task,
+    prepare_task,
+    verify_task,
+)
+from trainables.tasks.registry import TASKS
+from trainables.tasks.store import SplitData, Store, write_store
+
+SMALL = DataSpec(samples=24, val_fraction=0.125, test_fraction=0.25, resolution=16)
+NAME = "pdebench/advection_1d"
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_task_is_prepared_described_and_loaded(name, tmp_path):
+    description = describe_data(name, SMALL)
+    task = load_task(name, SMALL, tmp_path)
+    assert {s: len(getattr(task, s)) for s in ("train", "val", "test")} == description["splits"]
+    assert list(task.input_shape) == description["shapes"]["x"]
+    assert list(task.output_shape) == description["shapes"]["y"]
+    assert task.info is TASKS[name]
+    assert task.data_source == "generated"
+    assert 0 < task.baselines["mean"] < 10
+    assert ("identity" in task.baselines) == (task.input_shape == task.output_shape)
+    verify_task(name, SMALL, tmp_path)
+
+
+def test_bytes_on_disk_are_as_described(tmp_path):
+    data = SMALL.model_copy(update={"resolution": 128, "samples": 200})
+    folder = prepare_task(NAME, data, tmp_path)
+    actual = sum(path.stat().st_size for path in folder.glob("*.arrow"))
+    assert actual == pytest.approx(describe_data(NAME, data)["bytes"], rel=0.2)
+
+
+def test_preparing_twice_generates_once(tmp_path):
+    calls: list[tuple[str, int, int]] = []
+    first = prepare_task(NAME, SMALL, tmp_path, progress=lambda *call: calls.append(call))
+    assert calls[-1] == (NAME, 24, 24)
+    calls.clear()
+    assert prepare_task(NAME, SMALL, tmp_path, progress=lambda *call: calls.append(call)) == first
+    assert calls == []
+
+
+def test_is_prepared_tells(tmp_path):
+    assert not is_prepared(NAME, SMALL, tmp_path)
+    folder = prepare_task(NAME, SMALL, tmp_path)
+    assert is_prepared(NAME, SMALL, tmp_path)
+    assert folder.parent == tmp_path / "data" / NAME
+    assert not is_prepared(NAME, SMALL.model_copy(update={"seed": 1}), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 1},
+        {"samples": 25},
+        {"resolution": 32},
+        {"val_fraction": 0.2},
+        {"test_fraction": 0.2},
+    ],
+)
+def test_whatever_changes_the_data_changes_their_folder(change):
+    assert (
+        Generation.of(NAME, SMALL).key != Generation.of(NAME, SMALL.model_copy(update=change)).key
+    )
+
+
+def test_a_change_of_the_generator_changes_the_folder(monkeypatch):
+    before = Generation.of(NAME, SMALL).key
+    monkeypatch.setattr("trainables.tasks.pde_bench.advection_1d.Advection.version", 2)
+    assert Generation.of(NAME, SMALL).key != before
+
+
+def test_equal_requests_written_differently_share_a_folder():
+    by_dimension = SMALL.model_copy(update={"resolution": {"1d": 16, "2d": 64}})
+    assert Generation.of(NAME, SMALL).key == Generation.of(NAME, by_dimension).key
+
+
+def test_defaults_are_as_published():
+    assert describe_data("pdebench/burgers_1d", DataSpec()) | {"key": ""} == {
+        "task": "pdebench/burgers_1d",
+        "source": "auto",
+        "key": "",
+        "samples": 10_000,
+        "splits": {"train": 8100, "val": 900, "test": 1000},
+        "resolution": 1024,
+        "shapes": {"x": [1, 1024], "y": [1, 1024]},
+        "bytes": 2 * 4 * 1024 * 10_000,
+        "protocol": TASKS["pdebench/burgers_1d"].protocol,
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "test"), [(NAME, range(6)), ("pdebench/diffusion_sorption_1d", range(18, 24))]
+)
+def test_splits_share_no_sample_and_test_is_at_the_published_end(name, test, tmp_path):
+    store = Store(prepare_task(name, SMALL, tmp_path))
+    ids = {split: store.columns(split)["sample_id"] for split in ("train", "val", "test")}
+    np.testing.assert_array_equal(ids["test"], test)
+    assert sorted(np.concatenate(list(ids.values()))) == list(range(24))
+
+
+def test_stored_parameters_reproduce_the_stored_arrays(tmp_path):
+    from trainables.tasks.pde_bench.initial_conditions import FourierFields
+    from trainables.tasks.pde_bench.problem import cell_centres
+
+    store = Store(prepare_task(NAME, SMALL, tmp_path))
+    columns = store.columns("val")
+    del columns["sample_id"]
+    field = FourierFields(**columns, length=1.0)
+    x = field(cell_centres(16, 0.0, 1.0))[:, None].astype(np.float32)
+    np.testing.assert_array_equal(x, store.val.x)
+
+
+def test_workers_do_not_change_a_bit(tmp_path):
+    data = SMALL.model_copy(update={"samples": 40})
+    name = "pdebench/darcy_2d@hard"  # three chunks
+    hashes = {
+        Store(prepare_task(name, data, tmp_path / str(workers), workers=workers)).content_hash
+        for workers in (1, 2)
+    }
+    assert len(hashes) == 1
+
+
+def test_only_navier_stokes_is_standardised_by_its_training_inputs(tmp_path):
+    data = SMALL.model_copy(update={"samples": 60})
+    store = Store(prepare_task("pdebench/navier_stokes_1d", data, tmp_path))
+    np.testing.assert_allclose(store.train.x.mean(axis=0), 0, atol=1e-5)
+    np.testing.assert_allclose(store.train.x.std(axis=0), 1, atol=1e-3)
+    assert np.abs(store.test.x.mean(axis=0)).max() > 0.05  # its own statistics were not used
+
+    rules = store.manifest["normalization"]
+    physical = store.test.y * np.array(rules["scale"]) + np.array(rules["mean"])
+    assert physical[:, 0, :32].min() > 0  # density and pressure again
+    assert Store(prepare_task(NAME, SMALL, tmp_path)).manifest["normalization"] == {}
+
+
+def test_baselines_are_those_of_the_mean_and_of_the_input(tmp_path):
+    task = load_task(NAME, SMALL, tmp_path)
+    target = task.test.y.reshape(6, -1)
+    for name, prediction in {
+        "mean": task.train.y.mean(axis=0).reshape(1, -1),
+        "identity": task.test.x.reshape(6, -1),
+    }.items():
+        errors = np.linalg.norm(prediction - target, axis=1) / np.linalg.norm(target, axis=1)
+        assert task.baselines[name] == pytest.approx(errors.mean(), rel=1e-5)
+
+
+def test_statistics_are_of_the_training_set(tmp_path):
+    store = Store(prepare_task(NAME, SMALL, tmp_path))
+    statistics = store.manifest["statistics"]["y"]
+    assert statistics["mean"] == pytest.approx([store.train.y.mean()], abs=1e-6)
+    assert statistics["max"] == pytest.approx([store.train.y.max()])
+
+
+def prepare_and_report(home: Path, barrier, results) -> None:
+    barrier.wait(timeout=60)
+    calls: list[int] = []
+    folder = prepare_task(
+        "pdebench/diffusion_sorption_1d", SMALL, home, progress=lambda *call: calls.append(call[1])
+    )
+    results.put((str(folder), bool(calls)))
+
+
+def test_of_two_processes_at_once_one_builds_and_both_read_the_same(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    barrier, results = context.Barrier(2), context.Queue()
+    processes = [
+        context.Process(target=prepare_and_report, args=(tmp_path, barrier, results))
+        for _ in range(2)
+    ]
+    for process in processes:
+        process.start()
+    reported = [results.get(timeout=120) for _ in processes]
+    for process in processes:
+        process.join(timeout=60)
+        assert process.exitcode == 0
+    assert sorted(built for _, built in reported) == [False, True]
+    (folder,) = {folder for folder, _ in reported}
+    Store(Path(folder)).verify()
+
+
+def test_a_build_that_died_leaves_nothing_in_the_way(tmp_path):
+    folder = prepare_task(NAME, SMALL, tmp_path)
+    key = folder.name
+    leftover = folder.with_name(f".{key}.dead")
+    folder.rename(leftover)  # as if it had died before the last step
+    (leftover / "manifest.json").unlink()
+    assert not is_prepared(NAME, SMALL, tmp_path)
+    Store(prepare_task(NAME, SMALL, tmp_path)).verify()
+    assert {path.name for path in folder.parent.iterdir()} == {key, f".{key}.lock"}
+
+
+def test_a_damaged_file_is_named_and_deleting_its_folder_is_the_way_out(tmp_path):
+    folder = prepare_task(NAME, SMALL, tmp_path)
+    path = folder / "train.arrow"
+    path.write_bytes(path.read_bytes()[:-8])
+    with pytest.raises(DataError, match=rf"train\.arrow.*Delete {folder}"):
+        load_task(NAME, SMALL, tmp_path)
+
+
+def test_generated_values_that_are_not_finite_stop_the_preparation(tmp_path, monkeypatch):
+    from trainables.tasks.pde_bench.problem import Samples
+
+    def broken(self, indices, *, seed, resolution):
+        x = np.zeros((len(indices), 1, resolution))
+        return Samples(x=x, y=x + np.nan, params={})
+
+    monkeypatch.setattr("trainables.tasks.pde_bench.advection_1d.Advection.generate", broken)
+    with pytest.raises(DataError):
+        prepare_task(NAME, SMALL, tmp_path)
+    assert not is_prepared(NAME, SMALL, tmp_path)
+
+
+def test_official_data_that_are_not_there_say_how_to_get_them(tmp_path):
+    data = SMALL.model_copy(update={"source": "official"})
+    for call in (prepare_task, is_prepared, load_task, verify_task):
+        with pytest.raises(DataError, match=r"Download 1D_Adv.*hdf5 from https://doi.org/10.18419"):
+            call(NAME, data, tmp_path)
+
+
+def test_a_hard_variant_has_no_official_data(tmp_path):
+    data = SMALL.model_copy(update={"source": "official"})
+    with pytest.raises(DataError, match="this variant is ours"):
+        prepare_task(f"{NAME}@hard", data, tmp_path)
+
+
+def official(home: Path, task: str = NAME) -> None:
+    x = np.random.default_rng(0).normal(size=(24, 1, 16)).astype(np.float32)
+    parts = {"train": slice(0, 15), "val": slice(15, 18), "test": slice(18, 24)}
+    splits = {
+        split: SplitData(sample_id=np.arange(24)[rows], x=x[rows], y=x[rows])
+        for split, rows in parts.items()
+    }
+    description = {"task": task, "data_source": "official", "baselines": {"mean": 1.0}}
+    write_store(home / "data" / NAME / "official", splits, description)
+
+
+def test_auto_prefers_official_data_that_are_there(tmp_path):
+    official(tmp_path)
+    assert load_task(NAME, SMALL, tmp_path).data_source == "official"
+    explicit = SMALL.model_copy(update={"source": "generated"})
+    assert load_task(NAME, explicit, tmp_path).data_source == "generated"
+
+
+def test_official_data_of_another_size_or_task_are_refused(tmp_path):
+    official(tmp_path)
+    with pytest.raises(
+        DataError, match=r"24 samples were imported, but `data.samples` asks for 30"
+    ):
+        load_task(NAME, SMALL.model_copy(update={"samples": 30}), tmp_path)
+    official(tmp_path / "other", task="pdebench/burgers_1d")
+    with pytest.raises(DataError, match="these are data of pdebench/burgers_1d"):
+        load_task(NAME, SMALL, tmp_path / "other")
+
+
+def test_impossible_requests_say_why():
+    with pytest.raises(ConfigError, match=r"There is no task `pdebench/advection`\. Known: "):
+        describe_data("pdebench/advection", SMALL)
+    with pytest.raises(ConfigError, match=r"leave a split empty"):
+        describe_data(NAME, DataSpec(samples=8, val_fraction=0.01, test_fraction=0.2))
+    with pytest.raises(ConfigError, match=r"must be below 2\^64"):
+        describe_data(NAME, DataSpec(seed=2**64))
+    with pytest.raises(ConfigError, match=r"must be at least 8, but got 4"):
+        describe_data(NAME, DataSpec(resolution=4))
+
+
+def test_a_task_is_what_was_stored_and_pickles(tmp_path):
+    task = load_task(NAME, SMALL, tmp_path)
+    again = pickle.loads(pickle.dumps(task))
+    np.testing.assert_array_equal(again.train.x, task.train.x)
+    manifest = json.loads(
+        (prepare_task(NAME, SMALL, tmp_path) / "manifest.json").read_text(encoding="utf-8")
+    )
+    assert task.content_hash == manifest["content_hash"]

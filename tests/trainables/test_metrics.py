@@ -1,0 +1,131 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn import metrics as reference
+
+from trainables.errors import DataError
+from trainables.metrics import METRICS, RMSE, NormalizedRMSE, ZeroOneError
+
+
+def fields(n: int, *shape: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return (
+        torch.randn(n, *shape, generator=generator),
+        torch.randn(n, *shape, generator=generator) + 0.5,
+    )
+
+
+def logits(n: int, classes: int) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return (
+        torch.randn(n, classes, generator=generator),
+        torch.randint(classes, (n,), generator=generator),
+    )
+
+
+def value(metric: str, prediction: torch.Tensor, target: torch.Tensor) -> float:
+    total = METRICS[metric]()
+    total.update(prediction, target)
+    return total.compute()
+
+
+def test_metrics_are_registered_under_their_own_names():
+    assert {name: cls.name for name, cls in METRICS.items()} == {name: name for name in METRICS}
+    assert set(METRICS) == {"nrmse", "rmse", "zero_one_error"}
+
+
+def test_rmse_agrees_with_scikit_learn():
+    prediction, target = fields(7, 2, 5)
+    by_sample = reference.root_mean_squared_error(
+        target.reshape(7, -1).T.numpy(),
+        prediction.reshape(7, -1).T.numpy(),
+        multioutput="raw_values",
+    )
+    assert value("rmse", prediction, target) == pytest.approx(by_sample.mean(), rel=1e-6)
+
+
+def test_nrmse_agrees_with_scikit_learn():
+    prediction, target = (array.reshape(7, -1).numpy() for array in fields(7, 2, 5))
+    ratios = [
+        reference.root_mean_squared_error(y, p) / reference.root_mean_squared_error(y, 0 * y)
+        for p, y in zip(prediction, target, strict=True)
+    ]
+    assert value("nrmse", *fields(7, 2, 5)) == pytest.approx(np.mean(ratios), rel=1e-6)
+
+
+def test_zero_one_error_agrees_with_scikit_learn():
+    scores, labels = logits(50, 4)
+    expected = reference.zero_one_loss(labels.numpy(), scores.argmax(dim=1).numpy())
+    assert value("zero_one_error", scores, labels) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("scale", [0.5, 1.0, 3.0])
+def test_nrmse_of_a_scaled_target_is_the_distance_of_the_scale_from_one(scale):
+    _, target = fields(6, 3, 4, 4)
+    assert value("nrmse", scale * target, target) == pytest.approx(abs(scale - 1), abs=1e-6)
+
+
+def test_rmse_of_a_shifted_target_is_the_shift():
+    _, target = fields(6, 3, 4)
+    assert value("rmse", target - 0.25, target) == pytest.approx(0.25, rel=1e-5)
+
+
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=6), st.sampled_from(["nrmse", "rmse"]))
+def test_a_split_s_value_does_not_depend_on_its_batches(sizes, name):
+    prediction, target = fields(sum(sizes), 2, 3)
+    total = METRICS[name]()
+    for p, y in zip(prediction.split(sizes), target.split(sizes), strict=True):
+        total.update(p, y)
+    assert total.compute() == pytest.approx(value(name, prediction, target), rel=1e-12)
+
+
+def test_many_samples_do_not_lose_precision():
+    total = ZeroOneError()
+    scores, labels = torch.tensor([[1.0, 0.0]]).expand(100_000, 2), torch.ones(100_000).long()
+    for _ in range(300):
+        total.update(scores, labels)  # 3e7 errors: single precision stops counting at 1.7e7
+    assert total.compute() == 1.0
+
+
+def test_targets_of_zero_are_dropped_and_counted():
+    prediction, target = fields(5, 4)
+    target[1], target[3] = 0.0, 1e-12
+    total = NormalizedRMSE()
+    total.update(prediction, target)
+    assert total.num_dropped == 2
+    kept = torch.tensor([0, 2, 4])
+    assert total.compute() == pytest.approx(value("nrmse", prediction[kept], target[kept]))
+
+
+def test_a_metric_of_nothing_is_an_error():
+    with pytest.raises(DataError, match="`rmse` of no samples: got 0"):
+        RMSE().compute()
+    total = NormalizedRMSE()
+    total.update(torch.ones(2, 3), torch.zeros(2, 3))
+    with pytest.raises(DataError, match="got 2, dropped 2"):
+        total.compute()
+
+
+@pytest.mark.parametrize("name", ["nrmse", "rmse"])
+def test_a_prediction_that_is_not_finite_shows(name):
+    prediction, target = fields(3, 4)
+    prediction[1, 2] = math.nan
+    assert math.isnan(value(name, prediction, target))
+
+
+def test_a_prediction_of_another_shape_is_refused_rather_than_broadcast():
+    _, target = fields(3, 1, 4)
+    with pytest.raises(ValueError, match=r"must have its target's shape"):
+        value("nrmse", target[:, :, :1], target)
+
+
+def test_no_graph_is_kept():
+    prediction, target = fields(3, 4)
+    total = RMSE()
+    total.update(prediction.requires_grad_(), target)
+    assert total._sum is not None
+    assert not total._sum.requires_grad

@@ -1,0 +1,130 @@
+"""A pretrained transformer, taken apart: its own embedder, and the body that all methods share.
+
+    x -> embedder -> tokens [B, N, D] -> body -> features [B, M, E] -> predictor -> y
+
+A backbone is constant: a trial trains a copy of its body and an embedder of its own.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import Literal, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from trainables.errors import ConfigError, WeightsError
+
+B = TypeVar("B", bound="Backbone")
+
+
+class Role(StrEnum):
+    """What a parameter of a body does. A bias has the role of its weight."""
+
+    ATTENTION_QUERY = "attention_query"
+    ATTENTION_KEY = "attention_key"
+    ATTENTION_VALUE = "attention_value"
+    ATTENTION_OUTPUT = "attention_output"
+    ATTENTION_POSITION = "attention_position"  # a learned bias by relative position
+    MLP = "mlp"
+    NORM = "norm"
+    SCALE = "scale"  # of a residual branch, by channel
+    MERGING = "merging"  # of patches, between Swin's stages
+    CLASS_TOKEN = "class_token"
+
+
+class Backbone(nn.Module, ABC):
+    """Base of all backbones: frozen, in evaluation mode, its parts readable as attributes."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        dimension: Literal["1d", "2d"],
+        weights_hash: str,
+        source_embedder: nn.Module,
+        body: nn.Module,
+        roles: Mapping[str, Role],
+        token_width: int,
+        feature_width: int,
+        max_tokens: int,
+        grid: tuple[int, int] | None = None,
+        feature_grid: tuple[int, int] | None = None,
+        stride: int = 1,
+    ) -> None:
+        """Args:
+        weights_hash: SHA-256 of all that the weights came from.
+        roles: Role by name of the body's modules or parameters, a `*` for each number.
+        token_width, feature_width: D and E.
+        max_tokens: The most tokens that the body takes (1D), or exactly takes (2D).
+        grid, feature_grid: Rows and columns of the tokens and of the features, in 2D.
+        stride: Pixels of the embedder's image a feature, in each direction, in 2D.
+        """
+        super().__init__()
+        self.name = name
+        self.dimension = dimension
+        self.weights_hash = weights_hash
+        self.source_embedder = source_embedder
+        self.body = body
+        self.roles = role_map(body, roles)
+        self.token_width = token_width
+        self.feature_width = feature_width
+        self.max_tokens = max_tokens
+        self.grid = grid
+        self.feature_grid = feature_grid
+        self.stride = stride
+        self.requires_grad_(False).eval()
+
+    @abstractmethod
+    def embed_source(self, inputs: Tensor) -> Tensor:
+        """Embeds images [B, 3, H, W], normalised, or token ids [B, N], as tokens [B, N, D]; no
+        gradient reaches the embedder."""
+
+    @abstractmethod
+    def target_embedder(
+        self,
+        input_shape: tuple[int, ...],
+        *,
+        init: Literal["pretrained_copy", "random"],
+        generator: torch.Generator,
+        published_tokens: int | None = None,
+    ) -> nn.Module:
+        """Returns a new embedder of target inputs [B, *input_shape] as tokens [B, N, D].
+
+        Args:
+            published_tokens: The most tokens (1D) where the backbone's spec leaves it open.
+        """
+
+    def tokenize(
+        self, sentences: Sequence[Sequence[str]]
+    ) -> tuple[list[list[int]], list[list[int]]]:
+        """Returns, by sentence, the ids of its sub-words and the index of the word each is from.
+
+        Raises:
+            ConfigError: The backbone reads images.
+            WeightsError: Its folder has no tokenizer.
+        """
+        raise ConfigError(
+            f"the backbone `{self.name}` reads images, not words: use an image proxy with it."
+        )
+
+    def train(self: B, mode: bool = True) -> B:
+        """Stays in evaluation mode: a backbone is never trained."""
+        return super().train(False)
+
+
+def role_map(body: nn.Module, roles: Mapping[str, Role]) -> dict[str, Role]:
+    """Returns the role of every parameter of `body`, looked up by its exact place.
+
+    Raises:
+        WeightsError: A parameter is in no row of the table: the architecture has parts that are
+            not known here.
+    """
+    found = {}
+    for name, _ in body.named_parameters():
+        place = ".".join("*" if part.isdigit() else part for part in name.split("."))
+        module = place.removesuffix(".weight").removesuffix(".bias")
+        if module not in roles:
+            raise WeightsError(f"the parameter {name} has no role here: unknown architecture.")
+        found[name] = roles[module]
+    return found

@@ -1,0 +1,102 @@
+"""The model that a trial trains: its own embedder, a copy of a pretrained body, a predictor."""
+
+import copy
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from trainables.errors import ConfigError
+from trainables.networks.backbone import Backbone, Role
+from trainables.networks.embedders import PUBLISHED_TOKENS
+from trainables.networks.freezing import set_trained
+from trainables.networks.predictors import ClassPredictor, dense_predictor
+from trainables.seeding import generator
+from trainables.spec import ModelSpec
+from trainables.tasks.task import Task
+
+
+class CrossModalModel(nn.Module):
+    """x -> embedder -> tokens -> body -> features -> predictor -> y."""
+
+    def __init__(
+        self,
+        *,
+        embedder: nn.Module,
+        body: nn.Module,
+        predictor: nn.Module,
+        roles: Mapping[str, Role],
+    ) -> None:
+        """Args:
+        roles: The role of each of the body's parameters.
+        """
+        super().__init__()
+        self.embedder = embedder
+        self.body = body
+        self.predictor = predictor
+        self.roles = dict(roles)
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Embeds target inputs [B, C, *grid] as tokens [B, N, D]."""
+        tokens: Tensor = self.embedder(x)
+        return tokens
+
+    def encode(self, tokens: Tensor) -> Tensor:
+        """Encodes tokens [B, N, D], of whatever embedder, as features [B, M, E]."""
+        features: Tensor = self.body(tokens)
+        return features
+
+    def pool(self, features: Tensor) -> Tensor:
+        """Averages features [B, M, E] to [B, E]."""
+        return features.mean(1)
+
+    def predict(self, features: Tensor) -> Tensor:
+        """Predicts outputs [B, C, *grid], or logits [B, classes], from features [B, M, E]."""
+        outputs: Tensor = self.predictor(features)
+        return outputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.predict(self.encode(self.embed(x)))
+
+    def trainable_parameters(
+        self, finetune: str = "all", freeze: str = "none"
+    ) -> list[nn.Parameter]:
+        """Freezes all but the parameters that train under these settings, and returns those.
+
+        Raises:
+            ConfigError: `finetune` or `freeze` has no such value.
+        """
+        return set_trained(self, self.roles, finetune=finetune, freeze=freeze)
+
+
+def build_model(backbone: Backbone, task: Task, spec: ModelSpec, *, seed: int) -> CrossModalModel:
+    """Builds the model of one trial. Embedder and predictor draw from streams of their own, so that
+    a setting of one does not move the other; PyTorch's global generator is not touched.
+
+    Raises:
+        ConfigError: The backbone is for data of another dimension.
+    """
+    info = task.info
+    if backbone.dimension != info.dimension:
+        raise ConfigError(
+            f"{info.name} is {info.dimension}, but the backbone `{backbone.name}` takes "
+            f"{backbone.dimension} data: name another under backbones, {info.dimension}."
+        )
+    embedder = backbone.target_embedder(
+        task.input_shape,
+        init=spec.embedder_init,
+        generator=generator(seed, "embedder"),
+        published_tokens=PUBLISHED_TOKENS.get(info.name.partition("@")[0]),
+    )
+    draws = generator(seed, "predictor")
+    predictor: nn.Module
+    if info.kind == "dense":
+        with torch.no_grad():
+            num_tokens = embedder(torch.zeros(1, *task.input_shape)).shape[1]
+        predictor = dense_predictor(
+            backbone, spec.head, task.output_shape, num_tokens=num_tokens, generator=draws
+        )
+    else:
+        predictor = ClassPredictor(backbone.feature_width, info.channels[1], generator=draws)
+    body = copy.deepcopy(backbone.body).requires_grad_(True).train()
+    return CrossModalModel(embedder=embedder, body=body, predictor=predictor, roles=backbone.roles)

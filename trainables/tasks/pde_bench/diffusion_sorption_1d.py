@@ -1,0 +1,146 @@
+"""Diffusion with sorption, c_t = D / R(c) c_xx on [0, 1], with the Freundlich retardation factor
+
+    R(c) = 1 + (1 - phi) / phi rho_s k n c^(n - 1).
+
+Solved in its conserved form, d/dt F(c) = D c_xx with F' = R: F(c) = c + (K / n) c^n, where
+K = (1 - phi) / phi rho_s k n. In time TR-BDF2 (Bank et al., IEEE Trans. CAD 4, 1985), which damps
+the jump at the left boundary, with steps that grow linearly; each stage by Newton's method.
+
+Boundary values stand in the centre of the first cell outside: c = 1 on the left, c = D c_x on the
+right, as in PDEBench's data, which makes the scheme first order in space.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from trainables.tasks.pde_bench import tridiagonal
+from trainables.tasks.pde_bench.initial_conditions import FourierSpec, rescaled
+from trainables.tasks.pde_bench.problem import Problem, Samples, cell_centres
+from trainables.tasks.pde_bench.streams import uniforms
+
+__all__ = ["COMPAT", "HARD", "DiffusionSorption", "Medium", "evolve"]
+
+GAMMA = 2 - 2**0.5  # of TR-BDF2: both stages then have the same matrix
+FLOOR = 1e-9  # concentrations are kept above it, since R is infinite at zero
+NUM_NEWTON = 4  # fixed, so that a sample does not depend on its neighbours in a batch
+REFERENCE = 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Medium:
+    diffusivity: float = 5e-4
+    porosity: float = 0.29
+    bulk_density: float = 2880.0
+    freundlich_k: float = 3.5e-4
+    freundlich_n: float = 0.874
+
+    @property
+    def capacity(self) -> float:
+        """K of the module's docstring."""
+        solid = (1 - self.porosity) / self.porosity * self.bulk_density
+        return solid * self.freundlich_k * self.freundlich_n
+
+    def retardation(self, c: np.ndarray) -> np.ndarray:
+        """R(c)."""
+        result: np.ndarray = 1 + self.capacity * np.power(c, self.freundlich_n - 1)
+        return result
+
+    def stored(self, c: np.ndarray) -> np.ndarray:
+        """F(c), dissolved and sorbed amount."""
+        n = self.freundlich_n
+        result: np.ndarray = c + self.capacity / n * np.power(c, n)
+        return result
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiffusionSorption(Problem):
+    medium: Medium = Medium()
+    end_time: float = 500.0
+    num_steps: int = 64
+    max_initial: float = 0.2
+    field: FourierSpec | None = None  # of c(0); None: c(0) is constant in x
+
+    test_first = False
+
+    def grid(self, resolution: int) -> tuple[int, ...]:
+        """A line of cells."""
+        return (resolution,)
+
+    def generate(self, indices: np.ndarray, *, seed: int, resolution: int) -> Samples:
+        """Returns c(0) -> c(end_time)."""
+        count = 1 + (self.field.num_uniforms if self.field else 0)
+        drawn = uniforms(indices, seed=seed, count=count)
+        level = self.max_initial * drawn[:, :1]
+        params = {"level": level[:, 0]}
+        start = np.repeat(level, resolution, axis=1)
+        if self.field:
+            field = self.field.fields(drawn[:, 1:])
+            x = cell_centres(resolution, 0.0, 1.0)
+            start = level * rescaled(field, x, reference=cell_centres(REFERENCE, 0.0, 1.0))
+            params |= field.params()
+        end = evolve(start, medium=self.medium, time=self.end_time, num_steps=self.num_steps)
+        return Samples(x=start[:, None], y=end[:, None], params=params)
+
+
+def evolve(c: np.ndarray, *, medium: Medium, time: float, num_steps: int) -> np.ndarray:
+    """Evolves c [n, m] from 0 to `time`."""
+    c = np.maximum(c, FLOOR)
+    instants = time * (np.arange(num_steps + 1) / num_steps) ** 2
+    laplacian = Laplacian(c.shape[1], medium.diffusivity)
+    for step in np.diff(instants):
+        implicit = GAMMA / 2 * float(step)
+        before = medium.stored(c)
+        middle = _newton(c, before + implicit * laplacian(c), implicit, medium, laplacian)
+        weight = 1 / (GAMMA * (2 - GAMMA))
+        known = weight * medium.stored(middle) + (1 - weight) * before
+        c = _newton(middle, known, implicit, medium, laplacian)
+    return c
+
+
+class Laplacian:
+    """D c_xx with the boundary's ghost cells, as three diagonals and a constant, each [m]."""
+
+    def __init__(self, m: int, diffusivity: float) -> None:
+        spacing = 1 / m
+        scale = diffusivity / spacing**2
+        outflow = diffusivity / spacing  # right ghost = outflow (c_{m-1} - c_{m-2})
+        self.lower = np.full(m, scale)
+        self.diagonal = np.full(m, -2 * scale)
+        self.upper = np.full(m, scale)
+        self.constant = np.zeros(m)
+        self.lower[0], self.upper[-1] = 0.0, 0.0
+        self.constant[0] = scale  # left ghost = 1
+        self.diagonal[-1] += scale * outflow
+        self.lower[-1] -= scale * outflow
+
+    def __call__(self, c: np.ndarray) -> np.ndarray:
+        result: np.ndarray = self.diagonal * c + self.constant
+        result[:, 1:] += self.lower[1:] * c[:, :-1]
+        result[:, :-1] += self.upper[:-1] * c[:, 1:]
+        return result
+
+
+def _newton(
+    c: np.ndarray, known: np.ndarray, implicit: float, medium: Medium, laplacian: Laplacian
+) -> np.ndarray:
+    """Solves F(c) - implicit L(c) = known, from the guess c."""
+    ones = np.ones_like(c)
+    for _ in range(NUM_NEWTON):
+        residual = medium.stored(c) - implicit * laplacian(c) - known
+        (change,) = tridiagonal.solve(
+            -implicit * laplacian.lower * ones,
+            medium.retardation(c) - implicit * laplacian.diagonal,
+            -implicit * laplacian.upper * ones,
+            residual,
+        )
+        c = np.maximum(c - change, FLOOR)
+    return c
+
+
+COMPAT = DiffusionSorption()
+HARD = DiffusionSorption(
+    end_time=100.0,
+    max_initial=1.0,
+    field=FourierSpec(num_drawn=4, p_absolute=0.0, p_window=0.0),
+)

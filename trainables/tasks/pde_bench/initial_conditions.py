@@ -1,0 +1,101 @@
+"""Random initial states of the one-dimensional problems: a few sine waves, some cut by a window.
+
+    u(x) = s w(x) |sum_j A_j sin(2 pi j c_j x / L + phi_j)|   (bars with probability p_absolute)
+
+with j = 1..num_waves; c_j, how often j came up in `num_drawn` draws with replacement; A ~ U(0, 1),
+phi ~ U(0, 2 pi), s a random sign. A wave that was not drawn (c_j = 0) leaves the constant
+A_j sin(phi_j), which is why the fields have a mean. The window, with probability p_window, is
+(tanh((x - a) / w) - tanh((x - b) / w)) / 2 with w = 0.01, a ~ U(0.1, 0.45), b ~ U(0.55, 0.9).
+The distribution is that of PDEBench's data (Takamoto et al., NeurIPS 2022), here exactly periodic
+and with independent draws.
+
+Shapes: n = samples, k = waves, m = points.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["FOURIER", "FourierFields", "FourierSpec", "rescaled"]
+
+WINDOW_WIDTH = 0.01
+
+
+@dataclass(frozen=True, kw_only=True)
+class FourierFields:
+    """n functions of x, each a row; calling evaluates them."""
+
+    amplitude: np.ndarray  # [n, k]
+    harmonic: np.ndarray  # [n, k], in units of 2 pi / L
+    phase: np.ndarray  # [n, k]
+    absolute: np.ndarray  # [n], 0 or 1
+    sign: np.ndarray  # [n], -1 or 1
+    windowed: np.ndarray  # [n], 0 or 1
+    edges: np.ndarray  # [n, 2]
+    length: float
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """Evaluates at points x, [m] or [n, m]: [n, m]."""
+        total = np.zeros((len(self.sign), x.shape[-1]))
+        for j in range(self.amplitude.shape[1]):
+            amplitude, harmonic, phase = (
+                part[:, j, None] for part in (self.amplitude, self.harmonic, self.phase)
+            )
+            total += amplitude * np.sin(2 * np.pi / self.length * harmonic * x + phase)
+        total = np.where(self.absolute[:, None] > 0, np.abs(total), total) * self.sign[:, None]
+        left, right = self.edges[:, :1], self.edges[:, 1:]
+        window = 0.5 * (np.tanh((x - left) / WINDOW_WIDTH) - np.tanh((x - right) / WINDOW_WIDTH))
+        values: np.ndarray = np.where(self.windowed[:, None] > 0, total * window, total)
+        return values
+
+    def params(self, prefix: str = "") -> dict[str, np.ndarray]:
+        """Returns every random number by name."""
+        names = ("amplitude", "harmonic", "phase", "absolute", "sign", "windowed", "edges")
+        return {prefix + name: getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FourierSpec:
+    """The distribution of `FourierFields`."""
+
+    num_waves: int = 4
+    num_drawn: int = 2
+    p_absolute: float = 0.1
+    p_window: float = 0.1
+    length: float = 1.0
+
+    @property
+    def num_uniforms(self) -> int:
+        """Random numbers that one field takes."""
+        return self.num_drawn + 2 * self.num_waves + 5
+
+    def fields(self, uniforms: np.ndarray) -> FourierFields:
+        """Maps uniform numbers [n, num_uniforms] to n fields."""
+        k = self.num_waves
+        slots, amplitude, phase, rest = np.split(
+            uniforms, np.cumsum([self.num_drawn, k, k]), axis=1
+        )
+        drawn = 1 + (slots * k).astype(int)  # [n, num_drawn], in 1..k
+        waves = np.arange(1, k + 1)
+        counts = (drawn[:, :, None] == waves).sum(axis=1)
+        return FourierFields(
+            amplitude=amplitude,
+            harmonic=(waves * counts).astype(float),
+            phase=2 * np.pi * phase,
+            absolute=(rest[:, 0] < self.p_absolute).astype(float),
+            sign=np.where(rest[:, 1] < 0.5, -1.0, 1.0),
+            windowed=(rest[:, 2] < self.p_window).astype(float),
+            edges=np.stack([0.1 + 0.35 * rest[:, 3], 0.55 + 0.35 * rest[:, 4]], axis=1),
+            length=self.length,
+        )
+
+
+FOURIER = FourierSpec()  # the published distribution of the scalar problems
+
+
+def rescaled(field: FourierFields, x: np.ndarray, *, reference: np.ndarray) -> np.ndarray:
+    """Evaluates at x, shifted and scaled to run from 0 to 1 over the points `reference`."""
+    full = field(reference)
+    low, high = full.min(axis=1, keepdims=True), full.max(axis=1, keepdims=True)
+    scaled: np.ndarray = np.clip((field(x) - low) / (high - low), 0.0, 1.0)
+    return scaled

@@ -1,0 +1,57 @@
+"""A problem of the benchmark: a partial differential equation whose solutions can be generated.
+
+A `Problem` is a frozen dataclass of the equation's parameters. Sample i of seed s is a pure
+function of (parameters, resolution, s, i): any subset, in any order and in any number of processes,
+has the same bits.
+
+Shapes: n = samples, c = channels, m = grid points a side.
+"""
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+__all__ = ["Problem", "Samples", "cell_centres"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Samples:
+    """Inputs [n, c_in, *grid], outputs [n, c_out, *grid] and what each was made from.
+
+    `params` holds every random number of a sample, [n] or [n, k] by name, so that its initial
+    state can be evaluated again on any grid.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    params: Mapping[str, np.ndarray]
+
+
+class Problem(ABC):
+    """An equation with its parameters. Subclasses are frozen dataclasses."""
+
+    version: ClassVar[int] = 1  # raised whenever a change moves a bit of the output
+    chunk: ClassVar[int] = 128  # samples to compute at once: what fits the processor's cache
+    test_first: ClassVar[bool] = True  # whether the published test set is the start of the file
+    normalized: ClassVar[bool] = False  # whether the protocol standardises each point
+
+    @abstractmethod
+    def generate(self, indices: np.ndarray, *, seed: int, resolution: int) -> Samples:
+        """Returns the samples `indices` of stream `seed` on `resolution` points a side."""
+
+    @abstractmethod
+    def grid(self, resolution: int) -> tuple[int, ...]:
+        """Returns the shape of a channel."""
+
+    def parameters(self) -> dict[str, Any]:
+        """Returns the parameters as plain data, for hashes and manifests."""
+        return dataclasses.asdict(self)  # type: ignore[call-overload, no-any-return]
+
+
+def cell_centres(count: int, low: float, high: float) -> np.ndarray:
+    """Returns the centres of `count` equal cells of [low, high]."""
+    return low + (high - low) * (np.arange(count) + 0.5) / count
