@@ -52,6 +52,17 @@ class Browser:
         """Returns the elements that a CSS selector names."""
         return self.driver.find_elements(By.CSS_SELECTOR, css)
 
+    def click(self, css: str, index: int = 0, *, timeout_s: float = 30) -> None:
+        """Clicks the element that a CSS selector names, once it is there."""
+        WebDriverWait(self.driver, timeout_s).until(
+            lambda _: len(self.find(css)) > index, message=f"no {css} [{index}]: {self.text()}"
+        )
+        self.find(css)[index].click()
+
+    def click_text(self, text: str) -> None:
+        """Clicks the button that says `text`."""
+        self.driver.find_element(By.XPATH, f"//button[normalize-space()='{text}']").click()
+
     def run(self, script: str) -> Any:
         """Runs JavaScript and returns what it returns."""
         return self.driver.execute_script(script)

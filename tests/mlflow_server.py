@@ -47,6 +47,11 @@ class Server:
             time.sleep(0.25)
         pytest.fail(f"no MLflow server: {(self._folder / 'server.log').read_text()[-2000:]}")
 
+    def experiment_id(self, name: str) -> str:
+        found = MlflowClient(self.uri).get_experiment_by_name(name)
+        assert found is not None
+        return str(found.experiment_id)
+
     def kill(self) -> None:
         if self._process is not None:
             os.killpg(self._process.pid, signal.SIGKILL)

@@ -77,6 +77,18 @@ def load(state: TrainState, folder: Path) -> None:
         state.optimizer_state = _join(moments, place["optimizer"])
 
 
+def thin(folder: Path, *, best: bool, last: bool) -> None:
+    """Deletes the best weights, or the last state and its optimiser, from a checkpoint."""
+    dropped = {"best.safetensors"} if not best else set()
+    if not last:
+        dropped |= {"last.safetensors", "optimizer.safetensors", "extras.safetensors"}
+    hashes: dict[str, str] = json.loads((folder / MANIFEST).read_text())
+    kept = {name: digest for name, digest in hashes.items() if name not in dropped}
+    (folder / MANIFEST).write_text(json.dumps(kept, indent=1))
+    for name in dropped & hashes.keys():
+        (folder / name).unlink()
+
+
 def verify(folder: Path) -> None:
     """Checks every file of a checkpoint against its manifest.
 

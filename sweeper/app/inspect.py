@@ -92,13 +92,12 @@ def report(name: str, out: Path | None) -> dict[str, Any]:
 
 def sync(name: str) -> dict[str, Any]:
     """Ships to MLflow what it has not yet received of a sweep. Raises NotFound."""
-    from sweeper.recording.mlflow_recorder import MlflowRecorder
+    from sweeper.app.tracking import make_recorder
 
     ledger, record = _open(existing(name))
     sweep = load.from_record(record)
     try:
-        recorder = MlflowRecorder(ledger, uri=sweep.tracking.uri, experiment=sweep.experiment)
-        done = recorder.sync()
+        done = make_recorder(ledger, sweep).sync()
     finally:
         ledger.close()
     failed = f"; {done.pending} are left: {done.last_error}" if done.pending else ""

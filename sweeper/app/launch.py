@@ -91,11 +91,12 @@ def _run(
     clusters.set_environment(home() / TOKEN)
     from sweeper.app.plans import make_plans
     from sweeper.app.prepare import prepare
+    from sweeper.app.tracking import check_tracking, make_recorder
     from sweeper.app.trials import Retention, TrialBuilder
     from sweeper.execution import ray_executor
-    from sweeper.recording.mlflow_recorder import MlflowRecorder
     from sweeper.runner import SweepRunner
 
+    check_tracking(sweep)
     with console.status("preparing data, weights and source features"):
         facts = prepare(sweep, home(), lambda what, done, of: None)
     ledger.start(collect())
@@ -103,7 +104,7 @@ def _run(
         cluster = stack.enter_context(clusters.connect(address, num_gpus=resources.local_gpus()))
         resources.check_cluster(sweep, cluster.resources)
         plans = make_plans(sweep, ledger, facts)
-        recorder = MlflowRecorder(ledger, uri=sweep.tracking.uri, experiment=sweep.experiment)
+        recorder = make_recorder(ledger, sweep, lambda line: console.print(line, markup=False))
         recorder.start()
         stack.callback(lambda: recorder.stop(timeout_s=120))
         _say_where(cluster, recorder.uri, console)
@@ -114,7 +115,7 @@ def _run(
             plans,
             ledger,
             max_attempts=sweep.failures.max_attempts,
-            observers=[Retention(folder), progress],
+            observers=[Retention(folder, sweep.checkpoints), progress],
             out_of_time=_clock(sweep.budget.wall),
         )
         code = ray_executor.run(

@@ -1,6 +1,5 @@
 """Fills a sweep's studies for the runner: who leads, who suggests, and what completes a trial."""
 
-from collections.abc import Mapping
 from functools import partial
 from typing import Any
 

@@ -7,12 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from trainables.networks.loading import load_backbone
-
 from sweeper.app.describe import data_of, describe
 from sweeper.errors import Fault, FileFaults
 from sweeper.space.sweep import StudyPlan, Sweep
 from trainables.errors import TrainableError
+from trainables.networks.loading import load_backbone
 from trainables.proxies.loading import load_proxy
 from trainables.source import load_source
 from trainables.spec import BackboneSpec

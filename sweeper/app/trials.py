@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.app.describe import data_of
+from sweeper.space.schema import Checkpoints
 from sweeper.space.sweep import StudyPlan, Sweep
 from sweeper.study import Measurement, Trial
+from trainables import checkpoint
 from trainables.spec import TrialSpec
 
 
@@ -55,13 +57,18 @@ def checkpoints(trial_folder: Path) -> list[Path]:
 
 
 class Retention:
-    """Keeps one checkpoint of each trial that has ended (an `Observer`): it holds best and last."""
+    """Keeps one checkpoint of each trial that has ended (an `Observer`): it holds best and last,
+    or what the file's `checkpoints` leaves of them."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, keep: Checkpoints) -> None:
+        self._folder, self._keep = folder, keep
 
     def changed(self, trial: Trial, measurement: Measurement | None = None) -> None:
         """Deletes all but the newest checkpoint of a trial that has just ended."""
-        if trial.state.is_finished:
-            for old in checkpoints(folder_of_trial(self._folder, trial))[1:]:
-                shutil.rmtree(old, ignore_errors=True)
+        if not trial.state.is_finished:
+            return
+        found = checkpoints(folder_of_trial(self._folder, trial))
+        for folder in found[1:]:
+            shutil.rmtree(folder, ignore_errors=True)
+        if found and not (self._keep.best and self._keep.last):
+            checkpoint.thin(found[0], best=bool(self._keep.best), last=bool(self._keep.last))

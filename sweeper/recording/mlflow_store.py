@@ -26,6 +26,7 @@ SETTINGS = {  # of MLflow's client; what the user has set stays
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_LOGGING_LEVEL": "ERROR",
 }
+KIND = {"mlflow.experimentKind": "custom_model_development"}  # the UI shows runs, not chats
 METRICS_A_CALL, PAIRS_A_CALL = 1000, 100  # MLflow's limits, as are the lengths
 LONGEST_TAG, LONGEST_PARAM = 8000, 6000
 CHECK_S = 10.0
@@ -60,7 +61,8 @@ class MlflowStore:
         self._client = _client(uri)
         found = self._client.get_experiment_by_name(name)
         if found is None:
-            self._experiment = self._client.create_experiment(name, _artifact_root(uri, name))
+            root = _artifact_root(uri, name)
+            self._experiment = self._client.create_experiment(name, root, tags=KIND)
         elif found.lifecycle_stage == "deleted":
             raise BackendUnreachable(
                 f"experiment `{name}` was deleted in MLflow: restore it (`mlflow experiments "

@@ -104,18 +104,20 @@ def read_outline(ledger: Ledger) -> Outline | None:
 
 
 def run_name(entity: Entity, outline: Outline) -> str:
-    """Returns a name readable at first sight: `mona · advection_1d · 003`."""
+    """Returns a name that tells runs apart where a column cuts it: `003 · mona · advection_1d`."""
     if entity.study is None:
         return outline.record.name
     study = outline.studies[entity.study]
     name = f"{study.method} · {study.task.rpartition('/')[2]}"
-    return name if entity.number is None else f"{name} · {entity.number:03d}"
+    return name if entity.number is None else f"{entity.number:03d} · {name}"
 
 
 def identity_tags(entity: Entity, outline: Outline) -> dict[str, str]:
     """Returns the tags that say what a run is, and that its children share."""
     record = outline.record
     tags: dict[str, Any] = {
+        "mlflow.source.name": "sweeper",
+        "mlflow.source.git.commit": record.provenance.get("git_commit"),
         "sweeper.level": entity.key.partition("/")[0],
         "sweeper.sweep": record.name,
         "sweeper.config_hash": record.config_hash,

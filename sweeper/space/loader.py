@@ -109,7 +109,6 @@ def loads_sweep(
         fixed=parameters.fixed,
         search=settings.search,
         pruning=settings.pruning,
-        replicate=settings.replicate,
         resources=settings.resources,
         budget=settings.budget,
         checkpoints=settings.checkpoints,

@@ -70,13 +70,6 @@ class Pruning(Section):
     eta: int = Field(3, ge=2, le=100, description="asha: one trial in eta goes on at each rung.")
 
 
-class Replicate(Section):
-    """Further runs of the best settings of each study, to tell luck from merit."""
-
-    top_k: int = Field(1, ge=1, le=100, description="How many of the best settings are repeated.")
-    seeds: int = Field(0, ge=0, le=100, description="Runs of each with a new seed; 0: none.")
-
-
 class Resources(Section):
     """What one trial is given. A trial that no node can hold is refused at the start."""
 
@@ -90,18 +83,16 @@ class Resources(Section):
 class Budget(Section):
     """Limits after which the sweep ends with what it has."""
 
-    wall: Duration | None = Field(None, description="Time from the launch, such as 12h.")
-    trial: Duration | None = Field(None, description="Longest time one trial may take.")
+    wall: Duration | None = Field(
+        None, description="Time from the launch, such as 12h; then nothing new is started."
+    )
 
 
 class Checkpoints(Section):
-    """What is kept of every trial, pruned ones included."""
+    """What is kept of every trial that has ended, pruned ones included."""
 
-    best: int = Field(1, ge=1, le=100, description="Best epochs kept.")
-    last: int = Field(1, ge=1, le=100, description="Latest epochs kept; a resume needs one.")
-    max_size: Size | None = Field(
-        None, description="Of all together, such as 50GiB; beyond, the worst trials' go first."
-    )
+    best: int = Field(1, ge=0, le=1, description="Whether the weights of its best epoch are.")
+    last: int = Field(1, ge=0, le=1, description="Whether its last state, with optimiser, is.")
 
 
 class Failures(Section):
@@ -109,10 +100,7 @@ class Failures(Section):
 
     max_attempts: int = Field(3, ge=1, le=100, description="Of one trial, the first included.")
     max_failed_fraction: float = Field(
-        0.5, ge=0, le=1, description="Share of a study's trials that may fail; beyond: exit 3."
-    )
-    heartbeat: Duration = Field(
-        1800.0, description="A trial that reports nothing for so long is ended and tried again."
+        0.2, ge=0, le=1, description="Share of the trials that may fail; beyond: exit 3."
     )
 
 
@@ -149,7 +137,6 @@ class SweepFile(Section):
     )
     search: Search = Search()
     pruning: Pruning = Pruning()
-    replicate: Replicate = Replicate()
     resources: Resources = Resources()
     budget: Budget = Budget()
     checkpoints: Checkpoints = Checkpoints()

@@ -14,7 +14,6 @@ from sweeper.space.schema import (
     Checkpoints,
     Failures,
     Pruning,
-    Replicate,
     Resources,
     Search,
     Tracking,
@@ -29,7 +28,7 @@ from sweeper.space.study_plan import (
 )
 
 __all__ = ["InfeasibleParams", "StudyPlan", "Sweep"]
-SECTIONS = ("search", "pruning", "replicate", "resources", "budget", "checkpoints", "failures",
+SECTIONS = ("search", "pruning", "resources", "budget", "checkpoints", "failures",
             "tracking")  # fmt: skip
 
 
@@ -50,7 +49,6 @@ class Sweep:
     fixed: Mapping[str, Any]
     search: Search
     pruning: Pruning
-    replicate: Replicate
     resources: Resources
     budget: Budget
     checkpoints: Checkpoints

@@ -1,4 +1,4 @@
-"""A method: a paper's recipe as an ordered list of stages, and the trials every study starts with."""
+"""A method: a paper's recipe as ordered stages, and the trials that every study starts with."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

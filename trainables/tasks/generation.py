@@ -41,8 +41,8 @@ class Generation:
         """Resolves what `data` leaves open.
 
         Raises:
-            ConfigError: There is no such task, a split would be empty, the grid is too coarse, or the
-                seed has more than 64 bits.
+            ConfigError: There is no such task, a split would be empty, the grid is too coarse,
+                or the seed has more than 64 bits.
         """
         info = task_info(name)
         samples = data.samples or info.samples
@@ -93,6 +93,7 @@ class Generation:
 
     @property
     def num_samples(self) -> int:
+        """Samples of all splits."""
         return sum(self.sizes.values())
 
     @property

@@ -109,14 +109,17 @@ class Store:
 
     @cached_property
     def train(self) -> Split:
+        """The training split, mapped when first read."""
         return self._split("train")
 
     @cached_property
     def val(self) -> Split:
+        """The validation split, mapped when first read."""
         return self._split("val")
 
     @cached_property
     def test(self) -> Split:
+        """The test split, mapped when first read."""
         return self._split("test")
 
     def columns(self, split: str) -> dict[str, np.ndarray]:

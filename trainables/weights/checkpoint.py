@@ -84,8 +84,10 @@ def load_model(
                 ignore_mismatched_sizes=True,  # they are refused below, by name
                 **arguments,
             )
-    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+    except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path}: damaged or cut short ({error}); fetch it anew.") from error
+    except (ArithmeticError, TypeError, ValueError, RuntimeError) as error:
+        raise WeightsError(f"{folder / CONFIG}: no network can be built of it: {error}") from error
     kept = getattr(config, "num_hidden_layers", 0)
     missing = [key for key in info["missing_keys"] if not UNUSED.search(key)]
     extra = [

@@ -11,9 +11,7 @@ from tests.mlflow_server import snapshot, without_ids
 
 
 def recorder(ledger: Ledger, uri: str, experiment: str, lines: list[str]) -> MlflowRecorder:
-    return MlflowRecorder(
-        ledger, uri=uri, experiment=experiment, poll_s=0.02, notify=lines.append
-    )
+    return MlflowRecorder(ledger, uri=uri, experiment=experiment, poll_s=0.02, notify=lines.append)
 
 
 def undisturbed(folder, new_store) -> dict:
@@ -68,7 +66,7 @@ def test_checkpoints_are_uploaded_to_a_server(tmp_path, server):
     status = recorder(ledger, server.uri, "uploads", []).sync()
     assert (status.pending, status.last_error) == (0, None)
     client = MlflowClient(server.uri)
-    run = snapshot(server.uri, "uploads")["mona · advection_1d · 003"]
+    run = snapshot(server.uri, "uploads")["003 · mona · advection_1d"]
     paths = {a.path for a in client.list_artifacts(run["id"], "checkpoints")}
     assert "checkpoints/last.safetensors" in paths
     copy = client.download_artifacts(run["id"], "checkpoints/last.safetensors", str(tmp_path))

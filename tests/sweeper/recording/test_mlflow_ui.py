@@ -1,4 +1,4 @@
-"""What a researcher sees: the tree in MLflow's runs page, and two trials side by side."""
+"""What a researcher sees: the tree in MLflow's runs page, two trials side by side, a study."""
 
 import pytest
 
@@ -10,32 +10,39 @@ from tests.mlflow_server import snapshot
 
 pytestmark = [pytest.mark.browser, needs_chromium]
 
+UNFOLD = "[data-component-id*='runnamecellrenderer']"
+TICK = ".ag-row[row-index='{}'] .ag-selection-checkbox input"
 
-def test_the_runs_page_shows_the_tree_and_compares_trials(tmp_path, server, request):
+
+def test_the_ui_shows_the_tree_compares_trials_and_says_what_won(tmp_path, server):
     ledger = finished_ledger(tmp_path)
     recorder = MlflowRecorder(ledger, uri=server.uri, experiment="pdebench_ui", pages=pages)
     assert recorder.sync().last_error is None
-    runs = snapshot(server.uri, "pdebench_ui")
-    experiment = server.experiment_id("pdebench_ui")
-    mona, nft = (runs[f"{method} · advection_1d · 002"]["id"] for method in ("mona", "nft"))
+    home = f"{server.uri}/#/experiments/{server.experiment_id('pdebench_ui')}/runs"
     with browser() as chromium:
-        chromium.open(f"{server.uri}/#/experiments/{experiment}/runs", width=1600, height=1000)
+        chromium.open(home, width=1600, height=1000)
         chromium.wait_for("mona_pdebench")
-        chromium.screenshot(tmp_path / "folded.png")
-        for _ in range(3):  # sweep, then its two studies
-            chromium.click_all("[data-testid='expander-button'], [data-testid*='expand']")
+        assert "nft · advection_1d" not in chromium.text(), "folded at first"
+        chromium.click(UNFOLD)  # the sweep: row 0, its studies below, the latest on top
+        chromium.wait_for("mona · advection_1d")
+        chromium.click(UNFOLD, 2)
+        chromium.wait_for("004 · mona")
+        chromium.click(UNFOLD, 1)
+        chromium.wait_for("004 · nft")
         chromium.screenshot(tmp_path / "tree.png")
-        chromium.wait_for("mona · advection_1d · 002")
 
-        chromium.open(
-            f'{server.uri}/#/compare-runs?runs=["{mona}","{nft}"]&experiments=["{experiment}"]',
-            width=1600, height=1000,
-        )  # fmt: skip
-        chromium.wait_for("Comparing 2 Runs")
+        chromium.click(TICK.format(4))  # trial 2 of nft, then of mona
+        chromium.click(TICK.format(10))
+        chromium.click_text("Compare")
+        chromium.wait_for("Comparing 2 Runs from 1 Experiment")
         chromium.wait_for("refine.lr")
+        assert {"002 · nft · advection_1d", "002 · mona · advection_1d"} <= set(
+            chromium.text().splitlines()
+        )
         chromium.screenshot(tmp_path / "compare.png")
 
-        study = runs["mona · advection_1d"]["id"]
-        chromium.open(f"{server.uri}/#/experiments/{experiment}/runs/{study}", width=1600)
-        chromium.wait_for("0.08348")
+        study = snapshot(server.uri, "pdebench_ui")["mona · advection_1d"]["id"]
+        chromium.open(f"{home}/{study}", width=1600, height=1400)
+        chromium.wait_for("control/test/nrmse")
+        chromium.wait_for("57 % below vanilla fine-tuning")
         chromium.screenshot(tmp_path / "study.png")

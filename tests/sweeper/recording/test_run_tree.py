@@ -32,7 +32,7 @@ def outline(ledger):
 def test_names_are_readable_at_first_sight(outline):
     assert run_name(SWEEP, outline) == "mona_pdebench"
     assert run_name(Entity(MONA), outline) == "mona · advection_1d"
-    assert run_name(Entity(MONA, 3), outline) == "mona · advection_1d · 003"
+    assert run_name(Entity(MONA, 3), outline) == "003 · mona · advection_1d"
 
 
 def test_a_trial_belongs_to_its_study_and_a_study_to_the_sweep():

@@ -134,10 +134,10 @@ def test_null_takes_a_fixed_value_back_to_the_published_one() -> None:
 
 
 def test_an_option_may_set_what_the_file_does_not_mention() -> None:
-    sets = ["replicate.seeds=3", "data.resolution.1d=64", "tasks=[pdebench/burgers_1d]",
+    sets = ["failures.max_attempts=5", "data.resolution.1d=64", "tasks=[pdebench/burgers_1d]",
             "parameters.refine.optimizer.values=[adam, sgd]"]  # fmt: skip
     sweep = load(sets=sets)
-    assert sweep.replicate.seeds == 3
+    assert sweep.failures.max_attempts == 5
     assert sweep.data["resolution"] == {"1d": 64}
     assert sweep.tasks == ("pdebench/burgers_1d",)
     assert sweep.parameters["refine.optimizer"].contains("sgd")

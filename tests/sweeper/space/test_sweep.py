@@ -145,7 +145,9 @@ def test_a_proxy_can_be_searched_each_task_among_its_own() -> None:
 
 
 def test_resolved_is_plain_and_makes_the_same_sweep_again() -> None:
-    text = TEXT + "budget: {wall: 1h30m}\nresources: {memory: 1.5GiB}\nfailures: {heartbeat: 90s}\n"
+    text = (
+        TEXT + "budget: {wall: 1h30m}\nresources: {memory: 1.5GiB}\nfailures: {max_attempts: 2}\n"
+    )
     for sets in ([], ["align.distance=mmd"], ["parameters.refine.lr={values: [0.1]}"]):
         sweep = load(text, sets=sets)
         again = loads_sweep(json.loads(json.dumps(sweep.resolved)), CATALOG, profile="laptop")

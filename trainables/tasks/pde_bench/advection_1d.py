@@ -13,6 +13,8 @@ __all__ = ["COMPAT", "HARD", "Advection"]
 
 @dataclass(frozen=True, kw_only=True)
 class Advection(Problem):
+    """Transport of a random field at a constant speed."""
+
     beta: float = 0.4  # speed, in domain lengths a unit of time
     end_time: float = 2.0
     initial: FourierSpec = FOURIER

@@ -25,6 +25,8 @@ FINE = 2048  # points, at least, on which phi is represented
 
 @dataclass(frozen=True, kw_only=True)
 class Burgers(Problem):
+    """A random field that steepens and diffuses."""
+
     nu: float = 1.0
     end_time: float = 2.0
     initial: FourierSpec = FOURIER

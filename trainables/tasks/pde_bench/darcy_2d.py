@@ -33,6 +33,8 @@ GAMMA = 2 - 2**0.5
 
 @dataclass(frozen=True, kw_only=True)
 class Darcy(Problem):
+    """Flow through a random medium of two conductivities."""
+
     beta: float = 0.1  # the constant source
     low: float = 0.1
     high: float = 1.0

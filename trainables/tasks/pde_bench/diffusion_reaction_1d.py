@@ -21,6 +21,8 @@ REFERENCE = 1024  # points over which an initial state is scaled to [0, 1]
 
 @dataclass(frozen=True, kw_only=True)
 class DiffusionReaction(Problem):
+    """A random population that spreads and grows."""
+
     nu: float = 0.5  # diffusivity
     rho: float = 1.0  # growth rate
     end_time: float = 1.0

@@ -27,6 +27,8 @@ LENGTH = 2.0
 
 @dataclass(frozen=True, kw_only=True)
 class FitzHughNagumo(Problem):
+    """The reaction and diffusion of two species, from white noise."""
+
     diffusivity: tuple[float, float] = (1e-3, 5e-3)  # of u, of v
     k: float = 5e-3
     end_time: float = 5.0

@@ -29,6 +29,8 @@ REFERENCE = 1024
 
 @dataclass(frozen=True, kw_only=True)
 class Medium:
+    """A porous medium, in the units of the published data."""
+
     diffusivity: float = 5e-4
     porosity: float = 0.29
     bulk_density: float = 2880.0
@@ -55,6 +57,8 @@ class Medium:
 
 @dataclass(frozen=True, kw_only=True)
 class DiffusionSorption(Problem):
+    """A pollutant that enters a medium from the left."""
+
     medium: Medium = Medium()
     end_time: float = 500.0
     num_steps: int = 64

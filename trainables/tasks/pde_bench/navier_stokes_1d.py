@@ -26,6 +26,8 @@ INITIAL = FourierSpec(num_waves=3, p_window=0.5, length=HIGH - LOW)
 
 @dataclass(frozen=True, kw_only=True)
 class NavierStokes(Problem):
+    """A viscous gas from random density, pressure and velocity."""
+
     eta: float = 0.1  # shear viscosity
     zeta: float = 0.1  # bulk viscosity
     end_time: float = 1.0

@@ -29,6 +29,8 @@ MAX_RADIUS = 3.0  # of the radial solution: further out the water is still at re
 
 @dataclass(frozen=True, kw_only=True)
 class RadialDamBreak(Problem):
+    """The published dam: one random number, its radius."""
+
     inner_depth: float = 2.0
     radius_range: tuple[float, float] = (0.3, 0.7)
     end_time: float = 1.0
@@ -63,6 +65,8 @@ class RadialDamBreak(Problem):
 
 @dataclass(frozen=True, kw_only=True)
 class OffsetDamBreak(Problem):
+    """A dam of random radius, depth and centre."""
+
     depth_range: tuple[float, float] = (1.5, 2.5)
     radius_range: tuple[float, float] = (0.3, 0.7)
     max_offset: float = 1.0  # of the centre, in x and in y

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 from scipy.optimize import brentq
 
-from trainables.tasks.pde_bench.compressible_flow import GAMMA, conserved, evolve, primitive
+from trainables.tasks.pde_bench.compressible_flow import (
+    GAMMA,
+    _viscous,
+    conserved,
+    evolve,
+    primitive,
+)
 from trainables.tasks.pde_bench.navier_stokes_1d import COMPAT, HARD
 from trainables.tasks.pde_bench.problem import cell_centres
 
@@ -116,6 +122,18 @@ def test_viscosity_heats_and_never_cools():
         )
     ]
     assert entropy[0] < entropy[1] < entropy[2]
+
+
+def test_viscosity_heats_alike_in_every_inertial_frame():
+    at_rest, moving = smooth(), smooth()
+    moving[:, 1] += 3.0
+    ratio = np.full(len(at_rest), 0.8)
+    rho, v, p = primitive(_viscous(conserved(at_rest), ratio)).swapaxes(0, 1)
+    rho_moving, v_moving, p_moving = primitive(_viscous(conserved(moving), ratio)).swapaxes(0, 1)
+    np.testing.assert_allclose(rho_moving, rho, rtol=1e-13)
+    np.testing.assert_allclose(v_moving, v + 3.0, rtol=1e-12)
+    np.testing.assert_allclose(p_moving, p, rtol=1e-12)
+    assert (p > at_rest[:, 2]).all()  # everywhere, not only in all
 
 
 @pytest.mark.parametrize("problem", [COMPAT, HARD])

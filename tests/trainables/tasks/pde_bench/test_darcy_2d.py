@@ -62,6 +62,17 @@ def test_twice_the_conductivity_halves_the_solution():
     np.testing.assert_allclose(weak, 2 * strong, rtol=1e-10)
 
 
+def test_a_steady_current_crosses_an_interface_of_two_media_unchanged():
+    m = 8
+    a = np.ones((m, m))
+    a[m // 2 :] = 0.1
+    depth = np.arange(m) + 0.5 - m / 2  # from the interface, in cells
+    u = np.repeat((depth / a[:, 0])[:, None], m, axis=1)  # a du/dx = 1 on both sides
+    for conductivity, field in ((a, u), (a.T, u.T)):
+        divergence = diffusion_matrix(conductivity, boundary="face") @ field.ravel()
+        np.testing.assert_allclose(divergence.reshape(m, m)[1:-1, 1:-1], 0, atol=1e-10)
+
+
 def test_what_the_source_makes_leaves_through_the_boundary():
     m = 24
     samples = HARD.generate(np.arange(3), seed=0, resolution=m)

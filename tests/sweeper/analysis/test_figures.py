@@ -1,0 +1,68 @@
+"""Figures: each trial is where it belongs, and no text of a user is markup."""
+
+import json
+from dataclasses import replace
+
+from sweeper.analysis.curves import learning_curves
+from sweeper.analysis.figures import as_plain, bars, history, hover, learning, parallel
+from sweeper.analysis.table import read_study
+from tests.ledgers import RESOLVED, TASK
+
+
+def test_history_shows_every_measured_trial_once(large_ledger):
+    study = read_study(large_ledger, f"mona/{TASK}")
+    shown = [
+        (x, y)
+        for trace in history(study).data
+        if trace.mode == "markers"
+        for x, y in zip(trace.x, trace.y, strict=True)
+    ]
+    assert sorted(shown) == [(t.number, t.value) for t in study.trials]
+    assert {t.name for t in history(study).data} == {
+        "best so far", "preset", "control", "complete", "pruned", "failed",
+    }  # fmt: skip
+
+
+def test_learning_shows_a_line_a_trial_and_each_state_once_in_the_legend(large_ledger):
+    study = read_study(large_ledger, f"mona/{TASK}")
+    figure = learning(study, learning_curves(large_ledger, study.study.name))
+    assert len(figure.data) == 24
+    named = [trace.name for trace in figure.data if trace.showlegend]
+    assert sorted(named) == ["complete", "control", "failed", "preset", "pruned"]
+    assert sum(trace.line.width == 3 for trace in figure.data) == 1, "the best"
+
+
+def test_parallel_has_a_line_a_complete_sampled_trial_the_best_on_top(large_ledger):
+    study = read_study(large_ledger, f"mona/{TASK}")
+    figure = parallel(study, RESOLVED["parameters"])
+    assert figure.data[-1].name == f"trial {study.best.number}"
+    assert all(len(trace.x) == 2 for trace in figure.data)
+    assert all(0 <= y <= 1 for trace in figure.data for y in trace.y)
+
+
+def test_one_trial_makes_no_parallel_figure(ledger):
+    assert parallel(read_study(ledger, f"mona/{TASK}"), {}) is None
+
+
+def test_a_parameter_that_was_not_sampled_leaves_a_gap(large_ledger):
+    study = read_study(large_ledger, f"mona/{TASK}")
+    trials = tuple(
+        replace(t, sampled=t.sampled[:1]) if t.number == study.best.number else t
+        for t in study.trials
+    )
+    figure = parallel(replace(study, trials=trials), {})
+    assert figure.data[-1].y[1] is None
+
+
+def test_text_of_a_user_is_no_markup(ledger):
+    trial = read_study(ledger, f"mona/{TASK}").trials[2]
+    params = {"<b>x</b>": "a<i>&"}
+    text = hover(replace(trial, params=params, sampled=tuple(params)))
+    assert text.endswith("<br>&lt;b>x&lt;/b> = a&lt;i>&amp;")
+
+
+def test_a_figure_becomes_strict_json(ledger):
+    study = read_study(ledger, f"mona/{TASK}")
+    for figure in (history(study), bars({"refine.lr": 0.8, "meta.alpha": 0.2})):
+        content = json.loads(json.dumps(as_plain(figure), allow_nan=False))
+        assert content["data"]

@@ -1,0 +1,184 @@
+"""The page: one file, complete, safe, and true to the ledger."""
+
+import re
+import subprocess
+import sys
+import time
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from sweeper.analysis import pages
+from sweeper.analysis.report import render_report, render_study
+from sweeper.errors import NotFound
+from sweeper.ledger import Ledger
+from sweeper.study import Study, Trial, TrialKind, TrialState
+from tests.browser import browser, needs_chromium
+from tests.ledgers import TASK, new_ledger, script
+
+
+class Text(HTMLParser):
+    """Collects what is text, and the tags that were opened and not closed."""
+
+    VOID = ("meta", "br")
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.parts: list[str] = []
+        self.open: list[str] = []
+        self.addresses: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in self.VOID:
+            self.open.append(tag)
+        self.addresses += [v for k, v in attrs if k in ("src", "href") and not v.startswith("#")]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] not in ("script", "style"):
+            self.parts.append(data)
+
+    def __str__(self) -> str:
+        return " ".join(" ".join(self.parts).split())
+
+
+@pytest.fixture(scope="module")
+def page(large_ledger):
+    return render_report(large_ledger)
+
+
+def test_the_page_is_well_formed_and_refers_to_nothing_outside(page):
+    text = Text(page)
+    assert text.open == []
+    assert text.addresses == []
+    assert "@import" not in page.split("<script")[0]
+
+
+def test_plotly_is_inside_once(page):
+    assert len(re.findall(r"plotly\.js v\d", page)) == 1
+    assert len(page) < 6_000_000
+
+
+def test_the_page_says_question_answer_and_numbers_without_any_script(page):
+    text = str(Text(page))
+    assert "Which of MoNA and NFT solves pdebench/advection_1d best" in text
+    assert "On pdebench/advection_1d, MoNA reaches a test nRMSE of" in text
+    assert "24 trials: 11 complete, 9 pruned and 4 failed." in text
+    assert "the loss is <nan> at refine epoch 4" in text
+    assert "worse than its peers at refine epoch 2" in text
+    assert "c0ffeec0ffee" in text
+    assert "# <b>who</b> wins?" in text
+
+
+def test_a_sweep_with_one_method_is_asked_about_vanilla_fine_tuning(tmp_path):
+    ledger = new_ledger(tmp_path)
+    for _ in script(ledger, tmp_path):
+        if len(ledger.trials()) == 3 and ledger.trials()[2].state is TrialState.COMPLETE:
+            break
+    text = str(Text(render_report(ledger)))
+    assert "How well does MoNA solve pdebench/advection_1d once tuned" in text
+    assert "3 of 3 planned trials ended" in text
+
+
+def test_every_text_of_a_user_is_escaped(tmp_path):
+    attack = "</script><script>alert(1)</script><img src=x onerror=alert(1)>"
+    ledger = new_ledger(tmp_path)
+    study = Study(name=f"nft/{attack}", method=attack, task=attack, objective=attack, seed=0)
+    ledger.add_study(study, {"backbone": attack, "baselines": {attack: 1.0}})
+    for number in range(12):
+        ledger.add_trial(
+            Trial(
+                study=study.name, number=number, kind=TrialKind.SAMPLED, seed=0,
+                params={attack: number}, sampled=(attack,), state=TrialState.COMPLETE,
+                value=1.0 + number, test={attack: 1.0}, reason=attack,
+            )
+        )  # fmt: skip
+    ledger.add_trial(
+        Trial(
+            study=study.name, number=12, kind=TrialKind.SAMPLED, params={attack: attack}, seed=0,
+            state=TrialState.FAILED, reason=attack, failure=attack,
+        )
+    )  # fmt: skip
+    page = render_report(ledger)
+    assert "<script>alert" not in page
+    assert "<img" not in page
+    assert Text(page).open == []
+
+
+def test_a_sweep_that_has_just_begun_has_a_page(tmp_path):
+    ledger = new_ledger(tmp_path)
+    assert "mona_pdebench" in str(Text(render_report(ledger)))
+    study = Study(name="nft/t", method="nft", task="t", objective="val/nrmse", seed=0)
+    ledger.add_study(study, {})
+    assert "No answer on t yet" in str(Text(render_report(ledger)))
+
+
+def test_a_page_can_be_written_after_every_event(tmp_path):
+    ledger = new_ledger(tmp_path)
+    for count, _ in enumerate(script(ledger, tmp_path)):
+        if count % 12 == 0:
+            assert Text(render_report(ledger)).open == []
+
+
+def test_a_sweep_that_was_never_started_is_not_found(tmp_path):
+    with pytest.raises(NotFound):
+        render_report(Ledger.in_folder(tmp_path / "none"))
+
+
+def test_a_studys_page_is_about_it_alone(large_ledger):
+    text = str(Text(render_study(large_ledger, f"nft/{TASK}")))
+    assert "NFT on pdebench/advection_1d" in text
+    assert "MoNA" not in text
+
+
+def test_files_of_a_study_and_of_the_sweep(ledger):
+    files = pages.files(ledger, f"mona/{TASK}")
+    assert files["search_space.yaml"] == ledger.sweep().text
+    assert files["trials.csv"].count("\n") == 6
+    assert set(pages.files(ledger, None)) == {"report.html", "sweep.json"}
+    assert pages.note(ledger, None).startswith("- On pdebench/advection_1d, MoNA reaches")
+
+
+def test_analysis_loads_no_torch_ray_or_mlflow():
+    code = (
+        "import sys, sweeper.analysis.pages; "
+        "sys.exit(any(m in sys.modules for m in ('torch', 'ray', 'mlflow', 'trainables')))"
+    )
+    root = Path(__file__).parents[3]
+    assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
+
+
+@pytest.mark.browser
+@needs_chromium
+def test_the_page_fits_wide_and_narrow_in_light_and_dark(page, tmp_path):
+    file = tmp_path / "report.html"
+    file.write_text(page)
+    with browser() as chromium:
+        for width in (1400, 420):
+            papers = set()
+            for dark in (False, True):
+                chromium.open(file.as_uri(), width=width, dark=dark)
+                _wait_for_plots(chromium)
+                assert chromium.run("return document.documentElement.scrollWidth") == width
+                papers.add(chromium.run("return getComputedStyle(document.body).backgroundColor"))
+                ink = chromium.run(
+                    "return getComputedStyle(document.querySelector('.xtick text')).fill"
+                )
+                assert ink == chromium.run("return getComputedStyle(document.body).color")
+                chromium.screenshot(tmp_path / f"{width}-{dark}.png", width=width, whole_page=True)
+            assert papers == {"rgb(255, 255, 255)", "rgb(20, 24, 30)"}
+        assert chromium.run("return performance.getEntriesByType('resource').length") == 0
+        assert chromium.errors() == []
+
+
+def _wait_for_plots(chromium) -> None:
+    deadline = time.monotonic() + 20
+    wanted = len(chromium.find(".plot"))
+    assert wanted == 8
+    while len(chromium.find(".plot .main-svg .cartesianlayer")) < wanted:
+        assert time.monotonic() < deadline, "plots are not drawn"
+        time.sleep(0.05)

@@ -1,0 +1,113 @@
+"""The table: what is best, beside what, in forms that people's tools read."""
+
+import csv
+import io
+import json
+import math
+
+import pytest
+
+from sweeper.analysis.table import (
+    StudyTable,
+    as_csv,
+    as_json,
+    json_text,
+    read_study,
+    read_table,
+    rows,
+)
+from sweeper.errors import NotFound
+from sweeper.ledger import Ledger
+from sweeper.study import Study, Trial, TrialKind, TrialState
+from tests.ledgers import EPOCHS, TASK, objective
+
+STUDY = Study(name="nft/t", method="nft", task="t", objective="val/nrmse", seed=0)
+
+
+def trial(number: int, value: float | None, **changes) -> Trial:
+    defaults = {
+        "study": STUDY.name, "number": number, "kind": TrialKind.SAMPLED, "params": {}, "seed": 0,
+        "state": TrialState.COMPLETE, "value": value,
+    }  # fmt: skip
+    return Trial(**defaults | changes)
+
+
+def table(*trials: Trial) -> StudyTable:
+    return StudyTable(study=STUDY, facts={}, trials=trials)
+
+
+def test_best_is_the_lowest_validation_value_among_complete_trials():
+    assert table(trial(0, 0.3), trial(1, 0.2), trial(2, 0.4)).best.number == 1
+
+
+@pytest.mark.parametrize(
+    "rival",
+    [
+        {"kind": TrialKind.CONTROL},
+        {"state": TrialState.PRUNED},
+        {"state": TrialState.FAILED},
+        {"state": TrialState.RUNNING},
+        {"value": math.nan},
+        {"value": -math.inf},
+        {"value": None},
+    ],
+    ids=str,
+)
+def test_what_is_no_candidate_is_never_best(rival):
+    assert table(trial(0, **{"value": 0.1} | rival), trial(1, 0.2)).best.number == 1
+
+
+def test_best_is_chosen_by_validation_whatever_the_test_values_say():
+    found = table(trial(0, 0.2, test={"test/nrmse": 0.9}), trial(1, 0.3, test={"test/nrmse": 0.1}))
+    assert found.best.number == 0
+    assert found.test_value(found.best) == 0.9
+
+
+def test_a_preset_may_be_best():
+    assert table(trial(0, 0.1, kind=TrialKind.PRESET), trial(1, 0.2)).best.number == 0
+
+
+def test_nothing_is_best_where_nothing_is_complete():
+    found = table(trial(0, 0.3, state=TrialState.PRUNED))
+    assert (found.best, found.control, found.test_value(None)) == (None, None, None)
+
+
+def test_the_sweeps_table_is_what_the_ledger_holds(ledger):
+    sweep = read_table(ledger)
+    assert [s.study.method for s in sweep.studies] == ["mona", "nft"]
+    assert [len(studies) for studies in sweep.by_task().values()] == [2]
+    mona = sweep.studies[0]
+    assert mona.best.value == objective("mona", 0.68, EPOCHS)
+    assert mona.test_value(mona.best) == mona.best.value * 1.1
+    assert mona.test_value(mona.control) == objective("mona", 0.35, EPOCHS) * 1.1
+    assert mona.baselines == {"mean": 1.0, "persistence": 0.41}
+    assert mona.counts() == {"complete": 3, "pruned": 1, "failed": 1}
+
+
+def test_what_is_not_there_is_not_found(ledger, tmp_path):
+    with pytest.raises(NotFound, match="no study `orca/x`"):
+        read_study(ledger, "orca/x")
+    with pytest.raises(NotFound, match="was never started"):
+        read_table(Ledger.in_folder(tmp_path / "empty"))
+
+
+def test_csv_reads_back_with_every_parameter_in_a_column(ledger):
+    lines = rows(read_study(ledger, f"mona/{TASK}"))
+    read = list(csv.DictReader(io.StringIO(as_csv(lines))))
+    assert len(read) == 5
+    assert [line["state"] for line in read] == [line["state"] for line in lines]
+    assert [float(line["refine.lr"]) for line in read] == [line["refine.lr"] for line in lines]
+    assert read[3]["test/nrmse"] == ""
+
+
+def test_csv_holds_columns_that_only_some_rows_have():
+    read = list(csv.DictReader(io.StringIO(as_csv([{"a": 1}, {"b": 'x,"y"\nz'}]))))
+    assert read == [{"a": "1", "b": ""}, {"a": "", "b": 'x,"y"\nz'}]
+
+
+def test_json_is_strict_and_what_is_not_finite_is_null(ledger):
+    content = json.loads(json_text(as_json(read_table(ledger))))
+    assert content["studies"][0]["best"]["trial"] == 2
+    bad = table(trial(0, math.nan), trial(1, math.inf))
+    values = [line["val/nrmse"] for line in json.loads(json_text(rows(bad)))]
+    assert values == [None, None]

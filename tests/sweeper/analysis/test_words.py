@@ -1,0 +1,65 @@
+"""Numbers and sentences: short, honest, right in sign."""
+
+import math
+
+import pytest
+
+from sweeper.analysis.table import StudyTable, read_table
+from sweeper.analysis.words import against, answer, listed, method, metric, number
+from sweeper.study import Study
+from tests.ledgers import TASK
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0834823, "0.08348"),
+        (1.0, "1"),
+        (0.0, "0"),
+        (1e-6, "1e-6"),
+        (3.3113e-5, "3.31e-5"),
+        (-2.5e7, "-2.5e7"),
+        (12, "12"),
+        (True, "True"),
+        ("adam", "adam"),
+        (None, "–"),
+        (math.nan, "–"),
+        (math.inf, "–"),
+    ],
+)
+def test_numbers_are_short(value, text):
+    assert number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "reference", "text"),
+    [
+        (0.5, 1.0, "50 % below"),
+        (1.5, 1.0, "50 % above"),
+        (0.997, 1.0, "level with"),
+        (0.2, 0.0, "0.2 against"),
+    ],
+)
+def test_a_comparison_says_which_way(value, reference, text):
+    assert against(value, reference) == text
+
+
+def test_names_are_as_printed():
+    assert (method("mona"), method("my_method")) == ("MoNA", "my_method")
+    assert (metric("val/nrmse"), metric("val/relative_l2")) == ("nRMSE", "relative l2")
+    assert [listed(["a", "b", "c"][:n]) for n in range(4)] == ["", "a", "a and b", "a, b and c"]
+
+
+def test_the_answer_names_the_best_method_and_what_it_beats(ledger):
+    (studies,) = read_table(ledger).by_task().values()
+    assert answer(TASK, studies[::-1]) == (
+        "On pdebench/advection_1d, MoNA reaches a test nRMSE of 0.08348 (trial 2, chosen by "
+        "validation): 57 % below vanilla fine-tuning (0.1926) and 80 % below the persistence "
+        "predictor (0.41); NFT reaches 0.1159."
+    )
+
+
+def test_without_a_complete_trial_there_is_no_answer():
+    study = Study(name="nft/t", method="nft", task="t", objective="val/nrmse", seed=0)
+    empty = StudyTable(study=study, facts={}, trials=())
+    assert answer("t", [empty]) == "No answer on t yet: no trial is complete (NFT not begun)."
