@@ -48,7 +48,7 @@ class ModelSpec(Spec):
     head: Literal["orca_pool", "linear"] = Field(
         "orca_pool",
         description="Dense predictor: `orca_pool` has no parameters in 1D; `linear` learns a map "
-        "from each token to its stretch of the output.",
+        "from each token to its stretch of the output, in units of the training targets.",
     )
     precision: Literal["fp32", "bf16"] = Field(
         "fp32", description="Autocast of supervised training; meta-gradients are always fp32."

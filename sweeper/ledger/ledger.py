@@ -6,31 +6,18 @@ latest is refused, so that a worker thought dead cannot overwrite its successor.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import (
-    Connection,
-    Engine,
-    create_engine,
-    event,
-    func,
-    insert,
-    make_url,
-    select,
-    update,
-)
-from sqlalchemy.exc import DBAPIError, NoSuchModuleError
+from sqlalchemy import Connection, insert, select, update
 
-from sweeper.errors import BackendUnreachable, NotFound, UsageError
+from sweeper.errors import NotFound
 from sweeper.ledger import schema
+from sweeper.ledger.database import Database
 from sweeper.ledger.records import Event, EventKind, SweepRecord
 from sweeper.study import Measurement, Study, Trial, TrialKind, TrialState
-
-BUSY_TIMEOUT_MS = 60_000
 
 
 class StaleAttempt(Exception):
@@ -47,17 +34,7 @@ class Ledger:
 
     def __init__(self, url: str, sweep: str, *, clock: Callable[[], float] = time.time) -> None:
         self.url, self.name, self._clock = url, sweep, clock
-        self._engine = _engine(url)
-        with self._transaction() as connection:
-            schema.metadata.create_all(connection)
-            version = connection.scalar(select(func.max(schema.versions.c.version)))
-            if version is None:
-                connection.execute(insert(schema.versions).values(version=schema.SCHEMA_VERSION))
-            elif version > schema.SCHEMA_VERSION:
-                raise UsageError(
-                    f"sweep `{sweep}` was written by a newer sweeper (ledger schema {version}); "
-                    f"this one knows schema {schema.SCHEMA_VERSION}: upgrade sweeper."
-                )
+        self._database = Database(url)
 
     @classmethod
     def in_folder(cls, folder: Path) -> "Ledger":
@@ -66,26 +43,26 @@ class Ledger:
         return cls(f"sqlite:///{folder / 'ledger.db'}", folder.name)
 
     def close(self) -> None:
-        self._engine.dispose()
+        self._database.close()
 
     # The sweep and its studies -------------------------------------------------------------
 
     def create(self, record: SweepRecord) -> None:
         """Writes the sweep's own row; once."""
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             values = {**asdict(record), "created_at": self._clock()}
             connection.execute(insert(schema.sweeps).values(values))
 
     def sweep(self) -> SweepRecord | None:
         """Returns the sweep's row, or None before `create`."""
-        with self._engine.connect() as connection:
+        with self._database.reading() as connection:
             query = select(schema.sweeps).where(schema.sweeps.c.name == self.name)
             row = connection.execute(query).mappings().one_or_none()
         return SweepRecord(**row) if row else None
 
     def extend(self, resolved: Mapping[str, Any]) -> None:
         """Replaces the resolved file by one with more trials."""
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             connection.execute(
                 update(schema.sweeps)
                 .where(schema.sweeps.c.name == self.name)
@@ -101,7 +78,7 @@ class Ledger:
         self._set_state(state, EventKind.SWEEP_ENDED, {"state": state})
 
     def _set_state(self, state: str, kind: EventKind, payload: Mapping[str, Any]) -> None:
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             connection.execute(
                 update(schema.sweeps).where(schema.sweeps.c.name == self.name).values(state=state)
             )
@@ -110,7 +87,7 @@ class Ledger:
     def add_study(self, study: Study, facts: Mapping[str, Any]) -> None:
         """Adds a study with what is known of its data. A second time is a no-op."""
         table = schema.studies
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             mine = select(table.c.name).where(table.c.sweep == self.name)
             names = connection.scalars(mine).all()
             if study.name in names:
@@ -140,14 +117,14 @@ class Ledger:
     def _study_rows(self) -> list[Mapping[str, Any]]:
         table = schema.studies
         query = select(table).where(table.c.sweep == self.name).order_by(table.c.position)
-        with self._engine.connect() as connection:
+        with self._database.reading() as connection:
             return [dict(row) for row in connection.execute(query).mappings()]
 
     # Trials --------------------------------------------------------------------------------
 
     def add_trial(self, trial: Trial) -> None:
         """Plans a trial: from here on it will run, whatever happens to this process."""
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             values = {**asdict(trial), "params": dict(trial.params), "seed": str(trial.seed)}
             values["sampled"] = list(trial.sampled)
             connection.execute(insert(schema.trials).values(sweep=self.name, **values))
@@ -155,7 +132,7 @@ class Ledger:
 
     def start_attempt(self, study: str, number: int, **facts: Any) -> int:
         """Returns the number of a new attempt at a trial, which fences off the ones before."""
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             attempt = self._row(connection, study, number)["attempt"] + 1
             self._update(connection, study, number, attempt=attempt, state=TrialState.RUNNING)
             self._append(connection, EventKind.ATTEMPT_STARTED, study, number, attempt, facts)
@@ -167,7 +144,7 @@ class Ledger:
         Raises:
             StaleAttempt: A later attempt at this trial has begun.
         """
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             row = self._row(connection, study, number)
             self._fence(row, attempt)
             changes: dict[str, Any] = {}
@@ -201,7 +178,7 @@ class Ledger:
             StaleAttempt: A later attempt at this trial has begun.
         """
         outcome = {"state": state, "failure": failure, "reason": reason}
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             self._fence(self._row(connection, study, number), attempt)
             ended = {**outcome, "log": log}
             self._append(connection, EventKind.ATTEMPT_ENDED, study, number, attempt, ended)
@@ -217,7 +194,7 @@ class Ledger:
         query = select(table).where(table.c.sweep == self.name)
         if study is not None:
             query = query.where(table.c.study == study)
-        with self._engine.connect() as connection:
+        with self._database.reading() as connection:
             rows = connection.execute(query.order_by(table.c.study, table.c.number)).mappings()
             return tuple(_trial(dict(row)) for row in rows)
 
@@ -233,7 +210,7 @@ class Ledger:
             table.c.number == number,
             table.c.kind == EventKind.MEASURED,
         )
-        with self._engine.connect() as connection:
+        with self._database.reading() as connection:
             payloads = connection.scalars(query.order_by(table.c.seq)).all()
         latest: dict[tuple[str, int], Measurement] = {}
         for payload in payloads:
@@ -246,7 +223,7 @@ class Ledger:
         """Returns the events that follow `after`, oldest first."""
         table = schema.events
         query = select(table).where(table.c.sweep == self.name, table.c.seq > after)
-        with self._engine.connect() as connection:
+        with self._database.reading() as connection:
             rows = connection.execute(query.order_by(table.c.seq).limit(limit)).mappings()
             fields = ("seq", "at", "study", "number", "attempt", "payload")
             return tuple(
@@ -257,14 +234,14 @@ class Ledger:
         """Returns what a recorder noted of what it has shipped: entity -> its id there."""
         table = schema.mirrors
         mine = (table.c.sweep == self.name) & (table.c.recorder == recorder)
-        with self._engine.connect() as connection:
+        with self._database.reading() as connection:
             rows = connection.execute(select(table.c.entity, table.c.ref).where(mine))
             return {row.entity: row.ref for row in rows}
 
     def note_mirror(self, recorder: str, refs: Mapping[str, str]) -> None:
         """Notes what a recorder has shipped."""
         table = schema.mirrors
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             for entity, ref in refs.items():
                 keys = {"sweep": self.name, "recorder": recorder, "entity": entity}
                 mine = [table.c[k] == v for k, v in keys.items()]
@@ -272,17 +249,6 @@ class Ledger:
                     connection.execute(insert(table).values(ref=ref, **keys))
 
     # Inside --------------------------------------------------------------------------------
-
-    @contextmanager
-    def _transaction(self) -> Iterator[Connection]:
-        try:
-            with self._engine.begin() as connection:
-                yield connection
-        except DBAPIError as error:
-            raise BackendUnreachable(
-                f"the ledger of sweep `{self.name}` at {make_url(self.url)!r} does not answer: "
-                f"{error.orig}"
-            ) from error
 
     def _append(
         self,
@@ -330,19 +296,3 @@ def _trial(row: Mapping[str, Any]) -> Trial:
     values |= {"kind": TrialKind(values["kind"]), "state": TrialState(values["state"])}
     values |= {"seed": int(values["seed"]), "sampled": tuple(values["sampled"])}
     return Trial(**values)
-
-
-def _engine(url: str) -> Engine:
-    try:
-        engine = create_engine(url, pool_pre_ping=True)
-    except (NoSuchModuleError, ImportError) as error:
-        raise UsageError(f"--storage: no driver for {make_url(url)!r}: {error}") from error
-    if engine.dialect.name == "sqlite":
-
-        @event.listens_for(engine, "connect")
-        def _configure(connection: Any, _: Any) -> None:
-            connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")
-
-    return engine

@@ -27,7 +27,7 @@ SETTINGS = {  # of MLflow's client; what the user has set stays
     "MLFLOW_LOGGING_LEVEL": "ERROR",
 }
 KIND = {"mlflow.experimentKind": "custom_model_development"}  # the UI shows runs, not chats
-METRICS_A_CALL, PAIRS_A_CALL = 1000, 100  # MLflow's limits, as are the lengths
+METRICS_A_CALL, PAIRS_A_CALL = 900, 100  # MLflow takes 1000 in all; it limits lengths too
 LONGEST_TAG, LONGEST_PARAM = 8000, 6000
 CHECK_S = 10.0
 NEVER = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "BAD_REQUEST", "INVALID_STATE")
@@ -111,11 +111,11 @@ class MlflowStore:
         """Adds points to curves, and sets tags. A point that is there already stays one point."""
         from mlflow.entities import Metric, RunTag
 
-        for points_ in _pieces(points, METRICS_A_CALL):
-            self._client.log_batch(run_id, metrics=[Metric(*point) for point in points_])
         pairs = [RunTag(*pair) for pair in _cut(tags, LONGEST_TAG).items()]
-        for some in _pieces(pairs, PAIRS_A_CALL):
-            self._client.log_batch(run_id, tags=some)
+        *most, last = [*_pieces(points, METRICS_A_CALL)] or [[]]
+        for some in most:
+            self._client.log_batch(run_id, metrics=[Metric(*point) for point in some])
+        self._client.log_batch(run_id, metrics=[Metric(*point) for point in last], tags=pairs)
 
     @_refusals()
     def keep(self, run_id: str, folder: Path) -> None:

@@ -10,7 +10,7 @@ from trainables.errors import ConfigError
 from trainables.networks.backbone import Backbone, Role
 from trainables.networks.embedders import PUBLISHED_TOKENS
 from trainables.networks.freezing import set_trained
-from trainables.networks.predictors import ClassPredictor, dense_predictor
+from trainables.networks.predictors import ClassPredictor, InUnitsOf, dense_predictor
 from trainables.seeding import generator
 from trainables.spec import ModelSpec
 from trainables.tasks.task import Task
@@ -96,6 +96,9 @@ def build_model(backbone: Backbone, task: Task, spec: ModelSpec, *, seed: int) -
         predictor = dense_predictor(
             backbone, spec.head, task.output_shape, num_tokens=num_tokens, generator=draws
         )
+        if spec.head == "linear":
+            mean, std = float(task.train.y.mean()), float(task.train.y.std())
+            predictor = InUnitsOf(predictor, mean=mean, std=std or 1.0)
     else:
         predictor = ClassPredictor(backbone.feature_width, info.channels[1], generator=draws)
     body = copy.deepcopy(backbone.body).requires_grad_(True).train()

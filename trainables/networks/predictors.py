@@ -4,7 +4,8 @@ classification  mean over the features -> Linear(E, classes)
 orca_pool, 1D   averages the E features of a token down to its k points: no parameters
 orca_pool, 2D   1 x 1 convolution and pixel shuffle to an image of 3 channels (SimMIM's decoder; Xie
                 et al., CVPR 2022), then averages over channels and pixels
-linear          a linear map from each token to its stretch or patch, cut or resized to fit
+linear          a linear map from each token to its stretch or patch, cut or resized to fit, in the unit
+                of the training targets: their mean and standard deviation
 
 Shapes: M = features, E = their width, C = output channels; L, or H and W = output points.
 """
@@ -23,6 +24,7 @@ __all__ = [
     "ClassPredictor",
     "GridDecoder",
     "GridLinear",
+    "InUnitsOf",
     "SequenceLinear",
     "SequencePool",
     "dense_predictor",
@@ -143,6 +145,18 @@ class GridLinear(nn.Module):
         if image.shape[2:] == self.size:
             return image
         return functional.interpolate(image, self.size, mode="bilinear", align_corners=False)
+
+
+class InUnitsOf(nn.Module):
+    """mean + std * predictor(features): so that one learning rate fits targets of any size."""
+
+    def __init__(self, predictor: nn.Module, *, mean: float, std: float) -> None:
+        super().__init__()
+        self.predictor, self.mean, self.std = predictor, mean, std
+
+    def forward(self, features: Float[Tensor, "b m e"]) -> Tensor:
+        outputs: Tensor = self.predictor(features)
+        return self.mean + self.std * outputs
 
 
 def dense_predictor(

@@ -51,8 +51,8 @@ class MetaConfig(StageConfig):
     optimizer: Literal["adam", "adamw", "sgd"] = "adamw"
     weight_decay: float = Field(0.0, ge=0, lt=10)
     batch_size: int = Field(4, ge=1, le=65_536, description="Target samples an iteration.")
-    classes: int = Field(10, ge=2, le=1000, description="P: source classes an iteration.")
-    per_class: int = Field(6, ge=2, le=1000, description="Q: source samples a class.")
+    classes: int = Field(8, ge=2, le=1000, description="P: source classes an iteration.")
+    per_class: int = Field(8, ge=2, le=1000, description="Q: source samples a class.")
     head_update: Literal["joint", "frozen"] = Field(
         "joint", description="Whether the head follows the gradient of L_inner."
     )

@@ -1,4 +1,4 @@
-"""One MLflow server for the session, started where a test asks for it; empty SQLite stores."""
+"""One MLflow server for the session, empty SQLite stores, and a finished sweep to be shipped."""
 
 import itertools
 import shutil
@@ -7,7 +7,9 @@ from collections.abc import Iterator
 import pytest
 from mlflow import MlflowClient
 
-from tests.mlflow_server import Server
+from sweeper.recording.mlflow_recorder import MlflowRecorder
+from tests.ledgers import finished_ledger
+from tests.mlflow_server import Server, snapshot, without_ids
 
 
 @pytest.fixture(scope="session")
@@ -44,3 +46,18 @@ def new_store(empty_store, tmp_path):
         return f"sqlite:///{folder / 'mlflow.db'}"
 
     return make
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    ledger = finished_ledger(tmp_path)
+    yield ledger
+    ledger.close()
+
+
+@pytest.fixture
+def expected(ledger, new_store):
+    """What MLflow holds after an undisturbed sync."""
+    uri = new_store()
+    assert MlflowRecorder(ledger, uri=uri, experiment="pdebench").sync().pending == 0
+    return without_ids(snapshot(uri))

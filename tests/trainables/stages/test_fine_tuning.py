@@ -184,14 +184,23 @@ def test_it_reads_no_source_and_no_global_chance(make_state, task, source):
     assert changed(weights(first), weights(second)) == set()
 
 
-def test_batches_differ_from_epoch_to_epoch_and_from_seed_to_seed(make_state, target):
-    settings = {"epochs": 1, "optimizer": "sgd", "lr": 0.1}
-    results = []
-    for seed in (0, 1):
-        state = make_state()
+@pytest.mark.parametrize("seed", [0, 1])
+def test_an_epoch_reads_each_sample_once_in_an_order_of_its_own(make_state, target, seed):
+    def order(seed: int) -> tuple[torch.Tensor, ...]:
+        state, seen = make_state(), []
         state.seed = seed
-        results.append(train(state, target, **settings))
-    assert results[0] != results[1]
+        state.model.embedder.register_forward_pre_hook(
+            lambda module, inputs: seen.append(inputs[0]) if module.training else None
+        )
+        train(state, target)
+        return torch.cat(seen).split(len(target.target.train))
+
+    first, second = order(seed)
+    assert not torch.equal(first, second)
+    assert not torch.equal(first, order(seed + 1)[0])
+    everything = torch.from_numpy(target.target.train.x).flatten(1)
+    for epoch in (first, second):
+        assert torch.equal(epoch.flatten(1).unique(dim=0), everything.unique(dim=0))
 
 
 def test_half_precision_trains_close_to_single(make_state, target):

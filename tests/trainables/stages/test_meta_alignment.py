@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.func import functional_call
 
 from trainables import checkpoint
@@ -44,6 +45,12 @@ def changed(before, after) -> set[str]:
 
 def same(a, b) -> bool:
     return not changed(a, b)
+
+
+def noisy(state, dropout: float):
+    """Puts dropout behind the embedder."""
+    state.model.embedder = nn.Sequential(state.model.embedder, nn.Dropout(dropout))
+    return state
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
@@ -118,8 +125,21 @@ def test_one_iteration_is_a_step_along_the_gradient_of_the_bilevel_loss(make_sta
         assert report.metrics["meta/outer_loss"] == pytest.approx(outer.loss.item(), rel=1e-4)
 
 
+class Transposed(nn.Module):
+    """A linear map whose weight has a gradient that does not lie in memory row by row."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.eye(width).roll(1, 0))
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        return tokens @ self.weight.T.contiguous()
+
+
 def test_lambda_zero_is_a_warm_up_of_embedder_and_head_by_plain_training(make_state, domains):
     state, reference = make_state(), make_state()
+    for trial in (state, reference):
+        trial.model.embedder = nn.Sequential(trial.model.embedder, Transposed(32))
     train(state, domains, **{"lambda": 0.0}, epochs=1, batch_size=10, clip_norm=None)
 
     model, task = reference.model, domains.target
@@ -235,22 +255,35 @@ def test_it_computes_in_single_precision_whatever_that_of_supervised_training(ma
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_seed_other_batches(make_state, domains):
-    first, second = make_state(), make_state()
+    first, second = noisy(make_state(), 0.3), noisy(make_state(), 0.3)
     torch.manual_seed(1)
     one = train(first, domains)
     torch.manual_seed(2)
     assert train(second, domains) == one
     assert same(weights(first), weights(second))
-    second.model.load_state_dict(weights(make_state()))
+    second.model.load_state_dict(weights(noisy(make_state(), 0.3)))
     second.seed = 1
     second.begin_stage(0)
     assert train(second, domains) != one
 
 
-def test_the_two_modes_take_nearly_the_same_path(make_state, domains):
-    paths, start = [], weights(make_state())
+def test_an_epoch_reads_each_sample_once_in_an_order_of_its_own(make_state, domains):
+    state, seen = make_state(), []
+    state.model.embedder.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    train(state, domains, **{"lambda": 0.0})
+    first, second = torch.cat(seen).split(len(domains.target.train))
+    assert not torch.equal(first, second)
+    everything = torch.from_numpy(domains.target.train.x).flatten(1)
+    for epoch in (first, second):
+        assert torch.equal(epoch.flatten(1).unique(dim=0), everything.unique(dim=0))
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_the_two_modes_take_nearly_the_same_path(make_state, domains, dropout):
+    """With noise in the model too, since it is alike in all passes of an iteration."""
+    paths, start = [], weights(noisy(make_state(), dropout))
     for mode in MODES:
-        state = make_state()
+        state = noisy(make_state(), dropout)
         train(state, domains, meta_grad=mode, optimizer="sgd", beta=0.05, alpha=0.5)
         after = weights(state)
         paths.append(torch.cat([(after[n] - start[n]).flatten() for n in start]))
