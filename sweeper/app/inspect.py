@@ -91,15 +91,18 @@ def report(name: str, out: Path | None) -> dict[str, Any]:
 
 
 def sync(name: str) -> dict[str, Any]:
-    """Ships to MLflow what it has not yet received of a sweep. Raises NotFound."""
+    """Ships to MLflow what it has not yet received of a sweep. Raises NotFound, SweepIsHeld."""
     from sweeper.app.tracking import make_recorder
 
-    ledger, record = _open(existing(name))
-    sweep = load.from_record(record)
-    try:
-        done = make_recorder(ledger, sweep).sync()
-    finally:
-        ledger.close()
+    folder = existing(name)
+    with lease.hold(folder):  # a launch that runs ships for itself
+        ledger, record = _open(folder)
+        if record.state == "running":  # its driver died without a word
+            ledger.end("interrupted")
+        try:
+            done = make_recorder(ledger, load.from_record(record)).sync()
+        finally:
+            ledger.close()
     failed = f"; {done.pending} are left: {done.last_error}" if done.pending else ""
     text = f"shipped {done.shipped} records to {done.uri}{failed}"
     return {"message": text, "sweep": name, "shipped": done.shipped, "pending": done.pending}

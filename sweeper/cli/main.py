@@ -50,7 +50,6 @@ def launch(
         str | None, typer.Option(help="URL of the ledger; default: SQLite in the sweep's folder.")
     ] = None,
     address: Address = "local",
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before starting.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Runs the sweep that FILE describes, or goes on with it if it has begun."""
@@ -61,7 +60,9 @@ def launch(
         profile=profile, sets=tuple(sets or ()), trials=trials, name=name,
         storage=storage, address=address,
     )  # fmt: skip
-    output.show_summary(app.launch(file, options, console=output.stderr()), as_json=as_json)
+    summary = app.launch(file, options, console=output.stderr())
+    output.show_summary(summary, as_json=as_json)
+    raise typer.Exit(summary["exit_code"])
 
 
 @cli.command()
@@ -71,6 +72,7 @@ def resume(sweep: SweepName, address: Address = "local", as_json: AsJson = False
 
     summary = app.resume(sweep, address=address, console=output.stderr())
     output.show_summary(summary, as_json=as_json, command="resume")
+    raise typer.Exit(summary["exit_code"])
 
 
 @cli.command()

@@ -41,8 +41,8 @@ class MetaConfig(StageConfig):
 
     implementation: ClassVar[str] = "trainables.stages.meta_alignment:MetaAlignment"
 
-    epochs: int = Field(5, ge=0, le=1000, description="Passes; 0 is vanilla fine-tuning.")
-    alpha: float = Field(1e-2, ge=0, lt=100, description="Rate of the virtual inner step.")
+    epochs: int = Field(2, ge=0, le=1000, description="Passes; 0 is vanilla fine-tuning.")
+    alpha: float = Field(0.1, ge=0, lt=100, description="Rate of the virtual inner step.")
     beta: float = Field(1e-3, gt=0, lt=10, description="Rate of the embedder (outer) step.")
     lambda_: float = Field(1.0, ge=0, lt=1e6, alias="lambda", description="Weight of L_outer.")
     meta_grad: Literal["exact", "fd"] = Field(
