@@ -52,6 +52,7 @@ def ray_head(tmp_path_factory) -> Iterator[RayHead]:
     token.touch(0o600)
     token.write_text("f" * 64)
     environment = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
+    root = str(Path(__file__).resolve().parent.parent)
     address = f"127.0.0.1:{free_port()}"
     command = [
         str(Path(sys.executable).with_name("ray")), "start", "--head", "--block",
@@ -62,7 +63,7 @@ def ray_head(tmp_path_factory) -> Iterator[RayHead]:
     log = (folder / "head.log").open("w")
     head = subprocess.Popen(
         command,
-        env=os.environ | environment,
+        env=os.environ | environment | {"PYTHONPATH": root},
         stdout=log,
         stderr=subprocess.STDOUT,
         start_new_session=True,
@@ -73,9 +74,10 @@ def ray_head(tmp_path_factory) -> Iterator[RayHead]:
     finally:
         os.killpg(head.pid, signal.SIGTERM)
         try:
-            head.wait(timeout=20)
+            head.wait(timeout=4)
         except subprocess.TimeoutExpired:
             os.killpg(head.pid, signal.SIGKILL)
+            head.wait()
         log.close()
 
 

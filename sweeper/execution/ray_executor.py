@@ -5,6 +5,7 @@ runner, a `Stopper` whose verdict is the runner's, and a `Callback` that reports
 Tune's own search algorithms, pruning, retries nor restore are used: the ledger does these.
 """
 
+import logging
 import signal
 import threading
 from collections.abc import Iterator
@@ -92,8 +93,9 @@ class _Crashes(_Unsaved, tune.Callback):
         self._runner, self._answers = runner, answers
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        error = trial.get_error()
-        self._runner.failed(self._answers.trials[trial.trial_id], str(error))
+        file = Path(trial.error_file or "")
+        error = file.read_text() if file.is_file() else "crash: the attempt left no error"
+        self._runner.failed(self._answers.trials[trial.trial_id], error)
 
 
 def run(
@@ -109,6 +111,7 @@ def run(
     Returns the number of the signal that interrupted it, or None. Running trials are then ended
     as interrupted; their checkpoints let them go on.
     """
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures are the runner's to tell
     _make_worker_kills_ordinary_failures()
     answers = _Answers(runner, build)
     tuner = tune.Tuner(
