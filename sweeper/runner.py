@@ -49,10 +49,19 @@ class StudyRunner:
         self.name = plan.study.name
         self.trials: dict[int, Trial] = {t.number: t for t in ledger.trials(self.name)}
         for trial in self.trials.values():
+            measurements = ledger.measurements(self.name, trial.number)
             if trial.kind is TrialKind.SAMPLED:
-                measurements = ledger.measurements(self.name, trial.number)
                 plan.sampler.restore(trial, measurements)
-            if not trial.state.is_finished:
+            if trial.state.is_finished:
+                continue
+            if measurements and measurements[-1].is_final:  # its driver died before it said so
+                self.end(
+                    trial.number,
+                    trial.attempt,
+                    TrialState.COMPLETE,
+                    test=_test_metrics(measurements[-1]),
+                )
+            else:
                 self.trials[trial.number] = replace(trial, state=TrialState.WAITING)
 
     @property
@@ -211,8 +220,7 @@ class SweepRunner:
             return Decision.PRUNE
         self._notify(study.trials[trial.number], measurement)
         if measurement.is_final:
-            test = {k: v for k, v in measurement.metrics.items() if k.startswith("test/")}
-            self._end(trial, TrialState.COMPLETE, test=test)
+            self._end(trial, TrialState.COMPLETE, test=_test_metrics(measurement))
         elif decision is Decision.PRUNE:
             reason = f"worse than its peers at {measurement.stage} epoch {measurement.epoch}"
             self._end(trial, TrialState.PRUNED, reason=reason)
@@ -261,3 +269,7 @@ class SweepRunner:
     def _notify(self, trial: Trial, measurement: Measurement | None = None) -> None:
         for observer in self._observers:
             observer.changed(trial, measurement)
+
+
+def _test_metrics(measurement: Measurement) -> dict[str, float]:
+    return {k: v for k, v in measurement.metrics.items() if k.startswith("test/")}

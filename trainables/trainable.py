@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from ray import tune
-from setproctitle import setproctitle
+from ray._raylet import setproctitle  # Ray's own: another library's has no effect in a worker
 
 from trainables.checkpoint import CorruptCheckpoint
 from trainables.errors import TrainableError
@@ -43,7 +43,7 @@ class Trainable(tune.Trainable):
         torch.set_num_threads(max(1, int(config["threads"])))
         self.label: str = config["label"]
         self.folder = Path(config["folder"])
-        setproctitle(f"sweeper {self.label} starting")
+        setproctitle(f"ray::sweeper {self.label} starting")
         device = "cuda" if torch.cuda.is_available() else "cpu"
         try:
             spec = TrialSpec.model_validate(config["spec"])
@@ -65,7 +65,7 @@ class Trainable(tune.Trainable):
         try:
             if self._failure is not None:
                 raise self._failure
-            setproctitle(f"sweeper {self.label} {self.training.progress}")
+            setproctitle(f"ray::sweeper {self.label} {self.training.progress}")
             report = next(self._reports)
         except TrainableError as error:
             text = "".join(traceback.format_exception(error))

@@ -1,7 +1,7 @@
 """Reads a sweep file for a launch, and sees whether the ledger holds the same sweep already."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +42,9 @@ def read(file: Path, options: Options) -> Sweep:
 
 def from_record(record: SweepRecord) -> Sweep:
     """Rebuilds the sweep that a ledger holds."""
-    text = json.dumps(record.resolved)
-    sweep = loads_sweep(text, catalog(), where=f"sweeps/{record.name}", profile="paper")
-    return replace(sweep, profile=record.profile)
+    return loads_sweep(
+        record.resolved, catalog(), where=f"sweeps/{record.name}", profile=record.profile
+    )
 
 
 def match(ledger: Ledger, sweep: Sweep, text: str) -> None:

@@ -38,7 +38,7 @@ class TrialBuilder:
             "spec": spec.model_dump(mode="json", by_alias=True),
             "label": f"{trial.study} {trial.number:03d}",
             "folder": str(trial_folder / f"attempt-{trial.attempt}"),
-            "resume": [str(path) for path in checkpoints(trial_folder)],
+            "resume": [str(path) for path in measured(trial, checkpoints(trial_folder))],
             "threads": self._sweep.resources.cpu,
         }
 
@@ -54,6 +54,13 @@ def checkpoints(trial_folder: Path) -> list[Path]:
     manifests = trial_folder.glob("attempt-*/*/manifest.json")
     ordered = sorted(manifests, key=lambda path: path.stat().st_mtime_ns, reverse=True)
     return [path.parent for path in ordered]
+
+
+def measured(trial: Trial, found: list[Path]) -> list[Path]:
+    """Leaves out checkpoints of epochs that the ledger does not have: a process that was stopped
+    between saving and being heard left them, and an epoch skipped would never be measured."""
+    paths = [str(path) for path in found]
+    return found[paths.index(trial.checkpoint) :] if trial.checkpoint in paths else []
 
 
 class Retention:

@@ -1,0 +1,10 @@
+"""One home for all contract tests: backbones are saved, data generated and sources read once."""
+
+import pytest
+
+from tests.contracts.tiny_trials import Trials, make_trials
+
+
+@pytest.fixture(scope="session")
+def trials(tmp_path_factory) -> Trials:
+    return make_trials(tmp_path_factory.mktemp("contracts"))

@@ -1,0 +1,94 @@
+"""The trials that contracts are checked on: real equations, tiny backbones, seconds at most."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from tests.tiny_backbones import save_tiny_roberta, save_tiny_swin
+from trainables.methods.registry import METHODS
+from trainables.report import Report
+from trainables.spec import TrialSpec
+from trainables.training import Training
+from trainables.warm import WarmParts
+
+DIMENSIONS = ("1d", "2d")
+TASKS = {"1d": "pdebench/advection_1d@hard", "2d": "pdebench/darcy_2d@hard"}
+PROXIES = {"1d": "python_source", "2d": "digits"}
+RESOLUTIONS = {"1d": 32, "2d": 8}
+SMALL: Mapping[str, Any] = {  # of every stage that has such a field
+    "epochs": 2,
+    "batch_size": 2,
+    "classes": 3,
+    "per_class": 2,
+    "warmup_epochs": 1.0,
+    "lr": 1e-3,
+}
+
+Run = tuple[list[Report], dict[str, Tensor]]  # what a trial reported, and its weights at the end
+
+
+@dataclass(frozen=True)
+class Trials:
+    """Makes trials whose backbones, data and caches are in `home`."""
+
+    home: Path
+    parts: WarmParts = field(default_factory=WarmParts)
+
+    def spec(
+        self, method: str, dimension: str, settings: Mapping[str, Any] | None = None, *, seed: int = 0
+    ) -> TrialSpec:
+        """Returns a small trial of `method`, with `settings` by `stage.parameter` laid over."""
+        stages: dict[str, dict[str, Any]] = {
+            stage: {k: v for k, v in SMALL.items() if k in config.model_fields}
+            for stage, config in METHODS[method].stages.items()
+        }
+        for name, value in (settings or {}).items():
+            stage, _, parameter = name.partition(".")
+            stages[stage][parameter] = value
+        backbone = {"1d": {"name": str(self.home / "roberta"), "tokens": 8},
+                    "2d": {"name": str(self.home / "swin")}}  # fmt: skip
+        return TrialSpec.model_validate(
+            {
+                "method": method,
+                "task": TASKS[dimension],
+                "backbone": backbone[dimension],
+                "proxy": PROXIES[dimension],
+                "data": {
+                    "samples": 16,
+                    "val_fraction": 0.25,
+                    "test_fraction": 0.25,
+                    "resolution": RESOLUTIONS[dimension],
+                },
+                "model": {"head": "linear"},
+                "stages": stages,
+                "seed": seed,
+                "home": self.home,
+            }
+        )
+
+    def begin(self, spec: TrialSpec) -> Training:
+        return Training.begin(spec, self.parts)
+
+    def run(self, spec: TrialSpec) -> Run:
+        """Runs a trial from its beginning to its end."""
+        training = self.begin(spec)
+        reports = list(training.reports())
+        return reports, weights(training)
+
+
+def make_trials(home: Path) -> Trials:
+    """Saves the backbones into `home`."""
+    save_tiny_roberta(home / "roberta", layers=1)
+    save_tiny_swin(home / "swin")
+    return Trials(home)
+
+
+def weights(training: Training) -> dict[str, Tensor]:
+    """Returns a copy of all weights as they are, and of the best ones."""
+    model, best = training.state.model.state_dict(), training.state.best
+    named = {f"last.{name}": value for name, value in model.items()}
+    named |= {f"best.{name}": value for name, value in (best.weights if best else {}).items()}
+    return {name: value.detach().clone() for name, value in named.items()}

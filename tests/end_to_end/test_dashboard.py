@@ -1,0 +1,36 @@
+"""Ray's dashboard, in a browser, while a sweep runs: workers say which trial they are at."""
+
+import signal
+from pathlib import Path
+
+import pytest
+from selenium.webdriver.common.by import By
+
+from tests.browser import browser, needs_chromium
+from tests.command import Shell
+from tests.end_to_end import tiny_sweep
+
+pytestmark = [pytest.mark.ray, pytest.mark.browser, needs_chromium]
+
+
+def test_the_dashboard_names_study_trial_and_stage_of_each_worker(tmp_path, ray_head, data_home):
+    shell = Shell(tmp_path, {**ray_head.environment, "SWEEPER_HOME": str(data_home)})
+    file = tiny_sweep.write(tmp_path, name="watched", trials=8)
+    with shell.start("launch", str(file), "--address", ray_head.address) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("Ray dashboard:"):
+                url = line.split()[2]
+            if "refine 1/4" in line:
+                break
+        with browser() as chromium:
+            chromium.open(f"{url}/#/cluster")
+            chromium.wait_for("Authentication Token Required")
+            token = Path(ray_head.environment["RAY_AUTH_TOKEN_PATH"]).read_text()
+            chromium.find("input[type=password]")[0].send_keys(token)
+            chromium.driver.find_element(By.XPATH, "//button[.='Submit']").click()
+            chromium.wait_for("ray::sweeper mona/pdebench/")
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 143, err
+    assert "SIGTERM: stopped; go on with: sweeper resume watched" in err
