@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from ray import tune
-from ray._raylet import setproctitle  # Ray's own: another library's has no effect in a worker
+from ray._raylet import setproctitle  # type: ignore[attr-defined]  # Ray's own: another library's has no effect in a worker
 
 from trainables.checkpoint import CorruptCheckpoint
 from trainables.errors import TrainableError

@@ -56,9 +56,10 @@ def open_ledger(folder: Path, storage: str | None = None) -> Ledger:
     """
     note = folder / STORAGE
     if storage is not None:
+        ledger = Ledger(storage, folder.name)
         folder.mkdir(parents=True, exist_ok=True)
         note.write_text(make_url(storage).set(password=None).render_as_string())
-        return Ledger(storage, folder.name)
+        return ledger
     if note.exists():
         return Ledger(note.read_text(), folder.name)
     return Ledger.in_folder(folder)

@@ -34,6 +34,8 @@ def launch(file: Path, options: Options, *, console: Console) -> dict[str, Any]:
     for note in sweep.notes:
         console.print(escape(note), style="dim")
     folder = folder_of(sweep.name)
+    if not folder.exists():
+        resources.check_request(sweep, options.address)  # before anything is written
     with lease.hold(folder), _ledger(folder, options.storage) as ledger:
         load.match(ledger, sweep, file.read_text())
         return _drive(sweep, ledger, folder, options.address, console)

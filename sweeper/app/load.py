@@ -50,13 +50,13 @@ def from_record(record: SweepRecord) -> Sweep:
 def match(ledger: Ledger, sweep: Sweep, text: str) -> None:
     """Writes a new sweep into the ledger, or sees that it is the one there.
 
-    The same sweep is resumed; one with more trials extends it.
+    The same sweep is resumed; one with more trials extends it; one that never started is replaced.
 
     Raises:
         UsageError: The ledger holds another sweep of this name; the text lists the differences.
     """
     record = ledger.sweep()
-    if record is None:
+    if record is None or record.state == "new":
         ledger.create(
             SweepRecord(
                 name=sweep.name,

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from sweeper.errors import NotFound
 from sweeper.ledger import schema
@@ -48,10 +48,14 @@ class Ledger:
     # The sweep and its studies -------------------------------------------------------------
 
     def create(self, record: SweepRecord) -> None:
-        """Writes the sweep's own row; once."""
+        """Writes the sweep's own row, over that of one which never started."""
+        table = schema.sweeps
         with self._database.transaction() as connection:
-            values = {**asdict(record), "created_at": self._clock()}
-            connection.execute(insert(schema.sweeps).values(values))
+            connection.execute(
+                delete(table).where(table.c.name == self.name, table.c.state == "new")
+            )
+            values = asdict(record) | {"created_at": self._clock()}
+            connection.execute(insert(table).values(values))
 
     def sweep(self) -> SweepRecord | None:
         """Returns the sweep's row, or None before `create`."""
@@ -292,7 +296,5 @@ class Ledger:
 
 
 def _trial(row: Mapping[str, Any]) -> Trial:
-    values = {k: v for k, v in row.items() if k != "sweep"}
-    values |= {"kind": TrialKind(values["kind"]), "state": TrialState(values["state"])}
-    values |= {"seed": int(values["seed"]), "sampled": tuple(values["sampled"])}
-    return Trial(**values)
+    types = {"kind": TrialKind, "state": TrialState, "seed": int, "sampled": tuple}
+    return Trial(**{k: types.get(k, lambda it: it)(v) for k, v in row.items() if k != "sweep"})

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,9 @@ both = pytest.mark.parametrize("dimension", DIMENSIONS)
 def make_config(trials, tmp_path):
     """Makes a Trainable's config, as the service does, with checkpoints in a folder of its own."""
 
-    def make(method: str, dimension: str, folder: str, settings=None, *, resume=()) -> dict[str, Any]:
+    def make(
+        method: str, dimension: str, folder: str, settings=None, *, resume=()
+    ) -> dict[str, Any]:
         spec = trials.spec(method, dimension, settings)
         return {
             "spec": spec.model_dump(mode="json", by_alias=True),
@@ -57,7 +60,7 @@ def results(actor: Trainable) -> list[dict[str, Any]]:
     return [result.get("report", {"failure": result.get("failure")}) for result in found]
 
 
-def objective_setting(method: str) -> str:
+def objective_stage(method: str) -> str:
     return next(n for n, config in METHODS[method].stages.items() if config.reports_objective)
 
 
@@ -90,7 +93,7 @@ def test_a_new_attempt_goes_on_from_the_newest_whole_checkpoint(make_config, tmp
 @both
 @every_method
 def test_a_deliberate_error_is_a_result_and_leaves_the_actor_usable(make_config, method, dimension):
-    stage = objective_setting(method)
+    stage = objective_stage(method)
     diverging = {f"{stage}.{name}": value for name, value in DIVERGING.items()}
     actor = Trainable(make_config(method, dimension, "diverging", diverging))
     result = {"done": False}
@@ -132,9 +135,8 @@ for config in configs:
 def test_ray_tune_finds_that_every_method_saves_and_restores(make_config, ray_head):
     """Ray's own check, in actors of its cluster: three steps, a save, two more from there."""
     configs = [
-        make_config(name, dimension, f"{name}-{dimension}", {f"{objective_setting(name)}.epochs": 5})
-        for name in METHODS
-        for dimension in DIMENSIONS
+        make_config(name, dimension, name, {f"{objective_stage(name)}.epochs": 5})
+        for name, dimension in zip(METHODS, cycle(DIMENSIONS), strict=False)
     ]
     done = subprocess.run(
         [sys.executable, "-c", SAVE_AND_RESTORE, ray_head.address, *map(json.dumps, configs)],

@@ -38,7 +38,12 @@ class Trials:
     parts: WarmParts = field(default_factory=WarmParts)
 
     def spec(
-        self, method: str, dimension: str, settings: Mapping[str, Any] | None = None, *, seed: int = 0
+        self,
+        method: str,
+        dimension: str,
+        settings: Mapping[str, Any] | None = None,
+        *,
+        seed: int = 0,
     ) -> TrialSpec:
         """Returns a small trial of `method`, with `settings` by `stage.parameter` laid over."""
         stages: dict[str, dict[str, Any]] = {

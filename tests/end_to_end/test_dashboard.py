@@ -29,6 +29,8 @@ def test_the_dashboard_names_study_trial_and_stage_of_each_worker(tmp_path, ray_
             token = Path(ray_head.environment["RAY_AUTH_TOKEN_PATH"]).read_text()
             chromium.find("input[type=password]")[0].send_keys(token)
             chromium.driver.find_element(By.XPATH, "//button[.='Submit']").click()
+            chromium.wait_for("Node summary fetched")
+            chromium.driver.refresh()  # the first table was asked for without the token
             chromium.wait_for("ray::sweeper mona/pdebench/")
         process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=60)

@@ -28,9 +28,9 @@ def test_a_second_holder_is_refused_and_a_dead_one_is_replaced_at_once(tmp_path)
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
         assert lease.is_held(folder)
-        with pytest.raises(SweepIsHeld, match=rf"sweep `mine` is running .*pid {holder.pid}"):
-            with lease.hold(folder):
-                pass
+        refused = pytest.raises(SweepIsHeld, match=rf"sweep `mine` is running .*pid {holder.pid}")
+        with refused, lease.hold(folder):
+            pass
         os.kill(holder.pid, signal.SIGKILL)
         holder.wait()
     with lease.hold(folder):

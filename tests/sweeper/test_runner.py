@@ -123,7 +123,7 @@ def test_a_sweep_whose_first_trials_fail_alike_is_ended(tmp_path):
         new_ledger(tmp_path),
         budget=FailureBudget(systematic=3),
     )
-    run_scripted(runner, dict.fromkeys(range(9), [TypeError("no such argument")]))
+    run_scripted(runner, {n: [TypeError("no such argument")] for n in range(9)})
     assert len(runner.trials) == 3
     assert runner.is_done
     assert runner.aborted is not None
@@ -198,3 +198,21 @@ def test_the_failure_budget_is_a_share_of_all_trials(tmp_path, failed, within):
     script = {n: [ValueError(f"no {n}")] if 0 < n <= failed else [0.1] for n in range(10)}
     run_scripted(runner, script)
     assert FailureBudget(max_fraction=0.2).is_within(runner.trials) is within
+
+
+def test_a_trial_whose_driver_died_after_its_last_epoch_is_complete_not_run_again(tmp_path):
+    runner = SweepRunner([plan(FixedSampler(lrs(1.0)), num_trials=1)], new_ledger(tmp_path))
+    trial = runner.next_trial()
+    assert trial is not None
+    for measurement in curve([0.3, 0.2]):  # the ledger heard the last one, and nothing after it
+        new_ledger(tmp_path).measure(trial.study, trial.number, trial.attempt, measurement)
+
+    sampler = FixedSampler([])
+    resumed = SweepRunner([plan(sampler, num_trials=1)], new_ledger(tmp_path))
+
+    assert resumed.is_done
+    (done,) = resumed.trials
+    assert (done.state, done.attempt, done.value) == (TrialState.COMPLETE, 1, 0.2)
+    assert done.test == {"test/nrmse": 0.2}
+    assert sampler.told == [done]
+    assert new_ledger(tmp_path).trials() == (done,)

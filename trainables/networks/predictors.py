@@ -4,7 +4,7 @@ classification  mean over the features -> Linear(E, classes)
 orca_pool, 1D   averages the E features of a token down to its k points: no parameters
 orca_pool, 2D   1 x 1 convolution and pixel shuffle to an image of 3 channels (SimMIM's decoder; Xie
                 et al., CVPR 2022), then averages over channels and pixels
-linear          a linear map from each token to its stretch or patch, cut or resized to fit, in the unit
+linear          a linear map from each token to its stretch or patch, cut or resized, in the unit
                 of the training targets: their mean and standard deviation
 
 Shapes: M = features, E = their width, C = output channels; L, or H and W = output points.

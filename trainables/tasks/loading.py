@@ -138,8 +138,8 @@ def _official_missing(name: str, folder: Path) -> DataError:
         )
     file, address = published
     return DataError(
-        f"{name}: no official data in {folder}. Download {file} from {address} and run "
-        f"`sweeper data import {name} {file}`, or set `data.source: generated`."
+        f"{name}: no official data in {folder}, and {file} ({address}) cannot be imported yet: "
+        "set `data.source: generated`."
     )
 
 

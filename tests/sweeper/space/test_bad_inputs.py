@@ -408,7 +408,7 @@ KEYS = {
         "`budget.wall` must be over zero",
     ),
     "no checkpoint": (
-        VALID + "checkpoints: {last: 0}\n",
+        VALID + "checkpoints: {last: 2}\n",
         "x.yaml:10: `checkpoints.last` must be",
     ),
     "no attempt": (

@@ -79,10 +79,10 @@ def test_building_is_a_function_of_the_seed_and_draws_from_no_global_generator(b
     same = build_model(backbone, task, spec, seed=0).state_dict()
     other = build_model(backbone, task, spec, seed=1).state_dict()
     assert all(torch.equal(one[key], same[key]) for key in one)
-    for key in ("embedder.projection.weight", "predictor.linear.weight"):
+    for key in ("embedder.projection.weight", "predictor.predictor.linear.weight"):
         assert not torch.equal(one[key], other[key])
     copied = build_model(backbone, task, ModelSpec(head="linear"), seed=0).state_dict()
-    assert torch.equal(one["predictor.linear.weight"], copied["predictor.linear.weight"])
+    assert torch.equal(one["predictor.predictor.linear.weight"], copied["predictor.linear.weight"])
 
 
 def test_training_a_model_leaves_the_backbone_as_it_was(backbone, model):

@@ -1,0 +1,293 @@
+"""What only a launch or a trial can see: broken weights, data, proxies, clusters, names and leases.
+
+Each ends with its exit code and a message that names the place and the way out, without a
+traceback, with one JSON object where that was asked for, and with nothing overwritten.
+"""
+
+import json
+import shutil
+import sqlite3
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.torch import load_file, save_file
+
+from sweeper import lease
+from tests.command import Shell
+from tests.tiny_backbones import save_tiny_roberta
+from trainables.spec import DataSpec
+from trainables.tasks.loading import load_task, prepare_task
+
+TASK = "pdebench/advection_1d@hard"
+DATA = DataSpec(samples=16, val_fraction=0.25, test_fraction=0.25, resolution=32)
+FILE = """
+name: bad
+methods: [{method}]
+tasks: [{task}]
+backbones: {{1d: {{name: {weights}, tokens: 8}}}}
+proxies: {{1d: python_source}}
+model: {{head: linear}}
+data: {{samples: 16, val_fraction: 0.25, test_fraction: 0.25, resolution: 32}}
+parameters:
+  refine.lr: {{distribution: log_uniform_values, min: 1.0e-5, max: 1.0e-2}}
+fixed: {{refine.epochs: 2}}
+search: {{trials: 2}}
+pruning: {{type: none}}
+resources: {{cpu: 1, gpu: 0}}
+"""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder to work in, with a home of its own and weights that load."""
+
+    shell: Shell
+    home: Path
+    weights: Path
+
+    def file(self, *, method: str = "nft") -> str:
+        path = self.shell.folder / "bad.yaml"
+        path.write_text(FILE.format(method=method, task=TASK, weights=self.weights))
+        return str(path)
+
+    def refused(self, *arguments: str, code: int, timeout: float = 120) -> str:
+        """Runs a command that must be refused; returns its message, alike for people and JSON."""
+        result = self.shell.run(*arguments, "--json", code=code, timeout=timeout)
+        told = result.json
+        assert (told["schema"], told["command"], told["exit_code"]) == (1, arguments[0], code)
+        message: str = told["error"]["message"]
+        for line in message.splitlines():
+            assert f"sweeper: {line}" in result.err
+        return message
+
+    def rows(self, query: str, name: str = "bad") -> list[tuple]:
+        with sqlite3.connect(self.shell.folder / "sweeps" / name / "ledger.db") as connection:
+            return connection.execute(query).fetchall()
+
+    def nothing_ran(self) -> bool:
+        return self.rows("select count(*) from trials, events") == [(0,)]
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory) -> Path:
+    """Weights and data that are as they should be."""
+    home = tmp_path_factory.mktemp("original")
+    save_tiny_roberta(home / "roberta", layers=1)
+    prepare_task(TASK, DATA, home)
+    return home
+
+
+@pytest.fixture
+def place(original, tmp_path, request) -> Place:
+    home = tmp_path / "home"
+    shutil.copytree(original, home)
+    environment = {"SWEEPER_HOME": str(home)}
+    if "ray_head" in request.fixturenames:
+        environment |= request.getfixturevalue("ray_head").environment
+    folder = tmp_path / "work"
+    folder.mkdir()
+    return Place(Shell(folder, environment), home, home / "roberta")
+
+
+def rewrite(weights: Path, change: Callable[[dict], None]) -> None:
+    tensors = load_file(weights / "model.safetensors")
+    change(tensors)
+    save_file(tensors, weights / "model.safetensors", {"format": "pt"})
+
+
+def drop_a_key(weights: Path) -> None:
+    rewrite(weights, lambda t: t.pop("encoder.layer.0.output.dense.weight"))
+
+
+def add_a_key(weights: Path) -> None:
+    rewrite(
+        weights,
+        lambda t: t.update({"encoder.adapter.weight": t["embeddings.LayerNorm.weight"] + 0}),
+    )
+
+
+def poison(weights: Path) -> None:
+    rewrite(weights, lambda t: t["embeddings.LayerNorm.weight"].fill_(float("nan")))
+
+
+def cut_short(weights: Path) -> None:
+    path = weights / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (drop_a_key, "missing keys: encoder.layer.0.output.dense.weight"),
+        (add_a_key, "keys without a place: encoder.adapter.weight"),
+        (poison, "embeddings.LayerNorm.weight holds NaN or infinity"),
+        (cut_short, "damaged or cut short"),
+        (lambda weights: (weights / "config.json").unlink(), "config.json"),
+        (lambda weights: (weights / "model.safetensors").unlink(), "no model.safetensors"),
+        (shutil.rmtree, "unknown backbone"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused_before_anything_starts(place, spoil, told):
+    spoil(place.weights)
+    message = place.refused("launch", place.file(), code=2)
+    assert message.startswith(f"nft/{TASK}: ")
+    assert told in message
+    assert str(place.weights) in message
+    assert place.nothing_ran()
+
+
+def test_the_same_name_can_be_launched_with_other_settings_if_it_never_started(place):
+    shutil.move(place.weights, place.home / "moved")
+    place.refused("launch", place.file(), code=2)
+    other = f"backbones.1d={{name: {place.home / 'nowhere'}}}"
+    message = place.refused("launch", place.file(), "--set", other, code=2)
+    assert "nowhere" in message
+    assert "other settings" not in message
+    assert place.rows("select json_extract(resolved, '$.backbones.1d.name') from sweeps") == [
+        (str(place.home / "nowhere"),)
+    ]
+
+
+def test_data_that_were_cut_short_are_refused_and_left_as_they_are(place):
+    path = prepare_task(TASK, DATA, place.home) / "train.arrow"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-64])
+    message = place.refused("launch", place.file(), code=2)
+    assert f"{path}: it has {len(whole) - 64} bytes, but the manifest says {len(whole)}" in message
+    assert f"Delete {path.parent}, and the data are made anew" in message
+    assert path.read_bytes() == whole[:-64]
+    assert place.nothing_ran()
+
+
+def test_a_source_that_is_not_there_is_refused_with_the_way_to_get_it(place):
+    arguments = ("launch", place.file(method="mona"), "--set", "proxies.1d=conll2003")
+    message = place.refused(*arguments, code=2)
+    assert "conll2003: no train.txt or eng.train in" in message
+    assert f"put it at {place.home / 'proxies' / 'conll2003' / 'train.txt'}" in message
+    assert place.nothing_ran()
+
+
+def test_more_gpus_than_there_are_is_refused_before_anything_is_written(place):
+    message = place.refused("launch", place.file(), "--set", "resources.gpu=9", code=7)
+    assert "resources.gpu: a trial asks for 9" in message
+    assert not (place.shell.folder / "sweeps").exists()
+
+
+def test_a_cluster_that_does_not_answer_is_named(place):
+    address = "127.0.0.1:1"
+    message = place.refused("launch", place.file(), "--address", address, code=5)
+    assert message.startswith(f"--address {address}: ")
+    assert place.nothing_ran()
+
+
+@pytest.mark.parametrize("command", ["status", "resume", "report", "sync"])
+def test_a_sweep_that_is_not_there_is_not_found(place, command):
+    assert place.refused(command, "ghost", code=8) == "unknown sweep `ghost`: ./sweeps is empty."
+    (place.shell.folder / "sweeps" / "host").mkdir(parents=True)
+    message = place.refused(command, "ghost", code=8)
+    assert message == "unknown sweep `ghost`. Did you mean `host`? Known: host."
+    assert [p.name for p in (place.shell.folder / "sweeps").rglob("*")] == ["host"]
+
+
+@pytest.mark.parametrize("name", ["../evil", "/tmp/evil", "a/b", "..", "UPPER", "x" * 64])
+def test_a_name_that_is_a_path_never_leaves_the_folder_of_sweeps(place, name):
+    for arguments in (("launch", place.file(), "--name", name), ("status", name), ("resume", name)):
+        assert "63" in place.refused(*arguments, code=2)
+    assert {p.name for p in place.shell.folder.iterdir()} == {"bad.yaml"}
+
+
+@pytest.mark.parametrize(
+    ("storage", "code"),
+    [
+        ("nosuchdb://host/name", 2),
+        ("postgresql+nosuchdriver://user:hunter2@host/name", 2),
+        ("not a url", 2),
+        ("sqlite:////no/such/folder/ledger.db", 5),
+    ],
+)
+def test_a_ledger_that_cannot_be_opened_is_refused_and_not_remembered(place, storage, code):
+    result = place.shell.run("launch", place.file(), "--storage", storage, "--json", code=code)
+    assert result.json["exit_code"] == code
+    assert "hunter2" not in result.out + result.err
+    assert not (place.shell.folder / "sweeps" / "bad" / "storage.txt").exists()
+
+
+def test_a_sweep_that_another_launch_holds_is_refused_at_once(place):
+    file = place.file()
+    with lease.hold(place.shell.folder / "sweeps" / "bad"):
+        for arguments in (("launch", file), ("resume", "bad"), ("sync", "bad")):
+            began = time.monotonic()
+            message = place.refused(*arguments, code=4)
+            assert time.monotonic() - began < 3
+            assert "sweep `bad` is running (host" in message
+            assert "sweeper status bad" in message
+
+
+def spoil_data(home: Path) -> None:
+    """Overwrites the training inputs by NaN, in place."""
+    path = prepare_task(TASK, DATA, home) / "train.arrow"
+    inputs = np.ascontiguousarray(load_task(TASK, DATA, home).train.x)
+    content = path.read_bytes()
+    assert content.count(inputs.tobytes()) == 1
+    path.write_bytes(content.replace(inputs.tobytes(), np.full_like(inputs, np.nan).tobytes()))
+
+
+def mlflow_trials(place: Place) -> list:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{place.shell.folder / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("bad")
+    runs = client.search_runs([experiment.experiment_id])
+    assert "RUNNING" not in {run.info.status for run in runs}
+    return [run for run in runs if "sweeper.trial" in run.data.tags]
+
+
+@pytest.mark.ray
+def test_data_that_are_not_finite_fail_each_trial_with_its_reason(place, ray_head):
+    spoil_data(place.home)
+    result = place.shell.run(
+        "launch", place.file(), "--address", ray_head.address, "--json", code=3
+    )
+    summary = result.json
+    assert summary["trials"]["failed"] == 2
+    assert summary["studies"][0]["best"] is None
+    assert summary["notes"][0] == f"no complete trial: nft/{TASK}"
+    reason = "refine: the training loss became nan in epoch 1"
+    assert reason in " ".join(summary["notes"])
+    trials = place.rows("select state, failure, attempt, reason from trials")
+    assert [trial[:3] for trial in trials] == [("failed", "non_finite", 1)] * 2
+    assert all(trial[3].startswith(reason) for trial in trials)
+    runs = mlflow_trials(place)
+    assert [run.info.status for run in runs] == ["FAILED"] * 2
+    for run in runs:
+        assert run.data.tags["sweeper.failure"] == "non_finite"
+        assert run.data.tags["sweeper.reason"].startswith(reason)
+
+
+@pytest.mark.ray
+def test_a_setting_that_the_source_cannot_honour_fails_those_trials_alone(place, ray_head):
+    arguments = ("launch", place.file(method="mona"), "--address", ray_head.address, "--json")
+    result = place.shell.run(*arguments, "--set", "meta.classes=900", code=3)
+    (study,) = result.json["studies"]
+    assert (study["trials"]["failed"], study["trials"]["complete"]) == (1, 1)
+    assert study["control"]["state"] == "complete"
+    ((failure, reason),) = place.rows("select failure, reason from trials where state = 'failed'")
+    assert failure == "config"
+    assert "A batch of 900 classes" in reason
+    states = {r.data.tags["sweeper.kind"]: r for r in mlflow_trials(place)}
+    assert {kind: run.info.status for kind, run in states.items()} == {
+        "preset": "FAILED",
+        "control": "FINISHED",
+    }
+    assert states["preset"].data.tags["sweeper.failure"] == "config"
+    assert "A batch of 900 classes" in states["preset"].data.tags["sweeper.reason"]
+
+
+def test_usage_errors_are_json_too(place):
+    result = place.shell.run("launch", place.file(), "--nonsense", "--json", code=2)
+    assert json.loads(result.out)["error"]["type"] == "UsageError"
+    assert "--nonsense" in result.err
