@@ -237,9 +237,10 @@ class SweepRunner:
 
     def interrupt(self) -> None:
         """Ends every running attempt as interrupted, to be resumed."""
+        reason = self.aborted or "stopped by a signal"
         for trial in self.trials:
             if trial.state is TrialState.RUNNING:
-                self._end(trial, TrialState.INTERRUPTED, reason="stopped by a signal")
+                self._end(trial, TrialState.INTERRUPTED, reason=reason)
 
     def _end(
         self,

@@ -33,7 +33,11 @@ class Shell:
     def run(self, *arguments: str, code: int = 0, timeout: float = 300) -> "Result":
         """Runs `sweeper ARGUMENTS` and checks its exit code."""
         with self.start(*arguments) as process:
-            out, err = process.communicate(timeout=timeout)
+            try:
+                out, err = process.communicate(timeout=timeout)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
         assert process.returncode == code, f"exit {process.returncode}\n{out}\n{err}"
         assert "Traceback" not in err, err
         return Result(out, err)

@@ -64,7 +64,7 @@ class Source:
     def batch(
         self, indices: Int64[Tensor, " b"]
     ) -> tuple[Float32[Tensor, "b n d"], Int64[Tensor, " b"]]:
-        """Returns tokens [B, N, D], without a graph, and labels [B], on the model's device."""
+        """Returns tokens [B, N, D], without a graph, and labels [B], where the backbone is."""
         tokens = _tokens(self.embed, self.inputs[indices])
         return tokens, self.labels[indices].to(tokens.device)
 

@@ -51,7 +51,7 @@ def folder_of_trial(sweep_folder: Path, trial: Trial) -> Path:
 
 def checkpoints(trial_folder: Path) -> list[Path]:
     """Returns the checkpoints of all attempts at a trial, newest first."""
-    manifests = trial_folder.glob("attempt-*/*/manifest.json")
+    manifests = trial_folder.glob("attempt-*/[!.]*/manifest.json")  # a hidden one is being written
     ordered = sorted(manifests, key=lambda path: path.stat().st_mtime_ns, reverse=True)
     return [path.parent for path in ordered]
 
@@ -71,11 +71,11 @@ class Retention:
         self._folder, self._keep = folder, keep
 
     def changed(self, trial: Trial, measurement: Measurement | None = None) -> None:
-        """Deletes all but the newest checkpoint of a trial that has just ended."""
+        """Deletes all checkpoints of a trial that has just ended but the one the ledger names."""
         if not trial.state.is_finished:
             return
-        found = checkpoints(folder_of_trial(self._folder, trial))
-        for folder in found[1:]:
-            shutil.rmtree(folder, ignore_errors=True)
-        if found and not (self._keep.best and self._keep.last):
-            checkpoint.thin(found[0], best=bool(self._keep.best), last=bool(self._keep.last))
+        for folder in checkpoints(folder_of_trial(self._folder, trial)):
+            if str(folder) != trial.checkpoint:
+                shutil.rmtree(folder, ignore_errors=True)
+            elif not (self._keep.best and self._keep.last):
+                checkpoint.thin(folder, best=bool(self._keep.best), last=bool(self._keep.last))

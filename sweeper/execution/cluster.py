@@ -3,6 +3,7 @@
 import logging
 import os
 import secrets
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any
 
 from sweeper.errors import BackendUnreachable, UsageError
 
+ANSWER_S = 5.0  # for a cluster to accept a connection; Ray itself would wait for minutes
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -56,6 +58,7 @@ def connect(
     Raises:
         BackendUnreachable: No cluster answers at `address`.
     """
+    _check_answers(address)
     import ray
 
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
@@ -81,6 +84,20 @@ def connect(
         )
     finally:
         ray.shutdown()
+
+
+def _check_answers(address: str) -> None:
+    """Raises BackendUnreachable if nothing listens at `address`, where that is a host and port."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not (host and port.isdecimal()):
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_S).close()
+    except (OSError, OverflowError) as error:
+        raise BackendUnreachable(
+            f"--address {address}: no Ray cluster answers there ({error}); start one with "
+            "`ray start --head`, or leave --address out to use this machine."
+        ) from error
 
 
 def _make_token(path: Path) -> None:

@@ -135,9 +135,10 @@ def run(
     )
     with _term_as_interrupt() as seen:
         tuner.fit()
-    if runner.is_done:
+    is_done = runner.is_done
+    runner.interrupt()  # of a hopeless sweep too: Tune has stopped what ran
+    if is_done:
         return None
-    runner.interrupt()
     return seen[-1] if seen else signal.SIGINT
 
 

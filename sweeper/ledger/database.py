@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, func, insert, make_url, select
-from sqlalchemy.exc import DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from sweeper.errors import BackendUnreachable, UsageError
 from sweeper.ledger import schema
@@ -59,6 +59,11 @@ def _engine(url: str) -> Engine:
         engine = create_engine(url, pool_pre_ping=True)
     except (NoSuchModuleError, ImportError) as error:
         raise UsageError(f"--storage: no driver for {make_url(url)!r}: {error}") from error
+    except (ArgumentError, ValueError) as error:  # the text may hold a password: it is not shown
+        raise UsageError(
+            "--storage: not the URL of a database; write it as postgresql+psycopg://user@host/name "
+            "or sqlite:////folder/ledger.db."
+        ) from error
     if engine.dialect.name == "sqlite":
 
         @event.listens_for(engine, "connect")

@@ -50,10 +50,9 @@ class Ledger:
     def create(self, record: SweepRecord) -> None:
         """Writes the sweep's own row, over that of one which never started."""
         table = schema.sweeps
+        mine = table.c.name == self.name
         with self._database.transaction() as connection:
-            connection.execute(
-                delete(table).where(table.c.name == self.name, table.c.state == "new")
-            )
+            connection.execute(delete(table).where(mine, table.c.state == "new"))
             values = asdict(record) | {"created_at": self._clock()}
             connection.execute(insert(table).values(values))
 

@@ -1,7 +1,7 @@
 """What every method in the registry promises, whatever its stages: the contract of a new method.
 
-Each runs on a small 1D and a small 2D problem with tiny backbones: two epochs of each stage, stopped
-and resumed after every one, and every setting of every stage shown to matter.
+Each runs on a small 1D and a small 2D problem with tiny backbones: two epochs of each stage,
+stopped and resumed after every one, and every setting of every stage shown to matter.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""CIFAR-10 and CoNLL-2003 in their official layouts, with content of ours, as a user installs them."""
+"""CIFAR-10 and CoNLL-2003 in their official layouts, filled by us, as a user installs them."""
 
 from pathlib import Path
 

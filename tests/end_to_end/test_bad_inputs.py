@@ -110,24 +110,12 @@ def add_a_key(weights: Path) -> None:
     )
 
 
-def poison(weights: Path) -> None:
-    rewrite(weights, lambda t: t["embeddings.LayerNorm.weight"].fill_(float("nan")))
-
-
-def cut_short(weights: Path) -> None:
-    path = weights / "model.safetensors"
-    path.write_bytes(path.read_bytes()[:-100])
-
-
 @pytest.mark.parametrize(
     ("spoil", "told"),
     [
         (drop_a_key, "missing keys: encoder.layer.0.output.dense.weight"),
         (add_a_key, "keys without a place: encoder.adapter.weight"),
-        (poison, "embeddings.LayerNorm.weight holds NaN or infinity"),
-        (cut_short, "damaged or cut short"),
         (lambda weights: (weights / "config.json").unlink(), "config.json"),
-        (lambda weights: (weights / "model.safetensors").unlink(), "no model.safetensors"),
         (shutil.rmtree, "unknown backbone"),
     ],
 )
@@ -196,7 +184,7 @@ def test_a_sweep_that_is_not_there_is_not_found(place, command):
 @pytest.mark.parametrize("name", ["../evil", "/tmp/evil", "a/b", "..", "UPPER", "x" * 64])
 def test_a_name_that_is_a_path_never_leaves_the_folder_of_sweeps(place, name):
     for arguments in (("launch", place.file(), "--name", name), ("status", name), ("resume", name)):
-        assert "63" in place.refused(*arguments, code=2)
+        assert repr(name) in place.refused(*arguments, code=2)
     assert {p.name for p in place.shell.folder.iterdir()} == {"bad.yaml"}
 
 
@@ -205,7 +193,8 @@ def test_a_name_that_is_a_path_never_leaves_the_folder_of_sweeps(place, name):
     [
         ("nosuchdb://host/name", 2),
         ("postgresql+nosuchdriver://user:hunter2@host/name", 2),
-        ("not a url", 2),
+        ("not a url with hunter2", 2),
+        ("postgresql://user:hunter2@host:port/name", 2),
         ("sqlite:////no/such/folder/ledger.db", 5),
     ],
 )

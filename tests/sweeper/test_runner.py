@@ -174,6 +174,21 @@ def test_an_interrupted_sweep_goes_on_with_exactly_the_planned_trials(tmp_path):
     assert [t.number for t in second.told] == [1, 2, 3]
 
 
+def test_what_still_runs_when_a_sweep_is_hopeless_is_ended_and_says_why(tmp_path):
+    runner = SweepRunner(
+        [plan(FixedSampler(lrs(1.0, 2.0)), num_trials=3)],
+        new_ledger(tmp_path),
+        budget=FailureBudget(systematic=1),
+    )
+    hopeless, running = runner.next_trial(), runner.next_trial()
+    assert hopeless is not None
+    assert running is not None
+    runner.failed(hopeless, "TypeError: no such argument")
+    runner.interrupt()
+    ended = new_ledger(tmp_path).trials()[running.number]
+    assert (ended.state, ended.reason) == (TrialState.INTERRUPTED, runner.aborted)
+
+
 def test_past_its_wall_time_a_sweep_starts_nothing_new_and_lets_what_runs_finish(tmp_path):
     late = False
     runner = SweepRunner(

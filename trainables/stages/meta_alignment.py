@@ -109,7 +109,7 @@ class MetaAlignment(Stage[MetaConfig]):
                 model=state.model,
                 loss=LOSSES[task.info.loss],
                 target=(x, y),
-                source=None if source is None else self._draw(source, chance),
+                source=None if source is None else self._draw(source, chance, state.device),
                 kernel=kernel,
                 seed=derive_seed(state.seed, SCOPE, epoch, index),
             )
@@ -117,9 +117,14 @@ class MetaAlignment(Stage[MetaConfig]):
             rows.append({**_measured(result), "grad_norm": self._update(state, result)})
         return {name: torch.stack([row[name] for row in rows]).mean().item() for name in rows[0]}
 
-    def _draw(self, source: Source, chance: torch.Generator) -> tuple[Tensor, Tensor]:
+    def _draw(
+        self, source: Source, chance: torch.Generator, device: torch.device
+    ) -> tuple[Tensor, Tensor]:
         classes, per_class = self.config.classes, self.config.per_class
-        return class_balanced_batch(source, classes=classes, per_class=per_class, generator=chance)
+        tokens, labels = class_balanced_batch(
+            source, classes=classes, per_class=per_class, generator=chance
+        )
+        return tokens.to(device), labels.to(device)
 
     def _gradients(self, iteration: "Iteration") -> InnerGradient:
         """Returns a MetaGradient where there is source data."""

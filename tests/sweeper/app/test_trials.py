@@ -1,9 +1,11 @@
-"""Which checkpoints an attempt goes on from: those of epochs that the ledger has, newest first."""
+"""Which checkpoints an attempt goes on from, and which is left of a trial that has ended."""
 
+from dataclasses import replace
 from pathlib import Path
 
-from sweeper.app.trials import measured
-from sweeper.study import Trial, TrialKind
+from sweeper.app.trials import Retention, folder_of_trial, measured
+from sweeper.space.schema import Checkpoints
+from sweeper.study import Trial, TrialKind, TrialState
 
 FOUND = [Path("attempt-2/refine-0002"), Path("attempt-1/refine-0001"), Path("attempt-1/meta-0001")]
 
@@ -23,3 +25,14 @@ def test_the_measured_one_and_the_fallbacks_before_it_are_kept():
 
 def test_a_trial_that_measured_nothing_starts_afresh():
     assert measured(trial(None), FOUND) == []
+
+
+def test_what_is_left_of_a_crashed_trial_is_the_checkpoint_that_the_ledger_names(tmp_path):
+    """Its process died after it had saved one more, and while it was writing another."""
+    attempt = folder_of_trial(tmp_path, trial(None)) / "attempt-1"
+    for name in ("refine-0001", "refine-0002", "refine-0003", ".refine-0004.partial"):
+        (attempt / name).mkdir(parents=True)
+        (attempt / name / "manifest.json").write_text("{}")
+    ended = replace(trial(str(attempt / "refine-0002")), state=TrialState.FAILED)
+    Retention(tmp_path, Checkpoints()).changed(ended)
+    assert [path.name for path in attempt.glob("[!.]*")] == ["refine-0002"]

@@ -16,7 +16,7 @@ from trainables.networks.attention import attention
 from trainables.seeding import generator
 from trainables.source import class_balanced_batch
 from trainables.stages.configs import MetaConfig
-from trainables.stages.meta_alignment import MetaAlignment
+from trainables.stages.meta_alignment import Iteration, MetaAlignment
 from trainables.tasks.task import Split
 
 MODES = ["exact", "fd"]
@@ -175,6 +175,24 @@ def test_the_outer_loss_changes_the_embedder(make_state, domains):
     train(on, domains, alpha=1.0)
     train(off, domains, **{"lambda": 0.0})
     assert not same(weights(on), weights(off))
+
+
+def test_gradients_are_taken_where_the_model_is_wherever_the_source_is(make_state, domains):
+    """On PyTorch's device without data, which mixes with the CPU as little as a GPU does."""
+    model, device = make_state().model.to("meta"), torch.device("meta")
+    stage = MetaAlignment("meta", MetaConfig(classes=2, per_class=2))
+    iteration = Iteration(
+        model=model,
+        loss=LOSSES[domains.target.info.loss],
+        target=tuple(
+            torch.from_numpy(a[:4]).to(device) for a in vars(domains.target.train).values()
+        ),
+        source=stage._draw(domains.source, generator(0), device),
+        kernel="fused",
+        seed=0,
+    )
+    result = stage._gradients(iteration)
+    assert {gradient.device for gradient in result.meta.values()} == {device}
 
 
 @pytest.mark.parametrize("setting", [{"lambda": 0.0}, {"alpha": 0.0}, {"epochs": 0}])
