@@ -19,12 +19,6 @@ class Infeasible(SweeperError):
     """A suggestion that contradicts itself: pruned with this reason, never an error."""
 
 
-class SweepAborted(SweeperError):
-    """The sweep is hopeless; the text says why."""
-
-    exit_code = 3
-
-
 @dataclass(frozen=True, kw_only=True)
 class StudyPlan:
     """A study and how to fill it. `complete` adds the fixed parameters to a suggestion.

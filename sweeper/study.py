@@ -23,7 +23,7 @@ class TrialState(StrEnum):
 
 class TrialKind(StrEnum):
     PRESET = "preset"  # the method's published or default settings
-    CONTROL = "control"  # vanilla fine-tuning under the same budget
+    CONTROL = "control"  # vanilla fine-tuning for the same epochs, without what the method adds
     SAMPLED = "sampled"
 
 

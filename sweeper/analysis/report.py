@@ -85,7 +85,7 @@ def _question(sweep: SweepTable) -> Markup:
     else:
         asked = (
             f"How well does {listed(methods) or 'it'} solve {_few(list(tasks))} once tuned, "
-            "and does it beat vanilla fine-tuning under the same budget?"
+            "and does it beat vanilla fine-tuning for as many epochs?"
         )
     answers = [element("li", answer(task, studies)) for task, studies in tasks.items()]
     caveat = (
@@ -132,7 +132,7 @@ def _results(sweep: SweepTable) -> Markup:
     metrics = dict.fromkeys(metric(s.study.objective) for s in sweep.studies)
     note = (
         f"{', '.join(metrics)}: lower is better. Preset: the method's own settings. Control: "
-        "vanilla fine-tuning under the same budget. These and the trivial predictors "
+        "vanilla fine-tuning for as many epochs. These and the trivial predictors "
         f"({', '.join(names) or 'none'}) are test values."
     )
     return join([table(header, lines, marked=marked), element("p", note, class_="soft")])

@@ -1,7 +1,7 @@
 """What each study of a sweep found, as plain rows: the best trial beside what it has to beat.
 
-Best is the complete trial with the lowest validation value; the control, vanilla fine-tuning under
-the same budget, is what it is compared with and no candidate. Test values are read, never chosen
+Best is the complete trial with the lowest validation value; the control, vanilla fine-tuning for
+as many epochs, is what it is compared with and no candidate. Test values are read, never chosen
 by.
 """
 

@@ -24,6 +24,7 @@ from sweeper.app.trials import Retention, TrialBuilder
 from sweeper.execution import ray_executor
 from sweeper.execution.cluster import Cluster, connect
 from sweeper.ledger import Ledger
+from sweeper.policies import FailureBudget
 from sweeper.provenance import collect
 from sweeper.recording.mlflow_recorder import MlflowRecorder
 from sweeper.runner import SweepRunner
@@ -64,6 +65,7 @@ def drive(
                     plans,
                     ledger,
                     max_attempts=sweep.failures.max_attempts,
+                    budget=FailureBudget(max_fraction=sweep.failures.max_failed_fraction),
                     observers=[Retention(folder, sweep.checkpoints), progress],
                     out_of_time=_clock(sweep.budget.wall),
                 )
@@ -74,7 +76,7 @@ def drive(
                     max_concurrent=slots,
                     folder=folder / "ray",
                 )
-        except KeyboardInterrupt:  # a second one: leave at once, as resumable as a crash
+        except BaseException:  # a second Ctrl-C, or a ledger lost: as resumable as a crash
             recorder.stop(timeout_s=0)
             raise
         _end(ledger, runner, recorder, code, console)

@@ -14,6 +14,7 @@ from sweeper.app.catalog import home
 from sweeper.app.folder import existing, folder_of, open_ledger
 from sweeper.app.load import Options
 from sweeper.app.summary import summarize
+from sweeper.app.tracking import make_recorder
 from sweeper.errors import NotFound
 from sweeper.execution import cluster as clusters
 from sweeper.ledger import Ledger
@@ -69,6 +70,9 @@ def _drive(
     planned = len(sweep.studies()) * sweep.search.trials
     done = sum(trial.state.is_finished for trial in ledger.trials())
     if done == planned:
+        if record.state != "finished":  # its driver died in the last moment
+            ledger.end("finished")
+            make_recorder(ledger, sweep).sync()
         console.print(f"{sweep.name} is finished ({done} of {planned} trials); nothing to do.")
         return summarize(ledger, folder)
     if record.state != "new":

@@ -29,10 +29,7 @@ def make_plans(
         plans.append(
             runner.StudyPlan(
                 study=study,
-                leading=(
-                    (TrialKind.PRESET, planned.preset),
-                    (TrialKind.CONTROL, planned.control),
-                ),
+                leading=_leading(planned),
                 num_trials=planned.num_trials,
                 sampler=_sampler(sweep, planned, seed),
                 complete=partial(_complete, sweep, planned),
@@ -53,9 +50,16 @@ def _sampler(sweep: Sweep, planned: StudyPlan, seed: int) -> OptunaSampler:
     )
 
 
+def _leading(planned: StudyPlan) -> tuple[tuple[TrialKind, Params], ...]:
+    """The preset and, where the method is not vanilla fine-tuning itself, its control."""
+    preset = (TrialKind.PRESET, planned.preset)
+    return (preset, (TrialKind.CONTROL, planned.control)) if planned.entry.control else (preset,)
+
+
 def _trial_seed(search_seed: int, task: str, number: int) -> int:
-    """The seed of trial `number`: the same for every method on this task, so that they pair."""
-    return derive_seed(search_seed, task, "trial", number)
+    """The seed of trial `number`: the same for every method on this task, so that they pair, and
+    the same for the preset (0) and its control (1)."""
+    return derive_seed(search_seed, task, "trial", max(0, number - 1))
 
 
 def _complete(sweep: Sweep, planned: StudyPlan, params: Params) -> Params:

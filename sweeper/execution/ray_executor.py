@@ -19,6 +19,7 @@ from ray.air.execution._internal.actor_manager import RayActorManager
 from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.tune.search import Searcher
 
+from sweeper.errors import SweeperError
 from sweeper.protocols import SpecBuilder
 from sweeper.runner import SweepRunner
 from sweeper.study import Decision, Measurement, Trial
@@ -44,12 +45,23 @@ class _Answers(_Unsaved, Searcher):
         super().__init__()
         self._runner, self._build = runner, build
         self.trials: dict[str, Trial] = {}  # by Tune's id
+        self.errors: list[SweeperError] = []  # of ours that ended Tune's loop
 
     def set_search_properties(self, *args: Any, **kwargs: Any) -> bool:
         return True
 
+    @contextmanager
+    def keeping_errors(self) -> Iterator[None]:
+        """Keeps a deliberate error, which Tune would turn into one of its own."""
+        try:
+            yield
+        except SweeperError as error:
+            self.errors.append(error)
+            raise
+
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        trial = self._runner.next_trial()
+        with self.keeping_errors():
+            trial = self._runner.next_trial()
         if trial is None:
             return Searcher.FINISHED if self._runner.is_done else None
         self.trials[trial_id] = trial
@@ -72,7 +84,10 @@ class _Judge(_Unsaved, tune.Stopper):
         self._runner, self._answers = runner, answers
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        trial = self._answers.trials[trial_id]
+        with self._answers.keeping_errors():
+            return self._is_over(self._answers.trials[trial_id], result)
+
+    def _is_over(self, trial: Trial, result: dict[str, Any]) -> bool:
         if "failure" in result:
             self._runner.failed(trial, result["failure"], reason=result["reason"])
             return True
@@ -95,7 +110,8 @@ class _Crashes(_Unsaved, tune.Callback):
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         file = Path(trial.error_file or "")
         error = file.read_text() if file.is_file() else "crash: the attempt left no error"
-        self._runner.failed(self._answers.trials[trial.trial_id], error)
+        with self._answers.keeping_errors():
+            self._runner.failed(self._answers.trials[trial.trial_id], error)
 
 
 def run(
@@ -110,6 +126,9 @@ def run(
 
     Returns the number of the signal that interrupted it, or None. Running trials are then ended
     as interrupted; their checkpoints let them go on.
+
+    Raises:
+        SweeperError: The runner could not answer: its ledger is lost, say.
     """
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures are the runner's to tell
     _make_worker_kills_ordinary_failures()
@@ -134,7 +153,12 @@ def run(
         ),
     )
     with _term_as_interrupt() as seen:
-        tuner.fit()
+        try:
+            tuner.fit()
+        except Exception:
+            if answers.errors:
+                raise answers.errors[0] from None
+            raise
     is_done = runner.is_done
     runner.interrupt()  # of a hopeless sweep too: Tune has stopped what ran
     if is_done:

@@ -290,7 +290,7 @@ class Ledger:
 
     @staticmethod
     def _fence(row: Mapping[str, Any], attempt: int) -> None:
-        if row["attempt"] != attempt:
+        if row["attempt"] != attempt or TrialState(row["state"]).is_finished:
             raise StaleAttempt(f"attempt {attempt} of trial {row['number']}: {row['attempt']} runs")
 
 

@@ -231,3 +231,15 @@ def test_a_trial_whose_driver_died_after_its_last_epoch_is_complete_not_run_agai
     assert done.test == {"test/nrmse": 0.2}
     assert sampler.told == [done]
     assert new_ledger(tmp_path).trials() == (done,)
+
+
+def test_a_trial_that_has_ended_is_not_ended_again(tmp_path):
+    sampler = FixedSampler(lrs(1.0))
+    runner = SweepRunner([plan(sampler, num_trials=1)], new_ledger(tmp_path))
+    trial = runner.next_trial()
+    assert trial is not None
+    for measurement in curve([0.3]):
+        runner.measured(trial, measurement)
+    runner.failed(trial, "ActorDiedError: while it was being stopped")
+    assert [t.state for t in new_ledger(tmp_path).trials()] == [TrialState.COMPLETE]
+    assert len(sampler.told) == 1
