@@ -50,9 +50,13 @@ def launch(
         str | None, typer.Option(help="URL of the ledger; default: SQLite in the sweep's folder.")
     ] = None,
     address: Address = "local",
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Answer yes to whatever a launch asks; now, nothing.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Runs the sweep that FILE describes, or goes on with it if it has begun."""
+    del yes
     from sweeper.app import launch as app
     from sweeper.app.load import Options
 
