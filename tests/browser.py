@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from selenium import webdriver
+from selenium.common.exceptions import TimeoutException
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
@@ -44,9 +45,10 @@ class Browser:
 
     def wait_for(self, text: str, *, timeout_s: float = 30) -> None:
         """Waits until the page shows `text`."""
-        WebDriverWait(self.driver, timeout_s).until(
-            lambda _: text in self.text(), message=f"{text!r} is not in: {self.text()}"
-        )
+        try:
+            WebDriverWait(self.driver, timeout_s).until(lambda _: text in self.text())
+        except TimeoutException as error:
+            raise AssertionError(f"{text!r} is not in: {self.text()}") from error
 
     def find(self, css: str) -> list[Any]:
         """Returns the elements that a CSS selector names."""
