@@ -38,10 +38,13 @@ class RayHead:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Returns a port that is free, and that Ray does not take for its own parts."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+        if port > 20_000 and port != 52_365:
+            return port
 
 
 @pytest.fixture(scope="session")
@@ -58,7 +61,8 @@ def ray_head(tmp_path_factory) -> Iterator[RayHead]:
         str(Path(sys.executable).with_name("ray")), "start", "--head", "--block",
         "--node-ip-address=127.0.0.1", f"--port={address.rpartition(':')[2]}",
         "--num-cpus=2", "--num-gpus=2", "--dashboard-host=127.0.0.1",
-        f"--dashboard-port={free_port()}", f"--temp-dir={folder}", "--disable-usage-stats",
+        f"--dashboard-port={free_port()}",
+        f"--dashboard-agent-listen-port={free_port()}", f"--temp-dir={folder}", "--disable-usage-stats",
     ]  # fmt: skip
     log = (folder / "head.log").open("w")
     head = subprocess.Popen(
@@ -72,7 +76,8 @@ def ray_head(tmp_path_factory) -> Iterator[RayHead]:
         _wait_for_head(head, address, folder / "head.log")
         yield RayHead(address, environment)
     finally:
-        os.killpg(head.pid, signal.SIGTERM)
+        if head.poll() is None:
+            os.killpg(head.pid, signal.SIGTERM)
         try:
             head.wait(timeout=4)
         except subprocess.TimeoutExpired:

@@ -82,7 +82,8 @@ def test_building_is_a_function_of_the_seed_and_draws_from_no_global_generator(b
     for key in ("embedder.projection.weight", "predictor.predictor.linear.weight"):
         assert not torch.equal(one[key], other[key])
     copied = build_model(backbone, task, ModelSpec(head="linear"), seed=0).state_dict()
-    assert torch.equal(one["predictor.predictor.linear.weight"], copied["predictor.predictor.linear.weight"])
+    head = "predictor.predictor.linear.weight"
+    assert torch.equal(one[head], copied[head])
 
 
 def test_training_a_model_leaves_the_backbone_as_it_was(backbone, model):
