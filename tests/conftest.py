@@ -62,7 +62,9 @@ def ray_head(tmp_path_factory) -> Iterator[RayHead]:
         "--node-ip-address=127.0.0.1", f"--port={address.rpartition(':')[2]}",
         "--num-cpus=2", "--num-gpus=2", "--dashboard-host=127.0.0.1",
         f"--dashboard-port={free_port()}",
-        f"--dashboard-agent-listen-port={free_port()}", f"--temp-dir={folder}", "--disable-usage-stats",
+        f"--dashboard-agent-listen-port={free_port()}",
+        f"--temp-dir={folder}",
+        "--disable-usage-stats",
     ]  # fmt: skip
     log = (folder / "head.log").open("w")
     head = subprocess.Popen(

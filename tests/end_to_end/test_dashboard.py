@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.browser, needs_chromium]
 
 def test_the_dashboard_names_study_trial_and_stage_of_each_worker(tmp_path, ray_head, data_home):
     shell = Shell(tmp_path, {**ray_head.environment, "SWEEPER_HOME": str(data_home)})
-    file = tiny_sweep.write(tmp_path, name="watched", trials=8)
+    file = tiny_sweep.write(tmp_path, name="watched", trials=200)
     with shell.start("launch", str(file), "--address", ray_head.address) as process:
         assert process.stderr is not None
         for line in process.stderr:
