@@ -41,7 +41,8 @@ class Browser:
 
     def text(self) -> str:
         """Returns what a reader sees."""
-        return self.driver.find_element(By.TAG_NAME, "body").text
+        shown: str = self.run("return document.body ? document.body.innerText : ''")
+        return shown
 
     def wait_for(self, text: str, *, timeout_s: float = 30) -> None:
         """Waits until the page shows `text`."""
