@@ -14,6 +14,8 @@ from sweeper.policies import FailureBudget, classify, is_retried
 from sweeper.protocols import Observer, Sampler
 from sweeper.study import Decision, Measurement, Params, Study, Trial, TrialKind, TrialState
 
+INFEASIBLE = "infeasible"  # the class of failure of a trial that was pruned for its settings
+
 
 class Infeasible(SweeperError):
     """A suggestion that contradicts itself: pruned with this reason, never an error."""
@@ -108,7 +110,7 @@ class StudyRunner:
         self.trials[number] = trial
         if reason is not None:
             attempt = self._ledger.start_attempt(self.name, number)
-            self.end(number, attempt, TrialState.PRUNED, failure="infeasible", reason=reason)
+            self.end(number, attempt, TrialState.PRUNED, failure=INFEASIBLE, reason=reason)
         return self.trials[number]
 
     def start(self, number: int) -> Trial:
@@ -228,6 +230,14 @@ class SweepRunner:
         state = TrialState.WAITING if again else TrialState.FAILED
         self._end(trial, state, failure=failure, reason=reason.strip(), log=error[-8000:])
         self.aborted = self.aborted or self._budget.exceeded(self.trials)
+
+    def refused(self, trial: Trial, error: str, *, reason: str) -> None:
+        """Takes in that a trial cannot begin, since task, backbone or source cannot honour its
+        settings: where they were sampled, an infeasible suggestion; else a failure."""
+        if trial.kind is TrialKind.SAMPLED:
+            self._end(trial, TrialState.PRUNED, failure=INFEASIBLE, reason=reason)
+        else:
+            self.failed(trial, error, reason=reason)
 
     def interrupt(self) -> None:
         """Ends every running attempt as interrupted, to be resumed."""

@@ -6,17 +6,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainables.metrics import METRICS
+from trainables.metrics import METRICS, mean_of_groups
 from trainables.networks.cross_modal import CrossModalModel
 from trainables.state import TrainState
-from trainables.tasks.task import Split
+from trainables.tasks.task import Rows, Split
 
 EVALUATION_BATCH = 64
 
 
-def take(array: np.ndarray, indices: np.ndarray, device: torch.device) -> Tensor:
-    """Copies rows of a (mapped, read-only) array to `device`."""
-    return torch.from_numpy(np.take(array, indices, axis=0)).to(device, non_blocking=True)
+def take(array: Rows, indices: np.ndarray, device: torch.device) -> Tensor:
+    """Copies rows of a (mapped, read-only) array, or of what stands for one, to `device`."""
+    return torch.from_numpy(array[indices]).to(device, non_blocking=True)
 
 
 def shuffled_batches(
@@ -30,13 +30,26 @@ def shuffled_batches(
 
 @torch.inference_mode()
 def evaluate(state: TrainState, model: CrossModalModel, split: Split, metric: str) -> float:
-    """Returns `metric` of the model over the whole split; leaves it in training mode."""
+    """Returns `metric` of the model over the whole split; leaves it in training mode.
+
+    Where the split has groups, their samples' logits are averaged first: a group scores as one.
+    """
     model.eval()
     total = METRICS[metric]()
+    parts: list[tuple[Tensor, Tensor]] = []
     for start in range(0, len(split), EVALUATION_BATCH):
         indices = np.arange(start, min(start + EVALUATION_BATCH, len(split)))
         with state.autocast():
             prediction = model(take(split.x, indices, state.device))
-        total.update(prediction.float(), take(split.y, indices, state.device))
+        target = take(split.y, indices, state.device)
+        if split.groups is None:
+            total.update(prediction.float(), target)
+        else:
+            parts.append((prediction.float().cpu(), target.cpu()))
+    if split.groups is not None:
+        groups = torch.from_numpy(np.array(split.groups))
+        total.update(
+            *(mean_of_groups(torch.cat(part), groups) for part in zip(*parts, strict=True))
+        )
     model.train()
     return total.compute()

@@ -14,7 +14,8 @@ Two ways to the product of v with the mixed second derivative:
             central difference, error O(e^2); no graph of a gradient is kept, any attention kernel
             will do. Liu et al., "DARTS", ICLR 2019, section 2.3, with r = 0.01.
 
-v needs no graph in either. An iteration of fd costs a full pass each for the inner and the outer
+`exact` also takes several virtual steps on the same data: theta* is then the last of them, and the
+product is taken through all. v needs no graph in either. An iteration of fd costs a full pass each for the inner and the outer
 loss, and two passes that skip the gradient of the body's weights.
 
 Both losses must be deterministic functions of their arguments (seed what is random inside), in
@@ -77,26 +78,38 @@ def meta_gradient(
     *,
     alpha: float,
     mode: Literal["exact", "fd"],
+    steps: int = 1,
 ) -> MetaGradient:
     """Returns the gradients of L_inner by embedder and head, and of L_outer(theta*) by embedder.
 
     Args:
-        embedder, head, body: Leaves that require a gradient; none is changed.
+        embedder, head, body: Leaves that require a gradient; none is changed. Of the body, those
+            that the virtual step moves.
         alpha: Rate of the virtual step.
         mode: `exact` needs an `inner_loss` that can be differentiated twice.
+        steps: Virtual steps.
+
+    Raises:
+        ValueError: Several steps by finite differences.
     """
     exact = mode == "exact"
+    if steps > 1 and not exact:
+        raise ValueError(f"A finite difference is of one step, but got {steps=}. Use `exact`.")
     inner = inner_loss(embedder, head, body)
     by_embedder, by_head, g = _gradients(inner, embedder, head, body, create_graph=exact)
-    stepped = _moved(body, g, -alpha)
-    for weight in stepped.values():
-        weight.requires_grad_()
+    theta, path = _stepped(body, g, alpha), g  # path: the sum of all steps' gradients
+    for _ in range(steps - 1):
+        (more,) = _gradients(inner_loss(embedder, _constant(head), theta), theta, create_graph=True)
+        theta = _stepped(theta, more, alpha)
+        path = {name: path[name] + more[name] for name in path}
+    stepped = {name: weight.detach().requires_grad_() for name, weight in theta.items()}
     outer = outer_loss(stepped)
     (v,) = _gradients(outer.loss, stepped)
     if exact:
-        product = _mixed_product(g, embedder, v)
+        meta = _pulled_back(theta, embedder, v)
     else:
         product = _finite_difference(inner_loss, embedder, _constant(head), body, v)
+        meta = {name: -alpha * value for name, value in product.items()}
     g_norm, v_norm = _norm(g), _norm(v)
     agreement = sum(((g[name] * v[name]).sum() for name in g), torch.zeros_like(g_norm)).detach()
     return MetaGradient(
@@ -104,19 +117,23 @@ def meta_gradient(
         embedder=_constant(by_embedder),
         head=_constant(by_head),
         outer=Discriminability(*(term.detach() for term in outer)),
-        meta={name: -alpha * value for name, value in product.items()},
+        meta=meta,
         cosine=agreement / (g_norm * v_norm).clamp_min(_tiny(v_norm)),
-        relative_step=alpha * g_norm / _norm(body).clamp_min(_tiny(g_norm)),
+        relative_step=alpha * _norm(path) / _norm(body).clamp_min(_tiny(g_norm)),
     )
 
 
-def _mixed_product(g: Parameters, embedder: Parameters, v: Parameters) -> dict[str, Tensor]:
-    """Returns (d g / d phi)^T v, from the graph of g."""
-    dependent = [name for name in g if g[name].requires_grad]
+def _stepped(body: Parameters, g: Parameters, alpha: float) -> dict[str, Tensor]:
+    """Returns theta - alpha g, with the graph of g if it has one."""
+    return {name: weight - alpha * g[name] for name, weight in body.items()}
+
+
+def _pulled_back(theta: Parameters, embedder: Parameters, v: Parameters) -> dict[str, Tensor]:
+    """Returns (d theta* / d phi)^T v, from the graph of theta*."""
     products = torch.autograd.grad(
-        [g[name] for name in dependent],
+        list(theta.values()),
         list(embedder.values()),
-        grad_outputs=[v[name] for name in dependent],
+        grad_outputs=[v[name] for name in theta],
         materialize_grads=True,
     )
     return dict(zip(embedder, products, strict=True))

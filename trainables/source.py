@@ -12,13 +12,13 @@ Shapes: n = samples; B = batch; N = tokens a sample; D = width of a token.
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int64
+from jaxtyping import Float, Float32, Int64, UInt8
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -26,6 +26,7 @@ from torch import Tensor
 from trainables.errors import ConfigError, DataError
 from trainables.networks.backbone import Backbone
 from trainables.proxies.proxy import ImageProxy, Proxy, TokenProxy
+from trainables.proxies.registry import PROXIES
 from trainables.proxies.windows import cut_windows, label_subwords
 from trainables.seeding import generator
 from trainables.tasks.lock import exclusive
@@ -38,9 +39,10 @@ __all__ = [
     "check_balanced",
     "class_balanced_batch",
     "load_source",
+    "source_indices",
 ]
 
-FORMAT = 1  # of a cached source; raise it when what is computed changes
+FORMAT = 2  # of a cached source; raise it when what is computed changes
 WINDOW = 32  # sub-words a sample
 CHUNK = 64  # samples embedded at once for the means
 
@@ -57,6 +59,7 @@ class Source:
     num_classes: int
     content_hash: str  # of all that it was made from
     embed: Embed
+    masks: UInt8[Tensor, "n h w"] | None = None  # of a dense proxy: 0, 1, or 255 to be ignored
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -67,6 +70,17 @@ class Source:
         """Returns tokens [B, N, D], without a graph, and labels [B], where the backbone is."""
         tokens = _tokens(self.embed, self.inputs[indices])
         return tokens, self.labels[indices].to(tokens.device)
+
+    def masks_of(self, indices: Int64[Tensor, " b"]) -> UInt8[Tensor, "b h w"]:
+        """Returns masks [B, h, w], on the CPU: 0 background, 1 foreground, 255 to be ignored.
+
+        Raises:
+            ConfigError: The source has no masks.
+        """
+        if self.masks is None:
+            dense = ", ".join(name for name, entry in PROXIES.items() if entry.dense)
+            raise ConfigError(f"This source has no masks. Choose a dense proxy: {dense}.")
+        return self.masks[indices]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,6 +150,22 @@ def class_balanced_batch(
     return source.batch(torch.cat(indices))
 
 
+def source_indices(
+    length: int, batch_size: int, generator: torch.Generator
+) -> Iterator[Int64[Tensor, " b"]]:
+    """Yields the indices of one random batch after another, without end.
+
+    Pass after pass over `length` samples, each in an order of its own; what is left of a pass after
+    its last whole batch is dropped. A batch larger than the source is drawn with replacement.
+    """
+    while True:
+        if batch_size > length:
+            yield torch.randint(length, (batch_size,), generator=generator)
+        else:
+            order = torch.randperm(length, generator=generator)
+            yield from torch.split(order[: length // batch_size * batch_size], batch_size)
+
+
 def check_balanced(labels: Int64[Tensor, " n"], classes: int, per_class: int) -> None:
     """Checks that class-balanced batches of this size can be drawn from `labels`.
 
@@ -186,16 +216,20 @@ def _source_embedding(proxy: Proxy, backbone: Backbone) -> Embed:
 def _compute(
     proxy: Proxy, backbone: Backbone, embed: Embed, *, limit: int, seed: int
 ) -> dict[str, Tensor]:
-    inputs, labels = _samples(proxy, backbone)
-    chosen = balanced_order(labels, generator=generator(seed, "source"))[:limit].sort().values
-    inputs = inputs[chosen].contiguous()
-    means = [_tokens(embed, chunk).mean(1).cpu() for chunk in torch.split(inputs, CHUNK)]
-    return {"inputs": inputs, "labels": labels[chosen], "features": torch.cat(means)}
+    samples = _samples(proxy, backbone)
+    order = balanced_order(samples["labels"], generator=generator(seed, "source"))
+    chosen = order[:limit].sort().values
+    samples = {name: tensor[chosen].contiguous() for name, tensor in samples.items()}
+    chunks = torch.split(samples["inputs"], CHUNK)
+    return samples | {"features": torch.cat([_tokens(embed, c).mean(1).cpu() for c in chunks])}
 
 
-def _samples(proxy: Proxy, backbone: Backbone) -> tuple[Tensor, Tensor]:
+def _samples(proxy: Proxy, backbone: Backbone) -> dict[str, Tensor]:
+    """Returns the inputs, labels and, of a dense proxy, masks of all samples."""
     if isinstance(proxy, ImageProxy):
-        return torch.from_numpy(proxy.images), torch.from_numpy(proxy.labels)
+        arrays = {"inputs": proxy.images, "labels": proxy.labels}
+        arrays |= {} if proxy.masks is None else {"masks": proxy.masks}
+        return {name: torch.from_numpy(array) for name, array in arrays.items()}
     ids, word_index = backbone.tokenize(proxy.sentences)
     labels = label_subwords(proxy.labels, word_index, classes=proxy.classes)
     stream = np.fromiter((i for sentence in ids for i in sentence), dtype=np.int64)
@@ -205,7 +239,7 @@ def _samples(proxy: Proxy, backbone: Backbone) -> tuple[Tensor, Tensor]:
             f"{proxy.name}: no window of {WINDOW} sub-words among {len(stream)} has a label. The "
             "proxy needs more labelled text."
         )
-    return torch.from_numpy(windows), torch.from_numpy(of_window)
+    return {"inputs": torch.from_numpy(windows), "labels": torch.from_numpy(of_window)}
 
 
 def _write(path: Path, tensors: dict[str, Tensor]) -> None:

@@ -19,7 +19,7 @@ from ray import tune
 from ray._raylet import setproctitle  # type: ignore[attr-defined]  # Ray's own: another library's has no effect in a worker
 
 from trainables.checkpoint import CorruptCheckpoint
-from trainables.errors import TrainableError
+from trainables.errors import ConfigError, TrainableError
 from trainables.spec import TrialSpec
 from trainables.training import Training
 from trainables.warm import WarmParts
@@ -34,7 +34,8 @@ class Trainable(tune.Trainable):
     `folder` (where this attempt writes checkpoints), `resume` (checkpoint folders to go on from,
     newest first; none to start afresh) and `threads` (CPU threads to use).
 
-    A deliberate error ends the trial with a result that says why, and leaves the actor warm.
+    A deliberate error ends the trial with a result that says why, and leaves the actor warm;
+    `infeasible` says that the trial cannot begin because of its settings.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -69,7 +70,13 @@ class Trainable(tune.Trainable):
             report = next(self._reports)
         except TrainableError as error:
             text = "".join(traceback.format_exception(error))
-            return {"failure": text, "reason": str(error), "done": True}
+            infeasible = isinstance(error, ConfigError) and error is self._failure
+            return {
+                "failure": text,
+                "reason": str(error),
+                "infeasible": infeasible,
+                "done": True,
+            }
         folder = self.folder / f"{report.stage}-{report.epoch:04d}"
         self.training.save(folder)
         self._keep_two(folder)

@@ -42,11 +42,16 @@ class Training:
         backbone = parts.backbone(spec.backbone, spec.home)
         target = parts.task(spec.task, spec.data, spec.home)
         source = None
-        if method.needs_source and spec.proxy is not None:
+        if spec.proxy is not None:
             source = parts.source(spec.proxy, spec.backbone, spec.home)
         model = build_model(backbone, target, spec.model, seed=spec.seed).to(device)
+        domains = Domains(target=target, source=source)
         state = TrainState(model=model, seed=spec.seed, precision=spec.model.precision)
-        return cls(stages, state, Domains(target=target, source=source))
+        for stage in stages:
+            stage.check(model, domains)
+            state.extras.update(stage.extras(model, domains, spec.seed))
+        state.extras.to(device)
+        return cls(stages, state, domains)
 
     def reports(self) -> Iterator[Report]:
         """Runs what is left of the stages; the last report carries the test metric of the best

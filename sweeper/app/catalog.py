@@ -49,7 +49,9 @@ def _method(method: Method) -> MethodEntry:
         stages=method.stages,
         objective_stage=objective_stage,
         preset=method.preset,
+        published={name: method.published(info) for name, info in TASKS.items()},
         preset_name=method.preset_name,
         control=method.control,
         needs_source=method.needs_source,
+        prune_after=method.prune_after,
     )

@@ -1,10 +1,33 @@
 """What a study's trials are given, in the science's terms; torch is not imported."""
 
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
-from sweeper.space.sweep import StudyPlan
-from trainables.spec import BackboneSpec, DataSpec
+from sweeper.space.sweep import StudyPlan, Sweep
+from trainables.spec import BackboneSpec, DataSpec, TrialSpec
 from trainables.tasks.registry import TASKS
+
+
+def spec_of(
+    sweep: Sweep, study: StudyPlan, params: Mapping[str, Any], *, seed: int, home: Path
+) -> TrialSpec:
+    """Returns the trial of a study with `params`.
+
+    Raises:
+        InfeasibleParams: A stage refuses them.
+    """
+    return TrialSpec(
+        method=study.method,
+        task=study.task,
+        backbone=study.backbone,
+        proxy=sweep.proxy_of(study, params),
+        data=data_of(study),
+        model=study.model,
+        stages=sweep.resolve_params(study, params),
+        seed=seed,
+        home=home,
+    )
 
 
 def data_of(study: StudyPlan) -> DataSpec:

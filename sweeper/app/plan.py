@@ -1,14 +1,18 @@
 """What a launch would run, without starting anything."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from sweeper.app import load, resources
 from sweeper.app.catalog import home
+from sweeper.app.data import TO_IMPORT, as_usage_errors, state_of
 from sweeper.app.describe import data_of, describe
 from sweeper.space.sweep import StudyPlan, Sweep
+from trainables.proxies.loading import proxy_faults
 from trainables.spec import BackboneSpec
-from trainables.tasks.loading import describe_data, is_prepared
+from trainables.tasks import official
+from trainables.tasks.loading import describe_data
 
 
 def plan(file: Path, options: load.Options) -> dict[str, Any]:
@@ -16,11 +20,14 @@ def plan(file: Path, options: load.Options) -> dict[str, Any]:
 
     Raises:
         FileFaults: The file is invalid.
+        UsageError: It asks for data that no task can have.
         CannotSchedule: A trial asks for more than this machine has.
     """
     sweep = load.read(file, options)
     resources.check_request(sweep, options.address)
-    studies = [_study(sweep, study) for study in sweep.studies()]
+    with as_usage_errors():
+        studies = [_study(sweep, study) for study in sweep.studies()]
+        missing = dict.fromkeys(line for study in sweep.studies() for line in _missing(study))
     trials = sum(study["trials"] for study in studies)
     epochs = sum(study["trials"] * study["max_epochs"] for study in studies)
     return {
@@ -33,6 +40,7 @@ def plan(file: Path, options: load.Options) -> dict[str, Any]:
         "resources": resources.request(sweep),
         "notes": [
             *sweep.notes,
+            *missing,
             f"{trials} trials of {len(studies)} studies, {epochs} epochs at most before pruning",
         ],
     }
@@ -41,7 +49,6 @@ def plan(file: Path, options: load.Options) -> dict[str, Any]:
 def _study(sweep: Sweep, study: StudyPlan) -> dict[str, Any]:
     data = data_of(study)
     facts = describe_data(study.task, data)
-    cached = is_prepared(study.task, data, home())
     size = f"{facts['bytes'] / 2**20:.1f} MiB"
     return {
         "study": study.name,
@@ -54,8 +61,17 @@ def _study(sweep: Sweep, study: StudyPlan) -> dict[str, Any]:
         "rungs": rungs(sweep, study.min_epochs, study.stage_epochs[study.objective_stage]),
         "backbone": describe(BackboneSpec.model_validate(study.backbone)),
         "proxy": study.proxy,
-        "data": f"{facts['samples']} samples, {size}, {'ready' if cached else 'to be made'}",
+        "data": f"{facts['samples']} samples, {size}, {state_of(study.task, data)}",
     }
+
+
+def _missing(study: StudyPlan) -> Iterator[str]:
+    """Yields what a launch would be refused for, with the way to get it."""
+    if state_of(study.task, data_of(study)) == TO_IMPORT:
+        yield str(official.missing(study.task, home()))
+    for proxy in study.proxies:
+        if fault := proxy_faults(proxy, home()):
+            yield fault
 
 
 def rungs(sweep: Sweep, min_epochs: int, epochs: int) -> list[int]:

@@ -1,22 +1,22 @@
 """What has to be there before the first trial: data, weights and proxies; and what they are.
 
-Everything a trial would fail on for lack of it is found here, once, before anything starts.
+Everything a trial would fail on for lack of it is found here, once, before anything starts: so are
+settings of the preset and the control that task, backbone or source cannot honour.
 """
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sweeper.app.describe import data_of, describe
+from sweeper.app.describe import data_of, describe, spec_of
 from sweeper.errors import Fault, FileFaults
 from sweeper.space.sweep import StudyPlan, Sweep
 from trainables.errors import TrainableError
-from trainables.networks.loading import load_backbone
-from trainables.proxies.loading import load_proxy
-from trainables.source import load_source
 from trainables.spec import BackboneSpec
-from trainables.tasks.loading import load_task, prepare_task
+from trainables.tasks.loading import prepare_task
 from trainables.tasks.registry import TASKS
+from trainables.training import Training
+from trainables.warm import WarmParts
 
 Progress = Callable[[str, int, int], None]  # what, done, of how many
 
@@ -25,12 +25,16 @@ def prepare(sweep: Sweep, home: Path, progress: Progress) -> dict[str, dict[str,
     """Makes data and caches for every study; returns what is to be recorded of each.
 
     Raises:
-        FileFaults: Data, weights or a proxy cannot be had; one fault each, with the way out.
+        FileFaults: Data, weights or a proxy cannot be had, or a leading trial cannot begin; one
+            fault each, with the way out.
     """
+    parts = WarmParts()
     facts, faults = {}, {}
     for study in sweep.studies():
         try:
-            facts[study.name] = _facts(study, home, progress)
+            facts[study.name] = _facts(study, parts, home, progress)
+            for params in (study.preset, study.control):
+                Training.begin(spec_of(sweep, study, params, seed=0, home=home), parts)
         except TrainableError as error:
             faults[str(error)] = Fault(study.name, None, str(error))
     if faults:
@@ -38,14 +42,14 @@ def prepare(sweep: Sweep, home: Path, progress: Progress) -> dict[str, dict[str,
     return facts
 
 
-def _facts(study: StudyPlan, home: Path, progress: Progress) -> dict[str, Any]:
+def _facts(study: StudyPlan, parts: WarmParts, home: Path, progress: Progress) -> dict[str, Any]:
     backbone_spec = BackboneSpec.model_validate(study.backbone)
     data = data_of(study)
     prepare_task(study.task, data, home, progress=progress)
-    task = load_task(study.task, data, home)
-    backbone = load_backbone(backbone_spec, home)
+    task = parts.task(study.task, data, home)
+    backbone = parts.backbone(backbone_spec, home)
     for proxy in study.proxies:
-        load_source(load_proxy(proxy, home), backbone, home)
+        parts.source(proxy, backbone_spec, home)
     info = TASKS[study.task]
     return {
         "title": info.title,

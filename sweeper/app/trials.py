@@ -5,12 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sweeper.app.describe import data_of
+from sweeper.app.describe import spec_of
 from sweeper.space.schema import Checkpoints
 from sweeper.space.sweep import StudyPlan, Sweep
 from sweeper.study import Measurement, Trial
 from trainables import checkpoint
-from trainables.spec import TrialSpec
 
 
 class TrialBuilder:
@@ -22,17 +21,7 @@ class TrialBuilder:
 
     def __call__(self, trial: Trial) -> dict[str, Any]:
         study = self._studies[trial.study]
-        spec = TrialSpec(
-            method=study.method,
-            task=study.task,
-            backbone=study.backbone,
-            proxy=self._sweep.proxy_of(study, trial.params),
-            data=data_of(study),
-            model=study.model,
-            stages=self._sweep.resolve_params(study, trial.params),
-            seed=trial.seed,
-            home=self._home,
-        )
+        spec = spec_of(self._sweep, study, trial.params, seed=trial.seed, home=self._home)
         trial_folder = folder_of_trial(self._folder, trial)
         return {
             "spec": spec.model_dump(mode="json", by_alias=True),

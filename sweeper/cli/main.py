@@ -11,9 +11,11 @@ from typing import Annotated
 import typer
 
 from sweeper.cli import output
+from sweeper.cli.data import data
 from sweeper.errors import Interrupted, SweeperError
 
 cli = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
+cli.add_typer(data, name="data", help="The data of tasks: lists, imports, makes and verifies them.")
 
 File = Annotated[Path, typer.Argument(help="The sweep file.", show_default=False)]
 Profile = Annotated[
@@ -192,7 +194,8 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """Runs one command and returns its exit code; a deliberate error never shows a traceback."""
     as_json = "--json" in arguments
-    command = next((a for a in arguments if not a.startswith("-")), "")
+    words = [a for a in arguments if not a.startswith("-")]
+    command = " ".join(words[: 2 if words[:1] == ["data"] else 1])
     try:
         result = cli(arguments, standalone_mode=False, prog_name="sweeper")
         return int(result or 0)

@@ -155,6 +155,34 @@ def show_checks(checks: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
     stdout().print(table)
 
 
+def show_data(found: Mapping[str, Sequence[Mapping[str, Any]]], *, as_json: bool) -> None:
+    """Prints a table of tasks, where their files come from, and a table of sources."""
+    if as_json:
+        print_json({"schema": SCHEMA, "command": "data list", **found})
+        return
+    tasks, proxies = (Table(box=None, pad_edge=False) for _ in range(2))
+    for name in ("task", "samples", "input", "metric", "here", "how to get it"):
+        tasks.add_column(name, overflow="fold")
+    for name in ("source", "for", "classes", "here", "licence", "how to get it"):
+        proxies.add_column(name, overflow="fold")
+    places: dict[str, list[str]] = {}
+    for task in found["tasks"]:
+        shape, here = " x ".join(map(str, task["shape"])), len(task["sets"]) or "no"
+        row = (task["name"], task["samples"], shape, task["metric"], here, task["obtain"])
+        tasks.add_row(*map(str, row))
+        places.setdefault(task["source"], []).append(task["name"].rpartition("/")[2])
+    for proxy in found["proxies"]:
+        kind = f"{proxy['dimension']}{', masks' * proxy['dense']}"
+        here = "yes" if proxy["present"] else "no"
+        row = (proxy["name"], kind, proxy["classes"], here, proxy["licence"], proxy["obtain"])
+        proxies.add_row(*map(str, row))
+    console = stdout()
+    console.print(tasks, "")
+    for place, names in places.items():
+        console.print(f"{place}: {', '.join(names)}", markup=False, soft_wrap=True)
+    console.print("", proxies)
+
+
 def _counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{n} {state}" for state, n in counts.items() if n)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from sweeper.protocols import SpecBuilder
 from sweeper.runner import SweepRunner
 from sweeper.study import Decision, Measurement, Trial
-from trainables.errors import TrainableError
+from trainables.errors import ConfigError, TrainableError
 from trainables.spec import TrialSpec
 from trainables.training import Training
 from trainables.warm import WarmParts
@@ -23,7 +23,11 @@ def run(runner: SweepRunner, build: SpecBuilder) -> None:
 
 def _run_one(runner: SweepRunner, trial: Trial, build: SpecBuilder, parts: WarmParts) -> None:
     config = build(trial)
-    training = Training.begin(TrialSpec.model_validate(config["spec"]), parts)
+    try:
+        training = Training.begin(TrialSpec.model_validate(config["spec"]), parts)
+    except ConfigError as error:
+        runner.refused(trial, f"ConfigError: {error}", reason=str(error))
+        return
     for folder in config["resume"][:1]:
         training.load(Path(folder))
     for report in training.reports():

@@ -89,7 +89,8 @@ class _Judge(_Unsaved, tune.Stopper):
 
     def _is_over(self, trial: Trial, result: dict[str, Any]) -> bool:
         if "failure" in result:
-            self._runner.failed(trial, result["failure"], reason=result["reason"])
+            tell = self._runner.refused if result["infeasible"] else self._runner.failed
+            tell(trial, result["failure"], reason=result["reason"])
             return True
         measurement = Measurement(
             **result["report"], checkpoint=result["checkpoint"], seconds=result["seconds"]

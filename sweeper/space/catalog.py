@@ -20,6 +20,7 @@ class MethodEntry:
     objective_stage: str  # the stage whose reports carry the objective
     preset: Mapping[str, Any] = field(default_factory=dict)  # "stage.parameter" -> value
     preset_name: str = "preset"
+    published: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # by task, over it
     control: Mapping[str, Any] = field(default_factory=dict)  # makes it vanilla fine-tuning
     needs_source: bool = False
     prune_after: float = 0.0  # share of the objective stage's epochs that no pruner may cut
@@ -68,3 +69,13 @@ class Catalog:
 def public_fields(config: type[BaseModel]) -> list[str]:
     """Returns the names under which a config's fields are written in a file."""
     return [field.alias or name for name, field in config.model_fields.items()]
+
+
+def validated(config: type[BaseModel], given: Mapping[str, Any]) -> BaseModel:
+    """Returns the config that a file's values make; a list stands for a tuple, which YAML lacks.
+
+    Raises:
+        ValidationError: A value is of the wrong type or range, or two contradict each other.
+    """
+    values = {key: tuple(v) if isinstance(v, list) else v for key, v in given.items()}
+    return config.model_validate(values, strict=True)

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from sweeper.errors import unknown
-from sweeper.space.catalog import PROXY, Catalog, public_fields
+from sweeper.space.catalog import PROXY, Catalog, public_fields, validated
 from sweeper.space.distributions import (
     Choice,
     Distribution,
@@ -77,7 +77,7 @@ def read_parameters(
 def refusal(config: type[BaseModel], field: str, value: Any) -> str | None:
     """Says why a stage's config does not take `value` for `field`, or returns None."""
     try:
-        config.model_validate({field: value}, strict=True)
+        validated(config, {field: value})
     except ValidationError as error:
         told = [sentence(item) for item in error.errors() if item["loc"][:1] == (field,)]
         return " or ".join(dict.fromkeys(told)) or None

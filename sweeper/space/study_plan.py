@@ -3,7 +3,8 @@
 Every setting of a stage is the last of these that says something:
 
     the config's default < the task's published recipe (of the stage that reports the objective)
-    < the method's preset < the file's `fixed` < the trial's own parameters
+    < the method's preset < what is published of the method on the task
+    < the file's `fixed` < the trial's own parameters
 
 So the preset trial is the one that samples nothing. The control trial is the preset with the
 settings that turn the method into vanilla fine-tuning: all else is equal, so that what it lacks is
@@ -18,7 +19,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from sweeper.errors import SweeperError
-from sweeper.space.catalog import PROXY, MethodEntry, TaskEntry, public_fields
+from sweeper.space.catalog import PROXY, MethodEntry, TaskEntry, public_fields, validated
 from sweeper.space.distributions import Choice, Distribution, parents_first, same
 from sweeper.space.faults import sentence
 
@@ -82,12 +83,13 @@ def plan_study(
     last = method.objective_stage
     fields = public_fields(method.stages[last])
     recipe = {f"{last}.{key}": value for key, value in task.recipe.items() if key in fields}
+    published = method.published.get(task.name, {})
     fixed = {name: value for name, value in fixed.items() if name in known}
-    settings = flatten(complete(method, {**recipe, **method.preset, **fixed}))
+    settings = flatten(complete(method, {**recipe, **method.preset, **published, **fixed}))
 
     searched = {name: p for name, p in parameters.items() if name in known}
     proxy = None
-    if method.needs_source:
+    if method.needs_source or settings.get(f"{last}.probe_every"):
         kinds = (f"{task.dimension}_{task.kind}", task.dimension)
         proxy = next((proxies[kind] for kind in kinds if kind in proxies), None)
         if isinstance(choice := parameters.get(PROXY), Choice):
@@ -137,7 +139,7 @@ def complete(method: MethodEntry, params: Mapping[str, Any]) -> Stages:
     faults: list[str] = []
     for stage, config in method.stages.items():
         try:
-            checked = config.model_validate(given[stage], strict=True)
+            checked = validated(config, given[stage])
             stages[stage] = checked.model_dump(mode="json", by_alias=True)
         except ValidationError as error:
             for item in error.errors():

@@ -8,6 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 MODULES = sorted(path for name in ("sweeper", "trainables") for path in (ROOT / name).rglob("*.py"))
+UNPICKLER = ROOT / "trainables" / "tasks" / "restricted_pickle.py"  # refuses all but arrays
 
 
 def forbidden(source: str) -> list[str]:
@@ -65,7 +66,8 @@ def docstrings(tree: ast.AST) -> Iterator[ast.Constant]:
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_module_does_nothing_forbidden(path):
-    assert forbidden(path.read_text()) == []
+    expected = ["pickles"] if path == UNPICKLER else []
+    assert [reason.partition(": ")[2] for reason in forbidden(path.read_text())] == expected
 
 
 @pytest.mark.parametrize(

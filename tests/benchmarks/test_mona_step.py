@@ -17,7 +17,8 @@ from trainables.networks.loading import load_backbone
 from trainables.report import Report
 from trainables.source import Domains, Source
 from trainables.spec import BackboneSpec, ModelSpec
-from trainables.stages.configs import MetaConfig, RefineConfig
+from trainables.stages.configs.fine_tuning import RefineConfig
+from trainables.stages.configs.meta import MetaConfig
 from trainables.stages.fine_tuning import FineTuning
 from trainables.stages.meta_alignment import MetaAlignment
 from trainables.state import TrainState

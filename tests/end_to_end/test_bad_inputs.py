@@ -245,7 +245,7 @@ def test_data_that_are_not_finite_fail_each_trial_with_its_reason(place, ray_hea
     assert summary["trials"]["failed"] == 2
     assert summary["studies"][0]["best"] is None
     assert summary["notes"][0] == f"no complete trial: nft/{TASK}"
-    reason = "refine: the training loss became nan in epoch 1"
+    reason = "refine: the train_loss became nan in epoch 1"
     assert reason in " ".join(summary["notes"])
     trials = place.rows("select state, failure, attempt, reason from trials")
     assert [trial[:3] for trial in trials] == [("failed", "non_finite", 1)] * 2
@@ -257,23 +257,30 @@ def test_data_that_are_not_finite_fail_each_trial_with_its_reason(place, ray_hea
         assert run.data.tags["sweeper.reason"].startswith(reason)
 
 
+def test_settings_that_the_source_cannot_honour_are_refused_before_anything_starts(place):
+    arguments = ("launch", place.file(method="mona"), "--set", "meta.classes=900")
+    message = place.refused(*arguments, code=2)
+    assert message.startswith(f"mona/{TASK}: A batch of 900 classes")
+    assert place.nothing_ran()
+
+
 @pytest.mark.ray
-def test_a_setting_that_the_source_cannot_honour_fails_those_trials_alone(place, ray_head):
-    arguments = ("launch", place.file(method="mona"), "--address", ray_head.address, "--json")
-    result = place.shell.run(*arguments, "--set", "meta.classes=900", code=3)
-    (study,) = result.json["studies"]
-    assert (study["trials"]["failed"], study["trials"]["complete"]) == (1, 1)
-    assert study["control"]["state"] == "complete"
-    ((failure, reason),) = place.rows("select failure, reason from trials where state = 'failed'")
-    assert failure == "config"
-    assert "A batch of 900 classes" in reason
-    states = {r.data.tags["sweeper.kind"]: r for r in mlflow_trials(place)}
-    assert {kind: run.info.status for kind, run in states.items()} == {
-        "preset": "FAILED",
-        "control": "FINISHED",
-    }
-    assert states["preset"].data.tags["sweeper.failure"] == "config"
-    assert "A batch of 900 classes" in states["preset"].data.tags["sweeper.reason"]
+def test_a_suggestion_that_the_source_cannot_honour_is_pruned_with_its_reason(place, ray_head):
+    drawn = "parameters={meta.classes: {values: [900, 901]}}"
+    small = "fixed={meta.per_class: 2, meta.epochs: 1, meta.measure: 0}"
+    arguments = ("launch", place.file(method="mona"), "--set", drawn, "--set", small)
+    where = ("--trials", "3", "--address", ray_head.address, "--json")
+    (study,) = place.shell.run(*arguments, *where).json["studies"]
+    assert (study["trials"]["complete"], study["trials"]["pruned"]) == (2, 1)
+    ((number, failure, reason),) = place.rows(
+        "select number, failure, reason from trials where state = 'pruned'"
+    )
+    assert (number, failure) == (2, "infeasible")
+    assert "A batch of 90" in reason
+    (run,) = [r for r in mlflow_trials(place) if r.data.tags["sweeper.kind"] == "sampled"]
+    assert run.info.status == "KILLED"
+    tags = {name: run.data.tags[f"sweeper.{name}"] for name in ("state", "failure", "reason")}
+    assert tags == {"state": "pruned", "failure": failure, "reason": reason}
 
 
 def test_usage_errors_are_json_too(place):

@@ -1,28 +1,126 @@
-"""Every shipped sweep file loads in every profile, and is what its name says."""
+"""Every shipped sweep file loads in every profile, is what its name says, and searches what it should."""
 
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from sweeper.app.catalog import catalog
+from sweeper.app.plans import make_plans
+from sweeper.ledger import Ledger, SweepRecord
+from sweeper.search.optuna_sampler import OptunaSampler, make_pruner
 from sweeper.space.json_schema import json_schema
 from sweeper.space.loader import load_sweep, loads_sweep
+from sweeper.space.sweep import InfeasibleParams, Stages, StudyPlan, Sweep
 from sweeper.space.yaml_reader import parse, read_text
+from sweeper.study import TrialKind
+from trainables.methods.registry import METHODS
 from trainables.spec import BackboneSpec, DataSpec, ModelSpec, TrialSpec
+from trainables.tasks.registry import TASKS
 
 FILES = sorted((Path(__file__).parents[2] / "search_spaces").glob("*.yaml"))
+BENCHMARKS = {"pdebench": 8, "nasbench360": 10}
+SWEPT = ("orca", "pare", "mona", "contrastive_pare", "nft", "fpt")  # mixup, cutmix: beside pare
 PROFILES = [
     (file, profile)
     for file in FILES
     for profile in ("paper", *parse(read_text(file), file.name).child("profiles").children())
 ]
-ids = [f"{file.stem}-{profile}" for file, profile in PROFILES]
+every_profile = pytest.mark.parametrize(
+    ("file", "profile"), PROFILES, ids=[f"{file.stem}-{profile}" for file, profile in PROFILES]
+)
+every_file = pytest.mark.parametrize("file", FILES, ids=[file.stem for file in FILES])
+
+SHARED = {"lr", "weight_decay", "warmup_epochs"}
+MIXED = {"k0", "k_end", "k_schedule", "gamma", "lambda_mode", "lambda", "finetune"}
+REPLACED = {*MIXED, "scorer", "selector", "explore_epochs", "temperature"}
+DRAWN = 50
+SEARCHED = {  # on PDEBench, where targets have no classes and `clusters` makes some
+    "orca": {
+        "proxy",
+        *(
+            f"align.{key}"
+            for key in (
+                "distance epochs lr class_mode update_mode max_samples clusters task_weight "
+                "align_weight source_per_class label_weight solver entreg shrinkage mmd_kernel "
+                "mmd_kernels mmd_bandwidth mmd_bandwidth_scale mmd_unbiased"
+            ).split()
+        ),
+        *(f"refine.{key}" for key in {*SHARED, "finetune"}),
+    },
+    "mona": {
+        *(f"meta.{key}" for key in ("alpha", "beta", "lambda", "epochs", "inner_params")),
+        *(f"refine.{key}" for key in {*SHARED, "finetune"}),
+    },
+    "pare": {"proxy", *(f"replace.{key}" for key in SHARED | REPLACED)},
+    "mixup": {"proxy", *(f"mix.{key}" for key in SHARED | MIXED)},
+    "cutmix": {"proxy", *(f"mix.{key}" for key in SHARED | MIXED)},
+    "contrastive_pare": {
+        "proxy",
+        *(
+            f"contrast.{key}"
+            for key in (
+                "epochs lr clusters num_scales sigma_min sigma_max noise_steps noise_space form "
+                "temperature lambda_mean label_correlation lambda_max epsilon include_source"
+            ).split()
+        ),
+        *(f"replace.{key}" for key in {*SHARED, *REPLACED, "freeze"}),
+    },
+    "nft": {f"refine.{key}" for key in SHARED},
+    "fpt": {f"refine.{key}" for key in SHARED},
+}
 
 
-@pytest.mark.parametrize(("file", "profile"), PROFILES, ids=ids)
+def drawn(sweep: Sweep, study: StudyPlan) -> Iterator[Stages | str]:
+    """Yields what random suggestions make of a study's settings, or why they are infeasible."""
+    sampler = OptunaSampler(
+        study.parameters,
+        sampler="random",
+        pruner=make_pruner("none", min_epochs=1, eta=2),
+        seed=0,
+        startup_trials=1,
+    )
+    for number in range(DRAWN):
+        params = sampler.ask(number)
+        try:
+            yield sweep.resolve_params(study, params)
+        except InfeasibleParams as error:
+            yield str(error)
+
+
+def spec(study: StudyPlan, stages: Stages) -> TrialSpec:
+    return TrialSpec(
+        method=study.method,
+        task=study.task,
+        backbone=BackboneSpec.model_validate(study.backbone),
+        proxy=study.proxy,
+        data=DataSpec.model_validate(study.data),
+        model=ModelSpec.model_validate(study.model),
+        stages=stages,
+        home=Path("home"),
+    )
+
+
+def test_each_method_has_a_file_for_each_benchmark() -> None:
+    assert {file.stem for file in FILES} == {f"{m}_{b}" for m in SWEPT for b in BENCHMARKS}
+    assert set(METHODS) == set(SEARCHED)
+
+
+@every_file
+def test_a_file_is_one_method_on_a_whole_benchmark(file: Path) -> None:
+    sweep = load_sweep(file, catalog(), profile="paper")
+    benchmark = sweep.experiment
+    whole = [t for t in catalog().tasks if t.startswith(f"{benchmark}/") and "@" not in t]
+    assert file.stem == f"{sweep.methods[0]}_{benchmark}"
+    assert len(sweep.methods) == 1
+    assert sorted(sweep.tasks) == sorted(whole)
+    assert len(whole) == BENCHMARKS[benchmark]
+
+
+@every_profile
 def test_every_profile_loads_and_its_studies_are_complete(file: Path, profile: str) -> None:
     sweep = load_sweep(file, catalog(), profile=profile)
     assert sweep.name == file.stem
@@ -30,53 +128,98 @@ def test_every_profile_loads_and_its_studies_are_complete(file: Path, profile: s
     assert sweep.notes == ()
     for study in sweep.studies():
         for params in (study.preset, study.control):
-            TrialSpec(
-                method=study.method,
-                task=study.task,
-                backbone=BackboneSpec.model_validate(study.backbone),
-                proxy=study.proxy,
-                data=DataSpec.model_validate(study.data),
-                model=ModelSpec.model_validate(study.model),
-                stages=sweep.resolve_params(study, params),
-                home=Path("home"),
-            )
+            spec(study, sweep.resolve_params(study, params))
     assert loads_sweep(sweep.resolved, catalog(), profile=profile).resolved == sweep.resolved
 
 
-@pytest.mark.parametrize(("file", "profile"), PROFILES, ids=ids)
+@every_profile
+def test_every_study_starts_with_the_preset_and_the_control(
+    file: Path, profile: str, tmp_path: Path
+) -> None:
+    sweep = load_sweep(file, catalog(), profile=profile)
+    ledger = Ledger.in_folder(tmp_path / sweep.name)
+    ledger.create(
+        SweepRecord(
+            name=sweep.name,
+            experiment=sweep.experiment,
+            resolved=sweep.resolved,
+            config_hash=sweep.config_hash,
+            profile=sweep.profile,
+            text="",
+        )
+    )
+    plans = make_plans(sweep, ledger, {study.name: {} for study in sweep.studies()})
+    ledger.close()
+    for study, plan in zip(sweep.studies(), plans, strict=True):
+        (kind, preset), *others = plan.leading
+        assert (kind, preset) == (TrialKind.PRESET, study.preset)
+        published = METHODS[study.method].published(TASKS[study.task])
+        kept = {k: v for k, v in published.items() if k not in study.fixed}
+        assert {k: preset[k] for k in kept} == kept
+        if study.method == "nft":  # is its own control
+            assert not others
+            continue
+        ((kind, control),) = others
+        assert kind is TrialKind.CONTROL
+        assert {k for k in preset if preset[k] != control[k]} <= set(study.entry.control)
+        assert {k: control[k] for k in study.entry.control} == study.entry.control
+
+
+@every_profile
+def test_a_study_searches_what_its_method_is_to_be_tuned_by(file: Path, profile: str) -> None:
+    sweep = load_sweep(file, catalog(), profile=profile)
+    for study in sweep.studies():
+        expected = set(SEARCHED[study.method]) - set(sweep.fixed)
+        if sweep.experiment != "pdebench":
+            expected = {name for name in expected if not name.endswith(".clusters")}
+        if profile == "laptop":
+            expected = {name for name in expected if not name.endswith(".finetune")}
+        assert set(study.parameters) == expected
+
+
+@every_profile
+def test_what_a_sampler_may_draw_makes_a_trial_or_is_infeasible_for_a_reason(
+    file: Path, profile: str
+) -> None:
+    sweep = load_sweep(file, catalog(), profile=profile)
+    for study in sweep.studies():
+        made = list(drawn(sweep, study))
+        reasons = [outcome for outcome in made if isinstance(outcome, str)]
+        assert len(reasons) < 0.3 * DRAWN, reasons[:3]
+        assert all(reason.startswith("`contrast`: sigma_max ") for reason in reasons)
+        for stages in made[:5]:
+            if not isinstance(stages, str):
+                trial = spec(study, stages)
+                for name, config in METHODS[study.method].stages.items():
+                    config(**trial.stages[name])
+
+
+@every_profile
 def test_every_profile_runs_with_a_tiny_backbone_few_data_and_one_epoch(
     file: Path, profile: str
 ) -> None:
     sets = ["backbones={1d: {name: ./tiny, tokens: 8}, 2d: {name: ./tiny_2d}}", "data.samples=64",
-            "data.resolution={1d: 32, 2d: 16}", "refine.epochs=1"]  # fmt: skip
+            "data.resolution={1d: 32, 2d: 16}"]  # fmt: skip
+    methods = load_sweep(file, catalog(), profile=profile).methods
+    sets += {f"{catalog().methods[method].objective_stage}.epochs=1" for method in methods}
     sweep = load_sweep(file, catalog(), profile=profile, sets=sets, trials=3)
     assert sweep.backbones["1d"]["name"] == "./tiny"
     assert all(study.num_trials == 3 for study in sweep.studies())
 
 
-def test_auto_is_the_laptop_where_no_gpu_is_visible() -> None:
-    for file in FILES:
-        assert load_sweep(file, catalog(), has_gpu=False).profile == "laptop"
-        assert load_sweep(file, catalog(), has_gpu=True).profile == "paper"
+@every_file
+def test_auto_is_the_laptop_where_no_gpu_is_visible(file: Path) -> None:
+    assert load_sweep(file, catalog(), has_gpu=False).profile == "laptop"
+    assert load_sweep(file, catalog(), has_gpu=True).profile == "paper"
 
 
-def test_the_laptop_profile_needs_nothing_that_has_to_be_downloaded() -> None:
-    for file in FILES:
-        sweep = load_sweep(file, catalog(), profile="laptop")
-        assert {backbone["name"] for backbone in sweep.backbones.values()} <= {
-            "minilm",
-            "dinov2_small",
-        }
-        assert set(sweep.proxies.values()) <= {"python_source", "digits"}
-        assert sweep.resources.gpu == 0
-
-
-def test_the_benchmark_is_whole() -> None:
-    published = [name for name in catalog().tasks if name.startswith("pdebench/")]
-    whole = {name for name in published if "@" not in name}
-    assert len(whole) == 8
-    for file in FILES:
-        assert set(load_sweep(file, catalog(), profile="paper").tasks) == whole
+@every_file
+def test_the_laptop_profile_needs_no_gpu_no_hub_and_no_source_to_be_downloaded(file: Path) -> None:
+    sweep = load_sweep(file, catalog(), profile="laptop")
+    assert {backbone["name"] for backbone in sweep.backbones.values()} == {"minilm", "dinov2_small"}
+    sources = {proxy for study in sweep.studies() for proxy in study.proxies}
+    assert sources <= {"python_source", "noise_words", "digits", "digits_ink", "noise"}
+    assert sweep.resources.gpu == 0
 
 
 def test_a_third_party_finds_the_files_valid_under_our_schema(tmp_path: Path) -> None:

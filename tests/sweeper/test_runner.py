@@ -70,6 +70,24 @@ def test_an_infeasible_suggestion_is_pruned_with_its_reason_without_running(tmp_
     assert [t.number for t in sampler.told] == [0, 1]
 
 
+def test_a_sampled_trial_that_cannot_begin_is_pruned_with_the_reason(tmp_path):
+    sampler = FixedSampler(lrs(1.0, 2.0))
+    leading = [(TrialKind.PRESET, {"refine.lr": 1.0})]
+    runner = SweepRunner([plan(sampler, num_trials=3, leading=leading)], new_ledger(tmp_path))
+    preset, sampled = runner.next_trial(), runner.next_trial()
+    assert preset is not None
+    assert sampled is not None
+    for trial in (preset, sampled):
+        runner.refused(trial, "ConfigError: k0 is above 8 tokens", reason="k0 is above 8 tokens")
+
+    failed, pruned = runner.trials
+    assert (failed.state, failed.failure) == (TrialState.FAILED, "config")
+    assert (pruned.state, pruned.failure) == (TrialState.PRUNED, "infeasible")
+    assert failed.reason == pruned.reason == "k0 is above 8 tokens"
+    assert sampler.told == [pruned]
+    assert new_ledger(tmp_path).trials() == runner.trials
+
+
 def test_a_report_without_the_objective_never_prunes(tmp_path):
     sampler = FixedSampler(lrs(1.0), prune_above=-1.0)
     runner = SweepRunner([plan(sampler, num_trials=1)], new_ledger(tmp_path))

@@ -7,7 +7,7 @@ from sklearn import metrics as reference
 from trainables.losses import LOSSES
 from trainables.metrics import METRICS
 
-DENSE = ("nrmse", "rmse", "mse")
+DENSE = ("nrmse", "relative_l2", "rmse", "mse")
 
 
 def fields(n: int, *shape: int, dtype: torch.dtype = torch.float64) -> list[torch.Tensor]:
@@ -16,10 +16,11 @@ def fields(n: int, *shape: int, dtype: torch.dtype = torch.float64) -> list[torc
 
 
 def test_the_losses_are_these():
-    assert set(LOSSES) == {*DENSE, "cross_entropy"}
+    masked, labels = {"masked_mse", "masked_bce"}, {"cross_entropy", "bce_4", "bce_10"}
+    assert set(LOSSES) == {*DENSE, *masked, *labels}
 
 
-@pytest.mark.parametrize("name", ["nrmse", "rmse"])
+@pytest.mark.parametrize("name", ["nrmse", "relative_l2", "rmse"])
 def test_a_loss_is_the_metric_of_its_name(name):
     prediction, target = fields(5, 2, 6)
     metric = METRICS[name]()
@@ -84,3 +85,61 @@ def test_another_shape_is_refused_rather_than_broadcast(name):
     _, target = fields(3, 1, 4)
     with pytest.raises(ValueError, match="must have its target's shape"):
         LOSSES[name](target[:, :, :1], target)
+
+
+@pytest.mark.parametrize(("name", "weight"), [("bce_4", 4.0), ("bce_10", 10.0)])
+def test_binary_cross_entropy_agrees_with_scikit_learn(name, weight):
+    scores, _ = fields(9, 4)
+    target = (torch.arange(36).reshape(9, 4) % 3 == 0).double()
+    share = scores.sigmoid().flatten().numpy()
+    truth = target.flatten().numpy()
+    importance = 1 + (weight - 1) * truth
+    expected = reference.log_loss(truth, share, sample_weight=importance, normalize=False) / 36
+    assert LOSSES[name](scores, target).item() == pytest.approx(expected)
+
+
+def masked(n: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """A prediction, values of 0 and 1, and a mask of the points that count: all [n, 1, 4, 5]."""
+    prediction, noise = fields(n, 1, 4, 5)
+    return prediction, (noise > 0.3).double(), (noise.roll(1, -1) > -0.5).double()
+
+
+def test_masked_mse_is_the_mean_over_known_points_of_each_sample():
+    prediction, value, known = masked(3)
+    expected = [
+        reference.mean_squared_error(y[m > 0].numpy(), p[m > 0].numpy())
+        for p, y, m in zip(prediction, value, known, strict=True)
+    ]
+    loss = LOSSES["masked_mse"](prediction, torch.cat([value, known], dim=1))
+    assert loss.item() == pytest.approx(sum(expected) / 3)
+
+
+def test_masked_binary_cross_entropy_is_the_mean_over_pixels_that_are_not_ignored():
+    logits, truth, counts = masked(3)
+    expected = [
+        reference.log_loss(y[m > 0].numpy(), p[m > 0].sigmoid().numpy())
+        for p, y, m in zip(logits, truth, counts, strict=True)
+    ]
+    loss = LOSSES["masked_bce"](logits, torch.cat([truth, 1 - counts], dim=1))
+    assert loss.item() == pytest.approx(sum(expected) / 3)
+
+
+@pytest.mark.parametrize("name", ["masked_mse", "masked_bce"])
+def test_points_that_do_not_count_have_no_gradient(name):
+    prediction, value, known = masked(2)
+    mask = known if name == "masked_mse" else 1 - known
+    target = torch.cat([value, mask], dim=1)
+    LOSSES[name](prediction.requires_grad_(), target).backward()
+    assert prediction.grad is not None
+    assert torch.equal(prediction.grad != 0, known > 0)
+
+
+@pytest.mark.parametrize("name", ["masked_mse", "masked_bce"])
+def test_a_sample_of_which_nothing_counts_has_no_loss(name):
+    prediction, value, _ = masked(2)
+    mask = torch.zeros_like(value) if name == "masked_mse" else torch.ones_like(value)
+    loss = LOSSES[name](prediction.requires_grad_(), torch.cat([value, mask], dim=1))
+    loss.backward()
+    assert loss.item() == 0
+    assert prediction.grad is not None
+    assert (prediction.grad == 0).all()

@@ -58,17 +58,19 @@ class Problem:
         features = functional_call(self.networks[2], dict(body), (self.source,)).mean(1)
         return discriminability(features, self.labels)
 
-    def after_virtual_step(self, embedder, alpha: float) -> Tensor:
-        """L_outer(theta - alpha grad_theta L_inner), by its definition."""
-        body = {name: weight.detach().requires_grad_() for name, weight in self.body.items()}
-        inner = self.inner(embedder, self.head, body)
-        g = torch.autograd.grad(inner, list(body.values()), materialize_grads=True)
-        stepped = {n: (w - alpha * d).detach() for (n, w), d in zip(body.items(), g, strict=True)}
-        return self.outer(stepped).loss
+    def after_virtual_step(self, embedder, alpha: float, steps: int = 1) -> Tensor:
+        """L_outer(theta - alpha grad_theta L_inner), once or more often, by its definition."""
+        body = self.body
+        for _ in range(steps):
+            body = {name: weight.detach().requires_grad_() for name, weight in body.items()}
+            inner = self.inner(embedder, self.head, body)
+            g = torch.autograd.grad(inner, list(body.values()), materialize_grads=True)
+            body = {n: (w - alpha * d).detach() for (n, w), d in zip(body.items(), g, strict=True)}
+        return self.outer(body).loss
 
-    def meta(self, mode: str = "exact", alpha: float = ALPHA):
+    def meta(self, mode: str = "exact", alpha: float = ALPHA, steps: int = 1):
         weights = (self.embedder, self.head, self.body)
-        return meta_gradient(self.inner, self.outer, *weights, alpha=alpha, mode=mode)
+        return meta_gradient(self.inner, self.outer, *weights, alpha=alpha, mode=mode, steps=steps)
 
 
 @pytest.fixture
@@ -84,9 +86,10 @@ def relative_error(a, b) -> float:
     return ((flat(a) - flat(b)).norm() / flat(b).norm()).item()
 
 
+@pytest.mark.parametrize("steps", [1, 3])
 @pytest.mark.parametrize("noise", [0.0, 0.3])
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_exact_is_the_central_difference_of_the_definition(seed, noise):
+def test_exact_is_the_central_difference_of_the_definition(seed, noise, steps):
     problem, step = Problem(noise), 1e-5
     chance = torch.Generator().manual_seed(seed)
     direction = {
@@ -95,12 +98,28 @@ def test_exact_is_the_central_difference_of_the_definition(seed, noise):
 
     def moved(sign: int) -> Tensor:
         embedder = {n: w.detach() + sign * step * direction[n] for n, w in problem.embedder.items()}
-        return problem.after_virtual_step(embedder, ALPHA)
+        return problem.after_virtual_step(embedder, ALPHA, steps)
 
     measured = ((moved(1) - moved(-1)) / (2 * step)).item()
 
-    predicted = (flat(problem.meta().meta) @ flat(direction)).item()
+    predicted = (flat(problem.meta(steps=steps).meta) @ flat(direction)).item()
     assert predicted == pytest.approx(measured, rel=1e-5)
+
+
+def test_several_steps_by_finite_differences_are_refused(problem):
+    with pytest.raises(ValueError, match=r"steps=2. Use `exact`"):
+        problem.meta("fd", steps=2)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_virtual_step_moves_what_it_is_given_and_the_rest_stays(problem, mode):
+    """With the norm alone given, the outer loss is that of a body whose norm alone moved."""
+    problem.body = {n: w for n, w in problem.body.items() if n.startswith("norm")}
+    result = problem.meta(mode)
+    expected = problem.after_virtual_step(problem.embedder, ALPHA)
+    assert result.outer.loss.item() == pytest.approx(expected.item(), rel=1e-12)
+    assert result.meta.keys() == problem.embedder.keys()
+    assert flat(result.meta).norm() > 0
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.3])

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from threading import Barrier
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import chisquare
 from sklearn.linear_model import RidgeClassifier
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -21,6 +23,7 @@ from trainables.networks.backbone import Backbone
 from trainables.networks.loading import load_backbone
 from trainables.proxies.content import hash_content
 from trainables.proxies.digits import load_digits
+from trainables.proxies.digits_ink import load_digits_ink
 from trainables.proxies.loading import load_proxy
 from trainables.proxies.proxy import ImageProxy, TokenProxy
 from trainables.seeding import generator
@@ -31,6 +34,7 @@ from trainables.source import (
     check_balanced,
     class_balanced_batch,
     load_source,
+    source_indices,
 )
 from trainables.spec import BackboneSpec
 
@@ -265,6 +269,59 @@ def test_more_classes_or_samples_than_there_are_is_a_config_error(classes, per_c
         check_balanced(labels, classes, per_class)
 
 
+@pytest.mark.parametrize("home", ["made", "mapped"])
+def test_a_mask_goes_with_its_image(tmp_path, image, home):
+    proxy = load_digits_ink(tmp_path)
+    if home == "mapped":
+        load_source(proxy, image, tmp_path, limit=50)
+    source = load_source(proxy, image, tmp_path, limit=50)
+    some = torch.tensor([41, 0, 7])
+    ink = source.inputs[some][:, 0] > 128
+    assert torch.equal(source.masks_of(some), ink.to(torch.uint8))
+    assert source.masks_of(some).shape == (3, 8, 8)
+
+
+def test_masks_change_neither_inputs_nor_labels_but_are_told_apart(tmp_path, digits, image):
+    dense = load_source(load_digits_ink(tmp_path), image, tmp_path, limit=600)
+    for name in ("inputs", "labels", "features"):
+        assert torch.equal(getattr(dense, name), getattr(digits, name))
+    assert dense.content_hash != digits.content_hash
+
+
+def test_asking_for_masks_that_are_not_there_names_the_dense_proxies(digits):
+    assert digits.masks is None
+    with pytest.raises(ConfigError, match=r"no masks\..* proxy: digits_ink, noise, voc\."):
+        digits.masks_of(torch.tensor([0]))
+
+
+@given(st.integers(1, 30), st.integers(1, 30), st.integers(0, 99))
+def test_endless_batches_are_whole_and_a_pass_repeats_no_sample(length, batch_size, seed):
+    batches_a_pass = max(1, length // batch_size)
+    batches = list(islice(source_indices(length, batch_size, generator(seed)), 3 * batches_a_pass))
+    assert all(batch.shape == (batch_size,) for batch in batches)
+    assert all(0 <= index < length for batch in batches for index in batch.tolist())
+    if batch_size <= length:
+        for start in range(0, len(batches), batches_a_pass):
+            drawn = torch.cat(batches[start : start + batches_a_pass]).tolist()
+            assert len(set(drawn)) == len(drawn) > length - batch_size
+
+
+def test_endless_batches_are_a_function_of_the_generator_and_reach_every_sample():
+    first, again, other = (
+        torch.cat(list(islice(source_indices(10, 4, generator(seed)), 40))) for seed in (0, 0, 1)
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert sorted(set(first.tolist())) == list(range(10))
+    assert not torch.equal(first[:8], first[8:16])  # each pass has an order of its own
+
+
+def test_a_batch_larger_than_the_source_is_drawn_evenly_with_replacement():
+    batch = next(source_indices(5, 5000, generator(0)))
+    counts = torch.bincount(batch, minlength=5)
+    assert chisquare(counts.numpy()).pvalue > 0.01
+
+
 def test_a_proxy_of_the_other_dimension_is_a_config_error(tmp_path, text):
     with pytest.raises(ConfigError, match="`digits` is 2d, the backbone 1d"):
         load_source(load_digits(tmp_path), text, tmp_path)
@@ -276,6 +333,14 @@ def test_no_sample_at_all_is_an_error(tmp_path, text, image):
         load_source(image_proxy([3]), image, tmp_path, limit=0)
     with pytest.raises(DataError, match=f"no window of {WINDOW} sub-words"):
         load_source(text_proxy([("fox",) * 64], [(-1,) * 64]), text, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["noise_words", "noise"])
+def test_controls_that_know_nothing_are_sources_like_any_other(tmp_path, text, image, name):
+    proxy = load_proxy(name, tmp_path)
+    source = load_source(proxy, image if proxy.dimension == "2d" else text, tmp_path, limit=400)
+    check_balanced(source.labels, 8, 6)
+    assert torch.isfinite(source.features).all()
 
 
 @pytest.mark.weights

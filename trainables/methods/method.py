@@ -1,10 +1,18 @@
 """A method: a paper's recipe as ordered stages, and the trials that every study starts with."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from trainables.stages.stage import StageConfig
+from trainables.tasks.task import TaskInfo
+
+Settings = Mapping[str, Any]  # by "stage.parameter"
+
+
+def _nothing(info: TaskInfo) -> Settings:
+    del info
+    return {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,7 +23,9 @@ class Method:
     title: str  # "MoNA", as printed
     citation: str
     stages: Mapping[str, type[StageConfig]]  # in the order in which they run
-    control: Mapping[str, Any]  # settings that turn the method into vanilla fine-tuning
+    control: Settings  # settings that turn the method into vanilla fine-tuning
     preset_name: str = "preset"  # "default" where the paper's settings are not public
-    preset: Mapping[str, Any] = field(default_factory=dict)
+    preset: Settings = field(default_factory=dict)  # on every task
+    published: Callable[[TaskInfo], Settings] = _nothing  # on one, laid over the preset
     needs_source: bool = False  # whether a stage reads the proxy
+    prune_after: float = 0.0  # share of the last stage's epochs before which no trial is pruned

@@ -10,7 +10,8 @@ settings tried first are our own, and are called `default`.
 """
 
 from trainables.methods.method import Method
-from trainables.stages.configs import MetaConfig, RefineConfig
+from trainables.stages.configs.fine_tuning import RefineConfig
+from trainables.stages.configs.meta import MetaConfig
 
 MONA = Method(
     name="mona",

@@ -26,11 +26,24 @@ class CrossModalModel(nn.Module):
         body: nn.Module,
         predictor: nn.Module,
         roles: Mapping[str, Role],
+        num_tokens: int,
+        token_width: int,
+        feature_width: int,
+        grid: tuple[int, int] | None = None,
+        feature_grid: tuple[int, int] | None = None,
     ) -> None:
         """Args:
         roles: The role of each of the body's parameters.
+        num_tokens, token_width, feature_width: N of a target sample, D and E.
+        grid, feature_grid: Rows and columns of the tokens and of the features, in 2D.
         """
         super().__init__()
+        self.num_tokens, self.token_width, self.feature_width = (
+            num_tokens,
+            token_width,
+            feature_width,
+        )
+        self.grid, self.feature_grid = grid, feature_grid
         self.embedder = embedder
         self.body = body
         self.predictor = predictor
@@ -90,16 +103,26 @@ def build_model(backbone: Backbone, task: Task, spec: ModelSpec, *, seed: int) -
     )
     draws = generator(seed, "predictor")
     predictor: nn.Module
+    with torch.no_grad():
+        num_tokens = embedder(torch.zeros(1, *task.input_shape)).shape[1]
     if info.kind == "dense":
-        with torch.no_grad():
-            num_tokens = embedder(torch.zeros(1, *task.input_shape)).shape[1]
         predictor = dense_predictor(
             backbone, spec.head, task.output_shape, num_tokens=num_tokens, generator=draws
         )
         if spec.head == "linear":
-            mean, std = float(task.train.y.mean()), float(task.train.y.std())
-            predictor = InUnitsOf(predictor, mean=mean, std=std or 1.0)
+            mean, std = task.output_unit
+            predictor = InUnitsOf(predictor, mean=mean, std=std)
     else:
         predictor = ClassPredictor(backbone.feature_width, info.channels[1], generator=draws)
     body = copy.deepcopy(backbone.body).requires_grad_(True).train()
-    return CrossModalModel(embedder=embedder, body=body, predictor=predictor, roles=backbone.roles)
+    return CrossModalModel(
+        embedder=embedder,
+        body=body,
+        predictor=predictor,
+        roles=backbone.roles,
+        num_tokens=num_tokens,
+        token_width=backbone.token_width,
+        feature_width=backbone.feature_width,
+        grid=backbone.grid,
+        feature_grid=backbone.feature_grid,
+    )

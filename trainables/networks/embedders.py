@@ -33,6 +33,9 @@ PUBLISHED_TOKENS: Mapping[str, int] = MappingProxyType(
         "pdebench/diffusion_reaction_1d": 256,
         "pdebench/diffusion_sorption_1d": 32,
         "pdebench/navier_stokes_1d": 128,
+        "nasbench360/ecg": 64,
+        "nasbench360/satellite": 512,
+        "nasbench360/deepsea": 512,
     }
 )
 

@@ -5,10 +5,23 @@ from typing import Literal
 
 import numpy as np
 
+from trainables.errors import DataError
+
+__all__ = ["BACKGROUND", "FOREGROUND", "IGNORED", "ImageProxy", "Proxy", "TokenProxy"]
+
+BACKGROUND, FOREGROUND, IGNORED = 0, 1, 255  # of a mask's pixels
+
 
 @dataclass(frozen=True, kw_only=True)
 class ImageProxy:
-    """Labelled images: uint8 [n, 3, height, width] and labels int64 [n]."""
+    """Labelled images: uint8 [n, 3, height, width] and labels int64 [n], from 0.
+
+    A dense one also has `masks`, uint8 [n, h, w], of a grid that need not be the images'.
+
+    Raises:
+        DataError: No image; an image without a label or a mask; masks that are not made of
+            `BACKGROUND`, `FOREGROUND` and `IGNORED`, or have no foreground at all.
+    """
 
     name: str
     images: np.ndarray
@@ -16,7 +29,15 @@ class ImageProxy:
     mean: tuple[float, float, float]  # per channel, of pixels in [0, 1]
     std: tuple[float, float, float]
     content_hash: str
+    masks: np.ndarray | None = None
     dimension: Literal["2d"] = "2d"
+
+    def __post_init__(self) -> None:
+        fault = _labels_fault(self.labels, len(self.images))
+        if self.masks is not None:
+            fault = fault or _masks_fault(self.masks, len(self.images))
+        if fault:
+            raise DataError(f"{self.name}: {fault} Mend the data, or choose another proxy.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,3 +53,26 @@ class TokenProxy:
 
 
 Proxy = ImageProxy | TokenProxy
+
+
+def _labels_fault(labels: np.ndarray, images: int) -> str | None:
+    if not images:
+        return "there is no image."
+    if labels.shape != (images,):
+        return f"{images} images need a label each, but labels are {list(labels.shape)}."
+    if unlabelled := int((labels < 0).sum()):
+        return f"{unlabelled} of {images} images have no label (labels count from 0)."
+    return None
+
+
+def _masks_fault(masks: np.ndarray, images: int) -> str | None:
+    if masks.ndim != 3 or len(masks) != images:
+        return f"masks must be [{images}, h, w], one an image, but are {list(masks.shape)}."
+    if not np.isin(masks, (BACKGROUND, FOREGROUND, IGNORED)).all():
+        return (
+            f"a mask's pixels are {BACKGROUND} (background), {FOREGROUND} (foreground) or "
+            f"{IGNORED} (ignored), but others were found."
+        )
+    if not (masks == FOREGROUND).any():
+        return "no mask has a pixel of foreground, so there is nothing to tell from background."
+    return None

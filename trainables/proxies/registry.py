@@ -20,6 +20,7 @@ class ProxyEntry:
     check: str  # "module:function", `function(home) -> str | None`, what keeps it from loading
     obtain: str  # how to get it
     licence: str
+    dense: bool = False  # has a mask for each image
 
 
 PROXIES: Mapping[str, ProxyEntry] = MappingProxyType(
@@ -53,6 +54,35 @@ PROXIES: Mapping[str, ProxyEntry] = MappingProxyType(
             obtain="It ships with scikit-learn: `pip install scikit-learn`",
             licence="CC BY 4.0 (UCI); scikit-learn's copy BSD-3-Clause",
         ),
+        "digits_ink": ProxyEntry(
+            title="Handwritten digits with their ink as masks, 8 x 8",
+            dimension="2d",
+            classes=10,
+            loader="trainables.proxies.digits_ink:load_digits_ink",
+            check="trainables.proxies.digits_ink:find_digits_ink_fault",
+            obtain="It ships with scikit-learn: `pip install scikit-learn`",
+            licence="CC BY 4.0 (UCI); scikit-learn's copy BSD-3-Clause",
+            dense=True,
+        ),
+        "noise": ProxyEntry(
+            title="Gaussian noise with random labels and masks: a control that knows nothing",
+            dimension="2d",
+            classes=10,
+            loader="trainables.proxies.noise:load_noise",
+            check="trainables.proxies.noise:find_noise_fault",
+            obtain="It is drawn on the spot",
+            licence="Apache-2.0",
+            dense=True,
+        ),
+        "noise_words": ProxyEntry(
+            title="Random words under random labels: a control that knows nothing",
+            dimension="1d",
+            classes=8,
+            loader="trainables.proxies.noise:load_noise_words",
+            check="trainables.proxies.noise:find_noise_fault",
+            obtain="It is drawn on the spot",
+            licence="Apache-2.0",
+        ),
         "python_source": ProxyEntry(
             title="Python's standard library as labelled tokens",
             dimension="1d",
@@ -61,6 +91,27 @@ PROXIES: Mapping[str, ProxyEntry] = MappingProxyType(
             check="trainables.proxies.python_source:find_python_source_fault",
             obtain="It ships with Python, where the standard library comes as .py files",
             licence="PSF-2.0",
+        ),
+        "tiny_imagenet": ProxyEntry(
+            title="Tiny-ImageNet, 64 x 64",
+            dimension="2d",
+            classes=200,
+            loader="trainables.proxies.tiny_imagenet:load_tiny_imagenet",
+            check="trainables.proxies.tiny_imagenet:find_tiny_imagenet_fault",
+            obtain="Download tiny-imagenet-200.zip (248 MB) from "
+            "http://cs231n.stanford.edu/tiny-imagenet-200.zip and unpack it",
+            licence="ImageNet's terms of access: research, not commercial",
+        ),
+        "voc": ProxyEntry(
+            title="PASCAL VOC 2012, foreground masks",
+            dimension="2d",
+            classes=20,
+            loader="trainables.proxies.voc:load_voc",
+            check="trainables.proxies.voc:find_voc_fault",
+            obtain="Download VOCtrainval_11-May-2012.tar (2 GB) from "
+            "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/ and unpack it",
+            licence="images: flickr's terms of use",
+            dense=True,
         ),
     }
 )

@@ -1,34 +1,78 @@
-"""Supervised fine-tuning on the target: ORCA's third stage, MoNA's second, and all of NFT."""
+"""Supervised fine-tuning on the target: ORCA's third stage, MoNA's second, and all of NFT.
 
-from collections.abc import Iterator
+What is minimised is an `Objective`, made anew for each epoch: here the task's loss, in stages that
+derive from this one the losses of mixtures too.
+"""
+
+from collections.abc import Iterator, Mapping
 from math import isfinite
+from typing import TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from trainables import optim
+from trainables.diagnostics.probe import check_probe, source_error
 from trainables.errors import NonFiniteLoss
 from trainables.evaluation import evaluate, shuffled_batches, take
 from trainables.losses import LOSSES
+from trainables.networks.cross_modal import CrossModalModel
 from trainables.report import Report
 from trainables.seeding import generator, seed_globals
 from trainables.source import Domains
-from trainables.stages.configs import RefineConfig
+from trainables.stages.configs.fine_tuning import RefineConfig
 from trainables.stages.stage import Stage
 from trainables.state import TrainState
 from trainables.tasks.task import Task
 
 SCOPE = "fine-tuning"  # of the random streams: one for all methods, so that their controls agree
+LOSS = "train_loss"  # the term that is differentiated
+
+R = TypeVar("R", bound=RefineConfig)
 
 
-class FineTuning(Stage[RefineConfig]):
+class Objective:
+    """The loss of one epoch's micro-batches: the task's own."""
+
+    def __init__(self, state: TrainState, domains: Domains) -> None:
+        self.state = state
+        self.loss = LOSSES[domains.target.info.loss]
+
+    def __call__(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+        """Returns the loss of a micro-batch as `train_loss`, beside the terms that it is made of."""
+        return {LOSS: self.clean_loss(x, y)}
+
+    def clean_loss(self, x: Tensor, y: Tensor) -> Tensor:
+        """Returns the task's loss on target samples as they are."""
+        with self.state.autocast():
+            prediction = self.state.model(x)
+        return self.loss(prediction.float(), y)
+
+    def summary(self) -> dict[str, float]:
+        """Returns what else the epoch is to be known by, after its last step."""
+        return {}
+
+
+class FineTuning(Stage[R]):
     """Minimises the task's loss over embedder, body and predictor, or the part that `freeze` and
     `finetune` leave."""
 
+    def objective(self, state: TrainState, domains: Domains, epoch: int) -> Objective:
+        """Returns what this epoch minimises. It may draw only from streams of its own."""
+        del epoch
+        return Objective(state, domains)
+
+    def check(self, model: CrossModalModel, domains: Domains) -> None:
+        if self.config.probe_every:
+            check_probe(domains.source, f"{self.name}.probe_every")
+
     def run(self, state: TrainState, domains: Domains) -> Iterator[Report]:
         config, task = self.config, domains.target
-        parameters = list(state.model.trainable_parameters(config.finetune, config.freeze))
+        parameters = [
+            *state.model.trainable_parameters(config.finetune, config.freeze),
+            *state.extras.parameters(),
+        ]
         state.use_optimizer(
             optim.make_optimizer(
                 config.optimizer,
@@ -39,40 +83,45 @@ class FineTuning(Stage[RefineConfig]):
             )
         )
         for epoch in range(state.epoch, config.epochs):
+            probed = {} if epoch else self._probe(state, domains, 0)
             seed_globals(state.seed, SCOPE, epoch)
-            train_loss, gradient_norm, rate = self._train(state, task, parameters, epoch)
+            objective = self.objective(state, domains, epoch)
+            measured = self._train(state, task, parameters, objective, epoch)
             value = evaluate(state, state.model, task.val, task.info.metric)
-            for name, number in (("training loss", train_loss), ("validation value", value)):
-                if not isfinite(number):
-                    raise NonFiniteLoss(
-                        f"{self.name}: the {name} became {number} in epoch {epoch + 1}; "
-                        f"lower {self.name}.lr ({config.lr:g}) or set {self.name}.clip_norm."
-                    )
+            self._check_finite({**measured, "validation value": value}, epoch)
             state.epoch = epoch + 1
             state.keep_best(value)
+            assert state.best is not None
+            probed |= self._probe(state, domains, state.epoch)
             yield Report(
                 stage=self.name,
                 epoch=state.epoch,
                 num_epochs=config.epochs,
                 objective=value,
                 metrics={
-                    f"{self.name}/train_loss": train_loss,
-                    f"{self.name}/grad_norm": gradient_norm,
-                    f"{self.name}/lr": rate,
+                    **{f"{self.name}/{name}": number for name, number in measured.items()},
+                    **probed,
                     f"val/{task.info.metric}": value,
+                    f"val/{task.info.metric}_best": state.best.value,
                 },
             )
 
     def _train(
-        self, state: TrainState, task: Task, parameters: list[torch.nn.Parameter], epoch: int
-    ) -> tuple[float, float, float]:
-        """Trains one epoch; returns its mean loss, mean gradient norm and last learning rate."""
+        self,
+        state: TrainState,
+        task: Task,
+        parameters: list[nn.Parameter],
+        objective: Objective,
+        epoch: int,
+    ) -> dict[str, float]:
+        """Trains one epoch; returns the means of its losses and of its gradient's norm, and the
+        last learning rate."""
         config, optimizer = self.config, state.optimizer
         assert optimizer is not None
         samples, effective = len(task.train), config.batch_size * config.accumulation
         steps = -(-samples // effective)
         decay_epochs = float(config.epochs) if config.decay_epochs is None else config.decay_epochs
-        losses, norms, rate = [], [], 0.0
+        rows, rate = [], 0.0
         batches = shuffled_batches(samples, effective, generator(state.seed, SCOPE, epoch))
         state.model.train()
         for index, batch in enumerate(batches):
@@ -83,21 +132,44 @@ class FineTuning(Stage[RefineConfig]):
             )
             optim.set_learning_rate(optimizer, rate)
             optimizer.zero_grad(set_to_none=True)
-            losses.append(self._accumulate(state, task, batch))
-            norms.append(optim.clip_gradients(parameters, config.clip_norm))
+            terms = self._accumulate(state, task, objective, batch)
+            norm = optim.clip_gradients(parameters, config.clip_norm)
             optimizer.step()
-        return torch.stack(losses).mean().item(), torch.stack(norms).mean().item(), rate
+            rows.append({**terms, "grad_norm": norm})
+        return {**means(rows), "lr": rate, **objective.summary()}
 
-    def _accumulate(self, state: TrainState, task: Task, batch: np.ndarray) -> Tensor:
+    def _accumulate(
+        self, state: TrainState, task: Task, objective: Objective, batch: np.ndarray
+    ) -> dict[str, Tensor]:
         """Adds the gradient of the mean loss over `batch`, a micro-batch at a time."""
-        loss_of = LOSSES[task.info.loss]
-        total = torch.zeros((), device=state.device)
+        totals: dict[str, Tensor] = {}
         for start in range(0, len(batch), self.config.batch_size):
             micro = batch[start : start + self.config.batch_size]
-            with state.autocast():
-                prediction = state.model(take(task.train.x, micro, state.device))
-            loss = loss_of(prediction.float(), take(task.train.y, micro, state.device))
-            weighted = loss * (len(micro) / len(batch))
-            torch.autograd.backward(weighted)
-            total += weighted.detach()
-        return total
+            x, y = (take(a, micro, state.device) for a in (task.train.x, task.train.y))
+            for name, term in objective(x, y).items():
+                weighted = term * (len(micro) / len(batch))
+                if name == LOSS:
+                    torch.autograd.backward(weighted)
+                totals[name] = totals.get(name, 0.0) + weighted.detach()
+        return totals
+
+    def _probe(self, state: TrainState, domains: Domains, epoch: int) -> dict[str, float]:
+        """Returns the error of a linear probe on the body, in the epochs that are to have one."""
+        every, source = self.config.probe_every, domains.source
+        if not every or epoch % every or source is None:
+            return {}
+        name = "probe_error" if epoch else "probe_error_start"
+        return {f"{self.name}/{name}": source_error(state.model, source)}
+
+    def _check_finite(self, measured: Mapping[str, float], epoch: int) -> None:
+        for name, number in measured.items():
+            if not isfinite(number):
+                raise NonFiniteLoss(
+                    f"{self.name}: the {name} became {number} in epoch {epoch + 1}; "
+                    f"lower {self.name}.lr ({self.config.lr:g}) or set {self.name}.clip_norm."
+                )
+
+
+def means(rows: list[dict[str, Tensor]]) -> dict[str, float]:
+    """Returns the mean of each quantity over steps that all measured the same ones."""
+    return {name: torch.stack([row[name] for row in rows]).mean().item() for name in rows[0]}

@@ -15,9 +15,10 @@ product. Where it is zero the stage warms up embedder and head, and reads no sou
 Everything is computed in float32, whatever the precision of supervised training.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import isfinite
+from types import MappingProxyType
 from typing import Literal
 
 import torch
@@ -37,22 +38,35 @@ from trainables.meta_gradient import (
     meta_gradient,
 )
 from trainables.networks.attention import attention
+from trainables.networks.backbone import Role
 from trainables.networks.cross_modal import CrossModalModel
 from trainables.report import Report
 from trainables.seeding import derive_seed, generator, seed_globals
-from trainables.source import Domains, Source, class_balanced_batch
-from trainables.stages.configs import MetaConfig
+from trainables.source import Domains, Source, check_balanced, class_balanced_batch
+from trainables.stages.configs.meta import MetaConfig
 from trainables.stages.stage import Stage
 from trainables.state import TrainState
 from trainables.tasks.task import Task
 
 SCOPE, SOURCE_SCOPE = "meta", "meta-source"  # of the random streams
+MOVED_ROLES: Mapping[str, frozenset[Role]] = MappingProxyType(
+    {
+        "all": frozenset(Role),
+        "attention": frozenset(role for role in Role if role.name.startswith("ATTENTION")),
+        "layernorm": frozenset({Role.NORM}),
+    }
+)
 
 Kernel = Literal["fused", "math"]
 
 
 class MetaAlignment(Stage[MetaConfig]):
     """Trains embedder and, with `head_update: joint`, the head; the body only virtually."""
+
+    def check(self, model: CrossModalModel, domains: Domains) -> None:
+        source, config = self._source(domains), self.config
+        if source is not None:
+            check_balanced(source.labels, config.classes, config.per_class)
 
     def run(self, state: TrainState, domains: Domains) -> Iterator[Report]:
         config = self.config
@@ -129,7 +143,12 @@ class MetaAlignment(Stage[MetaConfig]):
     def _gradients(self, iteration: "Iteration") -> InnerGradient:
         """Returns a MetaGradient where there is source data."""
         model, config = iteration.model, self.config
-        parts = (_leaves(model.embedder), _leaves(model.predictor), _leaves(model.body))
+        moved = [n for n, role in model.roles.items() if role in MOVED_ROLES[config.inner_params]]
+        parts = (
+            _leaves(model.embedder.named_parameters()),
+            _leaves(model.predictor.named_parameters()),
+            _leaves((name, model.body.get_parameter(name)) for name in moved),
+        )
         if iteration.source is None:
             return inner_gradient(iteration.inner_loss, *parts)
         return meta_gradient(
@@ -138,6 +157,7 @@ class MetaAlignment(Stage[MetaConfig]):
             *parts,
             alpha=config.alpha,
             mode=config.meta_grad,
+            steps=config.inner_steps,
         )
 
     def _update(self, state: TrainState, result: InnerGradient) -> Tensor:
@@ -207,9 +227,9 @@ def _measured(result: InnerGradient) -> dict[str, Tensor]:
     return numbers
 
 
-def _leaves(module: nn.Module) -> dict[str, Tensor]:
-    """Returns views of a module's weights, which can be differentiated by and keep no gradient."""
-    return {name: p.detach().requires_grad_() for name, p in module.named_parameters()}
+def _leaves(named: Iterable[tuple[str, nn.Parameter]]) -> dict[str, Tensor]:
+    """Returns views of weights, which can be differentiated by and keep no gradient."""
+    return {name: parameter.detach().requires_grad_() for name, parameter in named}
 
 
 def _joined(**parts: Parameters) -> dict[str, Tensor]:

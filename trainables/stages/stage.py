@@ -14,6 +14,9 @@ from trainables.report import Report
 from trainables.spec import Spec
 
 if TYPE_CHECKING:
+    from torch import nn
+
+    from trainables.networks.cross_modal import CrossModalModel
     from trainables.source import Domains
     from trainables.state import TrainState
 
@@ -41,6 +44,18 @@ class Stage(ABC, Generic[C]):
     def __init__(self, name: str, config: C) -> None:
         self.name = name
         self.config = config
+
+    def check(self, model: "CrossModalModel", domains: "Domains") -> None:
+        """Sees, before any stage runs, that model and data can honour the settings.
+
+        Raises:
+            ConfigError: They cannot; the text says which setting, and the way out.
+        """
+
+    def extras(self, model: "CrossModalModel", domains: "Domains", seed: int) -> "dict[str, nn.Module]":
+        """Returns what the stage trains beside the model, by name: a gate, a source head."""
+        del model, domains, seed
+        return {}
 
     @abstractmethod
     def run(self, state: "TrainState", domains: "Domains") -> Iterator[Report]:

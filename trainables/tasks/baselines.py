@@ -1,36 +1,88 @@
 """What predictors score that learn nothing from the input: any method has to beat them.
 
-`mean` predicts the mean of the training outputs, point by point; `identity` predicts the input, and
-exists where input and output have the same shape.
+mean      the mean of the training outputs, point by point (where each point is 0 or 1: its
+          log-odds)
+identity  the input, where it has the output's shape
+majority  the most frequent class
+prior     how frequent each label is
 """
 
 from collections.abc import Callable
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from trainables.metrics import METRICS
+from trainables.metrics import METRICS, mean_of_groups
+from trainables.tasks.task import Rows, Split, TaskInfo
 
 __all__ = ["trivial_baselines"]
 
 BATCH = 256
 
+Predictor = Callable[[Rows, np.ndarray], np.ndarray]  # of the inputs in these rows
 
-def trivial_baselines(
-    train_y: np.ndarray, test_x: np.ndarray, test_y: np.ndarray, *, metric: str
-) -> dict[str, float]:
-    """Returns the test metric of each trivial predictor of a dense task."""
-    mean = train_y.mean(axis=0, dtype=np.float64).astype(test_y.dtype)
-    predictors: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-        "mean": lambda x: np.broadcast_to(mean, (len(x), *mean.shape))
+
+def trivial_baselines(info: TaskInfo, train_y: np.ndarray, test: Split) -> dict[str, float]:
+    """Returns the test metric of each trivial predictor of a task."""
+    predictors = {"dense": _fields, "classification": _majority, "multilabel": _prior}[info.kind]
+    return {
+        name: _score(info.metric, predict, test)
+        for name, predict in predictors(info, train_y, test).items()
     }
-    if test_x.shape == test_y.shape:
-        predictors["identity"] = lambda x: x
-    scores = {}
-    for name, predict in predictors.items():
-        total = METRICS[metric]()
-        for start in range(0, len(test_x), BATCH):
-            x, y = test_x[start : start + BATCH], test_y[start : start + BATCH]
-            total.update(torch.tensor(predict(x)), torch.tensor(y))
-        scores[name] = total.compute()
-    return scores
+
+
+def _score(metric: str, predict: Predictor, test: Split) -> float:
+    total = METRICS[metric]()
+    parts: list[tuple[Tensor, Tensor]] = []
+    for start in range(0, len(test), BATCH):
+        rows = np.arange(start, min(start + BATCH, len(test)))
+        parts.append((torch.tensor(predict(test.x, rows)), torch.tensor(test.y[rows])))
+        if test.groups is None:
+            total.update(*parts.pop())
+    if test.groups is not None:
+        groups = torch.tensor(test.groups)
+        total.update(*(mean_of_groups(torch.cat(p), groups) for p in zip(*parts, strict=True)))
+    return total.compute()
+
+
+def _fields(info: TaskInfo, train_y: np.ndarray, test: Split) -> dict[str, Predictor]:
+    shape = (info.channels[1], *test.y.shape[2:])
+    predictors = {"mean": _constant(_mean_field(info, train_y).astype(test.y.dtype))}
+    if test.x.shape[1:] == shape:
+        predictors["identity"] = lambda x, rows: x[rows]
+    return predictors
+
+
+def _mean_field(info: TaskInfo, y: np.ndarray) -> np.ndarray:
+    """Returns the mean over samples at each point; over those that count, where y has a mask."""
+    if info.mask is None:
+        mean: np.ndarray = y.mean(axis=0, dtype=np.float64)
+        return mean
+    total, counts = np.zeros((2, info.channels[1], *y.shape[2:]))
+    for start in range(0, len(y), BATCH):
+        rows = y[start : start + BATCH]
+        values, weight = rows[:, :-1], (rows[:, -1:] > 0) == (info.mask == "known")
+        total += (values * weight).sum(axis=0, dtype=np.float64)
+        counts += weight.sum(axis=0)
+    if info.loss == "masked_bce":
+        rate = (total + 0.5) / (counts + 1)  # never 0 or 1
+        mean = np.log(rate / (1 - rate))
+    else:
+        mean = total / np.maximum(counts, 1)
+    return mean
+
+
+def _majority(info: TaskInfo, train_y: np.ndarray, test: Split) -> dict[str, Predictor]:
+    del test
+    counts = np.bincount(train_y, minlength=info.channels[1])
+    return {"majority": _constant(counts.astype(np.float32))}
+
+
+def _prior(info: TaskInfo, train_y: np.ndarray, test: Split) -> dict[str, Predictor]:
+    del info, test
+    return {"prior": _constant(train_y.mean(axis=0, dtype=np.float64).astype(np.float32))}
+
+
+def _constant(prediction: np.ndarray) -> Predictor:
+    return lambda x, rows: np.broadcast_to(prediction, (len(rows), *prediction.shape))

@@ -15,7 +15,7 @@ import numpy as np
 from trainables.errors import ConfigError
 from trainables.spec import DataSpec
 from trainables.tasks.pde_bench.problem import Problem, Samples
-from trainables.tasks.registry import TASKS
+from trainables.tasks.registry import task_info
 from trainables.tasks.store import SplitData
 from trainables.tasks.task import SPLITS, TaskInfo
 
@@ -152,17 +152,6 @@ class Generation:
 
     def _chunk(self, indices: np.ndarray) -> Samples:
         return self.problem.generate(indices, seed=self.seed, resolution=self.resolution)
-
-
-def task_info(name: str) -> TaskInfo:
-    """Returns the entry of a task.
-
-    Raises:
-        ConfigError: There is none of that name.
-    """
-    if name not in TASKS:
-        raise ConfigError(f"There is no task `{name}`. Known: {', '.join(sorted(TASKS))}.")
-    return TASKS[name]
 
 
 def _problem(info: TaskInfo) -> Problem:

@@ -3,6 +3,9 @@
     <home>/data/<task>/<key>/        generated; `key` is a hash of all that determines the data
     <home>/data/<task>/official/     imported from the published file
 
+Of imported data, `data.samples` may ask for fewer than there are: each split then lends its first
+ones (`official.in_proportion`), as a view. The baselines stay those of the whole.
+
 Importing this module loads neither torch nor a solver, so that a plan can be priced with it.
 """
 
@@ -14,15 +17,15 @@ import numpy as np
 
 from trainables.errors import DataError
 from trainables.spec import DataSpec
-from trainables.tasks.generation import Generation, Progress, task_info
+from trainables.tasks import official
+from trainables.tasks.generation import Generation, Progress
 from trainables.tasks.lock import exclusive
-from trainables.tasks.registry import official_file
-from trainables.tasks.store import MANIFEST, Store, write_store
-from trainables.tasks.task import Task
+from trainables.tasks.manifest import MANIFEST
+from trainables.tasks.registry import task_info
+from trainables.tasks.store import Store, write_store
+from trainables.tasks.task import SPLITS, Split, Task
 
 __all__ = ["describe_data", "is_prepared", "load_task", "prepare_task", "verify_task"]
-
-OFFICIAL = "official"
 
 
 def prepare_task(
@@ -39,11 +42,13 @@ def prepare_task(
 
     Raises:
         ConfigError: There is no such task, or the sizes asked for are impossible.
-        DataError: Official data were asked for and are not there, or generated ones not finite.
+        DataError: Official data are needed and are not there, or generated ones not finite.
     """
     folder = _folder(name, data, home)
     if _exists(folder):
         return folder
+    if not official.is_generated(name):
+        raise official.missing(name, home)
     with exclusive(folder.with_name(f".{folder.name}.lock")):
         if not _exists(folder):
             for leftover in folder.parent.glob(f".{folder.name}.*/"):
@@ -60,14 +65,16 @@ def load_task(name: str, data: DataSpec, home: Path) -> Task:
         DataError: The data are missing, cut short, altered, or not what was asked for.
     """
     store = Store(prepare_task(name, data, home))
-    _check_request(store, name, data)
+    if store.manifest["task"] != name:
+        task = store.manifest["task"]
+        raise DataError(f"{store.folder}: these are data of {task}, not of {name}.")
+    splits = _splits(store, data.samples)
+    part = "" if splits["train"] is store.train else f"-{data.samples}"
     return Task(
         info=task_info(name),
-        train=store.train,
-        val=store.val,
-        test=store.test,
+        **splits,
         data_source=store.manifest["data_source"],
-        content_hash=store.content_hash,
+        content_hash=store.content_hash + part,
         baselines=store.manifest["baselines"],
     )
 
@@ -77,7 +84,8 @@ def is_prepared(name: str, data: DataSpec, home: Path) -> bool:
 
     Raises:
         ConfigError: There is no such task, or the sizes asked for are impossible.
-        DataError: Official data were asked for and are not there.
+        DataError: Official data were asked for and are not there, or generated ones, of which the
+            task has none.
     """
     return _exists(_folder(name, data, home))
 
@@ -90,6 +98,8 @@ def verify_task(name: str, data: DataSpec, home: Path) -> Path:
         DataError: The data are missing, altered or not finite.
     """
     folder = _folder(name, data, home)
+    if not official.is_generated(name) and not _exists(folder):
+        raise official.missing(name, home)
     Store(folder).verify()
     return folder
 
@@ -97,9 +107,13 @@ def verify_task(name: str, data: DataSpec, home: Path) -> Path:
 def describe_data(name: str, data: DataSpec) -> dict[str, Any]:
     """Returns samples, splits, shapes and bytes on disk of the data, which need not exist.
 
+    Of data that are imported, these are as published.
+
     Raises:
         ConfigError: There is no such task, or the sizes asked for are impossible.
     """
+    if not official.is_generated(name):
+        return official.describe(name, data)
     generation = Generation.of(name, data)
     numbers = sum(int(np.prod(shape)) for shape in generation.shapes.values())
     return {
@@ -116,43 +130,35 @@ def describe_data(name: str, data: DataSpec) -> dict[str, Any]:
 
 
 def _folder(name: str, data: DataSpec, home: Path) -> Path:
-    generation = Generation.of(name, data)
-    root = home / "data" / name
-    if data.source != "generated" and _exists(root / OFFICIAL):
-        return root / OFFICIAL
-    if data.source == "official":
-        raise _official_missing(name, root / OFFICIAL)
-    return root / generation.key
+    imported = official.folder_of(name, home)
+    if official.is_generated(name):
+        generated = imported.with_name(Generation.of(name, data).key)
+        if data.source == "generated" or (data.source == "auto" and not _exists(imported)):
+            return generated
+    elif data.source == "generated":
+        raise official.missing(name, home)
+    if data.source == "official" and not _exists(imported):
+        raise official.missing(name, home)
+    return imported
 
 
 def _exists(folder: Path) -> bool:
     return (folder / MANIFEST).is_file()
 
 
-def _official_missing(name: str, folder: Path) -> DataError:
-    published = official_file(name)
-    if published is None:
-        return DataError(
-            f"{name}: this variant is ours, and no official file exists. "
-            "Set `data.source: generated`, or take the task without `@hard`."
-        )
-    file, address = published
-    return DataError(
-        f"{name}: no official data in {folder}, and {file} ({address}) cannot be imported yet: "
-        "set `data.source: generated`."
-    )
-
-
-def _check_request(store: Store, name: str, data: DataSpec) -> None:
-    manifest = store.manifest
-    stored = sum(entry["samples"] for entry in manifest["files"].values())
-    if manifest["task"] != name:
-        raise DataError(f"{store.folder}: these are data of {manifest['task']}, not of {name}.")
-    if data.samples is not None and stored != data.samples:
+def _splits(store: Store, samples: int | None) -> dict[str, Split]:
+    """Returns the splits, or the first samples of each, `samples` in all."""
+    sizes = {split: store.manifest["files"][f"{split}.arrow"]["samples"] for split in SPLITS}
+    stored = sum(sizes.values())
+    if samples is None or samples == stored:
+        return {"train": store.train, "val": store.val, "test": store.test}
+    if samples > stored:
         raise DataError(
             f"{store.folder}: {stored} samples were imported, but `data.samples` asks for "
-            f"{data.samples}. Import that many, or leave `data.samples` out."
+            f"{samples}. Ask for as many or fewer, or leave `data.samples` out."
         )
+    lent = official.in_proportion(sizes, samples)
+    return {split: store.head(split, lent[split]) for split in SPLITS}
 
 
 def _generate(
@@ -170,7 +176,7 @@ def _generate(
         "metric": info.metric,
         "statistics": {column: _statistics(getattr(train, column)) for column in ("x", "y")},
         "normalization": normalization,
-        "baselines": trivial_baselines(train.y, test.x, test.y, metric=info.metric),
+        "baselines": trivial_baselines(info, train.y, Split(x=test.x, y=test.y)),
     }
     write_store(folder, splits, description)
 

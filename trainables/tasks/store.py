@@ -1,19 +1,18 @@
 """The store: one data set as a folder of memory-mapped Arrow files and a manifest.
 
     <folder>/manifest.json                 what the data are, their shapes, sizes and hashes
-    <folder>/{train,val,test}.arrow        sample_id, x, y, params; one record batch a file
+    <folder>/{train,val,test}.arrow        sample_id, x, y, groups, params; one record batch a file
 
 Arrays are fixed-shape tensor columns of an uncompressed IPC file, so that reading one is a view of
-the page cache, shared by all processes of a machine. A folder is written aside, synced and renamed:
-it is whole or it is not there.
+the page cache, shared by all processes of a machine. Inputs may be stored smaller than a network
+takes them, and are then converted as they are read, a batch at a time. A folder is written aside,
+synced and renamed: it is whole or it is not there.
 """
 
-import hashlib
-import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -23,22 +22,31 @@ import numpy as np
 import pyarrow as pa
 
 from trainables.errors import DataError
+from trainables.tasks.manifest import (
+    altered,
+    check_size,
+    read_manifest,
+    sha256,
+    write_manifest,
+)
+from trainables.tasks.stored_rows import present
 from trainables.tasks.task import SPLITS, Split
 
-__all__ = ["SCHEMA_VERSION", "SplitData", "Store", "write_store"]
+__all__ = ["SplitData", "Store", "write_store"]
 
-SCHEMA_VERSION = 1
-MANIFEST = "manifest.json"
+DTYPES = {"x": ("float32", "float16", "uint8"), "y": ("float32", "int64")}
+CHUNK_BYTES = 2**26  # looked at together in a check
 
 
 @dataclass(frozen=True, kw_only=True)
 class SplitData:
-    """What a split is written from: float32 x [n, c_in, *grid] and y, ids [n], params [n, ...]."""
+    """What a split is written from; x and y may be memory-mapped arrays."""
 
-    sample_id: np.ndarray
-    x: np.ndarray
-    y: np.ndarray
-    params: Mapping[str, np.ndarray] = field(default_factory=dict)
+    sample_id: np.ndarray  # [n]
+    x: np.ndarray  # [n, c_in, *grid], float32, float16 or uint8
+    y: np.ndarray  # [n, c_out, *grid] or [n, k] float32, or labels [n] int64
+    params: Mapping[str, np.ndarray] = field(default_factory=dict)  # [n] or [n, k] each
+    groups: np.ndarray | None = None  # [n] int64: samples whose logits are averaged for the metric
 
 
 def write_store(
@@ -46,8 +54,11 @@ def write_store(
 ) -> None:
     """Writes `folder`, which must not exist, with `description` in its manifest.
 
+    `description["input_scaling"]` or `description["pair_features"]`, if any, says how inputs are
+    read (`present`).
+
     Raises:
-        DataError: an array is not finite, not float32, or its length differs from its split's.
+        DataError: an array is empty, not finite, of another type or length than its split's others.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
@@ -59,24 +70,16 @@ def write_store(
             _write_batch(path, splits[name])
             files[path.name] = {
                 "bytes": path.stat().st_size,
-                "sha256": _sha256(path),
+                "sha256": sha256(path),
                 "samples": len(splits[name].x),
             }
-        manifest = {
-            **description,
-            "schema_version": SCHEMA_VERSION,
-            "dtype": "float32",
-            "shapes": {
-                "x": list(splits["train"].x.shape[1:]),
-                "y": list(splits["train"].y.shape[1:]),
-            },
+        train = splits["train"]
+        content = {
+            "dtypes": {column: str(getattr(train, column).dtype) for column in DTYPES},
+            "shapes": {column: list(getattr(train, column).shape[1:]) for column in DTYPES},
             "files": files,
         }
-        manifest["content_hash"] = _content_hash(manifest)
-        with (aside / MANIFEST).open("w", encoding="utf-8") as file:
-            json.dump(manifest, file, indent=1, sort_keys=True, allow_nan=False)
-            file.flush()
-            os.fsync(file.fileno())
+        write_manifest(aside, {**description, **content})
         aside.chmod(0o755)
         _sync_folder(aside)
         aside.rename(folder)
@@ -95,9 +98,9 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.manifest = _read_manifest(folder / MANIFEST)
+        self.manifest = read_manifest(folder)
         for name, entry in self.manifest["files"].items():
-            _check_size(folder / name, entry["bytes"])
+            check_size(folder / name, entry["bytes"])
 
     def __reduce__(self) -> tuple[type["Store"], tuple[Path]]:
         return type(self), (self.folder,)
@@ -122,6 +125,11 @@ class Store:
         """The test split, mapped when first read."""
         return self._split("test")
 
+    def head(self, split: str, samples: int) -> Split:
+        """Returns the first samples of a split, as a view."""
+        arrays = self._arrays(split)
+        return self._presented({name: array[:samples] for name, array in arrays.items()})
+
     def columns(self, split: str) -> dict[str, np.ndarray]:
         """Returns sample_id [n] and every parameter [n] or [n, k] of a split."""
         batch = self._batch(split)
@@ -144,10 +152,9 @@ class Store:
         """
         for name, entry in self.manifest["files"].items():
             path = self.folder / name
-            if _sha256(path) != entry["sha256"]:
-                raise _altered(path, "its sha256 differs from the manifest's")
-            split = self._split(path.stem)
-            for column, array in (("x", split.x), ("y", split.y)):
+            if sha256(path) != entry["sha256"]:
+                raise altered(path, "its sha256 differs from the manifest's")
+            for column, array in self._arrays(path.stem).items():
                 _check_finite(path, column, array)
 
     def _batch(self, split: str) -> Any:
@@ -155,28 +162,38 @@ class Store:
         try:
             return pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
         except (pa.ArrowException, OSError) as error:
-            raise _altered(path, f"it is no Arrow file of ours ({error})") from error
+            raise altered(path, f"it is no Arrow file of ours ({error})") from error
 
     def _split(self, split: str) -> Split:
+        return self._presented(self._arrays(split))
+
+    def _arrays(self, split: str) -> dict[str, np.ndarray]:
+        """Maps x, y and, where there are any, groups of a split as they are stored."""
         path = self.folder / f"{split}.arrow"
         batch = self._batch(split)
+        samples = self.manifest["files"][path.name]["samples"]
+        dtypes = self.manifest.get("dtypes", dict.fromkeys(DTYPES, "float32"))
         arrays = {}
-        for column in ("x", "y"):
-            expected = (
-                self.manifest["files"][path.name]["samples"],
-                *self.manifest["shapes"][column],
-            )
+        for column in DTYPES:
+            expected = [samples, *self.manifest["shapes"][column]]
             if column not in batch.schema.names:
-                raise _altered(path, f"it has no column `{column}`")
-            array = batch.column(column).to_numpy_ndarray()
-            if array.shape != expected or array.dtype != np.float32:
-                raise _altered(
+                raise altered(path, f"it has no column `{column}`")
+            array = _to_numpy(batch.column(column))
+            if list(array.shape) != expected or array.dtype != dtypes[column]:
+                raise altered(
                     path,
                     f"`{column}` is {array.dtype}{list(array.shape)}, but the manifest says "
-                    f"float32{list(expected)}",
+                    f"{dtypes[column]}{expected}",
                 )
             arrays[column] = array
-        return Split(**arrays)
+        if "groups" in batch.schema.names:
+            arrays["groups"] = _to_numpy(batch.column("groups"))
+        return arrays
+
+    def _presented(self, arrays: Mapping[str, np.ndarray]) -> Split:
+        """Returns a split whose inputs are as a network takes them, however they are stored."""
+        inputs = present(arrays["x"], self.manifest)
+        return Split(x=inputs, y=arrays["y"], groups=arrays.get("groups"))
 
 
 def _write_batch(path: Path, data: SplitData) -> None:
@@ -185,6 +202,8 @@ def _write_batch(path: Path, data: SplitData) -> None:
         "x": _tensor_column(data.x),
         "y": _tensor_column(data.y),
     }
+    if data.groups is not None:
+        columns["groups"] = pa.array(data.groups, pa.int64())
     if data.params:
         columns["params"] = pa.StructArray.from_arrays(
             [_param_column(values) for values in data.params.values()], names=list(data.params)
@@ -199,7 +218,16 @@ def _write_batch(path: Path, data: SplitData) -> None:
 
 
 def _tensor_column(array: np.ndarray) -> Any:
-    return pa.FixedShapeTensorArray.from_numpy_ndarray(np.ascontiguousarray(array))
+    contiguous = np.ascontiguousarray(array)
+    if array.ndim == 1:
+        return pa.array(contiguous)
+    return pa.FixedShapeTensorArray.from_numpy_ndarray(contiguous)
+
+
+def _to_numpy(column: Any) -> np.ndarray:
+    tensor = isinstance(column, pa.FixedShapeTensorArray)
+    array: np.ndarray = column.to_numpy_ndarray() if tensor else column.to_numpy()
+    return array
 
 
 def _param_column(values: np.ndarray) -> Any:
@@ -210,64 +238,35 @@ def _param_column(values: np.ndarray) -> Any:
 
 
 def _check_arrays(path: Path, data: SplitData) -> None:
-    for column, array in (("x", data.x), ("y", data.y)):
-        if array.dtype != np.float32 or len(array) != len(data.sample_id):
+    samples = len(data.sample_id)
+    if not samples:
+        raise DataError(f"{path}: the split has no samples.")
+    for column, dtypes in DTYPES.items():
+        array = getattr(data, column)
+        if str(array.dtype) not in dtypes or len(array) != samples:
             raise DataError(
-                f"{path}: `{column}` must be float32 with {len(data.sample_id)} samples, but got "
+                f"{path}: `{column}` must be {' or '.join(dtypes)} with {samples} samples, but got "
                 f"{array.dtype}{list(array.shape)}."
             )
         _check_finite(path, column, array)
 
 
 def _check_finite(path: Path, column: str, array: np.ndarray) -> None:
-    finite = np.isfinite(array).reshape(len(array), -1).all(axis=1)
-    if not finite.all():
-        rows = np.flatnonzero(~finite)
+    if array.dtype.kind != "f":
+        return
+    broken = [~np.isfinite(rows).reshape(len(rows), -1).all(axis=1) for rows in _chunks(array)]
+    rows = np.flatnonzero(np.concatenate(broken))
+    if len(rows):
         raise DataError(
             f"{path}: `{column}` is not finite in {len(rows)} of {len(array)} samples, the first "
             f"in row {rows[0]}."
         )
 
 
-def _read_manifest(path: Path) -> dict[str, Any]:
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        version, recorded = manifest["schema_version"], manifest["content_hash"]
-    except FileNotFoundError:
-        raise DataError(f"{path}: there is no data set here. Generate it, or import it.") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise _altered(path, f"it is not a manifest ({error!r})") from error
-    if version != SCHEMA_VERSION:
-        raise DataError(
-            f"{path}: schema version {version}, but this program reads {SCHEMA_VERSION}. "
-            "Delete the folder, and the data are made anew."
-        )
-    if recorded != _content_hash(manifest):
-        raise _altered(path, "its content does not have the hash that it states")
-    return dict(manifest)
-
-
-def _check_size(path: Path, expected: int) -> None:
-    try:
-        size = path.stat().st_size
-    except FileNotFoundError:
-        raise _altered(path, "it is missing") from None
-    if size != expected:
-        raise _altered(path, f"it has {size} bytes, but the manifest says {expected}")
-
-
-def _altered(path: Path, reason: str) -> DataError:
-    return DataError(f"{path}: {reason}. Delete {path.parent}, and the data are made anew.")
-
-
-def _content_hash(manifest: Mapping[str, Any]) -> str:
-    content = {key: value for key, value in manifest.items() if key != "content_hash"}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _chunks(array: np.ndarray) -> Iterator[np.ndarray]:
+    step = max(1, CHUNK_BYTES // max(1, array[:1].nbytes))
+    for start in range(0, len(array), step):
+        yield array[start : start + step]
 
 
 def _sync_folder(folder: Path) -> None:

@@ -2,12 +2,25 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
 Kind = Literal["dense", "classification", "multilabel"]
 SPLITS = ("train", "val", "test")
+MASKED_SAMPLES = 256  # that a unit is taken from, since those that count have to be copied
+
+
+@runtime_checkable
+class Rows(Protocol):
+    """Samples that are read by their indices: an array, or what makes them when they are asked."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def dtype(self) -> Any: ...
+    def __len__(self) -> int: ...
+    def __getitem__(self, indices: Any, /) -> Any: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,18 +35,39 @@ class TaskInfo:
     loss: str  # a name in `trainables.losses.LOSSES`
     samples: int  # as published, all splits
     resolution: int  # grid points a side as the papers feed it
-    channels: tuple[int, int]  # in, out
+    channels: tuple[int, int]  # in, out (classes or labels, where these are predicted)
     protocol: str  # how numbers on this task compare; stored beside every metric
     recipe: Mapping[str, Any] = field(default_factory=dict)  # published `refine` settings
     equation: str = ""
+    grid: tuple[int, ...] = ()  # points a side, where the sides differ
+    test_samples: int = 0  # of `samples`: the published test set; 0 where there is none
+    stored: Literal["float32", "float16", "uint8"] = "float32"  # inputs on disk
+    mask: Literal["known", "ignored"] | None = None  # what 1 in y's last channel says of a point
+    compat_metric: str | None = None  # ORCA's, where it is another than `metric`
+
+    @property
+    def benchmark(self) -> str:
+        """The name's first part."""
+        return self.name.partition("/")[0]
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one x as published: [c_in, *grid]."""
+        sides = self.grid or (self.resolution,) * int(self.dimension[0])
+        return (self.channels[0], *sides)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """Inputs [n, c_in, *grid] and outputs [n, c_out, *grid] (or labels), read-only and mapped."""
+    """Inputs [n, c_in, *grid] and outputs, read-only and mapped.
 
-    x: np.ndarray
+    Outputs are fields [n, c_out, *grid], labels [n] (int64), or label sets [n, k] of 0 and 1. Where
+    `TaskInfo.mask` says so, a field has one more channel, of 0 and 1.
+    """
+
+    x: Rows
     y: np.ndarray
+    groups: np.ndarray | None = None  # int64 [n]: parts of one thing, to be scored together
 
     def __len__(self) -> int:
         return len(self.x)
@@ -57,4 +91,19 @@ class Task:
 
     @property
     def output_shape(self) -> tuple[int, ...]:
-        return self.train.y.shape[1:]
+        """The shape of one prediction: a field's [c_out, *grid], or one logit a label."""
+        return (self.info.channels[1], *self.train.y.shape[2:])
+
+    @property
+    def output_unit(self) -> tuple[float, float]:
+        """Mean and standard deviation of the training outputs that a field's prediction is of.
+
+        They are (0, 1) for pixels that hold or do not, of which the prediction is a logit.
+        """
+        y = self.train.y
+        if self.info.mask == "ignored":
+            return 0.0, 1.0
+        if self.info.mask == "known":
+            y = y[:MASKED_SAMPLES]  # a random subset, as any prefix is
+            y = y[:, :-1][y[:, -1:] > 0]
+        return float(y.mean()), float(y.std()) or 1.0

@@ -6,7 +6,8 @@ from pydantic import Field, model_validator
 
 from sweeper.space.catalog import Catalog, MethodEntry, TaskEntry
 from trainables.spec import BackboneSpec, DataSpec, ModelSpec
-from trainables.stages.configs import MetaConfig, RefineConfig
+from trainables.stages.configs.fine_tuning import RefineConfig
+from trainables.stages.configs.meta import MetaConfig
 from trainables.stages.stage import StageConfig
 
 
@@ -20,12 +21,13 @@ class AlignConfig(StageConfig):
     entropy: float = Field(0.1, gt=0, le=10)
     kernels: int = Field(5, ge=1, le=16)
     normalize: bool = True
+    steps: tuple[int, ...] = (20, 40)
 
 
 class ReplaceConfig(RefineConfig):
-    """A stage with two settings that can contradict each other."""
+    """A stage with two settings that can contradict each other, one a count or a share."""
 
-    k0: int = Field(32, ge=0)
+    k0: int | float = Field(32, ge=0)
     k_end: int = Field(0, ge=0)
 
     @model_validator(mode="after")

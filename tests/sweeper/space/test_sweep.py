@@ -5,10 +5,13 @@ from typing import Any
 
 import pytest
 
-from sweeper.space.distributions import Choice
+from sweeper.errors import FileFaults
+from sweeper.space.distributions import Choice, Float
 from sweeper.space.loader import loads_sweep
+from sweeper.space.parameters import refusal
 from sweeper.space.sweep import InfeasibleParams, Sweep
 from tests.sweeper.space.catalogs import make_catalog
+from trainables.stages.configs.mix import ReplaceConfig
 
 CATALOG = make_catalog()
 TEXT = """\
@@ -83,6 +86,33 @@ def test_the_recipe_is_for_the_stage_that_reports_the_objective() -> None:
 
 def test_null_in_the_file_is_a_value() -> None:
     assert load().study("pare", "pdebench/darcy_2d").preset["replace.decay_epochs"] is None
+
+
+def test_a_list_is_the_value_of_a_setting_that_has_several() -> None:
+    assert load().study("orca", "pdebench/darcy_2d").preset["align.steps"] == [20, 40]
+    sweep = load(sets=["align.steps=[5, 10]"])
+    study = sweep.study("orca", "pdebench/darcy_2d")
+    assert study.preset["align.steps"] == study.control["align.steps"] == [5, 10]
+    assert loads_sweep(sweep.resolved, CATALOG).study(study.method, study.task) == study
+    for wrong in ("5", "[5, soon]"):
+        with pytest.raises(FileFaults, match="`fixed.align.steps` must be a valid"):
+            load(sets=[f"align.steps={wrong}"])
+
+
+@pytest.mark.parametrize("value", [1, 1.0, 0.5])
+def test_what_may_be_a_count_or_a_share_stays_what_was_written(value: float) -> None:
+    sweep = load(sets=[f"replace.k0={value}", "replace.k_end=0"])
+    for again in (sweep, loads_sweep(json.loads(json.dumps(sweep.resolved)), CATALOG)):
+        k0 = again.study("pare", "pdebench/darcy_2d").preset["replace.k0"]
+        assert (k0, type(k0)) == (value, type(value))
+
+
+def test_a_range_of_shares_ends_at_all_of_them() -> None:
+    drawn = "parameters.replace.k0={min: 0.5, max: 1.0}"
+    study = load(sets=[drawn]).study("pare", "pdebench/darcy_2d")
+    assert study.parameters["replace.k0"] == Float(low=0.5, high=1.0)
+    refused = refusal(ReplaceConfig, "k0", 1.5)
+    assert refused == "must be a share up to 1.0, or an integer, as in 2"
 
 
 def test_the_control_is_the_preset_without_what_the_method_adds() -> None:

@@ -8,13 +8,15 @@ import pytest
 
 from tests.trainables.proxies.test_cifar10 import write_batches
 from tests.trainables.proxies.test_conll2003 import IOB1, write
+from tests.trainables.proxies.test_tiny_imagenet import write_class
+from tests.trainables.proxies.test_voc import object_mask, write_pairs
 from trainables.errors import ConfigError, DataError
 from trainables.proxies.loading import load_proxy, proxy_faults
 from trainables.proxies.proxy import ImageProxy
 from trainables.proxies.registry import PROXIES
 
-PACKAGED = ["digits", "python_source"]
-BROUGHT = ["cifar10", "conll2003"]
+PACKAGED = ["digits", "digits_ink", "noise", "noise_words", "python_source"]
+BROUGHT = ["cifar10", "conll2003", "tiny_imagenet", "voc"]
 
 
 @pytest.fixture
@@ -22,6 +24,9 @@ def home(tmp_path):
     """A home that holds small stand-ins for the data that users bring."""
     write_batches(tmp_path / "proxies" / "cifar10", records=20)
     write(tmp_path, IOB1 + "\nUN I-ORG\n\nDutch I-MISC\n")
+    for number in range(200):
+        write_class(tmp_path / "proxies" / "tiny_imagenet", f"n{number:08d}", images=1)
+    write_pairs(tmp_path, [object_mask(label + 1) for label in range(20)])
     return tmp_path
 
 
@@ -40,8 +45,10 @@ def test_a_proxy_is_what_its_entry_says(home, name):
         assert sorted(set(proxy.labels.tolist())) == list(range(entry.classes))
         assert proxy.images.dtype == np.uint8
         assert len(proxy.images) == len(proxy.labels)
+        assert (proxy.masks is not None) == entry.dense
     else:
         assert len(proxy.classes) == entry.classes
+        assert not entry.dense
 
 
 @pytest.mark.parametrize("name", PACKAGED)
@@ -61,7 +68,7 @@ def test_a_proxy_that_is_not_there_says_how_to_get_it_and_where_to_put_it(tmp_pa
 def test_an_unknown_name_is_answered_with_the_nearest(tmp_path):
     with pytest.raises(ConfigError, match="Did you mean `cifar10`"):
         load_proxy("cifar_10", tmp_path)
-    with pytest.raises(ConfigError, match="Known: cifar10, conll2003, digits, python_source"):
+    with pytest.raises(ConfigError, match=r"Known: cifar10, conll2003, .*, voc\."):
         proxy_faults("imagenet", tmp_path)
 
 

@@ -10,7 +10,7 @@ from trainables import checkpoint
 from trainables.errors import ConfigError, NonFiniteLoss
 from trainables.evaluation import evaluate
 from trainables.source import Domains
-from trainables.stages.configs import RefineConfig
+from trainables.stages.configs.fine_tuning import RefineConfig
 from trainables.stages.fine_tuning import FineTuning
 from trainables.tasks.task import Split
 
@@ -62,6 +62,7 @@ def test_each_epoch_reports_the_validation_value_as_its_objective(make_state, ta
             "refine/grad_norm",
             "refine/lr",
             "val/nrmse",
+            "val/nrmse_best",
         }
         assert report.objective == report.metrics["val/nrmse"]
     assert reports[-1].objective == evaluate(state, state.model, target.target.val, "nrmse")
@@ -182,6 +183,24 @@ def test_it_reads_no_source_and_no_global_chance(make_state, task, source):
     torch.manual_seed(2)
     assert train(second, Domains(target=task, source=source)) == expected
     assert changed(weights(first), weights(second)) == set()
+
+
+def test_probes_of_the_body_are_recorded_and_change_nothing_else(make_state, domains):
+    plain, probed = make_state(), make_state()
+    small = domains.source
+    larger = replace(
+        small,
+        inputs=small.inputs.repeat(3, 1),
+        labels=small.labels.repeat(3),
+        features=small.features.repeat(3, 1),
+    )
+    domains = replace(domains, source=larger)
+    expected = train(plain, domains, epochs=3)
+    reports = train(probed, domains, epochs=3, probe_every=2)
+    found = [{n for n in r.metrics if "probe" in n} for r in reports]
+    assert found == [{"refine/probe_error_start"}, {"refine/probe_error"}, set()]
+    assert [r.objective for r in reports] == [r.objective for r in expected]
+    assert not changed(weights(plain), weights(probed))
 
 
 @pytest.mark.parametrize("seed", [0, 1])

@@ -15,7 +15,7 @@ from trainables.losses import LOSSES
 from trainables.networks.attention import attention
 from trainables.seeding import generator
 from trainables.source import class_balanced_batch
-from trainables.stages.configs import MetaConfig
+from trainables.stages.configs.meta import MetaConfig
 from trainables.stages.meta_alignment import Iteration, MetaAlignment
 from trainables.tasks.task import Split
 

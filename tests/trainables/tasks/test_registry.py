@@ -5,7 +5,7 @@ import pytest
 
 from trainables.losses import LOSSES
 from trainables.metrics import METRICS
-from trainables.stages.configs import RefineConfig
+from trainables.stages.configs.fine_tuning import RefineConfig
 from trainables.tasks.registry import TASKS, official_file
 
 PROBLEMS = (

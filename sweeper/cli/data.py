@@ -1,0 +1,78 @@
+"""`sweeper data`: the data that trials read. Parses, calls `sweeper.app.data`, prints."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sweeper.cli import output
+
+data = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+
+Task = Annotated[str, typer.Argument(help="A task, as in a sweep file.", show_default=False)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+@contextmanager
+def _progress(what: str) -> Iterator[Callable[[str, int, int], None]]:
+    """Shows on stderr how far it is."""
+    with output.stderr().status(what) as status:
+        yield lambda task, done, total: status.update(f"{what} {task}: {done} of {total}")
+
+
+@data.command("list")
+def list_data(as_json: AsJson = False) -> None:
+    """Lists every task and source: what it is, whether it is here, and how to get it."""
+    from sweeper.app import data as app
+
+    output.show_data(app.everything(), as_json=as_json)
+
+
+@data.command("import")
+def import_data(
+    task: Task,
+    files: Annotated[
+        list[Path], typer.Argument(help="The published files, or folders that hold them.")
+    ],
+    seed: Annotated[int, typer.Option(min=0, help="Of the validation split.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Reads the published FILES of a TASK into the store that trials map."""
+    from sweeper.app import data as app
+
+    with _progress("importing") as progress:
+        done = app.import_files(task, files, seed, progress)
+    output.show(done, command="data import", as_json=as_json)
+
+
+@data.command()
+def generate(
+    task: Task,
+    samples: Annotated[
+        int | None, typer.Option(min=8, help="In all splits; default: as published.")
+    ] = None,
+    resolution: Annotated[
+        int | None, typer.Option(min=1, help="Grid points a side; default: as the papers have it.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the generator.")] = 0,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that share the work.")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Makes the data of a TASK that has a generator, ahead of the launch that would."""
+    from sweeper.app import data as app
+    from trainables.spec import DataSpec
+
+    spec = DataSpec(source="generated", samples=samples, resolution=resolution, seed=seed)
+    with _progress("generating") as progress:
+        done = app.generate(task, spec, workers, progress)
+    output.show(done, command="data generate", as_json=as_json)
+
+
+@data.command()
+def verify(task: Task, as_json: AsJson = False) -> None:
+    """Reads every byte of a TASK's data against the manifest that came with them."""
+    from sweeper.app import data as app
+
+    output.show(app.verify(task), command="data verify", as_json=as_json)

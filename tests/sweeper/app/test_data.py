@@ -1,0 +1,134 @@
+"""`sweeper data` lists, imports, makes and verifies; `sweeper plan` says what has to be imported."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sweeper.cli.main import run
+from trainables.proxies.registry import PROXIES
+from trainables.tasks.registry import TASKS
+
+ROOT = Path(__file__).parents[3]
+GESTURES, MADE = "nasbench360/ninapro", "pdebench/advection_1d@hard"
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SWEEPER_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def command(capsys):
+    """Runs a command that prints one JSON object; returns it."""
+
+    def command(*arguments: str, code: int = 0) -> dict:
+        assert run([*arguments, "--json"]) == code
+        told = json.loads(capsys.readouterr().out)
+        assert (told["schema"], told["command"]) == (1, " ".join(arguments[:2]))
+        return told
+
+    return command
+
+
+def write_gestures(folder: Path) -> list[str]:
+    """Writes NinaPro as published: windows of 52 samples of 16 electrodes, and their labels."""
+    chance, files = np.random.default_rng(0), []
+    for split, count in (("train", 90), ("val", 18), ("test", 18)):
+        arrays = {"ninapro": chance.normal(size=(count, 52, 16)), "label": np.arange(count) % 18}
+        for name, array in arrays.items():
+            files.append(str(folder / f"{name}_{split}.npy"))
+            np.save(files[-1], array)
+    return files
+
+
+def test_every_task_and_source_is_listed_with_the_way_to_get_it(command):
+    told = command("data", "list")
+    tasks = {task["name"]: task for task in told["tasks"]}
+    assert list(tasks) == list(TASKS)
+    assert [proxy["name"] for proxy in told["proxies"]] == list(PROXIES)
+    assert tasks[MADE]["obtain"] == f"sweeper data generate {MADE}"
+    ecg = tasks["nasbench360/ecg"]
+    assert ecg["obtain"] == "sweeper data import nasbench360/ecg challenge2017.pkl"
+    assert ecg["source"].startswith("https://")
+    assert (ecg["title"], ecg["metric"]) == ("ECG", TASKS["nasbench360/ecg"].metric)
+    assert (ecg["samples"], ecg["shape"], ecg["sets"]) == (330_000, [1, 1000], [])
+    present = {proxy["name"] for proxy in told["proxies"] if proxy["present"]}
+    assert present == {"digits", "digits_ink", "noise", "noise_words", "python_source"}
+
+
+def test_people_get_tables_that_hold_every_name(capsys):
+    assert run(["data", "list"]) == 0
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in (*TASKS, *PROXIES))
+
+
+def test_what_is_imported_is_there_whole_and_verified(command, home, tmp_path):
+    files = write_gestures(tmp_path)
+    folder = Path(command("data", "import", GESTURES, *files)["folder"])
+    assert folder == home / "data" / GESTURES / "official"
+    tasks = {task["name"]: task for task in command("data", "list")["tasks"]}
+    assert tasks[GESTURES]["sets"] == ["official"]
+    assert command("data", "verify", GESTURES)["folders"] == [str(folder)]
+
+    content = bytearray((folder / "test.arrow").read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / "test.arrow").write_bytes(content)
+    error = command("data", "verify", GESTURES, code=2)["error"]
+    assert error["message"].startswith(f"{folder / 'test.arrow'}: its sha256 differs")
+
+
+def test_what_a_generator_made_is_there_and_verified(command, home):
+    arguments = ("--samples", "16", "--resolution", "16", "--seed", "3")
+    folder = command("data", "generate", MADE, *arguments)["folder"]
+    assert command("data", "generate", MADE, *arguments)["folder"] == folder
+    assert command("data", "generate", MADE, *arguments[:-1], "4")["folder"] != folder
+    assert folder in command("data", "verify", MADE)["folders"]
+    assert len(command("data", "verify", MADE)["folders"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("import", GESTURES, "no.npy"), "no.npy: there is no such file or folder."),
+        (("import", MADE, "."), f"{MADE}: its data are generated, and not imported"),
+        (("import", "ghost", "."), "There is no task `ghost`. Known: "),
+        (("generate", GESTURES), f"sweeper data import {GESTURES} "),
+        (("generate", MADE, "--resolution", "4"), "`data.resolution` must be at least 8, but"),
+        (("generate", "ghost"), "There is no task `ghost`"),
+        (("verify", GESTURES), f"To have some: sweeper data import {GESTURES} "),
+        (("verify", MADE), f"To have some: sweeper data generate {MADE}"),
+        (("verify", "ghost"), "There is no task `ghost`"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_with_the_way_out(command, home, arguments, told):
+    assert told in command("data", *arguments, code=2)["error"]["message"]
+    assert not list(home.rglob("manifest.json"))
+
+
+def test_a_home_that_takes_no_data_is_a_fault_of_storage(command, home):
+    home.mkdir()
+    (home / "data").touch()
+    error = command("data", "generate", MADE, "--samples", "16", code=6)["error"]
+    assert error["type"] == "StorageFull"
+    assert str(home / "data") in error["message"]
+
+
+def test_a_plan_names_the_command_for_data_that_have_to_be_imported(capsys, home, tmp_path):
+    file = str(ROOT / "search_spaces" / "orca_nasbench360.yaml")
+    arguments = ["plan", file, "--profile", "laptop", "--set", f"tasks=[{GESTURES}]", "--json"]
+    assert run([*arguments, "--set", "proxies.2d=cifar10", "--set", "data.samples=60"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["studies"][0]["data"].endswith("to be imported")
+    notes = " ".join(told["notes"])
+    assert f"sweeper data import {GESTURES} " in notes
+    assert "cifar10: " in notes
+    run(["data", "import", GESTURES, *write_gestures(tmp_path)])
+    capsys.readouterr()
+    assert run([*arguments, "--set", "data.samples=60"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["studies"][0]["data"].endswith("ready")
+    assert "import" not in " ".join(told["notes"])

@@ -1,0 +1,67 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn import metrics as reference
+
+from trainables.errors import DataError
+from trainables.metrics.classes import MacroF1, ZeroOneError
+from trainables.metrics.metric import Metric
+
+
+def logits(n: int, classes: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return (
+        torch.randn(n, classes, generator=generator),
+        torch.randint(classes, (n,), generator=generator),
+    )
+
+
+def value(metric: type[Metric], prediction: torch.Tensor, target: torch.Tensor) -> float:
+    total = metric()
+    total.update(prediction, target)
+    return total.compute()
+
+
+def test_zero_one_error_agrees_with_scikit_learn():
+    scores, labels = logits(50, 4)
+    expected = reference.zero_one_loss(labels.numpy(), scores.argmax(dim=1).numpy())
+    assert value(ZeroOneError, scores, labels) == pytest.approx(expected)
+
+
+def test_many_samples_do_not_lose_precision():
+    total = ZeroOneError()
+    scores, labels = torch.tensor([[1.0, 0.0]]).expand(100_000, 2), torch.ones(100_000).long()
+    for _ in range(300):
+        total.update(scores, labels)  # 3e7 errors: single precision stops counting at 1.7e7
+    assert total.compute() == 1.0
+
+
+@given(st.integers(1, 40), st.integers(2, 9), st.integers(0, 99))
+def test_macro_f1_agrees_with_scikit_learn_also_where_classes_are_absent(n, classes, seed):
+    scores, labels = logits(n, classes, seed)
+    decisions = scores.argmax(dim=1).numpy()
+    expected = 1 - reference.f1_score(labels.numpy(), decisions, average="macro")
+    assert value(MacroF1, scores, labels) == pytest.approx(expected)
+
+
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=6))
+def test_macro_f1_does_not_depend_on_the_batches(sizes):
+    scores, labels = logits(sum(sizes), 4)
+    total = MacroF1()
+    for p, y in zip(scores.split(sizes), labels.split(sizes), strict=True):
+        total.update(p, y)
+    assert total.compute() == value(MacroF1, scores, labels)
+
+
+def test_the_mean_of_macro_f1_over_batches_is_another_number():
+    scores, labels = logits(60, 4)
+    parts = zip(scores.split(20), labels.split(20), strict=True)
+    mean = np.mean([value(MacroF1, p, y) for p, y in parts])
+    assert abs(mean - value(MacroF1, scores, labels)) > 1e-3
+
+
+def test_macro_f1_of_nothing_is_an_error():
+    with pytest.raises(DataError, match="of no samples"):
+        MacroF1().compute()

@@ -1,0 +1,168 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn import metrics as reference
+
+from trainables.errors import DataError
+from trainables.metrics.metric import Metric
+from trainables.metrics.ranking import (
+    AUROC,
+    HardPixelAUROC,
+    MeanAveragePrecision,
+    PixelAUROC,
+    _bins,
+)
+
+
+def scored(n: int, labels: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    target = (torch.rand(n, labels, generator=generator) < 0.3).float()
+    return target + torch.randn(n, labels, generator=generator), target
+
+
+def value(metric: type[Metric], prediction: torch.Tensor, target: torch.Tensor) -> float:
+    total = metric()
+    total.update(prediction, target)
+    return total.compute()
+
+
+REFERENCES = [
+    (AUROC, reference.roc_auc_score),
+    (MeanAveragePrecision, reference.average_precision_score),
+]
+
+
+@pytest.mark.parametrize(("metric", "theirs"), REFERENCES)
+def test_a_ranking_of_labels_agrees_with_scikit_learn(metric, theirs):
+    prediction, target = scored(200, 5)
+    prediction = (4 * prediction).round() / 4  # ties
+    expected = 1 - theirs(target.numpy(), prediction.numpy(), average="macro")
+    assert value(metric, prediction, target) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("metric", [AUROC, MeanAveragePrecision])
+@given(sizes=st.lists(st.integers(1, 9), min_size=3, max_size=6))
+def test_a_ranking_does_not_depend_on_the_batches(metric, sizes):
+    prediction, target = scored(sum(sizes), 3)
+    target[0], target[1] = 0.0, 1.0
+    total = metric()
+    for p, y in zip(prediction.split(sizes), target.split(sizes), strict=True):
+        total.update(p, y)
+    assert total.compute() == value(metric, prediction, target)
+
+
+@pytest.mark.parametrize("metric", [AUROC, MeanAveragePrecision])
+def test_labels_that_say_nothing_are_left_out_and_counted(metric):
+    prediction, target = scored(50, 4)
+    target[:, 2] = 0
+    total = metric()
+    total.update(prediction, target)
+    kept = [0, 1, 3]
+    assert total.compute() == pytest.approx(value(metric, prediction[:, kept], target[:, kept]))
+    assert total.num_dropped == 1
+
+
+@pytest.mark.parametrize("metric", [AUROC, MeanAveragePrecision])
+def test_where_no_label_says_anything_there_is_no_value(metric):
+    prediction, target = scored(5, 2)
+    with pytest.raises(DataError, match="none of 2 labels"):
+        value(metric, prediction, 0 * target)
+    with pytest.raises(DataError, match="of no samples"):
+        metric().compute()
+
+
+def test_no_knowledge_is_an_auroc_of_a_half_and_the_average_precision_is_the_prior():
+    _, target = scored(400, 3)
+    nothing = torch.zeros_like(target)
+    assert value(AUROC, nothing, target) == 0.5
+    assert value(MeanAveragePrecision, nothing, target) == pytest.approx(1 - target.mean().item())
+
+
+@pytest.mark.parametrize("metric", [AUROC, MeanAveragePrecision, PixelAUROC, HardPixelAUROC])
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_prediction_that_is_not_finite_shows(metric, bad):
+    if issubclass(metric, PixelAUROC):
+        prediction, target = pixels(3)
+    else:
+        prediction, target = scored(20, 3)
+    prediction.view(-1)[0] = bad
+    assert math.isnan(value(metric, prediction, target))
+
+
+def pixels(n: int, side: int = 16, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    shape = (n, 1, side, side)
+    truth = (torch.rand(shape, generator=generator) < 0.1).float()
+    ignored = (torch.rand(shape, generator=generator) < 0.2).float()
+    ignored[0, 0, 0, 0] = 0.0
+    scores = 3 * torch.randn(shape, generator=generator) + 2 * truth - 4
+    return scores, torch.cat([truth, ignored], dim=1)
+
+
+def flat(prediction: torch.Tensor, target: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Truth and scores of the pixels that count."""
+    counts = target[:, 1] == 0
+    return target[:, 0][counts].numpy(), prediction[:, 0][counts].numpy()
+
+
+def test_the_auroc_of_pixels_agrees_with_scikit_learn_within_its_stated_bound():
+    prediction, target = pixels(40)
+    truth, scores = flat(prediction, target)
+    expected = 1 - reference.roc_auc_score(truth, scores)
+    bins = _bins(torch.from_numpy(scores)).numpy()
+    positives, negatives = (np.bincount(bins[truth == k], minlength=2**20) for k in (1, 0))
+    bound = (positives * negatives).sum() / (2 * positives.sum() * negatives.sum())
+    assert bound < 1e-3
+    assert abs(value(PixelAUROC, prediction, target) - expected) <= bound
+
+
+def test_the_auroc_of_pixels_is_exact_for_scores_of_half_precision():
+    prediction, target = pixels(10)
+    prediction = prediction.bfloat16().float()
+    expected = 1 - reference.roc_auc_score(*flat(prediction, target))
+    assert value(PixelAUROC, prediction, target) == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_hard_auroc_of_pixels_is_that_of_the_decisions():
+    prediction, target = pixels(10)
+    truth, scores = flat(prediction, target)
+    expected = 1 - reference.roc_auc_score(truth, scores > 0)
+    assert value(HardPixelAUROC, prediction, target) == pytest.approx(expected, abs=1e-12)
+    rates = [(scores > 0)[truth == 0].mean(), (scores <= 0)[truth == 1].mean()]
+    assert value(HardPixelAUROC, prediction, target) == pytest.approx(np.mean(rates), abs=1e-12)
+
+
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=4))
+def test_the_auroc_of_pixels_does_not_depend_on_the_batches(sizes):
+    prediction, target = pixels(sum(sizes))
+    total = PixelAUROC()
+    for p, y in zip(prediction.split(sizes), target.split(sizes), strict=True):
+        total.update(p, y)
+    assert total.compute() == value(PixelAUROC, prediction, target)
+
+
+def test_what_is_said_of_ignored_pixels_does_not_matter():
+    prediction, target = pixels(4)
+    expected = value(PixelAUROC, prediction, target)
+    changed = torch.where(target[:, 1:] > 0, -prediction, prediction)
+    assert value(PixelAUROC, changed, target) == expected
+
+
+@given(st.lists(st.floats(-1e30, 1e30, width=32), min_size=2, max_size=20))
+def test_bins_rise_with_the_scores(scores):
+    ordered = torch.tensor(scores, dtype=torch.float32).sort().values
+    bins = _bins(ordered)
+    assert (bins.diff() >= 0).all()
+    assert bins.min() >= 0
+    assert bins.max() < 2**20
+
+
+def test_pixels_of_one_kind_have_no_auroc():
+    prediction, target = pixels(2)
+    target[:, 0] = 0
+    with pytest.raises(DataError, match="needs pixels of both kinds"):
+        value(PixelAUROC, prediction, target)

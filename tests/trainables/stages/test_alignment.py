@@ -1,0 +1,447 @@
+"""ORCA's alignment: what it moves, along which gradient, on which samples, and where it stops."""
+
+from dataclasses import replace
+from itertools import chain
+
+import numpy as np
+import pytest
+import torch
+
+from trainables import checkpoint
+from trainables.distances.mmd import mmd
+from trainables.distances.otdd import otdd, prepare
+from trainables.errors import ConfigError, DataError, NonFiniteLoss
+from trainables.losses import LOSSES
+from trainables.pseudo_labels import target_labels
+from trainables.seeding import generator
+from trainables.source import Domains
+from trainables.stages.alignment import Alignment, balanced_batch
+from trainables.stages.configs.align import AlignConfig
+from trainables.stages.configs.fine_tuning import WarmupConfig
+from trainables.stages.source_distance import SourceDistance, balanced_choice
+from trainables.stages.warmup import Warmup
+from trainables.tasks.task import Split
+
+PLAIN_STEP = {"optimizer": "sgd", "momentum": 0.0, "weight_decay": 0.0, "clip_norm": None}
+DISTANCES = [
+    {"distance": "otdd_exact"},
+    {"distance": "otdd_exact", "solver": "sinkhorn"},
+    {"distance": "otdd_gaussian"},
+    {"distance": "mmd"},
+    {"distance": "euclidean"},
+    {"distance": "euclidean", "euclidean": "pairs"},
+]
+every_distance = pytest.mark.parametrize("distance", DISTANCES, ids=lambda d: "-".join(d.values()))
+every_class_mode = pytest.mark.parametrize("class_mode", ["per_class", "joint"])
+every_update_mode = pytest.mark.parametrize("update_mode", ["epoch", "minibatch"])
+
+
+def stage(**settings) -> Alignment:
+    small = {"epochs": 2, "clusters": 2, "measure": 0}
+    return Alignment("align", AlignConfig.model_validate({**small, **settings}))
+
+
+def train(state, domains, **settings):
+    return list(stage(**settings).run(state, domains))
+
+
+def weights(state) -> dict[str, torch.Tensor]:
+    return {name: w.detach().clone() for name, w in state.model.state_dict().items()}
+
+
+def changed(before, after) -> set[str]:
+    """Returns the parts of the model with a weight that is not bitwise the same."""
+    return {n.partition(".")[0] for n, w in before.items() if not torch.equal(w, after[n])}
+
+
+def classified(domains: Domains, labels: list[int], content_hash: str) -> Domains:
+    """The same inputs with classes of their own."""
+    task = domains.target
+    split = Split(x=task.train.x[: len(labels)], y=np.asarray(labels))
+    info = replace(task.info, kind="classification", loss="cross_entropy", channels=(1, 3))
+    return replace(domains, target=replace(task, info=info, train=split, content_hash=content_hash))
+
+
+def batches_of(state, domains, **settings) -> list[list[int]]:
+    """Returns which training samples each batch of a stage was of."""
+    samples = {x.tobytes(): index for index, x in enumerate(domains.target.train.x)}
+    seen = []
+    handle = state.model.embedder.register_forward_pre_hook(
+        lambda _, inputs: seen.append([samples[x.numpy().tobytes()] for x in inputs[0]])
+    )
+    train(state, domains, **settings)
+    handle.remove()
+    return seen
+
+
+@every_distance
+@every_class_mode
+@every_update_mode
+def test_its_own_distance_falls_and_nothing_but_the_embedder_moves(
+    make_state, domains, distance, class_mode, update_mode
+):
+    state = make_state()
+    before = weights(state)
+    reports = train(
+        state,
+        domains,
+        **distance,
+        class_mode=class_mode,
+        update_mode=update_mode,
+        epochs=12,
+        lr=1e-2,
+        clip_norm=None,
+    )
+    losses = [report.metrics["align/align_loss"] for report in reports]
+    assert np.mean(losses[-3:]) < np.mean(losses[:3])
+    assert changed(before, weights(state)) == {"embedder"}
+    assert all(p.grad is None for p in state.model.parameters())
+
+
+def test_per_class_steps_along_the_sum_of_distances_weighted_by_the_shares_of_classes(
+    make_state, domains
+):
+    state, task = make_state(), domains.target
+    model, before = state.model, weights(state)
+    labels = torch.from_numpy(target_labels(task, 2))
+    statistics = prepare(domains.source.features, domains.source.labels, method="exact")
+    features = model.embed(torch.from_numpy(task.train.x)).mean(1)
+    loss = torch.stack(
+        [
+            otdd(statistics, features[labels == y], labels[labels == y]).value
+            * (labels == y).float().mean()
+            for y in labels.unique()
+        ]
+    ).sum()
+    loss.backward()
+    expected = {n: -0.1 * p.grad for n, p in model.embedder.named_parameters()}
+    model.zero_grad(set_to_none=True)
+
+    (report,) = train(state, domains, **PLAIN_STEP, epochs=1, lr=0.1)
+
+    assert report.metrics["align/align_loss"] == pytest.approx(loss.item(), rel=1e-4)
+    after = weights(state)
+    for name, step in expected.items():
+        taken = after[f"embedder.{name}"] - before[f"embedder.{name}"]
+        assert (taken - step).norm() < 1e-3 * step.norm(), name
+
+
+def test_joint_steps_along_one_distance_plus_the_task_loss(make_state, domains):
+    state, task = make_state(), domains.target
+    model, before = state.model, weights(state)
+    x, y = torch.from_numpy(task.train.x), torch.from_numpy(task.train.y)
+    statistics = prepare(domains.source.features, domains.source.labels, method="gaussian")
+    distance = otdd(
+        statistics, model.embed(x).mean(1), torch.from_numpy(target_labels(task, 2))
+    ).value
+    task_loss = LOSSES[task.info.loss](model(x), y)
+    (0.5 * distance + 2.0 * task_loss).backward()
+    trained = {n: p for n, p in model.named_parameters() if not n.startswith("body")}
+    expected = {n: -0.1 * p.grad for n, p in trained.items()}
+    model.zero_grad(set_to_none=True)
+
+    (report,) = train(
+        state,
+        domains,
+        **PLAIN_STEP,
+        distance="otdd_gaussian",
+        class_mode="joint",
+        align_weight=0.5,
+        task_weight=2.0,
+        epochs=1,
+        lr=0.1,
+    )
+
+    assert report.metrics["align/align_loss"] == pytest.approx(distance.item(), rel=1e-4)
+    assert report.metrics["align/task_loss"] == pytest.approx(task_loss.item(), rel=1e-4)
+    after = weights(state)
+    assert changed(before, after) == {"embedder", "predictor"}
+    for name, step in expected.items():
+        assert (after[name] - before[name] - step).norm() < 1e-3 * step.norm(), name
+
+
+@every_update_mode
+def test_a_step_follows_each_epoch_or_each_distance(make_state, domains, update_mode):
+    state = make_state()
+    train(state, domains, update_mode=update_mode)
+    steps = {int(s["step"]) for s in state.optimizer.state.values()}
+    assert steps == {2 if update_mode == "epoch" else 2 * 2}
+
+
+def test_per_class_batches_are_of_one_class_each_in_an_order_of_their_own(make_state, domains):
+    labels = target_labels(domains.target, 2)
+    batches = batches_of(make_state(), domains, epochs=6, max_samples=2)
+    of_class = [labels[batch].tolist() for batch in batches]
+    assert all(len(set(batch)) == 1 for batch in of_class)
+    assert all(len(set(batch)) == len(batch) == 2 for batch in batches)
+    orders = {tuple(batch[0] for batch in of_class[i : i + 2]) for i in range(0, 12, 2)}
+    assert all(sorted(order) == [0, 1] for order in orders)
+    assert len(orders) == 2
+
+
+def test_without_a_limit_that_binds_each_class_is_read_whole(make_state, domains):
+    batches = batches_of(make_state(), domains, epochs=1)
+    assert sorted(chain(*batches)) == list(range(10))
+
+
+@pytest.mark.parametrize(("update_mode", "expected"), [("epoch", 1), ("minibatch", 3)])
+def test_joint_batches_are_even_over_classes_and_as_many_as_make_a_pass(
+    make_state, domains, update_mode, expected
+):
+    domains = classified(domains, [0, 0, 0, 0, 1, 1, 1, 2, 2, 2], "joint")
+    batches = batches_of(
+        make_state(),
+        domains,
+        class_mode="joint",
+        update_mode=update_mode,
+        max_samples=4,
+        epochs=1,
+    )
+    assert len(batches) == expected
+    for batch in batches:
+        assert sorted(np.bincount(domains.target.train.y[batch], minlength=3)) == [0, 2, 2]
+
+
+@pytest.mark.parametrize("size", range(2, 12))
+def test_a_balanced_batch_leaves_no_sample_alone_in_its_class(size):
+    classes = [np.arange(0, 2), np.arange(2, 5), np.arange(5, 30)]
+    drawn = balanced_batch(classes, size, generator(0, "test"))
+    counts = [int(np.isin(drawn, members).sum()) for members in classes]
+    available = sum(len(m) for m, count in zip(classes, counts, strict=True) if count)
+    assert len(set(drawn.tolist())) == len(drawn) == min(size, available)
+    assert sum(count > 0 for count in counts) == min(3, size // 2)
+    assert all(count != 1 for count in counts)
+    if size in (2, 4, 6):
+        assert set(counts) <= {0, 2}
+
+
+def test_a_class_of_one_sample_is_left_out_and_counted(make_state, domains):
+    domains = classified(domains, [0, 0, 0, 0, 1, 2, 2, 2, 2, 2], "singleton")
+    state = make_state()
+    batches = batches_of(state, domains, epochs=1)
+    assert sorted(map(len, batches)) == [4, 5]
+    assert 4 not in chain(*batches)
+    (report,) = train(make_state(), domains, epochs=1)
+    assert report.metrics["align/skipped_classes"] == 1
+
+
+def test_the_rate_falls_after_the_epochs_that_are_named(make_state, domains):
+    """Of the official thresholds too: epochs 0 to 20 whole, to 40 a fifth, and so on."""
+    reports = train(make_state(), domains, epochs=5, lr=1e-2, lr_steps=(1, 3), lr_factor=0.1)
+    rates = [report.metrics["align/lr"] for report in reports]
+    assert rates == pytest.approx([1e-2, 1e-2, 1e-3, 1e-3, 1e-4])
+    official = stage(epochs=70, lr=1.0)
+    factors = [official.rate(epoch) for epoch in (0, 20, 21, 40, 41, 60, 61)]
+    assert factors == pytest.approx([1, 1, 0.2, 0.2, 0.04, 0.04, 0.008])
+
+
+@pytest.mark.parametrize("class_mode", ["joint", "per_class"])
+def test_without_a_distance_it_is_the_warm_up_bit_for_bit(make_state, domains, class_mode):
+    aligned, warmed = make_state(), make_state()
+    shared = {"epochs": 3, "lr": 1e-2, "clip_norm": 0.5, "weight_decay": 0.1}
+    ours = train(
+        aligned,
+        domains,
+        **shared,
+        class_mode=class_mode,
+        update_mode="minibatch",
+        align_weight=0.0,
+        task_weight=1.0,
+        max_samples=4,
+        lr_steps=(),
+    )
+    theirs = list(Warmup("align", WarmupConfig(**shared, batch_size=4)).run(warmed, domains))
+    assert ours == theirs
+    assert changed(weights(aligned), weights(warmed)) == set()
+
+
+def test_no_distance_and_no_weight_are_the_same(make_state, domains):
+    one, other = make_state(), make_state()
+    shared = {"task_weight": 1.0, "max_samples": 4}
+    assert train(one, domains, distance="none", **shared) == train(
+        other, domains, align_weight=0.0, **shared
+    )
+    assert changed(weights(one), weights(other)) == set()
+
+
+@pytest.mark.parametrize(
+    "settings", [{"epochs": 0}, {"distance": "none"}, {"align_weight": 0.0}], ids=str
+)
+def test_where_nothing_is_minimised_nothing_is_touched(make_state, task, settings):
+    state, domains = make_state(), Domains(target=task)
+    before, chance = weights(state), torch.get_rng_state()
+    stage(**settings).check(state.model, domains)
+    assert train(state, domains, **settings) == []
+    assert changed(before, weights(state)) == set()
+    assert torch.equal(torch.get_rng_state(), chance)
+    assert state.optimizer is None
+    assert all(p.requires_grad for p in state.model.parameters())
+
+
+def test_a_trial_without_a_proxy_is_an_error_that_names_the_way_out(make_state, task):
+    with pytest.raises(ConfigError, match=r"no proxy.*proxies.*align\.distance"):
+        stage().check(make_state().model, Domains(target=task))
+
+
+def test_training_samples_that_share_no_class_are_an_error(make_state, domains):
+    alone = classified(domains, list(range(10)), "alone")
+    with pytest.raises(ConfigError, match=r"class of its own.*align\.epochs"):
+        stage().check(make_state().model, alone)
+
+
+def test_source_samples_that_share_no_class_are_an_error_of_otdd_alone(make_state, domains):
+    alone = replace(domains, source=replace(domains.source, labels=torch.arange(12)))
+    state = make_state()
+    with pytest.raises(ConfigError, match=r"no class of the proxy.*align\.distance"):
+        stage().check(state.model, alone)
+    stage(distance="mmd").check(state.model, alone)
+    assert len(train(state, alone, distance="mmd")) == 2
+
+
+def test_targets_that_are_not_finite_are_an_error_before_the_first_epoch(make_state, domains):
+    split = Split(x=domains.target.train.x, y=np.full_like(domains.target.train.y, np.nan))
+    broken = replace(domains, target=replace(domains.target, train=split, content_hash="nan"))
+    with pytest.raises(DataError, match="NaN or infinite"):
+        stage().check(make_state().model, broken)
+
+
+@every_distance
+def test_features_that_are_not_finite_end_the_stage_and_name_the_settings(
+    make_state, domains, distance
+):
+    split = Split(x=np.full_like(domains.target.train.x, np.inf), y=domains.target.train.y)
+    broken = replace(domains, target=replace(domains.target, train=split))
+    state = make_state()
+    with pytest.raises(NonFiniteLoss, match=r"align_loss .* epoch 1.*align\.lr.*align\.clip_norm"):
+        train(state, broken, **distance)
+    assert state.epoch == 0
+
+
+def test_the_cap_bounds_a_step(make_state, domains):
+    state = make_state()
+    before = weights(state)
+    (report,) = train(state, domains, **{**PLAIN_STEP, "clip_norm": 1e-2}, epochs=1, lr=0.5)
+    after = weights(state)
+    moves = torch.cat([(after[name] - w).flatten() for name, w in before.items()])
+    assert moves.norm().item() == pytest.approx(0.5 * 1e-2, rel=1e-2)
+    assert report.metrics["align/grad_norm"] > 1e-2
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"solver": "sinkhorn"},
+        {"solver": "sinkhorn", "entreg": 1.0},
+        {"label_weight": 0.0},
+        {"detach_label_term": True},
+        {"distance": "otdd_gaussian"},
+        {"distance": "otdd_gaussian", "shrinkage": 0.5},
+        {"distance": "mmd"},
+        {"distance": "mmd", "mmd_kernel": "imq"},
+        {"distance": "mmd", "mmd_bandwidth": "median"},
+        {"distance": "mmd", "mmd_bandwidth_scale": 3.0},
+        {"distance": "mmd", "mmd_kernels": 2},
+        {"distance": "mmd", "mmd_unbiased": True},
+        {"distance": "euclidean"},
+        {"distance": "euclidean", "euclidean": "pairs"},
+        {"source_per_class": 2},
+        {"clusters": 3},
+        {"max_samples": 2},
+        {"update_mode": "minibatch"},
+        {"class_mode": "joint"},
+    ],
+    ids=str,
+)
+def test_every_setting_of_the_distance_has_an_effect_of_its_own(make_state, domains, setting):
+    def end(settings) -> torch.Tensor:
+        state = make_state()
+        train(state, domains, **PLAIN_STEP, **settings, lr=1e-2)
+        return torch.cat([p.detach().flatten() for p in state.model.embedder.parameters()])
+
+    *beside, last = setting
+    assert not torch.equal(end({key: setting[key] for key in beside}), end(setting)), last
+
+
+def test_mmd_is_taken_against_as_many_source_samples_drawn_anew_each_time(domains):
+    source, features = domains.source, torch.randn(5, 32, generator=generator(0, "features"))
+    config = AlignConfig(distance="mmd", source_per_class=3)
+    distance = SourceDistance(source, config, torch.device("cpu"))
+    chance, again = generator(1, "source"), generator(1, "source")
+    chosen = source.features[balanced_choice(source.labels, 3)]
+    values = [distance(features, torch.zeros(5, dtype=torch.int64), chance) for _ in range(2)]
+    for value, converged in values:
+        drawn = torch.randperm(9, generator=again)[:5]
+        torch.testing.assert_close(value, mmd(chosen[drawn], features))
+        assert converged
+    assert values[0] != values[1]
+
+
+@pytest.mark.parametrize("per_class", [2, 3, 100])
+def test_the_choice_of_source_samples_is_even_and_always_the_same(per_class):
+    labels = torch.tensor([2, 0, 0, 2, 2, 0, 4, 2, 0])
+    chosen = balanced_choice(labels, per_class)
+    assert torch.equal(chosen, balanced_choice(labels, per_class))
+    assert torch.equal(chosen, chosen.unique())
+    counts = torch.bincount(labels[chosen], minlength=5)
+    assert torch.equal(counts, torch.bincount(labels, minlength=5).clamp_max(per_class))
+
+
+def test_convergence_is_reported_of_transport_alone(make_state, domains):
+    (otdd_report,) = train(make_state(), domains, epochs=1)
+    (mmd_report,) = train(make_state(), domains, epochs=1, distance="mmd")
+    names = {f"align/{name}" for name in ("align_loss", "grad_norm", "lr", "skipped_classes")}
+    assert set(mmd_report.metrics) == names
+    assert set(otdd_report.metrics) == {*names, "align/converged"}
+    assert otdd_report.metrics["align/converged"] == 1.0
+    assert (otdd_report.stage, otdd_report.epoch, otdd_report.num_epochs) == ("align", 1, 1)
+    assert otdd_report.objective is None
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_other_batches(make_state, domains):
+    first, second, third = make_state(), make_state(), make_state()
+    third.seed = 1
+    settings = {"distance": "mmd", "max_samples": 2}
+    torch.manual_seed(1)
+    expected = train(first, domains, **settings)
+    torch.manual_seed(2)
+    assert train(second, domains, **settings) == expected
+    assert changed(weights(first), weights(second)) == set()
+    assert train(third, domains, **settings) != expected
+
+
+def test_it_aligns_in_single_precision_whatever_that_of_supervised_training(make_state, domains):
+    single, half = make_state(), make_state(precision="bf16")
+    assert train(single, domains) == train(half, domains)
+    assert changed(weights(single), weights(half)) == set()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"distance": "mmd", "update_mode": "minibatch", "max_samples": 2},
+        {"class_mode": "joint", "update_mode": "minibatch", "max_samples": 4, "measure": 10},
+        {"distance": "euclidean", "euclidean": "pairs", "task_weight": 1.0},
+        {"distance": "none", "task_weight": 1.0, "optimizer": "sgd"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("stop", [1, 2])
+def test_interrupted_equals_uninterrupted_bit_for_bit(
+    make_state, domains, tmp_path, settings, stop
+):
+    settings = {"epochs": 3, "lr_steps": (0,), **settings}
+    whole = make_state()
+    expected = train(whole, domains, **settings)
+
+    stopped, resumed = make_state(), make_state()
+    reports = stage(**settings).run(stopped, domains)
+    first = [next(reports) for _ in range(stop)]
+    checkpoint.save(stopped, tmp_path / "checkpoint")
+    with torch.no_grad():
+        for parameter in resumed.model.parameters():
+            parameter.zero_()
+    checkpoint.load(resumed, tmp_path / "checkpoint")
+
+    assert first + train(resumed, domains, **settings) == expected
+    assert changed(weights(resumed), weights(whole)) == set()

@@ -1,0 +1,131 @@
+"""What stages record of the two modalities: the right numbers, of the same samples, for nothing."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from trainables.distances.euclidean import distance_of_means
+from trainables.distances.mmd import mmd
+from trainables.distances.otdd import otdd, prepare
+from trainables.pseudo_labels import target_labels
+from trainables.source import Domains
+from trainables.stages.alignment import Alignment
+from trainables.stages.configs.align import AlignConfig
+from trainables.stages.configs.measured import MeasuredConfig
+from trainables.stages.measurements import Measurements
+from trainables.tasks.task import Split
+
+NAMES = {"otdd_exact", "otdd_gaussian", "otdd_converged", "mmd", "euclidean"}
+
+
+def config(**settings) -> MeasuredConfig:
+    return MeasuredConfig.model_validate({"epochs": 2, "clusters": 3, **settings})
+
+
+def align(state, domains, **settings):
+    config = AlignConfig.model_validate({"epochs": 3, "clusters": 3, **settings})
+    return list(Alignment("align", config).run(state, domains))
+
+
+def test_they_are_the_distances_between_all_samples_where_these_are_few(make_state, domains):
+    state = make_state()
+    measured = Measurements(state, domains, config()).after_epoch(state)
+
+    source, labels = domains.source, torch.from_numpy(target_labels(domains.target, 3))
+    with torch.no_grad():
+        target = state.model.embed(torch.from_numpy(domains.target.train.x)).mean(1)
+    expected = {
+        "otdd_converged": 1.0,
+        "mmd": mmd(source.features, target).item(),
+        "euclidean": distance_of_means(source.features, target).item(),
+    }
+    for method in ("exact", "gaussian"):
+        statistics = prepare(source.features, source.labels, method=method)
+        expected[f"otdd_{method}"] = otdd(statistics, target, labels).value.item()
+    starts = {f"{name}_start": value for name, value in expected.items()}
+    assert measured == pytest.approx({**expected, **starts}, rel=1e-5)
+
+
+def test_the_start_is_in_the_first_report_alone_and_is_that_of_the_untrained_embedder(
+    make_state, domains
+):
+    untrained = make_state()
+    start = Measurements(untrained, domains, config()).after_epoch(untrained)
+    first, second, third = (r.metrics for r in align(make_state(), domains, lr=1e-2))
+    for name in NAMES:
+        assert first[f"align/{name}_start"] == start[f"{name}_start"]
+        assert f"align/{name}_start" not in second.keys() | third.keys()
+    for name in NAMES - {"otdd_converged"}:
+        assert first[f"align/{name}"] != first[f"align/{name}_start"]
+    assert third["align/otdd_exact"] < first["align/otdd_exact_start"]
+
+
+def test_recording_changes_nothing_but_what_is_recorded(make_state, domains):
+    silent, recorded = make_state(), make_state()
+    for state in (silent, recorded):
+        state.model.embedder = nn.Sequential(state.model.embedder, nn.Dropout(0.3))
+    without = align(silent, domains, measure=0)
+    with_it = align(recorded, domains)
+    for a, b in zip(without, with_it, strict=True):
+        assert a.metrics.items() < b.metrics.items()
+    weights = (state.model.state_dict().values() for state in (silent, recorded))
+    assert all(torch.equal(a, b) for a, b in zip(*weights, strict=True))
+
+
+def test_the_embedder_is_measured_without_its_noise_and_trains_on(make_state, domains):
+    quiet, noisy = make_state(), make_state()
+    noisy.model.embedder = nn.Sequential(noisy.model.embedder, nn.Dropout(0.5))
+    chance = torch.get_rng_state()
+    values = [Measurements(s, domains, config()).after_epoch(s) for s in (quiet, noisy)]
+    assert values[0] == values[1]
+    assert torch.equal(torch.get_rng_state(), chance)
+    assert noisy.model.embedder.training
+    assert all(p.grad is None for p in noisy.model.parameters())
+
+
+@pytest.mark.parametrize("measure", [6, 8])
+def test_a_limit_leaves_the_same_samples_for_every_trial(make_state, domains, measure):
+    def seen(seed: int) -> tuple[dict[str, float], torch.Tensor]:
+        state, inputs = make_state(), []
+        state.seed = seed
+        state.model.embedder.register_forward_pre_hook(lambda _, x: inputs.append(x[0]))
+        return Measurements(state, domains, config(measure=measure)).after_epoch(state), inputs
+
+    values, inputs = seen(0)
+    others, again = seen(1)
+    assert values == others
+    assert [len(x) for x in inputs] == [measure, measure]
+    assert all(torch.equal(x, inputs[0]) for x in (*inputs, *again))
+
+
+def test_nothing_is_measured_where_nothing_was_asked_or_there_is_no_source(make_state, domains):
+    state = make_state()
+    alone = Domains(target=domains.target)
+    for given, settings in (
+        (domains, {"measure": 0}),
+        (alone, {}),
+        (domains, {"epochs": 0}),
+    ):
+        assert Measurements(state, given, config(**settings)).after_epoch(state) == {}
+
+
+def test_otdd_is_left_out_where_no_two_samples_share_a_class(make_state, domains):
+    task = domains.target
+    info = replace(task.info, kind="classification")
+    split = Split(x=task.train.x, y=np.arange(10))
+    alone = replace(task, info=info, train=split, content_hash="measured alone")
+    state = make_state()
+    measured = Measurements(state, replace(domains, target=alone), config()).after_epoch(state)
+    assert set(measured) == {"mmd", "euclidean", "mmd_start", "euclidean_start"}
+
+
+def test_features_that_are_not_finite_have_no_distance(make_state, domains):
+    state = make_state()
+    with torch.no_grad():
+        next(state.model.embedder.parameters()).fill_(torch.inf)
+    measured = Measurements(state, domains, config()).after_epoch(state)
+    assert all(np.isnan(value) for value in measured.values())
+    assert set(measured) == NAMES | {f"{name}_start" for name in NAMES}

@@ -1,0 +1,50 @@
+from pathlib import Path
+
+import pytest
+
+from trainables.errors import DataError
+from trainables.tasks.nas_bench_360.layout import find_root
+
+
+def touch(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    return path
+
+
+@pytest.mark.parametrize("below", [".", "protein", "data/protein"])
+def test_a_layout_is_found_in_the_folder_or_below(tmp_path, below):
+    marker = touch(tmp_path / below / "deepcov.lst")
+    assert find_root([tmp_path], "deepcov.lst") == marker.parent
+
+
+def test_a_layout_is_found_beside_a_named_file(tmp_path):
+    touch(tmp_path / "deepcov.lst")
+    other = touch(tmp_path / "psicov.lst")
+    assert find_root([other], "deepcov.lst") == tmp_path
+
+
+def test_a_marker_may_lie_in_a_folder_of_the_layout(tmp_path):
+    touch(tmp_path / "audio" / "chunks" / "lbl_map.json")
+    assert find_root([tmp_path], "chunks/lbl_map.json") == tmp_path / "audio"
+
+
+def test_the_nearest_counts(tmp_path):
+    touch(tmp_path / "deepcov.lst")
+    touch(tmp_path / "old" / "deepcov.lst")
+    assert find_root([tmp_path], "deepcov.lst") == tmp_path
+
+
+def test_two_as_near_are_refused(tmp_path):
+    touch(tmp_path / "new" / "deepcov.lst")
+    touch(tmp_path / "old" / "deepcov.lst")
+    with pytest.raises(DataError, match=r"new/deepcov\.lst and .*old/deepcov\.lst: which of them"):
+        find_root([tmp_path], "deepcov.lst")
+
+
+@pytest.mark.parametrize("name", [".", "protein.zip", "nowhere/at/all"])
+def test_no_layout_is_no_guess(tmp_path, name):
+    touch(tmp_path / "too" / "far" / "down" / "here" / "deepcov.lst")
+    touch(tmp_path / "protein.zip")
+    with pytest.raises(DataError, match=r"no deepcov\.lst there.*Unpack the published archive"):
+        find_root([tmp_path / name], "deepcov.lst")

@@ -1,0 +1,121 @@
+"""The loss around trained weights, on a plane of two random directions.
+
+    L(a, b) = loss of theta + a delta + b eta,   a, b in [-span, span]
+
+Each direction is normal, rescaled filter by filter to the norm of the weights' own filter (a row of
+a matrix, an output channel of a convolution); biases, norms and other vectors stay where they are.
+Li et al., "Visualizing the Loss Landscape of Neural Nets", NeurIPS 2018. Without the rescaling a
+plane says more of the scale of the weights than of the loss.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from trainables.seeding import generator
+
+__all__ = ["Landscape", "filter_normalized", "landscape"]
+
+CURVATURE_AT = 0.25  # of the span: where the rise of the loss is read
+
+
+@dataclass(frozen=True, kw_only=True)
+class Landscape:
+    """Losses [points, points] at steps `a` (rows) and `b` (columns) along the two directions."""
+
+    a: np.ndarray
+    b: np.ndarray
+    loss: np.ndarray
+
+    @property
+    def curvature(self) -> float:
+        """The mean rise of the loss a quarter of the span away, in both directions."""
+        middle = len(self.a) // 2
+        off = round(CURVATURE_AT * middle)
+        around = [
+            self.loss[middle + off, middle],
+            self.loss[middle - off, middle],
+            self.loss[middle, middle + off],
+            self.loss[middle, middle - off],
+        ]
+        return float(np.mean(around) - self.loss[middle, middle])
+
+    @property
+    def basin(self) -> float:
+        """The share of the plane whose loss is below twice the lowest one."""
+        return float((self.loss < 2 * self.loss.min()).mean())
+
+
+def landscape(
+    model: nn.Module,
+    loss: Callable[[], float],
+    *,
+    seed: int,
+    span: float = 1.0,
+    points: int = 21,
+) -> Landscape:
+    """Evaluates `loss`, a function of the model's weights as they are, over the plane.
+
+    The model is in evaluation mode meanwhile; its weights come back bit for bit.
+
+    Args:
+        points: Values a side; an odd number, so that the middle is the model itself.
+    """
+    if points % 2 == 0 or points < 3:
+        raise ValueError(f"The middle of a plane is a point if `points` is odd, but got {points=}.")
+    steps = np.linspace(-span, span, points)
+    directions = [
+        filter_normalized(model, generator(seed, "landscape", name)) for name in ("delta", "eta")
+    ]
+    values = np.empty((points, points))
+    with _borrowed(model) as weights:
+        for i, a in enumerate(steps):
+            for j, b in enumerate(steps):
+                _move(model, weights, directions, (float(a), float(b)))
+                values[i, j] = loss()
+    return Landscape(a=steps, b=steps, loss=values)
+
+
+def filter_normalized(model: nn.Module, chance: torch.Generator) -> dict[str, Tensor]:
+    """Returns a random direction, each of whose filters has the norm of the model's own."""
+    direction = {}
+    for name, weight in model.named_parameters():
+        if weight.dim() < 2:
+            continue
+        drawn = torch.randn(weight.shape, generator=chance).to(weight)
+        axes = tuple(range(1, weight.dim()))
+        size = torch.linalg.vector_norm(weight.detach(), dim=axes, keepdim=True)
+        length = torch.linalg.vector_norm(drawn, dim=axes, keepdim=True)
+        direction[name] = drawn * (size / length)
+    return direction
+
+
+@contextmanager
+def _borrowed(model: nn.Module) -> Iterator[Mapping[str, Tensor]]:
+    """Lends a copy of the weights, in evaluation mode, and puts all back as it was."""
+    training = model.training
+    weights = {name: weight.detach().clone() for name, weight in model.named_parameters()}
+    model.eval()
+    try:
+        yield weights
+    finally:
+        _move(model, weights, (), ())
+        model.train(training)
+
+
+@torch.no_grad()
+def _move(
+    model: nn.Module,
+    weights: Mapping[str, Tensor],
+    directions: list[dict[str, Tensor]] | tuple[()],
+    steps: tuple[float, ...],
+) -> None:
+    for name, parameter in model.named_parameters():
+        parameter.copy_(weights[name])
+        for direction, step in zip(directions, steps, strict=True):
+            if name in direction:
+                parameter.add_(direction[name], alpha=step)

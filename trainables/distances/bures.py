@@ -1,0 +1,124 @@
+"""The cross term of the Bures distance between covariances of low rank plus a multiple of one.
+
+    cross(S, T) = tr (S^1/2 T S^1/2)^1/2,    S = V' diag(l) V + s 1,    T = A' A + t 1
+
+With C = S^1/2 T S^1/2 and M = S^1/2 C^-1/2 S^1/2, the linear map that transports T to S, it is
+tr M T, and its gradient by T is M / 2: no eigenvalues are differentiated, so that it is finite for
+equal and for zero ones. M is found in one of three ways, none approximate:
+
+    low rank   s = t = 0: cross is the nuclear norm of diag(l)^1/2 V A', its gradient the norm's dual
+    dense      A has rows in the order of d: by the eigenvalues of C, a d x d matrix
+    poles      A has few rows: C^-1/2 as a sum of (C + c 1)^-1 (poles.py, to 1e-12). S is diagonal in
+               V and its complement, and C is a multiple of S plus a matrix of the rank of A, so that
+               Woodbury's identity leaves inverses of r x r
+
+Shapes: c = matrices T; r = rows of A; q = rows of V; d = features.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+from trainables.distances.poles import inverse_root_poles
+
+__all__ = ["Covariances", "Spectrum", "cross_terms"]
+
+DENSE = 2  # d / r, from which on down C is formed
+
+
+@dataclass(frozen=True, eq=False)
+class Covariances:
+    """T = A' A + t 1; rows of zeros fill up the shorter factors."""
+
+    factors: Float64[Tensor, "c r d"]
+    ridges: Float64[Tensor, " c"]
+
+
+@dataclass(frozen=True, eq=False)
+class Spectrum:
+    """S = V' diag(l) V + s 1."""
+
+    values: Float64[Tensor, " q"]
+    basis: Float64[Tensor, "q d"]
+    ridge: float
+
+
+def cross_terms(
+    spectra: Sequence[Spectrum], covariances: Covariances
+) -> Float64[Tensor, "spectra c"]:
+    """Returns cross(S, T) of all pairs, differentiable in `covariances`.
+
+    A ridge is zero on both sides or on neither, unless its whole matrix is.
+    """
+    factors, ridges = covariances.factors, covariances.ridges
+    constant = Covariances(factors.detach(), ridges.detach())
+    rows = []
+    for spectrum in spectra:
+        slopes, traces = _map(spectrum, constant)
+        half = traces * ridges / 2  # t is in tr M T once, and A twice, of which `slopes` has one
+        rows.append((slopes * factors).sum((1, 2)) + half + half.detach())
+    return torch.stack(rows)
+
+
+@torch.no_grad()
+def _map(
+    spectrum: Spectrum, covariances: Covariances
+) -> tuple[Float64[Tensor, "c r d"], Float64[Tensor, " c"]]:
+    """Returns A M and tr M, zero for each T that is."""
+    factors, ridges = covariances.factors, covariances.ridges
+    positive = ridges > 0
+    if spectrum.ridge == 0 or not positive.any():
+        return _map_of_low_rank(spectrum, factors), torch.zeros_like(ridges)
+    covariances = Covariances(factors, torch.where(positive, ridges, 1))
+    dense = factors.shape[2] <= DENSE * factors.shape[1]
+    slopes, traces = (_map_by_eigenvalues if dense else _map_by_poles)(spectrum, covariances)
+    return slopes * positive[:, None, None], traces * positive
+
+
+def _map_of_low_rank(spectrum: Spectrum, factors: Tensor) -> Tensor:
+    weighted = spectrum.basis * spectrum.values.sqrt()[:, None]
+    u, sizes, vh = torch.linalg.svd(factors @ weighted.T, full_matrices=False)
+    tolerance = torch.finfo(sizes.dtype).eps * max(*u.shape[1:], *vh.shape[1:])
+    return (u * (sizes > tolerance * sizes[:, :1])[:, None]) @ vh @ weighted
+
+
+def _map_by_eigenvalues(spectrum: Spectrum, covariances: Covariances) -> tuple[Tensor, Tensor]:
+    factors, ridges = covariances.factors, covariances.ridges
+    eye = torch.eye(factors.shape[2], dtype=factors.dtype, device=factors.device)
+    floor = spectrum.ridge**0.5
+    sizes = (spectrum.values + spectrum.ridge).sqrt() - floor
+    root = (spectrum.basis.T * sizes) @ spectrum.basis + floor * eye
+    c = root @ (factors.mT @ factors + ridges[:, None, None] * eye) @ root
+    values, vectors = torch.linalg.eigh(c)
+    smallest = spectrum.ridge * ridges  # C has none below
+    scaled = root @ vectors / values.clamp_min(smallest[:, None]).sqrt().sqrt()[:, None]
+    return (factors @ scaled) @ scaled.mT, scaled.square().sum((1, 2))
+
+
+def _map_by_poles(spectrum: Spectrum, covariances: Covariances) -> tuple[Tensor, Tensor]:
+    factors, ridges = covariances.factors, covariances.ridges
+    s, values = spectrum.ridge, spectrum.values + spectrum.ridge
+    outside = factors.shape[2] - len(values)  # dimensions of the complement of V
+    projected, products = factors @ spectrum.basis.T, factors @ factors.mT
+    largest = values.max() * (torch.linalg.eigvalsh(products)[:, -1] + ridges).max()
+    eye = torch.eye(products.shape[1], dtype=products.dtype, device=products.device)
+    along, within = torch.zeros_like(projected), torch.zeros_like(products)
+    traces = torch.zeros_like(ridges)
+    for pole, weight in zip(
+        *inverse_root_poles(s * ridges.min().item(), largest.item()), strict=True
+    ):
+        p = values / (ridges[:, None] * values + pole)  # S / (t S + c): in V
+        q = s / (ridges * s + pole)  # and in its complement
+        gap = (p - q[:, None])[:, None]
+        inner = eye + q[:, None, None] * products + (projected * gap) @ projected.mT
+        inverse = torch.cholesky_inverse(torch.linalg.cholesky(inner))
+        solved = inverse @ projected
+        along += weight * solved * gap
+        within += weight * q[:, None, None] * inverse
+        removed = (solved * projected * gap * (p + q[:, None])[:, None]).sum((1, 2))
+        removed += q.square() * (inverse * products).sum((1, 2))
+        traces += weight * (p.sum(1) + outside * q - removed)
+    return along @ spectrum.basis + within @ factors, traces

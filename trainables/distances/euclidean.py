@@ -1,0 +1,41 @@
+"""Two Euclidean distances between samples, the plainest of all.
+
+    means   |mean x - mean y|, the square root of the MMD with a linear kernel
+    pairs   mean |x_i - y_p(i)| over random pairings p, ORCA's "l2": a noisy upper bound of the
+            Wasserstein distance W_1, above zero for equal samples
+
+Shapes: n, m = points; d = features; "" = scalar.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+__all__ = ["distance_of_means", "mean_paired_distance"]
+
+
+def distance_of_means(
+    source: Float[Tensor, "n d"], target: Float[Tensor, "m d"]
+) -> Float[Tensor, ""]:
+    """Returns the distance of the means; its gradient is zero where they coincide."""
+    return torch.linalg.vector_norm(source.mean(0) - target.mean(0))
+
+
+def mean_paired_distance(
+    source: Float[Tensor, "n d"], target: Float[Tensor, "m d"], *, generator: torch.Generator
+) -> Float[Tensor, ""]:
+    """Returns the mean distance of random pairs, each source point in one pair at most.
+
+    The source is shuffled and cut into batches as large as the target; a rest that does not fill a
+    batch is left out. Each batch is paired with the target in an order of its own.
+
+    Args:
+        generator: On the CPU; decides the pairs.
+    """
+    size = min(len(source), len(target))
+    order = torch.randperm(len(source), generator=generator)
+    rounds = len(source) // size
+    partners = [torch.randperm(len(target), generator=generator)[:size] for _ in range(rounds)]
+    left = source[order[: rounds * size].to(source.device)]
+    right = target[torch.cat(partners).to(target.device)]
+    return torch.linalg.vector_norm(left - right, dim=1).mean()

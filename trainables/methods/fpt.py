@@ -1,0 +1,15 @@
+"""FPT: a frozen pretrained transformer, of which embedder, predictor and layer norms alone train.
+Lu et al., "Pretrained Transformers as Universal Computation Engines", AAAI 2022 (arXiv 2103.05247).
+"""
+
+from trainables.methods.method import Method
+from trainables.stages.configs.fine_tuning import RefineConfig
+
+FPT = Method(
+    name="fpt",
+    title="FPT",
+    citation="Lu et al., AAAI 2022, arXiv 2103.05247",
+    stages={"refine": RefineConfig},
+    control={"refine.finetune": "all"},
+    preset={"refine.finetune": "layernorm"},
+)

@@ -1,0 +1,52 @@
+"""Metrics of a whole split, by name. Lower is better in all.
+
+`metric.py` says what a metric owes; `fields.py`, `classes.py` and `ranking.py` have the formulas.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from trainables.metrics.classes import MacroF1, ZeroOneError
+from trainables.metrics.fields import RMSE, ContactError, NormalizedRMSE, RelativeL2
+from trainables.metrics.metric import Metric
+from trainables.metrics.ranking import (
+    AUROC,
+    HardPixelAUROC,
+    MeanAveragePrecision,
+    PixelAUROC,
+)
+
+__all__ = ["METRICS", "Metric", "mean_of_groups"]
+
+METRICS: Mapping[str, type[Metric]] = MappingProxyType(
+    {
+        metric.name: metric
+        for metric in (
+            NormalizedRMSE,
+            RelativeL2,
+            RMSE,
+            ContactError,
+            ZeroOneError,
+            MacroF1,
+            AUROC,
+            MeanAveragePrecision,
+            PixelAUROC,
+            HardPixelAUROC,
+        )
+    }
+)
+
+
+def mean_of_groups(
+    values: Float[Tensor, "n k"], groups: Int[Tensor, " n"]
+) -> Float[Tensor, "groups k"]:
+    """Returns the mean of the rows of each group, by its number: the parts of one thing as one."""
+    _, place, sizes = torch.unique(groups, return_inverse=True, return_counts=True)
+    sums = values.new_zeros((len(sizes), values.shape[1]), dtype=torch.float64)
+    sums.index_add_(0, place, values.double())
+    means: Tensor = (sums / sizes[:, None]).to(values.dtype)
+    return means

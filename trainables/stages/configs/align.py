@@ -1,0 +1,75 @@
+"""ORCA's alignment stage. Defaults are the official code's (Shen et al., ICML 2023)."""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from trainables.stages.configs.fine_tuning import Optimizer
+from trainables.stages.configs.measured import MeasuredConfig
+
+
+class AlignConfig(MeasuredConfig):
+    """The embedder is trained so that embedded target data lie close to the source's."""
+
+    implementation: ClassVar[str] = "trainables.stages.alignment:Alignment"
+
+    epochs: int = Field(60, ge=0, le=1000, description="0 is vanilla fine-tuning.")
+    distance: Literal["otdd_exact", "otdd_gaussian", "mmd", "euclidean", "none"] = Field(
+        "otdd_exact",
+        description="What is minimised. none: nothing is, unless task_weight is above 0.",
+    )
+    class_mode: Literal["per_class", "joint"] = Field(
+        "per_class",
+        description="per_class (the official code): each target class against the whole source. "
+        "joint (the paper's formula): one batch with its labels.",
+    )
+    update_mode: Literal["epoch", "minibatch"] = Field(
+        "epoch", description="Whether a step follows each epoch (official) or each distance."
+    )
+    max_samples: int = Field(
+        128, ge=2, le=65_536, description="Target samples a distance (per class, or jointly)."
+    )
+    source_per_class: int = Field(
+        500, ge=2, le=65_536, description="Source samples of a class, at most."
+    )
+    align_weight: float = Field(1.0, ge=0, lt=1e6, description="a in a D + b L_task.")
+    task_weight: float = Field(
+        0.0, ge=0, lt=1e6, description="b in a D + b L_task; above 0 the predictor trains too."
+    )
+    optimizer: Optimizer = "adamw"
+    lr: float = Field(1e-3, gt=0, lt=10, description="ORCA: ten times that of refine.")
+    lr_steps: tuple[int, ...] = Field(
+        (20, 40, 60), description="After each of these epochs the rate falls by lr_factor."
+    )
+    lr_factor: float = Field(0.2, gt=0, le=1)
+    weight_decay: float = Field(1e-5, ge=0, lt=10)
+    momentum: float = Field(0.99, ge=0, lt=1, description="SGD only.")
+    clip_norm: float | None = Field(
+        1.0, gt=0, description="Gradient norm cap: distances differ in scale by orders."
+    )
+    # OTDD
+    solver: Literal["emd", "sinkhorn"] = Field(
+        "emd", description="OTDD's transport: exact, or debiased Sinkhorn (official)."
+    )
+    entreg: float = Field(0.1, gt=0, le=1e3, description="Entropic regularisation of Sinkhorn.")
+    label_weight: float = Field(
+        1.0, ge=0, lt=1e6, description="Weight of OTDD's label term; 0 is plain Wasserstein."
+    )
+    detach_label_term: bool = Field(
+        False, description="As in the official code: no gradient through OTDD's label term."
+    )
+    shrinkage: float = Field(
+        0.1, ge=0, le=1, description="Of otdd_gaussian's covariances towards a multiple of one."
+    )
+    # MMD
+    mmd_kernel: Literal["rbf_mix", "rbf_single", "imq", "linear"] = "rbf_mix"
+    mmd_bandwidth: Literal["mean", "median"] = Field(
+        "mean", description="Of the pooled squared distances (mean: official)."
+    )
+    mmd_bandwidth_scale: float = Field(1.0, gt=0, lt=1e6)
+    mmd_kernels: int = Field(5, ge=1, le=20, description="Kernels of rbf_mix, a factor 2 apart.")
+    mmd_unbiased: bool = False
+    # Euclidean
+    euclidean: Literal["means", "pairs"] = Field(
+        "means", description="Between means, or the mean over random pairs (official)."
+    )

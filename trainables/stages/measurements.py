@@ -1,0 +1,113 @@
+"""Distances between source and embedded target that a stage records, whatever it minimises.
+
+    otdd_exact       OTDD of the official scale, with exact transport
+    otdd_gaussian    the same with classes taken for Gaussians
+    mmd              squared MMD with ORCA's mixture of kernels
+    euclidean        distance of the means
+    otdd_converged   whether the solver of otdd_exact ended by itself: 1 or 0
+
+of tokens averaged over a sample, before the stage's first epoch (`otdd_exact_start`) and after
+each. The samples are drawn by the data's seed: they are the same in all epochs, trials and methods,
+so that the curves compare. Recording takes nothing from a trial's chance and leaves no gradient.
+"""
+
+from math import nan
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+from torch import Tensor
+
+from trainables.distances.euclidean import distance_of_means
+from trainables.distances.mmd import mmd
+from trainables.distances.otdd import otdd
+from trainables.distances.statistics_cache import cached_statistics
+from trainables.evaluation import EVALUATION_BATCH, take
+from trainables.networks.cross_modal import CrossModalModel
+from trainables.pseudo_labels import target_labels
+from trainables.seeding import generator
+from trainables.source import Domains, Source, balanced_order
+from trainables.stages.configs.measured import MeasuredConfig
+from trainables.state import TrainState
+
+__all__ = ["Measurements"]
+
+SEED = 0  # the data's, not the trial's
+DISTANCES = ("otdd_exact", "otdd_gaussian", "otdd_converged", "mmd", "euclidean")
+
+
+class Measurements:
+    """What a stage records beside its losses; nothing where `measure` is 0 or there is no source.
+
+    Made before the loop over epochs, where it measures the start, and asked after each epoch:
+
+        measurements = Measurements(state, domains, config)
+        for epoch in range(state.epoch, config.epochs):
+            measured = {**self._train(...), **measurements.after_epoch(state)}
+    """
+
+    def __init__(self, state: TrainState, domains: Domains, config: MeasuredConfig) -> None:
+        self._samples: Samples | None = None
+        self._start: dict[str, float] = {}
+        if domains.source is None or config.measure == 0 or state.epoch >= config.epochs:
+            return
+        self._samples = Samples(domains, domains.source, config)
+        if state.epoch == 0:
+            values = self._samples.measure(state)
+            self._start = {f"{name}_start": value for name, value in values.items()}
+
+    def after_epoch(self, state: TrainState) -> dict[str, float]:
+        """Returns each distance by name, the first time with those before the first epoch; NaN
+        where features are not finite. Leaves the embedder in training mode."""
+        if self._samples is None:
+            return {}
+        start, self._start = self._start, {}
+        return {**self._samples.measure(state), **start}
+
+
+class Samples:
+    """The samples that are measured, of both modalities."""
+
+    def __init__(self, domains: Domains, source: Source, config: MeasuredConfig) -> None:
+        task, size = domains.target, config.measure
+        order = balanced_order(source.labels, generator=generator(SEED, "measured-source"))
+        chosen = order[:size].sort().values
+        self.key = f"{source.content_hash}/measure={size}"
+        self.source, self.source_labels = source.features[chosen], source.labels[chosen]
+
+        shuffled = torch.randperm(len(task.train), generator=generator(SEED, "measured-target"))
+        drawn = shuffled[:size].sort().values.numpy()
+        self.inputs, self.drawn = task.train.x, drawn
+        self.labels = torch.from_numpy(target_labels(task, config.clusters)[drawn])
+        sides = (self.source_labels, self.labels)
+        self.have_classes = all(int(torch.bincount(side).max()) >= 2 for side in sides)
+
+    @torch.no_grad()
+    def measure(self, state: TrainState) -> dict[str, float]:
+        """Returns the distances; none of OTDD where no class of a side has two samples."""
+        source, target = self.source.to(state.device), self._embed(state.model, state.device)
+        if not target.isfinite().all():
+            return dict.fromkeys(DISTANCES, nan)
+        values = {
+            "mmd": mmd(source, target).item(),
+            "euclidean": distance_of_means(source, target).item(),
+        }
+        if self.have_classes:
+            labels = self.labels.to(state.device)
+            for method in ("exact", "gaussian"):
+                statistics = cached_statistics(
+                    self.key, source, self.source_labels.to(state.device), method=method
+                )
+                distance = otdd(statistics, target, labels)
+                values[f"otdd_{method}"] = distance.value.item()
+                if method == "exact":
+                    values["otdd_converged"] = float(distance.converged)
+        return values
+
+    def _embed(self, model: CrossModalModel, device: torch.device) -> Float32[Tensor, "n d"]:
+        """Returns the mean token of each target sample, in single precision."""
+        model.embedder.eval()
+        batches = np.split(self.drawn, range(EVALUATION_BATCH, len(self.drawn), EVALUATION_BATCH))
+        features = [model.embed(take(self.inputs, batch, device)).mean(1) for batch in batches]
+        model.embedder.train()
+        return torch.cat(features)

@@ -1,0 +1,151 @@
+"""Published files of a task, read once into the store that every trial maps.
+
+    <home>/data/<task>/official/
+
+A reader, `nas_bench_360/NAME.py`, turns the files of its task into splits; this module lends it a
+scratch folder for what does not fit in memory, sees that what it returns is what the task says,
+and writes it.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trainables.errors import ConfigError, DataError
+from trainables.tasks.baselines import trivial_baselines
+from trainables.tasks.generation import Progress
+from trainables.tasks.lock import exclusive
+from trainables.tasks.manifest import MANIFEST, read_manifest, sha256
+from trainables.tasks.official import folder_of
+from trainables.tasks.registry import task_info
+from trainables.tasks.store import SplitData, write_store
+from trainables.tasks.stored_rows import present
+from trainables.tasks.task import SPLITS, Split, TaskInfo
+
+__all__ = ["ImportedSplits", "import_task"]
+
+STEPS = 3  # of an import: files hashed, files read, data written
+
+
+@dataclass(frozen=True)
+class ImportedSplits:
+    """What a reader made of the published files: the rows of each split, in random order."""
+
+    splits: Mapping[str, SplitData]  # by "train", "val", "test"
+    description: Mapping[str, Any] = field(default_factory=dict)  # plain data, for the manifest
+
+
+def import_task(
+    name: str,
+    files: Sequence[Path],
+    home: Path,
+    *,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Path:
+    """Reads the published files of a task, or folders that hold them; returns the data's folder.
+
+    `seed` draws the validation split, the order of the rows and whatever else a reader draws. Files
+    that were imported before are not read again.
+
+    Raises:
+        ConfigError: There is no such task, or none that is imported.
+        DataError: A file is missing or not as published, or other files were imported before.
+    """
+    info = task_info(name)
+    if info.benchmark != "nasbench360":
+        raise ConfigError(f"{name}: its data are generated, and not imported. Launch the sweep.")
+    reader = import_module(f"trainables.tasks.nas_bench_360.{name.partition('/')[2]}")
+    report = progress or (lambda task, done, total: None)
+    report(name, 0, STEPS)
+    imported_from = {"seed": seed, "files": _hashes(files)}
+    folder = folder_of(name, home)
+    with exclusive(folder.with_name(f".{folder.name}.lock")):
+        if _is_imported(folder, imported_from):
+            return folder
+        for leftover in folder.parent.glob(f".{folder.name}.*/"):
+            shutil.rmtree(leftover)
+        report(name, 1, STEPS)
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
+            imported: ImportedSplits = reader.read(files, Path(scratch), seed=seed)
+            report(name, 2, STEPS)
+            _write(folder, info, imported, imported_from)
+    report(name, STEPS, STEPS)
+    return folder
+
+
+def _hashes(files: Sequence[Path]) -> dict[str, str]:
+    if not files:
+        raise DataError("No file to import: name the published files, or a folder that holds them.")
+    if absent := [str(path) for path in files if not path.exists()]:
+        raise DataError(f"{', '.join(absent)}: there is no such file or folder.")
+    return {path.name: sha256(path) for path in files}
+
+
+def _is_imported(folder: Path, imported_from: Mapping[str, Any]) -> bool:
+    if not (folder / MANIFEST).is_file():
+        return False
+    if read_manifest(folder).get("imported_from") != imported_from:
+        raise DataError(
+            f"{folder}: other files were imported before, or these with another seed. Delete the "
+            "folder to import them anew."
+        )
+    return True
+
+
+def _write(
+    folder: Path, info: TaskInfo, imported: ImportedSplits, imported_from: Mapping[str, Any]
+) -> None:
+    for split in SPLITS:
+        _check(info, split, imported)
+    train, test = imported.splits["train"], imported.splits["test"]
+    inputs = present(test.x, imported.description)
+    description = {
+        **imported.description,
+        "task": info.name,
+        "data_source": "official",
+        "imported_from": imported_from,
+        "protocol": info.protocol,
+        "equation": info.equation,
+        "metric": info.metric,
+        "baselines": trivial_baselines(
+            info, train.y, Split(x=inputs, y=test.y, groups=test.groups)
+        ),
+    }
+    write_store(folder, imported.splits, description)
+
+
+def _check(info: TaskInfo, split: str, imported: ImportedSplits) -> None:
+    """Sees that a split is of the task.
+
+    Raises:
+        DataError: It is empty, of another shape or type, or has a label that there is not.
+    """
+    data = imported.splits[split]
+    if not len(data.sample_id):
+        raise DataError(f"{info.name}: the {split} split is empty. Import the whole published set.")
+    shape = tuple(present(data.x, imported.description).shape[1:])
+    if shape != info.input_shape or str(data.x.dtype) != info.stored:
+        raise DataError(
+            f"{info.name}: {split} inputs must be {info.stored}{list(info.input_shape)}, but are "
+            f"{data.x.dtype}{list(shape)}. Are these the published files?"
+        )
+    classes = info.channels[1]
+    if info.kind == "classification":
+        fits = data.y.ndim == 1 and data.y.min() >= 0 and data.y.max() < classes
+    elif info.kind == "multilabel":
+        fits = data.y.shape[1:] == (classes,) and bool(np.isin(data.y, (0, 1)).all())
+    else:
+        channels = classes + (info.mask is not None)
+        fits = data.y.shape[1:] == (channels, *info.input_shape[1:])
+    if not fits:
+        raise DataError(
+            f"{info.name}: {split} outputs, {data.y.dtype}{list(data.y.shape)}, are not of the "
+            f"task's {classes} {info.kind} outputs. Are these the published files?"
+        )

@@ -1,0 +1,197 @@
+"""Cosmic: the pixels of a Hubble image that cosmic rays struck. Zhang and Bloom, "deepCR", ApJ 889
+(2020); as a task, Tu et al., "NAS-Bench-360", NeurIPS 2022.
+
+    x  image + s * sky, s ~ U(-0.9, 3), standardised    [1, 128, 128]
+    y  struck, ignored: both of 0 and 1                 [2, 128, 128]
+
+Files: deepCR.ACS-WFC.train.tar and deepCR.ACS-WFC.test.tar, or the folder they were unpacked in:
+
+    npy_{train,test}/FILTER/PROGRAM/VISIT/K_….npy       [2 or 3, 256, 256]: image, struck, ignored
+    npy_{train,test}/FILTER/PROGRAM/VISIT/sky.npy       the sky's level in image K is sky[K - 1]
+    {train,test}_dirs.npy                               images of each set, if the folder has them
+
+Without lists, the images are those that the published list maker takes: galaxy fields in filter
+F435W. A window of 128 x 128 is cut out at (64, 64). Official code draws s anew each time that it
+reads an image, of the test set too; here it is drawn once for each image (and is 0, as there, where
+a visit has no sky.npy). It feeds raw counts; here x is standardised by all training pixels.
+"""
+
+import re
+import tarfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trainables.errors import DataError
+from trainables.tasks.importing import ImportedSplits
+from trainables.tasks.nas_bench_360.order import hold_out, shuffled, uniforms
+from trainables.tasks.restricted_pickle import load_npy
+from trainables.tasks.store import SplitData
+
+__all__ = ["read"]
+
+SIDE = 128
+WINDOW = slice(64, 64 + SIDE)
+SKY_RANGE = (-0.9, 3.0)
+FILTER = "f435w"
+GALAXIES = (  # PROGRAM_VISIT of the fields with galaxies, not of clusters or blank sky
+    *("10182_pb", "10182_pd", "10190_13", "10190_28", "10260_5", "10260_7", "10342_3", "10407_3"),
+    *("10584_13", "10760_2", "10760_4", "12058_1", "12058_6", "12058_12", "12058_16", "12513_2"),
+    *("12513_3", "13057_1", "13364_95", "13691_11", "13737_2", "13737_3", "13804_6", "14343_1"),
+    *("14704_1", "9490_a2", "9490_a3"),
+)
+IMAGE = re.compile(
+    r"npy_(?P<part>train|test)/(?P<filter>[^/]+)/(?P<field>[^/]+/[^/]+)/\d+_[^/]*\.npy"
+)
+TAIL = re.compile(r"(npy_(train|test)/.+|(train|test)_dirs)\.npy$")
+
+Contents = Mapping[str, Path]  # the files, by their published names
+
+
+def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSplits:
+    """Reads the images; a tenth of the training images becomes the validation split.
+
+    Raises:
+        DataError: A file is no archive, a set or a listed image is missing, or an image is not of
+            its shape, not finite, or marked with anything but 0 and 1.
+    """
+    contents = _find(files, scratch)
+    names = {part: _names(part, contents, files) for part in ("train", "test")}
+    rows = hold_out(len(names["train"]), seed, "cosmic", "train")
+    rows["test"] = shuffled(len(names["test"]), seed, "cosmic", "test")
+    splits = {}
+    for split, indices in rows.items():
+        part = "test" if split == "test" else "train"
+        share = uniforms((len(names[part]),), seed, "cosmic", "sky", part)
+        splits[split] = _read_split(
+            contents, names[part], indices, share, scratch / f"cosmic-{split}"
+        )
+    return ImportedSplits(splits, {"normalization": _standardise(splits)})
+
+
+def _find(files: Sequence[Path], scratch: Path) -> Contents:
+    """Returns the files below the named folders, or in the archives, which are unpacked first."""
+    folders = [path for path in files if path.is_dir()]
+    archives = [path for path in files if not path.is_dir()]
+    found = _below(folders)
+    if not any(map(IMAGE.fullmatch, found)):
+        archives += sorted(path for folder in folders for path in folder.glob("*.tar"))
+    for number, archive in enumerate(archives):
+        found |= _below([_unpack(archive, scratch / f"unpacked-{number}")])
+    return found
+
+
+def _below(folders: Sequence[Path]) -> dict[str, Path]:
+    paths = (path for folder in folders for path in folder.rglob("*.npy"))
+    return {tail[0]: path for path in paths if (tail := TAIL.search(path.as_posix()))}
+
+
+def _unpack(path: Path, folder: Path) -> Path:
+    """Unpacks the files of an archive that have a name of the layout, and returns `folder`."""
+    try:
+        with tarfile.TarFile(path) as archive:
+            wanted = [member for member in archive if TAIL.search(member.name)]
+            archive.extractall(folder, wanted, filter="data")
+    except (OSError, tarfile.TarError) as error:
+        raise DataError(
+            f"{path}: neither a folder nor an uncompressed .tar that can be read ({error}). Fetch "
+            "the archive again, or name the folder that it was unpacked in."
+        ) from error
+    return folder
+
+
+def _names(part: str, contents: Contents, files: Sequence[Path]) -> list[str]:
+    """Returns the images of a part: as listed, or the galaxy fields."""
+    where = ", ".join(map(str, files))
+    if listed := contents.get(f"{part}_dirs.npy"):
+        tails = [(path, TAIL.search(str(path))) for path in load_npy(listed).ravel()]
+        names = [tail[0] if tail else str(path) for path, tail in tails]
+        absent = [name for name in names if name not in contents or not IMAGE.fullmatch(name)]
+        if absent:
+            raise DataError(
+                f"{where}: {part}_dirs.npy lists {len(absent)} images that are not there, the "
+                f"first {absent[0]}. Unpack the whole archive of the {part} set."
+            )
+    else:
+        names = [
+            name
+            for name in contents
+            if (image := IMAGE.fullmatch(name))
+            and (image["part"], image["filter"]) == (part, FILTER)
+            and image["field"].replace("/", "_") in GALAXIES
+        ]
+    if not names:
+        raise DataError(
+            f"{where}: no image of the {part} set, npy_{part}/{FILTER}/PROGRAM/VISIT/K_….npy of a "
+            f"galaxy field. Name deepCR.ACS-WFC.{part}.tar too, or the folder it was unpacked in."
+        )
+    return sorted(names)
+
+
+def _read_split(
+    contents: Contents, names: list[str], indices: np.ndarray, share: np.ndarray, stem: Path
+) -> SplitData:
+    x, y = (
+        np.lib.format.open_memmap(
+            stem.with_name(f"{stem.name}-{column}.npy"), "w+", np.float32, (len(indices), *shape)
+        )
+        for column, shape in (("x", (1, SIDE, SIDE)), ("y", (2, SIDE, SIDE)))
+    )
+    low, high = SKY_RANGE
+    added = np.empty(len(indices))
+    for row, index in enumerate(indices):
+        planes = _read_image(contents[names[index]])
+        added[row] = (low + (high - low) * share[index]) * _read_sky(contents[names[index]])
+        x[row, 0], y[row] = planes[0] + added[row], planes[1:]
+    return SplitData(sample_id=indices, x=x, y=y, params={"sky_added": added})
+
+
+def _read_image(path: Path) -> np.ndarray:
+    """Returns the window of the image, of what was struck and of what to ignore: [3, 128, 128]."""
+    stored = _load(path)
+    if stored.ndim != 3 or len(stored) not in (2, 3) or min(stored.shape[1:]) < WINDOW.stop:
+        raise _damaged(path, f"its shape must be [2 or 3, 256, 256], but is {list(stored.shape)}")
+    planes = np.zeros((3, SIDE, SIDE))
+    planes[: len(stored)] = stored[:, WINDOW, WINDOW]
+    if not np.isfinite(planes).all():
+        raise _damaged(path, "it is not finite")
+    if not np.isin(planes[1:], (0, 1)).all():
+        raise _damaged(path, "its masks hold other values than 0 and 1")
+    return planes
+
+
+def _read_sky(image: Path) -> float:
+    """Returns the sky's level in an image, or 0 where its visit has none, as official code does."""
+    path = image.with_name("sky.npy")
+    if not path.exists():
+        return 0.0
+    levels = _load(path).ravel()
+    number = int(image.name.partition("_")[0])
+    if not 1 <= number <= len(levels) or not np.isfinite(levels[number - 1]):
+        raise _damaged(path, f"it has {len(levels)} levels, and no finite one of image {number}")
+    return float(levels[number - 1])
+
+
+def _load(path: Path) -> np.ndarray:
+    stored = load_npy(path)
+    if stored.dtype.kind not in "buif":
+        raise _damaged(path, f"it must hold numbers, but holds {stored.dtype}")
+    return stored
+
+
+def _damaged(path: Path, fault: str) -> DataError:
+    return DataError(f"{path}: {fault}. Fetch the published archive again.")
+
+
+def _standardise(splits: Mapping[str, SplitData]) -> dict[str, Any]:
+    """Standardises the inputs of every split in place, by the training pixels."""
+    train = splits["train"].x
+    mean = float(train.mean(dtype=np.float64))
+    variances = [np.square(image - mean).mean(dtype=np.float64) for image in train]
+    scale = float(np.sqrt(np.mean(variances))) or 1.0
+    for data in splits.values():
+        data.x[...] -= mean
+        data.x[...] /= scale
+    return {"kind": "(x - mean) / scale, by all training pixels", "mean": mean, "scale": scale}

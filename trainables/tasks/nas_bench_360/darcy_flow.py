@@ -1,0 +1,107 @@
+"""Darcy Flow: the pressure of a fluid in a porous square. Li et al., "Fourier Neural Operator",
+ICLR 2021; as a task, Tu et al., "NAS-Bench-360", NeurIPS 2022.
+
+    -div(a grad u) = 1 on (0, 1)^2, u = 0 on the boundary, a of two values
+
+    x  a, standardised at each point by the training fields; coordinates across, down    [3, 85, 85]
+    y  u, in its own unit                                                                [1, 85, 85]
+
+Files: piececonst_r421_N1024_smooth1.mat to train on and piececonst_r421_N1024_smooth2.mat to test
+on, each with `coeff` and `sol` [1024, 421, 421]. Every fifth point is kept, as are the first 1000
+and the first 100 fields. ORCA predicts standardised outputs, and decodes them before loss and
+metric: here outputs are in their own unit, in which the `linear` head predicts anyway.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from scipy.io import loadmat, matlab
+
+from trainables.errors import DataError
+from trainables.tasks.importing import ImportedSplits
+from trainables.tasks.nas_bench_360.layout import find_file
+from trainables.tasks.nas_bench_360.splitting import Labelled, split_published
+
+__all__ = ["read"]
+
+SIDE, STEP = 85, 5  # points kept, of 421
+FIELDS = {"piececonst_r421_N1024_smooth1.mat": 1000, "piececonst_r421_N1024_smooth2.mat": 100}
+STD_OFFSET = 1e-5  # keeps a point that never varies finite when it is standardised
+
+
+def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSplits:
+    """Reads both files; a tenth of the training fields becomes the validation split.
+
+    Raises:
+        DataError: A file is missing, is no MATLAB file, or lacks an array of this shape.
+    """
+    del scratch
+    train, test = (_read_fields(find_file(files, name), n) for name, n in FIELDS.items())
+    splits = split_published(train, test, by_class=False, seed=seed, scope="darcy_flow")
+    coefficient = splits["train"].x[:, 0]
+    mean = coefficient.mean(axis=0, dtype=np.float64).astype(np.float32)
+    std = (coefficient.std(axis=0, dtype=np.float64) + STD_OFFSET).astype(np.float32)
+    for data in splits.values():
+        data.x[:, 0] = (data.x[:, 0] - mean) / std
+    return ImportedSplits(
+        splits,
+        {
+            "normalization": {
+                "kind": "(a - mean) / std at each point, by the training fields",
+                "mean": mean.tolist(),
+                "std": std.tolist(),
+            }
+        },
+    )
+
+
+def _read_fields(path: Path, fields: int) -> Labelled:
+    coefficient, pressure = (_read_array(path, name)[:fields] for name in ("coeff", "sol"))
+    if coefficient.shape != pressure.shape:
+        raise _damaged(
+            path, f"`coeff` {list(coefficient.shape)} and `sol` {list(pressure.shape)} differ"
+        )
+    x = np.empty((len(coefficient), 3, SIDE, SIDE), dtype=np.float32)
+    across = np.linspace(0, 1, SIDE, dtype=np.float32)
+    x[:, 0], x[:, 1], x[:, 2] = coefficient, across, across[:, None]
+    return Labelled(x, pressure[:, None].astype(np.float32))
+
+
+def _read_array(path: Path, name: str) -> np.ndarray:
+    """Returns every fifth point of an array: [n, 85, 85]."""
+    try:
+        array: np.ndarray = loadmat(path, variable_names=[name])[name][:, ::STEP, ::STEP]
+    except NotImplementedError:  # version 7.3, which is HDF5
+        array = _read_hdf5(path, name)
+    except (KeyError, IndexError, ValueError, OSError, TypeError, matlab.MatReadError) as error:
+        raise _damaged(
+            path, f"it is no MATLAB file with `{name}` [n, 421, 421] ({error})"
+        ) from error
+    if array.shape[1:] != (SIDE, SIDE) or not len(array):
+        raise _damaged(
+            path,
+            f"every fifth point of `{name}` must be [n, {SIDE}, {SIDE}], but is "
+            f"{list(array.shape)}",
+        )
+    return array
+
+
+def _read_hdf5(path: Path, name: str) -> np.ndarray:
+    """Returns every fifth point of an array of a version 7.3 file, whose axes are reversed."""
+    try:
+        import h5py
+    except ModuleNotFoundError as error:
+        raise DataError(
+            f"{path}: it is a MATLAB 7.3 file, which needs h5py: pip install h5py."
+        ) from error
+    try:
+        with h5py.File(path) as file:
+            kept: np.ndarray = file[name][::STEP, ::STEP].T
+    except (KeyError, OSError, ValueError, TypeError) as error:
+        raise _damaged(path, f"it is no MATLAB file with `{name}` ({error})") from error
+    return kept
+
+
+def _damaged(path: Path, fault: str) -> DataError:
+    return DataError(f"{path}: {fault}. Fetch the published file again.")

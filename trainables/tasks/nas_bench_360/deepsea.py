@@ -1,0 +1,120 @@
+"""DeepSEA: which of 36 chromatin features a stretch of DNA has. Zhou and Troyanskaya, Nature
+Methods 12 (2015); as a task, Tu et al., "NAS-Bench-360", NeurIPS 2022.
+
+    x  1 for the base at each of 1000 places    [4, 1000]
+    y  1 for each feature                       [36]
+
+File: deepsea_filtered.npz with x_{train,val,test} [n, 1000, 4] and y_{train,val,test} [n, 36]. The
+official validation set is added to the training set, as ORCA does, and a tenth of the two
+validates. Sequences are read a few thousand at a time, and kept as bytes.
+"""
+
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from trainables.errors import DataError
+from trainables.tasks.importing import ImportedSplits
+from trainables.tasks.nas_bench_360.layout import find_file
+from trainables.tasks.nas_bench_360.order import hold_out, shuffled
+from trainables.tasks.restricted_pickle import load_npy
+from trainables.tasks.store import SplitData
+
+__all__ = ["read"]
+
+FILE = "deepsea_filtered.npz"
+BASES, LENGTH, FEATURES = 4, 1000, 36
+CHUNK = 4096  # sequences
+
+
+def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSplits:
+    """Reads the six arrays.
+
+    Raises:
+        DataError: The file is missing, damaged, or an array not of its shape or not of 0 and 1.
+    """
+    path = find_file(files, FILE)
+    y = {part: _read_features(path, part) for part in ("train", "val", "test")}
+    features = np.concatenate([y["train"], y["val"]])
+    rows = hold_out(len(features), seed, "deepsea", "train")
+    development = np.concatenate([rows["train"], rows["val"]])
+    order = shuffled(len(y["test"]), seed, "deepsea", "test")
+    x = _read_sequences(path, {p: len(y[p]) for p in ("train", "val")}, development, scratch)
+    cut = len(rows["train"])
+    splits = {
+        "train": SplitData(sample_id=rows["train"], x=x[:cut], y=features[rows["train"]]),
+        "val": SplitData(sample_id=rows["val"], x=x[cut:], y=features[rows["val"]]),
+        "test": SplitData(
+            sample_id=len(features) + order,
+            x=_read_sequences(path, {"test": len(order)}, order, scratch),
+            y=y["test"][order],
+        ),
+    }
+    return ImportedSplits(splits)
+
+
+def _read_features(path: Path, part: str) -> np.ndarray:
+    with _member(path, f"y_{part}") as file:
+        y = load_npy(file)
+    if y.ndim != 2 or y.shape[1] != FEATURES or not len(y):
+        raise _damaged(path, f"y_{part} must be [n, {FEATURES}], but is {list(y.shape)}")
+    return y.astype(np.float32)
+
+
+def _read_sequences(
+    path: Path, sizes: dict[str, int], order: np.ndarray, scratch: Path
+) -> np.ndarray:
+    """Returns the sequences of some parts, one after another and then in `order`: [n, 4, 1000]."""
+    name, shape = f"deepsea-{'-'.join(sizes)}.npy", (len(order), BASES, LENGTH)
+    x = np.lib.format.open_memmap(scratch / name, "w+", np.uint8, shape)
+    row = np.argsort(order)  # of each sequence
+    first = 0
+    for part, size in sizes.items():
+        for sequences in _chunks(path, part, size):
+            place = row[first : first + len(sequences)]
+            x[place] = sequences.transpose(0, 2, 1)
+            first += len(sequences)
+    return x
+
+
+def _chunks(path: Path, part: str, size: int) -> Iterator[np.ndarray]:
+    """Yields sequences [n, 1000, 4] as bytes."""
+    with _member(path, f"x_{part}") as file:
+        try:
+            np.lib.format.read_magic(file)
+            shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+        except (ValueError, OSError, EOFError) as error:
+            raise _damaged(path, f"x_{part} is no .npy file ({error})") from error
+        if shape != (size, LENGTH, BASES) or fortran or dtype.hasobject:
+            raise _damaged(
+                path,
+                f"x_{part} must be [{size}, {LENGTH}, {BASES}] of numbers, row by row, as many as "
+                f"y_{part}, but is {dtype}{list(shape)}",
+            )
+        for start in range(0, size, CHUNK):
+            numbers = min(CHUNK, size - start) * LENGTH * BASES
+            content = file.read(numbers * dtype.itemsize)
+            if len(content) != numbers * dtype.itemsize:
+                raise _damaged(path, f"x_{part} is cut short")
+            sequences = np.frombuffer(content, dtype=dtype).reshape(-1, LENGTH, BASES)
+            if not ((sequences == 0) | (sequences == 1)).all():
+                raise _damaged(path, f"x_{part} must be of 0 and 1")
+            yield sequences.astype(np.uint8)
+
+
+@contextmanager
+def _member(path: Path, name: str) -> Iterator[IO[bytes]]:
+    """Opens an array of the archive."""
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as file:
+            yield file
+    except (KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise _damaged(path, f"it is no .npz file with `{name}` ({error})") from error
+
+
+def _damaged(path: Path, fault: str) -> DataError:
+    return DataError(f"{path}: {fault}. Fetch {FILE} again.")

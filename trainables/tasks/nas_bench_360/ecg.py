@@ -1,0 +1,112 @@
+"""ECG: whether a heart beats normally (N), in atrial fibrillation (A), otherwise (O), or too
+noisily to say (~). Clifford et al., "AF Classification from a Short Single Lead ECG Recording",
+CinC 2017; as a task, Hong et al., "MINA", IJCAI 2019, and Tu et al., "NAS-Bench-360", NeurIPS 2022.
+
+    x  a window of 1000 points of a record of mean 0 and deviation 1    [1, 1000]
+    y  the record's class: N, A, O, ~                                   0..3
+
+File: challenge2017.pkl, a pickle of {data: a series a record, label: a letter a record}.
+
+A tenth of the records is the test set, drawn as official code does (scikit-learn's split of seed
+0); a tenth of each class of the others validates. Windows start every 500 points; those to train on
+start as often as 500 / (1, 6, 2, 20) points for N, A, O and ~, so that rare classes are seen more.
+Official code cuts its test set so too, which counts records of rare classes many times over.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from trainables.errors import DataError
+from trainables.tasks.importing import ImportedSplits
+from trainables.tasks.nas_bench_360.layout import find_file
+from trainables.tasks.nas_bench_360.order import hold_out_of_each, shuffled
+from trainables.tasks.restricted_pickle import load_pickle
+from trainables.tasks.store import SplitData
+
+__all__ = ["read"]
+
+FILE = "challenge2017.pkl"
+CLASSES = ("N", "A", "O", "~")
+WINDOW, STRIDE = 1000, 500
+DENSITIES = (1, 6, 2, 20)  # of training windows, by class
+TEST_SHARE = 0.1
+
+
+def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSplits:
+    """Reads the records and cuts them in windows; no record is in two splits.
+
+    Raises:
+        DataError: The file is missing, not of this layout, or has too few records.
+    """
+    path = find_file(files, FILE)
+    records, classes = _read_records(path)
+    rest, test = _split_off_test(path, len(records))
+    parts = hold_out_of_each(classes[rest], seed, "ecg", "train")
+    members = {"train": rest[parts["train"]], "val": rest[parts["val"]], "test": test}
+    first, splits = 0, {}
+    for split, chosen in members.items():
+        densities = DENSITIES if split == "train" else (1,) * len(CLASSES)
+        strides = {int(i): STRIDE // densities[classes[i]] for i in np.sort(chosen)}
+        windows = np.array([*_windows(records, strides)], dtype=np.int64).reshape(-1, 2)
+        order = shuffled(len(windows), seed, "ecg", split)
+        if not len(order):
+            raise _damaged(path, f"no record of the {split} split has {WINDOW} points")
+        of_record, start = windows[order].T
+        x = np.lib.format.open_memmap(
+            scratch / f"ecg-{split}.npy", "w+", np.float32, (len(order), 1, WINDOW)
+        )
+        for row, (record, point) in enumerate(zip(of_record, start, strict=True)):
+            x[row, 0] = records[record][point : point + WINDOW]
+        splits[split] = SplitData(
+            sample_id=first + order,
+            x=x,
+            y=classes[of_record],
+            params={"record": of_record, "start": start},
+        )
+        first += len(order)
+    too_short = sum(len(record) < WINDOW for record in records)
+    return ImportedSplits(splits, {"records_shorter_than_a_window": too_short})
+
+
+def _read_records(path: Path) -> tuple[list[np.ndarray], np.ndarray]:
+    """Returns the records, standardised, and their classes."""
+    stored = load_pickle(path)
+    if not isinstance(stored, dict) or not {"data", "label"} <= stored.keys():
+        raise _damaged(path, "it must hold a dictionary with `data` and `label`")
+    letters = [str(letter) for letter in stored["label"]]
+    if len(letters) != len(stored["data"]):
+        raise _damaged(path, f"{len(stored['data'])} records have {len(letters)} labels")
+    if strangers := sorted(set(letters) - set(CLASSES)):
+        raise _damaged(path, f"labels must be of {', '.join(CLASSES)}, but some are {strangers}")
+    records = []
+    for index, series in enumerate(stored["data"]):
+        record = np.asarray(series, dtype=np.float64)
+        deviation = record.std() if record.ndim == 1 and len(record) else 0.0
+        if not 0 < deviation < np.inf:
+            raise _damaged(path, f"record {index} must be a finite series that is not constant")
+        records.append(((record - record.mean()) / deviation).astype(np.float32))
+    return records, np.array([CLASSES.index(letter) for letter in letters])
+
+
+def _split_off_test(path: Path, records: int) -> tuple[np.ndarray, np.ndarray]:
+    from sklearn.model_selection import train_test_split
+
+    if records < 2:
+        raise _damaged(path, f"{records} records are too few for a training and a test set")
+    rest, test = train_test_split(np.arange(records), test_size=TEST_SHARE, random_state=0)
+    return rest, test
+
+
+def _windows(
+    records: Sequence[np.ndarray], strides: Mapping[int, int]
+) -> Iterator[tuple[int, int]]:
+    """Yields (record, first point) of every window that lies within its record."""
+    for index, stride in strides.items():
+        for start in range(0, len(records[index]) - WINDOW + 1, stride):
+            yield index, start
+
+
+def _damaged(path: Path, fault: str) -> DataError:
+    return DataError(f"{path}: {fault}. Fetch {FILE} again.")

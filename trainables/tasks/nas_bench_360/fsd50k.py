@@ -1,0 +1,195 @@
+"""FSD50K: which of 200 events are heard in a clip. Fonseca et al., "FSD50K", IEEE/ACM TASLP 30
+(2022); as a task, Tu et al., "NAS-Bench-360", NeurIPS 2022.
+
+    x  the log-mel image of one second (`log_mel`)     [1, 96, 102]
+    y  1 for each event of its clip, 0 for the rest    [200]
+
+Files: the folder that audio.zip was unpacked in, clips cut into seconds (every half a second):
+
+    chunks/{tr,val,eval}.csv    files, labels, ext: a second, its clip's events, its clip
+    chunks/lbl_map.json         the number of each event
+    noise_22050/*.wav           background noise (MUSAN)
+
+and the seconds, 22050 samples each, in the folders that the lists name, absolute or below these.
+
+As in ORCA's loader a clip to train on gives one second, drawn once, and with probability 0.75 its
+image is mixed, once, with that of a second of noise:
+
+    x <- (1 - a) x + a noise,    a ~ U(0, 0.5)
+
+Its masks of time and frequency, which would stay in half the images, are left out; its noise is
+centred over a whole file, here over its second. Clips to validate and to test on give all their
+seconds, which share a group. The validation split is val.csv, the tenth of the development clips
+that the data set sets apart. Images are kept in half precision: 0.03 dB at most.
+"""
+
+import csv
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from trainables.errors import DataError
+from trainables.tasks.importing import ImportedSplits
+from trainables.tasks.nas_bench_360.layout import find_root
+from trainables.tasks.nas_bench_360.log_mel import (
+    BANDS,
+    FRAMES,
+    RATE,
+    log_mel,
+    one_second,
+    read_wave,
+)
+from trainables.tasks.nas_bench_360.order import shuffled, uniforms
+from trainables.tasks.store import SplitData
+
+__all__ = ["read"]
+
+LISTS = {"train": "tr.csv", "val": "val.csv", "test": "eval.csv"}
+COLUMNS = ("files", "labels", "ext")
+NOISE = "noise_22050"
+MIXED, MOST_NOISE = 0.75, 0.5
+
+Mix = Callable[[int, np.ndarray], np.ndarray]  # of a clip's number and an image, an image
+
+
+@dataclass(frozen=True)
+class _Clip:
+    """A clip: the numbers of its events, and its seconds as (row of the list, file)."""
+
+    events: tuple[int, ...]
+    seconds: list[tuple[int, Path]] = field(default_factory=list)
+
+
+def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSplits:
+    """Reads the seconds of every clip, and mixes those to train on with noise.
+
+    Raises:
+        DataError: A list, the map of labels, the noise or a sound is missing, or not as published.
+    """
+    root = find_root(files, "lbl_map.json")
+    numbers = _read_label_map(root / "lbl_map.json")
+    clips = {split: _read_list(root / name, numbers) for split, name in LISTS.items()}
+    draws = uniforms((len(clips["train"]), 5), seed, "fsd50k", "train", "second and noise")
+    clips["train"] = [
+        _Clip(clip.events, [clip.seconds[int(which * len(clip.seconds))]])
+        for clip, which in zip(clips["train"], draws[:, 0], strict=True)
+    ]
+    mix = partial(_mix, _find_noise(root), draws[:, 1:])
+    splits = {}
+    for split, members in clips.items():
+        order = shuffled(len(members), seed, "fsd50k", split)
+        stem = scratch / f"fsd50k-{split}"
+        splits[split] = _read_split(
+            members, order, len(numbers), stem, mix if split == "train" else _leave
+        )
+    return ImportedSplits(splits, {"normalization": {"kind": "the mean of each second is 0 dB"}})
+
+
+def _read_label_map(path: Path) -> dict[str, int]:
+    try:
+        numbers = json.loads(path.read_text(encoding="utf-8"))
+        if sorted(numbers.values()) == list(range(len(numbers))) != []:
+            return {str(label): int(number) for label, number in numbers.items()}
+        fault = "its numbers are not 0, 1, 2 and so on"
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        fault = str(error)
+    raise DataError(f"{path}: no map of labels to numbers ({fault}). Unpack audio.zip anew.")
+
+
+def _read_list(path: Path, numbers: Mapping[str, int]) -> list[_Clip]:
+    """Returns the clips of a list, and where their seconds are."""
+    clips: dict[str, _Clip] = {}
+    folder = None
+    for row, (file, labels, name) in enumerate(_read_rows(path)):
+        where = f"{path}, row {row + 1} below the head"
+        if unknown := [label for label in labels.split(",") if label not in numbers]:
+            raise DataError(f"{where}: lbl_map.json has no `{unknown[0]}`. Unpack audio.zip anew.")
+        folder = folder or _find_folder(path, file)
+        events = tuple(sorted(numbers[label] for label in labels.split(",")))
+        clip = clips.setdefault(name, _Clip(events))
+        if clip.events != events:
+            raise DataError(f"{where}: clip {name} has other labels above. Unpack audio.zip anew.")
+        clip.seconds.append((row, folder / _parts(file)[-1]))
+    if not clips:
+        raise DataError(f"{path}: it lists nothing. Unpack audio.zip anew.")
+    for clip in clips.values():
+        clip.seconds.sort(key=lambda second: second[1].name)
+    return [clips[name] for name in sorted(clips)]
+
+
+def _read_rows(path: Path) -> Iterator[tuple[str, str, str]]:
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = csv.DictReader(file)
+            if missing := [column for column in COLUMNS if column not in (rows.fieldnames or ())]:
+                raise DataError(f"{path}: no column `{missing[0]}`. Unpack audio.zip anew.")
+            for row in rows:
+                file_name, labels, name = (row[column] for column in COLUMNS)
+                if not (file_name and labels and name):
+                    raise DataError(f"{path}:{rows.line_num}: cut short. Unpack audio.zip anew.")
+                yield file_name, labels, name
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: it cannot be read ({error}). Unpack audio.zip anew.") from error
+
+
+def _find_folder(manifest: Path, file: str) -> Path:
+    """Returns the folder of a listed file: as listed, or its tail below or beside the lists'."""
+    *folders, name = _parts(file)
+    for base in (manifest.parent, manifest.parent.parent):
+        for skipped in range(len(folders) + 1):
+            folder = base.joinpath(*folders[skipped:])
+            if (folder / name).is_file():
+                return folder
+    raise DataError(
+        f"{manifest}: the first file that it lists, {file}, is neither there nor in a folder of "
+        f"that name below {manifest.parent.parent}. Unpack audio.zip whole, or move the folder."
+    )
+
+
+def _parts(file: str) -> tuple[str, ...]:
+    return PurePosixPath(file.replace("\\", "/")).parts
+
+
+def _find_noise(root: Path) -> list[Path]:
+    for folder in (root / NOISE, root.parent / NOISE):
+        if found := sorted(folder.glob("*.wav")):
+            return found
+    raise DataError(
+        f"{root.parent / NOISE}: no .wav of background noise, which is mixed with the sounds to "
+        f"train on. Unpack audio.zip whole, or put MUSAN's noise there, at {RATE} samples a second."
+    )
+
+
+def _read_split(
+    clips: Sequence[_Clip], order: np.ndarray, num_events: int, stem: Path, mix: Mix
+) -> SplitData:
+    rows = [(clip, sample, file) for clip in order.tolist() for sample, file in clips[clip].seconds]
+    x = np.lib.format.open_memmap(f"{stem}-x.npy", "w+", np.float16, (len(rows), 1, BANDS, FRAMES))
+    y = np.zeros((len(rows), num_events), dtype=np.float32)
+    for row, (clip, _, file) in enumerate(rows):
+        x[row, 0] = mix(clip, log_mel(one_second(read_wave(file))))
+        y[row, clips[clip].events] = 1
+    return SplitData(
+        sample_id=np.array([sample for _, sample, _ in rows]),
+        x=x,
+        y=y,
+        groups=np.array([clip for clip, _, _ in rows]),
+    )
+
+
+def _leave(clip: int, image: np.ndarray) -> np.ndarray:
+    return image
+
+
+def _mix(noise: Sequence[Path], draws: np.ndarray, clip: int, image: np.ndarray) -> np.ndarray:
+    mixed, which, position, amount = draws[clip]
+    if mixed >= MIXED:
+        return image
+    wave = read_wave(noise[int(which * len(noise))])
+    share = MOST_NOISE * amount
+    mixture: np.ndarray = (1 - share) * image + share * log_mel(one_second(wave, position))
+    return mixture

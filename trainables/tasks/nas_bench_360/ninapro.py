@@ -1,0 +1,54 @@
+"""NinaPro: which of 18 hand movements the muscles of an arm make. Atzori et al., "Building the
+Ninapro Database", BioRob 2012; as a task, Tu et al., "NAS-Bench-360", NeurIPS 2022.
+
+    x  16 electrodes at 52 times, as they are    [1, 16, 52]
+    y  the movement                              0..17
+
+Files: {ninapro,label}_{train,val,test}.npy, [n, 52, 16] and [n]. The official validation set is
+added to the training set, as ORCA does, and a tenth of each class of the two validates.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from trainables.errors import DataError
+from trainables.tasks.importing import ImportedSplits
+from trainables.tasks.nas_bench_360.layout import find_file
+from trainables.tasks.nas_bench_360.splitting import Labelled, split_published
+from trainables.tasks.restricted_pickle import load_npy
+
+__all__ = ["read"]
+
+TIMES, ELECTRODES, CLASSES = 52, 16, 18
+
+
+def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSplits:
+    """Reads the six arrays.
+
+    Raises:
+        DataError: A file is missing, damaged, or not of its shape.
+    """
+    del scratch
+    first, second, test = (_part(files, part) for part in ("train", "val", "test"))
+    train = Labelled(np.concatenate([first.x, second.x]), np.concatenate([first.y, second.y]))
+    return ImportedSplits(split_published(train, test, by_class=True, seed=seed, scope="ninapro"))
+
+
+def _part(files: Sequence[Path], part: str) -> Labelled:
+    path = find_file(files, f"ninapro_{part}.npy")
+    x, y = load_npy(path), load_npy(find_file(files, f"label_{part}.npy"))
+    if x.shape != (len(y), TIMES, ELECTRODES) or y.ndim != 1:
+        raise _damaged(
+            path,
+            f"it must be [{len(y)}, {TIMES}, {ELECTRODES}], as many as there are labels, but is "
+            f"{list(x.shape)}",
+        )
+    if not (y.size and np.isin(y, np.arange(CLASSES)).all()):
+        raise _damaged(path, f"its labels must be whole numbers of 0..{CLASSES - 1}")
+    return Labelled(x.transpose(0, 2, 1)[:, None].astype(np.float32), y.astype(np.int64))
+
+
+def _damaged(path: Path, fault: str) -> DataError:
+    return DataError(f"{path}: {fault}. Fetch the published file again.")

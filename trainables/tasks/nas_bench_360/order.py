@@ -1,0 +1,63 @@
+"""Rows in random order, and the tenth of the training samples that validates.
+
+The published sets have no validation split, or official code validates on the test set. Rows of
+every split are shuffled, so that any prefix of a split is a random subset.
+"""
+
+import numpy as np
+import torch
+
+from trainables.errors import DataError
+from trainables.seeding import generator
+
+__all__ = ["hold_out", "hold_out_of_each", "shuffled", "uniforms"]
+
+VAL_FRACTION = 0.1
+
+
+def shuffled(count: int, seed: int, *scope: str) -> np.ndarray:
+    """Returns 0..count-1 in an order that `seed` and `scope` determine: int64 [count]."""
+    return torch.randperm(count, generator=generator(seed, *scope)).numpy()
+
+
+def hold_out(count: int, seed: int, *scope: str) -> dict[str, np.ndarray]:
+    """Returns the shuffled indices of `train` and of `val`, a tenth and at least one.
+
+    Raises:
+        DataError: There are too few samples for two splits.
+    """
+    if count < 2:
+        raise DataError(
+            f"{'/'.join(scope)}: {count} training samples, but two at least are needed, for "
+            "training and for validation. Import the whole published set."
+        )
+    order = shuffled(count, seed, *scope)
+    num_val = max(1, round(count * VAL_FRACTION))
+    return {"train": order[num_val:], "val": order[:num_val]}
+
+
+def hold_out_of_each(classes: np.ndarray, seed: int, *scope: str) -> dict[str, np.ndarray]:
+    """Returns the shuffled indices of `train` and of `val`: a tenth of each class, and at least one
+    where it has two.
+
+    Raises:
+        DataError: No class has two samples.
+    """
+    order = shuffled(len(classes), seed, *scope)
+    validates = np.zeros(len(classes), dtype=bool)
+    for label in np.unique(classes):
+        members = order[classes[order] == label]
+        if len(members) > 1:
+            validates[members[: max(1, round(len(members) * VAL_FRACTION))]] = True
+    if not validates.any():
+        raise DataError(
+            f"{'/'.join(scope)}: no class has two training samples, one to train on and one to "
+            "validate. Import the whole published set."
+        )
+    return {"train": order[~validates[order]], "val": order[validates[order]]}
+
+
+def uniforms(shape: tuple[int, ...], seed: int, *scope: str) -> np.ndarray:
+    """Draws numbers of U(0, 1): float64, of `shape`."""
+    drawn = torch.rand(shape, generator=generator(seed, *scope), dtype=torch.float64)
+    return drawn.numpy()

@@ -1,0 +1,156 @@
+"""PSICOV: how far apart the residues of a protein lie. Adhikari, "PDNET", Bioinformatics 36 (2020);
+as a task, Tu et al., "NAS-Bench-360", NeurIPS 2022.
+
+    x  57 features of each pair of residues     [57, 512, 512]
+    y  their distance in angstroms, known       [2, 512, 512]
+
+Files: the folder that protein.zip was unpacked in:
+
+    {deepcov,psicov}.lst                     names of the proteins: to train on, to test on
+    {deepcov,psicov}/features/NAME.pkl       seq, ss [3, L], pssm [L, 22], sa [L], entropy [L];
+                                             ccmpred, freecon, potential [L, L]
+    {deepcov,psicov}/distance/NAME-cb.npy    objects: L, sequence, distances [L, L]
+
+The 27 numbers of a residue count twice, for the one and for the other of a pair (`PairFeatures`);
+unpacked, 3606 proteins would take 215 GB, packed in half precision they take 6 GB. As in ORCA's
+loader, a protein lies at (5, 5) of a grid of 512 x 512, distances are at least 1, those on the
+diagonal are the mean of their neighbours', and those to train on at most 16. Of a protein longer
+than 502, a stretch drawn at random is taken; ORCA drew two, one for each axis. Pairs that are
+outside the protein or of unknown distance do not count; ORCA trained on them too, as 16 and 0.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trainables.errors import DataError
+from trainables.tasks.importing import ImportedSplits
+from trainables.tasks.nas_bench_360.layout import find_root
+from trainables.tasks.nas_bench_360.order import hold_out, shuffled, uniforms
+from trainables.tasks.pair_features import pack
+from trainables.tasks.restricted_pickle import load_npy, load_pickle
+from trainables.tasks.store import SplitData
+
+__all__ = ["read"]
+
+SIDE, START = 512, 5
+LONGEST = SIDE - 2 * START
+FARTHEST = 16.0  # angstroms, in training and validation
+SMALLEST, LARGEST = 1.0, 500.0
+FEATURE_BOUND = 100.0  # as PDNET asserts
+RESIDUE_FEATURES = 27  # ss 3, pssm 22, sa, entropy
+MAPS = ("ccmpred", "freecon", "potential")
+SETS = {"train": "deepcov", "val": "deepcov", "test": "psicov"}
+
+
+def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSplits:
+    """Reads the proteins; a tenth of those to train on becomes the validation split.
+
+    Raises:
+        DataError: A list or a protein is missing, or an array is not of its shape or out of range.
+    """
+    root = find_root(files, "deepcov.lst")
+    names = {name: _names(root / f"{name}.lst") for name in set(SETS.values())}
+    rows = hold_out(len(names["deepcov"]), seed, "psicov", "train")
+    rows["test"] = shuffled(len(names["psicov"]), seed, "psicov", "test")
+    splits = {}
+    for split, indices in rows.items():
+        folder = root / SETS[split]
+        position = uniforms((len(names[folder.name]),), seed, "psicov", "stretch", folder.name)
+        farthest = LARGEST if split == "test" else FARTHEST
+        stem = scratch / f"psicov-{split}"
+        splits[split] = _read_split(folder, names[folder.name], indices, position, farthest, stem)
+    return ImportedSplits(splits, {"pair_features": {"num_maps": len(MAPS)}})
+
+
+def _names(path: Path) -> list[str]:
+    """Returns the first word of each line."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise _damaged(path, f"it is no list of proteins ({error})") from error
+    names = [words[0] for line in lines if (words := line.split())]
+    if not names:
+        raise _damaged(path, "it names no protein")
+    return names
+
+
+def _read_split(
+    folder: Path,
+    names: list[str],
+    indices: np.ndarray,
+    position: np.ndarray,
+    farthest: float,
+    stem: Path,
+) -> SplitData:
+    count, num_rows = len(indices), RESIDUE_FEATURES + 1 + len(MAPS) * SIDE
+    x = np.lib.format.open_memmap(f"{stem}-x.npy", "w+", np.float16, (count, num_rows, SIDE))
+    y = np.lib.format.open_memmap(f"{stem}-y.npy", "w+", np.float32, (count, 2, SIDE, SIDE))
+    lengths = np.empty(count, dtype=np.int64)
+    for row, index in enumerate(indices):
+        residues, maps = _read_features(folder / "features" / f"{names[index]}.pkl")
+        lengths[row] = length = residues.shape[1]
+        distance = _read_distances(folder / "distance" / f"{names[index]}-cb.npy", length)
+        kept = min(length, LONGEST)
+        first = int(position[index] * (length - kept + 1))
+        part, place = slice(first, first + kept), slice(START, START + kept)
+        x[row] = pack(residues[:, part], maps[:, part, part], side=SIDE, start=START)
+        known = np.isfinite(distance[part, part])
+        y[row, 0, place, place] = np.where(known, distance[part, part], 0).clip(max=farthest)
+        y[row, 1, place, place] = known
+    return SplitData(sample_id=indices, x=x, y=y, params={"length": lengths})
+
+
+def _read_features(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the features of the residues [27, L] and of the pairs [3, L, L]."""
+    stored = load_pickle(path)
+    if not isinstance(stored, dict) or "seq" not in stored:
+        raise _damaged(path, "it must be a dictionary with `seq`")
+    length = len(stored["seq"])
+    shapes: dict[str, tuple[int, ...]] = {
+        "ss": (3, length),
+        "pssm": (length, 22),
+        "sa": (length,),
+        "entropy": (length,),
+    } | dict.fromkeys(MAPS, (length, length))
+    arrays = {}
+    for key, shape in shapes.items():
+        if key not in stored:
+            raise _damaged(path, f"it has no `{key}`")
+        arrays[key] = _array(path, key, stored[key], shape)
+        if not np.abs(arrays[key]).max() < FEATURE_BOUND:  # false of NaN too
+            raise _damaged(path, f"`{key}` must lie within +-{FEATURE_BOUND:g}")
+    residues = np.vstack([arrays["ss"], arrays["pssm"].T, arrays["sa"], arrays["entropy"]])
+    return residues, np.stack([arrays[key] for key in MAPS])
+
+
+def _read_distances(path: Path, length: int) -> np.ndarray:
+    """Returns the distances [L, L], at least 1 and smooth on the diagonal, NaN where unknown."""
+    stored = load_npy(path)
+    if stored.shape != (3,):
+        raise _damaged(path, "it must hold three objects: length, sequence, distances")
+    distances = _array(path, "distances", stored[2], (length, length))
+    distances = np.where(np.isfinite(distances), distances.clip(min=SMALLEST), np.nan)
+    if np.nanmax(distances, initial=0) > LARGEST:
+        raise _damaged(path, f"distances must be at most {LARGEST:g}")
+    beside = np.full((2, length), np.nan)
+    beside[0, 1:], beside[1, :-1] = np.diagonal(distances, -1), np.diagonal(distances, 1)
+    known = np.isfinite(beside).sum(0)
+    np.fill_diagonal(distances, np.where(known, np.nansum(beside, 0) / known.clip(1), SMALLEST))
+    return distances
+
+
+def _array(path: Path, key: str, stored: Any, shape: tuple[int, ...]) -> np.ndarray:
+    try:
+        array = np.asarray(stored, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise _damaged(path, f"`{key}` is no array of numbers ({error})") from error
+    if array.shape != shape or not array.size:
+        raise _damaged(path, f"`{key}` must have shape {list(shape)}, but has {list(array.shape)}")
+    return array
+
+
+def _damaged(path: Path, fault: str) -> DataError:
+    return DataError(f"{path}: {fault}. Unpack protein.zip anew.")

@@ -1,0 +1,230 @@
+"""NAS-Bench-360's ten tasks. Tu et al., "NAS-Bench-360: Benchmarking Neural Architecture Search on
+Diverse Tasks", NeurIPS 2022.
+
+Recipes are ORCA's fine-tuning settings (Shen et al., ICML 2023). Its code sums the gradients of
+accumulated micro-batches, where ours averages them. With A of them,
+
+    SGD    lr (A g + wd w) = A lr (g + (wd / A) w)      so A times the rate, and wd / A
+    Adam   is blind to the gradient's scale             so wd / A, the decay being in the gradient
+    AdamW  as Adam, with its decay apart                so nothing changes
+
+Metrics are of the whole split; ORCA averages them over batches of about 1000 samples.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from trainables.tasks.task import TaskInfo
+
+__all__ = ["FILES", "INFOS"]
+
+
+def _recipe(optimizer: str, lr: float, weight_decay: float, **other: Any) -> dict[str, Any]:
+    return {
+        "optimizer": optimizer,
+        "lr": lr,
+        "weight_decay": weight_decay,
+        "accumulation": 1,
+        "epochs": 60,
+        "warmup_epochs": 5.0,
+        "decay_epochs": 60.0,
+        "clip_norm": None,
+    } | other
+
+
+INFOS: tuple[TaskInfo, ...] = (
+    TaskInfo(
+        name="nasbench360/cifar100",
+        title="CIFAR-100",
+        dimension="2d",
+        kind="classification",
+        metric="zero_one_error",
+        loss="cross_entropy",
+        samples=60_000,
+        test_samples=10_000,
+        resolution=32,
+        channels=(3, 100),
+        stored="uint8",
+        protocol="official test set; a tenth of each training class validates; no augmentation "
+        "(ORCA: random crops and flips)",
+        recipe=_recipe(
+            "sgd", 32 * 1e-4, 1e-3 / 32, momentum=0.9, batch_size=32, accumulation=32,
+            decay_epochs=200.0,
+        ),
+    ),
+    TaskInfo(
+        name="nasbench360/spherical",
+        title="Spherical",
+        dimension="2d",
+        kind="classification",
+        metric="zero_one_error",
+        loss="cross_entropy",
+        samples=60_000,
+        test_samples=10_000,
+        resolution=60,
+        channels=(3, 100),
+        stored="uint8",
+        protocol="CIFAR-100 on a sphere; official test set; a tenth of each training class "
+        "validates",
+        recipe=_recipe("adamw", 1e-4, 0.1, batch_size=32, accumulation=4),
+    ),
+    TaskInfo(
+        name="nasbench360/darcy_flow",
+        title="Darcy Flow",
+        dimension="2d",
+        kind="dense",
+        metric="relative_l2",
+        loss="relative_l2",
+        samples=1100,
+        test_samples=100,
+        resolution=85,
+        channels=(3, 1),
+        protocol="coefficient -> pressure in its own unit, every fifth of 421 points; 1000 fields "
+        "to train on, of which 100 validate, and 100 to test on",
+        equation="-div(a grad u) = 1",
+        recipe=_recipe(
+            "adamw", 1e-3, 5e-3, batch_size=4, epochs=100, decay_epochs=100.0
+        ),
+    ),
+    TaskInfo(
+        name="nasbench360/psicov",
+        title="PSICOV",
+        dimension="2d",
+        kind="dense",
+        metric="mae8",
+        loss="masked_mse",
+        mask="known",
+        samples=3606,
+        test_samples=150,
+        resolution=512,
+        channels=(57, 1),
+        stored="float16",
+        protocol="distances on a grid of 512 x 512, each test protein at its own length (ORCA: all "
+        "at the first one's); a tenth of the training proteins validates",
+        recipe=_recipe(
+            "adam", 5e-6, 1e-5 / 32, batch_size=1, accumulation=32, epochs=10, decay_epochs=100.0
+        ),
+    ),
+    TaskInfo(
+        name="nasbench360/cosmic",
+        title="Cosmic",
+        dimension="2d",
+        kind="dense",
+        metric="one_minus_pixel_auroc",
+        compat_metric="one_minus_pixel_auroc_hard",
+        loss="masked_bce",
+        mask="ignored",
+        samples=5250,
+        test_samples=903,
+        resolution=128,
+        channels=(1, 1),
+        protocol="a fixed window of 128 x 128, sky drawn once an image; official test set; a tenth "
+        "of the training images validates",
+        recipe=_recipe("adamw", 1e-3, 0.0, batch_size=4),
+    ),
+    TaskInfo(
+        name="nasbench360/ninapro",
+        title="NinaPro",
+        dimension="2d",
+        kind="classification",
+        metric="zero_one_error",
+        loss="cross_entropy",  # which ORCA's focal loss with gamma = 0 is
+        samples=3956,
+        test_samples=659,
+        resolution=52,
+        grid=(16, 52),
+        channels=(1, 18),
+        protocol="official test set; a tenth of each class of the official training and validation "
+        "sets validates",
+        recipe=_recipe("adam", 1e-4, 1e-5, batch_size=32, clip_norm=1.0),
+    ),
+    TaskInfo(
+        name="nasbench360/fsd50k",
+        title="FSD50K",
+        dimension="2d",
+        kind="multilabel",
+        metric="one_minus_map",
+        loss="bce_10",
+        samples=51_197,
+        test_samples=10_231,
+        resolution=102,
+        grid=(96, 102),
+        channels=(1, 200),
+        stored="float16",
+        protocol="log-mel images of a second; logits averaged over a clip; official validation and "
+        "test clips; background noise drawn once",
+        recipe=_recipe(
+            "adam", 1e-4, 5e-5, batch_size=32, epochs=100, decay_epochs=100.0
+        ),
+    ),
+    TaskInfo(
+        name="nasbench360/ecg",
+        title="ECG",
+        dimension="1d",
+        kind="classification",
+        metric="one_minus_macro_f1",
+        loss="cross_entropy",
+        samples=330_000,
+        test_samples=33_000,
+        resolution=1000,
+        channels=(1, 4),
+        protocol="windows of 1000, no record in two splits; rare classes are cut more densely for "
+        "training alone (ORCA: for the test too)",
+        recipe=_recipe(
+            "sgd", 16 * 1e-6, 0.1 / 16, momentum=0.99, batch_size=4, accumulation=16, epochs=15,
+            decay_epochs=200.0,
+        ),
+    ),
+    TaskInfo(
+        name="nasbench360/satellite",
+        title="Satellite",
+        dimension="1d",
+        kind="classification",
+        metric="zero_one_error",
+        loss="cross_entropy",
+        samples=1_000_000,
+        test_samples=200_000,
+        resolution=46,
+        channels=(1, 24),
+        protocol="series as they are (ORCA); official test set; a tenth of the training series "
+        "validates",
+        recipe=_recipe("adamw", 3e-5, 3e-6, batch_size=16, accumulation=4),
+    ),
+    TaskInfo(
+        name="nasbench360/deepsea",
+        title="DeepSEA",
+        dimension="1d",
+        kind="multilabel",
+        metric="one_minus_auroc",
+        loss="bce_4",
+        samples=223_643,
+        test_samples=149_400,
+        resolution=1000,
+        channels=(4, 36),
+        stored="uint8",
+        protocol="official test set; a tenth of the official training and validation sets "
+        "validates",
+        recipe=_recipe(
+            "adam", 1e-5, 0.0, batch_size=16, epochs=13, warmup_epochs=10.0, decay_epochs=25.0,
+            clip_norm=1.0,
+        ),
+    ),
+)  # fmt: skip
+
+_CIFAR = "https://www.cs.toronto.edu/~kriz/cifar.html"
+_FOLDER = "https://drive.google.com/drive/folders/1OOp6UrCiP79mTIkCrUdjjHWDo8K0bJUw"
+FILES: Mapping[str, tuple[str, str]] = MappingProxyType(  # as one writes them in a shell, and where
+    {
+        "nasbench360/cifar100": ("cifar-100-python.tar.gz", _CIFAR),
+        "nasbench360/spherical": ("s2_cifar100.gz", _FOLDER),
+        "nasbench360/darcy_flow": ("piececonst_r421_N1024_smooth{1,2}.mat", _FOLDER),
+        "nasbench360/psicov": ("protein", _FOLDER),
+        "nasbench360/cosmic": ("deepCR.ACS-WFC.{train,test}.tar", _FOLDER),
+        "nasbench360/ninapro": ("{ninapro,label}_{train,val,test}.npy", _FOLDER),
+        "nasbench360/fsd50k": ("audio", _FOLDER),
+        "nasbench360/ecg": ("challenge2017.pkl", _FOLDER),
+        "nasbench360/satellite": ("satellite_{train,test}.npy", _FOLDER),
+        "nasbench360/deepsea": ("deepsea_filtered.npz", _FOLDER),
+    }
+)

@@ -1,0 +1,56 @@
+"""Satellite: which of 24 kinds of land a pixel is, from 46 satellite images of a year. Petitjean et
+al., "Satellite image time series analysis under time warping", IEEE TGRS 50 (2012); as a task, Tu
+et al., "NAS-Bench-360", NeurIPS 2022.
+
+    x  the series, as it is (NAS-Bench-360 standardises each; ORCA does not)    [1, 46]
+    y  the kind of land                                                         0..23
+
+Files: satellite_{train,test}.npy, each a pickled {data [n, 46], label [n] of 1..24}.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from trainables.errors import DataError
+from trainables.tasks.importing import ImportedSplits
+from trainables.tasks.nas_bench_360.layout import find_file
+from trainables.tasks.nas_bench_360.splitting import Labelled, split_published
+from trainables.tasks.restricted_pickle import load_npy
+
+__all__ = ["read"]
+
+TIMES, CLASSES = 46, 24
+
+
+def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSplits:
+    """Reads both files; a tenth of the training series becomes the validation split.
+
+    Raises:
+        DataError: A file is missing, damaged, or not of this layout.
+    """
+    del scratch
+    train, test = (_part(find_file(files, f"satellite_{p}.npy")) for p in ("train", "test"))
+    return ImportedSplits(
+        split_published(train, test, by_class=False, seed=seed, scope="satellite")
+    )
+
+
+def _part(path: Path) -> Labelled:
+    array = load_npy(path)
+    stored = array.item() if array.dtype == object and array.ndim == 0 else None
+    if not isinstance(stored, dict) or not {"data", "label"} <= stored.keys():
+        raise _damaged(path, "it must hold a dictionary with `data` and `label`")
+    x, y = np.asarray(stored["data"]), np.asarray(stored["label"])
+    if x.shape != (len(y), TIMES) or y.ndim != 1:
+        raise _damaged(
+            path, f"`data` must be [{len(y)}, {TIMES}], as many as labels, but is {list(x.shape)}"
+        )
+    if not (y.size and np.isin(y, np.arange(1, CLASSES + 1)).all()):
+        raise _damaged(path, f"labels must be whole numbers of 1..{CLASSES}")
+    return Labelled(x[:, None].astype(np.float32), y.astype(np.int64) - 1)
+
+
+def _damaged(path: Path, fault: str) -> DataError:
+    return DataError(f"{path}: {fault}. Fetch the published file again.")

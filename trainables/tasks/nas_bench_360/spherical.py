@@ -1,0 +1,62 @@
+"""Spherical: CIFAR-100, each image projected on a sphere at a random turn. Cohen et al., "Spherical
+CNNs", ICLR 2018; as a task, Tu et al., "NAS-Bench-360", NeurIPS 2022.
+
+    x  pixels in [0, 1]    [3, 60, 60]
+    y  the label           0..99
+
+File: s2_cifar100.gz, a pickle of {train, test} of {images uint8 [n, 3, 60, 60], labels [n]}.
+"""
+
+import gzip
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trainables.errors import DataError
+from trainables.tasks.importing import ImportedSplits
+from trainables.tasks.nas_bench_360.layout import find_file
+from trainables.tasks.nas_bench_360.splitting import Labelled, split_published
+from trainables.tasks.restricted_pickle import load_pickle
+
+__all__ = ["read"]
+
+FILE = "s2_cifar100.gz"
+SHAPE, CLASSES = (3, 60, 60), 100
+SCALING = {"mean": [0.0] * 3, "std": [255.0] * 3}
+
+
+def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSplits:
+    """Reads both parts; a tenth of each training class becomes the validation split.
+
+    Raises:
+        DataError: The file is missing, cut short, or not of this layout.
+    """
+    del scratch
+    path = find_file(files, FILE)
+    with gzip.open(path) as file:
+        stored = load_pickle(file)  # type: ignore[arg-type]
+    train, test = (_part(path, stored, part) for part in ("train", "test"))
+    splits = split_published(train, test, by_class=True, seed=seed, scope="spherical")
+    return ImportedSplits(splits, {"input_scaling": SCALING})
+
+
+def _part(path: Path, stored: Any, part: str) -> Labelled:
+    arrays = stored.get(part) if isinstance(stored, Mapping) else None
+    if not isinstance(arrays, Mapping) or not {"images", "labels"} <= arrays.keys():
+        raise _damaged(path, f"it must hold `{part}`, with `images` and `labels`")
+    x, y = np.asarray(arrays["images"]), np.asarray(arrays["labels"], dtype=np.int64)
+    if x.dtype != np.uint8 or x.shape != (len(y), *SHAPE) or y.ndim != 1:
+        raise _damaged(
+            path,
+            f"{part} must have an image uint8{list(SHAPE)} for each of {len(y)} labels, but they "
+            f"are {x.dtype}{list(x.shape)}",
+        )
+    if not (y.size and y.min() >= 0 and y.max() < CLASSES):
+        raise _damaged(path, f"labels of {part} must lie in 0..{CLASSES - 1}")
+    return Labelled(x, y)
+
+
+def _damaged(path: Path, fault: str) -> DataError:
+    return DataError(f"{path}: {fault}. Fetch {FILE} again.")

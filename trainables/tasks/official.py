@@ -1,0 +1,111 @@
+"""Data that were published: where imported ones lie, how they are described, and how to get them.
+
+    <home>/data/<task>/official/
+
+They come in splits of their own, each in random order. Of fewer samples than there are, each split
+lends its first ones, in proportion and one at least.
+"""
+
+from collections.abc import Mapping
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trainables.errors import DataError
+from trainables.spec import DataSpec
+from trainables.tasks.registry import official_file, task_info
+from trainables.tasks.task import TaskInfo
+
+__all__ = ["FOLDER", "describe", "folder_of", "in_proportion", "is_generated", "missing"]
+
+FOLDER = "official"
+VAL_SHARE = 0.1  # of the published training samples
+GENERATED = ("pdebench",)
+
+
+def is_generated(name: str) -> bool:
+    """Returns whether the task has a generator, so that nothing need be imported.
+
+    Raises:
+        ConfigError: There is no such task.
+    """
+    return task_info(name).benchmark in GENERATED
+
+
+def folder_of(name: str, home: Path) -> Path:
+    """Returns where a task's imported data lie."""
+    return home / "data" / name / FOLDER
+
+
+def missing(name: str, home: Path) -> DataError:
+    """Returns the error that says how to get a task's published data."""
+    published = official_file(name)
+    if published is None:
+        return DataError(
+            f"{name}: this variant is ours, and no official file exists. "
+            "Set `data.source: generated`, or take the task without `@hard`."
+        )
+    file, address = published
+    if is_generated(name):
+        return DataError(
+            f"{name}: no official data in {folder_of(name, home)}, and {file} ({address}) cannot "
+            "be imported yet: set `data.source: generated`."
+        )
+    return DataError(
+        f"{name}: its data are published ones, cannot be generated, and are not in "
+        f"{folder_of(name, home)}. Fetch {file} ({address}), and run: "
+        f"sweeper data import {name} {file}"
+    )
+
+
+def describe(name: str, data: DataSpec) -> dict[str, Any]:
+    """Returns samples, splits, shapes and bytes on disk of a task's data, as published.
+
+    Raises:
+        ConfigError: There is no such task.
+    """
+    info = task_info(name)
+    published = _published_sizes(info)
+    samples = data.samples or info.samples
+    splits = published if samples >= info.samples else in_proportion(published, samples)
+    shapes = {"x": list(info.input_shape), "y": _output_shape(info)}
+    sample = np.dtype(info.stored).itemsize * prod(shapes["x"])
+    sample += (8 if info.kind == "classification" else 4) * prod(shapes["y"])
+    return {
+        "task": name,
+        "source": data.source,
+        "key": FOLDER,
+        "samples": sum(splits.values()),
+        "splits": splits,
+        "resolution": info.resolution,
+        "shapes": shapes,
+        "bytes": sample * info.samples,
+        "protocol": info.protocol,
+    }
+
+
+def in_proportion(sizes: Mapping[str, int], samples: int) -> dict[str, int]:
+    """Returns how many of `samples` each split lends: by its size, one at least, and `samples` in
+    all."""
+    total = sum(sizes.values())
+    lent = {split: max(1, samples * size // total) for split, size in sizes.items()}
+    largest = max(sizes, key=lambda split: sizes[split])
+    lent[largest] += samples - sum(lent.values())
+    return lent
+
+
+def _published_sizes(info: TaskInfo) -> dict[str, int]:
+    development = info.samples - info.test_samples
+    val = round(VAL_SHARE * development)
+    return {"train": development - val, "val": val, "test": info.test_samples}
+
+
+def _output_shape(info: TaskInfo) -> list[int]:
+    """Returns the shape of one y as it is stored."""
+    if info.kind == "classification":
+        return []
+    if info.kind == "multilabel":
+        return [info.channels[1]]
+    return [info.channels[1] + (info.mask is not None), *info.input_shape[1:]]

@@ -1,0 +1,66 @@
+"""Features of pairs out of features of single things, built when they are read.
+
+A protein of L residues has R numbers a residue and M maps of L x L. A network sees an image of
+2R + M channels on a grid of S x S:
+
+    x[2c, i, j] = r_c(j)    x[2c + 1, i, j] = r_c(i)    x[2R + m, i, j] = map_m(i, j)
+
+and 0 where i or j is no residue. Only the numbers and the maps are stored, as one array of R + 1 +
+M S rows of S numbers: the numbers, a row that is 1 at each residue and 0 elsewhere, the maps row by
+row.
+"""
+
+from typing import Any
+
+import numpy as np
+
+__all__ = ["PairFeatures", "pack"]
+
+
+def pack(residues: np.ndarray, maps: np.ndarray, *, side: int, start: int) -> np.ndarray:
+    """Packs one protein, whose first residue comes to point `start` of the grid.
+
+    Args:
+        residues: [R, L].
+        maps: [M, L, L].
+
+    Returns:
+        [R + 1 + M * side, side].
+    """
+    num_residues, length = residues.shape
+    place = slice(start, start + length)
+    packed = np.zeros((num_residues + 1 + len(maps) * side, side))
+    packed[:num_residues, place], packed[num_residues, place] = residues, 1
+    packed[num_residues + 1 :].reshape(len(maps), side, side)[:, place, place] = maps
+    return packed
+
+
+class PairFeatures:
+    """Packed proteins [n, R + 1 + M S, S], read as images [n, 2R + M, S, S] of float32."""
+
+    dtype = np.dtype(np.float32)
+
+    def __init__(self, packed: Any, *, num_maps: int) -> None:
+        self._packed, self._num_maps = packed, num_maps
+        _, rows, self._side = packed.shape
+        self._num_residues = rows - 1 - num_maps * self._side
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        channels = 2 * self._num_residues + self._num_maps
+        return (len(self._packed), channels, self._side, self._side)
+
+    def __len__(self) -> int:
+        return len(self._packed)
+
+    def __getitem__(self, indices: Any) -> np.ndarray:
+        packed = self._packed[indices].astype(np.float32)
+        residues = packed[..., : self._num_residues, :]
+        inside = packed[..., self._num_residues, None, :]
+        maps = packed[..., self._num_residues + 1 :, :]
+        tiled = 2 * self._num_residues
+        images = np.empty((*packed.shape[:-2], *self.shape[1:]), dtype=np.float32)
+        np.multiply(residues[..., None, :], inside[..., None], out=images[..., 0:tiled:2, :, :])
+        np.multiply(residues[..., None], inside[..., None, :], out=images[..., 1:tiled:2, :, :])
+        images[..., tiled:, :, :] = maps.reshape(images[..., tiled:, :, :].shape)
+        return images

@@ -1,0 +1,187 @@
+"""PDEBench's problems (Takamoto et al., NeurIPS 2022), each as published and harder.
+
+Without a suffix a problem is as published (`compat`); with `@hard` it is a variant of ours, made
+because several published targets are nearly constant. Recipes are ORCA's fine-tuning settings
+(Shen et al., ICML 2023).
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from trainables.tasks.task import TaskInfo
+
+__all__ = ["DATASET", "FILES", "INFOS"]
+
+HARD = "@hard"
+
+
+def _recipe(optimizer: str, lr: float, weight_decay: float, **other: Any) -> dict[str, Any]:
+    return {
+        "optimizer": optimizer,
+        "lr": lr,
+        "weight_decay": weight_decay,
+        "batch_size": 4,
+        "accumulation": 1,
+        "epochs": 200,
+        "warmup_epochs": 5.0,
+        "decay_epochs": 200.0,
+        "clip_norm": 1.0,
+    } | other
+
+
+def _pair(
+    name: str,
+    title: str,
+    *,
+    dimension: Literal["1d", "2d"],
+    samples: int,
+    resolution: int,
+    equation: str,
+    recipe: Mapping[str, Any],
+    compat: str,
+    hard: str,
+    loss: str = "nrmse",
+    hard_channels: tuple[int, int] = (1, 1),
+) -> tuple[TaskInfo, TaskInfo]:
+    published = TaskInfo(
+        name=f"pdebench/{name}",
+        title=title,
+        dimension=dimension,
+        kind="dense",
+        metric="nrmse",
+        loss=loss,
+        samples=samples,
+        resolution=resolution,
+        channels=(1, 1),
+        protocol=compat,
+        recipe=recipe,
+        equation=equation,
+    )
+    harder = TaskInfo(
+        name=f"pdebench/{name}{HARD}",
+        title=f"{title} (hard)",
+        dimension=dimension,
+        kind="dense",
+        metric="nrmse",
+        loss=loss,
+        samples=samples,
+        resolution=resolution,
+        channels=hard_channels,
+        protocol=hard,
+        recipe=recipe,
+        equation=equation,
+    )
+    return published, harder
+
+
+_PAIRS = (
+    _pair(
+        "advection_1d",
+        "Advection 1D",
+        dimension="1d",
+        samples=10_000,
+        resolution=256,
+        equation="u_t + 0.4 u_x = 0",
+        recipe=_recipe("adam", 1e-4, 1e-5),
+        compat="one-shot u(0) -> u(2), last frame (ORCA)",
+        hard="one-shot u(0) -> u(2), up to 8 of 16 waves, half of them windowed (ours)",
+    ),
+    _pair(
+        "burgers_1d",
+        "Burgers 1D",
+        dimension="1d",
+        samples=10_000,
+        resolution=1024,
+        equation="u_t + (u^2/2)_x = (nu/pi) u_xx; nu = 1 (hard: 0.01)",
+        recipe=_recipe("adam", 1e-5, 1e-5),
+        loss="rmse",
+        compat="one-shot u(0) -> u(2), last frame (ORCA); the target is constant in x",
+        hard="one-shot u(0) -> u(1), nu = 0.01 (ours)",
+    ),
+    _pair(
+        "diffusion_reaction_1d",
+        "Diffusion-Reaction 1D",
+        dimension="1d",
+        samples=10_000,
+        resolution=1024,
+        equation="u_t = nu u_xx + rho u (1 - u); nu = 0.5, rho = 1 (hard: 0.005, 5)",
+        recipe=_recipe("sgd", 1e-3, 1e-5, momentum=0.99),
+        compat="one-shot u(0) -> u(1), last frame in all splits (ORCA trained on u(0.29)); the "
+        "target is constant in x",
+        hard="one-shot u(0) -> u(0.2), nu = 0.005, rho = 5 (ours)",
+    ),
+    _pair(
+        "diffusion_sorption_1d",
+        "Diffusion-Sorption 1D",
+        dimension="1d",
+        samples=10_000,
+        resolution=1024,
+        equation="c_t = D / R(c) c_xx",
+        recipe=_recipe("adamw", 1e-4, 0.0),
+        compat="one-shot c(0) -> c(500), last frame in all splits (ORCA); c(0) is constant in x",
+        hard="one-shot c(0) -> c(100), c(0) a random smooth field (ours)",
+    ),
+    _pair(
+        "navier_stokes_1d",
+        "Navier-Stokes 1D",
+        dimension="1d",
+        samples=10_000,
+        resolution=1024,
+        equation="compressible Navier-Stokes; eta = zeta = 0.1 (hard: 0.01)",
+        recipe=_recipe("adamw", 1e-4, 1e-3),
+        loss="rmse",
+        compat="one-shot rho|p|v (0) -> (1), end to end in one channel, standardised by the "
+        "training inputs point by point and scored so (ORCA)",
+        hard="as published, with eta = zeta = 0.01 (ours)",
+    ),
+    _pair(
+        "darcy_2d",
+        "Darcy 2D",
+        dimension="2d",
+        samples=10_000,
+        resolution=64,
+        equation="u_t = div(a grad u) + 0.1 (hard: steady)",
+        recipe=_recipe("adamw", 1e-4, 1e-5, epochs=100, clip_norm=None),
+        compat="one-shot a -> u(1.75), a transient snapshot (ORCA); generated data start from a "
+        "constant u(0) ~ U(0.1, 10), which is not an input",
+        hard="one-shot a -> steady u (ours)",
+    ),
+    _pair(
+        "shallow_water_2d",
+        "Shallow-Water 2D",
+        dimension="2d",
+        samples=1000,
+        resolution=128,
+        equation="shallow water, radial dam break",
+        recipe=_recipe("adamw", 1e-4, 0.0, warmup_epochs=10.0),
+        compat="one-shot h(0) -> h(1), last frame in all splits (ORCA); pixelised dams recur "
+        "between the splits",
+        hard="one-shot h(0) -> h(1), dam of random centre, radius and depth (ours)",
+    ),
+    _pair(
+        "diffusion_reaction_2d",
+        "Diffusion-Reaction 2D",
+        dimension="2d",
+        samples=1000,
+        resolution=128,
+        equation="FitzHugh-Nagumo reaction-diffusion",
+        recipe=_recipe("adam", 1e-4, 1e-3),
+        compat="one-shot u(0) -> v(5), last frame in all splits (ORCA); v(0) is not an input",
+        hard="one-shot (u, v)(0) -> (u, v)(0.5) (ours)",
+        hard_channels=(2, 2),
+    ),
+)
+
+INFOS: tuple[TaskInfo, ...] = tuple(info for pair in _PAIRS for info in pair)
+
+DATASET = "https://doi.org/10.18419/darus-2986"
+FILES: Mapping[str, str] = {  # of the problems as published
+    "pdebench/advection_1d": "1D_Advection_Sols_beta0.4.hdf5",
+    "pdebench/burgers_1d": "1D_Burgers_Sols_Nu1.0.hdf5",
+    "pdebench/diffusion_reaction_1d": "ReacDiff_Nu0.5_Rho1.0.hdf5",
+    "pdebench/diffusion_sorption_1d": "1D_diff-sorp_NA_NA.h5",
+    "pdebench/navier_stokes_1d": "1D_CFD_Rand_Eta0.1_Zeta0.1_periodic_Train.hdf5",
+    "pdebench/darcy_2d": "2D_DarcyFlow_beta0.1_Train.hdf5",
+    "pdebench/shallow_water_2d": "2D_rdb_NA_NA.h5",
+    "pdebench/diffusion_reaction_2d": "2D_diff-react_NA_NA.h5",
+}
