@@ -56,14 +56,20 @@ def contrastive_loss(
     anchors = positive.any(1)
     if not anchors.any():
         return 0 * features.sum()
-    similarity = _log_similarity(_cosines(features), form, temperature)[anchors]
-    positive, weights, itself = positive[anchors], weights[anchors], itself[anchors]
-    classes = labels[anchors].unique()[:, None] == labels[anchors]  # [k, anchors]
-    others = _log_sum(similarity + weights.log(), ~itself)
+    rows = ... if anchors.all() else anchors
+    similarity = _log_similarity(_cosines(features), form, temperature)[rows]
+    positive, labels = positive[rows], labels[rows]
+    classes = torch.unique(labels)[:, None] == labels  # [k, anchors]
+    every = (similarity + weights.log().masked_fill(itself, -torch.inf)[rows]).logsumexp(1)
     if form == "supcon_out":
-        terms = (positive * (others[:, None] - similarity)).sum(1) / positive.sum(1)
-        return ((classes * terms).sum(1) / classes.sum(1)).mean()
-    return (_log_sum(others, classes) - _log_sum(_log_sum(similarity, positive), classes)).mean()
+        terms = every - (positive * similarity).sum(1) / positive.sum(1)
+        losses = (classes * terms).sum(1) / classes.sum(1)
+    else:
+        own = (similarity + _log(positive)).logsumexp(1)
+        every, own = (torch.stack([every, own])[:, None] + _log(classes)).logsumexp(2)
+        losses = every - own
+    loss: Tensor = losses.mean()
+    return loss
 
 
 class Cosines(NamedTuple):
@@ -79,7 +85,8 @@ def mean_cosines(features: Float[Tensor, "n d"], labels: Int[Tensor, " n"]) -> C
     same = labels[:, None] == labels
     itself = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
     within, between = (
-        (counted * cosines).sum() / counted.sum().clamp_min(1) for counted in (same & ~itself, ~same)
+        (counted * cosines).sum() / counted.sum().clamp_min(1)
+        for counted in (same & ~itself, ~same)
     )
     return Cosines(within, between)
 
@@ -125,6 +132,6 @@ def _log_similarity(cosines: Tensor, form: Form, temperature: float) -> Tensor:
     return cosines / temperature
 
 
-def _log_sum(logarithms: Tensor, counted: Tensor) -> Tensor:
-    """Returns, by row of `counted`, the logarithm of the sum of what is counted."""
-    return torch.where(counted, logarithms, -torch.inf).logsumexp(1)
+def _log(counted: Tensor) -> Tensor:
+    """Returns 0 for what is counted in a sum of exponentials, and -inf for what is not."""
+    return torch.where(counted, 0.0, -torch.inf)

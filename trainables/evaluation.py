@@ -1,5 +1,6 @@
 """Batches of a split, and a metric over a whole split."""
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -11,7 +12,7 @@ from trainables.networks.cross_modal import CrossModalModel
 from trainables.state import TrainState
 from trainables.tasks.task import Rows, Split
 
-EVALUATION_BATCH = 64
+EVALUATION_BATCH, EVALUATION_BYTES = 64, 2**28  # of samples read together, at most
 
 
 def take(array: Rows, indices: np.ndarray, device: torch.device) -> Tensor:
@@ -37,8 +38,10 @@ def evaluate(state: TrainState, model: CrossModalModel, split: Split, metric: st
     model.eval()
     total = METRICS[metric]()
     parts: list[tuple[Tensor, Tensor]] = []
-    for start in range(0, len(split), EVALUATION_BATCH):
-        indices = np.arange(start, min(start + EVALUATION_BATCH, len(split)))
+    sample_bytes = split.x.dtype.itemsize * math.prod(split.x.shape[1:])
+    step = min(EVALUATION_BATCH, max(1, EVALUATION_BYTES // sample_bytes))
+    for start in range(0, len(split), step):
+        indices = np.arange(start, min(start + step, len(split)))
         with state.autocast():
             prediction = model(take(split.x, indices, state.device))
         target = take(split.y, indices, state.device)

@@ -4,20 +4,23 @@
 
 with eps_t ~ N(0, I), scales sigma_1 .. sigma_K in geometric progression, and T states a chain. So
 n samples have n K T views, or n (K T + 1) where each is also a view of itself. None is ever stored:
-x_t = a_k^t x + e_t, and e_t = a_k e_{t-1} + sigma_k eps_t, the chain of the noise alone, is drawn
-for the views of a batch.
+x_t = a_k^t x + e_t, and e_t = sum_{s <= t} a_k^(t-s) sigma_k eps_s, the chain of the noise alone,
+is drawn for the views of a batch.
 
 In units in which x has mean 0 and variance 1, each view has variance 1 too, and a correlation of
-a_k^t with x. `perturbed` keeps to the units that x comes in.
+a_k^t with x. What is perturbed comes and goes in units of its own, and says which these are.
 
-The chain of sample i at scale k is a pure function of (seed, i, k), and each of its states begins
-with the ones before: no view depends on which others are drawn, in what order, or by whom.
+The chain of sample i at scale k is a pure function of (seed, i, k), and of each two of its states
+the later goes on from the earlier: no view depends on which others are drawn, in what order, or by
+whom.
 
 Shapes: b = views in a batch; "" = scalar.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Float32
@@ -25,21 +28,20 @@ from torch import Tensor
 
 from trainables.seeding import generator
 
-__all__ = ["View", "Views", "correlation", "perturbed"]
+__all__ = ["Units", "Views", "correlation"]
 
 
-@dataclass(frozen=True)
-class View:
-    """The state `step` of the chain of `sample` at `scale`; step 0 is the sample itself."""
+class Units(NamedTuple):
+    """Mean and standard deviation of the numbers of a sample, as they broadcast to it."""
 
-    sample: int
-    scale: int
-    step: int
+    mean: Float[Tensor, "..."]
+    std: Float[Tensor, "..."]  # 0 where a number never varies; it is not perturbed
 
 
 @dataclass(frozen=True, kw_only=True)
 class Views:
-    """All views of a sample, numbered from 0: `len` of them."""
+    """The views of any sample, by number: first those of the finest scale, last the sample itself,
+    where it is one."""
 
     num_scales: int  # K
     sigma_min: float
@@ -50,69 +52,62 @@ class Views:
     def __len__(self) -> int:
         return self.num_scales * self.steps + self.include_clean
 
-    @property
-    def sigmas(self) -> tuple[float, ...]:
-        """The scales; a single one is `sigma_max`."""
-        if self.num_scales == 1:
-            return (self.sigma_max,)
-        ratio = self.sigma_max / self.sigma_min
-        shares = (k / (self.num_scales - 1) for k in range(self.num_scales))
-        return tuple(self.sigma_min * ratio**share for share in shares)
-
-    def view(self, sample: int, number: int) -> View:
-        """Returns view `number` of a sample; the last is the sample itself, where that is one."""
-        if number == self.num_scales * self.steps and self.include_clean:
-            return View(sample, 0, 0)
+    def place(self, number: int) -> tuple[int, int]:
+        """Returns k, from 0, and t of a view; t is 0 for the sample itself."""
         scale, step = divmod(number, self.steps)
-        return View(sample, scale, step + 1)
+        return (scale, step + 1) if scale < self.num_scales else (0, 0)
 
-    def signal(self, views: list[View]) -> Float32[Tensor, " b"]:
+    def sigma(self, scale: int) -> float:
+        """Returns sigma of a scale; of a single one it is `sigma_max`."""
+        finer = (self.num_scales - 1 - scale) / max(1, self.num_scales - 1)
+        return self.sigma_max * math.pow(self.sigma_min / self.sigma_max, finer)
+
+    def decay(self, scale: int, steps: int) -> float:
+        """Returns a_k to the power of `steps`: what is left of a state after as many more."""
+        return math.pow(1 - self.sigma(scale) ** 2, steps / 2)
+
+    def signal(self, numbers: Sequence[int]) -> Float32[Tensor, " b"]:
         """Returns a^t of each view: its correlation with the sample."""
-        return torch.tensor([(1 - self.sigmas[v.scale] ** 2) ** (v.step / 2) for v in views])
+        return torch.tensor([self.decay(*self.place(number)) for number in numbers])
 
     def noise(
-        self, views: list[View], shape: tuple[int, ...], *, seed: int
+        self, samples: Sequence[int], numbers: Sequence[int], shape: tuple[int, ...], *, seed: int
     ) -> Float32[Tensor, "b ..."]:
         """Draws e_t of each view: [b, *shape], of variance 1 - a^2t."""
-        drawn, fresh = torch.zeros(len(views), *shape), torch.empty(shape)
-        for chain, view in zip(drawn, views, strict=True):
-            chance = generator(seed, "noise", view.sample, view.scale)
-            sigma = self.sigmas[view.scale]
-            for _ in range(view.step):
-                fresh.normal_(generator=chance)
-                chain.mul_(math.sqrt(1 - sigma**2)).add_(fresh, alpha=sigma)
+        drawn, fresh = torch.zeros(len(samples), *shape), torch.empty(shape)
+        for chain, sample, number in zip(drawn, samples, numbers, strict=True):
+            scale, steps = self.place(number)
+            sigma, chance = self.sigma(scale), generator(seed, "noise", sample, scale)
+            for left in reversed(range(steps)):  # of the steps that follow this one
+                chain.add_(fresh.normal_(generator=chance), alpha=sigma * self.decay(scale, left))
         return drawn
 
+    def perturb(
+        self,
+        x: Float[Tensor, "b ..."],
+        units: Units,
+        samples: Sequence[int],
+        numbers: Sequence[int],
+        *,
+        seed: int,
+    ) -> Float[Tensor, "b ..."]:
+        """Returns a view of each sample; the sample itself, bit for bit, where that is the view.
 
-def perturbed(
-    x: Float[Tensor, "b ..."],
-    signal: Float[Tensor, " b"],
-    noise: Float[Tensor, "b ..."],
-    *,
-    mean: Float[Tensor, "..."],
-    std: Float[Tensor, "..."],
-) -> Float[Tensor, "b ..."]:
-    """Returns views of x in the units of x, given the mean and spread that these have.
-
-    A view with signal 1 and no noise is x, bit for bit; where the spread is 0, x stays as it is.
-
-    Args:
-        mean, std: Of each number of a sample, or broadcast to it.
-    """
-    kept = signal.view(-1, *[1] * (x.dim() - 1))
-    return kept * x + (1 - kept) * mean + std * noise
+        Args:
+            samples: Which samples x are, for the noise to be theirs.
+        """
+        noise = self.noise(samples, numbers, x.shape[1:], seed=seed).to(x.device)
+        signal = self.signal(numbers).to(x.device).view(-1, *[1] * (x.dim() - 1))
+        return signal * x + (1 - signal) * units.mean + units.std * noise
 
 
 def correlation(
-    x: Float[Tensor, "b ..."],
-    view: Float[Tensor, "b ..."],
-    *,
-    mean: Float[Tensor, "..."],
-    std: Float[Tensor, "..."],
+    x: Float[Tensor, "b ..."], views: Float[Tensor, "b ..."], units: Units
 ) -> Float[Tensor, ""]:
     """Returns the correlation of samples and views over all their numbers, in units in which these
-    have the given mean 0 and spread 1; numbers without a spread are left out."""
-    scale = torch.where(std > 0, 1 / std, 0.0)
-    clean, noisy = (x - mean) * scale, (view - mean) * scale
-    norms = clean.norm() * noisy.norm()
-    return (clean * noisy).sum() / norms.clamp_min(torch.finfo(norms.dtype).tiny)
+    have mean 0 and variance 1; those that never vary are left out."""
+    scale = torch.where(units.std > 0, 1 / units.std, 0.0)
+    clean, noisy = (scale * (z - units.mean) for z in (x, views))
+    norms = (clean.norm() * noisy.norm()).clamp_min(torch.finfo(x.dtype).tiny)
+    product: Tensor = (clean * noisy).sum() / norms
+    return product

@@ -10,18 +10,17 @@ Shapes: n = samples; k = classes; c = channels; d = numbers of a prototype.
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
 
+from trainables.noise import Units
 from trainables.pseudo_labels import target_labels
 from trainables.tasks.task import Rows, Task
 
 __all__ = [
-    "Units",
     "channel_units",
     "class_correlations",
     "class_means",
@@ -31,13 +30,6 @@ __all__ = [
 
 CHUNK = 2**22  # numbers read at once
 SMALLEST_SPREAD = 1e-6  # as a share of the mean; what is below it is rounding, and counts as 0
-
-
-class Units(NamedTuple):
-    """Mean and standard deviation of each channel [c, 1, ...], as they broadcast to a sample."""
-
-    mean: Float64[Tensor, "c ..."]
-    std: Float64[Tensor, "c ..."]
 
 
 _units: dict[tuple[str, int], Units] = {}  # both of this process
@@ -68,7 +60,7 @@ def class_correlations(task: Task, clusters: int) -> Float64[Tensor, "k k"]:
 
 
 def channel_units(rows: Rows) -> Units:
-    """Returns the units of samples [n, c, ...]."""
+    """Returns the units of samples [n, c, ...], a number [c, 1, ...] each channel."""
     axes = [axis for axis in range(len(rows.shape)) if axis != 1]
     sums = squares = torch.zeros(())
     for chunk in _chunks(rows):

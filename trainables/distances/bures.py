@@ -4,13 +4,13 @@
 
 With C = S^1/2 T S^1/2 and M = S^1/2 C^-1/2 S^1/2, the linear map that transports T to S, it is
 tr M T, and its gradient by T is M / 2: no eigenvalues are differentiated, so that it is finite for
-equal and for zero ones. M is found in one of three ways, none approximate:
+equal and for zero ones. M is found in one of three ways:
 
-    low rank   s = t = 0: cross is the nuclear norm of diag(l)^1/2 V A', its gradient the norm's dual
-    dense      A has rows in the order of d: by the eigenvalues of C, a d x d matrix
-    poles      A has few rows: C^-1/2 as a sum of (C + c 1)^-1 (poles.py, to 1e-12). S is diagonal in
-               V and its complement, and C is a multiple of S plus a matrix of the rank of A, so that
-               Woodbury's identity leaves inverses of r x r
+    low rank  s = t = 0: cross is the nuclear norm of diag(l)^1/2 V A', its gradient the norm's dual
+    dense     A has nearly as many rows as columns: C^-1/2 by the eigenvalues of C
+    poles     A has few rows: C^-1/2 as a sum of (C + c 1)^-1, to 1e-12 (poles.py). C is a multiple
+              of S, diagonal in V and its complement, plus a matrix of the rank of A, so that by
+              Woodbury's identity inverses of r x r are left
 
 Shapes: c = matrices T; r = rows of A; q = rows of V; d = features.
 """
@@ -72,7 +72,7 @@ def _map(
     positive = ridges > 0
     if spectrum.ridge == 0 or not positive.any():
         return _map_of_low_rank(spectrum, factors), torch.zeros_like(ridges)
-    covariances = Covariances(factors, torch.where(positive, ridges, 1))
+    covariances = Covariances(factors, torch.where(positive, ridges, ridges.max()))
     dense = factors.shape[2] <= DENSE * factors.shape[1]
     slopes, traces = (_map_by_eigenvalues if dense else _map_by_poles)(spectrum, covariances)
     return slopes * positive[:, None, None], traces * positive
@@ -82,7 +82,8 @@ def _map_of_low_rank(spectrum: Spectrum, factors: Tensor) -> Tensor:
     weighted = spectrum.basis * spectrum.values.sqrt()[:, None]
     u, sizes, vh = torch.linalg.svd(factors @ weighted.T, full_matrices=False)
     tolerance = torch.finfo(sizes.dtype).eps * max(*u.shape[1:], *vh.shape[1:])
-    return (u * (sizes > tolerance * sizes[:, :1])[:, None]) @ vh @ weighted
+    slopes: Tensor = (u * (sizes > tolerance * sizes[:, :1])[:, None]) @ vh @ weighted
+    return slopes
 
 
 def _map_by_eigenvalues(spectrum: Spectrum, covariances: Covariances) -> tuple[Tensor, Tensor]:
@@ -103,7 +104,7 @@ def _map_by_poles(spectrum: Spectrum, covariances: Covariances) -> tuple[Tensor,
     s, values = spectrum.ridge, spectrum.values + spectrum.ridge
     outside = factors.shape[2] - len(values)  # dimensions of the complement of V
     projected, products = factors @ spectrum.basis.T, factors @ factors.mT
-    largest = values.max() * (torch.linalg.eigvalsh(products)[:, -1] + ridges).max()
+    largest = values.max() * (torch.linalg.eigvalsh(products)[:, -1].clamp_min(0) + ridges).max()
     eye = torch.eye(products.shape[1], dtype=products.dtype, device=products.device)
     along, within = torch.zeros_like(projected), torch.zeros_like(products)
     traces = torch.zeros_like(ridges)

@@ -18,7 +18,8 @@ def distance_of_means(
     source: Float[Tensor, "n d"], target: Float[Tensor, "m d"]
 ) -> Float[Tensor, ""]:
     """Returns the distance of the means; its gradient is zero where they coincide."""
-    return torch.linalg.vector_norm(source.mean(0) - target.mean(0))
+    distance: Tensor = torch.linalg.vector_norm(source.mean(0) - target.mean(0))
+    return distance
 
 
 def mean_paired_distance(
@@ -38,4 +39,5 @@ def mean_paired_distance(
     partners = [torch.randperm(len(target), generator=generator)[:size] for _ in range(rounds)]
     left = source[order[: rounds * size].to(source.device)]
     right = target[torch.cat(partners).to(target.device)]
-    return torch.linalg.vector_norm(left - right, dim=1).mean()
+    distances: Tensor = torch.linalg.vector_norm(left - right, dim=1)
+    return distances.mean()

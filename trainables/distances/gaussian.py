@@ -2,9 +2,9 @@
 
     W_2^2 = |m - m'|^2 + tr S + tr S' - 2 tr (S^1/2 S' S^1/2)^1/2
 
-Dowson and Landau, J. Multivariate Analysis 12 (1982). S is the covariance of a class (divided by its
-number of samples, so that the distance is never above that between the samples themselves: Gelbrich,
-Math. Nachrichten 147 (1990)), drawn by shrinkage r towards a multiple of one of the same trace:
+Dowson and Landau, J. Multivariate Analysis 12 (1982). S is the covariance of a class, divided by
+its number of samples: so the distance is never above that of the samples themselves (Gelbrich,
+Math. Nachrichten 147 (1990)). Shrinkage r draws S towards a multiple of one of the same trace:
 
     S <- (1 - r) S + r (tr S / d) 1
 
@@ -50,7 +50,7 @@ def fit_gaussians(
     features: Float64[Tensor, "n d"], counts: Sequence[int], shrinkage: float
 ) -> Gaussians:
     """Fits classes that follow one another in `features`, of `counts` samples each."""
-    classes = features.split(list(counts))
+    classes = torch.split(features, list(counts))
     means = torch.stack([samples.mean(0) for samples in classes])
     factors = pad_sequence(
         [(samples - samples.mean(0)) / len(samples) ** 0.5 for samples in classes], batch_first=True

@@ -2,7 +2,7 @@
 
     MMD^2 = mean k(x, x') + mean k(y, y') - 2 mean k(x, y)
 
-Gretton et al., "A Kernel Two-Sample Test", JMLR 13 (2012), Lemma 6. Of D = |x - y|^2 the kernels are
+Gretton et al., "A Kernel Two-Sample Test", JMLR 13 (2012), Lemma 6. The kernels, of D = |x - y|^2:
 
     rbf_mix     sum over i of exp(-D / b_i), with b_i = b 2^(i - K // 2) and i = 0 .. K - 1
     rbf_single  exp(-D / b)

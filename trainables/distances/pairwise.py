@@ -16,13 +16,7 @@ __all__ = ["squared_distances"]
 
 
 def squared_distances(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"]) -> Float[Tensor, "n m"]:
-    """Returns |x_i - y_j|^2, never below zero.
-
-    Raises:
-        ValueError: The points differ in their number of features.
-    """
-    if x.shape[1] != y.shape[1]:
-        raise ValueError(f"Points of {x.shape[1]} and of {y.shape[1]} features have no distance.")
+    """Returns |x_i - y_j|^2, never below zero."""
     centre = x.detach().mean(0)
     x, y = x - centre, y - centre
     norms = x.square().sum(1)[:, None] + y.square().sum(1)

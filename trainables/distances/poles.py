@@ -2,9 +2,10 @@
 
     x^-1/2 = sum over k of w_k / (x + c_k)    for a <= x <= b, all w_k and c_k > 0
 
-by the trapezoidal rule on x^-1/2 = (2 / pi) integral of dt / (t^2 + x), t = a^1/2 sn / cn (u), along
-which it converges geometrically, with K = O(log b / a) poles: Hale, Higham and Trefethen, "Computing
-A^alpha, log(A), and related matrix functions by contour integrals", SIAM J. Numer. Anal. 46 (2008).
+by the midpoint rule in u for x^-1/2 = (2 / pi) integral of dt / (t^2 + x), t = a^1/2 sn(u) / cn(u).
+It converges geometrically, so that O(log(b / a)) poles are enough: Hale, Higham and Trefethen,
+"Computing A^alpha, log(A), and related matrix functions by contour integrals", SIAM J. Numer. Anal.
+46 (2008).
 """
 
 import math
@@ -14,12 +15,12 @@ from scipy.special import ellipj, ellipk
 
 __all__ = ["inverse_root_poles"]
 
-ACCURACY = 1e-12  # relative
+ACCURACY = 1e-12  # relative; past b / a = 1e7, rounding in the elliptic functions takes some
 WIDEST = 1e13  # of b / a; beyond it, elliptic functions at double precision lose their digits
 
 
 def inverse_root_poles(a: float, b: float) -> tuple[np.ndarray, np.ndarray]:
-    """Returns c and w; for x below b / 1e13, too, the sum stays below x^-1/2.
+    """Returns c and w. An x below b / 1e13 is served less well, whose root hardly counts.
 
     Raises:
         ValueError: Not 0 < a <= b.

@@ -21,6 +21,7 @@ from trainables.report import Report
 from trainables.seeding import generator, seed_globals
 from trainables.source import Domains
 from trainables.stages.configs.align import AlignConfig
+from trainables.stages.configs.contrast import ContrastConfig
 from trainables.stages.configs.fine_tuning import WarmupConfig
 from trainables.stages.stage import Stage
 from trainables.state import TrainState
@@ -29,7 +30,7 @@ __all__ = ["SCOPE", "Batch", "EmbedderTraining", "TaskObjective"]
 
 SCOPE = "embedder"  # of the random streams: one for all such stages, so that they agree
 
-C = TypeVar("C", AlignConfig, WarmupConfig)
+C = TypeVar("C", AlignConfig, ContrastConfig, WarmupConfig)
 
 
 class Batch(NamedTuple):
@@ -111,9 +112,7 @@ class EmbedderTraining(Stage[C]):
         for epoch in range(state.epoch, config.epochs):
             optim.set_learning_rate(optimizer, self.rate(epoch))
             seed_globals(state.seed, SCOPE, epoch)
-            measured = self._train(objective, optimizer, trained, epoch)
-            self._check_finite(measured, epoch)
-            measured |= objective.summary()
+            measured = self._train(objective, optimizer, trained, epoch) | objective.summary()
             self._check_finite(measured, epoch)
             state.epoch = epoch + 1
             yield Report(

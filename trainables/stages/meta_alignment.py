@@ -44,6 +44,7 @@ from trainables.report import Report
 from trainables.seeding import derive_seed, generator, seed_globals
 from trainables.source import Domains, Source, check_balanced, class_balanced_batch
 from trainables.stages.configs.meta import MetaConfig
+from trainables.stages.measurements import Measurements
 from trainables.stages.stage import Stage
 from trainables.state import TrainState
 from trainables.tasks.task import Task
@@ -79,8 +80,10 @@ class MetaAlignment(Stage[MetaConfig]):
                 weight_decay=config.weight_decay,
             )
         )
+        measurements = Measurements(state, domains, config)
         for epoch in range(state.epoch, config.epochs):
             measured = self._train(state, domains.target, source, epoch)
+            measured |= measurements.after_epoch(state)
             self._check_finite(measured, epoch)
             state.epoch = epoch + 1
             metrics = {f"{self.name}/{name}": value for name, value in measured.items()}

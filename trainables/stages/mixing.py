@@ -62,7 +62,9 @@ class MixtureObjective(Objective, ABC):
             end_share=config.k_end,
             schedule=config.k_schedule,
         )
-        self.k = self.realised(self.planned) if self.planned else 0
+        if self.planned == 0:
+            return
+        self.k = self.realised(self.planned)
         self.weight = source_weight(
             config.lambda_mode,
             k=self.k,
@@ -87,14 +89,12 @@ class MixtureObjective(Objective, ABC):
         assert isinstance(head, LabelHead | MaskHead)
         source, answers = self._draw(len(x), masks=isinstance(head, MaskHead))
         with self.state.autocast():
-            target = model.embed(x)
-        mixture = self.mix(target.float(), source)
+            target = model.embed(x).float()
+        mixture = self.mix(target, source)
         with self.state.autocast():
-            prediction = model.predict(model.encode(target))
-            features = model.encode(mixture)
-            mixed, told = model.predict(features), head(features)
-        clean = self.loss(prediction.float(), y)
-        mix_target = self.loss(mixed.float(), y)
+            features = model.encode(torch.cat([target, mixture]))
+            predictions, told = model.predict(features), head(features[len(x) :])
+        clean, mix_target = (self.loss(each, y) for each in predictions.float().chunk(2))
         mix_source = head.loss(told.float(), answers)
         mixed_loss = (1 - self.weight) * mix_target + self.weight * mix_source
         return {

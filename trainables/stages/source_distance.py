@@ -87,5 +87,6 @@ def balanced_choice(labels: Int64[Tensor, " n"], per_class: int) -> Int64[Tensor
     """Returns, in order, the indices of at most `per_class` random samples of each class."""
     shuffled = torch.randperm(len(labels), generator=generator(SEED, "align-source"))
     by_class = shuffled[labels[shuffled].argsort(stable=True)]
-    heads = [members[:per_class] for members in by_class.split(torch.bincount(labels).tolist())]
+    sizes = torch.bincount(labels).tolist()
+    heads = [members[:per_class] for members in torch.split(by_class, sizes)]
     return torch.cat(heads).sort().values

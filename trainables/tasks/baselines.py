@@ -7,7 +7,7 @@ majority  the most frequent class
 prior     how frequent each label is
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from trainables.tasks.task import Rows, Split, TaskInfo
 
 __all__ = ["trivial_baselines"]
 
-BATCH = 256
+BATCH, BATCH_BYTES = 256, 2**26  # of outputs looked at together, at most
 
 Predictor = Callable[[Rows, np.ndarray], np.ndarray]  # of the inputs in these rows
 
@@ -35,8 +35,7 @@ def trivial_baselines(info: TaskInfo, train_y: np.ndarray, test: Split) -> dict[
 def _score(metric: str, predict: Predictor, test: Split) -> float:
     total = METRICS[metric]()
     parts: list[tuple[Tensor, Tensor]] = []
-    for start in range(0, len(test), BATCH):
-        rows = np.arange(start, min(start + BATCH, len(test)))
+    for rows in _batches(test.y):
         parts.append((torch.tensor(predict(test.x, rows)), torch.tensor(test.y[rows])))
         if test.groups is None:
             total.update(*parts.pop())
@@ -60,9 +59,8 @@ def _mean_field(info: TaskInfo, y: np.ndarray) -> np.ndarray:
         mean: np.ndarray = y.mean(axis=0, dtype=np.float64)
         return mean
     total, counts = np.zeros((2, info.channels[1], *y.shape[2:]))
-    for start in range(0, len(y), BATCH):
-        rows = y[start : start + BATCH]
-        values, weight = rows[:, :-1], (rows[:, -1:] > 0) == (info.mask == "known")
+    for rows in _batches(y):
+        values, weight = y[rows, :-1], (y[rows, -1:] > 0) == (info.mask == "known")
         total += (values * weight).sum(axis=0, dtype=np.float64)
         counts += weight.sum(axis=0)
     if info.loss == "masked_bce":
@@ -86,3 +84,9 @@ def _prior(info: TaskInfo, train_y: np.ndarray, test: Split) -> dict[str, Predic
 
 def _constant(prediction: np.ndarray) -> Predictor:
     return lambda x, rows: np.broadcast_to(prediction, (len(rows), *prediction.shape))
+
+
+def _batches(y: np.ndarray) -> Iterator[np.ndarray]:
+    step = min(BATCH, max(1, BATCH_BYTES // y[:1].nbytes))
+    for start in range(0, len(y), step):
+        yield np.arange(start, min(start + step, len(y)))

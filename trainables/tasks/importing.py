@@ -80,12 +80,12 @@ def import_task(
     return folder
 
 
-def _hashes(files: Sequence[Path]) -> dict[str, str]:
+def _hashes(files: Sequence[Path]) -> list[str]:
     if not files:
         raise DataError("No file to import: name the published files, or a folder that holds them.")
     if absent := [str(path) for path in files if not path.exists()]:
         raise DataError(f"{', '.join(absent)}: there is no such file or folder.")
-    return {path.name: sha256(path) for path in files}
+    return sorted(f"{sha256(path)}  {path.resolve().name}" for path in files)
 
 
 def _is_imported(folder: Path, imported_from: Mapping[str, Any]) -> bool:

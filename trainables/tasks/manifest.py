@@ -86,7 +86,10 @@ def check_size(path: Path, expected: int) -> None:
 
 def altered(path: Path, reason: str) -> DataError:
     """Returns the error for a file that is not as it was written."""
-    return DataError(f"{path}: {reason}. Delete {path.parent}, and the data are made anew.")
+    return DataError(
+        f"{path}: {reason}. Delete {path.parent}, and the data are made anew (published ones: once "
+        "they are imported again)."
+    )
 
 
 def sha256(path: Path) -> str:

@@ -7,6 +7,7 @@ lends its first ones, in proportion and one at least.
 """
 
 from collections.abc import Mapping
+from itertools import accumulate, pairwise
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -90,9 +91,11 @@ def in_proportion(sizes: Mapping[str, int], samples: int) -> dict[str, int]:
     """Returns how many of `samples` each split lends: by its size, one at least, and `samples` in
     all."""
     total = sum(sizes.values())
-    lent = {split: max(1, samples * size // total) for split, size in sizes.items()}
-    largest = max(sizes, key=lambda split: sizes[split])
-    lent[largest] += samples - sum(lent.values())
+    ends = [0, *(samples * end // total for end in accumulate(sizes.values()))]
+    lent = {split: end - start for split, (start, end) in zip(sizes, pairwise(ends), strict=True)}
+    for split in [split for split, number in lent.items() if not number]:
+        lent[max(lent, key=lambda other: lent[other])] -= 1
+        lent[split] = 1
     return lent
 
 

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import IO, Any, Literal
+from typing import IO, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -47,6 +47,16 @@ _ADMITTED: Mapping[str, Any] = MappingProxyType(
 )
 
 
+@runtime_checkable
+class BinaryFile(Protocol):
+    """A file that is open for reading bytes, be it in an archive."""
+
+    def read(self, size: int = -1, /) -> bytes: ...
+    def readline(self, size: int = -1, /) -> bytes: ...
+    def seek(self, offset: int, whence: int = 0, /) -> int: ...
+    def tell(self) -> int: ...
+
+
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         """Returns what an admitted name stands for.
@@ -59,7 +69,7 @@ class _Unpickler(pickle.Unpickler):
         return _ADMITTED[f"{module}.{name}"]
 
 
-def load_pickle(file: Path | IO[bytes], *, encoding: Encoding = "latin1") -> Any:
+def load_pickle(file: Path | BinaryFile, *, encoding: Encoding = "latin1") -> Any:
     """Returns what a pickle of arrays, numbers, strings and containers holds.
 
     Args:
@@ -78,7 +88,7 @@ def load_pickle(file: Path | IO[bytes], *, encoding: Encoding = "latin1") -> Any
         raise _unreadable(file, f"no pickle of arrays and plain containers ({error})") from error
 
 
-def load_npy(file: Path | IO[bytes], *, encoding: Encoding = "latin1") -> np.ndarray:
+def load_npy(file: Path | BinaryFile, *, encoding: Encoding = "latin1") -> np.ndarray:
     """Returns the array of a .npy file, also one of objects, which NumPy stores as a pickle.
 
     Raises:
@@ -113,6 +123,6 @@ def _opened(path: Path) -> IO[bytes]:
         raise DataError(f"{path}: it cannot be read ({error.strerror}).") from error
 
 
-def _unreadable(file: IO[bytes], what: str) -> DataError:
+def _unreadable(file: BinaryFile, what: str) -> DataError:
     name = getattr(file, "name", "a file in an archive")
     return DataError(f"{name}: it is {what}. Fetch the published file again.")

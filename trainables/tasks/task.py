@@ -12,6 +12,7 @@ MASKED_SAMPLES = 256  # that a unit is taken from, since those that count have t
 
 
 @runtime_checkable
+@runtime_checkable
 class Rows(Protocol):
     """Samples that are read by their indices: an array, or what makes them when they are asked."""
 

@@ -26,7 +26,7 @@ OUTER_METRICS = {
 
 
 def stage(**settings) -> MetaAlignment:
-    small = {"epochs": 2, "batch_size": 4, "classes": 3, "per_class": 2}
+    small = {"epochs": 2, "batch_size": 4, "classes": 3, "per_class": 2, "measure": 0}
     return MetaAlignment("meta", MetaConfig.model_validate({**small, **settings}))
 
 
@@ -185,7 +185,8 @@ def test_gradients_are_taken_where_the_model_is_wherever_the_source_is(make_stat
         model=model,
         loss=LOSSES[domains.target.info.loss],
         target=tuple(
-            torch.from_numpy(a[:4]).to(device) for a in vars(domains.target.train).values()
+            torch.from_numpy(a[:4]).to(device)
+            for a in (domains.target.train.x, domains.target.train.y)
         ),
         source=stage._draw(domains.source, generator(0), device),
         kernel="fused",
@@ -242,6 +243,33 @@ def test_each_epoch_reports_what_it_measured_and_no_objective(make_state, domain
 def test_what_was_not_measured_is_not_reported(make_state, domains):
     (report,) = train(make_state(), domains, **{"lambda": 0.0}, epochs=1)
     assert set(report.metrics) == {"meta/inner_loss", "meta/grad_norm", "meta/lr"}
+
+
+def test_distances_are_recorded_before_the_first_epoch_and_after_each(make_state, domains):
+    plain, measured = make_state(), make_state()
+    train(plain, domains)
+    first, second = train(measured, domains, measure=8)
+    distances = {"otdd_exact", "otdd_gaussian", "mmd", "euclidean"}
+    assert {f"meta/{name}" for name in distances} <= second.metrics.keys() <= first.metrics.keys()
+    assert {f"meta/{name}_start" for name in distances} <= first.metrics.keys()
+    assert same(weights(plain), weights(measured))
+
+
+@pytest.mark.parametrize("params", ["attention", "layernorm"])
+def test_the_virtual_step_of_part_of_the_body_is_smaller_and_another(make_state, domains, params):
+    whole, part = make_state(), make_state()
+    (of_all,) = train(whole, domains, epochs=1)
+    (of_part,) = train(part, domains, epochs=1, inner_params=params)
+    assert 0 < of_part.metrics["meta/body_step"] != of_all.metrics["meta/body_step"]
+    assert changed(weights(whole), weights(part)) == {"embedder", "predictor"}
+
+
+def test_several_virtual_steps_go_further_than_one(make_state, domains):
+    (once,), (thrice,) = (
+        train(make_state(), domains, epochs=1, meta_grad="exact", inner_steps=steps)
+        for steps in (1, 3)
+    )
+    assert thrice.metrics["meta/body_step"] > 2 * once.metrics["meta/body_step"]
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -55,13 +55,16 @@ def same(a, b) -> bool:
     return a.keys() == b.keys() and all(torch.equal(w, b[name]) for name, w in a.items())
 
 
-def body_inputs(state):
-    """Tokens that enter the body in training: the targets', then their mixtures', by turns."""
+def mixed_once(state, domains, kind, **settings):
+    """Tokens that enter the body in an epoch of one step: the targets' and their mixtures'."""
     seen = []
     state.model.body.register_forward_pre_hook(
         lambda module, inputs: seen.append(inputs[0].detach()) if module.training else None
     )
-    return seen
+    samples = len(domains.target.train)
+    (report,) = train(state, domains, kind, epochs=1, batch_size=samples, **settings)
+    (tokens,) = seen
+    return (*tokens.split(samples), report)
 
 
 @pytest.fixture
@@ -215,11 +218,8 @@ def test_the_sources_head_learns_and_its_embedder_does_not(make_state, domains, 
 
 @every_kind
 def test_clean_and_mixed_tokens_differ_where_the_source_came_in(make_state, domains, kind):
-    """The clean loss can be differentiated after mixing, and its tokens are as they were."""
-    state = make_state()
-    seen = body_inputs(state)
-    train(state, domains, kind, k0=3, epochs=1, batch_size=10, k_schedule="constant")
-    clean, mixture = seen
+    """Targets enter the body as they are, beside mixtures that are not them in place."""
+    clean, mixture, _ = mixed_once(make_state(), domains, kind, k0=3)
     changed = (clean != mixture).any(2)
     expected = N_S if kind == "mixup" else 3
     assert changed.sum(1).tolist() == [expected] * 10
@@ -228,10 +228,7 @@ def test_clean_and_mixed_tokens_differ_where_the_source_came_in(make_state, doma
 def test_mixup_is_the_weighted_mean_over_as_many_tokens_as_the_source_has(
     make_state, domains, source
 ):
-    state = make_state()
-    seen = body_inputs(state)
-    train(state, domains, "mixup", k0=3, epochs=1, batch_size=10)
-    clean, mixture = seen
+    clean, mixture, _ = mixed_once(make_state(), domains, "mixup", k0=3)
     for row in range(10):
         at = (clean[row] != mixture[row]).any(1).nonzero().flatten()
         assert at.tolist() == list(range(int(at[0]), int(at[0]) + N_S))
@@ -243,10 +240,7 @@ def test_mixup_is_the_weighted_mean_over_as_many_tokens_as_the_source_has(
 
 
 def test_cutmix_takes_neighbouring_tokens_as_they_are(make_state, domains, source):
-    state = make_state()
-    seen = body_inputs(state)
-    train(state, domains, "cutmix", k0=4, epochs=1, batch_size=10)
-    clean, mixture = seen
+    clean, mixture, _ = mixed_once(make_state(), domains, "cutmix", k0=4)
     tokens, _ = source.batch(torch.arange(len(source)))
     starts = set()
     for row in range(10):
@@ -260,12 +254,9 @@ def test_cutmix_takes_neighbouring_tokens_as_they_are(make_state, domains, sourc
 
 
 def test_cutmix_of_images_is_a_rectangle_and_its_weight_of_what_it_holds(images_trial):
-    state, domains = images_trial()
-    seen = body_inputs(state)
-    (report,) = train(state, domains, "cutmix", k0=7, epochs=1, batch_size=6)
+    clean, mixture, report = mixed_once(*images_trial(), "cutmix", k0=7)
     assert report.metrics["mix/k"] == 6  # 3 x 2: the most that 7 tokens hold near the grid's shape
     assert report.metrics["mix/lambda"] == pytest.approx(6 / 7)
-    clean, mixture = seen
     for changed in (clean != mixture).any(2).view(6, 4, 4):
         assert (changed.any(1).sum(), changed.any(0).sum(), changed.sum()) == (3, 2, 6)
 

@@ -23,8 +23,8 @@ SMALL = DataSpec(samples=24, val_fraction=0.125, test_fraction=0.25, resolution=
 NAME = "pdebench/advection_1d"
 
 
-@pytest.mark.parametrize("name", TASKS)
-def test_every_task_is_prepared_described_and_loaded(name, tmp_path):
+@pytest.mark.parametrize("name", [name for name in TASKS if name.startswith("pdebench/")])
+def test_every_problem_is_prepared_described_and_loaded(name, tmp_path):
     description = describe_data(name, SMALL)
     task = load_task(name, SMALL, tmp_path)
     assert {s: len(getattr(task, s)) for s in ("train", "val", "test")} == description["splits"]
@@ -237,7 +237,7 @@ def test_a_hard_variant_has_no_official_data(tmp_path):
         prepare_task(f"{NAME}@hard", data, tmp_path)
 
 
-def official(home: Path, task: str = NAME) -> None:
+def official(home: Path, task: str = NAME, of: str = NAME) -> None:
     x = np.random.default_rng(0).normal(size=(24, 1, 16)).astype(np.float32)
     parts = {"train": slice(0, 15), "val": slice(15, 18), "test": slice(18, 24)}
     splits = {
@@ -245,7 +245,7 @@ def official(home: Path, task: str = NAME) -> None:
         for split, rows in parts.items()
     }
     description = {"task": task, "data_source": "official", "baselines": {"mean": 1.0}}
-    write_store(home / "data" / NAME / "official", splits, description)
+    write_store(home / "data" / of / "official", splits, description)
 
 
 def test_auto_prefers_official_data_that_are_there(tmp_path):
@@ -253,6 +253,20 @@ def test_auto_prefers_official_data_that_are_there(tmp_path):
     assert load_task(NAME, SMALL, tmp_path).data_source == "official"
     explicit = SMALL.model_copy(update={"source": "generated"})
     assert load_task(NAME, explicit, tmp_path).data_source == "generated"
+
+
+def test_fewer_samples_are_the_first_of_each_split_in_proportion_and_no_copy(tmp_path):
+    official(tmp_path)
+    whole = load_task(NAME, SMALL, tmp_path)
+    part = load_task(NAME, SMALL.model_copy(update={"samples": 16}), tmp_path)
+    assert [len(split) for split in (part.train, part.val, part.test)] == [10, 2, 4]
+    for split in ("train", "val", "test"):
+        few, all_ = getattr(part, split), getattr(whole, split)
+        np.testing.assert_array_equal(few.x, all_.x[: len(few)])
+        np.testing.assert_array_equal(few.y, all_.y[: len(few)])
+        assert not few.x.flags.owndata
+    assert part.content_hash != whole.content_hash
+    assert part.baselines == whole.baselines
 
 
 def test_official_data_of_another_size_or_task_are_refused(tmp_path):
@@ -264,6 +278,28 @@ def test_official_data_of_another_size_or_task_are_refused(tmp_path):
     official(tmp_path / "other", task="pdebench/burgers_1d")
     with pytest.raises(DataError, match="these are data of pdebench/burgers_1d"):
         load_task(NAME, SMALL, tmp_path / "other")
+
+
+@pytest.mark.parametrize("call", [prepare_task, load_task, verify_task])
+@pytest.mark.parametrize("source", ["auto", "official", "generated"])
+def test_a_task_without_a_generator_says_how_to_import_it(call, source, tmp_path):
+    data = DataSpec(source=source)
+    with pytest.raises(DataError, match=r"Fetch s2.*https.*: sweeper data import nasbench360/sph"):
+        call("nasbench360/spherical", data, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_task_without_a_generator_is_prepared_once_it_is_imported(tmp_path):
+    name = "nasbench360/spherical"
+    assert not is_prepared(name, DataSpec(), tmp_path)
+    assert describe_data(name, DataSpec())["samples"] == 60_000
+    official(tmp_path, task=name, of=name)
+    assert is_prepared(name, DataSpec(), tmp_path)
+    folder = tmp_path / "data" / name / "official"
+    assert prepare_task(name, DataSpec(), tmp_path) == folder
+    assert verify_task(name, DataSpec(source="official"), tmp_path) == folder
+    with pytest.raises(DataError, match="cannot be generated"):
+        is_prepared(name, DataSpec(source="generated"), tmp_path)
 
 
 def test_impossible_requests_say_why():

@@ -2,6 +2,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from trainables.losses import LOSSES
 from trainables.metrics import METRICS
@@ -20,21 +21,40 @@ PROBLEMS = (
 )
 
 
-def test_there_are_eight_problems_each_published_and_hard():
+NAS_BENCH_360 = (
+    "cifar100",
+    "spherical",
+    "darcy_flow",
+    "psicov",
+    "cosmic",
+    "ninapro",
+    "fsd50k",
+    "ecg",
+    "satellite",
+    "deepsea",
+)
+
+
+def test_there_are_eight_problems_each_published_and_hard_and_ten_tasks_of_nas_bench_360():
     names = [f"pdebench/{problem}{suffix}" for problem in PROBLEMS for suffix in ("", "@hard")]
-    assert list(TASKS) == names
+    assert list(TASKS) == names + [f"nasbench360/{task}" for task in NAS_BENCH_360]
 
 
 @pytest.mark.parametrize("name", TASKS)
 def test_an_entry_is_consistent(name):
     info = TASKS[name]
     assert info.name == name
-    assert info.dimension == name.partition("@")[0][-2:]
     assert info.metric in METRICS
+    assert info.compat_metric is None or info.compat_metric in METRICS
     assert info.loss in LOSSES
-    assert info.protocol.startswith(("one-shot", "as published"))
+    assert len(info.input_shape) == 1 + int(info.dimension[0])
     config = RefineConfig(**info.recipe)
-    assert config.decay_epochs == 200
+    assert config.decay_epochs is not None
+    assert config.decay_epochs >= config.epochs
+    if info.benchmark == "pdebench":
+        assert info.dimension == name.partition("@")[0][-2:]
+        assert info.protocol.startswith(("one-shot", "as published"))
+        assert config.decay_epochs == 200
 
 
 def test_recipes_are_orca_s():
@@ -47,6 +67,48 @@ def test_recipes_are_orca_s():
     assert TASKS["pdebench/shallow_water_2d"].recipe["warmup_epochs"] == 10
 
 
+def test_tasks_are_as_published():
+    published = {  # input shape, outputs, samples
+        "cifar100": ((3, 32, 32), 100, 60_000),
+        "spherical": ((3, 60, 60), 100, 60_000),
+        "darcy_flow": ((3, 85, 85), 1, 1100),
+        "psicov": ((57, 512, 512), 1, 3606),
+        "cosmic": ((1, 128, 128), 1, 5250),
+        "ninapro": ((1, 16, 52), 18, 3956),
+        "fsd50k": ((1, 96, 102), 200, 51_197),
+        "ecg": ((1, 1000), 4, 330_000),
+        "satellite": ((1, 46), 24, 1_000_000),
+        "deepsea": ((4, 1000), 36, 223_643),
+    }
+    infos = {name: TASKS[f"nasbench360/{name}"] for name in published}
+    assert {
+        name: (info.input_shape, info.channels[1], info.samples) for name, info in infos.items()
+    } == published
+
+
+def test_where_official_code_sums_gradients_the_recipe_takes_the_same_step_with_their_mean():
+    from torch.nn import Parameter
+
+    from trainables.optim import make_optimizer
+
+    official = {"cifar100": (1e-4, 1e-3), "ecg": (1e-6, 0.1), "psicov": (5e-6, 1e-5)}
+    for name, (lr, weight_decay) in official.items():
+        recipe = TASKS[f"nasbench360/{name}"].recipe
+        steps = []
+        for rates, factor in (
+            ({"lr": recipe["lr"], "weight_decay": recipe["weight_decay"]}, 1),
+            ({"lr": lr, "weight_decay": weight_decay}, recipe["accumulation"]),
+        ):
+            weight = Parameter(torch.linspace(-1, 1, 5, dtype=torch.float64))
+            momentum = recipe.get("momentum", 0.0)
+            optimizer = make_optimizer(recipe["optimizer"], [weight], momentum=momentum, **rates)
+            for step in range(3):
+                weight.grad = factor * torch.cos(weight.detach() + step)
+                optimizer.step()
+            steps.append(weight.detach())
+        torch.testing.assert_close(steps[0], steps[1], rtol=1e-9, atol=1e-12)
+
+
 def test_only_published_problems_have_a_file():
     assert official_file("pdebench/darcy_2d") == (
         "2D_DarcyFlow_beta0.1_Train.hdf5",
@@ -54,6 +116,7 @@ def test_only_published_problems_have_a_file():
     )
     assert official_file("pdebench/darcy_2d@hard") is None
     assert all(official_file(f"pdebench/{problem}") for problem in PROBLEMS)
+    assert all(official_file(f"nasbench360/{task}") for task in NAS_BENCH_360)
 
 
 def test_reading_the_table_loads_no_torch_and_no_solver():
@@ -61,6 +124,7 @@ def test_reading_the_table_loads_no_torch_and_no_solver():
         "import sys, trainables.tasks.registry, trainables.tasks.loading as loading\n"
         "from trainables.spec import DataSpec\n"
         "loading.describe_data('pdebench/advection_1d', DataSpec())\n"
+        "loading.describe_data('nasbench360/cifar100', DataSpec())\n"
         "print([m for m in ('torch', 'ray', 'scipy.sparse') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 
 from trainables.errors import DataError
+from trainables.tasks.manifest import content_hash
 from trainables.tasks.store import SplitData, Store, write_store
 
 
@@ -128,11 +129,9 @@ def test_a_file_of_noise_is_no_arrow_file(folder):
 
 def replace_manifest(folder: Path, **changes) -> None:
     """Changes the manifest and its own hash, so that only the change can be at fault."""
-    from trainables.tasks.store import _content_hash
-
     path = folder / "manifest.json"
     manifest = json.loads(path.read_text()) | changes
-    path.write_text(json.dumps(manifest | {"content_hash": _content_hash(manifest)}))
+    path.write_text(json.dumps(manifest | {"content_hash": content_hash(manifest)}))
 
 
 def test_a_wrong_shape_is_refused_with_both_shapes(folder):
@@ -145,6 +144,17 @@ def test_another_schema_version_is_refused(folder):
     replace_manifest(folder, schema_version=99)
     with pytest.raises(DataError, match="schema version 99"):
         Store(folder)
+
+
+def test_a_store_of_the_first_version_is_still_read(folder):
+    path = folder / "manifest.json"
+    manifest = json.loads(path.read_text()) | {"schema_version": 1, "dtype": "float32"}
+    del manifest["dtypes"]
+    path.write_text(json.dumps(manifest | {"content_hash": content_hash(manifest)}))
+    store = Store(folder)
+    np.testing.assert_array_equal(store.train.x, SPLITS["train"].x)
+    assert store.content_hash == content_hash(manifest)
+    store.verify()
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"schema_version": 1}', "\x00\xff"])
@@ -182,5 +192,67 @@ def test_values_that_are_not_finite_are_found_by_verify(tmp_path, monkeypatch):
 
 def test_another_type_or_length_is_refused(tmp_path):
     double = SplitData(sample_id=np.arange(2), x=np.zeros((2, 1, 4)), y=np.zeros((2, 1, 4)))
-    with pytest.raises(DataError, match="must be float32 with 2 samples, but got float64"):
+    with pytest.raises(
+        DataError, match="must be float32 or float16 or uint8 with 2 samples, but got float64"
+    ):
         write_store(tmp_path / "key", SPLITS | {"test": double}, {})
+
+
+def test_a_split_without_samples_is_refused(tmp_path):
+    with pytest.raises(DataError, match=r"val\.arrow: the split has no samples"):
+        write_store(tmp_path / "key", SPLITS | {"val": split(0)}, {})
+
+
+def labelled(n: int, x_dtype: str, y: np.ndarray, **other) -> SplitData:
+    x = np.random.default_rng(n).integers(0, 200, size=(n, 2, 4)).astype(x_dtype)
+    return SplitData(sample_id=np.arange(n), x=x, y=y, **other)
+
+
+@pytest.mark.parametrize("x_dtype", ["uint8", "float16", "float32"])
+@pytest.mark.parametrize("shape", [(), (3,)])
+def test_labels_and_small_inputs_come_back_as_they_were(tmp_path, x_dtype, shape):
+    y = np.arange(12).reshape(4, 3) % 2
+    outputs = y.astype(np.float32) if shape else y[:, 0].astype(np.int64)
+    data = labelled(4, x_dtype, outputs)
+    write_store(tmp_path / "key", {"train": data, "val": data, "test": data}, {})
+    store = Store(tmp_path / "key")
+    store.verify()
+    assert store.manifest["dtypes"] == {"x": x_dtype, "y": str(outputs.dtype)}
+    read = store.val.x[np.array([3, 1])]
+    np.testing.assert_array_equal(read, data.x[[3, 1]].astype(np.float32))
+    assert read.dtype == np.float32
+    np.testing.assert_array_equal(store.val.y, outputs)
+    assert store.val.y.dtype == outputs.dtype
+    assert store.val.groups is None
+
+
+def test_groups_come_back_and_a_head_is_a_view_of_the_first_samples(tmp_path):
+    data = labelled(5, "uint8", np.arange(5), groups=np.array([7, 7, 8, 8, 9]))
+    scaling = {"input_scaling": {"mean": [1.0, 2.0], "std": [2.0, 3.0]}}
+    write_store(tmp_path / "key", {"train": data, "val": data, "test": data}, scaling)
+    store = Store(tmp_path / "key")
+    np.testing.assert_array_equal(store.test.groups, data.groups)
+    head = store.head("test", 3)
+    assert len(head) == 3
+    np.testing.assert_array_equal(head.groups, [7, 7, 8])
+    np.testing.assert_array_equal(head.y, [0, 1, 2])
+    np.testing.assert_array_equal(head.x[np.arange(3)], store.test.x[np.arange(3)])
+    assert not head.y.flags.owndata
+
+
+def test_an_array_in_a_file_is_written_without_a_copy(tmp_path):
+    x = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.float16, (64, 1, 64, 64))
+    x[:] = 0.5
+    data = SplitData(sample_id=np.arange(64), x=x, y=np.zeros(64, dtype=np.int64))
+    before = pa.total_allocated_bytes()
+    write_store(tmp_path / "key", {"train": data, "val": data, "test": data}, {})
+    assert pa.total_allocated_bytes() == before
+    assert (Store(tmp_path / "key").train.x[np.array([5])] == 0.5).all()
+
+
+def test_every_chunk_of_an_array_is_checked(tmp_path, monkeypatch):
+    monkeypatch.setattr("trainables.tasks.store.CHUNK_BYTES", 64)
+    bad = split(20)
+    bad.x[17, 0, 2] = np.nan
+    with pytest.raises(DataError, match=r"train\.arrow: `x` is not finite in 1 of 20.*row 17"):
+        write_store(tmp_path / "key", SPLITS | {"train": bad}, {})

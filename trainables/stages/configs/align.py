@@ -39,7 +39,8 @@ class AlignConfig(MeasuredConfig):
     optimizer: Optimizer = "adamw"
     lr: float = Field(1e-3, gt=0, lt=10, description="ORCA: ten times that of refine.")
     lr_steps: tuple[int, ...] = Field(
-        (20, 40, 60), description="After each of these epochs the rate falls by lr_factor."
+        (20, 40, 60),
+        description="The rate falls by lr_factor after each of these epochs, counted from 0.",
     )
     lr_factor: float = Field(0.2, gt=0, le=1)
     weight_decay: float = Field(1e-5, ge=0, lt=10)

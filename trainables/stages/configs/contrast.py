@@ -21,17 +21,23 @@ class ContrastConfig(MeasuredConfig):
     momentum: float = Field(0.99, ge=0, lt=1, description="SGD only.")
     clip_norm: float | None = Field(1.0, gt=0, description="Gradient norm cap; null: none.")
     classes: int = Field(8, ge=2, le=1000, description="P: target classes a step, at most.")
-    per_class: int = Field(8, ge=2, le=1000, description="Q: noisy views a class.")
+    per_class: int = Field(8, ge=2, le=1000, description="Q: noisy views a class, at most.")
     # noise
     num_scales: int = Field(3, ge=1, le=16, description="K: from sigma_min to sigma_max.")
     sigma_min: float = Field(0.05, gt=0, lt=1, description="The finest scale of noise.")
     sigma_max: float = Field(0.2, gt=0, lt=1, description="The coarsest; geometric in between.")
     noise_steps: int = Field(4, ge=1, le=64, description="T: states of each scale's chain.")
     include_clean: bool = Field(False, description="Whether samples without noise are views too.")
-    noise_space: Literal["input", "tokens"] = "input"
+    noise_space: Literal["input", "tokens"] = Field(
+        "input",
+        description="input: in units of the training set, by channel. tokens: behind the embedder, "
+        "in units of the batch, by feature.",
+    )
     # loss
     form: Literal["exp", "supcon_out", "align_uniform", "affine"] = Field(
-        "exp", description="Of the loss; affine is the closest to the printed ratio of cosines."
+        "exp",
+        description="Of the loss; affine is the closest to the printed ratio of cosines. "
+        "align_uniform takes no temperature and no weights of pairs.",
     )
     temperature: float = Field(0.1, gt=0, le=100, description="Of exp and supcon_out.")
     label_correlation: Literal["prototype", "none"] = Field(
@@ -41,7 +47,7 @@ class ContrastConfig(MeasuredConfig):
     lambda_max: float = Field(10.0, ge=1, le=1e4, description="Largest weight of one.")
     epsilon: float = Field(0.01, gt=0, le=1, description="Softens weights of unlike classes.")
     include_source: bool = Field(
-        False, description="Whether source samples join as classes of their own."
+        False, description="Whether P x Q source samples join a step, as classes of their own."
     )
 
     @model_validator(mode="after")

@@ -20,10 +20,13 @@ class MixConfig(RefineConfig):
         1.0,
         ge=0,
         description="Source tokens in a mixture at first: a count (integer), or a share of the "
-        "tokens there are (decimal, at most 1.0). 0 is vanilla fine-tuning.",
+        "most there can be, all of the shorter sample's (decimal, at most 1.0). 0 is vanilla "
+        "fine-tuning.",
     )
-    k_end: float = Field(0.0, ge=0, le=1, description="As a share of k0, after the last epoch.")
-    k_schedule: Literal["linear", "cosine", "step", "constant"] = "linear"
+    k_end: float = Field(0.0, ge=0, le=1, description="As a share of k0, where the schedule ends.")
+    k_schedule: Literal["linear", "cosine", "step", "constant"] = Field(
+        "linear", description="How k0 falls to k_end over the epochs; step: in thirds of them."
+    )
     lambda_mode: Literal["k_over_k0", "k_over_n", "fixed"] = Field(
         "k_over_k0", description="k/k0 (the paper), k/N (the official code), or `lambda`."
     )
@@ -72,7 +75,9 @@ class ReplaceConfig(MixConfig):
     explore_epochs: int = Field(10, ge=0, le=10_000, description="Epochs of it; then plain top-k.")
     temperature: float = Field(0.9, gt=0, le=100, description="Of the selector's gradient.")
     replaced: Literal["lowest", "highest"] = Field(
-        "lowest", description="Target tokens that give way (highest: a fault of the official code)."
+        "lowest",
+        description="Target tokens that give way. highest: those once it does not explore, a fault "
+        "of the official code.",
     )
     order: Literal["raster", "rank"] = Field(
         "raster", description="How source tokens take the free places: by position, or by score."

@@ -10,6 +10,7 @@ validates. Sequences are read a few thousand at a time, and kept as bytes.
 """
 
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -112,7 +113,7 @@ def _member(path: Path, name: str) -> Iterator[IO[bytes]]:
     try:
         with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as file:
             yield file
-    except (KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except (KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise _damaged(path, f"it is no .npz file with `{name}` ({error})") from error
 
 

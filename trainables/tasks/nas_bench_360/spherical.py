@@ -36,7 +36,7 @@ def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSpli
     del scratch
     path = find_file(files, FILE)
     with gzip.open(path) as file:
-        stored = load_pickle(file)  # type: ignore[arg-type]
+        stored = load_pickle(file)
     train, test = (_part(path, stored, part) for part in ("train", "test"))
     splits = split_published(train, test, by_class=True, seed=seed, scope="spherical")
     return ImportedSplits(splits, {"input_scaling": SCALING})

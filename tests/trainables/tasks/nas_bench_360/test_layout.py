@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from trainables.errors import DataError
-from trainables.tasks.nas_bench_360.layout import find_root
+from trainables.tasks.nas_bench_360.layout import find_file, find_root, look_up
 
 
 def touch(path: Path) -> Path:
@@ -48,3 +48,21 @@ def test_no_layout_is_no_guess(tmp_path, name):
     touch(tmp_path / "protein.zip")
     with pytest.raises(DataError, match=r"no deepcov\.lst there.*Unpack the published archive"):
         find_root([tmp_path / name], "deepcov.lst")
+
+
+def test_a_file_is_the_one_named_or_the_nearest_in_a_named_folder(tmp_path):
+    far, near = touch(tmp_path / "old" / "train"), touch(tmp_path / "train")
+    assert find_file([tmp_path], "train") == near
+    assert find_file([tmp_path / "old"], "train") == far
+    assert find_file([tmp_path, far], "train") == far
+
+
+def test_a_folder_of_that_name_is_no_file(tmp_path):
+    inside = touch(tmp_path / "train" / "train")
+    assert find_file([tmp_path], "train") == inside
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    assert look_up([tmp_path], "train") is None
+    with pytest.raises(DataError, match=r"no train there\. Name the published file"):
+        find_file([tmp_path], "train")

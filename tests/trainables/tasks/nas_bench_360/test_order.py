@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from trainables.errors import DataError
-from trainables.tasks.nas_bench_360.order import hold_out, shuffled, uniforms
+from trainables.tasks.nas_bench_360.order import hold_out, hold_out_of_each, shuffled, uniforms
 
 
 def test_an_order_is_a_permutation_of_its_seed_and_scope():
@@ -32,3 +32,19 @@ def test_draws_are_uniform_and_of_their_seed():
     assert drawn.max() < 1
     np.testing.assert_allclose(drawn.mean(0), 0.5, atol=0.05)
     np.testing.assert_array_equal(drawn, uniforms((1000, 2), 3, "task"))
+
+
+def test_a_tenth_of_each_class_is_held_out_and_at_least_one_of_two():
+    classes = np.repeat([0, 1, 2, 3], [100, 25, 2, 1])
+    rows = hold_out_of_each(classes, 0, "task")
+    assert np.bincount(classes[rows["val"]]).tolist() == [10, 2, 1]
+    assert sorted([*rows["train"], *rows["val"]]) == list(range(128))
+    assert (np.diff(rows["train"]) < 0).any()
+    other = hold_out_of_each(classes, 1, "task")
+    assert set(other["val"]) != set(rows["val"])
+
+
+@pytest.mark.parametrize("classes", [[], [0], [0, 1, 2]])
+def test_classes_of_one_sample_cannot_be_held_out(classes):
+    with pytest.raises(DataError, match="task: no class has two training samples"):
+        hold_out_of_each(np.array(classes, dtype=np.int64), 0, "task")

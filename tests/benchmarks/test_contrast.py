@@ -1,0 +1,106 @@
+"""An epoch of contrastive training against one that only runs the embedder, at laptop size.
+
+The plain epoch reads as many samples in batches as large, embeds them, and takes a step of the same
+optimiser along the gradient of the mean token. What the stage adds is the draw of views and their
+noise, the loss, and what it reports.
+"""
+
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+
+from trainables import optim
+from trainables.evaluation import shuffled_batches, take
+from trainables.networks.cross_modal import CrossModalModel, build_model
+from trainables.networks.loading import load_backbone
+from trainables.seeding import generator
+from trainables.source import Domains
+from trainables.spec import BackboneSpec, ModelSpec
+from trainables.stages.configs.contrast import ContrastConfig
+from trainables.stages.contrast import Contrast
+from trainables.state import TrainState
+from trainables.tasks.registry import TASKS
+from trainables.tasks.task import Split, Task
+
+SAMPLES, BATCH, ROUNDS = 256, 64, 5
+BACKBONES = {
+    "1d": {"name": "minilm", "layers": 1, "tokens": 32},
+    "2d": {"name": "dinov2_small", "layers": 1, "tokens": 64},
+}
+TARGETS = {"1d": ("pdebench/advection_1d", (256,)), "2d": ("pdebench/darcy_2d", (32, 32))}
+
+pytestmark = [pytest.mark.benchmark, pytest.mark.weights]
+
+
+def target(dimension: str) -> Task:
+    name, grid = TARGETS[dimension]
+    chance = np.random.default_rng(0)
+    x = chance.standard_normal((SAMPLES, 1, *grid)).astype(np.float32)
+    y = (x + chance.integers(10, size=(SAMPLES, 1, *[1] * len(grid)))).astype(np.float32)
+    split = Split(x=x, y=y)
+    return Task(
+        info=TASKS[name],
+        train=split,
+        val=split,
+        test=split,
+        data_source="generated",
+        content_hash=dimension,
+        baselines={},
+    )
+
+
+def embedder_alone(model: CrossModalModel, task: Task) -> Iterator[None]:
+    """Takes an epoch between two values."""
+    parameters = list(model.embedder.parameters())
+    optimizer = optim.make_optimizer("adamw", parameters, lr=1e-3, weight_decay=1e-5)
+    while True:
+        for batch in shuffled_batches(len(task.train), BATCH, generator(0)):
+            x = take(task.train.x, batch, torch.device("cpu"))
+            model.embed(x).mean().backward()
+            optim.clip_gradients(parameters, 1.0)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        yield
+
+
+def shortest(contestants: dict[str, Iterator[object]]) -> dict[str, float]:
+    """Returns the shortest time of each, over rounds in which they take turns."""
+    seconds = dict.fromkeys(contestants, float("inf"))
+    for turn in range(ROUNDS + 1):
+        for name, epochs in contestants.items():
+            began = time.perf_counter()
+            next(epochs)
+            if turn:  # the first one warms up
+                seconds[name] = min(seconds[name], time.perf_counter() - began)
+    return seconds
+
+
+@pytest.mark.parametrize("dimension", ["1d", "2d"])
+def test_an_epoch_costs_little_more_than_running_the_embedder(dimension, tmp_path):
+    torch.set_num_threads(1)
+    task = target(dimension)
+    backbone = load_backbone(BackboneSpec(**BACKBONES[dimension]), tmp_path)
+
+    def model() -> CrossModalModel:
+        return build_model(backbone, task, ModelSpec(head="linear"), seed=0)
+
+    def stage(**settings: object) -> Iterator[object]:
+        config = ContrastConfig.model_validate({"measure": 0, "epochs": ROUNDS + 1, **settings})
+        return Contrast("contrast", config).run(
+            TrainState(model=model(), seed=0), Domains(target=task)
+        )
+
+    seconds = shortest(
+        {
+            "embedder alone": embedder_alone(model(), task),
+            "noise on inputs": stage(),
+            "noise on tokens": stage(noise_space="tokens"),
+        }
+    )
+    plain = seconds["embedder alone"]
+    for name, epoch in seconds.items():
+        print(f"{dimension} {name:16} {1000 * epoch:7.1f} ms  {epoch / plain:5.2f} x")
+    assert seconds["noise on inputs"] < 1.2 * plain

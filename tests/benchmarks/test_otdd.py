@@ -1,0 +1,171 @@
+"""OTDD against the same distance written plainly with POT, which keeps nothing between calls.
+
+5000 source and 160 target samples, of ten classes each or of one; equal values, no subsampling. Two
+plain contestants of the exact variant: one that computes what it needs, and one that, as ORCA's code
+does in every call, computes the distances between the source's own classes as well. Of the Gaussian
+one the first alone.
+"""
+
+import time
+from collections.abc import Callable
+from itertools import combinations
+
+import numpy as np
+import ot
+import pytest
+import torch
+from torch import Tensor
+
+from trainables.distances.otdd import Distance, otdd, prepare
+
+SOURCE, TARGET, CLASSES, ROUNDS = 5000, 160, 10, 3
+SHRINKAGE = 0.1
+PIVOTS = 10_000_000
+
+pytestmark = pytest.mark.benchmark
+
+Sample = tuple[Tensor, Tensor]
+
+
+def sample(n: int, classes: int, width: int, seed: int) -> Sample:
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(n) % classes
+    means = torch.randn(classes, width, generator=generator)[labels] / 2
+    return torch.randn(n, width, generator=generator) + means, labels
+
+
+def by_class(sample: Sample) -> list[np.ndarray]:
+    features, labels = sample
+    return [features[labels == c].double().numpy() for c in labels.unique()]
+
+
+def exact_distance(x: np.ndarray, y: np.ndarray) -> float:
+    return float(ot.emd2([], [], ot.dist(x, y), numItermax=PIVOTS))
+
+
+def gaussian_distance(x: np.ndarray, y: np.ndarray) -> float:
+    def moments(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        covariance = np.cov(z, rowvar=False, bias=True)
+        ridge = SHRINKAGE * np.trace(covariance) / len(covariance) * np.eye(len(covariance))
+        return z.mean(0), (1 - SHRINKAGE) * covariance + ridge
+
+    (m, s), (n, t) = moments(x), moments(y)
+    return float(ot.gaussian.bures_wasserstein_distance(m, n, s, t)) ** 2
+
+
+def plain(
+    source: Sample, target: Sample, distance: Callable[..., float], within: bool = False
+) -> float:
+    """The definition, with POT's solvers and nothing kept."""
+    sources, targets = by_class(source), by_class(target)
+    if within:
+        for x, y in combinations(sources, 2):
+            distance(x, y)
+    between = np.array([[distance(x, y) for y in targets] for x in sources])
+    label_term = between.repeat([len(x) for x in sources], 0).repeat([len(y) for y in targets], 1)
+    cost = (ot.dist(np.concatenate(sources), np.concatenate(targets)) + label_term) / 2
+    return float(ot.emd2([], [], cost, numItermax=PIVOTS))
+
+
+def timed(function: Callable[[], object]) -> tuple[float, object]:
+    began = time.perf_counter()
+    result = function()
+    return time.perf_counter() - began, result
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("width", [128, 768])
+@pytest.mark.parametrize("target_classes", [1, 10])
+@pytest.mark.parametrize("method", ["exact", "gaussian"])
+def test_repeated_calls_against_plain_pot_at_equal_value(method, width, target_classes):
+    source = sample(SOURCE, CLASSES, width, seed=0)
+    y, labels = sample(TARGET, target_classes, width, seed=1)
+    y.requires_grad_()
+    prepared = prepare(*source, method=method, shrinkage=SHRINKAGE)
+    first, _ = timed(lambda: otdd(prepared, y, labels))
+    distance = exact_distance if method == "exact" else gaussian_distance
+    target = y.detach(), labels
+    plainly = {"plain": lambda: plain(source, target, distance)}
+    if method == "exact":
+        plainly["plain, W within"] = lambda: plain(source, target, distance, within=True)
+
+    seconds = dict.fromkeys(["forward", "backward", *plainly], float("inf"))
+    for turn in range(ROUNDS):
+        forward, ours = timed(lambda: otdd(prepared, y, labels))
+        assert isinstance(ours, Distance)
+        assert ours.converged
+        value = ours.value
+        backward, _ = timed(lambda value=value: torch.autograd.grad(value, y))
+        seconds["forward"] = min(seconds["forward"], forward)
+        seconds["backward"] = min(seconds["backward"], backward)
+        for name, call in plainly.items() if turn == 0 or method == "exact" else ():
+            taken, theirs = timed(call)
+            seconds[name] = min(seconds[name], taken)
+            assert ours.value.item() == pytest.approx(theirs, rel=1e-6)
+
+    call, ratios = (
+        seconds["forward"],
+        {name: seconds[name] / seconds["forward"] for name in plainly},
+    )
+    gradient = (call + seconds["backward"]) / call
+    print(
+        f"{method:8} d={width} classes={target_classes:2}: first {first:.2f} s, then {call:.3f} s, "
+        f"with gradient x {gradient:.2f}; "
+        + "; ".join(
+            f"{name} {seconds[name]:.2f} s, x {ratio:.1f}" for name, ratio in ratios.items()
+        )
+    )
+    assert gradient < 1.5
+    if method == "gaussian" and width == 768 and target_classes == 10:
+        assert ratios["plain"] > 10
+    assert ratios["plain"] > 0.8
+
+
+def test_with_entropy_what_is_constant_of_the_source_is_computed_once():
+    width, entreg = 128, 10.0
+    source = sample(SOURCE, CLASSES, width, seed=0)
+    y, labels = sample(TARGET, CLASSES, width, seed=1)
+
+    def entropic(cost: np.ndarray) -> float:
+        a, b = (ot.unif(size) for size in cost.shape)
+        plan, log = ot.bregman.sinkhorn_log(
+            a, b, cost, entreg, numItermax=10_000, stopThr=1e-7, log=True
+        )
+        assert log["err"][-1] < 1e-7
+        potentials = cost + entreg * np.log(
+            plan / np.outer(a, b), where=plan > 0, out=-cost / entreg
+        )
+        return float((plan * potentials).sum())
+
+    def plainly() -> float:
+        sides = [by_class(source), by_class((y, labels))]
+        own = [[entropic(ot.dist(x, x)) for x in side] for side in sides]
+
+        def block(i: int, j: int) -> np.ndarray:
+            pairs = [[ot.dist(x, z) for z in sides[j]] for x in sides[i]]
+            values = np.array([[entropic(cost) for cost in row] for row in pairs])
+            values -= (np.array(own[i])[:, None] + np.array(own[j])) / 2
+            sizes = [[len(x) for x in sides[k]] for k in (i, j)]
+            label_term = values.repeat(sizes[0], 0).repeat(sizes[1], 1)
+            squared = ot.dist(np.concatenate(sides[i]), np.concatenate(sides[j]))
+            return (squared + label_term) / 2
+
+        cross, first, second = (entropic(block(*pair)) for pair in ((0, 1), (0, 0), (1, 1)))
+        return cross - (first + second) / 2
+
+    prepared = prepare(*source, solver="sinkhorn", entreg=entreg)
+    once, _ = timed(lambda: otdd(prepared, y, labels))
+    call, ours = timed(lambda: otdd(prepared, y, labels))
+    taken, theirs = timed(plainly)
+    print(f"sinkhorn d={width}: first {once:.1f} s, then {call:.2f} s; plain {taken:.0f} s")
+    assert isinstance(ours, Distance)
+    assert ours.converged
+    assert ours.value.item() == pytest.approx(theirs, rel=1e-6)
+    assert taken > 10 * call

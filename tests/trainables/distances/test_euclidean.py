@@ -1,0 +1,69 @@
+"""The two Euclidean distances: what they are of equal and of shifted samples."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from trainables.distances.euclidean import distance_of_means, mean_paired_distance
+from trainables.distances.mmd import mmd
+from trainables.seeding import generator
+
+
+def normal(n: int, d: int, seed: int) -> Tensor:
+    return torch.randn(n, d, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def test_equal_samples_have_means_at_zero_with_a_gradient_and_pairs_above():
+    x = normal(20, 3, seed=0)
+    y = x.clone().requires_grad_()
+    value = distance_of_means(x, y)
+    (gradient,) = torch.autograd.grad(value, y)
+    assert value.item() == 0
+    assert torch.isfinite(gradient).all()
+    assert mean_paired_distance(x, x, generator=generator(0, "pairs")) > 0
+
+
+def test_means_move_as_far_as_the_sample():
+    x, shift = normal(20, 3, seed=0), torch.tensor([3.0, 0.0, -4.0], dtype=torch.float64)
+    assert distance_of_means(x, x + shift).item() == pytest.approx(5)
+
+
+def test_means_are_the_root_of_the_linear_mmd():
+    x, y = normal(7, 3, seed=0), normal(5, 3, seed=1)
+    torch.testing.assert_close(distance_of_means(x, y).square(), mmd(x, y, kernel="linear"))
+
+
+def test_a_single_target_is_paired_with_the_whole_source():
+    x, y = normal(7, 3, seed=0), normal(1, 3, seed=1)
+    value = mean_paired_distance(x, y, generator=generator(0, "pairs"))
+    torch.testing.assert_close(value, (x - y).norm(dim=1).mean())
+
+
+@pytest.mark.parametrize(("n", "m", "pairs"), [(3, 7, 3), (7, 3, 6), (6, 3, 6)])
+def test_each_source_sample_is_in_one_pair_at_most(n, m, pairs):
+    x = normal(n, 2, seed=0).requires_grad_()
+    value = mean_paired_distance(x, normal(m, 2, seed=1), generator=generator(0, "pairs"))
+    (gradient,) = torch.autograd.grad(value, x)
+    norms = gradient.norm(dim=1)
+    torch.testing.assert_close(norms[norms > 0], torch.full((pairs,), 1 / pairs).double())
+
+
+def test_pairs_depend_on_the_generator_alone():
+    x, y = normal(9, 3, seed=0), normal(4, 3, seed=1)
+    first, again, other = (
+        mean_paired_distance(x, y, generator=generator(seed, "pairs")).item() for seed in (0, 0, 1)
+    )
+    assert first == again
+    assert first != other
+
+
+def test_pairs_are_above_the_distance_of_means():
+    x, y = normal(40, 3, seed=0), normal(20, 3, seed=1) + 1
+    assert mean_paired_distance(x, y, generator=generator(0, "pairs")) > distance_of_means(x, y)
+
+
+def test_the_gradient_of_coinciding_pairs_is_finite():
+    y = torch.ones(4, 2, requires_grad=True)
+    value = mean_paired_distance(torch.ones(8, 2), y, generator=generator(0, "pairs"))
+    (gradient,) = torch.autograd.grad(value, y)
+    assert torch.isfinite(gradient).all()

@@ -1,0 +1,54 @@
+"""Exact transport: POT's, SciPy's assignment, and what the envelope theorem says of gradients."""
+
+import numpy as np
+import ot
+import pytest
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+from trainables.distances import optimal_transport
+from trainables.distances.optimal_transport import TransportCosts, exact_costs, stacked
+
+
+def costs_of(n: int, m: int, seed: int = 0) -> Tensor:
+    return torch.rand(n, m, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def test_each_measure_has_the_value_of_pot():
+    cost, counts = costs_of(7, 9), (2, 4, 3)
+    ours = exact_costs(cost, counts)
+    uniform = [ot.unif(7), *map(ot.unif, counts)]
+    theirs = [
+        ot.emd2(uniform[0], b, block.numpy())
+        for b, block in zip(uniform[1:], cost.split(counts, 1), strict=True)
+    ]
+    np.testing.assert_allclose(ours.values, theirs)
+    assert ours.converged
+
+
+def test_of_as_many_points_it_is_the_best_assignment():
+    cost = costs_of(8, 8)
+    rows, columns = linear_sum_assignment(cost)
+    value = exact_costs(cost, (8,)).values.item()
+    assert value == pytest.approx(cost[rows, columns].mean().item())
+
+
+def test_its_gradient_by_the_cost_is_the_plan():
+    cost = costs_of(5, 8).requires_grad_()
+    assert torch.autograd.gradcheck(lambda c: exact_costs(c, (3, 5)).values, cost)
+    (plan,) = torch.autograd.grad(exact_costs(cost, (8,)).values.sum(), cost)
+    torch.testing.assert_close(plan.sum(0), torch.full((8,), 1 / 8).double())
+    torch.testing.assert_close(plan.sum(1), torch.full((5,), 1 / 5).double())
+
+
+def test_a_solver_that_is_cut_short_says_so_without_a_warning(monkeypatch):
+    monkeypatch.setattr(optimal_transport, "MAX_PIVOTS", 1)
+    assert not exact_costs(costs_of(30, 30), (30,)).converged
+
+
+def test_a_stack_has_converged_if_all_have():
+    one, other = (TransportCosts(torch.zeros(2).double(), c) for c in (True, False))
+    assert stacked([one, one]).converged
+    assert not stacked([one, other]).converged
+    assert stacked([one, other]).values.shape == (2, 2)

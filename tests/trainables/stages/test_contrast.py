@@ -1,0 +1,405 @@
+"""The contrastive stage: what it moves, which views it draws, and that it tells classes apart."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+from torch import nn
+
+from tests.contracts.tiny_trials import DIMENSIONS, make_trials
+from tests.contracts.tiny_trials import weights as trial_weights
+from trainables import checkpoint
+from trainables.contrastive import class_weights, contrastive_loss
+from trainables.errors import ConfigError, NonFiniteLoss
+from trainables.noise import Units
+from trainables.prototypes import class_correlations, input_units
+from trainables.pseudo_labels import target_labels
+from trainables.source import Domains
+from trainables.stages.configs.contrast import ContrastConfig
+from trainables.stages.contrast import Contrast, ContrastObjective
+from trainables.tasks.task import Split
+
+FORMS = ["exp", "affine", "supcon_out", "align_uniform"]
+SPACES = ["input", "tokens"]
+MEASURED = {"contrast_loss", "intra_cos", "inter_cos", "noise_corr", "views", "grad_norm", "lr"}
+DISTANCES = {"otdd_exact", "otdd_gaussian", "mmd", "euclidean", "otdd_converged"}
+
+every_space = pytest.mark.parametrize("space", SPACES)
+
+
+def stage(**settings) -> Contrast:
+    small = {"epochs": 2, "classes": 2, "per_class": 2, "clusters": 3, "measure": 0}
+    return Contrast("contrast", ContrastConfig.model_validate({**small, **settings}))
+
+
+def train(state, domains, **settings):
+    return list(stage(**settings).run(state, domains))
+
+
+def weights(state) -> dict[str, torch.Tensor]:
+    return {name: w.detach().clone() for name, w in state.model.state_dict().items()}
+
+
+def changed(before, after) -> set[str]:
+    """Returns the parts of the model with a weight that is not bitwise the same."""
+    return {n.partition(".")[0] for n, w in before.items() if not torch.equal(w, after[n])}
+
+
+def labelled(domains: Domains, y: np.ndarray, *, x: np.ndarray | None = None) -> Domains:
+    """The target as a classification task with these classes."""
+    task = domains.target
+    split = Split(x=task.train.x[: len(y)] if x is None else x, y=y)
+    info = replace(task.info, kind="classification", loss="cross_entropy")
+    content = f"{y.tolist()}/{x is None}"
+    return replace(domains, target=replace(task, info=info, train=split, content_hash=content))
+
+
+@pytest.fixture
+def make_objective(make_state, domains):
+    def make(state=None, data=None, **settings) -> ContrastObjective:
+        config = stage(**settings).config
+        return ContrastObjective(state or make_state(), data or domains, config)
+
+    return make
+
+
+def refuse(*arguments):
+    raise AssertionError("it was run")
+
+
+@every_space
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_the_embedder_alone_moves_and_nothing_else_is_run(make_state, domains, space, optimizer):
+    state = make_state()
+    state.model.body.register_forward_hook(refuse)
+    state.model.predictor.register_forward_hook(refuse)
+    before = weights(state)
+    train(state, domains, noise_space=space, optimizer=optimizer, weight_decay=0.1)
+    assert changed(before, weights(state)) == {"embedder"}
+    assert all(p.grad is None for p in state.model.parameters())
+
+
+def test_no_epochs_do_nothing_and_ask_for_nothing(make_state, domains):
+    state, nothing = make_state(), replace(domains, source=None)
+    before, chance = weights(state), torch.random.get_rng_state()
+    none = stage(epochs=0, include_source=True)
+    none.check(state.model, labelled(nothing, np.zeros(10, np.int64)))
+    assert list(none.run(state, nothing)) == []
+    assert state.optimizer is None
+    assert not changed(before, weights(state))
+    assert torch.equal(torch.random.get_rng_state(), chance)
+
+
+@every_space
+@pytest.mark.parametrize("form", FORMS)
+def test_training_lowers_the_loss_and_draws_classes_together(make_state, domains, form, space):
+    x = np.random.default_rng(0).standard_normal((10, 1, 16)).astype(np.float32)
+    x[:, :, :8] += 2 * (np.arange(10) % 2)[:, None, None]
+    data = labelled(domains, np.arange(10) % 2, x=x)
+    first, *_, last = train(
+        make_state(), data, epochs=12, per_class=5, lr=1e-2, form=form, noise_space=space
+    )
+    gap = [r.metrics["contrast/intra_cos"] - r.metrics["contrast/inter_cos"] for r in (first, last)]
+    assert last.metrics["contrast/contrast_loss"] < first.metrics["contrast/contrast_loss"]
+    assert gap[1] > gap[0]
+
+
+def test_a_step_follows_the_gradient_of_the_loss_of_its_views(make_state, domains):
+    """Against the stage written out: one step of SGD on one batch."""
+    state, reference = make_state(), make_state()
+    settings = {"classes": 3, "per_class": 4, "temperature": 0.3, "lambda_mean": 2.0}
+    chosen = ContrastObjective(reference, domains, stage(**settings).config)
+    ((batch,),) = chosen.steps(0)
+    samples, numbers = np.divmod(batch.indices, 12)
+    units = Units(*(u.float() for u in input_units(domains.target)))
+    x = torch.from_numpy(domains.target.train.x[samples])
+    noisy = chosen.views.perturb(x, units, samples.tolist(), numbers.tolist(), seed=0)
+    labels = torch.from_numpy(target_labels(domains.target, 3)[samples])
+    table = class_weights(
+        class_correlations(domains.target, 3), mean=2.0, largest=10.0, epsilon=0.01
+    )
+    features = reference.model.embed(noisy).mean(1)
+    pairs = table[labels[:, None], labels].float()
+    loss = contrastive_loss(features, labels, pairs, temperature=0.3)
+    gradients = torch.autograd.grad(loss, list(reference.model.embedder.parameters()))
+
+    before = weights(state)
+    (report,) = train(
+        state,
+        domains,
+        **settings,
+        epochs=1,
+        optimizer="sgd",
+        momentum=0.0,
+        weight_decay=0.0,
+        clip_norm=None,
+        lr=0.1,
+    )
+    names = [f"embedder.{name}" for name, _ in state.model.embedder.named_parameters()]
+    for name, gradient in zip(names, gradients, strict=True):
+        torch.testing.assert_close(
+            weights(state)[name], before[name] - 0.1 * gradient, rtol=1e-4, atol=1e-6
+        )
+    assert report.metrics["contrast/contrast_loss"] == pytest.approx(loss.item(), rel=1e-5)
+    norm = torch.cat([g.flatten() for g in gradients]).norm().item()
+    assert report.metrics["contrast/grad_norm"] == pytest.approx(norm, rel=1e-4)
+
+
+@pytest.mark.parametrize(("classes", "per_class", "steps"), [(2, 2, 3), (3, 3, 2), (9, 50, 1)])
+def test_a_step_draws_different_views_of_different_classes(
+    make_objective, domains, classes, per_class, steps
+):
+    objective = make_objective(classes=classes, per_class=per_class)
+    of = target_labels(domains.target, 3)
+    batches = [step[0].indices for step in objective.steps(0)]
+    assert len(batches) == steps  # ceil(10 / (classes that there are * per_class))
+    for indices in batches:
+        assert len(set(indices)) == len(indices)
+        labels, counts = np.unique(of[indices // 12], return_counts=True)
+        assert len(labels) == min(classes, 3)
+        views = np.array([12 * (of == y).sum() for y in labels])
+        assert counts.tolist() == np.minimum(per_class, views).tolist()
+
+
+def test_views_of_a_class_are_drawn_evenly(make_objective, domains):
+    objective = make_objective(classes=2, per_class=4, num_scales=2, noise_steps=2)
+    epochs = range(400)
+    drawn = np.concatenate([s[0].indices for epoch in epochs for s in objective.steps(epoch)])
+    of, counts = target_labels(domains.target, 3), np.bincount(drawn, minlength=40)
+    for label in range(3):
+        members = np.flatnonzero(of == label)
+        own = counts.reshape(10, 4)[members].ravel()
+        assert (abs(own - own.mean()) < 5 * np.sqrt(own.mean())).all()
+
+
+def test_a_class_of_one_sample_has_pairs_of_views(make_state, domains):
+    data = labelled(domains, np.arange(10))
+    stage().check(make_state().model, data)
+    first, *_, last = train(make_state(), data, epochs=5, lr=1e-2)
+    assert last.metrics["contrast/contrast_loss"] < first.metrics["contrast/contrast_loss"]
+    assert first.metrics["contrast/intra_cos"] != 0
+
+
+@every_space
+def test_clean_samples_are_views_where_they_are_asked_for(make_objective, space):
+    small = {"num_scales": 1, "noise_steps": 1, "noise_space": space}
+    with_clean = make_objective(**small, include_clean=True)
+    assert len(with_clean.views) == 2
+    x = torch.from_numpy(with_clean.task.train.x)
+    features, measured = with_clean._features(np.arange(10) * 2 + 1)
+    assert torch.equal(features, with_clean.state.model.embed(x).mean(1))
+    assert measured.item() == pytest.approx(1, abs=1e-6)
+    features, measured = with_clean._features(np.arange(10) * 2)
+    assert measured.item() == pytest.approx((1 - 0.2**2) ** 0.5, abs=0.03)
+    assert not torch.allclose(features, with_clean.state.model.embed(x).mean(1), atol=1e-4)
+
+
+def test_noise_on_tokens_is_in_their_own_units_and_gradients_pass_them_by(make_objective):
+    objective = make_objective(noise_space="tokens", sigma_max=0.5, noise_steps=1)
+    clean = objective.state.model.embed(torch.from_numpy(objective.task.train.x)).detach()
+    (features, _), taken = objective._features(np.arange(10) * 3 + 2), objective.state.model
+    gradients = torch.autograd.grad(features.square().sum(), list(taken.embedder.parameters()))
+    noise = objective.views.noise(range(10), [2] * 10, clean.shape[1:], seed=0)
+    mean, std = clean.mean((0, 1)), clean.std((0, 1), correction=0)
+    kept = (1 - 0.5**2) ** 0.5
+    tokens = taken.embed(torch.from_numpy(objective.task.train.x))
+    expected = (kept * tokens + (1 - kept) * mean + std * noise).mean(1)
+    torch.testing.assert_close(features, expected)
+    theirs = torch.autograd.grad(expected.square().sum(), list(taken.embedder.parameters()))
+    for ours, other in zip(gradients, theirs, strict=True):
+        torch.testing.assert_close(ours, other)
+
+
+def test_source_samples_join_as_classes_of_their_own(make_objective, domains, monkeypatch):
+    seen = []
+
+    def loss(features, labels, weights, **settings):
+        seen.append((features, labels, weights))
+        return contrastive_loss(features, labels, weights, **settings)
+
+    monkeypatch.setattr("trainables.stages.contrast.contrastive_loss", loss)
+    source = replace(domains.source, embed=refuse)  # the features suffice
+    objective = make_objective(
+        data=replace(domains, source=source), include_source=True, lambda_mean=2.0, per_class=3
+    )
+    (batch,) = next(objective.steps(0))
+    objective.losses(batch)
+    ((features, labels, weights),) = seen
+    theirs = labels >= 3  # the target has 3 classes
+    assert theirs.sum() == 2 * 3
+    assert len(labels[theirs].unique()) == 2
+    for feature, label in zip(features[theirs], labels[theirs], strict=True):
+        (index,) = (source.features == feature).all(1).nonzero()
+        assert source.labels[index] == label - 3
+    other = labels[:, None] != labels
+    crossing = (theirs[:, None] | theirs) & other
+    assert (weights[crossing] == 2).all()
+    assert (weights[~other] == 1).all()
+
+
+def test_source_samples_change_the_training_but_not_the_views(make_state, domains):
+    alone, joined = make_state(), make_state()
+    reports = [train(s, domains, include_source=j) for s, j in ((alone, False), (joined, True))]
+    assert changed(weights(alone), weights(joined)) == {"embedder"}
+    first = [r[0].metrics["contrast/views"] for r in reports]
+    assert first[0] == first[1]
+
+
+def test_a_source_class_without_a_sample_is_passed_over(make_state, domains):
+    gap = replace(domains.source, labels=domains.source.labels * 2, num_classes=5)
+    reports = train(make_state(), replace(domains, source=gap), include_source=True, classes=8)
+    assert len(reports) == 2
+
+
+def test_weights_follow_the_correlation_of_classes_or_are_all_the_mean(make_objective, domains):
+    correlation = class_correlations(domains.target, 3)
+    found = make_objective(lambda_mean=2.0).weights
+    expected = class_weights(correlation, mean=2.0, largest=10.0, epsilon=0.01)
+    torch.testing.assert_close(found, expected.float())
+    plain = make_objective(lambda_mean=2.0, label_correlation="none").weights
+    assert torch.equal(plain, torch.full((3, 3), 2.0).fill_diagonal_(1))
+    neutral = [make_objective(label_correlation=c).weights for c in ("none", "prototype")]
+    assert torch.equal(*neutral)
+
+
+@every_space
+def test_each_epoch_reports_what_it_measured_and_no_objective(make_state, domains, space):
+    reports = train(make_state(), domains, noise_space=space)
+    assert [r.epoch for r in reports] == [1, 2]
+    for report in reports:
+        assert (report.stage, report.num_epochs, report.objective) == ("contrast", 2, None)
+        assert set(report.metrics) == {f"contrast/{name}" for name in MEASURED}
+        assert report.metrics["contrast/views"] == 12
+        assert report.metrics["contrast/lr"] == 1e-3
+        assert 0.8 < report.metrics["contrast/noise_corr"] < 1
+
+
+def test_distances_to_the_source_are_recorded_and_change_nothing(make_state, domains):
+    plain, measured = make_state(), make_state()
+    train(plain, domains)
+    first, last = train(measured, domains, measure=8)
+    assert not changed(weights(plain), weights(measured))
+    starts = {f"contrast/{name}_start" for name in DISTANCES}
+    assert {f"contrast/{name}" for name in DISTANCES} <= set(last.metrics)
+    assert set(first.metrics) - set(last.metrics) == starts
+
+
+def test_the_measured_correlation_is_that_of_the_noise(make_objective):
+    one = {"num_scales": 1, "sigma_max": 0.6, "noise_steps": 1, "classes": 3, "per_class": 10}
+    objective, values = make_objective(**one), []
+    for seed in range(10):
+        objective.state.seed = seed
+        values += [objective.losses(step[0])[1]["noise_corr"] for step in objective.steps(0)]
+    assert torch.stack(values).mean().item() == pytest.approx((1 - 0.6**2) ** 0.5, abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("data", "settings", "message"),
+    [
+        (np.zeros(10, np.int64), {}, r"one class.*data\.samples.*contrast\.epochs"),
+        (np.arange(3), {"num_scales": 1, "noise_steps": 1}, r"two views.*contrast\.noise_steps"),
+        (None, {"include_source": True}, r"`proxies`.*contrast\.include_source"),
+    ],
+)
+def test_what_cannot_be_contrasted_is_refused_with_a_way_out(
+    make_state, domains, data, settings, message
+):
+    domains = replace(domains, source=None)
+    domains = domains if data is None else labelled(domains, data)
+    with pytest.raises(ConfigError, match=message):
+        stage(**settings).check(make_state().model, domains)
+
+
+def test_what_can_be_contrasted_passes(make_state, domains):
+    stage(include_source=True).check(make_state().model, domains)
+    stage().check(make_state().model, replace(domains, source=None))
+    once = {"num_scales": 1, "noise_steps": 1, "include_clean": True}
+    stage(**once).check(make_state().model, labelled(domains, np.arange(3)))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"sigma_max": 1.0},
+        {"sigma_min": 0.3, "sigma_max": 0.2},
+        {"noise_steps": 0},
+        {"sigma_max": 0.5, "noise_steps": 8},  # a correlation of 0.32 is left
+        {"lambda_mean": 20.0},
+        {"lambda_mean": 0.5},
+        {"per_class": 1},
+        {"classes": 1},
+    ],
+)
+def test_settings_that_leave_no_signal_or_no_pair_are_refused(settings):
+    with pytest.raises(ValidationError):
+        stage(**settings)
+
+
+def test_a_loss_that_is_not_finite_ends_the_stage_and_names_the_settings(make_state, domains):
+    state = make_state()
+    with torch.no_grad():
+        next(state.model.embedder.parameters()).fill_(torch.nan)
+    with pytest.raises(NonFiniteLoss, match=r"contrast_loss .* epoch 1.*contrast\.lr"):
+        train(state, domains)
+    assert state.epoch == 0
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_other_views(make_state, domains):
+    def noisy():
+        state = make_state()
+        state.model.embedder = nn.Sequential(state.model.embedder, nn.Dropout(0.3))
+        return state
+
+    first, second, third = noisy(), noisy(), noisy()
+    torch.manual_seed(1)
+    one = train(first, domains)
+    torch.manual_seed(2)
+    assert train(second, domains) == one
+    assert not changed(weights(first), weights(second))
+    third.seed = 1
+    assert train(third, domains) != one
+
+
+@every_space
+@pytest.mark.parametrize("stop", [1, 2])
+def test_interrupted_equals_uninterrupted_bit_for_bit(make_state, domains, tmp_path, space, stop):
+    settings = {"epochs": 3, "noise_space": space, "include_source": True, "measure": 8}
+    whole = make_state()
+    expected = train(whole, domains, **settings)
+
+    stopped, resumed = make_state(), make_state()
+    reports = stage(**settings).run(stopped, domains)
+    first = [next(reports) for _ in range(stop)]
+    checkpoint.save(stopped, tmp_path / "checkpoint")
+    with torch.no_grad():
+        for parameter in resumed.model.parameters():
+            parameter.zero_()
+    checkpoint.load(resumed, tmp_path / "checkpoint")
+
+    assert first + train(resumed, domains, **settings) == expected
+    assert not changed(weights(resumed), weights(whole))
+
+
+@pytest.fixture(scope="module")
+def trials(tmp_path_factory):
+    return make_trials(tmp_path_factory.mktemp("home"))
+
+
+@pytest.mark.parametrize("dimension", DIMENSIONS)
+@pytest.mark.parametrize("freeze", ["embedder", "none"])
+def test_replacement_leaves_a_frozen_embedder_as_this_stage_made_it(trials, dimension, freeze):
+    settings = {"contrast.measure": 0, "replace.freeze": freeze}
+    training = trials.begin(trials.spec("contrastive_pare", dimension, settings))
+    reports = training.reports()
+    start = trial_weights(training)
+    made = [trial_weights(training) for report in reports if report.stage == "contrast"][-1]
+    end = trial_weights(training)
+    names = [name for name in start if name.startswith("last.embedder.")]
+
+    def moved(before, after) -> bool:
+        return any(not torch.equal(before[name], after[name]) for name in names)
+
+    assert moved(start, made)
+    assert moved(made, end) == (freeze == "none")

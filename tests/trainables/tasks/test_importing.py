@@ -1,0 +1,127 @@
+import numpy as np
+import pytest
+
+from tests.trainables.tasks import published_files
+from trainables.errors import ConfigError, DataError
+from trainables.spec import DataSpec
+from trainables.tasks.importing import ImportedSplits, import_task
+from trainables.tasks.loading import load_task, verify_task
+from trainables.tasks.manifest import read_manifest, sha256
+from trainables.tasks.store import SplitData, Store
+
+NAME = "nasbench360/ninapro"
+
+
+@pytest.fixture
+def published(tmp_path):
+    return published_files.write_ninapro(tmp_path / "published")
+
+
+def test_what_was_imported_is_loaded_with_what_it_came_from(published, tmp_path):
+    files = sorted(published.iterdir())
+    folder = import_task(NAME, files, tmp_path, seed=3)
+    assert folder == tmp_path / "data" / NAME / "official"
+    task = load_task(NAME, DataSpec(), tmp_path)
+    assert task.data_source == "official"
+    assert task.input_shape == (1, 16, 52)
+    assert task.output_shape == (18,)
+    assert [len(s) for s in (task.train, task.val, task.test)] == [92, 18, 25]
+    manifest = read_manifest(folder)
+    assert manifest["imported_from"] == {
+        "seed": 3,
+        "files": sorted(f"{sha256(path)}  {path.name}" for path in files),
+    }
+    assert manifest["protocol"] == task.info.protocol
+    verify_task(NAME, DataSpec(), tmp_path)
+
+
+def test_files_and_the_folder_that_holds_them_give_the_same_data(published, tmp_path):
+    folders = [
+        import_task(NAME, files, tmp_path / str(i))
+        for i, files in enumerate(([published], sorted(published.iterdir()), [published.parent]))
+    ]
+    first, *others = (Store(folder) for folder in folders)
+    for other in others:
+        np.testing.assert_array_equal(other.train.x, first.train.x)
+        np.testing.assert_array_equal(other.test.y, first.test.y)
+
+
+def test_a_seed_draws_the_validation_split_and_the_order(published, tmp_path):
+    def ids(seed: int, home: str, split: str) -> list[int]:
+        folder = import_task(NAME, [published], tmp_path / home, seed=seed)
+        return Store(folder).columns(split)["sample_id"].tolist()
+
+    assert ids(0, "a", "val") == ids(0, "b", "val")
+    assert set(ids(0, "a", "val")) != set(ids(1, "c", "val"))
+    assert ids(0, "a", "test") != ids(1, "c", "test")
+    assert set(ids(0, "a", "test")) == set(ids(1, "c", "test"))
+
+
+def test_importing_the_same_files_twice_reads_them_once(published, tmp_path):
+    calls: list[tuple[str, int, int]] = []
+    import_task(NAME, [published], tmp_path, progress=lambda *call: calls.append(call))
+    assert calls == [(NAME, done, 3) for done in range(4)]
+    calls.clear()
+    import_task(NAME, [published], tmp_path, progress=lambda *call: calls.append(call))
+    assert calls == [(NAME, 0, 3)]
+
+
+def test_other_files_are_refused_where_some_were_imported(published, tmp_path):
+    folder = import_task(NAME, [published], tmp_path)
+    with pytest.raises(DataError, match=rf"{folder}: other files were imported before.*Delete"):
+        import_task(NAME, [published], tmp_path, seed=1)
+
+
+def test_nothing_but_the_data_is_left_behind(published, tmp_path):
+    leftover = tmp_path / "data" / NAME / ".official.dead"
+    leftover.mkdir(parents=True)
+    folder = import_task(NAME, [published], tmp_path)
+    assert {path.name for path in folder.parent.iterdir()} == {"official", ".official.lock"}
+
+
+def test_a_failed_import_leaves_nothing_behind(published, tmp_path):
+    (published / "label_val.npy").unlink()
+    with pytest.raises(DataError, match=r"label_val\.npy"):
+        import_task(NAME, [published], tmp_path)
+    assert [p.name for p in (tmp_path / "data" / NAME).iterdir()] == [".official.lock"]
+
+
+def test_what_cannot_be_imported_says_why(tmp_path):
+    with pytest.raises(ConfigError, match=r"There is no task `nasbench360/nina`"):
+        import_task("nasbench360/nina", [tmp_path], tmp_path)
+    with pytest.raises(ConfigError, match="its data are generated"):
+        import_task("pdebench/darcy_2d", [tmp_path], tmp_path)
+    with pytest.raises(DataError, match="No file to import"):
+        import_task(NAME, [], tmp_path)
+    with pytest.raises(DataError, match=r"nowhere: there is no such file"):
+        import_task(NAME, [tmp_path / "nowhere"], tmp_path)
+    assert not (tmp_path / "data").exists()
+
+
+def splits(n: int = 4, *, shape=(1, 16, 52), dtype="float32", y=None) -> ImportedSplits:
+    labels = np.arange(n) if y is None else y
+    data = SplitData(sample_id=np.arange(n), x=np.zeros((n, *shape), dtype), y=labels)
+    return ImportedSplits({"train": data, "val": data, "test": data})
+
+
+@pytest.mark.parametrize(
+    ("read", "fault"),
+    [
+        (splits(0), "the train split is empty"),
+        (splits(shape=(1, 16, 51)), r"must be float32\[1, 16, 52\], but are float32\[1, 16, 51\]"),
+        (splits(dtype="uint8"), r"but are uint8\[1, 16, 52\]"),
+        (splits(y=np.array([0, 1, 2, 18])), "not of the task's 18 classification outputs"),
+        (splits(y=np.array([0, 1, -1, 2])), "not of the task's 18 classification outputs"),
+    ],
+)
+def test_splits_that_are_not_the_task_s_are_refused(published, tmp_path, monkeypatch, read, fault):
+    monkeypatch.setattr("trainables.tasks.nas_bench_360.ninapro.read", lambda *_, seed: read)
+    with pytest.raises(DataError, match=fault):
+        import_task(NAME, [published], tmp_path)
+
+
+def test_labels_beyond_one_are_refused_where_labels_hold_or_do_not(tmp_path, monkeypatch):
+    read = splits(shape=(4, 1000), dtype="uint8", y=np.full((4, 36), 2, dtype=np.float32))
+    monkeypatch.setattr("trainables.tasks.nas_bench_360.deepsea.read", lambda *_, seed: read)
+    with pytest.raises(DataError, match="not of the task's 36 multilabel outputs"):
+        import_task("nasbench360/deepsea", [tmp_path], tmp_path)

@@ -1,0 +1,87 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import average_precision_score
+
+from tests.tiny_backbones import save_tiny_roberta
+from trainables.evaluation import evaluate, take
+from trainables.networks.cross_modal import build_model
+from trainables.networks.loading import load_backbone
+from trainables.spec import BackboneSpec, ModelSpec
+from trainables.state import TrainState
+from trainables.tasks.stored_rows import StoredRows
+from trainables.tasks.task import Split, Task, TaskInfo
+
+INFO = TaskInfo(
+    name="tiny/labels_1d",
+    title="Labels",
+    dimension="1d",
+    kind="multilabel",
+    metric="one_minus_map",
+    loss="bce_4",
+    samples=40,
+    resolution=16,
+    channels=(2, 3),
+    protocol="none",
+    stored="uint8",
+)
+RNG = np.random.default_rng(0)
+GROUPS = np.repeat(np.arange(11), [1, 2, 3, 4, 5, 6, 7, 8, 1, 2, 1])
+LABELS = (RNG.random((11, 3)) < 0.5).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def split() -> Split:
+    x = StoredRows(RNG.integers(0, 9, size=(40, 2, 16), dtype=np.uint8))
+    return Split(x=x, y=LABELS[GROUPS], groups=GROUPS)
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory, split) -> TrainState:
+    home = tmp_path_factory.mktemp("home")
+    folder = save_tiny_roberta(home / "roberta", layers=1)
+    backbone = load_backbone(BackboneSpec(name=str(folder), tokens=8), home)
+    task = Task(
+        info=INFO,
+        train=split,
+        val=split,
+        test=split,
+        data_source="official",
+        content_hash="",
+        baselines={},
+    )
+    return TrainState(model=build_model(backbone, task, ModelSpec(), seed=0), seed=0)
+
+
+def test_the_parts_of_a_group_are_averaged_before_the_metric(state, split):
+    state.model.eval()
+    with torch.no_grad():
+        logits = state.model(torch.from_numpy(split.x[np.arange(40)])).numpy()
+    by_clip = np.stack([logits[group == GROUPS].mean(axis=0) for group in range(11)])
+    expected = 1 - average_precision_score(LABELS, by_clip, average="macro")
+    assert evaluate(state, state.model, split, INFO.metric) == pytest.approx(expected, abs=1e-6)
+    alone = evaluate(state, state.model, replace(split, groups=None), INFO.metric)
+    assert alone != pytest.approx(expected, abs=1e-3)
+    assert state.model.training
+
+
+@pytest.mark.parametrize("groups", [None, GROUPS])
+@pytest.mark.parametrize("limit", [("EVALUATION_BATCH", 7), ("EVALUATION_BYTES", 1)])
+def test_the_value_does_not_depend_on_the_batches(state, split, groups, limit, monkeypatch):
+    split = replace(split, groups=groups)
+    whole = evaluate(state, state.model, split, INFO.metric)
+    monkeypatch.setattr(f"trainables.evaluation.{limit[0]}", limit[1])
+    assert evaluate(state, state.model, split, INFO.metric) == pytest.approx(whole, abs=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int64])
+def test_rows_are_copies_of_their_type(dtype):
+    array = np.arange(12).reshape(4, 3).astype(dtype)
+    array.flags.writeable = False
+    rows = take(array, np.array([3, 1, 1]), torch.device("cpu"))
+    np.testing.assert_array_equal(rows.numpy(), array[[3, 1, 1]])
+    rows += 1
+    np.testing.assert_array_equal(array, np.arange(12).reshape(4, 3))
+    assert rows.numpy().dtype == dtype

@@ -1,0 +1,141 @@
+"""One side of an optimal transport dataset distance: its classes, and what follows from them alone.
+
+Whatever a side costs is computed when it is first needed, and kept: of a source, which is constant,
+once. Without entropy that is next to nothing; with it, the distances within the side, whose halves
+are subtracted (sinkhorn.py).
+
+Shapes: n, m = samples; d = features; k = classes; "" = scalar.
+"""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Float64, Int
+from torch import Tensor
+
+from trainables.distances.gaussian import Gaussians, fit_gaussians, gaussian_distances_within
+from trainables.distances.labelled import Classes, by_class
+from trainables.distances.optimal_transport import TransportCosts, stacked
+from trainables.distances.pairwise import squared_distances
+from trainables.distances.sinkhorn import entropic_costs, entropic_self_cost
+from trainables.errors import DataError
+
+__all__ = ["Method", "Solver", "Statistics", "ground_cost", "prepare"]
+
+Method = Literal["exact", "gaussian"]
+Solver = Literal["emd", "sinkhorn"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Statistics:
+    """A side, and the settings that both sides share. Tensors have a graph if the samples do."""
+
+    classes: Classes
+    method: Method
+    solver: Solver
+    entreg: float
+    shrinkage: float
+    smallest_class: int
+    _self_costs: dict[tuple[float, bool], TransportCosts] = field(default_factory=dict, init=False)
+
+    @cached_property
+    def gaussians(self) -> Gaussians:
+        """The Gaussian of each class."""
+        return fit_gaussians(self.classes.features, self.classes.counts, self.shrinkage)
+
+    @cached_property
+    def class_self_costs(self) -> TransportCosts:
+        """OT_e of each class to itself [k], for the cost |x - x'|^2."""
+        classes = torch.split(self.classes.features, list(self.classes.counts))
+        return stacked([entropic_self_cost(squared_distances(x, x), self.entreg) for x in classes])
+
+    @cached_property
+    def distances_within(self) -> TransportCosts:
+        """Distances between the classes of this side [k, k], without entropy's share."""
+        if self.method == "gaussian":
+            return TransportCosts(gaussian_distances_within(self.gaussians), True)
+        features, counts = self.classes.features, self.classes.counts
+        squared = squared_distances(features, features)
+        rows, converged, start = [], self.class_self_costs.converged, 0
+        for i, count in enumerate(counts):  # the triangle above the diagonal
+            row = squared.new_zeros(len(counts))
+            if later := counts[i + 1 :]:
+                block = squared[start : start + count, start + count :]
+                costs = entropic_costs(block, later, self.entreg)
+                row = torch.cat([row[: i + 1], costs.values])
+                converged = converged and costs.converged
+            rows.append(row)
+            start += count
+        upper = torch.stack(rows)
+        halves = self.class_self_costs.values / 2
+        off_diagonal = 1 - torch.eye(len(counts), dtype=upper.dtype, device=upper.device)
+        values = (upper + upper.T - halves[:, None] - halves) * off_diagonal
+        return TransportCosts(values, converged)
+
+    def self_cost(self, label_weight: float, *, detach_label_term: bool = False) -> TransportCosts:
+        """Returns OT_e of the whole side to itself, for the ground cost."""
+        key = (label_weight, detach_label_term)
+        if key not in self._self_costs:
+            features, counts = self.classes.features, self.classes.counts
+            within = self.distances_within
+            between = within.values.detach() if detach_label_term else within.values
+            squared = squared_distances(features, features)
+            cost = ground_cost(squared, between, counts, counts, label_weight)
+            solved = entropic_self_cost(cost, self.entreg)
+            converged = solved.converged and within.converged
+            self._self_costs[key] = TransportCosts(solved.values, converged)
+        return self._self_costs[key]
+
+
+def prepare(
+    features: Float[Tensor, "n d"],
+    labels: Int[Tensor, " n"],
+    *,
+    method: Method = "exact",
+    solver: Solver = "emd",
+    entreg: float = 0.1,
+    shrinkage: float = 0.1,
+    smallest_class: int = 2,
+) -> Statistics:
+    """Returns the constant side of many distances.
+
+    Args:
+        entreg: e, in units of the costs; with `sinkhorn` alone.
+        shrinkage: r, with `gaussian` alone.
+        smallest_class: Classes of fewer samples are left out.
+
+    Raises:
+        ValueError: A setting is out of range.
+        DataError: Features are not finite, or fewer than two samples are in such classes.
+    """
+    if not (entreg > 0 and 0 <= shrinkage <= 1 and smallest_class >= 1):
+        raise ValueError(
+            "`entreg > 0`, `0 <= shrinkage <= 1` and `smallest_class >= 1` must hold, but got "
+            f"{entreg=}, {shrinkage=}, {smallest_class=}."
+        )
+    if not features.isfinite().all():
+        raise DataError("Source features are NaN or infinite: see the data, or the weights.")
+    return Statistics(
+        classes=by_class(features.detach(), labels, smallest_class),
+        method=method,
+        solver=solver,
+        entreg=entreg,
+        shrinkage=shrinkage,
+        smallest_class=smallest_class,
+    )
+
+
+def ground_cost(
+    squared: Float64[Tensor, "n m"],
+    between: Float64[Tensor, "k1 k2"],
+    rows: tuple[int, ...],
+    columns: tuple[int, ...],
+    label_weight: float,
+) -> Float64[Tensor, "n m"]:
+    """Returns (|x - x'|^2 + label_weight W(y, y')) / 2 of samples in the order of their classes."""
+    sizes = (torch.tensor(counts, device=squared.device) for counts in (rows, columns))
+    for dim, size in enumerate(sizes):
+        between = between.repeat_interleave(size, dim)
+    return (squared + label_weight * between) / 2
