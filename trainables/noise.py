@@ -20,6 +20,7 @@ Shapes: b = views in a batch; "" = scalar.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -57,18 +58,23 @@ class Views:
         scale, step = divmod(number, self.steps)
         return (scale, step + 1) if scale < self.num_scales else (0, 0)
 
-    def sigma(self, scale: int) -> float:
-        """Returns sigma of a scale; of a single one it is `sigma_max`."""
-        finer = (self.num_scales - 1 - scale) / max(1, self.num_scales - 1)
-        return self.sigma_max * math.pow(self.sigma_min / self.sigma_max, finer)
+    @cached_property
+    def sigmas(self) -> tuple[float, ...]:
+        """The scales, from the finest; a single one is `sigma_max`."""
+        ratio, most = self.sigma_min / self.sigma_max, max(1, self.num_scales - 1)
+        finer = reversed(range(self.num_scales))
+        return tuple(self.sigma_max * math.pow(ratio, k / most) for k in finer)
 
-    def decay(self, scale: int, steps: int) -> float:
-        """Returns a_k to the power of `steps`: what is left of a state after as many more."""
-        return math.pow(1 - self.sigma(scale) ** 2, steps / 2)
+    @cached_property
+    def decays(self) -> tuple[tuple[float, ...], ...]:
+        """a_k^t by k, from 0, and t: what is left of a state t steps on."""
+        powers = range(self.steps + 1)
+        return tuple(tuple(math.pow(1 - s**2, t / 2) for t in powers) for s in self.sigmas)
 
     def signal(self, numbers: Sequence[int]) -> Float32[Tensor, " b"]:
         """Returns a^t of each view: its correlation with the sample."""
-        return torch.tensor([self.decay(*self.place(number)) for number in numbers])
+        places = map(self.place, numbers)
+        return torch.tensor([self.decays[scale][step] for scale, step in places])
 
     def noise(
         self, samples: Sequence[int], numbers: Sequence[int], shape: tuple[int, ...], *, seed: int
@@ -77,9 +83,11 @@ class Views:
         drawn, fresh = torch.zeros(len(samples), *shape), torch.empty(shape)
         for chain, sample, number in zip(drawn, samples, numbers, strict=True):
             scale, steps = self.place(number)
-            sigma, chance = self.sigma(scale), generator(seed, "noise", sample, scale)
-            for left in reversed(range(steps)):  # of the steps that follow this one
-                chain.add_(fresh.normal_(generator=chance), alpha=sigma * self.decay(scale, left))
+            sigma, decay = self.sigmas[scale], self.decays[scale]
+            chance = generator(seed, "noise", sample, scale)
+            for step in range(1, steps + 1):
+                fresh.normal_(generator=chance)
+                chain.add_(fresh, alpha=sigma * decay[steps - step])
         return drawn
 
     def perturb(

@@ -1,20 +1,21 @@
 """Target data and sources on this machine: what there is, how to get the rest, and whether it is
 whole."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from sweeper.app.catalog import home
-from sweeper.errors import StorageFull, UsageError
+from sweeper.errors import Fault, FileFaults, StorageFull, UsageError
 from trainables.errors import DataError, TrainableError
 from trainables.proxies.loading import proxy_faults
 from trainables.proxies.registry import PROXIES, ProxyEntry
 from trainables.spec import DataSpec
 from trainables.tasks import official
 from trainables.tasks.loading import is_prepared, prepare_task
-from trainables.tasks.manifest import MANIFEST
+from trainables.tasks.manifest import MANIFEST, read_manifest
 from trainables.tasks.registry import TASKS, official_file, task_info
 from trainables.tasks.task import TaskInfo
 
@@ -55,22 +56,27 @@ def everything() -> dict[str, list[dict[str, Any]]]:
 
 
 def _task(info: TaskInfo) -> dict[str, Any]:
-    if official.is_generated(info.name):
-        source, obtain = "our generator", f"sweeper data generate {info.name}"
-    else:
-        files, source = official_file(info.name) or ("", "")
-        obtain = f"sweeper data import {info.name} {files}"
+    files, address = official_file(info.name) or ("", "")
+    fetch = f"sweeper data import {info.name} {files}" if files else None
+    made = official.is_generated(info.name)
+    sets = [folder.name for folder in _sets(info.name)]
     return {
         "name": info.name,
         "title": info.title,
-        "source": source,
+        "source": "our generator" if made else address,
+        "published_at": address or None,
         "samples": info.samples,
         "shape": list(info.input_shape),
         "kind": info.kind,
         "metric": info.metric,
         "protocol": info.protocol,
-        "sets": [folder.name for folder in _sets(info.name)],
-        "obtain": obtain,
+        "sets": sets,
+        "here": {
+            "official": official.FOLDER in sets,
+            "generated": [key for key in sets if key != official.FOLDER],
+        },
+        "obtain": f"sweeper data generate {info.name}" if made else fetch,
+        "import": fetch,
     }
 
 
@@ -98,38 +104,72 @@ def import_files(task: str, files: Sequence[Path], seed: int, progress: Progress
 
     with as_usage_errors():
         folder = import_task(task, files, home(), seed=seed, progress=progress)
-    return {"message": f"{task}: imported into {folder}", "task": task, "folder": str(folder)}
+        notes = read_manifest(folder).get("notes", [])
+    message = "\n".join([f"{task}: imported into {folder}", *notes])
+    return {"message": message, "task": task, "folder": str(folder), "notes": notes}
 
 
-def generate(task: str, data: DataSpec, workers: int, progress: Progress) -> dict[str, Any]:
+def generate(
+    task: str,
+    variant: str | None,
+    sizes: Mapping[str, int | None],
+    workers: int,
+    progress: Progress,
+) -> dict[str, Any]:
     """Makes the data of a task that has a generator, unless they are there.
 
+    Args:
+        sizes: `samples`, `resolution` and `seed`, as in `DataSpec`.
+
     Raises:
-        UsageError: There is no such task, it has no generator, or the sizes are impossible.
+        UsageError: There is no such task, it has no generator, the sizes are impossible, or
+            `variant` is another than the one in the task's name.
         StorageFull: The store cannot be written.
     """
+    task = _named(task, variant)
+    data = DataSpec.model_validate({"source": "generated", **sizes})
     with as_usage_errors():
         folder = prepare_task(task, data, home(), progress=progress, workers=workers)
     return {"message": f"{task}: in {folder}", "task": task, "folder": str(folder)}
 
 
+def _named(task: str, variant: str | None) -> str:
+    """Returns the name of a task's variant."""
+    published, _, suffix = task.partition("@")
+    if variant and suffix and variant != suffix:
+        raise UsageError(f"{task} is one variant, and --variant {variant} another: leave one out.")
+    return f"{published}@hard" if variant == "hard" else task
+
+
 def verify(task: str) -> dict[str, Any]:
-    """Reads every byte of all data sets of a task against their manifests.
+    """Reads every byte of all data sets of a task, and says what it found.
 
     Raises:
-        UsageError: There is no such task or no data of it, or some are altered or not finite.
+        FileFaults: Some are altered or not finite, have labels that there are not, or a sample in
+            two splits.
+        UsageError: There is no such task, or no data of it.
     """
-    from trainables.tasks.store import Store
+    from trainables.tasks.verification import verify_folder
 
     with as_usage_errors():
-        folders = _sets(task_info(task).name)
-        for folder in folders:
-            Store(folder).verify()
-    if not folders:
+        found = [verify_folder(folder, task) for folder in _sets(task_info(task).name)]
+    if not found:
         way_out = _task(TASKS[task])["obtain"]
         raise UsageError(f"{task}: no data in {home() / 'data' / task}. To have some: {way_out}")
-    text = f"{task}: {len(folders)} data sets, every byte as their manifests say"
-    return {"message": text, "task": task, "folders": [str(folder) for folder in folders]}
+    if faults := [fault.partition(": ") for one in found for fault in one.faults]:
+        raise FileFaults(Fault(where, None, message) for where, _, message in faults)
+    sets = [{"set": one.folder.name} | asdict(one) | {"folder": str(one.folder)} for one in found]
+    lines = [f"  {one.folder.name}: {finding}" for one in found for finding in one.findings]
+    text = (
+        f"{task}: {len(found)} data sets, every byte as their manifests say, every number finite, "
+        "labels in range, no sample in two splits"
+    )
+    return {
+        "message": "\n".join([text, *lines]),
+        "task": task,
+        "folders": [str(one.folder) for one in found],
+        "sets": sets,
+    }
 
 
 def _sets(task: str) -> list[Path]:

@@ -1,13 +1,13 @@
 """`sweeper data`: the data that trials read. Parses, calls `sweeper.app.data`, prints."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from sweeper.cli import output
+from sweeper.cli.progress import progress
 
 data = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -15,11 +15,11 @@ Task = Annotated[str, typer.Argument(help="A task, as in a sweep file.", show_de
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
-@contextmanager
-def _progress(what: str) -> Iterator[Callable[[str, int, int], None]]:
-    """Shows on stderr how far it is."""
-    with output.stderr().status(what) as status:
-        yield lambda task, done, total: status.update(f"{what} {task}: {done} of {total}")
+class Variant(StrEnum):
+    """Of a task that has a generator."""
+
+    compat = "compat"  # as published
+    hard = "hard"  # ours
 
 
 @data.command("list")
@@ -42,8 +42,8 @@ def import_data(
     """Reads the published FILES of a TASK into the store that trials map."""
     from sweeper.app import data as app
 
-    with _progress("importing") as progress:
-        done = app.import_files(task, files, seed, progress)
+    with progress("importing", output.stderr()) as report:
+        done = app.import_files(task, files, seed, report)
     output.show(done, command="data import", as_json=as_json)
 
 
@@ -57,22 +57,28 @@ def generate(
         int | None, typer.Option(min=1, help="Grid points a side; default: as the papers have it.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the generator.")] = 0,
+    variant: Annotated[
+        Variant | None,
+        typer.Option(help="As published, or harder; default: what TASK says.", show_default=False),
+    ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes that share the work.")] = 1,
     as_json: AsJson = False,
 ) -> None:
-    """Makes the data of a TASK that has a generator, ahead of the launch that would."""
-    from sweeper.app import data as app
-    from trainables.spec import DataSpec
+    """Makes the data of a TASK that has a generator, ahead of the launch that would.
 
-    spec = DataSpec(source="generated", samples=samples, resolution=resolution, seed=seed)
-    with _progress("generating") as progress:
-        done = app.generate(task, spec, workers, progress)
+    If it is stopped, the same command goes on from where it was.
+    """
+    from sweeper.app import data as app
+
+    sizes = {"samples": samples, "resolution": resolution, "seed": seed}
+    with progress("generating", output.stderr()) as report:
+        done = app.generate(task, variant, sizes, workers, report)
     output.show(done, command="data generate", as_json=as_json)
 
 
 @data.command()
 def verify(task: Task, as_json: AsJson = False) -> None:
-    """Reads every byte of a TASK's data against the manifest that came with them."""
+    """Reads every byte of a TASK's data: hashes, finite numbers, labels, splits that share none."""
     from sweeper.app import data as app
 
     output.show(app.verify(task), command="data verify", as_json=as_json)

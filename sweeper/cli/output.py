@@ -167,10 +167,12 @@ def show_data(found: Mapping[str, Sequence[Mapping[str, Any]]], *, as_json: bool
         proxies.add_column(name, overflow="fold")
     places: dict[str, list[str]] = {}
     for task in found["tasks"]:
-        shape, here = " x ".join(map(str, task["shape"])), len(task["sets"]) or "no"
-        row = (task["name"], task["samples"], shape, task["metric"], here, task["obtain"])
+        shape = " x ".join(map(str, task["shape"]))
+        ways = "\n".join(dict.fromkeys(filter(None, (task["obtain"], task["import"]))))
+        row = (task["name"], task["samples"], shape, task["metric"], _here(task["here"]), ways)
         tasks.add_row(*map(str, row))
-        places.setdefault(task["source"], []).append(task["name"].rpartition("/")[2])
+        if task["published_at"]:
+            places.setdefault(task["published_at"], []).append(task["name"].rpartition("/")[2])
     for proxy in found["proxies"]:
         kind = f"{proxy['dimension']}{', masks' * proxy['dense']}"
         here = "yes" if proxy["present"] else "no"
@@ -181,6 +183,12 @@ def show_data(found: Mapping[str, Sequence[Mapping[str, Any]]], *, as_json: bool
     for place, names in places.items():
         console.print(f"{place}: {', '.join(names)}", markup=False, soft_wrap=True)
     console.print("", proxies)
+
+
+def _here(sets: Mapping[str, Any]) -> str:
+    generated = len(sets["generated"])
+    parts = ["official"] * sets["official"] + [f"{generated} generated"] * bool(generated)
+    return ", ".join(parts) or "no"
 
 
 def _counts(counts: Mapping[str, int]) -> str:

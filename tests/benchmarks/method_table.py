@@ -45,6 +45,12 @@ EARLIER: Mapping[str, Mapping[str, Any]] = {  # of the others, cut down to the s
     "meta": {"batch_size": 16, "classes": 4, "per_class": 2},
     "contrast": {"epochs": 4},
 }
+GENERATED: Mapping[str, Any] = {
+    "samples": 400,
+    "val_fraction": 0.15,
+    "test_fraction": 0.2,
+    "resolution": {"1d": 256, "2d": 32},
+}
 ARMS: Mapping[str, tuple[str, Mapping[str, Any], str]] = {  # method, settings, weights
     "nft": ("nft", {}, "pretrained"),
     "nft, quarter budget": ("nft", {"epochs": EPOCHS // 4, "decay_epochs": 2.0}, "pretrained"),
@@ -82,8 +88,7 @@ def spec(arm: str, task: str, rate: float, seed: int) -> TrialSpec:
             "task": task,
             "backbone": {**backbone[info.dimension], "weights": weights},
             "proxy": proxies[info.dimension] if method.needs_source else None,
-            "data": {"samples": 400, "val_fraction": 0.15, "test_fraction": 0.2}
-            | ({"resolution": {"1d": 256, "2d": 32}} if dense else {}),
+            "data": GENERATED if task.startswith("pdebench/") else {},
             "model": {"head": "linear"},
             "stages": given,
             "seed": seed,

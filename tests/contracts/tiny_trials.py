@@ -25,6 +25,7 @@ SMALL: Mapping[str, Any] = {  # of every stage that has such a field
     "per_class": 2,
     "warmup_epochs": 1.0,
     "lr": 1e-3,
+    "measure": 0,
 }
 
 Run = tuple[list[Report], dict[str, Tensor]]  # what a trial reported, and its weights at the end

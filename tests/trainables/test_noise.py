@@ -36,16 +36,15 @@ def test_n_samples_have_n_k_t_views_and_n_more_where_they_are_views_themselves(
 
 
 def test_scales_are_geometric_and_a_single_one_is_the_largest():
-    sigmas = [views().sigma(k) for k in range(3)]
-    assert sigmas == pytest.approx([0.05, 0.1, 0.2])
-    assert views(num_scales=1).sigma(0) == 0.2
-    assert views(sigma_min=0.2).sigma(1) == pytest.approx(0.2)
+    assert views().sigmas == pytest.approx((0.05, 0.1, 0.2))
+    assert views(num_scales=1).sigmas == (0.2,)
+    assert views(sigma_min=0.2).sigmas == (0.2, 0.2, 0.2)
 
 
 def test_a_view_is_the_recursion_written_out():
     every, x = views(), normal(1, 2, 5)
     for scale in range(3):
-        sigma, chance = every.sigma(scale), generator(7, "noise", 11, scale)
+        sigma, chance = every.sigmas[scale], generator(7, "noise", 11, scale)
         state = x.clone()
         for t in range(4):
             fresh = torch.empty(2, 5).normal_(generator=chance)

@@ -39,7 +39,7 @@ def body_features(model: CrossModalModel, source: Source) -> np.ndarray:
     device = next(model.parameters()).device
     model.eval()
     pooled = []
-    for chunk in torch.arange(len(source)).split(CHUNK):
+    for chunk in torch.split(torch.arange(len(source)), CHUNK):
         tokens, _ = source.batch(chunk)
         pooled.append(model.pool(model.encode(tokens.to(device))).float().cpu())
     model.train()

@@ -67,15 +67,14 @@ def cross_terms(
 def _map(
     spectrum: Spectrum, covariances: Covariances
 ) -> tuple[Float64[Tensor, "c r d"], Float64[Tensor, " c"]]:
-    """Returns A M and tr M, zero for each T that is."""
+    """Returns A M and tr M; of a T that is zero, whose M does not exist, tr M of some other."""
     factors, ridges = covariances.factors, covariances.ridges
     positive = ridges > 0
     if spectrum.ridge == 0 or not positive.any():
         return _map_of_low_rank(spectrum, factors), torch.zeros_like(ridges)
     covariances = Covariances(factors, torch.where(positive, ridges, ridges.max()))
     dense = factors.shape[2] <= DENSE * factors.shape[1]
-    slopes, traces = (_map_by_eigenvalues if dense else _map_by_poles)(spectrum, covariances)
-    return slopes * positive[:, None, None], traces * positive
+    return (_map_by_eigenvalues if dense else _map_by_poles)(spectrum, covariances)
 
 
 def _map_of_low_rank(spectrum: Spectrum, factors: Tensor) -> Tensor:
@@ -111,15 +110,15 @@ def _map_by_poles(spectrum: Spectrum, covariances: Covariances) -> tuple[Tensor,
     for pole, weight in zip(
         *inverse_root_poles(s * ridges.min().item(), largest.item()), strict=True
     ):
-        p = values / (ridges[:, None] * values + pole)  # S / (t S + c): in V
-        q = s / (ridges * s + pole)  # and in its complement
-        gap = (p - q[:, None])[:, None]
-        inner = eye + q[:, None, None] * products + (projected * gap) @ projected.mT
+        in_v = values / (ridges[:, None] * values + pole)  # S / (t S + c): in V,
+        off_v = s / (ridges * s + pole)  # and in its complement
+        gap = (in_v - off_v[:, None])[:, None]
+        inner = eye + off_v[:, None, None] * products + (projected * gap) @ projected.mT
         inverse = torch.cholesky_inverse(torch.linalg.cholesky(inner))
         solved = inverse @ projected
         along += weight * solved * gap
-        within += weight * q[:, None, None] * inverse
-        removed = (solved * projected * gap * (p + q[:, None])[:, None]).sum((1, 2))
-        removed += q.square() * (inverse * products).sum((1, 2))
-        traces += weight * (p.sum(1) + outside * q - removed)
+        within += weight * off_v[:, None, None] * inverse
+        removed = (solved * projected * gap * (in_v + off_v[:, None])[:, None]).sum((1, 2))
+        removed += off_v.square() * (inverse * products).sum((1, 2))
+        traces += weight * (in_v.sum(1) + outside * off_v - removed)
     return along @ spectrum.basis + within @ factors, traces

@@ -5,8 +5,8 @@
 
 Cuturi, NeurIPS 2013; Feydy et al., AISTATS 2019: less half of each measure's cost to itself it is
 the Sinkhorn divergence, zero for equal measures. With little entropy Sinkhorn's own iteration takes
-tens of thousands of turns, so that g is found by Newton's method, damped, while e falls to where it
-belongs (Brauer et al., "A Sinkhorn-Newton Method for Entropic Optimal Transport", arXiv 1710.06635):
+tens of thousands of turns. So g is found by Newton's method, damped, while e falls to its value
+(cf. Brauer et al., "A Sinkhorn-Newton Method for Entropic Optimal Transport", arXiv 1710.06635):
 
     (diag(P' 1) - P' diag(1 / a) P) dg = e (b - P' 1)
 
@@ -119,7 +119,7 @@ def _solve_symmetric(cost: Tensor, entreg: float) -> tuple[Tensor, Tensor, bool]
             break
         f = (f + updated) / 2
     plan = ((f[:, None] + f - cost) / entreg - 2 * math.log(len(cost))).exp()
-    return plan, 2 * f.mean() - entreg * (plan.sum() - 1), error <= TOLERANCE
+    return plan, 2 * f.mean(), error <= TOLERANCE
 
 
 def _annealed(cost: Tensor, entreg: float) -> Iterator[float]:

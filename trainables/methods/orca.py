@@ -25,7 +25,9 @@ def published(info: TaskInfo) -> dict[str, Any]:
     """Returns the official settings of `align` and `warmup` on a task."""
     recipe = info.recipe
     rate = recipe["lr"] * (10 if recipe["lr"] <= 1e-3 else 1)
-    shared = {key: recipe[key] for key in ("optimizer", "weight_decay", "momentum") if key in recipe}
+    shared = {
+        key: recipe[key] for key in ("optimizer", "weight_decay", "momentum") if key in recipe
+    }
     settings = {
         f"{stage}.{key}": value
         for stage in ("align", "warmup")

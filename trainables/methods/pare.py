@@ -41,14 +41,14 @@ CHANGES: dict[str, dict[str, Any]] = {  # to ORCA's fine-tuning
 def published(info: TaskInfo) -> dict[str, Any]:
     """Returns the official settings of `replace` on a task, those of its kind where none exist."""
     first, last = START_END.get(info.name, (2000, 500))
-    dense = info.kind == "dense"
+    settings: dict[str, Any]
     if info.dimension == "1d":  # all 32 tokens of a source window
         settings = {"k0": 1.0, "k_end": 0.0, "gamma": 0.1, "explore_epochs": 5}
     else:
         settings = {
             "k0": first / TOKENS_2D,
             "k_end": last / first,
-            "gamma": 0.3 if dense else 1.0,
+            "gamma": 0.3 if info.kind == "dense" else 1.0,
             "explore_epochs": 10,
         }
     settings |= {"lambda_mode": "k_over_n", **CHANGES.get(info.name, {})}

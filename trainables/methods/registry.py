@@ -11,6 +11,5 @@ from trainables.methods.orca import ORCA
 from trainables.methods.pare import PARE
 
 METHODS: dict[str, Method] = {
-    method.name: method
-    for method in (ORCA, PARE, MONA, CONTRASTIVE_PARE, NFT, FPT, MIXUP, CUTMIX)
+    method.name: method for method in (ORCA, PARE, MONA, CONTRASTIVE_PARE, NFT, FPT, MIXUP, CUTMIX)
 }

@@ -43,6 +43,7 @@ class Alignment(EmbedderTraining[AlignConfig]):
 
     @property
     def has_distance(self) -> bool:
+        """Whether a distance to the source is part of what is minimised."""
         config = self.config
         return config.epochs > 0 and config.distance != "none" and config.align_weight > 0
 

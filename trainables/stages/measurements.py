@@ -33,6 +33,7 @@ from trainables.state import TrainState
 __all__ = ["Measurements"]
 
 SEED = 0  # the data's, not the trial's
+CLUSTERS = 10  # pseudo-labels where the task has no classes, whatever a stage trains with
 DISTANCES = ("otdd_exact", "otdd_gaussian", "otdd_converged", "mmd", "euclidean")
 
 
@@ -78,7 +79,7 @@ class Samples:
         shuffled = torch.randperm(len(task.train), generator=generator(SEED, "measured-target"))
         drawn = shuffled[:size].sort().values.numpy()
         self.inputs, self.drawn = task.train.x, drawn
-        self.labels = torch.from_numpy(target_labels(task, config.clusters)[drawn])
+        self.labels = torch.from_numpy(target_labels(task, CLUSTERS)[drawn])
         sides = (self.source_labels, self.labels)
         self.have_classes = all(int(torch.bincount(side).max()) >= 2 for side in sides)
 

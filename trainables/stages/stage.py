@@ -52,7 +52,9 @@ class Stage(ABC, Generic[C]):
             ConfigError: They cannot; the text says which setting, and the way out.
         """
 
-    def extras(self, model: "CrossModalModel", domains: "Domains", seed: int) -> "dict[str, nn.Module]":
+    def extras(
+        self, model: "CrossModalModel", domains: "Domains", seed: int
+    ) -> "dict[str, nn.Module]":
         """Returns what the stage trains beside the model, by name: a gate, a source head."""
         del model, domains, seed
         return {}

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 
 from trainables.metrics import METRICS, mean_of_groups
+from trainables.tasks.moments import mean_of
+from trainables.tasks.row_blocks import release
 from trainables.tasks.task import Rows, Split, TaskInfo
 
 __all__ = ["trivial_baselines"]
@@ -37,6 +39,8 @@ def _score(metric: str, predict: Predictor, test: Split) -> float:
     parts: list[tuple[Tensor, Tensor]] = []
     for rows in _batches(test.y):
         parts.append((torch.tensor(predict(test.x, rows)), torch.tensor(test.y[rows])))
+        if isinstance(test.x, np.ndarray):
+            release(test.x)
         if test.groups is None:
             total.update(*parts.pop())
     if test.groups is not None:
@@ -56,13 +60,14 @@ def _fields(info: TaskInfo, train_y: np.ndarray, test: Split) -> dict[str, Predi
 def _mean_field(info: TaskInfo, y: np.ndarray) -> np.ndarray:
     """Returns the mean over samples at each point; over those that count, where y has a mask."""
     if info.mask is None:
-        mean: np.ndarray = y.mean(axis=0, dtype=np.float64)
-        return mean
+        unmasked: np.ndarray = mean_of(y)
+        return unmasked
     total, counts = np.zeros((2, info.channels[1], *y.shape[2:]))
     for rows in _batches(y):
         values, weight = y[rows, :-1], (y[rows, -1:] > 0) == (info.mask == "known")
         total += (values * weight).sum(axis=0, dtype=np.float64)
         counts += weight.sum(axis=0)
+    mean: np.ndarray
     if info.loss == "masked_bce":
         rate = (total + 0.5) / (counts + 1)  # never 0 or 1
         mean = np.log(rate / (1 - rate))
@@ -90,3 +95,4 @@ def _batches(y: np.ndarray) -> Iterator[np.ndarray]:
     step = min(BATCH, max(1, BATCH_BYTES // y[:1].nbytes))
     for start in range(0, len(y), step):
         yield np.arange(start, min(start + step, len(y)))
+        release(y)

@@ -1,29 +1,22 @@
-"""Which generated data set a task and a `DataSpec` ask for, and making its arrays."""
+"""Which generated data set a task and a `DataSpec` ask for."""
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from multiprocessing import get_context
 from typing import Any
-
-import numpy as np
 
 from trainables.errors import ConfigError
 from trainables.spec import DataSpec
-from trainables.tasks.pde_bench.problem import Problem, Samples
+from trainables.tasks.pde_bench.problem import Problem
 from trainables.tasks.registry import task_info
-from trainables.tasks.store import SplitData
 from trainables.tasks.task import SPLITS, TaskInfo
 
 __all__ = ["Generation", "Progress"]
 
 Progress = Callable[[str, int, int], None]  # task, samples done, samples in all
 SMALLEST_RESOLUTION = 8
-STD_OFFSET = 1e-5  # keeps a point that never varies finite when it is standardised
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,47 +105,6 @@ class Generation:
             start += self.sizes[split]
         return ranges
 
-    def make(
-        self, *, progress: Progress | None = None, workers: int = 1
-    ) -> tuple[dict[str, SplitData], dict[str, Any]]:
-        """Generates every split, and returns them with what standardised them (or nothing).
-
-        `workers` processes share the work; the bits do not depend on how many.
-        """
-        total, done = self.num_samples, 0
-        x, y = (np.empty((total, *self.shapes[column]), dtype=np.float32) for column in ("x", "y"))
-        params: dict[str, list[np.ndarray]] = {}
-        chunks = [
-            np.arange(start, min(start + self.problem.chunk, total))
-            for start in range(0, total, self.problem.chunk)
-        ]
-        with _mapper(workers) as run:
-            for indices, made in zip(chunks, run(self._chunk, chunks), strict=True):
-                x[indices], y[indices] = made.x, made.y
-                for parameter, values in made.params.items():
-                    params.setdefault(parameter, []).append(values)
-                done += len(indices)
-                if progress:
-                    progress(self.info.name, done, total)
-        ranges = self.indices()
-        normalization = {}
-        if self.problem.normalized:
-            normalization = _standardise(x, y, train=x[_slice(ranges["train"])])
-        joined = {parameter: np.concatenate(parts) for parameter, parts in params.items()}
-        splits = {
-            split: SplitData(
-                sample_id=np.arange(total)[_slice(ranges[split])],
-                x=x[_slice(ranges[split])],
-                y=y[_slice(ranges[split])],
-                params={key: values[_slice(ranges[split])] for key, values in joined.items()},
-            )
-            for split in SPLITS
-        }
-        return splits, normalization
-
-    def _chunk(self, indices: np.ndarray) -> Samples:
-        return self.problem.generate(indices, seed=self.seed, resolution=self.resolution)
-
 
 def _problem(info: TaskInfo) -> Problem:
     benchmark, _, rest = info.name.partition("/")
@@ -167,31 +119,3 @@ def _resolution(data: DataSpec, info: TaskInfo) -> int:
     if isinstance(data.resolution, Mapping):
         return data.resolution.get(info.dimension, info.resolution)
     return data.resolution or info.resolution
-
-
-def _slice(indices: range) -> slice:
-    return slice(indices.start, indices.stop)
-
-
-def _standardise(x: np.ndarray, y: np.ndarray, *, train: np.ndarray) -> dict[str, Any]:
-    """Standardises inputs and outputs in place, point by point, by the training inputs."""
-    mean = train.mean(axis=0, dtype=np.float64).astype(np.float32)
-    scale = (train.std(axis=0, dtype=np.float64) + STD_OFFSET).astype(np.float32)
-    for array in (x, y):
-        array -= mean
-        array /= scale
-    return {
-        "kind": "(value - mean) / scale at each point, by the training inputs, of x and of y",
-        "mean": mean.tolist(),
-        "scale": scale.tolist(),
-    }
-
-
-@contextmanager
-def _mapper(workers: int) -> Iterator[Callable[..., Iterator[Samples]]]:
-    """Lends a `map`: the built-in one, or that of a pool of processes."""
-    if workers == 1:
-        yield map
-        return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        yield pool.map

@@ -2,20 +2,19 @@
 
     <home>/data/<task>/official/
 
-A reader, `nas_bench_360/NAME.py`, turns the files of its task into splits; this module lends it a
-scratch folder for what does not fit in memory, sees that what it returns is what the task says,
-and writes it.
+A reader, `nas_bench_360/NAME.py` or `pde_bench/reader.py`, turns the files of a task into splits;
+this module lends it a scratch folder for what does not fit in memory, sees that what it returns is
+what the task says, and writes it.
 """
 
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from trainables.errors import ConfigError, DataError
 from trainables.tasks.baselines import trivial_baselines
@@ -23,10 +22,11 @@ from trainables.tasks.generation import Progress
 from trainables.tasks.lock import exclusive
 from trainables.tasks.manifest import MANIFEST, read_manifest, sha256
 from trainables.tasks.official import folder_of
-from trainables.tasks.registry import task_info
+from trainables.tasks.registry import official_file, task_info
 from trainables.tasks.store import SplitData, write_store
 from trainables.tasks.stored_rows import present
 from trainables.tasks.task import SPLITS, Split, TaskInfo
+from trainables.tasks.verification import outputs_fit
 
 __all__ = ["ImportedSplits", "import_task"]
 
@@ -55,13 +55,11 @@ def import_task(
     that were imported before are not read again.
 
     Raises:
-        ConfigError: There is no such task, or none that is imported.
+        ConfigError: There is no such task, or none that was published.
         DataError: A file is missing or not as published, or other files were imported before.
     """
     info = task_info(name)
-    if info.benchmark != "nasbench360":
-        raise ConfigError(f"{name}: its data are generated, and not imported. Launch the sweep.")
-    reader = import_module(f"trainables.tasks.nas_bench_360.{name.partition('/')[2]}")
+    read = _reader(info)
     report = progress or (lambda task, done, total: None)
     report(name, 0, STEPS)
     imported_from = {"seed": seed, "files": _hashes(files)}
@@ -73,11 +71,24 @@ def import_task(
             shutil.rmtree(leftover)
         report(name, 1, STEPS)
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
-            imported: ImportedSplits = reader.read(files, Path(scratch), seed=seed)
+            imported: ImportedSplits = read(files, Path(scratch), seed=seed)
             report(name, 2, STEPS)
             _write(folder, info, imported, imported_from)
     report(name, STEPS, STEPS)
     return folder
+
+
+def _reader(info: TaskInfo) -> Callable[..., ImportedSplits]:
+    if official_file(info.name) is None:
+        raise ConfigError(
+            f"{info.name}: this variant is ours, and no official file exists. Its data are "
+            f"generated: sweeper data generate {info.name}"
+        )
+    if info.benchmark == "pdebench":
+        return partial(import_module("trainables.tasks.pde_bench.reader").read, info.name)
+    module = import_module(f"trainables.tasks.nas_bench_360.{info.name.partition('/')[2]}")
+    read: Callable[..., ImportedSplits] = module.read
+    return read
 
 
 def _hashes(files: Sequence[Path]) -> list[str]:
@@ -136,16 +147,8 @@ def _check(info: TaskInfo, split: str, imported: ImportedSplits) -> None:
             f"{info.name}: {split} inputs must be {info.stored}{list(info.input_shape)}, but are "
             f"{data.x.dtype}{list(shape)}. Are these the published files?"
         )
-    classes = info.channels[1]
-    if info.kind == "classification":
-        fits = data.y.ndim == 1 and data.y.min() >= 0 and data.y.max() < classes
-    elif info.kind == "multilabel":
-        fits = data.y.shape[1:] == (classes,) and bool(np.isin(data.y, (0, 1)).all())
-    else:
-        channels = classes + (info.mask is not None)
-        fits = data.y.shape[1:] == (channels, *info.input_shape[1:])
-    if not fits:
+    if not outputs_fit(info, data.y, info.input_shape[1:]):
         raise DataError(
             f"{info.name}: {split} outputs, {data.y.dtype}{list(data.y.shape)}, are not of the "
-            f"task's {classes} {info.kind} outputs. Are these the published files?"
+            f"task's {info.channels[1]} {info.kind} outputs. Are these the published files?"
         )

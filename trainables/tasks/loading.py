@@ -2,6 +2,7 @@
 
     <home>/data/<task>/<key>/        generated; `key` is a hash of all that determines the data
     <home>/data/<task>/official/     imported from the published file
+    <home>/data/<task>/.<key>.partial/    samples of a generation that is under way, or was killed
 
 Of imported data, `data.samples` may ask for fewer than there are: each split then lends its first
 ones (`official.in_proportion`), as a view. The baselines stay those of the whole.
@@ -22,7 +23,7 @@ from trainables.tasks.generation import Generation, Progress
 from trainables.tasks.lock import exclusive
 from trainables.tasks.manifest import MANIFEST
 from trainables.tasks.registry import task_info
-from trainables.tasks.store import Store, write_store
+from trainables.tasks.store import Store
 from trainables.tasks.task import SPLITS, Split, Task
 
 __all__ = ["describe_data", "is_prepared", "load_task", "prepare_task", "verify_task"]
@@ -38,22 +39,30 @@ def prepare_task(
 ) -> Path:
     """Makes a task's data unless they exist, and returns their folder.
 
-    Of processes that ask at once, one generates and the others wait for it.
+    Of processes that ask at once, one generates and the others wait for it. What a process had made
+    when it was killed is not made again.
 
     Raises:
         ConfigError: There is no such task, or the sizes asked for are impossible.
         DataError: Official data are needed and are not there, or generated ones not finite.
     """
     folder = _folder(name, data, home)
+    scratch = folder.with_name(f".{folder.name}.partial")
     if _exists(folder):
+        shutil.rmtree(scratch, ignore_errors=True)  # of a process that was killed at the very end
         return folder
     if not official.is_generated(name):
         raise official.missing(name, home)
     with exclusive(folder.with_name(f".{folder.name}.lock")):
         if not _exists(folder):
             for leftover in folder.parent.glob(f".{folder.name}.*/"):
-                shutil.rmtree(leftover)
-            _generate(Generation.of(name, data), folder, progress, workers)
+                if leftover != scratch:
+                    shutil.rmtree(leftover)
+            from trainables.tasks.building import build  # torch, which reading does not need
+
+            generation = Generation.of(name, data)
+            build(generation, folder, scratch, progress=progress, workers=workers)
+    shutil.rmtree(scratch, ignore_errors=True)
     return folder
 
 
@@ -159,34 +168,3 @@ def _splits(store: Store, samples: int | None) -> dict[str, Split]:
         )
     lent = official.in_proportion(sizes, samples)
     return {split: store.head(split, lent[split]) for split in SPLITS}
-
-
-def _generate(
-    generation: Generation, folder: Path, progress: Progress | None, workers: int
-) -> None:
-    from trainables.tasks.baselines import trivial_baselines  # torch, which reading does not need
-
-    splits, normalization = generation.make(progress=progress, workers=workers)
-    train, test = splits["train"], splits["test"]
-    info = generation.info
-    description = generation.recipe | {
-        "data_source": "generated",
-        "protocol": info.protocol,
-        "equation": info.equation,
-        "metric": info.metric,
-        "statistics": {column: _statistics(getattr(train, column)) for column in ("x", "y")},
-        "normalization": normalization,
-        "baselines": trivial_baselines(info, train.y, Split(x=test.x, y=test.y)),
-    }
-    write_store(folder, splits, description)
-
-
-def _statistics(train: np.ndarray) -> dict[str, list[float]]:
-    """Returns statistics of each channel over the training samples."""
-    channels = np.moveaxis(train, 1, 0).reshape(train.shape[1], -1)
-    return {
-        "mean": channels.mean(axis=1, dtype=np.float64).tolist(),
-        "std": channels.std(axis=1, dtype=np.float64).tolist(),
-        "min": channels.min(axis=1).tolist(),
-        "max": channels.max(axis=1).tolist(),
-    }

@@ -51,8 +51,8 @@ def missing(name: str, home: Path) -> DataError:
     file, address = published
     if is_generated(name):
         return DataError(
-            f"{name}: no official data in {folder_of(name, home)}, and {file} ({address}) cannot "
-            "be imported yet: set `data.source: generated`."
+            f"{name}: no official data in {folder_of(name, home)}. Set `data.source: generated`, "
+            f"or fetch {file} ({address}), and run: sweeper data import {name} {file}"
         )
     return DataError(
         f"{name}: its data are published ones, cannot be generated, and are not in "

@@ -9,14 +9,15 @@ takes them, and are then converted as they are read, a batch at a time. A folder
 synced and renamed: it is whole or it is not there.
 """
 
+import io
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -29,13 +30,13 @@ from trainables.tasks.manifest import (
     sha256,
     write_manifest,
 )
+from trainables.tasks.row_blocks import release, row_blocks
 from trainables.tasks.stored_rows import present
 from trainables.tasks.task import SPLITS, Split
 
 __all__ = ["SplitData", "Store", "write_store"]
 
 DTYPES = {"x": ("float32", "float16", "uint8"), "y": ("float32", "int64")}
-CHUNK_BYTES = 2**26  # looked at together in a check
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +128,7 @@ class Store:
 
     def head(self, split: str, samples: int) -> Split:
         """Returns the first samples of a split, as a view."""
-        arrays = self._arrays(split)
+        arrays = self.stored(split)
         return self._presented({name: array[:samples] for name, array in arrays.items()})
 
     def columns(self, split: str) -> dict[str, np.ndarray]:
@@ -144,17 +145,17 @@ class Store:
                 columns[parameter.name] = array.reshape(-1, width) if flat else array
         return columns
 
-    def verify(self) -> None:
-        """Reads every byte.
+    def verify(self, *splits: str) -> None:
+        """Reads every byte of these splits, or of all.
 
         Raises:
             DataError: a hash differs from the manifest's, or a value is not finite.
         """
-        for name, entry in self.manifest["files"].items():
-            path = self.folder / name
-            if sha256(path) != entry["sha256"]:
+        for split in splits or SPLITS:
+            path = self.folder / f"{split}.arrow"
+            if sha256(path) != self.manifest["files"][path.name]["sha256"]:
                 raise altered(path, "its sha256 differs from the manifest's")
-            for column, array in self._arrays(path.stem).items():
+            for column, array in self.stored(split).items():
                 _check_finite(path, column, array)
 
     def _batch(self, split: str) -> Any:
@@ -165,9 +166,9 @@ class Store:
             raise altered(path, f"it is no Arrow file of ours ({error})") from error
 
     def _split(self, split: str) -> Split:
-        return self._presented(self._arrays(split))
+        return self._presented(self.stored(split))
 
-    def _arrays(self, split: str) -> dict[str, np.ndarray]:
+    def stored(self, split: str) -> dict[str, np.ndarray]:
         """Maps x, y and, where there are any, groups of a split as they are stored."""
         path = self.folder / f"{split}.arrow"
         batch = self._batch(split)
@@ -211,10 +212,32 @@ def _write_batch(path: Path, data: SplitData) -> None:
     batch = pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
     options = pa.ipc.IpcWriteOptions(allow_64bit=True)
     with path.open("wb") as file:
-        with pa.ipc.new_file(file, batch.schema, options=options) as writer:
+        sink = _Blockwise(file, sources=(data.x, data.y))
+        with pa.ipc.new_file(sink, batch.schema, options=options) as writer:
             writer.write_batch(batch)
         file.flush()
         os.fsync(file.fileno())
+
+
+class _Blockwise(io.RawIOBase):
+    """Writes a buffer a block at a time, and lets go of the mapped arrays that it is read from."""
+
+    def __init__(self, file: BinaryIO, sources: Sequence[np.ndarray]) -> None:
+        self.file, self.sources = file, sources
+
+    def writable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self.file.tell()
+
+    def write(self, buffer: Any) -> int:
+        content = np.frombuffer(buffer, dtype=np.uint8)
+        for block in row_blocks(content):
+            self.file.write(block.data)
+            for source in self.sources:
+                release(source)
+        return len(content)
 
 
 def _tensor_column(array: np.ndarray) -> Any:
@@ -254,19 +277,13 @@ def _check_arrays(path: Path, data: SplitData) -> None:
 def _check_finite(path: Path, column: str, array: np.ndarray) -> None:
     if array.dtype.kind != "f":
         return
-    broken = [~np.isfinite(rows).reshape(len(rows), -1).all(axis=1) for rows in _chunks(array)]
+    broken = [~np.isfinite(rows).reshape(len(rows), -1).all(axis=1) for rows in row_blocks(array)]
     rows = np.flatnonzero(np.concatenate(broken))
     if len(rows):
         raise DataError(
             f"{path}: `{column}` is not finite in {len(rows)} of {len(array)} samples, the first "
             f"in row {rows[0]}."
         )
-
-
-def _chunks(array: np.ndarray) -> Iterator[np.ndarray]:
-    step = max(1, CHUNK_BYTES // max(1, array[:1].nbytes))
-    for start in range(0, len(array), step):
-        yield array[start : start + step]
 
 
 def _sync_folder(folder: Path) -> None:

@@ -12,7 +12,6 @@ MASKED_SAMPLES = 256  # that a unit is taken from, since those that count have t
 
 
 @runtime_checkable
-@runtime_checkable
 class Rows(Protocol):
     """Samples that are read by their indices: an array, or what makes them when they are asked."""
 
@@ -45,6 +44,7 @@ class TaskInfo:
     stored: Literal["float32", "float16", "uint8"] = "float32"  # inputs on disk
     mask: Literal["known", "ignored"] | None = None  # what 1 in y's last channel says of a point
     compat_metric: str | None = None  # ORCA's, where it is another than `metric`
+    recurring: str = ""  # why one input may be in two splits, where the protocol has it so
 
     @property
     def benchmark(self) -> str:

@@ -1,4 +1,4 @@
-"""`sweeper data` lists, imports, makes and verifies; `sweeper plan` says what has to be imported."""
+"""`sweeper data` lists, imports, makes and verifies; `sweeper plan` says what is to be imported."""
 
 import json
 from pathlib import Path
@@ -8,6 +8,7 @@ import pytest
 
 from sweeper.cli.main import run
 from trainables.proxies.registry import PROXIES
+from trainables.tasks.manifest import sha256
 from trainables.tasks.registry import TASKS
 
 ROOT = Path(__file__).parents[3]
@@ -56,6 +57,15 @@ def test_every_task_and_source_is_listed_with_the_way_to_get_it(command):
     assert ecg["source"].startswith("https://")
     assert (ecg["title"], ecg["metric"]) == ("ECG", TASKS["nasbench360/ecg"].metric)
     assert (ecg["samples"], ecg["shape"], ecg["sets"]) == (330_000, [1, 1000], [])
+    assert ecg["here"] == {"official": False, "generated": []}
+    fetched = "sweeper data import pdebench/darcy_2d 2D_DarcyFlow_beta0.1_Train.hdf5"
+    darcy = tasks["pdebench/darcy_2d"]
+    assert (darcy["obtain"], darcy["import"]) == (
+        "sweeper data generate pdebench/darcy_2d",
+        fetched,
+    )
+    assert darcy["published_at"] == "https://doi.org/10.18419/darus-2986"
+    assert (tasks[MADE]["import"], tasks[MADE]["published_at"]) == (None, None)
     present = {proxy["name"] for proxy in told["proxies"] if proxy["present"]}
     assert present == {"digits", "digits_ink", "noise", "noise_words", "python_source"}
 
@@ -72,13 +82,44 @@ def test_what_is_imported_is_there_whole_and_verified(command, home, tmp_path):
     assert folder == home / "data" / GESTURES / "official"
     tasks = {task["name"]: task for task in command("data", "list")["tasks"]}
     assert tasks[GESTURES]["sets"] == ["official"]
-    assert command("data", "verify", GESTURES)["folders"] == [str(folder)]
+    assert tasks[GESTURES]["here"] == {"official": True, "generated": []}
+    told = command("data", "verify", GESTURES)
+    assert told["folders"] == [str(folder)]
+    (found,) = told["sets"]
+    assert (found["set"], found["faults"]) == ("official", [])
+    assert found["samples"] == {"train": 90, "val": 18, "test": 18}
+    assert found["nearest"]["test"]["looked_at"] == 18
 
     content = bytearray((folder / "test.arrow").read_bytes())
     content[len(content) // 2] ^= 1
     (folder / "test.arrow").write_bytes(content)
+    size = (folder / "val.arrow").stat().st_size
+    (folder / "val.arrow").write_bytes(bytes(size))
     error = command("data", "verify", GESTURES, code=2)["error"]
-    assert error["message"].startswith(f"{folder / 'test.arrow'}: its sha256 differs")
+    assert error["message"].startswith(f"{folder / 'val.arrow'}: its sha256 differs")
+    assert [fault["where"] for fault in error["faults"]] == [
+        str(folder / f"{split}.arrow") for split in ("val", "test")
+    ]
+
+
+def test_a_published_file_of_a_task_with_a_generator_is_imported_too(command, capsys, tmp_path):
+    from tests.trainables.tasks.pde_bench.official_files import write
+
+    name = "pdebench/advection_1d"
+    file = str(write(tmp_path, "advection_1d", speed=0.2))
+    told = command("data", "import", name, file)
+    assert any("half the stated speed" in note for note in told["notes"])
+    command("data", "generate", name, "--samples", "16", "--resolution", "16")
+    tasks = {task["name"]: task for task in command("data", "list")["tasks"]}
+    assert tasks[name]["here"]["official"]
+    assert len(tasks[name]["here"]["generated"]) == 1
+
+    assert run(["data", "list"]) == 0
+    assert "official, 1 generated" in " ".join(capsys.readouterr().out.split())
+    assert run(["data", "verify", name]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert told.startswith(f"{name}: 2 data sets, every byte as their manifests say")
+    assert "official: 1D_Advection_Sols_beta0.4.hdf5: its fields move at 0.2" in told
 
 
 def test_what_a_generator_made_is_there_and_verified(command, home):
@@ -90,11 +131,33 @@ def test_what_a_generator_made_is_there_and_verified(command, home):
     assert len(command("data", "verify", MADE)["folders"]) == 2
 
 
+def test_a_variant_is_an_option_or_a_part_of_the_name(command, home):
+    published = MADE.removesuffix("@hard")
+    size = ("--samples", "16", "--resolution", "16")
+    named = command("data", "generate", MADE, *size)
+    assert command("data", "generate", published, "--variant", "hard", *size) == named
+    assert command("data", "generate", MADE, "--variant", "hard", *size) == named
+    assert named["task"] == MADE
+    compat = command("data", "generate", published, "--variant", "compat", *size)
+    assert compat == command("data", "generate", published, *size)
+    assert compat["task"] == published
+
+
+def test_workers_are_told_on_the_command_line_and_change_no_byte(command, home, monkeypatch):
+    arguments = ("data", "generate", MADE, "--samples", "16", "--resolution", "16")
+    hashes = []
+    for workers in ("1", "2"):
+        monkeypatch.setenv("SWEEPER_HOME", str(home / workers))
+        hashes.append(sha256(Path(command(*arguments, "--workers", workers)["folder"])))
+    assert hashes[0] == hashes[1]
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
+        (("generate", MADE, "--variant", "compat"), "--variant compat another: leave one out"),
         (("import", GESTURES, "no.npy"), "no.npy: there is no such file or folder."),
-        (("import", MADE, "."), f"{MADE}: its data are generated, and not imported"),
+        (("import", MADE, "."), f"{MADE}: this variant is ours, and no official file exists"),
         (("import", "ghost", "."), "There is no task `ghost`. Known: "),
         (("generate", GESTURES), f"sweeper data import {GESTURES} "),
         (("generate", MADE, "--resolution", "4"), "`data.resolution` must be at least 8, but"),

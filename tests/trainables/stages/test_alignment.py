@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from trainables import checkpoint
-from trainables.distances.mmd import mmd
 from trainables.distances.otdd import otdd, prepare
 from trainables.errors import ConfigError, DataError, NonFiniteLoss
 from trainables.losses import LOSSES
@@ -18,7 +17,6 @@ from trainables.source import Domains
 from trainables.stages.alignment import Alignment, balanced_batch
 from trainables.stages.configs.align import AlignConfig
 from trainables.stages.configs.fine_tuning import WarmupConfig
-from trainables.stages.source_distance import SourceDistance, balanced_choice
 from trainables.stages.warmup import Warmup
 from trainables.tasks.task import Split
 
@@ -372,30 +370,6 @@ def test_every_setting_of_the_distance_has_an_effect_of_its_own(make_state, doma
 
     *beside, last = setting
     assert not torch.equal(end({key: setting[key] for key in beside}), end(setting)), last
-
-
-def test_mmd_is_taken_against_as_many_source_samples_drawn_anew_each_time(domains):
-    source, features = domains.source, torch.randn(5, 32, generator=generator(0, "features"))
-    config = AlignConfig(distance="mmd", source_per_class=3)
-    distance = SourceDistance(source, config, torch.device("cpu"))
-    chance, again = generator(1, "source"), generator(1, "source")
-    chosen = source.features[balanced_choice(source.labels, 3)]
-    values = [distance(features, torch.zeros(5, dtype=torch.int64), chance) for _ in range(2)]
-    for value, converged in values:
-        drawn = torch.randperm(9, generator=again)[:5]
-        torch.testing.assert_close(value, mmd(chosen[drawn], features))
-        assert converged
-    assert values[0] != values[1]
-
-
-@pytest.mark.parametrize("per_class", [2, 3, 100])
-def test_the_choice_of_source_samples_is_even_and_always_the_same(per_class):
-    labels = torch.tensor([2, 0, 0, 2, 2, 0, 4, 2, 0])
-    chosen = balanced_choice(labels, per_class)
-    assert torch.equal(chosen, balanced_choice(labels, per_class))
-    assert torch.equal(chosen, chosen.unique())
-    counts = torch.bincount(labels[chosen], minlength=5)
-    assert torch.equal(counts, torch.bincount(labels, minlength=5).clamp_max(per_class))
 
 
 def test_convergence_is_reported_of_transport_alone(make_state, domains):

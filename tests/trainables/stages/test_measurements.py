@@ -22,7 +22,7 @@ NAMES = {"otdd_exact", "otdd_gaussian", "otdd_converged", "mmd", "euclidean"}
 
 
 def config(**settings) -> MeasuredConfig:
-    return MeasuredConfig.model_validate({"epochs": 2, "clusters": 3, **settings})
+    return MeasuredConfig.model_validate({"epochs": 2, **settings})
 
 
 def align(state, domains, **settings):

@@ -89,8 +89,8 @@ def test_a_failed_import_leaves_nothing_behind(published, tmp_path):
 def test_what_cannot_be_imported_says_why(tmp_path):
     with pytest.raises(ConfigError, match=r"There is no task `nasbench360/nina`"):
         import_task("nasbench360/nina", [tmp_path], tmp_path)
-    with pytest.raises(ConfigError, match="its data are generated"):
-        import_task("pdebench/darcy_2d", [tmp_path], tmp_path)
+    with pytest.raises(ConfigError, match=r"ours.*: sweeper data generate pdebench/darcy_2d@hard"):
+        import_task("pdebench/darcy_2d@hard", [tmp_path], tmp_path)
     with pytest.raises(DataError, match="No file to import"):
         import_task(NAME, [], tmp_path)
     with pytest.raises(DataError, match=r"nowhere: there is no such file"):

@@ -82,6 +82,12 @@ def test_what_is_missing_comes_with_the_command_that_imports_it(tmp_path):
     assert str(tmp_path / "data" / "nasbench360" / "ninapro" / "official") in said
 
 
+def test_a_task_with_a_generator_can_do_without_its_published_file(tmp_path):
+    said = str(missing("pdebench/darcy_2d", tmp_path))
+    assert "Set `data.source: generated`, or fetch 2D_DarcyFlow_beta0.1_Train.hdf5" in said
+    assert said.endswith("data import pdebench/darcy_2d 2D_DarcyFlow_beta0.1_Train.hdf5")
+
+
 def test_only_pdebench_is_generated():
     assert is_generated("pdebench/darcy_2d@hard")
     assert not is_generated("nasbench360/darcy_flow")

@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from trainables.stages.configs.fine_tuning import Optimizer
-from trainables.stages.configs.measured import MeasuredConfig
+from trainables.stages.configs.measured import Clusters, MeasuredConfig
 
 
 class AlignConfig(MeasuredConfig):
@@ -26,6 +26,7 @@ class AlignConfig(MeasuredConfig):
     update_mode: Literal["epoch", "minibatch"] = Field(
         "epoch", description="Whether a step follows each epoch (official) or each distance."
     )
+    clusters: Clusters = 10
     max_samples: int = Field(
         128, ge=2, le=65_536, description="Target samples a distance (per class, or jointly)."
     )

@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, model_validator
 
 from trainables.stages.configs.fine_tuning import Optimizer
-from trainables.stages.configs.measured import MeasuredConfig
+from trainables.stages.configs.measured import Clusters, MeasuredConfig
 
 
 class ContrastConfig(MeasuredConfig):
@@ -22,6 +22,7 @@ class ContrastConfig(MeasuredConfig):
     clip_norm: float | None = Field(1.0, gt=0, description="Gradient norm cap; null: none.")
     classes: int = Field(8, ge=2, le=1000, description="P: target classes a step, at most.")
     per_class: int = Field(8, ge=2, le=1000, description="Q: noisy views a class, at most.")
+    clusters: Clusters = 10
     # noise
     num_scales: int = Field(3, ge=1, le=16, description="K: from sigma_min to sigma_max.")
     sigma_min: float = Field(0.05, gt=0, lt=1, description="The finest scale of noise.")

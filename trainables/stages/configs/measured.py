@@ -1,8 +1,19 @@
 """What every stage that trains the embedder before fine-tuning records of the two modalities."""
 
+from typing import Annotated
+
 from pydantic import Field
 
 from trainables.stages.stage import StageConfig
+
+Clusters = Annotated[
+    int,
+    Field(
+        ge=2,
+        le=1000,
+        description="Pseudo-labels (k-means on the targets) where the task has no classes.",
+    ),
+]
 
 
 class MeasuredConfig(StageConfig):
@@ -14,10 +25,4 @@ class MeasuredConfig(StageConfig):
         le=10_000,
         description="Samples of each modality on which the distances are recorded before the first "
         "epoch and after each; 0: none. It changes nothing but what is recorded.",
-    )
-    clusters: int = Field(
-        10,
-        ge=2,
-        le=1000,
-        description="Pseudo-labels (k-means on the targets) where the task has no classes.",
     )

@@ -15,6 +15,7 @@ metric: here outputs are in their own unit, in which the `linear` head predicts 
 from collections.abc import Sequence
 from pathlib import Path
 
+import h5py
 import numpy as np
 from scipy.io import loadmat, matlab
 
@@ -89,12 +90,6 @@ def _read_array(path: Path, name: str) -> np.ndarray:
 
 def _read_hdf5(path: Path, name: str) -> np.ndarray:
     """Returns every fifth point of an array of a version 7.3 file, whose axes are reversed."""
-    try:
-        import h5py
-    except ModuleNotFoundError as error:
-        raise DataError(
-            f"{path}: it is a MATLAB 7.3 file, which needs h5py: pip install h5py."
-        ) from error
     try:
         with h5py.File(path) as file:
             kept: np.ndarray = file[name][::STEP, ::STEP].T

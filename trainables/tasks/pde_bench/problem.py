@@ -36,6 +36,7 @@ class Problem(ABC):
 
     version: ClassVar[int] = 1  # raised whenever a change moves a bit of the output
     chunk: ClassVar[int] = 128  # samples to compute at once: what fits the processor's cache
+    footprint: ClassVar[int] = 32  # working memory, in bytes of x and y in float64, at most
     test_first: ClassVar[bool] = True  # whether the published test set is the start of the file
     normalized: ClassVar[bool] = False  # whether the protocol standardises each point
 

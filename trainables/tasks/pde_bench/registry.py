@@ -42,6 +42,8 @@ def _pair(
     hard: str,
     loss: str = "nrmse",
     hard_channels: tuple[int, int] = (1, 1),
+    grid: tuple[int, ...] = (),
+    recurring: str = "",
 ) -> tuple[TaskInfo, TaskInfo]:
     published = TaskInfo(
         name=f"pdebench/{name}",
@@ -56,6 +58,8 @@ def _pair(
         protocol=compat,
         recipe=recipe,
         equation=equation,
+        grid=grid,
+        recurring=recurring,
     )
     harder = TaskInfo(
         name=f"pdebench/{name}{HARD}",
@@ -70,6 +74,7 @@ def _pair(
         protocol=hard,
         recipe=recipe,
         equation=equation,
+        grid=grid,
     )
     return published, harder
 
@@ -120,6 +125,7 @@ _PAIRS = (
         recipe=_recipe("adamw", 1e-4, 0.0),
         compat="one-shot c(0) -> c(500), last frame in all splits (ORCA); c(0) is constant in x",
         hard="one-shot c(0) -> c(100), c(0) a random smooth field (ours)",
+        recurring="an input is one number, and of 10,000 in single precision two may coincide",
     ),
     _pair(
         "navier_stokes_1d",
@@ -127,6 +133,7 @@ _PAIRS = (
         dimension="1d",
         samples=10_000,
         resolution=1024,
+        grid=(3 * 1024,),
         equation="compressible Navier-Stokes; eta = zeta = 0.1 (hard: 0.01)",
         recipe=_recipe("adamw", 1e-4, 1e-3),
         loss="rmse",
@@ -157,6 +164,7 @@ _PAIRS = (
         compat="one-shot h(0) -> h(1), last frame in all splits (ORCA); pixelised dams recur "
         "between the splits",
         hard="one-shot h(0) -> h(1), dam of random centre, radius and depth (ours)",
+        recurring="a round dam on 128 x 128 points is one of 81 pictures",
     ),
     _pair(
         "diffusion_reaction_2d",

@@ -36,6 +36,7 @@ class RadialDamBreak(Problem):
     end_time: float = 1.0
 
     chunk = 4096  # so that each picture is solved once
+    footprint = 3  # since pictures are few
     test_first = False
 
     def grid(self, resolution: int) -> tuple[int, ...]:

@@ -52,6 +52,17 @@ def test_time_steps_converge_with_second_order():
     assert np.log2(errors[0] / errors[2]) / 2 > 1.7, f"{errors=}"
 
 
+def test_grids_converge_with_first_order_as_the_ghost_cell_implies():
+    def end(cells):
+        c = evolve(np.full((1, cells), 0.1), medium=MEDIUM, time=500.0, num_steps=64)
+        return c.reshape(32, -1).mean(axis=1)
+
+    reference = end(1024)
+    errors = [np.abs(end(cells) - reference).max() for cells in (32, 64, 128)]
+    assert errors[2] < 0.008
+    assert 0.9 < np.log2(errors[0] / errors[2]) / 2 < 1.3, f"{errors=}"
+
+
 def test_newton_s_iterations_have_converged(monkeypatch):
     level = np.linspace(1e-4, 0.2, 9)[:, None] * np.ones(48)
     end = evolve(level, medium=MEDIUM, time=500.0, num_steps=64)

@@ -1,0 +1,60 @@
+"""The distance that an alignment minimises: against which source samples it is taken."""
+
+import pytest
+import torch
+
+from trainables.distances.mmd import mmd
+from trainables.distances.otdd import otdd, prepare
+from trainables.seeding import generator
+from trainables.stages.configs.align import AlignConfig
+from trainables.stages.source_distance import SourceDistance, balanced_choice
+
+
+def test_mmd_is_taken_against_as_many_source_samples_drawn_anew_each_time(source):
+    features = torch.randn(5, 32, generator=generator(0, "features"))
+    config = AlignConfig(distance="mmd", source_per_class=3)
+    distance = SourceDistance(source, config, torch.device("cpu"))
+    chance, again = generator(1, "source"), generator(1, "source")
+    chosen = source.features[balanced_choice(source.labels, 3)]
+    values = [distance(features, torch.zeros(5, dtype=torch.int64), chance) for _ in range(2)]
+    for value, converged in values:
+        drawn = torch.randperm(9, generator=again)[:5]
+        torch.testing.assert_close(value, mmd(chosen[drawn], features))
+        assert converged
+    assert values[0] != values[1]
+
+
+@pytest.mark.parametrize("per_class", [2, 3, 100])
+def test_the_choice_of_source_samples_is_even_and_always_the_same(per_class):
+    labels = torch.tensor([2, 0, 0, 2, 2, 0, 4, 2, 0])
+    chosen = balanced_choice(labels, per_class)
+    assert torch.equal(chosen, balanced_choice(labels, per_class))
+    assert torch.equal(chosen, chosen.unique())
+    counts = torch.bincount(labels[chosen], minlength=5)
+    assert torch.equal(counts, torch.bincount(labels, minlength=5).clamp_max(per_class))
+
+
+def test_otdd_is_taken_against_all_of_the_choice_and_draws_nothing(source):
+    features = torch.randn(6, 32, generator=generator(0, "features"))
+    labels = torch.tensor([0, 0, 0, 1, 1, 1])
+    config = AlignConfig(source_per_class=3)
+    distance = SourceDistance(source, config, torch.device("cpu"))
+    chance = generator(1, "source")
+    before = chance.get_state()
+    value, converged = distance(features, labels, chance)
+    chosen = balanced_choice(source.labels, 3)
+    statistics = prepare(source.features[chosen], source.labels[chosen])
+    torch.testing.assert_close(value, otdd(statistics, features, labels).value)
+    assert converged
+    assert torch.equal(chance.get_state(), before)
+
+
+def test_two_choices_of_one_source_are_told_apart(source):
+    features, labels = torch.randn(4, 32, generator=generator(0, "features")), torch.zeros(4).long()
+    values = {
+        SourceDistance(source, AlignConfig(source_per_class=n), torch.device("cpu"))(
+            features, labels, generator(0, "source")
+        )[0].item()
+        for n in (2, 3, 4)
+    }
+    assert len(values) == 3

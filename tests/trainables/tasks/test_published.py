@@ -1,0 +1,57 @@
+import pytest
+
+from trainables.methods.registry import METHODS
+from trainables.tasks.published import TABLES, published_numbers
+from trainables.tasks.registry import TASKS
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.benchmark)
+def test_every_column_is_a_task_with_its_metric_and_every_row_is_as_long(table):
+    names = [f"{table.benchmark}/{task}" for task in table.tasks]
+    published = [name for name, info in TASKS.items() if info.benchmark == table.benchmark]
+    assert sorted(names) == sorted(name for name in published if "@" not in name)
+    assert table.metrics == tuple(TASKS[name].metric for name in names)
+    assert {len(row) for row in table.rows.values()} == {len(names)}
+    assert table.units.keys() <= set(table.tasks)
+    assert table.citations.keys() == table.rows.keys()
+    assert table.protocols.keys() <= table.rows.keys()
+
+
+def test_methods_that_we_have_go_by_our_names():
+    ours = {method for table in TABLES for method in table.rows} & METHODS.keys()
+    assert ours == {"fpt", "nft", "orca", "mona", "pare"}
+
+
+def test_percents_are_read_as_the_metric_s_share():
+    assert published_numbers("nasbench360/cifar100")["orca"].value == pytest.approx(0.0653)
+    assert published_numbers("nasbench360/satellite")["pare"].value == pytest.approx(0.1118)
+    assert published_numbers("nasbench360/darcy_flow")["nas-bench-360"].value == 2.6e-3
+    assert published_numbers("nasbench360/psicov")["mona"].value == 0.99
+    errors = [
+        number.value
+        for task in TASKS
+        for number in published_numbers(task).values()
+        if number.metric.startswith(("zero_one", "one_minus"))
+    ]
+    assert len(errors) == 8 * 9
+    assert max(errors) < 1
+
+
+def test_a_number_comes_with_its_metric_protocol_and_source():
+    number = published_numbers("pdebench/burgers_1d")["pare"]
+    assert (number.task, number.method, number.value) == ("pdebench/burgers_1d", "pare", 8.3e-3)
+    assert number.metric == "nrmse"
+    assert number.protocol.startswith("one-shot")
+    assert number.citation == "Cai et al., ICML 2024"
+
+
+def test_numbers_of_two_protocols_are_told_apart():
+    numbers = published_numbers("pdebench/advection_1d")
+    apart = {method for method, number in numbers.items() if "autoregressive" in number.protocol}
+    assert apart == {"pinn", "fno", "u-net"}
+
+
+def test_what_is_not_printed_is_not_there():
+    assert "u-net" not in published_numbers("pdebench/darcy_2d")
+    assert published_numbers("pdebench/darcy_2d@hard") == {}
+    assert sum(len(published_numbers(task)) for task in TASKS) == 9 * 10 + 6 * 8 - 2

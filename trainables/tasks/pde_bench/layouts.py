@@ -1,0 +1,160 @@
+"""The three layouts of PDEBench's files, each read as pairs of an input and an output.
+
+Shapes: n = samples, t = frames, m = points a side, c = channels.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from trainables.tasks.pde_bench.hdf5 import (
+    SLAB_BYTES,
+    damaged,
+    find_array,
+    read_array,
+    rows_at_once,
+)
+from trainables.tasks.pde_bench.published_files import PublishedFile
+
+__all__ = ["Layout", "open_layout"]
+
+TIME_TOLERANCE = 1e-3  # of the end time; frames are farther apart
+
+
+@runtime_checkable
+class Layout(Protocol):
+    """Pairs of a file, by their numbers in it."""
+
+    count: int
+    grid: tuple[int, ...]  # of one pair
+    step: int  # pairs to read together
+    frames: Mapping[str, Any]  # which are read, for the manifest
+
+    def read(self, rows: slice) -> tuple[np.ndarray, np.ndarray]:
+        """Returns x [k, 1, *grid] and y [k, 1, *grid].
+
+        Raises:
+            DataError: The file is damaged there.
+        """
+        ...
+
+
+def open_layout(file: Any, published: PublishedFile, end_time: float) -> Layout:
+    """Finds the arrays of a file.
+
+    Raises:
+        DataError: One is missing or of another rank, they differ in shape, or no frame is at
+            `end_time`.
+    """
+    if published.layout == "fields":
+        return Fields(file, published.stride)
+    if published.layout == "groups":
+        return Groups(file, published.output_channel, end_time)
+    return Series(file, published, end_time)
+
+
+class Series:
+    """Arrays [n, t, m]: the first frame to the one at the end time, the arrays laid end to end."""
+
+    def __init__(self, file: Any, published: PublishedFile, end_time: float) -> None:
+        self._arrays = [find_array(file, key, 3) for key in published.arrays]
+        shapes = {array.shape for array in self._arrays}
+        if len(shapes) > 1:
+            keys = ", ".join(f"`{key}`" for key in published.arrays)
+            raise damaged(file.filename, f"{keys} differ in shape: {sorted(shapes)}")
+        ((self.count, frames, points),) = shapes
+        self._points = slice(None, None, published.stride)
+        self._last, self.frames = _frame_at(file, "t-coordinate", frames, end_time)
+        kept = len(range(points)[self._points])
+        self.grid: tuple[int, ...] = (len(self._arrays) * kept,)
+        self.step = rows_at_once(self._arrays[0], 8 * points * len(self._arrays))
+
+    def read(self, rows: slice) -> tuple[np.ndarray, np.ndarray]:
+        """Reads whole lines and drops points in memory, where HDF5 would take them one by one."""
+        start, end = (
+            np.concatenate(
+                [read_array(array, (rows, frame))[:, self._points] for array in self._arrays],
+                axis=1,
+            )
+            for frame in (0, self._last)
+        )
+        return start[:, None], end[:, None]
+
+
+class Fields:
+    """A coefficient `nu` [n, m, m] and the solution `tensor` [n, 1, m, m]."""
+
+    frames: Mapping[str, Any] = {}
+
+    def __init__(self, file: Any, stride: int) -> None:
+        self._coefficient, self._solution = find_array(file, "nu", 3), find_array(file, "tensor", 4)
+        self.count, *sides = self._coefficient.shape
+        if self._solution.shape != (self.count, 1, *sides):
+            raise damaged(
+                file.filename,
+                f"`tensor` must be {[self.count, 1, *sides]} as `nu` is "
+                f"{list(self._coefficient.shape)}, but is {list(self._solution.shape)}",
+            )
+        self._points = slice(None, None, stride)
+        self.grid = tuple(len(range(side)[self._points]) for side in sides)
+        self.step = rows_at_once(self._solution, 8 * sides[0] * sides[1])
+
+    def read(self, rows: slice) -> tuple[np.ndarray, np.ndarray]:
+        """Reads whole fields and drops points in memory."""
+        kept = (..., self._points, self._points)
+        coefficient = read_array(self._coefficient, rows)[kept]
+        return coefficient[:, None], read_array(self._solution, rows)[kept]
+
+
+class Groups:
+    """A group for each sample, in the order of their names, with `data` [t, *grid, c]."""
+
+    def __init__(self, file: Any, output_channel: int, end_time: float) -> None:
+        self._file, self._names = file, sorted(file)
+        if not self._names:
+            raise damaged(file.filename, "it has no sample")
+        first = file.get(f"{self._names[0]}/data")
+        self._ndim = getattr(first, "ndim", 0)
+        if self._ndim not in (3, 4) or first.shape[-1] <= output_channel:
+            raise damaged(
+                file.filename,
+                f"`{self._names[0]}/data` must be [t, *grid, c], with {output_channel + 1} "
+                f"channels at least, but is {getattr(first, 'shape', 'missing')}",
+            )
+        self.count, self._shape = len(self._names), first.shape
+        self.grid = first.shape[1:-1]
+        self.step = max(1, SLAB_BYTES // (8 * int(np.prod(self.grid))))
+        time = f"{self._names[0]}/grid/t"
+        self._last, self.frames = _frame_at(file, time, first.shape[0], end_time)
+        self._output_channel = output_channel
+
+    def read(self, rows: slice) -> tuple[np.ndarray, np.ndarray]:
+        """Reads the first frame of channel 0, and the last one of the output's channel."""
+        pairs = [self._pair(name) for name in self._names[rows]]
+        x, y = (np.stack(fields)[:, None] for fields in zip(*pairs, strict=True))
+        return x, y
+
+    def _pair(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        data = find_array(self._file, f"{name}/data", self._ndim)
+        if data.shape != self._shape:
+            raise damaged(
+                self._file.filename,
+                f"`{name}/data` is {list(data.shape)}, but the first is {list(self._shape)}",
+            )
+        output = (self._last, ..., self._output_channel)
+        return read_array(data, (0, ..., 0)), read_array(data, output)
+
+
+def _frame_at(file: Any, key: str, frames: int, end_time: float) -> tuple[int, Mapping[str, Any]]:
+    """Returns the frame at `end_time`, and both frames for the manifest."""
+    times = read_array(find_array(file, key, 1)).astype(np.float64)[:frames]
+    frame = int(np.abs(times - end_time).argmin())
+    tolerance = TIME_TOLERANCE * end_time
+    if not (abs(times[frame] - end_time) <= tolerance and abs(times[0]) <= tolerance):
+        raise damaged(
+            file.filename,
+            f"no first frame at time 0 and none at {end_time:g}: `{key}` has {frames} from "
+            f"{times[0]:g} to {times[-1]:g}",
+        )
+    return frame, {"input": 0, "output": frame, "output_time": float(times[frame])}

@@ -1,0 +1,135 @@
+"""PDEBench's published files as pairs of a first and a last state. Takamoto et al., NeurIPS 2022.
+
+    x  the first frame, or the coefficient                 float32 [c_in, *grid]
+    y  the frame at the task's end time, in every split    float32 [c_out, *grid]
+
+The test set is the tenth at that end of the file where official code has it; a tenth of the rest
+validates, where official code tests. Where the protocol standardises, each point of x and of y is
+standardised by the training inputs, as ORCA does (Shen et al., ICML 2023).
+"""
+
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trainables.tasks.building import STD_OFFSET
+from trainables.tasks.importing import ImportedSplits
+from trainables.tasks.moments import mean_and_std
+from trainables.tasks.nas_bench_360.layout import find_file
+from trainables.tasks.nas_bench_360.order import hold_out, shuffled
+from trainables.tasks.pde_bench.hdf5 import damaged, open_file
+from trainables.tasks.pde_bench.identification import check_attributes, check_md5, check_speed
+from trainables.tasks.pde_bench.layouts import Layout, open_layout
+from trainables.tasks.pde_bench.problem import Problem
+from trainables.tasks.pde_bench.published_files import PUBLISHED
+from trainables.tasks.pde_bench.registry import FILES, INFOS
+from trainables.tasks.row_blocks import release, row_blocks
+from trainables.tasks.store import SplitData
+from trainables.tasks.task import SPLITS
+
+__all__ = ["read"]
+
+TEST_FRACTION = 0.1
+LOOKED_AT = 64  # samples, to find the speed
+
+
+def read(name: str, files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSplits:
+    """Reads the file of a task, a slab at a time, into arrays that are mapped from `scratch`.
+
+    Raises:
+        DataError: The file is missing, damaged, of another task, or not finite.
+    """
+    published, path = PUBLISHED[name], find_file(files, FILES[name])
+    (info,) = (info for info in INFOS if info.name == name)
+    task = name.partition("/")[2]
+    problem: Any = import_module(f"trainables.tasks.pde_bench.{task}").COMPAT
+    with open_file(path) as file:
+        facts, notes = check_attributes(file, published, problem)
+        layout = open_layout(file, published, problem.end_time)
+        if layout.grid != info.input_shape[1:]:
+            raise damaged(
+                path, f"its fields give {layout.grid} points, but the task's {info.input_shape[1:]}"
+            )
+        if not 3 <= layout.count <= info.samples:
+            raise damaged(path, f"it has {layout.count} samples, but {info.samples} were published")
+        rows = _rows(layout.count, problem, seed, task)
+        x, y = _read_all(path, layout, np.concatenate([rows[split] for split in SPLITS]), scratch)
+    facts |= {"file": path.name, "frames": dict(layout.frames)}
+    found = [check_md5(path, published)]
+    if task == "advection_1d":
+        sample = slice(LOOKED_AT)
+        found.append(check_speed(path, x[sample], y[sample], problem.beta, problem.end_time))
+    for more, remarks in found:
+        facts, notes = facts | more, notes + remarks
+    description: dict[str, Any] = {"published": facts, "notes": notes}
+    if problem.normalized:
+        description["normalization"] = _standardise(x, y, len(rows["train"]))
+    ends = np.cumsum([len(rows[split]) for split in SPLITS])
+    splits = {
+        split: SplitData(
+            sample_id=rows[split],
+            x=x[end - len(rows[split]) : end],
+            y=y[end - len(rows[split]) : end],
+        )
+        for split, end in zip(SPLITS, ends, strict=True)
+    }
+    return ImportedSplits(splits, description)
+
+
+def _rows(count: int, problem: Problem, seed: int, task: str) -> dict[str, np.ndarray]:
+    """Returns the samples of each split, in random order."""
+    num_test = max(1, round(count * TEST_FRACTION))
+    start = 0 if problem.test_first else count - num_test
+    rest = np.delete(np.arange(count), slice(start, start + num_test))
+    rows = hold_out(len(rest), seed, task, "train")
+    return {
+        "train": rest[rows["train"]],
+        "val": rest[rows["val"]],
+        "test": start + shuffled(num_test, seed, task, "test"),
+    }
+
+
+def _read_all(
+    path: Path, layout: Layout, order: np.ndarray, scratch: Path
+) -> tuple[np.ndarray, np.ndarray]:
+    """Reads samples in the file's order, and puts them in ours."""
+    shape = (layout.count, 1, *layout.grid)
+    x, y = (_allocate(scratch / f"{column}.npy", shape) for column in ("x", "y"))
+    place = np.empty(layout.count, dtype=np.int64)
+    place[order] = np.arange(layout.count)
+    for start in range(0, layout.count, layout.step):
+        slab = slice(start, min(start + layout.step, layout.count))
+        for column, values in zip((x, y), layout.read(slab), strict=True):
+            broken = ~np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
+            if broken.any():
+                raise damaged(path, f"sample {start + int(broken.argmax())} is not finite")
+            column[place[slab]] = values
+            release(column)
+    return x, y
+
+
+def _allocate(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """Maps a new file of zeros. They are written, since a full disk would end a process that
+    touches a mapped page for which there is no room."""
+    row = np.zeros(shape[1:], np.float32)
+    with path.open("wb") as file:
+        for _ in range(shape[0]):
+            file.write(row.data)
+    return np.memmap(path, np.float32, "r+", shape=shape)
+
+
+def _standardise(x: np.ndarray, y: np.ndarray, num_train: int) -> dict[str, Any]:
+    """Standardises each point in place, by the inputs of the first rows, which are to train on."""
+    mean, std = mean_and_std(x[:num_train])
+    shift, scale = mean.astype(np.float32), (std + STD_OFFSET).astype(np.float32)
+    for array in (x, y):
+        for block in row_blocks(array):
+            block[...] = (block - shift) / scale
+    return {
+        "kind": "(value - mean) / scale at each point, by the training inputs, of x and of y",
+        "mean": shift.tolist(),
+        "scale": scale.tolist(),
+    }

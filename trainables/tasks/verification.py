@@ -1,0 +1,183 @@
+"""Whether a data set is what it should be: every byte is read, and what it says is looked at.
+
+faults      what no trial should read: bytes that were altered, numbers that are not finite, labels
+            that there are not, a sample in two splits
+findings    what one should know: inputs that recur, near duplicates, and what an import noted
+
+A sample is in two splits if one number and one input are. An input alone may recur, bit for bit: a
+fault of generated data, unless the registry says why it does, and a finding of published data,
+which hold what they hold.
+
+Near duplicates are looked for in a part, since all pairs would take hours: of at most 256 inputs of
+a split, how far is the nearest of at most 4096 training inputs, at 1024 evenly spaced points at
+most, by the training inputs' root mean square distance from their mean. That is 10^9 products a
+split, a second at most, whatever the size of the set. Splits are in random order, so that their
+first rows are a random part.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+from sklearn.metrics import pairwise_distances_argmin_min
+
+from trainables.errors import DataError
+from trainables.tasks.registry import task_info
+from trainables.tasks.row_blocks import row_blocks
+from trainables.tasks.store import Store
+from trainables.tasks.task import SPLITS, TaskInfo
+
+__all__ = ["Verification", "outputs_fit", "verify_folder"]
+
+LOOKED_AT, COMPARED_WITH, POINTS = 256, 4096, 1024
+NEAR = 0.01  # of the training inputs' spread
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification:
+    """What was found of one data set. Every fault begins with the file or folder it is of."""
+
+    folder: Path
+    faults: tuple[str, ...]
+    findings: tuple[str, ...] = ()
+    samples: Mapping[str, int] = field(default_factory=dict)  # by split
+    nearest: Mapping[str, Mapping[str, int | float]] = field(default_factory=dict)  # val, test
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """The stored inputs of a split [n, ...], their hashes [n] and numbers [n]."""
+
+    x: np.ndarray
+    hashes: np.ndarray
+    sample_id: np.ndarray
+
+
+def verify_folder(folder: Path, name: str) -> Verification:
+    """Reads a data set of the task `name` whole.
+
+    Raises:
+        ConfigError: There is no such task.
+    """
+    info = task_info(name)
+    try:
+        store = Store(folder)
+        if store.manifest.get("task") != name:
+            raise DataError(f"{folder}: these are data of {store.manifest.get('task')}.")
+    except DataError as error:
+        return Verification(folder=folder, faults=(str(error),))
+    faults: list[str] = []
+    inputs: dict[str, _Inputs] = {}
+    for split in SPLITS:
+        try:
+            store.verify(split)
+            faults += _misfits(store, split, info)
+            x = store.stored(split)["x"]
+            inputs[split] = _Inputs(x, _hashes(x), store.columns(split)["sample_id"])
+        except DataError as error:
+            faults.append(str(error))
+    published = store.manifest.get("data_source") == "official"
+    reason = info.recurring or ("so they were published" if published else "")
+    findings = list(store.manifest.get("notes", ()))
+    for (a, one), (b, other) in combinations(inputs.items(), 2):
+        faults += [f"{folder}: {fault}" for fault in _in_both(a, one, b, other)]
+        for recurrence in _recurrences(a, one, b, other):
+            if reason:
+                findings.append(f"{recurrence}: {reason}.")
+            else:
+                faults.append(f"{folder}: {recurrence}.")
+    nearest = {
+        split: _nearest(inputs["train"].x, part.x)
+        for split, part in inputs.items()
+        if split != "train" and "train" in inputs
+    }
+    findings += [
+        f"{split}: {facts['near']} of the {facts['looked_at']} inputs looked at are within "
+        f"{NEAR:.0%} of the nearest of {facts['compared_with']} training inputs, by their spread; "
+        f"the median is at {facts['median']:.2g}."
+        for split, facts in nearest.items()
+        if facts["near"]
+    ]
+    return Verification(
+        folder=folder,
+        faults=tuple(faults),
+        findings=tuple(findings),
+        samples={split: len(part.x) for split, part in inputs.items()},
+        nearest=nearest,
+    )
+
+
+def outputs_fit(info: TaskInfo, y: np.ndarray, grid: tuple[int, ...]) -> bool:
+    """Returns whether stored outputs are of a task: their shape, and labels that there are."""
+    classes = info.channels[1]
+    if info.kind == "classification":
+        return y.ndim == 1 and bool(y.min() >= 0 and y.max() < classes)
+    if info.kind == "multilabel":
+        return y.shape[1:] == (classes,) and _only_zero_and_one(y)
+    if info.mask is None:
+        return y.shape[1:] == (classes, *grid)
+    return y.shape[1:] == (classes + 1, *grid) and _only_zero_and_one(y[:, -1])
+
+
+def _only_zero_and_one(array: np.ndarray) -> bool:
+    return all(bool(((block == 0) | (block == 1)).all()) for block in row_blocks(array))
+
+
+def _misfits(store: Store, split: str, info: TaskInfo) -> Iterator[str]:
+    path, data = store.folder / f"{split}.arrow", getattr(store, split)
+    shape, y = tuple(data.x.shape[1:]), data.y
+    official = store.manifest.get("data_source") == "official"
+    if shape[0] != info.channels[0] or (official and shape != info.input_shape):
+        yield f"{path}: inputs are {list(shape)}, but the task's are {list(info.input_shape)}."
+    if not outputs_fit(info, y, shape[1:]):
+        yield (
+            f"{path}: outputs, {y.dtype}{list(y.shape)}, are not of the task's {info.channels[1]} "
+            f"{info.kind} outputs: a label out of range, or another shape."
+        )
+
+
+def _hashes(x: np.ndarray) -> np.ndarray:
+    """Returns a hash of each row: uint64 [n], of which a million have one in common by chance with
+    a probability of 3e-8."""
+    digests = [
+        blake2b(row.tobytes(), digest_size=8).digest() for block in row_blocks(x) for row in block
+    ]
+    return np.frombuffer(b"".join(digests), dtype=np.uint64)
+
+
+def _in_both(a: str, one: _Inputs, b: str, other: _Inputs) -> Iterator[str]:
+    first, second = (
+        set(zip(part.sample_id.tolist(), part.hashes.tolist(), strict=True))
+        for part in (one, other)
+    )
+    if both := sorted(number for number, _ in first & second):
+        yield f"{len(both)} samples are in {a} and in {b}, the first of them number {both[0]}."
+
+
+def _recurrences(a: str, one: _Inputs, b: str, other: _Inputs) -> Iterator[str]:
+    if recurs := int(np.isin(other.hashes, one.hashes).sum()):
+        yield f"{recurs} of {len(other.x)} inputs of {b} are in {a} too, bit for bit"
+
+
+def _nearest(train: np.ndarray, held_out: np.ndarray) -> dict[str, int | float]:
+    """Returns how far inputs are from the nearest training input, by the spread of these."""
+    size = int(np.prod(train.shape[1:]))
+    points = np.unique(np.linspace(0, size - 1, POINTS).astype(np.int64))
+    others, rows = (
+        array[:count].reshape(-1, size)[:, points].astype(np.float64)
+        for array, count in ((train, COMPARED_WITH), (held_out, LOOKED_AT))
+    )
+    centred = others - others.mean(axis=0)
+    spread = float(np.sqrt(np.square(centred).sum(axis=1).mean())) or 1.0
+    _, distances = pairwise_distances_argmin_min(rows - others.mean(axis=0), centred)
+    distances = distances / spread
+    return {
+        "looked_at": len(rows),
+        "compared_with": len(others),
+        "near": int((distances < NEAR).sum()),
+        "smallest": float(distances.min()),
+        "median": float(np.median(distances)),
+    }
