@@ -91,15 +91,16 @@ def write_fsd50k(folder: Path) -> Path:
     (folder / "chunks").mkdir()
     numbers = {event: number for number, event in enumerate(EVENTS)}
     (folder / "chunks" / "lbl_map.json").write_text(json.dumps(numbers))
-    clip = 0
+    first = 1
     for part, (place, count) in PARTS.items():
         rows: list[tuple[str, str, int]] = []
-        for clip in range(clip + 1, clip + 1 + count):
+        for clip in range(first, first + count):
             heard = ",".join(event for event in EVENTS if chance.random() < 0.1)
             for second in range(1 + clip % 2):
                 file = f"{place}_22050_chunks/{clip}_{second:04d}.wav"
                 write_sound(folder / file)
                 rows.append((f"/elsewhere/{file}", heard, clip))
+        first += count
         with (folder / "chunks" / f"{part}.csv").open("w", newline="") as lines:
             csv.writer(lines).writerows([("files", "labels", "ext"), *rows])
     return folder

@@ -15,8 +15,8 @@ Two ways to the product of v with the mixed second derivative:
             will do. Liu et al., "DARTS", ICLR 2019, section 2.3, with r = 0.01.
 
 `exact` also takes several virtual steps on the same data: theta* is then the last of them, and the
-product is taken through all. v needs no graph in either. An iteration of fd costs a full pass each for the inner and the outer
-loss, and two passes that skip the gradient of the body's weights.
+product is taken through all. v needs no graph in either. An iteration of fd costs a full pass each
+for the inner and the outer loss, and two passes that skip the gradient of the body's weights.
 
 Both losses must be deterministic functions of their arguments (seed what is random inside), in
 float32 or better. Do not use `torch.utils.checkpoint` inside them: with parameters passed through

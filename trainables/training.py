@@ -16,6 +16,7 @@ from trainables.source import Domains
 from trainables.spec import TrialSpec
 from trainables.stages.stage import Stage
 from trainables.state import TrainState
+from trainables.tasks.registry import task_info
 from trainables.warm import WarmParts
 
 
@@ -40,7 +41,8 @@ class Training:
             for name, config_type in method.stages.items()
         )
         backbone = parts.backbone(spec.backbone, spec.home)
-        target = parts.task(spec.task, spec.data, spec.home)
+        data = spec.data.of(task_info(spec.task).dimension)
+        target = parts.task(spec.task, data, spec.home)
         source = None
         if spec.proxy is not None:
             source = parts.source(spec.proxy, spec.backbone, spec.home)

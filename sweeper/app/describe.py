@@ -33,10 +33,7 @@ def spec_of(
 def data_of(study: StudyPlan) -> DataSpec:
     """Returns which data a study's trials are given: the resolution is that of its dimension."""
     data = DataSpec.model_validate(study.data)
-    if not isinstance(data.resolution, Mapping):
-        return data
-    resolution = data.resolution.get(TASKS[study.task].dimension)
-    return data.model_copy(update={"resolution": resolution})
+    return data.of(TASKS[study.task].dimension)
 
 
 def describe(backbone: BackboneSpec) -> str:

@@ -51,6 +51,7 @@ GENERATED: Mapping[str, Any] = {
     "test_fraction": 0.2,
     "resolution": {"1d": 256, "2d": 32},
 }
+PUBLISHED: Mapping[str, Any] = {"samples": 1000, "val_fraction": 0.25, "test_fraction": 0.4}
 ARMS: Mapping[str, tuple[str, Mapping[str, Any], str]] = {  # method, settings, weights
     "nft": ("nft", {}, "pretrained"),
     "nft, quarter budget": ("nft", {"epochs": EPOCHS // 4, "decay_epochs": 2.0}, "pretrained"),
@@ -88,7 +89,7 @@ def spec(arm: str, task: str, rate: float, seed: int) -> TrialSpec:
             "task": task,
             "backbone": {**backbone[info.dimension], "weights": weights},
             "proxy": proxies[info.dimension] if method.needs_source else None,
-            "data": GENERATED if task.startswith("pdebench/") else {},
+            "data": GENERATED if task.startswith("pdebench/") else PUBLISHED,
             "model": {"head": "linear"},
             "stages": given,
             "seed": seed,

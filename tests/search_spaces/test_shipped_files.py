@@ -1,4 +1,5 @@
-"""Every shipped sweep file loads in every profile, is what its name says, and searches what it should."""
+"""Every shipped sweep file loads in every profile, is what its name says, and searches what it
+should."""
 
 import json
 import subprocess
@@ -37,18 +38,20 @@ every_file = pytest.mark.parametrize("file", FILES, ids=[file.stem for file in F
 SHARED = {"lr", "weight_decay", "warmup_epochs"}
 MIXED = {"k0", "k_end", "k_schedule", "gamma", "lambda_mode", "lambda", "finetune"}
 REPLACED = {*MIXED, "scorer", "selector", "explore_epochs", "temperature"}
+ALIGNED = """
+    distance epochs lr class_mode update_mode max_samples clusters task_weight
+    align_weight source_per_class label_weight solver entreg shrinkage mmd_kernel
+    mmd_kernels mmd_bandwidth mmd_bandwidth_scale mmd_unbiased
+"""
+CONTRASTED = """
+    epochs lr clusters num_scales sigma_min sigma_max noise_steps noise_space form
+    temperature lambda_mean label_correlation lambda_max epsilon include_source
+"""
 DRAWN = 50
 SEARCHED = {  # on PDEBench, where targets have no classes and `clusters` makes some
     "orca": {
         "proxy",
-        *(
-            f"align.{key}"
-            for key in (
-                "distance epochs lr class_mode update_mode max_samples clusters task_weight "
-                "align_weight source_per_class label_weight solver entreg shrinkage mmd_kernel "
-                "mmd_kernels mmd_bandwidth mmd_bandwidth_scale mmd_unbiased"
-            ).split()
-        ),
+        *(f"align.{key}" for key in ALIGNED.split()),
         *(f"refine.{key}" for key in {*SHARED, "finetune"}),
     },
     "mona": {
@@ -60,13 +63,7 @@ SEARCHED = {  # on PDEBench, where targets have no classes and `clusters` makes 
     "cutmix": {"proxy", *(f"mix.{key}" for key in SHARED | MIXED)},
     "contrastive_pare": {
         "proxy",
-        *(
-            f"contrast.{key}"
-            for key in (
-                "epochs lr clusters num_scales sigma_min sigma_max noise_steps noise_space form "
-                "temperature lambda_mean label_correlation lambda_max epsilon include_source"
-            ).split()
-        ),
+        *(f"contrast.{key}" for key in CONTRASTED.split()),
         *(f"replace.{key}" for key in {*SHARED, *REPLACED, "freeze"}),
     },
     "nft": {f"refine.{key}" for key in SHARED},

@@ -40,7 +40,7 @@ class Objective:
         self.loss = LOSSES[domains.target.info.loss]
 
     def __call__(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
-        """Returns the loss of a micro-batch as `train_loss`, beside the terms that it is made of."""
+        """Returns the loss of a micro-batch as `train_loss`, beside the terms it is made of."""
         return {LOSS: self.clean_loss(x, y)}
 
     def clean_loss(self, x: Tensor, y: Tensor) -> Tensor:

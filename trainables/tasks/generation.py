@@ -11,7 +11,8 @@ from trainables.errors import ConfigError
 from trainables.spec import DataSpec
 from trainables.tasks.pde_bench.problem import Problem
 from trainables.tasks.registry import task_info
-from trainables.tasks.task import SPLITS, TaskInfo
+from trainables.tasks.split_sizes import split_sizes
+from trainables.tasks.task import TaskInfo
 
 __all__ = ["Generation", "Progress"]
 
@@ -39,17 +40,6 @@ class Generation:
         """
         info = task_info(name)
         samples = data.samples or info.samples
-        sizes = {
-            "val": round(samples * data.val_fraction),
-            "test": round(samples * data.test_fraction),
-        }
-        sizes["train"] = samples - sum(sizes.values())
-        if min(sizes.values()) < 1:
-            raise ConfigError(
-                f"{name}: {samples} samples with val_fraction={data.val_fraction}, "
-                f"test_fraction={data.test_fraction} leave a split empty: {sizes}. "
-                "Raise `data.samples`, or change the fractions."
-            )
         if data.seed >= 2**64:
             raise ConfigError(f"{name}: `data.seed` must be below 2^64, but got {data.seed}.")
         resolution = _resolution(data, info)
@@ -63,7 +53,7 @@ class Generation:
             problem=_problem(info),
             seed=data.seed,
             resolution=resolution,
-            sizes={split: sizes[split] for split in SPLITS},
+            sizes=split_sizes(name, samples, data),
         )
 
     @property

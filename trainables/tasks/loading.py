@@ -5,12 +5,13 @@
     <home>/data/<task>/.<key>.partial/    samples of a generation that is under way, or was killed
 
 Of imported data, `data.samples` may ask for fewer than there are: each split then lends its first
-ones (`official.in_proportion`), as a view. The baselines stay those of the whole.
+ones (`official.lent`), as a view. The baselines stay those of the whole.
 
 Importing this module loads neither torch nor a solver, so that a plan can be priced with it.
 """
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from trainables.tasks.lock import exclusive
 from trainables.tasks.manifest import MANIFEST
 from trainables.tasks.registry import task_info
 from trainables.tasks.store import Store
-from trainables.tasks.task import SPLITS, Split, Task
+from trainables.tasks.task import SPLITS, Task
 
 __all__ = ["describe_data", "is_prepared", "load_task", "prepare_task", "verify_task"]
 
@@ -77,11 +78,12 @@ def load_task(name: str, data: DataSpec, home: Path) -> Task:
     if store.manifest["task"] != name:
         task = store.manifest["task"]
         raise DataError(f"{store.folder}: these are data of {task}, not of {name}.")
-    splits = _splits(store, data.samples)
-    part = "" if splits["train"] is store.train else f"-{data.samples}"
+    stored = {split: store.manifest["files"][f"{split}.arrow"]["samples"] for split in SPLITS}
+    sizes = _sizes(store, stored, data)
+    part = "" if sizes == stored else "-" + "-".join(map(str, sizes.values()))
     return Task(
         info=task_info(name),
-        **splits,
+        **{split: store.head(split, size) for split, size in sizes.items()},
         data_source=store.manifest["data_source"],
         content_hash=store.content_hash + part,
         baselines=store.manifest["baselines"],
@@ -155,16 +157,14 @@ def _exists(folder: Path) -> bool:
     return (folder / MANIFEST).is_file()
 
 
-def _splits(store: Store, samples: int | None) -> dict[str, Split]:
-    """Returns the splits, or the first samples of each, `samples` in all."""
-    sizes = {split: store.manifest["files"][f"{split}.arrow"]["samples"] for split in SPLITS}
-    stored = sum(sizes.values())
-    if samples is None or samples == stored:
-        return {"train": store.train, "val": store.val, "test": store.test}
-    if samples > stored:
+def _sizes(store: Store, stored: Mapping[str, int], data: DataSpec) -> Mapping[str, int]:
+    """Returns how many samples of each split are lent."""
+    total = sum(stored.values())
+    if data.samples is None or store.manifest["data_source"] == "generated":
+        return stored
+    if data.samples > total:
         raise DataError(
-            f"{store.folder}: {stored} samples were imported, but `data.samples` asks for "
-            f"{samples}. Ask for as many or fewer, or leave `data.samples` out."
+            f"{store.folder}: {total} samples were imported, but `data.samples` asks for "
+            f"{data.samples}. Ask for as many or fewer, or leave `data.samples` out."
         )
-    lent = official.in_proportion(sizes, samples)
-    return {split: store.head(split, lent[split]) for split in SPLITS}
+    return official.lent(store.manifest["task"], stored, data)

@@ -2,24 +2,24 @@
 
     <home>/data/<task>/official/
 
-They come in splits of their own, each in random order. Of fewer samples than there are, each split
-lends its first ones, in proportion and one at least.
+They come in splits of their own, each in random order. Where `data.samples` asks for fewer than
+there are, each split lends its first ones, as many as `val_fraction` and `test_fraction` say.
 """
 
 from collections.abc import Mapping
-from itertools import accumulate, pairwise
 from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from trainables.errors import DataError
+from trainables.errors import ConfigError, DataError
 from trainables.spec import DataSpec
 from trainables.tasks.registry import official_file, task_info
+from trainables.tasks.split_sizes import split_sizes
 from trainables.tasks.task import TaskInfo
 
-__all__ = ["FOLDER", "describe", "folder_of", "in_proportion", "is_generated", "missing"]
+__all__ = ["FOLDER", "describe", "folder_of", "is_generated", "lent", "missing"]
 
 FOLDER = "official"
 VAL_SHARE = 0.1  # of the published training samples
@@ -65,12 +65,12 @@ def describe(name: str, data: DataSpec) -> dict[str, Any]:
     """Returns samples, splits, shapes and bytes on disk of a task's data, as published.
 
     Raises:
-        ConfigError: There is no such task.
+        ConfigError: There is no such task, or the sizes asked for are impossible.
     """
     info = task_info(name)
     published = _published_sizes(info)
-    samples = data.samples or info.samples
-    splits = published if samples >= info.samples else in_proportion(published, samples)
+    whole = data.samples is None or data.samples >= info.samples
+    splits = published if whole else lent(name, published, data)
     shapes = {"x": list(info.input_shape), "y": _output_shape(info)}
     sample = np.dtype(info.stored).itemsize * prod(shapes["x"])
     sample += (8 if info.kind == "classification" else 4) * prod(shapes["y"])
@@ -87,16 +87,24 @@ def describe(name: str, data: DataSpec) -> dict[str, Any]:
     }
 
 
-def in_proportion(sizes: Mapping[str, int], samples: int) -> dict[str, int]:
-    """Returns how many of `samples` each split lends: by its size, one at least, and `samples` in
-    all."""
-    total = sum(sizes.values())
-    ends = [0, *(samples * end // total for end in accumulate(sizes.values()))]
-    lent = {split: end - start for split, (start, end) in zip(sizes, pairwise(ends), strict=True)}
-    for split in [split for split, number in lent.items() if not number]:
-        lent[max(lent, key=lambda other: lent[other])] -= 1
-        lent[split] = 1
-    return lent
+def lent(name: str, stored: Mapping[str, int], data: DataSpec) -> dict[str, int]:
+    """Returns how many samples each split lends: all that it has, or those asked for.
+
+    Raises:
+        ConfigError: A split would be empty, or has fewer than asked for.
+    """
+    if data.samples in (None, sum(stored.values())):
+        return dict(stored)
+    sizes = split_sizes(name, data.samples, data)
+    short = [split for split, size in sizes.items() if size > stored[split]]
+    if short:
+        found = ", ".join(f"{stored[split]} of {sizes[split]} for {split}" for split in short)
+        raise ConfigError(
+            f"{name}: `data.samples` asks for {data.samples}, of which there are only {found}. "
+            "Ask for fewer, change val_fraction or test_fraction, or leave `data.samples` out to "
+            "have all of them."
+        )
+    return sizes
 
 
 def _published_sizes(info: TaskInfo) -> dict[str, int]:

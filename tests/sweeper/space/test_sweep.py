@@ -95,7 +95,7 @@ def test_a_list_is_the_value_of_a_setting_that_has_several() -> None:
     assert study.preset["align.steps"] == study.control["align.steps"] == [5, 10]
     assert loads_sweep(sweep.resolved, CATALOG).study(study.method, study.task) == study
     for wrong in ("5", "[5, soon]"):
-        with pytest.raises(FileFaults, match="`fixed.align.steps` must be a valid"):
+        with pytest.raises(FileFaults, match=r"`fixed\.align\.steps` must be a valid"):
             load(sets=[f"align.steps={wrong}"])
 
 

@@ -1,4 +1,4 @@
-"""The plane around trained weights: its middle, its directions, and that nothing is left changed."""
+"""The plane around trained weights: its middle, its directions, and that it changes nothing."""
 
 import numpy as np
 import pytest
@@ -59,7 +59,7 @@ def test_the_model_is_evaluated_and_not_trained_meanwhile(model):
 
 
 def test_of_a_quadratic_loss_the_plane_is_a_paraboloid(model):
-    """L(a, b) = |theta|^2 + 2a<theta, delta> + 2b<theta, eta> + a^2|delta|^2 + b^2|eta|^2 + 2ab..."""
+    """|theta|^2 + 2a<theta, delta> + 2b<theta, eta> + a^2|delta|^2 + b^2|eta|^2 + 2ab..."""
     plane = landscape(model, lambda: quadratic(model), seed=1, span=0.5, points=5)
     second = np.diff(plane.loss, n=2, axis=0) / (plane.a[1] - plane.a[0]) ** 2
     size = sum(float(p.detach().square().sum()) for p in model.parameters() if p.dim() > 1)

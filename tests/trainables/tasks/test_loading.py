@@ -255,7 +255,7 @@ def test_auto_prefers_official_data_that_are_there(tmp_path):
     assert load_task(NAME, explicit, tmp_path).data_source == "generated"
 
 
-def test_fewer_samples_are_the_first_of_each_split_in_proportion_and_no_copy(tmp_path):
+def test_fewer_samples_are_the_first_of_each_split_and_no_copy(tmp_path):
     official(tmp_path)
     whole = load_task(NAME, SMALL, tmp_path)
     part = load_task(NAME, SMALL.model_copy(update={"samples": 16}), tmp_path)

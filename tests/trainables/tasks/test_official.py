@@ -4,40 +4,41 @@ from hypothesis import strategies as st
 
 from trainables.errors import ConfigError
 from trainables.spec import DataSpec
-from trainables.tasks.official import describe, in_proportion, is_generated, missing
+from trainables.tasks.official import describe, is_generated, lent, missing
 
+NAME = "nasbench360/cifar100"
 SPLITS = ("train", "val", "test")
 
 
-@given(st.tuples(*[st.integers(1, 10**6)] * 3), st.integers(8, 10**6))
-def test_every_split_lends_at_least_one_and_all_together_as_many_as_asked(sizes, samples):
-    by_split = dict(zip(SPLITS, sizes, strict=True))
-    lent = in_proportion(by_split, samples)
-    assert sum(lent.values()) == samples
-    assert min(lent.values()) >= 1
-    shares = {split: samples * size / sum(sizes) for split, size in by_split.items()}
-    assert all(abs(lent[split] - shares[split]) <= 2 for split in SPLITS)
+def test_a_part_is_divided_by_the_fractions_and_all_samples_are_the_splits_themselves():
+    stored = {"train": 9000, "val": 400, "test": 2000}
+    data = DataSpec(samples=1000, val_fraction=0.2, test_fraction=0.3)
+    assert lent(NAME, stored, data) == {"train": 500, "val": 200, "test": 300}
+    for samples in (None, 11_400):
+        assert lent(NAME, stored, data.model_copy(update={"samples": samples})) == stored
 
 
-@given(st.tuples(*[st.integers(3, 9)] * 3), st.integers(0, 19))
-def test_no_split_lends_more_than_it_has(sizes, fewer):
-    by_split = dict(zip(SPLITS, sizes, strict=True))
-    samples = max(8, sum(sizes) - fewer)
-    lent = in_proportion(by_split, samples)
-    assert all(lent[split] <= by_split[split] for split in SPLITS), (by_split, samples, lent)
+@given(
+    st.tuples(*[st.integers(1, 10**6)] * 3),
+    st.integers(8, 10**6),
+    st.tuples(*[st.floats(0.01, 0.49)] * 2),
+)
+def test_a_part_has_what_was_asked_for_or_is_refused(sizes, samples, fractions):
+    stored = dict(zip(SPLITS, sizes, strict=True))
+    val, test = fractions
+    data = DataSpec(samples=samples, val_fraction=val, test_fraction=test)
+    try:
+        part = lent(NAME, stored, data)
+    except ConfigError:
+        return
+    assert sum(part.values()) == samples
+    assert all(1 <= part[split] <= stored[split] for split in SPLITS)
 
 
-def test_all_samples_are_the_splits_themselves():
-    sizes = {"train": 900, "val": 100, "test": 100}
-    assert in_proportion(sizes, 1100) == sizes
-
-
-def test_a_third_of_the_samples_is_a_third_of_each_split():
-    assert in_proportion({"train": 900, "val": 90, "test": 300}, 430) == {
-        "train": 300,
-        "val": 30,
-        "test": 100,
-    }
+def test_what_a_split_does_not_have_is_refused_with_the_way_out():
+    stored = {"train": 9000, "val": 40, "test": 2000}
+    with pytest.raises(ConfigError, match=r"only 40 of 200 for val\. Ask for fewer, change val_f"):
+        lent(NAME, stored, DataSpec(samples=1000, val_fraction=0.2))
 
 
 def test_nas_bench_360_is_described_as_published(tmp_path):
@@ -68,9 +69,9 @@ def test_shapes_and_bytes_are_those_of_the_store(name, x, y, bytes_a_sample):
     assert facts["bytes"] == bytes_a_sample * facts["samples"]
 
 
-def test_fewer_samples_are_described_in_proportion():
+def test_fewer_samples_are_described_by_the_fractions():
     facts = describe("nasbench360/cifar100", DataSpec(samples=600))
-    assert facts["splits"] == {"train": 450, "val": 50, "test": 100}
+    assert facts["splits"] == {"train": 486, "val": 54, "test": 60}
     assert facts["samples"] == 600
 
 

@@ -88,8 +88,8 @@ def test_a_problem_is_plain_frozen_data(name):
         setattr(problem, field, 0)
 
 
-# Version, and the means of |x| and |y| over samples 3 and 11 of seed 5. Stored sets are known by the
-# version, so whatever moves these numbers has to raise it.
+# Version, and the means of |x| and |y| over samples 3 and 11 of seed 5. Stored sets are known by
+# the version, so whatever moves these numbers has to raise it.
 MADE = {
     "pdebench/advection_1d": (1, 0.680195268, 0.677978721),
     "pdebench/advection_1d@hard": (1, 0.73669196, 0.835751798),
