@@ -22,7 +22,7 @@ def take(array: Rows, indices: np.ndarray, device: torch.device) -> Tensor:
 
 def rows_at_once(array: Rows) -> int:
     """Returns how many samples are read together where no step of training counts them."""
-    sample_bytes = array.dtype.itemsize * math.prod(array.shape[1:])
+    sample_bytes: int = array.dtype.itemsize * math.prod(array.shape[1:])
     return min(EVALUATION_BATCH, max(1, EVALUATION_BYTES // sample_bytes))
 
 
