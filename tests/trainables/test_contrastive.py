@@ -170,6 +170,20 @@ def test_without_a_pair_of_one_class_the_loss_is_zero_with_a_zero_gradient(form)
     assert gradient.abs().max().item() == 0
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_a_batch_of_one_class_has_a_loss_and_nothing_is_pushed_apart(form):
+    features, labels = normal(5, 3).requires_grad_(), torch.full((5,), 7)
+    ones = torch.ones(5, 5, dtype=torch.float64)
+    loss = contrastive_loss(features, labels, ones, form=form, temperature=0.5)
+    (gradient,) = torch.autograd.grad(loss, features)
+    assert gradient.isfinite().all()
+    if form in ("exp", "affine"):  # its pairs are all pairs
+        assert loss.item() == pytest.approx(0, abs=1e-12)
+        assert gradient.abs().max() < 1e-12
+    between = mean_cosines(features.detach(), labels).between
+    assert between == 0
+
+
 def printed_ratio(features: Tensor, labels: Tensor) -> Tensor:
     """The ratio with bare cosines, as printed in places: kept to show what it does."""
     c, losses = cosines(features), []

@@ -235,6 +235,26 @@ def test_a_class_of_one_sample_is_left_out_and_counted(make_state, domains):
     assert report.metrics["align/skipped_classes"] == 1
 
 
+@every_distance
+@every_class_mode
+def test_one_class_is_aligned_as_a_whole(make_state, domains, distance, class_mode):
+    domains = classified(domains, [0] * 10, "one class")
+    state = make_state()
+    stage(**distance).check(state.model, domains)
+    batches = batches_of(state, domains, **distance, class_mode=class_mode, epochs=1)
+    assert [sorted(batch) for batch in batches] == [list(range(10))]
+
+
+def test_outputs_that_are_all_equal_are_one_class_whatever_the_clusters(make_state, domains):
+    task = domains.target
+    split = Split(x=task.train.x, y=np.ones_like(task.train.y))
+    constant = replace(domains, target=replace(task, train=split, content_hash="constant"))
+    known = classified(domains, [0] * 10, "one class")
+    settings = {"clusters": 7, "class_mode": "joint", "max_samples": 6}
+    stage(**settings).check(make_state().model, constant)
+    assert train(make_state(), constant, **settings) == train(make_state(), known, **settings)
+
+
 def test_the_rate_falls_after_the_epochs_that_are_named(make_state, domains):
     """Of the official thresholds too: epochs 0 to 20 whole, to 40 a fifth, and so on."""
     reports = train(make_state(), domains, epochs=5, lr=1e-2, lr_steps=(1, 3), lr_factor=0.1)
