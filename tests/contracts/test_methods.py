@@ -207,6 +207,17 @@ def test_metrics_are_finite_named_by_stage_or_split_and_survive_json(run, method
 
 
 @every_method
+def test_each_epoch_of_each_stage_tells_its_losses_its_gradient_and_its_rate(
+    run, method, dimension
+):
+    for report in run(method, dimension)[0]:
+        names = {n.partition("/")[2] for n in report.metrics if n.startswith(f"{report.stage}/")}
+        assert names >= {"grad_norm", "lr"}
+        assert any(name.endswith("_loss") for name in names)
+        assert (report.objective is not None) == ("val/loss" in report.metrics)
+
+
+@every_method
 def test_a_trial_stopped_after_every_epoch_equals_one_that_was_not(
     trials, run, tmp_path, method, dimension
 ):

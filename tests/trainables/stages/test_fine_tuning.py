@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from trainables import checkpoint
 from trainables.errors import ConfigError, NonFiniteLoss
@@ -50,7 +51,7 @@ def test_everything_trains_and_the_loss_falls(make_state, target):
 
 
 def test_each_epoch_reports_the_validation_value_as_its_objective(make_state, target):
-    state = make_state()
+    state, task = make_state(), target.target
     reports = train(state, target)
     assert [(r.stage, r.epoch, r.num_epochs, r.is_final) for r in reports] == [
         ("refine", 1, 2, False),
@@ -61,11 +62,13 @@ def test_each_epoch_reports_the_validation_value_as_its_objective(make_state, ta
             "refine/train_loss",
             "refine/grad_norm",
             "refine/lr",
+            "val/loss",
             "val/nrmse",
             "val/nrmse_best",
         }
         assert report.objective == report.metrics["val/nrmse"]
-    assert reports[-1].objective == evaluate(state, state.model, target.target.val, "nrmse")
+        assert report.metrics["val/loss"] == pytest.approx(report.objective, rel=1e-6)
+    assert reports[-1].objective == evaluate(state, state.model, task.val, task.info).value
 
 
 @pytest.mark.parametrize(
@@ -142,7 +145,8 @@ def test_the_best_weights_are_those_of_the_lowest_validation_value(make_state, t
     assert state.best.epoch == values.index(min(values)) + 1
     latest = weights(state)
     with state.at_best() as model:
-        assert evaluate(state, model, target.target.val, "nrmse") == min(values)
+        found = evaluate(state, model, target.target.val, target.target.info)
+        assert found.value == min(values)
     assert changed(latest, weights(state)) == set()
 
 
@@ -220,6 +224,25 @@ def test_an_epoch_reads_each_sample_once_in_an_order_of_its_own(make_state, targ
     everything = torch.from_numpy(target.target.train.x).flatten(1)
     for epoch in (first, second):
         assert torch.equal(epoch.flatten(1).unique(dim=0), everything.unique(dim=0))
+
+
+def test_noise_in_the_model_is_the_seeds_and_another_each_epoch(make_state, target):
+    def kept(global_seed: int, seed: int) -> list[torch.Tensor]:
+        torch.manual_seed(global_seed)
+        state, seen = make_state(), []
+        state.seed = seed
+        noise = nn.Dropout(0.3)
+        noise.register_forward_hook(
+            lambda module, _, out: seen.append(out != 0) if module.training else None
+        )
+        state.model.embedder = nn.Sequential(state.model.embedder, noise)
+        train(state, target, batch_size=10)
+        return seen
+
+    first, second = kept(1, seed=0)
+    assert not torch.equal(first, second)
+    assert all(map(torch.equal, kept(2, seed=0), (first, second)))
+    assert not torch.equal(kept(1, seed=1)[0], first)
 
 
 def test_half_precision_trains_close_to_single(make_state, target):
