@@ -10,6 +10,7 @@ from torch import nn
 from trainables import checkpoint
 from trainables.errors import ConfigError, NonFiniteLoss
 from trainables.evaluation import evaluate
+from trainables.losses import LOSSES
 from trainables.source import Domains
 from trainables.stages.configs.fine_tuning import RefineConfig
 from trainables.stages.fine_tuning import FineTuning
@@ -48,6 +49,25 @@ def test_everything_trains_and_the_loss_falls(make_state, target):
     reports = train(state, target, epochs=8)
     assert parts(changed(before, weights(state))) == {"embedder", "body", "predictor"}
     assert reports[-1].metrics["refine/train_loss"] < 0.8 * reports[0].metrics["refine/train_loss"]
+
+
+def test_it_is_plain_training_of_all_weights_at_the_rates_of_the_schedule(make_state, target):
+    state, reference, task = make_state(), make_state(), target.target
+    settings = {"lr": 0.1, "momentum": 0.5, "weight_decay": 0.1}
+    reports = train(state, target, epochs=3, batch_size=10, optimizer="sgd", **settings)
+
+    model = reference.model
+    optimizer = torch.optim.SGD(model.parameters(), **settings)
+    x, y = torch.from_numpy(task.train.x), torch.from_numpy(task.train.y)
+    for epoch, report in enumerate(reports):
+        optimizer.param_groups[0]["lr"] = 0.1 * (3 - epoch) / 3
+        optimizer.zero_grad()
+        loss = LOSSES[task.info.loss](model(x), y)
+        loss.backward()
+        optimizer.step()
+        assert report.metrics["refine/train_loss"] == pytest.approx(loss.item(), rel=1e-4)
+    for name, weight in weights(reference).items():
+        torch.testing.assert_close(weights(state)[name], weight, rtol=1e-4, atol=1e-6)
 
 
 def test_each_epoch_reports_the_validation_value_as_its_objective(make_state, target):
