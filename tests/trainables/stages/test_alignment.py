@@ -189,6 +189,15 @@ def test_per_class_batches_are_of_one_class_each_in_an_order_of_their_own(make_s
     assert len(orders) == 2
 
 
+def test_a_class_weighs_by_its_share_however_few_of_it_are_drawn(make_state, domains):
+    labels = target_labels(domains.target, 2)
+    (batches,) = stage(max_samples=2).objective(make_state(), domains).steps(0)
+    for batch in batches:
+        (of_class,) = set(labels[batch.indices].tolist())
+        assert batch.weight == (labels == of_class).mean()
+    assert sum(batch.weight for batch in batches) == pytest.approx(1)
+
+
 def test_without_a_limit_that_binds_each_class_is_read_whole(make_state, domains):
     batches = batches_of(make_state(), domains, epochs=1)
     assert sorted(chain(*batches)) == list(range(10))
