@@ -32,7 +32,7 @@ def test_separated_classes_are_told_apart_and_random_labels_are_not():
 
 
 def test_a_probe_is_judged_by_samples_that_it_was_not_fitted_to():
-    """With more features than samples it tells apart all that it is fitted to, and knows nothing."""
+    """With more features than samples it tells all of its own apart, and has learned nothing."""
     features = np.random.default_rng(0).normal(size=(120, 200))
     assert probe_error(features, np.arange(120) % 2) > 0.25
 
