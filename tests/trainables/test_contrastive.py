@@ -268,6 +268,15 @@ def test_weights_of_classes_are_symmetric_bounded_and_of_the_mean_asked_for(
     assert (weights[apart][order].diff() <= 1e-9).all()  # the more alike, the smaller
 
 
+@pytest.mark.parametrize("epsilon", [1e-3, 0.1, 1.0])
+def test_weights_that_are_not_cut_are_in_proportion_to_their_formula(epsilon):
+    correlation = torch.tensor([[1.0, 0.3, -0.2], [0.3, 1, 0], [-0.2, 0, 1]], dtype=torch.float64)
+    weights = class_weights(correlation, mean=3.0, largest=1e4, epsilon=epsilon)
+    apart = ~torch.eye(3, dtype=torch.bool)
+    c = (weights * ((1 + correlation) / 2 + epsilon))[apart]
+    torch.testing.assert_close(c, c[:1].expand(6))
+
+
 def test_a_mean_of_one_is_the_plain_loss_and_the_largest_leaves_no_choice():
     correlation = correlation_of(4, seed=0)
     plain = class_weights(correlation, mean=1.0, largest=10.0, epsilon=0.01)
