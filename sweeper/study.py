@@ -44,6 +44,7 @@ class Measurement:
     is_final: bool = False
     checkpoint: str | None = None  # folder that holds the state after this epoch
     seconds: float = 0.0  # since the attempt began
+    peak_memory_bytes: int | None = None  # since then, of the GPU, or else of the process
 
 
 @dataclass(frozen=True, kw_only=True)

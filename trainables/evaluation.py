@@ -1,16 +1,18 @@
-"""Batches of a split, and a metric over a whole split."""
+"""Batches of a split, and metric and loss over a whole split."""
 
 import math
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from trainables.losses import LOSSES
 from trainables.metrics import METRICS, mean_of_groups
 from trainables.networks.cross_modal import CrossModalModel
 from trainables.state import TrainState
-from trainables.tasks.task import Rows, Split
+from trainables.tasks.task import Rows, Split, TaskInfo
 
 EVALUATION_BATCH, EVALUATION_BYTES = 64, 2**28  # of samples read together, at most
 
@@ -35,29 +37,38 @@ def shuffled_batches(
         yield order[start : start + batch_size]
 
 
-@torch.inference_mode()
-def evaluate(state: TrainState, model: CrossModalModel, split: Split, metric: str) -> float:
-    """Returns `metric` of the model over the whole split; leaves it in training mode.
+class Evaluation(NamedTuple):
+    """What a model is worth on a split; both are the lower the better."""
 
-    Where the split has groups, their samples' logits are averaged first: a group scores as one.
+    value: float  # of the task's metric
+    loss: float  # the task's, the mean over samples
+
+
+@torch.inference_mode()
+def evaluate(state: TrainState, model: CrossModalModel, split: Split, info: TaskInfo) -> Evaluation:
+    """Evaluates the model over the whole split; leaves it in training mode.
+
+    Where the split has groups, their samples' logits are averaged before the metric: a group scores
+    as one.
     """
     model.eval()
-    total = METRICS[metric]()
+    total, loss = METRICS[info.metric](), torch.zeros((), dtype=torch.float64, device=state.device)
     parts: list[tuple[Tensor, Tensor]] = []
     step = rows_at_once(split.x)
     for start in range(0, len(split), step):
         indices = np.arange(start, min(start + step, len(split)))
         with state.autocast():
-            prediction = model(take(split.x, indices, state.device))
+            prediction = model(take(split.x, indices, state.device)).float()
         target = take(split.y, indices, state.device)
+        loss += LOSSES[info.loss](prediction, target) * len(indices)
         if split.groups is None:
-            total.update(prediction.float(), target)
+            total.update(prediction, target)
         else:
-            parts.append((prediction.float().cpu(), target.cpu()))
+            parts.append((prediction.cpu(), target.cpu()))
     if split.groups is not None:
         groups = torch.from_numpy(np.array(split.groups))
         total.update(
             *(mean_of_groups(torch.cat(part), groups) for part in zip(*parts, strict=True))
         )
     model.train()
-    return total.compute()
+    return Evaluation(total.compute(), loss.item() / len(split))

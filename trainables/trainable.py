@@ -20,6 +20,7 @@ from ray._raylet import setproctitle  # type: ignore[attr-defined]  # Ray's own:
 
 from trainables.checkpoint import CorruptCheckpoint
 from trainables.errors import ConfigError, TrainableError
+from trainables.peak_memory import count_anew, peak_bytes
 from trainables.spec import TrialSpec
 from trainables.training import Training
 from trainables.warm import WarmParts
@@ -46,6 +47,7 @@ class Trainable(tune.Trainable):
         self.folder = Path(config["folder"])
         setproctitle(f"ray::sweeper {self.label} starting")
         device = "cuda" if torch.cuda.is_available() else "cpu"
+        count_anew(torch.device(device))
         try:
             spec = TrialSpec.model_validate(config["spec"])
             self.training = Training.begin(spec, PARTS, device=device)
@@ -84,6 +86,7 @@ class Trainable(tune.Trainable):
             "report": asdict(report),
             "checkpoint": str(folder),
             "seconds": time.monotonic() - self._began,
+            "peak_memory_bytes": peak_bytes(self.training.state.device),
             "done": report.is_final,
         }
 

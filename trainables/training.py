@@ -70,7 +70,7 @@ class Training:
     def _final(self, report: Report) -> Report:
         info = self.domains.target.info
         with self.state.at_best() as model:
-            value = evaluate(self.state, model, self.domains.target.test, info.metric)
+            value = evaluate(self.state, model, self.domains.target.test, info).value
         metrics = {**report.metrics, f"test/{info.metric}": value}
         return replace(report, metrics=metrics, is_final=True)
 

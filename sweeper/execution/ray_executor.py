@@ -93,7 +93,8 @@ class _Judge(_Unsaved, tune.Stopper):
             tell(trial, result["failure"], reason=result["reason"])
             return True
         measurement = Measurement(
-            **result["report"], checkpoint=result["checkpoint"], seconds=result["seconds"]
+            **result["report"],
+            **{name: result[name] for name in ("checkpoint", "seconds", "peak_memory_bytes")},
         )
         decision = self._runner.measured(trial, measurement)
         return measurement.is_final or decision is Decision.PRUNE

@@ -238,6 +238,8 @@ class _Batch:
             return  # a later attempt ran it again
         self.notes[key] = json.dumps({**shown, stage: epoch})
         values = {**payload["metrics"], f"{stage}/seconds": payload.get("seconds", 0.0)}
+        if payload.get("peak_memory_bytes") is not None:
+            values[f"{stage}/peak_memory_bytes"] = payload["peak_memory_bytes"]
         self._add_points(run, values, at, epoch, f"{stage} epoch {epoch}")
 
     def _end_trial(self, run: Change, entity: Entity, payload: Mapping[str, Any], at: int) -> None:

@@ -1,20 +1,27 @@
 """What every method in the registry promises, whatever its stages: the contract of a new method.
 
 Each runs on a small 1D and a small 2D problem with tiny backbones: two epochs of each stage,
-stopped and resumed after every one, and every setting of every stage shown to matter.
+stopped and resumed after every one, every setting of every stage shown to matter, and data that
+leave next to nothing to learn, or nothing at all.
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, replace
 from math import isfinite
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from tests.contracts.tiny_trials import DIMENSIONS, Run, weights
+from trainables.errors import ConfigError, TrainableError
 from trainables.methods.registry import METHODS
+from trainables.report import Report
+from trainables.tasks.task import Split, Task
+from trainables.training import Training
+from trainables.warm import WarmParts
 
 # Another value of each setting. One that acts only beside others is given with these.
 EXPLORING = {"replace.k0": 0.5}
@@ -200,6 +207,17 @@ def test_metrics_are_finite_named_by_stage_or_split_and_survive_json(run, method
 
 
 @every_method
+def test_each_epoch_of_each_stage_tells_its_losses_its_gradient_and_its_rate(
+    run, method, dimension
+):
+    for report in run(method, dimension)[0]:
+        names = {n.partition("/")[2] for n in report.metrics if n.startswith(f"{report.stage}/")}
+        assert names >= {"grad_norm", "lr"}
+        assert any(name.endswith("_loss") for name in names)
+        assert (report.objective is not None) == ("val/loss" in report.metrics)
+
+
+@every_method
 def test_a_trial_stopped_after_every_epoch_equals_one_that_was_not(
     trials, run, tmp_path, method, dimension
 ):
@@ -226,13 +244,84 @@ def test_the_seed_decides_the_trial_and_nothing_else_does(trials, run, method, d
 
 @every_method
 def test_the_control_is_vanilla_fine_tuning(run, method, dimension):
-    (controlled, _), (naive, _) = (
+    (controlled, ours), (naive, theirs) = (
         run(method, dimension, METHODS[method].control),
         run("nft", dimension),
     )
     values = [r.objective for r in controlled if r.objective is not None]
     assert values == [r.objective for r in naive]
     assert controlled[-1].metrics["test/nrmse"] == naive[-1].metrics["test/nrmse"]
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(w, theirs[name]) for name, w in ours.items())
+
+
+def everywhere(method: str, **settings: Any) -> dict[str, Any]:
+    """These settings for each stage of the method that has them."""
+    return {
+        f"{stage}.{name}": value
+        for stage, config in METHODS[method].stages.items()
+        for name, value in settings.items()
+        if name in config.model_fields
+    }
+
+
+def assert_finite(reports: Iterable[Report]) -> None:
+    for report in reports:
+        assert all(isfinite(value) for value in report.metrics.values()), report
+
+
+@every_method
+def test_batches_of_one_sample_will_do(trials, method, dimension):
+    settings = everywhere(method, epochs=1, batch_size=1, max_samples=2)
+    assert_finite(trials.begin(trials.spec(method, dimension, settings)).reports())
+
+
+@every_method
+def test_a_prime_number_of_points_will_do(trials, method, dimension):
+    spec = trials.spec(method, dimension, everywhere(method, epochs=1))
+    data = spec.data.model_copy(update={"resolution": {"1d": 31, "2d": 11}[dimension]})
+    assert_finite(trials.begin(spec.model_copy(update={"data": data})).reports())
+
+
+def begin_on(trials, spec, change: Callable[[Task], Task]) -> Training:
+    """Begins a trial whose task has been changed."""
+    parts = WarmParts()
+    parts.backbone, parts.source = trials.parts.backbone, trials.parts.source
+    parts.task = lambda *of: change(trials.parts.task(*of))
+    return Training.begin(spec, parts)
+
+
+def filled(split: Split, array: str, number: float) -> Split:
+    return replace(split, **{array: np.full_like(getattr(split, array), number)})
+
+
+@every_method
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_labels_that_are_all_nan_end_the_trial_with_a_reason(trials, method, dimension, split):
+    def change(task: Task) -> Task:
+        broken = filled(getattr(task, split), "y", np.nan)
+        return replace(task, **{split: broken}, content_hash=f"{dimension}/nan in {split}")
+
+    spec = trials.spec(method, dimension, everywhere(method, epochs=1))
+    with pytest.raises(TrainableError, match=r"nan|NaN"):
+        list(begin_on(trials, spec, change).reports())
+
+
+@every_method
+@pytest.mark.parametrize("array", ["x", "y"])
+def test_constant_data_train_or_are_refused_before_the_first_epoch(
+    trials, method, dimension, array
+):
+    def change(task: Task) -> Task:
+        constant = filled(task.train, array, 2.0)
+        return replace(task, train=constant, content_hash=f"{dimension}/constant {array}")
+
+    spec = trials.spec(method, dimension, everywhere(method, epochs=1, measure=8))
+    if array == "y" and "contrast" in METHODS[method].stages:
+        with pytest.raises(ConfigError, match="are of one class"):
+            begin_on(trials, spec, change)
+        return
+    assert_finite(begin_on(trials, spec, change).reports())
 
 
 CHANGING = [item for item in SETTINGS if item[1].partition(".")[2] not in RECORDED]

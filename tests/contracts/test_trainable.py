@@ -78,6 +78,15 @@ def test_an_actor_that_is_reused_runs_as_a_fresh_one(make_config, fresh_process,
     assert results(used) == expected
 
 
+def test_each_result_tells_the_seconds_and_the_most_memory_so_far(make_config):
+    actor = Trainable(make_config("mona", "1d", "timed"))
+    told = [actor.train() for _ in range(3)]
+    for name in ("seconds", "peak_memory_bytes"):
+        values = [result[name] for result in told]
+        assert values == sorted(values)
+        assert values[0] > 0
+
+
 @every_method
 def test_a_new_attempt_goes_on_from_the_newest_whole_checkpoint(make_config, tmp_path, method):
     expected = results(Trainable(make_config(method, "1d", "whole")))

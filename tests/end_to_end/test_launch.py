@@ -93,6 +93,8 @@ def test_mlflow_holds_the_tree_with_the_right_states(shell, launched):
         state = ledger[tags["sweeper.study"] + str(int(tags["sweeper.trial"]))]
         assert tags["sweeper.state"] == state
         assert runs[run_id].info.status == {"complete": "FINISHED", "pruned": "KILLED"}[state]
+        for name in ("refine/seconds", "refine/peak_memory_bytes"):
+            assert runs[run_id].data.metrics[name] > 0
         names = {f.path for f in client.list_artifacts(run_id, "checkpoints")}
         assert any(name.endswith("best.safetensors") for name in names)
 

@@ -170,6 +170,20 @@ def test_without_a_pair_of_one_class_the_loss_is_zero_with_a_zero_gradient(form)
     assert gradient.abs().max().item() == 0
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_a_batch_of_one_class_has_a_loss_and_nothing_is_pushed_apart(form):
+    features, labels = normal(5, 3).requires_grad_(), torch.full((5,), 7)
+    ones = torch.ones(5, 5, dtype=torch.float64)
+    loss = contrastive_loss(features, labels, ones, form=form, temperature=0.5)
+    (gradient,) = torch.autograd.grad(loss, features)
+    assert gradient.isfinite().all()
+    if form in ("exp", "affine"):  # its pairs are all pairs
+        assert loss.item() == pytest.approx(0, abs=1e-12)
+        assert gradient.abs().max() < 1e-12
+    between = mean_cosines(features.detach(), labels).between
+    assert between == 0
+
+
 def printed_ratio(features: Tensor, labels: Tensor) -> Tensor:
     """The ratio with bare cosines, as printed in places: kept to show what it does."""
     c, losses = cosines(features), []
@@ -252,6 +266,15 @@ def test_weights_of_classes_are_symmetric_bounded_and_of_the_mean_asked_for(
     assert weights[apart].mean().item() == pytest.approx(mean, rel=1e-9)
     order = correlation[apart].argsort()
     assert (weights[apart][order].diff() <= 1e-9).all()  # the more alike, the smaller
+
+
+@pytest.mark.parametrize("epsilon", [1e-3, 0.1, 1.0])
+def test_weights_that_are_not_cut_are_in_proportion_to_their_formula(epsilon):
+    correlation = torch.tensor([[1.0, 0.3, -0.2], [0.3, 1, 0], [-0.2, 0, 1]], dtype=torch.float64)
+    weights = class_weights(correlation, mean=3.0, largest=1e4, epsilon=epsilon)
+    apart = ~torch.eye(3, dtype=torch.bool)
+    c = (weights * ((1 + correlation) / 2 + epsilon))[apart]
+    torch.testing.assert_close(c, c[:1].expand(6))
 
 
 def test_a_mean_of_one_is_the_plain_loss_and_the_largest_leaves_no_choice():

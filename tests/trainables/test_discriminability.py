@@ -94,6 +94,16 @@ def test_without_a_pair_of_one_class_alignment_is_zero_with_a_zero_gradient():
     assert gradient.abs().max().item() == 0
 
 
+def test_a_batch_of_one_class_is_drawn_together_and_kept_from_collapsing():
+    features = normal(5, 3, seed=0).requires_grad_()
+    terms = discriminability(features, labels_of(4, 4, 4, 4, 4))
+    z = functional.normalize(features.detach(), dim=1)
+    torch.testing.assert_close(terms.alignment.detach(), torch.pdist(z).square().mean())
+    (gradient,) = torch.autograd.grad(terms.loss, features)
+    assert gradient.isfinite().all()
+    assert gradient.abs().max() > 0
+
+
 def test_gradients_are_those_of_finite_differences():
     features, labels = normal(5, 3, seed=0).requires_grad_(), labels_of(0, 0, 1, 1, 1)
     assert torch.autograd.gradcheck(lambda z: discriminability(z, labels).loss, features)

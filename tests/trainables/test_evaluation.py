@@ -7,6 +7,7 @@ from sklearn.metrics import average_precision_score
 
 from tests.tiny_backbones import save_tiny_roberta
 from trainables.evaluation import evaluate, take
+from trainables.losses import LOSSES
 from trainables.networks.cross_modal import build_model
 from trainables.networks.loading import load_backbone
 from trainables.spec import BackboneSpec, ModelSpec
@@ -61,8 +62,8 @@ def test_the_parts_of_a_group_are_averaged_before_the_metric(state, split):
         logits = state.model(torch.from_numpy(split.x[np.arange(40)])).numpy()
     by_clip = np.stack([logits[group == GROUPS].mean(axis=0) for group in range(11)])
     expected = 1 - average_precision_score(LABELS, by_clip, average="macro")
-    assert evaluate(state, state.model, split, INFO.metric) == pytest.approx(expected, abs=1e-6)
-    alone = evaluate(state, state.model, replace(split, groups=None), INFO.metric)
+    assert evaluate(state, state.model, split, INFO).value == pytest.approx(expected, abs=1e-6)
+    alone = evaluate(state, state.model, replace(split, groups=None), INFO).value
     assert alone != pytest.approx(expected, abs=1e-3)
     assert state.model.training
 
@@ -71,9 +72,21 @@ def test_the_parts_of_a_group_are_averaged_before_the_metric(state, split):
 @pytest.mark.parametrize("limit", [("EVALUATION_BATCH", 7), ("EVALUATION_BYTES", 1)])
 def test_the_value_does_not_depend_on_the_batches(state, split, groups, limit, monkeypatch):
     split = replace(split, groups=groups)
-    whole = evaluate(state, state.model, split, INFO.metric)
+    whole = evaluate(state, state.model, split, INFO)
     monkeypatch.setattr(f"trainables.evaluation.{limit[0]}", limit[1])
-    assert evaluate(state, state.model, split, INFO.metric) == pytest.approx(whole, abs=1e-6)
+    assert evaluate(state, state.model, split, INFO) == pytest.approx(whole, abs=1e-6)
+
+
+def test_the_loss_is_the_mean_over_samples_whatever_groups_and_batches(state, split, monkeypatch):
+    """Batches of seven, and a last one of five, which a mean over batches would count as seven."""
+    state.model.eval()
+    with torch.no_grad():
+        logits = state.model(torch.from_numpy(split.x[np.arange(40)]))
+    expected = LOSSES[INFO.loss](logits, torch.from_numpy(split.y)).item()
+    monkeypatch.setattr("trainables.evaluation.EVALUATION_BATCH", 7)
+    for groups in (GROUPS, None):
+        found = evaluate(state, state.model, replace(split, groups=groups), INFO)
+        assert found.loss == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.int64])

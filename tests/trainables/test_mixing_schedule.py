@@ -60,6 +60,14 @@ def test_after_the_last_epoch_all_but_the_constant_schedule_have_reached_the_end
     assert tokens_at(epochs, epochs, **settings | {"schedule": "constant"}) == first
 
 
+@pytest.mark.parametrize("schedule", ["linear", "cosine", "step"])
+def test_a_share_is_the_decimal_number_that_was_written_not_its_nearest_float(schedule):
+    """0.29 is a little less than that in binary, of which 100 would leave 28."""
+    for percent in range(101):
+        settings = {"first": 100, "end_share": percent / 100, "schedule": schedule}
+        assert tokens_at(7, 7, **settings) == percent
+
+
 def test_the_staircase_has_three_steps():
     assert counts(7, first=100, end_share=0.2, schedule="step") == [100] * 3 + [60] * 2 + [20] * 2
     assert counts(2, first=10, schedule="step") == [10, 5]

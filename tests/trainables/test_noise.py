@@ -113,6 +113,14 @@ def test_perturbing_in_given_units_is_perturbing_what_has_been_standardised():
     torch.testing.assert_close(view, expected, rtol=1e-5, atol=1e-4)
 
 
+@pytest.mark.parametrize("sigma", [1e-2, 1e-4])
+def test_noise_that_vanishes_leaves_the_sample(sigma):
+    every, x = views(sigma_min=sigma / 4, sigma_max=sigma), normal(12, 2, 9)
+    view = every.perturb(x, PLAIN, range(12), range(12), seed=0)
+    assert (view - x).abs().max() < 10 * sigma
+    assert not torch.equal(view, x)
+
+
 def test_the_sample_itself_is_a_view_bit_for_bit():
     every, x = views(include_clean=True), normal(3, 2, 5)
     units = Units(torch.tensor([[0.3], [7.0]]), torch.tensor([[2.0], [0.1]]))

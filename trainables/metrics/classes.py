@@ -4,6 +4,8 @@
     one_minus_macro_f1  1 - mean_c 2 TP_c / (2 TP_c + FP_c + FN_c), over classes that occur among
                         the labels or the decisions; F1 is no mean over samples or batches
 
+Logits that are not finite decide for no class: both are NaN then, not the error of a guess.
+
 Shapes: n = samples of a batch, k = classes.
 """
 
@@ -29,7 +31,8 @@ class ZeroOneError(SampleMean):
 
     def _values(self, prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         wrong = is_wrong(prediction, target)
-        return wrong.float(), torch.ones_like(wrong)
+        decided = prediction.isfinite().all(dim=1)
+        return wrong.float().masked_fill(~decided, torch.nan), torch.ones_like(wrong)
 
 
 class MacroF1(Metric):
@@ -39,9 +42,11 @@ class MacroF1(Metric):
 
     def __init__(self) -> None:
         self._table: Tensor | None = None  # [k, k]: label, decision
+        self._finite = True
 
     @torch.no_grad()
     def update(self, prediction: Float[Tensor, "n k"], target: Int[Tensor, " n"]) -> None:
+        self._finite &= bool(prediction.isfinite().all())
         classes = prediction.shape[1]
         pairs = target * classes + prediction.argmax(dim=1)
         table = torch.bincount(pairs, minlength=classes**2).view(classes, classes)
@@ -50,6 +55,8 @@ class MacroF1(Metric):
     def compute(self) -> float:
         if self._table is None or not self._table.any():
             raise DataError(f"`{self.name}` of no samples.")
+        if not self._finite:
+            return float("nan")
         occurrences = (self._table.sum(0) + self._table.sum(1)).double()
         scores = 2 * self._table.diagonal() / occurrences
         return 1 - float(scores[occurrences > 0].mean())

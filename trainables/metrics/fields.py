@@ -77,7 +77,8 @@ class NormalizedRMSE(SampleMean):
     name = "nrmse"
 
     def _values(self, prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        return relative_l2(prediction, target), _norm(target) >= SMALLEST_NORM
+        is_zero = _norm(target) < SMALLEST_NORM  # of a NaN it is not: that counts, and shows
+        return relative_l2(prediction, target), ~is_zero
 
 
 class RelativeL2(NormalizedRMSE):
@@ -110,8 +111,8 @@ class ContactError(SampleMean):
     ) -> tuple[Tensor, Tensor]:
         distance, known = target.unbind(1)
         symmetric = (prediction + prediction.transpose(2, 3))[:, 0] / 2
-        in_contact = (known > 0) & (distance > 0) & (distance <= CONTACT)
-        in_contact = in_contact.triu(SEPARATION)
+        apart = (distance <= 0) | (distance > CONTACT)  # a NaN is not: it counts, and shows
+        in_contact = ((known > 0) & ~apart).triu(SEPARATION)
         errors = (symmetric.clamp_min(SMALLEST_DISTANCE) - distance).abs()
         total = torch.where(in_contact, errors, torch.zeros_like(errors)).sum((1, 2))
         contacts = in_contact.sum((1, 2))

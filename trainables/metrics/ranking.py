@@ -33,7 +33,8 @@ BITS = 20
 
 
 class _LabelMean(Gathered):
-    """1 - the mean over labels of a score in [0, 1]; NaN where a prediction is not finite."""
+    """1 - the mean over labels of a score in [0, 1]; NaN where a prediction or a target is not
+    finite."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,7 +49,7 @@ class _LabelMean(Gathered):
         """Returns the score of one label."""
 
     def _value(self, prediction: Float[Tensor, "n k"], target: Float[Tensor, "n k"]) -> float:
-        if not prediction.isfinite().all():
+        if not (prediction.isfinite().all() and target.isfinite().all()):
             return float("nan")
         counts = self._counts(target)
         self.num_dropped = int((~counts).sum())
@@ -108,16 +109,16 @@ class PixelAUROC(Metric):
         truth, ignored = target.unbind(1)
         counts = ignored == 0
         scores, positive = self._scores(prediction[:, 0].float())[counts], truth[counts] > 0
-        self._finite &= bool(scores.isfinite().all())
+        self._finite &= bool(scores.isfinite().all() and target.isfinite().all())
         places = _bins(scores) + positive.long() * 2**BITS
         bins = torch.bincount(places, minlength=2 * 2**BITS).view(2, 2**BITS)
         self._bins = bins if self._bins is None else self._bins + bins
 
     def compute(self) -> float:
-        if self._bins is None or not self._bins.any(1).all():
-            raise DataError(f"`{self.name}` needs pixels of both kinds that are not ignored.")
         if not self._finite:
             return float("nan")
+        if self._bins is None or not self._bins.any(1).all():
+            raise DataError(f"`{self.name}` needs pixels of both kinds that are not ignored.")
         negatives, positives = self._bins.double()
         below = negatives.cumsum(0) - negatives / 2
         return 1 - float((positives * below).sum() / (positives.sum() * negatives.sum()))

@@ -87,7 +87,7 @@ class FineTuning(Stage[R]):
             seed_globals(state.seed, SCOPE, epoch)
             objective = self.objective(state, domains, epoch)
             measured = self._train(state, task, parameters, objective, epoch)
-            value = evaluate(state, state.model, task.val, task.info.metric)
+            value, loss = evaluate(state, state.model, task.val, task.info)
             self._check_finite({**measured, "validation value": value}, epoch)
             state.epoch = epoch + 1
             state.keep_best(value)
@@ -101,6 +101,7 @@ class FineTuning(Stage[R]):
                 metrics={
                     **{f"{self.name}/{name}": number for name, number in measured.items()},
                     **probed,
+                    "val/loss": loss,
                     f"val/{task.info.metric}": value,
                     f"val/{task.info.metric}_best": state.best.value,
                 },

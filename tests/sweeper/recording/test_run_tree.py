@@ -141,6 +141,27 @@ def test_a_control_is_never_a_studys_best(tmp_path):
     assert values == {"control/val/nrmse": 0.1, "val/nrmse": 0.2}
 
 
+@pytest.mark.parametrize(
+    ("peak", "shown"), [(2**40, {"meta/peak_memory_bytes": 2**40}), (None, {})]
+)
+def test_what_an_epoch_took_is_shown_by_stage_and_epoch_and_only_if_it_is_known(
+    tmp_path, peak, shown
+):
+    ledger = new_ledger(tmp_path)
+    study = Study(name="mona/t", method="mona", task="t", objective="val/nrmse", seed=0)
+    ledger.add_study(study, {})
+    ledger.add_trial(Trial(study="mona/t", number=0, kind=TrialKind.SAMPLED, params={}, seed=0))
+    attempt = ledger.start_attempt("mona/t", 0)
+    took = Measurement(
+        stage="meta", epoch=3, num_epochs=9, metrics={}, seconds=1.5, peak_memory_bytes=peak
+    )
+    ledger.measure("mona/t", 0, attempt, took)
+    runs, _ = changes(ledger.events(), read_outline(ledger), {})
+    points = runs[Entity("mona/t", 0)].points
+    assert {p.key: p.value for p in points} == {"meta/seconds": 1.5, **shown}
+    assert {p.step for p in points} == {3}
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_a_value_that_is_not_finite_is_a_tag_and_no_point(tmp_path, value):
     ledger = new_ledger(tmp_path)

@@ -31,6 +31,12 @@ def test_separated_classes_are_told_apart_and_random_labels_are_not():
     assert error == pytest.approx(0.75, abs=0.1)  # three standard errors of 180 samples
 
 
+def test_a_probe_is_judged_by_samples_that_it_was_not_fitted_to():
+    """With more features than samples it tells all of its own apart, and has learned nothing."""
+    features = np.random.default_rng(0).normal(size=(120, 200))
+    assert probe_error(features, np.arange(120) % 2) > 0.25
+
+
 def test_classes_too_small_to_be_split_are_left_out():
     labels = np.concatenate([np.arange(60) % 2, [2]])
     features = np.eye(3)[labels] + np.random.default_rng(0).normal(size=(61, 3)) / 9

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -60,6 +62,14 @@ def test_the_mean_of_macro_f1_over_batches_is_another_number():
     parts = zip(scores.split(20), labels.split(20), strict=True)
     mean = np.mean([value(MacroF1, p, y) for p, y in parts])
     assert abs(mean - value(MacroF1, scores, labels)) > 1e-3
+
+
+@pytest.mark.parametrize("metric", [ZeroOneError, MacroF1])
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_logits_that_are_not_finite_show_instead_of_deciding_for_a_class(metric, bad):
+    scores, labels = logits(10, 4)
+    scores[3, 1] = bad
+    assert math.isnan(value(metric, scores, labels))
 
 
 def test_macro_f1_of_nothing_is_an_error():

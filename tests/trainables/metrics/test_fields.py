@@ -98,6 +98,14 @@ def test_a_prediction_that_is_not_finite_shows(name):
     assert math.isnan(value(name, prediction, target))
 
 
+@pytest.mark.parametrize("name", ["nrmse", "relative_l2", "rmse"])
+@pytest.mark.parametrize("samples", [1, 3])
+def test_a_target_that_is_nan_shows_and_is_not_taken_for_zero(name, samples):
+    prediction, target = fields(3, 4)
+    target[:samples] = math.nan
+    assert math.isnan(value(name, prediction, target))
+
+
 def test_a_prediction_of_another_shape_is_refused_rather_than_broadcast():
     _, target = fields(3, 1, 4)
     with pytest.raises(ValueError, match=r"must have its target's shape"):
@@ -142,6 +150,15 @@ def test_the_contact_error_of_the_truth_is_zero_whatever_is_said_elsewhere():
     prediction = target[:, :1].clone()
     prediction[:, 0] += 100 * (target[:, 0] > 8)
     assert value("mae8", prediction, target) == pytest.approx(0, abs=1e-6)
+
+
+def test_a_distance_that_is_nan_shows_where_it_is_said_to_be_known():
+    prediction, target = proteins(3)
+    target[1, 1, 2, 35] = 1.0
+    target[1, 0, 2, 35] = math.nan
+    assert math.isnan(value("mae8", prediction, target))
+    target[1, 1, 2, 35] = 0.0
+    assert math.isfinite(value("mae8", prediction, target))
 
 
 def test_a_protein_without_contacts_is_dropped():

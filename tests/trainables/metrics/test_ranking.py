@@ -93,6 +93,14 @@ def test_a_prediction_that_is_not_finite_shows(metric, bad):
     assert math.isnan(value(metric, prediction, target))
 
 
+@pytest.mark.parametrize("metric", [AUROC, MeanAveragePrecision, PixelAUROC])
+@pytest.mark.parametrize("which", [0, slice(None)])
+def test_labels_that_are_nan_show_instead_of_counting_as_absent(metric, which):
+    prediction, target = pixels(3) if issubclass(metric, PixelAUROC) else scored(20, 3)
+    target.view(-1)[which] = math.nan
+    assert math.isnan(value(metric, prediction, target))
+
+
 def pixels(n: int, side: int = 16, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
     shape = (n, 1, side, side)

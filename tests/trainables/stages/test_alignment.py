@@ -189,6 +189,15 @@ def test_per_class_batches_are_of_one_class_each_in_an_order_of_their_own(make_s
     assert len(orders) == 2
 
 
+def test_a_class_weighs_by_its_share_however_few_of_it_are_drawn(make_state, domains):
+    labels = target_labels(domains.target, 2)
+    (batches,) = stage(max_samples=2).objective(make_state(), domains).steps(0)
+    for batch in batches:
+        (of_class,) = set(labels[batch.indices].tolist())
+        assert batch.weight == (labels == of_class).mean()
+    assert sum(batch.weight for batch in batches) == pytest.approx(1)
+
+
 def test_without_a_limit_that_binds_each_class_is_read_whole(make_state, domains):
     batches = batches_of(make_state(), domains, epochs=1)
     assert sorted(chain(*batches)) == list(range(10))
@@ -233,6 +242,26 @@ def test_a_class_of_one_sample_is_left_out_and_counted(make_state, domains):
     assert 4 not in chain(*batches)
     (report,) = train(make_state(), domains, epochs=1)
     assert report.metrics["align/skipped_classes"] == 1
+
+
+@every_distance
+@every_class_mode
+def test_one_class_is_aligned_as_a_whole(make_state, domains, distance, class_mode):
+    domains = classified(domains, [0] * 10, "one class")
+    state = make_state()
+    stage(**distance).check(state.model, domains)
+    batches = batches_of(state, domains, **distance, class_mode=class_mode, epochs=1)
+    assert [sorted(batch) for batch in batches] == [list(range(10))]
+
+
+def test_outputs_that_are_all_equal_are_one_class_whatever_the_clusters(make_state, domains):
+    task = domains.target
+    split = Split(x=task.train.x, y=np.ones_like(task.train.y))
+    constant = replace(domains, target=replace(task, train=split, content_hash="constant"))
+    known = classified(domains, [0] * 10, "one class")
+    settings = {"clusters": 7, "class_mode": "joint", "max_samples": 6}
+    stage(**settings).check(make_state().model, constant)
+    assert train(make_state(), constant, **settings) == train(make_state(), known, **settings)
 
 
 def test_the_rate_falls_after_the_epochs_that_are_named(make_state, domains):

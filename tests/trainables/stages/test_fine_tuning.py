@@ -5,10 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from trainables import checkpoint
 from trainables.errors import ConfigError, NonFiniteLoss
 from trainables.evaluation import evaluate
+from trainables.losses import LOSSES
 from trainables.source import Domains
 from trainables.stages.configs.fine_tuning import RefineConfig
 from trainables.stages.fine_tuning import FineTuning
@@ -49,8 +51,27 @@ def test_everything_trains_and_the_loss_falls(make_state, target):
     assert reports[-1].metrics["refine/train_loss"] < 0.8 * reports[0].metrics["refine/train_loss"]
 
 
+def test_it_is_plain_training_of_all_weights_at_the_rates_of_the_schedule(make_state, target):
+    state, reference, task = make_state(), make_state(), target.target
+    settings = {"lr": 0.1, "momentum": 0.5, "weight_decay": 0.1}
+    reports = train(state, target, epochs=3, batch_size=10, optimizer="sgd", **settings)
+
+    model = reference.model
+    optimizer = torch.optim.SGD(model.parameters(), **settings)
+    x, y = torch.from_numpy(task.train.x), torch.from_numpy(task.train.y)
+    for epoch, report in enumerate(reports):
+        optimizer.param_groups[0]["lr"] = 0.1 * (3 - epoch) / 3
+        optimizer.zero_grad()
+        loss = LOSSES[task.info.loss](model(x), y)
+        loss.backward()
+        optimizer.step()
+        assert report.metrics["refine/train_loss"] == pytest.approx(loss.item(), rel=1e-4)
+    for name, weight in weights(reference).items():
+        torch.testing.assert_close(weights(state)[name], weight, rtol=1e-4, atol=1e-6)
+
+
 def test_each_epoch_reports_the_validation_value_as_its_objective(make_state, target):
-    state = make_state()
+    state, task = make_state(), target.target
     reports = train(state, target)
     assert [(r.stage, r.epoch, r.num_epochs, r.is_final) for r in reports] == [
         ("refine", 1, 2, False),
@@ -61,11 +82,13 @@ def test_each_epoch_reports_the_validation_value_as_its_objective(make_state, ta
             "refine/train_loss",
             "refine/grad_norm",
             "refine/lr",
+            "val/loss",
             "val/nrmse",
             "val/nrmse_best",
         }
         assert report.objective == report.metrics["val/nrmse"]
-    assert reports[-1].objective == evaluate(state, state.model, target.target.val, "nrmse")
+        assert report.metrics["val/loss"] == pytest.approx(report.objective, rel=1e-6)
+    assert reports[-1].objective == evaluate(state, state.model, task.val, task.info).value
 
 
 @pytest.mark.parametrize(
@@ -142,7 +165,8 @@ def test_the_best_weights_are_those_of_the_lowest_validation_value(make_state, t
     assert state.best.epoch == values.index(min(values)) + 1
     latest = weights(state)
     with state.at_best() as model:
-        assert evaluate(state, model, target.target.val, "nrmse") == min(values)
+        found = evaluate(state, model, target.target.val, target.target.info)
+        assert found.value == min(values)
     assert changed(latest, weights(state)) == set()
 
 
@@ -220,6 +244,25 @@ def test_an_epoch_reads_each_sample_once_in_an_order_of_its_own(make_state, targ
     everything = torch.from_numpy(target.target.train.x).flatten(1)
     for epoch in (first, second):
         assert torch.equal(epoch.flatten(1).unique(dim=0), everything.unique(dim=0))
+
+
+def test_noise_in_the_model_is_the_seeds_and_another_each_epoch(make_state, target):
+    def kept(global_seed: int, seed: int) -> list[torch.Tensor]:
+        torch.manual_seed(global_seed)
+        state, seen = make_state(), []
+        state.seed = seed
+        noise = nn.Dropout(0.3)
+        noise.register_forward_hook(
+            lambda module, _, out: seen.append(out != 0) if module.training else None
+        )
+        state.model.embedder = nn.Sequential(state.model.embedder, noise)
+        train(state, target, batch_size=10)
+        return seen
+
+    first, second = kept(1, seed=0)
+    assert not torch.equal(first, second)
+    assert all(map(torch.equal, kept(2, seed=0), (first, second)))
+    assert not torch.equal(kept(1, seed=1)[0], first)
 
 
 def test_half_precision_trains_close_to_single(make_state, target):

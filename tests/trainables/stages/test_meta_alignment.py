@@ -240,6 +240,16 @@ def test_each_epoch_reports_what_it_measured_and_no_objective(make_state, domain
         assert values["meta/meta_grad_norm"] > 0
 
 
+def test_what_is_reported_is_the_mean_over_iterations(make_state, domains):
+    """At a rate too low to move anything, that over all samples, five at a time."""
+    state, task = make_state(), domains.target
+    x, y = torch.from_numpy(task.train.x), torch.from_numpy(task.train.y)
+    expected = LOSSES[task.info.loss](state.model(x), y).item()
+    settings = {"lambda": 0.0, "beta": 1e-12, "batch_size": 5, "optimizer": "sgd"}
+    (report,) = train(state, domains, **settings, epochs=1)
+    assert report.metrics["meta/inner_loss"] == pytest.approx(expected, rel=1e-5)
+
+
 def test_what_was_not_measured_is_not_reported(make_state, domains):
     (report,) = train(make_state(), domains, **{"lambda": 0.0}, epochs=1)
     assert set(report.metrics) == {"meta/inner_loss", "meta/grad_norm", "meta/lr"}

@@ -8,13 +8,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from tests.tiny_backbones import save_tiny_dinov2
 from trainables import checkpoint
 from trainables.errors import ConfigError, NonFiniteLoss
+from trainables.losses import LOSSES
 from trainables.networks.cross_modal import build_model
 from trainables.networks.loading import load_backbone
 from trainables.networks.source_heads import LabelHead, MaskHead
+from trainables.seeding import generator
 from trainables.source import Domains, Source
 from trainables.spec import BackboneSpec, ModelSpec
 from trainables.stages.configs.fine_tuning import RefineConfig
@@ -160,6 +163,39 @@ def test_the_loss_is_of_clean_samples_and_of_mixtures(make_state, domains, kind)
 
 
 @every_kind
+def test_a_step_follows_the_gradient_of_the_loss_written_out(make_state, domains, kind):
+    """In embedder, body, predictor, source head and scorer, through clean samples and mixtures."""
+    plain = {"optimizer": "sgd", "momentum": 0.0, "weight_decay": 0.0, "lr": 0.1}
+    mixed = {"k0": 4, "gamma": 0.7, "lambda_mode": "fixed", "lambda": 0.3}
+    settings = {**plain, **mixed, "epochs": 1, "batch_size": 10}
+    reference, task = make_state(), domains.target
+    objective = begin(reference, domains, kind, **settings).objective(reference, domains, 0)
+    order = torch.randperm(10, generator=generator(0, "fine-tuning", 0)).numpy()
+    x, y = (torch.from_numpy(array[order]) for array in (task.train.x, task.train.y))
+    drawn = torch.randperm(12, generator=generator(0, "mixing", "source", 0))[:10]
+    tokens, labels = domains.source.batch(drawn)
+    model, head, loss_of = reference.model, reference.extras["source_head"], LOSSES[task.info.loss]
+    features = model.encode(objective.mix(model.embed(x), tokens))
+    of_mixture = 0.7 * loss_of(model.predict(features), y)
+    of_mixture += 0.3 * functional.cross_entropy(head(features), labels)
+    (loss_of(model(x), y) + 0.7 * of_mixture).backward()
+    before = {**dict(model.named_parameters()), **dict(reference.extras.named_parameters("extras"))}
+
+    state = make_state()
+    train(state, domains, kind, **settings)
+    after = weights(state)
+    for name, weight in before.items():
+        step, taken = -0.1 * weight.grad, after[name] - weight.detach()
+        assert (taken - step).norm() <= 1e-3 * step.norm() + 1e-7, name
+    assert {name.partition(".")[0] for name in before} == {
+        "embedder",
+        "body",
+        "predictor",
+        "extras",
+    }
+
+
+@every_kind
 def test_the_count_falls_and_the_source_is_left_alone_when_it_is_gone(
     make_state, domains, read, kind
 ):
@@ -168,6 +204,8 @@ def test_the_count_falls_and_the_source_is_left_alone_when_it_is_gone(
     reports = train(state, replace(domains, source=source), kind, k0=2, epochs=4)
     assert [report.metrics["mix/k"] for report in reports] == [2, 1, 1, 0]
     assert [report.metrics["mix/lambda"] for report in reports] == [1, 0.5, 0.5, 0]
+    fractions = [report.metrics["mix/mix_fraction"] for report in reports]
+    assert fractions == [2 / N, 1 / N, 1 / N, 0]
     assert ["mix/mix_source_loss" in report.metrics for report in reports] == [True] * 3 + [False]
     assert sizes.count(4) == 3 * 2  # ten samples, four a batch: two whole ones an epoch
     assert sizes.count(2) == 3
@@ -193,6 +231,21 @@ def test_each_micro_batch_is_mixed_with_as_many_source_samples(
     (report,) = begun.run(state, replace(domains, source=source))
     assert np.isfinite(report.objective)
     assert sizes == [1, *sizes_read]  # the first one counts the tokens of a sample
+
+
+@every_kind
+def test_a_batch_larger_than_the_target_takes_no_source_sample_twice(
+    make_state, domains, source, kind
+):
+    read = []
+
+    def embed(inputs):
+        read.append(inputs)
+        return source.embed(inputs)
+
+    given = replace(domains, source=replace(source, embed=embed))
+    train(make_state(), given, kind, epochs=1, batch_size=64)
+    assert len(read[-1]) == len(read[-1].unique(dim=0)) == 10
 
 
 @every_kind

@@ -9,6 +9,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from tests.contracts.tiny_trials import DIMENSIONS, make_trials, weights
 from tests.tiny_backbones import VOCABULARY
@@ -240,6 +241,17 @@ def test_overlap_is_the_share_of_replaced_tokens_that_stay_the_same(make_state, 
     assert 0 <= report.metrics["replace/overlap"] < 1
     (report,) = train(make_state(), domains, k0=6, lr=0.3)
     assert report.metrics["replace/overlap"] >= 4 / 6  # six of eight share four at the least
+
+
+def test_scores_are_read_without_the_models_noise(make_state, domains):
+    state = make_state()
+    state.model.embedder = nn.Sequential(state.model.embedder, nn.Dropout(0.5))
+    resting = {"freeze": "embedder", "explore_epochs": 0, "k0": 3}
+    (noisy,) = train(state, domains, **resting)
+    (quiet,) = train(make_state(), domains, **resting)
+    assert noisy.metrics["replace/overlap"] == 1
+    for name in ("score_mean", "score_std", "score_entropy"):
+        assert noisy.metrics[f"replace/{name}"] == quiet.metrics[f"replace/{name}"]
 
 
 def test_an_epoch_without_mixtures_says_nothing_of_scores(make_state, domains):

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from trainables.evaluation import evaluate
 from trainables.methods.registry import METHODS
 from trainables.training import Training
 
@@ -61,6 +62,18 @@ def test_only_the_refine_stage_reports_an_objective_and_only_the_last_report_is_
     assert [r.is_final for r in reports] == [False] * 4 + [True]
     assert "test/nrmse" in reports[-1].metrics
     assert not any("test/nrmse" in r.metrics for r in reports[:-1])
+
+
+def test_the_test_value_is_that_of_the_best_weights_not_of_the_last(begin):
+    trial = begin("nft")
+    reports = trial.reports()
+    next(reports)
+    state, task = trial.state, trial.domains.target
+    state.keep_best(0.0)  # nothing that follows will be better
+    best = evaluate(state, state.model, task.test, task.info).value
+    *_, last = reports
+    assert last.metrics["test/nrmse"] == best
+    assert evaluate(state, state.model, task.test, task.info).value != best
 
 
 @pytest.mark.parametrize("mode", ["exact", "fd"])
