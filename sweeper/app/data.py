@@ -16,11 +16,12 @@ from trainables.spec import DataSpec
 from trainables.tasks import official
 from trainables.tasks.loading import is_prepared, prepare_task
 from trainables.tasks.manifest import MANIFEST, read_manifest
-from trainables.tasks.registry import TASKS, official_file, task_info
+from trainables.tasks.registry import TASKS, publication, task_info
 from trainables.tasks.task import TaskInfo
 
 Progress = Callable[[str, int, int], None]  # what, done, of how many
 
+OURS = "Apache-2.0"  # of what our generators make
 READY, TO_MAKE, TO_IMPORT = "ready", "to be made", "to be imported"
 
 
@@ -56,19 +57,24 @@ def everything() -> dict[str, list[dict[str, Any]]]:
 
 
 def _task(info: TaskInfo) -> dict[str, Any]:
-    files, address = official_file(info.name) or ("", "")
-    fetch = f"sweeper data import {info.name} {files}" if files else None
+    published = publication(info.name)
+    fetch = f"sweeper data import {info.name} {published.files}" if published else None
     made = official.is_generated(info.name)
+    stored = official.describe(info.name, DataSpec())
     sets = [folder.name for folder in _sets(info.name)]
     return {
         "name": info.name,
         "title": info.title,
-        "source": "our generator" if made else address,
-        "published_at": address or None,
+        "source": "our generator" if made else published and published.address,
+        "published": asdict(published) if published else None,
+        "licence": published.licence if published and not made else OURS,
         "samples": info.samples,
-        "shape": list(info.input_shape),
+        "shape": stored["shapes"]["x"],
+        "output_shape": stored["shapes"]["y"],
+        "bytes": stored["bytes"],
         "kind": info.kind,
         "metric": info.metric,
+        "compat_metric": info.compat_metric,
         "protocol": info.protocol,
         "sets": sets,
         "here": {

@@ -22,7 +22,7 @@ from trainables.tasks.generation import Progress
 from trainables.tasks.lock import exclusive
 from trainables.tasks.manifest import MANIFEST, read_manifest, sha256
 from trainables.tasks.official import folder_of
-from trainables.tasks.registry import official_file, task_info
+from trainables.tasks.registry import publication, task_info
 from trainables.tasks.store import SplitData, write_store
 from trainables.tasks.stored_rows import present
 from trainables.tasks.task import SPLITS, Split, TaskInfo
@@ -79,7 +79,7 @@ def import_task(
 
 
 def _reader(info: TaskInfo) -> Callable[..., ImportedSplits]:
-    if official_file(info.name) is None:
+    if publication(info.name) is None:
         raise ConfigError(
             f"{info.name}: this variant is ours, and no official file exists. Its data are "
             f"generated: sweeper data generate {info.name}"

@@ -42,6 +42,7 @@ class TaskInfo:
     grid: tuple[int, ...] = ()  # points a side, where the sides differ
     test_samples: int = 0  # of `samples`: the published test set; 0 where there is none
     stored: Literal["float32", "float16", "uint8"] = "float32"  # inputs on disk
+    packed: tuple[int, ...] = ()  # the shape of one x on disk, where it is another
     mask: Literal["known", "ignored"] | None = None  # what 1 in y's last channel says of a point
     compat_metric: str | None = None  # ORCA's, where it is another than `metric`
     recurring: str = ""  # why one input may be in two splits, where the protocol has it so
@@ -56,6 +57,16 @@ class TaskInfo:
         """The shape of one x as published: [c_in, *grid]."""
         sides = self.grid or (self.resolution,) * int(self.dimension[0])
         return (self.channels[0], *sides)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Publication:
+    """Files that a task was published as."""
+
+    files: str  # as one writes them in a shell
+    address: str  # to fetch them from
+    licence: str
+    megabytes: int  # to fetch, about
 
 
 @dataclass(frozen=True, kw_only=True)

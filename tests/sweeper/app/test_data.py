@@ -57,6 +57,8 @@ def test_every_task_and_source_is_listed_with_the_way_to_get_it(command):
     assert ecg["source"].startswith("https://")
     assert (ecg["title"], ecg["metric"]) == ("ECG", TASKS["nasbench360/ecg"].metric)
     assert (ecg["samples"], ecg["shape"], ecg["sets"]) == (330_000, [1, 1000], [])
+    assert (ecg["output_shape"], ecg["bytes"]) == ([], 330_000 * (4 * 1000 + 8))
+    assert ecg["published"]["megabytes"] == 150
     assert ecg["here"] == {"official": False, "generated": []}
     fetched = "sweeper data import pdebench/darcy_2d 2D_DarcyFlow_beta0.1_Train.hdf5"
     darcy = tasks["pdebench/darcy_2d"]
@@ -64,8 +66,12 @@ def test_every_task_and_source_is_listed_with_the_way_to_get_it(command):
         "sweeper data generate pdebench/darcy_2d",
         fetched,
     )
-    assert darcy["published_at"] == "https://doi.org/10.18419/darus-2986"
-    assert (tasks[MADE]["import"], tasks[MADE]["published_at"]) == (None, None)
+    assert darcy["published"]["address"].endswith(
+        "darus.uni-stuttgart.de/api/access/datafile/133218"
+    )
+    assert (darcy["licence"], darcy["published"]["licence"]) == ("Apache-2.0", "CC BY 4.0")
+    assert (tasks[MADE]["import"], tasks[MADE]["published"]) == (None, None)
+    assert all(item["licence"] for kind in ("tasks", "proxies") for item in told[kind])
     present = {proxy["name"] for proxy in told["proxies"] if proxy["present"]}
     assert present == {"digits", "digits_ink", "noise", "noise_words", "python_source"}
 
@@ -74,6 +80,11 @@ def test_people_get_tables_that_hold_every_name(capsys):
     assert run(["data", "list"]) == 0
     printed = capsys.readouterr().out
     assert all(name in printed for name in (*TASKS, *PROXIES))
+    assert (
+        "fetch https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz (169 MB, CC BY 4.0)\n"
+        in printed
+    )
+    assert "sweeper data import nasbench360/cifar100 cifar-100-python.tar.gz\n" in printed
 
 
 def test_what_is_imported_is_there_whole_and_verified(command, home, tmp_path):
