@@ -30,13 +30,16 @@ def shuffled_batches(
 
 
 @torch.inference_mode()
-def evaluate(state: TrainState, model: CrossModalModel, split: Split, metric: str) -> float:
-    """Returns `metric` of the model over the whole split; leaves it in training mode.
+def evaluate(
+    state: TrainState, model: CrossModalModel, split: Split, *metrics: str
+) -> dict[str, float]:
+    """Returns `metrics` of the model over the whole split, which is read once; leaves the model in
+    training mode.
 
     Where the split has groups, their samples' logits are averaged first: a group scores as one.
     """
     model.eval()
-    total = METRICS[metric]()
+    totals = {metric: METRICS[metric]() for metric in metrics}
     parts: list[tuple[Tensor, Tensor]] = []
     sample_bytes = split.x.dtype.itemsize * math.prod(split.x.shape[1:])
     step = min(EVALUATION_BATCH, max(1, EVALUATION_BYTES // sample_bytes))
@@ -46,13 +49,14 @@ def evaluate(state: TrainState, model: CrossModalModel, split: Split, metric: st
             prediction = model(take(split.x, indices, state.device))
         target = take(split.y, indices, state.device)
         if split.groups is None:
-            total.update(prediction.float(), target)
+            for total in totals.values():
+                total.update(prediction.float(), target)
         else:
             parts.append((prediction.float().cpu(), target.cpu()))
     if split.groups is not None:
         groups = torch.from_numpy(np.array(split.groups))
-        total.update(
-            *(mean_of_groups(torch.cat(part), groups) for part in zip(*parts, strict=True))
-        )
+        whole = [mean_of_groups(torch.cat(part), groups) for part in zip(*parts, strict=True)]
+        for total in totals.values():
+            total.update(*whole)
     model.train()
-    return total.compute()
+    return {metric: total.compute() for metric, total in totals.items()}

@@ -70,8 +70,8 @@ class Training:
     def _final(self, report: Report) -> Report:
         info = self.domains.target.info
         with self.state.at_best() as model:
-            value = evaluate(self.state, model, self.domains.target.test, info.metric)
-        metrics = {**report.metrics, f"test/{info.metric}": value}
+            values = evaluate(self.state, model, self.domains.target.test, *info.metrics)
+        metrics = {**report.metrics, **{f"test/{name}": value for name, value in values.items()}}
         return replace(report, metrics=metrics, is_final=True)
 
     @property

@@ -93,19 +93,23 @@ def _proxy(name: str, entry: ProxyEntry) -> dict[str, Any]:
         "dimension": entry.dimension,
         "classes": entry.classes,
         "dense": entry.dense,
+        "contents": entry.contents,
         "licence": entry.licence,
         "present": proxy_faults(name, home()) is None,
         "obtain": entry.obtain,
+        "import": f"sweeper data import {name} {entry.files}" if entry.files else None,
     }
 
 
 def import_files(task: str, files: Sequence[Path], seed: int, progress: Progress) -> dict[str, Any]:
-    """Reads the published files of a task into our store.
+    """Reads the published files of a task, or of a source, into our store.
 
     Raises:
-        UsageError: There is no such task, or a file is not as published.
+        UsageError: There is no such task or source, or a file is not as published.
         StorageFull: The store cannot be written.
     """
+    if task in PROXIES:
+        return _import_proxy(task, files)
     from trainables.tasks.importing import import_task  # torch, which a plan does not need
 
     with as_usage_errors():
@@ -113,6 +117,16 @@ def import_files(task: str, files: Sequence[Path], seed: int, progress: Progress
         notes = read_manifest(folder).get("notes", [])
     message = "\n".join([f"{task}: imported into {folder}", *notes])
     return {"message": message, "task": task, "folder": str(folder), "notes": notes}
+
+
+def _import_proxy(name: str, files: Sequence[Path]) -> dict[str, Any]:
+    from trainables.proxies.importing import import_proxy, verify_proxy
+
+    with as_usage_errors():
+        folder = import_proxy(name, files, home())
+        notes = list(verify_proxy(name, home()).notes)
+    message = "\n".join([f"{name}: imported into {folder}", *notes])
+    return {"message": message, "source": name, "folder": str(folder), "notes": notes}
 
 
 def generate(
@@ -148,13 +162,15 @@ def _named(task: str, variant: str | None) -> str:
 
 
 def verify(task: str) -> dict[str, Any]:
-    """Reads every byte of all data sets of a task, and says what it found.
+    """Reads every byte of all data sets of a task, or of a source, and says what it found.
 
     Raises:
         FileFaults: Some are altered or not finite, have labels that there are not, or a sample in
             two splits.
-        UsageError: There is no such task, or no data of it.
+        UsageError: There is no such task or source, no data of it, or a damaged source.
     """
+    if task in PROXIES:
+        return _verify_proxy(task)
     from trainables.tasks.verification import verify_folder
 
     with as_usage_errors():
@@ -176,6 +192,15 @@ def verify(task: str) -> dict[str, Any]:
         "folders": [str(one.folder) for one in found],
         "sets": sets,
     }
+
+
+def _verify_proxy(name: str) -> dict[str, Any]:
+    from trainables.proxies.importing import verify_proxy
+
+    with as_usage_errors():
+        found = verify_proxy(name, home())
+    text = f"{name}: {found.samples} samples of {found.classes} classes, every one read"
+    return {"message": "\n  ".join([text, *found.notes]), "source": name} | asdict(found)
 
 
 def _sets(task: str) -> list[Path]:

@@ -163,7 +163,7 @@ def show_data(found: Mapping[str, Sequence[Mapping[str, Any]]], *, as_json: bool
     tasks, proxies = (Table(box=None, pad_edge=False) for _ in range(2))
     for name in ("task", "samples", "input", "output", "size", "metric", "here", "licence"):
         tasks.add_column(name, overflow="fold")
-    for name in ("source", "for", "classes", "here", "licence", "how to get it"):
+    for name in ("source", "for", "classes", "contents", "here", "licence"):
         proxies.add_column(name, overflow="fold")
     for task in found["tasks"]:
         shapes = (" x ".join(map(str, task[side])) or "label" for side in ("shape", "output_shape"))
@@ -173,13 +173,18 @@ def show_data(found: Mapping[str, Sequence[Mapping[str, Any]]], *, as_json: bool
     for proxy in found["proxies"]:
         kind = f"{proxy['dimension']}{', masks' * proxy['dense']}"
         here = "yes" if proxy["present"] else "no"
-        row = (proxy["name"], kind, proxy["classes"], here, proxy["licence"], proxy["obtain"])
+        what = (proxy["classes"], proxy["contents"])
+        row = (proxy["name"], kind, *what, here, proxy["licence"])
         proxies.add_row(*map(str, row))
     console = stdout()
     console.print(tasks, "")
     for task in found["tasks"]:
         console.print(_ways(task), markup=False, soft_wrap=True)
-    console.print("", proxies)
+    console.print("", proxies, "")
+    for proxy in found["proxies"]:
+        then = f"\n  and then: {proxy['import']}" if proxy["import"] else ""
+        text = f"{proxy['name']}:\n  {proxy['obtain']}{then}"
+        console.print(text, markup=False, soft_wrap=True)
 
 
 def _ways(task: Mapping[str, Any]) -> str:

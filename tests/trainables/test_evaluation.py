@@ -61,8 +61,11 @@ def test_the_parts_of_a_group_are_averaged_before_the_metric(state, split):
         logits = state.model(torch.from_numpy(split.x[np.arange(40)])).numpy()
     by_clip = np.stack([logits[group == GROUPS].mean(axis=0) for group in range(11)])
     expected = 1 - average_precision_score(LABELS, by_clip, average="macro")
-    assert evaluate(state, state.model, split, INFO.metric) == pytest.approx(expected, abs=1e-6)
-    alone = evaluate(state, state.model, replace(split, groups=None), INFO.metric)
+    assert evaluate(state, state.model, split, INFO.metric)[INFO.metric] == pytest.approx(
+        expected, abs=1e-6
+    )
+    parts = replace(split, groups=None)
+    alone = evaluate(state, state.model, parts, INFO.metric)[INFO.metric]
     assert alone != pytest.approx(expected, abs=1e-3)
     assert state.model.training
 
@@ -71,9 +74,11 @@ def test_the_parts_of_a_group_are_averaged_before_the_metric(state, split):
 @pytest.mark.parametrize("limit", [("EVALUATION_BATCH", 7), ("EVALUATION_BYTES", 1)])
 def test_the_value_does_not_depend_on_the_batches(state, split, groups, limit, monkeypatch):
     split = replace(split, groups=groups)
-    whole = evaluate(state, state.model, split, INFO.metric)
+    whole = evaluate(state, state.model, split, INFO.metric)[INFO.metric]
     monkeypatch.setattr(f"trainables.evaluation.{limit[0]}", limit[1])
-    assert evaluate(state, state.model, split, INFO.metric) == pytest.approx(whole, abs=1e-6)
+    assert evaluate(state, state.model, split, INFO.metric)[INFO.metric] == pytest.approx(
+        whole, abs=1e-6
+    )
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.int64])

@@ -87,7 +87,8 @@ class FineTuning(Stage[R]):
             seed_globals(state.seed, SCOPE, epoch)
             objective = self.objective(state, domains, epoch)
             measured = self._train(state, task, parameters, objective, epoch)
-            value = evaluate(state, state.model, task.val, task.info.metric)
+            metric = task.info.metric
+            value = evaluate(state, state.model, task.val, metric)[metric]
             self._check_finite({**measured, "validation value": value}, epoch)
             state.epoch = epoch + 1
             state.keep_best(value)
@@ -101,8 +102,8 @@ class FineTuning(Stage[R]):
                 metrics={
                     **{f"{self.name}/{name}": number for name, number in measured.items()},
                     **probed,
-                    f"val/{task.info.metric}": value,
-                    f"val/{task.info.metric}_best": state.best.value,
+                    f"val/{metric}": value,
+                    f"val/{metric}_best": state.best.value,
                 },
             )
 

@@ -53,6 +53,11 @@ class TaskInfo:
         return self.name.partition("/")[0]
 
     @property
+    def metrics(self) -> tuple[str, ...]:
+        """What the test split is scored by: `metric`, and ORCA's beside it where it differs."""
+        return (self.metric,) if self.compat_metric is None else (self.metric, self.compat_metric)
+
+    @property
     def input_shape(self) -> tuple[int, ...]:
         """The shape of one x as published: [c_in, *grid]."""
         sides = self.grid or (self.resolution,) * int(self.dimension[0])

@@ -65,7 +65,9 @@ def test_each_epoch_reports_the_validation_value_as_its_objective(make_state, ta
             "val/nrmse_best",
         }
         assert report.objective == report.metrics["val/nrmse"]
-    assert reports[-1].objective == evaluate(state, state.model, target.target.val, "nrmse")
+    assert (
+        reports[-1].objective == evaluate(state, state.model, target.target.val, "nrmse")["nrmse"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -142,7 +144,7 @@ def test_the_best_weights_are_those_of_the_lowest_validation_value(make_state, t
     assert state.best.epoch == values.index(min(values)) + 1
     latest = weights(state)
     with state.at_best() as model:
-        assert evaluate(state, model, target.target.val, "nrmse") == min(values)
+        assert evaluate(state, model, target.target.val, "nrmse")["nrmse"] == min(values)
     assert changed(latest, weights(state)) == set()
 
 

@@ -167,6 +167,11 @@ def test_a_file_of_another_parameter_is_refused(imported, name, stated, fault):
         imported(name, attributes=stated)
 
 
+def test_a_renamed_file_of_another_task_is_refused(imported):
+    with pytest.raises(DataError, match=r"it states beta, as files of another task do"):
+        imported("burgers_1d", attributes={"beta": 0.4})
+
+
 def test_a_darcy_file_of_another_source_is_refused(imported):
     with pytest.raises(DataError, match=r"it states beta = 1, but the task has 0\.1"):
         imported("darcy_2d", beta=1.0)
@@ -201,6 +206,7 @@ def broken(array: np.ndarray) -> np.ndarray:
         ("burgers_1d", "tensor", lambda a: a.astype("S4"), "`tensor` is no array of numbers"),
         ("burgers_1d", "tensor", lambda a: a[..., ::2], "points, but the task's"),
         ("burgers_1d", "tensor", broken, "sample 7 is not finite"),
+        ("burgers_1d", "tensor", lambda a: a.swapaxes(0, 1), "Axes must be sample, time, space"),
         ("burgers_1d", "t-coordinate", lambda a: a / 2, "no first frame at time 0 and none at 2"),
         ("navier_stokes_1d", "pressure", lambda a: a[:, :4], "differ in shape"),
         ("darcy_2d", "tensor", lambda a: a[:-1], "`tensor` must be"),
@@ -271,7 +277,7 @@ def test_a_file_of_another_task_is_not_taken_for_the_task_s(tmp_path):
     with pytest.raises(DataError, match=r"no 1D_Advection_Sols_beta0\.4\.hdf5 there"):
         import_task("pdebench/advection_1d", [path], tmp_path)
     path.rename(path.with_name(FILES["pdebench/darcy_2d"]))
-    with pytest.raises(DataError, match="it has no array `nu`"):
+    with pytest.raises(DataError, match="it states Nu, as files of another task do"):
         import_task("pdebench/darcy_2d", [tmp_path / "published"], tmp_path)
 
 
