@@ -73,7 +73,11 @@ def import_task(
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
             imported: ImportedSplits = read(files, Path(scratch), seed=seed)
             report(name, 2, STEPS)
-            _write(folder, info, imported, imported_from)
+            try:
+                _write(folder, info, imported, imported_from)
+            except DataError as error:  # which names a folder that is not there
+                where, text = ", ".join(map(str, files)), str(error).replace(f"{folder}/", "")
+                raise DataError(f"{where}: {text}") from error
     report(name, STEPS, STEPS)
     return folder
 
@@ -117,6 +121,10 @@ def _write(
         _check(info, split, imported)
     train, test = imported.splits["train"], imported.splits["test"]
     inputs = present(test.x, imported.description)
+    try:
+        baselines = trivial_baselines(info, train.y, Split(x=inputs, y=test.y, groups=test.groups))
+    except DataError as error:  # all targets are zero, say
+        raise DataError(f"{info.name}: {error} Are its outputs zero, or not finite?") from error
     description = {
         **imported.description,
         "task": info.name,
@@ -125,9 +133,7 @@ def _write(
         "protocol": info.protocol,
         "equation": info.equation,
         "metric": info.metric,
-        "baselines": trivial_baselines(
-            info, train.y, Split(x=inputs, y=test.y, groups=test.groups)
-        ),
+        "baselines": baselines,
     }
     write_store(folder, imported.splits, description)
 

@@ -84,7 +84,8 @@ def load_pickle(file: Path | Stream, *, encoding: Encoding = "latin1") -> Any:
     try:
         return _Unpickler(file, encoding=encoding).load()
     except Exception as error:  # a damaged pickle may raise anything
-        raise _unreadable(file, f"no pickle of arrays and plain containers ({error})") from error
+        reason = str(error) or type(error).__name__
+        raise _unreadable(file, f"no pickle of arrays and plain containers ({reason})") from error
 
 
 def load_npy(file: Path | BinaryFile, *, encoding: Encoding = "latin1") -> np.ndarray:

@@ -226,6 +226,52 @@ def test_a_file_that_is_not_as_published_is_refused(tmp_path, name, key, edit, f
     assert [p.name for p in (tmp_path / "data" / "pdebench" / name).iterdir()] == [".official.lock"]
 
 
+@pytest.mark.parametrize(
+    ("shape", "chunk", "fault"),
+    [
+        ((10**9, 5, 1024), (1, 5, 1024), "it has 1000000000 samples, but 10000 were published"),
+        ((20, 10**9, 1024), (1, 1, 1024), "it has 1000000000 frames, more than any"),
+        ((10**4, 100, 1024), (10**4, 100, 1024), "a chunk of `tensor` unpacks to 4096000000"),
+    ],
+)
+def test_a_file_that_declares_more_than_was_published_is_refused_unread(
+    tmp_path, shape, chunk, fault
+):
+    path = official_files.write(tmp_path / "published", "burgers_1d")
+    with h5py.File(path, "a") as file:
+        del file["tensor"]
+        file.create_dataset("tensor", shape, "<f4", chunks=chunk, compression="gzip")
+    with pytest.raises(DataError, match=fault):
+        import_task("pdebench/burgers_1d", [path], tmp_path)
+
+
+@pytest.mark.parametrize("how", ["link", "storage", "virtual"])
+def test_numbers_of_another_file_are_refused(tmp_path, how):
+    other = official_files.write(tmp_path / "other", "burgers_1d")
+    path = official_files.write(tmp_path / "published", "burgers_1d")
+    with h5py.File(path, "a") as file:
+        shape = file["tensor"].shape
+        del file["tensor"]
+        if how == "link":
+            file["tensor"] = h5py.ExternalLink(other, "tensor")
+        elif how == "storage":
+            end = h5py.h5f.UNLIMITED
+            file.create_dataset("tensor", shape, "<f4", external=[(other, 0, end)])
+        else:
+            layout = h5py.VirtualLayout(shape, "<f4")
+            layout[:] = h5py.VirtualSource(other, "tensor", shape)
+            file.create_virtual_dataset("tensor", layout)
+    with pytest.raises(DataError, match="`tensor` refers to another file, which is not allowed"):
+        import_task("pdebench/burgers_1d", [path], tmp_path)
+
+
+def test_a_file_of_zeros_is_refused(tmp_path):
+    path = official_files.write(tmp_path / "published", "burgers_1d")
+    change(path, "tensor", lambda a: 0 * a)
+    with pytest.raises(DataError, match=r"burgers_1d: `nrmse` of no samples.*outputs zero"):
+        import_task("pdebench/burgers_1d", [path], tmp_path)
+
+
 def test_a_file_without_samples_is_refused(tmp_path):
     path = official_files.write(tmp_path / "published", "shallow_water_2d", samples=0)
     with pytest.raises(DataError, match="it has no sample"):
