@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 from trainables.spec import Dimension
 
-__all__ = ["PROXIES", "ProxyEntry"]
+__all__ = ["PROXIES", "ProxyEntry", "way_to_import"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +34,8 @@ PROXIES: Mapping[str, ProxyEntry] = MappingProxyType(
             classes=10,
             loader="trainables.proxies.cifar10:load_cifar10",
             check="trainables.proxies.cifar10:find_cifar10_fault",
-            obtain="Download the binary version (cifar-10-binary.tar.gz, 162 MB) from "
-            "https://www.cs.toronto.edu/~kriz/cifar.html and unpack it",
+            obtain="Download the binary version (162 MB) from "
+            "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
             licence="none stated; cite Krizhevsky (2009)",
             contents="50,000 images, 3 x 32 x 32",
             files="cifar-10-binary.tar.gz",
@@ -112,7 +112,7 @@ PROXIES: Mapping[str, ProxyEntry] = MappingProxyType(
             loader="trainables.proxies.tiny_imagenet:load_tiny_imagenet",
             check="trainables.proxies.tiny_imagenet:find_tiny_imagenet_fault",
             obtain="Download tiny-imagenet-200.zip (248 MB) from "
-            "http://cs231n.stanford.edu/tiny-imagenet-200.zip and unpack it",
+            "http://cs231n.stanford.edu/tiny-imagenet-200.zip",
             licence="ImageNet's terms of access: research, not commercial",
             contents="10,000 images of 100,000, 3 x 64 x 64",
             files="tiny-imagenet-200.zip",
@@ -125,7 +125,7 @@ PROXIES: Mapping[str, ProxyEntry] = MappingProxyType(
             loader="trainables.proxies.voc:load_voc",
             check="trainables.proxies.voc:find_voc_fault",
             obtain="Download VOCtrainval_11-May-2012.tar (2 GB) from "
-            "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/ and unpack it",
+            "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/",
             licence="images: flickr's terms of use",
             contents="1,464 images, 3 x 224 x 224, and masks, 128 x 128",
             files="VOCtrainval_11-May-2012.tar",
@@ -134,3 +134,9 @@ PROXIES: Mapping[str, ProxyEntry] = MappingProxyType(
         ),
     }
 )
+
+
+def way_to_import(name: str) -> str:
+    """Says how to have a source that does not come with a package."""
+    entry = PROXIES[name]
+    return f"{entry.obtain}, and run: sweeper data import {name} {entry.files}"

@@ -69,7 +69,7 @@ def test_what_cannot_be_imported_leaves_what_was_there(cifar10, tmp_path):
     batch = cifar10 / "cifar-10-batches-bin" / "data_batch_3.bin"
     content = batch.read_bytes()
     for damage, fault in (
-        (content[:-1], rf"{cifar10}/data_batch_3\.bin is cut short.* unpack it in {cifar10}"),
+        (content[:-1], rf"{cifar10}/data_batch_3\.bin is cut short"),
         (b"\x63" + content[1:], r"labels must lie in 0\.\.9"),
         (content[:3073], "other files are there. Delete the folder"),
     ):
