@@ -20,6 +20,12 @@ def take(array: Rows, indices: np.ndarray, device: torch.device) -> Tensor:
     return torch.from_numpy(array[indices]).to(device, non_blocking=True)
 
 
+def rows_at_once(array: Rows) -> int:
+    """Returns how many samples are read together where no step of training counts them."""
+    sample_bytes: int = array.dtype.itemsize * math.prod(array.shape[1:])
+    return min(EVALUATION_BATCH, max(1, EVALUATION_BYTES // sample_bytes))
+
+
 def shuffled_batches(
     num_samples: int, batch_size: int, generator: torch.Generator
 ) -> Iterator[np.ndarray]:
@@ -41,8 +47,7 @@ def evaluate(
     model.eval()
     totals = {metric: METRICS[metric]() for metric in metrics}
     parts: list[tuple[Tensor, Tensor]] = []
-    sample_bytes = split.x.dtype.itemsize * math.prod(split.x.shape[1:])
-    step = min(EVALUATION_BATCH, max(1, EVALUATION_BYTES // sample_bytes))
+    step = rows_at_once(split.x)
     for start in range(0, len(split), step):
         indices = np.arange(start, min(start + step, len(split)))
         with state.autocast():

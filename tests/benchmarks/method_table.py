@@ -77,7 +77,7 @@ def spec(arm: str, task: str, rate: float, seed: int) -> TrialSpec:
     if "explore_epochs" in method.stages[last].model_fields:
         given[last]["explore_epochs"] = 2
     backbone = {"1d": {"name": "minilm", "layers": 2, "tokens": 32},
-                "2d": {"name": "dinov2_small", "layers": 2, "tokens": 64}}  # fmt: skip
+                "2d": {"name": "dinov2_small", "layers": 2, "tokens": 36}}  # fmt: skip
     dense = info.kind == "dense"
     proxies = {
         "1d": "python_source",

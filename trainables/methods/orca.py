@@ -8,6 +8,8 @@
 
 With no epochs of 1 and 2 it is vanilla fine-tuning, bit for bit. The preset is the official code's:
 the alignment has the optimiser of fine-tuning, and ten times its rate unless that is above 1e-3.
+It accumulates nothing, so that rate and decay are the printed ones, where a task's recipe has those
+of averaged micro-batches (`tasks/nas_bench_360/registry.py`).
 """
 
 from typing import Any
@@ -24,14 +26,17 @@ FEWER_SAMPLES = ("nasbench360/psicov", "nasbench360/deepsea")  # 64 a distance, 
 def published(info: TaskInfo) -> dict[str, Any]:
     """Returns the official settings of `align` and `warmup` on a task."""
     recipe = info.recipe
-    rate = recipe["lr"] * (10 if recipe["lr"] <= 1e-3 else 1)
+    optimizer, accumulation = recipe["optimizer"], recipe["accumulation"]
+    printed = recipe["lr"] / (accumulation if optimizer == "sgd" else 1)
     shared = {
-        key: recipe[key] for key in ("optimizer", "weight_decay", "momentum") if key in recipe
+        "optimizer": optimizer,
+        "lr": printed * (10 if printed <= 1e-3 else 1),
+        "weight_decay": recipe["weight_decay"] * (1 if optimizer == "adamw" else accumulation),
     }
+    if "momentum" in recipe:
+        shared["momentum"] = recipe["momentum"]
     settings = {
-        f"{stage}.{key}": value
-        for stage in ("align", "warmup")
-        for key, value in {**shared, "lr": rate}.items()
+        f"{stage}.{key}": value for stage in ("align", "warmup") for key, value in shared.items()
     }
     return settings | {
         "align.epochs": LONGER.get(info.name, 60),

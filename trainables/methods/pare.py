@@ -6,7 +6,7 @@ lowest scores give way to the k source tokens with the highest, and k falls from
 head of its own predicts the source label of a mixture.
 
 With k0 = 0 it is vanilla fine-tuning, bit for bit. The preset is the official code's, which covers
-NAS-Bench-360; its settings for the dense tasks there serve PDEBench's, for which none are public.
+NAS-Bench-360; those of Darcy's flow there serve PDEBench in 2D, for which none are public.
 """
 
 from typing import Any
@@ -16,14 +16,19 @@ from trainables.stages.configs.mix import ReplaceConfig
 from trainables.tasks.task import TaskInfo
 
 TOKENS_2D = 3136  # of Swin, which the official counts refer to
-START_END = {  # counts of replaced tokens, first and last, where they are not 2000 and 500
-    "nasbench360/darcy_flow": (1000, 500),
+CLASSIFIED, DENSE = (2000, 500), (1000, 500)  # counts of replaced tokens, first and last
+START_END = {  # where they are others
     "nasbench360/cosmic": (500, 0),
     "nasbench360/psicov": (500, 0),  # missing in the official configuration; taken as Cosmic's
 }
 CHANGES: dict[str, dict[str, Any]] = {  # to ORCA's fine-tuning
     "nasbench360/spherical": {"batch_size": 16, "accumulation": 8},
-    "nasbench360/ninapro": {"batch_size": 16, "accumulation": 2},
+    "nasbench360/ninapro": {  # Adam: half the decay and the cap, of a mean and not a sum of two
+        "batch_size": 16,
+        "accumulation": 2,
+        "weight_decay": 5e-6,
+        "clip_norm": 0.5,
+    },
     "nasbench360/fsd50k": {"lr": 3e-5},
     "nasbench360/darcy_flow": {"finetune": "wv"},
     "nasbench360/ecg": {
@@ -40,7 +45,8 @@ CHANGES: dict[str, dict[str, Any]] = {  # to ORCA's fine-tuning
 
 def published(info: TaskInfo) -> dict[str, Any]:
     """Returns the official settings of `replace` on a task, those of its kind where none exist."""
-    first, last = START_END.get(info.name, (2000, 500))
+    dense = info.kind == "dense"
+    first, last = START_END.get(info.name, DENSE if dense else CLASSIFIED)
     settings: dict[str, Any]
     if info.dimension == "1d":  # all 32 tokens of a source window
         settings = {"k0": 1.0, "k_end": 0.0, "gamma": 0.1, "explore_epochs": 5}
@@ -48,7 +54,7 @@ def published(info: TaskInfo) -> dict[str, Any]:
         settings = {
             "k0": first / TOKENS_2D,
             "k_end": last / first,
-            "gamma": 0.3 if info.kind == "dense" else 1.0,
+            "gamma": 0.3 if dense else 1.0,
             "explore_epochs": 10,
         }
     settings |= {"lambda_mode": "k_over_n", **CHANGES.get(info.name, {})}

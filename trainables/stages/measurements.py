@@ -22,7 +22,7 @@ from trainables.distances.euclidean import distance_of_means
 from trainables.distances.mmd import mmd
 from trainables.distances.otdd import otdd
 from trainables.distances.statistics_cache import cached_statistics
-from trainables.evaluation import EVALUATION_BATCH, take
+from trainables.evaluation import rows_at_once, take
 from trainables.networks.cross_modal import CrossModalModel
 from trainables.pseudo_labels import target_labels
 from trainables.seeding import generator
@@ -108,7 +108,8 @@ class Samples:
     def _embed(self, model: CrossModalModel, device: torch.device) -> Float32[Tensor, "n d"]:
         """Returns the mean token of each target sample, in single precision."""
         model.embedder.eval()
-        batches = np.split(self.drawn, range(EVALUATION_BATCH, len(self.drawn), EVALUATION_BATCH))
+        step = rows_at_once(self.inputs)
+        batches = np.split(self.drawn, range(step, len(self.drawn), step))
         features = [model.embed(take(self.inputs, batch, device)).mean(1) for batch in batches]
         model.embedder.train()
         return torch.cat(features)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.errors import ConfigError
-from trainables.evaluation import take
+from trainables.evaluation import rows_at_once, take
 from trainables.mixtures import replace
 from trainables.networks.cross_modal import CrossModalModel
 from trainables.networks.scorers import make_scorer
@@ -43,7 +43,7 @@ from trainables.state import TrainState
 
 SCORER = "scorer"  # among the state's extras
 MOST_ATTENDED = 1024  # tokens that may all attend to each other: 4 MiB a sample and pass
-PROBED = 16  # target samples whose scores are reported
+PROBED = 16  # target samples whose scores are reported, fewer where they are large
 
 
 class ReplacementObjective(MixtureObjective):
@@ -94,7 +94,8 @@ class ReplacementObjective(MixtureObjective):
         model = self.state.model
         training = model.training
         model.eval()
-        x = take(self.inputs, np.arange(min(PROBED, len(self.inputs))), self.state.device)
+        probed = min(PROBED, len(self.inputs), rows_at_once(self.inputs))
+        x = take(self.inputs, np.arange(probed), self.state.device)
         with self.state.autocast():
             tokens = model.embed(x)
         model.train(training)

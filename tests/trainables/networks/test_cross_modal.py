@@ -230,10 +230,12 @@ def test_math_and_fused_attention_agree(backbone, model):
         assert torch.equal(model(x), fused)
 
 
-def test_bfloat16_autocast_trains(backbone, model):
+def test_bfloat16_autocast_trains_and_rounds_no_output(backbone, model):
     with torch.autocast("cpu", dtype=torch.bfloat16):
         output = model(batch(backbone))
-    output.float().square().mean().backward()
+    assert output.dtype == torch.float32
+    assert not torch.equal(output, output.bfloat16().float())
+    output.square().mean().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
 
 

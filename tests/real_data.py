@@ -1,0 +1,26 @@
+"""Where real data for tests lie: beside the repository, or where SWEEPER_TEST_DATA says."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+FOLDER = Path(
+    os.environ.get("SWEEPER_TEST_DATA", Path(__file__).parents[2] / "shared" / "data")
+)
+
+
+def need(name: str) -> Path:
+    """Returns a file of real data; skips the test where it is absent."""
+    path = FOLDER / name
+    if not path.exists():
+        pytest.skip(f"no real data: {path} is absent; SWEEPER_TEST_DATA names another folder")
+    return path
+
+
+def ecg() -> tuple[list[np.ndarray], list[str]]:
+    """Returns 300 labelled records of PhysioNet's challenge of 2017, and their letters."""
+    stored = np.load(need("ecg_physionet2017_sample300.npz"))
+    series = np.split(stored["signal"].astype(np.float64), stored["offsets"][1:-1])
+    return series, [str(letter) for letter in stored["label"]]
