@@ -6,9 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-FOLDER = Path(
-    os.environ.get("SWEEPER_TEST_DATA", Path(__file__).parents[2] / "shared" / "data")
-)
+FOLDER = Path(os.environ.get("SWEEPER_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 
 def need(name: str) -> Path:

@@ -1,19 +1,13 @@
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 
+from tests import real_data
 from tests.trainables.tasks.published_files import write_satellite
 from trainables.errors import DataError
 from trainables.spec import DataSpec
 from trainables.tasks.importing import import_task
 from trainables.tasks.loading import load_task
 from trainables.tasks.nas_bench_360.satellite import read
-
-ROOT = Path(__file__).parents[4]
-SHARED = Path(os.environ.get("SWEEPER_TEST_DATA", ROOT.parent / "shared" / "data"))
-REAL = SHARED / "satellite_modis" / "cerrado_2classes.rda"
 
 
 def series(n: int = 60) -> tuple[np.ndarray, np.ndarray]:
@@ -60,11 +54,11 @@ def test_a_missing_file_is_named(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:Missing constructor for R class")
-@pytest.mark.skipif(not REAL.is_file(), reason=f"the real series are not in {SHARED}")
 def test_real_series_are_imported(tmp_path):
     """Two indices of vegetation at 23 times, one after the other, are 46 numbers too."""
+    path = real_data.need("satellite_modis/cerrado_2classes.rda")
     rdata = pytest.importorskip("rdata")
-    (samples,) = rdata.read_rda(REAL).values()
+    (samples,) = rdata.read_rda(path).values()
     x = np.stack([s[["NDVI", "EVI"]].to_numpy().T.ravel() for s in samples["time_series"]])
     kinds, y = np.unique(samples["label"].to_numpy(dtype=str), return_inverse=True)
     order = np.random.default_rng(0).permutation(len(y))
