@@ -88,7 +88,10 @@ def test_each_epoch_reports_the_validation_value_as_its_objective(make_state, ta
         }
         assert report.objective == report.metrics["val/nrmse"]
         assert report.metrics["val/loss"] == pytest.approx(report.objective, rel=1e-6)
-    assert reports[-1].objective == evaluate(state, state.model, task.val, task.info).value
+    assert (
+        reports[-1].objective
+        == evaluate(state, state.model, target.target.val, target.target.info).value
+    )
 
 
 @pytest.mark.parametrize(
