@@ -14,6 +14,6 @@ def md5_note(path: Path, published: str) -> tuple[str, list[str]]:
         return md5, []
     note = (
         f"{path.name}: its MD5 sum is {md5}, but the file published today has {published}. It is "
-        "another issue, a part or a copy: numbers may not compare with published ones."
+        "another edition, a part or a copy: numbers may not compare with published ones."
     )
     return md5, [note]

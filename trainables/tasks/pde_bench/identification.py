@@ -1,7 +1,7 @@
-"""Which issue of a published file one has, and whether it is of the task.
+"""Which edition of a published file one has, and whether it is of the task.
 
-Files were issued anew: advection, for one, moved at half its stated speed until September 2023
-(PDEBench issue 46). An older issue is no fault, but numbers on it do not compare with others', so
+Files were published anew: advection, for one, moved at half its stated speed until its authors
+corrected it in September 2023. An older edition is no fault, but numbers on it do not compare with others', so
 that the manifest says which it is.
 """
 

@@ -22,7 +22,7 @@ class PublishedFile:
     """One file: its layout, and what of it is x and y."""
 
     layout: Literal["series", "fields", "groups"]
-    md5: str  # of the issue that is published today
+    md5: str  # of the edition that is published today
     datafile: int  # its number at the University of Stuttgart, DaRUS
     megabytes: int
     arrays: tuple[str, ...] = ("tensor",)  # of series: laid end to end
