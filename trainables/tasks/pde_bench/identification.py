@@ -1,8 +1,8 @@
 """Which edition of a published file one has, and whether it is of the task.
 
 Files were published anew: advection, for one, moved at half its stated speed until its authors
-corrected it in September 2023. An older edition is no fault, but numbers on it do not compare with others', so
-that the manifest says which it is.
+corrected it in September 2023. An older edition is no fault, but numbers on it do not compare with
+others', so that the manifest says which it is.
 """
 
 from collections.abc import Mapping
