@@ -47,6 +47,17 @@ FACTS = {
     "protocol": "compat",
     "content_hash": "0f3a" * 16,
     "baselines": {"mean": 1.0, "persistence": 0.41},
+    "published": [
+        {
+            "method": "orca",
+            "task": TASK,
+            "value": 0.0098,
+            "metric": "nrmse",
+            "protocol": "one-shot",
+            "table": "PDEBench",
+            "citation": "Shen et al., ICML 2023",
+        }
+    ],
     "metric": "nrmse",
     "dimension": "1d",
 }

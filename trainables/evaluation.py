@@ -1,7 +1,7 @@
 """Batches of a split, and metric and loss over a whole split."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -38,21 +38,30 @@ def shuffled_batches(
 
 
 class Evaluation(NamedTuple):
-    """What a model is worth on a split; both are the lower the better."""
+    """What a model is worth on a split; the lower the better."""
 
     value: float  # of the task's metric
     loss: float  # the task's, the mean over samples
+    also: Mapping[str, float]  # other metrics that were asked for
 
 
 @torch.inference_mode()
-def evaluate(state: TrainState, model: CrossModalModel, split: Split, info: TaskInfo) -> Evaluation:
-    """Evaluates the model over the whole split; leaves it in training mode.
+def evaluate(
+    state: TrainState,
+    model: CrossModalModel,
+    split: Split,
+    info: TaskInfo,
+    *,
+    also: Sequence[str] = (),
+) -> Evaluation:
+    """Evaluates the model over the whole split, which is read once; leaves it in training mode.
 
-    Where the split has groups, their samples' logits are averaged before the metric: a group scores
-    as one.
+    Where the split has groups, their samples' logits are averaged before the metrics: a group
+    scores as one.
     """
     model.eval()
-    total, loss = METRICS[info.metric](), torch.zeros((), dtype=torch.float64, device=state.device)
+    totals = {metric: METRICS[metric]() for metric in (info.metric, *also)}
+    loss = torch.zeros((), dtype=torch.float64, device=state.device)
     parts: list[tuple[Tensor, Tensor]] = []
     step = rows_at_once(split.x)
     for start in range(0, len(split), step):
@@ -62,13 +71,15 @@ def evaluate(state: TrainState, model: CrossModalModel, split: Split, info: Task
         target = take(split.y, indices, state.device)
         loss += LOSSES[info.loss](prediction, target) * len(indices)
         if split.groups is None:
-            total.update(prediction, target)
+            for total in totals.values():
+                total.update(prediction, target)
         else:
             parts.append((prediction.cpu(), target.cpu()))
     if split.groups is not None:
         groups = torch.from_numpy(np.array(split.groups))
-        total.update(
-            *(mean_of_groups(torch.cat(part), groups) for part in zip(*parts, strict=True))
-        )
+        whole = [mean_of_groups(torch.cat(part), groups) for part in zip(*parts, strict=True)]
+        for total in totals.values():
+            total.update(*whole)
     model.train()
-    return Evaluation(total.compute(), loss.item() / len(split))
+    others = {metric: totals[metric].compute() for metric in also}
+    return Evaluation(totals[info.metric].compute(), loss.item() / len(split), others)

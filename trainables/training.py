@@ -70,8 +70,11 @@ class Training:
     def _final(self, report: Report) -> Report:
         info = self.domains.target.info
         with self.state.at_best() as model:
-            value = evaluate(self.state, model, self.domains.target.test, info).value
-        metrics = {**report.metrics, f"test/{info.metric}": value}
+            found = evaluate(
+                self.state, model, self.domains.target.test, info, also=info.metrics[1:]
+            )
+        values = {info.metric: found.value, **found.also}
+        metrics = {**report.metrics, **{f"test/{name}": value for name, value in values.items()}}
         return replace(report, metrics=metrics, is_final=True)
 
     @property

@@ -31,6 +31,7 @@ def render_report(ledger: Ledger) -> str:
         _question(sweep),
         element("h2", "Results"),
         _results(sweep),
+        *_published(sweep),
         *(_study(ledger, s, record, figures) for s in sweep.studies),
         element("h2", "Trials that did not complete"),
         _unfinished(sweep),
@@ -136,6 +137,28 @@ def _results(sweep: SweepTable) -> Markup:
         f"({', '.join(names) or 'none'}) are test values."
     )
     return join([table(header, lines, marked=marked), element("p", note, class_="soft")])
+
+
+def _published(sweep: SweepTable) -> list[Markup]:
+    """Says what was published on the same tasks, by which protocol, and that it is no contest."""
+    known = {
+        task: studies[0].facts.get("published") or [] for task, studies in sweep.by_task().items()
+    }
+    lines = [
+        [task, method(n["method"]), n["value"], metric(n["metric"]), n["protocol"], n["citation"]]
+        for task, numbers in known.items()
+        for n in sorted(numbers, key=lambda n: float(n["value"]))
+    ]
+    if not lines:
+        return []
+    header = ["task", "method", "test", "metric", "protocol", "source"]
+    note = (
+        "Other backbones, data or protocols than this sweep's may stand behind them: compare only "
+        "where all of these are the same."
+    )
+    summary = element("summary", f"{len(lines)} published numbers on these tasks")
+    caveat = element("p", note, class_="soft")
+    return [element("details", join([summary, table(header, lines), caveat]))]
 
 
 def _study(ledger: Ledger, study: StudyTable, record: SweepRecord, figures: Figures) -> Markup:

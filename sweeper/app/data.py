@@ -16,11 +16,12 @@ from trainables.spec import DataSpec
 from trainables.tasks import official
 from trainables.tasks.loading import is_prepared, prepare_task
 from trainables.tasks.manifest import MANIFEST, read_manifest
-from trainables.tasks.registry import TASKS, official_file, task_info
+from trainables.tasks.registry import TASKS, publication, task_info
 from trainables.tasks.task import TaskInfo
 
 Progress = Callable[[str, int, int], None]  # what, done, of how many
 
+OURS = "Apache-2.0"  # of what our generators make
 READY, TO_MAKE, TO_IMPORT = "ready", "to be made", "to be imported"
 
 
@@ -56,19 +57,24 @@ def everything() -> dict[str, list[dict[str, Any]]]:
 
 
 def _task(info: TaskInfo) -> dict[str, Any]:
-    files, address = official_file(info.name) or ("", "")
-    fetch = f"sweeper data import {info.name} {files}" if files else None
+    published = publication(info.name)
+    fetch = f"sweeper data import {info.name} {published.files}" if published else None
     made = official.is_generated(info.name)
+    stored = official.describe(info.name, DataSpec())
     sets = [folder.name for folder in _sets(info.name)]
     return {
         "name": info.name,
         "title": info.title,
-        "source": "our generator" if made else address,
-        "published_at": address or None,
+        "source": "our generator" if made else published and published.address,
+        "published": asdict(published) if published else None,
+        "licence": published.licence if published and not made else OURS,
         "samples": info.samples,
-        "shape": list(info.input_shape),
+        "shape": stored["shapes"]["x"],
+        "output_shape": stored["shapes"]["y"],
+        "bytes": stored["bytes"],
         "kind": info.kind,
         "metric": info.metric,
+        "compat_metric": info.compat_metric,
         "protocol": info.protocol,
         "sets": sets,
         "here": {
@@ -87,19 +93,23 @@ def _proxy(name: str, entry: ProxyEntry) -> dict[str, Any]:
         "dimension": entry.dimension,
         "classes": entry.classes,
         "dense": entry.dense,
+        "contents": entry.contents,
         "licence": entry.licence,
         "present": proxy_faults(name, home()) is None,
         "obtain": entry.obtain,
+        "import": f"sweeper data import {name} {entry.files}" if entry.files else None,
     }
 
 
 def import_files(task: str, files: Sequence[Path], seed: int, progress: Progress) -> dict[str, Any]:
-    """Reads the published files of a task into our store.
+    """Reads the published files of a task, or of a source, into our store.
 
     Raises:
-        UsageError: There is no such task, or a file is not as published.
+        UsageError: There is no such task or source, or a file is not as published.
         StorageFull: The store cannot be written.
     """
+    if task in PROXIES:
+        return _import_proxy(task, files)
     from trainables.tasks.importing import import_task  # torch, which a plan does not need
 
     with as_usage_errors():
@@ -107,6 +117,16 @@ def import_files(task: str, files: Sequence[Path], seed: int, progress: Progress
         notes = read_manifest(folder).get("notes", [])
     message = "\n".join([f"{task}: imported into {folder}", *notes])
     return {"message": message, "task": task, "folder": str(folder), "notes": notes}
+
+
+def _import_proxy(name: str, files: Sequence[Path]) -> dict[str, Any]:
+    from trainables.proxies.importing import import_proxy, verify_proxy
+
+    with as_usage_errors():
+        folder = import_proxy(name, files, home())
+        notes = list(verify_proxy(name, home()).notes)
+    message = "\n".join([f"{name}: imported into {folder}", *notes])
+    return {"message": message, "source": name, "folder": str(folder), "notes": notes}
 
 
 def generate(
@@ -142,13 +162,15 @@ def _named(task: str, variant: str | None) -> str:
 
 
 def verify(task: str) -> dict[str, Any]:
-    """Reads every byte of all data sets of a task, and says what it found.
+    """Reads every byte of all data sets of a task, or of a source, and says what it found.
 
     Raises:
         FileFaults: Some are altered or not finite, have labels that there are not, or a sample in
             two splits.
-        UsageError: There is no such task, or no data of it.
+        UsageError: There is no such task or source, no data of it, or a damaged source.
     """
+    if task in PROXIES:
+        return _verify_proxy(task)
     from trainables.tasks.verification import verify_folder
 
     with as_usage_errors():
@@ -170,6 +192,15 @@ def verify(task: str) -> dict[str, Any]:
         "folders": [str(one.folder) for one in found],
         "sets": sets,
     }
+
+
+def _verify_proxy(name: str) -> dict[str, Any]:
+    from trainables.proxies.importing import verify_proxy
+
+    with as_usage_errors():
+        found = verify_proxy(name, home())
+    text = f"{name}: {found.samples} samples of {found.classes} classes, every one read"
+    return {"message": "\n  ".join([text, *found.notes]), "source": name} | asdict(found)
 
 
 def _sets(task: str) -> list[Path]:

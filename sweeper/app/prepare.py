@@ -5,6 +5,7 @@ settings of the preset and the control that task, backbone or source cannot hono
 """
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from sweeper.space.sweep import StudyPlan, Sweep
 from trainables.errors import TrainableError
 from trainables.spec import BackboneSpec
 from trainables.tasks.loading import prepare_task
+from trainables.tasks.published import published_numbers
 from trainables.tasks.registry import TASKS
 from trainables.training import Training
 from trainables.warm import WarmParts
@@ -60,6 +62,7 @@ def _facts(study: StudyPlan, parts: WarmParts, home: Path, progress: Progress) -
         "content_hash": task.content_hash,
         "samples": {name: len(getattr(task, name)) for name in ("train", "val", "test")},
         "baselines": dict(task.baselines),
+        "published": [asdict(number) for number in published_numbers(study.task).values()],
         "backbone": describe(backbone_spec),
         "pretrained": backbone_spec.weights,
         "weights_hash": backbone.weights_hash,

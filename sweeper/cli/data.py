@@ -12,6 +12,12 @@ from sweeper.cli.progress import progress
 data = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 
 Task = Annotated[str, typer.Argument(help="A task, as in a sweep file.", show_default=False)]
+TaskOrSource = Annotated[
+    str,
+    typer.Argument(
+        metavar="TASK", help="A task or a source, as in a sweep file.", show_default=False
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
@@ -32,14 +38,14 @@ def list_data(as_json: AsJson = False) -> None:
 
 @data.command("import")
 def import_data(
-    task: Task,
+    task: TaskOrSource,
     files: Annotated[
         list[Path], typer.Argument(help="The published files, or folders that hold them.")
     ],
     seed: Annotated[int, typer.Option(min=0, help="Of the validation split.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Reads the published FILES of a TASK into the store that trials map."""
+    """Reads the published FILES of a TASK, or of a source, into the store that trials map."""
     from sweeper.app import data as app
 
     with progress("importing", output.stderr()) as report:
@@ -77,8 +83,8 @@ def generate(
 
 
 @data.command()
-def verify(task: Task, as_json: AsJson = False) -> None:
-    """Reads every byte of a TASK's data: hashes, finite numbers, labels, splits that share none."""
+def verify(task: TaskOrSource, as_json: AsJson = False) -> None:
+    """Reads every byte of a TASK's data, or a source's: hashes, numbers, labels, splits."""
     from sweeper.app import data as app
 
     output.show(app.verify(task), command="data verify", as_json=as_json)

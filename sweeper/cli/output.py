@@ -180,28 +180,40 @@ def show_data(found: Mapping[str, Sequence[Mapping[str, Any]]], *, as_json: bool
         print_json({"schema": SCHEMA, "command": "data list", **found})
         return
     tasks, proxies = (Table(box=None, pad_edge=False) for _ in range(2))
-    for name in ("task", "samples", "input", "metric", "here", "how to get it"):
+    for name in ("task", "samples", "input", "output", "size", "metric", "here", "licence"):
         tasks.add_column(name, overflow="fold")
-    for name in ("source", "for", "classes", "here", "licence", "how to get it"):
+    for name in ("source", "for", "classes", "contents", "here", "licence"):
         proxies.add_column(name, overflow="fold")
-    places: dict[str, list[str]] = {}
     for task in found["tasks"]:
-        shape = " x ".join(map(str, task["shape"]))
-        ways = "\n".join(dict.fromkeys(filter(None, (task["obtain"], task["import"]))))
-        row = (task["name"], task["samples"], shape, task["metric"], _here(task["here"]), ways)
+        shapes = (" x ".join(map(str, task[side])) or "label" for side in ("shape", "output_shape"))
+        size, here = _size(task["bytes"]), _here(task["here"])
+        row = (task["name"], task["samples"], *shapes, size, task["metric"], here, task["licence"])
         tasks.add_row(*map(str, row))
-        if task["published_at"]:
-            places.setdefault(task["published_at"], []).append(task["name"].rpartition("/")[2])
     for proxy in found["proxies"]:
         kind = f"{proxy['dimension']}{', masks' * proxy['dense']}"
         here = "yes" if proxy["present"] else "no"
-        row = (proxy["name"], kind, proxy["classes"], here, proxy["licence"], proxy["obtain"])
+        what = (proxy["classes"], proxy["contents"])
+        row = (proxy["name"], kind, *what, here, proxy["licence"])
         proxies.add_row(*map(str, row))
     console = stdout()
     console.print(tasks, "")
-    for place, names in places.items():
-        console.print(f"{place}: {', '.join(names)}", markup=False, soft_wrap=True)
-    console.print("", proxies)
+    for task in found["tasks"]:
+        console.print(_ways(task), markup=False, soft_wrap=True)
+    console.print("", proxies, "")
+    for proxy in found["proxies"]:
+        then = f"\n  and then: {proxy['import']}" if proxy["import"] else ""
+        text = f"{proxy['name']}:\n  {proxy['obtain']}{then}"
+        console.print(text, markup=False, soft_wrap=True)
+
+
+def _ways(task: Mapping[str, Any]) -> str:
+    """Says how to have a task's data: commands to copy, and where its files are."""
+    ways = [task["obtain"]] if task["obtain"] != task["import"] else []
+    if published := task["published"]:
+        size = _size(10**6 * published["megabytes"])
+        ways.append(f"fetch {published['address']} ({size}, {published['licence']})")
+        ways.append(f"  and then: {task['import']}")
+    return "\n  ".join([f"{task['name']}:", *ways])
 
 
 def _here(sets: Mapping[str, Any]) -> str:
@@ -212,6 +224,10 @@ def _here(sets: Mapping[str, Any]) -> str:
 
 def _plain(value: Any) -> str:
     return number(value) if isinstance(value, float) else str(value)
+
+
+def _size(count: int) -> str:
+    return f"{count / 10**9:.1f} GB" if count >= 10**9 else f"{count / 10**6:.0f} MB"
 
 
 def _counts(counts: Mapping[str, int]) -> str:

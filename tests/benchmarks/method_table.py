@@ -167,5 +167,7 @@ if __name__ == "__main__":
     command, path, *names = sys.argv[1:]
     if command == "run":
         run(Path(path), names)
-    else:
+    elif command == "print":
         print("\n".join(lines(Path(path))))
+    else:
+        sys.exit(f"`run` or `print`, not `{command}`")

@@ -74,7 +74,7 @@ def test_the_value_does_not_depend_on_the_batches(state, split, groups, limit, m
     split = replace(split, groups=groups)
     whole = evaluate(state, state.model, split, INFO)
     monkeypatch.setattr(f"trainables.evaluation.{limit[0]}", limit[1])
-    assert evaluate(state, state.model, split, INFO) == pytest.approx(whole, abs=1e-6)
+    assert evaluate(state, state.model, split, INFO)[:2] == pytest.approx(whole[:2], abs=1e-6)
 
 
 def test_the_loss_is_the_mean_over_samples_whatever_groups_and_batches(state, split, monkeypatch):

@@ -6,10 +6,12 @@
 2. `warmup` trains embedder and predictor on the task, if it has epochs; the paper's runs have none.
 3. `refine` is vanilla fine-tuning from that embedder.
 
-With no epochs of 1 and 2 it is vanilla fine-tuning, bit for bit. The preset is the official code's:
-the alignment has the optimiser of fine-tuning, and ten times its rate unless that is above 1e-3.
-It accumulates nothing, so that rate and decay are the printed ones, where a task's recipe has those
-of averaged micro-batches (`tasks/nas_bench_360/registry.py`).
+With no epochs of 1 and 2 it is vanilla fine-tuning, bit for bit. The preset is the official code's
+but for the solver (exact transport, where it has a debiased Sinkhorn), the gradient of the label
+term (whole), the cap of gradients, and at most 500 source samples a class: the alignment has the
+optimiser of fine-tuning, and ten times its rate unless that is above 1e-3. It accumulates nothing,
+so that rate and decay are the printed ones, where a task's recipe has those of averaged
+micro-batches (`tasks/nas_bench_360/registry.py`).
 """
 
 from typing import Any

@@ -6,7 +6,8 @@ lowest scores give way to the k source tokens with the highest, and k falls from
 head of its own predicts the source label of a mixture.
 
 With k0 = 0 it is vanilla fine-tuning, bit for bit. The preset is the official code's, which covers
-NAS-Bench-360; those of Darcy's flow there serve PDEBench in 2D, for which none are public.
+NAS-Bench-360; counts and weight of Darcy's flow there serve PDEBench in 2D, for which none are
+public.
 """
 
 from typing import Any

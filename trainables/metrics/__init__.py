@@ -1,6 +1,7 @@
 """Metrics of a whole split, by name. Lower is better in all.
 
-`metric.py` says what a metric owes; `fields.py`, `classes.py` and `ranking.py` have the formulas.
+`metric.py` says what a metric owes; `fields.py`, `classes.py`, `ranking.py` and
+`chunked.py` have the formulas.
 """
 
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from trainables.metrics.chunked import AUROCByThousands, MacroF1ByThousands
 from trainables.metrics.classes import MacroF1, ZeroOneError
 from trainables.metrics.fields import RMSE, ContactError, NormalizedRMSE, RelativeL2
 from trainables.metrics.metric import Metric
@@ -36,6 +38,8 @@ METRICS: Mapping[str, type[Metric]] = MappingProxyType(
             MeanAveragePrecision,
             PixelAUROC,
             HardPixelAUROC,
+            MacroF1ByThousands,
+            AUROCByThousands,
         )
     }
 )

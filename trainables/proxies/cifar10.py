@@ -12,7 +12,7 @@ import numpy as np
 from trainables.errors import DataError
 from trainables.proxies.content import hash_content
 from trainables.proxies.proxy import ImageProxy
-from trainables.proxies.registry import PROXIES
+from trainables.proxies.registry import PROXIES, way_to_import
 
 __all__ = ["find_cifar10_fault", "load_cifar10"]
 
@@ -46,7 +46,7 @@ def load_cifar10(home: Path) -> ImageProxy:
 
 def find_cifar10_fault(home: Path) -> str | None:
     """Returns what keeps CIFAR-10 from loading, or None; looks at names and sizes only."""
-    folder, way_out = _folder(home), f"{PROXIES['cifar10'].obtain} in {_root(home)}."
+    folder, way_out = _folder(home), way_to_import("cifar10")
     missing = [name for name in BATCHES if not (folder / name).is_file()]
     if len(missing) == len(BATCHES):
         python_version = (_root(home) / "cifar-10-batches-py").is_dir()

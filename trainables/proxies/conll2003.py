@@ -14,7 +14,7 @@ from pathlib import Path
 from trainables.errors import DataError
 from trainables.proxies.content import hash_content
 from trainables.proxies.proxy import TokenProxy
-from trainables.proxies.registry import PROXIES
+from trainables.proxies.registry import PROXIES, way_to_import
 
 __all__ = ["find_conll2003_fault", "load_conll2003", "read_columns", "to_iob2"]
 
@@ -57,11 +57,8 @@ def find_conll2003_fault(home: Path) -> str | None:
     """Returns what keeps CoNLL-2003 from loading, or None; looks at names and sizes only."""
     path = next((path for path in _candidates(home) if path.is_file()), None)
     if path is None:
-        first = _candidates(home)[0]
-        return (
-            f"conll2003: no {' or '.join(TRAINING_FILES)} in {first.parent}. "
-            f"{PROXIES['conll2003'].obtain}, and put it at {first}."
-        )
+        folder, way_out = home / "proxies" / "conll2003", way_to_import("conll2003")
+        return f"conll2003: no {' or '.join(TRAINING_FILES)} in {folder}. {way_out}"
     if path.stat().st_size == 0:
         return f"conll2003: {path} is empty. {PROXIES['conll2003'].obtain}."
     return None

@@ -14,7 +14,7 @@ from trainables.errors import DataError
 from trainables.proxies.content import hash_content
 from trainables.proxies.image_files import IMAGENET_MEAN, IMAGENET_STD, read_image, to_planes
 from trainables.proxies.proxy import ImageProxy
-from trainables.proxies.registry import PROXIES
+from trainables.proxies.registry import PROXIES, way_to_import
 
 __all__ = ["find_tiny_imagenet_fault", "load_tiny_imagenet"]
 
@@ -47,7 +47,7 @@ def load_tiny_imagenet(home: Path) -> ImageProxy:
 
 def find_tiny_imagenet_fault(home: Path) -> str | None:
     """Returns what keeps Tiny-ImageNet from loading, or None; looks at names only."""
-    way_out = f"{PROXIES['tiny_imagenet'].obtain} in {_root(home)}."
+    way_out = way_to_import("tiny_imagenet")
     classes = _classes(home)
     if not classes:
         return f"tiny_imagenet: no classes (nXXXXXXXX) in {_folder(home)}. {way_out}"

@@ -15,7 +15,7 @@ from trainables.errors import DataError
 from trainables.proxies.content import hash_content
 from trainables.proxies.image_files import IMAGENET_MEAN, IMAGENET_STD, read_image, to_planes
 from trainables.proxies.proxy import BACKGROUND, FOREGROUND, IGNORED, ImageProxy
-from trainables.proxies.registry import PROXIES
+from trainables.proxies.registry import PROXIES, way_to_import
 
 __all__ = ["find_voc_fault", "load_voc"]
 
@@ -56,7 +56,7 @@ def load_voc(home: Path) -> ImageProxy:
 
 def find_voc_fault(home: Path) -> str | None:
     """Returns what keeps VOC from loading, or None; looks at names only."""
-    folder, way_out = _folder(home), f"{PROXIES['voc'].obtain} in {_root(home)}."
+    folder, way_out = _folder(home), way_to_import("voc")
     if not _list_file(folder).is_file():
         return f"voc: no {_list_file(folder)}. {way_out}"
     names = _names(folder)

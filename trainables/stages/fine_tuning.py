@@ -87,7 +87,7 @@ class FineTuning(Stage[R]):
             seed_globals(state.seed, SCOPE, epoch)
             objective = self.objective(state, domains, epoch)
             measured = self._train(state, task, parameters, objective, epoch)
-            value, loss = evaluate(state, state.model, task.val, task.info)
+            value, loss, _ = evaluate(state, state.model, task.val, task.info)
             self._check_finite({**measured, "validation value": value}, epoch)
             state.epoch = epoch + 1
             state.keep_best(value)

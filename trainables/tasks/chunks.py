@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from trainables.errors import DataError
+from trainables.tasks.freed_memory import keep_freed_memory
 from trainables.tasks.generation import Generation, Progress
 from trainables.tasks.pde_bench.problem import Samples
 
@@ -72,6 +73,7 @@ def mapped(path: Path, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _make(generation: Generation, folder: Path, chunk: range) -> None:
+    keep_freed_memory()
     samples = generation.problem.generate(
         np.arange(chunk.start, chunk.stop), seed=generation.seed, resolution=generation.resolution
     )

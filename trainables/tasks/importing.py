@@ -22,7 +22,7 @@ from trainables.tasks.generation import Progress
 from trainables.tasks.lock import exclusive
 from trainables.tasks.manifest import MANIFEST, read_manifest, sha256
 from trainables.tasks.official import folder_of
-from trainables.tasks.registry import official_file, task_info
+from trainables.tasks.registry import publication, task_info
 from trainables.tasks.store import SplitData, write_store
 from trainables.tasks.stored_rows import present
 from trainables.tasks.task import SPLITS, Split, TaskInfo
@@ -73,13 +73,17 @@ def import_task(
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
             imported: ImportedSplits = read(files, Path(scratch), seed=seed)
             report(name, 2, STEPS)
-            _write(folder, info, imported, imported_from)
+            try:
+                _write(folder, info, imported, imported_from)
+            except DataError as error:  # which names a folder that is not there
+                where, text = ", ".join(map(str, files)), str(error).replace(f"{folder}/", "")
+                raise DataError(f"{where}: {text}") from error
     report(name, STEPS, STEPS)
     return folder
 
 
 def _reader(info: TaskInfo) -> Callable[..., ImportedSplits]:
-    if official_file(info.name) is None:
+    if publication(info.name) is None:
         raise ConfigError(
             f"{info.name}: this variant is ours, and no official file exists. Its data are "
             f"generated: sweeper data generate {info.name}"
@@ -117,6 +121,10 @@ def _write(
         _check(info, split, imported)
     train, test = imported.splits["train"], imported.splits["test"]
     inputs = present(test.x, imported.description)
+    try:
+        baselines = trivial_baselines(info, train.y, Split(x=inputs, y=test.y, groups=test.groups))
+    except DataError as error:  # all targets are zero, say
+        raise DataError(f"{info.name}: {error} Are its outputs zero, or not finite?") from error
     description = {
         **imported.description,
         "task": info.name,
@@ -125,9 +133,7 @@ def _write(
         "protocol": info.protocol,
         "equation": info.equation,
         "metric": info.metric,
-        "baselines": trivial_baselines(
-            info, train.y, Split(x=inputs, y=test.y, groups=test.groups)
-        ),
+        "baselines": baselines,
     }
     write_store(folder, imported.splits, description)
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from trainables.errors import ConfigError, DataError
 from trainables.spec import DataSpec
-from trainables.tasks.registry import official_file, task_info
+from trainables.tasks.registry import publication, task_info
 from trainables.tasks.split_sizes import split_sizes
 from trainables.tasks.task import TaskInfo
 
@@ -42,13 +42,13 @@ def folder_of(name: str, home: Path) -> Path:
 
 def missing(name: str, home: Path) -> DataError:
     """Returns the error that says how to get a task's published data."""
-    published = official_file(name)
+    published = publication(name)
     if published is None:
         return DataError(
             f"{name}: this variant is ours, and no official file exists. "
             "Set `data.source: generated`, or take the task without `@hard`."
         )
-    file, address = published
+    file, address = published.files, published.address
     if is_generated(name):
         return DataError(
             f"{name}: no official data in {folder_of(name, home)}. Set `data.source: generated`, "
@@ -72,7 +72,7 @@ def describe(name: str, data: DataSpec) -> dict[str, Any]:
     whole = data.samples is None or data.samples >= info.samples
     splits = published if whole else lent(name, published, data)
     shapes = {"x": list(info.input_shape), "y": _output_shape(info)}
-    sample = np.dtype(info.stored).itemsize * prod(shapes["x"])
+    sample = np.dtype(info.stored).itemsize * prod(info.packed or shapes["x"])
     sample += (8 if info.kind == "classification" else 4) * prod(shapes["y"])
     return {
         "task": name,

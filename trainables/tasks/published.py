@@ -1,8 +1,8 @@
 """Published numbers: what methods and their rivals scored on each task, lower being better.
 
-Both tables are those of a talk on cross-modal fine-tuning, which gathers them from the papers named
-at each row; no deviation is given. They show where a run of ours stands, and no run has to reach
-them: ORCA's code chose its epoch on the test set, which flatters it.
+Both tables gather what the papers named at each row print; no deviation is given. They show where a
+run of ours stands, and no run has to reach them: ORCA's code chose its epoch on the test set, which
+flatters it.
 
 A literal table: reading it loads nothing.
 """

@@ -9,9 +9,10 @@ from types import MappingProxyType
 from trainables.errors import ConfigError
 from trainables.tasks.nas_bench_360 import registry as nas_bench_360
 from trainables.tasks.pde_bench import registry as pde_bench
-from trainables.tasks.task import TaskInfo
+from trainables.tasks.pde_bench.published_files import PUBLISHED
+from trainables.tasks.task import Publication, TaskInfo
 
-__all__ = ["TASKS", "official_file", "task_info"]
+__all__ = ["TASKS", "publication", "task_info"]
 
 TASKS: Mapping[str, TaskInfo] = MappingProxyType(
     {info.name: info for info in (*pde_bench.INFOS, *nas_bench_360.INFOS)}
@@ -29,9 +30,14 @@ def task_info(name: str) -> TaskInfo:
     return TASKS[name]
 
 
-def official_file(name: str) -> tuple[str, str] | None:
-    """Returns the published files of a task, as one writes them in a shell, and where they are; or
-    None for a variant of ours."""
-    if name in pde_bench.FILES:
-        return pde_bench.FILES[name], pde_bench.DATASET
-    return nas_bench_360.FILES.get(name)
+def publication(name: str) -> Publication | None:
+    """Returns what a task was published as, or None for a variant of ours."""
+    if name not in PUBLISHED:
+        return nas_bench_360.PUBLICATIONS.get(name)
+    file = PUBLISHED[name]
+    return Publication(
+        files=pde_bench.FILES[name],
+        address=f"{pde_bench.DATAFILES}/{file.datafile}",
+        licence=pde_bench.LICENCE,
+        megabytes=file.megabytes,
+    )

@@ -16,6 +16,7 @@ from typing import IO, Any, Literal, Protocol, runtime_checkable
 import numpy as np
 
 from trainables.errors import DataError
+from trainables.tasks.archives import Stream
 
 __all__ = ["load_npy", "load_pickle"]
 
@@ -48,11 +49,9 @@ _ADMITTED: Mapping[str, Any] = MappingProxyType(
 
 
 @runtime_checkable
-class BinaryFile(Protocol):
+class BinaryFile(Stream, Protocol):
     """A file that is open for reading bytes, be it in an archive."""
 
-    def read(self, size: int = -1, /) -> bytes: ...
-    def readline(self, size: int = -1, /) -> bytes: ...
     def seek(self, offset: int, whence: int = 0, /) -> int: ...
     def tell(self) -> int: ...
 
@@ -69,7 +68,7 @@ class _Unpickler(pickle.Unpickler):
         return _ADMITTED[f"{module}.{name}"]
 
 
-def load_pickle(file: Path | BinaryFile, *, encoding: Encoding = "latin1") -> Any:
+def load_pickle(file: Path | Stream, *, encoding: Encoding = "latin1") -> Any:
     """Returns what a pickle of arrays, numbers, strings and containers holds.
 
     Args:
@@ -85,7 +84,8 @@ def load_pickle(file: Path | BinaryFile, *, encoding: Encoding = "latin1") -> An
     try:
         return _Unpickler(file, encoding=encoding).load()
     except Exception as error:  # a damaged pickle may raise anything
-        raise _unreadable(file, f"no pickle of arrays and plain containers ({error})") from error
+        reason = str(error) or type(error).__name__
+        raise _unreadable(file, f"no pickle of arrays and plain containers ({reason})") from error
 
 
 def load_npy(file: Path | BinaryFile, *, encoding: Encoding = "latin1") -> np.ndarray:
@@ -123,6 +123,6 @@ def _opened(path: Path) -> IO[bytes]:
         raise DataError(f"{path}: it cannot be read ({error.strerror}).") from error
 
 
-def _unreadable(file: BinaryFile, what: str) -> DataError:
+def _unreadable(file: Stream, what: str) -> DataError:
     name = getattr(file, "name", "a file in an archive")
     return DataError(f"{name}: it is {what}. Fetch the published file again.")

@@ -42,6 +42,7 @@ class TaskInfo:
     grid: tuple[int, ...] = ()  # points a side, where the sides differ
     test_samples: int = 0  # of `samples`: the published test set; 0 where there is none
     stored: Literal["float32", "float16", "uint8"] = "float32"  # inputs on disk
+    packed: tuple[int, ...] = ()  # the shape of one x on disk, where it is another
     mask: Literal["known", "ignored"] | None = None  # what 1 in y's last channel says of a point
     compat_metric: str | None = None  # ORCA's, where it is another than `metric`
     recurring: str = ""  # why one input may be in two splits, where the protocol has it so
@@ -52,10 +53,25 @@ class TaskInfo:
         return self.name.partition("/")[0]
 
     @property
+    def metrics(self) -> tuple[str, ...]:
+        """What the test split is scored by: `metric`, and ORCA's beside it where it differs."""
+        return (self.metric,) if self.compat_metric is None else (self.metric, self.compat_metric)
+
+    @property
     def input_shape(self) -> tuple[int, ...]:
         """The shape of one x as published: [c_in, *grid]."""
         sides = self.grid or (self.resolution,) * int(self.dimension[0])
         return (self.channels[0], *sides)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Publication:
+    """Files that a task was published as."""
+
+    files: str  # as one writes them in a shell
+    address: str  # to fetch them from
+    licence: str
+    megabytes: int  # to fetch, about
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -72,6 +72,8 @@ def test_the_page_says_question_answer_and_numbers_without_any_script(page):
     assert "worse than its peers at refine epoch 2" in text
     assert "c0ffeec0ffee" in text
     assert "# <b>who</b> wins?" in text
+    assert "1 published numbers on these tasks" in text
+    assert re.search(r"ORCA\s+0\.0098\s+nRMSE\s+one-shot\s+Shen et al", text)
 
 
 def test_a_sweep_with_one_method_is_asked_about_vanilla_fine_tuning(tmp_path):

@@ -1,8 +1,13 @@
 """`sweeper data` lists, imports, makes and verifies; `sweeper plan` says what is to be imported."""
 
+import errno
 import json
+import os
+import re
+import shutil
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -12,6 +17,7 @@ from trainables.tasks.manifest import sha256
 from trainables.tasks.registry import TASKS
 
 ROOT = Path(__file__).parents[3]
+BURGERS = "1D_Burgers_Sols_Nu1.0.hdf5"
 GESTURES, MADE = "nasbench360/ninapro", "pdebench/advection_1d@hard"
 
 
@@ -57,6 +63,8 @@ def test_every_task_and_source_is_listed_with_the_way_to_get_it(command):
     assert ecg["source"].startswith("https://")
     assert (ecg["title"], ecg["metric"]) == ("ECG", TASKS["nasbench360/ecg"].metric)
     assert (ecg["samples"], ecg["shape"], ecg["sets"]) == (330_000, [1, 1000], [])
+    assert (ecg["output_shape"], ecg["bytes"]) == ([], 330_000 * (4 * 1000 + 8))
+    assert ecg["published"]["megabytes"] == 150
     assert ecg["here"] == {"official": False, "generated": []}
     fetched = "sweeper data import pdebench/darcy_2d 2D_DarcyFlow_beta0.1_Train.hdf5"
     darcy = tasks["pdebench/darcy_2d"]
@@ -64,8 +72,12 @@ def test_every_task_and_source_is_listed_with_the_way_to_get_it(command):
         "sweeper data generate pdebench/darcy_2d",
         fetched,
     )
-    assert darcy["published_at"] == "https://doi.org/10.18419/darus-2986"
-    assert (tasks[MADE]["import"], tasks[MADE]["published_at"]) == (None, None)
+    assert darcy["published"]["address"].endswith(
+        "darus.uni-stuttgart.de/api/access/datafile/133218"
+    )
+    assert (darcy["licence"], darcy["published"]["licence"]) == ("Apache-2.0", "CC BY 4.0")
+    assert (tasks[MADE]["import"], tasks[MADE]["published"]) == (None, None)
+    assert all(item["licence"] for kind in ("tasks", "proxies") for item in told[kind])
     present = {proxy["name"] for proxy in told["proxies"] if proxy["present"]}
     assert present == {"digits", "digits_ink", "noise", "noise_words", "python_source"}
 
@@ -74,6 +86,11 @@ def test_people_get_tables_that_hold_every_name(capsys):
     assert run(["data", "list"]) == 0
     printed = capsys.readouterr().out
     assert all(name in printed for name in (*TASKS, *PROXIES))
+    assert (
+        "fetch https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz (169 MB, CC BY 4.0)\n"
+        in printed
+    )
+    assert "sweeper data import nasbench360/cifar100 cifar-100-python.tar.gz\n" in printed
 
 
 def test_what_is_imported_is_there_whole_and_verified(command, home, tmp_path):
@@ -170,6 +187,132 @@ def test_workers_are_told_on_the_command_line_and_change_no_byte(command, home, 
 def test_what_cannot_be_done_is_refused_with_the_way_out(command, home, arguments, told):
     assert told in command("data", *arguments, code=2)["error"]["message"]
     assert not list(home.rglob("manifest.json"))
+
+
+class Runs:
+    """A pickle of it asks for `os.system`."""
+
+    def __reduce__(self):
+        return os.system, ("touch ran",)
+
+
+def spoil(path: Path, edit) -> None:
+    with h5py.File(path, "a") as file:
+        edit(file)
+
+
+WRONG = np.full((90, 52, 16), np.nan)
+BAD_FILES = {  # what is done to a folder of NinaPro's and of Burgers' files: (task, the error)
+    "not finite": (lambda f: np.save(f / "ninapro_train.npy", WRONG), GESTURES, "is not finite in"),
+    "another rank": (
+        lambda f: np.save(f / "ninapro_train.npy", WRONG[:, 0]),
+        GESTURES,
+        r"it must be \[90, 52, 16\]",
+    ),
+    "no such label": (
+        lambda f: np.save(f / "label_test.npy", np.full(18, 18)),
+        GESTURES,
+        r"its labels must be whole numbers of 0\.\.17",
+    ),
+    "objects": (
+        lambda f: np.save(f / "ninapro_val.npy", WRONG.astype(object), allow_pickle=True),
+        GESTURES,
+        r"`ninapro_val` is no array of numbers \(it holds object\)",
+    ),
+    "a pickle that runs": (
+        lambda f: np.save(f / "ninapro_val.npy", np.array(Runs()), allow_pickle=True),
+        GESTURES,
+        "asks for `posix.system`, which is refused",
+    ),
+    "a file missing": (
+        lambda f: (f / "label_val.npy").unlink(),
+        GESTURES,
+        "no label_val.npy there",
+    ),
+    "cut short": (
+        lambda f: os.truncate(f / BURGERS, 50_000),
+        "pdebench/burgers_1d",
+        "it is no whole HDF5 file",
+    ),
+    "a key missing": (
+        lambda f: spoil(f / BURGERS, lambda file: file.pop("tensor")),
+        "pdebench/burgers_1d",
+        "it has no array `tensor`",
+    ),
+    "another task": (
+        lambda f: spoil(f / BURGERS, lambda file: file.attrs.update({"Nu": 0.001})),
+        "pdebench/burgers_1d",
+        r"it states Nu = 0\.001, but the task has 1",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory) -> Path:
+    from tests.trainables.tasks.pde_bench.official_files import write
+
+    folder = tmp_path_factory.mktemp("published")
+    write_gestures(folder)
+    write(folder, "burgers_1d")
+    return folder
+
+
+@pytest.mark.filterwarnings("ignore:overflow")
+@pytest.mark.parametrize("case", BAD_FILES)
+def test_a_bad_file_is_one_line_and_what_was_there_is_whole(
+    command, published, home, tmp_path, capsys, case
+):
+    edit, task, fault = BAD_FILES[case]
+    command("data", "import", task, str(published))
+    bad = shutil.copytree(published, tmp_path / "bad")
+    edit(bad)
+    message = command("data", "import", task, str(bad), code=2)["error"]["message"]
+    assert "other files were imported before" in message
+    assert command("data", "verify", task)["sets"][0]["faults"] == []
+    shutil.rmtree(home / "data")
+    assert run(["data", "import", task, str(bad)]) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    (line,) = [each for each in told.err.splitlines() if not each.startswith("importing ")]
+    assert re.match(rf"sweeper: {bad}\b.*{fault}", line)
+    assert not list(home.rglob("official"))
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("name", ["ecg", "cosmic", "deepsea", "fsd50k", "psicov"])
+def test_a_disk_that_is_full_is_said_and_nothing_is_left(
+    command, home, tmp_path, monkeypatch, name
+):
+    from tests.official_tasks import WRITERS
+
+    def full(*_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    folder = WRITERS[name](tmp_path / name)
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    task = f"nasbench360/{name}"
+    error = command("data", "import", task, str(folder), code=6)["error"]
+    assert error["type"] == "StorageFull"
+    assert error["message"].endswith(": No space left on device")
+    assert [path.name for path in (home / "data" / task).iterdir()] == [".official.lock"]
+
+
+def test_a_source_is_imported_verified_and_listed(command, home, tmp_path):
+    from tests.end_to_end import official_proxies
+
+    official_proxies.write(tmp_path / "fetched")
+    folder = tmp_path / "fetched" / "proxies" / "cifar10"
+    assert "no data in" in command("data", "verify", "cifar10", code=2)["error"]["message"]
+    told = command("data", "import", "cifar10", str(folder))
+    assert told["folder"] == str(home / "proxies" / "cifar10")
+    assert command("data", "verify", "cifar10")["samples"] == 100
+    (found,) = [p for p in command("data", "list")["proxies"] if p["name"] == "cifar10"]
+    assert found["present"]
+    assert found["import"] == "sweeper data import cifar10 cifar-10-binary.tar.gz"
+    batch = home / "proxies" / "cifar10" / "data_batch_1.bin"
+    batch.write_bytes(b"\x07" + batch.read_bytes()[1:])
+    error = command("data", "verify", "cifar10", code=2)["error"]
+    assert "was altered since it was imported" in error["message"]
 
 
 def test_a_home_that_takes_no_data_is_a_fault_of_storage(command, home):

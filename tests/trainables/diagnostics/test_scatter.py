@@ -32,7 +32,7 @@ def test_each_kind_has_its_points_and_classes(make_state, task, source):
     found = scatter(model, task, source, random_scores(0), most=8)
     pairs = pair(task, source, 8)
     assert [*found.kind] == ["source"] * 8 + ["target"] * 8 + ["mix"] * 8
-    mixed = mixture_means(model, task, source, pairs, random_scores(0), shares=[0, 0.5])
+    mixed = mixture_means(model, task, source, pairs, random_scores(0), shares=[0.0, 0.5])
     features = torch.cat([source.features[pairs.source], *mixed])
     np.testing.assert_allclose(found.points, plane(features.double().numpy())[0])
     labels = (pairs.source_classes, pairs.target_classes, pairs.target_classes)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests import real_data
 from trainables.errors import DataError
 from trainables.proxies.cifar10 import BATCHES, RECORD_BYTES, find_cifar10_fault, load_cifar10
 
@@ -37,11 +38,7 @@ def test_a_record_is_a_label_and_three_planes_row_by_row(tmp_path, nested):
 
 
 def test_real_images_come_back_as_they_were(tmp_path):
-    data = Path(os.environ.get("SWEEPER_TEST_DATA", Path(__file__).parents[4] / "shared" / "data"))
-    path = data / "cifar10_subset_6000.npz"
-    if not path.is_file():
-        pytest.skip(f"no {path.name} in {data}: set SWEEPER_TEST_DATA to a folder that has it")
-    with np.load(path) as arrays:
+    with np.load(real_data.need("cifar10_subset_6000.npz")) as arrays:
         x, y = arrays["x_train"], arrays["y_train"]
     planes = x.transpose(0, 3, 1, 2).reshape(len(x), -1)
     records = np.concatenate([y.astype(np.uint8)[:, None], planes], axis=1)

@@ -1,6 +1,5 @@
 """CoNLL's column files, official (IOB1) and copied (IOB2), tabs and spaces."""
 
-import os
 import random
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests import real_data
 from trainables.errors import DataError
 from trainables.proxies.conll2003 import (
     find_conll2003_fault,
@@ -120,10 +120,7 @@ def test_any_text_is_a_proxy_or_a_data_error(tmp_path):
 
 
 def test_real_named_entities_are_read_whole(tmp_path):
-    data = Path(os.environ.get("SWEEPER_TEST_DATA", Path(__file__).parents[4] / "shared" / "data"))
-    path = data / "wnut17" / "wnut17train.conll"
-    if not path.is_file():
-        pytest.skip(f"no wnut17/{path.name} in {data}: set SWEEPER_TEST_DATA to a folder with it")
+    path = real_data.need("wnut17/wnut17train.conll")
     write(tmp_path, path.read_text(encoding="utf-8"))
     proxy = load_conll2003(tmp_path)
     assert len(proxy.sentences) == 3394

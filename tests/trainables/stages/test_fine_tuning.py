@@ -71,7 +71,7 @@ def test_it_is_plain_training_of_all_weights_at_the_rates_of_the_schedule(make_s
 
 
 def test_each_epoch_reports_the_validation_value_as_its_objective(make_state, target):
-    state, task = make_state(), target.target
+    state = make_state()
     reports = train(state, target)
     assert [(r.stage, r.epoch, r.num_epochs, r.is_final) for r in reports] == [
         ("refine", 1, 2, False),
@@ -88,7 +88,10 @@ def test_each_epoch_reports_the_validation_value_as_its_objective(make_state, ta
         }
         assert report.objective == report.metrics["val/nrmse"]
         assert report.metrics["val/loss"] == pytest.approx(report.objective, rel=1e-6)
-    assert reports[-1].objective == evaluate(state, state.model, task.val, task.info).value
+    assert (
+        reports[-1].objective
+        == evaluate(state, state.model, target.target.val, target.target.info).value
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,10 @@
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from tests.official_tasks import WRITERS
 from tests.trainables.tasks import published_files
 from trainables.errors import ConfigError, DataError
 from trainables.spec import DataSpec
@@ -44,6 +48,17 @@ def test_files_and_the_folder_that_holds_them_give_the_same_data(published, tmp_
     for other in others:
         np.testing.assert_array_equal(other.train.x, first.train.x)
         np.testing.assert_array_equal(other.test.y, first.test.y)
+
+
+@pytest.mark.parametrize(("name", "archive"), [("psicov", "protein"), ("fsd50k", "audio")])
+def test_a_published_archive_gives_the_data_of_the_folder_it_unpacks_to(tmp_path, name, archive):
+    root, task = WRITERS[name](tmp_path / archive), f"nasbench360/{name}"
+    packed = Path(shutil.make_archive(str(tmp_path / archive), "zip", tmp_path, archive))
+    ours, theirs = (
+        Store(import_task(task, [file], tmp_path / "homes" / file.name)) for file in (packed, root)
+    )
+    assert ours.manifest["files"] == theirs.manifest["files"]
+    assert not list((tmp_path / "homes").rglob("unpacked*"))
 
 
 def test_a_seed_draws_the_validation_split_and_the_order(published, tmp_path):
@@ -96,6 +111,14 @@ def test_what_cannot_be_imported_says_why(tmp_path):
     with pytest.raises(DataError, match=r"nowhere: there is no such file"):
         import_task(NAME, [tmp_path / "nowhere"], tmp_path)
     assert not (tmp_path / "data").exists()
+
+
+def test_a_number_that_is_not_finite_is_a_fault_of_the_named_files(published, tmp_path):
+    signal = np.load(published / "ninapro_train.npy")
+    signal[3, 3, 3] = np.inf
+    np.save(published / "ninapro_train.npy", signal)
+    with pytest.raises(DataError, match=rf"{published}: \w+\.arrow: `x` is not finite in 1 of"):
+        import_task(NAME, [published], tmp_path)
 
 
 def splits(n: int = 4, *, shape=(1, 16, 52), dtype="float32", y=None) -> ImportedSplits:

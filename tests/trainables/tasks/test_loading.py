@@ -227,7 +227,7 @@ def test_generated_values_that_are_not_finite_stop_the_preparation(tmp_path, mon
 def test_official_data_that_are_not_there_say_how_to_get_them(tmp_path):
     data = SMALL.model_copy(update={"source": "official"})
     for call in (prepare_task, is_prepared, load_task, verify_task):
-        with pytest.raises(DataError, match=r"1D_Adv.*hdf5 .https://doi.org/10.18419"):
+        with pytest.raises(DataError, match=r"1D_Adv.*hdf5 .https://darus.*/255674"):
             call(NAME, data, tmp_path)
 
 

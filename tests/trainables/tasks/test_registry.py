@@ -7,7 +7,7 @@ import torch
 from trainables.losses import LOSSES
 from trainables.metrics import METRICS
 from trainables.stages.configs.fine_tuning import RefineConfig
-from trainables.tasks.registry import TASKS, official_file
+from trainables.tasks.registry import TASKS, publication
 
 PROBLEMS = (
     "advection_1d",
@@ -110,13 +110,13 @@ def test_where_official_code_sums_gradients_the_recipe_takes_the_same_step_with_
 
 
 def test_only_published_problems_have_a_file():
-    assert official_file("pdebench/darcy_2d") == (
-        "2D_DarcyFlow_beta0.1_Train.hdf5",
-        "https://doi.org/10.18419/darus-2986",
-    )
-    assert official_file("pdebench/darcy_2d@hard") is None
-    assert all(official_file(f"pdebench/{problem}") for problem in PROBLEMS)
-    assert all(official_file(f"nasbench360/{task}") for task in NAS_BENCH_360)
+    darcy = publication("pdebench/darcy_2d")
+    assert darcy is not None
+    assert darcy.files == "2D_DarcyFlow_beta0.1_Train.hdf5"
+    assert darcy.address == "https://darus.uni-stuttgart.de/api/access/datafile/133218"
+    assert publication("pdebench/darcy_2d@hard") is None
+    published = [publication(name) for name in TASKS if "@" not in name]
+    assert len(published) == len({each.files for each in published if each}) == 18
 
 
 def test_reading_the_table_loads_no_torch_and_no_solver():

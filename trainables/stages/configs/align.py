@@ -1,4 +1,5 @@
-"""ORCA's alignment stage. Defaults are the official code's (Shen et al., ICML 2023)."""
+"""ORCA's alignment stage (Shen et al., ICML 2023). Defaults are the official code's, but for the
+solver, the gradient of the label term, the cap of gradients and the size of the source."""
 
 from typing import ClassVar, Literal
 
@@ -38,7 +39,9 @@ class AlignConfig(MeasuredConfig):
         0.0, ge=0, lt=1e6, description="b in a D + b L_task; above 0 the predictor trains too."
     )
     optimizer: Optimizer = "adamw"
-    lr: float = Field(1e-3, gt=0, lt=10, description="ORCA: ten times that of refine.")
+    lr: float = Field(
+        1e-3, gt=0, lt=10, description="ORCA: ten times the printed rate of fine-tuning."
+    )
     lr_steps: tuple[int, ...] = Field(
         (20, 40, 60),
         description="The rate falls by lr_factor after each of these epochs, counted from 0.",

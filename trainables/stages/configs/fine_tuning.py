@@ -49,7 +49,7 @@ class WarmupConfig(StageConfig):
 
     epochs: int = Field(0, ge=0, le=1000, description="Passes; ORCA's code has it, and uses none.")
     optimizer: Optimizer = "adamw"
-    lr: float = Field(1e-3, gt=0, lt=10, description="Constant; ORCA: ten times that of refine.")
+    lr: float = Field(1e-3, gt=0, lt=10, description="Constant; ORCA: ten times fine-tuning's.")
     weight_decay: float = Field(1e-5, ge=0, lt=10)
     momentum: float = Field(0.99, ge=0, lt=1, description="SGD only.")
     batch_size: int = Field(4, ge=1, le=65_536, description="Samples a step.")

@@ -20,8 +20,9 @@ from pathlib import Path
 import numpy as np
 
 from trainables.errors import DataError
+from trainables.tasks.checksums import md5_note
 from trainables.tasks.importing import ImportedSplits
-from trainables.tasks.nas_bench_360.layout import look_up
+from trainables.tasks.nas_bench_360.layout import as_numbers, look_up
 from trainables.tasks.nas_bench_360.splitting import Labelled, split_published
 from trainables.tasks.restricted_pickle import load_pickle
 
@@ -29,8 +30,13 @@ __all__ = ["read"]
 
 SHAPE, PIXELS, CLASSES = (3, 32, 32), 3072, 100
 RECORD = 2 + PIXELS  # bytes
+LARGEST = 2**28  # bytes of a part; as published they are 156 million
 MEAN, STD = (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)  # of pixels in [0, 1]
 SCALING = {"mean": [255 * m for m in MEAN], "std": [255 * s for s in STD]}
+MD5 = {
+    "cifar-100-python.tar.gz": "eb9058c3a382ffc7106e4002c42a8d85",
+    "cifar-100-binary.tar.gz": "03b5dce01913d631647c71ecec9e9cb8",
+}
 WAY_OUT = "Fetch cifar-100-python.tar.gz again."
 
 
@@ -43,7 +49,8 @@ def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSpli
     del scratch
     train, test = (_read_part(part, files) for part in ("train", "test"))
     splits = split_published(train, test, by_class=True, seed=seed, scope="cifar100")
-    return ImportedSplits(splits, {"input_scaling": SCALING})
+    notes = [n for path in files if path.name in MD5 for n in md5_note(path, MD5[path.name])[1]]
+    return ImportedSplits(splits, {"input_scaling": SCALING, "notes": notes})
 
 
 def _read_part(part: str, files: Sequence[Path]) -> Labelled:
@@ -60,20 +67,20 @@ def _read_part(part: str, files: Sequence[Path]) -> Labelled:
         stored = load_pickle(io.BytesIO(pickled))
         if not isinstance(stored, dict) or not {"data", "fine_labels"} <= stored.keys():
             raise DataError(f"{where}: {part} must hold `data` and `fine_labels`. {WAY_OUT}")
-        images, labels = np.asarray(stored["data"]), np.asarray(stored["fine_labels"], np.int64)
+        images, labels = (as_numbers(files[0], n, stored[n]) for n in ("data", "fine_labels"))
     else:
         raise DataError(
             f"{where}: neither {part} nor {part}.bin there. Name cifar-100-python.tar.gz, or a "
             "folder that it was unpacked in."
         )
-    if images.dtype != np.uint8 or images.shape != (len(labels), PIXELS):
+    if labels.ndim != 1 or images.dtype != np.uint8 or images.shape != (labels.size, PIXELS):
         raise DataError(
-            f"{where}: {part} must have {PIXELS} bytes of pixels for each of {len(labels)} labels, "
+            f"{where}: {part} must have {PIXELS} bytes of pixels for each of {labels.size} labels, "
             f"but they are {images.dtype}{list(images.shape)}. {WAY_OUT}"
         )
-    if not (labels.size and labels.min() >= 0 and labels.max() < CLASSES):
+    if not (labels.size and np.isin(labels, np.arange(CLASSES)).all()):
         raise DataError(f"{where}: labels of {part} must lie in 0..{CLASSES - 1}. {WAY_OUT}")
-    return Labelled(images.reshape(-1, *SHAPE), labels)
+    return Labelled(images.reshape(-1, *SHAPE), labels.astype(np.int64))
 
 
 def _content(files: Sequence[Path], name: str) -> bytes | None:
@@ -83,6 +90,11 @@ def _content(files: Sequence[Path], name: str) -> bytes | None:
             with tarfile.open(path) as archive:
                 for member in archive:
                     if member.isfile() and Path(member.name).name == name:
+                        if member.size > LARGEST:
+                            raise DataError(
+                                f"{path}: {member.name} has {member.size} bytes, but images and "
+                                f"labels take fewer than {LARGEST}. {WAY_OUT}"
+                            )
                         opened = archive.extractfile(member)
                         assert opened is not None, "a member that is a file can be opened"
                         return opened.read()

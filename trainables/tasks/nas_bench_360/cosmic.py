@@ -17,7 +17,6 @@ a visit has no sky.npy). It feeds raw counts; here x is standardised by all trai
 """
 
 import re
-import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,9 +24,11 @@ from typing import Any
 import numpy as np
 
 from trainables.errors import DataError
+from trainables.tasks.archives import unpack
 from trainables.tasks.importing import ImportedSplits
 from trainables.tasks.nas_bench_360.order import hold_out, shuffled, uniforms
 from trainables.tasks.restricted_pickle import load_npy
+from trainables.tasks.scratch import scratch_array
 from trainables.tasks.store import SplitData
 
 __all__ = ["read"]
@@ -79,27 +80,13 @@ def _find(files: Sequence[Path], scratch: Path) -> Contents:
     if not any(map(IMAGE.fullmatch, found)):
         archives += sorted(path for folder in folders for path in folder.glob("*.tar"))
     for number, archive in enumerate(archives):
-        found |= _below([_unpack(archive, scratch / f"unpacked-{number}")])
+        found |= _below([unpack(archive, scratch / f"unpacked-{number}", TAIL)])
     return found
 
 
 def _below(folders: Sequence[Path]) -> dict[str, Path]:
     paths = (path for folder in folders for path in folder.rglob("*.npy"))
     return {tail[0]: path for path in paths if (tail := TAIL.search(path.as_posix()))}
-
-
-def _unpack(path: Path, folder: Path) -> Path:
-    """Unpacks the files of an archive that have a name of the layout, and returns `folder`."""
-    try:
-        with tarfile.TarFile(path) as archive:
-            wanted = [member for member in archive if TAIL.search(member.name)]
-            archive.extractall(folder, wanted, filter="data")
-    except (OSError, tarfile.TarError) as error:
-        raise DataError(
-            f"{path}: neither a folder nor an uncompressed .tar that can be read ({error}). Fetch "
-            "the archive again, or name the folder that it was unpacked in."
-        ) from error
-    return folder
 
 
 def _names(part: str, contents: Contents, files: Sequence[Path]) -> list[str]:
@@ -134,8 +121,8 @@ def _read_split(
     contents: Contents, names: list[str], indices: np.ndarray, share: np.ndarray, stem: Path
 ) -> SplitData:
     x, y = (
-        np.lib.format.open_memmap(
-            stem.with_name(f"{stem.name}-{column}.npy"), "w+", np.float32, (len(indices), *shape)
+        scratch_array(
+            stem.with_name(f"{stem.name}-{column}.raw"), (len(indices), *shape), np.float32
         )
         for column, shape in (("x", (1, SIDE, SIDE)), ("y", (2, SIDE, SIDE)))
     )

@@ -17,17 +17,18 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-from scipy.io import loadmat, matlab
+from scipy.io import loadmat, matlab, whosmat
 
 from trainables.errors import DataError
 from trainables.tasks.importing import ImportedSplits
-from trainables.tasks.nas_bench_360.layout import find_file
+from trainables.tasks.nas_bench_360.layout import as_numbers, find_file
 from trainables.tasks.nas_bench_360.splitting import Labelled, split_published
 
 __all__ = ["read"]
 
 SIDE, STEP = 85, 5  # points kept, of 421
 FIELDS = {"piececonst_r421_N1024_smooth1.mat": 1000, "piececonst_r421_N1024_smooth2.mat": 100}
+LARGEST = 1024 * 421 * 421  # numbers
 STD_OFFSET = 1e-5  # keeps a point that never varies finite when it is standardised
 
 
@@ -72,6 +73,7 @@ def _read_fields(path: Path, fields: int) -> Labelled:
 def _read_array(path: Path, name: str) -> np.ndarray:
     """Returns every fifth point of an array: [n, 85, 85]."""
     try:
+        _check_shape(path, name, {key: shape for key, shape, _ in whosmat(path)}.get(name))
         array: np.ndarray = loadmat(path, variable_names=[name])[name][:, ::STEP, ::STEP]
     except NotImplementedError:  # version 7.3, which is HDF5
         array = _read_hdf5(path, name)
@@ -79,6 +81,7 @@ def _read_array(path: Path, name: str) -> np.ndarray:
         raise _damaged(
             path, f"it is no MATLAB file with `{name}` [n, 421, 421] ({error})"
         ) from error
+    array = as_numbers(path, name, array)
     if array.shape[1:] != (SIDE, SIDE) or not len(array):
         raise _damaged(
             path,
@@ -88,10 +91,17 @@ def _read_array(path: Path, name: str) -> np.ndarray:
     return array
 
 
+def _check_shape(path: Path, name: str, shape: tuple[int, ...] | None) -> None:
+    """Sees, before it is read, that an array is no larger than a published one."""
+    if shape is not None and int(np.prod(shape)) > LARGEST:
+        raise _damaged(path, f"`{name}` is larger than [1024, 421, 421]: {list(shape)}")
+
+
 def _read_hdf5(path: Path, name: str) -> np.ndarray:
     """Returns every fifth point of an array of a version 7.3 file, whose axes are reversed."""
     try:
         with h5py.File(path) as file:
+            _check_shape(path, name, file[name].shape[::-1])
             kept: np.ndarray = file[name][::STEP, ::STEP].T
     except (KeyError, OSError, ValueError, TypeError) as error:
         raise _damaged(path, f"it is no MATLAB file with `{name}` ({error})") from error

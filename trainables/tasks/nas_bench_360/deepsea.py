@@ -20,9 +20,10 @@ import numpy as np
 
 from trainables.errors import DataError
 from trainables.tasks.importing import ImportedSplits
-from trainables.tasks.nas_bench_360.layout import find_file
+from trainables.tasks.nas_bench_360.layout import as_numbers, find_file
 from trainables.tasks.nas_bench_360.order import hold_out, shuffled
 from trainables.tasks.restricted_pickle import load_npy
+from trainables.tasks.scratch import scratch_array
 from trainables.tasks.store import SplitData
 
 __all__ = ["read"]
@@ -30,6 +31,10 @@ __all__ = ["read"]
 FILE = "deepsea_filtered.npz"
 BASES, LENGTH, FEATURES = 4, 1000, 36
 CHUNK = 4096  # sequences
+LARGEST = {  # bytes unpacked, of numbers of 8 bytes for twice the sequences there are
+    "x": 8 * BASES * LENGTH * 2 * 223_643,
+    "y": 8 * FEATURES * 2 * 223_643,
+}
 
 
 def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSplits:
@@ -60,7 +65,7 @@ def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSpli
 
 def _read_features(path: Path, part: str) -> np.ndarray:
     with _member(path, f"y_{part}") as file:
-        y = load_npy(file)
+        y = as_numbers(path, f"y_{part}", load_npy(file))
     if y.ndim != 2 or y.shape[1] != FEATURES or not len(y):
         raise _damaged(path, f"y_{part} must be [n, {FEATURES}], but is {list(y.shape)}")
     return y.astype(np.float32)
@@ -70,8 +75,8 @@ def _read_sequences(
     path: Path, sizes: dict[str, int], order: np.ndarray, scratch: Path
 ) -> np.ndarray:
     """Returns the sequences of some parts, one after another and then in `order`: [n, 4, 1000]."""
-    name, shape = f"deepsea-{'-'.join(sizes)}.npy", (len(order), BASES, LENGTH)
-    x = np.lib.format.open_memmap(scratch / name, "w+", np.uint8, shape)
+    name, shape = f"deepsea-{'-'.join(sizes)}.raw", (len(order), BASES, LENGTH)
+    x = scratch_array(scratch / name, shape, np.uint8)
     row = np.argsort(order)  # of each sequence
     first = 0
     for part, size in sizes.items():
@@ -112,6 +117,8 @@ def _member(path: Path, name: str) -> Iterator[IO[bytes]]:
     """Opens an array of the archive."""
     try:
         with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as file:
+            if archive.getinfo(f"{name}.npy").file_size > LARGEST[name[0]]:
+                raise _damaged(path, f"{name} unpacks to more than {LARGEST[name[0]]} bytes")
             yield file
     except (KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise _damaged(path, f"it is no .npz file with `{name}` ({error})") from error

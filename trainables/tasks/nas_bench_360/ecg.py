@@ -23,6 +23,7 @@ from trainables.tasks.importing import ImportedSplits
 from trainables.tasks.nas_bench_360.layout import find_file
 from trainables.tasks.nas_bench_360.order import hold_out_of_each, shuffled
 from trainables.tasks.restricted_pickle import load_pickle
+from trainables.tasks.scratch import scratch_array
 from trainables.tasks.store import SplitData
 
 __all__ = ["read"]
@@ -54,9 +55,7 @@ def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSpli
         if not len(order):
             raise _damaged(path, f"no record of the {split} split has {WINDOW} points")
         of_record, start = windows[order].T
-        x = np.lib.format.open_memmap(
-            scratch / f"ecg-{split}.npy", "w+", np.float32, (len(order), 1, WINDOW)
-        )
+        x = scratch_array(scratch / f"ecg-{split}.raw", (len(order), 1, WINDOW), np.float32)
         for row, (record, point) in enumerate(zip(of_record, start, strict=True)):
             x[row, 0] = records[record][point : point + WINDOW]
         splits[split] = SplitData(
@@ -75,6 +74,8 @@ def _read_records(path: Path) -> tuple[list[np.ndarray], np.ndarray]:
     stored = load_pickle(path)
     if not isinstance(stored, dict) or not {"data", "label"} <= stored.keys():
         raise _damaged(path, "it must hold a dictionary with `data` and `label`")
+    if not all(isinstance(stored[key], list | tuple | np.ndarray) for key in ("data", "label")):
+        raise _damaged(path, "`data` and `label` must be lists, of as many records as letters")
     letters = [str(letter) for letter in stored["label"]]
     if len(letters) != len(stored["data"]):
         raise _damaged(path, f"{len(stored['data'])} records have {len(letters)} labels")
@@ -82,7 +83,10 @@ def _read_records(path: Path) -> tuple[list[np.ndarray], np.ndarray]:
         raise _damaged(path, f"labels must be of {', '.join(CLASSES)}, but some are {strangers}")
     records = []
     for index, series in enumerate(stored["data"]):
-        record = np.asarray(series, dtype=np.float64)
+        try:
+            record = np.asarray(series, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise _damaged(path, f"record {index} is no series of numbers ({error})") from error
         deviation = record.std() if record.ndim == 1 and len(record) else 0.0
         if not 0 < deviation < np.inf:
             raise _damaged(path, f"record {index} must be a finite series that is not constant")

@@ -4,7 +4,8 @@
     x  the log-mel image of one second (`log_mel`)     [1, 96, 102]
     y  1 for each event of its clip, 0 for the rest    [200]
 
-Files: the folder that audio.zip was unpacked in, clips cut into seconds (every half a second):
+Files: audio.zip, or the folder that it was unpacked in, clips cut into seconds (every half a
+second):
 
     chunks/{tr,val,eval}.csv    files, labels, ext: a second, its clip's events, its clip
     chunks/lbl_map.json         the number of each event
@@ -25,6 +26,7 @@ that the data set sets apart. Images are kept in half precision: 0.03 dB at most
 
 import csv
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -33,6 +35,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from trainables.errors import DataError
+from trainables.tasks.archives import unpacked
 from trainables.tasks.importing import ImportedSplits
 from trainables.tasks.nas_bench_360.layout import find_root
 from trainables.tasks.nas_bench_360.log_mel import (
@@ -44,11 +47,13 @@ from trainables.tasks.nas_bench_360.log_mel import (
     read_wave,
 )
 from trainables.tasks.nas_bench_360.order import shuffled, uniforms
+from trainables.tasks.scratch import scratch_array
 from trainables.tasks.store import SplitData
 
 __all__ = ["read"]
 
 LISTS = {"train": "tr.csv", "val": "val.csv", "test": "eval.csv"}
+WANTED = re.compile(r"\.(wav|csv|json)$")
 COLUMNS = ("files", "labels", "ext")
 NOISE = "noise_22050"
 MIXED, MOST_NOISE = 0.75, 0.5
@@ -70,7 +75,7 @@ def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSpli
     Raises:
         DataError: A list, the map of labels, the noise or a sound is missing, or not as published.
     """
-    root = find_root(files, "lbl_map.json")
+    root = find_root(unpacked(files, scratch, WANTED), "lbl_map.json")
     numbers = _read_label_map(root / "lbl_map.json")
     clips = {split: _read_list(root / name, numbers) for split, name in LISTS.items()}
     draws = uniforms((len(clips["train"]), 5), seed, "fsd50k", "train", "second and noise")
@@ -168,7 +173,7 @@ def _read_split(
     clips: Sequence[_Clip], order: np.ndarray, num_events: int, stem: Path, mix: Mix
 ) -> SplitData:
     rows = [(clip, sample, file) for clip in order.tolist() for sample, file in clips[clip].seconds]
-    x = np.lib.format.open_memmap(f"{stem}-x.npy", "w+", np.float16, (len(rows), 1, BANDS, FRAMES))
+    x = scratch_array(Path(f"{stem}-x.raw"), (len(rows), 1, BANDS, FRAMES), np.float16)
     y = np.zeros((len(rows), num_events), dtype=np.float32)
     for row, (clip, _, file) in enumerate(rows):
         x[row, 0] = mix(clip, log_mel(one_second(read_wave(file))))

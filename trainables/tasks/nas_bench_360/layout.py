@@ -1,11 +1,14 @@
-"""Finding a published layout in what the user named."""
+"""Finding a published layout in what the user named, and numbers in what it holds."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from trainables.errors import DataError
 
-__all__ = ["find_file", "find_root", "look_up"]
+__all__ = ["as_numbers", "find_file", "find_root", "look_up"]
 
 DEPTH = 3  # folders between the named one and the layout's: an archive may add one or two
 
@@ -52,3 +55,21 @@ def look_up(files: Sequence[Path], name: str) -> Path | None:
     nested = [path.glob("*/" * depth + name) for path in folders for depth in range(DEPTH)]
     candidates = (path for paths in (named, *map(sorted, nested)) for path in paths)
     return next((path for path in candidates if path.is_file()), None)
+
+
+def as_numbers(
+    path: Path, name: str, stored: Any, way_out: str = "Fetch the published file again"
+) -> np.ndarray:
+    """Returns what a file holds under `name` as an array of real numbers.
+
+    Raises:
+        DataError: It is none: objects, text, complex numbers, rows of different lengths.
+    """
+    try:
+        array = np.asarray(stored)
+        fault = "" if array.dtype.kind in "buif" else f"it holds {array.dtype}"
+    except (ValueError, TypeError) as error:
+        fault = str(error)
+    if fault:
+        raise DataError(f"{path}: `{name}` is no array of numbers ({fault}). {way_out}.")
+    return array

@@ -15,7 +15,7 @@ import numpy as np
 
 from trainables.errors import DataError
 from trainables.tasks.importing import ImportedSplits
-from trainables.tasks.nas_bench_360.layout import find_file
+from trainables.tasks.nas_bench_360.layout import as_numbers, find_file
 from trainables.tasks.nas_bench_360.splitting import Labelled, split_published
 from trainables.tasks.restricted_pickle import load_npy
 
@@ -38,11 +38,12 @@ def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSpli
 
 def _part(files: Sequence[Path], part: str) -> Labelled:
     path = find_file(files, f"ninapro_{part}.npy")
-    x, y = load_npy(path), load_npy(find_file(files, f"label_{part}.npy"))
-    if x.shape != (len(y), TIMES, ELECTRODES) or y.ndim != 1:
+    labels = find_file(files, f"label_{part}.npy")
+    x, y = (as_numbers(each, each.stem, load_npy(each)) for each in (path, labels))
+    if y.ndim != 1 or x.shape != (y.size, TIMES, ELECTRODES):
         raise _damaged(
             path,
-            f"it must be [{len(y)}, {TIMES}, {ELECTRODES}], as many as there are labels, but is "
+            f"it must be [{y.size}, {TIMES}, {ELECTRODES}], as many as there are labels, but is "
             f"{list(x.shape)}",
         )
     if not (y.size and np.isin(y, np.arange(CLASSES)).all()):

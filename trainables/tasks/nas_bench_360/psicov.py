@@ -4,7 +4,7 @@ as a task, Tu et al., "NAS-Bench-360", NeurIPS 2022.
     x  57 features of each pair of residues     [57, 512, 512]
     y  their distance in angstroms, known       [2, 512, 512]
 
-Files: the folder that protein.zip was unpacked in:
+Files: protein.zip, or the folder that it was unpacked in:
 
     {deepcov,psicov}.lst                     names of the proteins: to train on, to test on
     {deepcov,psicov}/features/NAME.pkl       seq, ss [3, L], pssm [L, 22], sa [L], entropy [L];
@@ -19,6 +19,7 @@ than 502, a stretch drawn at random is taken; ORCA drew two, one for each axis. 
 outside the protein or of unknown distance do not count; ORCA trained on them too, as 16 and 0.
 """
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,11 +27,13 @@ from typing import Any
 import numpy as np
 
 from trainables.errors import DataError
+from trainables.tasks.archives import unpacked
 from trainables.tasks.importing import ImportedSplits
-from trainables.tasks.nas_bench_360.layout import find_root
+from trainables.tasks.nas_bench_360.layout import as_numbers, find_root
 from trainables.tasks.nas_bench_360.order import hold_out, shuffled, uniforms
 from trainables.tasks.pair_features import pack
 from trainables.tasks.restricted_pickle import load_npy, load_pickle
+from trainables.tasks.scratch import scratch_array
 from trainables.tasks.store import SplitData
 
 __all__ = ["read"]
@@ -42,6 +45,7 @@ SMALLEST, LARGEST = 1.0, 500.0
 FEATURE_BOUND = 100.0  # as PDNET asserts
 RESIDUE_FEATURES = 27  # ss 3, pssm 22, sa, entropy
 MAPS = ("ccmpred", "freecon", "potential")
+WANTED = re.compile(r"(deepcov|psicov)(\.lst|/features/[^/]+\.pkl|/distance/[^/]+-cb\.npy)$")
 SETS = {"train": "deepcov", "val": "deepcov", "test": "psicov"}
 
 
@@ -51,7 +55,7 @@ def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSpli
     Raises:
         DataError: A list or a protein is missing, or an array is not of its shape or out of range.
     """
-    root = find_root(files, "deepcov.lst")
+    root = find_root(unpacked(files, scratch, WANTED), "deepcov.lst")
     names = {name: _names(root / f"{name}.lst") for name in set(SETS.values())}
     rows = hold_out(len(names["deepcov"]), seed, "psicov", "train")
     rows["test"] = shuffled(len(names["psicov"]), seed, "psicov", "test")
@@ -86,8 +90,8 @@ def _read_split(
     stem: Path,
 ) -> SplitData:
     count, num_rows = len(indices), RESIDUE_FEATURES + 1 + len(MAPS) * SIDE
-    x = np.lib.format.open_memmap(f"{stem}-x.npy", "w+", np.float16, (count, num_rows, SIDE))
-    y = np.lib.format.open_memmap(f"{stem}-y.npy", "w+", np.float32, (count, 2, SIDE, SIDE))
+    x = scratch_array(Path(f"{stem}-x.raw"), (count, num_rows, SIDE), np.float16)
+    y = scratch_array(Path(f"{stem}-y.raw"), (count, 2, SIDE, SIDE), np.float32)
     lengths = np.empty(count, dtype=np.int64)
     for row, index in enumerate(indices):
         residues, maps = _read_features(folder / "features" / f"{names[index]}.pkl")
@@ -143,10 +147,7 @@ def _read_distances(path: Path, length: int) -> np.ndarray:
 
 
 def _array(path: Path, key: str, stored: Any, shape: tuple[int, ...]) -> np.ndarray:
-    try:
-        array = np.asarray(stored, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise _damaged(path, f"`{key}` is no array of numbers ({error})") from error
+    array = as_numbers(path, key, stored, "Unpack protein.zip anew").astype(np.float64)
     if array.shape != shape or not array.size:
         raise _damaged(path, f"`{key}` must have shape {list(shape)}, but has {list(array.shape)}")
     return array

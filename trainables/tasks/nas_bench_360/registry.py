@@ -8,16 +8,17 @@ accumulated micro-batches, where ours averages them. With A of them,
     Adam   is blind to the gradient's scale             so wd / A, the decay being in the gradient
     AdamW  as Adam, with its decay apart                so nothing changes
 
-Metrics are of the whole split; ORCA averages them over batches of about 1000 samples.
+Metrics are of the whole split. ORCA averages them over batches of about 1000 samples, which is
+another number for F1 and AUROC (`compat_metric`).
 """
 
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from trainables.tasks.task import TaskInfo
+from trainables.tasks.task import Publication, TaskInfo
 
-__all__ = ["FILES", "INFOS"]
+__all__ = ["INFOS", "PUBLICATIONS"]
 
 
 def _recipe(optimizer: str, lr: float, weight_decay: float, **other: Any) -> dict[str, Any]:
@@ -100,6 +101,7 @@ INFOS: tuple[TaskInfo, ...] = (
         resolution=512,
         channels=(57, 1),
         stored="float16",
+        packed=(28 + 3 * 512, 512),
         protocol="distances on a grid of 512 x 512, each test protein at its own length (ORCA: all "
         "at the first one's); a tenth of the training proteins validates",
         recipe=_recipe(
@@ -164,6 +166,7 @@ INFOS: tuple[TaskInfo, ...] = (
         dimension="1d",
         kind="classification",
         metric="one_minus_macro_f1",
+        compat_metric="one_minus_macro_f1_by_1000",
         loss="cross_entropy",
         samples=330_000,
         test_samples=33_000,
@@ -197,6 +200,7 @@ INFOS: tuple[TaskInfo, ...] = (
         dimension="1d",
         kind="multilabel",
         metric="one_minus_auroc",
+        compat_metric="one_minus_auroc_by_1000",
         loss="bce_4",
         samples=223_643,
         test_samples=149_400,
@@ -212,19 +216,28 @@ INFOS: tuple[TaskInfo, ...] = (
     ),
 )  # fmt: skip
 
-_CIFAR = "https://www.cs.toronto.edu/~kriz/cifar.html"
+_CIFAR = "https://www.cs.toronto.edu/~kriz"
 _FOLDER = "https://drive.google.com/drive/folders/1OOp6UrCiP79mTIkCrUdjjHWDo8K0bJUw"
-FILES: Mapping[str, tuple[str, str]] = MappingProxyType(  # as one writes them in a shell, and where
+_UNKNOWN = "not known: ask the authors"
+
+
+def _published(files: str, licence: str, megabytes: int, address: str = _FOLDER) -> Publication:
+    return Publication(files=files, address=address, licence=licence, megabytes=megabytes)
+
+
+PUBLICATIONS: Mapping[str, Publication] = MappingProxyType(  # licences as NAS-Bench-360 states them
     {
-        "nasbench360/cifar100": ("cifar-100-python.tar.gz", _CIFAR),
-        "nasbench360/spherical": ("s2_cifar100.gz", _FOLDER),
-        "nasbench360/darcy_flow": ("piececonst_r421_N1024_smooth{1,2}.mat", _FOLDER),
-        "nasbench360/psicov": ("protein", _FOLDER),
-        "nasbench360/cosmic": ("deepCR.ACS-WFC.{train,test}.tar", _FOLDER),
-        "nasbench360/ninapro": ("{ninapro,label}_{train,val,test}.npy", _FOLDER),
-        "nasbench360/fsd50k": ("audio", _FOLDER),
-        "nasbench360/ecg": ("challenge2017.pkl", _FOLDER),
-        "nasbench360/satellite": ("satellite_{train,test}.npy", _FOLDER),
-        "nasbench360/deepsea": ("deepsea_filtered.npz", _FOLDER),
+        "nasbench360/cifar100": _published(
+            "cifar-100-python.tar.gz", "CC BY 4.0", 169, f"{_CIFAR}/cifar-100-python.tar.gz"
+        ),
+        "nasbench360/spherical": _published("s2_cifar100.gz", "CC BY-SA", 272),
+        "nasbench360/darcy_flow": _published("piececonst_r421_N1024_smooth{1,2}.mat", "MIT", 1600),
+        "nasbench360/psicov": _published("protein.zip", _UNKNOWN, 1100),
+        "nasbench360/cosmic": _published("deepCR.ACS-WFC.{train,test}.tar", _UNKNOWN, 6500),
+        "nasbench360/ninapro": _published("{ninapro,label}_{train,val,test}.npy", "CC BY-ND", 15),
+        "nasbench360/fsd50k": _published("audio.zip", "CC BY 4.0", 24_000),
+        "nasbench360/ecg": _published("challenge2017.pkl", "ODC-BY 1.0 (PhysioNet)", 150),
+        "nasbench360/satellite": _published("satellite_{train,test}.npy", _UNKNOWN, 322),
+        "nasbench360/deepsea": _published("deepsea_filtered.npz", _UNKNOWN, 860),
     }
 )

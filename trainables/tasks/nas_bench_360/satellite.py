@@ -15,7 +15,7 @@ import numpy as np
 
 from trainables.errors import DataError
 from trainables.tasks.importing import ImportedSplits
-from trainables.tasks.nas_bench_360.layout import find_file
+from trainables.tasks.nas_bench_360.layout import as_numbers, find_file
 from trainables.tasks.nas_bench_360.splitting import Labelled, split_published
 from trainables.tasks.restricted_pickle import load_npy
 
@@ -42,10 +42,10 @@ def _part(path: Path) -> Labelled:
     stored = array.item() if array.dtype == object and array.ndim == 0 else None
     if not isinstance(stored, dict) or not {"data", "label"} <= stored.keys():
         raise _damaged(path, "it must hold a dictionary with `data` and `label`")
-    x, y = np.asarray(stored["data"]), np.asarray(stored["label"])
-    if x.shape != (len(y), TIMES) or y.ndim != 1:
+    x, y = (as_numbers(path, name, stored[name]) for name in ("data", "label"))
+    if y.ndim != 1 or x.shape != (y.size, TIMES):
         raise _damaged(
-            path, f"`data` must be [{len(y)}, {TIMES}], as many as labels, but is {list(x.shape)}"
+            path, f"`data` must be [{y.size}, {TIMES}], as many as labels, but is {list(x.shape)}"
         )
     if not (y.size and np.isin(y, np.arange(1, CLASSES + 1)).all()):
         raise _damaged(path, f"labels must be whole numbers of 1..{CLASSES}")

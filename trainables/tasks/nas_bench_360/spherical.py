@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from trainables.errors import DataError
+from trainables.tasks.archives import Bounded
 from trainables.tasks.importing import ImportedSplits
-from trainables.tasks.nas_bench_360.layout import find_file
+from trainables.tasks.nas_bench_360.layout import as_numbers, find_file
 from trainables.tasks.nas_bench_360.splitting import Labelled, split_published
 from trainables.tasks.restricted_pickle import load_pickle
 
@@ -24,6 +25,7 @@ __all__ = ["read"]
 
 FILE = "s2_cifar100.gz"
 SHAPE, CLASSES = (3, 60, 60), 100
+LARGEST = 2**30  # bytes unpacked; as published they are 650 million
 SCALING = {"mean": [0.0] * 3, "std": [255.0] * 3}
 
 
@@ -36,7 +38,7 @@ def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSpli
     del scratch
     path = find_file(files, FILE)
     with gzip.open(path) as file:
-        stored = load_pickle(file)
+        stored = load_pickle(Bounded(file, LARGEST, str(path)))
     train, test = (_part(path, stored, part) for part in ("train", "test"))
     splits = split_published(train, test, by_class=True, seed=seed, scope="spherical")
     return ImportedSplits(splits, {"input_scaling": SCALING})
@@ -46,16 +48,16 @@ def _part(path: Path, stored: Any, part: str) -> Labelled:
     arrays = stored.get(part) if isinstance(stored, Mapping) else None
     if not isinstance(arrays, Mapping) or not {"images", "labels"} <= arrays.keys():
         raise _damaged(path, f"it must hold `{part}`, with `images` and `labels`")
-    x, y = np.asarray(arrays["images"]), np.asarray(arrays["labels"], dtype=np.int64)
-    if x.dtype != np.uint8 or x.shape != (len(y), *SHAPE) or y.ndim != 1:
+    x, y = (as_numbers(path, f"{part}/{name}", arrays[name]) for name in ("images", "labels"))
+    if y.ndim != 1 or x.dtype != np.uint8 or x.shape != (y.size, *SHAPE):
         raise _damaged(
             path,
-            f"{part} must have an image uint8{list(SHAPE)} for each of {len(y)} labels, but they "
+            f"{part} must have an image uint8{list(SHAPE)} for each of {y.size} labels, but they "
             f"are {x.dtype}{list(x.shape)}",
         )
-    if not (y.size and y.min() >= 0 and y.max() < CLASSES):
+    if not (y.size and np.isin(y, np.arange(CLASSES)).all()):
         raise _damaged(path, f"labels of {part} must lie in 0..{CLASSES - 1}")
-    return Labelled(x, y)
+    return Labelled(x, y.astype(np.int64))
 
 
 def _damaged(path: Path, fault: str) -> DataError:

@@ -11,6 +11,7 @@ from trainables.errors import DataError
 __all__ = ["damaged", "find_array", "open_file", "read_array", "rows_at_once"]
 
 SLAB_BYTES = 2**25  # read together
+MOST_CHUNK_BYTES = 2**28  # as published they are below 2 million
 CACHE_BYTES = 2**26  # of chunks that were decompressed
 
 
@@ -30,18 +31,29 @@ def find_array(file: Any, key: str, ndim: int) -> Any:
     """Returns the array `key`, unread.
 
     Raises:
-        DataError: There is none, it does not hold numbers, or not along `ndim` axes.
+        DataError: There is none, it is in another file, does not hold numbers, or not along `ndim`
+            axes.
     """
     try:
         array = file[key]
     except (KeyError, ValueError, OSError) as error:
         raise damaged(file.filename, f"it has no array `{key}`") from error
+    if isinstance(array, h5py.Dataset) and _is_elsewhere(array, file):
+        raise damaged(file.filename, f"`{key}` refers to another file, which is not allowed")
     if not isinstance(array, h5py.Dataset) or array.dtype.kind not in "fiu":
         raise damaged(file.filename, f"`{key}` is no array of numbers")
+    chunk_bytes = int(np.prod(array.chunks or (1,))) * array.dtype.itemsize
+    if array.chunks and chunk_bytes > MOST_CHUNK_BYTES:
+        raise damaged(file.filename, f"a chunk of `{key}` unpacks to {chunk_bytes} bytes")
     if array.ndim != ndim or 0 in array.shape:
         shape = list(array.shape)
         raise damaged(file.filename, f"`{key}` must have {ndim} axes and a sample, but is {shape}")
     return array
+
+
+def _is_elsewhere(array: Any, file: Any) -> bool:
+    """Returns whether an array's numbers come from another file: a link, or storage of its own."""
+    return array.file.filename != file.filename or bool(array.external) or array.is_virtual
 
 
 def read_array(array: Any, selection: Any = ()) -> np.ndarray:

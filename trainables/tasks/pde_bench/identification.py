@@ -1,20 +1,20 @@
-"""Which issue of a published file one has, and whether it is of the task.
+"""Which edition of a published file one has, and whether it is of the task.
 
-Files were issued anew: advection, for one, moved at half its stated speed until September 2023
-(PDEBench issue 46). An older issue is no fault, but numbers on it do not compare with others', so
-that the manifest says which it is.
+Files were published anew: advection, for one, moved at half its stated speed until its authors
+corrected it in September 2023. An older edition is no fault, but numbers on it do not compare with
+others', so that the manifest says which it is.
 """
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from trainables.tasks.checksums import md5_note
 from trainables.tasks.pde_bench.hdf5 import damaged
 from trainables.tasks.pde_bench.problem import Problem
-from trainables.tasks.pde_bench.published_files import PublishedFile
+from trainables.tasks.pde_bench.published_files import PUBLISHED, PublishedFile
 
 __all__ = ["check_attributes", "check_md5", "check_speed"]
 
@@ -24,15 +24,8 @@ MOST_UNEXPLAINED = 0.3  # of an output, where its input was moved
 
 def check_md5(path: Path, published: PublishedFile) -> tuple[dict[str, Any], list[str]]:
     """Returns the file's MD5 sum, and a note where it is not the published one."""
-    with path.open("rb") as file:
-        md5 = hashlib.file_digest(file, "md5").hexdigest()
-    if md5 == published.md5:
-        return {"md5": md5}, []
-    note = (
-        f"{path.name}: its MD5 sum is {md5}, but the file published today has {published.md5}. It "
-        "is another issue, a part or a copy: numbers may not compare with published ones."
-    )
-    return {"md5": md5}, [note]
+    md5, notes = md5_note(path, published.md5)
+    return {"md5": md5}, notes
 
 
 def check_attributes(
@@ -41,8 +34,11 @@ def check_attributes(
     """Returns the parameters that a file states, and a note for each that it does not.
 
     Raises:
-        DataError: One is not the task's, so that this is a file of another task.
+        DataError: One is not the task's, or of another, so that this is a file of another task.
     """
+    others = {name for file in PUBLISHED.values() for name in file.attributes}
+    if foreign := sorted(others.difference(published.attributes).intersection(file.attrs)):
+        raise damaged(file.filename, f"it states {foreign[0]}, as files of another task do")
     stated, notes = {}, []
     for attribute, name in published.attributes.items():
         expected = float(getattr(problem, name))

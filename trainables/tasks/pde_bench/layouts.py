@@ -19,6 +19,7 @@ from trainables.tasks.pde_bench.published_files import PublishedFile
 
 __all__ = ["Layout", "open_layout"]
 
+MOST_FRAMES = 10_000  # as published they are 202 at most
 TIME_TOLERANCE = 1e-3  # of the end time; frames are farther apart
 
 
@@ -148,7 +149,16 @@ class Groups:
 
 def _frame_at(file: Any, key: str, frames: int, end_time: float) -> tuple[int, Mapping[str, Any]]:
     """Returns the frame at `end_time`, and both frames for the manifest."""
-    times = read_array(find_array(file, key, 1)).astype(np.float64)[:frames]
+    if frames > MOST_FRAMES:
+        raise damaged(file.filename, f"it has {frames} frames, more than any that was published")
+    times = find_array(file, key, 1)
+    if len(times) < frames:
+        raise damaged(
+            file.filename,
+            f"`{key}` has {len(times)} times, but there are {frames} frames. Axes must be sample, "
+            "time, space",
+        )
+    times = read_array(times, slice(frames)).astype(np.float64)
     frame = int(np.abs(times - end_time).argmin())
     tolerance = TIME_TOLERANCE * end_time
     if not (abs(times[frame] - end_time) <= tolerance and abs(times[0]) <= tolerance):

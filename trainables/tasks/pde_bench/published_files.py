@@ -22,7 +22,9 @@ class PublishedFile:
     """One file: its layout, and what of it is x and y."""
 
     layout: Literal["series", "fields", "groups"]
-    md5: str  # of the issue that is published today
+    md5: str  # of the edition that is published today
+    datafile: int  # its number at the University of Stuttgart, DaRUS
+    megabytes: int
     arrays: tuple[str, ...] = ("tensor",)  # of series: laid end to end
     stride: int = 1  # every how many points are kept
     attributes: Mapping[str, str] = field(default_factory=dict)  # of the file -> of the problem
@@ -34,42 +36,58 @@ PUBLISHED: Mapping[str, PublishedFile] = MappingProxyType(
         "pdebench/advection_1d": PublishedFile(
             layout="series",
             md5="d595bbfd2c659df995a93cd40d6ea568",
+            datafile=255674,
+            megabytes=8_233,
             stride=4,
             attributes={"beta": "beta"},
         ),
         "pdebench/burgers_1d": PublishedFile(
             layout="series",
             md5="9021eba35332d127306f11ef84c1a60f",
+            datafile=281365,
+            megabytes=8_233,
             attributes={"Nu": "nu"},
         ),
         "pdebench/diffusion_reaction_1d": PublishedFile(
             layout="series",
             md5="69a429239778d529cd419ed5888ea835",
+            datafile=133177,
+            megabytes=4_137,
             attributes={"Nu": "nu", "rho": "rho"},
         ),
         "pdebench/diffusion_sorption_1d": PublishedFile(
             layout="groups",
             md5="9d466d1213065619d087319e16d9a938",
+            datafile=133020,
+            megabytes=4_137,
         ),
         "pdebench/navier_stokes_1d": PublishedFile(
             layout="series",
             md5="45655bd77d006ab539c52b7fbcf099b9",
+            datafile=164668,
+            megabytes=12_411,
             arrays=("density", "pressure", "Vx"),
             attributes={"eta": "eta", "zeta": "zeta"},
         ),
         "pdebench/darcy_2d": PublishedFile(
             layout="fields",
             md5="294f9a03a4aa16b0e386469ca8b471be",
+            datafile=133218,
+            megabytes=1_311,
             stride=2,
             attributes={"beta": "beta"},
         ),
         "pdebench/shallow_water_2d": PublishedFile(
             layout="groups",
             md5="75d838c47aa410694bdc912ea7f22282",
+            datafile=133021,
+            megabytes=6_619,
         ),
         "pdebench/diffusion_reaction_2d": PublishedFile(
             layout="groups",
             md5="b8d0b86064193195ddc30c33be5dc949",
+            datafile=133017,
+            megabytes=13_238,
             output_channel=1,
         ),
     }

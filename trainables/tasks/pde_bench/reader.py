@@ -27,6 +27,7 @@ from trainables.tasks.pde_bench.problem import Problem
 from trainables.tasks.pde_bench.published_files import PUBLISHED
 from trainables.tasks.pde_bench.registry import FILES, INFOS
 from trainables.tasks.row_blocks import release, row_blocks
+from trainables.tasks.scratch import scratch_array
 from trainables.tasks.store import SplitData
 from trainables.tasks.task import SPLITS
 
@@ -97,7 +98,7 @@ def _read_all(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Reads samples in the file's order, and puts them in ours."""
     shape = (layout.count, 1, *layout.grid)
-    x, y = (_allocate(scratch / f"{column}.npy", shape) for column in ("x", "y"))
+    x, y = (scratch_array(scratch / f"{column}.raw", shape, np.float32) for column in ("x", "y"))
     place = np.empty(layout.count, dtype=np.int64)
     place[order] = np.arange(layout.count)
     for start in range(0, layout.count, layout.step):
@@ -109,16 +110,6 @@ def _read_all(
             column[place[slab]] = values
             release(column)
     return x, y
-
-
-def _allocate(path: Path, shape: tuple[int, ...]) -> np.ndarray:
-    """Maps a new file of zeros. They are written, since a full disk would end a process that
-    touches a mapped page for which there is no room."""
-    row = np.zeros(shape[1:], np.float32)
-    with path.open("wb") as file:
-        for _ in range(shape[0]):
-            file.write(row.data)
-    return np.memmap(path, np.float32, "r+", shape=shape)
 
 
 def _standardise(x: np.ndarray, y: np.ndarray, num_train: int) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from trainables.tasks.task import TaskInfo
 
-__all__ = ["DATASET", "FILES", "INFOS"]
+__all__ = ["DATAFILES", "FILES", "INFOS", "LICENCE"]
 
 HARD = "@hard"
 
@@ -182,7 +182,8 @@ _PAIRS = (
 
 INFOS: tuple[TaskInfo, ...] = tuple(info for pair in _PAIRS for info in pair)
 
-DATASET = "https://doi.org/10.18419/darus-2986"
+LICENCE = "CC BY 4.0"  # of https://doi.org/10.18419/darus-2986
+DATAFILES = "https://darus.uni-stuttgart.de/api/access/datafile"
 FILES: Mapping[str, str] = {  # of the problems as published
     "pdebench/advection_1d": "1D_Advection_Sols_beta0.4.hdf5",
     "pdebench/burgers_1d": "1D_Burgers_Sols_Nu1.0.hdf5",

@@ -23,6 +23,7 @@ from trainables.tasks.pde_bench.streams import uniforms
 __all__ = ["COMPAT", "HARD", "OffsetDamBreak", "RadialDamBreak"]
 
 HALF_WIDTH = 2.5
+AT_ONCE = 4  # pictures: what fits the processor's cache
 NUM_RINGS = 512
 MAX_RADIUS = 3.0  # of the radial solution: further out the water is still at rest
 
@@ -59,7 +60,10 @@ class RadialDamBreak(Problem):
         inside = np.hypot(r[:, None], r) <= radius[:, None, None]
         masks, which = np.unique(inside.reshape(len(inside), -1), axis=0, return_inverse=True)
         depth = np.where(masks.reshape(-1, len(r), len(r)), self.inner_depth, 1.0)
-        solved = evolve_quarter(depth, size=HALF_WIDTH, time=self.end_time)
+        solved = np.empty_like(depth)
+        for first in range(0, len(depth), AT_ONCE):
+            block = slice(first, first + AT_ONCE)
+            solved[block] = evolve_quarter(depth[block], size=HALF_WIDTH, time=self.end_time)
         start, end = (_unfolded(quarter)[which][:, None] for quarter in (depth, solved))
         return Samples(x=start, y=end, params={"radius": radius})
 

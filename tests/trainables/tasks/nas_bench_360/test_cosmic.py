@@ -231,7 +231,7 @@ def test_what_is_no_archive_is_named(tmp_path, scratch, content):
     path = tmp_path / "deepCR.ACS-WFC.train.tar"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(DataError, match=r"train\.tar: neither a folder nor an uncompressed \.tar"):
+    with pytest.raises(DataError, match=r"train\.tar: it is no archive that can be read"):
         read([path], scratch)
 
 

@@ -1,11 +1,8 @@
-import os
-from itertools import pairwise
-from pathlib import Path
-
 import numpy as np
 import pytest
 from sklearn.model_selection import train_test_split
 
+from tests import real_data
 from tests.trainables.tasks.published_files import write_ecg
 from trainables.errors import DataError
 from trainables.spec import DataSpec
@@ -13,9 +10,6 @@ from trainables.tasks.importing import import_task
 from trainables.tasks.loading import load_task
 from trainables.tasks.nas_bench_360.ecg import read
 
-ROOT = Path(__file__).parents[4]
-SHARED = Path(os.environ.get("SWEEPER_TEST_DATA", ROOT.parent / "shared" / "data"))
-REAL = SHARED / "ecg_physionet2017_sample300.npz"
 LETTERS = "NAO~"
 
 
@@ -115,12 +109,8 @@ def test_what_is_missing_or_of_another_layout_is_named(tmp_path):
         read([write_ecg(tmp_path, short, letters)], tmp_path)
 
 
-@pytest.mark.skipif(not REAL.is_file(), reason=f"the real records are not in {SHARED}")
 def test_real_records_are_imported_and_lent_in_part(tmp_path):
-    with np.load(REAL) as stored:
-        signal, offsets, letters = (stored[k] for k in ("signal", "offsets", "label"))
-    series = [signal[start:end] for start, end in pairwise(offsets)]
-    folder = write_ecg(tmp_path / "published", series, [str(letter) for letter in letters])
+    folder = write_ecg(tmp_path / "published", *real_data.ecg())
     import_task("nasbench360/ecg", [folder], tmp_path)
     task = load_task("nasbench360/ecg", DataSpec(), tmp_path)
     shares = np.bincount(task.train.y, minlength=4) / len(task.train)

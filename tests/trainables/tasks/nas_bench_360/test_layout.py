@@ -1,9 +1,10 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from trainables.errors import DataError
-from trainables.tasks.nas_bench_360.layout import find_file, find_root, look_up
+from trainables.tasks.nas_bench_360.layout import as_numbers, find_file, find_root, look_up
 
 
 def touch(path: Path) -> Path:
@@ -66,3 +67,18 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
     assert look_up([tmp_path], "train") is None
     with pytest.raises(DataError, match=r"no train there\. Name the published file"):
         find_file([tmp_path], "train")
+
+
+def test_numbers_of_any_real_kind_are_an_array(tmp_path):
+    for stored in ([1, 2], np.ones(2, np.float16), [True, False], np.ones(2, ">f4")):
+        np.testing.assert_array_equal(as_numbers(tmp_path, "x", stored), stored)
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [None, "a", ["1"], {}, [{}], [[1], [1, 2]], np.ones(2, complex), np.ones(2, dtype=object)],
+    ids=repr,
+)
+def test_what_is_no_array_of_numbers_is_named(tmp_path, stored):
+    with pytest.raises(DataError, match=rf"{tmp_path}: `x` is no array of numbers .*\. Fetch"):
+        as_numbers(tmp_path, "x", stored)

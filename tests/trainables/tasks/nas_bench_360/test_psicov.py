@@ -187,7 +187,7 @@ def far(features: dict, distances: np.ndarray) -> None:
             spoiled("ss", lambda ss: ss.T),
             r"0p\.pkl: `ss` must have shape \[3, 28\], but .* \[28, 3\]",
         ),
-        (spoiled("pssm", None), r"0p\.pkl: `pssm` must have shape \[28, 22\], but has \[\]"),
+        (spoiled("pssm", None), r"0p\.pkl: `pssm` is no array of numbers"),
         (spoiled("freecon", "x"), r"0p\.pkl: `freecon` is no array of numbers"),
         (spoiled("sa", lambda sa: sa + np.nan), r"0p\.pkl: `sa` must lie within \+-100"),
         (spoiled("potential", lambda map_: map_ + 200), r"0p\.pkl: `potential` must lie within"),

@@ -167,6 +167,11 @@ def test_a_file_of_another_parameter_is_refused(imported, name, stated, fault):
         imported(name, attributes=stated)
 
 
+def test_a_renamed_file_of_another_task_is_refused(imported):
+    with pytest.raises(DataError, match=r"it states beta, as files of another task do"):
+        imported("burgers_1d", attributes={"beta": 0.4})
+
+
 def test_a_darcy_file_of_another_source_is_refused(imported):
     with pytest.raises(DataError, match=r"it states beta = 1, but the task has 0\.1"):
         imported("darcy_2d", beta=1.0)
@@ -201,6 +206,7 @@ def broken(array: np.ndarray) -> np.ndarray:
         ("burgers_1d", "tensor", lambda a: a.astype("S4"), "`tensor` is no array of numbers"),
         ("burgers_1d", "tensor", lambda a: a[..., ::2], "points, but the task's"),
         ("burgers_1d", "tensor", broken, "sample 7 is not finite"),
+        ("burgers_1d", "tensor", lambda a: a.swapaxes(0, 1), "Axes must be sample, time, space"),
         ("burgers_1d", "t-coordinate", lambda a: a / 2, "no first frame at time 0 and none at 2"),
         ("navier_stokes_1d", "pressure", lambda a: a[:, :4], "differ in shape"),
         ("darcy_2d", "tensor", lambda a: a[:-1], "`tensor` must be"),
@@ -218,6 +224,52 @@ def test_a_file_that_is_not_as_published_is_refused(tmp_path, name, key, edit, f
     with pytest.raises(DataError, match=rf"{path}: .*{fault}.*Fetch the published file again"):
         import_task(f"pdebench/{name}", [path], tmp_path)
     assert [p.name for p in (tmp_path / "data" / "pdebench" / name).iterdir()] == [".official.lock"]
+
+
+@pytest.mark.parametrize(
+    ("shape", "chunk", "fault"),
+    [
+        ((10**9, 5, 1024), (1, 5, 1024), "it has 1000000000 samples, but 10000 were published"),
+        ((20, 10**9, 1024), (1, 1, 1024), "it has 1000000000 frames, more than any"),
+        ((10**4, 100, 1024), (10**4, 100, 1024), "a chunk of `tensor` unpacks to 4096000000"),
+    ],
+)
+def test_a_file_that_declares_more_than_was_published_is_refused_unread(
+    tmp_path, shape, chunk, fault
+):
+    path = official_files.write(tmp_path / "published", "burgers_1d")
+    with h5py.File(path, "a") as file:
+        del file["tensor"]
+        file.create_dataset("tensor", shape, "<f4", chunks=chunk, compression="gzip")
+    with pytest.raises(DataError, match=fault):
+        import_task("pdebench/burgers_1d", [path], tmp_path)
+
+
+@pytest.mark.parametrize("how", ["link", "storage", "virtual"])
+def test_numbers_of_another_file_are_refused(tmp_path, how):
+    other = official_files.write(tmp_path / "other", "burgers_1d")
+    path = official_files.write(tmp_path / "published", "burgers_1d")
+    with h5py.File(path, "a") as file:
+        shape = file["tensor"].shape
+        del file["tensor"]
+        if how == "link":
+            file["tensor"] = h5py.ExternalLink(other, "tensor")
+        elif how == "storage":
+            end = h5py.h5f.UNLIMITED
+            file.create_dataset("tensor", shape, "<f4", external=[(other, 0, end)])
+        else:
+            layout = h5py.VirtualLayout(shape, "<f4")
+            layout[:] = h5py.VirtualSource(other, "tensor", shape)
+            file.create_virtual_dataset("tensor", layout)
+    with pytest.raises(DataError, match="`tensor` refers to another file, which is not allowed"):
+        import_task("pdebench/burgers_1d", [path], tmp_path)
+
+
+def test_a_file_of_zeros_is_refused(tmp_path):
+    path = official_files.write(tmp_path / "published", "burgers_1d")
+    change(path, "tensor", lambda a: 0 * a)
+    with pytest.raises(DataError, match=r"burgers_1d: `nrmse` of no samples.*outputs zero"):
+        import_task("pdebench/burgers_1d", [path], tmp_path)
 
 
 def test_a_file_without_samples_is_refused(tmp_path):
@@ -271,7 +323,7 @@ def test_a_file_of_another_task_is_not_taken_for_the_task_s(tmp_path):
     with pytest.raises(DataError, match=r"no 1D_Advection_Sols_beta0\.4\.hdf5 there"):
         import_task("pdebench/advection_1d", [path], tmp_path)
     path.rename(path.with_name(FILES["pdebench/darcy_2d"]))
-    with pytest.raises(DataError, match="it has no array `nu`"):
+    with pytest.raises(DataError, match="it states Nu, as files of another task do"):
         import_task("pdebench/darcy_2d", [tmp_path / "published"], tmp_path)
 
 

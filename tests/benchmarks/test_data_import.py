@@ -1,0 +1,142 @@
+"""Imports and generators against a plain copy of the same bytes, and the memory of a large import.
+
+A plain copy reads and writes, and syncs what it wrote. An import besides hashes the file twice
+(SHA-256 for the manifest, MD5 as published), checks every number, writes the pairs aside, then the
+store, and hashes that; of a published file it keeps two frames of a hundred or two. Contestants
+take turns; the seconds are the shortest by the processor, so that others' work on the machine and
+the disk's speed do not count.
+"""
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+from multiprocessing import get_context
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from tests.trainables.tasks.pde_bench.official_files import wave, write
+from trainables.spec import DataSpec
+from trainables.tasks.importing import import_task
+from trainables.tasks.loading import prepare_task
+
+pytestmark = pytest.mark.benchmark
+ROUNDS = 3
+SAMPLES, FRAMES, POINTS = 10_000, 201, 1024  # of the published advection
+MEMORY_BOUND = 2**30
+
+
+def plain_copy(source: Path, target: Path) -> None:
+    """Copies a file, or the files of a folder, and syncs them."""
+    target.mkdir()
+    for path in [source] if source.is_file() else source.iterdir():
+        shutil.copyfile(path, target / path.name)
+        with (target / path.name).open("rb") as file:
+            os.fsync(file.fileno())
+
+
+def shortest(*contestants: Callable[[Path], object], folder: Path) -> list[float]:
+    """Returns the fewest processor seconds of each; every turn has a folder of its own."""
+    seconds = [float("inf")] * len(contestants)
+    for turn in range(ROUNDS):
+        for number, contestant in enumerate(contestants):
+            own = folder / f"{number}-{turn}"
+            start = time.process_time()
+            contestant(own)
+            seconds[number] = min(seconds[number], time.process_time() - start)
+            shutil.rmtree(own)
+    return seconds
+
+
+def size_of(path: Path) -> int:
+    files = [path] if path.is_file() else path.iterdir()
+    return sum(file.stat().st_size for file in files)
+
+
+def rates(what: str, size: int, ours: float, copy: float) -> float:
+    """Prints megabytes a processor second, and returns how many copies ours costs."""
+    print(
+        f"\n{what}, {size / 1e6:.0f} MB: {size / 1e6 / ours:.0f} MB a processor second, plain copy "
+        f"{size / 1e6 / copy:.0f}: {ours / copy:.1f} copies"
+    )
+    return ours / copy
+
+
+@pytest.mark.parametrize(
+    ("name", "samples", "layout"),
+    [("advection_1d", 400, {"frames": 101}), ("darcy_2d", 1500, {})],
+)
+def test_an_import_reads_a_file_as_fast_as_a_few_copies(name, samples, layout, tmp_path):
+    file = write(tmp_path / "published", name, samples, **layout)
+    ours, copy = shortest(
+        lambda home: import_task(f"pdebench/{name}", [file], home),
+        lambda folder: plain_copy(file, folder),
+        folder=tmp_path,
+    )
+    assert rates(f"import of {name}", size_of(file), ours, copy) < 100
+
+
+@pytest.mark.parametrize("name", ["advection_1d", "burgers_1d"])
+def test_a_generator_writes_its_store(name, tmp_path):
+    data = DataSpec(source="generated", samples=4096, resolution=1024)
+    store = prepare_task(f"pdebench/{name}", data, tmp_path / "first")
+    ours, copy = shortest(
+        lambda home: prepare_task(f"pdebench/{name}", data, home),
+        lambda folder: plain_copy(store, folder),
+        folder=tmp_path,
+    )
+    assert rates(f"generation of {name}", size_of(store), ours, copy) < 200
+
+
+def write_paper_size(folder: Path) -> Path:
+    """Writes the published advection at its full size, as a sparse file.
+
+    Every byte is where it was published, but only the first and the last frame of a sample are
+    written: between them the file has holes, which are read as zeros.
+    """
+    folder.mkdir()
+    path = folder / "1D_Advection_Sols_beta0.4.hdf5"
+    with h5py.File(path, "w") as file:
+        tensor = file.create_dataset("tensor", (SAMPLES, FRAMES, POINTS), dtype="<f4")
+        for start in range(0, SAMPLES, 500):
+            rows = slice(start, start + 500)
+            tensor[rows, 0] = wave(500, POINTS, seed=start)
+            tensor[rows, FRAMES - 1] = wave(500, POINTS, 0.8, seed=start)
+        file["t-coordinate"] = np.linspace(0, 2.01, FRAMES + 1, dtype="<f4")
+        file["x-coordinate"] = np.linspace(0, 1, POINTS, dtype="<f4")
+        file.attrs["beta"] = 0.4
+    return path
+
+
+def peak_bytes() -> int:
+    (line,) = (
+        line for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line
+    )
+    return int(line.split()[1]) * 1024
+
+
+def import_and_measure(path: Path, home: Path, answers) -> None:
+    before = peak_bytes()
+    start = time.process_time()
+    import_task("pdebench/advection_1d", [path], home)
+    answers.put((before, peak_bytes(), time.process_time() - start))
+
+
+def test_an_import_of_paper_size_takes_less_than_a_gibibyte(tmp_path):
+    path = write_paper_size(tmp_path / "published")
+    spawn = get_context("spawn")
+    answers = spawn.Queue()
+    process = spawn.Process(target=import_and_measure, args=(path, tmp_path / "home", answers))
+    process.start()
+    before, peak, seconds = answers.get(timeout=540)
+    process.join(timeout=60)
+    shutil.rmtree(tmp_path / "published")
+    print(
+        f"\nimport of {SAMPLES} x {FRAMES} x {POINTS}, {SAMPLES * FRAMES * POINTS * 4 / 1e9:.1f} "
+        f"GB: peak {peak / 2**20:.0f} MiB, {before / 2**20:.0f} of them before; {seconds:.0f} "
+        "processor seconds"
+    )
+    assert peak < MEMORY_BOUND

@@ -1,0 +1,48 @@
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import f1_score, roc_auc_score
+
+from trainables.errors import DataError
+from trainables.metrics.chunked import SIZE, AUROCByThousands, MacroF1ByThousands
+
+N = 2 * SIZE + 300
+
+
+def value(metric, prediction, target, batch: int) -> float:
+    for p, y in zip(prediction.split(batch), target.split(batch), strict=True):
+        metric.update(p, y)
+    return metric.compute()
+
+
+@pytest.mark.parametrize("batch", [64, 999, 2 * SIZE + 1, N])
+def test_macro_f1_is_the_mean_of_scikit_learn_s_over_stretches(batch):
+    generator = torch.Generator().manual_seed(0)
+    scores, labels = torch.randn(N, 4, generator=generator), torch.arange(N) % 5 % 4
+    expected = [
+        1 - f1_score(y.numpy(), p.argmax(1).numpy(), average="macro")
+        for p, y in zip(scores.split(SIZE), labels.split(SIZE), strict=True)
+    ]
+    assert value(MacroF1ByThousands(), scores, labels, batch) == pytest.approx(np.mean(expected))
+
+
+@pytest.mark.parametrize("batch", [64, N])
+def test_auroc_is_the_mean_of_scikit_learn_s_over_stretches_and_labels_that_say_something(batch):
+    rng = np.random.default_rng(0)
+    scores, labels = rng.normal(size=(N, 3)).astype(np.float32), rng.random((N, 3)) < 0.01
+    labels[:SIZE, 0] = False  # nothing to tell apart in the first stretch
+    labels[2 * SIZE :] = True  # nor in the last, of any label
+    aurocs = [
+        np.mean([roc_auc_score(labels[part, k], scores[part, k]) for k in told])
+        for part, told in ((slice(SIZE), (1, 2)), (slice(SIZE, 2 * SIZE), (0, 1, 2)))
+    ]
+    found = value(
+        AUROCByThousands(), torch.from_numpy(scores), torch.from_numpy(labels).float(), batch
+    )
+    assert found == pytest.approx(1 - np.mean(aurocs))
+
+
+@pytest.mark.parametrize("metric", [MacroF1ByThousands, AUROCByThousands])
+def test_nothing_has_no_value(metric):
+    with pytest.raises(DataError, match="of no samples"):
+        metric().compute()

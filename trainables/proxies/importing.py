@@ -1,0 +1,146 @@
+"""Official files of a source data set, put where its loader reads them.
+
+    <home>/proxies/<name>/                 the files, in the official layout
+    <home>/proxies/<name>/imported.json    the hash of their content, and what was noted
+
+They are copied aside, read once as a trial reads them, and renamed: a folder is whole or it is not
+there.
+"""
+
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+
+from trainables.errors import ConfigError, DataError
+from trainables.proxies.loading import load_proxy, proxy_faults
+from trainables.proxies.proxy import ImageProxy, Proxy
+from trainables.proxies.registry import PROXIES
+from trainables.tasks.archives import is_archive, unpack
+from trainables.tasks.checksums import md5_note
+from trainables.tasks.lock import exclusive
+
+__all__ = ["VerifiedProxy", "import_proxy", "verify_proxy"]
+
+RECORD = "imported.json"
+LAYOUTS: Mapping[str, re.Pattern[str]] = MappingProxyType(  # the group is where a file goes
+    {
+        "cifar10": re.compile(r"(?:^|/)(data_batch_[1-5]\.bin)$"),
+        "conll2003": re.compile(r"(?:^|/)(train\.txt|eng\.train)$"),
+        "tiny_imagenet": re.compile(r"(?:^|/)(train/n\d{8}/images/[^/]+\.JPEG)$"),
+        "voc": re.compile(
+            r"(?:^|/)(VOC2012/(?:ImageSets/Segmentation/train\.txt|JPEGImages/[^/]+\.jpg"
+            r"|SegmentationClass/[^/]+\.png))$"
+        ),
+    }
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifiedProxy:
+    """What was found of a source: every sample was read."""
+
+    samples: int
+    classes: int
+    content_hash: str
+    notes: tuple[str, ...] = field(default=())
+
+
+def import_proxy(name: str, files: Sequence[Path], home: Path) -> Path:
+    """Reads the official files of a source, archives or folders that hold them; returns where they
+    lie now.
+
+    Raises:
+        ConfigError: No source has this name, or it comes with a package.
+        DataError: A file is missing or damaged, or another copy was imported before.
+    """
+    if name not in LAYOUTS:
+        raise ConfigError(f"{name}: there is nothing to import. {PROXIES[name].obtain}.")
+    if absent := [str(path) for path in files if not path.exists()]:
+        raise DataError(f"{', '.join(absent)}: there is no such file or folder.")
+    folder = home / "proxies" / name
+    with exclusive(folder.with_name(f".{name}.lock")):
+        for leftover in folder.parent.glob(f".{name}.*/"):
+            shutil.rmtree(leftover)
+        with tempfile.TemporaryDirectory(prefix=f".{name}.", dir=folder.parent) as scratch:
+            aside = Path(scratch) / "proxies" / name
+            _gather(name, files, aside, Path(scratch))
+            content_hash = _content_hash(name, Path(scratch), files)
+            notes = [note for path in files for note in _sum_notes(name, path)]
+            record = {"content_hash": content_hash, "notes": notes}
+            (aside / RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
+            if proxy_faults(name, home) is None:
+                if load_proxy(name, home).content_hash == content_hash:
+                    return folder
+                raise DataError(
+                    f"{folder}: other files are there. Delete the folder to import them anew."
+                )
+            shutil.rmtree(folder, ignore_errors=True)
+            aside.rename(folder)
+    return folder
+
+
+def verify_proxy(name: str, home: Path) -> VerifiedProxy:
+    """Reads a source whole.
+
+    Raises:
+        ConfigError: No source has this name.
+        DataError: It is not there or damaged, or no longer what was imported.
+    """
+    proxy = load_proxy(name, home)
+    path = home / "proxies" / name / RECORD
+    record = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if record.get("content_hash", proxy.content_hash) != proxy.content_hash:
+        raise DataError(
+            f"{path.parent}: its content was altered since it was imported. Delete the folder, and "
+            "import it again."
+        )
+    return VerifiedProxy(
+        samples=len(proxy.images if isinstance(proxy, ImageProxy) else proxy.sentences),
+        classes=_classes(proxy),
+        content_hash=proxy.content_hash,
+        notes=tuple(record.get("notes", ())),
+    )
+
+
+def _content_hash(name: str, scratch: Path, files: Sequence[Path]) -> str:
+    """Reads what was gathered; its faults are those of the named files."""
+    try:
+        return load_proxy(name, scratch).content_hash
+    except DataError as error:
+        where = ", ".join(map(str, files))
+        raise DataError(str(error).replace(str(scratch / "proxies" / name), where)) from error
+
+
+def _classes(proxy: Proxy) -> int:
+    return int(proxy.labels.max()) + 1 if isinstance(proxy, ImageProxy) else len(proxy.classes)
+
+
+def _gather(name: str, files: Sequence[Path], aside: Path, scratch: Path) -> None:
+    """Copies what the loader reads to `aside`."""
+    layout = LAYOUTS[name]
+    for number, path in enumerate(files):
+        archive = is_archive(path)
+        root = unpack(path, scratch / f"unpacked-{number}", layout) if archive else path
+        for file in _files(root):
+            if found := layout.search(file.absolute().as_posix()):
+                target = aside / found[1]
+                target.parent.mkdir(parents=True, exist_ok=True)
+                (shutil.move if archive else shutil.copyfile)(file, target)
+    if not aside.exists():
+        where = ", ".join(map(str, files))
+        raise DataError(f"{where}: no file of {PROXIES[name].title}. {PROXIES[name].obtain}.")
+
+
+def _files(root: Path) -> Iterator[Path]:
+    return (path for path in ([root] if root.is_file() else root.rglob("*")) if path.is_file())
+
+
+def _sum_notes(name: str, path: Path) -> list[str]:
+    entry = PROXIES[name]
+    published = entry.md5 and path.name == entry.files and path.is_file()
+    return md5_note(path, entry.md5)[1] if published else []
