@@ -77,6 +77,28 @@ def load(state: TrainState, folder: Path) -> None:
         state.optimizer_state = _join(moments, place["optimizer"])
 
 
+def load_best(state: TrainState, folder: Path) -> None:
+    """Brings the model of `state` to its best weights; extras are those of the last epoch, and
+    dropped where the folder has none.
+
+    Raises:
+        CorruptCheckpoint: A file is missing or its hash differs from the manifest's.
+        DataError: The folder holds no best weights.
+    """
+    verify(folder)
+    best, extras = folder / "best.safetensors", folder / "extras.safetensors"
+    if not best.is_file():
+        raise DataError(
+            f"{folder}: no best weights. They come with the first validation value, and go where "
+            "`checkpoints.best` is false."
+        )
+    state.model.load_state_dict(load_file(best))
+    if extras.is_file():
+        state.extras.load_state_dict(load_file(extras))
+    else:
+        state.extras.clear()
+
+
 def thin(folder: Path, *, best: bool, last: bool) -> None:
     """Deletes the best weights, or the last state and its optimiser, from a checkpoint."""
     dropped = {"best.safetensors"} if not best else set()

@@ -6,7 +6,7 @@ from pathlib import Path
 from sqlalchemy import make_url
 
 from sweeper.errors import NotFound, UsageError, unknown
-from sweeper.ledger import Ledger
+from sweeper.ledger import Ledger, SweepRecord
 
 SWEEPS = Path("sweeps")
 STORAGE = "storage.txt"  # the ledger's URL, without a password, where it is not in the folder
@@ -63,3 +63,17 @@ def open_ledger(folder: Path, storage: str | None = None) -> Ledger:
     if note.exists():
         return Ledger(note.read_text(), folder.name)
     return Ledger.in_folder(folder)
+
+
+def open_started(folder: Path) -> tuple[Ledger, SweepRecord]:
+    """Opens the ledger of a sweep that has begun.
+
+    Raises:
+        NotFound: It never did.
+    """
+    ledger = open_ledger(folder)
+    record = ledger.sweep()
+    if record is None:
+        ledger.close()
+        raise NotFound(f"sweep `{folder.name}` was never started; launch its file again.")
+    return ledger, record

@@ -10,9 +10,8 @@ from typing import Any
 from sweeper import lease
 from sweeper.app import load
 from sweeper.app.catalog import catalog
-from sweeper.app.folder import all_folders, existing, open_ledger
+from sweeper.app.folder import all_folders, existing, open_ledger, open_started
 from sweeper.app.summary import count_states, summarize
-from sweeper.errors import NotFound
 from sweeper.ledger import Ledger, SweepRecord
 
 
@@ -69,7 +68,7 @@ def state_of(record: SweepRecord, folder: Path) -> str:
 def status(name: str) -> dict[str, Any]:
     """Returns a sweep's summary as of now. Raises NotFound."""
     folder = existing(name)
-    ledger, record = _open(folder)
+    ledger, record = open_started(folder)
     try:
         return {**summarize(ledger, folder), "state": state_of(record, folder), "exit_code": 0}
     finally:
@@ -81,7 +80,7 @@ def report(name: str, out: Path | None) -> dict[str, Any]:
     from sweeper.analysis.report import render_report
 
     folder = existing(name)
-    ledger, _ = _open(folder)
+    ledger, _ = open_started(folder)
     try:
         path = out or folder / "report.html"
         path.write_text(render_report(ledger))
@@ -96,7 +95,7 @@ def sync(name: str) -> dict[str, Any]:
 
     folder = existing(name)
     with lease.hold(folder):  # a launch that runs ships for itself
-        ledger, record = _open(folder)
+        ledger, record = open_started(folder)
         if record.state == "running":  # its driver died without a word
             ledger.end("interrupted")
         try:
@@ -115,12 +114,3 @@ def ui(port: int) -> None:
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri]
     command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     subprocess.run(command, env={**os.environ, **quiet}, check=False)
-
-
-def _open(folder: Path) -> tuple[Ledger, SweepRecord]:
-    ledger = open_ledger(folder)
-    record = ledger.sweep()
-    if record is None:
-        ledger.close()
-        raise NotFound(f"sweep `{folder.name}` was never started; launch its file again.")
-    return ledger, record

@@ -12,6 +12,7 @@ import typer
 
 from sweeper.cli import output
 from sweeper.cli.data import data
+from sweeper.cli.progress import progress
 from sweeper.errors import Interrupted, SweeperError
 
 cli = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
@@ -156,6 +157,31 @@ def report(
     from sweeper.app import inspect as app
 
     output.show(app.report(sweep, out), as_json=as_json, command="report")
+
+
+@cli.command()
+def diagnose(
+    sweep: SweepName,
+    study: Annotated[
+        str, typer.Argument(help="A study: pare/pdebench/advection_1d.", show_default=False)
+    ],
+    trial: Annotated[int, typer.Argument(min=0, help="A trial's number.", show_default=False)],
+    what: Annotated[
+        str | None,
+        typer.Option(help="Of landscape,intermediate,scatter,otdd; all that can be, if left out."),
+    ] = None,
+    samples: Annotated[
+        int, typer.Option(min=6, help="Of each modality, at most; fewer are faster.")
+    ] = 512,
+    as_json: AsJson = False,
+) -> None:
+    """Looks into a trial's best weights, and writes what plots are made of as Parquet files."""
+    from sweeper.app import diagnose as app
+
+    chosen = None if what is None else [each.strip() for each in what.split(",")]
+    with progress("diagnose", output.stderr()) as told:
+        found = app.diagnose(sweep, study, trial, what=chosen, samples=samples, progress=told)
+    output.show_diagnosis(found, as_json=as_json)
 
 
 @cli.command()

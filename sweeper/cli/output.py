@@ -155,6 +155,25 @@ def show_checks(checks: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
     stdout().print(table)
 
 
+def show_diagnosis(diagnosis: Mapping[str, Any], *, as_json: bool) -> None:
+    """Prints what each file comes to that was written, and where they are."""
+    if as_json:
+        print_json({"schema": SCHEMA, "command": "diagnose", **diagnosis})
+        return
+    table = Table(box=None, pad_edge=False)
+    table.add_column("diagnostic")
+    table.add_column("rows", justify="right")
+    table.add_column("found", overflow="fold")
+    for file in diagnosis["files"]:
+        found = ", ".join(f"{name} {_plain(value)}" for name, value in file["found"].items())
+        table.add_row(file["what"], str(file["rows"]), found)
+    console = stdout()
+    console.print(table)
+    console.print(f"files: {diagnosis['folder']}", markup=False, soft_wrap=True)
+    for line in diagnosis["notes"]:
+        console.print(line, markup=False)
+
+
 def show_data(found: Mapping[str, Sequence[Mapping[str, Any]]], *, as_json: bool) -> None:
     """Prints a table of tasks, where their files come from, and a table of sources."""
     if as_json:
@@ -201,6 +220,10 @@ def _here(sets: Mapping[str, Any]) -> str:
     generated = len(sets["generated"])
     parts = ["official"] * sets["official"] + [f"{generated} generated"] * bool(generated)
     return ", ".join(parts) or "no"
+
+
+def _plain(value: Any) -> str:
+    return number(value) if isinstance(value, float) else str(value)
 
 
 def _size(count: int) -> str:

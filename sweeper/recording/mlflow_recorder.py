@@ -115,6 +115,17 @@ class MlflowRecorder:
         self._drain()
         return self._status()
 
+    def attach(self, study: str, number: int, folder: Path) -> bool:
+        """Makes a folder artifacts of a trial's run; False if MLflow lacks that, or is away."""
+        run_id = self._ledger.mirror(self._name).get(Entity(study, number).key)
+        if not run_id:
+            return False
+        try:
+            MlflowStore(self._uri, self._experiment).attach(run_id, folder)
+        except Exception:  # whatever MLflow's client, its store or the network raise
+            return False
+        return True
+
     def _follow(self) -> None:
         pause = self._poll_s
         while True:

@@ -127,6 +127,11 @@ class MlflowStore:
             self._client.log_artifacts(run_id, str(folder), "checkpoints")
 
     @_refusals()
+    def attach(self, run_id: str, folder: Path) -> None:
+        """Makes the files of `folder` the run's artifacts, under the folder's name."""
+        self._client.log_artifacts(run_id, str(folder), folder.name)
+
+    @_refusals()
     def write(self, run_id: str, files: Mapping[str, str]) -> None:
         """Makes texts artifacts of the run, by file name."""
         for name, text in files.items():

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+from pyarrow import parquet
 from safetensors import safe_open
 
 from tests.command import Shell
@@ -134,6 +135,71 @@ def test_ls_status_and_report_look_at_it(shell, launched):
     assert "http://" not in page.split("<script")[0]
     missing = shell.run("status", "tinny", code=8)
     assert "unknown sweep `tinny`. Did you mean `tiny`?" in missing.err
+
+
+@pytest.fixture(scope="module")
+def diagnosed(shell, launched) -> dict:
+    return shell.run("diagnose", "tiny", "mona/pdebench/advection_1d", "0", "--json").json
+
+
+def test_a_trials_best_weights_are_looked_into(diagnosed):
+    columns = {
+        "landscape": {"a", "b", "loss"},
+        "intermediate": {"share", "to_source", "to_target"},
+        "scatter": {"kind", "x", "y", "label"},
+        "otdd": {"mean", "std", "n"},
+    }
+    assert {f["what"] for f in diagnosed["files"]} == columns.keys()
+    tables = {f["what"]: parquet.read_table(f["path"]) for f in diagnosed["files"]}
+    assert {name: set(table.column_names) for name, table in tables.items()} == columns
+    assert {f["what"]: f["rows"] for f in diagnosed["files"]} == {
+        name: table.num_rows for name, table in tables.items()
+    }
+    found = {f["what"]: f["found"] for f in diagnosed["files"]}
+    plane = tables["landscape"].to_pydict()
+    middle = plane["a"].index(0) + 10
+    assert (plane["a"][middle], plane["b"][middle]) == (0, 0)
+    assert plane["loss"][middle] == found["landscape"]["loss"]
+    ways = tables["intermediate"].to_pydict()
+    assert ways["to_target"][0] == pytest.approx(0, abs=1e-6)
+    assert found["intermediate"]["scores"] == "random"
+    assert found["otdd"]["mean"] > 0
+
+
+def test_the_middle_of_the_landscape_is_the_best_validation_loss(shell, diagnosed):
+    trial = "study='mona/pdebench/advection_1d' and number=0"
+    ((best,),) = rows(shell, "tiny", f"select best_epoch from trials where {trial}")
+    query = f"select payload from events where kind='measured' and {trial}"
+    measured = [json.loads(payload) for (payload,) in rows(shell, "tiny", query)]
+    (loss,) = (
+        m["metrics"]["val/loss"] for m in measured if (m["stage"], m["epoch"]) == ("refine", best)
+    )
+    (landscape,) = (f["found"] for f in diagnosed["files"] if f["what"] == "landscape")
+    assert landscape["loss"] == pytest.approx(loss, rel=1e-5)
+
+
+def test_diagnostics_are_artifacts_of_the_trials_run(shell, diagnosed):
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{shell.folder / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("pdebench")
+    tags = "tags.`sweeper.study` = 'mona/pdebench/advection_1d' and tags.`sweeper.trial` = '0'"
+    (run,) = client.search_runs([experiment.experiment_id], tags)
+    found = {f.path for f in client.list_artifacts(run.info.run_id, "diagnostics")}
+    assert found == {f"diagnostics/{f['what']}.parquet" for f in diagnosed["files"]}
+    assert diagnosed["notes"] == []
+
+
+def test_what_is_not_there_to_be_looked_into_is_said_with_the_nearest(shell, launched):
+    study = "mona/pdebench/advection_1d"
+    refused = {
+        ("tinny", study, "0"): (8, "unknown sweep `tinny`. Did you mean `tiny`?"),
+        ("tiny", "mona/pdebench/advection_2d", "0"): (8, f"Did you mean `{study}`?"),
+        ("tiny", study, "99"): (8, "unknown trial `99`. Known: 0, 1, 2, 3"),
+        ("tiny", study, "0", "--what", "landscap"): (2, "Did you mean `landscape`?"),
+    }
+    for arguments, (code, message) in refused.items():
+        assert message in shell.run("diagnose", *arguments, code=code).err
 
 
 def test_an_interrupted_sweep_goes_on_with_exactly_the_planned_trials(shell, ray_head, launched):

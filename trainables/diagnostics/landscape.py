@@ -16,10 +16,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from trainables.evaluation import rows_at_once, take
+from trainables.losses import LOSSES
 from trainables.seeding import generator
+from trainables.state import TrainState
+from trainables.tasks.task import Task
 
-__all__ = ["Landscape", "filter_normalized", "landscape"]
+__all__ = ["Landscape", "filter_normalized", "landscape", "validation_loss"]
 
+SEED = 0  # the data's, not the trial's: of the samples
 CURVATURE_AT = 0.25  # of the span: where the rise of the loss is read
 
 
@@ -78,6 +83,22 @@ def landscape(
                 _move(model, weights, directions, (float(a), float(b)))
                 values[i, j] = loss()
     return Landscape(a=steps, b=steps, loss=values)
+
+
+@torch.inference_mode()
+def validation_loss(state: TrainState, task: Task, *, most: int) -> float:
+    """Returns the task's mean loss of the model as it is on `most` validation samples, always the
+    same ones, or on all of them."""
+    split = task.val
+    order = torch.randperm(len(split), generator=generator(SEED, "landscape-samples"))
+    drawn = order[:most].sort().values
+    total = torch.zeros((), dtype=torch.float64, device=state.device)
+    for batch in torch.split(drawn, rows_at_once(split.x)):
+        x, y = (take(rows, batch.numpy(), state.device) for rows in (split.x, split.y))
+        with state.autocast():
+            prediction = state.model(x).float()
+        total += LOSSES[task.info.loss](prediction, y) * len(batch)
+    return total.item() / len(drawn)
 
 
 def filter_normalized(model: nn.Module, chance: torch.Generator) -> dict[str, Tensor]:

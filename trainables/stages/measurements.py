@@ -7,33 +7,25 @@
     otdd_converged   whether the solver of otdd_exact ended by itself: 1 or 0
 
 of tokens averaged over a sample, before the stage's first epoch (`otdd_exact_start`) and after
-each. The samples are drawn by the data's seed: they are the same in all epochs, trials and methods,
-so that the curves compare. Recording takes nothing from a trial's chance and leaves no gradient.
+each. The samples are the same in all epochs, trials and methods (`diagnostics.samples`), so that
+the curves compare. Recording takes nothing from a trial's chance and leaves no gradient.
 """
 
 from math import nan
 
-import numpy as np
 import torch
-from jaxtyping import Float32
-from torch import Tensor
 
+from trainables.diagnostics.samples import classes, mean_tokens, source_order, target_order
 from trainables.distances.euclidean import distance_of_means
 from trainables.distances.mmd import mmd
 from trainables.distances.otdd import otdd
 from trainables.distances.statistics_cache import cached_statistics
-from trainables.evaluation import rows_at_once, take
-from trainables.networks.cross_modal import CrossModalModel
-from trainables.pseudo_labels import target_labels
-from trainables.seeding import generator
-from trainables.source import Domains, Source, balanced_order
+from trainables.source import Domains, Source
 from trainables.stages.configs.measured import MeasuredConfig
 from trainables.state import TrainState
 
 __all__ = ["Measurements"]
 
-SEED = 0  # the data's, not the trial's
-CLUSTERS = 10  # pseudo-labels where the task has no classes, whatever a stage trains with
 DISTANCES = ("otdd_exact", "otdd_gaussian", "otdd_converged", "mmd", "euclidean")
 
 
@@ -59,7 +51,7 @@ class Measurements:
 
     def after_epoch(self, state: TrainState) -> dict[str, float]:
         """Returns each distance by name, the first time with those before the first epoch; NaN
-        where features are not finite. Leaves the embedder in training mode."""
+        where features are not finite."""
         if self._samples is None:
             return {}
         start, self._start = self._start, {}
@@ -71,22 +63,19 @@ class Samples:
 
     def __init__(self, domains: Domains, source: Source, config: MeasuredConfig) -> None:
         task, size = domains.target, config.measure
-        order = balanced_order(source.labels, generator=generator(SEED, "measured-source"))
-        chosen = order[:size].sort().values
+        chosen = source_order(source)[:size].sort().values
         self.key = f"{source.content_hash}/measure={size}"
         self.source, self.source_labels = source.features[chosen], source.labels[chosen]
-
-        shuffled = torch.randperm(len(task.train), generator=generator(SEED, "measured-target"))
-        drawn = shuffled[:size].sort().values.numpy()
-        self.inputs, self.drawn = task.train.x, drawn
-        self.labels = torch.from_numpy(target_labels(task, CLUSTERS)[drawn])
+        self.inputs, self.drawn = task.train.x, target_order(task)[:size].sort().values
+        self.labels = classes(task)[self.drawn]
         sides = (self.source_labels, self.labels)
         self.have_classes = all(int(torch.bincount(side).max()) >= 2 for side in sides)
 
     @torch.no_grad()
     def measure(self, state: TrainState) -> dict[str, float]:
         """Returns the distances; none of OTDD where no class of a side has two samples."""
-        source, target = self.source.to(state.device), self._embed(state.model, state.device)
+        source = self.source.to(state.device)
+        target = mean_tokens(state.model, self.inputs, self.drawn)
         if not target.isfinite().all():
             return dict.fromkeys(DISTANCES, nan)
         values = {
@@ -104,12 +93,3 @@ class Samples:
                 if method == "exact":
                     values["otdd_converged"] = float(distance.converged)
         return values
-
-    def _embed(self, model: CrossModalModel, device: torch.device) -> Float32[Tensor, "n d"]:
-        """Returns the mean token of each target sample, in single precision."""
-        model.embedder.eval()
-        step = rows_at_once(self.inputs)
-        batches = np.split(self.drawn, range(step, len(self.drawn), step))
-        features = [model.embed(take(self.inputs, batch, device)).mean(1) for batch in batches]
-        model.embedder.train()
-        return torch.cat(features)

@@ -1,12 +1,14 @@
 """The plane around trained weights: its middle, its directions, and that it changes nothing."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from tests.contracts.tiny_trials import make_trials
-from trainables.diagnostics.landscape import filter_normalized, landscape
+from trainables.diagnostics.landscape import filter_normalized, landscape, validation_loss
 from trainables.evaluation import evaluate
 from trainables.seeding import generator
 
@@ -74,6 +76,27 @@ def test_the_middle_of_a_trials_plane_is_its_validation_loss_and_the_trial_goes_
     assert plane.loss[1, 1] == first.metrics["val/loss"]
     assert len(np.unique(plane.loss)) == 9
     assert [first, *reports] == list(whole.reports())
+
+
+def test_the_loss_of_all_validation_samples_is_that_which_training_reports(make_state, task):
+    state = make_state()
+    reported = evaluate(state, state.model, task.val, task.info).loss
+    state.model.eval()
+    assert validation_loss(state, task, most=100) == pytest.approx(reported, rel=1e-6)
+
+
+def test_the_loss_of_two_samples_is_a_mean_of_two_and_the_same_each_time(make_state, task):
+    state = make_state()
+    state.model.eval()
+    some = validation_loss(state, task, most=2)
+    assert validation_loss(state, task, most=2) == some
+    singles = [
+        evaluate(state, state.model, replace(task.val, x=task.val.x[i : i + 1],
+                                             y=task.val.y[i : i + 1]), task.info).loss
+        for i in range(5)
+    ]  # fmt: skip
+    pairs = [(a + b) / 2 for i, a in enumerate(singles) for b in singles[:i]]
+    assert min(abs(some - pair) for pair in pairs) < 1e-5
 
 
 def test_of_a_quadratic_loss_the_plane_is_a_paraboloid(model):

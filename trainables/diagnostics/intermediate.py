@@ -1,0 +1,168 @@
+"""How far mixtures of target and source are from either, as ever more tokens are the source's.
+
+    to_source(k) = OTDD(m_k, source),   to_target(k) = OTDD(m_k, target)
+
+m_k = target samples, k of whose tokens are a source sample's; mixtures keep the target's classes.
+If mixtures lie between the modalities, the first falls and the second rises in k. Cai et al.,
+"Enhancing Cross-modal Fine-Tuning with Gradually Intermediate Modality Generation", ICML 2024
+(PaRe), figure 1.
+
+Tokens are replaced as PaRe does once it ranks: the k with the lowest scores by the source's k with
+the highest, in the order of their places. A sample is compared by its mean token, and the source is
+the very samples that are mixed in: at k = N, all tokens, mixtures are the source's samples with
+classes of the target.
+
+Shapes: n = pairs of samples; b = a batch of them; t = target tokens; s = source tokens; d = their
+width; k = shares.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, Float64, Int64
+from torch import Tensor
+
+from trainables.diagnostics.samples import (
+    batches,
+    classes,
+    evaluating,
+    mean_tokens,
+    source_order,
+    target_order,
+)
+from trainables.distances.otdd import otdd, prepare
+from trainables.evaluation import take
+from trainables.mixtures import replace
+from trainables.networks.cross_modal import CrossModalModel
+from trainables.seeding import generator
+from trainables.selection import ranking
+from trainables.source import Source
+from trainables.tasks.task import Task
+
+__all__ = [
+    "Intermediate",
+    "Pairs",
+    "intermediate",
+    "mixture",
+    "mixture_means",
+    "pair",
+    "random_scores",
+]
+
+SHARES = tuple(i / 10 for i in range(11))
+
+Scorer = Callable[[Tensor], Tensor]  # tokens [b, n, d] -> scores [b, n]
+
+
+class Pairs(NamedTuple):
+    """Samples by their indices, each of the target with one of the source, and their classes."""
+
+    target: Int64[Tensor, " n"]
+    source: Int64[Tensor, " n"]
+    target_classes: Int64[Tensor, " n"]
+    source_classes: Int64[Tensor, " n"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Intermediate:
+    """Distances by the share of the tokens that are the source's, of the most there can be."""
+
+    share: Float64[np.ndarray, " k"]
+    to_source: Float64[np.ndarray, " k"]
+    to_target: Float64[np.ndarray, " k"]
+
+    @property
+    def falls(self) -> float:
+        """The share of the steps at which a mixture comes no further from the source."""
+        return float((np.diff(self.to_source) <= 0).mean())
+
+    @property
+    def rises(self) -> float:
+        """The share of the steps at which it comes no nearer to the target."""
+        return float((np.diff(self.to_target) >= 0).mean())
+
+
+def intermediate(
+    model: CrossModalModel,
+    task: Task,
+    source: Source,
+    scorer: Scorer,
+    *,
+    most: int,
+    shares: Sequence[float] = SHARES,
+) -> Intermediate:
+    """Measures mixtures of at most `most` pairs at each share; leaves the model as it was.
+
+    Raises:
+        DataError: No class of a side has two samples.
+        NonFiniteLoss: Embedded samples are not finite.
+    """
+    pairs = pair(task, source, most)
+    target = mean_tokens(model, task.train.x, pairs.target)
+    mixtures = mixture_means(model, task, source, pairs, scorer, shares=shares)
+    ends = (
+        prepare(source.features[pairs.source].to(target), pairs.source_classes),
+        prepare(target, pairs.target_classes),
+    )
+    to_source, to_target = (
+        np.array([otdd(end, mixed, pairs.target_classes).value.item() for mixed in mixtures])
+        for end in ends
+    )
+    return Intermediate(share=np.array(shares, float), to_source=to_source, to_target=to_target)
+
+
+def pair(task: Task, source: Source, most: int) -> Pairs:
+    """Draws as many samples of each modality, `most` at most: the same for all trials."""
+    n = min(most, len(task.train), len(source))
+    target, chosen = target_order(task)[:n], source_order(source)[:n]
+    return Pairs(target, chosen, classes(task)[target], source.labels[chosen])
+
+
+@torch.no_grad()
+def mixture_means(
+    model: CrossModalModel,
+    task: Task,
+    source: Source,
+    pairs: Pairs,
+    scorer: Scorer,
+    *,
+    shares: Sequence[float],
+) -> Float32[Tensor, "k n d"]:
+    """Returns the mean tokens of each pair's mixture at each share."""
+    device, parts = next(model.parameters()).device, []
+    places = batches(task.train.x, torch.arange(len(pairs.target)))
+    with evaluating(model.embedder):
+        for at in places:
+            target = model.embed(take(task.train.x, pairs.target[at].numpy(), device)).float()
+            tokens = source.batch(pairs.source[at])[0].to(device)
+            scores, source_scores = scorer(target), scorer(tokens)
+            most = min(target.shape[1], tokens.shape[1])
+            mixtures = (
+                mixture(target, tokens, scores, source_scores, k=round(share * most)).mean(1)
+                for share in shares
+            )
+            parts.append(torch.stack(list(mixtures)))
+    return torch.cat(parts, dim=1)
+
+
+def mixture(
+    target: Float[Tensor, "b t d"],
+    source: Float[Tensor, "b s d"],
+    scores: Float[Tensor, "b t"],
+    source_scores: Float[Tensor, "b s"],
+    *,
+    k: int,
+) -> Float[Tensor, "b t d"]:
+    """Returns target tokens, the `k` with the lowest scores replaced by the source's highest."""
+    places = ranking(scores)[:, scores.shape[1] - k :].sort(dim=1).values
+    chosen = ranking(source_scores)[:, :k].sort(dim=1).values
+    return replace(target, source, places=places, chosen=chosen)
+
+
+def random_scores(seed: int) -> Scorer:
+    """Returns a scorer for a trial that has none: any tokens are as likely to be chosen."""
+    chance = generator(seed, "random-scores")
+    return lambda tokens: torch.rand(tokens.shape[:2], generator=chance).to(tokens.device)
