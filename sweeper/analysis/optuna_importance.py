@@ -14,7 +14,6 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
-from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 
 from sweeper.analysis.axes import axes, sampled_trials
 from sweeper.analysis.table import StudyTable
@@ -49,6 +48,8 @@ def importances(table: StudyTable, parameters: Mapping[str, Any]) -> dict[str, f
                 distributions={name: found[name] for name in trial.sampled},
             )
         )
+    from optuna.importance import FanovaImportanceEvaluator, get_param_importances  # scikit-learn's
+
     shares = get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0))
     return dict(shares) or "No parameter was sampled in every trial."
 
