@@ -35,6 +35,7 @@ from trainables.tasks.task import Task
 __all__ = [
     "Domains",
     "Source",
+    "balanced_choice",
     "balanced_order",
     "check_balanced",
     "class_balanced_batch",
@@ -46,7 +47,7 @@ FORMAT = 2  # of a cached source; raise it when what is computed changes
 WINDOW = 32  # sub-words a sample
 CHUNK = 64  # samples embedded at once for the means
 LIMIT = 5000  # samples at most
-SEED = 0  # of their draw: the data's, not the trial's, so that trials share one source
+SEED = 0  # of what is drawn: the data's, not the trial's, so that trials share one source
 
 Embed = Callable[[Tensor], Tensor]
 
@@ -182,13 +183,24 @@ def check_balanced(labels: Int64[Tensor, " n"], classes: int, per_class: int) ->
 def balanced_order(
     labels: Int64[Tensor, " n"], *, generator: torch.Generator
 ) -> Int64[Tensor, " n"]:
-    """Returns a random order of all samples, of which each head is as even as the classes allow."""
+    """Returns a random order of all samples, of which each head is as even as the classes allow:
+    for a number of samples in all. `balanced_choice` is for a number of each class."""
     shuffled = torch.randperm(len(labels), generator=generator)
     place = torch.empty_like(shuffled)  # of a sample within its class, in the shuffled order
     for label in range(int(labels.max()) + 1):
         members = shuffled[labels[shuffled] == label]
         place[members] = torch.arange(len(members))
     return shuffled[place[shuffled].argsort(stable=True)]
+
+
+def balanced_choice(labels: Int64[Tensor, " n"], per_class: int) -> Int64[Tensor, " chosen"]:
+    """Returns, in order, the indices of at most `per_class` random samples of each class: always
+    the same ones, since they are the data's and not the trial's."""
+    shuffled = torch.randperm(len(labels), generator=generator(SEED, "align-source"))
+    by_class = shuffled[labels[shuffled].argsort(stable=True)]
+    sizes = torch.bincount(labels).tolist()
+    heads = [members[:per_class] for members in torch.split(by_class, sizes)]
+    return torch.cat(heads).sort().values
 
 
 def _tokens(embed: Embed, inputs: Tensor) -> Tensor:

@@ -30,6 +30,7 @@ from trainables.seeding import generator
 from trainables.source import (
     WINDOW,
     Source,
+    balanced_choice,
     balanced_order,
     check_balanced,
     class_balanced_batch,
@@ -146,6 +147,16 @@ def test_each_head_of_the_order_is_as_even_as_can_be(labels, seed):
         drawn = Counter(labels[index] for index in order[:head])
         most = max(drawn.values())
         assert all(drawn[label] >= min(most - 1, have[label]) for label in have)
+
+
+@pytest.mark.parametrize("per_class", [2, 3, 100])
+def test_the_choice_of_source_samples_is_even_and_always_the_same(per_class):
+    labels = torch.tensor([2, 0, 0, 2, 2, 0, 4, 2, 0])
+    chosen = balanced_choice(labels, per_class)
+    assert torch.equal(chosen, balanced_choice(labels, per_class))
+    assert torch.equal(chosen, chosen.unique())
+    counts = torch.bincount(labels[chosen], minlength=5)
+    assert torch.equal(counts, torch.bincount(labels, minlength=5).clamp_max(per_class))
 
 
 def test_every_home_draws_the_same_samples(tmp_path, image, monkeypatch):
