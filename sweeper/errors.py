@@ -3,13 +3,14 @@
 * SweeperError                 1
   x UsageError                 2   a command line, sweep file or data that cannot be used
     + FileFaults               2   every fault of a sweep file, each with file and line
-  x NoResult                   3   finished, but a study has no complete trial
   x SweepIsHeld                4   another launch holds this sweep
   x BackendUnreachable         5   a backend that was required does not answer
   x StorageFull                6   no space left, or not writable
   x CannotSchedule             7   a trial asks for more than the cluster has
   x NotFound                   8   no such sweep, study or trial
   x Interrupted              130   stopped by a signal; resumable
+
+3 is no error's: a sweep that finished, in which a study has no complete trial or too many failed.
 """
 
 import difflib
@@ -45,10 +46,6 @@ class FileFaults(UsageError):
     def __init__(self, faults: Iterable[Fault]) -> None:
         self.faults = tuple(faults)
         super().__init__("\n".join(map(str, self.faults)))
-
-
-class NoResult(SweeperError):
-    exit_code = 3
 
 
 class SweepIsHeld(SweeperError):

@@ -3,7 +3,6 @@
     nrmse          mean_i |p_i - y_i| / |y_i|
     relative_l2    the same, under NAS-Bench-360's name
     rmse           mean_i |p_i - y_i| / sqrt(d)
-    mse            mean of (p - y)^2
     masked_mse     mean_i mean over known points of (p - y)^2
     cross_entropy  mean_i -log softmax(p_i)[y_i]
     bce_w          mean over labels of -w y log s(p) - (1 - y) log(1 - s(p)), with the logistic s:
@@ -13,6 +12,7 @@
 The gradient of a norm at a perfect prediction is taken as 0.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
@@ -22,9 +22,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from trainables.metrics.fields import SMALLEST_NORM, difference, root_mean_square
+from trainables.metrics.fields import SMALLEST_NORM, difference
 
-__all__ = ["LOSSES", "bce", "cross_entropy", "masked_bce", "masked_mse", "mse", "nrmse", "rmse"]
+__all__ = ["LOSSES", "bce", "cross_entropy", "masked_bce", "masked_mse", "nrmse", "rmse"]
 
 
 def nrmse(prediction: Float[Tensor, "n ..."], target: Float[Tensor, "n ..."]) -> Float[Tensor, ""]:
@@ -33,9 +33,9 @@ def nrmse(prediction: Float[Tensor, "n ..."], target: Float[Tensor, "n ..."]) ->
     Raises:
         ValueError: The shapes differ.
     """
-    scale = root_mean_square(target, torch.zeros_like(target))
+    scale = _root_mean_square(target, torch.zeros_like(target))
     smallest = SMALLEST_NORM / target[0].numel() ** 0.5
-    return (root_mean_square(prediction, target) / scale.clamp_min(smallest)).mean()
+    return (_root_mean_square(prediction, target) / scale.clamp_min(smallest)).mean()
 
 
 def rmse(prediction: Float[Tensor, "n ..."], target: Float[Tensor, "n ..."]) -> Float[Tensor, ""]:
@@ -44,16 +44,7 @@ def rmse(prediction: Float[Tensor, "n ..."], target: Float[Tensor, "n ..."]) -> 
     Raises:
         ValueError: The shapes differ.
     """
-    return root_mean_square(prediction, target).mean()
-
-
-def mse(prediction: Float[Tensor, "n ..."], target: Float[Tensor, "n ..."]) -> Float[Tensor, ""]:
-    """Returns the mean squared error over all numbers.
-
-    Raises:
-        ValueError: The shapes differ.
-    """
-    return difference(prediction, target).square().mean()
+    return _root_mean_square(prediction, target).mean()
 
 
 def masked_mse(
@@ -97,7 +88,6 @@ LOSSES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = MappingProxyType(
         "nrmse": nrmse,
         "relative_l2": nrmse,
         "rmse": rmse,
-        "mse": mse,
         "masked_mse": masked_mse,
         "cross_entropy": cross_entropy,
         "bce_4": partial(bce, positives=4.0),
@@ -105,6 +95,12 @@ LOSSES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = MappingProxyType(
         "masked_bce": masked_bce,
     }
 )
+
+
+def _root_mean_square(prediction: Tensor, target: Tensor) -> Tensor:
+    """Returns |p - y| / sqrt(d) of each sample."""
+    norm: Tensor = torch.linalg.vector_norm(difference(prediction, target).flatten(1), dim=1)
+    return norm / math.sqrt(target[0].numel())
 
 
 def _mean_where(counts: Tensor, losses: Tensor) -> Tensor:

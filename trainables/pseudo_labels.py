@@ -27,11 +27,12 @@ WIDEST = 256  # numbers an output that are grouped as they are
 COMPONENTS = 64
 BATCH = 10_000  # samples that k-means reads at once; more are read in batches of as many
 STARTS = 10  # of k-means; the best is kept
+SEED = 0  # the data's, not the trial's
 
-_known: dict[tuple[str, int, int, int], Int64[np.ndarray, " n"]] = {}  # of this process
+_known: dict[tuple[str, int, int], Int64[np.ndarray, " n"]] = {}  # of this process
 
 
-def target_labels(task: Task, clusters: int, seed: int = 0) -> Int64[np.ndarray, " n"]:
+def target_labels(task: Task, clusters: int) -> Int64[np.ndarray, " n"]:
     """Returns the class of each training sample, counted from 0 without a gap.
 
     They are the true classes of a classification task, whatever `clusters` (one without a training
@@ -41,13 +42,13 @@ def target_labels(task: Task, clusters: int, seed: int = 0) -> Int64[np.ndarray,
     Raises:
         DataError: An output is not finite.
     """
-    key = (task.content_hash, len(task.train), clusters, seed)
+    key = (task.content_hash, len(task.train), clusters)
     if key not in _known:
-        _known[key] = _compute(task, clusters, seed)
+        _known[key] = _compute(task, clusters)
     return _known[key].copy()
 
 
-def _compute(task: Task, clusters: int, seed: int) -> Int64[np.ndarray, " n"]:
+def _compute(task: Task, clusters: int) -> Int64[np.ndarray, " n"]:
     outputs = task.train.y.reshape(len(task.train), -1)
     if not np.isfinite(outputs).all():
         raise DataError(
@@ -55,22 +56,22 @@ def _compute(task: Task, clusters: int, seed: int) -> Int64[np.ndarray, " n"]:
             "no class. Prepare or import the data anew."
         )
     true = task.info.kind == "classification"
-    groups = outputs[:, 0] if true else _k_means(outputs, clusters, seed)
+    groups = outputs[:, 0] if true else _k_means(outputs, clusters)
     return np.unique(groups, return_inverse=True)[1].astype(np.int64)
 
 
-def _k_means(outputs: np.ndarray, clusters: int, seed: int) -> np.ndarray:
+def _k_means(outputs: np.ndarray, clusters: int) -> np.ndarray:
     """Groups rows, in one thread: several would add up in an order of chance."""
     samples, width = outputs.shape
     clusters = max(1, min(clusters, samples // 2))
     with threadpool_limits(limits=1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer outputs differ
         if width > WIDEST:
-            pca = PCA(min(COMPONENTS, samples), svd_solver="randomized", random_state=seed)
+            pca = PCA(min(COMPONENTS, samples), svd_solver="randomized", random_state=SEED)
             outputs = pca.fit_transform(outputs)
         if samples <= BATCH:
-            k_means = KMeans(clusters, n_init=STARTS, random_state=seed)
+            k_means = KMeans(clusters, n_init=STARTS, random_state=SEED)
         else:
-            k_means = MiniBatchKMeans(clusters, batch_size=BATCH, n_init=STARTS, random_state=seed)
+            k_means = MiniBatchKMeans(clusters, batch_size=BATCH, n_init=STARTS, random_state=SEED)
         groups: np.ndarray = k_means.fit_predict(outputs)
     return groups

@@ -35,6 +35,7 @@ from trainables.tasks.task import Task
 __all__ = [
     "Domains",
     "Source",
+    "balanced_choice",
     "balanced_order",
     "check_balanced",
     "class_balanced_batch",
@@ -45,6 +46,8 @@ __all__ = [
 FORMAT = 2  # of a cached source; raise it when what is computed changes
 WINDOW = 32  # sub-words a sample
 CHUNK = 64  # samples embedded at once for the means
+LIMIT = 5000  # samples at most
+SEED = 0  # of what is drawn: the data's, not the trial's, so that trials share one source
 
 Embed = Callable[[Tensor], Tensor]
 
@@ -91,17 +94,14 @@ class Domains:
     source: Source | None = None
 
 
-def load_source(
-    proxy: Proxy, backbone: Backbone, home: Path, *, limit: int = 5000, seed: int = 0
-) -> Source:
+def load_source(proxy: Proxy, backbone: Backbone, home: Path) -> Source:
     """Maps the source from the cache in `home`, after making it there if need be.
 
-    Args:
-        limit: Samples at most; drawn at random, as evenly from the classes as these allow.
-        seed: Of that draw. The data's, not the trial's, so that trials share one source.
+    Of more than 5000 samples so many are drawn at random, as evenly from the classes as these
+    allow.
 
     Raises:
-        ConfigError: The proxy does not fit the backbone, or `limit` is below 1.
+        ConfigError: The proxy does not fit the backbone.
         DataError: No sample has a label.
     """
     if proxy.dimension != backbone.dimension:
@@ -109,10 +109,8 @@ def load_source(
             f"The proxy `{proxy.name}` is {proxy.dimension}, the backbone {backbone.dimension}: "
             "they must be of one dimension. Choose another proxy."
         )
-    if limit < 1:
-        raise ConfigError(f"`limit >= 1` must hold for source samples, but got {limit=}.")
     made_from = [FORMAT, WINDOW, CHUNK, backbone.weights_hash, backbone.grid]
-    made_from += [proxy.name, proxy.content_hash, limit, seed]
+    made_from += [proxy.name, proxy.content_hash, LIMIT, SEED]
     key = hashlib.sha256(json.dumps(made_from).encode()).hexdigest()
     embed = _source_embedding(proxy, backbone)
     path = home / "cache" / "source" / key / "source.safetensors"
@@ -121,7 +119,7 @@ def load_source(
         with exclusive(path.with_name("lock")):
             tensors = _read(path)  # another process may have been first
             if tensors is None:
-                _write(path, _compute(proxy, backbone, embed, limit=limit, seed=seed))
+                _write(path, _compute(proxy, backbone, embed))
                 tensors = _read(path)
     assert tensors is not None, f"{path} cannot be read right after it was written"
     num_classes = (
@@ -185,13 +183,24 @@ def check_balanced(labels: Int64[Tensor, " n"], classes: int, per_class: int) ->
 def balanced_order(
     labels: Int64[Tensor, " n"], *, generator: torch.Generator
 ) -> Int64[Tensor, " n"]:
-    """Returns a random order of all samples, of which each head is as even as the classes allow."""
+    """Returns a random order of all samples, of which each head is as even as the classes allow:
+    for a number of samples in all. `balanced_choice` is for a number of each class."""
     shuffled = torch.randperm(len(labels), generator=generator)
     place = torch.empty_like(shuffled)  # of a sample within its class, in the shuffled order
     for label in range(int(labels.max()) + 1):
         members = shuffled[labels[shuffled] == label]
         place[members] = torch.arange(len(members))
     return shuffled[place[shuffled].argsort(stable=True)]
+
+
+def balanced_choice(labels: Int64[Tensor, " n"], per_class: int) -> Int64[Tensor, " chosen"]:
+    """Returns, in order, the indices of at most `per_class` random samples of each class: always
+    the same ones, since they are the data's and not the trial's."""
+    shuffled = torch.randperm(len(labels), generator=generator(SEED, "align-source"))
+    by_class = shuffled[labels[shuffled].argsort(stable=True)]
+    sizes = torch.bincount(labels).tolist()
+    heads = [members[:per_class] for members in torch.split(by_class, sizes)]
+    return torch.cat(heads).sort().values
 
 
 def _tokens(embed: Embed, inputs: Tensor) -> Tensor:
@@ -213,12 +222,10 @@ def _source_embedding(proxy: Proxy, backbone: Backbone) -> Embed:
     return embed
 
 
-def _compute(
-    proxy: Proxy, backbone: Backbone, embed: Embed, *, limit: int, seed: int
-) -> dict[str, Tensor]:
+def _compute(proxy: Proxy, backbone: Backbone, embed: Embed) -> dict[str, Tensor]:
     samples = _samples(proxy, backbone)
-    order = balanced_order(samples["labels"], generator=generator(seed, "source"))
-    chosen = order[:limit].sort().values
+    order = balanced_order(samples["labels"], generator=generator(SEED, "source"))
+    chosen = order[:LIMIT].sort().values
     samples = {name: tensor[chosen].contiguous() for name, tensor in samples.items()}
     chunks = torch.split(samples["inputs"], CHUNK)
     return samples | {"features": torch.cat([_tokens(embed, c).mean(1).cpu() for c in chunks])}

@@ -6,6 +6,7 @@ Nothing here knows what calls it: a for-loop, a test, or a Ray Tune actor.
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from trainables import checkpoint
 from trainables.evaluation import evaluate
@@ -24,7 +25,7 @@ from trainables.warm import WarmParts
 class Training:
     """A trial under way. `reports` yields one Report an epoch; between two, it can be saved."""
 
-    stages: tuple[Stage, ...]  # type: ignore[type-arg]
+    stages: tuple[Stage[Any], ...]
     state: TrainState
     domains: Domains
 

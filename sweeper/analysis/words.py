@@ -6,17 +6,36 @@ from collections.abc import Sequence
 
 from sweeper.analysis.table import StudyTable
 
-METHODS = {  # as their papers print them
+METHODS = {  # as their papers print them; the rivals of published tables too
     "orca": "ORCA",
     "pare": "PaRe",
     "mona": "MoNA",
     "contrastive_pare": "Contrastive PaRe",
     "nft": "NFT",
     "fpt": "FPT",
+    "mixup": "mixup",
+    "cutmix": "CutMix",
+    "hand-designed": "hand-designed",
+    "nas-bench-360": "NAS-Bench-360",
+    "dash": "DASH",
+    "perceiver-io": "Perceiver IO",
+    "pinn": "PINN",
     "fno": "FNO",
-    "unet": "U-Net",
+    "u-net": "U-Net",
 }
-METRICS = {"nrmse": "nRMSE", "auroc": "AUROC", "mae": "MAE", "f1": "F1"}
+METRICS = {
+    "nrmse": "nRMSE",
+    "relative_l2": "relative L2",
+    "mae8": "MAE8",
+    "zero_one_error": "0-1 error",
+    "one_minus_macro_f1": "1 - F1",
+    "one_minus_macro_f1_by_1000": "1 - F1 by thousands",
+    "one_minus_auroc": "1 - AUROC",
+    "one_minus_auroc_by_1000": "1 - AUROC by thousands",
+    "one_minus_map": "1 - mAP",
+    "one_minus_pixel_auroc": "1 - AUROC of pixels",
+    "one_minus_pixel_auroc_hard": "1 - AUROC of hard answers",
+}
 
 
 def number(value: object) -> str:
@@ -42,7 +61,7 @@ def method(name: str) -> str:
 
 
 def metric(name: str) -> str:
-    """Returns a metric's printed name, without its split: `val/relative_l2` is relative l2."""
+    """Returns a metric's printed name, without its split: `val/nrmse` is nRMSE."""
     bare = name.rpartition("/")[2]
     return METRICS.get(bare, re.sub("_", " ", bare))
 

@@ -1,7 +1,9 @@
 """Target data and sources on this machine: what there is, how to get the rest, and whether it is
 whole."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import errno
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -14,14 +16,23 @@ from trainables.proxies.loading import proxy_faults
 from trainables.proxies.registry import PROXIES, ProxyEntry
 from trainables.spec import DataSpec
 from trainables.tasks import official
+from trainables.tasks.generation import Progress
 from trainables.tasks.loading import is_prepared, prepare_task
 from trainables.tasks.manifest import MANIFEST, read_manifest
 from trainables.tasks.registry import TASKS, publication, task_info
 from trainables.tasks.task import TaskInfo
 
-Progress = Callable[[str, int, int], None]  # what, done, of how many
-
 OURS = "Apache-2.0"  # of what our generators make
+NOT_TAKEN = {  # why a home does not take data: no room, not ours to write, or no folder at all
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EEXIST,
+    errno.ENOTDIR,
+}
 READY, TO_MAKE, TO_IMPORT = "ready", "to be made", "to be imported"
 
 
@@ -33,9 +44,17 @@ def as_usage_errors() -> Iterator[None]:
     except TrainableError as error:
         raise UsageError(str(error)) from error
     except OSError as error:
-        place = Path(error.filename or home())
-        refusal = StorageFull if place.is_relative_to(home()) else UsageError
-        raise refusal(f"{place}: {error.strerror}") from error
+        raise _refusal(error) from error
+
+
+def _refusal(error: OSError) -> StorageFull | UsageError:
+    named = isinstance(error.filename, str | os.PathLike)
+    place = Path(error.filename) if named else home()
+    reason = error.strerror or str(error) or type(error).__name__
+    if error.errno in NOT_TAKEN and place.is_relative_to(home()):
+        way_out = "Free space, or set SWEEPER_HOME to another folder that can be written"
+        return StorageFull(f"{place}: {reason}. {way_out}.")
+    return UsageError(f"{place}: {reason}. See that it is there and can be read, and try again.")
 
 
 def state_of(task: str, data: DataSpec) -> str:
@@ -76,7 +95,6 @@ def _task(info: TaskInfo) -> dict[str, Any]:
         "metric": info.metric,
         "compat_metric": info.compat_metric,
         "protocol": info.protocol,
-        "sets": sets,
         "here": {
             "official": official.FOLDER in sets,
             "generated": [key for key in sets if key != official.FOLDER],
@@ -101,22 +119,22 @@ def _proxy(name: str, entry: ProxyEntry) -> dict[str, Any]:
     }
 
 
-def import_files(task: str, files: Sequence[Path], seed: int, progress: Progress) -> dict[str, Any]:
+def import_files(name: str, files: Sequence[Path], seed: int, progress: Progress) -> dict[str, Any]:
     """Reads the published files of a task, or of a source, into our store.
 
     Raises:
         UsageError: There is no such task or source, or a file is not as published.
         StorageFull: The store cannot be written.
     """
-    if task in PROXIES:
-        return _import_proxy(task, files)
+    if name in PROXIES:
+        return _import_proxy(name, files)
     from trainables.tasks.importing import import_task  # torch, which a plan does not need
 
     with as_usage_errors():
-        folder = import_task(task, files, home(), seed=seed, progress=progress)
+        folder = import_task(name, files, home(), seed=seed, progress=progress)
         notes = read_manifest(folder).get("notes", [])
-    message = "\n".join([f"{task}: imported into {folder}", *notes])
-    return {"message": message, "task": task, "folder": str(folder), "notes": notes}
+    message = "\n".join([f"{name}: imported into {folder}", *notes])
+    return {"message": message, "task": name, "folder": str(folder), "notes": notes}
 
 
 def _import_proxy(name: str, files: Sequence[Path]) -> dict[str, Any]:
@@ -161,7 +179,7 @@ def _named(task: str, variant: str | None) -> str:
     return f"{published}@hard" if variant == "hard" else task
 
 
-def verify(task: str) -> dict[str, Any]:
+def verify(name: str) -> dict[str, Any]:
     """Reads every byte of all data sets of a task, or of a source, and says what it found.
 
     Raises:
@@ -169,29 +187,24 @@ def verify(task: str) -> dict[str, Any]:
             two splits.
         UsageError: There is no such task or source, no data of it, or a damaged source.
     """
-    if task in PROXIES:
-        return _verify_proxy(task)
+    if name in PROXIES:
+        return _verify_proxy(name)
     from trainables.tasks.verification import verify_folder
 
     with as_usage_errors():
-        found = [verify_folder(folder, task) for folder in _sets(task_info(task).name)]
+        found = [verify_folder(folder, name) for folder in _sets(task_info(name).name)]
     if not found:
-        way_out = _task(TASKS[task])["obtain"]
-        raise UsageError(f"{task}: no data in {home() / 'data' / task}. To have some: {way_out}")
-    if faults := [fault.partition(": ") for one in found for fault in one.faults]:
-        raise FileFaults(Fault(where, None, message) for where, _, message in faults)
+        way_out = _task(TASKS[name])["obtain"]
+        raise UsageError(f"{name}: no data in {home() / 'data' / name}. To have some: {way_out}")
+    if faults := [fault for one in found for fault in one.faults]:
+        raise FileFaults(Fault(fault.where, None, fault.text) for fault in faults)
     sets = [{"set": one.folder.name} | asdict(one) | {"folder": str(one.folder)} for one in found]
     lines = [f"  {one.folder.name}: {finding}" for one in found for finding in one.findings]
     text = (
-        f"{task}: {len(found)} data sets, every byte as their manifests say, every number finite, "
+        f"{name}: {len(found)} data sets, every byte as their manifests say, every number finite, "
         "labels in range, no sample in two splits"
     )
-    return {
-        "message": "\n".join([text, *lines]),
-        "task": task,
-        "folders": [str(one.folder) for one in found],
-        "sets": sets,
-    }
+    return {"message": "\n".join([text, *lines]), "task": name, "sets": sets}
 
 
 def _verify_proxy(name: str) -> dict[str, Any]:

@@ -4,7 +4,6 @@ Everything a trial would fail on for lack of it is found here, once, before anyt
 settings of the preset and the control that task, backbone or source cannot honour.
 """
 
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,13 +13,12 @@ from sweeper.errors import Fault, FileFaults
 from sweeper.space.sweep import StudyPlan, Sweep
 from trainables.errors import TrainableError
 from trainables.spec import BackboneSpec
+from trainables.tasks.generation import Progress
 from trainables.tasks.loading import prepare_task
 from trainables.tasks.published import published_numbers
 from trainables.tasks.registry import TASKS
 from trainables.training import Training
 from trainables.warm import WarmParts
-
-Progress = Callable[[str, int, int], None]  # what, done, of how many
 
 
 def prepare(sweep: Sweep, home: Path, progress: Progress) -> dict[str, dict[str, Any]]:

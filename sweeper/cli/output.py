@@ -31,11 +31,11 @@ def print_json(payload: Mapping[str, Any]) -> None:
 
 
 def show(payload: Mapping[str, Any], *, command: str, as_json: bool) -> None:
-    """Prints a result that is one line of text (`message`) and plain facts."""
+    """Prints a result: its `message`, of a line or several, or all its facts as JSON."""
     if as_json:
         print_json({"schema": SCHEMA, "command": command, **payload})
     else:
-        stdout().print(payload["message"], markup=False)
+        stdout().print(payload["message"], markup=False, soft_wrap=True)
 
 
 def show_error(command: str, error: Exception, code: int, *, as_json: bool) -> None:
@@ -88,7 +88,7 @@ def show_summary(summary: Mapping[str, Any], *, as_json: bool, command: str = "l
         )
     console.print(table)
     for line in summary["notes"]:
-        console.print(line, markup=False)
+        console.print(line, markup=False, soft_wrap=True)
 
 
 def show_plan(plan: Mapping[str, Any], *, as_json: bool) -> None:
@@ -114,7 +114,7 @@ def show_plan(plan: Mapping[str, Any], *, as_json: bool) -> None:
         )
     console.print(table)
     for line in plan["notes"]:
-        console.print(line, markup=False)
+        console.print(line, markup=False, soft_wrap=True)
 
 
 def show_sweeps(sweeps: Sequence[Mapping[str, Any]], *, as_json: bool, command: str = "ls") -> None:

@@ -8,11 +8,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 __all__ = ["progress"]
 
-Report = Callable[[str, int, int], None]  # of what, done, of how many
+Listener = Callable[[str, int, int], None]  # of what, done, of how many
 
 
 @contextmanager
-def progress(what: str, console: Console) -> Iterator[Report]:
+def progress(what: str, console: Console) -> Iterator[Listener]:
     """Lends the function that is told of progress."""
     if not console.is_terminal:
         yield _lines(what, console)
@@ -25,7 +25,7 @@ def progress(what: str, console: Console) -> Iterator[Report]:
         )
 
 
-def _lines(what: str, console: Console) -> Report:
+def _lines(what: str, console: Console) -> Listener:
     tenth = -1
 
     def report(task: str, done: int, total: int) -> None:

@@ -30,6 +30,7 @@ from trainables.seeding import generator
 from trainables.source import (
     WINDOW,
     Source,
+    balanced_choice,
     balanced_order,
     check_balanced,
     class_balanced_batch,
@@ -82,9 +83,14 @@ def image_proxy(counts: list[int]) -> ImageProxy:
     )
 
 
+def limit(monkeypatch, samples: int) -> None:
+    monkeypatch.setattr("trainables.source.LIMIT", samples)
+
+
 @pytest.fixture
-def digits(tmp_path, image) -> Source:
-    return load_source(load_digits(tmp_path), image, tmp_path, limit=600)
+def digits(tmp_path, image, monkeypatch) -> Source:
+    limit(monkeypatch, 600)
+    return load_source(load_digits(tmp_path), image, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["dinov2", "swin"])
@@ -124,8 +130,9 @@ def test_features_are_the_means_of_the_tokens(digits):
     torch.testing.assert_close(digits.features, tokens.mean(1))
 
 
-def test_the_draw_is_even_over_classes_where_these_allow(tmp_path, image):
-    source = load_source(image_proxy([3, 50, 50]), image, tmp_path, limit=23)
+def test_the_draw_is_even_over_classes_where_these_allow(tmp_path, image, monkeypatch):
+    limit(monkeypatch, 23)
+    source = load_source(image_proxy([3, 50, 50]), image, tmp_path)
     assert Counter(source.labels.tolist()) == {0: 3, 1: 10, 2: 10}
     assert source.num_classes == 3
     assert len(source) == 23
@@ -142,15 +149,22 @@ def test_each_head_of_the_order_is_as_even_as_can_be(labels, seed):
         assert all(drawn[label] >= min(most - 1, have[label]) for label in have)
 
 
-def test_another_seed_draws_others_and_the_same_seed_the_same(tmp_path, image):
+@pytest.mark.parametrize("per_class", [2, 3, 100])
+def test_the_choice_of_source_samples_is_even_and_always_the_same(per_class):
+    labels = torch.tensor([2, 0, 0, 2, 2, 0, 4, 2, 0])
+    chosen = balanced_choice(labels, per_class)
+    assert torch.equal(chosen, balanced_choice(labels, per_class))
+    assert torch.equal(chosen, chosen.unique())
+    counts = torch.bincount(labels[chosen], minlength=5)
+    assert torch.equal(counts, torch.bincount(labels, minlength=5).clamp_max(per_class))
+
+
+def test_every_home_draws_the_same_samples(tmp_path, image, monkeypatch):
+    limit(monkeypatch, 20)
     proxy = image_proxy([50, 50])
-    first, again, other = (
-        load_source(proxy, image, tmp_path / home, limit=20, seed=seed)
-        for home, seed in (("a", 0), ("b", 0), ("a", 1))
-    )
+    first, again = (load_source(proxy, image, tmp_path / home) for home in "ab")
     assert torch.equal(first.inputs, again.inputs)
     assert torch.equal(first.features, again.features)
-    assert not torch.equal(first.inputs, other.inputs)
 
 
 def test_a_second_load_maps_the_cache_and_computes_nothing(tmp_path, text, monkeypatch):
@@ -164,7 +178,7 @@ def test_a_second_load_maps_the_cache_and_computes_nothing(tmp_path, text, monke
     assert first.content_hash == second.content_hash
 
 
-def test_what_a_source_is_made_from_tells_caches_apart(tmp_path, folders, image):
+def test_what_a_source_is_made_from_tells_caches_apart(tmp_path, folders, image, monkeypatch):
     proxy = image_proxy([9, 9])
     swin = load_backbone(BackboneSpec(name=str(folders / "swin")), folders)
     coarse = load_backbone(BackboneSpec(name=str(folders / "dinov2"), tokens=4), folders)
@@ -173,10 +187,10 @@ def test_what_a_source_is_made_from_tells_caches_apart(tmp_path, folders, image)
         load_source(proxy, coarse, tmp_path).content_hash,
         load_source(proxy, swin, tmp_path).content_hash,
         load_source(image_proxy([9, 8]), image, tmp_path).content_hash,
-        load_source(proxy, image, tmp_path, limit=4).content_hash,
-        load_source(proxy, image, tmp_path, seed=1).content_hash,
     }
-    assert len(hashes) == 6
+    limit(monkeypatch, 4)
+    hashes.add(load_source(proxy, image, tmp_path).content_hash)
+    assert len(hashes) == 5
     assert {path.name for path in (tmp_path / "cache" / "source").iterdir()} == hashes
 
 
@@ -270,11 +284,12 @@ def test_more_classes_or_samples_than_there_are_is_a_config_error(classes, per_c
 
 
 @pytest.mark.parametrize("home", ["made", "mapped"])
-def test_a_mask_goes_with_its_image(tmp_path, image, home):
+def test_a_mask_goes_with_its_image(tmp_path, image, home, monkeypatch):
+    limit(monkeypatch, 50)
     proxy = load_digits_ink(tmp_path)
     if home == "mapped":
-        load_source(proxy, image, tmp_path, limit=50)
-    source = load_source(proxy, image, tmp_path, limit=50)
+        load_source(proxy, image, tmp_path)
+    source = load_source(proxy, image, tmp_path)
     some = torch.tensor([41, 0, 7])
     ink = source.inputs[some][:, 0] > 128
     assert torch.equal(source.masks_of(some), ink.to(torch.uint8))
@@ -282,7 +297,7 @@ def test_a_mask_goes_with_its_image(tmp_path, image, home):
 
 
 def test_masks_change_neither_inputs_nor_labels_but_are_told_apart(tmp_path, digits, image):
-    dense = load_source(load_digits_ink(tmp_path), image, tmp_path, limit=600)
+    dense = load_source(load_digits_ink(tmp_path), image, tmp_path)
     for name in ("inputs", "labels", "features"):
         assert torch.equal(getattr(dense, name), getattr(digits, name))
     assert dense.content_hash != digits.content_hash
@@ -328,17 +343,18 @@ def test_a_proxy_of_the_other_dimension_is_a_config_error(tmp_path, text):
     assert not (tmp_path / "cache").exists()
 
 
-def test_no_sample_at_all_is_an_error(tmp_path, text, image):
-    with pytest.raises(ConfigError, match="limit=0"):
-        load_source(image_proxy([3]), image, tmp_path, limit=0)
+def test_no_sample_at_all_is_an_error(tmp_path, text):
     with pytest.raises(DataError, match=f"no window of {WINDOW} sub-words"):
         load_source(text_proxy([("fox",) * 64], [(-1,) * 64]), text, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["noise_words", "noise"])
-def test_controls_that_know_nothing_are_sources_like_any_other(tmp_path, text, image, name):
+def test_controls_that_know_nothing_are_sources_like_any_other(
+    tmp_path, text, image, name, monkeypatch
+):
+    limit(monkeypatch, 400)
     proxy = load_proxy(name, tmp_path)
-    source = load_source(proxy, image if proxy.dimension == "2d" else text, tmp_path, limit=400)
+    source = load_source(proxy, image if proxy.dimension == "2d" else text, tmp_path)
     check_balanced(source.labels, 8, 6)
     assert torch.isfinite(source.features).all()
 

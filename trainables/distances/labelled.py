@@ -13,6 +13,8 @@ from trainables.errors import DataError
 
 __all__ = ["Classes", "by_class"]
 
+SMALLEST = 2  # samples of a class
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Classes:
@@ -20,27 +22,25 @@ class Classes:
 
     features: Float64[Tensor, "m d"]
     counts: tuple[int, ...]
-    dropped: int  # samples whose class was too small
 
 
-def by_class(features: Float[Tensor, "n d"], labels: Int[Tensor, " n"], smallest: int) -> Classes:
-    """Returns the samples of classes of `smallest` samples or more, with their graph.
+def by_class(features: Float[Tensor, "n d"], labels: Int[Tensor, " n"]) -> Classes:
+    """Returns the samples of classes of two samples or more, with their graph.
 
     Raises:
-        DataError: Fewer than two samples are left.
+        DataError: There is no such class.
     """
     _, labels, counts = torch.unique(
         labels.to(features.device), return_inverse=True, return_counts=True
     )
     order = labels.argsort(stable=True)
-    order = order[(counts >= smallest)[labels[order]]]
-    if len(order) < 2:
+    order = order[(counts >= SMALLEST)[labels[order]]]
+    if not len(order):
         raise DataError(
-            f"{len(order)} of {len(labels)} samples are in classes of {smallest} or more, but a "
-            "distance needs two: draw more samples, or of fewer classes."
+            f"None of {len(labels)} samples shares its class with another, but a distance needs "
+            "two of a class: draw more samples, or of fewer classes."
         )
     return Classes(
         features=features.double()[order],
-        counts=tuple(counts[counts >= smallest].tolist()),
-        dropped=len(labels) - len(order),
+        counts=tuple(counts[counts >= SMALLEST].tolist()),
     )

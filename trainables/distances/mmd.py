@@ -29,7 +29,7 @@ from trainables.errors import DataError
 __all__ = ["Bandwidth", "Kernel", "gram", "mmd", "pooled_bandwidth"]
 
 Kernel = Literal["rbf_mix", "rbf_single", "imq", "linear"]
-Bandwidth = Literal["mean", "median"] | float
+Bandwidth = Literal["mean", "median"]
 
 
 def mmd(
@@ -45,7 +45,7 @@ def mmd(
     """Estimates the squared MMD between what `source` and `target` were drawn from.
 
     Args:
-        bandwidth: How b is found, or b itself, in units of squared distance.
+        bandwidth: How b is found.
         bandwidth_scale: Multiplies b.
         num_kernels: K, for `rbf_mix` alone.
         unbiased: Leaves out the pairs of a point with itself: the mean is then zero for equal
@@ -116,8 +116,6 @@ def pooled_bandwidth(
         DataError: `median` is zero although the points are not all equal.
     """
     pooled = torch.cat([x, y])
-    if isinstance(bandwidth, float | int):
-        return pooled.new_tensor(bandwidth)
     n = len(pooled)
     centred = pooled - pooled.mean(0)
     mean = 2 * centred.square().sum() / max(n - 1, 1)  # of D over pairs of different points

@@ -6,19 +6,18 @@
 with W(y, y') the squared Wasserstein distance between the samples of class y and those of class y'
 (statistics.py, gaussian.py). Alvarez-Melis and Fusi, "Geometric Dataset Distances via Optimal
 Transport", NeurIPS 2020; ORCA minimises it over the target's embedder. No root is taken, and the
-halves are the official code's; without them (`deck`) it is twice as large.
+halves are the official code's.
 
 The gradient is that of the value, through the label term too; the official code has none there.
 With `sinkhorn` both levels are Sinkhorn divergences, so that equal sides are at zero.
 
-Shapes: m = samples; d = features; c1, c2 = classes; "" = scalar.
+Shapes: m = samples; d = features; "" = scalar.
 """
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import torch
-from jaxtyping import Float, Float64, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from trainables.distances.gaussian import gaussian_distances
@@ -38,8 +37,6 @@ class Distance:
 
     value: Float[Tensor, ""]  # in the target features' dtype, with their graph
     converged: bool  # whether every solver did; if not, do not compare the value
-    between_classes: Float64[Tensor, "c1 c2"]  # W, without a graph
-    dropped: int  # target samples whose class was too small
 
 
 def otdd(
@@ -48,7 +45,6 @@ def otdd(
     labels: Int[Tensor, " m"],
     *,
     label_weight: float = 1.0,
-    scale: Literal["official", "deck"] = "official",
     detach_label_term: bool = False,
 ) -> Distance:
     """Returns the distance of target samples from the source, differentiable in `features`.
@@ -62,13 +58,13 @@ def otdd(
     Raises:
         ValueError: `label_weight` is negative.
         NonFiniteLoss: Features are NaN or infinite.
-        DataError: Fewer than two samples are in classes of `source.smallest_class` or more.
+        DataError: No two samples are of one class.
     """
     if not label_weight >= 0:
         raise ValueError(f"`label_weight >= 0` must hold, but got {label_weight=}.")
     if not features.isfinite().all():
         raise NonFiniteLoss("Embedded target features are NaN or infinite: lower the rate.")
-    classes = by_class(features, labels, source.smallest_class)
+    classes = by_class(features, labels)
     target = replace(source, classes=classes)
     squared = squared_distances(source.classes.features, classes.features)
     between = _between_classes(source, target, squared)
@@ -86,10 +82,8 @@ def otdd(
         ]
         value = costs[0].values[0] - (costs[1].values + costs[2].values) / 2
     return Distance(
-        value=(value if scale == "official" else 2 * value).to(features.dtype),
+        value=value.to(features.dtype),
         converged=between.converged and all(cost.converged for cost in costs),
-        between_classes=between.values.detach(),
-        dropped=classes.dropped,
     )
 
 

@@ -37,7 +37,6 @@ class Statistics:
     solver: Solver
     entreg: float
     shrinkage: float
-    smallest_class: int
     _self_costs: dict[tuple[float, bool], TransportCosts] = field(default_factory=dict, init=False)
 
     @cached_property
@@ -97,33 +96,29 @@ def prepare(
     solver: Solver = "emd",
     entreg: float = 0.1,
     shrinkage: float = 0.1,
-    smallest_class: int = 2,
 ) -> Statistics:
     """Returns the constant side of many distances.
 
     Args:
         entreg: e, in units of the costs; with `sinkhorn` alone.
         shrinkage: r, with `gaussian` alone.
-        smallest_class: Classes of fewer samples are left out.
 
     Raises:
         ValueError: A setting is out of range.
-        DataError: Features are not finite, or fewer than two samples are in such classes.
+        DataError: Features are not finite, or no two samples are of one class.
     """
-    if not (entreg > 0 and 0 <= shrinkage <= 1 and smallest_class >= 1):
+    if not (entreg > 0 and 0 <= shrinkage <= 1):
         raise ValueError(
-            "`entreg > 0`, `0 <= shrinkage <= 1` and `smallest_class >= 1` must hold, but got "
-            f"{entreg=}, {shrinkage=}, {smallest_class=}."
+            f"`entreg > 0` and `0 <= shrinkage <= 1` must hold, but got {entreg=}, {shrinkage=}."
         )
     if not features.isfinite().all():
         raise DataError("Source features are NaN or infinite: see the data, or the weights.")
     return Statistics(
-        classes=by_class(features.detach(), labels, smallest_class),
+        classes=by_class(features.detach(), labels),
         method=method,
         solver=solver,
         entreg=entreg,
         shrinkage=shrinkage,
-        smallest_class=smallest_class,
     )
 
 

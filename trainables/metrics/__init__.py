@@ -13,7 +13,7 @@ from torch import Tensor
 
 from trainables.metrics.chunked import AUROCByThousands, MacroF1ByThousands
 from trainables.metrics.classes import MacroF1, ZeroOneError
-from trainables.metrics.fields import RMSE, ContactError, NormalizedRMSE, RelativeL2
+from trainables.metrics.fields import ContactError, NormalizedRMSE, RelativeL2
 from trainables.metrics.metric import Metric
 from trainables.metrics.ranking import (
     AUROC,
@@ -30,7 +30,6 @@ METRICS: Mapping[str, type[Metric]] = MappingProxyType(
         for metric in (
             NormalizedRMSE,
             RelativeL2,
-            RMSE,
             ContactError,
             ZeroOneError,
             MacroF1,

@@ -2,15 +2,12 @@
 
     nrmse        mean_i |p_i - y_i| / |y_i|      relative L2 error, all channels together
     relative_l2  the same, under NAS-Bench-360's name
-    rmse         mean_i |p_i - y_i| / sqrt(d)    d numbers a sample
     mae8         mean_i mean_{a,b} |p_ab - y_ab| over contacts: pairs of residues 24 or more apart
                  in the chain, and 8 angstrom or less in space; p made symmetric, and at least 0.01
                  (Tu et al., "NAS-Bench-360", NeurIPS 2022)
 
 Shapes: n = samples of a batch, l = residues of a protein.
 """
-
-import math
 
 import torch
 from jaxtyping import Float
@@ -19,14 +16,12 @@ from torch import Tensor
 from trainables.metrics.metric import SampleMean
 
 __all__ = [
-    "RMSE",
     "SMALLEST_NORM",
     "ContactError",
     "NormalizedRMSE",
     "RelativeL2",
     "difference",
     "relative_l2",
-    "root_mean_square",
 ]
 
 SMALLEST_NORM = 1e-8
@@ -60,17 +55,6 @@ def relative_l2(
     return _norm(difference(prediction, target)) / _norm(target)
 
 
-def root_mean_square(
-    prediction: Float[Tensor, "n ..."], target: Float[Tensor, "n ..."]
-) -> Float[Tensor, " n"]:
-    """Returns |p - y| / sqrt(d) of each sample.
-
-    Raises:
-        ValueError: The shapes differ.
-    """
-    return _norm(difference(prediction, target)) / math.sqrt(target[0].numel())
-
-
 class NormalizedRMSE(SampleMean):
     """nRMSE: the mean relative L2 error, without samples whose target has a norm below 1e-8."""
 
@@ -85,16 +69,6 @@ class RelativeL2(NormalizedRMSE):
     """The mean relative L2 error: nRMSE, as it is called where each field has one channel."""
 
     name = "relative_l2"
-
-
-class RMSE(SampleMean):
-    """The mean over samples of each sample's root mean square error."""
-
-    name = "rmse"
-
-    def _values(self, prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        values = root_mean_square(prediction, target)
-        return values, torch.ones_like(values, dtype=torch.bool)
 
 
 class ContactError(SampleMean):

@@ -6,7 +6,6 @@ which ones, an objective says. The plainest is the task's own loss, on every sam
 
 from abc import abstractmethod
 from collections.abc import Iterator
-from math import isfinite
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -14,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from trainables import optim
-from trainables.errors import NonFiniteLoss
 from trainables.evaluation import shuffled_batches, take
 from trainables.losses import LOSSES
 from trainables.report import Report
@@ -23,6 +21,7 @@ from trainables.source import Domains
 from trainables.stages.configs.align import AlignConfig
 from trainables.stages.configs.contrast import ContrastConfig
 from trainables.stages.configs.fine_tuning import WarmupConfig
+from trainables.stages.finite import check_finite
 from trainables.stages.stage import Stage
 from trainables.state import TrainState
 
@@ -109,11 +108,12 @@ class EmbedderTraining(Stage[C]):
             momentum=config.momentum,
         )
         state.use_optimizer(optimizer)
+        way_out = f"lower {self.name}.lr ({config.lr:g}) or set {self.name}.clip_norm"
         for epoch in range(state.epoch, config.epochs):
             optim.set_learning_rate(optimizer, self.rate(epoch))
             seed_globals(state.seed, SCOPE, epoch)
             measured = self._train(objective, optimizer, trained, epoch) | objective.summary()
-            self._check_finite(measured, epoch)
+            check_finite(self.name, measured, epoch, way_out=way_out)
             state.epoch = epoch + 1
             yield Report(
                 stage=self.name,
@@ -149,11 +149,3 @@ class EmbedderTraining(Stage[C]):
             "grad_norm": torch.stack(norms).mean().item(),
             "lr": self.rate(epoch),
         }
-
-    def _check_finite(self, measured: dict[str, float], epoch: int) -> None:
-        for name, value in measured.items():
-            if not isfinite(value):
-                raise NonFiniteLoss(
-                    f"{self.name}: {name} became {value} in epoch {epoch + 1}; lower "
-                    f"{self.name}.lr ({self.config.lr:g}) or set {self.name}.clip_norm."
-                )

@@ -4,8 +4,7 @@ What is minimised is an `Objective`, made anew for each epoch: here the task's l
 derive from this one the losses of mixtures too.
 """
 
-from collections.abc import Iterator, Mapping
-from math import isfinite
+from collections.abc import Iterator
 from typing import TypeVar
 
 import numpy as np
@@ -14,7 +13,6 @@ from torch import Tensor, nn
 
 from trainables import optim
 from trainables.diagnostics.probe import check_probe, source_error
-from trainables.errors import NonFiniteLoss
 from trainables.evaluation import evaluate, shuffled_batches, take
 from trainables.losses import LOSSES
 from trainables.networks.cross_modal import CrossModalModel
@@ -22,6 +20,7 @@ from trainables.report import Report
 from trainables.seeding import generator, seed_globals
 from trainables.source import Domains
 from trainables.stages.configs.fine_tuning import RefineConfig
+from trainables.stages.finite import check_finite
 from trainables.stages.stage import Stage
 from trainables.state import TrainState
 from trainables.tasks.task import Task
@@ -82,13 +81,14 @@ class FineTuning(Stage[R]):
                 momentum=config.momentum,
             )
         )
+        way_out = f"lower {self.name}.lr ({config.lr:g}) or set {self.name}.clip_norm"
         for epoch in range(state.epoch, config.epochs):
             probed = {} if epoch else self._probe(state, domains, 0)
             seed_globals(state.seed, SCOPE, epoch)
             objective = self.objective(state, domains, epoch)
             measured = self._train(state, task, parameters, objective, epoch)
             value, loss, _ = evaluate(state, state.model, task.val, task.info)
-            self._check_finite({**measured, "validation value": value}, epoch)
+            check_finite(self.name, {**measured, "validation value": value}, epoch, way_out=way_out)
             state.epoch = epoch + 1
             state.keep_best(value)
             assert state.best is not None
@@ -161,14 +161,6 @@ class FineTuning(Stage[R]):
             return {}
         name = "probe_error" if epoch else "probe_error_start"
         return {f"{self.name}/{name}": source_error(state.model, source)}
-
-    def _check_finite(self, measured: Mapping[str, float], epoch: int) -> None:
-        for name, number in measured.items():
-            if not isfinite(number):
-                raise NonFiniteLoss(
-                    f"{self.name}: the {name} became {number} in epoch {epoch + 1}; "
-                    f"lower {self.name}.lr ({self.config.lr:g}) or set {self.name}.clip_norm."
-                )
 
 
 def means(rows: list[dict[str, Tensor]]) -> dict[str, float]:

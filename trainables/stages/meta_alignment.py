@@ -17,7 +17,6 @@ Everything is computed in float32, whatever the precision of supervised training
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from math import isfinite
 from types import MappingProxyType
 from typing import Literal
 
@@ -27,7 +26,7 @@ from torch.func import functional_call
 
 from trainables import optim
 from trainables.discriminability import Discriminability, discriminability
-from trainables.errors import ConfigError, NonFiniteLoss
+from trainables.errors import ConfigError
 from trainables.evaluation import shuffled_batches, take
 from trainables.losses import LOSSES
 from trainables.meta_gradient import (
@@ -44,6 +43,7 @@ from trainables.report import Report
 from trainables.seeding import derive_seed, generator, seed_globals
 from trainables.source import Domains, Source, check_balanced, class_balanced_batch
 from trainables.stages.configs.meta import MetaConfig
+from trainables.stages.finite import check_finite
 from trainables.stages.measurements import Measurements
 from trainables.stages.stage import Stage
 from trainables.state import TrainState
@@ -81,10 +81,11 @@ class MetaAlignment(Stage[MetaConfig]):
             )
         )
         measurements = Measurements(state, domains, config)
+        rates = f"{self.name}.alpha ({config.alpha:g}) or {self.name}.beta ({config.beta:g})"
         for epoch in range(state.epoch, config.epochs):
             measured = self._train(state, domains.target, source, epoch)
             measured |= measurements.after_epoch(state)
-            self._check_finite(measured, epoch)
+            check_finite(self.name, measured, epoch, way_out=f"lower {rates}")
             state.epoch = epoch + 1
             metrics = {f"{self.name}/{name}": value for name, value in measured.items()}
             yield Report(
@@ -178,15 +179,6 @@ class MetaAlignment(Stage[MetaConfig]):
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         return norm
-
-    def _check_finite(self, measured: Mapping[str, float], epoch: int) -> None:
-        for name, value in measured.items():
-            if not isfinite(value):
-                raise NonFiniteLoss(
-                    f"{self.name}: {name} became {value} in epoch {epoch + 1}; lower "
-                    f"{self.name}.alpha ({self.config.alpha:g}) or {self.name}.beta "
-                    f"({self.config.beta:g})."
-                )
 
 
 @dataclass(frozen=True, kw_only=True)

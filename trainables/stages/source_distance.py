@@ -15,13 +15,10 @@ from trainables.distances.euclidean import distance_of_means, mean_paired_distan
 from trainables.distances.mmd import mmd
 from trainables.distances.otdd import otdd
 from trainables.distances.statistics_cache import cached_statistics
-from trainables.seeding import generator
-from trainables.source import Source
+from trainables.source import Source, balanced_choice
 from trainables.stages.configs.align import AlignConfig
 
-__all__ = ["SourceDistance", "balanced_choice"]
-
-SEED = 0  # the data's, not the trial's
+__all__ = ["SourceDistance"]
 
 
 class SourceDistance:
@@ -81,12 +78,3 @@ class SourceDistance:
         else:
             value = mean_paired_distance(source, features, generator=chance)
         return value, True
-
-
-def balanced_choice(labels: Int64[Tensor, " n"], per_class: int) -> Int64[Tensor, " chosen"]:
-    """Returns, in order, the indices of at most `per_class` random samples of each class."""
-    shuffled = torch.randperm(len(labels), generator=generator(SEED, "align-source"))
-    by_class = shuffled[labels[shuffled].argsort(stable=True)]
-    sizes = torch.bincount(labels).tolist()
-    heads = [members[:per_class] for members in torch.split(by_class, sizes)]
-    return torch.cat(heads).sort().values

@@ -14,12 +14,11 @@ from trainables.tasks.chunks import WORKING_BYTES, make_samples, mapped
 from trainables.tasks.generation import Generation, Progress
 from trainables.tasks.moments import channel_statistics, mean_and_std
 from trainables.tasks.row_blocks import row_blocks
+from trainables.tasks.standardising import Standardiser
 from trainables.tasks.store import SplitData, write_store
 from trainables.tasks.task import SPLITS, Split
 
 __all__ = ["build"]
-
-STD_OFFSET = 1e-5  # keeps a point that never varies finite when it is standardised
 
 
 def build(
@@ -70,19 +69,13 @@ def _standardised(
     x: np.ndarray, y: np.ndarray, *, train: np.ndarray, folder: Path
 ) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
     """Returns inputs and outputs standardised point by point by the training inputs, and how."""
-    mean, std = mean_and_std(train)
-    shift, scale = mean.astype(np.float32), (std + STD_OFFSET).astype(np.float32)
+    standardise = Standardiser.of(*mean_and_std(train))
 
     def standardised(rows: np.ndarray, path: Path) -> np.ndarray:
         with path.open("wb") as file:
             for block in row_blocks(rows):
-                file.write(((block - shift) / scale).data)
+                file.write(standardise(block).data)
         return mapped(path, rows.shape)
 
-    rule = {
-        "kind": "(value - mean) / scale at each point, by the training inputs, of x and of y",
-        "mean": shift.tolist(),
-        "scale": scale.tolist(),
-    }
     x, y = standardised(x, folder / "x.standard.raw"), standardised(y, folder / "y.standard.raw")
-    return x, y, rule
+    return x, y, standardise.rule

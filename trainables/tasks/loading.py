@@ -27,7 +27,7 @@ from trainables.tasks.registry import task_info
 from trainables.tasks.store import Store
 from trainables.tasks.task import SPLITS, Task
 
-__all__ = ["describe_data", "is_prepared", "load_task", "prepare_task", "verify_task"]
+__all__ = ["describe_data", "is_prepared", "load_task", "prepare_task"]
 
 
 def prepare_task(
@@ -99,20 +99,6 @@ def is_prepared(name: str, data: DataSpec, home: Path) -> bool:
             task has none.
     """
     return _exists(_folder(name, data, home))
-
-
-def verify_task(name: str, data: DataSpec, home: Path) -> Path:
-    """Reads every byte of a task's data against its manifest, and returns their folder.
-
-    Raises:
-        ConfigError: There is no such task, or the sizes asked for are impossible.
-        DataError: The data are missing, altered or not finite.
-    """
-    folder = _folder(name, data, home)
-    if not official.is_generated(name) and not _exists(folder):
-        raise official.missing(name, home)
-    Store(folder).verify()
-    return folder
 
 
 def describe_data(name: str, data: DataSpec) -> dict[str, Any]:

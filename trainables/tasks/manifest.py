@@ -27,7 +27,6 @@ __all__ = [
 
 MANIFEST = "manifest.json"
 SCHEMA_VERSION = 2
-READABLE = (1, 2)  # version 1 had no `dtypes`: all was float32
 
 
 def write_manifest(folder: Path, content: Mapping[str, Any]) -> None:
@@ -54,10 +53,10 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise DataError(f"{path}: there is no data set here. Generate it, or import it.") from None
     except (ValueError, KeyError, TypeError) as error:
         raise altered(path, f"it is not a manifest ({error!r})") from error
-    if version not in READABLE:
+    if version != SCHEMA_VERSION:
         raise DataError(
-            f"{path}: schema version {version}, but this program reads "
-            f"{' and '.join(map(str, READABLE))}. Delete the folder, and the data are made anew."
+            f"{path}: schema version {version}, but this program reads {SCHEMA_VERSION}. "
+            "Delete the folder, and the data are made anew."
         )
     if recorded != content_hash(manifest):
         raise altered(path, "its content does not have the hash that it states")

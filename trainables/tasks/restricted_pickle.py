@@ -100,7 +100,8 @@ def load_npy(file: Path | BinaryFile, *, encoding: Encoding = "latin1") -> np.nd
     try:
         start = file.tell()
         version = np.lib.format.read_magic(file)
-        assert version in ((1, 0), (2, 0)), f"its version is {version}"
+        if version not in ((1, 0), (2, 0)):
+            raise ValueError(f"its version is {version}")
         one = version == (1, 0)
         read = np.lib.format.read_array_header_1_0 if one else np.lib.format.read_array_header_2_0
         shape, _, dtype = read(file)

@@ -173,7 +173,7 @@ class Store:
         path = self.folder / f"{split}.arrow"
         batch = self._batch(split)
         samples = self.manifest["files"][path.name]["samples"]
-        dtypes = self.manifest.get("dtypes", dict.fromkeys(DTYPES, "float32"))
+        dtypes = self.manifest["dtypes"]
         arrays = {}
         for column in DTYPES:
             expected = [samples, *self.manifest["shapes"][column]]

@@ -20,28 +20,37 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import combinations
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from sklearn.metrics import pairwise_distances_argmin_min
 
 from trainables.errors import DataError
+from trainables.tasks.manifest import MANIFEST
 from trainables.tasks.registry import task_info
 from trainables.tasks.row_blocks import row_blocks
 from trainables.tasks.store import Store
 from trainables.tasks.task import SPLITS, TaskInfo
 
-__all__ = ["Verification", "outputs_fit", "verify_folder"]
+__all__ = ["Fault", "Verification", "outputs_fit", "verify_folder"]
 
 LOOKED_AT, COMPARED_WITH, POINTS = 256, 4096, 1024
 NEAR = 0.01  # of the training inputs' spread
 
 
+class Fault(NamedTuple):
+    """What is wrong, and the file or folder that it is of."""
+
+    where: str
+    text: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Verification:
-    """What was found of one data set. Every fault begins with the file or folder it is of."""
+    """What was found of one data set."""
 
     folder: Path
-    faults: tuple[str, ...]
+    faults: tuple[Fault, ...]
     findings: tuple[str, ...] = ()
     samples: Mapping[str, int] = field(default_factory=dict)  # by split
     nearest: Mapping[str, Mapping[str, int | float]] = field(default_factory=dict)  # val, test
@@ -65,11 +74,11 @@ def verify_folder(folder: Path, name: str) -> Verification:
     info = task_info(name)
     try:
         store = Store(folder)
-        if store.manifest.get("task") != name:
-            raise DataError(f"{folder}: these are data of {store.manifest.get('task')}.")
     except DataError as error:
-        return Verification(folder=folder, faults=(str(error),))
-    faults: list[str] = []
+        return Verification(folder=folder, faults=(_fault(error, folder),))
+    if (task := store.manifest.get("task")) != name:
+        return Verification(folder=folder, faults=(_of(folder, f"these are data of {task}."),))
+    faults: list[Fault] = []
     inputs: dict[str, _Inputs] = {}
     for split in SPLITS:
         try:
@@ -78,17 +87,17 @@ def verify_folder(folder: Path, name: str) -> Verification:
             x = store.stored(split)["x"]
             inputs[split] = _Inputs(x, _hashes(x), store.columns(split)["sample_id"])
         except DataError as error:
-            faults.append(str(error))
+            faults.append(_fault(error, folder))
     published = store.manifest.get("data_source") == "official"
     reason = info.recurring or ("so they were published" if published else "")
     findings = list(store.manifest.get("notes", ()))
     for (a, one), (b, other) in combinations(inputs.items(), 2):
-        faults += [f"{folder}: {fault}" for fault in _in_both(a, one, b, other)]
+        faults += [_of(folder, fault) for fault in _in_both(a, one, b, other)]
         for recurrence in _recurrences(a, one, b, other):
             if reason:
                 findings.append(f"{recurrence}: {reason}.")
             else:
-                faults.append(f"{folder}: {recurrence}.")
+                faults.append(_of(folder, f"{recurrence}."))
     nearest = {
         split: _nearest(inputs["train"].x, part.x)
         for split, part in inputs.items()
@@ -122,21 +131,36 @@ def outputs_fit(info: TaskInfo, y: np.ndarray, grid: tuple[int, ...]) -> bool:
     return y.shape[1:] == (classes + 1, *grid) and _only_zero_and_one(y[:, -1])
 
 
+def _of(path: Path, text: str) -> Fault:
+    return Fault(str(path), text)
+
+
+def _fault(error: DataError, folder: Path) -> Fault:
+    """Returns the fault that the store found, which begins with the path of the file it is of."""
+    for name in (MANIFEST, *(f"{split}.arrow" for split in SPLITS)):
+        start = f"{folder / name}: "
+        if str(error).startswith(start):
+            return _of(folder / name, str(error).removeprefix(start))
+    return _of(folder, str(error))
+
+
 def _only_zero_and_one(array: np.ndarray) -> bool:
     return all(bool(((block == 0) | (block == 1)).all()) for block in row_blocks(array))
 
 
-def _misfits(store: Store, split: str, info: TaskInfo) -> Iterator[str]:
+def _misfits(store: Store, split: str, info: TaskInfo) -> Iterator[Fault]:
     path, data = store.folder / f"{split}.arrow", getattr(store, split)
     shape, y = tuple(data.x.shape[1:]), data.y
     official = store.manifest.get("data_source") == "official"
     if shape[0] != info.channels[0] or (official and shape != info.input_shape):
-        yield f"{path}: inputs are {list(shape)}, but the task's are {list(info.input_shape)}."
+        text = f"inputs are {list(shape)}, but the task's are {list(info.input_shape)}."
+        yield _of(path, text)
     if not outputs_fit(info, y, shape[1:]):
-        yield (
-            f"{path}: outputs, {y.dtype}{list(y.shape)}, are not of the task's {info.channels[1]} "
+        text = (
+            f"outputs, {y.dtype}{list(y.shape)}, are not of the task's {info.channels[1]} "
             f"{info.kind} outputs: a label out of range, or another shape."
         )
+        yield _of(path, text)
 
 
 def _hashes(x: np.ndarray) -> np.ndarray:

@@ -4,10 +4,14 @@ import math
 
 import pytest
 
+from sweeper.analysis import words
 from sweeper.analysis.table import StudyTable, read_table
 from sweeper.analysis.words import against, answer, listed, method, metric, number
 from sweeper.study import Study
 from tests.ledgers import TASK
+from trainables.methods.registry import METHODS as TRAINABLE
+from trainables.metrics import METRICS as MEASURED
+from trainables.tasks.published import TABLES
 
 
 @pytest.mark.parametrize(
@@ -46,8 +50,14 @@ def test_a_comparison_says_which_way(value, reference, text):
 
 def test_names_are_as_printed():
     assert (method("mona"), method("my_method")) == ("MoNA", "my_method")
-    assert (metric("val/nrmse"), metric("val/relative_l2")) == ("nRMSE", "relative l2")
+    assert (metric("val/nrmse"), metric("val/relative_l2")) == ("nRMSE", "relative L2")
     assert [listed(["a", "b", "c"][:n]) for n in range(4)] == ["", "a", "a and b", "a, b and c"]
+
+
+def test_every_method_and_metric_there_is_has_a_printed_name():
+    rivals = {name for table in TABLES for name in table.rows}
+    assert words.METHODS.keys() == TRAINABLE.keys() | rivals
+    assert words.METRICS.keys() == MEASURED.keys()
 
 
 def test_the_answer_names_the_best_method_and_what_it_beats(ledger):

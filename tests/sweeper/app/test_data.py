@@ -11,7 +11,9 @@ import h5py
 import numpy as np
 import pytest
 
+from sweeper.app.data import as_usage_errors
 from sweeper.cli.main import run
+from sweeper.errors import UsageError
 from trainables.proxies.registry import PROXIES
 from trainables.tasks.manifest import sha256
 from trainables.tasks.registry import TASKS
@@ -62,7 +64,7 @@ def test_every_task_and_source_is_listed_with_the_way_to_get_it(command):
     assert ecg["obtain"] == "sweeper data import nasbench360/ecg challenge2017.pkl"
     assert ecg["source"].startswith("https://")
     assert (ecg["title"], ecg["metric"]) == ("ECG", TASKS["nasbench360/ecg"].metric)
-    assert (ecg["samples"], ecg["shape"], ecg["sets"]) == (330_000, [1, 1000], [])
+    assert (ecg["samples"], ecg["shape"]) == (330_000, [1, 1000])
     assert (ecg["output_shape"], ecg["bytes"]) == ([], 330_000 * (4 * 1000 + 8))
     assert ecg["published"]["megabytes"] == 150
     assert ecg["here"] == {"official": False, "generated": []}
@@ -98,12 +100,10 @@ def test_what_is_imported_is_there_whole_and_verified(command, home, tmp_path):
     folder = Path(command("data", "import", GESTURES, *files)["folder"])
     assert folder == home / "data" / GESTURES / "official"
     tasks = {task["name"]: task for task in command("data", "list")["tasks"]}
-    assert tasks[GESTURES]["sets"] == ["official"]
     assert tasks[GESTURES]["here"] == {"official": True, "generated": []}
     told = command("data", "verify", GESTURES)
-    assert told["folders"] == [str(folder)]
     (found,) = told["sets"]
-    assert (found["set"], found["faults"]) == ("official", [])
+    assert (found["set"], found["folder"], found["faults"]) == ("official", str(folder), [])
     assert found["samples"] == {"train": 90, "val": 18, "test": 18}
     assert found["nearest"]["test"]["looked_at"] == 18
 
@@ -144,8 +144,9 @@ def test_what_a_generator_made_is_there_and_verified(command, home):
     folder = command("data", "generate", MADE, *arguments)["folder"]
     assert command("data", "generate", MADE, *arguments)["folder"] == folder
     assert command("data", "generate", MADE, *arguments[:-1], "4")["folder"] != folder
-    assert folder in command("data", "verify", MADE)["folders"]
-    assert len(command("data", "verify", MADE)["folders"]) == 2
+    sets = command("data", "verify", MADE)["sets"]
+    assert folder in [found["folder"] for found in sets]
+    assert len(sets) == 2
 
 
 def test_a_variant_is_an_option_or_a_part_of_the_name(command, home):
@@ -293,7 +294,11 @@ def test_a_disk_that_is_full_is_said_and_nothing_is_left(
     task = f"nasbench360/{name}"
     error = command("data", "import", task, str(folder), code=6)["error"]
     assert error["type"] == "StorageFull"
-    assert error["message"].endswith(": No space left on device")
+    assert error["message"].startswith(str(home))
+    assert error["message"].endswith(
+        ": No space left on device. Free space, or set SWEEPER_HOME to another folder that can be "
+        "written."
+    )
     assert [path.name for path in (home / "data" / task).iterdir()] == [".official.lock"]
 
 
@@ -321,6 +326,22 @@ def test_a_home_that_takes_no_data_is_a_fault_of_storage(command, home):
     error = command("data", "generate", MADE, "--samples", "16", code=6)["error"]
     assert error["type"] == "StorageFull"
     assert str(home / "data") in error["message"]
+
+
+@pytest.mark.parametrize("error", [OSError("a library's own"), OSError(errno.EIO, "I/O error")])
+def test_an_error_of_the_disk_that_is_not_of_room_says_so(home, error):
+    told = f"{home}: .*(a library's own|I/O error). See that"
+    with pytest.raises(UsageError, match=told), as_usage_errors():
+        raise error
+
+
+def test_a_fault_is_of_its_file_whatever_the_path(command, tmp_path, monkeypatch):
+    home = tmp_path / "a: b"
+    monkeypatch.setenv("SWEEPER_HOME", str(home))
+    folder = Path(command("data", "import", GESTURES, *write_gestures(tmp_path))["folder"])
+    os.truncate(folder / "val.arrow", 9)
+    (fault,) = command("data", "verify", GESTURES, code=2)["error"]["faults"]
+    assert fault["where"] == str(folder / "val.arrow")
 
 
 def test_a_plan_names_the_command_for_data_that_have_to_be_imported(capsys, home, tmp_path):

@@ -23,7 +23,7 @@ PARAMETER = "  meta.alpha: {distribution: log_uniform_values, min: 1e-4, max: 1.
 
 
 def load(text: str, **options: object) -> Sweep:
-    return loads_sweep(text, CATALOG, where="x.yaml", **options)  # type: ignore[arg-type]
+    return loads_sweep(text, CATALOG, where="x.yaml", **options)
 
 
 def edit(old: str, new: str) -> str:

@@ -19,6 +19,12 @@ def normal(n: int, d: int, seed: int) -> Tensor:
     return torch.randn(n, d, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
+def mmd_at(x: Tensor, y: Tensor, bandwidth: float, **settings) -> Tensor:
+    """The MMD with b at a value, not found from the samples."""
+    scale = bandwidth / pooled_bandwidth(x, y, "mean").item()
+    return mmd(x, y, bandwidth_scale=scale, **settings)
+
+
 samples = st.builds(normal, st.integers(2, 8), st.just(3), st.integers(0, 2**16))
 
 
@@ -83,11 +89,11 @@ def test_the_unbiased_estimate_has_the_mean_of_the_closed_form_between_normals(s
     closed -= 2 * mean_kernel(first + second, shift)
     draws = torch.stack(
         [
-            mmd(
+            mmd_at(
                 deviations[0] * normal(60, d, seed),
                 deviations[1] * normal(60, d, seed + 1000) + shift / math.sqrt(d),
-                kernel="rbf_single",
                 bandwidth=2.0 * scale**2,
+                kernel="rbf_single",
                 unbiased=True,
             )
             for seed in range(60)
@@ -100,8 +106,8 @@ def test_the_unbiased_estimate_has_the_mean_of_the_closed_form_between_normals(s
 def test_of_equal_distributions_the_unbiased_estimate_is_zero_on_average_and_the_biased_one_not():
     pairs = [(normal(40, 4, seed), normal(40, 4, seed + 1000)) for seed in range(100)]
     settings = {"kernel": "rbf_single", "bandwidth": 2.0}
-    unbiased = torch.stack([mmd(x, y, unbiased=True, **settings) for x, y in pairs])
-    biased = torch.stack([mmd(x, y, **settings) for x, y in pairs])
+    unbiased = torch.stack([mmd_at(x, y, unbiased=True, **settings) for x, y in pairs])
+    biased = torch.stack([mmd_at(x, y, **settings) for x, y in pairs])
     assert unbiased.mean().abs() < 3 * unbiased.std() / 10
     assert 0.3 < (unbiased < 0).double().mean() < 0.8
     floor = 2 * (1 - (1 / 3) ** 2) / 40  # 2 (1 - E k) / n, with v = 2
@@ -127,9 +133,11 @@ def test_kernels_are_their_formulas():
 
 def test_the_bandwidth_scale_multiplies_the_bandwidth():
     x, y = normal(4, 3, seed=0), normal(5, 3, seed=1)
-    torch.testing.assert_close(
-        mmd(x, y, bandwidth=2.0, bandwidth_scale=3.0), mmd(x, y, bandwidth=6.0)
-    )
+    b = pooled_bandwidth(x, y, "mean")
+    pooled = torch.cat([x, y])
+    values = gram(pooled, pooled, kernel="imq", bandwidth=3 * b)
+    expected = values[:4, :4].mean() + values[4:, 4:].mean() - 2 * values[:4, 4:].mean()
+    torch.testing.assert_close(mmd(x, y, kernel="imq", bandwidth_scale=3.0), expected)
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
@@ -137,7 +145,7 @@ def test_the_bandwidth_scale_multiplies_the_bandwidth():
 def test_gradients_are_those_of_finite_differences(kernel, unbiased):
     x, y = normal(4, 3, seed=0), normal(3, 3, seed=1).requires_grad_()
     settings = {"kernel": kernel, "bandwidth": 2.0, "unbiased": unbiased}
-    assert torch.autograd.gradcheck(lambda y: mmd(x, y, **settings), y)
+    assert torch.autograd.gradcheck(lambda y: mmd_at(x, y, **settings), y)
 
 
 def test_descending_pulls_the_samples_together():
@@ -164,7 +172,7 @@ def test_a_median_of_zero_is_refused_with_the_way_out():
 
 @pytest.mark.parametrize(
     ("n", "settings"),
-    [(0, {}), (1, {"unbiased": True}), (4, {"bandwidth": 0.0}), (4, {"num_kernels": 0})],
+    [(0, {}), (1, {"unbiased": True}), (4, {"bandwidth_scale": 0.0}), (4, {"num_kernels": 0})],
 )
 def test_what_has_no_mmd_is_refused(n, settings):
     with pytest.raises(ValueError, match="needs"):

@@ -28,8 +28,8 @@ def side(n: int, classes: int, d: int, seed: int) -> tuple[Tensor, Tensor]:
     return normal(n, d, seed) + 2 * normal(classes, d, seed + 1)[labels], labels
 
 
-def value(source, target, label_weight=1.0, scale="official", **settings) -> float:
-    distance = otdd(prepare(*source, **settings), *target, label_weight=label_weight, scale=scale)
+def value(source, target, label_weight=1.0, **settings) -> float:
+    distance = otdd(prepare(*source, **settings), *target, label_weight=label_weight)
     assert distance.converged
     return distance.value.item()
 
@@ -57,7 +57,6 @@ def test_it_equals_its_definition(source_classes, target_classes, seed, label_we
     target = side(6, target_classes, 2, seed + 10)
     expected = brute_force(source, target, label_weight)
     assert value(source, target, label_weight) == pytest.approx(expected, rel=1e-8)
-    assert value(source, target, label_weight, "deck") == pytest.approx(2 * expected, rel=1e-8)
 
 
 @every_kind
@@ -74,7 +73,6 @@ def test_with_entropy_a_side_is_at_zero_only_since_both_levels_are_divergences()
     distance = otdd(source, x, labels)
     cross = (distance.value + source.self_cost(1.0).values).item()  # without the outer halves
     assert abs(distance.value.item()) < 1e-6
-    assert distance.between_classes.diagonal().abs().max() < 1e-6
     assert cross > 0.1
     assert source.class_self_costs.values.min() > 0.1  # nor would the inner level be
 
@@ -100,7 +98,6 @@ def test_a_shift_across_the_class_means_costs_its_square(method, solver):
     target = source[0] + shift, labels
     settings = {"method": method, "solver": solver}
     assert value(source, target, **settings) == pytest.approx(9, abs=1e-5)
-    assert value(source, target, scale="deck", **settings) == pytest.approx(18, abs=1e-5)
     features_alone = value(source, target, label_weight=0.0, **settings)
     assert features_alone == pytest.approx(4.5, abs=1e-5)
 
@@ -136,7 +133,6 @@ def test_with_one_class_a_side_the_label_term_is_the_distance_again():
     source, target = side(9, 1, 3, seed=0), side(6, 1, 3, seed=9)
     squared = ot.emd2([], [], ot.dist(source[0].numpy(), target[0].numpy()))
     assert value(source, target) == pytest.approx(squared)
-    assert value(source, target, scale="deck") == pytest.approx(2 * squared)
     assert value(source, target, label_weight=0.0) == pytest.approx(squared / 2)
 
 
@@ -194,16 +190,14 @@ def test_descending_brings_the_target_closer(method, solver):
 
 
 @every_kind
-def test_classes_of_one_sample_are_left_out_and_counted(method, solver):
+def test_classes_of_one_sample_are_left_out(method, solver):
     x, a = side(12, 2, 3, seed=0)
     y, b = side(8, 2, 3, seed=9)
     settings = {"method": method, "solver": solver}
     source = prepare(torch.cat([x, 100 + x[:1]]), torch.cat([a, torch.tensor([7])]), **settings)
     target = torch.cat([y, y[:2] - 100]), torch.cat([b, torch.tensor([7, 8])])
     distance = otdd(source, *target)
-    assert source.classes.dropped == 1
-    assert distance.dropped == 2
-    assert distance.between_classes.shape == (2, 2)
+    assert source.classes.counts == (6, 6)
     assert distance.value.item() == pytest.approx(value((x, a), (y, b), **settings))
 
 
@@ -268,9 +262,7 @@ def test_a_target_without_two_samples_of_a_class_is_refused(labels):
         otdd(source, torch.zeros(len(labels), 3), torch.tensor(labels, dtype=torch.long))
 
 
-@pytest.mark.parametrize(
-    "settings", [{"entreg": 0.0}, {"shrinkage": -0.1}, {"shrinkage": 1.1}, {"smallest_class": 0}]
-)
+@pytest.mark.parametrize("settings", [{"entreg": 0.0}, {"shrinkage": -0.1}, {"shrinkage": 1.1}])
 def test_settings_out_of_range_are_refused(settings):
     with pytest.raises(ValueError, match="must hold"):
         prepare(*side(8, 2, 3, seed=0), **settings)

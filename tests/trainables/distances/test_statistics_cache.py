@@ -34,7 +34,6 @@ def test_other_samples_or_settings_are_not():
     assert cached_statistics("another", *sample(6, seed=0)) is not kept
     assert cached_statistics("one", *sample(4, seed=0)) is not kept
     assert cached_statistics("one", *sample(6, seed=0), solver="sinkhorn") is not kept
-    assert cached_statistics("one", *sample(6, seed=0), smallest_class=3) is not kept
 
 
 def test_the_oldest_are_forgotten():

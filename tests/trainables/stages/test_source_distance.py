@@ -1,13 +1,13 @@
 """The distance that an alignment minimises: against which source samples it is taken."""
 
-import pytest
 import torch
 
 from trainables.distances.mmd import mmd
 from trainables.distances.otdd import otdd, prepare
 from trainables.seeding import generator
+from trainables.source import balanced_choice
 from trainables.stages.configs.align import AlignConfig
-from trainables.stages.source_distance import SourceDistance, balanced_choice
+from trainables.stages.source_distance import SourceDistance
 
 
 def test_mmd_is_taken_against_as_many_source_samples_drawn_anew_each_time(source):
@@ -22,16 +22,6 @@ def test_mmd_is_taken_against_as_many_source_samples_drawn_anew_each_time(source
         torch.testing.assert_close(value, mmd(chosen[drawn], features))
         assert converged
     assert values[0] != values[1]
-
-
-@pytest.mark.parametrize("per_class", [2, 3, 100])
-def test_the_choice_of_source_samples_is_even_and_always_the_same(per_class):
-    labels = torch.tensor([2, 0, 0, 2, 2, 0, 4, 2, 0])
-    chosen = balanced_choice(labels, per_class)
-    assert torch.equal(chosen, balanced_choice(labels, per_class))
-    assert torch.equal(chosen, chosen.unique())
-    counts = torch.bincount(labels[chosen], minlength=5)
-    assert torch.equal(counts, torch.bincount(labels, minlength=5).clamp_max(per_class))
 
 
 def test_otdd_is_taken_against_all_of_the_choice_and_draws_nothing(source):

@@ -84,7 +84,7 @@ def write_satellite(folder: Path, x: np.ndarray, y: np.ndarray, *, test: int) ->
     """`x` [n, 46] and `y` of 1..24, the last `test` of them as the test set."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, rows in (("train", slice(None, -test)), ("test", slice(-test, None))):
-        np.save(folder / f"satellite_{name}.npy", {"data": x[rows], "label": y[rows]})  # type: ignore[arg-type]
+        np.save(folder / f"satellite_{name}.npy", {"data": x[rows], "label": y[rows]})
     return folder
 
 

@@ -17,6 +17,7 @@ from trainables.tasks.manifest import sha256
 from trainables.tasks.pde_bench.advection_1d import Advection
 from trainables.tasks.pde_bench.problem import Samples
 from trainables.tasks.registry import TASKS
+from trainables.tasks.standardising import STD_OFFSET
 from trainables.tasks.store import Store
 from trainables.tasks.task import SPLITS
 
@@ -37,7 +38,7 @@ def test_the_store_holds_what_the_generator_makes(name, tmp_path):
     if of.problem.normalized:
         mean = x[rows["train"]].mean(axis=0, dtype=np.float64).astype(np.float32)
         std = x[rows["train"]].std(axis=0, dtype=np.float64)
-        scale = (std + building.STD_OFFSET).astype(np.float32)
+        scale = (std + STD_OFFSET).astype(np.float32)
         x, y = (x - mean) / scale, (y - mean) / scale
     for split in SPLITS:
         stored, columns = getattr(store, split), store.columns(split)

@@ -9,7 +9,7 @@ from tests.trainables.tasks import published_files
 from trainables.errors import ConfigError, DataError
 from trainables.spec import DataSpec
 from trainables.tasks.importing import ImportedSplits, import_task
-from trainables.tasks.loading import load_task, verify_task
+from trainables.tasks.loading import load_task
 from trainables.tasks.manifest import read_manifest, sha256
 from trainables.tasks.store import SplitData, Store
 
@@ -36,7 +36,7 @@ def test_what_was_imported_is_loaded_with_what_it_came_from(published, tmp_path)
         "files": sorted(f"{sha256(path)}  {path.name}" for path in files),
     }
     assert manifest["protocol"] == task.info.protocol
-    verify_task(NAME, DataSpec(), tmp_path)
+    Store(folder).verify()
 
 
 def test_files_and_the_folder_that_holds_them_give_the_same_data(published, tmp_path):

@@ -9,13 +9,7 @@ import pytest
 from trainables.errors import ConfigError, DataError
 from trainables.spec import DataSpec
 from trainables.tasks.generation import Generation
-from trainables.tasks.loading import (
-    describe_data,
-    is_prepared,
-    load_task,
-    prepare_task,
-    verify_task,
-)
+from trainables.tasks.loading import describe_data, is_prepared, load_task, prepare_task
 from trainables.tasks.registry import TASKS
 from trainables.tasks.store import SplitData, Store, write_store
 
@@ -34,7 +28,7 @@ def test_every_problem_is_prepared_described_and_loaded(name, tmp_path):
     assert task.data_source == "generated"
     assert 0 < task.baselines["mean"] < 10
     assert ("identity" in task.baselines) == (task.input_shape == task.output_shape)
-    verify_task(name, SMALL, tmp_path)
+    Store(prepare_task(name, SMALL, tmp_path)).verify()
 
 
 def test_bytes_on_disk_are_as_described(tmp_path):
@@ -226,7 +220,7 @@ def test_generated_values_that_are_not_finite_stop_the_preparation(tmp_path, mon
 
 def test_official_data_that_are_not_there_say_how_to_get_them(tmp_path):
     data = SMALL.model_copy(update={"source": "official"})
-    for call in (prepare_task, is_prepared, load_task, verify_task):
+    for call in (prepare_task, is_prepared, load_task):
         with pytest.raises(DataError, match=r"1D_Adv.*hdf5 .https://darus.*/255674"):
             call(NAME, data, tmp_path)
 
@@ -280,7 +274,7 @@ def test_official_data_of_another_size_or_task_are_refused(tmp_path):
         load_task(NAME, SMALL, tmp_path / "other")
 
 
-@pytest.mark.parametrize("call", [prepare_task, load_task, verify_task])
+@pytest.mark.parametrize("call", [prepare_task, load_task])
 @pytest.mark.parametrize("source", ["auto", "official", "generated"])
 def test_a_task_without_a_generator_says_how_to_import_it(call, source, tmp_path):
     data = DataSpec(source=source)
@@ -297,7 +291,7 @@ def test_a_task_without_a_generator_is_prepared_once_it_is_imported(tmp_path):
     assert is_prepared(name, DataSpec(), tmp_path)
     folder = tmp_path / "data" / name / "official"
     assert prepare_task(name, DataSpec(), tmp_path) == folder
-    assert verify_task(name, DataSpec(source="official"), tmp_path) == folder
+    assert prepare_task(name, DataSpec(source="official"), tmp_path) == folder
     with pytest.raises(DataError, match="cannot be generated"):
         is_prepared(name, DataSpec(source="generated"), tmp_path)
 

@@ -63,11 +63,11 @@ def test_every_fault_is_found_and_not_the_first_alone(verified):
     for split, label in (("train", 18), ("test", -1)):
         splits[split].y[0] = label
     found = verified(splits, GESTURES, source="official")
-    assert [Path(fault.partition(": ")[0]).name for fault in found.faults] == [
+    assert [Path(fault.where).name for fault in found.faults] == [
         "train.arrow",
         "test.arrow",
     ]
-    assert all("a label out of range" in fault for fault in found.faults)
+    assert all("a label out of range" in fault.text for fault in found.faults)
 
 
 def test_altered_bytes_of_two_splits_are_two_faults_and_the_third_is_looked_at(verified, tmp_path):
@@ -78,7 +78,7 @@ def test_altered_bytes_of_two_splits_are_two_faults_and_the_third_is_looked_at(v
         content[len(content) // 2] ^= 1
         path.write_bytes(content)
     found = verify_folder(tmp_path / "set", LINE)
-    assert ["sha256 differs" in fault for fault in found.faults] == [True, True]
+    assert ["sha256 differs" in fault.text for fault in found.faults] == [True, True]
     assert found.samples == {"val": 3}
     assert found.nearest == {}
 
@@ -86,10 +86,11 @@ def test_altered_bytes_of_two_splits_are_two_faults_and_the_third_is_looked_at(v
 def test_a_folder_without_a_manifest_or_of_another_task_is_a_fault(verified, tmp_path):
     verified(fields())
     (fault,) = verify_folder(tmp_path / "set", "pdebench/burgers_1d").faults
-    assert fault == f"{tmp_path / 'set'}: these are data of {LINE}."
+    assert fault == (str(tmp_path / "set"), f"these are data of {LINE}.")
     (tmp_path / "set" / MANIFEST).unlink()
     (fault,) = verify_folder(tmp_path / "set", LINE).faults
-    assert "there is no data set here" in fault
+    assert fault.where == str(tmp_path / "set" / MANIFEST)
+    assert fault.text.startswith("there is no data set here")
 
 
 def test_a_number_that_is_not_finite_is_a_fault_even_if_the_manifest_agrees(verified, tmp_path):
@@ -105,7 +106,8 @@ def test_a_number_that_is_not_finite_is_a_fault_even_if_the_manifest_agrees(veri
     del manifest["content_hash"]
     write_manifest(tmp_path / "set", manifest)
     (fault,) = verify_folder(tmp_path / "set", LINE).faults
-    assert fault.startswith(f"{path}: `x` is not finite in 1 of 3 samples, the first in row 1")
+    assert fault.where == str(path)
+    assert fault.text.startswith("`x` is not finite in 1 of 3 samples, the first in row 1")
 
 
 @pytest.mark.parametrize("source", ["generated", "official"])
@@ -116,7 +118,7 @@ def test_a_sample_in_two_splits_is_a_fault_whatever_the_task(verified, source, n
         getattr(splits["test"], column)[1] = getattr(splits["train"], column)[5]
     found = verified(splits, name, source)
     assert any(
-        "1 samples are in train and in test, the first of them number 5." in fault
+        "1 samples are in train and in test, the first of them number 5." in fault.text
         for fault in found.faults
     )
 
@@ -125,7 +127,7 @@ def test_an_input_that_recurs_is_a_fault_of_generated_data(verified):
     splits = fields()
     splits["val"].x[2] = splits["train"].x[0]
     (fault,) = verified(splits).faults
-    assert fault.endswith("1 of 3 inputs of val are in train too, bit for bit.")
+    assert fault.text.startswith("1 of 3 inputs of val are in train too, bit for bit.")
 
 
 @pytest.mark.parametrize(
@@ -191,7 +193,8 @@ def test_a_published_set_of_another_grid_is_a_fault_and_a_generated_one_is_not(v
     write_store(folder, fields(), {"task": LINE, "data_source": "official"})
     faults = verify_folder(folder, LINE).faults
     assert len(faults) == 3
-    assert "train.arrow: inputs are [1, 16], but the task's are [1, 256]." in faults[0]
+    assert faults[0].where == str(folder / "train.arrow")
+    assert faults[0].text == "inputs are [1, 16], but the task's are [1, 256]."
 
 
 @pytest.mark.parametrize(

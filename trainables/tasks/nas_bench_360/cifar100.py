@@ -22,7 +22,7 @@ import numpy as np
 from trainables.errors import DataError
 from trainables.tasks.checksums import md5_note
 from trainables.tasks.importing import ImportedSplits
-from trainables.tasks.nas_bench_360.layout import as_numbers, look_up
+from trainables.tasks.layout import as_numbers, look_up
 from trainables.tasks.nas_bench_360.splitting import Labelled, split_published
 from trainables.tasks.restricted_pickle import load_pickle
 

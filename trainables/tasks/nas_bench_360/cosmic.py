@@ -26,7 +26,7 @@ import numpy as np
 from trainables.errors import DataError
 from trainables.tasks.archives import unpack
 from trainables.tasks.importing import ImportedSplits
-from trainables.tasks.nas_bench_360.order import hold_out, shuffled, uniforms
+from trainables.tasks.order import hold_out, shuffled, uniforms
 from trainables.tasks.restricted_pickle import load_npy
 from trainables.tasks.scratch import scratch_array
 from trainables.tasks.store import SplitData

@@ -21,15 +21,15 @@ from scipy.io import loadmat, matlab, whosmat
 
 from trainables.errors import DataError
 from trainables.tasks.importing import ImportedSplits
-from trainables.tasks.nas_bench_360.layout import as_numbers, find_file
+from trainables.tasks.layout import as_numbers, find_file
 from trainables.tasks.nas_bench_360.splitting import Labelled, split_published
+from trainables.tasks.standardising import Standardiser
 
 __all__ = ["read"]
 
 SIDE, STEP = 85, 5  # points kept, of 421
 FIELDS = {"piececonst_r421_N1024_smooth1.mat": 1000, "piececonst_r421_N1024_smooth2.mat": 100}
 LARGEST = 1024 * 421 * 421  # numbers
-STD_OFFSET = 1e-5  # keeps a point that never varies finite when it is standardised
 
 
 def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSplits:
@@ -42,17 +42,18 @@ def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSpli
     train, test = (_read_fields(find_file(files, name), n) for name, n in FIELDS.items())
     splits = split_published(train, test, by_class=False, seed=seed, scope="darcy_flow")
     coefficient = splits["train"].x[:, 0]
-    mean = coefficient.mean(axis=0, dtype=np.float64).astype(np.float32)
-    std = (coefficient.std(axis=0, dtype=np.float64) + STD_OFFSET).astype(np.float32)
+    standardise = Standardiser.of(
+        coefficient.mean(axis=0, dtype=np.float64), coefficient.std(axis=0, dtype=np.float64)
+    )
     for data in splits.values():
-        data.x[:, 0] = (data.x[:, 0] - mean) / std
+        data.x[:, 0] = standardise(data.x[:, 0])
     return ImportedSplits(
         splits,
         {
             "normalization": {
                 "kind": "(a - mean) / std at each point, by the training fields",
-                "mean": mean.tolist(),
-                "std": std.tolist(),
+                "mean": standardise.shift.tolist(),
+                "std": standardise.scale.tolist(),
             }
         },
     )

@@ -20,8 +20,8 @@ import numpy as np
 
 from trainables.errors import DataError
 from trainables.tasks.importing import ImportedSplits
-from trainables.tasks.nas_bench_360.layout import as_numbers, find_file
-from trainables.tasks.nas_bench_360.order import hold_out, shuffled
+from trainables.tasks.layout import as_numbers, find_file
+from trainables.tasks.order import hold_out, shuffled
 from trainables.tasks.restricted_pickle import load_npy
 from trainables.tasks.scratch import scratch_array
 from trainables.tasks.store import SplitData

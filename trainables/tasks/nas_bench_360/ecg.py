@@ -20,8 +20,8 @@ import numpy as np
 
 from trainables.errors import DataError
 from trainables.tasks.importing import ImportedSplits
-from trainables.tasks.nas_bench_360.layout import find_file
-from trainables.tasks.nas_bench_360.order import hold_out_of_each, shuffled
+from trainables.tasks.layout import find_file
+from trainables.tasks.order import hold_out_of_each, shuffled
 from trainables.tasks.restricted_pickle import load_pickle
 from trainables.tasks.scratch import scratch_array
 from trainables.tasks.store import SplitData

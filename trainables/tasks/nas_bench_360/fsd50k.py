@@ -37,7 +37,7 @@ import numpy as np
 from trainables.errors import DataError
 from trainables.tasks.archives import unpacked
 from trainables.tasks.importing import ImportedSplits
-from trainables.tasks.nas_bench_360.layout import find_root
+from trainables.tasks.layout import find_root
 from trainables.tasks.nas_bench_360.log_mel import (
     BANDS,
     FRAMES,
@@ -46,7 +46,7 @@ from trainables.tasks.nas_bench_360.log_mel import (
     one_second,
     read_wave,
 )
-from trainables.tasks.nas_bench_360.order import shuffled, uniforms
+from trainables.tasks.order import shuffled, uniforms
 from trainables.tasks.scratch import scratch_array
 from trainables.tasks.store import SplitData
 

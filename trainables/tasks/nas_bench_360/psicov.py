@@ -29,8 +29,8 @@ import numpy as np
 from trainables.errors import DataError
 from trainables.tasks.archives import unpacked
 from trainables.tasks.importing import ImportedSplits
-from trainables.tasks.nas_bench_360.layout import as_numbers, find_root
-from trainables.tasks.nas_bench_360.order import hold_out, shuffled, uniforms
+from trainables.tasks.layout import as_numbers, find_root
+from trainables.tasks.order import hold_out, shuffled, uniforms
 from trainables.tasks.pair_features import pack
 from trainables.tasks.restricted_pickle import load_npy, load_pickle
 from trainables.tasks.scratch import scratch_array

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from trainables.tasks.nas_bench_360.order import hold_out, hold_out_of_each, shuffled
+from trainables.tasks.order import hold_out, hold_out_of_each, shuffled
 from trainables.tasks.store import SplitData
 
 __all__ = ["Labelled", "split_published"]

@@ -15,11 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from trainables.tasks.building import STD_OFFSET
 from trainables.tasks.importing import ImportedSplits
+from trainables.tasks.layout import find_file
 from trainables.tasks.moments import mean_and_std
-from trainables.tasks.nas_bench_360.layout import find_file
-from trainables.tasks.nas_bench_360.order import hold_out, shuffled
+from trainables.tasks.order import hold_out, shuffled
 from trainables.tasks.pde_bench.hdf5 import damaged, open_file
 from trainables.tasks.pde_bench.identification import check_attributes, check_md5, check_speed
 from trainables.tasks.pde_bench.layouts import Layout, open_layout
@@ -28,6 +27,7 @@ from trainables.tasks.pde_bench.published_files import PUBLISHED
 from trainables.tasks.pde_bench.registry import FILES, INFOS
 from trainables.tasks.row_blocks import release, row_blocks
 from trainables.tasks.scratch import scratch_array
+from trainables.tasks.standardising import Standardiser
 from trainables.tasks.store import SplitData
 from trainables.tasks.task import SPLITS
 
@@ -114,13 +114,8 @@ def _read_all(
 
 def _standardise(x: np.ndarray, y: np.ndarray, num_train: int) -> dict[str, Any]:
     """Standardises each point in place, by the inputs of the first rows, which are to train on."""
-    mean, std = mean_and_std(x[:num_train])
-    shift, scale = mean.astype(np.float32), (std + STD_OFFSET).astype(np.float32)
+    standardise = Standardiser.of(*mean_and_std(x[:num_train]))
     for array in (x, y):
         for block in row_blocks(array):
-            block[...] = (block - shift) / scale
-    return {
-        "kind": "(value - mean) / scale at each point, by the training inputs, of x and of y",
-        "mean": shift.tolist(),
-        "scale": scale.tolist(),
-    }
+            block[...] = standardise(block)
+    return standardise.rule
