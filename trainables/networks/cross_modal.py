@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Mapping
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -69,8 +70,9 @@ class CrossModalModel(nn.Module):
         In single precision or better, whatever the body's: of bfloat16's outputs three digits are
         right, which is less than the best errors.
         """
-        with torch.autocast(features.device.type, enabled=False):
-            single = torch.promote_types(features.dtype, torch.float32)
+        device, single = features.device.type, torch.promote_types(features.dtype, torch.float32)
+        known = torch.amp.is_autocast_available(device)
+        with torch.autocast(device, enabled=False) if known else nullcontext():
             outputs: Tensor = self.predictor(features.to(single))
         return outputs
 
