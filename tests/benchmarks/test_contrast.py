@@ -35,7 +35,7 @@ BACKBONES = {
 }
 TARGETS = {"1d": ("pdebench/advection_1d", (256,)), "2d": ("pdebench/darcy_2d", (32, 32))}
 
-AT_MOST = {"1d": 2.0, "2d": 1.5}  # of the embedder alone, with noise on inputs
+AT_MOST = {"1d": 2.5, "2d": 1.5}  # of the embedder alone, with noise on inputs
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.weights]
 
