@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from trainables.losses import LOSSES
 from trainables.metrics import METRICS, mean_of_groups
@@ -37,6 +38,30 @@ def shuffled_batches(
         yield order[start : start + batch_size]
 
 
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Puts a module into evaluation mode, and back into whichever it was in."""
+    training = module.training
+    module.eval()
+    try:
+        yield
+    finally:
+        module.train(training)
+
+
+def predictions(
+    state: TrainState, model: CrossModalModel, split: Split, drawn: np.ndarray
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yields what the model says of the drawn samples, in single precision, and what is true, as
+    many at a time as are read at once."""
+    step = rows_at_once(split.x)
+    for start in range(0, len(drawn), step):
+        batch = drawn[start : start + step]
+        with state.autocast():
+            prediction = model(take(split.x, batch, state.device)).float()
+        yield prediction, take(split.y, batch, state.device)
+
+
 class Evaluation(NamedTuple):
     """What a model is worth on a split; the lower the better."""
 
@@ -63,13 +88,8 @@ def evaluate(
     totals = {metric: METRICS[metric]() for metric in (info.metric, *also)}
     loss = torch.zeros((), dtype=torch.float64, device=state.device)
     parts: list[tuple[Tensor, Tensor]] = []
-    step = rows_at_once(split.x)
-    for start in range(0, len(split), step):
-        indices = np.arange(start, min(start + step, len(split)))
-        with state.autocast():
-            prediction = model(take(split.x, indices, state.device)).float()
-        target = take(split.y, indices, state.device)
-        loss += LOSSES[info.loss](prediction, target) * len(indices)
+    for prediction, target in predictions(state, model, split, np.arange(len(split))):
+        loss += LOSSES[info.loss](prediction, target) * len(target)
         if split.groups is None:
             for total in totals.values():
                 total.update(prediction, target)

@@ -1,18 +1,17 @@
 """Looks into the best weights of one trial, and says what there is to be seen."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from sweeper.app.folder import existing, open_started
+from sweeper.app.folder import existing, started
 from sweeper.app.load import from_record
 from sweeper.app.tracking import make_recorder
 from sweeper.errors import NotFound, UsageError, unknown
 from sweeper.ledger import Ledger
 from sweeper.study import Trial
+from trainables.tasks.generation import Progress
 
 WHAT = ("landscape", "intermediate", "scatter", "otdd")
-
-Progress = Callable[[str, int, int], None]  # what, done, of how many
 
 
 def diagnose(
@@ -38,8 +37,7 @@ def diagnose(
         if each not in WHAT:
             raise UsageError(unknown("diagnostic", each, WHAT))
     folder = existing(name)
-    ledger, record = open_started(folder)
-    try:
+    with started(folder) as (ledger, record):
         trial, sweep = _find(ledger, study, number), from_record(record)
         from sweeper.app.diagnostics import write  # torch, which a mistyped name does not need
 
@@ -48,8 +46,6 @@ def diagnose(
         )
         if written and not make_recorder(ledger, sweep).attach(study, number, out):
             notes.append("MLflow does not have the trial's run, or did not take the files.")
-    finally:
-        ledger.close()
     return {
         "sweep": name,
         "study": study,

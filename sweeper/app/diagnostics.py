@@ -23,7 +23,6 @@ from pyarrow import parquet
 from sweeper.app.catalog import home
 from sweeper.app.data import as_usage_errors
 from sweeper.app.describe import spec_of
-from sweeper.app.diagnose import Progress
 from sweeper.app.trials import folder_of_trial
 from sweeper.errors import UsageError
 from sweeper.space.sweep import Sweep
@@ -36,6 +35,7 @@ from trainables.diagnostics.spread import otdd_spread
 from trainables.errors import ConfigError, TrainableError
 from trainables.source import Source
 from trainables.stages.replacement import SCORER
+from trainables.tasks.generation import Progress
 from trainables.tasks.task import Task
 from trainables.training import Training
 from trainables.warm import WarmParts

@@ -1,6 +1,8 @@
 """Where a sweep lives: `./sweeps/NAME` holds its ledger, lease, checkpoints and report."""
 
 import re
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from sqlalchemy import make_url
@@ -65,15 +67,15 @@ def open_ledger(folder: Path, storage: str | None = None) -> Ledger:
     return Ledger.in_folder(folder)
 
 
-def open_started(folder: Path) -> tuple[Ledger, SweepRecord]:
-    """Opens the ledger of a sweep that has begun.
+@contextmanager
+def started(folder: Path) -> Iterator[tuple[Ledger, SweepRecord]]:
+    """Lends the ledger of a sweep that has begun, and closes it.
 
     Raises:
         NotFound: It never did.
     """
-    ledger = open_ledger(folder)
-    record = ledger.sweep()
-    if record is None:
-        ledger.close()
-        raise NotFound(f"sweep `{folder.name}` was never started; launch its file again.")
-    return ledger, record
+    with closing(open_ledger(folder)) as ledger:
+        record = ledger.sweep()
+        if record is None:
+            raise NotFound(f"sweep `{folder.name}` was never started; launch its file again.")
+        yield ledger, record

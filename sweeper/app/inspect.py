@@ -10,7 +10,7 @@ from typing import Any
 from sweeper import lease
 from sweeper.app import load
 from sweeper.app.catalog import catalog
-from sweeper.app.folder import all_folders, existing, open_ledger, open_started
+from sweeper.app.folder import all_folders, existing, open_ledger, started
 from sweeper.app.summary import count_states, summarize
 from sweeper.ledger import Ledger, SweepRecord
 
@@ -68,11 +68,8 @@ def state_of(record: SweepRecord, folder: Path) -> str:
 def status(name: str) -> dict[str, Any]:
     """Returns a sweep's summary as of now. Raises NotFound."""
     folder = existing(name)
-    ledger, record = open_started(folder)
-    try:
+    with started(folder) as (ledger, record):
         return {**summarize(ledger, folder), "state": state_of(record, folder), "exit_code": 0}
-    finally:
-        ledger.close()
 
 
 def report(name: str, out: Path | None) -> dict[str, Any]:
@@ -80,12 +77,9 @@ def report(name: str, out: Path | None) -> dict[str, Any]:
     from sweeper.analysis.report import render_report
 
     folder = existing(name)
-    ledger, _ = open_started(folder)
-    try:
+    with started(folder) as (ledger, _):
         path = out or folder / "report.html"
         path.write_text(render_report(ledger))
-    finally:
-        ledger.close()
     return {"message": f"wrote {path}", "sweep": name, "path": str(path)}
 
 
@@ -94,14 +88,10 @@ def sync(name: str) -> dict[str, Any]:
     from sweeper.app.tracking import make_recorder
 
     folder = existing(name)
-    with lease.hold(folder):  # a launch that runs ships for itself
-        ledger, record = open_started(folder)
+    with lease.hold(folder), started(folder) as (ledger, record):  # a launch ships for itself
         if record.state == "running":  # its driver died without a word
             ledger.end("interrupted")
-        try:
-            done = make_recorder(ledger, load.from_record(record)).sync()
-        finally:
-            ledger.close()
+        done = make_recorder(ledger, load.from_record(record)).sync()
     failed = f"; {done.pending} are left: {done.last_error}" if done.pending else ""
     text = f"shipped {done.shipped} records to {done.uri}{failed}"
     return {"message": text, "sweep": name, "shipped": done.shipped, "pending": done.pending}

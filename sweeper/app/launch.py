@@ -1,7 +1,6 @@
 """Launches a sweep, or goes on with one: file -> ledger -> Ray Tune -> MLflow, then the summary."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +10,10 @@ from rich.markup import escape
 from sweeper import lease
 from sweeper.app import load, resources
 from sweeper.app.catalog import home
-from sweeper.app.folder import existing, folder_of, open_ledger
+from sweeper.app.folder import existing, folder_of, open_ledger, started
 from sweeper.app.load import Options
 from sweeper.app.summary import summarize
 from sweeper.app.tracking import make_recorder
-from sweeper.errors import NotFound
 from sweeper.execution import cluster as clusters
 from sweeper.ledger import Ledger
 from sweeper.space.sweep import Sweep
@@ -37,7 +35,7 @@ def launch(file: Path, options: Options, *, console: Console) -> dict[str, Any]:
     folder = folder_of(sweep.name)
     if not folder.exists():
         resources.check_request(sweep, options.address)  # before anything is written
-    with lease.hold(folder), _ledger(folder, options.storage) as ledger:
+    with lease.hold(folder), closing(open_ledger(folder, options.storage)) as ledger:
         load.match(ledger, sweep, file.read_text())
         return _drive(sweep, ledger, folder, options.address, console)
 
@@ -45,20 +43,8 @@ def launch(file: Path, options: Options, *, console: Console) -> dict[str, Any]:
 def resume(name: str, *, address: str, console: Console) -> dict[str, Any]:
     """Goes on with the sweep `name`, as its ledger has it. Raises NotFound."""
     folder = existing(name)
-    with lease.hold(folder), _ledger(folder, None) as ledger:
-        record = ledger.sweep()
-        if record is None:
-            raise NotFound(f"sweep `{name}` was never started; launch its file again.")
+    with lease.hold(folder), started(folder) as (ledger, record):
         return _drive(load.from_record(record), ledger, folder, address, console)
-
-
-@contextmanager
-def _ledger(folder: Path, storage: str | None) -> Iterator[Ledger]:
-    ledger = open_ledger(folder, storage)
-    try:
-        yield ledger
-    finally:
-        ledger.close()
 
 
 def _drive(

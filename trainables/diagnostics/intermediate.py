@@ -28,13 +28,12 @@ from torch import Tensor
 from trainables.diagnostics.samples import (
     batches,
     classes,
-    evaluating,
     mean_tokens,
     source_order,
     target_order,
 )
 from trainables.distances.otdd import otdd, prepare
-from trainables.evaluation import take
+from trainables.evaluation import evaluating, take
 from trainables.mixtures import replace
 from trainables.networks.cross_modal import CrossModalModel
 from trainables.seeding import generator

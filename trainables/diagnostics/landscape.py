@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trainables.evaluation import rows_at_once, take
+from trainables.evaluation import evaluating, predictions
 from trainables.losses import LOSSES
 from trainables.seeding import generator
 from trainables.state import TrainState
@@ -93,11 +93,8 @@ def validation_loss(state: TrainState, task: Task, *, most: int) -> float:
     order = torch.randperm(len(split), generator=generator(SEED, "landscape-samples"))
     drawn = order[:most].sort().values
     total = torch.zeros((), dtype=torch.float64, device=state.device)
-    for batch in torch.split(drawn, rows_at_once(split.x)):
-        x, y = (take(rows, batch.numpy(), state.device) for rows in (split.x, split.y))
-        with state.autocast():
-            prediction = state.model(x).float()
-        total += LOSSES[task.info.loss](prediction, y) * len(batch)
+    for prediction, target in predictions(state, state.model, split, drawn.numpy()):
+        total += LOSSES[task.info.loss](prediction, target) * len(target)
     return total.item() / len(drawn)
 
 
@@ -118,14 +115,12 @@ def filter_normalized(model: nn.Module, chance: torch.Generator) -> dict[str, Te
 @contextmanager
 def _borrowed(model: nn.Module) -> Iterator[Mapping[str, Tensor]]:
     """Lends a copy of the weights, in evaluation mode, and puts all back as it was."""
-    training = model.training
     weights = {name: weight.detach().clone() for name, weight in model.named_parameters()}
-    model.eval()
-    try:
-        yield weights
-    finally:
-        _move(model, weights, (), ())
-        model.train(training)
+    with evaluating(model):
+        try:
+            yield weights
+        finally:
+            _move(model, weights, (), ())
 
 
 @torch.no_grad()

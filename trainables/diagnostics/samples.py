@@ -6,21 +6,18 @@ on them compares.
 Shapes: n = samples of a modality; d = width of a token.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
 from jaxtyping import Float32, Int64
-from torch import Tensor, nn
+from torch import Tensor
 
-from trainables.evaluation import rows_at_once, take
+from trainables.evaluation import evaluating, rows_at_once, take
 from trainables.networks.cross_modal import CrossModalModel
 from trainables.pseudo_labels import target_labels
 from trainables.seeding import generator
 from trainables.source import Source, balanced_order
 from trainables.tasks.task import Rows, Task
 
-__all__ = ["classes", "evaluating", "mean_tokens", "source_order", "target_order"]
+__all__ = ["classes", "mean_tokens", "source_order", "target_order"]
 
 SEED = 0  # the data's, not the trial's
 CLUSTERS = 10  # pseudo-labels where the task has no classes, whatever a stage trains with
@@ -57,14 +54,3 @@ def mean_tokens(
             model.embed(take(inputs, batch.numpy(), device)).mean(1)
             for batch in batches(inputs, drawn)
         ])  # fmt: skip
-
-
-@contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """Puts a module into evaluation mode, and back into whichever it was in."""
-    training = module.training
-    module.eval()
-    try:
-        yield
-    finally:
-        module.train(training)

@@ -42,11 +42,9 @@ def otdd_spread(
     """
     n = min(most, len(task.train) // subsets, len(source) // subsets)
     labels, values = classes(task), []
+    orders = target_order(task), source_order(source)
     for i in range(subsets):
-        drawn, chosen = (
-            order[i * n : (i + 1) * n].sort().values
-            for order in (target_order(task), source_order(source))
-        )
+        drawn, chosen = (order[i * n : (i + 1) * n].sort().values for order in orders)
         target = mean_tokens(model, task.train.x, drawn)
         side = prepare(source.features[chosen].to(target), source.labels[chosen])
         values.append(otdd(side, target, labels[drawn]).value.item())

@@ -20,7 +20,7 @@ from trainables.errors import ConfigError, DataError
 from trainables.proxies.loading import load_proxy, proxy_faults
 from trainables.proxies.proxy import ImageProxy, Proxy
 from trainables.proxies.registry import PROXIES
-from trainables.tasks.archives import is_archive, unpack
+from trainables.tasks.archives import unpacked
 from trainables.tasks.checksums import md5_note
 from trainables.tasks.lock import exclusive
 
@@ -123,14 +123,13 @@ def _classes(proxy: Proxy) -> int:
 def _gather(name: str, files: Sequence[Path], aside: Path, scratch: Path) -> None:
     """Copies what the loader reads to `aside`."""
     layout = LAYOUTS[name]
-    for number, path in enumerate(files):
-        archive = is_archive(path)
-        root = unpack(path, scratch / f"unpacked-{number}", layout) if archive else path
+    for path, root in zip(files, unpacked(files, scratch, layout), strict=True):
+        put = shutil.copyfile if root == path else shutil.move  # an archive's files are ours
         for file in _files(root):
             if found := layout.search(file.absolute().as_posix()):
                 target = aside / found[1]
                 target.parent.mkdir(parents=True, exist_ok=True)
-                (shutil.move if archive else shutil.copyfile)(file, target)
+                put(file, target)
     if not aside.exists():
         where = ", ".join(map(str, files))
         raise DataError(f"{where}: no file of {PROXIES[name].title}. {PROXIES[name].obtain}.")

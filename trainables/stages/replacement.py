@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.errors import ConfigError
-from trainables.evaluation import rows_at_once, take
+from trainables.evaluation import evaluating, rows_at_once, take
 from trainables.mixtures import replace
 from trainables.networks.cross_modal import CrossModalModel
 from trainables.networks.scorers import make_scorer
@@ -92,13 +92,10 @@ class ReplacementObjective(MixtureObjective):
         """Returns the scores of the same target samples' tokens each time, and a mask [n, N] of
         those that would be replaced without chance."""
         model = self.state.model
-        training = model.training
-        model.eval()
         probed = min(PROBED, len(self.inputs), rows_at_once(self.inputs))
         x = take(self.inputs, np.arange(probed), self.state.device)
-        with self.state.autocast():
+        with evaluating(model), self.state.autocast():
             tokens = model.embed(x)
-        model.train(training)
         scores: Tensor = self.state.extras[SCORER](tokens.float())
         return scores, torch.zeros_like(scores).scatter(1, self._places(ranking(scores)), 1.0)
 
