@@ -8,6 +8,7 @@
   x StorageFull                6   no space left, or not writable
   x CannotSchedule             7   a trial asks for more than the cluster has
   x NotFound                   8   no such sweep, study or trial
+  x GateNotMet                 9   a comparison does not come out as claimed
   x Interrupted              130   stopped by a signal; resumable
 
 3 is no error's: a sweep that finished, in which a study has no complete trial or too many failed.
@@ -15,7 +16,8 @@
 
 import difflib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 
 class SweeperError(Exception):
@@ -68,6 +70,10 @@ class NotFound(SweeperError):
     exit_code = 8
 
 
+class GateNotMet(SweeperError):
+    exit_code = 9
+
+
 class Interrupted(SweeperError):
     exit_code = 130
 
@@ -78,3 +84,17 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, known, n=1)
     hint = f" Did you mean `{near[0]}`?" if near else ""
     return f"unknown {kind} `{name}`.{hint} Known: {', '.join(known)}."
+
+
+def to_record(error: SweeperError) -> dict[str, Any]:
+    """Returns an error as plain data, so that another process can raise it."""
+    faults = [asdict(fault) for fault in error.faults] if isinstance(error, FileFaults) else None
+    return {"type": type(error).__name__, "message": str(error), "faults": faults}
+
+
+def from_record(record: dict[str, Any]) -> SweeperError:
+    """Returns the error that `to_record` wrote down; one that is not ours here, as our base."""
+    if record["faults"] is not None:
+        return FileFaults(Fault(**fault) for fault in record["faults"])
+    kinds = {kind.__name__: kind for kind in SweeperError.__subclasses__()}
+    return kinds.get(record["type"], SweeperError)(record["message"])

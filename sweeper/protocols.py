@@ -9,8 +9,8 @@ from sweeper.study import Measurement, Params, Trial
 class Sampler(Protocol):
     """Suggests the parameters of one study's sampled trials, and says which to prune."""
 
-    def ask(self, number: int) -> Params:
-        """Suggests values for the active parameters of trial `number`."""
+    def ask(self, number: int, given: Params | None = None) -> Params:
+        """Suggests values for the active parameters of trial `number`, those `given` among them."""
         ...
 
     def should_prune(self, number: int, measurement: Measurement) -> bool:

@@ -5,202 +5,110 @@ before it is given, so that whatever was decided survives the process.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from math import isfinite
 
-from sweeper.errors import SweeperError
 from sweeper.ledger import Ledger
 from sweeper.ledger.ledger import StaleAttempt
-from sweeper.policies import FailureBudget, classify, is_retried
-from sweeper.protocols import Observer, Sampler
-from sweeper.study import Decision, Measurement, Params, Study, Trial, TrialKind, TrialState
+from sweeper.metric_names import refusal
+from sweeper.policies import (
+    NOT_ITS_FAULT,
+    Action,
+    FailureBudget,
+    FailurePolicy,
+    classify,
+    without_numbers,
+)
+from sweeper.protocols import Observer
+from sweeper.study import Decision, Measurement, Outcome, Trial, TrialKind, TrialState
+from sweeper.study_runner import INFEASIBLE, Infeasible, StudyPlan, StudyRunner
 
-INFEASIBLE = "infeasible"  # the class of failure of a trial that was pruned for its settings
+__all__ = ["INFEASIBLE", "Infeasible", "StudyPlan", "SweepRunner"]
 
-
-class Infeasible(SweeperError):
-    """A suggestion that contradicts itself: pruned with this reason, never an error."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class StudyPlan:
-    """A study and how to fill it. `complete` adds the fixed parameters to a suggestion.
-
-    Raises (from `complete`):
-        Infeasible: The suggestion contradicts itself.
-    """
-
-    study: Study
-    leading: tuple[tuple[TrialKind, Params], ...]  # run first, never told to the sampler
-    num_trials: int  # leading ones included
-    sampler: Sampler
-    complete: Callable[[Params], Params]
-    trial_seed: Callable[[int], int]
-
-
-class StudyRunner:
-    """Plans and judges the trials of one study."""
-
-    def __init__(self, plan: StudyPlan, ledger: Ledger) -> None:
-        self.plan, self._ledger = plan, ledger
-        self.name = plan.study.name
-        self.trials: dict[int, Trial] = {t.number: t for t in ledger.trials(self.name)}
-        for trial in self.trials.values():
-            measurements = ledger.measurements(self.name, trial.number)
-            if trial.kind is TrialKind.SAMPLED:
-                plan.sampler.restore(trial, measurements)
-            if trial.state.is_finished:
-                continue
-            if measurements and measurements[-1].is_final:  # its driver died before it said so
-                self.end(
-                    trial.number,
-                    trial.attempt,
-                    TrialState.COMPLETE,
-                    test=_test_metrics(measurements[-1]),
-                )
-            else:
-                self.trials[trial.number] = replace(trial, state=TrialState.WAITING)
-
-    @property
-    def num_running(self) -> int:
-        return sum(t.state is TrialState.RUNNING for t in self.trials.values())
-
-    @property
-    def is_done(self) -> bool:
-        planned = len(self.trials) >= self.plan.num_trials
-        return planned and all(t.state.is_finished for t in self.trials.values())
-
-    @property
-    def has_next(self) -> bool:
-        waiting = any(t.state is TrialState.WAITING for t in self.trials.values())
-        return waiting or len(self.trials) < self.plan.num_trials
-
-    def next_trial(self) -> Trial | None:
-        """Returns a trial to run: one to be tried again, else a new one, else None."""
-        for trial in self.trials.values():
-            if trial.state is TrialState.WAITING:
-                return trial
-        while len(self.trials) < self.plan.num_trials:
-            trial = self._plan_one(len(self.trials))
-            if not trial.state.is_finished:
-                return trial
-        return None
-
-    def _plan_one(self, number: int) -> Trial:
-        """Plans trial `number`; an infeasible suggestion is pruned at once."""
-        reason: str | None = None
-        sampled: tuple[str, ...] = ()
-        if number < len(self.plan.leading):
-            kind, params = self.plan.leading[number]
-        else:
-            kind, params = TrialKind.SAMPLED, self.plan.sampler.ask(number)
-            sampled = tuple(params)
-            try:
-                params = self.plan.complete(params)
-            except Infeasible as error:
-                reason = str(error)
-        trial = Trial(
-            study=self.name,
-            number=number,
-            kind=kind,
-            params=params,
-            sampled=sampled,
-            seed=self.plan.trial_seed(number),
-        )
-        self._ledger.add_trial(trial)
-        self.trials[number] = trial
-        if reason is not None:
-            attempt = self._ledger.start_attempt(self.name, number)
-            self.end(number, attempt, TrialState.PRUNED, failure=INFEASIBLE, reason=reason)
-        return self.trials[number]
-
-    def start(self, number: int) -> Trial:
-        """Begins an attempt at a trial."""
-        attempt = self._ledger.start_attempt(self.name, number)
-        trial = replace(self.trials[number], state=TrialState.RUNNING, attempt=attempt)
-        self.trials[number] = trial
-        return trial
-
-    def measure(self, number: int, attempt: int, measurement: Measurement) -> Decision:
-        """Takes in one epoch. Only one that reports the objective can prune."""
-        self._ledger.measure(self.name, number, attempt, measurement)
-        trial, value = self.trials[number], measurement.objective
-        if measurement.checkpoint is not None:
-            trial = replace(trial, checkpoint=measurement.checkpoint)
-        if value is not None and (trial.value is None or value < trial.value):
-            trial = replace(trial, value=value, best_epoch=measurement.epoch)
-        self.trials[number] = trial
-        if value is None or trial.kind is not TrialKind.SAMPLED:
-            return Decision.CONTINUE
-        prune = self.plan.sampler.should_prune(number, measurement)
-        return Decision.PRUNE if prune and not measurement.is_final else Decision.CONTINUE
-
-    def end(
-        self,
-        number: int,
-        attempt: int,
-        state: TrialState,
-        *,
-        failure: str | None = None,
-        reason: str | None = None,
-        log: str | None = None,
-        test: dict[str, float] | None = None,
-    ) -> Trial:
-        """Ends an attempt; a finished state ends the trial, and the sampler learns of it."""
-        self._ledger.end_attempt(
-            self.name, number, attempt, state, failure=failure, reason=reason, log=log, test=test
-        )
-        trial = replace(
-            self.trials[number], state=state, failure=failure, reason=reason, test=test or {}
-        )
-        self.trials[number] = trial
-        if state.is_finished and trial.kind is TrialKind.SAMPLED:
-            self.plan.sampler.tell(trial)
-        return trial
+Key = tuple[str, int]  # study and number
+LOG_CHARS = 8000  # of the end of an error's text
 
 
 class SweepRunner:
-    """All studies of a sweep, behind the three questions."""
+    """All studies of a sweep, behind the three questions.
+
+    Args:
+        can_halve: Whether a trial has micro-batches to halve in a stage (None: in any).
+    """
 
     def __init__(
         self,
         plans: Sequence[StudyPlan],
         ledger: Ledger,
         *,
-        max_attempts: int = 3,
+        policy: FailurePolicy | None = None,
         budget: FailureBudget | None = None,
         observers: Sequence[Observer] = (),
         out_of_time: Callable[[], bool] = lambda: False,
+        can_halve: Callable[[Trial, str | None], bool] = lambda trial, stage: False,
     ) -> None:
+        self._ledger = ledger
         self.studies = {plan.study.name: StudyRunner(plan, ledger) for plan in plans}
-        self._max_attempts = max_attempts
-        self._budget = budget or FailureBudget()
-        self._observers = observers
-        self._out_of_time = out_of_time
+        self._policy, self._budget = policy or FailurePolicy(), budget or FailureBudget()
+        self._observers = tuple(observers)
+        self._out_of_time, self._can_halve = out_of_time, can_halve
         self.aborted: str | None = None  # why, once the sweep is hopeless
+        self.paused: str | None = None  # why nothing new starts at present
+        self.limit: int | None = None  # trials at a time, where other sweeps want some too
+        self._draining = False
+        self._last_error: dict[Key, str] = {}  # of attempts since whose end nothing was measured
+        self._first_errors: dict[Key, str] = {}  # by trial, before anything was measured
+        self._has_measured = any(t.checkpoint or t.value is not None for t in self.trials)
+        self._failed = [t for t in self.trials if t.state is TrialState.FAILED]
 
     @property
     def trials(self) -> tuple[Trial, ...]:
         return tuple(t for study in self.studies.values() for t in study.trials.values())
 
     @property
+    def num_planned(self) -> int:
+        return sum(study.num_planned for study in self.studies.values())
+
+    @property
+    def num_finished(self) -> int:
+        return sum(study.num_finished for study in self.studies.values())
+
+    @property
+    def num_running(self) -> int:
+        return sum(study.num_running for study in self.studies.values())
+
+    @property
     def is_done(self) -> bool:
         if self.aborted is not None:
             return True
-        if self._out_of_time():  # what runs may finish; nothing new starts
-            return not any(s.num_running for s in self.studies.values())
-        return all(s.is_done for s in self.studies.values())
+        if self._draining or self._out_of_time():  # what runs may finish; nothing new starts
+            return not self.num_running
+        return all(study.is_done for study in self.studies.values())
+
+    def watch(self, *observers: Observer) -> None:
+        """Has observers see what changes from here on."""
+        self._observers = (*self._observers, *observers)
+
+    def drain(self) -> None:
+        """Lets what runs finish, and starts nothing new."""
+        self._draining = True
 
     def next_trial(self) -> Trial | None:
         """Returns a trial that has just been started, or None if there is none at present.
 
-        Takes from the study with the fewest running trials, then the fewest planned: so that each
+        Takes from a study in which something need not wait for a stage that another trial builds;
+        of these the one with the fewest running trials, then the fewest planned: so that each
         sampler has seen as much as it can before it suggests.
         """
-        if self.aborted is not None or self._out_of_time():
+        if self.aborted or self.paused or self._draining or self._out_of_time():
             return None
+        if self.limit is not None and self.num_running >= self.limit:
+            return None
+        rather_new = bool(self._first_errors) and not self._has_measured  # is it the sweep's fault?
         open_studies = [s for s in self.studies.values() if s.has_next]
-        for study in sorted(open_studies, key=lambda s: (s.num_running, len(s.trials))):
-            trial = study.next_trial()
+        ranks = {s.name: (s.must_wait, s.num_running, len(s.trials)) for s in open_studies}
+        for study in sorted(open_studies, key=lambda s: ranks[s.name]):
+            trial = study.next_trial(rather_new=rather_new)
             if trial is not None:
                 started = study.start(trial.number)
                 self._notify(started)
@@ -209,64 +117,99 @@ class SweepRunner:
 
     def measured(self, trial: Trial, measurement: Measurement) -> Decision:
         """Takes in an epoch of a running trial; PRUNE means that it has been ended."""
-        study = self.studies[trial.study]
+        if reason := refusal(measurement.metrics):
+            self.failed(trial, f"ConfigError: {reason}", reason=reason, stage=measurement.stage)
+            return Decision.PRUNE
+        study, value = self.studies[trial.study], measurement.objective
+        if value is not None and not isfinite(value):
+            reason = f"{study.plan.study.objective} became {value} in epoch {measurement.epoch}"
+            self.failed(trial, f"NonFiniteLoss: {reason}", reason=reason, stage=measurement.stage)
+            return Decision.PRUNE
         try:
             decision = study.measure(trial.number, trial.attempt, measurement)
         except StaleAttempt:
             return Decision.PRUNE
-        self._notify(study.trials[trial.number], measurement)
-        if measurement.is_final:
-            self._end(trial, TrialState.COMPLETE, test=_test_metrics(measurement))
-        elif decision is Decision.PRUNE:
-            reason = f"worse than its peers at {measurement.stage} epoch {measurement.epoch}"
-            self._end(trial, TrialState.PRUNED, reason=reason)
+        self._has_measured = True
+        self._last_error.pop((trial.study, trial.number), None)
+        now = study.trials[trial.number]
+        self._notify(replace(now, state=TrialState.RUNNING), measurement)
+        if now.state.is_finished:
+            self._notify(now)
         return decision
 
-    def failed(self, trial: Trial, error: str, *, reason: str | None = None) -> None:
-        """Takes in that an attempt failed with `error` (a traceback or a message)."""
+    def failed(
+        self,
+        trial: Trial,
+        error: str,
+        *,
+        reason: str | None = None,
+        stage: str | None = None,
+        log: str | None = None,
+        died: bool = False,
+    ) -> None:
+        """Takes in that an attempt failed with `error` (a traceback or a message).
+
+        Args:
+            log: What is kept of it; None: the end of `error`.
+            stage: Where it was, if that is known.
+            died: Its process ended without a word, which chance may have brought about.
+        """
         failure = classify(error)
         reason = reason or next((x for x in reversed(error.splitlines()) if x.strip()), failure)
-        again = is_retried(failure, attempt=trial.attempt, max_attempts=self._max_attempts)
-        state = TrialState.WAITING if again else TrialState.FAILED
-        self._end(trial, state, failure=failure, reason=reason.strip(), log=error[-8000:])
-        self.aborted = self.aborted or self._budget.exceeded(self.trials)
+        reason, key = reason.strip(), (trial.study, trial.number)
+        kind = without_numbers(reason)
+        now = self.studies[trial.study].trials[trial.number]
+        action = self._policy.respond(
+            failure,
+            now,
+            repeats=not died and self._last_error.get(key) == kind,
+            can_halve=self._can_halve(now, stage),
+        )
+        self._last_error[key] = kind
+        halvings = now.halvings + 1 if action is Action.HALVE else None
+        outcome = Outcome(
+            state=TrialState.FAILED if action is Action.FAIL else TrialState.WAITING,
+            failure=failure,
+            reason=reason,
+            log=(log or error)[-LOG_CHARS:],
+            counts=failure not in NOT_ITS_FAULT,
+            halvings=halvings,
+        )
+        self._end(trial, outcome)
+        self._judge(trial, reason, is_final=action is Action.FAIL)
+
+    def _judge(self, trial: Trial, reason: str, *, is_final: bool) -> None:
+        """Ends a sweep that fails from the start, or too often."""
+        key = (trial.study, trial.number)
+        if not self._has_measured:
+            self._first_errors[key] = reason
+            self.aborted = self.aborted or self._budget.systematic_error(self._first_errors)
+        if is_final:
+            self._failed.append(self.studies[trial.study].trials[trial.number])
+            self.aborted = self.aborted or self._budget.exceeded(self._failed, self.num_planned)
 
     def refused(self, trial: Trial, error: str, *, reason: str) -> None:
         """Takes in that a trial cannot begin, since task, backbone or source cannot honour its
         settings: where they were sampled, an infeasible suggestion; else a failure."""
         if trial.kind is TrialKind.SAMPLED:
-            self._end(trial, TrialState.PRUNED, failure=INFEASIBLE, reason=reason)
+            self._end(trial, Outcome(state=TrialState.PRUNED, failure=INFEASIBLE, reason=reason))
         else:
             self.failed(trial, error, reason=reason)
 
-    def interrupt(self) -> None:
+    def noted(self, trial: Trial, text: str) -> None:
+        """Takes in a line about a trial that its users should see."""
+        self._ledger.note(text, trial.study, trial.number, trial.attempt)
+
+    def interrupt(self, reason: str = "stopped by a signal") -> None:
         """Ends every running attempt as interrupted, to be resumed."""
-        reason = self.aborted or "stopped by a signal"
+        outcome = Outcome(state=TrialState.INTERRUPTED, reason=self.aborted or reason, counts=False)
         for trial in self.trials:
             if trial.state is TrialState.RUNNING:
-                self._end(trial, TrialState.INTERRUPTED, reason=reason)
+                self._end(trial, outcome)
 
-    def _end(
-        self,
-        trial: Trial,
-        state: TrialState,
-        *,
-        failure: str | None = None,
-        reason: str | None = None,
-        log: str | None = None,
-        test: dict[str, float] | None = None,
-    ) -> None:
-        study = self.studies[trial.study]
+    def _end(self, trial: Trial, outcome: Outcome) -> None:
         try:
-            ended = study.end(
-                trial.number,
-                trial.attempt,
-                state,
-                failure=failure,
-                reason=reason,
-                log=log,
-                test=test,
-            )
+            ended = self.studies[trial.study].end(trial.number, trial.attempt, outcome)
         except StaleAttempt:
             return
         self._notify(ended)
@@ -274,7 +217,3 @@ class SweepRunner:
     def _notify(self, trial: Trial, measurement: Measurement | None = None) -> None:
         for observer in self._observers:
             observer.changed(trial, measurement)
-
-
-def _test_metrics(measurement: Measurement) -> dict[str, float]:
-    return {k: v for k, v in measurement.metrics.items() if k.startswith("test/")}

@@ -25,6 +25,13 @@ class TrialKind(StrEnum):
     PRESET = "preset"  # the method's published or default settings
     CONTROL = "control"  # vanilla fine-tuning for the same epochs, without what the method adds
     SAMPLED = "sampled"
+    REPLICATE = "replicate"  # the configuration of a searched trial, on another seed
+    RERUN = "rerun"  # one that a user asked to see again
+
+    @property
+    def is_searched(self) -> bool:
+        """Whether it counts among the trials that a sweep file asks for."""
+        return self not in (TrialKind.REPLICATE, TrialKind.RERUN)
 
 
 class Decision(StrEnum):
@@ -45,6 +52,7 @@ class Measurement:
     checkpoint: str | None = None  # folder that holds the state after this epoch
     seconds: float = 0.0  # since the attempt began
     peak_memory_bytes: int | None = None  # since then, of the GPU, or else of the process
+    computed_by: str | None = None  # "SWEEP/STUDY/NUMBER", where a stage was taken over from it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,9 +78,25 @@ class Trial:
     sampled: tuple[str, ...] = ()  # the names that the sampler chose
     state: TrialState = TrialState.WAITING
     attempt: int = 0  # the latest; 0 before the first
+    uncounted: int = 0  # attempts that ended by no fault of the trial: stopped, lost with a node
+    halvings: int = 0  # how often its micro-batches were halved, after memory ran out
     value: float | None = None  # best validation value
     best_epoch: int | None = None  # of the stage that reports the objective
     test: Mapping[str, float] = field(default_factory=dict)  # at the best epoch, complete ones only
     checkpoint: str | None = None  # the latest good one
     failure: str | None = None  # class: non_finite, crash, config, data, ...
     reason: str | None = None  # why it was pruned or failed, in words
+    origin: int | None = None  # the trial that a replicate or rerun repeats
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How an attempt ended. A finished `state` ends its trial with it."""
+
+    state: TrialState
+    failure: str | None = None  # its class, where it failed
+    reason: str | None = None
+    log: str | None = None  # the last lines
+    test: Mapping[str, float] = field(default_factory=dict)
+    counts: bool = True  # among the attempts that a trial is allowed
+    halvings: int | None = None  # of the attempts that follow; None: as before

@@ -12,6 +12,7 @@ from selenium.common.exceptions import TimeoutException
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -39,6 +40,11 @@ class Browser:
         self._command("Emulation.setEmulatedMedia", features=[scheme])
         self.driver.get(url)
 
+    def printed(self) -> None:
+        """Shows the page as it is printed."""
+        self._command("Emulation.setEmulatedMedia", media="print")
+        self.run("window.dispatchEvent(new Event('beforeprint'))")
+
     def text(self) -> str:
         """Returns what a reader sees."""
         shown: str = self.run("return document.body ? document.body.innerText : ''")
@@ -61,6 +67,16 @@ class Browser:
             lambda _: len(self.find(css)) > index, message=f"no {css} [{index}]: {self.text()}"
         )
         self.find(css)[index].click()
+
+    def type(self, css: str, text: str) -> None:
+        """Writes into the field that a CSS selector names, and presses Enter."""
+        self.find(css)[0].send_keys(text, Keys.ENTER)
+
+    def click_link(self, text: str) -> None:
+        """Clicks the link that says `text`, where it may have to be scrolled to."""
+        link = self.driver.find_element(By.XPATH, f"//a[normalize-space()='{text}']")
+        self.driver.execute_script("arguments[0].scrollIntoView()", link)
+        link.click()
 
     def click_text(self, text: str) -> None:
         """Clicks the button that says `text`."""

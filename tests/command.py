@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
+STARTED: list[subprocess.Popen[str]] = []  # of this test session
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Shell:
 
     def start(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
         """Starts `sweeper ARGUMENTS` without waiting."""
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "sweeper.cli.main", *arguments],
             cwd=self.folder,
             env=os.environ | {"PYTHONPATH": str(ROOT)} | self.environment,
@@ -29,6 +30,8 @@ class Shell:
             text=True,
             **options,
         )
+        STARTED.append(process)
+        return process
 
     def run(self, *arguments: str, code: int = 0, timeout: float = 300) -> "Result":
         """Runs `sweeper ARGUMENTS` and checks its exit code."""

@@ -1,17 +1,18 @@
-"""What all tests share: Hypothesis settings, a clean environment, one Ray head, one data home."""
+"""What all tests share: Hypothesis settings, a clean environment, one Ray head, one data home,
+empty stores of MLflow."""
 
+import itertools
 import os
-import signal
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
+
+from tests.command import STARTED
+from tests.servers.cluster import RayCluster, ray_cluster
 
 settings.register_profile("sweeper", deadline=None, max_examples=25, derandomize=True)
 settings.load_profile("sweeper")
@@ -22,85 +23,86 @@ QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_worker_niceness": "0",  # Ray's default, 15, lets whatever else runs here starve trials
     "NO_COLOR": "1",
 }
 os.environ |= QUIET
 for name in ("MLFLOW_TRACKING_URI", "RAY_ADDRESS", "MLFLOW_RUN_ID", "SWEEPER_HOME"):
     os.environ.pop(name, None)
 
+APART = (  # what watches clocks while several servers run: one after the other
+    "tests/servers/",
+    "tests/sweeper/execution/",
+    *(
+        f"tests/end_to_end/test_{name}.py"
+        for name in ("kill_matrix", "eight_sweeps", "steering", "toy_faults", "gauges",
+                     "dashboard", "ray_jobs", "local_cluster")
+    ),
+)  # fmt: skip
+LONG = ("tests/end_to_end/", "tests/contracts/")
 
-@dataclass(frozen=True)
-class RayHead:
-    """A Ray head of this session's own, on loopback, with two logical GPUs."""
 
-    address: str
-    environment: dict[str, str]
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda i: (not i.nodeid.startswith(APART), not i.nodeid.startswith(LONG)))
 
 
-def free_port() -> int:
-    """Returns a port that is free, and that Ray does not take for its own parts."""
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-        if port > 20_000 and port != 52_365:
-            return port
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Of two workers one begins with what is to be apart; the other takes the rest file by file,
+    the longest first."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class OneAtATime(LoadFileScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return "apart" if nodeid.startswith(APART) else super()._split_scope(nodeid)
+
+    config.option.loadscopereorder = False
+    return OneAtATime(config, log)
+
+
+@pytest.fixture(autouse=True)
+def _no_command_outlives_its_test() -> Iterator[None]:
+    """Ends what a failed test left running: a sweep would take the cores from all that follow."""
+    before = len(STARTED)
+    yield
+    for process in STARTED[before:]:
+        if process.poll() is None:
+            with process:  # which waits for it, and closes its pipes
+                process.kill()
 
 
 @pytest.fixture(scope="session")
-def ray_head(tmp_path_factory) -> Iterator[RayHead]:
-    """Starts one head for the whole session, and ends its process group and no other."""
-    folder = tmp_path_factory.mktemp("r")  # short: socket paths have a limit
-    token = folder / "token"
-    token.touch(0o600)
-    token.write_text("f" * 64)
-    environment = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
-    root = str(Path(__file__).resolve().parent.parent)
-    address = f"127.0.0.1:{free_port()}"
-    command = [
-        str(Path(sys.executable).with_name("ray")), "start", "--head", "--block",
-        "--node-ip-address=127.0.0.1", f"--port={address.rpartition(':')[2]}",
-        "--num-cpus=2", "--num-gpus=2", "--dashboard-host=127.0.0.1",
-        f"--dashboard-port={free_port()}",
-        f"--dashboard-agent-listen-port={free_port()}",
-        f"--temp-dir={folder}",
-        "--disable-usage-stats",
-    ]  # fmt: skip
-    log = (folder / "head.log").open("w")
-    head = subprocess.Popen(
-        command,
-        env=os.environ | environment | {"PYTHONPATH": root},
-        stdout=log,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
-    try:
-        _wait_for_head(head, address, folder / "head.log")
-        yield RayHead(address, environment)
-    finally:
-        if head.poll() is None:
-            os.killpg(head.pid, signal.SIGTERM)
-        try:
-            head.wait(timeout=4)
-        except subprocess.TimeoutExpired:
-            os.killpg(head.pid, signal.SIGKILL)
-            head.wait()
-        log.close()
-
-
-def _wait_for_head(head: subprocess.Popen[bytes], address: str, log: Path) -> None:
-    host, _, port = address.partition(":")
-    for _ in range(240):
-        if head.poll() is not None:
-            pytest.fail(f"ray start ended with {head.returncode}: {log.read_text()}")
-        if "Ray runtime started" in log.read_text():
-            with socket.create_connection((host, int(port)), timeout=5):
-                return
-        time.sleep(0.25)
-    pytest.fail(f"the Ray head did not come up: {log.read_text()}")
+def ray_head() -> Iterator[RayCluster]:
+    """One Ray head for the whole session, with two CPUs and two logical GPUs."""
+    with ray_cluster(num_cpus=2, num_gpus=2, quick_to_bury=False) as head:
+        yield head
 
 
 @pytest.fixture(scope="session")
 def data_home(tmp_path_factory) -> Path:
     """A SWEEPER_HOME that the session's tests share, so that data are made once."""
     return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory) -> Path:
+    """An SQLite store that MLflow has set up, to be copied: setting one up takes seconds."""
+    from mlflow import MlflowClient
+
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture
+def new_store(empty_store, tmp_path) -> Callable[[], str]:
+    """Makes the URI of another empty SQLite store."""
+    numbers = itertools.count()
+
+    def make() -> str:
+        folder = tmp_path / f"store-{next(numbers)}"
+        folder.mkdir()
+        shutil.copy(empty_store, folder / "mlflow.db")
+        return f"sqlite:///{folder / 'mlflow.db'}"
+
+    return make

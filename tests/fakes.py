@@ -16,8 +16,8 @@ class FixedSampler:
         self.told: list[Trial] = []
         self.restored: list[tuple[Trial, tuple[Measurement, ...]]] = []
 
-    def ask(self, number: int) -> Params:
-        return next(self._suggestions)
+    def ask(self, number: int, given: Params | None = None) -> Params:
+        return {**(given or {}), **next(self._suggestions)}
 
     def should_prune(self, number: int, measurement: Measurement) -> bool:
         assert measurement.objective is not None

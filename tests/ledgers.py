@@ -10,8 +10,9 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
+from sweeper.analysis.contenders import Contender, read_contenders
 from sweeper.ledger import Ledger, SweepRecord
-from sweeper.study import Measurement, Study, Trial, TrialKind, TrialState
+from sweeper.study import Measurement, Outcome, Study, Trial, TrialKind, TrialState
 
 NAME = "mona_pdebench"
 TASK = "pdebench/advection_1d"
@@ -47,6 +48,7 @@ FACTS = {
     "protocol": "compat",
     "content_hash": "0f3a" * 16,
     "baselines": {"mean": 1.0, "persistence": 0.41},
+    "published_samples": 10_000,
     "published": [
         {
             "method": "orca",
@@ -92,6 +94,16 @@ def objective(method: str, rate: float, epoch: int) -> float:
     return FLOORS[method] + (1 - FLOORS[method]) * math.exp(-rate * epoch)
 
 
+def distance(number: int) -> float:
+    """What the source is away from MoNA's features: the less, the lower the trial's error."""
+    return 10.0 - rate_of(number)
+
+
+def rate_of(number: int) -> float:
+    """How fast a trial learns."""
+    return {0: 0.5, 1: 0.35}.get(number, 0.8 - 0.06 * (number % 7))
+
+
 def script(ledger: Ledger, folder: Path, *, num_trials: int = 5) -> Iterator[None]:
     """Writes the whole sweep, and pauses after every write."""
     ledger.start(PROVENANCE)
@@ -113,6 +125,12 @@ def finished_ledger(folder: Path, *, num_trials: int = 5) -> Ledger:
     ledger = new_ledger(folder)
     list(script(ledger, folder, num_trials=num_trials))
     return ledger
+
+
+def contender_of(ledger: Ledger, study: str) -> Contender:
+    """Returns one study as the analysis reads it."""
+    (found,) = (c for c in read_contenders([ledger]) if c.study.study.name == study)
+    return found
 
 
 def _trial(ledger: Ledger, study: Study, number: int, folder: Path) -> Iterator[None]:
@@ -141,22 +159,23 @@ def _trial(ledger: Ledger, study: Study, number: int, folder: Path) -> Iterator[
     checkpoint = _checkpoint(folder / "checkpoints" / study.method / f"{number:03d}")
     for epoch in (1, 2) if kind is not TrialKind.CONTROL and study.method == "mona" else ():
         metrics = {"meta/outer_loss": 1 / epoch, "meta/cos_grad": 0.1 * epoch}
+        metrics["meta/otdd_exact"] = distance(number)
         ledger.measure(
             study.name, number, attempt,
             Measurement(stage="meta", epoch=epoch, num_epochs=2, metrics=metrics, seconds=epoch),
         )  # fmt: skip
         yield
-    rate = {0: 0.5, 1: 0.35}.get(number, 0.8 - 0.06 * (number % 7))
+    rate = rate_of(number)
     epochs = list(range(1, {"pruned": 3, "failed": 4}.get(end, EPOCHS + 1)))
     if study.method == "nft" and number == 2:  # an attempt that dies, and one epoch again
         epochs.insert(3, 3)
     previous = 0
     for epoch in epochs:
         if epoch == previous:
-            ledger.end_attempt(
-                study.name, number, attempt, TrialState.WAITING,
-                failure="crash", reason="the worker died", log="signal 9",
-            )  # fmt: skip
+            crash = Outcome(
+                state=TrialState.WAITING, failure="crash", reason="the worker died", log="signal 9"
+            )
+            ledger.end_attempt(study.name, number, attempt, crash)
             yield
             attempt = ledger.start_attempt(study.name, number)
             yield
@@ -174,16 +193,16 @@ def _trial(ledger: Ledger, study: Study, number: int, folder: Path) -> Iterator[
         yield
     if end == "complete":
         test = {"test/nrmse": objective(study.method, rate, EPOCHS) * 1.1}
-        ledger.end_attempt(study.name, number, attempt, TrialState.COMPLETE, test=test)
+        outcome = Outcome(state=TrialState.COMPLETE, test=test)
     elif end == "pruned":
         reason = "worse than its peers at refine epoch 2"
-        ledger.end_attempt(study.name, number, attempt, TrialState.PRUNED, reason=reason)
+        outcome = Outcome(state=TrialState.PRUNED, reason=reason)
     else:
         reason = "the loss is <nan> at refine epoch 4"
-        ledger.end_attempt(
-            study.name, number, attempt, TrialState.FAILED,
-            failure="non_finite", reason=reason, log="Traceback ...",
-        )  # fmt: skip
+        outcome = Outcome(
+            state=TrialState.FAILED, failure="non_finite", reason=reason, log="Traceback ..."
+        )
+    ledger.end_attempt(study.name, number, attempt, outcome)
     yield
 
 

@@ -35,15 +35,15 @@ SPREAD = 0.2  # of the random weights: wide enough that every layer matters
 
 
 def save_tiny_roberta(
-    folder: Path, *, layers: int = 2, max_tokens: int = 512, seed: int = 0
+    folder: Path, *, width: int = 32, layers: int = 2, max_tokens: int = 512, seed: int = 0
 ) -> Path:
-    """Saves a RoBERTa of width 32 with 4 heads, and a byte-level tokenizer."""
+    """Saves a RoBERTa with 4 heads, and a byte-level tokenizer."""
     config = RobertaConfig(
         vocab_size=VOCABULARY,
-        hidden_size=32,
+        hidden_size=width,
         num_hidden_layers=layers,
         num_attention_heads=4,
-        intermediate_size=64,
+        intermediate_size=2 * width,
         max_position_embeddings=max_tokens + 2,
         type_vocab_size=1,
         pad_token_id=1,

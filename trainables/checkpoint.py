@@ -4,56 +4,61 @@
     best.safetensors        the model at its best epoch       manifest.json  sha256 of each file
     optimizer.safetensors   the optimiser's moments           extras.safetensors  gates, heads
 
-A folder is written aside and renamed, so that it is whole or absent; reading verifies the hashes.
+How a folder comes to be whole or absent, and is verified, is in `checkpoint_folder`.
 """
 
-import hashlib
 import json
 import os
-import shutil
+import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from trainables.checkpoint_folder import (
+    MANIFEST,
+    CorruptCheckpoint,
+    new_folder,
+    parse,
+    rewrite,
+    thinned,
+    verify,
+)
 from trainables.errors import DataError
+from trainables.report import Report
 from trainables.state import Best, TrainState
 
 FORMAT = 1
-MANIFEST = "manifest.json"
-
-
-class CorruptCheckpoint(DataError):
-    """A checkpoint's folder lacks a file, or a file is not what its manifest says."""
 
 
 def save(state: TrainState, folder: Path) -> None:
-    """Writes all of `state` as the folder `folder`, replacing one that is there."""
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    """Writes all of `state` as the folder `folder`, replacing one that is there.
+
+    Raises:
+        StorageError: It cannot be written; nothing is left of it, and one that was there stays.
+    """
     place: dict[str, Any] = {
         "format": FORMAT,
         "stage": state.stage,
         "epoch": state.epoch,
         "seed": state.seed,
         "best": None,
+        "reports": [asdict(report) for report in state.reports],
     }
-    _write(state.model.state_dict(), partial / "last.safetensors")
-    if state.best is not None:
-        place["best"] = {"value": state.best.value, "epoch": state.best.epoch}
-        _write(state.best.weights, partial / "best.safetensors")
-    if state.extras:
-        _write(state.extras.state_dict(), partial / "extras.safetensors")
-    if state.optimizer is not None:
-        moments, place["optimizer"] = _split(state.optimizer.state_dict())
-        _write(moments, partial / "optimizer.safetensors")
-    (partial / "state.json").write_text(json.dumps(place))
-    sizes = {path.name: _sha256(path) for path in sorted(partial.iterdir())}
-    (partial / MANIFEST).write_text(json.dumps(sizes, indent=1))
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(partial, folder)
+    with new_folder(folder) as partial:
+        _write(state.model.state_dict(), partial / "last.safetensors")
+        if state.best is not None:
+            place["best"] = {"value": state.best.value, "epoch": state.best.epoch}
+            _write(state.best.weights, partial / "best.safetensors")
+        if state.extras:
+            _write(state.extras.state_dict(), partial / "extras.safetensors")
+        if state.optimizer is not None:
+            moments, place["optimizer"] = _split(state.optimizer.state_dict())
+            _write(moments, partial / "optimizer.safetensors")
+        (partial / "state.json").write_text(json.dumps(place))
 
 
 def load(state: TrainState, folder: Path) -> None:
@@ -62,10 +67,13 @@ def load(state: TrainState, folder: Path) -> None:
     Raises:
         CorruptCheckpoint: A file is missing or its hash differs from the manifest's.
     """
-    verify(folder)
+    missing = {"state.json", "last.safetensors"} - verify(folder)
+    if missing:
+        raise CorruptCheckpoint(f"{folder}: holds no {' and no '.join(sorted(missing))}")
     place = json.loads((folder / "state.json").read_text())
     state.model.load_state_dict(load_file(folder / "last.safetensors"))
     state.stage, state.epoch, state.best = place["stage"], place["epoch"], None
+    state.reports = [Report(**report) for report in place.get("reports", ())]
     if place["best"] is not None:
         state.best = Best(**place["best"], weights=load_file(folder / "best.safetensors"))
     if state.extras:
@@ -101,43 +109,22 @@ def load_best(state: TrainState, folder: Path) -> None:
 
 def thin(folder: Path, *, best: bool, last: bool) -> None:
     """Deletes the best weights, or the last state and its optimiser, from a checkpoint."""
-    dropped = {"best.safetensors"} if not best else set()
-    if not last:
-        dropped |= {"last.safetensors", "optimizer.safetensors", "extras.safetensors"}
-    hashes: dict[str, str] = json.loads((folder / MANIFEST).read_text())
-    kept = {name: digest for name, digest in hashes.items() if name not in dropped}
-    (folder / MANIFEST).write_text(json.dumps(kept, indent=1))
-    for name in dropped & hashes.keys():
+    hashes = parse((folder / MANIFEST).read_bytes(), str(folder))
+    kept = thinned(hashes, best=best, last=last)
+    rewrite(folder, kept)
+    for name in hashes.keys() - kept.keys():
         (folder / name).unlink()
 
 
-def verify(folder: Path) -> None:
-    """Checks every file of a checkpoint against its manifest.
-
-    Raises:
-        CorruptCheckpoint: A file is missing or its hash differs from the manifest's.
-    """
-    try:
-        hashes: dict[str, str] = json.loads((folder / MANIFEST).read_text())
-    except (OSError, ValueError) as error:
-        raise CorruptCheckpoint(f"{folder}: no readable {MANIFEST} ({error})") from error
-    for name, expected in hashes.items():
-        path = folder / name
-        if not path.is_file():
-            raise CorruptCheckpoint(f"{path}: missing, though the manifest lists it")
-        if _sha256(path) != expected:
-            raise CorruptCheckpoint(
-                f"{path}: altered or cut short: its sha256 is not the manifest's"
-            )
-
-
 def _write(tensors: dict[str, Tensor], path: Path) -> None:
-    save_file({k: v.detach().contiguous() for k, v in tensors.items()}, path)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """Raises OSError."""
+    try:
+        save_file({k: v.detach().contiguous() for k, v in tensors.items()}, path)
+    except SafetensorError as error:
+        found = re.search(r"\(os error (\d+)\)", str(error))
+        if found is None:
+            raise
+        raise OSError(int(found[1]), os.strerror(int(found[1])), str(path)) from error
 
 
 def _split(optimizer_state: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -5,6 +5,7 @@
   x DataError        data that are missing, cut short, not finite or of the wrong shape
   x WeightsError     pretrained weights that are missing or do not fit
   x NonFiniteLoss    a loss or a validation value became NaN or infinite
+  x StorageError     a checkpoint cannot be written, or its store does not answer
 """
 
 
@@ -22,6 +23,10 @@ class DataError(TrainableError):
 
 class WeightsError(TrainableError):
     """Pretrained weights are missing, or their keys do not fit the network."""
+
+
+class StorageError(TrainableError):
+    """A checkpoint cannot be written, or the place where it is kept does not answer in time."""
 
 
 class NonFiniteLoss(TrainableError, ArithmeticError):

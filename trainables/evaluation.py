@@ -53,8 +53,8 @@ def predictions(
     state: TrainState, model: CrossModalModel, split: Split, drawn: np.ndarray
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yields what the model says of the drawn samples, in single precision, and what is true, as
-    many at a time as are read at once."""
-    step = rows_at_once(split.x)
+    many at a time as are read at once, or fewer where memory ran out."""
+    step = max(1, rows_at_once(split.x) >> state.halvings)
     for start in range(0, len(drawn), step):
         batch = drawn[start : start + step]
         with state.autocast():

@@ -14,8 +14,10 @@ class Report:
     """
 
     stage: str
-    epoch: int  # epochs of this stage that are done, from 1
+    epoch: int  # epochs of this stage that are done, from 1; 0 of one that waits
     num_epochs: int  # that this stage will take
     metrics: Mapping[str, float] = field(default_factory=dict)
     objective: float | None = None
     is_final: bool = False  # the trial's last report
+    computed_by: str | None = None  # the trial whose result of this stage is taken over
+    waits: bool = False  # nothing was measured: another trial computes the stage

@@ -5,17 +5,12 @@ is for* (a scope such as "batches", an epoch). A resumed trial derives the same 
 interrupted equals uninterrupted, and one more draw in one place moves no other place.
 """
 
-import hashlib
 import random
 
 import numpy as np
 import torch
 
-
-def derive_seed(seed: int, *scope: str | int) -> int:
-    """Returns a 63-bit seed for `scope`, a pure function of its arguments (SHA-256)."""
-    text = "/".join([str(seed), *map(str, scope)])
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+from trainables.derived_seed import derive_seed
 
 
 def generator(seed: int, *scope: str | int) -> torch.Generator:

@@ -24,12 +24,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from trainables.errors import ConfigError, DataError
+from trainables.lock import exclusive
 from trainables.networks.backbone import Backbone
 from trainables.proxies.proxy import ImageProxy, Proxy, TokenProxy
 from trainables.proxies.registry import PROXIES
 from trainables.proxies.windows import cut_windows, label_subwords
 from trainables.seeding import generator
-from trainables.tasks.lock import exclusive
 from trainables.tasks.task import Task
 
 __all__ = [
@@ -63,6 +63,7 @@ class Source:
     content_hash: str  # of all that it was made from
     embed: Embed
     masks: UInt8[Tensor, "n h w"] | None = None  # of a dense proxy: 0, 1, or 255 to be ignored
+    folder: Path | None = None  # of this machine's cache, for what follows from it
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -125,7 +126,9 @@ def load_source(proxy: Proxy, backbone: Backbone, home: Path) -> Source:
     num_classes = (
         len(proxy.classes) if isinstance(proxy, TokenProxy) else int(proxy.labels.max()) + 1
     )
-    return Source(**tensors, num_classes=num_classes, content_hash=key, embed=embed)
+    return Source(
+        **tensors, num_classes=num_classes, content_hash=key, embed=embed, folder=path.parent
+    )
 
 
 def class_balanced_batch(

@@ -87,4 +87,5 @@ class TrialSpec(Spec):
     model: ModelSpec = ModelSpec()
     stages: Mapping[str, Mapping[str, Any]]  # stage name -> its config's fields
     seed: int = 0
+    halvings: int = Field(0, ge=0, le=16, description="Of micro-batches, after out of memory.")
     home: Path  # where data, weights and caches live (SWEEPER_HOME)

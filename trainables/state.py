@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.networks.cross_modal import CrossModalModel
+from trainables.report import Report
 
 
 @dataclass
@@ -30,11 +31,13 @@ class TrainState:
     model: CrossModalModel
     seed: int
     precision: str = "fp32"
+    halvings: int = 0  # of micro-batches: how a step is computed, not what
     stage: int = 0  # index of the stage that runs
     epoch: int = 0  # epochs of it that are done
     optimizer: torch.optim.Optimizer | None = None
     optimizer_state: dict[str, object] | None = None  # read from a checkpoint, not yet in use
     best: Best | None = None
+    reports: list[Report] = field(default_factory=list)  # of a stage that is shared, so far
     extras: nn.ModuleDict = field(default_factory=nn.ModuleDict)  # a gate, a source head
 
     @property
@@ -52,7 +55,7 @@ class TrainState:
 
     def begin_stage(self, index: int) -> None:
         """Moves on to the next stage, whose optimiser starts afresh."""
-        self.stage, self.epoch = index, 0
+        self.stage, self.epoch, self.reports = index, 0, []
         self.optimizer = self.optimizer_state = None
 
     def keep_best(self, value: float) -> None:

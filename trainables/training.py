@@ -13,8 +13,11 @@ from trainables.evaluation import evaluate
 from trainables.methods.registry import METHODS
 from trainables.networks.cross_modal import build_model
 from trainables.report import Report
+from trainables.shared_stages import SharedStages
 from trainables.source import Domains
 from trainables.spec import TrialSpec
+from trainables.stage_key import root_key, stage_keys
+from trainables.stage_store import StageStore
 from trainables.stages.stage import Stage
 from trainables.state import TrainState
 from trainables.tasks.registry import task_info
@@ -28,10 +31,23 @@ class Training:
     stages: tuple[Stage[Any], ...]
     state: TrainState
     domains: Domains
+    shared: SharedStages | None = None
 
     @classmethod
-    def begin(cls, spec: TrialSpec, parts: WarmParts, *, device: str = "cpu") -> "Training":
+    def begin(
+        cls,
+        spec: TrialSpec,
+        parts: WarmParts,
+        *,
+        device: str = "cpu",
+        store: StageStore | None = None,
+        name: str = "",
+    ) -> "Training":
         """Builds the trial that `spec` describes, from parts that are loaded but once.
+
+        Args:
+            store: Of results of stages, to take over and to add to.
+            name: Of the trial, by which others see who computed what they take over.
 
         Raises:
             ConfigError, DataError, WeightsError: The spec cannot be honoured.
@@ -49,12 +65,21 @@ class Training:
             source = parts.source(spec.proxy, spec.backbone, spec.home)
         model = build_model(backbone, target, spec.model, seed=spec.seed).to(device)
         domains = Domains(target=target, source=source)
-        state = TrainState(model=model, seed=spec.seed, precision=spec.model.precision)
+        state = TrainState(
+            model=model,
+            seed=spec.seed,
+            precision=spec.model.precision,
+            halvings=spec.halvings,
+        )
         for stage in stages:
             stage.check(model, domains)
             state.extras.update(stage.extras(model, domains, spec.seed))
         state.extras.to(device)
-        return cls(stages, state, domains)
+        shared = None
+        if store is not None:
+            keys = stage_keys(stages, root_key(spec, backbone, domains, state.device))
+            shared = SharedStages(store, keys, name, state)
+        return cls(stages, state, domains, shared)
 
     def reports(self) -> Iterator[Report]:
         """Runs what is left of the stages; the last report carries the test metric of the best
@@ -63,10 +88,17 @@ class Training:
             if index > self.state.stage:
                 self.state.begin_stage(index)
             stage = self.stages[index]
-            for report in stage.run(self.state, self.domains):
+            for report in self._run(stage):
                 if index == len(self.stages) - 1 and report.epoch == report.num_epochs:
                     report = self._final(report)
                 yield report
+
+    def _run(self, stage: Stage[Any]) -> Iterator[Report]:
+        """Runs a stage, or takes over what another trial made of it, if that can be shared: the
+        result of the last one is the trial itself."""
+        if self.shared is None or stage is self.stages[-1] or stage.config.epochs == 0:
+            return stage.run(self.state, self.domains)
+        return self.shared.run(stage, self.state, self.domains)
 
     def _final(self, report: Report) -> Report:
         info = self.domains.target.info
@@ -79,13 +111,17 @@ class Training:
         return replace(report, metrics=metrics, is_final=True)
 
     @property
-    def progress(self) -> str:
-        """The stage and the epoch that come next, for people."""
-        stage = self.stages[self.state.stage]
-        return f"{stage.name} {self.state.epoch + 1}/{stage.config.epochs}"
+    def place(self) -> tuple[str, int, int]:
+        """The stage and the epoch that come next, from 1, and how many that stage has."""
+        done = self.state.epoch
+        for stage in self.stages[self.state.stage :]:
+            if done < stage.config.epochs:
+                break
+            done = 0
+        return stage.name, done + 1, stage.config.epochs
 
     def save(self, folder: Path) -> None:
-        """Writes a checkpoint from which `load` goes on bit for bit."""
+        """Writes a checkpoint from which `load` goes on bit for bit. Raises StorageError."""
         checkpoint.save(self.state, folder)
 
     def load(self, folder: Path) -> None:

@@ -1,9 +1,10 @@
 """Series over time: how each trial learned, and how a study's best value came down."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sweeper.ledger import Ledger
+from sweeper.analysis.contenders import Contender
 from sweeper.study import Trial, TrialKind, TrialState
 
 
@@ -13,20 +14,21 @@ class Curve:
 
     trial: Trial
     epochs: tuple[int, ...]
-    values: tuple[float, ...]
+    values: tuple[float | None, ...]
     stages: tuple[str, ...]
 
 
-def learning_curves(ledger: Ledger, study: str) -> list[Curve]:
-    """Returns the curve of every trial that reported the objective at least once.
+def learning_curves(contender: Contender) -> list[Curve]:
+    """Returns the curve of every trial of a study that reported the objective at least once.
 
-    Epochs are counted over the stages that report it, so that each curve moves to the right.
+    Epochs are counted over the stages that report it, so that each curve moves to the right. What
+    is not finite leaves a gap.
     """
     curves = []
-    for trial in ledger.trials(study):
+    for trial in contender.study.trials:
         reported = [
-            (m.stage, m.objective)
-            for m in ledger.measurements(study, trial.number)
+            (m.stage, m.objective if math.isfinite(m.objective) else None)
+            for m in contender.history(trial).measurements
             if m.objective is not None
         ]
         if reported:

@@ -1,5 +1,6 @@
 """Figures of one study, in plotly. Colours say how a trial ended; the page adds its own theme."""
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -10,7 +11,7 @@ from sweeper.analysis.axes import axes, position, sampled_trials
 from sweeper.analysis.curves import Curve, best_so_far
 from sweeper.analysis.table import StudyTable
 from sweeper.analysis.words import metric, number
-from sweeper.space.distributions import Choice, Distribution
+from sweeper.space.distributions import Choice, Distribution, Float
 from sweeper.study import Trial, TrialKind, TrialState
 
 COLOURS = {
@@ -21,16 +22,22 @@ COLOURS = {
     TrialState.INTERRUPTED: "#c08a2e",
     TrialState.WAITING: "#9aa3ad",
 }
-KIND_COLOURS = {TrialKind.PRESET: "#2f9e6e", TrialKind.CONTROL: "#e08a1e"}
+KIND_COLOURS = {
+    TrialKind.PRESET: "#2f9e6e",
+    TrialKind.CONTROL: "#e08a1e",
+    TrialKind.REPLICATE: "#4aa6b5",
+    TrialKind.RERUN: "#c0549a",
+}
 SYMBOLS = {TrialKind.PRESET: "diamond", TrialKind.CONTROL: "square", TrialKind.SAMPLED: "circle"}
 WORST_TO_BEST = ["rgb(170,178,187)", "rgb(42,125,205)"]  # seen on white and on black
+STAGE_COLOURS = ("#3b82c4", "#e08a1e", "#2f9e6e", "#c0549a", "#8a63d2")
 MOST_LINES = 200  # in one figure
 
 
 def history(table: StudyTable) -> go.Figure:
     """Shows each trial's best validation value by number, and the best so far."""
     figure = go.Figure()
-    numbers, lowest = best_so_far(table.trials)
+    numbers, lowest = best_so_far(table.searched)
     figure.add_scatter(
         x=numbers,
         y=lowest,
@@ -40,7 +47,7 @@ def history(table: StudyTable) -> go.Figure:
         hoverinfo="skip",
     )
     groups: dict[str, list[Trial]] = {}
-    for trial in table.trials:
+    for trial in table.searched:
         if trial.value is not None:
             groups.setdefault(_label(trial), []).append(trial)
     for label, trials in groups.items():
@@ -55,8 +62,8 @@ def history(table: StudyTable) -> go.Figure:
         )
     values = [t.value for trials in groups.values() for t in trials if t.value is not None]
     figure.update_layout(
-        xaxis={"title": {"text": "trial"}, "dtick": 1 if len(table.trials) <= 20 else None},
-        yaxis=_value_axis(table, values),
+        xaxis={"title": {"text": "trial"}, "dtick": 1 if len(table.searched) <= 20 else None},
+        yaxis=value_axis(_validation(table), values),
     )
     return figure
 
@@ -84,14 +91,20 @@ def learning(table: StudyTable, curves: list[Curve]) -> go.Figure:
         )
         shown.add(label)
     figure.update_layout(
-        xaxis={"title": {"text": "epoch"}},
-        yaxis=_value_axis(table, [value for curve in curves for value in curve.values]),
+        xaxis={
+            "title": {"text": "epoch"},
+            "dtick": 1 if max((len(c.epochs) for c in curves), default=0) <= 20 else None,
+        },
+        yaxis=value_axis(
+            _validation(table), [v for curve in curves for v in curve.values if v is not None]
+        ),
     )
     return figure
 
 
 def parallel(table: StudyTable, parameters: Mapping[str, Any]) -> go.Figure | None:
-    """Shows each complete sampled trial as a line through its parameters; None below two.
+    """Shows each complete sampled trial as a line through its parameters to its value; None below
+    two trials.
 
     The bluer a line, the better its trial; the best is thick. Shows the best `MOST_LINES`.
     """
@@ -99,14 +112,17 @@ def parallel(table: StudyTable, parameters: Mapping[str, Any]) -> go.Figure | No
     along = axes(trials, parameters)
     if len(trials) < 2 or not along:
         return None
+    values = [trial.value or 0.0 for trial in trials]
+    reached = _validation(table)
+    along[reached] = Float(low=min(values), high=max(values))
     columns = list(along)
     figure = go.Figure()
     for rank, trial in reversed(list(enumerate(trials))):
         merit = 1 - rank / (len(trials) - 1)
-        drawn = [name if name in trial.sampled else None for name in columns]
+        chosen = {name: trial.params[name] for name in trial.sampled} | {reached: trial.value}
         figure.add_scatter(
             x=list(range(len(columns))),
-            y=[None if n is None else position(trial.params[n], along[n]) for n in drawn],
+            y=[position(chosen[n], along[n]) if n in chosen else None for n in columns],
             mode="lines+markers",
             line={
                 "color": sample_colorscale(WORST_TO_BEST, merit)[0],
@@ -121,7 +137,7 @@ def parallel(table: StudyTable, parameters: Mapping[str, Any]) -> go.Figure | No
         for height, text in _ticks(along[name]):
             is_end = height in (0, 1)
             figure.add_annotation(
-                x=column, y=height, text=_plain(text), showarrow=False, font={"size": 11},
+                x=column, y=height, text=plain(text), showarrow=False, font={"size": 11},
                 xanchor="center" if is_end else "left", xshift=0 if is_end else 8,
                 yshift=(14 if height else -14) if is_end else 0,
             )  # fmt: skip
@@ -129,7 +145,7 @@ def parallel(table: StudyTable, parameters: Mapping[str, Any]) -> go.Figure | No
     figure.update_layout(
         xaxis={
             "tickvals": list(range(len(columns))),
-            "ticktext": [_plain(name).replace(".", ".<br>", 1) for name in columns],
+            "ticktext": [re.sub(r"[. ]", r"\g<0><br>", plain(name), count=1) for name in columns],
             "range": [-0.2 * max(last, 1), last + 0.2 * max(last, 1)],
             "zeroline": False,
         },
@@ -140,25 +156,44 @@ def parallel(table: StudyTable, parameters: Mapping[str, Any]) -> go.Figure | No
 
 
 def bars(shares: Mapping[str, float]) -> go.Figure:
-    """Shows the importance of each parameter, the largest on top."""
+    """Shows the importance of each parameter, the largest on top, a colour a stage; the legend
+    says what all parameters of a stage come to."""
     names = sorted(shares, key=lambda name: shares[name])
     figure = go.Figure()
-    figure.add_bar(
-        x=[shares[name] for name in names],
-        y=[_plain(name) for name in names],
-        orientation="h",
-        marker={"color": COLOURS[TrialState.COMPLETE]},
-        text=[f"{shares[name]:.2f}" for name in names],
-        textposition="outside",
-        cliponaxis=False,
-        hoverinfo="skip",
-    )
+    for index, (stage, sum_) in enumerate(by_stage(shares).items()):
+        mine = [name for name in names if stage_of(name) == stage]
+        figure.add_bar(
+            x=[shares[name] for name in mine],
+            y=[plain(name) for name in mine],
+            orientation="h",
+            name=plain(f"{stage}: {sum_:.2f}"),
+            marker={"color": STAGE_COLOURS[index % len(STAGE_COLOURS)]},
+            text=[f"{shares[name]:.2f}" for name in mine],
+            textposition="outside",
+            cliponaxis=False,
+            hoverinfo="skip",
+        )
     figure.update_layout(
         xaxis={"title": {"text": "share of the variance"}, "range": [0, 1.1]},
-        yaxis={"automargin": True},
-        showlegend=False,
-    )
+        yaxis={"automargin": True, "categoryorder": "array",
+               "categoryarray": [plain(name) for name in names]},
+        barmode="stack",
+        showlegend=True,
+    )  # fmt: skip
     return figure
+
+
+def by_stage(shares: Mapping[str, float]) -> dict[str, float]:
+    """Returns what the parameters of each stage come to together, the most important first."""
+    sums: dict[str, float] = {}
+    for name, share in shares.items():
+        sums[stage_of(name)] = sums.get(stage_of(name), 0.0) + share
+    return dict(sorted(sums.items(), key=lambda item: -item[1]))
+
+
+def stage_of(parameter: str) -> str:
+    """Returns the stage that a parameter belongs to; its own name where it is of none."""
+    return parameter.partition(".")[0]
 
 
 def as_plain(figure: go.Figure) -> dict[str, Any]:
@@ -172,10 +207,10 @@ def hover(trial: Trial) -> str:
     """Returns what a point says of its trial, one line a sampled parameter."""
     chosen = [f"{name} = {number(trial.params.get(name))}" for name in trial.sampled]
     head = f"trial {trial.number} ({_label(trial)}): {number(trial.value)}"
-    return "<br>".join(_plain(line) for line in [head, *chosen])
+    return "<br>".join(plain(line) for line in [head, *chosen])
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Escapes what plotly would read as markup."""
     return text.replace("&", "&amp;").replace("<", "&lt;")
 
@@ -190,16 +225,20 @@ def _colour(trial: Trial) -> str:
     return KIND_COLOURS[trial.kind] if is_led else COLOURS[trial.state]
 
 
-def _value_axis(table: StudyTable, values: Iterable[float]) -> dict[str, Any]:
-    """Returns the axis of the objective: logarithmic where values differ by a factor of four."""
+def value_axis(title: str, values: Iterable[float]) -> dict[str, Any]:
+    """Returns an axis for values: logarithmic where they differ by a factor of four."""
     values = list(values)
     is_log = bool(values) and min(values) > 0 and max(values) > 4 * min(values)
-    scale: dict[str, Any] = {"rangemode": "tozero"}
+    scale: dict[str, Any] = {}
     if is_log:
         marks = [m * 10**e for e in range(-12, 12) for m in (1, 2, 5)]
         near = [m for m in marks if min(values) / 2 <= m <= max(values) * 2]
         scale = {"type": "log", "tickvals": near, "ticktext": [number(float(m)) for m in near]}
-    return {"title": {"text": f"validation {metric(table.study.objective)}"}, **scale}
+    return {"title": {"text": title}, **scale}
+
+
+def _validation(table: StudyTable) -> str:
+    return f"validation {metric(table.study.objective)}"
 
 
 def _ticks(along: Distribution) -> list[tuple[float, str]]:

@@ -6,6 +6,7 @@ JavaScript. Whatever comes in as text is escaped here, and nowhere else.
 
 import html
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -42,6 +43,11 @@ def join(parts: Sequence[Markup]) -> Markup:
     return Markup("\n".join(parts))
 
 
+def anchor(text: str) -> str:
+    """Returns a name for a place on the page."""
+    return "".join(c if c.isalnum() else "-" for c in text)
+
+
 def table(
     header: Sequence[str], lines: Sequence[Sequence[Any]], *, marked: Sequence[int] = ()
 ) -> Markup:
@@ -60,7 +66,12 @@ def table(
     body = [
         element(
             "tr",
-            join([element("td", _cell(v), class_=c) for v, c in zip(line, sides, strict=True)]),
+            join(
+                [
+                    element("td", _cell(v), class_=c, title=_in_full(v))
+                    for v, c in zip(line, sides, strict=True)
+                ]
+            ),
             class_="marked" if index in marked else None,
         )
         for index, line in enumerate(lines)
@@ -71,6 +82,12 @@ def table(
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _in_full(value: Any) -> str | None:
+    """Returns what a cell says where a reader points at it: the number that it rounds."""
+    is_rounded = isinstance(value, float) and math.isfinite(value)
+    return repr(value) if is_rounded and number(value) != repr(value) else None
 
 
 def _cell(value: Any) -> Any:
@@ -141,11 +158,12 @@ h3 { font-size: 1rem; margin: 1.75rem 0 .5rem; }
 p { max-width: 46rem; margin: .5rem 0; overflow-wrap: anywhere; }
 .soft, figcaption { color: var(--soft); font-size: .9rem; }
 .question { font-size: 1.15rem; margin-top: 1.25rem; }
-.answers { margin: 1rem 0 .5rem; padding: 0; list-style: none; }
-.answers li {
-  max-width: 52rem; padding: .8rem 1rem; margin: .5rem 0; background: var(--tint);
-  border-left: 3px solid var(--accent); border-radius: 0 4px 4px 0; overflow-wrap: anywhere;
+.answer {
+  max-width: 52rem; padding: .8rem 1rem; margin: 1rem 0; background: var(--tint);
+  border-left: 3px solid var(--accent); border-radius: 0 4px 4px 0;
 }
+ul { max-width: 52rem; margin: .5rem 0; padding-left: 1.2rem; }
+li { margin: .25rem 0; overflow-wrap: anywhere; }
 a { color: var(--accent); }
 nav a { margin-right: 1rem; white-space: nowrap; }
 .scroll { overflow-x: auto; margin: .75rem 0; }
@@ -173,6 +191,7 @@ pre {
   background: var(--tint); padding: 1rem; border-radius: 4px; overflow-x: auto;
   font: .82rem/1.5 ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace;
 }
+@page { size: landscape; margin: 14mm; }
 @media print {
   :root {
     --paper: #fff; --ink: #000; --soft: #444; --rule: #ccc; --tint: #f6f6f6; --accent: #000;
@@ -182,9 +201,12 @@ pre {
   main { max-width: none; padding: 0; }
   nav { display: none; }
   h2 { break-after: avoid; }
-  figure, tr, .answers li { break-inside: avoid; }
+  figure, tr, .answer, li { break-inside: avoid; }
   .scroll { overflow: visible; }
-  table { width: auto; font-size: 8.5pt; }
+  table { width: auto; font-size: 7.5pt; }
+  th, td { padding: .3rem .6rem .3rem .2rem; overflow-wrap: break-word; }
+  th, th.number, td.number { white-space: normal; }
+  a { color: inherit; text-decoration: none; }
   pre { white-space: pre-wrap; }
 }
 """
@@ -209,13 +231,20 @@ function themed(layout, palette) {
     xaxis: {...axis, ...layout.xaxis}, yaxis: {...axis, ...layout.yaxis},
   };
 }
-function draw(isDark) {
-  const palette = isDark ? palettes.dark : palettes.light;
-  figures.forEach((figure, i) => Plotly.react("figure-" + i, figure.data,
-    themed(figure.layout, palette), {responsive: true, displayModeBar: false}));
+const drawn = new Set();
+function draw(i, isDark) {
+  drawn.add(i);
+  Plotly.react("figure-" + i, figures[i].data,
+    themed(figures[i].layout, isDark ? palettes.dark : palettes.light),
+    {responsive: true, displayModeBar: false});
 }
-draw(dark.matches);
-dark.addEventListener("change", (event) => draw(event.matches));
-window.addEventListener("beforeprint", () => draw(false));
-window.addEventListener("afterprint", () => draw(dark.matches));
+const seen = new IntersectionObserver((entries) => entries.forEach((entry) => {
+  const i = Number(entry.target.id.slice("figure-".length));
+  if (entry.isIntersecting && !drawn.has(i)) draw(i, dark.matches);
+}), {rootMargin: "600px"});
+document.querySelectorAll(".plot").forEach((place) => seen.observe(place));
+function again(isDark) { drawn.forEach((i) => draw(i, isDark)); }
+dark.addEventListener("change", (event) => again(event.matches));
+window.addEventListener("beforeprint", () => figures.forEach((_, i) => draw(i, false)));
+window.addEventListener("afterprint", () => again(dark.matches));
 """

@@ -3,19 +3,31 @@
 Reads the ledger and nothing else, so it can be written at any time, while a sweep runs included.
 """
 
-import json
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
-from sweeper.analysis.curves import learning_curves
-from sweeper.analysis.figures import bars, history, learning, parallel
-from sweeper.analysis.optuna_importance import importances
-from sweeper.analysis.page import Figures, Markup, document, element, join, table
-from sweeper.analysis.table import StudyTable, SweepTable, read_study, read_table, rows
-from sweeper.analysis.words import answer, listed, method, metric
-from sweeper.ledger import Ledger, SweepRecord
-from sweeper.study import TrialState
+from sweeper.analysis import compare_words, words
+from sweeper.analysis.compare import compare_contenders
+from sweeper.analysis.compare_figures import colours
+from sweeper.analysis.compare_page import comparison_sections, published_section
+from sweeper.analysis.compare_words import interval, name
+from sweeper.analysis.comparison import Comparison, TaskComparison
+from sweeper.analysis.contenders import Contender, read_contenders
+from sweeper.analysis.cost_section import cost_section
+from sweeper.analysis.foresight import foresights
+from sweeper.analysis.foresight_section import foresight_section
+from sweeper.analysis.origin_section import (
+    configuration_section,
+    provenance_section,
+    unfinished_section,
+)
+from sweeper.analysis.page import Figures, Markup, anchor, document, element, join, table
+from sweeper.analysis.study_section import study_section, title_of
+from sweeper.analysis.table import StudyTable, SweepTable, read_table
+from sweeper.analysis.usage import Usage, read_usage
+from sweeper.analysis.words import listed, method, metric
+from sweeper.ledger import Ledger
 
 
 def render_report(ledger: Ledger) -> str:
@@ -24,40 +36,77 @@ def render_report(ledger: Ledger) -> str:
     Raises:
         NotFound: The sweep was never started.
     """
-    sweep, figures = read_table(ledger), Figures([])
-    record = sweep.record
+    sweep, contenders = read_table(ledger), read_contenders([ledger])
+    comparison = compare_contenders(contenders, sweeps=[ledger.name])
+    return sweep_page(sweep, contenders, comparison, read_usage(ledger))
+
+
+def sweep_page(
+    sweep: SweepTable, contenders: Sequence[Contender], comparison: Comparison, usage: Usage
+) -> str:
+    """Returns the page about a sweep that was read already."""
+    figures = Figures([])
+    compared = is_compared(comparison)
+    distances = foresight_section(comparison.foresights, figures, colours(comparison.labels))
     body = [
         _head(sweep),
         _question(sweep),
-        element("h2", "Results"),
-        _results(sweep),
-        *_published(sweep),
-        *(_study(ledger, s, record, figures) for s in sweep.studies),
-        element("h2", "Trials that did not complete"),
-        _unfinished(sweep),
-        element("h2", "Configuration"),
-        _configuration(record),
-        element("h2", "Provenance"),
-        _provenance(sweep),
+        element("p", headline(sweep, comparison), class_="answer"),
+        element("p", _caveat(comparison), class_="soft"),
+        _contents(comparison, has_distances=bool(distances)),
+        element("h2", "Results", id="results"),
+        _answers(sweep, comparison),
+        _results(sweep, comparison),
+        *(comparison_sections(comparison, figures) if compared else []),
+        *(part for t in comparison.tasks if not compared for part in published_section(t)),
+        *distances,
+        *(study_section(contender, figures) for contender in contenders),
+        unfinished_section(sweep),
+        cost_section(contenders, usage),
+        configuration_section(sweep.record),
+        provenance_section(sweep),
     ]
-    return document(f"{record.name}: sweep report", join(body), figures)
+    return document(f"{sweep.record.name}: sweep report", join(body), figures)
 
 
-def render_study(ledger: Ledger, name: str) -> str:
-    """Returns the page about one study. Raises NotFound."""
-    study, figures = read_study(ledger, name), Figures([])
-    record = ledger.sweep()
-    assert record is not None, "a study has a sweep"
+def study_page(contender: Contender) -> str:
+    """Returns the page about one study."""
+    figures = Figures([])
+    title = title_of(contender.study)
     body = [
-        element("h1", _title(study)),
-        element("ul", element("li", answer(study.study.task, [study])), class_="answers"),
-        _study(ledger, study, record, figures),
+        element("h1", title),
+        element("p", words.answer(contender.study.study.task, [contender.study]), class_="answer"),
+        *foresight_section(foresights([contender]), figures, colours([contender.label])),
+        study_section(contender, figures),
     ]
-    return document(_title(study), join(body), figures)
+    return document(title, join(body), figures)
 
 
-def _title(study: StudyTable) -> str:
-    return f"{method(study.study.method)} on {study.study.task}"
+def is_compared(comparison: Comparison) -> bool:
+    """Whether there is more to say than the best trial of one method: rivals, or replicates."""
+    entries = [entry for task in comparison.tasks for entry in task.entries]
+    return len(comparison.labels) > 1 or any(entry.is_replicated for entry in entries)
+
+
+def headline(sweep: SweepTable, comparison: Comparison) -> str:
+    """Answers the sweep's question in one sentence."""
+    if not comparison.tasks:
+        return "No answer yet: no study has begun."
+    told = answers(sweep, comparison)
+    return told[0] if len(told) == 1 else compare_words.headline(comparison)
+
+
+def answers(sweep: SweepTable, comparison: Comparison) -> list[str]:
+    """Returns a sentence a task."""
+    if is_compared(comparison):
+        return [compare_words.answer(task) for task in comparison.tasks]
+    return [words.answer(task, studies) for task, studies in sweep.by_task().items()]
+
+
+def _answers(sweep: SweepTable, comparison: Comparison) -> Markup:
+    """Lists the answers, where there are more than the headline."""
+    told = answers(sweep, comparison)
+    return element("ul", join([element("li", each) for each in told])) if told[1:] else Markup()
 
 
 def _head(sweep: SweepTable) -> Markup:
@@ -69,200 +118,85 @@ def _head(sweep: SweepTable) -> Markup:
         f"{record.experiment} · {record.state} · {done} of {len(trials)} planned trials ended · "
         f"launched {when} UTC · profile {record.profile}"
     )
-    links = [element("a", _title(s), href=f"#{_anchor(s)}") for s in sweep.studies]
-    parts = [element("h1", record.name), element("p", line, class_="soft")]
-    return join([*parts, element("nav", join(links))] if len(links) > 1 else parts)
-
-
-def _anchor(study: StudyTable) -> str:
-    return study.study.name.replace("/", "-").replace("@", "-")
+    return join([element("h1", record.name), element("p", line, class_="soft")])
 
 
 def _question(sweep: SweepTable) -> Markup:
     methods = list(dict.fromkeys(method(s.study.method) for s in sweep.studies))
-    tasks = sweep.by_task()
+    tasks = list(sweep.by_task())
+    few = listed(tasks) if 0 < len(tasks) <= 3 else f"{len(tasks)} tasks"
     if len(methods) > 1:
-        asked = f"Which of {listed(methods)} solves {_few(list(tasks))} best, each tuned alike?"
+        asked = f"Which of {listed(methods)} solves {few} best, each tuned alike?"
     else:
         asked = (
-            f"How well does {listed(methods) or 'it'} solve {_few(list(tasks))} once tuned, "
+            f"How well does {listed(methods) or 'it'} solve {few} once tuned, "
             "and does it beat vanilla fine-tuning for as many epochs?"
         )
-    answers = [element("li", answer(task, studies)) for task, studies in tasks.items()]
-    caveat = (
-        "Each number is one run with one seed: a small difference may be chance. Settings are "
-        "chosen by validation; the test split is read once a trial, for its best epoch."
+    return element("p", asked, class_="question")
+
+
+def _caveat(comparison: Comparison) -> str:
+    entries = [entry for task in comparison.tasks for entry in task.entries]
+    single = any(len(entry.values) == 1 for entry in entries)
+    seeds = "Where a number is of one seed, a small difference may be chance. " if single else ""
+    return (
+        f"{seeds}Settings are chosen by validation; the test split is read once a trial, for its "
+        "best epoch."
     )
-    return join(
-        [
-            element("p", asked, class_="question"),
-            element("ul", join(answers), class_="answers"),
-            element("p", caveat, class_="soft"),
-        ]
-    )
 
 
-def _few(tasks: list[str]) -> str:
-    return listed(tasks) if 0 < len(tasks) <= 3 else f"{len(tasks)} tasks"
+def _contents(comparison: Comparison, *, has_distances: bool) -> Markup:
+    links = [("Results", "results")]
+    if is_compared(comparison) and len(comparison.tasks) > 1:
+        links.append(("Over all tasks", "all-tasks"))
+    if has_distances:
+        links.append(("Distance and error", "distance"))
+    links += [("Failures", "failures"), ("Cost", "cost"), ("Configuration", "configuration"),
+              ("Provenance", "provenance")]  # fmt: skip
+    return element("nav", join([_link(text, place) for text, place in links]))
 
 
-def _results(sweep: SweepTable) -> Markup:
+def _link(text: str, place: str) -> Markup:
+    return element("a", text, href=f"#{place}")
+
+
+def _results(sweep: SweepTable, comparison: Comparison) -> Markup:
+    studies = {study.study.name: study for study in sweep.studies}
     names = list(dict.fromkeys(n for s in sweep.studies for n in s.baselines))
-    header = ["task", "method", "best trial", "validation", "test", "preset", "control"]
-    header += names
+    header = ["task", "method", "test", "95 % interval", "seeds", "validation", "best trial",
+              "preset", "control", *names]  # fmt: skip
     lines: list[list[Any]] = []
     marked: list[int] = []
-    for task, studies in sweep.by_task().items():
-        tests = [s.test_value(s.best) for s in studies]
-        best = min((v for v in tests if v is not None), default=None)
-        for study, test in zip(studies, tests, strict=True):
-            if test is not None and test == best and len(studies) > 1:
+    for task in comparison.tasks:
+        best = _lowest(task)
+        place = f"methods-{anchor(task.task)}"
+        where = _link(task.task, place) if is_compared(comparison) else task.task
+        for entry, control in zip(task.entries, task.controls, strict=True):
+            study: StudyTable = studies[entry.study]
+            if entry.mean is not None and entry.mean == best:
                 marked.append(len(lines))
             lines.append(
-                [
-                    task,
-                    method(study.study.method),
-                    study.best and study.best.number,
-                    study.best and study.best.value,
-                    test,
-                    study.test_value(study.preset),
-                    study.test_value(study.control),
-                    *(study.baselines.get(name) for name in names),
-                ]
-            )
-    metrics = dict.fromkeys(metric(s.study.objective) for s in sweep.studies)
+                [where, _link(name(entry.label), anchor(entry.study)), entry.mean,
+                 interval(entry.ci), len(entry.values), entry.validation, entry.trial,
+                 study.test_value(study.preset), control.mean,
+                 *(study.baselines.get(each) for each in names)]
+            )  # fmt: skip
     note = (
-        f"{', '.join(metrics)}: lower is better. Preset: the method's own settings. Control: "
-        "vanilla fine-tuning for as many epochs. These and the trivial predictors "
-        f"({', '.join(names) or 'none'}) are test values."
+        f"{', '.join(_metrics(sweep.studies))}: lower is better. Test: the mean over seeds of the "
+        "configuration that validation chose. Preset: the method's own settings. Control: vanilla "
+        "fine-tuning for as many epochs. These and the trivial predictors "
+        f"({', '.join(names) or 'none'}) are test values. Marked is the lowest mean, whether or "
+        "not that is significant."
     )
     return join([table(header, lines, marked=marked), element("p", note, class_="soft")])
 
 
-def _published(sweep: SweepTable) -> list[Markup]:
-    """Says what was published on the same tasks, by which protocol, and that it is no contest."""
-    known = {
-        task: studies[0].facts.get("published") or [] for task, studies in sweep.by_task().items()
-    }
-    lines = [
-        [task, method(n["method"]), n["value"], metric(n["metric"]), n["protocol"], n["citation"]]
-        for task, numbers in known.items()
-        for n in sorted(numbers, key=lambda n: float(n["value"]))
-    ]
-    if not lines:
-        return []
-    header = ["task", "method", "test", "metric", "protocol", "source"]
-    note = (
-        "Other backbones, data or protocols than this sweep's may stand behind them: compare only "
-        "where all of these are the same."
-    )
-    summary = element("summary", f"{len(lines)} published numbers on these tasks")
-    caveat = element("p", note, class_="soft")
-    return [element("details", join([summary, table(header, lines), caveat]))]
+def _lowest(task: TaskComparison) -> float | None:
+    """Returns the lowest mean, where there is more than one and they compare."""
+    if task.incomparable or len(task.entries) < 2:
+        return None
+    return min((e.mean for e in task.entries if e.mean is not None), default=None)
 
 
-def _study(ledger: Ledger, study: StudyTable, record: SweepRecord, figures: Figures) -> Markup:
-    parameters: Mapping[str, Any] = record.resolved.get("parameters") or {}
-    curves = learning_curves(ledger, study.study.name)
-    parts = [element("h2", _title(study), id=_anchor(study))]
-    ended = [f"{count} {state}" for state, count in study.counts().items()]
-    parts.append(element("p", f"{len(study.trials)} trials: {listed(ended) or 'not begun'}."))
-    facts = [
-        f"{name.replace('_', ' ')}: {study.facts[name]}" for name in _SHOWN if name in study.facts
-    ]
-    parts += [element("p", " · ".join(facts), class_="soft")] if facts else []
-    plots = []
-    if curves:
-        plots.append(figures.place(history(study), "Best validation value of each trial"))
-        plots.append(figures.place(learning(study, curves), "Validation value by epoch"))
-    lines = parallel(study, parameters)
-    if lines is not None:
-        caption = "Complete sampled trials: the bluer, the better; the best is thick"
-        plots.append(figures.place(lines, caption))
-    shares = importances(study, parameters)
-    if not isinstance(shares, str):
-        caption = "Importance of each parameter (fANOVA): a hint, not a proof"
-        plots.append(figures.place(bars(shares), caption))
-    parts += [element("div", join(plots), class_="plots")] if plots else []
-    if isinstance(shares, str):
-        parts.append(element("p", f"Importance of parameters: {shares}", class_="soft"))
-    parts.append(_trials(study))
-    return element("section", join(parts))
-
-
-_SHOWN = ("backbone", "pretrained", "proxy", "data_source", "protocol")
-
-
-def _trials(study: StudyTable) -> Markup:
-    hidden = {"failure", "reason", "seed", "attempts"}
-    lines = [{k: v for k, v in row.items() if k not in hidden} for row in rows(study)]
-    varied = {
-        name
-        for name in {n for t in study.trials for n in t.params}
-        if len({repr(t.params.get(name)) for t in study.trials}) > 1
-    }
-    keep = [
-        name
-        for name in dict.fromkeys(n for line in lines for n in line)
-        if name in varied or all(name not in t.params for t in study.trials)
-    ]
-    best = study.best
-    marked = [i for i, t in enumerate(study.trials) if best is not None and t.number == best.number]
-    fixed = {k: v for t in study.trials[:1] for k, v in t.params.items() if k not in varied}
-    parts = [
-        element("summary", f"All {len(lines)} trials"),
-        table(
-            [name.replace("_", " ") if name == "best_epoch" else name for name in keep],
-            [[line.get(name) for name in keep] for line in lines],
-            marked=marked,
-        ),
-    ]
-    if fixed:
-        same = ", ".join(f"{name} = {value}" for name, value in fixed.items())
-        parts.append(element("p", f"The same in all: {same}.", class_="soft"))
-    return element("details", join(parts), open="open" if len(lines) <= 12 else None)
-
-
-def _unfinished(sweep: SweepTable) -> Markup:
-    """Lists trials by why they ended, or have not: one line a reason."""
-    grouped: dict[tuple[str, ...], list[str]] = {}
-    for study in sweep.studies:
-        for t in study.trials:
-            if t.state is not TrialState.COMPLETE:
-                why = (study.study.name, t.state.value, t.failure or "–", t.reason or "–")
-                grouped.setdefault(why, []).append(str(t.number))
-    if not grouped:
-        return element("p", "None: every trial is complete.")
-    lines = [[*why, ", ".join(numbers)] for why, numbers in grouped.items()]
-    return table(["study", "state", "class", "reason", "trials"], lines)
-
-
-def _configuration(record: SweepRecord) -> Markup:
-    resolved = json.dumps(record.resolved, indent=2, ensure_ascii=False, default=str)
-    return join(
-        [
-            element("p", "The file as written:", class_="soft"),
-            element("pre", record.text),
-            element(
-                "details",
-                element("summary", "With profile and options applied"),
-                element("pre", resolved),
-            ),
-        ]
-    )
-
-
-def _provenance(sweep: SweepTable) -> Markup:
-    record = sweep.record
-    lines: list[list[Any]] = [["configuration", Markup(f"<code>{record.config_hash}</code>")]]
-    for name, value in record.provenance.items():
-        shown = value
-        if isinstance(value, Mapping):
-            shown = ", ".join(f"{key} {version}" for key, version in value.items() if version)
-        lines.append([name.replace("_", " "), "unknown" if shown is None else str(shown)])
-    for study in sweep.studies:
-        for name in ("content_hash", "weights_hash"):
-            if study.facts.get(name):
-                label = f"{name.replace('_', ' ')}, {study.study.name}"
-                lines.append([label, str(study.facts[name])])
-    return table(["what", "value"], lines)
+def _metrics(studies: Sequence[StudyTable]) -> list[str]:
+    return list(dict.fromkeys(metric(study.study.objective) for study in studies))

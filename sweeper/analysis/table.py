@@ -5,18 +5,19 @@ as many epochs, is what it is compared with and no candidate. Test values are re
 by.
 """
 
-import csv
-import io
 import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from sweeper.errors import NotFound
 from sweeper.ledger import Ledger, SweepRecord
 from sweeper.study import Study, Trial, TrialKind, TrialState
+
+CANDIDATES = (TrialKind.PRESET, TrialKind.SAMPLED)  # for the best
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +39,22 @@ class StudyTable:
         return dict(self.facts.get("baselines") or {})
 
     @property
+    def searched(self) -> tuple[Trial, ...]:
+        """The trials of the search, without those that repeat one of them."""
+        return tuple(t for t in self.trials if t.kind.is_searched)
+
+    @cached_property
+    def replicates(self) -> Mapping[int, Sequence[Trial]]:
+        """The replicates of each trial that has some, by its number."""
+        found: dict[int, list[Trial]] = {}
+        for trial in self.trials:
+            if trial.kind is TrialKind.REPLICATE and trial.origin is not None:
+                found.setdefault(trial.origin, []).append(trial)
+        return found
+
+    @property
     def best(self) -> Trial | None:
-        candidates = [t for t in self._complete() if t.kind is not TrialKind.CONTROL]
+        candidates = [t for t in self._complete() if t.kind in CANDIDATES]
         return min(candidates, key=_value, default=None)
 
     @property
@@ -129,16 +144,6 @@ def rows(table: StudyTable) -> list[dict[str, Any]]:
     ]
 
 
-def as_csv(lines: Sequence[Mapping[str, Any]]) -> str:
-    """Writes rows as CSV, with every column that some row has. None is an empty cell."""
-    columns = list(dict.fromkeys(name for line in lines for name in line))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    return text.getvalue()
-
-
 def as_json(table: SweepTable) -> dict[str, Any]:
     """Returns the whole table for machines; what is not finite is null."""
     return {
@@ -168,8 +173,19 @@ def study_as_json(table: StudyTable) -> dict[str, Any]:
 
 
 def json_text(content: Any) -> str:
-    """Writes JSON that every parser takes: no NaN."""
-    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False, default=str)
+    """Writes JSON that every parser takes: a number that is not finite is null."""
+    plain = _finite_all(content)
+    return json.dumps(plain, indent=1, ensure_ascii=False, allow_nan=False, default=str)
+
+
+def _finite_all(content: Any) -> Any:
+    if isinstance(content, float):
+        return finite(content)
+    if isinstance(content, Mapping):
+        return {key: _finite_all(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_finite_all(value) for value in content]
+    return content
 
 
 def finite(value: float | None) -> float | None:

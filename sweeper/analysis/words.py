@@ -37,6 +37,13 @@ METRICS = {
     "one_minus_pixel_auroc_hard": "1 - AUROC of hard answers",
 }
 
+DISTANCES = {  # by the last part of a metric's name, the one that papers speak of first
+    "otdd_exact": "OTDD",
+    "otdd_gaussian": "OTDD of Gaussians",
+    "mmd": "MMD",
+    "euclidean": "Euclidean distance",
+}
+
 
 def number(value: object) -> str:
     """Writes a value to four digits; a dash where there is none."""

@@ -1,7 +1,6 @@
 """Target data and sources on this machine: what there is, how to get the rest, and whether it is
 whole."""
 
-import errno
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.app.catalog import home
+from sweeper.app.disk import NOT_TAKEN
 from sweeper.errors import Fault, FileFaults, StorageFull, UsageError
 from trainables.errors import DataError, TrainableError
 from trainables.proxies.loading import proxy_faults
@@ -23,16 +23,6 @@ from trainables.tasks.registry import TASKS, publication, task_info
 from trainables.tasks.task import TaskInfo
 
 OURS = "Apache-2.0"  # of what our generators make
-NOT_TAKEN = {  # why a home does not take data: no room, not ours to write, or no folder at all
-    errno.ENOSPC,
-    errno.EDQUOT,
-    errno.EFBIG,
-    errno.EROFS,
-    errno.EACCES,
-    errno.EPERM,
-    errno.EEXIST,
-    errno.ENOTDIR,
-}
 READY, TO_MAKE, TO_IMPORT = "ready", "to be made", "to be imported"
 
 

@@ -1,8 +1,15 @@
-"""How many GPUs this machine shows, without loading torch."""
+"""What this machine computes on, without loading torch."""
 
 import os
+import platform
+import re
 import shutil
 import subprocess
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+
+MIB = 2**20
 
 
 def count_gpus() -> int:
@@ -10,12 +17,50 @@ def count_gpus() -> int:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None and visible.strip() in ("", "-1"):
         return 0
+    found = sum(line.startswith("GPU ") for line in _nvidia_smi("-L"))
+    return min(found, len(visible.split(","))) if visible else found
+
+
+def gpu_name() -> str | None:
+    """Returns what the first GPU is called; None without one."""
+    gpus = _gpus()
+    return gpus[0][0] if gpus else None
+
+
+def gpu_memory_bytes() -> int | None:
+    """Returns the memory of the smallest GPU; None without one."""
+    return min((memory for _, memory in _gpus()), default=None)
+
+
+def cpu_name() -> str:
+    """Returns what the processor is called."""
+    with suppress(OSError):
+        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.M)
+        if found:
+            return found[1].strip()
+    return platform.processor() or platform.machine()
+
+
+@cache
+def _gpus() -> list[tuple[str, int]]:
+    """Returns name and memory in bytes of every GPU."""
+    if not count_gpus():
+        return []
+    return parse_gpus(_nvidia_smi("--query-gpu=name,memory.total", "--format=csv,noheader,nounits"))
+
+
+def parse_gpus(lines: list[str]) -> list[tuple[str, int]]:
+    """Reads lines such as `NVIDIA H100 80GB HBM3, 81559`; the memory is in MiB."""
+    found = (re.fullmatch(r"(.+), (\d+)", line.strip()) for line in lines)
+    return [(match[1], int(match[2]) * MIB) for match in found if match]
+
+
+def _nvidia_smi(*arguments: str) -> list[str]:
     command = shutil.which("nvidia-smi")
     if command is None:
-        return 0
+        return []
     try:
-        done = subprocess.run([command, "-L"], capture_output=True, text=True, timeout=20)
+        done = subprocess.run([command, *arguments], capture_output=True, text=True, timeout=20)
     except (OSError, subprocess.SubprocessError):
-        return 0
-    found = sum(line.startswith("GPU ") for line in done.stdout.splitlines())
-    return min(found, len(visible.split(","))) if visible else found
+        return []
+    return done.stdout.splitlines()

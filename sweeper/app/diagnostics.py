@@ -10,6 +10,7 @@ by chance.
 """
 
 import os
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,11 +24,11 @@ from pyarrow import parquet
 from sweeper.app.catalog import home
 from sweeper.app.data import as_usage_errors
 from sweeper.app.describe import spec_of
-from sweeper.app.trials import folder_of_trial
+from sweeper.app.places import folder_of_trial
 from sweeper.errors import UsageError
 from sweeper.space.sweep import Sweep
 from sweeper.study import Trial
-from trainables import checkpoint
+from trainables import artifacts, checkpoint
 from trainables.diagnostics.intermediate import Scorer, intermediate, random_scores
 from trainables.diagnostics.landscape import landscape, validation_loss
 from trainables.diagnostics.scatter import scatter
@@ -112,7 +113,7 @@ def write(
 
 
 def saved(trial: Trial) -> Path:
-    """Returns the trial's checkpoint.
+    """Returns the trial's checkpoint, a copy of it where that is in a store.
 
     Raises:
         UsageError: It has none, or not on this machine.
@@ -121,6 +122,10 @@ def saved(trial: Trial) -> Path:
     if trial.checkpoint is None:
         why = f": {trial.reason}" if trial.reason else "."
         raise UsageError(f"{where} is {trial.state} and has no checkpoint{why}")
+    if "://" in trial.checkpoint:
+        fetched = Path(tempfile.mkdtemp(prefix="sweeper-")) / "checkpoint"
+        artifacts.fetch(trial.checkpoint, fetched)
+        return fetched
     if not Path(trial.checkpoint).is_dir():
         raise UsageError(f"{where}: no checkpoint on this machine in {trial.checkpoint}")
     return Path(trial.checkpoint)

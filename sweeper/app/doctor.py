@@ -10,6 +10,7 @@ from typing import Any
 from sweeper.app.catalog import home
 from sweeper.app.devices import count_gpus
 from sweeper.provenance import PACKAGES, collect
+from sweeper.text import without_secrets
 
 FREE_GIB = 5  # a laptop sweep with its checkpoints takes about 2
 
@@ -74,8 +75,8 @@ def _disk() -> Iterator[tuple[str, str, str]]:
 
 
 def _tracking() -> Iterator[tuple[str, str, str]]:
-    uri = os.environ.get("MLFLOW_TRACKING_URI")
+    uri = without_secrets(os.environ.get("MLFLOW_TRACKING_URI", ""))
     yield "mlflow", "ok", uri or f"sqlite:///{Path.cwd() / 'mlflow.db'} (MLflow's default)"
     address = os.environ.get("RAY_ADDRESS")
-    note = f"RAY_ADDRESS={address} is not used unless given as --address"
+    note = f"RAY_ADDRESS={without_secrets(address or '')} is not used unless given as --address"
     yield "ray", "note" if address else "ok", note if address else "a local cluster a launch"

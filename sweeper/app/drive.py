@@ -1,33 +1,44 @@
-"""Runs what a ledger lacks of a sweep: prepare, connect, and let Ray Tune ask the runner.
+"""Runs what a ledger lacks of a sweep: connect, and let Ray Tune ask the runner.
 
 Imports Ray: `cluster.set_environment` has to be called before this module is imported.
 """
 
 import math
-import shutil
 import signal
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 
 from sweeper.app import resources
 from sweeper.app.catalog import home
+from sweeper.app.control import Control
+from sweeper.app.places import Places
 from sweeper.app.plans import make_plans
-from sweeper.app.prepare import prepare
+from sweeper.app.prediction import price_of
+from sweeper.app.preparation import Preparation
 from sweeper.app.progress import Progress
+from sweeper.app.retention import Retention
+from sweeper.app.room import Room
+from sweeper.app.share import Share
+from sweeper.app.sharing import Sharing
+from sweeper.app.stages import holder_of, release
+from sweeper.app.supervisor import Job
 from sweeper.app.tracking import check_tracking, make_recorder
-from sweeper.app.trials import Retention, TrialBuilder
+from sweeper.app.trials import TrialBuilder
+from sweeper.app.visible import check_nodes
 from sweeper.execution import ray_executor
 from sweeper.execution.cluster import Cluster, connect
+from sweeper.execution.gauges import Gauges
 from sweeper.ledger import Ledger
-from sweeper.policies import FailureBudget
+from sweeper.policies import Action, FailureBudget, FailurePolicy
 from sweeper.provenance import collect
 from sweeper.recording.mlflow_recorder import MlflowRecorder
 from sweeper.runner import SweepRunner
+from sweeper.space.schema import Failures
 from sweeper.space.sweep import Sweep
 
 PATIENCE_S = 120.0  # for MLflow to take what is left, once a sweep has ended
@@ -35,54 +46,104 @@ INTERRUPTED_PATIENCE_S = 8.0  # and once a user wants it to end
 
 
 def drive(
-    sweep: Sweep, ledger: Ledger, folder: Path, *, address: str, planned: int, console: Console
-) -> int | None:
-    """Runs the sweep to its end; returns the number of the signal that ended it early, or None.
+    sweep: Sweep,
+    ledger: Ledger,
+    folder: Path,
+    preparation: Preparation,
+    *,
+    job: Job,
+    console: Console,
+) -> dict[str, Any]:
+    """Runs the sweep to its end; `signal` names the one that ended it early, and `why` says more.
 
     Raises:
-        FileFaults: Data, weights or a proxy cannot be had.
+        FileFaults: Data, weights or a proxy cannot be had, or some nodes lack them.
         BackendUnreachable: No Ray cluster, or no MLflow where the file requires it.
         CannotSchedule: A trial asks for more than the cluster has.
+        StorageFull: There was no room for checkpoints for too long.
     """
+
+    def say(line: str) -> None:
+        console.print(line, markup=False, soft_wrap=True)
+
+    ledger.on_trouble(say)
     check_tracking(sweep)
-    with console.status("preparing data, weights and source features") as status:
-        facts = prepare(
-            sweep, home(), lambda what, done, of: status.update(f"{what}: {done} of {of}")
-        )
     with ExitStack() as stack:
-        cluster = stack.enter_context(connect(address, num_gpus=resources.local_gpus()))
+        cluster = stack.enter_context(
+            connect(job.address, num_gpus=resources.local_gpus(), insecure=job.insecure)
+        )
         resources.check_cluster(sweep, cluster.resources)
-        ledger.start(collect())
-        plans = make_plans(sweep, ledger, facts)
-        recorder = make_recorder(ledger, sweep, lambda line: console.print(line, markup=False))
-        recorder.start()
-        _say_where(cluster, recorder, console)
+        with console.status("preparing data, weights and source features") as status:
+            facts = preparation.facts(
+                lambda what, done, of: status.update(f"{what}: {done} of {of}")
+            )
+        check_nodes(sweep, facts, folder, home())
+        for note in resources.notes(sweep, cluster.resources):
+            say(note)
         slots = resources.concurrency(sweep, cluster.resources)
-        objectives = {plan.study.name: plan.study.objective for plan in plans}
+        price = price_of(sweep, home(), slots).price
+        ledger.start(collect(), slots=slots, prediction=price)
+        plans = make_plans(sweep, ledger, facts)
+        recorder = make_recorder(ledger, sweep, say)
+        recorder.start()
+        _say_where(cluster, recorder, say)
+        places = Places(folder, sweep.checkpoints.store)
+        holder = holder_of(ledger)
+        builder = TrialBuilder(sweep, places, home(), holder)
+        retention = Retention(places, sweep.checkpoints, ledger)
+        stack.callback(retention.close)
+        room = Room(folder, slots, say)
+        share = Share(slots, cluster.count_sweeps, say)
         try:
-            with Progress(console, planned, slots, objectives) as progress:
-                runner = SweepRunner(
-                    plans,
-                    ledger,
-                    max_attempts=sweep.failures.max_attempts,
-                    budget=FailureBudget(max_fraction=sweep.failures.max_failed_fraction),
-                    observers=[Retention(folder, sweep.checkpoints), progress],
-                    out_of_time=_clock(sweep.budget.wall),
-                )
+            runner = SweepRunner(
+                plans,
+                ledger,
+                policy=_policy(sweep.failures),
+                budget=FailureBudget(max_fraction=sweep.failures.max_failed_fraction),
+                out_of_time=_clock(sweep.budget.wall),
+                can_halve=builder.can_halve,
+            )
+            control = Control(ledger, runner, job.requests_after, say)
+
+            gauges = Gauges(ledger.name, runner, lambda: recorder.status().pending)
+
+            def each_second() -> None:
+                cluster.check()
+                control.look()
+                room.look(runner)
+                share.look(runner)
+                gauges.refresh()
+
+            objectives = {plan.study.name: plan.study.objective for plan in plans}
+            planned, done = runner.num_planned, runner.num_finished
+            with Progress(console, planned, slots, objectives, done) as progress:
+                sharing = Sharing(sweep.resources.gpu, ledger, say)
+                runner.watch(retention, room, progress, gauges, sharing)
                 code = ray_executor.run(
                     runner,
-                    TrialBuilder(sweep, folder, home()),
+                    builder,
                     resources=resources.request(sweep),
                     max_concurrent=slots,
                     folder=folder / "ray",
+                    storage=places.storage(),
+                    silence_s=sweep.failures.silence or math.inf,
+                    each_second=each_second,
+                    say=say,
                 )
-        except BaseException:  # a second Ctrl-C, or a ledger lost: as resumable as a crash
+        except BaseException:  # a ledger lost, a disk full: as resumable as a crash
             recorder.stop(timeout_s=0)
             raise
-        _end(ledger, runner, recorder, code, console)
+        _end(ledger, runner, recorder, code, control.cancelled, say)
     if code is None:
-        shutil.rmtree(folder / "ray", ignore_errors=True)
-    return code
+        places.forget("ray")
+        if all(study.is_done for study in runner.studies.values()):
+            release(sweep, holder, say)
+    return {"signal": code, "why": control.cancelled}
+
+
+def _policy(failures: Failures) -> FailurePolicy:
+    actions = {name: Action(action) for name, action in failures.actions.model_dump().items()}
+    return FailurePolicy(max_attempts=failures.max_attempts, actions=actions)
 
 
 def _end(
@@ -90,24 +151,24 @@ def _end(
     runner: SweepRunner,
     recorder: MlflowRecorder,
     code: int | None,
-    console: Console,
+    cancelled: str | None,
+    say: Callable[[str], None],
 ) -> None:
     """Closes the sweep in the ledger, lets the recorder ship that, and says how to go on."""
     if code is not None:
-        ledger.end("interrupted")
-        name = signal.Signals(code).name
-        console.print(f"{name}: stopped; go on with: sweeper resume {ledger.name}")
+        why = cancelled or signal.Signals(code).name
+        ledger.end("interrupted", why)
+        say(f"{why}: stopped; go on with: sweeper resume {ledger.name}")
     else:
         done = all(study.is_done for study in runner.studies.values())
-        ledger.end("finished" if done else "stopped")
+        ledger.end("finished" if done else "stopped", runner.aborted)
     if runner.aborted is not None:
-        console.print(f"ended early: {escape(runner.aborted)}")
+        say(f"ended early: {runner.aborted}")
     left = recorder.stop(timeout_s=PATIENCE_S if code is None else INTERRUPTED_PATIENCE_S)
     if left.pending:
-        console.print(
+        say(
             f"MLflow at {left.uri} lacks {left.pending} records ({left.last_error}); they are in "
-            f"the ledger: run `sweeper sync {ledger.name}` once it is back.",
-            markup=False,
+            f"the ledger: run `sweeper sync {ledger.name}` once it is back."
         )
 
 
@@ -117,9 +178,9 @@ def _clock(wall_s: float | None) -> Callable[[], bool]:
     return lambda: time.monotonic() > deadline
 
 
-def _say_where(cluster: Cluster, recorder: MlflowRecorder, console: Console) -> None:
+def _say_where(cluster: Cluster, recorder: MlflowRecorder, say: Callable[[str], None]) -> None:
     if cluster.dashboard is not None:
         token = f" (asks for the token in {cluster.token_file})" if cluster.token_file else ""
-        console.print(f"Ray dashboard: {cluster.dashboard}{token}", markup=False, soft_wrap=True)
+        say(f"Ray dashboard: {cluster.dashboard}{token}")
     how = "mlflow ui" if recorder.uri.startswith("sqlite:///") else "open it in a browser"
-    console.print(f"MLflow: {recorder.uri} ({how})", markup=False, soft_wrap=True)
+    say(f"MLflow: {recorder.uri} ({how})")

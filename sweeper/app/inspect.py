@@ -4,15 +4,18 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from sweeper import lease
+from sweeper.address import is_loopback
 from sweeper.app import load
 from sweeper.app.catalog import catalog
-from sweeper.app.folder import all_folders, existing, open_ledger, started
+from sweeper.app.folder import all_folders, elsewhere, existing, open_ledger, started
 from sweeper.app.summary import count_states, summarize
+from sweeper.errors import SweeperError, UsageError
 from sweeper.ledger import Ledger, SweepRecord
+from sweeper.space.faults import shown
 
 
 def validate(file: Path, options: load.Options) -> dict[str, Any]:
@@ -38,20 +41,33 @@ def schema() -> dict[str, Any]:
 
 def sweeps() -> list[dict[str, Any]]:
     """Returns a line for each sweep in ./sweeps."""
-    lines = []
+    lines, remotes = [], []
     for folder in all_folders():
-        ledger = open_ledger(folder)
-        record = ledger.sweep()
-        if record is not None:
-            lines.append(_line(ledger, record, folder))
-        ledger.close()
+        if (remote := elsewhere(folder)) is not None:
+            remotes.append(remote)
+            continue
+        try:
+            with closing(open_ledger(folder)) as ledger:
+                if (record := ledger.sweep()) is not None:
+                    lines.append(_line(ledger, record))
+        except SweeperError as error:  # a damaged ledger hides no other sweep
+            lines.append(_unreadable(folder.name, error))
+    if remotes:
+        from sweeper.app.remote import listed
+
+        lines += listed(remotes)
     return lines
 
 
-def _line(ledger: Ledger, record: SweepRecord, folder: Path) -> dict[str, Any]:
+def _unreadable(name: str, error: SweeperError) -> dict[str, Any]:
+    unknown = {"profile": "", "studies": 0, "trials": {}, "age_s": None}
+    return {"sweep": name, "state": "unreadable", **unknown, "reason": str(error)}
+
+
+def _line(ledger: Ledger, record: SweepRecord) -> dict[str, Any]:
     return {
         "sweep": record.name,
-        "state": state_of(record, folder),
+        "state": state_of(record, ledger),
         "profile": record.profile,
         "studies": len(ledger.studies()),
         "trials": count_states(ledger.trials()),
@@ -59,9 +75,9 @@ def _line(ledger: Ledger, record: SweepRecord, folder: Path) -> dict[str, Any]:
     }
 
 
-def state_of(record: SweepRecord, folder: Path) -> str:
+def state_of(record: SweepRecord, ledger: Ledger) -> str:
     """Returns the sweep's state: one that says `running` but has no living driver has crashed."""
-    crashed = record.state == "running" and not lease.is_held(folder)
+    crashed = record.state == "running" and ledger.holder() is None
     return "crashed" if crashed else record.state
 
 
@@ -69,7 +85,7 @@ def status(name: str) -> dict[str, Any]:
     """Returns a sweep's summary as of now. Raises NotFound."""
     folder = existing(name)
     with started(folder) as (ledger, record):
-        return {**summarize(ledger, folder), "state": state_of(record, folder), "exit_code": 0}
+        return {**summarize(ledger, folder), "state": state_of(record, ledger), "exit_code": 0}
 
 
 def report(name: str, out: Path | None) -> dict[str, Any]:
@@ -88,7 +104,7 @@ def sync(name: str) -> dict[str, Any]:
     from sweeper.app.tracking import make_recorder
 
     folder = existing(name)
-    with lease.hold(folder), started(folder) as (ledger, record):  # a launch ships for itself
+    with started(folder) as (ledger, record), ledger.hold():  # a launch ships for itself
         if record.state == "running":  # its driver died without a word
             ledger.end("interrupted")
         done = make_recorder(ledger, load.from_record(record)).sync()
@@ -97,10 +113,22 @@ def sync(name: str) -> dict[str, Any]:
     return {"message": text, "sweep": name, "shipped": done.shipped, "pending": done.pending}
 
 
-def ui(port: int) -> None:
-    """Runs MLflow's UI in the foreground on the store that launches here write to."""
+def ui(host: str, port: int, *, insecure: bool) -> None:
+    """Runs MLflow's UI in the foreground on the store that launches here write to.
+
+    Raises:
+        UsageError: Others on the network could reach it, and `insecure` does not allow that.
+    """
+    if not (insecure or is_loopback(host)):
+        raise UsageError(
+            f"--host {shown(host)}: others on the network could read and change all that MLflow "
+            "holds. Leave it out (127.0.0.1), or add --insecure."
+        )
     uri = os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{Path.cwd() / 'mlflow.db'}")
-    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri]
-    command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    subprocess.run(command, env={**os.environ, **quiet}, check=False)
+    settings = {
+        "MLFLOW_BACKEND_STORE_URI": uri,  # it may hold a password, which arguments would show
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
+    command = [sys.executable, "-m", "mlflow", "ui", "--host", host, "--port", str(port)]
+    subprocess.run([*command, "--workers", "1"], env={**os.environ, **settings}, check=False)

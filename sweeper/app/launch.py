@@ -1,24 +1,34 @@
-"""Launches a sweep, or goes on with one: file -> ledger -> Ray Tune -> MLflow, then the summary."""
+"""Launches a sweep, or goes on with one: file -> ledger -> a supervised driver -> the summary."""
 
+from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 
-from sweeper import lease
 from sweeper.app import load, resources
-from sweeper.app.catalog import home
-from sweeper.app.folder import existing, folder_of, open_ledger, started
+from sweeper.app.folder import back_up, existing, folder_of, open_ledger, started
 from sweeper.app.load import Options
 from sweeper.app.summary import summarize
+from sweeper.app.supervisor import Job, supervise
 from sweeper.app.tracking import make_recorder
-from sweeper.execution import cluster as clusters
+from sweeper.errors import SweeperError
 from sweeper.ledger import Ledger
+from sweeper.ledger.lease import Lease
+from sweeper.replication import missing
 from sweeper.space.sweep import Sweep
+from sweeper.study import Trial
 
-TOKEN = "ray_token"  # in SWEEPER_HOME; what a browser is asked for
+
+@dataclass(frozen=True, kw_only=True)
+class Where:
+    """Which cluster a sweep runs on."""
+
+    address: str = "local"
+    insecure: bool = False  # joins a cluster of other hosts that asks for no token
 
 
 def launch(file: Path, options: Options, *, console: Console) -> dict[str, Any]:
@@ -33,29 +43,38 @@ def launch(file: Path, options: Options, *, console: Console) -> dict[str, Any]:
     for note in sweep.notes:
         console.print(escape(note), style="dim")
     folder = folder_of(sweep.name)
+    where = Where(address=options.address, insecure=options.insecure)
     if not folder.exists():
-        resources.check_request(sweep, options.address)  # before anything is written
-    with lease.hold(folder), closing(open_ledger(folder, options.storage)) as ledger:
+        resources.check_request(sweep, where.address)  # before anything is written
+    with closing(open_ledger(folder, options.storage)) as ledger, ledger.hold() as lease:
         load.match(ledger, sweep, file.read_text())
-        return _drive(sweep, ledger, folder, options.address, console)
+        return run(sweep, ledger, lease, folder, where, console, storage=options.storage)
 
 
-def resume(name: str, *, address: str, console: Console) -> dict[str, Any]:
-    """Goes on with the sweep `name`, as its ledger has it. Raises NotFound."""
-    folder = existing(name)
-    with lease.hold(folder), started(folder) as (ledger, record):
-        return _drive(load.from_record(record), ledger, folder, address, console)
+def resume(name: str, where: Where, *, console: Console) -> dict[str, Any]:
+    """Goes on with the sweep `name`, as its ledger has it. Raises NotFound, SweepIsHeld."""
+    folder = existing(name, to_drive=True)
+    with started(folder) as (ledger, record), ledger.hold() as lease:
+        return run(load.from_record(record), ledger, lease, folder, where, console)
 
 
-def _drive(
-    sweep: Sweep, ledger: Ledger, folder: Path, address: str, console: Console
+def run(
+    sweep: Sweep,
+    ledger: Ledger,
+    lease: Lease,
+    folder: Path,
+    where: Where,
+    console: Console,
+    *,
+    storage: str | None = None,
 ) -> dict[str, Any]:
-    """Runs what the ledger lacks of a sweep."""
-    record = ledger.sweep()
+    """Runs what the ledger lacks of a sweep, whose lease is held."""
+    record, trials = ledger.sweep(), ledger.trials()
     assert record is not None
-    planned = len(sweep.studies()) * sweep.search.trials
-    done = sum(trial.state.is_finished for trial in ledger.trials())
-    if done == planned:
+    extra = sum(not trial.kind.is_searched for trial in trials)
+    planned = len(sweep.studies()) * sweep.search.trials + extra
+    done = sum(trial.state.is_finished for trial in trials)
+    if done == planned and not _lacks_replicates(sweep, trials):
         if record.state != "finished":  # its driver died in the last moment
             ledger.end("finished")
             make_recorder(ledger, sweep).sync()
@@ -63,9 +82,39 @@ def _drive(
         return summarize(ledger, folder)
     if record.state != "new":
         console.print(f"{sweep.name}: resuming, {done} of {planned} trials are done.")
-    resources.check_request(sweep, address)
-    clusters.set_environment(home() / TOKEN)  # before Ray is imported
-    from sweeper.app.drive import drive
+    resources.check_request(sweep, where.address)
+    back_up(folder)
+    job = Job(
+        folder=str(folder),
+        storage=storage,
+        address=where.address,
+        owner=lease.owner,
+        requests_after=max((request.id for request in ledger.requests()), default=0),
+        insecure=where.insecure,
+    )
+    try:
+        outcome = supervise(job, ledger, lease, console)
+    except SweeperError:
+        _close(ledger)
+        raise
+    _close(ledger)
+    signal = outcome["signal"]
+    return {**summarize(ledger, folder), **({"exit_code": 128 + signal} if signal else {})}
 
-    code = drive(sweep, ledger, folder, address=address, planned=planned, console=console)
-    return {**summarize(ledger, folder), **({"exit_code": 128 + code} if code else {})}
+
+def _lacks_replicates(sweep: Sweep, trials: Sequence[Trial]) -> bool:
+    if sweep.replicate is None:
+        return False
+    from sweeper.app.plans import replication
+
+    return any(
+        missing([t for t in trials if t.study == study.name], replication(sweep, study.task))
+        for study in sweep.studies()
+    )
+
+
+def _close(ledger: Ledger) -> None:
+    """Says of a sweep whose driver could not that it does not run any more."""
+    record = ledger.sweep()
+    if record is not None and record.state == "running":
+        ledger.end("interrupted")

@@ -1,12 +1,16 @@
 """Reads a sweep file for a launch, and sees whether the ledger holds the same sweep already."""
 
 import json
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sweeper.address import is_dashboard
 from sweeper.app.catalog import catalog
 from sweeper.app.devices import count_gpus
+from sweeper.app.folder import check_storage
 from sweeper.errors import UsageError
 from sweeper.ledger import Ledger, SweepRecord
 from sweeper.space.loader import load_sweep, loads_sweep
@@ -25,10 +29,18 @@ class Options:
     name: str | None = None
     storage: str | None = None
     address: str = "local"
+    insecure: bool = False
 
 
 def read(file: Path, options: Options) -> Sweep:
-    """Reads and validates a sweep file. Raises FileFaults with every fault."""
+    """Reads and validates a sweep file.
+
+    Raises:
+        FileFaults: It is not valid; every fault is in it.
+        UsageError: The ledger's URL is that of no database.
+    """
+    if options.storage is not None:
+        check_storage(options.storage)
     return load_sweep(
         file,
         catalog(),
@@ -37,20 +49,25 @@ def read(file: Path, options: Options) -> Sweep:
         trials=options.trials,
         name=options.name,
         has_gpu=options.address != "local" or count_gpus() > 0,
+        environment=None if is_dashboard(options.address) else os.environ,  # a job has its own
     )
 
 
 def from_record(record: SweepRecord) -> Sweep:
     """Rebuilds the sweep that a ledger holds."""
-    return loads_sweep(
-        record.resolved, catalog(), where=f"sweeps/{record.name}", profile=record.profile
-    )
+    return from_resolved(record.resolved, name=record.name, profile=record.profile)
+
+
+def from_resolved(resolved: Mapping[str, Any], *, name: str, profile: str) -> Sweep:
+    """Rebuilds a sweep from what it resolved to."""
+    return loads_sweep(resolved, catalog(), where=f"sweeps/{name}", profile=profile)
 
 
 def match(ledger: Ledger, sweep: Sweep, text: str) -> None:
     """Writes a new sweep into the ledger, or sees that it is the one there.
 
-    The same sweep is resumed; one with more trials extends it; one that never started is replaced.
+    The same sweep is resumed; one with more trials, or other replicates, extends it; one that
+    never started is replaced.
 
     Raises:
         UsageError: The ledger holds another sweep of this name; the text lists the differences.
@@ -69,15 +86,18 @@ def match(ledger: Ledger, sweep: Sweep, text: str) -> None:
         )
         return
     changed = differences(record.resolved, sweep.resolved)
-    more_trials = sweep.search.trials > record.resolved["search"]["trials"]
-    if record.config_hash == sweep.config_hash and more_trials:
+    had = record.resolved["search"]["trials"]
+    grows = sweep.search.trials >= had and record.config_hash == sweep.config_hash
+    if changed and grows:
         ledger.extend(sweep.resolved)
     elif changed:
         lines = [f"  {line}" for line in changed[:SHOWN]]
         more = f"\n  and {len(changed) - SHOWN} more" if len(changed) > SHOWN else ""
         raise UsageError(
-            f"sweep `{sweep.name}` was launched with other settings; only more trials can be "
-            "added to it. Launch under another --name, or undo:\n" + "\n".join(lines) + more
+            f"sweep `{sweep.name}` was launched with other settings; only more trials and "
+            "replicates can be added to it. Launch under another --name, or undo:\n"
+            + "\n".join(lines)
+            + more
         )
 
 

@@ -1,52 +1,84 @@
 """What a launch would run, without starting anything."""
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from sweeper.app import load, resources
+from sweeper.app import load, plans, resources
 from sweeper.app.catalog import home
 from sweeper.app.data import TO_IMPORT, as_usage_errors, state_of
 from sweeper.app.describe import data_of, describe
+from sweeper.app.prediction import lines, price_of
+from sweeper.app.workload import Workload
 from sweeper.space.sweep import StudyPlan, Sweep
 from trainables.proxies.loading import proxy_faults
 from trainables.spec import BackboneSpec
 from trainables.tasks import official
+from trainables.tasks.generation import Progress
 from trainables.tasks.loading import describe_data
 
 
-def plan(file: Path, options: load.Options) -> dict[str, Any]:
-    """Returns studies, trials, stages, rungs, data and what is cached.
+def plan(file: Path, options: load.Options, *, calibrate: Progress | None = None) -> dict[str, Any]:
+    """Returns studies, trials, stages, rungs, data, what is cached, and what all of it takes.
+
+    Args:
+        calibrate: Has a pilot measure each study first, and is told how far that is.
 
     Raises:
-        FileFaults: The file is invalid.
+        FileFaults: The file is invalid, or a preset that was to be measured cannot be trained.
         UsageError: It asks for data that no task can have.
         CannotSchedule: A trial asks for more than this machine has.
     """
     sweep = load.read(file, options)
     resources.check_request(sweep, options.address)
+    if calibrate is not None:
+        from sweeper.app.calibrate import calibrate as measure
+
+        measure(sweep, home(), calibrate)
+    priced = price_of(sweep, home(), resources.concurrency(sweep, resources.this_machine()))
     with as_usage_errors():
-        studies = [_study(sweep, study) for study in sweep.studies()]
+        pairs = zip(sweep.studies(), priced.workloads, strict=True)
+        studies = [_study(study, work) for study, work in pairs]
         missing = dict.fromkeys(line for study in sweep.studies() for line in _missing(study))
-    trials = sum(study["trials"] for study in studies)
-    epochs = sum(study["trials"] * study["max_epochs"] for study in studies)
+    shared = [line for study in sweep.studies() for line in _shared(sweep, study)]
+    trials = sum(work.trials for work in priced.workloads)
+    most = sum(work.most_epochs for work in priced.workloads)
+    expected = sum(work.epochs.expected for work in priced.workloads)
     return {
         "sweep": sweep.name,
         "profile": sweep.profile,
         "experiment": sweep.experiment,
         "studies": studies,
         "trials": trials,
-        "max_epochs": epochs,
+        "max_epochs": most,
+        "expected_epochs": expected,
         "resources": resources.request(sweep),
+        "price": priced.price,
+        "uncalibrated": list(priced.uncalibrated),
         "notes": [
             *sweep.notes,
+            *resources.notes(sweep, resources.this_machine()),
             *missing,
-            f"{trials} trials of {len(studies)} studies, {epochs} epochs at most before pruning",
+            *shared,
+            *priced.notes,
+            f"{trials} trials of {len(studies)} studies, {expected:.0f} epochs expected, "
+            f"{most} at most",
+            *(lines(priced.price) if priced.price else [_how(sweep, priced.uncalibrated)]),
         ],
     }
 
 
-def _study(sweep: Sweep, study: StudyPlan) -> dict[str, Any]:
+def _how(sweep: Sweep, uncalibrated: tuple[str, ...]) -> str:
+    """Says how to learn what it takes."""
+    count = len(uncalibrated)
+    return (
+        f"what that takes is not known: {count} of {len(sweep.studies())} studies were not "
+        "measured on this machine; add --calibrate, for a pilot of a few epochs each."
+    )
+
+
+def _study(study: StudyPlan, work: Workload) -> dict[str, Any]:
     data = data_of(study)
     facts = describe_data(study.task, data)
     size = f"{facts['bytes'] / 2**20:.1f} MiB"
@@ -54,11 +86,28 @@ def _study(sweep: Sweep, study: StudyPlan) -> dict[str, Any]:
         "study": study.name,
         "method": study.method,
         "task": study.task,
-        "trials": study.num_trials,
+        "trials": work.trials,
+        "kinds": {
+            "leading": work.leading,
+            "sampled": work.sampled,
+            "replicates": work.replicates,
+        },
         "parameters": list(study.parameters),
-        "stages": [{"stage": s, "epochs": n} for s, n in study.stage_epochs.items()],
+        "stages": [
+            {
+                "stage": stage,
+                "epochs": done.longest,
+                "runs": done.runs,
+                "shared": done.shared,
+                "max_epochs": done.most,
+                "expected_epochs": done.epochs.expected,
+            }
+            for stage, done in work.stages.items()
+        ],
+        "distinct": dict(study.distinct),
         "max_epochs": sum(study.stage_epochs.values()),
-        "rungs": rungs(sweep, study.min_epochs, study.stage_epochs[study.objective_stage]),
+        "epochs": asdict(work.epochs),
+        "rungs": list(work.rungs),
         "backbone": describe(BackboneSpec.model_validate(study.backbone)),
         "proxy": study.proxy,
         "data": f"{facts['samples']} samples, {size}, {state_of(study.task, data)}",
@@ -74,15 +123,11 @@ def _missing(study: StudyPlan) -> Iterator[str]:
             yield fault
 
 
-def rungs(sweep: Sweep, min_epochs: int, epochs: int) -> list[int]:
-    """Returns the epochs after which a trial can be pruned."""
-    pruning = sweep.pruning
-    if pruning.type == "none":
-        return []
-    if pruning.type == "median":
-        return list(range(min_epochs, epochs))
-    steps, step = [], min_epochs
-    while step < epochs:
-        steps.append(step)
-        step *= pruning.eta
-    return steps
+def _shared(sweep: Sweep, study: StudyPlan) -> Iterator[str]:
+    """Yields how often the configurations of shared stages are used."""
+    stages = plans.stages(sweep, study)
+    if count := len(stages.prefixes):
+        least, more = divmod(study.num_sampled, count)
+        used = f"{least} or {least + 1}" if more else str(least)
+        what = " and ".join(stages.shared)
+        yield f"{study.name}: {count} configurations of {what}, each for {used} sampled trials"

@@ -5,10 +5,13 @@ from typing import Any
 
 from sweeper import runner
 from sweeper.ledger import Ledger
+from sweeper.prefixes import SharedStages
+from sweeper.replication import Replication
 from sweeper.search.optuna_sampler import OptunaSampler, make_pruner
+from sweeper.search.prefixes import draw_prefixes
 from sweeper.space.sweep import InfeasibleParams, StudyPlan, Sweep
 from sweeper.study import Params, Study, TrialKind
-from trainables.seeding import derive_seed
+from trainables.derived_seed import derive_seed
 
 
 def make_plans(
@@ -17,7 +20,7 @@ def make_plans(
     """Returns a plan for each study, and enters new studies into the ledger."""
     plans = []
     for planned in sweep.studies():
-        seed = derive_seed(sweep.search.seed, planned.name) % 2**31
+        seed = _study_seed(sweep, planned)
         study = Study(
             name=planned.name,
             method=planned.method,
@@ -34,9 +37,41 @@ def make_plans(
                 sampler=_sampler(sweep, planned, seed),
                 complete=partial(_complete, sweep, planned),
                 trial_seed=partial(_trial_seed, sweep.search.seed, planned.task),
+                replication=replication(sweep, planned.task),
+                stages=stages(sweep, planned),
             )
         )
     return plans
+
+
+def replication(sweep: Sweep, task: str) -> Replication | None:
+    """Returns what of a study on `task` is repeated, and on which seeds: those of every method."""
+    if sweep.replicate is None:
+        return None
+    seeds = (
+        derive_seed(sweep.search.seed, task, "replicate", k) for k in range(sweep.replicate.seeds)
+    )
+    return Replication(top=sweep.replicate.top, seeds=tuple(seeds))
+
+
+def stages(sweep: Sweep, planned: StudyPlan) -> SharedStages:
+    """Returns what the sampled trials of a study share; the k-th has the seed that the k-th sampled
+    trial would have.
+
+    Raises:
+        UsageError: No configuration of it is feasible.
+    """
+    num_leading = len(_leading(planned))
+    return draw_prefixes(
+        planned,
+        seed=_study_seed(sweep, planned),
+        complete=partial(_complete, sweep, planned),
+        trial_seed=lambda k: _trial_seed(sweep.search.seed, planned.task, num_leading + k),
+    )
+
+
+def _study_seed(sweep: Sweep, planned: StudyPlan) -> int:
+    return derive_seed(sweep.search.seed, planned.name) % 2**31
 
 
 def _sampler(sweep: Sweep, planned: StudyPlan, seed: int) -> OptunaSampler:

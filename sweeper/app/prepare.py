@@ -2,14 +2,21 @@
 
 Everything a trial would fail on for lack of it is found here, once, before anything starts: so are
 settings of the preset and the control that task, backbone or source cannot honour.
+
+`python -m sweeper.app.prepare` is started by `preparation` alone. It reads one JSON object: `name`,
+`profile` and `file` (resolved) of a sweep. It writes one a line: `progress` (what, done, of), and
+last `facts` or `error`.
 """
 
+import traceback
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from sweeper.app import child, load
+from sweeper.app.catalog import home
 from sweeper.app.describe import data_of, describe, spec_of
-from sweeper.errors import Fault, FileFaults
+from sweeper.errors import Fault, FileFaults, SweeperError, to_record
 from sweeper.space.sweep import StudyPlan, Sweep
 from trainables.errors import TrainableError
 from trainables.spec import BackboneSpec
@@ -19,6 +26,24 @@ from trainables.tasks.published import published_numbers
 from trainables.tasks.registry import TASKS
 from trainables.training import Training
 from trainables.warm import WarmParts
+
+
+def main() -> None:
+    """Prepares one sweep."""
+    job, out = child.read_input(), child.take_output()
+    child.end_with_parent()
+
+    def progress(*told: Any) -> None:
+        child.write_line(out, {"progress": told})
+
+    try:
+        sweep = load.from_resolved(job["file"], name=job["name"], profile=job["profile"])
+        child.write_line(out, {"facts": prepare(sweep, home(), progress)})
+    except Exception as error:
+        if not isinstance(error, SweeperError):
+            traceback.print_exc()
+            error = SweeperError(f"preparing failed: {type(error).__name__}: {error}")
+        child.write_line(out, {"error": to_record(error)})
 
 
 def prepare(sweep: Sweep, home: Path, progress: Progress) -> dict[str, dict[str, Any]]:
@@ -54,15 +79,21 @@ def _facts(study: StudyPlan, parts: WarmParts, home: Path, progress: Progress) -
     return {
         "title": info.title,
         "dimension": info.dimension,
+        "kind": info.kind,
         "metric": info.metric,
         "protocol": info.protocol,
         "data_source": task.data_source,
         "content_hash": task.content_hash,
         "samples": {name: len(getattr(task, name)) for name in ("train", "val", "test")},
         "baselines": dict(task.baselines),
+        "published_samples": info.samples,
         "published": [asdict(number) for number in published_numbers(study.task).values()],
         "backbone": describe(backbone_spec),
         "pretrained": backbone_spec.weights,
         "weights_hash": backbone.weights_hash,
         "proxy": study.proxy,
     }
+
+
+if __name__ == "__main__":
+    main()

@@ -4,7 +4,8 @@ A plain line is printed when a trial starts, ends, or has done an epoch that rep
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from rich.console import Console
@@ -12,6 +13,7 @@ from rich.live import Live
 from rich.table import Table
 
 from sweeper.study import Measurement, Trial, TrialKind, TrialState
+from sweeper.text import printable
 
 MARKS = {
     TrialState.RUNNING: "cyan",
@@ -21,6 +23,7 @@ MARKS = {
     TrialState.INTERRUPTED: "magenta",
     TrialState.WAITING: "dim",
 }
+LINE = 2000  # characters, a reason's included
 ROWS = 6  # of ended trials that the table keeps showing
 
 
@@ -40,8 +43,12 @@ class Progress:
     planned: int  # trials in all
     max_concurrent: int
     objectives: dict[str, str]  # study -> the name of its objective
+    done: int = 0  # trials that have ended; those of earlier launches, to begin with
     clock: Callable[[], float] = time.monotonic
-    _rows: dict[tuple[str, int], _Row] = field(default_factory=dict)
+    _running: dict[tuple[str, int], _Row] = field(default_factory=dict)
+    _ended: deque[_Row] = field(default_factory=lambda: deque(maxlen=ROWS))
+    _best: dict[str, float] = field(default_factory=dict)  # value of complete trials, by study
+    _times: list[float] = field(default_factory=lambda: [0.0, 0.0])  # their sum and number
     _live: Live | None = None
 
     def __enter__(self) -> "Progress":
@@ -57,15 +64,28 @@ class Progress:
 
     def changed(self, trial: Trial, measurement: Measurement | None = None) -> None:
         """Takes in that a trial started, measured or ended."""
-        row = self._rows.setdefault((trial.study, trial.number), _Row(trial, began=self.clock()))
+        key = (trial.study, trial.number)
+        row = self._running.setdefault(key, _Row(trial, began=self.clock()))
         if trial.state is TrialState.RUNNING and measurement is None:
-            row.began, row.ended = self.clock(), None
-        if trial.state is not TrialState.RUNNING:
-            row.ended = self.clock()
+            row.began = self.clock()
         row.trial = trial
         row.measurement = measurement or row.measurement
+        if trial.state is not TrialState.RUNNING:
+            self._end(self._running.pop(key))
         if self._live is None and (measurement is None or measurement.objective is not None):
-            self.console.print(self._line(row, measurement), highlight=False, soft_wrap=True)
+            line = printable(self._line(row, measurement), limit=LINE)
+            self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    def _end(self, row: _Row) -> None:
+        row.ended = self.clock()
+        self._ended.append(row)
+        self._times[0] += row.ended - row.began
+        self._times[1] += 1
+        trial = row.trial
+        self.done += trial.state.is_finished
+        if trial.state is TrialState.COMPLETE and trial.value is not None:
+            best = self._best.get(trial.study, trial.value)
+            self._best[trial.study] = min(best, trial.value)
 
     def _line(self, row: _Row, measurement: Measurement | None) -> str:
         trial = row.trial
@@ -76,7 +96,7 @@ class Progress:
                 text += f", best {self.objectives[trial.study]} {number(trial.value)}"
             if trial.reason:
                 text += f" ({trial.reason})"
-            return f"{text} [{self._done()}/{self.planned}{self._eta_text()}]".replace("[", r"\[")
+            return f"{text} [{self.done}/{self.planned}{self._eta_text()}]"
         return text + (
             f"{measurement.stage} {measurement.epoch}/{measurement.num_epochs}, "
             f"{self.objectives[trial.study]} {number(measurement.objective)}"
@@ -84,16 +104,15 @@ class Progress:
 
     def table(self) -> Table:
         """The live table: running trials, and those that ended last."""
-        caption = f"{self._done()} of {self.planned} trials ended{self._eta_text()}"
+        caption = f"{self.done} of {self.planned} trials ended{self._eta_text()}"
         table = Table(caption=caption, expand=True, pad_edge=False, box=None)
         for name in ("study", "trial", "stage", "epoch"):
             table.add_column(name, no_wrap=True)
         for name in ("validation", "study's best"):
             table.add_column(name, justify="right", no_wrap=True)
         table.add_column("state")
-        rows = sorted(self._rows.values(), key=lambda row: row.began)
-        ended = [row for row in rows if row.ended is not None][-ROWS:]
-        for row in ended + [row for row in rows if row.ended is None]:
+        running = sorted(self._running.values(), key=lambda row: row.began)
+        for row in [*self._ended, *running]:
             trial, m = row.trial, row.measurement
             color = MARKS[trial.state]
             table.add_row(
@@ -102,35 +121,20 @@ class Progress:
                 m.stage if m else "",
                 f"{m.epoch}/{m.num_epochs}" if m else "",
                 number(trial.value if row.ended else m.objective if m else None),
-                number(self._best(trial.study)),
+                number(self._best.get(trial.study)),
                 f"[{color}]{trial.state.value}[/]",
             )
         return table
 
-    def _best(self, study: str) -> float | None:
-        trials = (row.trial for row in self._rows.values())
-        values = [
-            t.value
-            for t in trials
-            if t.study == study and t.state is TrialState.COMPLETE and t.value is not None
-        ]
-        return min(values, default=None)
-
-    def _done(self) -> int:
-        return sum(row.trial.state.is_finished for row in self._rows.values())
-
     def eta_s(self) -> float | None:
         """Seconds to go, from the mean time of the trials that ended; None before the first."""
-        times: Sequence[float] = [
-            row.ended - row.began for row in self._rows.values() if row.ended is not None
-        ]
-        if not times:
+        total, count = self._times
+        if not count:
             return None
-        now, mean = self.clock(), sum(times) / len(times)
-        running = [now - row.began for row in self._rows.values() if row.ended is None]
-        to_start = self.planned - len(self._rows)
-        left = mean * to_start + sum(max(0.0, mean - elapsed) for elapsed in running)
-        return left / self.max_concurrent
+        now, mean = self.clock(), total / count
+        to_start = self.planned - self.done - len(self._running)
+        to_finish = sum(max(0.0, mean - (now - row.began)) for row in self._running.values())
+        return (mean * to_start + to_finish) / self.max_concurrent
 
     def _eta_text(self) -> str:
         seconds = self.eta_s()

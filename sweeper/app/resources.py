@@ -6,6 +6,8 @@ from sweeper.app.devices import count_gpus
 from sweeper.errors import CannotSchedule
 from sweeper.space.sweep import Sweep
 
+MOST = 10_000  # trials at once
+
 
 def local_gpus() -> int:
     """GPUs that a local cluster is started with."""
@@ -20,10 +22,21 @@ def request(sweep: Sweep) -> dict[str, float]:
     return wanted
 
 
+def occupied(sweep: Sweep) -> tuple[str, float]:
+    """Returns what a trial occupies: GPUs, or CPU cores where it has no GPU."""
+    gpu = float(sweep.resources.gpu)
+    return ("gpu", gpu) if gpu else ("cpu", float(sweep.resources.cpu))
+
+
 def check_request(sweep: Sweep, address: str) -> None:
     """Checks against this machine, before a local cluster is started. Raises CannotSchedule."""
     if address == "local":
-        check_cluster(sweep, {"CPU": float(os.cpu_count() or 1), "GPU": float(local_gpus())})
+        check_cluster(sweep, this_machine())
+
+
+def this_machine() -> dict[str, float]:
+    """Returns what a local cluster has."""
+    return {"CPU": float(os.cpu_count() or 1), "GPU": float(local_gpus())}
 
 
 def check_cluster(sweep: Sweep, available: dict[str, float]) -> None:
@@ -36,16 +49,32 @@ def check_cluster(sweep: Sweep, available: dict[str, float]) -> None:
         wanted, there = request(sweep)[key], available.get(name, 0.0)
         if wanted > there:
             raise CannotSchedule(
-                f"resources.{key}: a trial asks for {wanted:g}, the cluster has {there:g}; "
-                f"write resources.{key}={there:g} or less, or add a node."
+                f"resources.{key}: a trial asks for {wanted:g}, the cluster has {there:g}; write "
+                f"`{key}: {there:g}`{' or less' * bool(there)}, or add a node."
             )
 
 
 def concurrency(sweep: Sweep, available: dict[str, float]) -> int:
     """Returns how many trials run at once: what fits, capped by `search.max_concurrent`."""
+    return min(_fits(sweep, available), sweep.search.max_concurrent or MOST)
+
+
+def notes(sweep: Sweep, available: dict[str, float]) -> list[str]:
+    """Returns what is no fault, but may not be what was meant."""
+    wanted, fits = sweep.search.max_concurrent, _fits(sweep, available)
+    if wanted is None or wanted <= fits:
+        return []
+    return [
+        f"`search.max_concurrent: {wanted}` is more than the cluster holds: {fits} at once will "
+        "run."
+    ]
+
+
+def _fits(sweep: Sweep, available: dict[str, float]) -> int:
+    """Returns how many trials the cluster holds; one, where Ray would make it wait."""
     fits = [
         int(available.get(name, 0.0) / wanted + 1e-9)
         for key, name in (("cpu", "CPU"), ("gpu", "GPU"))
         if (wanted := request(sweep)[key]) > 0
     ]
-    return max(1, min([*fits, sweep.search.max_concurrent or 10_000]))
+    return max(1, min([*fits, MOST]))

@@ -5,22 +5,30 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.analysis.table import StudyTable, read_table
+from sweeper.analysis.usage import Usage, as_json, compared, read_usage
 from sweeper.ledger import Ledger
 from sweeper.policies import FailureBudget
 from sweeper.study import Trial, TrialState
+from sweeper.text import printable
 
 SHOWN = 5  # failed trials that are named
+REASON = 1000  # characters of why one did
 
 
 def summarize(ledger: Ledger, folder: Path) -> dict[str, Any]:
     """Returns the sweep's state and its studies, the same facts for people and machines."""
-    table = read_table(ledger)
-    record, trials = table.record, ledger.trials()
+    table, usage = read_table(ledger), read_usage(ledger)
+    record = table.record
+    trials = [trial for study in table.studies for trial in study.trials]
     budget = FailureBudget(max_fraction=record.resolved["failures"]["max_failed_fraction"])
     without = [s.study.name for s in table.studies if s.best is None]
     failed = [t for t in trials if t.state is TrialState.FAILED]
     notes = [f"no complete trial: {name}" for name in without]
-    notes += [f"failed: {t.study} {t.number:03d}: {t.reason}" for t in failed[:SHOWN]]
+    notes += [
+        printable(f"failed: {t.study} {t.number:03d}: {t.reason}", limit=REASON)
+        for t in failed[:SHOWN]
+    ]
+    notes += _cost(usage)
     notes.append(f"all of it: {folder}; page: sweeper report {record.name}")
     return {
         "sweep": record.name,
@@ -31,8 +39,25 @@ def summarize(ledger: Ledger, folder: Path) -> dict[str, Any]:
         "folder": str(folder),
         "trials": count_states(trials),
         "studies": [_study(study) for study in table.studies],
+        "cost": as_json(usage),
         "notes": notes,
     }
+
+
+def _cost(usage: Usage) -> list[str]:
+    """Says what it took beside what had been predicted, and how full the slots were."""
+    told = [
+        f"{each.actual:.3g} {each.title} ({each.low:.3g} to {each.high:.3g})"
+        for each in compared(usage)
+    ]
+    lines = [f"took, of what was predicted: {', '.join(told)}"] if told else []
+    if usage.taken_over:
+        lines.append(
+            f"{usage.taken_over} epochs were taken over from trials that computed the same"
+        )
+    if usage.utilisation is not None:
+        lines.append(f"trials ran in {usage.utilisation:.0%} of the time of its slots")
+    return lines
 
 
 def count_states(trials: Iterable[Trial]) -> dict[str, int]:

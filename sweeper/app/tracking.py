@@ -3,10 +3,11 @@
 import os
 from collections.abc import Callable
 
-from sweeper.analysis import pages
+from sweeper.errors import UsageError
 from sweeper.ledger import Ledger
 from sweeper.recording.mlflow_recorder import MlflowRecorder, check
 from sweeper.space.environment import expand
+from sweeper.space.schema import known_scheme
 from sweeper.space.sweep import Sweep
 
 
@@ -16,19 +17,37 @@ def make_recorder(
     """Returns the recorder that follows the ledger of `sweep`.
 
     Raises:
-        UsageError: An environment variable that the file's address names is not set.
+        UsageError: An environment variable that the file's address names is not set, or the
+            address is of no kind that MLflow is reached by.
     """
+    from sweeper.analysis import pages  # plots and statistics, which a refused launch does not need
+
     return MlflowRecorder(
         ledger, uri=_uri(sweep), experiment=sweep.experiment, pages=pages, notify=notify
     )
 
 
 def check_tracking(sweep: Sweep) -> None:
-    """Asks MLflow whether it is there, where the file requires it. Raises BackendUnreachable."""
+    """Asks MLflow whether it is there, where the file requires it.
+
+    Raises:
+        BackendUnreachable: It does not answer.
+        UsageError: The address cannot be used.
+    """
+    uri = _uri(sweep)
     if sweep.tracking.required:
-        check(_uri(sweep))
+        check(uri)
 
 
 def _uri(sweep: Sweep) -> str | None:
-    uri = sweep.tracking.uri
-    return None if uri is None else expand(uri, os.environ)
+    """Returns the address that file or environment give, resolved; None: MLflow's default."""
+    if sweep.tracking.uri is not None:
+        place, uri = "tracking.uri", expand(sweep.tracking.uri, os.environ)
+    else:
+        place, uri = "MLFLOW_TRACKING_URI", os.environ.get("MLFLOW_TRACKING_URI") or ""
+    if not uri:
+        return None
+    try:
+        return known_scheme(uri)
+    except ValueError as error:
+        raise UsageError(f"{place}: {error}.") from None

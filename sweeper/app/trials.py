@@ -1,70 +1,80 @@
-"""Turns a trial of the ledger into what a Trainable runs, and thins its checkpoint at the end."""
+"""Turns a trial of the ledger into what a Trainable runs."""
 
-import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sweeper.app.describe import spec_of
-from sweeper.space.schema import Checkpoints
+from sweeper.app.places import Places
+from sweeper.app.stages import place_of
+from sweeper.errors import NotFound, unknown
+from sweeper.ledger import Ledger
 from sweeper.space.sweep import StudyPlan, Sweep
-from sweeper.study import Measurement, Trial
-from trainables import checkpoint
+from sweeper.study import Trial
+from trainables.methods.halving import can_halve
 
 
 class TrialBuilder:
-    """Builds a Trainable's config (a `SpecBuilder`) for the trials of one sweep."""
+    """Builds a Trainable's config (a `SpecBuilder`) for the trials of one sweep.
 
-    def __init__(self, sweep: Sweep, folder: Path, home: Path) -> None:
-        self._sweep, self._folder, self._home = sweep, folder, home
+    Args:
+        holder: The name by which the sweep holds the stage results that it uses.
+    """
+
+    def __init__(self, sweep: Sweep, places: Places, home: Path, holder: str) -> None:
+        self._sweep, self._places, self._home, self._holder = sweep, places, home, holder
         self._studies: Mapping[str, StudyPlan] = {s.name: s for s in sweep.studies()}
 
     def __call__(self, trial: Trial) -> dict[str, Any]:
         study = self._studies[trial.study]
         spec = spec_of(self._sweep, study, trial.params, seed=trial.seed, home=self._home)
-        trial_folder = folder_of_trial(self._folder, trial)
+        found = () if trial.checkpoint is None else self._places.checkpoints(trial)
         return {
-            "spec": spec.model_dump(mode="json", by_alias=True),
+            "spec": spec.model_dump(mode="json", by_alias=True) | {"halvings": trial.halvings},
             "label": f"{trial.study} {trial.number:03d}",
-            "folder": str(trial_folder / f"attempt-{trial.attempt}"),
-            "resume": [str(path) for path in measured(trial, checkpoints(trial_folder))],
+            "folder": str(self._places.scratch(trial)),
+            "store": self._places.store_of_attempt(trial),
+            "resume": measured(trial, found),
             "threads": self._sweep.resources.cpu,
+            "memory_bytes": self._sweep.resources.memory,
+            "name": f"{self._sweep.name}/{trial.study}/{trial.number}",
+            "stages": place_of(self._sweep, study),
+            "stages_holder": self._holder,
         }
 
-
-def folder_of_trial(sweep_folder: Path, trial: Trial) -> Path:
-    """Returns where a trial's attempts keep their checkpoints."""
-    study = trial.study.replace("/", "-").replace("@", "-")
-    return sweep_folder / "trials" / study / f"{trial.number:04d}"
-
-
-def checkpoints(trial_folder: Path) -> list[Path]:
-    """Returns the checkpoints of all attempts at a trial, newest first."""
-    manifests = trial_folder.glob("attempt-*/[!.]*/manifest.json")  # a hidden one is being written
-    ordered = sorted(manifests, key=lambda path: path.stat().st_mtime_ns, reverse=True)
-    return [path.parent for path in ordered]
+    def can_halve(self, trial: Trial, stage: str | None) -> bool:
+        """Whether `stage` (None: any) has micro-batches that could be half as large once more."""
+        study = self._studies[trial.study]
+        settings = self._sweep.resolve_params(study, trial.params)
+        return any(
+            can_halve(study.method, name, settings[name], halvings=trial.halvings)
+            for name in ([stage] if stage in settings else settings)
+        )
 
 
-def measured(trial: Trial, found: list[Path]) -> list[Path]:
+def measured(trial: Trial, found: Sequence[str]) -> list[str]:
     """Leaves out checkpoints of epochs that the ledger does not have: a process that was stopped
     between saving and being heard left them, and an epoch skipped would never be measured."""
-    paths = [str(path) for path in found]
-    return found[paths.index(trial.checkpoint) :] if trial.checkpoint in paths else []
+    if trial.checkpoint not in found:
+        return []
+    return list(found[found.index(trial.checkpoint) :])
 
 
-class Retention:
-    """Keeps one checkpoint of each trial that has ended (an `Observer`): it holds best and last,
-    or what the file's `checkpoints` leaves of them."""
+def find_trial(ledger: Ledger, name: str) -> Trial:
+    """Returns the trial that a user names as `STUDY/NUMBER`, or by its number in a lone study.
 
-    def __init__(self, folder: Path, keep: Checkpoints) -> None:
-        self._folder, self._keep = folder, keep
-
-    def changed(self, trial: Trial, measurement: Measurement | None = None) -> None:
-        """Deletes all checkpoints of a trial that has just ended but the one the ledger names."""
-        if not trial.state.is_finished:
-            return
-        for folder in checkpoints(folder_of_trial(self._folder, trial)):
-            if str(folder) != trial.checkpoint:
-                shutil.rmtree(folder, ignore_errors=True)
-            elif not (self._keep.best and self._keep.last):
-                checkpoint.thin(folder, best=bool(self._keep.best), last=bool(self._keep.last))
+    Raises:
+        NotFound: There is none; the text says which there are.
+    """
+    studies = [study.name for study in ledger.studies()]
+    study, _, number = name.rpartition("/")
+    if not study and len(studies) == 1:
+        study = studies[0]
+    if study not in studies:
+        ways = f" Write it as {studies[0]}/0, say." if studies and not study else ""
+        raise NotFound(unknown("study", study or name, studies) + ways)
+    trials = {str(trial.number): trial for trial in ledger.trials(study)}
+    number = number.lstrip("0") or "0"
+    if number not in trials:
+        raise NotFound(unknown("trial", number, trials))
+    return trials[number]

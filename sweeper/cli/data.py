@@ -1,5 +1,6 @@
 """`sweeper data`: the data that trials read. Parses, calls `sweeper.app.data`, prints."""
 
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -8,8 +9,13 @@ import typer
 
 from sweeper.cli import output
 from sweeper.cli.progress import progress
+from sweeper.console import is_plain, stderr
 
-data = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+data = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None if is_plain(os.environ) else "rich",
+)
 
 Task = Annotated[str, typer.Argument(help="A task, as in a sweep file.", show_default=False)]
 TaskOrSource = Annotated[
@@ -48,7 +54,7 @@ def import_data(
     """Reads the published FILES of a TASK, or of a source, into the store that trials map."""
     from sweeper.app import data as app
 
-    with progress("importing", output.stderr()) as report:
+    with progress("importing", stderr()) as report:
         done = app.import_files(task, files, seed, report)
     output.show(done, command="data import", as_json=as_json)
 
@@ -77,7 +83,7 @@ def generate(
     from sweeper.app import data as app
 
     sizes = {"samples": samples, "resolution": resolution, "seed": seed}
-    with progress("generating", output.stderr()) as report:
+    with progress("generating", stderr()) as report:
         done = app.generate(task, variant, sizes, workers, report)
     output.show(done, command="data generate", as_json=as_json)
 

@@ -4,37 +4,44 @@ Results go to stdout (`--json`: one JSON object), progress and errors to stderr.
 imported before a command needs it.
 """
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from sweeper.address import is_dashboard
+from sweeper.app.disk import storage_fault
+from sweeper.app.elsewhere import IsElsewhere, Remote
 from sweeper.cli import output
 from sweeper.cli.data import data
+from sweeper.cli.files import add_files
+from sweeper.cli.options import (
+    Address,
+    AsJson,
+    File,
+    Insecure,
+    Name,
+    Profile,
+    Sets,
+    SweepName,
+    Trials,
+)
 from sweeper.cli.progress import progress
-from sweeper.errors import Interrupted, SweeperError
+from sweeper.cli.results import add_results
+from sweeper.cli.running import add_running
+from sweeper.cli.upkeep import add_upkeep
+from sweeper.console import ReaderLeft, is_plain, make_plain, stderr
+from sweeper.errors import Interrupted, SweeperError, UsageError
 
-cli = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
+cli = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode=None if is_plain(os.environ) else "rich",
+)
 cli.add_typer(data, name="data", help="The data of tasks: lists, imports, makes and verifies them.")
-
-File = Annotated[Path, typer.Argument(help="The sweep file.", show_default=False)]
-Profile = Annotated[
-    str, typer.Option("--profile", help="auto, paper, laptop, or another of the file's profiles.")
-]
-Sets = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Replaces a value of the file; repeatable."),
-]
-Trials = Annotated[
-    int | None, typer.Option("--trials", min=1, help="Trials a study, preset and control included.")
-]
-Name = Annotated[str | None, typer.Option("--name", help="Another name for the sweep.")]
-Address = Annotated[
-    str, typer.Option("--address", help="`local`, or the address of a running Ray cluster.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-SweepName = Annotated[str, typer.Argument(help="A sweep in ./sweeps.", show_default=False)]
 
 
 @cli.callback()
@@ -53,6 +60,14 @@ def launch(
         str | None, typer.Option(help="URL of the ledger; default: SQLite in the sweep's folder.")
     ] = None,
     address: Address = "local",
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Return once a cluster at http://HEAD:8265 has it.")
+    ] = False,
+    workdir: Annotated[
+        Path | None,
+        typer.Option(help="Where on that cluster the sweep lives; a folder that nodes share."),
+    ] = None,
+    insecure: Insecure = False,
     yes: Annotated[
         bool, typer.Option("--yes", help="Answer yes to whatever a launch asks; now, nothing.")
     ] = False,
@@ -61,66 +76,28 @@ def launch(
     """Runs the sweep that FILE describes, or goes on with it if it has begun."""
     del yes
     from sweeper.app import launch as app
+    from sweeper.app import remote
     from sweeper.app.load import Options
 
     options = Options(
         profile=profile, sets=tuple(sets or ()), trials=trials, name=name,
-        storage=storage, address=address,
+        storage=storage, address=address, insecure=insecure,
     )  # fmt: skip
-    summary = app.launch(file, options, console=output.stderr())
+    if is_dashboard(address):
+        sent = remote.launch(file, options, workdir=workdir, detach=detach, console=stderr())
+        output.show(sent, as_json=as_json, command="launch")
+        raise typer.Exit(sent["exit_code"])
+    if detach or workdir:
+        raise UsageError("--detach and --workdir need --address http://HEAD:8265, a dashboard's.")
+    summary = app.launch(file, options, console=stderr())
     output.show_summary(summary, as_json=as_json)
     raise typer.Exit(summary["exit_code"])
 
 
-@cli.command()
-def resume(sweep: SweepName, address: Address = "local", as_json: AsJson = False) -> None:
-    """Goes on with a sweep that was interrupted, with the options it was launched with."""
-    from sweeper.app import launch as app
-
-    summary = app.resume(sweep, address=address, console=output.stderr())
-    output.show_summary(summary, as_json=as_json, command="resume")
-    raise typer.Exit(summary["exit_code"])
+add_running(cli)
 
 
-@cli.command()
-def plan(
-    file: File,
-    profile: Profile = "auto",
-    sets: Sets = None,
-    trials: Trials = None,
-    name: Name = None,
-    as_json: AsJson = False,
-) -> None:
-    """Says what a launch would run: studies, trials, stages, rungs, data and disk."""
-    from sweeper.app import plan as app
-    from sweeper.app.load import Options
-
-    options = Options(profile=profile, sets=tuple(sets or ()), trials=trials, name=name)
-    output.show_plan(app.plan(file, options), as_json=as_json)
-
-
-@cli.command()
-def validate(
-    file: File,
-    profile: Profile = "auto",
-    sets: Sets = None,
-    trials: Trials = None,
-    as_json: AsJson = False,
-) -> None:
-    """Checks a sweep file and lists all its faults at once."""
-    from sweeper.app import inspect as app
-    from sweeper.app.load import Options
-
-    options = Options(profile=profile, sets=tuple(sets or ()), trials=trials)
-    output.show(app.validate(file, options), as_json=as_json, command="validate")
-
-
-@cli.command()
-def schema() -> None:
-    """Prints the JSON Schema of a sweep file, for editors."""
-    from sweeper.app import inspect as app
-
-    output.print_json(app.schema())
+add_files(cli)
 
 
 @cli.command("ls")
@@ -159,6 +136,9 @@ def report(
     output.show(app.report(sweep, out), as_json=as_json, command="report")
 
 
+add_results(cli)
+
+
 @cli.command()
 def diagnose(
     sweep: SweepName,
@@ -179,41 +159,22 @@ def diagnose(
     from sweeper.app import diagnose as app
 
     chosen = None if what is None else [each.strip() for each in what.split(",")]
-    with progress("diagnose", output.stderr()) as told:
+    with progress("diagnose", stderr()) as told:
         found = app.diagnose(sweep, study, trial, what=chosen, samples=samples, progress=told)
     output.show_diagnosis(found, as_json=as_json)
 
 
-@cli.command()
-def sync(sweep: SweepName, as_json: AsJson = False) -> None:
-    """Ships to MLflow whatever it has not yet received of a sweep."""
-    from sweeper.app import inspect as app
-
-    output.show(app.sync(sweep), as_json=as_json, command="sync")
-
-
-@cli.command()
-def ui(
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Where the page listens.")] = 5000,
-) -> None:
-    """Opens MLflow's UI on the store that launches in this folder write to."""
-    from sweeper.app import inspect as app
-
-    app.ui(port)
-
-
-@cli.command()
-def doctor(as_json: AsJson = False) -> None:
-    """Checks this machine: packages, weights, data, devices, disk, backends."""
-    from sweeper.app import doctor as app
-
-    output.show_checks(app.examine(), as_json=as_json)
+add_upkeep(cli)
 
 
 def main() -> None:
     """Runs the command line and exits with the code of `sweeper.errors`."""
+    make_plain()
     code = run(sys.argv[1:])
-    sys.stdout.flush()
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _close_stdout()
     sys.exit(code)
 
 
@@ -223,22 +184,54 @@ def run(arguments: list[str]) -> int:
     words = [a for a in arguments if not a.startswith("-")]
     command = " ".join(words[: 2 if words[:1] == ["data"] else 1])
     try:
-        result = cli(arguments, standalone_mode=False, prog_name="sweeper")
-        return int(result or 0)
-    except SweeperError as error:
-        output.show_error(command, error, error.exit_code, as_json=as_json)
-        return error.exit_code
-    except typer.Exit as error:
-        return error.exit_code
+        return _invoke(arguments)
+    except IsElsewhere as error:
+        return _forward(error.remote, arguments, as_json=as_json)
+    except (ReaderLeft, BrokenPipeError):
+        _close_stdout()
+        return 141
+    except (SweeperError, OSError) as error:
+        told = error if isinstance(error, SweeperError) else storage_fault(error)
+        if told is None:
+            raise
+        output.show_error(command, told, told.exit_code, as_json=as_json)
+        return told.exit_code
     except typer.TyperException as error:
         output.show_usage_error(command, error, as_json=as_json)
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
         output.show_error(command, Interrupted("interrupted"), 130, as_json=as_json)
         return 130
-    except BrokenPipeError:
-        sys.stdout = None  # whoever read our output has left
+
+
+def _forward(remote: Remote, arguments: list[str], *, as_json: bool) -> int:
+    """Runs a command on the cluster on which the sweep lives that it is about."""
+    from sweeper.app.remote import forward
+
+    try:
+        return forward(remote, arguments, as_json=as_json)
+    except SweeperError as error:
+        output.show_error(arguments[0], error, error.exit_code, as_json=as_json)
+        return error.exit_code
+    except ReaderLeft:
+        _close_stdout()
         return 141
+    except KeyboardInterrupt:
+        return 130  # what was asked for goes on there
+
+
+def _invoke(arguments: list[str]) -> int:
+    try:
+        code = int(cli(arguments, standalone_mode=False, prog_name="sweeper") or 0)
+    except typer.Exit as error:
+        code = error.exit_code
+    sys.stdout.flush()
+    return code
+
+
+def _close_stdout() -> None:
+    """Lets whatever is left to be written go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -7,27 +7,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import typer
-from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from sweeper.app.progress import duration, number
+from sweeper.console import pass_on, stderr, stdout
 from sweeper.errors import FileFaults
+from sweeper.text import printable, without_secrets
 
 SCHEMA = 1
 
 
-def stdout() -> Console:
-    """A console as wide as the terminal, or wide enough for any table in a pipe."""
-    return Console(width=None if sys.stdout.isatty() else 160, highlight=False)
-
-
-def stderr() -> Console:
-    return Console(stderr=True, highlight=False)
-
-
 def print_json(payload: Mapping[str, Any]) -> None:
     """Prints one JSON object; a number that is not finite becomes null."""
-    print(json.dumps(_finite(payload), indent=2, default=str))
+    pass_on(json.dumps(_finite(payload), indent=2, default=str) + "\n", sys.stdout)
 
 
 def show(payload: Mapping[str, Any], *, command: str, as_json: bool) -> None:
@@ -38,24 +31,37 @@ def show(payload: Mapping[str, Any], *, command: str, as_json: bool) -> None:
         stdout().print(payload["message"], markup=False, soft_wrap=True)
 
 
+def line(text: str) -> None:
+    """Prints one line as it is, at once: it may be one of many that others wait for."""
+    pass_on(printable(text, limit=2000) + "\n", sys.stdout)
+
+
 def show_error(command: str, error: Exception, code: int, *, as_json: bool) -> None:
-    """Prints a deliberate error: each fault on its own line."""
+    """Prints a deliberate error, each fault on its own line, without passwords of URLs."""
+    message = without_secrets(str(error))
     if as_json:
-        faults = [vars(f) for f in error.faults] if isinstance(error, FileFaults) else []
-        details = {"type": type(error).__name__, "message": str(error), "faults": faults}
+        found = error.faults if isinstance(error, FileFaults) else ()
+        faults = [
+            vars(fault)
+            | {key: without_secrets(getattr(fault, key)) for key in ("where", "message")}
+            for fault in found
+        ]
+        details = {"type": type(error).__name__, "message": message, "faults": faults}
         print_json({"schema": SCHEMA, "command": command, "exit_code": code, "error": details})
-    for line in str(error).splitlines():
+    for line in message.splitlines():
         stderr().print(f"sweeper: {line}", markup=False, soft_wrap=True)
 
 
 def show_usage_error(command: str, error: typer.TyperException, *, as_json: bool) -> None:
     """Prints what is wrong with the command line itself."""
-    message = error.format_message()
+    message = without_secrets(error.format_message())
     if as_json:
         details = {"type": "UsageError", "message": message, "faults": []}
         print_json({"schema": SCHEMA, "command": command, "exit_code": 2, "error": details})
     if message:  # without one, the help has been printed
-        text = f"sweeper: {message} See: sweeper --help"
+        context = getattr(error, "ctx", None)
+        asked = context.command_path if context is not None else "sweeper"
+        text = f"sweeper: {message} See: {asked} --help"
         stderr().print(text, markup=False, soft_wrap=True)
 
 
@@ -99,22 +105,30 @@ def show_plan(plan: Mapping[str, Any], *, as_json: bool) -> None:
     console = stdout()
     table = Table(box=None, pad_edge=False)
     table.add_column("study", overflow="fold")
-    table.add_column("trials", justify="right")
-    table.add_column("stages (epochs)")
+    table.add_column("trials", overflow="fold")
+    table.add_column("stages (epochs of a trial)", overflow="fold")
+    table.add_column("in all, expected / at most", overflow="fold")
     table.add_column("rungs")
     table.add_column("data")
     for study in plan["studies"]:
-        stages = ", ".join(f"{s['stage']} {s['epochs']}" for s in study["stages"])
+        kinds = (f"{count} {kind}" for kind, count in study["kinds"].items() if count)
         table.add_row(
             study["study"],
-            str(study["trials"]),
-            stages,
+            ", ".join(kinds),
+            ", ".join(f"{s['stage']} {s['epochs']}" for s in study["stages"]),
+            ", ".join(map(_stage_epochs, study["stages"])),
             ", ".join(map(str, study["rungs"])) or "none",
             study["data"],
         )
     console.print(table)
     for line in plan["notes"]:
         console.print(line, markup=False, soft_wrap=True)
+
+
+def _stage_epochs(stage: Mapping[str, Any]) -> str:
+    """Says what a stage takes, and what it saves that trials share its runs."""
+    shared = f" ({stage['shared']} runs shared)" if stage["shared"] else ""
+    return f"{stage['stage']} {stage['expected_epochs']:.0f} / {stage['max_epochs']}{shared}"
 
 
 def show_sweeps(sweeps: Sequence[Mapping[str, Any]], *, as_json: bool, command: str = "ls") -> None:
@@ -138,9 +152,13 @@ def show_sweeps(sweeps: Sequence[Mapping[str, Any]], *, as_json: bool, command: 
             sweep["profile"],
             str(sweep["studies"]),
             _counts(sweep["trials"]),
-            duration(sweep["age_s"]),
+            "" if sweep["age_s"] is None else duration(sweep["age_s"]),
         )
-    stdout().print(table)
+    console = stdout()
+    console.print(table)
+    for sweep in sweeps:
+        if "reason" in sweep:
+            console.print(f"{sweep['sweep']}: {sweep['reason']}", markup=False, soft_wrap=True)
 
 
 def show_checks(checks: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
@@ -151,7 +169,7 @@ def show_checks(checks: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
     marks = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "bad": "[red]bad[/]"}
     table = Table(box=None, pad_edge=False, show_header=False)
     for check in checks:
-        table.add_row(marks[check["state"]], check["what"], check["found"])
+        table.add_row(marks[check["state"]], check["what"], escape(check["found"]))
     stdout().print(table)
 
 

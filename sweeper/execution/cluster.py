@@ -2,16 +2,22 @@
 
 import logging
 import os
+import re
 import secrets
 import socket
+import stat
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sweeper.address import host_of, is_loopback
 from sweeper.errors import BackendUnreachable, UsageError
 
+OURS = ("local", "auto")  # addresses that are not of a cluster of others
+DRIVER = re.compile(r"\bsweeper[./]app[./]driver\b")
 ANSWER_S = 5.0  # for a cluster to accept a connection; Ray itself would wait for minutes
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -20,7 +26,16 @@ QUIET = {
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "20",  # then the driver dies, and is started again
 }
+DRIVERS_OWN = re.compile(r"MLFLOW_|PG[A-Z]|HF_TOKEN$")  # recorder, ledger, and fetching weights
+# Ray takes a machine's outward address for its own, and listens at all, unless it is told that it
+# is on a system on which it starts no clusters.
+LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+
+
+class ClusterLost(Exception):
+    """The cluster that this process started is no more; another one has to be."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,33 +46,80 @@ class Cluster:
     dashboard: str | None  # URL
     token_file: str | None  # whose content a browser is asked for
     resources: dict[str, float]
+    is_ours: bool = False  # started by this process, and of this machine alone
+
+    def count_sweeps(self) -> int:
+        """Returns how many sweeps are being driven on the cluster, this one included."""
+        from ray._private.state import jobs
+
+        return max(1, sum(not j["IsDead"] and is_driver(j["Entrypoint"]) for j in jobs()))
+
+    def check(self) -> None:
+        """Raises ClusterLost if the one node of a cluster of ours has died."""
+        import ray
+
+        if self.is_ours and not any(node["Alive"] for node in ray.nodes()):
+            raise ClusterLost("Ray's node on this machine died")
 
 
-def set_environment(token_file: Path) -> None:
+def is_driver(entrypoint: str) -> bool:
+    """Whether a command line is that of a sweep's driver."""
+    return DRIVER.search(entrypoint) is not None
+
+
+def check_secure(address: str, *, insecure: bool) -> None:
+    """Sees that what others on the network can reach asks for a token.
+
+    Raises:
+        UsageError: It does not, and `insecure` does not allow that.
+    """
+    is_open = os.environ.get("RAY_AUTH_MODE") == "disabled"
+    if is_open and not insecure and address not in OURS and not is_loopback(host_of(address)):
+        raise UsageError(
+            f"--address {address}: RAY_AUTH_MODE=disabled: whoever reaches that cluster can run "
+            "code on it. Start it with RAY_AUTH_MODE=token, or add --insecure."
+        )
+
+
+def set_environment(token_file: Path, *, address: str = "local") -> None:
     """Says, before Ray is imported, how this process uses it: quietly, and with a token.
 
-    Ray reads these variables when it is imported. A RAY_AUTH_MODE that is set already is kept.
+    Ray reads these variables when it is imported. A RAY_AUTH_MODE that is set already is kept; the
+    token of a cluster that is not ours is the user's to give, in RAY_AUTH_TOKEN_PATH.
 
     Raises:
         UsageError: The token file may be read by others.
     """
     for key, value in QUIET.items():
         os.environ.setdefault(key, value)
-    if "RAY_AUTH_MODE" not in os.environ:
+    if address == "local":
+        os.environ |= LOOPBACK
+    if "RAY_AUTH_MODE" in os.environ:
+        return
+    os.environ["RAY_AUTH_MODE"] = "token"
+    if address == "local":
         _make_token(token_file)
-        os.environ["RAY_AUTH_MODE"] = "token"
         os.environ["RAY_AUTH_TOKEN_PATH"] = str(token_file)
 
 
 @contextmanager
 def connect(
-    address: str, *, num_cpus: int | None = None, num_gpus: float | None = None
+    address: str,
+    *,
+    num_cpus: int | None = None,
+    num_gpus: float | None = None,
+    insecure: bool = False,
 ) -> Iterator[Cluster]:
-    """Starts a cluster of this machine for `address="local"`, else joins the one at `address`.
+    """Starts a cluster of this machine for `address="local"`, else joins the one at `address`;
+    for "auto", that which runs this process as a job.
 
     Raises:
         BackendUnreachable: No cluster answers at `address`.
+        UsageError: It is open to others, or this is no job.
     """
+    if address == "auto":
+        address = _of_this_job()
+    check_secure(address, insecure=insecure)
     _check_answers(address)
     import ray
 
@@ -71,7 +133,8 @@ def connect(
             "_node_ip_address": "127.0.0.1",
         }
     try:
-        context = ray.init(address=address, **options)
+        with _withheld():
+            context = ray.init(address=address, **options)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise BackendUnreachable(f"--address {address}: {error}") from error
     try:
@@ -81,9 +144,28 @@ def connect(
             dashboard=f"http://{url}" if url else None,
             token_file=os.environ.get("RAY_AUTH_TOKEN_PATH"),
             resources={k: float(v) for k, v in ray.cluster_resources().items()},
+            is_ours=address == "local",
         )
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _withheld() -> Iterator[None]:
+    """Takes the driver's own secrets out of the environment that a cluster, and so its trials,
+    inherit."""
+    kept = {name: os.environ.pop(name) for name in list(os.environ) if DRIVERS_OWN.match(name)}
+    try:
+        yield
+    finally:
+        os.environ |= kept
+
+
+def _of_this_job() -> str:
+    address = os.environ.get("RAY_ADDRESS")
+    if not address:
+        raise UsageError("--address auto: only within a Ray Job; write the cluster's address.")
+    return address
 
 
 def _check_answers(address: str) -> None:
@@ -101,11 +183,15 @@ def _check_answers(address: str) -> None:
 
 
 def _make_token(path: Path) -> None:
-    """Makes (once) a token that only this user can read."""
+    """Makes a token that only this user can read, once, whoever else makes it in this moment."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_hex(32))
-    if path.stat().st_mode & 0o077:
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.") as file:
+        file.write(secrets.token_hex(32))
+        file.flush()
+        with suppress(FileExistsError):
+            os.link(file.name, path)
+    mode = path.lstat().st_mode
+    if not stat.S_ISREG(mode):
+        raise UsageError(f"{path}: is no plain file; remove it, and a token is made in its place.")
+    if mode & 0o077:
         raise UsageError(f"{path}: others may read this token; run: chmod 600 {path}")

@@ -6,9 +6,10 @@ Tune's own search algorithms, pruning, retries nor restore are used: the ledger 
 """
 
 import logging
+import math
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -17,15 +18,20 @@ from typing import Any
 from ray import tune
 from ray.air.execution._internal.actor_manager import RayActorManager
 from ray.exceptions import RayActorError, RayError, RayTaskError
+from ray.tune.execution.class_cache import ENV_VARS_TO_PROPAGATE
 from ray.tune.search import Searcher
 
 from sweeper.errors import SweeperError
+from sweeper.execution.cluster import ClusterLost
+from sweeper.execution.watch import Watch
 from sweeper.protocols import SpecBuilder
 from sweeper.runner import SweepRunner
 from sweeper.study import Decision, Measurement, Trial
 from trainables.trainable import Trainable
 
 KEY = "sweeper_trial"  # in a config: which trial it is for Tune's own trial id
+LOG = "log.txt"  # in an attempt's folder; its last lines say what a process died of
+LOG_BYTES = 4000
 
 
 class _Unsaved:
@@ -41,11 +47,12 @@ class _Unsaved:
 class _Answers(_Unsaved, Searcher):
     """Answers Tune's question for a new trial with the runner's next one."""
 
-    def __init__(self, runner: SweepRunner, build: SpecBuilder) -> None:
+    def __init__(self, runner: SweepRunner, build: SpecBuilder, tick: Callable[[], None]) -> None:
         super().__init__()
-        self._runner, self._build = runner, build
+        self._runner, self._build, self._tick = runner, build, tick
         self.trials: dict[str, Trial] = {}  # by Tune's id
-        self.errors: list[SweeperError] = []  # of ours that ended Tune's loop
+        self.folders: dict[str, Path] = {}  # of their attempts
+        self.errors: list[Exception] = []  # of ours that ended Tune's loop
 
     def set_search_properties(self, *args: Any, **kwargs: Any) -> bool:
         return True
@@ -55,17 +62,20 @@ class _Answers(_Unsaved, Searcher):
         """Keeps a deliberate error, which Tune would turn into one of its own."""
         try:
             yield
-        except SweeperError as error:
+        except (SweeperError, ClusterLost) as error:
             self.errors.append(error)
             raise
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         with self.keeping_errors():
+            self._tick()  # Tune asks on and on where nothing runs, and does nothing else
             trial = self._runner.next_trial()
         if trial is None:
             return Searcher.FINISHED if self._runner.is_done else None
+        config = self._build(trial)
         self.trials[trial_id] = trial
-        return {**self._build(trial), KEY: trial_id}
+        self.folders[trial_id] = Path(config["folder"])
+        return {**config, KEY: trial_id}
 
     def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
         pass
@@ -88,9 +98,16 @@ class _Judge(_Unsaved, tune.Stopper):
             return self._is_over(self._answers.trials[trial_id], result)
 
     def _is_over(self, trial: Trial, result: dict[str, Any]) -> bool:
+        for text in result.get("notes", ()):
+            self._runner.noted(trial, text)
+        if "waits" in result:
+            return False
         if "failure" in result:
-            tell = self._runner.refused if result["infeasible"] else self._runner.failed
-            tell(trial, result["failure"], reason=result["reason"])
+            why = {"error": result["failure"], "reason": result["reason"]}
+            if result["infeasible"]:
+                self._runner.refused(trial, **why)
+            else:
+                self._runner.failed(trial, **why, stage=result.get("stage"))
             return True
         measurement = Measurement(
             **result["report"],
@@ -106,14 +123,46 @@ class _Judge(_Unsaved, tune.Stopper):
 class _Crashes(_Unsaved, tune.Callback):
     """Tells the runner of attempts that ended without a word: a crash, a kill, a lost node."""
 
-    def __init__(self, runner: SweepRunner, answers: _Answers) -> None:
-        self._runner, self._answers = runner, answers
+    def __init__(self, runner: SweepRunner, answers: _Answers, watch: Watch) -> None:
+        self._runner, self._answers, self._watch = runner, answers, watch
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        with self._answers.keeping_errors():
+            self._watch.look(trials)
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._watch.heard(trial.trial_id)
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: Any, **info: Any
+    ) -> None:
+        self._watch.heard(trial.trial_id)
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._watch.over(trial.trial_id)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        killed = self._watch.over(trial.trial_id)
         file = Path(trial.error_file or "")
         error = file.read_text() if file.is_file() else "crash: the attempt left no error"
+        last_words = _tail(self._answers.folders[trial.trial_id] / LOG)
+        reason = killed or next(
+            (x for x in last_words.splitlines() if "HostOutOfMemory" in x), None
+        )
+        text = "\n".join(filter(None, (last_words, error, reason)))
         with self._answers.keeping_errors():
-            self._runner.failed(self._answers.trials[trial.trial_id], error)
+            told = self._answers.trials[trial.trial_id]
+            self._runner.failed(told, reason or text, reason=reason, log=text, died=True)
+
+
+def _tail(path: Path) -> str:
+    """Returns the last lines of a log; nothing where it is on another machine."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - LOG_BYTES))
+            return file.read().decode(errors="replace")
+    except OSError:
+        return ""
 
 
 def run(
@@ -123,20 +172,35 @@ def run(
     resources: dict[str, float],
     max_concurrent: int,
     folder: Path,
+    storage: tuple[Any, str] | None = None,
+    trainable: type[tune.Trainable] = Trainable,
+    silence_s: float = math.inf,
+    each_second: Callable[[], None] = lambda: None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> int | None:
     """Runs all that the runner has to run, and returns once it is done.
+
+    Args:
+        folder: What Tune writes of its own, which nobody reads; all nodes have to see it, or
+            `storage`: a file system of pyarrow's, and a path there.
+        silence_s: A trial that reports nothing for so long is ended, and fails by `timeout`.
+        each_second: Called about once a second, in this thread, whether or not anything runs.
+        say: Takes a line for people, such as that no node has room.
 
     Returns the number of the signal that interrupted it, or None. Running trials are then ended
     as interrupted; their checkpoints let them go on.
 
     Raises:
         SweeperError: The runner could not answer: its ledger is lost, say.
+        ClusterLost: `each_second` found that it is.
     """
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures are the runner's to tell
     _make_worker_kills_ordinary_failures()
-    answers = _Answers(runner, build)
+    _keep_keys_out_of_its_logs()
+    watch = Watch(silence_s, each_second, say)
+    answers = _Answers(runner, build, watch.tick)
     tuner = tune.Tuner(
-        tune.with_resources(Trainable, resources),
+        tune.with_resources(trainable, resources),
         tune_config=tune.TuneConfig(
             search_alg=answers,
             num_samples=-1,
@@ -147,9 +211,10 @@ def run(
         ),
         run_config=tune.RunConfig(
             name=folder.name,
-            storage_path=str(folder.parent),
+            storage_path=str(folder.parent) if storage is None else storage[1],
+            storage_filesystem=None if storage is None else storage[0],
             stop=_Judge(runner, answers),
-            callbacks=[_Crashes(runner, answers)],
+            callbacks=[_Crashes(runner, answers, watch)],
             failure_config=tune.FailureConfig(max_failures=0),
             verbose=0,
         ),
@@ -189,6 +254,14 @@ def _term_as_interrupt() -> Iterator[list[int]]:
         yield seen
     finally:
         signal.signal(signal.SIGTERM, previous)
+
+
+def _keep_keys_out_of_its_logs() -> None:
+    """Keeps Tune from passing on a bucket's keys in a runtime environment, which Ray logs.
+
+    Trials have them from the environment of their node, as they have all else.
+    """
+    ENV_VARS_TO_PROPAGATE.difference_update([n for n in ENV_VARS_TO_PROPAGATE if "AWS_" in n])
 
 
 def _make_worker_kills_ordinary_failures() -> None:

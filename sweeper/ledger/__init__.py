@@ -1,6 +1,6 @@
 """The only truth: what was planned, started, measured and finished, in a small SQL schema."""
 
 from sweeper.ledger.ledger import Ledger
-from sweeper.ledger.records import Event, EventKind, SweepRecord
+from sweeper.ledger.records import Event, EventKind, Moment, Request, SweepRecord
 
-__all__ = ["Event", "EventKind", "Ledger", "SweepRecord"]
+__all__ = ["Event", "EventKind", "Ledger", "Moment", "Request", "SweepRecord"]

@@ -1,62 +1,205 @@
-"""The database under the ledger: SQLite in WAL mode by default, or any that SQLAlchemy speaks."""
+"""The database under the ledger: SQLite in WAL mode by default, or any that SQLAlchemy speaks.
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+What fails because the database is away, locked or full for a while is tried again, so that a
+restart of PostgreSQL costs a sweep nothing but the wait.
+"""
 
-from sqlalchemy import Connection, Engine, create_engine, event, func, insert, make_url, select
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
 
-from sweeper.errors import BackendUnreachable, UsageError
-from sweeper.ledger import schema
+from sqlalchemy import (
+    Connection,
+    Engine,
+    create_engine,
+    event,
+    func,
+    insert,
+    make_url,
+    select,
+    text,
+)
+from sqlalchemy.exc import (
+    ArgumentError,
+    DatabaseError,
+    DBAPIError,
+    InterfaceError,
+    NoSuchModuleError,
+    OperationalError,
+)
 
-BUSY_TIMEOUT_MS = 60_000
+from sweeper.errors import BackendUnreachable, StorageFull, SweeperError, UsageError
+from sweeper.ledger import json_numbers, schema
+
+T = TypeVar("T")
+PATIENCE_S = 60.0  # with a database that is away, locked or full, once it has answered before
+FIRST_PATIENCE_S = 5.0
+LONGEST_PAUSE_S = 2.0
+FULL = ("disk is full", "disk I/O error", "readonly database", "No space left", "could not extend")
+DAMAGED = ("malformed", "not a database")
+MIGRATION_LOCK = 5_091_733  # of PostgreSQL's advisory locks; ours by convention
+
+
+class Mark(Protocol):
+    """What a transaction leaves behind, by which it is known to have been committed."""
+
+    def leave(self, connection: Connection) -> None: ...
+
+    def is_there(self, connection: Connection) -> bool: ...
 
 
 class Database:
     """Connections to the database at `url`, with the ledger's tables in it.
 
+    `trouble` takes one line when it stops answering, and one when it is back.
+
     Raises:
         BackendUnreachable: It does not answer.
-        UsageError: A newer sweeper wrote it, or the URL has no driver.
+        StorageFull: It cannot be written to.
+        UsageError: A newer sweeper wrote it, it is damaged, or the URL has no driver.
     """
 
     def __init__(self, url: str) -> None:
-        self._url = url
         self._engine = _engine(url)
-        with self.transaction() as connection:
-            schema.metadata.create_all(connection)
-            version = connection.scalar(select(func.max(schema.versions.c.version)))
-            if version is None:
-                connection.execute(insert(schema.versions).values(version=schema.SCHEMA_VERSION))
-            elif version > schema.SCHEMA_VERSION:
-                raise UsageError(
-                    f"{make_url(url)!r} was written by a newer sweeper (ledger schema {version}); "
-                    f"this one knows schema {schema.SCHEMA_VERSION}: upgrade sweeper."
-                )
-
-    @contextmanager
-    def transaction(self) -> Iterator[Connection]:
-        """Commits all that is done within, or nothing."""
+        self._shown = f"{self._engine.url!r}"
+        self.trouble: Callable[[str], None] = lambda line: None
+        self._patience_s = FIRST_PATIENCE_S
         try:
-            with self._engine.begin() as connection:
-                yield connection
-        except DBAPIError as error:
-            raise BackendUnreachable(
-                f"the ledger at {make_url(self._url)!r} does not answer: {error.orig}"
-            ) from error
+            self.write(self._prepare)
+        except BaseException:
+            self.close()
+            raise
+        self._patience_s = PATIENCE_S
 
-    def reading(self) -> AbstractContextManager[Connection]:
-        """Returns a connection to read by."""
-        return self._engine.connect()
+    @property
+    def is_shared(self) -> bool:
+        """Whether other hosts can write to it."""
+        return self._engine.dialect.name != "sqlite"
+
+    def write(
+        self,
+        do: Callable[[Connection], T],
+        *,
+        mark: Mark | None = None,
+        patience_s: float | None = None,
+    ) -> T:
+        """Commits all that `do` does, or nothing; tries again while the database is away.
+
+        Args:
+            mark: Tells whether a commit arrived whose answer was lost, so that nothing is done
+                twice.
+            patience_s: How long to try; None: a minute.
+        """
+        done: list[T] = []
+
+        def once() -> T:
+            with self._engine.begin() as connection:
+                if done and mark is not None and mark.is_there(connection):
+                    return done[-1]
+                if mark is not None:
+                    mark.leave(connection)
+                done[:] = [do(connection)]
+            return done[-1]
+
+        return self._patiently(once, patience_s)
+
+    def read(self, look: Callable[[Connection], T]) -> T:
+        """Returns what `look` sees; tries again while the database is away."""
+
+        def once() -> T:
+            with self._engine.connect().execution_options(reads=True) as connection:
+                return look(connection)
+
+        return self._patiently(once)
+
+    def now(self, connection: Connection) -> float:
+        """Seconds since the epoch by the one clock that all who share the database see."""
+        if self.is_shared:
+            return float(connection.scalar(text("select extract(epoch from clock_timestamp())")))
+        return time.time()
 
     def close(self) -> None:
         self._engine.dispose()
 
+    def _patiently(self, once: Callable[[], T], patience_s: float | None = None) -> T:
+        limit = self._patience_s if patience_s is None else patience_s
+        deadline, pause = time.monotonic() + limit, 0.05
+        waited = False
+        while True:
+            try:
+                result = once()
+            except (OperationalError, InterfaceError, DatabaseError) as error:
+                if not _may_pass(error) or time.monotonic() > deadline:
+                    raise self._told(error) from error
+                if not waited:
+                    self.trouble(f"{self._told(error)} Waiting for it.")
+                waited = True
+                time.sleep(pause * random.uniform(0.5, 1.0))  # so that many do not come at once
+                pause = min(2 * pause, LONGEST_PAUSE_S)
+                continue
+            if waited:
+                self.trouble("the ledger answers again.")
+            return result
+
+    def _told(self, error: DBAPIError) -> SweeperError:
+        why = str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else "no reason"
+        if any(sign in why for sign in FULL):
+            return StorageFull(f"the ledger at {self._shown} cannot be written to: {why}.")
+        if any(sign in why for sign in DAMAGED):
+            return UsageError(f"the ledger at {self._shown} is damaged ({why}). {self._copy()}")
+        return BackendUnreachable(f"the ledger at {self._shown} does not answer: {why}.")
+
+    def _copy(self) -> str:
+        """Says how to go on from the copy of a damaged SQLite file."""
+        file = Path(self._engine.url.database or "")
+        copy = copy_of(file)
+        if not copy.is_file():
+            return "Restore it from a backup, or launch the sweep under another --name."
+        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(copy.stat().st_mtime))
+        return (
+            f"A copy of {when} is in {copy}: move {file}, its -wal and its -shm away, put the copy "
+            "in its place, and go on."
+        )
+
+    def _prepare(self, connection: Connection) -> None:
+        if connection.dialect.name == "postgresql":  # two that create tables at once
+            connection.execute(text(f"select pg_advisory_xact_lock({MIGRATION_LOCK})"))
+        schema.metadata.create_all(connection)
+        version = connection.scalar(select(func.max(schema.versions.c.version)))
+        if version is None:
+            connection.execute(insert(schema.versions).values(version=schema.SCHEMA_VERSION))
+        elif version > schema.SCHEMA_VERSION:
+            raise UsageError(
+                f"{self._shown} was written by a newer sweeper (ledger schema {version}); "
+                f"this one knows schema {schema.SCHEMA_VERSION}: upgrade sweeper."
+            )
+        elif version < schema.SCHEMA_VERSION:
+            schema.migrate(connection, version)
+
+
+def copy_of(file: Path) -> Path:
+    """Returns where the copy of an SQLite ledger is kept."""
+    return file.with_suffix(".backup.db")
+
+
+def _may_pass(error: DBAPIError) -> bool:
+    """Whether the same statement may succeed later: the database is away, locked or full."""
+    why = str(error.orig)
+    if any(sign in why for sign in ("readonly database", *DAMAGED, "no such", "syntax error")):
+        return False
+    return isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated
+
 
 def _engine(url: str) -> Engine:
     try:
-        engine = create_engine(url, pool_pre_ping=True)
+        engine = create_engine(
+            url,
+            pool_pre_ping=True,
+            json_serializer=json_numbers.dumps,
+            json_deserializer=json_numbers.loads,
+        )
     except (NoSuchModuleError, ImportError) as error:
         raise UsageError(f"--storage: no driver for {make_url(url)!r}: {error}") from error
     except (ArgumentError, ValueError) as error:  # the text may hold a password: it is not shown
@@ -68,8 +211,14 @@ def _engine(url: str) -> Engine:
 
         @event.listens_for(engine, "connect")
         def _configure(connection: Any, _: Any) -> None:
-            connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+            connection.isolation_level = None  # so that BEGIN is ours
+            connection.execute(f"PRAGMA busy_timeout = {int(PATIENCE_S * 1000)}")
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
+
+        @event.listens_for(engine, "begin")
+        def _begin(connection: Connection) -> None:
+            if not connection.get_execution_options().get("reads"):
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine

@@ -1,9 +1,11 @@
 """What the ledger holds besides studies and trials: the sweep itself, and the stream of events."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
+
+from sweeper.study import Measurement
 
 
 class EventKind(StrEnum):
@@ -11,10 +13,13 @@ class EventKind(StrEnum):
     STUDY_ADDED = "study_added"
     TRIAL_ADDED = "trial_added"
     ATTEMPT_STARTED = "attempt_started"
-    MEASURED = "measured"  # payload: one Measurement
+    MEASURED = "measured"  # payload: one Measurement, `as_payload`
     ATTEMPT_ENDED = "attempt_ended"  # payload: state, failure, reason, log
     TRIAL_ENDED = "trial_ended"  # payload: state, value, best_epoch, test, failure, reason
-    SWEEP_ENDED = "sweep_ended"  # payload: state
+    SWEEP_ENDED = "sweep_ended"  # payload: state, reason
+    TRIAL_REOPENED = "trial_reopened"  # payload: was, the state it had
+    CHECKPOINT_DROPPED = "checkpoint_dropped"  # payload: checkpoint, reason
+    NOTED = "noted"  # payload: text, for people
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +32,7 @@ class SweepRecord:
     config_hash: str
     profile: str
     text: str  # of the file, as the user wrote it
-    state: str = "new"  # new, running, finished, interrupted
+    state: str = "new"  # new, running, finished, stopped, interrupted
     created_at: float = 0.0  # seconds since the epoch
     provenance: Mapping[str, Any] = field(default_factory=dict)  # git commit, versions, command
 
@@ -43,3 +48,30 @@ class Event:
     number: int | None
     attempt: int | None
     payload: Mapping[str, Any]
+
+
+def as_payload(measurement: Measurement) -> dict[str, Any]:
+    """Returns a measurement as what is written most often should be: without what is at its
+    default, and without its checkpoint, of which the trial's row has the latest."""
+    values = vars(measurement) | {"checkpoint": None}
+    return {f.name: values[f.name] for f in fields(measurement) if values[f.name] != f.default}
+
+
+class Moment(NamedTuple):
+    """What an event tells of time. `kind` equals an EventKind; `payload` is a sweep's start's."""
+
+    at: float
+    kind: str
+    study: str | None
+    number: int | None
+    payload: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a user asked of a running sweep: `stop` or `cancel`."""
+
+    id: int
+    kind: str
+    at: float
+    by: str

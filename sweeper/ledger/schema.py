@@ -2,7 +2,9 @@
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     Column,
+    Connection,
     Float,
     Index,
     Integer,
@@ -10,9 +12,23 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    insert,
+    text,
 )
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 3
+MIGRATIONS = {  # statements that bring a ledger to a version; new tables are made anyway
+    2: (
+        "ALTER TABLE trials ADD COLUMN uncounted INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE trials ADD COLUMN halvings INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE trials ADD COLUMN origin INTEGER",
+    ),
+    3: (
+        "ALTER TABLE mirrors ALTER COLUMN ref TYPE TEXT",
+        "ALTER TABLE studies ALTER COLUMN seed TYPE BIGINT",
+    ),
+}
+UNNEEDED = {"sqlite": {3}}  # there a column of text or numbers takes any
 
 metadata = MetaData()
 
@@ -41,7 +57,7 @@ studies = Table(
     Column("method", String(63), nullable=False),
     Column("task", String(120), nullable=False),
     Column("objective", String(120), nullable=False),
-    Column("seed", Integer, nullable=False),
+    Column("seed", BigInteger, nullable=False),
     Column("facts", JSON, nullable=False),  # baselines, data source, hashes: known once data are
 )
 
@@ -57,12 +73,15 @@ trials = Table(
     Column("seed", String(20), nullable=False),  # 63 bits, more than a JSON number keeps
     Column("state", String(20), nullable=False),
     Column("attempt", Integer, nullable=False),
+    Column("uncounted", Integer, nullable=False, default=0),
+    Column("halvings", Integer, nullable=False, default=0),
     Column("value", Float),
     Column("best_epoch", Integer),
     Column("test", JSON, nullable=False),
     Column("checkpoint", Text),
     Column("failure", String(40)),
     Column("reason", Text),
+    Column("origin", Integer),
 )
 
 events = Table(
@@ -87,5 +106,40 @@ mirrors = Table(  # what a recorder has shipped elsewhere: its cursor, and the i
     Column("sweep", String(63), primary_key=True),
     Column("recorder", String(200), primary_key=True),
     Column("entity", String(300), primary_key=True),  # "cursor", "sweep", "study/…", "trial/…/3"
-    Column("ref", String(300), nullable=False),
+    Column("ref", Text, nullable=False),
 )
+
+leases = Table(  # who drives a sweep; `last_write` marks a commit whose answer was lost
+    "leases",
+    metadata,
+    Column("sweep", String(63), primary_key=True),
+    Column("owner", String(32)),  # None: nobody
+    Column("place", String(120)),  # the kernel in which `pid` means something
+    Column("host", String(255)),
+    Column("pid", Integer),
+    Column("started", Float),  # the process, so that its number cannot stand for another
+    Column("since", Float),  # by the database's clock, as is
+    Column("renewed", Float),
+    Column("last_write", String(32)),
+)
+
+requests = Table(  # what users ask of a running sweep, from any terminal
+    "requests",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("sweep", String(63), nullable=False),
+    Column("kind", String(20), nullable=False),  # stop, cancel
+    Column("at", Float, nullable=False),
+    Column("by", String(255), nullable=False),
+    Index("requests_of_a_sweep", "sweep", "id"),
+    sqlite_autoincrement=True,
+)
+
+
+def migrate(connection: Connection, version: int) -> None:
+    """Brings the tables of an older ledger, at `version`, to this one."""
+    for step in range(version + 1, SCHEMA_VERSION + 1):
+        is_needed = step not in UNNEEDED.get(connection.dialect.name, ())
+        for statement in MIGRATIONS[step] if is_needed else ():
+            connection.execute(text(statement))
+        connection.execute(insert(versions).values(version=step))

@@ -23,22 +23,25 @@ from sweeper.recording.mlflow_store import (
     tracking_uri,
     without_password,
 )
-from sweeper.recording.run_tree import (
+from sweeper.recording.outline import (
     SWEEP,
-    Change,
     Entity,
     Outline,
-    changes,
     identity_tags,
     read_outline,
     run_name,
     run_params,
+    taken_over_tags,
 )
+from sweeper.recording.run_tree import SUMMARY_STEP, Change, Point, changes
 
 __all__ = ["MlflowRecorder", "Pages", "SyncStatus", "check", "tracking_uri"]
 
 EVENTS_A_BATCH = 2000
+MANY = 50  # trials that are read faster in one go
 LONGEST_PAUSE_S = 60.0
+RETRY_S = 1.0  # between tries at the end of a sweep
+AWAY_S = 60.0  # that the end of a sweep waits for one that is away
 
 
 class Pages(Protocol):
@@ -46,6 +49,10 @@ class Pages(Protocol):
 
     def note(self, ledger: Ledger, study: str | None) -> str:
         """Returns Markdown for the run's description."""
+        ...
+
+    def summary(self, ledger: Ledger, study: str | None) -> Mapping[str, float]:
+        """Returns metrics of the run, once the sweep has ended."""
         ...
 
     def files(self, ledger: Ledger, study: str | None) -> Mapping[str, str]:
@@ -90,6 +97,7 @@ class MlflowRecorder:
         self._name = f"mlflow:{hashlib.sha256(self._uri.encode()).hexdigest()[:16]}"
         self._one_at_a_time = threading.Lock()
         self._stopping = threading.Event()
+        self._given_up_at = 0.0  # by the monotonic clock, once it is stopping
         self._thread: threading.Thread | None = None
         self._store: MlflowStore | None = None
         self._refs: dict[str, str] = {}  # as noted in the ledger: run ids, the cursor, notes
@@ -104,16 +112,17 @@ class MlflowRecorder:
         self._thread.start()
 
     def stop(self, timeout_s: float) -> SyncStatus:
-        """Ships what is left, for at most `timeout_s`, and stops."""
+        """Ships what is left, for at most `timeout_s`, and stops; waits for one that is away."""
+        self._given_up_at = time.monotonic() + min(timeout_s, AWAY_S)
         self._stopping.set()
         if self._thread is not None:
             self._thread.join(timeout_s)
-        return self._status()
+        return self.status()
 
     def sync(self) -> SyncStatus:
         """Ships everything now, in this thread, or returns with why it could not."""
         self._drain()
-        return self._status()
+        return self.status()
 
     def attach(self, study: str, number: int, folder: Path) -> bool:
         """Makes a folder artifacts of a trial's run; False if MLflow lacks that, or is away."""
@@ -130,10 +139,14 @@ class MlflowRecorder:
         pause = self._poll_s
         while True:
             is_last = self._stopping.is_set()
-            pause = self._poll_s if self._drain() else min(2 * pause, LONGEST_PAUSE_S)
-            if is_last:
+            shipped = self._drain()
+            if is_last and (shipped or time.monotonic() > self._given_up_at):
                 return
-            self._stopping.wait(pause)
+            pause = self._poll_s if shipped else min(2 * pause, LONGEST_PAUSE_S)
+            if is_last:
+                time.sleep(min(pause, RETRY_S))
+            else:
+                self._stopping.wait(pause)
 
     def _drain(self) -> bool:
         """Ships batches until none is left; False, having said so once, if MLflow is away."""
@@ -164,13 +177,12 @@ class MlflowRecorder:
         if self._notify is not None:
             self._notify(line)
 
-    def _status(self) -> SyncStatus:
-        cursor, pending = int(self._ledger.mirror(self._name).get("cursor") or 0), 0
-        while events := self._ledger.events(after=cursor):
-            cursor, pending = events[-1].seq, pending + len(events)
+    def status(self) -> SyncStatus:
+        """Says how far it is."""
+        cursor = int(self._ledger.mirror(self._name).get("cursor") or 0)
         return SyncStatus(
             shipped=self._shipped,
-            pending=pending,
+            pending=self._ledger.count_events(after=cursor),
             last_error=self._last_error,
             uri=self.uri,
             refused=self._refused,
@@ -209,9 +221,17 @@ class MlflowRecorder:
         return store
 
     def _fresh_outline(self, events: Sequence[Event]) -> Outline:
-        if self._outline is None or any(e.kind is not EventKind.MEASURED for e in events):
+        """Returns the outline as of now; of trials, those that the events touch are read again."""
+        changed = {(e.study, e.number) for e in events if e.kind is not EventKind.MEASURED}
+        is_wide = any(number is None for _, number in changed) or len(changed) > MANY
+        if self._outline is None or is_wide:
             self._outline = read_outline(self._ledger)
-        assert self._outline is not None, "events come after the sweep's row"
+            assert self._outline is not None, "events come after the sweep's row"
+            return self._outline
+        for study, number in changed:
+            assert study is not None
+            assert number is not None
+            self._outline.trials[Entity(study, number)] = self._ledger.trial(study, number)
         return self._outline
 
     def _note(self, refs: Mapping[str, str]) -> None:
@@ -224,13 +244,23 @@ class MlflowRecorder:
         tags = dict(change.tags)
         if change.has_news and self._pages is not None:
             tags["mlflow.note.content"] = self._pages.note(self._ledger, entity.study)
+        if change.taken_over:
+            tags |= taken_over_tags(change.taken_over, outline, self._refs, store.address_of)
         if change.checkpoint is not None:
-            if Path(change.checkpoint).is_dir():
+            if "://" in change.checkpoint:
+                tags["sweeper.checkpoint"] = change.checkpoint
+            elif Path(change.checkpoint).is_dir():
                 store.keep(run_id, Path(change.checkpoint))
             else:
                 tags["sweeper.checkpoint"] = f"not on this machine: {change.checkpoint}"
+        if change.drops_checkpoint:
+            store.forget_checkpoint(run_id)
+        store.write(run_id, change.files)
         store.log(run_id, change.points, tags)
         if change.is_closed and self._pages is not None:
+            at = change.since if change.ended_at is None else change.ended_at
+            values = self._pages.summary(self._ledger, entity.study)
+            store.log(run_id, [Point(key, v, at, SUMMARY_STEP) for key, v in values.items()], {})
             store.write(run_id, self._pages.files(self._ledger, entity.study))
         if change.status is not None:
             store.turn(run_id, change.status, change.ended_at)

@@ -30,6 +30,7 @@ KIND = {"mlflow.experimentKind": "custom_model_development"}  # the UI shows run
 METRICS_A_CALL, PAIRS_A_CALL = 900, 100  # MLflow takes 1000 in all; it limits lengths too
 LONGEST_TAG, LONGEST_PARAM = 8000, 6000
 CHECK_S = 10.0
+CHECKPOINTS = "checkpoints"  # the folder among a run's artifacts
 NEVER = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "BAD_REQUEST", "INVALID_STATE")
 
 
@@ -70,6 +71,10 @@ class MlflowStore:
             )
         else:
             self._experiment = found.experiment_id
+
+    def address_of(self, run_id: str) -> str:
+        """Returns where the page of a run is, from another page of MLflow's UI."""
+        return f"#/experiments/{self._experiment}/runs/{run_id}"
 
     def has_run(self, run_id: str) -> bool:
         """Whether MLflow knows the run."""
@@ -122,14 +127,23 @@ class MlflowStore:
         """Makes the files of `folder` the run's artifacts `checkpoints/`."""
         root = urlsplit(self._client.get_run(run_id).info.artifact_uri)
         if root.scheme in ("", "file"):
-            place(folder, Path(unquote(root.path)) / "checkpoints")
+            place(folder, Path(unquote(root.path)) / CHECKPOINTS)
         else:
-            self._client.log_artifacts(run_id, str(folder), "checkpoints")
+            self._client.log_artifacts(run_id, str(folder), CHECKPOINTS)
 
     @_refusals()
     def attach(self, run_id: str, folder: Path) -> None:
         """Makes the files of `folder` the run's artifacts, under the folder's name."""
         self._client.log_artifacts(run_id, str(folder), folder.name)
+
+    @_refusals()
+    def forget_checkpoint(self, run_id: str) -> None:
+        """Deletes the run's artifacts `checkpoints/`, if it has any."""
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        if self._client.list_artifacts(run_id, CHECKPOINTS):
+            kept: Any = get_artifact_repository(self._get_run(run_id).info.artifact_uri)
+            kept.delete_artifacts(CHECKPOINTS)
 
     @_refusals()
     def write(self, run_id: str, files: Mapping[str, str]) -> None:

@@ -13,8 +13,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from sweeper.ledger import Event, EventKind, Ledger, SweepRecord
-from sweeper.study import Study, Trial, TrialKind, TrialState
+from sweeper.ledger import Event, EventKind
+from sweeper.recording.outline import SWEEP, Entity, Outline
+from sweeper.study import Trial, TrialKind, TrialState
 
 STATUS = {  # MLflow has no word for pruned or interrupted: the tag `sweeper.state` says it
     TrialState.WAITING: "SCHEDULED",
@@ -25,30 +26,6 @@ STATUS = {  # MLflow has no word for pruned or interrupted: the tag `sweeper.sta
     TrialState.INTERRUPTED: "KILLED",
 }
 SUMMARY_STEP = 0  # of what does not change while a study runs
-
-
-@dataclass(frozen=True)
-class Entity:
-    """What a run stands for: the sweep (`study` None), a study (`number` None) or a trial."""
-
-    study: str | None = None
-    number: int | None = None
-
-    @property
-    def key(self) -> str:
-        """The name under which the ledger keeps the run's id."""
-        if self.study is None:
-            return "sweep"
-        return f"study/{self.study}" if self.number is None else f"trial/{self.study}/{self.number}"
-
-    @property
-    def parent(self) -> "Entity | None":
-        if self.study is None:
-            return None
-        return Entity() if self.number is None else Entity(self.study)
-
-
-SWEEP = Entity()
 
 
 class Point(NamedTuple):
@@ -70,87 +47,16 @@ class Change:
     status: str | None = None
     ended_at: int | None = None  # ms
     checkpoint: str | None = None  # a folder to keep with the run
+    files: dict[str, str] = field(default_factory=dict)  # texts to keep with it, by name
+    drops_checkpoint: bool = False  # that it kept is to be deleted
     has_news: bool = False  # its page (note) tells something new
     is_closed: bool = False  # its files are due
+    taken_over: dict[str, str] = field(default_factory=dict)  # stages, from whom
 
     def turn(self, status: str, at: int) -> None:
         """Sets the status, and with one that ends a run the time."""
         self.status = status
         self.ended_at = None if status in ("RUNNING", "SCHEDULED") else at
-
-
-@dataclass(frozen=True)
-class Outline:
-    """What the ledger holds besides events: everything here but a trial's state never changes."""
-
-    record: SweepRecord
-    studies: Mapping[str, Study]
-    facts: Mapping[str, Mapping[str, Any]]
-    trials: Mapping[Entity, Trial]
-
-
-def read_outline(ledger: Ledger) -> Outline | None:
-    """Reads the outline; None before the sweep has a row."""
-    record = ledger.sweep()
-    if record is None:
-        return None
-    studies = {study.name: study for study in ledger.studies()}
-    return Outline(
-        record=record,
-        studies=studies,
-        facts={name: ledger.facts(name) for name in studies},
-        trials={Entity(t.study, t.number): t for t in ledger.trials()},
-    )
-
-
-def run_name(entity: Entity, outline: Outline) -> str:
-    """Returns a name that tells runs apart where a column cuts it: `003 · mona · advection_1d`."""
-    if entity.study is None:
-        return outline.record.name
-    study = outline.studies[entity.study]
-    name = f"{study.method} · {study.task.rpartition('/')[2]}"
-    return name if entity.number is None else f"{entity.number:03d} · {name}"
-
-
-def identity_tags(entity: Entity, outline: Outline) -> dict[str, str]:
-    """Returns the tags that say what a run is, and that its children share."""
-    record = outline.record
-    tags: dict[str, Any] = {
-        "mlflow.source.name": "sweeper",
-        "mlflow.source.git.commit": record.provenance.get("git_commit"),
-        "sweeper.level": entity.key.partition("/")[0],
-        "sweeper.sweep": record.name,
-        "sweeper.config_hash": record.config_hash,
-        "sweeper.profile": record.profile,
-        "sweeper.git_commit": record.provenance.get("git_commit"),
-    }
-    if entity.study is not None:
-        study, facts = outline.studies[entity.study], outline.facts[entity.study]
-        tags |= {
-            "sweeper.study": study.name,
-            "sweeper.method": study.method,
-            "sweeper.task": study.task,
-            "sweeper.objective": study.objective,
-            "sweeper.seed": study.seed,
-        }
-        shared = ("backbone", "pretrained", "proxy", "data_source", "protocol", "content_hash")
-        tags |= {f"sweeper.{name}": facts.get(name) for name in shared}
-    if entity.number is not None:
-        trial = outline.trials[entity]
-        tags |= {
-            "sweeper.trial": trial.number,
-            "sweeper.kind": trial.kind,
-            "sweeper.seed": trial.seed,
-            "sweeper.sampled": ", ".join(trial.sampled) or None,
-        }
-    return {name: str(value) for name, value in tags.items() if value is not None}
-
-
-def run_params(entity: Entity, outline: Outline) -> dict[str, str]:
-    """Returns every hyperparameter of a trial, sampled or fixed; nothing for other runs."""
-    if entity.number is None:
-        return {}
-    return {name: str(value) for name, value in outline.trials[entity].params.items()}
 
 
 def changes(
@@ -203,9 +109,15 @@ class _Batch:
                 study.tags["sweeper.state"] = "running"
             case EventKind.MEASURED:
                 self._measure(run, entity, payload, at)
-            case EventKind.ATTEMPT_ENDED if not TrialState(payload["state"]).is_finished:
-                self._set_state(run, TrialState(payload["state"]), at)
-                self._explain(run, payload)
+            case EventKind.ATTEMPT_ENDED:
+                self._end_attempt(run, event.attempt, payload, at)
+            case EventKind.TRIAL_REOPENED:
+                self._set_state(run, TrialState.WAITING, at)
+            case EventKind.CHECKPOINT_DROPPED:
+                run.checkpoint, run.drops_checkpoint = None, True
+                run.tags["sweeper.checkpoint"] = f"deleted: {payload['reason']}"
+            case EventKind.NOTED if event.number is not None:
+                run.tags["sweeper.note"] = str(payload["text"])
             case EventKind.TRIAL_ENDED:
                 self._end_trial(run, entity, payload, at)
             case EventKind.SWEEP_ENDED:
@@ -215,6 +127,19 @@ class _Batch:
     def _set_state(run: Change, state: TrialState, at: int) -> None:
         run.turn(STATUS[state], at)
         run.tags["sweeper.state"] = state
+
+    def _end_attempt(
+        self, run: Change, attempt: int | None, payload: Mapping[str, Any], at: int
+    ) -> None:
+        """Says what an attempt died of, and what was done about it."""
+        state = TrialState(payload["state"])
+        if payload.get("log"):
+            run.files[f"failures/attempt-{attempt}.txt"] = payload["log"]
+        if payload.get("halvings"):
+            run.tags["sweeper.halvings"] = str(payload["halvings"])
+        if not state.is_finished:
+            self._set_state(run, state, at)
+            self._explain(run, payload)
 
     @staticmethod
     def _explain(run: Change, payload: Mapping[str, Any]) -> None:
@@ -237,6 +162,10 @@ class _Batch:
         if epoch <= shown.get(stage, -1):
             return  # a later attempt ran it again
         self.notes[key] = json.dumps({**shown, stage: epoch})
+        if payload.get("computed_by"):
+            shared = f"shared/{entity.study}/{entity.number}"
+            run.taken_over = {**self._note(shared), stage: str(payload["computed_by"])}
+            self.notes[shared] = json.dumps(run.taken_over)
         values = {**payload["metrics"], f"{stage}/seconds": payload.get("seconds", 0.0)}
         if payload.get("peak_memory_bytes") is not None:
             values[f"{stage}/peak_memory_bytes"] = payload["peak_memory_bytes"]
@@ -254,7 +183,9 @@ class _Batch:
             self._add_points(run, {f"best/{objective}": value}, at, step, "its end")
         study = self._run(Entity(trial.study), at)
         study.has_news = self._run(SWEEP, at).has_news = True
-        self._tally(study, trial, state, {objective: value, **(payload.get("test") or {})}, at)
+        if trial.kind.is_searched:
+            values = {objective: value, **(payload.get("test") or {})}
+            self._tally(study, trial, state, values, at)
 
     def _tally(
         self, study: Change, trial: Trial, state: TrialState, values: Mapping[str, Any], at: int
@@ -274,6 +205,9 @@ class _Batch:
                 tally |= {"best": value, "trial": trial.number}
                 self._add_points(study, values, at, step, where)
                 study.tags["sweeper.best_trial"] = str(trial.number)
+                chosen = {**dict.fromkeys(tally.get("params", ()), ""), **trial.params}
+                study.tags |= {f"sweeper.best.{name}": str(v) for name, v in chosen.items()}
+                tally["params"] = list(trial.params)
         self.notes[key] = json.dumps(tally)
 
     def _end_sweep(self, state: str, at: int) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.pruners import BasePruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
-from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler, PartialFixedSampler, RandomSampler, TPESampler
 
 from sweeper.space.distributions import Choice, Distribution, Float, Int, is_active
 from sweeper.study import Measurement, Params, Trial, TrialState
@@ -44,9 +44,9 @@ class OptunaSampler:
         self._study = optuna.create_study(direction="minimize", pruner=pruner)
         self._trials: dict[int, optuna.Trial] = {}  # by our number
 
-    def ask(self, number: int) -> Params:
-        """Suggests values for the active parameters of trial `number`."""
-        self._study.sampler = self._make_sampler(number)
+    def ask(self, number: int, given: Params | None = None) -> Params:
+        """Suggests values for the active parameters of trial `number`, those `given` among them."""
+        self._study.sampler = self._make_sampler(number, given or {})
         trial = self._study.ask()
         self._trials[number] = trial
         chosen: dict[str, Any] = {}
@@ -92,17 +92,18 @@ class OptunaSampler:
         self._trials[trial.number] = optuna.Trial(self._study, stored._trial_id)
 
     def _frozen(self, trial: optuna.Trial) -> optuna.trial.FrozenTrial:
-        return self._study.get_trials(deepcopy=False)[trial.number]
+        return self._study._storage.get_trial(trial._trial_id)
 
-    def _make_sampler(self, number: int) -> BaseSampler:
+    def _make_sampler(self, number: int, given: Params) -> BaseSampler:
         seed = (self._seed + 1_000_003 * (number + 1)) % 2**32
-        if self._kind == "random":
-            return RandomSampler(seed=seed)
-        with warnings.catch_warnings():  # that conditional spaces (`group`) are experimental
+        sampler: BaseSampler = RandomSampler(seed=seed)
+        with warnings.catch_warnings():  # that conditional spaces and fixed ones are experimental
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            return TPESampler(
-                seed=seed, n_startup_trials=self._startup, multivariate=True, group=True
-            )
+            if self._kind == "tpe":
+                sampler = TPESampler(
+                    seed=seed, n_startup_trials=self._startup, multivariate=True, group=True
+                )
+            return PartialFixedSampler(dict(given), sampler) if given else sampler
 
 
 def make_pruner(kind: str, *, min_epochs: int, eta: int) -> BasePruner:

@@ -12,9 +12,10 @@ from pydantic import BaseModel, ValidationError
 
 from sweeper.errors import unknown
 from sweeper.space.catalog import PROXY, Catalog
-from sweeper.space.faults import Faults, holds_secret, printable, shown
+from sweeper.space.faults import Faults, shown
 from sweeper.space.node import Node, Origin
 from sweeper.space.schema import ENV, REQUIRED, SweepFile
+from sweeper.text import holds_secret, printable
 
 PROXY_KEYS = ("1d", "2d", "2d_dense")
 
@@ -163,3 +164,13 @@ def check_secrets(tree: Node, faults: Faults) -> None:
                 faults.add(node, f"`{printable('.'.join(map(str, path)))}`: {told}")
 
     walk(tree, ())
+
+
+def check_environment(
+    tree: Node, uri: str | None, environment: Mapping[str, str], faults: Faults
+) -> None:
+    """Notes each variable that `tracking.uri` refers to and that is not set."""
+    for name in ENV.findall(uri or ""):
+        if name not in environment:
+            told = f"`tracking.uri`: the environment variable {printable(name)} is not set; set it."
+            faults.add(tree.at(["tracking", "uri"]), told)

@@ -1,5 +1,6 @@
 """Checks what can only be seen study by study: settings together, and what is left to search."""
 
+from sweeper.space.check_stages import check_levels
 from sweeper.space.faults import Faults
 from sweeper.space.node import Node, Origin
 from sweeper.space.sweep import InfeasibleParams, StudyPlan, Sweep
@@ -24,6 +25,7 @@ def check_studies(sweep: Sweep, tree: Node, faults: Faults) -> tuple[str, ...]:
                 f"`search.trials: {LEADING}` to run its preset and control alone."
             )
             _add(tree, "parameters", told, faults)
+    notes += check_levels(studies, tree, faults)
     used = {name for study in studies for name in study.parameters}
     notes += [
         f"`parameters.{name}` applies to no study: its condition does not hold."

@@ -3,17 +3,17 @@
 import difflib
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
 from sweeper.errors import Fault, FileFaults, unknown
+from sweeper.space.naming import RULES
 from sweeper.space.node import Node, Origin
+from sweeper.text import printable
 
 MAX_FAULTS = 50
 SECRET_KEY = re.compile(r"pass|secret|token|api_?key|access_?key|private_?key|credential", re.I)
-URL_PASSWORD = re.compile(r"(?<=://)[^/\s@]*:[^/\s@]+(?=@)")
-URL_TOKEN = re.compile(r"(?<=[?&])([^=&\s]*(?:pass|secret|token|key)[^=&\s]*=)[^&\s]+", re.I)
 
 
 class Faults:
@@ -69,12 +69,15 @@ class Faults:
 
 def model_keys(model: type[BaseModel], path: Iterable[str | int]) -> list[str]:
     """Returns the keys that `model`, or the model nested in it at `path`, takes."""
-    for step in path:
-        field = model.model_fields.get(str(step))
-        nested = field.annotation if field else None
-        if not (isinstance(nested, type) and issubclass(nested, BaseModel)):
+    steps = list(path)
+    while steps and (field := model.model_fields.get(str(steps.pop(0)))) is not None:
+        inside = [field.annotation, *get_args(field.annotation)]  # of an optional one, of a mapping
+        nested = [t for t in inside if isinstance(t, type) and issubclass(t, BaseModel)]
+        if not nested:
             break
-        model = nested
+        if get_origin(field.annotation) is dict:
+            del steps[:1]
+        model = nested[0]
     return [field.alias or name for name, field in model.model_fields.items()]
 
 
@@ -102,7 +105,8 @@ def sentence(item: Any) -> str:
     text = text.removeprefix("Value error, ").removeprefix("Assertion failed, ")
     text = text.replace("Input should be ", "must be ").replace("Input should ", "must ")
     if item["type"] == "string_pattern_mismatch":
-        text = f"must match {item['ctx']['pattern']}"
+        pattern = item["ctx"]["pattern"]
+        text = RULES.get(pattern, f"must match {pattern}")
     return text[:1].lower() + text[1:].rstrip(".")
 
 
@@ -127,15 +131,3 @@ def shown(value: Any) -> str:
             return "a list" if len(value) > 5 else f"[{', '.join(map(shown, value))}]"
         case _:
             return printable(repr(value))
-
-
-def holds_secret(text: str) -> bool:
-    """Whether a URL in `text` has a password or a token in it."""
-    return bool(URL_PASSWORD.search(text) or URL_TOKEN.search(text))
-
-
-def printable(text: str, *, limit: int = 80) -> str:
-    """Escapes what a terminal would act on, hides passwords of URLs, and cuts what is long."""
-    text = URL_TOKEN.sub(r"\1***", URL_PASSWORD.sub("***", text))
-    text = text if len(text) <= limit else text[: limit - 1] + "…"
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -15,10 +15,11 @@ import math
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from sweeper.errors import unknown
+from sweeper.errors import Fault, unknown
 from sweeper.space.distributions import Choice, Conditions, Distribution, Float, Int, same
-from sweeper.space.faults import Faults, did_you_mean, printable, shown, unknown_key
+from sweeper.space.faults import Faults, did_you_mean, shown, unknown_key
 from sweeper.space.node import Node, Scalar
+from sweeper.text import printable
 
 KEYS = ("value", "values", "distribution", "min", "max", "q", "when")
 RANGES = ("uniform", "int_uniform", "log_uniform_values", "q_uniform", "q_log_uniform_values")
@@ -188,7 +189,7 @@ class ParameterReader:
         steps = math.floor((high - low) / q + 1e-9)
         top = low + steps * q
         if not math.isclose(top, high, rel_tol=1e-9):
-            self.notes.append(
+            self.note(
                 f"`parameters.{self.name}`: steps of {shown(q)} from {shown(low)} do not reach "
                 f"{shown(high)}; the largest value is {shown(top)}."
             )
@@ -218,6 +219,10 @@ class ParameterReader:
             else:
                 when[parent] = tuple(item.plain() for item in items)
         return when
+
+    def note(self, message: str) -> None:
+        where, line = printable(self.node.origin.where, limit=4096), self.node.origin.line
+        self.notes.append(str(Fault(where, line, message)))
 
     def go_on(self) -> None:
         if not self.sound:

@@ -9,7 +9,8 @@ from pydantic import BaseModel
 from sweeper.space.catalog import PROXY, Catalog
 from sweeper.space.check import PROXY_KEYS
 from sweeper.space.grammar import CHOICES, RANGES
-from sweeper.space.schema import NAME, REQUIRED, SweepFile
+from sweeper.space.naming import NAME
+from sweeper.space.schema import REQUIRED, StageSearch, SweepFile
 
 Schema = dict[str, Any]
 SCALAR: Schema = {"type": ["number", "string", "boolean", "null"]}
@@ -37,6 +38,7 @@ def json_schema(catalog: Catalog) -> Schema:
         {key: {"enum": [n for n, d in catalog.proxies.items() if d == key[:2]]}
          for key in PROXY_KEYS}
     )  # fmt: skip
+    properties["stages"] |= _by_key({s: inlined(StageSearch) for s in stages})
     properties["fixed"] |= _by_key(fields)
     searched = {name: _parameter(schema.get("description")) for name, schema in fields.items()}
     properties["parameters"] |= _by_key({**searched, PROXY: _parameter("Which source data.")})

@@ -9,6 +9,7 @@ from typing import Any
 from sweeper.space.catalog import Catalog
 from sweeper.space.check import (
     check_dimensions,
+    check_environment,
     check_secrets,
     check_splits,
     read_backbones,
@@ -17,6 +18,7 @@ from sweeper.space.check import (
     read_section,
     read_settings,
 )
+from sweeper.space.check_stages import check_stages
 from sweeper.space.check_studies import check_studies
 from sweeper.space.faults import Faults
 from sweeper.space.merge import check_keys, lay_over
@@ -35,8 +37,11 @@ def load_sweep(
     trials: int | None = None,
     name: str | None = None,
     has_gpu: bool = False,
+    environment: Mapping[str, str] | None = None,
 ) -> Sweep:
     """Reads and checks the sweep file at `path`, profile and command line laid over it.
+
+    With `environment`, the variables that the file refers to have to be in it.
 
     Raises:
         FileFaults: Everything that is wrong, each with file and line or option.
@@ -44,7 +49,7 @@ def load_sweep(
     path = Path(path)
     return loads_sweep(
         read_text(path), catalog, where=str(path), profile=profile, sets=sets, trials=trials,
-        name=name, has_gpu=has_gpu,
+        name=name, has_gpu=has_gpu, environment=environment,
     )  # fmt: skip
 
 
@@ -58,6 +63,7 @@ def loads_sweep(
     trials: int | None = None,
     name: str | None = None,
     has_gpu: bool = False,
+    environment: Mapping[str, str] | None = None,
 ) -> Sweep:
     """As `load_sweep`, of a text at hand; `where` names it in messages.
 
@@ -90,9 +96,12 @@ def loads_sweep(
     are_sound = methods and len(methods) == len(settings.methods)
     takers = methods if are_sound else list(catalog.methods)
     parameters = read_parameters(tree, takers, catalog, faults)
+    check_stages(tree, settings.stages, takers, catalog, faults)
     check_dimensions(tree, methods, tasks, catalog, faults)
     check_splits(tree, sections["data"] or {}, faults)
     check_secrets(tree, faults)
+    if environment is not None:
+        check_environment(tree, settings.tracking.uri, environment, faults)
     faults.stop()
 
     sweep = Sweep(
@@ -107,11 +116,14 @@ def loads_sweep(
         data=sections["data"] or {},
         parameters=parameters.searched,
         fixed=parameters.fixed,
+        stages=settings.stages,
         search=settings.search,
         pruning=settings.pruning,
+        replicate=settings.replicate,
         resources=settings.resources,
         budget=settings.budget,
         checkpoints=settings.checkpoints,
+        stage_store=settings.stage_store,
         failures=settings.failures,
         tracking=settings.tracking,
         catalog=catalog,

@@ -9,15 +9,17 @@ other way round. A name in `fixed` leaves `parameters`.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from sweeper.errors import FileFaults, unknown
+from sweeper.errors import Fault, FileFaults, unknown
 from sweeper.space.catalog import PROXY, Catalog
-from sweeper.space.faults import Faults, printable, shown, unknown_key
+from sweeper.space.faults import Faults, shown, unknown_key
+from sweeper.space.naming import NAME, RULES
 from sweeper.space.node import Node, Origin
-from sweeper.space.schema import NAME, SweepFile
+from sweeper.space.schema import SweepFile
 from sweeper.space.yaml_reader import parse_value
+from sweeper.text import printable
 
 ELSEWHERE = {
     "method": "methods", "task": "tasks", "backbone": "backbones", "proxy": "proxies",
@@ -26,9 +28,20 @@ ELSEWHERE = {
     "trials": "search.trials", "max_trials": "search.trials", "seed": "search.seed",
     "sampler": "search.sampler", "max_concurrent": "search.max_concurrent",
     "early_terminate": "pruning", "scheduler": "pruning", "retry": "failures",
-    "failure": "failures", "storage": "--storage", "program": "methods",
+    "failure": "failures", "storage": "--storage", "program": "methods", "stage": "stages",
+    "stage_cache": "stage_store",
 }  # fmt: skip
-METRIC = ("metric", "mode", "goal", "direction", "objective")
+NOT_SAID = {
+    **dict.fromkeys(
+        ("metric", "mode", "goal", "direction", "objective"),
+        "The task's metric decides: lower is better.",
+    ),
+    **dict.fromkeys(("version", "schema"), "A sweep file has none: take it out."),
+    **dict.fromkeys(
+        ("initial", "enqueue", "points_to_evaluate"),
+        "The first trial is the method's preset; change it under `fixed`.",
+    ),
+}
 RANGE_KEYS = ("min", "max", "q")
 
 
@@ -72,6 +85,7 @@ def lay_over(
     for path, value in (("search", "trials"), trials), (("name",), name):
         if value is not None:
             tree = patch(tree, _nest(path, Node(value, Origin(f"--{path[-1]}"))))
+    notes += _fixed_twice(document)
     return Merged(tree=_without_fixed(tree), profile=chosen, notes=tuple(notes))
 
 
@@ -115,6 +129,16 @@ def _without_fixed(tree: Node) -> Node:
     return Node({**tree.children(), "parameters": Node(left, parameters.origin)}, tree.origin)
 
 
+def _fixed_twice(document: Node) -> Iterator[str]:
+    """Yields a note for each name that one and the same file searches and fixes."""
+    parameters = document.child("parameters").children()
+    for name, node in document.child("fixed").children().items():
+        if name in parameters:
+            where, line = node.origin.where, parameters[name].origin.line
+            told = f"`{printable(name)}` is in `parameters` too (line {line}); it is fixed."
+            yield str(Fault(printable(where, limit=4096), node.origin.line, told))
+
+
 def _profiles(document: Node, faults: Faults) -> dict[str, Node]:
     node = document.children().get("profiles")
     if node is None or node.value is None:
@@ -125,8 +149,8 @@ def _profiles(document: Node, faults: Faults) -> dict[str, Node]:
         return {}
     sound = {}
     for name, profile in node.value.items():
-        if not re.match(NAME, name) or name == "auto":
-            told = "`auto` chooses one" if name == "auto" else f"must match {NAME}"
+        if not re.fullmatch(NAME, name) or name == "auto":
+            told = "`auto` chooses one" if name == "auto" else RULES[NAME]
             faults.add(profile, f"profile name `{printable(name)}`: {told}.")
         elif not isinstance(profile.value, dict) and profile.value is not None:
             faults.add(profile, f"`profiles.{name}` must be a mapping of what it changes, but got "
@@ -145,8 +169,8 @@ def check_keys(tree: Node, faults: Faults, *, prefix: str = "") -> None:
         name = prefix + key
         if key in ELSEWHERE:
             told = f"unknown key `{name}`. Write `{ELSEWHERE[key]}`."
-        elif key in METRIC:
-            told = f"unknown key `{name}`. The task's metric decides: lower is better."
+        elif key in NOT_SAID:
+            told = f"unknown key `{name}`. {NOT_SAID[key]}"
         elif key == "profiles":
             told = f"`{name}`: a profile holds no profiles."
         else:

@@ -17,9 +17,10 @@ from sweeper.space.distributions import (
     parents_first,
     requirements,
 )
-from sweeper.space.faults import SECRET_KEY, Faults, printable, sentence, shown, unknown_key
+from sweeper.space.faults import SECRET_KEY, Faults, sentence, shown, unknown_key
 from sweeper.space.grammar import Constant, ParameterReader, misses
 from sweeper.space.node import Node
+from sweeper.text import printable
 
 INTEGERS = (
     " It takes integers: write integer bounds, or on a log scale "

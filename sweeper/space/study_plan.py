@@ -41,6 +41,7 @@ class StudyPlan:
     num_trials: int  # preset and control included
     parameters: Mapping[str, Distribution]  # those that apply, parents first
     fixed: Mapping[str, Any]  # those of the file that apply
+    distinct: Mapping[str, int]  # configurations of a stage, in the order of stages; empty: all
     preset: Mapping[str, Any]  # every hyperparameter of the first trial
     control: Mapping[str, Any]  # and of the second
     stage_epochs: Mapping[str, int]  # the most that a trial spends in each stage
@@ -51,6 +52,11 @@ class StudyPlan:
     model: Mapping[str, Any]
     data: Mapping[str, Any]
     entry: MethodEntry
+
+    @property
+    def num_sampled(self) -> int:
+        """How many trials follow the preset and the control, which not every method has."""
+        return max(0, self.num_trials - (2 if self.entry.control else 1))
 
     @property
     def proxies(self) -> tuple[str, ...]:
@@ -66,6 +72,7 @@ def plan_study(
     *,
     parameters: Mapping[str, Distribution],
     fixed: Mapping[str, Any],
+    distinct: Mapping[str, int],
     backbone: Mapping[str, Any],
     proxies: Mapping[str, str],
     proxy_dimensions: Mapping[str, str],
@@ -111,6 +118,7 @@ def plan_study(
         num_trials=num_trials,
         parameters=searched,
         fixed=fixed,
+        distinct={stage: distinct[stage] for stage in method.stages if stage in distinct},
         preset=settings,
         control=control,
         stage_epochs=epochs,

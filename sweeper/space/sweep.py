@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic import BaseModel
+
 from sweeper.space.catalog import PROXY, Catalog
 from sweeper.space.distributions import Distribution
 from sweeper.space.grammar import written
@@ -14,8 +16,11 @@ from sweeper.space.schema import (
     Checkpoints,
     Failures,
     Pruning,
+    Replicate,
     Resources,
     Search,
+    StageSearch,
+    StageStore,
     Tracking,
 )
 from sweeper.space.study_plan import (
@@ -28,8 +33,8 @@ from sweeper.space.study_plan import (
 )
 
 __all__ = ["InfeasibleParams", "StudyPlan", "Sweep"]
-SECTIONS = ("search", "pruning", "resources", "budget", "checkpoints", "failures",
-            "tracking")  # fmt: skip
+SECTIONS = ("search", "pruning", "replicate", "resources", "budget", "checkpoints",
+            "stage_store", "failures", "tracking")  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,11 +52,14 @@ class Sweep:
     data: Mapping[str, Any]
     parameters: Mapping[str, Distribution]  # parents before those that `when` makes depend on them
     fixed: Mapping[str, Any]
+    stages: Mapping[str, StageSearch]  # what the file says of them
     search: Search
     pruning: Pruning
+    replicate: Replicate | None
     resources: Resources
     budget: Budget
     checkpoints: Checkpoints
+    stage_store: StageStore | None  # None: used where a study has a `distinct`
     failures: Failures
     tracking: Tracking
     notes: tuple[str, ...] = ()  # worth telling the user, but no faults
@@ -73,6 +81,11 @@ class Sweep:
             entry,
             parameters=self.parameters,
             fixed=self.fixed,
+            distinct={
+                stage: said.distinct
+                for stage, said in self.stages.items()
+                if said.distinct != "all"
+            },
             backbone=self.backbones[entry.dimension],
             proxies=self.proxies,
             proxy_dimensions=self.catalog.proxies,
@@ -81,6 +94,12 @@ class Sweep:
             num_trials=self.search.trials,
             min_epochs=self.pruning.min_epochs,
         )
+
+    def stage_store_of(self, study: StudyPlan) -> StageStore | None:
+        """Returns where trials of a study share results of stages; None: they share none."""
+        if self.stage_store is None and study.distinct:
+            return StageStore()
+        return self.stage_store
 
     def resolve_params(self, study: StudyPlan, params: Mapping[str, Any]) -> Stages:
         """Returns every setting of every stage for a trial with `params`.
@@ -122,15 +141,27 @@ class Sweep:
             "data": dict(self.data),
             "parameters": {name: written(p) for name, p in self.parameters.items()},
             "fixed": dict(self.fixed),
-            **{name: getattr(self, name).model_dump(mode="json") for name in SECTIONS},
+            "stages": {stage: _dumped(said) for stage, said in self.stages.items()},
+            **{name: _dumped(getattr(self, name)) for name in SECTIONS},
         }
         plain: dict[str, Any] = json.loads(json.dumps(resolved))
         return plain
 
     @property
     def config_hash(self) -> str:
-        """A name for `resolved`, `search.trials` left out: a sweep can be extended."""
+        """A name for `resolved` but for what can be added later: more trials, and replicates.
+
+        Keys that came later than the first sweeps count once they say something, so that those
+        sweeps keep their names.
+        """
         resolved = self.resolved
-        del resolved["search"]["trials"]
+        del resolved["search"]["trials"], resolved["replicate"]
+        for key in ("stages", "stage_store"):
+            if not resolved[key]:
+                del resolved[key]
         text = json.dumps(resolved, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _dumped(section: BaseModel | None) -> dict[str, Any] | None:
+    return None if section is None else section.model_dump(mode="json")

@@ -8,6 +8,7 @@ aliases, deep nesting and size are bounded. A key given twice is a fault, not th
 import difflib
 import re
 import stat
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,9 @@ from ruamel.yaml.events import (
 )
 
 from sweeper.errors import Fault, FileFaults
-from sweeper.space.faults import Faults, printable, shown
+from sweeper.space.faults import Faults, shown
 from sweeper.space.node import Node, Origin, Scalar
+from sweeper.text import printable
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 32
@@ -172,7 +174,8 @@ class _Composer:
         if event.anchor is not None:
             self.faults.add(origin, "anchors (`&name`) are not read; write the value out.")
         if event.tag is not None:
-            self.faults.add(origin, f"tag `{printable(str(event.tag))}` is not allowed.")
+            told = f"tag `{printable(str(event.tag))}` is not allowed; write a plain value."
+            self.faults.add(origin, told)
         if isinstance(event, ScalarEvent):
             return Node(self.scalar(event, origin), origin)
         if self.flow_only and not event.flow_style:
@@ -212,15 +215,28 @@ class _Composer:
         if INTEGER.fullmatch(text):
             return self.integer(text, origin)
         if FLOAT.fullmatch(text) or NOT_FINITE.fullmatch(text):
-            number = float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
-            if abs(number) < float("inf"):
-                return number
-            self.faults.add(origin, f"{printable(text)} is not a finite number.")
-            return None
+            return self.real(text, origin)
         return text
+
+    def real(self, text: str, origin: Origin) -> float | None:
+        number = float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
+        if not abs(number) < float("inf"):
+            self.faults.add(origin, f"{printable(text)} is not a finite number.")
+        elif abs(number) < sys.float_info.min and re.match(r"[-+.0]*[1-9]", text):
+            self.faults.add(origin, f"{printable(text)} is too close to zero; write 0, or more.")
+        else:
+            return number
+        return None
 
     def integer(self, text: str, origin: Origin) -> int | None:
         base = {"0o": 8, "0x": 16}.get(text[:2], 10)
+        if base == 10 and re.match(r"[-+]?0[0-9]", text):
+            told = "starts with a zero, which some readers of YAML take for octal"
+            meant = re.sub(r"0+(?=[0-9])", "", text, count=1)
+            self.faults.add(
+                origin, f"{printable(text)} {told}; write {printable(meant)}, or quote it."
+            )
+            return None
         if len(text) <= 30 and abs(number := int(text, base)) < 2**63:
             return number
         self.faults.add(origin, f"{printable(text)} is over the largest integer, 2^63 - 1.")

@@ -24,10 +24,12 @@ import torch
 
 from sweeper.app import load
 from sweeper.app.catalog import home
+from sweeper.app.places import Places
 from sweeper.app.plans import make_plans
 from sweeper.app.prepare import prepare
+from sweeper.app.retention import Retention
 from sweeper.app.tracking import make_recorder
-from sweeper.app.trials import Retention, TrialBuilder
+from sweeper.app.trials import TrialBuilder
 from sweeper.execution.cluster import connect, set_environment
 from sweeper.ledger import Ledger
 from sweeper.runner import SweepRunner
@@ -123,7 +125,8 @@ def through_the_service(folder: Path) -> tuple[Stopwatch, list[dict[str, Any]]]:
     ledger = Ledger.in_folder(folder / sweep.name)
     load.match(ledger, sweep, text="")
     watch, configs = Stopwatch(cores_of_the_service), []
-    builder = TrialBuilder(sweep, folder / sweep.name, home())
+    places = Places(folder / sweep.name)
+    builder = TrialBuilder(sweep, places, home(), "holder")
 
     def build(trial: Trial) -> dict[str, Any]:
         configs.append(builder(trial))
@@ -134,7 +137,7 @@ def through_the_service(folder: Path) -> tuple[Stopwatch, list[dict[str, Any]]]:
         runner = SweepRunner(
             make_plans(sweep, ledger, facts),
             ledger,
-            observers=[Retention(folder / sweep.name, sweep.checkpoints), watch],
+            observers=[Retention(places, sweep.checkpoints, ledger), watch],
         )
         recorder = make_recorder(ledger, sweep)
         recorder.start()

@@ -2,25 +2,36 @@
 
 import json
 import os
+import platform
+import re
 import subprocess
 import sys
+import weakref
+from collections.abc import Callable
 from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-import trainables.trainable
+import trainables.attempt
 from tests.command import ROOT
-from tests.contracts.tiny_trials import DIMENSIONS
+from tests.contracts.tiny_trials import DIMENSIONS, METHODS_BY_TURNS
+from trainables.attempt_log import LOG
 from trainables.methods.registry import METHODS
 from trainables.trainable import Trainable
 from trainables.warm import WarmParts
 
 DIVERGING = {"optimizer": "sgd", "lr": 9.0, "weight_decay": 9.0, "epochs": 8}
 
+ERRORS = [
+    torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+    ZeroDivisionError("division by zero"),
+]
+
 every_method = pytest.mark.parametrize("method", METHODS)
-both = pytest.mark.parametrize("dimension", DIMENSIONS)
+by_method = pytest.mark.parametrize(("method", "dimension"), METHODS_BY_TURNS)
 
 
 @pytest.fixture
@@ -47,25 +58,33 @@ def fresh_process(monkeypatch):
     """Makes the next Trainable find nothing warm, as in a new process."""
 
     def forget() -> None:
-        monkeypatch.setattr(trainables.trainable, "PARTS", WarmParts())
+        monkeypatch.setattr(trainables.attempt, "PARTS", WarmParts())
 
     return forget
 
 
-def results(actor: Trainable) -> list[dict[str, Any]]:
-    """Trains to the end; returns what the service is told, but for times and places."""
+def trained(actor: Trainable) -> list[dict[str, Any]]:
+    """Trains to the end; returns what the service is told."""
     found: list[dict[str, Any]] = []
     while not (found and found[-1]["done"]):
         found.append(actor.train())
-    return [result.get("report", {"failure": result.get("failure")}) for result in found]
+    return found
+
+
+def reports(told: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Leaves out times and places."""
+    return [result.get("report", {"failure": result.get("failure")}) for result in told]
+
+
+def results(actor: Trainable) -> list[dict[str, Any]]:
+    return reports(trained(actor))
 
 
 def objective_stage(method: str) -> str:
     return next(n for n, config in METHODS[method].stages.items() if config.reports_objective)
 
 
-@both
-@every_method
+@by_method
 def test_an_actor_that_is_reused_runs_as_a_fresh_one(make_config, fresh_process, method, dimension):
     fresh_process()
     expected = results(Trainable(make_config(method, dimension, "fresh")))
@@ -95,12 +114,31 @@ def test_a_new_attempt_goes_on_from_the_newest_whole_checkpoint(make_config, tmp
     newest, older = Path(second["checkpoint"]), Path(first["checkpoint"])
     damaged = newest / "last.safetensors"
     damaged.write_bytes(damaged.read_bytes()[:-1])
-    again = make_config(method, "1d", "again", resume=[newest, older])
-    assert results(Trainable(again)) == expected[1:]
+    again = Trainable(make_config(method, "1d", "again", resume=[newest, older]))
+    told = trained(again)
+    (note,) = told[0]["notes"]
+    assert note.startswith(f"checkpoint {newest.name} is damaged ({damaged}: altered or cut short")
+    assert note.endswith(f"; went on from {older.name}")
+    assert reports(told) == expected[1:]
+    assert not any(result["notes"] for result in told[1:])
 
 
-@both
-@every_method
+def test_without_a_whole_checkpoint_it_begins_afresh_and_says_so(make_config, tmp_path):
+    expected = results(Trainable(make_config("nft", "1d", "whole")))
+    gone = [tmp_path / "refine-0002", tmp_path / "refine-0001"]
+    actor = Trainable(make_config("nft", "1d", "again", resume=gone))
+    first = actor.train()
+    assert [note.partition(" (")[0] for note in first["notes"]] == [
+        "checkpoint refine-0002 is damaged",
+        "checkpoint refine-0001 is damaged",
+    ]
+    assert first["notes"][-1].endswith("; began afresh")
+    second = actor.train()
+    assert second["notes"] == []
+    assert [first["report"], second["report"]] == expected
+
+
+@by_method
 def test_a_deliberate_error_is_a_result_and_leaves_the_actor_usable(make_config, method, dimension):
     stage = objective_stage(method)
     diverging = {f"{stage}.{name}": value for name, value in DIVERGING.items()}
@@ -113,6 +151,137 @@ def test_a_deliberate_error_is_a_result_and_leaves_the_actor_usable(make_config,
     assert actor.reset(make_config(method, dimension, "after"))
     expected = results(Trainable(make_config(method, dimension, "fresh")))
     assert results(actor) == expected
+
+
+def raising(error: BaseException) -> Callable[..., None]:
+    """A hook of a module that fails, and holds no trace of it."""
+
+    def hook(*args: Any) -> None:
+        raise type(error)(*error.args)
+
+    return hook
+
+
+@pytest.mark.parametrize(("method", "error"), list(zip(METHODS, cycle(ERRORS), strict=False)))
+def test_any_error_of_training_is_a_result_and_leaves_nothing_behind(make_config, method, error):
+    actor = Trainable(make_config(method, "1d", "failing"))
+    first = actor.train()["report"]
+    model = weakref.ref(actor._attempt.training.state.model)
+    model().embedder.register_forward_hook(raising(error))
+    result = actor.train()
+    assert result["error"] == type(error).__name__
+    assert result["reason"] == f"{type(error).__name__}: {error}"
+    assert result["failure"].startswith("Traceback")
+    assert result["failure"].strip().endswith(str(error))
+    assert (result["stage"], result["epoch"]) == (first["stage"], first["epoch"] + 1)
+    assert result["done"]
+    assert not result["infeasible"]
+    assert model() is None
+    assert actor.train()["failure"] == result["failure"]  # if asked again
+    assert actor.reset(make_config(method, "1d", "after"))
+    assert results(actor) == results(Trainable(make_config(method, "1d", "fresh")))
+
+
+def test_the_log_tells_of_each_epoch_in_the_trials_own_folder(make_config, tmp_path):
+    actor = Trainable(make_config("mona", "1d", "first"))
+    told = trained(actor)
+    actor.reset(make_config("nft", "1d", "second", resume=[tmp_path / "refine-0001"]))
+    actor.train()
+    first, second = ((tmp_path / name / LOG).read_text() for name in ("first", "second"))
+    value = told[-1]["report"]["metrics"]["val/nrmse"]
+    place, *lines = first.splitlines()
+    assert place == f"mona 1d: process {os.getpid()} on {platform.node()}"
+    assert [line.partition(": ")[0] for line in lines] == [
+        "meta 1/2",
+        "meta 2/2",
+        "refine 1/2",
+        "refine 2/2",
+    ]
+    assert lines[0].startswith("meta 1/2: meta/inner_loss ")
+    assert re.fullmatch(rf"refine 2/2: val/nrmse {value:.4g}, \d+\.\d s", lines[-1])
+    assert len(second.splitlines()) == 3
+    assert "checkpoint refine-0001 is damaged" in second
+
+
+def test_the_log_ends_with_what_ended_the_attempt(make_config, tmp_path):
+    actor = Trainable(make_config("nft", "1d", "failing"))
+    actor._attempt.training.state.model.embedder.register_forward_hook(
+        raising(KeyError("no such key"))
+    )
+    assert actor.train()["failure"] in (tmp_path / "failing" / LOG).read_text()
+    diverging = {f"refine.{name}": value for name, value in DIVERGING.items()}
+    actor.reset(make_config("nft", "1d", "diverging", diverging))
+    told = trained(actor)[-1]
+    lines = (tmp_path / "diverging" / LOG).read_text().splitlines()
+    assert lines[-1] == f"NonFiniteLoss: {told['reason']}"
+    assert not any("Traceback" in line for line in lines)
+
+
+OVER_ITS_MEMORY = """
+import json, sys, time
+from trainables.trainable import Trainable
+actor = Trainable(json.loads(sys.argv[1]))
+print(actor.train()["report"]["epoch"], flush=True)
+held = []
+while True:
+    held.append(bytearray(b"x") * 50_000_000)
+    time.sleep(0.05)
+"""
+
+
+def test_an_actor_over_its_memory_ends_and_its_log_says_why(make_config, tmp_path):
+    config = make_config("nft", "1d", "hungry") | {"memory_bytes": 2**30}
+    done = subprocess.run(
+        [sys.executable, "-c", OVER_ITS_MEMORY, json.dumps(config)],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (137, "1"), done.stderr
+    last = (tmp_path / "hungry" / LOG).read_text().splitlines()[-1]
+    assert re.fullmatch(r"HostOutOfMemory: 1(\.\d+)? GiB held, limit 1 GiB", last)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_what_ends_a_process_ends_the_actor(make_config, error):
+    actor = Trainable(make_config("nft", "1d", "ending"))
+    actor._attempt.training.state.model.embedder.register_forward_hook(raising(error()))
+    with pytest.raises(error):
+        actor.train()
+
+
+def test_a_checkpoint_of_another_model_is_a_failure_and_not_passed_over(make_config):
+    """Its hashes hold, so that something else is wrong than a file."""
+    other = Trainable(make_config("nft", "2d", "other")).train()["checkpoint"]
+    actor = Trainable(make_config("nft", "1d", "mixed up", resume=[other]))
+    result = actor.train()
+    assert result["error"] == "RuntimeError"
+    assert (result["stage"], result["epoch"], result["done"]) == (None, None, True)
+    assert actor.reset(make_config("nft", "1d", "after"))
+    assert results(actor)[-1]["is_final"]
+
+
+def test_settings_that_contradict_each_other_are_infeasible(make_config):
+    settings = {"meta.inner_steps": 3, "meta.meta_grad": "fd"}
+    result = Trainable(make_config("mona", "1d", "contradicting", settings)).train()
+    assert result["infeasible"]
+    assert "inner_steps 3 needs meta_grad exact" in result["reason"]
+
+
+def test_a_checkpoint_that_cannot_be_written_ends_the_attempt_where_it_was(make_config, tmp_path):
+    (tmp_path / "a file").touch()
+    result = Trainable(make_config("nft", "1d", "a file")).train()
+    assert result["error"] == "StorageError"
+    assert re.fullmatch(
+        r"not a directory: .*/a file/refine-0001: \d+ of \d+ MiB free", result["reason"]
+    )
+    assert (result["stage"], result["epoch"]) == ("refine", 1)
+
+
+def test_a_result_tells_the_process_and_its_host(make_config):
+    result = Trainable(make_config("nft", "1d", "somewhere")).train()
+    assert (result["pid"], result["hostname"]) == (os.getpid(), platform.node())
 
 
 def test_what_cannot_begin_is_a_result_too(make_config):
@@ -140,12 +309,18 @@ for config in configs:
 """
 
 
+SAVED = {"mona": "2d", "pare": "1d"}  # the others in a soak run
+
+
 @pytest.mark.ray
-def test_ray_tune_finds_that_every_method_saves_and_restores(make_config, ray_head):
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[] if n in SAVED else [pytest.mark.soak]) for n in METHODS]
+)
+def test_ray_tune_finds_that_every_method_saves_and_restores(make_config, ray_head, name):
     """Ray's own check, in actors of its cluster: three steps, a save, two more from there."""
     configs = [
         make_config(name, dimension, name, {f"{objective_stage(name)}.epochs": 5})
-        for name, dimension in zip(METHODS, cycle(DIMENSIONS), strict=False)
+        for dimension in ([SAVED[name]] if name in SAVED else DIMENSIONS)
     ]
     done = subprocess.run(
         [sys.executable, "-c", SAVE_AND_RESTORE, ray_head.address, *map(json.dumps, configs)],

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 from torch import Tensor
 
 from tests.tiny_backbones import save_tiny_roberta, save_tiny_swin
@@ -27,6 +28,18 @@ SMALL: Mapping[str, Any] = {  # of every stage that has such a field
     "lr": 1e-3,
     "measure": 0,
 }
+
+
+def by_turns(*items: tuple[Any, ...]) -> list[Any]:
+    """Parameters for tests: each item in one dimension by turns, in the other in a soak run."""
+    return [
+        pytest.param(*item, dimension, marks=[pytest.mark.soak] if (i + j) % 2 else [])
+        for i, item in enumerate(items)
+        for j, dimension in enumerate(DIMENSIONS)
+    ]
+
+
+METHODS_BY_TURNS = by_turns(*((method,) for method in METHODS))
 
 Run = tuple[list[Report], dict[str, Tensor]]  # what a trial reported, and its weights at the end
 

@@ -4,6 +4,7 @@ import json
 import signal
 import sqlite3
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -116,6 +117,7 @@ def test_other_settings_under_the_same_name_are_refused_with_the_difference(shel
     assert "--name" in refused.err
 
 
+@pytest.mark.soak  # as test_steering extends one
 def test_more_trials_extend_the_sweep(shell, ray_head, launched):
     file = tiny_sweep.write(shell.folder)
     arguments = ("launch", str(file), "--trials", "5", "--address", ray_head.address, "--json")
@@ -133,6 +135,7 @@ def test_ls_status_and_report_look_at_it(shell, launched):
     page = (shell.folder / "page.html").read_text()
     assert "advection_1d" in page
     assert "http://" not in page.split("<script")[0]
+    assert version("torch") in page  # what ran it
     missing = shell.run("status", "tinny", code=8)
     assert "unknown sweep `tinny`. Did you mean `tiny`?" in missing.err
 

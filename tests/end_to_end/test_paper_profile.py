@@ -27,7 +27,11 @@ from trainables.tasks.registry import TASKS
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 
-FILES = sorted((ROOT / "search_spaces").glob("*.yaml"))
+ALWAYS = ("fpt_nasbench360",)  # the others take twenty minutes
+FILES = [
+    pytest.param(file, id=file.stem, marks=[] if file.stem in ALWAYS else [pytest.mark.soak])
+    for file in sorted((ROOT / "search_spaces").glob("*.yaml"))
+]
 TRIALS = 3  # the preset, the control, and one that is sampled
 EPOCHS = 2  # of the stage that reports the objective; the others have one
 DATA = {"pdebench": {"data.samples": 24, "data.resolution": "{1d: 64, 2d: 16}"}, "nasbench360": {}}
@@ -83,7 +87,7 @@ def shell(tmp_path_factory, ray_head) -> Shell:
     return shell
 
 
-@pytest.fixture(scope="module", params=FILES, ids=[file.stem for file in FILES])
+@pytest.fixture(scope="module", params=FILES)
 def sweep(request, shell, ray_head) -> Finished:
     """Interrupts a launch of a file once it trains, and resumes it."""
     name = request.param.stem

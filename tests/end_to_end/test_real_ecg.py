@@ -52,7 +52,8 @@ def test_the_records_are_imported_and_verified(shell, imported):
 
 def test_a_launch_before_the_import_would_say_how_to(tmp_path, ray_head):
     empty = Shell(tmp_path, {**ray_head.environment, "SWEEPER_HOME": str(tmp_path / "home")})
-    refused = empty.run("launch", str(FILE), "--set", f"tasks=[{TASK}]", code=2)
+    where = ("--profile", "laptop", "--address", ray_head.address)
+    refused = empty.run("launch", str(FILE), "--set", f"tasks=[{TASK}]", *where, code=2)
     assert f"sweeper data import {TASK} challenge2017.pkl" in refused.err
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import create_engine, text
 from sweeper.errors import NotFound, UsageError
 from sweeper.ledger import EventKind, Ledger
 from sweeper.ledger.ledger import StaleAttempt
-from sweeper.study import Measurement, Study, Trial, TrialKind, TrialState
+from sweeper.study import Measurement, Outcome, Study, Trial, TrialKind, TrialState
 from tests.ledgers import NAME, finished_ledger, new_ledger, script
 
 STUDY = Study(name="nft/t", method="nft", task="t", objective="val/nrmse", seed=0)
@@ -47,6 +47,14 @@ def test_what_was_written_is_read_back(ledger):
         ledger.facts("nft/other")
 
 
+def test_a_launch_leaves_what_ran_it_with_the_sweep_and_its_own_facts_in_the_event(ledger):
+    ledger.start({"host": "one"}, slots=2)
+    ledger.start({"host": "two"}, slots=3)
+    assert ledger.sweep().provenance == {"host": "two"}
+    started = [e.payload for e in ledger.events(0) if e.kind is EventKind.SWEEP_STARTED]
+    assert started == [{"host": "one", "slots": 2}, {"host": "two", "slots": 3}]
+
+
 def test_a_late_writer_of_an_earlier_attempt_is_refused_and_changes_nothing(ledger):
     first = ledger.start_attempt(STUDY.name, 0)
     second = ledger.start_attempt(STUDY.name, 0)
@@ -55,7 +63,7 @@ def test_a_late_writer_of_an_earlier_attempt_is_refused_and_changes_nothing(ledg
     with pytest.raises(StaleAttempt):
         ledger.measure(STUDY.name, 0, first, epoch(1, 0.1))
     with pytest.raises(StaleAttempt):
-        ledger.end_attempt(STUDY.name, 0, first, TrialState.FAILED)
+        ledger.end_attempt(STUDY.name, 0, first, Outcome(state=TrialState.FAILED))
     assert (ledger.trials(), ledger.events()) == before
 
 
@@ -72,7 +80,7 @@ def test_epochs_that_a_later_attempt_ran_again_replace_the_earlier_ones(ledger):
     ledger.measure(STUDY.name, 0, first, epoch(1, 0.5, stage="meta"))
     ledger.measure(STUDY.name, 0, first, epoch(1, 0.5))
     ledger.measure(STUDY.name, 0, first, epoch(2, 0.4))
-    ledger.end_attempt(STUDY.name, 0, first, TrialState.WAITING, failure="crash")
+    ledger.end_attempt(STUDY.name, 0, first, Outcome(state=TrialState.WAITING, failure="crash"))
     second = ledger.start_attempt(STUDY.name, 0)
     ledger.measure(STUDY.name, 0, second, epoch(2, 0.41))
     found = [(m.stage, m.epoch, m.objective) for m in ledger.measurements(STUDY.name, 0)]

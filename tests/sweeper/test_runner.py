@@ -1,10 +1,13 @@
 """The runner's decisions: order, pruning, failure, retry, interruption and resumption."""
 
+from dataclasses import replace
+
 import pytest
 
-from sweeper.policies import FailureBudget
+from sweeper.policies import Action, FailureBudget, FailurePolicy
+from sweeper.replication import Replication
 from sweeper.runner import Infeasible, SweepRunner
-from sweeper.study import Decision, Measurement, Study, TrialKind, TrialState
+from sweeper.study import Decision, Measurement, Study, Trial, TrialKind, TrialState
 from tests.fakes import FixedSampler, curve, new_ledger, plan, run_scripted
 
 
@@ -25,7 +28,7 @@ def test_a_bad_trial_is_pruned_and_a_failed_one_does_not_end_the_study(tmp_path)
     assert pruned.reason == "worse than its peers at refine epoch 1"
     assert (failed.state, failed.failure, failed.reason) == (
         TrialState.FAILED,
-        "error",
+        "crash",
         "ValueError: boom",
     )
     assert runner.is_done
@@ -88,6 +91,20 @@ def test_a_sampled_trial_that_cannot_begin_is_pruned_with_the_reason(tmp_path):
     assert new_ledger(tmp_path).trials() == runner.trials
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("before", [[], [0.5]])
+def test_an_objective_that_is_not_finite_fails_the_trial_and_is_never_best(tmp_path, before, value):
+    sampler = FixedSampler(lrs(1.0, 2.0))
+    runner = SweepRunner([plan(sampler, num_trials=2)], new_ledger(tmp_path))
+    run_scripted(runner, {0: [*before, value, 0.1], 1: [0.9]})
+    failed, complete = runner.trials
+    assert (failed.state, failed.failure) == (TrialState.FAILED, "non_finite")
+    assert failed.reason == f"val/nrmse became {value} in epoch {len(before) + 1}"
+    assert failed.value == (0.5 if before else None)
+    assert complete.value == 0.9
+    assert [t.state for t in sampler.told] == [TrialState.FAILED, TrialState.COMPLETE]
+
+
 def test_a_report_without_the_objective_never_prunes(tmp_path):
     sampler = FixedSampler(lrs(1.0), prune_above=-1.0)
     runner = SweepRunner([plan(sampler, num_trials=1)], new_ledger(tmp_path))
@@ -106,7 +123,9 @@ def test_the_last_epoch_completes_even_if_it_is_bad(tmp_path):
 
 def test_a_crash_is_retried_from_the_last_checkpoint_up_to_the_limit(tmp_path):
     runner = SweepRunner(
-        [plan(FixedSampler(lrs(1.0)), num_trials=1)], new_ledger(tmp_path), max_attempts=2
+        [plan(FixedSampler(lrs(1.0)), num_trials=1)],
+        new_ledger(tmp_path),
+        policy=FailurePolicy(max_attempts=2),
     )
     first = runner.next_trial()
     assert first is not None
@@ -233,22 +252,34 @@ def test_the_failure_budget_is_a_share_of_all_trials(tmp_path, failed, within):
     assert FailureBudget(max_fraction=0.2).is_within(runner.trials) is within
 
 
-def test_a_trial_whose_driver_died_after_its_last_epoch_is_complete_not_run_again(tmp_path):
-    runner = SweepRunner([plan(FixedSampler(lrs(1.0)), num_trials=1)], new_ledger(tmp_path))
-    trial = runner.next_trial()
-    assert trial is not None
-    for measurement in curve([0.3, 0.2]):  # the ledger heard the last one, and nothing after it
-        new_ledger(tmp_path).measure(trial.study, trial.number, trial.attempt, measurement)
+class Dying:
+    """An observer that ends the driver as soon as it hears of an epoch."""
+
+    def changed(self, trial, measurement=None) -> None:
+        if measurement is not None:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("values", "state"), [([0.3], TrialState.COMPLETE), ([9.0, 8.0], TrialState.PRUNED)]
+)
+def test_the_end_that_an_epoch_brings_is_committed_with_it(tmp_path, values, state):
+    runner = SweepRunner(
+        [plan(FixedSampler(lrs(1.0), prune_above=5.0), num_trials=1)],
+        new_ledger(tmp_path),
+        observers=[Dying()],
+    )
+    trial = started(runner)
+    with pytest.raises(KeyboardInterrupt):
+        runner.measured(trial, next(curve(values)))
 
     sampler = FixedSampler([])
     resumed = SweepRunner([plan(sampler, num_trials=1)], new_ledger(tmp_path))
 
     assert resumed.is_done
     (done,) = resumed.trials
-    assert (done.state, done.attempt, done.value) == (TrialState.COMPLETE, 1, 0.2)
-    assert done.test == {"test/nrmse": 0.2}
-    assert sampler.told == [done]
-    assert new_ledger(tmp_path).trials() == (done,)
+    assert (done.state, done.attempt, done.value) == (state, 1, values[0])
+    assert [t.state for t, _ in sampler.restored] == [state]
 
 
 def test_a_trial_that_has_ended_is_not_ended_again(tmp_path):
@@ -261,3 +292,183 @@ def test_a_trial_that_has_ended_is_not_ended_again(tmp_path):
     runner.failed(trial, "ActorDiedError: while it was being stopped")
     assert [t.state for t in new_ledger(tmp_path).trials()] == [TrialState.COMPLETE]
     assert len(sampler.told) == 1
+
+
+def one_trial(tmp_path, **options) -> SweepRunner:
+    return SweepRunner(
+        [plan(FixedSampler(lrs(1.0)), num_trials=1)], new_ledger(tmp_path), **options
+    )
+
+
+def started(runner: SweepRunner):
+    trial = runner.next_trial()
+    assert trial is not None
+    return trial
+
+
+def test_out_of_memory_halves_the_batch_until_it_cannot(tmp_path):
+    runner = one_trial(tmp_path, can_halve=lambda trial, stage: trial.halvings < 1)
+    runner.failed(started(runner), "CUDA out of memory. Tried to allocate 2 GiB", stage="refine")
+    again = started(runner)
+    assert (again.attempt, again.halvings) == (2, 1)
+    runner.failed(again, "CUDA out of memory. Tried to allocate 2 GiB", stage="refine")
+    (failed,) = new_ledger(tmp_path).trials()
+    assert (failed.state, failed.failure, failed.halvings) == (TrialState.FAILED, "cuda_oom", 1)
+    ended = [e.payload for e in new_ledger(tmp_path).events() if e.kind == "attempt_ended"]
+    assert [e["halvings"] for e in ended] == [1, None]
+
+
+def test_an_exception_that_comes_again_at_once_is_not_retried_a_third_time(tmp_path):
+    runner = one_trial(tmp_path)
+    runner.failed(started(runner), "ValueError: boom")
+    runner.failed(started(runner), "ValueError: boom")
+    assert [t.state for t in runner.trials] == [TrialState.FAILED]
+
+
+def test_a_process_that_dies_the_same_way_again_may_have_bad_luck(tmp_path):
+    runner = one_trial(tmp_path)
+    for _ in range(2):
+        runner.failed(started(runner), "ActorDiedError: the worker died", died=True)
+    assert started(runner).attempt == 3
+
+
+def test_a_lost_node_and_a_stop_do_not_use_up_a_trials_attempts(tmp_path):
+    runner = one_trial(tmp_path, policy=FailurePolicy(max_attempts=1))
+    runner.failed(started(runner), "NodeDiedError: gone", died=True)
+    started(runner)
+    runner.interrupt()
+    resumed = one_trial(tmp_path, policy=FailurePolicy(max_attempts=1))
+    trial = started(resumed)
+    assert (trial.attempt, trial.uncounted) == (3, 2)
+    resumed.failed(trial, "ValueError: boom")
+    assert resumed.trials[0].state is TrialState.FAILED
+
+
+def test_a_driver_that_died_is_written_down_and_not_counted(tmp_path):
+    started(one_trial(tmp_path))
+    one_trial(tmp_path)
+    (trial,) = new_ledger(tmp_path).trials()
+    assert (trial.state, trial.reason, trial.uncounted) == (
+        TrialState.INTERRUPTED,
+        "its driver died",
+        1,
+    )
+
+
+def test_trials_that_fail_alike_before_any_epoch_end_the_sweep_before_their_retries(tmp_path):
+    runner = SweepRunner([plan(FixedSampler(lrs(*range(9))), num_trials=9)], new_ledger(tmp_path))
+    for number in range(3):  # a new one each time, though the ones before could be tried again
+        trial = started(runner)
+        assert trial.number == number
+        runner.failed(trial, f"HostOutOfMemory: 0.3{number} GiB held, limit 0.05 GiB")
+    assert "the first 3 trials all failed alike: HostOutOfMemory: 0.32 GiB held" in runner.aborted
+    assert runner.is_done
+
+
+def test_too_many_failures_end_the_sweep_and_say_so(tmp_path):
+    policy = FailurePolicy(actions={**FailurePolicy().actions, "crash": Action.FAIL})
+    runner = SweepRunner(
+        [plan(FixedSampler(lrs(*range(10))), num_trials=10)],
+        new_ledger(tmp_path),
+        policy=policy,
+    )
+    script = {n: [0.1] if n == 0 else [ValueError(f"no {n}")] for n in range(10)}
+    run_scripted(runner, script)
+    assert len(runner.trials) == 4
+    assert "3 of 10 trials failed" in runner.aborted
+
+
+def test_a_drained_sweep_lets_what_runs_finish(tmp_path):
+    runner = SweepRunner([plan(FixedSampler(lrs(1.0, 2.0)), num_trials=2)], new_ledger(tmp_path))
+    trial = started(runner)
+    runner.drain()
+    assert runner.next_trial() is None
+    assert not runner.is_done
+    for measurement in curve([0.3]):
+        runner.measured(trial, measurement)
+    assert runner.is_done
+    assert len(runner.trials) == 1
+
+
+def test_a_paused_sweep_starts_nothing_and_is_not_done(tmp_path):
+    runner = one_trial(tmp_path)
+    runner.paused = "no space left"
+    assert runner.next_trial() is None
+    assert not runner.is_done
+    runner.paused = None
+    assert started(runner).number == 0
+
+
+def test_a_trial_beside_the_search_runs_is_never_told_and_takes_no_number_of_it(tmp_path):
+    sampler = FixedSampler(lrs(1.0, 2.0), prune_above=5.0)
+    run_scripted(SweepRunner([plan(sampler, num_trials=1)], new_ledger(tmp_path)), {0: [0.5]})
+    (origin,) = new_ledger(tmp_path).trials()
+    rerun = Trial(
+        study=origin.study, number=100_000, kind=TrialKind.RERUN, params=origin.params,
+        seed=origin.seed, origin=0,
+    )  # fmt: skip
+    new_ledger(tmp_path).add_trial(rerun)
+    later = FixedSampler(lrs(2.0), prune_above=5.0)
+    runner = SweepRunner([plan(later, num_trials=2)], new_ledger(tmp_path))
+    assert runner.num_planned == 3
+    run_scripted(runner, {100_000: [9.0], 1: [0.4]})
+    assert [(t.number, t.state) for t in sorted(runner.trials, key=lambda t: t.number)] == [
+        (0, "complete"),
+        (1, "complete"),
+        (100_000, "complete"),
+    ]
+    assert [t.number for t, _ in later.restored] == [0]
+    assert [t.number for t in later.told] == [1]
+
+
+def replicated(tmp_path, sampler, *, trials: int = 3, seeds: tuple[int, ...] = (7, 8)):
+    leading = [(TrialKind.PRESET, {"refine.lr": 1.0}), (TrialKind.CONTROL, {"refine.lr": 2.0})]
+    study = plan(sampler, num_trials=trials, leading=leading)
+    return SweepRunner(
+        [replace(study, replication=Replication(top=1, seeds=seeds))], new_ledger(tmp_path)
+    )
+
+
+def test_once_the_search_is_over_the_best_and_the_control_are_repeated_on_other_seeds(tmp_path):
+    sampler = FixedSampler(lrs(3.0), prune_above=5.0)
+    runner = replicated(tmp_path, sampler)
+    assert runner.num_planned == 3 + 2 * 2
+    again = {100_000 + k: [9.0] for k in range(4)}
+    run_scripted(runner, {0: [0.5], 1: [0.4], 2: [0.3], **again})
+    assert runner.is_done
+    extra = [t for t in runner.trials if t.kind is TrialKind.REPLICATE]
+    assert [(t.origin, t.seed, t.state) for t in extra] == [
+        (2, 7, "complete"),
+        (1, 7, "complete"),
+        (2, 8, "complete"),
+        (1, 8, "complete"),
+    ]
+    assert extra[0].params == runner.trials[2].params
+    assert [t.number for t in sampler.told] == [2]
+
+
+def test_replicates_are_planned_once_whatever_happens_in_between(tmp_path):
+    runner = replicated(tmp_path, FixedSampler(lrs(3.0)))
+    for _ in range(3):
+        for measurement in curve([0.5]):
+            runner.measured(started(runner), measurement)
+    assert started(runner).kind is TrialKind.REPLICATE
+    resumed = replicated(tmp_path, FixedSampler([]))
+    assert resumed.num_planned == 7
+    run_scripted(resumed, {100_000 + k: [0.1] for k in range(4)})
+    assert resumed.is_done
+    assert len(resumed.trials) == 7
+    done = replicated(tmp_path, FixedSampler([]))
+    assert done.is_done
+    assert done.next_trial() is None
+
+
+def test_a_longer_search_repeats_only_what_is_new_among_the_best(tmp_path):
+    runner = replicated(tmp_path, FixedSampler(lrs(3.0)), seeds=(7,))
+    run_scripted(runner, {0: [0.5], 1: [0.4], 2: [0.3], 100_000: [0.3], 100_001: [0.4]})
+    longer = replicated(tmp_path, FixedSampler(lrs(4.0)), trials=4, seeds=(7,))
+    assert not longer.is_done
+    run_scripted(longer, {3: [0.1], 100_002: [0.1]})
+    assert longer.is_done
+    extra = [t.origin for t in longer.trials if t.kind is TrialKind.REPLICATE]
+    assert sorted(extra) == [1, 2, 3]

@@ -1,12 +1,13 @@
 """One side of an optimal transport dataset distance: its classes, and what follows from them alone.
 
 Whatever a side costs is computed when it is first needed, and kept: of a source, which is constant,
-once. Without entropy that is next to nothing; with it, the distances within the side, whose halves
-are subtracted (sinkhorn.py).
+once a machine (memo.py). Without entropy that is next to nothing; with it, the distances within the
+side, whose halves are subtracted (sinkhorn.py).
 
 Shapes: n, m = samples; d = features; k = classes; "" = scalar.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from trainables.distances.gaussian import Gaussians, fit_gaussians, gaussian_distances_within
 from trainables.distances.labelled import Classes, by_class
+from trainables.distances.memo import Memo
 from trainables.distances.optimal_transport import TransportCosts, stacked
 from trainables.distances.pairwise import squared_distances
 from trainables.distances.sinkhorn import entropic_costs, entropic_self_cost
@@ -37,6 +39,7 @@ class Statistics:
     solver: Solver
     entreg: float
     shrinkage: float
+    memo: Memo | None = None
     _self_costs: dict[tuple[float, bool], TransportCosts] = field(default_factory=dict, init=False)
 
     @cached_property
@@ -47,12 +50,18 @@ class Statistics:
     @cached_property
     def class_self_costs(self) -> TransportCosts:
         """OT_e of each class to itself [k], for the cost |x - x'|^2."""
+        return self._remembered("class_self_costs", self._class_self_costs)
+
+    def _class_self_costs(self) -> TransportCosts:
         classes = torch.split(self.classes.features, list(self.classes.counts))
         return stacked([entropic_self_cost(squared_distances(x, x), self.entreg) for x in classes])
 
     @cached_property
     def distances_within(self) -> TransportCosts:
         """Distances between the classes of this side [k, k], without entropy's share."""
+        return self._remembered("distances_within", self._distances_within)
+
+    def _distances_within(self) -> TransportCosts:
         if self.method == "gaussian":
             return TransportCosts(gaussian_distances_within(self.gaussians), True)
         features, counts = self.classes.features, self.classes.counts
@@ -77,15 +86,30 @@ class Statistics:
         """Returns OT_e of the whole side to itself, for the ground cost."""
         key = (label_weight, detach_label_term)
         if key not in self._self_costs:
-            features, counts = self.classes.features, self.classes.counts
-            within = self.distances_within
-            between = within.values.detach() if detach_label_term else within.values
-            squared = squared_distances(features, features)
-            cost = ground_cost(squared, between, counts, counts, label_weight)
-            solved = entropic_self_cost(cost, self.entreg)
-            converged = solved.converged and within.converged
-            self._self_costs[key] = TransportCosts(solved.values, converged)
+            name = f"self_cost-{label_weight!r}-{detach_label_term}"
+            self._self_costs[key] = self._remembered(name, lambda: self._self_cost(*key))
         return self._self_costs[key]
+
+    def _self_cost(self, label_weight: float, detach_label_term: bool) -> TransportCosts:
+        features, counts = self.classes.features, self.classes.counts
+        within = self.distances_within
+        between = within.values.detach() if detach_label_term else within.values
+        squared = squared_distances(features, features)
+        cost = ground_cost(squared, between, counts, counts, label_weight)
+        solved = entropic_self_cost(cost, self.entreg)
+        return TransportCosts(solved.values, solved.converged and within.converged)
+
+    def _remembered(self, name: str, compute: Callable[[], TransportCosts]) -> TransportCosts:
+        if self.memo is None:
+            return compute()
+
+        def tensors() -> dict[str, Tensor]:
+            costs = compute()
+            return {"values": costs.values, "converged": torch.tensor(costs.converged)}
+
+        found = self.memo(name, tensors)
+        device = self.classes.features.device
+        return TransportCosts(found["values"].to(device), bool(found["converged"]))
 
 
 def prepare(
@@ -96,12 +120,14 @@ def prepare(
     solver: Solver = "emd",
     entreg: float = 0.1,
     shrinkage: float = 0.1,
+    memo: Memo | None = None,
 ) -> Statistics:
     """Returns the constant side of many distances.
 
     Args:
         entreg: e, in units of the costs; with `sinkhorn` alone.
         shrinkage: r, with `gaussian` alone.
+        memo: Of these very samples and settings.
 
     Raises:
         ValueError: A setting is out of range.
@@ -119,6 +145,7 @@ def prepare(
         solver=solver,
         entreg=entreg,
         shrinkage=shrinkage,
+        memo=memo,
     )
 
 

@@ -1,21 +1,26 @@
-"""The constant sides of the last few distances, kept by this process.
+"""The constant sides of the last few distances, kept by this process, and on disk by its machine.
 
 A side is known by the hash of what its samples were made from, their number and width, where they
 lie, and the settings. Trials of a sweep that share a source find it ready.
 """
 
+import hashlib
+import json
 from dataclasses import dataclass, field
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from trainables.distances.memo import Memo
 from trainables.distances.statistics import Statistics, prepare
 
 __all__ = ["cached_statistics"]
 
 KEPT = 8
+FORMAT = 1  # of what is kept on disk; raise it when what is computed changes
 
 
 @dataclass(frozen=True)
@@ -30,20 +35,30 @@ class _Samples:
 
 
 def cached_statistics(
-    content_hash: str, features: Float[Tensor, "n d"], labels: Int[Tensor, " n"], **settings: Any
+    content_hash: str,
+    features: Float[Tensor, "n d"],
+    labels: Int[Tensor, " n"],
+    *,
+    folder: Path | None = None,
+    **settings: Any,
 ) -> Statistics:
     """Returns `prepare(features, labels, **settings)`, or what it returned for the same before.
 
     Args:
         content_hash: Of the samples: a different one for every other choice of them.
+        folder: Where other processes find what this one computes; None: nowhere.
 
     Raises:
         ValueError, DataError: As `prepare` does.
     """
     samples = _Samples(content_hash, tuple(features.shape), str(features.device), features, labels)
-    return _statistics(samples, **dict(sorted(settings.items())))
+    return _statistics(samples, folder, **dict(sorted(settings.items())))
 
 
 @lru_cache(maxsize=KEPT)
-def _statistics(samples: _Samples, **settings: Any) -> Statistics:
-    return prepare(samples.features, samples.labels, **settings)
+def _statistics(samples: _Samples, folder: Path | None, **settings: Any) -> Statistics:
+    memo = None
+    if folder is not None:
+        made_from = [FORMAT, samples.content_hash, samples.shape, samples.device, settings]
+        memo = Memo(folder / hashlib.sha256(json.dumps(made_from).encode()).hexdigest()[:32])
+    return prepare(samples.features, samples.labels, memo=memo, **settings)

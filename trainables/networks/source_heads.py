@@ -32,9 +32,13 @@ class LabelHead(nn.Module):
         return logits
 
     def loss(
-        self, logits: Float[Tensor, "b classes"], labels: Int64[Tensor, " b"]
+        self,
+        logits: Float[Tensor, "b classes"],
+        labels: Int64[Tensor, " b"],
+        whole: Int64[Tensor, " n"] | None = None,
     ) -> Float[Tensor, ""]:
         """Returns the mean cross entropy."""
+        del whole
         return functional.cross_entropy(logits, labels)
 
 
@@ -63,11 +67,22 @@ class MaskHead(nn.Module):
         ).squeeze(1)
 
     def loss(
-        self, logits: Float[Tensor, "b h w"], masks: UInt8[Tensor, "b h w"]
+        self,
+        logits: Float[Tensor, "b h w"],
+        masks: UInt8[Tensor, "b h w"],
+        whole: UInt8[Tensor, "n h w"] | None = None,
     ) -> Float[Tensor, ""]:
-        """Returns the mean binary cross entropy over pixels that are known; 0 if none is."""
+        """Returns the mean binary cross entropy over pixels that are known; 0 if none is.
+
+        Args:
+            whole: All masks of the micro-batch that these are a part of. Known pixels are then
+                taken to be as many as its mean, so that the losses of its parts, weighted by their
+                samples, add up to the loss of the whole.
+        """
         known = masks != IGNORED
+        whole = masks if whole is None else whole
+        count = (whole != IGNORED).sum() * (len(masks) / len(whole))
         losses = functional.binary_cross_entropy_with_logits(
             logits, (masks == FOREGROUND).to(logits.dtype), reduction="none"
         )
-        return (losses * known).sum() / known.sum().clamp_min(1)
+        return (losses * known).sum() / count.clamp_min(1 / len(whole))

@@ -17,12 +17,12 @@ from pathlib import Path
 from types import MappingProxyType
 
 from trainables.errors import ConfigError, DataError
+from trainables.lock import exclusive
 from trainables.proxies.loading import load_proxy, proxy_faults
 from trainables.proxies.proxy import ImageProxy, Proxy
 from trainables.proxies.registry import PROXIES
 from trainables.tasks.archives import unpacked
 from trainables.tasks.checksums import md5_note
-from trainables.tasks.lock import exclusive
 
 __all__ = ["VerifiedProxy", "import_proxy", "verify_proxy"]
 

@@ -22,13 +22,13 @@ import torch
 from torch import Tensor, nn
 
 from trainables.contrastive import class_weights, contrastive_loss, mean_cosines
+from trainables.derived_seed import derive_seed
 from trainables.errors import ConfigError
 from trainables.evaluation import take
 from trainables.networks.cross_modal import CrossModalModel
 from trainables.noise import Units, Views, correlation
 from trainables.prototypes import class_correlations, input_units
 from trainables.pseudo_labels import target_labels
-from trainables.seeding import derive_seed
 from trainables.source import Domains
 from trainables.stages.configs.contrast import ContrastConfig
 from trainables.stages.embedder_training import Batch, EmbedderTraining, TaskObjective

@@ -22,6 +22,7 @@ from trainables.stages.configs.align import AlignConfig
 from trainables.stages.configs.contrast import ContrastConfig
 from trainables.stages.configs.fine_tuning import WarmupConfig
 from trainables.stages.finite import check_finite
+from trainables.stages.micro_batch import parts
 from trainables.stages.stage import Stage
 from trainables.state import TrainState
 
@@ -55,7 +56,9 @@ class TaskObjective:
         """Yields the batches of each step of an epoch."""
         chance = generator(self.state.seed, SCOPE, epoch)
         for indices in shuffled_batches(len(self.task.train), self.batch_size, chance):
-            yield [Batch(indices)]
+            cut = parts(len(indices), self.batch_size, self.state.halvings)
+            split = [indices[part] for part in cut]
+            yield [Batch(rows, weight=len(rows) / len(indices)) for rows in split]
 
     def losses(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Returns a batch's loss, and what is reported of it."""

@@ -21,6 +21,7 @@ from trainables.seeding import generator, seed_globals
 from trainables.source import Domains
 from trainables.stages.configs.fine_tuning import RefineConfig
 from trainables.stages.finite import check_finite
+from trainables.stages.micro_batch import parts
 from trainables.stages.stage import Stage
 from trainables.state import TrainState
 from trainables.tasks.task import Task
@@ -38,8 +39,18 @@ class Objective:
         self.state = state
         self.loss = LOSSES[domains.target.info.loss]
 
-    def __call__(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
-        """Returns the loss of a micro-batch as `train_loss`, beside the terms it is made of."""
+    def draw(self, samples: int) -> None:
+        """Draws all that is random about the next micro-batch, however it is cut."""
+
+    def __call__(self, x: Tensor, y: Tensor, part: slice) -> dict[str, Tensor]:
+        """Returns the mean loss over a part of the micro-batch as `train_loss`, beside the terms
+        that it is made of.
+
+        Args:
+            x, y: The samples of the part.
+            part: Where they are in the micro-batch that was drawn for.
+        """
+        del part
         return {LOSS: self.clean_loss(x, y)}
 
     def clean_loss(self, x: Tensor, y: Tensor) -> Tensor:
@@ -142,16 +153,20 @@ class FineTuning(Stage[R]):
     def _accumulate(
         self, state: TrainState, task: Task, objective: Objective, batch: np.ndarray
     ) -> dict[str, Tensor]:
-        """Adds the gradient of the mean loss over `batch`, a micro-batch at a time."""
+        """Adds the gradient of the mean loss over `batch`, a part of a micro-batch at a time."""
+        size = self.config.batch_size
         totals: dict[str, Tensor] = {}
-        for start in range(0, len(batch), self.config.batch_size):
-            micro = batch[start : start + self.config.batch_size]
-            x, y = (take(a, micro, state.device) for a in (task.train.x, task.train.y))
-            for name, term in objective(x, y).items():
-                weighted = term * (len(micro) / len(batch))
-                if name == LOSS:
-                    torch.autograd.backward(weighted)
-                totals[name] = totals.get(name, 0.0) + weighted.detach()
+        for start in range(0, len(batch), size):
+            micro = batch[start : start + size]
+            objective.draw(len(micro))
+            for part in parts(len(micro), size, state.halvings):
+                rows = micro[part]
+                x, y = (take(a, rows, state.device) for a in (task.train.x, task.train.y))
+                for name, term in objective(x, y, part).items():
+                    weighted = term * (len(rows) / len(batch))
+                    if name == LOSS:
+                        torch.autograd.backward(weighted)
+                    totals[name] = totals.get(name, 0.0) + weighted.detach()
         return totals
 
     def _probe(self, state: TrainState, domains: Domains, epoch: int) -> dict[str, float]:

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from trainables import optim
+from trainables.derived_seed import derive_seed
 from trainables.discriminability import Discriminability, discriminability
 from trainables.errors import ConfigError
 from trainables.evaluation import shuffled_batches, take
@@ -40,7 +41,7 @@ from trainables.networks.attention import attention
 from trainables.networks.backbone import Role
 from trainables.networks.cross_modal import CrossModalModel
 from trainables.report import Report
-from trainables.seeding import derive_seed, generator, seed_globals
+from trainables.seeding import generator, seed_globals
 from trainables.source import Domains, Source, check_balanced, class_balanced_batch
 from trainables.stages.configs.meta import MetaConfig
 from trainables.stages.finite import check_finite

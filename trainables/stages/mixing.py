@@ -22,7 +22,13 @@ from torch import Tensor, nn
 
 from trainables.errors import ConfigError
 from trainables.mixing_schedule import count_tokens, source_weight, tokens_at
-from trainables.mixtures import blend, random_rectangles, random_stretches, rectangle_of
+from trainables.mixtures import (
+    Region,
+    blend,
+    random_rectangles,
+    random_stretches,
+    rectangle_of,
+)
 from trainables.networks.cross_modal import CrossModalModel
 from trainables.networks.source_heads import LabelHead, MaskHead
 from trainables.seeding import generator
@@ -48,7 +54,8 @@ class MixtureObjective(Objective, ABC):
         if not mixes(config):
             return
         self.source = source_of(domains)
-        self.most = most_replaced(state.model, self.source)
+        self.source_tokens = source_tokens(self.source)
+        self.most = min(self.num_tokens, self.source_tokens)
         self.chance = generator(state.seed, SCOPE, epoch)
         size = min(config.batch_size, len(domains.target.train))
         self.batches = source_indices(
@@ -78,24 +85,34 @@ class MixtureObjective(Objective, ABC):
         return k
 
     @abstractmethod
-    def mix(self, target: Tensor, source: Tensor) -> Tensor:
-        """Returns mixtures [B, N, D] of tokens [B, N, D] and [B, N_s, D], both float32."""
+    def chances(self, samples: int) -> tuple[Tensor, ...]:
+        """Draws what is random about the mixtures of so many samples, a row for each."""
 
-    def __call__(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+    @abstractmethod
+    def mix(self, target: Tensor, source: Tensor, *chances: Tensor) -> Tensor:
+        """Returns mixtures [B, N, D] of tokens [B, N, D] and [B, N_s, D], both float32, by what was
+        drawn for these samples."""
+
+    def draw(self, samples: int) -> None:
+        if self.k:
+            self.drawn = next(self.batches)[:samples]
+            self.drawn_chances = self.chances(samples)
+
+    def __call__(self, x: Tensor, y: Tensor, part: slice) -> dict[str, Tensor]:
         if self.k == 0:
             clean = self.clean_loss(x, y)
             return {LOSS: clean, "clean_loss": clean}
         model, head = self.state.model, self.state.extras[HEAD]
         assert isinstance(head, LabelHead | MaskHead)
-        source, answers = self._draw(len(x), masks=isinstance(head, MaskHead))
+        source, answers, whole = self._read(part, masks=isinstance(head, MaskHead))
         with self.state.autocast():
             target = model.embed(x).float()
-        mixture = self.mix(target, source)
+        mixture = self.mix(target, source, *(chance[part] for chance in self.drawn_chances))
         with self.state.autocast():
             features = model.encode(torch.cat([target, mixture]))
             predictions, told = model.predict(features), head(features[len(x) :])
         clean, mix_target = (self.loss(each, y) for each in predictions.float().chunk(2))
-        mix_source = head.loss(told.float(), answers)
+        mix_source = head.loss(told.float(), answers, whole)
         mixed_loss = (1 - self.weight) * mix_target + self.weight * mix_source
         return {
             LOSS: clean + self.gamma * mixed_loss,
@@ -104,12 +121,13 @@ class MixtureObjective(Objective, ABC):
             "mix_source_loss": mix_source,
         }
 
-    def _draw(self, size: int, *, masks: bool) -> tuple[Tensor, Tensor]:
-        """Returns tokens of `size` source samples, and their labels or masks."""
-        indices, device = next(self.batches)[:size], self.state.device
-        tokens, labels = self.source.batch(indices)
-        answers = self.source.masks_of(indices) if masks else labels
-        return tokens.to(device), answers.to(device)
+    def _read(self, part: slice, *, masks: bool) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns tokens of the part's source samples, their labels or masks, and those of all
+        that were drawn."""
+        tokens, _ = self.source.batch(self.drawn[part])
+        whole = self.source.masks_of(self.drawn) if masks else self.source.labels[self.drawn]
+        whole = whole.to(self.state.device)
+        return tokens.to(self.state.device), whole[part], whole
 
     def summary(self) -> dict[str, float]:
         return {
@@ -163,15 +181,17 @@ class Mixing(FineTuning[M], ABC):
 class MixupObjective(MixtureObjective):
     """Every token of the mixture, or of the stretch as long as the source, is a weighted mean."""
 
-    def mix(self, target: Tensor, source: Tensor) -> Tensor:
-        region = random_stretches(
+    def chances(self, samples: int) -> Region:
+        return random_stretches(
             self.most,
-            targets=target.shape[1],
-            sources=source.shape[1],
-            batch=len(target),
+            targets=self.num_tokens,
+            sources=self.source_tokens,
+            batch=samples,
             generator=self.chance,
         )
-        return blend(target, source, region, weight=self.k / self.most)
+
+    def mix(self, target: Tensor, source: Tensor, *chances: Tensor) -> Tensor:
+        return blend(target, source, Region(*chances), weight=self.k / self.most)
 
 
 class Mixup(Mixing[MixupConfig]):
@@ -191,17 +211,21 @@ class CutmixObjective(MixtureObjective):
         height, width = rectangle_of(k, grid)
         return height * width
 
-    def mix(self, target: Tensor, source: Tensor) -> Tensor:
-        grid, batch = self.state.model.grid, len(target)
+    def chances(self, samples: int) -> Region:
+        grid = self.state.model.grid
         if grid is None:
-            targets, sources = target.shape[1], source.shape[1]
-            region = random_stretches(
-                self.k, targets=targets, sources=sources, batch=batch, generator=self.chance
+            return random_stretches(
+                self.k,
+                targets=self.num_tokens,
+                sources=self.source_tokens,
+                batch=samples,
+                generator=self.chance,
             )
-        else:
-            size = rectangle_of(self.planned, grid)
-            region = random_rectangles(size, grid=grid, batch=batch, generator=self.chance)
-        return blend(target, source, region)
+        size = rectangle_of(self.planned, grid)
+        return random_rectangles(size, grid=grid, batch=samples, generator=self.chance)
+
+    def mix(self, target: Tensor, source: Tensor, *chances: Tensor) -> Tensor:
+        return blend(target, source, Region(*chances))
 
 
 class Cutmix(Mixing[CutmixConfig]):

@@ -58,12 +58,21 @@ class ReplacementObjective(MixtureObjective):
         self.inputs = domains.target.train.x
         self.replaced_before = self._probe()[1] if self.k else None
 
-    def mix(self, target: Tensor, source: Tensor) -> Tensor:
+    def chances(self, samples: int) -> tuple[Tensor, ...]:
+        if not self.explores:
+            return ()
+        return tuple(
+            gumbel_noise((samples, tokens), self.chance)
+            for tokens in (self.num_tokens, self.source_tokens)
+        )
+
+    def mix(self, target: Tensor, source: Tensor, *chances: Tensor) -> Tensor:
         scorer = self.state.extras[SCORER]
         keep = target.shape[1] - self.k
         if self.explores:
             stays, comes = (
-                self._explore(scorer(tokens), k) for tokens, k in ((target, keep), (source, self.k))
+                self._explore(scorer(tokens), noise, k)
+                for tokens, noise, k in zip((target, source), chances, (keep, self.k), strict=True)
             )
             target, source = target * stays.mask[..., None], source * comes.mask[..., None]
             order, source_order = stays.order, comes.order
@@ -75,11 +84,10 @@ class ReplacementObjective(MixtureObjective):
             places, chosen = places.sort(dim=1).values, chosen.sort(dim=1).values
         return replace(target, source, places=places, chosen=chosen)
 
-    def _explore(self, scores: Tensor, k: int) -> Subset:
-        noise = gumbel_noise(tuple(scores.shape), self.chance).to(scores.device)
+    def _explore(self, scores: Tensor, noise: Tensor, k: int) -> Subset:
         exact = self.config.selector == "gumbel_topk_st"
         draw = straight_through_subset if exact else relaxed_subset
-        return draw(scores + noise, k, temperature=self.config.temperature)
+        return draw(scores + noise.to(scores.device), k, temperature=self.config.temperature)
 
     def _places(self, order: Tensor) -> Tensor:
         """Returns the target tokens [B, k] that give way, from the lowest score to the highest."""

@@ -34,6 +34,7 @@ class SourceDistance:
                 f"{source.content_hash}/per_class={config.source_per_class}",
                 self.features,
                 source.labels[chosen].to(device),
+                folder=source.folder and source.folder / "statistics",
                 method=self.method,
                 solver=config.solver,
                 entreg=config.entreg,

@@ -28,6 +28,11 @@ class StageConfig(Spec):
     reports_objective: ClassVar[bool] = False
     epochs: int
 
+    @property
+    def micro_batch(self) -> int | None:
+        """Samples computed at once, if they can be fewer and the gradient the same; else None."""
+        return None
+
     def build(self, name: str) -> "Stage[Any]":
         """Imports and makes the stage that this config describes, known as `name`."""
         module, _, cls = self.implementation.partition(":")

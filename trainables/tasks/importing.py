@@ -16,17 +16,19 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from trainables.errors import ConfigError, DataError
+from trainables.lock import exclusive
 from trainables.tasks.baselines import trivial_baselines
 from trainables.tasks.generation import Progress
-from trainables.tasks.lock import exclusive
 from trainables.tasks.manifest import MANIFEST, read_manifest, sha256
 from trainables.tasks.official import folder_of
 from trainables.tasks.registry import publication, task_info
 from trainables.tasks.store import SplitData, write_store
 from trainables.tasks.stored_rows import present
 from trainables.tasks.task import SPLITS, Split, TaskInfo
-from trainables.tasks.verification import outputs_fit
+from trainables.tasks.verification import outputs_fit, row_hashes
 
 __all__ = ["ImportedSplits", "import_task"]
 
@@ -120,11 +122,19 @@ def _write(
     for split in SPLITS:
         _check(info, split, imported)
     train, test = imported.splits["train"], imported.splits["test"]
+    others = [row_hashes(imported.splits[split].x) for split in ("train", "val")]
+    if np.isin(row_hashes(test.x), np.concatenate(others)).all():
+        raise DataError(
+            f"{info.name}: every test input is in training or validation too. Is one file there "
+            "twice?"
+        )
     inputs = present(test.x, imported.description)
     try:
         baselines = trivial_baselines(info, train.y, Split(x=inputs, y=test.y, groups=test.groups))
     except DataError as error:  # all targets are zero, say
         raise DataError(f"{info.name}: {error} Are its outputs zero, or not finite?") from error
+    if baselines.get("mean") == 0:
+        raise DataError(f"{info.name}: all its outputs are alike. Are these the published files?")
     description = {
         **imported.description,
         "task": info.name,

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 
 from trainables.errors import DataError
+from trainables.lock import exclusive
 from trainables.spec import DataSpec
 from trainables.tasks import official
 from trainables.tasks.generation import Generation, Progress
-from trainables.tasks.lock import exclusive
 from trainables.tasks.manifest import MANIFEST
 from trainables.tasks.registry import task_info
 from trainables.tasks.store import Store

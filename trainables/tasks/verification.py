@@ -32,7 +32,7 @@ from trainables.tasks.row_blocks import row_blocks
 from trainables.tasks.store import Store
 from trainables.tasks.task import SPLITS, TaskInfo
 
-__all__ = ["Fault", "Verification", "outputs_fit", "verify_folder"]
+__all__ = ["Fault", "Verification", "outputs_fit", "row_hashes", "verify_folder"]
 
 LOOKED_AT, COMPARED_WITH, POINTS = 256, 4096, 1024
 NEAR = 0.01  # of the training inputs' spread
@@ -85,7 +85,7 @@ def verify_folder(folder: Path, name: str) -> Verification:
             store.verify(split)
             faults += _misfits(store, split, info)
             x = store.stored(split)["x"]
-            inputs[split] = _Inputs(x, _hashes(x), store.columns(split)["sample_id"])
+            inputs[split] = _Inputs(x, row_hashes(x), store.columns(split)["sample_id"])
         except DataError as error:
             faults.append(_fault(error, folder))
     published = store.manifest.get("data_source") == "official"
@@ -163,7 +163,7 @@ def _misfits(store: Store, split: str, info: TaskInfo) -> Iterator[Fault]:
         yield _of(path, text)
 
 
-def _hashes(x: np.ndarray) -> np.ndarray:
+def row_hashes(x: np.ndarray) -> np.ndarray:
     """Returns a hash of each row: uint64 [n], of which a million have one in common by chance with
     a probability of 3e-8."""
     digests = [

@@ -1,12 +1,22 @@
 """Figures: each trial is where it belongs, and no text of a user is markup."""
 
 import json
+import math
 from dataclasses import replace
 
 from sweeper.analysis.curves import learning_curves
-from sweeper.analysis.figures import as_plain, bars, history, hover, learning, parallel
+from sweeper.analysis.figures import (
+    as_plain,
+    bars,
+    by_stage,
+    history,
+    hover,
+    learning,
+    parallel,
+)
 from sweeper.analysis.table import read_study
-from tests.ledgers import RESOLVED, TASK
+from sweeper.study import TrialKind, TrialState
+from tests.ledgers import RESOLVED, TASK, contender_of
 
 
 def test_history_shows_every_measured_trial_once(large_ledger):
@@ -25,7 +35,7 @@ def test_history_shows_every_measured_trial_once(large_ledger):
 
 def test_learning_shows_a_line_a_trial_and_each_state_once_in_the_legend(large_ledger):
     study = read_study(large_ledger, f"mona/{TASK}")
-    figure = learning(study, learning_curves(large_ledger, study.study.name))
+    figure = learning(study, learning_curves(contender_of(large_ledger, study.study.name)))
     assert len(figure.data) == 24
     named = [trace.name for trace in figure.data if trace.showlegend]
     assert sorted(named) == ["complete", "control", "failed", "preset", "pruned"]
@@ -36,7 +46,11 @@ def test_parallel_has_a_line_a_complete_sampled_trial_the_best_on_top(large_ledg
     study = read_study(large_ledger, f"mona/{TASK}")
     figure = parallel(study, RESOLVED["parameters"])
     assert figure.data[-1].name == f"trial {study.best.number}"
-    assert all(len(trace.x) == 2 for trace in figure.data)
+    assert all(len(trace.x) == 3 for trace in figure.data), "two parameters, and the value"
+    assert [trace.y[-1] for trace in figure.data] == sorted(
+        (trace.y[-1] for trace in figure.data), reverse=True
+    )
+    assert (figure.data[-1].y[-1], figure.data[0].y[-1]) == (0, 1)
     assert all(0 <= y <= 1 for trace in figure.data for y in trace.y)
 
 
@@ -52,6 +66,40 @@ def test_a_parameter_that_was_not_sampled_leaves_a_gap(large_ledger):
     )
     figure = parallel(replace(study, trials=trials), {})
     assert figure.data[-1].y[1] is None
+
+
+def test_replicates_have_curves_of_their_own(large_ledger):
+    contender = contender_of(large_ledger, f"mona/{TASK}")
+    trials = tuple(
+        replace(t, kind=TrialKind.REPLICATE) if t.state is TrialState.COMPLETE else t
+        for t in contender.study.trials
+    )
+    study = replace(contender.study, trials=trials)
+    figure = learning(study, learning_curves(replace(contender, study=study)))
+    assert {t.name for t in figure.data} == {"replicate", "pruned", "failed"}
+
+
+def test_a_value_that_is_not_finite_is_a_gap_in_its_curve(large_ledger):
+    contender = contender_of(large_ledger, f"mona/{TASK}")
+    first = contender.histories[0]
+    broken = tuple(
+        replace(m, objective=math.nan) if (m.stage, m.epoch) == ("refine", 3) else m
+        for m in first.measurements
+    )
+    histories = {**contender.histories, 0: replace(first, measurements=broken)}
+    curves = learning_curves(replace(contender, histories=histories))
+    figure = learning(contender.study, curves)
+    json.dumps(as_plain(figure), allow_nan=False)
+    assert [c.values[2] for c in curves if c.trial.number == 0] == [None]
+
+
+def test_importance_is_summed_by_stage():
+    shares = {"refine.lr": 0.5, "meta.alpha": 0.25, "refine.epochs": 0.125, "proxy": 0.125}
+    assert by_stage(shares) == {"refine": 0.625, "meta": 0.25, "proxy": 0.125}
+    figure = bars(shares)
+    assert [trace.name for trace in figure.data] == ["refine: 0.62", "meta: 0.25", "proxy: 0.12"]
+    assert sum(sum(trace.x) for trace in figure.data) == 1
+    assert figure.layout.yaxis.categoryarray[-1] == "refine.lr", "the largest on top"
 
 
 def test_text_of_a_user_is_no_markup(ledger):

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.analysis import pages
-from sweeper.analysis.report import render_report, render_study
+from sweeper.analysis import pages, words
+from sweeper.analysis.report import render_report, study_page
+from sweeper.analysis.usage import TITLES
 from sweeper.errors import NotFound
 from sweeper.ledger import Ledger
 from sweeper.study import Study, Trial, TrialKind, TrialState
 from tests.browser import browser, needs_chromium
-from tests.ledgers import TASK, new_ledger, script
+from tests.ledgers import EPOCHS, TASK, contender_of, new_ledger, objective, rate_of, script
 
 
 class Text(HTMLParser):
@@ -66,14 +67,24 @@ def test_plotly_is_inside_once(page):
 def test_the_page_says_question_answer_and_numbers_without_any_script(page):
     text = str(Text(page))
     assert "Which of MoNA and NFT solves pdebench/advection_1d best" in text
-    assert "On pdebench/advection_1d, MoNA reaches a test nRMSE of" in text
+    values = {m: words.number(1.1 * objective(m, rate_of(7), EPOCHS)) for m in ("mona", "nft")}
+    assert f"MoNA has the lowest test nRMSE, {values['mona']} (one seed)" in text
+    assert f"cannot distinguish it from NFT ({values['nft']}, one seed)" in text
+    assert "Where a number is of one seed, a small difference may be chance" in text
     assert "24 trials: 11 complete, 9 pruned and 4 failed." in text
     assert "the loss is <nan> at refine epoch 4" in text
     assert "worse than its peers at refine epoch 2" in text
     assert "c0ffeec0ffee" in text
     assert "# <b>who</b> wins?" in text
-    assert "1 published numbers on these tasks" in text
-    assert re.search(r"ORCA\s+0\.0098\s+nRMSE\s+one-shot\s+Shen et al", text)
+    assert "Published numbers on pdebench/advection_1d: 1" in text
+    assert re.search(r"ORCA\s+0\.0098\s+nRMSE\s+one-shot\s+official\s+10000\s+Shen et al", text)
+    assert "By OTDD, closer is better for MoNA on pdebench/advection_1d" in text
+    assert re.search(r"\d+ minutes of CPU for 48 trials and \d+ epochs\.", text)
+
+
+def test_a_cell_holds_the_number_that_it_rounds(page):
+    best = 1.1 * objective("mona", rate_of(7), EPOCHS)
+    assert f'<td class="number" title="{best!r}">{words.number(best)}</td>' in page
 
 
 def test_a_sweep_with_one_method_is_asked_about_vanilla_fine_tuning(tmp_path):
@@ -132,7 +143,7 @@ def test_a_sweep_that_was_never_started_is_not_found(tmp_path):
 
 
 def test_a_studys_page_is_about_it_alone(large_ledger):
-    text = str(Text(render_study(large_ledger, f"nft/{TASK}")))
+    text = str(Text(study_page(contender_of(large_ledger, f"nft/{TASK}"))))
     assert "NFT on pdebench/advection_1d" in text
     assert "MoNA" not in text
 
@@ -141,8 +152,37 @@ def test_files_of_a_study_and_of_the_sweep(ledger):
     files = pages.files(ledger, f"mona/{TASK}")
     assert files["search_space.yaml"] == ledger.sweep().text
     assert files["trials.csv"].count("\n") == 6
-    assert set(pages.files(ledger, None)) == {"report.html", "sweep.json"}
+    compared = {"comparison.csv", "comparison.json"}
+    assert files.keys() == {
+        "trials.csv",
+        "trials.json",
+        "search_space.yaml",
+        "plots.html",
+        *compared,
+    }
+    assert pages.files(ledger, None).keys() == {"report.html", "sweep.json", *compared}
+
+
+def test_the_sweeps_note_has_a_table_of_methods_once_it_has_ended(tmp_path):
+    ledger = new_ledger(tmp_path)
+    for _ in script(ledger, tmp_path):
+        if ledger.trials() and ledger.trials()[0].state is TrialState.COMPLETE:
+            assert pages.note(ledger, None).startswith("- On pdebench/advection_1d, MoNA reaches")
+            assert "|" not in pages.note(ledger, None)
+            break
+    ledger.end("interrupted")
     assert pages.note(ledger, None).startswith("- On pdebench/advection_1d, MoNA reaches")
+
+
+def test_the_sweeps_note_says_what_the_comparison_says(ledger):
+    note = pages.note(ledger, None)
+    best, control = (
+        1.1 * objective("mona", rate_of(2), EPOCHS),
+        1.1 * objective("mona", 0.35, EPOCHS),
+    )
+    assert note.startswith("- On pdebench/advection_1d, MoNA has the lowest test nRMSE")
+    row = f"| {TASK} | MoNA | {words.number(best)} | – | 1 | {words.number(control)} |"
+    assert row in note.splitlines()
 
 
 def test_analysis_loads_no_torch_ray_or_mlflow():
@@ -177,10 +217,43 @@ def test_the_page_fits_wide_and_narrow_in_light_and_dark(page, tmp_path):
         assert chromium.errors() == []
 
 
+@pytest.mark.browser
+@needs_chromium
+def test_the_page_prints_every_figure_and_cuts_no_table(page, tmp_path):
+    file = tmp_path / "report.html"
+    file.write_text(page)
+    with browser() as chromium:
+        chromium.open(file.as_uri(), width=1000, dark=True)  # a landscape A4 between its margins
+        drawn = "return document.querySelectorAll('.plot .main-svg .cartesianlayer').length"
+        assert chromium.run(drawn) < 12, "what nobody has come near is not drawn"
+        chromium.printed()
+        assert chromium.run(drawn) == 12
+        assert chromium.run("return document.documentElement.scrollWidth") == 1000
+        assert chromium.run("return getComputedStyle(document.body).color") == "rgb(0, 0, 0)"
+
+
 def _wait_for_plots(chromium) -> None:
     deadline = time.monotonic() + 20
     wanted = len(chromium.find(".plot"))
-    assert wanted == 8
+    assert wanted == 12
     while len(chromium.find(".plot .main-svg .cartesianlayer")) < wanted:
+        chromium.run("window.scrollBy(0, 500)")  # figures are drawn where a reader comes near
         assert time.monotonic() < deadline, "plots are not drawn"
         time.sleep(0.05)
+
+
+def test_the_page_says_that_nothing_was_predicted(ledger):
+    text = str(Text(render_report(ledger)))
+    assert "Nothing was predicted" in text
+    assert "How full its slots were is not known" in text
+
+
+def test_the_page_sets_what_was_predicted_against_what_it_took(tmp_path):
+    ledger = new_ledger(tmp_path)
+    span = {"low": 1, "expected": 2, "high": 3}
+    ledger.start({"slots": 1, "prediction": dict.fromkeys(TITLES, span)})
+    ledger.end("finished")
+    text = str(Text(render_report(ledger)))
+    assert "Trials ran in 0 % of the time of its slots." in text
+    assert "hours driven" in text
+    assert "below" in text

@@ -1,7 +1,5 @@
 """The table: what is best, beside what, in forms that people's tools read."""
 
-import csv
-import io
 import json
 import math
 
@@ -9,7 +7,6 @@ import pytest
 
 from sweeper.analysis.table import (
     StudyTable,
-    as_csv,
     as_json,
     json_text,
     read_study,
@@ -19,7 +16,7 @@ from sweeper.analysis.table import (
 from sweeper.errors import NotFound
 from sweeper.ledger import Ledger
 from sweeper.study import Study, Trial, TrialKind, TrialState
-from tests.ledgers import EPOCHS, TASK, objective
+from tests.ledgers import EPOCHS, objective
 
 STUDY = Study(name="nft/t", method="nft", task="t", objective="val/nrmse", seed=0)
 
@@ -44,6 +41,7 @@ def test_best_is_the_lowest_validation_value_among_complete_trials():
     "rival",
     [
         {"kind": TrialKind.CONTROL},
+        {"kind": TrialKind.REPLICATE},
         {"state": TrialState.PRUNED},
         {"state": TrialState.FAILED},
         {"state": TrialState.RUNNING},
@@ -89,20 +87,6 @@ def test_what_is_not_there_is_not_found(ledger, tmp_path):
         read_study(ledger, "orca/x")
     with pytest.raises(NotFound, match="was never started"):
         read_table(Ledger.in_folder(tmp_path / "empty"))
-
-
-def test_csv_reads_back_with_every_parameter_in_a_column(ledger):
-    lines = rows(read_study(ledger, f"mona/{TASK}"))
-    read = list(csv.DictReader(io.StringIO(as_csv(lines))))
-    assert len(read) == 5
-    assert [line["state"] for line in read] == [line["state"] for line in lines]
-    assert [float(line["refine.lr"]) for line in read] == [line["refine.lr"] for line in lines]
-    assert read[3]["test/nrmse"] == ""
-
-
-def test_csv_holds_columns_that_only_some_rows_have():
-    read = list(csv.DictReader(io.StringIO(as_csv([{"a": 1}, {"b": 'x,"y"\nz'}]))))
-    assert read == [{"a": "1", "b": ""}, {"a": "", "b": 'x,"y"\nz'}]
 
 
 def test_json_is_strict_and_what_is_not_finite_is_null(ledger):

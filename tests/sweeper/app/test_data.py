@@ -233,7 +233,7 @@ BAD_FILES = {  # what is done to a folder of NinaPro's and of Burgers' files: (t
     "cut short": (
         lambda f: os.truncate(f / BURGERS, 50_000),
         "pdebench/burgers_1d",
-        "it is no whole HDF5 file",
+        "it was cut short: 50000 of",
     ),
     "a key missing": (
         lambda f: spoil(f / BURGERS, lambda file: file.pop("tensor")),

@@ -82,3 +82,12 @@ def test_the_eta_is_the_mean_time_of_ended_trials_over_what_is_left():
 )
 def test_durations_read_as_people_write_them(seconds, text):
     assert duration(seconds) == text
+
+
+def test_a_reason_is_one_line_that_no_terminal_obeys_and_that_shows_no_password():
+    shown, text, _ = progress()
+    with shown:
+        reason = "boom\n[red]\x1b[31m\rhttp://me:secret@host \u202e"
+        shown.changed(trial(TrialState.FAILED, reason=reason))
+    (line,) = text.getvalue().splitlines()
+    assert r"failed (boom\n[red]\x1b[31m\rhttp://***@host \u202e) [1/4" in line

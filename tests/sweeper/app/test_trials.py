@@ -1,13 +1,14 @@
-"""Which checkpoints an attempt goes on from, and which is left of a trial that has ended."""
+"""Which checkpoints an attempt goes on from, and whether it could do with less memory."""
 
-from dataclasses import replace
-from pathlib import Path
+import pytest
 
-from sweeper.app.trials import Retention, folder_of_trial, measured
-from sweeper.space.schema import Checkpoints
-from sweeper.study import Trial, TrialKind, TrialState
+from sweeper.app.catalog import catalog
+from sweeper.app.places import Places
+from sweeper.app.trials import TrialBuilder, measured
+from sweeper.space.loader import loads_sweep
+from sweeper.study import Trial, TrialKind
 
-FOUND = [Path("attempt-2/refine-0002"), Path("attempt-1/refine-0001"), Path("attempt-1/meta-0001")]
+FOUND = ["attempt-2/refine-0002", "attempt-1/refine-0001", "attempt-1/meta-0001"]
 
 
 def trial(checkpoint: str | None) -> Trial:
@@ -27,12 +28,41 @@ def test_a_trial_that_measured_nothing_starts_afresh():
     assert measured(trial(None), FOUND) == []
 
 
-def test_what_is_left_of_a_crashed_trial_is_the_checkpoint_that_the_ledger_names(tmp_path):
-    """Its process died after it had saved one more, and while it was writing another."""
-    attempt = folder_of_trial(tmp_path, trial(None)) / "attempt-1"
-    for name in ("refine-0001", "refine-0002", "refine-0003", ".refine-0004.partial"):
-        (attempt / name).mkdir(parents=True)
-        (attempt / name / "manifest.json").write_text("{}")
-    ended = replace(trial(str(attempt / "refine-0002")), state=TrialState.FAILED)
-    Retention(tmp_path, Checkpoints()).changed(ended)
-    assert [path.name for path in attempt.glob("[!.]*")] == ["refine-0002"]
+SWEEP = """\
+name: some
+experiment: pdebench
+methods: [orca]
+tasks: [pdebench/advection_1d]
+backbones: {1d: minilm}
+proxies: {1d: python_source}
+parameters:
+  refine.lr: {distribution: log_uniform_values, min: 1.0e-6, max: 1.0e-3}
+fixed: {refine.batch_size: 3, warmup.epochs: 1, warmup.batch_size: 2}
+search: {trials: 2}
+"""
+
+
+@pytest.mark.parametrize(
+    ("stage", "halvings"), [("refine", 2), ("warmup", 1), ("align", 0), (None, 2)]
+)
+def test_micro_batches_are_halved_until_they_are_of_one_sample(tmp_path, stage, halvings):
+    """And not at all where a loss compares the samples of a batch."""
+    sweep = loads_sweep(SWEEP, catalog())
+    (study,) = sweep.studies()
+    params = sweep.complete_params(study, {"refine.lr": 1e-4})
+    builder = TrialBuilder(sweep, Places(tmp_path), tmp_path, "holder")
+    told = [
+        builder.can_halve(
+            Trial(
+                study=study.name,
+                number=0,
+                kind=TrialKind.SAMPLED,
+                params=params,
+                seed=0,
+                halvings=number,
+            ),
+            stage,
+        )
+        for number in range(4)
+    ]
+    assert told == [True] * halvings + [False] * (4 - halvings)

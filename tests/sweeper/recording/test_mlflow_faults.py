@@ -15,7 +15,7 @@ from sweeper.recording import mlflow_store
 from sweeper.recording.mlflow_recorder import MlflowRecorder, check
 from sweeper.recording.mlflow_store import MlflowStore
 from tests.ledgers import new_ledger, script
-from tests.mlflow_server import snapshot, without_ids
+from tests.servers.mlflow_server import snapshot, without_ids
 
 PUBLIC = [n for n in vars(MlflowStore) if not n.startswith("_")]
 

@@ -8,11 +8,12 @@ import pytest
 from mlflow import MlflowClient
 
 from sweeper.analysis import pages
+from sweeper.analysis.compare import compare
 from sweeper.ledger import Ledger
 from sweeper.recording.mlflow_recorder import MlflowRecorder, tracking_uri
-from sweeper.study import Measurement, Study, Trial, TrialKind, TrialState
+from sweeper.study import Measurement, Outcome, Study, Trial, TrialKind, TrialState
 from tests.ledgers import new_ledger, script
-from tests.mlflow_server import snapshot, without_ids
+from tests.servers.mlflow_server import snapshot, without_ids
 
 
 @pytest.fixture(autouse=True)
@@ -98,9 +99,8 @@ def test_an_interrupted_sweep_leaves_nothing_running_and_goes_on_in_the_same_run
     name = "002 · mona · advection_1d"
     assert snapshot(uri)[name]["status"] == "RUNNING"
 
-    ledger.end_attempt(
-        running.study, 2, running.attempt, TrialState.INTERRUPTED, reason="stopped by a signal"
-    )
+    stopped = Outcome(state=TrialState.INTERRUPTED, reason="stopped by a signal")
+    ledger.end_attempt(running.study, 2, running.attempt, stopped)
     ledger.end("interrupted")
     follower.sync()
     stopped = snapshot(uri)
@@ -176,7 +176,7 @@ def test_every_trial_keeps_its_checkpoint_as_a_link(ledger, new_store, tmp_path)
     recorder(ledger, uri).sync()
     client = MlflowClient(uri)
     for name, run in snapshot(uri).items():
-        if run["params"]:
+        if "sweeper.trial" in run["tags"]:
             paths = {a.path for a in client.list_artifacts(run["id"], "checkpoints")}
             assert paths == {
                 f"checkpoints/{f}"
@@ -193,8 +193,17 @@ def test_studies_and_sweep_carry_notes_and_files(ledger, new_store):
     client, runs = MlflowClient(uri), snapshot(uri)
     study, sweep = runs["mona · advection_1d"]["id"], runs["mona_pdebench"]["id"]
     files = {a.path for a in client.list_artifacts(study)}
-    assert files == {"trials.csv", "trials.json", "search_space.yaml", "plots.html"}
-    assert {a.path for a in client.list_artifacts(sweep)} == {"report.html", "sweep.json"}
+    compared = {"comparison.csv", "comparison.json"}
+    assert files == {"trials.csv", "trials.json", "search_space.yaml", "plots.html"} | compared
+    assert {a.path for a in client.list_artifacts(sweep)} == {
+        "report.html",
+        "sweep.json",
+    } | compared
+    values = client.get_run(study).data.metrics
+    entry = next(e for e in compare([ledger]).tasks[0].entries if e.label == "mona")
+    assert values["mean/test/nrmse"] == entry.mean == values["test/nrmse"], "of one seed"
+    assert (values["seeds"], values["took/trials"]) == (1, 5)
+    assert client.get_run(sweep).data.metrics == {"average_rank/mona": 1, "average_rank/nft": 2}
     note = client.get_run(study).data.tags["mlflow.note.content"]
     assert "| best | 2 | 0.07589 | 0.08348 |" in note
     assert "| control | 1 |" in note
@@ -219,3 +228,91 @@ def test_every_trial_is_filed_under_the_objective_it_was_chosen_by(expected):
     run = expected["002 · mona · advection_1d"]
     ((step, value, _),) = run["metrics"]["best/val/nrmse"]
     assert (step, value) == (6, min(v for _, v, _ in run["metrics"]["val/nrmse"]))
+
+
+def artifacts(uri: str, run_id: str, folder: str) -> dict[str, str]:
+    client = MlflowClient(uri)
+    found = [f.path for f in client.list_artifacts(run_id, folder)]
+    return {path: Path(client.download_artifacts(run_id, path)).read_text() for path in found}
+
+
+def test_what_an_attempt_died_of_is_kept_with_its_run(ledger, new_store):
+    uri = new_store()
+    recorder(ledger, uri).sync()
+    runs = snapshot(uri)
+    retried = runs["002 · nft · advection_1d"]["id"]
+    assert artifacts(uri, retried, "failures") == {"failures/attempt-1.txt": "signal 9"}
+    failed = runs["004 · mona · advection_1d"]
+    assert failed["tags"]["sweeper.failure"] == "non_finite"
+    assert artifacts(uri, failed["id"], "failures") == {"failures/attempt-1.txt": "Traceback ..."}
+
+
+def test_a_checkpoint_that_was_deleted_goes_from_its_run_and_the_tag_says_why(ledger, new_store):
+    uri = new_store()
+    recorder(ledger, uri).sync()
+    name, study = "003 · nft · advection_1d", "nft/pdebench/advection_1d"
+    run_id = snapshot(uri)[name]["id"]
+    assert artifacts(uri, run_id, "checkpoints")
+    ledger.drop_checkpoint(study, 3, "beyond checkpoints.max_bytes")
+    recorder(ledger, uri).sync()
+    assert artifacts(uri, run_id, "checkpoints") == {}
+    tags = snapshot(uri)[name]["tags"]
+    assert tags["sweeper.checkpoint"] == "deleted: beyond checkpoints.max_bytes"
+
+
+def test_a_rerun_has_a_run_of_its_own_and_counts_for_nothing(ledger, new_store):
+    uri = new_store()
+    recorder(ledger, uri).sync()
+    study = "nft/pdebench/advection_1d"
+    before = snapshot(uri)["nft · advection_1d"]["metrics"]
+    rerun = Trial(study=study, number=100_000, kind=TrialKind.RERUN, params={}, seed=0, origin=2)
+    ledger.add_trial(rerun)
+    attempt = ledger.start_attempt(study, rerun.number)
+    ledger.measure(
+        study, rerun.number, attempt,
+        Measurement(stage="refine", epoch=1, num_epochs=1, metrics={}, objective=0.0),
+        Outcome(state=TrialState.COMPLETE),
+    )  # fmt: skip
+    recorder(ledger, uri).sync()
+    after = snapshot(uri)
+    assert after["nft · advection_1d"]["metrics"] == before
+    assert after["100000 · nft · advection_1d"]["tags"]["sweeper.origin"] == "2"
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_a_stage_that_was_taken_over_leads_to_the_run_that_computed_it(tmp_path, new_store, apart):
+    """Also where its two stages are shipped in batches of their own, or another sweep's."""
+    ledger, uri = new_ledger(tmp_path / "live"), new_store()
+    follower = recorder(ledger, uri)
+    study = Study(name="orca/t", method="orca", task="t", objective="val/nrmse", seed=7)
+    ledger.start({})
+    ledger.add_study(study, {})
+    params = {"align.lr": 1e-3}
+    for number in (2, 3):
+        trial = Trial(study="orca/t", number=number, kind=TrialKind.SAMPLED, params=params, seed=1)
+        ledger.add_trial(trial)
+        ledger.start_attempt("orca/t", number)
+    for stage, builder in (("align", "mona_pdebench/orca/t/2"), ("warmup", "older/orca/t/7")):
+        ledger.measure(
+            "orca/t", 3, 1,
+            Measurement(stage=stage, epoch=1, num_epochs=1, metrics={f"{stage}/loss": 0.5},
+                        computed_by=builder),
+        )  # fmt: skip
+        if apart:
+            follower.sync()
+    follower.sync()
+    client = MlflowClient(uri)
+    found = client.get_experiment_by_name("pdebench")
+    runs = {
+        run.data.tags.get("sweeper.trial"): run for run in client.search_runs([found.experiment_id])
+    }
+    tags, built = runs["3"].data.tags, runs["2"].info.run_id
+    assert tags["sweeper.stage.align"] == "taken over from trial 2 of orca/t"
+    assert tags["sweeper.stage.align.run_id"] == built
+    assert tags["sweeper.stage.warmup"] == "taken over from trial 7 of orca/t in the sweep older"
+    assert "sweeper.stage.warmup.run_id" not in tags
+    note = tags["mlflow.note.content"]
+    assert f"(#/experiments/{found.experiment_id}/runs/{built})" in note
+    assert "in the sweep older" in note
+    assert not any(name.startswith("sweeper.stage") for name in runs["2"].data.tags)
+    assert runs["3"].data.metrics["align/loss"] == 0.5

@@ -7,7 +7,7 @@ from mlflow import MlflowClient
 from sweeper.ledger import Ledger
 from sweeper.recording.mlflow_recorder import MlflowRecorder
 from tests.ledgers import finished_ledger, new_ledger, script
-from tests.mlflow_server import snapshot, without_ids
+from tests.servers.mlflow_server import snapshot, without_ids
 
 
 def recorder(ledger: Ledger, uri: str, experiment: str, lines: list[str]) -> MlflowRecorder:

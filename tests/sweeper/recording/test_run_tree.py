@@ -4,16 +4,16 @@ import math
 
 import pytest
 
-from sweeper.recording.run_tree import (
+from sweeper.recording.outline import (
     SWEEP,
     Entity,
-    changes,
     identity_tags,
     read_outline,
     run_name,
     run_params,
 )
-from sweeper.study import Measurement, Study, Trial, TrialKind, TrialState
+from sweeper.recording.run_tree import Change, changes
+from sweeper.study import Measurement, Outcome, Study, Trial, TrialKind, TrialState
 from tests.ledgers import TASK, finished_ledger, new_ledger
 
 MONA = f"mona/{TASK}"
@@ -45,7 +45,9 @@ def test_params_are_every_hyperparameter_sampled_or_fixed(outline):
     params = run_params(Entity(MONA, 2), outline)
     assert params == {k: str(v) for k, v in outline.trials[Entity(MONA, 2)].params.items()}
     assert {"meta.alpha", "refine.lr", "refine.epochs"} <= set(params)
-    assert run_params(Entity(MONA), outline) == {}
+    about = run_params(Entity(MONA), outline)
+    assert (about["method"], about["task"], about["backbone"]) == ("mona", TASK, "roberta_base")
+    assert run_params(Entity(), outline) == {}
 
 
 def test_tags_say_what_a_trial_is_and_where_it_came_from(outline):
@@ -124,6 +126,29 @@ def test_a_study_shows_its_best_control_preset_and_baselines(ledger, outline):
     assert runs[Entity(MONA)].tags["sweeper.best_trial"] == "2"
 
 
+def test_a_studys_tags_are_the_settings_of_its_best_trial_and_of_no_other(tmp_path):
+    ledger = new_ledger(tmp_path)
+    study = Study(name="nft/t", method="nft", task="t", objective="val/nrmse", seed=0)
+    ledger.add_study(study, {})
+    for number, params in enumerate([{"a.x": 1, "a.y": 2}, {"a.x": 3}]):
+        kind = TrialKind.SAMPLED
+        ledger.add_trial(Trial(study="nft/t", number=number, kind=kind, params=params, seed=0))
+        attempt = ledger.start_attempt("nft/t", number)
+        ledger.measure(
+            "nft/t", number, attempt,
+            Measurement(stage="a", epoch=1, num_epochs=1, metrics={}, objective=1.0 - number),
+        )  # fmt: skip
+        ledger.end_attempt("nft/t", number, attempt, Outcome(state=TrialState.COMPLETE))
+    tags: dict[str, str] = {}
+    notes: dict[str, str] = {}
+    for event in ledger.events():
+        runs, new = changes([event], read_outline(ledger), notes)
+        notes |= new
+        tags |= runs.get(Entity("nft/t"), Change(since=0)).tags
+    best = {name: value for name, value in tags.items() if name.startswith("sweeper.best.")}
+    assert best == {"sweeper.best.a.x": "3", "sweeper.best.a.y": ""}
+
+
 def test_a_control_is_never_a_studys_best(tmp_path):
     ledger = new_ledger(tmp_path)
     study = Study(name="nft/t", method="nft", task="t", objective="val/nrmse", seed=0)
@@ -135,7 +160,7 @@ def test_a_control_is_never_a_studys_best(tmp_path):
             "nft/t", number, attempt,
             Measurement(stage="refine", epoch=1, num_epochs=1, metrics={}, objective=value),
         )  # fmt: skip
-        ledger.end_attempt("nft/t", number, attempt, TrialState.COMPLETE)
+        ledger.end_attempt("nft/t", number, attempt, Outcome(state=TrialState.COMPLETE))
     runs, _ = changes(ledger.events(), read_outline(ledger), {})
     values = {p.key: p.value for p in runs[Entity("nft/t")].points}
     assert values == {"control/val/nrmse": 0.1, "val/nrmse": 0.2}

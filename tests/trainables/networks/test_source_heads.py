@@ -49,6 +49,20 @@ def test_pixels_to_be_ignored_do_not_count(mask_head):
     assert torch.equal(mask_head.loss(changed, masks), mask_head.loss(logits, masks))
 
 
+def test_the_losses_of_parts_add_up_to_that_of_the_whole(mask_head):
+    logits = mask_head(features(batch=5))
+    masks = torch.randint(0, 2, logits.shape, generator=generator(2), dtype=torch.uint8)
+    masks[torch.rand(logits.shape, generator=generator(3)) < 0.3] = 255
+    masks[3] = 255
+    masks[4, 1:] = 255
+    parts = [slice(0, 3), slice(3, 4), slice(4, 5)]
+    losses = [mask_head.loss(logits[part], masks[part], masks) for part in parts]
+    total = sum(loss * len(masks[part]) / 5 for loss, part in zip(losses, parts, strict=True))
+    torch.testing.assert_close(total, mask_head.loss(logits, masks))
+    apart = sum(mask_head.loss(logits[p], masks[p]) * len(masks[p]) / 5 for p in parts)
+    assert (apart - total).abs() > 0.01
+
+
 def test_a_mask_of_which_nothing_is_known_costs_nothing(mask_head):
     logits = mask_head(features(batch=1))
     loss = mask_head.loss(logits, torch.full((1, 5, 7), 255, dtype=torch.uint8))

@@ -56,6 +56,10 @@ def tokens(count, *, batch=3, seed=0):
     return torch.randn(batch, count, D, generator=torch.Generator().manual_seed(seed))
 
 
+def mixed(objective, target, source):
+    return objective.mix(target, source, *objective.chances(len(target)))
+
+
 def scores(objective, x):
     return objective.state.extras["scorer"](x).detach()
 
@@ -84,7 +88,7 @@ def test_the_k_lowest_target_tokens_give_way_to_the_k_highest_of_the_source(
     objective = make_objective(scorer=scorer, order=order, k0=k, explore_epochs=0)
     target, source = tokens(8), tokens(6, seed=1)
     expected = by_hand(objective, target, source, k, order=order)
-    assert torch.equal(objective.mix(target, source), expected)
+    assert torch.equal(mixed(objective, target, source), expected)
 
 
 @pytest.mark.parametrize("order", ["raster", "rank"])
@@ -99,7 +103,7 @@ def test_highest_is_the_fault_of_the_official_code(make_objective, order):
         if order == "raster":
             going, coming = going.sort().values, coming.sort().values
         official[row, going] = source[row, coming]
-    assert torch.equal(objective.mix(target, source), official)
+    assert torch.equal(mixed(objective, target, source), official)
     assert torch.equal(official, by_hand(objective, target, source, 3, order=order, lowest=False))
 
 
@@ -109,7 +113,7 @@ def test_replacing_all_tokens_by_position_leaves_the_source(
 ):
     objective = make_objective(source=long_source, explore_epochs=explore_epochs, k0=1.0)
     target, source = tokens(8), tokens(8, seed=1)
-    assert torch.equal(objective.mix(target, source), source)
+    assert torch.equal(mixed(objective, target, source), source)
 
 
 @every_selector
@@ -117,7 +121,7 @@ def test_replacing_all_tokens_by_position_leaves_the_source(
 def test_exploring_keeps_tokens_bitwise_and_swaps_exactly_k(make_objective, selector, scorer):
     objective = make_objective(selector=selector, scorer=scorer, k0=3)
     target, source = tokens(8, batch=20), tokens(6, batch=20, seed=1)
-    mixture = objective.mix(target, source)
+    mixture = mixed(objective, target, source)
     kept = (mixture == target).all(2)
     assert kept.sum(1).tolist() == [5] * 20
     for row in range(20):
@@ -131,7 +135,7 @@ def test_exploring_prefers_high_scores_of_both(make_objective):
     objective = make_objective(scorer="attn_query", k0=3)
     target, source = tokens(8, batch=1), tokens(6, batch=1, seed=1)
     many = (target.expand(4000, -1, -1), source.expand(4000, -1, -1))
-    mixture = objective.mix(*many)
+    mixture = mixed(objective, *many)
     stayed = (mixture == target).all(2).float().mean(0)
     came = (mixture[:, :, None] == source[:, None]).all(3).any(1).float().mean(0)
     for frequency, x in ((stayed, target), (came, source)):
@@ -149,7 +153,7 @@ def test_the_scorer_learns_from_both_modalities_while_it_explores(
     target, source = tokens(8), tokens(6, seed=1)
     given = {"target": target * 0, "source": source * 0, modality: locals()[modality]}
     values = tokens(8, seed=2)
-    (objective.mix(given["target"], given["source"]) * values).sum().backward()
+    (mixed(objective, given["target"], given["source"]) * values).sum().backward()
     moved = torch.cat(
         [w.grad.flatten() for w in objective.state.extras["scorer"].parameters() if w.ndim == 2]
     )
@@ -162,7 +166,7 @@ def test_the_scorer_learns_from_both_modalities_while_it_explores(
 def test_ranking_alone_gives_the_scorer_no_gradient(make_objective, scorer, settings):
     objective = make_objective(scorer=scorer, k0=3, **settings)
     target = tokens(8).requires_grad_()
-    objective.mix(target, tokens(6, seed=1)).sum().backward()
+    mixed(objective, target, tokens(6, seed=1)).sum().backward()
     assert all(w.grad is None for w in objective.state.extras["scorer"].parameters())
 
 
@@ -171,7 +175,7 @@ def test_dropped_tokens_have_no_gradient_and_kept_ones_do(make_objective, explor
     """By a gate; attention couples the scores of tokens while it explores."""
     objective = make_objective(k0=3, explore_epochs=explore_epochs)
     target, source = tokens(8).requires_grad_(), tokens(6, seed=1)
-    mixture = objective.mix(target, source)
+    mixture = mixed(objective, target, source)
     (mixture * tokens(8, seed=2)).sum().backward()
     kept = (mixture == target).all(2)
     assert (target.grad[~kept] == 0).all()
@@ -183,15 +187,15 @@ def test_exploration_ends_after_its_epochs(make_objective):
     for epoch in range(4):
         objective = make_objective(epoch, k0=3, explore_epochs=2, k_schedule="constant")
         ranked = by_hand(objective, target, source, 3)
-        assert torch.equal(objective.mix(target, source), ranked) == (epoch >= 2)
+        assert torch.equal(mixed(objective, target, source), ranked) == (epoch >= 2)
 
 
 def test_each_epoch_and_each_micro_batch_draw_anew(make_objective):
     target, source = tokens(8, batch=30), tokens(6, batch=30, seed=1)
     first = make_objective(0, k0=3, k_schedule="constant")
-    drawn = [first.mix(target, source), first.mix(target, source)]
-    drawn.append(make_objective(1, k0=3, k_schedule="constant").mix(target, source))
-    again = make_objective(0, k0=3, k_schedule="constant").mix(target, source)
+    drawn = [mixed(first, target, source), mixed(first, target, source)]
+    drawn.append(mixed(make_objective(1, k0=3, k_schedule="constant"), target, source))
+    again = mixed(make_objective(0, k0=3, k_schedule="constant"), target, source)
     assert torch.equal(again, drawn[0])
     assert not any(torch.equal(drawn[a], drawn[b]) for a, b in ((0, 1), (0, 2), (1, 2)))
 

@@ -41,6 +41,10 @@ class RefineConfig(StageConfig):
         "(needs a proxy); 0: none. It changes nothing but what is recorded.",
     )
 
+    @property
+    def micro_batch(self) -> int:
+        return self.batch_size
+
 
 class WarmupConfig(StageConfig):
     """ORCA's optional second stage: embedder and predictor train on the task, the body does not."""
@@ -54,3 +58,7 @@ class WarmupConfig(StageConfig):
     momentum: float = Field(0.99, ge=0, lt=1, description="SGD only.")
     batch_size: int = Field(4, ge=1, le=65_536, description="Samples a step.")
     clip_norm: float | None = Field(None, gt=0, description="Gradient norm cap; null: none.")
+
+    @property
+    def micro_batch(self) -> int:
+        return self.batch_size

@@ -15,11 +15,11 @@ metric: here outputs are in their own unit, in which the `linear` head predicts 
 from collections.abc import Sequence
 from pathlib import Path
 
-import h5py
 import numpy as np
 from scipy.io import loadmat, matlab, whosmat
 
 from trainables.errors import DataError
+from trainables.tasks.hdf5 import find_array, open_file, read_array
 from trainables.tasks.importing import ImportedSplits
 from trainables.tasks.layout import as_numbers, find_file
 from trainables.tasks.nas_bench_360.splitting import Labelled, split_published
@@ -100,13 +100,11 @@ def _check_shape(path: Path, name: str, shape: tuple[int, ...] | None) -> None:
 
 def _read_hdf5(path: Path, name: str) -> np.ndarray:
     """Returns every fifth point of an array of a version 7.3 file, whose axes are reversed."""
-    try:
-        with h5py.File(path) as file:
-            _check_shape(path, name, file[name].shape[::-1])
-            kept: np.ndarray = file[name][::STEP, ::STEP].T
-    except (KeyError, OSError, ValueError, TypeError) as error:
-        raise _damaged(path, f"it is no MATLAB file with `{name}` ({error})") from error
-    return kept
+    with open_file(path) as file:
+        array = find_array(file, name, 3)
+        _check_shape(path, name, array.shape[::-1])
+        every = slice(None, None, STEP)
+        return read_array(array, (every, every)).T
 
 
 def _damaged(path: Path, fault: str) -> DataError:

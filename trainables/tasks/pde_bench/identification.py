@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from trainables.tasks.checksums import md5_note
-from trainables.tasks.pde_bench.hdf5 import damaged
+from trainables.tasks.hdf5 import damaged
 from trainables.tasks.pde_bench.problem import Problem
 from trainables.tasks.pde_bench.published_files import PUBLISHED, PublishedFile
 

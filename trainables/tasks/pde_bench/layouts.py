@@ -8,8 +8,9 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from trainables.tasks.pde_bench.hdf5 import (
+from trainables.tasks.hdf5 import (
     SLAB_BYTES,
+    check_points,
     damaged,
     find_array,
     read_array,
@@ -19,7 +20,6 @@ from trainables.tasks.pde_bench.published_files import PublishedFile
 
 __all__ = ["Layout", "open_layout"]
 
-MOST_FRAMES = 10_000  # as published they are 202 at most
 TIME_TOLERANCE = 1e-3  # of the end time; frames are farther apart
 
 
@@ -65,6 +65,7 @@ class Series:
             keys = ", ".join(f"`{key}`" for key in published.arrays)
             raise damaged(file.filename, f"{keys} differ in shape: {sorted(shapes)}")
         ((self.count, frames, points),) = shapes
+        check_points(file, ["x-coordinate"], points)
         self._points = slice(None, None, published.stride)
         self._last, self.frames = _frame_at(file, "t-coordinate", frames, end_time)
         kept = len(range(points)[self._points])
@@ -97,6 +98,7 @@ class Fields:
                 f"`tensor` must be {[self.count, 1, *sides]} as `nu` is "
                 f"{list(self._coefficient.shape)}, but is {list(self._solution.shape)}",
             )
+        check_points(file, ["x-coordinate", "y-coordinate"], sides[0])
         self._points = slice(None, None, stride)
         self.grid = tuple(len(range(side)[self._points]) for side in sides)
         self.step = rows_at_once(self._solution, 8 * sides[0] * sides[1])
@@ -115,13 +117,13 @@ class Groups:
         self._file, self._names = file, sorted(file)
         if not self._names:
             raise damaged(file.filename, "it has no sample")
-        first = file.get(f"{self._names[0]}/data")
-        self._ndim = getattr(first, "ndim", 0)
-        if self._ndim not in (3, 4) or first.shape[-1] <= output_channel:
+        first = find_array(file, f"{self._names[0]}/data", 3, 4)
+        self._ndim = first.ndim
+        if first.shape[-1] <= output_channel:
             raise damaged(
                 file.filename,
                 f"`{self._names[0]}/data` must be [t, *grid, c], with {output_channel + 1} "
-                f"channels at least, but is {getattr(first, 'shape', 'missing')}",
+                f"channels at least, but is {list(first.shape)}",
             )
         self.count, self._shape = len(self._names), first.shape
         self.grid = first.shape[1:-1]
@@ -149,8 +151,6 @@ class Groups:
 
 def _frame_at(file: Any, key: str, frames: int, end_time: float) -> tuple[int, Mapping[str, Any]]:
     """Returns the frame at `end_time`, and both frames for the manifest."""
-    if frames > MOST_FRAMES:
-        raise damaged(file.filename, f"it has {frames} frames, more than any that was published")
     times = find_array(file, key, 1)
     if len(times) < frames:
         raise damaged(

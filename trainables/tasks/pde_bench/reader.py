@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from trainables.tasks.hdf5 import damaged, open_file
 from trainables.tasks.importing import ImportedSplits
 from trainables.tasks.layout import find_file
 from trainables.tasks.moments import mean_and_std
 from trainables.tasks.order import hold_out, shuffled
-from trainables.tasks.pde_bench.hdf5 import damaged, open_file
 from trainables.tasks.pde_bench.identification import check_attributes, check_md5, check_speed
 from trainables.tasks.pde_bench.layouts import Layout, open_layout
 from trainables.tasks.pde_bench.problem import Problem

@@ -71,11 +71,11 @@ def test_a_file_of_version_7_3_holds_the_same(imported, tmp_path):
         np.testing.assert_array_equal(again.splits[split].y, data.y)
 
 
-def test_a_broken_file_of_version_7_3_says_what_it_lacks(tmp_path):
+def test_a_broken_file_of_version_7_3_is_no_hdf5_file(tmp_path):
     head = b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM"
     for name in FILES:
         (tmp_path / name).write_bytes(head.ljust(512))
-    with pytest.raises(DataError, match=r"smooth1\.mat: it is no MATLAB file with `coeff`"):
+    with pytest.raises(DataError, match=r"smooth1\.mat: it is no HDF5 file \(512 bytes\)"):
         read([tmp_path], tmp_path)
 
 

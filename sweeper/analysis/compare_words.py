@@ -1,0 +1,238 @@
+"""Puts a comparison into sentences: what may be said, and what may not."""
+
+from collections.abc import Sequence
+
+from sweeper.analysis.comparison import (
+    ALPHA,
+    CONTROL,
+    Comparison,
+    Difference,
+    Effect,
+    Entry,
+    Foresight,
+    TaskComparison,
+    Verdict,
+    num_tests,
+)
+from sweeper.analysis.statistics import fewest_pairs, smallest_p
+from sweeper.analysis.words import DISTANCES, listed, method, metric, number
+
+WHAT = {"trials": "trials", "epochs": "epochs", "device_seconds": "device-seconds"}
+
+
+def name(label: str) -> str:
+    """Returns how a contender is called in prose."""
+    if label == CONTROL:
+        return "vanilla fine-tuning"
+    sweep, _, bare = label.rpartition(":")
+    return f"{method(bare)} ({sweep})" if sweep else method(bare)
+
+
+def headline(comparison: Comparison) -> str:
+    """Answers in one sentence which method wins, over all tasks."""
+    tasks, count = comparison.tasks, len(comparison.tasks)
+    if count == 1:
+        return answer(tasks[0])
+    if len(comparison.labels) == 1:
+        found = [d for task in tasks for d in task.from_control]
+        (label,) = comparison.labels
+        return f"Over {count} tasks, {_record(label, CONTROL, found, called=name(label))}."
+    ranks = sorted(comparison.ranks.items(), key=lambda item: item[1])
+    if not ranks:
+        return f"No answer yet: on none of {count} tasks every method has a value that ranks."
+    best = [label for label, rank in ranks if rank == ranks[0][1]]
+    others = [f"{name(label)} {number(rank)}" for label, rank in ranks[len(best) :]]
+    counted = len(comparison.ranked_tasks)
+    head = (
+        f"{listed([name(label) for label in best])} {'share' if best[1:] else 'has'} the best "
+        f"average rank, {number(ranks[0][1])} over {counted} task{'s' * (counted != 1)}"
+        f"{f' ({listed(others)})' if others else ''}"
+    )
+    found = [d for task in tasks for d in task.differences]
+    called = name(best[0]) if best[1:] else "it"
+    records = [_record(best[0], rival, found, called=called) for rival, _ in ranks[1:]]
+    return f"{head}; {'; '.join(records)}."
+
+
+def _record(leader: str, rival: str, differences: Sequence[Difference], *, called: str) -> str:
+    """Says on how many tasks the leader is better than a rival, worse, or neither."""
+    both = {leader, rival}
+    mine = [verdict_for(leader, d) for d in differences if {d.first, d.second} == both]
+    told = [
+        f"{words} on {n} task{'s' * (n != 1)}"
+        for verdict, words in _RECORD.items()
+        if (n := mine.count(verdict))
+    ]
+    return f"against {name(rival)} {called} {listed(told) or 'is not compared'}"
+
+
+_RECORD = {
+    Verdict.LOWER: "is significantly better",
+    Verdict.HIGHER: "is significantly worse",
+    Verdict.UNKNOWN: "cannot be distinguished",
+    Verdict.NOTHING: "is not compared",
+}
+
+
+def verdict_for(label: str, each: Difference) -> Verdict:
+    """Returns what a difference says of one of its two."""
+    if label == each.first or each.verdict in (Verdict.UNKNOWN, Verdict.NOTHING):
+        return each.verdict
+    return Verdict.HIGHER if each.verdict is Verdict.LOWER else Verdict.LOWER
+
+
+def answer(task: TaskComparison) -> str:
+    """Answers in one sentence which method wins on a task."""
+    if task.incomparable:
+        return f"On {task.task} nothing is ranked: {'; '.join(task.incomparable)}."
+    solved = [entry for entry in task.entries if entry.mean is not None]
+    if not solved:
+        return f"No answer on {task.task} yet: no trial is complete."
+    leader = min(solved, key=_mean)
+    if len(task.entries) == 1:
+        known = [d for d in task.from_control if d.first == leader.label]
+        rivals = [CONTROL]
+        head = f"{name(leader.label)} reaches a test {metric(task.metric)} of {score(leader)}"
+    else:
+        known = [d for d in task.differences if leader.label in (d.first, d.second)]
+        rivals = [entry.label for entry in task.entries if entry is not leader]
+        head = f"{name(leader.label)} has the lowest test {metric(task.metric)}, {score(leader)}"
+    told: dict[str, list[str]] = {}
+    for rival in rivals:
+        match = next((d for d in known if rival in (d.first, d.second)), None)
+        verdict = Verdict.NOTHING if match is None else verdict_for(leader.label, match)
+        told.setdefault(_WORDS[verdict], []).append(_rival(rival, match))
+    parts = [f"{words} {listed(who)}" for words, who in told.items()]
+    return f"On {task.task}, {head}: {'; '.join(parts)}."
+
+
+_WORDS = {
+    Verdict.LOWER: "lower than",
+    Verdict.HIGHER: "higher than",
+    Verdict.UNKNOWN: "cannot distinguish it from",
+    Verdict.NOTHING: "not compared with",
+}
+
+
+def _mean(entry: Entry) -> float:
+    assert entry.mean is not None
+    return entry.mean
+
+
+def _rival(rival: str, match: Difference | None) -> str:
+    if match is None or match.means is None:
+        return name(rival)
+    value = match.means[0] if match.first == rival else match.means[1]
+    return f"{name(rival)} ({number(value)}, {p_text(match)})"
+
+
+def p_text(each: Difference) -> str:
+    """Returns a corrected p as prose has it."""
+    if each.pairs < 2:
+        return "one seed"
+    return f"p = {number(each.p_holm)}"
+
+
+def score(entry: Entry) -> str:
+    """Returns an entry's mean with its interval and number of seeds."""
+    n = len(entry.values)
+    if entry.ci is None:
+        return f"{number(entry.mean)} ({'one seed' if n == 1 else f'{n} seeds'})"
+    return f"{number(entry.mean)} ({n} seeds, 95 % interval {interval(entry.ci)})"
+
+
+def interval(ci: tuple[float, float] | None) -> str:
+    """Returns an interval as a table has it."""
+    return "–" if ci is None else f"{number(ci[0])} to {number(ci[1])}"
+
+
+def budgets(task: TaskComparison) -> str:
+    """Says whether the methods on a task were tuned for as much."""
+    if not task.budgets:
+        return ""
+    even = [WHAT[b.what] for b in task.budgets if b.is_even]
+    uneven = [
+        f"{WHAT[b.what]} ({'not comparable' if b.ratio is None else f'a factor of {b.ratio:.3g}'})"
+        for b in task.budgets
+        if not b.is_even
+    ]
+    parts = [f"equal in {listed(even)}"] if even else []
+    parts += [f"unequal in {listed(uneven)}"] if uneven else []
+    return f"Tuning budgets are {', '.join(parts)}."
+
+
+def limits(family: Sequence[Difference]) -> str:
+    """Says what so few seeds can show at best, for one family of comparisons."""
+    if not family:
+        return ""
+    count, pairs = num_tests(family), max(each.pairs for each in family)
+    needed = fewest_pairs(count, ALPHA)
+    against = " against vanilla fine-tuning" if family[0].second == CONTROL else ""
+    many = f"{count} comparisons" if count > 1 else "one comparison"
+    if pairs >= needed:
+        return (
+            f"{pairs} paired seeds can reach p = {number(smallest_p(pairs))}; with {many}{against} "
+            f"at {ALPHA}, nothing can be significant below {needed}."
+        )
+    have = f"there are {pairs}" if pairs > 1 else f"there is {'one' if pairs else 'none'}"
+    reach = f", whose smallest reachable p is {number(smallest_p(pairs))}" if pairs else ""
+    return (
+        f"Nothing can be significant: {many}{against} at {ALPHA} need{'s' * (count == 1)} "
+        f"{needed} paired seeds, and {have}{reach}."
+    )
+
+
+def notes(task: TaskComparison) -> list[str]:
+    """Returns what has to be said beside a task's numbers."""
+    said = (budgets(task), limits(task.differences), limits(task.from_control), *task.cautions)
+    return [text for text in said if text]
+
+
+def across(effect: Effect) -> str:
+    """Says what one pair's effect is over all tasks, by group, and what it hinges on."""
+    overall, count = effect.overall, len(effect.overall.tasks)
+    text = (
+        f"{name(effect.first)} against {name(effect.second)}: {percent(overall.ratio)} error over "
+        f"{count} task{'s' * (count != 1)}, lower on {overall.lower}"
+    )
+    text += f" (p = {number(effect.p_value)} over tasks)" if count > 1 else ""
+    groups = {g: share for g, share in effect.groups.items() if len(share.tasks) < count}
+    if groups:
+        parts = [f"{group} {percent(share.ratio)}" for group, share in groups.items()]
+        text += f"; {', '.join(parts)}"
+    if effect.hinges_on:
+        text += f"; the other way round without {listed(list(effect.hinges_on))}"
+    elif count > 1:
+        text += "; the same way round whichever task is left out"
+    return f"{text}."
+
+
+def foreseen(foresights: Sequence[Foresight]) -> str:
+    """Answers in one sentence whether the leading distance predicts the error, over the studies."""
+    shown = [each for each in foresights if each.distance == foresights[0].distance]
+    distance = DISTANCES[shown[0].distance]
+    tested = [each for each in shown if each.correlation is not None]
+    if not tested:
+        return f"No study has three complete trials that differ in {distance}: nothing can be told."
+    told: dict[str, list[str]] = {"closer is better": [], "closer is worse": []}
+    for each in tested:
+        assert each.correlation is not None
+        if each.p_holm is not None and each.p_holm < ALPHA:
+            way = "closer is better" if each.correlation.rho > 0 else "closer is worse"
+            rho = f"ρ = {number(each.correlation.rho)}"
+            told[way].append(f"{name(each.label)} on {each.task} ({rho})")
+    count = len(tested)
+    studies = f"{count} stud{'y' if count == 1 else 'ies'}"
+    parts = [f"{way} for {listed(where)}" for way, where in told.items() if where]
+    left = count - sum(map(len, told.values()))
+    if not parts:
+        return f"{distance} predicts the test error in none of {studies}, as far as can be told."
+    rest = f"; in {left} of {studies} nothing can be told" if left else ""
+    return f"By {distance}, {'; '.join(parts)}{rest}."
+
+
+def percent(ratio: float) -> str:
+    """Says a ratio of errors in percent."""
+    if abs(ratio - 1) < 0.0005:
+        return "the same"
+    return f"{abs(ratio - 1) * 100:.3g} % {'lower' if ratio < 1 else 'higher'}"

@@ -1,0 +1,63 @@
+"""Whether a distance that was measured before fine-tuning foretells a trial's error after it.
+
+ORCA's premise is that the closer embedded target data lie to the source, the better the result
+will be. Each study is asked on its own: its complete searched trials, ordered by the distance at
+the end of the stage that measures it, against their test errors. Trials differ in other settings
+too, so that this is no proof either way.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from sweeper.analysis.comparison import Foresight
+from sweeper.analysis.contenders import Contender
+from sweeper.analysis.statistics import holm, rank_correlation
+from sweeper.analysis.words import DISTANCES
+from sweeper.study import Trial, TrialState
+
+
+def foresights(contenders: Sequence[Contender]) -> tuple[Foresight, ...]:
+    """Returns what each study says of each distance that two of its complete trials measured."""
+    found = [each for contender in contenders for each in _of(contender)]
+    corrected: list[Foresight] = []
+    for distance in DISTANCES:
+        family = [each for each in found if each.distance == distance]
+        tested = [each.correlation.p_value for each in family if each.correlation is not None]
+        p_values = iter(holm(tested))
+        corrected += [
+            each if each.correlation is None else replace(each, p_holm=next(p_values))
+            for each in family
+        ]
+    return tuple(corrected)
+
+
+def _of(contender: Contender) -> list[Foresight]:
+    study = contender.study
+    points: dict[str, list[tuple[Trial, float, float]]] = {}
+    for trial in study.searched:
+        error = study.test_value(trial)
+        if trial.state is not TrialState.COMPLETE or error is None or not math.isfinite(error):
+            continue
+        for name, value in contender.history(trial).metrics.items():
+            if name.rpartition("/")[2] in DISTANCES and math.isfinite(value):
+                points.setdefault(name, []).append((trial, value, error))
+    found = []
+    for name, known in points.items():
+        if len(known) > 1:
+            stage, _, distance = name.rpartition("/")
+            trials, distances, errors = zip(*known, strict=True)
+            found.append(
+                Foresight(
+                    label=contender.label,
+                    task=study.study.task,
+                    metric=study.test_metric,
+                    stage=stage,
+                    distance=distance,
+                    trials=trials,
+                    distances=distances,
+                    errors=errors,
+                    correlation=rank_correlation(distances, errors),
+                )
+            )
+    return found

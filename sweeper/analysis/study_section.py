@@ -1,0 +1,89 @@
+"""The part of a page about one study: how its trials went, what mattered, and all of them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sweeper.analysis.contenders import Contender
+from sweeper.analysis.curves import learning_curves
+from sweeper.analysis.figures import bars, by_stage, history, learning, parallel
+from sweeper.analysis.optuna_importance import importances
+from sweeper.analysis.page import Figures, Markup, anchor, element, join, table
+from sweeper.analysis.table import StudyTable, rows
+from sweeper.analysis.words import listed, method
+
+SHOWN = ("backbone", "pretrained", "proxy", "data_source", "protocol")  # of the facts
+FEW = 12  # trials that are shown unasked
+
+
+def title_of(study: StudyTable) -> str:
+    """Returns what a study is called: `MoNA on pdebench/advection_1d`."""
+    return f"{method(study.study.method)} on {study.study.task}"
+
+
+def study_section(contender: Contender, figures: Figures) -> Markup:
+    """Returns the section about a study."""
+    study = contender.study
+    ended = [f"{count} {state}" for state, count in study.counts().items()]
+    facts = [f"{name.replace('_', ' ')}: {study.facts[name]}" for name in SHOWN
+             if study.facts.get(name) is not None]  # fmt: skip
+    parts = [
+        element("h2", title_of(study), id=anchor(study.study.name)),
+        element("p", f"{len(study.trials)} trials: {listed(ended) or 'not begun'}."),
+    ]
+    parts += [element("p", " · ".join(facts), class_="soft")] if facts else []
+    parts += _plots(contender, figures)
+    parts.append(_trials(study))
+    return element("section", join(parts))
+
+
+def _plots(contender: Contender, figures: Figures) -> list[Markup]:
+    study = contender.study
+    parameters: Mapping[str, Any] = contender.sweep.record.resolved.get("parameters") or {}
+    plots = []
+    if curves := learning_curves(contender):
+        plots.append(figures.place(history(study), "Best validation value of each trial"))
+        plots.append(figures.place(learning(study, curves), "Validation value by epoch"))
+    lines = parallel(study, parameters)
+    if lines is not None:
+        caption = "Complete sampled trials: the bluer, the better; the best is thick"
+        plots.append(figures.place(lines, caption))
+    shares = importances(study, parameters)
+    if isinstance(shares, str):
+        note = f"Importance of parameters: {shares}"
+    else:
+        caption = "Importance of each parameter (fANOVA), by stage: a hint, not a proof"
+        plots.append(figures.place(bars(shares), caption))
+        sums = [f"{stage} {share:.0%}" for stage, share in by_stage(shares).items()]
+        note = f"Importance by stage: {listed(sums)} of the variance.".replace("%", " %")
+    placed = [element("div", join(plots), class_="plots")] if plots else []
+    return [*placed, element("p", note, class_="soft")]
+
+
+def _trials(study: StudyTable) -> Markup:
+    hidden = {"failure", "reason", "seed", "attempts"}
+    lines = [{k: v for k, v in row.items() if k not in hidden} for row in rows(study)]
+    varied = {
+        name
+        for name in {n for t in study.trials for n in t.params}
+        if len({repr(t.params.get(name)) for t in study.trials}) > 1
+    }
+    keep = [
+        name
+        for name in dict.fromkeys(n for line in lines for n in line)
+        if name in varied or all(name not in t.params for t in study.trials)
+    ]
+    best = study.best
+    marked = [i for i, t in enumerate(study.trials) if best is not None and t.number == best.number]
+    fixed = {k: v for t in study.trials[:1] for k, v in t.params.items() if k not in varied}
+    parts = [
+        element("summary", f"All {len(lines)} trials"),
+        table(
+            [name.replace("_", " ") if name == "best_epoch" else name for name in keep],
+            [[line.get(name) for name in keep] for line in lines],
+            marked=marked,
+        ),
+    ]
+    if fixed:
+        same = ", ".join(f"{name} = {value}" for name, value in fixed.items())
+        parts.append(element("p", f"The same in all: {same}.", class_="soft"))
+    return element("details", join(parts), open="open" if len(lines) <= FEW else None)

@@ -1,0 +1,41 @@
+"""What the processes that we start have in common: one JSON object in by standard input, JSON out
+by standard output, and an end with whoever started them."""
+
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from typing import IO, Any
+
+
+def read_input() -> dict[str, Any]:
+    """Returns what the parent wants done."""
+    job: dict[str, Any] = json.load(sys.stdin)
+    return job
+
+
+def take_output() -> IO[str]:
+    """Returns our standard output, and sends whatever else writes there to standard error."""
+    mine = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    return mine
+
+
+def write_line(out: IO[str], value: Mapping[str, Any]) -> None:
+    """Writes a JSON object as a line, at once."""
+    out.write(json.dumps(value) + "\n")
+    out.flush()
+
+
+def end_with_parent() -> None:
+    """From here on, ends this process once its parent is no more."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()

@@ -1,0 +1,48 @@
+"""Compares the methods of sweeps that have begun."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from sweeper.app.folder import existing, started
+from sweeper.app.written import write_file
+
+
+def compare(
+    names: Sequence[str],
+    *,
+    tasks: Sequence[str] = (),
+    baseline: str | None = None,
+    html: Path | None = None,
+    gate: str | None = None,
+) -> dict[str, Any]:
+    """Returns the comparison; `exit_code` is 9 where `gate` is not met, else 0.
+
+    Args:
+        html: Where a page about it goes.
+
+    Raises:
+        NotFound: A sweep does not exist or was never started.
+        UsageError: A name or the gate means nothing here.
+    """
+    from sweeper.analysis.compare import compare as compared
+    from sweeper.analysis.compare_gate import judge, parse_gate
+    from sweeper.analysis.compare_json import as_json
+    from sweeper.analysis.compare_page import render_comparison
+
+    claims = parse_gate(gate) if gate is not None else ()
+    with ExitStack() as stack:
+        ledgers = [stack.enter_context(started(existing(name)))[0] for name in names]
+        comparison = compared(ledgers, tasks=tasks, baseline=baseline)
+        if html is not None:
+            write_file(html, render_comparison(comparison))
+    findings = judge(comparison, claims)
+    is_met = all(finding.is_met for finding in findings)
+    judged = [vars(finding) for finding in findings]
+    return {
+        **as_json(comparison),
+        "html": None if html is None else str(html),
+        "gate": {"expression": gate, "met": is_met, "claims": judged} if claims else None,
+        "exit_code": 0 if is_met else 9,
+    }

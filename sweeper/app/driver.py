@@ -1,0 +1,59 @@
+"""The driver's process: reads a job from its input, drives the sweep, and says how it ended.
+
+`python -m sweeper.app.driver` is started by the supervisor alone. Its standard output carries one
+JSON object, the outcome; whatever else writes there is sent to standard error.
+"""
+
+import traceback
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from sweeper.app import child, load
+from sweeper.app.catalog import home
+from sweeper.app.folder import open_ledger
+from sweeper.app.preparation import preparing
+from sweeper.app.supervisor import Job
+from sweeper.console import make_plain, stderr
+from sweeper.errors import SweeperError, to_record
+from sweeper.execution import cluster as clusters
+
+TOKEN = "ray_token"  # in SWEEPER_HOME; what a browser is asked for
+
+
+def main() -> None:
+    """Runs one job."""
+    job = Job(**child.read_input())
+    make_plain()
+    child.end_with_parent()  # then another one may drive the sweep
+    with child.take_output() as out:
+        try:
+            outcome = _run(job)
+        except SweeperError as error:
+            outcome = {"error": to_record(error)}
+        except KeyboardInterrupt:
+            outcome = {"signal": 2}
+        except clusters.ClusterLost as error:
+            outcome = {"died": str(error)}
+        except Exception:
+            traceback.print_exc()
+            outcome = {"died": traceback.format_exc().splitlines()[-1]}
+        child.write_line(out, outcome)
+
+
+def _run(job: Job) -> dict[str, Any]:
+    clusters.set_environment(home() / TOKEN, address=job.address)  # before Ray is imported
+    folder = Path(job.folder)
+    with closing(open_ledger(folder, job.storage)) as ledger:
+        ledger.act_for(job.owner)
+        record = ledger.sweep()
+        assert record is not None
+        sweep = load.from_record(record)
+        with preparing(sweep) as preparation:  # while Ray is imported
+            from sweeper.app.drive import drive
+
+            return drive(sweep, ledger, folder, preparation, job=job, console=stderr())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""Notes of sweeps that were sent to a cluster, where commands about them have to run."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from sweeper.errors import SweeperError, UsageError
+
+NOTE = "remote.json"  # in the sweep's folder here
+IN_JOB = "SWEEPER_ADDRESS"  # set on the cluster: which cluster a command there means
+
+
+@dataclass(frozen=True, kw_only=True)
+class Remote:
+    """Where a sweep is that was sent to a cluster."""
+
+    name: str
+    address: str  # of the dashboard, http://HEAD:8265
+    workdir: str  # on the cluster
+    job: str  # that launched it
+
+
+class IsElsewhere(SweeperError):
+    """The sweep that a command names lives on a cluster, where the command has to run."""
+
+    def __init__(self, remote: Remote) -> None:
+        super().__init__(f"sweep `{remote.name}` is on the cluster at {remote.address}.")
+        self.remote = remote
+
+
+def note_of(folder: Path) -> Remote | None:
+    """Returns where the sweep of this folder was sent, if it was; on the cluster itself, None.
+
+    Raises:
+        UsageError: The note of it is damaged.
+    """
+    note = folder / NOTE
+    if IN_JOB in os.environ or not note.is_file():
+        return None
+    try:
+        return Remote(**json.loads(note.read_text()))
+    except (ValueError, TypeError) as error:
+        raise UsageError(
+            f"{note}: no note of where the sweep is ({error}). Remove {folder}, and launch its "
+            "file again: on the cluster it goes on."
+        ) from error

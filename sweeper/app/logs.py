@@ -1,0 +1,101 @@
+"""What happened in a sweep, as lines: from its ledger, so from any machine that reaches it."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from sweeper.app.folder import existing, started
+from sweeper.app.places import folder_of_trial
+from sweeper.app.progress import number
+from sweeper.app.trials import find_trial
+from sweeper.ledger import Event, EventKind
+from sweeper.study import TrialState
+
+POLL_S = 0.5
+LOG = "log.txt"  # of an attempt: what its process printed
+
+
+def follow(name: str, trial: str | None, *, forever: bool) -> Iterator[str]:
+    """Yields lines about a sweep or one of its trials; with `forever`, until the sweep ends.
+
+    For one trial these are its events, and what its process printed where that can be read here.
+
+    Raises:
+        NotFound: No such sweep or trial.
+    """
+    folder = existing(name)
+    with started(folder) as (ledger, _):
+        found = None if trial is None else find_trial(ledger, trial)
+        study, only = (found.study, found.number) if found else (None, None)
+        prints = _Prints(folder_of_trial(folder, found)) if found else None
+        after = 0
+        while True:
+            is_over = not forever or ledger.holder() is None
+            while events := ledger.events(after, study=study, number=only):
+                after = events[-1].seq
+                for event in events:
+                    yield from _lines(event)
+            if prints is not None:
+                yield from prints.new()
+            if is_over:
+                return
+            time.sleep(POLL_S)
+
+
+class _Prints:
+    """Reads what is new in the logs of a trial's attempts."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._read: dict[Path, int] = {}
+
+    def new(self) -> Iterator[str]:
+        for path in sorted(self._folder.glob(f"attempt-*/{LOG}")):
+            with path.open("rb") as file:
+                file.seek(self._read.get(path, 0))
+                text = file.read()
+            whole = text[: text.rfind(b"\n") + 1]
+            self._read[path] = self._read.get(path, 0) + len(whole)
+            for line in whole.decode(errors="replace").splitlines():
+                yield f"{path.parent.name} | {line}"
+
+
+def _lines(event: Event) -> Iterator[str]:
+    at = time.strftime("%H:%M:%S", time.localtime(event.at))
+    who = f"{event.study} {event.number:03d}: " if event.number is not None else ""
+    for text in _said(event):
+        yield f"{at} {who}{text}"
+
+
+def _said(event: Event) -> Iterator[str]:
+    payload = event.payload
+    match event.kind:
+        case EventKind.SWEEP_STARTED:
+            yield f"the sweep is driven by {payload.get('host', 'this machine')}"
+        case EventKind.SWEEP_ENDED:
+            yield _with_reason(f"the sweep is {payload['state']}", payload.get("reason"))
+        case EventKind.ATTEMPT_STARTED:
+            yield f"attempt {event.attempt} starts"
+        case EventKind.MEASURED:
+            value = payload.get("objective")
+            told = "" if value is None else f", {number(value)}"
+            yield f"{payload['stage']} {payload['epoch']}/{payload['num_epochs']}{told}"
+        case EventKind.ATTEMPT_ENDED:
+            state = TrialState(payload["state"])
+            what = payload.get("failure") or state.value
+            yield _with_reason(f"attempt {event.attempt}: {what}", payload.get("reason"))
+            for line in (payload.get("log") or "").splitlines():
+                yield f"  {line}"
+        case EventKind.TRIAL_ENDED:
+            value = payload.get("value")
+            yield payload["state"] + ("" if value is None else f", best {number(value)}")
+        case EventKind.TRIAL_REOPENED:
+            yield "to be tried again"
+        case EventKind.CHECKPOINT_DROPPED:
+            yield f"its checkpoint was deleted: {payload['reason']}"
+        case EventKind.NOTED:
+            yield str(payload["text"])
+
+
+def _with_reason(text: str, reason: str | None) -> str:
+    return f"{text} ({reason})" if reason else text

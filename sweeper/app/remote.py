@@ -1,0 +1,162 @@
+"""Sweeps that live on a Ray cluster: sent there as a Ray Job, and steered by jobs of their own.
+
+A sweep's folder here then holds only a note of where it is. The folder on the cluster, `workdir`,
+has to be one that all its nodes share, or the file has to name a store for checkpoints.
+"""
+
+import json
+import os
+import shlex
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from sweeper.app import load
+from sweeper.app.catalog import home
+from sweeper.app.elsewhere import IN_JOB, NOTE, Remote
+from sweeper.app.folder import folder_of
+from sweeper.console import pass_on
+from sweeper.errors import BackendUnreachable, NotFound, UsageError
+from sweeper.execution import cluster as clusters
+from sweeper.text import holds_secret
+
+if TYPE_CHECKING:
+    from sweeper.execution.jobs import Jobs
+
+TOKEN = "ray_token"  # in SWEEPER_HOME
+
+
+def launch(
+    file: Path, options: load.Options, *, workdir: Path | None, detach: bool, console: Console
+) -> dict[str, Any]:
+    """Sends the sweep of `file` to the cluster; with `detach`, returns once it is accepted.
+
+    Raises:
+        FileFaults: The file is invalid; nothing was sent.
+        BackendUnreachable: The cluster does not take it.
+    """
+    sweep = load.read(file, options)
+    place = str(workdir or Path.cwd())
+    words = ["launch", "{file}", "--profile", sweep.profile]
+    for setting in options.sets:
+        words += ["--set", setting]
+    for option, value in (("--trials", options.trials), ("--name", options.name)):
+        words += [option, str(value)] if value is not None else []
+    if options.storage is not None:
+        if holds_secret(options.storage):
+            raise UsageError(
+                "--storage: a password would be seen by all who may look at the cluster: leave "
+                "it out, and set PGPASSWORD where Ray's head runs."
+            )
+        words += ["--storage", options.storage]
+    jobs = _jobs(options.address, insecure=options.insecure)
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copyfile(file, Path(folder, "sweep.yaml"))
+        command = _command(place, words).replace("'{file}'", '"$here/sweep.yaml"')
+        job = jobs.submit(
+            command,
+            label=f"sweeper-{sweep.name}",
+            environment=_environment(),
+            folder=Path(folder),
+        )
+    remote = Remote(name=sweep.name, address=options.address, workdir=place, job=job)
+    note = folder_of(sweep.name) / NOTE
+    note.parent.mkdir(parents=True, exist_ok=True)
+    note.write_text(json.dumps(asdict(remote), indent=1))
+    follow = f"sweeper logs -f {sweep.name}"
+    if detach:
+        text = f"sent `{sweep.name}` to {options.address} as job {job}; follow it with: {follow}"
+        return {"message": text, "sweep": sweep.name, "exit_code": 0, **asdict(remote)}
+    console.print(f"job {job}; if this command ends, the sweep goes on: {follow}", markup=False)
+    code = jobs.follow(job, sys.stderr)
+    return {"message": f"job {job} ended", "sweep": sweep.name, "exit_code": code}
+
+
+def forward(remote: Remote, arguments: Sequence[str], *, as_json: bool) -> int:
+    """Runs a command about a sweep where the sweep is, and prints what it prints.
+
+    Returns its exit code. What it says on standard output and error arrives as one stream, on
+    standard output.
+
+    Raises:
+        BackendUnreachable: The cluster does not answer.
+    """
+    jobs = _jobs(remote.address, insecure=False)
+    words = [word for word in arguments if word != "--insecure"]
+    follows = words[0] == "logs" and not {"-f", "--follow"}.isdisjoint(words)
+    if follows and len(words) == 3 and _is_running(jobs, remote):
+        return jobs.follow(remote.job, sys.stdout)
+    while True:
+        job = jobs.submit(
+            _command(remote.workdir, words), label=f"sweeper-{words[0]}", environment=_environment()
+        )
+        if follows:
+            return jobs.follow(job, sys.stdout)
+        code = jobs.wait(job)
+        if code == NotFound.exit_code and _is_running(jobs, remote):
+            continue  # it has yet to write its ledger
+        printed = jobs.printed(job)
+        pass_on(printed[max(0, printed.find("{")) if as_json else 0 :], sys.stdout)
+        return code
+
+
+def listed(remotes: Sequence[Remote]) -> list[dict[str, Any]]:
+    """Returns a line for each of these sweeps, from the clusters that they are on."""
+    lines: list[dict[str, Any]] = []
+    for address, workdir in dict.fromkeys((r.address, r.workdir) for r in remotes):
+        mine = {r.name for r in remotes if (r.address, r.workdir) == (address, workdir)}
+        try:
+            jobs = _jobs(address, insecure=False)
+            words = ["ls", "--json"]
+            job = jobs.submit(
+                _command(workdir, words), label="sweeper-ls", environment=_environment()
+            )
+            jobs.wait(job)
+            printed = jobs.printed(job)
+            found = json.loads(printed[printed.index("{") :])["sweeps"]
+        except (BackendUnreachable, ValueError):
+            found = []
+        known = {line["sweep"]: {**line, "on": address} for line in found if line["sweep"] in mine}
+        lines += [known.get(name, _unknown(name, address)) for name in sorted(mine)]
+    return lines
+
+
+def _unknown(name: str, address: str) -> dict[str, Any]:
+    facts = {"profile": "", "studies": 0, "trials": {}, "age_s": None, "on": address}
+    return {"sweep": name, "state": "not reached", **facts}
+
+
+def _is_running(jobs: "Jobs", remote: Remote) -> bool:
+    """Whether the job that launched the sweep goes on."""
+    return jobs.look(remote.job).exit_code is None
+
+
+def _command(workdir: str, words: Sequence[str]) -> str:
+    quoted = " ".join(shlex.quote(word) for word in words)
+    place = shlex.quote(workdir)
+    return (
+        f'here="$PWD"; mkdir -p {place} && cd {place} && exec python -m sweeper.cli.main {quoted}'
+    )
+
+
+def _environment() -> dict[str, str]:
+    """What a job is told: nothing secret, since a cluster shows it."""
+    told = {IN_JOB: "auto", "NO_COLOR": "1", "PYTHONUNBUFFERED": "1"}
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if uri.startswith(("http://", "https://")) and not holds_secret(uri):
+        told["MLFLOW_TRACKING_URI"] = uri
+    return told
+
+
+def _jobs(address: str, *, insecure: bool) -> "Jobs":
+    clusters.check_secure(address, insecure=insecure)
+    clusters.set_environment(home() / TOKEN, address=address)
+    from sweeper.execution.jobs import Jobs
+
+    return Jobs(address)

@@ -1,0 +1,77 @@
+"""What sweeps found, for other programs: every trial as a file, and the best settings."""
+
+from pathlib import Path
+from typing import Any
+
+from sweeper.app.folder import existing, started
+from sweeper.app.written import write_file
+from sweeper.errors import NotFound, UsageError, unknown
+
+
+def export(name: str, form: str, out: Path | None) -> dict[str, Any]:
+    """Returns a sweep's trials (`csv`, `parquet`) or its table of methods (`latex`) as `content`,
+    or writes it to `out` and returns a `message` of it.
+
+    Raises:
+        NotFound: There is no such sweep.
+        UsageError: Parquet without `out`, or an `out` that has no folder.
+        StorageFull: `out` cannot be written.
+    """
+    from sweeper.analysis.compare import compare
+    from sweeper.analysis.contenders import read_contenders
+    from sweeper.analysis.exports import as_csv, as_latex, as_parquet, trial_rows
+
+    if form == "parquet" and out is None:
+        raise UsageError("Parquet is no text for a terminal: name a file with `-o FILE`.")
+    with started(existing(name)) as (ledger, _):
+        rows = trial_rows(read_contenders([ledger]))
+        content: str | bytes
+        match form:
+            case "parquet":
+                content = as_parquet(rows)
+            case "latex":
+                content = as_latex(compare([ledger]))
+            case _:
+                content = as_csv(rows)
+    if out is None:
+        return {"content": content}
+    write_file(out, content)
+    return {"message": f"wrote {out}", "sweep": name, "path": str(out), "trials": len(rows)}
+
+
+def best(name: str, study: str | None, top: int | None) -> dict[str, Any]:
+    """Returns the best configurations of every study, or of one, with the values of each; of one
+    study without `top` the best alone, as a sweep file in `file`.
+
+    Raises:
+        NotFound: There is no such sweep or study, or of that study no trial is complete.
+    """
+    from sweeper.analysis.best_file import best_file
+    from sweeper.analysis.contenders import configuration, ranked, read_contenders
+
+    with started(existing(name)) as (ledger, record):
+        found = read_contenders([ledger], histories=False)
+        known = [contender.study.study.name for contender in found]
+        if study is not None and study not in known:
+            raise NotFound(unknown("study", study, known))
+        chosen = [c for c in found if study in (None, c.study.study.name)]
+        shown = 1 if top is None else top
+        result: dict[str, Any] = {"sweep": name, "studies": []}
+        for each in chosen:
+            trials = ranked(each.study)
+            if study is not None and top is None:
+                if not trials:
+                    raise NotFound(f"no trial of {study} in sweep `{name}` is complete.")
+                result["file"] = best_file(record, each.study, trials[0])
+            result["studies"].append(
+                {
+                    "study": each.study.study.name,
+                    "objective": each.study.study.objective,
+                    "metric": each.study.test_metric,
+                    "best": [
+                        {**configuration(each, trial), "params": dict(trial.params)}
+                        for trial in trials[:shown]
+                    ],
+                }
+            )
+    return result

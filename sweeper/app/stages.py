@@ -1,0 +1,112 @@
+"""The store of stage results that trials share: where it is, who holds what in it, and its size."""
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+from sweeper.app.catalog import home
+from sweeper.errors import BackendUnreachable, UsageError
+from sweeper.ledger import Ledger
+from sweeper.space.study_plan import StudyPlan
+from sweeper.space.sweep import Sweep
+from sweeper.space.units import num_bytes
+from trainables import stage_collection
+from trainables.errors import ConfigError, StorageError
+from trainables.stage_collection import Collection, StoredResult, collect
+
+__all__ = ["collect_garbage", "default_place", "holder_of", "place_of", "release"]
+
+SHOWN = 10  # results that a message lists
+
+
+def default_place() -> str:
+    """Returns where stage results are kept unless a file says otherwise."""
+    return str(home() / "cache" / "stages")
+
+
+def holder_of(ledger: Ledger) -> str:
+    """Returns the name by which a sweep holds what it uses: of all sweeps of its name, its own."""
+    record = ledger.sweep()
+    assert record is not None
+    known = hashlib.sha256(f"{record.name} {record.created_at!r}".encode()).hexdigest()[:12]
+    return f"{record.name}-{known}"
+
+
+def place_of(sweep: Sweep, study: StudyPlan) -> str | None:
+    """Returns where trials of a study share results of stages; None: they share none."""
+    store = sweep.stage_store_of(study)
+    return store.place or default_place() if store is not None and store.use else None
+
+
+def release(sweep: Sweep, holder: str, say: Callable[[str], None]) -> None:
+    """Lets go of what a sweep that is over used, and keeps the stores below their size."""
+    stores = {place_of(sweep, study): sweep.stage_store_of(study) for study in sweep.studies()}
+    for place, store in stores.items():
+        if place is None or store is None:
+            continue
+        try:
+            stage_collection.release(place, holder)
+            found = None if store.max_bytes is None else collect(place, store.max_bytes)
+        except StorageError as error:
+            say(f"stage results were not collected ({error}); `sweeper gc` does it later.")
+            continue
+        if found is not None and found.deleted:
+            say(_message(found, dry_run=False))
+
+
+def collect_garbage(
+    place: str | None, max_bytes: str, *, force: bool, dry_run: bool
+) -> dict[str, Any]:
+    """Keeps a store below `max_bytes`, such as 20GiB, and returns what stays and what went.
+
+    Raises:
+        UsageError: `place` is no place of a store, or `max_bytes` no size.
+        BackendUnreachable: The store does not answer.
+    """
+    where = place or default_place()
+    try:
+        size = 0 if max_bytes.strip("0") in ("", "B") else num_bytes(max_bytes)
+    except ValueError as error:
+        raise UsageError(f"--max-bytes {max_bytes}: {error}") from error
+    try:
+        found = collect(where, size, force=force, dry_run=dry_run)
+    except ConfigError as error:
+        raise UsageError(str(error)) from error
+    except StorageError as error:
+        raise BackendUnreachable(str(error)) from error
+    return {
+        "place": where,
+        "max_bytes": size,
+        "dry_run": dry_run,
+        "kept": [_record(result) for result in found.kept],
+        "kept_bytes": found.kept_bytes,
+        "deleted": [_record(result) for result in found.deleted],
+        "deleted_bytes": found.deleted_bytes,
+        "message": _message(found, dry_run=dry_run),
+    }
+
+
+def _record(result: StoredResult) -> dict[str, Any]:
+    return {
+        "key": result.key,
+        "bytes": result.bytes,
+        "used_at": result.used_at,
+        "holders": list(result.holders),
+    }
+
+
+def _message(found: Collection, *, dry_run: bool) -> str:
+    verb = "would be deleted" if dry_run else "deleted"
+    lines = [
+        f"{len(found.deleted)} stage results {verb} ({_mib(found.deleted_bytes)}), "
+        f"{len(found.kept)} stay ({_mib(found.kept_bytes)})"
+    ]
+    held = sorted({holder for result in found.kept for holder in result.holders})
+    if held:
+        more = f" and {len(held) - SHOWN} more" if len(held) > SHOWN else ""
+        lines.append(f"held by sweeps that are not over: {', '.join(held[:SHOWN])}{more}")
+    return "\n".join(lines)
+
+
+def _mib(count: int) -> str:
+    return f"{count / 2**20:.1f} MiB"

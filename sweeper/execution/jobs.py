@@ -1,0 +1,117 @@
+"""Runs commands on a Ray cluster as Ray Jobs: they live there, whatever becomes of this process."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from ray.job_submission import JobStatus, JobSubmissionClient
+
+import sweeper
+from sweeper.console import pass_on
+from sweeper.errors import BackendUnreachable
+
+POLL_S = 0.3
+PACKAGES = ("sweeper", "trainables")  # that travel with a job, as they are here
+EXCLUDED = ["**/__pycache__", "*.pyc", "**/images"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job on the cluster: its id there, and how it ended (None while it runs)."""
+
+    id: str
+    exit_code: int | None
+
+
+class Jobs:
+    """The jobs of the cluster whose dashboard is at `address`, as http://HEAD:8265.
+
+    Raises:
+        BackendUnreachable: It does not answer, or does not take our token.
+    """
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._client: JobSubmissionClient = self._ask(lambda: JobSubmissionClient(address))
+
+    def submit(
+        self,
+        entrypoint: str,
+        *,
+        label: str,
+        environment: Mapping[str, str],
+        folder: Path | None = None,
+    ) -> str:
+        """Starts a shell command where Ray's head is; returns the job's id.
+
+        Args:
+            label: The beginning of its id, for people who look at the dashboard.
+            environment: Shown to all who may look at the cluster: no secrets.
+            folder: Files to send along; the job starts in a copy of it.
+        """
+        root = Path(sweeper.__file__).resolve().parent.parent
+        runtime: dict[str, Any] = {
+            "py_modules": [str(root / package) for package in PACKAGES],
+            "env_vars": dict(environment),
+            "excludes": EXCLUDED,
+        }
+        if folder is not None:
+            runtime["working_dir"] = str(folder)
+        submission = f"{label}-{uuid.uuid4().hex[:8]}"
+        started: str = self._ask(
+            lambda: self._client.submit_job(
+                entrypoint=entrypoint,
+                submission_id=submission,
+                runtime_env=runtime,
+                metadata={"sweeper": label},
+            )
+        )
+        return started
+
+    def look(self, job: str) -> Job:
+        """Returns how a job is."""
+        info = self._ask(lambda: self._client.get_job_info(job))
+        if not JobStatus(info.status).is_terminal():
+            return Job(job, None)
+        default = 0 if info.status == JobStatus.SUCCEEDED else 1
+        code = info.driver_exit_code
+        return Job(job, default if code is None else code)
+
+    def printed(self, job: str) -> str:
+        """Returns all that a job has printed."""
+        text: str = self._ask(lambda: self._client.get_job_logs(job))
+        return text
+
+    def follow(self, job: str, out: TextIO) -> int:
+        """Copies what a job prints to `out`, until it ends; returns its exit code."""
+
+        async def copy() -> None:
+            lines: AsyncIterator[str] = self._client.tail_job_logs(job)
+            async for text in lines:
+                pass_on(text, out)
+
+        self._ask(lambda: asyncio.run(copy()))
+        return self.wait(job)
+
+    def wait(self, job: str) -> int:
+        """Waits until a job has ended; returns its exit code."""
+
+        async def end() -> int:
+            while (code := self.look(job).exit_code) is None:
+                await asyncio.sleep(POLL_S)
+            return code
+
+        return asyncio.run(end())
+
+    def _ask(self, question: Callable[[], Any]) -> Any:
+        try:
+            return question()
+        except (ConnectionError, RuntimeError, OSError) as error:
+            why = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+            raise BackendUnreachable(
+                f"--address {self._address}: no Ray dashboard that takes jobs answers there "
+                f"({why}). A cluster that asks for a token wants it in RAY_AUTH_TOKEN_PATH."
+            ) from error

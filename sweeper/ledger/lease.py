@@ -1,0 +1,195 @@
+"""A sweep's lease: one driver a sweep, on whatever host, as a row of the ledger.
+
+A holder that is dead on this host is replaced at once. One on another host is thought dead when it
+has not renewed for `TTL_S`, by the database's clock, never by two hosts' clocks. Every write of a
+driver carries its lease's name, so that one that lost it cannot write any more.
+"""
+
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+from sqlalchemy import Connection, RowMapping, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from sweeper.errors import SweeperError, SweepIsHeld
+from sweeper.ledger import schema
+from sweeper.ledger.database import Database
+
+TTL_S = 20.0
+RENEW_S = 4.0
+TABLE = schema.leases
+
+
+@dataclass(frozen=True, kw_only=True)
+class Holder:
+    """Who holds, or held, a lease."""
+
+    owner: str
+    host: str
+    place: str
+    pid: int
+    started: float
+    since: float
+
+    def is_dead_here(self) -> bool:
+        """Whether it ran on this machine and has ended, reaped by its parent or not."""
+        if self.place != place():
+            return False
+        try:
+            process = psutil.Process(self.pid)
+            is_another = abs(process.create_time() - self.started) > 1
+            return is_another or process.status() == psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return True
+
+    def __str__(self) -> str:
+        since = time.strftime("%H:%M:%S", time.localtime(self.since))
+        return f"host {self.host}, pid {self.pid}, since {since}"
+
+
+@dataclass
+class Lease:
+    """A lease that this process holds. `lost` is set once somebody else has it."""
+
+    owner: str
+    before: Holder | None  # who held it last and did not give it back
+    lost: threading.Event = field(default_factory=threading.Event)
+
+
+@contextmanager
+def hold(database: Database, sweep: str) -> Iterator[Lease]:
+    """Holds the lease of `sweep`, and renews it in the background.
+
+    Raises:
+        SweepIsHeld: Another process runs this sweep; the text says which.
+    """
+    lease = acquire(database, sweep)
+    over = threading.Event()
+    thread = threading.Thread(
+        target=_renew, args=(database, sweep, lease, over), name="lease", daemon=True
+    )
+    thread.start()
+    try:
+        yield lease
+    finally:
+        over.set()
+        with suppress(SweeperError):  # it runs out by itself
+            database.write(
+                lambda connection: _change(connection, sweep, lease.owner, {"owner": None}),
+                patience_s=1,
+            )
+
+
+def acquire(database: Database, sweep: str) -> Lease:
+    """Takes the lease of `sweep`. Raises SweepIsHeld."""
+    owner = uuid.uuid4().hex
+
+    def take(connection: Connection) -> Lease:
+        query = select(TABLE).where(TABLE.c.sweep == sweep).with_for_update()
+        row = connection.execute(query).mappings().one_or_none()
+        now = database.now(connection)
+        before = _holder(row)
+        if row is not None and before is not None:
+            is_dead = before.is_dead_here() or (
+                before.place != place() and now - row["renewed"] > TTL_S
+            )
+            if not is_dead:
+                raise SweepIsHeld(
+                    f"sweep `{sweep}` is running ({before}); follow it with `sweeper logs -f "
+                    f"{sweep}`, or launch under another --name."
+                )
+        process = psutil.Process()
+        mine = {
+            "owner": owner,
+            "host": socket.gethostname(),
+            "place": place(),
+            "pid": process.pid,
+            "started": process.create_time(),
+            "since": now,
+            "renewed": now,
+        }
+        if row is None:
+            connection.execute(insert(TABLE).values(sweep=sweep, **mine))
+        else:
+            connection.execute(update(TABLE).where(TABLE.c.sweep == sweep).values(mine))
+        return Lease(owner, before)
+
+    try:
+        return database.write(take)
+    except IntegrityError as error:  # another one inserted the row in the same moment
+        raise SweepIsHeld(f"sweep `{sweep}` has just been launched by another process.") from error
+
+
+def living_holder(database: Database, sweep: str) -> Holder | None:
+    """Returns who drives the sweep now, if anybody does."""
+
+    def look(connection: Connection) -> Holder | None:
+        query = select(TABLE).where(TABLE.c.sweep == sweep)
+        row = connection.execute(query).mappings().one_or_none()
+        found = _holder(row)
+        if row is None or found is None or found.is_dead_here():
+            return None
+        is_fresh = database.now(connection) - row["renewed"] <= TTL_S
+        return found if is_fresh or found.place == place() else None
+
+    return database.read(look)
+
+
+class Fence:
+    """Lets a transaction through only for the lease's owner, and marks it (a `Mark`)."""
+
+    def __init__(self, sweep: str, owner: str) -> None:
+        self._sweep, self._owner = sweep, owner
+        self._token = uuid.uuid4().hex
+
+    def leave(self, connection: Connection) -> None:
+        """Raises SweepIsHeld where the lease has gone to another."""
+        if not _change(connection, self._sweep, self._owner, {"last_write": self._token}):
+            raise SweepIsHeld(
+                f"this launch has lost the lease of sweep `{self._sweep}`: another one drives it."
+            )
+
+    def is_there(self, connection: Connection) -> bool:
+        last = connection.scalar(select(TABLE.c.last_write).where(TABLE.c.sweep == self._sweep))
+        return bool(last == self._token)
+
+
+def place() -> str:
+    """Names the kernel and the process namespace in which a process number means something."""
+    parts = []
+    with suppress(OSError):
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
+        parts.append(os.readlink("/proc/self/ns/pid"))
+    return " ".join(parts) or f"{socket.gethostname()} {psutil.boot_time():.0f}"
+
+
+def _renew(database: Database, sweep: str, lease: Lease, over: threading.Event) -> None:
+    def renew(connection: Connection) -> bool:
+        return _change(connection, sweep, lease.owner, {"renewed": database.now(connection)})
+
+    while not over.wait(RENEW_S):
+        with suppress(SweeperError):  # the database is away: what is written then is fenced
+            if not database.write(renew):
+                lease.lost.set()
+                return
+
+
+def _change(connection: Connection, sweep: str, owner: str, values: Mapping[str, Any]) -> bool:
+    mine = (TABLE.c.sweep == sweep) & (TABLE.c.owner == owner)
+    return connection.execute(update(TABLE).where(mine).values(**values)).rowcount == 1
+
+
+def _holder(row: RowMapping | None) -> Holder | None:
+    if row is None or row["owner"] is None:
+        return None
+    names = ("owner", "host", "place", "pid", "started", "since")
+    return Holder(**{name: row[name] for name in names})

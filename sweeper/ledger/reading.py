@@ -1,0 +1,212 @@
+"""The ledger of one sweep as whoever looks at it sees it: status, reports, recorders, a resume."""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from sqlalchemy import Connection, Select, func, select
+
+from sweeper.errors import NotFound
+from sweeper.ledger import lease, schema
+from sweeper.ledger.database import Database
+from sweeper.ledger.records import Event, EventKind, Moment, Request, SweepRecord
+from sweeper.study import Measurement, Study, Trial, TrialKind, TrialState
+
+STUDY_FIELDS = ("name", "method", "task", "objective", "seed")
+EDGES = (EventKind.SWEEP_STARTED, EventKind.SWEEP_ENDED)
+ATTEMPTS = (EventKind.ATTEMPT_STARTED, EventKind.ATTEMPT_ENDED)
+EVENT_FIELDS = ("seq", "at", "study", "number", "attempt", "payload")
+
+
+class LedgerReader:
+    """Reads one sweep's ledger."""
+
+    def __init__(self, database: Database, sweep: str) -> None:
+        self.name, self._database = sweep, database
+
+    def close(self) -> None:
+        self._database.close()
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other hosts can write to it."""
+        return self._database.is_shared
+
+    def sweep(self) -> SweepRecord | None:
+        """Returns the sweep's row, or None before it was created."""
+        rows = self._rows(select(schema.sweeps).where(schema.sweeps.c.name == self.name))
+        return SweepRecord(**rows[0]) if rows else None
+
+    def holder(self) -> lease.Holder | None:
+        """Returns who drives the sweep now, if anybody does."""
+        return lease.living_holder(self._database, self.name)
+
+    def studies(self) -> tuple[Study, ...]:
+        """Returns the studies in the order of the file."""
+        return tuple(Study(**{k: row[k] for k in STUDY_FIELDS}) for row in self._study_rows())
+
+    def facts(self, study: str) -> dict[str, Any]:
+        """Returns what was recorded of a study's data: baselines, data source, hashes."""
+        for row in self._study_rows():
+            if row["name"] == study:
+                return dict(row["facts"])
+        raise NotFound(f"no study `{study}` in sweep `{self.name}`.")
+
+    def _study_rows(self) -> list[dict[str, Any]]:
+        table = schema.studies
+        query = select(table).where(table.c.sweep == self.name).order_by(table.c.position)
+        return self._rows(query)
+
+    def trials(self, study: str | None = None) -> tuple[Trial, ...]:
+        """Returns the trials of one study, or of all, by number."""
+        table = schema.trials
+        query = select(table).where(table.c.sweep == self.name)
+        if study is not None:
+            query = query.where(table.c.study == study)
+        rows = self._rows(query.order_by(table.c.study, table.c.number))
+        return tuple(_trial(row) for row in rows)
+
+    def trial(self, study: str, number: int) -> Trial:
+        """Returns one trial. Raises NotFound."""
+        rows = self._rows(select(schema.trials).where(*_of_trial(self.name, study, number)))
+        if not rows:
+            raise _no_trial(self.name, study, number)
+        return _trial(rows[0])
+
+    def measurements(self, study: str, number: int) -> tuple[Measurement, ...]:
+        """Returns what a trial measured, oldest first.
+
+        Epochs that a later attempt ran again replace those of the attempt before.
+        """
+        return self.all_measurements(study, number).get(number, ())
+
+    def all_measurements(
+        self, study: str, number: int | None = None
+    ) -> dict[int, tuple[Measurement, ...]]:
+        """Returns what each trial of a study measured, oldest first."""
+        table = schema.events
+        query = select(table.c.number, table.c.payload).where(
+            table.c.sweep == self.name,
+            table.c.study == study,
+            table.c.kind == EventKind.MEASURED,
+        )
+        if number is not None:
+            query = query.where(table.c.number == number)
+        latest: dict[int, dict[tuple[str, int], Measurement]] = {}
+        for row in self._rows(query.order_by(table.c.seq)):
+            measurement = Measurement(**row["payload"])
+            mine = latest.setdefault(row["number"], {})
+            mine[measurement.stage, measurement.epoch] = measurement
+        return {number: tuple(mine.values()) for number, mine in latest.items()}
+
+    def events(
+        self,
+        after: int = 0,
+        limit: int = 10_000,
+        *,
+        study: str | None = None,
+        number: int | None = None,
+    ) -> tuple[Event, ...]:
+        """Returns the events that follow `after`, oldest first; of one trial if it is named."""
+        table = schema.events
+        query = select(table).where(table.c.sweep == self.name, table.c.seq > after)
+        if study is not None:
+            query = query.where(table.c.study == study)
+        if number is not None:
+            query = query.where(table.c.number == number)
+        return tuple(
+            Event(kind=EventKind(row["kind"]), **{k: row[k] for k in EVENT_FIELDS})
+            for row in self._rows(query.order_by(table.c.seq).limit(limit))
+        )
+
+    def count_events(self, after: int = 0, kinds: Collection[EventKind] = ()) -> int:
+        """Returns how many events follow `after`, of these kinds or of all."""
+        table = schema.events
+        query = select(func.count()).where(table.c.sweep == self.name, table.c.seq > after)
+        if kinds:
+            query = query.where(table.c.kind.in_(kinds))
+        return int(self._database.read(lambda connection: connection.scalar(query) or 0))
+
+    def count_taken_over(self) -> int:
+        """Returns how many epochs trials took over from others that had computed their stage."""
+        table = schema.events
+        builder = table.c.payload["computed_by"].as_string()
+        query = select(func.count()).where(
+            table.c.sweep == self.name, table.c.kind == EventKind.MEASURED, builder.is_not(None)
+        )
+        return int(self._database.read(lambda connection: connection.scalar(query) or 0))
+
+    def timeline(self) -> tuple[Moment, ...]:
+        """Returns what a sweep's clock needs, oldest first, in a fraction of the time of `events`:
+        its starts and ends, each attempt's, and whatever was the last before a start or an end,
+        or of all. Payloads are left out but for those of the sweep's starts.
+        """
+        table, edge = schema.events, schema.events.alias()
+        mine = table.c.sweep == self.name
+        last = select(func.max(table.c.seq)).where(mine)
+        before = (
+            last.where(table.c.seq < edge.c.seq).correlate(edge).scalar_subquery()
+        )  # one look into an index for each of few
+        lasts = select(before).where(edge.c.sweep == self.name, edge.c.kind.in_(EDGES))
+        starts = select(table.c.seq, table.c.payload).where(mine, table.c.kind == EDGES[0])
+        columns = (table.c[name] for name in ("seq", "at", "kind", "study", "number"))
+        chosen = (
+            select(*columns)
+            .where(
+                mine,
+                table.c.kind.in_((*EDGES, *ATTEMPTS))
+                | table.c.seq.in_(lasts)
+                | (table.c.seq == last.scalar_subquery()),
+            )
+            .order_by(table.c.seq)
+        )
+
+        def look(connection: Connection) -> tuple[Moment, ...]:
+            payloads = {row.seq: row.payload for row in connection.execute(starts)}
+            return tuple(
+                Moment(at, kind, study, number, payloads.get(seq, {}))
+                for seq, at, kind, study, number in connection.execute(chosen)
+            )
+
+        return self._database.read(look)
+
+    def mirror(self, recorder: str) -> dict[str, str]:
+        """Returns what a recorder noted of what it has shipped: entity -> its id there."""
+        table = schema.mirrors
+        mine = (table.c.sweep == self.name) & (table.c.recorder == recorder)
+        rows = self._rows(select(table.c.entity, table.c.ref).where(mine))
+        return {row["entity"]: row["ref"] for row in rows}
+
+    def requests(self, after: int = 0) -> tuple[Request, ...]:
+        """Returns what users asked of the running sweep, since the request `after`."""
+        table = schema.requests
+        query = select(table).where(table.c.sweep == self.name, table.c.id > after)
+        rows = self._rows(query.order_by(table.c.id))
+        return tuple(Request(**{k: row[k] for k in ("id", "kind", "at", "by")}) for row in rows)
+
+    def _rows(self, query: Select[Any]) -> list[dict[str, Any]]:
+        return self._database.read(
+            lambda connection: [dict(row) for row in connection.execute(query).mappings()]
+        )
+
+
+def row_of(connection: Connection, sweep: str, study: str, number: int) -> Mapping[str, Any]:
+    """Returns a trial's row within a transaction. Raises NotFound."""
+    query = select(schema.trials).where(*_of_trial(sweep, study, number))
+    row = connection.execute(query).mappings().one_or_none()
+    if row is None:
+        raise _no_trial(sweep, study, number)
+    return dict(row)
+
+
+def _of_trial(sweep: str, study: str, number: int) -> tuple[Any, ...]:
+    table = schema.trials
+    return table.c.sweep == sweep, table.c.study == study, table.c.number == number
+
+
+def _no_trial(sweep: str, study: str, number: int) -> NotFound:
+    return NotFound(f"no trial {number} in study `{study}` of sweep `{sweep}`.")
+
+
+def _trial(row: Mapping[str, Any]) -> Trial:
+    types = {"kind": TrialKind, "state": TrialState, "seed": int, "sampled": tuple}
+    return Trial(**{k: types.get(k, lambda it: it)(v) for k, v in row.items() if k != "sweep"})

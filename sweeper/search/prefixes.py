@@ -1,0 +1,136 @@
+"""Draws the configurations of the stages that a study's trials share, before any of them runs.
+
+They are a pure function of the study and its seed: no history, no order of arrival. So a resumed
+sweep and `sweeper plan` know all of them beforehand. They are drawn at random whatever the sampler:
+without a history TPE draws at random too.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+
+from sweeper.errors import UsageError
+from sweeper.prefixes import Prefix, SharedStages
+from sweeper.search.optuna_sampler import OptunaSampler, make_pruner
+from sweeper.space.distributions import Distribution
+from sweeper.space.stage_levels import levels, shared_stages
+from sweeper.space.study_plan import StudyPlan
+from sweeper.study import Params
+from sweeper.study_runner import Infeasible
+
+MOST_DRAWS = 100  # in a row that are infeasible or there already
+
+Complete = Callable[[Params], Params]  # raises Infeasible
+
+
+@dataclass(frozen=True)
+class Node:
+    """A configuration in the tree of levels: the how-manieth child of whom, and its parameters."""
+
+    path: tuple[int, ...]
+    params: Params
+
+
+def draw_prefixes(
+    study: StudyPlan, *, seed: int, complete: Complete, trial_seed: Callable[[int], int]
+) -> SharedStages:
+    """Returns what the trials of a study share; nothing where it has no `distinct`.
+
+    A level has fewer configurations than its `distinct` where its space holds no more: two that are
+    equal but for the seed are never among them. All that descend from one configuration of the
+    first level have its seed, without which they could not share it. The order is such that the
+    first N prefixes are spread evenly over each level, and only as many are drawn as there are
+    trials: more trials add to them, and change none.
+
+    Args:
+        complete: Adds the fixed parameters; raises Infeasible where they contradict each other.
+        trial_seed: The seed of the i-th configuration of the first level.
+
+    Raises:
+        UsageError: No configuration is feasible.
+    """
+    found = levels(study)
+    if not found or not study.num_sampled:
+        return SharedStages()
+    parameters: dict[str, Distribution] = {}
+    nodes = [Node((), {})]
+    for level in found:
+        parameters |= level.parameters
+        grown = _grow(nodes, level.distinct, parameters, seed, complete)
+        nodes = list(islice(grown, study.num_sampled))
+        if not nodes:
+            stage = level.stages[-1]
+            raise UsageError(
+                f"`{study.name}`: none of {MOST_DRAWS} configurations drawn for `{stage}` is "
+                f"feasible; narrow its parameters, or take out `stages.{stage}.distinct`."
+            )
+    order, shared = tuple(study.entry.stages), shared_stages(found)
+    owned = SharedStages(order=order, shared=shared)
+    prefixes = (
+        Prefix(
+            params=node.params,
+            settings=owned.settings(complete(node.params)),
+            seed=trial_seed(node.path[0]),
+        )
+        for node in nodes
+    )
+    return SharedStages(order=order, shared=shared, prefixes=tuple(prefixes))
+
+
+def _grow(
+    nodes: Sequence[Node],
+    distinct: int,
+    parameters: Mapping[str, Distribution],
+    seed: int,
+    complete: Complete,
+) -> Iterable[Node]:
+    """Yields the first child of each node, then the second of each that has one, and so on."""
+    families: dict[tuple[int, ...], list[Params]] = {node.path: [] for node in nodes}
+    for k in range(distinct):
+        for node in nodes:
+            siblings = families.get(node.path)
+            if siblings is None:
+                continue
+            child = _draw(node, k, siblings, parameters, seed, complete)
+            if child is None:
+                del families[node.path]
+            else:
+                siblings.append(child)
+                yield Node((*node.path, k), child)
+        if not families:
+            return
+
+
+def _draw(
+    node: Node,
+    k: int,
+    siblings: Sequence[Params],
+    parameters: Mapping[str, Distribution],
+    seed: int,
+    complete: Complete,
+) -> Params | None:
+    """Returns a feasible configuration under `node` that is none of its siblings'; None: none."""
+    for attempt in range(MOST_DRAWS):
+        place = (*node.path, k, attempt)
+        state = np.random.SeedSequence(entropy=seed, spawn_key=place).generate_state(1)
+        sampler = OptunaSampler(
+            parameters,
+            sampler="random",
+            pruner=make_pruner("none", min_epochs=1, eta=2),
+            seed=int(state[0]),
+            startup_trials=1,
+        )
+        params = sampler.ask(0, node.params)
+        if params not in siblings and _is_feasible(complete, params):
+            return params
+    return None
+
+
+def _is_feasible(complete: Complete, params: Params) -> bool:
+    try:
+        complete(params)
+    except Infeasible:
+        return False
+    return True

@@ -1,0 +1,34 @@
+"""Text of others, made safe to show: nothing a terminal would act on, no password of a URL."""
+
+import re
+
+USER_INFO = re.compile(r"(?<=:)(//?)[^/\s]*@")  # of a URL; one that was taken for a path has one /
+QUERY = re.compile(r"(?<=[?&])([^=&?\s]+)=([^&?\s]+)")
+SECRET = re.compile(r"pass|secret|token|key|credential", re.I)
+
+
+def visible(text: str, *, keep: str = "") -> str:
+    """Returns `text` with what does not print, such as ANSI codes and changes of direction,
+    escaped as Python does; the characters of `keep` stay."""
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text
+    )
+
+
+def holds_secret(text: str) -> bool:
+    """Returns whether a URL in `text` has a password or a token in it."""
+    return without_secrets(text) != text
+
+
+def without_secrets(text: str) -> str:
+    """Returns `text` with the passwords and tokens of its URLs replaced by `***`."""
+    text = USER_INFO.sub(lambda found: f"{found[1]}***@" if ":" in found[0] else found[0], text)
+    return QUERY.sub(lambda found: f"{found[1]}=***" if SECRET.search(found[1]) else found[0], text)
+
+
+def printable(text: str, *, limit: int = 80) -> str:
+    """Returns `text` on one line, without secrets and control characters, cut if it is long."""
+    text = without_secrets(text)
+    return visible(text if len(text) <= limit else text[: limit - 3] + "...")

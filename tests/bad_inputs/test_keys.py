@@ -1,0 +1,110 @@
+"""Keys and scalars of the sweep file: rows 22 to 49."""
+
+import pytest
+
+from tests.bad_inputs.rows import PARAMETER, VALID, Command, Row, edit, ids
+
+NAMING = "`name` must be 1 to 63 of a-z, 0-9, - and _, and start with a letter or digit, but got "
+PLAN = {"command": "plan"}
+PAPER = ("--profile", "paper")
+
+ROWS = [
+    Row(22, "a typing error", edit("search:", "serach:"),
+        "x.yaml:9: unknown key `serach`. Did you mean `search`?"),
+    Row(22, "one below", edit("trials:", "trails:"),
+        "x.yaml:9: unknown key `search.trails`. Did you mean `search.trials`?"),
+    Row(23, "missing", edit("parameters:\n" + PARAMETER, "model: {}"),
+        "x.yaml: missing key `parameters`."),
+    Row(24, "no parameters", edit("parameters:\n" + PARAMETER, "parameters: {}"),
+        "x.yaml:6: `mona` has no parameter here to search. Name one in `parameters`, or set "),
+    Row(25, "a number with an exponent", edit("min: 1e-4", "min: 1E-4"), "x.yaml: valid", code=0),
+    Row(25, "the same in quotes", edit("min: 1e-4", "min: '1e-4'"),
+        "x.yaml:7: `parameters.meta.alpha.min` must be a number, but got '1e-4'."),
+    Row(26, "a word for a number", edit("min: 1e-4", "min: fast"),
+        "x.yaml:7: `parameters.meta.alpha.min` must be a number, but got 'fast'."),
+    Row(27, "yes and no",
+        edit("[mona]", "[orca]").replace(PARAMETER, "  align.mmd_unbiased: {values: [on, true]}"),
+        "x.yaml:7: `parameters.align.mmd_unbiased.values[0]` must be a valid boolean, but got "
+        "'on'. Only true and false are booleans in YAML 1.2."),
+    Row(28, "octal", edit("trials: 8", "seed: 010"),
+        "x.yaml:9: 010 starts with a zero, which some readers of YAML take for octal; write 10, "
+        "or quote it."),
+    Row(29, "a duration without units", VALID + "budget: {wall: 1:30}\n",
+        "x.yaml:10: `budget.wall` must be a duration with its unit, such as 45s, 90m, 1h30m or "
+        "2d, but got '1:30'."),
+    Row(30, "a name that looks like a date", edit("name: study", "name: 2024-01-01"),
+        "x.yaml: valid", code=0),
+    Row(31, "null", edit("name: study", "name: null"), "x.yaml: missing key `name`."),
+    Row(31, "an empty name", edit("name: study", "name: ''"), f"x.yaml:1: {NAMING}an empty text."),
+    Row(31, "spaces", edit("name: study", "name: '  '"), f"x.yaml:1: {NAMING}'  '."),
+    *(Row(32, f"name {name}", edit("name: study", f"name: '{name}'"),
+          f"x.yaml:1: {NAMING}'{name}'.")
+      for name in ("../../etc", "/abs", "a/b", ".", "..", "-rf", "UPPER")),
+    Row(33, "long", edit("name: study", f"name: {'a' * 300}"),
+        f"x.yaml:1: {NAMING}'{'a' * 77}...'."),
+    Row(34, "a line break", edit("name: study", 'name: "Mona\\nPDE"'),
+        rf"x.yaml:1: {NAMING}'Mona\nPDE'."),
+    Row(34, "emoji", edit("name: study", "name: 🙂"), f"x.yaml:1: {NAMING}'🙂'."),
+    Row(34, "right to left", edit("name: study", "name: a\u202eb"),
+        rf"x.yaml:1: {NAMING}'a\u202eb'."),
+    Row(36, "a direction", VALID + "mode: minimise\n",
+        "x.yaml:10: unknown key `mode`. The task's metric decides: lower is better."),
+    *(Row(37, f"trials {trials}", edit("trials: 8", f"trials: {trials}"),
+          f"x.yaml:9: `search.trials` must be {told}, but got {got}.")
+      for trials, told, got in (
+          ("0", "greater than or equal to 1", "0"),
+          ("-1", "greater than or equal to 1", "-1"),
+          ("2.5", "a valid integer", "2.5"),
+          ("true", "a valid integer", "true"),
+          ("1000000000", "less than or equal to 100000", "1000000000"))),
+    Row(38, "more at once than fit", edit("trials: 8", "max_concurrent: 500"),
+        "`search.max_concurrent: 500` is more than the cluster holds: ", code=0, **PLAN),
+    Row(39, "a GPU where there is none", VALID + "resources: {gpu: 1}\n",
+        "resources.gpu: a trial asks for 1, the cluster has 0; write `gpu: 0`, or add a node.",
+        code=7, **PLAN),
+    Row(40, "less than no GPU", VALID + "resources: {gpu: -1}\n",
+        "x.yaml:10: `resources.gpu` must be greater than or equal to 0, but got -1."),
+    Row(40, "a GPU and a half", VALID + "resources: {gpu: 1.5}\n",
+        "x.yaml:10: `resources.gpu` must be 1 or less, or a whole number, but got 1.5."),
+    Row(40, "bytes", VALID + "resources: {memory: 10}\n",
+        "x.yaml:10: `resources.memory` must be a size with its unit, such as 500MB or 10GiB, but "
+        "got 10."),
+    Row(41, "a pruner", VALID + "pruning: {type: ashaa}\n",
+        "x.yaml:10: `pruning.type` must be 'asha', 'median' or 'none', but got 'ashaa'. Did you "
+        "mean `asha`?"),
+    Row(42, "later than the last epoch", VALID + "pruning: {min_epochs: 50}\n",
+        "x.yaml:10: `pruning.min_epochs: 50` is over the 8 epochs of `refine`, so that no trial "
+        "is ever pruned. Lower it, or write `type: none`."),
+    Row(42, "a factor of one", VALID + "pruning: {eta: 1}\n",
+        "x.yaml:10: `pruning.eta` must be greater than or equal to 2, but got 1."),
+    Row(43, "checkpoints", VALID + "checkpoints: {every: 0}\n",
+        "x.yaml:10: unknown key `checkpoints.every`. "),
+    Row(43, "two last ones", VALID + "checkpoints: {last: 2}\n",
+        "x.yaml:10: `checkpoints.last` must be less than or equal to 1, but got 2."),
+    Row(44, "attempts", VALID + "failures: {max_attempts: -1}\n",
+        "x.yaml:10: `failures.max_attempts` must be greater than or equal to 1, but got -1."),
+    *(Row(45, f"uri {uri}", VALID + f"tracking: {{uri: '{uri}'}}\n",
+          f"x.yaml:10: `tracking.uri` must start with one of http:, https:, sqlite:, postgresql:, "
+          f"mysql:, mssql:, databricks:, but got '{uri}'.")
+      for uri in ("htp://x", "localhost:5000", "file:///etc", "/etc", "s3://bucket/x")),
+    Row(46, "a password", VALID + "tracking: {uri: 'http://me:hunter2@host'}\n",
+        "x.yaml:10: `tracking.uri` must hold no password; put it in MLFLOW_TRACKING_PASSWORD, but "
+        "got 'http://***@host'."),
+    Row(46, "a key", VALID + "api_key: hunter2\n",
+        "x.yaml:10: `api_key` looks like a secret: a sweep file holds none. Put it in the "
+        "environment, and write ${env:NAME} in `tracking.uri`."),
+    Row(47, "not in the environment", VALID + "tracking: {uri: 'http://${env:NO_SUCH_HOST}:5000'}\n",
+        "x.yaml:10: `tracking.uri`: the environment variable NO_SUCH_HOST is not set; set it."),
+    Row(49, "a method", edit("[mona]", "[mnoa]"),
+        "x.yaml:2: unknown method `mnoa`. Did you mean `mona`? Known: "),
+    Row(49, "a task", edit("advection_1d]", "advecton_1d]"),
+        "x.yaml:3: unknown task `pdebench/advecton_1d`. Did you mean `pdebench/advection_1d`?"),
+    Row(49, "code", edit("[mona]", "['os:system']"), "x.yaml:2: unknown method `os:system`."),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("row", ROWS, ids=ids(ROWS))
+def test_a_key_or_scalar_is_told(command: Command, row: Row) -> None:
+    told = command.tells(row)
+    assert len(told.err) == bool(row.code), "one mistake makes one message"
+    assert "hunter2" not in "".join(told.err)

@@ -1,0 +1,117 @@
+"""Ledgers that nothing can be done with: rows 91 to 93."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from sweeper.app import load
+from sweeper.app.catalog import catalog
+from sweeper.app.folder import back_up
+from sweeper.ledger import Ledger
+from sweeper.space.loader import loads_sweep
+from sweeper.study import Measurement, Outcome, Study, Trial, TrialKind, TrialState
+from tests.bad_inputs.rows import VALID, Command
+
+STEP = Measurement(stage="refine", epoch=1, num_epochs=1, metrics={}, objective=0.5, is_final=True)
+
+
+@pytest.fixture
+def finished(command: Command) -> Path:
+    """The ledger's file of a sweep of eight trials that has run to its end."""
+    folder = command.folder / "sweeps" / "study"
+    ledger = Ledger.in_folder(folder)
+    sweep = loads_sweep(VALID, catalog(), profile="paper")
+    load.match(ledger, sweep, VALID)
+    ledger.start({})
+    (plan,) = sweep.studies()
+    ledger.add_study(
+        Study(name=plan.name, method="mona", task=plan.task, objective=plan.objective, seed=0), {}
+    )
+    for number in range(plan.num_trials):
+        ledger.add_trial(
+            Trial(study=plan.name, number=number, kind=TrialKind.SAMPLED, params={}, seed=1)
+        )
+        attempt = ledger.start_attempt(plan.name, number)
+        ledger.measure(plan.name, number, attempt, STEP)
+        ledger.end_attempt(plan.name, number, attempt, Outcome(state=TrialState.COMPLETE))
+    ledger.end("finished")
+    ledger.close()
+    return folder / "ledger.db"
+
+
+def test_row_91_a_finished_sweep_has_nothing_to_do(command: Command, finished: Path) -> None:
+    (command.folder / "x.yaml").write_text(VALID)
+    for words in (("resume", "study"), ("launch", "x.yaml", "--profile", "paper")):
+        told = command(*words)
+        assert told.code == 0
+        assert told.err == ["study is finished (8 of 8 trials); nothing to do."]
+
+
+@pytest.mark.parametrize("words", ["status study", "resume study", "report study", "sync study"])
+def test_row_92_a_ledger_of_a_newer_sweeper_is_told(
+    command: Command, finished: Path, words: str
+) -> None:
+    with sqlite3.connect(finished) as connection:
+        connection.execute("update sweeper_schema set version = 99")
+    connection.close()
+    told = command(*words.split())
+    assert (told.code, told.out) == (2, [])
+    (line,) = told.err
+    assert line.startswith(f"sweeper: sqlite:///{finished} was written by a newer sweeper (ledger ")
+    assert line.endswith("upgrade sweeper.")
+
+
+DAMAGES = {
+    "no database": lambda content: b"x" * len(content),
+    "a page": lambda content: content[:4096] + b"\xff" * (len(content) - 4096),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
+@pytest.mark.parametrize("words", ["status study", "resume study"])
+def test_row_93_a_damaged_ledger_is_told_with_its_copy(
+    command: Command, finished: Path, words: str, damage
+) -> None:
+    back_up(finished.parent)
+    whole = finished.read_bytes()
+    finished.write_bytes(damage(whole))
+    told = command(*words.split())
+    assert (told.code, told.out) == (2, [])
+    (line,) = told.err
+    copy = finished.with_name("ledger.backup.db")
+    assert line.startswith(f"sweeper: the ledger at sqlite:///{finished} is damaged (")
+    assert f"is in {copy}: move {finished}, its -wal and its -shm away, put the copy in" in line
+    for file in finished.parent.glob("ledger.db*"):
+        file.unlink()
+    copy.rename(finished)
+    assert command("status", "study").code == 0
+
+
+def test_row_93_without_a_copy_there_is_another_way_out(command: Command, finished: Path) -> None:
+    finished.write_bytes(b"x" * 4096)
+    (line,) = command("status", "study").err
+    assert line.endswith("Restore it from a backup, or launch the sweep under another --name.")
+
+
+def test_row_93_a_damaged_ledger_hides_no_other_sweep(command: Command, finished: Path) -> None:
+    other = finished.parent.with_name("other")
+    other.mkdir()
+    (other / "ledger.db").write_bytes(b"x" * 4096)
+    for words in (("ls",), ("status",)):
+        told = command(*words)
+        assert told.code == 0
+        lines = [" ".join(line.split()) for line in told.out]
+        assert "other unreadable 0" in lines
+        assert any(line.startswith("study finished paper 1 8 complete") for line in lines)
+        assert told.out[-1].startswith(f"other: the ledger at sqlite:///{other / 'ledger.db'} is ")
+
+
+def test_row_93_a_damaged_note_of_a_cluster_is_told(command: Command) -> None:
+    note = command.folder / "sweeps" / "study" / "remote.json"
+    note.parent.mkdir(parents=True)
+    for text in ("", "[]", '{"name": "study"}'):
+        note.write_text(text)
+        told = command("status", "study")
+        assert told.code == 2
+        assert told.err[0].startswith(f"sweeper: {note}: no note of where the sweep is (")

@@ -1,0 +1,197 @@
+"""A whole ORCA sweep with and without sharing its alignments, and as plain Ray Tune would run it.
+
+32 sampled trials with 8 distinct alignments, the preset and the control: the same list of trials,
+with the same seeds, by
+
+    a    plain Ray Tune with OptunaSearch and its MLflow callback, as the manual shows it
+    a'   the same with `reuse_actors`
+    b    the service, each trial on its own
+    c    the service, with sharing
+
+in seconds by the wall and in core-seconds of all processes. If alignments are a share s of b's
+seconds in trials, and D of N of them are computed, sharing can make it 1 / (1 - s (1 - D / N)) as
+fast.
+"""
+
+import json
+import sys
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import psutil
+import pytest
+
+from sweeper.app import load
+from sweeper.app.catalog import home
+from sweeper.app.describe import spec_of
+from sweeper.ledger import Ledger
+from tests.command import ROOT, Shell
+from tests.servers.cluster import short_folder
+from tests.servers.process import Process
+from tests.soak.figures import show
+
+pytestmark = [pytest.mark.benchmark, pytest.mark.weights, pytest.mark.ray,
+              pytest.mark.timeout(7200)]  # fmt: skip
+FILE = ROOT / "search_spaces" / "orca_pdebench.yaml"
+SAMPLED, DISTINCT, SEEDS = 32, 8, 5
+SETTINGS: Mapping[str, object] = {
+    "tasks": "[pdebench/advection_1d]", "data.samples": 120, "data.resolution": 64,
+    "align.epochs": 20, "align.distance": "otdd_exact", "align.solver": "emd",
+    "refine.epochs": 3, "refine.decay_epochs": 3, "pruning.type": "none",
+    "parameters.proxy": "null", "search.sampler": "random", "stages.align.distinct": DISTINCT,
+    "budget.wall": "2h",
+}  # fmt: skip
+SMALLER: Mapping[str, object] = {  # ten sweeps of it are run
+    "align.epochs": 8, "refine.epochs": 2, "refine.decay_epochs": 2,
+}  # fmt: skip
+ALONE = {"stage_store.use": "false"}
+
+
+class CoreSeconds:
+    """Adds up what a process and all below it spend, also those that end meanwhile."""
+
+    def __init__(self, pid: int) -> None:
+        self._root, self._spent = psutil.Process(pid), dict[tuple[int, float], float]()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+        self._thread.start()
+
+    def _watch(self) -> None:
+        while not self._over.wait(0.2):
+            try:
+                for process in [self._root, *self._root.children(recursive=True)]:
+                    times = process.cpu_times()
+                    key = process.pid, process.create_time()
+                    self._spent[key] = times.user + times.system
+            except psutil.NoSuchProcess:
+                continue
+
+    def stop(self) -> float:
+        self._over.set()
+        self._thread.join()
+        return sum(self._spent.values())
+
+
+@dataclass(frozen=True)
+class Cost:
+    wall: float
+    cores: float
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory) -> Shell:
+    return Shell(tmp_path_factory.mktemp("sharing"), {"SWEEPER_HOME": str(home())})
+
+
+def ours(
+    shell: Shell, name: str, more: Mapping[str, object] = {}, *, trials: int = SAMPLED + 2
+) -> Cost:
+    """Launches the sweep; its stage results are in a store of its own."""
+    place = {"stage_store.place": shell.folder / "stages" / name}
+    settings = [f"{key}={value}" for key, value in {**SETTINGS, **place, **more}.items()]
+    began = time.perf_counter()
+    launch = shell.start(
+        "launch", str(FILE), "--profile", "laptop", "--name", name, "--trials", str(trials),
+        *(word for setting in settings for word in ("--set", setting)), "--json",
+    )  # fmt: skip
+    cores = CoreSeconds(launch.pid)
+    out, err = launch.communicate()
+    spent = cores.stop()
+    assert launch.returncode == 0, err
+    assert json.loads(out)["exit_code"] == 0
+    return Cost(time.perf_counter() - began, spent)
+
+
+def plain(shell: Shell, name: str, specs: Path, *more: str) -> Cost:
+    with short_folder() as folder:
+        began = time.perf_counter()
+        process = Process(
+            [sys.executable, "-m", "tests.benchmarks.plain_orca", str(specs), str(folder),
+             "--tracking", f"sqlite:///{folder / 'mlflow.db'}", *more],
+            log=shell.folder / f"{name}.log",
+            environment={"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+            cwd=folder,
+        )  # fmt: skip
+        cores = CoreSeconds(process.pid)
+        try:
+            assert process.wait(3600) == 0, process.tail()
+        finally:
+            spent = cores.stop()
+            process.kill()
+        return Cost(time.perf_counter() - began, spent)
+
+
+def trials_of(shell: Shell, name: str) -> list[Any]:
+    return Ledger.in_folder(shell.folder / "sweeps" / name).trials()
+
+
+def specs_of(shell: Shell, name: str) -> list[dict[str, Any]]:
+    """Every trial of a sweep as plain data."""
+    ledger = Ledger.in_folder(shell.folder / "sweeps" / name)
+    sweep = load.from_record(ledger.sweep())
+    (study,) = sweep.studies()
+    return [
+        spec_of(sweep, study, t.params, seed=t.seed, home=home()).model_dump(
+            mode="json", by_alias=True
+        )
+        for t in ledger.trials()
+    ]
+
+
+def share_of_alignment(shell: Shell, name: str) -> float:
+    """What part of the seconds in sampled trials goes into their alignments."""
+    ledger = Ledger.in_folder(shell.folder / "sweeps" / name)
+    spent: dict[str, float] = defaultdict(float)
+    for trial in ledger.trials():
+        before = 0.0
+        for m in ledger.measurements(trial.study, trial.number):
+            spent[m.stage if trial.number > 1 else "leading"] += m.seconds - before
+            before = m.seconds
+    return spent["align"] / sum(spent.values())
+
+
+def test_sharing_alignments_halves_what_the_manual_shows(shell):
+    ours(shell, "warm", ALONE, trials=2)  # data, weights, source features
+    cost = {"c": ours(shell, "shared"), "b": ours(shell, "alone", ALONE)}
+    values = {
+        name: [(t.params, t.seed, t.value, dict(t.test)) for t in trials_of(shell, name)]
+        for name in ("shared", "alone")
+    }
+    assert values["shared"] == values["alone"]  # the same trials, the same bits
+    specs = shell.folder / "specs.json"
+    specs.write_text(json.dumps(specs_of(shell, "shared")))
+    cost["a"] = plain(shell, "manual", specs)
+    cost["a'"] = plain(shell, "reuse", specs, "--reuse-actors")
+    share = share_of_alignment(shell, "alone")
+    bound = 1 / (1 - share * (1 - DISTINCT / SAMPLED))
+    for name, one in cost.items():
+        show(f"({name})", "-", f"{one.wall:.0f} s by the wall, {one.cores:.0f} core-seconds")
+    manual, wall = cost["c"].cores / cost["a"].cores, cost["c"].wall / cost["a"].wall
+    show("(c) / (a)", "<= 0.5", f"{manual:.2f} in core-seconds, {wall:.2f} by the wall")
+    measured = cost["a'"].cores / cost["c"].cores, cost["b"].cores / cost["c"].cores
+    show("alignments' share of b", "-", f"{share:.2f}")
+    show("speed-up, bound", f"{bound:.2f}", f"{measured[0]:.2f} over a', {measured[1]:.2f} over b")
+    assert manual <= 0.5
+
+
+def test_the_best_value_is_no_worse_than_by_noise(shell):
+    """8 alignments crossed with 4 draws each, against 32 alignments, on five seeds of the sweep."""
+    found: dict[str, list[float]] = defaultdict(list)
+    for seed in range(SEEDS):
+        for name, distinct in (("eight", DISTINCT), ("all", "all")):
+            sweep = f"{name}{seed}"
+            ours(shell, sweep, {**SMALLER, "search.seed": seed, "stages.align.distinct": distinct})
+            values = [t.value for t in trials_of(shell, sweep) if t.number > 1]
+            found[name].append(min(value for value in values if value is not None))
+    differences = [a - b for a, b in zip(found["eight"], found["all"], strict=True)]
+    for name, best in found.items():
+        show(f"best of 32, {name}", "-", ", ".join(f"{value:.4f}" for value in best))
+    error = stdev(differences) / SEEDS**0.5
+    show("difference", "not above noise", f"{mean(differences):+.4f} +- {error:.4f}")
+    assert mean(differences) <= 2.78 * error  # t of 4 degrees of freedom, 95 %

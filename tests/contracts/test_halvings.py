@@ -1,0 +1,90 @@
+"""A trial that ran out of memory is computed in smaller parts, and stays the same trial."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from tests.contracts.tiny_trials import METHODS_BY_TURNS
+from trainables.methods.halving import can_halve
+from trainables.methods.registry import METHODS
+from trainables.stages.micro_batch import largest_part, parts
+from trainables.training import Training
+
+SETTINGS: dict[str, Any] = {  # of SGD, whose steps are as exact as its gradients
+    "epochs": 1,
+    "optimizer": "sgd",
+    "momentum": 0.9,
+    "warmup_epochs": 0.0,
+    "lr": 0.01,
+    "batch_size": 5,
+    "accumulation": 2,
+    "measure": 0,
+}
+
+by_method = pytest.mark.parametrize(("method", "dimension"), METHODS_BY_TURNS)
+
+
+@pytest.fixture
+def train(trials):
+    """Trains on 16 samples, as micro-batches of 5, 5; 5, 1; returns the trial, its reports, and
+    the most samples that each stage embedded with gradients at once."""
+
+    def train(method: str, dimension: str, halvings: int) -> tuple[Training, list, dict[str, int]]:
+        stages = METHODS[method].stages
+        settings = {
+            f"{stage}.{name}": value
+            for stage, config in stages.items()
+            for name, value in SETTINGS.items()
+            if name in config.model_fields
+        }
+        spec = trials.spec(method, dimension, settings)
+        data = spec.data.model_copy(update={"samples": 32})
+        spec = spec.model_copy(update={"data": data, "halvings": halvings})
+        training, most = trials.begin(spec), dict.fromkeys(stages, 0)
+
+        def see(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+            if torch.is_grad_enabled() and module.training:
+                stage = training.stages[training.state.stage].name
+                most[stage] = max(most[stage], len(inputs[0]))
+
+        training.state.model.embedder.register_forward_pre_hook(see)
+        reports = list(training.reports())
+        assert len(training.domains.target.train) == 16
+        return training, reports, most
+
+    return train
+
+
+@by_method
+@pytest.mark.parametrize("halvings", [1, 2, 5])
+def test_smaller_micro_batches_lead_to_the_same_weights(train, method, dimension, halvings):
+    (whole, expected, before), (cut, reports, after) = (
+        train(method, dimension, number) for number in (0, halvings)
+    )
+    for parts_of in ("model", "extras"):
+        ours, theirs = (getattr(t.state, parts_of).state_dict() for t in (cut, whole))
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=2e-6)
+    for ours, theirs in zip(reports, expected, strict=True):
+        assert dict(ours.metrics) == pytest.approx(dict(theirs.metrics), rel=1e-3, abs=1e-5)
+    final = list(METHODS[method].stages)[-1]
+    assert (before[final], after[final]) == (5, {1: 3, 2: 2, 5: 1}[halvings])
+
+
+@by_method
+def test_it_is_known_beforehand_which_stages_can_be_cut(train, method, dimension):
+    most = [train(method, dimension, halvings)[2] for halvings in range(5)]
+    for stage, config in METHODS[method].stages.items():
+        settings = {k: v for k, v in SETTINGS.items() if k in config.model_fields}
+        for halvings in range(4):
+            shrinks = most[halvings + 1][stage] < most[halvings][stage]
+            assert can_halve(method, stage, settings, halvings=halvings) == shrinks, stage
+
+
+def test_parts_cover_a_micro_batch_in_order():
+    for samples in range(1, 12):
+        for halvings in range(5):
+            cut = list(parts(samples, 11, halvings))
+            assert [i for part in cut for i in range(samples)[part]] == list(range(samples))
+            sizes = [part.stop - part.start for part in cut]
+            assert max(sizes) <= largest_part(11, halvings) <= -(-11 // 2**halvings)

@@ -1,0 +1,53 @@
+"""The toy of the fault tests keeps the real Trainable's contract, so that what they prove holds."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.toy_trainable import ToyTrainable
+from trainables import checkpoint
+from trainables.trainable import Trainable
+
+
+@pytest.fixture
+def configs(trials, tmp_path):
+    """The configs of a real trial and of a toy one: alike but for the spec."""
+    shared = {"label": "toy", "folder": str(tmp_path / "attempt-1"), "resume": [], "threads": 1}
+    spec = {
+        "study": "toy/task_0",
+        "number": 0,
+        "attempt": 1,
+        "params": {"refine.lr": 1e-3, "refine.optimizer": "adam"},
+        "seed": 7,
+        "stages": {"refine": 2},
+        "epoch_s": 0.0,
+        "checkpoint_bytes": 64,
+        "history": str(tmp_path),
+        "faults": [],
+    }
+    real = trials.spec("nft", "1d").model_dump(mode="json", by_alias=True)
+    return {**shared, "spec": real}, {**shared, "spec": spec}
+
+
+def test_results_have_the_same_keys(configs):
+    real_config, toy_config = configs
+    real, toy = Trainable(real_config).train(), ToyTrainable(toy_config).train()
+    assert real.keys() == toy.keys()
+    assert real["report"].keys() == toy["report"].keys()
+
+
+def test_refusals_have_the_same_keys(configs):
+    real_config, toy_config = configs
+    real_config["spec"]["backbone"]["name"] = "/no-such-folder"
+    toy_config["spec"]["params"]["refine.lr"] = -1
+    real, toy = Trainable(real_config).train(), ToyTrainable(toy_config).train()
+    assert real.keys() == toy.keys()
+    assert real["infeasible"] is toy["infeasible"] is True
+
+
+def test_a_toy_checkpoint_passes_for_a_real_one_until_it_is_damaged(configs):
+    folder = Path(ToyTrainable(configs[1]).train()["checkpoint"])
+    checkpoint.verify(folder)
+    (folder / "last.safetensors").write_bytes(b"")
+    with pytest.raises(checkpoint.CorruptCheckpoint, match="altered or cut short"):
+        checkpoint.verify(folder)

@@ -1,0 +1,161 @@
+"""A trial whose checkpoints live in a store: a bucket of a real server, or a shared folder."""
+
+import shutil
+import time
+
+import pytest
+
+from tests.servers.proxy import fault_proxy
+from tests.servers.s3 import seaweedfs
+from trainables import artifacts
+from trainables.artifact_url import ArtifactUrl
+from trainables.claims import try_claim
+from trainables.stage_collection import collect, stored_results
+from trainables.trainable import Trainable
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with seaweedfs(tmp_path_factory.mktemp("s3")) as server:
+        yield server
+
+
+@pytest.fixture(params=["bucket", "folder"])
+def store(request, tmp_path):
+    if request.param == "folder":
+        return ArtifactUrl.parse(str(tmp_path / "shared"))
+    return request.getfixturevalue("bucket")
+
+
+@pytest.fixture
+def bucket(server, tmp_path, monkeypatch):
+    for name, value in server.environment.items():
+        monkeypatch.setenv(name, value)
+    return ArtifactUrl.parse(server.url(tmp_path.name))
+
+
+@pytest.fixture
+def make_actor(trials, tmp_path):
+    """Makes an actor for an attempt of which nothing is left on this machine but what it writes."""
+
+    def make(store: ArtifactUrl | None, *, resume=(), **settings) -> Trainable:
+        shutil.rmtree(tmp_path / "scratch", ignore_errors=True)
+        spec = trials.spec("mona", "1d")
+        return Trainable(
+            {
+                "spec": spec.model_dump(mode="json", by_alias=True),
+                "label": "mona 000",
+                "folder": str(tmp_path / "scratch"),
+                "resume": list(map(str, resume)),
+                "threads": 1,
+                "store": None if store is None else str(store),
+                **settings,
+            }
+        )
+
+    return make
+
+
+def train_to_end(actor: Trainable) -> list[dict]:
+    told = [actor.train()]
+    while not told[-1]["done"]:
+        told.append(actor.train())
+    return told
+
+
+def test_each_result_names_a_checkpoint_that_is_whole_in_the_store(make_actor, store, tmp_path):
+    actor = make_actor(store / "attempt-1")
+    expected = ["meta-0001", "meta-0002", "refine-0001", "refine-0002"]
+    for number, name in enumerate(expected):
+        result = actor.train()
+        assert result["checkpoint"] == str(store / "attempt-1" / name)
+        artifacts.fetch(result["checkpoint"], tmp_path / f"fetched-{number}")
+        kept = {ArtifactUrl.parse(url).name for url in artifacts.list_checkpoints(str(store))}
+        scratch = {path.name for path in (tmp_path / "scratch").glob("*-*")}
+        assert kept == scratch == set(expected[max(0, number - 1) : number + 1])
+    assert result["done"]
+
+
+def test_a_new_attempt_goes_on_from_the_store_bit_for_bit(make_actor, store, tmp_path):
+    expected = [result["report"] for result in train_to_end(make_actor(None))]
+    first = make_actor(store / "attempt-1")
+    places = [first.train()["checkpoint"] for _ in range(2)]
+    second = make_actor(store / "attempt-2", resume=reversed(places))
+    told = train_to_end(second)
+    assert [result["report"] for result in told] == expected[2:]
+    assert not any(result["notes"] for result in told)
+    assert not (tmp_path / "scratch" / ".fetched").exists()
+
+
+def test_a_damaged_one_falls_back_to_the_one_before_and_a_lost_place_to_the_start(
+    make_actor, store
+):
+    expected = [result["report"] for result in train_to_end(make_actor(None))]
+    first = make_actor(store / "attempt-1")
+    older, newest = (first.train()["checkpoint"] for _ in range(2))
+    place = ArtifactUrl.parse(newest)
+    files = artifacts.file_system(place)
+    with files.open_output_stream(f"{place.path}/last.safetensors") as file:
+        file.write(b"nothing of worth")
+    told = make_actor(store / "attempt-2", resume=[newest, older]).train()
+    assert told["report"] == expected[1]
+    assert told["notes"][0].startswith("checkpoint meta-0002 is damaged (")
+    assert told["notes"][0].endswith("; went on from meta-0001")
+    artifacts.delete(str(store / "attempt-1"))
+    told = make_actor(store / "attempt-3", resume=[newest, older]).train()
+    assert told["report"] == expected[0]
+    assert told["notes"][-1].endswith("; began afresh")
+
+
+def test_a_store_that_is_away_ends_the_attempt_and_not_the_trial(make_actor, server, bucket):
+    """Neither is the epoch reported, nor does the next attempt begin afresh while it is away."""
+    with fault_proxy(int(server.endpoint.rpartition(":")[2])) as proxy:
+        options = f"endpoint_override=127.0.0.1:{proxy.port}&scheme=http"
+        store = ArtifactUrl.parse(f"s3://{bucket.path}?{options}")
+        actor = make_actor(store / "attempt-1", store_timeout_s=2)
+        first = actor.train()["checkpoint"]
+        proxy.set("refuse")
+        began = time.monotonic()
+        failed = actor.train()
+        assert time.monotonic() - began < 10
+        assert failed["error"] == "StorageError"
+        assert "the store did not answer in 2 s" in failed["reason"]
+        assert (failed["stage"], failed["epoch"], failed["done"]) == ("meta", 2, True)
+        again = make_actor(store / "attempt-2", resume=[first], store_timeout_s=2)
+        assert again.train()["error"] == "StorageError"
+        proxy.set("pass")
+        told = make_actor(store / "attempt-3", resume=[first], store_timeout_s=20).train()
+        assert (told["report"]["epoch"], told["notes"]) == (2, [])
+
+
+def test_what_is_no_store_is_said_before_anything_is_trained(make_actor, tmp_path):
+    actor = make_actor(None)
+    config = {**actor.config, "store": "s3://key:hidden@sweeps/x"}
+    assert actor.reset(config)
+    result = actor.train()
+    assert result["error"] == "ConfigError"
+    assert "credentials" in result["reason"]
+    assert "hidden" not in result["failure"]
+    assert not list((tmp_path / "scratch").glob("*-*"))
+
+
+def test_a_stage_is_taken_over_through_the_store_with_what_it_reported(store, make_actor, tmp_path):
+    """Also that the actor waits, and says so, while another computes the stage."""
+    shared = {"stages": str(store / "stages"), "stages_holder": "sweep-1"}
+    told = train_to_end(make_actor(None, **shared, name="sweep/mona/0"))
+    again = train_to_end(make_actor(None, **shared, name="sweep/mona/1"))
+    assert [m["report"]["metrics"] for m in again] == [m["report"]["metrics"] for m in told]
+    for measured in again:
+        is_early = measured["report"]["stage"] == "meta"
+        assert measured["report"]["computed_by"] == ("sweep/mona/0" if is_early else None)
+        is_partial = is_early and measured["report"]["epoch"] < measured["report"]["num_epochs"]
+        assert (measured["checkpoint"] is None) == is_partial
+    (result,) = stored_results(store / "stages")
+    assert result.holders == ("sweep-1",)
+    assert collect(str(store / "stages"), 0).kept == (result,)
+    collect(str(store / "stages"), 0, force=True)
+    with try_claim(store / "stages" / "claims" / result.key) as mine:
+        assert mine
+        waiting = make_actor(None, **shared, name="sweep/mona/2").train()
+        assert (waiting["waits"], waiting["done"]) == ("meta", False)
+        assert "report" not in waiting

@@ -1,0 +1,49 @@
+"""A sweep whose checkpoints live in a bucket: it is cut, and goes on from there."""
+
+import pytest
+
+from tests.command import Shell
+from tests.end_to_end import killing
+from tests.end_to_end.small_sweep import EPOCHS, TRIALS, Sweep, epochs, finish
+from tests.servers.s3 import seaweedfs
+from trainables import artifacts
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
+
+
+@pytest.fixture(scope="module")
+def bucket(tmp_path_factory):
+    with seaweedfs(tmp_path_factory.mktemp("s3")) as server:
+        yield server
+
+
+def test_a_killed_trial_goes_on_from_the_bucket_and_no_weights_are_left_here(
+    bucket, tmp_path, data_home, monkeypatch
+):
+    for name, value in bucket.environment.items():
+        monkeypatch.setenv(name, value)
+    shell = Shell(tmp_path, {"SWEEPER_HOME": str(data_home), **bucket.environment})
+    sweep, url = Sweep(shell, "stored"), bucket.url("team")
+    options = ("--set", f"checkpoints.store={url}", "--set", "checkpoints.last=0")
+    launch = sweep.start(*options)
+    assert next(found for found in epochs(sweep) if found >= 2)
+    for trial in killing.trials_of(launch):
+        killing.kill(trial)
+    finish(launch)
+    measured = [(number, m["epoch"]) for number, m in sweep.events("measured")]
+    assert sorted(measured) == [(n, e) for n in range(TRIALS) for e in range(1, EPOCHS + 1)]
+    assert {p["failure"] for _, p in sweep.events("attempt_ended")} >= {"crash"}
+    kept = [place for (place,) in sweep.rows("select checkpoint from trials")]
+    assert all(place.startswith("s3://") for place in kept)
+    assert sorted(artifacts.list_checkpoints(url)) == sorted(kept)
+    fetched = tmp_path / "fetched"
+    artifacts.fetch(kept[0], fetched)
+    assert {path.name for path in fetched.iterdir()} == {
+        "best.safetensors",
+        "manifest.json",
+        "state.json",
+    }
+    diagnosed = shell.run(
+        "diagnose", "stored", "nft/pdebench/advection_1d", "0", "--what", "landscape", "--json"
+    )
+    assert diagnosed.json["files"][0]["rows"] == 441

@@ -1,0 +1,140 @@
+"""Whatever is killed, whenever: the sweep ends with exactly its trials, and the very same numbers.
+
+A team's set-up: Ray on a head and two nodes, the ledger on PostgreSQL, MLflow as a server. The
+sweep is small but real, and its trials do not depend on the order in which others end, so that all
+numbers have to agree with those of a run that nobody disturbed, to the last bit of the weights.
+"""
+
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import pytest
+
+from tests.command import Shell
+from tests.end_to_end import killing
+from tests.end_to_end.small_sweep import EPOCHS, TRIALS, Sweep, epochs, finish
+from tests.servers.cluster import RayCluster, ray_cluster
+from tests.servers.mlflow_server import Server, mlflow_server
+from tests.servers.postgres import Postgres, postgres
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
+VICTIMS = ("driver", "trial", "node", "supervisor", "mlflow", "postgres")
+AWAY_S = 3.0  # that a server stays away
+
+
+@dataclass
+class Team:
+    """What a team shares, and what of it can be killed."""
+
+    ray: RayCluster
+    database: Postgres
+    mlflow: Server
+    shell: Shell
+
+    def sweep(self, name: str) -> Sweep:
+        return Sweep(self.shell, name, storage=self.database.url)
+
+    def start(self, sweep: Sweep) -> subprocess.Popen[str]:
+        return sweep.start("--address", self.ray.address)
+
+    def disturb(self, victim: str, launch: subprocess.Popen[str]) -> None:
+        match victim:
+            case "driver":
+                killing.kill(killing.driver_of(launch))
+            case "supervisor":
+                os.kill(launch.pid, signal.SIGKILL)
+            case "trial":
+                for node in self.ray.nodes:
+                    for worker in node.workers():
+                        killing.kill(worker)
+            case "node":
+                self.ray.kill_node(self.ray.nodes[-1])
+                self.ray.wait_for_nodes(2)
+                self.ray.add_node(1)
+            case "mlflow":
+                self.mlflow.kill()
+                time.sleep(AWAY_S)
+                self.mlflow.start()
+            case "postgres":
+                self.database.stop("immediate")
+                time.sleep(AWAY_S)
+                self.database.start()
+
+
+@pytest.fixture(scope="module")
+def team(tmp_path_factory, data_home) -> Iterator[Team]:
+    folder = tmp_path_factory.mktemp("t")
+    with ExitStack() as stack:
+        database = stack.enter_context(postgres())
+        (folder / "mlflow").mkdir()
+        server = stack.enter_context(mlflow_server(folder / "mlflow"))
+        ray = stack.enter_context(ray_cluster(nodes=(1, 1)))
+        environment = {
+            **ray.environment,
+            "SWEEPER_HOME": str(data_home),
+            "MLFLOW_TRACKING_URI": server.uri,
+        }
+        yield Team(ray, database, server, Shell(folder, environment))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(team) -> Sweep:
+    sweep = team.sweep("calm")
+    finish(team.start(sweep))
+    return sweep
+
+
+def check(sweep: Sweep, undisturbed: Sweep) -> None:
+    """Exactly the planned trials, none run again once it had ended, the same numbers and bits."""
+    states = sweep.rows("select number, state from trials order by number")
+    assert states == [(number, "complete") for number in range(TRIALS)]
+    assert sorted(n for n, _ in sweep.events("trial_ended")) == list(range(TRIALS))
+    measured = [(number, m["epoch"]) for number, m in sweep.events("measured")]
+    assert sorted(measured) == [(n, e) for n in range(TRIALS) for e in range(1, EPOCHS + 1)]
+    assert sweep.outcomes() == undisturbed.outcomes()
+    mine, theirs = sweep.weights(), undisturbed.weights()
+    for number, weights in theirs.items():
+        for name, values in weights.items():
+            assert (mine[number][name] == values).all(), (number, name)
+
+
+def check_mlflow(team: Team, sweep: Sweep, err: str) -> None:
+    """One run for each of sweep, study and trials, all ended; each epoch once; nothing lacks."""
+    assert "lacks" not in err
+    from mlflow import MlflowClient
+
+    client = MlflowClient(team.mlflow.uri)
+    experiment = client.get_experiment_by_name("pdebench")
+    runs = client.search_runs([experiment.experiment_id], f"tags.`sweeper.sweep` = '{sweep.name}'")
+    assert len(runs) == 1 + 1 + TRIALS, err
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    for run in runs:
+        if "sweeper.trial" in run.data.tags:
+            history = client.get_metric_history(run.info.run_id, "val/nrmse")
+            assert sorted(point.step for point in history) == list(range(1, EPOCHS + 1))
+
+
+@pytest.mark.parametrize(
+    "seed", [*range(6), *(pytest.param(s, marks=pytest.mark.soak) for s in range(6, 60))]
+)
+def test_a_part_is_killed_and_nothing_is_lost(team, undisturbed, seed):
+    chance, victim = random.Random(seed), VICTIMS[seed % len(VICTIMS)]
+    after = chance.randint(1, (TRIALS - 1) * EPOCHS - 2)
+    sweep = team.sweep(f"{victim}{seed}")
+    launch = team.start(sweep)
+    assert next(found for found in epochs(sweep) if found >= after)
+    time.sleep(chance.random() * 0.3)
+    team.disturb(victim, launch)
+    if victim == "supervisor":
+        launch.communicate()
+        launch = team.start(sweep)
+    err = finish(launch)
+    assert ("starting it again" in err) == (victim == "driver"), err
+    check(sweep, undisturbed)
+    check_mlflow(team, sweep, err)

@@ -1,0 +1,127 @@
+"""The cluster that a launch starts: only this machine reaches it, and only with its token."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.canary import Canaries
+from tests.command import ROOT
+
+DECOY = "127.0.0.1:1"  # a cluster of somebody else
+CANARIES = Canaries.hatch("PGPASSWORD", "MLFLOW_TRACKING_PASSWORD", "HF_TOKEN")
+START = """
+import json, os, sys
+from pathlib import Path
+from sweeper.execution import cluster
+
+cluster.set_environment(Path(sys.argv[1]))
+with cluster.connect("local", num_cpus=1) as mine:
+    import ray
+    ray.get(ray.remote(lambda: 1).remote())  # so that there is a worker too
+    kept = ("PGPASSWORD" in os.environ)
+    print(json.dumps({**vars(mine), "kept": kept}), flush=True)
+    sys.stdin.read()
+"""
+
+
+@dataclass(frozen=True)
+class Local:
+    """A running local cluster, and the processes that it is made of."""
+
+    process: psutil.Process
+    address: str
+    dashboard: str
+    token_file: Path
+
+    def status(self, path: str, token: str | None, *, post: bool = False) -> int:
+        """Returns how the dashboard answers a request that shows `token`."""
+        headers = {"Content-Type": "application/json"}
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
+        data = json.dumps({"entrypoint": "true"}).encode() if post else None
+        request = urllib.request.Request(self.dashboard + path, data, headers)
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            return error.code
+
+
+@pytest.fixture(scope="module")
+def local() -> Iterator[Local]:
+    """Starts one where another cluster is said to run, in the ways in which Ray is told of it."""
+    with tempfile.TemporaryDirectory() as folder:  # short: socket paths have a limit
+        decoy = Path(folder, "ray", "ray_current_cluster")
+        decoy.parent.mkdir()
+        decoy.write_text(DECOY)
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_AUTH")} | {
+            "PYTHONPATH": str(ROOT), "RAY_TMPDIR": folder, "RAY_ADDRESS": DECOY,
+            "AWS_SECRET_ACCESS_KEY": "of a store that trials write to", **CANARIES.environment,
+        }  # fmt: skip
+        process = subprocess.Popen(
+            [sys.executable, "-c", START, str(Path(folder, "token"))],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment,
+        )  # fmt: skip
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            facts = json.loads(process.stdout.readline())
+            assert facts["kept"], "the driver needs it"
+            yield Local(
+                psutil.Process(process.pid), facts["address"], facts["dashboard"],
+                Path(facts["token_file"]),
+            )  # fmt: skip
+        finally:
+            process.stdin.close()
+            process.wait(timeout=60)
+            process.stdout.close()
+
+
+def is_loopback(text: str) -> bool:
+    address = ip_address(text)
+    inner = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return (inner or address).is_loopback
+
+
+@pytest.mark.ray
+def test_it_joins_no_other_cluster_and_listens_to_this_machine_alone(local: Local) -> None:
+    assert local.address != DECOY
+    heard = {
+        connection.laddr.ip
+        for process in (local.process, *local.process.children(recursive=True))
+        for connection in process.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    }
+    assert heard
+    assert [address for address in heard if not is_loopback(address)] == []
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize(
+    ("path", "post"),
+    [("/api/version", False), ("/nodes?view=summary", False), ("/api/jobs/", True)],
+)
+def test_it_answers_those_who_have_its_token(local: Local, path: str, post: bool) -> None:
+    assert local.token_file.stat().st_mode & 0o777 == 0o600
+    token = local.token_file.read_text()
+    assert local.status(path, None, post=post) == 401
+    assert local.status(path, "0" * 64, post=post) == 403
+    assert local.status(path, token, post=post) == 200
+
+
+@pytest.mark.ray
+def test_its_processes_have_no_secret_but_those_that_trials_need(local: Local) -> None:
+    inherited = [process.environ() for process in local.process.children(recursive=True)]
+    assert any("AWS_SECRET_ACCESS_KEY" in each for each in inherited)
+    assert CANARIES.found_in(json.dumps(inherited)) == []

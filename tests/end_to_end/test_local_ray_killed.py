@@ -1,0 +1,24 @@
+"""A launch that has a Ray of its own, and loses a part of it."""
+
+import pytest
+
+from tests.command import Shell
+from tests.end_to_end import killing
+from tests.end_to_end.small_sweep import EPOCHS, TRIALS, Sweep, epochs, finish
+
+pytestmark = [pytest.mark.ray, pytest.mark.soak, pytest.mark.timeout(600)]
+
+
+@pytest.mark.parametrize("part", ["gcs_server", "raylet"])
+def test_it_starts_another_and_goes_on(tmp_path, data_home, part):
+    sweep = Sweep(Shell(tmp_path, {"SWEEPER_HOME": str(data_home)}), "local")
+    launch = sweep.start()
+    assert next(found for found in epochs(sweep) if found >= 2)
+    killing.kill(killing.part_of(launch, part))
+    err = finish(launch)
+    if part == "gcs_server":  # without a raylet, trials that run may end before anybody notices
+        assert "starting it again" in err
+    states = sweep.rows("select state from trials")
+    assert states == [("complete",)] * TRIALS
+    measured = [(number, m["epoch"]) for number, m in sweep.events("measured")]
+    assert sorted(measured) == [(n, e) for n in range(TRIALS) for e in range(1, EPOCHS + 1)]

@@ -1,0 +1,76 @@
+"""A sweep sent to a Ray cluster as a job, and steered from a folder that does not have it."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.command import Shell
+from tests.end_to_end import tiny_sweep
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
+STUDY = "mona/pdebench/advection_1d"
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory, ray_head, data_home) -> Shell:
+    environment = {**ray_head.environment, "SWEEPER_HOME": str(data_home)}
+    return Shell(tmp_path_factory.mktemp("client"), environment)
+
+
+@pytest.fixture(scope="module")
+def there(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("cluster") / "sweeps of all"
+
+
+def wait_until(shell: Shell, name: str, state: str) -> dict:
+    for _ in range(60):
+        found = shell.run("status", name, "--json").json
+        if found["state"] == state:
+            return found
+        time.sleep(1)
+    pytest.fail(f"{name} is {found['state']}, not {state}")
+
+
+def test_a_sweep_sent_away_runs_there_and_is_steered_from_here(shell, there, ray_head):
+    file = tiny_sweep.write(shell.folder, name="away", trials=2)
+    arguments = ("--address", ray_head.http, "--detach", "--workdir", str(there))
+    only = ("--set", "tasks=[pdebench/advection_1d]")
+    sent = shell.run("launch", str(file), *arguments, *only, "--json").json
+    assert (sent["sweep"], sent["address"]) == ("away", ray_head.http)
+    assert "sweeper logs -f away" in sent["message"]
+    assert [p.name for p in (shell.folder / "sweeps/away").iterdir()] == ["remote.json"]
+
+    followed = shell.run("logs", "-f", "away").out
+    assert f"{STUDY} 001 control: complete" in followed
+    found = wait_until(shell, "away", "finished")
+    assert found["trials"]["complete"] + found["trials"]["pruned"] == 2
+    assert (there / "sweeps/away/ledger.db").is_file()
+
+    extended = shell.run("extend", "away", "--trials", "3", "--json").json
+    assert sum(extended["trials"].values()) == 3
+    again = shell.run("rerun", "away", f"{STUDY}/0", "--json").json["rerun"]
+    assert (again["state"], again["value"]) == ("complete", again["origin_value"])
+    (line,) = shell.run("ls", "--json").json["sweeps"]
+    assert (line["sweep"], line["state"]) == ("away", "finished")
+    assert "`away` is not running" in shell.run("stop", "away").out
+    missing = shell.run("rerun", "away", f"{STUDY}/77", code=8)
+    assert "unknown trial `77`" in missing.out
+
+
+def test_what_a_cluster_does_not_take_is_said_at_once(shell, there, ray_head):
+    file = str(tiny_sweep.write(shell.folder, name="no"))
+    began = time.monotonic()
+    unreachable = shell.run("launch", file, "--address", "http://127.0.0.1:9", "--detach", code=5)
+    assert "no Ray dashboard that takes jobs answers there" in unreachable.err
+    assert time.monotonic() - began < 20
+    address = ("--address", ray_head.http, "--detach")
+    secret = "postgresql+psycopg://me:hush@db/ledger"
+    refused = shell.run("launch", file, *address, "--storage", secret, code=2)
+    assert "PGPASSWORD" in refused.err
+    assert "hush" not in refused.err
+    local = shell.run("launch", file, "--detach", code=2)
+    assert "need --address http://" in local.err
+    assert not (shell.folder / "sweeps/no").exists()
+    assert json.loads((shell.folder / "sweeps/away/remote.json").read_text())["name"] == "away"

@@ -1,0 +1,58 @@
+"""A sweep with secrets in its environment: they are nowhere afterwards, and no pickle is read."""
+
+import os
+import pickle
+import signal
+
+import pytest
+
+from tests.canary import Canaries
+from tests.command import Shell
+from tests.end_to_end.small_sweep import TRIALS, Sweep, epochs
+from tests.servers.cluster import short_folder
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
+TUNES_OWN = ("tuner.pkl", "searcher-state-1.pkl", "search_gen_state-1.json", "trainer.pkl")
+
+
+class Runs:
+    """A pickle of it runs a command."""
+
+    def __init__(self, marker: str) -> None:
+        self.marker = marker
+
+    def __reduce__(self):
+        return os.mkdir, (self.marker,)
+
+
+@pytest.fixture
+def rays():
+    """What Ray writes."""
+    with short_folder() as folder:
+        yield folder
+
+
+def test_neither_is_a_secret_left_nor_a_planted_pickle_read(tmp_path, rays, data_home):
+    canaries = Canaries.hatch()
+    shell = Shell(
+        tmp_path,
+        {"SWEEPER_HOME": str(data_home), "RAY_TMPDIR": str(rays), **canaries.environment},
+    )
+    sweep = Sweep(shell, "secretive")
+    launch = sweep.start()
+    assert next(found for found in epochs(sweep) if found >= 3)
+    assert canaries.found_in_arguments() == []
+    launch.send_signal(signal.SIGINT)
+    out, err = launch.communicate(timeout=60)
+    assert launch.returncode == 130, err
+
+    folders = [sweep.folder, *(path for path in sweep.folder.rglob("*") if path.is_dir())]
+    for folder in folders:
+        for name in TUNES_OWN:
+            (folder / name).write_bytes(pickle.dumps(Runs(str(tmp_path / "ran"))))
+    resumed = shell.run("resume", "secretive", "--json")
+    assert resumed.json["trials"]["complete"] == TRIALS
+    assert not (tmp_path / "ran").exists()
+
+    shell.run("report", "secretive")
+    assert canaries.found_in(tmp_path, rays, out, err, resumed.out, resumed.err) == []

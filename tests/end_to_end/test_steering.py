@@ -1,0 +1,196 @@
+"""A running sweep is stopped, cancelled, signalled, launched twice, frozen, filled up; it lives."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+
+from tests.command import Shell
+from tests.end_to_end import killing
+from tests.end_to_end.small_sweep import TRIALS, Sweep, epochs, finish
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
+BUSY = 2  # times what a quiet machine is to hold: other tests run beside these
+LONG = 100  # epochs: some seconds, in which other commands come
+ONE = ("--set", "search.max_concurrent=1")
+SLOW = (*ONE, "--set", f"refine.epochs={LONG}")
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory, ray_head, data_home) -> Shell:
+    environment = {
+        **ray_head.environment,
+        "SWEEPER_HOME": str(data_home),
+        "SWEEPER_ADDRESS": ray_head.address,
+    }
+    return Shell(tmp_path_factory.mktemp("steered"), environment)
+
+
+def wait_for(sweep: Sweep, count: int) -> None:
+    """Waits until so many epochs have been measured."""
+    assert next(found for found in epochs(sweep) if found >= count) >= count
+
+
+def states(sweep: Sweep) -> list[str]:
+    return [state for (state,) in sweep.rows("select state from trials order by number")]
+
+
+def test_another_terminal_follows_stops_retries_and_reruns_it(shell):
+    sweep = Sweep(shell, "steered")
+    launch = sweep.start(*SLOW)
+    wait_for(sweep, 1)
+    held = shell.run("launch", str(sweep.file()), *SLOW, code=4)
+    assert "sweep `steered` is running (host" in held.err
+    assert shell.run("status", "steered", "--json").json["state"] == "running"
+    with shell.start("logs", "-f", "steered") as follower:
+        assert "to stop once its running trials have finished" in shell.run("stop", "steered").out
+        err = finish(launch)
+        lines, _ = follower.communicate(timeout=30 * BUSY)
+    assert "asked to stop: running trials finish, none starts" in err
+    assert "the sweep is stopped" in lines.splitlines()[-1]
+    ended = states(sweep)
+    assert set(ended) == {"complete"}
+    assert len(ended) < TRIALS
+    assert "`steered` is not running." in shell.run("stop", "steered").out
+
+    extended = shell.run("extend", "steered", "--trials", "5", "--json").json
+    assert (extended["state"], extended["trials"]["complete"]) == ("finished", 5)
+    again = shell.run("rerun", "steered", "0", "--json").json["rerun"]
+    assert (again["trial"], again["value"]) == (100_000, again["origin_value"])
+    printed = shell.run("logs", "steered", "0").out
+    assert "attempt-1 | " in printed
+    assert f"refine {LONG}/{LONG}" in printed
+
+
+@pytest.mark.soak
+def test_a_rerun_with_another_seed_is_another_trial(shell):
+    sweep = Sweep(shell, "reseeded")
+    finish(sweep.start())
+    other = shell.run("rerun", "reseeded", "0", "--seed", "7", "--json").json["rerun"]
+    assert (other["trial"], other["state"]) == (100_000, "complete")
+    assert other["value"] != other["origin_value"]
+
+
+def test_a_cancelled_sweep_ends_at_once_and_goes_on(shell):
+    sweep = Sweep(shell, "cancelled")
+    launch = sweep.start(*SLOW)
+    wait_for(sweep, 2)
+    began = time.monotonic()
+    assert "go on with: sweeper resume cancelled" in shell.run("cancel", "cancelled").out
+    assert time.monotonic() - began < 25 * BUSY
+    out, err = launch.communicate(timeout=30 * BUSY)
+    assert (launch.returncode, json.loads(out)["state"]) == (130, "interrupted")
+    assert "cancelled by " in err
+    assert "running" not in states(sweep)
+    assert shell.run("resume", "cancelled", "--json").json["trials"]["complete"] == TRIALS
+
+
+def interrupt(launch: subprocess.Popen[str], number: int, *, times: int) -> tuple[float, str]:
+    began = time.monotonic()
+    for _ in range(times):
+        launch.send_signal(number)
+        time.sleep(0.3)
+    _, err = launch.communicate(timeout=60 * BUSY)
+    return time.monotonic() - began, err
+
+
+SIGNALS = [
+    (signal.SIGINT, 1, 130, 15 * BUSY),
+    (signal.SIGTERM, 1, 143, 25 * BUSY),
+    (signal.SIGINT, 2, 130, 4 * BUSY),
+]
+
+
+@pytest.mark.parametrize(
+    ("number", "times", "code", "within_s", "resumes"),
+    [
+        *(pytest.param(*each, True, marks=pytest.mark.soak) for each in SIGNALS),
+        (*SIGNALS[1], False),  # test_launch resumes after the first
+        (*SIGNALS[2], False),
+    ],
+)
+def test_a_signal_ends_it_in_time_leaves_no_process_and_loses_nothing(
+    shell, number, times, code, within_s, resumes
+):
+    sweep = Sweep(shell, f"signal{number}x{times}" + ("-resumed" if resumes else ""))
+    launch = sweep.start("--address", "local")
+    wait_for(sweep, 2)
+    owner = killing.owner_of(launch)
+    seconds, err = interrupt(launch, number, times=times)
+    assert launch.returncode == code, err
+    assert seconds < within_s
+    assert "Traceback" not in err
+    assert not killing.left_of(owner)
+    measured = {(n, m["epoch"]) for n, m in sweep.events("measured")}
+    assert len(measured) >= 2
+    if resumes:
+        assert shell.run("resume", sweep.name, "--json").json["trials"]["complete"] == TRIALS
+        after = [(n, m["epoch"]) for n, m in sweep.events("measured")]
+        assert len(after) == len(set(after)) == TRIALS * 4
+        assert measured <= set(after)
+
+
+def test_a_frozen_trial_is_ended_and_tried_again(shell):
+    sweep = Sweep(shell, "frozen")
+    launch = sweep.start(
+        "--address", "local", *ONE, "--set", "refine.epochs=30", "--set", "failures.silence=8s"
+    )
+    wait_for(sweep, 1)
+    (victim, *_) = killing.trials_of(launch)
+    os.kill(victim.pid, signal.SIGSTOP)
+    finish(launch)
+    assert set(states(sweep)) == {"complete"}
+    failures = [p for _, p in sweep.events("attempt_ended") if p["failure"]]
+    assert {p["failure"] for p in failures} == {"timeout"}
+    assert "silent for 8 s (failures.silence)" in failures[0]["reason"]
+
+
+@pytest.mark.soak
+def test_trials_that_all_need_too_much_memory_end_it_within_seconds(shell):
+    sweep = Sweep(shell, "greedy")
+    launch = sweep.start("--set", "resources.memory=50MB")
+    _, err = launch.communicate(timeout=120)
+    assert launch.returncode == 3, err
+    assert "ended early: the first 3 trials all failed alike: " in err
+    assert "HostOutOfMemory" in err
+    assert {p["failure"] for _, p in sweep.events("attempt_ended") if p["failure"]} == {"host_oom"}
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 48 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if os.geteuid() != 0 or shutil.which("mount") is None:
+        pytest.skip("mounting a small file system needs root")
+    mount = ["mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("mounting is not permitted here")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_full_disk_pauses_it_and_room_lets_it_go_on(shell, small_disk):
+    sweep = Sweep(Shell(small_disk, shell.environment), "full")
+    launch = sweep.start()
+    wait_for(sweep, 3)
+    ballast = small_disk / "ballast"
+    free = shutil.disk_usage(small_disk).free
+    with ballast.open("wb") as file:
+        file.write(bytes(max(0, free - 2_000_000)))
+    assert launch.stderr is not None
+    seen = []
+    for line in launch.stderr:
+        seen.append(line)
+        if "No new trial starts until there is" in line:
+            break
+    assert f"no space left on {small_disk}" in seen[-1]
+    time.sleep(3)
+    ballast.unlink()
+    err = "".join(seen) + finish(launch)
+    assert "there is room again; going on." in err
+    assert states(sweep) == ["complete"] * TRIALS

@@ -1,0 +1,57 @@
+"""What the load tests measure of toy sweeps, and how they print it."""
+
+import os
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from sweeper.ledger import EventKind, Ledger
+from tests import history
+
+
+def show(load: str, held: str, measured: str) -> None:
+    """Prints a figure beside the one to be held, and how busy the machine is."""
+    print(f"\n{load}: {measured} (to hold: {held}; load {os.getloadavg()[0]:.1f})", end="")
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast the trials of a toy sweep went on, in seconds.
+
+    `lags` are from the end of an epoch in its trial to its commit by the driver, its checkpoint
+    included; `gaps` from one epoch of a trial to its next, while all trials ran.
+    """
+
+    lags: np.ndarray
+    gaps: np.ndarray
+    epochs_per_s: float  # of all trials together, while all ran
+
+
+def pace(folder: Path, ledger: Ledger) -> Pace:
+    """Reads the pace of the sweep in `folder`, whose trials all ran at once."""
+    epochs = [line for line in history.read(folder) if line.event == "epoch"]
+    times: dict[history.Key, list[float]] = {}
+    for line in epochs:
+        times.setdefault(line.key, []).append(line.time)
+    begun, over = max(t[0] for t in times.values()), min(t[-1] for t in times.values())
+    committed = {
+        (e.study, e.number, e.payload["stage"], e.payload["epoch"]): e.at
+        for e in history.events(ledger)
+        if e.kind is EventKind.MEASURED
+    }
+    together = [line for line in epochs if begun <= line.time <= over]
+    assert together, "never did all trials run at once"
+    return Pace(
+        lags=np.array([committed[*e.key, e.stage, e.epoch] - e.time for e in together]),
+        gaps=np.array(
+            [b - a for t in times.values() for a, b in pairwise(t) if begun <= a and b <= over]
+        ),
+        epochs_per_s=len(together) / (over - begun),
+    )
+
+
+def moments(ledger: Ledger, kind: EventKind) -> list[float]:
+    """Returns when events of a kind happened, in seconds since the epoch."""
+    return [event.at for event in history.events(ledger) if event.kind is kind]

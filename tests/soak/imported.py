@@ -1,0 +1,135 @@
+"""Writes a sweep of thousands of trials into a ledger.
+
+The file is a real one; its suggestions are random. A trial takes five epochs, and every third one
+is pruned after three.
+"""
+
+import math
+import time
+from collections.abc import Iterable
+from contextlib import closing
+from pathlib import Path
+
+from sqlalchemy import create_engine, insert, select
+
+from sweeper.app import load
+from sweeper.app.plans import make_plans
+from sweeper.ledger import Ledger, schema
+from sweeper.runner import StudyPlan
+from sweeper.space.sweep import Sweep
+from sweeper.study import Measurement, Outcome, Trial, TrialKind, TrialState
+from tests.command import ROOT
+from tests.compared_ledgers import facts_of
+
+NAME, TASK = "imported", "pdebench/advection_1d"
+STUDY = f"mona/{TASK}"
+EPOCHS, PRUNED_AFTER = 5, 3
+WRITTEN = 500  # trials that are written one by one
+MORE = 100  # trials that the sweep has yet to run
+
+
+def read_sweep(num_trials: int, sampler: str = "tpe") -> Sweep:
+    """Reads the sweep's file, for so many trials and a few more."""
+    sets = (f"tasks=[{TASK}]", f"search.sampler={sampler}", f"refine.epochs={EPOCHS}")
+    options = load.Options(profile="laptop", sets=sets, trials=num_trials + MORE, name=NAME)
+    return load.read(ROOT / "search_spaces/mona_pdebench.yaml", options)
+
+
+def plan_of(sweep: Sweep, ledger: Ledger) -> StudyPlan:
+    """Returns the plan of the sweep's only study."""
+    (plan,) = make_plans(sweep, ledger, {STUDY: facts_of(TASK)})
+    return plan
+
+
+def begin(ledger: Ledger, num_trials: int) -> StudyPlan:
+    """Writes that the sweep has started; returns a plan that suggests at random."""
+    load.match(ledger, read_sweep(num_trials), text="")
+    ledger.start({})
+    return plan_of(read_sweep(num_trials, "random"), ledger)
+
+
+def write(folder: Path, num_trials: int) -> None:
+    """Writes the whole sweep: so many trials, most of them copies of the first few hundred."""
+    with closing(Ledger.in_folder(folder)) as ledger:
+        plan = begin(ledger, num_trials)
+        write_trials(ledger, plan, range(min(WRITTEN, num_trials)), folder)
+        copy_trials(ledger, WRITTEN, num_trials)
+        ledger.end("interrupted")
+
+
+def write_trials(
+    ledger: Ledger, plan: StudyPlan, numbers: Iterable[int], folder: Path
+) -> list[float]:
+    """Writes trials as a driver would; returns how many seconds the writes of each took."""
+    seconds = []
+    for number in numbers:
+        trial = suggested(plan, number)
+        began = time.perf_counter()
+        _write(ledger, trial, folder)
+        seconds.append(time.perf_counter() - began)
+    return seconds
+
+
+def copy_trials(ledger: Ledger, first: int, until: int) -> None:
+    """Adds trials `first` to `until`, which repeat those before them, in a few statements."""
+    engine = create_engine(ledger.url)
+    with engine.begin() as connection:
+        for start in range(first, until, first):
+            for table in (schema.trials, schema.events):
+                kept = [c for c in table.c if c.name not in ("seq", "number")]
+                rows = select(*kept, table.c.number + start).where(
+                    table.c.number < min(first, until - start)
+                )
+                if "seq" in table.c:
+                    rows = rows.order_by(table.c.seq)
+                connection.execute(
+                    insert(table).from_select([*(c.name for c in kept), "number"], rows)
+                )
+    engine.dispose()
+
+
+def suggested(plan: StudyPlan, number: int) -> Trial:
+    """Returns the trial that a study plans under `number`."""
+    kind, params = TrialKind.SAMPLED, {}
+    if number < len(plan.leading):
+        kind, params = plan.leading[number]
+    else:
+        params = plan.sampler.ask(number)
+    return Trial(
+        study=plan.study.name,
+        number=number,
+        kind=kind,
+        params=plan.complete(params),
+        sampled=tuple(params) if kind is TrialKind.SAMPLED else (),
+        seed=plan.trial_seed(number),
+    )
+
+
+def _write(ledger: Ledger, trial: Trial, folder: Path) -> None:
+    """Writes a trial from its start to its end: so many transactions as it has epochs, and two."""
+    key = trial.study, trial.number
+    ledger.add_trial(trial)
+    attempt = ledger.start_attempt(*key)
+    floor = 0.05 + 0.02 * abs(math.log10(trial.params["refine.lr"]) + 3.5)
+    is_pruned = trial.kind is TrialKind.SAMPLED and trial.number % 3 == 0
+    for epoch in range(1, (PRUNED_AFTER if is_pruned else EPOCHS) + 1):
+        value = floor + math.exp(-0.7 * epoch)
+        is_final = epoch == EPOCHS
+        outcome = None
+        if is_final:
+            outcome = Outcome(state=TrialState.COMPLETE, test={"test/nrmse": value * 1.1})
+        elif is_pruned and epoch == PRUNED_AFTER:
+            reason = f"worse than its peers at refine epoch {epoch}"
+            outcome = Outcome(state=TrialState.PRUNED, reason=reason)
+        measurement = Measurement(
+            stage="refine",
+            epoch=epoch,
+            num_epochs=EPOCHS,
+            metrics={"refine/train_loss": value**2, "val/nrmse": value},
+            objective=value,
+            is_final=is_final,
+            checkpoint=f"{folder}/trials/{trial.number:04d}/attempt-1/refine-{epoch:04d}",
+            seconds=2.1 * epoch,
+            peak_memory_bytes=812_000_000 + trial.number,
+        )
+        ledger.measure(*key, attempt, measurement, outcome)

@@ -1,0 +1,43 @@
+"""Goes on with an imported sweep as far as its next suggestions; prints what that took as JSON.
+
+Seconds are those of a core, which hold on a busy machine too.
+
+python -m tests.soak.resume_imported FOLDER TRIALS
+"""
+
+import json
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+
+import psutil
+
+from sweeper.app import drive  # all that a driver imports
+from sweeper.ledger import Ledger
+from sweeper.runner import SweepRunner
+from tests.soak.imported import plan_of, read_sweep
+
+ASKED = 20
+
+
+def main(folder: Path, num_trials: int) -> None:
+    """Prints seconds and bytes."""
+    assert drive.__doc__
+    bytes_before = psutil.Process().memory_info().rss
+    began = time.process_time()
+    with closing(Ledger.in_folder(folder)) as ledger:
+        runner = SweepRunner([plan_of(read_sweep(num_trials), ledger)], ledger)
+        runner.next_trial()
+        first_s = time.process_time() - began
+        asks = []
+        for _ in range(ASKED):
+            began = time.process_time()
+            runner.next_trial()
+            asks.append(time.process_time() - began)
+    rss = psutil.Process().memory_info().rss
+    print(json.dumps({"first_s": first_s, "asks_s": asks, "imports": bytes_before, "rss": rss}))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))

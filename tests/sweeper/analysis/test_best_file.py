@@ -1,0 +1,74 @@
+"""The winner's file: valid, and its preset is the winner to the last digit."""
+
+from pathlib import Path
+
+import pytest
+
+from sweeper.analysis.best_file import best_file, best_name
+from sweeper.analysis.table import StudyTable
+from sweeper.app import load
+from sweeper.app.load import Options
+from sweeper.ledger import SweepRecord
+from sweeper.search.optuna_sampler import OptunaSampler, make_pruner
+from sweeper.space.sweep import InfeasibleParams, StudyPlan, Sweep
+from sweeper.study import Study, Trial, TrialKind
+from trainables.tasks.registry import TASKS
+
+SPACES = Path(__file__).parents[3] / "search_spaces"
+METHODS = ("orca", "pare", "mona", "contrastive_pare", "nft", "fpt")
+
+
+def suggested(sweep: Sweep, plan: StudyPlan) -> list[dict]:
+    """Random settings of a study, as trials of it hold them."""
+    sampler = OptunaSampler(
+        plan.parameters, sampler="random", pruner=make_pruner("none", min_epochs=1, eta=2),
+        seed=0, startup_trials=10,
+    )  # fmt: skip
+    found = []
+    for number in range(12):
+        try:
+            found.append(sweep.complete_params(plan, sampler.ask(number)))
+        except InfeasibleParams:
+            continue
+    assert found
+    return found[:2]
+
+
+def record_of(sweep: Sweep) -> SweepRecord:
+    return SweepRecord(
+        name=sweep.name, experiment=sweep.experiment, resolved=sweep.resolved,
+        config_hash=sweep.config_hash, profile=sweep.profile, text="",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("profile", ["laptop", "paper"])
+@pytest.mark.parametrize("benchmark_name", ["pdebench", "nasbench360"])
+@pytest.mark.parametrize("method", METHODS)
+def test_the_file_is_valid_and_its_preset_is_the_winner(tmp_path, method, benchmark_name, profile):
+    sweep = load.read(SPACES / f"{method}_{benchmark_name}.yaml", Options(profile=profile))
+    plans = sweep.studies()
+    for plan in (plans[0], plans[-1]):
+        info = TASKS[plan.task]
+        study = Study(
+            name=plan.name, method=method, task=plan.task, objective=plan.objective, seed=0
+        )
+        facts = {"dimension": info.dimension, "kind": info.kind}
+        table = StudyTable(study=study, facts=facts, trials=())
+        for params in suggested(sweep, plan):
+            trial = Trial(
+                study=plan.name, number=7, kind=TrialKind.SAMPLED, params=params, seed=0, value=0.1
+            )
+            file = tmp_path / "best.yaml"
+            file.write_text(best_file(record_of(sweep), table, trial))
+            again = load.read(file, Options())
+            (winner,) = again.studies()
+            assert again.name == f"{sweep.name}-best"
+            assert again.complete_params(winner, winner.preset) == params
+            assert (again.search.trials, dict(winner.parameters)) == (2, {})
+            kept = ("backbone", "model", "data", "objective", "task", "method")
+            assert [getattr(winner, k) for k in kept] == [getattr(plan, k) for k in kept]
+
+
+def test_names_stay_as_short_as_a_sweeps_may_be():
+    assert best_name("mona_pdebench") == "mona_pdebench-best"
+    assert len(best_name("a" * 63)) == 63

@@ -1,0 +1,125 @@
+"""Whether a distance foretells the error: known orders, and trials that cannot tell."""
+
+import math
+
+import pytest
+
+from sweeper.analysis.compare import compare
+from sweeper.analysis.compare_json import as_json
+from sweeper.analysis.compare_page import render_comparison
+from sweeper.analysis.compare_words import foreseen
+from sweeper.analysis.contenders import Contender
+from sweeper.analysis.foresight import foresights
+from sweeper.analysis.foresight_section import foresight_section, scatter
+from sweeper.analysis.history import History
+from sweeper.analysis.page import Figures
+from sweeper.analysis.table import StudyTable, SweepTable
+from sweeper.ledger import SweepRecord
+from sweeper.study import Measurement, Study, Trial, TrialKind, TrialState
+from tests.compared_ledgers import Scores, write
+from tests.ledgers import TASK
+
+RECORD = SweepRecord(
+    name="s", experiment="e", resolved={}, config_hash="", profile="laptop", text=""
+)
+PALETTE = {"orca": "#000000", "mona": "#ffffff"}
+
+
+def contender(label: str, distances, errors, **changes) -> Contender:
+    """A study whose trials measured these distances, then these test errors."""
+    study = Study(name=f"{label}/t", method=label, task="t", objective="val/nrmse", seed=0)
+    trials, histories = [], {}
+    for number, (distance, error) in enumerate(zip(distances, errors, strict=True)):
+        settings = {"kind": TrialKind.SAMPLED, "state": TrialState.COMPLETE, **changes}
+        trials.append(
+            Trial(
+                study=study.name, number=number, params={}, seed=number,
+                test={"test/nrmse": error}, **settings,
+            )
+        )  # fmt: skip
+        steps = [(1, distance + 100, None), (2, distance, None)]  # the last epoch counts
+        measured = [
+            Measurement(stage="align", epoch=e, num_epochs=2, metrics={"align/otdd_exact": d})
+            for e, d, _ in steps
+        ]
+        histories[number] = History(
+            measurements=tuple(measured), epochs=2, seconds=1.0, ended=number
+        )
+    table = StudyTable(study=study, facts={}, trials=tuple(trials))
+    sweep = SweepTable(record=RECORD, studies=(table,))
+    return Contender(label=label, sweep=sweep, study=table, histories=histories)
+
+
+def test_the_last_distance_before_fine_tuning_stands_against_the_test_error():
+    (found,) = foresights([contender("orca", [3.0, 1.0, 2.0], [0.3, 0.1, 0.2])])
+    assert (found.stage, found.distance, found.metric) == ("align", "otdd_exact", "test/nrmse")
+    assert found.distances == (3.0, 1.0, 2.0)
+    assert found.errors == (0.3, 0.1, 0.2)
+    assert found.correlation.rho == pytest.approx(1)
+    assert (
+        foreseen([found])
+        == "OTDD predicts the test error in none of 1 study, as far as can be told."
+    )
+
+
+@pytest.mark.parametrize(("sign", "way"), [(1, "closer is better"), (-1, "closer is worse")])
+def test_an_order_that_is_no_chance_is_said_which_way_it_goes(sign, way):
+    (found,) = foresights([contender("orca", range(12), [5 + sign * n for n in range(12)])])
+    assert found.correlation.rho == pytest.approx(sign)
+    assert foreseen([found]) == f"By OTDD, {way} for ORCA on t (ρ = {sign})."
+
+
+def test_p_is_corrected_for_the_studies():
+    both = foresights([contender(m, range(12), range(12)) for m in ("orca", "mona")])
+    for each in both:
+        assert each.p_holm == pytest.approx(2 * each.correlation.p_value)
+
+
+@pytest.mark.parametrize(
+    ("distances", "errors", "changes"),
+    [
+        ([1.0], [0.1], {}),
+        ([1.0, math.nan], [0.1, 0.2], {}),
+        ([1.0, 2.0], [0.1, math.nan], {}),
+        ([1.0, 2.0], [0.1, 0.2], {"state": TrialState.PRUNED}),
+        ([1.0, 2.0], [0.1, 0.2], {"kind": TrialKind.REPLICATE}),
+    ],
+)
+def test_trials_without_both_numbers_or_that_repeat_others_are_left_out(distances, errors, changes):
+    found = foresights([contender("orca", distances, errors, **changes)])
+    assert found == ()
+    assert foresight_section(found, Figures([]), {}) == []
+
+
+def test_two_trials_are_shown_and_tell_nothing():
+    (found,) = foresights([contender("orca", [1.0, 2.0], [0.1, 0.2])])
+    assert found.correlation is None
+    assert found.p_holm is None
+    assert "nothing can be told" in foreseen([found])
+
+
+def test_the_figure_has_every_trial_of_every_method():
+    found = foresights([contender(m, [3.0, 1.0], [0.3, 0.1]) for m in ("orca", "mona")])
+    figure = scatter(found, PALETTE)
+    assert [(list(t.x), list(t.y), t.marker.color) for t in figure.data] == [
+        ([3.0, 1.0], [0.3, 0.1], "#000000"),
+        ([3.0, 1.0], [0.3, 0.1], "#ffffff"),
+    ]
+
+
+def test_a_comparison_says_it_in_json_and_on_its_page(large_ledger):
+    comparison = compare([large_ledger])
+    told = as_json(comparison)["distance"]
+    assert told["answer"] == "By OTDD, closer is better for MoNA on pdebench/advection_1d (ρ = 1)."
+    (series,) = told["series"]
+    complete = [t for t in large_ledger.trials(f"mona/{TASK}") if t.state is TrialState.COMPLETE]
+    assert series["trials"] == len(complete) - 1, "the control measures none"
+    assert (series["stage"], series["distance"], series["label"]) == ("meta", "otdd_exact", "mona")
+    assert series["rho"] == pytest.approx(1)
+    assert told["answer"] in render_comparison(comparison)
+
+
+def test_a_task_that_is_not_compared_is_not_asked(tmp_path):
+    scores = [Scores(method="orca", task=task, best=[0.1]) for task in (TASK, "pdebench/darcy_2d")]
+    ledger = write(tmp_path, "s", scores)
+    assert as_json(compare([ledger], tasks=[TASK]))["distance"] is None

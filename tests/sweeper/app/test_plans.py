@@ -1,0 +1,66 @@
+"""What a launch makes of `stages`: seeds that pair, and what `sweeper plan` says beforehand."""
+
+from pathlib import Path
+
+import pytest
+
+from sweeper.app import load, plans
+from sweeper.app.catalog import catalog
+from sweeper.app.plan import plan
+from sweeper.ledger import Ledger, SweepRecord
+from sweeper.runner import SweepRunner
+from sweeper.space.loader import load_sweep
+from sweeper.study import TrialKind
+
+FILE = Path(__file__).parents[3] / "search_spaces" / "orca_pdebench.yaml"
+FEW = ("stages.align.distinct=3", "resources={cpu: 1}")
+
+
+@pytest.fixture
+def runners(tmp_path: Path) -> dict[str, SweepRunner]:
+    """A runner of the file as it is, and one of it with few alignments."""
+    made = {}
+    for name, sets in ("all", FEW[1:]), ("few", FEW):
+        sweep = load_sweep(FILE, catalog(), profile="laptop", sets=sets)
+        ledger = Ledger.in_folder(tmp_path / name)
+        ledger.create(
+            SweepRecord(name=name, experiment="e", resolved=sweep.resolved, text="",
+                        config_hash=sweep.config_hash, profile="laptop")
+        )  # fmt: skip
+        facts = {study.name: {} for study in sweep.studies()}
+        made[name] = SweepRunner(plans.make_plans(sweep, ledger, facts), ledger)
+    return made
+
+
+def test_the_kth_alignment_has_the_seed_of_the_kth_sampled_trial(runners) -> None:
+    for every, few in zip(
+        runners["all"].studies.values(), runners["few"].studies.values(), strict=True
+    ):
+        assert every.plan.stages.prefixes == ()
+        seeds = [every.plan.trial_seed(number) for number in range(2, 5)]
+        assert [p.seed for p in few.plan.stages.prefixes] == seeds
+        assert len({p.params["align.lr"] for p in few.plan.stages.prefixes}) == 3
+
+
+def test_preset_and_control_are_as_without(runners) -> None:
+    began = {}
+    for name, runner in runners.items():
+        trials = [runner.next_trial() for _ in range(24)]
+        assert None not in trials
+        began[name] = [(t.study, t.number, t.params, t.seed) for t in trials
+                       if t is not None and t.kind is not TrialKind.SAMPLED]  # fmt: skip
+        sampled = [t for t in trials if t is not None and t.kind is TrialKind.SAMPLED]
+        assert len(sampled) == 18
+        shared = {(t.study, t.seed, t.params["align.lr"], t.params["proxy"]) for t in sampled}
+        assert len(shared) == (9 if name == "few" else 18)
+        assert len({(t.study, t.params["refine.lr"]) for t in sampled}) == 18
+    assert began["few"] == began["all"]
+
+
+def test_a_plan_says_how_many_trials_use_each_alignment() -> None:
+    told = plan(FILE, load.Options(profile="laptop", sets=FEW))
+    assert told["studies"][0]["distinct"] == {"align": 3}
+    line = "orca/pdebench/advection_1d: 3 configurations of align, each for 2 sampled trials"
+    assert line in told["notes"]
+    told = plan(FILE, load.Options(profile="laptop", sets=FEW, trials=9))
+    assert line.replace("for 2", "for 2 or 3") in told["notes"]

@@ -1,0 +1,33 @@
+"""Preparing happens in a process of its own; what becomes of that is said."""
+
+import psutil
+import pytest
+
+from sweeper.app import load
+from sweeper.app.preparation import preparing
+from sweeper.errors import SweeperError
+from tests.command import ROOT
+
+
+@pytest.fixture
+def sweep():
+    return load.read(ROOT / "search_spaces" / "mona_pdebench.yaml", load.Options(profile="laptop"))
+
+
+def the_process() -> psutil.Process:
+    children = psutil.Process().children()
+    (found,) = (p for p in children if p.cmdline()[-1:] == ["sweeper.app.prepare"])
+    return found
+
+
+def test_one_that_is_killed_is_said_with_the_way_out(sweep):
+    with preparing(sweep) as preparation:
+        the_process().kill()
+        with pytest.raises(SweeperError, match=r"was killed.* launch again"):
+            preparation.facts(lambda *_: None)
+
+
+def test_one_that_is_not_waited_for_is_ended(sweep):
+    with preparing(sweep):
+        process = the_process()
+    assert not process.is_running()

@@ -1,0 +1,96 @@
+"""Which checkpoints of trials that have ended are left, and what is said of those that are not."""
+
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sweeper.app.places import Places, folder_of_trial
+from sweeper.app.retention import Retention
+from sweeper.ledger import EventKind, Ledger
+from sweeper.space.schema import Checkpoints
+from sweeper.study import Measurement, Outcome, Trial, TrialKind, TrialState
+from tests.fakes import STUDY, new_ledger
+
+SIZE = 500_000
+TRIAL = Trial(study=STUDY.name, number=0, kind=TrialKind.SAMPLED, params={}, seed=0)
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    with closing(new_ledger(tmp_path)) as ledger:
+        ledger.add_study(STUDY, {})
+        yield ledger
+
+
+def end(ledger: Ledger, folder: Path, number: int, value: float, state: TrialState) -> Trial:
+    """Runs a trial to its end, with a checkpoint of `SIZE` bytes."""
+    trial = Trial(study=STUDY.name, number=number, kind=TrialKind.SAMPLED, params={}, seed=0)
+    ledger.add_trial(trial)
+    attempt = ledger.start_attempt(trial.study, number)
+    checkpoint = folder_of_trial(folder, trial) / "attempt-1" / "refine-0001"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "last.safetensors").write_bytes(bytes(SIZE))
+    (checkpoint / "manifest.json").write_text("{}")
+    measurement = Measurement(
+        stage="refine", epoch=1, num_epochs=2, metrics={}, objective=value,
+        checkpoint=str(checkpoint),
+    )  # fmt: skip
+    ledger.measure(trial.study, number, attempt, measurement, Outcome(state=state))
+    return ledger.trial(trial.study, number)
+
+
+def left(ledger: Ledger) -> list[int]:
+    kept = [t for t in ledger.trials() if t.checkpoint is not None]
+    assert all(Path(t.checkpoint).is_dir() for t in kept)
+    return [t.number for t in kept]
+
+
+def run(ledger: Ledger, folder: Path, keep: Checkpoints) -> list[int]:
+    """Ends five trials, the last one pruned, under `keep`; returns which keep a checkpoint."""
+    retention = Retention(Places(folder), keep, ledger)
+    for number, value in enumerate([0.5, 0.2, 0.9, 0.4, 0.1]):
+        state = TrialState.PRUNED if number == 4 else TrialState.COMPLETE
+        retention.changed(end(ledger, folder, number, value, state))
+    retention.close()
+    return left(ledger)
+
+
+def test_all_keep_theirs_unless_the_file_says_otherwise(ledger, tmp_path):
+    assert run(ledger, tmp_path, Checkpoints()) == [0, 1, 2, 3, 4]
+
+
+def test_pruned_trials_lose_theirs_if_the_file_says_so(ledger, tmp_path):
+    assert run(ledger, tmp_path, Checkpoints(pruned=False)) == [0, 1, 2, 3]
+
+
+def test_only_the_best_of_a_study_keep_theirs_if_the_file_says_so(ledger, tmp_path):
+    assert run(ledger, tmp_path, Checkpoints(trials=2)) == [1, 3]
+
+
+def test_a_cap_holds_takes_the_worst_first_and_says_what_it_took(ledger, tmp_path):
+    assert run(ledger, tmp_path, Checkpoints(max_bytes="2MB")) == [0, 1, 3]
+    dropped = [e for e in ledger.events() if e.kind is EventKind.CHECKPOINT_DROPPED]
+    assert {e.number for e in dropped} == {2, 4}, "the worst, and the pruned one"
+    assert all("checkpoints.max_bytes (2000000 bytes)" in e.payload["reason"] for e in dropped)
+    files = [p for p in tmp_path.rglob("*.safetensors") if p.is_file()]
+    assert sum(p.stat().st_size for p in files) <= 2_000_000
+
+
+def test_what_was_kept_before_a_restart_counts(ledger, tmp_path):
+    end(ledger, tmp_path, 7, 0.7, TrialState.COMPLETE)
+    assert run(ledger, tmp_path, Checkpoints(trials=2)) == [1, 3]
+
+
+def test_what_is_left_of_a_crashed_trial_is_the_checkpoint_that_the_ledger_names(ledger, tmp_path):
+    """Its process died after it had saved one more, and while it was writing another."""
+    attempt = folder_of_trial(tmp_path, TRIAL) / "attempt-1"
+    for name in ("refine-0001", "refine-0002", "refine-0003", ".refine-0004.partial"):
+        (attempt / name).mkdir(parents=True)
+        (attempt / name / "manifest.json").write_text("{}")
+    ended = replace(TRIAL, checkpoint=str(attempt / "refine-0002"), state=TrialState.FAILED)
+    retention = Retention(Places(tmp_path), Checkpoints(), ledger)
+    retention.changed(ended)
+    retention.close()
+    assert [path.name for path in attempt.glob("[!.]*")] == ["refine-0002"]

@@ -1,0 +1,48 @@
+"""Where a sweep is recorded: resolved late, and at servers and databases only."""
+
+import pytest
+
+from sweeper.app.catalog import catalog
+from sweeper.app.tracking import check_tracking, make_recorder
+from sweeper.errors import UsageError
+from sweeper.space.loader import loads_sweep
+from sweeper.space.sweep import Sweep
+from tests.bad_inputs.rows import VALID
+from tests.ledgers import new_ledger
+
+
+def sweep(uri: str | None) -> Sweep:
+    text = VALID if uri is None else VALID + f"tracking: {{uri: '{uri}'}}\n"
+    return loads_sweep(text, catalog(), profile="paper")
+
+
+BAD = ["file:///etc", "/etc", "./mlruns", "ftp://host/x", "s3://bucket", "javascript:alert(1)", "x"]
+
+
+@pytest.mark.parametrize("uri", BAD)
+def test_an_address_of_another_kind_is_refused_wherever_it_comes_from(
+    monkeypatch: pytest.MonkeyPatch, tmp_path, uri: str
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with pytest.raises(UsageError, match="MLFLOW_TRACKING_URI: must start with one of http:,"):
+        check_tracking(sweep(None))
+    monkeypatch.setenv("WHERE", uri)
+    with pytest.raises(UsageError, match=r"tracking\.uri: must start with one of http:,"):
+        make_recorder(new_ledger(tmp_path), sweep("${env:WHERE}"))
+
+
+@pytest.mark.parametrize("uri", ["http://host:5000", "HTTPS://host", "sqlite:///x.db",
+                                 "postgresql+psycopg://me@host/x"])  # fmt: skip
+def test_servers_and_databases_are_taken(
+    monkeypatch: pytest.MonkeyPatch, tmp_path, uri: str
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    check_tracking(sweep(None))
+    assert make_recorder(new_ledger(tmp_path), sweep(None)).uri == uri
+
+
+def test_a_secret_in_the_address_is_not_shown(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+    monkeypatch.setenv("WHERE", "http://me:canary@host:5000")
+    assert (
+        make_recorder(new_ledger(tmp_path), sweep("${env:WHERE}")).uri == "http://me:***@host:5000"
+    )

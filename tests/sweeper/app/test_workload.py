@@ -1,0 +1,63 @@
+"""What a file asks for: trials by kind, runs that sharing saves, epochs by stage."""
+
+from dataclasses import replace
+
+import pytest
+
+from sweeper.app.workload import workload_of
+from sweeper.pruning import Estimate, epochs_under_halving
+from tests.sweeper.app.pricing import sweep_of
+
+
+def work(sweep, **changes):
+    (study,) = sweep.studies()
+    return workload_of(sweep, replace(study, **changes))
+
+
+def test_every_trial_is_of_a_kind():
+    plain = work(sweep_of())
+    assert (plain.leading, plain.sampled, plain.replicates) == (2, 6, 0)
+    replicated = work(sweep_of(replicate={"top": 3, "seeds": 5}))
+    assert (replicated.replicates, replicated.trials) == (3 * 5 + 5, 28)
+    rate = {"refine.lr": {"min": 1e-4, "max": 1e-3}}
+    vanilla = {"methods": ["nft"], "parameters": rate, "fixed": {"refine.epochs": 6}}
+    alone = work(sweep_of(**vanilla, replicate={"top": 1, "seeds": 5}))
+    assert (alone.leading, alone.sampled, alone.replicates) == (1, 7, 5)  # it is its own control
+    assert work(sweep_of(search={"trials": 1})).leading == 1
+
+
+def test_leading_trials_train_in_full_and_the_control_has_no_first_stage():
+    leading = work(sweep_of(search={"trials": 2}))
+    meta, refine = leading.stages["meta"], leading.stages["refine"]
+    assert (meta.runs, meta.epochs) == (1, Estimate(2, 2, 2))  # the preset's two epochs
+    assert (refine.runs, refine.epochs) == (2, Estimate(12, 12, 12))
+
+
+def test_drawn_epochs_go_from_the_fewest_to_the_most():
+    meta = work(sweep_of()).stages["meta"]
+    assert (meta.runs, meta.most, meta.longest) == (7, 2 + 6 * 6, 6)
+    assert meta.epochs == Estimate(2 + 6, 2 + 6 * 3, 2 + 6 * 6)
+
+
+def test_sampled_trials_are_pruned_and_others_are_not():
+    sampled = epochs_under_halving(6, 6, (2, 4), eta=2)
+    refine = work(sweep_of()).stages["refine"]
+    assert refine.epochs.expected == pytest.approx(12 + sampled.expected)
+    assert refine.epochs.low == pytest.approx(12 + sampled.low)
+    assert refine.most == 8 * 6
+    none = work(sweep_of(pruning={"type": "none"})).stages["refine"]
+    assert none.epochs == Estimate(48, 48, 48)
+    median = work(sweep_of(pruning={"type": "median", "min_epochs": 2})).stages["refine"]
+    assert median.epochs == Estimate(12 + 6 * 2, 48, 48)
+    replicated = work(sweep_of(replicate={"top": 1, "seeds": 2})).stages["refine"]
+    assert replicated.epochs.low == pytest.approx(refine.epochs.low + 4 * 6)
+
+
+def test_a_stage_that_trials_share_is_run_once_for_each_of_its_configurations():
+    shared = work(sweep_of(search={"trials": 32}), distinct={"meta": 8}).stages["meta"]
+    assert (shared.runs, shared.shared) == (1 + 8, 30 - 8)
+    assert shared.epochs == Estimate(2 + 8, 2 + 8 * 3, 2 + 8 * 6)
+    few = work(sweep_of(), distinct={"meta": 8}).stages["meta"]
+    assert (few.runs, few.shared) == (1 + 6, 0)  # not more than there are trials
+    refine = work(sweep_of(), distinct={"meta": 2}).stages["refine"]
+    assert (refine.runs, refine.shared) == (8, 0)

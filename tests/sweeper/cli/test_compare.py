@@ -1,0 +1,144 @@
+"""`sweeper compare`: what it prints, in which form, and with which exit code."""
+
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from sweeper.cli.main import run
+from tests.compared_ledgers import Scores, write
+
+ADVECTION, DARCY = "pdebench/advection_1d", "pdebench/darcy_2d"
+SIX = [0.20, 0.21, 0.19, 0.22, 0.20, 0.18]
+PUBLISHED = {
+    "method": "orca", "value": 0.0098, "metric": "nrmse", "protocol": "one-shot",
+    "table": "PDEBench", "citation": "Shen et al., ICML 2023",
+}  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder with two sweeps: PaRe is better on one task, as good on the other."""
+    monkeypatch.chdir(tmp_path)
+    higher = [value + 0.1 for value in SIX]
+    facts = {"published": [{**PUBLISHED, "task": ADVECTION}], "published_samples": 10_000}
+    write(
+        tmp_path / "sweeps/pare", "pare",
+        [Scores(method="pare", task=ADVECTION, best=SIX, control=higher, facts=facts),
+         Scores(method="pare", task=DARCY, best=SIX)],
+    )  # fmt: skip
+    write(
+        tmp_path / "sweeps/mona", "mona",
+        [Scores(method="mona", task=ADVECTION, best=higher), 
+         Scores(method="mona", task=DARCY, best=SIX)],
+    )  # fmt: skip
+    return tmp_path
+
+
+def as_json(capsys, *arguments: str, code: int = 0) -> dict:
+    assert run(["compare", *arguments, "--json"]) == code
+    return json.loads(capsys.readouterr().out)
+
+
+def test_the_json_has_the_pinned_names(folder, capsys):
+    found = as_json(capsys, "pare", "mona")
+    assert (found["schema"], found["command"], found["exit_code"]) == (1, "compare", 0)
+    assert found["sweeps"] == ["pare", "mona"]
+    (task, _) = found["tasks"]
+    (each,) = task["comparisons"]
+    assert (each["first"], each["second"]) == ("pare", "mona")
+    assert each["p_value"] == each["p_holm"] == 0.03125
+    low, high = each["ci"]
+    assert low <= each["difference"] <= high
+    assert each["verdict"] == "lower"
+    assert [m["label"] for m in task["methods"]] == ["pare", "mona"]
+    assert task["methods"][0]["values"] == {str(100 + i): value for i, value in enumerate(SIX)}
+    assert task["methods"][0]["n"] == 6
+    assert task["pairs_needed"]["comparisons"] == 6
+    assert task["published"] == [{**PUBLISHED, "data_source": "official", "samples": 10_000}]
+    assert found["average_ranks"] == {"pare": 1.25, "mona": 1.75}
+    assert found["gate"] is None
+
+
+def test_infinite_effects_are_null(folder, capsys):
+    task = as_json(capsys, "pare", "mona")["tasks"][0]
+    assert task["comparisons"][0]["d_z"] is None, "all differences are the same"
+
+
+def test_people_get_sentences_and_tables(folder, capsys):
+    assert run(["compare", "pare", "mona"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("PaRe has the best average rank, 1.25 over 2 tasks (MoNA 1.75)")
+    assert "lower than MoNA (0.3, p = 0.03125)." in out
+    assert "cannot distinguish" in out
+    assert "Tuning budgets are equal in trials, epochs and device-seconds." in out
+    assert "published: orca 0.0098 (Shen et al., ICML 2023)" in out
+    assert "official data, 10000 samples; one-shot; not ranked with ours" in out
+    assert "average ranks over 2: pare 1.25, mona 1.75" in out
+    assert "0.1 to 0.1" not in out.splitlines()[0]
+
+
+def test_a_task_and_a_baseline_can_be_chosen(folder, capsys):
+    found = as_json(capsys, "pare", "mona", "--task", DARCY, "--baseline", "control")
+    assert [task["task"] for task in found["tasks"]] == [DARCY]
+    assert found["baseline"] == "control"
+    assert found["tasks"][0]["comparisons"] == []
+
+
+def test_a_page_is_written(folder, capsys):
+    found = as_json(capsys, "pare", "mona", "--html", "page.html")
+    assert found["html"] == "page.html"
+    assert "PaRe has the best average rank" in (folder / "page.html").read_text()
+
+
+def test_a_gate_that_holds_exits_with_0(folder, capsys):
+    found = as_json(capsys, "pare", "mona", "--gate", f"pare < mona on {ADVECTION}")
+    assert found["gate"]["met"] is True
+    assert found["gate"]["claims"][0]["claim"] == f"pare < mona on {ADVECTION}"
+
+
+def test_a_gate_that_does_not_hold_exits_with_9_and_says_why(folder, capsys):
+    claim = f"pare < mona on {DARCY}"
+    found = as_json(capsys, "pare", "mona", "--gate", claim, code=9)
+    assert (found["gate"]["met"], found["exit_code"]) == (False, 9)
+    assert run(["compare", "pare", "mona", "--gate", claim]) == 9
+    told = capsys.readouterr()
+    assert f"gate: {claim}: not met" in told.out
+    assert told.err.startswith(f"sweeper: gate not met: {claim}: PaRe 0.2, MoNA 0.2, 6 paired")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (["pare", "mona", "--gate", "pare is better"], 2, "METHOD < METHOD on TASK"),
+        (["pare", "mona", "--gate", f"pare < monna on {ADVECTION}"], 2, "Did you mean `mona`?"),
+        (["pare", "mona", "--task", "pdebench/darcy"], 2, f"Did you mean `{DARCY}`?"),
+        (["pare", "mona", "--baseline", "monna"], 2, "Did you mean `mona`?"),
+        (["pare", "pare"], 2, "named 2 times"),
+        (["parre"], 8, "Did you mean `pare`?"),
+        ([], 2, "Missing argument"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_what_cannot_be_done_says_so(folder, capsys, arguments, code, told):
+    assert run(["compare", *arguments]) == code
+    assert told in capsys.readouterr().err
+
+
+def test_a_page_that_cannot_be_written_is_an_error_of_ours(folder, capsys):
+    assert run(["compare", "pare", "--html", "no/such/folder.html"]) == 2
+    assert "no/such/folder.html" in capsys.readouterr().err
+
+
+def dump(ledger: Path) -> list[str]:
+    with closing(sqlite3.connect(ledger)) as connection:
+        return list(connection.iterdump())
+
+
+def test_a_comparison_reads_and_changes_nothing(folder, capsys):
+    ledgers = [folder / "sweeps" / name / "ledger.db" for name in ("pare", "mona")]
+    before = [dump(ledger) for ledger in ledgers]
+    as_json(capsys, "pare", "mona")
+    assert [dump(ledger) for ledger in ledgers] == before

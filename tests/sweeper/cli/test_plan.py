@@ -1,0 +1,71 @@
+"""`sweeper plan`: what a file asks for, with and without knowing what it costs."""
+
+import json
+
+import pytest
+
+from sweeper.app import calibration, load
+from sweeper.app.catalog import home
+from sweeper.cli.main import run
+from tests.sweeper.app import pricing
+
+FILE = """
+name: planned
+methods: [mona]
+tasks: [pdebench/advection_1d]
+backbones: {1d: minilm}
+proxies: {1d: python_source}
+parameters:
+  meta.epochs: {values: [1, 2, 6]}
+  refine.lr: {distribution: log_uniform_values, min: 1.0e-6, max: 1.0e-3}
+fixed: {refine.epochs: 6}
+search: {trials: 8}
+pruning: {type: asha, min_epochs: 2, eta: 2}
+replicate: {top: 1, seeds: 2}
+"""
+
+
+@pytest.fixture
+def file(tmp_path, monkeypatch):
+    monkeypatch.setenv("SWEEPER_HOME", str(tmp_path / "home"))
+    path = tmp_path / "planned.yaml"
+    path.write_text(FILE)
+    return path
+
+
+def planned(capsys, file, *options: str) -> dict:
+    assert run(["plan", str(file), "--json", *options]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_without_a_calibration_epochs_alone_are_priced(capsys, file):
+    told = planned(capsys, file)
+    (study,) = told["studies"]
+    assert (told["price"], told["uncalibrated"]) == (None, ["mona/pdebench/advection_1d"])
+    assert study["kinds"] == {"leading": 2, "sampled": 6, "replicates": 4}
+    assert (told["trials"], study["trials"], study["rungs"]) == (12, 12, [2, 4])
+    meta, refine = study["stages"]
+    assert (meta["runs"], meta["shared"], meta["max_epochs"]) == (1 + 6 + 2, 0, 2 + 6 * 6 + 2 * 6)
+    assert refine["max_epochs"] == 12 * 6 > refine["expected_epochs"] > 6 * 6
+    assert told["max_epochs"] == meta["max_epochs"] + refine["max_epochs"]
+    assert "--calibrate" in told["notes"][-1]
+
+
+def test_with_one_it_says_hours_disk_and_from_when(capsys, file):
+    sweep = load.read(file, load.Options())
+    calibration.write(sweep, sweep.studies()[0], home(), pricing.calibration())
+    price = planned(capsys, file)["price"]
+    assert 0 < price["device_hours"]["low"] < price["device_hours"]["high"]
+    assert price["disk_bytes"] == 12 * 401
+    assert run(["plan", str(file)]) == 0
+    out = capsys.readouterr().out
+    assert "2 leading, 6" in out
+    assert "CPU-hours" in out
+    assert "measured 2026-" in out
+
+
+def test_a_pilot_that_cannot_begin_is_a_fault(capsys, file):
+    arguments = ["plan", str(file), "--calibrate", "--json", "--set", "proxies.1d=conll2003"]
+    assert run(arguments) == 2
+    told = json.loads(capsys.readouterr().out)
+    assert "conll2003" in told["error"]["message"]

@@ -1,0 +1,153 @@
+"""`sweeper best` and `sweeper export`: what they print and write."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+from pyarrow import parquet
+
+from sweeper.app import load
+from sweeper.app.load import Options
+from sweeper.cli.main import run
+from sweeper.ledger import Ledger, SweepRecord
+from sweeper.study import Study, Trial, TrialKind, TrialState
+from tests.compared_ledgers import Scores, write
+
+SPACE = Path(__file__).parents[3] / "search_spaces/mona_pdebench.yaml"
+ADVECTION, DARCY = "pdebench/advection_1d", "pdebench/darcy_2d"
+STUDY = f"mona/{ADVECTION}"
+CHOSEN = {"meta.alpha": 0.1234567890123456, "refine.lr": 3e-4, "meta.epochs": 3}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder with a sweep of two methods."""
+    monkeypatch.chdir(tmp_path)
+    write(
+        tmp_path / "sweeps/s", "s",
+        [Scores(method="pare", task=ADVECTION, best=[0.1, 0.3], control=[0.4]),
+         Scores(method="mona", task=ADVECTION, best=[0.2])],
+    )  # fmt: skip
+    return tmp_path
+
+
+@pytest.fixture
+def real(tmp_path, monkeypatch):
+    """A folder with a sweep of a shipped file, of which one trial is complete."""
+    monkeypatch.chdir(tmp_path)
+    sweep = load.read(SPACE, Options(profile="laptop"))
+    plan = sweep.study("mona", ADVECTION)
+    ledger = Ledger.in_folder(tmp_path / "sweeps" / sweep.name)
+    ledger.create(
+        SweepRecord(
+            name=sweep.name, experiment=sweep.experiment, resolved=sweep.resolved,
+            config_hash=sweep.config_hash, profile=sweep.profile, text=SPACE.read_text(),
+        )
+    )  # fmt: skip
+    ledger.start({})
+    study = Study(name=plan.name, method="mona", task=ADVECTION, objective=plan.objective, seed=0)
+    ledger.add_study(study, {"dimension": "1d", "kind": "dense"})
+    params = sweep.complete_params(plan, CHOSEN)
+    ledger.add_trial(
+        Trial(
+            study=plan.name, number=5, kind=TrialKind.SAMPLED, params=params, seed=0,
+            sampled=tuple(CHOSEN), state=TrialState.COMPLETE, value=0.25,
+            test={"test/nrmse": 0.3},
+        )
+    )  # fmt: skip
+    ledger.close()
+    return tmp_path, params
+
+
+def test_the_printed_file_is_valid_and_is_the_winner(real, capsys):
+    folder, params = real
+    assert run(["best", "mona_pdebench", "--study", STUDY]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith(f"# {STUDY}, trial 5 (sampled) of sweep mona_pdebench: val/nrmse 0.25.")
+    (folder / "best.yaml").write_text(text)
+    assert run(["validate", "best.yaml", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["sweep"], found["studies"]) == ("mona_pdebench-best", [STUDY])
+    assert found["resolved"]["fixed"] == {k: v for k, v in params.items() if k != "proxy"}
+    assert found["resolved"]["proxies"] == {"1d": params["proxy"]}
+    assert found["resolved"]["parameters"] == {}
+    assert found["resolved"]["fixed"]["meta.alpha"] == 0.1234567890123456
+
+
+def test_best_as_json_has_every_parameter_and_the_file(real, capsys):
+    _, params = real
+    assert run(["best", "mona_pdebench", "--study", STUDY, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["schema"], found["command"], found["sweep"]) == (1, "best", "mona_pdebench")
+    (study,) = found["studies"]
+    (winner,) = study["best"]
+    assert (winner["trial"], winner["value"], winner["test"]) == (5, 0.25, 0.3)
+    assert winner["params"] == params
+    assert "fixed:" in found["file"]
+
+
+def test_best_lists_studies_and_the_top_of_each(folder, capsys):
+    assert run(["best", "s", "--top", "2", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [[t["trial"] for t in study["best"]] for study in found["studies"]] == [[2, 0], [2, 0]]
+    pare = found["studies"][0]["best"][0]
+    assert (pare["value"], pare["test"], pare["seeds"]) == (0.1, 0.2, 2)
+    assert pare["validation"] == 0.2
+    assert "file" not in found
+    assert run(["best", "s"]) == 0
+    shown = capsys.readouterr().out
+    assert "refine.lr = 0.0003" in shown
+    assert len(shown.splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["best", "t"], "unknown sweep `t`"),
+        (["best", "s", "--study", f"monna/{ADVECTION}"], f"Did you mean `mona/{ADVECTION}`?"),
+        (["export", "t"], "unknown sweep `t`"),
+    ],
+)
+def test_what_is_not_there_is_not_found(folder, capsys, arguments, told):
+    assert run(arguments) == 8
+    assert told in capsys.readouterr().err
+
+
+def test_a_study_without_a_complete_trial_has_no_winner(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    empty = Scores(method="pare", task=ADVECTION, best=[0.1], num_trials=0)
+    write(tmp_path / "sweeps/s", "s", [empty])
+    assert run(["best", "s", "--study", f"pare/{ADVECTION}"]) == 8
+    assert "no trial of" in capsys.readouterr().err
+    assert run(["best", "s"]) == 0
+    assert "no trial is complete" in capsys.readouterr().out
+
+
+def test_csv_goes_to_the_terminal_or_to_a_file(folder, capsys):
+    assert run(["export", "s"]) == 0
+    text = capsys.readouterr().out
+    assert len(list(csv.DictReader(io.StringIO(text)))) == 10
+    assert run(["export", "s", "--format", "csv", "-o", "trials.csv"]) == 0
+    assert capsys.readouterr().out == "wrote trials.csv\n"
+    assert (folder / "trials.csv").read_text() == text
+
+
+def test_parquet_needs_a_file(folder, capsys):
+    assert run(["export", "s", "--format", "parquet"]) == 2
+    assert "`-o FILE`" in capsys.readouterr().err
+    assert run(["export", "s", "--format", "parquet", "-o", "trials.parquet"]) == 0
+    assert parquet.read_table(folder / "trials.parquet").num_rows == 10
+
+
+def test_latex_is_a_table_of_the_methods(folder, capsys):
+    assert run(["export", "s", "--format", "latex"]) == 0
+    text = capsys.readouterr().out
+    assert "PaRe & $0.2 \\pm 0.1414$ \\\\" in text
+    assert "MoNA & $0.2$ \\\\" in text
+
+
+def test_a_format_that_is_none_is_refused(folder, capsys):
+    assert run(["export", "s", "--format", "xls"]) == 2
+    assert "latex" in capsys.readouterr().err

@@ -1,0 +1,87 @@
+"""Which clusters are started and joined, and who can reach them."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from sweeper.errors import UsageError
+from sweeper.execution.cluster import check_secure, set_environment
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """An environment of this test's own, in which nothing of Ray is said."""
+    mine = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
+    monkeypatch.setattr(os, "environ", mine)
+    return mine
+
+
+def test_a_token_is_made_once_and_for_this_user_alone(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    path, mask = tmp_path / "home" / "token", os.umask(0)
+    try:
+        set_environment(path)
+    finally:
+        os.umask(mask)
+    token = path.read_text()
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert len(set(token)) > 8
+    assert len(token) == 64
+    assert environment["RAY_AUTH_MODE"] == "token"
+    assert environment["RAY_AUTH_TOKEN_PATH"] == str(path)
+    del environment["RAY_AUTH_MODE"]
+    set_environment(path)
+    assert path.read_text() == token
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o660])
+def test_a_token_that_others_can_read_is_refused(
+    environment: dict[str, str], tmp_path: Path, mode: int
+) -> None:
+    path = tmp_path / "token"
+    path.write_text("0" * 64)
+    path.chmod(mode)
+    with pytest.raises(UsageError, match=f"others may read this token; run: chmod 600 {path}"):
+        set_environment(path)
+
+
+def test_a_planted_link_is_not_written_through(environment: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "token").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UsageError, match="is no plain file; remove it"):
+        set_environment(tmp_path / "token")
+    assert {path.name for path in tmp_path.iterdir()} == {"token"}
+
+
+def test_a_cluster_of_others_keeps_its_own_token(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    set_environment(tmp_path / "token", address="10.0.0.1:6379")
+    assert environment["RAY_AUTH_MODE"] == "token"
+    assert "RAY_AUTH_TOKEN_PATH" not in environment
+    assert not (tmp_path / "token").exists()
+
+
+OPEN = ["10.0.0.1:6379", "ray://10.0.0.1:10001", "http://head:8265", "0.0.0.0:1", "[fe80::1]:6379",
+        "127.0.0.1.evil.org:6379", "head"]  # fmt: skip
+CLOSED = ["local", "127.0.0.1:6379", "ray://127.0.0.1:10001", "http://localhost:8265", "[::1]:6379"]
+
+
+@pytest.mark.parametrize("address", OPEN)
+def test_a_cluster_that_others_reach_and_that_asks_for_no_token_is_refused(
+    environment: dict[str, str], address: str
+) -> None:
+    check_secure(address, insecure=False)
+    environment["RAY_AUTH_MODE"] = "disabled"
+    with pytest.raises(UsageError, match=r"RAY_AUTH_MODE=disabled.*or add --insecure"):
+        check_secure(address, insecure=False)
+    check_secure(address, insecure=True)
+
+
+@pytest.mark.parametrize("address", CLOSED)
+def test_one_that_only_this_machine_reaches_is_not(
+    environment: dict[str, str], address: str
+) -> None:
+    environment["RAY_AUTH_MODE"] = "disabled"
+    check_secure(address, insecure=False)

@@ -1,0 +1,78 @@
+"""What nodes see, on two of them: the second one has a disk of its own over a folder."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.command import ROOT
+from tests.servers.cluster import RayCluster
+
+LOOK = """
+import sys, time
+from pathlib import Path
+import ray
+from sweeper.execution.cluster import connect
+from sweeper.execution.nodes import missing_on
+
+address, wanted, *paths = sys.argv[1:]
+with connect(address):
+    deadline = time.monotonic() + 30
+    while sum(n["Alive"] for n in ray.nodes()) != int(wanted) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    lacking, count = missing_on([Path(path) for path in paths])
+    print({path.name: nodes for path, nodes in lacking.items()}, count)
+"""
+
+
+def look(head: RayCluster, wanted: int, *paths: Path) -> str:
+    """Returns what nodes lack of `paths`, once there are `wanted` of them."""
+    command = [sys.executable, "-c", LOOK, head.address, str(wanted), *map(str, paths)]
+    environment = os.environ | head.environment | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()[-1]
+
+
+@pytest.fixture
+def blind_node(ray_head: RayCluster, tmp_path: Path) -> Iterator[Path]:
+    """A second node without CPUs, which sees nothing in the folder that is lent."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a process a disk of its own")
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    ray = Path(sys.executable).with_name("ray")
+    script = f"mount -t tmpfs none {hidden} && exec {ray} start --block --num-cpus=0 " + (
+        f"--address={ray_head.address} --node-ip-address=127.0.0.1 --node-name=blind"
+    )
+    node = subprocess.Popen(
+        ["unshare", "--mount", "sh", "-c", script],
+        env=os.environ | ray_head.environment | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        yield hidden
+    finally:
+        os.killpg(node.pid, signal.SIGTERM)
+        try:
+            node.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            os.killpg(node.pid, signal.SIGKILL)
+            node.wait()
+        look(ray_head, 1)
+
+
+@pytest.mark.ray
+def test_row_69_what_some_nodes_do_not_see_is_told_with_their_names(
+    ray_head: RayCluster, blind_node: Path, tmp_path: Path
+) -> None:
+    for folder in (blind_node / "data", tmp_path / "shared"):
+        folder.mkdir()
+    seen = look(ray_head, 2, blind_node / "data", tmp_path / "shared")
+    assert seen == "{'data': ['blind']} 2"

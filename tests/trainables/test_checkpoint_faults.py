@@ -1,0 +1,179 @@
+"""A checkpoint is whole, or as it was before: killed at any point, with no space, on bad input."""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.command import ROOT
+from tests.mounts import tmpfs
+from trainables import checkpoint
+from trainables.checkpoint_folder import MANIFEST, CorruptCheckpoint, parse
+from trainables.errors import StorageError
+from trainables.networks.cross_modal import CrossModalModel
+from trainables.state import TrainState
+
+KILLED_AT_EVERY_STEP = """
+import os, shutil, sys
+from collections import Counter
+from itertools import count
+from pathlib import Path
+import torch
+from trainables import checkpoint
+from trainables.state import TrainState
+
+def state(value):
+    torch.manual_seed(0)
+    made = TrainState(model=torch.nn.Linear(3, 2), seed=0)
+    torch.nn.init.constant_(made.model.weight, value)
+    return made
+
+def found():
+    read = state(9.0)
+    checkpoint.load(read, folder)
+    return read.model.weight.mean().item()
+
+def save_and_die(step):
+    seen = count()
+    def die(event, args):
+        changes = event.startswith(("os.re", "os.rm", "os.mk", "shutil.")) or event == "open"
+        if changes and str(folder.parent) in str(args) and next(seen) == step:
+            os._exit(9)
+    sys.addaudithook(die)
+    checkpoint.save(state(2.0), folder)
+    os._exit(0)
+
+folder = Path(sys.argv[1]) / "refine-0001"
+outcomes = Counter()
+for step in count():
+    shutil.rmtree(folder.parent, ignore_errors=True)
+    checkpoint.save(state(1.0), folder)
+    child = os.fork()
+    if child == 0:
+        save_and_die(step)
+    _, status = os.waitpid(child, 0)
+    outcomes[found()] += 1
+    checkpoint.save(state(3.0), folder)
+    assert found() == 3.0
+    assert os.listdir(folder.parent) == [folder.name], os.listdir(folder.parent)
+    if status == 0:
+        break
+print(step, outcomes[1.0], outcomes[2.0])
+"""
+
+
+class Weight(CrossModalModel):
+    """All of a model that a file system sees."""
+
+    def __init__(self, value: float, size: int) -> None:
+        torch.nn.Module.__init__(self)
+        self.weight = torch.nn.Parameter(torch.full((2, size), value))
+
+
+def make_state(value: float, size: int = 3) -> TrainState:
+    return TrainState(model=Weight(value, size), seed=0)
+
+
+def value_in(folder, size: int = 3) -> float:
+    state = make_state(9.0, size)
+    checkpoint.load(state, folder)
+    return state.model.weight.mean().item()
+
+
+def test_a_writer_that_is_killed_leaves_the_old_checkpoint_or_the_new_one(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED_AT_EVERY_STEP, str(tmp_path / "trial")],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    kills, old, new = map(int, done.stdout.split())
+    assert kills > 15
+    assert old > 10
+    assert new > 2
+
+
+def test_a_full_disk_is_said_and_costs_no_earlier_checkpoint(tmp_path):
+    disk, size = tmp_path / "disk", 100_000  # 0.8 MB
+    with tmpfs(disk):
+        checkpoint.save(make_state(1.0, size), disk / "refine-0001")
+        filler = disk / "filler"
+        filler.write_bytes(bytes(900_000))
+        for name in ("refine-0002", "refine-0001"):
+            with pytest.raises(StorageError, match=rf"^no space left on .*{name}: \d of 2 MiB fre"):
+                checkpoint.save(make_state(2.0, size), disk / name)
+            assert sorted(os.listdir(disk)) == ["filler", "refine-0001"]
+            assert value_in(disk / "refine-0001", size) == 1.0
+        filler.unlink()
+        checkpoint.save(make_state(2.0, size), disk / "refine-0002")
+        assert value_in(disk / "refine-0002", size) == 2.0
+
+
+def test_a_disk_that_became_read_only_is_said(tmp_path):
+    disk = tmp_path / "disk"
+    with tmpfs(disk):
+        checkpoint.save(make_state(1.0), disk / "refine-0001")
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        for name in ("refine-0002", "refine-0001"):
+            with pytest.raises(StorageError, match=rf"^read-only file system: .*{name}: "):
+                checkpoint.save(make_state(2.0), disk / name)
+        assert value_in(disk / "refine-0001") == 1.0
+
+
+@pytest.mark.parametrize("limit", [100, 400, 1000])
+def test_a_file_that_may_not_grow_leaves_nothing_behind(tmp_path, limit):
+    """At the manifest, the state or the weights, as the limit has it."""
+    checkpoint.save(make_state(1.0), tmp_path / "refine-0001")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        with pytest.raises(StorageError, match=r"^file too large: .*refine-0002: "):
+            checkpoint.save(make_state(2.0, size=300), tmp_path / "refine-0002")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert os.listdir(tmp_path) == ["refine-0001"]
+    assert value_in(tmp_path / "refine-0001") == 1.0
+
+
+@pytest.mark.parametrize("missing", ["state.json", "last.safetensors"])
+def test_a_folder_that_is_whole_but_holds_no_state_is_no_checkpoint(tmp_path, missing):
+    folder = tmp_path / "refine-0001"
+    checkpoint.save(make_state(1.0), folder)
+    hashes = json.loads((folder / MANIFEST).read_text())
+    del hashes[missing]
+    (folder / MANIFEST).write_text(json.dumps(hashes))
+    with pytest.raises(CorruptCheckpoint, match=f"holds no {missing}"):
+        checkpoint.load(make_state(2.0), folder)
+
+
+DIGEST = "0" * 64
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@given(st.binary() | json_values.map(lambda value: json.dumps(value).encode()))
+def test_whatever_a_manifest_holds_it_is_read_or_refused(text):
+    try:
+        hashes = parse(text, "somewhere")
+    except CorruptCheckpoint:
+        return
+    assert all("/" not in name and name[0] != "." for name in hashes)
+
+
+@pytest.mark.parametrize(
+    "name", ["../state.json", "/etc/state.json", "a/state.json", ".json", "", "x.json\n", "x.pkl"]
+)
+def test_a_manifest_that_names_a_file_elsewhere_is_refused(name):
+    with pytest.raises(CorruptCheckpoint, match="none of a checkpoint"):
+        parse(json.dumps({"state.json": DIGEST, name: DIGEST}).encode(), "somewhere")
+    assert parse(json.dumps({"state.json": DIGEST}).encode(), "somewhere")

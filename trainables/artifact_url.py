@@ -1,0 +1,144 @@
+"""Where checkpoints are kept, as a URL: a shared folder or a bucket.
+
+    /FOLDER or file:///FOLDER
+    s3://BUCKET/PREFIX?endpoint_override=HOST:PORT&scheme=http&region=REGION
+    gs://BUCKET/PREFIX
+
+Nothing else is taken: no other scheme, no way out of the folder, no credentials, which come from
+the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY; GOOGLE_APPLICATION_CREDENTIALS).
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from trainables.errors import ConfigError
+
+__all__ = ["ArtifactUrl", "is_plain_name"]
+
+HOST = r"[A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\]"
+OPTIONS: Mapping[str, Mapping[str, str]] = (
+    MappingProxyType(  # of a scheme: name and what it matches
+        {
+            "file": {},
+            "s3": {
+                "endpoint_override": rf"({HOST})(:\d{{1,5}})?",
+                "scheme": "https?",
+                "region": "[a-z0-9-]+",
+            },
+            "gs": {"endpoint_override": rf"({HOST})(:\d{{1,5}})?", "scheme": "https?"},
+        }
+    )
+)
+BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]")
+NAME = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._=+,~-]+")
+
+
+@dataclass(frozen=True)
+class ArtifactUrl:
+    """A place, parsed. Its text is a URL again, a plain path where that was given."""
+
+    scheme: str  # "" for a plain path
+    path: str  # an absolute path, or "bucket/prefix"
+    options: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> "ArtifactUrl":
+        """Reads a URL or a plain path, which is taken from the working folder.
+
+        Raises:
+            ConfigError: It is not of the forms above.
+        """
+        if "://" not in text:
+            return cls("", _folder(text, text))
+        try:
+            parts = urlsplit(text)
+        except ValueError as error:
+            raise ConfigError(f"{_shown(text)}: {error}.") from None
+        if not text.isprintable() or parts.fragment:
+            raise ConfigError(f"{_shown(text)!r}: holds a sign that cannot be seen, or a `#`.")
+        if parts.scheme not in OPTIONS:
+            raise ConfigError(
+                f"{_shown(text)}: checkpoints are kept in {', '.join(OPTIONS)} or a plain path, "
+                f"but the scheme is `{parts.scheme}`."
+            )
+        if "@" in f"{parts.netloc}{'' if parts.scheme == 'file' else parts.path}":
+            raise ConfigError(
+                f"{_shown(text)}: holds credentials. Leave them out, and give them in the "
+                "environment (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, say)."
+            )
+        options = _options(text, parts.scheme, parts.query)
+        if parts.scheme == "file":
+            if parts.netloc:
+                raise ConfigError(f"{_shown(text)}: write file:///FOLDER, with three slashes.")
+            return cls("file", _folder(parts.path, text), options)
+        if not BUCKET.fullmatch(parts.netloc):
+            raise ConfigError(f"{_shown(text)}: `{parts.netloc}` is no name of a bucket.")
+        prefix = parts.path.strip("/")
+        names = [parts.netloc, *(prefix.split("/") if prefix else [])]
+        for name in names[1:]:
+            if not is_plain_name(name):
+                raise ConfigError(f"{_shown(text)}: `{name}` cannot be part of a place's name.")
+        return cls(parts.scheme, "/".join(names), options)
+
+    def __str__(self) -> str:
+        if not self.scheme:
+            return self.path
+        query = f"?{urlencode(self.options, safe=':[]')}" if self.options else ""
+        return f"{self.scheme}://{self.path}{query}"
+
+    def __truediv__(self, name: str) -> "ArtifactUrl":
+        """Returns the place `name` in this one."""
+        assert all(map(is_plain_name, name.split("/"))), name
+        return replace(self, path=f"{self.path}/{name}")
+
+    @property
+    def label(self) -> str:
+        """The place without its options, for people."""
+        return f"{self.scheme}://{self.path}" if self.scheme else self.path
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return self.path.rpartition("/")[2]
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder that it is; None of a bucket."""
+        return Path(self.path) if self.scheme in ("", "file") else None
+
+
+def is_plain_name(name: str) -> bool:
+    """Says whether a name means the same to every store, and leads nowhere else."""
+    return NAME.fullmatch(name) is not None
+
+
+def _folder(path: str, text: str) -> str:
+    if not path or ".." in Path(path).parts or "\0" in path:
+        raise ConfigError(f"{text!r}: give the path of a folder, without `..`.")
+    return str(Path(path).absolute())
+
+
+def _options(text: str, scheme: str, query: str) -> tuple[tuple[str, str], ...]:
+    known = OPTIONS[scheme]
+    found = parse_qsl(query, keep_blank_values=True)
+    for name, value in found:
+        if name not in known:
+            takes = f"takes {', '.join(known)}" if known else "takes no options"
+            raise ConfigError(
+                f"{_shown(text)}: `{name}` is no option; {scheme} {takes}. Credentials come from "
+                "the environment."
+            )
+        if not re.fullmatch(known[name], value):
+            raise ConfigError(f"{_shown(text)}: the value of `{name}` is malformed.")
+    if len(dict(found)) < len(found):
+        raise ConfigError(f"{_shown(text)}: an option is given twice.")
+    return tuple(found)
+
+
+def _shown(text: str) -> str:
+    """Returns a URL without what may be secret in it."""
+    return re.sub(r"//.*@", "//***@", text, flags=re.DOTALL).partition("?")[0]
