@@ -12,11 +12,15 @@ from pathlib import Path
 
 import psutil
 
+from tests.command import ROOT
 from tests.servers.ports import free_port, free_ports
 from tests.servers.process import Process, is_running, wait_until
 
 RAY = Path(sys.executable).with_name("ray")
-PATH = os.pathsep.join([str(RAY.parent), os.environ["PATH"]])
+PATHS = {  # of each node: its commands, and the trainables that tests bring
+    "PATH": os.pathsep.join([str(RAY.parent), os.environ["PATH"]]),
+    "PYTHONPATH": str(ROOT),
+}
 STORE_BYTES = 200_000_000
 QUICK = {  # a killed node is found dead after 3 s, one that is cut off after 10
     "RAY_health_check_initial_delay_ms": "1000",
@@ -98,7 +102,7 @@ class RayCluster:
         token.touch(0o600)
         token.write_text("f" * 64)
         self.environment = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
-        self._settings = {**self.environment, "PATH": PATH, **(QUICK if quick_to_bury else {})}
+        self._settings = {**self.environment, **PATHS, **(QUICK if quick_to_bury else {})}
         self.nodes: list[Node] = []  # all that were started, the head first
 
     def start(self, *, num_cpus: int = 0, num_gpus: int = 0) -> None:
