@@ -309,7 +309,7 @@ for config in configs:
 """
 
 
-SAVED = {"mona": "2d", "pare": "1d"}  # the others in a soak run
+SAVED = {"mona": "2d"}  # the others in a soak run
 
 
 @pytest.mark.ray

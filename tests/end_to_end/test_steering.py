@@ -77,7 +77,7 @@ def test_a_rerun_with_another_seed_is_another_trial(shell):
 
 def test_a_cancelled_sweep_ends_at_once_and_goes_on(shell):
     sweep = Sweep(shell, "cancelled")
-    launch = sweep.start(*SLOW)
+    launch = sweep.start(*ONE, "--set", "refine.epochs=40")
     wait_for(sweep, 2)
     began = time.monotonic()
     assert "go on with: sweeper resume cancelled" in shell.run("cancel", "cancelled").out
