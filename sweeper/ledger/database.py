@@ -59,6 +59,7 @@ class Database:
         BackendUnreachable: It does not answer.
         StorageFull: It cannot be written to.
         UsageError: A newer sweeper wrote it, it is damaged, or the URL has no driver.
+        SweeperError: It answers, and refuses what is to be written.
     """
 
     def __init__(self, url: str) -> None:
@@ -149,6 +150,8 @@ class Database:
             return StorageFull(f"the ledger at {self._shown} cannot be written to: {why}.")
         if any(sign in why for sign in DAMAGED):
             return UsageError(f"the ledger at {self._shown} is damaged ({why}). {self._copy()}")
+        if not _is_connection_error(error):
+            return SweeperError(f"the ledger at {self._shown} does not take a record: {why}.")
         return BackendUnreachable(f"the ledger at {self._shown} does not answer: {why}.")
 
     def _copy(self) -> str:
@@ -189,6 +192,11 @@ def _may_pass(error: DBAPIError) -> bool:
     why = str(error.orig)
     if any(sign in why for sign in ("readonly database", *DAMAGED, "no such", "syntax error")):
         return False
+    return _is_connection_error(error)
+
+
+def _is_connection_error(error: DBAPIError) -> bool:
+    """Whether it is not about what was asked, but about the database that was."""
     return isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated
 
 

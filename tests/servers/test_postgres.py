@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
+from sweeper.errors import SweeperError
 from sweeper.ledger import Ledger
 from sweeper.study import Study
 from tests.servers.postgres import postgres
@@ -94,3 +95,12 @@ def test_a_ledger_of_an_older_sweeper_takes_all_that_one_in_sqlite_takes(server,
         ledger.add_study(study, {})
         ledger.note_mirror("mlflow", note)
         assert (ledger.studies(), ledger.mirror("mlflow")) == ((study,), note)
+
+
+def test_a_value_that_it_refuses_is_told_as_that(server):
+    too_long = Study(name="x" * 300, method="nft", task="t", objective="val/nrmse", seed=0)
+    with closing(Ledger(server.create("strict"), "sweep")) as ledger:
+        with pytest.raises(SweeperError, match=r"does not take a record: .*too long") as caught:
+            ledger.add_study(too_long, {})
+        assert type(caught.value) is SweeperError
+        assert ledger.studies() == ()
