@@ -131,7 +131,7 @@ class Database:
         while True:
             try:
                 result = once()
-            except (OperationalError, InterfaceError, DatabaseError) as error:
+            except (InterfaceError, DatabaseError) as error:
                 if not _may_pass(error) or time.monotonic() > deadline:
                     raise self._told(error) from error
                 if not waited:

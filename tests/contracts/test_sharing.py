@@ -110,13 +110,19 @@ def test_a_trial_that_takes_over_may_be_interrupted_anywhere(trials, store, tmp_
     assert same(weights(resumed), plain[1])
 
 
-def test_who_comes_while_it_is_computed_waits_and_then_takes_over(trials, store, monkeypatch):
+@pytest.fixture
+def two(trials, store, monkeypatch):
+    """The reports of a trial that computes a stage, and of one that comes meanwhile."""
     monkeypatch.setattr("trainables.shared_stages.POLL_S", 0.0)
     monkeypatch.setattr("trainables.shared_stages.WAIT_S", 0.0)
     spec = trials.spec("orca", "1d")
     first = begin(trials, spec, store, "first").reports()
     next(first)
-    second = begin(trials, spec, store, "second").reports()
+    return first, begin(trials, spec, store, "second").reports()
+
+
+def test_who_comes_while_it_is_computed_waits_and_then_takes_over(two):
+    first, second = two
     waiting = list(islice(second, 3))
     assert all(report.waits and report.epoch == 0 for report in waiting)
     assert list(first)
@@ -124,17 +130,12 @@ def test_who_comes_while_it_is_computed_waits_and_then_takes_over(trials, store,
     assert rest[0].computed_by == "first"
 
 
-def test_when_who_computes_is_gone_the_next_one_computes(trials, store, monkeypatch):
-    monkeypatch.setattr("trainables.shared_stages.POLL_S", 0.0)
-    monkeypatch.setattr("trainables.shared_stages.WAIT_S", 0.0)
-    spec = trials.spec("orca", "1d")
-    first = begin(trials, spec, store, "first").reports()
-    next(first)
-    second = begin(trials, spec, store, "second").reports()
+def test_when_who_computes_is_gone_the_next_one_computes(trials, two):
+    first, second = two
     assert next(second).waits
     first.close()
     rest = [report for report in second if not report.waits]
-    assert measured(rest) == trials.run(spec)[0]
+    assert measured(rest) == trials.run(trials.spec("orca", "1d"))[0]
     assert rest[0].computed_by is None
 
 
