@@ -122,7 +122,7 @@ def test_row_94_a_reader_that_leaves_ends_the_command_quietly(
     os.close(ours)
     with sweeper(tmp_path, *words, stdout=theirs, stderr=subprocess.PIPE) as process:
         os.close(theirs)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=120)
     assert (process.returncode, err) == (141, b"")
 
 
@@ -144,7 +144,7 @@ def test_row_94_a_disk_that_takes_no_output_is_told(tmp_path: Path) -> None:
         Path("/dev/full").open("wb") as full,
         sweeper(tmp_path, "schema", stdout=full, stderr=subprocess.PIPE) as process,
     ):
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=120)
     assert process.returncode == 6
     assert err.startswith(b"sweeper: no space left on device. Free space")
 
@@ -166,7 +166,7 @@ def test_row_95_a_plain_terminal_gets_plain_text(tmp_path: Path, name: str) -> N
     words = NAMES[name](tmp_path)
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with sweeper(tmp_path, *words, env=PLAIN, **streams) as process:
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=120)
     assert out + err
     assert all(byte == 0x0A or 0x20 <= byte < 0x7F for byte in out + err), (out + err).decode()
 
@@ -174,5 +174,5 @@ def test_row_95_a_plain_terminal_gets_plain_text(tmp_path: Path, name: str) -> N
 def test_row_95_an_encoding_that_lacks_a_letter_gets_it_escaped(tmp_path: Path) -> None:
     encoding = {"PYTHONIOENCODING": "latin-1"}
     with sweeper(tmp_path, "validate", "日.yaml", env=encoding, stderr=subprocess.PIPE) as process:
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=120)
     assert err == rb"sweeper: \u65e5.yaml: no such file." + b"\n"

@@ -117,7 +117,7 @@ def test_a_store_that_is_away_ends_the_attempt_and_not_the_trial(make_actor, ser
         proxy.set("refuse")
         began = time.monotonic()
         failed = actor.train()
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 30
         assert failed["error"] == "StorageError"
         assert "the store did not answer in 2 s" in failed["reason"]
         assert (failed["stage"], failed["epoch"], failed["done"]) == ("meta", 2, True)

@@ -31,7 +31,7 @@ def trials_of(launch: subprocess.Popen[str]) -> list[psutil.Process]:
         found[:] = [p for p in below if _title(p).startswith("ray::sweeper ")]
         return found
 
-    wait_until(are_there, timeout_s=20, what="a trial's process")
+    wait_until(are_there, timeout_s=60, what="a trial's process")
     return found
 
 

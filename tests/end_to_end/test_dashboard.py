@@ -33,6 +33,6 @@ def test_the_dashboard_names_study_trial_and_stage_of_each_worker(tmp_path, ray_
             chromium.driver.refresh()  # the first table was asked for without the token
             chromium.wait_for("ray::sweeper mona/pdebench/")
         process.send_signal(signal.SIGTERM)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=120)
     assert process.returncode == 143, err
     assert "SIGTERM: stopped; go on with: sweeper resume watched" in err

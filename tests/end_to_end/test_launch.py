@@ -214,9 +214,9 @@ def test_an_interrupted_sweep_goes_on_with_exactly_the_planned_trials(shell, ray
                 process.send_signal(signal.SIGINT)
                 break
         began = time.monotonic()
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=120)
     assert process.returncode == 130, err
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 30
     assert "go on with: sweeper resume cut" in err
     assert json.loads(out)["state"] == "interrupted"
     cut = rows(shell, "cut", "select state from trials")

@@ -85,7 +85,7 @@ def local() -> Iterator[Local]:
             )  # fmt: skip
         finally:
             process.stdin.close()
-            process.wait(timeout=60)
+            process.wait(timeout=120)
             process.stdout.close()
 
 
@@ -119,7 +119,7 @@ def test_it_answers_those_who_have_its_token(local: Local, path: str, post: bool
     assert local.status(path, None, post=post) == 401
     assert local.status(path, "0" * 64, post=post) == 403
     wait_until(  # a job is answered with 500 until the agent that runs jobs is up
-        lambda: local.status(path, token, post=post) == 200, timeout_s=60, what="an answer"
+        lambda: local.status(path, token, post=post) == 200, timeout_s=120, what="an answer"
     )
 
 

@@ -113,7 +113,7 @@ def sweep(request, shell, ray_head) -> Finished:
             if trains in line:
                 process.send_signal(signal.SIGINT)
                 break
-        out, rest = process.communicate(timeout=60)
+        out, rest = process.communicate(timeout=120)
     interrupted = "".join(said) + rest
     assert process.returncode == 130, interrupted
     assert json.loads(out)["state"] == "interrupted"

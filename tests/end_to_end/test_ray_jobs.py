@@ -64,7 +64,7 @@ def test_what_a_cluster_does_not_take_is_said_at_once(shell, there, ray_head):
     began = time.monotonic()
     unreachable = shell.run("launch", file, "--address", "http://127.0.0.1:9", "--detach", code=5)
     assert "no Ray dashboard that takes jobs answers there" in unreachable.err
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 60
     address = ("--address", ray_head.http, "--detach")
     secret = "postgresql+psycopg://me:hush@db/ledger"
     refused = shell.run("launch", file, *address, "--storage", secret, code=2)

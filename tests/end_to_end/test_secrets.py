@@ -43,7 +43,7 @@ def test_neither_is_a_secret_left_nor_a_planted_pickle_read(tmp_path, rays, data
     assert next(found for found in epochs(sweep) if found >= 3)
     assert canaries.found_in_arguments() == []
     launch.send_signal(signal.SIGINT)
-    out, err = launch.communicate(timeout=60)
+    out, err = launch.communicate(timeout=120)
     assert launch.returncode == 130, err
 
     folders = [sweep.folder, *(path for path in sweep.folder.rglob("*") if path.is_dir())]

@@ -14,7 +14,7 @@ from tests.end_to_end import killing
 from tests.end_to_end.small_sweep import TRIALS, Sweep, epochs, finish
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
-BUSY = 2  # times what a quiet machine is to hold: other tests run beside these
+BUSY = 3  # times what a quiet machine is to hold: other tests run beside these
 LONG = 100  # epochs: some seconds, in which other commands come
 ONE = ("--set", "search.max_concurrent=1")
 SLOW = (*ONE, "--set", f"refine.epochs={LONG}")

@@ -50,7 +50,7 @@ def test_each_failure_has_its_class_and_what_follows_from_it(tmp_path, ray_head,
         folder, *options, "--address", ray_head.address, environment=ray_head.environment
     )
     try:
-        wait_until(lambda: len(read(folder)) > 6, timeout_s=90, what="trials to be under way")
+        wait_until(lambda: len(read(folder)) > 6, timeout_s=180, what="trials to be under way")
         lock(folder / "ledger.db", LOCKED_S)
         assert driver.wait(240) == 0, driver.tail()
     finally:

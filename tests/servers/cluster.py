@@ -82,7 +82,7 @@ class Node:
                 process.kill()
         wait_until(
             lambda: not any(map(is_running, started)),
-            timeout_s=10,
+            timeout_s=30,
             what="a node's processes to end",
         )
 

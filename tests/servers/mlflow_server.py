@@ -59,7 +59,7 @@ class Server:
         if self._process is not None:
             self._process.kill()
             self._process = None
-            wait_until(lambda: not is_listening(self.port), timeout_s=10, what="its port")
+            wait_until(lambda: not is_listening(self.port), timeout_s=30, what="its port")
 
     def experiment_id(self, name: str) -> str:
         """Returns the id of an experiment that is there."""

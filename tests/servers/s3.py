@@ -93,7 +93,7 @@ class SeaweedFS:
             cwd=self._folder,
         )
         self._process.wait_until(lambda: is_listening(self._ports["s3.port"]))
-        wait_until(self._has_bucket, timeout_s=30, what="the bucket")
+        wait_until(self._has_bucket, timeout_s=90, what="the bucket")
 
     def kill(self) -> None:
         """Ends the server at once; asked to end, it would take half a minute."""

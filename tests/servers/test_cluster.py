@@ -29,14 +29,14 @@ def test_trials_of_a_lost_node_go_on_elsewhere(cluster, tmp_path, new_store, how
     options = (*OPTIONS, "--tracking", uri, "--address", cluster.address)
     driver = toy_sweep.start(folder, *options, environment=cluster.environment)
     try:
-        wait_until(lambda: epochs_on(folder, doomed) >= 2, timeout_s=60, what="a trial there")
+        wait_until(lambda: epochs_on(folder, doomed) >= 2, timeout_s=120, what="a trial there")
         there = doomed.workers()
         getattr(cluster, how)(doomed)
         lost_at = time.time()
         if how == "kill_node":
             assert not any(map(is_running, there))
-        cluster.wait_for_nodes(2, timeout_s=15)
-        assert driver.wait(120) == 0, driver.tail()
+        cluster.wait_for_nodes(2, timeout_s=60)
+        assert driver.wait(240) == 0, driver.tail()
     finally:
         driver.kill()
         doomed.kill()

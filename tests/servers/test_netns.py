@@ -57,12 +57,14 @@ def test_trials_of_a_host_that_is_cut_off_go_on_elsewhere(tmp_path, new_store):
                 pids.update(process.pid for process in lost.descendants())
                 return sum(line.event == "epoch" and line.pid in pids for line in read(folder)) > 1
 
-            wait_until(is_under_way, timeout_s=60, what="a trial there")
+            wait_until(is_under_way, timeout_s=120, what="a trial there")
             hosts.cut(host)
-            cluster.wait_for_nodes(2, timeout_s=40)
-            assert driver.wait(120) == 0, driver.tail()
+            cluster.wait_for_nodes(2, timeout_s=90)
+            assert driver.wait(240) == 0, driver.tail()
             hosts.heal(host)
-            wait_until(lambda: not lost.process.is_alive, timeout_s=90, what="a buried node to end")
+            wait_until(
+                lambda: not lost.process.is_alive, timeout_s=180, what="a buried node to end"
+            )
         finally:
             driver.kill()
     ledger = toy_sweep.open_ledger(folder)

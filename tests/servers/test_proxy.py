@@ -97,7 +97,7 @@ def test_delay_and_rate_take_their_time(proxy, client):
         proxy.set(mode, amount)
         begun = time.monotonic()
         assert get(client) == (200, BODY)
-        assert least < time.monotonic() - begun < least + 2
+        assert least < time.monotonic() - begun < least + 10
 
 
 def test_a_connection_is_reset_after_so_many_bytes(proxy, client):

@@ -19,13 +19,13 @@ def test_a_killed_driver_is_started_again(tmp_path, ray_head, new_store):
     options = (*OPTIONS, "--tracking", uri, "--address", ray_head.address)
     first = toy_sweep.start(folder, *options, environment=ray_head.environment)
     try:
-        wait_until(lambda: len(read(folder)) > 8, timeout_s=60, what="two trials to be under way")
+        wait_until(lambda: len(read(folder)) > 8, timeout_s=120, what="two trials to be under way")
         first.kill_leader()
     finally:
         first.kill()
     second = toy_sweep.start(folder, *options, environment=ray_head.environment)
     try:
-        assert second.wait(120) == 0, second.tail()
+        assert second.wait(240) == 0, second.tail()
     finally:
         second.kill()
     ledger = toy_sweep.open_ledger(folder)

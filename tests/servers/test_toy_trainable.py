@@ -76,7 +76,7 @@ def suffering(tmp_path):
                 text=True,
             )
         )
-        wait_until((tmp_path / "beats").exists, timeout_s=30, what="the process to begin")
+        wait_until((tmp_path / "beats").exists, timeout_s=90, what="the process to begin")
         return processes[-1]
 
     yield start
@@ -155,12 +155,12 @@ def test_what_is_no_fault_is_refused(text):
 
 
 def test_kill_ends_the_process(suffering):
-    assert suffering("*@1:kill").wait(10) == -signal.SIGKILL
+    assert suffering("*@1:kill").wait(60) == -signal.SIGKILL
 
 
 def test_stop_stops_it(suffering):
     process = psutil.Process(suffering("*@1:stop").pid)
-    wait_until(lambda: process.status() == psutil.STATUS_STOPPED, timeout_s=10, what="a stop")
+    wait_until(lambda: process.status() == psutil.STATUS_STOPPED, timeout_s=60, what="a stop")
 
 
 @pytest.mark.parametrize(("kind", "beats"), [("hang", True), ("spin", False)])
@@ -174,7 +174,7 @@ def test_hang_leaves_other_threads_running_and_spin_does_not(suffering, tmp_path
 
 
 def test_memory_is_held_and_disk_is_written(suffering, tmp_path):
-    out, _ = suffering("*@1:memory=50").communicate(timeout=20)
+    out, _ = suffering("*@1:memory=50").communicate(timeout=60)
     assert int(out) == 50 * 2**20
-    suffering("*@1:disk=3").wait(20)
+    suffering("*@1:disk=3").wait(60)
     assert (tmp_path / "ballast").stat().st_size == 3 * 2**20

@@ -1,7 +1,5 @@
 """The ledger: what is committed stays, in order, once; and late writers are kept out."""
 
-import time
-
 import pytest
 from sqlalchemy import create_engine, text
 
@@ -9,6 +7,7 @@ from sweeper.errors import NotFound, UsageError
 from sweeper.ledger import EventKind, Ledger
 from sweeper.ledger.ledger import StaleAttempt
 from sweeper.study import Measurement, Outcome, Study, Trial, TrialKind, TrialState
+from tests.costs import cpu_s
 from tests.ledgers import NAME, finished_ledger, new_ledger, script
 
 STUDY = Study(name="nft/t", method="nft", task="t", objective="val/nrmse", seed=0)
@@ -158,10 +157,11 @@ def test_the_thousandth_event_costs_what_the_first_did(ledger):
     attempt = ledger.start_attempt(STUDY.name, 0)
 
     def seconds(first: int, last: int) -> float:
-        begun = time.perf_counter()
-        for number in range(first, last):
-            ledger.measure(STUDY.name, 0, attempt, epoch(number, 1 / number))
-        return time.perf_counter() - begun
+        def measure() -> None:
+            for number in range(first, last):
+                ledger.measure(STUDY.name, 0, attempt, epoch(number, 1 / number))
+
+        return cpu_s(measure)
 
     seconds(1, 100)  # warm
     early, late = seconds(100, 200), None

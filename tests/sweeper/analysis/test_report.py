@@ -233,7 +233,7 @@ def test_the_page_prints_every_figure_and_cuts_no_table(page, tmp_path):
 
 
 def _wait_for_plots(chromium) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     wanted = len(chromium.find(".plot"))
     assert wanted == 12
     while len(chromium.find(".plot .main-svg .cartesianlayer")) < wanted:

@@ -21,7 +21,7 @@ from sweeper.execution.nodes import missing_on
 
 address, wanted, *paths = sys.argv[1:]
 with connect(address):
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while sum(n["Alive"] for n in ray.nodes()) != int(wanted) and time.monotonic() < deadline:
         time.sleep(0.2)
     lacking, count = missing_on([Path(path) for path in paths])
