@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from trainables.disk import sync
 from trainables.errors import DataError, StorageError
 
 __all__ = [
@@ -54,11 +55,11 @@ def new_folder(folder: Path) -> Iterator[Path]:
         hashes = {path.name: _sha256(path) for path in sorted(partial.iterdir())}
         (partial / MANIFEST).write_text(json.dumps(hashes, indent=1))
         for path in [*partial.iterdir(), partial]:
-            _sync(path)
+            sync(path)
         if folder.exists():
             os.rename(folder, _former(folder))
         os.rename(partial, folder)
-        _sync(folder.parent)
+        sync(folder.parent)
         shutil.rmtree(_former(folder), ignore_errors=True)
     except OSError as error:
         with suppress(OSError):
@@ -119,7 +120,7 @@ def rewrite(folder: Path, hashes: Mapping[str, str]) -> None:
     """Replaces the manifest of a folder by one of fewer files, at once."""
     aside = folder / f".{MANIFEST}"
     aside.write_text(json.dumps(hashes, indent=1))
-    _sync(aside)
+    sync(aside)
     os.replace(aside, folder / MANIFEST)
 
 
@@ -163,15 +164,6 @@ def _put_back(folder: Path) -> None:
     if former.exists() and not folder.exists():
         os.rename(former, folder)
     shutil.rmtree(former, ignore_errors=True)
-
-
-def _sync(path: Path) -> None:
-    """Forces a file, or a folder's list of names, to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _sha256(path: Path) -> str:

@@ -11,7 +11,6 @@ Shapes: n = samples; B = batch; N = tokens a sample; D = width of a token.
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from trainables.disk import sync
 from trainables.errors import ConfigError, DataError
 from trainables.lock import exclusive
 from trainables.networks.backbone import Backbone
@@ -256,8 +256,7 @@ def _write(path: Path, tensors: dict[str, Tensor]) -> None:
     """Writes aside, under the lock, then renames: a reader sees the whole file or none."""
     aside = path.with_name("partial")
     save_file(tensors, aside, metadata={"sha256": _digest(tensors)})
-    with aside.open("rb+") as file:
-        os.fsync(file.fileno())
+    sync(aside)
     aside.replace(path)
 
 

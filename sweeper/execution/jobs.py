@@ -1,6 +1,7 @@
 """Runs commands on a Ray cluster as Ray Jobs: they live there, whatever becomes of this process."""
 
 import asyncio
+import shlex
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from sweeper.errors import BackendUnreachable
 
 POLL_S = 0.3
 PACKAGES = ("sweeper", "trainables")  # that travel with a job, as they are here
+BEGINS = "--- sweeper ---\n"  # below it is what a command prints, above it what Ray does
 EXCLUDED = ["**/__pycache__", "*.pyc", "**/images"]
 
 
@@ -63,7 +65,7 @@ class Jobs:
         submission = f"{label}-{uuid.uuid4().hex[:8]}"
         started: str = self._ask(
             lambda: self._client.submit_job(
-                entrypoint=entrypoint,
+                entrypoint=f"echo {shlex.quote(BEGINS.strip())}; {entrypoint}",
                 submission_id=submission,
                 runtime_env=runtime,
                 metadata={"sweeper": label},
@@ -81,17 +83,24 @@ class Jobs:
         return Job(job, default if code is None else code)
 
     def printed(self, job: str) -> str:
-        """Returns all that a job has printed."""
+        """Returns what a job's command has printed; if it did not start, what Ray says."""
         text: str = self._ask(lambda: self._client.get_job_logs(job))
-        return text
+        return text.partition(BEGINS)[2] if BEGINS in text else text
 
     def follow(self, job: str, out: TextIO) -> int:
-        """Copies what a job prints to `out`, until it ends; returns its exit code."""
+        """Copies what a job's command prints to `out`, until it ends; returns its exit code."""
 
         async def copy() -> None:
-            lines: AsyncIterator[str] = self._client.tail_job_logs(job)
-            async for text in lines:
-                pass_on(text, out)
+            held: str | None = ""  # what Ray prints before the command begins
+            chunks: AsyncIterator[str] = self._client.tail_job_logs(job)
+            async for text in chunks:
+                if held is None:
+                    pass_on(text, out)
+                elif BEGINS in (held := held + text):
+                    pass_on(held.partition(BEGINS)[2], out)
+                    held = None
+            if held:
+                pass_on(held, out)
 
         self._ask(lambda: asyncio.run(copy()))
         return self.wait(job)

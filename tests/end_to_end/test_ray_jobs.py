@@ -10,6 +10,7 @@ from tests.command import Shell
 from tests.end_to_end import tiny_sweep
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
+RAYS = ("Runtime env", "entrypoint", "---")  # of what Ray says above what a command prints
 STUDY = "mona/pdebench/advection_1d"
 
 
@@ -44,6 +45,7 @@ def test_a_sweep_sent_away_runs_there_and_is_steered_from_here(shell, there, ray
 
     followed = shell.run("logs", "-f", "away").out
     assert f"{STUDY} 001 control: complete" in followed
+    assert not any(word in followed for word in RAYS)
     found = wait_until(shell, "away", "finished")
     assert found["trials"]["complete"] + found["trials"]["pruned"] == 2
     assert (there / "sweeps/away/ledger.db").is_file()
@@ -54,7 +56,9 @@ def test_a_sweep_sent_away_runs_there_and_is_steered_from_here(shell, there, ray
     assert (again["state"], again["value"]) == ("complete", again["origin_value"])
     (line,) = shell.run("ls", "--json").json["sweeps"]
     assert (line["sweep"], line["state"]) == ("away", "finished")
-    assert "`away` is not running" in shell.run("stop", "away").out
+    stopped = shell.run("stop", "away").out
+    assert "`away` is not running" in stopped
+    assert not any(word in stopped for word in RAYS)
     missing = shell.run("rerun", "away", f"{STUDY}/77", code=8)
     assert "unknown trial `77`" in missing.out
 

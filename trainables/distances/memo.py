@@ -1,6 +1,5 @@
 """Tensors that are computed once a machine: whoever comes later reads them from a folder."""
 
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -8,6 +7,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from trainables.disk import sync
 from trainables.lock import exclusive
 
 __all__ = ["Memo"]
@@ -49,7 +49,6 @@ def _keep(path: Path, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Writes aside, then renames: a reader sees the whole file or none."""
     aside = path.with_suffix(".partial")
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, aside)
-    with aside.open("rb+") as file:
-        os.fsync(file.fileno())
+    sync(aside)
     aside.replace(path)
     return tensors

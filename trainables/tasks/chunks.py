@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from trainables.disk import sync
 from trainables.errors import DataError
 from trainables.tasks.freed_memory import keep_freed_memory
 from trainables.tasks.generation import Generation, Progress
@@ -90,8 +91,7 @@ def _make(generation: Generation, folder: Path, chunk: range) -> None:
     aside = folder / f"{_name(chunk)}.part"
     with aside.open("wb") as file:
         np.savez(file, **params)
-        file.flush()
-        os.fsync(file.fileno())
+    sync(aside)
     aside.rename(aside.with_suffix(".npz"))
 
 

@@ -7,11 +7,11 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from trainables.disk import sync
 from trainables.errors import DataError
 
 __all__ = [
@@ -33,10 +33,10 @@ def write_manifest(folder: Path, content: Mapping[str, Any]) -> None:
     """Writes `content`, with its version and its hash, to the disk itself."""
     manifest = {**content, "schema_version": SCHEMA_VERSION}
     manifest["content_hash"] = content_hash(manifest)
-    with (folder / MANIFEST).open("w", encoding="utf-8") as file:
+    path = folder / MANIFEST
+    with path.open("w", encoding="utf-8") as file:
         json.dump(manifest, file, indent=1, sort_keys=True, allow_nan=False)
-        file.flush()
-        os.fsync(file.fileno())
+    sync(path)
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

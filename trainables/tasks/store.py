@@ -10,7 +10,6 @@ synced and renamed: it is whole or it is not there.
 """
 
 import io
-import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -22,6 +21,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import pyarrow as pa
 
+from trainables.disk import sync
 from trainables.errors import DataError
 from trainables.tasks.manifest import (
     altered,
@@ -82,9 +82,9 @@ def write_store(
         }
         write_manifest(aside, {**description, **content})
         aside.chmod(0o755)
-        _sync_folder(aside)
+        sync(aside)
         aside.rename(folder)
-        _sync_folder(folder.parent)
+        sync(folder.parent)
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         raise
@@ -215,8 +215,7 @@ def _write_batch(path: Path, data: SplitData) -> None:
         sink = _Blockwise(file, sources=(data.x, data.y))
         with pa.ipc.new_file(sink, batch.schema, options=options) as writer:
             writer.write_batch(batch)
-        file.flush()
-        os.fsync(file.fileno())
+    sync(path)
 
 
 class _Blockwise(io.RawIOBase):
@@ -284,11 +283,3 @@ def _check_finite(path: Path, column: str, array: np.ndarray) -> None:
             f"{path}: `{column}` is not finite in {len(rows)} of {len(array)} samples, the first "
             f"in row {rows[0]}."
         )
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -5,7 +5,6 @@ that a killed process leaves no half of it and two at once do no harm.
 """
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from uuid import uuid4
 from safetensors.torch import save_file
 from torch import Tensor
 
+from trainables.disk import sync
 from trainables.weights.checkpoint import CONFIG, TENSORS, hash_files
 
 VERSION = 1  # of the converters: another one converts anew
@@ -34,8 +34,7 @@ def convert_once(files: Sequence[Path], convert: Callable[[], Converted], home: 
         (aside / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
         tensors = {key: tensor.contiguous() for key, tensor in state.items()}
         save_file(tensors, aside / TENSORS, metadata={"format": "pt"})
-        with (aside / TENSORS).open("rb") as file:
-            os.fsync(file.fileno())
+        sync(aside / TENSORS)
         try:
             aside.rename(folder)
         except OSError:
