@@ -8,14 +8,11 @@ How a folder comes to be whole or absent, and is verified, is in `checkpoint_fol
 """
 
 import json
-import os
-import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from trainables.checkpoint_folder import (
@@ -30,6 +27,7 @@ from trainables.checkpoint_folder import (
 from trainables.errors import DataError
 from trainables.report import Report
 from trainables.state import Best, TrainState
+from trainables.tensor_file import save_tensors
 
 FORMAT = 1
 
@@ -46,18 +44,19 @@ def save(state: TrainState, folder: Path) -> None:
         "epoch": state.epoch,
         "seed": state.seed,
         "best": None,
+        "made_under": state.made_under,
         "reports": [asdict(report) for report in state.reports],
     }
     with new_folder(folder) as partial:
-        _write(state.model.state_dict(), partial / "last.safetensors")
+        save_tensors(state.model.state_dict(), partial / "last.safetensors")
         if state.best is not None:
             place["best"] = {"value": state.best.value, "epoch": state.best.epoch}
-            _write(state.best.weights, partial / "best.safetensors")
+            save_tensors(state.best.weights, partial / "best.safetensors")
         if state.extras:
-            _write(state.extras.state_dict(), partial / "extras.safetensors")
+            save_tensors(state.extras.state_dict(), partial / "extras.safetensors")
         if state.optimizer is not None:
             moments, place["optimizer"] = _split(state.optimizer.state_dict())
-            _write(moments, partial / "optimizer.safetensors")
+            save_tensors(moments, partial / "optimizer.safetensors")
         (partial / "state.json").write_text(json.dumps(place))
 
 
@@ -74,6 +73,7 @@ def load(state: TrainState, folder: Path) -> None:
     state.model.load_state_dict(load_file(folder / "last.safetensors"))
     state.stage, state.epoch, state.best = place["stage"], place["epoch"], None
     state.reports = [Report(**report) for report in place.get("reports", ())]
+    state.made_under = place.get("made_under")
     if place["best"] is not None:
         state.best = Best(**place["best"], weights=load_file(folder / "best.safetensors"))
     if state.extras:
@@ -114,17 +114,6 @@ def thin(folder: Path, *, best: bool, last: bool) -> None:
     rewrite(folder, kept)
     for name in hashes.keys() - kept.keys():
         (folder / name).unlink()
-
-
-def _write(tensors: dict[str, Tensor], path: Path) -> None:
-    """Raises OSError."""
-    try:
-        save_file({k: v.detach().contiguous() for k, v in tensors.items()}, path)
-    except SafetensorError as error:
-        found = re.search(r"\(os error (\d+)\)", str(error))
-        if found is None:
-            raise
-        raise OSError(int(found[1]), os.strerror(int(found[1])), str(path)) from error
 
 
 def _split(optimizer_state: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:

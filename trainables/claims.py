@@ -55,6 +55,8 @@ def _lock(place: ArtifactUrl, timeout_s: float) -> Iterator[bool]:
         except BlockingIOError:
             yield False
             return
+        except OSError as error:  # a file system that knows no locks
+            raise StorageError(f"{place.label}: cannot be locked: {error}") from error
         yield True
 
 

@@ -6,7 +6,7 @@ reported, and go on from there as if they had computed it: the same bits.
 
 import hashlib
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Collection, Generator, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -29,17 +29,27 @@ WAIT_S = 5.0  # between two words of one that waits
 class SharedStages:
     """The stages of one trial that others may share.
 
+    What a state was made under goes with it into checkpoints: one that was begun by other code, or
+    on other devices, is never kept under a key that does not say so.
+
     Args:
-        keys: Of each stage by its name.
+        root: The key of `state`, before any stage has run.
+        keys: Of each stage by its name, in their order.
         builder: This trial, as "SWEEP/STUDY/NUMBER".
-        state: Before any stage has run.
     """
 
     def __init__(
-        self, store: StageStore, keys: Mapping[str, str], builder: str, state: TrainState
+        self,
+        store: StageStore,
+        root: str,
+        keys: Mapping[str, str],
+        builder: str,
+        state: TrainState,
     ) -> None:
         self._store, self._keys, self._builder = store, keys, builder
+        self._upstream = dict(zip(keys, (root, *keys.values()), strict=False))
         self._fresh = _hashes(state)
+        state.made_under = root
 
     def run(self, stage: Stage[Any], state: TrainState, domains: Domains) -> Iterator[Report]:
         """Yields what the stage reports, from `state.epoch` on, and now and then, while another
@@ -48,13 +58,24 @@ class SharedStages:
         A store that refuses, or does not answer, costs the sharing and not the trial.
         """
         try:
-            found = yield from self._find_or_claim(stage, state, domains)
+            if self._is_ours(stage, state):
+                found = yield from self._find_or_claim(stage, state, domains)
+            elif (found := self._fitting(self._keys[stage.name], state)) is None:
+                print(f"{stage.name} is not shared: it goes on from what was made otherwise")
+                yield from stage.run(state, domains)
         except StorageError as error:
             print(f"{stage.name} is not shared: {error}", flush=True)
             found = None
+            if self._is_ours(stage, state):
+                state.made_under = self._keys[stage.name]
             yield from stage.run(state, domains)
         if found is not None:
             yield from self._take_over(found, stage, state)
+
+    def _is_ours(self, stage: Stage[Any], state: TrainState) -> bool:
+        """Whether all of the state was made as the stage's key says, or as that before it."""
+        key = self._keys[stage.name]
+        return state.made_under == (self._upstream[stage.name] if state.epoch == 0 else key)
 
     def _find_or_claim(
         self, stage: Stage[Any], state: TrainState, domains: Domains
@@ -78,7 +99,7 @@ class SharedStages:
     def _compute(
         self, key: str, stage: Stage[Any], state: TrainState, domains: Domains
     ) -> Iterator[Report]:
-        began = time.monotonic()
+        began, state.made_under = time.monotonic(), key
         for report in stage.run(state, domains):
             state.reports.append(report)
             if report.epoch == report.num_epochs:
@@ -91,15 +112,15 @@ class SharedStages:
             return  # it was begun by a version that did not remember them
         assert state.best is None, f"{stage.name} keeps best weights, and cannot be shared"
         now = _hashes(state)
-        tensors = dict(_tensors(state))
+        changed = {
+            name: tensor.detach().cpu().contiguous()
+            for name, tensor in _tensors(state)
+            if self._fresh[name] != now[name]
+        }
         result = StageResult(
             reports=tuple(state.reports),
-            changed={
-                name: tensors[name].detach().cpu().contiguous()
-                for name, digest in now.items()
-                if self._fresh.get(name) != digest
-            },
-            state_hash=_together(now),
+            changed=changed,
+            state_hash=_together(now, changed),
             builder=self._builder,
             seconds=seconds,
         )
@@ -113,8 +134,10 @@ class SharedStages:
         found = self._store.find(key)
         if found is None:
             return None
+        mine = dict(_tensors(state))
         changed = {name: _hash(tensor) for name, tensor in found.changed.items()}
-        if _together({**_hashes(state), **changed}) == found.state_hash:
+        has_place = all(n in mine and mine[n].shape == t.shape for n, t in found.changed.items())
+        if has_place and _together({**_hashes(state), **changed}, changed) == found.state_hash:
             return found
         print(f"the stage result {key[:12]} does not fit this trial's state", flush=True)
         return None
@@ -130,7 +153,7 @@ class SharedStages:
         for report in found.reports[state.epoch :]:
             if report.epoch == report.num_epochs:
                 self._put_in_place(found, state)
-                state.epoch = report.epoch
+                state.epoch, state.made_under = report.epoch, self._keys[stage.name]
             yield replace(report, computed_by=found.builder)
 
     def _put_in_place(self, found: StageResult, state: TrainState) -> None:
@@ -159,6 +182,9 @@ def _hash(tensor: Tensor) -> str:
     return digest.hexdigest()
 
 
-def _together(hashes: Mapping[str, str]) -> str:
-    text = "".join(f"{name} {hashes[name]};" for name in sorted(hashes))
+def _together(hashes: Mapping[str, str], changed: Collection[str]) -> str:
+    """Returns one hash of the model, and of those extras that the stage changed: others belong to
+    later stages, in which trials differ."""
+    names = sorted(name for name in hashes if name.startswith("model.") or name in changed)
+    text = "".join(f"{name} {hashes[name]};" for name in names)
     return hashlib.sha256(text.encode()).hexdigest()

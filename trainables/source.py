@@ -19,7 +19,6 @@ import numpy as np
 import torch
 from jaxtyping import Float, Float32, Int64, UInt8
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from trainables.disk import sync
@@ -31,6 +30,7 @@ from trainables.proxies.registry import PROXIES
 from trainables.proxies.windows import cut_windows, label_subwords
 from trainables.seeding import generator
 from trainables.tasks.task import Task
+from trainables.tensor_file import save_tensors
 
 __all__ = [
     "Domains",
@@ -255,7 +255,7 @@ def _samples(proxy: Proxy, backbone: Backbone) -> dict[str, Tensor]:
 def _write(path: Path, tensors: dict[str, Tensor]) -> None:
     """Writes aside, under the lock, then renames: a reader sees the whole file or none."""
     aside = path.with_name("partial")
-    save_file(tensors, aside, metadata={"sha256": _digest(tensors)})
+    save_tensors(tensors, aside, metadata={"sha256": _digest(tensors)})
     sync(aside)
     aside.replace(path)
 

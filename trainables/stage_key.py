@@ -23,13 +23,15 @@ from trainables.networks.backbone import Backbone
 from trainables.source import Domains
 from trainables.spec import TrialSpec
 from trainables.stages.stage import Stage, StageConfig
+from trainables.tasks.task import TaskInfo
 
 __all__ = ["code_version", "root_key", "stage_key", "stage_keys"]
 
 PACKAGE = "trainables"
 LIBRARIES = ("torch", "transformers", "timm", "pot", "numpy", "scipy", "scikit-learn")
 SHARED_CODE = ("trainables.networks.cross_modal", "trainables.networks.loading",
-               "trainables.source", "trainables.pseudo_labels")  # fmt: skip
+               "trainables.source", "trainables.pseudo_labels",
+               "trainables.tasks.store")  # fmt: skip
 
 
 def root_key(spec: TrialSpec, backbone: Backbone, domains: Domains, device: torch.device) -> str:
@@ -40,7 +42,7 @@ def root_key(spec: TrialSpec, backbone: Backbone, domains: Domains, device: torc
     source = domains.source
     return _hash(
         {
-            "task": [domains.target.info.name, domains.target.content_hash],
+            "task": [domains.target.content_hash, *_as_trained_on(domains.target.info)],
             "weights": [backbone.weights_hash, spec.backbone.weights],
             "body": [spec.backbone.layers, spec.backbone.tokens],
             "proxy": None if source is None else source.content_hash,
@@ -128,11 +130,17 @@ def _without_docstrings(tree: ast.Module) -> ast.Module:
     return tree
 
 
+def _as_trained_on(info: TaskInfo) -> list[Any]:
+    """What a stage reads of a task besides its data."""
+    return [info.name, info.kind, info.loss, info.metric, info.mask, info.channels]
+
+
 def _computed_by(device: torch.device) -> list[Any]:
-    """What rounding depends on: a GPU's kind, or the threads among which a CPU divides a sum."""
+    """What rounding depends on: a GPU's kind, or a CPU's instructions and the threads among which
+    it divides a sum."""
     if device.type == "cuda":
         return ["cuda", torch.cuda.get_device_name(device)]
-    return [device.type, torch.get_num_threads()]
+    return [device.type, torch.backends.cpu.get_cpu_capability(), torch.get_num_threads()]
 
 
 def _hash(parts: dict[str, Any]) -> str:

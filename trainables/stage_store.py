@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 
 from trainables import artifacts
@@ -29,10 +30,11 @@ from trainables.checkpoint_folder import CorruptCheckpoint, new_folder, verify
 from trainables.claims import try_claim
 from trainables.errors import StorageError
 from trainables.report import Report
+from trainables.tensor_file import save_tensors
 
 __all__ = ["StageResult", "StageStore"]
 
-FORMAT = 1
+FORMAT = 2
 DESCRIPTION, CHANGED = "stage.json", "changed.safetensors"
 
 
@@ -42,7 +44,7 @@ class StageResult:
 
     reports: tuple[Report, ...]
     changed: Mapping[str, Tensor]
-    state_hash: str  # of all tensors, with these in their places
+    state_hash: str  # of the model's tensors and of these, in their places
     builder: str  # the trial that computed it, as "SWEEP/STUDY/NUMBER"
     seconds: float  # that it took
 
@@ -82,10 +84,15 @@ class StageStore:
         try:
             with self._at_hand(place) as folder:
                 return _read(folder)
-        except CorruptCheckpoint as error:
-            print(f"the stage result {key[:12]} is damaged ({error}); computed anew", flush=True)
-            artifacts.delete(str(place), timeout_s=self._timeout_s)
+        except (CorruptCheckpoint, SafetensorError) as error:
+            if artifacts.exists(str(place), timeout_s=self._timeout_s):  # else deleted meanwhile
+                print(f"the stage result {key[:12]} is damaged ({error}); computed anew")
+                artifacts.delete(str(place), timeout_s=self._timeout_s)
             return None
+        except FileNotFoundError:  # deleted while it was read
+            return None
+        except OSError as error:
+            raise StorageError(f"{place.label}: {error}") from error
 
     def keep(self, key: str, result: StageResult) -> None:
         """Publishes a result: it is there whole once this returns, and not before.
@@ -145,7 +152,7 @@ def _write(folder: Path, result: StageResult) -> None:
         "seconds": result.seconds,
     }
     with new_folder(folder) as partial:
-        save_file(dict(result.changed), partial / CHANGED)
+        save_tensors(result.changed, partial / CHANGED)
         (partial / DESCRIPTION).write_text(json.dumps(described))
 
 

@@ -37,6 +37,7 @@ class TrainState:
     optimizer: torch.optim.Optimizer | None = None
     optimizer_state: dict[str, object] | None = None  # read from a checkpoint, not yet in use
     best: Best | None = None
+    made_under: str | None = None  # the stage key (`stage_key`) that all of it was made under
     reports: list[Report] = field(default_factory=list)  # of a stage that is shared, so far
     extras: nn.ModuleDict = field(default_factory=nn.ModuleDict)  # a gate, a source head
 

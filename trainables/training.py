@@ -77,8 +77,8 @@ class Training:
         state.extras.to(device)
         shared = None
         if store is not None:
-            keys = stage_keys(stages, root_key(spec, backbone, domains, state.device))
-            shared = SharedStages(store, keys, name, state)
+            root = root_key(spec, backbone, domains, state.device)
+            shared = SharedStages(store, root, stage_keys(stages, root), name, state)
         return cls(stages, state, domains, shared)
 
     def reports(self) -> Iterator[Report]:

@@ -1,10 +1,17 @@
 """A stage that trials have in common is computed once, and nobody can tell by the result."""
 
+import errno
+import fcntl
+import os
+import shutil
 from dataclasses import replace
 from itertools import islice
+from pathlib import Path
+from typing import IO
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from tests.contracts.tiny_trials import DIMENSIONS, Trials, weights
 from trainables.methods.registry import METHODS
@@ -66,6 +73,24 @@ def test_a_trial_with_another_later_stage_takes_the_early_ones_over(trials, stor
     assert same(weights(training), trials.run(trials.spec(method, "1d", other))[1])
 
 
+SCORERS = ("attn_received", "attn_query", "attn_received")  # each with extras of its own
+
+
+def test_a_later_stage_with_other_parts_takes_the_early_ones_over(trials, store):
+    list(begin(trials, trials.spec("contrastive_pare", "1d"), store, "first").reports())
+    for scorer in SCORERS:
+        other = trials.spec("contrastive_pare", "1d", {"replace.scorer": scorer})
+        training = begin(trials, other, store, scorer)
+        assert next(training.reports()).computed_by == "first"
+    without = trials.spec("contrastive_pare", "1d", {"replace.k0": 0.0})
+    training = begin(trials, without, store, "second")
+    reports = list(training.reports())
+    plain = trials.run(without)
+    assert reports[0].computed_by == "first"
+    assert measured(reports) == plain[0]
+    assert same(weights(training), plain[1])
+
+
 def test_another_seed_takes_nothing_over(trials, store):
     list(begin(trials, trials.spec("orca", "1d"), store, "first").reports())
     reports = begin(trials, trials.spec("orca", "1d", seed=1), store, "second").reports()
@@ -92,6 +117,37 @@ def test_a_computing_trial_that_is_interrupted_goes_on_and_its_result_is_kept(
     assert taken[0].computed_by == "first"
     assert measured(taken) == plain[0]
     assert same(weights(second), plain[1])
+
+
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_what_other_code_has_begun_is_kept_under_no_key(
+    trials, store, tmp_path, monkeypatch, capsys, epochs
+):
+    """An alignment, interrupted and resumed once its code is another; then a warm-up."""
+    spec = trials.spec("orca", "1d", {"align.epochs": 3, "warmup.epochs": 1})
+    with monkeypatch.context() as former:
+        former.setattr("trainables.stage_key.code_version", lambda *modules: "former")
+        begun = begin(trials, spec, StageStore(str(tmp_path / "former"), tmp_path), "begun")
+        for _ in islice(begun.reports(), epochs):
+            begun.save(tmp_path / "checkpoint")
+    resumed = begin(trials, spec, store, "resumed")
+    resumed.load(tmp_path / "checkpoint")
+    list(resumed.reports())
+    assert "goes on from what was made otherwise" in capsys.readouterr().out
+    assert not [*tmp_path.glob("stages/results/*")]
+    fresh = list(begin(trials, spec, store, "fresh").reports())
+    assert fresh[0].computed_by is None
+
+
+def test_what_was_made_without_a_store_is_not_kept_in_one(trials, store, tmp_path):
+    spec = trials.spec("orca", "1d", {"align.epochs": 3})
+    begun = trials.begin(spec)
+    next(begun.reports())
+    begun.save(tmp_path / "checkpoint")
+    resumed = begin(trials, spec, store, "resumed")
+    resumed.load(tmp_path / "checkpoint")
+    list(resumed.reports())
+    assert not [*tmp_path.glob("stages/results/*")]
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 3, 4])
@@ -172,3 +228,57 @@ def test_a_store_that_cannot_be_written_costs_the_sharing_and_not_the_trial(
     reports = list(begin(trials, spec, broken, "first").reports())
     assert reports == trials.run(spec)[0]
     assert "not shared" in capsys.readouterr().out
+
+
+def no_space(*_: object, **__: object) -> None:
+    raise SafetensorError("Error while serializing: I/O error: No space left (os error 28)")
+
+
+def test_a_full_store_costs_the_sharing_and_not_the_trial(trials, store, monkeypatch, capsys):
+    monkeypatch.setattr("trainables.tensor_file.save_file", no_space)
+    spec = trials.spec("orca", "1d", ALIGN)
+    assert list(begin(trials, spec, store, "first").reports()) == trials.run(spec)[0]
+    assert "was not kept: no space left on" in capsys.readouterr().out
+
+
+def gone(path: Path) -> None:
+    shutil.rmtree(path.parent)
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+
+
+def refused(path: Path) -> None:
+    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+
+@pytest.mark.parametrize("fault", [gone, refused])
+def test_a_result_that_cannot_be_read_costs_the_sharing_and_not_the_trial(
+    trials, store, monkeypatch, fault
+):
+    spec = trials.spec("orca", "1d", ALIGN)
+    list(begin(trials, spec, store, "first").reports())
+    monkeypatch.setattr("trainables.stage_store.load_file", fault)
+    reports = list(begin(trials, spec, store, "second").reports())
+    assert reports == trials.run(spec)[0]
+
+
+def test_a_folder_that_knows_no_locks_costs_the_sharing_and_not_the_trial(
+    trials, store, monkeypatch, capsys
+):
+    real = fcntl.flock
+
+    def flock(file: IO[str], how: int) -> None:
+        if how & fcntl.LOCK_NB:  # of a claim
+            raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+        real(file, how)
+
+    monkeypatch.setattr("trainables.claims.fcntl.flock", flock)
+    spec = trials.spec("orca", "1d", ALIGN)
+    assert list(begin(trials, spec, store, "first").reports()) == trials.run(spec)[0]
+    assert "cannot be locked" in capsys.readouterr().out
+
+
+def test_who_may_read_a_file_may_read_a_result(trials, store, tmp_path):
+    list(begin(trials, trials.spec("orca", "1d", ALIGN), store, "first").reports())
+    modes = {file.stat().st_mode for file in tmp_path.glob("stages/results/*/*")}
+    (tmp_path / "any file").touch()
+    assert modes == {(tmp_path / "any file").stat().st_mode}

@@ -3,6 +3,7 @@
 import shutil
 import sys
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -90,6 +91,22 @@ def test_other_weights_change_it(trials, tmp_path):
 
     save_tiny_roberta(tmp_path / "other", layers=2)
     assert key(trials, backbone={"name": str(tmp_path / "other")}) != key(trials)
+
+
+@pytest.mark.parametrize("change", [{"loss": "rmse"}, {"kind": "multilabel"}, {"mask": "ignored"}])
+def test_what_is_trained_on_besides_the_data_changes_it(trials, change):
+    spec = trials.spec("orca", "1d")
+    backbone, domains = trials.parts.backbone(spec.backbone, spec.home), trials.begin(spec).domains
+    info = replace(domains.target.info, **change)
+    other = replace(domains, target=replace(domains.target, info=info))
+    cpu = torch.device("cpu")
+    assert root_key(spec, backbone, other, cpu) != root_key(spec, backbone, domains, cpu)
+
+
+def test_what_a_cpu_can_do_changes_it(trials, monkeypatch):
+    before = key(trials)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "another")
+    assert key(trials) != before
 
 
 def test_threads_change_it(trials):

@@ -4,11 +4,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from trainables.disk import sync
 from trainables.lock import exclusive
+from trainables.tensor_file import save_tensors
 
 __all__ = ["Memo"]
 
@@ -48,7 +49,7 @@ def _read(path: Path) -> dict[str, Tensor] | None:
 def _keep(path: Path, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Writes aside, then renames: a reader sees the whole file or none."""
     aside = path.with_suffix(".partial")
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, aside)
+    save_tensors(tensors, aside)
     sync(aside)
     aside.replace(path)
     return tensors

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from safetensors.torch import save_file
 from torch import Tensor
 
 from trainables.disk import sync
+from trainables.tensor_file import save_tensors
 from trainables.weights.checkpoint import CONFIG, TENSORS, hash_files
 
 VERSION = 1  # of the converters: another one converts anew
@@ -32,8 +32,7 @@ def convert_once(files: Sequence[Path], convert: Callable[[], Converted], home: 
     aside.mkdir(parents=True)
     try:
         (aside / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
-        tensors = {key: tensor.contiguous() for key, tensor in state.items()}
-        save_file(tensors, aside / TENSORS, metadata={"format": "pt"})
+        save_tensors(state, aside / TENSORS, metadata={"format": "pt"})
         sync(aside / TENSORS)
         try:
             aside.rename(folder)
