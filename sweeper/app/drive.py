@@ -25,7 +25,7 @@ from sweeper.app.retention import Retention
 from sweeper.app.room import Room
 from sweeper.app.share import Share
 from sweeper.app.sharing import Sharing
-from sweeper.app.stages import holder_of, release
+from sweeper.app.stages import holder_of
 from sweeper.app.supervisor import Job
 from sweeper.app.tracking import check_tracking, make_recorder
 from sweeper.app.trials import TrialBuilder
@@ -88,8 +88,7 @@ def drive(
         recorder.start()
         _say_where(cluster, recorder, say)
         places = Places(folder, sweep.checkpoints.store)
-        holder = holder_of(ledger)
-        builder = TrialBuilder(sweep, places, home(), holder)
+        builder = TrialBuilder(sweep, places, home(), holder_of(ledger))
         retention = Retention(places, sweep.checkpoints, ledger)
         stack.callback(retention.close)
         room = Room(folder, slots, say)
@@ -136,8 +135,6 @@ def drive(
         _end(ledger, runner, recorder, code, control.cancelled, say)
     if code is None:
         places.forget("ray")
-        if all(study.is_done for study in runner.studies.values()):
-            release(sweep, holder, say)
     return {"signal": code, "why": control.cancelled}
 
 
