@@ -1,8 +1,9 @@
 """Which shared stages a new trial takes, and which trial goes first. No I/O.
 
-A prefix is one configuration and seed of the stages that the trials of a study share. The first
-trial of a prefix builds it, the others reuse it; one that begins while it is being built waits, and
-holds its slot for nothing. So what need not wait goes first.
+A prefix is one configuration and seed of the stages that the trials of a study share. Prefixes
+may begin alike: with the same first stage, the same first two, and so on. The first trial of a
+beginning builds it, the others reuse it; one that starts while it is being built waits, and holds
+its slot for nothing. So what need not wait goes first.
 """
 
 import json
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from sweeper.space.catalog import PROXY
 from sweeper.study import Measurement, Params, Trial, TrialKind
 
-Key = tuple[int, str]  # of a prefix: its seed and its settings
+Key = tuple[int | str, ...]  # of a prefix: its seed, and the settings of one stage after another
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,12 +36,17 @@ class SharedStages:
 
     def settings(self, params: Params) -> Params:
         """Returns those of a trial's settings on which the result of its shared stages depends."""
-        owners = (*self.shared, PROXY)
-        return {name: v for name, v in params.items() if name.partition(".")[0] in owners}
+        return _owned(params, (*self.shared, PROXY))
 
     def key(self, params: Params, seed: int) -> Key:
         """Names the prefix of a trial with all its settings in `params`."""
-        return seed, json.dumps(self.settings(params), sort_keys=True)
+        return seed, *(_text(params, (stage, PROXY)) for stage in self.shared)
+
+    def beginnings(self, params: Params, seed: int) -> tuple[Key, ...]:
+        """Names what a trial has built after each shared stage that trains; the last is all."""
+        key = self.key(params, seed)
+        trains = (bool(params.get(f"{stage}.epochs")) for stage in self.shared)
+        return tuple(key[:end] for end, does in enumerate(trains, start=2) if does)
 
 
 class PrefixSchedule:
@@ -56,37 +62,40 @@ class PrefixSchedule:
         self._stages = stages
         self._prefixes = {stages.key(p.settings, p.seed): p for p in stages.prefixes}
         self._quotas = quotas(num_sampled, list(self._prefixes))
+        self._beginnings = {
+            key: stages.beginnings(p.settings, p.seed) for key, p in self._prefixes.items()
+        }
         self._used: Counter[Key] = Counter()
-        self._ready: set[Key] = set()
+        self._ready: set[Key] = set()  # beginnings that are built
         self._keys: dict[int, Key] = {}  # by the trial's number, as the next two
         self._running: dict[int, Key] = {}
         self._last: dict[int, Measurement] = {}
-        for key, prefix in self._prefixes.items():
-            self._see(key, epochs_left(prefix.settings, stages.shared))
 
     def add(self, trial: Trial) -> None:
         """Takes in a trial that was planned."""
         key = self._stages.key(trial.params, trial.seed)
         self._keys[trial.number] = key
         self._used[key] += trial.kind is TrialKind.SAMPLED
-        self._see(key, epochs_left(trial.params, self._stages.shared))
+        self._beginnings.setdefault(key, self._stages.beginnings(trial.params, trial.seed))
 
     def start(self, trial: Trial) -> None:
         """Takes in that a trial runs."""
         self._running[trial.number] = self._keys[trial.number]
 
     def measure(self, trial: Trial, measurement: Measurement) -> None:
-        """Takes in an epoch of a trial; the last of the shared stages makes its prefix ready."""
+        """Takes in an epoch of a trial; the last of a shared stage makes a beginning ready."""
         self._last[trial.number] = measurement
-        left = epochs_left(trial.params, self._stages.shared, measurement)
-        self._see(self._keys[trial.number], left)
+        for beginning in self._beginnings[self._keys[trial.number]]:
+            stages = self._stages.shared[: len(beginning) - 1]
+            if not epochs_left(trial.params, stages, measurement):
+                self._ready.add(beginning)
 
     def end(self, trial: Trial) -> None:
         """Takes in that a trial runs no more."""
         self._running.pop(trial.number, None)
 
     def must_wait(self, trial: Trial) -> bool:
-        """Whether a running trial builds what this one, which does not run, needs."""
+        """Whether a running trial builds what this one, which does not run, needs next."""
         return self._is_building(self._keys[trial.number])
 
     def first(self, trials: Iterable[Trial]) -> Trial | None:
@@ -119,20 +128,25 @@ class PrefixSchedule:
     def _rank(self, trial: Trial) -> tuple[bool, bool, int]:
         key = self._keys[trial.number]
         left = epochs_left(trial.params, self._stages.order, self._last.get(trial.number))
-        return self._is_building(key), key not in self._ready, -left
+        return self._is_building(key), self._lacking(key) is not None, -left
 
     def _prefix_rank(self, key: Key) -> tuple[bool, bool, int, bool, int]:
         length = epochs_left(self._prefixes[key].settings, self._stages.shared)
         used = self._used[key]
         is_full = used >= self._quotas[key]
-        return is_full, self._is_building(key), used, key not in self._ready, -length
+        is_unready = self._lacking(key) is not None
+        return is_full, self._is_building(key), used, is_unready, -length
 
     def _is_building(self, key: Key) -> bool:
-        return key not in self._ready and key in self._running.values()
+        """Whether a running trial has to build what this prefix lacks first."""
+        lacking = self._lacking(key)
+        return lacking is not None and any(
+            running[: len(lacking)] == lacking for running in self._running.values()
+        )
 
-    def _see(self, key: Key, left: int) -> None:
-        if not left:
-            self._ready.add(key)
+    def _lacking(self, key: Key) -> Key | None:
+        """Returns the first beginning of a prefix that is not ready; None: all of it is."""
+        return next((each for each in self._beginnings[key] if each not in self._ready), None)
 
 
 def quotas(num_trials: int, keys: Sequence[Key]) -> dict[Key, int]:
@@ -152,3 +166,11 @@ def epochs_left(params: Params, stages: Sequence[str], last: Measurement | None 
             return 0
         stages, done = stages[stages.index(last.stage) :], last.epoch
     return sum(int(params.get(f"{stage}.epochs", 0)) for stage in stages) - done
+
+
+def _owned(params: Params, owners: Sequence[str]) -> Params:
+    return {name: v for name, v in params.items() if name.partition(".")[0] in owners}
+
+
+def _text(params: Params, owners: Sequence[str]) -> str:
+    return json.dumps(_owned(params, owners), sort_keys=True)

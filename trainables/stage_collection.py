@@ -5,7 +5,8 @@ same is computed anew by whoever misses it.
 """
 
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
 from trainables import artifacts
@@ -13,7 +14,15 @@ from trainables.artifact_files import TIMEOUT_S, Files, ask, list_files
 from trainables.artifact_url import ArtifactUrl
 from trainables.checkpoint_folder import MANIFEST
 
-__all__ = ["Collection", "StoredResult", "collect", "plan_collection", "release", "stored_results"]
+__all__ = [
+    "Collection",
+    "StoredResult",
+    "collect",
+    "holders",
+    "plan_collection",
+    "release",
+    "stored_results",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +72,7 @@ def collect(
     *,
     force: bool = False,
     dry_run: bool = False,
+    released: Sequence[str] = (),
     timeout_s: float = TIMEOUT_S,
 ) -> Collection:
     """Deletes results of the store at `place` until at most `max_bytes` are left.
@@ -70,14 +80,21 @@ def collect(
     Args:
         force: Also those that a sweep which is not over uses.
         dry_run: Only says what would go.
+        released: Holders that first give up what they use.
 
     Raises:
         ConfigError: `place` is no URL of a store.
         StorageError: The store refuses, or does not answer in time.
     """
     store = ArtifactUrl.parse(place)
-    plan = plan_collection(stored_results(store, timeout_s), max_bytes, force=force)
+    results = [
+        replace(result, holders=tuple(name for name in result.holders if name not in released))
+        for result in stored_results(store, timeout_s)
+    ]
+    plan = plan_collection(results, max_bytes, force=force)
     if not dry_run:
+        for holder in released:
+            release(place, holder, timeout_s)
         for result in plan.deleted:
             artifacts.delete(str(store / "results" / result.key), timeout_s=timeout_s)
             used = (store / "used" / result.key).path
@@ -92,6 +109,17 @@ def release(place: str, holder: str, timeout_s: float = TIMEOUT_S) -> None:
         StorageError: The store refuses, or does not answer in time.
     """
     artifacts.delete(str(ArtifactUrl.parse(place) / "refs" / holder), timeout_s=timeout_s)
+
+
+def holders(place: str, timeout_s: float = TIMEOUT_S) -> tuple[str, ...]:
+    """Returns who holds something in the store at `place`, by name.
+
+    Raises:
+        ConfigError: `place` is no URL of a store.
+        StorageError: The store refuses, or does not answer in time.
+    """
+    found = list_files(ArtifactUrl.parse(place) / "refs", timeout_s)
+    return tuple(sorted({inside.partition("/")[0] for _, inside in found}))
 
 
 def stored_results(store: ArtifactUrl, timeout_s: float = TIMEOUT_S) -> list[StoredResult]:

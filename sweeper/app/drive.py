@@ -25,11 +25,11 @@ from sweeper.app.retention import Retention
 from sweeper.app.room import Room
 from sweeper.app.share import Share
 from sweeper.app.sharing import Sharing
-from sweeper.app.stages import holder_of, release
+from sweeper.app.stages import holder_of
 from sweeper.app.supervisor import Job
 from sweeper.app.tracking import check_tracking, make_recorder
 from sweeper.app.trials import TrialBuilder
-from sweeper.app.visible import check_nodes
+from sweeper.app.visible import check_nodes, store_notes
 from sweeper.execution import ray_executor
 from sweeper.execution.cluster import Cluster, connect
 from sweeper.execution.gauges import Gauges
@@ -78,7 +78,8 @@ def drive(
                 lambda what, done, of: status.update(f"{what}: {done} of {of}")
             )
         check_nodes(sweep, facts, folder, home())
-        for note in resources.notes(sweep, cluster.resources):
+        holder = holder_of(ledger)
+        for note in (*resources.notes(sweep, cluster.resources), *store_notes(sweep, holder)):
             say(note)
         slots = resources.concurrency(sweep, cluster.resources)
         price = price_of(sweep, home(), slots).price
@@ -88,7 +89,6 @@ def drive(
         recorder.start()
         _say_where(cluster, recorder, say)
         places = Places(folder, sweep.checkpoints.store)
-        holder = holder_of(ledger)
         builder = TrialBuilder(sweep, places, home(), holder)
         retention = Retention(places, sweep.checkpoints, ledger)
         stack.callback(retention.close)
@@ -136,8 +136,6 @@ def drive(
         _end(ledger, runner, recorder, code, control.cancelled, say)
     if code is None:
         places.forget("ray")
-        if all(study.is_done for study in runner.studies.values()):
-            release(sweep, holder, say)
     return {"signal": code, "why": control.cancelled}
 
 

@@ -78,6 +78,7 @@ def run(
         if record.state != "finished":  # its driver died in the last moment
             ledger.end("finished")
             make_recorder(ledger, sweep).sync()
+        _release(sweep, ledger, console)
         console.print(f"{sweep.name} is finished ({done} of {planned} trials); nothing to do.")
         return summarize(ledger, folder)
     if record.state != "new":
@@ -98,6 +99,7 @@ def run(
         _close(ledger)
         raise
     _close(ledger)
+    _release(sweep, ledger, console)
     signal = outcome["signal"]
     return {**summarize(ledger, folder), **({"exit_code": 128 + signal} if signal else {})}
 
@@ -110,6 +112,20 @@ def _lacks_replicates(sweep: Sweep, trials: Sequence[Trial]) -> bool:
     return any(
         missing([t for t in trials if t.study == study.name], replication(sweep, study.task))
         for study in sweep.studies()
+    )
+
+
+def _release(sweep: Sweep, ledger: Ledger, console: Console) -> None:
+    """Gives up the stage results that a sweep used, once it is finished."""
+    record = ledger.sweep()
+    if record is None or record.state != "finished":
+        return
+    from sweeper.app.stages import holder_of, release
+
+    release(
+        sweep,
+        holder_of(ledger),
+        lambda line: console.print(line, markup=False, soft_wrap=True),
     )
 
 

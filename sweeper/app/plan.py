@@ -10,6 +10,7 @@ from sweeper.app.catalog import home
 from sweeper.app.data import TO_IMPORT, as_usage_errors, state_of
 from sweeper.app.describe import data_of, describe
 from sweeper.app.prediction import lines, price_of
+from sweeper.app.stages import place_of
 from sweeper.app.workload import Workload
 from sweeper.space.sweep import StudyPlan, Sweep
 from trainables.proxies.loading import proxy_faults
@@ -130,4 +131,8 @@ def _shared(sweep: Sweep, study: StudyPlan) -> Iterator[str]:
         least, more = divmod(study.num_sampled, count)
         used = f"{least} or {least + 1}" if more else str(least)
         what = " and ".join(stages.shared)
-        yield f"{study.name}: {count} configurations of {what}, each for {used} sampled trials"
+        alone = ", each of which computes it: `stage_store.use` is false"
+        yield (
+            f"{study.name}: {count} configurations of {what}, each for {used} sampled trials"
+            f"{alone if place_of(sweep, study) is None else ''}"
+        )

@@ -1,11 +1,14 @@
 """The store of stage results that trials share: where it is, who holds what in it, and its size."""
 
 import hashlib
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from typing import Any
 
 from sweeper.app.catalog import home
-from sweeper.errors import BackendUnreachable, UsageError
+from sweeper.app.folder import elsewhere, folder_of, is_name, open_ledger
+from sweeper.errors import BackendUnreachable, NotFound, SweepIsHeld, UsageError, unknown
 from sweeper.ledger import Ledger
 from sweeper.space.study_plan import StudyPlan
 from sweeper.space.sweep import Sweep
@@ -14,7 +17,14 @@ from trainables import stage_collection
 from trainables.errors import ConfigError, StorageError
 from trainables.stage_collection import Collection, StoredResult, collect
 
-__all__ = ["collect_garbage", "default_place", "holder_of", "place_of", "release"]
+__all__ = [
+    "collect_garbage",
+    "default_place",
+    "holder_of",
+    "place_of",
+    "release",
+    "release_command",
+]
 
 SHOWN = 10  # results that a message lists
 
@@ -39,7 +49,8 @@ def place_of(sweep: Sweep, study: StudyPlan) -> str | None:
 
 
 def release(sweep: Sweep, holder: str, say: Callable[[str], None]) -> None:
-    """Lets go of what a sweep that is over used, and keeps the stores below their size."""
+    """Lets go of what a sweep that is over used, if it has not, and keeps the stores below their
+    size."""
     stores = {place_of(sweep, study): sweep.stage_store_of(study) for study in sweep.studies()}
     for place, store in stores.items():
         if place is None or store is None:
@@ -48,19 +59,30 @@ def release(sweep: Sweep, holder: str, say: Callable[[str], None]) -> None:
             stage_collection.release(place, holder)
             found = None if store.max_bytes is None else collect(place, store.max_bytes)
         except StorageError as error:
-            say(f"stage results were not collected ({error}); `sweeper gc` does it later.")
+            later = release_command(place, holder)
+            say(f"stage results were not released ({error}); `{later}` does it later.")
             continue
         if found is not None and found.deleted:
             say(_message(found, dry_run=False))
 
 
+def release_command(place: str, holder: str) -> str:
+    """Returns what to run where a sweep that is over holds results still."""
+    return shlex.join(["sweeper", "gc", place, "--release", holder])
+
+
 def collect_garbage(
-    place: str | None, max_bytes: str, *, force: bool, dry_run: bool
+    place: str | None, max_bytes: str, *, force: bool, dry_run: bool, released: Sequence[str] = ()
 ) -> dict[str, Any]:
     """Keeps a store below `max_bytes`, such as 20GiB, and returns what stays and what went.
 
+    Args:
+        released: Holders that give up what they use, sweeps which will not go on.
+
     Raises:
         UsageError: `place` is no place of a store, or `max_bytes` no size.
+        NotFound: One of `released` holds nothing.
+        SweepIsHeld: One of them is running.
         BackendUnreachable: The store does not answer.
     """
     where = place or default_place()
@@ -68,8 +90,13 @@ def collect_garbage(
         size = 0 if max_bytes.strip("0") in ("", "B") else num_bytes(max_bytes)
     except ValueError as error:
         raise UsageError(f"--max-bytes {max_bytes}: {error}") from error
+    released = tuple(dict.fromkeys(released))
     try:
-        found = collect(where, size, force=force, dry_run=dry_run)
+        if released:
+            known = stage_collection.holders(where)
+            for holder in released:
+                _check_holder(holder, known, where)
+        found = collect(where, size, force=force, dry_run=dry_run, released=released)
     except ConfigError as error:
         raise UsageError(str(error)) from error
     except StorageError as error:
@@ -78,12 +105,39 @@ def collect_garbage(
         "place": where,
         "max_bytes": size,
         "dry_run": dry_run,
+        "released": released,
         "kept": [_record(result) for result in found.kept],
         "kept_bytes": found.kept_bytes,
         "deleted": [_record(result) for result in found.deleted],
         "deleted_bytes": found.deleted_bytes,
-        "message": _message(found, dry_run=dry_run),
+        "message": "\n".join([*_told(released, dry_run), _message(found, dry_run=dry_run)]),
     }
+
+
+def _check_holder(holder: str, known: Sequence[str], place: str) -> None:
+    """Sees that a holder holds something, and is no sweep of ./sweeps that runs.
+
+    Raises:
+        NotFound, SweepIsHeld: As for `collect_garbage`.
+    """
+    if holder not in known:
+        others = unknown("holder", holder, known)
+        raise NotFound(others if known else f"unknown holder `{holder}`: {place} has none.")
+    name = holder.rpartition("-")[0]
+    if not (is_name(name) and (folder := folder_of(name)).is_dir()) or elsewhere(folder):
+        return  # it was deleted, or lives elsewhere
+    with closing(open_ledger(folder)) as ledger:
+        is_it = ledger.sweep() is not None and holder_of(ledger) == holder
+        if is_it and (driver := ledger.holder()) is not None:
+            raise SweepIsHeld(
+                f"sweep `{name}` is running ({driver}), and uses what it holds; end it first: "
+                f"sweeper cancel {name}"
+            )
+
+
+def _told(released: Sequence[str], dry_run: bool) -> list[str]:
+    verb = "would be released" if dry_run else "released"
+    return [f"what {holder} holds {verb}" for holder in released]
 
 
 def _record(result: StoredResult) -> dict[str, Any]:
@@ -105,6 +159,7 @@ def _message(found: Collection, *, dry_run: bool) -> str:
     if held:
         more = f" and {len(held) - SHOWN} more" if len(held) > SHOWN else ""
         lines.append(f"held by sweeps that are not over: {', '.join(held[:SHOWN])}{more}")
+        lines.append("`sweeper gc --release NAME` gives up what one of them holds")
     return "\n".join(lines)
 
 

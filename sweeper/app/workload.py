@@ -1,13 +1,15 @@
 """What a sweep file asks for, in trials and epochs: all of it follows from the file alone."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import cycle, islice
 from typing import Any
 
+from sweeper.app import plans
+from sweeper.app.stages import place_of
 from sweeper.pruning import NOTHING, Estimate, epochs_under_halving, rungs
 from sweeper.space.distributions import Choice, Distribution, Int
-from sweeper.space.stage_levels import levels
 from sweeper.space.sweep import StudyPlan, Sweep
 
 
@@ -51,8 +53,11 @@ def workload_of(sweep: Sweep, study: StudyPlan) -> Workload:
 
     Preset, control and replicates run to their end; sampled trials as `pruning` lets them. Of a
     drawn number of epochs, an estimate goes from the fewest to the most that can be drawn, since a
-    sampler that learns may keep to either. The median rule follows no closed form: between its
-    first judgement and all, all is expected.
+    sampler that learns may keep to either; of stages with a `distinct` all draws are known. The
+    median rule follows no closed form: between its first judgement and all, all is expected.
+
+    Raises:
+        UsageError: No configuration of what trials share is feasible.
     """
     leading = [study.preset, *([study.control] if study.entry.control else [])]
     leading = leading[: study.num_trials]
@@ -65,26 +70,28 @@ def workload_of(sweep: Sweep, study: StudyPlan) -> Workload:
         eta=sweep.pruning.eta,
         epochs=study.stage_epochs[study.objective_stage],
     )
-    configurations = distinct_prefixes(study, sampled)
+    known = dict(_known(sweep, study))
     stages = {}
     for stage, longest in study.stage_epochs.items():
         name = f"{stage}.epochs"
         drawn = _drawn(study.parameters.get(name), int(study.preset[name]), longest)
-        runs = configurations.get(stage, sampled)
         once = Estimate(*map(float, drawn))
-        if stage == study.objective_stage:
-            epochs = _judged(sweep, runs, once, steps)
+        if stage in known:
+            runs, saved, most = known[stage]
+            epochs = Estimate(most, most, most)
         else:
-            epochs = once * runs
+            runs, saved, most = sampled * (longest > 0), 0, sampled * int(once.high)
+            judged = stage == study.objective_stage
+            epochs = _judged(sweep, sampled, once, steps) if judged else once * sampled
         fixed = sum(int(params[name]) for params in leading) + controls * int(leading[-1][name])
         epochs = epochs + Estimate(fixed, fixed, fixed) + once * tops
         ran = sum(int(params[name]) > 0 for params in leading)
-        ran += controls * (int(leading[-1][name]) > 0) + (tops + runs) * (longest > 0)
+        ran += controls * (int(leading[-1][name]) > 0) + tops * (longest > 0) + runs
         stages[stage] = StageWork(
             runs=ran,
-            shared=sampled - runs,
+            shared=saved,
             epochs=epochs,
-            most=fixed + (runs + tops) * int(once.high),
+            most=fixed + most + tops * int(once.high),
             longest=longest,
         )
     return Workload(
@@ -97,15 +104,19 @@ def workload_of(sweep: Sweep, study: StudyPlan) -> Workload:
     )
 
 
-def distinct_prefixes(study: StudyPlan, sampled: int) -> dict[str, int]:
-    """Returns how many different beginnings sampled trials have, at most, up to each stage that
-    they share."""
-    found: dict[str, int] = {}
-    count = 1
-    for level in levels(study):
-        count *= level.distinct
-        found |= dict.fromkeys(level.stages, min(count, sampled))
-    return found
+def _known(sweep: Sweep, study: StudyPlan) -> Iterator[tuple[str, tuple[int, int, int]]]:
+    """Yields each stage whose configurations are drawn beforehand, with what sampled trials do in
+    it: their runs, those that sharing saves, and the epochs of all that are left."""
+    stages, is_shared = plans.stages(sweep, study), place_of(sweep, study) is not None
+    taken = [
+        (stages.key(prefix.settings, prefix.seed), prefix.settings)
+        for prefix in islice(cycle(stages.prefixes), study.num_sampled)
+    ]
+    for depth, stage in enumerate(stages.shared, start=1):
+        every = [(key[: depth + 1], int(params[f"{stage}.epochs"])) for key, params in taken]
+        wanted = [epochs for _, epochs in every if epochs]
+        left = [epochs for epochs in dict(every).values() if epochs] if is_shared else wanted
+        yield stage, (len(left), len(wanted) - len(left), sum(left))
 
 
 def _judged(sweep: Sweep, trials: int, once: Estimate, steps: tuple[int, ...]) -> Estimate:

@@ -44,6 +44,13 @@ def gc(
     force: Annotated[
         bool, typer.Option("--force", help="Also what sweeps that are not over use.")
     ] = False,
+    release: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="HOLDER",
+            help="Gives up what a sweep holds, by its name here; can be repeated.",
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -53,7 +60,9 @@ def gc(
     """
     from sweeper.app import stages as app
 
-    found = app.collect_garbage(place, max_bytes, force=force, dry_run=dry_run)
+    found = app.collect_garbage(
+        place, max_bytes, force=force, dry_run=dry_run, released=release or ()
+    )
     output.show(found, as_json=as_json, command="gc")
 
 

@@ -298,6 +298,83 @@ def test_of_trials_that_wait_ready_ones_go_first_then_the_longest() -> None:
     assert not schedule.must_wait(trials[3])
 
 
+def tree(aligns: int, warmups: int, *, epochs: int = 2) -> SharedStages:
+    """Shares `align` and `warmup`: some of these for each of those, which have a seed each."""
+    shared = SharedStages(order=ORDER, shared=ORDER[:2])
+    drawn = [(a, {"align.lr": float(a), "warmup.lr": float(w), "warmup.epochs": epochs})
+             for w in range(warmups) for a in range(aligns)]  # fmt: skip
+    return replace(
+        shared,
+        prefixes=tuple(
+            Prefix(params=params, settings=shared.settings(complete(params)), seed=100 + a)
+            for a, params in drawn
+        ),
+    )
+
+
+def test_a_second_level_waits_for_the_first_and_then_only_for_its_own() -> None:
+    shared = tree(2, 2)  # the prefixes 0 and 2 have one alignment, 1 and 3 the other
+    schedule = PrefixSchedule(shared, 8)
+    trials = [sampled(shared, number, k) for number, k in enumerate((0, 1, 2, 3, 0))]
+    for trial in trials:
+        schedule.add(trial)
+    for trial in trials[:2]:
+        assert not schedule.must_wait(trial)
+        schedule.start(trial)
+    assert all(map(schedule.must_wait, trials[2:]))
+    assert schedule.new_must_wait
+    schedule.measure(trials[0], at("align", 4, 4))
+    assert [schedule.must_wait(t) for t in trials[2:]] == [False, True, True]
+    assert not schedule.new_must_wait
+    schedule.start(trials[2])
+    schedule.measure(trials[0], at("warmup", 2, 2))
+    assert [schedule.must_wait(t) for t in trials[3:]] == [True, False]
+    schedule.end(trials[1])
+    assert not schedule.must_wait(trials[3])
+
+
+def take(left: list[Measurement], count: int) -> list[Measurement]:
+    """Removes the next ones of a list, and returns them."""
+    taken = left[:count]
+    del left[:count]
+    return taken
+
+
+@given(data=st.data())
+def test_a_trial_waits_exactly_while_another_runs_what_both_need_and_neither_has(
+    data: st.DataObject,
+) -> None:
+    shared = tree(2, 2, epochs=data.draw(st.integers(0, 2)))
+    schedule = PrefixSchedule(shared, 12)
+    order = data.draw(st.lists(st.integers(0, 3), min_size=2, max_size=12))
+    trials = [sampled(shared, number, k) for number, k in enumerate(order)]
+    left = {trial.number: list(epochs(trial.params)) for trial in trials}
+    running: list[Trial] = []
+    built: set[tuple] = set()
+    for trial in trials:
+        schedule.add(trial)
+
+    def needs(trial: Trial) -> list[tuple]:
+        align = prefix_of(trial)
+        warmup = (*align, trial.params["warmup.lr"])
+        return [align, warmup] if trial.params["warmup.epochs"] else [align]
+
+    for trial in trials:
+        lacks = [each for each in needs(trial) if each not in built]
+        in_common = any(each in needs(other) for each in lacks for other in running)
+        assert schedule.must_wait(trial) == in_common
+        schedule.start(trial)
+        running.append(trial)
+        for other in tuple(running):
+            for measured in take(left[other.number], data.draw(st.integers(0, 7))):
+                schedule.measure(other, measured)
+                is_over = measured.epoch == measured.num_epochs
+                built.update(needs(other)[: ORDER.index(measured.stage) + is_over])
+            if data.draw(st.booleans()):
+                schedule.end(other)
+                running.remove(other)
+
+
 def test_where_nothing_is_shared_trials_keep_their_order() -> None:
     schedule = PrefixSchedule(SharedStages(), 9)
     trials = [sampled(stages(n), n, 0) for n in (1, 5, 3)]

@@ -64,3 +64,7 @@ def test_a_plan_says_how_many_trials_use_each_alignment() -> None:
     assert line in told["notes"]
     told = plan(FILE, load.Options(profile="laptop", sets=FEW, trials=9))
     assert line.replace("for 2", "for 2 or 3") in told["notes"]
+    told = plan(FILE, load.Options(profile="laptop", sets=(*FEW, "stage_store.use=false")))
+    assert f"{line}, each of which computes it: `stage_store.use` is false" in told["notes"]
+    stages = {stage["stage"]: stage for stage in told["studies"][0]["stages"]}
+    assert stages["align"]["shared"] == 0

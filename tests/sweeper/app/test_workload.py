@@ -54,10 +54,38 @@ def test_sampled_trials_are_pruned_and_others_are_not():
 
 
 def test_a_stage_that_trials_share_is_run_once_for_each_of_its_configurations():
-    shared = work(sweep_of(search={"trials": 32}), distinct={"meta": 8}).stages["meta"]
-    assert (shared.runs, shared.shared) == (1 + 8, 30 - 8)
-    assert shared.epochs == Estimate(2 + 8, 2 + 8 * 3, 2 + 8 * 6)
-    few = work(sweep_of(), distinct={"meta": 8}).stages["meta"]
-    assert (few.runs, few.shared) == (1 + 6, 0)  # not more than there are trials
+    sweep = sweep_of(search={"trials": 32})  # of 3 x 2 configurations of `meta`
+    shared = work(sweep, distinct={"meta": 8}).stages["meta"]
+    assert (shared.runs, shared.shared) == (1 + 6, 30 - 6)
+    drawn = 2 * (1 + 2 + 6)  # the epochs of all six are known beforehand
+    assert (shared.epochs, shared.most) == (Estimate(2 + drawn, 2 + drawn, 2 + drawn), 2 + drawn)
+    few = work(sweep_of(search={"trials": 5}), distinct={"meta": 8}).stages["meta"]
+    assert (few.runs, few.shared) == (1 + 3, 0)  # not more than there are trials
     refine = work(sweep_of(), distinct={"meta": 2}).stages["refine"]
     assert (refine.runs, refine.shared) == (8, 0)
+
+
+def test_without_a_store_each_trial_runs_what_was_drawn_for_it():
+    sweep = sweep_of(search={"trials": 32}, stage_store={"use": False})
+    alone = work(sweep, distinct={"meta": 8}).stages["meta"]
+    assert (alone.runs, alone.shared) == (1 + 30, 0)
+    assert alone.most == 2 + 5 * 2 * (1 + 2 + 6)  # each of the six for five trials
+
+
+def test_of_two_levels_each_configuration_is_run_once_for_each_of_those_before():
+    sweep = sweep_of(
+        methods=["orca"],
+        parameters={
+            "align.distance": {"values": ["mmd", "euclidean"]},
+            "warmup.epochs": {"values": [0, 1, 2]},
+        },
+        fixed={"align.epochs": 4, "refine.epochs": 6},
+        stages={"align": {"distinct": 8}, "warmup": {"distinct": 8}},
+        search={"trials": 32},
+    )
+    (study,) = sweep.studies()
+    preset, stages = study.preset["warmup.epochs"], work(sweep).stages
+    align, warmup = stages["align"], stages["warmup"]
+    assert (align.runs, align.shared, align.most) == (1 + 2, 30 - 2, 3 * 4)
+    assert (warmup.runs, warmup.most) == ((preset > 0) + 2 * 2, preset + 2 * (1 + 2))
+    assert warmup.shared == 2 * 2 * (5 - 1)  # each of the six is for five trials
