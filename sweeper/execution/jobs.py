@@ -1,7 +1,7 @@
 """Runs commands on a Ray cluster as Ray Jobs: they live there, whatever becomes of this process."""
 
 import asyncio
-import shlex
+import re
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
@@ -16,7 +16,9 @@ from sweeper.errors import BackendUnreachable
 
 POLL_S = 0.3
 PACKAGES = ("sweeper", "trainables")  # that travel with a job, as they are here
-BEGINS = "--- sweeper ---\n"  # below it is what a command prints, above it what Ray does
+RAYS = re.compile(  # lines of Ray's job manager, among what a job prints
+    r"^.*(Runtime env is setting up\.|Running entrypoint for job \S+: .*)\n", re.MULTILINE
+)
 EXCLUDED = ["**/__pycache__", "*.pyc", "**/images"]
 
 
@@ -65,7 +67,7 @@ class Jobs:
         submission = f"{label}-{uuid.uuid4().hex[:8]}"
         started: str = self._ask(
             lambda: self._client.submit_job(
-                entrypoint=f"echo {shlex.quote(BEGINS.strip())}; {entrypoint}",
+                entrypoint=entrypoint,
                 submission_id=submission,
                 runtime_env=runtime,
                 metadata={"sweeper": label},
@@ -83,24 +85,17 @@ class Jobs:
         return Job(job, default if code is None else code)
 
     def printed(self, job: str) -> str:
-        """Returns what a job's command has printed; if it did not start, what Ray says."""
+        """Returns all that a job has printed."""
         text: str = self._ask(lambda: self._client.get_job_logs(job))
-        return text.partition(BEGINS)[2] if BEGINS in text else text
+        return RAYS.sub("", text)
 
     def follow(self, job: str, out: TextIO) -> int:
-        """Copies what a job's command prints to `out`, until it ends; returns its exit code."""
+        """Copies what a job prints to `out`, until it ends; returns its exit code."""
 
         async def copy() -> None:
-            held: str | None = ""  # what Ray prints before the command begins
-            chunks: AsyncIterator[str] = self._client.tail_job_logs(job)
-            async for text in chunks:
-                if held is None:
-                    pass_on(text, out)
-                elif BEGINS in (held := held + text):
-                    pass_on(held.partition(BEGINS)[2], out)
-                    held = None
-            if held:
-                pass_on(held, out)
+            lines: AsyncIterator[str] = self._client.tail_job_logs(job)
+            async for text in lines:
+                pass_on(RAYS.sub("", text), out)
 
         self._ask(lambda: asyncio.run(copy()))
         return self.wait(job)

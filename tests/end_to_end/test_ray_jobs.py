@@ -10,7 +10,7 @@ from tests.command import Shell
 from tests.end_to_end import tiny_sweep
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
-RAYS = ("Runtime env", "entrypoint", "---")  # of what Ray says above what a command prints
+RAYS = ("Runtime env", "entrypoint")  # of what Ray says among what a command prints
 STUDY = "mona/pdebench/advection_1d"
 
 
