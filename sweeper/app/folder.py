@@ -90,20 +90,61 @@ def check_storage(url: str) -> None:
         )
 
 
-def open_ledger(folder: Path, storage: str | None = None) -> Ledger:
-    """Opens the ledger of the sweep in `folder`, creating it (and the folder) at need.
+def check_place(folder: Path, storage: str | None) -> None:
+    """Sees that the sweep in `folder`, if it has begun, has its ledger at `storage`.
 
-    A URL given as `storage` is remembered without its password, which PGPASSWORD then supplies.
+    Raises:
+        UsageError: It has it elsewhere: in a second one, all trials would start again, in the
+            folders of the first ones.
     """
+    note, file = folder / STORAGE, folder / LEDGER
+    if note.is_file():
+        begun, says = _noted(note.read_text()), f" ({note} says so)"
+    elif file.is_file():
+        begun, says = _noted(_in_folder(folder)), ""
+    else:
+        return
+    if storage is not None and _noted(storage) != begun:
+        raise UsageError(
+            f"sweep `{folder.name}` has its ledger at {begun}{says}, and goes on in no other: "
+            "leave --storage out, or launch under another --name."
+        )
+
+
+def open_ledger(folder: Path, storage: str | None = None) -> Ledger:
+    """Opens the ledger of the sweep in `folder`, creating it (and a folder for it) at need."""
     note = folder / STORAGE
-    if storage is not None:
-        ledger = Ledger(storage, folder.name)
-        folder.mkdir(parents=True, exist_ok=True)
-        note.write_text(make_url(storage).set(password=None).render_as_string())
-        return ledger
-    if note.exists():
-        return Ledger(note.read_text(), folder.name)
-    return Ledger.in_folder(folder)
+    if storage is None and note.exists():
+        storage = _noted(note.read_text())
+    return Ledger.in_folder(folder) if storage is None else Ledger(storage, folder.name)
+
+
+def remember(folder: Path, storage: str) -> None:
+    """Notes where the ledger of a sweep is, whose lease is held, unless it is in its folder.
+
+    The password is left out, which PGPASSWORD then supplies.
+
+    Raises:
+        UsageError: Another launch has begun the sweep in another ledger.
+    """
+    check_place(folder, storage)
+    if storage == _in_folder(folder):
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    aside = folder / f".{STORAGE}"
+    aside.unlink(missing_ok=True)
+    aside.touch(0o600)
+    aside.write_text(_noted(storage))
+    aside.replace(folder / STORAGE)
+
+
+def _noted(storage: str) -> str:
+    """Returns a ledger's URL without a password."""
+    return make_url(storage)._replace(password=None).render_as_string()  # `set` ignores None
+
+
+def _in_folder(folder: Path) -> str:
+    return f"sqlite:///{folder / LEDGER}"
 
 
 def back_up(folder: Path) -> None:

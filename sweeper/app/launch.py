@@ -10,7 +10,16 @@ from rich.console import Console
 from rich.markup import escape
 
 from sweeper.app import load, resources
-from sweeper.app.folder import back_up, existing, folder_of, open_ledger, started
+from sweeper.app.elsewhere import check_here
+from sweeper.app.folder import (
+    back_up,
+    check_place,
+    existing,
+    folder_of,
+    open_ledger,
+    remember,
+    started,
+)
 from sweeper.app.load import Options
 from sweeper.app.summary import summarize
 from sweeper.app.supervisor import Job, supervise
@@ -43,11 +52,14 @@ def launch(file: Path, options: Options, *, console: Console) -> dict[str, Any]:
     for note in sweep.notes:
         console.print(escape(note), style="dim")
     folder = folder_of(sweep.name)
+    check_here(folder)
+    check_place(folder, options.storage)
     where = Where(address=options.address, insecure=options.insecure)
     if not folder.exists():
         resources.check_request(sweep, where.address)  # before anything is written
     with closing(open_ledger(folder, options.storage)) as ledger, ledger.hold() as lease:
         load.match(ledger, sweep, file.read_text())
+        remember(folder, ledger.url)
         return run(sweep, ledger, lease, folder, where, console, storage=options.storage)
 
 
