@@ -7,6 +7,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
 
 from sweeper.app.elsewhere import IsElsewhere, Remote, note_of
 from sweeper.errors import NotFound, UsageError, unknown
@@ -18,6 +19,7 @@ from sweeper.space.naming import NAME, RULES
 SWEEPS = Path("sweeps")
 LEDGER = "ledger.db"
 DATABASES = ("sqlite", "postgresql")
+SECRETS = ("password", "secret")  # how names end of options of libpq that are none to write down
 STORAGE = "storage.txt"  # the ledger's URL, without a password, where it is not in the folder
 
 
@@ -77,16 +79,25 @@ def all_folders() -> list[Path]:
 
 
 def check_storage(url: str) -> None:
-    """Sees that a ledger's URL is that of a database of a kind that is tested.
+    """Sees that a ledger's URL is that of a database of a kind that is tested, and that no secret
+    is among its options, which are written down.
 
     Raises:
         UsageError: It is not. The text never shows the URL, which may hold a password.
     """
-    kind = url.partition(":")[0].partition("+")[0]
-    if kind not in DATABASES:
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        parsed = None
+    if parsed is None or parsed.get_backend_name() not in DATABASES:
         raise UsageError(
             "--storage: not the URL of a database that a ledger can be in; write it as "
             "postgresql+psycopg://user@host/name or sqlite:////folder/ledger.db."
+        )
+    if any(name.lower().endswith(SECRETS) for name in parsed.query):
+        raise UsageError(
+            "--storage: a password among the options of a URL would be written down: leave it out, "
+            "and set PGPASSWORD, or name a PGPASSFILE or PGSERVICEFILE that only you can read."
         )
 
 

@@ -1,9 +1,10 @@
 """Launches a sweep, or goes on with one: file -> ledger -> a supervised driver -> the summary."""
 
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from signal import Signals
 from typing import Any
 
 from rich.console import Console
@@ -24,7 +25,7 @@ from sweeper.app.load import Options
 from sweeper.app.summary import summarize
 from sweeper.app.supervisor import Job, supervise
 from sweeper.app.tracking import make_recorder
-from sweeper.errors import SweeperError
+from sweeper.errors import Interrupted, SweeperError
 from sweeper.ledger import Ledger
 from sweeper.ledger.lease import Lease
 from sweeper.replication import missing
@@ -107,11 +108,26 @@ def run(
     try:
         outcome = supervise(job, ledger, lease, console)
     except SweeperError:
-        _close(ledger)
+        ledger.hurry()
+        with suppress(SweeperError):  # what is raised says more
+            _close(ledger)
         raise
+    if outcome["signal"]:
+        return _interrupted(ledger, folder, outcome["signal"])
     _close(ledger)
-    signal = outcome["signal"]
-    return {**summarize(ledger, folder), **({"exit_code": 128 + signal} if signal else {})}
+    return summarize(ledger, folder)
+
+
+def _interrupted(ledger: Ledger, folder: Path, number: int) -> dict[str, Any]:
+    """Returns the summary of a sweep that a signal ended. Raises Interrupted if its ledger is away:
+    who sent a signal does not wait for it."""
+    ledger.hurry()
+    try:
+        _close(ledger)
+        return {**summarize(ledger, folder), "exit_code": 128 + number}
+    except SweeperError as error:
+        text = f"{Signals(number).name}: {error} Go on with: sweeper resume {ledger.name}"
+        raise Interrupted(text, number) from error
 
 
 def _lacks_replicates(sweep: Sweep, trials: Sequence[Trial]) -> bool:
