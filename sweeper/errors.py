@@ -9,12 +9,13 @@
   x CannotSchedule             7   a trial asks for more than the cluster has
   x NotFound                   8   no such sweep, study or trial
   x GateNotMet                 9   a comparison does not come out as claimed
-  x Interrupted              130   stopped by a signal; resumable
+  x Interrupted              130   stopped by a signal; resumable (128 + the signal's number)
 
 3 is no error's: a sweep that finished, in which a study has no complete trial or too many failed.
 """
 
 import difflib
+import signal
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -76,6 +77,10 @@ class GateNotMet(SweeperError):
 
 class Interrupted(SweeperError):
     exit_code = 130
+
+    def __init__(self, message: str, number: int = signal.SIGINT) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + number
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:

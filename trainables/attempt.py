@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from trainables.artifacts import TIMEOUT_S
 from trainables.attempt_checkpoints import AttemptCheckpoints
 from trainables.attempt_log import append, capturing
-from trainables.errors import ConfigError, TrainableError
+from trainables.errors import ConfigError, DataError, TrainableError
 from trainables.memory_limit import MemoryLimit
 from trainables.peak_memory import count_anew, peak_bytes
 from trainables.report import Report
@@ -84,6 +84,7 @@ class Attempt:
         training = Training.begin(
             spec, PARTS, device=device, store=self._stages(config), name=config.get("name", "")
         )
+        _check_same(training, config.get("content_hash"))
         self._notes = checkpoints.load(training, config["resume"])
         self._checkpoints, self.training = checkpoints, training
         self._reports = training.reports()
@@ -165,6 +166,17 @@ class Attempt:
             except RuntimeError as error:
                 told = self._failure["failure"] if self._failure else ""
                 raise RuntimeError(f"{told}The GPU is unusable to this process") from error
+
+
+def _check_same(training: Training, expected: str | None) -> None:
+    """Raises DataError if a trial would train on other data than those before it."""
+    task = training.domains.target
+    if expected not in (None, task.content_hash):
+        raise DataError(
+            f"{task.info.name}: the data have changed since the sweep began: their hash is "
+            f"{task.content_hash}, and was {expected}. Put the former ones back, or start another "
+            "sweep."
+        )
 
 
 def _told(report: Mapping[str, Any], seconds: float) -> str:

@@ -22,10 +22,11 @@ class Trainable(tune.Trainable):
     `config` holds `spec` (a TrialSpec as plain data), `label` (study and trial, for people),
     `folder` (where this attempt writes checkpoints and `log.txt`), `resume` (checkpoints to go on
     from, newest first, by their folders or URLs; none to start afresh), `threads` (CPU threads to
-    use). It may hold `store` (this attempt's place in an artifact store, by its URL: checkpoints
-    are kept there, and `folder` is scratch), `store_timeout_s` (for an answer of the store), and
-    `memory_bytes` (that the process may hold: over it, it ends with exit code 137 and a last line
-    in the log that begins with HostOutOfMemory).
+    use). It may hold `content_hash` (that the task's data have to have), `store` (this attempt's
+    place in an artifact store, by its URL: checkpoints are kept there, and `folder` is scratch),
+    `store_timeout_s` (for an answer of the store), and `memory_bytes` (that the process may hold:
+    over it, it ends with exit code 137 and a last line in the log that begins with
+    HostOutOfMemory).
 
     Where it holds `stages` (the place of a store of stage results), it takes results over and adds
     to them, as `name` and for `stages_holder` (a sweep, until whose end they are kept).

@@ -17,7 +17,7 @@ from sweeper.app import resources
 from sweeper.app.catalog import home
 from sweeper.app.control import Control
 from sweeper.app.places import Places
-from sweeper.app.plans import make_plans
+from sweeper.app.plans import check_same, make_plans
 from sweeper.app.prediction import price_of
 from sweeper.app.preparation import Preparation
 from sweeper.app.progress import Progress
@@ -58,6 +58,7 @@ def drive(
 
     Raises:
         FileFaults: Data, weights or a proxy cannot be had, or some nodes lack them.
+        UsageError: Data or weights are others than the sweep began with.
         BackendUnreachable: No Ray cluster, or no MLflow where the file requires it.
         CannotSchedule: A trial asks for more than the cluster has.
         StorageFull: There was no room for checkpoints for too long.
@@ -78,6 +79,7 @@ def drive(
                 lambda what, done, of: status.update(f"{what}: {done} of {of}")
             )
         check_nodes(sweep, facts, folder, home())
+        check_same(ledger, facts)
         holder = holder_of(ledger)
         for note in (*resources.notes(sweep, cluster.resources), *store_notes(sweep, holder)):
             say(note)
@@ -89,7 +91,7 @@ def drive(
         recorder.start()
         _say_where(cluster, recorder, say)
         places = Places(folder, sweep.checkpoints.store)
-        builder = TrialBuilder(sweep, places, home(), holder)
+        builder = TrialBuilder(sweep, places, home(), holder, facts)
         retention = Retention(places, sweep.checkpoints, ledger)
         stack.callback(retention.close)
         room = Room(folder, slots, say)

@@ -45,3 +45,19 @@ def note_of(folder: Path) -> Remote | None:
             f"{note}: no note of where the sweep is ({error}). Remove {folder}, and launch its "
             "file again: on the cluster it goes on."
         ) from error
+
+
+def check_here(folder: Path) -> None:
+    """Sees that the sweep of this folder was not sent away: here it would run a second time.
+
+    Raises:
+        UsageError: It was; the text says where it is, and how it is steered.
+    """
+    remote = note_of(folder)
+    if remote is not None:
+        name, address = remote.name, remote.address
+        raise UsageError(
+            f"sweep `{name}` is on the cluster at {address}, in {remote.workdir}. Go on with it "
+            f"there by `sweeper resume {name}` or --address {address}, steer it from here by "
+            f"`sweeper status {name}`, `logs -f` or `stop`, or launch under another --name."
+        )

@@ -7,6 +7,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
 
 from sweeper.app.elsewhere import IsElsewhere, Remote, note_of
 from sweeper.errors import NotFound, UsageError, unknown
@@ -18,6 +19,7 @@ from sweeper.space.naming import NAME, RULES
 SWEEPS = Path("sweeps")
 LEDGER = "ledger.db"
 DATABASES = ("sqlite", "postgresql")
+SECRETS = ("password", "secret")  # how names end of options of libpq that are none to write down
 STORAGE = "storage.txt"  # the ledger's URL, without a password, where it is not in the folder
 
 
@@ -77,33 +79,83 @@ def all_folders() -> list[Path]:
 
 
 def check_storage(url: str) -> None:
-    """Sees that a ledger's URL is that of a database of a kind that is tested.
+    """Sees that a ledger's URL is that of a database of a kind that is tested, and that no secret
+    is among its options, which are written down.
 
     Raises:
         UsageError: It is not. The text never shows the URL, which may hold a password.
     """
-    kind = url.partition(":")[0].partition("+")[0]
-    if kind not in DATABASES:
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        parsed = None
+    if parsed is None or parsed.get_backend_name() not in DATABASES:
         raise UsageError(
             "--storage: not the URL of a database that a ledger can be in; write it as "
             "postgresql+psycopg://user@host/name or sqlite:////folder/ledger.db."
         )
+    if any(name.lower().endswith(SECRETS) for name in parsed.query):
+        raise UsageError(
+            "--storage: a password among the options of a URL would be written down: leave it out, "
+            "and set PGPASSWORD, or name a PGPASSFILE or PGSERVICEFILE that only you can read."
+        )
+
+
+def check_place(folder: Path, storage: str | None) -> None:
+    """Sees that the sweep in `folder`, if it has begun, has its ledger at `storage`.
+
+    Raises:
+        UsageError: It has it elsewhere: in a second one, all trials would start again, in the
+            folders of the first ones.
+    """
+    note, file = folder / STORAGE, folder / LEDGER
+    if note.is_file():
+        begun, says = _noted(note.read_text()), f" ({note} says so)"
+    elif file.is_file():
+        begun, says = _noted(_in_folder(folder)), ""
+    else:
+        return
+    if storage is not None and _noted(storage) != begun:
+        raise UsageError(
+            f"sweep `{folder.name}` has its ledger at {begun}{says}, and goes on in no other: "
+            "leave --storage out, or launch under another --name."
+        )
 
 
 def open_ledger(folder: Path, storage: str | None = None) -> Ledger:
-    """Opens the ledger of the sweep in `folder`, creating it (and the folder) at need.
-
-    A URL given as `storage` is remembered without its password, which PGPASSWORD then supplies.
-    """
+    """Opens the ledger of the sweep in `folder`, creating it (and a folder for it) at need."""
     note = folder / STORAGE
-    if storage is not None:
-        ledger = Ledger(storage, folder.name)
-        folder.mkdir(parents=True, exist_ok=True)
-        note.write_text(make_url(storage).set(password=None).render_as_string())
-        return ledger
-    if note.exists():
-        return Ledger(note.read_text(), folder.name)
-    return Ledger.in_folder(folder)
+    if storage is None and note.exists():
+        storage = _noted(note.read_text())
+    return Ledger.in_folder(folder) if storage is None else Ledger(storage, folder.name)
+
+
+def remember(folder: Path, storage: str) -> None:
+    """Notes where the ledger of a sweep is, whose lease is held, unless it is in its folder.
+
+    The password is left out, which PGPASSWORD then supplies.
+
+    Raises:
+        UsageError: Another launch has begun the sweep in another ledger.
+    """
+    check_place(folder, storage)
+    if storage == _in_folder(folder):
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    aside = folder / f".{STORAGE}"
+    aside.unlink(missing_ok=True)
+    aside.touch(0o600)
+    aside.write_text(_noted(storage))
+    aside.replace(folder / STORAGE)
+
+
+def _noted(storage: str) -> str:
+    """Returns a ledger's URL without a password."""
+    return make_url(storage)._replace(password=None).render_as_string()  # `set` ignores None
+
+
+def _in_folder(folder: Path) -> str:
+    return f"sqlite:///{folder / LEDGER}"
 
 
 def back_up(folder: Path) -> None:

@@ -1,21 +1,31 @@
 """Launches a sweep, or goes on with one: file -> ledger -> a supervised driver -> the summary."""
 
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from signal import Signals
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 
 from sweeper.app import load, resources
-from sweeper.app.folder import back_up, existing, folder_of, open_ledger, started
+from sweeper.app.elsewhere import check_here
+from sweeper.app.folder import (
+    back_up,
+    check_place,
+    existing,
+    folder_of,
+    open_ledger,
+    remember,
+    started,
+)
 from sweeper.app.load import Options
 from sweeper.app.summary import summarize
 from sweeper.app.supervisor import Job, supervise
 from sweeper.app.tracking import make_recorder
-from sweeper.errors import SweeperError
+from sweeper.errors import Interrupted, SweeperError
 from sweeper.ledger import Ledger
 from sweeper.ledger.lease import Lease
 from sweeper.replication import missing
@@ -43,11 +53,14 @@ def launch(file: Path, options: Options, *, console: Console) -> dict[str, Any]:
     for note in sweep.notes:
         console.print(escape(note), style="dim")
     folder = folder_of(sweep.name)
+    check_here(folder)
+    check_place(folder, options.storage)
     where = Where(address=options.address, insecure=options.insecure)
     if not folder.exists():
         resources.check_request(sweep, where.address)  # before anything is written
     with closing(open_ledger(folder, options.storage)) as ledger, ledger.hold() as lease:
         load.match(ledger, sweep, file.read_text())
+        remember(folder, ledger.url)
         return run(sweep, ledger, lease, folder, where, console, storage=options.storage)
 
 
@@ -96,12 +109,30 @@ def run(
     try:
         outcome = supervise(job, ledger, lease, console)
     except SweeperError:
-        _close(ledger)
+        ledger.hurry()
+        with suppress(SweeperError):  # what is raised says more
+            _close(ledger)
         raise
+    if outcome["signal"]:
+        return _interrupted(sweep, ledger, folder, outcome["signal"], console)
     _close(ledger)
     _release(sweep, ledger, console)
-    signal = outcome["signal"]
-    return {**summarize(ledger, folder), **({"exit_code": 128 + signal} if signal else {})}
+    return summarize(ledger, folder)
+
+
+def _interrupted(
+    sweep: Sweep, ledger: Ledger, folder: Path, number: int, console: Console
+) -> dict[str, Any]:
+    """Returns the summary of a sweep that a signal ended. Raises Interrupted if its ledger is away:
+    who sent a signal does not wait for it."""
+    ledger.hurry()
+    try:
+        _close(ledger)
+        _release(sweep, ledger, console)
+        return {**summarize(ledger, folder), "exit_code": 128 + number}
+    except SweeperError as error:
+        text = f"{Signals(number).name}: {error} Go on with: sweeper resume {ledger.name}"
+        raise Interrupted(text, number) from error
 
 
 def _lacks_replicates(sweep: Sweep, trials: Sequence[Trial]) -> bool:

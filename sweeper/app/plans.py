@@ -1,9 +1,12 @@
 """Fills a sweep's studies for the runner: who leads, who suggests, and what completes a trial."""
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 from sweeper import runner
+from sweeper.app.load import differences
+from sweeper.errors import UsageError
 from sweeper.ledger import Ledger
 from sweeper.prefixes import SharedStages
 from sweeper.replication import Replication
@@ -12,6 +15,29 @@ from sweeper.search.prefixes import draw_prefixes
 from sweeper.space.sweep import InfeasibleParams, StudyPlan, Sweep
 from sweeper.study import Params, Study, TrialKind
 from trainables.derived_seed import derive_seed
+
+PINNED = ("data_source", "content_hash", "weights_hash")  # facts of a study that do not change
+
+
+def check_same(ledger: Ledger, facts: Mapping[str, Mapping[str, Any]]) -> None:
+    """Sees that studies which have begun go on with the data and weights that they began with.
+
+    Raises:
+        UsageError: Some do not; the text lists what was there, and what is now.
+    """
+    changed = []
+    for study in ledger.studies():
+        began, now = ledger.facts(study.name), facts[study.name]
+        names = [name for name in PINNED if name in began]
+        old, new = ({name: of.get(name) for name in names} for of in (began, now))
+        changed += differences(old, new, study.name)
+    if changed:
+        lines = "\n".join(f"  {line}" for line in changed)
+        raise UsageError(
+            f"sweep `{ledger.name}` began with other data or weights than are here now; its trials "
+            "could not be compared. Put the former ones back, or start another sweep with --name:"
+            f"\n{lines}"
+        )
 
 
 def make_plans(

@@ -24,6 +24,7 @@ from rich.console import Console
 from sweeper.errors import SweeperError, SweepIsHeld, from_record
 from sweeper.ledger import EventKind, Ledger
 from sweeper.ledger.lease import Lease
+from sweeper.text import without_secrets
 
 LEASE = "SWEEPER_LEASE"  # in the environment of a driver and of all that it starts here
 RESTARTS = 3  # in a row, without an epoch between them
@@ -65,7 +66,10 @@ def supervise(job: Job, ledger: Ledger, lease: Lease, console: Console) -> Mappi
         while True:
             outcome = _drive(job, lease, signals)
             if "error" in outcome:
-                raise from_record(outcome["error"])
+                error = from_record(outcome["error"])
+                if not signals.seen:
+                    raise error
+                console.print(without_secrets(str(error)), markup=False, soft_wrap=True)
             if lease.lost.is_set():
                 raise SweepIsHeld(f"another launch took over sweep `{ledger.name}`.")
             if signals.seen or "died" not in outcome:

@@ -19,10 +19,19 @@ class TrialBuilder:
 
     Args:
         holder: The name by which the sweep holds the stage results that it uses.
+        facts: What is recorded of each study.
     """
 
-    def __init__(self, sweep: Sweep, places: Places, home: Path, holder: str) -> None:
+    def __init__(
+        self,
+        sweep: Sweep,
+        places: Places,
+        home: Path,
+        holder: str,
+        facts: Mapping[str, Mapping[str, Any]],
+    ) -> None:
         self._sweep, self._places, self._home, self._holder = sweep, places, home, holder
+        self._facts = facts
         self._studies: Mapping[str, StudyPlan] = {s.name: s for s in sweep.studies()}
 
     def __call__(self, trial: Trial) -> dict[str, Any]:
@@ -31,6 +40,7 @@ class TrialBuilder:
         found = () if trial.checkpoint is None else self._places.checkpoints(trial)
         return {
             "spec": spec.model_dump(mode="json", by_alias=True) | {"halvings": trial.halvings},
+            "content_hash": self._facts[trial.study]["content_hash"],
             "label": f"{trial.study} {trial.number:03d}",
             "folder": str(self._places.scratch(trial)),
             "store": self._places.store_of_attempt(trial),

@@ -4,6 +4,7 @@ What fails because the database is away, locked or full for a while is tried aga
 restart of PostgreSQL costs a sweep nothing but the wait.
 """
 
+import math
 import random
 import time
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import (
+    URL,
     Connection,
     Engine,
     create_engine,
@@ -32,6 +34,7 @@ from sqlalchemy.exc import (
 
 from sweeper.errors import BackendUnreachable, StorageFull, SweeperError, UsageError
 from sweeper.ledger import json_numbers, schema
+from sweeper.text import without_secrets
 
 T = TypeVar("T")
 PATIENCE_S = 60.0  # with a database that is away, locked or full, once it has answered before
@@ -39,6 +42,12 @@ FIRST_PATIENCE_S = 5.0
 LONGEST_PAUSE_S = 2.0
 FULL = ("disk is full", "disk I/O error", "readonly database", "No space left", "could not extend")
 DAMAGED = ("malformed", "not a database")
+NOTICE = {  # of a server that accepts a connection and says nothing, or is cut off
+    "connect_timeout": 5,  # s
+    "tcp_user_timeout": 30_000,  # ms
+    "keepalives_idle": 10,  # s
+}
+LIBPQ = ("psycopg", "psycopg2")  # drivers that take these
 MIGRATION_LOCK = 5_091_733  # of PostgreSQL's advisory locks; ours by convention
 
 
@@ -53,7 +62,8 @@ class Mark(Protocol):
 class Database:
     """Connections to the database at `url`, with the ledger's tables in it.
 
-    `trouble` takes one line when it stops answering, and one when it is back.
+    `trouble` takes one line when it stops answering, and one when it is back; `patience_s` is how
+    long it is tried again.
 
     Raises:
         BackendUnreachable: It does not answer.
@@ -64,15 +74,15 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self._engine = _engine(url)
-        self._shown = f"{self._engine.url!r}"
+        self._shown = without_secrets(f"{self._engine.url!r}")
         self.trouble: Callable[[str], None] = lambda line: None
-        self._patience_s = FIRST_PATIENCE_S
+        self.patience_s = FIRST_PATIENCE_S
         try:
             self.write(self._prepare)
         except BaseException:
             self.close()
             raise
-        self._patience_s = PATIENCE_S
+        self.patience_s = PATIENCE_S
 
     @property
     def is_shared(self) -> bool:
@@ -84,14 +94,14 @@ class Database:
         do: Callable[[Connection], T],
         *,
         mark: Mark | None = None,
-        patience_s: float | None = None,
+        patience_s: float = math.inf,
     ) -> T:
         """Commits all that `do` does, or nothing; tries again while the database is away.
 
         Args:
             mark: Tells whether a commit arrived whose answer was lost, so that nothing is done
                 twice.
-            patience_s: How long to try; None: a minute.
+            patience_s: How long to try at most.
         """
         done: list[T] = []
 
@@ -124,9 +134,8 @@ class Database:
     def close(self) -> None:
         self._engine.dispose()
 
-    def _patiently(self, once: Callable[[], T], patience_s: float | None = None) -> T:
-        limit = self._patience_s if patience_s is None else patience_s
-        deadline, pause = time.monotonic() + limit, 0.05
+    def _patiently(self, once: Callable[[], T], patience_s: float = math.inf) -> T:
+        deadline, pause = time.monotonic() + min(patience_s, self.patience_s), 0.05
         waited = False
         while True:
             try:
@@ -200,16 +209,25 @@ def _is_connection_error(error: DBAPIError) -> bool:
     return isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated
 
 
+def _options(url: URL) -> dict[str, int]:
+    """Returns what the driver is told besides the URL, which has the last word."""
+    if url.get_backend_name() != "postgresql" or url.get_driver_name() not in LIBPQ:
+        return {}
+    return {name: value for name, value in NOTICE.items() if name not in url.query}
+
+
 def _engine(url: str) -> Engine:
     try:
         engine = create_engine(
             url,
+            connect_args=_options(make_url(url)),
             pool_pre_ping=True,
             json_serializer=json_numbers.dumps,
             json_deserializer=json_numbers.loads,
         )
     except (NoSuchModuleError, ImportError) as error:
-        raise UsageError(f"--storage: no driver for {make_url(url)!r}: {error}") from error
+        shown = without_secrets(f"{make_url(url)!r}")
+        raise UsageError(f"--storage: no driver for {shown}: {error}") from error
     except (ArgumentError, ValueError) as error:  # the text may hold a password: it is not shown
         raise UsageError(
             "--storage: not the URL of a database; write it as postgresql+psycopg://user@host/name "

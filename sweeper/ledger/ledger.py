@@ -23,6 +23,7 @@ from sweeper.ledger.records import EventKind, SweepRecord, as_payload
 from sweeper.study import Measurement, Outcome, Study, Trial, TrialState
 
 T = TypeVar("T")
+HURRY_S = 0.5
 
 
 class StaleAttempt(Exception):
@@ -52,6 +53,10 @@ class Ledger(OpenLedger):
     def on_trouble(self, tell: Callable[[str], None]) -> None:
         """Has `tell` take a line when the database stops answering, and when it is back."""
         self._database.trouble = tell
+
+    def hurry(self) -> None:
+        """From here on, waits hardly for a database that is away: a user wants to be gone."""
+        self._database.patience_s = HURRY_S
 
     @contextmanager
     def hold(self) -> Iterator[lease.Lease]:

@@ -82,6 +82,19 @@ def test_row_48_a_ledger_in_no_database_is_told(command: Command, url: str) -> N
     assert line.startswith("sweeper: --storage: not the URL of a database")
 
 
+@pytest.mark.parametrize("option", ["password", "sslpassword", "oauth_client_secret", "PASSWORD"])
+def test_row_48_a_secret_among_the_options_of_a_ledger_is_told(
+    command: Command, option: str
+) -> None:
+    (command.folder / "x.yaml").write_text(VALID)
+    url = f"postgresql+psycopg://me@host/name?sslmode=require&{option}=hunter2"
+    for place in ((), ("--address", "http://127.0.0.1:9", "--detach")):
+        told = command("launch", "x.yaml", "--profile", "paper", "--storage", url, *place)
+        assert told.code == 2
+        (line,) = told.err
+        assert line.startswith("sweeper: --storage: a password among the options of a URL")
+
+
 NAMED = ["status {}", "resume {}", "report {}", "sync {}", "stop {}", "cancel {}", "logs {}",
          "retry {} --failed", "rerun {} mona/x/0", "extend {} --trials 9", "diagnose {} mona 0",
          "resume {} --json"]  # fmt: skip

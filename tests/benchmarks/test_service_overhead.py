@@ -126,7 +126,7 @@ def through_the_service(folder: Path) -> tuple[Stopwatch, list[dict[str, Any]]]:
     load.match(ledger, sweep, text="")
     watch, configs = Stopwatch(cores_of_the_service), []
     places = Places(folder / sweep.name)
-    builder = TrialBuilder(sweep, places, home(), "holder")
+    builder = TrialBuilder(sweep, places, home(), "holder", facts)
 
     def build(trial: Trial) -> dict[str, Any]:
         configs.append(builder(trial))

@@ -16,6 +16,7 @@ import pytest
 import torch
 
 import trainables.attempt
+from sweeper.policies import classify
 from tests.command import ROOT
 from tests.contracts.tiny_trials import DIMENSIONS, METHODS_BY_TURNS
 from trainables.attempt_log import LOG
@@ -282,6 +283,20 @@ def test_a_checkpoint_that_cannot_be_written_ends_the_attempt_where_it_was(make_
 def test_a_result_tells_the_process_and_its_host(make_config):
     result = Trainable(make_config("nft", "1d", "somewhere")).train()
     assert (result["pid"], result["hostname"]) == (os.getpid(), platform.node())
+
+
+def test_data_that_changed_since_the_sweep_began_fail_the_attempt(make_config, trials):
+    config = make_config("nft", "1d", "changed")
+    began = trials.begin(trials.spec("nft", "1d")).domains.target.content_hash
+    actor = Trainable(config | {"content_hash": began})
+    assert "report" in actor.train()
+    actor.reset(config | {"content_hash": "0" * 64})
+    (result,) = trained(actor)
+    assert result["error"] == "DataError"
+    assert classify(result["failure"]) == "data"
+    told = f"the data have changed since the sweep began: their hash is {began}, and was {'0' * 64}"
+    assert told in result["reason"]
+    assert not result["infeasible"]
 
 
 def test_what_cannot_begin_is_a_result_too(make_config):

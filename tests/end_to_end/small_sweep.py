@@ -66,10 +66,11 @@ class Sweep:
             query,
         )
         engine = create_engine(self.storage or f"sqlite:///{self.folder / 'ledger.db'}")
-        with engine.connect() as connection:
-            found = [tuple(row) for row in connection.execute(text(mine))]
-        engine.dispose()
-        return found
+        try:
+            with engine.connect() as connection:
+                return [tuple(row) for row in connection.execute(text(mine))]
+        finally:
+            engine.dispose()
 
     @property
     def folder(self) -> Path:

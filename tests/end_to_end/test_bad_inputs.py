@@ -25,6 +25,7 @@ from tests.command import Shell
 from tests.tiny_backbones import save_tiny_roberta
 from trainables.spec import DataSpec
 from trainables.tasks.loading import load_task, prepare_task
+from trainables.tasks.official import folder_of
 
 TASK = "pdebench/advection_1d@hard"
 DATA = DataSpec(samples=16, val_fraction=0.25, test_fraction=0.25, resolution=32)
@@ -258,6 +259,19 @@ def test_data_that_are_not_finite_fail_each_trial_with_its_reason(place, ray_hea
     for run in runs:
         assert run.data.tags["sweeper.failure"] == "non_finite"
         assert run.data.tags["sweeper.reason"].startswith(reason)
+
+
+@pytest.mark.ray
+def test_a_sweep_whose_data_were_replaced_does_not_go_on(place, ray_head, tmp_path):
+    place.shell.run("launch", place.file(), "--json")
+    ran = "select (select count(*) from events), state from sweeps"
+    before = place.rows(ran)
+    other = prepare_task(TASK, DATA.model_copy(update={"seed": 1}), tmp_path / "other")
+    shutil.copytree(other, folder_of(TASK, place.home))
+    message = place.refused("extend", "bad", "--trials", "3", code=2)
+    assert f"nft/{TASK}.content_hash: " in message
+    assert "start another sweep with --name" in message
+    assert place.rows(ran) == before
 
 
 def test_settings_that_the_source_cannot_honour_are_refused_before_any_trial(place):

@@ -12,6 +12,7 @@ import pytest
 from tests.command import Shell
 from tests.end_to_end import killing
 from tests.end_to_end.small_sweep import TRIALS, Sweep, epochs, finish
+from tests.servers.postgres import postgres
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 BUSY = 3  # times what a quiet machine is to hold: other tests run beside these
@@ -132,6 +133,25 @@ def test_a_signal_ends_it_in_time_leaves_no_process_and_loses_nothing(
         after = [(n, m["epoch"]) for n, m in sweep.events("measured")]
         assert len(after) == len(set(after)) == TRIALS * 4
         assert measured <= set(after)
+
+
+@pytest.mark.soak
+def test_a_signal_ends_it_in_time_while_its_database_is_away(shell):
+    with postgres() as server:
+        sweep = Sweep(shell, "cut_off", server.url)
+        launch = sweep.start()
+        wait_for(sweep, 1)
+        server.stop()
+        began = time.monotonic()
+        launch.send_signal(signal.SIGINT)
+        err = finish(launch, 130)
+        took = time.monotonic() - began
+        assert took < 15 * BUSY, took
+        assert "go on with: sweeper resume cut_off".lower() in err.lower()
+        server.start()
+        resumed = shell.run("resume", "cut_off", "--json").json
+        assert (resumed["state"], resumed["trials"]["complete"]) == ("finished", TRIALS)
+        print(f"130 after {took:.1f} s")
 
 
 def test_a_frozen_trial_is_ended_and_tried_again(shell):

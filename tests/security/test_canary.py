@@ -70,6 +70,8 @@ COMMANDS = [
     ("data", "list", "--json"),
     ("launch", "x.yaml", "--storage", "postgresql+nosuch://me:{PGPASSWORD}@host/x"),
     ("launch", "x.yaml", "--storage", "nosuch://me:{PGPASSWORD}@host/x"),
+    ("launch", "x.yaml", "--storage", "postgresql+psycopg://host/x?password={PGPASSWORD}"),
+    ("launch", "x.yaml", "--storage", "postgresql+psycopg://host/x?sslp%61ssword={PGPASSWORD}"),
     ("launch", "x.yaml", "--set", "tracking.uri=http://me:{HF_TOKEN}@host"),
     ("launch", "x.yaml", "--set", "tracking.uri=http://host?token={HF_TOKEN}"),
     ("launch", "x.yaml", "--set", "checkpoints.store=s3://key:{AWS_SECRET_ACCESS_KEY}@bucket"),

@@ -7,6 +7,7 @@ import pytest
 from sweeper.app import load, plans
 from sweeper.app.catalog import catalog
 from sweeper.app.plan import plan
+from sweeper.errors import UsageError
 from sweeper.ledger import Ledger, SweepRecord
 from sweeper.runner import SweepRunner
 from sweeper.space.loader import load_sweep
@@ -68,3 +69,36 @@ def test_a_plan_says_how_many_trials_use_each_alignment() -> None:
     assert f"{line}, each of which computes it: `stage_store.use` is false" in told["notes"]
     stages = {stage["stage"]: stage for stage in told["studies"][0]["stages"]}
     assert stages["align"]["shared"] == 0
+
+
+FACTS = {"data_source": "generated", "content_hash": "a", "weights_hash": "w", "samples": 9}
+
+
+@pytest.fixture
+def begun(tmp_path: Path) -> tuple[Ledger, str]:
+    """The ledger of a sweep of which one study has begun, and the study's name."""
+    sweep = load_sweep(FILE, catalog(), profile="laptop")
+    ledger = Ledger.in_folder(tmp_path / "begun")
+    study = sweep.studies()[0].name
+    plans.make_plans(sweep, ledger, {each.name: FACTS for each in sweep.studies()})
+    return ledger, study
+
+
+@pytest.mark.parametrize(
+    ("name", "now"), [("data_source", "official"), ("content_hash", "b"), ("weights_hash", "v")]
+)
+def test_a_sweep_does_not_go_on_with_other_data_or_weights(begun, name: str, now: str) -> None:
+    ledger, study = begun
+    facts = {each.name: FACTS for each in ledger.studies()}
+    plans.check_same(ledger, facts)
+    facts[study] = FACTS | {name: now}
+    with pytest.raises(UsageError, match="Put the former ones back") as refused:
+        plans.check_same(ledger, facts)
+    _, *lines = str(refused.value).splitlines()
+    assert lines == [f'  {study}.{name}: "{FACTS[name]}" -> "{now}"']
+
+
+def test_what_else_is_known_of_data_may_change_and_a_new_sweep_takes_any(begun, tmp_path) -> None:
+    ledger, _ = begun
+    plans.check_same(ledger, {s.name: FACTS | {"samples": 8} for s in ledger.studies()})
+    plans.check_same(Ledger.in_folder(tmp_path / "new"), {})

@@ -50,7 +50,7 @@ def test_micro_batches_are_halved_until_they_are_of_one_sample(tmp_path, stage, 
     sweep = loads_sweep(SWEEP, catalog())
     (study,) = sweep.studies()
     params = sweep.complete_params(study, {"refine.lr": 1e-4})
-    builder = TrialBuilder(sweep, Places(tmp_path), tmp_path, "holder")
+    builder = TrialBuilder(sweep, Places(tmp_path), tmp_path, "holder", {})
     told = [
         builder.can_halve(
             Trial(
@@ -66,3 +66,18 @@ def test_micro_batches_are_halved_until_they_are_of_one_sample(tmp_path, stage, 
         for number in range(4)
     ]
     assert told == [True] * halvings + [False] * (4 - halvings)
+
+
+def test_a_trial_is_told_which_data_it_has_to_find_and_is_the_same_trial(tmp_path):
+    sweep = loads_sweep(SWEEP, catalog())
+    (study,) = sweep.studies()
+    params = sweep.complete_params(study, {"refine.lr": 1e-4})
+    one = Trial(study=study.name, number=0, kind=TrialKind.SAMPLED, params=params, seed=7)
+    told = [
+        TrialBuilder(sweep, Places(tmp_path), tmp_path, "h", {study.name: {"content_hash": name}})(
+            one
+        )
+        for name in ("a", "b")
+    ]
+    assert [config.pop("content_hash") for config in told] == ["a", "b"]
+    assert told[0] == told[1]

@@ -1,0 +1,75 @@
+"""A launch that a signal ends does not wait for a ledger that is away."""
+
+import signal
+import time
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from sweeper.app import launch, load, supervisor
+from sweeper.app.catalog import catalog
+from sweeper.app.launch import Where
+from sweeper.console import stderr
+from sweeper.errors import BackendUnreachable, Interrupted, to_record
+from sweeper.ledger import Ledger
+from sweeper.ledger.lease import Lease
+from sweeper.space.loader import loads_sweep
+from tests.bad_inputs.rows import VALID
+from tests.servers.postgres import postgres
+
+AWAY = BackendUnreachable("the ledger at postgresql://db?token=hunter2 does not answer.")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "ends", "told"),
+    [
+        ({"signal": signal.SIGINT}, Interrupted, r"^SIGINT: the ledger at .* does not answer.*"
+         r"Go on with: sweeper resume study$"),
+        ({"signal": signal.SIGTERM}, Interrupted, "^SIGTERM: the ledger"),
+        (AWAY, BackendUnreachable, f"^{AWAY}$".replace("?", r"\?")),
+    ],
+)  # fmt: skip
+def test_who_ends_a_sweep_does_not_wait_for_its_ledger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outcome: Any, ends: type, told: str
+) -> None:
+    sweep = loads_sweep(VALID.replace("name: study", "name: study\nresources: {gpu: 0}"), catalog())
+    with postgres() as server, closing(Ledger(server.url, "study")) as ledger:
+        load.match(ledger, sweep, VALID)
+
+        def supervise(job: Any, ledger: Ledger, lease: Lease, console: Console) -> Mapping:
+            ledger.start({})
+            server.stop()
+            if isinstance(outcome, Exception):
+                raise outcome
+            return outcome
+
+        monkeypatch.setattr(launch, "supervise", supervise)
+        with ledger.hold() as lease:
+            began = time.monotonic()
+            with pytest.raises(ends, match=told) as ended:
+                launch.run(sweep, ledger, lease, tmp_path, Where(), stderr())
+        assert time.monotonic() - began < 5
+    number = outcome["signal"] if isinstance(outcome, dict) else 5 - 128
+    assert ended.value.exit_code == 128 + number
+
+
+def test_what_a_driver_says_once_a_signal_came_does_not_hide_the_signal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def drive(job: Any, lease: Lease, signals: Any) -> dict[str, Any]:
+        signals.seen += seen
+        return {"error": to_record(AWAY)}
+
+    monkeypatch.setattr(supervisor, "_drive", drive)
+    seen: list[int] = [signal.SIGINT]
+    with closing(Ledger.in_folder(tmp_path)) as ledger, ledger.hold() as lease:
+        outcome = supervisor.supervise(None, ledger, lease, stderr())
+        assert outcome["signal"] == signal.SIGINT
+        assert capsys.readouterr().err == f"{AWAY}\n".replace("hunter2", "***")
+        seen = []
+        with pytest.raises(BackendUnreachable):
+            supervisor.supervise(None, ledger, lease, stderr())
