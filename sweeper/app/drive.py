@@ -93,7 +93,7 @@ def drive(
         retention = Retention(places, sweep.checkpoints, ledger)
         stack.callback(retention.close)
         room = Room(folder, slots, say)
-        share = Share(slots, cluster.count_sweeps, say)
+        share = Share(slots, cluster.standing, say)
         try:
             runner = SweepRunner(
                 plans,
