@@ -41,7 +41,7 @@ from sweeper.runner import SweepRunner
 from sweeper.space.schema import Failures
 from sweeper.space.sweep import Sweep
 
-PATIENCE_S = 120.0  # for MLflow to take what is left, once a sweep has ended
+PATIENCE_S = 120.0  # for stores and MLflow to take what is left, once a sweep has ended
 INTERRUPTED_PATIENCE_S = 8.0  # and once a user wants it to end
 
 
@@ -91,7 +91,7 @@ def drive(
         holder = holder_of(ledger)
         builder = TrialBuilder(sweep, places, home(), holder)
         retention = Retention(places, sweep.checkpoints, ledger)
-        stack.callback(retention.close)
+        stack.callback(retention.close, 2)  # seconds, once a user wants it to end
         room = Room(folder, slots, say)
         share = Share(slots, cluster.standing, say)
         try:
@@ -133,6 +133,8 @@ def drive(
         except BaseException:  # a ledger lost, a disk full: as resumable as a crash
             recorder.stop(timeout_s=0)
             raise
+        if code is None:
+            retention.close(PATIENCE_S)
         _end(ledger, runner, recorder, code, control.cancelled, say)
     if code is None:
         places.forget("ray")
