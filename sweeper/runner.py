@@ -179,15 +179,15 @@ class SweepRunner:
             halvings=halvings,
         )
         self._end(trial, outcome)
-        self._judge(trial, reason, is_final=action is Action.FAIL)
+        self._judge(trial, outcome)
 
-    def _judge(self, trial: Trial, reason: str, *, is_final: bool) -> None:
+    def _judge(self, trial: Trial, outcome: Outcome) -> None:
         """Ends a sweep that fails from the start, or too often."""
-        key = (trial.study, trial.number)
-        if not self._has_measured:
+        key, reason = (trial.study, trial.number), outcome.reason or ""
+        if outcome.counts and not self._has_measured:
             self._first_errors[key] = reason
             self.aborted = self.aborted or self._budget.systematic_error(self._first_errors)
-        if is_final:
+        if outcome.state is TrialState.FAILED:
             self._failed.append(self.studies[trial.study].trials[trial.number])
             self.aborted = self.aborted or self._budget.exceeded(self._failed, self.num_planned)
 

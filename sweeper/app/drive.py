@@ -92,7 +92,6 @@ def drive(
         builder = TrialBuilder(sweep, places, home(), holder)
         retention = Retention(places, sweep.checkpoints, ledger)
         stack.callback(retention.close, 2)  # seconds, once a user wants it to end
-        room = Room(folder, slots, say)
         share = Share(slots, cluster.standing, say)
         try:
             runner = SweepRunner(
@@ -104,13 +103,13 @@ def drive(
                 can_halve=builder.can_halve,
             )
             control = Control(ledger, runner, job.requests_after, say)
-
+            room = Room(runner, places, slots, say)
             gauges = Gauges(ledger.name, runner, lambda: recorder.status().pending)
 
             def each_second() -> None:
                 cluster.check()
                 control.look()
-                room.look(runner)
+                room.look()
                 share.look(runner)
                 gauges.refresh()
 

@@ -45,6 +45,11 @@ class Places:
         """
         return tuple(artifacts.list_checkpoints(self.of_trial(trial), timeout_s=timeout_s))
 
+    def folders(self) -> tuple[Path, ...]:
+        """Returns the folders on disks of ours into which the sweep writes."""
+        shared = None if self.store is None else ArtifactUrl.parse(self.store).folder
+        return (self.folder,) if shared is None else (self.folder, shared)
+
     def storage(self) -> tuple[Any, str] | None:
         """Returns the store as a file system of pyarrow's and a path in it, if there is one."""
         if self.store is None:

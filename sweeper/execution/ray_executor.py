@@ -28,6 +28,7 @@ from sweeper.execution.watch import Watch
 from sweeper.protocols import SpecBuilder
 from sweeper.runner import SweepRunner
 from sweeper.study import Decision, Measurement, Trial
+from trainables.errors import TrainableError
 from trainables.trainable import Trainable
 
 KEY = "sweeper_trial"  # in a config: which trial it is for Tune's own trial id
@@ -61,9 +62,14 @@ class _Answers(Unsaved, Searcher):
         with self.keeping_errors():
             self._tick()  # Tune asks on and on where nothing runs, and does nothing else
             trial = self._runner.next_trial()
-        if trial is None:
-            return Searcher.FINISHED if self._runner.is_done else None
-        config = self._build(trial)
+            if trial is None:
+                return Searcher.FINISHED if self._runner.is_done else None
+            try:
+                config = self._build(trial)
+            except TrainableError as error:  # of this trial alone
+                text = f"{type(error).__name__}: {error}"
+                self._runner.failed(trial, text, reason=str(error))
+                return None
         self.trials[trial_id] = trial
         self.folders[trial_id] = Path(config["folder"])
         return {**config, KEY: trial_id}
