@@ -35,6 +35,10 @@ class Observer(Protocol):
 
 
 class SpecBuilder(Protocol):
-    """Turns a trial's parameters into what an executor runs; knows the science's spec."""
+    """Turns a trial's parameters into what an executor runs; knows the science's spec.
+
+    Raises:
+        TrainableError: A trial cannot be built at present: its checkpoints' store is away, say.
+    """
 
     def __call__(self, trial: Trial) -> Mapping[str, Any]: ...

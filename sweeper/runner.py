@@ -85,6 +85,11 @@ class SweepRunner:
             return not self.num_running
         return all(study.is_done for study in self.studies.values())
 
+    @property
+    def is_at_limit(self) -> bool:
+        """Whether what runs is all that may, beside other sweeps."""
+        return self.limit is not None and self.num_running >= self.limit
+
     def watch(self, *observers: Observer) -> None:
         """Has observers see what changes from here on."""
         self._observers = (*self._observers, *observers)
@@ -100,9 +105,7 @@ class SweepRunner:
         of these the one with the fewest running trials, then the fewest planned: so that each
         sampler has seen as much as it can before it suggests.
         """
-        if self.aborted or self.paused or self._draining or self._out_of_time():
-            return None
-        if self.limit is not None and self.num_running >= self.limit:
+        if self.aborted or self.paused or self.is_at_limit or self._draining or self._out_of_time():
             return None
         rather_new = bool(self._first_errors) and not self._has_measured  # is it the sweep's fault?
         open_studies = [s for s in self.studies.values() if s.has_next]
@@ -176,15 +179,15 @@ class SweepRunner:
             halvings=halvings,
         )
         self._end(trial, outcome)
-        self._judge(trial, reason, is_final=action is Action.FAIL)
+        self._judge(trial, outcome)
 
-    def _judge(self, trial: Trial, reason: str, *, is_final: bool) -> None:
+    def _judge(self, trial: Trial, outcome: Outcome) -> None:
         """Ends a sweep that fails from the start, or too often."""
-        key = (trial.study, trial.number)
-        if not self._has_measured:
+        key, reason = (trial.study, trial.number), outcome.reason or ""
+        if outcome.counts and not self._has_measured:
             self._first_errors[key] = reason
             self.aborted = self.aborted or self._budget.systematic_error(self._first_errors)
-        if is_final:
+        if outcome.state is TrialState.FAILED:
             self._failed.append(self.studies[trial.study].trials[trial.number])
             self.aborted = self.aborted or self._budget.exceeded(self._failed, self.num_planned)
 

@@ -27,7 +27,8 @@ FORM = re.compile(r"(?:(\d+)|\*)@(\d+):([a-z]+)(?:=(\d+))?(!?)")
 class Fault:
     """A fault of one trial (`number` None: of every trial of each study).
 
-    It happens before the trial's `step` is trained: once, or with `always` whenever that is tried.
+    It happens before the trial's `step` is trained (0: while the trial is set up): once, or with
+    `always` whenever that is tried.
     """
 
     number: int | None

@@ -51,6 +51,7 @@ class ToyTrainable(tune.Trainable):
         self._faults = [Fault(**fault) for fault in self.spec["faults"]]
         self._plan = [(s, e, n) for s, n in self.spec["stages"].items() for e in range(1, n + 1)]
         setproctitle(f"ray::sweeper {self.label} starting")
+        self._suffer(0)
         self.step_done, self.value = 0, START
         if self.spec["params"]["refine.lr"] <= 0:
             error = ConfigError("refine.lr: has to be positive")

@@ -41,7 +41,7 @@ from sweeper.runner import SweepRunner
 from sweeper.space.schema import Failures
 from sweeper.space.sweep import Sweep
 
-PATIENCE_S = 120.0  # for MLflow to take what is left, once a sweep has ended
+PATIENCE_S = 120.0  # for stores and MLflow to take what is left, once a sweep has ended
 INTERRUPTED_PATIENCE_S = 8.0  # and once a user wants it to end
 
 
@@ -93,9 +93,8 @@ def drive(
         places = Places(folder, sweep.checkpoints.store)
         builder = TrialBuilder(sweep, places, home(), holder, facts)
         retention = Retention(places, sweep.checkpoints, ledger)
-        stack.callback(retention.close)
-        room = Room(folder, slots, say)
-        share = Share(slots, cluster.count_sweeps, say)
+        stack.callback(retention.close, 2)  # seconds, once a user wants it to end
+        share = Share(slots, cluster.standing, say)
         try:
             runner = SweepRunner(
                 plans,
@@ -106,13 +105,13 @@ def drive(
                 can_halve=builder.can_halve,
             )
             control = Control(ledger, runner, job.requests_after, say)
-
+            room = Room(runner, places, slots, say)
             gauges = Gauges(ledger.name, runner, lambda: recorder.status().pending)
 
             def each_second() -> None:
                 cluster.check()
                 control.look()
-                room.look(runner)
+                room.look()
                 share.look(runner)
                 gauges.refresh()
 
@@ -135,6 +134,8 @@ def drive(
         except BaseException:  # a ledger lost, a disk full: as resumable as a crash
             recorder.stop(timeout_s=0)
             raise
+        if code is None:
+            retention.close(PATIENCE_S)
         _end(ledger, runner, recorder, code, control.cancelled, say)
     if code is None:
         places.forget("ray")

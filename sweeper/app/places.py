@@ -35,13 +35,20 @@ class Places:
         name = f"{_name(trial.study)}/{trial.number:04d}/attempt-{trial.attempt}"
         return self.in_store(name)
 
-    def checkpoints(self, trial: Trial) -> tuple[str, ...]:
+    def checkpoints(
+        self, trial: Trial, *, timeout_s: float = artifacts.TIMEOUT_S
+    ) -> tuple[str, ...]:
         """Returns the checkpoints of all attempts at a trial, newest first.
 
         Raises:
             StorageError: The store does not answer.
         """
-        return tuple(artifacts.list_checkpoints(self.of_trial(trial)))
+        return tuple(artifacts.list_checkpoints(self.of_trial(trial), timeout_s=timeout_s))
+
+    def folders(self) -> tuple[Path, ...]:
+        """Returns the folders on disks of ours into which the sweep writes."""
+        shared = None if self.store is None else ArtifactUrl.parse(self.store).folder
+        return (self.folder,) if shared is None else (self.folder, shared)
 
     def storage(self) -> tuple[Any, str] | None:
         """Returns the store as a file system of pyarrow's and a path in it, if there is one."""

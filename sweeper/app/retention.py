@@ -1,29 +1,28 @@
 """Which checkpoints of a sweep stay: of each trial that has ended, one, unless the file says less.
 
 All that a file can have deleted here is opt-in; each deletion is an event of the ledger, by which
-MLflow's copy goes too. A thread of its own deletes, so that nobody waits for a disk or a store.
+MLflow's copy goes too. A thread of its own thins what a trial left, measures it and holds the cap,
+in this order, so that nobody waits for a disk or a store.
 """
 
 import math
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+import threading
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from queue import SimpleQueue
 
 from sweeper.app.places import Places
+from sweeper.errors import SweeperError
 from sweeper.ledger import Ledger
 from sweeper.space.schema import Checkpoints
 from sweeper.study import Measurement, Trial, TrialState
 from trainables import artifacts
+from trainables.checkpoint_folder import CorruptCheckpoint
 from trainables.errors import TrainableError
 
-PATIENCE_S = 5.0  # with a store that is asked for a size
+PATIENCE_S = 10.0  # with a store; it is asked again when the next trial ends
 
-
-@dataclass(frozen=True)
-class _Kept:
-    trial: Trial
-    size: int
+Key = tuple[str, int]  # study and number
 
 
 @dataclass
@@ -33,84 +32,107 @@ class Retention:
     places: Places
     keep: Checkpoints
     ledger: Ledger
-    _kept: dict[tuple[str, int], _Kept] = field(default_factory=dict)
-    _later: ThreadPoolExecutor = field(
-        default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="retention")
-    )
 
     def __post_init__(self) -> None:
+        self._kept: dict[Key, Trial] = {}
+        self._sizes: dict[Key, int] = {}  # of those that are thin, in bytes, as far as known
+        self._thick: dict[Key, Trial] = {}  # which may have more files than they are to keep
         for trial in self.ledger.trials():
-            if trial.state.is_finished and trial.checkpoint is not None:
-                self._remember(trial)
+            if trial.state.is_finished:
+                self._take(trial, may_be_thick=self.keep.max_bytes is not None)
+        self._ended: SimpleQueue[Trial | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="retention", daemon=True)
+        self._thread.start()
 
     def changed(self, trial: Trial, measurement: Measurement | None = None) -> None:
-        """Takes in that a trial has ended, and deletes what is not to be kept."""
-        if not trial.state.is_finished:
-            return
-        self._soon(lambda: self._thin(trial))
-        if trial.checkpoint is None:
-            return
-        if trial.state is TrialState.PRUNED and not self.keep.pruned:
-            self._drop(trial, "checkpoints.pruned is false")
-            return
-        self._remember(trial)
+        """Takes in that a trial has ended."""
+        if trial.state.is_finished:
+            self._ended.put(trial)
+
+    def close(self, timeout_s: float | None = None) -> None:
+        """Waits until all is deleted that was to be, or for so long: a later run does the rest."""
+        self._ended.put(None)
+        self._thread.join(timeout_s)
+
+    def _work(self) -> None:
+        self._settle()
+        while (trial := self._ended.get()) is not None:
+            self._take(trial)
+            self._settle()
+
+    def _take(self, trial: Trial, *, may_be_thick: bool = True) -> None:
+        key = trial.study, trial.number
+        if trial.checkpoint is not None:
+            self._kept[key] = trial
+        if may_be_thick or trial.checkpoint is None:
+            self._thick[key] = trial
+
+    def _settle(self) -> None:
+        """Does all that is to be done; what a full disk, or a store or ledger that is away, leaves
+        undone is done when the next trial ends."""
+        with suppress(OSError, TrainableError, SweeperError):
+            self._choose()
+            self._thin_all()
+            if self.keep.max_bytes is not None:
+                self._hold(self.keep.max_bytes)
+                self._thin_all()
+
+    def _choose(self) -> None:
+        """Lets go what is not to be kept, whatever it takes."""
+        if not self.keep.pruned:
+            for trial in [t for t in self._kept.values() if t.state is TrialState.PRUNED]:
+                self._drop(trial, "checkpoints.pruned is false")
         if self.keep.trials is not None:
-            for worse in self._ranked(trial.study)[self.keep.trials :]:
-                self._drop(worse, f"not among the {self.keep.trials} best of its study")
-        if self.keep.max_bytes is not None:
-            self._hold(self.keep.max_bytes)
+            for study in self._studies():
+                for worse in self._ranked(study)[self.keep.trials :]:
+                    self._drop(worse, f"not among the {self.keep.trials} best of its study")
 
-    def close(self) -> None:
-        """Waits until all is deleted that was to be."""
-        self._later.shutdown()
+    def _drop(self, trial: Trial, reason: str) -> None:
+        """Has a trial's files deleted; the ledger first: what it does not name is found again."""
+        key = trial.study, trial.number
+        self.ledger.drop_checkpoint(*key, reason)
+        del self._kept[key]
+        self._sizes.pop(key, None)
+        self._thick[key] = replace(trial, checkpoint=None)
 
-    def _soon(self, do: Callable[[], None]) -> None:
-        """Does something that a full disk, or a store that is away, may leave undone."""
-
-        def attempt() -> None:
-            with suppress(OSError, TrainableError):
-                do()
-
-        self._later.submit(attempt)
+    def _thin_all(self) -> None:
+        """Thins what is thick, up to the first for which the store does not do it."""
+        for key, trial in list(self._thick.items()):
+            del self._thick[key]
+            try:
+                with suppress(CorruptCheckpoint):
+                    self._thin(trial)
+            except BaseException:
+                self._thick[key] = trial  # as the last one, the next time
+                raise
 
     def _thin(self, trial: Trial) -> None:
         """Deletes all checkpoints of a trial but the one that the ledger names."""
-        for place in self.places.checkpoints(trial):
+        for place in self.places.checkpoints(trial, timeout_s=PATIENCE_S):
             if place != trial.checkpoint:
-                artifacts.delete(place)
+                artifacts.delete(place, timeout_s=PATIENCE_S)
             elif not (self.keep.best and self.keep.last):
-                artifacts.thin(place, best=bool(self.keep.best), last=bool(self.keep.last))
-
-    def _remember(self, trial: Trial) -> None:
-        assert trial.checkpoint is not None
-        size = 0
-        if self.keep.max_bytes is not None:
-            with suppress(OSError, TrainableError):
-                size = artifacts.size_bytes(trial.checkpoint, timeout_s=PATIENCE_S)
-        self._kept[trial.study, trial.number] = _Kept(trial, size)
-
-    def _ranked(self, study: str) -> list[Trial]:
-        mine = (kept.trial for kept in self._kept.values() if kept.trial.study == study)
-        return sorted(mine, key=_rank)
+                best, last = bool(self.keep.best), bool(self.keep.last)
+                artifacts.thin(place, best=best, last=last, timeout_s=PATIENCE_S)
 
     def _hold(self, most: int) -> None:
         """Lets the worst trials go until what is left fits; a study's best stays whatever."""
-        used = sum(kept.size for kept in self._kept.values())
-        studies = {study for study, _ in self._kept}
-        spared = [ranked[0] for study in studies if (ranked := self._ranked(study))]
-        others = [k for k in self._kept.values() if k.trial not in spared]
-        for kept in sorted(others, key=lambda k: _rank(k.trial), reverse=True):
+        for key, trial in self._kept.items():
+            if key not in self._sizes and trial.checkpoint is not None:
+                self._sizes[key] = artifacts.size_bytes(trial.checkpoint, timeout_s=PATIENCE_S)
+        used = sum(self._sizes.values())
+        others = [trial for study in self._studies() for trial in self._ranked(study)[1:]]
+        for trial in sorted(others, key=_rank, reverse=True):
             if used <= most:
                 return
-            self._drop(kept.trial, f"beyond checkpoints.max_bytes ({most} bytes)")
-            used -= kept.size
+            used -= self._sizes[trial.study, trial.number]
+            self._drop(trial, f"beyond checkpoints.max_bytes ({most} bytes)")
 
-    def _drop(self, trial: Trial, reason: str) -> None:
-        assert trial.checkpoint is not None
-        place = trial.checkpoint
-        self._soon(lambda: artifacts.delete(place))
-        self.ledger.drop_checkpoint(trial.study, trial.number, reason)
-        self._kept.pop((trial.study, trial.number), None)
+    def _studies(self) -> set[str]:
+        return {study for study, _ in self._kept}
+
+    def _ranked(self, study: str) -> list[Trial]:
+        return sorted((t for t in self._kept.values() if t.study == study), key=_rank)
 
 
 def _rank(trial: Trial) -> tuple[bool, float, int]:

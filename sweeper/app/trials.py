@@ -13,6 +13,8 @@ from sweeper.space.sweep import StudyPlan, Sweep
 from sweeper.study import Trial
 from trainables.methods.halving import can_halve
 
+PATIENCE_S = 20.0  # with a store that is asked for checkpoints while all others wait
+
 
 class TrialBuilder:
     """Builds a Trainable's config (a `SpecBuilder`) for the trials of one sweep.
@@ -37,7 +39,9 @@ class TrialBuilder:
     def __call__(self, trial: Trial) -> dict[str, Any]:
         study = self._studies[trial.study]
         spec = spec_of(self._sweep, study, trial.params, seed=trial.seed, home=self._home)
-        found = () if trial.checkpoint is None else self._places.checkpoints(trial)
+        found: tuple[str, ...] = ()
+        if trial.checkpoint is not None:
+            found = self._places.checkpoints(trial, timeout_s=PATIENCE_S)
         return {
             "spec": spec.model_dump(mode="json", by_alias=True) | {"halvings": trial.halvings},
             "content_hash": self._facts[trial.study]["content_hash"],

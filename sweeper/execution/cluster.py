@@ -48,11 +48,16 @@ class Cluster:
     resources: dict[str, float]
     is_ours: bool = False  # started by this process, and of this machine alone
 
-    def count_sweeps(self) -> int:
-        """Returns how many sweeps are being driven on the cluster, this one included."""
+    def standing(self) -> tuple[int, int]:
+        """Returns which of the sweeps that are driven on the cluster this one is, from 0, and how
+        many there are; all of them have the same order."""
+        import ray
         from ray._private.state import jobs
 
-        return max(1, sum(not j["IsDead"] and is_driver(j["Entrypoint"]) for j in jobs()))
+        mine = ray.get_runtime_context().get_job_id()
+        others = {j["JobID"] for j in jobs() if not j["IsDead"] and is_driver(j["Entrypoint"])}
+        order = sorted(others | {mine})
+        return order.index(mine), len(order)
 
     def check(self) -> None:
         """Raises ClusterLost if the one node of a cluster of ours has died."""

@@ -23,10 +23,12 @@ from ray.tune.search import Searcher
 
 from sweeper.errors import SweeperError
 from sweeper.execution.cluster import ClusterLost
+from sweeper.execution.controller import Controller, Unsaved
 from sweeper.execution.watch import Watch
 from sweeper.protocols import SpecBuilder
 from sweeper.runner import SweepRunner
 from sweeper.study import Decision, Measurement, Trial
+from trainables.errors import TrainableError
 from trainables.trainable import Trainable
 
 KEY = "sweeper_trial"  # in a config: which trial it is for Tune's own trial id
@@ -34,17 +36,7 @@ LOG = "log.txt"  # in an attempt's folder; its last lines say what a process die
 LOG_BYTES = 4000
 
 
-class _Unsaved:
-    """An empty shell in the files that Tune writes: a sweep resumes from its ledger alone."""
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}
-
-    def __deepcopy__(self, memo: Any) -> "_Unsaved":
-        return self
-
-
-class _Answers(_Unsaved, Searcher):
+class _Answers(Unsaved, Searcher):
     """Answers Tune's question for a new trial with the runner's next one."""
 
     def __init__(self, runner: SweepRunner, build: SpecBuilder, tick: Callable[[], None]) -> None:
@@ -70,9 +62,14 @@ class _Answers(_Unsaved, Searcher):
         with self.keeping_errors():
             self._tick()  # Tune asks on and on where nothing runs, and does nothing else
             trial = self._runner.next_trial()
-        if trial is None:
-            return Searcher.FINISHED if self._runner.is_done else None
-        config = self._build(trial)
+            if trial is None:
+                return Searcher.FINISHED if self._runner.is_done else None
+            try:
+                config = self._build(trial)
+            except TrainableError as error:  # of this trial alone
+                text = f"{type(error).__name__}: {error}"
+                self._runner.failed(trial, text, reason=str(error))
+                return None
         self.trials[trial_id] = trial
         self.folders[trial_id] = Path(config["folder"])
         return {**config, KEY: trial_id}
@@ -87,7 +84,7 @@ class _Answers(_Unsaved, Searcher):
         pass
 
 
-class _Judge(_Unsaved, tune.Stopper):
+class _Judge(Unsaved, tune.Stopper):
     """Hands every result to the runner, once, and stops the trial on its word."""
 
     def __init__(self, runner: SweepRunner, answers: _Answers) -> None:
@@ -120,7 +117,7 @@ class _Judge(_Unsaved, tune.Stopper):
         return self._runner.aborted is not None
 
 
-class _Crashes(_Unsaved, tune.Callback):
+class _Crashes(Unsaved, tune.Callback):
     """Tells the runner of attempts that ended without a word: a crash, a kill, a lost node."""
 
     def __init__(self, runner: SweepRunner, answers: _Answers, watch: Watch) -> None:
@@ -197,12 +194,14 @@ def run(
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures are the runner's to tell
     _make_worker_kills_ordinary_failures()
     _keep_keys_out_of_its_logs()
-    watch = Watch(silence_s, each_second, say)
+    controller = Controller(no_next=lambda: runner.is_at_limit)
+    watch = Watch(silence_s, controller.actor_of, each_second, say)
     answers = _Answers(runner, build, watch.tick)
     tuner = tune.Tuner(
         tune.with_resources(trainable, resources),
         tune_config=tune.TuneConfig(
             search_alg=answers,
+            scheduler=controller,
             num_samples=-1,
             max_concurrent_trials=max_concurrent,
             reuse_actors=True,

@@ -44,12 +44,8 @@ class Holder:
         """Whether it ran on this machine and has ended, reaped by its parent or not."""
         if self.place != place():
             return False
-        try:
-            process = psutil.Process(self.pid)
-            is_another = abs(process.create_time() - self.started) > 1
-            return is_another or process.status() == psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
-            return True
+        started = start_of(self.pid)
+        return started is None or abs(started - self.started) > 1
 
     def __str__(self) -> str:
         since = time.strftime("%H:%M:%S", time.localtime(self.since))
@@ -107,13 +103,12 @@ def acquire(database: Database, sweep: str) -> Lease:
                     f"sweep `{sweep}` is running ({before}); follow it with `sweeper logs -f "
                     f"{sweep}`, or launch under another --name."
                 )
-        process = psutil.Process()
         mine = {
             "owner": owner,
             "host": socket.gethostname(),
             "place": place(),
-            "pid": process.pid,
-            "started": process.create_time(),
+            "pid": os.getpid(),
+            "started": start_of(os.getpid()),
             "since": now,
             "renewed": now,
         }
@@ -170,6 +165,25 @@ def place() -> str:
         parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
         parts.append(os.readlink("/proc/self/ns/pid"))
     return " ".join(parts) or f"{socket.gethostname()} {psutil.boot_time():.0f}"
+
+
+def start_of(pid: int) -> float | None:
+    """Returns when a process began, or None if it has ended, reaped by its parent or not.
+
+    In the kernel's ticks since it booted, which stay what they are when a clock is set; in seconds
+    of the clock where there is no /proc.
+    """
+    if not Path("/proc/self/stat").exists():
+        with suppress(psutil.NoSuchProcess):
+            process = psutil.Process(pid)
+            return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
+        return None
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    state, *numbers = stat.rpartition(b")")[2].split()  # from its third field, whatever its name
+    return None if state in (b"Z", b"X") else float(numbers[18])
 
 
 def _renew(database: Database, sweep: str, lease: Lease, over: threading.Event) -> None:

@@ -1,11 +1,12 @@
 """Writes one sweep's ledger. A trial is done when its row is committed, nothing else.
 
-One process writes: the driver that holds the sweep's lease. Every write is one transaction that
-appends an event and updates the state it leads to. A write of an attempt that is no longer the
-latest is refused, so that a worker thought dead cannot overwrite its successor; so is one of a
-driver that has lost the lease.
+One process writes, one thread of it at a time: the driver that holds the sweep's lease. Every
+write is one transaction that appends an event and updates the state it leads to. A write of an
+attempt that is no longer the latest is refused, so that a worker thought dead cannot overwrite its
+successor; so is one of a driver that has lost the lease.
 """
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -42,6 +43,7 @@ class Ledger(OpenLedger):
         super().__init__(Database(url), sweep)
         self.url, self._clock = url, clock
         self._owner: str | None = None
+        self._writing = threading.Lock()  # or the mark of a commit would be gone before it is read
         self._latest = 0.0
 
     @classmethod
@@ -258,7 +260,8 @@ class Ledger(OpenLedger):
 
     def _write(self, do: Callable[[Connection], T]) -> T:
         mark = None if self._owner is None else lease.Fence(self.name, self._owner)
-        return self._database.write(do, mark=mark)
+        with self._writing:
+            return self._database.write(do, mark=mark)
 
     def _append(
         self,

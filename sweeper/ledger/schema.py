@@ -117,7 +117,7 @@ leases = Table(  # who drives a sweep; `last_write` marks a commit whose answer 
     Column("place", String(120)),  # the kernel in which `pid` means something
     Column("host", String(255)),
     Column("pid", Integer),
-    Column("started", Float),  # the process, so that its number cannot stand for another
+    Column("started", Float),  # the process (`lease.start_of`): its number may come to be another's
     Column("since", Float),  # by the database's clock, as is
     Column("renewed", Float),
     Column("last_write", String(32)),

@@ -71,3 +71,28 @@ def test_each_failure_has_its_class_and_what_follows_from_it(tmp_path, ray_head,
     assert halved == {3, 8}
     attempts = {trial.number: trial.attempt for trial in ledger.trials()}
     assert attempts == dict.fromkeys(range(TRIALS), 2) | {1: 1, 2: 1, 9: 2, 10: 1, 11: 1}
+
+
+def test_a_trial_that_hangs_while_it_is_set_up_is_ended_and_tried_again(
+    tmp_path, ray_head, new_store
+):
+    """In an actor that starts for it, and in one that had a trial before."""
+    folder = tmp_path / "toy"
+    options = ["--trials", "3", "--concurrent", "1", "--epochs", "2", "--silence", "5"]
+    options += ["--fault", "0@0:hang", "--fault", "2@0:hang", "--tracking", new_store()]
+    driver = toy_sweep.start(
+        folder, *options, "--address", ray_head.address, environment=ray_head.environment
+    )
+    try:
+        assert driver.wait(150) == 0, driver.tail()
+    finally:
+        driver.kill()
+    ledger = toy_sweep.open_ledger(folder)
+    ended = [
+        e for e in events(ledger) if e.kind is EventKind.ATTEMPT_ENDED and e.payload["failure"]
+    ]
+    assert [(e.number, e.payload["failure"]) for e in ended] == [(0, "timeout"), (2, "timeout")]
+    reason = "silent for 5 s while it started (failures.silence): it was ended."
+    assert {e.payload["reason"] for e in ended} == {reason}
+    assert {trial.state for trial in ledger.trials()} == {TrialState.COMPLETE}
+    assert "no node has had room" not in driver.tail()

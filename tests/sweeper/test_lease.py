@@ -8,6 +8,7 @@ import threading
 from collections import Counter
 from contextlib import closing
 
+import psutil
 import pytest
 from sqlalchemy import create_engine, text
 
@@ -50,6 +51,24 @@ def test_a_second_holder_is_refused_and_a_dead_one_is_replaced_at_once(ledger):
         assert ledger.holder().pid == os.getpid()
         assert lease.before.pid == holder.pid, "whose leftovers may have to be ended"
     assert ledger.holder() is None
+
+
+def test_a_clock_that_is_set_does_not_make_a_holder_seem_another_process(ledger, monkeypatch):
+    with ledger.hold():
+        booted = psutil._psplatform.boot_time()
+        monkeypatch.setattr(psutil._psplatform, "boot_time", lambda: booted + 3600)
+        assert ledger.holder().pid == os.getpid()
+        with pytest.raises(SweepIsHeld), closing(Ledger(ledger.url, "s")) as other, other.hold():
+            pass
+
+
+def test_a_process_that_has_the_number_of_a_dead_holder_is_another(ledger):
+    with ledger.hold():
+        engine = create_engine(ledger.url)
+        with engine.begin() as connection:
+            connection.execute(text("UPDATE leases SET started = started - 2"))
+        engine.dispose()
+        assert ledger.holder() is None
 
 
 def other_place(ledger, renewed_ago: float) -> None:

@@ -1,5 +1,8 @@
 """The ledger: what is committed stays, in order, once; and late writers are kept out."""
 
+import threading
+import time
+
 import pytest
 from sqlalchemy import create_engine, text
 
@@ -168,3 +171,23 @@ def test_the_thousandth_event_costs_what_the_first_did(ledger):
     seconds(200, 1200)
     late = seconds(1200, 1300)
     assert late < 3 * early + 0.1, f"{early=} {late=}"
+
+
+def test_of_a_drivers_threads_one_writes_at_a_time(ledger, monkeypatch):
+    """The mark by which a commit is known whose answer was lost is that of the last one."""
+    inside, most, write = [], [], ledger._database.write
+
+    def slow(*args, **options):
+        inside.append(1)
+        most.append(len(inside))
+        time.sleep(0.05)
+        write(*args, **options)
+        inside.pop()
+
+    monkeypatch.setattr(ledger._database, "write", slow)
+    threads = [threading.Thread(target=ledger.note, args=(str(n),)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == [1, 1, 1, 1]

@@ -1,8 +1,12 @@
 """Failure classes, what is done about each, and when a sweep is hopeless."""
 
+import mmap
+import traceback
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+import torch
 
 from sweeper.policies import DEFAULTS, SIGNS, Action, FailureBudget, FailurePolicy, classify
 from sweeper.study import Trial, TrialKind, TrialState
@@ -15,6 +19,10 @@ TRIAL = Trial(study="s", number=0, kind=TrialKind.SAMPLED, params={}, seed=0, at
     [
         ("trainables.errors.NonFiniteLoss: refine: the training loss became nan", "non_finite"),
         ("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate", "cuda_oom"),
+        ("torch.AcceleratorError: CUDA error: out of memory\nCUDA kernel errors might", "cuda_oom"),
+        ("RuntimeError: CUDA driver error: out of memory", "cuda_oom"),
+        ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", "cuda_oom"),
+        ("RuntimeError: cuDNN error: CUDNN_STATUS_ALLOC_FAILED", "cuda_oom"),
         ("OutOfMemoryError: 1 worker(s) were killed due to the node running low", "host_oom"),
         ("HostOutOfMemory: 2.1 GiB held, limit 2 GiB", "host_oom"),
         ("silent for 1800 s (failures.silence): it was ended.", "timeout"),
@@ -28,6 +36,17 @@ TRIAL = Trial(study="s", number=0, kind=TrialKind.SAMPLED, params={}, seed=0, at
 )
 def test_a_failure_is_classified_by_its_text(error, expected):
     assert classify(error) == expected
+
+
+@pytest.mark.parametrize(
+    "exhaust", [lambda: torch.empty(10**14), lambda: mmap.mmap(-1, 10**15), lambda: bytes(10**17)]
+)
+def test_a_host_that_has_no_more_memory_is_known_by_what_torch_and_the_system_say(
+    exhaust: Callable[[], object],
+):
+    with pytest.raises(Exception) as raised:  # noqa: PT011
+        exhaust()
+    assert classify("".join(traceback.format_exception(raised.value))) == "host_oom"
 
 
 def test_every_class_has_an_action():

@@ -365,6 +365,14 @@ def test_trials_that_fail_alike_before_any_epoch_end_the_sweep_before_their_retr
     assert runner.is_done
 
 
+@pytest.mark.parametrize("error", ["StorageError: no answer", "Its node has died"])
+def test_trials_that_fail_alike_through_no_fault_of_theirs_do_not_end_the_sweep(tmp_path, error):
+    runner = SweepRunner([plan(FixedSampler(lrs(*range(9))), num_trials=9)], new_ledger(tmp_path))
+    for _ in range(5):
+        runner.failed(started(runner), error)
+    assert runner.aborted is None
+
+
 def test_too_many_failures_end_the_sweep_and_say_so(tmp_path):
     policy = FailurePolicy(actions={**FailurePolicy().actions, "crash": Action.FAIL})
     runner = SweepRunner(

@@ -1,5 +1,7 @@
 """Which checkpoints of trials that have ended are left, and what is said of those that are not."""
 
+import json
+import threading
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +14,8 @@ from sweeper.ledger import EventKind, Ledger
 from sweeper.space.schema import Checkpoints
 from sweeper.study import Measurement, Outcome, Trial, TrialKind, TrialState
 from tests.fakes import STUDY, new_ledger
+from trainables import artifacts
+from trainables.errors import StorageError
 
 SIZE = 500_000
 TRIAL = Trial(study=STUDY.name, number=0, kind=TrialKind.SAMPLED, params={}, seed=0)
@@ -24,15 +28,24 @@ def ledger(tmp_path):
         yield ledger
 
 
-def end(ledger: Ledger, folder: Path, number: int, value: float, state: TrialState) -> Trial:
-    """Runs a trial to its end, with a checkpoint of `SIZE` bytes."""
+def end(
+    ledger: Ledger,
+    folder: Path,
+    number: int,
+    value: float,
+    state: TrialState = TrialState.COMPLETE,
+    files: tuple[str, ...] = ("last",),
+) -> Trial:
+    """Runs a trial to its end, with a checkpoint whose files have `SIZE` bytes each."""
     trial = Trial(study=STUDY.name, number=number, kind=TrialKind.SAMPLED, params={}, seed=0)
     ledger.add_trial(trial)
     attempt = ledger.start_attempt(trial.study, number)
     checkpoint = folder_of_trial(folder, trial) / "attempt-1" / "refine-0001"
     checkpoint.mkdir(parents=True)
-    (checkpoint / "last.safetensors").write_bytes(bytes(SIZE))
-    (checkpoint / "manifest.json").write_text("{}")
+    names = [f"{file}.safetensors" for file in files]
+    for name in names:
+        (checkpoint / name).write_bytes(bytes(SIZE))
+    (checkpoint / "manifest.json").write_text(json.dumps(dict.fromkeys(names, "0" * 64)))
     measurement = Measurement(
         stage="refine", epoch=1, num_epochs=2, metrics={}, objective=value,
         checkpoint=str(checkpoint),
@@ -94,3 +107,78 @@ def test_what_is_left_of_a_crashed_trial_is_the_checkpoint_that_the_ledger_names
     retention.changed(ended)
     retention.close()
     assert [path.name for path in attempt.glob("[!.]*")] == ["refine-0002"]
+
+
+BOTH = ("best", "last", "optimizer")
+THIN = Checkpoints(best=1, last=0, max_bytes="1.6MB")
+
+
+def test_what_fits_once_it_is_thin_stays(ledger, tmp_path):
+    """Three trials of a third of the cap each, which had three times as much when they ended."""
+    retention = Retention(Places(tmp_path), THIN, ledger)
+    for number, value in enumerate([0.5, 0.2, 0.9]):
+        retention.changed(end(ledger, tmp_path, number, value, files=BOTH))
+    retention.close()
+    assert left(ledger) == [0, 1, 2]
+    assert {path.name for path in tmp_path.rglob("*.safetensors")} == {"best.safetensors"}
+
+
+def test_what_a_killed_driver_had_not_thinned_is_thinned_before_it_is_measured(ledger, tmp_path):
+    for number, value in enumerate([0.5, 0.2, 0.9]):
+        end(ledger, tmp_path, number, value, files=BOTH)
+    Retention(Places(tmp_path), THIN, ledger).close()
+    assert left(ledger) == [0, 1, 2]
+    assert {path.name for path in tmp_path.rglob("*.safetensors")} == {"best.safetensors"}
+
+
+def test_what_a_store_did_not_measure_is_not_nothing(ledger, tmp_path, monkeypatch):
+    """Nothing is deleted for it meanwhile, and once the store answers, the cap holds."""
+    asked, sizes = threading.Event(), artifacts.size_bytes
+
+    def refuse_once(place: str, **options: float) -> int:
+        if not asked.is_set():
+            asked.set()
+            raise StorageError("the store did not answer")
+        return sizes(place, **options)
+
+    monkeypatch.setattr(artifacts, "size_bytes", refuse_once)
+    retention = Retention(Places(tmp_path), Checkpoints(max_bytes="1.1MB"), ledger)
+    retention.changed(end(ledger, tmp_path, 0, 0.1))
+    assert asked.wait(60)
+    for number, value in enumerate([0.2, 0.3], start=1):
+        retention.changed(end(ledger, tmp_path, number, value))
+    retention.close()
+    assert left(ledger) == [0, 1]
+
+
+def test_what_a_killed_driver_said_to_be_deleted_is_deleted_when_the_sweep_goes_on(
+    ledger, tmp_path
+):
+    trial = end(ledger, tmp_path, 0, 0.5)
+    ledger.drop_checkpoint(trial.study, trial.number, "not among the best")
+    assert Path(trial.checkpoint).is_dir()
+    Retention(Places(tmp_path), Checkpoints(), ledger).close()
+    assert not Path(trial.checkpoint).exists()
+    assert folder_of_trial(tmp_path, trial).is_dir(), "its logs stay"
+
+
+def test_what_a_store_did_not_delete_is_deleted_when_the_next_trial_ends(
+    ledger, tmp_path, monkeypatch
+):
+    asked: list[str] = []
+    delete = artifacts.delete
+
+    def refuse_once(place: str, **options: float) -> None:
+        asked.append(place)
+        if len(asked) == 1:
+            raise StorageError("the store did not answer")
+        delete(place, **options)
+
+    monkeypatch.setattr(artifacts, "delete", refuse_once)
+    retention = Retention(Places(tmp_path), Checkpoints(pruned=False), ledger)
+    pruned = [end(ledger, tmp_path, number, 0.5, TrialState.PRUNED) for number in range(2)]
+    for trial in pruned:
+        retention.changed(trial)
+    retention.close()
+    assert sorted(asked) == sorted([pruned[0].checkpoint, *(t.checkpoint for t in pruned)])
+    assert not any(Path(trial.checkpoint).exists() for trial in pruned)

@@ -2,11 +2,12 @@
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from sweeper.errors import UsageError
-from sweeper.execution.cluster import check_secure, set_environment
+from sweeper.execution.cluster import Cluster, check_secure, set_environment
 
 
 @pytest.fixture
@@ -61,6 +62,27 @@ def test_a_cluster_of_others_keeps_its_own_token(
     assert environment["RAY_AUTH_MODE"] == "token"
     assert "RAY_AUTH_TOKEN_PATH" not in environment
     assert not (tmp_path / "token").exists()
+
+
+def test_sweeps_have_one_order_whoever_asks_and_only_living_ones_count(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sweep, other = "python -m sweeper.app.driver", "python train.py"
+    entries = [
+        ("04", sweep, False),
+        ("01", other, False),
+        ("02", sweep, True),
+        ("03", sweep, False),
+    ]
+    jobs = [dict(zip(("JobID", "Entrypoint", "IsDead"), entry, strict=True)) for entry in entries]
+    monkeypatch.setattr("ray._private.state.jobs", lambda: jobs)
+    standings = {}
+    for mine in ("03", "04", "05"):
+        context = SimpleNamespace(get_job_id=lambda mine=mine: mine)
+        monkeypatch.setattr("ray.get_runtime_context", lambda context=context: context)
+        cluster = Cluster(address="", dashboard=None, token_file=None, resources={})
+        standings[mine] = cluster.standing()
+    assert standings == {"03": (0, 2), "04": (1, 2), "05": (2, 3)}, "this one counts in any case"
 
 
 OPEN = ["10.0.0.1:6379", "ray://10.0.0.1:10001", "http://head:8265", "0.0.0.0:1", "[fe80::1]:6379",

@@ -1,0 +1,38 @@
+"""What Tune is answered when it asks for a trial; no Ray."""
+
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from sweeper.execution.ray_executor import _Answers
+from sweeper.runner import SweepRunner
+from sweeper.study import Trial, TrialState
+from tests.fakes import STUDY, FixedSampler, new_ledger, plan
+from trainables.errors import StorageError
+
+
+def test_a_trial_that_cannot_be_built_has_failed_and_the_sweep_goes_on(tmp_path: Path) -> None:
+    """Its checkpoints' store is away: that is no fault of this trial, nor the end of others."""
+    asked: list[int] = []
+
+    def build(trial: Trial) -> dict[str, Any]:
+        asked.append(trial.number)
+        if len(asked) == 1:
+            raise StorageError("s3://bucket/x: the store did not answer in 20 s")
+        return {"folder": str(tmp_path / str(trial.number))}
+
+    suggestions = [{"refine.lr": lr} for lr in (0.1, 0.2)]
+    with closing(new_ledger(tmp_path)) as ledger:
+        runner = SweepRunner([plan(FixedSampler(suggestions), num_trials=2)], ledger)
+        answers = _Answers(runner, build, lambda: None)
+        assert answers.suggest("a") is None
+        failed = ledger.trial(STUDY.name, 0)
+        assert (failed.state, failed.failure, failed.uncounted) == (
+            TrialState.WAITING,
+            "storage",
+            1,
+        )
+        assert failed.reason == "s3://bucket/x: the store did not answer in 20 s"
+        configs = [answers.suggest(name) for name in ("b", "c")]
+        assert [config["sweeper_trial"] for config in configs] == ["b", "c"]
+        assert sorted(asked) == [0, 0, 1]

@@ -1,0 +1,88 @@
+"""Which trials are ended for their silence, and when it is said that there is no room; no Ray."""
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from sweeper.execution.watch import Watch
+
+SILENCE_S = 40.0
+
+
+class Trials:
+    """Tune's trials, their actors, and a clock."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now, self.said = 0.0, list[str]()
+        self.all: list[Any] = []
+        self.actors: dict[str, str] = {}
+        self.killed: list[str] = []
+        monkeypatch.setattr("ray.kill", self.killed.append)
+        self.watch = Watch(
+            SILENCE_S,
+            lambda trial: self.actors.get(trial.trial_id),
+            lambda: None,
+            self.said.append,
+            lambda: self.now,
+        )
+
+    def add(self, name: str, status: str, *, has_actor: bool) -> Any:
+        self.all.append(SimpleNamespace(trial_id=name, status=status))
+        if has_actor:
+            self.actors[name] = f"actor of {name}"
+        return self.all[-1]
+
+    def pass_by(self, seconds: int, meanwhile: Callable[[], None] = lambda: None) -> None:
+        for _ in range(seconds):
+            self.now += 1
+            meanwhile()
+            self.watch.look(self.all)
+
+
+@pytest.fixture
+def trials(monkeypatch: pytest.MonkeyPatch) -> Trials:
+    return Trials(monkeypatch)
+
+
+def test_a_trial_that_is_silent_for_too_long_is_ended_once(trials: Trials) -> None:
+    trials.add("a", "RUNNING", has_actor=True)
+    trials.watch.heard("a")
+    trials.pass_by(40)
+    assert trials.killed == []
+    trials.pass_by(40)
+    assert trials.killed == ["actor of a"]
+    assert trials.watch.over("a") == "silent for 40 s (failures.silence): it was ended."
+
+
+def test_what_starts_has_as_long_from_when_it_has_an_actor(trials: Trials) -> None:
+    trial = trials.add("a", "PENDING", has_actor=False)
+    trials.pass_by(100)
+    trials.actors["a"] = "actor of a"
+    trials.pass_by(41)
+    assert trials.killed == []
+    trials.pass_by(1)
+    assert trials.killed == ["actor of a"]
+    reason = "silent for 40 s while it started (failures.silence): it was ended."
+    assert trials.watch.over(trial.trial_id) == reason
+
+
+def test_a_trial_that_has_started_has_all_its_time_again(trials: Trials) -> None:
+    trial = trials.add("a", "PENDING", has_actor=True)
+    trials.pass_by(35)
+    trials.watch.heard("a")
+    trial.status = "RUNNING"
+    trials.pass_by(40)
+    assert trials.killed == []
+    trials.pass_by(35, lambda: trials.watch.heard("a"))
+    assert trials.killed == []
+
+
+def test_a_node_has_room_for_a_trial_that_starts(trials: Trials) -> None:
+    trials.add("a", "PENDING", has_actor=True)
+    trials.pass_by(35)
+    assert trials.said == []
+    trials.actors.clear()
+    trials.pass_by(35)
+    assert trials.said == ["no node has had room for a trial for 30 s; waiting for one."]
