@@ -59,7 +59,8 @@ def drive(
     Raises:
         FileFaults: Data, weights or a proxy cannot be had, or some nodes lack them.
         UsageError: Data or weights are others than the sweep began with.
-        BackendUnreachable: No Ray cluster, or no MLflow where the file requires it.
+        BackendUnreachable: No Ray cluster, no store of checkpoints, or no MLflow where the file
+            requires it.
         CannotSchedule: A trial asks for more than the cluster has.
         StorageFull: There was no room for checkpoints for too long.
     """

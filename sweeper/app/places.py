@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sweeper.errors import BackendUnreachable
 from sweeper.study import Trial
 from trainables import artifacts
 from trainables.artifact_url import ArtifactUrl
@@ -51,9 +52,17 @@ class Places:
         return (self.folder,) if shared is None else (self.folder, shared)
 
     def storage(self) -> tuple[Any, str] | None:
-        """Returns the store as a file system of pyarrow's and a path in it, if there is one."""
+        """Returns the store as a file system of pyarrow's and a path in it, if there is one.
+
+        Raises:
+            BackendUnreachable: It does not answer, or refuses.
+        """
         if self.store is None:
             return None
+        try:
+            artifacts.exists(self.store, timeout_s=PATIENCE_S)
+        except TrainableError as error:
+            raise BackendUnreachable(f"checkpoints.store: {error}") from error
         place = ArtifactUrl.parse(self.store) / self.folder.name
         return artifacts.file_system(place), place.path
 
