@@ -42,7 +42,8 @@ RESOLVED = {
 }
 FACTS = {
     "backbone": "roberta_base",
-    "pretrained": "all-MiniLM-L6-v2",
+    "pretrained": "pretrained",
+    "weights_hash": "5eed" * 16,
     "proxy": "conll2003",
     "data_source": "generated",
     "protocol": "compat",

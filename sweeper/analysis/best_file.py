@@ -4,7 +4,9 @@ Every parameter is in `fixed`, so that the file's preset is the winner and its c
 settings without what the method adds; there is nothing left to search.
 """
 
+import hashlib
 import io
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,17 +14,25 @@ from ruamel.yaml import YAML
 
 from sweeper.analysis.table import StudyTable
 from sweeper.ledger import SweepRecord
+from sweeper.space.catalog import PROXY
 from sweeper.study import Trial
 
-PROXY = "proxy"  # of a trial's parameters, the one that is no stage's
 TRIALS = 2  # the preset, which is the winner, and its control
 LONGEST = 63  # of a sweep's name
 LEFT_OUT = ("parameters", "fixed", "search", "pruning", "budget", "replicate", "stages")
 
 
-def best_name(sweep: str) -> str:
-    """Returns the name of the file's own sweep."""
-    return f"{sweep[: LONGEST - len('-best')]}-best"
+def best_name(sweep: str, method: str, task: str) -> str:
+    """Returns the name of the file's own sweep: `mona_pdebench-mona-advection_1d-best`.
+
+    One that would be too long is cut, and a hash of all of it tells it from others cut alike.
+    """
+    whole = re.sub("[^a-z0-9_-]", "-", f"{sweep}-{method}-{task.rpartition('/')[2]}".lower())
+    ending = "-best"
+    if len(whole + ending) > LONGEST:
+        digest = hashlib.sha256(f"{sweep}/{method}/{task}".encode()).hexdigest()
+        ending = f"-{digest[:8]}{ending}"
+    return whole[: LONGEST - len(ending)] + ending
 
 
 def best_file(record: SweepRecord, study: StudyTable, trial: Trial) -> str:
@@ -32,7 +42,7 @@ def best_file(record: SweepRecord, study: StudyTable, trial: Trial) -> str:
     dimension, kind = study.facts.get("dimension"), study.facts.get("kind")
     content: dict[str, Any] = {
         **{k: v for k, v in resolved.items() if k not in LEFT_OUT},
-        "name": best_name(record.name),
+        "name": best_name(record.name, study.study.method, study.study.task),
         "experiment": record.experiment,
         "methods": [study.study.method],
         "tasks": [study.study.task],

@@ -6,6 +6,7 @@ over all tasks, whatever its number of seeds.
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,14 +14,18 @@ from sweeper.analysis.compare_tasks import compare_task, ratio_of
 from sweeper.analysis.comparison import (
     CONTROL,
     Comparison,
-    Difference,
     Effect,
     Share,
     TaskComparison,
 )
 from sweeper.analysis.contenders import Contender, read_contenders
 from sweeper.analysis.foresight import foresights
-from sweeper.analysis.statistics import average_ranks, bootstrap_interval, sign_flip
+from sweeper.analysis.statistics import (
+    average_ranks,
+    bootstrap_interval,
+    holm_of_tests,
+    sign_flip,
+)
 from sweeper.errors import UsageError, unknown
 from sweeper.ledger import Ledger
 
@@ -34,7 +39,7 @@ def compare(
 
     Args:
         tasks: Which; all that were tuned, if empty.
-        baseline: A method's label, or `control`: each method's own vanilla fine-tuning.
+        baseline: A method's label, or `control`: each method's own untuned vanilla fine-tuning.
 
     Raises:
         NotFound: A sweep was never started.
@@ -90,20 +95,33 @@ def compare_contenders(
 def effects(tasks: Sequence[TaskComparison]) -> tuple[Effect, ...]:
     """Returns, for each pair that was compared on some task, its effect over all of them.
 
-    The pairs with the control come last.
+    The pairs with the control come last; they are a family of their own.
     """
-    pairs: dict[tuple[str, str], dict[str, Difference]] = {}
-    for family in ("differences", "from_control"):
-        for task in tasks:
-            for each in getattr(task, family):
-                pairs.setdefault((each.first, each.second), {})[task.task] = each
     groups = {task.task: groups_of(task) for task in tasks}
-    found = []
-    for (first, second), by_task in pairs.items():
-        ratios = {task: r for task, each in by_task.items() if (r := ratio_of(each)) is not None}
-        if ratios:
-            found.append(effect(first, second, ratios, groups))
+    found: list[Effect] = []
+    for family in ("differences", "from_control"):
+        ratios = _ratios(tasks, family)
+        found += corrected([effect(*pair, by_task, groups) for pair, by_task in ratios.items()])
     return tuple(found)
+
+
+def _ratios(
+    tasks: Sequence[TaskComparison], family: str
+) -> dict[tuple[str, str], dict[str, float]]:
+    """Returns the ratios of errors of each pair of a family, by task."""
+    pairs: dict[tuple[str, str], dict[str, float]] = {}
+    for task in tasks:
+        for each in getattr(task, family):
+            if (ratio := ratio_of(each)) is not None:
+                pairs.setdefault((each.first, each.second), {})[task.task] = ratio
+    return pairs
+
+
+def corrected(family: Sequence[Effect]) -> list[Effect]:
+    """Corrects the p-values over tasks of one family."""
+    counts = [len(each.ratios) for each in family]
+    p_values = holm_of_tests([each.p_value for each in family], counts)
+    return [replace(each, p_holm=p) for each, p in zip(family, p_values, strict=True)]
 
 
 def groups_of(task: TaskComparison) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from sweeper.analysis.words import metric, number
 METHOD_COLOURS = ("#3b82c4", "#e08a1e", "#2f9e6e", "#c0549a", "#8a63d2", "#4aa6b5", "#d9534f",
                   "#9a8a3c", "#7a8794")  # fmt: skip
 CONTROL_COLOUR = "#8b95a1"
-AGAINST = {"trials": "trials that ended", "device_seconds": "device-seconds"}
+AGAINST = {"trials": "candidates that ended", "device_seconds": "device-seconds"}
 
 
 def colours(labels: Sequence[str]) -> dict[str, str]:

@@ -1,11 +1,25 @@
 """A comparison as plain data for machines: every number in full, seeds as text."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sweeper.analysis.compare_words import across, answer, foreseen, headline, notes
-from sweeper.analysis.comparison import ALPHA, Comparison, Entry, TaskComparison, num_tests
+from sweeper.analysis.compare_words import (
+    across,
+    answer,
+    foreseen,
+    headline,
+    limits_over_tasks,
+    notes,
+)
+from sweeper.analysis.comparison import (
+    ALPHA,
+    Comparison,
+    Difference,
+    Entry,
+    TaskComparison,
+    num_tests,
+)
 from sweeper.analysis.statistics import fewest_pairs
 
 
@@ -21,6 +35,7 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
         "ranked_tasks": list(comparison.ranked_tasks),
         "distance": _distance(comparison),
         "effects": [{**asdict(each), "sentence": across(each)} for each in comparison.effects],
+        "effect_notes": limits_over_tasks(comparison.effects),
     }
 
 
@@ -32,6 +47,7 @@ def _distance(comparison: Comparison) -> dict[str, Any] | None:
         {
             "label": each.label,
             "task": each.task,
+            "proxy": each.proxy,
             "distance": each.distance,
             "stage": each.stage,
             "trials": len(each.trials),
@@ -56,13 +72,18 @@ def _task(task: TaskComparison) -> dict[str, Any]:
         "comparisons": [asdict(each) for each in task.differences],
         "against_control": [asdict(each) for each in task.from_control],
         "pairs_needed": {
-            "comparisons": fewest_pairs(num_tests(task.differences), ALPHA),
-            "against_control": fewest_pairs(num_tests(task.from_control), ALPHA),
+            "comparisons": _needed(task.differences),
+            "against_control": _needed(task.from_control),
         },
         "notes": notes(task),
         "incomparable": list(task.incomparable),
         "published": [asdict(each) for each in task.published],
     }
+
+
+def _needed(family: Sequence[Difference]) -> int:
+    """Returns how many pairs it takes for one of them to be significant."""
+    return fewest_pairs(num_tests([each.pairs for each in family]), ALPHA)
 
 
 def _entry(entry: Entry) -> Mapping[str, Any]:

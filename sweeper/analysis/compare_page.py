@@ -1,7 +1,15 @@
 """The part of a page that compares methods, and a page of that alone for several sweeps."""
 
 from sweeper.analysis.compare_figures import any_time, colours, gaps, ratios, scores
-from sweeper.analysis.compare_words import across, answer, headline, interval, name, notes
+from sweeper.analysis.compare_words import (
+    across,
+    answer,
+    headline,
+    interval,
+    limits_over_tasks,
+    name,
+    notes,
+)
 from sweeper.analysis.comparison import Comparison, Effect, TaskComparison
 from sweeper.analysis.foresight_section import foresight_section
 from sweeper.analysis.page import Figures, Markup, anchor, document, element, join, table
@@ -14,9 +22,17 @@ TESTED = (
     "test over the pairs, corrected by Holm for all comparisons of its kind on a task. Intervals "
     "are bootstrap percentiles over seeds, and rather too short where seeds are few."
 )
-JAGGED = (
-    "Jaggedness: standard deviation of successive differences of the validation error, epoch by "
-    "epoch, mean over seeds; the more, the less stable the training."
+STABLE = (
+    "Rises: root mean square of the steps of the validation error from epoch to epoch, downward "
+    "ones counted as 0, mean over seeds; 0 where it only falls. How stable training is is read "
+    "from them. Jaggedness: standard deviation of the same steps, which is high as well where the "
+    "error falls fast at first and slowly later, however smoothly."
+)
+OVER_TASKS = (
+    "Ratios are geometric means, each task counting once. A group's ratio is over its tasks; "
+    "a ratio without a task says what would be concluded had it not been chosen. p is of a "
+    "sign-flip test over tasks, corrected by Holm for all pairs of methods, or for all pairs with "
+    "the control."
 )
 
 
@@ -63,7 +79,7 @@ def _task(
         _methods(task),
     ]
     if is_first:
-        parts.append(element("p", f"{MARKED} {TESTED} {JAGGED}", class_="soft"))
+        parts.append(element("p", f"{MARKED} {TESTED} {STABLE}", class_="soft"))
     families = (*task.differences, *task.from_control)
     if families:
         header = ["first", "second", "difference", "95 % interval", "pairs", "p", "p, Holm",
@@ -81,7 +97,7 @@ def _task(
         for f in [gaps(task)]
         if f is not None
     ]
-    for what, words in (("trials", "trials"), ("device_seconds", "device-seconds")):
+    for what, words in (("trials", "candidates"), ("device_seconds", "device-seconds")):
         curve = any_time(task, what, palette)
         plots += [(curve, f"Best validation value so far, by {words}")] if curve else []
     placed = [figures.place(figure, caption) for figure, caption in plots]
@@ -90,8 +106,8 @@ def _task(
 
 
 def _methods(task: TaskComparison) -> Markup:
-    header = ["method", "test mean", "95 % interval", "seeds", "sd", "validation", "jaggedness",
-              "of trial", "trials", "epochs", "device-seconds"]  # fmt: skip
+    header = ["method", "test mean", "95 % interval", "seeds", "sd", "validation", "rises",
+              "jaggedness", "trial", "candidates", "epochs", "device-s"]  # fmt: skip
     lines = []
     for entry, shown in [(e, name(e.label)) for e in task.entries] + [
         (e, f"{name(e.label)}: control") for e in task.controls if e.values
@@ -99,8 +115,8 @@ def _methods(task: TaskComparison) -> Markup:
         spent = entry.budget
         lines.append(
             [shown, entry.mean, interval(entry.ci), len(entry.values), entry.sd, entry.validation,
-             entry.jaggedness, entry.trial, spent and spent.trials, spent and spent.epochs,
-             spent and spent.device_seconds]
+             entry.rises, entry.jaggedness, entry.trial, spent and spent.trials,
+             spent and spent.epochs, spent and spent.device_seconds]
         )  # fmt: skip
     means = [e.mean for e in task.entries]
     best = min((m for m in means if m is not None), default=None)
@@ -142,6 +158,7 @@ def _all_tasks(comparison: Comparison, figures: Figures) -> Markup:
         counted = len(comparison.ranked_tasks)
         parts.append(table(["method", f"average rank over {counted}"], lines))
     parts += [element("p", across(effect)) for effect in comparison.effects]
+    parts += [element("p", line, class_="soft") for line in limits_over_tasks(comparison.effects)]
     plot = ratios(comparison)
     if plot is not None:
         placed = figures.place(
@@ -150,23 +167,24 @@ def _all_tasks(comparison: Comparison, figures: Figures) -> Markup:
         parts.append(element("div", placed, class_="plots"))
     if comparison.effects:
         parts.append(_effects(comparison.effects))
-    note = (
-        "Ratios are geometric means, each task counting once. A group's ratio is over its tasks; "
-        "a ratio without a task says what would be concluded had it not been chosen."
-    )
-    parts.append(element("p", note, class_="soft"))
+    parts.append(element("p", OVER_TASKS, class_="soft"))
     return element("section", join(parts))
 
 
 def _effects(effects: tuple[Effect, ...]) -> Markup:
-    header = ["first", "second", "over", "ratio of errors", "tasks", "first lower on"]
+    header = ["first", "second", "over", "ratio of errors", "tasks", "first lower on",
+              "p", "p, Holm"]  # fmt: skip
     lines: list[list[object]] = []
     for effect in effects:
         two = [name(effect.first), name(effect.second)]
+        tested = {"all": (effect.p_value, effect.p_holm)}
         shares = [("all", effect.overall), *effect.groups.items()]
-        lines += [[*two, over, s.ratio, len(s.tasks), s.lower] for over, s in shares]
         lines += [
-            [*two, f"all but {task}", ratio, len(effect.ratios) - 1, None]
+            [*two, over, s.ratio, len(s.tasks), s.lower, *tested.get(over, (None, None))]
+            for over, s in shares
+        ]
+        lines += [
+            [*two, f"all but {task}", ratio, len(effect.ratios) - 1, None, None, None]
             for task, ratio in effect.without.items()
         ]
     shown = element("summary", "By group of tasks, and with each task left out")

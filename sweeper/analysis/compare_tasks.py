@@ -21,7 +21,7 @@ from sweeper.analysis.published import published_of
 from sweeper.analysis.statistics import (
     Pairs,
     bootstrap_interval,
-    holm,
+    holm_of_tests,
     pair,
     sign_flip,
     standardized,
@@ -36,7 +36,11 @@ SAME = {  # what two numbers must share to be compared at all
     "data_source": "data source",
     "content_hash": "data",
 }
-ALIKE = {"backbone": "backbone", "pretrained": "weights"}  # what they should share
+ALIKE = {  # what they should share
+    "backbone": "backbone",
+    "pretrained": "pretraining",
+    "weights_hash": "weights",
+}
 SHOWN = ("title", "dimension", "kind", "protocol", "data_source", "samples",
          "baselines", "backbone", "pretrained", "published_samples")  # fmt: skip
 
@@ -104,16 +108,11 @@ def difference(first: Entry, second: Entry) -> Difference:
 
 
 def corrected(family: Sequence[Difference]) -> tuple[Difference, ...]:
-    """Corrects the p-values of one family, and says what each difference amounts to.
-
-    One pair alone can never be significant: it is no test, and costs the others nothing.
-    """
-    tests = [i for i, each in enumerate(family) if each.pairs > 1]
-    p_values = holm([p for i in tests if (p := family[i].p_value) is not None])
-    by_index = dict(zip(tests, p_values, strict=True))
+    """Corrects the p-values of one family, and says what each difference amounts to."""
+    p_values = holm_of_tests([each.p_value for each in family], [each.pairs for each in family])
     return tuple(
-        replace(each, p_holm=(p := by_index.get(i, each.p_value)), verdict=_verdict(each, p))
-        for i, each in enumerate(family)
+        replace(each, p_holm=p, verdict=_verdict(each, p))
+        for each, p in zip(family, p_values, strict=True)
     )
 
 
@@ -172,7 +171,8 @@ def _unlike(contenders: Sequence[Contender], facts: Mapping[str, str]) -> list[s
             )
         if len(values) > 1:
             told = [f"{listed(labels)} with {value}" for value, labels in values.items()]
-            lines.append(f"{what} differs: {'; '.join(told)}")
+            verb = "differ" if what.endswith("s") else "differs"
+            lines.append(f"{what} {verb}: {'; '.join(told)}")
     return lines
 
 

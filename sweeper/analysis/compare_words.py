@@ -17,13 +17,14 @@ from sweeper.analysis.comparison import (
 from sweeper.analysis.statistics import fewest_pairs, smallest_p
 from sweeper.analysis.words import DISTANCES, listed, method, metric, number
 
-WHAT = {"trials": "trials", "epochs": "epochs", "device_seconds": "device-seconds"}
+WHAT = {"trials": "candidates", "epochs": "epochs", "device_seconds": "device-seconds"}
+UNTUNED = "The control has the preset's settings and is not tuned; a tuned one is a study of NFT."
 
 
 def name(label: str) -> str:
     """Returns how a contender is called in prose."""
     if label == CONTROL:
-        return "vanilla fine-tuning"
+        return "untuned vanilla fine-tuning"
     sweep, _, bare = label.rpartition(":")
     return f"{method(bare)} ({sweep})" if sweep else method(bare)
 
@@ -163,28 +164,53 @@ def budgets(task: TaskComparison) -> str:
 
 def limits(family: Sequence[Difference]) -> str:
     """Says what so few seeds can show at best, for one family of comparisons."""
+    return _limits(family, [each.pairs for each in family], "paired seeds")
+
+
+def limits_over_tasks(effects: Sequence[Effect]) -> list[str]:
+    """Says the same of so few tasks: for the pairs of methods, and for those with the control."""
+    between = [each for each in effects if each.second != CONTROL]
+    from_control = [each for each in effects if each.second == CONTROL]
+    said = (
+        _limits(family, [len(each.ratios) for each in family], "tasks")
+        for family in (between, from_control)
+    )
+    return [text for text in said if text]
+
+
+def _limits(family: Sequence[Difference | Effect], counts: Sequence[int], what: str) -> str:
+    """Says it of one family, whose comparisons rest on so many of something."""
     if not family:
         return ""
-    count, pairs = num_tests(family), max(each.pairs for each in family)
-    needed = fewest_pairs(count, ALPHA)
-    against = " against vanilla fine-tuning" if family[0].second == CONTROL else ""
-    many = f"{count} comparisons" if count > 1 else "one comparison"
-    if pairs >= needed:
-        return (
-            f"{pairs} paired seeds can reach p = {number(smallest_p(pairs))}; with {many}{against} "
-            f"at {ALPHA}, nothing can be significant below {needed}."
-        )
-    have = f"there are {pairs}" if pairs > 1 else f"there is {'one' if pairs else 'none'}"
-    reach = f", whose smallest reachable p is {number(smallest_p(pairs))}" if pairs else ""
-    return (
-        f"Nothing can be significant: {many}{against} at {ALPHA} need{'s' * (count == 1)} "
-        f"{needed} paired seeds, and {have}{reach}."
-    )
+    tests, most = num_tests(counts), max(counts)
+    needed = fewest_pairs(tests, ALPHA)
+    many = f"{tests} comparisons" if tests > 1 else "one comparison"
+    many += f" against {name(CONTROL)}" if family[0].second == CONTROL else ""
+    reach = number(smallest_p(most))
+    is_uneven = len({n for n in counts if n > 1}) > 1
+    at_most = " at most" * is_uneven
+    if most < needed:
+        have = f"there are {most}{at_most}" if most > 1 else f"there is {'one' if most else 'none'}"
+        have += f", whose smallest reachable p is {reach}" if most else ""
+        need = f"need{'s' * (tests == 1)} {needed} {what}"
+        return f"Nothing can be significant: {many} at {ALPHA} {need}, and {have}."
+    if is_uneven:  # once one comparison is significant, Holm asks less of the others
+        first = f"of {many} at {ALPHA}, the first to be significant needs {needed}"
+        return f"{most} {what}{at_most} can reach p = {reach}; {first}."
+    below = f"with {many} at {ALPHA}, nothing can be significant below {needed}"
+    return f"{most} {what} can reach p = {reach}; {below}."
 
 
 def notes(task: TaskComparison) -> list[str]:
     """Returns what has to be said beside a task's numbers."""
-    said = (budgets(task), limits(task.differences), limits(task.from_control), *task.cautions)
+    is_untuned = any(each.difference is not None for each in task.from_control)
+    said = (
+        budgets(task),
+        limits(task.differences),
+        limits(task.from_control),
+        UNTUNED * is_untuned,
+        *task.cautions,
+    )
     return [text for text in said if text]
 
 
@@ -193,18 +219,32 @@ def across(effect: Effect) -> str:
     overall, count = effect.overall, len(effect.overall.tasks)
     text = (
         f"{name(effect.first)} against {name(effect.second)}: {percent(overall.ratio)} error over "
-        f"{count} task{'s' * (count != 1)}, lower on {overall.lower}"
+        f"{_tasks(count)}, lower on {overall.lower} ({_over_tasks(effect)})"
     )
-    text += f" (p = {number(effect.p_value)} over tasks)" if count > 1 else ""
     groups = {g: share for g, share in effect.groups.items() if len(share.tasks) < count}
     if groups:
-        parts = [f"{group} {percent(share.ratio)}" for group, share in groups.items()]
+        parts = [
+            f"{group}{' (one task)' * (len(share.tasks) == 1)} {percent(share.ratio)}"
+            for group, share in groups.items()
+        ]
         text += f"; {', '.join(parts)}"
     if effect.hinges_on:
         text += f"; the other way round without {listed(list(effect.hinges_on))}"
     elif count > 1:
         text += "; the same way round whichever task is left out"
     return f"{text}."
+
+
+def _tasks(count: int) -> str:
+    return "one task" if count == 1 else f"{count} tasks"
+
+
+def _over_tasks(effect: Effect) -> str:
+    """Says whether tasks as these leave open which of the two is better."""
+    if effect.p_holm is None or len(effect.ratios) < 2:
+        return Verdict.UNKNOWN.value
+    verdict = f": {Verdict.UNKNOWN.value}" if effect.p_holm >= ALPHA else ""
+    return f"p = {number(effect.p_holm)} over tasks{verdict}"
 
 
 def foreseen(foresights: Sequence[Foresight]) -> str:
@@ -220,15 +260,22 @@ def foreseen(foresights: Sequence[Foresight]) -> str:
         if each.p_holm is not None and each.p_holm < ALPHA:
             way = "closer is better" if each.correlation.rho > 0 else "closer is worse"
             rho = f"ρ = {number(each.correlation.rho)}"
-            told[way].append(f"{name(each.label)} on {each.task} ({rho})")
+            told[way].append(f"{series(each)} on {each.task} ({rho})")
     count = len(tested)
     studies = f"{count} stud{'y' if count == 1 else 'ies'}"
+    if any(each.proxy for each in tested):  # of which a study has several
+        studies = f"{count} series"
     parts = [f"{way} for {listed(where)}" for way, where in told.items() if where]
     left = count - sum(map(len, told.values()))
     if not parts:
         return f"{distance} predicts the test error in none of {studies}, as far as can be told."
     rest = f"; in {left} of {studies} nothing can be told" if left else ""
     return f"By {distance}, {'; '.join(parts)}{rest}."
+
+
+def series(each: Foresight) -> str:
+    """Returns whose distance it is, and to which source where there are several."""
+    return name(each.label) + (f" from {each.proxy}" if each.proxy else "")
 
 
 def percent(ratio: float) -> str:

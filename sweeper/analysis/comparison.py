@@ -14,7 +14,7 @@ from sweeper.analysis.statistics import RankCorrelation
 from sweeper.study import Trial
 
 ALPHA = 0.05
-CONTROL = "control"  # names, for every method, its own vanilla fine-tuning
+CONTROL = "control"  # names, for every method, its own vanilla fine-tuning, which is not tuned
 
 Interval = tuple[float, float]
 
@@ -28,9 +28,9 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """What tuning one method on one task took, replicates left out."""
+    """What tuning one method on one task took: its candidates, control and replicates left out."""
 
-    trials: int  # that ended
+    trials: int  # candidates that ended
     epochs: int
     device_seconds: float
     device: str  # gpu, or cpu where a trial has no GPU
@@ -47,7 +47,7 @@ class Evenness:
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """The best configuration so far, after a trial of the search has ended."""
+    """The best configuration so far, after a candidate has ended."""
 
     trials: int
     epochs: int
@@ -67,7 +67,7 @@ class Entry:
     trial: int | None = None  # the searched trial with this configuration; None: none is complete
     kind: str | None = None  # of that trial
     validation: float | None = None  # what it was chosen by: mean over its seeds
-    is_replicated: bool = False
+    is_replicated: bool = False  # its values are those of complete replicates
     values: Mapping[int, float]  # test, by seed
     without: int = 0  # replicates that ended without a value
     pending: int = 0  # replicates that have not ended
@@ -75,6 +75,7 @@ class Entry:
     sd: float | None = None
     ci: Interval | None = None
     jaggedness: float | None = None  # of validation by epoch, mean over its trainings
+    rises: float | None = None  # the same
     budget: Budget | None = None
     curve: tuple[Point, ...] = ()
 
@@ -99,10 +100,10 @@ class Difference:
     verdict: Verdict = Verdict.NOTHING
 
 
-def num_tests(family: Sequence[Difference]) -> int:
+def num_tests(pairs: Sequence[int]) -> int:
     """Returns for how many comparisons a family is corrected: those of two pairs or more, since
     one pair can never be significant. Where none is, all are counted, as they would be."""
-    return sum(each.pairs > 1 for each in family) or len(family)
+    return sum(n > 1 for n in pairs) or len(pairs)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +114,7 @@ class TaskComparison:
     metric: str  # test/nrmse
     facts: Mapping[str, Any]  # title, dimension, kind, protocol, data_source, samples, baselines
     entries: tuple[Entry, ...]
-    controls: tuple[Entry, ...]  # vanilla fine-tuning, by the label of its method
+    controls: tuple[Entry, ...]  # untuned vanilla fine-tuning, by the label of its method
     budgets: tuple[Evenness, ...]
     differences: tuple[Difference, ...]  # between methods
     from_control: tuple[Difference, ...]  # of each method from its control
@@ -141,6 +142,7 @@ class Effect:
     overall: Share
     ci: Interval | None  # of the ratio, over tasks
     p_value: float | None  # sign-flip over tasks
+    p_holm: float | None = None  # corrected for all pairs of methods, or all with the control
     groups: Mapping[str, Share]  # 1D, 2D, dense, ...
     without: Mapping[str, float]  # the ratio with one task left out
     hinges_on: tuple[str, ...]  # tasks without which another method would be ahead
@@ -148,10 +150,14 @@ class Effect:
 
 @dataclass(frozen=True, kw_only=True)
 class Foresight:
-    """A distance before fine-tuning and the test error after it, trial by trial of one study."""
+    """A distance before fine-tuning and the test error after it, trial by trial of one study.
+
+    All trials read one source.
+    """
 
     label: str
     task: str
+    proxy: str | None = None  # the source, where trials of the study read several
     metric: str  # test/nrmse
     stage: str  # that measured the distance
     distance: str  # otdd_exact, ...
@@ -159,7 +165,7 @@ class Foresight:
     distances: tuple[float, ...]
     errors: tuple[float, ...]
     correlation: RankCorrelation | None  # None: too few trials, or all alike
-    p_holm: float | None = None  # corrected for all studies that measured this distance
+    p_holm: float | None = None  # corrected for all series of this distance
 
 
 @dataclass(frozen=True, kw_only=True)

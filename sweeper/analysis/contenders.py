@@ -1,22 +1,23 @@
 """Who competes: each study of each sweep, the configuration that stands for it, and its values.
 
-A configuration is chosen by validation alone: of the replicated ones, the one with the most
-complete replicates, then the lowest mean over them; without replicates, the best trial.
+Its values are those of its complete replicates; as long as none is complete, that of the searched
+trial itself.
 """
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 from typing import Any
 
 from sweeper.analysis.comparison import Budget, Entry, Point
 from sweeper.analysis.history import NOTHING, History, read_histories
-from sweeper.analysis.statistics import bootstrap_interval, jaggedness
-from sweeper.analysis.table import CANDIDATES, StudyTable, SweepTable, read_table
+from sweeper.analysis.statistics import bootstrap_interval, jaggedness, rises
+from sweeper.analysis.table import StudyTable, SweepTable, finite, read_table
 from sweeper.errors import UsageError
 from sweeper.ledger import Ledger
+from sweeper.ranking import CANDIDATES
 from sweeper.study import Trial, TrialKind, TrialState
 
 
@@ -39,6 +40,11 @@ class Contender:
     def history(self, trial: Trial) -> History:
         """Returns what a trial did; one that has not begun did nothing."""
         return self.histories.get(trial.number, NOTHING)
+
+    @property
+    def candidates(self) -> list[Trial]:
+        """The trials that were to find the best configuration: neither control nor replicates."""
+        return [t for t in self.study.trials if t.kind in CANDIDATES]
 
 
 def read_contenders(ledgers: Sequence[Ledger], *, histories: bool = True) -> list[Contender]:
@@ -79,18 +85,8 @@ def _of(ledger: Ledger, *, histories: bool) -> list[Contender]:
 
 def entry_of(contender: Contender) -> Entry:
     """Returns a method's entry: its chosen configuration, budget and progress."""
-    entry = _entry(contender, next(iter(ranked(contender.study)), None))
+    entry = _entry(contender, contender.study.best)
     return replace(entry, budget=budget(contender), curve=progress(contender))
-
-
-def ranked(study: StudyTable) -> list[Trial]:
-    """Returns the complete configurations of a study, the one that stands for it first."""
-    candidates = [
-        t
-        for t in study.trials
-        if t.kind in CANDIDATES and t.state is TrialState.COMPLETE and math.isfinite(_value(t))
-    ]
-    return sorted(candidates, key=lambda t: (_standing(study, t), t.number))
 
 
 def configuration(contender: Contender, trial: Trial) -> dict[str, Any]:
@@ -117,13 +113,11 @@ def control_of(contender: Contender) -> Entry:
 
 
 def budget(contender: Contender) -> Budget:
-    """Returns what the search took, replicates left out."""
+    """Returns what tuning took: its candidates, control and replicates left out."""
     device, count = contender.devices
-    searched = contender.study.searched
-    ended = [t for t in searched if t.state.is_finished]
-    spent = [contender.history(t) for t in searched]
+    spent = [contender.history(t) for t in contender.candidates]
     return Budget(
-        trials=len(ended),
+        trials=sum(t.state.is_finished for t in contender.candidates),
         epochs=sum(history.epochs for history in spent),
         device_seconds=count * sum(history.seconds for history in spent),
         device=device,
@@ -131,25 +125,24 @@ def budget(contender: Contender) -> Budget:
 
 
 def progress(contender: Contender) -> tuple[Point, ...]:
-    """Returns how the best validation value came down, as trials of the search ended."""
+    """Returns how the best validation value came down, as candidates ended."""
     device_count = contender.devices[1]
     points: list[Point] = []
     best: Trial | None = None
     epochs, seconds = 0, 0.0
-    ended = [t for t in contender.study.searched if t.state.is_finished]
+    ended = [t for t in contender.candidates if t.state.is_finished]
     for count, trial in enumerate(sorted(ended, key=lambda t: _order(contender, t)), start=1):
         history = contender.history(trial)
         epochs, seconds = epochs + history.epochs, seconds + history.seconds
-        is_candidate = trial.kind in CANDIDATES and trial.state is TrialState.COMPLETE
-        if is_candidate and (best is None or _value(trial) < _value(best)):
-            best = trial
-        if best is not None and math.isfinite(_value(best)):
+        if trial.state is TrialState.COMPLETE and finite(trial.value) is not None:
+            best = trial if best is None else min(best, trial, key=_by_value)
+        if best is not None:
             points.append(
                 Point(
                     trials=count,
                     epochs=epochs,
                     device_seconds=device_count * seconds,
-                    value=_value(best),
+                    value=_by_value(best)[0],
                     test=contender.study.test_value(best),
                 )
             )
@@ -168,36 +161,36 @@ def _entry(contender: Contender, trial: Trial | None) -> Entry:
     if trial is None:
         return named
     replicates = study.replicates.get(trial.number, ())
-    trained = [t for t in replicates or [trial] if t.state is TrialState.COMPLETE]
+    repeated = [t for t in replicates if t.state is TrialState.COMPLETE]
+    trained = repeated or [trial]
     tests = {t.seed: study.test_value(t) for t in trained}
     values = {seed: v for seed, v in tests.items() if v is not None and math.isfinite(v)}
     validation = [t.value for t in trained if t.value is not None and math.isfinite(t.value)]
     curves = [[v for v in contender.history(t).objectives if math.isfinite(v)] for t in trained]
-    jagged = [j for curve in curves if (j := jaggedness(curve)) is not None]
     numbers = list(values.values())
+    told = len(values) if repeated else 0  # by replicates
     return replace(
         named,
         trial=trial.number,
         kind=trial.kind.value,
         validation=fmean(validation) if validation else None,
-        is_replicated=bool(replicates),
+        is_replicated=bool(repeated),
         values=values,
-        without=sum(t.state.is_finished for t in replicates) - len(values) if replicates else 0,
+        without=sum(t.state.is_finished for t in replicates) - told,
         pending=sum(not t.state.is_finished for t in replicates),
         mean=fmean(numbers) if numbers else None,
         sd=stdev(numbers) if len(numbers) > 1 else None,
         ci=bootstrap_interval(numbers),
-        jaggedness=fmean(jagged) if jagged else None,
+        jaggedness=_mean_of(jaggedness, curves),
+        rises=_mean_of(rises, curves),
     )
 
 
-def _standing(study: StudyTable, trial: Trial) -> tuple[float, float, float]:
-    """Orders replicated configurations, the one to stand for the method first."""
-    complete = [
-        _value(t) for t in study.replicates.get(trial.number, ())
-        if t.state is TrialState.COMPLETE and math.isfinite(_value(t))
-    ]  # fmt: skip
-    return -len(complete), fmean(complete) if complete else math.inf, _value(trial)
+def _mean_of(
+    measure: Callable[[Sequence[float]], float | None], curves: Sequence[Sequence[float]]
+) -> float | None:
+    found = [value for curve in curves if (value := measure(curve)) is not None]
+    return fmean(found) if found else None
 
 
 def _order(contender: Contender, trial: Trial) -> tuple[float, int]:
@@ -205,5 +198,6 @@ def _order(contender: Contender, trial: Trial) -> tuple[float, int]:
     return math.inf if ended is None else ended, trial.number
 
 
-def _value(trial: Trial) -> float:
-    return math.inf if trial.value is None or math.isnan(trial.value) else trial.value
+def _by_value(trial: Trial) -> tuple[float, int]:
+    assert trial.value is not None
+    return trial.value, trial.number

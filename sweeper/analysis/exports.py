@@ -81,6 +81,7 @@ def method_rows(comparison: Comparison) -> list[dict[str, Any]]:
             "seeds": len(entry.values),
             "sd": entry.sd,
             "validation": entry.validation,
+            "rises": entry.rises,
             "jaggedness": entry.jaggedness,
             "trial": entry.trial,
             "trials": entry.budget and entry.budget.trials,

@@ -106,7 +106,8 @@ def parallel(table: StudyTable, parameters: Mapping[str, Any]) -> go.Figure | No
     """Shows each complete sampled trial as a line through its parameters to its value; None below
     two trials.
 
-    The bluer a line, the better its trial; the best is thick. Shows the best `MOST_LINES`.
+    The bluer a line, the better its trial; the study's best is thick. Shows the `MOST_LINES`
+    lowest.
     """
     trials = sorted(sampled_trials(table), key=lambda t: t.value or 0.0)[:MOST_LINES]
     along = axes(trials, parameters)
@@ -119,6 +120,7 @@ def parallel(table: StudyTable, parameters: Mapping[str, Any]) -> go.Figure | No
     figure = go.Figure()
     for rank, trial in reversed(list(enumerate(trials))):
         merit = 1 - rank / (len(trials) - 1)
+        is_best = table.best is not None and trial.number == table.best.number
         chosen = {name: trial.params[name] for name in trial.sampled} | {reached: trial.value}
         figure.add_scatter(
             x=list(range(len(columns))),
@@ -126,9 +128,9 @@ def parallel(table: StudyTable, parameters: Mapping[str, Any]) -> go.Figure | No
             mode="lines+markers",
             line={
                 "color": sample_colorscale(WORST_TO_BEST, merit)[0],
-                "width": 3 if rank == 0 else 1.5,
+                "width": 3 if is_best else 1.5,
             },
-            marker={"size": 6 if rank == 0 else 4},
+            marker={"size": 6 if is_best else 4},
             name=f"trial {trial.number}",
             text=[hover(trial)] * len(columns),
             hovertemplate="%{text}<extra></extra>",

@@ -1,9 +1,9 @@
 """Whether a distance that was measured before fine-tuning foretells a trial's error after it.
 
 ORCA's premise is that the closer embedded target data lie to the source, the better the result
-will be. Each study is asked on its own: its complete searched trials, ordered by the distance at
-the end of the stage that measures it, against their test errors. Trials differ in other settings
-too, so that this is no proof either way.
+will be. Each study is asked on its own, and for each source that its trials read: its complete
+searched trials, ordered by the distance at the end of the stage that measures it, against their
+test errors. Trials differ in other settings too, so that this is no proof either way.
 """
 
 import math
@@ -14,6 +14,7 @@ from sweeper.analysis.comparison import Foresight
 from sweeper.analysis.contenders import Contender
 from sweeper.analysis.statistics import holm, rank_correlation
 from sweeper.analysis.words import DISTANCES
+from sweeper.space.catalog import PROXY
 from sweeper.study import Trial, TrialState
 
 
@@ -34,16 +35,18 @@ def foresights(contenders: Sequence[Contender]) -> tuple[Foresight, ...]:
 
 def _of(contender: Contender) -> list[Foresight]:
     study = contender.study
-    points: dict[str, list[tuple[Trial, float, float]]] = {}
+    has_several = len({t.params[PROXY] for t in study.searched if PROXY in t.params}) > 1
+    points: dict[tuple[str, str | None], list[tuple[Trial, float, float]]] = {}
     for trial in study.searched:
         error = study.test_value(trial)
         if trial.state is not TrialState.COMPLETE or error is None or not math.isfinite(error):
             continue
+        source = trial.params.get(PROXY) if has_several else None
         for name, value in contender.history(trial).metrics.items():
             if name.rpartition("/")[2] in DISTANCES and math.isfinite(value):
-                points.setdefault(name, []).append((trial, value, error))
+                points.setdefault((name, source), []).append((trial, value, error))
     found = []
-    for name, known in points.items():
+    for (name, source), known in points.items():
         if len(known) > 1:
             stage, _, distance = name.rpartition("/")
             trials, distances, errors = zip(*known, strict=True)
@@ -51,6 +54,7 @@ def _of(contender: Contender) -> list[Foresight]:
                 Foresight(
                     label=contender.label,
                     task=study.study.task,
+                    proxy=source,
                     metric=study.test_metric,
                     stage=stage,
                     distance=distance,

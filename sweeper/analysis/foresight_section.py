@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 
-from sweeper.analysis.compare_words import foreseen, name
+from sweeper.analysis.compare_words import foreseen, series
 from sweeper.analysis.comparison import Foresight
 from sweeper.analysis.figures import hover, plain, value_axis
 from sweeper.analysis.page import Figures, Markup, element, join, table
@@ -13,9 +13,9 @@ from sweeper.analysis.words import DISTANCES, metric, number
 NOTE = (
     "Each point is a complete trial: its distance between source and embedded target at the end of "
     "the stage before fine-tuning, on samples that are the same for all, against its test error. "
-    "ρ is Spearman's rank correlation within a study, above 0 where closer is better; p is of "
-    "10,000 random pairings, corrected by Holm for the studies. Trials differ in other settings "
-    "too: a correlation here is no cause, and its absence no refutation."
+    "ρ is Spearman's rank correlation within a study, and to one source, above 0 where closer is "
+    "better; p is of 10,000 random pairings, corrected by Holm for all of them. Trials differ in "
+    "other settings too: a correlation here is no cause, and its absence no refutation."
 )
 
 
@@ -36,7 +36,7 @@ def foresight_section(
         for task in tasks
     ]
     lines = [
-        [each.task, name(each.label), DISTANCES[each.distance], each.stage, len(each.trials),
+        [each.task, series(each), DISTANCES[each.distance], each.stage, len(each.trials),
          each.correlation and each.correlation.rho, each.correlation and each.correlation.p_value,
          each.p_holm]
         for each in found
@@ -62,7 +62,7 @@ def scatter(shown: Sequence[Foresight], palette: Mapping[str, str]) -> go.Figure
             x=list(each.distances),
             y=list(each.errors),
             mode="markers",
-            name=plain(f"{name(each.label)}{rho}"),
+            name=plain(f"{series(each)}{rho}"),
             marker={"size": 8, "color": palette[each.label]},
             text=[hover(trial) for trial in each.trials],
             hovertemplate="%{text}<extra></extra>",

@@ -1,10 +1,13 @@
 """Which parameters made the difference between the trials of a study, by Optuna's fANOVA.
 
 Hutter et al., "An Efficient Approach for Assessing Hyperparameter Importance", ICML 2014: the share
-of the variance of a random forest, fitted to the trials, that each parameter explains.
+of the variance of a random forest, fitted to the trials, that each parameter explains alone. What
+the shares leave to 1 is interactions of parameters, and noise that the forest took for them.
 """
 
+import warnings
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import optuna
@@ -14,6 +17,7 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
+from optuna.exceptions import ExperimentalWarning
 
 from sweeper.analysis.axes import axes, sampled_trials
 from sweeper.analysis.table import StudyTable
@@ -24,7 +28,15 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 FEWEST_TRIALS = 8  # below, an importance says more about chance than about the parameter
 
 
-def importances(table: StudyTable, parameters: Mapping[str, Any]) -> dict[str, float] | str:
+@dataclass(frozen=True)
+class Importances:
+    """What each parameter explains alone, as a share of the variance."""
+
+    shares: Mapping[str, float]  # the largest first
+    left_out: tuple[str, ...]  # parameters that not every trial has
+
+
+def importances(table: StudyTable, parameters: Mapping[str, Any]) -> Importances | str:
     """Returns each parameter's share, or says why there is none.
 
     Args:
@@ -50,8 +62,13 @@ def importances(table: StudyTable, parameters: Mapping[str, Any]) -> dict[str, f
         )
     from optuna.importance import FanovaImportanceEvaluator, get_param_importances  # scikit-learn's
 
-    shares = get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0))
-    return dict(shares) or "No parameter was sampled in every trial."
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)  # `normalize`, since Optuna 3.0
+        forest = FanovaImportanceEvaluator(seed=0)
+        shares = get_param_importances(study, evaluator=forest, normalize=False)
+    if not shares:
+        return "No parameter was sampled in every trial."
+    return Importances(shares, tuple(name for name in found if name not in shares))
 
 
 def _distribution(parameter: Distribution) -> BaseDistribution:

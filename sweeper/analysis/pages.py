@@ -7,23 +7,29 @@ from functools import lru_cache
 
 from sweeper.analysis import compare_json
 from sweeper.analysis.compare import compare_contenders
-from sweeper.analysis.compare_words import interval, name
+from sweeper.analysis.compare_words import UNTUNED, interval, name
 from sweeper.analysis.comparison import Comparison
-from sweeper.analysis.contenders import Contender, read_contenders
+from sweeper.analysis.contenders import Contender, control_of, entry_of, read_contenders
 from sweeper.analysis.cost import cost_of
 from sweeper.analysis.exports import as_csv, method_rows, trial_rows
-from sweeper.analysis.report import answers, headline, is_compared, study_page, sweep_page
+from sweeper.analysis.report import (
+    answers,
+    headline,
+    is_compared,
+    study_answer,
+    study_page,
+    sweep_page,
+)
 from sweeper.analysis.table import (
     StudyTable,
     SweepTable,
     as_json,
     json_text,
-    read_study,
     read_table,
     study_as_json,
 )
 from sweeper.analysis.usage import read_usage
-from sweeper.analysis.words import answer, metric, number
+from sweeper.analysis.words import metric, number
 from sweeper.ledger import Ledger
 from sweeper.study import Trial
 
@@ -39,13 +45,13 @@ class _Read:
 
 def note(ledger: Ledger, study: str | None) -> str:
     """Returns Markdown that answers what won: of one study, or (None) of the sweep."""
-    if study is not None:
-        return _study_note(read_study(ledger, study))
     sweep = read_table(ledger)
-    if sweep.record.state in ("new", "running"):  # to compare takes longer, and is soon out of date
-        tasks = sweep.by_task()
-        return "\n".join(f"- {answer(task, studies)}" for task, studies in tasks.items())
-    return _sweep_note(_read_all(ledger))
+    if study is None and sweep.record.state not in ("new", "running"):
+        return _sweep_note(_read_all(ledger))
+    found = read_contenders([ledger], histories=False)  # which take longer, and tell nothing here
+    if study is not None:
+        return _study_note(_of(found, study))
+    return _bullets(answers(sweep, compare_contenders(found, sweeps=[ledger.name])))
 
 
 def summary(ledger: Ledger, study: str | None) -> Mapping[str, float]:
@@ -54,7 +60,7 @@ def summary(ledger: Ledger, study: str | None) -> Mapping[str, float]:
     read = _read_all(ledger)
     if study is None:
         return {f"average_rank/{label}": rank for label, rank in read.comparison.ranks.items()}
-    (contender,) = (c for c in read.contenders if c.study.study.name == study)
+    contender = _of(read.contenders, study)
     task = next(t for t in read.comparison.tasks if t.task == contender.study.study.task)
     index = [entry.study for entry in task.entries].index(study)
     entry, control, cost = task.entries[index], task.controls[index], cost_of(contender)
@@ -64,6 +70,7 @@ def summary(ledger: Ledger, study: str | None) -> Mapping[str, float]:
         f"mean/{objective}": entry.validation,
         f"sd/{task.metric}": entry.sd,
         f"control/mean/{task.metric}": control.mean,
+        f"rises/{objective}": entry.rises,
         f"jaggedness/{objective}": entry.jaggedness,
         "seeds": len(entry.values),
         "took/trials": cost.trials,
@@ -84,7 +91,7 @@ def files(ledger: Ledger, study: str | None) -> Mapping[str, str]:
             "sweep.json": json_text(as_json(read.sweep)),
             **_compared(read.comparison),
         }
-    (contender,) = (c for c in read.contenders if c.study.study.name == study)
+    contender = _of(read.contenders, study)
     on_task = compare_contenders(
         read.contenders, sweeps=[ledger.name], tasks=[contender.study.study.task]
     )
@@ -108,6 +115,11 @@ def _read_once(ledger: Ledger, num_events: int) -> _Read:
     return _Read(read_table(ledger), contenders, comparison)
 
 
+def _of(contenders: Sequence[Contender], study: str) -> Contender:
+    (found,) = (c for c in contenders if c.study.study.name == study)
+    return found
+
+
 def _compared(comparison: Comparison) -> dict[str, str]:
     return {
         "comparison.csv": as_csv(method_rows(comparison)),
@@ -117,9 +129,8 @@ def _compared(comparison: Comparison) -> dict[str, str]:
 
 def _sweep_note(read: _Read) -> str:
     told = answers(read.sweep, read.comparison)
-    bullets = [f"- {each}" for each in told]
     if not is_compared(read.comparison):
-        return "\n".join(bullets)
+        return _bullets(told)
     lines = [
         "| task | method | test | 95 % interval | seeds | control |",
         "|:--|:--|--:|:--|--:|--:|",
@@ -130,17 +141,29 @@ def _sweep_note(read: _Read) -> str:
                      str(len(entry.values)), number(control.mean))  # fmt: skip
             lines.append(f"| {' | '.join(cells)} |")
     head = [headline(read.sweep, read.comparison), ""] if len(told) > 1 else []
-    return "\n".join([*head, *bullets, "", *lines])
+    return "\n".join([*head, _bullets(told), "", *lines, "", UNTUNED])
 
 
-def _study_note(table: StudyTable) -> str:
+def _bullets(told: Sequence[str]) -> str:
+    return "\n".join(f"- {each}" for each in told)
+
+
+def _study_note(contender: Contender) -> str:
+    table = contender.study
     measured = metric(table.study.objective)
     lines = [f"| | trial | validation {measured} | test {measured} |", "|:--|--:|--:|--:|"]
     led = {"best": table.best, "preset": table.preset, "control": table.control}
     lines += [_line(label, trial, table) for label, trial in led.items() if trial is not None]
+    over_seeds = {"best": entry_of(contender), "control": control_of(contender)}
+    lines += [
+        f"| {label}, mean of {len(entry.values)} replicates | {entry.trial} | "
+        f"{number(entry.validation)} | {number(entry.mean)} |"
+        for label, entry in over_seeds.items()
+        if entry.is_replicated
+    ]
     lines += [f"| {key} predictor | | | {number(v)} |" for key, v in table.baselines.items()]
     counts = ", ".join(f"{count} {state}" for state, count in table.counts().items())
-    return "\n".join([answer(table.study.task, [table]), "", *lines, "", f"Trials: {counts}."])
+    return "\n".join([study_answer(contender), "", *lines, "", f"Trials: {counts}."])
 
 
 def _line(label: str, trial: Trial, table: StudyTable) -> str:

@@ -75,11 +75,19 @@ def study_page(contender: Contender) -> str:
     title = title_of(contender.study)
     body = [
         element("h1", title),
-        element("p", words.answer(contender.study.study.task, [contender.study]), class_="answer"),
+        element("p", study_answer(contender), class_="answer"),
         *foresight_section(foresights([contender]), figures, colours([contender.label])),
         study_section(contender, figures),
     ]
     return document(title, join(body), figures)
+
+
+def study_answer(contender: Contender) -> str:
+    """Answers what one study came to: over its replicates, once one of them is complete."""
+    record = contender.sweep.record
+    comparison = compare_contenders([contender], sweeps=[record.name])
+    (told,) = answers(SweepTable(record=record, studies=(contender.study,)), comparison)
+    return told
 
 
 def is_compared(comparison: Comparison) -> bool:
@@ -130,7 +138,7 @@ def _question(sweep: SweepTable) -> Markup:
     else:
         asked = (
             f"How well does {listed(methods) or 'it'} solve {few} once tuned, "
-            "and does it beat vanilla fine-tuning for as many epochs?"
+            "and does it beat untuned vanilla fine-tuning for as many epochs?"
         )
     return element("p", asked, class_="question")
 
@@ -184,7 +192,7 @@ def _results(sweep: SweepTable, comparison: Comparison) -> Markup:
     note = (
         f"{', '.join(_metrics(sweep.studies))}: lower is better. Test: the mean over seeds of the "
         "configuration that validation chose. Preset: the method's own settings. Control: vanilla "
-        "fine-tuning for as many epochs. These and the trivial predictors "
+        f"fine-tuning for as many epochs. {compare_words.UNTUNED} These and the trivial predictors "
         f"({', '.join(names) or 'none'}) are test values. Marked is the lowest mean, whether or "
         "not that is significant."
     )

@@ -108,6 +108,17 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
+def holm_of_tests(p_values: Sequence[float | None], pairs: Sequence[int]) -> list[float | None]:
+    """Returns the p-values corrected for those that are of two pairs or more.
+
+    One pair alone can never be significant: it is no test, and costs the others nothing.
+    """
+    tests = [i for i, n in enumerate(pairs) if n > 1]
+    corrected = holm([p for i in tests if (p := p_values[i]) is not None])
+    by_index = dict(zip(tests, corrected, strict=True))
+    return [by_index.get(i, p) for i, p in enumerate(p_values)]
+
+
 def standardized(differences: Sequence[float]) -> float | None:
     """Returns d_z; None below two differences, infinite where all are the same and not 0."""
     values = _finite(differences)
@@ -202,6 +213,18 @@ def jaggedness(curve: Sequence[float]) -> float | None:
         return None
     deviation = float(np.diff(values).std(ddof=1))
     return deviation if deviation > ROUNDING * float(np.abs(values).max()) else 0.0
+
+
+def rises(curve: Sequence[float]) -> float | None:
+    """Returns the root mean square of a curve's steps, those downward counted as 0; None below two
+    points.
+
+    0 is a curve that never rises, however unevenly it falls.
+    """
+    values = _finite(curve)
+    if len(values) < 2:
+        return None
+    return float(np.sqrt(np.mean(np.maximum(np.diff(values), 0.0) ** 2)))
 
 
 def _finite(values: Sequence[float]) -> np.ndarray:

@@ -6,7 +6,7 @@ from typing import Any
 from sweeper.analysis.contenders import Contender
 from sweeper.analysis.curves import learning_curves
 from sweeper.analysis.figures import bars, by_stage, history, learning, parallel
-from sweeper.analysis.optuna_importance import importances
+from sweeper.analysis.optuna_importance import Importances, importances
 from sweeper.analysis.page import Figures, Markup, anchor, element, join, table
 from sweeper.analysis.table import StudyTable, rows
 from sweeper.analysis.words import listed, method
@@ -45,18 +45,29 @@ def _plots(contender: Contender, figures: Figures) -> list[Markup]:
         plots.append(figures.place(learning(study, curves), "Validation value by epoch"))
     lines = parallel(study, parameters)
     if lines is not None:
-        caption = "Complete sampled trials: the bluer, the better; the best is thick"
+        caption = "Complete sampled trials: the bluer, the better; the study's best is thick"
         plots.append(figures.place(lines, caption))
-    shares = importances(study, parameters)
-    if isinstance(shares, str):
-        note = f"Importance of parameters: {shares}"
+    found = importances(study, parameters)
+    if isinstance(found, str):
+        note = f"Importance of parameters: {found}"
     else:
-        caption = "Importance of each parameter (fANOVA), by stage: a hint, not a proof"
-        plots.append(figures.place(bars(shares), caption))
-        sums = [f"{stage} {share:.0%}" for stage, share in by_stage(shares).items()]
-        note = f"Importance by stage: {listed(sums)} of the variance.".replace("%", " %")
+        caption = "Importance of each parameter alone (fANOVA), by stage: a hint, not a proof"
+        plots.append(figures.place(bars(found.shares), caption))
+        note = explained(found)
     placed = [element("div", join(plots), class_="plots")] if plots else []
     return [*placed, element("p", note, class_="soft")]
+
+
+def explained(found: Importances) -> str:
+    """Says what parameters explain alone, stage by stage, and what that leaves out."""
+    sums = [f"{stage} {share:.0%}" for stage, share in by_stage(found.shares).items()]
+    alone = (
+        f"Importance by stage: {listed(sums)} of the variance. Single parameters explain "
+        f"{sum(found.shares.values()):.0%} of it; the rest is their interactions, or noise."
+    ).replace("%", " %")
+    if not found.left_out:
+        return alone
+    return f"{alone} Left out, since not every trial has them: {', '.join(found.left_out)}."
 
 
 def _trials(study: StudyTable) -> Markup:

@@ -1,8 +1,8 @@
 """What each study of a sweep found, as plain rows: the best trial beside what it has to beat.
 
-Best is the complete trial with the lowest validation value; the control, vanilla fine-tuning for
-as many epochs, is what it is compared with and no candidate. Test values are read, never chosen
-by.
+Best is the configuration that validation chose, over replicates where it has some; the control,
+untuned vanilla fine-tuning for as many epochs, is what it is compared with and no candidate. Test
+values are read, never chosen by.
 """
 
 import json
@@ -15,9 +15,8 @@ from typing import Any
 
 from sweeper.errors import NotFound
 from sweeper.ledger import Ledger, SweepRecord
+from sweeper.ranking import ranked, replicates_of
 from sweeper.study import Study, Trial, TrialKind, TrialState
-
-CANDIDATES = (TrialKind.PRESET, TrialKind.SAMPLED)  # for the best
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,16 +45,11 @@ class StudyTable:
     @cached_property
     def replicates(self) -> Mapping[int, Sequence[Trial]]:
         """The replicates of each trial that has some, by its number."""
-        found: dict[int, list[Trial]] = {}
-        for trial in self.trials:
-            if trial.kind is TrialKind.REPLICATE and trial.origin is not None:
-                found.setdefault(trial.origin, []).append(trial)
-        return found
+        return replicates_of(self.trials)
 
-    @property
+    @cached_property
     def best(self) -> Trial | None:
-        candidates = [t for t in self._complete() if t.kind in CANDIDATES]
-        return min(candidates, key=_value, default=None)
+        return next(iter(ranked(self.trials)), None)
 
     @property
     def control(self) -> Trial | None:
@@ -74,13 +68,9 @@ class StudyTable:
         """Returns a complete trial's test value."""
         return None if trial is None else trial.test.get(self.test_metric)
 
-    def _complete(self) -> list[Trial]:
-        return [
-            t for t in self.trials if t.state is TrialState.COMPLETE and math.isfinite(_value(t))
-        ]
-
     def _first(self, kind: TrialKind) -> Trial | None:
-        return next((t for t in self._complete() if t.kind is kind), None)
+        complete = (t for t in self.trials if t.kind is kind and t.state is TrialState.COMPLETE)
+        return next((t for t in complete if finite(t.value) is not None), None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,7 +191,3 @@ def _short(table: StudyTable, trial: Trial) -> dict[str, Any]:
         "best_epoch": trial.best_epoch,
         "params": dict(trial.params),
     }
-
-
-def _value(trial: Trial) -> float:
-    return math.inf if trial.value is None else trial.value

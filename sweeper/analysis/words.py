@@ -100,7 +100,9 @@ def answer(task: str, studies: list[StudyTable]) -> str:
     compared = []
     control = best.test_value(best.control)
     if control is not None:
-        compared.append(f"{against(value, control)} vanilla fine-tuning ({number(control)})")
+        compared.append(
+            f"{against(value, control)} untuned vanilla fine-tuning ({number(control)})"
+        )
     if best.baselines:
         name, baseline = min(best.baselines.items(), key=lambda item: item[1])
         compared.append(f"{against(value, baseline)} the {name} predictor ({number(baseline)})")

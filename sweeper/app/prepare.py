@@ -91,7 +91,7 @@ def _facts(study: StudyPlan, parts: WarmParts, home: Path, progress: Progress) -
         "backbone": describe(backbone_spec),
         "pretrained": backbone_spec.weights,
         "weights_hash": backbone.weights_hash,
-        "proxy": study.proxy,
+        "proxy": ", ".join(study.proxies) or None,
     }
 
 

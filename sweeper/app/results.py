@@ -47,7 +47,8 @@ def best(name: str, study: str | None, top: int | None) -> dict[str, Any]:
         NotFound: There is no such sweep or study, or of that study no trial is complete.
     """
     from sweeper.analysis.best_file import best_file
-    from sweeper.analysis.contenders import configuration, ranked, read_contenders
+    from sweeper.analysis.contenders import configuration, read_contenders
+    from sweeper.ranking import ranked
 
     with started(existing(name)) as (ledger, record):
         found = read_contenders([ledger], histories=False)
@@ -58,7 +59,7 @@ def best(name: str, study: str | None, top: int | None) -> dict[str, Any]:
         shown = 1 if top is None else top
         result: dict[str, Any] = {"sweep": name, "studies": []}
         for each in chosen:
-            trials = ranked(each.study)
+            trials = ranked(each.study.trials)
             if study is not None and top is None:
                 if not trials:
                     raise NotFound(f"no trial of {study} in sweep `{name}` is complete.")

@@ -27,6 +27,8 @@ def show_comparison(found: Mapping[str, Any], *, as_json: bool) -> None:
             _say(console, f"  average ranks over {len(found['ranked_tasks'])}: {', '.join(ranks)}")
         for effect in found["effects"]:
             _say(console, f"  {effect['sentence']}")
+        for line in found["effect_notes"]:
+            _say(console, f"  {line}")
     if found["distance"]:
         _say(console, f"\n{found['distance']['answer']}")
     for claim in (found["gate"] or {"claims": ()})["claims"]:
@@ -79,8 +81,8 @@ def _show_published(console: Console, numbers: Sequence[Mapping[str, Any]]) -> N
 
 
 def _methods(task: Mapping[str, Any]) -> Table:
-    names = ("test mean", "95 % interval", "seeds", "sd", "jaggedness", "of trial",
-             "trials", "epochs", "device-s")  # fmt: skip
+    names = ("test mean", "95 % interval", "seeds", "sd", "rises", "jaggedness", "of trial",
+             "candidates", "epochs", "device-s")  # fmt: skip
     table = _table("method", names)
     for entry in task["methods"]:
         budget = entry["budget"] or {}
@@ -93,7 +95,7 @@ def _methods(task: Mapping[str, Any]) -> Table:
 
 
 def _values(entry: Mapping[str, Any]) -> Sequence[str]:
-    shown = ("mean", "ci", "n", "sd", "jaggedness", "trial")
+    shown = ("mean", "ci", "n", "sd", "rises", "jaggedness", "trial")
     return [_cell(entry[name]) for name in shown]
 
 

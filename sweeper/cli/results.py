@@ -35,8 +35,8 @@ def compare(
         str | None,
         typer.Option(
             metavar="METHOD",
-            help="Compare each method with this one, or with its own `control`; without: every "
-            "pair.",
+            help="Compare each method with this one, or with its own `control` (vanilla "
+            "fine-tuning, not tuned); without: every pair.",
             show_default=False,
         ),
     ] = None,
@@ -49,7 +49,8 @@ def compare(
             metavar="CLAIM",
             help="Exit with 9 unless it holds: 'pare < mona on pdebench/advection_1d', several "
             "joined by `and`. < holds if the mean is lower and p, corrected, is below 0.05; "
-            "<= if the mean is not higher, whatever p. A method may be `control`.",
+            "<= if the mean is not higher, whatever p. A method may be `control`, which is not "
+            "tuned.",
             show_default=False,
         ),
     ] = None,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sweeper.ledger import Ledger, SweepRecord
+from sweeper.space.catalog import PROXY
 from sweeper.study import Study, Trial
 
 
@@ -97,6 +98,8 @@ def identity_tags(entity: Entity, outline: Outline) -> dict[str, str]:
             "sweeper.sampled": ", ".join(trial.sampled) or None,
             "sweeper.origin": trial.origin,
         }
+        if PROXY in trial.params:  # of those of its study, the one that it reads
+            tags["sweeper.proxy"] = trial.params[PROXY]
     return {name: str(value) for name, value in tags.items() if value is not None}
 
 

@@ -4,7 +4,8 @@
 
 What was shipped is remembered in notes, which are written together with the cursor: the epochs
 of each trial, so that one that a later attempt ran again is not shown twice, and each study's best
-so far. The same events and notes give the same changes, whatever the batches they come in.
+so far, which counts replicates once the sweep has ended. The same events and notes give the same
+changes, whatever the batches they come in.
 """
 
 import json
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from sweeper.ledger import Event, EventKind
+from sweeper.ranking import CANDIDATES, ranked
 from sweeper.recording.outline import SWEEP, Entity, Outline
 from sweeper.study import Trial, TrialKind, TrialState
 
@@ -190,25 +192,44 @@ class _Batch:
     def _tally(
         self, study: Change, trial: Trial, state: TrialState, values: Mapping[str, Any], at: int
     ) -> None:
-        """Shows a complete trial on its study's run: as the control, the preset, the best."""
+        """Shows a complete trial on its study's run: as control, as preset, as the best so far."""
         key = f"tally/{trial.study}"
         tally = self._note(key)
         step = tally["done"] = tally.get("done", 0) + 1
         objective = next(iter(values))
         value = values[objective]
         if state is TrialState.COMPLETE and value is not None:
-            where = f"trial {trial.number}"
             if trial.kind is not TrialKind.SAMPLED:
                 led = {f"{trial.kind}/{name}": v for name, v in values.items()}
-                self._add_points(study, led, at, step, where)
-            if trial.kind is not TrialKind.CONTROL and value < tally.get("best", math.inf):
+                self._add_points(study, led, at, step, f"trial {trial.number}")
+            leader = tally.get("best", math.inf), tally.get("trial", 0)
+            is_candidate = trial.kind in CANDIDATES and math.isfinite(value)
+            if is_candidate and (value, trial.number) < leader:
                 tally |= {"best": value, "trial": trial.number}
-                self._add_points(study, values, at, step, where)
-                study.tags["sweeper.best_trial"] = str(trial.number)
-                chosen = {**dict.fromkeys(tally.get("params", ()), ""), **trial.params}
-                study.tags |= {f"sweeper.best.{name}": str(v) for name, v in chosen.items()}
-                tally["params"] = list(trial.params)
+                self._show_best(study, trial, values, at, tally)
         self.notes[key] = json.dumps(tally)
+
+    def _show_best(
+        self, study: Change, trial: Trial, values: Mapping[str, Any], at: int, tally: dict[str, Any]
+    ) -> None:
+        """Shows on a study's run which trial is its best, with its values and settings."""
+        self._add_points(study, values, at, tally.get("done", 0), f"trial {trial.number}")
+        study.tags["sweeper.best_trial"] = str(trial.number)
+        chosen = {**dict.fromkeys(tally.get("params", ()), ""), **trial.params}
+        study.tags |= {f"sweeper.best.{name}": str(v) for name, v in chosen.items()}
+        tally |= {"params": list(trial.params), "shown": trial.number}
+
+    def _settle(self, study: Change, trials: Iterable[Trial], at: int) -> None:
+        """Shows a study's best at the end, if its replicates made that another than its search."""
+        best = next(iter(ranked(trials)), None)
+        if best is None:
+            return
+        key = f"tally/{best.study}"
+        tally = self._note(key)
+        if best.number != tally.get("shown", tally.get("trial")):
+            values = {self.outline.studies[best.study].objective: best.value, **best.test}
+            self._show_best(study, best, values, at, tally)
+            self.notes[key] = json.dumps(tally)
 
     def _end_sweep(self, state: str, at: int) -> None:
         """Closes every run, so that none stays open after its sweep."""
@@ -217,13 +238,14 @@ class _Batch:
         sweep.tags["sweeper.state"] = state
         sweep.has_news = sweep.is_closed = True
         for name in self.outline.studies:
-            mine = {e: t.state for e, t in self.outline.trials.items() if t.study == name}
-            for entity, trial_state in mine.items():
-                if not trial_state.is_finished:
+            mine = {e: t for e, t in self.outline.trials.items() if t.study == name}
+            for entity, trial in mine.items():
+                if not trial.state.is_finished:
                     self._set_state(self._run(entity, at), TrialState.INTERRUPTED, at)
             study = self._run(Entity(name), at)
-            over = state == "finished" and all(s.is_finished for s in mine.values())
-            solved = TrialState.COMPLETE in mine.values()
+            self._settle(study, mine.values(), at)
+            over = state == "finished" and all(t.state.is_finished for t in mine.values())
+            solved = any(t.state is TrialState.COMPLETE for t in mine.values())
             study.turn(("FINISHED" if solved else "FAILED") if over else "KILLED", at)
             study.tags["sweeper.state"] = "finished" if over else "interrupted"
             study.has_news = study.is_closed = True

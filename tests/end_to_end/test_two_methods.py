@@ -153,6 +153,7 @@ def test_mlflow_has_every_trials_values_and_every_studys_means(compared, exporte
         assert metrics["mean/test/nrmse"] == entry["mean"]
         assert metrics["mean/val/nrmse"] == entry["validation"]
         assert metrics["sd/test/nrmse"] == entry["sd"]
+        assert metrics["rises/val/nrmse"] == entry["rises"]
         assert metrics["jaggedness/val/nrmse"] == entry["jaggedness"]
         assert metrics["control/mean/test/nrmse"] == control["mean"]
         assert metrics["seeds"] == entry["n"] == SEEDS

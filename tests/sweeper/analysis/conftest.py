@@ -1,7 +1,11 @@
 """Finished sweeps, small and larger, that tests only read."""
 
+import itertools
+
 import pytest
 
+from sweeper.ledger import Ledger
+from tests.compared_ledgers import Scores, write
 from tests.ledgers import finished_ledger
 
 
@@ -13,3 +17,15 @@ def ledger(tmp_path_factory):
 @pytest.fixture(scope="session")
 def large_ledger(tmp_path_factory):
     return finished_ledger(tmp_path_factory.mktemp("large"), num_trials=24)
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    """Writes a sweep of the studies given."""
+    numbers = itertools.count()
+
+    def make(*studies: Scores, name: str | None = None, **options) -> Ledger:
+        name = name or f"sweep_{next(numbers)}"
+        return write(tmp_path / name, name, studies, **options)
+
+    return make

@@ -1,5 +1,6 @@
 """The winner's file: valid, and its preset is the winner to the last digit."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from sweeper.app import load
 from sweeper.app.load import Options
 from sweeper.ledger import SweepRecord
 from sweeper.search.optuna_sampler import OptunaSampler, make_pruner
+from sweeper.space.naming import NAME
 from sweeper.space.sweep import InfeasibleParams, StudyPlan, Sweep
 from sweeper.study import Study, Trial, TrialKind
 from trainables.tasks.registry import TASKS
@@ -62,13 +64,27 @@ def test_the_file_is_valid_and_its_preset_is_the_winner(tmp_path, method, benchm
             file.write_text(best_file(record_of(sweep), table, trial))
             again = load.read(file, Options())
             (winner,) = again.studies()
-            assert again.name == f"{sweep.name}-best"
+            assert again.name == best_name(sweep.name, method, plan.task)
             assert again.complete_params(winner, winner.preset) == params
             assert (again.search.trials, dict(winner.parameters)) == (2, {})
             kept = ("backbone", "model", "data", "objective", "task", "method")
             assert [getattr(winner, k) for k in kept] == [getattr(plan, k) for k in kept]
 
 
-def test_names_stay_as_short_as_a_sweeps_may_be():
-    assert best_name("mona_pdebench") == "mona_pdebench-best"
-    assert len(best_name("a" * 63)) == 63
+@pytest.mark.parametrize(
+    ("task", "name"),
+    [
+        ("pdebench/advection_1d", "mona_pdebench-mona-advection_1d-best"),
+        ("pdebench/darcy_2d@hard", "mona_pdebench-mona-darcy_2d-hard-best"),
+    ],
+)
+def test_the_file_is_a_sweep_named_by_what_it_is_the_winner_of(task, name):
+    assert best_name("mona_pdebench", "mona", task) == name
+
+
+@pytest.mark.parametrize("sweep", ["s", "a" * 63])
+def test_winners_of_one_sweep_have_names_of_their_own_that_a_sweep_may_have(sweep):
+    names = [best_name(sweep, method, task) for method in METHODS for task in TASKS]
+    assert len(set(names)) == len(names)
+    assert all(re.fullmatch(NAME, name) for name in names)
+    assert max(map(len, names)) <= 63

@@ -2,8 +2,17 @@
 
 import pytest
 
-from sweeper.analysis.compare import compare
-from sweeper.analysis.compare_words import across, answer, headline, limits, name, notes, percent
+from sweeper.analysis.compare import compare, corrected, effect
+from sweeper.analysis.compare_words import (
+    across,
+    answer,
+    headline,
+    limits,
+    limits_over_tasks,
+    name,
+    notes,
+    percent,
+)
 from tests.compared_ledgers import Scores, write
 
 ADVECTION, DARCY = "pdebench/advection_1d", "pdebench/darcy_2d"
@@ -21,7 +30,7 @@ def scores(method: str, by: float = 0.0, task: str = ADVECTION, n: int = 6, **op
 
 def test_names_in_prose():
     assert [name(label) for label in ("pare", "a:mona", "control")] == [
-        "PaRe", "MoNA (a)", "vanilla fine-tuning",
+        "PaRe", "MoNA (a)", "untuned vanilla fine-tuning",
     ]  # fmt: skip
 
 
@@ -69,8 +78,51 @@ def test_a_pair_that_a_baseline_leaves_out_is_not_compared(tmp_path):
 def test_a_lone_method_is_compared_with_its_control(tmp_path):
     control = [value + 0.1 for value in SIX]
     (task,) = compared(tmp_path, scores("pare", control=control)).tasks
-    assert answer(task).endswith("): lower than vanilla fine-tuning (0.3, p = 0.03125).")
-    assert "with one comparison against vanilla fine-tuning at 0.05" in limits(task.from_control)
+    assert answer(task).endswith("): lower than untuned vanilla fine-tuning (0.3, p = 0.03125).")
+    assert limits(task.from_control) == (
+        "6 paired seeds can reach p = 0.03125; with one comparison against untuned vanilla "
+        "fine-tuning at 0.05, nothing can be significant below 6."
+    )
+
+
+def test_where_a_control_is_compared_with_it_is_said_not_to_be_tuned(tmp_path):
+    (task,) = compared(tmp_path, scores("pare")).tasks
+    told = "The control has the preset's settings and is not tuned; a tuned one is a study of NFT."
+    assert told not in notes(task), "one run of the control shares no seed with replicates"
+    control = [value + 0.1 for value in SIX]
+    (task,) = compared(tmp_path / "with", scores("pare", control=control)).tasks
+    assert told in notes(task)
+
+
+def with_seeds(folder, *counts: int):
+    """The differences of PaRe from rivals that share so many seeds with it."""
+    rivals = [scores(f"rival_{i}", 0.1, n=n) for i, n in enumerate(counts)]
+    seven = Scores(method="pare", task=ADVECTION, best=[*SIX, 0.2])
+    return compared(folder, seven, *rivals, baseline="pare").tasks[0].differences
+
+
+def test_what_fewer_pairs_may_show_once_others_are_significant_is_not_denied(tmp_path):
+    both = [*SIX, 0.2]
+    studies = [
+        Scores(method="pare", task=ADVECTION, best=both),
+        Scores(method="mona", task=ADVECTION, best=[v + 0.1 for v in both]),
+        scores("nft", 0.2),
+    ]
+    family = compared(tmp_path, *studies, baseline="pare").tasks[0].differences
+    assert [(d.pairs, d.p_holm, d.verdict.value) for d in family] == [
+        (7, 2 / 64, "higher"), (6, 2 / 64, "higher"),
+    ]  # fmt: skip
+    assert limits(family) == (
+        "7 paired seeds at most can reach p = 0.01562; of 2 comparisons at 0.05, the first to be "
+        "significant needs 7."
+    )
+
+
+def test_where_no_comparison_has_the_pairs_that_the_first_needs_nothing_can_be(tmp_path):
+    assert limits(with_seeds(tmp_path, 6, 5)) == (
+        "Nothing can be significant: 2 comparisons at 0.05 need 7 paired seeds, and there are 6 at "
+        "most, whose smallest reachable p is 0.03125."
+    )
 
 
 def test_no_complete_trial_is_no_answer(tmp_path):
@@ -106,8 +158,8 @@ def test_a_lone_methods_headline_is_about_vanilla_fine_tuning(tmp_path):
         tmp_path, scores("pare", control=[v + 0.1 for v in SIX]), scores("pare", task=DARCY)
     )
     assert headline(found) == (
-        "Over 2 tasks, against vanilla fine-tuning PaRe is significantly better on 1 task and is "
-        "not compared on 1 task."
+        "Over 2 tasks, against untuned vanilla fine-tuning PaRe is significantly better on 1 task "
+        "and is not compared on 1 task."
     )
 
 
@@ -116,8 +168,8 @@ def test_budgets_are_stated(tmp_path):
         tmp_path, scores("pare", epochs=4), scores("mona", epochs=8, num_trials=5)
     ).tasks
     assert notes(task)[0] == (
-        "Tuning budgets are unequal in trials (a factor of 1.25), epochs (a factor of 2.5) and "
-        "device-seconds (a factor of 2.5)."
+        "Tuning budgets are unequal in candidates (a factor of 1.33), epochs (a factor of 2.67) "
+        "and device-seconds (a factor of 2.67)."
     )
 
 
@@ -127,11 +179,50 @@ def test_over_tasks_direction_groups_and_what_it_hinges_on_are_said(tmp_path):
         scores("pare", 0.1, task=DARCY), scores("mona", task=DARCY),
     )  # fmt: skip
     text = across(found.effects[0])
-    assert text.startswith("PaRe against MoNA: 13.4 % lower error over 2 tasks, lower on 1 (p = 1")
-    assert "1D 50 % lower" in text
-    assert "2D 50 % higher" in text
+    assert text.startswith(
+        "PaRe against MoNA: 13.4 % lower error over 2 tasks, lower on 1 (p = 1 over tasks: cannot "
+        "distinguish); 1D (one task) 50 % lower, 2D (one task) 50 % higher; "
+    )
     assert "dense" not in text, "a group that holds all tasks says nothing new"
     assert text.endswith("the other way round without pdebench/advection_1d.")
+
+
+def test_a_pair_that_is_compared_on_one_task_cannot_be_distinguished_over_tasks():
+    (found,) = corrected([effect("pare", "mona", {"t": 0.5}, {"t": ("1D",)})])
+    assert across(found) == (
+        "PaRe against MoNA: 50 % lower error over one task, lower on 1 (cannot distinguish)."
+    )
+
+
+@pytest.mark.parametrize(
+    ("tasks", "p", "told"),
+    [
+        (
+            6,
+            "0.03125 over tasks",
+            "6 tasks can reach p = 0.03125; with one comparison at 0.05, nothing can be "
+            "significant below 6.",
+        ),
+        (
+            5,
+            "0.0625 over tasks: cannot distinguish",
+            "Nothing can be significant: one comparison at 0.05 needs 6 tasks, and there are 5, "
+            "whose smallest reachable p is 0.0625.",
+        ),
+    ],
+)
+def test_over_tasks_p_and_the_tasks_that_it_takes_are_said(tasks, p, told):
+    ratios = {str(i): 0.8 + i / 100 for i in range(tasks)}
+    family = corrected([effect("pare", "mona", ratios, dict.fromkeys(ratios, ("1D", "dense")))])
+    assert f"lower on {tasks} (p = {p})" in across(family[0])
+    assert limits_over_tasks(family) == [told]
+
+
+def test_pairs_with_the_control_are_told_of_apart():
+    family = [effect("pare", other, {"t": 0.5}, {"t": ()}) for other in ("mona", "control")]
+    between, from_control = limits_over_tasks(family)
+    assert "one comparison at 0.05" in between
+    assert "one comparison against untuned vanilla fine-tuning at 0.05" in from_control
 
 
 @pytest.mark.parametrize(

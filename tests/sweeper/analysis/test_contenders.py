@@ -90,6 +90,18 @@ def test_replicates_that_have_not_ended_are_pending():
     assert (entry.pending, entry.without) == (1, 0)
 
 
+@pytest.mark.parametrize(
+    ("state", "counts"),
+    [(TrialState.RUNNING, (2, 0)), (TrialState.WAITING, (2, 0)), (TrialState.FAILED, (0, 2))],
+)
+def test_as_long_as_no_replicate_is_complete_the_searched_trial_stands_for_itself(state, counts):
+    replicates = [replicate(9 + k, 0, 70 + k, None, state=state) for k in range(2)]
+    entry = entry_of(contender(trial(0, 0.1, 0.2), *replicates))
+    assert (entry.trial, entry.is_replicated) == (0, False)
+    assert (dict(entry.values), entry.mean, entry.validation) == ({0: 0.2}, 0.2, 0.1)
+    assert (entry.pending, entry.without) == counts
+
+
 def test_the_controls_replicates_are_its_own():
     control = trial(1, 0.5, 0.5, kind=TrialKind.CONTROL)
     both = contender(
@@ -111,7 +123,17 @@ def history(epochs: int, seconds: float, ended: int, objectives=()) -> History:
     return History(measurements=(), epochs=epochs, seconds=seconds, ended=ended)
 
 
-def test_the_budget_is_the_searchs_in_seconds_of_devices():
+def test_the_budget_is_of_candidates_so_that_a_control_is_none_of_it():
+    kinds = (TrialKind.PRESET, TrialKind.CONTROL, TrialKind.SAMPLED, TrialKind.SAMPLED)
+    trials = [trial(n, 0.3, kind=kind) for n, kind in enumerate(kinds)]
+    histories = {n: history(3, 10.0, n) for n in range(4)}
+    with_control = entry_of(contender(*trials, histories=histories)).budget
+    without = entry_of(contender(trials[0], *trials[2:], histories=histories)).budget
+    assert with_control == without
+    assert (without.trials, without.epochs, without.device_seconds) == (3, 9, 30.0)
+
+
+def test_the_budget_is_in_seconds_of_devices():
     trials = [trial(0, 0.3), trial(1, None, state=TrialState.FAILED), replicate(2, 0, 7, 0.1)]
     histories = {n: history(3, 10.0, n) for n in range(3)}
     on_cpu = entry_of(contender(*trials, histories=histories, resources={"cpu": 4, "gpu": 0}))
@@ -131,8 +153,16 @@ def test_progress_follows_the_order_in_which_trials_ended():
     histories = {n: history(2, 1.5, ended) for n, ended in order.items()}
     curve = entry_of(contender(*trials, histories=histories)).curve
     assert [(p.trials, p.epochs, p.device_seconds, p.value, p.test) for p in curve] == [
-        (n, 2 * n, 1.5 * n, 0.2, 0.3) for n in range(1, 6)
-    ]
+        (n, 2 * n, 1.5 * n, 0.2, 0.3) for n in range(1, 5)
+    ], "the control, which ended third, is no candidate"
+
+
+def test_of_two_equal_values_the_earlier_trial_stands_whichever_ended_first():
+    trials = [trial(2, 0.25, 0.29), trial(3, 0.25, 0.31)]
+    histories = {2: history(1, 1.0, 2), 3: history(1, 1.0, 1)}
+    entry = entry_of(contender(*trials, histories=histories))
+    assert [p.test for p in entry.curve] == [0.31, 0.29]
+    assert (entry.trial, entry.mean) == (2, 0.29)
 
 
 def test_progress_starts_with_the_first_complete_candidate():
@@ -158,15 +188,18 @@ def test_a_sweep_named_twice_is_refused(tmp_path):
         read_contenders([one, one])
 
 
-def test_jaggedness_is_the_mean_over_what_was_trained(tmp_path):
+def test_jaggedness_and_rises_are_means_over_what_was_trained(tmp_path):
     ledger = write(tmp_path, "a", [Scores(method="pare", task=TASK, best=[0.2, 0.4])])
     (found,) = read_contenders([ledger])
-    assert entry_of(found).jaggedness == 0.0, "validation falls by equal steps"
+    entry = entry_of(found)
+    assert (entry.jaggedness, entry.rises) == (0.0, 0.0), "validation falls by equal steps"
     bumpy = tuple(
-        replace(m, objective=m.objective + 0.1 * (m.epoch % 2))
+        replace(m, objective=m.objective + 0.15 * (m.epoch % 2))
         for m in found.histories[100_000].measurements
     )
     histories = {**found.histories, 100_000: replace(found.histories[100_000], measurements=bumpy)}
-    steps = [-0.1 - 0.1, -0.1 + 0.1, -0.1 - 0.1]
-    expected = (0.0 + math.sqrt(sum((s - sum(steps) / 3) ** 2 for s in steps) / 2)) / 2
-    assert entry_of(replace(found, histories=histories)).jaggedness == pytest.approx(expected)
+    steps = [-0.1 - 0.15, -0.1 + 0.15, -0.1 - 0.15]
+    deviation = math.sqrt(sum((s - sum(steps) / 3) ** 2 for s in steps) / 2)
+    entry = entry_of(replace(found, histories=histories))
+    assert entry.jaggedness == pytest.approx((0.0 + deviation) / 2)
+    assert entry.rises == pytest.approx((0.0 + math.sqrt(0.05**2 / 3)) / 2)

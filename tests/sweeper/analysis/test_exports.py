@@ -182,6 +182,7 @@ def test_methods_have_a_row_a_task_and_their_controls_another(tmp_path):
     ]  # fmt: skip
     (entry, lone), first = comparison.tasks[0].entries, rows[0]
     assert (float(first["test"]), float(first["sd"])) == (entry.mean, entry.sd)
+    assert (float(first["rises"]), float(first["jaggedness"])) == (entry.rises, entry.jaggedness)
     assert (float(first["ci_low"]), float(first["ci_high"])) == entry.ci
     assert float(first["device_seconds"]) == entry.budget.device_seconds
     assert rows[1]["ci_low"] == "", "one seed has no interval"

@@ -54,6 +54,18 @@ def test_parallel_has_a_line_a_complete_sampled_trial_the_best_on_top(large_ledg
     assert all(0 <= y <= 1 for trace in figure.data for y in trace.y)
 
 
+def test_the_thick_line_is_the_best_over_replicates(large_ledger):
+    study = read_study(large_ledger, f"mona/{TASK}")
+    other = next(
+        t for t in study.trials
+        if t.kind is TrialKind.SAMPLED and t.state is TrialState.COMPLETE and t != study.best
+    )  # fmt: skip
+    repeat = replace(other, number=100_000, kind=TrialKind.REPLICATE, origin=other.number)
+    figure = parallel(replace(study, trials=(*study.trials, repeat)), RESOLVED["parameters"])
+    thick = [trace.name for trace in figure.data if trace.line.width == 3]
+    assert thick == [f"trial {other.number}"]
+
+
 def test_one_trial_makes_no_parallel_figure(ledger):
     assert parallel(read_study(ledger, f"mona/{TASK}"), {}) is None
 

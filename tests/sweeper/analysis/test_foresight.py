@@ -1,6 +1,7 @@
 """Whether a distance foretells the error: known orders, and trials that cannot tell."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -12,7 +13,8 @@ from sweeper.analysis.contenders import Contender
 from sweeper.analysis.foresight import foresights
 from sweeper.analysis.foresight_section import foresight_section, scatter
 from sweeper.analysis.history import History
-from sweeper.analysis.page import Figures
+from sweeper.analysis.page import Figures, join
+from sweeper.analysis.statistics import holm
 from sweeper.analysis.table import StudyTable, SweepTable
 from sweeper.ledger import SweepRecord
 from sweeper.study import Measurement, Study, Trial, TrialKind, TrialState
@@ -96,6 +98,45 @@ def test_two_trials_are_shown_and_tell_nothing():
     assert found.correlation is None
     assert found.p_holm is None
     assert "nothing can be told" in foreseen([found])
+
+
+def reading(found: Contender, *sources: str) -> Contender:
+    """The same study, whose trials read these sources in turn."""
+    trials = tuple(
+        replace(t, params={"proxy": sources[t.number % len(sources)]}) for t in found.study.trials
+    )
+    return replace(found, study=replace(found.study, trials=trials))
+
+
+def test_distances_to_two_sources_are_two_series():
+    near, far = [n / 10 for n in range(6)], [100 - n for n in range(6)]
+    distances = [d for both in zip(near, far, strict=True) for d in both]
+    errors = [1 + n for n in range(6) for _ in range(2)]
+    both = foresights([reading(contender("orca", distances, errors), "digits", "noise")])
+    assert [(each.proxy, each.correlation.rho) for each in both] == [
+        ("digits", pytest.approx(1)), ("noise", pytest.approx(-1)),
+    ]  # fmt: skip
+    assert [each.p_holm for each in both] == holm([each.correlation.p_value for each in both])
+    section = join(foresight_section(both, Figures([]), PALETTE))
+    assert "<td>ORCA from digits</td>" in section
+    assert "<td>ORCA from noise</td>" in section
+    assert [trace.name for trace in scatter(both, PALETTE).data] == [
+        "ORCA from digits, ρ = 1", "ORCA from noise, ρ = -1",
+    ]  # fmt: skip
+
+
+def test_a_source_that_all_trials_read_is_not_named():
+    (found,) = foresights([reading(contender("orca", [3.0, 1.0], [0.3, 0.1]), "digits")])
+    assert found.proxy is None
+
+
+def test_of_two_sources_it_is_said_from_which():
+    distances = [float(n // 2) for n in range(24)]
+    found = foresights([reading(contender("orca", distances, distances), "digits", "noise")])
+    assert foreseen(found) == (
+        "By OTDD, closer is better for ORCA from digits on t (ρ = 1) and ORCA from noise on t "
+        "(ρ = 1)."
+    )
 
 
 def test_the_figure_has_every_trial_of_every_method():

@@ -2,7 +2,10 @@
 
 from dataclasses import replace
 
-from sweeper.analysis.optuna_importance import importances
+import pytest
+
+from sweeper.analysis.optuna_importance import Importances, importances
+from sweeper.analysis.study_section import explained
 from sweeper.analysis.table import StudyTable, read_study
 from sweeper.study import Study, Trial, TrialKind, TrialState
 from tests.ledgers import RESOLVED, TASK
@@ -25,9 +28,35 @@ def study(value) -> StudyTable:
 
 
 def test_the_parameter_that_makes_the_difference_gets_the_share():
-    shares = importances(study(lambda i, j: abs(i - 4) + 0.01 * j), {})
-    assert shares["refine.lr"] > 0.9
-    assert abs(sum(shares.values()) - 1) < 1e-6
+    found = importances(study(lambda i, j: abs(i - 4) + 0.01 * j), {})
+    assert found.shares["refine.lr"] > 0.9
+    assert sum(found.shares.values()) == pytest.approx(1, abs=0.05)
+    assert found.left_out == ()
+
+
+def test_what_only_two_parameters_together_explain_is_no_share_of_either():
+    table = study(lambda i, j: float((i < 4) == (j < 4)))
+    evenly = tuple(
+        replace(t, params={**t.params, "refine.lr": t.number // 8 / 8}) for t in table.trials
+    )
+    assert sum(importances(replace(table, trials=evenly), {}).shares.values()) < 0.2
+
+
+def test_a_parameter_that_not_every_trial_has_is_named_as_left_out():
+    table = study(lambda i, j: i + j)
+    trials = tuple(replace(t, sampled=t.sampled[: 1 + t.number % 2]) for t in table.trials)
+    found = importances(replace(table, trials=trials), {})
+    assert list(found.shares) == ["refine.lr"]
+    assert found.left_out == ("refine.decay",)
+    assert explained(found).endswith("Left out, since not every trial has them: refine.decay.")
+
+
+def test_what_is_left_to_all_of_the_variance_is_said():
+    found = Importances({"refine.lr": 0.5, "meta.alpha": 0.125, "meta.epochs": 0.125}, ())
+    assert explained(found) == (
+        "Importance by stage: refine 50 % and meta 25 % of the variance. Single parameters explain "
+        "75 % of it; the rest is their interactions, or noise."
+    )
 
 
 def test_the_same_trials_give_the_same_shares():

@@ -14,9 +14,11 @@ from sweeper.analysis.statistics import (
     bootstrap_interval,
     fewest_pairs,
     holm,
+    holm_of_tests,
     jaggedness,
     pair,
     rank_correlation,
+    rises,
     sign_flip,
     smallest_p,
     standardized,
@@ -273,6 +275,34 @@ def test_rank_correlation_of_a_few_points_by_counting():
 @pytest.mark.parametrize(("x", "y"), [([1.0, 2.0], [1.0, 2.0]), ([1.0] * 4, [1.0, 2.0, 3.0, 4.0])])
 def test_too_few_points_or_a_constant_have_no_correlation(x, y):
     assert rank_correlation(x, y) is None
+
+
+falling = st.lists(st.floats(0, 1), min_size=2, max_size=20).map(lambda v: sorted(v, reverse=True))
+
+
+@given(falling)
+def test_a_curve_that_only_falls_has_no_rises_however_fast(curve):
+    assert rises(curve) == 0.0
+
+
+def test_a_smooth_curve_may_be_jagged_and_has_no_rises():
+    curve = [0.1 + 0.9 * math.exp(-epoch) for epoch in range(10)]
+    assert jaggedness(curve) > 0.1
+    assert rises(curve) == 0.0
+
+
+def test_rises_are_the_root_mean_square_of_steps_upward():
+    assert rises([1.0, 2.0, 1.0, 2.0]) == pytest.approx(math.sqrt(2 / 3))
+    assert rises([1.0, 0.5, 0.8]) == pytest.approx(math.sqrt(0.3**2 / 2))
+    assert rises([0.0, 3.0]) == 3.0
+    assert rises([1.0]) is None
+    with pytest.raises(ValueError, match="finite"):
+        rises([1.0, math.nan])
+
+
+def test_only_tests_of_two_pairs_or_more_are_corrected_for():
+    assert holm_of_tests([0.04, 1.0, 0.03, None], [6, 1, 5, 0]) == [0.06, 1.0, 0.06, None]
+    assert holm_of_tests([0.04], [6]) == [0.04]
 
 
 def test_jaggedness_is_the_deviation_of_successive_differences():

@@ -12,6 +12,7 @@ from sweeper.analysis.table import (
     read_study,
     read_table,
     rows,
+    study_as_json,
 )
 from sweeper.errors import NotFound
 from sweeper.ledger import Ledger
@@ -59,6 +60,15 @@ def test_best_is_chosen_by_validation_whatever_the_test_values_say():
     found = table(trial(0, 0.2, test={"test/nrmse": 0.9}), trial(1, 0.3, test={"test/nrmse": 0.1}))
     assert found.best.number == 0
     assert found.test_value(found.best) == 0.9
+
+
+def test_best_counts_replicates_here_and_in_json():
+    replicates = [
+        trial(9 + origin, value, kind=TrialKind.REPLICATE, origin=origin)
+        for origin, value in ((0, 0.4), (1, 0.3))
+    ]
+    found = table(trial(0, 0.1), trial(1, 0.2), *replicates)
+    assert found.best.number == study_as_json(found)["best"]["trial"] == 1
 
 
 def test_a_preset_may_be_best():

@@ -64,8 +64,8 @@ def test_the_answer_names_the_best_method_and_what_it_beats(ledger):
     (studies,) = read_table(ledger).by_task().values()
     assert answer(TASK, studies[::-1]) == (
         "On pdebench/advection_1d, MoNA reaches a test nRMSE of 0.08348 (trial 2, chosen by "
-        "validation): 57 % below vanilla fine-tuning (0.1926) and 80 % below the persistence "
-        "predictor (0.41); NFT reaches 0.1159."
+        "validation): 57 % below untuned vanilla fine-tuning (0.1926) and 80 % below the "
+        "persistence predictor (0.41); NFT reaches 0.1159."
     )
 
 

@@ -57,6 +57,9 @@ def test_the_json_has_the_pinned_names(folder, capsys):
     assert task["methods"][0]["values"] == {str(100 + i): value for i, value in enumerate(SIX)}
     assert task["methods"][0]["n"] == 6
     assert task["pairs_needed"]["comparisons"] == 6
+    assert task["methods"][0]["rises"] == 0.0, "validation only falls"
+    assert [e["p_holm"] for e in found["effects"]] == [1.0, 1.0]
+    assert len(found["effect_notes"]) == 2
     assert task["published"] == [{**PUBLISHED, "data_source": "official", "samples": 10_000}]
     assert found["average_ranks"] == {"pare": 1.25, "mona": 1.75}
     assert found["gate"] is None
@@ -73,10 +76,14 @@ def test_people_get_sentences_and_tables(folder, capsys):
     assert out.startswith("PaRe has the best average rank, 1.25 over 2 tasks (MoNA 1.75)")
     assert "lower than MoNA (0.3, p = 0.03125)." in out
     assert "cannot distinguish" in out
-    assert "Tuning budgets are equal in trials, epochs and device-seconds." in out
+    assert "Tuning budgets are equal in candidates, epochs and device-seconds." in out
     assert "published: orca 0.0098 (Shen et al., ICML 2023)" in out
     assert "official data, 10000 samples; one-shot; not ranked with ours" in out
     assert "average ranks over 2: pare 1.25, mona 1.75" in out
+    assert (
+        "Nothing can be significant: one comparison at 0.05 needs 6 tasks, and there are 2" in out
+    )
+    assert "The control has the preset's settings and is not tuned; a tuned one is a study" in out
     assert "0.1 to 0.1" not in out.splitlines()[0]
 
 

@@ -69,7 +69,8 @@ def test_the_printed_file_is_valid_and_is_the_winner(real, capsys):
     (folder / "best.yaml").write_text(text)
     assert run(["validate", "best.yaml", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert (found["sweep"], found["studies"]) == ("mona_pdebench-best", [STUDY])
+    assert found["sweep"] == "mona_pdebench-mona-advection_1d-best"
+    assert found["studies"] == [STUDY]
     assert found["resolved"]["fixed"] == {k: v for k, v in params.items() if k != "proxy"}
     assert found["resolved"]["proxies"] == {"1d": params["proxy"]}
     assert found["resolved"]["parameters"] == {}

@@ -50,7 +50,7 @@ def test_the_ui_shows_the_tree_compares_trials_and_says_what_won(tmp_path, serve
         study = snapshot(server.uri, "pdebench_ui")["mona · advection_1d"]["id"]
         chromium.open(f"{home}/{study}", width=1600, height=1400)
         chromium.wait_for("control/test/nrmse")
-        chromium.wait_for("57 % below vanilla fine-tuning")
+        chromium.wait_for("57 % below untuned vanilla fine-tuning")
         chromium.screenshot(tmp_path / "study.png")
 
 

@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from sweeper.analysis.table import read_study
 from sweeper.recording.outline import (
     SWEEP,
     Entity,
@@ -14,6 +15,7 @@ from sweeper.recording.outline import (
 )
 from sweeper.recording.run_tree import Change, changes
 from sweeper.study import Measurement, Outcome, Study, Trial, TrialKind, TrialState
+from tests.compared_ledgers import Scores, run, write
 from tests.ledgers import TASK, finished_ledger, new_ledger
 
 MONA = f"mona/{TASK}"
@@ -164,6 +166,54 @@ def test_a_control_is_never_a_studys_best(tmp_path):
     runs, _ = changes(ledger.events(), read_outline(ledger), {})
     values = {p.key: p.value for p in runs[Entity("nft/t")].points}
     assert values == {"control/val/nrmse": 0.1, "val/nrmse": 0.2}
+
+
+def best_of(ledger, study: str) -> dict[str, str]:
+    """What a study's run says of its best, and the last value of each metric."""
+    shown = changes(ledger.events(), read_outline(ledger), {})[0][Entity(study)]
+    tags = {name: value for name, value in shown.tags.items() if "best" in name}
+    return tags | {p.key: p.value for p in sorted(shown.points, key=lambda p: (p.step, p.at))}
+
+
+def test_of_two_equal_values_the_earlier_trial_is_best_whichever_ended_first(tmp_path):
+    ledger = new_ledger(tmp_path)
+    scores = Scores(method="nft", task=TASK, best=[])
+    study = f"nft/{TASK}"
+    ledger.add_study(Study(name=study, method="nft", task=TASK, objective="val/nrmse", seed=0), {})
+    trials = [
+        Trial(study=study, number=n, kind=TrialKind.SAMPLED, params={"a.x": n}, seed=n)
+        for n in (3, 2)
+    ]
+    for trial in trials:
+        run(ledger, trial, 0.25, scores)
+    best = best_of(ledger, study)
+    assert (best["sweeper.best_trial"], best["sweeper.best.a.x"]) == ("2", "2")
+    assert read_study(ledger, study).best.number == 2
+
+
+def test_once_the_sweep_has_ended_the_best_is_that_of_its_replicates(tmp_path):
+    scores = Scores(method="mona", task=TASK, best=[0.65, 0.3], num_trials=3)
+    ledger = write(tmp_path, "s", [scores])
+    study = f"mona/{TASK}"
+    table = read_study(ledger, study)
+    assert (table.best.number, table.preset.value) == (2, 0.6), "which was ahead in the search"
+    best = best_of(ledger, study)
+    assert best["sweeper.best_trial"] == "2"
+    assert best["sweeper.best.refine.lr"] == str(table.best.params["refine.lr"])
+    assert (best["val/nrmse"], best["test/nrmse"]) == (table.best.value, 0.65)
+
+
+def test_a_trial_names_the_source_that_it_reads_and_a_study_all(tmp_path):
+    ledger = new_ledger(tmp_path)
+    study = Study(name="orca/t", method="orca", task="t", objective="val/nrmse", seed=0)
+    ledger.add_study(study, {"proxy": "digits, noise"})
+    for number, params in enumerate([{"proxy": "noise"}, {}]):
+        kind = TrialKind.SAMPLED
+        ledger.add_trial(Trial(study="orca/t", number=number, kind=kind, params=params, seed=0))
+    outline = read_outline(ledger)
+    named = [identity_tags(Entity("orca/t", n), outline)["sweeper.proxy"] for n in (None, 0, 1)]
+    assert named == ["digits, noise", "noise", "digits, noise"]
+    assert run_params(Entity("orca/t"), outline)["proxy"] == "digits, noise"
 
 
 @pytest.mark.parametrize(
