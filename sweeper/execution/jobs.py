@@ -1,6 +1,7 @@
 """Runs commands on a Ray cluster as Ray Jobs: they live there, whatever becomes of this process."""
 
 import asyncio
+import re
 import shlex
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -17,6 +18,7 @@ from sweeper.errors import BackendUnreachable
 POLL_S = 0.3
 PACKAGES = ("sweeper", "trainables")  # that travel with a job, as they are here
 BEGINS = "--- sweeper ---\n"  # below it is what a command prints, above it what Ray does
+LATE = re.compile(r"^Running entrypoint for job .*\n", re.MULTILINE)  # but for this, as it happens
 EXCLUDED = ["**/__pycache__", "*.pyc", "**/images"]
 
 
@@ -85,7 +87,7 @@ class Jobs:
     def printed(self, job: str) -> str:
         """Returns what a job's command has printed; if it did not start, what Ray says."""
         text: str = self._ask(lambda: self._client.get_job_logs(job))
-        return text.partition(BEGINS)[2] if BEGINS in text else text
+        return LATE.sub("", text.partition(BEGINS)[2]) if BEGINS in text else text
 
     def follow(self, job: str, out: TextIO) -> int:
         """Copies what a job's command prints to `out`, until it ends; returns its exit code."""
@@ -95,9 +97,9 @@ class Jobs:
             chunks: AsyncIterator[str] = self._client.tail_job_logs(job)
             async for text in chunks:
                 if held is None:
-                    pass_on(text, out)
+                    pass_on(LATE.sub("", text), out)
                 elif BEGINS in (held := held + text):
-                    pass_on(held.partition(BEGINS)[2], out)
+                    pass_on(LATE.sub("", held.partition(BEGINS)[2]), out)
                     held = None
             if held:
                 pass_on(held, out)
