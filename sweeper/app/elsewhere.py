@@ -19,6 +19,7 @@ class Remote:
     address: str  # of the dashboard, http://HEAD:8265
     workdir: str  # on the cluster
     job: str  # that launched it
+    insecure: bool = False  # sent although others reach that cluster, and it asks for no token
 
 
 class IsElsewhere(SweeperError):

@@ -6,11 +6,13 @@ has to be one that all its nodes share, or the file has to name a store for chec
 
 import json
 import os
+import re
 import shlex
 import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,8 +23,8 @@ from sweeper.app import load
 from sweeper.app.catalog import home
 from sweeper.app.elsewhere import IN_JOB, NOTE, Remote
 from sweeper.app.folder import folder_of
-from sweeper.console import pass_on
-from sweeper.errors import BackendUnreachable, NotFound, UsageError
+from sweeper.console import pass_on, stderr
+from sweeper.errors import BackendUnreachable, NotFound, SweeperError, UsageError
 from sweeper.execution import cluster as clusters
 from sweeper.text import holds_secret
 
@@ -65,7 +67,13 @@ def launch(
             environment=_environment(),
             folder=Path(folder),
         )
-    remote = Remote(name=sweep.name, address=options.address, workdir=place, job=job)
+    remote = Remote(
+        name=sweep.name,
+        address=options.address,
+        workdir=place,
+        job=job,
+        insecure=options.insecure,
+    )
     note = folder_of(sweep.name) / NOTE
     note.parent.mkdir(parents=True, exist_ok=True)
     note.write_text(json.dumps(asdict(remote), indent=1))
@@ -81,13 +89,14 @@ def launch(
 def forward(remote: Remote, arguments: Sequence[str], *, as_json: bool) -> int:
     """Runs a command about a sweep where the sweep is, and prints what it prints.
 
-    Returns its exit code. What it says on standard output and error arrives as one stream, on
-    standard output.
+    Returns its exit code. What it says on standard output and error arrives as one stream: it goes
+    to standard output, and with `as_json` to standard error, but for its one JSON object.
 
     Raises:
         BackendUnreachable: The cluster does not answer.
+        SweeperError: There is no JSON object where there has to be one.
     """
-    jobs = _jobs(remote.address, insecure=False)
+    jobs = _jobs(remote.address, insecure=remote.insecure or "--insecure" in arguments)
     words = [word for word in arguments if word != "--insecure"]
     follows = words[0] == "logs" and not {"-f", "--follow"}.isdisjoint(words)
     if follows and len(words) == 3 and _is_running(jobs, remote):
@@ -101,8 +110,13 @@ def forward(remote: Remote, arguments: Sequence[str], *, as_json: bool) -> int:
         code = jobs.wait(job)
         if code == NotFound.exit_code and _is_running(jobs, remote):
             continue  # it has yet to write its ledger
-        printed = jobs.printed(job)
-        pass_on(printed[max(0, printed.find("{")) if as_json else 0 :], sys.stdout)
+        result = jobs.printed(job)
+        if as_json:
+            result, news = _divided(result)
+            stderr().print(news, end="", markup=False, soft_wrap=True)
+            if not result:
+                raise SweeperError(f"job {job} ended with exit code {code}, and without a result.")
+        pass_on(result, sys.stdout)
         return code
 
 
@@ -110,17 +124,17 @@ def listed(remotes: Sequence[Remote]) -> list[dict[str, Any]]:
     """Returns a line for each of these sweeps, from the clusters that they are on."""
     lines: list[dict[str, Any]] = []
     for address, workdir in dict.fromkeys((r.address, r.workdir) for r in remotes):
-        mine = {r.name for r in remotes if (r.address, r.workdir) == (address, workdir)}
+        there = [r for r in remotes if (r.address, r.workdir) == (address, workdir)]
+        mine = {r.name for r in there}
         try:
-            jobs = _jobs(address, insecure=False)
+            jobs = _jobs(address, insecure=any(r.insecure for r in there))
             words = ["ls", "--json"]
             job = jobs.submit(
                 _command(workdir, words), label="sweeper-ls", environment=_environment()
             )
             jobs.wait(job)
-            printed = jobs.printed(job)
-            found = json.loads(printed[printed.index("{") :])["sweeps"]
-        except (BackendUnreachable, ValueError):
+            found = json.loads(_divided(jobs.printed(job))[0])["sweeps"]
+        except (BackendUnreachable, ValueError, KeyError):
             found = []
         known = {line["sweep"]: {**line, "on": address} for line in found if line["sweep"] in mine}
         lines += [known.get(name, _unknown(name, address)) for name in sorted(mine)]
@@ -130,6 +144,16 @@ def listed(remotes: Sequence[Remote]) -> list[dict[str, Any]]:
 def _unknown(name: str, address: str) -> dict[str, Any]:
     facts = {"profile": "", "studies": 0, "trials": {}, "age_s": None, "on": address}
     return {"sweep": name, "state": "not reached", **facts}
+
+
+def _divided(printed: str) -> tuple[str, str]:
+    """Returns the JSON object that a command printed, and the lines around it."""
+    for line in re.finditer(r"^\{", printed, re.MULTILINE):
+        start = line.start()
+        with suppress(ValueError):
+            _, end = json.JSONDecoder().raw_decode(printed, start)
+            return printed[start:end] + "\n", printed[:start] + printed[end:].removeprefix("\n")
+    return "", printed
 
 
 def _is_running(jobs: "Jobs", remote: Remote) -> bool:

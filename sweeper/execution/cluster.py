@@ -10,10 +10,12 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
-from sweeper.address import host_of, is_loopback
+from sweeper.address import host_of, is_dashboard, is_loopback
 from sweeper.errors import BackendUnreachable, UsageError
 
 OURS = ("local", "auto")  # addresses that are not of a cluster of others
@@ -73,17 +75,33 @@ def is_driver(entrypoint: str) -> bool:
 
 
 def check_secure(address: str, *, insecure: bool) -> None:
-    """Sees that what others on the network can reach asks for a token.
+    """Sees that what others on the network can reach asks for a token, before it is sent one.
 
     Raises:
         UsageError: It does not, and `insecure` does not allow that.
     """
-    is_open = os.environ.get("RAY_AUTH_MODE") == "disabled"
-    if is_open and not insecure and address not in OURS and not is_loopback(host_of(address)):
-        raise UsageError(
-            f"--address {address}: RAY_AUTH_MODE=disabled: whoever reaches that cluster can run "
-            "code on it. Start it with RAY_AUTH_MODE=token, or add --insecure."
-        )
+    if insecure or address in OURS or is_loopback(host_of(address)):
+        return
+    if os.environ.get("RAY_AUTH_MODE") == "disabled":
+        why = "RAY_AUTH_MODE=disabled"
+    elif is_dashboard(address) and _lets_in(address):
+        why = "it asks for no token"
+    else:
+        return
+    raise UsageError(
+        f"--address {address}: {why}: whoever reaches that cluster can run code on it. Start it "
+        "with RAY_AUTH_MODE=token, or add --insecure."
+    )
+
+
+def _lets_in(dashboard: str) -> bool:
+    """Whether a dashboard answers one who has no token; False also if it does not answer at all,
+    which whoever needs its answer will say."""
+    try:
+        with urlopen(f"{dashboard.rstrip('/')}/api/version", timeout=ANSWER_S) as answer:
+            return bool(answer.status == 200)
+    except (OSError, ValueError, HTTPException):  # 401 is an OSError
+        return False
 
 
 def set_environment(token_file: Path, *, address: str = "local") -> None:

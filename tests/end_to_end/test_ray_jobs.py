@@ -3,6 +3,8 @@
 import json
 import time
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import pytest
 
@@ -59,8 +61,16 @@ def test_a_sweep_sent_away_runs_there_and_is_steered_from_here(shell, there, ray
     stopped = shell.run("stop", "away").out
     assert "`away` is not running" in stopped
     assert not any(word in stopped for word in RAYS)
-    missing = shell.run("rerun", "away", f"{STUDY}/77", code=8)
-    assert "unknown trial `77`" in missing.out
+    missing = shell.run("rerun", "away", f"{STUDY}/77", "--json", code=8)
+    assert "unknown trial `77`" in missing.json["error"]["message"]
+    assert "sweeper: unknown trial `77`" in missing.err
+
+
+def test_a_cluster_that_asks_for_a_token_says_so_to_who_has_none(ray_head):
+    with pytest.raises(HTTPError) as refused:
+        urlopen(f"{ray_head.http}/api/version")
+    assert refused.value.code == 401
+    refused.value.close()
 
 
 def test_what_a_cluster_does_not_take_is_said_at_once(shell, there, ray_head):

@@ -1,7 +1,10 @@
 """Which clusters are started and joined, and who can reach them."""
 
 import os
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 from types import SimpleNamespace
 
 import pytest
@@ -107,3 +110,53 @@ def test_one_that_only_this_machine_reaches_is_not(
 ) -> None:
     environment["RAY_AUTH_MODE"] = "disabled"
     check_secure(address, insecure=False)
+
+
+class Dashboard:
+    """Answers every request by one status, and keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.status, self.asked = 200, []
+        dashboard = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                dashboard.asked.append((self.path, "Authorization" in self.headers))
+                self.send_response(dashboard.status)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = HTTPServer(("127.0.0.1", 0), Handler)
+
+    def at(self, host: str) -> str:
+        return f"http://{host}:{self.server.server_port}"
+
+
+@pytest.fixture
+def dashboard() -> Iterator[Dashboard]:
+    found = Dashboard()
+    thread = Thread(target=found.server.serve_forever)
+    thread.start()
+    yield found
+    found.server.shutdown()
+    thread.join()
+    found.server.server_close()
+
+
+def test_a_cluster_is_asked_whether_it_asks_for_a_token_before_it_is_sent_one(
+    environment: dict[str, str], dashboard: Dashboard
+) -> None:
+    """127.1 is this machine by a name that might be another's."""
+    environment["RAY_AUTH_MODE"], environment["RAY_AUTH_TOKEN_PATH"] = "token", "mine"
+    address = dashboard.at("127.1")
+    with pytest.raises(UsageError, match=r"it asks for no token: whoever .* or add --insecure"):
+        check_secure(f"{address}/", insecure=False)
+    for dashboard.status in (401, 403):
+        check_secure(address, insecure=False)
+    assert dashboard.asked == [("/api/version", False)] * 3
+    dashboard.status = 200
+    check_secure(address, insecure=True)
+    check_secure(dashboard.at("127.0.0.1"), insecure=False)
+    assert len(dashboard.asked) == 3

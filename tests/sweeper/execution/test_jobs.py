@@ -1,0 +1,40 @@
+"""Of what a job's log holds, only what its command printed is shown."""
+
+import io
+from collections.abc import AsyncIterator, Sequence
+from types import SimpleNamespace
+
+import pytest
+from ray.job_submission import JobStatus
+
+from sweeper.execution.jobs import Jobs
+
+SETS_UP = "2026-11-26 08:00:00,000\tINFO job_manager.py:581 -- Runtime env is setting up.\n"
+ENTRY = 'Running entrypoint for job away-1: here="$PWD"; exec python\n'
+ORDERS = [(SETS_UP, ENTRY, "a\n", "b\n"), (SETS_UP, "a\n", ENTRY, "b\n")]
+
+
+def jobs_that_print(lines: Sequence[str]) -> Jobs:
+    """Returns the jobs of a cluster on which each has printed these lines, and ended well."""
+
+    async def tail(job: str) -> AsyncIterator[str]:
+        for line in lines:
+            yield line
+
+    jobs = Jobs.__new__(Jobs)
+    jobs._address = "http://head:8265"
+    jobs._client = SimpleNamespace(
+        get_job_logs=lambda job: "".join(lines),
+        get_job_info=lambda job: SimpleNamespace(status=JobStatus.SUCCEEDED, driver_exit_code=0),
+        tail_job_logs=tail,
+    )
+    return jobs
+
+
+@pytest.mark.parametrize("lines", ORDERS)
+def test_what_ray_says_is_left_out_also_where_it_comes_late(lines: tuple[str, ...]) -> None:
+    """Ray writes its line into a buffer, and starts the command before it empties that."""
+    jobs, out = jobs_that_print(lines), io.StringIO()
+    assert jobs.printed("away-1") == "a\nb\n"
+    assert jobs.follow("away-1", out) == 0
+    assert out.getvalue() == "a\nb\n"
