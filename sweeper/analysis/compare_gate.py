@@ -3,8 +3,7 @@
     claim  =  METHOD < METHOD on TASK  [ and claim ... ]
 
 `<` holds if the mean is lower and p, corrected, is below 0.05; `<=` if the mean is not higher,
-whatever p. METHOD may be `control`, the other's own untuned vanilla
-fine-tuning.
+whatever p. METHOD may be `control`, the other's own untuned vanilla fine-tuning.
 """
 
 import re

@@ -6,9 +6,7 @@ from collections.abc import Callable
 from sweeper.study import Measurement, Trial, TrialState
 
 FIRST_PAUSE_S = 5.0  # and twice as long each time
-LAST_TRY = (
-    6  # in a row without a checkpoint: about three minutes, and what the store takes to answer
-)
+LAST_TRY = 6  # in a row without a checkpoint: three minutes, and what the store takes to answer
 
 
 class Outage:
