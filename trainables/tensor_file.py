@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -31,4 +32,5 @@ def save_tensors(
         if found is None:
             raise
         raise OSError(int(found[1]), os.strerror(int(found[1])), str(path)) from error
-    path.chmod(0o666 & ~_UMASK)
+    with suppress(PermissionError):  # a disk that has no modes of its own
+        path.chmod(0o666 & ~_UMASK)

@@ -93,7 +93,8 @@ def drive(
         _say_where(cluster, recorder, say)
         places = Places(folder, sweep.checkpoints.store)
         builder = TrialBuilder(sweep, places, home(), holder, facts)
-        retention = Retention(places, sweep.checkpoints, ledger)
+        spared = 1 if sweep.replicate is None else sweep.replicate.top
+        retention = Retention(places, sweep.checkpoints, ledger, spared)
         stack.callback(retention.close, 2)  # seconds, once a user wants it to end
         share = Share(slots, cluster.standing, say)
         try:

@@ -14,6 +14,7 @@ from queue import SimpleQueue
 from sweeper.app.places import Places
 from sweeper.errors import SweeperError
 from sweeper.ledger import Ledger
+from sweeper.ranking import ranked
 from sweeper.space.schema import Checkpoints
 from sweeper.study import Measurement, Trial, TrialState
 from trainables import artifacts
@@ -27,13 +28,19 @@ Key = tuple[str, int]  # study and number
 
 @dataclass
 class Retention:
-    """Thins the checkpoints of trials that end (an `Observer`)."""
+    """Thins the checkpoints of trials that end (an `Observer`).
+
+    `spared` is how many of each study's trials no cap takes: its best, or all that are to be
+    repeated on other seeds, of which one will be.
+    """
 
     places: Places
     keep: Checkpoints
     ledger: Ledger
+    spared: int = 1
 
     def __post_init__(self) -> None:
+        self._all: dict[Key, Trial] = {}  # that have ended, and decide which is a study's best
         self._kept: dict[Key, Trial] = {}
         self._sizes: dict[Key, int] = {}  # of those that are thin, in bytes, as far as known
         self._thick: dict[Key, Trial] = {}  # which may have more files than they are to keep
@@ -62,20 +69,18 @@ class Retention:
 
     def _take(self, trial: Trial, *, may_be_thick: bool = True) -> None:
         key = trial.study, trial.number
+        self._all[key] = trial
         if trial.checkpoint is not None:
             self._kept[key] = trial
         if may_be_thick or trial.checkpoint is None:
-            self._thick[key] = trial
+            self._thick = {key: trial, **self._thick}  # before those that failed
 
     def _settle(self) -> None:
         """Does all that is to be done; what a full disk, or a store or ledger that is away, leaves
         undone is done when the next trial ends."""
-        with suppress(OSError, TrainableError, SweeperError):
-            self._choose()
-            self._thin_all()
-            if self.keep.max_bytes is not None:
-                self._hold(self.keep.max_bytes)
-                self._thin_all()
+        for do in (self._choose, self._thin_all, self._hold, self._thin_all):
+            with suppress(OSError, TrainableError, SweeperError):
+                do()
 
     def _choose(self) -> None:
         """Lets go what is not to be kept, whatever it takes."""
@@ -115,24 +120,36 @@ class Retention:
                 best, last = bool(self.keep.best), bool(self.keep.last)
                 artifacts.thin(place, best=best, last=last, timeout_s=PATIENCE_S)
 
-    def _hold(self, most: int) -> None:
-        """Lets the worst trials go until what is left fits; a study's best stays whatever."""
+    def _hold(self) -> None:
+        """Lets the worst trials go until what is left fits; a study's best stay whatever, and what
+        could not be thinned does not count yet."""
+        most = self.keep.max_bytes
+        if most is None:
+            return
         for key, trial in self._kept.items():
-            if key not in self._sizes and trial.checkpoint is not None:
+            if key not in self._sizes and key not in self._thick and trial.checkpoint is not None:
                 self._sizes[key] = artifacts.size_bytes(trial.checkpoint, timeout_s=PATIENCE_S)
         used = sum(self._sizes.values())
-        others = [trial for study in self._studies() for trial in self._ranked(study)[1:]]
+        others = [
+            trial for study in self._studies() for trial in self._ranked(study)[self.spared :]
+        ]
         for trial in sorted(others, key=_rank, reverse=True):
             if used <= most:
                 return
-            used -= self._sizes[trial.study, trial.number]
+            size = self._sizes.get((trial.study, trial.number))
+            if size is None:
+                continue
+            used -= size
             self._drop(trial, f"beyond checkpoints.max_bytes ({most} bytes)")
 
     def _studies(self) -> set[str]:
         return {study for study, _ in self._kept}
 
     def _ranked(self, study: str) -> list[Trial]:
-        return sorted((t for t in self._kept.values() if t.study == study), key=_rank)
+        """Returns the trials of a study that keep theirs: its best first, then by value."""
+        best = next(iter(ranked(t for t in self._all.values() if t.study == study)), None)
+        mine = [t for t in self._kept.values() if t.study == study]
+        return sorted(mine, key=lambda t: (best is None or t.number != best.number, *_rank(t)))
 
 
 def _rank(trial: Trial) -> tuple[bool, float, int]:

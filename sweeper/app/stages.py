@@ -2,6 +2,7 @@
 
 import hashlib
 import shlex
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from typing import Any
@@ -27,6 +28,7 @@ __all__ = [
 ]
 
 SHOWN = 10  # results that a message lists
+DEFAULT_SIZE = "20GiB"
 
 
 def default_place() -> str:
@@ -72,11 +74,17 @@ def release_command(place: str, holder: str) -> str:
 
 
 def collect_garbage(
-    place: str | None, max_bytes: str, *, force: bool, dry_run: bool, released: Sequence[str] = ()
+    place: str | None,
+    max_bytes: str | None,
+    *,
+    force: bool,
+    dry_run: bool,
+    released: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Keeps a store below `max_bytes`, such as 20GiB, and returns what stays and what went.
 
     Args:
+        max_bytes: None: 20GiB, or whatever there is where something is `released`.
         released: Holders that give up what they use, sweeps which will not go on.
 
     Raises:
@@ -86,17 +94,19 @@ def collect_garbage(
         BackendUnreachable: The store does not answer.
     """
     where = place or default_place()
+    released = tuple(dict.fromkeys(released))
+    most = max_bytes or (None if released else DEFAULT_SIZE)
     try:
-        size = 0 if max_bytes.strip("0") in ("", "B") else num_bytes(max_bytes)
+        size = None if most is None else _size(most)
     except ValueError as error:
         raise UsageError(f"--max-bytes {max_bytes}: {error}") from error
-    released = tuple(dict.fromkeys(released))
     try:
         if released:
             known = stage_collection.holders(where)
             for holder in released:
                 _check_holder(holder, known, where)
-        found = collect(where, size, force=force, dry_run=dry_run, released=released)
+        limit = sys.maxsize if size is None else size
+        found = collect(where, limit, force=force, dry_run=dry_run, released=released)
     except ConfigError as error:
         raise UsageError(str(error)) from error
     except StorageError as error:
@@ -112,6 +122,10 @@ def collect_garbage(
         "deleted_bytes": found.deleted_bytes,
         "message": "\n".join([*_told(released, dry_run), _message(found, dry_run=dry_run)]),
     }
+
+
+def _size(text: str) -> int:
+    return 0 if text.strip("0") in ("", "B") else num_bytes(text)
 
 
 def _check_holder(holder: str, known: Sequence[str], place: str) -> None:

@@ -48,7 +48,7 @@ def store_notes(sweep: Sweep, holder: str) -> Iterator[str]:
             f"{folder}: not seen by {blind}, where stages are computed anew and shared within the "
             "node alone. Set `stage_store.place` to a bucket, or to a folder on a disk that all of "
             "them share. What is kept there is not released once the sweep is over, nor held to "
-            f"`max_bytes`: `{release_command(str(folder), holder)}` on each does both."
+            f"`max_bytes`: `{release_command(str(folder), holder)}` on each releases it."
         )
 
 

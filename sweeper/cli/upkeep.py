@@ -40,7 +40,13 @@ def gc(
             show_default=False,
         ),
     ] = None,
-    max_bytes: Annotated[str, typer.Option(help="What may stay, such as 20GiB.")] = "20GiB",
+    max_bytes: Annotated[
+        str | None,
+        typer.Option(
+            help="What may stay; default: 20GiB, and with --release all that others use or keep.",
+            show_default=False,
+        ),
+    ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Also what sweeps that are not over use.")
     ] = False,

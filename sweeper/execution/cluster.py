@@ -99,7 +99,8 @@ def _lets_in(dashboard: str) -> bool:
     which whoever needs its answer will say."""
     try:
         with urlopen(f"{dashboard.rstrip('/')}/api/version", timeout=ANSWER_S) as answer:
-            return bool(answer.status == 200)
+            is_it = answer.geturl().endswith("/api/version")  # and no page to log in at
+            return bool(answer.status == 200 and is_it)
     except (OSError, ValueError, HTTPException):  # 401 is an OSError
         return False
 

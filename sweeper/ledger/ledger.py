@@ -6,6 +6,7 @@ attempt that is no longer the latest is refused, so that a worker thought dead c
 successor; so is one of a driver that has lost the lease.
 """
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -237,7 +238,8 @@ class Ledger(OpenLedger):
             self._append(connection, EventKind.TRIAL_ENDED, study, number, attempt, final)
 
     def drop_checkpoint(self, study: str, number: int, reason: str) -> None:
-        """Says that a trial's checkpoint is no more, and why."""
+        """Says that a trial's checkpoint is no more, and why; hardly waits for the database, since
+        no other write is made meanwhile."""
 
         def write(connection: Connection) -> None:
             row = row_of(connection, self.name, study, number)
@@ -245,7 +247,7 @@ class Ledger(OpenLedger):
             self._update(connection, study, number, checkpoint=None)
             self._append(connection, EventKind.CHECKPOINT_DROPPED, study, number, None, payload)
 
-        self._write(write)
+        self._write(write, patience_s=1.0)
 
     def note(
         self, text: str, study: str | None = None, number: int | None = None, attempt: int = 0
@@ -258,10 +260,10 @@ class Ledger(OpenLedger):
             )
         )
 
-    def _write(self, do: Callable[[Connection], T]) -> T:
+    def _write(self, do: Callable[[Connection], T], *, patience_s: float = math.inf) -> T:
         mark = None if self._owner is None else lease.Fence(self.name, self._owner)
         with self._writing:
-            return self._database.write(do, mark=mark)
+            return self._database.write(do, mark=mark, patience_s=patience_s)
 
     def _append(
         self,

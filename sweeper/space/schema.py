@@ -149,7 +149,7 @@ class Checkpoints(Section):
     max_bytes: Size | None = Field(
         None,
         description="What all of them may take, such as 20GiB: beyond it the worst trials lose "
-        "theirs, never a study's best; null: not limited.",
+        "theirs, never a study's best, nor what is to be replicated; null: not limited.",
     )
     store: Annotated[str, AfterValidator(store_url)] | None = Field(
         None,

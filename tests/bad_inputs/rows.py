@@ -76,14 +76,14 @@ class Command:
 
     def __call__(self, *arguments: str) -> Told:
         before = set(self.folder.rglob("*"))
-        told = Told(0, [], [])
+        tries: list[Told] = []
 
         def command() -> None:
-            told.code = run(list(arguments))
-            captured = self.capsys.readouterr()
-            told.out, told.err = captured.out.splitlines(), captured.err.splitlines()
+            code, captured = run(list(arguments)), self.capsys.readouterr()
+            tries.append(Told(code, captured.out.splitlines(), captured.err.splitlines()))
 
         seconds = cpu_s(command)
+        told = tries[0]
         assert "Traceback" not in "\n".join(told.out + told.err)
         if told.code:
             assert set(self.folder.rglob("*")) == before, "a refusal leaves nothing behind"

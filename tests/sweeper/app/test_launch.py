@@ -39,20 +39,20 @@ def test_who_ends_a_sweep_does_not_wait_for_its_ledger(
     sweep = loads_sweep(VALID.replace("name: study", "name: study\nresources: {gpu: 0}"), catalog())
     with postgres() as server, closing(Ledger(server.url, "study")) as ledger:
         load.match(ledger, sweep, VALID)
+        stopped: list[float] = []
 
         def supervise(job: Any, ledger: Ledger, lease: Lease, console: Console) -> Mapping:
             ledger.start({})
             server.stop()
+            stopped.append(time.monotonic())
             if isinstance(outcome, Exception):
                 raise outcome
             return outcome
 
         monkeypatch.setattr(launch, "supervise", supervise)
-        with ledger.hold() as lease:
-            began = time.monotonic()
-            with pytest.raises(ends, match=told) as ended:
-                launch.run(sweep, ledger, lease, tmp_path, Where(), stderr())
-        assert time.monotonic() - began < 5
+        with ledger.hold() as lease, pytest.raises(ends, match=told) as ended:
+            launch.run(sweep, ledger, lease, tmp_path, Where(), stderr())
+        assert time.monotonic() - stopped[0] < 20  # of a minute's patience
     number = outcome["signal"] if isinstance(outcome, dict) else 5 - 128
     assert ended.value.exit_code == 128 + number
 

@@ -35,9 +35,11 @@ def end(
     value: float,
     state: TrialState = TrialState.COMPLETE,
     files: tuple[str, ...] = ("last",),
+    origin: int | None = None,
 ) -> Trial:
     """Runs a trial to its end, with a checkpoint whose files have `SIZE` bytes each."""
-    trial = Trial(study=STUDY.name, number=number, kind=TrialKind.SAMPLED, params={}, seed=0)
+    kind = TrialKind.SAMPLED if origin is None else TrialKind.REPLICATE
+    trial = Trial(study=STUDY.name, number=number, kind=kind, params={}, seed=0, origin=origin)
     ledger.add_trial(trial)
     attempt = ledger.start_attempt(trial.study, number)
     checkpoint = folder_of_trial(folder, trial) / "attempt-1" / "refine-0001"
@@ -182,3 +184,34 @@ def test_what_a_store_did_not_delete_is_deleted_when_the_next_trial_ends(
     retention.close()
     assert sorted(asked) == sorted([pruned[0].checkpoint, *(t.checkpoint for t in pruned)])
     assert not any(Path(trial.checkpoint).exists() for trial in pruned)
+
+
+def test_what_cannot_be_thinned_does_not_switch_the_cap_off(ledger, tmp_path, monkeypatch):
+    """Checkpoints of trial 1 are of another user."""
+    real, refused = (
+        artifacts.list_checkpoints,
+        str(folder_of_trial(tmp_path, replace(TRIAL, number=1))),
+    )
+
+    def listed(place: str, **options: float) -> list[str]:
+        if place == refused:
+            raise StorageError("permission denied")
+        return real(place, **options)
+
+    monkeypatch.setattr(artifacts, "list_checkpoints", listed)
+    assert run(ledger, tmp_path, Checkpoints(max_bytes="1.1MB")) == [0, 1, 3]
+
+
+def test_the_best_over_replicates_is_spared(ledger, tmp_path):
+    """By its value in the search the first is better, and over replicates the second."""
+    retention = Retention(Places(tmp_path), Checkpoints(max_bytes="1MB"), ledger, spared=2)
+    for number, value, origin in [(0, 0.20, None), (1, 0.21, None), (2, 0.3, None), (9, 0.26, 0)]:
+        retention.changed(end(ledger, tmp_path, number, value, origin=origin))
+    retention.close()
+    assert left(ledger) == [0, 1]
+    end(ledger, tmp_path, 10, 0.22, origin=1)
+    Retention(Places(tmp_path), Checkpoints(max_bytes="1MB"), ledger, spared=2).close()
+    assert left(ledger) == [0, 1]
+    one = Checkpoints(trials=1)
+    Retention(Places(tmp_path), one, ledger).close()
+    assert left(ledger) == [1]

@@ -130,6 +130,19 @@ def test_a_store_that_is_away_at_the_end_is_told_with_the_command_for_later(
     assert said == [f"stage results were not released (no answer); `{command}` does it later."]
 
 
+def test_to_release_deletes_nothing_unless_a_size_is_given(
+    ledger: Ledger, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sweep's own file may have let the store grow beyond what is the default here."""
+    monkeypatch.setattr(stages, "DEFAULT_SIZE", "0B")
+    holder = stages.holder_of(ledger)
+    hold(store, holder)
+    options = {"force": False, "dry_run": False}
+    told = stages.collect_garbage(None, None, **options, released=[holder])
+    assert (told["max_bytes"], len(told["kept"]), told["deleted"]) == (None, 1, [])
+    assert stages.collect_garbage(None, None, **options)["deleted_bytes"] == SIZE
+
+
 def test_gc_gives_up_what_a_holder_holds(
     ledger: Ledger, store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
