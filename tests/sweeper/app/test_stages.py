@@ -16,23 +16,18 @@ from sweeper.cli.main import run
 from sweeper.ledger import Ledger, SweepRecord
 from sweeper.space.loader import loads_sweep
 from sweeper.study import Outcome, Study, Trial, TrialKind, TrialState
+from tests.bad_inputs.rows import VALID
 from trainables import stage_collection
 from trainables.checkpoint_folder import MANIFEST
 from trainables.errors import StorageError
 
-FILE = """\
-name: sharing
-methods: [mona]
-tasks: [pdebench/advection_1d]
-backbones: {1d: minilm}
-proxies: {1d: python_source}
-parameters:
-  meta.alpha: {distribution: log_uniform_values, min: 1e-4, max: 1.0}
-fixed: {refine.epochs: 8}
-search: {trials: 3}
+FILE = (
+    VALID.replace("study", "sharing").replace("trials: 8", "trials: 3")
+    + """\
 stages: {meta: {distinct: 1}}
 resources: {cpu: 1, gpu: 0}
 """
+)
 STUDY, KEY, SIZE = "mona/pdebench/advection_1d", "0f3a", 1000
 
 
