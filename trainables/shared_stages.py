@@ -61,7 +61,10 @@ class SharedStages:
             if self._is_ours(stage, state):
                 found = yield from self._find_or_claim(stage, state, domains)
             elif (found := self._fitting(self._keys[stage.name], state)) is None:
-                print(f"{stage.name} is not shared: it goes on from what was made otherwise")
+                print(
+                    f"{stage.name} is not shared: it goes on from what was made otherwise",
+                    flush=True,
+                )
                 yield from stage.run(state, domains)
         except StorageError as error:
             print(f"{stage.name} is not shared: {error}", flush=True)

@@ -86,7 +86,9 @@ class StageStore:
                 return _read(folder)
         except (CorruptCheckpoint, SafetensorError) as error:
             if artifacts.exists(str(place), timeout_s=self._timeout_s):  # else deleted meanwhile
-                print(f"the stage result {key[:12]} is damaged ({error}); computed anew")
+                print(
+                    f"the stage result {key[:12]} is damaged ({error}); computed anew", flush=True
+                )
                 artifacts.delete(str(place), timeout_s=self._timeout_s)
             return None
         except FileNotFoundError:  # deleted while it was read

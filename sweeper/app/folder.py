@@ -12,12 +12,11 @@ from sqlalchemy.exc import ArgumentError
 from sweeper.app.elsewhere import IsElsewhere, Remote, note_of
 from sweeper.errors import NotFound, UsageError, unknown
 from sweeper.ledger import Ledger, SweepRecord
-from sweeper.ledger.database import copy_of
+from sweeper.ledger.database import LEDGER, copy_of, url_in
 from sweeper.space.faults import shown
 from sweeper.space.naming import NAME, RULES
 
 SWEEPS = Path("sweeps")
-LEDGER = "ledger.db"
 DATABASES = ("sqlite", "postgresql")
 SECRETS = ("password", "secret")  # how names end of options of libpq that are none to write down
 STORAGE = "storage.txt"  # the ledger's URL, without a password, where it is not in the folder
@@ -112,7 +111,7 @@ def check_place(folder: Path, storage: str | None) -> None:
     if note.is_file():
         begun, says = _noted(note.read_text()), f" ({note} says so)"
     elif file.is_file():
-        begun, says = _noted(_in_folder(folder)), ""
+        begun, says = _noted(url_in(folder)), ""
     else:
         return
     if storage is not None and _noted(storage) != begun:
@@ -139,7 +138,7 @@ def remember(folder: Path, storage: str) -> None:
         UsageError: Another launch has begun the sweep in another ledger.
     """
     check_place(folder, storage)
-    if storage == _in_folder(folder):
+    if storage == url_in(folder):
         return
     folder.mkdir(parents=True, exist_ok=True)
     aside = folder / f".{STORAGE}"
@@ -152,10 +151,6 @@ def remember(folder: Path, storage: str) -> None:
 def _noted(storage: str) -> str:
     """Returns a ledger's URL without a password."""
     return make_url(storage)._replace(password=None).render_as_string()  # `set` ignores None
-
-
-def _in_folder(folder: Path) -> str:
-    return f"sqlite:///{folder / LEDGER}"
 
 
 def back_up(folder: Path) -> None:

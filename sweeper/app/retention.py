@@ -7,6 +7,7 @@ in this order, so that nobody waits for a disk or a store.
 
 import math
 import threading
+from collections import OrderedDict
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from queue import SimpleQueue
@@ -43,7 +44,7 @@ class Retention:
         self._all: dict[Key, Trial] = {}  # that have ended, and decide which is a study's best
         self._kept: dict[Key, Trial] = {}
         self._sizes: dict[Key, int] = {}  # of those that are thin, in bytes, as far as known
-        self._thick: dict[Key, Trial] = {}  # which may have more files than they are to keep
+        self._thick: OrderedDict[Key, Trial] = OrderedDict()  # may have files that are to go
         for trial in self.ledger.trials():
             if trial.state.is_finished:
                 self._take(trial, may_be_thick=self.keep.max_bytes is not None)
@@ -73,7 +74,8 @@ class Retention:
         if trial.checkpoint is not None:
             self._kept[key] = trial
         if may_be_thick or trial.checkpoint is None:
-            self._thick = {key: trial, **self._thick}  # before those that failed
+            self._thick[key] = trial
+            self._thick.move_to_end(key, last=False)  # before those that failed
 
     def _settle(self) -> None:
         """Does all that is to be done; what a full disk, or a store or ledger that is away, leaves

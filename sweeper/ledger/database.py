@@ -48,7 +48,13 @@ NOTICE = {  # of a server that accepts a connection and says nothing, or is cut 
     "keepalives_idle": 10,  # s
 }
 LIBPQ = ("psycopg", "psycopg2")  # drivers that take these
+LEDGER = "ledger.db"  # in a sweep's folder
 MIGRATION_LOCK = 5_091_733  # of PostgreSQL's advisory locks; ours by convention
+
+
+def url_in(folder: Path) -> str:
+    """Returns the URL of the SQLite ledger of the sweep whose folder this is."""
+    return f"sqlite:///{folder / LEDGER}"
 
 
 class Mark(Protocol):

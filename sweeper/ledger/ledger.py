@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, delete, insert, select, update
 
 from sweeper.ledger import lease, schema
-from sweeper.ledger.database import Database
+from sweeper.ledger.database import Database, url_in
 from sweeper.ledger.open_ledger import OpenLedger
 from sweeper.ledger.reading import row_of
 from sweeper.ledger.records import EventKind, SweepRecord, as_payload
@@ -51,7 +51,7 @@ class Ledger(OpenLedger):
     def in_folder(cls, folder: Path) -> "Ledger":
         """Opens (or creates) the SQLite ledger of the sweep whose folder this is."""
         folder.mkdir(parents=True, exist_ok=True)
-        return cls(f"sqlite:///{folder / 'ledger.db'}", folder.name)
+        return cls(url_in(folder), folder.name)
 
     def on_trouble(self, tell: Callable[[str], None]) -> None:
         """Has `tell` take a line when the database stops answering, and when it is back."""

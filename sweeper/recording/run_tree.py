@@ -226,7 +226,7 @@ class _Batch:
             return
         key = f"tally/{best.study}"
         tally = self._note(key)
-        if best.number != tally.get("shown", tally.get("trial")):
+        if best.number != tally.get("shown"):
             values = {self.outline.studies[best.study].objective: best.value, **best.test}
             self._show_best(study, best, values, at, tally)
             self.notes[key] = json.dumps(tally)
