@@ -21,14 +21,14 @@ def test_what_a_sweep_takes_was_foretold(shell, ray_head):
     assert planned["price"]["slots"] == 1
     launched = shell.run("launch", file, *ONE, "--address", ray_head.address, "--json").json
     cost = launched["cost"]
-    assert 0.1 < cost["utilisation"] <= 1
+    assert 0.3 < cost["utilisation"] <= 1
     predicted = cost["prediction"]
     for name in ("trial_hours", "epochs", "wall_hours"):
         assert {n: predicted[name][n] for n in planned["price"][name]} == planned["price"][name]
     assert predicted["epochs"]["verdict"] == "within"
     assert predicted["epochs"]["actual"] == cost["epochs"]
     hours = predicted["trial_hours"]  # of seconds, on a machine that may do other things as well
-    assert hours["low"] / 4 < hours["actual"] < hours["high"] * 4
+    assert hours["low"] / 2 < hours["actual"] < hours["high"] * 2
     assert shell.run("status", "foretold", "--json").json["cost"] == cost
     shell.run("report", "foretold")
     page = (shell.folder / "sweeps" / "foretold" / "report.html").read_text()
