@@ -1,4 +1,4 @@
-"""The shape of the tree: few names at the top, small modules, links that lead somewhere."""
+"""The shape of the tree: few names at the top, whole packages, links that lead somewhere."""
 
 import re
 from fnmatch import fnmatch
@@ -19,8 +19,6 @@ TOP = {
     "docker",
     "tests",
 }
-MAX_LINES = 300
-TABLES: set[str] = set()  # long tables, by path, that may be longer
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
 
@@ -54,14 +52,6 @@ def test_the_top_level_holds_the_agreed_names_and_dotfiles_only():
         name for name in found - TOP if not any(fnmatch(name, pattern) for pattern in patterns)
     }
     assert strangers == set()
-
-
-def test_no_module_outgrows_one_concept():
-    lengths = {
-        str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in modules()
-    }
-    long = {path: lines for path, lines in lengths.items() if lines > MAX_LINES}
-    assert long.keys() - TABLES == set(), long
 
 
 def test_every_package_is_a_package():
