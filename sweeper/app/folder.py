@@ -1,9 +1,8 @@
 """Where a sweep lives: `./sweeps/NAME` holds its ledger, lease, checkpoints and report."""
 
 import re
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from sqlalchemy import make_url
@@ -12,7 +11,7 @@ from sqlalchemy.exc import ArgumentError
 from sweeper.app.elsewhere import IsElsewhere, Remote, note_of
 from sweeper.errors import NotFound, UsageError, unknown
 from sweeper.ledger import Ledger, SweepRecord
-from sweeper.ledger.database import LEDGER, copy_of, url_in
+from sweeper.ledger.database import LEDGER, url_in
 from sweeper.space.faults import shown
 from sweeper.space.naming import NAME, RULES
 
@@ -151,17 +150,6 @@ def remember(folder: Path, storage: str) -> None:
 def _noted(storage: str) -> str:
     """Returns a ledger's URL without a password."""
     return make_url(storage)._replace(password=None).render_as_string()  # `set` ignores None
-
-
-def back_up(folder: Path) -> None:
-    """Copies an SQLite ledger aside as it is now, for the day on which it is damaged."""
-    file, aside = folder / LEDGER, folder / ".ledger.copy"
-    if not file.is_file():
-        return
-    with suppress(sqlite3.Error, OSError):  # a sweep without a copy is better than none
-        with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(aside)) as target:
-            source.backup(target)
-        aside.replace(copy_of(file))
 
 
 @contextmanager

@@ -13,7 +13,6 @@ from rich.markup import escape
 from sweeper.app import load, resources
 from sweeper.app.elsewhere import check_here
 from sweeper.app.folder import (
-    back_up,
     check_place,
     existing,
     folder_of,
@@ -97,7 +96,6 @@ def run(
     if record.state != "new":
         console.print(f"{sweep.name}: resuming, {done} of {planned} trials are done.")
     resources.check_request(sweep, where.address)
-    back_up(folder)
     job = Job(
         folder=str(folder),
         storage=storage,
@@ -106,18 +104,19 @@ def run(
         requests_after=max((request.id for request in ledger.requests()), default=0),
         insecure=where.insecure,
     )
-    try:
-        outcome = supervise(job, ledger, lease, console)
-    except SweeperError:
-        ledger.hurry()
-        with suppress(SweeperError):  # what is raised says more
-            _close(ledger)
-        raise
-    if outcome["signal"]:
-        return _interrupted(sweep, ledger, folder, outcome["signal"], console)
-    _close(ledger)
-    _release(sweep, ledger, console)
-    return summarize(ledger, folder)
+    with ledger.backed_up():
+        try:
+            outcome = supervise(job, ledger, lease, console)
+        except SweeperError:
+            ledger.hurry()
+            with suppress(SweeperError):  # what is raised says more
+                _close(ledger)
+            raise
+        if outcome["signal"]:
+            return _interrupted(sweep, ledger, folder, outcome["signal"], console)
+        _close(ledger)
+        _release(sweep, ledger, console)
+        return summarize(ledger, folder)
 
 
 def _interrupted(
