@@ -55,12 +55,20 @@ def read_names(
     for i, name in enumerate(names):
         node = tree.at([key, i])
         if name not in known:
-            faults.add(node, unknown(key.removesuffix("s"), printable(name), known))
+            told = unknown(key.removesuffix("s"), printable(name), known)
+            faults.add(node, told + _variants(name, known))
         elif name in sound:
             faults.add(node, f"`{key}` has `{name}` twice; keep one.")
         else:
             sound.append(name)
     return sound
+
+
+def _variants(name: str, known: Mapping[str, Any]) -> str:
+    """Names the variants that there are of a task, where a name asks for another one."""
+    task, suffix, _ = name.partition("@")
+    found = [f"`{each}`" for each in known if each.partition("@")[0] == task]
+    return f" Of {task} there are {', '.join(found)}." if suffix and found else ""
 
 
 def read_backbones(
