@@ -55,8 +55,8 @@ def read_names(
     for i, name in enumerate(names):
         node = tree.at([key, i])
         if name not in known:
-            told = unknown(key.removesuffix("s"), printable(name), known)
-            faults.add(node, told + _variants(name, known))
+            among = _variants(name, known) or known
+            faults.add(node, unknown(key.removesuffix("s"), printable(name), among))
         elif name in sound:
             faults.add(node, f"`{key}` has `{name}` twice; keep one.")
         else:
@@ -64,11 +64,10 @@ def read_names(
     return sound
 
 
-def _variants(name: str, known: Mapping[str, Any]) -> str:
-    """Names the variants that there are of a task, where a name asks for another one."""
+def _variants(name: str, known: Mapping[str, Any]) -> list[str]:
+    """Returns the variants that there are of a task, where a name asks for another one."""
     task, suffix, _ = name.partition("@")
-    found = [f"`{each}`" for each in known if each.partition("@")[0] == task]
-    return f" Of {task} there are {', '.join(found)}." if suffix and found else ""
+    return [each for each in known if suffix and each.partition("@")[0] == task]
 
 
 def read_backbones(
