@@ -45,7 +45,7 @@ class TaskInfo:
     stored: Literal["float32", "float16", "uint8"] = "float32"  # inputs on disk
     packed: tuple[int, ...] = ()  # the shape of one x on disk, where it is another
     mask: Literal["known", "ignored"] | None = None  # what 1 in y's last channel says of a point
-    compat_metric: str | None = None  # ORCA's, where it is another than `metric`
+    compat_metric: str | None = None  # the official number, where it is another than `metric`
     recurring: str = ""  # why one input may be in two splits, where the protocol has it so
 
     @property
@@ -91,6 +91,7 @@ class Split:
     x: Rows
     y: np.ndarray
     groups: np.ndarray | None = None  # int64 [n]: parts of one thing, to be scored together
+    sample_id: np.ndarray | None = None  # int64 [n]: in the order of the published files
 
     def __len__(self) -> int:
         return len(self.x)
