@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.losses import LOSSES
-from trainables.metrics import METRICS, mean_of_groups
+from trainables.metrics import METRICS, FromFirst, mean_of_groups
 from trainables.networks.cross_modal import CrossModalModel
 from trainables.state import TrainState
 from trainables.tasks.task import Rows, Split, TaskInfo
@@ -86,6 +86,10 @@ def evaluate(
     """
     model.eval()
     totals = {metric: METRICS[metric]() for metric in (info.metric, *also)}
+    for total in totals.values():
+        if isinstance(total, FromFirst) and split.sample_id is not None:
+            row = np.array([split.sample_id.argmin()])
+            total.begin(take(split.y, row, state.device)[0])
     loss = torch.zeros((), dtype=torch.float64, device=state.device)
     parts: list[tuple[Tensor, Tensor]] = []
     for prediction, target in predictions(state, model, split, np.arange(len(split))):

@@ -1,5 +1,7 @@
 """The part of a page that compares methods, and a page of that alone for several sweeps."""
 
+from collections.abc import Sequence
+
 from sweeper.analysis.compare_figures import any_time, colours, gaps, ratios, scores
 from sweeper.analysis.compare_words import (
     across,
@@ -13,7 +15,7 @@ from sweeper.analysis.compare_words import (
 from sweeper.analysis.comparison import Comparison, Effect, TaskComparison
 from sweeper.analysis.foresight_section import foresight_section
 from sweeper.analysis.page import Figures, Markup, anchor, document, element, join, table
-from sweeper.analysis.published import by_protocol
+from sweeper.analysis.published import by_protocol, remarks
 from sweeper.analysis.words import listed, method, metric
 
 MARKED = "Marked is the lowest mean, whether or not that is significant: the verdict says so."
@@ -130,25 +132,29 @@ def published_section(task: TaskComparison) -> list[Markup]:
         return []
     facts = task.facts
     ours = [
-        [name(e.label), e.mean, metric(task.metric), facts.get("protocol"),
+        [name(e.label), e.mean, None, metric(task.metric), facts.get("protocol"),
          facts.get("data_source"), sizes(facts.get("samples")), "this sweep"]
         for e in task.entries
         if e.mean is not None
     ]  # fmt: skip
     theirs = [
-        [method(each.method), each.value, metric(each.metric), protocol, each.data_source,
-         str(each.samples or "–"), each.citation]
+        [method(each.method), each.value, each.floor, metric(each.metric), protocol,
+         each.data_source, str(each.samples or "–"), each.citation]
         for protocol, numbers in by_protocol(task.published).items()
         for each in numbers
     ]  # fmt: skip
-    header = ["method", "test", "metric", "protocol", "data", "samples", "source"]
+    header = ["method", "test", "floor", "metric", "protocol", "data", "samples", "source"]
+    lines: list[Sequence[object]] = [*ours, *theirs]
+    if not any(each.floor for each in task.published):  # a column of nothing but dashes
+        header, lines = header[:2] + header[3:], [[*line[:2], *line[3:]] for line in lines]
     note = (
         "Other backbones, data, sizes or protocols stand behind published numbers: they are listed "
         "by protocol and name, and rank with ours nowhere."
     )
     summary = element("summary", f"Published numbers on {task.task}: {len(theirs)}")
-    inner = join([summary, table(header, [*ours, *theirs]), element("p", note, class_="soft")])
-    return [element("details", inner)]
+    said = [element("p", line) for line in remarks(task.published)]
+    inner = [summary, table(header, lines), *said, element("p", note, class_="soft")]
+    return [element("details", join(inner))]
 
 
 def _all_tasks(comparison: Comparison, figures: Figures) -> Markup:

@@ -162,10 +162,12 @@ def _unlike(contenders: Sequence[Contender], facts: Mapping[str, str]) -> list[s
     lines = []
     for name, what in facts.items():
         values: dict[str, list[str]] = {}
+        now = _in_present_words(contenders) if name == "protocol" else {}
         for each in contenders:
             value = (
                 each.study.study.objective if name == "objective" else each.study.facts.get(name)
             )
+            value = now.get(value, value)
             values.setdefault("unknown" if value is None else str(value)[:60], []).append(
                 each.label
             )
@@ -174,6 +176,12 @@ def _unlike(contenders: Sequence[Contender], facts: Mapping[str, str]) -> list[s
             verb = "differ" if what.endswith("s") else "differs"
             lines.append(f"{what} {verb}: {'; '.join(told)}")
     return lines
+
+
+def _in_present_words(contenders: Sequence[Contender]) -> dict[Any, Any]:
+    """Returns, by its former words, each protocol that was only worded anew since a sweep began."""
+    facts = [each.study.facts for each in contenders]
+    return {f["earlier_protocol"]: f["protocol"] for f in facts if f.get("earlier_protocol")}
 
 
 def _unfinished(contenders: Sequence[Contender], entries: Sequence[Entry]) -> list[str]:

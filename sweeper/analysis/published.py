@@ -23,6 +23,8 @@ class Published:
     samples: int | None  # of the official data, all splits
     table: str | None
     citation: str
+    floor: float | None = None  # what a perfect predictor scores by the protocol, where not 0
+    remark: str = ""  # on the floor
 
 
 def published_of(facts: Mapping[str, Any]) -> tuple[Published, ...]:
@@ -37,10 +39,17 @@ def published_of(facts: Mapping[str, Any]) -> tuple[Published, ...]:
             samples=facts.get("published_samples"),
             table=each.get("table"),
             citation=each["citation"],
+            floor=each.get("floor"),
+            remark=each.get("remark", ""),
         )
         for each in facts.get("published") or ()
     ]
     return tuple(sorted(found, key=lambda each: (each.protocol, each.method)))
+
+
+def remarks(numbers: Iterable[Published]) -> list[str]:
+    """Returns what is to be said of the numbers' floors, each once."""
+    return list(dict.fromkeys(each.remark for each in numbers if each.remark))
 
 
 def by_protocol(numbers: Iterable[Published]) -> dict[str, list[Published]]:

@@ -27,6 +27,7 @@ METRICS = {
     "nrmse": "nRMSE",
     "relative_l2": "relative L2",
     "mae8": "MAE8",
+    "mae8_orca": "MAE8 by ORCA's code",
     "zero_one_error": "0-1 error",
     "one_minus_macro_f1": "1 - F1",
     "one_minus_macro_f1_by_1000": "1 - F1 by thousands",

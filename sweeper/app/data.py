@@ -166,7 +166,7 @@ def _named(task: str, variant: str | None) -> str:
     published, _, suffix = task.partition("@")
     if variant and suffix and variant != suffix:
         raise UsageError(f"{task} is one variant, and --variant {variant} another: leave one out.")
-    return f"{published}@hard" if variant == "hard" else task
+    return task if variant in (None, "compat") else f"{published}@{variant}"
 
 
 def verify(name: str) -> dict[str, Any]:

@@ -78,6 +78,8 @@ def _show_published(console: Console, numbers: Sequence[Mapping[str, Any]]) -> N
         size = f", {group[0]['samples']} samples" if group[0]["samples"] else ""
         _say(console, f"  published: {', '.join(scores)}")
         _say(console, f"    {group[0]['data_source']} data{size}; {protocol}; not ranked with ours")
+    for remark in dict.fromkeys(each["remark"] for each in numbers if each["remark"]):
+        _say(console, f"    {remark}")
 
 
 def _methods(task: Mapping[str, Any]) -> Table:

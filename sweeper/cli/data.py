@@ -32,6 +32,7 @@ class Variant(StrEnum):
 
     compat = "compat"  # as published
     hard = "hard"  # ours
+    orca = "orca"  # as published, with the target frames of ORCA's released loader
 
 
 @data.command("list")
@@ -71,7 +72,10 @@ def generate(
     seed: Annotated[int, typer.Option(min=0, help="Of the generator.")] = 0,
     variant: Annotated[
         Variant | None,
-        typer.Option(help="As published, or harder; default: what TASK says.", show_default=False),
+        typer.Option(
+            help="As published, harder, or with ORCA's target frames; default: what TASK says.",
+            show_default=False,
+        ),
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes that share the work.")] = 1,
     as_json: AsJson = False,

@@ -55,12 +55,19 @@ def read_names(
     for i, name in enumerate(names):
         node = tree.at([key, i])
         if name not in known:
-            faults.add(node, unknown(key.removesuffix("s"), printable(name), known))
+            among = _variants(name, known) or known
+            faults.add(node, unknown(key.removesuffix("s"), printable(name), among))
         elif name in sound:
             faults.add(node, f"`{key}` has `{name}` twice; keep one.")
         else:
             sound.append(name)
     return sound
+
+
+def _variants(name: str, known: Mapping[str, Any]) -> list[str]:
+    """Returns the variants that there are of a task, where a name asks for another one."""
+    task, suffix, _ = name.partition("@")
+    return [each for each in known if suffix and each.partition("@")[0] == task]
 
 
 def read_backbones(

@@ -8,6 +8,7 @@ from sklearn.metrics import average_precision_score
 from tests.tiny_backbones import save_tiny_roberta
 from trainables.evaluation import evaluate, take
 from trainables.losses import LOSSES
+from trainables.metrics import METRICS, FromFirst
 from trainables.networks.cross_modal import build_model
 from trainables.networks.loading import load_backbone
 from trainables.spec import BackboneSpec, ModelSpec
@@ -98,3 +99,24 @@ def test_rows_are_copies_of_their_type(dtype):
     rows += 1
     np.testing.assert_array_equal(array, np.arange(12).reshape(4, 3))
     assert rows.numpy().dtype == dtype
+
+
+def test_a_metric_that_asks_for_it_sees_the_first_target_of_the_published_order(
+    state, split, monkeypatch
+):
+    seen = []
+
+    class First(METRICS[INFO.metric], FromFirst):
+        name = "first"
+
+        def begin(self, first):
+            seen.append(first.numpy())
+
+    monkeypatch.setattr("trainables.evaluation.METRICS", {**METRICS, "first": First})
+    numbers = np.roll(np.arange(7, 47), 3)  # the lowest is row 3's
+    numbered = replace(split, sample_id=numbers)
+    found = evaluate(state, state.model, numbered, INFO, also=("first",))
+    assert found.also["first"] == found.value
+    np.testing.assert_array_equal(seen, split.y[3:4])
+    evaluate(state, state.model, split, INFO, also=("first",))
+    assert len(seen) == 1, "data whose order is not known have no first sample"

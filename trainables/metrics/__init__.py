@@ -13,8 +13,13 @@ from torch import Tensor
 
 from trainables.metrics.chunked import AUROCByThousands, MacroF1ByThousands
 from trainables.metrics.classes import MacroF1, ZeroOneError
-from trainables.metrics.fields import ContactError, NormalizedRMSE, RelativeL2
-from trainables.metrics.metric import Metric
+from trainables.metrics.fields import (
+    ContactError,
+    NormalizedRMSE,
+    OrcaContactError,
+    RelativeL2,
+)
+from trainables.metrics.metric import FromFirst, Metric
 from trainables.metrics.ranking import (
     AUROC,
     HardPixelAUROC,
@@ -22,7 +27,7 @@ from trainables.metrics.ranking import (
     PixelAUROC,
 )
 
-__all__ = ["METRICS", "Metric", "mean_of_groups"]
+__all__ = ["METRICS", "FromFirst", "Metric", "mean_of_groups"]
 
 METRICS: Mapping[str, type[Metric]] = MappingProxyType(
     {
@@ -31,6 +36,7 @@ METRICS: Mapping[str, type[Metric]] = MappingProxyType(
             NormalizedRMSE,
             RelativeL2,
             ContactError,
+            OrcaContactError,
             ZeroOneError,
             MacroF1,
             AUROC,

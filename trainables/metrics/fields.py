@@ -5,20 +5,28 @@
     mae8         mean_i mean_{a,b} |p_ab - y_ab| over contacts: pairs of residues 24 or more apart
                  in the chain, and 8 angstrom or less in space; p made symmetric, and at least 0.01
                  (Tu et al., "NAS-Bench-360", NeurIPS 2022)
+    mae8_orca    the official number (Shen et al., ICML 2023), which makes p symmetric twice: once
+                 in place, which leaves the lower triangle as it was, and once more, so that 3/4 of
+                 it count and 1/4 of the upper one; and which looks, in each protein, at as many
+                 residues as the first protein of the list has
+
+mae8 is right; mae8_orca stands beside it to be compared with published numbers. They are equal
+where p is symmetric and no protein is longer than the first.
 
 Shapes: n = samples of a batch, l = residues of a protein.
 """
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from trainables.metrics.metric import SampleMean
+from trainables.metrics.metric import FromFirst, SampleMean
 
 __all__ = [
     "SMALLEST_NORM",
     "ContactError",
     "NormalizedRMSE",
+    "OrcaContactError",
     "RelativeL2",
     "difference",
     "relative_l2",
@@ -84,13 +92,42 @@ class ContactError(SampleMean):
         self, prediction: Float[Tensor, "n 1 l l"], target: Float[Tensor, "n 2 l l"]
     ) -> tuple[Tensor, Tensor]:
         distance, known = target.unbind(1)
-        symmetric = (prediction + prediction.transpose(2, 3))[:, 0] / 2
         apart = (distance <= 0) | (distance > CONTACT)  # a NaN is not: it counts, and shows
-        in_contact = ((known > 0) & ~apart).triu(SEPARATION)
-        errors = (symmetric.clamp_min(SMALLEST_DISTANCE) - distance).abs()
+        in_contact = (self._looked_at(known) & ~apart).triu(SEPARATION)
+        errors = (self._distances(prediction[:, 0]) - distance).abs()
         total = torch.where(in_contact, errors, torch.zeros_like(errors)).sum((1, 2))
         contacts = in_contact.sum((1, 2))
         return total / contacts, contacts > 0
+
+    def _looked_at(self, known: Float[Tensor, "n l l"]) -> Bool[Tensor, "n l l"]:
+        """Returns which pairs may count."""
+        return known > 0
+
+    def _distances(self, prediction: Float[Tensor, "n l l"]) -> Float[Tensor, "n l l"]:
+        """Returns what is predicted of each pair, of which the upper triangle counts."""
+        return ((prediction + prediction.mT) / 2).clamp_min(SMALLEST_DISTANCE)
+
+
+class OrcaContactError(ContactError, FromFirst):
+    """MAE_8 as official code computes it; without `begin`, each protein is looked at whole."""
+
+    name = "mae8_orca"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._residues: Tensor | None = None  # [l]: those of the first protein
+
+    def begin(self, first: Float[Tensor, "2 l l"]) -> None:
+        """Looks at how long the first protein is: a residue's distance to itself is known."""
+        self._residues = first[1].diagonal() > 0
+
+    def _looked_at(self, known: Float[Tensor, "n l l"]) -> Bool[Tensor, "n l l"]:
+        if self._residues is None:
+            return super()._looked_at(known)
+        return (known > 0) & self._residues[:, None] & self._residues
+
+    def _distances(self, prediction: Float[Tensor, "n l l"]) -> Float[Tensor, "n l l"]:
+        return (super()._distances(prediction) + prediction.mT.clamp_min(SMALLEST_DISTANCE)) / 2
 
 
 def _norm(batch: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from trainables.errors import DataError
 
-__all__ = ["Gathered", "Metric", "SampleMean"]
+__all__ = ["FromFirst", "Gathered", "Metric", "SampleMean"]
 
 
 class Metric(ABC):
@@ -31,6 +31,14 @@ class Metric(ABC):
         Raises:
             DataError: Nothing counts, so that there is no value.
         """
+
+
+class FromFirst(Metric):
+    """A metric that has to know which target comes first in the published files."""
+
+    @abstractmethod
+    def begin(self, first: Tensor) -> None:
+        """Look at that target, before all batches."""
 
 
 class SampleMean(Metric):

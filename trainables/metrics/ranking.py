@@ -4,8 +4,13 @@ mean over its batches.
     one_minus_auroc  1 - mean over labels of P(score of a positive > score of a negative)
     one_minus_map    1 - mean over labels of the average precision
     one_minus_pixel_auroc       1 - AUROC over all pixels that are not ignored
-    one_minus_pixel_auroc_hard  the same of the decisions logit > 0, as ORCA's code has it:
-                                (false positive rate + false negative rate) / 2
+    one_minus_pixel_auroc_hard  the official number (Shen et al., ICML 2023): of the decisions
+                                logit > 0, (false positive rate + false negative rate) / 2, where
+                                ignored pixels count as true negatives
+
+The former is right: a pixel of which nobody knows what it is says nothing of a model. Official code
+multiplies decisions and truth by 0 there, which dilutes the false positives: the more is ignored,
+the better the number. It stands beside ours to be compared with published ones.
 
 Ties count half. Labels of which the split has no positive (or, for AUROC, no negative) are left
 out, and counted.
@@ -21,7 +26,7 @@ Shapes: n = samples of a batch, k = labels.
 from abc import abstractmethod
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from trainables.errors import DataError
@@ -99,16 +104,19 @@ class PixelAUROC(Metric):
         self._bins: Tensor | None = None  # [2, 2^BITS]: negatives, positives
         self._finite = True
 
-    def _scores(self, prediction: Tensor) -> Tensor:
-        return prediction
+    def _counted(
+        self, logits: Float[Tensor, "n h w"], truth: Tensor, ignored: Tensor
+    ) -> tuple[Float[Tensor, " p"], Bool[Tensor, " p"]]:
+        """Returns the scores of the pixels that count, and whether each is positive."""
+        counts = ignored == 0
+        return logits[counts], truth[counts] > 0
 
     @torch.no_grad()
     def update(
         self, prediction: Float[Tensor, "n 1 h w"], target: Float[Tensor, "n 2 h w"]
     ) -> None:
         truth, ignored = target.unbind(1)
-        counts = ignored == 0
-        scores, positive = self._scores(prediction[:, 0].float())[counts], truth[counts] > 0
+        scores, positive = self._counted(prediction[:, 0].float(), truth, ignored)
         self._finite &= bool(scores.isfinite().all() and target.isfinite().all())
         places = _bins(scores) + positive.long() * 2**BITS
         bins = torch.bincount(places, minlength=2 * 2**BITS).view(2, 2**BITS)
@@ -125,12 +133,18 @@ class PixelAUROC(Metric):
 
 
 class HardPixelAUROC(PixelAUROC):
-    """The mean of the false positive and the false negative rate, at logit 0."""
+    """The mean of the false positive and the false negative rate at logit 0, ignored pixels being
+    true negatives."""
 
     name = "one_minus_pixel_auroc_hard"
 
-    def _scores(self, prediction: Tensor) -> Tensor:
-        return torch.where(prediction.isfinite(), (prediction > 0).float(), prediction)
+    def _counted(
+        self, logits: Float[Tensor, "n h w"], truth: Tensor, ignored: Tensor
+    ) -> tuple[Float[Tensor, " p"], Bool[Tensor, " p"]]:
+        counts = ignored == 0
+        decisions = torch.where(logits.isfinite(), (logits > 0).float(), logits)
+        decided = torch.where(counts, decisions, torch.zeros_like(decisions))
+        return decided.flatten(), ((truth > 0) & counts).flatten()
 
 
 def _bins(scores: Float[Tensor, " n"]) -> Tensor:

@@ -75,9 +75,7 @@ def mapped(path: Path, shape: tuple[int, ...]) -> np.ndarray:
 
 def _make(generation: Generation, folder: Path, chunk: range) -> None:
     keep_freed_memory()
-    samples = generation.problem.generate(
-        np.arange(chunk.start, chunk.stop), seed=generation.seed, resolution=generation.resolution
-    )
+    samples = generation.generate(chunk)
     for column, shape in generation.shapes.items():
         rows = np.ascontiguousarray(getattr(samples, column), dtype=np.float32)
         assert rows.shape == (len(chunk), *shape), f"{column} is {rows.shape}"

@@ -3,18 +3,21 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any
 
+import numpy as np
+
 from trainables.errors import ConfigError
 from trainables.spec import DataSpec
-from trainables.tasks.pde_bench.problem import Problem
+from trainables.tasks.pde_bench.problem import Problem, Samples
+from trainables.tasks.pde_bench.registry import LAST_FRAME, ORCA_FRAMES
 from trainables.tasks.registry import task_info
 from trainables.tasks.split_sizes import split_sizes
 from trainables.tasks.task import TaskInfo
 
-__all__ = ["Generation", "Progress"]
+__all__ = ["Generation", "Progress", "problems"]
 
 Progress = Callable[[str, int, int], None]  # task, samples done, samples in all
 SMALLEST_RESOLUTION = 8
@@ -25,7 +28,8 @@ class Generation:
     """A data set that is fully determined, and need not have been made yet."""
 
     info: TaskInfo
-    problem: Problem
+    problem: Problem  # of the training split
+    scored: Problem  # of the other two, which may have another end time
     seed: int
     resolution: int
     sizes: Mapping[str, int]  # samples by split
@@ -48,9 +52,11 @@ class Generation:
                 f"{name}: `data.resolution` must be at least {SMALLEST_RESOLUTION}, "
                 f"but got {resolution}."
             )
+        problem, scored = problems(info)
         return cls(
             info=info,
-            problem=_problem(info),
+            problem=problem,
+            scored=scored,
             seed=data.seed,
             resolution=resolution,
             sizes=split_sizes(name, samples, data),
@@ -59,7 +65,7 @@ class Generation:
     @property
     def recipe(self) -> dict[str, Any]:
         """All that determines the data, as plain data."""
-        return {
+        recipe = {
             "task": self.info.name,
             "generator": type(self.problem).__name__,
             "generator_version": self.problem.version,
@@ -68,6 +74,9 @@ class Generation:
             "resolution": self.resolution,
             "sizes": dict(self.sizes),
         }
+        if self.scored != self.problem:
+            recipe["scored_parameters"] = self.scored.parameters()
+        return recipe
 
     @property
     def key(self) -> str:
@@ -95,14 +104,47 @@ class Generation:
             start += self.sizes[split]
         return ranges
 
+    def generate(self, chunk: range) -> Samples:
+        """Returns the samples of these indices, each with the target of its split."""
+        if self.scored == self.problem:
+            return self._solved(self.problem, chunk)
+        parts = []
+        for split, whole in sorted(self.indices().items(), key=lambda item: item[1].start):
+            part = range(max(chunk.start, whole.start), min(chunk.stop, whole.stop))
+            if part:
+                problem = self.problem if split == "train" else self.scored
+                parts.append(self._solved(problem, part))
+        return Samples(
+            x=np.concatenate([part.x for part in parts]),
+            y=np.concatenate([part.y for part in parts]),
+            params={
+                name: np.concatenate([part.params[name] for part in parts])
+                for name in parts[0].params
+            },
+        )
 
-def _problem(info: TaskInfo) -> Problem:
+    def _solved(self, problem: Problem, chunk: range) -> Samples:
+        indices = np.arange(chunk.start, chunk.stop)
+        return problem.generate(indices, seed=self.seed, resolution=self.resolution)
+
+
+def problems(info: TaskInfo) -> tuple[Problem, Problem]:
+    """Returns the problem of a task's training split, and that of the splits that are scored."""
     benchmark, _, rest = info.name.partition("/")
     module, _, variant = rest.partition("@")
     assert benchmark == "pdebench", f"{info.name} has no generator"
-    problems = import_module(f"trainables.tasks.pde_bench.{module}")
-    problem: Problem = getattr(problems, variant.upper() or "COMPAT")
-    return problem
+    variants = import_module(f"trainables.tasks.pde_bench.{module}")
+    frames = ORCA_FRAMES.get(info.name)
+    if frames is None:
+        problem: Problem = getattr(variants, variant.upper() or "COMPAT")
+        return problem, problem
+    return _at_frame(variants.COMPAT, frames.train), _at_frame(variants.COMPAT, frames.scored)
+
+
+def _at_frame(problem: Any, frame: int) -> Problem:
+    """Returns the problem that ends at a frame: they are evenly spaced in time."""
+    ending: Problem = replace(problem, end_time=problem.end_time * frame / LAST_FRAME)
+    return ending
 
 
 def _resolution(data: DataSpec, info: TaskInfo) -> int:

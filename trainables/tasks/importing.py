@@ -140,7 +140,7 @@ def _write(
         "task": info.name,
         "data_source": "official",
         "imported_from": imported_from,
-        "protocol": info.protocol,
+        "protocol": info.stored_protocol,
         "equation": info.equation,
         "metric": info.metric,
         "baselines": baselines,

@@ -26,17 +26,21 @@ def task_info(name: str) -> TaskInfo:
         ConfigError: There is none of that name.
     """
     if name not in TASKS:
-        raise ConfigError(f"There is no task `{name}`. Known: {', '.join(sorted(TASKS))}.")
+        variants = [each for each in TASKS if each.partition("@")[0] == name.partition("@")[0]]
+        raise ConfigError(
+            f"There is no task `{name}`. Known: {', '.join(variants or sorted(TASKS))}."
+        )
     return TASKS[name]
 
 
 def publication(name: str) -> Publication | None:
     """Returns what a task was published as, or None for a variant of ours."""
-    if name not in PUBLISHED:
+    problem = name.removesuffix(pde_bench.ORCA) if name in pde_bench.ORCA_FRAMES else name
+    if problem not in PUBLISHED:
         return nas_bench_360.PUBLICATIONS.get(name)
-    file = PUBLISHED[name]
+    file = PUBLISHED[problem]
     return Publication(
-        files=pde_bench.FILES[name],
+        files=pde_bench.FILES[problem],
         address=f"{pde_bench.DATAFILES}/{file.datafile}",
         licence=pde_bench.LICENCE,
         megabytes=file.megabytes,

@@ -128,7 +128,7 @@ class Store:
 
     def head(self, split: str, samples: int) -> Split:
         """Returns the first samples of a split, as a view."""
-        arrays = self.stored(split)
+        arrays = self._arrays(split)
         return self._presented({name: array[:samples] for name, array in arrays.items()})
 
     def columns(self, split: str) -> dict[str, np.ndarray]:
@@ -166,7 +166,11 @@ class Store:
             raise altered(path, f"it is no Arrow file of ours ({error})") from error
 
     def _split(self, split: str) -> Split:
-        return self._presented(self.stored(split))
+        return self._presented(self._arrays(split))
+
+    def _arrays(self, split: str) -> dict[str, np.ndarray]:
+        sample_id = self._batch(split).column("sample_id").to_numpy()
+        return self.stored(split) | {"sample_id": sample_id}
 
     def stored(self, split: str) -> dict[str, np.ndarray]:
         """Maps x, y and, where there are any, groups of a split as they are stored."""
@@ -194,7 +198,12 @@ class Store:
     def _presented(self, arrays: Mapping[str, np.ndarray]) -> Split:
         """Returns a split whose inputs are as a network takes them, however they are stored."""
         inputs = present(arrays["x"], self.manifest)
-        return Split(x=inputs, y=arrays["y"], groups=arrays.get("groups"))
+        return Split(
+            x=inputs,
+            y=arrays["y"],
+            groups=arrays.get("groups"),
+            sample_id=arrays["sample_id"],
+        )
 
 
 def _write_batch(path: Path, data: SplitData) -> None:

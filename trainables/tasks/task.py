@@ -27,7 +27,7 @@ class Rows(Protocol):
 class TaskInfo:
     """What is known of a task without opening its data."""
 
-    name: str  # "pdebench/advection_1d", "pdebench/burgers_1d@hard"
+    name: str  # "pdebench/advection_1d", "pdebench/burgers_1d@hard", "…/shallow_water_2d@orca"
     title: str  # "Advection 1D"
     dimension: Literal["1d", "2d"]
     kind: Kind
@@ -37,6 +37,7 @@ class TaskInfo:
     resolution: int  # grid points a side as the papers feed it
     channels: tuple[int, int]  # in, out (classes or labels, where these are predicted)
     protocol: str  # how numbers on this task compare; stored beside every metric
+    earlier_protocol: str = ""  # the same in former words, in which stored data are described
     recipe: Mapping[str, Any] = field(default_factory=dict)  # published `refine` settings
     equation: str = ""
     grid: tuple[int, ...] = ()  # points a side, where the sides differ
@@ -44,13 +45,18 @@ class TaskInfo:
     stored: Literal["float32", "float16", "uint8"] = "float32"  # inputs on disk
     packed: tuple[int, ...] = ()  # the shape of one x on disk, where it is another
     mask: Literal["known", "ignored"] | None = None  # what 1 in y's last channel says of a point
-    compat_metric: str | None = None  # ORCA's, where it is another than `metric`
+    compat_metric: str | None = None  # the official number, where it is another than `metric`
     recurring: str = ""  # why one input may be in two splits, where the protocol has it so
 
     @property
     def benchmark(self) -> str:
         """The name's first part."""
         return self.name.partition("/")[0]
+
+    @property
+    def stored_protocol(self) -> str:
+        """The protocol as stored data state it: their hash covers it, so that its words stay."""
+        return self.earlier_protocol or self.protocol
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -85,6 +91,7 @@ class Split:
     x: Rows
     y: np.ndarray
     groups: np.ndarray | None = None  # int64 [n]: parts of one thing, to be scored together
+    sample_id: np.ndarray | None = None  # int64 [n]: in the order of the published files
 
     def __len__(self) -> int:
         return len(self.x)

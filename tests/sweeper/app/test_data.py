@@ -161,6 +161,28 @@ def test_a_variant_is_an_option_or_a_part_of_the_name(command, home):
     assert compat["task"] == published
 
 
+def test_orca_s_frames_are_a_variant_with_a_file_and_a_generator(command, home):
+    published = "pdebench/diffusion_reaction_1d"
+    tasks = {task["name"]: task for task in command("data", "list")["tasks"]}
+    listed, plain = tasks[f"{published}@orca"], tasks[published]
+    assert listed["obtain"] == f"sweeper data generate {published}@orca"
+    assert listed["import"] == f"sweeper data import {published}@orca ReacDiff_Nu0.5_Rho1.0.hdf5"
+    assert listed["published"] == plain["published"]
+    assert listed["protocol"] != plain["protocol"]
+
+    size = ("--samples", "16", "--resolution", "16")
+    made = command("data", "generate", published, "--variant", "orca", *size)
+    assert made["task"] == f"{published}@orca"
+    assert made == command("data", "generate", f"{published}@orca", *size)
+    assert Path(made["folder"]).parent == home / "data" / f"{published}@orca"
+    assert command("data", "generate", published, *size)["folder"] != made["folder"]
+    (found,) = command("data", "verify", f"{published}@orca")["sets"]
+    assert found["faults"] == []
+    for refused in (("pdebench/advection_1d", "--variant", "orca"), (f"{published}@hard@orca",)):
+        told = command("data", "generate", *refused, *size, code=2)["error"]["message"]
+        assert "There is no task `pdebench/" in told
+
+
 def test_workers_are_told_on_the_command_line_and_change_no_byte(command, home, monkeypatch):
     arguments = ("data", "generate", MADE, "--samples", "16", "--resolution", "16")
     hashes = []

@@ -3,12 +3,15 @@
 import json
 import sqlite3
 from contextlib import closing
+from dataclasses import asdict
+from html import unescape
 from pathlib import Path
 
 import pytest
 
 from sweeper.cli.main import run
 from tests.compared_ledgers import Scores, write
+from trainables.tasks.published import published_numbers
 
 ADVECTION, DARCY = "pdebench/advection_1d", "pdebench/darcy_2d"
 SIX = [0.20, 0.21, 0.19, 0.22, 0.20, 0.18]
@@ -60,7 +63,9 @@ def test_the_json_has_the_pinned_names(folder, capsys):
     assert task["methods"][0]["rises"] == 0.0, "validation only falls"
     assert [e["p_holm"] for e in found["effects"]] == [1.0, 1.0]
     assert len(found["effect_notes"]) == 2
-    assert task["published"] == [{**PUBLISHED, "data_source": "official", "samples": 10_000}]
+    assert task["published"] == [
+        {**PUBLISHED, "data_source": "official", "samples": 10_000, "floor": None, "remark": ""}
+    ]
     assert found["average_ranks"] == {"pare": 1.25, "mona": 1.75}
     assert found["gate"] is None
 
@@ -85,6 +90,29 @@ def test_people_get_sentences_and_tables(folder, capsys):
     )
     assert "The control has the preset's settings and is not tuned; a tuned one is a study" in out
     assert "0.1 to 0.1" not in out.splitlines()[0]
+
+
+def test_the_floor_of_a_protocol_stands_beside_published_numbers(folder, capsys):
+    task = "pdebench/shallow_water_2d"
+    published = [asdict(each) for each in published_numbers(task).values()]
+    write(
+        folder / "sweeps/waves", "waves",
+        [Scores(method="pare", task=task, best=SIX, facts={"published": published})],
+    )  # fmt: skip
+    assert run(["compare", "waves", "--html", "page.html"]) == 0
+    printed, page = capsys.readouterr().out, (folder / "page.html").read_text()
+    for text in (printed, page):
+        text = unescape(text)
+        assert text.count("A perfect predictor of the last frame scores 0.0057 on frame 99") == 1
+        assert "published scores sit on the floor of the protocol and cannot rank methods" in text
+        assert "that the papers' runs used ORCA's released loader is an inference" in text
+    assert '<th class="number">floor</th>' in page
+    (found,) = as_json(capsys, "waves")["tasks"]
+    floors = {each["method"]: each["floor"] for each in found["published"]}
+    assert floors == {"orca": 0.0057, "mona": 0.0057, "pare": 0.0057, "fno": None, "pinn": None,
+                      "u-net": None}  # fmt: skip
+    assert run(["compare", "pare", "--html", "page.html"]) == 0
+    assert "floor</th>" not in (folder / "page.html").read_text()
 
 
 def test_a_task_and_a_baseline_can_be_chosen(folder, capsys):

@@ -4,8 +4,10 @@ import torch
 from sklearn.metrics import f1_score, roc_auc_score
 
 from trainables.errors import DataError
-from trainables.metrics.chunked import SIZE, AUROCByThousands, MacroF1ByThousands
+from trainables.metrics.chunked import AUROCByThousands, MacroF1ByThousands
+from trainables.tasks.registry import TASKS
 
+SIZE, AUROC_SIZE = 1000, 1008  # 250 batches of 4, 63 of 16
 N = 2 * SIZE + 300
 
 
@@ -13,6 +15,16 @@ def value(metric, prediction, target, batch: int) -> float:
     for p, y in zip(prediction.split(batch), target.split(batch), strict=True):
         metric.update(p, y)
     return metric.compute()
+
+
+@pytest.mark.parametrize(
+    ("metric", "task", "size"),
+    [(MacroF1ByThousands, "ecg", SIZE), (AUROCByThousands, "deepsea", AUROC_SIZE)],
+)
+def test_a_stretch_is_as_many_official_batches_as_hold_a_thousand(metric, task, size):
+    info = TASKS[f"nasbench360/{task}"]
+    assert info.compat_metric == metric.name
+    assert (metric.batch, metric.size()) == (info.recipe["batch_size"], size)
 
 
 @pytest.mark.parametrize("batch", [64, 999, 2 * SIZE + 1, N])
@@ -30,11 +42,12 @@ def test_macro_f1_is_the_mean_of_scikit_learn_s_over_stretches(batch):
 def test_auroc_is_the_mean_of_scikit_learn_s_over_stretches_and_labels_that_say_something(batch):
     rng = np.random.default_rng(0)
     scores, labels = rng.normal(size=(N, 3)).astype(np.float32), rng.random((N, 3)) < 0.01
-    labels[:SIZE, 0] = False  # nothing to tell apart in the first stretch
-    labels[2 * SIZE :] = True  # nor in the last, of any label
+    size = AUROC_SIZE
+    labels[:size, 0] = False  # nothing to tell apart in the first stretch
+    labels[2 * size :] = True  # nor in the last, of any label
     aurocs = [
         np.mean([roc_auc_score(labels[part, k], scores[part, k]) for k in told])
-        for part, told in ((slice(SIZE), (1, 2)), (slice(SIZE, 2 * SIZE), (0, 1, 2)))
+        for part, told in ((slice(size), (1, 2)), (slice(size, 2 * size), (0, 1, 2)))
     ]
     found = value(
         AUROCByThousands(), torch.from_numpy(scores), torch.from_numpy(labels).float(), batch

@@ -9,7 +9,7 @@ from sklearn import metrics as reference
 
 from trainables.errors import DataError
 from trainables.metrics import METRICS
-from trainables.metrics.fields import ContactError, NormalizedRMSE
+from trainables.metrics.fields import ContactError, NormalizedRMSE, OrcaContactError
 
 
 def fields(n: int, *shape: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -153,3 +153,39 @@ def test_a_protein_without_contacts_is_dropped():
     assert total.num_dropped == 1
     kept = torch.tensor([0, 2])
     assert total.compute() == pytest.approx(value("mae8", prediction[kept], target[kept]))
+
+
+def test_the_official_contact_error_makes_maps_symmetric_twice_and_has_the_first_one_s_length():
+    prediction, target = proteins(3, length=50)
+    target[:, 1] = 0.0
+    for place, residues in zip(target[:, 1], (44, 46, 40), strict=True):  # at 5, as in a store
+        place[5 : 5 + residues, 5 : 5 + residues] = 1.0
+    for first in (0, 1):
+        total = OrcaContactError()
+        total.begin(target[first])
+        for p, y in zip(prediction.split(2), target.split(2), strict=True):
+            total.update(p, y)
+        expected = official_contact_error(prediction, target, (44, 46)[first])
+        assert total.compute() == pytest.approx(expected, rel=1e-5)
+        assert expected != pytest.approx(value("mae8", prediction, target), rel=1e-3)
+    whole = official_contact_error(prediction, target, 50)
+    assert value("mae8_orca", prediction, target) == pytest.approx(whole, rel=1e-5)
+    symmetric = (prediction + prediction.mT) / 2
+    assert value("mae8_orca", symmetric, target) == pytest.approx(
+        value("mae8", symmetric, target), rel=1e-6
+    )
+
+
+def official_contact_error(prediction, target, residues: int) -> float:
+    """What official code comes to, pair by pair: the upper triangle is made the mean of both in
+    place, all is clipped, and the mean of both triangles is taken once more."""
+    by_protein = []
+    for p, (y, known) in zip(prediction[:, 0].tolist(), target.tolist(), strict=True):
+        errors = []
+        for i in range(5, 5 + residues):
+            for j in range(i + 24, min(5 + residues, len(p))):
+                upper, lower = max((p[i][j] + p[j][i]) / 2, 0.01), max(p[j][i], 0.01)
+                if known[i][j] and 0 < y[i][j] <= 8:
+                    errors.append(abs((upper + lower) / 2 - y[i][j]))
+        by_protein.append(np.mean(errors))
+    return np.mean(by_protein)

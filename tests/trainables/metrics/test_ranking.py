@@ -135,13 +135,22 @@ def test_the_auroc_of_pixels_is_exact_for_scores_of_half_precision():
     assert value(PixelAUROC, prediction, target) == pytest.approx(expected, abs=1e-12)
 
 
-def test_the_hard_auroc_of_pixels_is_that_of_the_decisions():
-    prediction, target = pixels(10)
-    truth, scores = flat(prediction, target)
-    expected = 1 - reference.roc_auc_score(truth, scores > 0)
-    assert value(HardPixelAUROC, prediction, target) == pytest.approx(expected, abs=1e-12)
-    rates = [(scores > 0)[truth == 0].mean(), (scores <= 0)[truth == 1].mean()]
-    assert value(HardPixelAUROC, prediction, target) == pytest.approx(np.mean(rates), abs=1e-12)
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.3])
+def test_the_hard_auroc_takes_ignored_pixels_for_true_negatives_as_official_code_does(share):
+    prediction, target = pixels(40)
+    generator = torch.Generator().manual_seed(1)
+    target[:, 1] = (torch.rand(target[:, 1].shape, generator=generator) < share).float()
+    kept = (1 - target[:, 1]).numpy()
+    truth, logits = target[:, 0].numpy() * kept, prediction[:, 0].numpy() * kept
+    official = 1 - reference.roc_auc_score(truth.ravel(), logits.ravel() > 0)
+    found = value(HardPixelAUROC, prediction, target)
+    assert found == pytest.approx(official, abs=1e-12)
+
+    counted, scores = flat(prediction, target)
+    ours = 1 - reference.roc_auc_score(counted, scores > 0)
+    rates = [(scores > 0)[counted == 0].mean(), (scores <= 0)[counted == 1].mean()]
+    assert ours == pytest.approx(np.mean(rates), abs=1e-12)
+    assert found == pytest.approx(ours, abs=1e-12) if share == 0 else found < ours
 
 
 @pytest.mark.parametrize("sizes", [[1, 1, 1, 1], [3, 1], [2, 5, 1]])

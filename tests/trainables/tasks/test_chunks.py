@@ -43,7 +43,7 @@ def assert_same(made: Samples, expected: Samples) -> None:
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_chunks_of_any_size_are_what_the_generator_makes_at_once(name, tmp_path):
     of = generation(name, samples=8)
-    whole = of.problem.generate(np.arange(8), seed=of.seed, resolution=of.resolution)
+    whole = of.generate(range(8))
     together, _ = make(tmp_path / "together", of)
     assert_same(together, whole)
     apart, sizes = make(tmp_path / "apart", of, working_bytes=ONE_AT_A_TIME)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from trainables.methods.registry import METHODS
@@ -54,4 +56,47 @@ def test_numbers_of_two_protocols_are_told_apart():
 def test_what_is_not_printed_is_not_there():
     assert "u-net" not in published_numbers("pdebench/darcy_2d")
     assert published_numbers("pdebench/darcy_2d@hard") == {}
-    assert sum(len(published_numbers(task)) for task in TASKS) == 9 * 10 + 6 * 8 - 2
+    plain = [task for task in TASKS if "@" not in task]
+    assert sum(len(published_numbers(task)) for task in plain) == 9 * 10 + 6 * 8 - 2
+
+
+FLOORS = {
+    "shallow_water_2d": 5.70e-3,
+    "diffusion_reaction_1d": 2.735e-3,
+    "diffusion_sorption_1d": 3.04e-3,
+    "diffusion_reaction_2d": 6.6e-3,
+}
+
+
+@pytest.mark.parametrize("problem", FLOORS)
+def test_the_floor_of_the_protocol_stands_beside_the_one_shot_scores(problem):
+    numbers = dict(published_numbers(f"pdebench/{problem}"))
+    one_shot = {method: numbers.pop(method) for method in ("orca", "mona", "pare")}
+    for number in one_shot.values():
+        assert number.floor == FLOORS[problem]
+        assert "tested on frame 99" in number.protocol
+        assert f"scores {FLOORS[problem]:g} on frame 99" in number.remark
+        assert "used ORCA's released loader is an inference" in number.remark
+        at_floor = abs(number.value / number.floor - 1) < 0.1
+        assert at_floor == ("cannot rank methods" in number.remark)
+    assert {(number.floor, number.remark) for number in numbers.values()} == {(None, "")}
+    paired = published_numbers(f"pdebench/{problem}@orca")
+    assert {m: replace(n, task=f"pdebench/{problem}") for m, n in paired.items()} == {
+        **numbers,
+        **one_shot,
+    }
+
+
+@pytest.mark.parametrize(
+    ("problem", "frames"),
+    [
+        ("advection_1d", "one-shot, frame 200 of 0..200 in all splits"),
+        ("navier_stokes_1d", "one-shot, frame 100 of 0..100 in all splits"),
+        ("shallow_water_2d", "one-shot, trained on frame 100 of 0..100, tested on frame 99"),
+        ("diffusion_reaction_1d", "one-shot, tested on frame 99 of 0..100 (the released loader"),
+    ],
+)
+def test_one_shot_scores_name_their_frames(problem, frames):
+    number = published_numbers(f"pdebench/{problem}")["orca"]
+    assert number.protocol.startswith(frames)
+    assert (number.floor is None) == (problem not in FLOORS)

@@ -1,13 +1,15 @@
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
 
+from trainables.errors import ConfigError
 from trainables.losses import LOSSES
 from trainables.metrics import METRICS
 from trainables.stages.configs.fine_tuning import RefineConfig
-from trainables.tasks.registry import TASKS, publication
+from trainables.tasks.registry import TASKS, publication, task_info
 
 PROBLEMS = (
     "advection_1d",
@@ -35,9 +37,60 @@ NAS_BENCH_360 = (
 )
 
 
+PAIRED = (  # where ORCA's released loader trains on one frame and tests on another
+    "diffusion_reaction_1d",
+    "diffusion_sorption_1d",
+    "shallow_water_2d",
+    "diffusion_reaction_2d",
+)
+
+
 def test_there_are_eight_problems_each_published_and_hard_and_ten_tasks_of_nas_bench_360():
-    names = [f"pdebench/{problem}{suffix}" for problem in PROBLEMS for suffix in ("", "@hard")]
+    names = [
+        f"pdebench/{problem}{suffix}"
+        for problem in PROBLEMS
+        for suffix in ("", "@hard", "@orca")
+        if suffix != "@orca" or problem in PAIRED
+    ]
     assert list(TASKS) == names + [f"nasbench360/{task}" for task in NAS_BENCH_360]
+
+
+@pytest.mark.parametrize("problem", PAIRED)
+def test_a_problem_with_orca_s_frames_is_the_published_one_but_for_name_and_protocol(problem):
+    published, paired = TASKS[f"pdebench/{problem}"], TASKS[f"pdebench/{problem}@orca"]
+    own = {"name": paired.name, "title": paired.title, "protocol": paired.protocol}
+    assert replace(published, **own, earlier_protocol="") == paired
+    assert publication(paired.name) == publication(published.name) is not None
+    frame = 29 if problem == "diffusion_reaction_1d" else 100
+    assert f"trained on frame {frame} of 0..100" in paired.protocol
+    assert "validated and tested on frame 99" in paired.protocol
+    assert "frame 100 of 0..100 in all splits" in published.protocol
+    assert f"{frame} to train, 99 to test" in published.protocol.replace("\n", " ")
+
+
+@pytest.mark.parametrize("suffix", ["@orca", "@hard@orca", "@orca@hard", "@ORCA"])
+@pytest.mark.parametrize("problem", ["advection_1d", "darcy_2d"])
+def test_no_other_problem_has_orca_s_frames_and_no_hard_one(problem, suffix):
+    told = f"Known: pdebench/{problem}, pdebench/{problem}@hard"
+    with pytest.raises(ConfigError, match=rf"no task `pdebench/{problem}{suffix}`\. {told}\.$"):
+        task_info(f"pdebench/{problem}{suffix}")
+    with pytest.raises(ConfigError, match=r"shallow_water_2d, .*_2d@hard, .*_2d@orca"):
+        task_info("pdebench/shallow_water_2d@hard@orca")
+
+
+def test_stored_data_keep_the_words_that_their_hash_covers():
+    words = {
+        problem: TASKS[f"pdebench/{problem}"].stored_protocol
+        for problem in ("diffusion_reaction_1d", "shallow_water_2d")
+    }
+    assert words == {
+        "diffusion_reaction_1d": "one-shot u(0) -> u(1), last frame in all splits (ORCA trained on "
+        "u(0.29)); the target is constant in x",
+        "shallow_water_2d": "one-shot h(0) -> h(1), last frame in all splits (ORCA); pixelised "
+        "dams recur between the splits",
+    }
+    paired = TASKS["pdebench/shallow_water_2d@orca"]
+    assert paired.stored_protocol == paired.protocol
 
 
 @pytest.mark.parametrize("name", TASKS)

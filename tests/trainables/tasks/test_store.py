@@ -226,6 +226,8 @@ def test_groups_come_back_and_a_head_is_a_view_of_the_first_samples(tmp_path):
     assert len(head) == 3
     np.testing.assert_array_equal(head.groups, [7, 7, 8])
     np.testing.assert_array_equal(head.y, [0, 1, 2])
+    np.testing.assert_array_equal(head.sample_id, data.sample_id[:3])
+    np.testing.assert_array_equal(store.test.sample_id, data.sample_id)
     np.testing.assert_array_equal(head.x[np.arange(3)], store.test.x[np.arange(3)])
     assert not head.y.flags.owndata
 

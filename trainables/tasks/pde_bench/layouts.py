@@ -1,9 +1,11 @@
 """The three layouts of PDEBench's files, each read as pairs of an input and an output.
 
-Shapes: n = samples, t = frames, m = points a side, c = channels.
+The output is the frame at the time that a sample's split asks for: as a rule one time for all.
+
+Shapes: n = samples, t = frames, m = points a side, c = channels; k = samples of a slab.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -32,8 +34,11 @@ class Layout(Protocol):
     step: int  # pairs to read together
     frames: Mapping[str, Any]  # which are read, for the manifest
 
-    def read(self, rows: slice) -> tuple[np.ndarray, np.ndarray]:
+    def read(self, rows: slice, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Returns x [k, 1, *grid] and y [k, 1, *grid].
+
+        Args:
+            times: int64 [k]: which of the end times y is of, for each row.
 
         Raises:
             DataError: The file is damaged there.
@@ -41,24 +46,27 @@ class Layout(Protocol):
         ...
 
 
-def open_layout(file: Any, published: PublishedFile, end_time: float) -> Layout:
+def open_layout(file: Any, published: PublishedFile, end_times: Sequence[float]) -> Layout:
     """Finds the arrays of a file.
 
+    Args:
+        end_times: Of the outputs: one, or that of the training split and that of the others.
+
     Raises:
-        DataError: One is missing or of another rank, they differ in shape, or no frame is at
-            `end_time`.
+        DataError: One is missing or of another rank, they differ in shape, or no frame is at an
+            end time.
     """
     if published.layout == "fields":
         return Fields(file, published.stride)
     if published.layout == "groups":
-        return Groups(file, published.output_channel, end_time)
-    return Series(file, published, end_time)
+        return Groups(file, published.output_channel, end_times)
+    return Series(file, published, end_times)
 
 
 class Series:
     """Arrays [n, t, m]: the first frame to the one at the end time, the arrays laid end to end."""
 
-    def __init__(self, file: Any, published: PublishedFile, end_time: float) -> None:
+    def __init__(self, file: Any, published: PublishedFile, end_times: Sequence[float]) -> None:
         self._arrays = [find_array(file, key, 3) for key in published.arrays]
         shapes = {array.shape for array in self._arrays}
         if len(shapes) > 1:
@@ -67,21 +75,24 @@ class Series:
         ((self.count, frames, points),) = shapes
         check_points(file, ["x-coordinate"], points)
         self._points = slice(None, None, published.stride)
-        self._last, self.frames = _frame_at(file, "t-coordinate", frames, end_time)
+        self._ends, self.frames = _frames_at(file, "t-coordinate", frames, end_times)
         kept = len(range(points)[self._points])
         self.grid: tuple[int, ...] = (len(self._arrays) * kept,)
         self.step = rows_at_once(self._arrays[0], 8 * points * len(self._arrays))
 
-    def read(self, rows: slice) -> tuple[np.ndarray, np.ndarray]:
+    def read(self, rows: slice, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Reads whole lines and drops points in memory, where HDF5 would take them one by one."""
-        start, end = (
-            np.concatenate(
-                [read_array(array, (rows, frame))[:, self._points] for array in self._arrays],
-                axis=1,
-            )
-            for frame in (0, self._last)
-        )
+        start = self._read_frame(rows, 0)
+        end = np.empty_like(start)
+        for which in np.unique(times):
+            chosen = times == which
+            end[chosen] = self._read_frame(rows, self._ends[which])[chosen]
         return start[:, None], end[:, None]
+
+    def _read_frame(self, rows: slice, frame: int) -> np.ndarray:
+        return np.concatenate(
+            [read_array(array, (rows, frame))[:, self._points] for array in self._arrays], axis=1
+        )
 
 
 class Fields:
@@ -103,7 +114,7 @@ class Fields:
         self.grid = tuple(len(range(side)[self._points]) for side in sides)
         self.step = rows_at_once(self._solution, 8 * sides[0] * sides[1])
 
-    def read(self, rows: slice) -> tuple[np.ndarray, np.ndarray]:
+    def read(self, rows: slice, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Reads whole fields and drops points in memory."""
         kept = (..., self._points, self._points)
         coefficient = read_array(self._coefficient, rows)[kept]
@@ -113,7 +124,7 @@ class Fields:
 class Groups:
     """A group for each sample, in the order of their names, with `data` [t, *grid, c]."""
 
-    def __init__(self, file: Any, output_channel: int, end_time: float) -> None:
+    def __init__(self, file: Any, output_channel: int, end_times: Sequence[float]) -> None:
         self._file, self._names = file, sorted(file)
         if not self._names:
             raise damaged(file.filename, "it has no sample")
@@ -129,28 +140,31 @@ class Groups:
         self.grid = first.shape[1:-1]
         self.step = max(1, SLAB_BYTES // (8 * int(np.prod(self.grid))))
         time = f"{self._names[0]}/grid/t"
-        self._last, self.frames = _frame_at(file, time, first.shape[0], end_time)
+        self._ends, self.frames = _frames_at(file, time, first.shape[0], end_times)
         self._output_channel = output_channel
 
-    def read(self, rows: slice) -> tuple[np.ndarray, np.ndarray]:
+    def read(self, rows: slice, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Reads the first frame of channel 0, and the last one of the output's channel."""
-        pairs = [self._pair(name) for name in self._names[rows]]
+        ends = [self._ends[which] for which in times]
+        pairs = [self._pair(*each) for each in zip(self._names[rows], ends, strict=True)]
         x, y = (np.stack(fields)[:, None] for fields in zip(*pairs, strict=True))
         return x, y
 
-    def _pair(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+    def _pair(self, name: str, end: int) -> tuple[np.ndarray, np.ndarray]:
         data = find_array(self._file, f"{name}/data", self._ndim)
         if data.shape != self._shape:
             raise damaged(
                 self._file.filename,
                 f"`{name}/data` is {list(data.shape)}, but the first is {list(self._shape)}",
             )
-        output = (self._last, ..., self._output_channel)
+        output = (end, ..., self._output_channel)
         return read_array(data, (0, ..., 0)), read_array(data, output)
 
 
-def _frame_at(file: Any, key: str, frames: int, end_time: float) -> tuple[int, Mapping[str, Any]]:
-    """Returns the frame at `end_time`, and both frames for the manifest."""
+def _frames_at(
+    file: Any, key: str, frames: int, end_times: Sequence[float]
+) -> tuple[list[int], Mapping[str, Any]]:
+    """Returns the frames at the end times, and all frames that are read, for the manifest."""
     times = find_array(file, key, 1)
     if len(times) < frames:
         raise damaged(
@@ -159,12 +173,20 @@ def _frame_at(file: Any, key: str, frames: int, end_time: float) -> tuple[int, M
             "time, space",
         )
     times = read_array(times, slice(frames)).astype(np.float64)
+    found = [_frame_at(file, key, times, end_time) for end_time in end_times]
+    read: dict[str, Any] = {"input": 0}
+    for name, frame in zip(("output", "scored_output"), found, strict=False):
+        read |= {name: frame, f"{name}_time": float(times[frame])}
+    return found, read
+
+
+def _frame_at(file: Any, key: str, times: np.ndarray, end_time: float) -> int:
     frame = int(np.abs(times - end_time).argmin())
     tolerance = TIME_TOLERANCE * end_time
     if not (abs(times[frame] - end_time) <= tolerance and abs(times[0]) <= tolerance):
         raise damaged(
             file.filename,
-            f"no first frame at time 0 and none at {end_time:g}: `{key}` has {frames} from "
+            f"no first frame at time 0 and none at {end_time:g}: `{key}` has {len(times)} from "
             f"{times[0]:g} to {times[-1]:g}",
         )
-    return frame, {"input": 0, "output": frame, "output_time": float(times[frame])}
+    return frame

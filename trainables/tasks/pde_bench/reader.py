@@ -1,20 +1,21 @@
 """PDEBench's published files as pairs of a first and a last state. Takamoto et al., NeurIPS 2022.
 
     x  the first frame, or the coefficient                 float32 [c_in, *grid]
-    y  the frame at the task's end time, in every split    float32 [c_out, *grid]
+    y  the frame at the end time of the sample's split     float32 [c_out, *grid]
 
 The test set is the tenth at that end of the file where official code has it; a tenth of the rest
-validates, where official code tests. Where the protocol standardises, each point of x and of y is
+validates, where official code tests. With `@orca` the training split ends at another frame than the
+two others; else all end at the same. Where the protocol standardises, each point of x and of y is
 standardised by the training inputs, as ORCA does (Shen et al., ICML 2023).
 """
 
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from trainables.tasks.generation import problems
 from trainables.tasks.hdf5 import damaged, open_file
 from trainables.tasks.importing import ImportedSplits
 from trainables.tasks.layout import find_file
@@ -24,7 +25,7 @@ from trainables.tasks.pde_bench.identification import check_attributes, check_md
 from trainables.tasks.pde_bench.layouts import Layout, open_layout
 from trainables.tasks.pde_bench.problem import Problem
 from trainables.tasks.pde_bench.published_files import PUBLISHED
-from trainables.tasks.pde_bench.registry import FILES, INFOS
+from trainables.tasks.pde_bench.registry import FILES, INFOS, ORCA
 from trainables.tasks.row_blocks import release, row_blocks
 from trainables.tasks.scratch import scratch_array
 from trainables.tasks.standardising import Standardiser
@@ -43,13 +44,17 @@ def read(name: str, files: Sequence[Path], scratch: Path, *, seed: int = 0) -> I
     Raises:
         DataError: The file is missing, damaged, of another task, or not finite.
     """
-    published, path = PUBLISHED[name], find_file(files, FILES[name])
+    file_of = name.removesuffix(ORCA)
+    published, path = PUBLISHED[file_of], find_file(files, FILES[file_of])
     (info,) = (info for info in INFOS if info.name == name)
-    task = name.partition("/")[2]
-    problem: Any = import_module(f"trainables.tasks.pde_bench.{task}").COMPAT
+    task = file_of.partition("/")[2]
+    problem: Any
+    scored: Any
+    problem, scored = problems(info)
     with open_file(path) as file:
         facts, notes = check_attributes(file, published, problem)
-        layout = open_layout(file, published, problem.end_time)
+        end_times = [problem.end_time] if scored == problem else [problem.end_time, scored.end_time]
+        layout = open_layout(file, published, end_times)
         if layout.grid != info.input_shape[1:]:
             raise damaged(
                 path, f"its fields give {layout.grid} points, but the task's {info.input_shape[1:]}"
@@ -57,7 +62,10 @@ def read(name: str, files: Sequence[Path], scratch: Path, *, seed: int = 0) -> I
         if not 3 <= layout.count <= info.samples:
             raise damaged(path, f"it has {layout.count} samples, but {info.samples} were published")
         rows = _rows(layout.count, problem, seed, task)
-        x, y = _read_all(path, layout, np.concatenate([rows[split] for split in SPLITS]), scratch)
+        order = np.concatenate([rows[split] for split in SPLITS])
+        times = np.full(layout.count, len(end_times) - 1)
+        times[rows["train"]] = 0
+        x, y = _read_all(path, layout, order, times, scratch)
     facts |= {"file": path.name, "frames": dict(layout.frames)}
     found = [check_md5(path, published)]
     if task == "advection_1d":
@@ -94,16 +102,16 @@ def _rows(count: int, problem: Problem, seed: int, task: str) -> dict[str, np.nd
 
 
 def _read_all(
-    path: Path, layout: Layout, order: np.ndarray, scratch: Path
+    path: Path, layout: Layout, order: np.ndarray, times: np.ndarray, scratch: Path
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Reads samples in the file's order, and puts them in ours."""
+    """Reads samples in the file's order, each to its end time, and puts them in our order."""
     shape = (layout.count, 1, *layout.grid)
     x, y = (scratch_array(scratch / f"{column}.raw", shape, np.float32) for column in ("x", "y"))
     place = np.empty(layout.count, dtype=np.int64)
     place[order] = np.arange(layout.count)
     for start in range(0, layout.count, layout.step):
         slab = slice(start, min(start + layout.step, layout.count))
-        for column, values in zip((x, y), layout.read(slab), strict=True):
+        for column, values in zip((x, y), layout.read(slab, times[slab]), strict=True):
             broken = ~np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
             if broken.any():
                 raise damaged(path, f"sample {start + int(broken.argmax())} is not finite")

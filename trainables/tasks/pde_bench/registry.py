@@ -3,16 +3,45 @@
 Without a suffix a problem is as published (`compat`); with `@hard` it is a variant of ours, made
 because several published targets are nearly constant. Recipes are ORCA's fine-tuning settings
 (Shen et al., ICML 2023).
+
+With `@orca` the target frames are paired as ORCA's released loader pairs them: it passes the frame
+to its training set only, so that the set on which it chooses its epoch, and reports, has the
+default frame, 99. Without the suffix all splits have frame 100, which is the sound choice. The
+suffix exists for the four problems where the two differ. Their validation split is held out of the
+training samples, as everywhere, but has frame 99: the loader scores on no other, and a model is
+chosen by what it is tested on. No model is fitted to frame 99.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, Literal
 
 from trainables.tasks.task import TaskInfo
 
-__all__ = ["DATAFILES", "FILES", "INFOS", "LICENCE"]
+__all__ = ["DATAFILES", "FILES", "INFOS", "LAST_FRAME", "LICENCE", "ORCA", "ORCA_FRAMES",
+           "TargetFrames"]  # fmt: skip
 
-HARD = "@hard"
+HARD, ORCA = "@hard", "@orca"
+LAST_FRAME = 100  # of 0..100, at a problem's end time
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetFrames:
+    """The frames that are predicted, of 0..LAST_FRAME: to train on, and to validate and test on."""
+
+    train: int
+    scored: int
+
+
+ORCA_FRAMES: Mapping[str, TargetFrames] = MappingProxyType(
+    {
+        f"pdebench/diffusion_reaction_1d{ORCA}": TargetFrames(train=29, scored=99),
+        f"pdebench/diffusion_sorption_1d{ORCA}": TargetFrames(train=100, scored=99),
+        f"pdebench/shallow_water_2d{ORCA}": TargetFrames(train=100, scored=99),
+        f"pdebench/diffusion_reaction_2d{ORCA}": TargetFrames(train=100, scored=99),
+    }
+)
 
 
 def _recipe(optimizer: str, lr: float, weight_decay: float, **other: Any) -> dict[str, Any]:
@@ -44,7 +73,8 @@ def _pair(
     hard_channels: tuple[int, int] = (1, 1),
     grid: tuple[int, ...] = (),
     recurring: str = "",
-) -> tuple[TaskInfo, TaskInfo]:
+    earlier: str = "",
+) -> tuple[TaskInfo, ...]:
     published = TaskInfo(
         name=f"pdebench/{name}",
         title=title,
@@ -56,6 +86,7 @@ def _pair(
         resolution=resolution,
         channels=(1, 1),
         protocol=compat,
+        earlier_protocol=earlier,
         recipe=recipe,
         equation=equation,
         grid=grid,
@@ -76,7 +107,23 @@ def _pair(
         equation=equation,
         grid=grid,
     )
-    return published, harder
+    frames = ORCA_FRAMES.get(f"{published.name}{ORCA}")
+    return (
+        (published, harder) if frames is None else (published, harder, _paired(published, frames))
+    )
+
+
+def _paired(published: TaskInfo, frames: TargetFrames) -> TaskInfo:
+    """Returns the task whose frames are paired as ORCA's released loader pairs them."""
+    return replace(
+        published,
+        name=f"{published.name}{ORCA}",
+        title=f"{published.title} (ORCA's frames)",
+        protocol=f"one-shot, trained on frame {frames.train} of 0..{LAST_FRAME}, validated and "
+        f"tested on frame {frames.scored}, as ORCA's released loader pairs them; else as "
+        f"{published.name}",
+        earlier_protocol="",
+    )
 
 
 _PAIRS = (
@@ -111,7 +158,9 @@ _PAIRS = (
         resolution=1024,
         equation="u_t = nu u_xx + rho u (1 - u); nu = 0.5, rho = 1 (hard: 0.005, 5)",
         recipe=_recipe("sgd", 1e-3, 1e-5, momentum=0.99),
-        compat="one-shot u(0) -> u(1), last frame in all splits (ORCA trained on u(0.29)); the "
+        compat="one-shot u(0) -> u(1), frame 100 of 0..100 in all splits (ORCA's released loader: "
+        "29 to train, 99 to test, which is @orca); the target is constant in x",
+        earlier="one-shot u(0) -> u(1), last frame in all splits (ORCA trained on u(0.29)); the "
         "target is constant in x",
         hard="one-shot u(0) -> u(0.2), nu = 0.005, rho = 5 (ours)",
     ),
@@ -123,7 +172,9 @@ _PAIRS = (
         resolution=1024,
         equation="c_t = D / R(c) c_xx",
         recipe=_recipe("adamw", 1e-4, 0.0),
-        compat="one-shot c(0) -> c(500), last frame in all splits (ORCA); c(0) is constant in x",
+        compat="one-shot c(0) -> c(500), frame 100 of 0..100 in all splits (ORCA's released "
+        "loader: 100 to train, 99 to test, which is @orca); c(0) is constant in x",
+        earlier="one-shot c(0) -> c(500), last frame in all splits (ORCA); c(0) is constant in x",
         hard="one-shot c(0) -> c(100), c(0) a random smooth field (ours)",
         recurring="an input is one number, and of 10,000 in single precision two may coincide",
     ),
@@ -161,7 +212,9 @@ _PAIRS = (
         resolution=128,
         equation="shallow water, radial dam break",
         recipe=_recipe("adamw", 1e-4, 0.0, warmup_epochs=10.0),
-        compat="one-shot h(0) -> h(1), last frame in all splits (ORCA); pixelised dams recur "
+        compat="one-shot h(0) -> h(1), frame 100 of 0..100 in all splits (ORCA's released loader: "
+        "100 to train, 99 to test, which is @orca); pixelised dams recur between the splits",
+        earlier="one-shot h(0) -> h(1), last frame in all splits (ORCA); pixelised dams recur "
         "between the splits",
         hard="one-shot h(0) -> h(1), dam of random centre, radius and depth (ours)",
         recurring="a round dam on 128 x 128 points is one of 81 pictures",
@@ -174,7 +227,9 @@ _PAIRS = (
         resolution=128,
         equation="FitzHugh-Nagumo reaction-diffusion",
         recipe=_recipe("adam", 1e-4, 1e-3),
-        compat="one-shot u(0) -> v(5), last frame in all splits (ORCA); v(0) is not an input",
+        compat="one-shot u(0) -> v(5), frame 100 of 0..100 in all splits (ORCA's released loader: "
+        "100 to train, 99 to test, which is @orca); v(0) is not an input",
+        earlier="one-shot u(0) -> v(5), last frame in all splits (ORCA); v(0) is not an input",
         hard="one-shot (u, v)(0) -> (u, v)(0.5) (ours)",
         hard_channels=(2, 2),
     ),

@@ -2,12 +2,14 @@
 
 import pickle
 from concurrent.futures import ProcessPoolExecutor
-from importlib import import_module
+from dataclasses import replace
 from multiprocessing import get_context
 
 import numpy as np
 import pytest
 
+from trainables.spec import DataSpec
+from trainables.tasks.generation import Generation, problems
 from trainables.tasks.pde_bench.problem import Problem
 from trainables.tasks.registry import TASKS
 
@@ -15,9 +17,8 @@ RESOLUTION = 16
 
 
 def problem_of(name: str) -> Problem:
-    module, _, variant = name.removeprefix("pdebench/").partition("@")
-    problems = import_module(f"trainables.tasks.pde_bench.{module}")
-    return getattr(problems, variant.upper() or "COMPAT")
+    """The problem of a task's training split."""
+    return problems(TASKS[name])[0]
 
 
 PROBLEMS = sorted(name for name in TASKS if name.startswith("pdebench/"))
@@ -68,9 +69,9 @@ def test_seeds_and_samples_differ(name):
 
 def test_another_process_makes_the_same_bits():
     names = ["pdebench/burgers_1d@hard", "pdebench/navier_stokes_1d", "pdebench/darcy_2d"]
-    problems = [problem_of(name) for name in names]
+    those = [problem_of(name) for name in names]
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        for problem in problems:
+        for problem in those:
             elsewhere = pool.submit(
                 problem.generate, np.arange(2), seed=0, resolution=RESOLUTION
             ).result()
@@ -99,14 +100,18 @@ MADE = {
     "pdebench/darcy_2d@hard": (1, 0.541210937, 0.0126842525),
     "pdebench/diffusion_reaction_1d": (1, 0.516486409, 0.743041291),
     "pdebench/diffusion_reaction_1d@hard": (1, 0.516486409, 0.673635456),
+    "pdebench/diffusion_reaction_1d@orca": (1, 0.516486409, 0.587227956),
     "pdebench/diffusion_reaction_2d": (1, 0.808186642, 0.242945172),
     "pdebench/diffusion_reaction_2d@hard": (1, 0.790360055, 0.497737417),
+    "pdebench/diffusion_reaction_2d@orca": (1, 0.808186642, 0.242945172),
     "pdebench/diffusion_sorption_1d": (1, 0.0953026517, 0.311744439),
     "pdebench/diffusion_sorption_1d@hard": (1, 0.235368859, 0.286076647),
+    "pdebench/diffusion_sorption_1d@orca": (1, 0.0953026517, 0.311744439),
     "pdebench/navier_stokes_1d": (1, 20.0041783, 20.04713),
     "pdebench/navier_stokes_1d@hard": (1, 20.0041783, 20.0467548),
     "pdebench/shallow_water_2d": (1, 1.03125, 1.03124597),
     "pdebench/shallow_water_2d@hard": (1, 1.03206144, 1.02937284),
+    "pdebench/shallow_water_2d@orca": (1, 1.03125, 1.03124597),
 }
 
 
@@ -147,3 +152,62 @@ def test_trivial_predictors_score_as_known(name):
     assert nrmse(y[:80].mean(axis=0), y[80:]) == pytest.approx(mean, rel=tolerance)
     if identity is not None:
         assert nrmse(x, y) == pytest.approx(identity, rel=tolerance)
+
+
+# Of the four tasks with ORCA's frames: the end times of the training split and of the other two.
+PAIRED = {
+    "pdebench/diffusion_reaction_1d@orca": (0.29, 0.99),
+    "pdebench/diffusion_sorption_1d@orca": (500.0, 495.0),
+    "pdebench/shallow_water_2d@orca": (1.0, 0.99),
+    "pdebench/diffusion_reaction_2d@orca": (5.0, 4.95),
+}
+
+
+@pytest.mark.parametrize("name", sorted(PAIRED))
+def test_orca_s_frames_are_those_of_the_published_problem_at_their_times(name):
+    data = DataSpec(samples=8, val_fraction=0.25, test_fraction=0.25, resolution=RESOLUTION)
+    published, paired = (Generation.of(each, data) for each in (name.partition("@")[0], name))
+    made = paired.generate(range(8))
+    for split, rows in paired.indices().items():
+        end_time = PAIRED[name][split != "train"]
+        at_the_time = replace(published.problem, end_time=end_time)
+        expected = generate(at_the_time, rows)
+        assert made.x[rows.start : rows.stop].tobytes() == expected.x.tobytes()
+        assert made.y[rows.start : rows.stop].tobytes() == expected.y.tobytes()
+    assert made.x.tobytes() == published.generate(range(8)).x.tobytes()
+    parts = [paired.generate(part) for part in (range(3), range(3, 8))]
+    assert np.concatenate([part.y for part in parts]).tobytes() == made.y.tobytes()
+
+
+def test_a_task_without_a_suffix_has_the_folder_that_it_had():
+    keys = {name: Generation.of(name, DataSpec()).key for name in KEYS}
+    assert keys == KEYS
+    apart = [Generation.of(name, DataSpec()).key for name in (*KEYS, *PAIRED)]
+    assert len(set(apart)) == len(apart)
+
+
+KEYS = {
+    "pdebench/diffusion_reaction_1d": "fbee1b8f950e6fce",
+    "pdebench/diffusion_sorption_1d": "54a77ca53d041298",
+    "pdebench/shallow_water_2d": "62c3f57535ea6094",
+    "pdebench/diffusion_reaction_2d": "ba925e3afbbc4961",
+}
+
+
+# nRMSE on frame 99 of a perfect predictor of frame 100: what the published pairing costs.
+@pytest.mark.parametrize(
+    ("name", "samples", "floor"),
+    [
+        ("pdebench/diffusion_reaction_1d", 64, 2.735e-3),
+        ("pdebench/diffusion_sorption_1d", 32, 3.04e-3),
+    ],
+)
+def test_the_frames_alone_cost_what_is_said_beside_published_scores(name, samples, floor):
+    last = problem_of(name)
+    tested = replace(last, end_time=0.99 * last.end_time)
+    fields = [
+        each.generate(np.arange(samples), seed=0, resolution=256).y.reshape(samples, -1)
+        for each in (last, tested)
+    ]
+    errors = np.linalg.norm(fields[0] - fields[1], axis=1) / np.linalg.norm(fields[1], axis=1)
+    assert errors.mean() == pytest.approx(floor, rel=0.06)

@@ -112,6 +112,53 @@ def test_groups_are_in_the_order_of_their_names_and_lend_one_channel(imported, n
         np.testing.assert_array_equal(data.y[:, 0, 5, 7], rows + 200 + 1000 * output)
 
 
+@pytest.mark.parametrize(
+    ("name", "samples"),
+    [
+        ("diffusion_reaction_1d", 20),
+        ("diffusion_sorption_1d", 20),
+        ("shallow_water_2d", 10),
+        ("diffusion_reaction_2d", 10),
+    ],
+)
+def test_with_orca_s_frames_only_the_training_split_has_the_training_frame(
+    tmp_path, name, samples, monkeypatch
+):
+    monkeypatch.setattr("trainables.tasks.hdf5.SLAB_BYTES", 7 * 8 * 1024)  # slabs of mixed splits
+    path = official_files.write(tmp_path / "published", name, samples=samples, frames=101)
+    task = f"pdebench/{name}@orca"
+    store, published = (
+        Store(import_task(each, [path], tmp_path / "home")) for each in (task, f"pdebench/{name}")
+    )
+    train = 29 if name == "diffusion_reaction_1d" else 100
+    for split in SPLITS:
+        data, rows = getattr(store, split), ids(store, split)
+        frame = train if split == "train" else 99
+        if name in official_files.GROUPS:
+            channel = official_files.GROUPS[name][2] - 1
+            expected = rows + 100 * frame + 1000 * channel
+            np.testing.assert_array_equal(data.y[:, 0].reshape(len(rows), -1)[:, 5], expected)
+        else:
+            moved = official_files.wave(20, shift=0.4 * frame / 100)[rows, None]
+            np.testing.assert_array_equal(data.y, moved.astype(np.float32))
+        np.testing.assert_array_equal(data.x, getattr(published, split).x)
+        np.testing.assert_array_equal(rows, ids(published, split))
+    end_time = {**official_files.LINES, **official_files.GROUPS}[name][3]
+    frames = store.manifest["published"]["frames"]
+    assert (frames["input"], frames["output"], frames["scored_output"]) == (0, train, 99)
+    assert frames["scored_output_time"] == pytest.approx(0.99 * end_time)
+    assert published.manifest["published"]["frames"].keys() == {"input", "output", "output_time"}
+    assert store.folder.parent.name == f"{name}@orca"
+    loaded = load_task(task, DataSpec(source="official"), tmp_path / "home")
+    assert (loaded.info.name, loaded.data_source) == (task, "official")
+
+
+def test_a_file_without_the_frame_that_orca_trained_on_is_refused(tmp_path):
+    path = official_files.write(tmp_path / "published", "diffusion_reaction_1d", frames=51)
+    with pytest.raises(DataError, match=r"no first frame at time 0 and none at 0\.29"):
+        import_task("pdebench/diffusion_reaction_1d@orca", [path], tmp_path)
+
+
 def test_slabs_do_not_change_what_is_read(imported, tmp_path, monkeypatch):
     whole = imported("burgers_1d")
     monkeypatch.setattr("trainables.tasks.hdf5.SLAB_BYTES", 3 * 8 * 1024)
