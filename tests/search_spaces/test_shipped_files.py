@@ -39,7 +39,7 @@ SHARED = {"lr", "weight_decay", "warmup_epochs"}
 MIXED = {"k0", "k_end", "k_schedule", "gamma", "lambda_mode", "lambda", "finetune"}
 REPLACED = {*MIXED, "scorer", "selector", "explore_epochs", "temperature"}
 ALIGNED = """
-    distance epochs lr class_mode update_mode max_samples clusters task_weight
+    distance epochs lr clip_norm class_mode update_mode max_samples clusters task_weight
     align_weight source_per_class label_weight solver entreg shrinkage mmd_kernel
     mmd_kernels mmd_bandwidth mmd_bandwidth_scale mmd_unbiased
 """
