@@ -11,7 +11,12 @@ from trainables.errors import ConfigError
 from trainables.networks.backbone import Backbone, Role
 from trainables.networks.embedders import PUBLISHED_TOKENS
 from trainables.networks.freezing import set_trained
-from trainables.networks.predictors import ClassPredictor, InUnitsOf, dense_predictor
+from trainables.networks.predictors import (
+    ClassPredictor,
+    Decoded,
+    InUnitsOf,
+    dense_predictor,
+)
 from trainables.seeding import generator
 from trainables.spec import ModelSpec
 from trainables.tasks.task import Task
@@ -120,6 +125,10 @@ def build_model(backbone: Backbone, task: Task, spec: ModelSpec, *, seed: int) -
         if spec.head == "linear":
             mean, std = task.output_unit
             predictor = InUnitsOf(predictor, mean=mean, std=std)
+        elif info.decoded:
+            standard = task.output_standard
+            shift, scale = (torch.from_numpy(field) for field in (standard.shift, standard.scale))
+            predictor = Decoded(predictor, shift=shift, scale=scale)
     else:
         predictor = ClassPredictor(backbone.feature_width, info.channels[1], generator=draws)
     body = copy.deepcopy(backbone.body).requires_grad_(True).train()
