@@ -1,6 +1,5 @@
 """The model that a trial trains: its own embedder, a copy of a pretrained body, a predictor."""
 
-import copy
 from collections.abc import Mapping
 from contextlib import nullcontext
 
@@ -100,7 +99,7 @@ def build_model(backbone: Backbone, task: Task, spec: ModelSpec, *, seed: int) -
     a setting of one does not move the other; PyTorch's global generator is not touched.
 
     Raises:
-        ConfigError: The backbone is for data of another dimension.
+        ConfigError: The backbone is for data of another dimension, or has no drop path.
     """
     info = task.info
     if backbone.dimension != info.dimension:
@@ -131,10 +130,9 @@ def build_model(backbone: Backbone, task: Task, spec: ModelSpec, *, seed: int) -
             predictor = Decoded(predictor, shift=shift, scale=scale)
     else:
         predictor = ClassPredictor(backbone.feature_width, info.channels[1], generator=draws)
-    body = copy.deepcopy(backbone.body).requires_grad_(True).train()
     return CrossModalModel(
         embedder=embedder,
-        body=body,
+        body=backbone.new_body(drop_path=spec.drop_path or 0.0),
         predictor=predictor,
         roles=backbone.roles,
         num_tokens=num_tokens,

@@ -79,5 +79,6 @@ class AlignConfig(MeasuredConfig):
     mmd_unbiased: bool = False
     # Euclidean
     euclidean: Literal["means", "pairs"] = Field(
-        "means", description="Between means, or the mean over random pairs (official)."
+        "means",
+        description="Between means, or the mean over random pairs (official, but for a factor).",
     )
