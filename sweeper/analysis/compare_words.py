@@ -19,8 +19,8 @@ from sweeper.analysis.words import DISTANCES, listed, method, metric, number
 
 WHAT = {"trials": "candidates", "epochs": "epochs", "device_seconds": "device-seconds"}
 NFT_STARTS = (
-    "The published NFT starts from a random embedder in 2D, and so is another baseline than NFT and "
-    "controls here. With model.embedder_init: random they start as it does."
+    "The published NFT starts from a random embedder in 2D: another baseline than NFT and controls "
+    "here. With model.embedder_init: random they start as it does."
 )
 UNTUNED = "The control has the preset's settings and is not tuned; a tuned one is a study of NFT."
 

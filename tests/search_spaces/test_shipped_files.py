@@ -163,6 +163,27 @@ def test_every_study_starts_with_the_preset_and_the_control(
 
 
 @every_profile
+def test_a_swin_starts_with_the_published_drop_path_and_the_file_resolves_as_before(
+    file: Path, profile: str
+) -> None:
+    sweep = load_sweep(file, catalog(), profile=profile)
+    for study in sweep.studies():
+        rates = [params.get("model.drop_path") for params in (study.preset, study.control)]
+        assert rates == [0.1 if study.backbone["name"] == "swin_base" else None] * 2
+    assert "drop_path" not in sweep.resolved["model"]
+
+
+@every_profile
+def test_embedder_initialisation_may_be_searched(file: Path, profile: str) -> None:
+    searched = "parameters.model.embedder_init={values: [pretrained_copy, random]}"
+    sweep = load_sweep(file, catalog(), profile=profile, sets=[searched])
+    plain = load_sweep(file, catalog(), profile=profile)
+    for study, without in zip(sweep.studies(), plain.studies(), strict=True):
+        assert set(study.parameters) == {*without.parameters, "model.embedder_init"}
+        assert study.preset == {**without.preset, "model.embedder_init": "pretrained_copy"}
+
+
+@every_profile
 def test_a_study_searches_what_its_method_is_to_be_tuned_by(file: Path, profile: str) -> None:
     sweep = load_sweep(file, catalog(), profile=profile)
     for study in sweep.studies():
