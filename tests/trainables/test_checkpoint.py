@@ -65,6 +65,6 @@ def test_weights_of_another_model_are_refused_and_none_of_them_taken(
     model = spec.model.model_copy(update={"head": "orca_pool"})
     state = trials.begin(spec.model_copy(update={"model": model})).state
     before = {name: value.clone() for name, value in state.model.state_dict().items()}
-    with pytest.raises(checkpoint.CorruptCheckpoint, match="of another model, .* predictor"):
+    with pytest.raises(checkpoint.CorruptCheckpoint, match=r"of another model, .* predictor"):
         read(state, tmp_path / "checkpoint")
     assert all(torch.equal(value, before[name]) for name, value in state.model.state_dict().items())
