@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sweeper.space.catalog import PROXY
+from sweeper.space.catalog import MODEL, PROXY
 from sweeper.study import Measurement, Params, Trial, TrialKind
 
 Key = tuple[int | str, ...]  # of a prefix: its seed, and the settings of one stage after another
@@ -22,7 +22,7 @@ class Prefix:
     """One configuration of the shared stages."""
 
     params: Params  # those that were drawn
-    settings: Params  # all of these stages, and which source data
+    settings: Params  # all of these stages, which source data, and the model's
     seed: int
 
 
@@ -36,11 +36,11 @@ class SharedStages:
 
     def settings(self, params: Params) -> Params:
         """Returns those of a trial's settings on which the result of its shared stages depends."""
-        return _owned(params, (*self.shared, PROXY))
+        return _owned(params, (*self.shared, PROXY, MODEL))
 
     def key(self, params: Params, seed: int) -> Key:
         """Names the prefix of a trial with all its settings in `params`."""
-        return seed, *(_text(params, (stage, PROXY)) for stage in self.shared)
+        return seed, *(_text(params, (stage, PROXY, MODEL)) for stage in self.shared)
 
     def beginnings(self, params: Params, seed: int) -> tuple[Key, ...]:
         """Names what a trial has built after each shared stage that trains; the last is all."""

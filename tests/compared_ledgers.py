@@ -31,6 +31,7 @@ class Scores:
     seconds: float = 2.0  # an epoch
     seeds: Sequence[int] = ()  # of the replicates; default: 100, 101, ...
     facts: Mapping[str, Any] = field(default_factory=dict)
+    params: Mapping[str, Any] = field(default_factory=dict)  # of the best trial, besides the rate
 
 
 def facts_of(task: str) -> dict[str, Any]:
@@ -53,7 +54,11 @@ def facts_of(task: str) -> dict[str, Any]:
 
 
 def write(
-    folder: Path, name: str, studies: Sequence[Scores], resources: Mapping[str, Any] | None = None
+    folder: Path,
+    name: str,
+    studies: Sequence[Scores],
+    resources: Mapping[str, Any] | None = None,
+    model: Mapping[str, Any] | None = None,
 ) -> Ledger:
     """Writes a finished sweep and returns its ledger; its clock ticks a second a write."""
     ticks = itertools.count()
@@ -65,6 +70,7 @@ def write(
         "parameters": parameters,
         "resources": dict(resources or {"cpu": 1, "gpu": 0}),
         "search": {"trials": max(s.num_trials for s in studies)},
+        **({} if model is None else {"model": dict(model)}),
     }
     ledger.create(
         SweepRecord(
@@ -87,7 +93,7 @@ def _write_study(ledger: Ledger, scores: Scores) -> None:
         kind = (TrialKind.PRESET, TrialKind.CONTROL)[number] if number < 2 else TrialKind.SAMPLED
         value = {PRESET: 0.6, CONTROL: scores.control[0], SAMPLED: scores.best[0]}.get(number, 0.7)
         trial = Trial(
-            study=name, number=number, kind=kind, params={"refine.lr": 1e-4 * (number + 1)},
+            study=name, number=number, kind=kind, params=_params(scores, number),
             sampled=("refine.lr",) if kind is TrialKind.SAMPLED else (), seed=7000 + number,
         )  # fmt: skip
         run(ledger, trial, value, scores)
@@ -97,10 +103,15 @@ def _write_study(ledger: Ledger, scores: Scores) -> None:
         for seed, value in zip(seeds, values, strict=True) if len(values) > 1 else ():
             trial = Trial(
                 study=name, number=number, kind=TrialKind.REPLICATE, seed=seed, origin=origin,
-                params={"refine.lr": 1e-4 * (origin + 1)},
+                params=_params(scores, origin),
             )  # fmt: skip
             run(ledger, trial, value, scores)
             number += 1
+
+
+def _params(scores: Scores, number: int) -> dict[str, Any]:
+    """Returns the settings of a searched trial, which its replicates share."""
+    return {"refine.lr": 1e-4 * (number + 1), **(scores.params if number == SAMPLED else {})}
 
 
 def run(ledger: Ledger, trial: Trial, value: float, scores: Scores) -> None:

@@ -24,6 +24,7 @@ from trainables.attempt_checkpoints import AttemptCheckpoints
 from trainables.attempt_log import append, capturing
 from trainables.errors import ConfigError, DataError, TrainableError
 from trainables.memory_limit import MemoryLimit
+from trainables.methods.halving import broken_by_halving
 from trainables.peak_memory import count_anew, peak_bytes
 from trainables.report import Report
 from trainables.spec import TrialSpec
@@ -85,7 +86,7 @@ class Attempt:
             spec, PARTS, device=device, store=self._stages(config), name=config.get("name", "")
         )
         _check_same(training, config.get("content_hash"))
-        self._notes = checkpoints.load(training, config["resume"])
+        self._notes = checkpoints.load(training, config["resume"]) + broken_by_halving(spec)
         self._checkpoints, self.training = checkpoints, training
         self._reports = training.reports()
 

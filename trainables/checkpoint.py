@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from trainables.checkpoint_folder import (
     MANIFEST,
@@ -64,13 +64,14 @@ def load(state: TrainState, folder: Path) -> None:
     """Brings `state` to where the checkpoint left it.
 
     Raises:
-        CorruptCheckpoint: A file is missing or its hash differs from the manifest's.
+        CorruptCheckpoint: A file is missing, its hash differs from the manifest's, or its weights
+            are of another model, as of an earlier version.
     """
     missing = {"state.json", "last.safetensors"} - verify(folder)
     if missing:
         raise CorruptCheckpoint(f"{folder}: holds no {' and no '.join(sorted(missing))}")
     place = json.loads((folder / "state.json").read_text())
-    state.model.load_state_dict(load_file(folder / "last.safetensors"))
+    _load_weights(state.model, folder / "last.safetensors")
     state.stage, state.epoch, state.best = place["stage"], place["epoch"], None
     state.reports = [Report(**report) for report in place.get("reports", ())]
     state.made_under = place.get("made_under")
@@ -90,7 +91,8 @@ def load_best(state: TrainState, folder: Path) -> None:
     dropped where the folder has none.
 
     Raises:
-        CorruptCheckpoint: A file is missing or its hash differs from the manifest's.
+        CorruptCheckpoint: A file is missing, its hash differs from the manifest's, or its weights
+            are of another model, as of an earlier version.
         DataError: The folder holds no best weights.
     """
     verify(folder)
@@ -100,7 +102,7 @@ def load_best(state: TrainState, folder: Path) -> None:
             f"{folder}: no best weights. They come with the first validation value, and go where "
             "`checkpoints.best` is false."
         )
-    state.model.load_state_dict(load_file(best))
+    _load_weights(state.model, best)
     if extras.is_file():
         state.extras.load_state_dict(load_file(extras))
     else:
@@ -114,6 +116,20 @@ def thin(folder: Path, *, best: bool, last: bool) -> None:
     rewrite(folder, kept)
     for name in hashes.keys() - kept.keys():
         (folder / name).unlink()
+
+
+def _load_weights(model: nn.Module, file: Path) -> None:
+    """Loads all weights of a model, or none. Raises CorruptCheckpoint."""
+    weights, own = load_file(file), model.state_dict()
+    common = sorted(own.keys() & weights.keys())
+    strange = sorted(own.keys() ^ weights.keys())
+    strange += [name for name in common if own[name].shape != weights[name].shape]
+    if strange:
+        raise CorruptCheckpoint(
+            f"{file}: these weights are of another model, or of an earlier version's: "
+            f"{strange[0]} does not fit"
+        )
+    model.load_state_dict(weights)
 
 
 def _split(optimizer_state: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -10,7 +10,9 @@ with r the share of k0 that is left at the end, and p the progress from 0 to 1:
     constant  p(t) = 0
 
 Cai et al., ICML 2024 (PaRe): linear, with r = 0. Their code has int(begin - end ep / E), which is
-linear with r = 1 - end / begin. All is computed in fractions, so that no rounding moves a floor.
+linear with r = 1 - end / begin. All is computed in fractions, so that no rounding moves a floor:
+in epochs 67 and 68 of FSD50K's hundred their floats give 994 and 979 tokens, where the formula has
+995 and 980.
 """
 
 from fractions import Fraction

@@ -4,7 +4,8 @@ A classification task has classes. The outputs of any other are grouped by k-mea
 et al., ICML 2023): outputs flattened to vectors, or the vectors of labels where a sample has
 several. Vectors of more than 256 numbers are first projected on their 64 leading principal
 components: on fields of 3072 points this takes seconds instead of most of a minute, and moves no
-more samples between groups than another start of k-means does.
+more samples between groups than another start of k-means does. Where outputs have a mask (PSICOV),
+it is part of the vector; in the official code the distances alone are.
 
 Chance is the data's, not the trial's, so that all trials of a study share their classes.
 """

@@ -14,6 +14,11 @@ BACKBONES: Mapping[str, Dimension] = {  # by name; a local folder works as well
     "dinov2_small": "2d",
 }
 
+# Settings of `model` that a study may search, and those that a backbone was published with. A
+# setting that is published with some is of these and of local folders in their dimension alone.
+SEARCHED_MODEL = ("embedder_init", "drop_path")
+PUBLISHED_MODEL: Mapping[str, Mapping[str, Any]] = {"swin_base": {"drop_path": 0.1}}
+
 
 class Spec(BaseModel):
     """Base: frozen, and an unknown key is an error."""
@@ -43,7 +48,10 @@ class ModelSpec(Spec):
     """The parts that are made for the target: embedder and predictor."""
 
     embedder_init: Literal["pretrained_copy", "random"] = Field(
-        "pretrained_copy", description="How the target embedder starts (independent of training)."
+        "pretrained_copy",
+        description="How the target embedder starts, in every method and control. The official "
+        "fine-tuning without alignment starts from `random` in 2D. In 1D the convolution is drawn "
+        "in both, and the norm copied or the identity.",
     )
     head: Literal["orca_pool", "linear"] = Field(
         "orca_pool",
@@ -52,6 +60,15 @@ class ModelSpec(Spec):
     )
     precision: Literal["fp32", "bf16"] = Field(
         "fp32", description="Autocast of supervised training; meta-gradients are always fp32."
+    )
+    drop_path: float | None = Field(
+        None,
+        ge=0,
+        lt=1,
+        description="Of a Swin, while it trains: the share of samples that skip the attention of "
+        "the last block; in the blocks before it the share rises from 0 to that. null: as "
+        "published, 0.1 for swin_base, and 0 for a local folder. If memory runs out and "
+        "micro-batches are halved, other samples skip: the result is as likely, but not the same.",
     )
 
 

@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 
 from sweeper.analysis.table import StudyTable
 from sweeper.ledger import SweepRecord
-from sweeper.space.catalog import PROXY
+from sweeper.space.catalog import MODEL, PROXY, model_settings
 from sweeper.study import Trial
 
 TRIALS = 2  # the preset, which is the winner, and its control
@@ -39,6 +39,7 @@ def best_file(record: SweepRecord, study: StudyTable, trial: Trial) -> str:
     """Returns the text of the file."""
     resolved, params = record.resolved, dict(trial.params)
     proxy = params.pop(PROXY, None)
+    model = {**(resolved.get("model") or {}), **model_settings(params)}
     dimension, kind = study.facts.get("dimension"), study.facts.get("kind")
     content: dict[str, Any] = {
         **{k: v for k, v in resolved.items() if k not in LEFT_OUT},
@@ -48,8 +49,9 @@ def best_file(record: SweepRecord, study: StudyTable, trial: Trial) -> str:
         "tasks": [study.study.task],
         "backbones": _of(resolved.get("backbones") or {}, (str(dimension),)),
         "proxies": {},
+        "model": model,
         "parameters": {},
-        "fixed": params,
+        "fixed": {k: v for k, v in params.items() if k.partition(".")[0] != MODEL},
         "search": {"trials": TRIALS, "seed": (resolved.get("search") or {}).get("seed", 0)},
         "pruning": {"type": "none"},
     }

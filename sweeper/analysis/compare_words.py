@@ -18,6 +18,10 @@ from sweeper.analysis.statistics import fewest_pairs, smallest_p
 from sweeper.analysis.words import DISTANCES, listed, method, metric, number
 
 WHAT = {"trials": "candidates", "epochs": "epochs", "device_seconds": "device-seconds"}
+NFT_STARTS = (
+    "The published NFT starts from a random embedder in 2D: another baseline than NFT and controls "
+    "here. With model.embedder_init: random they start as it does."
+)
 UNTUNED = "The control has the preset's settings and is not tuned; a tuned one is a study of NFT."
 
 
@@ -209,9 +213,32 @@ def notes(task: TaskComparison) -> list[str]:
         limits(task.differences),
         limits(task.from_control),
         UNTUNED * is_untuned,
+        *_starts(task),
         *task.cautions,
     )
     return [text for text in said if text]
+
+
+def _starts(task: TaskComparison) -> list[str]:
+    """Says what target embedders start from, and where published fine-tuning starts elsewhere."""
+    starts: dict[str, list[str]] = {}
+    for entry in task.entries:
+        if entry.embedder_init is not None:
+            starts.setdefault(entry.embedder_init, []).append(name(entry.label))
+    for entry in task.controls:
+        if entry.embedder_init is not None and entry.values:
+            starts.setdefault(entry.embedder_init, []).append(f"{name(entry.label)}: control")
+    if not starts:
+        return []
+    if len(starts) == 1:
+        said = [f"All target embedders start as {next(iter(starts))}."]
+    else:
+        parts = (f"{init} for {listed(labels)}" for init, labels in starts.items())
+        said = [f"Target embedders start differently: {'; '.join(parts)}."]
+    is_published = any(each.method == "nft" for each in task.published)
+    if is_published and task.facts.get("dimension") == "2d" and set(starts) != {"random"}:
+        said.append(NFT_STARTS)
+    return said
 
 
 def across(effect: Effect) -> str:

@@ -66,6 +66,7 @@ class Entry:
     study: str
     trial: int | None = None  # the searched trial with this configuration; None: none is complete
     kind: str | None = None  # of that trial
+    embedder_init: str | None = None  # what its target embedder starts from; None: not known
     validation: float | None = None  # what it was chosen by: mean over its seeds
     is_replicated: bool = False  # its values are those of complete replicates
     values: Mapping[int, float]  # test, by seed

@@ -18,6 +18,7 @@ from sweeper.analysis.table import StudyTable, SweepTable, finite, read_table
 from sweeper.errors import UsageError
 from sweeper.ledger import Ledger
 from sweeper.ranking import CANDIDATES
+from sweeper.space.catalog import model_settings
 from sweeper.study import Trial, TrialKind, TrialState
 
 
@@ -169,10 +170,12 @@ def _entry(contender: Contender, trial: Trial | None) -> Entry:
     curves = [[v for v in contender.history(t).objectives if math.isfinite(v)] for t in trained]
     numbers = list(values.values())
     told = len(values) if repeated else 0  # by replicates
+    settings = contender.sweep.record.resolved.get("model") or {}
     return replace(
         named,
         trial=trial.number,
         kind=trial.kind.value,
+        embedder_init=(settings | model_settings(trial.params)).get("embedder_init"),
         validation=fmean(validation) if validation else None,
         is_replicated=bool(repeated),
         values=values,

@@ -11,7 +11,14 @@ from sweeper.space.catalog import Catalog, MethodEntry, TaskEntry
 from trainables.methods.method import Method
 from trainables.methods.registry import METHODS
 from trainables.proxies.registry import PROXIES
-from trainables.spec import BACKBONES, BackboneSpec, DataSpec, ModelSpec
+from trainables.spec import (
+    BACKBONES,
+    PUBLISHED_MODEL,
+    SEARCHED_MODEL,
+    BackboneSpec,
+    DataSpec,
+    ModelSpec,
+)
 from trainables.tasks.registry import TASKS
 
 
@@ -39,6 +46,8 @@ def catalog() -> Catalog:
         backbones=BACKBONES,
         proxies={name: entry.dimension for name, entry in PROXIES.items()},
         sections={"backbone": BackboneSpec, "model": ModelSpec, "data": DataSpec},
+        searched_model=SEARCHED_MODEL,
+        published_model=PUBLISHED_MODEL,
     )
 
 

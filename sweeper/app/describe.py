@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sweeper.space.catalog import model_settings
 from sweeper.space.sweep import StudyPlan, Sweep
 from trainables.spec import BackboneSpec, DataSpec, TrialSpec
 from trainables.tasks.registry import TASKS
@@ -23,7 +24,7 @@ def spec_of(
         backbone=study.backbone,
         proxy=sweep.proxy_of(study, params),
         data=data_of(study),
-        model=study.model,
+        model={**study.model, **model_settings(params)},
         stages=sweep.resolve_params(study, params),
         seed=seed,
         home=home,

@@ -1,6 +1,7 @@
 """Fills a sweep's studies for the runner: who leads, who suggests, and what completes a trial."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -45,7 +46,7 @@ def make_plans(
 ) -> list[runner.StudyPlan]:
     """Returns a plan for each study, and enters new studies into the ledger."""
     plans = []
-    for planned in sweep.studies():
+    for planned in (as_begun(planned, ledger) for planned in sweep.studies()):
         seed = _study_seed(sweep, planned)
         study = Study(
             name=planned.name,
@@ -68,6 +69,19 @@ def make_plans(
             )
         )
     return plans
+
+
+def as_begun(planned: StudyPlan, ledger: Ledger) -> StudyPlan:
+    """Returns the plan with the preset that its study began with.
+
+    A later version may have other defaults. The trials that a begun study still lacks are completed
+    by those of its first trials, or they would be of another experiment.
+    """
+    trials = ledger.trials(planned.name)
+    began = next((trial.params for trial in trials if trial.kind is TrialKind.PRESET), None)
+    if began is None or began == planned.preset:
+        return planned
+    return replace(planned, preset=began, control={**began, **planned.entry.control})
 
 
 def replication(sweep: Sweep, task: str) -> Replication | None:

@@ -1,5 +1,6 @@
 """Checks what can only be seen study by study: settings together, and what is left to search."""
 
+from sweeper.space.catalog import MODEL
 from sweeper.space.check_stages import check_levels
 from sweeper.space.faults import Faults
 from sweeper.space.node import Node, Origin
@@ -28,11 +29,21 @@ def check_studies(sweep: Sweep, tree: Node, faults: Faults) -> tuple[str, ...]:
     notes += check_levels(studies, tree, faults)
     used = {name for study in studies for name in study.parameters}
     notes += [
-        f"`parameters.{name}` applies to no study: its condition does not hold."
+        f"`parameters.{name}` applies to no study: {_why_unused(name)}."
         for name in sweep.parameters
         if studies and name not in used
     ]
+    notes += [
+        f"`{MODEL}.{key}` applies to no study: {_why_unused(f'{MODEL}.{key}')}."
+        for key, value in sweep.model.items()
+        if value is not None and studies and not any(key in study.model for study in studies)
+    ]
     return tuple(dict.fromkeys(note for note in notes if note))
+
+
+def _why_unused(name: str) -> str:
+    owner, _, key = name.partition(".")
+    return f"no backbone here has {key}" if owner == MODEL else "its condition does not hold"
 
 
 def _check_pruning(study: StudyPlan, sweep: Sweep, tree: Node, faults: Faults) -> str | None:

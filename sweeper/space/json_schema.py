@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from sweeper.space.catalog import PROXY, Catalog
+from sweeper.space.catalog import MODEL, PROXY, Catalog
 from sweeper.space.check import PROXY_KEYS
 from sweeper.space.grammar import CHOICES, RANGES
 from sweeper.space.naming import NAME
@@ -41,6 +41,11 @@ def json_schema(catalog: Catalog) -> Schema:
     properties["stages"] |= _by_key({s: inlined(StageSearch) for s in stages})
     properties["fixed"] |= _by_key(fields)
     searched = {name: _parameter(schema.get("description")) for name, schema in fields.items()}
+    model = inlined(catalog.sections["model"])["properties"]
+    searched |= {
+        f"{MODEL}.{key}": _parameter(model[key].get("description"))
+        for key in catalog.searched_model
+    }
     properties["parameters"] |= _by_key({**searched, PROXY: _parameter("Which source data.")})
     for section in properties.values():  # a section may be left empty
         section.pop("default", None)

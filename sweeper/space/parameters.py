@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from sweeper.errors import unknown
-from sweeper.space.catalog import PROXY, Catalog, public_fields, validated
+from sweeper.space.catalog import MODEL, PROXY, Catalog, public_fields, validated
 from sweeper.space.distributions import (
     Choice,
     Distribution,
@@ -42,13 +42,16 @@ def read_parameters(
 ) -> Parameters:
     """Returns the parameters of a merged file; a constant among them counts as fixed."""
     methods = list(methods)
-    types = catalog.stage_types(methods)
+    types = catalog.parameter_types(methods)
     searched: dict[str, Distribution] = {}
     fixed: dict[str, Any] = {}
     unread: set[str] = set()  # written, but with a fault
     notes: list[str] = []
 
     for name, node in tree.child("fixed").children().items():
+        if _is_of_model(name, catalog):
+            faults.add(node, f"`fixed.{name}`: write it under `{MODEL}`.")
+            continue
         fixed[name] = node.plain()
         if _is_known(name, node, methods, catalog, faults, section="fixed"):
             _check_value(f"fixed.{name}", node, name, node.plain(), types, faults)
@@ -61,8 +64,9 @@ def read_parameters(
         if read is None or not known:
             unread.add(name)
         elif isinstance(read, Constant):
-            if name == PROXY:
-                faults.add(node, "`parameters.proxy` has one value; write it under `proxies`.")
+            if name == PROXY or _is_of_model(name, catalog):
+                section = "proxies" if name == PROXY else MODEL
+                faults.add(node, f"`parameters.{name}` has one value; write it under `{section}`.")
                 continue
             fixed[name] = read.value
             place = node.at(["value"])
@@ -111,6 +115,10 @@ def _is_known(
     return False
 
 
+def _is_of_model(name: str, catalog: Catalog) -> bool:
+    return name in catalog.parameters([]) and name.partition(".")[0] == MODEL
+
+
 def _takers(name: str, types: Mapping[str, list[type[BaseModel]]]) -> list[type[BaseModel]]:
     stage, _, field = name.partition(".")
     return [config for config in types.get(stage, []) if field in public_fields(config)]
@@ -148,6 +156,8 @@ def _check_values(
     if isinstance(distribution, Choice):
         for i, value in enumerate(distribution.values):
             place = node.at(["values", i])
+            if value is None and _is_of_model(name, catalog):
+                faults.add(place, f"`{label}.values[{i}]` must have a value, but got null.")
             _check_value(f"{label}.values[{i}]", place, name, value, types, faults)
         return
     field = name.partition(".")[2]

@@ -1,15 +1,16 @@
 """Which stages of a study trials share, and in which steps their configurations are drawn.
 
-A study with `distinct` shares all stages up to the last that has one, and the choice of the source
-data with them. They make a tree: a level for each `distinct`, whose configurations are drawn anew
-for each configuration of the level before. A stage without a `distinct` of its own is drawn
-together with the next stage that has one: it cannot vary more than what follows it.
+A study with `distinct` shares all stages up to the last that has one, and with them the choice of
+the source data and of the model's settings. They make a tree: a level for each `distinct`, whose
+configurations are drawn anew for each configuration of the level before. A stage without a
+`distinct` of its own is drawn together with the next stage that has one: it cannot vary more than
+what follows it.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from sweeper.space.catalog import PROXY
+from sweeper.space.catalog import MODEL, PROXY
 from sweeper.space.distributions import Distribution
 from sweeper.space.study_plan import StudyPlan
 
@@ -30,7 +31,7 @@ def levels(study: StudyPlan) -> tuple[Level, ...]:
     for stage in study.entry.stages:
         together.append(stage)
         if stage in study.distinct:
-            owners = {*together, *(() if found else (PROXY,))}
+            owners = {*together, *(() if found else (PROXY, MODEL))}
             mine = {n: p for n, p in study.parameters.items() if n.partition(".")[0] in owners}
             level = Level(stages=tuple(together), distinct=study.distinct[stage], parameters=mine)
             found.append(level)

@@ -6,6 +6,10 @@ Every setting of a stage is the last of these that says something:
     < the method's preset < what is published of the method on the task
     < the file's `fixed` < the trial's own parameters
 
+and every setting of `model` the last of these:
+
+    the default < what is published of the backbone < the file's `model` < the trial's own
+
 So the preset trial is the one that samples nothing. The control trial is the preset with the
 settings that turn the method into vanilla fine-tuning: all else is equal, so that what it lacks is
 what the method adds.
@@ -19,7 +23,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from sweeper.errors import SweeperError
-from sweeper.space.catalog import PROXY, MethodEntry, TaskEntry, public_fields, validated
+from sweeper.space.catalog import (
+    MODEL,
+    PROXY,
+    MethodEntry,
+    TaskEntry,
+    public_fields,
+    validated,
+)
 from sweeper.space.distributions import Choice, Distribution, parents_first, same
 from sweeper.space.faults import sentence
 
@@ -77,11 +88,17 @@ def plan_study(
     proxies: Mapping[str, str],
     proxy_dimensions: Mapping[str, str],
     model: Mapping[str, Any],
+    model_parameters: Mapping[str, Any],
     data: Mapping[str, Any],
     num_trials: int,
     min_epochs: int,
 ) -> StudyPlan:
     """Restricts a sweep to one study.
+
+    Args:
+        model: The file's, without what not every backbone has.
+        model_parameters: What may be searched, with the preset's values; of what not every
+            backbone has, what this one has.
 
     Raises:
         InfeasibleParams: The settings that all trials share contradict each other.
@@ -94,7 +111,10 @@ def plan_study(
     fixed = {name: value for name, value in fixed.items() if name in known}
     settings = flatten(complete(method, {**recipe, **method.preset, **published, **fixed}))
 
-    searched = {name: p for name, p in parameters.items() if name in known}
+    own = {f"{MODEL}.{key}": value for key, value in model_parameters.items()}
+    searched = {name: p for name, p in parameters.items() if name in known or name in own}
+    stated = {f"{MODEL}.{key}" for key, value in model_parameters.items() if value != model[key]}
+    settings |= {name: value for name, value in own.items() if name in {*searched, *stated}}
     proxy = None
     if method.needs_source or settings.get(f"{last}.probe_every"):
         kinds = (f"{task.dimension}_{task.kind}", task.dimension)
@@ -141,7 +161,7 @@ def complete(method: MethodEntry, params: Mapping[str, Any]) -> Stages:
     given: Stages = {stage: {} for stage in method.stages}
     for name, value in params.items():
         stage, _, key = name.partition(".")
-        if name != PROXY:
+        if name != PROXY and stage != MODEL:
             given[stage][key] = value
     stages: Stages = {}
     faults: list[str] = []

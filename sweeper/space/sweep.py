@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from sweeper.space.catalog import PROXY, Catalog
+from sweeper.space.catalog import MODEL, PROXY, Catalog
 from sweeper.space.distributions import Distribution
 from sweeper.space.grammar import written
 from sweeper.space.schema import (
@@ -76,6 +76,12 @@ class Sweep:
             InfeasibleParams: Its settings contradict each other; never once the sweep is checked.
         """
         entry = self.catalog.tasks[task]
+        backbone = self.backbones[entry.dimension]
+        own = self.catalog.model_of(backbone["name"], entry.dimension)
+        own |= {k: v for k, v in self.model.items() if k in own and v is not None}
+        common = {k: v for k, v in self.model.items() if self.catalog.is_common(k)}
+        searchable = {k: v for k, v in {**common, **own}.items()
+                      if k in self.catalog.searched_model}  # fmt: skip
         return plan_study(
             self.catalog.methods[method],
             entry,
@@ -86,10 +92,11 @@ class Sweep:
                 for stage, said in self.stages.items()
                 if said.distinct != "all"
             },
-            backbone=self.backbones[entry.dimension],
+            backbone=backbone,
             proxies=self.proxies,
             proxy_dimensions=self.catalog.proxies,
-            model=self.model,
+            model={**common, **dict.fromkeys(own)},
+            model_parameters=searchable,
             data=self.data,
             num_trials=self.search.trials,
             min_epochs=self.pruning.min_epochs,
@@ -117,7 +124,12 @@ class Sweep:
         """
         proxy = self.proxy_of(study, params)
         source = {PROXY: proxy} if proxy is not None else {}
-        return {**source, **flatten(self.resolve_params(study, params))}
+        model = {
+            name: value
+            for name, value in {**study.preset, **params}.items()
+            if name.partition(".")[0] == MODEL
+        }
+        return {**source, **model, **flatten(self.resolve_params(study, params))}
 
     def proxy_of(self, study: StudyPlan, params: Mapping[str, Any]) -> str | None:
         """Returns the source data that a trial with `params` reads."""
@@ -128,7 +140,8 @@ class Sweep:
     def resolved(self) -> dict[str, Any]:
         """The sweep as a plain sweep file without profiles, every default written out.
 
-        `loads_sweep` makes the same sweep of it again.
+        `loads_sweep` makes the same sweep of it again. A setting of `model` that is null is left
+        out: it came later than the first sweeps, which have none.
         """
         resolved = {
             "name": self.name,
@@ -137,7 +150,7 @@ class Sweep:
             "tasks": list(self.tasks),
             "backbones": {k: dict(v) for k, v in self.backbones.items()},
             "proxies": dict(self.proxies),
-            "model": dict(self.model),
+            "model": {key: value for key, value in self.model.items() if value is not None},
             "data": dict(self.data),
             "parameters": {name: written(p) for name, p in self.parameters.items()},
             "fixed": dict(self.fixed),

@@ -71,6 +71,21 @@ def test_smaller_micro_batches_lead_to_the_same_weights(train, method, dimension
     assert (before[final], after[final]) == (5, {1: 3, 2: 2, 5: 1}[halvings])
 
 
+def test_under_drop_path_halves_are_another_draw_of_as_likely_steps(trials):
+    """What halving breaks: samples skip attention part by part. The first step has the rate 0."""
+    losses = []
+    for halvings in (0, 0, 1):
+        spec = trials.spec("nft", "2d", {"refine.epochs": 1, "refine.batch_size": 4})
+        model = spec.model.model_copy(update={"drop_path": 0.5})
+        spec = spec.model_copy(update={"halvings": halvings, "model": model})
+        (report,) = trials.begin(spec).reports()
+        losses.append(report.metrics["refine/train_loss"])
+    whole, again, cut = losses
+    assert whole == again
+    assert cut != pytest.approx(whole, rel=1e-6)
+    assert cut == pytest.approx(whole, rel=0.5)
+
+
 @by_method
 def test_it_is_known_beforehand_which_stages_can_be_cut(train, method, dimension):
     most = [train(method, dimension, halvings)[2] for halvings in range(5)]

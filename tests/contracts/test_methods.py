@@ -19,6 +19,7 @@ from tests.contracts.tiny_trials import DIMENSIONS, METHODS_BY_TURNS, Run, by_tu
 from trainables.errors import ConfigError, TrainableError
 from trainables.methods.registry import METHODS
 from trainables.report import Report
+from trainables.spec import TrialSpec
 from trainables.tasks.task import Split, Task
 from trainables.training import Training
 from trainables.warm import WarmParts
@@ -238,6 +239,32 @@ def test_a_trial_stopped_after_every_epoch_equals_one_that_was_not(
         torch.manual_seed(len(reports))
         trial.load(tmp_path / "checkpoint")
     assert same((reports, weights(trial)), run(method, dimension))
+
+
+@pytest.mark.parametrize("method", ["mona", "pare"])
+def test_draws_of_drop_path_survive_a_stop_and_leave_the_control_what_it_is(
+    trials, tmp_path, method
+):
+    def spec(method: str, settings: Mapping[str, Any] = {}) -> TrialSpec:
+        made = trials.spec(method, "2d", settings)
+        model = made.model.model_copy(update={"drop_path": 0.3})
+        return made.model_copy(update={"model": model})
+
+    whole = trials.run(spec(method))
+    reports, trial = [], trials.begin(spec(method))
+    while not (reports and reports[-1].is_final):
+        reports.append(next(trial.reports()))
+        trial.save(tmp_path / "checkpoint")
+        trial = trials.begin(spec(method))
+        torch.manual_seed(len(reports))
+        trial.load(tmp_path / "checkpoint")
+    assert same((reports, weights(trial)), whole)
+    assert_finite(reports)
+    _, controlled = trials.run(spec(method, METHODS[method].control))
+    naive = trials.run(spec("nft"))[1]
+    assert all(torch.equal(w, naive[name]) for name, w in controlled.items())
+    undropped = trials.run(trials.spec("nft", "2d"))[1]
+    assert not all(torch.equal(w, undropped[name]) for name, w in naive.items())
 
 
 @every_dimension

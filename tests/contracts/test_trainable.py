@@ -124,6 +124,20 @@ def test_a_new_attempt_goes_on_from_the_newest_whole_checkpoint(make_config, tmp
     assert not any(result["notes"] for result in told[1:])
 
 
+@pytest.mark.parametrize(("halvings", "rate", "is_said"), [(1, 0.1, True), (1, 0.0, False),
+                                                          (0, 0.1, False)])  # fmt: skip
+def test_a_halved_attempt_says_that_drop_path_makes_it_another(
+    make_config, halvings, rate, is_said
+):
+    config = make_config("nft", "2d", "halved", {"refine.epochs": 1})
+    config["spec"] |= {"halvings": halvings}
+    config["spec"]["model"]["drop_path"] = rate
+    (told,) = trained(Trainable(config))
+    assert [note.partition(":")[0] for note in told["notes"]] == [
+        "micro-batches are computed in 2 parts, and model.drop_path is 0.1"
+    ] * is_said
+
+
 def test_without_a_whole_checkpoint_it_begins_afresh_and_says_so(make_config, tmp_path):
     expected = results(Trainable(make_config("nft", "1d", "whole")))
     gone = [tmp_path / "refine-0002", tmp_path / "refine-0001"]

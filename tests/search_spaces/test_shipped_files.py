@@ -39,7 +39,7 @@ SHARED = {"lr", "weight_decay", "warmup_epochs"}
 MIXED = {"k0", "k_end", "k_schedule", "gamma", "lambda_mode", "lambda", "finetune"}
 REPLACED = {*MIXED, "scorer", "selector", "explore_epochs", "temperature"}
 ALIGNED = """
-    distance epochs lr class_mode update_mode max_samples clusters task_weight
+    distance epochs lr clip_norm class_mode update_mode max_samples clusters task_weight
     align_weight source_per_class label_weight solver entreg shrinkage mmd_kernel
     mmd_kernels mmd_bandwidth mmd_bandwidth_scale mmd_unbiased
 """
@@ -160,6 +160,27 @@ def test_every_study_starts_with_the_preset_and_the_control(
         assert kind is TrialKind.CONTROL
         assert {k for k in preset if preset[k] != control[k]} <= set(study.entry.control)
         assert {k: control[k] for k in study.entry.control} == study.entry.control
+
+
+@every_profile
+def test_a_swin_starts_with_the_published_drop_path_and_the_file_resolves_as_before(
+    file: Path, profile: str
+) -> None:
+    sweep = load_sweep(file, catalog(), profile=profile)
+    for study in sweep.studies():
+        rates = [params.get("model.drop_path") for params in (study.preset, study.control)]
+        assert rates == [0.1 if study.backbone["name"] == "swin_base" else None] * 2
+    assert "drop_path" not in sweep.resolved["model"]
+
+
+@every_profile
+def test_embedder_initialisation_may_be_searched(file: Path, profile: str) -> None:
+    searched = "parameters.model.embedder_init={values: [pretrained_copy, random]}"
+    sweep = load_sweep(file, catalog(), profile=profile, sets=[searched])
+    plain = load_sweep(file, catalog(), profile=profile)
+    for study, without in zip(sweep.studies(), plain.studies(), strict=True):
+        assert set(study.parameters) == {*without.parameters, "model.embedder_init"}
+        assert study.preset == {**without.preset, "model.embedder_init": "pretrained_copy"}
 
 
 @every_profile

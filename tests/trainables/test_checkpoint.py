@@ -53,3 +53,18 @@ def test_altered_weights_are_refused(trials, trained, tmp_path):
         file.write(b"more")
     with pytest.raises(checkpoint.CorruptCheckpoint, match="altered"):
         checkpoint.load_best(trained.state, folder)
+
+
+@pytest.mark.parametrize("read", [checkpoint.load, checkpoint.load_best])
+def test_weights_of_another_model_are_refused_and_none_of_them_taken(
+    trials, trained, tmp_path, read
+):
+    """As of an earlier version, whose predictor had other parts."""
+    trained.save(tmp_path / "checkpoint")
+    spec = trials.spec("pare", "1d", seed=1)
+    model = spec.model.model_copy(update={"head": "orca_pool"})
+    state = trials.begin(spec.model_copy(update={"model": model})).state
+    before = {name: value.clone() for name, value in state.model.state_dict().items()}
+    with pytest.raises(checkpoint.CorruptCheckpoint, match=r"of another model, .* predictor"):
+        read(state, tmp_path / "checkpoint")
+    assert all(torch.equal(value, before[name]) for name, value in state.model.state_dict().items())

@@ -39,6 +39,16 @@ def test_linear_is_the_official_formula_in_every_epoch(begin, end, epochs, last)
     assert ours[-1] == last
 
 
+def test_two_epochs_of_fsd50k_have_one_token_more_than_official_floats_give():
+    """The decision is for the formula: 2000 - 1500 * 0.67 is 995, and not 994."""
+    ours = counts(100, first=2000, end_share=0.25)
+    theirs = [int(2000 - 1500 * (epoch / 100)) for epoch in range(100)]
+    assert {e: (a, b) for e, (a, b) in enumerate(zip(ours, theirs, strict=True)) if a != b} == {
+        67: (995, 994),
+        68: (980, 979),
+    }
+
+
 @given(st.integers(1, 4000), shares, st.integers(1, 200), schedules)
 def test_the_count_starts_at_k0_never_rises_and_ends_no_lower_than_asked(
     first, end_share, epochs, schedule

@@ -2,7 +2,9 @@
 
     means   |mean x - mean y|, the square root of the MMD with a linear kernel
     pairs   mean |x_i - y_p(i)| over random pairings p, ORCA's "l2": a noisy upper bound of the
-            Wasserstein distance W_1, above zero for equal samples
+            Wasserstein distance W_1, above zero for equal samples. Its code divides by all batches
+            of the source, the last, incomplete one too, which it skips: its value is floor(n / m) /
+            ceil(n / m) of ours.
 
 Shapes: n, m = points; d = features; "" = scalar.
 """

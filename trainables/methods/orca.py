@@ -8,10 +8,10 @@
 
 With no epochs of 1 and 2 it is vanilla fine-tuning, bit for bit. The preset is the official code's
 but for the solver (exact transport, where it has a debiased Sinkhorn), the gradient of the label
-term (whole), the cap of gradients, and at most 500 source samples a class: the alignment has the
-optimiser of fine-tuning, and ten times its rate unless that is above 1e-3. It accumulates nothing,
-so that rate and decay are the printed ones, where a task's recipe has those of averaged
-micro-batches (`tasks/nas_bench_360/registry.py`).
+term (whole), and the source: at most 500 samples a class, and images as they are. The alignment has
+the optimiser of fine-tuning, and ten times its rate unless that is above 1e-3. It caps no gradient,
+whatever fine-tuning does. It accumulates nothing, so that rate and decay are the printed ones,
+where a task's recipe has those of averaged micro-batches (`tasks/nas_bench_360/registry.py`).
 """
 
 from typing import Any

@@ -5,6 +5,7 @@
 A backbone is constant: a trial trains a copy of its body and an embedder of its own.
 """
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
@@ -94,6 +95,22 @@ class Backbone(nn.Module, ABC):
         Args:
             published_tokens: The most tokens (1D) where the backbone's spec leaves it open.
         """
+
+    def new_body(self, *, drop_path: float) -> nn.Module:
+        """Returns a copy of the body that trains, in training mode.
+
+        Args:
+            drop_path: The share of samples that skip the last block's attention in training.
+
+        Raises:
+            ConfigError: A rate above 0 is asked for, and the network has none.
+        """
+        if drop_path:
+            raise ConfigError(
+                f"model.drop_path is {drop_path:g}, but `{self.name}` is no Swin, and has no drop "
+                "path: leave it out."
+            )
+        return copy.deepcopy(self.body).requires_grad_(True).train()
 
     def tokenize(
         self, sentences: Sequence[Sequence[str]]

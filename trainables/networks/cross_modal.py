@@ -1,6 +1,5 @@
 """The model that a trial trains: its own embedder, a copy of a pretrained body, a predictor."""
 
-import copy
 from collections.abc import Mapping
 from contextlib import nullcontext
 
@@ -11,7 +10,12 @@ from trainables.errors import ConfigError
 from trainables.networks.backbone import Backbone, Role
 from trainables.networks.embedders import PUBLISHED_TOKENS
 from trainables.networks.freezing import set_trained
-from trainables.networks.predictors import ClassPredictor, InUnitsOf, dense_predictor
+from trainables.networks.predictors import (
+    ClassPredictor,
+    Decoded,
+    InUnitsOf,
+    dense_predictor,
+)
 from trainables.seeding import generator
 from trainables.spec import ModelSpec
 from trainables.tasks.task import Task
@@ -95,7 +99,7 @@ def build_model(backbone: Backbone, task: Task, spec: ModelSpec, *, seed: int) -
     a setting of one does not move the other; PyTorch's global generator is not touched.
 
     Raises:
-        ConfigError: The backbone is for data of another dimension.
+        ConfigError: The backbone is for data of another dimension, or has no drop path.
     """
     info = task.info
     if backbone.dimension != info.dimension:
@@ -120,12 +124,15 @@ def build_model(backbone: Backbone, task: Task, spec: ModelSpec, *, seed: int) -
         if spec.head == "linear":
             mean, std = task.output_unit
             predictor = InUnitsOf(predictor, mean=mean, std=std)
+        elif info.decoded:
+            standard = task.output_standard
+            shift, scale = (torch.from_numpy(field) for field in (standard.shift, standard.scale))
+            predictor = Decoded(predictor, shift=shift, scale=scale)
     else:
         predictor = ClassPredictor(backbone.feature_width, info.channels[1], generator=draws)
-    body = copy.deepcopy(backbone.body).requires_grad_(True).train()
     return CrossModalModel(
         embedder=embedder,
-        body=body,
+        body=backbone.new_body(drop_path=spec.drop_path or 0.0),
         predictor=predictor,
         roles=backbone.roles,
         num_tokens=num_tokens,

@@ -2,7 +2,8 @@
 
 finetune, of the body: `all`; `layernorm`, only the norms (Lu et al., "Pretrained Transformers as
 Universal Computation Engines", AAAI 2022); `non_attn`, all but queries, keys and values; `wv`, all
-but queries and keys (what PaRe does on Darcy flow).
+but queries and keys (what PaRe does on Darcy flow). The norms of Swin's patch merging are norms,
+too; ORCA's code leaves these six tensors frozen, as "layernorm" is not in their names.
 freeze, afterwards: whole parts, as in ablations.
 """
 

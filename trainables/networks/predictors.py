@@ -7,6 +7,10 @@ orca_pool, 2D   1 x 1 convolution and pixel shuffle to an image of 3 channels (S
 linear          a linear map from each token to its stretch or patch, cut or resized, in the unit
                 of the training targets: their mean and standard deviation
 
+Where ORCA standardises targets at each point (NAS-Bench-360's Darcy flow), orca_pool predicts them
+standardised, and `Decoded` gives them their unit back before loss and metric. Elsewhere it predicts
+them as they are.
+
 Shapes: M = features, E = their width, C = output channels; L, or H and W = output points.
 """
 
@@ -22,6 +26,7 @@ from trainables.networks.backbone import Backbone
 
 __all__ = [
     "ClassPredictor",
+    "Decoded",
     "GridDecoder",
     "GridLinear",
     "InUnitsOf",
@@ -157,6 +162,29 @@ class InUnitsOf(nn.Module):
     def forward(self, features: Float[Tensor, "b m e"]) -> Tensor:
         outputs: Tensor = self.predictor(features)
         return self.mean + self.std * outputs
+
+
+class Decoded(nn.Module):
+    """shift + scale * predictor(features), with a shift and a scale of each point."""
+
+    shift: Tensor
+    scale: Tensor
+
+    def __init__(
+        self,
+        predictor: nn.Module,
+        *,
+        shift: Float[Tensor, "c h w"],
+        scale: Float[Tensor, "c h w"],
+    ) -> None:
+        super().__init__()
+        self.predictor = predictor
+        self.register_buffer("shift", shift, persistent=False)  # of the data, not learned
+        self.register_buffer("scale", scale, persistent=False)
+
+    def forward(self, features: Float[Tensor, "b m e"]) -> Float[Tensor, "b c h w"]:
+        outputs: Tensor = self.predictor(features)
+        return self.shift + self.scale * outputs
 
 
 def dense_predictor(

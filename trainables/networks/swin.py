@@ -5,6 +5,7 @@ stages. It has no positions but relative ones, inside its windows, so that other
 pretrained one fit as long as every stage divides into whole windows.
 """
 
+from collections.abc import Iterator
 from math import isqrt
 from typing import Any, Literal
 
@@ -45,6 +46,27 @@ ROLES = {
 }
 
 
+class DropPath(nn.Module):
+    """Stochastic depth: in training a residual branch is 0 for a sample with probability `rate`,
+    else divided by 1 - rate (Huang et al., ECCV 2016). Swin has it on the branch of attention.
+
+    Draws come from torch's global generator, as those of dropout would; stages seed it anew before
+    each epoch, so that a resumed trial draws the same.
+    """
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, branch: Tensor) -> Tensor:
+        if not self.training:
+            return branch
+        kept = 1 - self.rate
+        shape = (len(branch), *(1,) * (branch.dim() - 1))
+        draws = (torch.rand(shape, device=branch.device) + kept).floor()
+        return branch / kept * draws.to(branch.dtype)
+
+
 class SwinBody(nn.Module):
     """Tokens [B, N, D] of a grid -> features [B, M, E] of a coarser one."""
 
@@ -57,6 +79,12 @@ class SwinBody(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         features: Tensor = self.layernorm(self.encoder(tokens, self.grid).last_hidden_state)
         return features
+
+    def blocks(self) -> Iterator[Any]:
+        """Yields the transformer blocks of all stages, in the order in which they run."""
+        encoder: Any = self.encoder
+        for stage in encoder.layers:
+            yield from stage.blocks
 
 
 class SwinBackbone(Backbone):
@@ -112,6 +140,13 @@ class SwinBackbone(Backbone):
         tokens: Tensor = self.source_embedder(inputs)
         return tokens
 
+    def new_body(self, *, drop_path: float) -> nn.Module:
+        """Returns a copy of the body that trains; see `Backbone.new_body`."""
+        body = super().new_body(drop_path=0.0)
+        assert isinstance(body, SwinBody)
+        _set_drop_path(body, drop_path)
+        return body
+
     def target_embedder(
         self,
         input_shape: tuple[int, ...],
@@ -124,6 +159,14 @@ class SwinBackbone(Backbone):
         return GridEmbedder.like(
             self.source_embedder, input_shape[0], init=init, generator=generator
         )
+
+
+def _set_drop_path(body: SwinBody, rate: float) -> None:
+    """Gives each block a rate, from 0 in the first to `rate` in the last, as transformers does."""
+    blocks = list(body.blocks())
+    for index, block in enumerate(blocks):
+        share = rate * index / max(len(blocks) - 1, 1)
+        block.drop_path = DropPath(share) if share > 0 else nn.Identity()
 
 
 def _grid_side(name: str, config: Any, tokens: int | None, step: int) -> int:

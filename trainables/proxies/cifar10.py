@@ -2,7 +2,8 @@
 
 A record is one byte of label (0..9), then 1024 bytes each of red, green and blue, row by row: 3073
 bytes in all. The five training batches are read; the test batch is not. Channel statistics are
-those that ORCA normalises with (Shen et al., ICML 2023).
+those that ORCA normalises with (Shen et al., ICML 2023). It crops and flips the images at random
+before it embeds them; here they are as they are, so that source features are computed once.
 """
 
 from pathlib import Path

@@ -6,6 +6,9 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
+from trainables.tasks.moments import mean_and_std
+from trainables.tasks.standardising import Standardiser
+
 Kind = Literal["dense", "classification", "multilabel"]
 SPLITS = ("train", "val", "test")
 MASKED_SAMPLES = 256  # that a unit is taken from, since those that count have to be copied
@@ -46,6 +49,7 @@ class TaskInfo:
     packed: tuple[int, ...] = ()  # the shape of one x on disk, where it is another
     mask: Literal["known", "ignored"] | None = None  # what 1 in y's last channel says of a point
     compat_metric: str | None = None  # the official number, where it is another than `metric`
+    decoded: bool = False  # ORCA's head predicts outputs that are standardised at each point
     recurring: str = ""  # why one input may be in two splits, where the protocol has it so
 
     @property
@@ -131,3 +135,8 @@ class Task:
             y = y[:MASKED_SAMPLES]  # a random subset, as any prefix is
             y = y[:, :-1][y[:, -1:] > 0]
         return float(y.mean()), float(y.std()) or 1.0
+
+    @property
+    def output_standard(self) -> Standardiser:
+        """Standardisation of a field at each of its points, by the training outputs there."""
+        return Standardiser.of(*mean_and_std(self.train.y))

@@ -3,6 +3,7 @@
 import pytest
 
 from sweeper.analysis.compare import compare, corrected, effect
+from sweeper.analysis.compare_json import as_json
 from sweeper.analysis.compare_words import (
     across,
     answer,
@@ -230,3 +231,32 @@ def test_pairs_with_the_control_are_told_of_apart():
 )
 def test_ratios_in_percent(ratio, text):
     assert percent(ratio) == text
+
+
+def test_what_embedders_start_from_is_said_of_methods_and_controls(tmp_path):
+    copied = {"embedder_init": "pretrained_copy"}
+    ledger = write(tmp_path / "a", "a", [scores("pare"), scores("mona")], model=copied)
+    (task,) = compare([ledger]).tasks
+    assert "All target embedders start as pretrained_copy." in notes(task)
+    nft = scores("nft", params={"model.embedder_init": "random"})
+    ledger = write(tmp_path / "b", "b", [scores("pare"), nft], model=copied)
+    (task,) = compare([ledger]).tasks
+    assert (
+        "Target embedders start differently: pretrained_copy for PaRe, PaRe: control and "
+        "NFT: control; random for NFT." in notes(task)
+    )
+    told = as_json(compare([ledger]))["tasks"][0]["methods"]
+    assert [entry["embedder_init"] for entry in told] == ["pretrained_copy", "random"]
+    (task,) = compared(tmp_path / "c", scores("pare")).tasks  # of a sweep that does not say
+    assert not any("embedder" in line for line in notes(task))
+
+
+def test_published_fine_tuning_is_another_baseline_in_two_dimensions(tmp_path):
+    number = {"method": "nft", "value": 0.1, "metric": "nrmse", "protocol": "p", "citation": "c"}
+    cases = ((DARCY, "pretrained_copy", True), (DARCY, "random", False),
+             (ADVECTION, "pretrained_copy", False))  # fmt: skip
+    for task, init, is_said in cases:
+        study = scores("pare", task=task, facts={"published": [number]})
+        folder = tmp_path / f"{task[-2:]}{init}"
+        (found,) = compare([write(folder, "s", [study], model={"embedder_init": init})]).tasks
+        assert any("published NFT" in line for line in notes(found)) == is_said

@@ -11,7 +11,7 @@ from sweeper.errors import UsageError
 from sweeper.ledger import Ledger, SweepRecord
 from sweeper.runner import SweepRunner
 from sweeper.space.loader import load_sweep
-from sweeper.study import TrialKind
+from sweeper.study import Trial, TrialKind
 
 FILE = Path(__file__).parents[3] / "search_spaces" / "orca_pdebench.yaml"
 FEW = ("stages.align.distinct=3", "resources={cpu: 1}")
@@ -102,3 +102,30 @@ def test_what_else_is_known_of_data_may_change_and_a_new_sweep_takes_any(begun, 
     ledger, _ = begun
     plans.check_same(ledger, {s.name: FACTS | {"samples": 8} for s in ledger.studies()})
     plans.check_same(Ledger.in_folder(tmp_path / "new"), {})
+
+
+def test_a_begun_study_goes_on_with_the_defaults_that_it_began_with(tmp_path: Path) -> None:
+    """An earlier version capped gradients in the preset, and had no drop path."""
+    sweep = load_sweep(FILE, catalog(), profile="paper", trials=4, sets=FEW[1:])
+    ledger = Ledger.in_folder(tmp_path / "begun")
+    ledger.create(
+        SweepRecord(name="begun", experiment="e", resolved=sweep.resolved, text="",
+                    config_hash=sweep.config_hash, profile="paper")
+    )  # fmt: skip
+    facts = {study.name: FACTS for study in sweep.studies()}
+    name = "orca/pdebench/darcy_2d"
+    runner = SweepRunner(plans.make_plans(sweep, ledger, facts), ledger)
+    preset = runner.studies[name].plan.leading[0][1]
+    assert (preset["align.clip_norm"], preset["model.drop_path"]) == (None, 0.1)
+    older = {key: value for key, value in preset.items() if key != "model.drop_path"}
+    older["align.clip_norm"] = 1.0
+    ledger.add_trial(Trial(study=name, number=0, kind=TrialKind.PRESET, params=older, seed=0))
+    (study,) = (s for s in sweep.studies() if s.name == name)
+    planned = plans.as_begun(study, ledger)
+    assert planned.preset == older
+    assert planned.control == older | {"align.epochs": 0, "warmup.epochs": 0}
+    for begun in plans.make_plans(sweep, ledger, facts):
+        drawn = begun.complete({"refine.lr": 1e-4})
+        was = begun.study.name == name
+        assert drawn["align.clip_norm"] == (1.0 if was else None)
+        assert ("model.drop_path" in drawn) == ("2d" in begun.study.name and not was)

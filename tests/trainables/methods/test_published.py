@@ -5,9 +5,15 @@ import pytest
 from trainables.methods.orca import ORCA
 from trainables.methods.pare import PARE
 from trainables.mixing_schedule import count_tokens, tokens_at
+from trainables.stages.configs.align import AlignConfig
 from trainables.tasks.registry import TASKS
 
 SWIN_TOKENS = 3136
+
+
+def of_stage(settings, stage):
+    """Returns the settings of one stage."""
+    return {k.partition(".")[2]: v for k, v in settings.items() if k.startswith(f"{stage}.")}
 
 
 @pytest.mark.parametrize(
@@ -33,6 +39,7 @@ def test_orca_aligns_as_its_configurations_say(
         assert settings[f"{stage}.optimizer"] == optimizer
         assert settings[f"{stage}.lr"] == pytest.approx(lr)
         assert settings[f"{stage}.weight_decay"] == pytest.approx(weight_decay)
+    assert AlignConfig.model_validate(of_stage(settings, "align")).clip_norm is None
     assert settings["align.max_samples"] == max_samples
     assert settings["align.epochs"] == epochs
 

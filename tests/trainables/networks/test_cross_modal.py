@@ -1,7 +1,9 @@
 """The whole model: its shapes, what it draws, what trains, and that it differentiates twice."""
 
 import copy
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch.func import functional_call
@@ -13,6 +15,8 @@ from trainables.networks.cross_modal import build_model
 from trainables.networks.freezing import FROZEN_PARTS, TRAINED_ROLES
 from trainables.seeding import generator
 from trainables.spec import ModelSpec
+from trainables.tasks.registry import TASKS
+from trainables.tasks.task import Split
 
 SHAPES = {"1d": (2, 32), "2d": (2, 20, 20)}
 ROLES = {"wv": {"query", "key"}, "non_attn": {"query", "key", "value"}}
@@ -46,6 +50,33 @@ def test_outputs_have_the_shape_of_the_task(backbone, make_task, head, init):
     features = model.encode(tokens)
     assert model.pool(features).shape == (3, backbone.feature_width)
     assert model.predict(features).shape == model(x).shape == (3, *out)
+
+
+@pytest.fixture
+def fields(make_task):
+    """A task of small fields, whose mean and spread differ from point to point; 0 at the edge."""
+    task = make_task((2, 20, 20), (1, 20, 20), samples=12)
+    chance = np.random.default_rng(0)
+    size = np.pad(chance.uniform(1e-4, 1e-3, size=(1, 18, 18)), ((0, 0), (1, 1), (1, 1)))
+    y = (size * chance.uniform(0.5, 2, size=(12, 1, 1, 1))).astype(np.float32)
+    return replace(task, train=Split(x=task.train.x, y=y))
+
+
+def test_orca_pool_decodes_by_the_statistics_of_each_point_where_orca_does(load, fields):
+    """Official: decode(x) = x (std + 1e-5) + mean, of the training outputs at each point."""
+    raw = build_model(load("swin"), fields, ModelSpec(), seed=0)
+    decoding = replace(fields, info=replace(fields.info, decoded=True))
+    model = build_model(load("swin"), decoding, ModelSpec(), seed=0)
+    x, y = batch(load("swin")), torch.from_numpy(fields.train.y).double()
+    expected = raw(x) * (y.std(0, correction=0) + 1e-5) + y.mean(0)
+    torch.testing.assert_close(model(x), expected.float())
+    errors = [(m(x) - y[:3]).norm() / y[:3].norm() for m in (model, raw)]
+    assert errors[0] < 1 < 10 < errors[1]  # before the first step
+    assert len(model.state_dict()) == len(raw.state_dict())  # statistics are the data's
+    assert [name for name, info in TASKS.items() if info.decoded] == ["nasbench360/darcy_flow"]
+    heads = [build_model(load("swin"), t, ModelSpec(head="linear"), seed=0)(x)
+             for t in (fields, decoding)]  # fmt: skip
+    assert torch.equal(*heads)
 
 
 def test_classification_gives_logits(backbone, make_task):

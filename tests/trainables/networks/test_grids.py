@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from transformers import AutoModel, SwinForImageClassification
+from transformers import AutoModel, SwinForImageClassification, SwinModel
 
 from trainables.errors import ConfigError
 from trainables.networks.cross_modal import build_model
@@ -84,6 +84,47 @@ def test_replaced_embeddings_give_the_logits_of_transformers_classifier(saved, l
     model.predictor.linear.load_state_dict(whole.classifier.state_dict())
     pixels = images(56)
     torch.testing.assert_close(model(pixels), whole(pixels).logits, atol=1e-5, rtol=1e-5)
+
+
+def with_drop_path(load, make_task, rate, architecture="swin"):
+    spec = ModelSpec(drop_path=rate)
+    return build_model(load(architecture), make_task((3, 56, 56), classes=5), spec, seed=0)
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.6])
+def test_drop_path_is_that_of_transformers_with_the_same_draws(saved, load, make_task, rate):
+    whole = SwinModel.from_pretrained(saved["swin"], drop_path_rate=rate).train()
+    model, pixels = with_drop_path(load, make_task, rate).train(), images(56, batch=8)
+    torch.manual_seed(3)
+    expected = whole(pixels).last_hidden_state
+    torch.manual_seed(3)
+    features = model.encode(load("swin").embed_source(pixels))
+    torch.testing.assert_close(features, expected, atol=1e-5, rtol=1e-5)
+    again = model.encode(load("swin").embed_source(pixels))
+    assert not torch.equal(again, features)  # other draws
+    shares = [getattr(block.drop_path, "rate", 0) for block in model.body.blocks()]
+    assert shares == pytest.approx([0, rate / 2, rate])
+
+
+def test_drop_path_is_off_by_default_in_evaluation_and_in_the_backbone(load, make_task):
+    pixels, backbone = images(56), load("swin")
+    plain = with_drop_path(load, make_task, None).train()
+    dropping = with_drop_path(load, make_task, 0.9)
+    assert torch.equal(plain(pixels), plain.eval()(pixels))
+    assert torch.equal(dropping.eval()(pixels), plain(pixels))
+    assert dropping.state_dict().keys() == plain.state_dict().keys()
+    assert backbone.body.training is False
+    names = {type(module).__name__ for module in backbone.body.modules()}
+    assert "DropPath" not in names
+
+
+@pytest.mark.parametrize("architecture", ["roberta", "dinov2"])
+def test_drop_path_of_what_is_no_swin_is_refused(load, make_task, architecture):
+    shape = (3, 56, 56) if architecture == "dinov2" else (3, 56)
+    task = make_task(shape, classes=5)
+    with pytest.raises(ConfigError, match=r"drop_path is 0\.1, but `.*` is no Swin"):
+        build_model(load(architecture), task, ModelSpec(drop_path=0.1), seed=0)
+    build_model(load(architecture), task, ModelSpec(drop_path=0.0), seed=0)
 
 
 @pytest.mark.parametrize(

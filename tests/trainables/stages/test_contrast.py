@@ -260,8 +260,22 @@ def test_weights_follow_the_correlation_of_classes_or_are_all_the_mean(make_obje
     torch.testing.assert_close(found, expected.float())
     plain = make_objective(lambda_mean=2.0, label_correlation="none").weights
     assert torch.equal(plain, torch.full((3, 3), 2.0).fill_diagonal_(1))
-    neutral = [make_objective(label_correlation=c).weights for c in ("none", "prototype")]
+    neutral = [
+        make_objective(lambda_mean=1.0, label_correlation=c).weights for c in ("none", "prototype")
+    ]
     assert torch.equal(*neutral)
+
+
+def test_by_default_pairs_of_unlike_classes_weigh_more(make_objective, domains):
+    """The default once was a mean of 1, which with the floor of 1 made every weight 1."""
+    found = make_objective().weights
+    apart = found[~torch.eye(3, dtype=torch.bool)]
+    correlation = class_correlations(domains.target, 3)[~torch.eye(3, dtype=torch.bool)]
+    assert apart.mean().item() == pytest.approx(2.0, rel=1e-3)
+    assert apart.min() > 1
+    assert apart.max() > 1.2 * apart.min()
+    assert apart[correlation.argmin()] == apart.max()
+    assert apart[correlation.argmax()] == apart.min()
 
 
 @every_space

@@ -1,5 +1,5 @@
 """ORCA's alignment stage (Shen et al., ICML 2023). Defaults are the official code's, but for the
-solver, the gradient of the label term, the cap of gradients and the size of the source."""
+solver, the gradient of the label term and the size of the source."""
 
 from typing import ClassVar, Literal
 
@@ -50,7 +50,10 @@ class AlignConfig(MeasuredConfig):
     weight_decay: float = Field(1e-5, ge=0, lt=10)
     momentum: float = Field(0.99, ge=0, lt=1, description="SGD only.")
     clip_norm: float | None = Field(
-        1.0, gt=0, description="Gradient norm cap: distances differ in scale by orders."
+        None,
+        gt=0,
+        description="Gradient norm cap; null: none (official). Distances differ in scale by "
+        "orders, and norms of 1000 are common: under SGD a cap of 1 all but stops the alignment.",
     )
     # OTDD
     solver: Literal["emd", "sinkhorn"] = Field(
@@ -76,5 +79,6 @@ class AlignConfig(MeasuredConfig):
     mmd_unbiased: bool = False
     # Euclidean
     euclidean: Literal["means", "pairs"] = Field(
-        "means", description="Between means, or the mean over random pairs (official)."
+        "means",
+        description="Between means, or the mean over random pairs (official, but for a factor).",
     )

@@ -44,7 +44,13 @@ class ContrastConfig(MeasuredConfig):
     label_correlation: Literal["prototype", "none"] = Field(
         "prototype", description="Whether classes that are less alike are pushed apart harder."
     )
-    lambda_mean: float = Field(1.0, ge=1, le=1e3, description="Mean weight of negative pairs.")
+    lambda_mean: float = Field(
+        2.0,
+        ge=1,
+        le=1e3,
+        description="Mean weight of negative pairs. At 1, the least that a pair can weigh, each "
+        "weighs 1, however its classes are correlated.",
+    )
     lambda_max: float = Field(10.0, ge=1, le=1e4, description="Largest weight of one.")
     epsilon: float = Field(0.01, gt=0, le=1, description="Softens weights of unlike classes.")
     include_source: bool = Field(

@@ -26,7 +26,13 @@ class RefineConfig(StageConfig):
     weight_decay: float = Field(1e-5, ge=0, lt=10)
     momentum: float = Field(0.99, ge=0, lt=1, description="SGD only.")
     batch_size: int = Field(4, ge=1, le=65_536, description="Samples a micro-batch.")
-    accumulation: int = Field(1, ge=1, le=4096, description="Micro-batches a step (mean gradient).")
+    accumulation: int = Field(
+        1,
+        ge=1,
+        le=4096,
+        description="Micro-batches a step (mean gradient). An epoch's last step has those that are "
+        "left (official: dropped).",
+    )
     warmup_epochs: float = Field(5.0, ge=0, description="Linear rise of the learning rate from 0.")
     decay_epochs: float | None = Field(
         None, gt=0, description="Linear fall to 0 at this epoch; null: at the last one."

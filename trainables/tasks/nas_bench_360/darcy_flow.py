@@ -8,8 +8,10 @@ ICLR 2021; as a task, Tu et al., "NAS-Bench-360", NeurIPS 2022.
 
 Files: piececonst_r421_N1024_smooth1.mat to train on and piececonst_r421_N1024_smooth2.mat to test
 on, each with `coeff` and `sol` [1024, 421, 421]. Every fifth point is kept, as are the first 1000
-and the first 100 fields. ORCA predicts standardised outputs, and decodes them before loss and
-metric: here outputs are in their own unit, in which the `linear` head predicts anyway.
+and the first 100 fields. Outputs are stored in their own unit. ORCA predicts them standardised at
+each point, and decodes them before loss and metric; so does `orca_pool` (`networks.predictors`),
+by the statistics of the fields that a trial trains on (ORCA: of those that validate, too). The
+`linear` head predicts in the unit of all points together.
 """
 
 from collections.abc import Sequence

@@ -83,6 +83,7 @@ INFOS: tuple[TaskInfo, ...] = (
         test_samples=100,
         resolution=85,
         channels=(3, 1),
+        decoded=True,
         protocol="coefficient -> pressure in its own unit, every fifth of 421 points; 1000 fields "
         "to train on, of which 100 validate, and 100 to test on",
         equation="-div(a grad u) = 1",

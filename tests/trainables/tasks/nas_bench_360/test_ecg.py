@@ -67,6 +67,17 @@ def test_windows_are_numbered_once_and_shuffled(published, tmp_path):
     assert len(np.unique(splits["train"].params["record"][:20])) > 5
 
 
+def test_the_last_window_of_a_record_counts_which_official_code_leaves_out(tmp_path):
+    series, letters = records()
+    series = [np.resize(one, 9000) for one in series]
+    imported = read([write_ecg(tmp_path, series, letters)], tmp_path)
+    for split in ("val", "test"):
+        found = imported.splits[split].params
+        starts = [found["start"][found["record"] == r] for r in np.unique(found["record"])]
+        assert all(sorted(each) == list(range(0, 8001, 500)) for each in starts)  # 17 of them
+        assert len(range(0, 9000 - 1000, 500)) == 16
+
+
 def test_records_too_short_for_a_window_are_counted(tmp_path):
     series, letters = records()
     series[3] = series[3][:999]
