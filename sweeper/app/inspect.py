@@ -12,6 +12,7 @@ from sweeper.address import is_loopback
 from sweeper.app import load
 from sweeper.app.catalog import catalog
 from sweeper.app.folder import all_folders, elsewhere, existing, open_ledger, started
+from sweeper.app.places import Places
 from sweeper.app.summary import count_states, summarize
 from sweeper.errors import SweeperError, UsageError
 from sweeper.ledger import Ledger, SweepRecord
@@ -107,7 +108,9 @@ def sync(name: str) -> dict[str, Any]:
     with started(folder) as (ledger, record), ledger.hold():  # a launch ships for itself
         if record.state == "running":  # its driver died without a word
             ledger.end("interrupted")
-        done = make_recorder(ledger, load.from_record(record)).sync()
+        sweep = load.from_record(record)
+        places = Places(folder, sweep.checkpoints.store)
+        done = make_recorder(ledger, sweep, places).sync()
     failed = f"; {done.pending} are left: {done.last_error}" if done.pending else ""
     text = f"shipped {done.shipped} records to {done.uri}{failed}"
     return {"message": text, "sweep": name, "shipped": done.shipped, "pending": done.pending}
