@@ -75,10 +75,10 @@ class Retention:
         for trial in self._cut:
             self._sweep(trial)
         self._settle()
-        while (trial := self._ended.get()) is not None:
-            self._sweep(trial)
-            if trial.state.is_finished:
-                self._take(trial)
+        while (ended := self._ended.get()) is not None:
+            self._sweep(ended)
+            if ended.state.is_finished:
+                self._take(ended)
                 self._settle()
         self._sweep()  # nothing runs any more
 

@@ -40,7 +40,8 @@ class TrialBuilder:
     def __call__(self, trial: Trial) -> dict[str, Any]:
         study = self._studies[trial.study]
         spec = spec_of(self._sweep, study, trial.params, seed=trial.seed, home=self._home)
-        named, found = self._places.checkpoint(trial), ()
+        named = self._places.checkpoint(trial)
+        found: tuple[str, ...] = ()
         if named is not None:
             found = self._places.checkpoints(trial, timeout_s=PATIENCE_S)
         return {
