@@ -28,6 +28,7 @@ from trainables.checkpoint_folder import CorruptCheckpoint
 from trainables.errors import TrainableError
 
 PATIENCE_S = 10.0  # with a store; it is asked again when the next trial ends
+SHOWN = 3  # trials without the checkpoint that the ledger names, on the terminal
 
 Key = tuple[str, int]  # study and number
 
@@ -51,6 +52,7 @@ class Retention:
         self._kept: dict[Key, Trial] = {}
         self._sizes: dict[Key, int] = {}  # of those that are thin, in bytes, as far as known
         self._thick: OrderedDict[Key, Trial] = OrderedDict()  # may have files that are to go
+        self._num_lost = 0
         self._cut: list[Trial] = []  # as the latest launch left them
         for trial in self.ledger.trials():
             if trial.state.is_finished:
@@ -158,7 +160,11 @@ class Retention:
         known = self.ledger.events(study=key[0], number=key[1], kinds=[EventKind.NOTED])
         if text not in [event.payload["text"] for event in known]:
             self.ledger.note(text, *key, trial.attempt)
-            self.say(f"{trial.study} {trial.number:03d}: {text}")
+            self._num_lost += 1
+            if self._num_lost <= SHOWN:
+                self.say(f"{trial.study} {trial.number:03d}: {text}")
+            elif self._num_lost == SHOWN + 1:
+                self.say(f"so it is with other trials: sweeper logs {self.ledger.name}")
         return True
 
     def _hold(self) -> None:
