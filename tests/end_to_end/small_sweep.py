@@ -82,7 +82,8 @@ class Sweep:
 
     def checkpoints(self) -> dict[int, Path]:
         """Where the ledger has the checkpoint of each trial of a sweep without a store."""
-        found = self.rows("select study, number, checkpoint from trials")
+        kept = "where checkpoint is not null"
+        found = self.rows(f"select study, number, checkpoint from trials {kept}")
         trials = self.folder / "trials"
         return {n: trials / study.replace("/", "-") / f"{n:04d}" / name for study, n, name in found}
 
