@@ -49,7 +49,7 @@ class Measurement:
     metrics: Mapping[str, float]
     objective: float | None = None
     is_final: bool = False
-    checkpoint: str | None = None  # folder that holds the state after this epoch
+    checkpoint: str | None = None  # name (`checkpoint_name`) of the state after this epoch
     seconds: float = 0.0  # since the attempt began
     peak_memory_bytes: int | None = None  # since then, of the GPU, or else of the process
     computed_by: str | None = None  # "SWEEP/STUDY/NUMBER", where a stage was taken over from it
@@ -83,7 +83,7 @@ class Trial:
     value: float | None = None  # best validation value
     best_epoch: int | None = None  # of the stage that reports the objective
     test: Mapping[str, float] = field(default_factory=dict)  # at the best epoch, complete ones only
-    checkpoint: str | None = None  # the latest good one
+    checkpoint: str | None = None  # the latest good one, by its name (`checkpoint_name`)
     failure: str | None = None  # class: non_finite, crash, config, data, ...
     reason: str | None = None  # why it was pruned or failed, in words
     origin: int | None = None  # the trial that a replicate or rerun repeats

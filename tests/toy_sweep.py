@@ -125,7 +125,8 @@ class ToyBuilder:
 
         options = self._options
         places = Places(options.folder)
-        found = () if trial.checkpoint is None else places.checkpoints(trial)
+        named = places.checkpoint(trial)
+        found = () if named is None else places.checkpoints(trial)
         stages = {"align": options.align_epochs, "refine": options.epochs}
         spec = {
             "study": trial.study,
@@ -145,13 +146,14 @@ class ToyBuilder:
             "spec": spec,
             "label": f"{trial.study} {trial.number:03d}",
             "folder": str(places.scratch(trial)),
-            "resume": measured(trial, found),
+            "resume": measured(named, found, tuple(spec["stages"])),
             "threads": 1,
         }
 
 
 def drive(options: argparse.Namespace, ledger: Ledger) -> int | None:
     """Runs what the ledger lacks; returns the number of the signal that ended it, or None."""
+    from sweeper.app.places import Places
     from sweeper.execution import ray_executor  # Ray, once its environment is set
     from tests.toy_trainable import ToyTrainable
 
@@ -163,7 +165,12 @@ def drive(options: argparse.Namespace, ledger: Ledger) -> int | None:
             ledger.add_study(plan.study, {})
         tracking = options.tracking or f"sqlite:///{options.folder / 'mlflow.db'}"
         recorder = MlflowRecorder(
-            ledger, uri=tracking, experiment=EXPERIMENT, poll_s=0.2, notify=_say
+            ledger,
+            uri=tracking,
+            experiment=EXPERIMENT,
+            poll_s=0.2,
+            notify=_say,
+            place_of=Places(options.folder).of_checkpoint,
         )
         recorder.start()
         budget = FailureBudget(max_fraction=options.max_failed, systematic=10**6)

@@ -40,6 +40,7 @@ __all__ = [
     "list_checkpoints",
     "publish",
     "size_bytes",
+    "sizes",
     "thin",
 ]
 
@@ -113,9 +114,14 @@ def exists(url: str, *, timeout_s: float = TIMEOUT_S) -> bool:
     return ask(place, look, timeout_s)
 
 
+def sizes(url: str, *, timeout_s: float = TIMEOUT_S) -> dict[str, int]:
+    """Return the bytes of each file in a place and in what is in it, by its path from there."""
+    return {name: info.size for info, name in list_files(ArtifactUrl.parse(url), timeout_s)}
+
+
 def size_bytes(url: str, *, timeout_s: float = TIMEOUT_S) -> int:
     """Returns the bytes of all that is in a place; 0 where there is nothing."""
-    return sum(info.size for info, _ in list_files(ArtifactUrl.parse(url), timeout_s))
+    return sum(sizes(url, timeout_s=timeout_s).values())
 
 
 def delete(url: str, *, timeout_s: float = TIMEOUT_S) -> None:

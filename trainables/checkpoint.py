@@ -20,6 +20,7 @@ from trainables.checkpoint_folder import (
     CorruptCheckpoint,
     new_folder,
     parse,
+    parse_json,
     rewrite,
     thinned,
     verify,
@@ -70,7 +71,7 @@ def load(state: TrainState, folder: Path) -> None:
     missing = {"state.json", "last.safetensors"} - verify(folder)
     if missing:
         raise CorruptCheckpoint(f"{folder}: holds no {' and no '.join(sorted(missing))}")
-    place = json.loads((folder / "state.json").read_text())
+    place = parse_json((folder / "state.json").read_bytes(), f"{folder}: no readable state.json")
     _load_weights(state.model, folder / "last.safetensors")
     state.stage, state.epoch, state.best = place["stage"], place["epoch"], None
     state.reports = [Report(**report) for report in place.get("reports", ())]

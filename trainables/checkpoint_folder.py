@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from trainables.disk import sync
 from trainables.errors import DataError, StorageError
@@ -22,6 +23,7 @@ __all__ = [
     "CorruptCheckpoint",
     "new_folder",
     "parse",
+    "parse_json",
     "rewrite",
     "thinned",
     "unwritable",
@@ -77,6 +79,8 @@ def verify(folder: Path) -> set[str]:
     """
     with suppress(OSError):
         _put_back(folder)
+    if not folder.exists():
+        raise CorruptCheckpoint(f"{folder}: is not there")
     try:
         text = (folder / MANIFEST).read_bytes()
     except OSError as error:
@@ -99,13 +103,23 @@ def parse(text: bytes, where: str) -> dict[str, str]:
     Raises:
         CorruptCheckpoint: It is no manifest, or names a file outside of its folder.
     """
-    try:
-        hashes = json.loads(text)
-    except ValueError as error:
-        raise CorruptCheckpoint(f"{where}: no readable {MANIFEST} ({error})") from error
+    hashes = parse_json(text, f"{where}: no readable {MANIFEST}")
     if not (isinstance(hashes, dict) and all(map(_is_entry, hashes.items()))):
         raise CorruptCheckpoint(f"{where}: its {MANIFEST} is none of a checkpoint")
     return hashes
+
+
+def parse_json(text: bytes, fault: str) -> Any:
+    """Return what JSON of unknown origin holds.
+
+    Raises:
+        CorruptCheckpoint: It is no JSON, or nested too deeply to be read; the text is `fault`, and
+            why.
+    """
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise CorruptCheckpoint(f"{fault} ({error})") from error
 
 
 def thinned(hashes: Mapping[str, str], *, best: bool, last: bool) -> dict[str, str]:

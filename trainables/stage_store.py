@@ -26,7 +26,7 @@ from torch import Tensor
 from trainables import artifacts
 from trainables.artifact_files import TIMEOUT_S, ask, write
 from trainables.artifact_url import ArtifactUrl
-from trainables.checkpoint_folder import CorruptCheckpoint, new_folder, verify
+from trainables.checkpoint_folder import CorruptCheckpoint, new_folder, parse_json, verify
 from trainables.claims import try_claim
 from trainables.errors import StorageError
 from trainables.report import Report
@@ -163,7 +163,8 @@ def _read(folder: Path) -> StageResult:
     lacking = {DESCRIPTION, CHANGED} - verify(folder)
     if lacking:
         raise CorruptCheckpoint(f"{folder}: holds no {' and no '.join(sorted(lacking))}")
-    described = json.loads((folder / DESCRIPTION).read_text())
+    fault = f"{folder}: no readable {DESCRIPTION}"
+    described = parse_json((folder / DESCRIPTION).read_bytes(), fault)
     if described["format"] != FORMAT:
         raise CorruptCheckpoint(f"{folder}: is of another format")
     return StageResult(

@@ -5,6 +5,7 @@ from typing import Any
 
 from sweeper.app.folder import existing, started
 from sweeper.app.load import from_record
+from sweeper.app.places import Places
 from sweeper.app.tracking import make_recorder
 from sweeper.errors import NotFound, UsageError, unknown
 from sweeper.ledger import Ledger
@@ -38,13 +39,15 @@ def diagnose(
             raise UsageError(unknown("diagnostic", each, WHAT))
     folder = existing(name)
     with started(folder) as (ledger, record):
-        trial, sweep = _find(ledger, study, number), from_record(record)
+        sweep = from_record(record)
+        places = Places(folder, sweep.checkpoints.store)
+        trial = places.placed(_find(ledger, study, number))
         from sweeper.app.diagnostics import write  # torch, which a mistyped name does not need
 
         out, written, notes = write(
             folder, sweep, trial, what=what, samples=samples, progress=progress
         )
-        if written and not make_recorder(ledger, sweep).attach(study, number, out):
+        if written and not make_recorder(ledger, sweep, places).attach(study, number, out):
             notes.append("MLflow does not have the trial's run, or did not take the files.")
     return {
         "sweep": name,

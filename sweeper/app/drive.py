@@ -88,13 +88,13 @@ def drive(
         price = price_of(sweep, home(), slots).price
         ledger.start(collect(), slots=slots, prediction=price)
         plans = make_plans(sweep, ledger, facts)
-        recorder = make_recorder(ledger, sweep, say)
+        places = Places(folder, sweep.checkpoints.store)
+        recorder = make_recorder(ledger, sweep, places, say)
         recorder.start()
         _say_where(cluster, recorder, say)
-        places = Places(folder, sweep.checkpoints.store)
         builder = TrialBuilder(sweep, places, home(), holder, facts)
         spared = 1 if sweep.replicate is None else sweep.replicate.top
-        retention = Retention(places, sweep.checkpoints, ledger, spared)
+        retention = Retention(places, sweep.checkpoints, ledger, spared, say)
         stack.callback(retention.close, 2)  # seconds, once a user wants it to end
         share = Share(slots, cluster.standing, say)
         try:

@@ -12,6 +12,7 @@ from sweeper.address import is_loopback
 from sweeper.app import load
 from sweeper.app.catalog import catalog
 from sweeper.app.folder import all_folders, elsewhere, existing, open_ledger, started
+from sweeper.app.places import DIAGNOSTICS_FOLDER, Places, folder_of_trial
 from sweeper.app.summary import count_states, summarize
 from sweeper.errors import SweeperError, UsageError
 from sweeper.ledger import Ledger, SweepRecord
@@ -106,14 +107,14 @@ def sync(name: str) -> dict[str, Any]:
         NotFound: No such sweep.
         SweepIsHeld: A launch runs it, and ships for itself.
     """
-    from sweeper.app.places import DIAGNOSTICS_FOLDER, folder_of_trial
     from sweeper.app.tracking import make_recorder
 
     folder = existing(name)
     with started(folder) as (ledger, record), ledger.hold():  # a launch ships for itself
         if record.state == "running":  # its driver died without a word
             ledger.end("interrupted")
-        recorder = make_recorder(ledger, load.from_record(record))
+        sweep = load.from_record(record)
+        recorder = make_recorder(ledger, sweep, Places(folder, sweep.checkpoints.store))
         done = recorder.sync()
         for trial in ledger.trials() if done.restored else ():
             if (diagnostics := folder_of_trial(folder, trial) / DIAGNOSTICS_FOLDER).is_dir():

@@ -21,6 +21,7 @@ from sweeper.app.folder import (
     started,
 )
 from sweeper.app.load import Options
+from sweeper.app.places import Places
 from sweeper.app.summary import summarize
 from sweeper.app.supervisor import Job, supervise
 from sweeper.app.tracking import make_recorder
@@ -89,7 +90,7 @@ def run(
     if done == planned and not _lacks_replicates(sweep, trials):
         if record.state != "finished":  # its driver died in the last moment
             ledger.end("finished")
-            make_recorder(ledger, sweep).sync()
+            make_recorder(ledger, sweep, Places(folder, sweep.checkpoints.store)).sync()
         _release(sweep, ledger, console)
         console.print(f"{sweep.name} is finished ({done} of {planned} trials); nothing to do.")
         return summarize(ledger, folder)

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +66,9 @@ def from_resolved(resolved: Mapping[str, Any], *, name: str, profile: str) -> Sw
 def match(ledger: Ledger, sweep: Sweep, text: str) -> None:
     """Writes a new sweep into the ledger, or sees that it is the one there.
 
-    The same sweep is resumed; one with more trials, or other replicates, extends it; one that
-    never started is replaced.
+    The same sweep is resumed; one with more trials, or other replicates, extends it; one whose
+    store of checkpoints has been moved finds it where the file says; one that never started is
+    replaced.
 
     Raises:
         UsageError: The ledger holds another sweep of this name; the text lists the differences.
@@ -87,9 +88,10 @@ def match(ledger: Ledger, sweep: Sweep, text: str) -> None:
         return
     changed = differences(record.resolved, sweep.resolved)
     had = record.resolved["search"]["trials"]
-    grows = sweep.search.trials >= had and record.config_hash == sweep.config_hash
+    as_begun = _at_former_store(sweep, record)
+    grows = sweep.search.trials >= had and record.config_hash == as_begun.config_hash
     if changed and grows:
-        ledger.extend(sweep.resolved)
+        ledger.extend(sweep.resolved, config_hash=sweep.config_hash)
     elif changed:
         lines = [f"  {line}" for line in changed[:SHOWN]]
         more = f"\n  and {len(changed) - SHOWN} more" if len(changed) > SHOWN else ""
@@ -99,6 +101,15 @@ def match(ledger: Ledger, sweep: Sweep, text: str) -> None:
             + "\n".join(lines)
             + more
         )
+
+
+def _at_former_store(sweep: Sweep, record: SweepRecord) -> Sweep:
+    """Return the sweep with its store of checkpoints where the ledger has it."""
+    former = (record.resolved.get("checkpoints") or {}).get("store")
+    if former is None or sweep.checkpoints.store is None:
+        return sweep
+    checkpoints = sweep.checkpoints.model_copy(update={"store": former})
+    return replace(sweep, checkpoints=checkpoints)
 
 
 def differences(old: Any, new: Any, path: str = "") -> list[str]:

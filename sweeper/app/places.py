@@ -1,11 +1,14 @@
 """Where a sweep keeps its trials' checkpoints: in its own folder, or in the store of its file."""
 
+import re
 import shutil
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from sweeper.checkpoint_name import name_in
 from sweeper.errors import BackendUnreachable
 from sweeper.study import Trial
 from trainables import artifacts
@@ -14,6 +17,12 @@ from trainables.errors import TrainableError
 
 PATIENCE_S = 10.0
 DIAGNOSTICS_FOLDER = "diagnostics"  # in a trial's, for what `sweeper diagnose` writes
+STAGE_RESULT = "stage-" + "[0-9a-f]" * 32  # on its way between a node and a store
+CHECKPOINT = re.compile(r"[A-Za-z][A-Za-z0-9_]*-[0-9]{4,}")  # a stage and an epoch
+WRITTEN = re.compile(  # by an attempt, whole or not: nothing else in a trial's place is deleted
+    rf"attempt-[0-9]+/(\.?({CHECKPOINT.pattern}|{STAGE_RESULT})(\.partial|\.former)?|\.fetched)"
+)
+LEFTOVER = re.compile(rf"\..*\.partial|\.fetched|{STAGE_RESULT}")  # of writers that were killed
 
 
 @dataclass(frozen=True)
@@ -22,6 +31,11 @@ class Places:
 
     folder: Path
     store: str | None = None  # a URL, as `trainables.artifact_url` has them
+
+    @classmethod
+    def recorded(cls, folder: Path, resolved: Mapping[str, Any]) -> "Places":
+        """Return the places of the sweep in `folder`, whose file resolved to `resolved`."""
+        return cls(folder, (resolved.get("checkpoints") or {}).get("store"))
 
     def of_trial(self, trial: Trial) -> str:
         """Returns where all attempts at a trial keep what lasts."""
@@ -36,6 +50,58 @@ class Places:
         """Returns where the present attempt's checkpoints are to be published, if anywhere."""
         name = f"{_name(trial.study)}/{trial.number:04d}/attempt-{trial.attempt}"
         return self.in_store(name)
+
+    def of_checkpoint(self, trial: Trial, checkpoint: str) -> str:
+        """Return where a checkpoint of a trial is, given its name, or a place that ends with it.
+
+        The sweep may have been elsewhere when the place was written down.
+        """
+        name = name_in(checkpoint)
+        if name.startswith("/") or "://" in name:  # no name at all
+            return checkpoint
+        return str(ArtifactUrl.parse(self.of_trial(trial)) / name)
+
+    def checkpoint(self, trial: Trial) -> str | None:
+        """Return where the checkpoint is that the ledger names, if it names one."""
+        return None if trial.checkpoint is None else self.of_checkpoint(trial, trial.checkpoint)
+
+    def placed(self, trial: Trial) -> Trial:
+        """Return the trial with the place of its checkpoint for its name."""
+        return replace(trial, checkpoint=self.checkpoint(trial))
+
+    def written(self, trial: Trial, *, timeout_s: float = artifacts.TIMEOUT_S) -> dict[str, int]:
+        """Return the bytes of all that attempts at a trial have written as checkpoints, whole or
+        not, by place.
+
+        Raises:
+            StorageError: The store does not answer.
+        """
+        found: dict[str, int] = {}
+        place = ArtifactUrl.parse(self.of_trial(trial))
+        for name, size in artifacts.sizes(str(place), timeout_s=timeout_s).items():
+            folder = "/".join(name.split("/")[:2])
+            if WRITTEN.fullmatch(folder) and folder != name:
+                there = str(place / folder)
+                found[there] = found.get(there, 0) + size
+        return found
+
+    def leftovers(self, trial: Trial | None = None) -> list[Path]:
+        """Return what killed writers left on disks of ours, of one trial or of all.
+
+        While attempts run, their own unfinished files are among these.
+        """
+        roots = [self.folder / "trials"]
+        shared = None if self.store is None else ArtifactUrl.parse(self.store).folder
+        if shared is not None:
+            roots.append(shared / self.folder.name)
+        place = "*/*" if trial is None else f"{_name(trial.study)}/{trial.number:04d}"
+        found = []
+        for path in (p for root in roots for p in root.glob(f"{place}/attempt-*/*")):
+            if LEFTOVER.fullmatch(path.name):
+                found.append(path)
+            elif CHECKPOINT.fullmatch(path.name):
+                found += path.glob(".*.partial")
+        return found
 
     def checkpoints(
         self, trial: Trial, *, timeout_s: float = artifacts.TIMEOUT_S
@@ -84,6 +150,16 @@ class Places:
 def folder_of_trial(sweep_folder: Path, trial: Trial) -> Path:
     """Returns a trial's folder on this machine."""
     return sweep_folder / "trials" / _name(trial.study) / f"{trial.number:04d}"
+
+
+def discard(paths: Iterable[Path]) -> None:
+    """Delete files and folders, as far as that can be."""
+    for path in paths:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                path.unlink()
 
 
 def _name(study: str) -> str:

@@ -3,18 +3,23 @@
 All that a file can have deleted here is opt-in; each deletion is an event of the ledger, by which
 MLflow's copy goes too. A thread of its own thins what a trial left, measures it and holds the cap,
 in this order, so that nobody waits for a disk or a store.
+
+Nothing of a trial is deleted while the checkpoint that the ledger names does not exist: what is
+there may be all that is left of it.
 """
 
 import math
 import threading
 from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from queue import SimpleQueue
 
-from sweeper.app.places import Places
+from sweeper.app.places import Places, discard
 from sweeper.errors import SweeperError
-from sweeper.ledger import Ledger
+from sweeper.ledger import EventKind, Ledger
 from sweeper.ranking import ranked
 from sweeper.space.schema import Checkpoints
 from sweeper.study import Measurement, Trial, TrialState
@@ -23,6 +28,7 @@ from trainables.checkpoint_folder import CorruptCheckpoint
 from trainables.errors import TrainableError
 
 PATIENCE_S = 10.0  # with a store; it is asked again when the next trial ends
+SHOWN = 3  # trials without the checkpoint that the ledger names, on the terminal
 
 Key = tuple[str, int]  # study and number
 
@@ -32,29 +38,34 @@ class Retention:
     """Thins the checkpoints of trials that end (an `Observer`).
 
     `spared` is how many of each study's trials no cap takes: its best, or all that are to be
-    repeated on other seeds, of which one will be.
+    repeated on other seeds, of which one will be. `say` takes a line for people.
     """
 
     places: Places
     keep: Checkpoints
     ledger: Ledger
     spared: int = 1
+    say: Callable[[str], None] = lambda line: None
 
     def __post_init__(self) -> None:
         self._all: dict[Key, Trial] = {}  # that have ended, and decide which is a study's best
         self._kept: dict[Key, Trial] = {}
         self._sizes: dict[Key, int] = {}  # of those that are thin, in bytes, as far as known
         self._thick: OrderedDict[Key, Trial] = OrderedDict()  # may have files that are to go
+        self._num_lost = 0
+        self._cut: list[Trial] = []  # as the latest launch left them
         for trial in self.ledger.trials():
             if trial.state.is_finished:
                 self._take(trial, may_be_thick=self.keep.max_bytes is not None)
+            else:
+                self._cut.append(trial)
         self._ended: SimpleQueue[Trial | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="retention", daemon=True)
         self._thread.start()
 
     def changed(self, trial: Trial, measurement: Measurement | None = None) -> None:
-        """Takes in that a trial has ended."""
-        if trial.state.is_finished:
+        """Handle the end of an attempt, or of its trial."""
+        if trial.state is not TrialState.RUNNING:
             self._ended.put(trial)
 
     def close(self, timeout_s: float | None = None) -> None:
@@ -63,10 +74,21 @@ class Retention:
         self._thread.join(timeout_s)
 
     def _work(self) -> None:
+        for trial in self._cut:
+            self._sweep(trial)
         self._settle()
-        while (trial := self._ended.get()) is not None:
-            self._take(trial)
-            self._settle()
+        while (ended := self._ended.get()) is not None:
+            self._sweep(ended)
+            if ended.state.is_finished:
+                self._take(ended)
+                self._settle()
+        self._sweep()  # nothing runs any more
+
+    def _sweep(self, trial: Trial | None = None) -> None:
+        """Delete what killed writers left: in the attempts so far at a trial, or everywhere."""
+        with suppress(OSError):
+            found = self.places.leftovers(trial)
+            discard(path for path in found if trial is None or _is_over(trial, path))
 
     def _take(self, trial: Trial, *, may_be_thick: bool = True) -> None:
         key = trial.study, trial.number
@@ -97,6 +119,8 @@ class Retention:
     def _drop(self, trial: Trial, reason: str) -> None:
         """Has a trial's files deleted; the ledger first: what it does not name is found again."""
         key = trial.study, trial.number
+        if self._is_lost(trial, self.places.checkpoints(trial, timeout_s=PATIENCE_S)):
+            return
         self.ledger.drop_checkpoint(*key, reason)
         del self._kept[key]
         self._sizes.pop(key, None)
@@ -114,13 +138,34 @@ class Retention:
                 raise
 
     def _thin(self, trial: Trial) -> None:
-        """Deletes all checkpoints of a trial but the one that the ledger names."""
-        for place in self.places.checkpoints(trial, timeout_s=PATIENCE_S):
-            if place != trial.checkpoint:
+        """Deletes all checkpoints of a trial but the one that the ledger names, whole or not."""
+        named, written = self.places.checkpoint(trial), self.places.written
+        if self._is_lost(trial, self.places.checkpoints(trial, timeout_s=PATIENCE_S)):
+            return
+        for place in written(trial, timeout_s=PATIENCE_S):
+            if place != named:
                 artifacts.delete(place, timeout_s=PATIENCE_S)
             elif not (self.keep.best and self.keep.last):
                 best, last = bool(self.keep.best), bool(self.keep.last)
                 artifacts.thin(place, best=best, last=last, timeout_s=PATIENCE_S)
+
+    def _is_lost(self, trial: Trial, found: Sequence[str]) -> bool:
+        """Whether the checkpoint that the ledger names does not exist; says so once."""
+        named, key = self.places.checkpoint(trial), (trial.study, trial.number)
+        if named is None or named in found:
+            return False
+        self._kept.pop(key, None)
+        self._sizes.pop(key, None)
+        text = f"its checkpoint is not in {named}; nothing of this trial is deleted."
+        known = self.ledger.events(study=key[0], number=key[1], kinds=[EventKind.NOTED])
+        if text not in [event.payload["text"] for event in known]:
+            self.ledger.note(text, *key, trial.attempt)
+            self._num_lost += 1
+            if self._num_lost <= SHOWN:
+                self.say(f"{trial.study} {trial.number:03d}: {text}")
+            elif self._num_lost == SHOWN + 1:
+                self.say(f"so it is with other trials: sweeper logs {self.ledger.name}")
+        return True
 
     def _hold(self) -> None:
         """Lets the worst trials go until what is left fits; a study's best stay whatever, and what
@@ -130,7 +175,8 @@ class Retention:
             return
         for key, trial in self._kept.items():
             if key not in self._sizes and key not in self._thick and trial.checkpoint is not None:
-                self._sizes[key] = artifacts.size_bytes(trial.checkpoint, timeout_s=PATIENCE_S)
+                written = self.places.written(trial, timeout_s=PATIENCE_S)
+                self._sizes[key] = sum(written.values())
         used = sum(self._sizes.values())
         others = [
             trial for study in self._studies() for trial in self._ranked(study)[self.spared :]
@@ -152,6 +198,13 @@ class Retention:
         best = next(iter(ranked(t for t in self._all.values() if t.study == study)), None)
         mine = [t for t in self._kept.values() if t.study == study]
         return sorted(mine, key=lambda t: (best is None or t.number != best.number, *_rank(t)))
+
+
+def _is_over(trial: Trial, path: Path) -> bool:
+    """Whether a path is of an attempt that is not later than this one of a trial, which ended."""
+    names = (name.removeprefix("attempt-") for name in path.parts if name.startswith("attempt-"))
+    numbers = [int(name) for name in names if name.isdecimal()]
+    return bool(numbers) and numbers[-1] <= trial.attempt
 
 
 def _rank(trial: Trial) -> tuple[bool, float, int]:

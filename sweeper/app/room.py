@@ -47,7 +47,8 @@ class Room:
         if measurement is None or measurement.checkpoint is None or key in self._sized:
             return
         self._sized.add(key)
-        folder = ArtifactUrl.parse(measurement.checkpoint).folder
+        place = self._places.of_checkpoint(trial, measurement.checkpoint)
+        folder = ArtifactUrl.parse(place).folder
         if folder is not None:
             with suppress(OSError):  # it may be thinned meanwhile
                 self._largest = max(self._largest, size_of(folder))

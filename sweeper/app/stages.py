@@ -9,6 +9,7 @@ from typing import Any
 
 from sweeper.app.catalog import home
 from sweeper.app.folder import elsewhere, folder_of, is_name, open_ledger
+from sweeper.app.leftovers import Leftovers, delete_leftovers
 from sweeper.errors import BackendUnreachable, NotFound, SweepIsHeld, UsageError, unknown
 from sweeper.ledger import Ledger
 from sweeper.space.study_plan import StudyPlan
@@ -83,6 +84,8 @@ def collect_garbage(
 ) -> dict[str, Any]:
     """Keeps a store below `max_bytes`, such as 20GiB, and returns what stays and what went.
 
+    Unfinished checkpoints that killed writers left in ./sweeps go too.
+
     Args:
         max_bytes: None: 20GiB, or whatever there is where something is `released`.
         released: Holders that give up what they use, sweeps which will not go on.
@@ -111,6 +114,8 @@ def collect_garbage(
         raise UsageError(str(error)) from error
     except StorageError as error:
         raise BackendUnreachable(str(error)) from error
+    left = delete_leftovers(dry_run=dry_run)
+    lines = [*_told(released, dry_run), _message(found, dry_run=dry_run)]
     return {
         "place": where,
         "max_bytes": size,
@@ -120,7 +125,9 @@ def collect_garbage(
         "kept_bytes": found.kept_bytes,
         "deleted": [_record(result) for result in found.deleted],
         "deleted_bytes": found.deleted_bytes,
-        "message": "\n".join([*_told(released, dry_run), _message(found, dry_run=dry_run)]),
+        "leftovers": [str(path) for path in left.paths],
+        "leftover_bytes": left.bytes,
+        "message": "\n".join([*lines, *_told_of_leftovers(left, dry_run)]),
     }
 
 
@@ -147,6 +154,12 @@ def _check_holder(holder: str, known: Sequence[str], place: str) -> None:
                 f"sweep `{name}` is running ({driver}), and uses what it holds; end it first: "
                 f"sweeper cancel {name}"
             )
+
+
+def _told_of_leftovers(left: Leftovers, dry_run: bool) -> list[str]:
+    verb = "would be deleted" if dry_run else "deleted"
+    text = f"{len(left.paths)} unfinished checkpoints in ./sweeps {verb} ({_mib(left.bytes)})"
+    return [text] if left.paths else []
 
 
 def _told(released: Sequence[str], dry_run: bool) -> list[str]:

@@ -6,7 +6,8 @@ from typing import Any
 
 from sweeper.analysis.table import StudyTable, read_table
 from sweeper.analysis.usage import Usage, as_json, compared, read_usage
-from sweeper.ledger import Ledger
+from sweeper.app.places import Places
+from sweeper.ledger import EventKind, Ledger
 from sweeper.policies import FailureBudget
 from sweeper.study import Trial, TrialState
 from sweeper.text import printable
@@ -19,6 +20,7 @@ def summarize(ledger: Ledger, folder: Path) -> dict[str, Any]:
     """Returns the sweep's state and its studies, the same facts for people and machines."""
     table, usage = read_table(ledger), read_usage(ledger)
     record = table.record
+    places = Places.recorded(folder, record.resolved)
     trials = [trial for study in table.studies for trial in study.trials]
     budget = FailureBudget(max_fraction=record.resolved["failures"]["max_failed_fraction"])
     without = [s.study.name for s in table.studies if s.best is None]
@@ -28,6 +30,7 @@ def summarize(ledger: Ledger, folder: Path) -> dict[str, Any]:
         printable(f"failed: {t.study} {t.number:03d}: {t.reason}", limit=REASON)
         for t in failed[:SHOWN]
     ]
+    notes += _noted(ledger)
     notes += _cost(usage)
     notes.append(f"all of it: {folder}; page: sweeper report {record.name}")
     return {
@@ -38,10 +41,24 @@ def summarize(ledger: Ledger, folder: Path) -> dict[str, Any]:
         "experiment": record.experiment,
         "folder": str(folder),
         "trials": count_states(trials),
-        "studies": [_study(study) for study in table.studies],
+        "studies": [_study(study, places) for study in table.studies],
         "cost": as_json(usage),
         "notes": notes,
     }
+
+
+def _noted(ledger: Ledger) -> list[str]:
+    """Return the latest notes on trials: a checkpoint that was damaged, say."""
+    noted = [e for e in ledger.events(kinds=[EventKind.NOTED]) if e.number is not None]
+    lines = [
+        printable(f"{e.study} {e.number:03d}: {e.payload['text']}", limit=REASON)
+        for e in noted[-SHOWN:]
+    ]
+    if len(noted) > SHOWN:
+        lines.insert(
+            0, f"{len(noted)} notes on trials (all: sweeper logs {ledger.name}), the last:"
+        )
+    return lines
 
 
 def _cost(usage: Usage) -> list[str]:
@@ -66,7 +83,7 @@ def count_states(trials: Iterable[Trial]) -> dict[str, int]:
     return {state.value: states.count(state) for state in TrialState}
 
 
-def _study(table: StudyTable) -> dict[str, Any]:
+def _study(table: StudyTable, places: Places) -> dict[str, Any]:
     facts = ("data_source", "protocol", "backbone", "pretrained", "proxy")
     led = {"best": table.best, "control": table.control, "preset": table.preset}
     return {
@@ -75,13 +92,13 @@ def _study(table: StudyTable) -> dict[str, Any]:
         "task": table.study.task,
         "objective": table.study.objective,
         "trials": count_states(table.trials),
-        **{name: _trial(table, trial) for name, trial in led.items()},
+        **{name: _trial(table, trial, places) for name, trial in led.items()},
         "baselines": table.baselines,
         **{name: table.facts.get(name) for name in facts},
     }
 
 
-def _trial(table: StudyTable, trial: Trial | None) -> dict[str, Any] | None:
+def _trial(table: StudyTable, trial: Trial | None, places: Places) -> dict[str, Any] | None:
     if trial is None:
         return None
     return {
@@ -92,5 +109,5 @@ def _trial(table: StudyTable, trial: Trial | None) -> dict[str, Any] | None:
         "epoch": trial.best_epoch,
         "test": table.test_value(trial),
         "params": dict(trial.params),
-        "checkpoint": trial.checkpoint,
+        "checkpoint": places.checkpoint(trial),
     }

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 
+from sweeper.app.places import Places
 from sweeper.errors import UsageError
 from sweeper.ledger import Ledger
 from sweeper.recording.mlflow_recorder import MlflowRecorder, check
@@ -12,9 +13,12 @@ from sweeper.space.sweep import Sweep
 
 
 def make_recorder(
-    ledger: Ledger, sweep: Sweep, notify: Callable[[str], None] | None = None
+    ledger: Ledger,
+    sweep: Sweep,
+    places: Places,
+    notify: Callable[[str], None] | None = None,
 ) -> MlflowRecorder:
-    """Returns the recorder that follows the ledger of `sweep`.
+    """Returns the recorder that follows the ledger of `sweep`, whose checkpoints are in `places`.
 
     Raises:
         UsageError: An environment variable that the file's address names is not set, or the
@@ -23,7 +27,12 @@ def make_recorder(
     from sweeper.analysis import pages  # plots and statistics, which a refused launch does not need
 
     return MlflowRecorder(
-        ledger, uri=_uri(sweep), experiment=sweep.experiment, pages=pages, notify=notify
+        ledger,
+        uri=_uri(sweep),
+        experiment=sweep.experiment,
+        pages=pages,
+        notify=notify,
+        place_of=places.of_checkpoint,
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from sweeper.app.describe import spec_of
 from sweeper.app.places import Places
 from sweeper.app.stages import place_of
+from sweeper.checkpoint_name import CheckpointName
 from sweeper.errors import NotFound, unknown
 from sweeper.ledger import Ledger
 from sweeper.space.sweep import StudyPlan, Sweep
@@ -39,8 +40,9 @@ class TrialBuilder:
     def __call__(self, trial: Trial) -> dict[str, Any]:
         study = self._studies[trial.study]
         spec = spec_of(self._sweep, study, trial.params, seed=trial.seed, home=self._home)
+        named = self._places.checkpoint(trial)
         found: tuple[str, ...] = ()
-        if trial.checkpoint is not None:
+        if named is not None:
             found = self._places.checkpoints(trial, timeout_s=PATIENCE_S)
         return {
             "spec": spec.model_dump(mode="json", by_alias=True) | {"halvings": trial.halvings},
@@ -48,7 +50,7 @@ class TrialBuilder:
             "label": f"{trial.study} {trial.number:03d}",
             "folder": str(self._places.scratch(trial)),
             "store": self._places.store_of_attempt(trial),
-            "resume": measured(trial, found),
+            "resume": measured(named, found, tuple(spec.stages)),
             "threads": self._sweep.resources.cpu,
             "memory_bytes": self._sweep.resources.memory,
             "name": f"{self._sweep.name}/{trial.study}/{trial.number}",
@@ -66,12 +68,37 @@ class TrialBuilder:
         )
 
 
-def measured(trial: Trial, found: Sequence[str]) -> list[str]:
-    """Leaves out checkpoints of epochs that the ledger does not have: a process that was stopped
-    between saving and being heard left them, and an epoch skipped would never be measured."""
-    if trial.checkpoint not in found:
+def measured(named: str | None, found: Sequence[str], stages: Sequence[str]) -> list[str]:
+    """Return the checkpoints from which a trial may go on, the latest epoch first.
+
+    Those of later epochs than the ledger has are left out: a process that was stopped between
+    saving and being heard left them, and an epoch skipped would never be measured. Their names
+    tell the order, not their times, which a copy of the sweep need not have.
+
+    Args:
+        named: The place of the checkpoint that the ledger names. It comes first even if it is not
+            `found`: the attempt then says so, and takes the one before.
+        stages: Of the trial, in their order.
+    """
+    if named is None:
         return []
-    return list(found[found.index(trial.checkpoint) :])
+    latest = _position(named, stages)
+    earlier = {
+        place: position
+        for place in found
+        if latest is not None
+        and (position := _position(place, stages)) is not None
+        and position < latest
+    }
+    return [named, *sorted(earlier, key=lambda place: earlier[place], reverse=True)]
+
+
+def _position(place: str, stages: Sequence[str]) -> tuple[int, int, int] | None:
+    """Return how far a trial was when it saved a checkpoint: stage, epoch, attempt."""
+    name = CheckpointName.parse(place)
+    if name is None or name.stage not in stages:
+        return None
+    return stages.index(name.stage), name.epoch, name.attempt
 
 
 def find_trial(ledger: Ledger, name: str) -> Trial:

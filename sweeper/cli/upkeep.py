@@ -63,6 +63,7 @@ def gc(
     """Deletes stage results that trials share, used longest ago first, until the rest fits.
 
     What goes is computed anew by a trial that misses it. What a sweep uses stays until it is over.
+    Unfinished checkpoints that killed trials left in ./sweeps go too.
     """
     from sweeper.app import stages as app
 

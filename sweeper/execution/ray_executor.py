@@ -21,6 +21,7 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.tune.execution.class_cache import ENV_VARS_TO_PROPAGATE
 from ray.tune.search import Searcher
 
+from sweeper.checkpoint_name import name_in
 from sweeper.errors import SweeperError
 from sweeper.execution.cluster import ClusterLost
 from sweeper.execution.controller import Controller, Unsaved
@@ -28,12 +29,14 @@ from sweeper.execution.watch import Watch
 from sweeper.protocols import SpecBuilder
 from sweeper.runner import SweepRunner
 from sweeper.study import Decision, Measurement, Trial
+from sweeper.text import printable
 from trainables.errors import TrainableError
 from trainables.trainable import Trainable
 
 KEY = "sweeper_trial"  # in a config: which trial it is for Tune's own trial id
 LOG = "log.txt"  # in an attempt's folder; its last lines say what a process died of
 LOG_BYTES = 4000
+NOTE_CHARS = 1000  # of a line about an attempt, on the terminal
 
 
 class _Answers(Unsaved, Searcher):
@@ -87,8 +90,8 @@ class _Answers(Unsaved, Searcher):
 class _Judge(Unsaved, tune.Stopper):
     """Hands every result to the runner, once, and stops the trial on its word."""
 
-    def __init__(self, runner: SweepRunner, answers: _Answers) -> None:
-        self._runner, self._answers = runner, answers
+    def __init__(self, runner: SweepRunner, answers: _Answers, say: Callable[[str], None]) -> None:
+        self._runner, self._answers, self._say = runner, answers, say
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         with self._answers.keeping_errors():
@@ -97,6 +100,8 @@ class _Judge(Unsaved, tune.Stopper):
     def _is_over(self, trial: Trial, result: dict[str, Any]) -> bool:
         for text in result.get("notes", ()):
             self._runner.noted(trial, text)
+            who = f"{trial.study} {trial.number:03d}"
+            self._say(printable(f"{who}: {text}", limit=NOTE_CHARS))
         if "waits" in result:
             return False
         if "failure" in result:
@@ -106,9 +111,11 @@ class _Judge(Unsaved, tune.Stopper):
             else:
                 self._runner.failed(trial, **why, stage=result.get("stage"))
             return True
+        place = result["checkpoint"]
         measurement = Measurement(
             **result["report"],
-            **{name: result[name] for name in ("checkpoint", "seconds", "peak_memory_bytes")},
+            checkpoint=None if place is None else name_in(place),
+            **{name: result[name] for name in ("seconds", "peak_memory_bytes")},
         )
         decision = self._runner.measured(trial, measurement)
         return measurement.is_final or decision is Decision.PRUNE
@@ -212,7 +219,7 @@ def run(
             name=folder.name,
             storage_path=str(folder.parent) if storage is None else storage[1],
             storage_filesystem=None if storage is None else storage[0],
-            stop=_Judge(runner, answers),
+            stop=_Judge(runner, answers, say),
             callbacks=[_Crashes(runner, answers, watch)],
             failure_config=tune.FailureConfig(max_failures=0),
             verbose=0,

@@ -108,9 +108,12 @@ class Ledger(OpenLedger):
 
         self._write(write)
 
-    def extend(self, resolved: Mapping[str, Any]) -> None:
-        """Replaces the resolved file by one with more trials."""
-        self._write(lambda connection: self._change_sweep(connection, resolved=dict(resolved)))
+    def extend(self, resolved: Mapping[str, Any], *, config_hash: str | None = None) -> None:
+        """Replaces the resolved file by one with more trials, or a store that has been moved."""
+        values: dict[str, Any] = {"resolved": dict(resolved)}
+        if config_hash is not None:
+            values["config_hash"] = config_hash
+        self._write(lambda connection: self._change_sweep(connection, **values))
 
     def start(self, provenance: Mapping[str, Any], **facts: Any) -> None:
         """Marks the sweep as running, and says by what; `facts` are of this launch alone."""

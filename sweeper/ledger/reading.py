@@ -105,14 +105,18 @@ class LedgerReader:
         *,
         study: str | None = None,
         number: int | None = None,
+        kinds: Collection[EventKind] = (),
     ) -> tuple[Event, ...]:
-        """Returns the events that follow `after`, oldest first; of one trial if it is named."""
+        """Returns the events that follow `after`, oldest first; of one trial if it is named, and of
+        these kinds or of all."""
         table = schema.events
         query = select(table).where(table.c.sweep == self.name, table.c.seq > after)
         if study is not None:
             query = query.where(table.c.study == study)
         if number is not None:
             query = query.where(table.c.number == number)
+        if kinds:
+            query = query.where(table.c.kind.in_(kinds))
         return tuple(
             Event(kind=EventKind(row["kind"]), **{k: row[k] for k in EVENT_FIELDS})
             for row in self._rows(query.order_by(table.c.seq).limit(limit))

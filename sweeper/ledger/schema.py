@@ -16,7 +16,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 MIGRATIONS = {  # statements that bring a ledger to a version; new tables are made anyway
     2: (
         "ALTER TABLE trials ADD COLUMN uncounted INTEGER NOT NULL DEFAULT 0",
@@ -27,6 +27,7 @@ MIGRATIONS = {  # statements that bring a ledger to a version; new tables are ma
         "ALTER TABLE mirrors ALTER COLUMN ref TYPE TEXT",
         "ALTER TABLE studies ALTER COLUMN seed TYPE BIGINT",
     ),
+    4: (),  # checkpoints by their names (`checkpoint_name`); before it, by their places
 }
 UNNEEDED = {"sqlite": {3}}  # there a column of text or numbers takes any
 
@@ -78,7 +79,7 @@ trials = Table(
     Column("value", Float),
     Column("best_epoch", Integer),
     Column("test", JSON, nullable=False),
-    Column("checkpoint", Text),
+    Column("checkpoint", Text),  # its name (`checkpoint_name`)
     Column("failure", String(40)),
     Column("reason", Text),
     Column("origin", Integer),

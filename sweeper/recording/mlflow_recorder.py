@@ -34,6 +34,7 @@ from sweeper.recording.outline import (
     taken_over_tags,
 )
 from sweeper.recording.run_tree import SUMMARY_STEP, Change, Point, changes, failure_log
+from sweeper.study import Trial
 
 __all__ = ["MlflowRecorder", "Pages", "SyncStatus", "check", "tracking_uri"]
 
@@ -80,6 +81,7 @@ class MlflowRecorder:
         pages: Descriptions and files of the runs of the sweep and its studies; None: neither.
         poll_s: Seconds between looks at the ledger.
         notify: Takes one line when MLflow is lost, and one when it is back.
+        place_of: Returns where a checkpoint of a trial is, given its name.
     """
 
     def __init__(
@@ -91,7 +93,9 @@ class MlflowRecorder:
         pages: Pages | None = None,
         poll_s: float = 1.0,
         notify: Callable[[str], None] | None = None,
+        place_of: Callable[[Trial, str], str] = lambda trial, checkpoint: checkpoint,
     ) -> None:
+        self._place_of = place_of
         self._ledger, self._experiment, self._pages = ledger, experiment, pages
         self._poll_s, self._notify = poll_s, notify
         self._uri = tracking_uri(uri)
@@ -260,12 +264,13 @@ class MlflowRecorder:
         if change.taken_over:
             tags |= taken_over_tags(change.taken_over, outline, self._refs, store.address_of)
         if change.checkpoint is not None:
-            if "://" in change.checkpoint:
-                tags["sweeper.checkpoint"] = change.checkpoint
-            elif Path(change.checkpoint).is_dir():
-                store.keep(run_id, Path(change.checkpoint))
+            place = self._place_of(outline.trials[entity], change.checkpoint)
+            if "://" in place:
+                tags["sweeper.checkpoint"] = place
+            elif Path(place).is_dir():
+                store.keep(run_id, Path(place))
             else:
-                tags["sweeper.checkpoint"] = f"not on this machine: {change.checkpoint}"
+                tags["sweeper.checkpoint"] = f"not on this machine: {place}"
         if change.drops_checkpoint:
             store.forget_checkpoint(run_id)
         store.write(run_id, change.files)
@@ -302,10 +307,12 @@ class MlflowRecorder:
             run_id = self._refs.get(entity.key)
             if not run_id or not store.has_run(run_id) or store.artifacts(run_id):
                 continue
-            checkpoint = None if entity.number is None else outline.trials[entity].checkpoint
-            has_folder = checkpoint is not None and Path(checkpoint).is_dir()
-            if checkpoint is not None and has_folder:
-                store.keep(run_id, Path(checkpoint))
+            trial = outline.trials.get(entity)
+            kept = None if trial is None else trial.checkpoint
+            place = None if trial is None or kept is None else Path(self._place_of(trial, kept))
+            has_folder = place is not None and place.is_dir()
+            if place is not None and has_folder:
+                store.keep(run_id, place)
             files = self._files(entity)
             store.write(run_id, files)
             self._put_back += has_folder or bool(files)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from sweeper.errors import BackendUnreachable
+from sweeper.recording.moved_store import artifact_root, follow_move
 from sweeper.recording.placing import place
 from sweeper.recording.run_tree import Point
 
@@ -64,7 +65,7 @@ class MlflowStore:
         self._client = _client(uri)
         found = self._client.get_experiment_by_name(name)
         if found is None:
-            root = _artifact_root(uri, name)
+            root = artifact_root(uri, name)
             self._experiment = self._client.create_experiment(name, root, tags=KIND)
         elif found.lifecycle_stage == "deleted":
             raise BackendUnreachable(
@@ -72,6 +73,7 @@ class MlflowStore:
                 f"restore -x {found.experiment_id}`) or purge it (`mlflow gc`)."
             )
         else:
+            follow_move(uri)
             self._experiment = found.experiment_id
 
     def address_of(self, run_id: str) -> str:
@@ -234,13 +236,6 @@ def _client(uri: str) -> "MlflowClient":
     from mlflow import MlflowClient
 
     return MlflowClient(uri)
-
-
-def _artifact_root(uri: str, experiment: str) -> str | None:
-    """Returns a folder beside an SQLite file; None for a server, which knows its own place."""
-    if not uri.startswith("sqlite:///"):
-        return None
-    return str(Path(uri.removeprefix("sqlite:///")).absolute().parent / "mlruns" / experiment)
 
 
 def _cut(pairs: Mapping[str, str], longest: int) -> dict[str, str]:

@@ -48,7 +48,7 @@ class Change:
     tags: dict[str, str] = field(default_factory=dict)
     status: str | None = None
     ended_at: int | None = None  # ms
-    checkpoint: str | None = None  # a folder to keep with the run
+    checkpoint: str | None = None  # to be kept with the run, by its name
     files: dict[str, str] = field(default_factory=dict)  # texts to keep with it, by name
     drops_checkpoint: bool = False  # that it kept is to be deleted
     has_news: bool = False  # its page (note) tells something new

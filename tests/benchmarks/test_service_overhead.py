@@ -139,7 +139,7 @@ def through_the_service(folder: Path) -> tuple[Stopwatch, list[dict[str, Any]]]:
             ledger,
             observers=[Retention(places, sweep.checkpoints, ledger), watch],
         )
-        recorder = make_recorder(ledger, sweep)
+        recorder = make_recorder(ledger, sweep, places)
         recorder.start()
         code = ray_executor.run(
             runner,

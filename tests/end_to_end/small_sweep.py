@@ -80,9 +80,17 @@ class Sweep:
         query = f"select number, payload from events where kind='{kind}' order by seq"
         return [(number, _plain(payload)) for number, payload in self.rows(query)]
 
+    def checkpoints(self) -> dict[int, Path]:
+        """Where the ledger has the checkpoint of each trial of a sweep without a store."""
+        kept = "where checkpoint is not null"
+        found = self.rows(f"select study, number, checkpoint from trials {kept}")
+        trials = self.folder / "trials"
+        return {n: trials / study.replace("/", "-") / f"{n:04d}" / name for study, n, name in found}
+
     def weights(self) -> dict[int, dict]:
-        found = self.rows("select number, checkpoint from trials")
-        return {n: load_file(Path(folder, "last.safetensors")) for n, folder in found}
+        return {
+            n: load_file(folder / "last.safetensors") for n, folder in self.checkpoints().items()
+        }
 
     def outcomes(self) -> dict[int, tuple]:
         """What each trial came to: values of all epochs, the best, and the test."""

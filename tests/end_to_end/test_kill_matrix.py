@@ -7,6 +7,7 @@ numbers have to agree with those of a run that nobody disturbed, to the last bit
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import time
@@ -138,3 +139,42 @@ def test_a_part_is_killed_and_nothing_is_lost(team, undisturbed, seed):
     assert ("starting it again" in err) == (victim == "driver"), err
     check(sweep, undisturbed)
     check_mlflow(team, sweep, err)
+
+
+def test_a_moved_sweep_with_a_cap_loses_no_weights_and_goes_on_bit_for_bit(
+    team, undisturbed, tmp_path
+):
+    """Elsewhere it is looked at, gone on with by a rerun, and looked into, as it was here."""
+    sweep, cap = team.sweep("moved"), ("--set", "checkpoints.max_bytes=1GiB")
+    launch = sweep.start("--address", team.ray.address, *cap)
+    assert next(found for found in epochs(sweep) if found >= 2 * EPOCHS - 1)  # one is complete
+    launch.send_signal(signal.SIGINT)
+    finish(launch, code=128 + signal.SIGINT)
+    elsewhere = tmp_path / "sweeps" / sweep.name
+    elsewhere.parent.mkdir()
+    shutil.copytree(sweep.folder, elsewhere, copy_function=shutil.copy)  # with the times of now
+    shutil.rmtree(sweep.folder)
+    moved = Sweep(Shell(tmp_path, team.shell.environment), sweep.name, storage=sweep.storage)
+    states, places = dict(moved.rows("select number, state from trials")), moved.checkpoints()
+    had = [places[number] / "best.safetensors" for number in places if states[number] == "complete"]
+    assert had
+    study = "nft/pdebench/advection_1d"
+    partial = elsewhere / "trials" / study.replace("/", "-") / "0000/attempt-1/.refine-0009.partial"
+    partial.mkdir()
+    rerun = ("rerun", moved.name, f"{study}/0", "--address", team.ray.address, "--json")
+    summary = moved.shell.run(*rerun).json
+    assert summary["rerun"]["value"] == summary["rerun"]["origin_value"]
+    assert [note for note in summary["notes"] if "checkpoint" in note] == []
+    assert all(file.is_file() for file in had)
+    assert not partial.exists()
+    mine, theirs = moved.outcomes(), undisturbed.outcomes()
+    assert {number: mine[number] for number in theirs} == theirs
+    weights = moved.weights()
+    for number, tensors in undisturbed.weights().items():
+        for name, values in tensors.items():
+            assert (weights[number][name] == values).all(), (number, name)
+    look = ("diagnose", moved.name, study, "0", "--what", "landscape", "--json")
+    assert moved.shell.run(*look).json["checkpoint"] == str(moved.checkpoints()[0])
+    assert "refine.lr" in moved.shell.run("best", moved.name, "--study", study).out
+    assert moved.shell.run("report", moved.name, "--json").json["path"].startswith(str(elsewhere))
+    assert not sweep.folder.exists()

@@ -58,7 +58,7 @@ def test_three_of_each_trial_are_the_most(tmp_path, data_home, new_store):
         sweep = Sweep(Shell(tmp_path, environment), "heavy")
         with watched(sweep.folder, runs) as samples:
             finish(sweep.start("--address", head.address))
-    kept = [Path(folder) for (folder,) in sweep.rows("select checkpoint from trials")]
+    kept = list(sweep.checkpoints().values())
     size = max(used(folder) for folder in kept)
     bound = TRIALS * KEPT * size
     at_end = used(sweep.folder, runs)

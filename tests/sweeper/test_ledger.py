@@ -2,6 +2,8 @@
 
 import threading
 import time
+from contextlib import closing
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import create_engine, text
@@ -147,6 +149,27 @@ def test_the_ledger_of_a_newer_sweeper_is_refused_with_the_way_out(tmp_path):
         Ledger(ledger.url, NAME)
     engine.dispose()
     ledger.close()
+
+
+def test_a_ledger_from_before_checkpoints_had_names_keeps_their_places(tmp_path):
+    """What reads them takes the name at their end (`Places.of_checkpoint`); an older sweeper, which
+    would delete what it does not find named, does not open a ledger that was opened by this one."""
+    ledger = new_ledger(tmp_path)
+    ledger.add_study(STUDY, {})
+    ledger.add_trial(trial())
+    place = "/former/sweeps/x/trials/s/0000/attempt-1/refine-0001"
+    attempt = ledger.start_attempt(STUDY.name, 0)
+    ledger.measure(STUDY.name, 0, attempt, replace(epoch(1, 0.5), checkpoint=place))
+    engine = create_engine(ledger.url)
+    with engine.begin() as connection:
+        connection.execute(text("DELETE FROM sweeper_schema"))
+        connection.execute(text("INSERT INTO sweeper_schema VALUES (3)"))
+    ledger.close()
+    with closing(Ledger(ledger.url, NAME)) as opened:
+        assert opened.trial(STUDY.name, 0).checkpoint == place
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT max(version) FROM sweeper_schema")) == 4
+    engine.dispose()
 
 
 def test_notes_of_a_recorder_are_kept_and_replaced(ledger):

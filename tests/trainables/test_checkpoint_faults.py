@@ -1,5 +1,6 @@
 """A checkpoint is whole, or as it was before: killed at any point, with no space, on bad input."""
 
+import hashlib
 import json
 import os
 import resource
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.command import ROOT
 from tests.mounts import tmpfs
-from trainables import checkpoint
+from trainables import artifacts, checkpoint
 from trainables.checkpoint_folder import MANIFEST, CorruptCheckpoint, parse
 from trainables.errors import StorageError
 from trainables.networks.cross_modal import CrossModalModel
@@ -168,6 +169,37 @@ def test_whatever_a_manifest_holds_it_is_read_or_refused(text):
     except CorruptCheckpoint:
         return
     assert all("/" not in name and name[0] != "." for name in hashes)
+
+
+DEEP = b"[" * 200_000
+
+
+def test_a_manifest_that_nests_too_deeply_is_no_manifest(tmp_path):
+    """In the process of a trial it was a RecursionError, and in the service it ended a thread."""
+    folder = tmp_path / "refine-0001"
+    checkpoint.save(make_state(1.0), folder)
+    (folder / MANIFEST).write_bytes(DEEP)
+    for read in (
+        lambda: parse(DEEP, "somewhere"),
+        lambda: checkpoint.load(make_state(2.0), folder),
+        lambda: checkpoint.load_best(make_state(2.0), folder),
+        lambda: artifacts.thin(str(folder), best=True, last=False),
+        lambda: artifacts.fetch(str(folder), tmp_path / "fetched"),
+    ):
+        with pytest.raises(CorruptCheckpoint, match=f"no readable {MANIFEST}"):
+            read()
+
+
+@pytest.mark.parametrize("text", [DEEP, b"{", b"\xff"], ids=["deep", "cut", "bytes"])
+def test_a_state_that_cannot_be_read_is_damage(tmp_path, text):
+    folder = tmp_path / "refine-0001"
+    checkpoint.save(make_state(1.0), folder)
+    (folder / "state.json").write_bytes(text)
+    hashes = json.loads((folder / MANIFEST).read_text())
+    hashes["state.json"] = hashlib.sha256(text).hexdigest()
+    (folder / MANIFEST).write_text(json.dumps(hashes))
+    with pytest.raises(CorruptCheckpoint, match=r"no readable state\.json"):
+        checkpoint.load(make_state(2.0), folder)
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,11 @@ from sweeper.app import launch, load, supervisor
 from sweeper.app.catalog import catalog
 from sweeper.app.launch import Where
 from sweeper.console import stderr
-from sweeper.errors import BackendUnreachable, Interrupted, to_record
+from sweeper.errors import BackendUnreachable, Interrupted, UsageError, to_record
 from sweeper.ledger import Ledger
 from sweeper.ledger.lease import Lease
 from sweeper.space.loader import loads_sweep
+from sweeper.space.sweep import Sweep
 from tests.bad_inputs.rows import VALID
 from tests.servers.postgres import postgres
 
@@ -73,3 +74,27 @@ def test_what_a_driver_says_once_a_signal_came_does_not_hide_the_signal(
         seen = []
         with pytest.raises(BackendUnreachable):
             supervisor.supervise(None, ledger, lease, stderr())
+
+
+def stored(place: str | None, *more: str) -> Sweep:
+    where = [] if place is None else [f"checkpoints: {{store: {place}}}\n"]
+    return loads_sweep(VALID + "".join([*where, *more]), catalog())
+
+
+def test_a_sweep_whose_store_was_moved_goes_on_with_it_where_it_is(tmp_path: Path) -> None:
+    """It is the same sweep, to which more trials can be added later; nothing else may change."""
+    with closing(Ledger.in_folder(tmp_path / "study")) as ledger:
+        load.match(ledger, stored("/former/store"), VALID)
+        ledger.start({})
+        load.match(ledger, stored("/mnt/store"), VALID)
+        record = ledger.sweep()
+        assert record is not None
+        assert record.resolved["checkpoints"]["store"] == "/mnt/store"
+        assert record.config_hash == stored("/mnt/store").config_hash
+        assert load.from_record(record).checkpoints.store == "/mnt/store"
+        with pytest.raises(UsageError, match=r"budget\.wall: null"):
+            load.match(ledger, stored("/x", "budget: {wall: 1h}\n"), VALID)
+        with pytest.raises(UsageError, match=r'checkpoints\.store: "/mnt/store" -> null'):
+            load.match(ledger, stored(None), VALID)
+        assert ledger.sweep() == record
+        load.match(ledger, stored("s3://bucket/store"), VALID)

@@ -1,6 +1,8 @@
 """Which checkpoints of trials that have ended are left, and what is said of those that are not."""
 
 import json
+import os
+import shutil
 import threading
 from contextlib import closing
 from dataclasses import replace
@@ -10,10 +12,12 @@ import pytest
 
 from sweeper.app.places import Places, folder_of_trial
 from sweeper.app.retention import Retention
+from sweeper.checkpoint_name import name_in
 from sweeper.ledger import EventKind, Ledger
 from sweeper.space.schema import Checkpoints
 from sweeper.study import Measurement, Outcome, Trial, TrialKind, TrialState
 from tests.fakes import STUDY, new_ledger
+from tests.servers.process import wait_until
 from trainables import artifacts
 from trainables.errors import StorageError
 
@@ -35,9 +39,13 @@ def end(
     value: float,
     state: TrialState = TrialState.COMPLETE,
     files: tuple[str, ...] = ("last",),
+    by_name: bool = True,
     origin: int | None = None,
 ) -> Trial:
-    """Runs a trial to its end, with a checkpoint whose files have `SIZE` bytes each."""
+    """Runs a trial to its end, with a checkpoint whose files have `SIZE` bytes each.
+
+    Its place is in the trial that is returned, and in the ledger too unless it is kept `by_name`.
+    """
     kind = TrialKind.SAMPLED if origin is None else TrialKind.REPLICATE
     trial = Trial(study=STUDY.name, number=number, kind=kind, params={}, seed=0, origin=origin)
     ledger.add_trial(trial)
@@ -50,14 +58,14 @@ def end(
     (checkpoint / "manifest.json").write_text(json.dumps(dict.fromkeys(names, "0" * 64)))
     measurement = Measurement(
         stage="refine", epoch=1, num_epochs=2, metrics={}, objective=value,
-        checkpoint=str(checkpoint),
+        checkpoint=name_in(str(checkpoint)) if by_name else str(checkpoint),
     )  # fmt: skip
     ledger.measure(trial.study, number, attempt, measurement, Outcome(state=state))
-    return ledger.trial(trial.study, number)
+    return Places(folder).placed(ledger.trial(trial.study, number))
 
 
-def left(ledger: Ledger) -> list[int]:
-    kept = [t for t in ledger.trials() if t.checkpoint is not None]
+def left(ledger: Ledger, folder: Path) -> list[int]:
+    kept = [Places(folder).placed(t) for t in ledger.trials() if t.checkpoint is not None]
     assert all(Path(t.checkpoint).is_dir() for t in kept)
     return [t.number for t in kept]
 
@@ -69,7 +77,7 @@ def run(ledger: Ledger, folder: Path, keep: Checkpoints) -> list[int]:
         state = TrialState.PRUNED if number == 4 else TrialState.COMPLETE
         retention.changed(end(ledger, folder, number, value, state))
     retention.close()
-    return left(ledger)
+    return left(ledger, folder)
 
 
 def test_all_keep_theirs_unless_the_file_says_otherwise(ledger, tmp_path):
@@ -108,7 +116,7 @@ def test_what_is_left_of_a_crashed_trial_is_the_checkpoint_that_the_ledger_names
     retention = Retention(Places(tmp_path), Checkpoints(), ledger)
     retention.changed(ended)
     retention.close()
-    assert [path.name for path in attempt.glob("[!.]*")] == ["refine-0002"]
+    assert os.listdir(attempt) == ["refine-0002"]
 
 
 BOTH = ("best", "last", "optimizer")
@@ -121,7 +129,7 @@ def test_what_fits_once_it_is_thin_stays(ledger, tmp_path):
     for number, value in enumerate([0.5, 0.2, 0.9]):
         retention.changed(end(ledger, tmp_path, number, value, files=BOTH))
     retention.close()
-    assert left(ledger) == [0, 1, 2]
+    assert left(ledger, tmp_path) == [0, 1, 2]
     assert {path.name for path in tmp_path.rglob("*.safetensors")} == {"best.safetensors"}
 
 
@@ -129,28 +137,28 @@ def test_what_a_killed_driver_had_not_thinned_is_thinned_before_it_is_measured(l
     for number, value in enumerate([0.5, 0.2, 0.9]):
         end(ledger, tmp_path, number, value, files=BOTH)
     Retention(Places(tmp_path), THIN, ledger).close()
-    assert left(ledger) == [0, 1, 2]
+    assert left(ledger, tmp_path) == [0, 1, 2]
     assert {path.name for path in tmp_path.rglob("*.safetensors")} == {"best.safetensors"}
 
 
 def test_what_a_store_did_not_measure_is_not_nothing(ledger, tmp_path, monkeypatch):
     """Nothing is deleted for it meanwhile, and once the store answers, the cap holds."""
-    asked, sizes = threading.Event(), artifacts.size_bytes
+    asked, sizes = threading.Event(), artifacts.sizes
 
-    def refuse_once(place: str, **options: float) -> int:
+    def refuse_once(place: str, **options: float) -> dict[str, int]:
         if not asked.is_set():
             asked.set()
             raise StorageError("the store did not answer")
         return sizes(place, **options)
 
-    monkeypatch.setattr(artifacts, "size_bytes", refuse_once)
+    monkeypatch.setattr(artifacts, "sizes", refuse_once)
     retention = Retention(Places(tmp_path), Checkpoints(max_bytes="1.1MB"), ledger)
     retention.changed(end(ledger, tmp_path, 0, 0.1))
     assert asked.wait(60)
     for number, value in enumerate([0.2, 0.3], start=1):
         retention.changed(end(ledger, tmp_path, number, value))
     retention.close()
-    assert left(ledger) == [0, 1]
+    assert left(ledger, tmp_path) == [0, 1]
 
 
 def test_what_a_killed_driver_said_to_be_deleted_is_deleted_when_the_sweep_goes_on(
@@ -208,10 +216,113 @@ def test_the_best_over_replicates_is_spared(ledger, tmp_path):
     for number, value, origin in [(0, 0.20, None), (1, 0.21, None), (2, 0.3, None), (9, 0.26, 0)]:
         retention.changed(end(ledger, tmp_path, number, value, origin=origin))
     retention.close()
-    assert left(ledger) == [0, 1]
+    assert left(ledger, tmp_path) == [0, 1]
     end(ledger, tmp_path, 10, 0.22, origin=1)
     Retention(Places(tmp_path), Checkpoints(max_bytes="1MB"), ledger, spared=2).close()
-    assert left(ledger) == [0, 1]
+    assert left(ledger, tmp_path) == [0, 1]
     one = Checkpoints(trials=1)
     Retention(Places(tmp_path), one, ledger).close()
-    assert left(ledger) == [1]
+    assert left(ledger, tmp_path) == [1]
+
+
+def files_in(folder: Path) -> list[str]:
+    return sorted(str(p.relative_to(folder)) for p in (folder / "trials").rglob("*") if p.is_file())
+
+
+@pytest.mark.parametrize("max_bytes", [None, "2MB"])
+@pytest.mark.parametrize("by_name", [True, False], ids=["names", "places"])
+def test_a_sweep_that_was_moved_keeps_all_that_it_had(ledger, tmp_path, by_name, max_bytes):
+    """With a cap that holds, and whether or not its ledger still names where it was."""
+    before, after = tmp_path / "before", tmp_path / "after"
+    for number in range(3):
+        end(ledger, before, number, 0.1, by_name=by_name)
+    had = files_in(before)
+    assert len(had) == 6
+    before.rename(after)
+    keep = Checkpoints() if max_bytes is None else Checkpoints(max_bytes=max_bytes)
+    Retention(Places(after), keep, ledger).close()
+    assert files_in(after) == had
+    assert left(ledger, after) == [0, 1, 2]
+    capped = Checkpoints(max_bytes="1.1MB")
+    Retention(Places(after), capped, ledger).close()
+    assert left(ledger, after) == [0, 1], "the cap holds there as it did"
+    assert not before.exists()
+
+
+@pytest.mark.parametrize(
+    "keep",
+    [{"max_bytes": "1MB"}, {"trials": 1}, {"pruned": False}, {"best": 0, "max_bytes": "1MB"}],
+    ids=str,
+)
+def test_nothing_of_a_trial_is_deleted_whose_checkpoint_does_not_exist(ledger, tmp_path, keep):
+    """It lost its folder, or its manifest; what else it wrote may be all that there is of it."""
+    said: list[str] = []
+    for number in range(3):
+        state = TrialState.PRUNED if number == 2 else TrialState.COMPLETE
+        trial = end(ledger, tmp_path, number, 0.1 + number, state, files=BOTH)
+        newest = Path(trial.checkpoint)
+        shutil.copytree(newest, newest.with_name("refine-0000"))
+        if number == 1:
+            shutil.rmtree(newest)
+        else:
+            (newest / "manifest.json").unlink()
+    had = files_in(tmp_path)
+    for _ in range(2):
+        Retention(Places(tmp_path), Checkpoints(**keep), ledger, say=said.append).close()
+    assert files_in(tmp_path) == had
+    noted = {e.number: e.payload["text"] for e in ledger.events(kinds=[EventKind.NOTED])}
+    assert len(said) == len(noted) > 0, "each once, however often the sweep goes on"
+    for number, text in noted.items():
+        place = folder_of_trial(tmp_path, replace(TRIAL, number=number)) / "attempt-1"
+        assert (
+            text == f"its checkpoint is not in {place}/refine-0001; nothing of this trial is "
+            "deleted."
+        )
+
+
+def test_what_killed_writers_left_goes_when_a_sweep_goes_on_and_at_its_end(ledger, tmp_path):
+    """Not what an attempt of this launch is writing, nor what only looks like a leftover."""
+    ended, waiting = (replace(TRIAL, number=number) for number in (0, 1))
+    end(ledger, tmp_path, 0, 0.5)
+    ledger.add_trial(waiting)
+    ledger.start_attempt(STUDY.name, 1)
+    ledger.end_attempt(STUDY.name, 1, 1, Outcome(state=TrialState.INTERRUPTED))
+    attempts = [folder_of_trial(tmp_path, waiting) / f"attempt-{k}" for k in (1, 2)]
+    attempts.append(folder_of_trial(tmp_path, ended) / "attempt-1")
+    partials = [attempt / ".refine-0003.partial" for attempt in attempts]
+    for partial in partials:
+        partial.mkdir(parents=True)
+        (partial / "last.safetensors").write_bytes(bytes(SIZE))
+    (attempts[0] / "log.txt.partial").touch()
+    retention = Retention(Places(tmp_path), Checkpoints(), ledger)
+    wait_until(lambda: not partials[0].exists(), timeout_s=30, what="the first one to go")
+    assert partials[1].exists(), "this launch may be writing it"
+    retention.changed(replace(waiting, attempt=2, state=TrialState.WAITING))
+    wait_until(lambda: not partials[1].exists(), timeout_s=30, what="the second one to go")
+    retention.close()
+    assert not partials[2].exists()
+    assert files_in(tmp_path) == [
+        "trials/nft-t/0000/attempt-1/refine-0001/last.safetensors",
+        "trials/nft-t/0000/attempt-1/refine-0001/manifest.json",
+        "trials/nft-t/0001/attempt-1/log.txt.partial",
+    ]
+
+
+def test_what_was_written_in_part_counts_until_it_can_be_deleted(ledger, tmp_path, monkeypatch):
+    """Here it is the folder of somebody else, which stays: two trials of three fit beside it."""
+    trial = end(ledger, tmp_path, 0, 0.1)
+    partial = Path(trial.checkpoint).with_name(".refine-0002.partial")
+    partial.mkdir()
+    (partial / "last.safetensors").write_bytes(bytes(SIZE))
+    delete = artifacts.delete
+
+    def refuse(place: str, **options: float) -> None:
+        if place != str(partial):
+            delete(place, **options)
+
+    monkeypatch.setattr(artifacts, "delete", refuse)
+    monkeypatch.setattr("sweeper.app.retention.discard", list)
+    for number, value in enumerate((0.2, 0.3), start=1):
+        end(ledger, tmp_path, number, value)
+    Retention(Places(tmp_path), Checkpoints(max_bytes="1.6MB"), ledger).close()
+    assert left(ledger, tmp_path) == [0, 1]

@@ -181,3 +181,26 @@ def test_gc_tells_who_holds_something_where_a_holder_is_unknown(
     told = collected(capsys, "--release", "../results", code=8)["error"]["message"]
     assert told == "unknown holder `../results`. Known: a-0123456789ab."
     assert (store / "results" / KEY).exists()
+
+
+def test_gc_deletes_what_killed_writers_left_of_sweeps_that_do_not_run(
+    ledger: Ledger, store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trials = Path("sweeps/sharing/trials").resolve() / "mona-t" / "0003"
+    partial, whole = trials / "attempt-1/.refine-0002.partial", trials / "attempt-1/refine-0001"
+    for folder in (partial, whole):
+        folder.mkdir(parents=True)
+        (folder / "last.safetensors").write_bytes(bytes(SIZE))
+    stranger = Path("sweeps/mine/trials/a/0000/attempt-1/.refine-0001.partial")
+    stranger.mkdir(parents=True)
+    with ledger.hold():
+        assert collected(capsys)["leftovers"] == []
+    told = collected(capsys, "--dry-run")
+    assert (told["leftovers"], told["leftover_bytes"]) == ([str(partial)], SIZE)
+    assert partial.exists()
+    assert collected(capsys)["message"].endswith(
+        "1 unfinished checkpoints in ./sweeps deleted (0.0 MiB)"
+    )
+    assert (partial.exists(), whole.exists(), stranger.exists()) == (False, True, True)
+    assert "unfinished" not in collected(capsys)["message"]
+    assert not Path("sweeps/mine/ledger.db").exists()

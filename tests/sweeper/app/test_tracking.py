@@ -3,6 +3,7 @@
 import pytest
 
 from sweeper.app.catalog import catalog
+from sweeper.app.places import Places
 from sweeper.app.tracking import check_tracking, make_recorder
 from sweeper.errors import UsageError
 from sweeper.space.loader import loads_sweep
@@ -28,7 +29,7 @@ def test_an_address_of_another_kind_is_refused_wherever_it_comes_from(
         check_tracking(sweep(None))
     monkeypatch.setenv("WHERE", uri)
     with pytest.raises(UsageError, match=r"tracking\.uri: must start with one of http:,"):
-        make_recorder(new_ledger(tmp_path), sweep("${env:WHERE}"))
+        make_recorder(new_ledger(tmp_path), sweep("${env:WHERE}"), Places(tmp_path))
 
 
 @pytest.mark.parametrize("uri", ["http://host:5000", "HTTPS://host", "sqlite:///x.db",
@@ -38,11 +39,10 @@ def test_servers_and_databases_are_taken(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     check_tracking(sweep(None))
-    assert make_recorder(new_ledger(tmp_path), sweep(None)).uri == uri
+    assert make_recorder(new_ledger(tmp_path), sweep(None), Places(tmp_path)).uri == uri
 
 
 def test_a_secret_in_the_address_is_not_shown(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
     monkeypatch.setenv("WHERE", "http://me:canary@host:5000")
-    assert (
-        make_recorder(new_ledger(tmp_path), sweep("${env:WHERE}")).uri == "http://me:***@host:5000"
-    )
+    recorder = make_recorder(new_ledger(tmp_path), sweep("${env:WHERE}"), Places(tmp_path))
+    assert recorder.uri == "http://me:***@host:5000"

@@ -5,27 +5,63 @@ import pytest
 from sweeper.app.catalog import catalog
 from sweeper.app.places import Places
 from sweeper.app.trials import TrialBuilder, measured
+from sweeper.checkpoint_name import CheckpointName
 from sweeper.space.loader import loads_sweep
 from sweeper.study import Trial, TrialKind
 
 FOUND = ["attempt-2/refine-0002", "attempt-1/refine-0001", "attempt-1/meta-0001"]
 
 
-def trial(checkpoint: str | None) -> Trial:
-    return Trial(study="s", number=0, kind=TrialKind.SAMPLED, params={}, seed=0,
-                 checkpoint=checkpoint)  # fmt: skip
+STAGES = ("meta", "refine")
 
 
-def test_a_checkpoint_that_was_saved_but_not_measured_is_left_out():
-    assert measured(trial("attempt-1/refine-0001"), FOUND) == FOUND[1:]
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_checkpoint_that_was_saved_but_not_measured_is_left_out(order):
+    """Whatever the order in which a store lists them: a copied sweep has other times."""
+    assert measured("attempt-1/refine-0001", FOUND[::order], STAGES) == FOUND[1:]
 
 
 def test_the_measured_one_and_the_fallbacks_before_it_are_kept():
-    assert measured(trial("attempt-2/refine-0002"), FOUND) == FOUND
+    assert measured("attempt-2/refine-0002", FOUND[::-1], STAGES) == FOUND
+
+
+def test_one_that_is_not_found_is_tried_first_and_the_one_before_is_next():
+    """The attempt says what is wrong with it; it began afresh without a word."""
+    assert measured("attempt-2/refine-0002", FOUND[1:], STAGES) == FOUND
+    assert measured("attempt-1/refine-0001", [FOUND[0], FOUND[2]], STAGES) == FOUND[1:]
+    assert measured("attempt-2/refine-0002", [], STAGES) == FOUND[:1]
 
 
 def test_a_trial_that_measured_nothing_starts_afresh():
-    assert measured(trial(None), FOUND) == []
+    assert measured(None, FOUND, STAGES) == []
+
+
+@pytest.mark.parametrize("store", [None, "s3://bucket/x?region=any"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "attempt-2/refine-0002",
+        "/elsewhere/sweeps/some/trials/s-t@hard/0007/attempt-2/refine-0002",
+        "s3://other/y/some/s-t/0007/attempt-2/refine-0002?endpoint_override=h:1&scheme=http",
+    ],
+)
+def test_a_checkpoint_is_found_wherever_its_sweep_is(tmp_path, text, store):
+    """A ledger has its name; one from before had the place of then, which need not be any more."""
+    places = Places(tmp_path / "some", store)
+    trial = Trial(study="s/t@hard", number=7, kind=TrialKind.SAMPLED, params={}, seed=0,
+                  checkpoint=text)  # fmt: skip
+    here = str(tmp_path / "some/trials/s-t-hard/0007/attempt-2/refine-0002")
+    there = "s3://bucket/x/some/s-t-hard/0007/attempt-2/refine-0002?region=any"
+    assert places.checkpoint(trial) == (here if store is None else there)
+    assert places.placed(trial).checkpoint == places.checkpoint(trial)
+    assert measured(places.checkpoint(trial), [], STAGES) == [places.checkpoint(trial)]
+
+
+@pytest.mark.parametrize("text", ["../attempt-1/../../x", "attempt-1/x", "attempt-0/refine-0001",
+                                  "attempt-1/refine-1", "attempt-1/../refine-0001"])  # fmt: skip
+def test_what_is_no_name_of_a_checkpoint_is_read_as_none(text):
+    assert CheckpointName.parse(text) is None
+    assert measured("attempt-2/refine-0002", [text], STAGES) == FOUND[:1]
 
 
 SWEEP = """\

@@ -1,11 +1,13 @@
 """The recorder against real SQLite stores: whole, once, whatever happens in between."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.tracking._tracking_service import utils
 
 from sweeper.analysis import pages
 from sweeper.analysis.compare import compare
@@ -316,3 +318,53 @@ def test_a_stage_that_was_taken_over_leads_to_the_run_that_computed_it(tmp_path,
     assert "in the sweep older" in note
     assert not any(name.startswith("sweeper.stage") for name in runs["2"].data.tags)
     assert runs["3"].data.metrics["align/loss"] == 0.5
+
+
+@pytest.mark.parametrize("copied", [False, True], ids=["moved", "copied"])
+def test_a_store_that_was_moved_has_its_artifacts_where_it_is(ledger, new_store, tmp_path, copied):
+    """With the sweep, whose trials' checkpoints are elsewhere too; nothing is written where it
+    was, and what was recorded there is found here."""
+    before, study = Path(new_store().removeprefix("sqlite:///")).parent, "nft/pdebench/advection_1d"
+    recorder(ledger, f"sqlite:///{before / 'mlflow.db'}").sync()
+    after = tmp_path / "after"
+    shutil.copytree(before, after)
+    if not copied:
+        shutil.rmtree(before)
+    (tmp_path / "checkpoints").rename(after / "checkpoints")
+    utils._artifact_repos_cache.clear()  # as in a process that never knew the former place
+    uri, had = f"sqlite:///{after / 'mlflow.db'}", sorted(before.rglob("*"))
+
+    def place_of(trial: Trial, checkpoint: str) -> str:
+        return checkpoint.replace(str(tmp_path), str(after))
+
+    ledger.reopen(study, 4)
+    attempt = ledger.start_attempt(study, 4)
+    ledger.end_attempt(study, 4, attempt, Outcome(state=TrialState.COMPLETE))
+    status = recorder(ledger, uri, place_of=place_of).sync()
+    assert (status.pending, status.last_error) == (0, None)
+    client = MlflowClient(uri)
+    found = snapshot(uri)
+    assert len(found) == 1 + 2 + 10
+    for name, run in found.items():
+        where = Path(client.get_run(run["id"]).info.artifact_uri)
+        assert where.parent.parent == after / "mlruns" / "pdebench"
+        if name[:3].isdecimal():
+            assert (where / "checkpoints" / "last.safetensors").is_file()
+            assert client.list_artifacts(run["id"], "checkpoints")
+    assert before.exists() == copied
+    assert sorted(before.rglob("*")) == had
+
+
+def test_a_store_that_stays_keeps_its_paths_as_they_are(ledger, new_store, tmp_path):
+    """Reached by another name of its folder, or with artifacts where a user put them."""
+    uri = new_store()
+    folder = Path(uri.removeprefix("sqlite:///")).parent
+    client = MlflowClient(uri)
+    elsewhere = tmp_path / "elsewhere" / "artifacts"
+    other = client.create_experiment("mine", str(elsewhere))
+    recorder(ledger, uri).sync()
+    (tmp_path / "link").symlink_to(folder)
+    recorder(ledger, f"sqlite:///{tmp_path / 'link' / 'mlflow.db'}").sync()
+    assert client.get_experiment(other).artifact_location == str(elsewhere)
+    pdebench = client.get_experiment_by_name("pdebench")
+    assert pdebench.artifact_location == str(folder / "mlruns" / "pdebench")
