@@ -22,12 +22,13 @@ def command(module: str) -> list[str]:
 def environment(**extra: str) -> dict[str, str]:
     """Return our environment for a child, which imports the same package as this process.
 
-    Empty entries of PYTHONPATH are dropped: they mean the current folder.
+    Nothing that it starts imports from the current folder either: Ray's dashboard starts processes
+    by `python -c`. Empty entries of PYTHONPATH, which mean that folder, are dropped.
     """
     paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     if str(ROOT) not in paths and ROOT.name not in INSTALLED:
         paths.insert(0, str(ROOT))
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), **extra}
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONSAFEPATH": "1"} | extra
 
 
 def read_input() -> dict[str, Any]:

@@ -128,7 +128,6 @@ def ui(host: str, port: int, *, insecure: bool) -> None:
         "MLFLOW_BACKEND_STORE_URI": uri,  # it may hold a password, which arguments would show
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
-        "PYTHONSAFEPATH": "1",  # for the server that it starts: nothing from this folder
     }
     arguments = ["ui", "--host", host, "--port", str(port), "--workers", "1"]
     foreground.run([*child.command("mlflow"), *arguments], child.environment(**settings))

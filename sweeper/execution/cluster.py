@@ -211,7 +211,8 @@ def _start(options: Mapping[str, Any], passed_on: Collection[str], log: Path | N
         raise BackendUnreachable(f"--address local: {error}") from error
     except Exception as error:  # Ray raises plain ones too
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        why = lines[0].rstrip(".") if lines else type(error).__name__
+        why = lines[-1 if lines[0].endswith(":") else 0] if lines else type(error).__name__
+        why = why.rstrip(".")
         where = f" (see {log})" if log is not None and log.exists() else ""
         raise NotStarted(f"{why}{where}") from error
 
