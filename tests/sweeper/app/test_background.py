@@ -2,6 +2,7 @@
 
 import os
 from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -46,10 +47,11 @@ def test_a_password_of_the_ledger_goes_by_the_environment(folder):
     words, extra = background._words(Path("x.yaml"), options)
     assert "hush" not in " ".join(words)
     assert words[-2:] == ["--storage", "postgresql+psycopg://me@db/x"]
-    assert ("--set", "a=b") in zip(words, words[1:], strict=False)
+    assert ("--set", "a=b") in pairwise(words)
     assert extra == {"PGPASSWORD": "hush"}
 
 
+@pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")
 def test_a_launch_that_is_running_is_left_alone(folder, monkeypatch):
     sleeps = ["python3", "-c", "import time; time.sleep(60)"]
     monkeypatch.setattr(background.child, "command", lambda module: sleeps)
