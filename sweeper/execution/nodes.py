@@ -54,6 +54,8 @@ def _ask(question: Callable[..., Answer], *arguments: Any, timeout_s: float) -> 
         ).remote(*arguments)
         for node in _living()
     }
+    if not asked:
+        return {}
     ray.wait(list(asked.values()), num_returns=len(asked), timeout=timeout_s)
     answers: dict[str, Answer] = {}
     for node, answer in asked.items():
