@@ -1,6 +1,15 @@
-"""Who can reach an address: this machine alone, or others on its network."""
+"""Addresses of clusters: what they look like, and who can reach them.
 
+This machine alone reaches one, or others on its network do.
+"""
+
+import re
 from ipaddress import ip_address
+
+HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+(?:%\w+)?\])"
+FORM = re.compile(
+    rf"local|auto|(?:ray://)?{HOST}:\d{{1,5}}|https?://{HOST}(?::\d{{1,5}})?(?:/\S*)?"
+)
 
 
 def is_loopback(host: str) -> bool:
@@ -21,3 +30,8 @@ def host_of(address: str) -> str:
 def is_dashboard(address: str) -> bool:
     """Returns whether an address is that of a Ray cluster's dashboard, which takes jobs."""
     return address.startswith(("http://", "https://"))
+
+
+def is_address(text: str) -> bool:
+    """Return whether a text has the form of a cluster's address; a file's URL has not."""
+    return FORM.fullmatch(text) is not None

@@ -1,6 +1,7 @@
 """Where commands print: what comes from elsewhere is shown, never obeyed, and a closed pipe ends
 a command without a traceback, but never a sweep."""
 
+import errno
 import os
 import sys
 from collections.abc import Iterable, Mapping
@@ -31,6 +32,13 @@ class _Safe(Console):
                 yield segment
             else:
                 yield Segment(visible(segment.text, keep="\n"), segment.style)
+
+    def _write_buffer(self) -> None:
+        """Write, and take a terminal that is gone, after a hang-up, for a closed pipe."""
+        try:
+            super()._write_buffer()
+        except OSError as error:
+            raise (BrokenPipeError() if error.errno == errno.EIO else error) from None
 
 
 class _Results(_Safe):
@@ -63,8 +71,10 @@ def pass_on(text: str, out: TextIO) -> None:
     try:
         out.write(visible(text, keep="\n\t"))
         out.flush()
-    except BrokenPipeError:
-        raise ReaderLeft from None
+    except OSError as error:
+        if isinstance(error, BrokenPipeError) or error.errno == errno.EIO:
+            raise ReaderLeft from None
+        raise
 
 
 def is_plain(environment: Mapping[str, str]) -> bool:

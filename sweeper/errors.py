@@ -80,7 +80,12 @@ class Interrupted(SweeperError):
 
     def __init__(self, message: str, number: int = signal.SIGINT) -> None:
         super().__init__(message)
-        self.exit_code = 128 + number
+        self.exit_code = exit_code_of(number)
+
+
+def exit_code_of(number: int) -> int:
+    """Return the exit code of a command that a signal ended; a hang-up counts as SIGTERM."""
+    return 128 + (signal.SIGTERM if number == signal.SIGHUP else number)
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:

@@ -22,7 +22,7 @@ class Shell:
     def start(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
         """Starts `sweeper ARGUMENTS` without waiting."""
         process = subprocess.Popen(
-            [sys.executable, "-m", "sweeper.cli.main", *arguments],
+            [sys.executable, "-P", "-m", "sweeper.cli.main", *arguments],
             cwd=self.folder,
             env=os.environ | {"PYTHONPATH": str(ROOT)} | self.environment,
             stdout=subprocess.PIPE,

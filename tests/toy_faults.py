@@ -5,6 +5,7 @@ refuse     a deliberate error of the science     hang    sleeps for ever
 oom        CUDA is out of memory                 spin    computes for ever, with the GIL held
 kill       SIGKILL of the trial's process        stop    SIGSTOP of the trial's process
 memory     holds AMOUNT MiB                      disk    writes AMOUNT MiB
+cgroup     SIGKILL, as the kernel's where a cgroup is full: the sweep's own `cgroup` counts it
 """
 
 import itertools
@@ -99,6 +100,12 @@ def _kill(amount: int, folder: Path) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def _cgroup(amount: int, folder: Path) -> None:
+    counters = next(p / "cgroup" for p in folder.parents if (p / "cgroup").is_dir())
+    (counters / "memory.events").write_text("oom 1\noom_kill 1\n")
+    _kill(amount, folder)
+
+
 def _stop(amount: int, folder: Path) -> None:
     os.kill(os.getpid(), signal.SIGSTOP)
 
@@ -122,6 +129,7 @@ KINDS: dict[str, Callable[[int, Path], None]] = {
     "hang": _hang,
     "spin": _spin,
     "kill": _kill,
+    "cgroup": _cgroup,
     "stop": _stop,
     "memory": _memory,
     "disk": _disk,

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.execution.cluster import connect, set_environment
+from sweeper.execution.memory_kills import MemoryKills, count_here
 from sweeper.ledger import Ledger, SweepRecord
 from sweeper.policies import FailureBudget
 from sweeper.recording.mlflow_recorder import MlflowRecorder
@@ -184,6 +185,7 @@ def drive(options: argparse.Namespace, ledger: Ledger) -> int | None:
                 folder=options.folder / "ray",
                 trainable=ToyTrainable,
                 silence_s=options.silence,
+                kills=MemoryKills(lambda: {"": count_here(*_cgroup(options.folder))}),
                 say=_say,
             )
         except BaseException:
@@ -193,6 +195,17 @@ def drive(options: argparse.Namespace, ledger: Ledger) -> int | None:
         left = recorder.stop(timeout_s=options.patience)
         _say(f"{left.pending} records are left to ship")
     return code
+
+
+def _cgroup(folder: Path) -> tuple[Path, Path]:
+    """Makes files in the place of a memory cgroup, which no test may fill; see `toy_faults`."""
+    root, own = folder / "cgroup", folder / "cgroup" / "own"
+    root.mkdir(exist_ok=True)
+    if not own.exists():
+        (root / "memory.events").write_text("oom 0\noom_kill 0\n")
+        (root / "memory.max").write_text("1073741824\n")
+        own.write_text("0::/\n")
+    return root, own
 
 
 def start(

@@ -16,6 +16,7 @@ from sweeper.analysis.table import StudyTable
 from sweeper.ledger import SweepRecord
 from sweeper.space.catalog import MODEL, PROXY, model_settings
 from sweeper.study import Trial
+from sweeper.text import visible
 
 TRIALS = 2  # the preset, which is the winner, and its control
 LONGEST = 63  # of a sweep's name
@@ -66,10 +67,9 @@ def best_file(record: SweepRecord, study: StudyTable, trial: Trial) -> str:
     yaml.dump({k: v for k, v in content.items() if v != {} or k == "parameters"}, text)
     value = "" if trial.value is None else f": {study.study.objective} {trial.value!r}"
     which = f"trial {trial.number} ({trial.kind}) of sweep {record.name}"
-    return (
-        f"# {study.study.name}, {which}{value}.\n"
-        f"# Configuration {record.config_hash}, profile {record.profile}.\n{text.getvalue()}"
-    )
+    origin = f"Configuration {record.config_hash}, profile {record.profile}."
+    head = (f"{study.study.name}, {which}{value}.", origin)
+    return "".join(f"# {visible(line)}\n" for line in head) + text.getvalue()
 
 
 def _of(values: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from plotly.offline import get_plotlyjs
 
 from sweeper.analysis.figures import as_plain
 from sweeper.analysis.words import number
+from sweeper.text import visible
 
 
 class Markup(str):
@@ -27,7 +28,7 @@ class Markup(str):
 def element(tag: str, *content: Any, **attributes: Any) -> Markup:
     """Returns `<tag>` around its content; text is escaped, Markup is not. `class_` is `class`."""
     named = "".join(
-        f' {name.rstrip("_").replace("_", "-")}="{html.escape(str(value))}"'
+        f' {name.rstrip("_").replace("_", "-")}="{_escaped(value)}"'
         for name, value in attributes.items()
         if value is not None
     )
@@ -35,7 +36,23 @@ def element(tag: str, *content: Any, **attributes: Any) -> Markup:
 
 
 def _safe(content: Any) -> str:
-    return content if isinstance(content, Markup) else html.escape(str(content))
+    return content if isinstance(content, Markup) else _escaped(content)
+
+
+def _escaped(content: Any) -> str:
+    """Return text for HTML; control characters and changes of direction are shown, not obeyed."""
+    return html.escape(visible(str(content), keep="\n\t"))
+
+
+def _shown(value: Any) -> Any:
+    """Return a figure's plain data with the same done to its texts."""
+    if isinstance(value, str):
+        return visible(value, keep="\n\t")
+    if isinstance(value, dict):
+        return {name: _shown(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_shown(each) for each in value]
+    return value
 
 
 def join(parts: Sequence[Markup]) -> Markup:
@@ -102,7 +119,7 @@ class Figures:
 
     def place(self, figure: go.Figure, caption: str) -> Markup:
         """Returns the place of a figure, with its caption."""
-        self.drawn.append(as_plain(figure))
+        self.drawn.append(_shown(as_plain(figure)))
         name = f"figure-{len(self.drawn) - 1}"
         plot = element("div", class_="plot", id=name, role="img", aria_label=caption)
         return element("figure", element("figcaption", caption), plot)

@@ -6,12 +6,15 @@ import time
 from contextlib import suppress
 from typing import Any
 
+import psutil
+
 from sweeper.app.control import CANCEL, STOP
 from sweeper.app.folder import existing, started
-from sweeper.ledger import Ledger
-from sweeper.ledger.lease import place
+from sweeper.ledger import EventKind, Ledger
+from sweeper.ledger.lease import Holder, place
 
 OBEYS_S = 20.0  # a driver that does not obey a cancel in time is killed, if it runs here
+POLL_S = 0.2
 
 
 def stop(name: str) -> dict[str, Any]:
@@ -31,13 +34,11 @@ def cancel(name: str) -> dict[str, Any]:
         holder = ledger.holder()
         if holder is None:
             return _answer(name, f"`{name}` is not running.", was_running=False)
+        before = _ends(ledger)
         ledger.request(CANCEL)
-        deadline = time.monotonic() + OBEYS_S
-        while time.monotonic() < deadline:
-            if (now := ledger.holder()) is None or now.owner != holder.owner:
-                break
-            time.sleep(0.2)
-        else:
+        if holder.place == place():
+            _continue(holder.pid)  # one that Ctrl-Z stopped obeys nobody
+        if not _ends_by_itself(ledger, holder, before):
             if holder.place != place():
                 text = (
                     f"asked `{name}` ({holder}) to end; it has not said so within {OBEYS_S:.0f} s."
@@ -45,15 +46,44 @@ def cancel(name: str) -> dict[str, Any]:
                 return _answer(name, text)
             with suppress(ProcessLookupError):
                 os.kill(holder.pid, signal.SIGKILL)
-            _wait_for_end(ledger)
+            _wait_for_end(ledger, before)
         text = f"`{name}` was cancelled; go on with: sweeper resume {name}"
         return _answer(name, text)
 
 
-def _wait_for_end(ledger: Ledger) -> None:
+def _ends_by_itself(ledger: Ledger, holder: Holder, before: int) -> bool:
+    """Wait for the end of a launch that was asked to end.
+
+    A driver that does not obey within `OBEYS_S` does not end by itself. One that has, as the ledger
+    says, is waited for however long it takes: it closes MLflow's runs, and its launch sums up.
+    """
+    deadline = time.monotonic() + OBEYS_S
+    while (now := ledger.holder()) is not None and now.owner == holder.owner:
+        if time.monotonic() > deadline and _ends(ledger) == before:
+            return False
+        time.sleep(POLL_S)
+    return True
+
+
+def _ends(ledger: Ledger) -> int:
+    """Return how often the sweep has ended."""
+    return ledger.count_events(kinds=(EventKind.SWEEP_ENDED,))
+
+
+def _continue(pid: int) -> None:
+    """Continue a launch that was stopped; it continues what it started."""
+    with suppress(psutil.Error):
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_STOPPED:
+            process.resume()
+
+
+def _wait_for_end(ledger: Ledger, before: int) -> None:
+    """Wait until a launch that was killed holds nothing, and write its end if nobody did."""
     while ledger.holder() is not None:
-        time.sleep(0.1)
-    ledger.end("interrupted", "cancelled")
+        time.sleep(POLL_S)
+    if _ends(ledger) == before:
+        ledger.end("interrupted", "cancelled")
 
 
 def _answer(name: str, message: str, *, was_running: bool = True) -> dict[str, Any]:

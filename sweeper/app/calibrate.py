@@ -1,15 +1,13 @@
 """Measures what a study's trials cost on this machine: a short pilot each, in its own process."""
 
 import json
-import os
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from sweeper.app import calibration
+from sweeper.app import calibration, child
 from sweeper.errors import Fault, FileFaults, SweeperError
 from sweeper.space.sweep import StudyPlan, Sweep
 from trainables.tasks.generation import Progress
@@ -39,7 +37,7 @@ def calibrate(sweep: Sweep, home: Path, progress: Progress) -> None:
 
 
 def _pilot(sweep: Sweep, study: StudyPlan, home: Path) -> dict[str, Any]:
-    environment = dict(os.environ)
+    environment = child.environment()
     if not sweep.resources.gpu:  # as Ray has it for a trial that asks for none
         environment["CUDA_VISIBLE_DEVICES"] = ""
     home.mkdir(parents=True, exist_ok=True)
@@ -52,7 +50,7 @@ def _pilot(sweep: Sweep, study: StudyPlan, home: Path) -> dict[str, Any]:
             "began": time.time(),
         }
         done = subprocess.run(
-            [sys.executable, "-m", "sweeper.app.pilot"],
+            child.command("sweeper.app.pilot"),
             input=json.dumps(job),
             capture_output=True,
             env=environment,

@@ -7,7 +7,28 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import IO, Any
+
+ROOT = Path(__file__).resolve().parents[2]  # of the package that runs now
+INSTALLED = ("site-packages", "dist-packages")
+
+
+def command(module: str) -> list[str]:
+    """Return the command that runs `module`, and imports nothing from the current folder."""
+    return [sys.executable, "-P", "-m", module]
+
+
+def environment(**extra: str) -> dict[str, str]:
+    """Return our environment for a child, which imports the same package as this process.
+
+    Nothing that it starts imports from the current folder either: Ray's dashboard starts processes
+    by `python -c`. Empty entries of PYTHONPATH, which mean that folder, are dropped.
+    """
+    paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    if str(ROOT) not in paths and ROOT.name not in INSTALLED:
+        paths.insert(0, str(ROOT))
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONSAFEPATH": "1"} | extra
 
 
 def read_input() -> dict[str, Any]:

@@ -4,6 +4,7 @@ Imports Ray: `cluster.set_environment` has to be called before this module is im
 """
 
 import math
+import os
 import signal
 import time
 from collections.abc import Callable
@@ -33,6 +34,8 @@ from sweeper.app.visible import check_nodes, store_notes
 from sweeper.execution import ray_executor
 from sweeper.execution.cluster import Cluster, connect
 from sweeper.execution.gauges import Gauges
+from sweeper.execution.memory_kills import MemoryKills
+from sweeper.execution.nodes import counts_of_nodes
 from sweeper.ledger import Ledger
 from sweeper.policies import Action, FailureBudget, FailurePolicy
 from sweeper.provenance import collect
@@ -42,6 +45,7 @@ from sweeper.space.schema import Failures
 from sweeper.space.sweep import Sweep
 
 PATIENCE_S = 120.0  # for stores and MLflow to take what is left, once a sweep has ended
+RAY_LOG = "ray_start.log"  # in the sweep's folder: what Ray printed when it did not start
 INTERRUPTED_PATIENCE_S = 8.0  # and once a user wants it to end
 
 
@@ -53,8 +57,12 @@ def drive(
     *,
     job: Job,
     console: Console,
+    on_start: Callable[[bool], None] = lambda is_starting: None,
 ) -> dict[str, Any]:
     """Runs the sweep to its end; `signal` names the one that ended it early, and `why` says more.
+
+    Args:
+        on_start: Called with True before Ray is connected to, and with False once it is.
 
     Raises:
         FileFaults: Data, weights or a proxy cannot be had, or some nodes lack them.
@@ -71,9 +79,17 @@ def drive(
     ledger.on_trouble(say)
     check_tracking(sweep)
     with ExitStack() as stack:
+        on_start(job.address == "local")
         cluster = stack.enter_context(
-            connect(job.address, num_gpus=resources.local_gpus(), insecure=job.insecure)
+            connect(
+                job.address,
+                num_gpus=resources.local_gpus(),
+                insecure=job.insecure,
+                passed_on=resources.passed_on(sweep, os.environ),
+                log=folder / RAY_LOG,
+            )
         )
+        on_start(False)
         resources.check_cluster(sweep, cluster.resources)
         with console.status("preparing data, weights and source features") as status:
             facts = preparation.facts(
@@ -108,10 +124,13 @@ def drive(
             )
             control = Control(ledger, runner, job.requests_after, say)
             room = Room(runner, places, slots, say)
+            kills = MemoryKills() if cluster.is_ours else MemoryKills(counts_of_nodes)
             gauges = Gauges(ledger.name, runner, lambda: recorder.status().pending)
 
             def each_second() -> None:
                 cluster.check()
+                if cluster.is_ours:
+                    kills.look()
                 control.look()
                 room.look()
                 share.look(runner)
@@ -131,6 +150,7 @@ def drive(
                     storage=places.storage(),
                     silence_s=sweep.failures.silence or math.inf,
                     each_second=each_second,
+                    kills=kills,
                     say=say,
                 )
         except BaseException:  # a ledger lost, a disk full: as resumable as a crash

@@ -65,8 +65,12 @@ def existing(name: str, *, to_drive: bool = False) -> Path:
 
 def elsewhere(folder: Path) -> Remote | None:
     """Returns where a sweep is that was sent to a cluster, unless its ledger can be read here."""
-    has_ledger = any((folder / file).is_file() for file in (LEDGER, STORAGE))
-    return None if has_ledger else note_of(folder)
+    return None if has_ledger(folder) else note_of(folder)
+
+
+def has_ledger(folder: Path) -> bool:
+    """Return whether there is a ledger of the sweep of this folder, in it or elsewhere."""
+    return any((folder / file).is_file() for file in (LEDGER, STORAGE))
 
 
 def all_folders() -> list[Path]:
@@ -108,12 +112,12 @@ def check_place(folder: Path, storage: str | None) -> None:
     """
     note, file = folder / STORAGE, folder / LEDGER
     if note.is_file():
-        begun, says = _noted(note.read_text()), f" ({note} says so)"
+        begun, says = without_password(note.read_text()), f" ({note} says so)"
     elif file.is_file():
-        begun, says = _noted(url_in(folder)), ""
+        begun, says = without_password(url_in(folder)), ""
     else:
         return
-    if storage is not None and _noted(storage) != begun:
+    if storage is not None and without_password(storage) != begun:
         raise UsageError(
             f"sweep `{folder.name}` has its ledger at {begun}{says}, and goes on in no other: "
             "leave --storage out, or launch under another --name."
@@ -124,7 +128,7 @@ def open_ledger(folder: Path, storage: str | None = None) -> Ledger:
     """Opens the ledger of the sweep in `folder`, creating it (and a folder for it) at need."""
     note = folder / STORAGE
     if storage is None and note.exists():
-        storage = _noted(note.read_text())
+        storage = without_password(note.read_text())
     return Ledger.in_folder(folder) if storage is None else Ledger(storage, folder.name)
 
 
@@ -143,11 +147,11 @@ def remember(folder: Path, storage: str) -> None:
     aside = folder / f".{STORAGE}"
     aside.unlink(missing_ok=True)
     aside.touch(0o600)
-    aside.write_text(_noted(storage))
+    aside.write_text(without_password(storage))
     aside.replace(folder / STORAGE)
 
 
-def _noted(storage: str) -> str:
+def without_password(storage: str) -> str:
     """Returns a ledger's URL without a password."""
     return make_url(storage)._replace(password=None).render_as_string()  # `set` ignores None
 

@@ -1,15 +1,13 @@
 """Commands that look at sweeps and files, and start no trial."""
 
 import os
-import subprocess
-import sys
 import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from sweeper.address import is_loopback
-from sweeper.app import load
+from sweeper.app import child, foreground, load
 from sweeper.app.catalog import catalog
 from sweeper.app.folder import all_folders, elsewhere, existing, open_ledger, started
 from sweeper.app.places import DIAGNOSTICS_FOLDER, Places, folder_of_trial
@@ -134,6 +132,7 @@ def ui(host: str, port: int, *, insecure: bool) -> None:
     """Runs MLflow's UI in the foreground on the store that launches here write to.
 
     Raises:
+        Interrupted: A signal ended it, and with it all that it had started.
         UsageError: Others on the network could reach it, and `insecure` does not allow that.
     """
     if not (insecure or is_loopback(host)):
@@ -147,5 +146,5 @@ def ui(host: str, port: int, *, insecure: bool) -> None:
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
     }
-    command = [sys.executable, "-m", "mlflow", "ui", "--host", host, "--port", str(port)]
-    subprocess.run([*command, "--workers", "1"], env={**os.environ, **settings}, check=False)
+    arguments = ["ui", "--host", host, "--port", str(port), "--workers", "1"]
+    foreground.run([*child.command("mlflow"), *arguments], child.environment(**settings))

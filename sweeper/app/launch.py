@@ -16,16 +16,17 @@ from sweeper.app.folder import (
     check_place,
     existing,
     folder_of,
+    has_ledger,
     open_ledger,
     remember,
     started,
 )
-from sweeper.app.load import Options
+from sweeper.app.load import Options, check_address
 from sweeper.app.places import Places
 from sweeper.app.summary import summarize
 from sweeper.app.supervisor import Job, supervise
 from sweeper.app.tracking import make_recorder
-from sweeper.errors import Interrupted, SweeperError
+from sweeper.errors import Interrupted, SweeperError, exit_code_of
 from sweeper.ledger import Ledger
 from sweeper.ledger.lease import Lease
 from sweeper.replication import missing
@@ -40,6 +41,9 @@ class Where:
     address: str = "local"
     insecure: bool = False  # joins a cluster of other hosts that asks for no token
 
+    def __post_init__(self) -> None:
+        check_address(self.address)
+
 
 def launch(file: Path, options: Options, *, console: Console) -> dict[str, Any]:
     """Runs the sweep of `file`, resumes it if it was begun, extends it if `--trials` grew.
@@ -49,19 +53,31 @@ def launch(file: Path, options: Options, *, console: Console) -> dict[str, Any]:
     Raises:
         SweeperError: Nothing was started, and nothing was overwritten; the text says why.
     """
+    sweep, folder = check(file, options, console)
+    where = Where(address=options.address, insecure=options.insecure)
+    with closing(open_ledger(folder, options.storage)) as ledger, ledger.hold() as lease:
+        load.match(ledger, sweep, file.read_text())
+        remember(folder, ledger.url)
+        return run(sweep, ledger, lease, folder, where, console, storage=options.storage)
+
+
+def check(file: Path, options: Options, console: Console) -> tuple[Sweep, Path]:
+    """Return the sweep of `file` and its folder, after all checks that write nothing.
+
+    Raises:
+        FileFaults: The file is not valid.
+        UsageError: The sweep is elsewhere, or its ledger is.
+        CannotSchedule: A new sweep asks for more than this machine has.
+    """
     sweep = load.read(file, options)
     for note in sweep.notes:
         console.print(escape(note), style="dim")
     folder = folder_of(sweep.name)
     check_here(folder)
     check_place(folder, options.storage)
-    where = Where(address=options.address, insecure=options.insecure)
-    if not folder.exists():
-        resources.check_request(sweep, where.address)  # before anything is written
-    with closing(open_ledger(folder, options.storage)) as ledger, ledger.hold() as lease:
-        load.match(ledger, sweep, file.read_text())
-        remember(folder, ledger.url)
-        return run(sweep, ledger, lease, folder, where, console, storage=options.storage)
+    if not has_ledger(folder):
+        resources.check_request(sweep, options.address)
+    return sweep, folder
 
 
 def resume(name: str, where: Where, *, console: Console) -> dict[str, Any]:
@@ -129,7 +145,7 @@ def _interrupted(
     try:
         _close(ledger)
         _release(sweep, ledger, console)
-        return {**summarize(ledger, folder), "exit_code": 128 + number}
+        return {**summarize(ledger, folder), "exit_code": exit_code_of(number)}
     except SweeperError as error:
         text = f"{Signals(number).name}: {error} Go on with: sweeper resume {ledger.name}"
         raise Interrupted(text, number) from error

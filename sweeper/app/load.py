@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sweeper.address import is_dashboard
+from sweeper.address import is_address, is_dashboard
 from sweeper.app.catalog import catalog
 from sweeper.app.devices import count_gpus
 from sweeper.app.folder import check_storage
 from sweeper.errors import UsageError
 from sweeper.ledger import Ledger, SweepRecord
+from sweeper.space.faults import shown
 from sweeper.space.loader import load_sweep, loads_sweep
 from sweeper.space.sweep import Sweep
 
@@ -30,6 +31,18 @@ class Options:
     storage: str | None = None
     address: str = "local"
     insecure: bool = False
+
+    def __post_init__(self) -> None:
+        check_address(self.address)
+
+
+def check_address(address: str) -> None:
+    """Refuse what is not the address of a cluster. Raises UsageError."""
+    if not is_address(address):
+        raise UsageError(
+            f"--address {shown(address)}: not the address of a Ray cluster; write `local`, "
+            "HOST:PORT of one that runs, or http://HOST:8265, its dashboard."
+        )
 
 
 def read(file: Path, options: Options) -> Sweep:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from sweeper.app.folder import existing, started
+from sweeper.app.folder import existing, has_ledger, started
 from sweeper.app.places import folder_of_trial
 from sweeper.app.progress import number
 from sweeper.app.trials import find_trial
@@ -13,6 +13,9 @@ from sweeper.study import TrialState
 
 POLL_S = 0.5
 LOG = "log.txt"  # of an attempt: what its process printed
+LAUNCH_LOG = "launch.log"  # in the sweep's folder: what launches in the background print
+SHOWN_BYTES = 8000  # of its end
+PREFIX = "sweeper: "  # of each line of an error
 
 
 def follow(name: str, trial: str | None, *, forever: bool) -> Iterator[str]:
@@ -24,22 +27,43 @@ def follow(name: str, trial: str | None, *, forever: bool) -> Iterator[str]:
         NotFound: No such sweep or trial.
     """
     folder = existing(name)
+    if trial is None and not has_ledger(folder):  # a launch in the background that never began
+        yield from _last_error(folder, since=0.0)
     with started(folder) as (ledger, _):
         found = None if trial is None else find_trial(ledger, trial)
         study, only = (found.study, found.number) if found else (None, None)
         prints = _Prints(folder_of_trial(folder, found)) if found else None
-        after = 0
+        after, last = 0, 0.0
         while True:
             is_over = not forever or ledger.holder() is None
             while events := ledger.events(after, study=study, number=only):
-                after = events[-1].seq
+                after, last = events[-1].seq, events[-1].at
                 for event in events:
                     yield from _lines(event)
             if prints is not None:
                 yield from prints.new()
             if is_over:
+                if trial is None and ledger.holder() is None:
+                    yield from _last_error(folder, since=last)
                 return
             time.sleep(POLL_S)
+
+
+def _last_error(folder: Path, *, since: float) -> list[str]:
+    """Return by which error the latest launch in the background ended, if it did after `since`."""
+    log = folder / LAUNCH_LOG
+    try:
+        if log.stat().st_mtime < since:
+            return []
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - SHOWN_BYTES))
+            lines = file.read().decode(errors="replace").splitlines()
+    except OSError:
+        return []
+    found: list[str] = []
+    while lines and lines[-1].startswith(PREFIX):
+        found.insert(0, lines.pop().removeprefix(PREFIX))
+    return found
 
 
 class _Prints:

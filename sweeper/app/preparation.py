@@ -6,12 +6,12 @@ So both take their time at once, and a driver, which may run for days, holds no 
 import json
 import queue
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import IO, Any
 
+from sweeper.app import child
 from sweeper.errors import SweeperError, from_record
 from sweeper.space.sweep import Sweep
 from trainables.tasks.generation import Progress
@@ -57,7 +57,8 @@ class Preparation:
 def preparing(sweep: Sweep) -> Iterator[Preparation]:
     """Begins to prepare a sweep; what is not done when this is left is ended."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "sweeper.app.prepare"],
+        child.command("sweeper.app.prepare"),
+        env=child.environment(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -164,9 +164,8 @@ def _is_running(jobs: "Jobs", remote: Remote) -> bool:
 def _command(workdir: str, words: Sequence[str]) -> str:
     quoted = " ".join(shlex.quote(word) for word in words)
     place = shlex.quote(workdir)
-    return (
-        f'here="$PWD"; mkdir -p {place} && cd {place} && exec python -m sweeper.cli.main {quoted}'
-    )
+    command = f"exec python -P -m sweeper.cli.main {quoted}"  # -P: nothing from that folder
+    return f'here="$PWD"; mkdir -p {place} && cd {place} && {command}'
 
 
 def _environment() -> dict[str, str]:

@@ -1,9 +1,11 @@
 """What a trial asks for against what a cluster has, before anything starts."""
 
 import os
+from collections.abc import Collection
 
 from sweeper.app.devices import count_gpus
 from sweeper.errors import CannotSchedule
+from sweeper.execution.trial_environment import BUCKETS
 from sweeper.space.sweep import Sweep
 
 MOST = 10_000  # trials at once
@@ -20,6 +22,23 @@ def request(sweep: Sweep) -> dict[str, float]:
     if sweep.resources.memory is not None:
         wanted["memory"] = float(sweep.resources.memory)
     return wanted
+
+
+def passed_on(sweep: Sweep, environment: Collection[str]) -> list[str]:
+    """Return the variables of an environment that trials get because this sweep asks for them.
+
+    These are the names of `resources.env`, and the keys of buckets that hold checkpoints or results
+    of stages.
+    """
+    stores = [sweep.checkpoints.store]
+    stores += [store.place for study in sweep.studies() if (store := sweep.stage_store_of(study))]
+    buckets = [BUCKETS[scheme] for scheme in map(_scheme, stores) if scheme in BUCKETS]
+    asked = set(sweep.resources.env)
+    return [name for name in environment if name in asked or any(b.match(name) for b in buckets)]
+
+
+def _scheme(store: str | None) -> str:
+    return (store or "").partition("://")[0]
 
 
 def occupied(sweep: Sweep) -> tuple[str, float]:

@@ -2,33 +2,39 @@
 
 The driver, which talks to Ray, is a process of its own. If it dies it is started again, and goes
 on from the ledger; what it left running on this machine is ended first, found by the name of the
-lease in its environment. The first SIGINT or SIGTERM lets it end in its own time, within limits;
-a second one ends it at once.
+lease in its environment. The first SIGINT, SIGTERM or SIGHUP lets it end in its own time, within
+limits; a second one ends it at once. SIGTSTP (Ctrl-Z) stops every process of the sweep on this
+machine, and SIGCONT continues them.
+
+A driver whose Ray does not start, as on a busy machine, is no death: it is started again after a
+pause, a longer one each time.
 """
 
 import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from types import FrameType
 from typing import Any
 
 import psutil
 from rich.console import Console
 
-from sweeper.errors import SweeperError, SweepIsHeld, from_record
+from sweeper.app import child
+from sweeper.errors import BackendUnreachable, SweeperError, SweepIsHeld, from_record
 from sweeper.ledger import EventKind, Ledger
 from sweeper.ledger.lease import Lease
 from sweeper.text import without_secrets
 
 LEASE = "SWEEPER_LEASE"  # in the environment of a driver and of all that it starts here
+STARTS_RAY = "starts_ray"  # what a driver writes, true and then false, around the start of Ray
 RESTARTS = 3  # in a row, without an epoch between them
-GRACE_S = {signal.SIGINT: 13.0, signal.SIGTERM: 23.0}
+PAUSES_S = (10.0, 30.0, 90.0, 180.0)  # after each start of Ray that failed; one more ends it
+GRACE_S = {signal.SIGINT: 13.0, signal.SIGTERM: 23.0, signal.SIGHUP: 23.0}
 PROGRESS = (EventKind.MEASURED, EventKind.TRIAL_ENDED)
 
 
@@ -46,10 +52,19 @@ class Job:
 
 @dataclass
 class _Signals:
-    """The signals that came, and until when the driver may take its time."""
+    """The signals that came, until when the driver may take its time, and whether to stop."""
 
-    seen: list[int]
+    seen: list[int] = field(default_factory=list)
     deadline: float = float("inf")
+    is_stop_asked: bool = False  # by SIGTSTP
+
+    def stop_if_asked(self, owner: str) -> None:
+        """Obey a SIGTSTP that came: stop all processes of the lease until SIGCONT."""
+        if self.is_stop_asked:
+            self.is_stop_asked = False
+            stopped_at = time.monotonic()
+            _stop_until_continued(owner)
+            self.deadline += time.monotonic() - stopped_at
 
 
 def supervise(job: Job, ledger: Ledger, lease: Lease, console: Console) -> Mapping[str, Any]:
@@ -57,11 +72,13 @@ def supervise(job: Job, ledger: Ledger, lease: Lease, console: Console) -> Mappi
 
     Raises:
         SweeperError: A driver said so, or drivers died again and again.
+        BackendUnreachable: Ray did not start on this machine, after several pauses.
         SweepIsHeld: Another launch took the lease.
     """
     if lease.before is not None:
         _end_leftovers(lease.before.owner)
     deaths, progress = 0, ledger.count_events(kinds=PROGRESS)
+    pauses = iter(PAUSES_S)
     with _signals() as signals:
         while True:
             outcome = _drive(job, lease, signals)
@@ -72,8 +89,13 @@ def supervise(job: Job, ledger: Ledger, lease: Lease, console: Console) -> Mappi
                 console.print(without_secrets(str(error)), markup=False, soft_wrap=True)
             if lease.lost.is_set():
                 raise SweepIsHeld(f"another launch took over sweep `{ledger.name}`.")
+            if not signals.seen and "not_started" in outcome:
+                _pause(outcome["not_started"], next(pauses, None), ledger, lease, signals, console)
+                if not signals.seen:
+                    continue
             if signals.seen or "died" not in outcome:
                 return {**outcome, "signal": next(iter(signals.seen), outcome.get("signal"))}
+            pauses = iter(PAUSES_S)
             now = ledger.count_events(kinds=PROGRESS)
             deaths, progress = (1 if now > progress else deaths + 1), now
             if deaths > RESTARTS:
@@ -85,13 +107,42 @@ def supervise(job: Job, ledger: Ledger, lease: Lease, console: Console) -> Mappi
             console.print(text, markup=False, soft_wrap=True)
 
 
+def _pause(
+    why: str,
+    seconds: float | None,
+    ledger: Ledger,
+    lease: Lease,
+    signals: _Signals,
+    console: Console,
+) -> None:
+    """Wait before Ray is started again, or until a signal comes.
+
+    Raises:
+        BackendUnreachable: `seconds` is None: there was the last pause.
+    """
+    if seconds is None:
+        raise BackendUnreachable(
+            f"Ray did not start on this machine in {len(PAUSES_S) + 1} attempts; the last time: "
+            f"{why}. The machine is busy, or a limit (ulimit -v, -u) leaves Ray too little. Once "
+            f"there is more, go on with: sweeper resume {ledger.name}"
+        )
+    text = f"Ray has not started on this machine: {why}; trying again in {seconds:.0f} s."
+    console.print(without_secrets(text), markup=False, soft_wrap=True)
+    until = time.monotonic() + seconds
+    while time.monotonic() < until and not signals.seen and not lease.lost.wait(0.1):
+        signals.stop_if_asked(lease.owner)
+
+
 def _drive(job: Job, lease: Lease, signals: _Signals) -> dict[str, Any]:
-    """Runs one driver to its end; `died` says how, if it did not end by itself."""
+    """Run one driver to its end.
+
+    If it did not end by itself, `died` says how; or `not_started`, if Ray was about to start.
+    """
     process = subprocess.Popen(
-        [sys.executable, "-m", "sweeper.app.driver"],
+        child.command("sweeper.app.driver"),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env=os.environ | {LEASE: lease.owner},
+        env=child.environment(**{LEASE: lease.owner}),
         text=True,
         start_new_session=True,  # the terminal's Ctrl-C is ours to hand on
     )
@@ -100,6 +151,7 @@ def _drive(job: Job, lease: Lease, signals: _Signals) -> dict[str, Any]:
         json.dump(asdict(job), pipe)
     handed_on = 0
     while process.poll() is None:
+        signals.stop_if_asked(lease.owner)
         if len(signals.seen) > handed_on:
             handed_on = len(signals.seen)
             with suppress(ProcessLookupError):
@@ -114,25 +166,42 @@ def _drive(job: Job, lease: Lease, signals: _Signals) -> dict[str, Any]:
     with process.stdout:
         said = process.stdout.read()
     _end_leftovers(lease.owner)
-    try:
-        outcome: dict[str, Any] = json.loads(said.splitlines()[-1])
-    except (IndexError, ValueError):
-        code = process.returncode
-        return {"died": f"signal {-code}" if code < 0 else f"exit {code}"}
-    return outcome
+    last = _last_line(said)
+    if set(last) != {STARTS_RAY}:
+        return last
+    code = process.returncode
+    how = f"signal {-code}" if code < 0 else f"exit {code}"
+    return {"not_started": f"its driver died ({how})"} if last[STARTS_RAY] else {"died": how}
+
+
+def _last_line(said: str) -> dict[str, Any]:
+    """Return the last whole object that a driver wrote: its outcome, or whether it starts Ray."""
+    for line in reversed(said.splitlines()):
+        with suppress(ValueError):
+            outcome: dict[str, Any] = json.loads(line)
+            return outcome
+    return {STARTS_RAY: False}
 
 
 @contextmanager
 def _signals() -> Iterator[_Signals]:
-    """Collects SIGINT and SIGTERM while it lasts."""
-    signals = _Signals([])
+    """Collect signals while it lasts, but for those that are ignored, as under nohup."""
+    signals = _Signals()
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        signals.is_stop_asked = True
 
     def handle(number: int, frame: FrameType | None) -> None:
         signals.seen.append(number)
         grace = GRACE_S[signal.Signals(signals.seen[0])]
         signals.deadline = min(signals.deadline, time.monotonic() + grace)
 
-    before = {number: signal.signal(number, handle) for number in GRACE_S}
+    handlers = {**dict.fromkeys(GRACE_S, handle), signal.SIGTSTP: stop}
+    before = {
+        number: signal.signal(number, handler)
+        for number, handler in handlers.items()
+        if signal.getsignal(number) is not signal.SIG_IGN
+    }
     try:
         yield signals
     finally:
@@ -142,7 +211,28 @@ def _signals() -> Iterator[_Signals]:
 
 def _end_leftovers(owner: str) -> None:
     """Ends what the driver of a lease left running on this machine: Ray's processes, and trials."""
+    for process in _processes_of(owner):
+        with suppress(psutil.Error, OSError):
+            process.kill()
+
+
+def _stop_until_continued(owner: str) -> None:
+    """Stop the processes of a lease and this one; once this one is continued, continue them."""
+    stopped: set[psutil.Process] = set()
+    while new := set(_processes_of(owner)) - stopped:  # one that was not stopped yet may start more
+        for process in new:
+            with suppress(psutil.Error, OSError):
+                process.suspend()
+        stopped |= new
+    os.kill(os.getpid(), signal.SIGSTOP)
+    for process in stopped:
+        with suppress(psutil.Error, OSError):
+            process.resume()
+
+
+def _processes_of(owner: str) -> Iterator[psutil.Process]:
+    """Yield the processes on this machine that the driver of a lease started, and the driver."""
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
             if process.pid != os.getpid() and process.environ().get(LEASE) == owner:
-                process.kill()
+                yield process

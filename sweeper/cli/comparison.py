@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from sweeper.app.progress import number
-from sweeper.cli.output import SCHEMA, print_json
+from sweeper.cli.output import SCHEMA, on_one_line, print_json
 from sweeper.console import stdout
 
 
@@ -16,7 +17,7 @@ def show_comparison(found: Mapping[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json({"schema": SCHEMA, "command": "compare", **found})
         return
-    console = stdout()
+    console, found = stdout(), on_one_line(found)
     _say(console, found["answer"])
     for task in found["tasks"]:
         _show_task(console, task)
@@ -45,15 +46,17 @@ def show_best(found: Mapping[str, Any], *, as_json: bool) -> None:
     if "file" in found:
         print(found["file"], end="")
         return
+    found = on_one_line(found)
     table = _table("study", ("trial", "validation", "test", "sd", "seeds"))
     table.add_column("what was sampled", overflow="fold")
     for study in found["studies"]:
         for each in study["best"]:
             cells = (each[name] for name in ("trial", "validation", "test", "sd", "seeds"))
             sampled = (f"{name} = {_cell(each['params'][name])}" for name in each["sampled"])
-            table.add_row(study["study"], *map(_cell, cells), ", ".join(sampled) or each["kind"])
+            told = ", ".join(sampled) or each["kind"]
+            table.add_row(escape(study["study"]), *map(_cell, cells), escape(told))
         if not study["best"]:
-            table.add_row(study["study"], *[""] * 5, "no trial is complete")
+            table.add_row(escape(study["study"]), *[""] * 5, "no trial is complete")
     stdout().print(table)
 
 
@@ -89,10 +92,10 @@ def _methods(task: Mapping[str, Any]) -> Table:
     for entry in task["methods"]:
         budget = entry["budget"] or {}
         spent = (budget.get(what) for what in ("trials", "epochs", "device_seconds"))
-        table.add_row(entry["label"], *_values(entry), *map(_cell, spent))
+        table.add_row(escape(entry["label"]), *_values(entry), *map(_cell, spent))
     for entry in task["controls"]:
         if entry["n"]:
-            table.add_row(f"{entry['label']}: control", *_values(entry), "", "", "")
+            table.add_row(f"{escape(entry['label'])}: control", *_values(entry), "", "", "")
     return table
 
 
@@ -107,7 +110,7 @@ def _differences(differences: Sequence[Mapping[str, Any]]) -> Table:
     for each in differences:
         lower = each["superiority"]
         table.add_row(
-            f"{each['first']} - {each['second']}",
+            escape(f"{each['first']} - {each['second']}"),
             *(_cell(each[k]) for k in ("difference", "ci", "pairs", "p_value", "p_holm", "d_z")),
             "–" if lower is None else f"{lower:.0%}",
             each["verdict"],

@@ -61,7 +61,12 @@ def launch(
     ] = None,
     address: Address = "local",
     detach: Annotated[
-        bool, typer.Option("--detach", help="Return once a cluster at http://HEAD:8265 has it.")
+        bool,
+        typer.Option(
+            "--detach",
+            help="Return once the sweep runs in the background, here or on the cluster it is sent "
+            "to.",
+        ),
     ] = False,
     workdir: Annotated[
         Path | None,
@@ -87,8 +92,14 @@ def launch(
         sent = remote.launch(file, options, workdir=workdir, detach=detach, console=stderr())
         output.show(sent, as_json=as_json, command="launch")
         raise typer.Exit(sent["exit_code"])
-    if detach or workdir:
-        raise UsageError("--detach and --workdir need --address http://HEAD:8265, a dashboard's.")
+    if workdir:
+        raise UsageError("--workdir needs --address http://HEAD:8265, a dashboard's.")
+    if detach:
+        from sweeper.app import background
+
+        begun = background.launch(file, options, console=stderr())
+        output.show(begun, as_json=as_json, command="launch")
+        raise typer.Exit(begun["exit_code"])
     summary = app.launch(file, options, console=stderr())
     output.show_summary(summary, as_json=as_json)
     raise typer.Exit(summary["exit_code"])

@@ -13,7 +13,7 @@ from rich.table import Table
 from sweeper.app.progress import duration, number
 from sweeper.console import pass_on, stderr, stdout
 from sweeper.errors import FileFaults
-from sweeper.text import printable, without_secrets
+from sweeper.text import printable, visible, without_secrets
 
 SCHEMA = 1
 
@@ -29,6 +29,18 @@ def show(payload: Mapping[str, Any], *, command: str, as_json: bool) -> None:
         print_json({"schema": SCHEMA, "command": command, **payload})
     else:
         stdout().print(payload["message"], markup=False, soft_wrap=True)
+
+
+def on_one_line(value: Any) -> Any:
+    """Return plain data in which every text is on one line, its line breaks and changes of
+    direction escaped: what comes from a ledger may be of others."""
+    if isinstance(value, str):
+        return visible(value)
+    if isinstance(value, Mapping):
+        return {name: on_one_line(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [on_one_line(each) for each in value]
+    return value
 
 
 def line(text: str) -> None:
@@ -70,9 +82,9 @@ def show_summary(summary: Mapping[str, Any], *, as_json: bool, command: str = "l
     if as_json:
         print_json({"schema": SCHEMA, "command": command, **summary})
         return
-    console = stdout()
+    console, summary = stdout(), on_one_line(summary)
     table = Table(
-        title=f"{summary['sweep']}: {summary['state']}",
+        title=f"{escape(summary['sweep'])}: {summary['state']}",
         title_justify="left",
         box=None,
         pad_edge=False,
@@ -84,7 +96,7 @@ def show_summary(summary: Mapping[str, Any], *, as_json: bool, command: str = "l
         best, control = study["best"] or {}, study["control"] or {}
         baselines = study["baselines"]
         table.add_row(
-            study["study"],
+            escape(study["study"]),
             _counts(study["trials"]),
             number(best.get("value")),
             number(best.get("test")),
@@ -145,11 +157,11 @@ def show_sweeps(sweeps: Sequence[Mapping[str, Any]], *, as_json: bool, command: 
     table.add_column("studies", justify="right")
     table.add_column("trials")
     table.add_column("age", justify="right")
-    for sweep in sweeps:
+    for sweep in on_one_line(sweeps):
         table.add_row(
             sweep["sweep"],
             sweep["state"],
-            sweep["profile"],
+            escape(sweep["profile"]),
             str(sweep["studies"]),
             _counts(sweep["trials"]),
             "" if sweep["age_s"] is None else duration(sweep["age_s"]),

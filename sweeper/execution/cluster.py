@@ -6,8 +6,10 @@ import re
 import secrets
 import socket
 import stat
+import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -15,11 +17,15 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
+import psutil
+
 from sweeper.address import host_of, is_dashboard, is_loopback
 from sweeper.errors import BackendUnreachable, UsageError
+from sweeper.execution.trial_environment import is_allowed
 
 OURS = ("local", "auto")  # addresses that are not of a cluster of others
 DRIVER = re.compile(r"\bsweeper[./]app[./]driver\b")
+RETRY_S = 0.2
 ANSWER_S = 5.0  # for a cluster to accept a connection; Ray itself would wait for minutes
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -29,8 +35,9 @@ QUIET = {
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_gcs_rpc_server_reconnect_timeout_s": "20",  # then the driver dies, and is started again
+    "RAY_gcs_server_port_wait_time_s": "120",  # Ray's 30 s are too few on a busy machine
 }
-DRIVERS_OWN = re.compile(r"MLFLOW_|PG[A-Z]|HF_TOKEN$")  # recorder, ledger, and fetching weights
+RAYLET_S = 120.0  # for a raylet to register; Ray itself waits for 30 s, and has no setting
 # Ray takes a machine's outward address for its own, and listens at all, unless it is told that it
 # is on a system on which it starts no clusters.
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
@@ -38,6 +45,10 @@ LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 
 class ClusterLost(Exception):
     """The cluster that this process started is no more; another one has to be."""
+
+
+class NotStarted(Exception):
+    """Ray did not start on this machine, which is busy, or has too little memory for it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,11 +144,19 @@ def connect(
     num_cpus: int | None = None,
     num_gpus: float | None = None,
     insecure: bool = False,
+    passed_on: Collection[str] = (),
+    log: Path | None = None,
 ) -> Iterator[Cluster]:
     """Starts a cluster of this machine for `address="local"`, else joins the one at `address`;
     for "auto", that which runs this process as a job.
 
+    Args:
+        passed_on: Environment variables that a local cluster, and so its trials, inherit besides
+            those of `trial_environment.ALLOWED`.
+        log: Keeps what Ray prints while it starts, if it does not.
+
     Raises:
+        NotStarted: A cluster of this machine did not start.
         BackendUnreachable: No cluster answers at `address`.
         UsageError: It is open to others, or this is no job.
     """
@@ -156,11 +175,14 @@ def connect(
             "dashboard_host": "127.0.0.1",
             "_node_ip_address": "127.0.0.1",
         }
-    try:
-        with _withheld():
+    _isolate_workers()
+    if address == "local":
+        context = _start(options, passed_on, log)
+    else:
+        try:
             context = ray.init(address=address, **options)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise BackendUnreachable(f"--address {address}: {error}") from error
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise BackendUnreachable(f"--address {address}: {error}") from error
     try:
         url = getattr(context, "dashboard_url", None)
         yield Cluster(
@@ -174,15 +196,114 @@ def connect(
         ray.shutdown()
 
 
+def _start(options: Mapping[str, Any], passed_on: Collection[str], log: Path | None) -> Any:
+    """Start a cluster of this machine; return Ray's context.
+
+    Raises:
+        NotStarted: It did not start.
+    """
+    import ray
+
+    try:
+        with _withheld(passed_on), _aside(log), _patient(RAYLET_S):
+            return ray.init(address="local", **options)
+    except ValueError as error:  # of what it is asked for, not of the machine
+        raise BackendUnreachable(f"--address local: {error}") from error
+    except Exception as error:  # Ray raises plain ones too
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        why = lines[-1 if lines[0].endswith(":") else 0] if lines else type(error).__name__
+        why = why.rstrip(".")
+        where = f" (see {log})" if log is not None and log.exists() else ""
+        raise NotStarted(f"{why}{where}") from error
+
+
 @contextmanager
-def _withheld() -> Iterator[None]:
-    """Takes the driver's own secrets out of the environment that a cluster, and so its trials,
-    inherit."""
-    kept = {name: os.environ.pop(name) for name in list(os.environ) if DRIVERS_OWN.match(name)}
+def _withheld(passed_on: Collection[str]) -> Iterator[None]:
+    """Take out of the environment, which a cluster and so its trials inherit, what they do not
+    need."""
+    kept = {
+        name: os.environ.pop(name)
+        for name in list(os.environ)
+        if name not in passed_on and not is_allowed(name)
+    }
     try:
         yield
     finally:
         os.environ |= kept
+
+
+@contextmanager
+def _aside(log: Path | None) -> Iterator[None]:
+    """Write to `log` what this process prints on its standard error meanwhile.
+
+    The file stays if there is an error; else what is in it is printed.
+    """
+    if log is None:
+        yield
+        return
+    with log.open("w+b") as file:
+        sys.stderr.flush()
+        before = os.dup(2)
+        os.dup2(file.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(before, 2)
+            os.close(before)
+            if not file.tell():
+                log.unlink(missing_ok=True)
+        file.seek(0)
+        os.write(2, file.read())
+    log.unlink(missing_ok=True)
+
+
+@contextmanager
+def _patient(seconds: float) -> Iterator[None]:
+    """Let Ray wait for its raylet for so long, and no longer than the raylet lives."""
+    from ray._private import services
+
+    original = services.get_node
+    deadline = time.monotonic() + seconds
+
+    def get_node(*args: Any, **kwargs: Any) -> Any:
+        while True:
+            try:
+                return original(*args, **kwargs)
+            except RuntimeError:
+                if not _has_raylet():
+                    raise NotStarted("its raylet ended while it started") from None
+                if time.monotonic() > deadline:
+                    raise NotStarted(f"its raylet was not up within {seconds:.0f} s") from None
+            time.sleep(RETRY_S)
+
+    services.get_node = get_node
+    try:
+        yield
+    finally:
+        services.get_node = original
+
+
+def _has_raylet() -> bool:
+    """Return whether a raylet that this process started lives."""
+    for process in psutil.Process().children():
+        with suppress(psutil.Error):
+            if process.name() == "raylet" and process.status() != psutil.STATUS_ZOMBIE:
+                return True
+    return False
+
+
+def _isolate_workers() -> None:
+    """Keep workers from importing what the driver's current folder holds.
+
+    Ray puts that folder first on their path, and has no setting for it. They get the folder of our
+    own package instead, unless it is installed.
+    """
+    from ray.job_config import JobConfig
+
+    root = Path(__file__).resolve().parents[2]
+    paths = [] if root.name in ("site-packages", "dist-packages") else [str(root)]
+    JobConfig._py_driver_sys_path = property(lambda self: list(paths), lambda self, value: None)
 
 
 def _of_this_job() -> str:

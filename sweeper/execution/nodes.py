@@ -1,38 +1,67 @@
-"""What the nodes of a cluster see of a disk: a trial runs on any of them."""
+"""What the nodes of a cluster know: files that they see, and the memory cgroup that each is in.
 
-from collections.abc import Mapping, Sequence
+A trial runs on any of them.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any, TypeVar
 
 import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from sweeper.execution.memory_kills import Count, count_here
+
+Answer = TypeVar("Answer")
 ANSWER_S = 60.0  # for every node to have looked
+COUNT_S = 5.0  # for every node to have counted, while the sweep waits
 
 
 def missing_on(paths: Sequence[Path]) -> tuple[Mapping[Path, list[str]], int]:
     """Returns, for each of `paths` that some node lacks, the names of these nodes; and how many
     nodes there are. The only node of a cluster is taken to see what this process sees."""
-    nodes = {node["NodeID"]: node["NodeName"] for node in ray.nodes() if node["Alive"]}
+    nodes = _living()
     if len(nodes) == 1:
         return {}, 1
-    look = ray.remote(num_cpus=0)(_absent)
-    places = [str(path) for path in paths]
-    answers = [
-        look.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(
-            places
-        )
-        for node in nodes
-    ]
     lacking: dict[Path, list[str]] = {}
-    for name, answer in zip(nodes.values(), answers, strict=True):
-        try:
-            absent = ray.get(answer, timeout=ANSWER_S)
-        except RayError:  # it went away, and will run no trial
-            continue
+    for node, absent in _ask(_absent, [str(path) for path in paths], timeout_s=ANSWER_S).items():
         for place in absent:
-            lacking.setdefault(Path(place), []).append(name)
+            lacking.setdefault(Path(place), []).append(nodes[node])
     return lacking, len(nodes)
+
+
+def counts_of_nodes() -> Mapping[str, Count | None]:
+    """Return the count of kernel kills of each node's memory cgroup, by the node's id."""
+    return _ask(count_here, timeout_s=COUNT_S)
+
+
+def _living() -> dict[str, str]:
+    """Return the names of the living nodes, by their ids."""
+    return {node["NodeID"]: node["NodeName"] for node in ray.nodes() if node["Alive"]}
+
+
+def _ask(question: Callable[..., Answer], *arguments: Any, timeout_s: float) -> dict[str, Answer]:
+    """Return what a function returns on each living node, by the node's id.
+
+    A node that does not answer in time went away, and will run no trial.
+    """
+    task = ray.remote(num_cpus=0)(question)
+    asked = {
+        node: task.options(
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)
+        ).remote(*arguments)
+        for node in _living()
+    }
+    if not asked:
+        return {}
+    ray.wait(list(asked.values()), num_returns=len(asked), timeout=timeout_s)
+    answers: dict[str, Answer] = {}
+    for node, answer in asked.items():
+        with suppress(RayError):
+            answers[node] = ray.get(answer, timeout=0.1)
+    return answers
 
 
 def _absent(places: Sequence[str]) -> list[str]:

@@ -25,6 +25,7 @@ from sweeper.checkpoint_name import name_in
 from sweeper.errors import SweeperError
 from sweeper.execution.cluster import ClusterLost
 from sweeper.execution.controller import Controller, Unsaved
+from sweeper.execution.memory_kills import MemoryKills
 from sweeper.execution.watch import Watch
 from sweeper.protocols import SpecBuilder
 from sweeper.runner import SweepRunner
@@ -37,6 +38,7 @@ KEY = "sweeper_trial"  # in a config: which trial it is for Tune's own trial id
 LOG = "log.txt"  # in an attempt's folder; its last lines say what a process died of
 LOG_BYTES = 4000
 NOTE_CHARS = 1000  # of a line about an attempt, on the terminal
+ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 
 class _Answers(Unsaved, Searcher):
@@ -127,8 +129,10 @@ class _Judge(Unsaved, tune.Stopper):
 class _Crashes(Unsaved, tune.Callback):
     """Tells the runner of attempts that ended without a word: a crash, a kill, a lost node."""
 
-    def __init__(self, runner: SweepRunner, answers: _Answers, watch: Watch) -> None:
-        self._runner, self._answers, self._watch = runner, answers, watch
+    def __init__(
+        self, runner: SweepRunner, answers: _Answers, watch: Watch, kills: MemoryKills
+    ) -> None:
+        self._runner, self._answers, self._watch, self._kills = runner, answers, watch, kills
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
         with self._answers.keeping_errors():
@@ -153,6 +157,7 @@ class _Crashes(Unsaved, tune.Callback):
         reason = killed or next(
             (x for x in last_words.splitlines() if "HostOutOfMemory" in x), None
         )
+        reason = reason or self._kills.take()
         text = "\n".join(filter(None, (last_words, error, reason)))
         with self._answers.keeping_errors():
             told = self._answers.trials[trial.trial_id]
@@ -181,6 +186,7 @@ def run(
     silence_s: float = math.inf,
     each_second: Callable[[], None] = lambda: None,
     say: Callable[[str], None] = lambda line: None,
+    kills: MemoryKills | None = None,
 ) -> int | None:
     """Runs all that the runner has to run, and returns once it is done.
 
@@ -190,6 +196,7 @@ def run(
         silence_s: A trial that reports nothing for so long is ended, and fails by `timeout`.
         each_second: Called about once a second, in this thread, whether or not anything runs.
         say: Takes a line for people, such as that no node has room.
+        kills: Knows of processes that the kernel killed; None: those of this machine.
 
     Returns the number of the signal that interrupted it, or None. Running trials are then ended
     as interrupted; their checkpoints let them go on.
@@ -220,7 +227,7 @@ def run(
             storage_path=str(folder.parent) if storage is None else storage[1],
             storage_filesystem=None if storage is None else storage[0],
             stop=_Judge(runner, answers, say),
-            callbacks=[_Crashes(runner, answers, watch)],
+            callbacks=[_Crashes(runner, answers, watch, kills or MemoryKills())],
             failure_config=tune.FailureConfig(max_failures=0),
             verbose=0,
         ),
@@ -245,7 +252,7 @@ def _trial_name(trial: Any) -> str:
 
 @contextmanager
 def _term_as_interrupt() -> Iterator[list[int]]:
-    """Lets SIGTERM end Tune's loop the way SIGINT does, and records that it came."""
+    """Lets SIGTERM and SIGHUP end Tune's loop the way SIGINT does, and records which came."""
     seen: list[int] = []
 
     def handle(number: int, frame: FrameType | None) -> None:
@@ -255,11 +262,12 @@ def _term_as_interrupt() -> Iterator[list[int]]:
     if threading.current_thread() is not threading.main_thread():
         yield seen
         return
-    previous = signal.signal(signal.SIGTERM, handle)
+    previous = {number: signal.signal(number, handle) for number in ENDING}
     try:
         yield seen
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def _keep_keys_out_of_its_logs() -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from sweeper.space.naming import EXPERIMENT, NAME
+from sweeper.space.naming import EXPERIMENT, NAME, VARIABLE
 from sweeper.space.units import Duration, Size
 from sweeper.text import holds_secret
 
@@ -127,6 +127,12 @@ class Resources(Section):
         0, ge=0, le=64, description="GPUs; 0.5 shares one between two trials."
     )
     memory: Size | None = Field(None, description="Main memory, such as 4GiB; null: not limited.")
+    env: list[Annotated[str, Field(pattern=VARIABLE, max_length=200)]] = Field(
+        [],
+        max_length=100,
+        description="Names of environment variables that trials on this machine inherit, besides "
+        "those that they need; nodes of a cluster have their own.",
+    )
 
 
 class Budget(Section):

@@ -82,6 +82,30 @@ def test_row_48_a_ledger_in_no_database_is_told(command: Command, url: str) -> N
     assert line.startswith("sweeper: --storage: not the URL of a database")
 
 
+NO_ADDRESS = [
+    "file:///etc/passwd",
+    "head",
+    "http:/head:8265",
+    "",
+    "s3://bucket",
+    "me:hush@head:6379",
+]
+
+
+@pytest.mark.parametrize("address", NO_ADDRESS)
+@pytest.mark.parametrize("words", ["launch x.yaml", "launch x.yaml --detach", "resume study"])
+def test_what_is_no_address_of_a_cluster_is_told(
+    command: Command, words: str, address: str
+) -> None:
+    (command.folder / "x.yaml").write_text(VALID)
+    told = command(*words.split(), "--address", address)
+    assert told.code == 2
+    (line,) = told.err
+    assert line.startswith("sweeper: --address ")
+    assert "write `local`, HOST:PORT of one that runs, or http://HOST:8265" in line
+    assert not (command.folder / "sweeps").exists()
+
+
 @pytest.mark.parametrize("option", ["password", "sslpassword", "oauth_client_secret", "PASSWORD"])
 def test_row_48_a_secret_among_the_options_of_a_ledger_is_told(
     command: Command, option: str

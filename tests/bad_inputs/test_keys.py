@@ -66,6 +66,8 @@ ROWS = [
         "x.yaml:10: `resources.gpu` must be greater than or equal to 0, but got -1."),
     Row(40, "a GPU and a half", VALID + "resources: {gpu: 1.5}\n",
         "x.yaml:10: `resources.gpu` must be 1 or less, or a whole number, but got 1.5."),
+    Row(40, "a variable's value", VALID + "resources: {env: [WANDB_API_KEY=x]}\n",
+        "x.yaml:10: `resources.env[0]` must be the name of an environment variable"),
     Row(40, "bytes", VALID + "resources: {memory: 10}\n",
         "x.yaml:10: `resources.memory` must be a size with its unit, such as 500MB or 10GiB, but "
         "got 10."),

@@ -20,14 +20,16 @@ from tests.command import ROOT
 from tests.servers.process import wait_until
 
 DECOY = "127.0.0.1:1"  # a cluster of somebody else
-CANARIES = Canaries.hatch("PGPASSWORD", "MLFLOW_TRACKING_PASSWORD", "HF_TOKEN")
+CANARIES = Canaries.hatch(
+    "PGPASSWORD", "MLFLOW_TRACKING_PASSWORD", "HF_TOKEN", "WANDB_API_KEY", "GITHUB_TOKEN"
+)
 START = """
 import json, os, sys
 from pathlib import Path
 from sweeper.execution import cluster
 
 cluster.set_environment(Path(sys.argv[1]))
-with cluster.connect("local", num_cpus=1) as mine:
+with cluster.connect("local", num_cpus=1, passed_on=["AWS_SECRET_ACCESS_KEY"]) as mine:
     import ray
     ray.get(ray.remote(lambda: 1).remote())  # so that there is a worker too
     kept = ("PGPASSWORD" in os.environ)
@@ -124,7 +126,7 @@ def test_it_answers_those_who_have_its_token(local: Local, path: str, post: bool
 
 
 @pytest.mark.ray
-def test_its_processes_have_no_secret_but_those_that_trials_need(local: Local) -> None:
+def test_its_processes_have_no_secret_but_those_that_are_passed_on(local: Local) -> None:
     inherited = [process.environ() for process in local.process.children(recursive=True)]
     assert any("AWS_SECRET_ACCESS_KEY" in each for each in inherited)
     assert CANARIES.found_in(json.dumps(inherited)) == []

@@ -84,7 +84,7 @@ def test_what_a_cluster_does_not_take_is_said_at_once(shell, there, ray_head):
     refused = shell.run("launch", file, *address, "--storage", secret, code=2)
     assert "PGPASSWORD" in refused.err
     assert "hush" not in refused.err
-    local = shell.run("launch", file, "--detach", code=2)
-    assert "need --address http://" in local.err
+    local = shell.run("launch", file, "--workdir", "/w", code=2)
+    assert "--workdir needs --address http://" in local.err
     assert not (shell.folder / "sweeps/no").exists()
     assert json.loads((shell.folder / "sweeps/away/remote.json").read_text())["name"] == "away"

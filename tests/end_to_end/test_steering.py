@@ -99,9 +99,22 @@ def interrupt(launch: subprocess.Popen[str], number: int, *, times: int) -> tupl
     return time.monotonic() - began, err
 
 
+def statuses(sweep: Sweep) -> set[str]:
+    """Returns the statuses of the sweep's runs in MLflow."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{sweep.shell.folder / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("pdebench")
+    query = f"tags.`sweeper.sweep` = '{sweep.name}'"
+    found = {run.info.status for run in client.search_runs([experiment.experiment_id], query)}
+    assert found
+    return found
+
+
 SIGNALS = [
     (signal.SIGINT, 1, 130, 15 * BUSY),
     (signal.SIGTERM, 1, 143, 25 * BUSY),
+    (signal.SIGHUP, 1, 143, 25 * BUSY),
     (signal.SIGINT, 2, 130, 4 * BUSY),
 ]
 
@@ -110,8 +123,8 @@ SIGNALS = [
     ("number", "times", "code", "within_s", "resumes"),
     [
         *(pytest.param(*each, True, marks=pytest.mark.soak) for each in SIGNALS),
-        (*SIGNALS[1], False),  # test_launch resumes after the first
-        (*SIGNALS[2], False),
+        (*SIGNALS[2], False),  # test_launch resumes after the first
+        (*SIGNALS[3], False),
     ],
 )
 def test_a_signal_ends_it_in_time_leaves_no_process_and_loses_nothing(
@@ -125,7 +138,11 @@ def test_a_signal_ends_it_in_time_leaves_no_process_and_loses_nothing(
     assert launch.returncode == code, err
     assert seconds < within_s
     assert "Traceback" not in err
+    assert "AssertionError" not in err
     assert not killing.left_of(owner)
+    if times == 1:
+        assert signal.Signals(number).name in err
+        assert "RUNNING" not in statuses(sweep)
     measured = {(n, m["epoch"]) for n, m in sweep.events("measured")}
     assert len(measured) >= 2
     if resumes:

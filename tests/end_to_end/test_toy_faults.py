@@ -29,6 +29,7 @@ FAULTS = {  # by the trial that it befalls: the fault, its class, what becomes o
     7: ("stop", "timeout", TrialState.COMPLETE),
     8: ("memory=2000", "host_oom", TrialState.COMPLETE),
     9: ("raise!", "crash", TrialState.FAILED),
+    10: ("cgroup", "host_oom", TrialState.COMPLETE),
 }
 TRIALS = len(FAULTS) + 2
 
@@ -68,9 +69,9 @@ def test_each_failure_has_its_class_and_what_follows_from_it(tmp_path, ray_head,
         number: state for number, (_, _, state) in FAULTS.items()
     }
     halved = {trial.number for trial in ledger.trials() if trial.halvings}
-    assert halved == {3, 8}
+    assert halved == {3, 8, 10}
     attempts = {trial.number: trial.attempt for trial in ledger.trials()}
-    assert attempts == dict.fromkeys(range(TRIALS), 2) | {1: 1, 2: 1, 9: 2, 10: 1, 11: 1}
+    assert attempts == dict.fromkeys(range(TRIALS), 2) | {1: 1, 2: 1, 9: 2, 11: 1, 12: 1}
 
 
 def test_a_trial_that_hangs_while_it_is_set_up_is_ended_and_tried_again(

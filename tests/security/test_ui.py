@@ -12,7 +12,7 @@ from sweeper.cli.main import run
 from tests.canary import Canaries
 from tests.command import ROOT
 from tests.servers.ports import free_port, is_listening
-from tests.servers.process import Process
+from tests.servers.process import Process, wait_until
 
 EVERYBODY = ["0.0.0.0", "::", "10.0.0.1", "example.org", "127.0.0.1.example.org", "", "0"]
 
@@ -118,3 +118,15 @@ def test_nobody_starts_jobs_through_it(ui: Ui) -> None:
     status, body = ui.ask("/ajax-api/3.0/jobs/", method="POST", body=job)
     assert status >= 400
     assert b"JOB_EXECUTION" in body
+
+
+def test_sigterm_ends_the_server_too(ui: Ui) -> None:
+    """Comes last: the page is gone then."""
+    leader = psutil.Process(ui.pid)
+    served = leader.children(recursive=True)
+    assert served
+    leader.terminate()
+    wait_until(lambda: not is_listening(ui.port), timeout_s=30, what="the server to end")
+    wait_until(
+        lambda: not any(each.is_running() for each in served), timeout_s=30, what="its processes"
+    )

@@ -100,7 +100,7 @@ def test_a_sweep_with_one_method_is_asked_about_vanilla_fine_tuning(tmp_path):
 
 
 def test_every_text_of_a_user_is_escaped(tmp_path):
-    attack = "</script><script>alert(1)</script><img src=x onerror=alert(1)>"
+    attack = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\u202e\x1b"
     ledger = new_ledger(tmp_path)
     study = Study(name=f"nft/{attack}", method=attack, task=attack, objective=attack, seed=0)
     ledger.add_study(study, {"backbone": attack, "baselines": {attack: 1.0}})
@@ -122,6 +122,11 @@ def test_every_text_of_a_user_is_escaped(tmp_path):
     assert "<script>alert" not in page
     assert "<img" not in page
     assert Text(page).open == []
+    assert "\u202e" not in page
+    assert r"\u202e" in str(Text(page))
+    (figures,) = re.findall(r'id="figures">(.*?)</script>', page, re.DOTALL)
+    assert r"\\u202e" in figures
+    assert re.search(r"(?<!\\)\\u(202e|001b)", figures) is None
 
 
 def test_a_sweep_that_has_just_begun_has_a_page(tmp_path):

@@ -177,3 +177,26 @@ def test_a_comparison_reads_and_changes_nothing(folder, capsys):
     before = [dump(ledger) for ledger in ledgers]
     as_json(capsys, "pare", "mona")
     assert [dump(ledger) for ledger in ledgers] == before
+
+
+HOSTILE = "pare\nx\x1b[31m\u202e[/red]"
+
+
+def test_hostile_text_of_a_ledger_moves_no_line_and_turns_no_text(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    facts = {"protocol": HOSTILE, "data_source": HOSTILE, "published": [
+        {**PUBLISHED, "task": ADVECTION, "method": HOSTILE, "citation": HOSTILE}]}  # fmt: skip
+    for name, method in (("pare", HOSTILE), ("mona", "mona")):
+        scores = Scores(method=method, task=ADVECTION, best=SIX, control=SIX, facts=facts)
+        write(tmp_path / "sweeps" / name, name, [scores])
+    assert run(["compare", "pare", "mona", "--html", "page.html"]) == 0
+    assert run(["best", "pare", "--json"]) == 0
+    told = capsys.readouterr().out
+    assert run(["best", "pare"]) == 0
+    told += capsys.readouterr().out
+    page = Path("page.html").read_text()
+    for text in (told, page):
+        assert r"x\x1b[31m\u202e[/red]" in text
+        assert not {"\x1b", "\u202e"} & set(text)
+    assert r"pare\nx\x1b[31m\u202e[/red]" in told
+    assert "pare\n" not in told

@@ -9,8 +9,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from sweeper.errors import UsageError
-from sweeper.execution.cluster import Cluster, check_secure, set_environment
+from sweeper.errors import BackendUnreachable, UsageError
+from sweeper.execution import cluster as clusters
+from sweeper.execution.cluster import (
+    Cluster,
+    NotStarted,
+    check_secure,
+    connect,
+    set_environment,
+)
 
 
 @pytest.fixture
@@ -160,3 +167,83 @@ def test_a_cluster_is_asked_whether_it_asks_for_a_token_before_it_is_sent_one(
     check_secure(address, insecure=True)
     check_secure(dashboard.at("127.0.0.1"), insecure=False)
     assert len(dashboard.asked) == 3
+
+
+TIMED_OUT = "The current node timed out during startup. This could happen because\nit is slow."
+
+
+@pytest.mark.parametrize(
+    ("error", "raised", "told"),
+    [
+        (Exception(TIMED_OUT), NotStarted, "^The current node timed out during startup"),
+        (RuntimeError("no room"), NotStarted, "^no room"),
+        (ValueError("num_cpus"), BackendUnreachable, "^--address local: num_cpus$"),
+    ],
+)
+def test_a_ray_that_does_not_start_here_is_said_in_one_line(
+    environment: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    error: Exception,
+    raised: type[Exception],
+    told: str,
+) -> None:
+    def init(**_: object) -> None:
+        os.write(2, b"Traceback of Ray's own\n")
+        raise error
+
+    monkeypatch.setattr("ray.init", init)
+    log = tmp_path / "ray_start.log"
+    with pytest.raises(raised, match=told) as found, connect("local", log=log):
+        pass
+    assert "\n" not in str(found.value)
+    assert capfd.readouterr().err == ""
+    assert log.read_text() == "Traceback of Ray's own\n"
+    if raised is NotStarted:
+        assert str(found.value).endswith(f"(see {log})")
+
+
+def test_what_ray_prints_while_it_starts_is_not_lost(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    with clusters._aside(tmp_path / "log"):
+        os.write(2, b"a warning\n")
+        assert capfd.readouterr().err == ""
+    assert capfd.readouterr().err == "a warning\n"
+    assert not (tmp_path / "log").exists()
+
+
+@pytest.mark.parametrize(("lives", "told"), [(True, "was not up within"), (False, "ended while")])
+def test_a_raylet_is_waited_for_while_it_lives_and_for_its_time(
+    monkeypatch: pytest.MonkeyPatch, lives: bool, told: str
+) -> None:
+    from ray._private import services
+
+    answers: list[object] = [RuntimeError("not yet"), RuntimeError("not yet"), {"labels": {}}]
+
+    def get_node(*_: object) -> object:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(clusters, "RETRY_S", 0.0)
+    monkeypatch.setattr(services, "get_node", get_node)
+    monkeypatch.setattr(clusters, "_has_raylet", lambda: True)
+    with clusters._patient(60):
+        assert services.get_node("address", "id") == {"labels": {}}
+    assert services.get_node is get_node
+    answers[:] = [RuntimeError("not yet")] * 9
+    monkeypatch.setattr(clusters, "_has_raylet", lambda: lives)
+    with pytest.raises(NotStarted, match=told), clusters._patient(-1 if lives else 60):
+        services.get_node("address", "id")
+
+
+def test_workers_do_not_import_from_the_drivers_current_folder() -> None:
+    from ray.job_config import JobConfig
+
+    clusters._isolate_workers()
+    config = JobConfig()
+    config._py_driver_sys_path.extend(["/a/folder/of/a/user"])  # as `ray.init` does
+    assert config._py_driver_sys_path == [str(Path(clusters.__file__).parents[2])]

@@ -197,6 +197,14 @@ def test_the_hash_names_everything_but_the_number_of_trials() -> None:
         assert load(sets=[other]).config_hash != name
 
 
+def test_a_key_that_came_later_changes_neither_form_nor_hash_of_a_sweep_without_it() -> None:
+    plain = load()
+    assert "env" not in plain.resolved["resources"]
+    asked = load(sets=["resources.env=[WANDB_API_KEY]"])
+    assert asked.resolved["resources"]["env"] == ["WANDB_API_KEY"]
+    assert asked.config_hash != plain.config_hash
+
+
 def test_fewer_epochs_from_the_command_line_than_pruning_wants_is_a_note() -> None:
     text = TEXT.replace("min_epochs: 2", "min_epochs: 5").replace(
         "refine.batch_size: 2", "refine.batch_size: 2, refine.epochs: 9"
