@@ -13,6 +13,7 @@ from sweeper.app import load
 from sweeper.app.catalog import catalog
 from sweeper.app.folder import all_folders, elsewhere, existing, open_ledger, started
 from sweeper.app.summary import count_states, summarize
+from sweeper.app.written import write_file
 from sweeper.errors import SweeperError, UsageError
 from sweeper.ledger import Ledger, SweepRecord
 from sweeper.space.faults import shown
@@ -89,13 +90,19 @@ def status(name: str) -> dict[str, Any]:
 
 
 def report(name: str, out: Path | None) -> dict[str, Any]:
-    """Writes the sweep's page and returns where it is. Raises NotFound."""
+    """Writes the sweep's page and returns where it is.
+
+    Raises:
+        NotFound: There is no such sweep.
+        UsageError: `out` is a folder, or there is none to hold it.
+        StorageFull: The page cannot be written.
+    """
     from sweeper.analysis.report import render_report
 
     folder = existing(name)
     with started(folder) as (ledger, _):
         path = out or folder / "report.html"
-        path.write_text(render_report(ledger))
+        write_file(path, render_report(ledger))
     return {"message": f"wrote {path}", "sweep": name, "path": str(path)}
 
 

@@ -1,7 +1,7 @@
 """Launches a sweep, or goes on with one: file -> ledger -> a supervised driver -> the summary."""
 
-from collections.abc import Sequence
-from contextlib import closing, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from signal import Signals
@@ -11,10 +11,12 @@ from rich.console import Console
 from rich.markup import escape
 
 from sweeper.app import load, resources
+from sweeper.app.catalog import usable_home
 from sweeper.app.elsewhere import check_here
 from sweeper.app.folder import (
     back_up,
     check_place,
+    discard_unstarted,
     existing,
     folder_of,
     open_ledger,
@@ -25,7 +27,14 @@ from sweeper.app.load import Options
 from sweeper.app.summary import summarize
 from sweeper.app.supervisor import Job, supervise
 from sweeper.app.tracking import make_recorder
-from sweeper.errors import Interrupted, SweeperError
+from sweeper.errors import (
+    BackendUnreachable,
+    CannotSchedule,
+    Interrupted,
+    StorageFull,
+    SweeperError,
+    UsageError,
+)
 from sweeper.ledger import Ledger
 from sweeper.ledger.lease import Lease
 from sweeper.replication import missing
@@ -56,12 +65,32 @@ def launch(file: Path, options: Options, *, console: Console) -> dict[str, Any]:
     check_here(folder)
     check_place(folder, options.storage)
     where = Where(address=options.address, insecure=options.insecure)
+    usable_home()
     if not folder.exists():
         resources.check_request(sweep, where.address)  # before anything is written
-    with closing(open_ledger(folder, options.storage)) as ledger, ledger.hold() as lease:
+    with (
+        _no_trace_of_a_refusal(folder, options.storage),
+        closing(open_ledger(folder, options.storage)) as ledger,
+        ledger.hold() as lease,
+    ):
         load.match(ledger, sweep, file.read_text())
         remember(folder, ledger.url)
         return run(sweep, ledger, lease, folder, where, console, storage=options.storage)
+
+
+@contextmanager
+def _no_trace_of_a_refusal(folder: Path, storage: str | None) -> Iterator[None]:
+    """Removes what was written of a sweep that a launch then refused before it started."""
+    had_sweeps = folder.parent.exists()
+    try:
+        yield
+    except (UsageError, BackendUnreachable, CannotSchedule, StorageFull):
+        with suppress(SweeperError, OSError):  # why it was refused says more
+            if folder.exists():
+                discard_unstarted(folder, storage)
+            if not had_sweeps:
+                folder.parent.rmdir()
+        raise
 
 
 def resume(name: str, where: Where, *, console: Console) -> dict[str, Any]:
@@ -97,6 +126,7 @@ def run(
     if record.state != "new":
         console.print(f"{sweep.name}: resuming, {done} of {planned} trials are done.")
     resources.check_request(sweep, where.address)
+    usable_home()
     back_up(folder)
     job = Job(
         folder=str(folder),

@@ -3,18 +3,22 @@
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sweeper.address import is_dashboard
-from sweeper.app.catalog import catalog
+from sweeper.app.catalog import catalog, home
 from sweeper.app.devices import count_gpus
 from sweeper.app.folder import check_storage
+from sweeper.app.refusals import refusals
 from sweeper.errors import UsageError
 from sweeper.ledger import Ledger, SweepRecord
+from sweeper.space.catalog import Catalog
 from sweeper.space.loader import load_sweep, loads_sweep
 from sweeper.space.sweep import Sweep
+from trainables.weights.description import local_backbones
 
 SHOWN = 10  # differences that a message lists
 
@@ -41,16 +45,26 @@ def read(file: Path, options: Options) -> Sweep:
     """
     if options.storage is not None:
         check_storage(options.storage)
+    here = None if is_dashboard(options.address) else home()
     return load_sweep(
         file,
-        catalog(),
+        known_here(here),
         profile=options.profile,
         sets=options.sets,
         trials=options.trials,
         name=options.name,
         has_gpu=options.address != "local" or count_gpus() > 0,
-        environment=None if is_dashboard(options.address) else os.environ,  # a job has its own
+        environment=os.environ if here else None,  # a job has its own
+        refusals=partial(refusals, home=here),
     )
+
+
+def known_here(home: Path | None) -> Catalog:
+    """Returns the catalog with the backbones that lie in `home/weights`."""
+    known = catalog()
+    if home is None:
+        return known
+    return replace(known, backbones={**known.backbones, **local_backbones(home)})
 
 
 def from_record(record: SweepRecord) -> Sweep:
@@ -60,7 +74,12 @@ def from_record(record: SweepRecord) -> Sweep:
 
 def from_resolved(resolved: Mapping[str, Any], *, name: str, profile: str) -> Sweep:
     """Rebuilds a sweep from what it resolved to."""
-    return loads_sweep(resolved, catalog(), where=f"sweeps/{name}", profile=profile)
+    named = {
+        str(spec["name"]): dimension for dimension, spec in resolved.get("backbones", {}).items()
+    }
+    known = catalog()  # a backbone that has gone since is missed where it is loaded
+    known = replace(known, backbones={**named, **known.backbones})
+    return loads_sweep(resolved, known, where=f"sweeps/{name}", profile=profile)
 
 
 def match(ledger: Ledger, sweep: Sweep, text: str) -> None:

@@ -7,15 +7,14 @@ from typing import Any
 
 from sweeper.app import load, plans, resources
 from sweeper.app.catalog import home
-from sweeper.app.data import TO_IMPORT, as_usage_errors, state_of
+from sweeper.app.data import as_usage_errors, state_of
 from sweeper.app.describe import data_of, describe
 from sweeper.app.prediction import lines, price_of
+from sweeper.app.refusals import missing
 from sweeper.app.stages import place_of
 from sweeper.app.workload import Workload
 from sweeper.space.sweep import StudyPlan, Sweep
-from trainables.proxies.loading import proxy_faults
 from trainables.spec import BackboneSpec
-from trainables.tasks import official
 from trainables.tasks.generation import Progress
 from trainables.tasks.loading import describe_data
 
@@ -41,7 +40,9 @@ def plan(file: Path, options: load.Options, *, calibrate: Progress | None = None
     with as_usage_errors():
         pairs = zip(sweep.studies(), priced.workloads, strict=True)
         studies = [_study(study, work) for study, work in pairs]
-        missing = dict.fromkeys(line for study in sweep.studies() for line in _missing(study))
+        lacking = dict.fromkeys(
+            line for study in sweep.studies() for line in missing(study, home())
+        )
     shared = [line for study in sweep.studies() for line in _shared(sweep, study)]
     trials = sum(work.trials for work in priced.workloads)
     most = sum(work.most_epochs for work in priced.workloads)
@@ -60,7 +61,7 @@ def plan(file: Path, options: load.Options, *, calibrate: Progress | None = None
         "notes": [
             *sweep.notes,
             *resources.notes(sweep, resources.this_machine()),
-            *missing,
+            *lacking,
             *shared,
             *priced.notes,
             f"{trials} trials of {len(studies)} studies, {expected:.0f} epochs expected, "
@@ -113,15 +114,6 @@ def _study(study: StudyPlan, work: Workload) -> dict[str, Any]:
         "proxy": study.proxy,
         "data": f"{facts['samples']} samples, {size}, {state_of(study.task, data)}",
     }
-
-
-def _missing(study: StudyPlan) -> Iterator[str]:
-    """Yields what a launch would be refused for, with the way to get it."""
-    if state_of(study.task, data_of(study)) == TO_IMPORT:
-        yield str(official.missing(study.task, home()))
-    for proxy in study.proxies:
-        if fault := proxy_faults(proxy, home()):
-            yield fault
 
 
 def _shared(sweep: Sweep, study: StudyPlan) -> Iterator[str]:

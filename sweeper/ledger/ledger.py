@@ -15,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from sweeper.ledger import lease, schema
 from sweeper.ledger.database import Database, url_in
@@ -87,6 +87,17 @@ class Ledger(OpenLedger):
             connection.execute(insert(table).values(values))
 
         self._write(write)
+
+    def forget_unstarted(self) -> bool:
+        """Removes the sweep's row if it never started; returns whether there is none now."""
+        table = schema.sweeps
+
+        def write(connection: Connection) -> bool:
+            mine = table.c.name == self.name
+            connection.execute(delete(table).where(mine, table.c.state == "new"))
+            return connection.scalar(select(func.count()).where(mine)) == 0
+
+        return self._write(write)
 
     def extend(self, resolved: Mapping[str, Any]) -> None:
         """Replaces the resolved file by one with more trials."""

@@ -5,7 +5,6 @@ stages. It has no positions but relative ones, inside its windows, so that other
 pretrained one fit as long as every stage divides into whole windows.
 """
 
-from math import isqrt
 from typing import Any, Literal
 
 import torch
@@ -17,6 +16,7 @@ from trainables.networks.backbone import Backbone, Role
 from trainables.networks.embedders import GridEmbedder
 from trainables.networks.reading import Reader
 from trainables.spec import BackboneSpec
+from trainables.weights.description import check_whole, windowed_side
 
 _BLOCK = "encoder.layers.*.blocks.*."
 ROLES = {
@@ -66,11 +66,7 @@ class SwinBackbone(Backbone):
 
     def __init__(self, reader: Reader, spec: BackboneSpec) -> None:
         """Raises ConfigError, WeightsError: The spec cannot be honoured, or the weights."""
-        if spec.layers is not None:
-            raise ConfigError(
-                f"backbone.layers is {spec.layers}, but a Swin (`{reader.name}`) cannot be cut to "
-                "its first layers, since its stages need each other: leave layers out."
-            )
+        check_whole(reader.name, spec.layers)
         config = reader.config(
             SwinConfig,
             hidden_dropout_prob=0.0,
@@ -80,7 +76,12 @@ class SwinBackbone(Backbone):
         if config.use_absolute_embeddings:
             raise ConfigError(f"`{reader.name}`: a Swin with absolute positions is not supported.")
         coarser = 2 ** (len(config.depths) - 1)
-        side = _grid_side(reader.name, config, spec.tokens, coarser * config.window_size)
+        side = windowed_side(
+            reader.name,
+            spec.tokens,
+            pretrained=config.image_size // config.patch_size,
+            step=coarser * config.window_size,
+        )
         grid, feature_grid = (side, side), (side // coarser, side // coarser)
         model: Any = reader.model(SwinModel, config, add_pooling_layer=False)
         embedder = GridEmbedder(
@@ -124,16 +125,3 @@ class SwinBackbone(Backbone):
         return GridEmbedder.like(
             self.source_embedder, input_shape[0], init=init, generator=generator
         )
-
-
-def _grid_side(name: str, config: Any, tokens: int | None, step: int) -> int:
-    """Returns the tokens a side: the pretrained ones, or those asked for if windows fit them."""
-    pretrained: int = config.image_size // config.patch_size
-    side = pretrained if tokens is None else isqrt(tokens)
-    if side < 1 or side % step or (tokens is not None and side * side != tokens):
-        raise ConfigError(
-            f"backbone.tokens is {side * side if tokens is None else tokens}, but `{name}` takes "
-            f"the square of a multiple of {step}, so that its windows fit: {step * step}, "
-            f"{4 * step * step}, ..."
-        )
-    return side
