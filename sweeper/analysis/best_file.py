@@ -49,7 +49,7 @@ def best_file(record: SweepRecord, study: StudyTable, trial: Trial) -> str:
         "backbones": _of(resolved.get("backbones") or {}, (str(dimension),)),
         "proxies": {},
         "parameters": {},
-        "fixed": params,
+        "fixed": _unpinned(params),
         "search": {"trials": TRIALS, "seed": (resolved.get("search") or {}).get("seed", 0)},
         "pruning": {"type": "none"},
     }
@@ -68,6 +68,17 @@ def best_file(record: SweepRecord, study: StudyTable, trial: Trial) -> str:
         f"# {study.study.name}, {which}{value}.\n"
         f"# Configuration {record.config_hash}, profile {record.profile}.\n{text.getvalue()}"
     )
+
+
+def _unpinned(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns settings without each schedule that ends with its stage: it is derived again, and
+    follows other epochs."""
+    return {
+        name: value
+        for name, value in params.items()
+        if not name.endswith(".decay_epochs")
+        or value != params.get(name.replace(".decay_epochs", ".epochs"))
+    }
 
 
 def _of(values: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:

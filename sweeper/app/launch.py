@@ -73,7 +73,7 @@ def launch(file: Path, options: Options, *, console: Console) -> dict[str, Any]:
         closing(open_ledger(folder, options.storage)) as ledger,
         ledger.hold() as lease,
     ):
-        load.match(ledger, sweep, file.read_text())
+        sweep = load.match(ledger, sweep, file.read_text())
         remember(folder, ledger.url)
         return run(sweep, ledger, lease, folder, where, console, storage=options.storage)
 

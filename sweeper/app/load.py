@@ -82,11 +82,13 @@ def from_resolved(resolved: Mapping[str, Any], *, name: str, profile: str) -> Sw
     return loads_sweep(resolved, known, where=f"sweeps/{name}", profile=profile)
 
 
-def match(ledger: Ledger, sweep: Sweep, text: str) -> None:
-    """Writes a new sweep into the ledger, or sees that it is the one there.
+def match(ledger: Ledger, sweep: Sweep, text: str) -> Sweep:
+    """Writes a new sweep into the ledger, or sees that it is the one there; returns the sweep that
+    the ledger has then.
 
     The same sweep is resumed; one with more trials, or other replicates, extends it; one that
-    never started is replaced.
+    never started is replaced. What an older version did not write down has the defaults of this
+    one, and is no difference; a schedule that it did not derive stays underived.
 
     Raises:
         UsageError: The ledger holds another sweep of this name; the text lists the differences.
@@ -103,10 +105,12 @@ def match(ledger: Ledger, sweep: Sweep, text: str) -> None:
                 text=text,
             )
         )
-        return
-    changed = differences(record.resolved, sweep.resolved)
-    had = record.resolved["search"]["trials"]
-    grows = sweep.search.trials >= had and record.config_hash == sweep.config_hash
+        return sweep
+    begun = from_record(record)
+    kept = {n: v for n, v in sweep.fixed.items() if n in begun.fixed or n not in sweep.derived}
+    sweep = replace(sweep, fixed=kept)
+    changed = differences(begun.resolved, sweep.resolved)
+    grows = sweep.search.trials >= begun.search.trials and begun.config_hash == sweep.config_hash
     if changed and grows:
         ledger.extend(sweep.resolved)
     elif changed:
@@ -118,6 +122,7 @@ def match(ledger: Ledger, sweep: Sweep, text: str) -> None:
             + "\n".join(lines)
             + more
         )
+    return sweep
 
 
 def differences(old: Any, new: Any, path: str = "") -> list[str]:

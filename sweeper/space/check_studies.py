@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from sweeper.space.check_stages import check_levels
 from sweeper.space.faults import Faults
 from sweeper.space.node import Node, Origin
+from sweeper.space.schedules import schedule_notes
 from sweeper.space.sweep import InfeasibleParams, StudyPlan, Sweep
 
 Refusal = tuple[tuple[str, ...], str]  # where in the file, and why
@@ -40,6 +41,7 @@ def check_studies(
             )
             _add(tree, "parameters", told, faults)
     notes += check_levels(studies, tree, faults)
+    notes += schedule_notes(studies)
     used = {name for study in studies for name in study.parameters}
     notes += [
         f"`parameters.{name}` applies to no study: its condition does not hold."

@@ -25,6 +25,7 @@ from sweeper.space.faults import Faults
 from sweeper.space.merge import check_keys, lay_over
 from sweeper.space.node import Node
 from sweeper.space.parameters import read_parameters
+from sweeper.space.schedules import following
 from sweeper.space.sweep import Sweep
 from sweeper.space.yaml_reader import parse, read_text
 
@@ -111,6 +112,9 @@ def loads_sweep(
     if environment is not None:
         check_environment(tree, settings.tracking.uri, environment, faults)
     faults.stop()
+    followed: dict[str, Any] = {}
+    if not is_resolved:  # a sweep that began with another schedule goes on with it
+        followed = following(catalog.parameters(methods), parameters.searched, parameters.fixed)
 
     sweep = Sweep(
         name=settings.name,
@@ -123,7 +127,8 @@ def loads_sweep(
         model=sections["model"] or {},
         data=sections["data"] or {},
         parameters=parameters.searched,
-        fixed=parameters.fixed,
+        fixed={**parameters.fixed, **followed},
+        derived=frozenset(followed),
         stages=settings.stages,
         search=settings.search,
         pruning=settings.pruning,

@@ -72,9 +72,12 @@ class Place:
     def faults(self, *sets: str, method: str = "nft") -> str:
         """Prepares the sweep as a launch does, in this process, which refuses it; returns why."""
         file = Path(self.file(method=method))
+
+        def launch() -> None:
+            prepare(load.read(file, load.Options(sets=sets)), self.home, lambda *_: None)
+
         with pytest.raises(FileFaults) as refusal:
-            sweep = load.read(file, load.Options(sets=sets))
-            prepare(sweep, self.home, lambda *_: None)
+            launch()
         assert refusal.value.exit_code == 2
         return str(refusal.value)
 
