@@ -5,6 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from sweeper.analysis.validation import few_samples
 from sweeper.app import load, plans, resources
 from sweeper.app.catalog import home
 from sweeper.app.data import as_usage_errors, state_of
@@ -43,6 +44,7 @@ def plan(file: Path, options: load.Options, *, calibrate: Progress | None = None
         lacking = dict.fromkeys(
             line for study in sweep.studies() for line in missing(study, home())
         )
+        few = dict.fromkeys(line for study in sweep.studies() if (line := _few(study)))
     shared = [line for study in sweep.studies() for line in _shared(sweep, study)]
     trials = sum(work.trials for work in priced.workloads)
     most = sum(work.most_epochs for work in priced.workloads)
@@ -62,6 +64,7 @@ def plan(file: Path, options: load.Options, *, calibrate: Progress | None = None
             *sweep.notes,
             *resources.notes(sweep, resources.this_machine()),
             *lacking,
+            *few,
             *shared,
             *priced.notes,
             f"{trials} trials of {len(studies)} studies, {expected:.0f} epochs expected, "
@@ -114,6 +117,11 @@ def _study(study: StudyPlan, work: Workload) -> dict[str, Any]:
         "proxy": study.proxy,
         "data": f"{facts['samples']} samples, {size}, {state_of(study.task, data)}",
     }
+
+
+def _few(study: StudyPlan) -> str | None:
+    """Says whether too few samples validate to tell settings apart."""
+    return few_samples(study.task, describe_data(study.task, data_of(study))["splits"]["val"])
 
 
 def _shared(sweep: Sweep, study: StudyPlan) -> Iterator[str]:

@@ -11,15 +11,17 @@ from sweeper.space.check_studies import Refusal
 from sweeper.space.sweep import StudyPlan
 from trainables.errors import ConfigError
 from trainables.proxies.loading import proxy_faults
-from trainables.spec import BackboneSpec
+from trainables.spec import BackboneSpec, DataSpec
 from trainables.tasks import official
 from trainables.tasks.loading import describe_data
+from trainables.tasks.manifest import MANIFEST
 from trainables.tasks.registry import TASKS
 from trainables.weights.description import backbone_faults
 
 __all__ = ["missing", "refusals"]
 
 GIB = 2**30
+FRACTIONS = ("val_fraction", "test_fraction")
 
 
 def refusals(study: StudyPlan, home: Path | None) -> Iterator[Refusal]:
@@ -38,6 +40,12 @@ def refusals(study: StudyPlan, home: Path | None) -> Iterator[Refusal]:
     except ConfigError as error:
         named = re.search(r"data\.([a-z_]+)", str(error))
         yield ("data", *(named.groups() if named else ())), str(error)
+    for key in _ignored(study, home):
+        told = (
+            f"`data.{key}` has no effect on tasks whose splits are as published: set "
+            f"`data.samples`, by which they are divided anew, or leave `data.{key}` out."
+        )
+        yield ("data", key), told
     probe = f"{study.objective_stage}.probe_every"
     if study.preset.get(probe) and study.proxy is None:
         told = f"`{probe}` needs source data, but `proxies.{dimension}` is missing."
@@ -61,6 +69,18 @@ def missing(study: StudyPlan, home: Path) -> Iterator[str]:
                 f"{free / GIB:.1f} GiB left: lower `data.samples` or `data.resolution`, or free "
                 "space."
             )
+
+
+def _ignored(study: StudyPlan, home: Path | None) -> list[str]:
+    """Returns the fractions that a file sets and that do not decide a task's splits: published data
+    have their own, unless fewer samples are asked for than there are."""
+    data, default = data_of(study), DataSpec()
+    imported = home is not None and (official.folder_of(study.task, home) / MANIFEST).is_file()
+    made = official.is_generated(study.task) and (data.source == "generated" or not imported)
+    samples = TASKS[study.task].samples
+    if made or (data.samples is not None and data.samples < samples):
+        return []
+    return [key for key in FRACTIONS if getattr(data, key) != getattr(default, key)]
 
 
 def _free_bytes(folder: Path) -> int:

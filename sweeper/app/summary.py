@@ -6,6 +6,7 @@ from typing import Any
 
 from sweeper.analysis.table import StudyTable, read_table
 from sweeper.analysis.usage import Usage, as_json, compared, read_usage
+from sweeper.analysis.validation import validation_notes
 from sweeper.ledger import Ledger
 from sweeper.policies import FailureBudget
 from sweeper.study import Trial, TrialState
@@ -28,6 +29,7 @@ def summarize(ledger: Ledger, folder: Path) -> dict[str, Any]:
         printable(f"failed: {t.study} {t.number:03d}: {t.reason}", limit=REASON)
         for t in failed[:SHOWN]
     ]
+    notes += [note for study in table.studies for note in validation_notes(study)]
     notes += _cost(usage)
     notes.append(f"all of it: {folder}; page: sweeper report {record.name}")
     return {

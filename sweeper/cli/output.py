@@ -78,23 +78,31 @@ def show_summary(summary: Mapping[str, Any], *, as_json: bool, command: str = "l
         pad_edge=False,
     )
     table.add_column("study", overflow="fold")
-    for name in ("trials", "best val", "test", "control test", "predict mean", "identity"):
+    trivial = _trivial(summary["studies"])
+    for name in ("trials", "best val", "test", "control test", *trivial.values()):
         table.add_column(name, justify="right")
     for study in summary["studies"]:
         best, control = study["best"] or {}, study["control"] or {}
-        baselines = study["baselines"]
         table.add_row(
             study["study"],
             _counts(study["trials"]),
             number(best.get("value")),
             number(best.get("test")),
             number(control.get("test")),
-            number(baselines.get("mean")),
-            number(baselines.get("identity")),
+            *(number(study["baselines"].get(name)) for name in trivial),
         )
     console.print(table)
     for line in summary["notes"]:
         console.print(line, markup=False, soft_wrap=True)
+
+
+def _trivial(studies: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Returns the trivial predictors that the studies have, each with what its column is called:
+    the mean and the input of fields, the most frequent class, how frequent labels are."""
+    titles = {"mean": "predict mean", "identity": "identity"}
+    known = titles | {"majority": "majority", "prior": "prior"}
+    found = {name for study in studies for name in study["baselines"]}
+    return {name: title for name, title in known.items() if name in found} or titles
 
 
 def show_plan(plan: Mapping[str, Any], *, as_json: bool) -> None:

@@ -88,3 +88,45 @@ def test_a_narrow_network_is_not_roberta_base(command: Command) -> None:
     assert told.code == 2
     assert f"{folder / 'config.json'}: not `roberta_base`, but another network: " in told.err[0]
     assert "hidden_size 64 instead of 768" in told.err[0]
+
+
+PUBLISHED = edit("[pdebench/advection_1d]", "[nasbench360/ecg, nasbench360/satellite]")
+
+
+@pytest.mark.parametrize("key", ["val_fraction", "test_fraction"])
+def test_a_fraction_without_effect_is_refused(command: Command, key: str) -> None:
+    (command.folder / "x.yaml").write_text(PUBLISHED + f"data: {{{key}: 0.3}}\n")
+    told = command("validate", "x.yaml")
+    assert told.err == [
+        f"sweeper: x.yaml:10: `data.{key}` has no effect on tasks whose splits are as published: "
+        f"set `data.samples`, by which they are divided anew, or leave `data.{key}` out."
+    ]
+    assert command("validate", "x.yaml", "--set", "data.samples=1000").code == 0
+    assert command("validate", "x.yaml", "--set", f"data.{key}=null").code == 0
+    (command.folder / "x.yaml").write_text(VALID + f"data: {{{key}: 0.3}}\n")
+    assert command("validate", "x.yaml").code == 0
+
+
+def test_what_this_machine_lacks_is_said_and_is_no_fault(command: Command) -> None:
+    (command.folder / "x.yaml").write_text(PUBLISHED + "resources: {gpu: 1}\n")
+    told = command("validate", "x.yaml")
+    assert told.code == 0
+    assert told.out[:2] == [
+        "not ready on this machine: nasbench360/ecg, nasbench360/satellite; `sweeper plan` says "
+        "what is to be done.",
+        "on this machine: resources.gpu: a trial asks for 1, the cluster has 0; write `gpu: 0`, or "
+        "add a node.",
+    ]
+
+
+def test_few_validation_samples_are_noted_by_plan(command: Command) -> None:
+    (command.folder / "x.yaml").write_text(VALID + "data: {samples: 100, val_fraction: 0.2}\n")
+    told = command("plan", "x.yaml", *PAPER)
+    assert any("pdebench/advection_1d: 20 samples validate, under 30" in line for line in told.out)
+
+
+def test_no_profile_is_named_where_there_is_none(command: Command) -> None:
+    (command.folder / "x.yaml").write_text(VALID)
+    assert command("validate", "x.yaml").out[-1] == "x.yaml: valid; 1 studies of 8 trials"
+    (command.folder / "x.yaml").write_text(VALID + "profiles: {laptop: {search: {seed: 1}}}\n")
+    assert command("validate", "x.yaml").out[-1].endswith("8 trials, profile laptop")
