@@ -18,8 +18,6 @@ from sweeper.console import make_plain, stderr
 from sweeper.errors import SweeperError, to_record
 from sweeper.execution import cluster as clusters
 
-TOKEN = "ray_token"  # in SWEEPER_HOME; what a browser is asked for
-
 
 def main() -> None:
     """Runs one job."""
@@ -42,7 +40,7 @@ def main() -> None:
 
 
 def _run(job: Job) -> dict[str, Any]:
-    clusters.set_environment(home() / TOKEN, address=job.address)  # before Ray is imported
+    clusters.set_environment(home() / clusters.TOKEN, address=job.address)  # before Ray is imported
     folder = Path(job.folder)
     with closing(open_ledger(folder, job.storage)) as ledger:
         ledger.act_for(job.owner)

@@ -36,8 +36,12 @@ class Options:
     insecure: bool = False
 
 
-def read(file: Path, options: Options) -> Sweep:
+def read(file: Path, options: Options, *, for_cluster: bool = False) -> Sweep:
     """Reads and validates a sweep file.
+
+    Args:
+        for_cluster: It is for a cluster whatever `options.address` says, so that `auto` is no
+            laptop's profile.
 
     Raises:
         FileFaults: It is not valid; every fault is in it.
@@ -53,7 +57,7 @@ def read(file: Path, options: Options) -> Sweep:
         sets=options.sets,
         trials=options.trials,
         name=options.name,
-        has_gpu=options.address != "local" or count_gpus() > 0,
+        has_gpu=for_cluster or options.address != "local" or count_gpus() > 0,
         environment=os.environ if here else None,  # a job has its own
         refusals=partial(refusals, home=here),
     )
@@ -75,7 +79,9 @@ def from_record(record: SweepRecord) -> Sweep:
 def from_resolved(resolved: Mapping[str, Any], *, name: str, profile: str) -> Sweep:
     """Rebuilds a sweep from what it resolved to."""
     named = {
-        str(spec["name"]): dimension for dimension, spec in resolved.get("backbones", {}).items()
+        str(spec["name"]): dimension
+        for dimension, spec in resolved.get("backbones", {}).items()
+        if isinstance(spec, Mapping)
     }
     known = catalog()  # a backbone that has gone since is missed where it is loaded
     known = replace(known, backbones={**named, **known.backbones})

@@ -18,6 +18,7 @@ from urllib.request import urlopen
 from sweeper.address import host_of, is_dashboard, is_loopback
 from sweeper.errors import BackendUnreachable, UsageError
 
+TOKEN = "ray_token"  # in SWEEPER_HOME; what a browser is asked for
 OURS = ("local", "auto")  # addresses that are not of a cluster of others
 DRIVER = re.compile(r"\bsweeper[./]app[./]driver\b")
 ANSWER_S = 5.0  # for a cluster to accept a connection; Ray itself would wait for minutes

@@ -130,3 +130,18 @@ def test_no_profile_is_named_where_there_is_none(command: Command) -> None:
     assert command("validate", "x.yaml").out[-1] == "x.yaml: valid; 1 studies of 8 trials"
     (command.folder / "x.yaml").write_text(VALID + "profiles: {laptop: {search: {seed: 1}}}\n")
     assert command("validate", "x.yaml").out[-1].endswith("8 trials, profile laptop")
+
+
+def test_row_39_a_gpu_where_there_is_none_is_told_once_all_is_planned(command: Command) -> None:
+    (command.folder / "x.yaml").write_text(VALID + "resources: {gpu: 1}\n")
+    told = command("plan", "x.yaml", *PAPER)
+    assert told.code == 7
+    assert told.out[1].startswith("mona/pdebench/advection_1d")
+    assert told.err == [
+        "sweeper: resources.gpu: a trial asks for 1, and this machine has 0; write `gpu: 0`, or "
+        "plan for a cluster that has it: --cluster '1 node x 8 GPUs, 96 CPUs'."
+    ]
+    told = command("plan", "x.yaml", *PAPER, "--json")
+    assert (told.code, json.loads("\n".join(told.out))["exit_code"]) == (7, 7)
+    assert command("plan", "x.yaml", "--cluster", "2 nodes x 4 GPUs, 8 CPUs").code == 0
+    assert command("plan", "x.yaml", "--calibrate", *PAPER).code == 7  # a pilot needs it here

@@ -110,6 +110,13 @@ def test_launching_a_finished_sweep_again_says_so_and_runs_nothing(shell, ray_he
     assert rows(shell, "tiny", "select count(*) from events") == before
 
 
+def test_a_cluster_that_runs_is_planned_for_node_by_node(shell, ray_head, launched):
+    file = tiny_sweep.write(shell.folder)
+    told = shell.run("plan", str(file), "--address", ray_head.address, "--json").json
+    assert (told["exit_code"], told["unschedulable"], told["cluster"]["nodes"]) == (0, [], 1)
+    assert told["cluster"]["slots"] == told["cluster"]["CPU"] > 0
+
+
 def test_other_settings_under_the_same_name_are_refused_with_the_difference(shell, launched):
     file = tiny_sweep.write(shell.folder)
     refused = shell.run("launch", str(file), "--set", "refine.epochs=3", code=2)
