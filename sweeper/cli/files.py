@@ -24,7 +24,7 @@ from sweeper.errors import CannotSchedule
 
 def add_files(cli: typer.Typer) -> None:
     """Adds the commands."""
-    for command in (plan, validate, schema):
+    for command in (plan, validate, schema, describe):
         cli.command()(command)
 
 
@@ -95,3 +95,20 @@ def schema() -> None:
     from sweeper.app import inspect as app
 
     output.print_json(app.schema())
+
+
+def describe(
+    name: Annotated[
+        str, typer.Argument(help="A method, a task or a backbone.", show_default=False)
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Says what a method, task or backbone is, and what can be set of it, with its limits.
+
+    sweeper describe orca
+    sweeper describe nasbench360/ecg
+    sweeper describe dinov2_small
+    """
+    from sweeper.app import reference as app
+
+    output.show_reference(app.reference(name), as_json=as_json)

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from sweeper.errors import unknown
+from sweeper.errors import SYNONYMS, unknown
 from sweeper.space.catalog import PROXY, Catalog, public_fields, validated
 from sweeper.space.distributions import (
     Choice,
@@ -110,7 +110,8 @@ def _is_known(
     if name in known:
         return True
     others = [m for m in catalog.methods if name in catalog.parameters([m])]
-    endings = [k for k in known if k.endswith(f".{name}")]
+    word = SYNONYMS.get(name, name)
+    endings = [k for k in known if k.endswith(f".{word}")]
     if others:
         told = f"`{name}` is of {', '.join(others)}, but not of {', '.join(methods)}."
     elif SECRET_KEY.search(name):
