@@ -219,7 +219,6 @@ def write_as_an_older_version(shell: Shell, name: str) -> None:
         resolved = json.loads(text)
         del resolved["stage_store"], resolved["stages"], resolved["tracking"]["required"]
         del resolved["failures"]["silence"], resolved["data"]["seed"]
-        del resolved["fixed"]["refine.decay_epochs"]  # schedules did not follow `epochs`
         values = (json.dumps(resolved), "of an older version")
         connection.execute("update sweeps set resolved = ?, config_hash = ?", values)
 
@@ -228,7 +227,9 @@ def test_an_interrupted_sweep_of_an_older_version_goes_on_with_exactly_the_plann
     shell, ray_head, launched
 ):
     file = tiny_sweep.write(shell.folder, name="cut", trials=3)
-    with shell.start("launch", str(file), "--address", ray_head.address, "--json") as process:
+    ends_early = ("--set", "refine.decay_epochs=3")
+    arguments = ("launch", str(file), *ends_early, "--address", ray_head.address, "--json")
+    with shell.start(*arguments) as process:
         assert process.stderr is not None
         for line in process.stderr:
             if "refine 1/4" in line:
@@ -245,7 +246,8 @@ def test_an_interrupted_sweep_of_an_older_version_goes_on_with_exactly_the_plann
     assert ("interrupted",) in cut
 
     write_as_an_older_version(shell, "cut")
-    resumed = shell.run("launch", str(file), "--address", ray_head.address, "--json").json
+    resumed = shell.run(*arguments).json
+    assert "the rate of `refine` is 0 after epoch 3" in shell.run("logs", "cut").out
     assert (resumed["state"], resumed["exit_code"]) == ("finished", 0)
     states = rows(shell, "cut", "select study, number, state from trials order by study, number")
     assert [n for _, n, _ in states] == [0, 1, 2, 0, 1, 2]
