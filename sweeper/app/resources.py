@@ -4,11 +4,14 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 
+import psutil
+
 from sweeper.app.devices import count_gpus
 from sweeper.errors import CannotSchedule, UsageError
 from sweeper.space.faults import shown
 from sweeper.space.sweep import Sweep
 
+GIB = 2**30
 MOST = 10_000  # trials at once
 Node = Mapping[str, float]  # what one machine of a cluster has, by Ray's names: CPU, GPU
 NODES = re.compile(r"(?:(?P<count>\d{1,5}) *nodes? *(?:x|\*|of|with) *)?(?P<each>.+)", re.I)
@@ -42,7 +45,11 @@ def check_request(sweep: Sweep, address: str) -> None:
 
 def this_machine() -> dict[str, float]:
     """Returns what a local cluster has."""
-    return {"CPU": float(os.cpu_count() or 1), "GPU": float(local_gpus())}
+    return {
+        "CPU": float(os.cpu_count() or 1),
+        "GPU": float(local_gpus()),
+        "memory": float(psutil.virtual_memory().total),
+    }
 
 
 def check_cluster(sweep: Sweep, available: dict[str, float]) -> None:
@@ -58,6 +65,8 @@ def check_cluster(sweep: Sweep, available: dict[str, float]) -> None:
                 f"resources.{key}: a trial asks for {wanted:g}, the cluster has {there:g}; write "
                 f"`{key}: {there:g}`{' or less' * bool(there)}, or add a node."
             )
+    if told := _memory(sweep, [available], "the cluster"):
+        raise CannotSchedule(told)
 
 
 def concurrency(sweep: Sweep, available: dict[str, float]) -> int:
@@ -125,9 +134,23 @@ def unschedulable(sweep: Sweep, nodes: Sequence[Node], *, where: str) -> list[st
                 f"`{key}: {most:g}`{' or less' * bool(most)}, or plan for a cluster that has it: "
                 "--cluster '1 node x 8 GPUs, 96 CPUs'."
             )
+    if told := _memory(sweep, nodes, where):
+        lines.append(told)
     if not lines and not any(_fits(sweep, node, least=0) for node in nodes):
         lines.append(f"resources: no node of {where} has both the CPUs and the GPUs of a trial.")
     return lines
+
+
+def _memory(sweep: Sweep, nodes: Sequence[Node], where: str) -> str | None:
+    """Says that no node has the memory of a trial, where they say what they have: Ray would let it
+    wait for ever."""
+    wanted, known = sweep.resources.memory, [n["memory"] for n in nodes if "memory" in n]
+    if wanted is None or not known or wanted <= max(known):
+        return None
+    return (
+        f"resources.memory: a trial asks for {wanted / GIB:.4g}GiB, and {where} has "
+        f"{max(known) / GIB:.4g}GiB; write less, or null for no limit."
+    )
 
 
 def _fits(sweep: Sweep, available: Node, *, least: int = 1) -> int:

@@ -4,12 +4,12 @@ import pytest
 
 from sweeper.app import resources
 from sweeper.app.resources import parse_cluster, slots_on, unschedulable
-from sweeper.errors import UsageError
+from sweeper.errors import CannotSchedule, UsageError
 from sweeper.space.sweep import Sweep
 from tests.sweeper.app.pricing import sweep_of
 
 
-def asking(**resources: float) -> Sweep:
+def asking(**resources: float | str) -> Sweep:
     return sweep_of(resources=resources)
 
 
@@ -62,3 +62,14 @@ def test_more_at_once_than_fit_is_noted() -> None:
     (note,) = resources.notes_on(sweep, nodes)
     assert "8 at once" in note
     assert resources.notes_on(sweep_of(search={"trials": 8, "max_concurrent": 8}), nodes) == []
+
+
+def test_memory_that_no_node_has_is_told_and_not_waited_for() -> None:
+    sweep = asking(memory="9GiB")
+    assert unschedulable(sweep, [{"CPU": 4.0}], where="it") == []  # it does not say
+    nodes = [{"CPU": 4.0, "memory": 4.0 * 2**30}, {"CPU": 4.0, "memory": 8.0 * 2**30}]
+    (line,) = unschedulable(sweep, nodes, where="it")
+    assert line.startswith("resources.memory: a trial asks for 9GiB, and it has 8GiB; ")
+    with pytest.raises(CannotSchedule, match="and the cluster has 8GiB"):
+        resources.check_cluster(sweep, nodes[1])
+    assert unschedulable(asking(memory="8GiB"), nodes, where="it") == []
