@@ -20,6 +20,23 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+MANY = 12  # names that a message lists in full
+NEAREST = 5  # of more
+SYNONYMS = {  # of the last word of a parameter, as other libraries have it
+    **dict.fromkeys(("learning_rate", "learningrate", "lrate", "step_size", "eta"), "lr"),
+    **dict.fromkeys(("batchsize", "bs", "minibatch_size", "train_batch_size"), "batch_size"),
+    **dict.fromkeys(("num_epochs", "n_epochs", "max_epochs", "epoch", "iterations"), "epochs"),
+    **dict.fromkeys(("wd", "l2", "decay"), "weight_decay"),
+    **dict.fromkeys(("optim", "optimiser"), "optimizer"),
+    **dict.fromkeys(("warmup", "warmup_steps", "num_warmup_epochs"), "warmup_epochs"),
+    **dict.fromkeys(("lr_decay", "decay_steps", "lr_decay_epochs"), "decay_epochs"),
+    **dict.fromkeys(("grad_clip", "max_grad_norm", "gradient_clip_val", "clip"), "clip_norm"),
+    **dict.fromkeys(
+        ("grad_accum", "accumulate_grad_batches", "gradient_accumulation_steps"), "accumulation"
+    ),
+    **dict.fromkeys(("temp", "tau"), "temperature"),
+}
+
 
 class SweeperError(Exception):
     """Base of all errors meant to be read by a user; printed without a traceback."""
@@ -89,11 +106,23 @@ def exit_code_of(number: int) -> int:
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
-    """Says that `name` is no `kind`, which ones there are, and the nearest."""
+    """Says that `name` is no `kind`, what was meant, and which there are: the nearest of many."""
     known = sorted(known)
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f" Did you mean `{near[0]}`?" if near else ""
-    return f"unknown {kind} `{name}`.{hint} Known: {', '.join(known)}."
+    meant = synonym(name, known) or next(iter(difflib.get_close_matches(name, known, n=1)), None)
+    hint = f" Did you mean `{meant}`?" if meant else ""
+    if len(known) <= MANY:
+        return f"unknown {kind} `{name}`.{hint} Known: {', '.join(known)}."
+    near = difflib.get_close_matches(name, known, n=NEAREST, cutoff=0.0)
+    listed = list(dict.fromkeys([*([meant] if meant else []), *near]))[:NEAREST]
+    return f"unknown {kind} `{name}`.{hint} The nearest of {len(known)}: {', '.join(listed)}."
+
+
+def synonym(name: str, known: Iterable[str]) -> str | None:
+    """Returns the known name that other libraries call `name`: `align.lr` for
+    `align.learning_rate`."""
+    stage, dot, word = name.rpartition(".")
+    meant = f"{stage}{dot}{SYNONYMS.get(word.lower().replace('-', '_'), '')}"
+    return meant if meant in known else None
 
 
 def to_record(error: SweeperError) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def best_file(record: SweepRecord, study: StudyTable, trial: Trial) -> str:
         "proxies": {},
         "model": model,
         "parameters": {},
-        "fixed": {k: v for k, v in params.items() if k.partition(".")[0] != MODEL},
+        "fixed": _unpinned({k: v for k, v in params.items() if k.partition(".")[0] != MODEL}),
         "search": {"trials": TRIALS, "seed": (resolved.get("search") or {}).get("seed", 0)},
         "pruning": {"type": "none"},
     }
@@ -70,6 +70,17 @@ def best_file(record: SweepRecord, study: StudyTable, trial: Trial) -> str:
     origin = f"Configuration {record.config_hash}, profile {record.profile}."
     head = (f"{study.study.name}, {which}{value}.", origin)
     return "".join(f"# {visible(line)}\n" for line in head) + text.getvalue()
+
+
+def _unpinned(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns settings without each schedule that ends with its stage: it is derived again, and
+    follows other epochs."""
+    return {
+        name: value
+        for name, value in params.items()
+        if not name.endswith(".decay_epochs")
+        or value != params.get(name.replace(".decay_epochs", ".epochs"))
+    }
 
 
 def _of(values: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from sweeper.analysis.figures import bars, by_stage, history, learning, parallel
 from sweeper.analysis.optuna_importance import Importances, importances
 from sweeper.analysis.page import Figures, Markup, anchor, element, join, table
 from sweeper.analysis.table import StudyTable, rows
+from sweeper.analysis.validation import validation_notes
 from sweeper.analysis.words import listed, method
 
 SHOWN = ("backbone", "pretrained", "proxy", "data_source", "protocol")  # of the facts
@@ -31,6 +32,7 @@ def study_section(contender: Contender, figures: Figures) -> Markup:
         element("p", f"{len(study.trials)} trials: {listed(ended) or 'not begun'}."),
     ]
     parts += [element("p", " · ".join(facts), class_="soft")] if facts else []
+    parts += [element("p", note, class_="soft") for note in validation_notes(study)]
     parts += _plots(contender, figures)
     parts.append(_trials(study))
     return element("section", join(parts))

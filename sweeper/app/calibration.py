@@ -98,18 +98,35 @@ def _corners(study: StudyPlan) -> dict[str, dict[str, Any]]:
     return corners
 
 
-def read(sweep: Sweep, study: StudyPlan, home: Path) -> Calibration | None:
-    """Returns what was measured of a study on a device as this one; None if nothing was, or if
-    the file is damaged."""
+def read(
+    sweep: Sweep, study: StudyPlan, home: Path, *, elsewhere: bool = False
+) -> Calibration | None:
+    """Returns what was measured of a study on a device as this one, or (`elsewhere`) on one of its
+    kind, the latest; None if nothing was, or if the file is damaged."""
+    if not elsewhere:
+        return _read(_file(sweep, study, home, device_of(sweep)))
+    files = (_file(sweep, study, home, device) for device in _devices(sweep, home))
+    found = [each for each in map(_read, files) if each is not None]
+    return max(found, key=lambda each: each.at, default=None)
+
+
+def _read(file: Path) -> Calibration | None:
     try:
-        return Calibration.model_validate_json(_file(sweep, study, home).read_bytes())
+        return Calibration.model_validate_json(file.read_bytes())
     except (OSError, ValidationError):
         return None
 
 
+def _devices(sweep: Sweep, home: Path) -> set[str]:
+    """Returns the devices of the kind that trials are given and on which anything was measured."""
+    kind = "gpu: " if sweep.resources.gpu else "cpu: "
+    every = map(_read, (home / "cache" / "calibration").glob("*.json"))
+    return {each.device for each in every if each is not None and each.device.startswith(kind)}
+
+
 def write(sweep: Sweep, study: StudyPlan, home: Path, found: Calibration) -> None:
     """Keeps what was measured of a study. Raises OSError."""
-    file = _file(sweep, study, home)
+    file = _file(sweep, study, home, device_of(sweep))
     file.parent.mkdir(parents=True, exist_ok=True)
     aside = file.with_suffix(f".{os.getpid()}.part")
     aside.write_text(found.model_dump_json(indent=1))
@@ -132,12 +149,12 @@ def device_of(sweep: Sweep) -> str:
     return f"gpu: {devices.gpu_name()}" if sweep.resources.gpu else f"cpu: {devices.cpu_name()}"
 
 
-def _file(sweep: Sweep, study: StudyPlan, home: Path) -> Path:
+def _file(sweep: Sweep, study: StudyPlan, home: Path, device: str) -> Path:
     trials = measured_trials(sweep, study, home)
     depends = {
         "trials": {name: {**spec, "home": None} for name, spec in trials.items()},
         "threads": sweep.resources.cpu,
-        "device": device_of(sweep),
+        "device": device,
         "code": _code(),
     }
     key = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:16]

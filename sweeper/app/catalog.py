@@ -4,10 +4,13 @@ Reads registries and configs only: torch is not imported.
 """
 
 import os
+import tempfile
 from functools import cache
 from pathlib import Path
 
+from sweeper.errors import StorageFull, UsageError
 from sweeper.space.catalog import Catalog, MethodEntry, TaskEntry
+from sweeper.space.faults import shown
 from trainables.methods.method import Method
 from trainables.methods.registry import METHODS
 from trainables.proxies.registry import PROXIES
@@ -23,9 +26,37 @@ from trainables.tasks.registry import TASKS
 
 
 def home() -> Path:
-    """Where data, weights and caches live: SWEEPER_HOME, else the user's cache folder."""
-    default = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "sweeper"
-    return Path(os.environ.get("SWEEPER_HOME", default)).expanduser().resolve()
+    """Where data, weights and caches live: SWEEPER_HOME, else the user's cache folder.
+
+    Raises:
+        UsageError: It names the home folder of a user that there is not.
+    """
+    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sweeper"
+    given = Path(os.environ.get("SWEEPER_HOME") or default)
+    try:
+        return given.expanduser().resolve()
+    except RuntimeError as error:
+        raise UsageError(f"SWEEPER_HOME={shown(str(given))}: {error}") from error
+
+
+def usable_home() -> Path:
+    """Returns `home()`, which is made if need be, for a command that writes into it.
+
+    Raises:
+        UsageError: It is no folder, or lies in none.
+        StorageFull: It cannot be made, or nothing can be written into it.
+    """
+    folder = home()
+    way_out = "Set SWEEPER_HOME to a folder that can be written."
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UsageError(f"SWEEPER_HOME: {folder} is no folder. {way_out}") from error
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise StorageFull(f"SWEEPER_HOME: {folder}: {reason}. {way_out}") from error
 
 
 @cache

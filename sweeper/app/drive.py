@@ -41,6 +41,7 @@ from sweeper.policies import Action, FailureBudget, FailurePolicy
 from sweeper.provenance import collect
 from sweeper.recording.mlflow_recorder import MlflowRecorder
 from sweeper.runner import SweepRunner
+from sweeper.space.schedules import schedule_notes
 from sweeper.space.schema import Failures
 from sweeper.space.sweep import Sweep
 
@@ -103,6 +104,8 @@ def drive(
         slots = resources.concurrency(sweep, cluster.resources)
         price = price_of(sweep, home(), slots).price
         ledger.start(collect(), slots=slots, prediction=price)
+        for note in schedule_notes(sweep.studies()):
+            ledger.note(note)
         plans = make_plans(sweep, ledger, facts)
         places = Places(folder, sweep.checkpoints.store)
         recorder = make_recorder(ledger, sweep, places, say)

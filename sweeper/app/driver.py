@@ -19,8 +19,6 @@ from sweeper.console import make_plain, stderr
 from sweeper.errors import SweeperError, to_record
 from sweeper.execution import cluster as clusters
 
-TOKEN = "ray_token"  # in SWEEPER_HOME; what a browser is asked for
-
 
 def main() -> None:
     """Runs one job."""
@@ -59,7 +57,7 @@ def _run(job: Job, out: IO[str]) -> dict[str, Any]:
     def starts_ray(is_starting: bool) -> None:
         child.write_line(out, {STARTS_RAY: is_starting})
 
-    clusters.set_environment(home() / TOKEN, address=job.address)  # before Ray is imported
+    clusters.set_environment(home() / clusters.TOKEN, address=job.address)  # before Ray is imported
     folder = Path(job.folder)
     with closing(open_ledger(folder, job.storage)) as ledger:
         ledger.act_for(job.owner)

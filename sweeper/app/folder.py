@@ -1,11 +1,12 @@
 """Where a sweep lives: `./sweeps/NAME` holds its ledger, lease, checkpoints and report."""
 
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from sqlalchemy import make_url
+from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from sweeper.app.elsewhere import IsElsewhere, Remote, note_of
@@ -30,10 +31,17 @@ def folder_of(name: str) -> Path:
     """Returns the folder of the sweep `name`, whether or not it exists.
 
     Raises:
-        UsageError: `name` could leave ./sweeps.
+        UsageError: `name` could leave ./sweeps, or a link on the way leads nowhere: what it names
+            would be made, on a disk that is not mounted perhaps.
     """
     if not is_name(name):
         raise UsageError(f"sweep name {shown(name)} {RULES[NAME]}.")
+    for link in (SWEEPS, SWEEPS / name):
+        if link.is_symlink() and not link.exists():
+            raise UsageError(
+                f"{link.absolute()} is a link to {link.readlink()}, which is not there: mount or "
+                "make that folder, or remove the link."
+            )
     return SWEEPS.resolve() / name
 
 
@@ -96,11 +104,22 @@ def check_storage(url: str) -> None:
             "--storage: not the URL of a database that a ledger can be in; write it as "
             "postgresql+psycopg://user@host/name or sqlite:////folder/ledger.db."
         )
+    if parsed.get_backend_name() == "sqlite" and _is_in_memory(parsed):
+        raise UsageError(
+            "--storage: a ledger has to outlive its process, and this URL names no file: write "
+            "sqlite:////folder/ledger.db, or leave --storage out."
+        )
     if any(name.lower().endswith(SECRETS) for name in parsed.query):
         raise UsageError(
             "--storage: a password among the options of a URL would be written down: leave it out, "
             "and set PGPASSWORD, or name a PGPASSFILE or PGSERVICEFILE that only you can read."
         )
+
+
+def _is_in_memory(url: URL) -> bool:
+    """Whether an SQLite URL names no file, or does so in SQLite's own URI form."""
+    name = url.database or ":memory:"
+    return name == ":memory:" or name.startswith("file:") or url.query.get("mode") == "memory"
 
 
 def check_place(folder: Path, storage: str | None) -> None:
@@ -154,6 +173,20 @@ def remember(folder: Path, storage: str) -> None:
 def without_password(storage: str) -> str:
     """Returns a ledger's URL without a password."""
     return make_url(storage)._replace(password=None).render_as_string()  # `set` ignores None
+
+
+def discard_unstarted(folder: Path, storage: str | None) -> None:
+    """Removes what a refused launch wrote of a sweep that never started, and nothing else."""
+    with closing(open_ledger(folder, storage)) as ledger:
+        if ledger.holder() is not None or not ledger.forget_unstarted():
+            return
+    if all(_is_of_a_launch(file) for file in folder.glob("*")):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_of_a_launch(file: Path) -> bool:
+    """Whether a sweep that never started has this in its folder."""
+    return file.name in (STORAGE, "ray") or file.name.startswith(("ledger.", ".ledger."))
 
 
 @contextmanager

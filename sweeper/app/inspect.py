@@ -1,34 +1,73 @@
 """Commands that look at sweeps and files, and start no trial."""
 
 import os
+import re
 import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from sweeper.address import is_loopback
-from sweeper.app import child, foreground, load
-from sweeper.app.catalog import catalog
+from sweeper.address import is_dashboard, is_loopback
+from sweeper.app import child, foreground, load, resources
+from sweeper.app.catalog import catalog, home
+from sweeper.app.data import as_usage_errors
 from sweeper.app.folder import all_folders, elsewhere, existing, open_ledger, started
 from sweeper.app.places import DIAGNOSTICS_FOLDER, Places, folder_of_trial
+from sweeper.app.refusals import missing
 from sweeper.app.summary import count_states, summarize
-from sweeper.errors import SweeperError, UsageError
+from sweeper.app.written import write_file
+from sweeper.errors import CannotSchedule, SweeperError, UsageError
 from sweeper.ledger import Ledger, SweepRecord
 from sweeper.space.faults import shown
+from sweeper.space.sweep import Sweep
+from sweeper.space.yaml_reader import read_text
+
+PROFILES = re.compile(r"""(^|[{,\s])["']?profiles["']?\s*:""")  # in a sweep file
 
 
 def validate(file: Path, options: load.Options) -> dict[str, Any]:
     """Checks a sweep file. Raises FileFaults with every fault."""
     sweep = load.read(file, options)
     studies = sweep.studies()
+    profile = named_profile(read_text(file), sweep.profile)
     text = f"{file}: valid; {len(studies)} studies of {sweep.search.trials} trials"
+    notes = [*sweep.notes, *_missing_here(sweep, options), *_unschedulable_here(sweep, options)]
     return {
-        "message": "\n".join([*sweep.notes, f"{text}, profile {sweep.profile}"]),
+        "message": "\n".join([*notes, f"{text}{f', profile {profile}' if profile else ''}"]),
         "sweep": sweep.name,
-        "profile": sweep.profile,
+        "profile": profile,
+        "notes": notes,
         "studies": [study.name for study in studies],
         "resolved": sweep.resolved,
     }
+
+
+def _missing_here(sweep: Sweep, options: load.Options) -> list[str]:
+    """Returns one line about what a launch of the sweep on this machine would lack."""
+    if is_dashboard(options.address):
+        return []
+    with as_usage_errors():
+        every = (line for study in sweep.studies() for line in missing(study, home()))
+        lacking = list(dict.fromkeys(line.partition(": ")[0] for line in every))
+    if not lacking:
+        return []
+    return [
+        f"not ready on this machine: {', '.join(lacking)}; `sweeper plan` says what is to be done."
+    ]
+
+
+def _unschedulable_here(sweep: Sweep, options: load.Options) -> list[str]:
+    """Returns why no trial of the sweep can run on this machine."""
+    try:
+        resources.check_request(sweep, options.address)
+    except CannotSchedule as error:
+        return [f"on this machine: {error}"]
+    return []
+
+
+def named_profile(text: str, profile: str) -> str:
+    """Returns the profile that a sweep file was read with, or nothing if the file has none."""
+    return profile if PROFILES.search(text) else ""
 
 
 def schema() -> dict[str, Any]:
@@ -67,7 +106,7 @@ def _line(ledger: Ledger, record: SweepRecord) -> dict[str, Any]:
     return {
         "sweep": record.name,
         "state": state_of(record, ledger),
-        "profile": record.profile,
+        "profile": named_profile(record.text, record.profile),
         "studies": len(ledger.studies()),
         "trials": count_states(ledger.trials()),
         "age_s": time.time() - record.created_at,
@@ -88,13 +127,19 @@ def status(name: str) -> dict[str, Any]:
 
 
 def report(name: str, out: Path | None) -> dict[str, Any]:
-    """Writes the sweep's page and returns where it is. Raises NotFound."""
+    """Writes the sweep's page and returns where it is.
+
+    Raises:
+        NotFound: There is no such sweep.
+        UsageError: `out` is a folder, or there is none to hold it.
+        StorageFull: The page cannot be written.
+    """
     from sweeper.analysis.report import render_report
 
     folder = existing(name)
     with started(folder) as (ledger, _):
         path = out or folder / "report.html"
-        path.write_text(render_report(ledger))
+        write_file(path, render_report(ledger))
     return {"message": f"wrote {path}", "sweep": name, "path": str(path)}
 
 

@@ -1,7 +1,7 @@
 """Launches a sweep, or goes on with one: file -> ledger -> a supervised driver -> the summary."""
 
-from collections.abc import Sequence
-from contextlib import closing, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from signal import Signals
@@ -11,9 +11,11 @@ from rich.console import Console
 from rich.markup import escape
 
 from sweeper.app import load, resources
+from sweeper.app.catalog import usable_home
 from sweeper.app.elsewhere import check_here
 from sweeper.app.folder import (
     check_place,
+    discard_unstarted,
     existing,
     folder_of,
     has_ledger,
@@ -26,7 +28,15 @@ from sweeper.app.places import Places
 from sweeper.app.summary import summarize
 from sweeper.app.supervisor import Job, supervise
 from sweeper.app.tracking import make_recorder
-from sweeper.errors import Interrupted, SweeperError, exit_code_of
+from sweeper.errors import (
+    BackendUnreachable,
+    CannotSchedule,
+    Interrupted,
+    StorageFull,
+    SweeperError,
+    UsageError,
+    exit_code_of,
+)
 from sweeper.ledger import Ledger
 from sweeper.ledger.lease import Lease
 from sweeper.replication import missing
@@ -55,8 +65,12 @@ def launch(file: Path, options: Options, *, console: Console) -> dict[str, Any]:
     """
     sweep, folder = check(file, options, console)
     where = Where(address=options.address, insecure=options.insecure)
-    with closing(open_ledger(folder, options.storage)) as ledger, ledger.hold() as lease:
-        load.match(ledger, sweep, file.read_text())
+    with (
+        _no_trace_of_a_refusal(folder, options.storage),
+        closing(open_ledger(folder, options.storage)) as ledger,
+        ledger.hold() as lease,
+    ):
+        sweep = load.match(ledger, sweep, file.read_text())
         remember(folder, ledger.url)
         return run(sweep, ledger, lease, folder, where, console, storage=options.storage)
 
@@ -75,9 +89,25 @@ def check(file: Path, options: Options, console: Console) -> tuple[Sweep, Path]:
     folder = folder_of(sweep.name)
     check_here(folder)
     check_place(folder, options.storage)
+    usable_home()
     if not has_ledger(folder):
         resources.check_request(sweep, options.address)
     return sweep, folder
+
+
+@contextmanager
+def _no_trace_of_a_refusal(folder: Path, storage: str | None) -> Iterator[None]:
+    """Removes what was written of a sweep that a launch then refused before it started."""
+    had_sweeps = folder.parent.exists()
+    try:
+        yield
+    except (UsageError, BackendUnreachable, CannotSchedule, StorageFull):
+        with suppress(SweeperError, OSError):  # why it was refused says more
+            if folder.exists():
+                discard_unstarted(folder, storage)
+            if not had_sweeps:
+                folder.parent.rmdir()
+        raise
 
 
 def resume(name: str, where: Where, *, console: Console) -> dict[str, Any]:
@@ -113,6 +143,7 @@ def run(
     if record.state != "new":
         console.print(f"{sweep.name}: resuming, {done} of {planned} trials are done.")
     resources.check_request(sweep, where.address)
+    usable_home()
     job = Job(
         folder=str(folder),
         storage=storage,

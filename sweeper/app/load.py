@@ -4,18 +4,22 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sweeper.address import is_address, is_dashboard
-from sweeper.app.catalog import catalog
+from sweeper.app.catalog import catalog, home
 from sweeper.app.devices import count_gpus
 from sweeper.app.folder import check_storage
+from sweeper.app.refusals import refusals
 from sweeper.errors import UsageError
 from sweeper.ledger import Ledger, SweepRecord
+from sweeper.space.catalog import Catalog
 from sweeper.space.faults import shown
 from sweeper.space.loader import load_sweep, loads_sweep
 from sweeper.space.sweep import Sweep
+from trainables.weights.description import local_backbones
 
 SHOWN = 10  # differences that a message lists
 
@@ -45,8 +49,12 @@ def check_address(address: str) -> None:
         )
 
 
-def read(file: Path, options: Options) -> Sweep:
+def read(file: Path, options: Options, *, for_cluster: bool = False) -> Sweep:
     """Reads and validates a sweep file.
+
+    Args:
+        for_cluster: It is for a cluster whatever `options.address` says, so that `auto` is no
+            laptop's profile.
 
     Raises:
         FileFaults: It is not valid; every fault is in it.
@@ -54,16 +62,26 @@ def read(file: Path, options: Options) -> Sweep:
     """
     if options.storage is not None:
         check_storage(options.storage)
+    here = None if is_dashboard(options.address) else home()
     return load_sweep(
         file,
-        catalog(),
+        known_here(here),
         profile=options.profile,
         sets=options.sets,
         trials=options.trials,
         name=options.name,
-        has_gpu=options.address != "local" or count_gpus() > 0,
-        environment=None if is_dashboard(options.address) else os.environ,  # a job has its own
+        has_gpu=for_cluster or options.address != "local" or count_gpus() > 0,
+        environment=os.environ if here else None,  # a job has its own
+        refusals=partial(refusals, home=here),
     )
+
+
+def known_here(home: Path | None) -> Catalog:
+    """Returns the catalog with the backbones that lie in `home/weights`."""
+    known = catalog()
+    if home is None:
+        return known
+    return replace(known, backbones={**known.backbones, **local_backbones(home)})
 
 
 def from_record(record: SweepRecord) -> Sweep:
@@ -73,15 +91,23 @@ def from_record(record: SweepRecord) -> Sweep:
 
 def from_resolved(resolved: Mapping[str, Any], *, name: str, profile: str) -> Sweep:
     """Rebuilds a sweep from what it resolved to."""
-    return loads_sweep(resolved, catalog(), where=f"sweeps/{name}", profile=profile)
+    named = {
+        str(spec["name"]): dimension
+        for dimension, spec in resolved.get("backbones", {}).items()
+        if isinstance(spec, Mapping)
+    }
+    known = catalog()  # a backbone that has gone since is missed where it is loaded
+    known = replace(known, backbones={**named, **known.backbones})
+    return loads_sweep(resolved, known, where=f"sweeps/{name}", profile=profile)
 
 
-def match(ledger: Ledger, sweep: Sweep, text: str) -> None:
-    """Writes a new sweep into the ledger, or sees that it is the one there.
+def match(ledger: Ledger, sweep: Sweep, text: str) -> Sweep:
+    """Writes a new sweep into the ledger, or sees that it is the one there; returns the sweep that
+    the ledger has then.
 
-    The same sweep is resumed; one with more trials, or other replicates, extends it; one whose
-    store of checkpoints has been moved finds it where the file says; one that never started is
-    replaced.
+    The same sweep is resumed; one with more trials, or other replicates, extends it; one that
+    never started is replaced. What an older version did not write down has the defaults of this
+    one, and is no difference; a schedule that it did not derive stays underived.
 
     Raises:
         UsageError: The ledger holds another sweep of this name; the text lists the differences.
@@ -98,11 +124,13 @@ def match(ledger: Ledger, sweep: Sweep, text: str) -> None:
                 text=text,
             )
         )
-        return
-    changed = differences(record.resolved, sweep.resolved)
-    had = record.resolved["search"]["trials"]
+        return sweep
+    begun = from_record(record)
+    kept = {n: v for n, v in sweep.fixed.items() if n in begun.fixed or n not in sweep.derived}
+    sweep = replace(sweep, fixed=kept)
+    changed = differences(begun.resolved, sweep.resolved)
     as_begun = _at_former_store(sweep, record)
-    grows = sweep.search.trials >= had and record.config_hash == as_begun.config_hash
+    grows = sweep.search.trials >= begun.search.trials and begun.config_hash == as_begun.config_hash
     if changed and grows:
         ledger.extend(sweep.resolved, config_hash=sweep.config_hash)
     elif changed:
@@ -114,6 +142,7 @@ def match(ledger: Ledger, sweep: Sweep, text: str) -> None:
             + "\n".join(lines)
             + more
         )
+    return sweep
 
 
 def _at_former_store(sweep: Sweep, record: SweepRecord) -> Sweep:

@@ -26,11 +26,12 @@ class Priced:
     notes: tuple[str, ...]  # of what may go wrong
 
 
-def price_of(sweep: Sweep, home: Path, slots: int) -> Priced:
-    """Returns what a sweep takes on `slots`."""
+def price_of(sweep: Sweep, home: Path, slots: int, *, elsewhere: bool = False) -> Priced:
+    """Returns what a sweep takes on `slots`: here, or `elsewhere`, by what was measured on any
+    device of the kind that its trials are given."""
     studies = sweep.studies()
     workloads = tuple(workload_of(sweep, study) for study in studies)
-    found = [calibration.read(sweep, study, home) for study in studies]
+    found = [calibration.read(sweep, study, home, elsewhere=elsewhere) for study in studies]
     known = [(work, each) for work, each in zip(workloads, found, strict=True) if each is not None]
     price, notes = None, []
     if len(known) == len(studies):

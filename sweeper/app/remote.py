@@ -26,12 +26,11 @@ from sweeper.app.folder import folder_of
 from sweeper.console import pass_on, stderr
 from sweeper.errors import BackendUnreachable, NotFound, SweeperError, UsageError
 from sweeper.execution import cluster as clusters
+from sweeper.space.sweep import Sweep
 from sweeper.text import holds_secret
 
 if TYPE_CHECKING:
     from sweeper.execution.jobs import Jobs
-
-TOKEN = "ray_token"  # in SWEEPER_HOME
 
 
 def launch(
@@ -45,11 +44,7 @@ def launch(
     """
     sweep = load.read(file, options)
     place = str(workdir or Path.cwd())
-    words = ["launch", "{file}", "--profile", sweep.profile]
-    for setting in options.sets:
-        words += ["--set", setting]
-    for option, value in (("--trials", options.trials), ("--name", options.name)):
-        words += [option, str(value)] if value is not None else []
+    words = ["launch", *_words(sweep, options)]
     if options.storage is not None:
         if holds_secret(options.storage):
             raise UsageError(
@@ -58,15 +53,7 @@ def launch(
             )
         words += ["--storage", options.storage]
     jobs = _jobs(options.address, insecure=options.insecure)
-    with tempfile.TemporaryDirectory() as folder:
-        shutil.copyfile(file, Path(folder, "sweep.yaml"))
-        command = _command(place, words).replace("'{file}'", '"$here/sweep.yaml"')
-        job = jobs.submit(
-            command,
-            label=f"sweeper-{sweep.name}",
-            environment=_environment(),
-            folder=Path(folder),
-        )
+    job = _send(jobs, file, _command(place, words), label=f"sweeper-{sweep.name}")
     remote = Remote(
         name=sweep.name,
         address=options.address,
@@ -84,6 +71,61 @@ def launch(
     console.print(f"job {job}; if this command ends, the sweep goes on: {follow}", markup=False)
     code = jobs.follow(job, sys.stderr)
     return {"message": f"job {job} ended", "sweep": sweep.name, "exit_code": code}
+
+
+def plan(file: Path, options: load.Options, *, calibrate: bool, as_json: bool) -> int:
+    """Plans the sweep of `file` where the cluster is, by what was measured there, and prints what
+    that prints; returns its exit code.
+
+    Raises:
+        FileFaults: The file is invalid; nothing was sent.
+        BackendUnreachable: The cluster does not answer.
+    """
+    sweep = load.read(file, options)
+    words = ["plan", *_words(sweep, options)]
+    words += ["--calibrate"] * calibrate + ["--json"] * as_json
+    jobs = _jobs(options.address, insecure=options.insecure)
+    command = f"python -m sweeper.cli.main {' '.join(map(shlex.quote, words))}"
+    job = _send(jobs, file, f'here="$PWD"; {command}', label=f"sweeper-plan-{sweep.name}")
+    code = jobs.wait(job)
+    _pass_on(jobs.printed(job), job, code, as_json=as_json)
+    return code
+
+
+def _words(sweep: Sweep, options: load.Options) -> list[str]:
+    """Returns the arguments by which a command there reads a file as it was read here."""
+    words = ["{file}", "--profile", sweep.profile]
+    for setting in options.sets:
+        words += ["--set", setting]
+    for option, value in (("--trials", options.trials), ("--name", options.name)):
+        words += [option, str(value)] if value is not None else []
+    return words
+
+
+def _send(jobs: "Jobs", file: Path, command: str, *, label: str) -> str:
+    """Starts a command on the cluster with a copy of a sweep file; returns the job's id."""
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copyfile(file, Path(folder, "sweep.yaml"))
+        return jobs.submit(
+            command.replace("'{file}'", '"$here/sweep.yaml"'),
+            label=label,
+            environment=_environment(),
+            folder=Path(folder),
+        )
+
+
+def _pass_on(printed: str, job: str, code: int, *, as_json: bool) -> None:
+    """Prints what a job printed; with `as_json`, all but its one JSON object on standard error.
+
+    Raises:
+        SweeperError: There is no JSON object where there has to be one.
+    """
+    if as_json:
+        printed, news = _divided(printed)
+        stderr().print(news, end="", markup=False, soft_wrap=True)
+        if not printed:
+            raise SweeperError(f"job {job} ended with exit code {code}, and without a result.")
+    pass_on(printed, sys.stdout)
 
 
 def forward(remote: Remote, arguments: Sequence[str], *, as_json: bool) -> int:
@@ -110,13 +152,7 @@ def forward(remote: Remote, arguments: Sequence[str], *, as_json: bool) -> int:
         code = jobs.wait(job)
         if code == NotFound.exit_code and _is_running(jobs, remote):
             continue  # it has yet to write its ledger
-        result = jobs.printed(job)
-        if as_json:
-            result, news = _divided(result)
-            stderr().print(news, end="", markup=False, soft_wrap=True)
-            if not result:
-                raise SweeperError(f"job {job} ended with exit code {code}, and without a result.")
-        pass_on(result, sys.stdout)
+        _pass_on(jobs.printed(job), job, code, as_json=as_json)
         return code
 
 
@@ -179,7 +215,7 @@ def _environment() -> dict[str, str]:
 
 def _jobs(address: str, *, insecure: bool) -> "Jobs":
     clusters.check_secure(address, insecure=insecure)
-    clusters.set_environment(home() / TOKEN, address=address)
+    clusters.set_environment(home() / clusters.TOKEN, address=address)
     from sweeper.execution.jobs import Jobs
 
     return Jobs(address)

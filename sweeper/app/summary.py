@@ -6,6 +6,7 @@ from typing import Any
 
 from sweeper.analysis.table import StudyTable, read_table
 from sweeper.analysis.usage import Usage, as_json, compared, read_usage
+from sweeper.analysis.validation import validation_notes
 from sweeper.app.places import Places
 from sweeper.ledger import EventKind, Ledger
 from sweeper.policies import FailureBudget
@@ -31,6 +32,7 @@ def summarize(ledger: Ledger, folder: Path) -> dict[str, Any]:
         for t in failed[:SHOWN]
     ]
     notes += _noted(ledger)
+    notes += [note for study in table.studies for note in validation_notes(study)]
     notes += _cost(usage)
     notes.append(f"all of it: {folder}; page: sweeper report {record.name}")
     return {

@@ -13,6 +13,7 @@ from sweeper.space.sweep import Sweep
 from trainables.artifact_url import ArtifactUrl
 from trainables.proxies.registry import PROXIES
 from trainables.tasks import official
+from trainables.weights.description import BACKBONES, folder_of
 
 SHOWN = 5  # nodes that a message names
 
@@ -80,5 +81,7 @@ def _needed(sweep: Sweep, facts: Mapping[str, Any], folder: Path, home: Path) ->
             yield official.folder_of(study.task, home)
         yield from (home / "proxies" / name for name in study.proxies if PROXIES[name].files)
         weights = str(study.backbone["name"])
-        if "/" in weights:
-            yield Path(weights).expanduser()
+        if weights not in BACKBONES:
+            yield folder_of(weights, home)
+        elif (home / "weights" / weights).exists():
+            yield home / "weights" / weights

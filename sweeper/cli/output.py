@@ -4,7 +4,7 @@ import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.markup import escape
@@ -14,6 +14,9 @@ from sweeper.app.progress import duration, number
 from sweeper.console import pass_on, stderr, stdout
 from sweeper.errors import FileFaults
 from sweeper.text import printable, visible, without_secrets
+
+if TYPE_CHECKING:
+    from sweeper.app.reference import Reference
 
 SCHEMA = 1
 
@@ -90,23 +93,31 @@ def show_summary(summary: Mapping[str, Any], *, as_json: bool, command: str = "l
         pad_edge=False,
     )
     table.add_column("study", overflow="fold")
-    for name in ("trials", "best val", "test", "control test", "predict mean", "identity"):
+    trivial = _trivial(summary["studies"])
+    for name in ("trials", "best val", "test", "control test", *trivial.values()):
         table.add_column(name, justify="right")
     for study in summary["studies"]:
         best, control = study["best"] or {}, study["control"] or {}
-        baselines = study["baselines"]
         table.add_row(
             escape(study["study"]),
             _counts(study["trials"]),
             number(best.get("value")),
             number(best.get("test")),
             number(control.get("test")),
-            number(baselines.get("mean")),
-            number(baselines.get("identity")),
+            *(number(study["baselines"].get(name)) for name in trivial),
         )
     console.print(table)
     for line in summary["notes"]:
         console.print(line, markup=False, soft_wrap=True)
+
+
+def _trivial(studies: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Returns the trivial predictors that the studies have, each with what its column is called:
+    the mean and the input of fields, the most frequent class, how frequent labels are."""
+    titles = {"mean": "predict mean", "identity": "identity"}
+    known = titles | {"majority": "majority", "prior": "prior"}
+    found = {name for study in studies for name in study["baselines"]}
+    return {name: title for name, title in known.items() if name in found} or titles
 
 
 def show_plan(plan: Mapping[str, Any], *, as_json: bool) -> None:
@@ -141,6 +152,27 @@ def _stage_epochs(stage: Mapping[str, Any]) -> str:
     """Says what a stage takes, and what it saves that trials share its runs."""
     shared = f" ({stage['shared']} runs shared)" if stage["shared"] else ""
     return f"{stage['stage']} {stage['expected_epochs']:.0f} / {stage['max_epochs']}{shared}"
+
+
+def show_reference(found: "Reference", *, as_json: bool) -> None:
+    """Prints what a name stands for, and a table of its parameters."""
+    if as_json:
+        print_json({"schema": SCHEMA, "command": "describe", **found.to_json()})
+        return
+    console = stdout()
+    console.print(f"{found.name}: {found.kind}, {found.title}", markup=False, soft_wrap=True)
+    for key, value in found.facts.items():
+        console.print(f"  {key}: {value}", markup=False, soft_wrap=True)
+    table = Table(box=None, pad_edge=False)
+    for name in ("parameter", "default", "limits", "meaning"):
+        table.add_column(name, overflow="fold")
+    for each in found.parameters:
+        value = each.default
+        default = f"{value:.6g}" if isinstance(value, float) else json.dumps(value)
+        table.add_row(*map(escape, (each.name, default, each.limits, each.meaning)))
+    console.print(table)
+    for note in found.notes:
+        console.print(note, markup=False, soft_wrap=True)
 
 
 def show_sweeps(sweeps: Sequence[Mapping[str, Any]], *, as_json: bool, command: str = "ls") -> None:

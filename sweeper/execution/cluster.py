@@ -23,6 +23,7 @@ from sweeper.address import host_of, is_dashboard, is_loopback
 from sweeper.errors import BackendUnreachable, UsageError
 from sweeper.execution.trial_environment import is_allowed
 
+TOKEN = "ray_token"  # in SWEEPER_HOME; what a browser is asked for
 OURS = ("local", "auto")  # addresses that are not of a cluster of others
 DRIVER = re.compile(r"\bsweeper[./]app[./]driver\b")
 RETRY_S = 0.2

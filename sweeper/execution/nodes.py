@@ -19,6 +19,15 @@ ANSWER_S = 60.0  # for every node to have looked
 COUNT_S = 5.0  # for every node to have counted, while the sweep waits
 
 
+def capacities() -> list[dict[str, float]]:
+    """Returns what each living node of the cluster has: CPU, GPU and the rest, by Ray's names."""
+    return [
+        {name: float(count) for name, count in node["Resources"].items()}
+        for node in ray.nodes()
+        if node["Alive"]
+    ]
+
+
 def missing_on(paths: Sequence[Path]) -> tuple[Mapping[Path, list[str]], int]:
     """Returns, for each of `paths` that some node lacks, the names of these nodes; and how many
     nodes there are. The only node of a cluster is taken to see what this process sees."""

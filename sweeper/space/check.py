@@ -14,7 +14,7 @@ from sweeper.errors import unknown
 from sweeper.space.catalog import PROXY, Catalog
 from sweeper.space.faults import Faults, shown
 from sweeper.space.node import Node, Origin
-from sweeper.space.schema import ENV, REQUIRED, SweepFile
+from sweeper.space.schema import ENV, REQUIRED, Resources, SweepFile
 from sweeper.text import holds_secret, printable
 
 PROXY_KEYS = ("1d", "2d", "2d_dense")
@@ -90,7 +90,7 @@ def read_backbones(
         name = section["name"]
         is_path = "/" in name or name.startswith((".", "~"))
         if name not in catalog.backbones and not is_path:
-            way_out = " A local folder is written as a path: ./folder."
+            way_out = " A folder is written as a path, ./folder, or lies in SWEEPER_HOME/weights."
             told = unknown("backbone", printable(name), catalog.backbones) + way_out
             faults.add(tree.at(["backbones", dimension, "name"]), told)
         elif catalog.backbones.get(name, dimension) != dimension:
@@ -151,6 +151,16 @@ def check_splits(tree: Node, data: Mapping[str, Any], faults: Faults) -> None:
         if samples and share and int(samples * share) < 1:
             told = f"{samples} samples leave none at `data.{name}: {shown(share)}`; raise either."
             faults.add(tree.at(["data", "samples"]), f"`data.samples`: {told}")
+
+
+def check_resources(tree: Node, resources: Resources, faults: Faults) -> None:
+    """Notes more than one GPU a trial: the others would idle, since a trial trains on one."""
+    if resources.gpu > 1:
+        told = (
+            f"`resources.gpu` must be 1 or less, but got {shown(resources.gpu)}: a trial trains on "
+            "one GPU. Four GPUs are four trials at once with `gpu: 1`."
+        )
+        faults.add(tree.at(["resources", "gpu"]), told)
 
 
 def check_secrets(tree: Node, faults: Faults) -> None:

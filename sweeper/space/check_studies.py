@@ -1,16 +1,27 @@
 """Checks what can only be seen study by study: settings together, and what is left to search."""
 
+from collections.abc import Callable, Iterable
+
 from sweeper.space.catalog import MODEL
 from sweeper.space.check_stages import check_levels
 from sweeper.space.faults import Faults
 from sweeper.space.node import Node, Origin
+from sweeper.space.schedules import schedule_notes
 from sweeper.space.sweep import InfeasibleParams, StudyPlan, Sweep
 
+Refusal = tuple[tuple[str, ...], str]  # where in the file, and why
+Refusals = Callable[[StudyPlan], Iterable[Refusal]]
 LEADING = 2  # trials that sample nothing: the preset and the control
 
 
-def check_studies(sweep: Sweep, tree: Node, faults: Faults) -> tuple[str, ...]:
-    """Adds the faults of every study, and returns what is worth telling but no fault."""
+def check_studies(
+    sweep: Sweep, tree: Node, faults: Faults, refusals: Refusals | None = None
+) -> tuple[str, ...]:
+    """Adds the faults of every study, and returns what is worth telling but no fault.
+
+    Args:
+        refusals: Yields what the science refuses of a study.
+    """
     studies: list[StudyPlan] = []
     for method in sweep.methods:
         for task in sweep.tasks:
@@ -18,6 +29,10 @@ def check_studies(sweep: Sweep, tree: Node, faults: Faults) -> tuple[str, ...]:
                 studies.append(sweep.study(method, task))
             except InfeasibleParams as error:
                 _add(tree, "fixed", f"`{method}` on `{task}`: {error}.", faults)
+    if refusals is not None:
+        for study in studies:
+            for path, reason in refusals(study):
+                faults.add(tree.at(path), reason)
     notes = [_check_pruning(study, sweep, tree, faults) for study in studies]
     for method in dict.fromkeys(s.method for s in studies if not s.parameters):
         if sweep.search.trials > LEADING:
@@ -27,6 +42,7 @@ def check_studies(sweep: Sweep, tree: Node, faults: Faults) -> tuple[str, ...]:
             )
             _add(tree, "parameters", told, faults)
     notes += check_levels(studies, tree, faults)
+    notes += schedule_notes(studies)
     used = {name for study in studies for name in study.parameters}
     notes += [
         f"`parameters.{name}` applies to no study: {_why_unused(name)}."

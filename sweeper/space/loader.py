@@ -10,6 +10,7 @@ from sweeper.space.catalog import Catalog
 from sweeper.space.check import (
     check_dimensions,
     check_environment,
+    check_resources,
     check_secrets,
     check_splits,
     read_backbones,
@@ -19,11 +20,12 @@ from sweeper.space.check import (
     read_settings,
 )
 from sweeper.space.check_stages import check_stages
-from sweeper.space.check_studies import check_studies
+from sweeper.space.check_studies import Refusals, check_studies
 from sweeper.space.faults import Faults
 from sweeper.space.merge import check_keys, lay_over
 from sweeper.space.node import Node
 from sweeper.space.parameters import read_parameters
+from sweeper.space.schedules import following
 from sweeper.space.sweep import Sweep
 from sweeper.space.yaml_reader import parse, read_text
 
@@ -38,10 +40,12 @@ def load_sweep(
     name: str | None = None,
     has_gpu: bool = False,
     environment: Mapping[str, str] | None = None,
+    refusals: Refusals | None = None,
 ) -> Sweep:
     """Reads and checks the sweep file at `path`, profile and command line laid over it.
 
-    With `environment`, the variables that the file refers to have to be in it.
+    With `environment`, the variables that the file refers to have to be in it; `refusals` says what
+    of a study can never be trained.
 
     Raises:
         FileFaults: Everything that is wrong, each with file and line or option.
@@ -49,7 +53,7 @@ def load_sweep(
     path = Path(path)
     return loads_sweep(
         read_text(path), catalog, where=str(path), profile=profile, sets=sets, trials=trials,
-        name=name, has_gpu=has_gpu, environment=environment,
+        name=name, has_gpu=has_gpu, environment=environment, refusals=refusals,
     )  # fmt: skip
 
 
@@ -64,6 +68,7 @@ def loads_sweep(
     name: str | None = None,
     has_gpu: bool = False,
     environment: Mapping[str, str] | None = None,
+    refusals: Refusals | None = None,
 ) -> Sweep:
     """As `load_sweep`, of a text at hand; `where` names it in messages.
 
@@ -95,14 +100,21 @@ def loads_sweep(
     }
     are_sound = methods and len(methods) == len(settings.methods)
     takers = methods if are_sound else list(catalog.methods)
-    parameters = read_parameters(tree, takers, catalog, faults)
+    parameters = read_parameters(
+        tree, takers, catalog, faults, document=None if is_resolved else document
+    )
     check_stages(tree, settings.stages, takers, catalog, faults)
     check_dimensions(tree, methods, tasks, catalog, faults)
     check_splits(tree, sections["data"] or {}, faults)
+    if not is_resolved:  # a sweep that began with other limits goes on with them
+        check_resources(tree, settings.resources, faults)
     check_secrets(tree, faults)
     if environment is not None:
         check_environment(tree, settings.tracking.uri, environment, faults)
     faults.stop()
+    followed: dict[str, Any] = {}
+    if not is_resolved:  # a sweep that began with another schedule goes on with it
+        followed = following(catalog.parameters(methods), parameters.searched, parameters.fixed)
 
     sweep = Sweep(
         name=settings.name,
@@ -115,7 +127,8 @@ def loads_sweep(
         model=sections["model"] or {},
         data=sections["data"] or {},
         parameters=parameters.searched,
-        fixed=parameters.fixed,
+        fixed={**parameters.fixed, **followed},
+        derived=frozenset(followed),
         stages=settings.stages,
         search=settings.search,
         pruning=settings.pruning,
@@ -130,6 +143,6 @@ def loads_sweep(
     )
     if is_resolved:  # it was checked, and what was a note then stays one
         return sweep
-    notes = check_studies(sweep, tree, faults)
+    notes = check_studies(sweep, tree, faults, refusals)
     faults.stop()
     return replace(sweep, notes=(*merged.notes, *parameters.notes, *notes))

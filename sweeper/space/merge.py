@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from sweeper.errors import Fault, FileFaults, unknown
+from sweeper.errors import SYNONYMS, Fault, FileFaults, unknown
 from sweeper.space.catalog import PROXY, Catalog
 from sweeper.space.faults import Faults, shown, unknown_key
 from sweeper.space.naming import NAME, RULES
@@ -192,8 +192,12 @@ def _option(option: str, catalog: Catalog, faults: Faults) -> Node | None:
         stages = catalog.stage_types(catalog.methods)
         known = [*SweepFile.model_fields, *(f"{s}.*" for s in stages)]
         told = unknown_key(key.partition(".")[0], known)
+        word = f".{SYNONYMS.get(key, key)}"
+        endings = [name for name in catalog.parameters(catalog.methods) if name.endswith(word)]
         if key in ELSEWHERE:
             told = f"unknown key `{key}`. Write `{ELSEWHERE[key]}`."
+        elif endings:
+            told = f"unknown key `{printable(key)}`. Write its stage: {' or '.join(endings)}."
         faults.add(origin, told)
         return None
     if "" in path:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from sweeper.errors import unknown
+from sweeper.errors import SYNONYMS, unknown
 from sweeper.space.catalog import MODEL, PROXY, Catalog, public_fields, validated
 from sweeper.space.distributions import (
     Choice,
@@ -16,6 +16,7 @@ from sweeper.space.distributions import (
     Int,
     parents_first,
     requirements,
+    same,
 )
 from sweeper.space.faults import SECRET_KEY, Faults, sentence, shown, unknown_key
 from sweeper.space.grammar import Constant, ParameterReader, misses
@@ -38,9 +39,18 @@ class Parameters:
 
 
 def read_parameters(
-    tree: Node, methods: Iterable[str], catalog: Catalog, faults: Faults
+    tree: Node,
+    methods: Iterable[str],
+    catalog: Catalog,
+    faults: Faults,
+    *,
+    document: Node | None = None,
 ) -> Parameters:
-    """Returns the parameters of a merged file; a constant among them counts as fixed."""
+    """Returns the parameters of a merged file; a constant among them counts as fixed.
+
+    Args:
+        document: The file before profile and command line were laid over it; None: it was checked.
+    """
     methods = list(methods)
     types = catalog.parameter_types(methods)
     searched: dict[str, Distribution] = {}
@@ -74,6 +84,8 @@ def read_parameters(
         else:
             searched[name] = read
             _check_values(name, node, read, types, catalog, faults)
+    if document is not None:
+        _check_conditions(tree, document, searched, fixed, types, catalog, faults)
     return Parameters(
         searched=_ordered(tree, searched, fixed, unread, faults), fixed=fixed, notes=tuple(notes)
     )
@@ -102,7 +114,8 @@ def _is_known(
     if name in known:
         return True
     others = [m for m in catalog.methods if name in catalog.parameters([m])]
-    endings = [k for k in known if k.endswith(f".{name}")]
+    word = SYNONYMS.get(name, name)
+    endings = [k for k in known if k.endswith(f".{word}")]
     if others:
         told = f"`{name}` is of {', '.join(others)}, but not of {', '.join(methods)}."
     elif SECRET_KEY.search(name):
@@ -184,6 +197,63 @@ def _check_proxy(node: Node, distribution: Distribution, catalog: Catalog, fault
         if value not in catalog.proxies:
             told = unknown("proxy", printable(str(value)), catalog.proxies)
             faults.add(node.at(["values", i]), told)
+
+
+def _check_conditions(
+    tree: Node,
+    document: Node,
+    searched: Mapping[str, Distribution],
+    fixed: Mapping[str, Any],
+    types: Mapping[str, list[type[BaseModel]]],
+    catalog: Catalog,
+    faults: Faults,
+) -> None:
+    """Notes each value of a `when` that its parameter can never have: one that no stage takes, or
+    another than the one that the same part of the file fixes.
+
+    What a profile or `--set` fixes may well switch conditions of the file off.
+    """
+    for name, distribution in searched.items():
+        for parent, values in distribution.when.items():
+            if parent in searched and misses(values, searched[parent]):
+                continue  # which is told where conditions are ordered
+            path = ("parameters", name, "when", parent)
+            place, label = tree.at(path), f"`parameters.{name}.when`"
+            for value in values:
+                if reason := _never(parent, value, types, catalog):
+                    told = f"`{parent}` is never {shown(value)}: it {reason}."
+                    faults.add(place, f"{label}: {told}")
+                    break
+            else:
+                told = f"{label} never holds: `{parent}` is fixed to {shown(fixed.get(parent))}."
+                wanted = any(same(fixed.get(parent), value) for value in values)
+                if parent in fixed and not wanted and _fixed_beside(tree, document, path):
+                    faults.add(place, told)
+
+
+def _never(
+    name: str, value: Any, types: Mapping[str, list[type[BaseModel]]], catalog: Catalog
+) -> str | None:
+    """Says why a parameter can never have a value, or returns None."""
+    if name == PROXY:
+        known = value in catalog.proxies
+        return None if known else f"must be one of {', '.join(catalog.proxies)}"
+    takers = _takers(name, types)
+    reasons = [refusal(config, name.partition(".")[2], value) for config in takers]
+    return reasons[0] if reasons and all(reasons) else None
+
+
+def _fixed_beside(tree: Node, document: Node, path: tuple[str, ...]) -> bool:
+    """Whether a condition and the value that its parameter is fixed to are both of the file's own
+    part, neither of a profile or of the command line."""
+    parent = path[-1]
+    for section in ("fixed", "parameters"):
+        node = tree.child(section).children().get(parent)
+        if node is not None:
+            given = document.child(section).children().get(parent)
+            condition = document.at(path).origin == tree.at(path).origin
+            return given is not None and given.origin == node.origin and condition
+    return False
 
 
 def _ordered(

@@ -124,7 +124,11 @@ class Resources(Section):
 
     cpu: float = Field(1, gt=0, le=1024, description="CPU cores.")
     gpu: Annotated[float, AfterValidator(whole_or_shared)] = Field(
-        0, ge=0, le=64, description="GPUs; 0.5 shares one between two trials."
+        0,
+        ge=0,
+        le=64,
+        json_schema_extra={"maximum": 1},
+        description="GPUs: 1 at most, since a trial trains on one; 0.5 shares one between two.",
     )
     memory: Size | None = Field(None, description="Main memory, such as 4GiB; null: not limited.")
     env: list[Annotated[str, Field(pattern=VARIABLE, max_length=200)]] = Field(

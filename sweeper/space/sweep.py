@@ -62,6 +62,7 @@ class Sweep:
     stage_store: StageStore | None  # None: used where a study has a `distinct`
     failures: Failures
     tracking: Tracking
+    derived: frozenset[str] = frozenset()  # of `fixed`: what follows from the file, unsaid
     notes: tuple[str, ...] = ()  # worth telling the user, but no faults
     catalog: Catalog = field(repr=False, compare=False)
 

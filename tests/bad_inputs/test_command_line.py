@@ -44,6 +44,11 @@ SETS = [
     Row(89, "a bound", VALID, "--set parameters.meta.alpha.min: `parameters.meta.alpha.min` must "
         "be a number, but got 'abc'.", options=("--set", "parameters.meta.alpha.min=abc")),
     Row(89, "no such key", VALID, "--set nope: unknown key `nope`.", options=("--set", "nope=1")),
+    Row(89, "a rate of no stage", VALID, "--set learning_rate: unknown key `learning_rate`. Write "
+        "its stage: align.lr or warmup.lr or refine.lr", options=("--set", "learning_rate=1")),
+    Row(89, "a rate of another name", VALID, "--set refine.learning_rate: unknown parameter "
+        "`refine.learning_rate`. Did you mean `refine.lr`? The nearest of ",
+        options=("--set", "refine.learning_rate=1")),
     Row(89, "no value", VALID, "--set search.trials: expected KEY=VALUE, such as search.trials=8 "
         "or refine.lr=1e-4.", options=("--set", "search.trials")),
     Row(89, "a key for another", VALID, "--set trials: unknown key `trials`. Write "

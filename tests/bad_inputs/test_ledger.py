@@ -128,7 +128,7 @@ def test_row_93_a_damaged_ledger_hides_no_other_sweep(command: Command, finished
         assert told.code == 0
         lines = [" ".join(line.split()) for line in told.out]
         assert "other unreadable 0" in lines
-        assert any(line.startswith("study finished paper 1 8 complete") for line in lines)
+        assert any(line.startswith("study finished 1 8 complete") for line in lines)
         assert told.out[-1].startswith(f"other: the ledger at sqlite:///{other / 'ledger.db'} is ")
 
 

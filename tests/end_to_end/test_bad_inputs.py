@@ -71,9 +71,13 @@ class Place:
 
     def faults(self, *sets: str, method: str = "nft") -> str:
         """Prepares the sweep as a launch does, in this process, which refuses it; returns why."""
-        sweep = load.read(Path(self.file(method=method)), load.Options(sets=sets))
+        file = Path(self.file(method=method))
+
+        def launch() -> None:
+            prepare(load.read(file, load.Options(sets=sets)), self.home, lambda *_: None)
+
         with pytest.raises(FileFaults) as refusal:
-            prepare(sweep, self.home, lambda *_: None)
+            launch()
         assert refusal.value.exit_code == 2
         return str(refusal.value)
 
@@ -81,8 +85,8 @@ class Place:
         with sqlite3.connect(self.shell.folder / "sweeps" / name / "ledger.db") as connection:
             return connection.execute(query).fetchall()
 
-    def nothing_ran(self) -> bool:
-        return self.rows("select count(*) from trials, events") == [(0,)]
+    def nothing_is_left(self) -> bool:
+        return not (self.shell.folder / "sweeps").exists()
 
 
 @pytest.fixture(scope="module")
@@ -125,34 +129,32 @@ def add_a_key(weights: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "told"),
+    ("spoil", "where", "told"),
     [
-        (drop_a_key, "missing keys: encoder.layer.0.output.dense.weight"),
-        (add_a_key, "keys without a place: encoder.adapter.weight"),
-        (lambda weights: (weights / "config.json").unlink(), "config.json"),
-        (shutil.rmtree, "unknown backbone"),
+        (drop_a_key, f"nft/{TASK}", "missing keys: encoder.layer.0.output.dense.weight"),
+        (add_a_key, f"nft/{TASK}", "keys without a place: encoder.adapter.weight"),
+        (lambda weights: (weights / "config.json").unlink(), "bad.yaml:5", "config.json"),
+        (shutil.rmtree, "bad.yaml:5", "unknown backbone"),
     ],
 )
-def test_weights_that_do_not_fit_are_refused_before_any_trial(place, spoil, told):
+def test_weights_that_do_not_fit_are_refused_before_any_trial(
+    place, monkeypatch, spoil, where, told
+):
+    monkeypatch.setenv("SWEEPER_HOME", str(place.home))
     spoil(place.weights)
     message = place.faults()
-    assert message.startswith(f"nft/{TASK}: ")
+    assert f"{where}: " in message
     assert told in message
     assert str(place.weights) in message
 
 
 @pytest.mark.ray
-def test_the_same_name_can_be_launched_with_other_settings_if_it_never_started(place, ray_head):
-    shutil.move(place.weights, place.home / "moved")
-    place.refused("launch", place.file(), code=2)
-    other = f"backbones.1d={{name: {place.home / 'nowhere'}}}"
-    message = place.refused("launch", place.file(), "--set", other, code=2)
-    assert place.nothing_ran()
-    assert "nowhere" in message
-    assert "other settings" not in message
-    assert place.rows("select json_extract(resolved, '$.backbones.1d.name') from sweeps") == [
-        (str(place.home / "nowhere"),)
-    ]
+def test_a_launch_that_is_refused_on_its_way_leaves_no_sweep(place, ray_head):
+    drop_a_key(place.weights)
+    message = place.refused("launch", place.file(), code=2)
+    assert "missing keys: encoder.layer.0.output.dense.weight" in message
+    assert place.nothing_is_left()
+    assert place.shell.run("ls", "--json").json["sweeps"] == []
 
 
 def test_data_that_were_cut_short_are_refused_and_left_as_they_are(place):
@@ -181,7 +183,7 @@ def test_a_cluster_that_does_not_answer_is_named(place):
     address = "127.0.0.1:1"
     message = place.refused("launch", place.file(), "--address", address, code=5)
     assert message.startswith(f"--address {address}: ")
-    assert place.nothing_ran()
+    assert place.nothing_is_left()
 
 
 @pytest.mark.parametrize(

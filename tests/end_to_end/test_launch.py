@@ -110,6 +110,13 @@ def test_launching_a_finished_sweep_again_says_so_and_runs_nothing(shell, ray_he
     assert rows(shell, "tiny", "select count(*) from events") == before
 
 
+def test_a_cluster_that_runs_is_planned_for_node_by_node(shell, ray_head, launched):
+    file = tiny_sweep.write(shell.folder)
+    told = shell.run("plan", str(file), "--address", ray_head.address, "--json").json
+    assert (told["exit_code"], told["unschedulable"], told["cluster"]["nodes"]) == (0, [], 1)
+    assert told["cluster"]["slots"] == told["cluster"]["CPU"] > 0
+
+
 def test_other_settings_under_the_same_name_are_refused_with_the_difference(shell, launched):
     file = tiny_sweep.write(shell.folder)
     refused = shell.run("launch", str(file), "--set", "refine.epochs=3", code=2)
@@ -205,9 +212,24 @@ def test_what_is_not_there_to_be_looked_into_is_said_with_the_nearest(shell, lau
         assert message in shell.run("diagnose", *arguments, code=code).err
 
 
-def test_an_interrupted_sweep_goes_on_with_exactly_the_planned_trials(shell, ray_head, launched):
+def write_as_an_older_version(shell: Shell, name: str) -> None:
+    """Takes out of a ledger what a version wrote that knew fewer keys."""
+    with sqlite3.connect(shell.folder / "sweeps" / name / "ledger.db") as connection:
+        ((text,),) = connection.execute("select resolved from sweeps").fetchall()
+        resolved = json.loads(text)
+        del resolved["stage_store"], resolved["stages"], resolved["tracking"]["required"]
+        del resolved["failures"]["silence"], resolved["data"]["seed"]
+        values = (json.dumps(resolved), "of an older version")
+        connection.execute("update sweeps set resolved = ?, config_hash = ?", values)
+
+
+def test_an_interrupted_sweep_of_an_older_version_goes_on_with_exactly_the_planned_trials(
+    shell, ray_head, launched
+):
     file = tiny_sweep.write(shell.folder, name="cut", trials=3)
-    with shell.start("launch", str(file), "--address", ray_head.address, "--json") as process:
+    ends_early = ("--set", "refine.decay_epochs=3")
+    arguments = ("launch", str(file), *ends_early, "--address", ray_head.address, "--json")
+    with shell.start(*arguments) as process:
         assert process.stderr is not None
         for line in process.stderr:
             if "refine 1/4" in line:
@@ -223,7 +245,9 @@ def test_an_interrupted_sweep_goes_on_with_exactly_the_planned_trials(shell, ray
     assert ("running",) not in cut
     assert ("interrupted",) in cut
 
-    resumed = shell.run("resume", "cut", "--address", ray_head.address, "--json").json
+    write_as_an_older_version(shell, "cut")
+    resumed = shell.run(*arguments).json
+    assert "the rate of `refine` is 0 after epoch 3" in shell.run("logs", "cut").out
     assert (resumed["state"], resumed["exit_code"]) == ("finished", 0)
     states = rows(shell, "cut", "select study, number, state from trials order by study, number")
     assert [n for _, n, _ in states] == [0, 1, 2, 0, 1, 2]

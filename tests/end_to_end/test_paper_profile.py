@@ -148,6 +148,7 @@ def test_every_trial_has_the_published_settings_that_the_file_leaves_open(sweep)
         published = {f"{last}.{key}": value for key, value in info.recipe.items()}
         published |= {**sweep.method.preset, **sweep.method.published(info)}
         published |= {f"{stage}.epochs": count for stage, count in sweep.epochs.items()}
+        published |= {f"{last}.decay_epochs": sweep.epochs[last]}  # which follows them
         for kind in ("preset", "control"):
             expected = published | (sweep.method.control if kind == "control" else {})
             params = (study[kind] or study["preset"])["params"]

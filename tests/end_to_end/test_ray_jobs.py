@@ -61,6 +61,8 @@ def test_a_sweep_sent_away_runs_there_and_is_steered_from_here(shell, there, ray
     stopped = shell.run("stop", "away").out
     assert "`away` is not running" in stopped
     assert not any(word in stopped for word in RAYS)
+    planned = shell.run("plan", str(file), "--address", ray_head.http, "--json").json
+    assert (planned["command"], planned["cluster"]["nodes"], planned["exit_code"]) == ("plan", 1, 0)
     missing = shell.run("rerun", "away", f"{STUDY}/77", "--json", code=8)
     assert "unknown trial `77`" in missing.json["error"]["message"]
     assert "sweeper: unknown trial `77`" in missing.err

@@ -12,13 +12,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import Dinov2Config, Dinov2Model
 
-from trainables.errors import ConfigError
 from trainables.networks.backbone import Backbone, Role
 from trainables.networks.embedders import GridEmbedder
 from trainables.networks.reading import Reader
 from trainables.spec import BackboneSpec
+from trainables.weights.description import grid_side
 
-USUAL_SIDE = 16  # patches a side of the 224 x 224 images that the model is mostly used with
 _LAYER = "encoder.layer.*."
 ROLES = {
     "class_token": Role.CLASS_TOKEN,
@@ -70,12 +69,7 @@ class Dinov2Backbone(Backbone):
             attention_probs_dropout_prob=0.0,
             drop_path_rate=0.0,
         )
-        side = USUAL_SIDE if spec.tokens is None else isqrt(spec.tokens)
-        if spec.tokens is not None and side * side != spec.tokens:
-            raise ConfigError(
-                f"backbone.tokens is {spec.tokens}, but `{reader.name}` takes a square number, "
-                f"such as {side * side} or {(side + 1) ** 2}."
-            )
+        side = grid_side(reader.name, spec.tokens)
         stored = config.num_hidden_layers
         config.num_hidden_layers = reader.kept_layers(stored)
         model: Any = reader.model(Dinov2Model, config, stored_layers=stored)

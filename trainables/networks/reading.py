@@ -10,9 +10,10 @@ import torch
 from huggingface_hub.errors import StrictDataclassError
 from torch import nn
 
-from trainables.errors import ConfigError, WeightsError
+from trainables.errors import WeightsError
 from trainables.weights.checkpoint import load_model, weights_hash
-from trainables.weights.location import Origin, find_weights
+from trainables.weights.description import Origin, kept_layers
+from trainables.weights.location import find_weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,11 +53,7 @@ class Reader:
 
     def kept_layers(self, stored: int) -> int:
         """Returns how many layers to keep. Raises ConfigError: more are asked for than stored."""
-        if self.layers is not None and self.layers > stored:
-            raise ConfigError(
-                f"backbone.layers is {self.layers}, but `{self.name}` has {stored}: lower it."
-            )
-        return stored if self.layers is None else self.layers
+        return kept_layers(self.name, self.layers, stored)
 
     def model(
         self, model_class: Any, config: Any, *, stored_layers: int = 0, **arguments: bool

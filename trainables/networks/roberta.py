@@ -19,6 +19,7 @@ from trainables.networks.backbone import Backbone, Role
 from trainables.networks.embedders import SequenceEmbedder
 from trainables.networks.reading import Reader
 from trainables.spec import BackboneSpec
+from trainables.weights.description import sequence_tokens
 
 CLASSES = {"bert": (BertConfig, BertModel), "roberta": (RobertaConfig, RobertaModel)}
 ROLES = {
@@ -72,12 +73,7 @@ class RobertaBackbone(Backbone):
             feature_width=config.hidden_size,
             max_tokens=config.max_position_embeddings - first,
         )
-        if spec.tokens is not None and spec.tokens > self.max_tokens:
-            raise ConfigError(
-                f"backbone.tokens is {spec.tokens}, but `{self.name}` has positions for "
-                f"{self.max_tokens}: lower it."
-            )
-        self.tokens = spec.tokens
+        self.tokens = sequence_tokens(self.name, spec.tokens, self.max_tokens)
         self._first_position = first
         self._reader = reader
 

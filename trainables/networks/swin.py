@@ -6,7 +6,6 @@ pretrained one fit as long as every stage divides into whole windows.
 """
 
 from collections.abc import Iterator
-from math import isqrt
 from typing import Any, Literal
 
 import torch
@@ -18,6 +17,7 @@ from trainables.networks.backbone import Backbone, Role
 from trainables.networks.embedders import GridEmbedder
 from trainables.networks.reading import Reader
 from trainables.spec import BackboneSpec
+from trainables.weights.description import check_whole, windowed_side
 
 _BLOCK = "encoder.layers.*.blocks.*."
 ROLES = {
@@ -94,11 +94,7 @@ class SwinBackbone(Backbone):
 
     def __init__(self, reader: Reader, spec: BackboneSpec) -> None:
         """Raises ConfigError, WeightsError: The spec cannot be honoured, or the weights."""
-        if spec.layers is not None:
-            raise ConfigError(
-                f"backbone.layers is {spec.layers}, but a Swin (`{reader.name}`) cannot be cut to "
-                "its first layers, since its stages need each other: leave layers out."
-            )
+        check_whole(reader.name, spec.layers)
         config = reader.config(
             SwinConfig,
             hidden_dropout_prob=0.0,
@@ -108,7 +104,12 @@ class SwinBackbone(Backbone):
         if config.use_absolute_embeddings:
             raise ConfigError(f"`{reader.name}`: a Swin with absolute positions is not supported.")
         coarser = 2 ** (len(config.depths) - 1)
-        side = _grid_side(reader.name, config, spec.tokens, coarser * config.window_size)
+        side = windowed_side(
+            reader.name,
+            spec.tokens,
+            pretrained=config.image_size // config.patch_size,
+            step=coarser * config.window_size,
+        )
         grid, feature_grid = (side, side), (side // coarser, side // coarser)
         model: Any = reader.model(SwinModel, config, add_pooling_layer=False)
         embedder = GridEmbedder(
@@ -167,16 +168,3 @@ def _set_drop_path(body: SwinBody, rate: float) -> None:
     for index, block in enumerate(blocks):
         share = rate * index / max(len(blocks) - 1, 1)
         block.drop_path = DropPath(share) if share > 0 else nn.Identity()
-
-
-def _grid_side(name: str, config: Any, tokens: int | None, step: int) -> int:
-    """Returns the tokens a side: the pretrained ones, or those asked for if windows fit them."""
-    pretrained: int = config.image_size // config.patch_size
-    side = pretrained if tokens is None else isqrt(tokens)
-    if side < 1 or side % step or (tokens is not None and side * side != tokens):
-        raise ConfigError(
-            f"backbone.tokens is {side * side if tokens is None else tokens}, but `{name}` takes "
-            f"the square of a multiple of {step}, so that its windows fit: {step * step}, "
-            f"{4 * step * step}, ..."
-        )
-    return side

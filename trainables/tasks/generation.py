@@ -5,12 +5,13 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from trainables.errors import ConfigError
-from trainables.spec import DataSpec
+from trainables.spec import DataSpec, Dimension
 from trainables.tasks.pde_bench.problem import Problem, Samples
 from trainables.tasks.pde_bench.registry import LAST_FRAME, ORCA_FRAMES
 from trainables.tasks.registry import task_info
@@ -21,6 +22,8 @@ __all__ = ["Generation", "Progress", "problems"]
 
 Progress = Callable[[str, int, int], None]  # task, samples done, samples in all
 SMALLEST_RESOLUTION = 8
+LARGEST_RESOLUTION: Mapping[Dimension, int] = MappingProxyType({"1d": 16_384, "2d": 1024})
+MOST_SAMPLES = 10_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +42,8 @@ class Generation:
         """Resolves what `data` leaves open.
 
         Raises:
-            ConfigError: There is no such task, a split would be empty, the grid is too coarse,
-                or the seed has more than 64 bits.
+            ConfigError: There is no such task, a split would be empty, the grid is too coarse or
+                too fine, there would be too many samples, or the seed has more than 64 bits.
         """
         info = task_info(name)
         samples = data.samples or info.samples
@@ -51,6 +54,16 @@ class Generation:
             raise ConfigError(
                 f"{name}: `data.resolution` must be at least {SMALLEST_RESOLUTION}, "
                 f"but got {resolution}."
+            )
+        largest = LARGEST_RESOLUTION[info.dimension]
+        if resolution > largest:
+            raise ConfigError(
+                f"{name}: `data.resolution` must be at most {largest} in {info.dimension}, but got "
+                f"{resolution}: no solver here ends in time, or in memory, on a finer grid."
+            )
+        if samples > MOST_SAMPLES:
+            raise ConfigError(
+                f"{name}: `data.samples` must be at most {MOST_SAMPLES}, but got {samples}."
             )
         problem, scored = problems(info)
         return cls(

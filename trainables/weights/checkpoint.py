@@ -6,7 +6,6 @@ kept, and the parts that no body has (poolers, task heads, buffers), are left in
 """
 
 import hashlib
-import json
 import logging
 import re
 from collections.abc import Iterable, Iterator
@@ -21,35 +20,14 @@ from torch import nn
 from transformers.utils import logging as transformers_logging
 
 from trainables.errors import WeightsError
+from trainables.weights.description import CONFIG, TENSORS
 
-CONFIG, TENSORS = "config.json", "model.safetensors"
 UNUSED = re.compile(
     r"(^|\.)(pooler|lm_head|classifier|qa_outputs|cls|decoder|mask_token|position_ids|token_type_ids"
     r"|relative_position_index|attn_mask)(\.|$)"
 )
 LAYER = re.compile(r"(^|\.)encoder\.layer\.(\d+)\.")
 SHOWN = 5  # keys named in a message
-
-
-def read_config(folder: Path) -> dict[str, Any]:
-    """Returns what `folder`'s config.json says.
-
-    Raises:
-        WeightsError: There is no such folder or file, or it is not a JSON object.
-    """
-    path = folder / CONFIG
-    if not path.is_file():
-        raise WeightsError(
-            f"{folder}: no {CONFIG}. A folder of weights holds {CONFIG} and {TENSORS}, as "
-            "`model.save_pretrained(folder)` of transformers writes them."
-        )
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise WeightsError(f"{path}: cannot be read as JSON: {error}") from error
-    if not isinstance(config, dict):
-        raise WeightsError(f"{path}: expected a JSON object, but got {type(config).__name__}.")
-    return config
 
 
 def load_model(

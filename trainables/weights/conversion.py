@@ -15,7 +15,8 @@ from torch import Tensor
 
 from trainables.disk import sync
 from trainables.tensor_file import save_tensors
-from trainables.weights.checkpoint import CONFIG, TENSORS, hash_files
+from trainables.weights.checkpoint import hash_files
+from trainables.weights.description import CONFIG, TENSORS
 
 VERSION = 1  # of the converters: another one converts anew
 

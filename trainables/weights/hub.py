@@ -9,7 +9,7 @@ from pathlib import Path
 from huggingface_hub import HfApi, hf_hub_download, try_to_load_from_cache
 
 from trainables.errors import WeightsError
-from trainables.weights.checkpoint import CONFIG, TENSORS
+from trainables.weights.description import CONFIG, TENSORS
 
 TOKENIZER_FILES = {
     "tokenizer.json",

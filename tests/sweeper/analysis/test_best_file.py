@@ -67,6 +67,9 @@ def test_the_file_is_valid_and_its_preset_is_the_winner(tmp_path, method, benchm
             assert again.name == best_name(sweep.name, method, plan.task)
             assert again.complete_params(winner, winner.preset) == params
             assert (again.search.trials, dict(winner.parameters)) == (2, {})
+            (stage,) = {n.partition(".")[0] for n in params if n.endswith(".decay_epochs")}
+            more = load.read(file, Options(sets=(f"{stage}.epochs=999",)))
+            assert more.notes == () or params[f"{stage}.decay_epochs"] != params[f"{stage}.epochs"]
             kept = ("backbone", "model", "data", "objective", "task", "method")
             assert [getattr(winner, k) for k in kept] == [getattr(plan, k) for k in kept]
 

@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -247,3 +248,12 @@ def test_the_page_sets_what_was_predicted_against_what_it_took(tmp_path):
     assert "Trials ran in 0 % of the time of its slots." in text
     assert "hours driven" in text
     assert "below" in text
+
+
+def test_a_validation_split_too_small_to_decide_is_noted(large_ledger):
+    contender = contender_of(large_ledger, f"mona/{TASK}")
+    facts = {**contender.study.facts, "samples": {"train": 40, "val": 12, "test": 12}}
+    small = replace(contender, study=replace(contender.study, facts=facts))
+    noted = f"{TASK}: 12 samples validate, under 30"
+    assert noted in str(Text(study_page(small)))
+    assert noted not in str(Text(study_page(contender)))

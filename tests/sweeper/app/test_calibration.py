@@ -162,3 +162,22 @@ def test_gpus_are_read_from_what_nvidia_smi_prints():
         ("Tesla T4", 15360 * 2**20),
     ]
     assert devices.cpu_name()
+
+
+def test_a_cluster_is_priced_by_what_was_measured_on_a_device_of_its_kind(tmp_path, monkeypatch):
+    sweep = sweep_of(resources={"gpu": 0.5})
+    for name, at in (("A100", 1.0), ("H100", 2.0)):
+        found = pricing.calibration().model_copy(update={"device": f"gpu: {name}", "at": at})
+        monkeypatch.setattr(devices, "gpu_name", lambda name=name: name)
+        calibration.write(sweep, only(sweep), tmp_path, found)
+    monkeypatch.setattr(devices, "gpu_name", lambda: None)
+    assert kept(sweep, tmp_path) is None
+    elsewhere = calibration.read(sweep, only(sweep), tmp_path, elsewhere=True)
+    assert elsewhere is not None
+    assert elsewhere.device == "gpu: H100"  # the latest
+    assert price_of(sweep, tmp_path, 64).price is None
+    price = price_of(sweep, tmp_path, 64, elsewhere=True).price
+    assert price is not None
+    assert (price["slots"], price["measured_on"]) == (64, "gpu: H100")
+    on_cpus = sweep_of(resources={"gpu": 0})
+    assert calibration.read(on_cpus, only(on_cpus), tmp_path, elsewhere=True) is None

@@ -9,7 +9,13 @@ from sweeper.app import load
 from sweeper.app.catalog import catalog
 from sweeper.app.folder import STORAGE, check_place, open_ledger, remember
 from sweeper.cli.main import run
-from sweeper.errors import UsageError
+from sweeper.errors import (
+    BackendUnreachable,
+    CannotSchedule,
+    StorageFull,
+    SweeperError,
+    UsageError,
+)
 from sweeper.ledger import Ledger
 from sweeper.space.loader import loads_sweep
 from tests.bad_inputs.rows import VALID
@@ -104,3 +110,134 @@ def test_a_sweep_on_a_cluster_is_not_begun_here_beside_it(
     assert "sweep `study` is on the cluster at http://head:8265, in /shared. Go on" in told
     assert "sweeper resume study" in told
     assert list(note.parent.iterdir()) == [note]
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [UsageError("no"), BackendUnreachable("no"), CannotSchedule("no"), StorageFull("no")],
+)
+def test_a_launch_that_was_refused_leaves_nothing(
+    work: Path, monkeypatch: pytest.MonkeyPatch, refusal: SweeperError
+) -> None:
+    def refuse(*_: object) -> None:
+        raise refusal
+
+    monkeypatch.setattr("sweeper.app.launch.supervise", refuse)
+    assert launch() == refusal.exit_code
+    assert not (work / "sweeps").exists()
+    storage = work / "all.db"
+    assert launch("--storage", f"sqlite:///{storage}") == refusal.exit_code
+    assert not (work / "sweeps").exists()
+    with closing(Ledger(f"sqlite:///{storage}", "study")) as ledger:
+        assert ledger.sweep() is None
+
+
+def test_a_sweep_that_has_begun_stays_when_a_launch_is_refused(
+    work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(job: object, ledger: Ledger, *_: object) -> None:
+        ledger.start({})
+        raise UsageError("other data than it began with")
+
+    monkeypatch.setattr("sweeper.app.launch.supervise", refuse)
+    assert launch() == 2
+    assert launch() == 2
+    with closing(Ledger.in_folder(work / "sweeps" / "study")) as ledger:
+        record = ledger.sweep()
+        assert record is not None
+        assert record.state == "interrupted"
+
+
+def test_a_driver_that_died_before_it_began_can_be_resumed(
+    work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: object) -> None:
+        raise SweeperError("the driver died 4 times. Go on with: sweeper resume study")
+
+    monkeypatch.setattr("sweeper.app.launch.supervise", die)
+    assert launch() == 1
+    assert (work / "sweeps" / "study" / "ledger.db").is_file()
+
+
+def test_files_of_others_stay_in_the_folder_of_a_refused_launch(
+    work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise UsageError("no")
+
+    monkeypatch.setattr("sweeper.app.launch.supervise", refuse)
+    notes = work / "sweeps" / "study" / "notes.txt"
+    notes.parent.mkdir(parents=True)
+    notes.touch()
+    assert launch() == 2
+    assert notes.is_file()
+    assert run(["status", "study"]) == 8
+
+
+@pytest.mark.parametrize("link", ["sweeps", "sweeps/study"])
+def test_a_link_that_leads_nowhere_is_not_followed(
+    work: Path, capsys: pytest.CaptureFixture[str], link: str
+) -> None:
+    target = work / "not" / "mounted"
+    (work / link).parent.mkdir(exist_ok=True)
+    (work / link).symlink_to(target)
+    for words in (["launch", "x.yaml", "--profile", "paper"], ["status", "study"]):
+        assert run(words) == 2
+        told = capsys.readouterr().err
+        assert told.startswith(f"sweeper: {work / link} is a link to {target}, which is not there")
+    assert not target.parent.exists()
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite:///file:x?mode=memory&uri=true"],
+)
+def test_a_ledger_in_memory_is_refused_and_blocks_no_name(
+    work: Path, capsys: pytest.CaptureFixture[str], url: str
+) -> None:
+    assert launch("--storage", url) == 2
+    assert "this URL names no file" in capsys.readouterr().err
+    assert not (work / "sweeps").exists()
+
+
+@pytest.mark.parametrize(
+    ("home", "code", "told"),
+    [
+        ("x.yaml", 2, "x.yaml is no folder"),
+        ("x.yaml/home", 2, "x.yaml/home is no folder"),
+        ("/proc/home", 6, "/proc/home: "),
+        ("~nosuchuser/home", 2, "SWEEPER_HOME='~nosuchuser/home': "),
+    ],
+)
+def test_a_home_that_cannot_be_made_is_told_before_anything_starts(
+    work: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    home: str,
+    code: int,
+    told: str,
+) -> None:
+    monkeypatch.setenv("SWEEPER_HOME", home)
+    assert launch() == code
+    err = capsys.readouterr().err
+    assert told in err
+    assert "Traceback" not in err
+    assert not (work / "sweeps").exists()
+
+
+@pytest.mark.parametrize(
+    ("out", "told"),
+    [
+        ("none/page.html", "cannot write none/page.html: none is no folder."),
+        ("", ". is a folder; name a file in it."),
+        ("sweeps", "sweeps is a folder; name a file in it."),
+    ],
+)
+def test_a_page_that_cannot_be_put_there_is_told(
+    work: Path, capsys: pytest.CaptureFixture[str], out: str, told: str
+) -> None:
+    with closing(Ledger.in_folder(work / "sweeps" / "study")) as ledger:
+        load.match(ledger, loads_sweep(VALID, catalog()), VALID)
+    for words in (["report", "study", "-o", out], ["report", "study", "-o", out, "--json"]):
+        assert run(words) == 2
+        assert f"sweeper: {told}" in capsys.readouterr().err

@@ -11,7 +11,8 @@ from tests.tiny_backbones import save_tiny_bert, save_tiny_roberta
 from trainables.errors import WeightsError
 from trainables.networks.loading import load_backbone
 from trainables.spec import BackboneSpec
-from trainables.weights.checkpoint import read_config, weights_hash
+from trainables.weights.checkpoint import weights_hash
+from trainables.weights.description import read_config
 
 VICTIM = "encoder.layer.1.attention.self.query.weight"
 

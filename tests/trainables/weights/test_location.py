@@ -18,7 +18,8 @@ from trainables.networks.loading import BACKBONES, load_backbone
 from trainables.spec import BackboneSpec
 from trainables.weights import hub, location
 from trainables.weights.conversion import convert_once
-from trainables.weights.location import Origin, as_transformers_folder, find_weights
+from trainables.weights.description import Origin
+from trainables.weights.location import as_transformers_folder, find_weights
 
 NOWHERE = Origin(hub_ids=("someone/nothing", "someone/else"), package="no_such_package_of_weights")
 

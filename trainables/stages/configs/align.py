@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from trainables.stages.configs.fine_tuning import Optimizer
+from trainables.stages.configs.fine_tuning import Optimizer, WeightDecay
 from trainables.stages.configs.measured import Clusters, MeasuredConfig
 
 
@@ -46,8 +46,8 @@ class AlignConfig(MeasuredConfig):
         (20, 40, 60),
         description="The rate falls by lr_factor after each of these epochs, counted from 0.",
     )
-    lr_factor: float = Field(0.2, gt=0, le=1)
-    weight_decay: float = Field(1e-5, ge=0, lt=10)
+    lr_factor: float = Field(0.2, gt=0, le=1, description="What lr_steps multiply the rate by.")
+    weight_decay: WeightDecay = 1e-5
     momentum: float = Field(0.99, ge=0, lt=1, description="SGD only.")
     clip_norm: float | None = Field(
         None,
@@ -70,13 +70,19 @@ class AlignConfig(MeasuredConfig):
         0.1, ge=0, le=1, description="Of otdd_gaussian's covariances towards a multiple of one."
     )
     # MMD
-    mmd_kernel: Literal["rbf_mix", "rbf_single", "imq", "linear"] = "rbf_mix"
+    mmd_kernel: Literal["rbf_mix", "rbf_single", "imq", "linear"] = Field(
+        "rbf_mix",
+        description="A sum of Gaussians (official), one, the inverse multiquadric, or the inner "
+        "product, which compares means alone.",
+    )
     mmd_bandwidth: Literal["mean", "median"] = Field(
         "mean", description="Of the pooled squared distances (mean: official)."
     )
-    mmd_bandwidth_scale: float = Field(1.0, gt=0, lt=1e6)
+    mmd_bandwidth_scale: float = Field(1.0, gt=0, lt=1e6, description="Multiplies mmd_bandwidth.")
     mmd_kernels: int = Field(5, ge=1, le=20, description="Kernels of rbf_mix, a factor 2 apart.")
-    mmd_unbiased: bool = False
+    mmd_unbiased: bool = Field(
+        False, description="Whether a sample is left out of its own kernel's mean (official: not)."
+    )
     # Euclidean
     euclidean: Literal["means", "pairs"] = Field(
         "means",

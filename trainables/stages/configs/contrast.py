@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from trainables.stages.configs.fine_tuning import Optimizer
+from trainables.stages.configs.fine_tuning import Optimizer, WeightDecay
 from trainables.stages.configs.measured import Clusters, MeasuredConfig
 
 
@@ -17,7 +17,7 @@ class ContrastConfig(MeasuredConfig):
     epochs: int = Field(20, ge=0, le=1000, description="0 is fine-tuning with replacement alone.")
     optimizer: Optimizer = "adamw"
     lr: float = Field(1e-3, gt=0, lt=10, description="Constant.")
-    weight_decay: float = Field(1e-5, ge=0, lt=10)
+    weight_decay: WeightDecay = 1e-5
     momentum: float = Field(0.99, ge=0, lt=1, description="SGD only.")
     clip_norm: float | None = Field(1.0, gt=0, description="Gradient norm cap; null: none.")
     classes: int = Field(8, ge=2, le=1000, description="P: target classes a step, at most.")

@@ -3,13 +3,19 @@
 Defaults are ORCA's where these are public (Shen et al., ICML 2023), else ours.
 """
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from trainables.stages.stage import StageConfig
 
-Optimizer = Literal["adam", "adamw", "sgd"]
+Optimizer = Annotated[
+    Literal["adam", "adamw", "sgd"],
+    Field(description="adamw: weight decay apart from the gradient. adam: in it. sgd: momentum."),
+]
+WeightDecay = Annotated[
+    float, Field(ge=0, lt=10, description="Of all parameters that train, biases and norms too.")
+]
 Finetune = Literal["all", "layernorm", "non_attn", "wv"]
 Freeze = Literal["none", "embedder", "body", "embedder+body"]
 
@@ -23,7 +29,7 @@ class RefineConfig(StageConfig):
     epochs: int = Field(60, ge=1, le=10_000, description="Passes over the training set.")
     optimizer: Optimizer = "adamw"
     lr: float = Field(1e-4, gt=0, lt=10, description="Peak learning rate.")
-    weight_decay: float = Field(1e-5, ge=0, lt=10)
+    weight_decay: WeightDecay = 1e-5
     momentum: float = Field(0.99, ge=0, lt=1, description="SGD only.")
     batch_size: int = Field(4, ge=1, le=65_536, description="Samples a micro-batch.")
     accumulation: int = Field(
@@ -60,7 +66,7 @@ class WarmupConfig(StageConfig):
     epochs: int = Field(0, ge=0, le=1000, description="Passes; ORCA's code has it, and uses none.")
     optimizer: Optimizer = "adamw"
     lr: float = Field(1e-3, gt=0, lt=10, description="Constant; ORCA: ten times fine-tuning's.")
-    weight_decay: float = Field(1e-5, ge=0, lt=10)
+    weight_decay: WeightDecay = 1e-5
     momentum: float = Field(0.99, ge=0, lt=1, description="SGD only.")
     batch_size: int = Field(4, ge=1, le=65_536, description="Samples a step.")
     clip_norm: float | None = Field(None, gt=0, description="Gradient norm cap; null: none.")

@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from trainables.stages.configs.fine_tuning import Optimizer
+from trainables.stages.configs.fine_tuning import Optimizer, WeightDecay
 from trainables.stages.configs.measured import MeasuredConfig
 
 
@@ -28,7 +28,7 @@ class MetaConfig(MeasuredConfig):
         1, ge=1, le=10, description="Virtual steps; more than one needs `meta_grad: exact`."
     )
     optimizer: Optimizer = "adamw"
-    weight_decay: float = Field(0.0, ge=0, lt=10)
+    weight_decay: WeightDecay = 0.0
     batch_size: int = Field(4, ge=1, le=65_536, description="Target samples an iteration.")
     classes: int = Field(8, ge=2, le=1000, description="P: source classes an iteration.")
     per_class: int = Field(8, ge=2, le=1000, description="Q: source samples a class.")

@@ -1,0 +1,147 @@
+"""What a launch would refuse, or die of, is told by `validate`: rows 49 and 65, and sizes (40)."""
+
+import json
+
+import pytest
+
+from tests.bad_inputs.rows import VALID, Command, Row, edit, ids, parameter
+
+ALPHA = "x.yaml:7: `parameters.meta.alpha"
+PAPER = ("--profile", "paper")
+
+ROWS = [
+    Row(40, "two GPUs a trial", VALID + "resources: {gpu: 2}\n",
+        "x.yaml:10: `resources.gpu` must be 1 or less, but got 2.0: a trial trains on one GPU."),
+    Row(40, "a grid too fine", VALID + "data: {resolution: 100000000}\n",
+        "x.yaml:10: pdebench/advection_1d: `data.resolution` must be at most 16384 in 1d, but got "
+        "100000000: "),
+    Row(40, "too many samples", VALID + "data: {samples: 1000000000000}\n",
+        "x.yaml:10: pdebench/advection_1d: `data.samples` must be at most 10000000"),
+    Row(40, "more tokens than positions", edit("1d: minilm", "1d: {name: minilm, tokens: 10000}"),
+        "x.yaml:4: backbone.tokens is 10000, but `minilm` has positions for 512: lower it."),
+    Row(40, "more layers than there are", edit("1d: minilm", "1d: {name: minilm, layers: 10000}"),
+        "x.yaml:4: backbone.layers is 10000, but `minilm` has 6: lower it."),
+    Row(49, "a backbone that is a file", edit("1d: minilm", "1d: /etc/passwd"),
+        "x.yaml:4: unknown backbone `/etc/passwd`: neither one of "),
+    Row(49, "a backbone that is an address", edit("1d: minilm", "1d: 'https://hub/x'"),
+        "x.yaml:4: unknown backbone `https://hub/x`: an address is not read."),
+    Row(49, "a backbone that is no backbone", edit("1d: minilm", "1d: ../../../etc"),
+        "x.yaml:4: "),
+    Row(49, "a backbone that is nowhere", edit("1d: minilm", "1d: mine"),
+        "x.yaml:4: unknown backbone `mine`. Did you mean `minilm`?"),
+    Row(65, "a condition that never holds",
+        parameter("meta.alpha: {min: 0.1, max: 1, when: {meta.meta_grad: exact}}").replace(
+            "refine.epochs: 8", "refine.epochs: 8, meta.meta_grad: fd").replace(
+            "trials: 8", "trials: 2"),
+        f"{ALPHA}.when` never holds: `meta.meta_grad` is fixed to 'fd'."),
+    Row(65, "a condition of mixed types",
+        parameter("meta.alpha: {min: 0.1, max: 1, when: {meta.meta_grad: [fd, 1, true]}}\n"
+                  "  meta.meta_grad: {values: [fd, exact]}"),
+        f"{ALPHA}.when`: `meta.meta_grad` is never 1: it must be 'exact' or 'fd'."),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("row", ROWS, ids=ids(ROWS))
+@pytest.mark.parametrize("word", ["validate", "plan", "launch"])
+def test_it_is_told_before_anything_is_written(command: Command, row: Row, word: str) -> None:
+    told = command.tells(Row(**{**vars(row), "command": word, "options": PAPER}))
+    assert len(told.err) == 1, "one mistake makes one message"
+
+
+def test_a_profile_may_switch_a_condition_off(command: Command) -> None:
+    text = parameter(
+        "refine.lr: {min: 0.1, max: 1}\n"
+        "  meta.alpha: {min: 0.1, max: 1, when: {meta.meta_grad: exact}}\n"
+        "  meta.meta_grad: {values: [fd, exact]}"
+    )
+    (command.folder / "x.yaml").write_text(
+        text + "profiles: {laptop: {fixed: {meta.meta_grad: fd}}}\n"
+    )
+    told = command("validate", "x.yaml", "--profile", "laptop")
+    assert told.code == 0
+    assert any("applies to no study" in line for line in told.out)
+    assert command("validate", "x.yaml", "--set", "meta.meta_grad=fd").code == 0
+
+
+def test_a_folder_under_weights_is_a_backbone_by_its_name(command: Command) -> None:
+    folder = command.folder.parent / "home" / "weights" / "mine"
+    folder.mkdir(parents=True)
+    config = {"model_type": "bert", "num_hidden_layers": 3, "max_position_embeddings": 64}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "model.safetensors").touch()
+    (command.folder / "x.yaml").write_text(edit("1d: minilm", "1d: {name: mine, layers: 3}"))
+    for word in ("validate", "plan"):
+        assert command(word, "x.yaml", *PAPER).code == 0
+    told = command("validate", "x.yaml", *PAPER, "--set", "backbones.1d.layers=4")
+    assert told.err == [
+        "sweeper: --set backbones.1d.layers: backbone.layers is 4, but `mine` has 3: lower it."
+    ]
+
+
+def test_a_narrow_network_is_not_roberta_base(command: Command) -> None:
+    folder = command.folder.parent / "home" / "weights" / "roberta_base"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text('{"model_type": "roberta", "hidden_size": 64}')
+    (folder / "model.safetensors").touch()
+    (command.folder / "x.yaml").write_text(edit("1d: minilm", "1d: roberta_base"))
+    told = command("validate", "x.yaml")
+    assert told.code == 2
+    assert f"{folder / 'config.json'}: not `roberta_base`, but another network: " in told.err[0]
+    assert "hidden_size 64 instead of 768" in told.err[0]
+
+
+PUBLISHED = edit("[pdebench/advection_1d]", "[nasbench360/ecg, nasbench360/satellite]")
+
+
+@pytest.mark.parametrize("key", ["val_fraction", "test_fraction"])
+def test_a_fraction_without_effect_is_refused(command: Command, key: str) -> None:
+    (command.folder / "x.yaml").write_text(PUBLISHED + f"data: {{{key}: 0.3}}\n")
+    told = command("validate", "x.yaml")
+    assert told.err == [
+        f"sweeper: x.yaml:10: `data.{key}` has no effect on tasks whose splits are as published: "
+        f"set `data.samples`, by which they are divided anew, or leave `data.{key}` out."
+    ]
+    assert command("validate", "x.yaml", "--set", "data.samples=1000").code == 0
+    assert command("validate", "x.yaml", "--set", f"data.{key}=null").code == 0
+    (command.folder / "x.yaml").write_text(VALID + f"data: {{{key}: 0.3}}\n")
+    assert command("validate", "x.yaml").code == 0
+
+
+def test_what_this_machine_lacks_is_said_and_is_no_fault(command: Command) -> None:
+    (command.folder / "x.yaml").write_text(PUBLISHED + "resources: {gpu: 1}\n")
+    told = command("validate", "x.yaml")
+    assert told.code == 0
+    assert told.out[:2] == [
+        "not ready on this machine: nasbench360/ecg, nasbench360/satellite; `sweeper plan` says "
+        "what is to be done.",
+        "on this machine: resources.gpu: a trial asks for 1, the cluster has 0; write `gpu: 0`, or "
+        "add a node.",
+    ]
+
+
+def test_few_validation_samples_are_noted_by_plan(command: Command) -> None:
+    (command.folder / "x.yaml").write_text(VALID + "data: {samples: 100, val_fraction: 0.2}\n")
+    told = command("plan", "x.yaml", *PAPER)
+    assert any("pdebench/advection_1d: 20 samples validate, under 30" in line for line in told.out)
+
+
+def test_no_profile_is_named_where_there_is_none(command: Command) -> None:
+    (command.folder / "x.yaml").write_text(VALID)
+    assert command("validate", "x.yaml").out[-1] == "x.yaml: valid; 1 studies of 8 trials"
+    (command.folder / "x.yaml").write_text(VALID + "profiles: {laptop: {search: {seed: 1}}}\n")
+    assert command("validate", "x.yaml").out[-1].endswith("8 trials, profile laptop")
+
+
+def test_row_39_a_gpu_where_there_is_none_is_told_once_all_is_planned(command: Command) -> None:
+    (command.folder / "x.yaml").write_text(VALID + "resources: {gpu: 1}\n")
+    told = command("plan", "x.yaml", *PAPER)
+    assert told.code == 7
+    assert told.out[1].startswith("mona/pdebench/advection_1d")
+    assert told.err == [
+        "sweeper: resources.gpu: a trial asks for 1, and this machine has 0; write `gpu: 0`, or "
+        "plan for a cluster that has it: --cluster '1 node x 8 GPUs, 96 CPUs'."
+    ]
+    told = command("plan", "x.yaml", *PAPER, "--json")
+    assert (told.code, json.loads("\n".join(told.out))["exit_code"]) == (7, 7)
+    assert command("plan", "x.yaml", "--cluster", "2 nodes x 4 GPUs, 8 CPUs").code == 0
+    assert command("plan", "x.yaml", "--calibrate", *PAPER).code == 7  # a pilot needs it here

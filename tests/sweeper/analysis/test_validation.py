@@ -1,0 +1,68 @@
+"""Validation splits that cannot decide between settings are noted."""
+
+import pytest
+
+from sweeper.analysis.table import StudyTable
+from sweeper.analysis.validation import FEW, few_samples, validation_notes
+from sweeper.study import Study, Trial, TrialKind, TrialState
+
+
+def study(*values: float, samples: int, metric: str = "zero_one_error") -> StudyTable:
+    name, task = "nft/nasbench360/ninapro", "nasbench360/ninapro"
+    trials = tuple(
+        Trial(
+            study=name,
+            number=number,
+            kind=TrialKind.SAMPLED,
+            params={},
+            seed=0,
+            state=TrialState.COMPLETE,
+            value=value,
+        )
+        for number, value in enumerate(values)
+    )
+    return StudyTable(
+        study=Study(name=name, method="nft", task=task, objective=f"val/{metric}", seed=0),
+        facts={"samples": {"train": 100, "val": samples, "test": 100}},
+        trials=trials,
+    )
+
+
+@pytest.mark.parametrize(("samples", "is_noted"), [(1, True), (FEW - 1, True), (FEW, False)])
+def test_few_validation_samples_are_noted(samples: int, is_noted: bool) -> None:
+    assert (few_samples("t", samples) is not None) == is_noted
+    noted = validation_notes(study(0.1, 0.9, samples=samples, metric="nrmse"))
+    assert bool(noted) == is_noted
+
+
+def test_a_weight_is_said_in_per_cent() -> None:
+    assert few_samples("ecg", 20) == (
+        "ecg: 20 samples validate, under 30: each weighs 5 % of the value that settings are chosen "
+        "by. Raise `data.samples` or `data.val_fraction`."
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "samples", "is_noted"),
+    [
+        ((0.30, 0.31, 0.50), 100, True),  # sqrt(.3 .7 / 100) is 0.046
+        ((0.30, 0.36), 100, False),
+        ((0.30, 0.31), 10_000, False),
+        ((0.0, 0.001), 100, True),  # none wrong of a hundred is no certainty
+        ((0.30,), 100, False),
+        ((), 100, False),
+    ],
+)
+def test_a_difference_under_the_standard_error_is_noted(
+    values: tuple[float, ...], samples: int, is_noted: bool
+) -> None:
+    notes = validation_notes(study(*values, samples=samples))
+    assert bool(notes) == is_noted
+    if is_noted:
+        assert notes[0].startswith("nft/nasbench360/ninapro: the best two trials differ by ")
+    assert validation_notes(study(*values, samples=samples, metric="nrmse")) == []
+
+
+def test_a_study_without_facts_has_no_note() -> None:
+    table = study(0.1, 0.1, samples=100)
+    assert validation_notes(StudyTable(study=table.study, facts={}, trials=table.trials)) == []

