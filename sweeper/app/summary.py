@@ -25,7 +25,7 @@ def summarize(ledger: Ledger, folder: Path) -> dict[str, Any]:
     failed = [t for t in trials if t.state is TrialState.FAILED]
     notes = [f"no complete trial: {name}" for name in without]
     notes += [
-        printable(f"failed: {t.study} {t.number:03d}: {t.reason}", limit=REASON)
+        printable(f"failed: {t.name}: {t.reason}", limit=REASON)
         for t in failed[:SHOWN]
     ]
     notes += _cost(usage)

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -88,7 +89,7 @@ def supervise(job: Job, ledger: Ledger, lease: Lease, console: Console) -> Mappi
 def _drive(job: Job, lease: Lease, signals: _Signals) -> dict[str, Any]:
     """Runs one driver to its end; `died` says how, if it did not end by itself."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "sweeper.app.driver"],
+        [sys.executable, "-m", "sweeper.app.driver", Path(job.folder).name],  # Ray shows the name
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env=os.environ | {LEASE: lease.owner},

@@ -31,7 +31,7 @@ def test_the_dashboard_names_study_trial_and_stage_of_each_worker(tmp_path, ray_
             chromium.driver.find_element(By.XPATH, "//button[.='Submit']").click()
             chromium.wait_for("Node summary fetched")
             chromium.driver.refresh()  # the first table was asked for without the token
-            chromium.wait_for("ray::sweeper mona/pdebench/")
+            chromium.wait_for("ray::sweeper watched mona/pdebench/")
         process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=120)
     assert process.returncode == 143, err
