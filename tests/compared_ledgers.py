@@ -65,6 +65,7 @@ def write(
         "parameters": parameters,
         "resources": dict(resources or {"cpu": 1, "gpu": 0}),
         "search": {"trials": max(s.num_trials for s in studies)},
+        "failures": {"max_failed_fraction": 0.2},
     }
     ledger.create(
         SweepRecord(

@@ -35,14 +35,13 @@ def compare(
     with ExitStack() as stack:
         ledgers = [stack.enter_context(started(existing(name)))[0] for name in names]
         comparison = compared(ledgers, tasks=tasks, baseline=baseline)
-        if html is not None:
-            write_file(html, render_comparison(comparison))
+        page = None if html is None else write_file(html, render_comparison(comparison))
     findings = judge(comparison, claims)
     is_met = all(finding.is_met for finding in findings)
     judged = [vars(finding) for finding in findings]
     return {
         **as_json(comparison),
-        "html": None if html is None else str(html),
+        "html": None if page is None else str(page),
         "gate": {"expression": gate, "met": is_met, "claims": judged} if claims else None,
         "exit_code": 0 if is_met else 9,
     }

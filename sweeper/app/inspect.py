@@ -96,6 +96,7 @@ def report(name: str, out: Path | None) -> dict[str, Any]:
     with started(folder) as (ledger, _):
         path = out or folder / "report.html"
         path.write_text(render_report(ledger))
+    path = path.absolute()
     return {"message": f"wrote {path}", "sweep": name, "path": str(path)}
 
 

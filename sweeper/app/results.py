@@ -35,8 +35,8 @@ def export(name: str, form: str, out: Path | None) -> dict[str, Any]:
                 content = as_csv(rows)
     if out is None:
         return {"content": content}
-    write_file(out, content)
-    return {"message": f"wrote {out}", "sweep": name, "path": str(out), "trials": len(rows)}
+    path = write_file(out, content)
+    return {"message": f"wrote {path}", "sweep": name, "path": str(path), "trials": len(rows)}
 
 
 def best(name: str, study: str | None, top: int | None) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from sweeper.app.folder import hint_above, sweeps_folder
 from sweeper.app.progress import duration, number
 from sweeper.console import pass_on, stderr, stdout
 from sweeper.errors import FileFaults
@@ -137,7 +138,8 @@ def show_sweeps(sweeps: Sequence[Mapping[str, Any]], *, as_json: bool, command: 
         print_json({"schema": SCHEMA, "command": command, "sweeps": list(sweeps)})
         return
     if not sweeps:
-        stdout().print("no sweeps in ./sweeps")
+        text = f"no sweeps in {sweeps_folder()}.{hint_above()}"
+        stdout().print(text, markup=False, soft_wrap=True)
         return
     table = Table(box=None, pad_edge=False)
     for name in ("sweep", "state", "profile"):

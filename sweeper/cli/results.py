@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from sweeper.cli import output
+from sweeper.cli import completion, output
 from sweeper.cli.comparison import show_best, show_comparison
 from sweeper.cli.options import AsJson, SweepName
 from sweeper.errors import GateNotMet
@@ -27,7 +27,14 @@ def add_results(cli: typer.Typer) -> None:
 
 
 def compare(
-    sweeps: Annotated[list[str], typer.Argument(help="Sweeps in ./sweeps.", metavar="SWEEP...")],
+    sweeps: Annotated[
+        list[str],
+        typer.Argument(
+            help="Sweeps: their names in ./sweeps, or their folders.",
+            metavar="SWEEP...",
+            autocompletion=completion.sweeps,
+        ),
+    ],
     task: Annotated[
         list[str] | None, typer.Option(help="Only this task; repeatable.", show_default=False)
     ] = None,
@@ -62,8 +69,10 @@ def compare(
     all comparisons of a task. Fewer than 6 replicates (`replicate: {seeds: 6}`) show nothing.
     """
     from sweeper.app import compare as app
+    from sweeper.app.folder import name_of
 
-    found = app.compare(sweeps, tasks=task or (), baseline=baseline, html=html, gate=gate)
+    named = [name_of(each) for each in sweeps]
+    found = app.compare(named, tasks=task or (), baseline=baseline, html=html, gate=gate)
     show_comparison(found, as_json=as_json)
     if found["exit_code"]:
         failed = [f"{c['claim']}: {c['why']}" for c in found["gate"]["claims"] if not c["is_met"]]
@@ -79,6 +88,7 @@ def best(
         typer.Option(
             help="Print this study's winning configuration as a sweep file that can be launched.",
             show_default=False,
+            autocompletion=completion.studies,
         ),
     ] = None,
     top: Annotated[

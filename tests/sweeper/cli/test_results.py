@@ -131,7 +131,7 @@ def test_csv_goes_to_the_terminal_or_to_a_file(folder, capsys):
     text = capsys.readouterr().out
     assert len(list(csv.DictReader(io.StringIO(text)))) == 10
     assert run(["export", "s", "--format", "csv", "-o", "trials.csv"]) == 0
-    assert capsys.readouterr().out == "wrote trials.csv\n"
+    assert capsys.readouterr().out == f"wrote {folder / 'trials.csv'}\n"
     assert (folder / "trials.csv").read_text() == text
 
 
