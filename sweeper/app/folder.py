@@ -100,7 +100,11 @@ def hint_above(name: str | None = None) -> str:
             continue
         first = [n for n in found if n == name] or found
         more = f" and {len(found) - SHOWN} more" if first is found and len(found) > SHOWN else ""
-        way = f"{SWEEPS}={shlex.quote(str(place))}" if is_named else f"sweeper -C {shlex.quote(str(above))} ..."
+        way = (
+            f"{SWEEPS}={shlex.quote(str(place))}"
+            if is_named
+            else f"sweeper -C {shlex.quote(str(above))} ..."
+        )
         return f" In {place}: {', '.join(first[:SHOWN])}{more}; use `{way}`."
     return ""
 

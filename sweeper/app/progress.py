@@ -149,7 +149,9 @@ class Progress:
         for name in columns:
             justify: Literal["left", "right"] = "right" if name in NUMBERS else "left"
             table.add_column(name, justify=justify, no_wrap=True)
-        for row, (state, trial, *cells) in zip(rows, zip(*columns.values(), strict=True), strict=True):
+        for row, (state, trial, *cells) in zip(
+            rows, zip(*columns.values(), strict=True), strict=True
+        ):
             name = shortened(trial if room >= NAME_WIDTH else row.trial.name, room)
             table.add_row(f"[{MARKS[row.trial.state]}]{state}[/]", escape(name), *cells)
         return table
@@ -192,7 +194,7 @@ def name_of(trial: Trial) -> str:
 
 
 def shortened(text: str, width: int) -> str:
-    """Cut `text` to `width` characters at its beginning: the end of a trial's name tells it apart."""
+    """Cut `text` to `width` characters at its beginning: its end tells trials apart."""
     return text if len(text) <= width else f"…{text[len(text) - width + 1 :]}"
 
 

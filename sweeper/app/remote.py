@@ -103,7 +103,9 @@ def forward(remote: Remote, arguments: Sequence[str], *, as_json: bool) -> int:
         return jobs.follow(remote.job, sys.stdout)
     while True:
         job = jobs.submit(
-            _command(remote.workdir, words), label=f"sweeper-{words[0]}-{remote.name}", environment=_environment()
+            _command(remote.workdir, words),
+            label=f"sweeper-{words[0]}-{remote.name}",
+            environment=_environment(),
         )
         if follows:
             return jobs.follow(job, sys.stdout)

@@ -24,10 +24,7 @@ def summarize(ledger: Ledger, folder: Path) -> dict[str, Any]:
     without = [s.study.name for s in table.studies if s.best is None]
     failed = [t for t in trials if t.state is TrialState.FAILED]
     notes = [f"no complete trial: {name}" for name in without]
-    notes += [
-        printable(f"failed: {t.name}: {t.reason}", limit=REASON)
-        for t in failed[:SHOWN]
-    ]
+    notes += [printable(f"failed: {t.name}: {t.reason}", limit=REASON) for t in failed[:SHOWN]]
     notes += _cost(usage)
     notes.append(f"all of it: {folder}; page: sweeper report {record.name}")
     return {

@@ -96,7 +96,9 @@ def find_trial(ledger: Ledger, text: str) -> Trial:
     if not NUMBER.fullmatch(number):
         raise NotFound(f"{shown(text)} names no trial.{how}")
     if study not in names:
-        raise NotFound(unknown("study", study, names) if study else f"{number}: of which study?{how}")
+        raise NotFound(
+            unknown("study", study, names) if study else f"{number}: of which study?{how}"
+        )
     trials = {trial.number: trial for trial in ledger.trials(study)}
     if int(number) not in trials:
         raise NotFound(unknown("trial", str(int(number)), map(str, trials)))

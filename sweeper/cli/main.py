@@ -63,12 +63,16 @@ def root(
     directory: Annotated[
         Path | None,
         typer.Option(
-            *FOLDER, metavar="DIR", exists=True, file_okay=False, show_default=False,
+            *FOLDER,
+            metavar="DIR",
+            exists=True,
+            file_okay=False,
+            show_default=False,
             help="Work in DIR, as if started there. SWEEPER_SWEEPS names a folder of sweeps "
             "other than ./sweeps.",
         ),
     ] = None,
-    version: Annotated[  # noqa: ARG001
+    version: Annotated[
         bool,
         typer.Option(
             "--version", callback=_print_version, is_eager=True, help="Print the version, and exit."

@@ -96,8 +96,8 @@ def test_row_48_a_secret_among_the_options_of_a_ledger_is_told(
 
 
 NAMED = ["status {}", "resume {}", "report {}", "sync {}", "stop {}", "cancel {}", "logs {}",
-         "retry {} --failed", "rerun {} mona/x/0", "extend {} --trials 9", "diagnose {} mona 0", "diagnose {} mona/0",
-         "resume {} --json"]  # fmt: skip
+         "retry {} --failed", "rerun {} mona/x/0", "extend {} --trials 9", "diagnose {} mona 0",
+         "diagnose {} mona/0", "resume {} --json"]  # fmt: skip
 
 
 @pytest.mark.parametrize("words", NAMED)

@@ -6,8 +6,8 @@ from sweeper.app.catalog import catalog
 from sweeper.app.places import Places
 from sweeper.app.trials import TrialBuilder, find_trial, measured
 from sweeper.errors import NotFound
-from sweeper.space.loader import loads_sweep
 from sweeper.recording.outline import Entity, read_outline, run_name
+from sweeper.space.loader import loads_sweep
 from sweeper.study import Trial, TrialKind
 from tests.compared_ledgers import Scores, write
 

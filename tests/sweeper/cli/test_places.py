@@ -75,11 +75,15 @@ def test_a_wrong_folder_says_where_it_looked_and_what_there_is_above(below, caps
 def test_a_folder_amid_the_sweeps_says_where_they_are(sweeps, capsys, monkeypatch):
     monkeypatch.chdir(sweeps / "sweeps/first")
     assert run(["status", "first"]) == 8
-    assert f"In {sweeps / 'sweeps'}: first; use `sweeper -C {sweeps} ...`" in capsys.readouterr().err
+    assert (
+        f"In {sweeps / 'sweeps'}: first; use `sweeper -C {sweeps} ...`" in capsys.readouterr().err
+    )
     assert not Path("sweeps").exists()
 
 
-@pytest.mark.parametrize("path", ["sweeps/first", "sweeps/first/", "./sweeps//first", "{}/sweeps/first"])
+@pytest.mark.parametrize(
+    "path", ["sweeps/first", "sweeps/first/", "./sweeps//first", "{}/sweeps/first"]
+)
 def test_a_sweep_may_be_named_by_its_folder(sweeps, capsys, monkeypatch, path):
     monkeypatch.chdir(sweeps)
     path = path.format(sweeps)
