@@ -72,7 +72,7 @@ def existing(name: str, *, to_drive: bool = False) -> Path:
     folder = folder_of(name)
     remote = note_of(folder) if to_drive else elsewhere(folder)
     if remote is not None:
-        raise IsElsewhere(remote)
+        raise IsElsewhere(remote, folder)
     if not folder.is_dir():
         raise NotFound(f"{_unknown(name)}{hint_above(name)}")
     return folder

@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -12,10 +14,12 @@ from sweeper.address import is_loopback
 from sweeper.app import load
 from sweeper.app.catalog import catalog
 from sweeper.app.folder import all_folders, elsewhere, existing, open_ledger, started
+from sweeper.app.remarks import parse_tag
 from sweeper.app.summary import count_states, summarize
 from sweeper.errors import SweeperError, UsageError
 from sweeper.ledger import Ledger, SweepRecord
 from sweeper.space.faults import shown
+from sweeper.study import TrialState
 
 
 def validate(file: Path, options: load.Options) -> dict[str, Any]:
@@ -39,8 +43,21 @@ def schema() -> dict[str, Any]:
     return json_schema(catalog())
 
 
-def sweeps() -> list[dict[str, Any]]:
-    """Returns a line for each sweep in ./sweeps."""
+def sweeps(tags: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Return a line for each sweep in ./sweeps; with `tags`, for those that have all of them.
+
+    Raises:
+        UsageError: A tag is not written as NAME or NAME=VALUE.
+    """
+    wanted = [parse_tag(each) for each in tags]
+    return [line for line in _lines() if all(_has(line["tags"], *each) for each in wanted)]
+
+
+def _has(tags: Mapping[str, str], name: str, value: str) -> bool:
+    return name in tags and value in ("", tags[name])
+
+
+def _lines() -> list[dict[str, Any]]:
     lines, remotes = [], []
     for folder in all_folders():
         if (remote := elsewhere(folder)) is not None:
@@ -60,7 +77,7 @@ def sweeps() -> list[dict[str, Any]]:
 
 
 def _unreadable(name: str, error: SweeperError) -> dict[str, Any]:
-    unknown = {"profile": "", "studies": 0, "trials": {}, "age_s": None}
+    unknown = {"profile": "", "studies": 0, "trials": {}, "age_s": None, "tags": {}}
     return {"sweep": name, "state": "unreadable", **unknown, "reason": str(error)}
 
 
@@ -72,6 +89,7 @@ def _line(ledger: Ledger, record: SweepRecord) -> dict[str, Any]:
         "studies": len(ledger.studies()),
         "trials": count_states(ledger.trials()),
         "age_s": time.time() - record.created_at,
+        "tags": ledger.tags(),
     }
 
 
@@ -86,6 +104,35 @@ def status(name: str) -> dict[str, Any]:
     folder = existing(name)
     with started(folder) as (ledger, record):
         return {**summarize(ledger, folder), "state": state_of(record, ledger), "exit_code": 0}
+
+
+def failed(name: str) -> dict[str, Any]:
+    """Return the failed trials of a sweep, each with its reason. Raises NotFound."""
+    with started(existing(name)) as (ledger, _):
+        trials = ledger.trials()
+    found = [trial for trial in trials if trial.state is TrialState.FAILED]
+    counts = Counter(trial.failure or "unknown" for trial in found)
+    classes = ", ".join(f"{count} {failure}" for failure, count in counts.most_common())
+    lines = [f"{len(found)} of {len(trials)} trials failed{f': {classes}' * bool(found)}"]
+    if found:
+        lines.append(f"what one printed: sweeper logs {name} {found[0].name}")
+        lines.append(f"to try them again: sweeper retry {name} --failed")
+    return {
+        "sweep": name,
+        "failed": [
+            {
+                "trial": trial.name,
+                "study": trial.study,
+                "number": trial.number,
+                "kind": trial.kind.value,
+                "failure": trial.failure,
+                "attempts": trial.attempt,
+                "reason": trial.reason,
+            }
+            for trial in found
+        ],
+        "notes": lines,
+    }
 
 
 def report(name: str, out: Path | None) -> dict[str, Any]:
@@ -108,7 +155,9 @@ def sync(name: str) -> dict[str, Any]:
     with started(folder) as (ledger, record), ledger.hold():  # a launch ships for itself
         if record.state == "running":  # its driver died without a word
             ledger.end("interrupted")
-        done = make_recorder(ledger, load.from_record(record)).sync()
+        recorder = make_recorder(ledger, load.from_record(record))
+        done = recorder.sync()
+        recorder.describe()
     failed = f"; {done.pending} are left: {done.last_error}" if done.pending else ""
     text = f"shipped {done.shipped} records to {done.uri}{failed}"
     return {"message": text, "sweep": name, "shipped": done.shipped, "pending": done.pending}

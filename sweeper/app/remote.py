@@ -138,13 +138,17 @@ def listed(remotes: Sequence[Remote]) -> list[dict[str, Any]]:
             found = json.loads(_divided(jobs.printed(job))[0])["sweeps"]
         except (BackendUnreachable, ValueError, KeyError):
             found = []
-        known = {line["sweep"]: {**line, "on": address} for line in found if line["sweep"] in mine}
+        known = {
+            line["sweep"]: {"tags": {}, **line, "on": address}
+            for line in found
+            if line["sweep"] in mine
+        }
         lines += [known.get(name, _unknown(name, address)) for name in sorted(mine)]
     return lines
 
 
 def _unknown(name: str, address: str) -> dict[str, Any]:
-    facts = {"profile": "", "studies": 0, "trials": {}, "age_s": None, "on": address}
+    facts = {"profile": "", "studies": 0, "trials": {}, "age_s": None, "tags": {}, "on": address}
     return {"sweep": name, "state": "not reached", **facts}
 
 

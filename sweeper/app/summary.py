@@ -9,7 +9,7 @@ from sweeper.analysis.usage import Usage, as_json, compared, read_usage
 from sweeper.ledger import Ledger
 from sweeper.policies import FailureBudget
 from sweeper.study import Trial, TrialState
-from sweeper.text import printable
+from sweeper.text import printable, written
 
 SHOWN = 5  # failed trials that are named
 REASON = 1000  # characters of why one did
@@ -25,7 +25,13 @@ def summarize(ledger: Ledger, folder: Path) -> dict[str, Any]:
     failed = [t for t in trials if t.state is TrialState.FAILED]
     notes = [f"no complete trial: {name}" for name in without]
     notes += [printable(f"failed: {t.name}: {t.reason}", limit=REASON) for t in failed[:SHOWN]]
+    if len(failed) > SHOWN:
+        more = len(failed) - SHOWN
+        notes.append(f"{more} more failed: sweeper status {record.name} --failed")
     notes += _cost(usage)
+    tags, remarks = ledger.tags(), ledger.remarks()
+    notes += [f"tags: {written(tags)}"] * bool(tags)
+    notes += [f"note: {line}" for each in remarks for line in str(each).splitlines()]
     notes.append(f"all of it: {folder}; page: sweeper report {record.name}")
     return {
         "sweep": record.name,
@@ -37,6 +43,8 @@ def summarize(ledger: Ledger, folder: Path) -> dict[str, Any]:
         "trials": count_states(trials),
         "studies": [_study(study) for study in table.studies],
         "cost": as_json(usage),
+        "tags": tags,
+        "remarks": [vars(each) for each in remarks],
         "notes": notes,
     }
 

@@ -16,7 +16,7 @@ import typer
 from sweeper import __version__
 from sweeper.address import is_dashboard
 from sweeper.app.disk import storage_fault
-from sweeper.app.elsewhere import IsElsewhere, Remote
+from sweeper.app.elsewhere import IsElsewhere, forget
 from sweeper.cli import completion, output
 from sweeper.cli.data import data
 from sweeper.cli.files import add_files
@@ -136,11 +136,19 @@ add_files(cli)
 
 
 @cli.command("ls")
-def list_sweeps(as_json: AsJson = False) -> None:
+def list_sweeps(
+    tag: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME[=VALUE]", help="Only those with this tag; repeatable.", show_default=False
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Lists the sweeps in ./sweeps, or in SWEEPER_SWEEPS."""
     from sweeper.app import inspect as app
 
-    output.show_sweeps(app.sweeps(), as_json=as_json)
+    output.show_sweeps(app.sweeps(tag or ()), as_json=as_json, tags=tag or ())
 
 
 @cli.command()
@@ -153,12 +161,19 @@ def status(
             autocompletion=completion.sweeps,
         ),
     ] = None,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="List its failed trials, each with its reason.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Says how far a sweep is, and what is best so far."""
     from sweeper.app import inspect as app
 
-    if sweep is None:
+    if failed:
+        if sweep is None:
+            raise UsageError("--failed: of which sweep? Write: sweeper status SWEEP --failed")
+        output.show_failed(app.failed(sweep), as_json=as_json)
+    elif sweep is None:
         output.show_sweeps(app.sweeps(), as_json=as_json, command="status")
     else:
         output.show_summary(app.status(sweep), as_json=as_json, command="status")
@@ -229,7 +244,7 @@ def run(arguments: list[str]) -> int:
     try:
         return _invoke(arguments)
     except IsElsewhere as error:
-        return _forward(error.remote, own, as_json=as_json)
+        return _forward(error, own, as_json=as_json)
     except (ReaderLeft, BrokenPipeError):
         _close_stdout()
         return 141
@@ -260,12 +275,25 @@ def _without_folder(arguments: Sequence[str]) -> list[str]:
     return words
 
 
-def _forward(remote: Remote, arguments: list[str], *, as_json: bool) -> int:
+def _named(arguments: Sequence[str], there: IsElsewhere) -> list[str]:
+    """Return a command's words with the sweep by its name, where its folder here named it."""
+    words = list(arguments)
+    for place, word in enumerate(words[1:], 1):
+        if "/" in word and Path(word).name == there.remote.name:
+            words[place] = there.remote.name
+            break
+    return words
+
+
+def _forward(there: IsElsewhere, arguments: list[str], *, as_json: bool) -> int:
     """Runs a command on the cluster on which the sweep lives that it is about."""
     from sweeper.app.remote import forward
 
     try:
-        return forward(remote, arguments, as_json=as_json)
+        code = forward(there.remote, _named(arguments, there), as_json=as_json)
+        if code == 0 and arguments[0] == "delete":
+            forget(there.folder)
+        return code
     except SweeperError as error:
         output.show_error(arguments[0], error, error.exit_code, as_json=as_json)
         return error.exit_code

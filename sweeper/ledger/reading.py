@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Select, func, select
 from sweeper.errors import NotFound
 from sweeper.ledger import lease, schema
 from sweeper.ledger.database import Database
-from sweeper.ledger.records import Event, EventKind, Moment, Request, SweepRecord
+from sweeper.ledger.records import Event, EventKind, Moment, Remark, Request, SweepRecord
 from sweeper.study import Measurement, Study, Trial, TrialKind, TrialState
 
 STUDY_FIELDS = ("name", "method", "task", "objective", "seed")
@@ -175,6 +175,18 @@ class LedgerReader:
         mine = (table.c.sweep == self.name) & (table.c.recorder == recorder)
         rows = self._rows(select(table.c.entity, table.c.ref).where(mine))
         return {row["entity"]: row["ref"] for row in rows}
+
+    def tags(self) -> dict[str, str]:
+        """Return the tags that people put on the sweep, by name."""
+        table = schema.labels
+        query = select(table.c.name, table.c.value).where(table.c.sweep == self.name)
+        return {row["name"]: row["value"] for row in self._rows(query.order_by(table.c.name))}
+
+    def remarks(self) -> tuple[Remark, ...]:
+        """Return what people noted about the sweep, oldest first."""
+        table = schema.remarks
+        query = select(table.c["at", "by", "text"]).where(table.c.sweep == self.name)
+        return tuple(Remark(**row) for row in self._rows(query.order_by(table.c.id)))
 
     def requests(self, after: int = 0) -> tuple[Request, ...]:
         """Returns what users asked of the running sweep, since the request `after`."""
