@@ -33,8 +33,9 @@ def show_comparison(found: Mapping[str, Any], *, as_json: bool) -> None:
         _say(console, f"\n{found['distance']['answer']}")
     for claim in (found["gate"] or {"claims": ()})["claims"]:
         _say(console, f"gate: {claim['claim']}: {'met' if claim['is_met'] else 'not met'}")
-    if found["html"]:
-        _say(console, f"wrote {found['html']}")
+    for kind in ("html", "latex"):
+        if found[kind]:
+            _say(console, f"wrote {found[kind]}")
 
 
 def show_best(found: Mapping[str, Any], *, as_json: bool) -> None:

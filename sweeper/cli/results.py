@@ -12,6 +12,14 @@ from sweeper.cli.options import AsJson, SweepName
 from sweeper.errors import GateNotMet
 
 
+class Row(StrEnum):
+    """Of a table for a paper, below each task."""
+
+    control = "control"
+    baselines = "baselines"
+    published = "published"
+
+
 class Format(StrEnum):
     """Of an export."""
 
@@ -50,6 +58,18 @@ def compare(
     html: Annotated[
         Path | None, typer.Option(help="Write a page about it, too.", show_default=False)
     ] = None,
+    latex: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write a table for a paper (booktabs): tasks as rows, methods as columns.",
+            show_default=False,
+        ),
+    ] = None,
+    rows: Annotated[
+        list[Row] | None,
+        typer.Option("--with", help="What --latex shows, too; repeatable.", show_default=False),
+    ] = None,
     gate: Annotated[
         str | None,
         typer.Option(
@@ -72,7 +92,15 @@ def compare(
     from sweeper.app.folder import name_of
 
     named = [name_of(each) for each in sweeps]
-    found = app.compare(named, tasks=task or (), baseline=baseline, html=html, gate=gate)
+    found = app.compare(
+        named,
+        tasks=task or (),
+        baseline=baseline,
+        html=html,
+        latex=latex,
+        rows=rows or (),
+        gate=gate,
+    )
     show_comparison(found, as_json=as_json)
     if found["exit_code"]:
         failed = [f"{c['claim']}: {c['why']}" for c in found["gate"]["claims"] if not c["is_met"]]
@@ -111,11 +139,14 @@ def best(
 def export(
     sweep: SweepName,
     form: Annotated[
-        Format,
+        Format | None,
         typer.Option(
-            "--format", help="csv and parquet: every trial; latex: a table of the methods."
+            "--format",
+            help="csv and parquet: every trial; latex: a table of the methods. Without, the "
+            "file's suffix says it: .csv, .parquet, .tex.",
+            show_default=False,
         ),
-    ] = Format.csv,
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option("-o", "--out", help="Where it goes; default: to the terminal."),
