@@ -8,7 +8,10 @@ from rich.table import Table
 
 from sweeper.app.progress import number
 from sweeper.cli.output import SCHEMA, print_json
+from sweeper.cli.tables import print_table
 from sweeper.console import stdout
+
+SPARED = ("jaggedness", "sd", "rises", "device-s", "epochs", "candidates")  # the first one first
 
 
 def show_comparison(found: Mapping[str, Any], *, as_json: bool) -> None:
@@ -55,17 +58,17 @@ def show_best(found: Mapping[str, Any], *, as_json: bool) -> None:
             table.add_row(study["study"], *map(_cell, cells), ", ".join(sampled) or each["kind"])
         if not study["best"]:
             table.add_row(study["study"], *[""] * 5, "no trial is complete")
-    stdout().print(table)
+    print_table(stdout(), table, ("sd",))
 
 
 def _show_task(console: Console, task: Mapping[str, Any]) -> None:
     facts = [task.get("protocol"), f"{task.get('data_source', 'unknown')} data", _sizes(task)]
     _say(console, f"\n{task['task']}: {task['metric']} ({', '.join(filter(None, facts))})")
     _say(console, f"  {task['answer']}")
-    console.print(_methods(task))
+    print_table(console, _methods(task), SPARED)
     families = [*task["comparisons"], *task["against_control"]]
     if families:
-        console.print(_differences(families))
+        print_table(console, _differences(families), ("d_z", "lower in", "p"))
     for line in task["notes"]:
         _say(console, f"  {line}")
     _show_published(console, task["published"])

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from sweeper.app.folder import hint_above, sweeps_folder
 from sweeper.app.progress import duration, number
+from sweeper.cli.tables import print_table
 from sweeper.console import pass_on, stderr, stdout
 from sweeper.errors import FileFaults
 from sweeper.text import printable, without_secrets, written
@@ -80,7 +81,8 @@ def show_summary(summary: Mapping[str, Any], *, as_json: bool, command: str = "l
         pad_edge=False,
     )
     table.add_column("study", overflow="fold")
-    for name in ("trials", "best val", "test", "control test", "predict mean", "identity"):
+    table.add_column("trials", justify="right", overflow="fold")
+    for name in ("best val", "test", "control test", "predict mean", "identity"):
         table.add_column(name, justify="right")
     for study in summary["studies"]:
         best, control = study["best"] or {}, study["control"] or {}
@@ -94,7 +96,7 @@ def show_summary(summary: Mapping[str, Any], *, as_json: bool, command: str = "l
             number(baselines.get("mean")),
             number(baselines.get("identity")),
         )
-    console.print(table)
+    print_table(console, table, ("identity", "predict mean"))
     for line in summary["notes"]:
         console.print(line, markup=False, soft_wrap=True)
 
@@ -150,10 +152,11 @@ def show_sweeps(
         stdout().print(text, markup=False, soft_wrap=True)
         return
     table = Table(box=None, pad_edge=False)
-    for name in ("sweep", "state", "profile"):
+    table.add_column("sweep", overflow="fold")
+    for name in ("state", "profile"):
         table.add_column(name)
     table.add_column("studies", justify="right")
-    table.add_column("trials")
+    table.add_column("trials", overflow="fold")
     table.add_column("age", justify="right", no_wrap=True)
     has_tags = any(sweep["tags"] for sweep in sweeps)
     if has_tags:
@@ -169,7 +172,7 @@ def show_sweeps(
             *[escape(written(sweep["tags"]))] * has_tags,
         )
     console = stdout()
-    console.print(table)
+    print_table(console, table, ("studies", "profile"))
     for sweep in sweeps:
         if "reason" in sweep:
             console.print(f"{sweep['sweep']}: {sweep['reason']}", markup=False, soft_wrap=True)
