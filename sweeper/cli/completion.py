@@ -11,8 +11,21 @@ import typer
 
 from sweeper.ledger import Ledger
 
+BASH = "COMP_WORDBREAKS=${COMP_WORDBREAKS//@}\n"
 SWEEP = "sweep"  # the parameter that names it
 TYPED = ("COMP_WORDS", "_TYPER_COMPLETE_ARGS")  # what a shell says was typed
+
+
+def keep_names_whole() -> None:
+    """Have bash take `@` for a part of a word, as it is of a task's name.
+
+    Typer has no public way to add to its script. Without it, names with `@` are not completed.
+    """
+    with suppress(ImportError, AttributeError, KeyError):
+        from typer._completion_shared import _completion_scripts
+
+        if BASH not in _completion_scripts["bash"]:
+            _completion_scripts["bash"] += BASH
 
 
 def sweeps(ctx: typer.Context, incomplete: str) -> list[str]:

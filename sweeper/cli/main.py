@@ -48,6 +48,7 @@ cli = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode=None if is_plain(os.environ) else "rich",
 )
+completion.keep_names_whole()
 cli.add_typer(data, name="data", help="The data of tasks: lists, imports, makes and verifies them.")
 
 

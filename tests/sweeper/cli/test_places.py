@@ -1,6 +1,7 @@
 """Where commands look for sweeps, what they print of it, and what a shell completes."""
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -149,3 +150,15 @@ def test_a_shell_completes_commands_sweeps_studies_and_trials(
     assert told.out.split() == offered
     assert told.err == ""
     assert sorted(below.rglob("*")) == before
+
+
+def test_the_script_for_bash_keeps_names_of_tasks_whole(capsys):
+    with pytest.raises(SystemExit):
+        cli(["--show-completion", "bash"], prog_name="sweeper")
+    script = capsys.readouterr().out
+    ends = 'echo "<$COMP_WORDBREAKS>"; complete -p sweeper'
+    told = subprocess.run(["bash", "-c", f"{script}\n{ends}"], capture_output=True, text=True)
+    breaks = told.stdout[told.stdout.index("<") : told.stdout.rindex(">")]
+    assert "=" in breaks
+    assert "@" not in breaks
+    assert "-F _sweeper_completion sweeper" in told.stdout
