@@ -9,8 +9,9 @@ import shutil
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sweeper.app import load, stages
 from sweeper.app.folder import MARKS, STORAGE, existing, folder_of, open_ledger
@@ -24,6 +25,7 @@ from sweeper.text import number_of_bytes, without_secrets
 from trainables import artifacts
 from trainables.errors import TrainableError
 
+T = TypeVar("T")
 UNREAD = "results of stages that it holds stay held, and its runs in MLflow stay"
 PATIENCE_S = 60.0  # with a store
 
@@ -174,7 +176,7 @@ def _measure(
         ledger=without_secrets(ledger.url) if (folder / STORAGE).is_file() else None,
         store=places.label,
         store_bytes=sum(
-            _ask(lambda place=place: artifacts.size_bytes(place, timeout_s=PATIENCE_S))
+            _ask(partial(artifacts.size_bytes, place, timeout_s=PATIENCE_S))
             for place in _in_store(ledger, places)
         ),
         mlflow="" if recorder is None else recorder.uri,
@@ -204,11 +206,11 @@ def _in_store(ledger: Ledger, places: Places) -> list[str]:
 def _delete_store(ledger: Ledger, places: Places) -> None:
     """Delete what the sweep's studies keep in its store; what others put beside it stays."""
     for place in _in_store(ledger, places):
-        _ask(lambda place=place: artifacts.delete(place, timeout_s=PATIENCE_S))
+        _ask(partial(artifacts.delete, place, timeout_s=PATIENCE_S))
     places.leave_store()
 
 
-def _ask(question: Callable[[], Any]) -> Any:
+def _ask(question: Callable[[], T]) -> T:
     try:
         return question()
     except TrainableError as error:

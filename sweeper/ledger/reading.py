@@ -185,7 +185,7 @@ class LedgerReader:
     def remarks(self) -> tuple[Remark, ...]:
         """Return what people noted about the sweep, oldest first."""
         table = schema.remarks
-        query = select(table.c["at", "by", "text"]).where(table.c.sweep == self.name)
+        query = select(table.c.at, table.c.by, table.c.text).where(table.c.sweep == self.name)
         return tuple(Remark(**row) for row in self._rows(query.order_by(table.c.id)))
 
     def requests(self, after: int = 0) -> tuple[Request, ...]:

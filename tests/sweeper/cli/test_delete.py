@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -245,11 +245,19 @@ def test_a_sweep_that_never_started_or_is_of_another_version_can_be_deleted(
     assert not [*(work / "store").rglob("weights")]
 
 
+@pytest.fixture
+def uri(work: Path, new_store: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> str:
+    """Where MLflow is."""
+    uri = new_store()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    return uri
+
+
 def test_runs_in_mlflow_stay_and_are_said_or_go_with_it(
-    work: Path, capsys: pytest.CaptureFixture[str]
+    work: Path, uri: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def runs(name: str) -> int:
-        client = MlflowClient(f"sqlite:///{work / 'mlflow.db'}")
+        client = MlflowClient(uri)
         found = client.search_experiments()
         query = f"tags.`sweeper.sweep` = '{name}'"
         return len(client.search_runs([e.experiment_id for e in found], query))
@@ -260,7 +268,7 @@ def test_runs_in_mlflow_stay_and_are_said_or_go_with_it(
     assert [runs(n) for n in ("kept", "gone", "other")] == [5, 5, 5]
     capsys.readouterr()
     assert run(["delete", "kept", "--yes"]) == 0
-    told = f"5 runs in MLflow at sqlite:///{work / 'mlflow.db'}"
+    told = f"5 runs in MLflow at {uri}"
     assert f"stays: {told} (--runs deletes them, too)" in capsys.readouterr().err
     assert run(["delete", "gone", "--yes", "--runs"]) == 0
     assert f"to be deleted: {told}" in capsys.readouterr().err
@@ -268,7 +276,7 @@ def test_runs_in_mlflow_stay_and_are_said_or_go_with_it(
 
 
 def test_tags_and_notes_are_kept_shown_and_shipped(
-    work: Path, capsys: pytest.CaptureFixture[str]
+    work: Path, uri: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("one", "two"):
         begin(work, name).close()
@@ -278,7 +286,7 @@ def test_tags_and_notes_are_kept_shown_and_shipped(
     assert run(["sync", "one"]) == 0
 
     def shown() -> dict[str, str]:
-        client = MlflowClient(f"sqlite:///{work / 'mlflow.db'}")
+        client = MlflowClient(uri)
         (experiment,) = client.search_experiments(filter_string="name != 'Default'")
         (found,) = client.search_runs([experiment.experiment_id], "tags.`sweeper.level` = 'sweep'")
         tags = found.data.tags
