@@ -88,6 +88,16 @@ class Trial:
     reason: str | None = None  # why it was pruned or failed, in words
     origin: int | None = None  # the trial that a replicate or rerun repeats
 
+    @property
+    def name(self) -> str:
+        """The trial as commands print it and take it: `STUDY/NUMBER`."""
+        return trial_name(self.study, self.number)
+
+
+def trial_name(study: str, number: int) -> str:
+    """Return how the trial `number` of a study is written everywhere: `STUDY/NUMBER`."""
+    return f"{study}/{number}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:

@@ -1,6 +1,10 @@
-"""Text of others, made safe to show: nothing a terminal would act on, no password of a URL."""
+"""Text of others, made safe to show: nothing a terminal would act on, no password of a URL.
+
+Numbers of bytes and tags for people, besides.
+"""
 
 import re
+from collections.abc import Mapping
 
 USER_INFO = re.compile(r"(?<=:)(//?)[^/\s]*@")  # of a URL; one that was taken for a path has one /
 QUERY = re.compile(r"(?<=[?&])([^=&?\s]+)=([^&?\s]+)")
@@ -32,3 +36,16 @@ def printable(text: str, *, limit: int = 80) -> str:
     """Returns `text` on one line, without secrets and control characters, cut if it is long."""
     text = without_secrets(text)
     return visible(text if len(text) <= limit else text[: limit - 3] + "...")
+
+
+def number_of_bytes(count: int) -> str:
+    """Return a number of bytes for people: `1.2 GB`."""
+    for size, unit in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count} bytes"
+
+
+def written(tags: Mapping[str, str]) -> str:
+    """Return tags as they are written on a command line: `baseline, stage=paper`."""
+    return ", ".join(f"{name}={value}" if value else name for name, value in tags.items())

@@ -71,6 +71,7 @@ def write(
         "resources": dict(resources or {"cpu": 1, "gpu": 0}),
         "search": {"trials": max(s.num_trials for s in studies)},
         **({} if model is None else {"model": dict(model)}),
+        "failures": {"max_failed_fraction": 0.2},
     }
     ledger.create(
         SweepRecord(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Trainable(tune.Trainable):
     """Runs the trial that `config` describes.
 
-    `config` holds `spec` (a TrialSpec as plain data), `label` (study and trial, for people),
+    `config` holds `spec` (a TrialSpec as plain data), `label` (sweep, study and trial, for people),
     `folder` (where this attempt writes checkpoints and `log.txt`), `resume` (checkpoints to go on
     from, newest first, by their folders or URLs; none to start afresh), `threads` (CPU threads to
     use). It may hold `content_hash` (that the task's data have to have), `store` (this attempt's
@@ -45,6 +45,11 @@ class Trainable(tune.Trainable):
     """
 
     _attempt: Attempt | None = None
+
+    def __repr__(self) -> str:
+        """Return what Ray's dashboard shows of the actor, which outlives its trials."""
+        sweep = str(self.config.get("name", "")).partition("/")[0]
+        return f"sweeper {sweep}".rstrip()
 
     def setup(self, config: dict[str, Any]) -> None:
         self.cleanup()

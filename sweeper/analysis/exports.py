@@ -13,17 +13,11 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import parquet
 
-from sweeper.analysis.compare_words import name
-from sweeper.analysis.comparison import Comparison, Entry, TaskComparison, Verdict
+from sweeper.analysis.comparison import Comparison
 from sweeper.analysis.contenders import Contender
-from sweeper.analysis.words import metric, number
 from sweeper.text import visible
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%")  # with which a formula may begin
-SPECIAL = {
-    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#",
-    "_": r"\_", "%": r"\%", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-}  # fmt: skip
 
 
 def trial_rows(contenders: Iterable[Contender]) -> list[dict[str, Any]]:
@@ -144,57 +138,3 @@ def _array(values: list[Any]) -> pa.Array:
         except (pa.ArrowInvalid, OverflowError):
             pass
     return pa.array([None if v is None else json.dumps(v, ensure_ascii=False) for v in values])
-
-
-def as_latex(comparison: Comparison) -> str:
-    """Writes the methods' test errors, a row a method and a column a task, as a `tabular`.
-
-    In bold is what is significantly lower than every other method on the task.
-    """
-    tasks = comparison.tasks
-    lines = [
-        f"% Test errors, lower is better; sweep {', '.join(comparison.sweeps)}.",
-        "% With several seeds: mean $\\pm$ standard deviation. Bold: significantly lower than all",
-        "% others (sign-flip test over paired seeds, Holm's correction, 0.05).",
-        rf"\begin{{tabular}}{{l{'r' * len(tasks)}}}",
-        r"\hline",
-        _line(["", *(_escaped(task.task) for task in tasks)]),
-        _line(["", *(_escaped(metric(task.metric)) for task in tasks)]),
-        r"\hline",
-        *(_line([_escaped(name(label)), *(_score(t, label) for t in tasks)])
-          for label in comparison.labels),
-        r"\hline",
-        r"\end{tabular}",
-    ]  # fmt: skip
-    return "\n".join(lines) + "\n"
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"{' & '.join(cells)} \\\\"
-
-
-def _score(task: TaskComparison, label: str) -> str:
-    entry = next((e for e in task.entries if e.label == label), None)
-    if entry is None or entry.mean is None:
-        return "--"
-    score = _number(entry.mean) + ("" if entry.sd is None else rf" \pm {_number(entry.sd)}")
-    return rf"$\mathbf{{{score}}}$" if _is_winner(task, entry) else f"${score}$"
-
-
-def _is_winner(task: TaskComparison, entry: Entry) -> bool:
-    others = {e.label for e in task.entries} - {entry.label}
-    beaten = {d.second for d in task.differences if (d.first, d.verdict) == (entry.label, _LOWER)}
-    beaten |= {d.first for d in task.differences if (d.second, d.verdict) == (entry.label, _HIGHER)}
-    return bool(others) and others <= beaten
-
-
-_LOWER, _HIGHER = Verdict.LOWER, Verdict.HIGHER
-
-
-def _number(value: float) -> str:
-    digits, _, exponent = number(value).partition("e")
-    return rf"{digits} \cdot 10^{{{exponent}}}" if exponent else digits
-
-
-def _escaped(text: str) -> str:
-    return "".join(SPECIAL.get(character, character) for character in text)

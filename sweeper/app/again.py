@@ -75,8 +75,8 @@ def rerun(
             "origin_value": origin.value,
         }
         summary["notes"] = [
-            f"rerun of {origin.study} {origin.number}: trial {again.number} is "
-            f"{again.state.value}, {again.value} where the first had {origin.value}",
+            f"rerun of {origin.name}: {again.name} is {again.state.value}, "
+            f"{again.value} where the first had {origin.value}",
             *summary["notes"],
         ]
         return summary

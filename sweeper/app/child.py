@@ -14,9 +14,9 @@ ROOT = Path(__file__).resolve().parents[2]  # of the package that runs now
 INSTALLED = ("site-packages", "dist-packages")
 
 
-def command(module: str) -> list[str]:
+def command(module: str, *arguments: str) -> list[str]:
     """Return the command that runs `module`, and imports nothing from the current folder."""
-    return [sys.executable, "-P", "-m", module]
+    return [sys.executable, "-P", "-m", module, *arguments]
 
 
 def environment(**extra: str) -> dict[str, str]:

@@ -1,12 +1,13 @@
 """Compares the methods of sweeps that have begun."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from sweeper.app.folder import existing, started
 from sweeper.app.written import write_file
+from sweeper.errors import UsageError
 
 
 def compare(
@@ -15,12 +16,16 @@ def compare(
     tasks: Sequence[str] = (),
     baseline: str | None = None,
     html: Path | None = None,
+    latex: Path | None = None,
+    rows: Collection[str] = (),
     gate: str | None = None,
 ) -> dict[str, Any]:
     """Returns the comparison; `exit_code` is 9 where `gate` is not met, else 0.
 
     Args:
         html: Where a page about it goes.
+        latex: Where a table for a paper goes.
+        rows: What that shows besides the methods: control, baselines, published.
 
     Raises:
         NotFound: A sweep does not exist or was never started.
@@ -30,19 +35,27 @@ def compare(
     from sweeper.analysis.compare_gate import judge, parse_gate
     from sweeper.analysis.compare_json import as_json
     from sweeper.analysis.compare_page import render_comparison
+    from sweeper.analysis.latex import Row, comparison_table
 
+    if rows and latex is None:
+        raise UsageError("--with says what a table of --latex FILE shows: add that.")
     claims = parse_gate(gate) if gate is not None else ()
     with ExitStack() as stack:
         ledgers = [stack.enter_context(started(existing(name)))[0] for name in names]
         comparison = compared(ledgers, tasks=tasks, baseline=baseline)
-        if html is not None:
-            write_file(html, render_comparison(comparison))
+        page = None if html is None else write_file(html, render_comparison(comparison))
+        paper = (
+            None
+            if latex is None
+            else write_file(latex, comparison_table(comparison, [Row(row) for row in rows]))
+        )
     findings = judge(comparison, claims)
     is_met = all(finding.is_met for finding in findings)
     judged = [vars(finding) for finding in findings]
     return {
         **as_json(comparison),
-        "html": None if html is None else str(html),
+        "html": None if page is None else str(page),
+        "latex": None if paper is None else str(paper),
         "gate": {"expression": gate, "met": is_met, "claims": judged} if claims else None,
         "exit_code": 0 if is_met else 9,
     }

@@ -7,9 +7,8 @@ from sweeper.app.folder import existing, started
 from sweeper.app.load import from_record
 from sweeper.app.places import Places
 from sweeper.app.tracking import make_recorder
-from sweeper.errors import NotFound, UsageError, unknown
-from sweeper.ledger import Ledger
-from sweeper.study import Trial
+from sweeper.app.trials import find_trial
+from sweeper.errors import UsageError, unknown
 from trainables.tasks.generation import Progress
 
 WHAT = ("landscape", "intermediate", "scatter", "otdd")
@@ -17,8 +16,7 @@ WHAT = ("landscape", "intermediate", "scatter", "otdd")
 
 def diagnose(
     name: str,
-    study: str,
-    number: int,
+    trial: str,
     *,
     what: Sequence[str] | None,
     samples: int,
@@ -27,6 +25,7 @@ def diagnose(
     """Writes the files of the diagnostics `what`, or of all that the trial has data for.
 
     Args:
+        trial: As `find_trial` takes it.
         samples: Of each modality, or of a split, at most.
 
     Raises:
@@ -41,30 +40,21 @@ def diagnose(
     with started(folder) as (ledger, record):
         sweep = from_record(record)
         places = Places(folder, sweep.checkpoints.store)
-        trial = places.placed(_find(ledger, study, number))
+        found = places.placed(find_trial(ledger, trial))
         from sweeper.app.diagnostics import write  # torch, which a mistyped name does not need
 
         out, written, notes = write(
-            folder, sweep, trial, what=what, samples=samples, progress=progress
+            folder, sweep, found, what=what, samples=samples, progress=progress
         )
-        if written and not make_recorder(ledger, sweep, places).attach(study, number, out):
+        recorder = make_recorder(ledger, sweep, places)
+        if written and not recorder.attach(found.study, found.number, out):
             notes.append("MLflow does not have the trial's run, or did not take the files.")
     return {
         "sweep": name,
-        "study": study,
-        "trial": number,
-        "checkpoint": trial.checkpoint,
+        "study": found.study,
+        "trial": found.number,
+        "checkpoint": found.checkpoint,
         "folder": str(out),
         "files": written,
         "notes": notes,
     }
-
-
-def _find(ledger: Ledger, study: str, number: int) -> Trial:
-    studies = [each.name for each in ledger.studies()]
-    if study not in studies:
-        raise NotFound(unknown("study", study, studies))
-    trials = {trial.number: trial for trial in ledger.trials(study)}
-    if number not in trials:
-        raise NotFound(unknown("trial", str(number), map(str, trials)))
-    return trials[number]

@@ -117,7 +117,7 @@ def saved(trial: Trial) -> Path:
     Raises:
         UsageError: It has none, or not on this machine.
     """
-    where = f"{trial.study} {trial.number:03d}"
+    where = trial.name
     if trial.checkpoint is None:
         why = f": {trial.reason}" if trial.reason else "."
         raise UsageError(f"{where} is {trial.state} and has no checkpoint{why}")

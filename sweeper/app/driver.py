@@ -1,8 +1,9 @@
 """The driver's process: reads a job from its input, drives the sweep, and says how it ended.
 
-`python -m sweeper.app.driver` is started by the supervisor alone. Its standard output carries JSON
-objects, one a line: whether it is about to start Ray, and last the outcome. Whatever else writes
-there is sent to standard error.
+`python -m sweeper.app.driver NAME` is started by the supervisor alone. The sweep's name is there
+for people: Ray shows the command line of a driver as that of its job. Its standard output carries
+JSON objects, one a line: whether it is about to start Ray, and last the outcome. Whatever else
+writes there is sent to standard error.
 """
 
 import traceback

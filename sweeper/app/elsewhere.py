@@ -2,6 +2,7 @@
 
 import json
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,9 +26,16 @@ class Remote:
 class IsElsewhere(SweeperError):
     """The sweep that a command names lives on a cluster, where the command has to run."""
 
-    def __init__(self, remote: Remote) -> None:
+    def __init__(self, remote: Remote, folder: Path) -> None:
         super().__init__(f"sweep `{remote.name}` is on the cluster at {remote.address}.")
-        self.remote = remote
+        self.remote, self.folder = remote, folder
+
+
+def forget(folder: Path) -> None:
+    """Remove the note of a sweep that was deleted on its cluster, and its folder if it is empty."""
+    (folder / NOTE).unlink(missing_ok=True)
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def note_of(folder: Path) -> Remote | None:

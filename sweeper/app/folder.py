@@ -1,6 +1,8 @@
 """Where a sweep lives: `./sweeps/NAME` holds its ledger, lease, checkpoints and report."""
 
+import os
 import re
+import shlex
 import shutil
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -9,17 +11,19 @@ from pathlib import Path
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from sweeper.app.elsewhere import IsElsewhere, Remote, note_of
+from sweeper.app.elsewhere import NOTE, IsElsewhere, Remote, note_of
 from sweeper.errors import NotFound, UsageError, unknown
 from sweeper.ledger import Ledger, SweepRecord
 from sweeper.ledger.database import LEDGER, url_in
 from sweeper.space.faults import shown
 from sweeper.space.naming import NAME, RULES
 
-SWEEPS = Path("sweeps")
+SWEEPS = "SWEEPER_SWEEPS"  # names the folder that holds the sweeps, instead of ./sweeps
+SHOWN = 3  # sweeps of another folder that a message names
 DATABASES = ("sqlite", "postgresql")
 SECRETS = ("password", "secret")  # how names end of options of libpq that are none to write down
 STORAGE = "storage.txt"  # the ledger's URL, without a password, where it is not in the folder
+MARKS = (LEDGER, STORAGE, NOTE)  # one of these is in the folder of each sweep that has begun
 
 
 def is_name(text: str) -> bool:
@@ -27,22 +31,44 @@ def is_name(text: str) -> bool:
     return re.fullmatch(NAME, text) is not None
 
 
+def sweeps_folder() -> Path:
+    """Return the folder that holds the sweeps: SWEEPER_SWEEPS, else ./sweeps."""
+    return _named_folder().resolve()
+
+
+def _named_folder() -> Path:
+    """Return the folder of sweeps as it is written, which may be a link."""
+    return Path(os.environ.get(SWEEPS) or "sweeps")
+
+
+def name_of(text: str) -> str:
+    """Return the name of the sweep that a user writes as its name or as the path of its folder.
+
+    A path that leads elsewhere stays as it is: it is no name, and is refused as such.
+    """
+    if "/" not in text or "\0" in text:
+        return text
+    path = Path(text)
+    return path.name if path.parent.resolve() == sweeps_folder() else text
+
+
 def folder_of(name: str) -> Path:
     """Returns the folder of the sweep `name`, whether or not it exists.
 
     Raises:
-        UsageError: `name` could leave ./sweeps, or a link on the way leads nowhere: what it names
-            would be made, on a disk that is not mounted perhaps.
+        UsageError: `name` could leave the folder of sweeps, or a link on the way leads nowhere: a
+            launch would make what it names, on a disk that is not mounted perhaps.
     """
     if not is_name(name):
         raise UsageError(f"sweep name {shown(name)} {RULES[NAME]}.")
-    for link in (SWEEPS, SWEEPS / name):
+    place = _named_folder()
+    for link in (place, place / name):
         if link.is_symlink() and not link.exists():
             raise UsageError(
                 f"{link.absolute()} is a link to {link.readlink()}, which is not there: mount or "
                 "make that folder, or remove the link."
             )
-    return SWEEPS.resolve() / name
+    return place.resolve() / name
 
 
 def existing(name: str, *, to_drive: bool = False) -> Path:
@@ -53,22 +79,47 @@ def existing(name: str, *, to_drive: bool = False) -> Path:
             is shared with the cluster will do.
 
     Raises:
-        NotFound: There is none of that name in ./sweeps.
+        NotFound: There is none of that name; the text says where it looked.
         IsElsewhere: It lives on a cluster.
     """
     folder = folder_of(name)
     remote = note_of(folder) if to_drive else elsewhere(folder)
     if remote is not None:
-        raise IsElsewhere(remote)
+        raise IsElsewhere(remote, folder)
     if not folder.is_dir():
-        known = [f.name for f in all_folders()]
-        hint = (
-            unknown("sweep", name, known)
-            if known
-            else f"unknown sweep `{name}`: ./sweeps is empty."
-        )
-        raise NotFound(hint)
+        raise NotFound(f"{_unknown(name)}{hint_above(name)}")
     return folder
+
+
+def _unknown(name: str) -> str:
+    known = [f.name for f in all_folders()]
+    place = sweeps_folder()
+    if known:
+        return f"{unknown('sweep', name, known)} Looked in {place}."
+    return f"unknown sweep `{name}`: {place} {'is empty' if place.is_dir() else 'does not exist'}."
+
+
+def hint_above(name: str | None = None) -> str:
+    """Return a sentence about the sweeps in the folders above this one; "" where there are none.
+
+    Args:
+        name: The sweep that is looked for; one of that name is named first.
+    """
+    here, is_named = sweeps_folder(), bool(os.environ.get(SWEEPS))
+    for above in (Path.cwd(), *Path.cwd().parents):
+        place = above / "sweeps"
+        found = [f.name for f in folders_in(place) if any((f / mark).is_file() for mark in MARKS)]
+        if place.resolve() == here or not found:
+            continue
+        first = [n for n in found if n == name] or found
+        more = f" and {len(found) - SHOWN} more" if first is found and len(found) > SHOWN else ""
+        way = (
+            f"{SWEEPS}={shlex.quote(str(place))}"
+            if is_named
+            else f"sweeper -C {shlex.quote(str(above))} ..."
+        )
+        return f" In {place}: {', '.join(first[:SHOWN])}{more}; use `{way}`."
+    return ""
 
 
 def elsewhere(folder: Path) -> Remote | None:
@@ -83,9 +134,15 @@ def has_ledger(folder: Path) -> bool:
 
 def all_folders() -> list[Path]:
     """Returns the folders of all sweeps, by name."""
-    if not SWEEPS.is_dir():
+    return folders_in(sweeps_folder())
+
+
+def folders_in(place: Path) -> list[Path]:
+    """Return the folders of the sweeps in `place`, by name; none where it cannot be read."""
+    try:
+        return sorted(f for f in place.iterdir() if f.is_dir() and is_name(f.name))
+    except OSError:
         return []
-    return sorted(f for f in SWEEPS.resolve().iterdir() if f.is_dir() and is_name(f.name))
 
 
 def check_storage(url: str) -> None:

@@ -3,6 +3,8 @@
 import os
 import re
 import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from sweeper.app.data import as_usage_errors
 from sweeper.app.folder import all_folders, elsewhere, existing, open_ledger, started
 from sweeper.app.places import DIAGNOSTICS_FOLDER, Places, folder_of_trial
 from sweeper.app.refusals import missing
+from sweeper.app.remarks import parse_tag
 from sweeper.app.summary import count_states, summarize
 from sweeper.app.written import write_file
 from sweeper.errors import CannotSchedule, SweeperError, UsageError
@@ -21,6 +24,7 @@ from sweeper.ledger import Ledger, SweepRecord
 from sweeper.space.faults import shown
 from sweeper.space.sweep import Sweep
 from sweeper.space.yaml_reader import read_text
+from sweeper.study import TrialState
 
 PROFILES = re.compile(r"""(^|[{,\s])["']?profiles["']?\s*:""")  # in a sweep file
 
@@ -77,8 +81,21 @@ def schema() -> dict[str, Any]:
     return json_schema(catalog())
 
 
-def sweeps() -> list[dict[str, Any]]:
-    """Returns a line for each sweep in ./sweeps."""
+def sweeps(tags: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Return a line for each sweep in ./sweeps; with `tags`, for those that have all of them.
+
+    Raises:
+        UsageError: A tag is not written as NAME or NAME=VALUE.
+    """
+    wanted = [parse_tag(each) for each in tags]
+    return [line for line in _lines() if all(_has(line["tags"], *each) for each in wanted)]
+
+
+def _has(tags: Mapping[str, str], name: str, value: str) -> bool:
+    return name in tags and value in ("", tags[name])
+
+
+def _lines() -> list[dict[str, Any]]:
     lines, remotes = [], []
     for folder in all_folders():
         if (remote := elsewhere(folder)) is not None:
@@ -98,7 +115,7 @@ def sweeps() -> list[dict[str, Any]]:
 
 
 def _unreadable(name: str, error: SweeperError) -> dict[str, Any]:
-    unknown = {"profile": "", "studies": 0, "trials": {}, "age_s": None}
+    unknown = {"profile": "", "studies": 0, "trials": {}, "age_s": None, "tags": {}}
     return {"sweep": name, "state": "unreadable", **unknown, "reason": str(error)}
 
 
@@ -110,6 +127,7 @@ def _line(ledger: Ledger, record: SweepRecord) -> dict[str, Any]:
         "studies": len(ledger.studies()),
         "trials": count_states(ledger.trials()),
         "age_s": time.time() - record.created_at,
+        "tags": ledger.tags(),
     }
 
 
@@ -126,6 +144,35 @@ def status(name: str) -> dict[str, Any]:
         return {**summarize(ledger, folder), "state": state_of(record, ledger), "exit_code": 0}
 
 
+def failed(name: str) -> dict[str, Any]:
+    """Return the failed trials of a sweep, each with its reason. Raises NotFound."""
+    with started(existing(name)) as (ledger, _):
+        trials = ledger.trials()
+    found = [trial for trial in trials if trial.state is TrialState.FAILED]
+    counts = Counter(trial.failure or "unknown" for trial in found)
+    classes = ", ".join(f"{count} {failure}" for failure, count in counts.most_common())
+    lines = [f"{len(found)} of {len(trials)} trials failed{f': {classes}' * bool(found)}"]
+    if found:
+        lines.append(f"what one printed: sweeper logs {name} {found[0].name}")
+        lines.append(f"to try them again: sweeper retry {name} --failed")
+    return {
+        "sweep": name,
+        "failed": [
+            {
+                "trial": trial.name,
+                "study": trial.study,
+                "number": trial.number,
+                "kind": trial.kind.value,
+                "failure": trial.failure,
+                "attempts": trial.attempt,
+                "reason": trial.reason,
+            }
+            for trial in found
+        ],
+        "notes": lines,
+    }
+
+
 def report(name: str, out: Path | None) -> dict[str, Any]:
     """Writes the sweep's page and returns where it is.
 
@@ -140,6 +187,7 @@ def report(name: str, out: Path | None) -> dict[str, Any]:
     with started(folder) as (ledger, _):
         path = out or folder / "report.html"
         write_file(path, render_report(ledger))
+    path = path.absolute()
     return {"message": f"wrote {path}", "sweep": name, "path": str(path)}
 
 
@@ -162,6 +210,7 @@ def sync(name: str) -> dict[str, Any]:
         for trial in ledger.trials() if done.restored else ():
             if (diagnostics := folder_of_trial(folder, trial) / DIAGNOSTICS_FOLDER).is_dir():
                 recorder.attach(trial.study, trial.number, diagnostics)
+        recorder.describe()
     failed = f"; {done.pending} are left: {done.last_error}" if done.pending else ""
     again = f"; artifacts of {done.restored} runs were put back" if done.restored else ""
     return {

@@ -9,7 +9,7 @@ from sweeper.app.places import folder_of_trial
 from sweeper.app.progress import number
 from sweeper.app.trials import find_trial
 from sweeper.ledger import Event, EventKind
-from sweeper.study import TrialState
+from sweeper.study import TrialState, trial_name
 
 POLL_S = 0.5
 LOG = "log.txt"  # of an attempt: what its process printed
@@ -86,7 +86,9 @@ class _Prints:
 
 def _lines(event: Event) -> Iterator[str]:
     at = time.strftime("%H:%M:%S", time.localtime(event.at))
-    who = f"{event.study} {event.number:03d}: " if event.number is not None else ""
+    who = ""
+    if event.study is not None and event.number is not None:
+        who = f"{trial_name(event.study, event.number)}: "
     for text in _said(event):
         yield f"{at} {who}{text}"
 

@@ -42,6 +42,24 @@ class Places:
         place = self.in_store(f"{_name(trial.study)}/{trial.number:04d}")
         return place or str(folder_of_trial(self.folder, trial))
 
+    def of_study(self, study: str) -> str | None:
+        """Return where the trials of a study are kept in the store, if there is one."""
+        return self.in_store(_name(study))
+
+    @property
+    def label(self) -> str | None:
+        """This sweep's part of the store, for people."""
+        if self.store is None:
+            return None
+        return (ArtifactUrl.parse(self.store) / self.folder.name).label
+
+    def leave_store(self) -> None:
+        """Remove this sweep's folder in a store of folders, if nothing is left in it."""
+        shared = None if self.store is None else ArtifactUrl.parse(self.store).folder
+        if shared is not None:
+            with suppress(OSError):
+                (shared / self.folder.name).rmdir()
+
     def scratch(self, trial: Trial) -> Path:
         """Returns where the present attempt writes, on the node that it is on."""
         return folder_of_trial(self.folder, trial) / f"attempt-{trial.attempt}"

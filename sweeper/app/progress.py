@@ -7,9 +7,11 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Literal
 
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 
 from sweeper.study import Measurement, Trial, TrialKind, TrialState
@@ -25,6 +27,8 @@ MARKS = {
 }
 LINE = 2000  # characters, a reason's included
 ROWS = 6  # of ended trials that the table keeps showing
+NAME_WIDTH = 24  # of a trial's name, below which other columns make room for it
+NUMBERS = ("epoch", "validation", "study's best")
 
 
 @dataclass
@@ -33,6 +37,28 @@ class _Row:
     measurement: Measurement | None = None
     began: float = 0.0
     ended: float | None = None
+
+    @property
+    def value(self) -> float | None:
+        """What the trial ended with, or its latest objective."""
+        if self.ended is not None:
+            return self.trial.value
+        return self.measurement.objective if self.measurement else None
+
+    def left_s(self, mean: float, now: float) -> float:
+        """Return the seconds that a running trial still takes.
+
+        Args:
+            mean: Seconds that a trial takes; of one that takes longer, the pace of its present
+                stage counts, and before the first epoch nothing is known but the mean.
+            now: By the clock of `began`.
+        """
+        took, m = now - self.began, self.measurement
+        if took < mean:
+            return mean - took
+        if m is None or (m.epoch >= m.num_epochs and not m.is_final):  # its next stage is to come
+            return mean
+        return took / max(1, m.epoch) * max(0, m.num_epochs - m.epoch)
 
 
 @dataclass
@@ -89,7 +115,7 @@ class Progress:
 
     def _line(self, row: _Row, measurement: Measurement | None) -> str:
         trial = row.trial
-        text = f"{trial.study} {name_of(trial)}: "
+        text = f"{name_of(trial)}: "
         if measurement is None:
             text += trial.state.value
             if trial.state is TrialState.COMPLETE:
@@ -103,48 +129,78 @@ class Progress:
         )
 
     def table(self) -> Table:
-        """The live table: running trials, and those that ended last."""
+        """The live table: running trials, and those that ended last.
+
+        On a narrow terminal a trial's name loses its beginning, and then epochs and validation are
+        left out: state, trial and best always fit.
+        """
         caption = f"{self.done} of {self.planned} trials ended{self._eta_text()}"
-        table = Table(caption=caption, expand=True, pad_edge=False, box=None)
-        for name in ("study", "trial", "stage", "epoch"):
-            table.add_column(name, no_wrap=True)
-        for name in ("validation", "study's best"):
-            table.add_column(name, justify="right", no_wrap=True)
-        table.add_column("state")
+        table = Table(caption=caption, pad_edge=False, box=None)
         running = sorted(self._running.values(), key=lambda row: row.began)
-        for row in [*self._ended, *running]:
-            trial, m = row.trial, row.measurement
-            color = MARKS[trial.state]
-            table.add_row(
-                trial.study,
-                name_of(trial),
-                m.stage if m else "",
-                f"{m.epoch}/{m.num_epochs}" if m else "",
-                number(trial.value if row.ended else m.objective if m else None),
-                number(self._best.get(trial.study)),
-                f"[{color}]{trial.state.value}[/]",
-            )
+        rows = [*self._ended, *running]
+        columns: dict[str, list[str]] = {
+            "state": [row.trial.state.value for row in rows],
+            "trial": [name_of(row.trial) for row in rows],
+            "epoch": [_epoch(row.measurement) for row in rows],
+            "validation": [number(row.value) for row in rows],
+            "study's best": [number(self._best.get(row.trial.study)) for row in rows],
+        }
+        room = self._fit(columns)
+        for name in columns:
+            justify: Literal["left", "right"] = "right" if name in NUMBERS else "left"
+            table.add_column(name, justify=justify, no_wrap=True)
+        for row, (state, trial, *cells) in zip(
+            rows, zip(*columns.values(), strict=True), strict=True
+        ):
+            name = shortened(trial if room >= NAME_WIDTH else row.trial.name, room)
+            table.add_row(f"[{MARKS[row.trial.state]}]{state}[/]", escape(name), *cells)
         return table
 
+    def _fit(self, columns: dict[str, list[str]]) -> int:
+        """Leave out columns until a trial's name has room, and return how much it has."""
+        for spared in (None, "epoch", "validation"):
+            columns.pop(spared or "", None)
+            widths = [max(map(len, (name, *cells))) for name, cells in columns.items()]
+            trial = max(map(len, ("trial", *columns["trial"])))
+            room = self.console.width - (sum(widths) - trial) - 2 * len(widths)
+            if room >= min(trial, NAME_WIDTH):
+                break
+        return max(room, 1)
+
     def eta_s(self) -> float | None:
-        """Seconds to go, from the mean time of the trials that ended; None before the first."""
+        """Seconds to go, from the mean time of the trials that ended; None before the first.
+
+        A running trial that has taken longer than that goes on at the pace of its epochs.
+        """
         total, count = self._times
         if not count:
             return None
         now, mean = self.clock(), total / count
         to_start = self.planned - self.done - len(self._running)
-        to_finish = sum(max(0.0, mean - (now - row.began)) for row in self._running.values())
-        return (mean * to_start + to_finish) / self.max_concurrent
+        to_finish = [row.left_s(mean, now) for row in self._running.values()]
+        return max((mean * to_start + sum(to_finish)) / self.max_concurrent, *to_finish, 0.0)
 
     def _eta_text(self) -> str:
         seconds = self.eta_s()
-        return "" if seconds is None else f", about {duration(seconds)} to go"
+        if seconds is None or self.done >= self.planned:
+            return ""
+        return f", about {duration(max(1.0, seconds))} to go"
 
 
 def name_of(trial: Trial) -> str:
-    """A trial's number, and its role where it is not a sampled one."""
-    role = "" if trial.kind is TrialKind.SAMPLED else f" {trial.kind.value}"
-    return f"{trial.number:03d}{role}"
+    """A trial's name, and its kind where it is not a sampled one."""
+    kind = "" if trial.kind is TrialKind.SAMPLED else f" {trial.kind.value}"
+    return f"{trial.name}{kind}"
+
+
+def shortened(text: str, width: int) -> str:
+    """Cut `text` to `width` characters at its beginning: its end tells trials apart."""
+    return text if len(text) <= width else f"…{text[len(text) - width + 1 :]}"
+
+
+def _epoch(measurement: Measurement | None) -> str:
+    m = measurement
+    return f"{m.stage} {m.epoch}/{m.num_epochs}" if m else ""
 
 
 def number(value: float | None) -> str:

@@ -145,7 +145,9 @@ def forward(remote: Remote, arguments: Sequence[str], *, as_json: bool) -> int:
         return jobs.follow(remote.job, sys.stdout)
     while True:
         job = jobs.submit(
-            _command(remote.workdir, words), label=f"sweeper-{words[0]}", environment=_environment()
+            _command(remote.workdir, words),
+            label=f"sweeper-{words[0]}-{remote.name}",
+            environment=_environment(),
         )
         if follows:
             return jobs.follow(job, sys.stdout)
@@ -172,13 +174,17 @@ def listed(remotes: Sequence[Remote]) -> list[dict[str, Any]]:
             found = json.loads(_divided(jobs.printed(job))[0])["sweeps"]
         except (BackendUnreachable, ValueError, KeyError):
             found = []
-        known = {line["sweep"]: {**line, "on": address} for line in found if line["sweep"] in mine}
+        known = {
+            line["sweep"]: {"tags": {}, **line, "on": address}
+            for line in found
+            if line["sweep"] in mine
+        }
         lines += [known.get(name, _unknown(name, address)) for name in sorted(mine)]
     return lines
 
 
 def _unknown(name: str, address: str) -> dict[str, Any]:
-    facts = {"profile": "", "studies": 0, "trials": {}, "age_s": None, "on": address}
+    facts = {"profile": "", "studies": 0, "trials": {}, "age_s": None, "tags": {}, "on": address}
     return {"sweep": name, "state": "not reached", **facts}
 
 

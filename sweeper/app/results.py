@@ -7,20 +7,25 @@ from sweeper.app.folder import existing, started
 from sweeper.app.written import write_file
 from sweeper.errors import NotFound, UsageError, unknown
 
+FORMATS = {".csv": "csv", ".parquet": "parquet", ".pq": "parquet", ".tex": "latex"}
 
-def export(name: str, form: str, out: Path | None) -> dict[str, Any]:
+
+def export(name: str, form: str | None, out: Path | None) -> dict[str, Any]:
     """Returns a sweep's trials (`csv`, `parquet`) or its table of methods (`latex`) as `content`,
     or writes it to `out` and returns a `message` of it.
 
     Raises:
         NotFound: There is no such sweep.
-        UsageError: Parquet without `out`, or an `out` that has no folder.
+        UsageError: Parquet without `out`, an `out` that has no folder, or whose suffix is that of
+            another format than `form`.
         StorageFull: `out` cannot be written.
     """
     from sweeper.analysis.compare import compare
     from sweeper.analysis.contenders import read_contenders
-    from sweeper.analysis.exports import as_csv, as_latex, as_parquet, trial_rows
+    from sweeper.analysis.exports import as_csv, as_parquet, trial_rows
+    from sweeper.analysis.latex import as_latex
 
+    form = _format_of(form, out)
     if form == "parquet" and out is None:
         raise UsageError("Parquet is no text for a terminal: name a file with `-o FILE`.")
     with started(existing(name)) as (ledger, _):
@@ -35,8 +40,27 @@ def export(name: str, form: str, out: Path | None) -> dict[str, Any]:
                 content = as_csv(rows)
     if out is None:
         return {"content": content}
-    write_file(out, content)
-    return {"message": f"wrote {out}", "sweep": name, "path": str(out), "trials": len(rows)}
+    path = write_file(out, content)
+    return {"message": f"wrote {path}", "sweep": name, "path": str(path), "trials": len(rows)}
+
+
+def _format_of(form: str | None, out: Path | None) -> str:
+    """Return the format of an export: as named, else by the file's suffix, else CSV.
+
+    Raises:
+        UsageError: The two contradict each other, or a suffix without a format is of none.
+    """
+    suffix = "" if out is None else out.suffix.lower()
+    of_suffix = FORMATS.get(suffix)
+    if form is None and suffix and of_suffix is None:
+        known = ", ".join(FORMATS)
+        raise UsageError(f"{out}: no format ends in {suffix}: write {known}, or add --format.")
+    if form is not None and of_suffix is not None and form != of_suffix:
+        raise UsageError(
+            f"--format {form} contradicts {out}, whose suffix says {of_suffix}: leave --format "
+            "out, or name another file."
+        )
+    return form or of_suffix or "csv"
 
 
 def best(name: str, study: str | None, top: int | None) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from sweeper.app.places import Places
 from sweeper.ledger import EventKind, Ledger
 from sweeper.policies import FailureBudget
 from sweeper.study import Trial, TrialState
-from sweeper.text import printable
+from sweeper.text import printable, written
 
 SHOWN = 5  # failed trials that are named
 REASON = 1000  # characters of why one did
@@ -27,13 +27,16 @@ def summarize(ledger: Ledger, folder: Path) -> dict[str, Any]:
     without = [s.study.name for s in table.studies if s.best is None]
     failed = [t for t in trials if t.state is TrialState.FAILED]
     notes = [f"no complete trial: {name}" for name in without]
-    notes += [
-        printable(f"failed: {t.study} {t.number:03d}: {t.reason}", limit=REASON)
-        for t in failed[:SHOWN]
-    ]
+    notes += [printable(f"failed: {t.name}: {t.reason}", limit=REASON) for t in failed[:SHOWN]]
+    if len(failed) > SHOWN:
+        more = len(failed) - SHOWN
+        notes.append(f"{more} more failed: sweeper status {record.name} --failed")
     notes += _noted(ledger)
     notes += [note for study in table.studies for note in validation_notes(study)]
     notes += _cost(usage)
+    tags, remarks = ledger.tags(), ledger.remarks()
+    notes += [f"tags: {written(tags)}"] * bool(tags)
+    notes += [f"note: {line}" for each in remarks for line in str(each).splitlines()]
     notes.append(f"all of it: {folder}; page: sweeper report {record.name}")
     return {
         "sweep": record.name,
@@ -45,6 +48,8 @@ def summarize(ledger: Ledger, folder: Path) -> dict[str, Any]:
         "trials": count_states(trials),
         "studies": [_study(study, places) for study in table.studies],
         "cost": as_json(usage),
+        "tags": tags,
+        "remarks": [vars(each) for each in remarks],
         "notes": notes,
     }
 

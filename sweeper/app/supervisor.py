@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -139,7 +140,7 @@ def _drive(job: Job, lease: Lease, signals: _Signals) -> dict[str, Any]:
     If it did not end by itself, `died` says how; or `not_started`, if Ray was about to start.
     """
     process = subprocess.Popen(
-        child.command("sweeper.app.driver"),
+        child.command("sweeper.app.driver", Path(job.folder).name),  # Ray shows the name
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env=child.environment(**{LEASE: lease.owner}),

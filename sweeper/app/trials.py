@@ -1,5 +1,6 @@
 """Turns a trial of the ledger into what a Trainable runs."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,13 @@ from sweeper.app.stages import place_of
 from sweeper.checkpoint_name import CheckpointName
 from sweeper.errors import NotFound, unknown
 from sweeper.ledger import Ledger
+from sweeper.recording.outline import study_label
+from sweeper.space.faults import shown
 from sweeper.space.sweep import StudyPlan, Sweep
-from sweeper.study import Trial
+from sweeper.study import Study, Trial, TrialKind, trial_name
 from trainables.methods.halving import can_halve
 
+NUMBER = re.compile(r"[0-9]{1,9}")
 PATIENCE_S = 20.0  # with a store that is asked for checkpoints while all others wait
 
 
@@ -47,13 +51,13 @@ class TrialBuilder:
         return {
             "spec": spec.model_dump(mode="json", by_alias=True) | {"halvings": trial.halvings},
             "content_hash": self._facts[trial.study]["content_hash"],
-            "label": f"{trial.study} {trial.number:03d}",
+            "label": f"{self._sweep.name} {trial.name}",
             "folder": str(self._places.scratch(trial)),
             "store": self._places.store_of_attempt(trial),
             "resume": measured(named, found, tuple(spec.stages)),
             "threads": self._sweep.resources.cpu,
             "memory_bytes": self._sweep.resources.memory,
-            "name": f"{self._sweep.name}/{trial.study}/{trial.number}",
+            "name": f"{self._sweep.name}/{trial.name}",
             "stages": place_of(self._sweep, study),
             "stages_holder": self._holder,
         }
@@ -101,21 +105,43 @@ def _position(place: str, stages: Sequence[str]) -> tuple[int, int, int] | None:
     return stages.index(name.stage), name.epoch, name.attempt
 
 
-def find_trial(ledger: Ledger, name: str) -> Trial:
-    """Returns the trial that a user names as `STUDY/NUMBER`, or by its number in a lone study.
+def find_trial(ledger: Ledger, text: str) -> Trial:
+    """Return the trial that a user names as `STUDY/NUMBER`, or by its number in a lone study.
+
+    Every form in which a trial is printed is accepted: with the sweep before it, with its kind
+    after it, with leading zeros, and as its run in MLflow is named.
 
     Raises:
         NotFound: There is none; the text says which there are.
     """
-    studies = [study.name for study in ledger.studies()]
-    study, _, number = name.rpartition("/")
-    if not study and len(studies) == 1:
-        study = studies[0]
-    if study not in studies:
-        ways = f" Write it as {studies[0]}/0, say." if studies and not study else ""
-        raise NotFound(unknown("study", study or name, studies) + ways)
-    trials = {str(trial.number): trial for trial in ledger.trials(study)}
-    number = number.lstrip("0") or "0"
-    if number not in trials:
-        raise NotFound(unknown("trial", number, trials))
-    return trials[number]
+    studies = ledger.studies()
+    names = [study.name for study in studies]
+    study, number = _parts(text, studies, ledger.name)
+    if not study and len(names) == 1:
+        study = names[0]
+    how = f" Write a trial as {trial_name(study if study in names else names[0], 0)}." * bool(names)
+    if not NUMBER.fullmatch(number):
+        raise NotFound(f"{shown(text)} names no trial.{how}")
+    if study not in names:
+        raise NotFound(
+            unknown("study", study, names) if study else f"{number}: of which study?{how}"
+        )
+    trials = {trial.number: trial for trial in ledger.trials(study)}
+    if int(number) not in trials:
+        raise NotFound(unknown("trial", str(int(number)), map(str, trials)))
+    return trials[int(number)]
+
+
+def _parts(text: str, studies: Sequence[Study], sweep: str) -> tuple[str, str]:
+    """Split what a user wrote into a study, "" where there is none, and a number."""
+    head, *rest = text.strip().split(" · ")
+    if rest:  # a run of MLflow: `003 · mona · advection_1d`
+        label = " · ".join(rest)
+        return next((s.name for s in studies if study_label(s) == label), label), head
+    words = text.split()
+    if len(words) > 1 and words[-1] in set(TrialKind):
+        words.pop()
+    study, _, number = "/".join(words).rpartition("/")
+    if study.startswith(f"{sweep}/") and study not in {s.name for s in studies}:
+        study = study.removeprefix(f"{sweep}/")
+    return study, number

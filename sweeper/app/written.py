@@ -5,8 +5,8 @@ from pathlib import Path
 from sweeper.errors import StorageFull, UsageError
 
 
-def write_file(path: Path, content: str | bytes) -> None:
-    """Writes a file, over one that is there.
+def write_file(path: Path, content: str | bytes) -> Path:
+    """Write a file, over one that is there, and return its absolute path.
 
     Raises:
         UsageError: There is no folder to hold it, or it is a folder.
@@ -20,3 +20,4 @@ def write_file(path: Path, content: str | bytes) -> None:
         raise UsageError(f"{path} is a folder; name a file in it.") from error
     except OSError as error:
         raise StorageFull(f"cannot write {path}: {error.strerror}.") from error
+    return path.absolute()

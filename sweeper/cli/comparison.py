@@ -9,7 +9,10 @@ from rich.table import Table
 
 from sweeper.app.progress import number
 from sweeper.cli.output import SCHEMA, on_one_line, print_json
+from sweeper.cli.tables import print_table
 from sweeper.console import stdout
+
+SPARED = ("jaggedness", "sd", "rises", "device-s", "epochs", "candidates")  # the first one first
 
 
 def show_comparison(found: Mapping[str, Any], *, as_json: bool) -> None:
@@ -34,8 +37,9 @@ def show_comparison(found: Mapping[str, Any], *, as_json: bool) -> None:
         _say(console, f"\n{found['distance']['answer']}")
     for claim in (found["gate"] or {"claims": ()})["claims"]:
         _say(console, f"gate: {claim['claim']}: {'met' if claim['is_met'] else 'not met'}")
-    if found["html"]:
-        _say(console, f"wrote {found['html']}")
+    for kind in ("html", "latex"):
+        if found[kind]:
+            _say(console, f"wrote {found[kind]}")
 
 
 def show_best(found: Mapping[str, Any], *, as_json: bool) -> None:
@@ -57,17 +61,17 @@ def show_best(found: Mapping[str, Any], *, as_json: bool) -> None:
             table.add_row(escape(study["study"]), *map(_cell, cells), escape(told))
         if not study["best"]:
             table.add_row(escape(study["study"]), *[""] * 5, "no trial is complete")
-    stdout().print(table)
+    print_table(stdout(), table, ("sd",))
 
 
 def _show_task(console: Console, task: Mapping[str, Any]) -> None:
     facts = [task.get("protocol"), f"{task.get('data_source', 'unknown')} data", _sizes(task)]
     _say(console, f"\n{task['task']}: {task['metric']} ({', '.join(filter(None, facts))})")
     _say(console, f"  {task['answer']}")
-    console.print(_methods(task))
+    print_table(console, _methods(task), SPARED)
     families = [*task["comparisons"], *task["against_control"]]
     if families:
-        console.print(_differences(families))
+        print_table(console, _differences(families), ("d_z", "lower in", "p"))
     for line in task["notes"]:
         _say(console, f"  {line}")
     _show_published(console, task["published"])

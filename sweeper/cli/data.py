@@ -14,6 +14,7 @@ from sweeper.console import is_plain, stderr
 data = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode=None if is_plain(os.environ) else "rich",
 )
 

@@ -6,15 +6,18 @@ imported before a command needs it.
 
 import os
 import sys
+from collections.abc import Sequence
+from contextlib import chdir
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from sweeper import __version__
 from sweeper.address import is_dashboard
 from sweeper.app.disk import storage_fault
-from sweeper.app.elsewhere import IsElsewhere, Remote
-from sweeper.cli import output
+from sweeper.app.elsewhere import IsElsewhere, forget
+from sweeper.cli import completion, output
 from sweeper.cli.data import data
 from sweeper.cli.files import add_files
 from sweeper.cli.options import (
@@ -26,7 +29,9 @@ from sweeper.cli.options import (
     Profile,
     Sets,
     SweepName,
+    Trial,
     Trials,
+    sweep_name,
 )
 from sweeper.cli.progress import progress
 from sweeper.cli.results import add_results
@@ -34,19 +39,50 @@ from sweeper.cli.running import add_running
 from sweeper.cli.upkeep import add_upkeep
 from sweeper.console import ReaderLeft, is_plain, make_plain, stderr
 from sweeper.errors import Interrupted, SweeperError, UsageError
+from sweeper.study import trial_name
 
+FOLDER = ("-C", "--directory")  # options before the command
 cli = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode=None if is_plain(os.environ) else "rich",
 )
+completion.keep_names_whole()
 cli.add_typer(data, name="data", help="The data of tasks: lists, imports, makes and verifies them.")
 
 
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        print(f"sweeper {__version__}")
+        raise typer.Exit
+
+
 @cli.callback()
-def root() -> None:
+def root(
+    ctx: typer.Context,
+    directory: Annotated[
+        Path | None,
+        typer.Option(
+            *FOLDER,
+            metavar="DIR",
+            exists=True,
+            file_okay=False,
+            show_default=False,
+            help="Work in DIR, as if started there. SWEEPER_SWEEPS names a folder of sweeps "
+            "other than ./sweeps.",
+        ),
+    ] = None,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version, and exit."
+        ),
+    ] = False,
+) -> None:
     """Fair hyperparameter sweeps over cross-modal fine-tuning: ORCA, PaRe, MoNA and ours."""
+    if directory is not None:
+        ctx.with_resource(chdir(directory))
 
 
 @cli.command()
@@ -112,24 +148,44 @@ add_files(cli)
 
 
 @cli.command("ls")
-def list_sweeps(as_json: AsJson = False) -> None:
-    """Lists the sweeps in ./sweeps."""
+def list_sweeps(
+    tag: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME[=VALUE]", help="Only those with this tag; repeatable.", show_default=False
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Lists the sweeps in ./sweeps, or in SWEEPER_SWEEPS."""
     from sweeper.app import inspect as app
 
-    output.show_sweeps(app.sweeps(), as_json=as_json)
+    output.show_sweeps(app.sweeps(tag or ()), as_json=as_json, tags=tag or ())
 
 
 @cli.command()
 def status(
     sweep: Annotated[
-        str | None, typer.Argument(help="A sweep in ./sweeps; all if left out.")
+        str | None,
+        typer.Argument(
+            help="A sweep: its name in ./sweeps, or its folder; all if left out.",
+            callback=sweep_name,
+            autocompletion=completion.sweeps,
+        ),
     ] = None,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="List its failed trials, each with its reason.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Says how far a sweep is, and what is best so far."""
     from sweeper.app import inspect as app
 
-    if sweep is None:
+    if failed:
+        if sweep is None:
+            raise UsageError("--failed: of which sweep? Write: sweeper status SWEEP --failed")
+        output.show_failed(app.failed(sweep), as_json=as_json)
+    elif sweep is None:
         output.show_sweeps(app.sweeps(), as_json=as_json, command="status")
     else:
         output.show_summary(app.status(sweep), as_json=as_json, command="status")
@@ -153,10 +209,11 @@ add_results(cli)
 @cli.command()
 def diagnose(
     sweep: SweepName,
-    study: Annotated[
-        str, typer.Argument(help="A study: pare/pdebench/advection_1d.", show_default=False)
-    ],
-    trial: Annotated[int, typer.Argument(min=0, help="A trial's number.", show_default=False)],
+    trial: Trial,
+    number: Annotated[
+        int | None,
+        typer.Argument(min=0, help="Its number, where TRIAL is a study alone.", show_default=False),
+    ] = None,
     what: Annotated[
         str | None,
         typer.Option(help="Of landscape,intermediate,scatter,otdd; all that can be, if left out."),
@@ -171,7 +228,8 @@ def diagnose(
 
     chosen = None if what is None else [each.strip() for each in what.split(",")]
     with progress("diagnose", stderr()) as told:
-        found = app.diagnose(sweep, study, trial, what=chosen, samples=samples, progress=told)
+        name = trial if number is None else trial_name(trial, number)
+        found = app.diagnose(sweep, name, what=chosen, samples=samples, progress=told)
     output.show_diagnosis(found, as_json=as_json)
 
 
@@ -192,12 +250,13 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """Runs one command and returns its exit code; a deliberate error never shows a traceback."""
     as_json = "--json" in arguments
-    words = [a for a in arguments if not a.startswith("-")]
+    own = _without_folder(arguments)
+    words = [a for a in own if not a.startswith("-")]
     command = " ".join(words[: 2 if words[:1] == ["data"] else 1])
     try:
         return _invoke(arguments)
     except IsElsewhere as error:
-        return _forward(error.remote, arguments, as_json=as_json)
+        return _forward(error, own, as_json=as_json)
     except (ReaderLeft, BrokenPipeError):
         _close_stdout()
         return 141
@@ -215,12 +274,38 @@ def run(arguments: list[str]) -> int:
         return 130
 
 
-def _forward(remote: Remote, arguments: list[str], *, as_json: bool) -> int:
+def _without_folder(arguments: Sequence[str]) -> list[str]:
+    """Return a command's words without the option that says in which folder to run it."""
+    words = list(arguments)
+    while words and words[0].startswith("-"):
+        if words[0] in FOLDER:
+            del words[:2]
+        elif words[0].startswith(("-C", "--directory=")):
+            del words[0]
+        else:
+            break
+    return words
+
+
+def _named(arguments: Sequence[str], there: IsElsewhere) -> list[str]:
+    """Return a command's words with the sweep by its name, where its folder here named it."""
+    words = list(arguments)
+    for place, word in enumerate(words[1:], 1):
+        if "/" in word and Path(word).name == there.remote.name:
+            words[place] = there.remote.name
+            break
+    return words
+
+
+def _forward(there: IsElsewhere, arguments: list[str], *, as_json: bool) -> int:
     """Runs a command on the cluster on which the sweep lives that it is about."""
     from sweeper.app.remote import forward
 
     try:
-        return forward(remote, arguments, as_json=as_json)
+        code = forward(there.remote, _named(arguments, there), as_json=as_json)
+        if code == 0 and arguments[0] == "delete":
+            forget(there.folder)
+        return code
     except SweeperError as error:
         output.show_error(arguments[0], error, error.exit_code, as_json=as_json)
         return error.exit_code

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from sweeper.cli import completion
+
 File = Annotated[Path, typer.Argument(help="The sweep file.", show_default=False)]
 Profile = Annotated[
     str, typer.Option("--profile", help="auto, paper, laptop, or another of the file's profiles.")
@@ -31,4 +33,29 @@ Insecure = Annotated[
     typer.Option("--insecure", help="Allow what others on the network can reach and use."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-SweepName = Annotated[str, typer.Argument(help="A sweep in ./sweeps.", show_default=False)]
+
+
+def sweep_name(text: str | None) -> str | None:
+    """Return the name of a sweep that may be written as the path of its folder."""
+    from sweeper.app.folder import name_of
+
+    return None if text is None else name_of(text)
+
+
+SweepName = Annotated[
+    str,
+    typer.Argument(
+        help="A sweep: its name in ./sweeps, or its folder.",
+        show_default=False,
+        callback=sweep_name,
+        autocompletion=completion.sweeps,
+    ),
+]
+Trial = Annotated[
+    str,
+    typer.Argument(
+        help="A trial, as STUDY/NUMBER; its number if there is but one study.",
+        show_default=False,
+        autocompletion=completion.trials,
+    ),
+]

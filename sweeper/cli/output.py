@@ -10,15 +10,18 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from sweeper.app.folder import hint_above, sweeps_folder
 from sweeper.app.progress import duration, number
+from sweeper.cli.tables import print_table
 from sweeper.console import pass_on, stderr, stdout
 from sweeper.errors import FileFaults
-from sweeper.text import printable, visible, without_secrets
+from sweeper.text import printable, visible, without_secrets, written
 
 if TYPE_CHECKING:
     from sweeper.app.reference import Reference
 
 SCHEMA = 1
+REASON = 1000  # characters of why a trial failed
 
 
 def print_json(payload: Mapping[str, Any]) -> None:
@@ -93,8 +96,9 @@ def show_summary(summary: Mapping[str, Any], *, as_json: bool, command: str = "l
         pad_edge=False,
     )
     table.add_column("study", overflow="fold")
+    table.add_column("trials", justify="right", overflow="fold")
     trivial = _trivial(summary["studies"])
-    for name in ("trials", "best val", "test", "control test", *trivial.values()):
+    for name in ("best val", "test", "control test", *trivial.values()):
         table.add_column(name, justify="right")
     for study in summary["studies"]:
         best, control = study["best"] or {}, study["control"] or {}
@@ -106,7 +110,7 @@ def show_summary(summary: Mapping[str, Any], *, as_json: bool, command: str = "l
             number(control.get("test")),
             *(number(study["baselines"].get(name)) for name in trivial),
         )
-    console.print(table)
+    print_table(console, table, [*reversed(trivial.values())])
     for line in summary["notes"]:
         console.print(line, markup=False, soft_wrap=True)
 
@@ -175,20 +179,32 @@ def show_reference(found: "Reference", *, as_json: bool) -> None:
         console.print(note, markup=False, soft_wrap=True)
 
 
-def show_sweeps(sweeps: Sequence[Mapping[str, Any]], *, as_json: bool, command: str = "ls") -> None:
-    """Prints one line a sweep."""
+def show_sweeps(
+    sweeps: Sequence[Mapping[str, Any]],
+    *,
+    as_json: bool,
+    command: str = "ls",
+    tags: Sequence[str] = (),
+) -> None:
+    """Prints one line a sweep; `tags` are those that were asked for."""
     if as_json:
         print_json({"schema": SCHEMA, "command": command, "sweeps": list(sweeps)})
         return
     if not sweeps:
-        stdout().print("no sweeps in ./sweeps")
+        which = f" tagged {' and '.join(tags)}" if tags else ""
+        text = f"no sweeps{which} in {sweeps_folder()}.{'' if tags else hint_above()}"
+        stdout().print(text, markup=False, soft_wrap=True)
         return
     table = Table(box=None, pad_edge=False)
-    for name in ("sweep", "state", "profile"):
+    table.add_column("sweep", overflow="fold")
+    for name in ("state", "profile"):
         table.add_column(name)
     table.add_column("studies", justify="right")
-    table.add_column("trials")
-    table.add_column("age", justify="right")
+    table.add_column("trials", overflow="fold")
+    table.add_column("age", justify="right", no_wrap=True)
+    has_tags = any(sweep["tags"] for sweep in sweeps)
+    if has_tags:
+        table.add_column("tags", overflow="fold")
     for sweep in on_one_line(sweeps):
         table.add_row(
             sweep["sweep"],
@@ -197,12 +213,34 @@ def show_sweeps(sweeps: Sequence[Mapping[str, Any]], *, as_json: bool, command: 
             str(sweep["studies"]),
             _counts(sweep["trials"]),
             "" if sweep["age_s"] is None else duration(sweep["age_s"]),
+            *[escape(written(sweep["tags"]))] * has_tags,
         )
     console = stdout()
-    console.print(table)
+    print_table(console, table, ("studies", "profile"))
     for sweep in sweeps:
         if "reason" in sweep:
             console.print(f"{sweep['sweep']}: {sweep['reason']}", markup=False, soft_wrap=True)
+
+
+def show_failed(found: Mapping[str, Any], *, as_json: bool) -> None:
+    """Prints the failed trials of a sweep, each with its class and its reason."""
+    if as_json:
+        print_json({"schema": SCHEMA, "command": "status", **found})
+        return
+    table = Table(box=None, pad_edge=False)
+    table.add_column("trial", overflow="fold")
+    table.add_column("class", no_wrap=True)
+    table.add_column("attempts", justify="right", no_wrap=True)
+    table.add_column("reason", overflow="fold", ratio=1)
+    for trial in found["failed"]:
+        reason = printable(trial["reason"] or "", limit=REASON)
+        cells = (trial["trial"], trial["failure"] or "", str(trial["attempts"]), reason)
+        table.add_row(*map(escape, cells))
+    console = stdout()
+    if found["failed"]:
+        console.print(table)
+    for line in found["notes"]:
+        console.print(line, markup=False, soft_wrap=True)
 
 
 def show_checks(checks: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:

@@ -6,10 +6,18 @@ from typing import Annotated
 
 import typer
 
-from sweeper.cli import output
+from sweeper.cli import completion, output
 from sweeper.cli.comparison import show_best, show_comparison
 from sweeper.cli.options import AsJson, SweepName
 from sweeper.errors import GateNotMet
+
+
+class Row(StrEnum):
+    """Of a table for a paper, below each task."""
+
+    control = "control"
+    baselines = "baselines"
+    published = "published"
 
 
 class Format(StrEnum):
@@ -27,7 +35,14 @@ def add_results(cli: typer.Typer) -> None:
 
 
 def compare(
-    sweeps: Annotated[list[str], typer.Argument(help="Sweeps in ./sweeps.", metavar="SWEEP...")],
+    sweeps: Annotated[
+        list[str],
+        typer.Argument(
+            help="Sweeps: their names in ./sweeps, or their folders.",
+            metavar="SWEEP...",
+            autocompletion=completion.sweeps,
+        ),
+    ],
     task: Annotated[
         list[str] | None, typer.Option(help="Only this task; repeatable.", show_default=False)
     ] = None,
@@ -42,6 +57,18 @@ def compare(
     ] = None,
     html: Annotated[
         Path | None, typer.Option(help="Write a page about it, too.", show_default=False)
+    ] = None,
+    latex: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write a table for a paper (booktabs): tasks as rows, methods as columns.",
+            show_default=False,
+        ),
+    ] = None,
+    rows: Annotated[
+        list[Row] | None,
+        typer.Option("--with", help="What --latex shows, too; repeatable.", show_default=False),
     ] = None,
     gate: Annotated[
         str | None,
@@ -62,8 +89,18 @@ def compare(
     all comparisons of a task. Fewer than 6 replicates (`replicate: {seeds: 6}`) show nothing.
     """
     from sweeper.app import compare as app
+    from sweeper.app.folder import name_of
 
-    found = app.compare(sweeps, tasks=task or (), baseline=baseline, html=html, gate=gate)
+    named = [name_of(each) for each in sweeps]
+    found = app.compare(
+        named,
+        tasks=task or (),
+        baseline=baseline,
+        html=html,
+        latex=latex,
+        rows=rows or (),
+        gate=gate,
+    )
     show_comparison(found, as_json=as_json)
     if found["exit_code"]:
         failed = [f"{c['claim']}: {c['why']}" for c in found["gate"]["claims"] if not c["is_met"]]
@@ -79,6 +116,7 @@ def best(
         typer.Option(
             help="Print this study's winning configuration as a sweep file that can be launched.",
             show_default=False,
+            autocompletion=completion.studies,
         ),
     ] = None,
     top: Annotated[
@@ -101,11 +139,14 @@ def best(
 def export(
     sweep: SweepName,
     form: Annotated[
-        Format,
+        Format | None,
         typer.Option(
-            "--format", help="csv and parquet: every trial; latex: a table of the methods."
+            "--format",
+            help="csv and parquet: every trial; latex: a table of the methods. Without, the "
+            "file's suffix says it: .csv, .parquet, .tex.",
+            show_default=False,
         ),
-    ] = Format.csv,
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option("-o", "--out", help="Where it goes; default: to the terminal."),

@@ -5,13 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
-from sweeper.cli import output
-from sweeper.cli.options import Address, AsJson, Insecure, SweepName
+from sweeper.cli import completion, output
+from sweeper.cli.options import Address, AsJson, Insecure, SweepName, Trial
 from sweeper.console import stderr
-
-Trial = Annotated[
-    str, typer.Argument(help="A trial, as STUDY/NUMBER; its number if there is but one study.")
-]
 
 
 def add_running(cli: typer.Typer) -> None:
@@ -104,7 +100,10 @@ def cancel(sweep: SweepName, as_json: AsJson = False) -> None:
 
 def logs(
     sweep: SweepName,
-    trial: Annotated[str | None, typer.Argument(help="Of this trial only: STUDY/NUMBER.")] = None,
+    trial: Annotated[
+        str | None,
+        typer.Argument(help="Of this trial only: STUDY/NUMBER.", autocompletion=completion.trials),
+    ] = None,
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Go on until the sweep ends.")
     ] = False,

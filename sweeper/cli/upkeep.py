@@ -1,17 +1,83 @@
 """Commands that keep things in order: MLflow caught up and looked at, caches small, all found."""
 
+import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
 from sweeper.cli import output
 from sweeper.cli.options import AsJson, Insecure, SweepName
+from sweeper.console import stderr
+from sweeper.errors import UsageError
 
 
 def add_upkeep(cli: typer.Typer) -> None:
     """Adds these commands to the command line."""
-    for command in (sync, ui, gc, doctor):
+    for command in (delete, tag, note, sync, ui, gc, doctor):
         cli.command()(command)
+
+
+def delete(
+    sweep: SweepName,
+    runs: Annotated[
+        bool, typer.Option("--runs", help="Delete its runs in MLflow, too; without, they stay.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Deletes a sweep that does not run: its folder, its rows in a ledger, its part of a store.
+
+    Says first what that frees and what stays, and asks.
+    """
+    from sweeper.app.delete import delete as app
+
+    console = stderr()
+
+    def say(line: str) -> None:
+        console.print(line, markup=False, soft_wrap=True)
+
+    def confirm(lines: Sequence[str]) -> bool:
+        for line in lines:
+            say(line)
+        if yes:
+            return True
+        if as_json or not sys.stdin.isatty():
+            raise UsageError("nothing was deleted: add --yes, since nobody can be asked here.")
+        return typer.confirm(f"Delete `{sweep}`?", err=True)
+
+    output.show(app(sweep, runs=runs, confirm=confirm, say=say), as_json=as_json, command="delete")
+
+
+def tag(
+    sweep: SweepName,
+    tags: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="NAME[=VALUE]...", help="What to set.", show_default=False),
+    ] = None,
+    remove: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Takes a tag off; repeatable.", show_default=False),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Puts tags on a sweep, for `ls --tag` and MLflow, or shows those that it has."""
+    from sweeper.app import remarks as app
+
+    output.show(app.tag(sweep, tags or (), remove or ()), as_json=as_json, command="tag")
+
+
+def note(
+    sweep: SweepName,
+    text: Annotated[
+        str | None, typer.Argument(help="What to note; all notes if left out.", show_default=False)
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Notes something about a sweep, with the time and who says it, or shows its notes."""
+    from sweeper.app import remarks as app
+
+    output.show(app.note(sweep, text), as_json=as_json, command="note")
 
 
 def sync(sweep: SweepName, as_json: AsJson = False) -> None:

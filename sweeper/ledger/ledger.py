@@ -294,6 +294,17 @@ class Ledger(OpenLedger):
             )
         )
 
+    def forget(self) -> None:
+        """Delete every row of the sweep, that of the lease that is held included."""
+
+        def write(connection: Connection) -> None:
+            for table in schema.metadata.sorted_tables:
+                column = table.c.get("name" if table is schema.sweeps else "sweep")
+                if column is not None:
+                    connection.execute(delete(table).where(column == self.name))
+
+        self._database.write(write)
+
     def _write(self, do: Callable[[Connection], T], *, patience_s: float = math.inf) -> T:
         mark = None if self._owner is None else lease.Fence(self.name, self._owner)
         with self._writing:

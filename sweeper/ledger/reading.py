@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Select, func, select
 from sweeper.errors import NotFound
 from sweeper.ledger import backup, lease, schema
 from sweeper.ledger.database import Database
-from sweeper.ledger.records import Event, EventKind, Moment, Request, SweepRecord
+from sweeper.ledger.records import Event, EventKind, Moment, Remark, Request, SweepRecord
 from sweeper.study import Measurement, Study, Trial, TrialKind, TrialState
 
 STUDY_FIELDS = ("name", "method", "task", "objective", "seed")
@@ -184,6 +184,18 @@ class LedgerReader:
         """Return whether this ledger is a copy that was put in the place of a damaged one."""
         recorder, entity = backup.RESTORED
         return entity in self.mirror(recorder)
+
+    def tags(self) -> dict[str, str]:
+        """Return the tags that people put on the sweep, by name."""
+        table = schema.labels
+        query = select(table.c.name, table.c.value).where(table.c.sweep == self.name)
+        return {row["name"]: row["value"] for row in self._rows(query.order_by(table.c.name))}
+
+    def remarks(self) -> tuple[Remark, ...]:
+        """Return what people noted about the sweep, oldest first."""
+        table = schema.remarks
+        query = select(table.c.at, table.c.by, table.c.text).where(table.c.sweep == self.name)
+        return tuple(Remark(**row) for row in self._rows(query.order_by(table.c.id)))
 
     def requests(self, after: int = 0) -> tuple[Request, ...]:
         """Returns what users asked of the running sweep, since the request `after`."""

@@ -1,5 +1,6 @@
 """What the ledger holds besides studies and trials: the sweep itself, and the stream of events."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
@@ -65,6 +66,18 @@ class Moment(NamedTuple):
     study: str | None
     number: int | None
     payload: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Remark:
+    """What somebody noted about a sweep."""
+
+    at: float  # seconds since the epoch, by the database's clock
+    by: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{time.strftime('%Y-%m-%d %H:%M', time.localtime(self.at))} {self.by}: {self.text}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -137,6 +137,27 @@ requests = Table(  # what users ask of a running sweep, from any terminal
 )
 
 
+labels = Table(  # tags that people put on a sweep
+    "labels",
+    metadata,
+    Column("sweep", String(63), primary_key=True),
+    Column("name", String(63), primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+remarks = Table(  # what people note about a sweep
+    "remarks",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("sweep", String(63), nullable=False),
+    Column("at", Float, nullable=False),
+    Column("by", String(255), nullable=False),
+    Column("text", Text, nullable=False),
+    Index("remarks_of_a_sweep", "sweep", "id"),
+    sqlite_autoincrement=True,
+)
+
+
 def migrate(connection: Connection, version: int) -> None:
     """Brings the tables of an older ledger, at `version`, to this one."""
     for step in range(version + 1, SCHEMA_VERSION + 1):

@@ -11,10 +11,12 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from sweeper.errors import BackendUnreachable
 from sweeper.ledger import Event, EventKind, Ledger
 from sweeper.recording.mlflow_store import (
     MlflowStore,
@@ -41,6 +43,7 @@ __all__ = ["MlflowRecorder", "Pages", "SyncStatus", "check", "tracking_uri"]
 EVENTS_A_BATCH = 2000
 MANY = 50  # trials that are read faster in one go
 LONGEST_PAUSE_S = 60.0
+TAGS = "sweeper.tag."  # what begins the names of tags that people put on a sweep
 RETRY_S = 1.0  # between tries at the end of a sweep
 LONGEST_ERROR = 300  # characters of its first line; databases add their statements
 AWAY_S = 60.0  # that the end of a sweep waits for one that is away
@@ -150,6 +153,50 @@ class MlflowRecorder:
             return False
         return True
 
+    def runs(self) -> list[str]:
+        """Return the ids of the sweep's runs that were shipped there, parents first."""
+        refs = self._ledger.mirror(self._name)
+        kinds = ("sweep", "study", "trial")
+        found = [(kinds.index(k), ref) for key, ref in refs.items() if (k := _kind(key)) in kinds]
+        return [ref for _, ref in sorted(found) if ref]
+
+    def delete_runs(self) -> None:
+        """Delete the sweep's runs, its own last.
+
+        Raises:
+            BackendUnreachable: MLflow does not answer.
+        """
+        try:
+            runs = self.runs()
+            store = MlflowStore(self._uri, self._experiment) if runs else None
+            for run_id in reversed(runs):
+                assert store is not None
+                with suppress(Refused):  # it was deleted by hand
+                    store.delete(run_id)
+        except Exception as error:  # whatever MLflow's client, its store or the network raise
+            why = without_password(f"{type(error).__name__}: {error}", self._uri)
+            raise BackendUnreachable(
+                f"MLflow at {self.uri} does not delete the runs: {why.splitlines()[0]}"
+            ) from error
+
+    def describe(self) -> bool:
+        """Show on the sweep's run the tags and notes that people put on the sweep; False if MLflow
+        lacks that run, or is away."""
+        run_id = self._ledger.mirror(self._name).get(SWEEP.key)
+        if not run_id:
+            return False
+        try:
+            store = MlflowStore(self._uri, self._experiment)
+            store.describe(run_id, self._remarks(), prefix=TAGS)
+        except Exception:  # whatever MLflow's client, its store or the network raise
+            return False
+        return True
+
+    def _remarks(self) -> dict[str, str]:
+        tags = {f"{TAGS}{name}": value for name, value in self._ledger.tags().items()}
+        notes = "\n".join(map(str, self._ledger.remarks()))
+        return tags | ({"sweeper.notes": notes} if notes else {})
+
     def _follow(self) -> None:
         pause = self._poll_s
         while True:
@@ -258,7 +305,7 @@ class MlflowRecorder:
     def _apply(self, store: MlflowStore, entity: Entity, change: Change, outline: Outline) -> None:
         """Makes one run show a change. The status comes last: an ended run is whole."""
         run_id = self._run_id(store, entity, change.since, outline)
-        tags = dict(change.tags)
+        tags = dict(change.tags) | (self._remarks() if entity == SWEEP else {})
         if change.has_news and self._pages is not None:
             tags["mlflow.note.content"] = self._pages.note(self._ledger, entity.study)
         if change.taken_over:
@@ -340,6 +387,10 @@ class MlflowRecorder:
         )
         self._note({entity.key: run_id})
         return run_id
+
+
+def _kind(key: str) -> str:
+    return key.partition("/")[0]
 
 
 def _sweep_id(outline: Outline) -> str:

@@ -175,6 +175,23 @@ class MlflowStore:
             kept.delete_artifacts(CHECKPOINTS)
 
     @_refusals()
+    def describe(self, run_id: str, tags: Mapping[str, str], *, prefix: str) -> None:
+        """Make these tags all that the run has of those that begin with `prefix`."""
+        had = self._client.get_run(run_id).data.tags
+        for name in [n for n in had if n.startswith(prefix) and n not in tags]:
+            self._client.delete_tag(run_id, name)
+        self.log(run_id, (), tags)
+
+    @_refusals()
+    def delete(self, run_id: str) -> None:
+        """Delete a run, as MLflow does: `mlflow runs restore` brings it back until `mlflow gc`.
+
+        The checkpoints among its artifacts go at once.
+        """
+        self.forget_checkpoint(run_id)
+        self._client.delete_run(run_id)
+
+    @_refusals()
     def write(self, run_id: str, files: Mapping[str, str]) -> None:
         """Makes texts artifacts of the run, by file name."""
         for name, text in files.items():

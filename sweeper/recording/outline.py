@@ -62,9 +62,13 @@ def run_name(entity: Entity, outline: Outline) -> str:
     """Returns a name that tells runs apart where a column cuts it: `003 · mona · advection_1d`."""
     if entity.study is None:
         return outline.record.name
-    study = outline.studies[entity.study]
-    name = f"{study.method} · {study.task.rpartition('/')[2]}"
+    name = study_label(outline.studies[entity.study])
     return name if entity.number is None else f"{entity.number:03d} · {name}"
+
+
+def study_label(study: Study) -> str:
+    """Return the name of a study's run: `mona · advection_1d`."""
+    return f"{study.method} · {study.task.rpartition('/')[2]}"
 
 
 def identity_tags(entity: Entity, outline: Outline) -> dict[str, str]:

@@ -126,20 +126,21 @@ def test_row_48_a_secret_among_the_options_of_a_ledger_is_told(
 
 NAMED = ["status {}", "resume {}", "report {}", "sync {}", "stop {}", "cancel {}", "logs {}",
          "retry {} --failed", "rerun {} mona/x/0", "extend {} --trials 9", "diagnose {} mona 0",
-         "resume {} --json"]  # fmt: skip
+         "diagnose {} mona/0", "resume {} --json"]  # fmt: skip
 
 
 @pytest.mark.parametrize("words", NAMED)
 def test_row_90_a_sweep_that_is_not_there_is_told(command: Command, words: str) -> None:
     told = command(*words.format("nosuch").split())
     assert told.code == 8
-    assert told.err == ["sweeper: unknown sweep `nosuch`: ./sweeps is empty."]
+    place = command.folder / "sweeps"
+    assert told.err == [f"sweeper: unknown sweep `nosuch`: {place} does not exist."]
     for name in ("mona_pdebench", "fno_small"):
         (command.folder / "sweeps" / name).mkdir(parents=True)
     told = command(*words.format("mona_pdbench").split())
     message = (
         "unknown sweep `mona_pdbench`. Did you mean `mona_pdebench`? Known: fno_small, "
-        "mona_pdebench."
+        f"mona_pdebench. Looked in {place}."
     )
     assert (told.code, told.err) == (8, [f"sweeper: {message}"])
     if "--json" in words:

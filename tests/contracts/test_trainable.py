@@ -359,3 +359,10 @@ def test_ray_tune_finds_that_every_method_saves_and_restores(make_config, ray_he
         timeout=240,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_ray_shows_whose_sweep_an_actor_is_of():
+    actor = Trainable.__new__(Trainable)
+    for config, shown in (({"name": "mine/mona/pdebench/x_1d/3"}, "sweeper mine"), ({}, "sweeper")):
+        actor.config = config
+        assert repr(actor) == shown

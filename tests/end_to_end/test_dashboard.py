@@ -13,7 +13,9 @@ from tests.end_to_end import tiny_sweep
 pytestmark = [pytest.mark.ray, pytest.mark.browser, needs_chromium]
 
 
-def test_the_dashboard_names_study_trial_and_stage_of_each_worker(tmp_path, ray_head, data_home):
+def test_the_dashboard_names_sweep_trial_and_stage_of_each_worker_job_and_actor(
+    tmp_path, ray_head, data_home
+):
     shell = Shell(tmp_path, {**ray_head.environment, "SWEEPER_HOME": str(data_home)})
     file = tiny_sweep.write(tmp_path, name="watched", trials=200)
     with shell.start("launch", str(file), "--address", ray_head.address) as process:
@@ -31,7 +33,11 @@ def test_the_dashboard_names_study_trial_and_stage_of_each_worker(tmp_path, ray_
             chromium.driver.find_element(By.XPATH, "//button[.='Submit']").click()
             chromium.wait_for("Node summary fetched")
             chromium.driver.refresh()  # the first table was asked for without the token
-            chromium.wait_for("ray::sweeper mona/pdebench/")
+            chromium.wait_for("ray::sweeper watched mona/pdebench/")
+            chromium.open(f"{url}/#/jobs")
+            chromium.wait_for("sweeper.app.driver watched")
+            chromium.open(f"{url}/#/actors")
+            chromium.wait_for("sweeper watched")
         process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=120)
     assert process.returncode == 143, err

@@ -46,7 +46,7 @@ def test_a_sweep_sent_away_runs_there_and_is_steered_from_here(shell, there, ray
     assert [p.name for p in (shell.folder / "sweeps/away").iterdir()] == ["remote.json"]
 
     followed = shell.run("logs", "-f", "away").out
-    assert f"{STUDY} 001 control: complete" in followed
+    assert f"{STUDY}/1 control: complete" in followed
     assert not any(word in followed for word in RAYS)
     found = wait_until(shell, "away", "finished")
     assert found["trials"]["complete"] + found["trials"]["pruned"] == 2

@@ -53,6 +53,7 @@ def test_a_sweep_s_name_never_leaves_the_folder_of_sweeps(
     before = tree(tmp_path)
     commands = [("launch", "x.yaml", f"--name={name}"), ("launch", "named.yaml")]
     commands += [(command, "--", name) for command in ("resume", "status", "report", "sync")]
+    commands += [("delete", "--yes", "--", name), ("tag", "--", name, "x"), ("note", "--", name)]
     commands += [("stop", "--", name), ("rerun", "--", name, "mona/x/0"), ("logs", "--", name)]
     for words in commands:
         assert run(list(words)) == 2, words

@@ -13,12 +13,11 @@ from pyarrow import parquet
 
 from sweeper.analysis.compare import compare
 from sweeper.analysis.contenders import read_contenders
-from sweeper.analysis.exports import as_csv, as_latex, as_parquet, method_rows, trial_rows
+from sweeper.analysis.exports import as_csv, as_parquet, method_rows, trial_rows
 from tests.compared_ledgers import Scores, write
 from tests.ledgers import TASK
 
-ADVECTION, DARCY = "pdebench/advection_1d", "pdebench/darcy_2d@hard"
-SIX = [0.20, 0.21, 0.19, 0.22, 0.20, 0.18]
+ADVECTION = "pdebench/advection_1d"
 
 
 def read_csv(text: str) -> list[dict[str, str]]:
@@ -132,40 +131,6 @@ def test_seeds_of_63_bits_and_larger_integers_keep_every_digit():
 def test_no_trial_is_an_empty_file():
     assert as_csv([]) == "\n"
     assert parquet.read_table(pa.BufferReader(as_parquet([]))).num_rows == 0
-
-
-def test_latex_has_a_row_a_method_a_column_a_task_and_the_winner_in_bold(tmp_path):
-    higher = [value + 0.1 for value in SIX]
-    ledger = write(
-        tmp_path, "a",
-        [Scores(method="pare", task=ADVECTION, best=SIX),
-         Scores(method="contrastive_pare", task=ADVECTION, best=higher),
-         Scores(method="pare", task=DARCY, best=[3.25e-5])],
-    )  # fmt: skip
-    text = as_latex(compare([ledger]))
-    assert r" & pdebench/advection\_1d & pdebench/darcy\_2d@hard \\" in text
-    assert r"PaRe & $\mathbf{0.2 \pm 0.01414}$ & $3.25 \cdot 10^{-5}$ \\" in text
-    assert r"Contrastive PaRe & $0.3 \pm 0.01414$ & -- \\" in text
-    assert text.count(r"\begin{") == text.count(r"\end{") == 1
-    assert all(line.count("&") == 2 for line in text.splitlines() if line.endswith(r"\\"))
-
-
-def test_latex_sets_nothing_in_bold_that_may_be_chance(tmp_path):
-    ledger = write(
-        tmp_path, "a",
-        [Scores(method="pare", task=ADVECTION, best=[0.1]),
-         Scores(method="mona", task=ADVECTION, best=[0.9])],
-    )  # fmt: skip
-    assert r"\mathbf" not in as_latex(compare([ledger]))
-
-
-def test_latex_escapes_what_it_would_read_as_its_own(tmp_path):
-    name = "a%b&c#d$e{f}g~h^i\\j_k"
-    ledger = write(tmp_path, "a", [Scores(method=name, task=ADVECTION, best=[0.1])])
-    assert (
-        r"a\%b\&c\#d\$e\{f\}g\textasciitilde{}h\textasciicircum{}i\textbackslash{}j\_k"
-        in as_latex(compare([ledger]))
-    )
 
 
 def test_methods_have_a_row_a_task_and_their_controls_another(tmp_path):

@@ -32,7 +32,7 @@ def test_every_diagnostic_that_can_be_named_can_be_made():
 
 
 def test_a_trial_without_a_checkpoint_is_refused_with_the_reason(tmp_path):
-    with pytest.raises(UsageError, match="pare/t 003 is failed and has no checkpoint: the loss is"):
+    with pytest.raises(UsageError, match="pare/t/3 is failed and has no checkpoint: the loss is"):
         saved(trial(None))
     with pytest.raises(UsageError, match=r"no checkpoint on this machine in .*gone"):
         saved(trial(tmp_path / "gone"))

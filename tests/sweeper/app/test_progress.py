@@ -40,9 +40,9 @@ def test_a_pipe_gets_a_plain_line_for_each_start_objective_and_end():
         shown.changed(trial(TrialState.RUNNING), epoch("refine", 0.51234))
         shown.changed(trial(TrialState.PRUNED, reason="worse than its peers"))
     assert text.getvalue().splitlines() == [
-        "mona/t 003: running [0/4]",
-        "mona/t 003: refine 2/5, val/nrmse 0.5123",
-        "mona/t 003: pruned (worse than its peers) [1/4, about 0 s to go]",
+        "mona/t/3: running [0/4]",
+        "mona/t/3: refine 2/5, val/nrmse 0.5123",
+        "mona/t/3: pruned (worse than its peers) [1/4, about 1 s to go]",
     ]
 
 
@@ -53,12 +53,11 @@ def test_a_terminal_gets_a_table_with_every_column():
         shown.changed(trial(TrialState.COMPLETE, number=1, value=0.25), epoch("refine", 0.3))
     screen = text.getvalue()
     for word in (
-        "study",
-        "stage",
+        "epoch",
         "validation",
         "study's best",
-        "refine",
-        "2/5",
+        "refine 2/5",
+        "mona/t/3",
         "0.25",
         "complete",
     ):
@@ -75,6 +74,56 @@ def test_the_eta_is_the_mean_time_of_ended_trials_over_what_is_left():
     clock.now = 14.0
     # 2 not yet started at 10 s each and 6 s of the running one, on 2 slots
     assert shown.eta_s() == pytest.approx((20.0 + 6.0) / 2)
+
+
+def lines_of(shown: Progress, width: int) -> list[str]:
+    out = io.StringIO()
+    Console(file=out, width=width, color_system=None).print(shown.table())
+    return out.getvalue().splitlines()
+
+
+LONG = "contrastive_pare/pdebench/diffusion_reaction_2d@hard"
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+def test_the_table_keeps_state_trial_and_best_however_narrow_it_is(width):
+    shown, _, _ = progress()
+    shown.console = Console(file=io.StringIO(), width=width)
+    shown.objectives[LONG] = "val/nrmse"
+    best = trial(TrialState.COMPLETE, 1, study=LONG, value=0.00012345)
+    shown.changed(best, epoch("contrast", 0.3))
+    replicate = trial(TrialState.INTERRUPTED, 100_003, study=LONG, kind=TrialKind.REPLICATE)
+    shown.changed(replicate, epoch("contrast", 0.25))
+    shown.changed(trial(TrialState.RUNNING, 100_004, study=LONG, kind=TrialKind.REPLICATE))
+    head, *rows, caption = lines_of(shown, width)
+    assert all(len(line.rstrip()) <= width for line in (head, *rows, caption))
+    assert ("validation" in head, "epoch" in head) == (width > 60, width > 60)
+    kind = " replicate" if width > 40 else ""
+    for row, end in zip(rows, ("/1", f"/100003{kind}", f"/100004{kind}"), strict=True):
+        state, name, *_ = row.split("  ", 1)
+        assert state.strip() in ("complete", "interrupted", "running")
+        assert end in name
+        assert row.rstrip().endswith("0.0001234")
+    assert ("contrastive_pare/pdebench/" in rows[0]) == (width > 80)
+
+
+def test_a_running_trial_that_takes_long_never_has_no_time_left():
+    """It goes on at the pace of its epochs; before its first, for as long as others took."""
+    shown, _, clock = progress()
+    shown.changed(trial(TrialState.RUNNING, number=0))
+    clock.now = 10.0
+    shown.changed(trial(TrialState.PRUNED, number=0))
+    shown.done = shown.planned - 1
+    shown.changed(trial(TrialState.RUNNING, number=1))
+    clock.now = 60.0
+    assert shown.eta_s() == 10.0
+    shown.changed(trial(TrialState.RUNNING, number=1), epoch("refine", 0.5))
+    assert shown.eta_s() == pytest.approx(50 / 2 * 3)
+    last = Measurement(stage="refine", epoch=5, num_epochs=5, metrics={}, is_final=True)
+    shown.changed(trial(TrialState.RUNNING, number=1), last)
+    assert shown.table().caption == "3 of 4 trials ended, about 1 s to go"
+    shown.changed(trial(TrialState.COMPLETE, number=1, value=0.5))
+    assert shown.table().caption == "4 of 4 trials ended"
 
 
 @pytest.mark.parametrize(

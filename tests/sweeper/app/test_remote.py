@@ -22,13 +22,15 @@ class Jobs:
     def __init__(self) -> None:
         self.text, self.code = "", 0
         self.insecure: list[bool] = []  # of each connection
+        self.labels: list[str] = []  # of each job
 
     def connect(self, address: str, *, insecure: bool) -> "Jobs":
         assert address == ADDRESS
         self.insecure.append(insecure)
         return self
 
-    def submit(self, *_: Any, **__: Any) -> str:
+    def submit(self, *_: Any, label: str, **__: Any) -> str:
+        self.labels.append(label)
         return "job"
 
     def wait(self, job: str) -> int:
@@ -66,6 +68,13 @@ def test_a_sweep_that_was_sent_without_a_token_is_steered_without_one(
     assert jobs.insecure == [insecure] * 3
     assert run(["resume", "study", "--insecure"]) == 0
     assert jobs.insecure[-1]
+
+
+def test_jobs_carry_the_name_of_their_sweep(jobs: Jobs) -> None:
+    send(insecure=False)
+    assert run(["status", "sweeps/study"]) == 0
+    assert run(["ls"]) == 0
+    assert jobs.labels == ["sweeper-study", "sweeper-status-study", "sweeper-ls"]
 
 
 def test_an_older_note_is_of_a_sweep_that_was_sent_with_a_token(tmp_path: Path) -> None:
@@ -111,6 +120,6 @@ def test_sweeps_on_a_cluster_are_listed_whatever_else_it_says(jobs: Jobs) -> Non
     assert found is not None
     line = {"sweep": "study", "state": "finished"}
     jobs.text = f"a word before\n{json.dumps({'sweeps': [line]})}\nand after {{}}\n"
-    assert remote.listed([found]) == [line | {"on": ADDRESS}]
+    assert remote.listed([found]) == [line | {"on": ADDRESS, "tags": {}}]
     jobs.text = "nothing"
     assert remote.listed([found])[0]["state"] == "not reached"

@@ -52,6 +52,7 @@ def test_a_sweep_at_its_limit_starts_nothing_and_goes_on_once_it_is_alone(tmp_pa
     ("entrypoint", "expected"),
     [
         ("/usr/bin/python -m sweeper.app.driver", True),
+        ("/usr/bin/python -m sweeper.app.driver mona_pdebench", True),
         ("/usr/bin/python /x/sweeper/app/driver.py", True),
         ("python train.py", False),
         ("python -m sweeper.cli.main launch", False),

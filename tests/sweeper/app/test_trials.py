@@ -4,10 +4,13 @@ import pytest
 
 from sweeper.app.catalog import catalog
 from sweeper.app.places import Places
-from sweeper.app.trials import TrialBuilder, measured
+from sweeper.app.trials import TrialBuilder, find_trial, measured
 from sweeper.checkpoint_name import CheckpointName
+from sweeper.errors import NotFound
+from sweeper.recording.outline import Entity, read_outline, run_name
 from sweeper.space.loader import loads_sweep
 from sweeper.study import Trial, TrialKind
+from tests.compared_ledgers import Scores, write
 
 FOUND = ["attempt-2/refine-0002", "attempt-1/refine-0001", "attempt-1/meta-0001"]
 
@@ -117,3 +120,56 @@ def test_a_trial_is_told_which_data_it_has_to_find_and_is_the_same_trial(tmp_pat
     ]
     assert [config.pop("content_hash") for config in told] == ["a", "b"]
     assert told[0] == told[1]
+
+
+ADVECTION, DARCY = "pdebench/advection_1d", "pdebench/darcy_2d@hard"
+
+
+@pytest.fixture(scope="module")
+def ledger(tmp_path_factory):
+    """The ledger of the sweep `s`, of three studies."""
+    return write(
+        tmp_path_factory.mktemp("s"), "s",
+        [Scores(method="pare", task=ADVECTION, best=[0.1, 0.3], control=[0.4, 0.5]),
+         Scores(method="pare", task=DARCY, best=[0.1]),
+         Scores(method="mona", task=ADVECTION, best=[0.2])],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "form",
+    ["{study}/{number}", "{study}/{number:03d}", "{study} {number:03d}", "s/{study}/{number}",
+     "{study}/{number} {kind}", "{study} {number:03d} {kind}", " {study}/{number}\n"],
+)  # fmt: skip
+def test_a_trial_is_found_by_every_form_in_which_it_is_printed(ledger, form):
+    for trial in ledger.trials():
+        text = form.format(study=trial.study, number=trial.number, kind=trial.kind.value)
+        assert find_trial(ledger, text) == trial
+        assert trial.name == f"{trial.study}/{trial.number}"
+
+
+def test_a_trial_is_found_by_the_name_of_its_run_in_mlflow(ledger):
+    outline = read_outline(ledger)
+    for trial in ledger.trials():
+        name = run_name(Entity(trial.study, trial.number), outline)
+        assert find_trial(ledger, name) == trial
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", " ", "/", "/0", "//0", f"pare/{ADVECTION}/", f"pare/{ADVECTION}", f"pare/{ADVECTION}/x",
+     f"pare/{ADVECTION}/-1", f"pare/{ADVECTION}/0x1", f"pare/{ADVECTION}/1.0", "0", "control",
+     f"pare/{ADVECTION}/99", f"pare/{ADVECTION}/٣", f"pare/{ADVECTION}/" + "9" * 400,
+     f"pare/{ADVECTION}/0/", "s/0", "003 · pare", f"orca/{ADVECTION}/0"],
+)  # fmt: skip
+def test_what_names_no_trial_is_not_found_and_never_trial_0(ledger, text):
+    with pytest.raises(NotFound, match=r"pare/pdebench/advection_1d|Known: 0, 1"):
+        find_trial(ledger, text)
+
+
+def test_in_a_lone_study_a_number_will_do_but_nothing_does_not(tmp_path):
+    lone = write(tmp_path, "s", [Scores(method="pare", task=ADVECTION, best=[0.1])])
+    assert find_trial(lone, "2").number == find_trial(lone, "002").number == 2
+    for text in ("", "/", f"pare/{ADVECTION}/"):
+        with pytest.raises(NotFound):
+            find_trial(lone, text)

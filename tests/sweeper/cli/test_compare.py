@@ -124,7 +124,7 @@ def test_a_task_and_a_baseline_can_be_chosen(folder, capsys):
 
 def test_a_page_is_written(folder, capsys):
     found = as_json(capsys, "pare", "mona", "--html", "page.html")
-    assert found["html"] == "page.html"
+    assert found["html"] == str(folder / "page.html")
     assert "PaRe has the best average rank" in (folder / "page.html").read_text()
 
 

@@ -131,7 +131,7 @@ def test_csv_goes_to_the_terminal_or_to_a_file(folder, capsys):
     text = capsys.readouterr().out
     assert len(list(csv.DictReader(io.StringIO(text)))) == 10
     assert run(["export", "s", "--format", "csv", "-o", "trials.csv"]) == 0
-    assert capsys.readouterr().out == "wrote trials.csv\n"
+    assert capsys.readouterr().out == f"wrote {folder / 'trials.csv'}\n"
     assert (folder / "trials.csv").read_text() == text
 
 
@@ -152,3 +152,44 @@ def test_latex_is_a_table_of_the_methods(folder, capsys):
 def test_a_format_that_is_none_is_refused(folder, capsys):
     assert run(["export", "s", "--format", "xls"]) == 2
     assert "latex" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("file", "head"),
+    [("t.csv", b"sweep,study,"), ("t.parquet", b"PAR1"), ("T.PQ", b"PAR1"), ("t.tex", b"% Test"),
+     ("trials", b"sweep,study,")],
+)  # fmt: skip
+def test_the_suffix_decides_the_format(folder, file, head):
+    assert run(["export", "s", "-o", file]) == 0
+    assert (folder / file).read_bytes().startswith(head)
+
+
+@pytest.mark.parametrize(
+    ("form", "file"),
+    [("csv", "t.parquet"), ("parquet", "t.csv"), ("latex", "t.csv"), (None, "t.xls")],
+)
+def test_a_suffix_of_another_format_or_of_none_is_refused(folder, capsys, form, file):
+    words = [] if form is None else ["--format", form]
+    assert run(["export", "s", *words, "-o", file]) == 2
+    assert file in capsys.readouterr().err
+    assert not (folder / file).exists()
+
+
+def test_a_format_that_is_named_may_have_any_other_suffix(folder):
+    assert run(["export", "s", "--format", "csv", "-o", "t.txt"]) == 0
+    assert (folder / "t.txt").read_text().startswith("sweep,study,")
+
+
+def test_compare_writes_a_table_for_a_paper(folder, capsys):
+    words = ["compare", "s", "--latex", "t.tex", "--with", "control", "--with", "baselines"]
+    assert run([*words, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["latex"] == str(folder / "t.tex")
+    text = (folder / "t.tex").read_text()
+    assert "Task & PaRe & MoNA" in text
+    assert r"\quad control" in text
+    assert r"\quad mean predictor" in text
+    assert "published" not in text
+    assert run(words) == 0
+    assert f"wrote {folder / 't.tex'}" in capsys.readouterr().out
+    assert run(["compare", "s", "--with", "control"]) == 2
+    assert run(["compare", "s", "--latex", "t.tex", "--with", "everything"]) == 2

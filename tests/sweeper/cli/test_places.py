@@ -1,0 +1,164 @@
+"""Where commands look for sweeps, what they print of it, and what a shell completes."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from sweeper import __version__
+from sweeper.cli.main import cli, run
+from tests.compared_ledgers import Scores, write
+
+ADVECTION, DARCY = "pdebench/advection_1d", "pdebench/darcy_2d@hard"
+
+
+@pytest.fixture(scope="module")
+def sweeps(tmp_path_factory) -> Path:
+    """A folder whose `sweeps` holds two sweeps."""
+    folder = tmp_path_factory.mktemp("work")
+    scores = [Scores(method="pare", task=task, best=[0.1, 0.3]) for task in (ADVECTION, DARCY)]
+    write(folder / "sweeps/first", "first", scores).close()
+    write(folder / "sweeps/mona_pdebench", "mona_pdebench", scores[:1]).close()
+    (folder / "below").mkdir()
+    return folder
+
+
+@pytest.fixture
+def below(sweeps, monkeypatch) -> Path:
+    """The folder below it, entered."""
+    monkeypatch.chdir(sweeps / "below")
+    return sweeps
+
+
+@pytest.mark.parametrize("option", [["-C", ".."], ["-C.."], ["--directory=.."]])
+def test_a_command_works_in_another_folder_and_comes_back(below, capsys, option):
+    assert run([*option, "ls", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["sweeps"]
+    assert [line["sweep"] for line in found] == ["first", "mona_pdebench"]
+    assert Path.cwd() == below / "below"
+    assert run([*option, "export", "first", "-o", "here.csv"]) == 0
+    assert capsys.readouterr().out == f"wrote {below / 'here.csv'}\n"
+    (below / "here.csv").unlink()
+
+
+def test_an_error_in_another_folder_names_its_command(below, capsys):
+    assert run(["-C", "..", "status", "firts", "--json"]) == 8
+    found = json.loads(capsys.readouterr().out)
+    assert found["command"] == "status"
+    assert f"Looked in {below / 'sweeps'}." in found["error"]["message"]
+    assert run(["-C", "nosuch", "ls"]) == 2
+    assert "'nosuch' does not exist" in capsys.readouterr().err
+
+
+def test_the_environment_names_the_folder_of_sweeps(below, capsys, monkeypatch):
+    monkeypatch.setenv("SWEEPER_SWEEPS", str(below / "sweeps"))
+    assert run(["status", "first"]) == 0
+    assert f"all of it: {below / 'sweeps/first'};" in capsys.readouterr().out
+    monkeypatch.setenv("SWEEPER_SWEEPS", "none")
+    assert run(["status", "first"]) == 8
+    assert capsys.readouterr().err == (
+        f"sweeper: unknown sweep `first`: {below / 'below/none'} does not exist. "
+        f"In {below / 'sweeps'}: first; use `SWEEPER_SWEEPS={below / 'sweeps'}`.\n"
+    )
+
+
+def test_a_wrong_folder_says_where_it_looked_and_what_there_is_above(below, capsys):
+    told = f"In {below / 'sweeps'}: first, mona_pdebench; use `sweeper -C {below} ...`."
+    assert run(["ls"]) == 0
+    assert capsys.readouterr().out == f"no sweeps in {below / 'below/sweeps'}. {told}\n"
+    assert run(["status", "other"]) == 8
+    assert told in capsys.readouterr().err
+    assert run(["report", "mona_pdebench"]) == 8
+    assert f"In {below / 'sweeps'}: mona_pdebench; use" in capsys.readouterr().err
+
+
+def test_a_folder_amid_the_sweeps_says_where_they_are(sweeps, capsys, monkeypatch):
+    monkeypatch.chdir(sweeps / "sweeps/first")
+    assert run(["status", "first"]) == 8
+    assert (
+        f"In {sweeps / 'sweeps'}: first; use `sweeper -C {sweeps} ...`" in capsys.readouterr().err
+    )
+    assert not Path("sweeps").exists()
+
+
+@pytest.mark.parametrize(
+    "path", ["sweeps/first", "sweeps/first/", "./sweeps//first", "{}/sweeps/first"]
+)
+def test_a_sweep_may_be_named_by_its_folder(sweeps, capsys, monkeypatch, path):
+    monkeypatch.chdir(sweeps)
+    path = path.format(sweeps)
+    for words in (["status", path], ["best", path], ["compare", path], ["logs", path]):
+        assert run([*words, *["--json"] * (words[0] != "logs")]) == 0
+        out = capsys.readouterr().out
+        if words[0] != "logs":
+            found = json.loads(out)
+            assert found.get("sweep", found.get("sweeps")) in ("first", ["first"])
+
+
+def test_files_are_printed_absolute(sweeps, capsys, monkeypatch):
+    monkeypatch.chdir(sweeps)
+    for words, file in (
+        (["report", "first", "-o", "page.html"], "page.html"),
+        (["compare", "first", "--html", "c.html"], "c.html"),
+        (["export", "first", "-o", "trials.csv"], "trials.csv"),
+    ):
+        assert run(words) == 0
+        assert f"wrote {sweeps / file}" in capsys.readouterr().out
+        (sweeps / file).unlink()
+
+
+def test_the_version_and_a_short_help(capsys):
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out == f"sweeper {__version__}\n"
+    for words in (["-h"], ["launch", "-h"], ["data", "-h"], ["data", "import", "-h"]):
+        assert run(words) == 0
+        assert "Usage: sweeper" in capsys.readouterr().out
+
+
+COMPLETED = [
+    ("sta", ["status"]),
+    ("data g", ["generate"]),
+    ("status ", ["first", "mona_pdebench"]),
+    ("resume mo", ["mona_pdebench"]),
+    ("compare first ", ["mona_pdebench"]),
+    ("best first --study pare/pdebench/d", [f"pare/{DARCY}"]),
+    ("rerun first ", [f"pare/{ADVECTION}/", f"pare/{DARCY}/"]),
+    ("logs first pare/pdebench/d",
+     [f"pare/{DARCY}/{n}" for n in (0, 1, 2, 3, 100_000, 100_001)]),
+    (f"diagnose mona_pdebench pare/{ADVECTION}/2", [f"pare/{ADVECTION}/2"]),
+    ("diagnose nosuch ", []),
+    ("status nosuch", []),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("folder", [None, ".."])
+@pytest.mark.parametrize(("words", "offered"), COMPLETED)
+def test_a_shell_completes_commands_sweeps_studies_and_trials(
+    below, capsys, monkeypatch, words, offered, folder
+):
+    typed = ["sweeper", *([] if folder is None else ["-C", folder]), *words.split(" ")]
+    if folder is None:
+        monkeypatch.chdir(below)
+    monkeypatch.setenv("COMP_WORDS", " ".join(typed))
+    monkeypatch.setenv("COMP_CWORD", str(len(typed) - 1))
+    monkeypatch.setenv("_SWEEPER_COMPLETE", "complete_bash")
+    before = sorted(below.rglob("*"))
+    with pytest.raises(SystemExit):
+        cli([], prog_name="sweeper")
+    told = capsys.readouterr()
+    assert told.out.split() == offered
+    assert told.err == ""
+    assert sorted(below.rglob("*")) == before
+
+
+def test_the_script_for_bash_keeps_names_of_tasks_whole(capsys):
+    with pytest.raises(SystemExit):
+        cli(["--show-completion", "bash"], prog_name="sweeper")
+    script = capsys.readouterr().out
+    ends = 'echo "<$COMP_WORDBREAKS>"; complete -p sweeper'
+    told = subprocess.run(["bash", "-c", f"{script}\n{ends}"], capture_output=True, text=True)
+    breaks = told.stdout[told.stdout.index("<") : told.stdout.rindex(">")]
+    assert "=" in breaks
+    assert "@" not in breaks
+    assert "-F _sweeper_completion sweeper" in told.stdout
