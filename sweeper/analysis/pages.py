@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from sweeper.analysis import compare_json
 from sweeper.analysis.compare import compare_contenders
-from sweeper.analysis.compare_words import UNTUNED, interval, name
+from sweeper.analysis.compare_words import UNTUNED, few, interval, name
 from sweeper.analysis.comparison import Comparison
 from sweeper.analysis.contenders import Contender, control_of, entry_of, read_contenders
 from sweeper.analysis.cost import cost_of
@@ -141,7 +141,8 @@ def _sweep_note(read: _Read) -> str:
                      str(len(entry.values)), number(control.mean))  # fmt: skip
             lines.append(f"| {' | '.join(cells)} |")
     head = [headline(read.sweep, read.comparison), ""] if len(told) > 1 else []
-    return "\n".join([*head, _bullets(told), "", *lines, "", UNTUNED])
+    said = " ".join(filter(None, [few(read.comparison.tasks), UNTUNED]))
+    return "\n".join([*head, _bullets(told), "", *lines, "", said])
 
 
 def _bullets(told: Sequence[str]) -> str:
