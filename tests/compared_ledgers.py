@@ -64,6 +64,7 @@ def write(
         "name": name,
         "parameters": parameters,
         "resources": dict(resources or {"cpu": 1, "gpu": 0}),
+        "failures": {"max_failed_fraction": 0.2},
         "search": {"trials": max(s.num_trials for s in studies)},
     }
     ledger.create(

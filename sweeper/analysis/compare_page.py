@@ -103,7 +103,8 @@ def _task(
     ]
     for what, words in (("trials", "candidates"), ("device_seconds", "device-seconds")):
         curve = any_time(task, what, palette)
-        plots += [(curve, f"Best validation value so far, by {words}")] if curve else []
+        caption = f"Lowest validation value of the search so far, by {words}"
+        plots += [(curve, caption)] if curve else []
     placed = [figures.place(figure, caption) for figure, caption in plots]
     parts += [element("div", join(placed), class_="plots"), *published_section(task)]
     return element("section", join(parts))

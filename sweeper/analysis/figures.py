@@ -42,7 +42,7 @@ def history(table: StudyTable) -> go.Figure:
         x=numbers,
         y=lowest,
         mode="lines",
-        name="best so far",
+        name="lowest so far",
         line={"shape": "hv", "width": 1.5, "color": COLOURS[TrialState.COMPLETE]},
         hoverinfo="skip",
     )

@@ -154,13 +154,17 @@ def _study_note(contender: Contender) -> str:
     measured = metric(table.study.objective)
     lines = [f"| | trial | validation {measured} | test {measured} |", "|:--|--:|--:|--:|"]
     led = {"best": table.best, "preset": table.preset, "control": table.control}
-    lines += [_line(label, trial, table) for label, trial in led.items() if trial is not None]
     over_seeds = {"best": entry_of(contender), "control": control_of(contender)}
+    repeated = {label: entry for label, entry in over_seeds.items() if entry.is_replicated}
     lines += [
         f"| {label}, mean of {len(entry.values)} replicates | {entry.trial} | "
         f"{number(entry.validation)} | {number(entry.mean)} |"
-        for label, entry in over_seeds.items()
-        if entry.is_replicated
+        for label, entry in repeated.items()
+    ]
+    lines += [
+        _line(f"{label}, in the search" if label in repeated else label, trial, table)
+        for label, trial in led.items()
+        if trial is not None
     ]
     lines += [f"| {key} predictor | | | {number(v)} |" for key, v in table.baselines.items()]
     counts = ", ".join(f"{count} {state}" for state, count in table.counts().items())

@@ -9,7 +9,8 @@ from sweeper.analysis.figures import bars, by_stage, history, learning, parallel
 from sweeper.analysis.optuna_importance import Importances, importances
 from sweeper.analysis.page import Figures, Markup, anchor, element, join, table
 from sweeper.analysis.table import StudyTable, rows
-from sweeper.analysis.words import listed, method
+from sweeper.analysis.words import listed, method, number
+from sweeper.study import Trial
 
 SHOWN = ("backbone", "pretrained", "proxy", "data_source", "protocol")  # of the facts
 FEW = 12  # trials that are shown unasked
@@ -41,7 +42,8 @@ def _plots(contender: Contender, figures: Figures) -> list[Markup]:
     parameters: Mapping[str, Any] = contender.sweep.record.resolved.get("parameters") or {}
     plots = []
     if curves := learning_curves(contender):
-        plots.append(figures.place(history(study), "Best validation value of each trial"))
+        caption = "Validation value of each trial of the search, and the lowest so far"
+        plots.append(figures.place(history(study), caption))
         plots.append(figures.place(learning(study, curves), "Validation value by epoch"))
     lines = parallel(study, parameters)
     if lines is not None:
@@ -94,7 +96,21 @@ def _trials(study: StudyTable) -> Markup:
             marked=marked,
         ),
     ]
+    if best is not None:
+        parts.append(element("p", _marked(study, best), class_="soft"))
     if fixed:
         same = ", ".join(f"{name} = {value}" for name, value in fixed.items())
         parts.append(element("p", f"The same in all: {same}.", class_="soft"))
     return element("details", join(parts), open="open" if len(lines) <= FEW else None)
+
+
+def _marked(study: StudyTable, best: Trial) -> str:
+    """Say why a trial is the study's best, and by which number."""
+    reached = study.reached(best)
+    if not reached.is_replicated:
+        return f"Marked: trial {best.number}, the lowest by validation."
+    return (
+        f"Marked: trial {best.number}, which is called best for its replicates. Over their "
+        f"{len(reached.tests)} seeds the mean of validation is {number(reached.validation)}, of "
+        f"test {number(reached.test)}; the line shows what it reached in the search."
+    )

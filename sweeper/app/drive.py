@@ -119,7 +119,7 @@ def drive(
 
             objectives = {plan.study.name: plan.study.objective for plan in plans}
             planned, done = runner.num_planned, runner.num_finished
-            with Progress(console, planned, slots, objectives, done) as progress:
+            with Progress(console, planned, slots, objectives, done, runner.trials) as progress:
                 sharing = Sharing(sweep.resources.gpu, ledger, say)
                 runner.watch(retention, room, progress, gauges, sharing)
                 code = ray_executor.run(

@@ -28,6 +28,8 @@ def summarize(ledger: Ledger, folder: Path) -> dict[str, Any]:
         printable(f"failed: {t.study} {t.number:03d}: {t.reason}", limit=REASON)
         for t in failed[:SHOWN]
     ]
+    if any(s.best is not None and s.reached(s.best).is_replicated for s in table.studies):
+        notes.append("validation and test of what has replicates are means over their seeds")
     notes += _cost(usage)
     notes.append(f"all of it: {folder}; page: sweeper report {record.name}")
     return {
@@ -84,13 +86,16 @@ def _study(table: StudyTable) -> dict[str, Any]:
 def _trial(table: StudyTable, trial: Trial | None) -> dict[str, Any] | None:
     if trial is None:
         return None
+    reached = table.reached(trial)
     return {
         "trial": trial.number,
         "kind": trial.kind.value,
         "state": trial.state.value,
         "value": trial.value,
         "epoch": trial.best_epoch,
-        "test": table.test_value(trial),
+        "validation": reached.validation,
+        "test": reached.test,
+        "seeds": len(reached.tests),
         "params": dict(trial.params),
         "checkpoint": trial.checkpoint,
     }

@@ -78,7 +78,9 @@ def show_summary(summary: Mapping[str, Any], *, as_json: bool, command: str = "l
         pad_edge=False,
     )
     table.add_column("study", overflow="fold")
-    for name in ("trials", "best val", "test", "control test", "predict mean", "identity"):
+    names = ("trials", "best", "validation", "test", "seeds", "control test", "predict mean",
+             "identity")  # fmt: skip
+    for name in names:
         table.add_column(name, justify="right")
     for study in summary["studies"]:
         best, control = study["best"] or {}, study["control"] or {}
@@ -86,8 +88,10 @@ def show_summary(summary: Mapping[str, Any], *, as_json: bool, command: str = "l
         table.add_row(
             study["study"],
             _counts(study["trials"]),
-            number(best.get("value")),
+            "" if study["best"] is None else f"{best['trial']:03d}",
+            number(best.get("validation")),
             number(best.get("test")),
+            "" if study["best"] is None else str(best["seeds"]),
             number(control.get("test")),
             number(baselines.get("mean")),
             number(baselines.get("identity")),
