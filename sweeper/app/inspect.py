@@ -4,17 +4,20 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from sweeper.address import is_loopback
-from sweeper.app import load
+from sweeper.app import load, mlflow_ui
 from sweeper.app.catalog import catalog
 from sweeper.app.folder import all_folders, elsewhere, existing, open_ledger, started
 from sweeper.app.summary import count_states, summarize
 from sweeper.errors import SweeperError, UsageError
 from sweeper.ledger import Ledger, SweepRecord
+from sweeper.recording.mlflow_pages import has_pages
 from sweeper.space.faults import shown
 
 
@@ -109,12 +112,17 @@ def sync(name: str) -> dict[str, Any]:
             ledger.end("interrupted")
         done = make_recorder(ledger, load.from_record(record)).sync()
     failed = f"; {done.pending} are left: {done.last_error}" if done.pending else ""
-    text = f"shipped {done.shipped} records to {done.uri}{failed}"
+    text = f"shipped {done.shipped} records to {done.page or done.uri}{failed}"
     return {"message": text, "sweep": name, "shipped": done.shipped, "pending": done.pending}
 
 
-def ui(host: str, port: int, *, insecure: bool) -> None:
+def ui(host: str, port: int, *, insecure: bool, say: Callable[[str], None]) -> None:
     """Runs MLflow's UI in the foreground on the store that launches here write to.
+
+    Where that is a server, which has its own UI, says where and returns.
+
+    Args:
+        say: Takes lines that say where the runs are, once it answers.
 
     Raises:
         UsageError: Others on the network could reach it, and `insecure` does not allow that.
@@ -125,6 +133,13 @@ def ui(host: str, port: int, *, insecure: bool) -> None:
             "holds. Leave it out (127.0.0.1), or add --insecure."
         )
     uri = os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{Path.cwd() / 'mlflow.db'}")
+    if has_pages(uri):
+        for line in mlflow_ui.lines(uri):
+            say(line)
+        return
+    reached = "127.0.0.1" if host in ("0.0.0.0", "::") else host
+    server = f"http://{f'[{reached}]' if ':' in reached else reached}:{port}"
+    Thread(target=mlflow_ui.announce, args=(server, say), daemon=True).start()
     settings = {
         "MLFLOW_BACKEND_STORE_URI": uri,  # it may hold a password, which arguments would show
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
