@@ -66,10 +66,10 @@ def summary(ledger: Ledger, study: str | None) -> Mapping[str, float]:
     entry, control, cost = task.entries[index], task.controls[index], cost_of(contender)
     objective = contender.study.study.objective
     values = {
-        f"mean/{task.metric}": entry.mean,
-        f"mean/{objective}": entry.validation,
-        f"sd/{task.metric}": entry.sd,
-        f"control/mean/{task.metric}": control.mean,
+        f"mean_over_seeds/{task.metric}": entry.mean,
+        f"mean_over_seeds/{objective}": entry.validation,
+        f"sd_over_seeds/{task.metric}": entry.sd,
+        f"control/mean_over_seeds/{task.metric}": control.mean,
         f"rises/{objective}": entry.rises,
         f"jaggedness/{objective}": entry.jaggedness,
         "seeds": len(entry.values),

@@ -201,7 +201,7 @@ def test_studies_and_sweep_carry_notes_and_files(ledger, new_store):
     } | compared
     values = client.get_run(study).data.metrics
     entry = next(e for e in compare([ledger]).tasks[0].entries if e.label == "mona")
-    assert values["mean/test/nrmse"] == entry.mean == values["test/nrmse"], "of one seed"
+    assert values["mean_over_seeds/test/nrmse"] == entry.mean == values["test/nrmse"], "of one seed"
     assert (values["seeds"], values["took/trials"]) == (1, 5)
     assert client.get_run(sweep).data.metrics == {"average_rank/mona": 1, "average_rank/nft": 2}
     note = client.get_run(study).data.tags["mlflow.note.content"]

@@ -96,14 +96,14 @@ def test_two_sweeps_studies_are_filtered_selected_and_compared(tmp_path, server)
         chromium.click(TICK.format(3))
         chromium.click_text("Compare")
         chromium.wait_for("Comparing 2 Runs from 1 Experiment")
-        chromium.wait_for("mean/test/nrmse")
+        chromium.wait_for("mean_over_seeds/test/nrmse")
         lines = [line.strip() for line in chromium.text().splitlines()]
         for shown in ("method", "backbone", "data_source", "sweeper.best.refine.lr"):
             assert any(line.partition("\t")[0] == shown for line in lines), shown
         (task, _) = compare(ledgers).tasks
         means = [f"{entry.mean:.3g}" for entry in task.entries]
         assert means == ["0.201", "0.301"]
-        assert {"test/nrmse", "control/mean/test/nrmse", "seeds", *means} <= set(lines)
+        assert {"test/nrmse", "control/mean_over_seeds/test/nrmse", "seeds", *means} <= set(lines)
         chromium.screenshot(tmp_path / "studies.png")
         chromium.click_link("val/nrmse")
         for shown in ("mona · advection_1d (val/nrmse)", "pare · advection_1d (val/nrmse)"):
