@@ -31,6 +31,7 @@ class Scores:
     seconds: float = 2.0  # an epoch
     seeds: Sequence[int] = ()  # of the replicates; default: 100, 101, ...
     facts: Mapping[str, Any] = field(default_factory=dict)
+    parameters: Sequence[str] = ("refine.lr",)  # that are searched
 
 
 def facts_of(task: str) -> dict[str, Any]:
@@ -88,8 +89,9 @@ def _write_study(ledger: Ledger, scores: Scores) -> None:
         kind = (TrialKind.PRESET, TrialKind.CONTROL)[number] if number < 2 else TrialKind.SAMPLED
         value = {PRESET: 0.6, CONTROL: scores.control[0], SAMPLED: scores.best[0]}.get(number, 0.7)
         trial = Trial(
-            study=name, number=number, kind=kind, params={"refine.lr": 1e-4 * (number + 1)},
-            sampled=("refine.lr",) if kind is TrialKind.SAMPLED else (), seed=7000 + number,
+            study=name, number=number, kind=kind, params=_params(scores, number),
+            sampled=tuple(scores.parameters) if kind is TrialKind.SAMPLED else (),
+            seed=7000 + number,
         )  # fmt: skip
         run(ledger, trial, value, scores)
     number = FIRST_REPLICATE
@@ -98,10 +100,14 @@ def _write_study(ledger: Ledger, scores: Scores) -> None:
         for seed, value in zip(seeds, values, strict=True) if len(values) > 1 else ():
             trial = Trial(
                 study=name, number=number, kind=TrialKind.REPLICATE, seed=seed, origin=origin,
-                params={"refine.lr": 1e-4 * (origin + 1)},
+                params=_params(scores, origin),
             )  # fmt: skip
             run(ledger, trial, value, scores)
             number += 1
+
+
+def _params(scores: Scores, number: int) -> dict[str, float]:
+    return {name: 1e-4 * (number + 1) / (i + 1) for i, name in enumerate(scores.parameters)}
 
 
 def run(ledger: Ledger, trial: Trial, value: float, scores: Scores) -> None:

@@ -277,7 +277,7 @@ def foreseen(foresights: Sequence[Foresight]) -> str:
     distance = DISTANCES[shown[0].distance]
     tested = [each for each in shown if each.correlation is not None]
     if not tested:
-        return f"No study has three complete trials that differ in {distance}: nothing can be told."
+        return f"No study has trials that differ in {distance}: nothing can be told."
     told: dict[str, list[str]] = {"closer is better": [], "closer is worse": []}
     for each in tested:
         assert each.correlation is not None

@@ -13,6 +13,8 @@ from sweeper.analysis.words import listed, method, number
 from sweeper.study import Trial
 
 SHOWN = ("backbone", "pretrained", "proxy", "data_source", "protocol")  # of the facts
+LATE = ("best_epoch",)  # columns behind the parameters, for which a reader looks first
+MOST_NARROW = 6  # axes of parallel coordinates beside another figure
 FEW = 12  # trials that are shown unasked
 
 
@@ -48,7 +50,8 @@ def _plots(contender: Contender, figures: Figures) -> list[Markup]:
     lines = parallel(study, parameters)
     if lines is not None:
         caption = "Complete sampled trials: the bluer, the better; the study's best is thick"
-        plots.append(figures.place(lines, caption))
+        is_wide = len(lines.layout.xaxis.tickvals) > MOST_NARROW
+        plots.append(figures.place(lines, caption, is_wide=is_wide))
     found = importances(study, parameters)
     if isinstance(found, str):
         note = f"Importance of parameters: {found}"
@@ -80,10 +83,13 @@ def _trials(study: StudyTable) -> Markup:
         for name in {n for t in study.trials for n in t.params}
         if len({repr(t.params.get(name)) for t in study.trials}) > 1
     }
+    names = dict.fromkeys(n for line in lines for n in line)
+    sampled = {name for t in study.trials for name in t.sampled}
     keep = [
-        name
-        for name in dict.fromkeys(n for line in lines for n in line)
-        if name in varied or all(name not in t.params for t in study.trials)
+        *(n for n in names if n not in LATE and all(n not in t.params for t in study.trials)),
+        *(n for n in names if n in varied and n in sampled),
+        *(n for n in names if n in varied and n not in sampled),
+        *(n for n in names if n in LATE),
     ]
     best = study.best
     marked = [i for i, t in enumerate(study.trials) if best is not None and t.number == best.number]
