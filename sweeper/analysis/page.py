@@ -255,7 +255,8 @@ function themed(layout, palette, isPrinted) {
   return {
     ...layout,
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
-    font: {family: getComputedStyle(document.body).fontFamily, size: isPrinted ? 10 : 12, color: palette.ink},
+    font: {family: getComputedStyle(document.body).fontFamily, size: isPrinted ? 10 : 12,
+      color: palette.ink},
     margin: {l: 55, r: 15, t: 25, b: isPrinted ? 40 : 50},
     legend: {orientation: "h", y: 1.02, yanchor: "bottom", x: 0, font: {color: palette.ink}},
     hoverlabel: {bgcolor: palette.paper, bordercolor: palette.soft, font: {color: palette.ink}},
