@@ -267,14 +267,17 @@ SETTINGS = (
 @pytest.mark.browser
 @needs_chromium
 @needs_poppler
-@pytest.mark.parametrize("which", ["page", "wide_page"])
-def test_on_paper_nothing_overlaps_or_is_cut_and_no_page_is_half_empty(which, request, tmp_path):
-    file, pdf = tmp_path / "report.html", tmp_path / "report.pdf"
-    file.write_text(request.getfixturevalue(which))
+def test_on_paper_nothing_overlaps_or_is_cut_and_no_page_is_half_empty(page, wide_page, tmp_path):
     with browser() as chromium:
-        chromium.open(file.as_uri(), width=1400, dark=True)
-        chromium.pdf(pdf)
-    printed = sheets(pdf)
+        for name, content in {"one_task": page, "two_tasks": wide_page}.items():
+            file, pdf = tmp_path / f"{name}.html", tmp_path / f"{name}.pdf"
+            file.write_text(content)
+            chromium.open(file.as_uri(), width=1400, dark=True)
+            chromium.pdf(pdf)
+            _check_paper(sheets(pdf))
+
+
+def _check_paper(printed) -> None:
     assert all(sheet.width > sheet.height for sheet in printed)
     for number, sheet in enumerate(printed, start=1):
         assert sheet.beyond(MARGIN - 1) == [], f"page {number}"
