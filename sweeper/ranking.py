@@ -7,6 +7,7 @@ equal it is the earlier. The control is what they are compared with, and no cand
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from statistics import fmean
 
 from sweeper.study import Trial, TrialKind, TrialState
@@ -14,17 +15,46 @@ from sweeper.study import Trial, TrialKind, TrialState
 CANDIDATES = (TrialKind.PRESET, TrialKind.SAMPLED)  # for the best
 
 
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """A complete configuration, with the validation value that it is called best by."""
+
+    trial: Trial
+    replicates: int  # complete ones; 0: the value is the trial's own
+    validation: float  # mean over them
+
+    def __str__(self) -> str:
+        """Return the value as a narrow table has it, and of how many seeds where it is a mean."""
+        plural = "s" if self.replicates > 1 else ""
+        seeds = f" ({self.replicates} seed{plural})" if self.replicates else ""
+        return f"{self.validation:.4g}{seeds}"
+
+
 def ranked(trials: Iterable[Trial]) -> list[Trial]:
     """Returns the complete configurations of a study, the one that stands for it first."""
+    return [standing.trial for standing in sorted(_standings(trials), key=_order)]
+
+
+def best(trials: Iterable[Trial]) -> Standing | None:
+    """Return the configuration that stands for a study; None where none is complete."""
+    return min(_standings(trials), key=_order, default=None)
+
+
+def _standings(trials: Iterable[Trial]) -> list[Standing]:
     trials = tuple(trials)
     repeated = replicates_of(trials)
+    found = []
+    for trial in trials:
+        if trial.kind in CANDIDATES and _is_complete(trial):
+            values = [_value(t) for t in repeated.get(trial.number, ()) if _is_complete(t)]
+            mean = fmean(values) if values else _value(trial)
+            found.append(Standing(trial=trial, replicates=len(values), validation=mean))
+    return found
 
-    def standing(trial: Trial) -> tuple[float, float, float, int]:
-        values = [_value(t) for t in repeated.get(trial.number, ()) if _is_complete(t)]
-        mean = fmean(values) if values else math.inf
-        return -len(values), mean, _value(trial), trial.number
 
-    return sorted((t for t in trials if t.kind in CANDIDATES and _is_complete(t)), key=standing)
+def _order(standing: Standing) -> tuple[int, float, float, int]:
+    trial = standing.trial
+    return -standing.replicates, standing.validation, _value(trial), trial.number
 
 
 def replicates_of(trials: Iterable[Trial]) -> Mapping[int, Sequence[Trial]]:

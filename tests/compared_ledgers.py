@@ -32,6 +32,7 @@ class Scores:
     seeds: Sequence[int] = ()  # of the replicates; default: 100, 101, ...
     facts: Mapping[str, Any] = field(default_factory=dict)
     params: Mapping[str, Any] = field(default_factory=dict)  # of the best trial, besides the rate
+    parameters: Sequence[str] = ("refine.lr",)  # that are searched
 
 
 def facts_of(task: str) -> dict[str, Any]:
@@ -95,7 +96,8 @@ def _write_study(ledger: Ledger, scores: Scores) -> None:
         value = {PRESET: 0.6, CONTROL: scores.control[0], SAMPLED: scores.best[0]}.get(number, 0.7)
         trial = Trial(
             study=name, number=number, kind=kind, params=_params(scores, number),
-            sampled=("refine.lr",) if kind is TrialKind.SAMPLED else (), seed=7000 + number,
+            sampled=tuple(scores.parameters) if kind is TrialKind.SAMPLED else (),
+            seed=7000 + number,
         )  # fmt: skip
         run(ledger, trial, value, scores)
     number = FIRST_REPLICATE
@@ -112,7 +114,8 @@ def _write_study(ledger: Ledger, scores: Scores) -> None:
 
 def _params(scores: Scores, number: int) -> dict[str, Any]:
     """Returns the settings of a searched trial, which its replicates share."""
-    return {"refine.lr": 1e-4 * (number + 1), **(scores.params if number == SAMPLED else {})}
+    searched = {name: 1e-4 * (number + 1) / (i + 1) for i, name in enumerate(scores.parameters)}
+    return {**searched, **(scores.params if number == SAMPLED else {})}
 
 
 def run(ledger: Ledger, trial: Trial, value: float, scores: Scores) -> None:

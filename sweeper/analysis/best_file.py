@@ -65,7 +65,7 @@ def best_file(record: SweepRecord, study: StudyTable, trial: Trial) -> str:
     yaml.default_flow_style = False
     yaml.width = 100
     yaml.dump({k: v for k, v in content.items() if v != {} or k == "parameters"}, text)
-    value = "" if trial.value is None else f": {study.study.objective} {trial.value!r}"
+    value = _reached(study, trial)
     which = f"trial {trial.number} ({trial.kind}) of sweep {record.name}"
     origin = f"Configuration {record.config_hash}, profile {record.profile}."
     head = (f"{study.study.name}, {which}{value}.", origin)
@@ -81,6 +81,15 @@ def _unpinned(params: Mapping[str, Any]) -> dict[str, Any]:
         if not name.endswith(".decay_epochs")
         or value != params.get(name.replace(".decay_epochs", ".epochs"))
     }
+
+
+def _reached(study: StudyTable, trial: Trial) -> str:
+    """Say what the configuration reached: over its replicates, where it has some."""
+    reached, objective = study.reached(trial), study.study.objective
+    if reached.is_replicated:
+        mean, count = reached.validation, len(reached.trainings)
+        return f": {objective} {mean!r}, mean of {count} replicates; {trial.value!r} in the search"
+    return "" if trial.value is None else f": {objective} {trial.value!r}"
 
 
 def _of(values: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:

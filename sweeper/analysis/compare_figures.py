@@ -67,7 +67,7 @@ def gaps(task: TaskComparison) -> go.Figure | None:
         )  # fmt: skip
     figure.add_vline(x=0, line={"width": 1.5, "dash": "dot", "color": CONTROL_COLOUR})
     figure.update_layout(
-        xaxis={"title": {"text": f"difference in test {metric(task.metric)}"}},
+        xaxis={"title": {"text": f"difference in test {metric(task.metric)}"}, "nticks": 5},
         yaxis={"automargin": True},
         showlegend=False,
     )

@@ -16,13 +16,15 @@ from sweeper.analysis.comparison import Comparison, Effect, TaskComparison
 from sweeper.analysis.foresight_section import foresight_section
 from sweeper.analysis.page import Figures, Markup, anchor, document, element, join, table
 from sweeper.analysis.published import by_protocol, remarks
+from sweeper.analysis.statistics import FEWEST
 from sweeper.analysis.words import listed, method, metric
 
 MARKED = "Marked is the lowest mean, whether or not that is significant: the verdict says so."
 TESTED = (
     "Differences are first minus second on the seeds that both have; p is of an exact sign-flip "
     "test over the pairs, corrected by Holm for all comparisons of its kind on a task. Intervals "
-    "are bootstrap percentiles over seeds, and rather too short where seeds are few."
+    f"are bootstrap percentiles over {FEWEST} seeds or more, and rather too short where seeds are "
+    "few."
 )
 STABLE = (
     "Rises: root mean square of the steps of the validation error from epoch to epoch, downward "
@@ -93,7 +95,9 @@ def _task(
         ]  # fmt: skip
         parts.append(table(header, lines))
     parts += [element("p", line, class_="soft") for line in notes(task)]
-    plots = [(scores(task, palette), "Test values by seed, with mean and 95 % interval")]
+    has_intervals = any(entry.ci for entry in (*task.entries, *task.controls))
+    caption = f"Test values by seed, with {'mean and 95 % interval' if has_intervals else 'mean'}"
+    plots = [(scores(task, palette), caption)]
     plots += [
         (f, "Paired differences, 95 % intervals; below 0 the first is better")
         for f in [gaps(task)]
@@ -101,7 +105,8 @@ def _task(
     ]
     for what, words in (("trials", "candidates"), ("device_seconds", "device-seconds")):
         curve = any_time(task, what, palette)
-        plots += [(curve, f"Best validation value so far, by {words}")] if curve else []
+        caption = f"Lowest validation value of the search so far, by {words}"
+        plots += [(curve, caption)] if curve else []
     placed = [figures.place(figure, caption) for figure, caption in plots]
     parts += [element("div", join(placed), class_="plots"), *published_section(task)]
     return element("section", join(parts))

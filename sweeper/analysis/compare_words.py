@@ -14,7 +14,7 @@ from sweeper.analysis.comparison import (
     Verdict,
     num_tests,
 )
-from sweeper.analysis.statistics import fewest_pairs, smallest_p
+from sweeper.analysis.statistics import FEWEST, fewest_pairs, smallest_p
 from sweeper.analysis.words import DISTANCES, listed, method, metric, number
 
 WHAT = {"trials": "candidates", "epochs": "epochs", "device_seconds": "device-seconds"}
@@ -41,7 +41,8 @@ def headline(comparison: Comparison) -> str:
     if len(comparison.labels) == 1:
         found = [d for task in tasks for d in task.from_control]
         (label,) = comparison.labels
-        return f"Over {count} tasks, {_record(label, CONTROL, found, called=name(label))}."
+        told = _record(label, CONTROL, found, called=name(label), of=f"{count} tasks")
+        return f"{told[0].upper()}{told[1:]}."
     ranks = sorted(comparison.ranks.items(), key=lambda item: item[1])
     if not ranks:
         return f"No answer yet: on none of {count} tasks every method has a value that ranks."
@@ -55,27 +56,36 @@ def headline(comparison: Comparison) -> str:
     )
     found = [d for task in tasks for d in task.differences]
     called = name(best[0]) if best[1:] else "it"
-    records = [_record(best[0], rival, found, called=called) for rival, _ in ranks[1:]]
+    of = "them" if counted == count else f"{count} tasks"
+    records = [_record(best[0], rival, found, called=called, of=of) for rival, _ in ranks[1:]]
     return f"{head}; {'; '.join(records)}."
 
 
-def _record(leader: str, rival: str, differences: Sequence[Difference], *, called: str) -> str:
-    """Says on how many tasks the leader is better than a rival, worse, or neither."""
+def _record(
+    leader: str, rival: str, differences: Sequence[Difference], *, called: str, of: str
+) -> str:
+    """Says on how many tasks the leader is better than a rival, worse, or neither.
+
+    Args:
+        of: What the tasks are called: "3 tasks", or "them" where they have just been counted.
+    """
     both = {leader, rival}
     mine = [verdict_for(leader, d) for d in differences if {d.first, d.second} == both]
-    told = [
-        f"{words} on {n} task{'s' * (n != 1)}"
-        for verdict, words in _RECORD.items()
-        if (n := mine.count(verdict))
-    ]
+    counts = {verdict: n for verdict in _RECORD if (n := mine.count(verdict))}
+    if len(counts) == 1 and len(mine) > 1:
+        words, every = _RECORD[mine[0]]
+        told = [f"{words} on {every} {of}"]
+    else:
+        told = [f"{_RECORD[verdict][0]} on {n}" for verdict, n in counts.items()]
+        told[:1] = [f"{first} of {of}" for first in told[:1]]
     return f"against {name(rival)} {called} {listed(told) or 'is not compared'}"
 
 
-_RECORD = {
-    Verdict.LOWER: "is significantly better",
-    Verdict.HIGHER: "is significantly worse",
-    Verdict.UNKNOWN: "cannot be distinguished",
-    Verdict.NOTHING: "is not compared",
+_RECORD = {  # and how all tasks are called: "on each of them", "on any of them"
+    Verdict.LOWER: ("is significantly better", "each of"),
+    Verdict.HIGHER: ("is significantly worse", "each of"),
+    Verdict.UNKNOWN: ("cannot be distinguished", "any of"),
+    Verdict.NOTHING: ("is not compared", "any of"),
 }
 
 
@@ -151,6 +161,19 @@ def interval(ci: tuple[float, float] | None) -> str:
     return "–" if ci is None else f"{number(ci[0])} to {number(ci[1])}"
 
 
+def few(tasks: Sequence[TaskComparison]) -> str:
+    """Says where there are too few seeds, or pairs of them, for an interval or an effect size."""
+    counts = {d.pairs for task in tasks for d in (*task.differences, *task.from_control)}
+    counts |= {len(e.values) for task in tasks for e in (*task.entries, *task.controls)}
+    short = [str(n) for n in sorted(counts) if 0 < n < FEWEST]
+    if not short:
+        return ""
+    return (
+        f"No interval and no effect size is given for fewer than {FEWEST} seeds or pairs: here "
+        f"there {'is' if short[-1] == '1' else 'are'} {listed(short)}."
+    )
+
+
 def budgets(task: TaskComparison) -> str:
     """Says whether the methods on a task were tuned for as much."""
     if not task.budgets:
@@ -210,6 +233,7 @@ def notes(task: TaskComparison) -> list[str]:
     is_untuned = any(each.difference is not None for each in task.from_control)
     said = (
         budgets(task),
+        few([task]),
         limits(task.differences),
         limits(task.from_control),
         UNTUNED * is_untuned,
@@ -280,7 +304,7 @@ def foreseen(foresights: Sequence[Foresight]) -> str:
     distance = DISTANCES[shown[0].distance]
     tested = [each for each in shown if each.correlation is not None]
     if not tested:
-        return f"No study has three complete trials that differ in {distance}: nothing can be told."
+        return f"No study has trials that differ in {distance}: nothing can be told."
     told: dict[str, list[str]] = {"closer is better": [], "closer is worse": []}
     for each in tested:
         assert each.correlation is not None

@@ -165,7 +165,7 @@ class Foresight:
     trials: tuple[Trial, ...]
     distances: tuple[float, ...]
     errors: tuple[float, ...]
-    correlation: RankCorrelation | None  # None: too few trials, or all alike
+    correlation: RankCorrelation | None  # None: all are alike
     p_holm: float | None = None  # corrected for all series of this distance
 
 

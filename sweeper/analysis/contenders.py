@@ -161,27 +161,24 @@ def _entry(contender: Contender, trial: Trial | None) -> Entry:
     )
     if trial is None:
         return named
-    replicates = study.replicates.get(trial.number, ())
-    repeated = [t for t in replicates if t.state is TrialState.COMPLETE]
-    trained = repeated or [trial]
-    tests = {t.seed: study.test_value(t) for t in trained}
-    values = {seed: v for seed, v in tests.items() if v is not None and math.isfinite(v)}
-    validation = [t.value for t in trained if t.value is not None and math.isfinite(t.value)]
-    curves = [[v for v in contender.history(t).objectives if math.isfinite(v)] for t in trained]
-    numbers = list(values.values())
-    told = len(values) if repeated else 0  # by replicates
+    replicates, reached = study.replicates.get(trial.number, ()), study.reached(trial)
+    curves = [
+        [v for v in contender.history(t).objectives if math.isfinite(v)] for t in reached.trainings
+    ]
+    numbers = list(reached.tests.values())
+    told = len(numbers) if reached.is_replicated else 0  # by replicates
     settings = contender.sweep.record.resolved.get("model") or {}
     return replace(
         named,
         trial=trial.number,
         kind=trial.kind.value,
         embedder_init=(settings | model_settings(trial.params)).get("embedder_init"),
-        validation=fmean(validation) if validation else None,
-        is_replicated=bool(repeated),
-        values=values,
+        validation=reached.validation,
+        is_replicated=reached.is_replicated,
+        values=reached.tests,
         without=sum(t.state.is_finished for t in replicates) - told,
         pending=sum(not t.state.is_finished for t in replicates),
-        mean=fmean(numbers) if numbers else None,
+        mean=reached.test,
         sd=stdev(numbers) if len(numbers) > 1 else None,
         ci=bootstrap_interval(numbers),
         jaggedness=_mean_of(jaggedness, curves),

@@ -42,7 +42,7 @@ def history(table: StudyTable) -> go.Figure:
         x=numbers,
         y=lowest,
         mode="lines",
-        name="best so far",
+        name="lowest so far",
         line={"shape": "hv", "width": 1.5, "color": COLOURS[TrialState.COMPLETE]},
         hoverinfo="skip",
     )
@@ -151,7 +151,7 @@ def parallel(table: StudyTable, parameters: Mapping[str, Any]) -> go.Figure | No
             "range": [-0.2 * max(last, 1), last + 0.2 * max(last, 1)],
             "zeroline": False,
         },
-        yaxis={"visible": False, "range": [-0.15, 1.15]},
+        yaxis={"visible": False, "range": [-0.25, 1.25]},
         showlegend=False,
     )
     return figure

@@ -17,9 +17,14 @@ from sweeper.analysis.words import DISTANCES
 from sweeper.space.catalog import PROXY
 from sweeper.study import Trial, TrialState
 
+FEWEST = 8  # points; a correlation of fewer says more about chance than about the distance
+
 
 def foresights(contenders: Sequence[Contender]) -> tuple[Foresight, ...]:
-    """Returns what each study says of each distance that two of its complete trials measured."""
+    """Returns what each study says of each distance that `FEWEST` of its complete trials measured.
+
+    A series of fewer is left out: it is neither drawn nor tested.
+    """
     found = [each for contender in contenders for each in _of(contender)]
     corrected: list[Foresight] = []
     for distance in DISTANCES:
@@ -47,7 +52,7 @@ def _of(contender: Contender) -> list[Foresight]:
                 points.setdefault((name, source), []).append((trial, value, error))
     found = []
     for (name, source), known in points.items():
-        if len(known) > 1:
+        if len(known) >= FEWEST:
             stage, _, distance = name.rpartition("/")
             trials, distances, errors = zip(*known, strict=True)
             found.append(

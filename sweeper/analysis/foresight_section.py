@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 from sweeper.analysis.compare_words import foreseen, series
 from sweeper.analysis.comparison import Foresight
 from sweeper.analysis.figures import hover, plain, value_axis
+from sweeper.analysis.foresight import FEWEST
 from sweeper.analysis.page import Figures, Markup, element, join, table
 from sweeper.analysis.words import DISTANCES, metric, number
 
@@ -15,7 +16,8 @@ NOTE = (
     "the stage before fine-tuning, on samples that are the same for all, against its test error. "
     "ρ is Spearman's rank correlation within a study, and to one source, above 0 where closer is "
     "better; p is of 10,000 random pairings, corrected by Holm for all of them. Trials differ in "
-    "other settings too: a correlation here is no cause, and its absence no refutation."
+    "other settings too: a correlation here is no cause, and its absence no refutation. Fewer than "
+    f"{FEWEST} points are not shown."
 )
 
 

@@ -7,6 +7,7 @@ JavaScript. Whatever comes in as text is escaped here, and nowhere else.
 import html
 import json
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,9 @@ from plotly.offline import get_plotlyjs
 from sweeper.analysis.figures import as_plain
 from sweeper.analysis.words import number
 from sweeper.text import visible
+
+CHARACTERS = 165  # of the largest size beside each other on a page
+LARGEST_PT, SMALLEST_PT = 7.5, 4.5  # of a printed table
 
 
 class Markup(str):
@@ -70,6 +74,8 @@ def table(
 ) -> Markup:
     """Returns a table that scrolls on its own where it is too wide; numbers are set right.
 
+    On paper, where nothing scrolls, its letters are as small as its width asks for.
+
     Args:
         marked: Indices of lines to be set off, as the best.
     """
@@ -79,7 +85,7 @@ def table(
         for i in range(len(header))
     ]
     sides = ["number" if n else None for n in is_number]
-    head = join([element("th", h, class_=c) for h, c in zip(header, sides, strict=True)])
+    head = join([element("th", _folded(h), class_=c) for h, c in zip(header, sides, strict=True)])
     body = [
         element(
             "tr",
@@ -94,7 +100,23 @@ def table(
         for index, line in enumerate(lines)
     ]
     inner = join([element("thead", element("tr", head)), element("tbody", join(body))])
-    return element("div", element("table", inner), class_="scroll", tabindex=0)
+    size = f"--printed: {_printed_size(header, lines):.2g}pt"
+    return element("div", element("table", inner, style=size), class_="scroll", tabindex=0)
+
+
+def _folded(name: str) -> Markup:
+    """Returns a column's name that may break behind its dots and underscores."""
+    return Markup(re.sub(r"[._/](?=\w)", r"\g<0><wbr>", html.escape(name)))
+
+
+def _printed_size(header: Sequence[str], lines: Sequence[Sequence[Any]]) -> float:
+    """Returns the size in points at which a table is as wide as a page, or less."""
+    characters = 1
+    for column, name in enumerate(header):
+        shown = [str(_cell(line[column])) for line in lines]
+        longest = min(max((len(re.sub("<[^>]*>", "", text)) for text in shown), default=0), 24)
+        characters += max(longest, *(len(part) for part in re.split(r"[._/ ]", name))) + 2
+    return max(SMALLEST_PT, min(LARGEST_PT, LARGEST_PT * CHARACTERS / characters))
 
 
 def _is_number(value: Any) -> bool:
@@ -117,12 +139,13 @@ class Figures:
 
     drawn: list[dict[str, Any]]
 
-    def place(self, figure: go.Figure, caption: str) -> Markup:
-        """Returns the place of a figure, with its caption."""
+    def place(self, figure: go.Figure, caption: str, *, is_wide: bool = False) -> Markup:
+        """Returns the place of a figure, with its caption; a wide one has a row to itself."""
         self.drawn.append(_shown(as_plain(figure)))
         name = f"figure-{len(self.drawn) - 1}"
         plot = element("div", class_="plot", id=name, role="img", aria_label=caption)
-        return element("figure", element("figcaption", caption), plot)
+        kind = "wide" if is_wide else None
+        return element("figure", element("figcaption", caption), plot, class_=kind)
 
 
 def document(title: str, body: Markup, figures: Figures) -> str:
@@ -201,6 +224,7 @@ tr.marked td { background: var(--good); font-weight: 600; }
   gap: 1rem 2rem;
 }
 figure { margin: .5rem 0; min-width: 0; }
+figure.wide { grid-column: 1 / -1; }
 .plot { height: 340px; }
 details { margin: .75rem 0; }
 summary { cursor: pointer; color: var(--accent); }
@@ -214,15 +238,22 @@ pre {
     --paper: #fff; --ink: #000; --soft: #444; --rule: #ccc; --tint: #f6f6f6; --accent: #000;
     --good: #eee;
   }
-  body { font-size: 10.5pt; }
+  body { font-size: 9.5pt; line-height: 1.4; }
   main { max-width: none; padding: 0; }
   nav { display: none; }
-  h2 { break-after: avoid; }
+  h2 { margin: 1.25rem 0 .5rem; padding-top: .6rem; }
+  p, ul, .answer { max-width: 60rem; }
+  h2, h3, summary, p:has(+ .plots), p:has(+ p + .plots) { break-after: avoid; }
   figure, tr, .answer, li { break-inside: avoid; }
+  .plots { grid-template-columns: repeat(auto-fit, 460px); gap: .25rem 16px; }
+  figure { margin: .25rem 0; }
+  figcaption { font-size: 8pt; }
+  .plot { width: 460px; height: 205px; }
+  figure.wide .plot { width: 936px; }
   .scroll { overflow: visible; }
-  table { width: auto; font-size: 7.5pt; }
-  th, td { padding: .3rem .6rem .3rem .2rem; overflow-wrap: break-word; }
-  th, th.number, td.number { white-space: normal; }
+  table { width: auto; font-size: var(--printed, 7.5pt); }
+  th, td { padding: .35em .8em .35em .2em; overflow-wrap: break-word; }
+  th, th.number { white-space: normal; }
   a { color: inherit; text-decoration: none; }
   pre { white-space: pre-wrap; }
 }
@@ -235,25 +266,31 @@ const palettes = {
   light: {ink: "#1c2430", soft: "#5b6673", rule: "#dde2e8", paper: "#ffffff"},
   dark: {ink: "#e4e8ee", soft: "#9aa5b2", rule: "#2d3540", paper: "#14181e"},
 };
-function themed(layout, palette) {
+function themed(layout, palette, isPrinted) {
   const axis = {gridcolor: palette.rule, linecolor: palette.soft, tickcolor: palette.soft,
     zerolinecolor: palette.rule, automargin: true};
   return {
     ...layout,
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
-    font: {family: getComputedStyle(document.body).fontFamily, size: 12, color: palette.ink},
-    margin: {l: 55, r: 15, t: 25, b: 50},
+    font: {family: getComputedStyle(document.body).fontFamily, size: isPrinted ? 10 : 12,
+      color: palette.ink},
+    margin: {l: 55, r: 15, t: 25, b: isPrinted ? 40 : 50},
     legend: {orientation: "h", y: 1.02, yanchor: "bottom", x: 0, font: {color: palette.ink}},
     hoverlabel: {bgcolor: palette.paper, bordercolor: palette.soft, font: {color: palette.ink}},
     xaxis: {...axis, ...layout.xaxis}, yaxis: {...axis, ...layout.yaxis},
   };
 }
 const drawn = new Set();
-function draw(i, isDark) {
+// A page is laid out for paper after this event, so that a printed figure has a size of its own.
+function draw(i, isDark, isPrinted = false) {
   drawn.add(i);
-  Plotly.react("figure-" + i, figures[i].data,
-    themed(figures[i].layout, isDark ? palettes.dark : palettes.light),
-    {responsive: true, displayModeBar: false});
+  const place = document.getElementById("figure-" + i);
+  const isWide = place.parentElement.classList.contains("wide");
+  const size = isPrinted ? {width: isWide ? 936 : 460, height: 205, autosize: false}
+    : {width: undefined, height: undefined, autosize: true};
+  const layout = themed(figures[i].layout, isDark ? palettes.dark : palettes.light, isPrinted);
+  Plotly.react(place, figures[i].data, {...layout, ...size},
+    {responsive: !isPrinted, displayModeBar: false});
 }
 const seen = new IntersectionObserver((entries) => entries.forEach((entry) => {
   const i = Number(entry.target.id.slice("figure-".length));
@@ -262,6 +299,6 @@ const seen = new IntersectionObserver((entries) => entries.forEach((entry) => {
 document.querySelectorAll(".plot").forEach((place) => seen.observe(place));
 function again(isDark) { drawn.forEach((i) => draw(i, isDark)); }
 dark.addEventListener("change", (event) => again(event.matches));
-window.addEventListener("beforeprint", () => figures.forEach((_, i) => draw(i, false)));
+window.addEventListener("beforeprint", () => figures.forEach((_, i) => draw(i, false, true)));
 window.addEventListener("afterprint", () => again(dark.matches));
 """

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from sweeper.analysis import compare_json
 from sweeper.analysis.compare import compare_contenders
-from sweeper.analysis.compare_words import UNTUNED, interval, name
+from sweeper.analysis.compare_words import UNTUNED, few, interval, name
 from sweeper.analysis.comparison import Comparison
 from sweeper.analysis.contenders import Contender, control_of, entry_of, read_contenders
 from sweeper.analysis.cost import cost_of
@@ -66,10 +66,10 @@ def summary(ledger: Ledger, study: str | None) -> Mapping[str, float]:
     entry, control, cost = task.entries[index], task.controls[index], cost_of(contender)
     objective = contender.study.study.objective
     values = {
-        f"mean/{task.metric}": entry.mean,
-        f"mean/{objective}": entry.validation,
-        f"sd/{task.metric}": entry.sd,
-        f"control/mean/{task.metric}": control.mean,
+        f"mean_over_seeds/{task.metric}": entry.mean,
+        f"mean_over_seeds/{objective}": entry.validation,
+        f"sd_over_seeds/{task.metric}": entry.sd,
+        f"control/mean_over_seeds/{task.metric}": control.mean,
         f"rises/{objective}": entry.rises,
         f"jaggedness/{objective}": entry.jaggedness,
         "seeds": len(entry.values),
@@ -141,7 +141,8 @@ def _sweep_note(read: _Read) -> str:
                      str(len(entry.values)), number(control.mean))  # fmt: skip
             lines.append(f"| {' | '.join(cells)} |")
     head = [headline(read.sweep, read.comparison), ""] if len(told) > 1 else []
-    return "\n".join([*head, _bullets(told), "", *lines, "", UNTUNED])
+    said = " ".join(filter(None, [few(read.comparison.tasks), UNTUNED]))
+    return "\n".join([*head, _bullets(told), "", *lines, "", said])
 
 
 def _bullets(told: Sequence[str]) -> str:
@@ -153,13 +154,17 @@ def _study_note(contender: Contender) -> str:
     measured = metric(table.study.objective)
     lines = [f"| | trial | validation {measured} | test {measured} |", "|:--|--:|--:|--:|"]
     led = {"best": table.best, "preset": table.preset, "control": table.control}
-    lines += [_line(label, trial, table) for label, trial in led.items() if trial is not None]
     over_seeds = {"best": entry_of(contender), "control": control_of(contender)}
+    repeated = {label: entry for label, entry in over_seeds.items() if entry.is_replicated}
     lines += [
         f"| {label}, mean of {len(entry.values)} replicates | {entry.trial} | "
         f"{number(entry.validation)} | {number(entry.mean)} |"
-        for label, entry in over_seeds.items()
-        if entry.is_replicated
+        for label, entry in repeated.items()
+    ]
+    lines += [
+        _line(f"{label}, in the search" if label in repeated else label, trial, table)
+        for label, trial in led.items()
+        if trial is not None
     ]
     lines += [f"| {key} predictor | | | {number(v)} |" for key, v in table.baselines.items()]
     counts = ", ".join(f"{count} {state}" for state, count in table.counts().items())

@@ -47,20 +47,19 @@ def sweep_page(
     """Returns the page about a sweep that was read already."""
     figures = Figures([])
     compared = is_compared(comparison)
-    distances = foresight_section(comparison.foresights, figures, colours(comparison.labels))
     body = [
         _head(sweep),
         _question(sweep),
         element("p", headline(sweep, comparison), class_="answer"),
         element("p", _caveat(comparison), class_="soft"),
-        _contents(comparison, has_distances=bool(distances)),
+        _contents(comparison, contenders),
         element("h2", "Results", id="results"),
         _answers(sweep, comparison),
         _results(sweep, comparison),
         *(comparison_sections(comparison, figures) if compared else []),
         *(part for t in comparison.tasks if not compared for part in published_section(t)),
-        *distances,
         *(study_section(contender, figures) for contender in contenders),
+        *foresight_section(comparison.foresights, figures, colours(comparison.labels)),
         unfinished_section(sweep),
         cost_section(contenders, usage),
         configuration_section(sweep.record),
@@ -76,8 +75,8 @@ def study_page(contender: Contender) -> str:
     body = [
         element("h1", title),
         element("p", study_answer(contender), class_="answer"),
-        *foresight_section(foresights([contender]), figures, colours([contender.label])),
         study_section(contender, figures),
+        *foresight_section(foresights([contender]), figures, colours([contender.label])),
     ]
     return document(title, join(body), figures)
 
@@ -153,11 +152,13 @@ def _caveat(comparison: Comparison) -> str:
     )
 
 
-def _contents(comparison: Comparison, *, has_distances: bool) -> Markup:
+def _contents(comparison: Comparison, contenders: Sequence[Contender]) -> Markup:
     links = [("Results", "results")]
     if is_compared(comparison) and len(comparison.tasks) > 1:
         links.append(("Over all tasks", "all-tasks"))
-    if has_distances:
+    if contenders:
+        links.append(("Studies", anchor(contenders[0].study.study.name)))
+    if comparison.foresights:
         links.append(("Distance and error", "distance"))
     links += [("Failures", "failures"), ("Cost", "cost"), ("Configuration", "configuration"),
               ("Provenance", "provenance")]  # fmt: skip

@@ -8,6 +8,9 @@ Holm               the i-th smallest of m p-values times m + 1 - i, kept from fa
 bootstrap          percentiles of the means of samples drawn with replacement (Efron, Ann.
                    Statist. 7, 1979); with few values the interval is rather too short.
 d_z                mean of the differences over their standard deviation (Cohen, 1988).
+
+Fewer than `FEWEST` values give no interval and no effect size: the percentiles of two values are
+these values, whatever the confidence, and d_z of two near differences is of any size.
 """
 
 import math
@@ -17,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+FEWEST = 5  # values for an interval or an effect size
 MOST_EXACT = 20  # pairs: a million ways to sign them
 DRAWS = 100_000  # of signs, beyond
 RESAMPLES = 10_000  # of the bootstrap
@@ -84,13 +88,13 @@ def sign_flip(differences: Sequence[float], *, seed: int = SEED) -> SignFlip | N
 def bootstrap_interval(
     values: Sequence[float], *, confidence: float = 0.95, seed: int = SEED
 ) -> tuple[float, float] | None:
-    """Returns an interval of the mean; None for fewer than two values.
+    """Returns an interval of the mean; None for fewer than `FEWEST` values.
 
     Raises:
         ValueError: A value is not finite.
     """
     sample = _finite(values)
-    if len(sample) < 2:
+    if len(sample) < FEWEST:
         return None
     chosen = np.random.default_rng(seed).integers(len(sample), size=(RESAMPLES, len(sample)))
     tail = (1 - confidence) / 2
@@ -120,9 +124,10 @@ def holm_of_tests(p_values: Sequence[float | None], pairs: Sequence[int]) -> lis
 
 
 def standardized(differences: Sequence[float]) -> float | None:
-    """Returns d_z; None below two differences, infinite where all are the same and not 0."""
+    """Returns d_z; None for fewer than `FEWEST` differences, infinite where all are the same and
+    not 0."""
     values = _finite(differences)
-    if len(values) < 2:
+    if len(values) < FEWEST:
         return None
     mean, deviation = float(values.mean()), float(values.std(ddof=1))
     if deviation <= ROUNDING * float(np.abs(values).max()):
@@ -131,9 +136,12 @@ def standardized(differences: Sequence[float]) -> float | None:
 
 
 def superiority(differences: Sequence[float]) -> float | None:
-    """Returns in which share of the pairs the first is lower, that is better; a tie is half one."""
+    """Returns in which share of the pairs the first is lower, that is better; a tie is half one.
+
+    None for fewer than `FEWEST` pairs.
+    """
     values = _finite(differences)
-    if not len(values):
+    if len(values) < FEWEST:
         return None
     return float(np.mean((values < 0) + 0.5 * (values == 0)))
 

@@ -10,9 +10,12 @@ from sweeper.analysis.optuna_importance import Importances, importances
 from sweeper.analysis.page import Figures, Markup, anchor, element, join, table
 from sweeper.analysis.table import StudyTable, rows
 from sweeper.analysis.validation import validation_notes
-from sweeper.analysis.words import listed, method
+from sweeper.analysis.words import listed, method, number
+from sweeper.study import Trial
 
 SHOWN = ("backbone", "pretrained", "proxy", "data_source", "protocol")  # of the facts
+LATE = ("best_epoch",)  # columns behind the parameters, for which a reader looks first
+MOST_NARROW = 6  # axes of parallel coordinates beside another figure
 FEW = 12  # trials that are shown unasked
 
 
@@ -43,12 +46,14 @@ def _plots(contender: Contender, figures: Figures) -> list[Markup]:
     parameters: Mapping[str, Any] = contender.sweep.record.resolved.get("parameters") or {}
     plots = []
     if curves := learning_curves(contender):
-        plots.append(figures.place(history(study), "Best validation value of each trial"))
+        caption = "Validation value of each trial of the search, and the lowest so far"
+        plots.append(figures.place(history(study), caption))
         plots.append(figures.place(learning(study, curves), "Validation value by epoch"))
     lines = parallel(study, parameters)
     if lines is not None:
         caption = "Complete sampled trials: the bluer, the better; the study's best is thick"
-        plots.append(figures.place(lines, caption))
+        is_wide = len(lines.layout.xaxis.tickvals) > MOST_NARROW
+        plots.append(figures.place(lines, caption, is_wide=is_wide))
     found = importances(study, parameters)
     if isinstance(found, str):
         note = f"Importance of parameters: {found}"
@@ -80,10 +85,13 @@ def _trials(study: StudyTable) -> Markup:
         for name in {n for t in study.trials for n in t.params}
         if len({repr(t.params.get(name)) for t in study.trials}) > 1
     }
+    names = dict.fromkeys(n for line in lines for n in line)
+    sampled = {name for t in study.trials for name in t.sampled}
     keep = [
-        name
-        for name in dict.fromkeys(n for line in lines for n in line)
-        if name in varied or all(name not in t.params for t in study.trials)
+        *(n for n in names if n not in LATE and all(n not in t.params for t in study.trials)),
+        *(n for n in names if n in varied and n in sampled),
+        *(n for n in names if n in varied and n not in sampled),
+        *(n for n in names if n in LATE),
     ]
     best = study.best
     marked = [i for i, t in enumerate(study.trials) if best is not None and t.number == best.number]
@@ -96,7 +104,21 @@ def _trials(study: StudyTable) -> Markup:
             marked=marked,
         ),
     ]
+    if best is not None:
+        parts.append(element("p", _marked(study, best), class_="soft"))
     if fixed:
         same = ", ".join(f"{name} = {value}" for name, value in fixed.items())
         parts.append(element("p", f"The same in all: {same}.", class_="soft"))
     return element("details", join(parts), open="open" if len(lines) <= FEW else None)
+
+
+def _marked(study: StudyTable, best: Trial) -> str:
+    """Say why a trial is the study's best, and by which number."""
+    reached = study.reached(best)
+    if not reached.is_replicated:
+        return f"Marked: trial {best.number}, the lowest by validation."
+    return (
+        f"Marked: trial {best.number}, which is called best for its replicates. Over their "
+        f"{len(reached.tests)} seeds the mean of validation is {number(reached.validation)}, of "
+        f"test {number(reached.test)}; the line shows what it reached in the search."
+    )

@@ -7,6 +7,7 @@ values are read, never chosen by.
 
 import json
 import math
+import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,20 @@ from sweeper.errors import NotFound
 from sweeper.ledger import Ledger, SweepRecord
 from sweeper.ranking import ranked, replicates_of
 from sweeper.study import Study, Trial, TrialKind, TrialState
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reached:
+    """The values of one configuration: means over its complete replicates, else the trial's own."""
+
+    trainings: tuple[Trial, ...]  # that they are of
+    is_replicated: bool
+    validation: float | None
+    tests: Mapping[int, float]  # by seed
+
+    @property
+    def test(self) -> float | None:
+        return statistics.fmean(self.tests.values()) if self.tests else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +82,20 @@ class StudyTable:
     def test_value(self, trial: Trial | None) -> float | None:
         """Returns a complete trial's test value."""
         return None if trial is None else trial.test.get(self.test_metric)
+
+    def reached(self, trial: Trial) -> Reached:
+        """Return what a configuration comes to, wherever a number is said to be that of a study."""
+        replicates = self.replicates.get(trial.number, ())
+        repeated = tuple(t for t in replicates if t.state is TrialState.COMPLETE)
+        trained = repeated or (trial,)
+        values = [value for t in trained if (value := finite(t.value)) is not None]
+        tests = {t.seed: finite(self.test_value(t)) for t in trained}
+        return Reached(
+            trainings=trained,
+            is_replicated=bool(repeated),
+            validation=statistics.fmean(values) if values else None,
+            tests={seed: value for seed, value in tests.items() if value is not None},
+        )
 
     def _first(self, kind: TrialKind) -> Trial | None:
         complete = (t for t in self.trials if t.kind is kind and t.state is TrialState.COMPLETE)
@@ -184,10 +213,13 @@ def finite(value: float | None) -> float | None:
 
 
 def _short(table: StudyTable, trial: Trial) -> dict[str, Any]:
+    reached = table.reached(trial)
     return {
         "trial": trial.number,
         "value": trial.value,
-        "test": finite(table.test_value(trial)),
+        "validation": reached.validation,
+        "test": reached.test,
+        "seeds": len(reached.tests),
         "best_epoch": trial.best_epoch,
         "params": dict(trial.params),
     }

@@ -10,6 +10,7 @@ from typing import Any
 from sweeper.app.catalog import home
 from sweeper.app.devices import count_gpus
 from sweeper.provenance import PACKAGES, collect
+from sweeper.recording.mlflow_pages import experiments_page, has_pages
 from sweeper.text import without_secrets
 
 FREE_GIB = 5  # a laptop sweep with its checkpoints takes about 2
@@ -76,7 +77,10 @@ def _disk() -> Iterator[tuple[str, str, str]]:
 
 def _tracking() -> Iterator[tuple[str, str, str]]:
     uri = without_secrets(os.environ.get("MLFLOW_TRACKING_URI", ""))
-    yield "mlflow", "ok", uri or f"sqlite:///{Path.cwd() / 'mlflow.db'} (MLflow's default)"
+    where = uri or f"sqlite:///{Path.cwd() / 'mlflow.db'} (MLflow's default)"
+    if has_pages(uri):
+        where += f"; its experiments: {experiments_page(uri)}"
+    yield "mlflow", "ok", where
     address = os.environ.get("RAY_ADDRESS")
     note = f"RAY_ADDRESS={without_secrets(address or '')} is not used unless given as --address"
     yield "ray", "note" if address else "ok", note if address else "a local cluster a launch"

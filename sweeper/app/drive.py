@@ -28,7 +28,7 @@ from sweeper.app.share import Share
 from sweeper.app.sharing import Sharing
 from sweeper.app.stages import holder_of
 from sweeper.app.supervisor import Job
-from sweeper.app.tracking import check_tracking, make_recorder
+from sweeper.app.tracking import check_tracking, how_to_look, make_recorder
 from sweeper.app.trials import TrialBuilder
 from sweeper.app.visible import check_nodes, store_notes
 from sweeper.execution import ray_executor
@@ -141,7 +141,7 @@ def drive(
 
             objectives = {plan.study.name: plan.study.objective for plan in plans}
             planned, done = runner.num_planned, runner.num_finished
-            with Progress(console, planned, slots, objectives, done) as progress:
+            with Progress(console, planned, slots, objectives, done, runner.trials) as progress:
                 sharing = Sharing(sweep.resources.gpu, ledger, say)
                 runner.watch(retention, room, progress, gauges, sharing)
                 code = ray_executor.run(
@@ -208,5 +208,4 @@ def _say_where(cluster: Cluster, recorder: MlflowRecorder, say: Callable[[str], 
     if cluster.dashboard is not None:
         token = f" (asks for the token in {cluster.token_file})" if cluster.token_file else ""
         say(f"Ray dashboard: {cluster.dashboard}{token}")
-    how = "mlflow ui" if recorder.uri.startswith("sqlite:///") else "open it in a browser"
-    say(f"MLflow: {recorder.uri} ({how})")
+    say(f"MLflow: {recorder.uri} ({how_to_look(recorder.uri)})")

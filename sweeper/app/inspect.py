@@ -4,13 +4,14 @@ import os
 import re
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from sweeper.address import is_dashboard, is_loopback
-from sweeper.app import child, foreground, load, resources
+from sweeper.app import child, foreground, load, mlflow_ui, resources
 from sweeper.app.catalog import catalog, home
 from sweeper.app.data import as_usage_errors
 from sweeper.app.folder import all_folders, elsewhere, existing, open_ledger, started
@@ -21,6 +22,7 @@ from sweeper.app.summary import count_states, summarize
 from sweeper.app.written import write_file
 from sweeper.errors import CannotSchedule, SweeperError, UsageError
 from sweeper.ledger import Ledger, SweepRecord
+from sweeper.recording.mlflow_pages import has_pages
 from sweeper.space.faults import shown
 from sweeper.space.sweep import Sweep
 from sweeper.space.yaml_reader import read_text
@@ -214,7 +216,7 @@ def sync(name: str) -> dict[str, Any]:
     failed = f"; {done.pending} are left: {done.last_error}" if done.pending else ""
     again = f"; artifacts of {done.restored} runs were put back" if done.restored else ""
     return {
-        "message": f"shipped {done.shipped} records to {done.uri}{failed}{again}",
+        "message": f"shipped {done.shipped} records to {done.page or done.uri}{failed}{again}",
         "sweep": name,
         "shipped": done.shipped,
         "pending": done.pending,
@@ -222,8 +224,13 @@ def sync(name: str) -> dict[str, Any]:
     }
 
 
-def ui(host: str, port: int, *, insecure: bool) -> None:
+def ui(host: str, port: int, *, insecure: bool, say: Callable[[str], None]) -> None:
     """Runs MLflow's UI in the foreground on the store that launches here write to.
+
+    Where that is a server, which has its own UI, says where and returns.
+
+    Args:
+        say: Takes lines that say where the runs are, once it answers.
 
     Raises:
         Interrupted: A signal ended it, and with it all that it had started.
@@ -235,6 +242,13 @@ def ui(host: str, port: int, *, insecure: bool) -> None:
             "holds. Leave it out (127.0.0.1), or add --insecure."
         )
     uri = os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{Path.cwd() / 'mlflow.db'}")
+    if has_pages(uri):
+        for line in mlflow_ui.lines(uri):
+            say(line)
+        return
+    reached = "127.0.0.1" if host in ("0.0.0.0", "::") else host
+    server = f"http://{f'[{reached}]' if ':' in reached else reached}:{port}"
+    Thread(target=mlflow_ui.announce, args=(server, say), daemon=True).start()
     settings = {
         "MLFLOW_BACKEND_STORE_URI": uri,  # it may hold a password, which arguments would show
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",

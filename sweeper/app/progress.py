@@ -5,7 +5,7 @@ A plain line is printed when a trial starts, ends, or has done an epoch that rep
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -14,6 +14,7 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
+from sweeper.ranking import Standing, best
 from sweeper.study import Measurement, Trial, TrialKind, TrialState
 from sweeper.text import printable
 
@@ -70,12 +71,18 @@ class Progress:
     max_concurrent: int
     objectives: dict[str, str]  # study -> the name of its objective
     done: int = 0  # trials that have ended; those of earlier launches, to begin with
+    known: Iterable[Trial] = ()  # of earlier launches too, among which one may be a study's best
     clock: Callable[[], float] = time.monotonic
     _running: dict[tuple[str, int], _Row] = field(default_factory=dict)
     _ended: deque[_Row] = field(default_factory=lambda: deque(maxlen=ROWS))
-    _best: dict[str, float] = field(default_factory=dict)  # value of complete trials, by study
+    _complete: dict[str, list[Trial]] = field(default_factory=dict)  # by study
+    _best: dict[str, Standing | None] = field(default_factory=dict)  # where nothing ended since
     _times: list[float] = field(default_factory=lambda: [0.0, 0.0])  # their sum and number
     _live: Live | None = None
+
+    def __post_init__(self) -> None:
+        for trial in self.known:
+            self._note(trial)
 
     def __enter__(self) -> "Progress":
         if self.console.is_terminal:
@@ -109,9 +116,18 @@ class Progress:
         self._times[1] += 1
         trial = row.trial
         self.done += trial.state.is_finished
-        if trial.state is TrialState.COMPLETE and trial.value is not None:
-            best = self._best.get(trial.study, trial.value)
-            self._best[trial.study] = min(best, trial.value)
+        self._note(trial)
+
+    def _note(self, trial: Trial) -> None:
+        if trial.state is TrialState.COMPLETE:
+            self._complete.setdefault(trial.study, []).append(trial)
+            self._best.pop(trial.study, None)
+
+    def best_of(self, study: str) -> str:
+        """Return the value that `status`, `best` and the page give too, with its seeds."""
+        if study not in self._best:  # found out where it is shown: a large study takes a while
+            self._best[study] = best(self._complete.get(study, ()))
+        return str(self._best[study] or "")
 
     def _line(self, row: _Row, measurement: Measurement | None) -> str:
         trial = row.trial
@@ -143,7 +159,7 @@ class Progress:
             "trial": [name_of(row.trial) for row in rows],
             "epoch": [_epoch(row.measurement) for row in rows],
             "validation": [number(row.value) for row in rows],
-            "study's best": [number(self._best.get(row.trial.study)) for row in rows],
+            "study's best": [self.best_of(row.trial.study) for row in rows],
         }
         room = self._fit(columns)
         for name in columns:

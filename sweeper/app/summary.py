@@ -33,6 +33,8 @@ def summarize(ledger: Ledger, folder: Path) -> dict[str, Any]:
         notes.append(f"{more} more failed: sweeper status {record.name} --failed")
     notes += _noted(ledger)
     notes += [note for study in table.studies for note in validation_notes(study)]
+    if any(s.best is not None and s.reached(s.best).is_replicated for s in table.studies):
+        notes.append("validation and test of what has replicates are means over their seeds")
     notes += _cost(usage)
     tags, remarks = ledger.tags(), ledger.remarks()
     notes += [f"tags: {written(tags)}"] * bool(tags)
@@ -108,13 +110,16 @@ def _study(table: StudyTable, places: Places) -> dict[str, Any]:
 def _trial(table: StudyTable, trial: Trial | None, places: Places) -> dict[str, Any] | None:
     if trial is None:
         return None
+    reached = table.reached(trial)
     return {
         "trial": trial.number,
         "kind": trial.kind.value,
         "state": trial.state.value,
         "value": trial.value,
         "epoch": trial.best_epoch,
-        "test": table.test_value(trial),
+        "validation": reached.validation,
+        "test": reached.test,
+        "seeds": len(reached.tests),
         "params": dict(trial.params),
         "checkpoint": places.checkpoint(trial),
     }

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from sweeper.app.places import Places
 from sweeper.errors import UsageError
 from sweeper.ledger import Ledger
-from sweeper.recording.mlflow_recorder import MlflowRecorder, check
+from sweeper.recording.mlflow_pages import CLICK, has_pages
+from sweeper.recording.mlflow_recorder import MlflowRecorder, check, tracking_uri
 from sweeper.space.environment import expand
 from sweeper.space.schema import known_scheme
 from sweeper.space.sweep import Sweep
@@ -16,9 +17,13 @@ def make_recorder(
     ledger: Ledger,
     sweep: Sweep,
     places: Places,
-    notify: Callable[[str], None] | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> MlflowRecorder:
     """Returns the recorder that follows the ledger of `sweep`, whose checkpoints are in `places`.
+
+    Args:
+        say: Takes a line when MLflow is lost and when it is back, and one that says where a server
+            shows the runs.
 
     Raises:
         UsageError: An environment variable that the file's address names is not set, or the
@@ -26,13 +31,19 @@ def make_recorder(
     """
     from sweeper.analysis import pages  # plots and statistics, which a refused launch does not need
 
+    def announce(page: str) -> None:
+        if say is not None:
+            say(f"MLflow, the runs of {sweep.experiment}: {page}")
+            say(CLICK)
+
     return MlflowRecorder(
         ledger,
         uri=_uri(sweep),
         experiment=sweep.experiment,
         pages=pages,
-        notify=notify,
         place_of=places.of_checkpoint,
+        notify=say,
+        announce=announce,
     )
 
 
@@ -46,6 +57,14 @@ def check_tracking(sweep: Sweep) -> None:
     uri = _uri(sweep)
     if sweep.tracking.required:
         check(uri)
+
+
+def how_to_look(uri: str) -> str:
+    """Say what shows the runs that are recorded at `uri`: here, or in a browser."""
+    if has_pages(uri):
+        return "the address of the runs follows once it answers"
+    is_found = uri == tracking_uri(None)
+    return "watch it: sweeper ui" if is_found else f"watch it: MLFLOW_TRACKING_URI={uri} sweeper ui"
 
 
 def _uri(sweep: Sweep) -> str | None:

@@ -98,15 +98,17 @@ def show_summary(summary: Mapping[str, Any], *, as_json: bool, command: str = "l
     table.add_column("study", overflow="fold")
     table.add_column("trials", justify="right", overflow="fold")
     trivial = _trivial(summary["studies"])
-    for name in ("best val", "test", "control test", *trivial.values()):
+    for name in ("best", "validation", "test", "seeds", "control test", *trivial.values()):
         table.add_column(name, justify="right")
     for study in summary["studies"]:
         best, control = study["best"] or {}, study["control"] or {}
         table.add_row(
             escape(study["study"]),
             _counts(study["trials"]),
-            number(best.get("value")),
+            "" if study["best"] is None else f"{best['trial']:03d}",
+            number(best.get("validation")),
             number(best.get("test")),
+            "" if study["best"] is None else str(best["seeds"]),
             number(control.get("test")),
             *(number(study["baselines"].get(name)) for name in trivial),
         )

@@ -92,10 +92,11 @@ def ui(
     host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
     insecure: Insecure = False,
 ) -> None:
-    """Opens MLflow's UI on the store that launches in this folder write to."""
+    """Opens MLflow's UI on the store that launches in this folder write to, and says where the
+    runs of each experiment are."""
     from sweeper.app import inspect as app
 
-    app.ui(host, port, insecure=insecure)
+    app.ui(host, port, insecure=insecure, say=output.line)
 
 
 def gc(

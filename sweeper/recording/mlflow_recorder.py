@@ -73,6 +73,7 @@ class SyncStatus:
     pending: int
     last_error: str | None
     uri: str  # without a password
+    page: str | None = None  # of the experiment's runs in a browser; None: not known, or none
     refused: int = 0  # changes that MLflow will never take, such as of a run deleted by hand
     restored: int = 0  # runs whose artifacts were gone, and were put back
 
@@ -85,6 +86,7 @@ class MlflowRecorder:
         poll_s: Seconds between looks at the ledger.
         notify: Takes one line when MLflow is lost, and one when it is back.
         place_of: Returns where a checkpoint of a trial is, given its name.
+        announce: Takes the address of the experiment's runs, once a server has the experiment.
     """
 
     def __init__(
@@ -97,10 +99,11 @@ class MlflowRecorder:
         poll_s: float = 1.0,
         notify: Callable[[str], None] | None = None,
         place_of: Callable[[Trial, str], str] = lambda trial, checkpoint: checkpoint,
+        announce: Callable[[str], None] | None = None,
     ) -> None:
         self._place_of = place_of
         self._ledger, self._experiment, self._pages = ledger, experiment, pages
-        self._poll_s, self._notify = poll_s, notify
+        self._poll_s, self._notify, self._announce = poll_s, notify, announce
         self._uri = tracking_uri(uri)
         self.uri = without_password(self._uri, self._uri)  # to be shown
         self._name = f"mlflow:{hashlib.sha256(self._uri.encode()).hexdigest()[:16]}"
@@ -116,6 +119,7 @@ class MlflowRecorder:
         self._shipped = self._refused = self._put_back = 0
         self._last_error: str | None = None
         self._lost_since: str | None = None
+        self._page: str | None = None
 
     def start(self) -> None:
         """Begins to follow the ledger, in the background."""
@@ -247,6 +251,7 @@ class MlflowRecorder:
             pending=self._ledger.count_events(after=cursor),
             last_error=self._last_error,
             uri=self.uri,
+            page=self._page,
             refused=self._refused,
             restored=self._put_back,
         )
@@ -282,6 +287,10 @@ class MlflowRecorder:
             self._note(dict.fromkeys(self._refs, ""))
             self._refs = {}
         self._store = store
+        if self._page is None and store.page is not None:
+            self._page = store.page
+            if self._announce is not None:
+                self._announce(store.page)
         return store
 
     def _fresh_outline(self, events: Sequence[Event]) -> Outline:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from sweeper.errors import BackendUnreachable
+from sweeper.recording.mlflow_pages import has_pages, run_page, runs_page
 from sweeper.recording.moved_store import artifact_root, follow_move
 from sweeper.recording.placing import place
 from sweeper.recording.run_tree import Point
@@ -28,7 +29,7 @@ SETTINGS = {  # of MLflow's client; what the user has set stays
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_LOGGING_LEVEL": "ERROR",
 }
-KIND = {"mlflow.experimentKind": "custom_model_development"}  # the UI shows runs, not chats
+KIND = {"mlflow.experimentKind": "custom_model_development"}  # and so does each address
 METRICS_A_CALL, PAIRS_A_CALL = 900, 100  # MLflow takes 1000 in all; it limits lengths too
 LONGEST_TAG, LONGEST_PARAM = 8000, 6000
 DATABASE_LOGGER = "mlflow.store.db.utils"  # prints the stack and SQL of what it then raises
@@ -62,7 +63,7 @@ class MlflowStore:
     """
 
     def __init__(self, uri: str, name: str) -> None:
-        self._client = _client(uri)
+        self._client, self._uri = _client(uri), uri
         found = self._client.get_experiment_by_name(name)
         if found is None:
             root = artifact_root(uri, name)
@@ -76,9 +77,16 @@ class MlflowStore:
             follow_move(uri)
             self._experiment = found.experiment_id
 
+    @property
+    def page(self) -> str | None:
+        """Address of the experiment's runs in a browser; None where no server shows them."""
+        if not has_pages(self._uri):
+            return None
+        return runs_page(without_password(self._uri, self._uri), self._experiment)
+
     def address_of(self, run_id: str) -> str:
         """Returns where the page of a run is, from another page of MLflow's UI."""
-        return f"#/experiments/{self._experiment}/runs/{run_id}"
+        return run_page(self._experiment, run_id)
 
     def has_run(self, run_id: str) -> bool:
         """Whether MLflow knows the run."""
@@ -238,6 +246,12 @@ def check(uri: str | None) -> None:
             f"{without_password(errors[0], where)} Start it, set MLFLOW_TRACKING_URI, or leave "
             "out `tracking.required`: the sweep then runs, and `sweeper sync` ships it later."
         )
+
+
+def experiments(uri: str) -> dict[str, str]:
+    """Return the ids of the experiments that sweeps have made, by name."""
+    found = _client(uri).search_experiments()
+    return {e.name: e.experiment_id for e in found if KIND.items() <= e.tags.items()}
 
 
 def without_password(text: str, uri: str) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from sweeper.ledger import Ledger, SweepRecord
 from sweeper.space.catalog import PROXY
-from sweeper.study import Study, Trial
+from sweeper.study import Study, Trial, TrialKind
 
 
 @dataclass(frozen=True)
@@ -59,11 +59,19 @@ def read_outline(ledger: Ledger) -> Outline | None:
 
 
 def run_name(entity: Entity, outline: Outline) -> str:
-    """Returns a name that tells runs apart where a column cuts it: `003 · mona · advection_1d`."""
+    """Returns a name that tells runs apart where a column cuts it: `003 · mona · advection_1d`.
+
+    A replicate is named by what it repeats and its seed: `003 seed 7 · mona · advection_1d`.
+    """
     if entity.study is None:
         return outline.record.name
     name = study_label(outline.studies[entity.study])
-    return name if entity.number is None else f"{entity.number:03d} · {name}"
+    if entity.number is None:
+        return name
+    trial = outline.trials[entity]
+    if trial.kind is TrialKind.REPLICATE and trial.origin is not None:
+        return f"{trial.origin:03d} seed {trial.seed} · {name}"
+    return f"{entity.number:03d} · {name}"
 
 
 def study_label(study: Study) -> str:

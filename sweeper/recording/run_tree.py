@@ -28,6 +28,12 @@ STATUS = {  # MLflow has no word for pruned or interrupted: the tag `sweeper.sta
     TrialState.INTERRUPTED: "KILLED",
 }
 SUMMARY_STEP = 0  # of what does not change while a study runs
+OBJECTIVE = "Objective"  # a section of charts; MLflow sorts them, capital letters first
+
+
+def first_chart(objective: str) -> str:
+    """Return the name under which an objective is shown once more, before all other charts."""
+    return f"{OBJECTIVE}/{objective.rpartition('/')[2]}"
 
 
 class Point(NamedTuple):
@@ -173,6 +179,9 @@ class _Batch:
             run.taken_over = {**self._note(shared), stage: str(payload["computed_by"])}
             self.notes[shared] = json.dumps(run.taken_over)
         values = {**payload["metrics"], f"{stage}/seconds": payload.get("seconds", 0.0)}
+        objective = self.outline.studies[str(entity.study)].objective
+        if objective in payload["metrics"]:
+            values[first_chart(objective)] = payload["metrics"][objective]
         if payload.get("peak_memory_bytes") is not None:
             values[f"{stage}/peak_memory_bytes"] = payload["peak_memory_bytes"]
         self._add_points(run, values, at, epoch, f"{stage} epoch {epoch}")
@@ -217,7 +226,9 @@ class _Batch:
         self, study: Change, trial: Trial, values: Mapping[str, Any], at: int, tally: dict[str, Any]
     ) -> None:
         """Shows on a study's run which trial is its best, with its values and settings."""
-        self._add_points(study, values, at, tally.get("done", 0), f"trial {trial.number}")
+        objective = next(iter(values))
+        shown = {**values, first_chart(objective): values[objective]}
+        self._add_points(study, shown, at, tally.get("done", 0), f"trial {trial.number}")
         study.tags["sweeper.best_trial"] = str(trial.number)
         chosen = {**dict.fromkeys(tally.get("params", ()), ""), **trial.params}
         study.tags |= {f"sweeper.best.{name}": str(v) for name, v in chosen.items()}

@@ -99,7 +99,9 @@ def entries(compared) -> Iterator[tuple[dict[str, Any], dict[str, Any], dict[str
 
 
 def run_name(row: dict[str, Any]) -> str:
-    return f"{int(row['trial']):03d} · {row['method']} · {row['task'].rpartition('/')[2]}"
+    trial, origin = int(row["trial"]), row["origin"]
+    name = f"{int(origin):03d} seed {row['seed']}" if row["kind"] == "replicate" else f"{trial:03d}"
+    return f"{name} · {row['method']} · {row['task'].rpartition('/')[2]}"
 
 
 def test_every_study_has_its_trials_and_replicates(exported):
@@ -150,12 +152,12 @@ def test_mlflow_has_every_trials_values_and_every_studys_means(compared, exporte
         assert metrics["best/val/nrmse"] == float(row["value"])
     for task, entry, control in entries(compared):
         metrics = runs[f"{entry['method']} · {task['task'].rpartition('/')[2]}"].data.metrics
-        assert metrics["mean/test/nrmse"] == entry["mean"]
-        assert metrics["mean/val/nrmse"] == entry["validation"]
-        assert metrics["sd/test/nrmse"] == entry["sd"]
+        assert metrics["mean_over_seeds/test/nrmse"] == entry["mean"]
+        assert metrics["mean_over_seeds/val/nrmse"] == entry["validation"]
+        assert metrics["sd_over_seeds/test/nrmse"] == entry["sd"]
         assert metrics["rises/val/nrmse"] == entry["rises"]
         assert metrics["jaggedness/val/nrmse"] == entry["jaggedness"]
-        assert metrics["control/mean/test/nrmse"] == control["mean"]
+        assert metrics["control/mean_over_seeds/test/nrmse"] == control["mean"]
         assert metrics["seeds"] == entry["n"] == SEEDS
     ranks = {f"average_rank/{name}": rank for name, rank in compared["average_ranks"].items()}
     assert runs["two"].data.metrics == ranks

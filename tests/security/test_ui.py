@@ -4,11 +4,14 @@ import http.client
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 import pytest
 
 from sweeper.cli.main import run
+from sweeper.recording.mlflow_pages import CLICK
+from sweeper.recording.mlflow_store import MlflowStore
 from tests.canary import Canaries
 from tests.command import ROOT
 from tests.servers.ports import free_port, is_listening
@@ -36,6 +39,7 @@ class Ui:
     port: int
     pid: int
     canaries: Canaries
+    log: Path
 
     def ask(
         self, path: str, *, method: str = "GET", body: bytes = b"", **headers: str
@@ -61,6 +65,7 @@ def ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ui]:
     folder, port = tmp_path_factory.mktemp("ui"), free_port()
     canaries = Canaries.hatch("MLFLOW_STORE")
     store = folder / f"{canaries.environment['MLFLOW_STORE']}.db"
+    MlflowStore(f"sqlite:///{store}", "pdebench")  # makes the experiment
     process = Process(
         [sys.executable, "-m", "sweeper.cli.main", "ui", "--port", str(port)],
         log=folder / "log",
@@ -69,7 +74,7 @@ def ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ui]:
     )
     process.wait_until(lambda: is_listening(port), timeout_s=120)
     try:
-        yield Ui(port, process.pid, canaries)
+        yield Ui(port, process.pid, canaries, folder / "log")
     finally:
         process.kill()
 
@@ -85,6 +90,24 @@ def test_it_listens_to_this_machine_alone_and_shows_no_secret(ui: Ui) -> None:
     }
     assert heard == {"127.0.0.1"}
     assert ui.canaries.found_in_arguments() == []
+
+
+def test_it_says_where_the_runs_are_and_what_to_click(ui: Ui) -> None:
+    wait_until(lambda: CLICK in ui.log.read_text(), timeout_s=60, what="the address")
+    told = ui.log.read_text()
+    page = f"http://127.0.0.1:{ui.port}/#/experiments/1/runs?workflowType=machine_learning"
+    assert f"MLflow, the runs of pdebench: {page}" in told.splitlines()
+    assert ui.canaries.found_in(told) == []
+
+
+def test_a_server_that_has_its_own_page_is_named_and_none_is_started(
+    ui: Ui, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{ui.port}")
+    port = free_port()
+    assert run(["ui", "--port", str(port)]) == 0
+    assert f"http://127.0.0.1:{ui.port}/#/experiments/1/runs?" in capsys.readouterr().out
+    assert not is_listening(port)
 
 
 def test_a_page_of_another_site_gets_nothing(ui: Ui) -> None:

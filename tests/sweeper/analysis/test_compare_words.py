@@ -139,7 +139,7 @@ def test_the_headline_over_tasks_counts_what_is_significant(tmp_path):
     )  # fmt: skip
     assert headline(found) == (
         "PaRe has the best average rank, 1 over 2 tasks (MoNA 2); against MoNA it is significantly "
-        "better on 1 task and cannot be distinguished on 1 task."
+        "better on 1 of them and cannot be distinguished on 1."
     )
 
 
@@ -150,7 +150,7 @@ def test_a_shared_best_rank_is_said_to_be_shared(tmp_path):
     )  # fmt: skip
     assert headline(found) == (
         "PaRe and MoNA share the best average rank, 1.5 over 2 tasks; against MoNA PaRe is "
-        "significantly better on 1 task and is significantly worse on 1 task."
+        "significantly better on 1 of them and is significantly worse on 1."
     )
 
 
@@ -159,9 +159,30 @@ def test_a_lone_methods_headline_is_about_vanilla_fine_tuning(tmp_path):
         tmp_path, scores("pare", control=[v + 0.1 for v in SIX]), scores("pare", task=DARCY)
     )
     assert headline(found) == (
-        "Over 2 tasks, against untuned vanilla fine-tuning PaRe is significantly better on 1 task "
-        "and is not compared on 1 task."
+        "Against untuned vanilla fine-tuning PaRe is significantly better on 1 of 2 tasks and is "
+        "not compared on 1."
     )
+
+
+def test_a_headline_counts_the_tasks_once(tmp_path):
+    alone = compared(tmp_path / "alone", scores("pare", n=1), scores("pare", task=DARCY, n=1))
+    assert headline(alone) == (
+        "Against untuned vanilla fine-tuning PaRe cannot be distinguished on any of 2 tasks."
+    )
+    both = compared(
+        tmp_path / "both", scores("pare"), scores("mona", 0.1),
+        scores("pare", task=DARCY), scores("mona", 0.1, task=DARCY),
+    )  # fmt: skip
+    assert headline(both).endswith("against MoNA it is significantly better on each of them.")
+
+
+@pytest.mark.parametrize(
+    ("n", "counts"), [(1, "is 1"), (2, "are 1 and 2"), (4, "are 1 and 4"), (5, "is 1")]
+)
+def test_fewer_than_five_seeds_are_said_to_give_no_interval(tmp_path, n, counts):
+    (task,) = compared(tmp_path, scores("pare", n=n), scores("mona", 0.1, n=n)).tasks
+    told = "No interval and no effect size is given for fewer than 5 seeds or pairs: here there"
+    assert f"{told} {counts}." in notes(task), "the control ran on one seed"
 
 
 def test_budgets_are_stated(tmp_path):

@@ -29,7 +29,7 @@ def test_history_shows_every_measured_trial_once(large_ledger):
     ]
     assert sorted(shown) == [(t.number, t.value) for t in study.trials]
     assert {t.name for t in history(study).data} == {
-        "best so far", "preset", "control", "complete", "pruned", "failed",
+        "lowest so far", "preset", "control", "complete", "pruned", "failed",
     }  # fmt: skip
 
 

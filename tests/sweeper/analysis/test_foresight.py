@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 
 import pytest
+from scipy import stats
 
 from sweeper.analysis.compare import compare
 from sweeper.analysis.compare_json import as_json
@@ -24,6 +25,7 @@ from tests.ledgers import TASK
 RECORD = SweepRecord(
     name="s", experiment="e", resolved={}, config_hash="", profile="laptop", text=""
 )
+EIGHT = tuple(0.1 * n for n in range(1, 9))  # as few trials as are shown
 PALETTE = {"orca": "#000000", "mona": "#ffffff"}
 
 
@@ -53,11 +55,11 @@ def contender(label: str, distances, errors, **changes) -> Contender:
 
 
 def test_the_last_distance_before_fine_tuning_stands_against_the_test_error():
-    (found,) = foresights([contender("orca", [3.0, 1.0, 2.0], [0.3, 0.1, 0.2])])
+    distances, errors = (8.0, 1.0, 2.0, 7.0, 3.0, 6.0, 4.0, 5.0), (0.8, *EIGHT[1:])
+    (found,) = foresights([contender("orca", distances, errors)])
     assert (found.stage, found.distance, found.metric) == ("align", "otdd_exact", "test/nrmse")
-    assert found.distances == (3.0, 1.0, 2.0)
-    assert found.errors == (0.3, 0.1, 0.2)
-    assert found.correlation.rho == pytest.approx(1)
+    assert (found.distances, found.errors) == (distances, errors)
+    assert found.correlation.rho == pytest.approx(stats.spearmanr(distances, errors).statistic)
     assert (
         foreseen([found])
         == "OTDD predicts the test error in none of 1 study, as far as can be told."
@@ -80,21 +82,23 @@ def test_p_is_corrected_for_the_studies():
 @pytest.mark.parametrize(
     ("distances", "errors", "changes"),
     [
-        ([1.0], [0.1], {}),
-        ([1.0, math.nan], [0.1, 0.2], {}),
-        ([1.0, 2.0], [0.1, math.nan], {}),
-        ([1.0, 2.0], [0.1, 0.2], {"state": TrialState.PRUNED}),
-        ([1.0, 2.0], [0.1, 0.2], {"kind": TrialKind.REPLICATE}),
+        (EIGHT[1:], EIGHT[1:], {}),
+        ([*EIGHT[1:], math.nan], EIGHT, {}),
+        (EIGHT, [*EIGHT[1:], math.nan], {}),
+        (EIGHT, EIGHT, {"state": TrialState.PRUNED}),
+        (EIGHT, EIGHT, {"kind": TrialKind.REPLICATE}),
     ],
 )
-def test_trials_without_both_numbers_or_that_repeat_others_are_left_out(distances, errors, changes):
+def test_fewer_than_eight_trials_of_the_search_with_both_numbers_show_nothing(
+    distances, errors, changes
+):
     found = foresights([contender("orca", distances, errors, **changes)])
     assert found == ()
     assert foresight_section(found, Figures([]), {}) == []
 
 
-def test_two_trials_are_shown_and_tell_nothing():
-    (found,) = foresights([contender("orca", [1.0, 2.0], [0.1, 0.2])])
+def test_trials_that_are_all_alike_are_shown_and_tell_nothing():
+    (found,) = foresights([contender("orca", [1.0] * 8, EIGHT)])
     assert found.correlation is None
     assert found.p_holm is None
     assert "nothing can be told" in foreseen([found])
@@ -109,9 +113,9 @@ def reading(found: Contender, *sources: str) -> Contender:
 
 
 def test_distances_to_two_sources_are_two_series():
-    near, far = [n / 10 for n in range(6)], [100 - n for n in range(6)]
+    near, far = [n / 10 for n in range(8)], [100 - n for n in range(8)]
     distances = [d for both in zip(near, far, strict=True) for d in both]
-    errors = [1 + n for n in range(6) for _ in range(2)]
+    errors = [1 + n for n in range(8) for _ in range(2)]
     both = foresights([reading(contender("orca", distances, errors), "digits", "noise")])
     assert [(each.proxy, each.correlation.rho) for each in both] == [
         ("digits", pytest.approx(1)), ("noise", pytest.approx(-1)),
@@ -126,7 +130,7 @@ def test_distances_to_two_sources_are_two_series():
 
 
 def test_a_source_that_all_trials_read_is_not_named():
-    (found,) = foresights([reading(contender("orca", [3.0, 1.0], [0.3, 0.1]), "digits")])
+    (found,) = foresights([reading(contender("orca", EIGHT, EIGHT), "digits")])
     assert found.proxy is None
 
 
@@ -140,11 +144,11 @@ def test_of_two_sources_it_is_said_from_which():
 
 
 def test_the_figure_has_every_trial_of_every_method():
-    found = foresights([contender(m, [3.0, 1.0], [0.3, 0.1]) for m in ("orca", "mona")])
+    found = foresights([contender(m, EIGHT, EIGHT[::-1]) for m in ("orca", "mona")])
     figure = scatter(found, PALETTE)
     assert [(list(t.x), list(t.y), t.marker.color) for t in figure.data] == [
-        ([3.0, 1.0], [0.3, 0.1], "#000000"),
-        ([3.0, 1.0], [0.3, 0.1], "#ffffff"),
+        ([*EIGHT], [*EIGHT[::-1]], "#000000"),
+        ([*EIGHT], [*EIGHT[::-1]], "#ffffff"),
     ]
 
 

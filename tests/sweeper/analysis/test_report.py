@@ -19,12 +19,15 @@ from sweeper.study import Study, Trial, TrialKind, TrialState
 from tests.browser import browser, needs_chromium
 from tests.compared_ledgers import Scores, write
 from tests.ledgers import EPOCHS, TASK, contender_of, new_ledger, objective, rate_of, script
+from tests.printed import needs_poppler, sheets
+
+MARGIN = 14 / 25.4 * 72  # of a printed page, in points
 
 
 class Text(HTMLParser):
     """Collects what is text, and the tags that were opened and not closed."""
 
-    VOID = ("meta", "br")
+    VOID = ("meta", "br", "wbr")
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -82,6 +85,26 @@ def test_the_page_says_question_answer_and_numbers_without_any_script(page):
     assert re.search(r"ORCA\s+0\.0098\s+nRMSE\s+one-shot\s+official\s+10000\s+Shen et al", text)
     assert "By OTDD, closer is better for MoNA on pdebench/advection_1d" in text
     assert re.search(r"\d+ minutes of CPU for 48 trials and \d+ epochs\.", text)
+
+
+def test_the_result_comes_first_and_distances_last(page):
+    text = str(Text(page))
+    order = [
+        "Results", "Validation value of each trial of the search", "Validation value by epoch",
+        "Complete sampled trials", "Importance of each parameter alone",
+        "Does the distance predict the error?", "Trials that did not complete",
+    ]  # fmt: skip
+    places = [text.rindex(part) for part in order]
+    assert places == sorted(places)
+
+
+def test_in_the_table_of_trials_what_was_searched_comes_before_the_rest(ledger):
+    page = study_page(contender_of(ledger, f"mona/{TASK}"))
+    head = re.findall(r"<th(?: [^>]*)?>(.*?)</th>", page)
+    assert [re.sub("<wbr>", "", name) for name in head] == [
+        "trial", "kind", "state", "val/nrmse", "test/nrmse", "refine.lr", "refine.optimizer",
+        "meta.epochs", "best epoch",
+    ]  # fmt: skip
 
 
 def test_a_cell_holds_the_number_that_it_rounds(page):
@@ -221,6 +244,54 @@ def test_the_page_prints_every_figure_and_cuts_no_table(page, tmp_path):
         assert chromium.run(drawn) == 12
         assert chromium.run("return document.documentElement.scrollWidth") == 1000
         assert chromium.run("return getComputedStyle(document.body).color") == "rgb(0, 0, 0)"
+
+
+@pytest.fixture(scope="module")
+def wide_page(tmp_path_factory):
+    """The page of a sweep with long names, replicates and many settings."""
+    folder = tmp_path_factory.mktemp("wide")
+    tasks = ("pdebench/diffusion_reaction_1d@hard", "pdebench/shallow_water_2d")
+    errors = [0.21, 0.19, 0.22, 0.2, 0.18, 0.205]
+    studies = [
+        Scores(
+            method=method, task=task, best=[error + more for error in errors], control=errors,
+            num_trials=9, parameters=SETTINGS,
+        )
+        for method, more in (("contrastive_pare", 0.0), ("mona", 0.1)) for task in tasks
+    ]  # fmt: skip
+    alone = Scores(method="nft", task=tasks[0], best=[0.3], num_trials=9, parameters=SETTINGS)
+    return render_report(write(folder, "contrastive_pare_pdebench", [*studies, alone]))
+
+
+SETTINGS = (
+    "contrast.temperature", "contrast.lambda_mean", "contrast.learning_rate_of_embedder",
+    "contrast.epochs", "replace.k_start", "replace.k_end", "replace.weight_decay",
+    "replace.layerwise_decay", "replace.warmup_epochs", "refine.lr",
+)  # fmt: skip
+
+
+@pytest.mark.browser
+@needs_chromium
+@needs_poppler
+def test_on_paper_nothing_overlaps_or_is_cut_and_no_page_is_half_empty(page, wide_page, tmp_path):
+    with browser() as chromium:
+        for name, content in {"one_task": page, "two_tasks": wide_page}.items():
+            file, pdf = tmp_path / f"{name}.html", tmp_path / f"{name}.pdf"
+            file.write_text(content)
+            chromium.open(file.as_uri(), width=1400, dark=True)
+            chromium.pdf(pdf)
+            _check_paper(sheets(pdf))
+
+
+def _check_paper(printed) -> None:
+    assert all(sheet.width > sheet.height for sheet in printed)
+    for number, sheet in enumerate(printed, start=1):
+        assert sheet.beyond(MARGIN - 1) == [], f"page {number}"
+        assert not sheet.has_ink_beyond(MARGIN - 2), f"page {number}"
+        assert sheet.covered() == [], f"page {number}"
+    assert [n for n, sheet in enumerate(printed[:-1], start=1) if sheet.blank > 0.5] == []
+    words = {word.text for sheet in printed for word in sheet.words}
+    assert {"epoch", "trial", "candidates"} <= words, "titles of axes: figures are drawn"
 
 
 def _wait_for_plots(chromium) -> None:

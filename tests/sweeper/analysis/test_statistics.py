@@ -181,7 +181,7 @@ def test_the_interval_is_that_of_all_samples_with_replacement():
     assert bootstrap_interval(values) == pytest.approx(np.quantile(means, (0.025, 0.975)), abs=0.03)
 
 
-@pytest.mark.parametrize("n", [2, 6, 40])
+@pytest.mark.parametrize("n", [5, 6, 40])
 def test_the_interval_is_scipys(n):
     values = drawn(n)
     expected = stats.bootstrap(
@@ -198,33 +198,36 @@ def test_the_interval_has_a_seed_and_widens_with_confidence():
     assert lower < low < np.mean(values) < high < higher
 
 
-def test_one_value_has_no_interval_and_equal_ones_a_point():
-    assert bootstrap_interval([]) is None
-    assert bootstrap_interval([0.25]) is None
-    assert bootstrap_interval([0.25] * 4) == (0.25, 0.25)
+def test_equal_values_have_a_point_as_interval():
+    assert bootstrap_interval([0.25] * 5) == (0.25, 0.25)
+
+
+@pytest.mark.parametrize("function", [bootstrap_interval, standardized, superiority])
+@pytest.mark.parametrize("n", range(7))
+def test_fewer_than_five_values_have_no_interval_and_no_effect_size(function, n):
+    """Of 0.01 and 0.0101 the interval would be these two numbers, and d_z 142."""
+    assert (function([0.01 + 0.0001 * i for i in range(n)]) is None) == (n < 5)
 
 
 # Effects
 
 
 def test_d_z_is_the_mean_in_standard_deviations_of_the_differences():
-    assert standardized([1.0, 2.0, 3.0]) == 2.0
+    assert standardized([1.0, 2.0, 3.0, 4.0, 5.0]) == pytest.approx(3 / math.sqrt(2.5))
     differences = drawn(9, shift=0.5)
     t = stats.ttest_1samp(differences, 0.0).statistic
     assert standardized(differences) == pytest.approx(t / 3)
 
 
-def test_d_z_of_equal_differences_and_of_too_few():
+def test_d_z_of_equal_differences():
     assert standardized([0.1] * 7) == math.inf
     assert standardized([-0.1] * 7) == -math.inf
-    assert standardized([0.0, 0.0]) == 0.0
-    assert standardized([0.3]) is None
+    assert standardized([0.0] * 5) == 0.0
 
 
 def test_superiority_counts_pairs_in_which_the_first_is_lower():
-    assert superiority([-1.0, -2.0, 3.0, 0.0]) == (2 + 0.5) / 4
-    assert superiority([]) is None
-    assert superiority([0.0]) == 0.5
+    assert superiority([-1.0, -2.0, 3.0, 4.0, 0.0]) == (2 + 0.5) / 5
+    assert superiority([0.0] * 5) == 0.5
 
 
 # Ranks

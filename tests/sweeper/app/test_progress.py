@@ -64,6 +64,29 @@ def test_a_terminal_gets_a_table_with_every_column():
         assert word in screen
 
 
+def test_a_studys_best_is_no_control_and_a_mean_once_it_has_replicates():
+    shown, _, _ = progress()
+
+    def ended(number: int, value: float, **changes: object) -> str:
+        shown.changed(trial(TrialState.COMPLETE, number, value=value, **changes))
+        return shown.best_of("mona/t")
+
+    assert shown.best_of("mona/t") == ""
+    assert ended(0, 0.6, kind=TrialKind.PRESET) == "0.6"
+    assert ended(1, 0.1, kind=TrialKind.CONTROL) == "0.6"
+    assert ended(2, 0.4) == "0.4"
+    repeated = {"kind": TrialKind.REPLICATE, "origin": 2}
+    assert ended(100_000, 0.5, **repeated) == "0.5 (1 seed)"
+    assert ended(100_001, 0.7, **repeated) == "0.6 (2 seeds)"
+
+
+def test_what_an_earlier_launch_found_is_still_the_best():
+    earlier = trial(TrialState.COMPLETE, 2, value=0.2)
+    shown = Progress(Console(file=io.StringIO()), 4, 2, {"mona/t": "val/nrmse"}, known=[earlier])
+    shown.changed(trial(TrialState.COMPLETE, 3, value=0.3))
+    assert shown.best_of("mona/t") == "0.2"
+
+
 def test_the_eta_is_the_mean_time_of_ended_trials_over_what_is_left():
     shown, _, clock = progress()
     assert shown.eta_s() is None

@@ -4,7 +4,7 @@ import pytest
 
 from sweeper.app.catalog import catalog
 from sweeper.app.places import Places
-from sweeper.app.tracking import check_tracking, make_recorder
+from sweeper.app.tracking import check_tracking, how_to_look, make_recorder
 from sweeper.errors import UsageError
 from sweeper.space.loader import loads_sweep
 from sweeper.space.sweep import Sweep
@@ -46,3 +46,14 @@ def test_a_secret_in_the_address_is_not_shown(monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setenv("WHERE", "http://me:canary@host:5000")
     recorder = make_recorder(new_ledger(tmp_path), sweep("${env:WHERE}"), Places(tmp_path))
     assert recorder.uri == "http://me:***@host:5000"
+
+
+def test_what_shows_the_runs_is_named_so_that_it_finds_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert how_to_look(f"sqlite:///{tmp_path}/mlflow.db") == "watch it: sweeper ui"
+    other = "sqlite:////else/where.db"
+    assert how_to_look(other) == f"watch it: MLFLOW_TRACKING_URI={other} sweeper ui"
+    assert "follows" in how_to_look("https://host")

@@ -3,13 +3,16 @@
 import csv
 import io
 import json
+import re
 from pathlib import Path
 
 import pytest
 from pyarrow import parquet
+from rich.console import Console
 
 from sweeper.app import load
 from sweeper.app.load import Options
+from sweeper.app.progress import Progress
 from sweeper.cli.main import run
 from sweeper.ledger import Ledger, SweepRecord
 from sweeper.study import Study, Trial, TrialKind, TrialState
@@ -101,6 +104,42 @@ def test_best_lists_studies_and_the_top_of_each(folder, capsys):
     shown = capsys.readouterr().out
     assert "refine.lr = 0.0003" in shown
     assert len(shown.splitlines()) == 3
+
+
+def test_best_is_one_trial_and_one_number_wherever_it_is_shown(tmp_path, monkeypatch, capsys):
+    """In the search the preset was ahead with 0.6, and trial 2 reached 0.65; over seeds, 0.475."""
+    monkeypatch.chdir(tmp_path)
+    ledger = write(
+        tmp_path / "sweeps/s", "s",
+        [Scores(method="mona", task=ADVECTION, best=[0.65, 0.3], control=[0.7, 0.5])],
+    )  # fmt: skip
+
+    def told(*arguments: str) -> str:
+        assert run(list(arguments)) == 0
+        return capsys.readouterr().out
+
+    (study,) = json.loads(told("status", "s", "--json"))["studies"]
+    (found,) = json.loads(told("best", "s", "--json"))["studies"][0]["best"]
+    for each in (study["best"], found):
+        shown = {k: each[k] for k in ("trial", "value", "validation", "test", "seeds")}
+        assert shown == {
+            "trial": 2, "value": 0.65, "validation": 0.475, "test": 0.475, "seeds": 2,
+        }  # fmt: skip
+    assert (study["control"]["test"], study["control"]["seeds"]) == (0.6, 2)
+
+    table = told("status", "s")
+    assert re.search(r"002 +0\.475 +0\.475 +2 +0\.6\b", " ".join(table.splitlines()))
+    assert "validation and test of what has replicates are means over their seeds" in table
+    assert "val/nrmse 0.475, mean of 2 replicates; 0.65 in the search" in told(
+        "best", "s", "--study", STUDY
+    )
+    told("report", "s")
+    page = Path("sweeps/s/report.html").read_text()
+    assert "Over their 2 seeds the mean of validation is 0.475, of test 0.475" in page
+    screen = Progress(
+        Console(file=io.StringIO(), width=110), 9, 1, {STUDY: "val/nrmse"}, known=ledger.trials()
+    )
+    assert screen.best_of(STUDY) == "0.475 (2 seeds)"
 
 
 @pytest.mark.parametrize(

@@ -203,7 +203,7 @@ def test_studies_and_sweep_carry_notes_and_files(ledger, new_store):
     } | compared
     values = client.get_run(study).data.metrics
     entry = next(e for e in compare([ledger]).tasks[0].entries if e.label == "mona")
-    assert values["mean/test/nrmse"] == entry.mean == values["test/nrmse"], "of one seed"
+    assert values["mean_over_seeds/test/nrmse"] == entry.mean == values["test/nrmse"], "of one seed"
     assert (values["seeds"], values["took/trials"]) == (1, 5)
     assert client.get_run(sweep).data.metrics == {"average_rank/mona": 1, "average_rank/nft": 2}
     note = client.get_run(study).data.tags["mlflow.note.content"]
@@ -218,6 +218,12 @@ def test_the_default_is_mlflows_own_in_this_folder(monkeypatch, tmp_path):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://tracking:5000")
     assert tracking_uri(None) == "http://tracking:5000"
     assert tracking_uri("sqlite:////else/where.db") == "sqlite:////else/where.db"
+
+
+def test_a_store_that_no_server_shows_has_no_page(ledger, new_store):
+    announced: list[str] = []
+    assert recorder(ledger, new_store(), announce=announced.append).sync().page is None
+    assert announced == []
 
 
 def test_importing_the_recorder_does_not_import_mlflow():
@@ -314,7 +320,8 @@ def test_a_stage_that_was_taken_over_leads_to_the_run_that_computed_it(tmp_path,
     assert tags["sweeper.stage.warmup"] == "taken over from trial 7 of orca/t in the sweep older"
     assert "sweeper.stage.warmup.run_id" not in tags
     note = tags["mlflow.note.content"]
-    assert f"(#/experiments/{found.experiment_id}/runs/{built})" in note
+    page = f"#/experiments/{found.experiment_id}/runs/{built}?workflowType=machine_learning"
+    assert f"({page})" in note
     assert "in the sweep older" in note
     assert not any(name.startswith("sweeper.stage") for name in runs["2"].data.tags)
     assert runs["3"].data.metrics["align/loss"] == 0.5

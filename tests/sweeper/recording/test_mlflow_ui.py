@@ -4,6 +4,8 @@ import pytest
 
 from sweeper.analysis import pages
 from sweeper.analysis.compare import compare
+from sweeper.app.mlflow_ui import lines
+from sweeper.recording.mlflow_pages import CLICK, experiments_page
 from sweeper.recording.mlflow_recorder import MlflowRecorder
 from tests.browser import browser, needs_chromium
 from tests.compared_ledgers import Scores, write
@@ -21,12 +23,26 @@ TICK = ".ag-row[row-index='{}'] .ag-selection-checkbox input"
 
 def test_the_ui_shows_the_tree_compares_trials_and_says_what_won(tmp_path, server):
     ledger = finished_ledger(tmp_path)
-    recorder = MlflowRecorder(ledger, uri=server.uri, experiment="pdebench_ui", pages=pages)
+    announced: list[str] = []
+    recorder = MlflowRecorder(
+        ledger, uri=server.uri, experiment="pdebench_ui", pages=pages, announce=announced.append
+    )
     assert recorder.sync().last_error is None
-    home = f"{server.uri}/#/experiments/{server.experiment_id('pdebench_ui')}/runs"
+    experiment = f"{server.uri}/#/experiments/{server.experiment_id('pdebench_ui')}"
+    home = f"{experiment}/runs"
+    (printed,) = announced
+    assert printed == f"{home}?workflowType=machine_learning"
+    assert f"MLflow, the runs of pdebench_ui: {printed}" in list(lines(server.uri))
     with browser() as chromium:
-        chromium.open(home, width=1600, height=1000)
+        chromium.open(experiment, width=1600, height=1000)
+        chromium.wait_for("Observability")  # of language models, which is not what we print
+        chromium.open(f"{experiments_page(server.uri)}&again", width=1600, height=1000)
+        chromium.wait_for("pdebench_ui")
+        chromium.open(printed, width=1600, height=1000)
         chromium.wait_for("mona_pdebench")
+        assert "Observability" not in chromium.text()
+        assert "Model training" in CLICK
+        assert "Model training" in chromium.text()
         assert "nft · advection_1d" not in chromium.text(), "folded at first"
         chromium.click(UNFOLD)  # the sweep: row 0, its studies below, the latest on top
         chromium.wait_for("mona · advection_1d")
@@ -80,14 +96,14 @@ def test_two_sweeps_studies_are_filtered_selected_and_compared(tmp_path, server)
         chromium.click(TICK.format(3))
         chromium.click_text("Compare")
         chromium.wait_for("Comparing 2 Runs from 1 Experiment")
-        chromium.wait_for("mean/test/nrmse")
+        chromium.wait_for("mean_over_seeds/test/nrmse")
         lines = [line.strip() for line in chromium.text().splitlines()]
         for shown in ("method", "backbone", "data_source", "sweeper.best.refine.lr"):
             assert any(line.partition("\t")[0] == shown for line in lines), shown
         (task, _) = compare(ledgers).tasks
         means = [f"{entry.mean:.3g}" for entry in task.entries]
         assert means == ["0.201", "0.301"]
-        assert {"test/nrmse", "control/mean/test/nrmse", "seeds", *means} <= set(lines)
+        assert {"test/nrmse", "control/mean_over_seeds/test/nrmse", "seeds", *means} <= set(lines)
         chromium.screenshot(tmp_path / "studies.png")
         chromium.click_link("val/nrmse")
         for shown in ("mona · advection_1d (val/nrmse)", "pare · advection_1d (val/nrmse)"):

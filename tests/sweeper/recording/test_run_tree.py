@@ -43,6 +43,30 @@ def test_a_trial_belongs_to_its_study_and_a_study_to_the_sweep():
     assert SWEEP.parent is None
 
 
+def test_a_replicate_is_named_by_what_it_repeats_and_its_seed(tmp_path):
+    ledger = write(tmp_path, "s", [Scores(method="mona", task=TASK, best=[0.4, 0.3])])
+    outline = read_outline(ledger)
+    names = [run_name(Entity(t.study, t.number), outline) for t in ledger.trials()]
+    assert names[2] == "002 · mona · advection_1d"
+    assert names[-2:] == [f"002 seed {seed} · mona · advection_1d" for seed in (100, 101)]
+    assert len(set(names)) == len(names)
+
+
+def test_the_objective_is_the_first_chart(ledger, outline):
+    """MLflow draws a section for what is before a name's last slash, in the order of characters."""
+    runs, _ = changes(ledger.events(), outline, {})
+    for entity, change in runs.items():
+        if entity.study is None:
+            continue
+        sections = sorted({point.key.rpartition("/")[0] for point in change.points} - {""})
+        assert sections[0] == "Objective"
+        curves = {
+            key: [(p.step, p.value) for p in change.points if p.key == key]
+            for key in ("Objective/nrmse", "val/nrmse")
+        }
+        assert curves["Objective/nrmse"] == curves["val/nrmse"] != []
+
+
 def test_params_are_every_hyperparameter_sampled_or_fixed(outline):
     params = run_params(Entity(MONA, 2), outline)
     assert params == {k: str(v) for k, v in outline.trials[Entity(MONA, 2)].params.items()}
@@ -165,7 +189,7 @@ def test_a_control_is_never_a_studys_best(tmp_path):
         ledger.end_attempt("nft/t", number, attempt, Outcome(state=TrialState.COMPLETE))
     runs, _ = changes(ledger.events(), read_outline(ledger), {})
     values = {p.key: p.value for p in runs[Entity("nft/t")].points}
-    assert values == {"control/val/nrmse": 0.1, "val/nrmse": 0.2}
+    assert values == {"control/val/nrmse": 0.1, "val/nrmse": 0.2, "Objective/nrmse": 0.2}
 
 
 def best_of(ledger, study: str) -> dict[str, str]:
@@ -250,5 +274,5 @@ def test_a_value_that_is_not_finite_is_a_tag_and_no_point(tmp_path, value):
     )
     runs, _ = changes(ledger.events(), read_outline(ledger), {})
     run = runs[Entity("nft/t", 0)]
-    assert {p.key for p in run.points} == {"val/nrmse", "refine/seconds"}
+    assert {p.key for p in run.points} == {"val/nrmse", "Objective/nrmse", "refine/seconds"}
     assert run.tags["sweeper.nonfinite"] == f"refine/train_loss = {value} at refine epoch 4"
