@@ -11,7 +11,7 @@ import json
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -21,8 +21,9 @@ from trainables.lock import exclusive
 from trainables.proxies.loading import load_proxy, proxy_faults
 from trainables.proxies.proxy import ImageProxy, Proxy
 from trainables.proxies.registry import PROXIES
-from trainables.tasks.archives import unpacked
+from trainables.tasks.archives import find_archives, is_archive, unpacked
 from trainables.tasks.checksums import md5_note
+from trainables.tasks.importing import reading
 
 __all__ = ["VerifiedProxy", "import_proxy", "verify_proxy"]
 
@@ -50,9 +51,12 @@ class VerifiedProxy:
     notes: tuple[str, ...] = field(default=())
 
 
-def import_proxy(name: str, files: Sequence[Path], home: Path) -> Path:
-    """Reads the official files of a source, archives or folders that hold them; returns where they
-    lie now.
+def import_proxy(name: str, files: Sequence[Path], home: Path, *, replace: bool = False) -> Path:
+    """Read the official files of a source, archives or folders that hold them; return where they
+    lie now. What lies beside these files is not opened.
+
+    Args:
+        replace: Put these files in the place of others that were imported before.
 
     Raises:
         ConfigError: No source has this name, or it comes with a package.
@@ -68,18 +72,21 @@ def import_proxy(name: str, files: Sequence[Path], home: Path) -> Path:
             shutil.rmtree(leftover)
         with tempfile.TemporaryDirectory(prefix=f".{name}.", dir=folder.parent) as scratch:
             aside = Path(scratch) / "proxies" / name
-            _gather(name, files, aside, Path(scratch))
-            content_hash = _content_hash(name, Path(scratch), files)
+            with reading(files):
+                _gather(name, files, aside, Path(scratch))
+                content_hash = _content_hash(name, Path(scratch), files)
             notes = [note for path in files for note in _sum_notes(name, path)]
             record = {"content_hash": content_hash, "notes": notes}
             (aside / RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
-            if proxy_faults(name, home) is None:
+            if proxy_faults(name, home) is None and not replace:
                 if load_proxy(name, home).content_hash == content_hash:
                     return folder
                 raise DataError(
-                    f"{folder}: other files are there. Delete the folder to import them anew."
+                    f"{folder}: other files are there. Delete them (sweeper data delete), or put "
+                    "these in their place (sweeper data import --replace)."
                 )
-            shutil.rmtree(folder, ignore_errors=True)
+            if folder.exists():
+                folder.rename(Path(scratch) / "replaced")
             aside.rename(folder)
     return folder
 
@@ -123,16 +130,27 @@ def _classes(proxy: Proxy) -> int:
 def _gather(name: str, files: Sequence[Path], aside: Path, scratch: Path) -> None:
     """Copies what the loader reads to `aside`."""
     layout = LAYOUTS[name]
-    for path, root in zip(files, unpacked(files, scratch, layout), strict=True):
-        put = shutil.copyfile if root == path else shutil.move  # an archive's files are ours
-        for file in _files(root):
-            if found := layout.search(file.absolute().as_posix()):
-                target = aside / found[1]
-                target.parent.mkdir(parents=True, exist_ok=True)
-                put(file, target)
+    archives = find_archives(files, PROXIES[name].files, layout)
+    with unpacked(archives, scratch, layout) as folders:
+        _put(folders, shutil.move, layout, aside)  # an archive's files are ours
+    others = [path for path in files if path not in archives and not is_archive(path)]
+    _put(others, shutil.copyfile, layout, aside)
     if not aside.exists():
         where = ", ".join(map(str, files))
         raise DataError(f"{where}: no file of {PROXIES[name].title}. {PROXIES[name].obtain}.")
+
+
+def _put(
+    roots: Sequence[Path],
+    put: Callable[[Path, Path], object],
+    layout: re.Pattern[str],
+    aside: Path,
+) -> None:
+    for file in (file for root in roots for file in _files(root)):
+        if found := layout.search(file.absolute().as_posix()):
+            target = aside / found[1]
+            target.parent.mkdir(parents=True, exist_ok=True)
+            put(file, target)
 
 
 def _files(root: Path) -> Iterator[Path]:

@@ -71,7 +71,7 @@ def test_what_cannot_be_imported_leaves_what_was_there(cifar10, tmp_path):
     for damage, fault in (
         (content[:-1], rf"{cifar10}/data_batch_3\.bin is cut short"),
         (b"\x63" + content[1:], r"labels must lie in 0\.\.9"),
-        (content[:3073], "other files are there. Delete the folder"),
+        (content[:3073], "other files are there. Delete them"),
     ):
         batch.write_bytes(damage)
         with pytest.raises(DataError, match=fault):

@@ -128,8 +128,8 @@ class Groups:
         self.count, self._shape = len(self._names), first.shape
         self.grid = first.shape[1:-1]
         self.step = max(1, SLAB_BYTES // (8 * int(np.prod(self.grid))))
-        time = f"{self._names[0]}/grid/t"
-        self._last, self.frames = _frame_at(file, time, first.shape[0], end_time)
+        self._end_time = end_time
+        self._last, self.frames = self._frames_of(self._names[0])
         self._output_channel = output_channel
 
     def read(self, rows: slice) -> tuple[np.ndarray, np.ndarray]:
@@ -145,8 +145,19 @@ class Groups:
                 self._file.filename,
                 f"`{name}/data` is {list(data.shape)}, but the first is {list(self._shape)}",
             )
+        last, _ = self._frames_of(name)
+        if last != self._last:
+            raise damaged(
+                self._file.filename,
+                f"`{name}/grid/t` has time {self._end_time:g} at frame {last}, but that of the "
+                f"first sample at frame {self._last}",
+            )
         output = (self._last, ..., self._output_channel)
         return read_array(data, (0, ..., 0)), read_array(data, output)
+
+    def _frames_of(self, name: str) -> tuple[int, Mapping[str, Any]]:
+        """Return the frame at the end time by a sample's own times, and both for the manifest."""
+        return _frame_at(self._file, f"{name}/grid/t", self._shape[0], self._end_time)
 
 
 def _frame_at(file: Any, key: str, frames: int, end_time: float) -> tuple[int, Mapping[str, Any]]:

@@ -31,10 +31,20 @@ from trainables.tasks.standardising import Standardiser
 from trainables.tasks.store import SplitData
 from trainables.tasks.task import SPLITS
 
-__all__ = ["read"]
+__all__ = ["find", "read"]
 
 TEST_FRACTION = 0.1
 LOOKED_AT = 64  # samples, to find the speed
+
+
+def find(name: str, files: Sequence[Path], *, seed: int = 0) -> dict[str, Path]:
+    """Return the file of a task that is read, by its published name.
+
+    Raises:
+        DataError: It is missing.
+    """
+    del seed
+    return {FILES[name]: find_file(files, FILES[name])}
 
 
 def read(name: str, files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSplits:
@@ -43,7 +53,7 @@ def read(name: str, files: Sequence[Path], scratch: Path, *, seed: int = 0) -> I
     Raises:
         DataError: The file is missing, damaged, of another task, or not finite.
     """
-    published, path = PUBLISHED[name], find_file(files, FILES[name])
+    published, (path,) = PUBLISHED[name], find(name, files).values()
     (info,) = (info for info in INFOS if info.name == name)
     task = name.partition("/")[2]
     problem: Any = import_module(f"trainables.tasks.pde_bench.{task}").COMPAT
