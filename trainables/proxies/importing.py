@@ -15,11 +15,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from trainables.errors import ConfigError, DataError
 from trainables.lock import exclusive
+from trainables.proxies.conll2003 import SENTENCES
 from trainables.proxies.loading import load_proxy, proxy_faults
-from trainables.proxies.proxy import ImageProxy, Proxy
+from trainables.proxies.proxy import ImageProxy, Proxy, TokenProxy
 from trainables.proxies.registry import PROXIES
 from trainables.tasks.archives import find_archives, is_archive, unpacked
 from trainables.tasks.checksums import md5_note
@@ -74,8 +76,10 @@ def import_proxy(name: str, files: Sequence[Path], home: Path, *, replace: bool 
             aside = Path(scratch) / "proxies" / name
             with reading(files):
                 _gather(name, files, aside, Path(scratch))
-                content_hash = _content_hash(name, Path(scratch), files)
+                proxy = _load(name, Path(scratch), files)
+                content_hash = proxy.content_hash
             notes = [note for path in files for note in _sum_notes(name, path)]
+            notes += _count_notes(proxy)
             record = {"content_hash": content_hash, "notes": notes}
             (aside / RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
             if proxy_faults(name, home) is None and not replace:
@@ -100,7 +104,7 @@ def verify_proxy(name: str, home: Path) -> VerifiedProxy:
     """
     proxy = load_proxy(name, home)
     path = home / "proxies" / name / RECORD
-    record = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    record = _record(path)
     if record.get("content_hash", proxy.content_hash) != proxy.content_hash:
         raise DataError(
             f"{path.parent}: its content was altered since it was imported. Delete the folder, and "
@@ -114,10 +118,32 @@ def verify_proxy(name: str, home: Path) -> VerifiedProxy:
     )
 
 
-def _content_hash(name: str, scratch: Path, files: Sequence[Path]) -> str:
+def _record(path: Path) -> dict[str, Any]:
+    """Return what was noted when a source was imported; nothing of one that was put by hand."""
+    if not path.is_file():
+        return {}
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        record = None
+    if not isinstance(record, dict):
+        raise DataError(f"{path}: it is damaged. Delete {path.parent}, and import it again.")
+    return record
+
+
+def _count_notes(proxy: Proxy) -> list[str]:
+    """Return a note where text has another length than published: it has no sum or size."""
+    if proxy.name != "conll2003" or not isinstance(proxy, TokenProxy):
+        return []
+    if (count := len(proxy.sentences)) == SENTENCES:
+        return []
+    return [f"conll2003: {count} sentences, but the official file has {SENTENCES}: cut short?"]
+
+
+def _load(name: str, scratch: Path, files: Sequence[Path]) -> Proxy:
     """Reads what was gathered; its faults are those of the named files."""
     try:
-        return load_proxy(name, scratch).content_hash
+        return load_proxy(name, scratch)
     except DataError as error:
         where = ", ".join(map(str, files))
         raise DataError(str(error).replace(str(scratch / "proxies" / name), where)) from error

@@ -117,7 +117,7 @@ def find_archives(
         holding: What is found in the path of a member of the archive that is meant.
 
     Raises:
-        DataError: None holds it, and one that might is damaged.
+        DataError: None holds it, one that might is damaged, and no folder is named besides.
     """
     if meant := [path for path in files if path.name == published and path.is_file()]:
         return meant
@@ -129,7 +129,7 @@ def find_archives(
                     found.append(path)
             except DataError as error:
                 faults.append(error)
-    if faults and not found:
+    if faults and not found and not any(path.is_dir() for path in files):
         raise faults[0]
     return found
 

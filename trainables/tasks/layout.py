@@ -61,10 +61,10 @@ def reached(path: Path, file: BinaryFile) -> str:
     return f"byte {file.tell()} of {path.stat().st_size}"
 
 
-def shown(text: str) -> str:
+def shown(text: str, most: int = SHOWN) -> str:
     """Return a text of somebody else as one line of bounded length that hides nothing."""
     plain = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-    return plain if len(plain) <= SHOWN else f"{plain[:SHOWN]}…"
+    return plain if len(plain) <= most else f"{plain[:most]}…"
 
 
 def find_root(files: Sequence[Path], marker: str) -> Path:
@@ -123,9 +123,9 @@ def as_numbers(
     """
     try:
         array = np.asarray(stored)
-        fault = "" if array.dtype.kind in "buif" else f"it holds {array.dtype}"
+        fault = "" if array.dtype.kind in "buif" else shown(f"it holds {array.dtype}")
     except (ValueError, TypeError) as error:
-        fault = str(error)
+        fault = shown(str(error))
     if fault:
         raise DataError(f"{path}: `{name}` is no array of numbers ({fault}). {way_out}.")
     return array

@@ -284,3 +284,33 @@ def test_a_truncated_member_names_the_member(tmp_path):
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"a\.zip: its member a\.txt cannot be read .*; at byte"):
         unpack(path, tmp_path / "out", ALL)
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "edit", "fault"),
+    [
+        ("psicov", "deepcov.lst", lambda text: text + text, "it names a protein twice"),
+        ("psicov", "deepcov.lst", lambda text: text + "../x 3\n", r"names \.\./x, which is no"),
+        ("psicov", "deepcov.lst", lambda text: text + "x 3\n", r"x\.pkl: it is not there"),
+        ("fsd50k", "chunks/tr.csv", lambda text: text + text.split("\n", 1)[1], "a second twice"),
+        ("fsd50k", "chunks/lbl_map.json", lambda text: "[" * 200_000, "no map of labels"),
+    ],
+    ids=["twice", "outside", "not there", "second", "nest"],
+)
+def test_a_list_cannot_lead_elsewhere_or_grow_without_end(tmp_path, name, file, edit, fault):
+    root = WRITERS[name](tmp_path / "fetched")
+    (root / file).write_text(edit((root / file).read_text()))
+    with pytest.raises(DataError, match=fault):
+        import_task(f"nasbench360/{name}", [root], tmp_path / "home")
+    assert not list(tmp_path.rglob("*.raw"))
+
+
+def test_sounds_of_an_archive_are_those_in_it(tmp_path):
+    root = WRITERS["fsd50k"](tmp_path / "root" / "audio")
+    outside = shutil.move(root / "eval_22050_chunks", tmp_path / "eval_22050_chunks")
+    path = root / "chunks" / "eval.csv"
+    path.write_text(path.read_text().replace("/elsewhere/", f"{Path(outside).parent}/"))
+    import_task("nasbench360/fsd50k", [root], tmp_path / "home")
+    packed = Path(shutil.make_archive(str(tmp_path / "audio"), "zip", root.parent))
+    with pytest.raises(DataError, match=r"audio\.zip: audio/chunks/eval\.csv: the first file"):
+        import_task("nasbench360/fsd50k", [packed], tmp_path / "other")

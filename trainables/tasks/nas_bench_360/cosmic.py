@@ -107,7 +107,7 @@ def _find(files: Sequence[Path]) -> tuple[list[Path], dict[str, Path]]:
         path
         for part in PARTS
         for path in find_archives(
-            named, f"deepCR.ACS-WFC.{part}.tar", re.compile(rf"npy_{part}/.+\.npy$")
+            [*named, *folders], f"deepCR.ACS-WFC.{part}.tar", re.compile(rf"npy_{part}/.+\.npy$")
         )
     ]
     return list(dict.fromkeys(archives)), found

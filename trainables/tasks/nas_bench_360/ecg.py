@@ -20,7 +20,7 @@ import numpy as np
 
 from trainables.errors import DataError
 from trainables.tasks.importing import ImportedSplits
-from trainables.tasks.layout import find_file
+from trainables.tasks.layout import find_file, shown
 from trainables.tasks.order import hold_out_of_each, shuffled
 from trainables.tasks.restricted_pickle import load_pickle
 from trainables.tasks.scratch import scratch_array
@@ -90,7 +90,9 @@ def _read_records(path: Path) -> tuple[list[np.ndarray], np.ndarray]:
     if len(letters) != len(stored["data"]):
         raise _damaged(path, f"{len(stored['data'])} records have {len(letters)} labels")
     if strangers := sorted(set(letters) - set(CLASSES)):
-        raise _damaged(path, f"labels must be of {', '.join(CLASSES)}, but some are {strangers}")
+        raise _damaged(
+            path, f"labels must be of {', '.join(CLASSES)}, but some are {shown(str(strangers))}"
+        )
     records = []
     for index, series in enumerate(stored["data"]):
         try:

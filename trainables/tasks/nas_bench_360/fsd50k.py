@@ -29,6 +29,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from io import TextIOWrapper
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -81,19 +82,26 @@ class _Layout:
     draws: np.ndarray  # [n, 4] of U(0, 1): whether, which, where and how much noise, by clip
 
     @classmethod
-    def of(cls, root: Path, seed: int) -> "_Layout":
+    def of(cls, root: Path, seed: int, within: Path | None = None) -> "_Layout":
         """Read the lists.
+
+        Args:
+            within: The folder out of which none may lead: that of an archive.
 
         Raises:
             DataError: A list, the map of labels or the noise is missing, or not as published.
         """
         numbers = _read_label_map(root / MAP)
-        clips = {split: _read_list(root / name, numbers) for split, name in LISTS.items()}
+        clips = {split: _read_list(root / name, numbers, within) for split, name in LISTS.items()}
         draws = uniforms((len(clips["train"]), 5), seed, "fsd50k", "train", "second and noise")
         clips["train"] = [
             _Clip(clip.events, [clip.seconds[int(which * len(clip.seconds))]])
             for clip, which in zip(clips["train"], draws[:, 0], strict=True)
         ]
+        for clip in (clip for members in clips.values() for clip in members):
+            for _, path in clip.seconds:
+                if not path.is_file():
+                    raise DataError(f"{path}: it is not there. Unpack audio.zip whole.")
         return cls(numbers, clips, _find_noise(root), draws[:, 1:])
 
     def noise_of(self, clip: int) -> Path | None:
@@ -138,7 +146,7 @@ def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSpli
     """
     archives = find_archives(files, PUBLISHED, HOLDING)
     with unpacked(archives, scratch, WANTED) as folders:
-        layout = _Layout.of(find_root(folders or files, MAP), seed)
+        layout = _Layout.of(find_root(folders or files, MAP), seed, *folders[:1])
         splits = {}
         for split, members in layout.clips.items():
             order = shuffled(len(members), seed, "fsd50k", split)
@@ -160,7 +168,7 @@ def _read_label_map(path: Path) -> dict[str, int]:
     raise DataError(f"{path}: no map of labels to numbers ({fault}). Unpack audio.zip anew.")
 
 
-def _read_list(path: Path, numbers: Mapping[str, int]) -> list[_Clip]:
+def _read_list(path: Path, numbers: Mapping[str, int], within: Path | None) -> list[_Clip]:
     """Returns the clips of a list, and where their seconds are."""
     clips: dict[str, _Clip] = {}
     folder = None
@@ -169,7 +177,7 @@ def _read_list(path: Path, numbers: Mapping[str, int]) -> list[_Clip]:
         if unknown := [label for label in labels.split(",") if label not in numbers]:
             label = shown(unknown[0])
             raise DataError(f"{where}: lbl_map.json has no `{label}`. Unpack audio.zip anew.")
-        folder = folder or _find_folder(path, file)
+        folder = folder or _find_folder(path, file, within)
         events = tuple(sorted(numbers[label] for label in labels.split(",")))
         clip = clips.setdefault(name, _Clip(events))
         if clip.events != events:
@@ -179,6 +187,9 @@ def _read_list(path: Path, numbers: Mapping[str, int]) -> list[_Clip]:
         clip.seconds.append((row, folder / _parts(file)[-1]))
     if not clips:
         raise DataError(f"{path}: it lists nothing. Unpack audio.zip anew.")
+    files = [second for clip in clips.values() for _, second in clip.seconds]
+    if len(set(files)) < len(files):
+        raise DataError(f"{path}: it lists a second twice. Unpack audio.zip anew.")
     for clip in clips.values():
         clip.seconds.sort(key=lambda second: second[1].name)
     return [clips[name] for name in sorted(clips)]
@@ -186,7 +197,7 @@ def _read_list(path: Path, numbers: Mapping[str, int]) -> list[_Clip]:
 
 def _read_rows(path: Path) -> Iterator[tuple[str, str, str]]:
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with open_regular(path) as raw, TextIOWrapper(raw, encoding="utf-8", newline="") as file:
             rows = csv.DictReader(file)
             if missing := [column for column in COLUMNS if column not in (rows.fieldnames or ())]:
                 raise DataError(f"{path}: no column `{missing[0]}`. Unpack audio.zip anew.")
@@ -199,13 +210,14 @@ def _read_rows(path: Path) -> Iterator[tuple[str, str, str]]:
         raise DataError(f"{path}: it cannot be read ({error}). Unpack audio.zip anew.") from error
 
 
-def _find_folder(manifest: Path, file: str) -> Path:
+def _find_folder(manifest: Path, file: str, within: Path | None) -> Path:
     """Returns the folder of a listed file: as listed, or its tail below or beside the lists'."""
     *folders, name = _parts(file)
     for base in (manifest.parent, manifest.parent.parent):
         for skipped in range(len(folders) + 1):
             folder = base.joinpath(*folders[skipped:])
-            if (folder / name).is_file():
+            inside = within is None or folder.resolve().is_relative_to(within.resolve())
+            if inside and (folder / name).is_file():
                 return folder
     raise DataError(
         f"{manifest}: the first file that it lists, {file}, is neither there nor in a folder of "

@@ -107,6 +107,12 @@ def _names(path: Path) -> list[str]:
         raise _damaged(path, "it names no protein")
     if unfit := [name for name in names if len(PurePath(name).parts) != 1 or name == ".."]:
         raise _damaged(path, f"it names {shown(unfit[0])}, which is no protein")
+    if len(set(names)) < len(names):
+        raise _damaged(path, "it names a protein twice")
+    for name in names:
+        for part in _of_protein(path.with_suffix(""), name):
+            if not part.is_file():
+                raise _damaged(part, "it is not there, or no regular file")
     return names
 
 
