@@ -1,17 +1,20 @@
 """Target data and sources on this machine: what there is, how to get the rest, and whether it is
 whole."""
 
+import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict
+from contextlib import closing, contextmanager, suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from sweeper.app.catalog import home
 from sweeper.app.disk import NOT_TAKEN
-from sweeper.errors import Fault, FileFaults, StorageFull, UsageError
+from sweeper.errors import Fault, FileFaults, StorageFull, SweeperError, UsageError
 from trainables.errors import DataError, TrainableError
+from trainables.lock import exclusive
 from trainables.proxies.loading import proxy_faults
 from trainables.proxies.registry import PROXIES, ProxyEntry
 from trainables.spec import DataSpec
@@ -24,6 +27,43 @@ from trainables.tasks.task import TaskInfo
 
 OURS = "Apache-2.0"  # of what our generators make
 READY, TO_MAKE, TO_IMPORT = "ready", "to be made", "to be imported"
+
+
+@dataclass(frozen=True)
+class Dependent:
+    """A sweep in ./sweeps that reads some data."""
+
+    sweep: str
+    state: str
+
+
+@dataclass(frozen=True)
+class Deletion:
+    """Data of a task, or of a source, that are to be deleted."""
+
+    name: str
+    folders: tuple[Path, ...]
+    size: int  # bytes
+    sweeps: tuple[Dependent, ...]
+
+    @property
+    def sets(self) -> str:
+        """The data sets, by their names."""
+        return ", ".join(folder.name for folder in self.folders)
+
+    @property
+    def consequences(self) -> str:
+        """What it frees, and what reads it."""
+        lines = [f"{self.name}: {self.sets}, {size_text(self.size)}, in {self.folders[0].parent}."]
+        if self.sweeps:
+            names = ", ".join(f"{each.sweep} ({each.state})" for each in self.sweeps)
+            lines.append(f"Sweeps in ./sweeps that read it, and could not go on: {names}.")
+        return "\n".join(lines)
+
+
+def size_text(count: int) -> str:
+    """Return a number of bytes for people."""
+    return f"{count / 10**9:.1f} GB" if count >= 10**9 else f"{count / 10**6:.1f} MB"
 
 
 @contextmanager
@@ -109,32 +149,141 @@ def _proxy(name: str, entry: ProxyEntry) -> dict[str, Any]:
     }
 
 
-def import_files(name: str, files: Sequence[Path], seed: int, progress: Progress) -> dict[str, Any]:
-    """Reads the published files of a task, or of a source, into our store.
+def import_files(
+    name: str, files: Sequence[Path], seed: int, progress: Progress, *, replace: bool = False
+) -> dict[str, Any]:
+    """Read the published files of a task, or of a source, into our store.
+
+    Args:
+        replace: Put them in the place of others that were imported before.
 
     Raises:
-        UsageError: There is no such task or source, or a file is not as published.
+        UsageError: There is no such task or source, a file is not as published, or a sweep runs on
+            the data that would be replaced.
         StorageFull: The store cannot be written.
     """
-    if name in PROXIES:
-        return _import_proxy(name, files)
+    depending = dependents(name) if replace else []
+    _check_idle(name, depending)
+    before = _content(name)
+    with as_usage_errors():
+        folder, notes = (_import_proxy if name in PROXIES else _import_task)(
+            name, files, seed, progress, replace
+        )
+    notes = [*notes, *_former(depending)] if before not in (None, _content(name)) else notes
+    message = "\n".join([f"{name}: imported into {folder}", *notes])
+    kind = "source" if name in PROXIES else "task"
+    return {"message": message, kind: name, "folder": str(folder), "notes": notes}
+
+
+def _import_task(
+    name: str, files: Sequence[Path], seed: int, progress: Progress, replace: bool
+) -> tuple[Path, list[str]]:
     from trainables.tasks.importing import import_task  # torch, which a plan does not need
 
-    with as_usage_errors():
-        folder = import_task(name, files, home(), seed=seed, progress=progress)
-        notes = read_manifest(folder).get("notes", [])
-    message = "\n".join([f"{name}: imported into {folder}", *notes])
-    return {"message": message, "task": name, "folder": str(folder), "notes": notes}
+    folder = import_task(name, files, home(), seed=seed, replace=replace, progress=progress)
+    return folder, list(read_manifest(folder).get("notes", []))
 
 
-def _import_proxy(name: str, files: Sequence[Path]) -> dict[str, Any]:
+def _import_proxy(
+    name: str, files: Sequence[Path], seed: int, progress: Progress, replace: bool
+) -> tuple[Path, list[str]]:
+    del seed, progress
     from trainables.proxies.importing import import_proxy, verify_proxy
 
+    folder = import_proxy(name, files, home(), replace=replace)
+    return folder, list(verify_proxy(name, home()).notes)
+
+
+def _content(name: str) -> str | None:
+    """Return the hash of what was imported of a task or source, or None where nothing whole was."""
+    try:
+        if name not in PROXIES:
+            return str(read_manifest(official.folder_of(name, home()))["content_hash"])
+        record = home() / "proxies" / name / "imported.json"
+        return str(json.loads(record.read_text(encoding="utf-8"))["content_hash"])
+    except (DataError, OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _former(depending: Sequence[Dependent]) -> list[str]:
+    if not depending:
+        return []
+    names = ", ".join(f"{each.sweep} ({each.state})" for each in depending)
+    return [f"Begun on the former data, and not to be resumed on these: {names}, in ./sweeps."]
+
+
+def dependents(name: str) -> list[Dependent]:
+    """Return the sweeps in ./sweeps that read a task's data or a source's, and their states."""
+    from sweeper.app import inspect  # the ledger, which a list of data does not need
+    from sweeper.app.folder import all_folders, elsewhere, open_ledger
+
+    found = []
+    for folder in all_folders():
+        if elsewhere(folder) is not None:
+            continue
+        with suppress(SweeperError), closing(open_ledger(folder)) as ledger:
+            record = ledger.sweep()
+            if record is not None and name in _read_by(record.resolved):
+                found.append(Dependent(record.name, inspect.state_of(record, ledger)))
+    return found
+
+
+def _read_by(resolved: Mapping[str, Any]) -> set[str]:
+    """Return the tasks and sources that a sweep names."""
+    sources = resolved.get("proxies", {}).values()
+    flat = [each for one in sources for each in ([one] if isinstance(one, str) else one)]
+    return {*resolved.get("tasks", ()), *flat}
+
+
+def _check_idle(name: str, depending: Sequence[Dependent]) -> None:
+    for each in depending:
+        if each.state == "running":
+            raise UsageError(
+                f"{name}: sweep {each.sweep} is running on it. Let it finish, or stop it first: "
+                f"sweeper stop {each.sweep}"
+            )
+
+
+def deletion(name: str) -> Deletion:
+    """Return what deleting the data of a task, or of a source, would free and leave without.
+
+    Raises:
+        UsageError: There is no such task or source, nothing of it is here, or a sweep runs on it.
+    """
+    if name in PROXIES:
+        if not PROXIES[name].files:
+            raise UsageError(f"{name}: it comes with a package, and nothing of it is kept here.")
+        folders = [home() / "proxies" / name]
+    else:
+        with as_usage_errors():
+            place = home() / "data" / task_info(name).name
+        folders = [path for path in place.glob("[!.]*") if not path.is_symlink()]
+    folders = sorted(path for path in folders if path.is_dir())
+    if not folders:
+        raise UsageError(f"{name}: there is no data of it in {home()}.")
+    depending = dependents(name)
+    _check_idle(name, depending)
+    size = sum(file.stat().st_size for one in folders for file in one.rglob("*") if file.is_file())
+    return Deletion(name, tuple(folders), size, tuple(depending))
+
+
+def delete(planned: Deletion) -> dict[str, Any]:
+    """Delete data; a launch or an import that begins meanwhile finds all of a set or none."""
     with as_usage_errors():
-        folder = import_proxy(name, files, home())
-        notes = list(verify_proxy(name, home()).notes)
-    message = "\n".join([f"{name}: imported into {folder}", *notes])
-    return {"message": message, "source": name, "folder": str(folder), "notes": notes}
+        for folder in planned.folders:
+            with exclusive(folder.with_name(f".{folder.name}.lock")):
+                aside = folder.with_name(f".{folder.name}.deleted")
+                shutil.rmtree(aside, ignore_errors=True)
+                if folder.exists():
+                    folder.rename(aside)
+                shutil.rmtree(aside, ignore_errors=True)
+    return {
+        "message": f"{planned.name}: deleted {planned.sets}, {size_text(planned.size)} freed",
+        "name": planned.name,
+        "folders": [str(folder) for folder in planned.folders],
+        "bytes": planned.size,
+        "sweeps": [each.sweep for each in planned.sweeps],
+    }
 
 
 def generate(

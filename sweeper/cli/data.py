@@ -1,6 +1,7 @@
 """`sweeper data`: the data that trials read. Parses, calls `sweeper.app.data`, prints."""
 
 import os
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +11,7 @@ import typer
 from sweeper.cli import output
 from sweeper.cli.progress import progress
 from sweeper.console import is_plain, stderr
+from sweeper.errors import UsageError
 
 data = typer.Typer(
     no_args_is_help=True,
@@ -51,13 +53,16 @@ def import_data(
         list[Path], typer.Argument(help="The published files, or folders that hold them.")
     ],
     seed: Annotated[int, typer.Option(min=0, help="Of the validation split.")] = 0,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Put them in the place of others imported before.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Reads the published FILES of a TASK, or of a source, into the store that trials map."""
     from sweeper.app import data as app
 
     with progress("importing", stderr()) as report:
-        done = app.import_files(task, files, seed, report)
+        done = app.import_files(task, files, seed, report, replace=replace)
     output.show(done, command="data import", as_json=as_json)
 
 
@@ -99,3 +104,25 @@ def verify(task: TaskOrSource, as_json: AsJson = False) -> None:
     from sweeper.app import data as app
 
     output.show(app.verify(task), command="data verify", as_json=as_json)
+
+
+@data.command()
+def delete(
+    task: TaskOrSource,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete without asking.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Delete the data of a TASK, or of a source: what was imported, and what was generated.
+
+    Says first what that frees, and which sweeps read it.
+    """
+    from sweeper.app import data as app
+
+    planned = app.deletion(task)
+    if not yes:
+        if as_json or not sys.stdin.isatty():
+            raise UsageError(f"{planned.consequences}\nNobody can be asked here: add --yes.")
+        if not typer.confirm(f"{planned.consequences}\nDelete it?", err=True):
+            output.line("Nothing was deleted.")
+            return
+    output.show(app.delete(planned), command="data delete", as_json=as_json)

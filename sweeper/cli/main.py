@@ -49,7 +49,7 @@ cli = typer.Typer(
     rich_markup_mode=None if is_plain(os.environ) else "rich",
 )
 completion.keep_names_whole()
-cli.add_typer(data, name="data", help="The data of tasks: lists, imports, makes and verifies them.")
+cli.add_typer(data, name="data", help="Data of tasks: lists, imports, makes, verifies, deletes.")
 
 
 def _print_version(is_asked: bool) -> None:
@@ -269,7 +269,9 @@ def run(arguments: list[str]) -> int:
     except typer.TyperException as error:
         output.show_usage_error(command, error, as_json=as_json)
         return error.exit_code
-    except (KeyboardInterrupt, typer.Abort):
+    except (KeyboardInterrupt, typer.Abort) as error:
+        if isinstance(error.__cause__, EOFError):  # a library's, which typer takes for Ctrl-D
+            raise error.__cause__ from None
         output.show_error(command, Interrupted("interrupted"), 130, as_json=as_json)
         return 130
 

@@ -18,6 +18,7 @@ from trainables.proxies.registry import PROXIES, way_to_import
 __all__ = ["find_cifar10_fault", "load_cifar10"]
 
 RECORD_BYTES = 1 + 3 * 32 * 32
+MOST_RECORDS = 10_000  # of a batch
 BATCHES = tuple(f"data_batch_{number}.bin" for number in range(1, 6))
 MEAN = (0.4914, 0.4822, 0.4465)
 STD = (0.2023, 0.1994, 0.2010)
@@ -57,6 +58,8 @@ def find_cifar10_fault(home: Path) -> str | None:
         return f"cifar10: {folder} lacks {', '.join(missing)}. {way_out}"
     for name in BATCHES:
         size = (folder / name).stat().st_size
+        if size > MOST_RECORDS * RECORD_BYTES:
+            return f"cifar10: {folder / name} has more than {MOST_RECORDS} images. {way_out}"
         if size == 0 or size % RECORD_BYTES:
             return (
                 f"cifar10: {folder / name} is cut short: its size must be a multiple of "

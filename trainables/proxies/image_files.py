@@ -6,22 +6,28 @@ import numpy as np
 from PIL import Image
 
 from trainables.errors import DataError
+from trainables.tasks.layout import open_regular
 
 __all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "read_image", "to_planes"]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # per channel, of pixels in [0, 1]
 IMAGENET_STD = (0.229, 0.224, 0.225)
+MOST = 2048  # pixels a side that are decoded; as published they are at most 500
+FORMATS = ("JPEG", "PNG")
 DAMAGE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
 
 
 def read_image(path: Path) -> Image.Image:
-    """Decodes an image to the end.
+    """Decode an image to the end, and by no other decoder: that of EPS would run a program.
 
     Raises:
-        DataError: The file is missing, cut short or no image.
+        DataError: The file is missing, cut short, too large or no JPEG or PNG.
     """
     try:
-        with Image.open(path) as image:
+        with open_regular(path) as file, Image.open(file, formats=FORMATS) as image:
+            if max(image.size) > MOST:
+                size = f"{image.width} x {image.height} pixels"
+                raise ValueError(f"{size}, more than {MOST} a side")
             image.load()
             return image
     except DAMAGE as error:

@@ -11,18 +11,21 @@ import json
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from trainables.errors import ConfigError, DataError
 from trainables.lock import exclusive
+from trainables.proxies.conll2003 import SENTENCES
 from trainables.proxies.loading import load_proxy, proxy_faults
-from trainables.proxies.proxy import ImageProxy, Proxy
+from trainables.proxies.proxy import ImageProxy, Proxy, TokenProxy
 from trainables.proxies.registry import PROXIES
-from trainables.tasks.archives import unpacked
+from trainables.tasks.archives import find_archives, is_archive, unpacked
 from trainables.tasks.checksums import md5_note
+from trainables.tasks.importing import reading
 
 __all__ = ["VerifiedProxy", "import_proxy", "verify_proxy"]
 
@@ -50,9 +53,12 @@ class VerifiedProxy:
     notes: tuple[str, ...] = field(default=())
 
 
-def import_proxy(name: str, files: Sequence[Path], home: Path) -> Path:
-    """Reads the official files of a source, archives or folders that hold them; returns where they
-    lie now.
+def import_proxy(name: str, files: Sequence[Path], home: Path, *, replace: bool = False) -> Path:
+    """Read the official files of a source, archives or folders that hold them; return where they
+    lie now. What lies beside these files is not opened.
+
+    Args:
+        replace: Put these files in the place of others that were imported before.
 
     Raises:
         ConfigError: No source has this name, or it comes with a package.
@@ -68,18 +74,23 @@ def import_proxy(name: str, files: Sequence[Path], home: Path) -> Path:
             shutil.rmtree(leftover)
         with tempfile.TemporaryDirectory(prefix=f".{name}.", dir=folder.parent) as scratch:
             aside = Path(scratch) / "proxies" / name
-            _gather(name, files, aside, Path(scratch))
-            content_hash = _content_hash(name, Path(scratch), files)
+            with reading(files):
+                _gather(name, files, aside, Path(scratch))
+                proxy = _load(name, Path(scratch), files)
+                content_hash = proxy.content_hash
             notes = [note for path in files for note in _sum_notes(name, path)]
+            notes += _count_notes(proxy)
             record = {"content_hash": content_hash, "notes": notes}
             (aside / RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
-            if proxy_faults(name, home) is None:
+            if proxy_faults(name, home) is None and not replace:
                 if load_proxy(name, home).content_hash == content_hash:
                     return folder
                 raise DataError(
-                    f"{folder}: other files are there. Delete the folder to import them anew."
+                    f"{folder}: other files are there. Delete them (sweeper data delete), or put "
+                    "these in their place (sweeper data import --replace)."
                 )
-            shutil.rmtree(folder, ignore_errors=True)
+            if folder.exists():
+                folder.rename(Path(scratch) / "replaced")
             aside.rename(folder)
     return folder
 
@@ -93,7 +104,7 @@ def verify_proxy(name: str, home: Path) -> VerifiedProxy:
     """
     proxy = load_proxy(name, home)
     path = home / "proxies" / name / RECORD
-    record = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    record = _record(path)
     if record.get("content_hash", proxy.content_hash) != proxy.content_hash:
         raise DataError(
             f"{path.parent}: its content was altered since it was imported. Delete the folder, and "
@@ -107,10 +118,32 @@ def verify_proxy(name: str, home: Path) -> VerifiedProxy:
     )
 
 
-def _content_hash(name: str, scratch: Path, files: Sequence[Path]) -> str:
+def _record(path: Path) -> dict[str, Any]:
+    """Return what was noted when a source was imported; nothing of one that was put by hand."""
+    if not path.is_file():
+        return {}
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        record = None
+    if not isinstance(record, dict):
+        raise DataError(f"{path}: it is damaged. Delete {path.parent}, and import it again.")
+    return record
+
+
+def _count_notes(proxy: Proxy) -> list[str]:
+    """Return a note where text has another length than published: it has no sum or size."""
+    if proxy.name != "conll2003" or not isinstance(proxy, TokenProxy):
+        return []
+    if (count := len(proxy.sentences)) == SENTENCES:
+        return []
+    return [f"conll2003: {count} sentences, but the official file has {SENTENCES}: cut short?"]
+
+
+def _load(name: str, scratch: Path, files: Sequence[Path]) -> Proxy:
     """Reads what was gathered; its faults are those of the named files."""
     try:
-        return load_proxy(name, scratch).content_hash
+        return load_proxy(name, scratch)
     except DataError as error:
         where = ", ".join(map(str, files))
         raise DataError(str(error).replace(str(scratch / "proxies" / name), where)) from error
@@ -123,16 +156,27 @@ def _classes(proxy: Proxy) -> int:
 def _gather(name: str, files: Sequence[Path], aside: Path, scratch: Path) -> None:
     """Copies what the loader reads to `aside`."""
     layout = LAYOUTS[name]
-    for path, root in zip(files, unpacked(files, scratch, layout), strict=True):
-        put = shutil.copyfile if root == path else shutil.move  # an archive's files are ours
-        for file in _files(root):
-            if found := layout.search(file.absolute().as_posix()):
-                target = aside / found[1]
-                target.parent.mkdir(parents=True, exist_ok=True)
-                put(file, target)
+    archives = find_archives(files, PROXIES[name].files, layout)
+    with unpacked(archives, scratch, layout) as folders:
+        _put(folders, shutil.move, layout, aside)  # an archive's files are ours
+    others = [path for path in files if path not in archives and not is_archive(path)]
+    _put(others, shutil.copyfile, layout, aside)
     if not aside.exists():
         where = ", ".join(map(str, files))
         raise DataError(f"{where}: no file of {PROXIES[name].title}. {PROXIES[name].obtain}.")
+
+
+def _put(
+    roots: Sequence[Path],
+    put: Callable[[Path, Path], object],
+    layout: re.Pattern[str],
+    aside: Path,
+) -> None:
+    for file in (file for root in roots for file in _files(root)):
+        if found := layout.search(file.absolute().as_posix()):
+            target = aside / found[1]
+            target.parent.mkdir(parents=True, exist_ok=True)
+            put(file, target)
 
 
 def _files(root: Path) -> Iterator[Path]:

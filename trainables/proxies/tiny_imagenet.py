@@ -20,6 +20,7 @@ __all__ = ["find_tiny_imagenet_fault", "load_tiny_imagenet"]
 
 SYNSET = re.compile(r"n\d{8}")
 SHAPE = (3, 64, 64)
+CLASSES = 200
 IMAGES = 10_000  # at most, over all classes
 
 
@@ -51,6 +52,10 @@ def find_tiny_imagenet_fault(home: Path) -> str | None:
     classes = _classes(home)
     if not classes:
         return f"tiny_imagenet: no classes (nXXXXXXXX) in {_folder(home)}. {way_out}"
+    if len(classes) > CLASSES:
+        return (
+            f"tiny_imagenet: {_folder(home)} has {len(classes)} classes, not {CLASSES}. {way_out}"
+        )
     empty = [folder for folder in classes if not _images(folder)]
     if empty:
         return f"tiny_imagenet: no .JPEG in {empty[0] / 'images'}. {way_out}"

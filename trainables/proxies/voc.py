@@ -6,6 +6,7 @@ to neither. Read as foreground and background, as PaRe's dense tasks want it; im
 pixels; an image without any object has none, and is left out. Everingham et al., IJCV 2010.
 """
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from trainables.proxies.registry import PROXIES, way_to_import
 
 __all__ = ["find_voc_fault", "load_voc"]
 
+NAME = re.compile(r"[\w-]+")
 CLASSES = 20
 IMAGE_SIZE = (224, 224)
 MASK_SIZE = (128, 128)
@@ -62,6 +64,8 @@ def find_voc_fault(home: Path) -> str | None:
     names = _names(folder)
     if not names:
         return f"voc: {_list_file(folder)} names no image. {way_out}"
+    if len(names) != len(set(names)) or not all(map(NAME.fullmatch, names)):
+        return f"voc: {_list_file(folder)} names an image twice, or one that cannot be. {way_out}"
     files = [path for name in names for path in _files(folder, name)]
     missing = [path for path in files if not path.is_file()]
     if missing:
@@ -71,7 +75,7 @@ def find_voc_fault(home: Path) -> str | None:
 
 def _read_pair(image_path: Path, mask_path: Path) -> tuple[np.ndarray, np.ndarray, int]:
     """Returns planes, mask and label (-1: no object)."""
-    image, mask = read_image(image_path), read_image(mask_path)
+    image, mask = (read_image(path) for path in (image_path, mask_path))
     if mask.size != image.size:
         raise DataError(
             f"{mask_path}: a mask must be of its image's size {image.size}, but is {mask.size}. "

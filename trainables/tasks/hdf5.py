@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 
 from trainables.errors import DataError
+from trainables.tasks.layout import shown
 
 __all__ = ["check_points", "damaged", "find_array", "open_file", "read_array", "rows_at_once"]
 
@@ -25,6 +26,7 @@ ALWAYS = 2**26  # bytes that an array may declare in any file
 CACHE_BYTES = 2**26  # of chunks that were decompressed
 FILTERS = (1, 2, 3, 4, 5, 6, 32000)  # of HDF5 itself, and lzf
 SHOWN = 8  # names that a message lists
+MOST_SHOWN = 1000  # characters of a message: names may be those of a hostile file
 CUT_SHORT = re.compile(r"truncated file: eof = (\d+), .*stored_eof = (\d+)")
 
 
@@ -153,4 +155,4 @@ def rows_at_once(array: Any, row_bytes: int) -> int:
 
 def damaged(path: Path | str, fault: str) -> DataError:
     """Returns the error for a file that is not as published."""
-    return DataError(f"{path}: {fault}. Fetch the published file again.")
+    return DataError(f"{path}: {shown(fault, MOST_SHOWN)}. Fetch the published file again.")

@@ -2,26 +2,33 @@
 
     <home>/data/<task>/official/
 
-A reader, `nas_bench_360/NAME.py` or `pde_bench/reader.py`, turns the files of a task into splits;
-this module lends it a scratch folder for what does not fit in memory, sees that what it returns is
-what the task says, and writes it.
+A reader, `nas_bench_360/NAME.py` or `pde_bench/reader.py`, finds the files of a task among what was
+named, and turns them into splits. This module hashes what was found, which identifies the import;
+it gives the reader a scratch folder for what does not fit in memory, checks that its result is what
+the task says, and writes it. What lies beside these files is never opened.
+
+Files are material to judge. Whatever a library raises while it reads them is a `DataError`.
 """
 
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from trainables.errors import ConfigError, DataError
+from trainables.disk import sync
+from trainables.errors import ConfigError, DataError, TrainableError
 from trainables.lock import exclusive
 from trainables.tasks.baselines import trivial_baselines
 from trainables.tasks.generation import Progress
+from trainables.tasks.layout import shown
 from trainables.tasks.manifest import MANIFEST, read_manifest, sha256
 from trainables.tasks.official import folder_of
 from trainables.tasks.registry import publication, task_info
@@ -30,7 +37,7 @@ from trainables.tasks.stored_rows import present
 from trainables.tasks.task import SPLITS, Split, TaskInfo
 from trainables.tasks.verification import outputs_fit, row_hashes
 
-__all__ = ["ImportedSplits", "import_task"]
+__all__ = ["ImportedSplits", "import_task", "reading"]
 
 STEPS = 3  # of an import: files hashed, files read, data written
 
@@ -43,75 +50,138 @@ class ImportedSplits:
     description: Mapping[str, Any] = field(default_factory=dict)  # plain data, for the manifest
 
 
+@runtime_checkable
+class _Find(Protocol):
+    """What finds the files to read among those named, by their published names."""
+
+    def __call__(self, files: Sequence[Path], *, seed: int = 0) -> Mapping[str, Path]: ...
+
+
+@runtime_checkable
+class _Read(Protocol):
+    """What turns files into splits."""
+
+    def __call__(
+        self, files: Sequence[Path], scratch: Path, *, seed: int = 0
+    ) -> ImportedSplits: ...
+
+
 def import_task(
     name: str,
     files: Sequence[Path],
     home: Path,
     *,
     seed: int = 0,
+    replace: bool = False,
     progress: Progress | None = None,
 ) -> Path:
-    """Reads the published files of a task, or folders that hold them; returns the data's folder.
+    """Read the published files of a task, or folders that hold them; return the data's folder.
 
-    `seed` draws the validation split, the order of the rows and whatever else a reader draws. Files
-    that were imported before are not read again.
+    Files that were imported before are not read again, whatever lies beside them.
+
+    Args:
+        seed: Draws the validation split, the order of the rows and whatever else a reader draws.
+        replace: Put these files in the place of others that were imported before.
 
     Raises:
         ConfigError: There is no such task, or none that was published.
         DataError: A file is missing or not as published, or other files were imported before.
     """
     info = task_info(name)
-    read = _reader(info)
+    find, read = _reader(info)
     report = progress or (lambda task, done, total: None)
     report(name, 0, STEPS)
-    imported_from = {"seed": seed, "files": _hashes(files)}
+    _check_there(files)
+    with reading(files):
+        imported_from = {"seed": seed, "files": _hashes(find(files, seed=seed))}
     folder = folder_of(name, home)
     with exclusive(folder.with_name(f".{folder.name}.lock")):
-        if _is_imported(folder, imported_from):
+        if _is_imported(folder, imported_from, replace=replace):
             return folder
         for leftover in folder.parent.glob(f".{folder.name}.*/"):
             shutil.rmtree(leftover)
         report(name, 1, STEPS)
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
-            imported: ImportedSplits = read(files, Path(scratch), seed=seed)
+            with reading(files):
+                imported = read(files, Path(scratch), seed=seed)
             report(name, 2, STEPS)
+            written = Path(scratch) / folder.name
             try:
-                _write(folder, info, imported, imported_from)
+                with reading(files):
+                    _write(written, info, imported, imported_from)
             except DataError as error:  # which names a folder that is not there
-                where, text = ", ".join(map(str, files)), str(error).replace(f"{folder}/", "")
+                where, text = ", ".join(map(str, files)), str(error).replace(f"{written}/", "")
                 raise DataError(f"{where}: {text}") from error
+            if folder.exists():
+                folder.rename(Path(scratch) / "replaced")
+            written.rename(folder)
+            sync(folder.parent)
     report(name, STEPS, STEPS)
     return folder
 
 
-def _reader(info: TaskInfo) -> Callable[..., ImportedSplits]:
+@contextmanager
+def reading(files: Sequence[Path]) -> Iterator[None]:
+    """Read files of other people: what a library raises is a fault of theirs, and no abort.
+
+    Libraries' warnings are not shown, since what they warn of is checked, and named by file.
+
+    Raises:
+        DataError: They cannot be read.
+    """
+    try:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            yield
+    except (TrainableError, OSError):
+        raise
+    except AssertionError:  # ours
+        raise
+    except Exception as error:  # a damaged file may raise anything
+        reason = shown(str(error)) or "no reason given"
+        raise DataError(
+            f"{', '.join(map(str, files))}: it cannot be read ({type(error).__name__}: {reason}). "
+            "Fetch the published files again."
+        ) from error
+
+
+def _reader(info: TaskInfo) -> tuple[_Find, _Read]:
     if publication(info.name) is None:
         raise ConfigError(
             f"{info.name}: this variant is ours, and no official file exists. Its data are "
             f"generated: sweeper data generate {info.name}"
         )
     if info.benchmark == "pdebench":
-        return partial(import_module("trainables.tasks.pde_bench.reader").read, info.name)
+        module = import_module("trainables.tasks.pde_bench.reader")
+        return partial(module.find, info.name), partial(module.read, info.name)
     module = import_module(f"trainables.tasks.nas_bench_360.{info.name.partition('/')[2]}")
-    read: Callable[..., ImportedSplits] = module.read
-    return read
+    return module.find, module.read
 
 
-def _hashes(files: Sequence[Path]) -> list[str]:
+def _check_there(files: Sequence[Path]) -> None:
     if not files:
         raise DataError("No file to import: name the published files, or a folder that holds them.")
     if absent := [str(path) for path in files if not path.exists()]:
         raise DataError(f"{', '.join(absent)}: there is no such file or folder.")
-    return sorted(f"{sha256(path)}  {path.resolve().name}" for path in files)
 
 
-def _is_imported(folder: Path, imported_from: Mapping[str, Any]) -> bool:
+def _hashes(found: Mapping[str, Path]) -> list[str]:
+    """Return the sum and the published name of each file that is read; one may be missing."""
+    return sorted(f"{sha256(path)}  {name}" for name, path in found.items() if path.is_file())
+
+
+def _is_imported(folder: Path, imported_from: Mapping[str, Any], *, replace: bool) -> bool:
     if not (folder / MANIFEST).is_file():
         return False
+    if replace:
+        try:
+            return read_manifest(folder).get("imported_from") == imported_from
+        except DataError:  # damaged: to be replaced
+            return False
     if read_manifest(folder).get("imported_from") != imported_from:
         raise DataError(
-            f"{folder}: other files were imported before, or these with another seed. Delete the "
-            "folder to import them anew."
+            f"{folder}: other files were imported before, or these with another seed. Delete them "
+            "(sweeper data delete), or put these in their place (sweeper data import --replace)."
         )
     return True
 

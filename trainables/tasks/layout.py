@@ -1,16 +1,70 @@
 """Finding a published layout in what the user named, and numbers in what it holds."""
 
+import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from trainables.errors import DataError
 
-__all__ = ["as_numbers", "find_file", "find_root", "look_up"]
+__all__ = [
+    "BinaryFile",
+    "as_numbers",
+    "as_single",
+    "find_file",
+    "find_root",
+    "look_up",
+    "open_regular",
+    "reached",
+    "shown",
+]
 
 DEPTH = 3  # folders between the named one and the layout's: an archive may add one or two
+SHOWN = 120  # characters of a name or a reason that a message has room for
+
+
+@runtime_checkable
+class BinaryFile(Protocol):
+    """A file that is open for reading bytes, be it in an archive."""
+
+    def read(self, size: int = -1, /) -> bytes: ...
+    def readline(self, size: int = -1, /) -> bytes: ...
+    def seek(self, offset: int, whence: int = 0, /) -> int: ...
+    def tell(self) -> int: ...
+
+
+def open_regular(path: Path) -> IO[bytes]:
+    """Open a file for reading bytes; a device, a pipe or a folder is never waited for.
+
+    Raises:
+        DataError: It cannot be read, or is no regular file.
+    """
+    try:
+        file = open(path, "rb", opener=_at_once)  # noqa: SIM115
+    except OSError as error:
+        raise DataError(f"{path}: it cannot be read ({error.strerror}).") from error
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise DataError(f"{path}: it is no regular file. Name the published file itself.")
+    return file
+
+
+def _at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def reached(path: Path, file: BinaryFile) -> str:
+    """Return the byte that an open file was read to, and how many there are, for a message."""
+    return f"byte {file.tell()} of {path.stat().st_size}"
+
+
+def shown(text: str, most: int = SHOWN) -> str:
+    """Return a text of somebody else as one line of bounded length that hides nothing."""
+    plain = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    return plain if len(plain) <= most else f"{plain[:most]}…"
 
 
 def find_root(files: Sequence[Path], marker: str) -> Path:
@@ -22,7 +76,9 @@ def find_root(files: Sequence[Path], marker: str) -> Path:
     folders = {path if path.is_dir() else path.parent for path in files}
     patterns = ["*/" * depth + marker for depth in range(DEPTH)]
     for pattern in patterns:  # the nearest first
-        found = sorted({path for folder in folders for path in folder.glob(pattern)})
+        found = sorted(
+            {path for folder in folders for path in folder.glob(pattern) if path.is_file()}
+        )
         if len(found) == 1:
             return found[0].parents[marker.count("/")]
         if found:
@@ -67,9 +123,28 @@ def as_numbers(
     """
     try:
         array = np.asarray(stored)
-        fault = "" if array.dtype.kind in "buif" else f"it holds {array.dtype}"
+        fault = "" if array.dtype.kind in "buif" else shown(f"it holds {array.dtype}")
     except (ValueError, TypeError) as error:
-        fault = str(error)
+        fault = shown(str(error))
     if fault:
         raise DataError(f"{path}: `{name}` is no array of numbers ({fault}). {way_out}.")
     return array
+
+
+def as_single(path: Path, name: str, array: np.ndarray) -> np.ndarray:
+    """Return numbers [n, ...] in single precision.
+
+    Raises:
+        DataError: One is not finite, or too large to be.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        single = np.asarray(array, dtype=np.float32)
+    finite = np.isfinite(single).reshape(len(single), -1).all(axis=1)
+    if not finite.all():
+        row, rest = int(finite.argmin()), int((~finite).sum()) - 1
+        more = f", as in {rest} others" * bool(rest)
+        raise DataError(
+            f"{path}: `{name}` is not finite, or larger than single precision holds, in row "
+            f"{row} (counted from 0){more}. Fetch the published file again."
+        )
+    return single

@@ -51,7 +51,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         version, recorded = manifest["schema_version"], manifest["content_hash"]
     except FileNotFoundError:
         raise DataError(f"{path}: there is no data set here. Generate it, or import it.") from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise altered(path, f"it is not a manifest ({error!r})") from error
     if version != SCHEMA_VERSION:
         raise DataError(

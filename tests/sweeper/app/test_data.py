@@ -5,6 +5,8 @@ import json
 import os
 import re
 import shutil
+import tarfile
+from contextlib import closing
 from pathlib import Path
 
 import h5py
@@ -226,7 +228,11 @@ def spoil(path: Path, edit) -> None:
 
 WRONG = np.full((90, 52, 16), np.nan)
 BAD_FILES = {  # what is done to a folder of NinaPro's and of Burgers' files: (task, the error)
-    "not finite": (lambda f: np.save(f / "ninapro_train.npy", WRONG), GESTURES, "is not finite in"),
+    "not finite": (
+        lambda f: np.save(f / "ninapro_train.npy", WRONG),
+        GESTURES,
+        r"is not finite, .* in row 0 \(counted from 0\), as in 89 others",
+    ),
     "another rank": (
         lambda f: np.save(f / "ninapro_train.npy", WRONG[:, 0]),
         GESTURES,
@@ -290,7 +296,7 @@ def test_a_bad_file_is_one_line_and_what_was_there_is_whole(
     bad = shutil.copytree(published, tmp_path / "bad")
     edit(bad)
     message = command("data", "import", task, str(bad), code=2)["error"]["message"]
-    assert "other files were imported before" in message
+    assert "other files were imported before" in message or "no label_val.npy there" in message
     assert command("data", "verify", task)["sets"][0]["faults"] == []
     shutil.rmtree(home / "data")
     assert run(["data", "import", task, str(bad)]) == 2
@@ -300,6 +306,110 @@ def test_a_bad_file_is_one_line_and_what_was_there_is_whole(
     assert re.match(rf"sweeper: {bad}\b.*{fault}", line)
     assert not list(home.rglob("official"))
     assert not (tmp_path / "ran").exists()
+
+
+def begin(name: str, task: str, *, state: str = "stopped") -> None:
+    """Leave a sweep of one task in ./sweeps."""
+    from sweeper.app.folder import folder_of, open_ledger
+    from sweeper.ledger import SweepRecord
+
+    folder_of(name).mkdir(parents=True)
+    with closing(open_ledger(folder_of(name))) as ledger:
+        resolved = {"tasks": [task], "proxies": {"1d": "python_source", "2d": "cifar10"}}
+        ledger.create(
+            SweepRecord(
+                name=name, experiment=name, resolved=resolved, config_hash="", profile="", text=""
+            )
+        )
+        if state == "stopped":
+            ledger.end("stopped")
+
+
+def test_other_files_replace_former_ones_and_what_depends_on_them_is_said(command, home, tmp_path):
+    files = write_gestures(tmp_path)
+    folder = Path(command("data", "import", GESTURES, *files)["folder"])
+    begin("mine", GESTURES)
+    begin("other", "nasbench360/ecg")
+    assert command("data", "import", GESTURES, *files, "--replace")["notes"] == []
+    labels = np.load(files[-1])
+    np.save(files[-1], labels[::-1].copy())
+    message = command("data", "import", GESTURES, *files, code=2)["error"]["message"]
+    assert "other files were imported before" in message
+    assert "sweeper data import --replace" in message
+    (note,) = command("data", "import", GESTURES, *files, "--replace")["notes"]
+    assert note == (
+        "Begun on the former data, and not to be resumed on these: mine (stopped), in ./sweeps."
+    )
+    os.truncate(files[0], 5000)
+    before = sha256(folder)
+    message = command("data", "import", GESTURES, *files, "--replace", code=2)["error"]["message"]
+    assert message.startswith(f"{files[0]}: it is no .npy file (it was cut short: ")
+    assert sha256(folder) == before
+
+
+def test_data_are_deleted_with_what_they_free_and_what_read_them(
+    command, home, tmp_path, monkeypatch, capsys
+):
+    folder = Path(command("data", "import", GESTURES, *write_gestures(tmp_path))["folder"])
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    begin("mine", GESTURES)
+    asked: list[str] = []
+    error = command("data", "delete", GESTURES, code=2)["error"]["message"]
+    assert f"{GESTURES}: official, 0.4 MB, in {folder.parent}." in error
+    assert "read it, and could not go on: mine (stopped)" in error
+    assert error.endswith("Nobody can be asked here: add --yes.")
+    assert folder.is_dir()
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("typer.confirm", lambda text, **_: asked.append(text))
+    assert run(["data", "delete", GESTURES]) == 0
+    assert asked[0].endswith("mine (stopped).\nDelete it?")
+    assert capsys.readouterr().out == "Nothing was deleted.\n"
+    assert folder.is_dir()
+    done = command("data", "delete", GESTURES, "--yes")
+    assert (done["bytes"], done["sweeps"], done["folders"]) == (size, ["mine"], [str(folder)])
+    assert [path.name for path in folder.parent.iterdir()] == [".official.lock"]
+    assert (
+        "there is no data of it" in command("data", "delete", GESTURES, code=2)["error"]["message"]
+    )
+    for name, told in (
+        ("digits", "it comes with a package"),
+        ("ghost", "There is no task `ghost`"),
+    ):
+        assert told in command("data", "delete", name, "--yes", code=2)["error"]["message"]
+
+
+def test_data_that_a_sweep_runs_on_are_neither_deleted_nor_replaced(
+    command, home, tmp_path, monkeypatch
+):
+    files = write_gestures(tmp_path)
+    folder = Path(command("data", "import", GESTURES, *files)["folder"])
+    begin("mine", GESTURES)
+    monkeypatch.setattr("sweeper.app.inspect.state_of", lambda *_: "running")
+    for words in (("delete", GESTURES, "--yes"), ("import", GESTURES, *files, "--replace")):
+        error = command("data", *words, code=2)["error"]["message"]
+        assert error.startswith(f"{GESTURES}: sweep mine is running on it.")
+    assert command("data", "verify", GESTURES)["sets"][0]["folder"] == str(folder)
+
+
+def test_an_end_of_file_in_a_library_is_no_interruption(monkeypatch):
+    def fail() -> None:
+        raise EOFError("a library's own")
+
+    monkeypatch.setattr("sweeper.app.data.everything", fail)
+    with pytest.raises(EOFError, match="a library's own"):
+        run(["data", "list"])
+
+
+def test_an_archive_that_broke_off_is_a_fault_of_the_file(command, home, tmp_path, capsys):
+    path = tmp_path / "cifar-100-python.tar.gz"
+    with tarfile.open(path, "w:gz") as tar:
+        tar.add(__file__, "cifar-100-python/train")
+    os.truncate(path, path.stat().st_size // 2)
+    for name in (path.name, "cifar-10-binary.tar.gz"):
+        task = "nasbench360/cifar100" if name == path.name else "cifar10"
+        path = path.rename(tmp_path / name)
+        message = command("data", "import", task, str(path), code=2)["error"]["message"]
+        assert re.match(rf"{path}: it.*(byte \d+)", message)
 
 
 @pytest.mark.parametrize("name", ["ecg", "cosmic", "deepsea", "fsd50k", "psicov"])

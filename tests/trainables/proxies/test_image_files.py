@@ -29,7 +29,7 @@ def test_damage_of_any_kind_is_an_image_or_a_data_error(tmp_path, kind):
 
 
 def test_a_missing_file_is_a_data_error(tmp_path):
-    with pytest.raises(DataError, match="cannot be read as an image"):
+    with pytest.raises(DataError, match="it cannot be read"):
         read_image(tmp_path / "absent.jpg")
 
 
@@ -39,3 +39,17 @@ def test_planes_are_the_channels_row_by_row(tmp_path):
     planes = to_planes(read_image(tmp_path / "image.png"))
     assert planes.shape == (3, 5, 7)
     np.testing.assert_array_equal(planes.transpose(1, 2, 0), pixels)
+
+
+def test_no_decoder_runs_a_program(tmp_path):
+    path = tmp_path / "a.JPEG"
+    Image.new("RGB", (8, 8)).save(path, "EPS")
+    with pytest.raises(DataError, match=r"a\.JPEG: cannot be read as an image"):
+        read_image(path)
+
+
+def test_a_large_image_is_not_decoded(tmp_path):
+    path = tmp_path / "a.png"
+    Image.new("1", (9000, 4)).save(path)
+    with pytest.raises(DataError, match=r"9000 x 4 pixels, more than 2048 a side"):
+        read_image(path)

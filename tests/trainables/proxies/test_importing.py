@@ -1,5 +1,6 @@
 """Official files of a source, as archives and as folders, are put where its loader reads them."""
 
+import os
 import shutil
 import tarfile
 import zipfile
@@ -13,6 +14,7 @@ from trainables.proxies.importing import LAYOUTS, import_proxy, verify_proxy
 from trainables.proxies.loading import load_proxy, proxy_faults
 from trainables.proxies.registry import PROXIES
 
+TOO_FEW = "conll2003: 80 sentences, but the official file has 14041: cut short?"
 SAMPLES = {"cifar10": 100, "conll2003": 80, "tiny_imagenet": 16, "voc": 20}
 
 
@@ -50,7 +52,8 @@ def test_an_imported_source_is_the_one_put_by_hand(published, tmp_path, name, su
     assert proxy_faults(name, tmp_path) is None
     assert load_proxy(name, tmp_path).content_hash == load_proxy(name, published).content_hash
     found = verify_proxy(name, tmp_path)
-    assert (found.samples, found.notes) == (SAMPLES[name], ())
+    notes = (TOO_FEW,) if name == "conll2003" else ()
+    assert (found.samples, found.notes) == (SAMPLES[name], notes)
     assert {path.name for path in folder.parent.iterdir()} == {name, f".{name}.lock"}
     assert import_proxy(name, [root], tmp_path) == folder
 
@@ -71,7 +74,7 @@ def test_what_cannot_be_imported_leaves_what_was_there(cifar10, tmp_path):
     for damage, fault in (
         (content[:-1], rf"{cifar10}/data_batch_3\.bin is cut short"),
         (b"\x63" + content[1:], r"labels must lie in 0\.\.9"),
-        (content[:3073], "other files are there. Delete the folder"),
+        (content[:3073], "other files are there. Delete them"),
     ):
         batch.write_bytes(damage)
         with pytest.raises(DataError, match=fault):
@@ -105,3 +108,44 @@ def test_a_packaged_source_is_verified_and_not_imported(tmp_path):
     assert verify_proxy("digits", tmp_path).samples == 1797
     with pytest.raises(ConfigError, match=r"digits: there is nothing to import\. It ships with"):
         import_proxy("digits", [tmp_path], tmp_path)
+
+
+@pytest.mark.parametrize("content", ["[" * 200_000, "{", "[]", "\x00"])
+def test_a_damaged_record_is_named(cifar10, tmp_path, content):
+    path = import_proxy("cifar10", [cifar10], tmp_path) / "imported.json"
+    path.write_text(content)
+    with pytest.raises(DataError, match=rf"{path}: it is damaged"):
+        verify_proxy("cifar10", tmp_path)
+
+
+def test_other_files_take_the_place_of_former_ones_where_they_are_whole(cifar10, tmp_path):
+    import_proxy("cifar10", [cifar10], tmp_path)
+    before = verify_proxy("cifar10", tmp_path)
+    batch = cifar10 / "cifar-10-batches-bin" / "data_batch_3.bin"
+    content = batch.read_bytes()
+    batch.write_bytes(content[:-1])
+    with pytest.raises(DataError, match="cut short"):
+        import_proxy("cifar10", [cifar10], tmp_path, replace=True)
+    assert verify_proxy("cifar10", tmp_path) == before
+    batch.write_bytes(content[:3073])
+    folder = import_proxy("cifar10", [cifar10], tmp_path, replace=True)
+    assert verify_proxy("cifar10", tmp_path).samples == before.samples - 19
+    assert {path.name for path in folder.parent.iterdir()} == {"cifar10", ".cifar10.lock"}
+
+
+def test_only_the_files_that_are_read_are_looked_into(cifar10, tmp_path):
+    os.mkfifo(cifar10 / "pipe")
+    os.mkfifo(cifar10 / "data_batch_1.bin")
+    (cifar10 / "zero").symlink_to("/dev/zero")
+    (cifar10 / "broken.zip").write_bytes(b"PK\x03\x04")
+    import_proxy("cifar10", [cifar10, cifar10 / "pipe", cifar10 / "broken.zip"], tmp_path)
+
+
+def test_a_list_of_images_cannot_lead_elsewhere_or_grow_without_end(published, tmp_path):
+    root = shutil.copytree(published / "proxies" / "voc", tmp_path / "fetched")
+    listed = next(root.rglob("train.txt"))
+    names = listed.read_text().split()
+    for more in ("../../elsewhere", names[0], "/etc/x"):
+        listed.write_text("\n".join([*names, more]))
+        with pytest.raises(DataError, match="names an image twice, or one that cannot be"):
+            import_proxy("voc", [root], tmp_path)

@@ -1,3 +1,4 @@
+import os
 import shutil
 from pathlib import Path
 
@@ -98,6 +99,10 @@ def test_a_failed_import_leaves_nothing_behind(published, tmp_path):
     (published / "label_val.npy").unlink()
     with pytest.raises(DataError, match=r"label_val\.npy"):
         import_task(NAME, [published], tmp_path)
+    assert not (tmp_path / "data").exists()
+    np.save(published / "label_val.npy", np.full(20, 99))
+    with pytest.raises(DataError, match=r"label_val\.npy: its labels must be whole"):
+        import_task(NAME, [published], tmp_path)
     assert [p.name for p in (tmp_path / "data" / NAME).iterdir()] == [".official.lock"]
 
 
@@ -117,7 +122,7 @@ def test_a_number_that_is_not_finite_is_a_fault_of_the_named_files(published, tm
     signal = np.load(published / "ninapro_train.npy")
     signal[3, 3, 3] = np.inf
     np.save(published / "ninapro_train.npy", signal)
-    with pytest.raises(DataError, match=rf"{published}: \w+\.arrow: `x` is not finite in 1 of"):
+    with pytest.raises(DataError, match=rf"{published}/ninapro_train\.npy: .* in row 3 \(counted"):
         import_task(NAME, [published], tmp_path)
 
 
@@ -146,5 +151,70 @@ def test_splits_that_are_not_the_task_s_are_refused(published, tmp_path, monkeyp
 def test_labels_beyond_one_are_refused_where_labels_hold_or_do_not(tmp_path, monkeypatch):
     read = splits(shape=(4, 1000), dtype="uint8", y=np.full((4, 36), 2, dtype=np.float32))
     monkeypatch.setattr("trainables.tasks.nas_bench_360.deepsea.read", lambda *_, seed: read)
+    folder = published_files.write_deepsea(tmp_path / "published")
     with pytest.raises(DataError, match="not of the task's 36 multilabel outputs"):
-        import_task("nasbench360/deepsea", [tmp_path], tmp_path)
+        import_task("nasbench360/deepsea", [folder], tmp_path)
+
+
+def test_only_the_files_that_are_read_are_looked_into(published, tmp_path, monkeypatch):
+    opened = []
+    monkeypatch.setattr(
+        "trainables.tasks.importing.sha256", lambda path: opened.append(path.name) or sha256(path)
+    )
+    os.mkfifo(published / "pipe")
+    os.mkfifo(published / "challenge2017.pkl")
+    (published / "zero").symlink_to("/dev/zero")
+    (published / "nowhere").symlink_to(tmp_path / "nowhere")
+    with (published / "video.mp4").open("wb") as file:
+        file.truncate(3 * 2**30)
+    names = sorted(path.name for path in published.glob("*.npy"))
+    for files in ([published], [path for path in published.iterdir() if path.exists()]):
+        import_task(NAME, files, tmp_path)
+    assert sorted(opened) == sorted(2 * names)
+    with pytest.raises(DataError, match=r"no challenge2017\.pkl there"):
+        import_task("nasbench360/ecg", [published], tmp_path)
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_an_import_is_that_of_the_files_read_whatever_lies_beside_them(tmp_path, name):
+    root, task = WRITERS[name](tmp_path / "fetched"), f"nasbench360/{name}"
+    folder = import_task(task, [root], tmp_path)
+    before = read_manifest(folder)
+    (root / "notes.txt").write_text("fetched on Monday")
+    os.mkfifo(root / "pipe")
+    moved = root.rename(tmp_path / "moved")
+    assert import_task(task, [moved], tmp_path) == folder
+    assert read_manifest(folder) == before
+    read = " ".join(before["imported_from"]["files"])
+    other = min(path for path in moved.rglob("*") if path.is_file() and path.name in read)
+    other.write_bytes(other.read_bytes() + b" ")
+    with pytest.raises(DataError):
+        import_task(task, [moved], tmp_path)
+
+
+def test_other_files_take_the_place_of_former_ones_only_where_they_are_whole(published, tmp_path):
+    folder = import_task(NAME, [published], tmp_path)
+    before = read_manifest(folder)
+    assert import_task(NAME, [published], tmp_path, replace=True) == folder
+    assert read_manifest(folder) == before
+    labels = np.load(published / "label_test.npy")
+    np.save(published / "label_test.npy", labels + 18)
+    with pytest.raises(DataError, match=r"label_test\.npy"):
+        import_task(NAME, [published], tmp_path, replace=True)
+    assert read_manifest(folder) == before
+    np.save(published / "label_test.npy", labels[::-1].copy())
+    assert import_task(NAME, [published], tmp_path, replace=True) == folder
+    assert read_manifest(folder)["content_hash"] != before["content_hash"]
+    Store(folder).verify()
+    assert {path.name for path in folder.parent.iterdir()} == {"official", ".official.lock"}
+
+
+@pytest.mark.parametrize("value", [np.inf, np.nan, 1e300])
+def test_numbers_that_are_not_finite_are_named_by_file_and_row_without_a_warning(
+    published, tmp_path, value
+):
+    signal = np.load(published / "ninapro_test.npy")
+    signal[7, 3, 3] = value
+    np.save(published / "ninapro_test.npy", signal)
+    with pytest.raises(DataError, match=rf"^{published}/ninapro_test\.npy: .* in row 7 \("):
+        import_task(NAME, [published], tmp_path)

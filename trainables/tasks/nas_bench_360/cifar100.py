@@ -12,21 +12,21 @@ Files, either of the official versions, as the archive or the folder of it:
 Pixels are red, green, blue, each row by row. Means and deviations are those of ORCA's code.
 """
 
-import io
-import tarfile
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from trainables.errors import DataError
+from trainables.tasks.archives import find_archives, unpacked
 from trainables.tasks.checksums import md5_note
 from trainables.tasks.importing import ImportedSplits
 from trainables.tasks.layout import as_numbers, look_up
 from trainables.tasks.nas_bench_360.splitting import Labelled, split_published
 from trainables.tasks.restricted_pickle import load_pickle
 
-__all__ = ["read"]
+__all__ = ["find", "read"]
 
 SHAPE, PIXELS, CLASSES = (3, 32, 32), 3072, 100
 RECORD = 2 + PIXELS  # bytes
@@ -37,7 +37,30 @@ MD5 = {
     "cifar-100-python.tar.gz": "eb9058c3a382ffc7106e4002c42a8d85",
     "cifar-100-binary.tar.gz": "03b5dce01913d631647c71ecec9e9cb8",
 }
+PARTS = ("train", "test")
+WANTED = re.compile(r"(^|/)(train|test)(\.bin)?$")
 WAY_OUT = "Fetch cifar-100-python.tar.gz again."
+
+
+def find(files: Sequence[Path], *, seed: int = 0) -> dict[str, Path]:
+    """Return the files that are read, by their published names: the archive, or both parts.
+
+    Raises:
+        DataError: A part is missing.
+    """
+    del seed
+    for published in MD5:
+        if archives := find_archives(files, published, WANTED):
+            return {archives[0].name: archives[0]}
+    parts = [look_up(files, f"{part}.bin") or look_up(files, part) for part in PARTS]
+    found = {path.name: path for path in parts if path is not None}
+    if len(found) < len(PARTS):
+        part = PARTS[parts.index(None)]
+        raise DataError(
+            f"{', '.join(map(str, files))}: neither {part} nor {part}.bin there. Name "
+            "cifar-100-python.tar.gz, or a folder that it was unpacked in."
+        )
+    return found
 
 
 def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSplits:
@@ -46,57 +69,47 @@ def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSpli
     Raises:
         DataError: A part is missing, cut short, or has a label above 99.
     """
-    del scratch
-    train, test = (_read_part(part, files) for part in ("train", "test"))
+    found = find(files)
+    if archives := [path for name, path in found.items() if not WANTED.search(name)]:
+        with unpacked(archives, scratch, WANTED) as folders:
+            train, test = _read_parts(find(folders))
+    else:
+        train, test = _read_parts(found)
     splits = split_published(train, test, by_class=True, seed=seed, scope="cifar100")
-    notes = [n for path in files if path.name in MD5 for n in md5_note(path, MD5[path.name])[1]]
+    notes = [n for name in MD5 if name in found for n in md5_note(found[name], MD5[name])[1]]
     return ImportedSplits(splits, {"input_scaling": SCALING, "notes": notes})
 
 
-def _read_part(part: str, files: Sequence[Path]) -> Labelled:
-    where = ", ".join(map(str, files))
-    if (records := _content(files, f"{part}.bin")) is not None:
-        if not records or len(records) % RECORD:
-            raise DataError(
-                f"{where}: {part}.bin is cut short: its size must be a multiple of {RECORD} bytes, "
-                f"but is {len(records)}. {WAY_OUT}"
+def _read_parts(found: Mapping[str, Path]) -> list[Labelled]:
+    return [_read_part(part, found.get(f"{part}.bin") or found[part]) for part in PARTS]
+
+
+def _read_part(part: str, path: Path) -> Labelled:
+    if (size := path.stat().st_size) > LARGEST:
+        raise _damaged(path, f"it has {size} bytes, more than images and labels take: {LARGEST}")
+    if path.suffix == ".bin":
+        if not size or size % RECORD:
+            raise _damaged(
+                path,
+                f"it is cut short at byte {size}: its size must be a multiple of {RECORD} bytes",
             )
-        rows = np.frombuffer(records, dtype=np.uint8).reshape(-1, RECORD)
+        rows = np.frombuffer(path.read_bytes(), dtype=np.uint8).reshape(-1, RECORD)
         images, labels = rows[:, 2:], rows[:, 1].astype(np.int64)
-    elif (pickled := _content(files, part)) is not None:
-        stored = load_pickle(io.BytesIO(pickled))
-        if not isinstance(stored, dict) or not {"data", "fine_labels"} <= stored.keys():
-            raise DataError(f"{where}: {part} must hold `data` and `fine_labels`. {WAY_OUT}")
-        images, labels = (as_numbers(files[0], n, stored[n]) for n in ("data", "fine_labels"))
     else:
-        raise DataError(
-            f"{where}: neither {part} nor {part}.bin there. Name cifar-100-python.tar.gz, or a "
-            "folder that it was unpacked in."
-        )
+        stored = load_pickle(path)
+        if not isinstance(stored, dict) or not {"data", "fine_labels"} <= stored.keys():
+            raise _damaged(path, f"{part} must hold `data` and `fine_labels`")
+        images, labels = (as_numbers(path, n, stored[n]) for n in ("data", "fine_labels"))
     if labels.ndim != 1 or images.dtype != np.uint8 or images.shape != (labels.size, PIXELS):
-        raise DataError(
-            f"{where}: {part} must have {PIXELS} bytes of pixels for each of {labels.size} labels, "
-            f"but they are {images.dtype}{list(images.shape)}. {WAY_OUT}"
+        raise _damaged(
+            path,
+            f"{part} must have {PIXELS} bytes of pixels for each of {labels.size} labels, but they "
+            f"are {images.dtype}{list(images.shape)}",
         )
     if not (labels.size and np.isin(labels, np.arange(CLASSES)).all()):
-        raise DataError(f"{where}: labels of {part} must lie in 0..{CLASSES - 1}. {WAY_OUT}")
+        raise _damaged(path, f"labels of {part} must lie in 0..{CLASSES - 1}")
     return Labelled(images.reshape(-1, *SHAPE), labels.astype(np.int64))
 
 
-def _content(files: Sequence[Path], name: str) -> bytes | None:
-    """Returns what a file holds, in an archive or on disk, or None where there is none."""
-    for path in files:
-        if path.is_file() and tarfile.is_tarfile(path):
-            with tarfile.open(path) as archive:
-                for member in archive:
-                    if member.isfile() and Path(member.name).name == name:
-                        if member.size > LARGEST:
-                            raise DataError(
-                                f"{path}: {member.name} has {member.size} bytes, but images and "
-                                f"labels take fewer than {LARGEST}. {WAY_OUT}"
-                            )
-                        opened = archive.extractfile(member)
-                        assert opened is not None, "a member that is a file can be opened"
-                        return opened.read()
-    found = look_up(files, name)
-    return None if found is None else found.read_bytes()
+def _damaged(path: Path, fault: str) -> DataError:
+    return DataError(f"{path}: {fault}. {WAY_OUT}")

@@ -18,20 +18,21 @@ a visit has no sky.npy). It feeds raw counts; here x is standardised by all trai
 
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
 
 from trainables.errors import DataError
-from trainables.tasks.archives import unpack
+from trainables.tasks.archives import find_archives, unpacked
 from trainables.tasks.importing import ImportedSplits
+from trainables.tasks.layout import shown
 from trainables.tasks.order import hold_out, shuffled, uniforms
 from trainables.tasks.restricted_pickle import load_npy
 from trainables.tasks.scratch import scratch_array
 from trainables.tasks.store import SplitData
 
-__all__ = ["read"]
+__all__ = ["find", "read"]
 
 SIDE = 128
 WINDOW = slice(64, 64 + SIDE)
@@ -47,8 +48,26 @@ IMAGE = re.compile(
     r"npy_(?P<part>train|test)/(?P<filter>[^/]+)/(?P<field>[^/]+/[^/]+)/\d+_[^/]*\.npy"
 )
 TAIL = re.compile(r"(npy_(train|test)/.+|(train|test)_dirs)\.npy$")
+PARTS = ("train", "test")
 
 Contents = Mapping[str, Path]  # the files, by their published names
+
+
+def find(files: Sequence[Path], *, seed: int = 0) -> dict[str, Path]:
+    """Return the files that are read, by their published names: archives, or what they hold.
+
+    Raises:
+        DataError: A set or a listed image is missing.
+    """
+    del seed
+    archives, contents = _find(files)
+    if archives:  # what they hold is not known before they are unpacked
+        return {path.name: path for path in archives} | contents
+    lists = [f"{part}_dirs.npy" for part in PARTS]
+    names = [name for part in PARTS for name in _names(part, contents, files)]
+    skies = {str(PurePath(name).with_name("sky.npy")) for name in names}
+    wanted = [*lists, *names, *sorted(skies)]
+    return {name: contents[name] for name in wanted if name in contents}
 
 
 def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSplits:
@@ -58,8 +77,13 @@ def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSpli
         DataError: A file is no archive, a set or a listed image is missing, or an image is not of
             its shape, not finite, or marked with anything but 0 and 1.
     """
-    contents = _find(files, scratch)
-    names = {part: _names(part, contents, files) for part in ("train", "test")}
+    archives, contents = _find(files)
+    with unpacked(archives, scratch, TAIL) as folders:
+        return _read(contents | _below(folders), files, scratch, seed)
+
+
+def _read(contents: Contents, files: Sequence[Path], scratch: Path, seed: int) -> ImportedSplits:
+    names = {part: _names(part, contents, files) for part in PARTS}
     rows = hold_out(len(names["train"]), seed, "cosmic", "train")
     rows["test"] = shuffled(len(names["test"]), seed, "cosmic", "test")
     splits = {}
@@ -72,21 +96,27 @@ def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSpli
     return ImportedSplits(splits, {"normalization": _standardise(splits)})
 
 
-def _find(files: Sequence[Path], scratch: Path) -> Contents:
-    """Returns the files below the named folders, or in the archives, which are unpacked first."""
+def _find(files: Sequence[Path]) -> tuple[list[Path], dict[str, Path]]:
+    """Return the archives to be unpacked, and the files below the named folders."""
     folders = [path for path in files if path.is_dir()]
-    archives = [path for path in files if not path.is_dir()]
+    named = [path for path in files if not path.is_dir()]
     found = _below(folders)
     if not any(map(IMAGE.fullmatch, found)):
-        archives += sorted(path for folder in folders for path in folder.glob("*.tar"))
-    for number, archive in enumerate(archives):
-        found |= _below([unpack(archive, scratch / f"unpacked-{number}", TAIL)])
-    return found
+        named += sorted(path for folder in folders for path in folder.glob("*.tar"))
+    archives = [
+        path
+        for part in PARTS
+        for path in find_archives(
+            [*named, *folders], f"deepCR.ACS-WFC.{part}.tar", re.compile(rf"npy_{part}/.+\.npy$")
+        )
+    ]
+    return list(dict.fromkeys(archives)), found
 
 
 def _below(folders: Sequence[Path]) -> dict[str, Path]:
     paths = (path for folder in folders for path in folder.rglob("*.npy"))
-    return {tail[0]: path for path in paths if (tail := TAIL.search(path.as_posix()))}
+    tails = ((path, TAIL.search(path.as_posix())) for path in paths)
+    return {tail[0]: path for path, tail in tails if tail and path.is_file()}
 
 
 def _names(part: str, contents: Contents, files: Sequence[Path]) -> list[str]:
@@ -99,7 +129,7 @@ def _names(part: str, contents: Contents, files: Sequence[Path]) -> list[str]:
         if absent:
             raise DataError(
                 f"{where}: {part}_dirs.npy lists {len(absent)} images that are not there, the "
-                f"first {absent[0]}. Unpack the whole archive of the {part} set."
+                f"first {shown(absent[0])}. Unpack the whole archive of the {part} set."
             )
     else:
         names = [

@@ -14,24 +14,46 @@ by the statistics of the fields that a trial trains on (ORCA: of those that vali
 `linear` head predicts in the unit of all points together.
 """
 
+import math
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from scipy.io import loadmat, matlab, whosmat
+from scipy.io import loadmat, whosmat
 
 from trainables.errors import DataError
 from trainables.tasks.hdf5 import find_array, open_file, read_array
 from trainables.tasks.importing import ImportedSplits
-from trainables.tasks.layout import as_numbers, find_file
+from trainables.tasks.layout import (
+    BinaryFile,
+    as_numbers,
+    as_single,
+    find_file,
+    open_regular,
+    reached,
+    shown,
+)
 from trainables.tasks.nas_bench_360.splitting import Labelled, split_published
 from trainables.tasks.standardising import Standardiser
 
-__all__ = ["read"]
+__all__ = ["find", "read"]
 
 SIDE, STEP = 85, 5  # points kept, of 421
 FIELDS = {"piececonst_r421_N1024_smooth1.mat": 1000, "piececonst_r421_N1024_smooth2.mat": 100}
 LARGEST = 1024 * 421 * 421  # numbers
+HEAD = 128  # bytes before the arrays of a version 5 file
+KINDS = ("double", "single", *(f"{u}int{bits}" for u in ("", "u") for bits in (8, 16, 32, 64)))
+
+
+def find(files: Sequence[Path], *, seed: int = 0) -> dict[str, Path]:
+    """Return the files that are read, by their published names.
+
+    Raises:
+        DataError: One is missing.
+    """
+    del seed
+    return {name: find_file(files, name) for name in FIELDS}
 
 
 def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSplits:
@@ -41,7 +63,7 @@ def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSpli
         DataError: A file is missing, is no MATLAB file, or lacks an array of this shape.
     """
     del scratch
-    train, test = (_read_fields(find_file(files, name), n) for name, n in FIELDS.items())
+    train, test = (_read_fields(path, FIELDS[name]) for name, path in find(files).items())
     splits = split_published(train, test, by_class=False, seed=seed, scope="darcy_flow")
     coefficient = splits["train"].x[:, 0]
     standardise = Standardiser.of(
@@ -62,7 +84,9 @@ def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSpli
 
 
 def _read_fields(path: Path, fields: int) -> Labelled:
-    coefficient, pressure = (_read_array(path, name)[:fields] for name in ("coeff", "sol"))
+    coefficient, pressure = (
+        as_single(path, name, _read_array(path, name)[:fields]) for name in ("coeff", "sol")
+    )
     if coefficient.shape != pressure.shape:
         raise _damaged(
             path, f"`coeff` {list(coefficient.shape)} and `sol` {list(pressure.shape)} differ"
@@ -70,20 +94,26 @@ def _read_fields(path: Path, fields: int) -> Labelled:
     x = np.empty((len(coefficient), 3, SIDE, SIDE), dtype=np.float32)
     across = np.linspace(0, 1, SIDE, dtype=np.float32)
     x[:, 0], x[:, 1], x[:, 2] = coefficient, across, across[:, None]
-    return Labelled(x, pressure[:, None].astype(np.float32))
+    return Labelled(x, pressure[:, None])
 
 
 def _read_array(path: Path, name: str) -> np.ndarray:
-    """Returns every fifth point of an array: [n, 85, 85]."""
-    try:
-        _check_shape(path, name, {key: shape for key, shape, _ in whosmat(path)}.get(name))
-        array: np.ndarray = loadmat(path, variable_names=[name])[name][:, ::STEP, ::STEP]
-    except NotImplementedError:  # version 7.3, which is HDF5
-        array = _read_hdf5(path, name)
-    except (KeyError, IndexError, ValueError, OSError, TypeError, matlab.MatReadError) as error:
-        raise _damaged(
-            path, f"it is no MATLAB file with `{name}` [n, 421, 421] ({error})"
-        ) from error
+    """Return every fifth point of an array: [n, 85, 85]."""
+    with open_regular(path) as file:
+        try:
+            _check_whole(file, path.stat().st_size)
+            found = {key: (shape, kind) for key, shape, kind in whosmat(file)}
+            _check_shape(path, name, *found.get(name, (None, "")))
+            array: np.ndarray = loadmat(file, variable_names=[name])[name][:, ::STEP, ::STEP]
+        except NotImplementedError:  # version 7.3, which is HDF5
+            array = _read_hdf5(path, name)
+        except DataError:
+            raise
+        except Exception as error:  # a damaged file may raise anything
+            reason = f"{shown(str(error)) or type(error).__name__}; at {reached(path, file)}"
+            raise _damaged(
+                path, f"it is no MATLAB file with `{name}` [n, 421, 421] ({reason})"
+            ) from error
     array = as_numbers(path, name, array)
     if array.shape[1:] != (SIDE, SIDE) or not len(array):
         raise _damaged(
@@ -94,17 +124,42 @@ def _read_array(path: Path, name: str) -> np.ndarray:
     return array
 
 
-def _check_shape(path: Path, name: str, shape: tuple[int, ...] | None) -> None:
-    """Sees, before it is read, that an array is no larger than a published one."""
-    if shape is not None and int(np.prod(shape)) > LARGEST:
+def _check_whole(file: BinaryFile, size: int) -> None:
+    """Check that the arrays of a version 5 file lie one behind the other up to its end.
+
+    Raises:
+        ValueError: The file ends before.
+    """
+    head = file.read(HEAD)
+    order = {b"IM": "<", b"MI": ">"}.get(head[126:128])
+    if order is None or head[124:126] not in (b"\x00\x01", b"\x01\x00"):
+        return  # of version 4, 7.3, or none
+    place = HEAD
+    while place < size:
+        file.seek(place)
+        tag = file.read(8)
+        declared = struct.unpack(f"{order}II", tag)[1] if len(tag) == 8 else 0
+        place += 8 + declared
+    if place > size:
+        raise ValueError(f"it was cut short: an array goes on to byte {place}")
+    file.seek(0)
+
+
+def _check_shape(path: Path, name: str, shape: tuple[int, ...] | None, kind: str) -> None:
+    """Check, before it is read, that an array is of numbers and no larger than a published one."""
+    if shape is None:
+        return
+    if math.prod(shape) > LARGEST or min(shape, default=0) < 0:
         raise _damaged(path, f"`{name}` is larger than [1024, 421, 421]: {list(shape)}")
+    if kind not in KINDS:
+        raise _damaged(path, f"`{name}` is no array of numbers: its class is {shown(kind)}")
 
 
 def _read_hdf5(path: Path, name: str) -> np.ndarray:
     """Returns every fifth point of an array of a version 7.3 file, whose axes are reversed."""
     with open_file(path) as file:
         array = find_array(file, name, 3)
-        _check_shape(path, name, array.shape[::-1])
+        _check_shape(path, name, array.shape[::-1], "double")
         every = slice(None, None, STEP)
         return read_array(array, (every, every)).T
 

@@ -9,24 +9,21 @@ official validation set is added to the training set, as ORCA does, and a tenth 
 validates. Sequences are read a few thousand at a time, and kept as bytes.
 """
 
-import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
 from trainables.errors import DataError
+from trainables.tasks.archives import open_member
 from trainables.tasks.importing import ImportedSplits
 from trainables.tasks.layout import as_numbers, find_file
 from trainables.tasks.order import hold_out, shuffled
-from trainables.tasks.restricted_pickle import load_npy
+from trainables.tasks.restricted_pickle import load_npy, read_head
 from trainables.tasks.scratch import scratch_array
 from trainables.tasks.store import SplitData
 
-__all__ = ["read"]
+__all__ = ["find", "read"]
 
 FILE = "deepsea_filtered.npz"
 BASES, LENGTH, FEATURES = 4, 1000, 36
@@ -37,13 +34,23 @@ LARGEST = {  # bytes unpacked, of numbers of 8 bytes for twice the sequences the
 }
 
 
+def find(files: Sequence[Path], *, seed: int = 0) -> dict[str, Path]:
+    """Return the file that is read, by its published name.
+
+    Raises:
+        DataError: It is missing.
+    """
+    del seed
+    return {FILE: find_file(files, FILE)}
+
+
 def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSplits:
     """Reads the six arrays.
 
     Raises:
         DataError: The file is missing, damaged, or an array not of its shape or not of 0 and 1.
     """
-    path = find_file(files, FILE)
+    (path,) = find(files).values()
     y = {part: _read_features(path, part) for part in ("train", "val", "test")}
     features = np.concatenate([y["train"], y["val"]])
     rows = hold_out(len(features), seed, "deepsea", "train")
@@ -64,10 +71,11 @@ def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSpli
 
 
 def _read_features(path: Path, part: str) -> np.ndarray:
-    with _member(path, f"y_{part}") as file:
+    with open_member(path, f"y_{part}.npy", LARGEST["y"]) as file:
         y = as_numbers(path, f"y_{part}", load_npy(file))
     if y.ndim != 2 or y.shape[1] != FEATURES or not len(y):
         raise _damaged(path, f"y_{part} must be [n, {FEATURES}], but is {list(y.shape)}")
+    _check_bits(path, f"y_{part}", y)
     return y.astype(np.float32)
 
 
@@ -89,13 +97,12 @@ def _read_sequences(
 
 def _chunks(path: Path, part: str, size: int) -> Iterator[np.ndarray]:
     """Yields sequences [n, 1000, 4] as bytes."""
-    with _member(path, f"x_{part}") as file:
+    with open_member(path, f"x_{part}.npy", LARGEST["x"]) as file:
         try:
-            np.lib.format.read_magic(file)
-            shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
-        except (ValueError, OSError, EOFError) as error:
+            shape, fortran, dtype = read_head(file)
+        except ValueError as error:
             raise _damaged(path, f"x_{part} is no .npy file ({error})") from error
-        if shape != (size, LENGTH, BASES) or fortran or dtype.hasobject:
+        if shape != (size, LENGTH, BASES) or fortran or dtype.kind not in "buif":
             raise _damaged(
                 path,
                 f"x_{part} must be [{size}, {LENGTH}, {BASES}] of numbers, row by row, as many as "
@@ -105,23 +112,22 @@ def _chunks(path: Path, part: str, size: int) -> Iterator[np.ndarray]:
             numbers = min(CHUNK, size - start) * LENGTH * BASES
             content = file.read(numbers * dtype.itemsize)
             if len(content) != numbers * dtype.itemsize:
-                raise _damaged(path, f"x_{part} is cut short")
+                raise _damaged(path, f"x_{part} is cut short at its byte {file.tell()}")
             sequences = np.frombuffer(content, dtype=dtype).reshape(-1, LENGTH, BASES)
-            if not ((sequences == 0) | (sequences == 1)).all():
-                raise _damaged(path, f"x_{part} must be of 0 and 1")
+            _check_bits(path, f"x_{part}", sequences, start)
             yield sequences.astype(np.uint8)
 
 
-@contextmanager
-def _member(path: Path, name: str) -> Iterator[IO[bytes]]:
-    """Opens an array of the archive."""
-    try:
-        with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as file:
-            if archive.getinfo(f"{name}.npy").file_size > LARGEST[name[0]]:
-                raise _damaged(path, f"{name} unpacks to more than {LARGEST[name[0]]} bytes")
-            yield file
-    except (KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise _damaged(path, f"it is no .npz file with `{name}` ({error})") from error
+def _check_bits(path: Path, name: str, rows: np.ndarray, start: int = 0) -> None:
+    """Check that rows, of which the first has the number `start`, hold 0 and 1.
+
+    Raises:
+        DataError: One does not.
+    """
+    fit = ((rows == 0) | (rows == 1)).reshape(len(rows), -1).all(axis=1)
+    if not fit.all():
+        row = start + int(fit.argmin())
+        raise _damaged(path, f"{name} must be of 0 and 1, but is not in row {row} (counted from 0)")
 
 
 def _damaged(path: Path, fault: str) -> DataError:

@@ -22,13 +22,13 @@ import numpy as np
 
 from trainables.errors import DataError
 from trainables.tasks.importing import ImportedSplits
-from trainables.tasks.layout import find_file
+from trainables.tasks.layout import find_file, shown
 from trainables.tasks.order import hold_out_of_each, shuffled
 from trainables.tasks.restricted_pickle import load_pickle
 from trainables.tasks.scratch import scratch_array
 from trainables.tasks.store import SplitData
 
-__all__ = ["read"]
+__all__ = ["find", "read"]
 
 FILE = "challenge2017.pkl"
 CLASSES = ("N", "A", "O", "~")
@@ -37,13 +37,23 @@ DENSITIES = (1, 6, 2, 20)  # of training windows, by class
 TEST_SHARE = 0.1
 
 
+def find(files: Sequence[Path], *, seed: int = 0) -> dict[str, Path]:
+    """Return the file that is read, by its published name.
+
+    Raises:
+        DataError: It is missing.
+    """
+    del seed
+    return {FILE: find_file(files, FILE)}
+
+
 def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSplits:
     """Reads the records and cuts them in windows; no record is in two splits.
 
     Raises:
         DataError: The file is missing, not of this layout, or has too few records.
     """
-    path = find_file(files, FILE)
+    (path,) = find(files).values()
     records, classes = _read_records(path)
     rest, test = _split_off_test(path, len(records))
     parts = hold_out_of_each(classes[rest], seed, "ecg", "train")
@@ -82,14 +92,17 @@ def _read_records(path: Path) -> tuple[list[np.ndarray], np.ndarray]:
     if len(letters) != len(stored["data"]):
         raise _damaged(path, f"{len(stored['data'])} records have {len(letters)} labels")
     if strangers := sorted(set(letters) - set(CLASSES)):
-        raise _damaged(path, f"labels must be of {', '.join(CLASSES)}, but some are {strangers}")
+        raise _damaged(
+            path, f"labels must be of {', '.join(CLASSES)}, but some are {shown(str(strangers))}"
+        )
     records = []
     for index, series in enumerate(stored["data"]):
         try:
             record = np.asarray(series, dtype=np.float64)
         except (TypeError, ValueError) as error:
             raise _damaged(path, f"record {index} is no series of numbers ({error})") from error
-        deviation = record.std() if record.ndim == 1 and len(record) else 0.0
+        with np.errstate(over="ignore", invalid="ignore"):
+            deviation = record.std() if record.ndim == 1 and len(record) else 0.0
         if not 0 < deviation < np.inf:
             raise _damaged(path, f"record {index} must be a finite series that is not constant")
         records.append(((record - record.mean()) / deviation).astype(np.float32))

@@ -29,15 +29,15 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from io import TextIOWrapper
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from trainables.errors import DataError
-from trainables.tasks.archives import unpacked
+from trainables.tasks.archives import find_archives, unpacked
 from trainables.tasks.importing import ImportedSplits
-from trainables.tasks.layout import find_root
+from trainables.tasks.layout import find_root, open_regular, shown
 from trainables.tasks.nas_bench_360.log_mel import (
     BANDS,
     FRAMES,
@@ -50,9 +50,12 @@ from trainables.tasks.order import shuffled, uniforms
 from trainables.tasks.scratch import scratch_array
 from trainables.tasks.store import SplitData
 
-__all__ = ["read"]
+__all__ = ["find", "read"]
 
 LISTS = {"train": "tr.csv", "val": "val.csv", "test": "eval.csv"}
+MAP = "lbl_map.json"
+PUBLISHED = "audio.zip"
+HOLDING = re.compile(r"(^|/)lbl_map\.json$")
 WANTED = re.compile(r"\.(wav|csv|json)$")
 COLUMNS = ("files", "labels", "ext")
 NOISE = "noise_22050"
@@ -69,58 +72,124 @@ class _Clip:
     seconds: list[tuple[int, Path]] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class _Layout:
+    """What is read of the unpacked folders, as a seed draws it."""
+
+    numbers: Mapping[str, int]  # by event
+    clips: Mapping[str, list[_Clip]]  # by split; those to train on have one second each
+    noise: Sequence[Path]
+    draws: np.ndarray  # [n, 4] of U(0, 1): whether, which, where and how much noise, by clip
+
+    @classmethod
+    def of(cls, root: Path, seed: int, within: Path | None = None) -> "_Layout":
+        """Read the lists.
+
+        Args:
+            within: The folder out of which none may lead: that of an archive.
+
+        Raises:
+            DataError: A list, the map of labels or the noise is missing, or not as published.
+        """
+        numbers = _read_label_map(root / MAP)
+        clips = {split: _read_list(root / name, numbers, within) for split, name in LISTS.items()}
+        draws = uniforms((len(clips["train"]), 5), seed, "fsd50k", "train", "second and noise")
+        clips["train"] = [
+            _Clip(clip.events, [clip.seconds[int(which * len(clip.seconds))]])
+            for clip, which in zip(clips["train"], draws[:, 0], strict=True)
+        ]
+        for clip in (clip for members in clips.values() for clip in members):
+            for _, path in clip.seconds:
+                if not path.is_file():
+                    raise DataError(f"{path}: it is not there. Unpack audio.zip whole.")
+        return cls(numbers, clips, _find_noise(root), draws[:, 1:])
+
+    def noise_of(self, clip: int) -> Path | None:
+        """Return the sound that a clip to train on is mixed with, if any."""
+        mixed, which = self.draws[clip, :2]
+        return None if mixed >= MIXED else self.noise[int(which * len(self.noise))]
+
+    def mixed(self, clip: int, image: np.ndarray) -> np.ndarray:
+        """Return the image of a clip to train on, mixed with noise where that was drawn."""
+        if (path := self.noise_of(clip)) is None:
+            return image
+        position, amount = self.draws[clip, 2:]
+        share = MOST_NOISE * amount
+        noise = log_mel(one_second(read_wave(path), position))
+        mixture: np.ndarray = (1 - share) * image + share * noise
+        return mixture
+
+
+def find(files: Sequence[Path], *, seed: int = 0) -> dict[str, Path]:
+    """Return the files that are read, by their published names: the archive, or what it holds.
+
+    Raises:
+        DataError: A list, the map of labels, the noise or a sound is missing.
+    """
+    if archives := find_archives(files, PUBLISHED, HOLDING):
+        return {path.name: path for path in archives}
+    root = find_root(files, MAP)
+    layout = _Layout.of(root, seed)
+    members = [clip for clips in layout.clips.values() for clip in clips]
+    noise = [layout.noise_of(clip) for clip in range(len(layout.clips["train"]))]
+    paths = [root / MAP, *(root / name for name in LISTS.values())]
+    paths += [path for clip in members for _, path in clip.seconds]
+    paths += [path for path in noise if path is not None]
+    return {"/".join(path.parts[-2:]): path for path in paths}
+
+
 def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSplits:
     """Reads the seconds of every clip, and mixes those to train on with noise.
 
     Raises:
         DataError: A list, the map of labels, the noise or a sound is missing, or not as published.
     """
-    root = find_root(unpacked(files, scratch, WANTED), "lbl_map.json")
-    numbers = _read_label_map(root / "lbl_map.json")
-    clips = {split: _read_list(root / name, numbers) for split, name in LISTS.items()}
-    draws = uniforms((len(clips["train"]), 5), seed, "fsd50k", "train", "second and noise")
-    clips["train"] = [
-        _Clip(clip.events, [clip.seconds[int(which * len(clip.seconds))]])
-        for clip, which in zip(clips["train"], draws[:, 0], strict=True)
-    ]
-    mix = partial(_mix, _find_noise(root), draws[:, 1:])
-    splits = {}
-    for split, members in clips.items():
-        order = shuffled(len(members), seed, "fsd50k", split)
-        stem = scratch / f"fsd50k-{split}"
-        splits[split] = _read_split(
-            members, order, len(numbers), stem, mix if split == "train" else _leave
-        )
+    archives = find_archives(files, PUBLISHED, HOLDING)
+    with unpacked(archives, scratch, WANTED) as folders:
+        layout = _Layout.of(find_root(folders or files, MAP), seed, *folders[:1])
+        splits = {}
+        for split, members in layout.clips.items():
+            order = shuffled(len(members), seed, "fsd50k", split)
+            stem = scratch / f"fsd50k-{split}"
+            mix = layout.mixed if split == "train" else _leave
+            splits[split] = _read_split(members, order, len(layout.numbers), stem, mix)
     return ImportedSplits(splits, {"normalization": {"kind": "the mean of each second is 0 dB"}})
 
 
 def _read_label_map(path: Path) -> dict[str, int]:
     try:
-        numbers = json.loads(path.read_text(encoding="utf-8"))
+        with open_regular(path) as file:
+            numbers = json.loads(file.read())
         if sorted(numbers.values()) == list(range(len(numbers))) != []:
             return {str(label): int(number) for label, number in numbers.items()}
         fault = "its numbers are not 0, 1, 2 and so on"
-    except (OSError, ValueError, AttributeError, TypeError) as error:
-        fault = str(error)
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
+        fault = shown(str(error))
     raise DataError(f"{path}: no map of labels to numbers ({fault}). Unpack audio.zip anew.")
 
 
-def _read_list(path: Path, numbers: Mapping[str, int]) -> list[_Clip]:
+def _read_list(path: Path, numbers: Mapping[str, int], within: Path | None) -> list[_Clip]:
     """Returns the clips of a list, and where their seconds are."""
     clips: dict[str, _Clip] = {}
     folder = None
     for row, (file, labels, name) in enumerate(_read_rows(path)):
         where = f"{path}, row {row + 1} below the head"
         if unknown := [label for label in labels.split(",") if label not in numbers]:
-            raise DataError(f"{where}: lbl_map.json has no `{unknown[0]}`. Unpack audio.zip anew.")
-        folder = folder or _find_folder(path, file)
+            label = shown(unknown[0])
+            raise DataError(f"{where}: lbl_map.json has no `{label}`. Unpack audio.zip anew.")
+        folder = folder or _find_folder(path, file, within)
         events = tuple(sorted(numbers[label] for label in labels.split(",")))
         clip = clips.setdefault(name, _Clip(events))
         if clip.events != events:
-            raise DataError(f"{where}: clip {name} has other labels above. Unpack audio.zip anew.")
+            raise DataError(
+                f"{where}: clip {shown(name)} has other labels above. Unpack audio.zip anew."
+            )
         clip.seconds.append((row, folder / _parts(file)[-1]))
     if not clips:
         raise DataError(f"{path}: it lists nothing. Unpack audio.zip anew.")
+    files = [second for clip in clips.values() for _, second in clip.seconds]
+    if len(set(files)) < len(files):
+        raise DataError(f"{path}: it lists a second twice. Unpack audio.zip anew.")
     for clip in clips.values():
         clip.seconds.sort(key=lambda second: second[1].name)
     return [clips[name] for name in sorted(clips)]
@@ -128,7 +197,7 @@ def _read_list(path: Path, numbers: Mapping[str, int]) -> list[_Clip]:
 
 def _read_rows(path: Path) -> Iterator[tuple[str, str, str]]:
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with open_regular(path) as raw, TextIOWrapper(raw, encoding="utf-8", newline="") as file:
             rows = csv.DictReader(file)
             if missing := [column for column in COLUMNS if column not in (rows.fieldnames or ())]:
                 raise DataError(f"{path}: no column `{missing[0]}`. Unpack audio.zip anew.")
@@ -141,13 +210,14 @@ def _read_rows(path: Path) -> Iterator[tuple[str, str, str]]:
         raise DataError(f"{path}: it cannot be read ({error}). Unpack audio.zip anew.") from error
 
 
-def _find_folder(manifest: Path, file: str) -> Path:
+def _find_folder(manifest: Path, file: str, within: Path | None) -> Path:
     """Returns the folder of a listed file: as listed, or its tail below or beside the lists'."""
     *folders, name = _parts(file)
     for base in (manifest.parent, manifest.parent.parent):
         for skipped in range(len(folders) + 1):
             folder = base.joinpath(*folders[skipped:])
-            if (folder / name).is_file():
+            inside = within is None or folder.resolve().is_relative_to(within.resolve())
+            if inside and (folder / name).is_file():
                 return folder
     raise DataError(
         f"{manifest}: the first file that it lists, {file}, is neither there nor in a folder of "
@@ -188,13 +258,3 @@ def _read_split(
 
 def _leave(clip: int, image: np.ndarray) -> np.ndarray:
     return image
-
-
-def _mix(noise: Sequence[Path], draws: np.ndarray, clip: int, image: np.ndarray) -> np.ndarray:
-    mixed, which, position, amount = draws[clip]
-    if mixed >= MIXED:
-        return image
-    wave = read_wave(noise[int(which * len(noise))])
-    share = MOST_NOISE * amount
-    mixture: np.ndarray = (1 - share) * image + share * log_mel(one_second(wave, position))
-    return mixture

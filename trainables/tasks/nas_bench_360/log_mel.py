@@ -19,6 +19,7 @@ from scipy.io import wavfile
 from transformers.audio_utils import mel_filter_bank, spectrogram, window_function
 
 from trainables.errors import DataError
+from trainables.tasks.layout import open_regular, shown
 
 __all__ = ["BANDS", "FRAMES", "RATE", "log_mel", "one_second", "read_wave"]
 
@@ -61,13 +62,18 @@ def read_wave(path: Path) -> np.ndarray:
         DataError: It is missing, cut short, empty, of another sample rate, of several channels, or
             neither of 16 bits nor of floats.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", wavfile.WavFileWarning)  # chunks that hold no sound
-            warnings.filterwarnings("error", "Reached EOF", wavfile.WavFileWarning)
-            rate, samples = wavfile.read(path)
-    except Exception as error:  # a damaged file may raise anything
-        raise DataError(f"{path}: not a .wav file ({error}). Unpack the archive anew.") from error
+    with open_regular(path) as file:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", wavfile.WavFileWarning)  # chunks without sound
+                warnings.filterwarnings("error", "Reached EOF", wavfile.WavFileWarning)
+                rate, samples = wavfile.read(file)
+        except Exception as error:  # a damaged file may raise anything
+            size = path.stat().st_size
+            reason = f"{shown(str(error)) or type(error).__name__}; of byte {size} at most"
+            raise DataError(
+                f"{path}: not a .wav file ({reason}). Unpack the archive anew."
+            ) from error
     if rate != RATE:
         raise DataError(f"{path}: its sample rate is {rate}, but must be {RATE}. Resample it.")
     if samples.ndim != 1 or not len(samples) or samples.dtype not in (np.int16, np.float32):

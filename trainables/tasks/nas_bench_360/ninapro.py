@@ -8,20 +8,32 @@ Files: {ninapro,label}_{train,val,test}.npy, [n, 52, 16] and [n]. The official v
 added to the training set, as ORCA does, and a tenth of each class of the two validates.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from trainables.errors import DataError
 from trainables.tasks.importing import ImportedSplits
-from trainables.tasks.layout import as_numbers, find_file
+from trainables.tasks.layout import as_numbers, as_single, find_file
 from trainables.tasks.nas_bench_360.splitting import Labelled, split_published
 from trainables.tasks.restricted_pickle import load_npy
 
-__all__ = ["read"]
+__all__ = ["find", "read"]
 
 TIMES, ELECTRODES, CLASSES = 52, 16, 18
+KINDS = ("ninapro", "label")
+
+
+def find(files: Sequence[Path], *, seed: int = 0) -> dict[str, Path]:
+    """Return the files that are read, by their published names.
+
+    Raises:
+        DataError: One is missing.
+    """
+    del seed
+    names = [f"{kind}_{part}.npy" for part in ("train", "val", "test") for kind in KINDS]
+    return {name: find_file(files, name) for name in names}
 
 
 def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSplits:
@@ -31,24 +43,27 @@ def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSpli
         DataError: A file is missing, damaged, or not of its shape.
     """
     del scratch
-    first, second, test = (_part(files, part) for part in ("train", "val", "test"))
+    found = find(files)
+    first, second, test = (_part(found, part) for part in ("train", "val", "test"))
     train = Labelled(np.concatenate([first.x, second.x]), np.concatenate([first.y, second.y]))
     return ImportedSplits(split_published(train, test, by_class=True, seed=seed, scope="ninapro"))
 
 
-def _part(files: Sequence[Path], part: str) -> Labelled:
-    path = find_file(files, f"ninapro_{part}.npy")
-    labels = find_file(files, f"label_{part}.npy")
+def _part(found: Mapping[str, Path], part: str) -> Labelled:
+    path, labels = (found[f"{kind}_{part}.npy"] for kind in KINDS)
     x, y = (as_numbers(each, each.stem, load_npy(each)) for each in (path, labels))
-    if y.ndim != 1 or x.shape != (y.size, TIMES, ELECTRODES):
+    if y.ndim != 1:
+        raise _damaged(labels, f"labels must be [n], one a window, but are {list(y.shape)}")
+    if x.shape != (y.size, TIMES, ELECTRODES):
         raise _damaged(
             path,
             f"it must be [{y.size}, {TIMES}, {ELECTRODES}], as many as there are labels, but is "
             f"{list(x.shape)}",
         )
     if not (y.size and np.isin(y, np.arange(CLASSES)).all()):
-        raise _damaged(path, f"its labels must be whole numbers of 0..{CLASSES - 1}")
-    return Labelled(x.transpose(0, 2, 1)[:, None].astype(np.float32), y.astype(np.int64))
+        raise _damaged(labels, f"its labels must be whole numbers of 0..{CLASSES - 1}")
+    x = as_single(path, path.stem, x)
+    return Labelled(x.transpose(0, 2, 1)[:, None], y.astype(np.int64))
 
 
 def _damaged(path: Path, fault: str) -> DataError:

@@ -21,22 +21,22 @@ outside the protein or of unknown distance do not count; ORCA trained on them to
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
 
 from trainables.errors import DataError
-from trainables.tasks.archives import unpacked
+from trainables.tasks.archives import find_archives, unpacked
 from trainables.tasks.importing import ImportedSplits
-from trainables.tasks.layout import as_numbers, find_root
+from trainables.tasks.layout import as_numbers, find_root, open_regular, shown
 from trainables.tasks.order import hold_out, shuffled, uniforms
 from trainables.tasks.pair_features import pack
 from trainables.tasks.restricted_pickle import load_npy, load_pickle
 from trainables.tasks.scratch import scratch_array
 from trainables.tasks.store import SplitData
 
-__all__ = ["read"]
+__all__ = ["find", "read"]
 
 SIDE, START = 512, 5
 LONGEST = SIDE - 2 * START
@@ -46,7 +46,28 @@ FEATURE_BOUND = 100.0  # as PDNET asserts
 RESIDUE_FEATURES = 27  # ss 3, pssm 22, sa, entropy
 MAPS = ("ccmpred", "freecon", "potential")
 WANTED = re.compile(r"(deepcov|psicov)(\.lst|/features/[^/]+\.pkl|/distance/[^/]+-cb\.npy)$")
+HOLDING = re.compile(r"(^|/)deepcov\.lst$")
+PUBLISHED = "protein.zip"
 SETS = {"train": "deepcov", "val": "deepcov", "test": "psicov"}
+
+
+def find(files: Sequence[Path], *, seed: int = 0) -> dict[str, Path]:
+    """Return the files that are read, by their published names: the archive, or what it holds.
+
+    Raises:
+        DataError: A list is missing.
+    """
+    del seed
+    if archives := find_archives(files, PUBLISHED, HOLDING):
+        return {path.name: path for path in archives}
+    root = find_root(files, "deepcov.lst")
+    found = {}
+    for part in sorted(set(SETS.values())):
+        found[f"{part}.lst"] = root / f"{part}.lst"
+        for name in _names(root / f"{part}.lst"):
+            for path in _of_protein(root / part, name):
+                found[path.relative_to(root).as_posix()] = path
+    return found
 
 
 def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSplits:
@@ -55,7 +76,12 @@ def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSpli
     Raises:
         DataError: A list or a protein is missing, or an array is not of its shape or out of range.
     """
-    root = find_root(unpacked(files, scratch, WANTED), "deepcov.lst")
+    archives = find_archives(files, PUBLISHED, HOLDING)
+    with unpacked(archives, scratch, WANTED) as folders:
+        return _read(find_root(folders or files, "deepcov.lst"), scratch, seed)
+
+
+def _read(root: Path, scratch: Path, seed: int) -> ImportedSplits:
     names = {name: _names(root / f"{name}.lst") for name in set(SETS.values())}
     rows = hold_out(len(names["deepcov"]), seed, "psicov", "train")
     rows["test"] = shuffled(len(names["psicov"]), seed, "psicov", "test")
@@ -72,13 +98,27 @@ def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSpli
 def _names(path: Path) -> list[str]:
     """Returns the first word of each line."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        with open_regular(path) as file:
+            lines = file.read().decode("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise _damaged(path, f"it is no list of proteins ({error})") from error
     names = [words[0] for line in lines if (words := line.split())]
     if not names:
         raise _damaged(path, "it names no protein")
+    if unfit := [name for name in names if len(PurePath(name).parts) != 1 or name == ".."]:
+        raise _damaged(path, f"it names {shown(unfit[0])}, which is no protein")
+    if len(set(names)) < len(names):
+        raise _damaged(path, "it names a protein twice")
+    for name in names:
+        for part in _of_protein(path.with_suffix(""), name):
+            if not part.is_file():
+                raise _damaged(part, "it is not there, or no regular file")
     return names
+
+
+def _of_protein(folder: Path, name: str) -> tuple[Path, Path]:
+    """Return the files of a protein: its features and its distances."""
+    return folder / "features" / f"{name}.pkl", folder / "distance" / f"{name}-cb.npy"
 
 
 def _read_split(
@@ -94,9 +134,10 @@ def _read_split(
     y = scratch_array(Path(f"{stem}-y.raw"), (count, 2, SIDE, SIDE), np.float32)
     lengths = np.empty(count, dtype=np.int64)
     for row, index in enumerate(indices):
-        residues, maps = _read_features(folder / "features" / f"{names[index]}.pkl")
+        features, distances = _of_protein(folder, names[index])
+        residues, maps = _read_features(features)
         lengths[row] = length = residues.shape[1]
-        distance = _read_distances(folder / "distance" / f"{names[index]}-cb.npy", length)
+        distance = _read_distances(distances, length)
         kept = min(length, LONGEST)
         first = int(position[index] * (length - kept + 1))
         part, place = slice(first, first + kept), slice(START, START + kept)

@@ -15,13 +15,24 @@ import numpy as np
 
 from trainables.errors import DataError
 from trainables.tasks.importing import ImportedSplits
-from trainables.tasks.layout import as_numbers, find_file
+from trainables.tasks.layout import as_numbers, as_single, find_file
 from trainables.tasks.nas_bench_360.splitting import Labelled, split_published
 from trainables.tasks.restricted_pickle import load_npy
 
-__all__ = ["read"]
+__all__ = ["find", "read"]
 
+FILES = ("satellite_train.npy", "satellite_test.npy")
 TIMES, CLASSES = 46, 24
+
+
+def find(files: Sequence[Path], *, seed: int = 0) -> dict[str, Path]:
+    """Return the files that are read, by their published names.
+
+    Raises:
+        DataError: One is missing.
+    """
+    del seed
+    return {name: find_file(files, name) for name in FILES}
 
 
 def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSplits:
@@ -31,7 +42,7 @@ def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSpli
         DataError: A file is missing, damaged, or not of this layout.
     """
     del scratch
-    train, test = (_part(find_file(files, f"satellite_{p}.npy")) for p in ("train", "test"))
+    train, test = map(_part, find(files).values())
     return ImportedSplits(
         split_published(train, test, by_class=False, seed=seed, scope="satellite")
     )
@@ -49,7 +60,7 @@ def _part(path: Path) -> Labelled:
         )
     if not (y.size and np.isin(y, np.arange(1, CLASSES + 1)).all()):
         raise _damaged(path, f"labels must be whole numbers of 1..{CLASSES}")
-    return Labelled(x[:, None].astype(np.float32), y.astype(np.int64) - 1)
+    return Labelled(as_single(path, "data", x)[:, None], y.astype(np.int64) - 1)
 
 
 def _damaged(path: Path, fault: str) -> DataError:

@@ -7,7 +7,6 @@ CNNs", ICLR 2018; as a task, Tu et al., "NAS-Bench-360", NeurIPS 2022.
 File: s2_cifar100.gz, a pickle of {train, test} of {images uint8 [n, 3, 60, 60], labels [n]}.
 """
 
-import gzip
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,18 +14,28 @@ from typing import Any
 import numpy as np
 
 from trainables.errors import DataError
-from trainables.tasks.archives import Bounded
+from trainables.tasks.archives import open_gzip
 from trainables.tasks.importing import ImportedSplits
 from trainables.tasks.layout import as_numbers, find_file
 from trainables.tasks.nas_bench_360.splitting import Labelled, split_published
 from trainables.tasks.restricted_pickle import load_pickle
 
-__all__ = ["read"]
+__all__ = ["find", "read"]
 
 FILE = "s2_cifar100.gz"
 SHAPE, CLASSES = (3, 60, 60), 100
 LARGEST = 2**30  # bytes unpacked; as published they are 650 million
 SCALING = {"mean": [0.0] * 3, "std": [255.0] * 3}
+
+
+def find(files: Sequence[Path], *, seed: int = 0) -> dict[str, Path]:
+    """Return the file that is read, by its published name.
+
+    Raises:
+        DataError: It is missing.
+    """
+    del seed
+    return {FILE: find_file(files, FILE)}
 
 
 def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSplits:
@@ -36,9 +45,9 @@ def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSpli
         DataError: The file is missing, cut short, or not of this layout.
     """
     del scratch
-    path = find_file(files, FILE)
-    with gzip.open(path) as file:
-        stored = load_pickle(Bounded(file, LARGEST, str(path)))
+    (path,) = find(files).values()
+    with open_gzip(path, LARGEST) as file:
+        stored = load_pickle(file)
     train, test = (_part(path, stored, part) for part in ("train", "test"))
     splits = split_published(train, test, by_class=True, seed=seed, scope="spherical")
     return ImportedSplits(splits, {"input_scaling": SCALING})

@@ -139,8 +139,8 @@ class Groups:
         self.count, self._shape = len(self._names), first.shape
         self.grid = first.shape[1:-1]
         self.step = max(1, SLAB_BYTES // (8 * int(np.prod(self.grid))))
-        time = f"{self._names[0]}/grid/t"
-        self._ends, self.frames = _frames_at(file, time, first.shape[0], end_times)
+        self._end_times = end_times
+        self._ends, self.frames = self._frames_of(self._names[0])
         self._output_channel = output_channel
 
     def read(self, rows: slice, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -157,8 +157,20 @@ class Groups:
                 self._file.filename,
                 f"`{name}/data` is {list(data.shape)}, but the first is {list(self._shape)}",
             )
+        ends, _ = self._frames_of(name)
+        if ends != self._ends:
+            times = ", ".join(f"{time:g}" for time in self._end_times)
+            raise damaged(
+                self._file.filename,
+                f"`{name}/grid/t` has time {times} at frame {', '.join(map(str, ends))}, but that "
+                f"of the first sample at frame {', '.join(map(str, self._ends))}",
+            )
         output = (end, ..., self._output_channel)
         return read_array(data, (0, ..., 0)), read_array(data, output)
+
+    def _frames_of(self, name: str) -> tuple[list[int], Mapping[str, Any]]:
+        """Return the frames at the end times by a sample's own times, and all for the manifest."""
+        return _frames_at(self._file, f"{name}/grid/t", self._shape[0], self._end_times)
 
 
 def _frames_at(

@@ -32,10 +32,21 @@ from trainables.tasks.standardising import Standardiser
 from trainables.tasks.store import SplitData
 from trainables.tasks.task import SPLITS
 
-__all__ = ["read"]
+__all__ = ["find", "read"]
 
 TEST_FRACTION = 0.1
 LOOKED_AT = 64  # samples, to find the speed
+
+
+def find(name: str, files: Sequence[Path], *, seed: int = 0) -> dict[str, Path]:
+    """Return the file of a task that is read, by its published name.
+
+    Raises:
+        DataError: It is missing.
+    """
+    del seed
+    file = FILES[name.removesuffix(ORCA)]
+    return {file: find_file(files, file)}
 
 
 def read(name: str, files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSplits:
@@ -45,7 +56,7 @@ def read(name: str, files: Sequence[Path], scratch: Path, *, seed: int = 0) -> I
         DataError: The file is missing, damaged, of another task, or not finite.
     """
     file_of = name.removesuffix(ORCA)
-    published, path = PUBLISHED[file_of], find_file(files, FILES[file_of])
+    published, (path,) = PUBLISHED[file_of], find(name, files).values()
     (info,) = (info for info in INFOS if info.name == name)
     task = file_of.partition("/")[2]
     problem: Any

@@ -33,7 +33,12 @@ def test_the_official_validation_set_trains_too_and_the_test_set_stays(tmp_path)
     [
         ("ninapro_val", np.zeros((20, 16, 52)), r"it must be \[20, 52, 16\].*is \[20, 16, 52\]"),
         ("label_val", np.zeros(19), r"it must be \[19, 52, 16\].*is \[20, 52, 16\]"),
-        ("label_val", np.full(20, 18), r"ninapro_val\.npy: its labels must be whole.*0\.\.17"),
+        (
+            "label_val",
+            np.zeros((20, 1), int),
+            r"label_val\.npy: labels must be \[n\], one a window, but are \[20, 1\]",
+        ),
+        ("label_val", np.full(20, 18), r"label_val\.npy: its labels must be whole.*0\.\.17"),
         ("label_val", np.full(20, 0.5), r"its labels must be whole"),
     ],
 )

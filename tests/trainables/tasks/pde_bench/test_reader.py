@@ -320,6 +320,21 @@ def test_a_file_of_zeros_is_refused(tmp_path):
         import_task("pdebench/burgers_1d", [path], tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("times", "fault"),
+    [
+        ([0, 0.5], "has 2 times, but there are 3 frames"),
+        ([0, 1.0, 2.0], "has time 1 at frame 1, but that of the first sample at frame 2"),
+        ([0, 0.2, 0.4], "no first frame at time 0 and none at 1"),
+    ],
+)
+def test_the_times_of_every_group_are_checked(tmp_path, times, fault):
+    path = official_files.write(tmp_path / "published", "shallow_water_2d")
+    change(path, "0007/grid/t", lambda _: np.array(times))
+    with pytest.raises(DataError, match=rf"`0007/grid/t` .*{fault}|{fault}.*`0007/grid/t`"):
+        import_task("pdebench/shallow_water_2d", [path], tmp_path)
+
+
 def test_a_file_without_samples_is_refused(tmp_path):
     path = official_files.write(tmp_path / "published", "shallow_water_2d", samples=0)
     with pytest.raises(DataError, match="it has no sample"):
