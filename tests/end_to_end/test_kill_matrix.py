@@ -17,6 +17,8 @@ from dataclasses import dataclass
 
 import pytest
 
+from sweeper.app import inspect, results
+from sweeper.app.diagnose import diagnose
 from tests.command import Shell
 from tests.end_to_end import killing
 from tests.end_to_end.small_sweep import EPOCHS, TRIALS, Sweep, epochs, finish
@@ -142,7 +144,7 @@ def test_a_part_is_killed_and_nothing_is_lost(team, undisturbed, seed):
 
 
 def test_a_moved_sweep_with_a_cap_loses_no_weights_and_goes_on_bit_for_bit(
-    team, undisturbed, tmp_path
+    team, undisturbed, tmp_path, monkeypatch
 ):
     """Elsewhere it is looked at, gone on with by a rerun, and looked into, as it was here."""
     sweep, cap = team.sweep("moved"), ("--set", "checkpoints.max_bytes=1GiB")
@@ -173,8 +175,11 @@ def test_a_moved_sweep_with_a_cap_loses_no_weights_and_goes_on_bit_for_bit(
     for number, tensors in undisturbed.weights().items():
         for name, values in tensors.items():
             assert (weights[number][name] == values).all(), (number, name)
-    look = ("diagnose", moved.name, study, "0", "--what", "landscape", "--json")
-    assert moved.shell.run(*look).json["checkpoint"] == str(moved.checkpoints()[0])
-    assert "refine.lr" in moved.shell.run("best", moved.name, "--study", study).out
-    assert moved.shell.run("report", moved.name, "--json").json["path"].startswith(str(elsewhere))
+    monkeypatch.chdir(tmp_path)
+    for name, value in moved.shell.environment.items():
+        monkeypatch.setenv(name, value)
+    looked = diagnose(moved.name, study, 0, what=["landscape"], samples=8, progress=lambda *_: None)
+    assert looked["checkpoint"] == str(moved.checkpoints()[0])
+    assert "refine.lr" in results.best(moved.name, study, None)["file"]
+    assert inspect.report(moved.name, None)["path"] == str(elsewhere / "report.html")
     assert not sweep.folder.exists()
