@@ -36,7 +36,7 @@ APART = (  # what watches clocks while several servers run: one after the other
     *(
         f"tests/end_to_end/test_{name}.py"
         for name in ("kill_matrix", "eight_sweeps", "steering", "toy_faults", "gauges",
-                     "dashboard", "ray_jobs", "local_cluster")
+                     "dashboard", "ray_jobs", "local_cluster", "background", "slow_start")
     ),
 )  # fmt: skip
 LONG = ("tests/end_to_end/", "tests/contracts/")

@@ -36,7 +36,7 @@ QUIET = {
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_gcs_rpc_server_reconnect_timeout_s": "20",  # then the driver dies, and is started again
-    "RAY_gcs_server_port_wait_time_s": "120",  # Ray's 30 s are too few on a busy machine
+    "RAY_gcs_server_port_wait_time_s": "60",  # Ray's 30 s are too few on a busy machine
 }
 RAYLET_S = 120.0  # for a raylet to register; Ray itself waits for 30 s, and has no setting
 # Ray takes a machine's outward address for its own, and listens at all, unless it is told that it
@@ -153,7 +153,7 @@ def connect(
 
     Args:
         passed_on: Environment variables that a local cluster, and so its trials, inherit besides
-            those of `trial_environment.ALLOWED`.
+            those that `trial_environment` allows.
         log: Keeps what Ray prints while it starts, if it does not.
 
     Raises:
@@ -243,20 +243,26 @@ def _aside(log: Path | None) -> Iterator[None]:
         yield
         return
     with log.open("w+b") as file:
-        sys.stderr.flush()
+        _flush()
         before = os.dup(2)
         os.dup2(file.fileno(), 2)
         try:
             yield
         finally:
-            sys.stderr.flush()
+            _flush()
             os.dup2(before, 2)
             os.close(before)
             if not file.tell():
                 log.unlink(missing_ok=True)
         file.seek(0)
-        os.write(2, file.read())
+        with suppress(OSError):  # nobody reads it: the terminal hung up
+            os.write(2, file.read())
     log.unlink(missing_ok=True)
+
+
+def _flush() -> None:
+    with suppress(OSError):
+        sys.stderr.flush()
 
 
 @contextmanager
@@ -265,9 +271,9 @@ def _patient(seconds: float) -> Iterator[None]:
     from ray._private import services
 
     original = services.get_node
-    deadline = time.monotonic() + seconds
 
     def get_node(*args: Any, **kwargs: Any) -> Any:
+        deadline = time.monotonic() + seconds  # from when Ray asks: its other parts are up
         while True:
             try:
                 return original(*args, **kwargs)

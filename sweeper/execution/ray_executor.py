@@ -16,6 +16,7 @@ from types import FrameType
 from typing import Any
 
 from ray import tune
+from ray._private.worker import Worker
 from ray.air.execution._internal.actor_manager import RayActorManager
 from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.tune.execution.class_cache import ENV_VARS_TO_PROPAGATE
@@ -208,6 +209,7 @@ def run(
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures are the runner's to tell
     _make_worker_kills_ordinary_failures()
     _keep_keys_out_of_its_logs()
+    _ignore_dropped_results()
     controller = Controller(no_next=lambda: runner.is_at_limit)
     watch = Watch(silence_s, controller.actor_of, each_second, say)
     answers = _Answers(runner, build, watch.tick)
@@ -276,6 +278,17 @@ def _keep_keys_out_of_its_logs() -> None:
     Trials have them from the environment of their node, as they have all else.
     """
     ENV_VARS_TO_PROPAGATE.difference_update([n for n in ENV_VARS_TO_PROPAGATE if "AWS_" in n])
+
+
+def _ignore_dropped_results() -> None:
+    """Keep Ray from reporting errors of results that nobody waits for.
+
+    Tune drops what a trial that starts has under way when a sweep ends. Ray then reads each error,
+    to print it; one that comes without details, as of a worker that never ran, fails to be read,
+    with an AssertionError in the log. What trials come to is the runner's to tell.
+    """
+    Worker.raise_errors = lambda self, serialized_objects, object_refs: None
+    logging.getLogger("ray._private.serialization").setLevel(logging.CRITICAL)
 
 
 def _make_worker_kills_ordinary_failures() -> None:

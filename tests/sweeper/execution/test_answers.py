@@ -1,9 +1,16 @@
 """What Tune is answered when it asks for a trial; no Ray."""
 
+import logging
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from ray._private.serialization import SerializationContext
+from ray._private.worker import Worker
+from ray.core.generated.common_pb2 import ErrorType
+from ray.exceptions import RaySystemError
+
+from sweeper.execution import ray_executor
 from sweeper.execution.ray_executor import _Answers
 from sweeper.runner import SweepRunner
 from sweeper.study import Trial, TrialState
@@ -36,3 +43,22 @@ def test_a_trial_that_cannot_be_built_has_failed_and_the_sweep_goes_on(tmp_path:
         configs = [answers.suggest(name) for name in ("b", "c")]
         assert [config["sweeper_trial"] for config in configs] == ["b", "c"]
         assert sorted(asked) == [0, 0, 1]
+
+
+def test_errors_of_results_that_tune_drops_as_a_sweep_ends_are_not_printed(monkeypatch, caplog):
+    worker, log = Worker(), logging.getLogger("ray._private.serialization")
+    monkeypatch.setattr(worker, "get_serialization_context", lambda: SerializationContext(worker))
+    monkeypatch.setattr(Worker, "raise_errors", Worker.raise_errors)  # as it is, afterwards too
+    bare = [(None, str(ErrorType.Value("OUT_OF_MEMORY")).encode(), None)]  # no details with it
+    level = log.level
+    try:
+        worker.raise_errors(bare, [None])
+        assert "AssertionError" in caplog.text, "Ray does otherwise by itself: nothing to do here"
+        caplog.clear()
+        ray_executor._ignore_dropped_results()
+        worker.raise_errors(bare, [None])
+        (error,) = worker.deserialize_objects(bare, [None])
+    finally:
+        log.setLevel(level)
+    assert isinstance(error, RaySystemError), "whoever waits for it gets one"
+    assert caplog.text == ""
