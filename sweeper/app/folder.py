@@ -114,7 +114,7 @@ def check_storage(url: str) -> None:
 
 
 def _is_in_memory(url: URL) -> bool:
-    """Whether an SQLite URL names no file, or does so in SQLite's own URI form."""
+    """Return whether an SQLite URL names no file, or does so in SQLite's own URI form."""
     name = url.database or ":memory:"
     return name == ":memory:" or name.startswith("file:") or url.query.get("mode") == "memory"
 
@@ -173,7 +173,7 @@ def _noted(storage: str) -> str:
 
 
 def discard_unstarted(folder: Path, storage: str | None) -> None:
-    """Removes what a refused launch wrote of a sweep that never started, and nothing else."""
+    """Remove what a refused launch wrote of a sweep that never started, and nothing else."""
     with closing(open_ledger(folder, storage)) as ledger:
         if ledger.holder() is not None or not ledger.forget_unstarted():
             return
@@ -182,7 +182,7 @@ def discard_unstarted(folder: Path, storage: str | None) -> None:
 
 
 def _is_of_a_launch(file: Path) -> bool:
-    """Whether a sweep that never started has this in its folder."""
+    """Return whether a sweep that never started has this in its folder."""
     return file.name in (STORAGE, "ray") or file.name.startswith(("ledger.", ".ledger."))
 
 

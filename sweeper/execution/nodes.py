@@ -11,7 +11,7 @@ ANSWER_S = 60.0  # for every node to have looked
 
 
 def capacities() -> list[dict[str, float]]:
-    """Returns what each living node of the cluster has: CPU, GPU and the rest, by Ray's names."""
+    """Return what each living node of the cluster has: CPU, GPU and the rest, by Ray's names."""
     return [
         {name: float(count) for name, count in node["Resources"].items()}
         for node in ray.nodes()

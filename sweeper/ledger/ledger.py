@@ -89,7 +89,7 @@ class Ledger(OpenLedger):
         self._write(write)
 
     def forget_unstarted(self) -> bool:
-        """Removes the sweep's row if it never started; returns whether there is none now."""
+        """Remove the sweep's row if it never started; return whether there is none now."""
         table = schema.sweeps
 
         def write(connection: Connection) -> bool:
