@@ -24,7 +24,7 @@ from pyarrow import parquet
 from sweeper.app.catalog import home
 from sweeper.app.data import as_usage_errors
 from sweeper.app.describe import spec_of
-from sweeper.app.places import folder_of_trial
+from sweeper.app.places import DIAGNOSTICS_FOLDER, folder_of_trial
 from sweeper.errors import UsageError
 from sweeper.space.sweep import Sweep
 from sweeper.study import Trial
@@ -41,7 +41,6 @@ from trainables.tasks.task import Task
 from trainables.training import Training
 from trainables.warm import WarmParts
 
-FOLDER = "diagnostics"  # in the trial's
 SEED = 0  # of directions and random scores: the same for all trials
 
 Found = tuple[Mapping[str, Any], Mapping[str, Any]]  # columns, and what they come to
@@ -93,7 +92,7 @@ def write(
         UsageError: The trial has no best weights here, or no data for a diagnostic of `what`.
     """
     trained = Trained(training=_at_best(sweep, trial), samples=samples)
-    out = folder_of_trial(sweep_folder, trial) / FOLDER
+    out = folder_of_trial(sweep_folder, trial) / DIAGNOSTICS_FOLDER
     written: list[dict[str, Any]] = []
     notes = []
     chosen = dict.fromkeys(what or DIAGNOSTICS)

@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -13,7 +12,7 @@ from sqlalchemy.exc import ArgumentError
 from sweeper.app.elsewhere import IsElsewhere, Remote, note_of
 from sweeper.errors import NotFound, UsageError, unknown
 from sweeper.ledger import Ledger, SweepRecord
-from sweeper.ledger.database import LEDGER, copy_of, url_in
+from sweeper.ledger.database import LEDGER, url_in
 from sweeper.space.faults import shown
 from sweeper.space.naming import NAME, RULES
 
@@ -173,28 +172,16 @@ def _noted(storage: str) -> str:
 
 
 def discard_unstarted(folder: Path, storage: str | None) -> None:
-    """Remove what a refused launch wrote of a sweep that never started, and nothing else."""
+    """Remove what a refused launch wrote of a sweep that never started, and nothing else: the
+    ledger goes with its copy, which would speak of a loss."""
     with closing(open_ledger(folder, storage)) as ledger:
         if ledger.holder() is not None or not ledger.forget_unstarted():
             return
-    if all(_is_of_a_launch(file) for file in folder.glob("*")):
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _is_of_a_launch(file: Path) -> bool:
-    """Return whether a sweep that never started has this in its folder."""
-    return file.name in (STORAGE, "ray") or file.name.startswith(("ledger.", ".ledger."))
-
-
-def back_up(folder: Path) -> None:
-    """Copies an SQLite ledger aside as it is now, for the day on which it is damaged."""
-    file, aside = folder / LEDGER, folder / ".ledger.copy"
-    if not file.is_file():
-        return
-    with suppress(sqlite3.Error, OSError):  # a sweep without a copy is better than none
-        with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(aside)) as target:
-            source.backup(target)
-        aside.replace(copy_of(file))
+    for file in (*folder.glob("ledger.*"), *folder.glob(".ledger.*"), folder / STORAGE):
+        file.unlink(missing_ok=True)
+    shutil.rmtree(folder / "ray", ignore_errors=True)
+    with suppress(OSError):  # somebody else's files are in it
+        folder.rmdir()
 
 
 @contextmanager

@@ -145,17 +145,33 @@ def report(name: str, out: Path | None) -> dict[str, Any]:
 
 
 def sync(name: str) -> dict[str, Any]:
-    """Ships to MLflow what it has not yet received of a sweep. Raises NotFound, SweepIsHeld."""
+    """Ship to MLflow what it has not yet received of a sweep, and put deleted artifacts back.
+
+    Raises:
+        NotFound: No such sweep.
+        SweepIsHeld: A launch runs it, and ships for itself.
+    """
+    from sweeper.app.places import DIAGNOSTICS_FOLDER, folder_of_trial
     from sweeper.app.tracking import make_recorder
 
     folder = existing(name)
     with started(folder) as (ledger, record), ledger.hold():  # a launch ships for itself
         if record.state == "running":  # its driver died without a word
             ledger.end("interrupted")
-        done = make_recorder(ledger, load.from_record(record)).sync()
+        recorder = make_recorder(ledger, load.from_record(record))
+        done = recorder.sync()
+        for trial in ledger.trials() if done.restored else ():
+            if (diagnostics := folder_of_trial(folder, trial) / DIAGNOSTICS_FOLDER).is_dir():
+                recorder.attach(trial.study, trial.number, diagnostics)
     failed = f"; {done.pending} are left: {done.last_error}" if done.pending else ""
-    text = f"shipped {done.shipped} records to {done.uri}{failed}"
-    return {"message": text, "sweep": name, "shipped": done.shipped, "pending": done.pending}
+    again = f"; artifacts of {done.restored} runs were put back" if done.restored else ""
+    return {
+        "message": f"shipped {done.shipped} records to {done.uri}{failed}{again}",
+        "sweep": name,
+        "shipped": done.shipped,
+        "pending": done.pending,
+        "restored": done.restored,
+    }
 
 
 def ui(host: str, port: int, *, insecure: bool) -> None:

@@ -14,7 +14,6 @@ from sweeper.app import load, resources
 from sweeper.app.catalog import usable_home
 from sweeper.app.elsewhere import check_here
 from sweeper.app.folder import (
-    back_up,
     check_place,
     discard_unstarted,
     existing,
@@ -127,7 +126,6 @@ def run(
         console.print(f"{sweep.name}: resuming, {done} of {planned} trials are done.")
     resources.check_request(sweep, where.address)
     usable_home()
-    back_up(folder)
     job = Job(
         folder=str(folder),
         storage=storage,
@@ -136,18 +134,19 @@ def run(
         requests_after=max((request.id for request in ledger.requests()), default=0),
         insecure=where.insecure,
     )
-    try:
-        outcome = supervise(job, ledger, lease, console)
-    except SweeperError:
-        ledger.hurry()
-        with suppress(SweeperError):  # what is raised says more
-            _close(ledger)
-        raise
-    if outcome["signal"]:
-        return _interrupted(sweep, ledger, folder, outcome["signal"], console)
-    _close(ledger)
-    _release(sweep, ledger, console)
-    return summarize(ledger, folder)
+    with ledger.backed_up():
+        try:
+            outcome = supervise(job, ledger, lease, console)
+        except SweeperError:
+            ledger.hurry()
+            with suppress(SweeperError):  # what is raised says more
+                _close(ledger)
+            raise
+        if outcome["signal"]:
+            return _interrupted(sweep, ledger, folder, outcome["signal"], console)
+        _close(ledger)
+        _release(sweep, ledger, console)
+        return summarize(ledger, folder)
 
 
 def _interrupted(

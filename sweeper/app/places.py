@@ -13,6 +13,7 @@ from trainables.artifact_url import ArtifactUrl
 from trainables.errors import TrainableError
 
 PATIENCE_S = 10.0
+DIAGNOSTICS_FOLDER = "diagnostics"  # in a trial's, for what `sweeper diagnose` writes
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ from sqlalchemy.exc import (
 )
 
 from sweeper.errors import BackendUnreachable, StorageFull, SweeperError, UsageError
-from sweeper.ledger import json_numbers, schema
+from sweeper.ledger import backup, json_numbers, schema
 from sweeper.text import without_secrets
 
 T = TypeVar("T")
@@ -48,6 +48,7 @@ NOTICE = {  # of a server that accepts a connection and says nothing, or is cut 
     "keepalives_idle": 10,  # s
 }
 LIBPQ = ("psycopg", "psycopg2")  # drivers that take these
+NO_COPY = "Restore it from a backup."
 LEDGER = "ledger.db"  # in a sweep's folder
 MIGRATION_LOCK = 5_091_733  # of PostgreSQL's advisory locks; ours by convention
 
@@ -81,6 +82,9 @@ class Database:
     def __init__(self, url: str) -> None:
         self._engine = _engine(url)
         self._shown = without_secrets(f"{self._engine.url!r}")
+        if self.file is not None and (loss := backup.loss(self.file)) is not None:
+            self.close()
+            raise self.damaged(loss)
         self.trouble: Callable[[str], None] = lambda line: None
         self.patience_s = FIRST_PATIENCE_S
         try:
@@ -94,6 +98,11 @@ class Database:
     def is_shared(self) -> bool:
         """Whether other hosts can write to it."""
         return self._engine.dialect.name != "sqlite"
+
+    @property
+    def file(self) -> Path | None:
+        """The file that it is in, if it is SQLite's."""
+        return None if self.is_shared else Path(self._engine.url.database or "")
 
     def write(
         self,
@@ -164,22 +173,15 @@ class Database:
         if any(sign in why for sign in FULL):
             return StorageFull(f"the ledger at {self._shown} cannot be written to: {why}.")
         if any(sign in why for sign in DAMAGED):
-            return UsageError(f"the ledger at {self._shown} is damaged ({why}). {self._copy()}")
+            return self.damaged(f"is damaged ({why})")
         if not _is_connection_error(error):
             return SweeperError(f"the ledger at {self._shown} does not take a record: {why}.")
         return BackendUnreachable(f"the ledger at {self._shown} does not answer: {why}.")
 
-    def _copy(self) -> str:
-        """Says how to go on from the copy of a damaged SQLite file."""
-        file = Path(self._engine.url.database or "")
-        copy = copy_of(file)
-        if not copy.is_file():
-            return "Restore it from a backup, or launch the sweep under another --name."
-        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(copy.stat().st_mtime))
-        return (
-            f"A copy of {when} is in {copy}: move {file}, its -wal and its -shm away, put the copy "
-            "in its place, and go on."
-        )
+    def damaged(self, how: str) -> UsageError:
+        """Return the error that says how the database is damaged, and the way back."""
+        advice = NO_COPY if self.file is None else backup.way_back(self.file)
+        return UsageError(f"the ledger at {self._shown} {how}. {advice}")
 
     def _prepare(self, connection: Connection) -> None:
         if connection.dialect.name == "postgresql":  # two that create tables at once
@@ -195,11 +197,6 @@ class Database:
             )
         elif version < schema.SCHEMA_VERSION:
             schema.migrate(connection, version)
-
-
-def copy_of(file: Path) -> Path:
-    """Returns where the copy of an SQLite ledger is kept."""
-    return file.with_suffix(".backup.db")
 
 
 def _may_pass(error: DBAPIError) -> bool:

@@ -15,10 +15,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
-from sweeper.ledger import lease, schema
-from sweeper.ledger.database import Database, url_in
+from sweeper.errors import UsageError
+from sweeper.ledger import backup, lease, schema
+from sweeper.ledger.backup import copy_of
+from sweeper.ledger.database import LEDGER, Database, url_in
 from sweeper.ledger.open_ledger import OpenLedger
 from sweeper.ledger.reading import row_of
 from sweeper.ledger.records import EventKind, SweepRecord, as_payload
@@ -49,9 +51,27 @@ class Ledger(OpenLedger):
 
     @classmethod
     def in_folder(cls, folder: Path) -> "Ledger":
-        """Opens (or creates) the SQLite ledger of the sweep whose folder this is."""
+        """Open (or create) the SQLite ledger of the sweep whose folder this is.
+
+        Raises:
+            UsageError: It is damaged, or holds nothing although it has a copy.
+        """
         folder.mkdir(parents=True, exist_ok=True)
-        return cls(url_in(folder), folder.name)
+        ledger = cls(url_in(folder), folder.name)
+        if copy_of(folder / LEDGER).is_file() and ledger.sweep() is None:
+            ledger.close()
+            raise ledger.damaged("holds no sweep any more")
+        return ledger
+
+    def damaged(self, how: str) -> UsageError:
+        """Return the error that says how this ledger is damaged, and the way back."""
+        return self._database.damaged(how)
+
+    @contextmanager
+    def backed_up(self) -> Iterator[None]:
+        """Keep a copy of an SQLite ledger beside it, up to date to within a minute."""
+        with backup.kept(self._database.file):
+            yield
 
     def on_trouble(self, tell: Callable[[str], None]) -> None:
         """Has `tell` take a line when the database stops answering, and when it is back."""
@@ -89,13 +109,13 @@ class Ledger(OpenLedger):
         self._write(write)
 
     def forget_unstarted(self) -> bool:
-        """Remove the sweep's row if it never started; return whether there is none now."""
+        """Remove the sweep's row if it never started; return whether there was such a row."""
         table = schema.sweeps
 
         def write(connection: Connection) -> bool:
             mine = table.c.name == self.name
-            connection.execute(delete(table).where(mine, table.c.state == "new"))
-            return connection.scalar(select(func.count()).where(mine)) == 0
+            found = connection.execute(delete(table).where(mine, table.c.state == "new"))
+            return found.rowcount > 0
 
         return self._write(write)
 

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, func, select
 
 from sweeper.errors import NotFound
-from sweeper.ledger import lease, schema
+from sweeper.ledger import backup, lease, schema
 from sweeper.ledger.database import Database
 from sweeper.ledger.records import Event, EventKind, Moment, Request, SweepRecord
 from sweeper.study import Measurement, Study, Trial, TrialKind, TrialState
@@ -175,6 +175,11 @@ class LedgerReader:
         mine = (table.c.sweep == self.name) & (table.c.recorder == recorder)
         rows = self._rows(select(table.c.entity, table.c.ref).where(mine))
         return {row["entity"]: row["ref"] for row in rows}
+
+    def is_restored(self) -> bool:
+        """Return whether this ledger is a copy that was put in the place of a damaged one."""
+        recorder, entity = backup.RESTORED
+        return entity in self.mirror(recorder)
 
     def requests(self, after: int = 0) -> tuple[Request, ...]:
         """Returns what users asked of the running sweep, since the request `after`."""

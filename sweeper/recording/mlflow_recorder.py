@@ -33,7 +33,7 @@ from sweeper.recording.outline import (
     run_params,
     taken_over_tags,
 )
-from sweeper.recording.run_tree import SUMMARY_STEP, Change, Point, changes
+from sweeper.recording.run_tree import SUMMARY_STEP, Change, Point, changes, failure_log
 
 __all__ = ["MlflowRecorder", "Pages", "SyncStatus", "check", "tracking_uri"]
 
@@ -41,6 +41,7 @@ EVENTS_A_BATCH = 2000
 MANY = 50  # trials that are read faster in one go
 LONGEST_PAUSE_S = 60.0
 RETRY_S = 1.0  # between tries at the end of a sweep
+LONGEST_ERROR = 300  # characters of its first line; databases add their statements
 AWAY_S = 60.0  # that the end of a sweep waits for one that is away
 
 
@@ -69,6 +70,7 @@ class SyncStatus:
     last_error: str | None
     uri: str  # without a password
     refused: int = 0  # changes that MLflow will never take, such as of a run deleted by hand
+    restored: int = 0  # runs whose artifacts were gone, and were put back
 
 
 class MlflowRecorder:
@@ -102,7 +104,9 @@ class MlflowRecorder:
         self._store: MlflowStore | None = None
         self._refs: dict[str, str] = {}  # as noted in the ledger: run ids, the cursor, notes
         self._outline: Outline | None = None
-        self._shipped = self._refused = 0
+        self._is_restored = False  # the ledger is a copy, and MLflow may be ahead of it
+        self._known: dict[str, dict[str, set[tuple[str, float, int]]]] = {}  # by run and curve
+        self._shipped = self._refused = self._put_back = 0
         self._last_error: str | None = None
         self._lost_since: str | None = None
 
@@ -120,8 +124,15 @@ class MlflowRecorder:
         return self.status()
 
     def sync(self) -> SyncStatus:
-        """Ships everything now, in this thread, or returns with why it could not."""
-        self._drain()
+        """Ship everything now, in this thread, or return with why it could not.
+
+        Artifacts that are gone from MLflow are put back, as far as what they were made of exists.
+        """
+        if self._drain():
+            try:
+                self._restore_artifacts()
+            except Exception as error:  # whatever MLflow's client, its store or the network raise
+                self._lost(without_password(f"{type(error).__name__}: {error}", self._uri))
         return self.status()
 
     def attach(self, study: str, number: int, folder: Path) -> bool:
@@ -164,13 +175,13 @@ class MlflowRecorder:
         return True
 
     def _lost(self, error: str) -> None:
-        self._last_error = error
+        self._last_error = error.splitlines()[0][:LONGEST_ERROR]
         if self._lost_since is None:
             self._lost_since = time.strftime("%H:%M:%S")
             self._say(
                 f"MLflow at {self.uri} does not take records since "
                 f"{self._lost_since}; the sweep goes on, and the ledger keeps them. "
-                f"({error.splitlines()[0][:300]})"
+                f"({self._last_error})"
             )
 
     def _say(self, line: str) -> None:
@@ -186,6 +197,7 @@ class MlflowRecorder:
             last_error=self._last_error,
             uri=self.uri,
             refused=self._refused,
+            restored=self._put_back,
         )
 
     # One batch -----------------------------------------------------------------------------
@@ -214,6 +226,7 @@ class MlflowRecorder:
             return self._store
         store = MlflowStore(self._uri, self._experiment)
         self._refs = self._ledger.mirror(self._name)
+        self._is_restored = self._ledger.is_restored()
         if not store.has_run(self._refs.get(SWEEP.key) or "none"):
             self._note(dict.fromkeys(self._refs, ""))
             self._refs = {}
@@ -256,14 +269,53 @@ class MlflowRecorder:
         if change.drops_checkpoint:
             store.forget_checkpoint(run_id)
         store.write(run_id, change.files)
-        store.log(run_id, change.points, tags)
+        store.log(run_id, self._lacking(store, run_id, change.points), tags)
         if change.is_closed and self._pages is not None:
             at = change.since if change.ended_at is None else change.ended_at
             values = self._pages.summary(self._ledger, entity.study)
-            store.log(run_id, [Point(key, v, at, SUMMARY_STEP) for key, v in values.items()], {})
+            points = [Point(key, v, at, SUMMARY_STEP) for key, v in values.items()]
+            store.log(run_id, self._lacking(store, run_id, points), {})
             store.write(run_id, self._pages.files(self._ledger, entity.study))
         if change.status is not None:
             store.turn(run_id, change.status, change.ended_at)
+
+    def _lacking(self, store: MlflowStore, run_id: str, points: list[Point]) -> list[Point]:
+        """Return the points that a run has yet to show.
+
+        Points that are shipped twice carry their event's time, and stay one. A ledger that was
+        restored from its copy measures again what MLflow has, at another time: such points are
+        left out, as long as their values agree.
+        """
+        if not self._is_restored:
+            return points
+        known = self._known.setdefault(run_id, {})
+        for key in {point.key for point in points} - known.keys():
+            known[key] = store.points(run_id, key)
+        return [p for p in points if (p.key, p.value, p.step) not in known[p.key]]
+
+    def _restore_artifacts(self) -> None:
+        """Put back the artifacts of runs that have none: somebody has deleted their folder."""
+        store, outline = self._open(), read_outline(self._ledger)
+        if outline is None or outline.record.state in ("new", "running"):
+            return
+        for entity in (SWEEP, *(Entity(name) for name in outline.studies), *outline.trials):
+            run_id = self._refs.get(entity.key)
+            if not run_id or not store.has_run(run_id) or store.artifacts(run_id):
+                continue
+            checkpoint = None if entity.number is None else outline.trials[entity].checkpoint
+            has_folder = checkpoint is not None and Path(checkpoint).is_dir()
+            if checkpoint is not None and has_folder:
+                store.keep(run_id, Path(checkpoint))
+            files = self._files(entity)
+            store.write(run_id, files)
+            self._put_back += has_folder or bool(files)
+
+    def _files(self, entity: Entity) -> Mapping[str, str]:
+        """Return the texts that a run of a sweep that has ended shows, by the artifact's name."""
+        if entity.number is None:
+            return self._pages.files(self._ledger, entity.study) if self._pages else {}
+        events = self._ledger.events(study=entity.study, number=entity.number)
+        return {name: text for event in events for name, text in failure_log(event).items()}
 
     def _run_id(self, store: MlflowStore, entity: Entity, since: int, outline: Outline) -> str:
         """Returns the run of an entity: as noted, found by its tag, or created."""

@@ -3,6 +3,7 @@
 MLflow is imported when a store is opened, after its client's settings are in the environment.
 """
 
+import logging
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,6 +30,7 @@ SETTINGS = {  # of MLflow's client; what the user has set stays
 KIND = {"mlflow.experimentKind": "custom_model_development"}  # the UI shows runs, not chats
 METRICS_A_CALL, PAIRS_A_CALL = 900, 100  # MLflow takes 1000 in all; it limits lengths too
 LONGEST_TAG, LONGEST_PARAM = 8000, 6000
+DATABASE_LOGGER = "mlflow.store.db.utils"  # prints the stack and SQL of what it then raises
 CHECK_S = 10.0
 CHECKPOINTS = "checkpoints"  # the folder among a run's artifacts
 NEVER = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "BAD_REQUEST", "INVALID_STATE")
@@ -98,18 +100,43 @@ class MlflowStore:
         tags: Mapping[str, str],
         params: Mapping[str, str],
     ) -> str:
-        """Returns the id of the run tagged `sweeper.id = unique`, which began at `since` (ms)."""
+        """Return the id of the run tagged `sweeper.id = unique`, which began at `since` (ms).
+
+        A run of that tag whose params differ stays, as replaced, and a new one is made: a ledger
+        that was restored from its copy may have drawn another trial of the same number.
+        """
         from mlflow.entities import Param
 
+        params = _cut(params, LONGEST_PARAM)
         query = f"tags.`sweeper.id` = '{unique}'"
         found = self._client.search_runs([self._experiment], query, max_results=1)
+        if found and any(params.get(k, v) != v for k, v in found[0].data.params.items()):
+            self._replace(found.pop(), unique)
         run = found[0] if found else self._client.create_run(
             self._experiment, since, {"sweeper.id": unique, **_cut(tags, LONGEST_TAG)}, name
         )  # fmt: skip
-        pairs = [Param(*pair) for pair in _cut(params, LONGEST_PARAM).items()]
+        pairs = [Param(*pair) for pair in params.items()]
         for some in _pieces(pairs, PAIRS_A_CALL):
             self._client.log_batch(run.info.run_id, params=some)
         return str(run.info.run_id)
+
+    def _replace(self, run: Any, unique: str) -> None:
+        """Give up a run's tag, and close it, so that another can take its place."""
+        tags = {"sweeper.id": f"{unique}/replaced/{run.info.run_id}", "sweeper.state": "replaced"}
+        for name, value in tags.items():
+            self._client.set_tag(run.info.run_id, name, value)
+        if run.info.status == "RUNNING":
+            self._client.set_terminated(run.info.run_id, "KILLED")
+
+    @_refusals()
+    def points(self, run_id: str, key: str) -> set[tuple[str, float, int]]:
+        """Return key, value and step of every point that a curve of the run has."""
+        return {(m.key, m.value, m.step) for m in self._client.get_metric_history(run_id, key)}
+
+    @_refusals()
+    def artifacts(self, run_id: str) -> set[str]:
+        """Return the names of the run's artifacts, without what is in folders."""
+        return {file.path for file in self._client.list_artifacts(run_id)}
 
     @_refusals()
     def log(self, run_id: str, points: Sequence[Point], tags: Mapping[str, str]) -> None:
@@ -203,6 +230,7 @@ def without_password(text: str, uri: str) -> str:
 def _client(uri: str) -> "MlflowClient":
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
+    logging.getLogger(DATABASE_LOGGER).setLevel(logging.CRITICAL)
     from mlflow import MlflowClient
 
     return MlflowClient(uri)

@@ -71,6 +71,13 @@ def changes(
     return dict(sorted(batch.runs.items(), key=lambda item: _depth(item[0]))), batch.notes
 
 
+def failure_log(event: Event) -> dict[str, str]:
+    """Return the last log lines of the attempt that an event ends, by the artifact's name."""
+    if event.kind is not EventKind.ATTEMPT_ENDED or not event.payload.get("log"):
+        return {}
+    return {f"failures/attempt-{event.attempt}.txt": event.payload["log"]}
+
+
 def _depth(entity: Entity) -> int:
     return (entity.study is not None) + (entity.number is not None)
 
@@ -112,7 +119,8 @@ class _Batch:
             case EventKind.MEASURED:
                 self._measure(run, entity, payload, at)
             case EventKind.ATTEMPT_ENDED:
-                self._end_attempt(run, event.attempt, payload, at)
+                run.files |= failure_log(event)
+                self._end_attempt(run, payload, at)
             case EventKind.TRIAL_REOPENED:
                 self._set_state(run, TrialState.WAITING, at)
             case EventKind.CHECKPOINT_DROPPED:
@@ -130,13 +138,9 @@ class _Batch:
         run.turn(STATUS[state], at)
         run.tags["sweeper.state"] = state
 
-    def _end_attempt(
-        self, run: Change, attempt: int | None, payload: Mapping[str, Any], at: int
-    ) -> None:
+    def _end_attempt(self, run: Change, payload: Mapping[str, Any], at: int) -> None:
         """Says what an attempt died of, and what was done about it."""
         state = TrialState(payload["state"])
-        if payload.get("log"):
-            run.files[f"failures/attempt-{attempt}.txt"] = payload["log"]
         if payload.get("halvings"):
             run.tags["sweeper.halvings"] = str(payload["halvings"])
         if not state.is_finished:

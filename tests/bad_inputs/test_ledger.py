@@ -7,8 +7,8 @@ import pytest
 
 from sweeper.app import load
 from sweeper.app.catalog import catalog
-from sweeper.app.folder import back_up
 from sweeper.ledger import Ledger
+from sweeper.ledger.backup import back_up, copy_of
 from sweeper.space.loader import loads_sweep
 from sweeper.study import Measurement, Outcome, Study, Trial, TrialKind, TrialState
 from tests.bad_inputs.rows import VALID, Command
@@ -73,7 +73,7 @@ DAMAGES = {
 def test_row_93_a_damaged_ledger_is_told_with_its_copy(
     command: Command, finished: Path, words: str, damage
 ) -> None:
-    back_up(finished.parent)
+    back_up(finished)
     whole = finished.read_bytes()
     finished.write_bytes(damage(whole))
     told = command(*words.split())
@@ -86,6 +86,31 @@ def test_row_93_a_damaged_ledger_is_told_with_its_copy(
         file.unlink()
     copy.rename(finished)
     assert command("status", "study").code == 0
+
+
+@pytest.mark.parametrize("words", ["status study", "resume study", "launch x.yaml"])
+@pytest.mark.parametrize("is_there", [True, False], ids=["emptied", "deleted"])
+def test_row_93_an_emptied_ledger_is_damaged_and_nothing_starts(
+    command: Command, finished: Path, words: str, is_there: bool
+) -> None:
+    (command.folder / "x.yaml").write_text(VALID)
+    back_up(finished)
+    copy = copy_of(finished)
+    kept = copy.read_bytes()
+    for file in finished.parent.glob("ledger.db*"):
+        file.unlink()
+    if is_there:
+        finished.touch()
+    told = command(*words.split())
+    assert (told.code, told.out) == (2, [])
+    (line,) = told.err
+    how = "is empty (0 bytes)" if is_there else "is missing"
+    assert line.startswith(f"sweeper: the ledger at sqlite:///{finished} {how}. A copy of ")
+    assert f" old) is in {copy}: move {finished}, its -wal and its -shm away" in line
+    assert copy.read_bytes() == kept
+    finished.unlink(missing_ok=True)
+    copy.rename(finished)
+    assert command("resume", "study").err == ["study is finished (8 of 8 trials); nothing to do."]
 
 
 def test_row_93_without_a_copy_there_is_another_way_out(command: Command, finished: Path) -> None:

@@ -1,0 +1,121 @@
+"""The copy of an SQLite ledger that is kept beside it, and the way back from a damaged one."""
+
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+
+INTERVAL_S = 60.0  # between two copies of a ledger that changes
+MAX_SHARE = 0.02  # of the time that copying may take: a large ledger is copied less often
+TRIALS = "trials"  # the folder of a sweep's trials, beside its ledger
+RESTORED = ("copy", "restored")  # recorder and entity of the mark that a copy has among `mirrors`
+MARK = (
+    "insert or replace into mirrors (sweep, recorder, entity, ref) select name, ?, ?, ? from sweeps"
+)
+
+
+def copy_of(file: Path) -> Path:
+    """Return where the copy of an SQLite ledger is kept."""
+    return file.with_suffix(".backup.db")
+
+
+def back_up(file: Path) -> None:
+    """Copy an SQLite ledger aside as it is now, for the day on which it is damaged.
+
+    The copy carries a mark, by which a recorder that starts from it knows that MLflow may be ahead
+    of it. A ledger that holds no sweep never replaces a copy, and one that cannot be read keeps the
+    copy that is there.
+    """
+    aside = file.with_name(f".{file.stem}.copy")
+    if not file.is_file():
+        return
+    with suppress(sqlite3.Error, OSError):  # a sweep without a copy is better than none
+        aside.unlink(missing_ok=True)
+        with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(aside)) as target:
+            source.backup(target)
+            marked = target.execute(MARK, (*RESTORED, f"{time.time():.0f}")).rowcount
+            target.commit()
+        if marked > 0:
+            aside.replace(copy_of(file))
+    aside.unlink(missing_ok=True)
+
+
+@contextmanager
+def kept(file: Path | None, *, interval_s: float = INTERVAL_S) -> Iterator[None]:
+    """Copy a ledger at the beginning, at intervals while it changes, and at the end.
+
+    Args:
+        file: The SQLite file; None for a database that has backups of its own.
+    """
+    if file is None:
+        yield
+        return
+    over = threading.Event()
+    thread = threading.Thread(
+        target=_copy_at_intervals, args=(file, interval_s, over), name="ledger copy", daemon=True
+    )
+    back_up(file)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        back_up(file)
+
+
+def _copy_at_intervals(file: Path, interval_s: float, over: threading.Event) -> None:
+    pause, before = interval_s, _signature(file)
+    while not over.wait(pause):
+        if (now := _signature(file)) == before:
+            continue
+        start, before = time.monotonic(), now
+        back_up(file)
+        pause = max(interval_s, (time.monotonic() - start) / MAX_SHARE)
+
+
+def _signature(file: Path) -> tuple[tuple[int, int], ...]:
+    """Return what changes with every commit: times and sizes of the file and its journal."""
+    found = []
+    for path in (file, file.with_name(f"{file.name}-wal")):
+        with suppress(OSError):
+            stat = path.stat()
+            found.append((stat.st_mtime_ns, stat.st_size))
+    return tuple(found)
+
+
+def loss(file: Path) -> str | None:
+    """Return what is wrong with an SQLite ledger that has lost all of its content, or None.
+
+    A file of 0 bytes, or none at all, is only a beginning where nothing speaks of an earlier one:
+    neither a copy nor, for an empty file, a folder of trials beside it.
+    """
+    if not file.is_file():
+        return "is missing" if copy_of(file).is_file() else None
+    if file.stat().st_size > 0:
+        return None
+    began = copy_of(file).is_file() or (file.parent / TRIALS).is_dir()
+    return "is empty (0 bytes)" if began else None
+
+
+def way_back(file: Path) -> str:
+    """Return how to go on from the copy of a damaged SQLite ledger."""
+    copy = copy_of(file)
+    if not copy.is_file():
+        return "Restore it from a backup, or launch the sweep under another --name."
+    at = copy.stat().st_mtime
+    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(at))
+    return (
+        f"A copy of {when} ({_age(time.time() - at)} old) is in {copy}: move {file}, its -wal and "
+        "its -shm away, put the copy in its place, and go on: what came after it is trained again."
+    )
+
+
+def _age(seconds: float) -> str:
+    """Return an age in the largest unit of which it has two, or in seconds."""
+    for unit, name in ((86_400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * unit:
+            return f"{seconds / unit:.0f} {name}"
+    return f"{max(0, seconds):.0f} seconds"
