@@ -106,7 +106,7 @@ def exit_code_of(number: int) -> int:
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
-    """Says that `name` is no `kind`, what was meant, and which there are: the nearest of many."""
+    """Say that `name` is no `kind`, what was meant, and which there are: the nearest of many."""
     known = sorted(known)
     meant = synonym(name, known) or next(iter(difflib.get_close_matches(name, known, n=1)), None)
     hint = f" Did you mean `{meant}`?" if meant else ""
@@ -118,7 +118,7 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
 
 
 def synonym(name: str, known: Iterable[str]) -> str | None:
-    """Returns the known name that other libraries call `name`: `align.lr` for
+    """Return the known name that other libraries call `name`: `align.lr` for
     `align.learning_rate`."""
     stage, dot, word = name.rpartition(".")
     meant = f"{stage}{dot}{SYNONYMS.get(word.lower().replace('-', '_'), '')}"

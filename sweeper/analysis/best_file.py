@@ -73,7 +73,7 @@ def best_file(record: SweepRecord, study: StudyTable, trial: Trial) -> str:
 
 
 def _unpinned(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns settings without each schedule that ends with its stage: it is derived again, and
+    """Return settings without each schedule that ends with its stage: it is derived again, and
     follows other epochs."""
     return {
         name: value

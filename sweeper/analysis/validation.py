@@ -12,7 +12,7 @@ SHARES = ("zero_one_error",)  # metrics that are a share of samples, whose error
 
 
 def few_samples(task: str, samples: int) -> str | None:
-    """Returns a note if so few samples validate that chance decides; None if there are enough."""
+    """Return a note if so few samples validate that chance decides; None if there are enough."""
     if samples >= FEW:
         return None
     return (
@@ -22,7 +22,7 @@ def few_samples(task: str, samples: int) -> str | None:
 
 
 def validation_notes(study: StudyTable) -> list[str]:
-    """Returns what keeps a study's validation values from deciding between its trials."""
+    """Return what keeps a study's validation values from deciding between its trials."""
     samples = int((study.facts.get("samples") or {}).get("val", 0))
     if samples <= 0:
         return []
@@ -33,7 +33,7 @@ def validation_notes(study: StudyTable) -> list[str]:
 
 
 def _unresolved(study: StudyTable, samples: int) -> str | None:
-    """Returns a note if the best two trials differ by less than the standard error of one.
+    """Return a note if the best two trials differ by less than the standard error of one.
 
     Of a share p of n samples that is sqrt(p (1 - p) / n); p is taken as (k + 1) / (n + 2), so that
     no error at all is not taken for certainty.

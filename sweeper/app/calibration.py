@@ -101,7 +101,7 @@ def _corners(study: StudyPlan) -> dict[str, dict[str, Any]]:
 def read(
     sweep: Sweep, study: StudyPlan, home: Path, *, elsewhere: bool = False
 ) -> Calibration | None:
-    """Returns what was measured of a study on a device as this one, or (`elsewhere`) on one of its
+    """Return what was measured of a study on a device as this one, or (`elsewhere`) on one of its
     kind, the latest; None if nothing was, or if the file is damaged."""
     if not elsewhere:
         return _read(_file(sweep, study, home, device_of(sweep)))
@@ -118,7 +118,7 @@ def _read(file: Path) -> Calibration | None:
 
 
 def _devices(sweep: Sweep, home: Path) -> set[str]:
-    """Returns the devices of the kind that trials are given and on which anything was measured."""
+    """Return the devices of the kind that trials are given and on which anything was measured."""
     kind = "gpu: " if sweep.resources.gpu else "cpu: "
     every = map(_read, (home / "cache" / "calibration").glob("*.json"))
     return {each.device for each in every if each is not None and each.device.startswith(kind)}

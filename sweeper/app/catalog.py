@@ -40,7 +40,7 @@ def home() -> Path:
 
 
 def usable_home() -> Path:
-    """Returns `home()`, which is made if need be, for a command that writes into it.
+    """Return `home()`, which is made if need be, for a command that writes into it.
 
     Raises:
         UsageError: It is no folder, or lies in none.

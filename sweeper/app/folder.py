@@ -5,7 +5,7 @@ import re
 import shlex
 import shutil
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from sqlalchemy import URL, make_url
@@ -14,6 +14,7 @@ from sqlalchemy.exc import ArgumentError
 from sweeper.app.elsewhere import NOTE, IsElsewhere, Remote, note_of
 from sweeper.errors import NotFound, UsageError, unknown
 from sweeper.ledger import Ledger, SweepRecord
+from sweeper.ledger.backup import copy_of
 from sweeper.ledger.database import LEDGER, url_in
 from sweeper.space.faults import shown
 from sweeper.space.naming import NAME, RULES
@@ -174,7 +175,7 @@ def check_storage(url: str) -> None:
 
 
 def _is_in_memory(url: URL) -> bool:
-    """Whether an SQLite URL names no file, or does so in SQLite's own URI form."""
+    """Return whether an SQLite URL names no file, or does so in SQLite's own URI form."""
     name = url.database or ":memory:"
     return name == ":memory:" or name.startswith("file:") or url.query.get("mode") == "memory"
 
@@ -233,17 +234,18 @@ def without_password(storage: str) -> str:
 
 
 def discard_unstarted(folder: Path, storage: str | None) -> None:
-    """Removes what a refused launch wrote of a sweep that never started, and nothing else."""
+    """Remove what a refused launch wrote of a sweep that never started, and nothing else: the
+    ledger goes with its copy, which would speak of a loss."""
     with closing(open_ledger(folder, storage)) as ledger:
         if ledger.holder() is not None or not ledger.forget_unstarted():
             return
-    if all(_is_of_a_launch(file) for file in folder.glob("*")):
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _is_of_a_launch(file: Path) -> bool:
-    """Whether a sweep that never started has this in its folder."""
-    return file.name in (STORAGE, "ray") or file.name.startswith(("ledger.", ".ledger."))
+    if copy_of(folder / LEDGER).is_file():  # which only a sweep that has started has
+        return
+    for file in (*folder.glob("ledger.*"), *folder.glob(".ledger.*"), folder / STORAGE):
+        file.unlink(missing_ok=True)
+    shutil.rmtree(folder / "ray", ignore_errors=True)
+    with suppress(OSError):  # somebody else's files are in it
+        folder.rmdir()
 
 
 @contextmanager

@@ -49,7 +49,7 @@ def validate(file: Path, options: load.Options) -> dict[str, Any]:
 
 
 def _missing_here(sweep: Sweep, options: load.Options) -> list[str]:
-    """Returns one line about what a launch of the sweep on this machine would lack."""
+    """Return one line about what a launch of the sweep on this machine would lack."""
     if is_dashboard(options.address):
         return []
     with as_usage_errors():
@@ -63,7 +63,7 @@ def _missing_here(sweep: Sweep, options: load.Options) -> list[str]:
 
 
 def _unschedulable_here(sweep: Sweep, options: load.Options) -> list[str]:
-    """Returns why no trial of the sweep can run on this machine."""
+    """Return why no trial of the sweep can run on this machine."""
     try:
         resources.check_request(sweep, options.address)
     except CannotSchedule as error:
@@ -72,7 +72,7 @@ def _unschedulable_here(sweep: Sweep, options: load.Options) -> list[str]:
 
 
 def named_profile(text: str, profile: str) -> str:
-    """Returns the profile that a sweep file was read with, or nothing if the file has none."""
+    """Return the profile that a sweep file was read with, or nothing if the file has none."""
     return profile if PROFILES.search(text) else ""
 
 

@@ -97,7 +97,7 @@ def check(file: Path, options: Options, console: Console) -> tuple[Sweep, Path]:
 
 @contextmanager
 def _no_trace_of_a_refusal(folder: Path, storage: str | None) -> Iterator[None]:
-    """Removes what was written of a sweep that a launch then refused before it started."""
+    """Remove what was written of a sweep that a launch then refused before it started."""
     had_sweeps = folder.parent.exists()
     try:
         yield

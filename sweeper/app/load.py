@@ -77,7 +77,7 @@ def read(file: Path, options: Options, *, for_cluster: bool = False) -> Sweep:
 
 
 def known_here(home: Path | None) -> Catalog:
-    """Returns the catalog with the backbones that lie in `home/weights`."""
+    """Return the catalog with the backbones that lie in `home/weights`."""
     known = catalog()
     if home is None:
         return known

@@ -28,7 +28,7 @@ def plan(
     cluster: str | None = None,
     calibrate: Progress | None = None,
 ) -> dict[str, Any]:
-    """Returns studies, trials, stages, rungs, data, what is cached, and what all of it takes on
+    """Return studies, trials, stages, rungs, data, what is cached, and what all of it takes on
     this machine, or on a cluster; `unschedulable` says what of it cannot run there.
 
     Args:
@@ -102,7 +102,7 @@ def plan(
 
 
 def _planned_for(nodes: Sequence[resources.Node], slots: int) -> str:
-    """Says which cluster a plan is for."""
+    """Say which cluster a plan is for."""
     cpus, gpus = (sum(node.get(name, 0.0) for node in nodes) for name in ("CPU", "GPU"))
     return (
         f"planned for {len(nodes)} node{'s' * (len(nodes) > 1)} with {gpus:g} GPUs and {cpus:g} "
@@ -111,7 +111,7 @@ def _planned_for(nodes: Sequence[resources.Node], slots: int) -> str:
 
 
 def _nodes(options: load.Options) -> Sequence[resources.Node]:
-    """Returns what each node has of the cluster at an address, or this machine.
+    """Return what each node has of the cluster at an address, or this machine.
 
     Raises:
         BackendUnreachable: No cluster answers there.
@@ -179,7 +179,7 @@ def _study(study: StudyPlan, work: Workload) -> dict[str, Any]:
 
 
 def _few(study: StudyPlan) -> str | None:
-    """Says whether too few samples validate to tell settings apart."""
+    """Say whether too few samples validate to tell settings apart."""
     return few_samples(study.task, describe_data(study.task, data_of(study))["splits"]["val"])
 
 

@@ -27,7 +27,7 @@ class Priced:
 
 
 def price_of(sweep: Sweep, home: Path, slots: int, *, elsewhere: bool = False) -> Priced:
-    """Returns what a sweep takes on `slots`: here, or `elsewhere`, by what was measured on any
+    """Return what a sweep takes on `slots`: here, or `elsewhere`, by what was measured on any
     device of the kind that its trials are given."""
     studies = sweep.studies()
     workloads = tuple(workload_of(sweep, study) for study in studies)

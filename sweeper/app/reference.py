@@ -44,12 +44,12 @@ class Reference:
     notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Returns it as plain data."""
+        """Return it as plain data."""
         return asdict(self)
 
 
 def reference(name: str) -> Reference:
-    """Returns what a name stands for.
+    """Return what a name stands for.
 
     Raises:
         NotFound: There is no method, task or backbone of that name.
@@ -118,7 +118,7 @@ def _task(info: TaskInfo) -> Reference:
 
 
 def _published(info: TaskInfo) -> Iterator[Parameter]:
-    """Yields the settings of each method that are published for a task."""
+    """Yield the settings of each method that are published for a task."""
     for method in METHODS.values():
         (last,) = [name for name, config in method.stages.items() if config.reports_objective]
         recipe = {f"{last}.{key}": value for key, value in info.recipe.items()}
@@ -176,7 +176,7 @@ def _parameters(config: type[BaseModel], *, prefix: str) -> Iterator[Parameter]:
 
 
 def _with_default(parameter: Parameter, settings: Mapping[str, Any]) -> Parameter:
-    """Returns a parameter with the default that `settings` have, where they have one."""
+    """Return a parameter with the default that `settings` have, where they have one."""
     default = settings.get(parameter.name, parameter.default)
     return Parameter(
         name=parameter.name,
@@ -187,7 +187,7 @@ def _with_default(parameter: Parameter, settings: Mapping[str, Any]) -> Paramete
 
 
 def limits(schema: Mapping[str, Any]) -> str:
-    """Says what values a JSON Schema takes: `integer, 1 to 1000`, `adam, adamw or sgd`."""
+    """Say what values a JSON Schema takes: `integer, 1 to 1000`, `adam, adamw or sgd`."""
     if "anyOf" in schema:
         return " or ".join(limits(option) for option in schema["anyOf"])
     if "enum" in schema:

@@ -25,7 +25,7 @@ FRACTIONS = ("val_fraction", "test_fraction")
 
 
 def refusals(study: StudyPlan, home: Path | None) -> Iterator[Refusal]:
-    """Yields what can never be trained: a backbone, sizes of it or of data, a missing source.
+    """Yield what can never be trained: a backbone, sizes of it or of data, a missing source.
 
     Args:
         home: SWEEPER_HOME; None if the sweep will run on another machine, so that this one's
@@ -53,7 +53,7 @@ def refusals(study: StudyPlan, home: Path | None) -> Iterator[Refusal]:
 
 
 def missing(study: StudyPlan, home: Path) -> Iterator[str]:
-    """Yields what is not on this machine and that a launch here needs, with the way to get it."""
+    """Yield what is not on this machine and that a launch here needs, with the way to get it."""
     data = data_of(study)
     state = state_of(study.task, data)
     if state == TO_IMPORT:
@@ -72,7 +72,7 @@ def missing(study: StudyPlan, home: Path) -> Iterator[str]:
 
 
 def _ignored(study: StudyPlan, home: Path | None) -> list[str]:
-    """Returns the fractions that a file sets and that do not decide a task's splits: published data
+    """Return the fractions that a file sets and that do not decide a task's splits: published data
     have their own, unless fewer samples are asked for than there are."""
     data, default = data_of(study), DataSpec()
     imported = home is not None and (official.folder_of(study.task, home) / MANIFEST).is_file()
@@ -84,7 +84,7 @@ def _ignored(study: StudyPlan, home: Path | None) -> list[str]:
 
 
 def _free_bytes(folder: Path) -> int:
-    """Returns the free space of the disk that a folder is on, or will be."""
+    """Return the free space of the disk that a folder is on, or will be."""
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     return shutil.disk_usage(folder).free

@@ -74,8 +74,8 @@ def launch(
 
 
 def plan(file: Path, options: load.Options, *, calibrate: bool, as_json: bool) -> int:
-    """Plans the sweep of `file` where the cluster is, by what was measured there, and prints what
-    that prints; returns its exit code.
+    """Plan the sweep of `file` where the cluster is, by what was measured there, and print what
+    that prints; return its exit code.
 
     Raises:
         FileFaults: The file is invalid; nothing was sent.
@@ -93,7 +93,7 @@ def plan(file: Path, options: load.Options, *, calibrate: bool, as_json: bool) -
 
 
 def _words(sweep: Sweep, options: load.Options) -> list[str]:
-    """Returns the arguments by which a command there reads a file as it was read here."""
+    """Return the arguments by which a command there reads a file as it was read here."""
     words = ["{file}", "--profile", sweep.profile]
     for setting in options.sets:
         words += ["--set", setting]
@@ -103,7 +103,7 @@ def _words(sweep: Sweep, options: load.Options) -> list[str]:
 
 
 def _send(jobs: "Jobs", file: Path, command: str, *, label: str) -> str:
-    """Starts a command on the cluster with a copy of a sweep file; returns the job's id."""
+    """Start a command on the cluster with a copy of a sweep file; return the job's id."""
     with tempfile.TemporaryDirectory() as folder:
         shutil.copyfile(file, Path(folder, "sweep.yaml"))
         return jobs.submit(
@@ -115,7 +115,7 @@ def _send(jobs: "Jobs", file: Path, command: str, *, label: str) -> str:
 
 
 def _pass_on(printed: str, job: str, code: int, *, as_json: bool) -> None:
-    """Prints what a job printed; with `as_json`, all but its one JSON object on standard error.
+    """Print what a job printed; with `as_json`, all but its one JSON object on standard error.
 
     Raises:
         SweeperError: There is no JSON object where there has to be one.

@@ -99,7 +99,7 @@ def notes(sweep: Sweep, available: dict[str, float]) -> list[str]:
 
 
 def notes_on(sweep: Sweep, nodes: Sequence[Node]) -> list[str]:
-    """Returns the same of a cluster whose nodes are known."""
+    """Return the same of a cluster whose nodes are known."""
     fits = max(1, sum(_fits(sweep, node, least=0) for node in nodes))
     return _too_many(sweep.search.max_concurrent, fits)
 
@@ -114,7 +114,7 @@ def _too_many(wanted: int | None, fits: int) -> list[str]:
 
 
 def parse_cluster(text: str) -> list[Node]:
-    """Returns the nodes that a text such as `4 nodes x 8 GPUs, 96 CPUs` describes: each has all
+    """Return the nodes that a text such as `4 nodes x 8 GPUs, 96 CPUs` describes: each has all
     that follows the `x`.
 
     Raises:
@@ -134,14 +134,14 @@ def parse_cluster(text: str) -> list[Node]:
 
 
 def slots_on(sweep: Sweep, nodes: Sequence[Node]) -> int:
-    """Returns how many trials run at once on these nodes, capped by `search.max_concurrent`: a
+    """Return how many trials run at once on these nodes, capped by `search.max_concurrent`: a
     trial is on one of them."""
     fits = sum(_fits(sweep, node, least=0) for node in nodes)
     return min(max(1, fits), sweep.search.max_concurrent or MOST, MOST)
 
 
 def unschedulable(sweep: Sweep, nodes: Sequence[Node], *, where: str) -> list[str]:
-    """Returns why no node holds a trial: a line for each resource of which none has enough."""
+    """Return why no node holds a trial: a line for each resource of which none has enough."""
     lines = []
     for key, name in (("cpu", "CPU"), ("gpu", "GPU")):
         wanted = request(sweep)[key]
@@ -160,7 +160,7 @@ def unschedulable(sweep: Sweep, nodes: Sequence[Node], *, where: str) -> list[st
 
 
 def _memory(sweep: Sweep, nodes: Sequence[Node], where: str) -> str | None:
-    """Says that no node has the memory of a trial, where they say what they have: Ray would let it
+    """Say that no node has the memory of a trial, where they say what they have: Ray would let it
     wait for ever."""
     wanted, known = sweep.resources.memory, [n["memory"] for n in nodes if "memory" in n]
     if wanted is None or not known or wanted <= max(known):
@@ -172,7 +172,7 @@ def _memory(sweep: Sweep, nodes: Sequence[Node], where: str) -> str | None:
 
 
 def _fits(sweep: Sweep, available: Node, *, least: int = 1) -> int:
-    """Returns how many trials the cluster, or one of its nodes, holds; `least` where none fits, and
+    """Return how many trials the cluster, or one of its nodes, holds; `least` where none fits, and
     Ray would make it wait."""
     fits = [
         int(available.get(name, 0.0) / wanted + 1e-9)

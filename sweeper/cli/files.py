@@ -50,7 +50,7 @@ def plan(
     insecure: Insecure = False,
     as_json: AsJson = False,
 ) -> None:
-    """Says what a launch would run and take: studies, trials, epochs, data, hours and disk.
+    """Say what a launch would run and take: studies, trials, epochs, data, hours and disk.
 
     On this machine, or on the cluster that --address or --cluster names. Exits with 7 if no trial
     can run there, once all of it is said.
@@ -103,7 +103,7 @@ def describe(
     ],
     as_json: AsJson = False,
 ) -> None:
-    """Says what a method, task or backbone is, and what can be set of it, with its limits.
+    """Say what a method, task or backbone is, and what can be set of it, with its limits.
 
     sweeper describe orca
     sweeper describe nasbench360/ecg

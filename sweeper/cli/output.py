@@ -118,7 +118,7 @@ def show_summary(summary: Mapping[str, Any], *, as_json: bool, command: str = "l
 
 
 def _trivial(studies: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Returns the trivial predictors that the studies have, each with what its column is called:
+    """Return the trivial predictors that the studies have, each with what its column is called:
     the mean and the input of fields, the most frequent class, how frequent labels are."""
     titles = {"mean": "predict mean", "identity": "identity"}
     known = titles | {"majority": "majority", "prior": "prior"}
@@ -161,7 +161,7 @@ def _stage_epochs(stage: Mapping[str, Any]) -> str:
 
 
 def show_reference(found: "Reference", *, as_json: bool) -> None:
-    """Prints what a name stands for, and a table of its parameters."""
+    """Print what a name stands for, and a table of its parameters."""
     if as_json:
         print_json({"schema": SCHEMA, "command": "describe", **found.to_json()})
         return

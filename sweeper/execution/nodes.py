@@ -20,7 +20,7 @@ COUNT_S = 5.0  # for every node to have counted, while the sweep waits
 
 
 def capacities() -> list[dict[str, float]]:
-    """Returns what each living node of the cluster has: CPU, GPU and the rest, by Ray's names."""
+    """Return what each living node of the cluster has: CPU, GPU and the rest, by Ray's names."""
     return [
         {name: float(count) for name, count in node["Resources"].items()}
         for node in ray.nodes()

@@ -15,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from sweeper.errors import UsageError
 from sweeper.ledger import backup, lease, schema
@@ -116,13 +116,13 @@ class Ledger(OpenLedger):
         self._write(lambda connection: self._change_sweep(connection, **values))
 
     def forget_unstarted(self) -> bool:
-        """Removes the sweep's row if it never started; returns whether there is none now."""
+        """Remove the sweep's row if it never started; return whether there was such a row."""
         table = schema.sweeps
 
         def write(connection: Connection) -> bool:
             mine = table.c.name == self.name
-            connection.execute(delete(table).where(mine, table.c.state == "new"))
-            return connection.scalar(select(func.count()).where(mine)) == 0
+            found = connection.execute(delete(table).where(mine, table.c.state == "new"))
+            return found.rowcount > 0
 
         return self._write(write)
 

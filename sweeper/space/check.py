@@ -154,7 +154,7 @@ def check_splits(tree: Node, data: Mapping[str, Any], faults: Faults) -> None:
 
 
 def check_resources(tree: Node, resources: Resources, faults: Faults) -> None:
-    """Notes more than one GPU a trial: the others would idle, since a trial trains on one."""
+    """Note more than one GPU a trial: the others would idle, since a trial trains on one."""
     if resources.gpu > 1:
         told = (
             f"`resources.gpu` must be 1 or less, but got {shown(resources.gpu)}: a trial trains on "

@@ -46,7 +46,7 @@ def read_parameters(
     *,
     document: Node | None = None,
 ) -> Parameters:
-    """Returns the parameters of a merged file; a constant among them counts as fixed.
+    """Return the parameters of a merged file; a constant among them counts as fixed.
 
     Args:
         document: The file before profile and command line were laid over it; None: it was checked.
@@ -208,7 +208,7 @@ def _check_conditions(
     catalog: Catalog,
     faults: Faults,
 ) -> None:
-    """Notes each value of a `when` that its parameter can never have: one that no stage takes, or
+    """Note each value of a `when` that its parameter can never have: one that no stage takes, or
     another than the one that the same part of the file fixes.
 
     What a profile or `--set` fixes may well switch conditions of the file off.
@@ -234,7 +234,7 @@ def _check_conditions(
 def _never(
     name: str, value: Any, types: Mapping[str, list[type[BaseModel]]], catalog: Catalog
 ) -> str | None:
-    """Says why a parameter can never have a value, or returns None."""
+    """Say why a parameter can never have a value, or return None."""
     if name == PROXY:
         known = value in catalog.proxies
         return None if known else f"must be one of {', '.join(catalog.proxies)}"
@@ -244,8 +244,8 @@ def _never(
 
 
 def _fixed_beside(tree: Node, document: Node, path: tuple[str, ...]) -> bool:
-    """Whether a condition and the value that its parameter is fixed to are both of the file's own
-    part, neither of a profile or of the command line."""
+    """Return whether a condition and the value that its parameter is fixed to are both of the
+    file's own part, neither of a profile or of the command line."""
     parent = path[-1]
     for section in ("fixed", "parameters"):
         node = tree.child(section).children().get(parent)

@@ -18,7 +18,7 @@ EPOCHS, DECAY, WARMUP = "epochs", "decay_epochs", "warmup_epochs"
 def following(
     known: Iterable[str], searched: Mapping[str, Distribution], fixed: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Returns the `decay_epochs` that follow `epochs`, by `stage.parameter`.
+    """Return the `decay_epochs` that follow `epochs`, by `stage.parameter`.
 
     Args:
         known: Every `stage.parameter` of the file's methods.
@@ -37,7 +37,7 @@ def following(
 
 
 def schedule_notes(studies: Iterable[StudyPlan]) -> list[str]:
-    """Returns a note for each schedule that ends before its stage does: the rest of the epochs
+    """Return a note for each schedule that ends before its stage does: the rest of the epochs
     would train nothing, and say nothing of it."""
     return list(dict.fromkeys(note for study in studies for note in _ends_early(study)))
 
@@ -57,7 +57,7 @@ def _ends_early(study: StudyPlan) -> Iterator[str]:
 
 
 def _values(study: StudyPlan, name: str) -> tuple[Any, ...]:
-    """Returns what a parameter may be, at its ends: nothing if the stage has none of that name."""
+    """Return what a parameter may be, at its ends: nothing if the stage has none of that name."""
     if (drawn := study.parameters.get(name)) is not None:
         return tuple(drawn.examples())
     return (study.preset[name],) if name in study.preset else ()

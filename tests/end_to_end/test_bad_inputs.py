@@ -173,9 +173,9 @@ def test_a_source_that_is_not_there_is_refused_with_the_way_to_get_it(place):
     assert "and run: sweeper data import conll2003 eng.train" in message
 
 
-def test_more_gpus_than_there_are_is_refused_before_anything_is_written(place):
-    message = place.refused("launch", place.file(), "--set", "resources.gpu=9", code=7)
-    assert "resources.gpu: a trial asks for 9" in message
+def test_more_cores_than_there_are_is_refused_before_anything_is_written(place):
+    message = place.refused("launch", place.file(), "--set", "resources.cpu=999", code=7)
+    assert "resources.cpu: a trial asks for 999" in message
     assert not (place.shell.folder / "sweeps").exists()
 
 

@@ -148,7 +148,7 @@ BACKBONES: Mapping[str, NamedBackbone] = MappingProxyType(
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """Returns what `folder`'s config.json says.
+    """Return what `folder`'s config.json says.
 
     Raises:
         WeightsError: There is no such folder or file, or it is not a JSON object.
@@ -169,7 +169,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def folder_of(name: str, home: Path) -> Path:
-    """Returns the folder that a backbone which is none of `BACKBONES` names: the path itself, or
+    """Return the folder that a backbone which is none of `BACKBONES` names: the path itself, or
     `home/weights/<name>`.
 
     Raises:
@@ -190,7 +190,7 @@ def folder_of(name: str, home: Path) -> Path:
 
 
 def local_backbones(home: Path) -> dict[str, Dimension]:
-    """Returns the dimension of each folder in `home/weights` that describes a backbone, by name."""
+    """Return the dimension of each folder in `home/weights` that describes a backbone, by name."""
     found: dict[str, Dimension] = {}
     try:
         folders = sorted(path.parent for path in (home / "weights").glob(f"[!.]*/{CONFIG}"))
@@ -207,7 +207,7 @@ def local_backbones(home: Path) -> dict[str, Dimension]:
 
 
 def check_identity(name: str, description: Mapping[str, Any], folder: Path) -> None:
-    """Checks that the config in `folder` is that of the network which `name` stands for.
+    """Check that the config in `folder` is that of the network which `name` stands for.
 
     Raises:
         WeightsError: It is of another network, whose results would go under the wrong name.
@@ -226,14 +226,14 @@ def check_identity(name: str, description: Mapping[str, Any], folder: Path) -> N
 
 
 def kept_layers(name: str, layers: int | None, stored: int) -> int:
-    """Returns how many of `stored` layers to keep. Raises ConfigError: more are asked for."""
+    """Return how many of `stored` layers to keep. Raises ConfigError: more are asked for."""
     if layers is not None and layers > stored:
         raise ConfigError(f"backbone.layers is {layers}, but `{name}` has {stored}: lower it.")
     return stored if layers is None else layers
 
 
 def sequence_tokens(name: str, tokens: int | None, positions: int) -> int | None:
-    """Returns the most tokens of a sequence. Raises ConfigError: there are fewer positions."""
+    """Return the most tokens of a sequence. Raises ConfigError: there are fewer positions."""
     if tokens is not None and tokens > positions:
         raise ConfigError(
             f"backbone.tokens is {tokens}, but `{name}` has positions for {positions}: lower it."
@@ -242,7 +242,7 @@ def sequence_tokens(name: str, tokens: int | None, positions: int) -> int | None
 
 
 def windowed_side(name: str, tokens: int | None, *, pretrained: int, step: int) -> int:
-    """Returns the tokens a side of a Swin: the pretrained ones, or those asked for.
+    """Return the tokens a side of a Swin: the pretrained ones, or those asked for.
 
     Args:
         step: The side of a window, in tokens of the first stage.
@@ -261,7 +261,7 @@ def windowed_side(name: str, tokens: int | None, *, pretrained: int, step: int) 
 
 
 def grid_side(name: str, tokens: int | None) -> int:
-    """Returns the tokens a side of a DINOv2. Raises ConfigError: no square, or too many."""
+    """Return the tokens a side of a DINOv2. Raises ConfigError: no square, or too many."""
     side = USUAL_SIDE if tokens is None else isqrt(tokens)
     if tokens is not None and side * side != tokens:
         raise ConfigError(
@@ -279,7 +279,7 @@ def grid_side(name: str, tokens: int | None) -> int:
 def backbone_faults(
     spec: BackboneSpec, dimension: Dimension, home: Path | None
 ) -> Iterator[tuple[str, str]]:
-    """Yields what loading a backbone would refuse, as far as its config tells: the key of
+    """Yield what loading a backbone would refuse, as far as its config tells: the key of
     `backbones.<dimension>` that is at fault, and why.
 
     Args:
@@ -314,7 +314,7 @@ def backbone_faults(
 
 
 def _describe(spec: BackboneSpec, home: Path | None) -> Mapping[str, Any]:
-    """Returns the config that a backbone will be built from.
+    """Return the config that a backbone will be built from.
 
     Raises:
         ConfigError, WeightsError: There is no such folder, or it holds no weights.
@@ -342,7 +342,7 @@ def _describe(spec: BackboneSpec, home: Path | None) -> Mapping[str, Any]:
 
 
 def unsupported(name: str, model_type: str) -> WeightsError:
-    """Returns the error of a backbone whose architecture is not read here."""
+    """Return the error of a backbone whose architecture is not read here."""
     return WeightsError(
         f"`{name}`: {CONFIG} says model_type {model_type}, but backbones of "
         f"{', '.join(DIMENSIONS)} are supported, and timm's Swin."
@@ -350,7 +350,7 @@ def unsupported(name: str, model_type: str) -> WeightsError:
 
 
 def _type_of(description: Mapping[str, Any]) -> str:
-    """Returns a config's `model_type`; timm's configs have an `architecture` instead."""
+    """Return a config's `model_type`; timm's configs have an `architecture` instead."""
     if "model_type" not in description and str(description.get("architecture")).startswith("swin"):
         return "swin"
     return str(description.get("model_type"))
@@ -364,7 +364,7 @@ def _check_layers(name: str, kind: str, layers: int | None, description: Mapping
 
 
 def check_whole(name: str, layers: int | None) -> None:
-    """Checks that no layers are cut from a Swin. Raises ConfigError."""
+    """Check that no layers are cut from a Swin. Raises ConfigError."""
     if layers is not None:
         raise ConfigError(
             f"backbone.layers is {layers}, but a Swin (`{name}`) cannot be cut to its first "
@@ -373,7 +373,7 @@ def check_whole(name: str, layers: int | None) -> None:
 
 
 def _check_tokens(name: str, kind: str, tokens: int | None, description: Mapping[str, Any]) -> None:
-    """Checks tokens against the sizes that a config has; of what it leaves out, loading will."""
+    """Check tokens against the sizes that a config has; of what it leaves out, loading will."""
     if kind == "dinov2":
         grid_side(name, tokens)
     elif kind == "swin":

@@ -170,8 +170,25 @@ def test_files_of_others_stay_in_the_folder_of_a_refused_launch(
     notes.parent.mkdir(parents=True)
     notes.touch()
     assert launch() == 2
-    assert notes.is_file()
+    assert list(notes.parent.iterdir()) == [notes]
     assert run(["status", "study"]) == 8
+    assert launch() == 2  # nothing speaks of a ledger that was lost
+    assert list(notes.parent.iterdir()) == [notes]
+
+
+def test_a_refusal_takes_no_ledger_away_that_lost_its_content(
+    work: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = work / "sweeps" / "study"
+    with closing(Ledger.in_folder(folder)) as ledger, ledger.backed_up():
+        load.match(ledger, loads_sweep(VALID, catalog()), VALID)
+        ledger.start({})
+    copy = (folder / "ledger.backup.db").read_bytes()
+    (folder / "ledger.db").write_bytes(b"")
+    assert launch() == 2
+    assert "A copy of " in capsys.readouterr().err
+    assert (folder / "ledger.backup.db").read_bytes() == copy
+    assert (folder / "ledger.db").is_file()
 
 
 @pytest.mark.parametrize("link", ["sweeps", "sweeps/study"])
