@@ -21,6 +21,7 @@ from sweeper.ledger import Event, EventKind, Ledger
 from sweeper.recording.mlflow_store import (
     MlflowStore,
     Refused,
+    absolute,
     check,
     tracking_uri,
     without_password,
@@ -105,7 +106,7 @@ class MlflowRecorder:
         self._ledger, self._experiment, self._pages = ledger, experiment, pages
         self._poll_s, self._notify, self._announce = poll_s, notify, announce
         self._uri = tracking_uri(uri)
-        self.uri = without_password(self._uri, self._uri)  # to be shown
+        self.uri = absolute(without_password(self._uri, self._uri))  # to be shown
         self._name = f"mlflow:{hashlib.sha256(self._uri.encode()).hexdigest()[:16]}"
         self._one_at_a_time = threading.Lock()
         self._stopping = threading.Event()

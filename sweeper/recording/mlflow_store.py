@@ -222,6 +222,14 @@ def tracking_uri(uri: str | None) -> str:
     return uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd() / 'mlflow.db'}"
 
 
+def absolute(uri: str) -> str:
+    """Return an address as it is right in any folder: an SQLite file by its whole path."""
+    scheme, has_path, path = uri.partition(":///")
+    if has_path and scheme.startswith("sqlite") and path:
+        return f"{scheme}:///{Path(path).absolute()}"
+    return uri
+
+
 def check(uri: str | None) -> None:
     """Returns if MLflow answers.
 

@@ -226,6 +226,17 @@ def test_a_store_that_no_server_shows_has_no_page(ledger, new_store):
     assert announced == []
 
 
+def test_the_address_that_is_shown_is_right_in_any_folder(ledger, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shown = {
+        "sqlite:///my.db": f"sqlite:///{tmp_path / 'my.db'}",
+        "sqlite:////else/where.db": "sqlite:////else/where.db",
+        "http://tracking:5000": "http://tracking:5000",
+    }
+    for given, told in shown.items():
+        assert MlflowRecorder(ledger, uri=given, experiment="pdebench").uri == told
+
+
 def test_importing_the_recorder_does_not_import_mlflow():
     code = "import sys, sweeper.recording.mlflow_recorder; sys.exit('mlflow' in sys.modules)"
     root = Path(__file__).parents[3]
