@@ -250,9 +250,10 @@ def _blocks(path: Path, member: _Member) -> Iterator[bytes]:
         while block := opened.read(BLOCK):
             yield block
     except Exception as error:  # a damaged archive may raise anything
-        where = f"its member {shown(member.name)} cannot be read ({_reason(error)}"
-        at = f"; at byte {opened.tell()} of it)" if opened is not None else ")"
-        raise _refused(path, where + at) from error
+        read = f"at byte {opened.tell()} of it; " if opened is not None else ""
+        reason = f"{_reason(error)}; {read}the archive ends at byte {path.stat().st_size}"
+        fault = f"its member {shown(member.name)} cannot be read ({reason})"
+        raise _refused(path, fault) from error
     finally:
         if opened is not None:
             opened.close()
