@@ -202,11 +202,27 @@ def check_place(folder: Path, storage: str | None) -> None:
 
 
 def open_ledger(folder: Path, storage: str | None = None) -> Ledger:
-    """Opens the ledger of the sweep in `folder`, creating it (and a folder for it) at need."""
+    """Open the ledger of the sweep in `folder`, creating it (and a folder for it) at need.
+
+    Raises:
+        UsageError: It is damaged, or not where the sweep's folder says that it is.
+    """
     note = folder / STORAGE
     if storage is None and note.exists():
         storage = without_password(note.read_text())
+        _check_is_there(storage, note)
     return Ledger.in_folder(folder) if storage is None else Ledger(storage, folder.name)
+
+
+def _check_is_there(storage: str, note: Path) -> None:
+    """Check that the SQLite file of a sweep that has begun has not been left behind by a move."""
+    url = make_url(storage)
+    file = Path(url.database or "")
+    if url.get_backend_name() == "sqlite" and not file.exists():
+        raise UsageError(
+            f"the ledger of sweep `{note.parent.name}` is not at {storage}, as {note} says: put it "
+            "back, or write into that file where it is now."
+        )
 
 
 def remember(folder: Path, storage: str) -> None:
@@ -253,10 +269,17 @@ def started(folder: Path) -> Iterator[tuple[Ledger, SweepRecord]]:
     """Lends the ledger of a sweep that has begun, and closes it.
 
     Raises:
-        NotFound: It never did.
+        NotFound: It never did; then nothing is written.
+        UsageError: Its ledger is damaged, or gone.
     """
+    if not (has_ledger(folder) or copy_of(folder / LEDGER).is_file()):
+        raise _never_started(folder)
     with closing(open_ledger(folder)) as ledger:
         record = ledger.sweep()
         if record is None:
-            raise NotFound(f"sweep `{folder.name}` was never started; launch its file again.")
+            raise _never_started(folder)
         yield ledger, record
+
+
+def _never_started(folder: Path) -> NotFound:
+    return NotFound(f"sweep `{folder.name}` was never started; launch its file again.")

@@ -5,7 +5,6 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -14,13 +13,13 @@ from sweeper.address import is_dashboard, is_loopback
 from sweeper.app import child, foreground, load, mlflow_ui, resources
 from sweeper.app.catalog import catalog, home
 from sweeper.app.data import as_usage_errors
-from sweeper.app.folder import all_folders, elsewhere, existing, open_ledger, started
+from sweeper.app.folder import all_folders, elsewhere, existing, started
 from sweeper.app.places import DIAGNOSTICS_FOLDER, Places, folder_of_trial
 from sweeper.app.refusals import missing
 from sweeper.app.remarks import parse_tag
 from sweeper.app.summary import count_states, summarize
 from sweeper.app.written import write_file
-from sweeper.errors import CannotSchedule, SweeperError, UsageError
+from sweeper.errors import CannotSchedule, NotFound, SweeperError, UsageError
 from sweeper.ledger import Ledger, SweepRecord
 from sweeper.recording.mlflow_pages import has_pages
 from sweeper.space.faults import shown
@@ -104,9 +103,10 @@ def _lines() -> list[dict[str, Any]]:
             remotes.append(remote)
             continue
         try:
-            with closing(open_ledger(folder)) as ledger:
-                if (record := ledger.sweep()) is not None:
-                    lines.append(_line(ledger, record))
+            with started(folder) as (ledger, record):
+                lines.append(_line(ledger, record))
+        except NotFound:  # a folder of something else, or of a launch that was refused
+            continue
         except SweeperError as error:  # a damaged ledger hides no other sweep
             lines.append(_unreadable(folder.name, error))
     if remotes:

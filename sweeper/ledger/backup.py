@@ -15,6 +15,8 @@ MARK = (
     "insert or replace into mirrors (sweep, recorder, entity, ref) select name, ?, ?, ? from sweeps"
 )
 
+HAS_BEGUN = "select count(*) from sweeps where state != 'new'"
+
 
 def copy_of(file: Path) -> Path:
     """Return where the copy of an SQLite ledger is kept."""
@@ -25,8 +27,8 @@ def back_up(file: Path) -> None:
     """Copy an SQLite ledger aside as it is now, for the day on which it is damaged.
 
     The copy carries a mark, by which a recorder that starts from it knows that MLflow may be ahead
-    of it. A ledger that holds no sweep never replaces a copy, and one that cannot be read keeps the
-    copy that is there.
+    of it. A ledger of no sweep that has started makes no copy, and one that cannot be read keeps
+    the copy that is there.
     """
     aside = file.with_name(f".{file.stem}.copy")
     if not file.is_file():
@@ -35,9 +37,10 @@ def back_up(file: Path) -> None:
         aside.unlink(missing_ok=True)
         with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(aside)) as target:
             source.backup(target)
-            marked = target.execute(MARK, (*RESTORED, f"{time.time():.0f}")).rowcount
+            target.execute(MARK, (*RESTORED, f"{time.time():.0f}"))
             target.commit()
-        if marked > 0:
+            (has_begun,) = target.execute(HAS_BEGUN).fetchone()
+        if has_begun:
             aside.replace(copy_of(file))
     aside.unlink(missing_ok=True)
 

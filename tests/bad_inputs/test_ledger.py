@@ -140,3 +140,27 @@ def test_row_93_a_damaged_note_of_a_cluster_is_told(command: Command) -> None:
         told = command("status", "study")
         assert told.code == 2
         assert told.err[0].startswith(f"sweeper: {note}: no note of where the sweep is (")
+
+
+def test_looking_at_a_folder_that_holds_no_sweep_writes_nothing(command: Command) -> None:
+    folder = command.folder / "sweeps" / "photos"
+    folder.mkdir(parents=True)
+    assert command("ls").code == 0
+    assert command("status", "photos").code == 8
+    assert not list(folder.iterdir())
+
+
+def test_a_ledger_that_a_move_left_behind_is_not_begun_anew(
+    command: Command, finished: Path
+) -> None:
+    elsewhere = command.folder / "ledgers.db"
+    (finished.parent / "storage.txt").write_text(f"sqlite:///{elsewhere}")
+    finished.unlink()
+    (command.folder / "x.yaml").write_text(VALID)
+    for words in ("status study", "resume study", "launch x.yaml"):
+        told = command(*words.split())
+        assert told.code == 2
+        assert (
+            f"is not at sqlite:///{elsewhere}, as {finished.parent}/storage.txt says" in told.err[0]
+        )
+    assert not elsewhere.exists()

@@ -11,7 +11,7 @@ import pytest
 from sweeper.errors import UsageError
 from sweeper.ledger import Ledger, backup
 from sweeper.ledger.backup import back_up, copy_of, kept
-from tests.ledgers import NAME, new_ledger, script
+from tests.ledgers import NAME, PROVENANCE, new_ledger, script
 from tests.servers.process import wait_until
 
 
@@ -23,7 +23,16 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
+def begun(folder: Path) -> Ledger:
+    """Returns the ledger of a sweep that has started."""
+    ledger = new_ledger(folder)
+    ledger.start(PROVENANCE)
+    return ledger
+
+
 def events_in(file: Path) -> int:
+    if not file.is_file():
+        return 0
     with closing(sqlite3.connect(file)) as connection:
         return int(connection.execute("select count(*) from events").fetchone()[0])
 
@@ -45,7 +54,7 @@ def test_a_ledger_that_changes_is_copied_at_intervals_and_at_the_end(folder: Pat
 
 
 def test_only_a_copy_says_that_it_is_one(folder: Path) -> None:
-    ledger, file = new_ledger(folder), folder / "ledger.db"
+    ledger, file = begun(folder), folder / "ledger.db"
     back_up(file)
     assert not ledger.is_restored()
     ledger.close()
@@ -54,8 +63,14 @@ def test_only_a_copy_says_that_it_is_one(folder: Path) -> None:
         assert restored.is_restored()
 
 
-def test_a_ledger_without_a_sweep_or_content_replaces_no_copy(folder: Path) -> None:
+def test_a_sweep_that_has_not_started_has_no_copy(folder: Path) -> None:
     new_ledger(folder).close()
+    back_up(folder / "ledger.db")
+    assert [file.name for file in folder.iterdir()] == ["ledger.db"]
+
+
+def test_a_ledger_without_a_sweep_or_content_replaces_no_copy(folder: Path) -> None:
+    begun(folder).close()
     file = folder / "ledger.db"
     back_up(file)
     before = copy_of(file).read_bytes()
@@ -75,7 +90,7 @@ def test_a_ledger_without_a_sweep_or_content_replaces_no_copy(folder: Path) -> N
 def test_a_ledger_that_has_lost_its_content_is_damaged_and_its_copy_has_an_age(
     folder: Path, loss: str
 ) -> None:
-    new_ledger(folder).close()
+    begun(folder).close()
     file = folder / "ledger.db"
     back_up(file)
     if loss == "without rows":
