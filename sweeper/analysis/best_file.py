@@ -63,9 +63,9 @@ def best_file(record: SweepRecord, study: StudyTable, trial: Trial) -> str:
     yaml.width = 100
     yaml.dump({k: v for k, v in content.items() if v != {} or k == "parameters"}, text)
     value = "" if trial.value is None else f": {study.study.objective} {trial.value!r}"
-    which = f"trial {trial.number} ({trial.kind}) of sweep {record.name}"
+    which = f"{trial.name} ({trial.kind}) of sweep {record.name}"
     return (
-        f"# {study.study.name}, {which}{value}.\n"
+        f"# {which}{value}.\n"
         f"# Configuration {record.config_hash}, profile {record.profile}.\n{text.getvalue()}"
     )
 

@@ -10,6 +10,7 @@ from sweeper.app.progress import number
 from sweeper.cli.output import SCHEMA, print_json
 from sweeper.cli.tables import print_table
 from sweeper.console import stdout
+from sweeper.study import trial_name
 
 SPARED = ("jaggedness", "sd", "rises", "device-s", "epochs", "candidates")  # the first one first
 
@@ -49,15 +50,16 @@ def show_best(found: Mapping[str, Any], *, as_json: bool) -> None:
     if "file" in found:
         print(found["file"], end="")
         return
-    table = _table("study", ("trial", "validation", "test", "sd", "seeds"))
+    table = _table("trial", ("validation", "test", "sd", "seeds"))
     table.add_column("what was sampled", overflow="fold")
     for study in found["studies"]:
         for each in study["best"]:
-            cells = (each[name] for name in ("trial", "validation", "test", "sd", "seeds"))
+            cells = (each[name] for name in ("validation", "test", "sd", "seeds"))
+            trial = trial_name(study["study"], each["trial"])
             sampled = (f"{name} = {_cell(each['params'][name])}" for name in each["sampled"])
-            table.add_row(study["study"], *map(_cell, cells), ", ".join(sampled) or each["kind"])
+            table.add_row(trial, *map(_cell, cells), ", ".join(sampled) or each["kind"])
         if not study["best"]:
-            table.add_row(study["study"], *[""] * 5, "no trial is complete")
+            table.add_row(study["study"], *[""] * 4, "no trial is complete")
     print_table(stdout(), table, ("sd",))
 
 
