@@ -66,9 +66,9 @@ def best_file(record: SweepRecord, study: StudyTable, trial: Trial) -> str:
     yaml.width = 100
     yaml.dump({k: v for k, v in content.items() if v != {} or k == "parameters"}, text)
     value = _reached(study, trial)
-    which = f"trial {trial.number} ({trial.kind}) of sweep {record.name}"
+    which = f"{trial.name} ({trial.kind}) of sweep {record.name}"
     origin = f"Configuration {record.config_hash}, profile {record.profile}."
-    head = (f"{study.study.name}, {which}{value}.", origin)
+    head = (f"{which}{value}.", origin)
     return "".join(f"# {visible(line)}\n" for line in head) + text.getvalue()
 
 

@@ -11,6 +11,7 @@ from sweeper.app.progress import number
 from sweeper.cli.output import SCHEMA, on_one_line, print_json
 from sweeper.cli.tables import print_table
 from sweeper.console import stdout
+from sweeper.study import trial_name
 
 SPARED = ("jaggedness", "sd", "rises", "device-s", "epochs", "candidates")  # the first one first
 
@@ -51,16 +52,17 @@ def show_best(found: Mapping[str, Any], *, as_json: bool) -> None:
         print(found["file"], end="")
         return
     found = on_one_line(found)
-    table = _table("study", ("trial", "validation", "test", "sd", "seeds"))
+    table = _table("trial", ("validation", "test", "sd", "seeds"))
     table.add_column("what was sampled", overflow="fold")
     for study in found["studies"]:
         for each in study["best"]:
-            cells = (each[name] for name in ("trial", "validation", "test", "sd", "seeds"))
+            cells = (each[name] for name in ("validation", "test", "sd", "seeds"))
+            trial = trial_name(study["study"], each["trial"])
             sampled = (f"{name} = {_cell(each['params'][name])}" for name in each["sampled"])
             told = ", ".join(sampled) or each["kind"]
-            table.add_row(escape(study["study"]), *map(_cell, cells), escape(told))
+            table.add_row(escape(trial), *map(_cell, cells), escape(told))
         if not study["best"]:
-            table.add_row(escape(study["study"]), *[""] * 5, "no trial is complete")
+            table.add_row(escape(study["study"]), *[""] * 4, "no trial is complete")
     print_table(stdout(), table, ("sd",))
 
 

@@ -6,10 +6,12 @@ Whatever fails offers nothing: a shell has no place for an error.
 import os
 from collections.abc import Callable, Iterator
 from contextlib import chdir, nullcontext, suppress
+from typing import TYPE_CHECKING
 
 import typer
 
-from sweeper.ledger import Ledger
+if TYPE_CHECKING:
+    from sweeper.ledger import Ledger
 
 BASH = "COMP_WORDBREAKS=${COMP_WORDBREAKS//@}\n"
 SWEEP = "sweep"  # the parameter that names it
@@ -50,7 +52,7 @@ def trials(ctx: typer.Context, incomplete: str) -> list[str]:
     As long as several studies begin so, they are offered in place of their trials.
     """
 
-    def words(ledger: Ledger) -> Iterator[str]:
+    def words(ledger: "Ledger") -> Iterator[str]:
         begun = [f"{study.name}/" for study in ledger.studies()]
         begun = [b for b in begun if b.startswith(incomplete) or incomplete.startswith(b)]
         if len(begun) > 1:
@@ -61,7 +63,7 @@ def trials(ctx: typer.Context, incomplete: str) -> list[str]:
 
 
 def _of_sweep(
-    ctx: typer.Context, incomplete: str, words: Callable[[Ledger], Iterator[str]]
+    ctx: typer.Context, incomplete: str, words: "Callable[[Ledger], Iterator[str]]"
 ) -> list[str]:
     with suppress(Exception), _in_folder(ctx):
         from sweeper.app.folder import existing, started

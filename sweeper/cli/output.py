@@ -10,7 +10,6 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from sweeper.app.folder import hint_above, sweeps_folder
 from sweeper.app.progress import duration, number
 from sweeper.cli.tables import print_table
 from sweeper.console import pass_on, stderr, stdout
@@ -193,6 +192,8 @@ def show_sweeps(
         print_json({"schema": SCHEMA, "command": command, "sweeps": list(sweeps)})
         return
     if not sweeps:
+        from sweeper.app.folder import hint_above, sweeps_folder  # the ledger's database with it
+
         which = f" tagged {' and '.join(tags)}" if tags else ""
         text = f"no sweeps{which} in {sweeps_folder()}.{'' if tags else hint_above()}"
         stdout().print(text, markup=False, soft_wrap=True)

@@ -2,12 +2,14 @@
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from sweeper import __version__
 from sweeper.cli.main import cli, run
+from tests.command import ROOT
 from tests.compared_ledgers import Scores, write
 
 ADVECTION, DARCY = "pdebench/advection_1d", "pdebench/darcy_2d@hard"
@@ -162,3 +164,10 @@ def test_the_script_for_bash_keeps_names_of_tasks_whole(capsys):
     assert "=" in breaks
     assert "@" not in breaks
     assert "-F _sweeper_completion sweeper" in told.stdout
+
+
+def test_the_command_line_loads_neither_a_database_nor_a_model_before_it_needs_one():
+    heavy = ("sqlalchemy", "numpy", "torch", "ray", "mlflow", "optuna")
+    code = f"import sys, sweeper.cli.main; print([m for m in {heavy} if m in sys.modules])"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert told.stdout == "[]\n", told.stderr

@@ -68,7 +68,7 @@ def test_the_printed_file_is_valid_and_is_the_winner(real, capsys):
     folder, params = real
     assert run(["best", "mona_pdebench", "--study", STUDY]) == 0
     text = capsys.readouterr().out
-    assert text.startswith(f"# {STUDY}, trial 5 (sampled) of sweep mona_pdebench: val/nrmse 0.25.")
+    assert text.startswith(f"# {STUDY}/5 (sampled) of sweep mona_pdebench: val/nrmse 0.25.")
     (folder / "best.yaml").write_text(text)
     assert run(["validate", "best.yaml", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -103,6 +103,7 @@ def test_best_lists_studies_and_the_top_of_each(folder, capsys):
     assert run(["best", "s"]) == 0
     shown = capsys.readouterr().out
     assert "refine.lr = 0.0003" in shown
+    assert f" pare/{ADVECTION}/2 " in shown
     assert len(shown.splitlines()) == 3
 
 
