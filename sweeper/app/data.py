@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -214,17 +214,15 @@ def _former(depending: Sequence[Dependent]) -> list[str]:
 
 def dependents(name: str) -> list[Dependent]:
     """Return the sweeps in ./sweeps that read a task's data or a source's, and their states."""
-    from sweeper.app import inspect  # the ledger, which a list of data does not need
-    from sweeper.app.folder import all_folders, elsewhere, open_ledger
+    from sweeper.app import folder as folders  # the ledger, which a list of data does not need
 
     found = []
-    for folder in all_folders():
-        if elsewhere(folder) is not None:
+    for folder in folders.all_folders():
+        if folders.elsewhere(folder) is not None:
             continue
-        with suppress(SweeperError), closing(open_ledger(folder)) as ledger:
-            record = ledger.sweep()
-            if record is not None and name in _read_by(record.resolved):
-                found.append(Dependent(record.name, inspect.state_of(record, ledger)))
+        with suppress(SweeperError), folders.started(folder) as (ledger, record):
+            if name in _read_by(record.resolved):
+                found.append(Dependent(record.name, folders.living_state(record, ledger)))
     return found
 
 

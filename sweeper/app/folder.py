@@ -281,5 +281,11 @@ def started(folder: Path) -> Iterator[tuple[Ledger, SweepRecord]]:
         yield ledger, record
 
 
+def living_state(record: SweepRecord, ledger: Ledger) -> str:
+    """Return a sweep's state: one that says `running` but has no living driver has crashed."""
+    crashed = record.state == "running" and ledger.holder() is None
+    return "crashed" if crashed else record.state
+
+
 def _never_started(folder: Path) -> NotFound:
     return NotFound(f"sweep `{folder.name}` was never started; launch its file again.")

@@ -13,7 +13,7 @@ from sweeper.address import is_dashboard, is_loopback
 from sweeper.app import child, foreground, load, mlflow_ui, resources
 from sweeper.app.catalog import catalog, home
 from sweeper.app.data import as_usage_errors
-from sweeper.app.folder import all_folders, elsewhere, existing, started
+from sweeper.app.folder import all_folders, elsewhere, existing, living_state, started
 from sweeper.app.places import DIAGNOSTICS_FOLDER, Places, folder_of_trial
 from sweeper.app.refusals import missing
 from sweeper.app.remarks import parse_tag
@@ -124,7 +124,7 @@ def _unreadable(name: str, error: SweeperError) -> dict[str, Any]:
 def _line(ledger: Ledger, record: SweepRecord) -> dict[str, Any]:
     return {
         "sweep": record.name,
-        "state": state_of(record, ledger),
+        "state": living_state(record, ledger),
         "profile": named_profile(record.text, record.profile),
         "studies": len(ledger.studies()),
         "trials": count_states(ledger.trials()),
@@ -133,17 +133,11 @@ def _line(ledger: Ledger, record: SweepRecord) -> dict[str, Any]:
     }
 
 
-def state_of(record: SweepRecord, ledger: Ledger) -> str:
-    """Returns the sweep's state: one that says `running` but has no living driver has crashed."""
-    crashed = record.state == "running" and ledger.holder() is None
-    return "crashed" if crashed else record.state
-
-
 def status(name: str) -> dict[str, Any]:
     """Returns a sweep's summary as of now. Raises NotFound."""
     folder = existing(name)
     with started(folder) as (ledger, record):
-        return {**summarize(ledger, folder), "state": state_of(record, ledger), "exit_code": 0}
+        return {**summarize(ledger, folder), "state": living_state(record, ledger), "exit_code": 0}
 
 
 def failed(name: str) -> dict[str, Any]:

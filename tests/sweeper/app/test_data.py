@@ -384,7 +384,7 @@ def test_data_that_a_sweep_runs_on_are_neither_deleted_nor_replaced(
     files = write_gestures(tmp_path)
     folder = Path(command("data", "import", GESTURES, *files)["folder"])
     begin("mine", GESTURES)
-    monkeypatch.setattr("sweeper.app.inspect.state_of", lambda *_: "running")
+    monkeypatch.setattr("sweeper.app.folder.living_state", lambda *_: "running")
     for words in (("delete", GESTURES, "--yes"), ("import", GESTURES, *files, "--replace")):
         error = command("data", *words, code=2)["error"]["message"]
         assert error.startswith(f"{GESTURES}: sweep mine is running on it.")
