@@ -105,8 +105,11 @@ def test_two_sweeps_studies_are_filtered_selected_and_compared(tmp_path, server)
         assert means == ["0.201", "0.301"]
         assert {"test/nrmse", "control/mean_over_seeds/test/nrmse", "seeds", *means} <= set(lines)
         chromium.screenshot(tmp_path / "studies.png")
-        chromium.click_link("val/nrmse")
-        for shown in ("mona · advection_1d (val/nrmse)", "pare · advection_1d (val/nrmse)"):
+        chromium.click_link("Objective/nrmse")
+        for shown in (
+            "mona · advection_1d (Objective/nrmse)",
+            "pare · advection_1d (Objective/nrmse)",
+        ):
             chromium.wait_for(shown)  # in the legend: a curve a study
         for value in ("0.31 (step=3)", "0.21 (step=3)", "0.6 (step=1)"):
             chromium.wait_for(value)
