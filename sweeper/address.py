@@ -20,6 +20,14 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def is_every_interface(host: str) -> bool:
+    """Return whether a server that listens to `host` listens on every interface."""
+    try:
+        return ip_address(host.strip("[]")).is_unspecified
+    except ValueError:
+        return False
+
+
 def host_of(address: str) -> str:
     """Returns the host of `host`, `host:port` or `scheme://host:port`."""
     where = address.rpartition("://")[2].partition("/")[0]

@@ -9,7 +9,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from sweeper.address import is_dashboard, is_loopback
+from sweeper.address import is_dashboard, is_every_interface, is_loopback
 from sweeper.app import child, foreground, load, mlflow_ui, resources
 from sweeper.app.catalog import catalog, home
 from sweeper.app.data import as_usage_errors
@@ -240,7 +240,7 @@ def ui(host: str, port: int, *, insecure: bool, say: Callable[[str], None]) -> N
         for line in mlflow_ui.lines(uri):
             say(line)
         return
-    reached = "127.0.0.1" if host in ("0.0.0.0", "::") else host
+    reached = "127.0.0.1" if is_every_interface(host) else host
     server = f"http://{f'[{reached}]' if ':' in reached else reached}:{port}"
     Thread(target=mlflow_ui.announce, args=(server, say), daemon=True).start()
     settings = {
