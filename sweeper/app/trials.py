@@ -18,6 +18,7 @@ from sweeper.study import Study, Trial, TrialKind, trial_name
 from trainables.methods.halving import can_halve
 
 NUMBER = re.compile(r"[0-9]{1,9}")
+REPLICATE = re.compile(r"([0-9]{1,9}) seed ([0-9]{1,20})")  # as its run in MLflow is named
 PATIENCE_S = 20.0  # with a store that is asked for checkpoints while all others wait
 
 
@@ -117,7 +118,9 @@ def find_trial(ledger: Ledger, text: str) -> Trial:
     studies = ledger.studies()
     names = [study.name for study in studies]
     study, number = _parts(text, studies, ledger.name)
-    if not study and len(names) == 1:
+    if study in names and (found := REPLICATE.fullmatch(number)):
+        number = _number_of_replicate(ledger, study, int(found[1]), int(found[2])) or number
+    if not study and len(names) == 1 and "/" not in text:
         study = names[0]
     how = f" Write a trial as {trial_name(study if study in names else names[0], 0)}." * bool(names)
     if not NUMBER.fullmatch(number):
@@ -130,6 +133,12 @@ def find_trial(ledger: Ledger, text: str) -> Trial:
     if int(number) not in trials:
         raise NotFound(unknown("trial", str(int(number)), map(str, trials)))
     return trials[int(number)]
+
+
+def _number_of_replicate(ledger: Ledger, study: str, origin: int, seed: int) -> str | None:
+    """Return the number of the replicate that repeats the trial `origin` on `seed`."""
+    found = (t for t in ledger.trials(study) if t.kind is TrialKind.REPLICATE)
+    return next((str(t.number) for t in found if (t.origin, t.seed) == (origin, seed)), None)
 
 
 def _parts(text: str, studies: Sequence[Study], sweep: str) -> tuple[str, str]:

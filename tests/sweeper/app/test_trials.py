@@ -160,7 +160,8 @@ def test_a_trial_is_found_by_the_name_of_its_run_in_mlflow(ledger):
     ["", " ", "/", "/0", "//0", f"pare/{ADVECTION}/", f"pare/{ADVECTION}", f"pare/{ADVECTION}/x",
      f"pare/{ADVECTION}/-1", f"pare/{ADVECTION}/0x1", f"pare/{ADVECTION}/1.0", "0", "control",
      f"pare/{ADVECTION}/99", f"pare/{ADVECTION}/٣", f"pare/{ADVECTION}/" + "9" * 400,
-     f"pare/{ADVECTION}/0/", "s/0", "003 · pare", f"orca/{ADVECTION}/0"],
+     f"pare/{ADVECTION}/0/", "s/0", "003 · pare", f"orca/{ADVECTION}/0",
+     "002 seed 9999 · pare · advection_1d"],
 )  # fmt: skip
 def test_what_names_no_trial_is_not_found_and_never_trial_0(ledger, text):
     with pytest.raises(NotFound, match=r"pare/pdebench/advection_1d|Known: 0, 1"):
@@ -170,6 +171,6 @@ def test_what_names_no_trial_is_not_found_and_never_trial_0(ledger, text):
 def test_in_a_lone_study_a_number_will_do_but_nothing_does_not(tmp_path):
     lone = write(tmp_path, "s", [Scores(method="pare", task=ADVECTION, best=[0.1])])
     assert find_trial(lone, "2").number == find_trial(lone, "002").number == 2
-    for text in ("", "/", f"pare/{ADVECTION}/"):
+    for text in ("", "/", "/0", "//0", "s/0", f"pare/{ADVECTION}/"):
         with pytest.raises(NotFound):
             find_trial(lone, text)
