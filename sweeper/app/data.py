@@ -13,6 +13,7 @@ from typing import Any
 from sweeper.app.catalog import home
 from sweeper.app.disk import NOT_TAKEN
 from sweeper.errors import Fault, FileFaults, StorageFull, SweeperError, UsageError
+from sweeper.space.catalog import PROXY
 from trainables.errors import DataError, TrainableError
 from trainables.lock import exclusive
 from trainables.proxies.loading import proxy_faults
@@ -227,10 +228,9 @@ def dependents(name: str) -> list[Dependent]:
 
 
 def _read_by(resolved: Mapping[str, Any]) -> set[str]:
-    """Return the tasks and sources that a sweep names."""
-    sources = resolved.get("proxies", {}).values()
-    flat = [each for one in sources for each in ([one] if isinstance(one, str) else one)]
-    return {*resolved.get("tasks", ()), *flat}
+    """Return the tasks and sources that a sweep names, those that it searches included."""
+    searched = resolved.get("parameters", {}).get(PROXY, {}).get("values", ())
+    return {*resolved.get("tasks", ()), *resolved.get("proxies", {}).values(), *searched}
 
 
 def _check_idle(name: str, depending: Sequence[Dependent]) -> None:

@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 import pytest
 
-from sweeper.app.data import as_usage_errors
+from sweeper.app.data import as_usage_errors, dependents
 from sweeper.cli.main import run
 from sweeper.errors import UsageError
 from trainables.proxies.registry import PROXIES
@@ -315,7 +315,11 @@ def begin(name: str, task: str, *, state: str = "stopped") -> None:
 
     folder_of(name).mkdir(parents=True)
     with closing(open_ledger(folder_of(name))) as ledger:
-        resolved = {"tasks": [task], "proxies": {"1d": "python_source", "2d": "cifar10"}}
+        resolved = {
+            "tasks": [task],
+            "proxies": {"1d": "python_source", "2d": "cifar10"},
+            "parameters": {"proxy": {"values": ["cifar10", "voc"]}},
+        }
         ledger.create(
             SweepRecord(
                 name=name, experiment=name, resolved=resolved, config_hash="", profile="", text=""
@@ -389,6 +393,13 @@ def test_data_that_a_sweep_runs_on_are_neither_deleted_nor_replaced(
         error = command("data", *words, code=2)["error"]["message"]
         assert error.startswith(f"{GESTURES}: sweep mine is running on it.")
     assert command("data", "verify", GESTURES)["sets"][0]["folder"] == str(folder)
+
+
+def test_a_sweep_reads_its_tasks_its_sources_and_those_that_it_searches(home):
+    begin("mine", GESTURES)
+    for name in (GESTURES, "python_source", "cifar10", "voc"):
+        assert [each.sweep for each in dependents(name)] == ["mine"]
+    assert dependents("tiny_imagenet") == dependents("nasbench360/ecg") == []
 
 
 def test_an_end_of_file_in_a_library_is_no_interruption(monkeypatch):
