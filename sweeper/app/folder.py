@@ -24,6 +24,7 @@ SHOWN = 3  # sweeps of another folder that a message names
 DATABASES = ("sqlite", "postgresql")
 SECRETS = ("password", "secret")  # how names end of options of libpq that are none to write down
 STORAGE = "storage.txt"  # the ledger's URL, without a password, where it is not in the folder
+FILES_OF_LEDGER = (LEDGER, *(f"{LEDGER}-{part}" for part in ("journal", "wal", "shm")))
 MARKS = (LEDGER, STORAGE, NOTE)  # one of these is in the folder of each sweep that has begun
 
 
@@ -208,9 +209,10 @@ def open_ledger(folder: Path, storage: str | None = None) -> Ledger:
         UsageError: It is damaged, or not where the sweep's folder says that it is.
     """
     note = folder / STORAGE
-    if storage is None and note.exists():
-        storage = without_password(note.read_text())
-        _check_is_there(storage, note)
+    if note.exists():
+        begun = without_password(note.read_text())
+        _check_is_there(begun, note)
+        storage = begun if storage is None else storage
     return Ledger.in_folder(folder) if storage is None else Ledger(storage, folder.name)
 
 
@@ -250,15 +252,19 @@ def without_password(storage: str) -> str:
 
 
 def discard_unstarted(folder: Path, storage: str | None) -> None:
-    """Remove what a refused launch wrote of a sweep that never started, and nothing else: the
-    ledger goes with its copy, which would speak of a loss."""
-    with closing(open_ledger(folder, storage)) as ledger:
-        if ledger.holder() is not None or not ledger.forget_unstarted():
+    """Remove what a refused launch wrote of a sweep that never started, and nothing else.
+
+    The lease is held meanwhile, so that another launch does not begin in a file that goes. A copy
+    of the ledger is only there where the sweep has started.
+
+    Raises:
+        SweepIsHeld: Another launch has the sweep by now.
+    """
+    with closing(open_ledger(folder, storage)) as ledger, ledger.hold():
+        if copy_of(folder / LEDGER).is_file() or not ledger.forget_unstarted():
             return
-    if copy_of(folder / LEDGER).is_file():  # which only a sweep that has started has
-        return
-    for file in (*folder.glob("ledger.*"), *folder.glob(".ledger.*"), folder / STORAGE):
-        file.unlink(missing_ok=True)
+        for name in (*FILES_OF_LEDGER, STORAGE):
+            (folder / name).unlink(missing_ok=True)
     shutil.rmtree(folder / "ray", ignore_errors=True)
     with suppress(OSError):  # somebody else's files are in it
         folder.rmdir()

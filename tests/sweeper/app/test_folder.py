@@ -7,13 +7,14 @@ import pytest
 
 from sweeper.app import load
 from sweeper.app.catalog import catalog
-from sweeper.app.folder import STORAGE, check_place, open_ledger, remember
+from sweeper.app.folder import STORAGE, check_place, discard_unstarted, open_ledger, remember
 from sweeper.cli.main import run
 from sweeper.errors import (
     BackendUnreachable,
     CannotSchedule,
     StorageFull,
     SweeperError,
+    SweepIsHeld,
     UsageError,
 )
 from sweeper.ledger import Ledger
@@ -189,6 +190,49 @@ def test_a_refusal_takes_no_ledger_away_that_lost_its_content(
     assert "A copy of " in capsys.readouterr().err
     assert (folder / "ledger.backup.db").read_bytes() == copy
     assert (folder / "ledger.db").is_file()
+
+
+def test_a_refused_launch_takes_away_what_it_wrote_and_no_file_of_a_like_name(
+    work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise UsageError("no")
+
+    monkeypatch.setattr("sweeper.app.launch.supervise", refuse)
+    folder = work / "sweeps" / "study"
+    folder.mkdir(parents=True)
+    put_aside = [folder / "ledger.damaged.db", folder / "ledger.old"]
+    for file in put_aside:
+        file.write_text("all that is left of a sweep")
+    assert launch() == 2
+    assert sorted(folder.iterdir()) == put_aside
+
+
+def test_a_refused_launch_leaves_a_sweep_that_another_has_taken_up(
+    work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = work / "sweeps" / "study"
+    with closing(Ledger.in_folder(folder)) as ledger:
+        load.match(ledger, loads_sweep(VALID, catalog()), VALID)
+        with ledger.hold(), pytest.raises(SweepIsHeld):
+            discard_unstarted(folder, None)
+        assert ledger.sweep() is not None
+    assert (folder / "ledger.db").is_file()
+    discard_unstarted(folder, None)
+    assert not folder.exists()
+
+
+def test_a_ledger_that_a_move_left_behind_is_not_begun_anew_where_it_was(
+    work: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, former = work / "sweeps" / "study", work / "former" / "ledger.db"
+    url = f"sqlite:///{former}"
+    remember(folder, url)
+    for words in (("--storage", url), ()):
+        assert launch(*words) == 2
+        assert f"the ledger of sweep `study` is not at {url}" in capsys.readouterr().err
+    assert not former.exists()
+    assert (folder / STORAGE).read_text() == url
 
 
 @pytest.mark.parametrize("link", ["sweeps", "sweeps/study"])
