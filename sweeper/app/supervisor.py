@@ -122,10 +122,13 @@ def _pause(
         BackendUnreachable: `seconds` is None: there was the last pause.
     """
     if seconds is None:
+        record = ledger.sweep()
+        has_begun = record is not None and record.state != "new"  # else nothing of it is kept
+        go_on = f"go on with: sweeper resume {ledger.name}" if has_begun else "launch again."
         raise BackendUnreachable(
             f"Ray did not start on this machine in {len(PAUSES_S) + 1} attempts; the last time: "
             f"{why}. The machine is busy, or a limit (ulimit -v, -u) leaves Ray too little. Once "
-            f"there is more, go on with: sweeper resume {ledger.name}"
+            f"there is more, {go_on}"
         )
     text = f"Ray has not started on this machine: {why}; trying again in {seconds:.0f} s."
     console.print(without_secrets(text), markup=False, soft_wrap=True)

@@ -12,12 +12,15 @@ from typing import Any
 import psutil
 import pytest
 
-from sweeper.app import child, supervisor
+from sweeper.app import child, load, supervisor
+from sweeper.app.catalog import catalog
 from sweeper.app.supervisor import LEASE, Job
 from sweeper.console import stderr
 from sweeper.errors import BackendUnreachable, SweeperError, exit_code_of
 from sweeper.ledger import Ledger
 from sweeper.ledger.lease import Lease
+from sweeper.space.loader import loads_sweep
+from tests.bad_inputs.rows import VALID
 
 JOB = Job(folder="", storage=None, address="local", owner="me", requests_after=0)
 BEGINS = "import json, os, signal, sys, time\njson.load(sys.stdin)\n"
@@ -37,7 +40,7 @@ def drivers(monkeypatch: pytest.MonkeyPatch, *scripts: str) -> list[str]:
     """Has drivers run these programs, one after the other; returns those that are left."""
     left = list(scripts)
 
-    def command(module: str) -> list[str]:
+    def command(module: str, *arguments: str) -> list[str]:
         assert module == "sweeper.app.driver"
         return [sys.executable, "-S", "-c", BEGINS + left.pop(0)]
 
@@ -62,9 +65,19 @@ def test_a_ray_that_never_starts_is_a_backend_that_does_not_answer(supervise, mo
     with pytest.raises(BackendUnreachable, match=r"in 3 attempts; .*\(signal 6\)") as ended:
         supervise()
     assert ended.value.exit_code == 5
-    assert "go on with: sweeper resume" in str(ended.value)
+    assert str(ended.value).endswith("Once there is more, launch again.")  # nothing of it is kept
     assert len(left) == 1
     assert "the driver died" not in capsys.readouterr().err
+
+
+def test_a_sweep_that_has_begun_is_resumed_once_ray_starts(tmp_path, monkeypatch):
+    monkeypatch.setattr(supervisor, "PAUSES_S", ())
+    drivers(monkeypatch, STARTS + ABORTS)
+    with closing(Ledger.in_folder(tmp_path)) as ledger, ledger.hold() as lease:
+        load.match(ledger, loads_sweep(VALID, catalog(), name=ledger.name), VALID)
+        ledger.start({})
+        with pytest.raises(BackendUnreachable, match=f"go on with: sweeper resume {ledger.name}$"):
+            supervisor.supervise(JOB, ledger, lease, stderr())
 
 
 def test_pauses_get_longer_and_a_signal_ends_one(tmp_path, monkeypatch, capsys):
@@ -123,7 +136,7 @@ from sweeper.console import stderr
 from sweeper.ledger import Ledger
 from tests.sweeper.app.test_supervisor import JOB
 
-child.command = lambda module: [sys.executable, "-S", "-c", sys.argv[2]]
+child.command = lambda module, *arguments: [sys.executable, "-S", "-c", sys.argv[2]]
 ledger = Ledger.in_folder(__import__("pathlib").Path(sys.argv[1]))
 with ledger.hold() as lease:
     supervisor.supervise(JOB, ledger, lease, stderr())
