@@ -162,7 +162,7 @@ class Retention:
             self.ledger.note(text, *key, trial.attempt)
             self._num_lost += 1
             if self._num_lost <= SHOWN:
-                self.say(f"{trial.study} {trial.number:03d}: {text}")
+                self.say(f"{trial.name}: {text}")
             elif self._num_lost == SHOWN + 1:
                 self.say(f"so it is with other trials: sweeper logs {self.ledger.name}")
         return True

@@ -10,7 +10,7 @@ from sweeper.analysis.validation import validation_notes
 from sweeper.app.places import Places
 from sweeper.ledger import EventKind, Ledger
 from sweeper.policies import FailureBudget
-from sweeper.study import Trial, TrialState
+from sweeper.study import Trial, TrialState, trial_name
 from sweeper.text import printable, written
 
 SHOWN = 5  # failed trials that are named
@@ -58,11 +58,12 @@ def summarize(ledger: Ledger, folder: Path) -> dict[str, Any]:
 
 def _noted(ledger: Ledger) -> list[str]:
     """Return the latest notes on trials: a checkpoint that was damaged, say."""
-    noted = [e for e in ledger.events(kinds=[EventKind.NOTED]) if e.number is not None]
-    lines = [
-        printable(f"{e.study} {e.number:03d}: {e.payload['text']}", limit=REASON)
-        for e in noted[-SHOWN:]
+    noted = [
+        f"{trial_name(event.study, event.number)}: {event.payload['text']}"
+        for event in ledger.events(kinds=[EventKind.NOTED])
+        if event.study is not None and event.number is not None
     ]
+    lines = [printable(line, limit=REASON) for line in noted[-SHOWN:]]
     if len(noted) > SHOWN:
         lines.insert(
             0, f"{len(noted)} notes on trials (all: sweeper logs {ledger.name}), the last:"

@@ -103,8 +103,7 @@ class _Judge(Unsaved, tune.Stopper):
     def _is_over(self, trial: Trial, result: dict[str, Any]) -> bool:
         for text in result.get("notes", ()):
             self._runner.noted(trial, text)
-            who = f"{trial.study} {trial.number:03d}"
-            self._say(printable(f"{who}: {text}", limit=NOTE_CHARS))
+            self._say(printable(f"{trial.name}: {text}", limit=NOTE_CHARS))
         if "waits" in result:
             return False
         if "failure" in result:

@@ -72,7 +72,7 @@ def test_a_moved_sweep_goes_on_from_the_newest_checkpoints_that_are_whole(
     for number, why in ((0, "no readable manifest.json"), (1, "altered or cut short")):
         assert noted[number].startswith("checkpoint refine-0003 is damaged (")
         assert why in noted[number]
-        assert f"toy/task_0 {number:03d}: {noted[number]}" in driver.tail(), "and in the log"
+        assert f"toy/task_0/{number}: {noted[number]}" in driver.tail(), "and in the log"
     uri = f"sqlite:///{after / 'mlflow.db'}"
     assert mlflow_violations(ledger, uri, "toy") == []
     client = MlflowClient(uri)

@@ -272,6 +272,7 @@ def test_nothing_of_a_trial_is_deleted_whose_checkpoint_does_not_exist(ledger, t
     assert files_in(tmp_path) == had
     noted = {e.number: e.payload["text"] for e in ledger.events(kinds=[EventKind.NOTED])}
     assert len(said) == len(noted) > 0, "each once, however often the sweep goes on"
+    assert all(line.startswith(f"{STUDY.name}/") for line in said)
     for number, text in noted.items():
         place = folder_of_trial(tmp_path, replace(TRIAL, number=number)) / "attempt-1"
         assert (

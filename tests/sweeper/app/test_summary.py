@@ -68,7 +68,7 @@ def test_what_befell_checkpoints_is_said_by_status_and_logs(ledger: Ledger) -> N
     ]
     assert notes == [
         f"7 notes on trials (all: sweeper logs {ledger.name}), the last:",
-        *(f"{STUDY} 000: {text}" for text in texts[2:]),
+        *(f"{STUDY}/0: {text}" for text in texts[2:]),
     ]
     told = "\n".join(logs.follow(ledger.name, None, forever=False))
-    assert all(f"{STUDY} 000: {text}" in told for text in texts)
+    assert all(f"{STUDY}/0: {text}" in told for text in texts)
