@@ -178,7 +178,9 @@ def test_a_moved_sweep_with_a_cap_loses_no_weights_and_goes_on_bit_for_bit(
     monkeypatch.chdir(tmp_path)
     for name, value in moved.shell.environment.items():
         monkeypatch.setenv(name, value)
-    looked = diagnose(moved.name, study, 0, what=["landscape"], samples=8, progress=lambda *_: None)
+    looked = diagnose(
+        moved.name, f"{study}/0", what=["landscape"], samples=8, progress=lambda *_: None
+    )
     assert looked["checkpoint"] == str(moved.checkpoints()[0])
     assert "refine.lr" in results.best(moved.name, study, None)["file"]
     assert inspect.report(moved.name, None)["path"] == str(elsewhere / "report.html")
