@@ -263,8 +263,9 @@ def discard_unstarted(folder: Path, storage: str | None) -> None:
     with closing(open_ledger(folder, storage)) as ledger, ledger.hold():
         if copy_of(folder / LEDGER).is_file() or not ledger.forget_unstarted():
             return
-        for name in (*FILES_OF_LEDGER, STORAGE):
-            (folder / name).unlink(missing_ok=True)
+        unfinished = folder.glob(f".{Path(LEDGER).stem}.copy*")  # of a copy
+        for file in (*(folder / name for name in (*FILES_OF_LEDGER, STORAGE)), *unfinished):
+            file.unlink(missing_ok=True)
     shutil.rmtree(folder / "ray", ignore_errors=True)
     with suppress(OSError):  # somebody else's files are in it
         folder.rmdir()

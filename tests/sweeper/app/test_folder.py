@@ -204,6 +204,7 @@ def test_a_refused_launch_takes_away_what_it_wrote_and_no_file_of_a_like_name(
     put_aside = [folder / "ledger.damaged.db", folder / "ledger.old"]
     for file in put_aside:
         file.write_text("all that is left of a sweep")
+    (folder / ".ledger.copy").touch()  # of a launch that was killed
     assert launch() == 2
     assert sorted(folder.iterdir()) == put_aside
 
