@@ -266,7 +266,13 @@ def deletion(name: str) -> Deletion:
 
 
 def delete(planned: Deletion) -> dict[str, Any]:
-    """Delete data; a launch or an import that begins meanwhile finds all of a set or none."""
+    """Delete data; a launch or an import that begins meanwhile finds all of a set or none.
+
+    Raises:
+        UsageError: A sweep has begun to run on it since this was planned.
+        StorageFull: It cannot be deleted.
+    """
+    _check_idle(planned.name, dependents(planned.name))
     with as_usage_errors():
         for folder in planned.folders:
             with exclusive(folder.with_name(f".{folder.name}.lock")):

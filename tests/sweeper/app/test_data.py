@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 import pytest
 
-from sweeper.app.data import as_usage_errors, dependents
+from sweeper.app.data import as_usage_errors, delete, deletion, dependents
 from sweeper.cli.main import run
 from sweeper.errors import UsageError
 from trainables.proxies.registry import PROXIES
@@ -393,6 +393,18 @@ def test_data_that_a_sweep_runs_on_are_neither_deleted_nor_replaced(
         error = command("data", *words, code=2)["error"]["message"]
         assert error.startswith(f"{GESTURES}: sweep mine is running on it.")
     assert command("data", "verify", GESTURES)["sets"][0]["folder"] == str(folder)
+
+
+def test_data_on_which_a_sweep_began_while_somebody_was_asked_are_not_deleted(
+    command, home, tmp_path, monkeypatch
+):
+    folder = Path(command("data", "import", GESTURES, *write_gestures(tmp_path))["folder"])
+    planned = deletion(GESTURES)
+    begin("mine", GESTURES)
+    monkeypatch.setattr("sweeper.app.folder.living_state", lambda *_: "running")
+    with pytest.raises(UsageError, match="sweep mine is running on it"):
+        delete(planned)
+    assert folder.is_dir()
 
 
 def test_a_sweep_reads_its_tasks_its_sources_and_those_that_it_searches(home):
