@@ -214,7 +214,11 @@ def _former(depending: Sequence[Dependent]) -> list[str]:
 
 
 def dependents(name: str) -> list[Dependent]:
-    """Return the sweeps in ./sweeps that read a task's data or a source's, and their states."""
+    """Return the sweeps in ./sweeps that read a task's data or a source's, and their states.
+
+    One that a launch drives is running, also while the launch looks at its data, before the
+    ledger says so.
+    """
     from sweeper.app import folder as folders  # the ledger, which a list of data does not need
 
     found = []
@@ -223,7 +227,9 @@ def dependents(name: str) -> list[Dependent]:
             continue
         with suppress(SweeperError), folders.started(folder) as (ledger, record):
             if name in _read_by(record.resolved):
-                found.append(Dependent(record.name, folders.living_state(record, ledger)))
+                is_driven = ledger.holder() is not None
+                state = "running" if is_driven else folders.living_state(record, ledger)
+                found.append(Dependent(record.name, state))
     return found
 
 
@@ -272,7 +278,8 @@ def delete(planned: Deletion) -> dict[str, Any]:
         UsageError: A sweep has begun to run on it since this was planned.
         StorageFull: It cannot be deleted.
     """
-    _check_idle(planned.name, dependents(planned.name))
+    depending = dependents(planned.name)
+    _check_idle(planned.name, depending)
     with as_usage_errors():
         for folder in planned.folders:
             with exclusive(folder.with_name(f".{folder.name}.lock")):
@@ -286,7 +293,7 @@ def delete(planned: Deletion) -> dict[str, Any]:
         "name": planned.name,
         "folders": [str(folder) for folder in planned.folders],
         "bytes": planned.size,
-        "sweeps": [each.sweep for each in planned.sweeps],
+        "sweeps": [each.sweep for each in depending],
     }
 
 

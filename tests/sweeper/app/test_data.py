@@ -396,15 +396,18 @@ def test_data_that_a_sweep_runs_on_are_neither_deleted_nor_replaced(
 
 
 def test_data_on_which_a_sweep_began_while_somebody_was_asked_are_not_deleted(
-    command, home, tmp_path, monkeypatch
+    command, home, tmp_path
 ):
+    from sweeper.app.folder import folder_of, open_ledger
+
     folder = Path(command("data", "import", GESTURES, *write_gestures(tmp_path))["folder"])
     planned = deletion(GESTURES)
     begin("mine", GESTURES)
-    monkeypatch.setattr("sweeper.app.folder.living_state", lambda *_: "running")
-    with pytest.raises(UsageError, match="sweep mine is running on it"):
+    refused = pytest.raises(UsageError, match="sweep mine is running on it")
+    with closing(open_ledger(folder_of("mine"))) as ledger, ledger.hold(), refused:
         delete(planned)
     assert folder.is_dir()
+    assert delete(planned)["sweeps"] == ["mine"]
 
 
 def test_a_sweep_reads_its_tasks_its_sources_and_those_that_it_searches(home):
