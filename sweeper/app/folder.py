@@ -14,7 +14,7 @@ from sqlalchemy.exc import ArgumentError
 from sweeper.app.elsewhere import NOTE, IsElsewhere, Remote, note_of
 from sweeper.errors import NotFound, UsageError, unknown
 from sweeper.ledger import Ledger, SweepRecord
-from sweeper.ledger.backup import copy_of
+from sweeper.ledger.backup import TRIALS, copy_of
 from sweeper.ledger.database import LEDGER, url_in
 from sweeper.space.faults import shown
 from sweeper.space.naming import NAME, RULES
@@ -227,6 +227,16 @@ def _check_is_there(storage: str, note: Path) -> None:
         )
 
 
+def check_not_lost(ledger: Ledger, folder: Path) -> None:
+    """Check that a ledger without the sweep is that of a new one.
+
+    Raises:
+        UsageError: Trials of the sweep are in its folder: its rows are lost.
+    """
+    if ledger.sweep() is None and (folder / TRIALS).is_dir():
+        raise ledger.damaged(f"holds nothing of `{folder.name}`, whose trials are in {folder}")
+
+
 def remember(folder: Path, storage: str) -> None:
     """Notes where the ledger of a sweep is, whose lease is held, unless it is in its folder.
 
@@ -261,7 +271,8 @@ def discard_unstarted(folder: Path, storage: str | None) -> None:
         SweepIsHeld: Another launch has the sweep by now.
     """
     with closing(open_ledger(folder, storage)) as ledger, ledger.hold():
-        if copy_of(folder / LEDGER).is_file() or not ledger.forget_unstarted():
+        has_trials = (folder / TRIALS).is_dir()
+        if has_trials or copy_of(folder / LEDGER).is_file() or not ledger.forget_unstarted():
             return
         unfinished = folder.glob(f".{Path(LEDGER).stem}.copy*")  # of a copy
         for file in (*(folder / name for name in (*FILES_OF_LEDGER, STORAGE)), *unfinished):

@@ -14,6 +14,7 @@ from sweeper.app import load, resources
 from sweeper.app.catalog import usable_home
 from sweeper.app.elsewhere import check_here
 from sweeper.app.folder import (
+    check_not_lost,
     check_place,
     discard_unstarted,
     existing,
@@ -70,6 +71,7 @@ def launch(file: Path, options: Options, *, console: Console) -> dict[str, Any]:
         closing(open_ledger(folder, options.storage)) as ledger,
         ledger.hold() as lease,
     ):
+        check_not_lost(ledger, folder)
         sweep = load.match(ledger, sweep, file.read_text())
         remember(folder, ledger.url)
         return run(sweep, ledger, lease, folder, where, console, storage=options.storage)

@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 INTERVAL_S = 60.0  # between two copies of a ledger that changes
+FIRST_S = 2.0  # between looks at a ledger that has no copy yet: its sweep is about to start
 MAX_SHARE = 0.02  # of the time that copying may take: a large ledger is copied less often
 TRIALS = "trials"  # the folder of a sweep's trials, beside its ledger
 RESTORED = ("copy", "restored")  # recorder and entity of the mark that a copy has among `mirrors`
@@ -71,8 +72,8 @@ def kept(file: Path | None, *, interval_s: float = INTERVAL_S) -> Iterator[None]
 
 def _copy_at_intervals(file: Path, interval_s: float, over: threading.Event) -> None:
     pause, before = interval_s, _signature(file)
-    while not over.wait(pause):
-        if (now := _signature(file)) == before:
+    while not over.wait(pause if copy_of(file).is_file() else min(pause, FIRST_S)):
+        if (now := _signature(file)) == before and copy_of(file).is_file():
             continue
         start, before = time.monotonic(), now
         back_up(file)
@@ -93,14 +94,13 @@ def loss(file: Path) -> str | None:
     """Return what is wrong with an SQLite ledger that has lost all of its content, or None.
 
     A file of 0 bytes, or none at all, is only a beginning where nothing speaks of an earlier one:
-    neither a copy nor, for an empty file, a folder of trials beside it.
+    neither a copy nor a folder of trials beside it.
     """
-    if not file.is_file():
-        return "is missing" if copy_of(file).is_file() else None
-    if file.stat().st_size > 0:
+    if not (copy_of(file).is_file() or (file.parent / TRIALS).is_dir()):
         return None
-    began = copy_of(file).is_file() or (file.parent / TRIALS).is_dir()
-    return "is empty (0 bytes)" if began else None
+    if not file.is_file():
+        return "is missing"
+    return None if file.stat().st_size > 0 else "is empty (0 bytes)"
 
 
 def way_back(file: Path) -> str:

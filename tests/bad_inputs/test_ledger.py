@@ -164,3 +164,19 @@ def test_a_ledger_that_a_move_left_behind_is_not_begun_anew(
             f"is not at sqlite:///{elsewhere}, as {finished.parent}/storage.txt says" in told.err[0]
         )
     assert not elsewhere.exists()
+
+
+def test_a_database_without_the_sweep_whose_trials_are_here_is_damaged(
+    command: Command, finished: Path
+) -> None:
+    database = command.folder / "team.db"
+    Ledger(f"sqlite:///{database}", "another").close()
+    note = finished.parent / "storage.txt"
+    note.write_text(f"sqlite:///{database}")
+    finished.unlink()
+    (finished.parent / "trials").mkdir()
+    (command.folder / "x.yaml").write_text(VALID)
+    told = command("launch", "x.yaml")
+    assert told.code == 2
+    assert "holds nothing of `study`, whose trials are in" in told.err[0]
+    assert note.is_file()

@@ -116,6 +116,17 @@ def test_a_folder_of_trials_speaks_of_an_earlier_ledger(folder: Path) -> None:
     (folder / "ledger.db").write_bytes(b"")
     with pytest.raises(UsageError, match=r"is empty \(0 bytes\).*Restore it from a backup"):
         Ledger.in_folder(folder)
+    (folder / "ledger.db").unlink()
+    with pytest.raises(UsageError, match=r"is missing.*Restore it from a backup"):
+        Ledger.in_folder(folder)
+
+
+def test_a_new_sweep_has_a_copy_soon_after_its_start(folder: Path, monkeypatch) -> None:
+    monkeypatch.setattr(backup, "FIRST_S", 0.02)
+    ledger, file = new_ledger(folder), folder / "ledger.db"
+    with kept(file):
+        ledger.start(PROVENANCE)
+        wait_until(copy_of(file).is_file, timeout_s=30, what="the first copy")
 
 
 @pytest.mark.parametrize(

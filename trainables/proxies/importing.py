@@ -17,6 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from trainables.disk import clear_scratch, put_in_place
 from trainables.errors import ConfigError, DataError
 from trainables.lock import exclusive
 from trainables.proxies.conll2003 import SENTENCES
@@ -70,8 +71,7 @@ def import_proxy(name: str, files: Sequence[Path], home: Path, *, replace: bool 
         raise DataError(f"{', '.join(absent)}: there is no such file or folder.")
     folder = home / "proxies" / name
     with exclusive(folder.with_name(f".{name}.lock")):
-        for leftover in folder.parent.glob(f".{name}.*/"):
-            shutil.rmtree(leftover)
+        clear_scratch(folder)
         with tempfile.TemporaryDirectory(prefix=f".{name}.", dir=folder.parent) as scratch:
             aside = Path(scratch) / "proxies" / name
             with reading(files):
@@ -89,9 +89,7 @@ def import_proxy(name: str, files: Sequence[Path], home: Path, *, replace: bool 
                     f"{folder}: other files are there. Delete them (sweeper data delete), or put "
                     "these in their place (sweeper data import --replace)."
                 )
-            if folder.exists():
-                folder.rename(Path(scratch) / "replaced")
-            aside.rename(folder)
+            put_in_place(aside, folder, Path(scratch))
     return folder
 
 

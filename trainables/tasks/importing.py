@@ -10,7 +10,6 @@ the task says, and writes it. What lies beside these files is never opened.
 Files are material to judge. Whatever a library raises while it reads them is a `DataError`.
 """
 
-import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,7 +22,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from trainables.disk import sync
+from trainables.disk import clear_scratch, put_in_place
 from trainables.errors import ConfigError, DataError, TrainableError
 from trainables.lock import exclusive
 from trainables.tasks.baselines import trivial_baselines
@@ -96,10 +95,9 @@ def import_task(
         imported_from = {"seed": seed, "files": _hashes(find(files, seed=seed))}
     folder = folder_of(name, home)
     with exclusive(folder.with_name(f".{folder.name}.lock")):
+        clear_scratch(folder)
         if _is_imported(folder, imported_from, replace=replace):
             return folder
-        for leftover in folder.parent.glob(f".{folder.name}.*/"):
-            shutil.rmtree(leftover)
         report(name, 1, STEPS)
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
             with reading(files):
@@ -112,10 +110,7 @@ def import_task(
             except DataError as error:  # which names a folder that is not there
                 where, text = ", ".join(map(str, files)), str(error).replace(f"{written}/", "")
                 raise DataError(f"{where}: {text}") from error
-            if folder.exists():
-                folder.rename(Path(scratch) / "replaced")
-            written.rename(folder)
-            sync(folder.parent)
+            put_in_place(written, folder, Path(scratch))
     report(name, STEPS, STEPS)
     return folder
 
