@@ -16,6 +16,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from sweeper.ledger import Event, EventKind, Ledger
+from sweeper.recording.run_tree import first_chart
 from sweeper.study import Trial, TrialKind, TrialState
 from tests.toy_curve import values
 
@@ -235,6 +236,7 @@ Points = defaultdict[tuple[str, int], set[float]]  # values by metric and step: 
 
 def _points(ledger: Ledger) -> defaultdict[Key, Points]:
     points: defaultdict[Key, Points] = defaultdict(lambda: defaultdict(set))
+    objectives = {study.name: study.objective for study in ledger.studies()}
     for event in events(ledger):
         if event.kind is EventKind.MEASURED:
             assert event.study is not None
@@ -245,6 +247,9 @@ def _points(ledger: Ledger) -> defaultdict[Key, Points]:
                 f"{stage}/seconds": measured.get("seconds", 0.0),
                 f"{stage}/peak_memory_bytes": measured.get("peak_memory_bytes"),
             }
+            objective = objectives[event.study]
+            if objective in measured["metrics"]:
+                measurements[first_chart(objective)] = measured["metrics"][objective]
             for name, value in measurements.items():
                 if value is not None and math.isfinite(value):
                     points[event.study, event.number][name, measured["epoch"]].add(value)

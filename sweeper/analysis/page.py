@@ -106,7 +106,7 @@ def table(
 
 def _folded(name: str) -> Markup:
     """Returns a column's name that may break behind its dots and underscores."""
-    return Markup(re.sub(r"[._/](?=\w)", r"\g<0><wbr>", html.escape(name)))
+    return Markup(re.sub(r"[._/](?=\w)", r"\g<0><wbr>", _escaped(name)))
 
 
 def _printed_size(header: Sequence[str], lines: Sequence[Sequence[Any]]) -> float:

@@ -6,14 +6,14 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from sweeper.app.catalog import home
+from sweeper.app.catalog import catalog, home
 from sweeper.app.data import state_of
 from sweeper.app.load import known_here
 from sweeper.errors import NotFound, unknown
 from sweeper.space.json_schema import inlined
 from trainables.methods.method import Method
 from trainables.methods.registry import METHODS
-from trainables.spec import BackboneSpec, DataSpec
+from trainables.spec import BackboneSpec, DataSpec, ModelSpec
 from trainables.tasks.published import published_numbers
 from trainables.tasks.registry import TASKS
 from trainables.tasks.task import TaskInfo
@@ -71,6 +71,8 @@ def _method(method: Method) -> Reference:
         for stage, config in method.stages.items()
         for each in _parameters(config, prefix=f"{stage}.")
     ]
+    of_model = {each.name: each for each in _parameters(ModelSpec, prefix="model.")}
+    parameters += [of_model[f"model.{key}"] for key in catalog().searched_model]
     control = ", ".join(f"{key}: {value}" for key, value in method.control.items())
     return Reference(
         kind="method",

@@ -174,7 +174,7 @@ def test_a_signal_ends_it_in_time_while_its_database_is_away(shell):
 def test_a_frozen_trial_is_ended_and_tried_again(shell):
     sweep = Sweep(shell, "frozen")
     launch = sweep.start(
-        "--address", "local", *ONE, "--set", "refine.epochs=30", "--set", "failures.silence=8s"
+        "--address", "local", *ONE, "--set", "refine.epochs=30", "--set", "failures.silence=15s"
     )
     wait_for(sweep, 1)
     (victim, *_) = killing.trials_of(launch)
@@ -183,7 +183,7 @@ def test_a_frozen_trial_is_ended_and_tried_again(shell):
     assert set(states(sweep)) == {"complete"}
     failures = [p for _, p in sweep.events("attempt_ended") if p["failure"]]
     assert {p["failure"] for p in failures} == {"timeout"}
-    assert "silent for 8 s (failures.silence)" in failures[0]["reason"]
+    assert "silent for 15 s (failures.silence)" in failures[0]["reason"]
 
 
 @pytest.mark.soak

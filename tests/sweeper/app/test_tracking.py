@@ -1,5 +1,7 @@
 """Where a sweep is recorded: resolved late, and at servers and databases only."""
 
+from pathlib import Path
+
 import pytest
 
 from sweeper.app.catalog import catalog
@@ -39,7 +41,8 @@ def test_servers_and_databases_are_taken(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     check_tracking(sweep(None))
-    assert make_recorder(new_ledger(tmp_path), sweep(None), Places(tmp_path)).uri == uri
+    shown = make_recorder(new_ledger(tmp_path), sweep(None), Places(tmp_path)).uri
+    assert shown == uri.replace("sqlite:///", f"sqlite:///{Path.cwd()}/")
 
 
 def test_a_secret_in_the_address_is_not_shown(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:

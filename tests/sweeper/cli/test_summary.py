@@ -10,7 +10,7 @@ def summary(*baselines: dict[str, float]) -> dict:
         {
             "study": f"nft/task_{index}",
             "trials": {"complete": 2},
-            "best": {"value": 0.5, "test": 0.4},
+            "best": {"trial": 2, "validation": 0.5, "test": 0.4, "seeds": 1},
             "control": None,
             "baselines": each,
         }
