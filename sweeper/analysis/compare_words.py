@@ -64,7 +64,7 @@ def headline(comparison: Comparison) -> str:
 def _record(
     leader: str, rival: str, differences: Sequence[Difference], *, called: str, of: str
 ) -> str:
-    """Says on how many tasks the leader is better than a rival, worse, or neither.
+    """Return on how many tasks the leader is better than a rival, worse, or neither.
 
     Args:
         of: What the tasks are called: "3 tasks", or "them" where they have just been counted.
@@ -162,7 +162,7 @@ def interval(ci: tuple[float, float] | None) -> str:
 
 
 def few(tasks: Sequence[TaskComparison]) -> str:
-    """Says where there are too few seeds, or pairs of them, for an interval or an effect size."""
+    """Return notes where seeds, or pairs of them, are too few for an interval or effect size."""
     counts = {d.pairs for task in tasks for d in (*task.differences, *task.from_control)}
     counts |= {len(e.values) for task in tasks for e in (*task.entries, *task.controls)}
     short = [str(n) for n in sorted(counts) if 0 < n < FEWEST]
@@ -244,7 +244,7 @@ def notes(task: TaskComparison) -> list[str]:
 
 
 def _starts(task: TaskComparison) -> list[str]:
-    """Says what target embedders start from, and where published fine-tuning starts elsewhere."""
+    """Return notes on what embedders start from, and where published fine-tuning differs."""
     starts: dict[str, list[str]] = {}
     for entry in task.entries:
         if entry.embedder_init is not None:

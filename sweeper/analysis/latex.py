@@ -21,7 +21,7 @@ NO_NUMBER = "--"
 
 
 class Row(StrEnum):
-    """What a table shows below each task, besides the methods."""
+    """Rows that a table shows below each task, besides the methods."""
 
     control = "control"  # vanilla fine-tuning, not tuned
     baselines = "baselines"  # predictors that learn nothing

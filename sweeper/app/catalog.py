@@ -26,7 +26,7 @@ from trainables.tasks.registry import TASKS
 
 
 def home() -> Path:
-    """Where data, weights and caches live: SWEEPER_HOME, else the user's cache folder.
+    """Return the folder of data, weights and caches: SWEEPER_HOME, else the user's cache folder.
 
     Raises:
         UsageError: It names the home folder of a user that there is not.

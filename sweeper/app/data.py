@@ -54,7 +54,7 @@ class Deletion:
 
     @property
     def consequences(self) -> str:
-        """What it frees, and what reads it."""
+        """Return what the deletion frees, and what reads the data."""
         lines = [f"{self.name}: {self.sets}, {size_text(self.size)}, in {self.folders[0].parent}."]
         if self.sweeps:
             names = ", ".join(f"{each.sweep} ({each.state})" for each in self.sweeps)

@@ -32,7 +32,7 @@ PATIENCE_S = 60.0  # with a store
 
 @dataclass(frozen=True, kw_only=True)
 class Extent:
-    """What a sweep takes, and where."""
+    """The extent of a sweep, and its places."""
 
     name: str
     trials: int

@@ -1,4 +1,4 @@
-"""Where the runs of sweeps are in an MLflow server, in lines for its user."""
+"""Addresses of the runs of sweeps in an MLflow server, in lines for its user."""
 
 import time
 import urllib.request

@@ -41,7 +41,7 @@ class _Row:
 
     @property
     def value(self) -> float | None:
-        """What the trial ended with, or its latest objective."""
+        """Return the value that the trial ended with, or its latest objective."""
         if self.ended is not None:
             return self.trial.value
         return self.measurement.objective if self.measurement else None

@@ -1,4 +1,4 @@
-"""What a launch on this machine would refuse of a sweep file, found without loading torch."""
+"""Refusals of a launch on this machine, found in a sweep file without loading torch."""
 
 import re
 import shutil
