@@ -49,3 +49,17 @@ def number_of_bytes(count: int) -> str:
 def written(tags: Mapping[str, str]) -> str:
     """Return tags as they are written on a command line: `baseline, stage=paper`."""
     return ", ".join(f"{name}={value}" if value else name for name, value in tags.items())
+
+
+def number(value: float | None) -> str:
+    """A metric's value in four significant digits."""
+    return "" if value is None else f"{value:.4g}"
+
+
+def duration(seconds: float) -> str:
+    """A span of time as people write it."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from tests.command import STARTED
-from tests.servers.cluster import RayCluster, ray_cluster
+from tests.support.command import STARTED
+from tests.support.servers.cluster import RayCluster, ray_cluster
 
 settings.register_profile("sweeper", deadline=None, max_examples=25, derandomize=True)
 settings.load_profile("sweeper")

@@ -13,7 +13,7 @@ from ray import tune
 from ray._raylet import setproctitle  # type: ignore[attr-defined]  # Ray's own: another library's has no effect in a worker
 
 if TYPE_CHECKING:
-    from trainables.attempt import Attempt
+    from trainables.runtime.attempt import Attempt
 
 
 class Trainable(tune.Trainable):
@@ -54,7 +54,7 @@ class Trainable(tune.Trainable):
     def setup(self, config: dict[str, Any]) -> None:
         self.cleanup()
         setproctitle(f"ray::sweeper {config['label']} starting")
-        from trainables.attempt import Attempt
+        from trainables.runtime.attempt import Attempt
 
         self._attempt = Attempt(config)
 

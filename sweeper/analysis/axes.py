@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sweeper.analysis.table import StudyTable
-from sweeper.space.distributions import Choice, Distribution, Float, Int, same
-from sweeper.study import Trial, TrialKind, TrialState
+from sweeper.config.distributions import Choice, Distribution, Float, Int, same
+from sweeper.model import Trial, TrialKind, TrialState
 
 
 def sampled_trials(table: StudyTable) -> list[Trial]:

@@ -13,9 +13,9 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from sweeper.analysis.table import StudyTable
+from sweeper.config.catalog import MODEL, PROXY, model_settings
 from sweeper.ledger import SweepRecord
-from sweeper.space.catalog import MODEL, PROXY, model_settings
-from sweeper.study import Trial
+from sweeper.model import Trial
 from sweeper.text import visible
 
 TRIALS = 2  # the preset, which is the winner, and its control

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from sweeper.analysis.contenders import Contender
-from sweeper.study import Trial, TrialState
+from sweeper.analysis.comparison.contenders import Contender
+from sweeper.model import Trial, TrialState
 
 
 @dataclass(frozen=True, kw_only=True)

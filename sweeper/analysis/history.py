@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from sweeper.ledger import Event, EventKind, Ledger
-from sweeper.study import Measurement
+from sweeper.model import Measurement
 
 PAGE = 10_000  # events at a time
 

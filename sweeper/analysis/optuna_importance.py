@@ -21,7 +21,7 @@ from optuna.exceptions import ExperimentalWarning
 
 from sweeper.analysis.axes import axes, sampled_trials
 from sweeper.analysis.table import StudyTable
-from sweeper.space.distributions import Choice, Distribution, Float, Int
+from sweeper.config.distributions import Choice, Distribution, Float, Int
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from sweeper.core.ranking import ranked, replicates_of
 from sweeper.errors import NotFound
 from sweeper.ledger import Ledger, SweepRecord
-from sweeper.ranking import ranked, replicates_of
-from sweeper.study import Study, Trial, TrialKind, TrialState
+from sweeper.model import Study, Trial, TrialKind, TrialState
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 import math
 
 from sweeper.analysis.table import StudyTable
-from sweeper.ranking import ranked
+from sweeper.core.ranking import ranked
 
 __all__ = ["FEW", "few_samples", "validation_notes"]
 

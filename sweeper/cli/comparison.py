@@ -7,11 +7,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from sweeper.app.progress import number
 from sweeper.cli.output import SCHEMA, on_one_line, print_json
 from sweeper.cli.tables import print_table
 from sweeper.console import stdout
-from sweeper.study import trial_name
+from sweeper.model import trial_name
+from sweeper.text import number
 
 SPARED = ("jaggedness", "sd", "rises", "device-s", "epochs", "candidates")  # the first one first
 

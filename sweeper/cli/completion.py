@@ -33,7 +33,7 @@ def keep_names_whole() -> None:
 def sweeps(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the sweeps that begin so."""
     with suppress(Exception), _in_folder(ctx):
-        from sweeper.app.folder import all_folders
+        from sweeper.planning.sweep_folder import all_folders
 
         taken = ctx.params.get("sweeps") or ()
         names = [folder.name for folder in all_folders()]
@@ -66,7 +66,7 @@ def _of_sweep(
     ctx: typer.Context, incomplete: str, words: "Callable[[Ledger], Iterator[str]]"
 ) -> list[str]:
     with suppress(Exception), _in_folder(ctx):
-        from sweeper.app.folder import existing, started
+        from sweeper.planning.sweep_folder import existing, started
 
         with started(existing(_sweep_of(ctx))) as (ledger, _):
             return [word for word in words(ledger) if word.startswith(incomplete)]
@@ -75,7 +75,7 @@ def _of_sweep(
 
 def _sweep_of(ctx: typer.Context) -> str:
     """Return the sweep on the command line; an option without a value hides it from the parser."""
-    from sweeper.app.folder import all_folders, name_of
+    from sweeper.planning.sweep_folder import all_folders, name_of
 
     if named := ctx.params.get(SWEEP):
         return name_of(named)

@@ -1,4 +1,4 @@
-"""`sweeper data`: the data that trials read. Parses, calls `sweeper.app.data`, prints."""
+"""`sweeper data`: the data that trials read. Parses, calls `sweeper.planning.data`, prints."""
 
 import os
 import sys
@@ -41,7 +41,7 @@ class Variant(StrEnum):
 @data.command("list")
 def list_data(as_json: AsJson = False) -> None:
     """Lists every task and source: what it is, whether it is here, and how to get it."""
-    from sweeper.app import data as app
+    from sweeper.planning import data as app
 
     output.show_data(app.everything(), as_json=as_json)
 
@@ -59,7 +59,7 @@ def import_data(
     as_json: AsJson = False,
 ) -> None:
     """Reads the published FILES of a TASK, or of a source, into the store that trials map."""
-    from sweeper.app import data as app
+    from sweeper.planning import data as app
 
     with progress("importing", stderr()) as report:
         done = app.import_files(task, files, seed, report, replace=replace)
@@ -90,7 +90,7 @@ def generate(
 
     If it is stopped, the same command goes on from where it was.
     """
-    from sweeper.app import data as app
+    from sweeper.planning import data as app
 
     sizes = {"samples": samples, "resolution": resolution, "seed": seed}
     with progress("generating", stderr()) as report:
@@ -101,7 +101,7 @@ def generate(
 @data.command()
 def verify(task: TaskOrSource, as_json: AsJson = False) -> None:
     """Reads every byte of a TASK's data, or a source's: hashes, numbers, labels, splits."""
-    from sweeper.app import data as app
+    from sweeper.planning import data as app
 
     output.show(app.verify(task), command="data verify", as_json=as_json)
 
@@ -116,7 +116,7 @@ def delete(
 
     Says first what that frees, and which sweeps read it.
     """
-    from sweeper.app import data as app
+    from sweeper.planning import data as app
 
     planned = app.deletion(task)
     if not yes:

@@ -55,9 +55,9 @@ def plan(
     On this machine, or on the cluster that --address or --cluster names. Exits with 7 if no trial
     can run there, once all of it is said.
     """
-    from sweeper.app import plan as app
-    from sweeper.app import remote
-    from sweeper.app.load import Options
+    from sweeper.commands import plan as app
+    from sweeper.driver import remote
+    from sweeper.planning.load import Options
 
     options = Options(
         profile=profile, sets=tuple(sets or ()), trials=trials, name=name,
@@ -83,8 +83,8 @@ def validate(
     as_json: AsJson = False,
 ) -> None:
     """Checks a sweep file and lists all its faults at once."""
-    from sweeper.app import inspect as app
-    from sweeper.app.load import Options
+    from sweeper.commands import inspect as app
+    from sweeper.planning.load import Options
 
     options = Options(profile=profile, sets=tuple(sets or ()), trials=trials)
     output.show(app.validate(file, options), as_json=as_json, command="validate")
@@ -92,7 +92,7 @@ def validate(
 
 def schema() -> None:
     """Prints the JSON Schema of a sweep file, for editors."""
-    from sweeper.app import inspect as app
+    from sweeper.commands import inspect as app
 
     output.print_json(app.schema())
 
@@ -109,6 +109,6 @@ def describe(
     sweeper describe nasbench360/ecg
     sweeper describe dinov2_small
     """
-    from sweeper.app import reference as app
+    from sweeper.commands import reference as app
 
     output.show_reference(app.reference(name), as_json=as_json)

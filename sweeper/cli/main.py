@@ -1,4 +1,4 @@
-"""The `sweeper` command. Parses, calls `sweeper.app`, prints; decides nothing itself.
+"""The `sweeper` command. Parses, calls `sweeper.commands`, prints; decides nothing itself.
 
 Results go to stdout (`--json`: one JSON object), progress and errors to stderr. Nothing heavy is
 imported before a command needs it.
@@ -15,8 +15,6 @@ import typer
 
 from sweeper import __version__
 from sweeper.address import is_dashboard
-from sweeper.app.disk import storage_fault
-from sweeper.app.elsewhere import IsElsewhere, forget
 from sweeper.cli import completion, output
 from sweeper.cli.data import data
 from sweeper.cli.files import add_files
@@ -39,7 +37,9 @@ from sweeper.cli.running import add_running
 from sweeper.cli.upkeep import add_upkeep
 from sweeper.console import ReaderLeft, is_plain, make_plain, stderr
 from sweeper.errors import Interrupted, SweeperError, UsageError
-from sweeper.study import trial_name
+from sweeper.model import trial_name
+from sweeper.planning.disk import storage_fault
+from sweeper.planning.remote_ref import IsElsewhere, forget
 
 FOLDER = ("-C", "--directory")  # options before the command
 cli = typer.Typer(
@@ -116,9 +116,9 @@ def launch(
 ) -> None:
     """Runs the sweep that FILE describes, or goes on with it if it has begun."""
     del yes
-    from sweeper.app import launch as app
-    from sweeper.app import remote
-    from sweeper.app.load import Options
+    from sweeper.commands import launch as app
+    from sweeper.driver import remote
+    from sweeper.planning.load import Options
 
     options = Options(
         profile=profile, sets=tuple(sets or ()), trials=trials, name=name,
@@ -131,7 +131,7 @@ def launch(
     if workdir:
         raise UsageError("--workdir needs --address http://HEAD:8265, a dashboard's.")
     if detach:
-        from sweeper.app import background
+        from sweeper.commands import background
 
         begun = background.launch(file, options, console=stderr())
         output.show(begun, as_json=as_json, command="launch")
@@ -158,7 +158,7 @@ def list_sweeps(
     as_json: AsJson = False,
 ) -> None:
     """Lists the sweeps in ./sweeps, or in SWEEPER_SWEEPS."""
-    from sweeper.app import inspect as app
+    from sweeper.commands import inspect as app
 
     output.show_sweeps(app.sweeps(tag or ()), as_json=as_json, tags=tag or ())
 
@@ -179,7 +179,7 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Says how far a sweep is, and what is best so far."""
-    from sweeper.app import inspect as app
+    from sweeper.commands import inspect as app
 
     if failed:
         if sweep is None:
@@ -198,7 +198,7 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Writes one self-contained HTML page about a sweep."""
-    from sweeper.app import inspect as app
+    from sweeper.commands import inspect as app
 
     output.show(app.report(sweep, out), as_json=as_json, command="report")
 
@@ -224,7 +224,7 @@ def diagnose(
     as_json: AsJson = False,
 ) -> None:
     """Looks into a trial's best weights, and writes what plots are made of as Parquet files."""
-    from sweeper.app import diagnose as app
+    from sweeper.commands import diagnose as app
 
     chosen = None if what is None else [each.strip() for each in what.split(",")]
     with progress("diagnose", stderr()) as told:
@@ -301,7 +301,7 @@ def _named(arguments: Sequence[str], there: IsElsewhere) -> list[str]:
 
 def _forward(there: IsElsewhere, arguments: list[str], *, as_json: bool) -> int:
     """Runs a command on the cluster on which the sweep lives that it is about."""
-    from sweeper.app.remote import forward
+    from sweeper.driver.remote import forward
 
     try:
         code = forward(there.remote, _named(arguments, there), as_json=as_json)

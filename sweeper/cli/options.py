@@ -37,7 +37,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 def sweep_name(text: str | None) -> str | None:
     """Return the name of a sweep that may be written as the path of its folder."""
-    from sweeper.app.folder import name_of
+    from sweeper.planning.sweep_folder import name_of
 
     return None if text is None else name_of(text)
 

@@ -10,14 +10,13 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from sweeper.app.progress import duration, number
 from sweeper.cli.tables import print_table
 from sweeper.console import pass_on, stderr, stdout
 from sweeper.errors import FileFaults
-from sweeper.text import printable, visible, without_secrets, written
+from sweeper.text import duration, number, printable, visible, without_secrets, written
 
 if TYPE_CHECKING:
-    from sweeper.app.reference import Reference
+    from sweeper.commands.reference import Reference
 
 SCHEMA = 1
 REASON = 1000  # characters of why a trial failed
@@ -192,7 +191,7 @@ def show_sweeps(
         print_json({"schema": SCHEMA, "command": command, "sweeps": list(sweeps)})
         return
     if not sweeps:
-        from sweeper.app.folder import hint_above, sweeps_folder  # the ledger's database with it
+        from sweeper.planning.sweep_folder import hint_above, sweeps_folder
 
         which = f" tagged {' and '.join(tags)}" if tags else ""
         text = f"no sweeps{which} in {sweeps_folder()}.{'' if tags else hint_above()}"

@@ -88,8 +88,8 @@ def compare(
     Differences are tested by sign-flips of the pairs (exact up to 20), and corrected by Holm for
     all comparisons of a task. Fewer than 6 replicates (`replicate: {seeds: 6}`) show nothing.
     """
-    from sweeper.app import compare as app
-    from sweeper.app.folder import name_of
+    from sweeper.commands import compare as app
+    from sweeper.planning.sweep_folder import name_of
 
     named = [name_of(each) for each in sweeps]
     found = app.compare(
@@ -131,7 +131,7 @@ def best(
 
         sweeper best mona_pdebench --study mona/pdebench/advection_1d > best.yaml
     """
-    from sweeper.app import results as app
+    from sweeper.commands import results as app
 
     show_best(app.best(sweep, study, top), as_json=as_json)
 
@@ -153,7 +153,7 @@ def export(
     ] = None,
 ) -> None:
     """Writes every trial with all its parameters, metrics and states, or a table for a paper."""
-    from sweeper.app import results as app
+    from sweeper.commands import results as app
 
     written = app.export(sweep, form, out)
     if "content" in written:

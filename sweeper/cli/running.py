@@ -23,8 +23,8 @@ def resume(
     as_json: AsJson = False,
 ) -> None:
     """Goes on with a sweep that was interrupted, with the options it was launched with."""
-    from sweeper.app.launch import Where
-    from sweeper.app.launch import resume as app
+    from sweeper.commands.launch import Where
+    from sweeper.commands.launch import resume as app
 
     where = Where(address=address, insecure=insecure)
     _end(app(sweep, where, console=stderr()), "resume", as_json)
@@ -40,11 +40,11 @@ def extend(
     as_json: AsJson = False,
 ) -> None:
     """Goes on with a sweep until each study has more trials, as if it had been launched so."""
-    from sweeper.app import again
-    from sweeper.app.launch import Where
+    from sweeper.commands import continue_sweep
+    from sweeper.commands.launch import Where
 
     where = Where(address=address, insecure=insecure)
-    _end(again.extend(sweep, trials, where, console=stderr()), "extend", as_json)
+    _end(continue_sweep.extend(sweep, trials, where, console=stderr()), "extend", as_json)
 
 
 def retry(
@@ -58,11 +58,11 @@ def retry(
 ) -> None:
     """Tries the failed trials of a sweep again, from their last checkpoints."""
     del failed
-    from sweeper.app import again
-    from sweeper.app.launch import Where
+    from sweeper.commands import continue_sweep
+    from sweeper.commands.launch import Where
 
     where = Where(address=address, insecure=insecure)
-    _end(again.retry(sweep, where, console=stderr()), "retry", as_json)
+    _end(continue_sweep.retry(sweep, where, console=stderr()), "retry", as_json)
 
 
 def rerun(
@@ -77,23 +77,23 @@ def rerun(
     as_json: AsJson = False,
 ) -> None:
     """Runs one trial's configuration once more, from its start, beside the search."""
-    from sweeper.app import again
-    from sweeper.app.launch import Where
+    from sweeper.commands import continue_sweep
+    from sweeper.commands.launch import Where
 
     where = Where(address=address, insecure=insecure)
-    _end(again.rerun(sweep, trial, seed, where, console=stderr()), "rerun", as_json)
+    _end(continue_sweep.rerun(sweep, trial, seed, where, console=stderr()), "rerun", as_json)
 
 
 def stop(sweep: SweepName, as_json: AsJson = False) -> None:
     """Lets the running trials of a sweep finish, and starts no other."""
-    from sweeper.app import ask
+    from sweeper.commands import ask
 
     output.show(ask.stop(sweep), as_json=as_json, command="stop")
 
 
 def cancel(sweep: SweepName, as_json: AsJson = False) -> None:
     """Ends a sweep now, resumable: its running trials keep their last checkpoints."""
-    from sweeper.app import ask
+    from sweeper.commands import ask
 
     output.show(ask.cancel(sweep), as_json=as_json, command="cancel")
 
@@ -109,7 +109,7 @@ def logs(
     ] = False,
 ) -> None:
     """Prints what happened in a sweep, line by line; of one trial also what it printed."""
-    from sweeper.app import logs as app
+    from sweeper.commands import logs as app
 
     for line in app.follow(sweep, trial, forever=follow):
         output.line(line)

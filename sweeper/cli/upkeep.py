@@ -30,7 +30,7 @@ def delete(
 
     Says first what that frees and what stays, and asks.
     """
-    from sweeper.app.delete import delete as app
+    from sweeper.commands.delete import delete as app
 
     console = stderr()
 
@@ -62,7 +62,7 @@ def tag(
     as_json: AsJson = False,
 ) -> None:
     """Puts tags on a sweep, for `ls --tag` and MLflow, or shows those that it has."""
-    from sweeper.app import remarks as app
+    from sweeper.commands import remarks as app
 
     output.show(app.tag(sweep, tags or (), remove or ()), as_json=as_json, command="tag")
 
@@ -75,14 +75,14 @@ def note(
     as_json: AsJson = False,
 ) -> None:
     """Notes something about a sweep, with the time and who says it, or shows its notes."""
-    from sweeper.app import remarks as app
+    from sweeper.commands import remarks as app
 
     output.show(app.note(sweep, text), as_json=as_json, command="note")
 
 
 def sync(sweep: SweepName, as_json: AsJson = False) -> None:
     """Ships to MLflow whatever it has not yet received of a sweep."""
-    from sweeper.app import inspect as app
+    from sweeper.commands import inspect as app
 
     output.show(app.sync(sweep), as_json=as_json, command="sync")
 
@@ -94,7 +94,7 @@ def ui(
 ) -> None:
     """Opens MLflow's UI on the store that launches in this folder write to, and says where the
     runs of each experiment are."""
-    from sweeper.app import inspect as app
+    from sweeper.commands import inspect as app
 
     app.ui(host, port, insecure=insecure, say=output.line)
 
@@ -132,7 +132,7 @@ def gc(
     What goes is computed anew by a trial that misses it. What a sweep uses stays until it is over.
     Unfinished checkpoints that killed trials left in ./sweeps go too.
     """
-    from sweeper.app import stages as app
+    from sweeper.planning import stage_store as app
 
     found = app.collect_garbage(
         place, max_bytes, force=force, dry_run=dry_run, released=release or ()
@@ -142,6 +142,6 @@ def gc(
 
 def doctor(as_json: AsJson = False) -> None:
     """Checks this machine: packages, weights, data, devices, disk, backends."""
-    from sweeper.app import doctor as app
+    from sweeper.commands import doctor as app
 
     output.show_checks(app.examine(), as_json=as_json)

@@ -14,8 +14,8 @@ from typing import Any
 
 from ray.util.metrics import Gauge
 
-from sweeper.runner import SweepRunner
-from sweeper.study import Measurement, Trial, TrialState
+from sweeper.core.runner import SweepRunner
+from sweeper.model import Measurement, Trial, TrialState
 
 REFRESH_S = 5.0
 OF_TRIALS = {  # labelled by sweep, study, trial and stage

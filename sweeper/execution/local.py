@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from sweeper.protocols import SpecBuilder
-from sweeper.runner import SweepRunner
-from sweeper.study import Decision, Measurement, Trial
+from sweeper.core.protocols import SpecBuilder
+from sweeper.core.runner import SweepRunner
+from sweeper.model import Decision, Measurement, Trial
 from trainables.errors import ConfigError, TrainableError
+from trainables.runtime.training import Training
+from trainables.runtime.warm import WarmParts
 from trainables.spec import TrialSpec
-from trainables.training import Training
-from trainables.warm import WarmParts
 
 
 def run(runner: SweepRunner, build: SpecBuilder) -> None:

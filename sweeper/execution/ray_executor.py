@@ -22,15 +22,15 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.tune.execution.class_cache import ENV_VARS_TO_PROPAGATE
 from ray.tune.search import Searcher
 
-from sweeper.checkpoint_name import name_in
+from sweeper.core.protocols import SpecBuilder
+from sweeper.core.runner import SweepRunner
 from sweeper.errors import SweeperError
 from sweeper.execution.cluster import ClusterLost
 from sweeper.execution.controller import Controller, Unsaved
 from sweeper.execution.memory_kills import MemoryKills
 from sweeper.execution.watch import Watch
-from sweeper.protocols import SpecBuilder
-from sweeper.runner import SweepRunner
-from sweeper.study import Decision, Measurement, Trial
+from sweeper.ledger.checkpoint_name import name_in
+from sweeper.model import Decision, Measurement, Trial
 from sweeper.text import printable
 from trainables.errors import TrainableError
 from trainables.trainable import Trainable

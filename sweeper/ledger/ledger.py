@@ -24,7 +24,7 @@ from sweeper.ledger.database import LEDGER, Database, url_in
 from sweeper.ledger.open_ledger import OpenLedger
 from sweeper.ledger.reading import row_of
 from sweeper.ledger.records import EventKind, SweepRecord, as_payload
-from sweeper.study import Measurement, Outcome, Study, Trial, TrialState
+from sweeper.model import Measurement, Outcome, Study, Trial, TrialState
 
 T = TypeVar("T")
 HURRY_S = 0.5

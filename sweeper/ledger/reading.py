@@ -9,7 +9,7 @@ from sweeper.errors import NotFound
 from sweeper.ledger import backup, lease, schema
 from sweeper.ledger.database import Database
 from sweeper.ledger.records import Event, EventKind, Moment, Remark, Request, SweepRecord
-from sweeper.study import Measurement, Study, Trial, TrialKind, TrialState
+from sweeper.model import Measurement, Study, Trial, TrialKind, TrialState
 
 STUDY_FIELDS = ("name", "method", "task", "objective", "seed")
 EDGES = (EventKind.SWEEP_STARTED, EventKind.SWEEP_ENDED)

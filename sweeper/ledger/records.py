@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from sweeper.study import Measurement
+from sweeper.model import Measurement
 
 
 class EventKind(StrEnum):

@@ -14,8 +14,8 @@ from optuna.distributions import BaseDistribution
 from optuna.pruners import BasePruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
 from optuna.samplers import BaseSampler, PartialFixedSampler, RandomSampler, TPESampler
 
-from sweeper.space.distributions import Choice, Distribution, Float, Int, is_active
-from sweeper.study import Measurement, Params, Trial, TrialState
+from sweeper.config.distributions import Choice, Distribution, Float, Int, is_active
+from sweeper.model import Measurement, Params, Trial, TrialState
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 

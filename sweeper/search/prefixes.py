@@ -11,14 +11,14 @@ from itertools import islice
 
 import numpy as np
 
+from sweeper.config.distributions import Distribution
+from sweeper.config.stage_levels import levels, shared_stages
+from sweeper.config.study_plan import StudyPlan
+from sweeper.core.stage_sharing import Prefix, SharedStages
+from sweeper.core.study_runner import Infeasible
 from sweeper.errors import UsageError
-from sweeper.prefixes import Prefix, SharedStages
+from sweeper.model import Params
 from sweeper.search.optuna_sampler import OptunaSampler, make_pruner
-from sweeper.space.distributions import Distribution
-from sweeper.space.stage_levels import levels, shared_stages
-from sweeper.space.study_plan import StudyPlan
-from sweeper.study import Params
-from sweeper.study_runner import Infeasible
 
 MOST_DRAWS = 100  # in a row that are infeasible or there already
 

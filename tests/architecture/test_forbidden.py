@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 MODULES = sorted(path for name in ("sweeper", "trainables") for path in (ROOT / name).rglob("*.py"))
 PICKLERS = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 SHELLS = ("os.system", "os.popen", "subprocess.getoutput", "subprocess.getstatusoutput")
-UNPICKLER = ROOT / "trainables" / "tasks" / "restricted_pickle.py"  # refuses all but arrays
+UNPICKLER = ROOT / "trainables/tasks/formats/restricted_pickle.py"  # refuses all but arrays
 
 
 def forbidden(source: str) -> list[str]:

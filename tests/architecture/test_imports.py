@@ -25,12 +25,12 @@ def test_the_contracts_hold():
 @pytest.mark.parametrize(
     ("module", "imported", "contract"),
     [
-        ("trainables/report.py", "sweeper.study", "The science does not know the service"),
+        ("trainables/report.py", "sweeper.model", "The science does not know the service"),
         ("trainables/report.py", "ray", "The science does not know the service"),
-        ("trainables/report.py", "trainables.source", "Trainables are layered"),
-        ("sweeper/study.py", "sweeper.cli", "The service is layered"),
-        ("sweeper/study.py", "torch", "The core runs with no backend"),
-        ("sweeper/study.py", "trainables", "Only app and execution know the science"),
+        ("trainables/report.py", "trainables.sources.source", "Trainables are layered"),
+        ("sweeper/model.py", "sweeper.cli", "The service is layered"),
+        ("sweeper/model.py", "torch", "The core runs with no backend"),
+        ("sweeper/core/runner.py", "trainables", "Only commands, driver, planning"),
     ],
 )
 def test_a_planted_import_breaks_its_contract(tmp_path, module, imported, contract):
@@ -48,15 +48,15 @@ def test_a_planted_import_breaks_its_contract(tmp_path, module, imported, contra
     "module",
     [
         "sweeper",
-        "sweeper.study",
+        "sweeper.model",
         "trainables",
-        "trainables.artifacts",
+        "trainables.storage.artifacts",
         "trainables.methods.halving",
         "trainables.methods.registry",
-        "trainables.proxies.registry",
+        "trainables.sources.registry",
         "trainables.spec",
-        "trainables.weights.description",
-        "sweeper.app.refusals",
+        "trainables.models.weights.description",
+        "sweeper.planning.refusals",
     ],
 )
 def test_importing_what_a_file_is_checked_with_loads_nothing_heavy(module):
@@ -65,7 +65,7 @@ def test_importing_what_a_file_is_checked_with_loads_nothing_heavy(module):
 
 def test_a_driver_loads_no_network():
     """It may run for days, and starts sooner: another process prepares, and actors train."""
-    assert loaded("sweeper.app.drive", ("torch", "transformers", "sklearn", "mlflow")) == set()
+    assert loaded("sweeper.driver.drive", ("torch", "transformers", "sklearn", "mlflow")) == set()
 
 
 def loaded(module: str, of: tuple[str, ...]) -> set[str]:

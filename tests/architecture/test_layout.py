@@ -1,12 +1,14 @@
 """The shape of the tree: few names at the top, whole packages, links that lead somewhere."""
 
 import re
+from collections import Counter
 from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
+WIDEST = 22  # modules of a folder: what a reader takes in at a glance
 PACKAGES = ("sweeper", "trainables")
 TOP = {
     "pyproject.toml",
@@ -62,6 +64,11 @@ def test_every_package_is_a_package():
 def test_no_module_is_a_drawer_of_sundries():
     drawers = {"utils", "util", "helpers", "helper", "common", "misc", "manager"}
     assert [str(path) for path in modules() if path.stem in drawers] == []
+
+
+def test_no_folder_is_too_wide_to_read():
+    widths = Counter(path.parent for path in modules() if path.name != "__init__.py")
+    assert {str(folder): n for folder, n in widths.items() if n > WIDEST} == {}
 
 
 @pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))

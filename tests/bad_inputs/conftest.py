@@ -1,6 +1,6 @@
 import pytest
 
-from sweeper.app.catalog import catalog
+from sweeper.planning.catalog import catalog
 from tests.bad_inputs.rows import Command
 
 

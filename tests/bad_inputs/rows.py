@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sweeper.cli.main import run
-from tests.costs import cpu_s, is_cheap
+from tests.support.costs import cpu_s, is_cheap
 
 MAX_S = 1.0  # for a refusal
 

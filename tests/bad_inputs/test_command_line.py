@@ -13,7 +13,7 @@ import pytest
 
 from sweeper.console import stderr
 from tests.bad_inputs.rows import VALID, Command, Row, ids
-from tests.command import ROOT
+from tests.support.command import ROOT
 
 
 @dataclass(frozen=True)

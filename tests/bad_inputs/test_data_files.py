@@ -200,7 +200,7 @@ ROWS = [
 def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The files of both tasks as they should be."""
     import trainables.tasks.importing  # noqa: F401  # what it loads is no part of a refusal
-    from tests.sweeper.app.test_data import write_gestures
+    from tests.sweeper.planning.test_data import write_gestures
 
     folder = tmp_path_factory.mktemp("published")
     write_gestures(folder)
@@ -305,17 +305,17 @@ def test_row_86_an_archive_that_unpacks_to_too_much_is_told(
 def test_row_69_data_that_some_nodes_lack_are_told(
     command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from sweeper.app import visible
-    from sweeper.app.catalog import catalog
-    from sweeper.space.loader import loads_sweep
+    from sweeper.config.loader import loads_sweep
+    from sweeper.driver import node_checks
+    from sweeper.planning.catalog import catalog
 
     sweep = loads_sweep(VALID, catalog(), profile="paper")
     (study,) = sweep.studies()
     monkeypatch.setattr(
-        visible, "missing_on", lambda paths: ({path: ["w1", "w2"] for path in paths}, 3)
+        node_checks, "missing_on", lambda paths: ({path: ["w1", "w2"] for path in paths}, 3)
     )
     with pytest.raises(FileFaults) as caught:
-        visible.check_nodes(
+        node_checks.check_nodes(
             sweep, {study.name: {"data_source": "official"}}, tmp_path / "sweep", tmp_path / "home"
         )
     told = "not visible on 2 of 3 nodes (w1, w2). Put it on a disk that all of them share."

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.app import load
-from sweeper.app.catalog import catalog
+from sweeper.config.loader import loads_sweep
 from sweeper.ledger import Ledger
 from sweeper.ledger.backup import back_up, copy_of
-from sweeper.space.loader import loads_sweep
-from sweeper.study import Measurement, Outcome, Study, Trial, TrialKind, TrialState
+from sweeper.model import Measurement, Outcome, Study, Trial, TrialKind, TrialState
+from sweeper.planning import load
+from sweeper.planning.catalog import catalog
 from tests.bad_inputs.rows import VALID, Command
 
 STEP = Measurement(stage="refine", epoch=1, num_epochs=1, metrics={}, objective=0.5, is_final=True)

@@ -19,12 +19,12 @@ from typing import Any
 import torch
 from scipy.stats import ttest_rel
 
-from sweeper.app.catalog import home
+from sweeper.planning.catalog import home
 from trainables.methods.registry import METHODS
+from trainables.runtime.training import Training
+from trainables.runtime.warm import WarmParts
 from trainables.spec import TrialSpec
 from trainables.tasks.registry import TASKS
-from trainables.training import Training
-from trainables.warm import WarmParts
 
 RATES = (3e-4, 1e-3)
 TUNING_SEED, SEEDS = 0, (1, 2, 3)

@@ -18,9 +18,9 @@ from ray import tune
 from ray.air.integrations.mlflow import MLflowLoggerCallback
 from ray.tune.search.optuna import OptunaSearch
 
+from trainables.runtime.training import Training
+from trainables.runtime.warm import WarmParts
 from trainables.spec import TrialSpec
-from trainables.training import Training
-from trainables.warm import WarmParts
 
 PARTS = WarmParts()  # of this process, which is one trial's unless actors are reused
 

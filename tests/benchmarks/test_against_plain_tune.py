@@ -14,10 +14,10 @@ from statistics import median
 
 import pytest
 
-from tests import history, toy_sweep
-from tests.command import ROOT
-from tests.servers.process import Process
 from tests.soak.figures import show
+from tests.support import history, toy_sweep
+from tests.support.command import ROOT
+from tests.support.servers.process import Process
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.ray, pytest.mark.timeout(1200)]
 TRIALS, EPOCHS, EPOCH_S, SLOTS, ROUNDS = 24, 4, 0.05, 2, 3

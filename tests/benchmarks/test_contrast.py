@@ -15,18 +15,18 @@ import numpy as np
 import pytest
 import torch
 
-from trainables import optim
-from trainables.evaluation import shuffled_batches, take
-from trainables.networks.cross_modal import CrossModalModel, build_model
-from trainables.networks.loading import load_backbone
+from trainables.methods.contrastive_pare.config import ContrastConfig
+from trainables.methods.contrastive_pare.contrast import Contrast
+from trainables.models.backbones.loading import load_backbone
+from trainables.models.cross_modal import CrossModalModel, build_model
 from trainables.seeding import generator
-from trainables.source import Domains
+from trainables.sources.source import Domains
 from trainables.spec import BackboneSpec, ModelSpec
-from trainables.stages.configs.contrast import ContrastConfig
-from trainables.stages.contrast import Contrast
-from trainables.state import TrainState
 from trainables.tasks.registry import TASKS
 from trainables.tasks.task import Split, Task
+from trainables.training import optim
+from trainables.training.evaluation import shuffled_batches, take
+from trainables.training.state import TrainState
 
 SAMPLES, BATCH, ROUNDS = 256, 64, 20
 BACKBONES = {

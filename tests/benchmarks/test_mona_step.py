@@ -12,18 +12,18 @@ import numpy as np
 import pytest
 import torch
 
-from trainables.networks.cross_modal import build_model
-from trainables.networks.loading import load_backbone
+from trainables.methods.mona.config import MetaConfig
+from trainables.methods.mona.meta_alignment import MetaAlignment
+from trainables.models.backbones.loading import load_backbone
+from trainables.models.cross_modal import build_model
 from trainables.report import Report
-from trainables.source import Domains, Source
+from trainables.sources.source import Domains, Source
 from trainables.spec import BackboneSpec, ModelSpec
-from trainables.stages.configs.fine_tuning import RefineConfig
-from trainables.stages.configs.meta import MetaConfig
+from trainables.stages.configs import RefineConfig
 from trainables.stages.fine_tuning import FineTuning
-from trainables.stages.meta_alignment import MetaAlignment
-from trainables.state import TrainState
 from trainables.tasks.registry import TASKS
 from trainables.tasks.task import Split, Task
+from trainables.training.state import TrainState
 
 BATCH, STEPS, ROUNDS = 16, 3, 4
 TOKENS = 32

@@ -5,11 +5,11 @@ from statistics import median
 
 import pytest
 
-from tests import history, toy_sweep
-from tests.servers.mlflow_server import mlflow_server
-from tests.servers.process import wait_until
-from tests.servers.proxy import fault_proxy
 from tests.soak.figures import show
+from tests.support import history, toy_sweep
+from tests.support.servers.mlflow_server import mlflow_server
+from tests.support.servers.process import wait_until
+from tests.support.servers.proxy import fault_proxy
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.ray, pytest.mark.timeout(600)]
 WINDOW_S, ROUNDS, SETTLE_S = 15.0, 3, 2.0

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from sweeper.core.runner import StudyPlan
 from sweeper.ledger import Ledger
-from sweeper.runner import StudyPlan
-from sweeper.study import Measurement, Outcome, TrialState
-from tests import history, toy_sweep
+from sweeper.model import Measurement, Outcome, TrialState
 from tests.soak.figures import show
 from tests.soak.imported import suggested
-from tests.toy_curve import values
+from tests.support import history, toy_sweep
+from tests.support.toy_curve import values
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.ray, pytest.mark.timeout(600)]
 FINISHED, EPOCHS, ROUNDS = 1000, 4, 2

@@ -13,18 +13,18 @@ import numpy as np
 import pytest
 import torch
 
-from trainables.networks.cross_modal import build_model
-from trainables.networks.loading import load_backbone
+from trainables.methods.pare.config import CutmixConfig, MixupConfig, ReplaceConfig
+from trainables.models.backbones.loading import load_backbone
+from trainables.models.cross_modal import build_model
+from trainables.models.selection import gumbel_noise, relaxed_subset, straight_through_subset
 from trainables.report import Report
 from trainables.seeding import generator
-from trainables.selection import gumbel_noise, relaxed_subset, straight_through_subset
-from trainables.source import Domains, Source
+from trainables.sources.source import Domains, Source
 from trainables.spec import BackboneSpec, ModelSpec
-from trainables.stages.configs.fine_tuning import RefineConfig
-from trainables.stages.configs.mix import CutmixConfig, MixupConfig, ReplaceConfig
-from trainables.state import TrainState
+from trainables.stages.configs import RefineConfig
 from trainables.tasks.registry import TASKS
 from trainables.tasks.task import Split, Task
+from trainables.training.state import TrainState
 
 pytestmark = pytest.mark.benchmark
 

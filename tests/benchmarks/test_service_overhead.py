@@ -22,21 +22,21 @@ import psutil
 import pytest
 import torch
 
-from sweeper.app import load
-from sweeper.app.catalog import home
-from sweeper.app.places import Places
-from sweeper.app.plans import make_plans
-from sweeper.app.prepare import prepare
-from sweeper.app.retention import Retention
-from sweeper.app.tracking import make_recorder
-from sweeper.app.trials import TrialBuilder
+from sweeper.core.runner import SweepRunner
+from sweeper.driver.hooks.retention import Retention
+from sweeper.driver.prepare import prepare
+from sweeper.driver.recorder import make_recorder
 from sweeper.execution.cluster import connect, set_environment
 from sweeper.ledger import Ledger
-from sweeper.runner import SweepRunner
-from sweeper.study import Measurement, Trial
+from sweeper.model import Measurement, Trial
+from sweeper.planning import load
+from sweeper.planning.catalog import home
+from sweeper.planning.checkpoint_paths import Places
+from sweeper.planning.plans import make_plans
+from sweeper.planning.trials import TrialBuilder
+from trainables.runtime.training import Training
+from trainables.runtime.warm import WarmParts
 from trainables.spec import TrialSpec
-from trainables.training import Training
-from trainables.warm import WarmParts
 
 ROOT = Path(__file__).resolve().parents[2]
 TRIALS = 5

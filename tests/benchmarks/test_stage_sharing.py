@@ -27,14 +27,14 @@ from typing import Any
 import psutil
 import pytest
 
-from sweeper.app import load
-from sweeper.app.catalog import home
-from sweeper.app.describe import spec_of
 from sweeper.ledger import Ledger
-from tests.command import ROOT, Shell
-from tests.servers.cluster import short_folder
-from tests.servers.process import Process
+from sweeper.planning import load
+from sweeper.planning.catalog import home
+from sweeper.planning.describe import spec_of
 from tests.soak.figures import show
+from tests.support.command import ROOT, Shell
+from tests.support.servers.cluster import short_folder
+from tests.support.servers.process import Process
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.weights, pytest.mark.ray,
               pytest.mark.timeout(7200)]  # fmt: skip

@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 import pytest
 
-from trainables.tasks.store import SplitData, Store, write_store
+from trainables.tasks.store.store import SplitData, Store, write_store
 
 pytestmark = pytest.mark.benchmark
 NUM_BATCHES = 30

@@ -8,8 +8,8 @@ import torch
 from tests.contracts.tiny_trials import METHODS_BY_TURNS
 from trainables.methods.halving import can_halve
 from trainables.methods.registry import METHODS
+from trainables.runtime.training import Training
 from trainables.stages.micro_batch import largest_part, parts
-from trainables.training import Training
 
 SETTINGS: dict[str, Any] = {  # of SGD, whose steps are as exact as its gradients
     "epochs": 1,

@@ -19,10 +19,10 @@ from tests.contracts.tiny_trials import DIMENSIONS, METHODS_BY_TURNS, Run, by_tu
 from trainables.errors import ConfigError, TrainableError
 from trainables.methods.registry import METHODS
 from trainables.report import Report
+from trainables.runtime.training import Training
+from trainables.runtime.warm import WarmParts
 from trainables.spec import TrialSpec
 from trainables.tasks.task import Split, Task
-from trainables.training import Training
-from trainables.warm import WarmParts
 
 # Another value of each setting. One that acts only beside others is given with these.
 EXPLORING = {"replace.k0": 0.5}

@@ -16,9 +16,9 @@ from safetensors import SafetensorError
 from tests.contracts.tiny_trials import DIMENSIONS, Trials, weights
 from trainables.methods.registry import METHODS
 from trainables.report import Report
+from trainables.runtime.training import Training
 from trainables.spec import TrialSpec
-from trainables.stage_store import StageStore
-from trainables.training import Training
+from trainables.storage.stage_store import StageStore
 
 SHARING = [name for name, method in METHODS.items() if len(method.stages) > 1]
 MORE_EPOCHS = {"orca": {"warmup.epochs": 2}}
@@ -126,7 +126,7 @@ def test_what_other_code_has_begun_is_kept_under_no_key(
     """An alignment, interrupted and resumed once its code is another; then a warm-up."""
     spec = trials.spec("orca", "1d", {"align.epochs": 3, "warmup.epochs": 1})
     with monkeypatch.context() as former:
-        former.setattr("trainables.stage_key.code_version", lambda *modules: "former")
+        former.setattr("trainables.runtime.stage_key.code_version", lambda *modules: "former")
         begun = begin(trials, spec, StageStore(str(tmp_path / "former"), tmp_path), "begun")
         for _ in islice(begun.reports(), epochs):
             begun.save(tmp_path / "checkpoint")
@@ -169,8 +169,8 @@ def test_a_trial_that_takes_over_may_be_interrupted_anywhere(trials, store, tmp_
 @pytest.fixture
 def two(trials, store, monkeypatch):
     """The reports of a trial that computes a stage, and of one that comes meanwhile."""
-    monkeypatch.setattr("trainables.shared_stages.POLL_S", 0.0)
-    monkeypatch.setattr("trainables.shared_stages.WAIT_S", 0.0)
+    monkeypatch.setattr("trainables.runtime.stage_cache.POLL_S", 0.0)
+    monkeypatch.setattr("trainables.runtime.stage_cache.WAIT_S", 0.0)
     spec = trials.spec("orca", "1d")
     first = begin(trials, spec, store, "first").reports()
     next(first)
@@ -235,7 +235,7 @@ def no_space(*_: object, **__: object) -> None:
 
 
 def test_a_full_store_costs_the_sharing_and_not_the_trial(trials, store, monkeypatch, capsys):
-    monkeypatch.setattr("trainables.tensor_file.save_file", no_space)
+    monkeypatch.setattr("trainables.storage.tensor_file.save_file", no_space)
     spec = trials.spec("orca", "1d", ALIGN)
     assert list(begin(trials, spec, store, "first").reports()) == trials.run(spec)[0]
     assert "was not kept: no space left on" in capsys.readouterr().out
@@ -256,7 +256,7 @@ def test_a_result_that_cannot_be_read_costs_the_sharing_and_not_the_trial(
 ):
     spec = trials.spec("orca", "1d", ALIGN)
     list(begin(trials, spec, store, "first").reports())
-    monkeypatch.setattr("trainables.stage_store.load_file", fault)
+    monkeypatch.setattr("trainables.storage.stage_store.load_file", fault)
     reports = list(begin(trials, spec, store, "second").reports())
     assert reports == trials.run(spec)[0]
 
@@ -271,7 +271,7 @@ def test_a_folder_that_knows_no_locks_costs_the_sharing_and_not_the_trial(
             raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
         real(file, how)
 
-    monkeypatch.setattr("trainables.claims.fcntl.flock", flock)
+    monkeypatch.setattr("trainables.storage.claims.fcntl.flock", flock)
     spec = trials.spec("orca", "1d", ALIGN)
     assert list(begin(trials, spec, store, "first").reports()) == trials.run(spec)[0]
     assert "cannot be locked" in capsys.readouterr().out

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from tests.official_tasks import WRITERS
-from tests.tiny_backbones import save_tiny_roberta, save_tiny_swin
+from tests.support.official_tasks import WRITERS
+from tests.support.tiny_backbones import save_tiny_roberta, save_tiny_swin
+from trainables.runtime.training import Training
+from trainables.runtime.warm import WarmParts
 from trainables.spec import TrialSpec
 from trainables.tasks.importing import import_task
 from trainables.tasks.registry import TASKS, task_info
-from trainables.training import Training
-from trainables.warm import WarmParts
 
 EPOCHS = 2
 PUBLISHED = [name for name in TASKS if not name.endswith("@hard")]

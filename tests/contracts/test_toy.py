@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.toy_trainable import ToyTrainable
-from trainables import checkpoint
+from tests.support.toy_trainable import ToyTrainable
+from trainables.runtime import checkpoint
 from trainables.trainable import Trainable
 
 

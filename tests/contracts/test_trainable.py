@@ -15,14 +15,14 @@ from typing import Any
 import pytest
 import torch
 
-import trainables.attempt
-from sweeper.policies import classify
-from tests.command import ROOT
+import trainables.runtime.attempt
+from sweeper.core.policies import classify
 from tests.contracts.tiny_trials import DIMENSIONS, METHODS_BY_TURNS
-from trainables.attempt_log import LOG
+from tests.support.command import ROOT
 from trainables.methods.registry import METHODS
+from trainables.runtime.attempt_log import LOG
+from trainables.runtime.warm import WarmParts
 from trainables.trainable import Trainable
-from trainables.warm import WarmParts
 
 DIVERGING = {"optimizer": "sgd", "lr": 9.0, "weight_decay": 9.0, "epochs": 8}
 
@@ -59,7 +59,7 @@ def fresh_process(monkeypatch):
     """Makes the next Trainable find nothing warm, as in a new process."""
 
     def forget() -> None:
-        monkeypatch.setattr(trainables.attempt, "PARTS", WarmParts())
+        monkeypatch.setattr(trainables.runtime.attempt, "PARTS", WarmParts())
 
     return forget
 

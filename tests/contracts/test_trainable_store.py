@@ -5,12 +5,12 @@ import time
 
 import pytest
 
-from tests.servers.proxy import fault_proxy
-from tests.servers.s3 import seaweedfs
-from trainables import artifacts
-from trainables.artifact_url import ArtifactUrl
-from trainables.claims import try_claim
-from trainables.stage_collection import collect, stored_results
+from tests.support.servers.proxy import fault_proxy
+from tests.support.servers.s3 import seaweedfs
+from trainables.storage import artifacts
+from trainables.storage.claims import try_claim
+from trainables.storage.stage_gc import collect, stored_results
+from trainables.storage.urls import ArtifactUrl
 from trainables.trainable import Trainable
 
 

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from torch import Tensor
 
-from tests.tiny_backbones import save_tiny_roberta, save_tiny_swin
+from tests.support.tiny_backbones import save_tiny_roberta, save_tiny_swin
 from trainables.methods.registry import METHODS
 from trainables.report import Report
+from trainables.runtime.training import Training
+from trainables.runtime.warm import WarmParts
 from trainables.spec import TrialSpec
-from trainables.training import Training
-from trainables.warm import WarmParts
 
 DIMENSIONS = ("1d", "2d")
 TASKS = {"1d": "pdebench/advection_1d@hard", "2d": "pdebench/darcy_2d@hard"}

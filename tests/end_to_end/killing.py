@@ -8,8 +8,8 @@ from contextlib import suppress
 
 import psutil
 
-from sweeper.app.supervisor import LEASE
-from tests.servers.process import wait_until
+from sweeper.driver.supervisor import LEASE
+from tests.support.servers.process import wait_until
 
 
 def driver_of(launch: subprocess.Popen[str]) -> psutil.Process:
@@ -17,7 +17,7 @@ def driver_of(launch: subprocess.Popen[str]) -> psutil.Process:
     (driver,) = (
         child
         for child in psutil.Process(launch.pid).children()
-        if "sweeper.app.driver" in child.cmdline()
+        if "sweeper.driver.driver" in child.cmdline()
     )
     return driver
 

@@ -17,8 +17,8 @@ from safetensors.numpy import load_file
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DBAPIError
 
-from tests.command import Shell
-from tests.tiny_backbones import save_tiny_roberta
+from tests.support.command import Shell
+from tests.support.tiny_backbones import save_tiny_roberta
 
 TRIALS, EPOCHS = 4, 4
 FILE = """

@@ -2,11 +2,11 @@
 
 import pytest
 
-from tests.command import Shell
 from tests.end_to_end import killing
 from tests.end_to_end.small_sweep import EPOCHS, TRIALS, Sweep, epochs, finish
-from tests.servers.s3 import seaweedfs
-from trainables import artifacts
+from tests.support.command import Shell
+from tests.support.servers.s3 import seaweedfs
+from trainables.storage import artifacts
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 

@@ -17,12 +17,12 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file, save_file
 
-from sweeper.app import load
-from sweeper.app.prepare import prepare
+from sweeper.driver.prepare import prepare
 from sweeper.errors import FileFaults
 from sweeper.ledger import Ledger, SweepRecord
-from tests.command import Shell
-from tests.tiny_backbones import save_tiny_roberta
+from sweeper.planning import load
+from tests.support.command import Shell
+from tests.support.tiny_backbones import save_tiny_roberta
 from trainables.spec import DataSpec
 from trainables.tasks.loading import load_task, prepare_task
 from trainables.tasks.official import folder_of

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from selenium.webdriver.common.by import By
 
-from tests.browser import browser, needs_chromium
-from tests.command import Shell
 from tests.end_to_end import tiny_sweep
+from tests.support.browser import browser, needs_chromium
+from tests.support.command import Shell
 
 pytestmark = [pytest.mark.ray, pytest.mark.browser, needs_chromium]
 
@@ -35,7 +35,7 @@ def test_the_dashboard_names_sweep_trial_and_stage_of_each_worker_job_and_actor(
             chromium.driver.refresh()  # the first table was asked for without the token
             chromium.wait_for("ray::sweeper watched mona/pdebench/")
             chromium.open(f"{url}/#/jobs")
-            chromium.wait_for("sweeper.app.driver watched")
+            chromium.wait_for("sweeper.driver.driver watched")
             chromium.open(f"{url}/#/actors")
             chromium.wait_for("sweeper watched")
         process.send_signal(signal.SIGTERM)

@@ -17,14 +17,14 @@ from dataclasses import dataclass
 
 import pytest
 
-from sweeper.app import inspect, results
-from sweeper.app.diagnose import diagnose
-from tests.command import Shell
+from sweeper.commands import inspect, results
+from sweeper.commands.diagnose import diagnose
 from tests.end_to_end import killing
 from tests.end_to_end.small_sweep import EPOCHS, TRIALS, Sweep, epochs, finish
-from tests.servers.cluster import RayCluster, ray_cluster
-from tests.servers.mlflow_server import Server, mlflow_server
-from tests.servers.postgres import Postgres, postgres
+from tests.support.command import Shell
+from tests.support.servers.cluster import RayCluster, ray_cluster
+from tests.support.servers.mlflow_server import Server, mlflow_server
+from tests.support.servers.postgres import Postgres, postgres
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 VICTIMS = ("driver", "trial", "node", "supervisor", "mlflow", "postgres")

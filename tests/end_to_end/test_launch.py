@@ -11,8 +11,8 @@ import pytest
 from pyarrow import parquet
 from safetensors import safe_open
 
-from tests.command import Shell
 from tests.end_to_end import tiny_sweep
+from tests.support.command import Shell
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 

@@ -15,9 +15,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.canary import Canaries
-from tests.command import ROOT
-from tests.servers.process import wait_until
+from tests.support.canary import Canaries
+from tests.support.command import ROOT
+from tests.support.servers.process import wait_until
 
 DECOY = "127.0.0.1:1"  # a cluster of somebody else
 CANARIES = Canaries.hatch(

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from sweeper.app.places import Places
 from sweeper.ledger import EventKind
-from sweeper.study import TrialState
-from tests import toy_sweep
-from tests.history import mlflow_violations, read, violations
-from tests.servers.process import Process, wait_until
+from sweeper.model import TrialState
+from sweeper.planning.checkpoint_paths import Places
+from tests.support import toy_sweep
+from tests.support.history import mlflow_violations, read, violations
+from tests.support.servers.process import Process, wait_until
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(400)]
 TRIALS, HELD, EPOCHS = 4, 3, 3  # trials, of them those that hang, and epochs before they do

@@ -17,10 +17,10 @@ from typing import Any
 
 import pytest
 
-from tests import official_tasks
-from tests.command import ROOT, Shell
 from tests.end_to_end import official_proxies
-from tests.tiny_backbones import save_tiny_roberta, save_tiny_swin
+from tests.support import official_tasks
+from tests.support.command import ROOT, Shell
+from tests.support.tiny_backbones import save_tiny_roberta, save_tiny_swin
 from trainables.methods.method import Method
 from trainables.methods.registry import METHODS
 from trainables.tasks.registry import TASKS

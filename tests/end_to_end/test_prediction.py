@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.command import Shell
 from tests.end_to_end import tiny_sweep
+from tests.support.command import Shell
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 ONE = ("--set", "tasks=[pdebench/advection_1d]", "--set", "search.max_concurrent=1")

@@ -8,8 +8,8 @@ from urllib.request import urlopen
 
 import pytest
 
-from tests.command import Shell
 from tests.end_to_end import tiny_sweep
+from tests.support.command import Shell
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 RAYS = ("Runtime env", "entrypoint")  # of what Ray says among what a command prints

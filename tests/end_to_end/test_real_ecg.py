@@ -9,8 +9,8 @@ import sqlite3
 
 import pytest
 
-from tests import real_data
-from tests.command import ROOT, Shell
+from tests.support import real_data
+from tests.support.command import ROOT, Shell
 from tests.trainables.tasks.published_files import write_ecg
 
 pytestmark = [pytest.mark.ray, pytest.mark.weights, pytest.mark.timeout(600)]

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from tests.command import Shell
 from tests.end_to_end import killing
 from tests.end_to_end.small_sweep import Sweep, epochs, finish
-from tests.tiny_backbones import save_tiny_roberta
+from tests.support.command import Shell
+from tests.support.tiny_backbones import save_tiny_roberta
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 SAMPLED, DISTINCT, ALIGN, REFINE = 6, 2, 3, 2

@@ -11,10 +11,10 @@ from contextlib import closing
 import pytest
 
 from sweeper.ledger import EventKind
-from sweeper.study import TrialState
-from tests import toy_sweep
-from tests.history import events, mlflow_violations, read, violations
-from tests.servers.process import wait_until
+from sweeper.model import TrialState
+from tests.support import toy_sweep
+from tests.support.history import events, mlflow_violations, read, violations
+from tests.support.servers.process import wait_until
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(400)]
 LOCKED_S = 15.0

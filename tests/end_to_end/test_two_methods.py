@@ -20,8 +20,8 @@ from mlflow.artifacts import load_text
 from pyarrow import parquet
 
 from sweeper.analysis.words import METHODS, number
-from tests.command import Shell
-from tests.tiny_backbones import save_tiny_roberta, save_tiny_swin
+from tests.support.command import Shell
+from tests.support.tiny_backbones import save_tiny_roberta, save_tiny_swin
 
 pytestmark = [pytest.mark.ray, pytest.mark.soak, pytest.mark.timeout(1800)]
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.tiny_backbones import save_tiny_roberta, save_tiny_swin
+from tests.support.tiny_backbones import save_tiny_roberta, save_tiny_swin
 
 FILE = """
 name: {name}

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.app.catalog import catalog
-from sweeper.app.plans import make_plans
+from sweeper.config.json_schema import json_schema
+from sweeper.config.loader import load_sweep, loads_sweep
+from sweeper.config.sweep import InfeasibleParams, Stages, StudyPlan, Sweep
+from sweeper.config.yaml_reader import parse, read_text
 from sweeper.ledger import Ledger, SweepRecord
+from sweeper.model import TrialKind
+from sweeper.planning.catalog import catalog
+from sweeper.planning.plans import make_plans
 from sweeper.search.optuna_sampler import OptunaSampler, make_pruner
-from sweeper.space.json_schema import json_schema
-from sweeper.space.loader import load_sweep, loads_sweep
-from sweeper.space.sweep import InfeasibleParams, Stages, StudyPlan, Sweep
-from sweeper.space.yaml_reader import parse, read_text
-from sweeper.study import TrialKind
 from trainables.methods.registry import METHODS
 from trainables.spec import BackboneSpec, DataSpec, ModelSpec, TrialSpec
 from trainables.tasks.registry import TASKS

@@ -11,7 +11,7 @@ import pytest
 
 from sweeper.cli.main import run
 from tests.bad_inputs.rows import edit
-from tests.canary import Canaries
+from tests.support.canary import Canaries
 
 SECRET = "canary0123456789abcdef"
 CANARIES = Canaries({"PGPASSWORD": SECRET})

@@ -10,12 +10,12 @@ import psutil
 import pytest
 
 from sweeper.cli.main import run
-from sweeper.recording.mlflow_pages import CLICK
-from sweeper.recording.mlflow_store import MlflowStore
-from tests.canary import Canaries
-from tests.command import ROOT
-from tests.servers.ports import free_port, is_listening
-from tests.servers.process import Process, wait_until
+from sweeper.tracking.mlflow_pages import CLICK
+from sweeper.tracking.mlflow_store import MlflowStore
+from tests.support.canary import Canaries
+from tests.support.command import ROOT
+from tests.support.servers.ports import free_port, is_listening
+from tests.support.servers.process import Process, wait_until
 
 EVERYBODY = ["0.0.0.0", "::", "10.0.0.1", "example.org", "127.0.0.1.example.org", "", "0"]
 

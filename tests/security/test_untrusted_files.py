@@ -11,13 +11,13 @@ import h5py
 import pytest
 import torch
 
-from tests.command import ROOT
-from tests.tiny_backbones import save_tiny_roberta
+from tests.support.command import ROOT
+from tests.support.tiny_backbones import save_tiny_roberta
 from tests.trainables.tasks.pde_bench import official_files
 from trainables.errors import DataError, WeightsError
-from trainables.networks.loading import load_backbone
+from trainables.models.backbones.loading import load_backbone
 from trainables.spec import BackboneSpec
-from trainables.tasks.restricted_pickle import load_pickle
+from trainables.tasks.formats.restricted_pickle import load_pickle
 
 
 class Runs:

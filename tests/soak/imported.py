@@ -12,14 +12,14 @@ from pathlib import Path
 
 from sqlalchemy import create_engine, insert, select
 
-from sweeper.app import load
-from sweeper.app.plans import make_plans
+from sweeper.config.sweep import Sweep
+from sweeper.core.runner import StudyPlan
 from sweeper.ledger import Ledger, schema
-from sweeper.runner import StudyPlan
-from sweeper.space.sweep import Sweep
-from sweeper.study import Measurement, Outcome, Trial, TrialKind, TrialState
-from tests.command import ROOT
-from tests.compared_ledgers import facts_of
+from sweeper.model import Measurement, Outcome, Trial, TrialKind, TrialState
+from sweeper.planning import load
+from sweeper.planning.plans import make_plans
+from tests.support.command import ROOT
+from tests.support.compared_ledgers import facts_of
 
 NAME, TASK = "imported", "pdebench/advection_1d"
 STUDY = f"mona/{TASK}"

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import psutil
 
-from sweeper.app import drive  # all that a driver imports
+from sweeper.core.runner import SweepRunner
+from sweeper.driver import drive
 from sweeper.ledger import Ledger
-from sweeper.runner import SweepRunner
 from tests.soak.imported import plan_of, read_sweep
 
 ASKED = 20

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import Shell
 from tests.end_to_end.small_sweep import TRIALS, Sweep, finish
-from tests.servers.cluster import ray_cluster
 from tests.soak.figures import show
-from tests.tiny_backbones import save_tiny_roberta
+from tests.support.command import Shell
+from tests.support.servers.cluster import ray_cluster
+from tests.support.tiny_backbones import save_tiny_roberta
 
 pytestmark = [pytest.mark.soak, pytest.mark.ray, pytest.mark.timeout(900)]
 WIDTH = 384  # a checkpoint takes about 40 MB, the optimiser's state included

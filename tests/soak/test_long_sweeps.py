@@ -11,11 +11,11 @@ import psutil
 import pytest
 
 from sweeper.ledger import EventKind
-from sweeper.study import TrialState
-from tests import history, toy_sweep
-from tests.servers.cluster import ray_cluster
-from tests.servers.process import Process, wait_until
+from sweeper.model import TrialState
 from tests.soak.figures import moments, show
+from tests.support import history, toy_sweep
+from tests.support.servers.cluster import ray_cluster
+from tests.support.servers.process import Process, wait_until
 
 pytestmark = [pytest.mark.soak, pytest.mark.ray, pytest.mark.timeout(1800)]
 MIB = 2**20

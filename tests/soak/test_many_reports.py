@@ -7,13 +7,13 @@ import numpy as np
 import psutil
 import pytest
 
+from sweeper.core.runner import SweepRunner
 from sweeper.ledger import EventKind, Ledger
-from sweeper.recording.mlflow_recorder import MlflowRecorder
-from sweeper.runner import SweepRunner
-from sweeper.study import Measurement
-from tests import history, toy_sweep
-from tests.servers.process import wait_until
+from sweeper.model import Measurement
+from sweeper.tracking.mlflow_recorder import MlflowRecorder
 from tests.soak.figures import moments, pace, show
+from tests.support import history, toy_sweep
+from tests.support.servers.process import wait_until
 
 pytestmark = [pytest.mark.soak, pytest.mark.ray, pytest.mark.timeout(900)]
 

@@ -16,11 +16,11 @@ from sqlalchemy import create_engine, insert
 
 from sweeper.ledger import EventKind, Ledger, json_numbers, schema
 from sweeper.ledger.records import as_payload
-from sweeper.recording.mlflow_recorder import MlflowRecorder
-from sweeper.study import Measurement, Study, Trial, TrialKind
-from tests.ledgers import new_ledger
-from tests.servers.mlflow_server import mlflow_server
+from sweeper.model import Measurement, Study, Trial, TrialKind
+from sweeper.tracking.mlflow_recorder import MlflowRecorder
 from tests.soak.figures import show
+from tests.support.ledgers import new_ledger
+from tests.support.servers.mlflow_server import mlflow_server
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(1200)]
 TRIALS, RATE = 16, 10  # reports a second, of each trial

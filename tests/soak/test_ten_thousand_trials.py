@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.command import ROOT, Shell
-from tests.servers.proxy import fault_proxy
 from tests.soak import imported
 from tests.soak.figures import show
 from tests.soak.resume_imported import ASKED
+from tests.support.command import ROOT, Shell
+from tests.support.servers.proxy import fault_proxy
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(1800)]
 TRIALS = 10_000

@@ -11,8 +11,8 @@ import pytest
 from sweeper.errors import UsageError
 from sweeper.ledger import Ledger, backup
 from sweeper.ledger.backup import back_up, copy_of, kept
-from tests.ledgers import NAME, PROVENANCE, new_ledger, script
-from tests.servers.process import wait_until
+from tests.support.ledgers import NAME, PROVENANCE, new_ledger, script
+from tests.support.servers.process import wait_until
 
 
 @pytest.fixture

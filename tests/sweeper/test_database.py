@@ -8,7 +8,7 @@ from sqlalchemy import make_url
 
 from sweeper.errors import BackendUnreachable
 from sweeper.ledger import Ledger, database
-from tests.servers.ports import free_port
+from tests.support.servers.ports import free_port
 
 
 @pytest.fixture(autouse=True)

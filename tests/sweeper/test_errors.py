@@ -2,8 +2,8 @@
 
 import pytest
 
-from sweeper.app.catalog import catalog
 from sweeper.errors import MANY, NEAREST, synonym, unknown
+from sweeper.planning.catalog import catalog
 
 PARAMETERS = catalog().parameters(catalog().methods)
 

@@ -14,8 +14,8 @@ from sqlalchemy import create_engine, text
 
 from sweeper.errors import SweepIsHeld
 from sweeper.ledger import Ledger
-from sweeper.study import Study
-from tests.fakes import new_ledger
+from sweeper.model import Study
+from tests.support.fakes import new_ledger
 
 HOLD = """
 import sys, time

@@ -11,9 +11,9 @@ from sqlalchemy import create_engine, text
 from sweeper.errors import NotFound, UsageError
 from sweeper.ledger import EventKind, Ledger
 from sweeper.ledger.ledger import StaleAttempt
-from sweeper.study import Measurement, Outcome, Study, Trial, TrialKind, TrialState
-from tests.costs import cpu_s
-from tests.ledgers import NAME, finished_ledger, new_ledger, script
+from sweeper.model import Measurement, Outcome, Study, Trial, TrialKind, TrialState
+from tests.support.costs import cpu_s
+from tests.support.ledgers import NAME, finished_ledger, new_ledger, script
 
 STUDY = Study(name="nft/t", method="nft", task="t", objective="val/nrmse", seed=0)
 

@@ -12,13 +12,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.command import ROOT
-from tests.mounts import tmpfs
-from trainables import artifacts, checkpoint
-from trainables.checkpoint_folder import MANIFEST, CorruptCheckpoint, parse
+from tests.support.command import ROOT
+from tests.support.mounts import tmpfs
 from trainables.errors import StorageError
-from trainables.networks.cross_modal import CrossModalModel
-from trainables.state import TrainState
+from trainables.models.cross_modal import CrossModalModel
+from trainables.runtime import checkpoint
+from trainables.storage import artifacts
+from trainables.storage.checkpoint_folder import MANIFEST, CorruptCheckpoint, parse
+from trainables.training.state import TrainState
 
 KILLED_AT_EVERY_STEP = """
 import os, shutil, sys
@@ -27,7 +28,7 @@ from itertools import count
 from pathlib import Path
 import torch
 from trainables import checkpoint
-from trainables.state import TrainState
+from trainables.training.state import TrainState
 
 def state(value):
     torch.manual_seed(0)

@@ -33,13 +33,13 @@ from trainables.diagnostics.samples import (
     target_order,
 )
 from trainables.distances.otdd import otdd, prepare
-from trainables.evaluation import evaluating, take
-from trainables.mixtures import replace
-from trainables.networks.cross_modal import CrossModalModel
+from trainables.models.cross_modal import CrossModalModel
+from trainables.models.mixtures import replace
+from trainables.models.selection import ranking
 from trainables.seeding import generator
-from trainables.selection import ranking
-from trainables.source import Source
+from trainables.sources.source import Source
 from trainables.tasks.task import Task
+from trainables.training.evaluation import evaluating, take
 
 __all__ = [
     "Intermediate",

@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trainables.evaluation import evaluating, predictions
-from trainables.losses import LOSSES
 from trainables.seeding import generator
-from trainables.state import TrainState
 from trainables.tasks.task import Task
+from trainables.training.evaluation import evaluating, predictions
+from trainables.training.losses import LOSSES
+from trainables.training.state import TrainState
 
 __all__ = ["Landscape", "filter_normalized", "landscape", "validation_loss"]
 

@@ -10,12 +10,12 @@ import torch
 from jaxtyping import Float32, Int64
 from torch import Tensor
 
-from trainables.evaluation import evaluating, rows_at_once, take
-from trainables.networks.cross_modal import CrossModalModel
-from trainables.pseudo_labels import target_labels
+from trainables.models.cross_modal import CrossModalModel
 from trainables.seeding import generator
-from trainables.source import Source, balanced_order
+from trainables.sources.source import Source, balanced_order
 from trainables.tasks.task import Rows, Task
+from trainables.training.evaluation import evaluating, rows_at_once, take
+from trainables.training.pseudo_labels import target_labels
 
 __all__ = ["classes", "mean_tokens", "source_order", "target_order"]
 

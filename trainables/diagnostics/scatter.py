@@ -15,8 +15,8 @@ from jaxtyping import Float, Int64
 from sklearn.decomposition import PCA
 
 from trainables.diagnostics.intermediate import Scorer, mixture_means, pair
-from trainables.networks.cross_modal import CrossModalModel
-from trainables.source import Source
+from trainables.models.cross_modal import CrossModalModel
+from trainables.sources.source import Source
 from trainables.tasks.task import Task
 
 __all__ = ["Scatter", "plane", "scatter"]

@@ -11,8 +11,8 @@ import torch
 
 from trainables.diagnostics.samples import classes, mean_tokens, source_order, target_order
 from trainables.distances.otdd import otdd, prepare
-from trainables.networks.cross_modal import CrossModalModel
-from trainables.source import Source
+from trainables.models.cross_modal import CrossModalModel
+from trainables.sources.source import Source
 from trainables.tasks.task import Task
 
 __all__ = ["Spread", "otdd_spread"]

@@ -18,11 +18,11 @@ from torch import Tensor
 
 from trainables.distances.gaussian import Gaussians, fit_gaussians, gaussian_distances_within
 from trainables.distances.labelled import Classes, by_class
-from trainables.distances.memo import Memo
 from trainables.distances.optimal_transport import TransportCosts, stacked
 from trainables.distances.pairwise import squared_distances
 from trainables.distances.sinkhorn import entropic_costs, entropic_self_cost
 from trainables.errors import DataError
+from trainables.storage.disk_cache import Memo
 
 __all__ = ["Method", "Solver", "Statistics", "ground_cost", "prepare"]
 

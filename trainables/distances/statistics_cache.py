@@ -14,8 +14,8 @@ from typing import Any
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from trainables.distances.memo import Memo
 from trainables.distances.statistics import Statistics, prepare
+from trainables.storage.disk_cache import Memo
 
 __all__ = ["cached_statistics"]
 

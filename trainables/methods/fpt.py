@@ -6,7 +6,7 @@ frozen (six of its tensors).
 """
 
 from trainables.methods.method import Method
-from trainables.stages.configs.fine_tuning import RefineConfig
+from trainables.stages.configs import RefineConfig
 
 FPT = Method(
     name="fpt",

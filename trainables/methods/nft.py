@@ -1,7 +1,7 @@
 """NFT: naive (vanilla) fine-tuning, the control of every other method."""
 
 from trainables.methods.method import Method
-from trainables.stages.configs.fine_tuning import RefineConfig
+from trainables.stages.configs import RefineConfig
 
 NFT = Method(
     name="nft",

@@ -12,25 +12,23 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trainables import optim
-from trainables.evaluation import shuffled_batches, take
-from trainables.losses import LOSSES
 from trainables.report import Report
 from trainables.seeding import generator, seed_globals
-from trainables.source import Domains
-from trainables.stages.configs.align import AlignConfig
-from trainables.stages.configs.contrast import ContrastConfig
-from trainables.stages.configs.fine_tuning import WarmupConfig
+from trainables.sources.source import Domains
+from trainables.stages.configs import EmbedderConfig
 from trainables.stages.finite import check_finite
 from trainables.stages.micro_batch import parts
 from trainables.stages.stage import Stage
-from trainables.state import TrainState
+from trainables.training import optim
+from trainables.training.evaluation import shuffled_batches, take
+from trainables.training.losses import LOSSES
+from trainables.training.state import TrainState
 
 __all__ = ["SCOPE", "Batch", "EmbedderTraining", "TaskObjective"]
 
 SCOPE = "embedder"  # of the random streams: one for all such stages, so that they agree
 
-C = TypeVar("C", AlignConfig, ContrastConfig, WarmupConfig)
+C = TypeVar("C", bound=EmbedderConfig)
 
 
 class Batch(NamedTuple):

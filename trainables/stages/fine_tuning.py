@@ -11,20 +11,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trainables import optim
-from trainables.diagnostics.probe import check_probe, source_error
-from trainables.evaluation import evaluate, shuffled_batches, take
-from trainables.losses import LOSSES
-from trainables.networks.cross_modal import CrossModalModel
+from trainables.models.cross_modal import CrossModalModel
 from trainables.report import Report
 from trainables.seeding import generator, seed_globals
-from trainables.source import Domains
-from trainables.stages.configs.fine_tuning import RefineConfig
+from trainables.sources.source import Domains
+from trainables.stages.configs import RefineConfig
 from trainables.stages.finite import check_finite
 from trainables.stages.micro_batch import parts
 from trainables.stages.stage import Stage
-from trainables.state import TrainState
 from trainables.tasks.task import Task
+from trainables.training import optim
+from trainables.training.evaluation import evaluate, shuffled_batches, take
+from trainables.training.losses import LOSSES
+from trainables.training.probe import check_probe, source_error
+from trainables.training.state import TrainState
 
 SCOPE = "fine-tuning"  # of the random streams: one for all methods, so that their controls agree
 LOSS = "train_loss"  # the term that is differentiated

@@ -20,9 +20,9 @@ from trainables.distances.euclidean import distance_of_means
 from trainables.distances.mmd import mmd
 from trainables.distances.otdd import otdd
 from trainables.distances.statistics_cache import cached_statistics
-from trainables.source import Domains, Source
-from trainables.stages.configs.measured import MeasuredConfig
-from trainables.state import TrainState
+from trainables.sources.source import Domains, Source
+from trainables.stages.measured_config import MeasuredConfig
+from trainables.training.state import TrainState
 
 __all__ = ["Measurements"]
 

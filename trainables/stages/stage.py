@@ -16,9 +16,9 @@ from trainables.spec import Spec
 if TYPE_CHECKING:
     from torch import nn
 
-    from trainables.networks.cross_modal import CrossModalModel
-    from trainables.source import Domains
-    from trainables.state import TrainState
+    from trainables.models.cross_modal import CrossModalModel
+    from trainables.sources.source import Domains
+    from trainables.training.state import TrainState
 
 
 class StageConfig(Spec):

@@ -12,10 +12,10 @@ import numpy as np
 
 from trainables.errors import ConfigError
 from trainables.spec import DataSpec, Dimension
-from trainables.tasks.pde_bench.problem import Problem, Samples
 from trainables.tasks.pde_bench.registry import LAST_FRAME, ORCA_FRAMES
+from trainables.tasks.problem import Problem, Samples
 from trainables.tasks.registry import task_info
-from trainables.tasks.split_sizes import split_sizes
+from trainables.tasks.store.split_sizes import split_sizes
 from trainables.tasks.task import TaskInfo
 
 __all__ = ["Generation", "Progress", "problems"]

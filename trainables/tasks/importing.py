@@ -22,17 +22,17 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from trainables.disk import clear_scratch, put_in_place
 from trainables.errors import ConfigError, DataError, TrainableError
-from trainables.lock import exclusive
+from trainables.storage.atomic import clear_scratch, put_in_place
+from trainables.storage.lock import exclusive
 from trainables.tasks.baselines import trivial_baselines
+from trainables.tasks.formats.layout import shown
 from trainables.tasks.generation import Progress
-from trainables.tasks.layout import shown
-from trainables.tasks.manifest import MANIFEST, read_manifest, sha256
 from trainables.tasks.official import folder_of
 from trainables.tasks.registry import publication, task_info
-from trainables.tasks.store import SplitData, write_store
-from trainables.tasks.stored_rows import present
+from trainables.tasks.store.manifest import MANIFEST, read_manifest, sha256
+from trainables.tasks.store.store import SplitData, write_store
+from trainables.tasks.store.stored_rows import present
 from trainables.tasks.task import SPLITS, Split, TaskInfo
 from trainables.tasks.verification import outputs_fit, row_hashes
 

@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 
 from trainables.errors import DataError
-from trainables.lock import exclusive
 from trainables.spec import DataSpec
+from trainables.storage.lock import exclusive
 from trainables.tasks import official
 from trainables.tasks.generation import Generation, Progress
-from trainables.tasks.manifest import MANIFEST
 from trainables.tasks.registry import task_info
-from trainables.tasks.store import Store
+from trainables.tasks.store.manifest import MANIFEST
+from trainables.tasks.store.store import Store
 from trainables.tasks.task import SPLITS, Task
 
 __all__ = ["describe_data", "is_prepared", "load_task", "prepare_task"]
@@ -59,7 +59,7 @@ def prepare_task(
             for leftover in folder.parent.glob(f".{folder.name}.*/"):
                 if leftover != scratch:
                     shutil.rmtree(leftover)
-            from trainables.tasks.building import build  # torch, which reading does not need
+            from trainables.tasks.store.building import build
 
             generation = Generation.of(name, data)
             build(generation, folder, scratch, progress=progress, workers=workers)

@@ -6,8 +6,8 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
-from trainables.tasks.moments import mean_and_std
-from trainables.tasks.standardising import Standardiser
+from trainables.tasks.store.moments import mean_and_std
+from trainables.tasks.store.standardising import Standardiser
 
 Kind = Literal["dense", "classification", "multilabel"]
 SPLITS = ("train", "val", "test")
@@ -35,7 +35,7 @@ class TaskInfo:
     dimension: Literal["1d", "2d"]
     kind: Kind
     metric: str  # "nrmse": lower is better, as every metric here
-    loss: str  # a name in `trainables.losses.LOSSES`
+    loss: str  # a name in `trainables.training.losses.LOSSES`
     samples: int  # as published, all splits
     resolution: int  # grid points a side as the papers feed it
     channels: tuple[int, int]  # in, out (classes or labels, where these are predicted)

@@ -26,10 +26,10 @@ import numpy as np
 from sklearn.metrics import pairwise_distances_argmin_min
 
 from trainables.errors import DataError
-from trainables.tasks.manifest import MANIFEST
 from trainables.tasks.registry import task_info
-from trainables.tasks.row_blocks import row_blocks
-from trainables.tasks.store import Store
+from trainables.tasks.store.manifest import MANIFEST
+from trainables.tasks.store.row_blocks import row_blocks
+from trainables.tasks.store.store import Store
 from trainables.tasks.task import SPLITS, TaskInfo
 
 __all__ = ["Fault", "Verification", "outputs_fit", "row_hashes", "verify_folder"]

@@ -5,8 +5,8 @@ import itertools
 import pytest
 
 from sweeper.ledger import Ledger
-from tests.compared_ledgers import Scores, write
-from tests.ledgers import finished_ledger
+from tests.support.compared_ledgers import Scores, write
+from tests.support.ledgers import finished_ledger
 
 
 @pytest.fixture(scope="session")

@@ -7,13 +7,13 @@ import pytest
 
 from sweeper.analysis.best_file import best_file, best_name
 from sweeper.analysis.table import StudyTable
-from sweeper.app import load
-from sweeper.app.load import Options
+from sweeper.config.naming import NAME
+from sweeper.config.sweep import InfeasibleParams, StudyPlan, Sweep
 from sweeper.ledger import SweepRecord
+from sweeper.model import Study, Trial, TrialKind
+from sweeper.planning import load
+from sweeper.planning.load import Options
 from sweeper.search.optuna_sampler import OptunaSampler, make_pruner
-from sweeper.space.naming import NAME
-from sweeper.space.sweep import InfeasibleParams, StudyPlan, Sweep
-from sweeper.study import Study, Trial, TrialKind
 from trainables.tasks.registry import TASKS
 
 SPACES = Path(__file__).parents[3] / "search_spaces"

@@ -2,10 +2,10 @@
 
 import pytest
 
-from sweeper.analysis.contenders import read_contenders
+from sweeper.analysis.comparison.contenders import read_contenders
 from sweeper.analysis.cost import cost_of
-from tests.compared_ledgers import Scores, write
-from tests.ledgers import TASK
+from tests.support.compared_ledgers import Scores, write
+from tests.support.ledgers import TASK
 
 
 def test_search_and_replicates_are_told_apart(tmp_path):

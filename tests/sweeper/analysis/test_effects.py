@@ -4,9 +4,9 @@ import math
 
 import pytest
 
-from sweeper.analysis.compare import compare, effect
+from sweeper.analysis.comparison.compare import compare, effect
 from sweeper.errors import UsageError
-from tests.compared_ledgers import Scores
+from tests.support.compared_ledgers import Scores
 
 ADVECTION, DARCY, BURGERS = "pdebench/advection_1d", "pdebench/darcy_2d", "pdebench/burgers_1d"
 

@@ -2,7 +2,7 @@
 
 from sweeper.analysis import history
 from sweeper.analysis.history import read_histories
-from tests.ledgers import EPOCHS, TASK
+from tests.support.ledgers import EPOCHS, TASK
 
 
 def test_epochs_that_an_attempt_ran_again_cost_but_are_shown_once(ledger):

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 from sweeper.analysis.optuna_importance import Importances, importances
-from sweeper.analysis.study_section import explained
+from sweeper.analysis.report.study_section import explained
 from sweeper.analysis.table import StudyTable, read_study
-from sweeper.study import Study, Trial, TrialKind, TrialState
-from tests.ledgers import RESOLVED, TASK
+from sweeper.model import Study, Trial, TrialKind, TrialState
+from tests.support.ledgers import RESOLVED, TASK
 
 STUDY = Study(name="nft/t", method="nft", task="t", objective="val/nrmse", seed=0)
 

@@ -16,8 +16,8 @@ from sweeper.analysis.table import (
 )
 from sweeper.errors import NotFound
 from sweeper.ledger import Ledger
-from sweeper.study import Study, Trial, TrialKind, TrialState
-from tests.ledgers import EPOCHS, objective
+from sweeper.model import Study, Trial, TrialKind, TrialState
+from tests.support.ledgers import EPOCHS, objective
 
 STUDY = Study(name="nft/t", method="nft", task="t", objective="val/nrmse", seed=0)
 

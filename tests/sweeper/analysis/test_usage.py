@@ -7,7 +7,7 @@ import pytest
 from sweeper.analysis.usage import as_json, compared, read_usage, usage_of
 from sweeper.ledger import Event
 from sweeper.ledger import EventKind as Kind
-from tests.ledgers import PROVENANCE, new_ledger, script
+from tests.support.ledgers import PROVENANCE, new_ledger, script
 
 PREDICTION = {
     "trial_hours": {"low": 0.001, "expected": 0.002, "high": 0.003},

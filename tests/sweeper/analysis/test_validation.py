@@ -4,7 +4,7 @@ import pytest
 
 from sweeper.analysis.table import StudyTable
 from sweeper.analysis.validation import FEW, few_samples, validation_notes
-from sweeper.study import Study, Trial, TrialKind, TrialState
+from sweeper.model import Study, Trial, TrialKind, TrialState
 
 
 def study(*values: float, samples: int, metric: str = "zero_one_error") -> StudyTable:

@@ -7,8 +7,8 @@ import pytest
 from sweeper.analysis import words
 from sweeper.analysis.table import StudyTable, read_table
 from sweeper.analysis.words import against, answer, listed, method, metric, number
-from sweeper.study import Study
-from tests.ledgers import TASK
+from sweeper.model import Study
+from tests.support.ledgers import TASK
 from trainables.methods.registry import METHODS as TRAINABLE
 from trainables.metrics import METRICS as MEASURED
 from trainables.tasks.published import TABLES

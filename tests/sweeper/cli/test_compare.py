@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sweeper.cli.main import run
-from tests.compared_ledgers import Scores, write
+from tests.support.compared_ledgers import Scores, write
 from trainables.tasks.published import published_numbers
 
 ADVECTION, DARCY = "pdebench/advection_1d", "pdebench/darcy_2d"

@@ -11,18 +11,18 @@ import pytest
 from mlflow import MlflowClient
 from sqlalchemy import create_engine, func, select
 
-from sweeper.app import load, stages
-from sweeper.app.catalog import catalog
-from sweeper.app.elsewhere import NOTE
-from sweeper.app.folder import STORAGE, open_ledger, remember
-from sweeper.app.places import Places
 from sweeper.cli import upkeep
 from sweeper.cli.main import run
+from sweeper.config.loader import loads_sweep
 from sweeper.ledger import Ledger, schema
-from sweeper.space.loader import loads_sweep
-from sweeper.study import Outcome, Study, Trial, TrialKind, TrialState
+from sweeper.model import Outcome, Study, Trial, TrialKind, TrialState
+from sweeper.planning import load, stage_store
+from sweeper.planning.catalog import catalog
+from sweeper.planning.checkpoint_paths import Places
+from sweeper.planning.remote_ref import NOTE
+from sweeper.planning.sweep_folder import STORAGE, open_ledger, remember
 from tests.bad_inputs.rows import VALID
-from tests.servers.postgres import postgres
+from tests.support.servers.postgres import postgres
 
 STUDY, SIZE = "mona/pdebench/advection_1d", 1000
 TABLES = [t for t in schema.metadata.sorted_tables if t is not schema.versions]
@@ -222,8 +222,10 @@ def test_results_of_stages_that_it_holds_are_released(work: Path) -> None:
         text = VALID.replace("trials: 8", "trials: 3") + "stages: {meta: {distinct: 1}}\n"
         sweep = loads_sweep(text, catalog())
         ledger.extend(sweep.resolved)
-        holder = stages.holder_of(ledger)
-    held = [Path(stages.default_place()) / "refs" / name / "0f3a" for name in (holder, "other-0")]
+        holder = stage_store.holder_of(ledger)
+    held = [
+        Path(stage_store.default_place()) / "refs" / name / "0f3a" for name in (holder, "other-0")
+    ]
     for each in held:
         each.parent.mkdir(parents=True)
         each.touch()
@@ -349,7 +351,7 @@ def test_a_sweep_on_a_cluster_is_deleted_there_and_its_note_here(
         asked.append(words)
         return 4 if len(asked) == 1 else 0
 
-    monkeypatch.setattr("sweeper.app.remote.forward", forward)
+    monkeypatch.setattr("sweeper.driver.remote.forward", forward)
     monkeypatch.chdir(work.parent)
     assert run(["-C", "work", "delete", "sweeps/away", "--yes"]) == 4
     assert note.is_file()

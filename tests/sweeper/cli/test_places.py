@@ -9,8 +9,8 @@ import pytest
 
 from sweeper import __version__
 from sweeper.cli.main import cli, run
-from tests.command import ROOT
-from tests.compared_ledgers import Scores, write
+from tests.support.command import ROOT
+from tests.support.compared_ledgers import Scores, write
 
 ADVECTION, DARCY = "pdebench/advection_1d", "pdebench/darcy_2d@hard"
 

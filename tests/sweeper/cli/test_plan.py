@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from sweeper.app import calibration, load
-from sweeper.app.catalog import home
 from sweeper.cli.main import run
-from tests.sweeper.app import pricing
+from sweeper.planning import calibration, load
+from sweeper.planning.catalog import home
+from tests.sweeper.commands import pricing
 
 FILE = """
 name: planned

@@ -10,13 +10,13 @@ import pytest
 from pyarrow import parquet
 from rich.console import Console
 
-from sweeper.app import load
-from sweeper.app.load import Options
-from sweeper.app.progress import Progress
 from sweeper.cli.main import run
+from sweeper.driver.hooks.progress import Progress
 from sweeper.ledger import Ledger, SweepRecord
-from sweeper.study import Study, Trial, TrialKind, TrialState
-from tests.compared_ledgers import Scores, write
+from sweeper.model import Study, Trial, TrialKind, TrialState
+from sweeper.planning import load
+from sweeper.planning.load import Options
+from tests.support.compared_ledgers import Scores, write
 
 SPACE = Path(__file__).parents[3] / "search_spaces/mona_pdebench.yaml"
 ADVECTION, DARCY = "pdebench/advection_1d", "pdebench/darcy_2d"

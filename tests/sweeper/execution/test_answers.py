@@ -10,11 +10,11 @@ from ray._private.worker import Worker
 from ray.core.generated.common_pb2 import ErrorType
 from ray.exceptions import RaySystemError
 
+from sweeper.core.runner import SweepRunner
 from sweeper.execution import ray_executor
 from sweeper.execution.ray_executor import _Answers
-from sweeper.runner import SweepRunner
-from sweeper.study import Trial, TrialState
-from tests.fakes import STUDY, FixedSampler, new_ledger, plan
+from sweeper.model import Trial, TrialState
+from tests.support.fakes import STUDY, FixedSampler, new_ledger, plan
 from trainables.errors import StorageError
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import ROOT
-from tests.servers.cluster import RayCluster
+from tests.support.command import ROOT
+from tests.support.servers.cluster import RayCluster
 
 BESIDE_ANOTHER = """
 import sys
@@ -16,9 +16,9 @@ from pathlib import Path
 import ray
 from sweeper.execution import ray_executor
 from sweeper.execution.cluster import connect
-from sweeper.runner import SweepRunner
-from tests import toy_sweep
-from tests.toy_trainable import ToyTrainable
+from sweeper.core.runner import SweepRunner
+from tests.support import toy_sweep
+from tests.support.toy_trainable import ToyTrainable
 
 address, folder = sys.argv[1], Path(sys.argv[2])
 faults = [f"--fault={fault}" for fault in ("0@1:refuse!", "2@1:refuse!")]

@@ -9,8 +9,8 @@ import pytest
 
 from sweeper.execution import gauges
 from sweeper.execution.gauges import LABELS, OF_TRIALS, REFRESH_S, Gauges
-from sweeper.study import Measurement, Trial, TrialKind, TrialState
-from tests.command import ROOT
+from sweeper.model import Measurement, Trial, TrialKind, TrialState
+from tests.support.command import ROOT
 
 TRIAL = Trial(
     study="mona/t", number=7, kind=TrialKind.SAMPLED, params={}, seed=0, state=TrialState.RUNNING

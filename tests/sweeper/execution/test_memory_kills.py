@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from sweeper.core.policies import classify
 from sweeper.execution.memory_kills import Count, MemoryKills, count_here
-from sweeper.policies import classify
 
 GIB = 2**30
 V1 = "oom_kill_disable 0\nunder_oom 0\noom_kill {}\n"

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import ROOT
-from tests.servers.cluster import RayCluster
+from tests.support.command import ROOT
+from tests.support.servers.cluster import RayCluster
 
 LOOK = """
 import sys, time

@@ -4,13 +4,13 @@ import os
 
 import pytest
 
-from sweeper.app import resources
+from sweeper.config.loader import loads_sweep
 from sweeper.execution.cluster import _withheld
 from sweeper.execution.trial_environment import is_allowed
-from sweeper.space.loader import loads_sweep
+from sweeper.planning import resources
 from tests.bad_inputs.rows import VALID
-from tests.canary import NAMES
-from tests.sweeper.space.catalogs import make_catalog
+from tests.support.canary import NAMES
+from tests.sweeper.config.catalogs import make_catalog
 
 NEEDED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "LD_LIBRARY_PATH",
           "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "MKL_NUM_THREADS",

@@ -6,9 +6,9 @@ import random
 import optuna
 import pytest
 
+from sweeper.config.distributions import Choice, Float, Int
+from sweeper.model import Measurement, Params, Trial, TrialKind, TrialState
 from sweeper.search.optuna_sampler import OptunaSampler, make_pruner, rungs
-from sweeper.space.distributions import Choice, Float, Int
-from sweeper.study import Measurement, Params, Trial, TrialKind, TrialState
 
 SPACE = {
     "align.distance": Choice(values=("otdd", "mmd", "none")),

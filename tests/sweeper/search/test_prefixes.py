@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
+from sweeper.config.distributions import is_active
+from sweeper.config.loader import loads_sweep
+from sweeper.config.sweep import InfeasibleParams, StudyPlan, Sweep
+from sweeper.core.stage_sharing import SharedStages
+from sweeper.core.study_runner import Infeasible
 from sweeper.errors import UsageError
-from sweeper.prefixes import SharedStages
 from sweeper.search.prefixes import draw_prefixes
-from sweeper.space.distributions import is_active
-from sweeper.space.loader import loads_sweep
-from sweeper.space.sweep import InfeasibleParams, StudyPlan, Sweep
-from sweeper.study_runner import Infeasible
-from tests.sweeper.space.catalogs import three_stages
+from tests.sweeper.config.catalogs import three_stages
 
 CATALOG = three_stages()
 TEXT = """\

@@ -9,8 +9,8 @@ from torch import nn
 
 from tests.contracts.tiny_trials import make_trials
 from trainables.diagnostics.landscape import filter_normalized, landscape, validation_loss
-from trainables.evaluation import evaluate
 from trainables.seeding import generator
+from trainables.training.evaluation import evaluate
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import torch
 from trainables.diagnostics.samples import classes, mean_tokens, source_order, target_order
 from trainables.diagnostics.spread import otdd_spread
 from trainables.distances.otdd import otdd, prepare
-from trainables.stages.configs.measured import MeasuredConfig
+from trainables.stages.measured_config import MeasuredConfig
 from trainables.stages.measurements import Measurements
 
 

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from tests.tiny_backbones import VOCABULARY, save_tiny_roberta
-from trainables.networks.backbone import Backbone
-from trainables.networks.cross_modal import build_model
-from trainables.networks.loading import load_backbone
-from trainables.source import Domains, Source
+from tests.support.tiny_backbones import VOCABULARY, save_tiny_roberta
+from trainables.models.backbone import Backbone
+from trainables.models.backbones.loading import load_backbone
+from trainables.models.cross_modal import build_model
+from trainables.sources.source import Domains, Source
 from trainables.spec import BackboneSpec, ModelSpec
-from trainables.state import TrainState
 from trainables.tasks.task import Split, Task, TaskInfo
+from trainables.training.state import TrainState
 
 POINTS = 16
 INFO = TaskInfo(

@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 import torch
 
-from trainables import checkpoint
 from trainables.distances.otdd import otdd, prepare
 from trainables.errors import ConfigError, DataError, NonFiniteLoss
-from trainables.losses import LOSSES
-from trainables.pseudo_labels import target_labels
+from trainables.methods.orca.alignment import Alignment, balanced_batch
+from trainables.methods.orca.config import AlignConfig
+from trainables.methods.orca.warmup import Warmup
+from trainables.runtime import checkpoint
 from trainables.seeding import generator
-from trainables.source import Domains
-from trainables.stages.alignment import Alignment, balanced_batch
-from trainables.stages.configs.align import AlignConfig
-from trainables.stages.configs.fine_tuning import WarmupConfig
-from trainables.stages.warmup import Warmup
+from trainables.sources.source import Domains
+from trainables.stages.configs import WarmupConfig
 from trainables.tasks.task import Split
+from trainables.training.losses import LOSSES
+from trainables.training.pseudo_labels import target_labels
 
 PLAIN_STEP = {"optimizer": "sgd", "momentum": 0.0, "weight_decay": 0.0, "clip_norm": None}
 DISTANCES = [

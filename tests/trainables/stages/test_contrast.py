@@ -10,16 +10,16 @@ from torch import nn
 
 from tests.contracts.tiny_trials import DIMENSIONS, make_trials
 from tests.contracts.tiny_trials import weights as trial_weights
-from trainables import checkpoint
-from trainables.contrastive import class_weights, contrastive_loss
 from trainables.errors import ConfigError, NonFiniteLoss
-from trainables.noise import Units
-from trainables.prototypes import class_correlations, input_units
-from trainables.pseudo_labels import target_labels
-from trainables.source import Domains
-from trainables.stages.configs.contrast import ContrastConfig
-from trainables.stages.contrast import Contrast, ContrastObjective
+from trainables.methods.contrastive_pare.config import ContrastConfig
+from trainables.methods.contrastive_pare.contrast import Contrast, ContrastObjective
+from trainables.methods.contrastive_pare.contrastive import class_weights, contrastive_loss
+from trainables.methods.contrastive_pare.noise import Units
+from trainables.methods.contrastive_pare.prototypes import class_correlations, input_units
+from trainables.runtime import checkpoint
+from trainables.sources.source import Domains
 from trainables.tasks.task import Split
+from trainables.training.pseudo_labels import target_labels
 
 FORMS = ["exp", "affine", "supcon_out", "align_uniform"]
 SPACES = ["input", "tokens"]
@@ -219,7 +219,7 @@ def test_source_samples_join_as_classes_of_their_own(make_objective, domains, mo
         seen.append((features, labels, weights))
         return contrastive_loss(features, labels, weights, **settings)
 
-    monkeypatch.setattr("trainables.stages.contrast.contrastive_loss", loss)
+    monkeypatch.setattr("trainables.methods.contrastive_pare.contrast.contrastive_loss", loss)
     source = replace(domains.source, embed=refuse)  # the features suffice
     objective = make_objective(
         data=replace(domains, source=source), include_source=True, lambda_mean=2.0, per_class=3

@@ -7,14 +7,14 @@ import pytest
 import torch
 from torch import nn
 
-from trainables import checkpoint
 from trainables.errors import ConfigError, NonFiniteLoss
-from trainables.evaluation import evaluate
-from trainables.losses import LOSSES
-from trainables.source import Domains
-from trainables.stages.configs.fine_tuning import RefineConfig
+from trainables.runtime import checkpoint
+from trainables.sources.source import Domains
+from trainables.stages.configs import RefineConfig
 from trainables.stages.fine_tuning import FineTuning
 from trainables.tasks.task import Split
+from trainables.training.evaluation import evaluate
+from trainables.training.losses import LOSSES
 
 
 def stage(**settings) -> FineTuning:

@@ -10,13 +10,13 @@ from torch import nn
 from trainables.distances.euclidean import distance_of_means
 from trainables.distances.mmd import mmd
 from trainables.distances.otdd import otdd, prepare
-from trainables.pseudo_labels import target_labels
-from trainables.source import Domains
-from trainables.stages.alignment import Alignment
-from trainables.stages.configs.align import AlignConfig
-from trainables.stages.configs.measured import MeasuredConfig
+from trainables.methods.orca.alignment import Alignment
+from trainables.methods.orca.config import AlignConfig
+from trainables.sources.source import Domains
+from trainables.stages.measured_config import MeasuredConfig
 from trainables.stages.measurements import Measurements
 from trainables.tasks.task import Split
+from trainables.training.pseudo_labels import target_labels
 
 NAMES = {"otdd_exact", "otdd_gaussian", "otdd_converged", "mmd", "euclidean"}
 

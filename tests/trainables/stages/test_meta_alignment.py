@@ -8,16 +8,16 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from trainables import checkpoint
-from trainables.discriminability import discriminability
 from trainables.errors import ConfigError, NonFiniteLoss
-from trainables.losses import LOSSES
-from trainables.networks.attention import attention
+from trainables.methods.mona.config import MetaConfig
+from trainables.methods.mona.discriminability import discriminability
+from trainables.methods.mona.meta_alignment import Iteration, MetaAlignment
+from trainables.models.attention import attention
+from trainables.runtime import checkpoint
 from trainables.seeding import generator
-from trainables.source import class_balanced_batch
-from trainables.stages.configs.meta import MetaConfig
-from trainables.stages.meta_alignment import Iteration, MetaAlignment
+from trainables.sources.source import class_balanced_batch
 from trainables.tasks.task import Split
+from trainables.training.losses import LOSSES
 
 MODES = ["exact", "fd"]
 OUTER_METRICS = {

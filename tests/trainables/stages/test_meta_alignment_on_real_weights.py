@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from tests.trainables.stages.conftest import INFO, waves
-from trainables.losses import LOSSES
-from trainables.meta_gradient import MetaGradient, meta_gradient
-from trainables.networks.cross_modal import build_model
-from trainables.networks.loading import load_backbone
+from trainables.methods.mona.meta_alignment import Iteration
+from trainables.methods.mona.meta_gradient import MetaGradient, meta_gradient
+from trainables.models.backbones.loading import load_backbone
+from trainables.models.cross_modal import build_model
 from trainables.spec import BackboneSpec, ModelSpec
-from trainables.stages.meta_alignment import Iteration
 from trainables.tasks.task import Task
+from trainables.training.losses import LOSSES
 
 
 @pytest.mark.weights

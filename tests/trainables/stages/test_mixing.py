@@ -10,21 +10,21 @@ import pytest
 import torch
 from torch.nn import functional
 
-from tests.tiny_backbones import save_tiny_dinov2
-from trainables import checkpoint
+from tests.support.tiny_backbones import save_tiny_dinov2
 from trainables.errors import ConfigError, NonFiniteLoss
-from trainables.losses import LOSSES
-from trainables.networks.cross_modal import build_model
-from trainables.networks.loading import load_backbone
-from trainables.networks.source_heads import LabelHead, MaskHead
+from trainables.methods.pare.config import CutmixConfig, MixupConfig, ReplaceConfig
+from trainables.methods.pare.source_heads import LabelHead, MaskHead
+from trainables.models.backbones.loading import load_backbone
+from trainables.models.cross_modal import build_model
+from trainables.runtime import checkpoint
 from trainables.seeding import generator
-from trainables.source import Domains, Source
+from trainables.sources.source import Domains, Source
 from trainables.spec import BackboneSpec, ModelSpec
-from trainables.stages.configs.fine_tuning import RefineConfig
-from trainables.stages.configs.mix import CutmixConfig, MixupConfig, ReplaceConfig
+from trainables.stages.configs import RefineConfig
 from trainables.stages.fine_tuning import FineTuning
-from trainables.state import TrainState
 from trainables.tasks.task import Split
+from trainables.training.losses import LOSSES
+from trainables.training.state import TrainState
 
 CONFIGS = {"mixup": MixupConfig, "cutmix": CutmixConfig, "replacement": ReplaceConfig}
 SMALL = {"epochs": 2, "batch_size": 4, "warmup_epochs": 0.0, "lr": 1e-3}

@@ -12,10 +12,10 @@ import torch
 from torch import nn
 
 from tests.contracts.tiny_trials import DIMENSIONS, make_trials, weights
-from tests.tiny_backbones import VOCABULARY
+from tests.support.tiny_backbones import VOCABULARY
 from trainables.errors import ConfigError
-from trainables.stages.configs.mix import ReplaceConfig
-from trainables.stages.replacement import Replacement
+from trainables.methods.pare.config import ReplaceConfig
+from trainables.methods.pare.replacement import Replacement
 
 SMALL = {"epochs": 1, "batch_size": 10, "warmup_epochs": 0.0, "lr": 1e-3}
 SCORERS = ("gate", "gate_mlp", "attn_received", "attn_window", "attn_query")

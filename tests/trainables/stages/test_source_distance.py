@@ -4,10 +4,10 @@ import torch
 
 from trainables.distances.mmd import mmd
 from trainables.distances.otdd import otdd, prepare
+from trainables.methods.orca.config import AlignConfig
+from trainables.methods.orca.source_distance import SourceDistance
 from trainables.seeding import generator
-from trainables.source import balanced_choice
-from trainables.stages.configs.align import AlignConfig
-from trainables.stages.source_distance import SourceDistance
+from trainables.sources.source import balanced_choice
 
 
 def test_mmd_is_taken_against_as_many_source_samples_drawn_anew_each_time(source):

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from trainables.evaluation import evaluate
 from trainables.methods.registry import METHODS
-from trainables.training import Training
+from trainables.runtime.training import Training
+from trainables.training.evaluation import evaluate
 
 META = {"epochs": 2, "batch_size": 4, "classes": 3, "per_class": 2, "alpha": 0.5}
 REFINE = {"epochs": 3, "batch_size": 4, "warmup_epochs": 1.0, "lr": 1e-3}

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from trainables import checkpoint
 from trainables.errors import NonFiniteLoss
-from trainables.losses import LOSSES
-from trainables.source import Domains
-from trainables.stages.configs.fine_tuning import RefineConfig, WarmupConfig
+from trainables.methods.orca.warmup import Warmup
+from trainables.runtime import checkpoint
+from trainables.sources.source import Domains
+from trainables.stages.configs import RefineConfig, WarmupConfig
 from trainables.stages.fine_tuning import FineTuning
-from trainables.stages.warmup import Warmup
 from trainables.tasks.task import Split
+from trainables.training.losses import LOSSES
 
 
 def stage(**settings) -> Warmup:

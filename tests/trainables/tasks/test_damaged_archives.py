@@ -17,15 +17,15 @@ import numpy as np
 import pytest
 
 from tests.end_to_end import official_proxies
-from tests.official_tasks import WRITERS
+from tests.support.official_tasks import WRITERS
 from tests.trainables.tasks import published_files
 from tests.trainables.tasks.pde_bench import official_files
 from trainables.errors import DataError
-from trainables.proxies.importing import import_proxy
-from trainables.tasks import archives
-from trainables.tasks.archives import unpack
+from trainables.sources.importing import import_proxy
+from trainables.tasks.formats import archives
+from trainables.tasks.formats.archives import unpack
+from trainables.tasks.formats.restricted_pickle import load_npy, load_pickle
 from trainables.tasks.importing import import_task
-from trainables.tasks.restricted_pickle import load_npy, load_pickle
 
 PLACES = 20
 ALL = re.compile("")

@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.official_tasks import WRITERS
+from tests.support.official_tasks import WRITERS
 from tests.trainables.tasks import published_files
 from trainables.errors import ConfigError, DataError
 from trainables.spec import DataSpec
 from trainables.tasks.importing import ImportedSplits, import_task
 from trainables.tasks.loading import load_task
-from trainables.tasks.manifest import read_manifest, sha256
-from trainables.tasks.store import SplitData, Store
+from trainables.tasks.store.manifest import read_manifest, sha256
+from trainables.tasks.store.store import SplitData, Store
 
 NAME = "nasbench360/ninapro"
 

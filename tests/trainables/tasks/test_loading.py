@@ -11,7 +11,7 @@ from trainables.spec import DataSpec
 from trainables.tasks.generation import Generation
 from trainables.tasks.loading import describe_data, is_prepared, load_task, prepare_task
 from trainables.tasks.registry import TASKS
-from trainables.tasks.store import SplitData, Store, write_store
+from trainables.tasks.store.store import SplitData, Store, write_store
 
 SMALL = DataSpec(samples=24, val_fraction=0.125, test_fraction=0.25, resolution=16)
 NAME = "pdebench/advection_1d"
@@ -108,7 +108,7 @@ def test_splits_share_no_sample_and_test_is_at_the_published_end(name, test, tmp
 
 def test_stored_parameters_reproduce_the_stored_arrays(tmp_path):
     from trainables.tasks.pde_bench.initial_conditions import FourierFields
-    from trainables.tasks.pde_bench.problem import cell_centres
+    from trainables.tasks.problem import cell_centres
 
     store = Store(prepare_task(NAME, SMALL, tmp_path))
     columns = store.columns("val")
@@ -206,7 +206,7 @@ def test_a_damaged_file_is_named_and_deleting_its_folder_is_the_way_out(tmp_path
 
 
 def test_generated_values_that_are_not_finite_stop_the_preparation(tmp_path, monkeypatch):
-    from trainables.tasks.pde_bench.problem import Samples
+    from trainables.tasks.problem import Samples
 
     def broken(self, indices, *, seed, resolution):
         x = np.zeros((len(indices), 1, resolution))

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from trainables.errors import ConfigError
-from trainables.losses import LOSSES
 from trainables.metrics import METRICS
-from trainables.stages.configs.fine_tuning import RefineConfig
+from trainables.stages.configs import RefineConfig
 from trainables.tasks.registry import TASKS, publication, task_info
+from trainables.training.losses import LOSSES
 
 PROBLEMS = (
     "advection_1d",
@@ -142,7 +142,7 @@ def test_tasks_are_as_published():
 def test_where_official_code_sums_gradients_the_recipe_takes_the_same_step_with_their_mean():
     from torch.nn import Parameter
 
-    from trainables.optim import make_optimizer
+    from trainables.training.optim import make_optimizer
 
     official = {"cifar100": (1e-4, 1e-3), "ecg": (1e-6, 0.1), "psicov": (5e-6, 1e-5)}
     for name, (lr, weight_decay) in official.items():

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from trainables.tasks import verification
-from trainables.tasks.manifest import MANIFEST, read_manifest, sha256, write_manifest
 from trainables.tasks.registry import TASKS
-from trainables.tasks.store import SplitData, write_store
+from trainables.tasks.store.manifest import MANIFEST, read_manifest, sha256, write_manifest
+from trainables.tasks.store.store import SplitData, write_store
 from trainables.tasks.verification import outputs_fit, verify_folder
 
 LINE, DAMS, GESTURES = "pdebench/advection_1d", "pdebench/shallow_water_2d", "nasbench360/ninapro"

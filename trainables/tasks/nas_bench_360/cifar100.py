@@ -19,12 +19,12 @@ from pathlib import Path
 import numpy as np
 
 from trainables.errors import DataError
-from trainables.tasks.archives import find_archives, unpacked
-from trainables.tasks.checksums import md5_note
+from trainables.tasks.formats.archives import find_archives, unpacked
+from trainables.tasks.formats.checksums import md5_note
+from trainables.tasks.formats.layout import as_numbers, look_up
+from trainables.tasks.formats.restricted_pickle import load_pickle
 from trainables.tasks.importing import ImportedSplits
-from trainables.tasks.layout import as_numbers, look_up
 from trainables.tasks.nas_bench_360.splitting import Labelled, split_published
-from trainables.tasks.restricted_pickle import load_pickle
 
 __all__ = ["find", "read"]
 

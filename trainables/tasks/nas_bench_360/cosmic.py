@@ -24,13 +24,13 @@ from typing import Any
 import numpy as np
 
 from trainables.errors import DataError
-from trainables.tasks.archives import find_archives, unpacked
+from trainables.tasks.formats.archives import find_archives, unpacked
+from trainables.tasks.formats.layout import shown
+from trainables.tasks.formats.restricted_pickle import load_npy
 from trainables.tasks.importing import ImportedSplits
-from trainables.tasks.layout import shown
-from trainables.tasks.order import hold_out, shuffled, uniforms
-from trainables.tasks.restricted_pickle import load_npy
-from trainables.tasks.scratch import scratch_array
-from trainables.tasks.store import SplitData
+from trainables.tasks.store.order import hold_out, shuffled, uniforms
+from trainables.tasks.store.scratch import scratch_array
+from trainables.tasks.store.store import SplitData
 
 __all__ = ["find", "read"]
 

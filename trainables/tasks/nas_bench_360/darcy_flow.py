@@ -23,9 +23,8 @@ import numpy as np
 from scipy.io import loadmat, whosmat
 
 from trainables.errors import DataError
-from trainables.tasks.hdf5 import find_array, open_file, read_array
-from trainables.tasks.importing import ImportedSplits
-from trainables.tasks.layout import (
+from trainables.tasks.formats.hdf5 import find_array, open_file, read_array
+from trainables.tasks.formats.layout import (
     BinaryFile,
     as_numbers,
     as_single,
@@ -34,8 +33,9 @@ from trainables.tasks.layout import (
     reached,
     shown,
 )
+from trainables.tasks.importing import ImportedSplits
 from trainables.tasks.nas_bench_360.splitting import Labelled, split_published
-from trainables.tasks.standardising import Standardiser
+from trainables.tasks.store.standardising import Standardiser
 
 __all__ = ["find", "read"]
 

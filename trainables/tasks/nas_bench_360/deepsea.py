@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 
 from trainables.errors import DataError
-from trainables.tasks.archives import open_member
+from trainables.tasks.formats.archives import open_member
+from trainables.tasks.formats.layout import as_numbers, find_file
+from trainables.tasks.formats.restricted_pickle import load_npy, read_head
 from trainables.tasks.importing import ImportedSplits
-from trainables.tasks.layout import as_numbers, find_file
-from trainables.tasks.order import hold_out, shuffled
-from trainables.tasks.restricted_pickle import load_npy, read_head
-from trainables.tasks.scratch import scratch_array
-from trainables.tasks.store import SplitData
+from trainables.tasks.store.order import hold_out, shuffled
+from trainables.tasks.store.scratch import scratch_array
+from trainables.tasks.store.store import SplitData
 
 __all__ = ["find", "read"]
 

@@ -21,12 +21,12 @@ from pathlib import Path
 import numpy as np
 
 from trainables.errors import DataError
+from trainables.tasks.formats.layout import find_file, shown
+from trainables.tasks.formats.restricted_pickle import load_pickle
 from trainables.tasks.importing import ImportedSplits
-from trainables.tasks.layout import find_file, shown
-from trainables.tasks.order import hold_out_of_each, shuffled
-from trainables.tasks.restricted_pickle import load_pickle
-from trainables.tasks.scratch import scratch_array
-from trainables.tasks.store import SplitData
+from trainables.tasks.store.order import hold_out_of_each, shuffled
+from trainables.tasks.store.scratch import scratch_array
+from trainables.tasks.store.store import SplitData
 
 __all__ = ["find", "read"]
 

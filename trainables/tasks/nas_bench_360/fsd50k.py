@@ -35,9 +35,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from trainables.errors import DataError
-from trainables.tasks.archives import find_archives, unpacked
+from trainables.tasks.formats.archives import find_archives, unpacked
+from trainables.tasks.formats.layout import find_root, open_regular, shown
 from trainables.tasks.importing import ImportedSplits
-from trainables.tasks.layout import find_root, open_regular, shown
 from trainables.tasks.nas_bench_360.log_mel import (
     BANDS,
     FRAMES,
@@ -46,9 +46,9 @@ from trainables.tasks.nas_bench_360.log_mel import (
     one_second,
     read_wave,
 )
-from trainables.tasks.order import shuffled, uniforms
-from trainables.tasks.scratch import scratch_array
-from trainables.tasks.store import SplitData
+from trainables.tasks.store.order import shuffled, uniforms
+from trainables.tasks.store.scratch import scratch_array
+from trainables.tasks.store.store import SplitData
 
 __all__ = ["find", "read"]
 

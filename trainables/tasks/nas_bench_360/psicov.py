@@ -27,14 +27,14 @@ from typing import Any
 import numpy as np
 
 from trainables.errors import DataError
-from trainables.tasks.archives import find_archives, unpacked
+from trainables.tasks.formats.archives import find_archives, unpacked
+from trainables.tasks.formats.layout import as_numbers, find_root, open_regular, shown
+from trainables.tasks.formats.restricted_pickle import load_npy, load_pickle
 from trainables.tasks.importing import ImportedSplits
-from trainables.tasks.layout import as_numbers, find_root, open_regular, shown
-from trainables.tasks.order import hold_out, shuffled, uniforms
-from trainables.tasks.pair_features import pack
-from trainables.tasks.restricted_pickle import load_npy, load_pickle
-from trainables.tasks.scratch import scratch_array
-from trainables.tasks.store import SplitData
+from trainables.tasks.store.order import hold_out, shuffled, uniforms
+from trainables.tasks.store.pair_features import pack
+from trainables.tasks.store.scratch import scratch_array
+from trainables.tasks.store.store import SplitData
 
 __all__ = ["find", "read"]
 

@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from trainables.tasks.order import hold_out, hold_out_of_each, shuffled
-from trainables.tasks.store import SplitData
+from trainables.tasks.store.order import hold_out, hold_out_of_each, shuffled
+from trainables.tasks.store.store import SplitData
 
 __all__ = ["Labelled", "split_published"]
 

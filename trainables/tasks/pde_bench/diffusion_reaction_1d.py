@@ -11,8 +11,8 @@ import numpy as np
 from scipy import fft
 
 from trainables.tasks.pde_bench.initial_conditions import FOURIER, FourierSpec, rescaled
-from trainables.tasks.pde_bench.problem import Problem, Samples, cell_centres
 from trainables.tasks.pde_bench.streams import uniforms
+from trainables.tasks.problem import Problem, Samples, cell_centres
 
 __all__ = ["COMPAT", "HARD", "DiffusionReaction", "evolve"]
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from trainables.tasks.checksums import md5_note
-from trainables.tasks.hdf5 import damaged
-from trainables.tasks.pde_bench.problem import Problem
+from trainables.tasks.formats.checksums import md5_note
+from trainables.tasks.formats.hdf5 import damaged
 from trainables.tasks.pde_bench.published_files import PUBLISHED, PublishedFile
+from trainables.tasks.problem import Problem
 
 __all__ = ["check_attributes", "check_md5", "check_speed"]
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from trainables.tasks.hdf5 import (
+from trainables.tasks.formats.hdf5 import (
     SLAB_BYTES,
     check_points,
     damaged,

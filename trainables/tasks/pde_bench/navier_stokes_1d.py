@@ -14,8 +14,8 @@ import numpy as np
 
 from trainables.tasks.pde_bench.compressible_flow import evolve
 from trainables.tasks.pde_bench.initial_conditions import FourierSpec, rescaled
-from trainables.tasks.pde_bench.problem import Problem, Samples, cell_centres
 from trainables.tasks.pde_bench.streams import uniforms
+from trainables.tasks.problem import Problem, Samples, cell_centres
 
 __all__ = ["COMPAT", "HARD", "NavierStokes"]
 

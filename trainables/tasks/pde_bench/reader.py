@@ -15,21 +15,21 @@ from typing import Any
 
 import numpy as np
 
+from trainables.tasks.formats.hdf5 import damaged, open_file
+from trainables.tasks.formats.layout import find_file
 from trainables.tasks.generation import problems
-from trainables.tasks.hdf5 import damaged, open_file
 from trainables.tasks.importing import ImportedSplits
-from trainables.tasks.layout import find_file
-from trainables.tasks.moments import mean_and_std
-from trainables.tasks.order import hold_out, shuffled
 from trainables.tasks.pde_bench.identification import check_attributes, check_md5, check_speed
 from trainables.tasks.pde_bench.layouts import Layout, open_layout
-from trainables.tasks.pde_bench.problem import Problem
 from trainables.tasks.pde_bench.published_files import PUBLISHED
 from trainables.tasks.pde_bench.registry import FILES, INFOS, ORCA
-from trainables.tasks.row_blocks import release, row_blocks
-from trainables.tasks.scratch import scratch_array
-from trainables.tasks.standardising import Standardiser
-from trainables.tasks.store import SplitData
+from trainables.tasks.problem import Problem
+from trainables.tasks.store.moments import mean_and_std
+from trainables.tasks.store.order import hold_out, shuffled
+from trainables.tasks.store.row_blocks import release, row_blocks
+from trainables.tasks.store.scratch import scratch_array
+from trainables.tasks.store.standardising import Standardiser
+from trainables.tasks.store.store import SplitData
 from trainables.tasks.task import SPLITS
 
 __all__ = ["find", "read"]

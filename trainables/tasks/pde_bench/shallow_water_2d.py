@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from trainables.errors import ConfigError
-from trainables.tasks.pde_bench.problem import Problem, Samples, cell_centres
 from trainables.tasks.pde_bench.shallow_flow import evolve_quarter, evolve_radial
 from trainables.tasks.pde_bench.streams import uniforms
+from trainables.tasks.problem import Problem, Samples, cell_centres
 
 __all__ = ["COMPAT", "HARD", "OffsetDamBreak", "RadialDamBreak"]
 

@@ -6,7 +6,7 @@ import pytest
 
 from trainables.errors import DataError
 from trainables.tasks.nas_bench_360.cosmic import read
-from trainables.tasks.store import Store, write_store
+from trainables.tasks.store.store import Store, write_store
 
 VISITS = ("10760/2", "9490/a3")  # of galaxies
 NUM_TRAIN, NUM_TEST = 12, 6

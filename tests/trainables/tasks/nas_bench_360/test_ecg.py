@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.model_selection import train_test_split
 
-from tests import real_data
+from tests.support import real_data
 from tests.trainables.tasks.published_files import write_ecg
 from trainables.errors import DataError
 from trainables.spec import DataSpec

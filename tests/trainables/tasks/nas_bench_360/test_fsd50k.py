@@ -10,7 +10,7 @@ from scipy.io import wavfile
 from trainables.errors import DataError
 from trainables.tasks.nas_bench_360.fsd50k import read
 from trainables.tasks.nas_bench_360.log_mel import log_mel
-from trainables.tasks.store import Store, write_store
+from trainables.tasks.store.store import Store, write_store
 
 RATE = 22050
 LABELS = ("Bark", "Animal", "Rain", "Music")

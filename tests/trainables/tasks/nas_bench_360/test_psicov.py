@@ -6,7 +6,7 @@ import pytest
 
 from trainables.errors import DataError
 from trainables.tasks.nas_bench_360.psicov import read
-from trainables.tasks.store import Store, write_store
+from trainables.tasks.store.store import Store, write_store
 
 NUM_TRAIN, NUM_TEST = 11, 3
 PAD = 5

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tests import real_data
+from tests.support import real_data
 from tests.trainables.tasks.published_files import write_satellite
 from trainables.errors import DataError
 from trainables.spec import DataSpec

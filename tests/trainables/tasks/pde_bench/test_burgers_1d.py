@@ -5,7 +5,7 @@ import pytest
 from scipy import special
 
 from trainables.tasks.pde_bench.burgers_1d import COMPAT, HARD, cole_hopf
-from trainables.tasks.pde_bench.problem import cell_centres
+from trainables.tasks.problem import cell_centres
 
 
 def test_means_are_conserved():

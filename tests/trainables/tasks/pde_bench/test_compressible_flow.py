@@ -12,7 +12,7 @@ from trainables.tasks.pde_bench.compressible_flow import (
     primitive,
 )
 from trainables.tasks.pde_bench.navier_stokes_1d import COMPAT, HARD
-from trainables.tasks.pde_bench.problem import cell_centres
+from trainables.tasks.problem import cell_centres
 
 
 def smooth(n=3, m=64):

@@ -11,7 +11,7 @@ from trainables.tasks.pde_bench.darcy_2d import (
     steady_state,
     transient_state,
 )
-from trainables.tasks.pde_bench.problem import cell_centres
+from trainables.tasks.problem import cell_centres
 
 
 def medium(m=16):

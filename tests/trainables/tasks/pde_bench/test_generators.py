@@ -10,7 +10,7 @@ import pytest
 
 from trainables.spec import DataSpec
 from trainables.tasks.generation import Generation, problems
-from trainables.tasks.pde_bench.problem import Problem
+from trainables.tasks.problem import Problem
 from trainables.tasks.registry import TASKS
 
 RESOLUTION = 16

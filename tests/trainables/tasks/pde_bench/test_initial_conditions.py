@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from trainables.tasks.pde_bench.initial_conditions import FourierSpec, rescaled
-from trainables.tasks.pde_bench.problem import cell_centres
 from trainables.tasks.pde_bench.streams import uniforms
+from trainables.tasks.problem import cell_centres
 
 
 def fields(spec: FourierSpec, count: int = 200):

@@ -12,12 +12,12 @@ from trainables.errors import ConfigError, DataError
 from trainables.spec import DataSpec
 from trainables.tasks.importing import import_task
 from trainables.tasks.loading import load_task
-from trainables.tasks.manifest import read_manifest
 from trainables.tasks.pde_bench import reader
 from trainables.tasks.pde_bench.published_files import PUBLISHED
 from trainables.tasks.pde_bench.registry import FILES
 from trainables.tasks.registry import TASKS
-from trainables.tasks.store import Store
+from trainables.tasks.store.manifest import read_manifest
+from trainables.tasks.store.store import Store
 
 SPLITS = ("train", "val", "test")
 
@@ -124,7 +124,9 @@ def test_groups_are_in_the_order_of_their_names_and_lend_one_channel(imported, n
 def test_with_orca_s_frames_only_the_training_split_has_the_training_frame(
     tmp_path, name, samples, monkeypatch
 ):
-    monkeypatch.setattr("trainables.tasks.hdf5.SLAB_BYTES", 7 * 8 * 1024)  # slabs of mixed splits
+    monkeypatch.setattr(
+        "trainables.tasks.formats.hdf5.SLAB_BYTES", 7 * 8 * 1024
+    )  # slabs of mixed splits
     path = official_files.write(tmp_path / "published", name, samples=samples, frames=101)
     task = f"pdebench/{name}@orca"
     store, published = (
@@ -161,7 +163,7 @@ def test_a_file_without_the_frame_that_orca_trained_on_is_refused(tmp_path):
 
 def test_slabs_do_not_change_what_is_read(imported, tmp_path, monkeypatch):
     whole = imported("burgers_1d")
-    monkeypatch.setattr("trainables.tasks.hdf5.SLAB_BYTES", 3 * 8 * 1024)
+    monkeypatch.setattr("trainables.tasks.formats.hdf5.SLAB_BYTES", 3 * 8 * 1024)
     path = tmp_path / "published" / FILES["pdebench/burgers_1d"]
     again = Store(import_task("pdebench/burgers_1d", [path], tmp_path / "again"))
     assert again.content_hash == whole.content_hash

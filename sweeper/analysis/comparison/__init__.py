@@ -1,0 +1,1 @@
+"""Comparisons of methods over the sweeps that tuned them."""

@@ -1,0 +1,106 @@
+"""A claim about methods that a script can check.
+
+    claim  =  METHOD < METHOD on TASK  [ and claim ... ]
+
+`<` holds if the mean is lower and p, corrected, is below 0.05; `<=` if the mean is not higher,
+whatever p. METHOD may be `control`, the other's own untuned vanilla fine-tuning.
+"""
+
+import re
+from dataclasses import dataclass
+
+from sweeper.analysis.comparison.compare_words import name, p_text, verdict_for
+from sweeper.analysis.comparison.comparison import (
+    CONTROL,
+    Comparison,
+    Difference,
+    TaskComparison,
+    Verdict,
+)
+from sweeper.analysis.words import number
+from sweeper.errors import UsageError, unknown
+
+GRAMMAR = "METHOD < METHOD on TASK, or <=; several joined by `and`"
+CLAIM = re.compile(r"\s*([\w:.-]+)\s*(<=|<)\s*([\w:.-]+)\s+on\s+(\S+)\s*", re.ASCII)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    first: str
+    second: str
+    task: str
+    is_strict: bool
+
+    def __str__(self) -> str:
+        sign = "<" if self.is_strict else "<="
+        return f"{self.first} {sign} {self.second} on {self.task}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """Whether a claim holds, and by what numbers."""
+
+    claim: str
+    is_met: bool
+    why: str
+
+
+def parse_gate(expression: str) -> tuple[Claim, ...]:
+    """Reads a gate. Raises UsageError where it is none."""
+    claims = []
+    for part in re.split(r"\s+and\s+", expression):
+        match = CLAIM.fullmatch(part)
+        if match is None:
+            raise UsageError(f"--gate: cannot read `{part.strip()[:200]}`; write {GRAMMAR}.")
+        first, sign, second, task = match.groups()
+        if first == second:
+            raise UsageError(f"--gate: `{part.strip()}` compares a method with itself.")
+        claims.append(Claim(first=first, second=second, task=task, is_strict=sign == "<"))
+    return tuple(claims)
+
+
+def judge(comparison: Comparison, claims: tuple[Claim, ...]) -> tuple[Finding, ...]:
+    """Says of each claim whether it holds.
+
+    Raises:
+        UsageError: A claim names a task or method that is not compared here.
+    """
+    return tuple(_judge(comparison, claim) for claim in claims)
+
+
+def _judge(comparison: Comparison, claim: Claim) -> Finding:
+    tasks = {task.task: task for task in comparison.tasks}
+    if claim.task not in tasks:
+        raise UsageError(f"--gate: {unknown('task', claim.task, tasks)}")
+    task = tasks[claim.task]
+    known = [*(entry.label for entry in task.entries), CONTROL]
+    for label in (claim.first, claim.second):
+        if label not in known:
+            raise UsageError(f"--gate: {unknown('method', label, known)}")
+    is_refused = bool(task.incomparable) and CONTROL not in (claim.first, claim.second)
+    if is_refused:
+        return Finding(claim=str(claim), is_met=False, why="; ".join(task.incomparable))
+    each = _find(task, claim)
+    if each is None:
+        raise UsageError(
+            f"--gate: with --baseline {comparison.baseline}, {claim.first} and {claim.second} are "
+            f"not compared on {claim.task}; leave --baseline out, or name one of them."
+        )
+    if each.means is None or each.difference is None:
+        return Finding(claim=str(claim), is_met=False, why="there is nothing to compare")
+    first, second = each.means if each.first == claim.first else each.means[::-1]
+    seeds = f"{each.pairs} paired seed{'s' * (each.pairs != 1)}"
+    gap = each.difference if each.first == claim.first else -each.difference
+    is_lower = verdict_for(claim.first, each) is Verdict.LOWER
+    return Finding(
+        claim=str(claim),
+        is_met=is_lower if claim.is_strict else gap <= 0,
+        why=f"{name(claim.first)} {number(first)}, {name(claim.second)} {number(second)}, "
+        f"{seeds}, {p_text(each)} after Holm's correction",
+    )
+
+
+def _find(task: TaskComparison, claim: Claim) -> Difference | None:
+    wanted = {claim.first, claim.second}
+    family = task.from_control if CONTROL in wanted else task.differences
+    return next((d for d in family if {d.first, d.second} == wanted), None)

@@ -1,0 +1,336 @@
+"""Puts a comparison into sentences: what may be said, and what may not."""
+
+from collections.abc import Sequence
+
+from sweeper.analysis.comparison.comparison import (
+    ALPHA,
+    CONTROL,
+    Comparison,
+    Difference,
+    Effect,
+    Entry,
+    Foresight,
+    TaskComparison,
+    Verdict,
+    num_tests,
+)
+from sweeper.analysis.statistics import FEWEST, fewest_pairs, smallest_p
+from sweeper.analysis.words import DISTANCES, listed, method, metric, number
+
+WHAT = {"trials": "candidates", "epochs": "epochs", "device_seconds": "device-seconds"}
+NFT_STARTS = (
+    "The published NFT starts from a random embedder in 2D: another baseline than NFT and controls "
+    "here. With model.embedder_init: random they start as it does."
+)
+UNTUNED = "The control has the preset's settings and is not tuned; a tuned one is a study of NFT."
+
+
+def name(label: str) -> str:
+    """Returns how a contender is called in prose."""
+    if label == CONTROL:
+        return "untuned vanilla fine-tuning"
+    sweep, _, bare = label.rpartition(":")
+    return f"{method(bare)} ({sweep})" if sweep else method(bare)
+
+
+def headline(comparison: Comparison) -> str:
+    """Answers in one sentence which method wins, over all tasks."""
+    tasks, count = comparison.tasks, len(comparison.tasks)
+    if count == 1:
+        return answer(tasks[0])
+    if len(comparison.labels) == 1:
+        found = [d for task in tasks for d in task.from_control]
+        (label,) = comparison.labels
+        told = _record(label, CONTROL, found, called=name(label), of=f"{count} tasks")
+        return f"{told[0].upper()}{told[1:]}."
+    ranks = sorted(comparison.ranks.items(), key=lambda item: item[1])
+    if not ranks:
+        return f"No answer yet: on none of {count} tasks every method has a value that ranks."
+    best = [label for label, rank in ranks if rank == ranks[0][1]]
+    others = [f"{name(label)} {number(rank)}" for label, rank in ranks[len(best) :]]
+    counted = len(comparison.ranked_tasks)
+    head = (
+        f"{listed([name(label) for label in best])} {'share' if best[1:] else 'has'} the best "
+        f"average rank, {number(ranks[0][1])} over {counted} task{'s' * (counted != 1)}"
+        f"{f' ({listed(others)})' if others else ''}"
+    )
+    found = [d for task in tasks for d in task.differences]
+    called = name(best[0]) if best[1:] else "it"
+    of = "them" if counted == count else f"{count} tasks"
+    records = [_record(best[0], rival, found, called=called, of=of) for rival, _ in ranks[1:]]
+    return f"{head}; {'; '.join(records)}."
+
+
+def _record(
+    leader: str, rival: str, differences: Sequence[Difference], *, called: str, of: str
+) -> str:
+    """Return on how many tasks the leader is better than a rival, worse, or neither.
+
+    Args:
+        of: What the tasks are called: "3 tasks", or "them" where they have just been counted.
+    """
+    both = {leader, rival}
+    mine = [verdict_for(leader, d) for d in differences if {d.first, d.second} == both]
+    counts = {verdict: n for verdict in _RECORD if (n := mine.count(verdict))}
+    if len(counts) == 1 and len(mine) > 1:
+        words, every = _RECORD[mine[0]]
+        told = [f"{words} on {every} {of}"]
+    else:
+        told = [f"{_RECORD[verdict][0]} on {n}" for verdict, n in counts.items()]
+        told[:1] = [f"{first} of {of}" for first in told[:1]]
+    return f"against {name(rival)} {called} {listed(told) or 'is not compared'}"
+
+
+_RECORD = {  # and how all tasks are called: "on each of them", "on any of them"
+    Verdict.LOWER: ("is significantly better", "each of"),
+    Verdict.HIGHER: ("is significantly worse", "each of"),
+    Verdict.UNKNOWN: ("cannot be distinguished", "any of"),
+    Verdict.NOTHING: ("is not compared", "any of"),
+}
+
+
+def verdict_for(label: str, each: Difference) -> Verdict:
+    """Returns what a difference says of one of its two."""
+    if label == each.first or each.verdict in (Verdict.UNKNOWN, Verdict.NOTHING):
+        return each.verdict
+    return Verdict.HIGHER if each.verdict is Verdict.LOWER else Verdict.LOWER
+
+
+def answer(task: TaskComparison) -> str:
+    """Answers in one sentence which method wins on a task."""
+    if task.incomparable:
+        return f"On {task.task} nothing is ranked: {'; '.join(task.incomparable)}."
+    solved = [entry for entry in task.entries if entry.mean is not None]
+    if not solved:
+        return f"No answer on {task.task} yet: no trial is complete."
+    leader = min(solved, key=_mean)
+    if len(task.entries) == 1:
+        known = [d for d in task.from_control if d.first == leader.label]
+        rivals = [CONTROL]
+        head = f"{name(leader.label)} reaches a test {metric(task.metric)} of {score(leader)}"
+    else:
+        known = [d for d in task.differences if leader.label in (d.first, d.second)]
+        rivals = [entry.label for entry in task.entries if entry is not leader]
+        head = f"{name(leader.label)} has the lowest test {metric(task.metric)}, {score(leader)}"
+    told: dict[str, list[str]] = {}
+    for rival in rivals:
+        match = next((d for d in known if rival in (d.first, d.second)), None)
+        verdict = Verdict.NOTHING if match is None else verdict_for(leader.label, match)
+        told.setdefault(_WORDS[verdict], []).append(_rival(rival, match))
+    parts = [f"{words} {listed(who)}" for words, who in told.items()]
+    return f"On {task.task}, {head}: {'; '.join(parts)}."
+
+
+_WORDS = {
+    Verdict.LOWER: "lower than",
+    Verdict.HIGHER: "higher than",
+    Verdict.UNKNOWN: "cannot distinguish it from",
+    Verdict.NOTHING: "not compared with",
+}
+
+
+def _mean(entry: Entry) -> float:
+    assert entry.mean is not None
+    return entry.mean
+
+
+def _rival(rival: str, match: Difference | None) -> str:
+    if match is None or match.means is None:
+        return name(rival)
+    value = match.means[0] if match.first == rival else match.means[1]
+    return f"{name(rival)} ({number(value)}, {p_text(match)})"
+
+
+def p_text(each: Difference) -> str:
+    """Returns a corrected p as prose has it."""
+    if each.pairs < 2:
+        return "one seed"
+    return f"p = {number(each.p_holm)}"
+
+
+def score(entry: Entry) -> str:
+    """Returns an entry's mean with its interval and number of seeds."""
+    n = len(entry.values)
+    if entry.ci is None:
+        return f"{number(entry.mean)} ({'one seed' if n == 1 else f'{n} seeds'})"
+    return f"{number(entry.mean)} ({n} seeds, 95 % interval {interval(entry.ci)})"
+
+
+def interval(ci: tuple[float, float] | None) -> str:
+    """Returns an interval as a table has it."""
+    return "–" if ci is None else f"{number(ci[0])} to {number(ci[1])}"
+
+
+def few(tasks: Sequence[TaskComparison]) -> str:
+    """Return notes where seeds, or pairs of them, are too few for an interval or effect size."""
+    counts = {d.pairs for task in tasks for d in (*task.differences, *task.from_control)}
+    counts |= {len(e.values) for task in tasks for e in (*task.entries, *task.controls)}
+    short = [str(n) for n in sorted(counts) if 0 < n < FEWEST]
+    if not short:
+        return ""
+    return (
+        f"No interval and no effect size is given for fewer than {FEWEST} seeds or pairs: here "
+        f"there {'is' if short[-1] == '1' else 'are'} {listed(short)}."
+    )
+
+
+def budgets(task: TaskComparison) -> str:
+    """Says whether the methods on a task were tuned for as much."""
+    if not task.budgets:
+        return ""
+    even = [WHAT[b.what] for b in task.budgets if b.is_even]
+    uneven = [
+        f"{WHAT[b.what]} ({'not comparable' if b.ratio is None else f'a factor of {b.ratio:.3g}'})"
+        for b in task.budgets
+        if not b.is_even
+    ]
+    parts = [f"equal in {listed(even)}"] if even else []
+    parts += [f"unequal in {listed(uneven)}"] if uneven else []
+    return f"Tuning budgets are {', '.join(parts)}."
+
+
+def limits(family: Sequence[Difference]) -> str:
+    """Says what so few seeds can show at best, for one family of comparisons."""
+    return _limits(family, [each.pairs for each in family], "paired seeds")
+
+
+def limits_over_tasks(effects: Sequence[Effect]) -> list[str]:
+    """Says the same of so few tasks: for the pairs of methods, and for those with the control."""
+    between = [each for each in effects if each.second != CONTROL]
+    from_control = [each for each in effects if each.second == CONTROL]
+    said = (
+        _limits(family, [len(each.ratios) for each in family], "tasks")
+        for family in (between, from_control)
+    )
+    return [text for text in said if text]
+
+
+def _limits(family: Sequence[Difference | Effect], counts: Sequence[int], what: str) -> str:
+    """Says it of one family, whose comparisons rest on so many of something."""
+    if not family:
+        return ""
+    tests, most = num_tests(counts), max(counts)
+    needed = fewest_pairs(tests, ALPHA)
+    many = f"{tests} comparisons" if tests > 1 else "one comparison"
+    many += f" against {name(CONTROL)}" if family[0].second == CONTROL else ""
+    reach = number(smallest_p(most))
+    is_uneven = len({n for n in counts if n > 1}) > 1
+    at_most = " at most" * is_uneven
+    if most < needed:
+        have = f"there are {most}{at_most}" if most > 1 else f"there is {'one' if most else 'none'}"
+        have += f", whose smallest reachable p is {reach}" if most else ""
+        need = f"need{'s' * (tests == 1)} {needed} {what}"
+        return f"Nothing can be significant: {many} at {ALPHA} {need}, and {have}."
+    if is_uneven:  # once one comparison is significant, Holm asks less of the others
+        first = f"of {many} at {ALPHA}, the first to be significant needs {needed}"
+        return f"{most} {what}{at_most} can reach p = {reach}; {first}."
+    below = f"with {many} at {ALPHA}, nothing can be significant below {needed}"
+    return f"{most} {what} can reach p = {reach}; {below}."
+
+
+def notes(task: TaskComparison) -> list[str]:
+    """Returns what has to be said beside a task's numbers."""
+    is_untuned = any(each.difference is not None for each in task.from_control)
+    said = (
+        budgets(task),
+        few([task]),
+        limits(task.differences),
+        limits(task.from_control),
+        UNTUNED * is_untuned,
+        *_starts(task),
+        *task.cautions,
+    )
+    return [text for text in said if text]
+
+
+def _starts(task: TaskComparison) -> list[str]:
+    """Return notes on what embedders start from, and where published fine-tuning differs."""
+    starts: dict[str, list[str]] = {}
+    for entry in task.entries:
+        if entry.embedder_init is not None:
+            starts.setdefault(entry.embedder_init, []).append(name(entry.label))
+    for entry in task.controls:
+        if entry.embedder_init is not None and entry.values:
+            starts.setdefault(entry.embedder_init, []).append(f"{name(entry.label)}: control")
+    if not starts:
+        return []
+    if len(starts) == 1:
+        said = [f"All target embedders start as {next(iter(starts))}."]
+    else:
+        parts = (f"{init} for {listed(labels)}" for init, labels in starts.items())
+        said = [f"Target embedders start differently: {'; '.join(parts)}."]
+    is_published = any(each.method == "nft" for each in task.published)
+    if is_published and task.facts.get("dimension") == "2d" and set(starts) != {"random"}:
+        said.append(NFT_STARTS)
+    return said
+
+
+def across(effect: Effect) -> str:
+    """Says what one pair's effect is over all tasks, by group, and what it hinges on."""
+    overall, count = effect.overall, len(effect.overall.tasks)
+    text = (
+        f"{name(effect.first)} against {name(effect.second)}: {percent(overall.ratio)} error over "
+        f"{_tasks(count)}, lower on {overall.lower} ({_over_tasks(effect)})"
+    )
+    groups = {g: share for g, share in effect.groups.items() if len(share.tasks) < count}
+    if groups:
+        parts = [
+            f"{group}{' (one task)' * (len(share.tasks) == 1)} {percent(share.ratio)}"
+            for group, share in groups.items()
+        ]
+        text += f"; {', '.join(parts)}"
+    if effect.hinges_on:
+        text += f"; the other way round without {listed(list(effect.hinges_on))}"
+    elif count > 1:
+        text += "; the same way round whichever task is left out"
+    return f"{text}."
+
+
+def _tasks(count: int) -> str:
+    return "one task" if count == 1 else f"{count} tasks"
+
+
+def _over_tasks(effect: Effect) -> str:
+    """Says whether tasks as these leave open which of the two is better."""
+    if effect.p_holm is None or len(effect.ratios) < 2:
+        return Verdict.UNKNOWN.value
+    verdict = f": {Verdict.UNKNOWN.value}" if effect.p_holm >= ALPHA else ""
+    return f"p = {number(effect.p_holm)} over tasks{verdict}"
+
+
+def foreseen(foresights: Sequence[Foresight]) -> str:
+    """Answers in one sentence whether the leading distance predicts the error, over the studies."""
+    shown = [each for each in foresights if each.distance == foresights[0].distance]
+    distance = DISTANCES[shown[0].distance]
+    tested = [each for each in shown if each.correlation is not None]
+    if not tested:
+        return f"No study has trials that differ in {distance}: nothing can be told."
+    told: dict[str, list[str]] = {"closer is better": [], "closer is worse": []}
+    for each in tested:
+        assert each.correlation is not None
+        if each.p_holm is not None and each.p_holm < ALPHA:
+            way = "closer is better" if each.correlation.rho > 0 else "closer is worse"
+            rho = f"ρ = {number(each.correlation.rho)}"
+            told[way].append(f"{series(each)} on {each.task} ({rho})")
+    count = len(tested)
+    studies = f"{count} stud{'y' if count == 1 else 'ies'}"
+    if any(each.proxy for each in tested):  # of which a study has several
+        studies = f"{count} series"
+    parts = [f"{way} for {listed(where)}" for way, where in told.items() if where]
+    left = count - sum(map(len, told.values()))
+    if not parts:
+        return f"{distance} predicts the test error in none of {studies}, as far as can be told."
+    rest = f"; in {left} of {studies} nothing can be told" if left else ""
+    return f"By {distance}, {'; '.join(parts)}{rest}."
+
+
+def series(each: Foresight) -> str:
+    """Returns whose distance it is, and to which source where there are several."""
+    return name(each.label) + (f" from {each.proxy}" if each.proxy else "")
+
+
+def percent(ratio: float) -> str:
+    """Says a ratio of errors in percent."""
+    if abs(ratio - 1) < 0.0005:
+        return "the same"
+    return f"{abs(ratio - 1) * 100:.3g} % {'lower' if ratio < 1 else 'higher'}"

@@ -1,0 +1,72 @@
+"""Whether a distance that was measured before fine-tuning foretells a trial's error after it.
+
+ORCA's premise is that the closer embedded target data lie to the source, the better the result
+will be. Each study is asked on its own, and for each source that its trials read: its complete
+searched trials, ordered by the distance at the end of the stage that measures it, against their
+test errors. Trials differ in other settings too, so that this is no proof either way.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from sweeper.analysis.comparison.comparison import Foresight
+from sweeper.analysis.comparison.contenders import Contender
+from sweeper.analysis.statistics import holm, rank_correlation
+from sweeper.analysis.words import DISTANCES
+from sweeper.config.catalog import PROXY
+from sweeper.model import Trial, TrialState
+
+FEWEST = 8  # points; a correlation of fewer says more about chance than about the distance
+
+
+def foresights(contenders: Sequence[Contender]) -> tuple[Foresight, ...]:
+    """Returns what each study says of each distance that `FEWEST` of its complete trials measured.
+
+    A series of fewer is left out: it is neither drawn nor tested.
+    """
+    found = [each for contender in contenders for each in _of(contender)]
+    corrected: list[Foresight] = []
+    for distance in DISTANCES:
+        family = [each for each in found if each.distance == distance]
+        tested = [each.correlation.p_value for each in family if each.correlation is not None]
+        p_values = iter(holm(tested))
+        corrected += [
+            each if each.correlation is None else replace(each, p_holm=next(p_values))
+            for each in family
+        ]
+    return tuple(corrected)
+
+
+def _of(contender: Contender) -> list[Foresight]:
+    study = contender.study
+    has_several = len({t.params[PROXY] for t in study.searched if PROXY in t.params}) > 1
+    points: dict[tuple[str, str | None], list[tuple[Trial, float, float]]] = {}
+    for trial in study.searched:
+        error = study.test_value(trial)
+        if trial.state is not TrialState.COMPLETE or error is None or not math.isfinite(error):
+            continue
+        source = trial.params.get(PROXY) if has_several else None
+        for name, value in contender.history(trial).metrics.items():
+            if name.rpartition("/")[2] in DISTANCES and math.isfinite(value):
+                points.setdefault((name, source), []).append((trial, value, error))
+    found = []
+    for (name, source), known in points.items():
+        if len(known) >= FEWEST:
+            stage, _, distance = name.rpartition("/")
+            trials, distances, errors = zip(*known, strict=True)
+            found.append(
+                Foresight(
+                    label=contender.label,
+                    task=study.study.task,
+                    proxy=source,
+                    metric=study.test_metric,
+                    stage=stage,
+                    distance=distance,
+                    trials=trials,
+                    distances=distances,
+                    errors=errors,
+                    correlation=rank_correlation(distances, errors),
+                )
+            )
+    return found

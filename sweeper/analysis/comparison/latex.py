@@ -1,0 +1,262 @@
+"""Tables for papers: the methods of one sweep, and a comparison of methods over tasks."""
+
+from collections.abc import Collection, Mapping, Sequence
+from enum import StrEnum
+
+from sweeper.analysis.comparison.compare_words import name
+from sweeper.analysis.comparison.comparison import ALPHA, Comparison, Entry, TaskComparison, Verdict
+from sweeper.analysis.published import Published
+from sweeper.analysis.words import listed, metric, number
+from sweeper.text import visible
+
+SPECIAL = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#",
+    "_": r"\_", "%": r"\%", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+}  # fmt: skip
+BOLD = (
+    "significantly lower than every other method on the task (sign-flip test over paired seeds, "
+    f"Holm's correction, {ALPHA})"
+)
+NO_NUMBER = "--"
+
+
+class Row(StrEnum):
+    """Rows that a table shows below each task, besides the methods."""
+
+    control = "control"  # vanilla fine-tuning, not tuned
+    baselines = "baselines"  # predictors that learn nothing
+    published = "published"
+
+
+def as_latex(comparison: Comparison) -> str:
+    """Write the methods' test errors, a row a method and a column a task, as a `tabular`.
+
+    Below each method is its control. In bold is what is significantly lower than every other
+    method on the task.
+    """
+    tasks = comparison.tasks
+    titles = _titles(comparison)
+    lines = [
+        f"% Test errors, lower is better; sweep {', '.join(comparison.sweeps)}.",
+        "% With several seeds: mean $\\pm$ standard deviation. Bold: significantly lower than all",
+        f"% others (sign-flip test over paired seeds, Holm's correction, {ALPHA}).",
+        rf"\begin{{tabular}}{{l{'r' * len(tasks)}}}",
+        r"\hline",
+        _line(["", *(_escaped(titles[task.task]) for task in tasks)]),
+        _line(["", *(_escaped(metric(task.metric)) for task in tasks)]),
+        r"\hline",
+    ]
+    for label in comparison.labels:
+        lines.append(_line([_escaped(name(label)), *(_score(t, label) for t in tasks)]))
+        controls = [_entry(task.controls, label) for task in tasks]
+        if any(each and each.values for each in controls):
+            title = rf"\quad control: {_escaped(name('control'))}"
+            lines.append(_line([title, *map(_control, controls)]))
+    return "\n".join([*lines, r"\hline", r"\end{tabular}"]) + "\n"
+
+
+def comparison_table(comparison: Comparison, rows: Collection[Row] = ()) -> str:
+    """Write a comparison as a `table` of the package booktabs: tasks as rows, methods as columns.
+
+    A cell is the mean over seeds and its interval. In bold is only what the test sets apart.
+
+    Args:
+        rows: What else is shown, in rows of their own below each task.
+    """
+    published = _published_columns(comparison) if Row.published in rows else ()
+    columns = [*comparison.labels, *published]
+    titles = _titles(comparison)
+    body: list[str] = []
+    for task in comparison.tasks:
+        body += [r"\midrule", *_task_rows(task, titles[task.task], columns, comparison, rows)]
+    lines = [
+        r"% \usepackage{booktabs}",
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{_caption(comparison, titles, rows)}}}",
+        rf"\label{{tab:{'-'.join(comparison.sweeps)}}}",
+        rf"\begin{{tabular}}{{l{'c' * len(columns)}}}",
+        r"\toprule",
+        _line(["Task", *(_escaped(name(label)) for label in columns)]),
+        *body,
+        r"\bottomrule",
+        r"\end{tabular}",
+        r"\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _task_rows(
+    task: TaskComparison,
+    title: str,
+    columns: Sequence[str],
+    comparison: Comparison,
+    rows: Collection[Row],
+) -> list[str]:
+    shows_n = len(_counts(comparison, rows)) > 1
+    head = _escaped(f"{title} ({metric(task.metric)})")
+    blank = [""] * (len(columns) - len(comparison.labels))  # methods of others have no such value
+    ours = (_cell(task, task.entries, c, shows_n=shows_n) for c in comparison.labels)
+    found = [_line([head, *ours, *blank])]
+    if Row.control in rows and any(entry.values for entry in task.controls):
+        cells = (_cell(task, task.controls, c, shows_n=shows_n) for c in comparison.labels)
+        found.append(_line([r"\quad control", *cells, *blank]))
+    if Row.baselines in rows:
+        for predictor, value in sorted((task.facts.get("baselines") or {}).items()):
+            spanned = rf"\multicolumn{{{len(columns)}}}{{c}}{{${_number(value)}$}}"
+            found.append(_line([rf"\quad {_escaped(predictor)} predictor", spanned]))
+    if Row.published in rows:
+        found += [
+            _line([rf"\quad {_escaped(title)}", *(cells.get(c, "") for c in columns)])
+            for title, cells in _published_rows(task)
+        ]
+    return found
+
+
+def _cell(task: TaskComparison, entries: Sequence[Entry], label: str, *, shows_n: bool) -> str:
+    """Return the mean of an entry and its interval, or that there is none."""
+    entry = _entry(entries, label)
+    if entry is None or entry.mean is None:
+        return NO_NUMBER
+    mean = _number(entry.mean)
+    is_winner = entry in task.entries and _is_winner(task, entry)
+    parts = [rf"$\mathbf{{{mean}}}$" if is_winner else f"${mean}$"]
+    if entry.ci is not None:
+        parts.append(f"$[{_number(entry.ci[0])}, {_number(entry.ci[1])}]$")
+    if shows_n:
+        parts.append(f"($n = {len(entry.values)}$)")
+    return "~".join(parts)
+
+
+def _published_rows(task: TaskComparison) -> list[tuple[str, Mapping[str, str]]]:
+    """Return what was published on a task: by protocol and source, the cells by method."""
+    found: dict[str, dict[str, str]] = {}
+    for each in task.published:
+        cells = found.setdefault(_source(each, task), {})
+        cells[each.method] = ", ".join(filter(None, (cells.get(each.method), _value(each))))
+    return list(found.items())
+
+
+def _source(each: Published, task: TaskComparison) -> str:
+    unit = "" if task.metric.endswith(f"/{each.metric}") else f", {metric(each.metric)}"
+    return f"published, {each.protocol}{unit} ({each.citation})"
+
+
+def _value(each: Published) -> str:
+    return f"${_number(each.value)}$"
+
+
+def _published_columns(comparison: Comparison) -> list[str]:
+    """Return the methods with published numbers that are none of ours."""
+    methods = dict.fromkeys(each.method for task in comparison.tasks for each in task.published)
+    return [each for each in methods if each not in comparison.labels]
+
+
+def _caption(comparison: Comparison, titles: Mapping[str, str], rows: Collection[Row]) -> str:
+    """Return what a table shows: seeds, intervals, the test and the protocol of each task."""
+    entries = [entry for task in comparison.tasks for entry in task.entries]
+    counts = _counts(comparison, rows)
+    said = ["Test errors, lower is better: means over seeds"]
+    if any(entry.ci is not None for entry in entries):
+        said[0] += ", with 95 % bootstrap intervals in brackets"
+    if len(counts) == 1:
+        said[0] += f"; n = {counts[0]} seed{'s' * (counts[0] != 1)}"
+    is_bold = any(_is_winner(task, e) for task in comparison.tasks for e in task.entries)
+    if len(comparison.labels) > 1:
+        said.append(f"In bold: {BOLD}" if is_bold else f"Nothing is in bold: no method is {BOLD}")
+    protocols: dict[str, list[str]] = {}
+    for task in comparison.tasks:
+        protocols.setdefault(_protocol(task), []).append(titles[task.task])
+    if len(protocols) == 1:
+        said.append(f"Protocol: {next(iter(protocols))}")
+    else:
+        parts = (f"{listed(tasks)}: {protocol}" for protocol, tasks in protocols.items())
+        said.append(f"Protocols: {'; '.join(parts)}")
+    said += [
+        f"On {titles[task.task]} nothing is ranked: {'; '.join(task.incomparable)}"
+        for task in comparison.tasks
+        if task.incomparable
+    ]
+    if Row.control in rows:
+        said.append("The control is vanilla fine-tuning with the preset's settings, not tuned")
+    if Row.published in rows:
+        said.append(
+            "Published numbers have other backbones, data, sizes or protocols behind them, and "
+            "rank with ours nowhere"
+        )
+    return _escaped(". ".join(said) + ".").replace(r" \%", r"\,\%")
+
+
+def _protocol(task: TaskComparison) -> str:
+    """Return on what a task's numbers were measured: protocol, data and sizes."""
+    facts = task.facts
+    sizes = facts.get("samples") or {}
+    parts = [
+        str(facts.get("protocol") or "unknown"),
+        f"{facts.get('data_source') or 'unknown'} data",
+        f"{' / '.join(map(str, sizes.values()))} samples" if sizes else "",
+    ]
+    return ", ".join(filter(None, parts))
+
+
+def _counts(comparison: Comparison, rows: Collection[Row]) -> list[int]:
+    """Return how many seeds stand behind the cells: one number where all have as many."""
+    entries = [entry for task in comparison.tasks for entry in task.entries]
+    if Row.control in rows:
+        entries += [entry for task in comparison.tasks for entry in task.controls]
+    return sorted({len(entry.values) for entry in entries if entry.mean is not None})
+
+
+def _titles(comparison: Comparison) -> dict[str, str]:
+    """Return the printed names of the tasks, with the task's own where two have the same."""
+    titles = {t.task: visible(str(t.facts.get("title") or t.task)) for t in comparison.tasks}
+    shown = list(titles.values())
+    return {
+        task: f"{title} ({task})" if shown.count(title) > 1 else title
+        for task, title in titles.items()
+    }
+
+
+def _entry(entries: Sequence[Entry], label: str) -> Entry | None:
+    return next((entry for entry in entries if entry.label == label), None)
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"{' & '.join(cells)} \\\\"
+
+
+def _score(task: TaskComparison, label: str) -> str:
+    entry = _entry(task.entries, label)
+    if entry is None or entry.mean is None:
+        return NO_NUMBER
+    score = _spread(entry)
+    return rf"$\mathbf{{{score}}}$" if _is_winner(task, entry) else f"${score}$"
+
+
+def _control(entry: Entry | None) -> str:
+    return NO_NUMBER if entry is None or entry.mean is None else f"${_spread(entry)}$"
+
+
+def _spread(entry: Entry) -> str:
+    """Return a mean with its standard deviation, where there are several seeds."""
+    assert entry.mean is not None
+    return _number(entry.mean) + ("" if entry.sd is None else rf" \pm {_number(entry.sd)}")
+
+
+def _is_winner(task: TaskComparison, entry: Entry) -> bool:
+    others = {e.label for e in task.entries} - {entry.label}
+    beaten = {d.second for d in task.differences if (d.first, d.verdict) == (entry.label, _LOWER)}
+    beaten |= {d.first for d in task.differences if (d.second, d.verdict) == (entry.label, _HIGHER)}
+    return bool(others) and others <= beaten
+
+
+_LOWER, _HIGHER = Verdict.LOWER, Verdict.HIGHER
+
+
+def _number(value: float) -> str:
+    digits, _, exponent = number(value).partition("e")
+    return rf"{digits} \cdot 10^{{{exponent}}}" if exponent else digits
+
+
+def _escaped(text: str) -> str:
+    return "".join(SPECIAL.get(character, character) for character in visible(text))

@@ -1,0 +1,176 @@
+"""What the run of a sweep or a study shows in MLflow besides its metrics: a note, and files."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from sweeper.analysis.comparison import compare_json
+from sweeper.analysis.comparison.compare import compare_contenders
+from sweeper.analysis.comparison.compare_words import UNTUNED, few, interval, name
+from sweeper.analysis.comparison.comparison import Comparison
+from sweeper.analysis.comparison.contenders import Contender, control_of, entry_of, read_contenders
+from sweeper.analysis.comparison.exports import as_csv, method_rows, trial_rows
+from sweeper.analysis.cost import cost_of
+from sweeper.analysis.report.report import (
+    answers,
+    headline,
+    is_compared,
+    study_answer,
+    study_page,
+    sweep_page,
+)
+from sweeper.analysis.table import (
+    StudyTable,
+    SweepTable,
+    as_json,
+    json_text,
+    read_table,
+    study_as_json,
+)
+from sweeper.analysis.usage import read_usage
+from sweeper.analysis.words import metric, number
+from sweeper.ledger import Ledger
+from sweeper.model import Trial
+
+
+@dataclass(frozen=True)
+class _Read:
+    """All of a sweep."""
+
+    sweep: SweepTable
+    contenders: Sequence[Contender]
+    comparison: Comparison
+
+
+def note(ledger: Ledger, study: str | None) -> str:
+    """Returns Markdown that answers what won: of one study, or (None) of the sweep."""
+    sweep = read_table(ledger)
+    if study is None and sweep.record.state not in ("new", "running"):
+        return _sweep_note(_read_all(ledger))
+    found = read_contenders([ledger], histories=False)  # which take longer, and tell nothing here
+    if study is not None:
+        return _study_note(_of(found, study))
+    return _bullets(answers(sweep, compare_contenders(found, sweeps=[ledger.name])))
+
+
+def summary(ledger: Ledger, study: str | None) -> Mapping[str, float]:
+    """Returns what the comparison says, as metrics: of a study its mean over seeds beside its
+    control's, and what it took; of the sweep (None) the average rank of each method."""
+    read = _read_all(ledger)
+    if study is None:
+        return {f"average_rank/{label}": rank for label, rank in read.comparison.ranks.items()}
+    contender = _of(read.contenders, study)
+    task = next(t for t in read.comparison.tasks if t.task == contender.study.study.task)
+    index = [entry.study for entry in task.entries].index(study)
+    entry, control, cost = task.entries[index], task.controls[index], cost_of(contender)
+    objective = contender.study.study.objective
+    values = {
+        f"mean_over_seeds/{task.metric}": entry.mean,
+        f"mean_over_seeds/{objective}": entry.validation,
+        f"sd_over_seeds/{task.metric}": entry.sd,
+        f"control/mean_over_seeds/{task.metric}": control.mean,
+        f"rises/{objective}": entry.rises,
+        f"jaggedness/{objective}": entry.jaggedness,
+        "seeds": len(entry.values),
+        "took/trials": cost.trials,
+        "took/epochs": cost.epochs,
+        "took/device_seconds": cost.total,
+    }
+    return {key: float(v) for key, v in values.items() if v is not None and math.isfinite(v)}
+
+
+def files(ledger: Ledger, study: str | None) -> Mapping[str, str]:
+    """Returns artifacts by file name: of one study, or (None) of the sweep."""
+    read = _read_all(ledger)
+    if study is None:
+        return {
+            "report.html": sweep_page(
+                read.sweep, read.contenders, read.comparison, read_usage(ledger)
+            ),
+            "sweep.json": json_text(as_json(read.sweep)),
+            **_compared(read.comparison),
+        }
+    contender = _of(read.contenders, study)
+    on_task = compare_contenders(
+        read.contenders, sweeps=[ledger.name], tasks=[contender.study.study.task]
+    )
+    return {
+        "trials.csv": as_csv(trial_rows([contender])),
+        "trials.json": json_text(study_as_json(contender.study)),
+        "search_space.yaml": read.sweep.record.text,
+        "plots.html": study_page(contender),
+        **_compared(on_task),
+    }
+
+
+def _read_all(ledger: Ledger) -> _Read:
+    return _read_once(ledger, ledger.count_events())
+
+
+@lru_cache(maxsize=1)  # a sweep's end asks for the same once a study
+def _read_once(ledger: Ledger, num_events: int) -> _Read:
+    contenders = read_contenders([ledger])
+    comparison = compare_contenders(contenders, sweeps=[ledger.name])
+    return _Read(read_table(ledger), contenders, comparison)
+
+
+def _of(contenders: Sequence[Contender], study: str) -> Contender:
+    (found,) = (c for c in contenders if c.study.study.name == study)
+    return found
+
+
+def _compared(comparison: Comparison) -> dict[str, str]:
+    return {
+        "comparison.csv": as_csv(method_rows(comparison)),
+        "comparison.json": json_text(compare_json.as_json(comparison)),
+    }
+
+
+def _sweep_note(read: _Read) -> str:
+    told = answers(read.sweep, read.comparison)
+    if not is_compared(read.comparison):
+        return _bullets(told)
+    lines = [
+        "| task | method | test | 95 % interval | seeds | control |",
+        "|:--|:--|--:|:--|--:|--:|",
+    ]
+    for task in read.comparison.tasks:
+        for entry, control in zip(task.entries, task.controls, strict=True):
+            cells = (task.task, name(entry.label), number(entry.mean), interval(entry.ci),
+                     str(len(entry.values)), number(control.mean))  # fmt: skip
+            lines.append(f"| {' | '.join(cells)} |")
+    head = [headline(read.sweep, read.comparison), ""] if len(told) > 1 else []
+    said = " ".join(filter(None, [few(read.comparison.tasks), UNTUNED]))
+    return "\n".join([*head, _bullets(told), "", *lines, "", said])
+
+
+def _bullets(told: Sequence[str]) -> str:
+    return "\n".join(f"- {each}" for each in told)
+
+
+def _study_note(contender: Contender) -> str:
+    table = contender.study
+    measured = metric(table.study.objective)
+    lines = [f"| | trial | validation {measured} | test {measured} |", "|:--|--:|--:|--:|"]
+    led = {"best": table.best, "preset": table.preset, "control": table.control}
+    over_seeds = {"best": entry_of(contender), "control": control_of(contender)}
+    repeated = {label: entry for label, entry in over_seeds.items() if entry.is_replicated}
+    lines += [
+        f"| {label}, mean of {len(entry.values)} replicates | {entry.trial} | "
+        f"{number(entry.validation)} | {number(entry.mean)} |"
+        for label, entry in repeated.items()
+    ]
+    lines += [
+        _line(f"{label}, in the search" if label in repeated else label, trial, table)
+        for label, trial in led.items()
+        if trial is not None
+    ]
+    lines += [f"| {key} predictor | | | {number(v)} |" for key, v in table.baselines.items()]
+    counts = ", ".join(f"{count} {state}" for state, count in table.counts().items())
+    return "\n".join([study_answer(contender), "", *lines, "", f"Trials: {counts}."])
+
+
+def _line(label: str, trial: Trial, table: StudyTable) -> str:
+    value, test = number(trial.value), number(table.test_value(trial))
+    return f"| {label} | {trial.number} | {value} | {test} |"

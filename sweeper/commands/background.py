@@ -1,0 +1,123 @@
+"""A launch in the background of this machine: its own session, its output in a file."""
+
+import subprocess
+import time
+from collections.abc import Sequence
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from sqlalchemy import make_url
+
+from sweeper.commands.launch import check
+from sweeper.commands.logs import LAUNCH_LOG, PREFIX
+from sweeper.errors import SweeperError
+from sweeper.planning import child
+from sweeper.planning.load import Options
+from sweeper.planning.sweep_folder import has_ledger, open_ledger, without_password
+
+SETTLES_S = 20.0  # in which most of what can be wrong is found; then the launch is left alone
+POLL_S = 0.2
+
+
+class EndedAtOnce(SweeperError):
+    """A launch in the background that ended before it was left alone."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.exit_code = code
+
+
+def launch(file: Path, options: Options, *, console: Console) -> dict[str, Any]:
+    """Launch the sweep of `file` in the background, and return once it runs.
+
+    Raises:
+        SweeperError: Nothing was started; the text says why.
+        EndedAtOnce: It was, and ended by an error within seconds.
+    """
+    sweep, folder = check(file, options, console)
+    is_new = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder / LAUNCH_LOG
+    words, extra = _words(file, options)
+    with log.open("ab") as output:
+        begins = output.tell()
+        process = subprocess.Popen(
+            [*child.command("sweeper.cli.main"), *words],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=child.environment(**extra),
+            start_new_session=True,  # a terminal that hangs up does not reach it
+        )
+    follow = f"sweeper logs -f {sweep.name}"
+    text = (
+        f"`{sweep.name}` runs in the background (process {process.pid}); follow it with: {follow}"
+    )
+    code = _ends_early(process, folder, options.storage)
+    if code is not None:
+        text = _told(log, begins)
+        if code:
+            if is_new and not has_ledger(folder):
+                _remove(folder)
+            raise EndedAtOnce(text or f"the launch ended with exit code {code}.", code)
+    return {
+        "message": text if code is not None else f"{text}\nwhat it prints: {log}",
+        "sweep": sweep.name,
+        "folder": str(folder),
+        "pid": process.pid,
+        "log": str(log),
+        "exit_code": 0,
+    }
+
+
+def _words(file: Path, options: Options) -> tuple[Sequence[str], dict[str, str]]:
+    """Return the arguments of a launch, and what its environment has that no argument may show."""
+    words = ["launch", str(file), "--profile", options.profile, "--address", options.address]
+    for setting in options.sets:
+        words += ["--set", setting]
+    for option, value in (("--trials", options.trials), ("--name", options.name)):
+        words += [option, str(value)] if value is not None else []
+    words += ["--insecure"] if options.insecure else []
+    if options.storage is None:
+        return words, {}
+    password = make_url(options.storage).password
+    words += ["--storage", without_password(options.storage)]
+    return words, {} if password is None else {"PGPASSWORD": str(password)}
+
+
+def _ends_early(process: subprocess.Popen[bytes], folder: Path, storage: str | None) -> int | None:
+    """Wait until a launch runs its sweep, for some seconds; return its exit code if it ended."""
+    deadline = time.monotonic() + SETTLES_S
+    while time.monotonic() < deadline and process.poll() is None:
+        if _runs(process.pid, folder, storage):
+            return None
+        time.sleep(POLL_S)
+    return process.returncode
+
+
+def _runs(pid: int, folder: Path, storage: str | None) -> bool:
+    """Return whether the launch with this process number has begun to run its sweep."""
+    if not has_ledger(folder):
+        return False
+    with suppress(SweeperError), closing(open_ledger(folder, storage)) as ledger:
+        record, holder = ledger.sweep(), ledger.holder()
+        is_running = record is not None and record.state == "running"
+        return is_running and holder is not None and holder.pid == pid
+    return False
+
+
+def _told(log: Path, begins: int) -> str:
+    """Return what a launch printed, without the prefix of errors."""
+    with log.open("rb") as file:
+        file.seek(begins)
+        lines = file.read().decode(errors="replace").splitlines()
+    return "\n".join(line.removeprefix(PREFIX) for line in lines)
+
+
+def _remove(folder: Path) -> None:
+    """Remove the folder of a sweep that never was, with the log in it."""
+    (folder / LAUNCH_LOG).unlink(missing_ok=True)
+    with suppress(OSError):
+        folder.rmdir()

@@ -1,0 +1,216 @@
+"""Launches a sweep, or goes on with one: file -> ledger -> a supervised driver -> the summary."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from signal import Signals
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from sweeper.commands.summary import summarize
+from sweeper.config.sweep import Sweep
+from sweeper.core.replication import missing
+from sweeper.driver.recorder import make_recorder
+from sweeper.driver.supervisor import Job, supervise
+from sweeper.errors import (
+    BackendUnreachable,
+    CannotSchedule,
+    Interrupted,
+    StorageFull,
+    SweeperError,
+    UsageError,
+    exit_code_of,
+)
+from sweeper.ledger import Ledger
+from sweeper.ledger.lease import Lease
+from sweeper.model import Trial
+from sweeper.planning import load, resources
+from sweeper.planning.catalog import usable_home
+from sweeper.planning.checkpoint_paths import Places
+from sweeper.planning.load import Options, check_address
+from sweeper.planning.remote_ref import check_here
+from sweeper.planning.sweep_folder import (
+    check_not_lost,
+    check_place,
+    discard_unstarted,
+    existing,
+    folder_of,
+    has_ledger,
+    open_ledger,
+    remember,
+    started,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Where:
+    """Which cluster a sweep runs on."""
+
+    address: str = "local"
+    insecure: bool = False  # joins a cluster of other hosts that asks for no token
+
+    def __post_init__(self) -> None:
+        check_address(self.address)
+
+
+def launch(file: Path, options: Options, *, console: Console) -> dict[str, Any]:
+    """Runs the sweep of `file`, resumes it if it was begun, extends it if `--trials` grew.
+
+    Returns its summary, with the exit code under `exit_code`.
+
+    Raises:
+        SweeperError: Nothing was started, and nothing was overwritten; the text says why.
+    """
+    sweep, folder = check(file, options, console)
+    where = Where(address=options.address, insecure=options.insecure)
+    with (
+        _no_trace_of_a_refusal(folder, options.storage),
+        closing(open_ledger(folder, options.storage)) as ledger,
+        ledger.hold() as lease,
+    ):
+        check_not_lost(ledger, folder)
+        sweep = load.match(ledger, sweep, file.read_text())
+        remember(folder, ledger.url)
+        return run(sweep, ledger, lease, folder, where, console, storage=options.storage)
+
+
+def check(file: Path, options: Options, console: Console) -> tuple[Sweep, Path]:
+    """Return the sweep of `file` and its folder, after all checks that write nothing.
+
+    Raises:
+        FileFaults: The file is not valid.
+        UsageError: The sweep is elsewhere, or its ledger is.
+        CannotSchedule: A new sweep asks for more than this machine has.
+    """
+    sweep = load.read(file, options)
+    for note in sweep.notes:
+        console.print(escape(note), style="dim")
+    folder = folder_of(sweep.name)
+    check_here(folder)
+    check_place(folder, options.storage)
+    usable_home()
+    if not has_ledger(folder):
+        resources.check_request(sweep, options.address)
+    return sweep, folder
+
+
+@contextmanager
+def _no_trace_of_a_refusal(folder: Path, storage: str | None) -> Iterator[None]:
+    """Remove what was written of a sweep that a launch then refused before it started."""
+    had_sweeps = folder.parent.exists()
+    try:
+        yield
+    except (UsageError, BackendUnreachable, CannotSchedule, StorageFull):
+        with suppress(SweeperError, OSError):  # why it was refused says more
+            if folder.exists():
+                discard_unstarted(folder, storage)
+            if not had_sweeps:
+                folder.parent.rmdir()
+        raise
+
+
+def resume(name: str, where: Where, *, console: Console) -> dict[str, Any]:
+    """Goes on with the sweep `name`, as its ledger has it. Raises NotFound, SweepIsHeld."""
+    folder = existing(name, to_drive=True)
+    with started(folder) as (ledger, record), ledger.hold() as lease:
+        return run(load.from_record(record), ledger, lease, folder, where, console)
+
+
+def run(
+    sweep: Sweep,
+    ledger: Ledger,
+    lease: Lease,
+    folder: Path,
+    where: Where,
+    console: Console,
+    *,
+    storage: str | None = None,
+) -> dict[str, Any]:
+    """Runs what the ledger lacks of a sweep, whose lease is held."""
+    record, trials = ledger.sweep(), ledger.trials()
+    assert record is not None
+    extra = sum(not trial.kind.is_searched for trial in trials)
+    planned = len(sweep.studies()) * sweep.search.trials + extra
+    done = sum(trial.state.is_finished for trial in trials)
+    if done == planned and not _lacks_replicates(sweep, trials):
+        if record.state != "finished":  # its driver died in the last moment
+            ledger.end("finished")
+            make_recorder(ledger, sweep, Places(folder, sweep.checkpoints.store)).sync()
+        _release(sweep, ledger, console)
+        console.print(f"{sweep.name} is finished ({done} of {planned} trials); nothing to do.")
+        return summarize(ledger, folder)
+    if record.state != "new":
+        console.print(f"{sweep.name}: resuming, {done} of {planned} trials are done.")
+    resources.check_request(sweep, where.address)
+    usable_home()
+    job = Job(
+        folder=str(folder),
+        storage=storage,
+        address=where.address,
+        owner=lease.owner,
+        requests_after=max((request.id for request in ledger.requests()), default=0),
+        insecure=where.insecure,
+    )
+    with ledger.backed_up():
+        try:
+            outcome = supervise(job, ledger, lease, console)
+        except SweeperError:
+            ledger.hurry()
+            with suppress(SweeperError):  # what is raised says more
+                _close(ledger)
+            raise
+        if outcome["signal"]:
+            return _interrupted(sweep, ledger, folder, outcome["signal"], console)
+        _close(ledger)
+        _release(sweep, ledger, console)
+        return summarize(ledger, folder)
+
+
+def _interrupted(
+    sweep: Sweep, ledger: Ledger, folder: Path, number: int, console: Console
+) -> dict[str, Any]:
+    """Returns the summary of a sweep that a signal ended. Raises Interrupted if its ledger is away:
+    who sent a signal does not wait for it."""
+    ledger.hurry()
+    try:
+        _close(ledger)
+        _release(sweep, ledger, console)
+        return {**summarize(ledger, folder), "exit_code": exit_code_of(number)}
+    except SweeperError as error:
+        text = f"{Signals(number).name}: {error} Go on with: sweeper resume {ledger.name}"
+        raise Interrupted(text, number) from error
+
+
+def _lacks_replicates(sweep: Sweep, trials: Sequence[Trial]) -> bool:
+    if sweep.replicate is None:
+        return False
+    from sweeper.planning.plans import replication
+
+    return any(
+        missing([t for t in trials if t.study == study.name], replication(sweep, study.task))
+        for study in sweep.studies()
+    )
+
+
+def _release(sweep: Sweep, ledger: Ledger, console: Console) -> None:
+    """Gives up the stage results that a sweep used, once it is finished."""
+    record = ledger.sweep()
+    if record is None or record.state != "finished":
+        return
+    from sweeper.planning.stage_store import holder_of, release
+
+    release(
+        sweep,
+        holder_of(ledger),
+        lambda line: console.print(line, markup=False, soft_wrap=True),
+    )
+
+
+def _close(ledger: Ledger) -> None:
+    """Says of a sweep whose driver could not that it does not run any more."""
+    record = ledger.sweep()
+    if record is not None and record.state == "running":
+        ledger.end("interrupted")

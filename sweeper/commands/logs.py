@@ -1,0 +1,127 @@
+"""What happened in a sweep, as lines: from its ledger, so from any machine that reaches it."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from sweeper.ledger import Event, EventKind
+from sweeper.model import TrialState, trial_name
+from sweeper.planning.checkpoint_paths import folder_of_trial
+from sweeper.planning.sweep_folder import existing, has_ledger, started
+from sweeper.planning.trials import find_trial
+from sweeper.text import number
+
+POLL_S = 0.5
+LOG = "log.txt"  # of an attempt: what its process printed
+LAUNCH_LOG = "launch.log"  # in the sweep's folder: what launches in the background print
+SHOWN_BYTES = 8000  # of its end
+PREFIX = "sweeper: "  # of each line of an error
+
+
+def follow(name: str, trial: str | None, *, forever: bool) -> Iterator[str]:
+    """Yields lines about a sweep or one of its trials; with `forever`, until the sweep ends.
+
+    For one trial these are its events, and what its process printed where that can be read here.
+
+    Raises:
+        NotFound: No such sweep or trial.
+    """
+    folder = existing(name)
+    if trial is None and not has_ledger(folder):  # a launch in the background that never began
+        yield from _last_error(folder, since=0.0)
+    with started(folder) as (ledger, _):
+        found = None if trial is None else find_trial(ledger, trial)
+        study, only = (found.study, found.number) if found else (None, None)
+        prints = _Prints(folder_of_trial(folder, found)) if found else None
+        after, last = 0, 0.0
+        while True:
+            is_over = not forever or ledger.holder() is None
+            while events := ledger.events(after, study=study, number=only):
+                after, last = events[-1].seq, events[-1].at
+                for event in events:
+                    yield from _lines(event)
+            if prints is not None:
+                yield from prints.new()
+            if is_over:
+                if trial is None and ledger.holder() is None:
+                    yield from _last_error(folder, since=last)
+                return
+            time.sleep(POLL_S)
+
+
+def _last_error(folder: Path, *, since: float) -> list[str]:
+    """Return by which error the latest launch in the background ended, if it did after `since`."""
+    log = folder / LAUNCH_LOG
+    try:
+        if log.stat().st_mtime < since:
+            return []
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - SHOWN_BYTES))
+            lines = file.read().decode(errors="replace").splitlines()
+    except OSError:
+        return []
+    found: list[str] = []
+    while lines and lines[-1].startswith(PREFIX):
+        found.insert(0, lines.pop().removeprefix(PREFIX))
+    return found
+
+
+class _Prints:
+    """Reads what is new in the logs of a trial's attempts."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._read: dict[Path, int] = {}
+
+    def new(self) -> Iterator[str]:
+        for path in sorted(self._folder.glob(f"attempt-*/{LOG}")):
+            with path.open("rb") as file:
+                file.seek(self._read.get(path, 0))
+                text = file.read()
+            whole = text[: text.rfind(b"\n") + 1]
+            self._read[path] = self._read.get(path, 0) + len(whole)
+            for line in whole.decode(errors="replace").splitlines():
+                yield f"{path.parent.name} | {line}"
+
+
+def _lines(event: Event) -> Iterator[str]:
+    at = time.strftime("%H:%M:%S", time.localtime(event.at))
+    who = ""
+    if event.study is not None and event.number is not None:
+        who = f"{trial_name(event.study, event.number)}: "
+    for text in _said(event):
+        yield f"{at} {who}{text}"
+
+
+def _said(event: Event) -> Iterator[str]:
+    payload = event.payload
+    match event.kind:
+        case EventKind.SWEEP_STARTED:
+            yield f"the sweep is driven by {payload.get('host', 'this machine')}"
+        case EventKind.SWEEP_ENDED:
+            yield _with_reason(f"the sweep is {payload['state']}", payload.get("reason"))
+        case EventKind.ATTEMPT_STARTED:
+            yield f"attempt {event.attempt} starts"
+        case EventKind.MEASURED:
+            value = payload.get("objective")
+            told = "" if value is None else f", {number(value)}"
+            yield f"{payload['stage']} {payload['epoch']}/{payload['num_epochs']}{told}"
+        case EventKind.ATTEMPT_ENDED:
+            state = TrialState(payload["state"])
+            what = payload.get("failure") or state.value
+            yield _with_reason(f"attempt {event.attempt}: {what}", payload.get("reason"))
+            for line in (payload.get("log") or "").splitlines():
+                yield f"  {line}"
+        case EventKind.TRIAL_ENDED:
+            value = payload.get("value")
+            yield payload["state"] + ("" if value is None else f", best {number(value)}")
+        case EventKind.TRIAL_REOPENED:
+            yield "to be tried again"
+        case EventKind.CHECKPOINT_DROPPED:
+            yield f"its checkpoint was deleted: {payload['reason']}"
+        case EventKind.NOTED:
+            yield str(payload["text"])
+
+
+def _with_reason(text: str, reason: str | None) -> str:
+    return f"{text} ({reason})" if reason else text

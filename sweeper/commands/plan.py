@@ -1,0 +1,197 @@
+"""What a launch would run, without starting anything."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from sweeper.analysis.validation import few_samples
+from sweeper.config.sweep import StudyPlan, Sweep
+from sweeper.errors import CannotSchedule
+from sweeper.planning import load, plans, resources
+from sweeper.planning.catalog import home, usable_home
+from sweeper.planning.data import as_usage_errors, state_of
+from sweeper.planning.describe import data_of, describe
+from sweeper.planning.prediction import lines, price_of
+from sweeper.planning.refusals import missing
+from sweeper.planning.stage_store import place_of
+from sweeper.planning.workload import Workload
+from trainables.spec import BackboneSpec
+from trainables.tasks.generation import Progress
+from trainables.tasks.loading import describe_data
+
+
+def plan(
+    file: Path,
+    options: load.Options,
+    *,
+    cluster: str | None = None,
+    calibrate: Progress | None = None,
+) -> dict[str, Any]:
+    """Return studies, trials, stages, rungs, data, what is cached, and what all of it takes on
+    this machine, or on a cluster; `unschedulable` says what of it cannot run there.
+
+    Args:
+        cluster: Its nodes in words, such as `4 nodes x 8 GPUs, 96 CPUs`; None: those at
+            `options.address`, or this machine.
+        calibrate: Has a pilot measure each study here first, and is told how far that is.
+
+    Raises:
+        FileFaults: The file is invalid, or a preset that was to be measured cannot be trained.
+        UsageError: It asks for data that no task can have, or `cluster` describes none.
+        CannotSchedule: A trial that was to be measured asks for more than this machine has.
+        BackendUnreachable: No cluster answers at `options.address`.
+    """
+    described = None if cluster is None else resources.parse_cluster(cluster)
+    sweep = load.read(file, options, for_cluster=cluster is not None)
+    if calibrate is not None:
+        from sweeper.planning.calibrate import calibrate as measure
+
+        resources.check_cluster(sweep, resources.this_machine())
+        measure(sweep, usable_home(), calibrate)
+    nodes, where = described or _nodes(options), "the largest node there"
+    is_here = cluster is None and options.address == "local"
+    if is_here:
+        where = "this machine"
+    refused = resources.unschedulable(sweep, nodes, where=where)
+    slots = resources.slots_on(sweep, nodes)
+    priced = price_of(sweep, home(), slots, elsewhere=not is_here)
+    with as_usage_errors():
+        pairs = zip(sweep.studies(), priced.workloads, strict=True)
+        studies = [_study(study, work) for study, work in pairs]
+        lacking = dict.fromkeys(
+            line for study in sweep.studies() for line in missing(study, home())
+        )
+        few = dict.fromkeys(line for study in sweep.studies() if (line := _few(study)))
+    how = _how(sweep, priced.uncalibrated, is_here=is_here)
+    shared = [line for study in sweep.studies() for line in _shared(sweep, study)]
+    trials = sum(work.trials for work in priced.workloads)
+    most = sum(work.most_epochs for work in priced.workloads)
+    expected = sum(work.epochs.expected for work in priced.workloads)
+    return {
+        "sweep": sweep.name,
+        "profile": sweep.profile,
+        "experiment": sweep.experiment,
+        "studies": studies,
+        "trials": trials,
+        "max_epochs": most,
+        "expected_epochs": expected,
+        "resources": resources.request(sweep),
+        "cluster": {
+            "nodes": len(nodes),
+            "slots": slots,
+            **{name: sum(node.get(name, 0.0) for node in nodes) for name in ("CPU", "GPU")},
+        },
+        "unschedulable": refused,
+        "exit_code": CannotSchedule.exit_code if refused else 0,
+        "price": priced.price,
+        "uncalibrated": list(priced.uncalibrated),
+        "notes": [
+            *sweep.notes,
+            *resources.notes_on(sweep, nodes),
+            *lacking,
+            *few,
+            *shared,
+            *priced.notes,
+            f"{trials} trials of {len(studies)} studies, {expected:.0f} epochs expected, "
+            f"{most} at most",
+            *([] if is_here else [_planned_for(nodes, slots)]),
+            *(lines(priced.price) if priced.price else [how]),
+        ],
+    }
+
+
+def _planned_for(nodes: Sequence[resources.Node], slots: int) -> str:
+    """Say which cluster a plan is for."""
+    cpus, gpus = (sum(node.get(name, 0.0) for node in nodes) for name in ("CPU", "GPU"))
+    return (
+        f"planned for {len(nodes)} node{'s' * (len(nodes) > 1)} with {gpus:g} GPUs and {cpus:g} "
+        f"CPUs in all: {slots} trials at once"
+    )
+
+
+def _nodes(options: load.Options) -> Sequence[resources.Node]:
+    """Return what each node has of the cluster at an address, or this machine.
+
+    Raises:
+        BackendUnreachable: No cluster answers there.
+    """
+    if options.address == "local":
+        return [resources.this_machine()]
+    from sweeper.execution import cluster
+
+    cluster.set_environment(home() / cluster.TOKEN, address=options.address)
+    with cluster.connect(options.address, insecure=options.insecure):
+        from sweeper.execution.nodes import capacities  # Ray, once its environment is set
+
+        return capacities()
+
+
+def _how(sweep: Sweep, uncalibrated: tuple[str, ...], *, is_here: bool) -> str:
+    """Says how to learn what it takes."""
+    count = len(uncalibrated)
+    if not is_here:
+        return (
+            f"what that takes is not known: {count} of {len(sweep.studies())} studies were "
+            "measured on no device of that kind; run `sweeper plan --calibrate` on a node, and "
+            f"share or copy {home() / 'cache' / 'calibration'}."
+        )
+    return (
+        f"what that takes is not known: {count} of {len(sweep.studies())} studies were not "
+        "measured on this machine; add --calibrate, for a pilot of a few epochs each."
+    )
+
+
+def _study(study: StudyPlan, work: Workload) -> dict[str, Any]:
+    data = data_of(study)
+    facts = describe_data(study.task, data)
+    size = f"{facts['bytes'] / 2**20:.1f} MiB"
+    return {
+        "study": study.name,
+        "method": study.method,
+        "task": study.task,
+        "trials": work.trials,
+        "kinds": {
+            "leading": work.leading,
+            "sampled": work.sampled,
+            "replicates": work.replicates,
+        },
+        "parameters": list(study.parameters),
+        "stages": [
+            {
+                "stage": stage,
+                "epochs": done.longest,
+                "runs": done.runs,
+                "shared": done.shared,
+                "max_epochs": done.most,
+                "expected_epochs": done.epochs.expected,
+            }
+            for stage, done in work.stages.items()
+        ],
+        "distinct": dict(study.distinct),
+        "max_epochs": sum(study.stage_epochs.values()),
+        "epochs": asdict(work.epochs),
+        "rungs": list(work.rungs),
+        "backbone": describe(BackboneSpec.model_validate(study.backbone)),
+        "proxy": study.proxy,
+        "data": f"{facts['samples']} samples, {size}, {state_of(study.task, data)}",
+    }
+
+
+def _few(study: StudyPlan) -> str | None:
+    """Say whether too few samples validate to tell settings apart."""
+    return few_samples(study.task, describe_data(study.task, data_of(study))["splits"]["val"])
+
+
+def _shared(sweep: Sweep, study: StudyPlan) -> Iterator[str]:
+    """Yields how often the configurations of shared stages are used."""
+    stages = plans.stages(sweep, study)
+    if count := len(stages.prefixes):
+        least, more = divmod(study.num_sampled, count)
+        used = f"{least} or {least + 1}" if more else str(least)
+        what = " and ".join(stages.shared)
+        alone = ", each of which computes it: `stage_store.use` is false"
+        yield (
+            f"{study.name}: {count} configurations of {what}, each for {used} sampled trials"
+            f"{alone if place_of(sweep, study) is None else ''}"
+        )

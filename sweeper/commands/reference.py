@@ -1,0 +1,214 @@
+"""Reference of one method, task or backbone: what it is, and every setting with its meaning."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pydantic import BaseModel
+
+from sweeper.config.json_schema import inlined
+from sweeper.errors import NotFound, unknown
+from sweeper.planning.catalog import catalog, home
+from sweeper.planning.data import state_of
+from sweeper.planning.load import known_here
+from trainables.methods.method import Method
+from trainables.methods.registry import METHODS
+from trainables.models.weights.description import BACKBONES, folder_of, read_config
+from trainables.spec import BackboneSpec, DataSpec, ModelSpec
+from trainables.tasks.published import published_numbers
+from trainables.tasks.registry import TASKS
+from trainables.tasks.task import TaskInfo
+
+__all__ = ["Parameter", "Reference", "reference"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameter:
+    """One setting."""
+
+    name: str  # as a sweep file writes it
+    meaning: str
+    default: Any
+    limits: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    """All that is to be known of one name."""
+
+    kind: str  # method, task, backbone
+    name: str
+    title: str
+    facts: Mapping[str, str]
+    parameters: tuple[Parameter, ...]
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        return asdict(self)
+
+
+def reference(name: str) -> Reference:
+    """Return what a name stands for.
+
+    Raises:
+        NotFound: There is no method, task or backbone of that name.
+    """
+    if name in METHODS:
+        return _method(METHODS[name])
+    if name in TASKS:
+        return _task(TASKS[name])
+    backbones = known_here(home()).backbones
+    if name in backbones:
+        return _backbone(name, backbones[name])
+    raise NotFound(unknown("method, task or backbone", name, [*METHODS, *TASKS, *backbones]))
+
+
+def _method(method: Method) -> Reference:
+    settings = {**method.preset}
+    parameters = [
+        _with_default(each, settings)
+        for stage, config in method.stages.items()
+        for each in _parameters(config, prefix=f"{stage}.")
+    ]
+    of_model = {each.name: each for each in _parameters(ModelSpec, prefix="model.")}
+    parameters += [of_model[f"model.{key}"] for key in catalog().searched_model]
+    control = ", ".join(f"{key}: {value}" for key, value in method.control.items())
+    return Reference(
+        kind="method",
+        name=method.name,
+        title=method.title,
+        facts={
+            "citation": method.citation,
+            "stages": ", ".join(method.stages),
+            "source data": "read" if method.needs_source else "not read",
+            "control": control or "none: it is vanilla fine-tuning itself",
+        },
+        parameters=tuple(parameters),
+        notes=(
+            "Published settings of a task come before these defaults: `sweeper describe TASK` "
+            "shows them. A sweep file's `fixed` and `parameters` come before both.",
+        ),
+    )
+
+
+def _task(info: TaskInfo) -> Reference:
+    shape = " x ".join(map(str, info.input_shape))
+    outputs = "channels" if info.kind == "dense" else "classes"
+    numbers = sorted(published_numbers(info.name).values(), key=lambda number: number.value)
+    facts = {
+        "kind": f"{info.dimension} {info.kind}",
+        "input": shape,
+        "output": f"{info.channels[1]} {outputs}",
+        "metric": f"{info.metric}, lower is better",
+        "samples": f"{info.samples:,}",
+        "protocol": info.protocol,
+        "equation": info.equation,
+        "data here": state_of(info.name, DataSpec()),
+        "published": ", ".join(f"{number.method} {number.value:.4g}" for number in numbers),
+    }
+    defaults = {"data.resolution": info.resolution, "data.samples": info.samples}
+    parameters = (_with_default(each, defaults) for each in _parameters(DataSpec, prefix="data."))
+    return Reference(
+        kind="task",
+        name=info.name,
+        title=info.title,
+        facts={key: value for key, value in facts.items() if value},
+        parameters=(*parameters, *_published(info)),
+        notes=("Settings of methods are those published for this task, and their presets.",),
+    )
+
+
+def _published(info: TaskInfo) -> Iterator[Parameter]:
+    """Yield the settings of each method that are published for a task."""
+    for method in METHODS.values():
+        (last,) = [name for name, config in method.stages.items() if config.reports_objective]
+        recipe = {f"{last}.{key}": value for key, value in info.recipe.items()}
+        settings = {**recipe, **method.preset, **method.published(info)}
+        for stage, config in method.stages.items():
+            for each in _parameters(config, prefix=f"{stage}."):
+                if each.name in settings:
+                    told = _with_default(each, settings)
+                    yield Parameter(
+                        name=f"{method.name}: {told.name}",
+                        meaning=told.meaning,
+                        default=told.default,
+                        limits=told.limits,
+                    )
+
+
+def _backbone(name: str, dimension: str) -> Reference:
+    named = BACKBONES.get(name)
+    local = home() / "weights" / name
+    places: list[str] = [str(local)] if local.exists() else []
+    config: Mapping[str, Any]
+    if named is None:
+        config = read_config(folder_of(name, home()))
+    else:
+        config = named.config
+        places += [f"hub: {each}" for each in named.origin.hub_ids]
+        places += [f"package: {named.origin.package}"] if named.origin.package else []
+    layers = config.get("num_hidden_layers") or config.get("depths")
+    facts = {
+        "tasks": dimension,
+        "architecture": str(config.get("model_type") or config.get("architecture")),
+        "layers": "" if layers is None else str(layers),
+        "width": str(config.get("hidden_size") or config.get("embed_dim") or ""),
+        "weights": "; ".join(places),
+    }
+    defaults = {f"backbones.{dimension}.name": name}
+    parameters = _parameters(BackboneSpec, prefix=f"backbones.{dimension}.")
+    return Reference(
+        kind="backbone",
+        name=name,
+        title=name,
+        facts={key: value for key, value in facts.items() if value},
+        parameters=tuple(_with_default(each, defaults) for each in parameters),
+    )
+
+
+def _parameters(config: type[BaseModel], *, prefix: str) -> Iterator[Parameter]:
+    for key, schema in inlined(config)["properties"].items():
+        yield Parameter(
+            name=prefix + key,
+            meaning=str(schema.get("description", "")),
+            default=schema.get("default"),
+            limits=limits(schema),
+        )
+
+
+def _with_default(parameter: Parameter, settings: Mapping[str, Any]) -> Parameter:
+    """Return a parameter with the default that `settings` have, where they have one."""
+    default = settings.get(parameter.name, parameter.default)
+    return Parameter(
+        name=parameter.name,
+        meaning=parameter.meaning,
+        default=default,
+        limits=parameter.limits,
+    )
+
+
+def limits(schema: Mapping[str, Any]) -> str:
+    """Say what values a JSON Schema takes: `integer, 1 to 1000`, `adam, adamw or sgd`."""
+    if "anyOf" in schema:
+        return " or ".join(limits(option) for option in schema["anyOf"])
+    if "enum" in schema:
+        *others, last = map(str, schema["enum"])
+        return f"{', '.join(others)} or {last}" if others else last
+    kind = str(schema.get("type", "any value"))
+    if kind == "array":
+        return f"list of {limits(schema['items'])}s" if "items" in schema else "list"
+    if kind == "object":
+        return f"{limits(schema.get('additionalProperties') or {})}, by dimension"
+    if kind in ("boolean", "null", "string"):
+        return {"boolean": "true or false", "string": "text"}.get(kind, kind)
+    low, high = schema.get("minimum"), schema.get("maximum")
+    over, under = schema.get("exclusiveMinimum"), schema.get("exclusiveMaximum")
+    bounds = [
+        f"{low:g} to {high:g}" if low is not None and high is not None else None,
+        f"{low:g} or more" if low is not None and high is None else None,
+        f"over {over:g}" if over is not None else None,
+        f"{high:g} or less" if high is not None and low is None else None,
+        f"under {under:g}" if under is not None else None,
+    ]
+    return ", ".join([kind, *(bound for bound in bounds if bound)])

@@ -1,0 +1,193 @@
+"""Checks a merged file: keys and types, names of methods and tasks, sections, secrets.
+
+Each function reads one part, adds its faults, and returns what is sound, so that one run tells
+everything. What `parameters` and `fixed` say is checked in `parameters.py`.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from sweeper.config.catalog import PROXY, Catalog
+from sweeper.config.faults import Faults, shown
+from sweeper.config.node import Node, Origin
+from sweeper.config.schema import ENV, REQUIRED, Resources, SweepFile
+from sweeper.errors import unknown
+from sweeper.text import holds_secret, printable
+
+PROXY_KEYS = ("1d", "2d", "2d_dense")
+
+
+def read_settings(tree: Node, faults: Faults) -> SweepFile:
+    """Returns the file's typed settings; a key with a fault has its default instead."""
+    plain = {k: v for k, v in tree.plain().items() if k in SweepFile.model_fields}
+    for key in REQUIRED:
+        if key not in plain:
+            faults.add(Origin(tree.origin.where), f"missing key `{key}`.")
+    try:
+        return SweepFile.model_validate(plain)
+    except ValidationError as error:
+        faults.explain(error, tree, (), SweepFile)
+        wrong = {item["loc"][0] for item in error.errors()}
+        return SweepFile.model_validate({k: v for k, v in plain.items() if k not in wrong})
+
+
+def read_section(
+    tree: Node, path: tuple[str, ...], model: type[BaseModel], faults: Faults, value: Any = None
+) -> dict[str, Any] | None:
+    """Returns what `model` makes of the mapping at `path`, defaults filled in; None: a fault."""
+    node = tree.at(path)
+    given = node.plain() if value is None else value
+    try:
+        return model.model_validate(given, strict=True).model_dump(mode="json", by_alias=True)
+    except ValidationError as error:
+        faults.explain(error, tree, path, model)
+        return None
+
+
+def read_names(
+    tree: Node, key: str, names: list[str], known: Mapping[str, Any], faults: Faults
+) -> list[str]:
+    """Returns the names of a list that are known, each once."""
+    sound: list[str] = []
+    for i, name in enumerate(names):
+        node = tree.at([key, i])
+        if name not in known:
+            among = _variants(name, known) or known
+            faults.add(node, unknown(key.removesuffix("s"), printable(name), among))
+        elif name in sound:
+            faults.add(node, f"`{key}` has `{name}` twice; keep one.")
+        else:
+            sound.append(name)
+    return sound
+
+
+def _variants(name: str, known: Mapping[str, Any]) -> list[str]:
+    """Returns the variants that there are of a task, where a name asks for another one."""
+    task, suffix, _ = name.partition("@")
+    return [each for each in known if suffix and each.partition("@")[0] == task]
+
+
+def read_backbones(
+    tree: Node, settings: SweepFile, catalog: Catalog, faults: Faults
+) -> dict[str, dict[str, Any]]:
+    """Returns the backbone for each dimension, the short form written out."""
+    backbones: dict[str, dict[str, Any]] = {}
+    for dimension, given in settings.backbones.items():
+        node = tree.at(["backbones", dimension])
+        if dimension not in ("1d", "2d"):
+            faults.add(node, unknown("dimension", f"backbones.{printable(dimension)}",
+                                     ("backbones.1d", "backbones.2d")))  # fmt: skip
+            continue
+        value = {"name": given} if isinstance(given, str) else given
+        section = read_section(
+            tree, ("backbones", dimension), catalog.sections["backbone"], faults, value
+        )
+        if section is None:
+            continue
+        name = section["name"]
+        is_path = "/" in name or name.startswith((".", "~"))
+        if name not in catalog.backbones and not is_path:
+            way_out = " A folder is written as a path, ./folder, or lies in SWEEPER_HOME/weights."
+            told = unknown("backbone", printable(name), catalog.backbones) + way_out
+            faults.add(tree.at(["backbones", dimension, "name"]), told)
+        elif catalog.backbones.get(name, dimension) != dimension:
+            fits = [n for n, d in catalog.backbones.items() if d == dimension]
+            told = f"`{name}` is for {catalog.backbones[name]} tasks. For {dimension}: "
+            faults.add(node, f"`backbones.{dimension}`: {told}{', '.join(sorted(fits))}.")
+        tokens = section.get("tokens")
+        if dimension == "2d" and tokens and math.isqrt(tokens) ** 2 != tokens:
+            near = math.isqrt(tokens)
+            told = f"must be a square number, such as {near**2} or {(near + 1) ** 2}, but got"
+            faults.add(tree.at(["backbones", dimension, "tokens"]),
+                       f"`backbones.2d.tokens` {told} {tokens}.")  # fmt: skip
+        backbones[dimension] = section
+    return backbones
+
+
+def read_proxies(
+    tree: Node, settings: SweepFile, catalog: Catalog, faults: Faults
+) -> dict[str, str]:
+    """Returns the source data for each kind of target."""
+    for key, name in settings.proxies.items():
+        node = tree.at(["proxies", key])
+        if key not in PROXY_KEYS:
+            known = [f"proxies.{k}" for k in PROXY_KEYS]
+            faults.add(node, unknown("dimension", f"proxies.{printable(key)}", known))
+        elif name not in catalog.proxies:
+            faults.add(node, unknown("proxy", printable(name), catalog.proxies))
+        elif catalog.proxies[name] != key[:2]:
+            fits = sorted(n for n, d in catalog.proxies.items() if d == key[:2])
+            told = f"`{name}` is for {catalog.proxies[name]} tasks. For {key[:2]}: "
+            faults.add(node, f"`proxies.{key}`: {told}{', '.join(fits)}.")
+    return dict(settings.proxies)
+
+
+def check_dimensions(
+    tree: Node, methods: list[str], tasks: list[str], catalog: Catalog, faults: Faults
+) -> None:
+    """Notes each dimension among the tasks that has no backbone, or no source data."""
+    given = {key: set(tree.child(key).children()) for key in ("backbones", "proxies")}
+    searched = PROXY in tree.child("parameters").children()
+    readers = [m for m in methods if catalog.methods[m].needs_source]
+    for task in map(catalog.tasks.__getitem__, tasks):
+        dimension, kinds = task.dimension, {task.dimension, f"{task.dimension}_{task.kind}"}
+        if dimension not in given["backbones"]:
+            faults.add(tree.at(["backbones"]) if given["backbones"] else Origin(tree.origin.where),
+                       f"`backbones.{dimension}` is missing, but `{task.name}` is a {dimension} "
+                       "task.")  # fmt: skip
+        if readers and not searched and not kinds & given["proxies"]:
+            faults.add(tree.at(["proxies"]) if given["proxies"] else Origin(tree.origin.where),
+                       f"`proxies.{dimension}` is missing, but `{readers[0]}` reads source data "
+                       f"for {dimension} tasks.")  # fmt: skip
+
+
+def check_splits(tree: Node, data: Mapping[str, Any], faults: Faults) -> None:
+    """Notes a split that would be left without samples."""
+    samples, val, test = (data.get(k) for k in ("samples", "val_fraction", "test_fraction"))
+    for name, share in ("val_fraction", val), ("test_fraction", test):
+        if samples and share and int(samples * share) < 1:
+            told = f"{samples} samples leave none at `data.{name}: {shown(share)}`; raise either."
+            faults.add(tree.at(["data", "samples"]), f"`data.samples`: {told}")
+
+
+def check_resources(tree: Node, resources: Resources, faults: Faults) -> None:
+    """Note more than one GPU a trial: the others would idle, since a trial trains on one."""
+    if resources.gpu > 1:
+        told = (
+            f"`resources.gpu` must be 1 or less, but got {shown(resources.gpu)}: a trial trains on "
+            "one GPU. Four GPUs are four trials at once with `gpu: 1`."
+        )
+        faults.add(tree.at(["resources", "gpu"]), told)
+
+
+def check_secrets(tree: Node, faults: Faults) -> None:
+    """Notes passwords in addresses, and references to the environment where none is read."""
+
+    def walk(node: Node, path: tuple[str | int, ...]) -> None:
+        if isinstance(node.value, dict):
+            for key, child in node.value.items():
+                walk(child, (*path, key))
+        elif isinstance(node.value, list):
+            for i, child in enumerate(node.value):
+                walk(child, (*path, i))
+        elif isinstance(node.value, str) and path != ("tracking", "uri"):
+            if holds_secret(node.value):
+                faults.add(node, "an address with a password in it. A sweep file holds no secret.")
+            elif ENV.search(node.value) or "${" in node.value:
+                told = "${env:NAME} is read in `tracking.uri` only."
+                faults.add(node, f"`{printable('.'.join(map(str, path)))}`: {told}")
+
+    walk(tree, ())
+
+
+def check_environment(
+    tree: Node, uri: str | None, environment: Mapping[str, str], faults: Faults
+) -> None:
+    """Notes each variable that `tracking.uri` refers to and that is not set."""
+    for name in ENV.findall(uri or ""):
+        if name not in environment:
+            told = f"`tracking.uri`: the environment variable {printable(name)} is not set; set it."
+            faults.add(tree.at(["tracking", "uri"]), told)

@@ -1,0 +1,133 @@
+"""What is said of a fault: where, what, what it got, and the way out."""
+
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+from sweeper.config.naming import RULES
+from sweeper.config.node import Node, Origin
+from sweeper.errors import Fault, FileFaults, unknown
+from sweeper.text import printable
+
+MAX_FAULTS = 50
+SECRET_KEY = re.compile(r"pass|secret|token|api_?key|access_?key|private_?key|credential", re.I)
+
+
+class Faults:
+    """Collects every fault of a file, so that they are told, and mended, in one go."""
+
+    def __init__(self) -> None:
+        self.found: list[Fault] = []
+
+    def add(self, place: Node | Origin, message: str) -> None:
+        """Notes a fault once; stops at `MAX_FAULTS`, since more are noise.
+
+        Raises:
+            FileFaults: There are too many.
+        """
+        origin = place.origin if isinstance(place, Node) else place
+        fault = Fault(printable(origin.where, limit=4096), origin.line, message)
+        if fault in self.found:
+            return
+        self.found.append(fault)
+        if len(self.found) == MAX_FAULTS:
+            self.found.append(Fault(fault.where, None, f"stopped after {MAX_FAULTS} faults."))
+            self.stop()
+
+    def stop(self) -> None:
+        """Raises what was found, if anything was, ordered by line."""
+        if self.found:
+            raise FileFaults(sorted(self.found, key=lambda f: (f.where, f.line or 10**9)))
+
+    def explain(
+        self, error: ValidationError, tree: Node, path: Sequence[str | int], model: type[BaseModel]
+    ) -> None:
+        """Adds the faults that pydantic found in the part of `tree` at `path`."""
+        grouped: dict[tuple[str | int, ...], list[str]] = {}
+        for item in error.errors(include_url=False):
+            location = (*path, *item["loc"])
+            if item["type"] == "extra_forbidden":
+                known = model_keys(model, item["loc"][:-1])
+                self.add(tree.at(location), unknown_key(dotted(location), known))
+            elif item["type"] == "missing":
+                self.add(tree.at(location), f"missing key `{dotted(location)}`.")
+            else:
+                grouped.setdefault(tree.trace(location)[0], []).append(sentence(item))
+        for walked, messages in grouped.items():
+            node = tree.at(walked)
+            told = " or ".join(dict.fromkeys(messages))
+            got = "" if isinstance(node.value, dict) else f", but got {shown(node.plain())}"
+            hint = ""
+            if isinstance(node.value, str):
+                named = re.findall(r"'([^']+)'", told)
+                hint = did_you_mean(node.value, named)
+            self.add(node, f"`{dotted(walked)}` {told}{got}.{hint}")
+
+
+def model_keys(model: type[BaseModel], path: Iterable[str | int]) -> list[str]:
+    """Returns the keys that `model`, or the model nested in it at `path`, takes."""
+    steps = list(path)
+    while steps and (field := model.model_fields.get(str(steps.pop(0)))) is not None:
+        inside = [field.annotation, *get_args(field.annotation)]  # of an optional one, of a mapping
+        nested = [t for t in inside if isinstance(t, type) and issubclass(t, BaseModel)]
+        if not nested:
+            break
+        if get_origin(field.annotation) is dict:
+            del steps[:1]
+        model = nested[0]
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def unknown_key(name: str, known: Iterable[str], kind: str = "key") -> str:
+    """Says that a key is not known, without ever showing what a secret's key holds."""
+    last = name.rpartition(".")[2]
+    if SECRET_KEY.search(last):
+        return (
+            f"`{printable(name)}` looks like a secret: a sweep file holds none. Put it in the "
+            "environment, and write ${env:NAME} in `tracking.uri`."
+        )
+    prefix = name[: len(name) - len(last)]
+    return unknown(kind, printable(name), [prefix + key for key in known])
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Returns ` Did you mean ...?` if a known name is near."""
+    near = difflib.get_close_matches(name[:200], list(known), n=1)
+    return f" Did you mean `{near[0]}`?" if near else ""
+
+
+def sentence(item: Any) -> str:
+    """Turns one of pydantic's errors into `must be ...`."""
+    text: str = item["msg"]
+    text = text.removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    text = text.replace("Input should be ", "must be ").replace("Input should ", "must ")
+    if item["type"] == "string_pattern_mismatch":
+        pattern = item["ctx"]["pattern"]
+        text = RULES.get(pattern, f"must match {pattern}")
+    return text[:1].lower() + text[1:].rstrip(".")
+
+
+def dotted(path: Iterable[str | int]) -> str:
+    """Writes a path as in `search.trials` and `tasks[2]`."""
+    text = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path)
+    return printable(text.removeprefix("."))
+
+
+def shown(value: Any) -> str:
+    """Writes a value as YAML would, short, escaped, and without the password of a URL."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return str(value).lower()
+        case str():
+            return f"'{printable(value)}'" if value else "an empty text"
+        case dict():
+            return "a mapping"
+        case list() | tuple():
+            return "a list" if len(value) > 5 else f"[{', '.join(map(shown, value))}]"
+        case _:
+            return printable(repr(value))

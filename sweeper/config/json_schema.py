@@ -1,0 +1,144 @@
+"""The sweep file as a JSON Schema (draft 2020-12), for editors: of the file as it is written, with
+its profiles and short forms. It is a little laxer than `load_sweep`, which also relates keys."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel
+
+from sweeper.config.catalog import MODEL, PROXY, Catalog
+from sweeper.config.check import PROXY_KEYS
+from sweeper.config.grammar import CHOICES, RANGES
+from sweeper.config.naming import NAME
+from sweeper.config.schema import REQUIRED, StageSearch, SweepFile
+
+Schema = dict[str, Any]
+SCALAR: Schema = {"type": ["number", "string", "boolean", "null"]}
+NUMBER: Schema = {"type": "number"}
+
+
+def json_schema(catalog: Catalog) -> Schema:
+    """Returns the schema of a sweep file that names what is in `catalog`."""
+    file = inlined(SweepFile)
+    properties: Schema = file["properties"]
+    stages = catalog.stage_types(catalog.methods)
+    fields = {
+        f"{stage}.{key}": schema
+        for stage, configs in stages.items()
+        for config in configs
+        for key, schema in inlined(config)["properties"].items()
+    }
+    for key, known in ("methods", catalog.methods), ("tasks", catalog.tasks):
+        properties[key]["items"] = {"enum": sorted(known)}
+        properties[key]["uniqueItems"] = True
+    properties["model"] |= inlined(catalog.sections["model"])
+    properties["data"] |= inlined(catalog.sections["data"])
+    properties["backbones"] |= _by_key({d: _backbone(catalog, d) for d in ("1d", "2d")})
+    properties["proxies"] |= _by_key(
+        {key: {"enum": [n for n, d in catalog.proxies.items() if d == key[:2]]}
+         for key in PROXY_KEYS}
+    )  # fmt: skip
+    properties["stages"] |= _by_key({s: inlined(StageSearch) for s in stages})
+    properties["fixed"] |= _by_key(fields)
+    searched = {name: _parameter(schema.get("description")) for name, schema in fields.items()}
+    model = inlined(catalog.sections["model"])["properties"]
+    searched |= {
+        f"{MODEL}.{key}": _parameter(model[key].get("description"))
+        for key in catalog.searched_model
+    }
+    properties["parameters"] |= _by_key({**searched, PROXY: _parameter("Which source data.")})
+    for section in properties.values():  # a section may be left empty
+        section.pop("default", None)
+
+    profile = {"type": "object", "properties": dict(properties), "additionalProperties": False}
+    properties["profiles"] = {
+        "type": "object",
+        "description": "Named changes to the file: mappings merge, lists replace, null takes away. "
+        "`laptop` is chosen where no GPU is visible; `paper` is the file itself.",
+        "propertyNames": {"pattern": NAME},
+        "additionalProperties": _overlay(profile),
+    }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "A sweep file",
+        "type": "object",
+        "description": file["description"],
+        "properties": {k: v if k in REQUIRED else _or_null(v) for k, v in properties.items()},
+        "required": list(REQUIRED),
+        "additionalProperties": False,
+    }
+
+
+def inlined(model: type[BaseModel]) -> Schema:
+    """Returns a model's schema with every reference replaced by what it refers to."""
+    schema = model.model_json_schema(by_alias=True)
+    definitions: Mapping[str, Schema] = schema.pop("$defs", {})
+
+    def walk(node: Any) -> Any:
+        if isinstance(node, list):
+            return [walk(item) for item in node]
+        if not isinstance(node, dict):
+            return node
+        if (reference := node.get("$ref")) is not None:
+            rest = {k: v for k, v in node.items() if k != "$ref"}
+            node = {**definitions[reference.rpartition("/")[2]], **rest}
+        return {key: walk(value) for key, value in node.items() if key != "title"}
+
+    walked: Schema = walk(schema)
+    return walked
+
+
+def _by_key(properties: Mapping[str, Schema]) -> Schema:
+    return {"type": "object", "properties": dict(properties), "additionalProperties": False}
+
+
+def _or_null(schema: Schema) -> Schema:
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def _overlay(schema: Schema) -> Schema:
+    """Returns the schema of changes to what `schema` describes: nothing required, null anywhere."""
+    if "required" in schema and len(schema) == 1:
+        return {}
+    changed = {k: v for k, v in schema.items() if k != "required"}
+    if "properties" in schema:
+        changed["properties"] = {
+            key: _or_null(_overlay(value)) for key, value in schema["properties"].items()
+        }
+    for key in ("anyOf", "oneOf"):
+        if key in schema:
+            changed[key] = [_overlay(option) for option in schema[key]]
+    return changed
+
+
+def _backbone(catalog: Catalog, dimension: str) -> Schema:
+    names = [name for name, of in catalog.backbones.items() if of == dimension]
+    name = {"anyOf": [{"enum": names}, {"type": "string", "pattern": r"[/.~]"}]}
+    section = inlined(catalog.sections["backbone"])
+    section["properties"]["name"] = {**name, "description": "A known one, or a folder's path."}
+    return {"anyOf": [*name["anyOf"], section]}
+
+
+def _parameter(description: str | None) -> Schema:
+    values: Schema = {"type": "array", "items": SCALAR, "minItems": 1, "uniqueItems": True}
+    when: Schema = {
+        "type": "object",
+        "description": "Searched only where each parameter named here has one of these values.",
+        "minProperties": 1,
+        "additionalProperties": {"anyOf": [SCALAR, values]},
+    }
+    schema: Schema = {
+        "type": "object",
+        "properties": {
+            "value": {**SCALAR, "description": "One value: the same as under `fixed`."},
+            "values": {**values, "description": "Choices."},
+            "min": {**NUMBER, "description": "Least value. Two integers make integers."},
+            "max": {**NUMBER, "description": "Greatest value."},
+            "q": {**NUMBER, "exclusiveMinimum": 0, "description": "Step from `min`."},
+            "distribution": {"enum": [*RANGES, *CHOICES]},
+            "when": when,
+        },
+        "additionalProperties": False,
+        "anyOf": [{"required": ["value"]}, {"required": ["values"]}, {"required": ["min", "max"]}],
+    }
+    return {"anyOf": [SCALAR, schema], **({"description": description} if description else {})}

@@ -1,0 +1,148 @@
+"""From a file and a command line to a `Sweep`: every fault at once, or none."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from sweeper.config.catalog import Catalog
+from sweeper.config.check import (
+    check_dimensions,
+    check_environment,
+    check_resources,
+    check_secrets,
+    check_splits,
+    read_backbones,
+    read_names,
+    read_proxies,
+    read_section,
+    read_settings,
+)
+from sweeper.config.check_stages import check_stages
+from sweeper.config.check_studies import Refusals, check_studies
+from sweeper.config.faults import Faults
+from sweeper.config.merge import check_keys, lay_over
+from sweeper.config.node import Node
+from sweeper.config.parameters import read_parameters
+from sweeper.config.schedules import following
+from sweeper.config.sweep import Sweep
+from sweeper.config.yaml_reader import parse, read_text
+
+
+def load_sweep(
+    path: Path | str,
+    catalog: Catalog,
+    *,
+    profile: str = "auto",
+    sets: Iterable[str] = (),
+    trials: int | None = None,
+    name: str | None = None,
+    has_gpu: bool = False,
+    environment: Mapping[str, str] | None = None,
+    refusals: Refusals | None = None,
+) -> Sweep:
+    """Reads and checks the sweep file at `path`, profile and command line laid over it.
+
+    With `environment`, the variables that the file refers to have to be in it; `refusals` says what
+    of a study can never be trained.
+
+    Raises:
+        FileFaults: Everything that is wrong, each with file and line or option.
+    """
+    path = Path(path)
+    return loads_sweep(
+        read_text(path), catalog, where=str(path), profile=profile, sets=sets, trials=trials,
+        name=name, has_gpu=has_gpu, environment=environment, refusals=refusals,
+    )  # fmt: skip
+
+
+def loads_sweep(
+    source: str | Mapping[str, Any],
+    catalog: Catalog,
+    *,
+    where: str = "sweep.yaml",
+    profile: str = "auto",
+    sets: Iterable[str] = (),
+    trials: int | None = None,
+    name: str | None = None,
+    has_gpu: bool = False,
+    environment: Mapping[str, str] | None = None,
+    refusals: Refusals | None = None,
+) -> Sweep:
+    """As `load_sweep`, of a text at hand; `where` names it in messages.
+
+    A mapping is taken to be a sweep's `resolved`: `profile` was laid over it already.
+
+    Raises:
+        FileFaults: Everything that is wrong.
+    """
+    faults = Faults()
+    is_resolved = not isinstance(source, str)
+    text = source if isinstance(source, str) else json.dumps(source, ensure_ascii=False)
+    document = parse(text, where)
+    file_keys = {k: v for k, v in document.children().items() if k != "profiles"}
+    check_keys(Node(file_keys, document.origin), faults)
+    merged = lay_over(
+        document, catalog, faults, profile="paper" if is_resolved else profile, sets=sets,
+        trials=trials, name=name, has_gpu=has_gpu,
+    )  # fmt: skip
+    tree = merged.tree
+
+    settings = read_settings(tree, faults)
+    methods = read_names(tree, "methods", settings.methods, catalog.methods, faults)
+    tasks = read_names(tree, "tasks", settings.tasks, catalog.tasks, faults)
+    backbones = read_backbones(tree, settings, catalog, faults)
+    proxies = read_proxies(tree, settings, catalog, faults)
+    sections = {
+        key: read_section(tree, (key,), catalog.sections[key], faults, getattr(settings, key))
+        for key in ("model", "data")
+    }
+    are_sound = methods and len(methods) == len(settings.methods)
+    takers = methods if are_sound else list(catalog.methods)
+    parameters = read_parameters(
+        tree, takers, catalog, faults, document=None if is_resolved else document
+    )
+    check_stages(tree, settings.stages, takers, catalog, faults)
+    check_dimensions(tree, methods, tasks, catalog, faults)
+    check_splits(tree, sections["data"] or {}, faults)
+    if not is_resolved:  # a sweep that began with other limits goes on with them
+        check_resources(tree, settings.resources, faults)
+    check_secrets(tree, faults)
+    if environment is not None:
+        check_environment(tree, settings.tracking.uri, environment, faults)
+    faults.stop()
+    followed: dict[str, Any] = {}
+    if not is_resolved:  # a sweep that began with another schedule goes on with it
+        followed = following(catalog.parameters(methods), parameters.searched, parameters.fixed)
+
+    sweep = Sweep(
+        name=settings.name,
+        experiment=settings.experiment or settings.name,
+        profile=profile if is_resolved else merged.profile,
+        methods=tuple(methods),
+        tasks=tuple(tasks),
+        backbones=backbones,
+        proxies=proxies,
+        model=sections["model"] or {},
+        data=sections["data"] or {},
+        parameters=parameters.searched,
+        fixed={**parameters.fixed, **followed},
+        derived=frozenset(followed),
+        stages=settings.stages,
+        search=settings.search,
+        pruning=settings.pruning,
+        replicate=settings.replicate,
+        resources=settings.resources,
+        budget=settings.budget,
+        checkpoints=settings.checkpoints,
+        stage_store=settings.stage_store,
+        failures=settings.failures,
+        tracking=settings.tracking,
+        catalog=catalog,
+    )
+    if is_resolved:  # it was checked, and what was a note then stays one
+        return sweep
+    notes = check_studies(sweep, tree, faults, refusals)
+    faults.stop()
+    return replace(sweep, notes=(*merged.notes, *parameters.notes, *notes))

@@ -1,0 +1,233 @@
+"""Lays profile and command line over the file, and remembers where each value came from.
+
+    file <- profile <- --set <- --trials
+
+Mappings merge, lists and scalars replace, and null takes a key away, as in JSON Merge Patch
+(RFC 7396). Two habits of sweep files are honoured on the way: a backbone written as a name is
+`{name: ...}` once something is added to it, and a parameter given values loses its range, or the
+other way round. A name in `fixed` leaves `parameters`.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from sweeper.config.catalog import PROXY, Catalog
+from sweeper.config.faults import Faults, shown, unknown_key
+from sweeper.config.naming import NAME, RULES
+from sweeper.config.node import Node, Origin
+from sweeper.config.schema import SweepFile
+from sweeper.config.yaml_reader import parse_value
+from sweeper.errors import SYNONYMS, Fault, FileFaults, unknown
+from sweeper.text import printable
+
+ELSEWHERE = {
+    "method": "methods", "task": "tasks", "backbone": "backbones", "proxy": "proxies",
+    "space": "parameters", "search_space": "parameters", "hyperparameters": "parameters",
+    "run_cap": "search.trials", "n_trials": "search.trials", "num_samples": "search.trials",
+    "trials": "search.trials", "max_trials": "search.trials", "seed": "search.seed",
+    "sampler": "search.sampler", "max_concurrent": "search.max_concurrent",
+    "early_terminate": "pruning", "scheduler": "pruning", "retry": "failures",
+    "failure": "failures", "storage": "--storage", "program": "methods", "stage": "stages",
+    "stage_cache": "stage_store",
+}  # fmt: skip
+NOT_SAID = {
+    **dict.fromkeys(
+        ("metric", "mode", "goal", "direction", "objective"),
+        "The task's metric decides: lower is better.",
+    ),
+    **dict.fromkeys(("version", "schema"), "A sweep file has none: take it out."),
+    **dict.fromkeys(
+        ("initial", "enqueue", "points_to_evaluate"),
+        "The first trial is the method's preset; change it under `fixed`.",
+    ),
+}
+RANGE_KEYS = ("min", "max", "q")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Merged:
+    """The file as it holds for this launch. `profile` is the one used."""
+
+    tree: Node
+    profile: str
+    notes: tuple[str, ...]
+
+
+def lay_over(
+    document: Node,
+    catalog: Catalog,
+    faults: Faults,
+    *,
+    profile: str = "auto",
+    sets: Iterable[str] = (),
+    trials: int | None = None,
+    name: str | None = None,
+    has_gpu: bool = False,
+) -> Merged:
+    """Returns the file under profile and command line; what cannot be laid over is a fault."""
+    profiles = _profiles(document, faults)
+    entries = {k: v for k, v in document.children().items() if k != "profiles"}
+    tree = Node({k: v for k, v in entries.items() if v.value is not None}, document.origin)
+    chosen, notes = profile, []
+    if profile == "auto":
+        chosen = "paper" if has_gpu or "laptop" not in profiles else "laptop"
+        if chosen == "laptop":
+            notes.append("no GPU is visible: profile `laptop` (or say --profile paper).")
+    if chosen in profiles:
+        tree = patch(tree, profiles[chosen])
+    elif chosen != "paper":
+        known = {"auto", "paper", *profiles}
+        faults.add(Origin("--profile"), unknown("profile", printable(chosen), known))
+    for option in sets:
+        if (overlay := _option(option, catalog, faults)) is not None:
+            tree = patch(tree, overlay)
+    for path, value in (("search", "trials"), trials), (("name",), name):
+        if value is not None:
+            tree = patch(tree, _nest(path, Node(value, Origin(f"--{path[-1]}"))))
+    notes += _fixed_twice(document)
+    return Merged(tree=_without_fixed(tree), profile=chosen, notes=tuple(notes))
+
+
+def patch(base: Node, over: Node, path: tuple[str, ...] = ()) -> Node:
+    """Returns `base` with `over` laid over it."""
+    if not isinstance(over.value, dict):
+        return over
+    entries = _prepared(base, over.value, path)
+    for key, child in over.value.items():
+        if child.value is None:
+            entries.pop(key, None)
+        else:
+            below = entries.get(key, Node(None, child.origin))
+            entries[key] = patch(below, child, (*path, key))
+    return Node(entries, base.origin if isinstance(base.value, dict) else over.origin)
+
+
+def _prepared(base: Node, over: Mapping[str, Node], path: tuple[str, ...]) -> dict[str, Node]:
+    match path:
+        case ("backbones", _) if isinstance(base.value, str):
+            return {"name": base}
+        case ("parameters", _):
+            kept = dict(base.children())
+            given = {key for key, child in over.items() if child.value is not None}
+            if given & {"value", "values"}:
+                for key in (*RANGE_KEYS, "distribution", "value", "values"):
+                    kept.pop(key, None)
+            elif given & {*RANGE_KEYS}:
+                kept.pop("value", None)
+                kept.pop("values", None)
+            return kept
+        case _:
+            return dict(base.children())
+
+
+def _without_fixed(tree: Node) -> Node:
+    fixed, parameters = tree.child("fixed").children(), tree.child("parameters")
+    if not fixed or not parameters.children():
+        return tree
+    left = {name: node for name, node in parameters.children().items() if name not in fixed}
+    return Node({**tree.children(), "parameters": Node(left, parameters.origin)}, tree.origin)
+
+
+def _fixed_twice(document: Node) -> Iterator[str]:
+    """Yields a note for each name that one and the same file searches and fixes."""
+    parameters = document.child("parameters").children()
+    for name, node in document.child("fixed").children().items():
+        if name in parameters:
+            where, line = node.origin.where, parameters[name].origin.line
+            told = f"`{printable(name)}` is in `parameters` too (line {line}); it is fixed."
+            yield str(Fault(printable(where, limit=4096), node.origin.line, told))
+
+
+def _profiles(document: Node, faults: Faults) -> dict[str, Node]:
+    node = document.children().get("profiles")
+    if node is None or node.value is None:
+        return {}
+    if not isinstance(node.value, dict):
+        faults.add(node, f"`profiles` must map names to what they change, but got "
+                   f"{shown(node.plain())}.")  # fmt: skip
+        return {}
+    sound = {}
+    for name, profile in node.value.items():
+        if not re.fullmatch(NAME, name) or name == "auto":
+            told = "`auto` chooses one" if name == "auto" else RULES[NAME]
+            faults.add(profile, f"profile name `{printable(name)}`: {told}.")
+        elif not isinstance(profile.value, dict) and profile.value is not None:
+            faults.add(profile, f"`profiles.{name}` must be a mapping of what it changes, but got "
+                       f"{shown(profile.plain())}.")  # fmt: skip
+        else:
+            sound[name] = Node(profile.children(), profile.origin)
+            check_keys(sound[name], faults, prefix=f"profiles.{name}.")
+    return sound
+
+
+def check_keys(tree: Node, faults: Faults, *, prefix: str = "") -> None:
+    """Notes every key at the top of a file or profile that is none, with the one meant."""
+    for key, node in tree.children().items():
+        if key in SweepFile.model_fields:
+            continue
+        name = prefix + key
+        if key in ELSEWHERE:
+            told = f"unknown key `{name}`. Write `{ELSEWHERE[key]}`."
+        elif key in NOT_SAID:
+            told = f"unknown key `{name}`. {NOT_SAID[key]}"
+        elif key == "profiles":
+            told = f"`{name}`: a profile holds no profiles."
+        else:
+            told = unknown_key(name, SweepFile.model_fields)
+        faults.add(node, told)
+
+
+def _option(option: str, catalog: Catalog, faults: Faults) -> Node | None:
+    """Reads one KEY=VALUE as a tree that holds only this."""
+    key, equals, text = option.partition("=")
+    key = key.strip()
+    where = f"--set {printable(key)}"
+    origin = Origin(where)
+    if not equals or not key:
+        faults.add(origin, "expected KEY=VALUE, such as search.trials=8 or refine.lr=1e-4.")
+        return None
+    path = _path(key, catalog)
+    if path is None:
+        stages = catalog.stage_types(catalog.methods)
+        known = [*SweepFile.model_fields, *(f"{s}.*" for s in stages)]
+        told = unknown_key(key.partition(".")[0], known)
+        word = f".{SYNONYMS.get(key, key)}"
+        endings = [name for name in catalog.parameters(catalog.methods) if name.endswith(word)]
+        if key in ELSEWHERE:
+            told = f"unknown key `{key}`. Write `{ELSEWHERE[key]}`."
+        elif endings:
+            told = f"unknown key `{printable(key)}`. Write its stage: {' or '.join(endings)}."
+        faults.add(origin, told)
+        return None
+    if "" in path:
+        faults.add(origin, "an empty name between dots.")
+        return None
+    try:
+        value = parse_value(text, where)
+    except FileFaults as error:
+        for fault in error.faults:
+            faults.add(origin, fault.message)
+        return None
+    return _nest(path, value)
+
+
+def _path(key: str, catalog: Catalog) -> tuple[str, ...] | None:
+    """Returns the keys that lead to `key` in a sweep file, or None where there are none."""
+    head, _, rest = key.partition(".")
+    if head in catalog.stage_types(catalog.methods) and rest:
+        return ("fixed", key)
+    if head == "fixed" and rest:
+        return (head, rest)
+    if head == "parameters" and rest:
+        words = rest.split(".")
+        length = 1 if words[0] == PROXY else 2
+        return (head, ".".join(words[:length]), *words[length:])
+    return tuple(key.split(".")) if head in SweepFile.model_fields else None
+
+
+def _nest(path: Iterable[str], value: Node) -> Node:
+    node = value
+    for key in reversed(tuple(path)):
+        node = Node({key: node}, value.origin)
+    return node

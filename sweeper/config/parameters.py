@@ -1,0 +1,292 @@
+"""Checks what `parameters` and `fixed` say against the stages that they are for."""
+
+import graphlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from sweeper.config.catalog import MODEL, PROXY, Catalog, public_fields, validated
+from sweeper.config.distributions import (
+    Choice,
+    Distribution,
+    Float,
+    Int,
+    parents_first,
+    requirements,
+    same,
+)
+from sweeper.config.faults import SECRET_KEY, Faults, sentence, shown, unknown_key
+from sweeper.config.grammar import Constant, ParameterReader, misses
+from sweeper.config.node import Node
+from sweeper.errors import SYNONYMS, unknown
+from sweeper.text import printable
+
+INTEGERS = (
+    " It takes integers: write integer bounds, or on a log scale "
+    "`distribution: q_log_uniform_values` with `q: 1`."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameters:
+    """What is searched, parents first, and what is fixed."""
+
+    searched: Mapping[str, Distribution]
+    fixed: Mapping[str, Any]
+    notes: tuple[str, ...]
+
+
+def read_parameters(
+    tree: Node,
+    methods: Iterable[str],
+    catalog: Catalog,
+    faults: Faults,
+    *,
+    document: Node | None = None,
+) -> Parameters:
+    """Return the parameters of a merged file; a constant among them counts as fixed.
+
+    Args:
+        document: The file before profile and command line were laid over it; None: it was checked.
+    """
+    methods = list(methods)
+    types = catalog.parameter_types(methods)
+    searched: dict[str, Distribution] = {}
+    fixed: dict[str, Any] = {}
+    unread: set[str] = set()  # written, but with a fault
+    notes: list[str] = []
+
+    for name, node in tree.child("fixed").children().items():
+        if _is_of_model(name, catalog):
+            faults.add(node, f"`fixed.{name}`: write it under `{MODEL}`.")
+            continue
+        fixed[name] = node.plain()
+        if _is_known(name, node, methods, catalog, faults, section="fixed"):
+            _check_value(f"fixed.{name}", node, name, node.plain(), types, faults)
+
+    for name, node in tree.child("parameters").children().items():
+        known = name == PROXY or _is_known(name, node, methods, catalog, faults)
+        reader = ParameterReader(printable(name), node, faults)
+        read = reader.read()
+        notes += reader.notes
+        if read is None or not known:
+            unread.add(name)
+        elif isinstance(read, Constant):
+            if name == PROXY or _is_of_model(name, catalog):
+                section = "proxies" if name == PROXY else MODEL
+                faults.add(node, f"`parameters.{name}` has one value; write it under `{section}`.")
+                continue
+            fixed[name] = read.value
+            place = node.at(["value"])
+            _check_value(f"parameters.{name}", place, name, read.value, types, faults)
+        else:
+            searched[name] = read
+            _check_values(name, node, read, types, catalog, faults)
+    if document is not None:
+        _check_conditions(tree, document, searched, fixed, types, catalog, faults)
+    return Parameters(
+        searched=_ordered(tree, searched, fixed, unread, faults), fixed=fixed, notes=tuple(notes)
+    )
+
+
+def refusal(config: type[BaseModel], field: str, value: Any) -> str | None:
+    """Says why a stage's config does not take `value` for `field`, or returns None."""
+    try:
+        validated(config, {field: value})
+    except ValidationError as error:
+        told = [sentence(item) for item in error.errors() if item["loc"][:1] == (field,)]
+        return " or ".join(dict.fromkeys(told)) or None
+    return None
+
+
+def _is_known(
+    name: str,
+    node: Node,
+    methods: list[str],
+    catalog: Catalog,
+    faults: Faults,
+    *,
+    section: str = "parameters",
+) -> bool:
+    known = catalog.parameters(methods)
+    if name in known:
+        return True
+    others = [m for m in catalog.methods if name in catalog.parameters([m])]
+    word = SYNONYMS.get(name, name)
+    endings = [k for k in known if k.endswith(f".{word}")]
+    if others:
+        told = f"`{name}` is of {', '.join(others)}, but not of {', '.join(methods)}."
+    elif SECRET_KEY.search(name):
+        told = unknown_key(f"{section}.{name}", known)
+    elif endings:
+        told = f"unknown parameter `{printable(name)}`. Write its stage: {' or '.join(endings)}."
+    else:
+        told = unknown("parameter", printable(name), known)
+    faults.add(node, told)
+    return False
+
+
+def _is_of_model(name: str, catalog: Catalog) -> bool:
+    return name in catalog.parameters([]) and name.partition(".")[0] == MODEL
+
+
+def _takers(name: str, types: Mapping[str, list[type[BaseModel]]]) -> list[type[BaseModel]]:
+    stage, _, field = name.partition(".")
+    return [config for config in types.get(stage, []) if field in public_fields(config)]
+
+
+def _check_value(
+    label: str,
+    node: Node,
+    name: str,
+    value: Any,
+    types: Mapping[str, list[type[BaseModel]]],
+    faults: Faults,
+) -> None:
+    field = name.partition(".")[2]
+    for config in _takers(name, types):
+        if reason := refusal(config, field, value):
+            yes_no = isinstance(value, str) and value.lower() in ("on", "off", "yes", "no")
+            hint = " Only true and false are booleans in YAML 1.2." if yes_no else ""
+            faults.add(node, f"`{label}` {reason}, but got {shown(value)}.{hint}")
+            return
+
+
+def _check_values(
+    name: str,
+    node: Node,
+    distribution: Distribution,
+    types: Mapping[str, list[type[BaseModel]]],
+    catalog: Catalog,
+    faults: Faults,
+) -> None:
+    if name == PROXY:
+        _check_proxy(node, distribution, catalog, faults)
+        return
+    label = f"parameters.{name}"
+    if isinstance(distribution, Choice):
+        for i, value in enumerate(distribution.values):
+            place = node.at(["values", i])
+            if value is None and _is_of_model(name, catalog):
+                faults.add(place, f"`{label}.values[{i}]` must have a value, but got null.")
+            _check_value(f"{label}.values[{i}]", place, name, value, types, faults)
+        return
+    field = name.partition(".")[2]
+    for key, value in ("min", distribution.low), ("max", distribution.high):
+        whole = int(value) if isinstance(distribution, Float) and value == int(value) else value
+        refused = [bool(refusal(config, field, whole)) for config in _takers(name, types)]
+        if any(refused):
+            _check_value(f"{label}.{key}", node.at([key]), name, whole, types, faults)
+            return
+    for value in distribution.examples():
+        for config in _takers(name, types):
+            if reason := refusal(config, field, value):
+                way_out = INTEGERS if isinstance(distribution, Float) else ""
+                told = f"`{label}` {reason}, but could draw {shown(value)}.{way_out}"
+                faults.add(node, told)
+                return
+
+
+def _check_proxy(node: Node, distribution: Distribution, catalog: Catalog, faults: Faults) -> None:
+    if isinstance(distribution, Float | Int):
+        faults.add(node, "`parameters.proxy` must have `values`.")
+        return
+    for i, value in enumerate(distribution.values):
+        if value not in catalog.proxies:
+            told = unknown("proxy", printable(str(value)), catalog.proxies)
+            faults.add(node.at(["values", i]), told)
+
+
+def _check_conditions(
+    tree: Node,
+    document: Node,
+    searched: Mapping[str, Distribution],
+    fixed: Mapping[str, Any],
+    types: Mapping[str, list[type[BaseModel]]],
+    catalog: Catalog,
+    faults: Faults,
+) -> None:
+    """Note each value of a `when` that its parameter can never have: one that no stage takes, or
+    another than the one that the same part of the file fixes.
+
+    What a profile or `--set` fixes may well switch conditions of the file off.
+    """
+    for name, distribution in searched.items():
+        for parent, values in distribution.when.items():
+            if parent in searched and misses(values, searched[parent]):
+                continue  # which is told where conditions are ordered
+            path = ("parameters", name, "when", parent)
+            place, label = tree.at(path), f"`parameters.{name}.when`"
+            for value in values:
+                if reason := _never(parent, value, types, catalog):
+                    told = f"`{parent}` is never {shown(value)}: it {reason}."
+                    faults.add(place, f"{label}: {told}")
+                    break
+            else:
+                told = f"{label} never holds: `{parent}` is fixed to {shown(fixed.get(parent))}."
+                wanted = any(same(fixed.get(parent), value) for value in values)
+                if parent in fixed and not wanted and _fixed_beside(tree, document, path):
+                    faults.add(place, told)
+
+
+def _never(
+    name: str, value: Any, types: Mapping[str, list[type[BaseModel]]], catalog: Catalog
+) -> str | None:
+    """Say why a parameter can never have a value, or return None."""
+    if name == PROXY:
+        known = value in catalog.proxies
+        return None if known else f"must be one of {', '.join(catalog.proxies)}"
+    takers = _takers(name, types)
+    reasons = [refusal(config, name.partition(".")[2], value) for config in takers]
+    return reasons[0] if reasons and all(reasons) else None
+
+
+def _fixed_beside(tree: Node, document: Node, path: tuple[str, ...]) -> bool:
+    """Return whether a condition and the value that its parameter is fixed to are both of the
+    file's own part, neither of a profile or of the command line."""
+    parent = path[-1]
+    for section in ("fixed", "parameters"):
+        node = tree.child(section).children().get(parent)
+        if node is not None:
+            given = document.child(section).children().get(parent)
+            condition = document.at(path).origin == tree.at(path).origin
+            return given is not None and given.origin == node.origin and condition
+    return False
+
+
+def _ordered(
+    tree: Node,
+    searched: dict[str, Distribution],
+    fixed: Mapping[str, Any],
+    unread: set[str],
+    faults: Faults,
+) -> dict[str, Distribution]:
+    """Returns the parameters with their parents first; checks every `when`."""
+    told_of: set[str] = set()
+    for name, distribution in searched.items():
+        for parent, values in distribution.when.items():
+            place = tree.at(["parameters", name, "when", parent])
+            label = f"`parameters.{name}.when`"
+            if parent in searched:
+                if reason := misses(values, searched[parent]):
+                    told_of.add(name)
+                    faults.add(place, f"{label} never holds: `{parent}` {reason}")
+            elif parent not in fixed and parent not in unread:
+                known = unknown("parameter", printable(parent), {*searched, *fixed} - {name})
+                faults.add(place, f"{label} refers to what is neither searched nor fixed: {known}")
+    try:
+        order = parents_first(searched)
+    except graphlib.CycleError as error:
+        circle = error.args[1]
+        told = " needs ".join(f"`{name}`" for name in reversed(circle))
+        faults.add(tree.at(["parameters", circle[0], "when"]), f"`when` goes in a circle: {told}.")
+        return {}
+    for name in order:
+        for ancestor, values in requirements(name, order).items():
+            if not values and name not in told_of:
+                told = f"its conditions contradict each other on `{ancestor}`."
+                place = tree.at(["parameters", name, "when"])
+                faults.add(place, f"`parameters.{name}.when` never holds: {told}")
+    return order

@@ -1,0 +1,272 @@
+"""The sweep file, key by key: types, ranges, defaults, and what each key means.
+
+What depends on methods, tasks and backbones is checked in `check.py`; parameters are read by
+`grammar.py`.
+"""
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from sweeper.config.naming import EXPERIMENT, NAME, VARIABLE
+from sweeper.config.units import Duration, Size
+from sweeper.text import holds_secret
+
+REQUIRED = ("name", "methods", "tasks", "parameters")
+ENV = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
+STORES = ("s3", "gs", "file")
+SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks")
+
+
+def whole_or_shared(gpu: float) -> float:
+    """Refuses 1.5 GPUs: one GPU is shared, or several are taken whole."""
+    if gpu > 1 and gpu != int(gpu):
+        raise ValueError("must be 1 or less, or a whole number")
+    return gpu
+
+
+def tracking_uri(uri: str) -> str:
+    """Refuses an address without a known scheme or with a password in it."""
+    if holds_secret(ENV.sub("", uri)):
+        raise ValueError("must hold no password; put it in MLFLOW_TRACKING_PASSWORD")
+    if "$" in ENV.sub("", uri):
+        raise ValueError("must name environment variables as ${env:NAME}")
+    return uri if ENV.match(uri) else known_scheme(uri)
+
+
+def known_scheme(uri: str) -> str:
+    """Returns an address of MLflow's.
+
+    Raises:
+        ValueError: It has no scheme, or one that no server or database has: `file:` reaches any
+            folder.
+    """
+    if uri.partition(":")[0].partition("+")[0].lower() not in SCHEMES:
+        raise ValueError(f"must start with one of {', '.join(s + ':' for s in SCHEMES)}")
+    return uri
+
+
+def store_url(url: str) -> str:
+    """Refuses a place of checkpoints that is not one, or that has keys in it."""
+    if holds_secret(url) or "@" in url:
+        raise ValueError("must hold no keys; put them in AWS_ACCESS_KEY_ID and its like")
+    scheme, has_scheme, rest = url.partition("://")
+    if has_scheme and scheme not in STORES:
+        raise ValueError(
+            f"must start with one of {', '.join(f'{s}://' for s in STORES)} or be a folder"
+        )
+    if not has_scheme and not url.startswith("/"):
+        raise ValueError("must be absolute, since it means the same on every node")
+    if ".." in (rest or url).partition("?")[0].split("/"):
+        raise ValueError("must not contain `..`")
+    return url
+
+
+class Section(BaseModel):
+    """Base: frozen, strict, and an unknown key is a fault."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Search(Section):
+    """How parameters are suggested, and how often."""
+
+    sampler: Literal["tpe", "random"] = Field(
+        "tpe", description="tpe: tree-structured Parzen estimator. random: independent draws."
+    )
+    trials: int = Field(
+        32, ge=1, le=100_000, description="Trials a study, the preset and the control included."
+    )
+    seed: int = Field(0, ge=0, lt=2**32, description="Of the sampler and of every trial.")
+    max_concurrent: int | None = Field(
+        None, ge=1, le=10_000, description="Trials at a time; null: as many as the cluster holds."
+    )
+    startup_trials: int = Field(
+        10, ge=1, le=10_000, description="Random trials a study before the sampler learns."
+    )
+
+
+class StageSearch(Section):
+    """How many configurations of a stage a study tries. Trials with the same share its result."""
+
+    distinct: Annotated[int, Field(ge=1, le=10_000)] | Literal["all"] = Field(
+        "all",
+        description="Configurations, each crossed with draws of the later stages; all: each trial "
+        "draws its own.",
+    )
+
+
+class Pruning(Section):
+    """When a trial that trails the others is ended early; on epochs that report the objective."""
+
+    type: Literal["asha", "median", "none"] = Field(
+        "asha", description="asha: successive halving. median: worse than the median so far."
+    )
+    min_epochs: int = Field(3, ge=1, le=10_000, description="Epochs that no trial is denied.")
+    eta: int = Field(3, ge=2, le=100, description="asha: one trial in eta goes on at each rung.")
+
+
+class Replicate(Section):
+    """Once a study's search is over: its best configurations, and its control, on other seeds."""
+
+    top: int = Field(1, ge=1, le=1000, description="Configurations of each study, the best first.")
+    seeds: int = Field(
+        6,
+        ge=1,
+        le=1000,
+        description="Seeds, the same for every method; 6 or more can be significant.",
+    )
+
+
+class Resources(Section):
+    """What one trial is given. A trial that no node can hold is refused at the start."""
+
+    cpu: float = Field(1, gt=0, le=1024, description="CPU cores.")
+    gpu: Annotated[float, AfterValidator(whole_or_shared)] = Field(
+        0,
+        ge=0,
+        le=64,
+        json_schema_extra={"maximum": 1},
+        description="GPUs: 1 at most, since a trial trains on one; 0.5 shares one between two.",
+    )
+    memory: Size | None = Field(None, description="Main memory, such as 4GiB; null: not limited.")
+    env: list[Annotated[str, Field(pattern=VARIABLE, max_length=200)]] = Field(
+        [],
+        max_length=100,
+        description="Names of environment variables that trials on this machine inherit, besides "
+        "those that they need; nodes of a cluster have their own.",
+    )
+
+
+class Budget(Section):
+    """Limits after which the sweep ends with what it has."""
+
+    wall: Duration | None = Field(
+        None, description="Time from the launch, such as 12h; then nothing new is started."
+    )
+
+
+class Checkpoints(Section):
+    """What is kept of every trial that has ended, pruned ones included."""
+
+    best: int = Field(1, ge=0, le=1, description="Whether the weights of its best epoch are.")
+    last: int = Field(1, ge=0, le=1, description="Whether its last state, with optimiser, is.")
+    pruned: bool = Field(True, description="Whether pruned trials keep theirs.")
+    trials: int | None = Field(
+        None, ge=1, description="Only the best so many trials of each study keep theirs; null: all."
+    )
+    max_bytes: Size | None = Field(
+        None,
+        description="What all of them may take, such as 20GiB: beyond it the worst trials lose "
+        "theirs, never a study's best, nor what is to be replicated; null: not limited.",
+    )
+    store: Annotated[str, AfterValidator(store_url)] | None = Field(
+        None,
+        max_length=2048,
+        description="Where they are kept, such as s3://bucket/folder, or a folder that all nodes "
+        "share; null: the sweep's own folder. Keys of a bucket come from the environment.",
+    )
+
+
+class StageStore(Section):
+    """Where results of stages are kept, so that trials with equal settings and seed share them."""
+
+    use: bool = Field(
+        True, description="false: each trial computes its own, whatever `stages` says."
+    )
+    place: Annotated[str, AfterValidator(store_url)] | None = Field(
+        None,
+        max_length=2048,
+        description="Such as s3://bucket/folder, or a folder that all nodes share; null: the stage "
+        "cache in SWEEPER_HOME.",
+    )
+    max_bytes: Size | None = Field(
+        20 * 2**30,
+        description="What all of them may take, such as 20GiB: beyond it those go that were not "
+        "used for longest; null: not limited.",
+    )
+
+
+OnMemory = Literal["halve_batch", "retry", "fail"]
+OnOther = Literal["retry", "fail"]
+
+
+class Actions(Section):
+    """What is done about a failed attempt. retry: again, from the last checkpoint. halve_batch:
+    the same in micro-batches of half the size, so that a step sees as many samples."""
+
+    cuda_oom: OnMemory = Field("halve_batch", description="A GPU ran out of memory.")
+    host_oom: OnMemory = Field("halve_batch", description="A node ran out of memory.")
+    non_finite: OnOther = Field("fail", description="A loss became NaN or infinite.")
+    timeout: OnOther = Field("retry", description="The trial was silent for too long.")
+    crash: OnOther = Field("retry", description="An exception, or a process that died.")
+    lost_node: OnOther = Field("retry", description="Its node went away; not counted.")
+    storage: OnOther = Field("retry", description="A checkpoint could not be written; not counted.")
+    data: OnOther = Field("fail", description="Data or weights cannot be read.")
+    config: OnOther = Field("fail", description="Settings that its task or backbone refuses.")
+
+
+class Failures(Section):
+    """How much may go wrong before a trial, or the sweep, is given up."""
+
+    max_attempts: int = Field(3, ge=1, le=100, description="Of one trial, the first included.")
+    max_failed_fraction: float = Field(
+        0.2, ge=0, le=1, description="Share of the trials that may fail; beyond: exit 3."
+    )
+    silence: Duration | None = Field(
+        3600.0,
+        description="A trial that reports no epoch for so long is ended, such as 30m; null: never.",
+    )
+    actions: Actions = Actions()
+
+
+class Tracking(Section):
+    """Where MLflow listens."""
+
+    uri: Annotated[str, AfterValidator(tracking_uri)] | None = Field(
+        None,
+        max_length=2048,
+        description="MLflow's tracking URI; null: MLFLOW_TRACKING_URI, else MLflow's default. "
+        "${env:NAME} is read when the sweep starts, and never logged.",
+    )
+    required: bool = Field(False, description="Refuse to start while MLflow does not answer.")
+
+
+class SweepFile(Section):
+    """One sweep: methods x tasks are its studies, each searched on its own."""
+
+    name: str = Field("", pattern=NAME, description="Of the sweep, and of its folder in ./sweeps.")
+    experiment: str | None = Field(
+        None,
+        pattern=EXPERIMENT,
+        description="MLflow experiment, usually the benchmark; null: the sweep's name.",
+    )
+    methods: list[str] = Field([], min_length=1, description="Methods to tune.")
+    tasks: list[str] = Field([], min_length=1, description="Tasks to tune them on.")
+    backbones: dict[str, Any] = Field({}, description="Pretrained body, by the task's dimension.")
+    proxies: dict[str, str] = Field({}, description="Source data, by the task's dimension.")
+    model: dict[str, Any] = Field({}, description="Parts made for the target.")
+    data: dict[str, Any] = Field({}, description="Which data of a task, and how many.")
+    parameters: dict[str, Any] = Field({}, description="`stage.parameter`: what to search.")
+    fixed: dict[str, Any] = Field(
+        {}, description="`stage.parameter: value`. Takes the name out of `parameters`."
+    )
+    stages: dict[str, StageSearch] = Field(
+        {}, description="By stage: how many of its configurations a study tries."
+    )
+    search: Search = Search()
+    pruning: Pruning = Pruning()
+    replicate: Replicate | None = Field(
+        None, description="Null: nothing is trained again, and no method can be said to be better."
+    )
+    resources: Resources = Resources()
+    budget: Budget = Budget()
+    checkpoints: Checkpoints = Checkpoints()
+    stage_store: StageStore | None = Field(
+        None,
+        description="Null: used by those studies alone in which `stages` has a `distinct`; "
+        "written out: by all.",
+    )
+    failures: Failures = Failures()
+    tracking: Tracking = Tracking()

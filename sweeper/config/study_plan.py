@@ -1,0 +1,201 @@
+"""What one study searches, and how a suggestion becomes the complete settings of a trial.
+
+Every setting of a stage is the last of these that says something:
+
+    the config's default < the task's published recipe (of the stage that reports the objective)
+    < the method's preset < what is published of the method on the task
+    < the file's `fixed` < the trial's own parameters
+
+and every setting of `model` the last of these:
+
+    the default < what is published of the backbone < the file's `model` < the trial's own
+
+So the preset trial is the one that samples nothing. The control trial is the preset with the
+settings that turn the method into vanilla fine-tuning: all else is equal, so that what it lacks is
+what the method adds.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pydantic import ValidationError
+
+from sweeper.config.catalog import MODEL, PROXY, MethodEntry, TaskEntry, public_fields, validated
+from sweeper.config.distributions import Choice, Distribution, parents_first, same
+from sweeper.config.faults import sentence
+from sweeper.errors import SweeperError
+
+Stages = dict[str, dict[str, Any]]  # stage -> its config's fields
+
+
+class InfeasibleParams(SweeperError):
+    """Settings that a stage refuses; most often, two of them contradict each other."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyPlan:
+    """One method on one task: what is searched, what is set, and the two trials it starts with."""
+
+    name: str  # "mona/pdebench/advection_1d"
+    method: str
+    task: str
+    objective: str  # "val/nrmse"
+    num_trials: int  # preset and control included
+    parameters: Mapping[str, Distribution]  # those that apply, parents first
+    fixed: Mapping[str, Any]  # those of the file that apply
+    distinct: Mapping[str, int]  # configurations of a stage, in the order of stages; empty: all
+    preset: Mapping[str, Any]  # every hyperparameter of the first trial
+    control: Mapping[str, Any]  # and of the second
+    stage_epochs: Mapping[str, int]  # the most that a trial spends in each stage
+    objective_stage: str
+    min_epochs: int  # of that stage, before any trial is pruned
+    backbone: Mapping[str, Any]
+    proxy: str | None  # None: no stage reads source data
+    model: Mapping[str, Any]
+    data: Mapping[str, Any]
+    entry: MethodEntry
+
+    @property
+    def num_sampled(self) -> int:
+        """How many trials follow the preset and the control, which not every method has."""
+        return max(0, self.num_trials - (2 if self.entry.control else 1))
+
+    @property
+    def proxies(self) -> tuple[str, ...]:
+        """Every proxy that a trial of this study may read."""
+        searched = self.parameters.get(PROXY)
+        others = searched.values if isinstance(searched, Choice) else ()
+        return tuple(dict.fromkeys(str(p) for p in (self.proxy, *others) if p is not None))
+
+
+def plan_study(
+    method: MethodEntry,
+    task: TaskEntry,
+    *,
+    parameters: Mapping[str, Distribution],
+    fixed: Mapping[str, Any],
+    distinct: Mapping[str, int],
+    backbone: Mapping[str, Any],
+    proxies: Mapping[str, str],
+    proxy_dimensions: Mapping[str, str],
+    model: Mapping[str, Any],
+    model_parameters: Mapping[str, Any],
+    data: Mapping[str, Any],
+    num_trials: int,
+    min_epochs: int,
+) -> StudyPlan:
+    """Restricts a sweep to one study.
+
+    Args:
+        model: The file's, without what not every backbone has.
+        model_parameters: What may be searched, with the preset's values; of what not every
+            backbone has, what this one has.
+
+    Raises:
+        InfeasibleParams: The settings that all trials share contradict each other.
+    """
+    known = {f"{s}.{key}" for s, config in method.stages.items() for key in public_fields(config)}
+    last = method.objective_stage
+    fields = public_fields(method.stages[last])
+    recipe = {f"{last}.{key}": value for key, value in task.recipe.items() if key in fields}
+    published = method.published.get(task.name, {})
+    fixed = {name: value for name, value in fixed.items() if name in known}
+    settings = flatten(complete(method, {**recipe, **method.preset, **published, **fixed}))
+
+    own = {f"{MODEL}.{key}": value for key, value in model_parameters.items()}
+    searched = {name: p for name, p in parameters.items() if name in known or name in own}
+    stated = {f"{MODEL}.{key}" for key, value in model_parameters.items() if value != model[key]}
+    settings |= {name: value for name, value in own.items() if name in {*searched, *stated}}
+    proxy = None
+    if method.needs_source or settings.get(f"{last}.probe_every"):
+        kinds = (f"{task.dimension}_{task.kind}", task.dimension)
+        proxy = next((proxies[kind] for kind in kinds if kind in proxies), None)
+        if isinstance(choice := parameters.get(PROXY), Choice):
+            fits = [str(v) for v in choice.values if proxy_dimensions[str(v)] == task.dimension]
+            proxy = proxy or next(iter(fits), None)
+            if len(fits) > 1:
+                searched[PROXY] = replace(choice, values=tuple(fits))
+        settings[PROXY] = proxy
+    searched = decide_conditions(searched, {**fixed, PROXY: proxy})
+
+    control = {**settings, **method.control}
+    complete(method, control)
+    epochs = {stage: _most_epochs(stage, searched, settings) for stage in method.stages}
+    return StudyPlan(
+        name=f"{method.name}/{task.name}",
+        method=method.name,
+        task=task.name,
+        objective=f"val/{task.metric}",
+        num_trials=num_trials,
+        parameters=searched,
+        fixed=fixed,
+        distinct={stage: distinct[stage] for stage in method.stages if stage in distinct},
+        preset=settings,
+        control=control,
+        stage_epochs=epochs,
+        objective_stage=last,
+        min_epochs=max(min_epochs, math.ceil(method.prune_after * epochs[last])),
+        backbone=backbone,
+        proxy=proxy,
+        model=model,
+        data=data,
+        entry=method,
+    )
+
+
+def complete(method: MethodEntry, params: Mapping[str, Any]) -> Stages:
+    """Returns every setting of every stage, given some of them by `stage.parameter`.
+
+    Raises:
+        InfeasibleParams: A stage refuses them.
+    """
+    given: Stages = {stage: {} for stage in method.stages}
+    for name, value in params.items():
+        stage, _, key = name.partition(".")
+        if name != PROXY and stage != MODEL:
+            given[stage][key] = value
+    stages: Stages = {}
+    faults: list[str] = []
+    for stage, config in method.stages.items():
+        try:
+            checked = validated(config, given[stage])
+            stages[stage] = checked.model_dump(mode="json", by_alias=True)
+        except ValidationError as error:
+            for item in error.errors():
+                where = ".".join([stage, *map(str, item["loc"])])
+                faults.append(f"`{where}`: {sentence(item)}")
+    if faults:
+        raise InfeasibleParams("; ".join(faults))
+    return stages
+
+
+def flatten(stages: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Returns the settings of all stages by `stage.parameter`."""
+    return {f"{s}.{key}": value for s, values in stages.items() for key, value in values.items()}
+
+
+def decide_conditions(
+    searched: Mapping[str, Distribution], fixed: Mapping[str, Any]
+) -> dict[str, Distribution]:
+    """Drops each condition on what is fixed, and where it does not hold, the parameter with it."""
+    decided: dict[str, Distribution] = {}
+    for name, distribution in parents_first(searched).items():
+        others = [parent for parent in distribution.when if parent not in decided]
+        holds = all(
+            parent in fixed and any(same(fixed[parent], v) for v in distribution.when[parent])
+            for parent in others
+        )
+        if holds:
+            when = {k: v for k, v in distribution.when.items() if k not in others}
+            decided[name] = replace(distribution, when=when)
+    return decided
+
+
+def _most_epochs(
+    stage: str, parameters: Mapping[str, Distribution], settings: Mapping[str, Any]
+) -> int:
+    name = f"{stage}.epochs"
+    drawn = parameters[name].examples() if name in parameters else ()
+    return max([int(settings[name]), *(value for value in drawn if isinstance(value, int))])

@@ -1,0 +1,183 @@
+"""A sweep file, validated and resolved: all that the service needs to know of a sweep."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import BaseModel
+
+from sweeper.config.catalog import MODEL, PROXY, Catalog
+from sweeper.config.distributions import Distribution
+from sweeper.config.grammar import written
+from sweeper.config.schema import (
+    Budget,
+    Checkpoints,
+    Failures,
+    Pruning,
+    Replicate,
+    Resources,
+    Search,
+    StageSearch,
+    StageStore,
+    Tracking,
+)
+from sweeper.config.study_plan import (
+    InfeasibleParams,
+    Stages,
+    StudyPlan,
+    complete,
+    flatten,
+    plan_study,
+)
+
+__all__ = ["InfeasibleParams", "StudyPlan", "Sweep"]
+SECTIONS = ("search", "pruning", "replicate", "resources", "budget", "checkpoints",
+            "stage_store", "failures", "tracking")  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """One launch of one file: methods x tasks are its studies."""
+
+    name: str
+    experiment: str
+    profile: str
+    methods: tuple[str, ...]
+    tasks: tuple[str, ...]
+    backbones: Mapping[str, Mapping[str, Any]]  # by dimension: a BackboneSpec's fields
+    proxies: Mapping[str, str]
+    model: Mapping[str, Any]
+    data: Mapping[str, Any]
+    parameters: Mapping[str, Distribution]  # parents before those that `when` makes depend on them
+    fixed: Mapping[str, Any]
+    stages: Mapping[str, StageSearch]  # what the file says of them
+    search: Search
+    pruning: Pruning
+    replicate: Replicate | None
+    resources: Resources
+    budget: Budget
+    checkpoints: Checkpoints
+    stage_store: StageStore | None  # None: used where a study has a `distinct`
+    failures: Failures
+    tracking: Tracking
+    derived: frozenset[str] = frozenset()  # of `fixed`: what follows from the file, unsaid
+    notes: tuple[str, ...] = ()  # worth telling the user, but no faults
+    catalog: Catalog = field(repr=False, compare=False)
+
+    def studies(self) -> tuple[StudyPlan, ...]:
+        """Returns every study, method by method, tasks in the file's order."""
+        return tuple(self.study(method, task) for method in self.methods for task in self.tasks)
+
+    def study(self, method: str, task: str) -> StudyPlan:
+        """Returns the study of one method on one task.
+
+        Raises:
+            InfeasibleParams: Its settings contradict each other; never once the sweep is checked.
+        """
+        entry = self.catalog.tasks[task]
+        backbone = self.backbones[entry.dimension]
+        own = self.catalog.model_of(backbone["name"], entry.dimension)
+        own |= {k: v for k, v in self.model.items() if k in own and v is not None}
+        common = {k: v for k, v in self.model.items() if self.catalog.is_common(k)}
+        searchable = {k: v for k, v in {**common, **own}.items()
+                      if k in self.catalog.searched_model}  # fmt: skip
+        return plan_study(
+            self.catalog.methods[method],
+            entry,
+            parameters=self.parameters,
+            fixed=self.fixed,
+            distinct={
+                stage: said.distinct
+                for stage, said in self.stages.items()
+                if said.distinct != "all"
+            },
+            backbone=backbone,
+            proxies=self.proxies,
+            proxy_dimensions=self.catalog.proxies,
+            model={**common, **dict.fromkeys(own)},
+            model_parameters=searchable,
+            data=self.data,
+            num_trials=self.search.trials,
+            min_epochs=self.pruning.min_epochs,
+        )
+
+    def stage_store_of(self, study: StudyPlan) -> StageStore | None:
+        """Returns where trials of a study share results of stages; None: they share none."""
+        if self.stage_store is None and study.distinct:
+            return StageStore()
+        return self.stage_store
+
+    def resolve_params(self, study: StudyPlan, params: Mapping[str, Any]) -> Stages:
+        """Returns every setting of every stage for a trial with `params`.
+
+        Raises:
+            InfeasibleParams: A stage refuses them.
+        """
+        return complete(study.entry, {**study.preset, **params})
+
+    def complete_params(self, study: StudyPlan, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns every hyperparameter of a trial with `params`, by `stage.parameter`.
+
+        Raises:
+            InfeasibleParams: A stage refuses them.
+        """
+        proxy = self.proxy_of(study, params)
+        source = {PROXY: proxy} if proxy is not None else {}
+        model = {
+            name: value
+            for name, value in {**study.preset, **params}.items()
+            if name.partition(".")[0] == MODEL
+        }
+        return {**source, **model, **flatten(self.resolve_params(study, params))}
+
+    def proxy_of(self, study: StudyPlan, params: Mapping[str, Any]) -> str | None:
+        """Returns the source data that a trial with `params` reads."""
+        proxy = params.get(PROXY, study.proxy)
+        return None if proxy is None else str(proxy)
+
+    @property
+    def resolved(self) -> dict[str, Any]:
+        """The sweep as a plain sweep file without profiles, every default written out.
+
+        `loads_sweep` makes the same sweep of it again. A setting of `model` that is null is left
+        out: it came later than the first sweeps, which have none.
+        """
+        resolved = {
+            "name": self.name,
+            "experiment": self.experiment,
+            "methods": list(self.methods),
+            "tasks": list(self.tasks),
+            "backbones": {k: dict(v) for k, v in self.backbones.items()},
+            "proxies": dict(self.proxies),
+            "model": {key: value for key, value in self.model.items() if value is not None},
+            "data": dict(self.data),
+            "parameters": {name: written(p) for name, p in self.parameters.items()},
+            "fixed": dict(self.fixed),
+            "stages": {stage: _dumped(said) for stage, said in self.stages.items()},
+            **{name: _dumped(getattr(self, name)) for name in SECTIONS},
+        }
+        plain: dict[str, Any] = json.loads(json.dumps(resolved))
+        if not self.resources.env:  # sweeps that began without this key keep their form and hash
+            del plain["resources"]["env"]
+        return plain
+
+    @property
+    def config_hash(self) -> str:
+        """A name for `resolved` but for what can be added later: more trials, and replicates.
+
+        Keys that came later than the first sweeps count once they say something, so that those
+        sweeps keep their names.
+        """
+        resolved = self.resolved
+        del resolved["search"]["trials"], resolved["replicate"]
+        for key in ("stages", "stage_store"):
+            if not resolved[key]:
+                del resolved[key]
+        text = json.dumps(resolved, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _dumped(section: BaseModel | None) -> dict[str, Any] | None:
+    return None if section is None else section.model_dump(mode="json")

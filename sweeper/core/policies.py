@@ -1,0 +1,125 @@
+"""Pure decisions about failures: what kind one is, whether to try again, when to give up.
+
+No clock, no I/O: what a decision needs is an argument.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from sweeper.model import Trial, TrialState
+
+
+class Action(StrEnum):
+    RETRY = "retry"  # from the last checkpoint
+    HALVE = "halve_batch"  # the same, in micro-batches of half the size
+    FAIL = "fail"
+
+
+DEFAULTS: Mapping[str, Action] = {  # by class of failure
+    "cuda_oom": Action.HALVE,
+    "host_oom": Action.HALVE,
+    "non_finite": Action.FAIL,
+    "timeout": Action.RETRY,
+    "crash": Action.RETRY,
+    "lost_node": Action.RETRY,
+    "storage": Action.RETRY,
+    "data": Action.FAIL,
+    "config": Action.FAIL,
+}
+NOT_ITS_FAULT = ("lost_node", "storage")  # attempts that end so are not counted
+MOST_UNCOUNTED = 50  # but an end there is
+
+# The first fragment found in an error's text names its class; order matters.
+SIGNS = (
+    ("NonFiniteLoss", "non_finite"),
+    ("silent for", "timeout"),
+    ("CUDA out of memory", "cuda_oom"),
+    ("CUDA error: out of memory", "cuda_oom"),
+    ("CUDA driver error: out of memory", "cuda_oom"),
+    ("_STATUS_ALLOC_FAILED", "cuda_oom"),  # of cuBLAS, cuDNN and the others
+    ("HostOutOfMemory", "host_oom"),
+    ("OutOfMemoryError", "host_oom"),
+    ("running low on memory", "host_oom"),
+    ("MemoryError", "host_oom"),
+    ("can't allocate memory", "host_oom"),
+    ("Cannot allocate memory", "host_oom"),
+    ("StorageError", "storage"),
+    ("ConfigError", "config"),
+    ("DataError", "data"),
+    ("CorruptCheckpoint", "data"),
+    ("WeightsError", "data"),
+    ("node has died", "lost_node"),
+    ("NodeDiedError", "lost_node"),
+)
+
+
+def classify(error: str) -> str:
+    """Returns the class of a failure from its text; what has no other is a crash."""
+    return next((name for sign, name in SIGNS if sign in error), "crash")
+
+
+def without_numbers(reason: str) -> str:
+    """Returns what reasons have in common that differ by amounts, addresses or processes."""
+    return re.sub(r"\d[\da-f.]*", "#", reason)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailurePolicy:
+    """What is done about a trial's failure, by its class."""
+
+    max_attempts: int = 3  # of one trial, the first included
+    actions: Mapping[str, Action] = field(default_factory=lambda: DEFAULTS)
+
+    def respond(
+        self, failure: str, trial: Trial, *, repeats: bool = False, can_halve: bool = True
+    ) -> Action:
+        """Returns what to do after `trial.attempt`, the latest, ended in `failure`.
+
+        Args:
+            repeats: Its attempt before ended with the very same error, and no epoch between.
+            can_halve: Where it failed, there are micro-batches that can be halved.
+        """
+        action = self.actions[failure]
+        if failure in NOT_ITS_FAULT:
+            return Action.FAIL if trial.uncounted >= MOST_UNCOUNTED else action
+        if trial.attempt - trial.uncounted >= self.max_attempts:
+            return Action.FAIL
+        if action is Action.HALVE:
+            return action if can_halve else Action.FAIL
+        return Action.FAIL if repeats else action
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailureBudget:
+    """How many failures a sweep bears before it is hopeless."""
+
+    max_fraction: float = 0.2  # of all trials
+    min_failed: int = 3  # before a share says anything
+    systematic: int = 3  # first trials whose attempts fail alike, before any epoch is measured
+
+    def exceeded(self, failed: Sequence[Trial], planned: int) -> str | None:
+        """Returns why a sweep of `planned` trials should end, or None."""
+        if len(failed) < self.min_failed or self._bears(len(failed), planned):
+            return None
+        return (
+            f"{len(failed)} of {planned} trials failed, more than failures.max_failed_fraction "
+            f"{self.max_fraction:g} allows; the last: {failed[-1].reason}"
+        )
+
+    def systematic_error(self, reasons: Mapping[Any, str]) -> str | None:
+        """Returns why a sweep should end whose first trials failed for these reasons."""
+        kinds = {without_numbers(reason) for reason in reasons.values()}
+        if len(reasons) < self.systematic or len(kinds) > 1:
+            return None
+        return f"the first {len(reasons)} trials all failed alike: {[*reasons.values()][-1]}"
+
+    def is_within(self, trials: Sequence[Trial]) -> bool:
+        """Says whether a finished sweep's failures are within the budget."""
+        failed = sum(t.state is TrialState.FAILED for t in trials)
+        return self._bears(failed, len(trials))
+
+    def _bears(self, failed: int, planned: int) -> bool:
+        return failed <= self.max_fraction * planned

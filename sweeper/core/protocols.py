@@ -1,0 +1,44 @@
+"""The seams of the service on one page: who suggests, who runs, who watches."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from sweeper.model import Measurement, Params, Trial
+
+
+class Sampler(Protocol):
+    """Suggests the parameters of one study's sampled trials, and says which to prune."""
+
+    def ask(self, number: int, given: Params | None = None) -> Params:
+        """Suggests values for the active parameters of trial `number`, those `given` among them."""
+        ...
+
+    def should_prune(self, number: int, measurement: Measurement) -> bool:
+        """Takes in an epoch that reported the objective, and judges the trial by it."""
+        ...
+
+    def tell(self, trial: Trial) -> None:
+        """Takes in a finished trial: complete, pruned or failed."""
+        ...
+
+    def restore(self, trial: Trial, measurements: tuple[Measurement, ...]) -> None:
+        """Takes in a trial of an earlier run of the sweep, finished or to be resumed."""
+        ...
+
+
+class Observer(Protocol):
+    """Watches a sweep while it runs: a table on a terminal, lines in a log."""
+
+    def changed(self, trial: Trial, measurement: Measurement | None = None) -> None:
+        """A trial started, measured or ended."""
+        ...
+
+
+class SpecBuilder(Protocol):
+    """Turns a trial's parameters into what an executor runs; knows the science's spec.
+
+    Raises:
+        TrainableError: A trial cannot be built at present: its checkpoints' store is away, say.
+    """
+
+    def __call__(self, trial: Trial) -> Mapping[str, Any]: ...

@@ -1,0 +1,74 @@
+"""Which configuration stands for a study: one order, wherever something is called best. Pure.
+
+Validation alone decides: of the replicated configurations, the one with the most complete
+replicates, then the lowest mean over them; without replicates, the lowest value. Of two that are
+equal it is the earlier. The control is what they are compared with, and no candidate.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from sweeper.model import Trial, TrialKind, TrialState
+
+CANDIDATES = (TrialKind.PRESET, TrialKind.SAMPLED)  # for the best
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """A complete configuration, with the validation value that it is called best by."""
+
+    trial: Trial
+    replicates: int  # complete ones; 0: the value is the trial's own
+    validation: float  # mean over them
+
+    def __str__(self) -> str:
+        """Return the value as a narrow table has it, and of how many seeds where it is a mean."""
+        plural = "s" if self.replicates > 1 else ""
+        seeds = f" ({self.replicates} seed{plural})" if self.replicates else ""
+        return f"{self.validation:.4g}{seeds}"
+
+
+def ranked(trials: Iterable[Trial]) -> list[Trial]:
+    """Returns the complete configurations of a study, the one that stands for it first."""
+    return [standing.trial for standing in sorted(_standings(trials), key=_order)]
+
+
+def best(trials: Iterable[Trial]) -> Standing | None:
+    """Return the configuration that stands for a study; None where none is complete."""
+    return min(_standings(trials), key=_order, default=None)
+
+
+def _standings(trials: Iterable[Trial]) -> list[Standing]:
+    trials = tuple(trials)
+    repeated = replicates_of(trials)
+    found = []
+    for trial in trials:
+        if trial.kind in CANDIDATES and _is_complete(trial):
+            values = [_value(t) for t in repeated.get(trial.number, ()) if _is_complete(t)]
+            mean = fmean(values) if values else _value(trial)
+            found.append(Standing(trial=trial, replicates=len(values), validation=mean))
+    return found
+
+
+def _order(standing: Standing) -> tuple[int, float, float, int]:
+    trial = standing.trial
+    return -standing.replicates, standing.validation, _value(trial), trial.number
+
+
+def replicates_of(trials: Iterable[Trial]) -> Mapping[int, Sequence[Trial]]:
+    """Returns the replicates of each trial that has some, by its number."""
+    found: dict[int, list[Trial]] = {}
+    for trial in trials:
+        if trial.kind is TrialKind.REPLICATE and trial.origin is not None:
+            found.setdefault(trial.origin, []).append(trial)
+    return found
+
+
+def _is_complete(trial: Trial) -> bool:
+    return trial.state is TrialState.COMPLETE and math.isfinite(_value(trial))
+
+
+def _value(trial: Trial) -> float:
+    return math.inf if trial.value is None else trial.value

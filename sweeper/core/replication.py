@@ -1,0 +1,60 @@
+"""Which configurations are trained again on other seeds, once a study's search is over. Pure.
+
+The k-th seed of every method on a task is the same, so that methods can be compared in pairs.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from sweeper.model import Trial, TrialKind, TrialState
+
+FIRST_NUMBER = 100_000  # of trials that no search asked for
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replication:
+    """The best `top` configurations of a study, and its control, on each of `seeds`."""
+
+    top: int
+    seeds: tuple[int, ...]
+
+
+def origins(trials: Iterable[Trial], top: int) -> list[Trial]:
+    """Returns the complete trials to be repeated: the best, then the control."""
+    complete = [t for t in trials if t.kind.is_searched and t.state is TrialState.COMPLETE]
+    best = sorted(
+        (t for t in complete if t.kind is not TrialKind.CONTROL),
+        key=lambda t: (math.inf if t.value is None else t.value, t.number),
+    )
+    return [*best[:top], *(t for t in complete if t.kind is TrialKind.CONTROL)]
+
+
+def missing(trials: Sequence[Trial], wanted: Replication | None) -> list[Trial]:
+    """Returns the replicates that a study whose search is over lacks, ready to be planned."""
+    if wanted is None:
+        return []
+    there = {(t.origin, t.seed) for t in trials if t.kind is TrialKind.REPLICATE}
+    lacking = [
+        (origin, seed)
+        for seed in wanted.seeds
+        for origin in origins(trials, wanted.top)
+        if (origin.number, seed) not in there
+    ]
+    first = next_number(trials)
+    return [
+        repeat(origin, TrialKind.REPLICATE, number, seed)
+        for number, (origin, seed) in enumerate(lacking, first)
+    ]
+
+
+def repeat(origin: Trial, kind: TrialKind, number: int, seed: int) -> Trial:
+    """Returns a new trial with the configuration of another."""
+    fresh = Trial(study=origin.study, number=number, kind=kind, params=origin.params, seed=seed)
+    return replace(fresh, origin=origin.number)
+
+
+def next_number(trials: Iterable[Trial]) -> int:
+    """Returns the number of the next trial that no search asked for."""
+    numbers = (t.number for t in trials if not t.kind.is_searched)
+    return max(numbers, default=FIRST_NUMBER - 1) + 1

@@ -1,0 +1,222 @@
+"""The runner answers an executor's three questions: what next, go on, and how did it end.
+
+It decides and never runs: the executor owns the loop. Every answer is committed to the ledger
+before it is given, so that whatever was decided survives the process.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from math import isfinite
+
+from sweeper.core.metric_names import refusal
+from sweeper.core.policies import (
+    NOT_ITS_FAULT,
+    Action,
+    FailureBudget,
+    FailurePolicy,
+    classify,
+    without_numbers,
+)
+from sweeper.core.protocols import Observer
+from sweeper.core.study_runner import INFEASIBLE, Infeasible, StudyPlan, StudyRunner
+from sweeper.ledger import Ledger
+from sweeper.ledger.ledger import StaleAttempt
+from sweeper.model import Decision, Measurement, Outcome, Trial, TrialKind, TrialState
+
+__all__ = ["INFEASIBLE", "Infeasible", "StudyPlan", "SweepRunner"]
+
+Key = tuple[str, int]  # study and number
+LOG_CHARS = 8000  # of the end of an error's text
+
+
+class SweepRunner:
+    """All studies of a sweep, behind the three questions.
+
+    Args:
+        can_halve: Whether a trial has micro-batches to halve in a stage (None: in any).
+    """
+
+    def __init__(
+        self,
+        plans: Sequence[StudyPlan],
+        ledger: Ledger,
+        *,
+        policy: FailurePolicy | None = None,
+        budget: FailureBudget | None = None,
+        observers: Sequence[Observer] = (),
+        out_of_time: Callable[[], bool] = lambda: False,
+        can_halve: Callable[[Trial, str | None], bool] = lambda trial, stage: False,
+    ) -> None:
+        self._ledger = ledger
+        self.studies = {plan.study.name: StudyRunner(plan, ledger) for plan in plans}
+        self._policy, self._budget = policy or FailurePolicy(), budget or FailureBudget()
+        self._observers = tuple(observers)
+        self._out_of_time, self._can_halve = out_of_time, can_halve
+        self.aborted: str | None = None  # why, once the sweep is hopeless
+        self.paused: str | None = None  # why nothing new starts at present
+        self.limit: int | None = None  # trials at a time, where other sweeps want some too
+        self._draining = False
+        self._last_error: dict[Key, str] = {}  # of attempts since whose end nothing was measured
+        self._first_errors: dict[Key, str] = {}  # by trial, before anything was measured
+        self._has_measured = any(t.checkpoint or t.value is not None for t in self.trials)
+        self._failed = [t for t in self.trials if t.state is TrialState.FAILED]
+
+    @property
+    def trials(self) -> tuple[Trial, ...]:
+        return tuple(t for study in self.studies.values() for t in study.trials.values())
+
+    @property
+    def num_planned(self) -> int:
+        return sum(study.num_planned for study in self.studies.values())
+
+    @property
+    def num_finished(self) -> int:
+        return sum(study.num_finished for study in self.studies.values())
+
+    @property
+    def num_running(self) -> int:
+        return sum(study.num_running for study in self.studies.values())
+
+    @property
+    def is_done(self) -> bool:
+        if self.aborted is not None:
+            return True
+        if self._draining or self._out_of_time():  # what runs may finish; nothing new starts
+            return not self.num_running
+        return all(study.is_done for study in self.studies.values())
+
+    @property
+    def is_at_limit(self) -> bool:
+        """Whether what runs is all that may, beside other sweeps."""
+        return self.limit is not None and self.num_running >= self.limit
+
+    def watch(self, *observers: Observer) -> None:
+        """Has observers see what changes from here on."""
+        self._observers = (*self._observers, *observers)
+
+    def drain(self) -> None:
+        """Lets what runs finish, and starts nothing new."""
+        self._draining = True
+
+    def next_trial(self) -> Trial | None:
+        """Returns a trial that has just been started, or None if there is none at present.
+
+        Takes from a study in which something need not wait for a stage that another trial builds;
+        of these the one with the fewest running trials, then the fewest planned: so that each
+        sampler has seen as much as it can before it suggests.
+        """
+        if self.aborted or self.paused or self.is_at_limit or self._draining or self._out_of_time():
+            return None
+        rather_new = bool(self._first_errors) and not self._has_measured  # is it the sweep's fault?
+        open_studies = [s for s in self.studies.values() if s.has_next]
+        ranks = {s.name: (s.must_wait, s.num_running, len(s.trials)) for s in open_studies}
+        for study in sorted(open_studies, key=lambda s: ranks[s.name]):
+            trial = study.next_trial(rather_new=rather_new)
+            if trial is not None:
+                started = study.start(trial.number)
+                self._notify(started)
+                return started
+        return None
+
+    def measured(self, trial: Trial, measurement: Measurement) -> Decision:
+        """Takes in an epoch of a running trial; PRUNE means that it has been ended."""
+        if reason := refusal(measurement.metrics):
+            self.failed(trial, f"ConfigError: {reason}", reason=reason, stage=measurement.stage)
+            return Decision.PRUNE
+        study, value = self.studies[trial.study], measurement.objective
+        if value is not None and not isfinite(value):
+            reason = f"{study.plan.study.objective} became {value} in epoch {measurement.epoch}"
+            self.failed(trial, f"NonFiniteLoss: {reason}", reason=reason, stage=measurement.stage)
+            return Decision.PRUNE
+        try:
+            decision = study.measure(trial.number, trial.attempt, measurement)
+        except StaleAttempt:
+            return Decision.PRUNE
+        self._has_measured = True
+        self._last_error.pop((trial.study, trial.number), None)
+        now = study.trials[trial.number]
+        self._notify(replace(now, state=TrialState.RUNNING), measurement)
+        if now.state.is_finished:
+            self._notify(now)
+        return decision
+
+    def failed(
+        self,
+        trial: Trial,
+        error: str,
+        *,
+        reason: str | None = None,
+        stage: str | None = None,
+        log: str | None = None,
+        died: bool = False,
+    ) -> None:
+        """Takes in that an attempt failed with `error` (a traceback or a message).
+
+        Args:
+            log: What is kept of it; None: the end of `error`.
+            stage: Where it was, if that is known.
+            died: Its process ended without a word, which chance may have brought about.
+        """
+        failure = classify(error)
+        reason = reason or next((x for x in reversed(error.splitlines()) if x.strip()), failure)
+        reason, key = reason.strip(), (trial.study, trial.number)
+        kind = without_numbers(reason)
+        now = self.studies[trial.study].trials[trial.number]
+        action = self._policy.respond(
+            failure,
+            now,
+            repeats=not died and self._last_error.get(key) == kind,
+            can_halve=self._can_halve(now, stage),
+        )
+        self._last_error[key] = kind
+        halvings = now.halvings + 1 if action is Action.HALVE else None
+        outcome = Outcome(
+            state=TrialState.FAILED if action is Action.FAIL else TrialState.WAITING,
+            failure=failure,
+            reason=reason,
+            log=(log or error)[-LOG_CHARS:],
+            counts=failure not in NOT_ITS_FAULT,
+            halvings=halvings,
+        )
+        self._end(trial, outcome)
+        self._judge(trial, outcome)
+
+    def _judge(self, trial: Trial, outcome: Outcome) -> None:
+        """Ends a sweep that fails from the start, or too often."""
+        key, reason = (trial.study, trial.number), outcome.reason or ""
+        if outcome.counts and not self._has_measured:
+            self._first_errors[key] = reason
+            self.aborted = self.aborted or self._budget.systematic_error(self._first_errors)
+        if outcome.state is TrialState.FAILED:
+            self._failed.append(self.studies[trial.study].trials[trial.number])
+            self.aborted = self.aborted or self._budget.exceeded(self._failed, self.num_planned)
+
+    def refused(self, trial: Trial, error: str, *, reason: str) -> None:
+        """Takes in that a trial cannot begin, since task, backbone or source cannot honour its
+        settings: where they were sampled, an infeasible suggestion; else a failure."""
+        if trial.kind is TrialKind.SAMPLED:
+            self._end(trial, Outcome(state=TrialState.PRUNED, failure=INFEASIBLE, reason=reason))
+        else:
+            self.failed(trial, error, reason=reason)
+
+    def noted(self, trial: Trial, text: str) -> None:
+        """Takes in a line about a trial that its users should see."""
+        self._ledger.note(text, trial.study, trial.number, trial.attempt)
+
+    def interrupt(self, reason: str = "stopped by a signal") -> None:
+        """Ends every running attempt as interrupted, to be resumed."""
+        outcome = Outcome(state=TrialState.INTERRUPTED, reason=self.aborted or reason, counts=False)
+        for trial in self.trials:
+            if trial.state is TrialState.RUNNING:
+                self._end(trial, outcome)
+
+    def _end(self, trial: Trial, outcome: Outcome) -> None:
+        try:
+            ended = self.studies[trial.study].end(trial.number, trial.attempt, outcome)
+        except StaleAttempt:
+            return
+        self._notify(ended)
+
+    def _notify(self, trial: Trial, measurement: Measurement | None = None) -> None:
+        for observer in self._observers:
+            observer.changed(trial, measurement)

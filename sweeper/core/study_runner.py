@@ -1,0 +1,275 @@
+"""Plans and judges the trials of one study, and writes each decision down before it is known."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from sweeper.core.protocols import Sampler
+from sweeper.core.replication import Replication, missing
+from sweeper.core.stage_sharing import PrefixSchedule, SharedStages
+from sweeper.errors import SweeperError
+from sweeper.ledger import Ledger
+from sweeper.ledger.ledger import StaleAttempt
+from sweeper.model import (
+    Decision,
+    Measurement,
+    Outcome,
+    Params,
+    Study,
+    Trial,
+    TrialKind,
+    TrialState,
+)
+
+INFEASIBLE = "infeasible"  # the class of failure of a trial that was pruned for its settings
+
+
+class Infeasible(SweeperError):
+    """A suggestion that contradicts itself: pruned with this reason, never an error."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyPlan:
+    """A study and how to fill it. `complete` adds the fixed parameters to a suggestion.
+
+    Raises (from `complete`):
+        Infeasible: The suggestion contradicts itself.
+    """
+
+    study: Study
+    leading: tuple[tuple[TrialKind, Params], ...]  # run first, never told to the sampler
+    num_trials: int  # leading ones included
+    sampler: Sampler
+    complete: Callable[[Params], Params]
+    trial_seed: Callable[[int], int]
+    replication: Replication | None = None  # once the search is over
+    stages: SharedStages = field(default_factory=SharedStages)  # what sampled trials share
+
+
+class StudyRunner:
+    """The trials of one study, as the ledger has them. What ran when its driver died waits."""
+
+    def __init__(self, plan: StudyPlan, ledger: Ledger) -> None:
+        self.plan, self._ledger = plan, ledger
+        self.name = plan.study.name
+        self.trials: dict[int, Trial] = {t.number: t for t in ledger.trials(self.name)}
+        self._num_searched = sum(t.kind.is_searched for t in self.trials.values())
+        self._num_found = sum(
+            t.kind.is_searched and t.state.is_finished for t in self.trials.values()
+        )
+        self.num_finished = sum(t.state.is_finished for t in self.trials.values())
+        self.num_running = 0
+        self._waiting: list[int] = []
+        self._schedule = PrefixSchedule(plan.stages, plan.num_trials - len(plan.leading))
+        measurements = ledger.all_measurements(self.name) if self.trials else {}
+        for trial in self.trials.values():
+            measured = measurements.get(trial.number, ())
+            if trial.kind is TrialKind.SAMPLED:
+                plan.sampler.restore(trial, measured)
+            self._schedule.add(trial)
+            for measurement in measured:
+                self._schedule.measure(trial, measurement)
+        for trial in tuple(self.trials.values()):
+            if trial.state is TrialState.RUNNING:
+                self.num_running += 1
+                died = Outcome(state=TrialState.INTERRUPTED, reason="its driver died", counts=False)
+                self.end(trial.number, trial.attempt, died)
+            if not trial.state.is_finished:
+                waiting = replace(self.trials[trial.number], state=TrialState.WAITING)
+                self.trials[trial.number] = waiting
+                self._waiting.append(trial.number)
+
+    @property
+    def num_planned(self) -> int:
+        extra = len(self.trials) - self._num_searched
+        searched = max(self.plan.num_trials, self._num_searched)
+        return searched + (extra if self._is_searched else max(extra, self._num_replicates))
+
+    @property
+    def _num_replicates(self) -> int:
+        """How many there will be, if enough trials are complete."""
+        wanted = self.plan.replication
+        if wanted is None:
+            return 0
+        has_control = any(kind is TrialKind.CONTROL for kind, _ in self.plan.leading)
+        return (wanted.top + has_control) * len(wanted.seeds)
+
+    @property
+    def _is_searched(self) -> bool:
+        return self._num_found >= max(self.plan.num_trials, self._num_searched)
+
+    @property
+    def is_done(self) -> bool:
+        return self._is_searched and self.num_finished == len(self.trials) and not self._lacks()
+
+    @property
+    def has_next(self) -> bool:
+        is_open = bool(self._waiting) or self._is_open
+        return is_open or (self._is_searched and bool(self._lacks()))
+
+    @property
+    def must_wait(self) -> bool:
+        """Whether all that it could start now needs a stage that a running trial is building."""
+        if self._is_open and not self._new_must_wait:
+            return False
+        waiting = self._first_waiting()
+        return self._is_open if waiting is None else self._schedule.must_wait(waiting)
+
+    @property
+    def _is_open(self) -> bool:
+        return self._num_searched < self.plan.num_trials
+
+    @property
+    def _new_must_wait(self) -> bool:
+        is_leading = self._num_searched < len(self.plan.leading)
+        return not is_leading and self._schedule.new_must_wait
+
+    def _first_waiting(self) -> Trial | None:
+        return self._schedule.first(self.trials[number] for number in self._waiting)
+
+    def _lacks(self) -> list[Trial]:
+        return missing(tuple(self.trials.values()), self.plan.replication)
+
+    def next_trial(self, *, rather_new: bool = False) -> Trial | None:
+        """Returns a trial to run: one to be tried again, else a new one, else None.
+
+        One to be tried again comes after a new one if it would wait for a stage, and that not.
+
+        Args:
+            rather_new: Whether a new one comes first.
+        """
+        if not self._waiting and self._is_searched:
+            for replicate in self._lacks():
+                self._ledger.add_trial(replicate)
+                self._schedule.add(replicate)
+                self.trials[replicate.number] = replicate
+                self._waiting.append(replicate.number)
+        waiting = self._first_waiting()
+        if waiting is not None and self._schedule.must_wait(waiting) and not self._new_must_wait:
+            rather_new = True
+        if waiting is not None and not (rather_new and self._is_open):
+            return waiting
+        while self._is_open:
+            trial = self._plan_one(self._num_searched)
+            if not trial.state.is_finished:
+                return trial
+        return self._first_waiting()
+
+    def _plan_one(self, number: int) -> Trial:
+        """Plans trial `number`; an infeasible suggestion is pruned at once."""
+        outcome: Outcome | None = None
+        sampled: tuple[str, ...] = ()
+        seed = self.plan.trial_seed(number)
+        if number < len(self.plan.leading):
+            kind, params = self.plan.leading[number]
+        else:
+            kind, prefix = TrialKind.SAMPLED, self._schedule.next_prefix()
+            params = self.plan.sampler.ask(number, None if prefix is None else prefix.params)
+            sampled = tuple(params)
+            if prefix is not None:
+                params, seed = {**prefix.settings, **params}, prefix.seed
+            try:
+                params = self.plan.complete(params)
+            except Infeasible as error:
+                outcome = Outcome(state=TrialState.PRUNED, failure=INFEASIBLE, reason=str(error))
+        trial = Trial(
+            study=self.name,
+            number=number,
+            kind=kind,
+            params=params,
+            sampled=sampled,
+            seed=seed,
+        )
+        self._ledger.add_trial(trial, outcome)
+        self._schedule.add(trial)
+        self._num_searched += 1
+        if outcome is None:
+            self._waiting.append(number)
+            self.trials[number] = trial
+        else:
+            self.num_running += 1
+            self._ended(replace(trial, attempt=1), outcome)
+        return self.trials[number]
+
+    def start(self, number: int) -> Trial:
+        """Begins an attempt at a trial that waits."""
+        attempt = self._ledger.start_attempt(self.name, number)
+        trial = replace(self.trials[number], state=TrialState.RUNNING, attempt=attempt)
+        self.trials[number] = trial
+        self._waiting.remove(number)
+        self._schedule.start(trial)
+        self.num_running += 1
+        return trial
+
+    def measure(self, number: int, attempt: int, measurement: Measurement) -> Decision:
+        """Takes in one epoch; the last one, or one that prunes, ends the trial with it.
+
+        Only an epoch that reports the objective can prune.
+
+        Raises:
+            StaleAttempt: A later attempt at this trial has begun, or it has ended.
+        """
+        trial, value = self._current(number, attempt), measurement.objective
+        if measurement.checkpoint is not None:
+            trial = replace(trial, checkpoint=measurement.checkpoint)
+        if value is not None and (trial.value is None or value < trial.value):
+            trial = replace(trial, value=value, best_epoch=measurement.epoch)
+        prune = (
+            value is not None
+            and trial.kind is TrialKind.SAMPLED
+            and self.plan.sampler.should_prune(number, measurement)
+            and not measurement.is_final
+        )
+        outcome: Outcome | None = None
+        if measurement.is_final:
+            outcome = Outcome(state=TrialState.COMPLETE, test=_test_metrics(measurement))
+        elif prune:
+            reason = f"worse than its peers at {measurement.stage} epoch {measurement.epoch}"
+            outcome = Outcome(state=TrialState.PRUNED, reason=reason)
+        self._ledger.measure(self.name, number, attempt, measurement, outcome)
+        self._schedule.measure(trial, measurement)
+        self.trials[number] = trial
+        if outcome is not None:
+            self._ended(trial, outcome)
+        return Decision.PRUNE if prune else Decision.CONTINUE
+
+    def end(self, number: int, attempt: int, outcome: Outcome) -> Trial:
+        """Ends an attempt; a finished state ends the trial, and the sampler learns of it.
+
+        Raises:
+            StaleAttempt: A later attempt at this trial has begun, or it has ended.
+        """
+        trial = self._current(number, attempt)
+        self._ledger.end_attempt(self.name, number, attempt, outcome)
+        return self._ended(trial, outcome)
+
+    def _current(self, number: int, attempt: int) -> Trial:
+        trial = self.trials[number]
+        if trial.attempt != attempt or trial.state is not TrialState.RUNNING:
+            raise StaleAttempt(f"attempt {attempt} of trial {number}: {trial.attempt} is latest")
+        return trial
+
+    def _ended(self, trial: Trial, outcome: Outcome) -> Trial:
+        ended = replace(
+            trial,
+            state=outcome.state,
+            failure=outcome.failure,
+            reason=outcome.reason,
+            test=outcome.test,
+            uncounted=trial.uncounted + (not outcome.counts),
+            halvings=trial.halvings if outcome.halvings is None else outcome.halvings,
+        )
+        self.trials[trial.number] = ended
+        self.num_running -= 1
+        self._schedule.end(ended)
+        if outcome.state.is_finished:
+            self.num_finished += 1
+            self._num_found += trial.kind.is_searched
+            if trial.kind is TrialKind.SAMPLED:
+                self.plan.sampler.tell(ended)
+        elif outcome.state is TrialState.WAITING:
+            self._waiting.append(trial.number)
+        return ended
+
+
+def _test_metrics(measurement: Measurement) -> dict[str, float]:
+    return {k: v for k, v in measurement.metrics.items() if k.startswith("test/")}

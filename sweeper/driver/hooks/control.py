@@ -1,0 +1,35 @@
+"""Hears, in the driver, what users ask from other terminals through the ledger."""
+
+import signal
+from collections.abc import Callable
+
+from sweeper.core.runner import SweepRunner
+from sweeper.errors import BackendUnreachable
+from sweeper.ledger import Ledger
+
+STOP, CANCEL = "stop", "cancel"
+
+
+class Control:
+    """Obeys requests that came after the one numbered `after`."""
+
+    def __init__(
+        self, ledger: Ledger, runner: SweepRunner, after: int, say: Callable[[str], None]
+    ) -> None:
+        self._ledger, self._runner, self._after, self._say = ledger, runner, after, say
+        self.cancelled: str | None = None  # by whom
+
+    def look(self) -> None:
+        """Reads new requests: `stop` drains the sweep, `cancel` ends it as Ctrl-C would."""
+        try:
+            requests = self._ledger.requests(self._after)
+        except BackendUnreachable:
+            return  # a write will wait for it, and say so
+        for request in requests:
+            self._after = request.id
+            if request.kind == STOP:
+                self._say(f"{request.by} asked to stop: running trials finish, none starts.")
+                self._runner.drain()
+            elif self.cancelled is None:
+                self.cancelled = f"cancelled by {request.by}"
+                signal.raise_signal(signal.SIGINT)

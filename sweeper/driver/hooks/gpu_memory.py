@@ -1,0 +1,36 @@
+"""Whether trials that share a GPU fit into its memory, by what one was measured to hold.
+
+Ray divides a GPU by count, not by memory: nothing keeps a trial to its share.
+"""
+
+from collections.abc import Callable
+
+from sweeper.ledger import Ledger
+from sweeper.model import Measurement, Trial
+from sweeper.planning import devices
+from sweeper.planning.devices import over_memory, sharers
+
+
+class Sharing:
+    """Notes, once a study, that its trials do not fit onto a GPU together (an `Observer`)."""
+
+    def __init__(
+        self,
+        gpu: float,
+        ledger: Ledger,
+        say: Callable[[str], None],
+        memory_bytes: Callable[[], int | None] = devices.gpu_memory_bytes,
+    ) -> None:
+        self._gpu, self._ledger, self._say = gpu, ledger, say
+        self._memory_bytes = memory_bytes() if sharers(gpu) > 1 else None
+        self._told: set[str] = set()
+
+    def changed(self, trial: Trial, measurement: Measurement | None = None) -> None:
+        """Takes in what a trial held."""
+        peak = None if measurement is None else measurement.peak_memory_bytes
+        if peak is None or trial.study in self._told:
+            return
+        if note := over_memory(self._gpu, peak, self._memory_bytes):
+            self._told.add(trial.study)
+            self._ledger.note(note, trial.study)
+            self._say(f"{trial.study}: {note}")

@@ -1,0 +1,219 @@
+"""What a launch shows while it runs: a live table on a terminal, plain lines otherwise; on stderr.
+
+A plain line is printed when a trial starts, ends, or has done an epoch that reports the objective.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
+from rich.table import Table
+
+from sweeper.core.ranking import Standing, best
+from sweeper.model import Measurement, Trial, TrialKind, TrialState
+from sweeper.text import duration, number, printable
+
+MARKS = {
+    TrialState.RUNNING: "cyan",
+    TrialState.COMPLETE: "green",
+    TrialState.PRUNED: "yellow",
+    TrialState.FAILED: "red",
+    TrialState.INTERRUPTED: "magenta",
+    TrialState.WAITING: "dim",
+}
+LINE = 2000  # characters, a reason's included
+ROWS = 6  # of ended trials that the table keeps showing
+NAME_WIDTH = 24  # of a trial's name, below which other columns make room for it
+NUMBERS = ("epoch", "validation", "study's best")
+
+
+@dataclass
+class _Row:
+    trial: Trial
+    measurement: Measurement | None = None
+    began: float = 0.0
+    ended: float | None = None
+
+    @property
+    def value(self) -> float | None:
+        """Return the value that the trial ended with, or its latest objective."""
+        if self.ended is not None:
+            return self.trial.value
+        return self.measurement.objective if self.measurement else None
+
+    def left_s(self, mean: float, now: float) -> float:
+        """Return the seconds that a running trial still takes.
+
+        Args:
+            mean: Seconds that a trial takes; of one that takes longer, the pace of its present
+                stage counts, and before the first epoch nothing is known but the mean.
+            now: By the clock of `began`.
+        """
+        took, m = now - self.began, self.measurement
+        if took < mean:
+            return mean - took
+        if m is None or (m.epoch >= m.num_epochs and not m.is_final):  # its next stage is to come
+            return mean
+        return took / max(1, m.epoch) * max(0, m.num_epochs - m.epoch)
+
+
+@dataclass
+class Progress:
+    """Watches a sweep (an `Observer`) and shows it on `console`."""
+
+    console: Console
+    planned: int  # trials in all
+    max_concurrent: int
+    objectives: dict[str, str]  # study -> the name of its objective
+    done: int = 0  # trials that have ended; those of earlier launches, to begin with
+    known: Iterable[Trial] = ()  # of earlier launches too, among which one may be a study's best
+    clock: Callable[[], float] = time.monotonic
+    _running: dict[tuple[str, int], _Row] = field(default_factory=dict)
+    _ended: deque[_Row] = field(default_factory=lambda: deque(maxlen=ROWS))
+    _complete: dict[str, list[Trial]] = field(default_factory=dict)  # by study
+    _best: dict[str, Standing | None] = field(default_factory=dict)  # where nothing ended since
+    _times: list[float] = field(default_factory=lambda: [0.0, 0.0])  # their sum and number
+    _live: Live | None = None
+
+    def __post_init__(self) -> None:
+        for trial in self.known:
+            self._note(trial)
+
+    def __enter__(self) -> "Progress":
+        if self.console.is_terminal:
+            self._live = Live(console=self.console, get_renderable=self.table, refresh_per_second=4)
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def changed(self, trial: Trial, measurement: Measurement | None = None) -> None:
+        """Takes in that a trial started, measured or ended."""
+        key = (trial.study, trial.number)
+        row = self._running.setdefault(key, _Row(trial, began=self.clock()))
+        if trial.state is TrialState.RUNNING and measurement is None:
+            row.began = self.clock()
+        row.trial = trial
+        row.measurement = measurement or row.measurement
+        if trial.state is not TrialState.RUNNING:
+            self._end(self._running.pop(key))
+        if self._live is None and (measurement is None or measurement.objective is not None):
+            line = printable(self._line(row, measurement), limit=LINE)
+            self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    def _end(self, row: _Row) -> None:
+        row.ended = self.clock()
+        self._ended.append(row)
+        self._times[0] += row.ended - row.began
+        self._times[1] += 1
+        trial = row.trial
+        self.done += trial.state.is_finished
+        self._note(trial)
+
+    def _note(self, trial: Trial) -> None:
+        if trial.state is TrialState.COMPLETE:
+            self._complete.setdefault(trial.study, []).append(trial)
+            self._best.pop(trial.study, None)
+
+    def best_of(self, study: str) -> str:
+        """Return the value that `status`, `best` and the page give too, with its seeds."""
+        if study not in self._best:  # found out where it is shown: a large study takes a while
+            self._best[study] = best(self._complete.get(study, ()))
+        return str(self._best[study] or "")
+
+    def _line(self, row: _Row, measurement: Measurement | None) -> str:
+        trial = row.trial
+        text = f"{name_of(trial)}: "
+        if measurement is None:
+            text += trial.state.value
+            if trial.state is TrialState.COMPLETE:
+                text += f", best {self.objectives[trial.study]} {number(trial.value)}"
+            if trial.reason:
+                text += f" ({trial.reason})"
+            return f"{text} [{self.done}/{self.planned}{self._eta_text()}]"
+        return text + (
+            f"{measurement.stage} {measurement.epoch}/{measurement.num_epochs}, "
+            f"{self.objectives[trial.study]} {number(measurement.objective)}"
+        )
+
+    def table(self) -> Table:
+        """The live table: running trials, and those that ended last.
+
+        On a narrow terminal a trial's name loses its beginning, and then epochs and validation are
+        left out: state, trial and best always fit.
+        """
+        caption = f"{self.done} of {self.planned} trials ended{self._eta_text()}"
+        table = Table(caption=caption, pad_edge=False, box=None)
+        running = sorted(self._running.values(), key=lambda row: row.began)
+        rows = [*self._ended, *running]
+        columns: dict[str, list[str]] = {
+            "state": [row.trial.state.value for row in rows],
+            "trial": [name_of(row.trial) for row in rows],
+            "epoch": [_epoch(row.measurement) for row in rows],
+            "validation": [number(row.value) for row in rows],
+            "study's best": [self.best_of(row.trial.study) for row in rows],
+        }
+        room = self._fit(columns)
+        for name in columns:
+            justify: Literal["left", "right"] = "right" if name in NUMBERS else "left"
+            table.add_column(name, justify=justify, no_wrap=True)
+        for row, (state, trial, *cells) in zip(
+            rows, zip(*columns.values(), strict=True), strict=True
+        ):
+            name = shortened(trial if room >= NAME_WIDTH else row.trial.name, room)
+            table.add_row(f"[{MARKS[row.trial.state]}]{state}[/]", escape(name), *cells)
+        return table
+
+    def _fit(self, columns: dict[str, list[str]]) -> int:
+        """Leave out columns until a trial's name has room, and return how much it has."""
+        for spared in (None, "epoch", "validation"):
+            columns.pop(spared or "", None)
+            widths = [max(map(len, (name, *cells))) for name, cells in columns.items()]
+            trial = max(map(len, ("trial", *columns["trial"])))
+            room = self.console.width - (sum(widths) - trial) - 2 * len(widths)
+            if room >= min(trial, NAME_WIDTH):
+                break
+        return max(room, 1)
+
+    def eta_s(self) -> float | None:
+        """Seconds to go, from the mean time of the trials that ended; None before the first.
+
+        A running trial that has taken longer than that goes on at the pace of its epochs.
+        """
+        total, count = self._times
+        if not count:
+            return None
+        now, mean = self.clock(), total / count
+        to_start = self.planned - self.done - len(self._running)
+        to_finish = [row.left_s(mean, now) for row in self._running.values()]
+        return max((mean * to_start + sum(to_finish)) / self.max_concurrent, *to_finish, 0.0)
+
+    def _eta_text(self) -> str:
+        seconds = self.eta_s()
+        if seconds is None or self.done >= self.planned:
+            return ""
+        return f", about {duration(max(1.0, seconds))} to go"
+
+
+def name_of(trial: Trial) -> str:
+    """A trial's name, and its kind where it is not a sampled one."""
+    kind = "" if trial.kind is TrialKind.SAMPLED else f" {trial.kind.value}"
+    return f"{trial.name}{kind}"
+
+
+def shortened(text: str, width: int) -> str:
+    """Cut `text` to `width` characters at its beginning: its end tells trials apart."""
+    return text if len(text) <= width else f"…{text[len(text) - width + 1 :]}"
+
+
+def _epoch(measurement: Measurement | None) -> str:
+    m = measurement
+    return f"{m.stage} {m.epoch}/{m.num_epochs}" if m else ""

@@ -1,0 +1,213 @@
+"""Which checkpoints of a sweep stay: of each trial that has ended, one, unless the file says less.
+
+All that a file can have deleted here is opt-in; each deletion is an event of the ledger, by which
+MLflow's copy goes too. A thread of its own thins what a trial left, measures it and holds the cap,
+in this order, so that nobody waits for a disk or a store.
+
+Nothing of a trial is deleted while the checkpoint that the ledger names does not exist: what is
+there may be all that is left of it.
+"""
+
+import math
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from queue import SimpleQueue
+
+from sweeper.config.schema import Checkpoints
+from sweeper.core.ranking import ranked
+from sweeper.errors import SweeperError
+from sweeper.ledger import EventKind, Ledger
+from sweeper.model import Measurement, Trial, TrialState
+from sweeper.planning.checkpoint_paths import Places, discard
+from trainables.errors import TrainableError
+from trainables.storage import artifacts
+from trainables.storage.checkpoint_folder import CorruptCheckpoint
+
+PATIENCE_S = 10.0  # with a store; it is asked again when the next trial ends
+SHOWN = 3  # trials without the checkpoint that the ledger names, on the terminal
+
+Key = tuple[str, int]  # study and number
+
+
+@dataclass
+class Retention:
+    """Thins the checkpoints of trials that end (an `Observer`).
+
+    `spared` is how many of each study's trials no cap takes: its best, or all that are to be
+    repeated on other seeds, of which one will be. `say` takes a line for people.
+    """
+
+    places: Places
+    keep: Checkpoints
+    ledger: Ledger
+    spared: int = 1
+    say: Callable[[str], None] = lambda line: None
+
+    def __post_init__(self) -> None:
+        self._all: dict[Key, Trial] = {}  # that have ended, and decide which is a study's best
+        self._kept: dict[Key, Trial] = {}
+        self._sizes: dict[Key, int] = {}  # of those that are thin, in bytes, as far as known
+        self._thick: OrderedDict[Key, Trial] = OrderedDict()  # may have files that are to go
+        self._num_lost = 0
+        self._cut: list[Trial] = []  # as the latest launch left them
+        for trial in self.ledger.trials():
+            if trial.state.is_finished:
+                self._take(trial, may_be_thick=self.keep.max_bytes is not None)
+            else:
+                self._cut.append(trial)
+        self._ended: SimpleQueue[Trial | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="retention", daemon=True)
+        self._thread.start()
+
+    def changed(self, trial: Trial, measurement: Measurement | None = None) -> None:
+        """Handle the end of an attempt, or of its trial."""
+        if trial.state is not TrialState.RUNNING:
+            self._ended.put(trial)
+
+    def close(self, timeout_s: float | None = None) -> None:
+        """Waits until all is deleted that was to be, or for so long: a later run does the rest."""
+        self._ended.put(None)
+        self._thread.join(timeout_s)
+
+    def _work(self) -> None:
+        for trial in self._cut:
+            self._sweep(trial)
+        self._settle()
+        while (ended := self._ended.get()) is not None:
+            self._sweep(ended)
+            if ended.state.is_finished:
+                self._take(ended)
+                self._settle()
+        self._sweep()  # nothing runs any more
+
+    def _sweep(self, trial: Trial | None = None) -> None:
+        """Delete what killed writers left: in the attempts so far at a trial, or everywhere."""
+        with suppress(OSError):
+            found = self.places.leftovers(trial)
+            discard(path for path in found if trial is None or _is_over(trial, path))
+
+    def _take(self, trial: Trial, *, may_be_thick: bool = True) -> None:
+        key = trial.study, trial.number
+        self._all[key] = trial
+        if trial.checkpoint is not None:
+            self._kept[key] = trial
+        if may_be_thick or trial.checkpoint is None:
+            self._thick[key] = trial
+            self._thick.move_to_end(key, last=False)  # before those that failed
+
+    def _settle(self) -> None:
+        """Does all that is to be done; what a full disk, or a store or ledger that is away, leaves
+        undone is done when the next trial ends."""
+        for do in (self._choose, self._thin_all, self._hold, self._thin_all):
+            with suppress(OSError, TrainableError, SweeperError):
+                do()
+
+    def _choose(self) -> None:
+        """Lets go what is not to be kept, whatever it takes."""
+        if not self.keep.pruned:
+            for trial in [t for t in self._kept.values() if t.state is TrialState.PRUNED]:
+                self._drop(trial, "checkpoints.pruned is false")
+        if self.keep.trials is not None:
+            for study in self._studies():
+                for worse in self._ranked(study)[self.keep.trials :]:
+                    self._drop(worse, f"not among the {self.keep.trials} best of its study")
+
+    def _drop(self, trial: Trial, reason: str) -> None:
+        """Has a trial's files deleted; the ledger first: what it does not name is found again."""
+        key = trial.study, trial.number
+        if self._is_lost(trial, self.places.checkpoints(trial, timeout_s=PATIENCE_S)):
+            return
+        self.ledger.drop_checkpoint(*key, reason)
+        del self._kept[key]
+        self._sizes.pop(key, None)
+        self._thick[key] = replace(trial, checkpoint=None)
+
+    def _thin_all(self) -> None:
+        """Thins what is thick, up to the first for which the store does not do it."""
+        for key, trial in list(self._thick.items()):
+            del self._thick[key]
+            try:
+                with suppress(CorruptCheckpoint):
+                    self._thin(trial)
+            except BaseException:
+                self._thick[key] = trial  # as the last one, the next time
+                raise
+
+    def _thin(self, trial: Trial) -> None:
+        """Deletes all checkpoints of a trial but the one that the ledger names, whole or not."""
+        named, written = self.places.checkpoint(trial), self.places.written
+        if self._is_lost(trial, self.places.checkpoints(trial, timeout_s=PATIENCE_S)):
+            return
+        for place in written(trial, timeout_s=PATIENCE_S):
+            if place != named:
+                artifacts.delete(place, timeout_s=PATIENCE_S)
+            elif not (self.keep.best and self.keep.last):
+                best, last = bool(self.keep.best), bool(self.keep.last)
+                artifacts.thin(place, best=best, last=last, timeout_s=PATIENCE_S)
+
+    def _is_lost(self, trial: Trial, found: Sequence[str]) -> bool:
+        """Whether the checkpoint that the ledger names does not exist; says so once."""
+        named, key = self.places.checkpoint(trial), (trial.study, trial.number)
+        if named is None or named in found:
+            return False
+        self._kept.pop(key, None)
+        self._sizes.pop(key, None)
+        text = f"its checkpoint is not in {named}; nothing of this trial is deleted."
+        known = self.ledger.events(study=key[0], number=key[1], kinds=[EventKind.NOTED])
+        if text not in [event.payload["text"] for event in known]:
+            self.ledger.note(text, *key, trial.attempt)
+            self._num_lost += 1
+            if self._num_lost <= SHOWN:
+                self.say(f"{trial.name}: {text}")
+            elif self._num_lost == SHOWN + 1:
+                self.say(f"so it is with other trials: sweeper logs {self.ledger.name}")
+        return True
+
+    def _hold(self) -> None:
+        """Lets the worst trials go until what is left fits; a study's best stay whatever, and what
+        could not be thinned does not count yet."""
+        most = self.keep.max_bytes
+        if most is None:
+            return
+        for key, trial in self._kept.items():
+            if key not in self._sizes and key not in self._thick and trial.checkpoint is not None:
+                written = self.places.written(trial, timeout_s=PATIENCE_S)
+                self._sizes[key] = sum(written.values())
+        used = sum(self._sizes.values())
+        others = [
+            trial for study in self._studies() for trial in self._ranked(study)[self.spared :]
+        ]
+        for trial in sorted(others, key=_rank, reverse=True):
+            if used <= most:
+                return
+            size = self._sizes.get((trial.study, trial.number))
+            if size is None:
+                continue
+            used -= size
+            self._drop(trial, f"beyond checkpoints.max_bytes ({most} bytes)")
+
+    def _studies(self) -> set[str]:
+        return {study for study, _ in self._kept}
+
+    def _ranked(self, study: str) -> list[Trial]:
+        """Returns the trials of a study that keep theirs: its best first, then by value."""
+        best = next(iter(ranked(t for t in self._all.values() if t.study == study)), None)
+        mine = [t for t in self._kept.values() if t.study == study]
+        return sorted(mine, key=lambda t: (best is None or t.number != best.number, *_rank(t)))
+
+
+def _is_over(trial: Trial, path: Path) -> bool:
+    """Whether a path is of an attempt that is not later than this one of a trial, which ended."""
+    names = (name.removeprefix("attempt-") for name in path.parts if name.startswith("attempt-"))
+    numbers = [int(name) for name in names if name.isdecimal()]
+    return bool(numbers) and numbers[-1] <= trial.attempt
+
+
+def _rank(trial: Trial) -> tuple[bool, float, int]:
+    """Orders trials from the one to be kept longest: complete ones by value, then the others."""
+    value = math.inf if trial.value is None else trial.value
+    return trial.state is not TrialState.COMPLETE, value, trial.number

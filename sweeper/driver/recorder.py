@@ -1,0 +1,81 @@
+"""Where a sweep is recorded: the address resolved late, so that no secret in it is ever stored."""
+
+import os
+from collections.abc import Callable
+
+from sweeper.config.environment import expand
+from sweeper.config.schema import known_scheme
+from sweeper.config.sweep import Sweep
+from sweeper.errors import UsageError
+from sweeper.ledger import Ledger
+from sweeper.planning.checkpoint_paths import Places
+from sweeper.tracking.mlflow_pages import CLICK, has_pages
+from sweeper.tracking.mlflow_recorder import MlflowRecorder, check, tracking_uri
+
+
+def make_recorder(
+    ledger: Ledger,
+    sweep: Sweep,
+    places: Places,
+    say: Callable[[str], None] | None = None,
+) -> MlflowRecorder:
+    """Returns the recorder that follows the ledger of `sweep`, whose checkpoints are in `places`.
+
+    Args:
+        say: Takes a line when MLflow is lost and when it is back, and one that says where a server
+            shows the runs.
+
+    Raises:
+        UsageError: An environment variable that the file's address names is not set, or the
+            address is of no kind that MLflow is reached by.
+    """
+    from sweeper.analysis.report import pages
+
+    def announce(page: str) -> None:
+        if say is not None:
+            say(f"MLflow, the runs of {sweep.experiment}: {page}")
+            say(CLICK)
+
+    return MlflowRecorder(
+        ledger,
+        uri=_uri(sweep),
+        experiment=sweep.experiment,
+        pages=pages,
+        place_of=places.of_checkpoint,
+        notify=say,
+        announce=announce,
+    )
+
+
+def check_tracking(sweep: Sweep) -> None:
+    """Asks MLflow whether it is there, where the file requires it.
+
+    Raises:
+        BackendUnreachable: It does not answer.
+        UsageError: The address cannot be used.
+    """
+    uri = _uri(sweep)
+    if sweep.tracking.required:
+        check(uri)
+
+
+def how_to_look(uri: str) -> str:
+    """Say what shows the runs that are recorded at `uri`: here, or in a browser."""
+    if has_pages(uri):
+        return "the address of the runs follows once it answers"
+    is_found = uri == tracking_uri(None)
+    return "watch it: sweeper ui" if is_found else f"watch it: MLFLOW_TRACKING_URI={uri} sweeper ui"
+
+
+def _uri(sweep: Sweep) -> str | None:
+    """Returns the address that file or environment give, resolved; None: MLflow's default."""
+    if sweep.tracking.uri is not None:
+        place, uri = "tracking.uri", expand(sweep.tracking.uri, os.environ)
+    else:
+        place, uri = "MLFLOW_TRACKING_URI", os.environ.get("MLFLOW_TRACKING_URI") or ""
+    if not uri:
+        return None
+    try:
+        return known_scheme(uri)
+    except ValueError as error:
+        raise UsageError(f"{place}: {error}.") from None

@@ -1,0 +1,227 @@
+"""Sweeps that live on a Ray cluster: sent there as a Ray Job, and steered by jobs of their own.
+
+A sweep's folder here then holds only a note of where it is. The folder on the cluster, `workdir`,
+has to be one that all its nodes share, or the file has to name a store for checkpoints.
+"""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from sweeper.config.sweep import Sweep
+from sweeper.console import pass_on, stderr
+from sweeper.errors import BackendUnreachable, NotFound, SweeperError, UsageError
+from sweeper.execution import cluster as clusters
+from sweeper.planning import load
+from sweeper.planning.catalog import home
+from sweeper.planning.remote_ref import IN_JOB, NOTE, Remote
+from sweeper.planning.sweep_folder import folder_of
+from sweeper.text import holds_secret
+
+if TYPE_CHECKING:
+    from sweeper.execution.jobs import Jobs
+
+
+def launch(
+    file: Path, options: load.Options, *, workdir: Path | None, detach: bool, console: Console
+) -> dict[str, Any]:
+    """Sends the sweep of `file` to the cluster; with `detach`, returns once it is accepted.
+
+    Raises:
+        FileFaults: The file is invalid; nothing was sent.
+        BackendUnreachable: The cluster does not take it.
+    """
+    sweep = load.read(file, options)
+    place = str(workdir or Path.cwd())
+    words = ["launch", *_words(sweep, options)]
+    if options.storage is not None:
+        if holds_secret(options.storage):
+            raise UsageError(
+                "--storage: a password would be seen by all who may look at the cluster: leave "
+                "it out, and set PGPASSWORD where Ray's head runs."
+            )
+        words += ["--storage", options.storage]
+    jobs = _jobs(options.address, insecure=options.insecure)
+    job = _send(jobs, file, _command(place, words), label=f"sweeper-{sweep.name}")
+    remote = Remote(
+        name=sweep.name,
+        address=options.address,
+        workdir=place,
+        job=job,
+        insecure=options.insecure,
+    )
+    note = folder_of(sweep.name) / NOTE
+    note.parent.mkdir(parents=True, exist_ok=True)
+    note.write_text(json.dumps(asdict(remote), indent=1))
+    follow = f"sweeper logs -f {sweep.name}"
+    if detach:
+        text = f"sent `{sweep.name}` to {options.address} as job {job}; follow it with: {follow}"
+        return {"message": text, "sweep": sweep.name, "exit_code": 0, **asdict(remote)}
+    console.print(f"job {job}; if this command ends, the sweep goes on: {follow}", markup=False)
+    code = jobs.follow(job, sys.stderr)
+    return {"message": f"job {job} ended", "sweep": sweep.name, "exit_code": code}
+
+
+def plan(file: Path, options: load.Options, *, calibrate: bool, as_json: bool) -> int:
+    """Plan the sweep of `file` where the cluster is, by what was measured there, and print what
+    that prints; return its exit code.
+
+    Raises:
+        FileFaults: The file is invalid; nothing was sent.
+        BackendUnreachable: The cluster does not answer.
+    """
+    sweep = load.read(file, options)
+    words = ["plan", *_words(sweep, options)]
+    words += ["--calibrate"] * calibrate + ["--json"] * as_json
+    jobs = _jobs(options.address, insecure=options.insecure)
+    command = f"python -m sweeper.cli.main {' '.join(map(shlex.quote, words))}"
+    job = _send(jobs, file, f'here="$PWD"; {command}', label=f"sweeper-plan-{sweep.name}")
+    code = jobs.wait(job)
+    _pass_on(jobs.printed(job), job, code, as_json=as_json)
+    return code
+
+
+def _words(sweep: Sweep, options: load.Options) -> list[str]:
+    """Return the arguments by which a command there reads a file as it was read here."""
+    words = ["{file}", "--profile", sweep.profile]
+    for setting in options.sets:
+        words += ["--set", setting]
+    for option, value in (("--trials", options.trials), ("--name", options.name)):
+        words += [option, str(value)] if value is not None else []
+    return words
+
+
+def _send(jobs: "Jobs", file: Path, command: str, *, label: str) -> str:
+    """Start a command on the cluster with a copy of a sweep file; return the job's id."""
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copyfile(file, Path(folder, "sweep.yaml"))
+        return jobs.submit(
+            command.replace("'{file}'", '"$here/sweep.yaml"'),
+            label=label,
+            environment=_environment(),
+            folder=Path(folder),
+        )
+
+
+def _pass_on(printed: str, job: str, code: int, *, as_json: bool) -> None:
+    """Print what a job printed; with `as_json`, all but its one JSON object on standard error.
+
+    Raises:
+        SweeperError: There is no JSON object where there has to be one.
+    """
+    if as_json:
+        printed, news = _divided(printed)
+        stderr().print(news, end="", markup=False, soft_wrap=True)
+        if not printed:
+            raise SweeperError(f"job {job} ended with exit code {code}, and without a result.")
+    pass_on(printed, sys.stdout)
+
+
+def forward(remote: Remote, arguments: Sequence[str], *, as_json: bool) -> int:
+    """Runs a command about a sweep where the sweep is, and prints what it prints.
+
+    Returns its exit code. What it says on standard output and error arrives as one stream: it goes
+    to standard output, and with `as_json` to standard error, but for its one JSON object.
+
+    Raises:
+        BackendUnreachable: The cluster does not answer.
+        SweeperError: There is no JSON object where there has to be one.
+    """
+    jobs = _jobs(remote.address, insecure=remote.insecure or "--insecure" in arguments)
+    words = [word for word in arguments if word != "--insecure"]
+    follows = words[0] == "logs" and not {"-f", "--follow"}.isdisjoint(words)
+    if follows and len(words) == 3 and _is_running(jobs, remote):
+        return jobs.follow(remote.job, sys.stdout)
+    while True:
+        job = jobs.submit(
+            _command(remote.workdir, words),
+            label=f"sweeper-{words[0]}-{remote.name}",
+            environment=_environment(),
+        )
+        if follows:
+            return jobs.follow(job, sys.stdout)
+        code = jobs.wait(job)
+        if code == NotFound.exit_code and _is_running(jobs, remote):
+            continue  # it has yet to write its ledger
+        _pass_on(jobs.printed(job), job, code, as_json=as_json)
+        return code
+
+
+def listed(remotes: Sequence[Remote]) -> list[dict[str, Any]]:
+    """Returns a line for each of these sweeps, from the clusters that they are on."""
+    lines: list[dict[str, Any]] = []
+    for address, workdir in dict.fromkeys((r.address, r.workdir) for r in remotes):
+        there = [r for r in remotes if (r.address, r.workdir) == (address, workdir)]
+        mine = {r.name for r in there}
+        try:
+            jobs = _jobs(address, insecure=any(r.insecure for r in there))
+            words = ["ls", "--json"]
+            job = jobs.submit(
+                _command(workdir, words), label="sweeper-ls", environment=_environment()
+            )
+            jobs.wait(job)
+            found = json.loads(_divided(jobs.printed(job))[0])["sweeps"]
+        except (BackendUnreachable, ValueError, KeyError):
+            found = []
+        known = {
+            line["sweep"]: {"tags": {}, **line, "on": address}
+            for line in found
+            if line["sweep"] in mine
+        }
+        lines += [known.get(name, _unknown(name, address)) for name in sorted(mine)]
+    return lines
+
+
+def _unknown(name: str, address: str) -> dict[str, Any]:
+    facts = {"profile": "", "studies": 0, "trials": {}, "age_s": None, "tags": {}, "on": address}
+    return {"sweep": name, "state": "not reached", **facts}
+
+
+def _divided(printed: str) -> tuple[str, str]:
+    """Returns the JSON object that a command printed, and the lines around it."""
+    for line in re.finditer(r"^\{", printed, re.MULTILINE):
+        start = line.start()
+        with suppress(ValueError):
+            _, end = json.JSONDecoder().raw_decode(printed, start)
+            return printed[start:end] + "\n", printed[:start] + printed[end:].removeprefix("\n")
+    return "", printed
+
+
+def _is_running(jobs: "Jobs", remote: Remote) -> bool:
+    """Whether the job that launched the sweep goes on."""
+    return jobs.look(remote.job).exit_code is None
+
+
+def _command(workdir: str, words: Sequence[str]) -> str:
+    quoted = " ".join(shlex.quote(word) for word in words)
+    place = shlex.quote(workdir)
+    command = f"exec python -P -m sweeper.cli.main {quoted}"  # -P: nothing from that folder
+    return f'here="$PWD"; mkdir -p {place} && cd {place} && {command}'
+
+
+def _environment() -> dict[str, str]:
+    """What a job is told: nothing secret, since a cluster shows it."""
+    told = {IN_JOB: "auto", "NO_COLOR": "1", "PYTHONUNBUFFERED": "1"}
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if uri.startswith(("http://", "https://")) and not holds_secret(uri):
+        told["MLFLOW_TRACKING_URI"] = uri
+    return told
+
+
+def _jobs(address: str, *, insecure: bool) -> "Jobs":
+    clusters.check_secure(address, insecure=insecure)
+    clusters.set_environment(home() / clusters.TOKEN, address=address)
+    from sweeper.execution.jobs import Jobs
+
+    return Jobs(address)

@@ -1,0 +1,1 @@
+"""What a launch needs and costs: files, trials, resources, stage results, prices."""

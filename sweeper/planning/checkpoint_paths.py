@@ -1,0 +1,189 @@
+"""Where a sweep keeps its trials' checkpoints: in its own folder, or in the store of its file."""
+
+import re
+import shutil
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sweeper.errors import BackendUnreachable
+from sweeper.ledger.checkpoint_name import name_in
+from sweeper.model import Trial
+from trainables.errors import TrainableError
+from trainables.storage import artifacts
+from trainables.storage.urls import ArtifactUrl
+
+PATIENCE_S = 10.0
+DIAGNOSTICS_FOLDER = "diagnostics"  # in a trial's, for what `sweeper diagnose` writes
+STAGE_RESULT = "stage-" + "[0-9a-f]" * 32  # on its way between a node and a store
+CHECKPOINT = re.compile(r"[A-Za-z][A-Za-z0-9_]*-[0-9]{4,}")  # a stage and an epoch
+WRITTEN = re.compile(  # by an attempt, whole or not: nothing else in a trial's place is deleted
+    rf"attempt-[0-9]+/(\.?({CHECKPOINT.pattern}|{STAGE_RESULT})(\.partial|\.former)?|\.fetched)"
+)
+LEFTOVER = re.compile(rf"\..*\.partial|\.fetched|{STAGE_RESULT}")  # of writers that were killed
+
+
+@dataclass(frozen=True)
+class Places:
+    """The places of the sweep in `folder`, which has its own part of a shared `store`."""
+
+    folder: Path
+    store: str | None = None  # a URL, as `trainables.storage.urls` has them
+
+    @classmethod
+    def recorded(cls, folder: Path, resolved: Mapping[str, Any]) -> "Places":
+        """Return the places of the sweep in `folder`, whose file resolved to `resolved`."""
+        return cls(folder, (resolved.get("checkpoints") or {}).get("store"))
+
+    def of_trial(self, trial: Trial) -> str:
+        """Returns where all attempts at a trial keep what lasts."""
+        place = self.in_store(f"{_name(trial.study)}/{trial.number:04d}")
+        return place or str(folder_of_trial(self.folder, trial))
+
+    def of_study(self, study: str) -> str | None:
+        """Return where the trials of a study are kept in the store, if there is one."""
+        return self.in_store(_name(study))
+
+    @property
+    def label(self) -> str | None:
+        """This sweep's part of the store, for people."""
+        if self.store is None:
+            return None
+        return (ArtifactUrl.parse(self.store) / self.folder.name).label
+
+    def leave_store(self) -> None:
+        """Remove this sweep's folder in a store of folders, if nothing is left in it."""
+        shared = None if self.store is None else ArtifactUrl.parse(self.store).folder
+        if shared is not None:
+            with suppress(OSError):
+                (shared / self.folder.name).rmdir()
+
+    def scratch(self, trial: Trial) -> Path:
+        """Returns where the present attempt writes, on the node that it is on."""
+        return folder_of_trial(self.folder, trial) / f"attempt-{trial.attempt}"
+
+    def store_of_attempt(self, trial: Trial) -> str | None:
+        """Returns where the present attempt's checkpoints are to be published, if anywhere."""
+        name = f"{_name(trial.study)}/{trial.number:04d}/attempt-{trial.attempt}"
+        return self.in_store(name)
+
+    def of_checkpoint(self, trial: Trial, checkpoint: str) -> str:
+        """Return where a checkpoint of a trial is, given its name, or a place that ends with it.
+
+        The sweep may have been elsewhere when the place was written down.
+        """
+        name = name_in(checkpoint)
+        if name.startswith("/") or "://" in name:  # no name at all
+            return checkpoint
+        return str(ArtifactUrl.parse(self.of_trial(trial)) / name)
+
+    def checkpoint(self, trial: Trial) -> str | None:
+        """Return where the checkpoint is that the ledger names, if it names one."""
+        return None if trial.checkpoint is None else self.of_checkpoint(trial, trial.checkpoint)
+
+    def placed(self, trial: Trial) -> Trial:
+        """Return the trial with the place of its checkpoint for its name."""
+        return replace(trial, checkpoint=self.checkpoint(trial))
+
+    def written(self, trial: Trial, *, timeout_s: float = artifacts.TIMEOUT_S) -> dict[str, int]:
+        """Return the bytes of all that attempts at a trial have written as checkpoints, whole or
+        not, by place.
+
+        Raises:
+            StorageError: The store does not answer.
+        """
+        found: dict[str, int] = {}
+        place = ArtifactUrl.parse(self.of_trial(trial))
+        for name, size in artifacts.sizes(str(place), timeout_s=timeout_s).items():
+            folder = "/".join(name.split("/")[:2])
+            if WRITTEN.fullmatch(folder) and folder != name:
+                there = str(place / folder)
+                found[there] = found.get(there, 0) + size
+        return found
+
+    def leftovers(self, trial: Trial | None = None) -> list[Path]:
+        """Return what killed writers left on disks of ours, of one trial or of all.
+
+        While attempts run, their own unfinished files are among these.
+        """
+        roots = [self.folder / "trials"]
+        shared = None if self.store is None else ArtifactUrl.parse(self.store).folder
+        if shared is not None:
+            roots.append(shared / self.folder.name)
+        place = "*/*" if trial is None else f"{_name(trial.study)}/{trial.number:04d}"
+        found = []
+        for path in (p for root in roots for p in root.glob(f"{place}/attempt-*/*")):
+            if LEFTOVER.fullmatch(path.name):
+                found.append(path)
+            elif CHECKPOINT.fullmatch(path.name):
+                found += path.glob(".*.partial")
+        return found
+
+    def checkpoints(
+        self, trial: Trial, *, timeout_s: float = artifacts.TIMEOUT_S
+    ) -> tuple[str, ...]:
+        """Returns the checkpoints of all attempts at a trial, newest first.
+
+        Raises:
+            StorageError: The store does not answer.
+        """
+        return tuple(artifacts.list_checkpoints(self.of_trial(trial), timeout_s=timeout_s))
+
+    def folders(self) -> tuple[Path, ...]:
+        """Returns the folders on disks of ours into which the sweep writes."""
+        shared = None if self.store is None else ArtifactUrl.parse(self.store).folder
+        return (self.folder,) if shared is None else (self.folder, shared)
+
+    def storage(self) -> tuple[Any, str] | None:
+        """Returns the store as a file system of pyarrow's and a path in it, if there is one.
+
+        Raises:
+            BackendUnreachable: It does not answer, or refuses.
+        """
+        if self.store is None:
+            return None
+        try:
+            artifacts.exists(self.store, timeout_s=PATIENCE_S)
+        except TrainableError as error:
+            raise BackendUnreachable(f"checkpoints.store: {error}") from error
+        place = ArtifactUrl.parse(self.store) / self.folder.name
+        return artifacts.file_system(place), place.path
+
+    def forget(self, name: str) -> None:
+        """Deletes what is of no use once the sweep has ended, as far as that can be."""
+        shutil.rmtree(self.folder / name, ignore_errors=True)
+        if (place := self.in_store(name)) is not None:
+            with suppress(OSError, TrainableError):
+                artifacts.delete(place, timeout_s=PATIENCE_S)
+
+    def in_store(self, name: str) -> str | None:
+        """Returns the place `name` in this sweep's part of the store."""
+        if self.store is None:
+            return None
+        return str(ArtifactUrl.parse(self.store) / f"{self.folder.name}/{name}")
+
+
+def folder_of_trial(sweep_folder: Path, trial: Trial) -> Path:
+    """Returns a trial's folder on this machine."""
+    return sweep_folder / "trials" / _name(trial.study) / f"{trial.number:04d}"
+
+
+def discard(paths: Iterable[Path]) -> None:
+    """Delete files and folders, as far as that can be."""
+    for path in paths:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                path.unlink()
+
+
+def _name(study: str) -> str:
+    return study.replace("/", "-").replace("@", "-")
+
+
+def size_of(folder: Path) -> int:
+    """Returns the bytes of a folder's files; 0 where it is elsewhere."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -1,0 +1,166 @@
+"""Reads a sweep file for a launch, and sees whether the ledger holds the same sweep already."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from sweeper.address import is_address, is_dashboard
+from sweeper.config.catalog import Catalog
+from sweeper.config.faults import shown
+from sweeper.config.loader import load_sweep, loads_sweep
+from sweeper.config.sweep import Sweep
+from sweeper.errors import UsageError
+from sweeper.ledger import Ledger, SweepRecord
+from sweeper.planning.catalog import catalog, home
+from sweeper.planning.devices import count_gpus
+from sweeper.planning.refusals import refusals
+from sweeper.planning.sweep_folder import check_storage
+from trainables.models.weights.description import local_backbones
+
+SHOWN = 10  # differences that a message lists
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What a command line adds to a sweep file."""
+
+    profile: str = "auto"
+    sets: tuple[str, ...] = ()
+    trials: int | None = None
+    name: str | None = None
+    storage: str | None = None
+    address: str = "local"
+    insecure: bool = False
+
+    def __post_init__(self) -> None:
+        check_address(self.address)
+
+
+def check_address(address: str) -> None:
+    """Refuse what is not the address of a cluster. Raises UsageError."""
+    if not is_address(address):
+        raise UsageError(
+            f"--address {shown(address)}: not the address of a Ray cluster; write `local`, "
+            "HOST:PORT of one that runs, or http://HOST:8265, its dashboard."
+        )
+
+
+def read(file: Path, options: Options, *, for_cluster: bool = False) -> Sweep:
+    """Reads and validates a sweep file.
+
+    Args:
+        for_cluster: It is for a cluster whatever `options.address` says, so that `auto` is no
+            laptop's profile.
+
+    Raises:
+        FileFaults: It is not valid; every fault is in it.
+        UsageError: The ledger's URL is that of no database.
+    """
+    if options.storage is not None:
+        check_storage(options.storage)
+    here = None if is_dashboard(options.address) else home()
+    return load_sweep(
+        file,
+        known_here(here),
+        profile=options.profile,
+        sets=options.sets,
+        trials=options.trials,
+        name=options.name,
+        has_gpu=for_cluster or options.address != "local" or count_gpus() > 0,
+        environment=os.environ if here else None,  # a job has its own
+        refusals=partial(refusals, home=here),
+    )
+
+
+def known_here(home: Path | None) -> Catalog:
+    """Return the catalog with the backbones that lie in `home/weights`."""
+    known = catalog()
+    if home is None:
+        return known
+    return replace(known, backbones={**known.backbones, **local_backbones(home)})
+
+
+def from_record(record: SweepRecord) -> Sweep:
+    """Rebuilds the sweep that a ledger holds."""
+    return from_resolved(record.resolved, name=record.name, profile=record.profile)
+
+
+def from_resolved(resolved: Mapping[str, Any], *, name: str, profile: str) -> Sweep:
+    """Rebuilds a sweep from what it resolved to."""
+    named = {
+        str(spec["name"]): dimension
+        for dimension, spec in resolved.get("backbones", {}).items()
+        if isinstance(spec, Mapping)
+    }
+    known = catalog()  # a backbone that has gone since is missed where it is loaded
+    known = replace(known, backbones={**named, **known.backbones})
+    return loads_sweep(resolved, known, where=f"sweeps/{name}", profile=profile)
+
+
+def match(ledger: Ledger, sweep: Sweep, text: str) -> Sweep:
+    """Writes a new sweep into the ledger, or sees that it is the one there; returns the sweep that
+    the ledger has then.
+
+    The same sweep is resumed; one with more trials, or other replicates, extends it; one that
+    never started is replaced. What an older version did not write down has the defaults of this
+    one, and is no difference; a schedule that it did not derive stays underived.
+
+    Raises:
+        UsageError: The ledger holds another sweep of this name; the text lists the differences.
+    """
+    record = ledger.sweep()
+    if record is None or record.state == "new":
+        ledger.create(
+            SweepRecord(
+                name=sweep.name,
+                experiment=sweep.experiment,
+                resolved=sweep.resolved,
+                config_hash=sweep.config_hash,
+                profile=sweep.profile,
+                text=text,
+            )
+        )
+        return sweep
+    begun = from_record(record)
+    kept = {n: v for n, v in sweep.fixed.items() if n in begun.fixed or n not in sweep.derived}
+    sweep = replace(sweep, fixed=kept)
+    changed = differences(begun.resolved, sweep.resolved)
+    as_begun = _at_former_store(sweep, record)
+    grows = sweep.search.trials >= begun.search.trials and begun.config_hash == as_begun.config_hash
+    if changed and grows:
+        ledger.extend(sweep.resolved, config_hash=sweep.config_hash)
+    elif changed:
+        lines = [f"  {line}" for line in changed[:SHOWN]]
+        more = f"\n  and {len(changed) - SHOWN} more" if len(changed) > SHOWN else ""
+        raise UsageError(
+            f"sweep `{sweep.name}` was launched with other settings; only more trials and "
+            "replicates can be added to it. Launch under another --name, or undo:\n"
+            + "\n".join(lines)
+            + more
+        )
+    return sweep
+
+
+def _at_former_store(sweep: Sweep, record: SweepRecord) -> Sweep:
+    """Return the sweep with its store of checkpoints where the ledger has it."""
+    former = (record.resolved.get("checkpoints") or {}).get("store")
+    if former is None or sweep.checkpoints.store is None:
+        return sweep
+    checkpoints = sweep.checkpoints.model_copy(update={"store": former})
+    return replace(sweep, checkpoints=checkpoints)
+
+
+def differences(old: Any, new: Any, path: str = "") -> list[str]:
+    """Returns where two trees differ, as `search.trials: 8 -> 16`; what is absent reads `-`."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = dict.fromkeys((*old, *new))
+        parts = (
+            differences(old.get(k, "-"), new.get(k, "-"), f"{path}.{k}" if path else k)
+            for k in keys
+        )
+        return [line for part in parts for line in part]
+    return [] if old == new else [f"{path}: {json.dumps(old)} -> {json.dumps(new)}"]

@@ -1,0 +1,144 @@
+"""Fills a sweep's studies for the runner: who leads, who suggests, and what completes a trial."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from sweeper.config.sweep import InfeasibleParams, StudyPlan, Sweep
+from sweeper.core import runner
+from sweeper.core.replication import Replication
+from sweeper.core.stage_sharing import SharedStages
+from sweeper.errors import UsageError
+from sweeper.ledger import Ledger
+from sweeper.model import Params, Study, TrialKind
+from sweeper.planning.load import differences
+from sweeper.search.optuna_sampler import OptunaSampler, make_pruner
+from sweeper.search.prefixes import draw_prefixes
+from trainables.derived_seed import derive_seed
+
+PINNED = ("data_source", "content_hash", "weights_hash")  # facts of a study that do not change
+
+
+def check_same(ledger: Ledger, facts: Mapping[str, Mapping[str, Any]]) -> None:
+    """Sees that studies which have begun go on with the data and weights that they began with.
+
+    Raises:
+        UsageError: Some do not; the text lists what was there, and what is now.
+    """
+    changed = []
+    for study in ledger.studies():
+        began, now = ledger.facts(study.name), facts[study.name]
+        names = [name for name in PINNED if name in began]
+        old, new = ({name: of.get(name) for name in names} for of in (began, now))
+        changed += differences(old, new, study.name)
+    if changed:
+        lines = "\n".join(f"  {line}" for line in changed)
+        raise UsageError(
+            f"sweep `{ledger.name}` began with other data or weights than are here now; its trials "
+            "could not be compared. Put the former ones back, or start another sweep with --name:"
+            f"\n{lines}"
+        )
+
+
+def make_plans(
+    sweep: Sweep, ledger: Ledger, facts: dict[str, dict[str, Any]]
+) -> list[runner.StudyPlan]:
+    """Returns a plan for each study, and enters new studies into the ledger."""
+    plans = []
+    for planned in (as_begun(planned, ledger) for planned in sweep.studies()):
+        seed = _study_seed(sweep, planned)
+        study = Study(
+            name=planned.name,
+            method=planned.method,
+            task=planned.task,
+            objective=planned.objective,
+            seed=seed,
+        )
+        ledger.add_study(study, facts[planned.name])
+        plans.append(
+            runner.StudyPlan(
+                study=study,
+                leading=_leading(planned),
+                num_trials=planned.num_trials,
+                sampler=_sampler(sweep, planned, seed),
+                complete=partial(_complete, sweep, planned),
+                trial_seed=partial(_trial_seed, sweep.search.seed, planned.task),
+                replication=replication(sweep, planned.task),
+                stages=stages(sweep, planned),
+            )
+        )
+    return plans
+
+
+def as_begun(planned: StudyPlan, ledger: Ledger) -> StudyPlan:
+    """Returns the plan with the preset that its study began with.
+
+    A later version may have other defaults. The trials that a begun study still lacks are completed
+    by those of its first trials, or they would be of another experiment.
+    """
+    trials = ledger.trials(planned.name)
+    began = next((trial.params for trial in trials if trial.kind is TrialKind.PRESET), None)
+    if began is None or began == planned.preset:
+        return planned
+    return replace(planned, preset=began, control={**began, **planned.entry.control})
+
+
+def replication(sweep: Sweep, task: str) -> Replication | None:
+    """Returns what of a study on `task` is repeated, and on which seeds: those of every method."""
+    if sweep.replicate is None:
+        return None
+    seeds = (
+        derive_seed(sweep.search.seed, task, "replicate", k) for k in range(sweep.replicate.seeds)
+    )
+    return Replication(top=sweep.replicate.top, seeds=tuple(seeds))
+
+
+def stages(sweep: Sweep, planned: StudyPlan) -> SharedStages:
+    """Returns what the sampled trials of a study share; the k-th has the seed that the k-th sampled
+    trial would have.
+
+    Raises:
+        UsageError: No configuration of it is feasible.
+    """
+    num_leading = len(_leading(planned))
+    return draw_prefixes(
+        planned,
+        seed=_study_seed(sweep, planned),
+        complete=partial(_complete, sweep, planned),
+        trial_seed=lambda k: _trial_seed(sweep.search.seed, planned.task, num_leading + k),
+    )
+
+
+def _study_seed(sweep: Sweep, planned: StudyPlan) -> int:
+    return derive_seed(sweep.search.seed, planned.name) % 2**31
+
+
+def _sampler(sweep: Sweep, planned: StudyPlan, seed: int) -> OptunaSampler:
+    pruning = sweep.pruning
+    return OptunaSampler(
+        planned.parameters,
+        sampler=sweep.search.sampler,
+        pruner=make_pruner(pruning.type, min_epochs=planned.min_epochs, eta=pruning.eta),
+        seed=seed,
+        startup_trials=sweep.search.startup_trials,
+    )
+
+
+def _leading(planned: StudyPlan) -> tuple[tuple[TrialKind, Params], ...]:
+    """The preset and, where the method is not vanilla fine-tuning itself, its control."""
+    preset = (TrialKind.PRESET, planned.preset)
+    return (preset, (TrialKind.CONTROL, planned.control)) if planned.entry.control else (preset,)
+
+
+def _trial_seed(search_seed: int, task: str, number: int) -> int:
+    """The seed of trial `number`: the same for every method on this task, so that they pair, and
+    the same for the preset (0) and its control (1)."""
+    return derive_seed(search_seed, task, "trial", max(0, number - 1))
+
+
+def _complete(sweep: Sweep, planned: StudyPlan, params: Params) -> Params:
+    try:
+        return sweep.complete_params(planned, params)
+    except InfeasibleParams as error:
+        raise runner.Infeasible(str(error)) from error

@@ -1,0 +1,309 @@
+"""Where a sweep lives: `./sweeps/NAME` holds its ledger, lease, checkpoints and report."""
+
+import os
+import re
+import shlex
+import shutil
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from sweeper.config.faults import shown
+from sweeper.config.naming import NAME, RULES
+from sweeper.errors import NotFound, UsageError, unknown
+from sweeper.ledger import Ledger, SweepRecord
+from sweeper.ledger.backup import TRIALS, copy_of
+from sweeper.ledger.database import LEDGER, url_in
+from sweeper.planning.remote_ref import NOTE, IsElsewhere, Remote, note_of
+
+SWEEPS = "SWEEPER_SWEEPS"  # names the folder that holds the sweeps, instead of ./sweeps
+SHOWN = 3  # sweeps of another folder that a message names
+DATABASES = ("sqlite", "postgresql")
+SECRETS = ("password", "secret")  # how names end of options of libpq that are none to write down
+STORAGE = "storage.txt"  # the ledger's URL, without a password, where it is not in the folder
+FILES_OF_LEDGER = (LEDGER, *(f"{LEDGER}-{part}" for part in ("journal", "wal", "shm")))
+MARKS = (LEDGER, STORAGE, NOTE)  # one of these is in the folder of each sweep that has begun
+
+
+def is_name(text: str) -> bool:
+    """Returns whether a sweep can be called so."""
+    return re.fullmatch(NAME, text) is not None
+
+
+def sweeps_folder() -> Path:
+    """Return the folder that holds the sweeps: SWEEPER_SWEEPS, else ./sweeps."""
+    return _named_folder().resolve()
+
+
+def _named_folder() -> Path:
+    """Return the folder of sweeps as it is written, which may be a link."""
+    return Path(os.environ.get(SWEEPS) or "sweeps")
+
+
+def name_of(text: str) -> str:
+    """Return the name of the sweep that a user writes as its name or as the path of its folder.
+
+    A path that leads elsewhere stays as it is: it is no name, and is refused as such.
+    """
+    if "/" not in text or "\0" in text:
+        return text
+    path = Path(text)
+    return path.name if path.parent.resolve() == sweeps_folder() else text
+
+
+def folder_of(name: str) -> Path:
+    """Returns the folder of the sweep `name`, whether or not it exists.
+
+    Raises:
+        UsageError: `name` could leave the folder of sweeps, or a link on the way leads nowhere: a
+            launch would make what it names, on a disk that is not mounted perhaps.
+    """
+    if not is_name(name):
+        raise UsageError(f"sweep name {shown(name)} {RULES[NAME]}.")
+    place = _named_folder()
+    for link in (place, place / name):
+        if link.is_symlink() and not link.exists():
+            raise UsageError(
+                f"{link.absolute()} is a link to {link.readlink()}, which is not there: mount or "
+                "make that folder, or remove the link."
+            )
+    return place.resolve() / name
+
+
+def existing(name: str, *, to_drive: bool = False) -> Path:
+    """Returns the folder of a sweep that has been launched.
+
+    Args:
+        to_drive: It is to be gone on with, which has to be where it runs; without, a folder that
+            is shared with the cluster will do.
+
+    Raises:
+        NotFound: There is none of that name; the text says where it looked.
+        IsElsewhere: It lives on a cluster.
+    """
+    folder = folder_of(name)
+    remote = note_of(folder) if to_drive else elsewhere(folder)
+    if remote is not None:
+        raise IsElsewhere(remote, folder)
+    if not folder.is_dir():
+        raise NotFound(f"{_unknown(name)}{hint_above(name)}")
+    return folder
+
+
+def _unknown(name: str) -> str:
+    known = [f.name for f in all_folders()]
+    place = sweeps_folder()
+    if known:
+        return f"{unknown('sweep', name, known)} Looked in {place}."
+    return f"unknown sweep `{name}`: {place} {'is empty' if place.is_dir() else 'does not exist'}."
+
+
+def hint_above(name: str | None = None) -> str:
+    """Return a sentence about the sweeps in the folders above this one; "" where there are none.
+
+    Args:
+        name: The sweep that is looked for; one of that name is named first.
+    """
+    here, is_named = sweeps_folder(), bool(os.environ.get(SWEEPS))
+    for above in (Path.cwd(), *Path.cwd().parents):
+        place = above / "sweeps"
+        found = [f.name for f in folders_in(place) if any((f / mark).is_file() for mark in MARKS)]
+        if place.resolve() == here or not found:
+            continue
+        first = [n for n in found if n == name] or found
+        more = f" and {len(found) - SHOWN} more" if first is found and len(found) > SHOWN else ""
+        way = (
+            f"{SWEEPS}={shlex.quote(str(place))}"
+            if is_named
+            else f"sweeper -C {shlex.quote(str(above))} ..."
+        )
+        return f" In {place}: {', '.join(first[:SHOWN])}{more}; use `{way}`."
+    return ""
+
+
+def elsewhere(folder: Path) -> Remote | None:
+    """Returns where a sweep is that was sent to a cluster, unless its ledger can be read here."""
+    return None if has_ledger(folder) else note_of(folder)
+
+
+def has_ledger(folder: Path) -> bool:
+    """Return whether there is a ledger of the sweep of this folder, in it or elsewhere."""
+    return any((folder / file).is_file() for file in (LEDGER, STORAGE))
+
+
+def all_folders() -> list[Path]:
+    """Returns the folders of all sweeps, by name."""
+    return folders_in(sweeps_folder())
+
+
+def folders_in(place: Path) -> list[Path]:
+    """Return the folders of the sweeps in `place`, by name; none where it cannot be read."""
+    try:
+        return sorted(f for f in place.iterdir() if f.is_dir() and is_name(f.name))
+    except OSError:
+        return []
+
+
+def check_storage(url: str) -> None:
+    """Sees that a ledger's URL is that of a database of a kind that is tested, and that no secret
+    is among its options, which are written down.
+
+    Raises:
+        UsageError: It is not. The text never shows the URL, which may hold a password.
+    """
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        parsed = None
+    if parsed is None or parsed.get_backend_name() not in DATABASES:
+        raise UsageError(
+            "--storage: not the URL of a database that a ledger can be in; write it as "
+            "postgresql+psycopg://user@host/name or sqlite:////folder/ledger.db."
+        )
+    if parsed.get_backend_name() == "sqlite" and _is_in_memory(parsed):
+        raise UsageError(
+            "--storage: a ledger has to outlive its process, and this URL names no file: write "
+            "sqlite:////folder/ledger.db, or leave --storage out."
+        )
+    if any(name.lower().endswith(SECRETS) for name in parsed.query):
+        raise UsageError(
+            "--storage: a password among the options of a URL would be written down: leave it out, "
+            "and set PGPASSWORD, or name a PGPASSFILE or PGSERVICEFILE that only you can read."
+        )
+
+
+def _is_in_memory(url: URL) -> bool:
+    """Return whether an SQLite URL names no file, or does so in SQLite's own URI form."""
+    name = url.database or ":memory:"
+    return name == ":memory:" or name.startswith("file:") or url.query.get("mode") == "memory"
+
+
+def check_place(folder: Path, storage: str | None) -> None:
+    """Sees that the sweep in `folder`, if it has begun, has its ledger at `storage`.
+
+    Raises:
+        UsageError: It has it elsewhere: in a second one, all trials would start again, in the
+            folders of the first ones.
+    """
+    note, file = folder / STORAGE, folder / LEDGER
+    if note.is_file():
+        begun, says = without_password(note.read_text()), f" ({note} says so)"
+    elif file.is_file():
+        begun, says = without_password(url_in(folder)), ""
+    else:
+        return
+    if storage is not None and without_password(storage) != begun:
+        raise UsageError(
+            f"sweep `{folder.name}` has its ledger at {begun}{says}, and goes on in no other: "
+            "leave --storage out, or launch under another --name."
+        )
+
+
+def open_ledger(folder: Path, storage: str | None = None) -> Ledger:
+    """Open the ledger of the sweep in `folder`, creating it (and a folder for it) at need.
+
+    Raises:
+        UsageError: It is damaged, or not where the sweep's folder says that it is.
+    """
+    note = folder / STORAGE
+    if note.exists():
+        begun = without_password(note.read_text())
+        _check_is_there(begun, note)
+        storage = begun if storage is None else storage
+    return Ledger.in_folder(folder) if storage is None else Ledger(storage, folder.name)
+
+
+def _check_is_there(storage: str, note: Path) -> None:
+    """Check that the SQLite file of a sweep that has begun has not been left behind by a move."""
+    url = make_url(storage)
+    file = Path(url.database or "")
+    if url.get_backend_name() == "sqlite" and not file.exists():
+        raise UsageError(
+            f"the ledger of sweep `{note.parent.name}` is not at {storage}, as {note} says: put it "
+            "back, or write into that file where it is now."
+        )
+
+
+def check_not_lost(ledger: Ledger, folder: Path) -> None:
+    """Check that a ledger without the sweep is that of a new one.
+
+    Raises:
+        UsageError: Trials of the sweep are in its folder: its rows are lost.
+    """
+    if ledger.sweep() is None and (folder / TRIALS).is_dir():
+        raise ledger.damaged(f"holds nothing of `{folder.name}`, whose trials are in {folder}")
+
+
+def remember(folder: Path, storage: str) -> None:
+    """Notes where the ledger of a sweep is, whose lease is held, unless it is in its folder.
+
+    The password is left out, which PGPASSWORD then supplies.
+
+    Raises:
+        UsageError: Another launch has begun the sweep in another ledger.
+    """
+    check_place(folder, storage)
+    if storage == url_in(folder):
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    aside = folder / f".{STORAGE}"
+    aside.unlink(missing_ok=True)
+    aside.touch(0o600)
+    aside.write_text(without_password(storage))
+    aside.replace(folder / STORAGE)
+
+
+def without_password(storage: str) -> str:
+    """Returns a ledger's URL without a password."""
+    return make_url(storage)._replace(password=None).render_as_string()  # `set` ignores None
+
+
+def discard_unstarted(folder: Path, storage: str | None) -> None:
+    """Remove what a refused launch wrote of a sweep that never started, and nothing else.
+
+    The lease is held meanwhile, so that another launch does not begin in a file that goes. A copy
+    of the ledger is only there where the sweep has started.
+
+    Raises:
+        SweepIsHeld: Another launch has the sweep by now.
+    """
+    with closing(open_ledger(folder, storage)) as ledger, ledger.hold():
+        has_trials = (folder / TRIALS).is_dir()
+        if has_trials or copy_of(folder / LEDGER).is_file() or not ledger.forget_unstarted():
+            return
+        unfinished = folder.glob(f".{Path(LEDGER).stem}.copy*")  # of a copy
+        for file in (*(folder / name for name in (*FILES_OF_LEDGER, STORAGE)), *unfinished):
+            file.unlink(missing_ok=True)
+    shutil.rmtree(folder / "ray", ignore_errors=True)
+    with suppress(OSError):  # somebody else's files are in it
+        folder.rmdir()
+
+
+@contextmanager
+def started(folder: Path) -> Iterator[tuple[Ledger, SweepRecord]]:
+    """Lends the ledger of a sweep that has begun, and closes it.
+
+    Raises:
+        NotFound: It never did; then nothing is written.
+        UsageError: Its ledger is damaged, or gone.
+    """
+    if not (has_ledger(folder) or copy_of(folder / LEDGER).is_file()):
+        raise _never_started(folder)
+    with closing(open_ledger(folder)) as ledger:
+        record = ledger.sweep()
+        if record is None:
+            raise _never_started(folder)
+        yield ledger, record
+
+
+def living_state(record: SweepRecord, ledger: Ledger) -> str:
+    """Return a sweep's state: one that says `running` but has no living driver has crashed."""
+    crashed = record.state == "running" and ledger.holder() is None
+    return "crashed" if crashed else record.state
+
+
+def _never_started(folder: Path) -> NotFound:
+    return NotFound(f"sweep `{folder.name}` was never started; launch its file again.")

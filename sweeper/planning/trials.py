@@ -1,0 +1,156 @@
+"""Turns a trial of the ledger into what a Trainable runs."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sweeper.config.faults import shown
+from sweeper.config.sweep import StudyPlan, Sweep
+from sweeper.errors import NotFound, unknown
+from sweeper.ledger import Ledger
+from sweeper.ledger.checkpoint_name import CheckpointName
+from sweeper.model import Study, Trial, TrialKind, trial_name
+from sweeper.planning.checkpoint_paths import Places
+from sweeper.planning.describe import spec_of
+from sweeper.planning.stage_store import place_of
+from sweeper.tracking.outline import study_label
+from trainables.methods.halving import can_halve
+
+NUMBER = re.compile(r"[0-9]{1,9}")
+REPLICATE = re.compile(r"([0-9]{1,9}) seed ([0-9]{1,20})")  # as its run in MLflow is named
+PATIENCE_S = 20.0  # with a store that is asked for checkpoints while all others wait
+
+
+class TrialBuilder:
+    """Builds a Trainable's config (a `SpecBuilder`) for the trials of one sweep.
+
+    Args:
+        holder: The name by which the sweep holds the stage results that it uses.
+        facts: What is recorded of each study.
+    """
+
+    def __init__(
+        self,
+        sweep: Sweep,
+        places: Places,
+        home: Path,
+        holder: str,
+        facts: Mapping[str, Mapping[str, Any]],
+    ) -> None:
+        self._sweep, self._places, self._home, self._holder = sweep, places, home, holder
+        self._facts = facts
+        self._studies: Mapping[str, StudyPlan] = {s.name: s for s in sweep.studies()}
+
+    def __call__(self, trial: Trial) -> dict[str, Any]:
+        study = self._studies[trial.study]
+        spec = spec_of(self._sweep, study, trial.params, seed=trial.seed, home=self._home)
+        named = self._places.checkpoint(trial)
+        found: tuple[str, ...] = ()
+        if named is not None:
+            found = self._places.checkpoints(trial, timeout_s=PATIENCE_S)
+        return {
+            "spec": spec.model_dump(mode="json", by_alias=True) | {"halvings": trial.halvings},
+            "content_hash": self._facts[trial.study]["content_hash"],
+            "label": f"{self._sweep.name} {trial.name}",
+            "folder": str(self._places.scratch(trial)),
+            "store": self._places.store_of_attempt(trial),
+            "resume": measured(named, found, tuple(spec.stages)),
+            "threads": self._sweep.resources.cpu,
+            "memory_bytes": self._sweep.resources.memory,
+            "name": f"{self._sweep.name}/{trial.name}",
+            "stages": place_of(self._sweep, study),
+            "stages_holder": self._holder,
+        }
+
+    def can_halve(self, trial: Trial, stage: str | None) -> bool:
+        """Whether `stage` (None: any) has micro-batches that could be half as large once more."""
+        study = self._studies[trial.study]
+        settings = self._sweep.resolve_params(study, trial.params)
+        return any(
+            can_halve(study.method, name, settings[name], halvings=trial.halvings)
+            for name in ([stage] if stage in settings else settings)
+        )
+
+
+def measured(named: str | None, found: Sequence[str], stages: Sequence[str]) -> list[str]:
+    """Return the checkpoints from which a trial may go on, the latest epoch first.
+
+    Those of later epochs than the ledger has are left out: a process that was stopped between
+    saving and being heard left them, and an epoch skipped would never be measured. Their names
+    tell the order, not their times, which a copy of the sweep need not have.
+
+    Args:
+        named: The place of the checkpoint that the ledger names. It comes first even if it is not
+            `found`: the attempt then says so, and takes the one before.
+        stages: Of the trial, in their order.
+    """
+    if named is None:
+        return []
+    latest = _position(named, stages)
+    earlier = {
+        place: position
+        for place in found
+        if latest is not None
+        and (position := _position(place, stages)) is not None
+        and position < latest
+    }
+    return [named, *sorted(earlier, key=lambda place: earlier[place], reverse=True)]
+
+
+def _position(place: str, stages: Sequence[str]) -> tuple[int, int, int] | None:
+    """Return how far a trial was when it saved a checkpoint: stage, epoch, attempt."""
+    name = CheckpointName.parse(place)
+    if name is None or name.stage not in stages:
+        return None
+    return stages.index(name.stage), name.epoch, name.attempt
+
+
+def find_trial(ledger: Ledger, text: str) -> Trial:
+    """Return the trial that a user names as `STUDY/NUMBER`, or by its number in a lone study.
+
+    Every form in which a trial is printed is accepted: with the sweep before it, with its kind
+    after it, with leading zeros, and as its run in MLflow is named.
+
+    Raises:
+        NotFound: There is none; the text says which there are.
+    """
+    studies = ledger.studies()
+    names = [study.name for study in studies]
+    study, number = _parts(text, studies, ledger.name)
+    if study in names and (found := REPLICATE.fullmatch(number)):
+        number = _number_of_replicate(ledger, study, int(found[1]), int(found[2])) or number
+    if not study and len(names) == 1 and "/" not in text:
+        study = names[0]
+    how = f" Write a trial as {trial_name(study if study in names else names[0], 0)}." * bool(names)
+    if not NUMBER.fullmatch(number):
+        raise NotFound(f"{shown(text)} names no trial.{how}")
+    if study not in names:
+        raise NotFound(
+            unknown("study", study, names) if study else f"{number}: of which study?{how}"
+        )
+    trials = {trial.number: trial for trial in ledger.trials(study)}
+    if int(number) not in trials:
+        raise NotFound(unknown("trial", str(int(number)), map(str, trials)))
+    return trials[int(number)]
+
+
+def _number_of_replicate(ledger: Ledger, study: str, origin: int, seed: int) -> str | None:
+    """Return the number of the replicate that repeats the trial `origin` on `seed`."""
+    found = (t for t in ledger.trials(study) if t.kind is TrialKind.REPLICATE)
+    return next((str(t.number) for t in found if (t.origin, t.seed) == (origin, seed)), None)
+
+
+def _parts(text: str, studies: Sequence[Study], sweep: str) -> tuple[str, str]:
+    """Split what a user wrote into a study, "" where there is none, and a number."""
+    head, *rest = text.strip().split(" · ")
+    if rest:  # a run of MLflow: `003 · mona · advection_1d`
+        label = " · ".join(rest)
+        return next((s.name for s in studies if study_label(s) == label), label), head
+    words = text.split()
+    if len(words) > 1 and words[-1] in set(TrialKind):
+        words.pop()
+    study, _, number = "/".join(words).rpartition("/")
+    if study.startswith(f"{sweep}/") and study not in {s.name for s in studies}:
+        study = study.removeprefix(f"{sweep}/")
+    return study, number

@@ -1,0 +1,153 @@
+"""What a sweep file asks for, in trials and epochs: all of it follows from the file alone."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import cycle, islice
+from typing import Any
+
+from sweeper.config.distributions import Choice, Distribution, Int
+from sweeper.config.sweep import StudyPlan, Sweep
+from sweeper.core.pruning import NOTHING, Estimate, epochs_under_halving, rungs
+from sweeper.planning import plans
+from sweeper.planning.stage_store import place_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageWork:
+    """What one stage of a study takes, all trials together."""
+
+    runs: int  # trials that run it, those that share one run counted once
+    shared: int  # runs that sharing saves
+    epochs: Estimate
+    most: int  # epochs, were nothing pruned and the longest drawn each time
+    longest: int  # epochs of one trial, at most
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workload:
+    """What one study takes."""
+
+    study: str
+    leading: int
+    sampled: int
+    replicates: int
+    rungs: tuple[int, ...]
+    stages: Mapping[str, StageWork]
+
+    @property
+    def trials(self) -> int:
+        return self.leading + self.sampled + self.replicates
+
+    @property
+    def epochs(self) -> Estimate:
+        return sum((work.epochs for work in self.stages.values()), NOTHING)
+
+    @property
+    def most_epochs(self) -> int:
+        return sum(work.most for work in self.stages.values())
+
+
+def workload_of(sweep: Sweep, study: StudyPlan) -> Workload:
+    """Returns what a study takes if nothing fails.
+
+    Preset, control and replicates run to their end; sampled trials as `pruning` lets them. Of a
+    drawn number of epochs, an estimate goes from the fewest to the most that can be drawn, since a
+    sampler that learns may keep to either; of stages with a `distinct` all draws are known. The
+    median rule follows no closed form: between its first judgement and all, all is expected.
+
+    Raises:
+        UsageError: No configuration of what trials share is feasible.
+    """
+    leading = [study.preset, *([study.control] if study.entry.control else [])]
+    leading = leading[: study.num_trials]
+    sampled = study.num_trials - len(leading)
+    seeds, top = (sweep.replicate.seeds, sweep.replicate.top) if sweep.replicate else (0, 0)
+    tops, controls = seeds * top, seeds * (len(leading) - 1)
+    steps = rungs(
+        sweep.pruning.type,
+        min_epochs=study.min_epochs,
+        eta=sweep.pruning.eta,
+        epochs=study.stage_epochs[study.objective_stage],
+    )
+    known = dict(_known(sweep, study))
+    stages = {}
+    for stage, longest in study.stage_epochs.items():
+        name = f"{stage}.epochs"
+        drawn = _drawn(study.parameters.get(name), int(study.preset[name]), longest)
+        once = Estimate(*map(float, drawn))
+        if stage in known:
+            runs, saved, most = known[stage]
+            epochs = Estimate(most, most, most)
+        else:
+            runs, saved, most = sampled * (longest > 0), 0, sampled * int(once.high)
+            judged = stage == study.objective_stage
+            epochs = _judged(sweep, sampled, once, steps) if judged else once * sampled
+        fixed = sum(int(params[name]) for params in leading) + controls * int(leading[-1][name])
+        epochs = epochs + Estimate(fixed, fixed, fixed) + once * tops
+        ran = sum(int(params[name]) > 0 for params in leading)
+        ran += controls * (int(leading[-1][name]) > 0) + tops * (longest > 0) + runs
+        stages[stage] = StageWork(
+            runs=ran,
+            shared=saved,
+            epochs=epochs,
+            most=fixed + most + tops * int(once.high),
+            longest=longest,
+        )
+    return Workload(
+        study=study.name,
+        leading=len(leading),
+        sampled=sampled,
+        replicates=tops + controls,
+        rungs=steps,
+        stages=stages,
+    )
+
+
+def _known(sweep: Sweep, study: StudyPlan) -> Iterator[tuple[str, tuple[int, int, int]]]:
+    """Yields each stage whose configurations are drawn beforehand, with what sampled trials do in
+    it: their runs, those that sharing saves, and the epochs of all that are left."""
+    stages, is_shared = plans.stages(sweep, study), place_of(sweep, study) is not None
+    taken = [
+        (stages.key(prefix.settings, prefix.seed), prefix.settings)
+        for prefix in islice(cycle(stages.prefixes), study.num_sampled)
+    ]
+    for depth, stage in enumerate(stages.shared, start=1):
+        every = [(key[: depth + 1], int(params[f"{stage}.epochs"])) for key, params in taken]
+        wanted = [epochs for _, epochs in every if epochs]
+        left = [epochs for epochs in dict(every).values() if epochs] if is_shared else wanted
+        yield stage, (len(left), len(wanted) - len(left), sum(left))
+
+
+def _judged(sweep: Sweep, trials: int, once: Estimate, steps: tuple[int, ...]) -> Estimate:
+    """Returns the epochs of sampled trials in the stage on which they are judged."""
+    all_of_it = once * trials
+    if sweep.pruning.type == "none" or not steps:
+        return all_of_it
+    if sweep.pruning.type == "median":
+        return Estimate(trials * min(once.low, steps[0]), all_of_it.expected, all_of_it.high)
+    low, expected, high = (
+        epochs_under_halving(trials, epochs, steps, eta=sweep.pruning.eta)
+        for epochs in (once.low, once.expected, once.high)
+    )
+    return Estimate(low.low, expected.expected, high.high)
+
+
+def _drawn(parameter: Distribution | None, preset: int, most: int) -> tuple[float, float, float]:
+    """Returns the fewest, the mean and the most epochs that are drawn."""
+    if parameter is None:
+        return preset, preset, preset
+    values: list[Any] = list(parameter.examples())
+    mean = _mean(parameter)
+    if parameter.when:  # where its condition does not hold, the preset's count stands
+        return min(*values, preset), mean, most
+    return min(values), mean, max(values)
+
+
+def _mean(parameter: Distribution) -> float:
+    if isinstance(parameter, Choice):
+        values = [float(value or 0) for value in parameter.values]
+        return sum(values) / len(values)
+    if isinstance(parameter, Int) and parameter.log and parameter.low < parameter.high:
+        return (parameter.high - parameter.low) / math.log(parameter.high / parameter.low)
+    return (parameter.low + parameter.high) / 2

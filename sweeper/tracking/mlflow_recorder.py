@@ -1,0 +1,409 @@
+"""Ships a sweep to MLflow by following its ledger, which is the spool.
+
+Training never waits for MLflow: the recorder reads committed events behind a cursor, in a thread
+of its own, and what it cannot ship stays where it is until MLflow answers again, or until
+`sweeper sync`. The cursor moves after a batch has arrived. A batch that is shipped twice, because
+the process died in between, changes nothing: runs are looked up by a tag before they are created,
+and a metric carries its event's time, so that MLflow sees the very point that it has.
+"""
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from sweeper.errors import BackendUnreachable
+from sweeper.ledger import Event, EventKind, Ledger
+from sweeper.model import Trial
+from sweeper.tracking.mlflow_store import (
+    MlflowStore,
+    Refused,
+    absolute,
+    check,
+    tracking_uri,
+    without_password,
+)
+from sweeper.tracking.outline import (
+    SWEEP,
+    Entity,
+    Outline,
+    identity_tags,
+    read_outline,
+    run_name,
+    run_params,
+    taken_over_tags,
+)
+from sweeper.tracking.run_tree import SUMMARY_STEP, Change, Point, changes, failure_log
+
+__all__ = ["MlflowRecorder", "Pages", "SyncStatus", "check", "tracking_uri"]
+
+EVENTS_A_BATCH = 2000
+MANY = 50  # trials that are read faster in one go
+LONGEST_PAUSE_S = 60.0
+TAGS = "sweeper.tag."  # what begins the names of tags that people put on a sweep
+RETRY_S = 1.0  # between tries at the end of a sweep
+LONGEST_ERROR = 300  # characters of its first line; databases add their statements
+AWAY_S = 60.0  # that the end of a sweep waits for one that is away
+
+
+class Pages(Protocol):
+    """Writes what the runs of the sweep (`study` None) and its studies show besides metrics."""
+
+    def note(self, ledger: Ledger, study: str | None) -> str:
+        """Returns Markdown for the run's description."""
+        ...
+
+    def summary(self, ledger: Ledger, study: str | None) -> Mapping[str, float]:
+        """Returns metrics of the run, once the sweep has ended."""
+        ...
+
+    def files(self, ledger: Ledger, study: str | None) -> Mapping[str, str]:
+        """Returns artifacts by file name, once the sweep has ended."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class SyncStatus:
+    """How far a recorder is. `pending` counts events of the ledger that MLflow lacks."""
+
+    shipped: int  # by this recorder
+    pending: int
+    last_error: str | None
+    uri: str  # without a password
+    page: str | None = None  # of the experiment's runs in a browser; None: not known, or none
+    refused: int = 0  # changes that MLflow will never take, such as of a run deleted by hand
+    restored: int = 0  # runs whose artifacts were gone, and were put back
+
+
+class MlflowRecorder:
+    """Follows one ledger. `uri` None takes MLFLOW_TRACKING_URI, else MLflow's default here.
+
+    Args:
+        pages: Descriptions and files of the runs of the sweep and its studies; None: neither.
+        poll_s: Seconds between looks at the ledger.
+        notify: Takes one line when MLflow is lost, and one when it is back.
+        place_of: Returns where a checkpoint of a trial is, given its name.
+        announce: Takes the address of the experiment's runs, once a server has the experiment.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        *,
+        uri: str | None,
+        experiment: str,
+        pages: Pages | None = None,
+        poll_s: float = 1.0,
+        notify: Callable[[str], None] | None = None,
+        place_of: Callable[[Trial, str], str] = lambda trial, checkpoint: checkpoint,
+        announce: Callable[[str], None] | None = None,
+    ) -> None:
+        self._place_of = place_of
+        self._ledger, self._experiment, self._pages = ledger, experiment, pages
+        self._poll_s, self._notify, self._announce = poll_s, notify, announce
+        self._uri = tracking_uri(uri)
+        self.uri = absolute(without_password(self._uri, self._uri))  # to be shown
+        self._name = f"mlflow:{hashlib.sha256(self._uri.encode()).hexdigest()[:16]}"
+        self._one_at_a_time = threading.Lock()
+        self._stopping = threading.Event()
+        self._given_up_at = 0.0  # by the monotonic clock, once it is stopping
+        self._thread: threading.Thread | None = None
+        self._store: MlflowStore | None = None
+        self._refs: dict[str, str] = {}  # as noted in the ledger: run ids, the cursor, notes
+        self._outline: Outline | None = None
+        self._is_restored = False  # the ledger is a copy, and MLflow may be ahead of it
+        self._known: dict[str, dict[str, set[tuple[str, float, int]]]] = {}  # by run and curve
+        self._shipped = self._refused = self._put_back = 0
+        self._last_error: str | None = None
+        self._lost_since: str | None = None
+        self._page: str | None = None
+
+    def start(self) -> None:
+        """Begins to follow the ledger, in the background."""
+        self._thread = threading.Thread(target=self._follow, name="mlflow recorder", daemon=True)
+        self._thread.start()
+
+    def stop(self, timeout_s: float) -> SyncStatus:
+        """Ships what is left, for at most `timeout_s`, and stops; waits for one that is away."""
+        self._given_up_at = time.monotonic() + min(timeout_s, AWAY_S)
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join(timeout_s)
+        return self.status()
+
+    def sync(self) -> SyncStatus:
+        """Ship everything now, in this thread, or return with why it could not.
+
+        Artifacts that are gone from MLflow are put back, as far as what they were made of exists.
+        """
+        if self._drain():
+            try:
+                self._restore_artifacts()
+            except Exception as error:  # whatever MLflow's client, its store or the network raise
+                self._lost(without_password(f"{type(error).__name__}: {error}", self._uri))
+        return self.status()
+
+    def attach(self, study: str, number: int, folder: Path) -> bool:
+        """Makes a folder artifacts of a trial's run; False if MLflow lacks that, or is away."""
+        run_id = self._ledger.mirror(self._name).get(Entity(study, number).key)
+        if not run_id:
+            return False
+        try:
+            MlflowStore(self._uri, self._experiment).attach(run_id, folder)
+        except Exception:  # whatever MLflow's client, its store or the network raise
+            return False
+        return True
+
+    def runs(self) -> list[str]:
+        """Return the ids of the sweep's runs that were shipped there, parents first."""
+        refs = self._ledger.mirror(self._name)
+        kinds = ("sweep", "study", "trial")
+        found = [(kinds.index(k), ref) for key, ref in refs.items() if (k := _kind(key)) in kinds]
+        return [ref for _, ref in sorted(found) if ref]
+
+    def delete_runs(self) -> None:
+        """Delete the sweep's runs, its own last.
+
+        Raises:
+            BackendUnreachable: MLflow does not answer.
+        """
+        try:
+            runs = self.runs()
+            store = MlflowStore(self._uri, self._experiment) if runs else None
+            for run_id in reversed(runs):
+                assert store is not None
+                with suppress(Refused):  # it was deleted by hand
+                    store.delete(run_id)
+        except Exception as error:  # whatever MLflow's client, its store or the network raise
+            why = without_password(f"{type(error).__name__}: {error}", self._uri)
+            raise BackendUnreachable(
+                f"MLflow at {self.uri} does not delete the runs: {why.splitlines()[0]}"
+            ) from error
+
+    def describe(self) -> bool:
+        """Show on the sweep's run the tags and notes that people put on the sweep; False if MLflow
+        lacks that run, or is away."""
+        run_id = self._ledger.mirror(self._name).get(SWEEP.key)
+        if not run_id:
+            return False
+        try:
+            store = MlflowStore(self._uri, self._experiment)
+            store.describe(run_id, self._remarks(), prefix=TAGS)
+        except Exception:  # whatever MLflow's client, its store or the network raise
+            return False
+        return True
+
+    def _remarks(self) -> dict[str, str]:
+        tags = {f"{TAGS}{name}": value for name, value in self._ledger.tags().items()}
+        notes = "\n".join(map(str, self._ledger.remarks()))
+        return tags | ({"sweeper.notes": notes} if notes else {})
+
+    def _follow(self) -> None:
+        pause = self._poll_s
+        while True:
+            is_last = self._stopping.is_set()
+            shipped = self._drain()
+            if is_last and (shipped or time.monotonic() > self._given_up_at):
+                return
+            pause = self._poll_s if shipped else min(2 * pause, LONGEST_PAUSE_S)
+            if is_last:
+                time.sleep(min(pause, RETRY_S))
+            else:
+                self._stopping.wait(pause)
+
+    def _drain(self) -> bool:
+        """Ships batches until none is left; False, having said so once, if MLflow is away."""
+        try:
+            with self._one_at_a_time:
+                while self._ship_batch():
+                    pass
+        except Exception as error:  # whatever MLflow's client, its store or the network raise
+            self._store = None  # what answers next may be another store
+            self._lost(without_password(f"{type(error).__name__}: {error}", self._uri))
+            return False
+        if self._lost_since is not None:
+            self._say(f"MLflow is back; it has all records since {self._lost_since}.")
+            self._last_error = self._lost_since = None
+        return True
+
+    def _lost(self, error: str) -> None:
+        self._last_error = error.splitlines()[0][:LONGEST_ERROR]
+        if self._lost_since is None:
+            self._lost_since = time.strftime("%H:%M:%S")
+            self._say(
+                f"MLflow at {self.uri} does not take records since "
+                f"{self._lost_since}; the sweep goes on, and the ledger keeps them. "
+                f"({self._last_error})"
+            )
+
+    def _say(self, line: str) -> None:
+        if self._notify is not None:
+            self._notify(line)
+
+    def status(self) -> SyncStatus:
+        """Says how far it is."""
+        cursor = int(self._ledger.mirror(self._name).get("cursor") or 0)
+        return SyncStatus(
+            shipped=self._shipped,
+            pending=self._ledger.count_events(after=cursor),
+            last_error=self._last_error,
+            uri=self.uri,
+            page=self._page,
+            refused=self._refused,
+            restored=self._put_back,
+        )
+
+    # One batch -----------------------------------------------------------------------------
+
+    def _ship_batch(self) -> bool:
+        """Ships the next events and moves the cursor; False if there are none."""
+        store = self._open()
+        events = self._ledger.events(int(self._refs.get("cursor", 0)), EVENTS_A_BATCH)
+        if not events:
+            return False
+        outline = self._fresh_outline(events)
+        runs, notes = changes(events, outline, self._refs)
+        for entity, change in runs.items():
+            try:
+                self._apply(store, entity, change, outline)
+            except Refused as refusal:  # so that the others go through
+                self._refused += 1
+                self._last_error = f"refused: {refusal}"
+        self._note({**notes, "cursor": str(events[-1].seq)})
+        self._shipped += len(events)
+        return True
+
+    def _open(self) -> MlflowStore:
+        """Returns the store, and begins from the first event if it lacks what was shipped."""
+        if self._store is not None:
+            return self._store
+        store = MlflowStore(self._uri, self._experiment)
+        self._refs = self._ledger.mirror(self._name)
+        self._is_restored = self._ledger.is_restored()
+        if not store.has_run(self._refs.get(SWEEP.key) or "none"):
+            self._note(dict.fromkeys(self._refs, ""))
+            self._refs = {}
+        self._store = store
+        if self._page is None and store.page is not None:
+            self._page = store.page
+            if self._announce is not None:
+                self._announce(store.page)
+        return store
+
+    def _fresh_outline(self, events: Sequence[Event]) -> Outline:
+        """Returns the outline as of now; of trials, those that the events touch are read again."""
+        changed = {(e.study, e.number) for e in events if e.kind is not EventKind.MEASURED}
+        is_wide = any(number is None for _, number in changed) or len(changed) > MANY
+        if self._outline is None or is_wide:
+            self._outline = read_outline(self._ledger)
+            assert self._outline is not None, "events come after the sweep's row"
+            return self._outline
+        for study, number in changed:
+            assert study is not None
+            assert number is not None
+            self._outline.trials[Entity(study, number)] = self._ledger.trial(study, number)
+        return self._outline
+
+    def _note(self, refs: Mapping[str, str]) -> None:
+        self._ledger.note_mirror(self._name, refs)
+        self._refs |= refs
+
+    def _apply(self, store: MlflowStore, entity: Entity, change: Change, outline: Outline) -> None:
+        """Makes one run show a change. The status comes last: an ended run is whole."""
+        run_id = self._run_id(store, entity, change.since, outline)
+        tags = dict(change.tags) | (self._remarks() if entity == SWEEP else {})
+        if change.has_news and self._pages is not None:
+            tags["mlflow.note.content"] = self._pages.note(self._ledger, entity.study)
+        if change.taken_over:
+            tags |= taken_over_tags(change.taken_over, outline, self._refs, store.address_of)
+        if change.checkpoint is not None:
+            place = self._place_of(outline.trials[entity], change.checkpoint)
+            if "://" in place:
+                tags["sweeper.checkpoint"] = place
+            elif Path(place).is_dir():
+                store.keep(run_id, Path(place))
+            else:
+                tags["sweeper.checkpoint"] = f"not on this machine: {place}"
+        if change.drops_checkpoint:
+            store.forget_checkpoint(run_id)
+        store.write(run_id, change.files)
+        store.log(run_id, self._lacking(store, run_id, change.points), tags)
+        if change.is_closed and self._pages is not None:
+            at = change.since if change.ended_at is None else change.ended_at
+            values = self._pages.summary(self._ledger, entity.study)
+            points = [Point(key, v, at, SUMMARY_STEP) for key, v in values.items()]
+            store.log(run_id, self._lacking(store, run_id, points), {})
+            store.write(run_id, self._pages.files(self._ledger, entity.study))
+        if change.status is not None:
+            store.turn(run_id, change.status, change.ended_at)
+
+    def _lacking(self, store: MlflowStore, run_id: str, points: list[Point]) -> list[Point]:
+        """Return the points that a run has yet to show.
+
+        Points that are shipped twice carry their event's time, and stay one. A ledger that was
+        restored from its copy measures again what MLflow has, at another time: such points are
+        left out, as long as their values agree.
+        """
+        if not self._is_restored:
+            return points
+        known = self._known.setdefault(run_id, {})
+        for key in {point.key for point in points} - known.keys():
+            known[key] = store.points(run_id, key)
+        return [p for p in points if (p.key, p.value, p.step) not in known[p.key]]
+
+    def _restore_artifacts(self) -> None:
+        """Put back the artifacts of runs that have none: somebody has deleted their folder."""
+        store, outline = self._open(), read_outline(self._ledger)
+        if outline is None or outline.record.state in ("new", "running"):
+            return
+        for entity in (SWEEP, *(Entity(name) for name in outline.studies), *outline.trials):
+            run_id = self._refs.get(entity.key)
+            if not run_id or not store.has_run(run_id) or store.artifacts(run_id):
+                continue
+            trial = outline.trials.get(entity)
+            kept = None if trial is None else trial.checkpoint
+            place = None if trial is None or kept is None else Path(self._place_of(trial, kept))
+            has_folder = place is not None and place.is_dir()
+            if place is not None and has_folder:
+                store.keep(run_id, place)
+            files = self._files(entity)
+            store.write(run_id, files)
+            self._put_back += has_folder or bool(files)
+
+    def _files(self, entity: Entity) -> Mapping[str, str]:
+        """Return the texts that a run of a sweep that has ended shows, by the artifact's name."""
+        if entity.number is None:
+            return self._pages.files(self._ledger, entity.study) if self._pages else {}
+        events = self._ledger.events(study=entity.study, number=entity.number)
+        return {name: text for event in events for name, text in failure_log(event).items()}
+
+    def _run_id(self, store: MlflowStore, entity: Entity, since: int, outline: Outline) -> str:
+        """Returns the run of an entity: as noted, found by its tag, or created."""
+        if self._refs.get(entity.key):
+            return self._refs[entity.key]
+        tags = identity_tags(entity, outline)
+        if entity.parent is not None:
+            tags["mlflow.parentRunId"] = self._run_id(store, entity.parent, since, outline)
+        run_id = store.find_or_create(
+            f"{_sweep_id(outline)}/{entity.key}",
+            name=run_name(entity, outline),
+            since=since,
+            tags=tags,
+            params=run_params(entity, outline),
+        )
+        self._note({entity.key: run_id})
+        return run_id
+
+
+def _kind(key: str) -> str:
+    return key.partition("/")[0]
+
+
+def _sweep_id(outline: Outline) -> str:
+    """Tells the sweep from another of the same name that somebody else ships to the same place."""
+    record = outline.record
+    return hashlib.sha256(f"{record.name} {record.created_at!r}".encode()).hexdigest()[:16]

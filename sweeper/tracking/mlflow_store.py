@@ -1,0 +1,285 @@
+"""One experiment in one MLflow: the calls that a sweep needs. The only file that imports mlflow.
+
+MLflow is imported when a store is opened, after its client's settings are in the environment.
+"""
+
+import logging
+import os
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from sweeper.errors import BackendUnreachable
+from sweeper.tracking.mlflow_pages import has_pages, run_page, runs_page
+from sweeper.tracking.moved_store import artifact_root, follow_move
+from sweeper.tracking.placing import place
+from sweeper.tracking.run_tree import Point
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+SETTINGS = {  # of MLflow's client; what the user has set stays
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",  # s; an artifact store may take long to answer
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # the recorder comes back itself
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_LOGGING_LEVEL": "ERROR",
+}
+KIND = {"mlflow.experimentKind": "custom_model_development"}  # and so does each address
+METRICS_A_CALL, PAIRS_A_CALL = 900, 100  # MLflow takes 1000 in all; it limits lengths too
+LONGEST_TAG, LONGEST_PARAM = 8000, 6000
+DATABASE_LOGGER = "mlflow.store.db.utils"  # prints the stack and SQL of what it then raises
+CHECK_S = 10.0
+CHECKPOINTS = "checkpoints"  # the folder among a run's artifacts
+NEVER = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "BAD_REQUEST", "INVALID_STATE")
+
+
+class Refused(Exception):
+    """MLflow will never take this change: the run was deleted by hand, or a name is not allowed."""
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Tells what MLflow refuses for good from what it fails to do at present."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        if error.error_code in NEVER:
+            raise Refused(error.message) from error
+        raise
+
+
+class MlflowStore:
+    """Opens experiment `name` at `uri`, and makes it if it is new.
+
+    Raises:
+        BackendUnreachable: The experiment was deleted in MLflow.
+    """
+
+    def __init__(self, uri: str, name: str) -> None:
+        self._client, self._uri = _client(uri), uri
+        found = self._client.get_experiment_by_name(name)
+        if found is None:
+            root = artifact_root(uri, name)
+            self._experiment = self._client.create_experiment(name, root, tags=KIND)
+        elif found.lifecycle_stage == "deleted":
+            raise BackendUnreachable(
+                f"experiment `{name}` was deleted in MLflow: restore it (`mlflow experiments "
+                f"restore -x {found.experiment_id}`) or purge it (`mlflow gc`)."
+            )
+        else:
+            follow_move(uri)
+            self._experiment = found.experiment_id
+
+    @property
+    def page(self) -> str | None:
+        """Address of the experiment's runs in a browser; None where no server shows them."""
+        if not has_pages(self._uri):
+            return None
+        return runs_page(without_password(self._uri, self._uri), self._experiment)
+
+    def address_of(self, run_id: str) -> str:
+        """Returns where the page of a run is, from another page of MLflow's UI."""
+        return run_page(self._experiment, run_id)
+
+    def has_run(self, run_id: str) -> bool:
+        """Whether MLflow knows the run."""
+        try:
+            self._get_run(run_id)
+        except Refused:
+            return False
+        return True
+
+    @_refusals()
+    def _get_run(self, run_id: str) -> Any:
+        return self._client.get_run(run_id)
+
+    @_refusals()
+    def find_or_create(
+        self,
+        unique: str,
+        *,
+        name: str,
+        since: int,
+        tags: Mapping[str, str],
+        params: Mapping[str, str],
+    ) -> str:
+        """Return the id of the run tagged `sweeper.id = unique`, which began at `since` (ms).
+
+        A run of that tag whose params differ stays, as replaced, and a new one is made: a ledger
+        that was restored from its copy may have drawn another trial of the same number.
+        """
+        from mlflow.entities import Param
+
+        params = _cut(params, LONGEST_PARAM)
+        query = f"tags.`sweeper.id` = '{unique}'"
+        found = self._client.search_runs([self._experiment], query, max_results=1)
+        if found and any(params.get(k, v) != v for k, v in found[0].data.params.items()):
+            self._replace(found.pop(), unique)
+        run = found[0] if found else self._client.create_run(
+            self._experiment, since, {"sweeper.id": unique, **_cut(tags, LONGEST_TAG)}, name
+        )  # fmt: skip
+        pairs = [Param(*pair) for pair in params.items()]
+        for some in _pieces(pairs, PAIRS_A_CALL):
+            self._client.log_batch(run.info.run_id, params=some)
+        return str(run.info.run_id)
+
+    def _replace(self, run: Any, unique: str) -> None:
+        """Give up a run's tag, and close it, so that another can take its place."""
+        tags = {"sweeper.id": f"{unique}/replaced/{run.info.run_id}", "sweeper.state": "replaced"}
+        for name, value in tags.items():
+            self._client.set_tag(run.info.run_id, name, value)
+        if run.info.status == "RUNNING":
+            self._client.set_terminated(run.info.run_id, "KILLED")
+
+    @_refusals()
+    def points(self, run_id: str, key: str) -> set[tuple[str, float, int]]:
+        """Return key, value and step of every point that a curve of the run has."""
+        return {(m.key, m.value, m.step) for m in self._client.get_metric_history(run_id, key)}
+
+    @_refusals()
+    def artifacts(self, run_id: str) -> set[str]:
+        """Return the names of the run's artifacts, without what is in folders."""
+        return {file.path for file in self._client.list_artifacts(run_id)}
+
+    @_refusals()
+    def log(self, run_id: str, points: Sequence[Point], tags: Mapping[str, str]) -> None:
+        """Adds points to curves, and sets tags. A point that is there already stays one point."""
+        from mlflow.entities import Metric, RunTag
+
+        pairs = [RunTag(*pair) for pair in _cut(tags, LONGEST_TAG).items()]
+        *most, last = [*_pieces(points, METRICS_A_CALL)] or [[]]
+        for some in most:
+            self._client.log_batch(run_id, metrics=[Metric(*point) for point in some])
+        self._client.log_batch(run_id, metrics=[Metric(*point) for point in last], tags=pairs)
+
+    @_refusals()
+    def keep(self, run_id: str, folder: Path) -> None:
+        """Makes the files of `folder` the run's artifacts `checkpoints/`."""
+        root = urlsplit(self._client.get_run(run_id).info.artifact_uri)
+        if root.scheme in ("", "file"):
+            place(folder, Path(unquote(root.path)) / CHECKPOINTS)
+        else:
+            self._client.log_artifacts(run_id, str(folder), CHECKPOINTS)
+
+    @_refusals()
+    def attach(self, run_id: str, folder: Path) -> None:
+        """Makes the files of `folder` the run's artifacts, under the folder's name."""
+        self._client.log_artifacts(run_id, str(folder), folder.name)
+
+    @_refusals()
+    def forget_checkpoint(self, run_id: str) -> None:
+        """Deletes the run's artifacts `checkpoints/`, if it has any."""
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        if self._client.list_artifacts(run_id, CHECKPOINTS):
+            kept: Any = get_artifact_repository(self._get_run(run_id).info.artifact_uri)
+            kept.delete_artifacts(CHECKPOINTS)
+
+    @_refusals()
+    def describe(self, run_id: str, tags: Mapping[str, str], *, prefix: str) -> None:
+        """Make these tags all that the run has of those that begin with `prefix`."""
+        had = self._client.get_run(run_id).data.tags
+        for name in [n for n in had if n.startswith(prefix) and n not in tags]:
+            self._client.delete_tag(run_id, name)
+        self.log(run_id, (), tags)
+
+    @_refusals()
+    def delete(self, run_id: str) -> None:
+        """Delete a run, as MLflow does: `mlflow runs restore` brings it back until `mlflow gc`.
+
+        The checkpoints among its artifacts go at once.
+        """
+        self.forget_checkpoint(run_id)
+        self._client.delete_run(run_id)
+
+    @_refusals()
+    def write(self, run_id: str, files: Mapping[str, str]) -> None:
+        """Makes texts artifacts of the run, by file name."""
+        for name, text in files.items():
+            self._client.log_text(run_id, text, name)
+
+    @_refusals()
+    def turn(self, run_id: str, status: str, ended_at: int | None) -> None:
+        """Sets the run's status, and with one that ends it the time (ms)."""
+        if ended_at is None:
+            self._client.update_run(run_id, status)
+        else:
+            self._client.set_terminated(run_id, status, ended_at)
+
+
+def tracking_uri(uri: str | None) -> str:
+    """Returns where MLflow is: as given, MLFLOW_TRACKING_URI, or MLflow's default in this folder.
+
+    The default is absolute, since another process would take a relative one elsewhere.
+    """
+    return uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd() / 'mlflow.db'}"
+
+
+def absolute(uri: str) -> str:
+    """Return an address as it is right in any folder: an SQLite file by its whole path."""
+    scheme, has_path, path = uri.partition(":///")
+    if has_path and scheme.startswith("sqlite") and path:
+        return f"{scheme}:///{Path(path).absolute()}"
+    return uri
+
+
+def check(uri: str | None) -> None:
+    """Returns if MLflow answers.
+
+    Raises:
+        BackendUnreachable: It does not, within ten seconds.
+    """
+    where, errors = tracking_uri(uri), ["no answer within ten seconds."]
+
+    def ask() -> None:
+        try:
+            _client(where).search_experiments(max_results=1)
+            errors.clear()
+        except Exception as error:  # whatever MLflow's client, its store or the network raise
+            errors[0] = f"{type(error).__name__}: {error}".splitlines()[0]
+
+    thread = threading.Thread(target=ask, name="mlflow check", daemon=True)
+    thread.start()
+    thread.join(CHECK_S)
+    if errors:
+        raise BackendUnreachable(
+            f"MLflow at {without_password(where, where)} does not answer: "
+            f"{without_password(errors[0], where)} Start it, set MLFLOW_TRACKING_URI, or leave "
+            "out `tracking.required`: the sweep then runs, and `sweeper sync` ships it later."
+        )
+
+
+def experiments(uri: str) -> dict[str, str]:
+    """Return the ids of the experiments that sweeps have made, by name."""
+    found = _client(uri).search_experiments()
+    return {e.name: e.experiment_id for e in found if KIND.items() <= e.tags.items()}
+
+
+def without_password(text: str, uri: str) -> str:
+    """Returns `text` without the password that `uri` may hold."""
+    password = urlsplit(uri).password
+    return text.replace(f":{password}@", ":***@") if password else text
+
+
+def _client(uri: str) -> "MlflowClient":
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
+    logging.getLogger(DATABASE_LOGGER).setLevel(logging.CRITICAL)
+    from mlflow import MlflowClient
+
+    return MlflowClient(uri)
+
+
+def _cut(pairs: Mapping[str, str], longest: int) -> dict[str, str]:
+    return {name: value[:longest] for name, value in pairs.items()}
+
+
+def _pieces(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    return (items[start : start + size] for start in range(0, len(items), size))

@@ -1,0 +1,160 @@
+"""What each MLflow run of a sweep stands for: its name, its tags, its parameters, its parent."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sweeper.config.catalog import PROXY
+from sweeper.ledger import Ledger, SweepRecord
+from sweeper.model import Study, Trial, TrialKind
+
+
+@dataclass(frozen=True)
+class Entity:
+    """What a run stands for: the sweep (`study` None), a study (`number` None) or a trial."""
+
+    study: str | None = None
+    number: int | None = None
+
+    @property
+    def key(self) -> str:
+        """The name under which the ledger keeps the run's id."""
+        if self.study is None:
+            return "sweep"
+        return f"study/{self.study}" if self.number is None else f"trial/{self.study}/{self.number}"
+
+    @property
+    def parent(self) -> "Entity | None":
+        if self.study is None:
+            return None
+        return Entity() if self.number is None else Entity(self.study)
+
+
+SWEEP = Entity()
+SHARED = ("backbone", "pretrained", "proxy", "data_source", "protocol")  # by a study's trials
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What the ledger holds besides events: everything here but a trial's state never changes."""
+
+    record: SweepRecord
+    studies: Mapping[str, Study]
+    facts: Mapping[str, Mapping[str, Any]]
+    trials: dict[Entity, Trial]
+
+
+def read_outline(ledger: Ledger) -> Outline | None:
+    """Reads the outline; None before the sweep has a row."""
+    record = ledger.sweep()
+    if record is None:
+        return None
+    studies = {study.name: study for study in ledger.studies()}
+    return Outline(
+        record=record,
+        studies=studies,
+        facts={name: ledger.facts(name) for name in studies},
+        trials={Entity(t.study, t.number): t for t in ledger.trials()},
+    )
+
+
+def run_name(entity: Entity, outline: Outline) -> str:
+    """Returns a name that tells runs apart where a column cuts it: `003 · mona · advection_1d`.
+
+    A replicate is named by what it repeats and its seed: `003 seed 7 · mona · advection_1d`.
+    """
+    if entity.study is None:
+        return outline.record.name
+    name = study_label(outline.studies[entity.study])
+    if entity.number is None:
+        return name
+    trial = outline.trials[entity]
+    if trial.kind is TrialKind.REPLICATE and trial.origin is not None:
+        return f"{trial.origin:03d} seed {trial.seed} · {name}"
+    return f"{entity.number:03d} · {name}"
+
+
+def study_label(study: Study) -> str:
+    """Return the name of a study's run: `mona · advection_1d`."""
+    return f"{study.method} · {study.task.rpartition('/')[2]}"
+
+
+def identity_tags(entity: Entity, outline: Outline) -> dict[str, str]:
+    """Returns the tags that say what a run is, and that its children share."""
+    record = outline.record
+    tags: dict[str, Any] = {
+        "mlflow.source.name": "sweeper",
+        "mlflow.source.git.commit": record.provenance.get("git_commit"),
+        "sweeper.level": entity.key.partition("/")[0],
+        "sweeper.sweep": record.name,
+        "sweeper.config_hash": record.config_hash,
+        "sweeper.profile": record.profile,
+        "sweeper.git_commit": record.provenance.get("git_commit"),
+    }
+    if entity.study is not None:
+        study, facts = outline.studies[entity.study], outline.facts[entity.study]
+        tags |= {
+            "sweeper.study": study.name,
+            "sweeper.method": study.method,
+            "sweeper.task": study.task,
+            "sweeper.objective": study.objective,
+            "sweeper.seed": study.seed,
+        }
+        tags |= {f"sweeper.{name}": facts.get(name) for name in (*SHARED, "content_hash")}
+    if entity.number is not None:
+        trial = outline.trials[entity]
+        tags |= {
+            "sweeper.trial": trial.number,
+            "sweeper.kind": trial.kind,
+            "sweeper.seed": trial.seed,
+            "sweeper.sampled": ", ".join(trial.sampled) or None,
+            "sweeper.origin": trial.origin,
+        }
+        if PROXY in trial.params:  # of those of its study, the one that it reads
+            tags["sweeper.proxy"] = trial.params[PROXY]
+    return {name: str(value) for name, value in tags.items() if value is not None}
+
+
+def run_params(entity: Entity, outline: Outline) -> dict[str, str]:
+    """Returns every hyperparameter of a trial, sampled or fixed; of a study what it is about, so
+    that studies compare side by side; nothing of the sweep."""
+    if entity.number is not None:
+        return {name: str(value) for name, value in outline.trials[entity].params.items()}
+    if entity.study is None:
+        return {}
+    study, facts = outline.studies[entity.study], outline.facts[entity.study]
+    about = {"method": study.method, "task": study.task, **{n: facts.get(n) for n in SHARED}}
+    return {name: str(value) for name, value in about.items() if value is not None}
+
+
+def taken_over_tags(
+    taken_over: Mapping[str, str],
+    outline: Outline,
+    run_ids: Mapping[str, str],
+    address_of: Callable[[str], str],
+) -> dict[str, str]:
+    """Returns the tags of a run whose trial took stages over, with a link to whose they were.
+
+    Args:
+        taken_over: Stage -> the trial that computed it, as "SWEEP/STUDY/NUMBER".
+        run_ids: By the keys of entities.
+        address_of: Where the page of a run is, by its id.
+    """
+    tags, lines = {}, []
+    for stage, builder in taken_over.items():
+        sweep, _, trial = builder.partition("/")
+        study, _, number = trial.rpartition("/")
+        words = f"trial {number} of {study}"
+        run_id = None
+        if sweep == outline.record.name:
+            run_id = run_ids.get(Entity(study, int(number)).key)
+        else:
+            words += f" in the sweep {sweep}"
+        tags[f"sweeper.stage.{stage}"] = f"taken over from {words}"
+        if run_id:
+            tags[f"sweeper.stage.{stage}.run_id"] = run_id
+            words = f"[{words}]({address_of(run_id)})"
+        lines.append(
+            f"`{stage}` was not computed here: its result and metrics are those of {words}."
+        )
+    return {**tags, "mlflow.note.content": "\n\n".join(lines)}

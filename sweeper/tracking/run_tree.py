@@ -1,0 +1,266 @@
+"""Says what each MLflow run of a sweep is and shows: a pure function of the ledger's events.
+
+    sweep run  >  study run  >  trial run          (parent by the tag `mlflow.parentRunId`)
+
+What was shipped is remembered in notes, which are written together with the cursor: the epochs
+of each trial, so that one that a later attempt ran again is not shown twice, and each study's best
+so far, which counts replicates once the sweep has ended. The same events and notes give the same
+changes, whatever the batches they come in.
+"""
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from sweeper.core.ranking import CANDIDATES, ranked
+from sweeper.ledger import Event, EventKind
+from sweeper.model import Trial, TrialKind, TrialState
+from sweeper.tracking.outline import SWEEP, Entity, Outline
+
+STATUS = {  # MLflow has no word for pruned or interrupted: the tag `sweeper.state` says it
+    TrialState.WAITING: "SCHEDULED",
+    TrialState.RUNNING: "RUNNING",
+    TrialState.COMPLETE: "FINISHED",
+    TrialState.PRUNED: "KILLED",
+    TrialState.FAILED: "FAILED",
+    TrialState.INTERRUPTED: "KILLED",
+}
+SUMMARY_STEP = 0  # of what does not change while a study runs
+OBJECTIVE = "Objective"  # a section of charts; MLflow sorts them, capital letters first
+
+
+def first_chart(objective: str) -> str:
+    """Return the name under which an objective is shown once more, before all other charts."""
+    return f"{OBJECTIVE}/{objective.rpartition('/')[2]}"
+
+
+class Point(NamedTuple):
+    """One value of one metric. `at` is milliseconds since the epoch: the event's, never now."""
+
+    key: str
+    value: float
+    at: int
+    step: int
+
+
+@dataclass
+class Change:
+    """What a batch of events changes of one run."""
+
+    since: int  # ms; when the run began, if this batch is its first
+    points: list[Point] = field(default_factory=list)
+    tags: dict[str, str] = field(default_factory=dict)
+    status: str | None = None
+    ended_at: int | None = None  # ms
+    checkpoint: str | None = None  # to be kept with the run, by its name
+    files: dict[str, str] = field(default_factory=dict)  # texts to keep with it, by name
+    drops_checkpoint: bool = False  # that it kept is to be deleted
+    has_news: bool = False  # its page (note) tells something new
+    is_closed: bool = False  # its files are due
+    taken_over: dict[str, str] = field(default_factory=dict)  # stages, from whom
+
+    def turn(self, status: str, at: int) -> None:
+        """Sets the status, and with one that ends a run the time."""
+        self.status = status
+        self.ended_at = None if status in ("RUNNING", "SCHEDULED") else at
+
+
+def changes(
+    events: Iterable[Event], outline: Outline, notes: Mapping[str, str]
+) -> tuple[dict[Entity, Change], dict[str, str]]:
+    """Returns what the events change of each run, parents first, and the notes to be kept."""
+    batch = _Batch(outline, notes)
+    for event in events:
+        batch.take(event)
+    return dict(sorted(batch.runs.items(), key=lambda item: _depth(item[0]))), batch.notes
+
+
+def failure_log(event: Event) -> dict[str, str]:
+    """Return the last log lines of the attempt that an event ends, by the artifact's name."""
+    if event.kind is not EventKind.ATTEMPT_ENDED or not event.payload.get("log"):
+        return {}
+    return {f"failures/attempt-{event.attempt}.txt": event.payload["log"]}
+
+
+def _depth(entity: Entity) -> int:
+    return (entity.study is not None) + (entity.number is not None)
+
+
+class _Batch:
+    def __init__(self, outline: Outline, notes: Mapping[str, str]) -> None:
+        self.outline, self._old = outline, notes
+        self.runs: dict[Entity, Change] = {}
+        self.notes: dict[str, str] = {}
+
+    def _run(self, entity: Entity, at: int) -> Change:
+        return self.runs.setdefault(entity, Change(since=at))
+
+    def _note(self, key: str) -> dict[str, Any]:
+        return dict(json.loads(self.notes.get(key) or self._old.get(key) or "{}"))
+
+    def take(self, event: Event) -> None:
+        at, payload = round(event.at * 1000), event.payload
+        entity = Entity(event.study, event.number)
+        run = self._run(entity, at)
+        match event.kind:
+            case EventKind.SWEEP_STARTED:
+                run.turn("RUNNING", at)
+                run.tags["sweeper.state"] = "running"
+                if payload.get("git_commit"):
+                    run.tags["sweeper.git_commit"] = str(payload["git_commit"])
+            case EventKind.STUDY_ADDED:
+                baselines = payload.get("facts", {}).get("baselines") or {}
+                values = {f"baseline/{name}": value for name, value in baselines.items()}
+                self._add_points(run, values, at, SUMMARY_STEP, "its data")
+            case EventKind.TRIAL_ADDED:
+                self._set_state(run, TrialState.WAITING, at)
+            case EventKind.ATTEMPT_STARTED:
+                self._set_state(run, TrialState.RUNNING, at)
+                run.tags["sweeper.attempt"] = str(event.attempt)
+                study = self._run(Entity(event.study), at)
+                study.turn("RUNNING", at)
+                study.tags["sweeper.state"] = "running"
+            case EventKind.MEASURED:
+                self._measure(run, entity, payload, at)
+            case EventKind.ATTEMPT_ENDED:
+                run.files |= failure_log(event)
+                self._end_attempt(run, payload, at)
+            case EventKind.TRIAL_REOPENED:
+                self._set_state(run, TrialState.WAITING, at)
+            case EventKind.CHECKPOINT_DROPPED:
+                run.checkpoint, run.drops_checkpoint = None, True
+                run.tags["sweeper.checkpoint"] = f"deleted: {payload['reason']}"
+            case EventKind.NOTED if event.number is not None:
+                run.tags["sweeper.note"] = str(payload["text"])
+            case EventKind.TRIAL_ENDED:
+                self._end_trial(run, entity, payload, at)
+            case EventKind.SWEEP_ENDED:
+                self._end_sweep(str(payload["state"]), at)
+
+    @staticmethod
+    def _set_state(run: Change, state: TrialState, at: int) -> None:
+        run.turn(STATUS[state], at)
+        run.tags["sweeper.state"] = state
+
+    def _end_attempt(self, run: Change, payload: Mapping[str, Any], at: int) -> None:
+        """Says what an attempt died of, and what was done about it."""
+        state = TrialState(payload["state"])
+        if payload.get("halvings"):
+            run.tags["sweeper.halvings"] = str(payload["halvings"])
+        if not state.is_finished:
+            self._set_state(run, state, at)
+            self._explain(run, payload)
+
+    @staticmethod
+    def _explain(run: Change, payload: Mapping[str, Any]) -> None:
+        for name in ("reason", "failure"):
+            run.tags[f"sweeper.{name}"] = payload.get(name) or ""
+
+    @staticmethod
+    def _add_points(run: Change, values: Mapping[str, Any], at: int, step: int, where: str) -> None:
+        """Adds finite values; a NaN or infinity is no point of a curve, so a tag names it."""
+        for name, value in values.items():
+            if value is not None and math.isfinite(value):
+                run.points.append(Point(name, float(value), at, step))
+            else:
+                run.tags["sweeper.nonfinite"] = f"{name} = {value} at {where}"
+
+    def _measure(self, run: Change, entity: Entity, payload: Mapping[str, Any], at: int) -> None:
+        stage, epoch = str(payload["stage"]), int(payload["epoch"])
+        key = f"epochs/{entity.study}/{entity.number}"
+        shown = self._note(key)
+        if epoch <= shown.get(stage, -1):
+            return  # a later attempt ran it again
+        self.notes[key] = json.dumps({**shown, stage: epoch})
+        if payload.get("computed_by"):
+            shared = f"shared/{entity.study}/{entity.number}"
+            run.taken_over = {**self._note(shared), stage: str(payload["computed_by"])}
+            self.notes[shared] = json.dumps(run.taken_over)
+        values = {**payload["metrics"], f"{stage}/seconds": payload.get("seconds", 0.0)}
+        objective = self.outline.studies[str(entity.study)].objective
+        if objective in payload["metrics"]:
+            values[first_chart(objective)] = payload["metrics"][objective]
+        if payload.get("peak_memory_bytes") is not None:
+            values[f"{stage}/peak_memory_bytes"] = payload["peak_memory_bytes"]
+        self._add_points(run, values, at, epoch, f"{stage} epoch {epoch}")
+
+    def _end_trial(self, run: Change, entity: Entity, payload: Mapping[str, Any], at: int) -> None:
+        state, trial = TrialState(payload["state"]), self.outline.trials[entity]
+        objective = self.outline.studies[trial.study].objective
+        self._set_state(run, state, at)
+        self._explain(run, payload)
+        run.checkpoint = trial.checkpoint
+        value = payload.get("value")
+        if value is not None:
+            step = int(payload.get("best_epoch") or SUMMARY_STEP)
+            self._add_points(run, {f"best/{objective}": value}, at, step, "its end")
+        study = self._run(Entity(trial.study), at)
+        study.has_news = self._run(SWEEP, at).has_news = True
+        if trial.kind.is_searched:
+            values = {objective: value, **(payload.get("test") or {})}
+            self._tally(study, trial, state, values, at)
+
+    def _tally(
+        self, study: Change, trial: Trial, state: TrialState, values: Mapping[str, Any], at: int
+    ) -> None:
+        """Shows a complete trial on its study's run: as control, as preset, as the best so far."""
+        key = f"tally/{trial.study}"
+        tally = self._note(key)
+        step = tally["done"] = tally.get("done", 0) + 1
+        objective = next(iter(values))
+        value = values[objective]
+        if state is TrialState.COMPLETE and value is not None:
+            if trial.kind is not TrialKind.SAMPLED:
+                led = {f"{trial.kind}/{name}": v for name, v in values.items()}
+                self._add_points(study, led, at, step, f"trial {trial.number}")
+            leader = tally.get("best", math.inf), tally.get("trial", 0)
+            is_candidate = trial.kind in CANDIDATES and math.isfinite(value)
+            if is_candidate and (value, trial.number) < leader:
+                tally |= {"best": value, "trial": trial.number}
+                self._show_best(study, trial, values, at, tally)
+        self.notes[key] = json.dumps(tally)
+
+    def _show_best(
+        self, study: Change, trial: Trial, values: Mapping[str, Any], at: int, tally: dict[str, Any]
+    ) -> None:
+        """Shows on a study's run which trial is its best, with its values and settings."""
+        objective = next(iter(values))
+        shown = {**values, first_chart(objective): values[objective]}
+        self._add_points(study, shown, at, tally.get("done", 0), f"trial {trial.number}")
+        study.tags["sweeper.best_trial"] = str(trial.number)
+        chosen = {**dict.fromkeys(tally.get("params", ()), ""), **trial.params}
+        study.tags |= {f"sweeper.best.{name}": str(v) for name, v in chosen.items()}
+        tally |= {"params": list(trial.params), "shown": trial.number}
+
+    def _settle(self, study: Change, trials: Iterable[Trial], at: int) -> None:
+        """Shows a study's best at the end, if its replicates made that another than its search."""
+        best = next(iter(ranked(trials)), None)
+        if best is None:
+            return
+        key = f"tally/{best.study}"
+        tally = self._note(key)
+        if best.number != tally.get("shown"):
+            values = {self.outline.studies[best.study].objective: best.value, **best.test}
+            self._show_best(study, best, values, at, tally)
+            self.notes[key] = json.dumps(tally)
+
+    def _end_sweep(self, state: str, at: int) -> None:
+        """Closes every run, so that none stays open after its sweep."""
+        sweep = self._run(SWEEP, at)
+        sweep.turn("FINISHED" if state == "finished" else "KILLED", at)
+        sweep.tags["sweeper.state"] = state
+        sweep.has_news = sweep.is_closed = True
+        for name in self.outline.studies:
+            mine = {e: t for e, t in self.outline.trials.items() if t.study == name}
+            for entity, trial in mine.items():
+                if not trial.state.is_finished:
+                    self._set_state(self._run(entity, at), TrialState.INTERRUPTED, at)
+            study = self._run(Entity(name), at)
+            self._settle(study, mine.values(), at)
+            over = state == "finished" and all(t.state.is_finished for t in mine.values())
+            solved = any(t.state is TrialState.COMPLETE for t in mine.values())
+            study.turn(("FINISHED" if solved else "FAILED") if over else "KILLED", at)
+            study.tags["sweeper.state"] = "finished" if over else "interrupted"
+            study.has_news = study.is_closed = True

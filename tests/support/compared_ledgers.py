@@ -1,0 +1,144 @@
+"""Writes ledgers of small sweeps whose methods are compared: known values, replicates, budgets.
+
+Each study has a preset, a control and sampled trials; the best sampled one and the control are
+replicated. Every number is given or follows from a formula.
+"""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sweeper.ledger import Ledger, SweepRecord
+from sweeper.model import Measurement, Outcome, Study, Trial, TrialKind, TrialState
+
+START = 1_790_000_000.0
+FIRST_REPLICATE = 100_000
+PRESET, CONTROL, SAMPLED = 0, 1, 2  # numbers of the first trials
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """What one study comes to: test values by seed, of its best trial and of its control."""
+
+    method: str
+    task: str
+    best: Sequence[float]  # one value: the best trial alone; more: its replicates, seed by seed
+    control: Sequence[float] = (0.5,)
+    num_trials: int = 4
+    epochs: int = 4
+    seconds: float = 2.0  # an epoch
+    seeds: Sequence[int] = ()  # of the replicates; default: 100, 101, ...
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    params: Mapping[str, Any] = field(default_factory=dict)  # of the best trial, besides the rate
+    parameters: Sequence[str] = ("refine.lr",)  # that are searched
+
+
+def facts_of(task: str) -> dict[str, Any]:
+    """What the ledger keeps of a task's data."""
+    return {
+        "title": task,
+        "dimension": task.partition("@")[0].rpartition("_")[2],
+        "kind": "dense",
+        "metric": "nrmse",
+        "protocol": "one-shot",
+        "data_source": "generated",
+        "content_hash": "0f3a" * 16,
+        "samples": {"train": 200, "val": 30, "test": 40},
+        "baselines": {"mean": 1.0},
+        "backbone": "minilm",
+        "pretrained": "pretrained",
+        "weights_hash": "5eed" * 16,
+        "published": [],
+    }
+
+
+def write(
+    folder: Path,
+    name: str,
+    studies: Sequence[Scores],
+    resources: Mapping[str, Any] | None = None,
+    model: Mapping[str, Any] | None = None,
+) -> Ledger:
+    """Writes a finished sweep and returns its ledger; its clock ticks a second a write."""
+    ticks = itertools.count()
+    folder.mkdir(parents=True, exist_ok=True)
+    ledger = Ledger(f"sqlite:///{folder / 'ledger.db'}", name, clock=lambda: START + next(ticks))
+    parameters = {"refine.lr": {"distribution": "log_uniform_values", "min": 1e-6, "max": 1e-3}}
+    resolved = {
+        "name": name,
+        "parameters": parameters,
+        "resources": dict(resources or {"cpu": 1, "gpu": 0}),
+        "search": {"trials": max(s.num_trials for s in studies)},
+        **({} if model is None else {"model": dict(model)}),
+        "failures": {"max_failed_fraction": 0.2},
+    }
+    ledger.create(
+        SweepRecord(
+            name=name, experiment="pdebench", resolved=resolved, config_hash="ab" * 32,
+            profile="laptop", text=f"name: {name}\n",
+        )
+    )  # fmt: skip
+    ledger.start({})
+    for scores in studies:
+        _write_study(ledger, scores)
+    ledger.end("finished")
+    return ledger
+
+
+def _write_study(ledger: Ledger, scores: Scores) -> None:
+    name = f"{scores.method}/{scores.task}"
+    study = Study(name=name, method=scores.method, task=scores.task, objective="val/nrmse", seed=1)
+    ledger.add_study(study, {**facts_of(scores.task), **scores.facts})
+    for number in range(scores.num_trials):
+        kind = (TrialKind.PRESET, TrialKind.CONTROL)[number] if number < 2 else TrialKind.SAMPLED
+        value = {PRESET: 0.6, CONTROL: scores.control[0], SAMPLED: scores.best[0]}.get(number, 0.7)
+        trial = Trial(
+            study=name, number=number, kind=kind, params=_params(scores, number),
+            sampled=tuple(scores.parameters) if kind is TrialKind.SAMPLED else (),
+            seed=7000 + number,
+        )  # fmt: skip
+        run(ledger, trial, value, scores)
+    number = FIRST_REPLICATE
+    for origin, values in ((SAMPLED, scores.best), (CONTROL, scores.control)):
+        seeds = scores.seeds or range(100, 100 + len(values))
+        for seed, value in zip(seeds, values, strict=True) if len(values) > 1 else ():
+            trial = Trial(
+                study=name, number=number, kind=TrialKind.REPLICATE, seed=seed, origin=origin,
+                params=_params(scores, origin),
+            )  # fmt: skip
+            run(ledger, trial, value, scores)
+            number += 1
+
+
+def _params(scores: Scores, number: int) -> dict[str, Any]:
+    """Returns the settings of a searched trial, which its replicates share."""
+    searched = {name: 1e-4 * (number + 1) / (i + 1) for i, name in enumerate(scores.parameters)}
+    return {**searched, **(scores.params if number == SAMPLED else {})}
+
+
+def run(ledger: Ledger, trial: Trial, value: float, scores: Scores) -> None:
+    """Writes a trial to its end: validation falls to `value`, which the test split has too."""
+    ledger.add_trial(trial)
+    attempt = ledger.start_attempt(trial.study, trial.number)
+    for epoch in range(1, scores.epochs + 1):
+        objective = value * (1 + 0.5 * (scores.epochs - epoch))
+        is_final = epoch == scores.epochs
+        metrics = {"refine/train_loss": objective / 2, "val/nrmse": objective}
+        metrics |= {"test/nrmse": value} if is_final else {}
+        ledger.measure(
+            trial.study, trial.number, attempt,
+            Measurement(
+                stage="refine", epoch=epoch, num_epochs=scores.epochs, metrics=metrics,
+                objective=objective, is_final=is_final, seconds=scores.seconds * epoch,
+            ),
+        )  # fmt: skip
+    end(ledger, trial, attempt, TrialState.COMPLETE, {"test/nrmse": value})
+
+
+def end(
+    ledger: Ledger, trial: Trial, attempt: int, state: TrialState, test: Mapping[str, float]
+) -> None:
+    """Ends a trial's attempt."""
+    ledger.end_attempt(trial.study, trial.number, attempt, Outcome(state=state, test=test))

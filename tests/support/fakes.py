@@ -1,0 +1,93 @@
+"""Small real implementations of the service's protocols, for tests without Optuna or Ray."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from sweeper.core.runner import StudyPlan, SweepRunner
+from sweeper.ledger import Ledger, SweepRecord
+from sweeper.model import Decision, Measurement, Params, Study, Trial, TrialKind
+
+
+class FixedSampler:
+    """Suggests what it was given, and prunes what measures above a bound."""
+
+    def __init__(self, suggestions: Sequence[Params], prune_above: float = float("inf")) -> None:
+        self._suggestions = iter(suggestions)
+        self._prune_above = prune_above
+        self.told: list[Trial] = []
+        self.restored: list[tuple[Trial, tuple[Measurement, ...]]] = []
+
+    def ask(self, number: int, given: Params | None = None) -> Params:
+        return {**(given or {}), **next(self._suggestions)}
+
+    def should_prune(self, number: int, measurement: Measurement) -> bool:
+        assert measurement.objective is not None
+        return measurement.objective > self._prune_above
+
+    def tell(self, trial: Trial) -> None:
+        self.told.append(trial)
+
+    def restore(self, trial: Trial, measurements: tuple[Measurement, ...]) -> None:
+        self.restored.append((trial, measurements))
+
+
+STUDY = Study(name="nft/t", method="nft", task="t", objective="val/nrmse", seed=0)
+
+
+def plan(
+    sampler: FixedSampler,
+    *,
+    num_trials: int,
+    study: Study = STUDY,
+    leading: Sequence[tuple[TrialKind, Params]] = (),
+    complete=lambda params: {**params, "refine.epochs": 2},
+) -> StudyPlan:
+    return StudyPlan(
+        study=study,
+        leading=tuple(leading),
+        num_trials=num_trials,
+        sampler=sampler,
+        complete=complete,
+        trial_seed=lambda number: 1000 + number,
+    )
+
+
+def new_ledger(folder) -> Ledger:
+    ledger = Ledger.in_folder(folder / "s")
+    if ledger.sweep() is None:
+        ledger.create(
+            SweepRecord(
+                name="s", experiment="e", resolved={}, config_hash="0", profile="paper", text=""
+            )
+        )
+    return ledger
+
+
+def curve(values: Sequence[float], *, stage: str = "refine") -> Iterator[Measurement]:
+    """Yields measurements of a whole stage with these objectives."""
+    for epoch, value in enumerate(values, start=1):
+        yield Measurement(
+            stage=stage,
+            epoch=epoch,
+            num_epochs=len(values),
+            metrics={"val/nrmse": value, **({"test/nrmse": value} if epoch == len(values) else {})},
+            objective=value,
+            is_final=epoch == len(values),
+        )
+
+
+def run_scripted(
+    runner: SweepRunner, script: Mapping[int, Sequence[float | BaseException]]
+) -> None:
+    """Runs all trials, each measuring what the script has for its number or raising it."""
+    while (trial := runner.next_trial()) is not None:
+        values = script[trial.number]
+        numbers = [v for v in values if not isinstance(v, BaseException)]
+        for value, measurement in zip(values, [*curve(numbers), None], strict=False):
+            if isinstance(value, BaseException):
+                runner.failed(trial, f"{type(value).__name__}: {value}")
+                break
+            assert measurement is not None
+            if len(numbers) < len(values):  # an error follows: nothing here is final
+                measurement = Measurement(**{**vars(measurement), "is_final": False})
+            if runner.measured(trial, measurement) is Decision.PRUNE:
+                break

@@ -1,0 +1,194 @@
+"""A Ray cluster of several nodes on this machine, each of which a test may kill."""
+
+import json
+import os
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from tests.support.command import ROOT
+from tests.support.servers.ports import free_port, free_ports
+from tests.support.servers.process import Process, is_running, wait_until
+
+RAY = Path(sys.executable).with_name("ray")
+PATHS = {  # of each node: its commands, and the trainables that tests bring
+    "PATH": os.pathsep.join([str(RAY.parent), os.environ["PATH"]]),
+    "PYTHONPATH": str(ROOT),
+}
+STORE_BYTES = 200_000_000
+QUICK = {  # a killed node is found dead after 3 s, one that is cut off after 10
+    "RAY_health_check_initial_delay_ms": "1000",
+    "RAY_health_check_period_ms": "1000",
+    "RAY_health_check_timeout_ms": "3000",
+    "RAY_health_check_failure_threshold": "3",
+}
+AGENTS = (
+    "dashboard-agent-listen-port", "dashboard-agent-grpc-port", "metrics-export-port",
+    "runtime-env-agent-port", "node-manager-port", "object-manager-port",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Host:
+    """Where a node runs: its address, and what a command begins with to run there."""
+
+    ip: str = "127.0.0.1"
+    prefix: tuple[str, ...] = ()
+
+
+HERE = Host()
+
+
+class Node:
+    """One `ray start`: its raylet, agents and workers, in a process group of their own."""
+
+    def __init__(self, process: Process, ports: Mapping[str, int]) -> None:
+        self.process, self.ports = process, ports  # those of its agents, by their option's name
+
+    @property
+    def raylet(self) -> psutil.Process:
+        """The process that Ray calls the node."""
+        (found,) = (p for p in self.descendants() if p.name() == "raylet")
+        return found
+
+    def workers(self) -> list[psutil.Process]:
+        """Returns the processes in which trials run, or have run."""
+        found = []
+        for process in self.descendants():
+            with suppress(psutil.Error):
+                if process.cmdline()[:1] and process.cmdline()[0].startswith("ray::sweeper "):
+                    found.append(process)
+        return found
+
+    def descendants(self) -> list[psutil.Process]:
+        """Returns all processes that the node started and that still have it above them."""
+        try:
+            return psutil.Process(self.process.pid).children(recursive=True)
+        except psutil.NoSuchProcess:
+            return []
+
+    def kill(self) -> None:
+        """Ends the node and all that it started at once, also what has a group of its own."""
+        started = self.descendants()
+        self.process.kill()
+        for process in started:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        wait_until(
+            lambda: not any(map(is_running, started)),
+            timeout_s=30,
+            what="a node's processes to end",
+        )
+
+
+class RayCluster:
+    """A head with token authentication and the jobs API, all ports of its own; nodes may join.
+
+    `environment` holds what clients need besides the address.
+    """
+
+    def __init__(self, folder: Path, *, quick_to_bury: bool, host: Host = HERE) -> None:
+        self.folder, self._host = folder, host
+        self._gcs, self._dashboard, self._client = free_ports(3)
+        self.address = f"{host.ip}:{self._gcs}"
+        self.http = f"http://{host.ip}:{self._dashboard}"
+        token = folder / "token"
+        token.touch(0o600)
+        token.write_text("f" * 64)
+        self.environment = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
+        self._settings = {**self.environment, **PATHS, **(QUICK if quick_to_bury else {})}
+        self.nodes: list[Node] = []  # all that were started, the head first
+
+    def start(self, *, num_cpus: int = 0, num_gpus: int = 0) -> None:
+        """Starts the head; with no CPU it runs no trial."""
+        self._ray_start(
+            self._host, "--head", f"--port={self._gcs}", f"--ray-client-server-port={self._client}",
+            f"--dashboard-host={self._host.ip}", f"--dashboard-port={self._dashboard}",
+            "--disable-usage-stats", f"--num-cpus={num_cpus}", f"--num-gpus={num_gpus}",
+        )  # fmt: skip
+
+    def add_node(self, num_cpus: int = 1, *, host: Host = HERE) -> Node:
+        """Starts another node, which has joined when this returns."""
+        there = self.num_alive()
+        node = self._ray_start(host, f"--address={self.address}", f"--num-cpus={num_cpus}")
+        self.wait_for_nodes(there + 1)
+        return node
+
+    def _ray_start(self, host: Host, *arguments: str) -> Node:
+        name = f"n{len(self.nodes)}"  # short: socket paths have a limit
+        log = self.folder / f"{name}.log"
+        ports = {agent: free_port() for agent in AGENTS}
+        command = [
+            *host.prefix, str(RAY), "start", "--block", f"--node-ip-address={host.ip}",
+            *arguments, *(f"--{agent}={port}" for agent, port in ports.items()),
+            f"--object-store-memory={STORE_BYTES}", f"--temp-dir={self.folder / name}",
+        ]  # fmt: skip
+        node = Node(Process(command, log=log, environment=self._settings), ports)
+        self.nodes.append(node)
+        node.process.wait_until(lambda: "Ray runtime started" in log.read_text(), timeout_s=120)
+        return node
+
+    def num_alive(self) -> int:
+        """Returns how many nodes the cluster itself holds for alive, the head included."""
+        token = Path(self.environment["RAY_AUTH_TOKEN_PATH"]).read_text()
+        headers = {"Authorization": f"Bearer {token}"}
+        request = urllib.request.Request(f"{self.http}/nodes?view=summary", headers=headers)
+        with urllib.request.urlopen(request, timeout=20) as response:
+            nodes = json.load(response)["data"]["summary"]
+        return sum(node["raylet"].get("state") == "ALIVE" for node in nodes)
+
+    def wait_for_nodes(self, count: int, timeout_s: float = 60.0) -> None:
+        """Returns once so many nodes are alive in the cluster's own eyes."""
+        wait_until(lambda: self.num_alive() == count, timeout_s=timeout_s, what=f"{count} nodes")
+
+    def kill_node(self, node: Node) -> None:
+        """SIGKILL of all of a node: a machine that lost its power."""
+        node.kill()
+
+    def kill_raylet_only(self, node: Node) -> None:
+        """SIGKILL of a node's raylet; its workers go on until they notice."""
+        node.raylet.kill()
+
+    def close(self) -> None:
+        """Ends every node."""
+        for node in reversed(self.nodes):
+            node.kill()
+
+
+@contextmanager
+def short_folder() -> Iterator[Path]:
+    """Lends a folder for Ray whose path is short, since that of a socket has a limit."""
+    with tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+@contextmanager
+def ray_cluster(
+    *,
+    num_cpus: int = 0,
+    num_gpus: int = 0,
+    nodes: Sequence[int] = (),
+    quick_to_bury: bool = True,
+) -> Iterator[RayCluster]:
+    """Lends a cluster whose logs and sockets are in a folder of its own.
+
+    Args:
+        num_cpus: Of the head.
+        nodes: CPUs of the other nodes that it starts with.
+        quick_to_bury: Whether a killed node is found dead after 3 s, and not after 15.
+    """
+    with short_folder() as folder:
+        cluster = RayCluster(folder, quick_to_bury=quick_to_bury)
+        try:
+            cluster.start(num_cpus=num_cpus, num_gpus=num_gpus)
+            for cpus in nodes:
+                cluster.add_node(cpus)
+            yield cluster
+        finally:
+            cluster.close()

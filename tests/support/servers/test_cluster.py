@@ -1,0 +1,54 @@
+"""Toy trials on two nodes outlive the loss of one, however it is lost."""
+
+import time
+
+import pytest
+
+from tests.support import toy_sweep
+from tests.support.history import mlflow_violations, read, violations
+from tests.support.servers.cluster import ray_cluster
+from tests.support.servers.process import is_running, wait_until
+
+pytestmark = pytest.mark.ray
+TRIALS = 4
+OPTIONS = ("--trials", str(TRIALS), "--epochs", "6", "--epoch-s", "0.3", "--pruning", "none")
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with ray_cluster(nodes=[1]) as cluster:
+        yield cluster
+
+
+@pytest.mark.parametrize(
+    "how", ["kill_node", pytest.param("kill_raylet_only", marks=pytest.mark.soak)]
+)
+def test_trials_of_a_lost_node_go_on_elsewhere(cluster, tmp_path, new_store, how):
+    doomed = cluster.add_node()
+    folder, uri = tmp_path / "toy", new_store()
+    options = (*OPTIONS, "--tracking", uri, "--address", cluster.address)
+    driver = toy_sweep.start(folder, *options, environment=cluster.environment)
+    try:
+        wait_until(lambda: epochs_on(folder, doomed) >= 2, timeout_s=120, what="a trial there")
+        there = doomed.workers()
+        getattr(cluster, how)(doomed)
+        lost_at = time.time()
+        if how == "kill_node":
+            assert not any(map(is_running, there))
+        cluster.wait_for_nodes(2, timeout_s=60)
+        assert driver.wait(240) == 0, driver.tail()
+    finally:
+        driver.kill()
+        doomed.kill()
+    ledger = toy_sweep.open_ledger(folder)
+    assert violations(folder, ledger, planned={"toy/task_0": TRIALS}, faults=1) == []
+    assert mlflow_violations(ledger, uri, "toy") == []
+    (again,) = {line.key for line in read(folder) if line.attempt > 1}
+    starts = [line.time for line in read(folder) if line.key == again and line.event == "started"]
+    assert starts[1] - lost_at < 30
+
+
+def epochs_on(folder, node) -> int:
+    """How many epochs the processes of a node have trained."""
+    pids = {process.pid for process in node.descendants()}
+    return sum(line.event == "epoch" and line.pid in pids for line in read(folder))

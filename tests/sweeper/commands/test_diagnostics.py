@@ -1,0 +1,65 @@
+"""What is said of a trial whose weights or source are not there, and by whose scores it mixes."""
+
+from pathlib import Path
+
+import pytest
+
+from sweeper.commands.diagnose import WHAT
+from sweeper.commands.diagnostics import DIAGNOSTICS, Trained, saved
+from sweeper.errors import UsageError
+from sweeper.model import Trial, TrialKind, TrialState
+from tests.contracts.tiny_trials import Trials, make_trials
+from trainables.errors import ConfigError
+
+
+@pytest.fixture(scope="module")
+def trials(tmp_path_factory) -> Trials:
+    return make_trials(tmp_path_factory.mktemp("trials"))
+
+
+def trained(trials, spec) -> Trained:
+    return Trained(training=trials.begin(spec), samples=12)
+
+
+def trial(checkpoint: Path | None) -> Trial:
+    return Trial(study="pare/t", number=3, kind=TrialKind.SAMPLED, params={}, seed=0,
+                 state=TrialState.FAILED, reason="the loss is NaN",
+                 checkpoint=None if checkpoint is None else str(checkpoint))  # fmt: skip
+
+
+def test_every_diagnostic_that_can_be_named_can_be_made():
+    assert tuple(DIAGNOSTICS) == WHAT
+
+
+def test_a_trial_without_a_checkpoint_is_refused_with_the_reason(tmp_path):
+    with pytest.raises(UsageError, match="pare/t/3 is failed and has no checkpoint: the loss is"):
+        saved(trial(None))
+    with pytest.raises(UsageError, match=r"no checkpoint on this machine in .*gone"):
+        saved(trial(tmp_path / "gone"))
+    assert saved(trial(tmp_path)) == tmp_path
+
+
+@pytest.mark.parametrize(
+    ("method", "settings", "scores"),
+    [
+        ("pare", {}, "trained"),
+        ("pare", {"replace.k0": 0}, "random"),
+        ("mixup", {}, "random"),
+        ("orca", {}, "random"),
+    ],
+)
+def test_a_trial_with_a_scorer_mixes_by_it_and_any_other_by_chance(
+    trials, method, settings, scores
+):
+    found = DIAGNOSTICS["scatter"](trained(trials, trials.spec(method, "1d", settings)))
+    assert found[1]["scores"] == scores
+
+
+def test_without_a_source_there_is_the_landscape_alone(trials):
+    alone = trained(trials, trials.spec("nft", "1d").model_copy(update={"proxy": None}))
+    columns, found = DIAGNOSTICS["landscape"](alone)
+    assert len(columns["loss"]) == 21 * 21
+    assert columns["loss"][220] == found["loss"]
+    for name in set(WHAT) - {"landscape"}:
+        with pytest.raises(ConfigError, match="reads no source"):
+            DIAGNOSTICS[name](alone)

@@ -1,0 +1,31 @@
+"""A program in the foreground ends with us, and so does what it started."""
+
+import signal
+import subprocess
+import sys
+
+import psutil
+import pytest
+
+from sweeper.planning import child
+from tests.support.servers.process import wait_until
+
+RUNS = "import sys; from sweeper.commands import foreground; foreground.run(sys.argv[1:], {})"
+SERVES = "import subprocess, sys; subprocess.run([sys.executable, '-S', '-c', 'input()'])"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_all_of_it(number):
+    command = [sys.executable, "-c", RUNS, sys.executable, "-S", "-c", SERVES]
+    with subprocess.Popen(
+        command, env=child.environment(), stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        leader = psutil.Process(process.pid)
+        wait_until(
+            lambda: len(leader.children(recursive=True)) == 2, timeout_s=60, what="both processes"
+        )
+        started = leader.children(recursive=True)
+        process.send_signal(number)
+        _, told = process.communicate(timeout=60)
+    assert told.splitlines()[-1] == f"sweeper.errors.Interrupted: {number.name}: ended."
+    assert [each for each in started if each.is_running()] == []

@@ -1,0 +1,74 @@
+"""What `status` says of checkpoints: where they are, and what befell them."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from sweeper.commands import logs
+from sweeper.commands.inspect import status
+from sweeper.config.loader import loads_sweep
+from sweeper.ledger import Ledger, SweepRecord
+from sweeper.model import Measurement, Outcome, Study, Trial, TrialKind, TrialState
+from sweeper.planning.catalog import catalog
+from tests.bad_inputs.rows import VALID
+
+STUDY = "mona/pdebench/advection_1d"
+
+
+@pytest.fixture
+def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
+    """A sweep of ./sweeps with one complete trial, whose ledger is older than the sweep's place."""
+    monkeypatch.chdir(tmp_path)
+    sweep = loads_sweep(VALID, catalog())
+    with closing(Ledger.in_folder(Path("sweeps", sweep.name).resolve())) as ledger:
+        ledger.create(
+            SweepRecord(
+                name=sweep.name,
+                experiment=sweep.experiment,
+                resolved=sweep.resolved,
+                config_hash=sweep.config_hash,
+                profile=sweep.profile,
+                text=VALID,
+            )
+        )
+        ledger.start({})
+        study = Study(name=STUDY, method="mona", task="t", objective="val/nrmse", seed=0)
+        ledger.add_study(study, {})
+        ledger.add_trial(Trial(study=STUDY, number=0, kind=TrialKind.SAMPLED, params={}, seed=0))
+        measured = Measurement(
+            stage="refine",
+            epoch=4,
+            num_epochs=4,
+            metrics={},
+            objective=0.5,
+            is_final=True,
+            checkpoint=f"/elsewhere/sweeps/{sweep.name}/trials/x/0000/attempt-1/refine-0004",
+        )
+        attempt = ledger.start_attempt(STUDY, 0)
+        ledger.measure(STUDY, 0, attempt, measured, Outcome(state=TrialState.COMPLETE))
+        yield ledger
+
+
+def test_a_checkpoint_is_shown_where_it_is_now(ledger: Ledger, tmp_path: Path) -> None:
+    (study,) = status(ledger.name)["studies"]
+    trial = tmp_path.resolve() / "sweeps" / ledger.name / "trials/mona-pdebench-advection_1d/0000"
+    assert study["best"]["checkpoint"] == str(trial / "attempt-1/refine-0004")
+
+
+def test_what_befell_checkpoints_is_said_by_status_and_logs(ledger: Ledger) -> None:
+    assert not [note for note in status(ledger.name)["notes"] if "is damaged" in note]
+    texts = [f"checkpoint refine-{n:04d} is damaged (x); began afresh" for n in range(1, 8)]
+    for text in texts:
+        ledger.note(text, STUDY, 0, 1)
+    ledger.note("of a whole study", STUDY)
+    notes = [
+        note for note in status(ledger.name)["notes"] if "on trials" in note or "is damaged" in note
+    ]
+    assert notes == [
+        f"7 notes on trials (all: sweeper logs {ledger.name}), the last:",
+        *(f"{STUDY}/0: {text}" for text in texts[2:]),
+    ]
+    told = "\n".join(logs.follow(ledger.name, None, forever=False))
+    assert all(f"{STUDY}/0: {text}" in told for text in texts)

@@ -1,0 +1,68 @@
+"""Trials that share a GPU: whether they fit together, and that it is said once a study."""
+
+from dataclasses import replace
+
+import pytest
+
+from sweeper.driver.hooks.gpu_memory import Sharing
+from sweeper.ledger import EventKind
+from sweeper.model import Measurement, Trial, TrialKind
+from sweeper.planning.devices import GIB, over_memory, sharers
+from tests.support.fakes import STUDY, new_ledger
+
+
+def test_a_share_of_a_gpu_says_how_many_sit_on_it():
+    assert [sharers(gpu) for gpu in (0, 0.1, 0.25, 0.3, 0.5, 0.6, 1, 4)] == [
+        1,
+        10,
+        4,
+        3,
+        2,
+        1,
+        1,
+        1,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("gpu", "peak", "memory", "fits"),
+    [
+        (0.5, 12, 24, True),  # exactly
+        (0.5, 12.1, 24, False),
+        (0.25, 6.1, 24, False),
+        (0.6, 23, 24, True),  # nobody beside it
+        (1, 30, 24, True),  # not for sharing
+        (0, 30, 24, True),
+        (0.5, 30, None, True),  # nothing is known of the GPU
+    ],
+)
+def test_peaks_of_those_that_share_have_to_fit(gpu, peak, memory, fits):
+    told = over_memory(gpu, round(peak * GIB), memory and memory * GIB)
+    assert (told is None) == fits
+
+
+def test_it_says_how_many_would_fit():
+    assert "`resources.gpu: 0.33`" in over_memory(0.25, 8 * GIB, 24 * GIB)
+    assert "`resources.gpu: 1`" in over_memory(0.5, 13 * GIB, 24 * GIB)
+
+
+def test_it_is_noted_once_a_study(tmp_path):
+    ledger, said = new_ledger(tmp_path), []
+    sharing = Sharing(0.5, ledger, said.append, memory_bytes=lambda: 24 * GIB)
+    trial = Trial(study=STUDY.name, number=0, kind=TrialKind.SAMPLED, params={}, seed=0)
+    small = Measurement(stage="refine", epoch=1, num_epochs=9, metrics={}, peak_memory_bytes=GIB)
+    large = replace(small, peak_memory_bytes=13 * GIB)
+    sharing.changed(trial)
+    sharing.changed(trial, small)
+    assert said == []
+    for _ in range(2):
+        sharing.changed(trial, large)
+    sharing.changed(replace(trial, study="nft/other"), large)
+    notes = [e for e in ledger.events() if e.kind is EventKind.NOTED]
+    assert [note.study for note in notes] == [STUDY.name, "nft/other"]
+    assert len(said) == 2
+    assert "13.0 GiB" in said[0]
+
+
+def test_a_whole_gpu_is_not_asked_for_its_memory(tmp_path):
+    Sharing(1, new_ledger(tmp_path), print, memory_bytes=lambda: pytest.fail("asked"))

@@ -1,0 +1,166 @@
+"""What a launch shows: plain lines in a pipe, a table on a terminal, an honest ETA."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from sweeper.driver.hooks.progress import Progress
+from sweeper.model import Measurement, Trial, TrialKind, TrialState
+from sweeper.text import duration
+
+TRIAL = Trial(study="mona/t", number=3, kind=TrialKind.SAMPLED, params={}, seed=0)
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def progress(*, terminal: bool = False) -> tuple[Progress, io.StringIO, Clock]:
+    text, clock = io.StringIO(), Clock()
+    console = Console(file=text, force_terminal=terminal, width=110, color_system=None)
+    return Progress(console, 4, 2, {"mona/t": "val/nrmse"}, clock=clock), text, clock
+
+
+def trial(state: TrialState, number: int = 3, **changes: object) -> Trial:
+    return Trial(**{**vars(TRIAL), "state": state, "number": number, **changes})
+
+
+def epoch(stage: str, objective: float | None) -> Measurement:
+    return Measurement(stage=stage, epoch=2, num_epochs=5, metrics={}, objective=objective)
+
+
+def test_a_pipe_gets_a_plain_line_for_each_start_objective_and_end():
+    shown, text, _ = progress()
+    with shown:
+        shown.changed(trial(TrialState.RUNNING))
+        shown.changed(trial(TrialState.RUNNING), epoch("meta", None))
+        shown.changed(trial(TrialState.RUNNING), epoch("refine", 0.51234))
+        shown.changed(trial(TrialState.PRUNED, reason="worse than its peers"))
+    assert text.getvalue().splitlines() == [
+        "mona/t/3: running [0/4]",
+        "mona/t/3: refine 2/5, val/nrmse 0.5123",
+        "mona/t/3: pruned (worse than its peers) [1/4, about 1 s to go]",
+    ]
+
+
+def test_a_terminal_gets_a_table_with_every_column():
+    shown, text, _ = progress(terminal=True)
+    with shown:
+        shown.changed(trial(TrialState.RUNNING), epoch("refine", 0.5))
+        shown.changed(trial(TrialState.COMPLETE, number=1, value=0.25), epoch("refine", 0.3))
+    screen = text.getvalue()
+    for word in (
+        "epoch",
+        "validation",
+        "study's best",
+        "refine 2/5",
+        "mona/t/3",
+        "0.25",
+        "complete",
+    ):
+        assert word in screen
+
+
+def test_a_studys_best_is_no_control_and_a_mean_once_it_has_replicates():
+    shown, _, _ = progress()
+
+    def ended(number: int, value: float, **changes: object) -> str:
+        shown.changed(trial(TrialState.COMPLETE, number, value=value, **changes))
+        return shown.best_of("mona/t")
+
+    assert shown.best_of("mona/t") == ""
+    assert ended(0, 0.6, kind=TrialKind.PRESET) == "0.6"
+    assert ended(1, 0.1, kind=TrialKind.CONTROL) == "0.6"
+    assert ended(2, 0.4) == "0.4"
+    repeated = {"kind": TrialKind.REPLICATE, "origin": 2}
+    assert ended(100_000, 0.5, **repeated) == "0.5 (1 seed)"
+    assert ended(100_001, 0.7, **repeated) == "0.6 (2 seeds)"
+
+
+def test_what_an_earlier_launch_found_is_still_the_best():
+    earlier = trial(TrialState.COMPLETE, 2, value=0.2)
+    shown = Progress(Console(file=io.StringIO()), 4, 2, {"mona/t": "val/nrmse"}, known=[earlier])
+    shown.changed(trial(TrialState.COMPLETE, 3, value=0.3))
+    assert shown.best_of("mona/t") == "0.2"
+
+
+def test_the_eta_is_the_mean_time_of_ended_trials_over_what_is_left():
+    shown, _, clock = progress()
+    assert shown.eta_s() is None
+    shown.changed(trial(TrialState.RUNNING, number=0))
+    clock.now = 10.0
+    shown.changed(trial(TrialState.COMPLETE, number=0, value=1.0))
+    shown.changed(trial(TrialState.RUNNING, number=1))
+    clock.now = 14.0
+    # 2 not yet started at 10 s each and 6 s of the running one, on 2 slots
+    assert shown.eta_s() == pytest.approx((20.0 + 6.0) / 2)
+
+
+def lines_of(shown: Progress, width: int) -> list[str]:
+    out = io.StringIO()
+    Console(file=out, width=width, color_system=None).print(shown.table())
+    return out.getvalue().splitlines()
+
+
+LONG = "contrastive_pare/pdebench/diffusion_reaction_2d@hard"
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+def test_the_table_keeps_state_trial_and_best_however_narrow_it_is(width):
+    shown, _, _ = progress()
+    shown.console = Console(file=io.StringIO(), width=width)
+    shown.objectives[LONG] = "val/nrmse"
+    best = trial(TrialState.COMPLETE, 1, study=LONG, value=0.00012345)
+    shown.changed(best, epoch("contrast", 0.3))
+    replicate = trial(TrialState.INTERRUPTED, 100_003, study=LONG, kind=TrialKind.REPLICATE)
+    shown.changed(replicate, epoch("contrast", 0.25))
+    shown.changed(trial(TrialState.RUNNING, 100_004, study=LONG, kind=TrialKind.REPLICATE))
+    head, *rows, caption = lines_of(shown, width)
+    assert all(len(line.rstrip()) <= width for line in (head, *rows, caption))
+    assert ("validation" in head, "epoch" in head) == (width > 60, width > 60)
+    kind = " replicate" if width > 40 else ""
+    for row, end in zip(rows, ("/1", f"/100003{kind}", f"/100004{kind}"), strict=True):
+        state, name, *_ = row.split("  ", 1)
+        assert state.strip() in ("complete", "interrupted", "running")
+        assert end in name
+        assert row.rstrip().endswith("0.0001234")
+    assert ("contrastive_pare/pdebench/" in rows[0]) == (width > 80)
+
+
+def test_a_running_trial_that_takes_long_never_has_no_time_left():
+    """It goes on at the pace of its epochs; before its first, for as long as others took."""
+    shown, _, clock = progress()
+    shown.changed(trial(TrialState.RUNNING, number=0))
+    clock.now = 10.0
+    shown.changed(trial(TrialState.PRUNED, number=0))
+    shown.done = shown.planned - 1
+    shown.changed(trial(TrialState.RUNNING, number=1))
+    clock.now = 60.0
+    assert shown.eta_s() == 10.0
+    shown.changed(trial(TrialState.RUNNING, number=1), epoch("refine", 0.5))
+    assert shown.eta_s() == pytest.approx(50 / 2 * 3)
+    last = Measurement(stage="refine", epoch=5, num_epochs=5, metrics={}, is_final=True)
+    shown.changed(trial(TrialState.RUNNING, number=1), last)
+    assert shown.table().caption == "3 of 4 trials ended, about 1 s to go"
+    shown.changed(trial(TrialState.COMPLETE, number=1, value=0.5))
+    assert shown.table().caption == "4 of 4 trials ended"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(5, "5 s"), (65, "1 min 05 s"), (3725, "1 h 02 min")]
+)
+def test_durations_read_as_people_write_them(seconds, text):
+    assert duration(seconds) == text
+
+
+def test_a_reason_is_one_line_that_no_terminal_obeys_and_that_shows_no_password():
+    shown, text, _ = progress()
+    with shown:
+        reason = "boom\n[red]\x1b[31m\rhttp://me:secret@host \u202e"
+        shown.changed(trial(TrialState.FAILED, reason=reason))
+    (line,) = text.getvalue().splitlines()
+    assert r"failed (boom\n[red]\x1b[31m\rhttp://***@host \u202e) [1/4" in line

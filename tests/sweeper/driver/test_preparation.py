@@ -1,0 +1,97 @@
+"""Preparing happens in a process of its own; what becomes of that is said."""
+
+from types import SimpleNamespace
+
+import psutil
+import pytest
+
+from sweeper.driver import prepare
+from sweeper.driver.preparation import preparing
+from sweeper.errors import SweeperError
+from sweeper.ledger import SweepRecord
+from sweeper.model import Study
+from sweeper.planning import load
+from sweeper.tracking.outline import Entity, Outline, identity_tags
+from tests.support.command import ROOT
+from trainables.tasks.registry import TASKS
+
+
+@pytest.fixture
+def sweep():
+    return load.read(ROOT / "search_spaces" / "mona_pdebench.yaml", load.Options(profile="laptop"))
+
+
+def the_process() -> psutil.Process:
+    children = psutil.Process().children()
+    (found,) = (p for p in children if p.cmdline()[-1:] == ["sweeper.driver.prepare"])
+    return found
+
+
+@pytest.fixture
+def facts_of(monkeypatch, tmp_path):
+    """Returns the facts of a study, of which nothing is prepared."""
+    monkeypatch.setattr(prepare, "prepare_task", lambda *_, **__: None)
+    task = SimpleNamespace(
+        data_source="generated", content_hash="", baselines={}, train=(), val=(), test=()
+    )
+    parts = SimpleNamespace(
+        task=lambda *_: task,
+        backbone=lambda *_: SimpleNamespace(weights_hash=""),
+        source=lambda *_: None,
+    )
+    return lambda study: prepare._facts(study, parts, tmp_path, lambda *_: None)
+
+
+def test_a_studys_facts_name_every_source_that_its_trials_may_read(facts_of):
+    file = ROOT / "search_spaces" / "orca_pdebench.yaml"
+    study = load.read(file, load.Options(profile="laptop")).studies()[0]
+    facts = facts_of(study)
+    assert study.proxies == ("python_source", "noise_words")
+    assert facts["proxy"] == "python_source, noise_words"
+
+
+def test_the_ledger_and_mlflow_keep_orca_s_frames_apart(facts_of):
+    task = "pdebench/shallow_water_2d"
+    file = ROOT / "search_spaces" / "mona_pdebench.yaml"
+    options = load.Options(profile="laptop", sets=[f"tasks=[{task}, '{task}@orca']"])
+    studies = load.read(file, options).studies()
+    assert [study.name for study in studies] == [f"mona/{task}", f"mona/{task}@orca"]
+    facts = {study.name: facts_of(study) for study in studies}
+    plain, paired = facts.values()
+    assert "validated and tested on frame 99" in paired["protocol"]
+    assert paired["protocol"] != plain["protocol"]
+    assert (plain["earlier_protocol"], paired["earlier_protocol"]) == (
+        TASKS[task].earlier_protocol,
+        None,
+    )
+    for each in (plain, paired):
+        floors = {number["method"]: number["floor"] for number in each["published"]}
+        assert (floors["mona"], floors["fno"]) == (5.7e-3, None)
+    record = SweepRecord(
+        name="s", experiment="pdebench", resolved={}, config_hash="", profile="laptop", text=""
+    )
+    outline = Outline(
+        record=record,
+        studies={
+            s.name: Study(name=s.name, method="mona", task=s.task, objective="val/nrmse", seed=1)
+            for s in studies
+        },
+        facts=facts,
+        trials={},
+    )
+    tags = [identity_tags(Entity(name), outline) for name in facts]
+    assert [each["sweeper.task"] for each in tags] == [task, f"{task}@orca"]
+    assert [each["sweeper.protocol"] for each in tags] == [plain["protocol"], paired["protocol"]]
+
+
+def test_one_that_is_killed_is_said_with_the_way_out(sweep):
+    with preparing(sweep) as preparation:
+        the_process().kill()
+        with pytest.raises(SweeperError, match=r"was killed.* launch again"):
+            preparation.facts(lambda *_: None)
+
+
+def test_one_that_is_not_waited_for_is_ended(sweep):
+    with preparing(sweep):
+        process = the_process()
+    assert not process.is_running()

@@ -1,0 +1,126 @@
+"""What is said to a cluster about a sweep that is there, and what is made of its answer."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sweeper.cli.main import run
+from sweeper.console import stderr
+from sweeper.driver import remote
+from sweeper.planning import load
+from sweeper.planning.remote_ref import note_of
+from tests.bad_inputs.rows import VALID
+
+ADDRESS = "http://head:8265"
+ERROR = {"command": "resume", "exit_code": 4, "error": {"message": "held {by another}"}}
+
+
+class Jobs:
+    """Stands for the jobs of a cluster, which all print the same and end alike."""
+
+    def __init__(self) -> None:
+        self.text, self.code = "", 0
+        self.insecure: list[bool] = []  # of each connection
+        self.labels: list[str] = []  # of each job
+
+    def connect(self, address: str, *, insecure: bool) -> "Jobs":
+        assert address == ADDRESS
+        self.insecure.append(insecure)
+        return self
+
+    def submit(self, *_: Any, label: str, **__: Any) -> str:
+        self.labels.append(label)
+        return "job"
+
+    def wait(self, job: str) -> int:
+        return self.code
+
+    def printed(self, job: str) -> str:
+        return self.text
+
+
+@pytest.fixture
+def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Jobs:
+    jobs = Jobs()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(remote, "_jobs", jobs.connect)
+    return jobs
+
+
+def send(*, insecure: bool) -> None:
+    """Sends the sweep `study` to the cluster."""
+    Path("x.yaml").write_text(VALID)
+    options = load.Options(profile="paper", address=ADDRESS, insecure=insecure)
+    remote.launch(Path("x.yaml"), options, workdir=None, detach=True, console=stderr())
+
+
+@pytest.mark.parametrize("insecure", [False, True])
+def test_a_sweep_that_was_sent_without_a_token_is_steered_without_one(
+    jobs: Jobs, insecure: bool
+) -> None:
+    send(insecure=insecure)
+    found = note_of(Path("sweeps/study"))
+    assert found is not None
+    assert found.insecure is insecure
+    assert run(["status", "study"]) == 0
+    assert run(["ls"]) == 0
+    assert jobs.insecure == [insecure] * 3
+    assert run(["resume", "study", "--insecure"]) == 0
+    assert jobs.insecure[-1]
+
+
+def test_jobs_carry_the_name_of_their_sweep(jobs: Jobs) -> None:
+    send(insecure=False)
+    assert run(["status", "sweeps/study"]) == 0
+    assert run(["ls"]) == 0
+    assert jobs.labels == ["sweeper-study", "sweeper-status-study", "sweeper-ls"]
+
+
+def test_an_older_note_is_of_a_sweep_that_was_sent_with_a_token(tmp_path: Path) -> None:
+    note = {"name": "s", "address": ADDRESS, "workdir": "/w", "job": "j"}
+    (tmp_path / "remote.json").write_text(json.dumps(note))
+    found = note_of(tmp_path)
+    assert found is not None
+    assert found.insecure is False
+
+
+@pytest.mark.parametrize("before", ["", "study: resuming\n{no object}\n"])
+@pytest.mark.parametrize("after", ["", "sweeper: held {by another}\n"])
+def test_a_forwarded_result_is_one_json_object_and_all_else_is_news(
+    jobs: Jobs, capsys: pytest.CaptureFixture[str], before: str, after: str
+) -> None:
+    send(insecure=False)
+    capsys.readouterr()
+    jobs.text, jobs.code = f"{before}{json.dumps(ERROR, indent=2)}\n{after}", 4
+    assert run(["resume", "study", "--json"]) == 4
+    told = capsys.readouterr()
+    assert json.loads(told.out) == ERROR
+    assert told.err == before + after
+    assert run(["resume", "study"]) == 4
+    assert capsys.readouterr().out == jobs.text
+
+
+def test_a_job_without_a_result_is_a_json_error_too(
+    jobs: Jobs, capsys: pytest.CaptureFixture[str]
+) -> None:
+    send(insecure=False)
+    capsys.readouterr()
+    jobs.text, jobs.code = "python: not found\n", 127
+    assert run(["status", "study", "--json"]) == 1
+    told = capsys.readouterr()
+    message = "job job ended with exit code 127, and without a result."
+    assert json.loads(told.out)["error"]["message"] == message
+    assert told.err == f"python: not found\nsweeper: {message}\n"
+
+
+def test_sweeps_on_a_cluster_are_listed_whatever_else_it_says(jobs: Jobs) -> None:
+    send(insecure=False)
+    found = note_of(Path("sweeps/study"))
+    assert found is not None
+    line = {"sweep": "study", "state": "finished"}
+    jobs.text = f"a word before\n{json.dumps({'sweeps': [line]})}\nand after {{}}\n"
+    assert remote.listed([found]) == [line | {"on": ADDRESS, "tags": {}}]
+    jobs.text = "nothing"
+    assert remote.listed([found])[0]["state"] == "not reached"

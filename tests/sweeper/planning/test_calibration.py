@@ -1,0 +1,183 @@
+"""What is measured, under which key it is kept, and a real pilot on tiny backbones."""
+
+from dataclasses import replace
+
+import pytest
+
+from sweeper.errors import FileFaults
+from sweeper.planning import calibration, devices
+from sweeper.planning.calibrate import calibrate
+from sweeper.planning.prediction import lines, price_of
+from tests.support.tiny_backbones import save_tiny_roberta
+from tests.sweeper.commands import pricing
+from tests.sweeper.commands.pricing import sweep_of
+
+SMALL = {
+    "model": {"head": "linear"},
+    "data": {"samples": 24, "val_fraction": 0.25, "test_fraction": 0.25, "resolution": 32},
+    "fixed": {"meta.batch_size": 4, "meta.classes": 3, "meta.per_class": 2, "meta.measure": 0,
+              "refine.epochs": 6},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """A sweep that trains in seconds, and its home."""
+    home = tmp_path_factory.mktemp("home")
+    backbone = save_tiny_roberta(home / "roberta", layers=1)
+    return sweep_of(backbones={"1d": {"name": str(backbone), "tokens": 8}}, **SMALL), home
+
+
+def only(sweep):
+    (study,) = sweep.studies()
+    return study
+
+
+def test_the_preset_is_measured_and_both_ends_of_what_is_counted(tmp_path):
+    sweep = sweep_of()
+    trials = calibration.measured_trials(sweep, only(sweep), tmp_path)
+    stages = {name: spec["stages"] for name, spec in trials.items()}
+    assert list(stages) == ["preset", "lowest", "highest"]
+    assert [s["refine"]["batch_size"] for s in stages.values()] == [4, 2, 16]
+    assert [s["meta"]["inner_params"] for s in stages.values()] == ["all", "all", "layernorm"]
+    assert len({s["refine"]["lr"] for s in stages.values()}) == 1  # a rate costs nothing
+    assert {(s["meta"]["epochs"], s["refine"]["epochs"]) for s in stages.values()} == {(2, 3)}
+
+
+def test_trials_that_are_the_same_are_measured_once(tmp_path):
+    sweep = sweep_of(parameters={"refine.lr": {"min": 1e-5, "max": 1e-3}})
+    assert list(calibration.measured_trials(sweep, only(sweep), tmp_path)) == ["preset"]
+
+
+def kept(sweep, home):
+    return calibration.read(sweep, only(sweep), home)
+
+
+def test_what_was_measured_is_found_again_and_holds_for_longer_sweeps(tmp_path):
+    sweep, found = sweep_of(), pricing.calibration()
+    assert kept(sweep, tmp_path) is None
+    calibration.write(sweep, only(sweep), tmp_path, found)
+    assert kept(sweep, tmp_path) == found
+    assert kept(sweep, tmp_path / "elsewhere") is None
+    longer = {**pricing.FILE["fixed"], "refine.epochs": 60}
+    assert kept(sweep_of(fixed=longer, search={"trials": 99}), tmp_path) == found
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"methods": ["orca"]},
+        {"tasks": ["pdebench/burgers_1d"]},
+        {"data": {"samples": 100}},
+        {"backbones": {"1d": "minilm"}},
+        {"model": {"precision": "bf16"}},
+        {"resources": {"cpu": 2}},
+        {"proxies": {"1d": "noise_words"}},
+        {"fixed": {**pricing.FILE["fixed"], "meta.batch_size": 16}},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_whatever_changes_the_cost_is_in_the_key(tmp_path, changes):
+    sweep = sweep_of(parameters={})
+    calibration.write(sweep, only(sweep), tmp_path, pricing.calibration())
+    if "methods" in changes:
+        changes = {**changes, "fixed": {"refine.epochs": 6}}
+    assert kept(sweep_of(**{"parameters": {}, **changes}), tmp_path) is None
+
+
+def test_another_device_or_other_code_is_another_key(tmp_path, monkeypatch):
+    sweep = sweep_of()
+    calibration.write(sweep, only(sweep), tmp_path, pricing.calibration())
+    with monkeypatch.context() as patched:
+        patched.setattr(devices, "cpu_name", lambda: "another")
+        assert kept(sweep, tmp_path) is None
+    monkeypatch.setattr(calibration, "_code", lambda: "another")
+    assert kept(sweep, tmp_path) is None
+
+
+def test_a_damaged_file_is_as_good_as_none(tmp_path):
+    sweep = sweep_of()
+    calibration.write(sweep, only(sweep), tmp_path, pricing.calibration())
+    (file,) = (tmp_path / "cache" / "calibration").iterdir()
+    for text in ("", "[]", file.read_text()[:-9], file.read_text().replace('"at"', '"when"')):
+        file.write_text(text)
+        assert kept(sweep, tmp_path) is None
+
+
+def test_a_price_needs_every_study(tmp_path):
+    both = sweep_of(tasks=["pdebench/advection_1d", "pdebench/burgers_1d"])
+    calibration.write(both, both.studies()[0], tmp_path, pricing.calibration())
+    priced = price_of(both, tmp_path, slots=2)
+    assert (priced.price, priced.uncalibrated) == (None, ("mona/pdebench/burgers_1d",))
+    calibration.write(both, both.studies()[1], tmp_path, pricing.calibration())
+    priced = price_of(both, tmp_path, slots=2)
+    assert priced.price["trials"] == 16
+    assert "CPU-hours" in lines(priced.price)[0]
+
+
+def test_a_budget_that_will_not_do_and_a_gpu_that_is_too_small_are_said_beforehand(tmp_path):
+    sweep = sweep_of(budget={"wall": "10s"}, resources={"cpu": 1, "gpu": 0.5})
+    large = replace_peak(pricing.calibration(), 13 * 2**30, memory=24 * 2**30)
+    calibration.write(sweep, only(sweep), tmp_path, large)
+    budget, sharing = price_of(sweep, tmp_path, slots=2).notes
+    assert "`budget.wall` (10 s) will end it" in budget
+    assert "do not fit together" in sharing
+
+
+def replace_peak(found, peak, memory):
+    trials = [each.model_copy(update={"peak_memory_bytes": peak}) for each in found.configurations]
+    update = {"configurations": tuple(trials), "device_memory_bytes": memory}
+    return found.model_copy(update=update)
+
+
+def test_a_pilot_measures_each_stage_of_each_trial(tiny):
+    sweep, home = tiny
+    told = []
+    calibrate(sweep, home, lambda *progress: told.append(progress))
+    found = kept(sweep, home)
+    assert [each.name for each in found.configurations] == ["preset", "lowest", "highest"]
+    for each in found.configurations:
+        assert each.stages.keys() == {"meta", "refine"}
+        assert all(0 < pace.next_s < 60 for pace in each.stages.values())
+        assert each.files["best.safetensors"] > 1000
+        assert each.peak_memory_bytes > 2**20
+    assert found.skipped == {}
+    assert told == [("mona/pdebench/advection_1d", 0, 1), ("studies", 1, 1)]
+    assert [path.name for path in home.iterdir() if path.name.startswith(".pilot")] == []
+    assert price_of(sweep, home, slots=2).price["disk_bytes"] > 8000
+
+
+def test_a_preset_that_cannot_train_is_a_fault(tiny):
+    sweep, home = tiny
+    refused = replace(sweep, proxies={"1d": "conll2003"})  # whose files are not here
+    with pytest.raises(FileFaults, match="conll2003"):
+        calibrate(refused, home, lambda *_: None)
+    assert kept(refused, home) is None
+
+
+def test_gpus_are_read_from_what_nvidia_smi_prints():
+    told = ["NVIDIA H100 80GB HBM3, 81559", " Tesla T4, 15360 ", "No devices were found"]
+    assert devices.parse_gpus(told) == [
+        ("NVIDIA H100 80GB HBM3", 81559 * 2**20),
+        ("Tesla T4", 15360 * 2**20),
+    ]
+    assert devices.cpu_name()
+
+
+def test_a_cluster_is_priced_by_what_was_measured_on_a_device_of_its_kind(tmp_path, monkeypatch):
+    sweep = sweep_of(resources={"gpu": 0.5})
+    for name, at in (("A100", 1.0), ("H100", 2.0)):
+        found = pricing.calibration().model_copy(update={"device": f"gpu: {name}", "at": at})
+        monkeypatch.setattr(devices, "gpu_name", lambda name=name: name)
+        calibration.write(sweep, only(sweep), tmp_path, found)
+    monkeypatch.setattr(devices, "gpu_name", lambda: None)
+    assert kept(sweep, tmp_path) is None
+    elsewhere = calibration.read(sweep, only(sweep), tmp_path, elsewhere=True)
+    assert elsewhere is not None
+    assert elsewhere.device == "gpu: H100"  # the latest
+    assert price_of(sweep, tmp_path, 64).price is None
+    price = price_of(sweep, tmp_path, 64, elsewhere=True).price
+    assert price is not None
+    assert (price["slots"], price["measured_on"]) == (64, "gpu: H100")
+    on_cpus = sweep_of(resources={"gpu": 0})
+    assert calibration.read(on_cpus, only(on_cpus), tmp_path, elsewhere=True) is None

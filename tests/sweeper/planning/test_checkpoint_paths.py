@@ -1,0 +1,28 @@
+"""Where checkpoints go, and what is said of a store that is not there when a sweep starts."""
+
+from pathlib import Path
+
+import pytest
+
+from sweeper.errors import BackendUnreachable
+from sweeper.planning import checkpoint_paths
+from sweeper.planning.checkpoint_paths import Places
+from tests.support.servers.ports import free_port
+
+
+def test_a_sweep_writes_into_its_folder_and_into_a_store_that_is_a_folder(tmp_path: Path) -> None:
+    assert Places(tmp_path / "s").folders() == (tmp_path / "s",)
+    for url in (str(tmp_path / "store"), f"file://{tmp_path / 'store'}"):
+        assert Places(tmp_path / "s", url).folders() == (tmp_path / "s", tmp_path / "store")
+    assert Places(tmp_path / "s", "s3://bucket/x").folders() == (tmp_path / "s",)
+
+
+def test_a_bucket_that_does_not_answer_when_a_sweep_starts_is_told_in_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint_paths, "PATIENCE_S", 1.0)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "any")
+    server = f"endpoint_override=127.0.0.1:{free_port()}&scheme=http&region=any"
+    with pytest.raises(BackendUnreachable, match=r"^checkpoints.store: s3://bucket/x.* not answer"):
+        Places(tmp_path / "s", f"s3://bucket/x?{server}").storage()

@@ -1,0 +1,87 @@
+"""A sweep that an older version began goes on with its own file."""
+
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sweeper.config.loader import loads_sweep
+from sweeper.config.sweep import Sweep
+from sweeper.errors import UsageError
+from sweeper.ledger import Ledger, SweepRecord
+from sweeper.planning import load
+from sweeper.planning.catalog import catalog
+from tests.bad_inputs.rows import VALID, edit
+
+
+def older(sweep: Sweep, change: Callable[[dict[str, Any]], object]) -> SweepRecord:
+    """Returns what a version wrote down that did not know some of the keys."""
+    resolved = sweep.resolved
+    change(resolved)
+    return SweepRecord(
+        name=sweep.name,
+        experiment=sweep.experiment,
+        resolved=resolved,
+        config_hash="of an older version",
+        profile=sweep.profile,
+        text=VALID,
+    )
+
+
+def forget(resolved: dict[str, Any]) -> None:
+    del resolved["stage_store"], resolved["stages"], resolved["failures"]["silence"]
+    del resolved["data"]["seed"], resolved["model"]["embedder_init"], resolved["tracking"]
+    del resolved["backbones"]["1d"]["weights"]
+    del resolved["fixed"]["refine.decay_epochs"]  # was not derived then
+
+
+@pytest.fixture
+def ledger(tmp_path: Path):
+    with closing(Ledger.in_folder(tmp_path / "study")) as ledger:
+        ledger.create(older(loads_sweep(VALID, catalog()), forget))
+        ledger.start({})
+        yield ledger
+
+
+def test_defaults_that_a_begun_sweep_does_not_have_are_no_difference(ledger: Ledger) -> None:
+    before = ledger.sweep()
+    sweep = load.match(ledger, loads_sweep(VALID, catalog()), VALID)
+    assert ledger.sweep() == before
+    assert before is not None
+    assert sweep.resolved == load.from_record(before).resolved
+    assert "refine.decay_epochs" not in sweep.fixed  # its later trials train as its first ones
+
+
+def test_it_can_be_extended(ledger: Ledger) -> None:
+    sweep = load.match(ledger, loads_sweep(VALID, catalog(), trials=12), VALID)
+    record = ledger.sweep()
+    assert record is not None
+    assert record.resolved["search"]["trials"] == sweep.search.trials == 12
+    assert "refine.decay_epochs" not in record.resolved["fixed"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("trials: 8", "trials: 8, seed: 1", "search.seed: 0 -> 1"),
+        ("{1d: minilm}", "{1d: {name: minilm, weights: random}}", '"pretrained" -> "random"'),
+        ("epochs: 8", "epochs: 8, refine.decay_epochs: 8", 'refine.decay_epochs: "-" -> 8'),
+    ],
+)
+def test_what_a_file_says_otherwise_is_a_difference(
+    ledger: Ledger, old: str, new: str, told: str
+) -> None:
+    text = edit(old, new)
+    with pytest.raises(UsageError) as refused:
+        load.match(ledger, loads_sweep(text, catalog()), text)
+    assert told in str(refused.value)
+    assert len(str(refused.value).splitlines()) == 2
+
+
+def test_a_sweep_of_several_gpus_a_trial_goes_on(tmp_path: Path) -> None:
+    sweep = loads_sweep(VALID, catalog())
+    began = replace(sweep, resources=sweep.resources.model_copy(update={"gpu": 2.0}))
+    assert load.from_record(older(began, lambda resolved: None)).resources.gpu == 2

@@ -1,0 +1,131 @@
+"""What a launch makes of `stages`: seeds that pair, and what `sweeper plan` says beforehand."""
+
+from pathlib import Path
+
+import pytest
+
+from sweeper.commands.plan import plan
+from sweeper.config.loader import load_sweep
+from sweeper.core.runner import SweepRunner
+from sweeper.errors import UsageError
+from sweeper.ledger import Ledger, SweepRecord
+from sweeper.model import Trial, TrialKind
+from sweeper.planning import load, plans
+from sweeper.planning.catalog import catalog
+
+FILE = Path(__file__).parents[3] / "search_spaces" / "orca_pdebench.yaml"
+FEW = ("stages.align.distinct=3", "resources={cpu: 1}")
+
+
+@pytest.fixture
+def runners(tmp_path: Path) -> dict[str, SweepRunner]:
+    """A runner of the file as it is, and one of it with few alignments."""
+    made = {}
+    for name, sets in ("all", FEW[1:]), ("few", FEW):
+        sweep = load_sweep(FILE, catalog(), profile="laptop", sets=sets)
+        ledger = Ledger.in_folder(tmp_path / name)
+        ledger.create(
+            SweepRecord(name=name, experiment="e", resolved=sweep.resolved, text="",
+                        config_hash=sweep.config_hash, profile="laptop")
+        )  # fmt: skip
+        facts = {study.name: {} for study in sweep.studies()}
+        made[name] = SweepRunner(plans.make_plans(sweep, ledger, facts), ledger)
+    return made
+
+
+def test_the_kth_alignment_has_the_seed_of_the_kth_sampled_trial(runners) -> None:
+    for every, few in zip(
+        runners["all"].studies.values(), runners["few"].studies.values(), strict=True
+    ):
+        assert every.plan.stages.prefixes == ()
+        seeds = [every.plan.trial_seed(number) for number in range(2, 5)]
+        assert [p.seed for p in few.plan.stages.prefixes] == seeds
+        assert len({p.params["align.lr"] for p in few.plan.stages.prefixes}) == 3
+
+
+def test_preset_and_control_are_as_without(runners) -> None:
+    began = {}
+    for name, runner in runners.items():
+        trials = [runner.next_trial() for _ in range(24)]
+        assert None not in trials
+        began[name] = [(t.study, t.number, t.params, t.seed) for t in trials
+                       if t is not None and t.kind is not TrialKind.SAMPLED]  # fmt: skip
+        sampled = [t for t in trials if t is not None and t.kind is TrialKind.SAMPLED]
+        assert len(sampled) == 18
+        shared = {(t.study, t.seed, t.params["align.lr"], t.params["proxy"]) for t in sampled}
+        assert len(shared) == (9 if name == "few" else 18)
+        assert len({(t.study, t.params["refine.lr"]) for t in sampled}) == 18
+    assert began["few"] == began["all"]
+
+
+def test_a_plan_says_how_many_trials_use_each_alignment() -> None:
+    told = plan(FILE, load.Options(profile="laptop", sets=FEW))
+    assert told["studies"][0]["distinct"] == {"align": 3}
+    line = "orca/pdebench/advection_1d: 3 configurations of align, each for 2 sampled trials"
+    assert line in told["notes"]
+    told = plan(FILE, load.Options(profile="laptop", sets=FEW, trials=9))
+    assert line.replace("for 2", "for 2 or 3") in told["notes"]
+    told = plan(FILE, load.Options(profile="laptop", sets=(*FEW, "stage_store.use=false")))
+    assert f"{line}, each of which computes it: `stage_store.use` is false" in told["notes"]
+    stages = {stage["stage"]: stage for stage in told["studies"][0]["stages"]}
+    assert stages["align"]["shared"] == 0
+
+
+FACTS = {"data_source": "generated", "content_hash": "a", "weights_hash": "w", "samples": 9}
+
+
+@pytest.fixture
+def begun(tmp_path: Path) -> tuple[Ledger, str]:
+    """The ledger of a sweep of which one study has begun, and the study's name."""
+    sweep = load_sweep(FILE, catalog(), profile="laptop")
+    ledger = Ledger.in_folder(tmp_path / "begun")
+    study = sweep.studies()[0].name
+    plans.make_plans(sweep, ledger, {each.name: FACTS for each in sweep.studies()})
+    return ledger, study
+
+
+@pytest.mark.parametrize(
+    ("name", "now"), [("data_source", "official"), ("content_hash", "b"), ("weights_hash", "v")]
+)
+def test_a_sweep_does_not_go_on_with_other_data_or_weights(begun, name: str, now: str) -> None:
+    ledger, study = begun
+    facts = {each.name: FACTS for each in ledger.studies()}
+    plans.check_same(ledger, facts)
+    facts[study] = FACTS | {name: now}
+    with pytest.raises(UsageError, match="Put the former ones back") as refused:
+        plans.check_same(ledger, facts)
+    _, *lines = str(refused.value).splitlines()
+    assert lines == [f'  {study}.{name}: "{FACTS[name]}" -> "{now}"']
+
+
+def test_what_else_is_known_of_data_may_change_and_a_new_sweep_takes_any(begun, tmp_path) -> None:
+    ledger, _ = begun
+    plans.check_same(ledger, {s.name: FACTS | {"samples": 8} for s in ledger.studies()})
+    plans.check_same(Ledger.in_folder(tmp_path / "new"), {})
+
+
+def test_a_begun_study_goes_on_with_the_defaults_that_it_began_with(tmp_path: Path) -> None:
+    """An earlier version capped gradients in the preset, and had no drop path."""
+    sweep = load_sweep(FILE, catalog(), profile="paper", trials=4, sets=FEW[1:])
+    ledger = Ledger.in_folder(tmp_path / "begun")
+    ledger.create(
+        SweepRecord(name="begun", experiment="e", resolved=sweep.resolved, text="",
+                    config_hash=sweep.config_hash, profile="paper")
+    )  # fmt: skip
+    facts = {study.name: FACTS for study in sweep.studies()}
+    name = "orca/pdebench/darcy_2d"
+    runner = SweepRunner(plans.make_plans(sweep, ledger, facts), ledger)
+    preset = runner.studies[name].plan.leading[0][1]
+    assert (preset["align.clip_norm"], preset["model.drop_path"]) == (None, 0.1)
+    older = {key: value for key, value in preset.items() if key != "model.drop_path"}
+    older["align.clip_norm"] = 1.0
+    ledger.add_trial(Trial(study=name, number=0, kind=TrialKind.PRESET, params=older, seed=0))
+    (study,) = (s for s in sweep.studies() if s.name == name)
+    planned = plans.as_begun(study, ledger)
+    assert planned.preset == older
+    assert planned.control == older | {"align.epochs": 0, "warmup.epochs": 0}
+    for begun in plans.make_plans(sweep, ledger, facts):
+        drawn = begun.complete({"refine.lr": 1e-4})
+        was = begun.study.name == name
+        assert drawn["align.clip_norm"] == (1.0 if was else None)
+        assert ("model.drop_path" in drawn) == ("2d" in begun.study.name and not was)

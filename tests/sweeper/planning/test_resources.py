@@ -1,0 +1,75 @@
+"""How many trials the nodes of a cluster hold, whether it is here, described or far away."""
+
+import pytest
+
+from sweeper.config.sweep import Sweep
+from sweeper.errors import CannotSchedule, UsageError
+from sweeper.planning import resources
+from sweeper.planning.resources import parse_cluster, slots_on, unschedulable
+from tests.sweeper.commands.pricing import sweep_of
+
+
+def asking(**resources: float | str) -> Sweep:
+    return sweep_of(resources=resources)
+
+
+@pytest.mark.parametrize(
+    ("text", "count", "node"),
+    [
+        ("4 nodes x 8 GPUs, 96 CPUs", 4, {"GPU": 8, "CPU": 96}),
+        ("1 node x 96 CPUs and 1 gpu", 1, {"GPU": 1, "CPU": 96}),
+        ("16 CPUs", 1, {"CPU": 16}),
+        ("2 nodes of 1 GPU + 4 CPU", 2, {"GPU": 1, "CPU": 4}),
+    ],
+)
+def test_a_cluster_is_read_from_words(text: str, count: int, node: dict) -> None:
+    assert parse_cluster(text) == [node] * count
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "many", "4 nodes", "8 GPUs", "0 nodes x 4 CPUs", "0 CPUs", "4 x 8", "4 CPUs, 4 CPUs",
+     "4 nodes x 8 GPUs, 96 cores", "-1 nodes x 4 CPUs"],
+)  # fmt: skip
+def test_what_describes_no_cluster_is_refused_with_an_example(text: str) -> None:
+    with pytest.raises(UsageError, match="4 nodes x 8 GPUs, 96 CPUs"):
+        parse_cluster(text)
+
+
+@pytest.mark.parametrize(
+    ("cpu", "gpu", "slots"),
+    [(4, 0.5, 64), (4, 1, 32), (12, 0.5, 32), (96, 0, 4), (64, 0, 4), (1, 0, 384)],
+)
+def test_trials_at_once_are_those_that_each_node_holds(cpu: int, gpu: float, slots: int) -> None:
+    nodes = parse_cluster("4 nodes x 8 GPUs, 96 CPUs")
+    assert slots_on(asking(cpu=cpu, gpu=gpu), nodes) == slots
+    assert unschedulable(asking(cpu=cpu, gpu=gpu), nodes, where="it") == []
+
+
+def test_a_trial_that_only_all_nodes_together_hold_cannot_run() -> None:
+    nodes = parse_cluster("4 nodes x 1 GPU, 8 CPUs")
+    (line,) = unschedulable(asking(cpu=16), nodes, where="the largest node there")
+    assert line.startswith("resources.cpu: a trial asks for 16, and the largest node there has 8; ")
+    mixed = [*parse_cluster("8 CPUs"), *parse_cluster("1 CPU, 8 GPUs")]
+    (line,) = unschedulable(asking(cpu=4, gpu=1), mixed, where="it")
+    assert line == "resources: no node of it has both the CPUs and the GPUs of a trial."
+
+
+def test_more_at_once_than_fit_is_noted() -> None:
+    nodes = parse_cluster("2 nodes x 4 CPUs")
+    sweep = sweep_of(search={"trials": 8, "max_concurrent": 9})
+    assert slots_on(sweep, nodes) == 8
+    (note,) = resources.notes_on(sweep, nodes)
+    assert "8 at once" in note
+    assert resources.notes_on(sweep_of(search={"trials": 8, "max_concurrent": 8}), nodes) == []
+
+
+def test_memory_that_no_node_has_is_told_and_not_waited_for() -> None:
+    sweep = asking(memory="9GiB")
+    assert unschedulable(sweep, [{"CPU": 4.0}], where="it") == []  # it does not say
+    nodes = [{"CPU": 4.0, "memory": 4.0 * 2**30}, {"CPU": 4.0, "memory": 8.0 * 2**30}]
+    (line,) = unschedulable(sweep, nodes, where="it")
+    assert line.startswith("resources.memory: a trial asks for 9GiB, and it has 8GiB; ")
+    with pytest.raises(CannotSchedule, match="and the cluster has 8GiB"):
+        resources.check_cluster(sweep, nodes[1])
+    assert unschedulable(asking(memory="8GiB"), nodes, where="it") == []

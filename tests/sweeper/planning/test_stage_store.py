@@ -1,0 +1,207 @@
+"""What sweeps hold in a store of stage results: given up once they are over, or by command."""
+
+import json
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from sweeper.cli.main import run
+from sweeper.commands import launch
+from sweeper.commands.launch import Where
+from sweeper.config.loader import loads_sweep
+from sweeper.ledger import Ledger, SweepRecord
+from sweeper.model import Outcome, Study, Trial, TrialKind, TrialState
+from sweeper.planning import stage_store
+from sweeper.planning.catalog import catalog
+from tests.bad_inputs.rows import VALID
+from trainables.errors import StorageError
+from trainables.storage import stage_gc
+from trainables.storage.checkpoint_folder import MANIFEST
+
+FILE = (
+    VALID.replace("study", "sharing").replace("trials: 8", "trials: 3")
+    + """\
+stages: {meta: {distinct: 1}}
+resources: {cpu: 1, gpu: 0}
+"""
+)
+STUDY, KEY, SIZE = "mona/pdebench/advection_1d", "0f3a", 1000
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The store of a machine whose only result nobody holds."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SWEEPER_HOME", str(tmp_path / "home"))
+    place = Path(stage_store.default_place())
+    (place / "results" / KEY).mkdir(parents=True)
+    (place / "results" / KEY / MANIFEST).write_bytes(b" " * SIZE)
+    return place
+
+
+def hold(store: Path, holder: str) -> Path:
+    held = store / "refs" / holder / KEY
+    held.parent.mkdir(parents=True)
+    held.touch()
+    return held
+
+
+@pytest.fixture
+def ledger(store: Path) -> Iterator[Ledger]:
+    """The ledger of a sweep that has begun, and plans three trials."""
+    sweep = loads_sweep(FILE, catalog())
+    with closing(Ledger.in_folder(Path("sweeps", sweep.name).resolve())) as ledger:
+        ledger.create(
+            SweepRecord(
+                name=sweep.name, experiment=sweep.experiment, resolved=sweep.resolved,
+                config_hash=sweep.config_hash, profile=sweep.profile, text=FILE,
+            )
+        )  # fmt: skip
+        ledger.start({})
+        yield ledger
+
+
+def complete(ledger: Ledger) -> None:
+    """Has all trials of the sweep end well."""
+    study = Study(name=STUDY, method="mona", task="t", objective="val/nrmse", seed=0)
+    ledger.add_study(study, {})
+    for number, kind in enumerate((TrialKind.PRESET, TrialKind.CONTROL, TrialKind.SAMPLED)):
+        trial = Trial(study=STUDY, number=number, kind=kind, params={}, seed=0)
+        ledger.add_trial(trial, Outcome(state=TrialState.COMPLETE))
+
+
+def resume() -> dict[str, Any]:
+    return launch.resume("sharing", Where(), console=Console(quiet=True))
+
+
+def collected(capsys: pytest.CaptureFixture[str], *options: str, code: int = 0) -> dict[str, Any]:
+    assert run(["gc", "--max-bytes", "0", "--json", *options]) == code
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return found
+
+
+@pytest.mark.parametrize("state", ["finished", "running"])
+def test_a_finished_sweep_that_still_holds_results_gives_them_up_when_it_is_resumed(
+    ledger: Ledger, store: Path, state: str
+) -> None:
+    complete(ledger)
+    if state == "finished":  # its driver died after it had said so
+        ledger.end(state)
+    held, others = hold(store, stage_store.holder_of(ledger)), hold(store, "other-0123456789ab")
+    for _ in range(2):
+        assert resume()["state"] == "finished"
+        assert (held.exists(), others.exists()) == (False, True)
+
+
+@pytest.mark.parametrize(("state", "gone"), [("finished", True), ("stopped", False)])
+def test_a_signal_after_the_end_does_not_keep_results_held(
+    ledger: Ledger, store: Path, monkeypatch: pytest.MonkeyPatch, state: str, gone: bool
+) -> None:
+    held = hold(store, stage_store.holder_of(ledger))
+
+    def supervise(*_: object) -> dict[str, Any]:  # the driver waits for MLflow, and Ctrl-C comes
+        ledger.end(state)
+        return {"signal": 2, "why": None}
+
+    monkeypatch.setattr(launch, "supervise", supervise)
+    assert resume()["exit_code"] == 130
+    assert held.exists() is not gone
+
+
+def test_a_store_that_is_away_at_the_end_is_told_with_the_command_for_later(
+    ledger: Ledger, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> None:
+        raise StorageError("no answer")
+
+    monkeypatch.setattr(stage_gc, "release", away)
+    said: list[str] = []
+    holder = stage_store.holder_of(ledger)
+    stage_store.release(loads_sweep(FILE, catalog()), holder, said.append)
+    command = f"sweeper gc {store} --release {holder}"
+    assert said == [f"stage results were not released (no answer); `{command}` does it later."]
+
+
+def test_to_release_deletes_nothing_unless_a_size_is_given(
+    ledger: Ledger, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sweep's own file may have let the store grow beyond what is the default here."""
+    monkeypatch.setattr(stage_store, "DEFAULT_SIZE", "0B")
+    holder = stage_store.holder_of(ledger)
+    hold(store, holder)
+    options = {"force": False, "dry_run": False}
+    told = stage_store.collect_garbage(None, None, **options, released=[holder])
+    assert (told["max_bytes"], len(told["kept"]), told["deleted"]) == (None, 1, [])
+    assert stage_store.collect_garbage(None, None, **options)["deleted_bytes"] == SIZE
+
+
+def test_gc_gives_up_what_a_holder_holds(
+    ledger: Ledger, store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    holders = stage_store.holder_of(ledger), "deleted-0123456789ab"
+    held = [hold(store, holder) for holder in holders]
+    told = collected(capsys)
+    assert told["kept"][0]["holders"] == sorted(holders)
+    assert "--release NAME" in told["message"]
+    one = collected(capsys, "--release", holders[1])
+    assert (one["released"], one["kept"][0]["holders"]) == ([holders[1]], [holders[0]])
+    assert [path.exists() for path in held] == [True, False]
+    dry = collected(capsys, "--release", holders[0], "--dry-run")
+    assert (dry["kept"], len(dry["deleted"])) == ([], 1)
+    assert held[0].exists()
+    hold(store, holders[1])
+    done = collected(capsys, *(f"--release={holder}" for holder in (*holders, holders[0])))
+    assert (done["kept"], done["deleted_bytes"]) == ([], SIZE)
+    assert not any((store / "refs").iterdir())
+
+
+def test_gc_gives_up_nothing_of_a_sweep_that_runs(
+    ledger: Ledger, store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old, holder = "sharing-0123456789ab", stage_store.holder_of(ledger)
+    held = [hold(store, each) for each in (old, holder)]
+    with ledger.hold():
+        told = collected(capsys, "--release", old, "--release", holder, code=4)
+        assert "sweep `sharing` is running" in told["error"]["message"]
+        assert all(path.exists() for path in held)
+        collected(capsys, "--release", old)  # of a sweep of its name that was deleted
+    collected(capsys, "--release", holder)
+    assert not any(path.exists() for path in held)
+
+
+def test_gc_tells_who_holds_something_where_a_holder_is_unknown(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = collected(capsys, "--release", "x", code=8)["error"]["message"]
+    assert told == f"unknown holder `x`: {store} has none."
+    hold(store, "a-0123456789ab")
+    told = collected(capsys, "--release", "../results", code=8)["error"]["message"]
+    assert told == "unknown holder `../results`. Known: a-0123456789ab."
+    assert (store / "results" / KEY).exists()
+
+
+def test_gc_deletes_what_killed_writers_left_of_sweeps_that_do_not_run(
+    ledger: Ledger, store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trials = Path("sweeps/sharing/trials").resolve() / "mona-t" / "0003"
+    partial, whole = trials / "attempt-1/.refine-0002.partial", trials / "attempt-1/refine-0001"
+    for folder in (partial, whole):
+        folder.mkdir(parents=True)
+        (folder / "last.safetensors").write_bytes(bytes(SIZE))
+    stranger = Path("sweeps/mine/trials/a/0000/attempt-1/.refine-0001.partial")
+    stranger.mkdir(parents=True)
+    with ledger.hold():
+        assert collected(capsys)["leftovers"] == []
+    told = collected(capsys, "--dry-run")
+    assert (told["leftovers"], told["leftover_bytes"]) == ([str(partial)], SIZE)
+    assert partial.exists()
+    assert collected(capsys)["message"].endswith(
+        "1 unfinished checkpoints in ./sweeps deleted (0.0 MiB)"
+    )
+    assert (partial.exists(), whole.exists(), stranger.exists()) == (False, True, True)
+    assert "unfinished" not in collected(capsys)["message"]
+    assert not Path("sweeps/mine/ledger.db").exists()

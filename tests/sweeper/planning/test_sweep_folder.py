@@ -1,0 +1,311 @@
+"""Where a sweep's ledger is: in one place, and no second launch begins another."""
+
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from sweeper.cli.main import run
+from sweeper.config.loader import loads_sweep
+from sweeper.errors import (
+    BackendUnreachable,
+    CannotSchedule,
+    StorageFull,
+    SweeperError,
+    SweepIsHeld,
+    UsageError,
+)
+from sweeper.ledger import Ledger
+from sweeper.planning import load
+from sweeper.planning.catalog import catalog
+from sweeper.planning.sweep_folder import (
+    STORAGE,
+    check_place,
+    discard_unstarted,
+    open_ledger,
+    remember,
+)
+from tests.bad_inputs.rows import VALID
+
+URL = "postgresql+psycopg://me@db/sweeps"
+
+
+def test_a_ledger_elsewhere_is_noted_for_this_user_alone_without_its_password(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "study"
+    for url in (URL.replace("me@", "me:hunter2@"), URL):
+        remember(folder, url)
+        (note,) = folder.iterdir()
+        assert (note.name, note.read_text()) == (STORAGE, URL)
+        assert note.stat().st_mode & 0o777 == 0o600
+    check_place(folder, None)
+    with pytest.raises(UsageError, match=f"has its ledger at .*me@db/sweeps .{note} says so"):
+        remember(folder, f"{URL}2")
+    assert note.read_text() == URL
+
+
+def test_a_note_that_others_could_read_is_replaced(tmp_path: Path) -> None:
+    note = tmp_path / STORAGE
+    note.write_text(URL.replace("me@", "me:***@"))
+    note.chmod(0o644)
+    remember(tmp_path, URL)
+    assert (note.read_text(), note.stat().st_mode & 0o777) == (URL, 0o600)
+
+
+def test_a_ledger_in_its_folder_is_not_noted_and_no_other_is_begun(tmp_path: Path) -> None:
+    folder = tmp_path / "study"
+    with closing(open_ledger(folder)) as ledger:
+        remember(folder, ledger.url)
+        check_place(folder, ledger.url)
+        with pytest.raises(UsageError, match=f"has its ledger at {ledger.url}, and goes on in no"):
+            check_place(folder, URL)
+    assert not (folder / STORAGE).exists()
+
+
+@pytest.fixture
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder in which the sweep `study` can be launched."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SWEEPER_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    (tmp_path / "x.yaml").write_text(VALID)
+    return tmp_path
+
+
+def launch(*options: str) -> int:
+    return run(["launch", "x.yaml", "--profile", "paper", *options])
+
+
+def test_a_sweep_that_has_begun_is_not_begun_again_in_another_ledger(
+    work: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Ledger.in_folder(work / "sweeps" / "study").close()
+    other = work / "other.db"
+    assert launch("--storage", f"sqlite:///{other}") == 2
+    assert f"at sqlite:///{work / 'sweeps/study/ledger.db'}, and" in capsys.readouterr().err
+    assert not other.exists()
+    assert not (work / "sweeps/study" / STORAGE).exists()
+
+
+@pytest.mark.parametrize(("begun", "code"), [("held", 4), ("other settings", 2)])
+def test_a_launch_that_does_not_have_the_sweep_writes_nothing(
+    work: Path, begun: str, code: int
+) -> None:
+    url = f"sqlite:///{work / 'all.db'}"
+    with closing(Ledger(url, "study")) as ledger:
+        load.match(ledger, loads_sweep(VALID.replace("trials: 8", "trials: 9"), catalog()), "")
+        if begun == "held":
+            with ledger.hold():
+                assert launch("--storage", url) == code
+        else:
+            ledger.start({})
+            assert launch("--storage", url) == code
+    assert not (work / "sweeps").exists()
+
+
+def test_a_sweep_on_a_cluster_is_not_begun_here_beside_it(
+    work: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    note = work / "sweeps" / "study" / "remote.json"
+    note.parent.mkdir(parents=True)
+    note.write_text(
+        '{"name": "study", "address": "http://head:8265", "workdir": "/shared", "job": "j"}'
+    )
+    assert launch() == 2
+    told = capsys.readouterr().err
+    assert "sweep `study` is on the cluster at http://head:8265, in /shared. Go on" in told
+    assert "sweeper resume study" in told
+    assert list(note.parent.iterdir()) == [note]
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [UsageError("no"), BackendUnreachable("no"), CannotSchedule("no"), StorageFull("no")],
+)
+def test_a_launch_that_was_refused_leaves_nothing(
+    work: Path, monkeypatch: pytest.MonkeyPatch, refusal: SweeperError
+) -> None:
+    def refuse(*_: object) -> None:
+        raise refusal
+
+    monkeypatch.setattr("sweeper.commands.launch.supervise", refuse)
+    assert launch() == refusal.exit_code
+    assert not (work / "sweeps").exists()
+    storage = work / "all.db"
+    assert launch("--storage", f"sqlite:///{storage}") == refusal.exit_code
+    assert not (work / "sweeps").exists()
+    with closing(Ledger(f"sqlite:///{storage}", "study")) as ledger:
+        assert ledger.sweep() is None
+
+
+def test_a_sweep_that_has_begun_stays_when_a_launch_is_refused(
+    work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(job: object, ledger: Ledger, *_: object) -> None:
+        ledger.start({})
+        raise UsageError("other data than it began with")
+
+    monkeypatch.setattr("sweeper.commands.launch.supervise", refuse)
+    assert launch() == 2
+    assert launch() == 2
+    with closing(Ledger.in_folder(work / "sweeps" / "study")) as ledger:
+        record = ledger.sweep()
+        assert record is not None
+        assert record.state == "interrupted"
+
+
+def test_a_driver_that_died_before_it_began_can_be_resumed(
+    work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: object) -> None:
+        raise SweeperError("the driver died 4 times. Go on with: sweeper resume study")
+
+    monkeypatch.setattr("sweeper.commands.launch.supervise", die)
+    assert launch() == 1
+    assert (work / "sweeps" / "study" / "ledger.db").is_file()
+
+
+def test_files_of_others_stay_in_the_folder_of_a_refused_launch(
+    work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise UsageError("no")
+
+    monkeypatch.setattr("sweeper.commands.launch.supervise", refuse)
+    notes = work / "sweeps" / "study" / "notes.txt"
+    notes.parent.mkdir(parents=True)
+    notes.touch()
+    assert launch() == 2
+    assert list(notes.parent.iterdir()) == [notes]
+    assert run(["status", "study"]) == 8
+    assert launch() == 2  # nothing speaks of a ledger that was lost
+    assert list(notes.parent.iterdir()) == [notes]
+
+
+def test_a_refusal_takes_no_ledger_away_that_lost_its_content(
+    work: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = work / "sweeps" / "study"
+    with closing(Ledger.in_folder(folder)) as ledger, ledger.backed_up():
+        load.match(ledger, loads_sweep(VALID, catalog()), VALID)
+        ledger.start({})
+    copy = (folder / "ledger.backup.db").read_bytes()
+    (folder / "ledger.db").write_bytes(b"")
+    assert launch() == 2
+    assert "A copy of " in capsys.readouterr().err
+    assert (folder / "ledger.backup.db").read_bytes() == copy
+    assert (folder / "ledger.db").is_file()
+
+
+def test_a_refused_launch_takes_away_what_it_wrote_and_no_file_of_a_like_name(
+    work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise UsageError("no")
+
+    monkeypatch.setattr("sweeper.commands.launch.supervise", refuse)
+    folder = work / "sweeps" / "study"
+    folder.mkdir(parents=True)
+    put_aside = [folder / "ledger.damaged.db", folder / "ledger.old"]
+    for file in put_aside:
+        file.write_text("all that is left of a sweep")
+    (folder / ".ledger.copy").touch()  # of a launch that was killed
+    assert launch() == 2
+    assert sorted(folder.iterdir()) == put_aside
+
+
+def test_a_refused_launch_leaves_a_sweep_that_another_has_taken_up(
+    work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = work / "sweeps" / "study"
+    with closing(Ledger.in_folder(folder)) as ledger:
+        load.match(ledger, loads_sweep(VALID, catalog()), VALID)
+        with ledger.hold(), pytest.raises(SweepIsHeld):
+            discard_unstarted(folder, None)
+        assert ledger.sweep() is not None
+    assert (folder / "ledger.db").is_file()
+    discard_unstarted(folder, None)
+    assert not folder.exists()
+
+
+def test_a_ledger_that_a_move_left_behind_is_not_begun_anew_where_it_was(
+    work: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, former = work / "sweeps" / "study", work / "former" / "ledger.db"
+    url = f"sqlite:///{former}"
+    remember(folder, url)
+    for words in (("--storage", url), ()):
+        assert launch(*words) == 2
+        assert f"the ledger of sweep `study` is not at {url}" in capsys.readouterr().err
+    assert not former.exists()
+    assert (folder / STORAGE).read_text() == url
+
+
+@pytest.mark.parametrize("link", ["sweeps", "sweeps/study"])
+def test_a_link_that_leads_nowhere_is_not_followed(
+    work: Path, capsys: pytest.CaptureFixture[str], link: str
+) -> None:
+    target = work / "not" / "mounted"
+    (work / link).parent.mkdir(exist_ok=True)
+    (work / link).symlink_to(target)
+    for words in (["launch", "x.yaml", "--profile", "paper"], ["status", "study"]):
+        assert run(words) == 2
+        told = capsys.readouterr().err
+        assert told.startswith(f"sweeper: {work / link} is a link to {target}, which is not there")
+    assert not target.parent.exists()
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite:///file:x?mode=memory&uri=true"],
+)
+def test_a_ledger_in_memory_is_refused_and_blocks_no_name(
+    work: Path, capsys: pytest.CaptureFixture[str], url: str
+) -> None:
+    assert launch("--storage", url) == 2
+    assert "this URL names no file" in capsys.readouterr().err
+    assert not (work / "sweeps").exists()
+
+
+@pytest.mark.parametrize(
+    ("home", "code", "told"),
+    [
+        ("x.yaml", 2, "x.yaml is no folder"),
+        ("x.yaml/home", 2, "x.yaml/home is no folder"),
+        ("/proc/home", 6, "/proc/home: "),
+        ("~nosuchuser/home", 2, "SWEEPER_HOME='~nosuchuser/home': "),
+    ],
+)
+def test_a_home_that_cannot_be_made_is_told_before_anything_starts(
+    work: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    home: str,
+    code: int,
+    told: str,
+) -> None:
+    monkeypatch.setenv("SWEEPER_HOME", home)
+    assert launch() == code
+    err = capsys.readouterr().err
+    assert told in err
+    assert "Traceback" not in err
+    assert not (work / "sweeps").exists()
+
+
+@pytest.mark.parametrize(
+    ("out", "told"),
+    [
+        ("none/page.html", "cannot write none/page.html: none is no folder."),
+        ("", ". is a folder; name a file in it."),
+        ("sweeps", "sweeps is a folder; name a file in it."),
+    ],
+)
+def test_a_page_that_cannot_be_put_there_is_told(
+    work: Path, capsys: pytest.CaptureFixture[str], out: str, told: str
+) -> None:
+    with closing(Ledger.in_folder(work / "sweeps" / "study")) as ledger:
+        load.match(ledger, loads_sweep(VALID, catalog()), VALID)
+    for words in (["report", "study", "-o", out], ["report", "study", "-o", out, "--json"]):
+        assert run(words) == 2
+        assert f"sweeper: {told}" in capsys.readouterr().err

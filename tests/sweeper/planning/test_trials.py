@@ -1,0 +1,176 @@
+"""Which checkpoints an attempt goes on from, and whether it could do with less memory."""
+
+import pytest
+
+from sweeper.config.loader import loads_sweep
+from sweeper.errors import NotFound
+from sweeper.ledger.checkpoint_name import CheckpointName
+from sweeper.model import Trial, TrialKind
+from sweeper.planning.catalog import catalog
+from sweeper.planning.checkpoint_paths import Places
+from sweeper.planning.trials import TrialBuilder, find_trial, measured
+from sweeper.tracking.outline import Entity, read_outline, run_name
+from tests.support.compared_ledgers import Scores, write
+
+FOUND = ["attempt-2/refine-0002", "attempt-1/refine-0001", "attempt-1/meta-0001"]
+
+
+STAGES = ("meta", "refine")
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_checkpoint_that_was_saved_but_not_measured_is_left_out(order):
+    """Whatever the order in which a store lists them: a copied sweep has other times."""
+    assert measured("attempt-1/refine-0001", FOUND[::order], STAGES) == FOUND[1:]
+
+
+def test_the_measured_one_and_the_fallbacks_before_it_are_kept():
+    assert measured("attempt-2/refine-0002", FOUND[::-1], STAGES) == FOUND
+
+
+def test_one_that_is_not_found_is_tried_first_and_the_one_before_is_next():
+    """The attempt says what is wrong with it; it began afresh without a word."""
+    assert measured("attempt-2/refine-0002", FOUND[1:], STAGES) == FOUND
+    assert measured("attempt-1/refine-0001", [FOUND[0], FOUND[2]], STAGES) == FOUND[1:]
+    assert measured("attempt-2/refine-0002", [], STAGES) == FOUND[:1]
+
+
+def test_a_trial_that_measured_nothing_starts_afresh():
+    assert measured(None, FOUND, STAGES) == []
+
+
+@pytest.mark.parametrize("store", [None, "s3://bucket/x?region=any"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "attempt-2/refine-0002",
+        "/elsewhere/sweeps/some/trials/s-t@hard/0007/attempt-2/refine-0002",
+        "s3://other/y/some/s-t/0007/attempt-2/refine-0002?endpoint_override=h:1&scheme=http",
+    ],
+)
+def test_a_checkpoint_is_found_wherever_its_sweep_is(tmp_path, text, store):
+    """A ledger has its name; one from before had the place of then, which need not be any more."""
+    places = Places(tmp_path / "some", store)
+    trial = Trial(study="s/t@hard", number=7, kind=TrialKind.SAMPLED, params={}, seed=0,
+                  checkpoint=text)  # fmt: skip
+    here = str(tmp_path / "some/trials/s-t-hard/0007/attempt-2/refine-0002")
+    there = "s3://bucket/x/some/s-t-hard/0007/attempt-2/refine-0002?region=any"
+    assert places.checkpoint(trial) == (here if store is None else there)
+    assert places.placed(trial).checkpoint == places.checkpoint(trial)
+    assert measured(places.checkpoint(trial), [], STAGES) == [places.checkpoint(trial)]
+
+
+@pytest.mark.parametrize("text", ["../attempt-1/../../x", "attempt-1/x", "attempt-0/refine-0001",
+                                  "attempt-1/refine-1", "attempt-1/../refine-0001"])  # fmt: skip
+def test_what_is_no_name_of_a_checkpoint_is_read_as_none(text):
+    assert CheckpointName.parse(text) is None
+    assert measured("attempt-2/refine-0002", [text], STAGES) == FOUND[:1]
+
+
+SWEEP = """\
+name: some
+experiment: pdebench
+methods: [orca]
+tasks: [pdebench/advection_1d]
+backbones: {1d: minilm}
+proxies: {1d: python_source}
+parameters:
+  refine.lr: {distribution: log_uniform_values, min: 1.0e-6, max: 1.0e-3}
+fixed: {refine.batch_size: 3, warmup.epochs: 1, warmup.batch_size: 2}
+search: {trials: 2}
+"""
+
+
+@pytest.mark.parametrize(
+    ("stage", "halvings"), [("refine", 2), ("warmup", 1), ("align", 0), (None, 2)]
+)
+def test_micro_batches_are_halved_until_they_are_of_one_sample(tmp_path, stage, halvings):
+    """And not at all where a loss compares the samples of a batch."""
+    sweep = loads_sweep(SWEEP, catalog())
+    (study,) = sweep.studies()
+    params = sweep.complete_params(study, {"refine.lr": 1e-4})
+    builder = TrialBuilder(sweep, Places(tmp_path), tmp_path, "holder", {})
+    told = [
+        builder.can_halve(
+            Trial(
+                study=study.name,
+                number=0,
+                kind=TrialKind.SAMPLED,
+                params=params,
+                seed=0,
+                halvings=number,
+            ),
+            stage,
+        )
+        for number in range(4)
+    ]
+    assert told == [True] * halvings + [False] * (4 - halvings)
+
+
+def test_a_trial_is_told_which_data_it_has_to_find_and_is_the_same_trial(tmp_path):
+    sweep = loads_sweep(SWEEP, catalog())
+    (study,) = sweep.studies()
+    params = sweep.complete_params(study, {"refine.lr": 1e-4})
+    one = Trial(study=study.name, number=0, kind=TrialKind.SAMPLED, params=params, seed=7)
+    told = [
+        TrialBuilder(sweep, Places(tmp_path), tmp_path, "h", {study.name: {"content_hash": name}})(
+            one
+        )
+        for name in ("a", "b")
+    ]
+    assert [config.pop("content_hash") for config in told] == ["a", "b"]
+    assert told[0] == told[1]
+
+
+ADVECTION, DARCY = "pdebench/advection_1d", "pdebench/darcy_2d@hard"
+
+
+@pytest.fixture(scope="module")
+def ledger(tmp_path_factory):
+    """The ledger of the sweep `s`, of three studies."""
+    return write(
+        tmp_path_factory.mktemp("s"), "s",
+        [Scores(method="pare", task=ADVECTION, best=[0.1, 0.3], control=[0.4, 0.5]),
+         Scores(method="pare", task=DARCY, best=[0.1]),
+         Scores(method="mona", task=ADVECTION, best=[0.2])],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "form",
+    ["{study}/{number}", "{study}/{number:03d}", "{study} {number:03d}", "s/{study}/{number}",
+     "{study}/{number} {kind}", "{study} {number:03d} {kind}", " {study}/{number}\n"],
+)  # fmt: skip
+def test_a_trial_is_found_by_every_form_in_which_it_is_printed(ledger, form):
+    for trial in ledger.trials():
+        text = form.format(study=trial.study, number=trial.number, kind=trial.kind.value)
+        assert find_trial(ledger, text) == trial
+        assert trial.name == f"{trial.study}/{trial.number}"
+
+
+def test_a_trial_is_found_by_the_name_of_its_run_in_mlflow(ledger):
+    outline = read_outline(ledger)
+    for trial in ledger.trials():
+        name = run_name(Entity(trial.study, trial.number), outline)
+        assert find_trial(ledger, name) == trial
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", " ", "/", "/0", "//0", f"pare/{ADVECTION}/", f"pare/{ADVECTION}", f"pare/{ADVECTION}/x",
+     f"pare/{ADVECTION}/-1", f"pare/{ADVECTION}/0x1", f"pare/{ADVECTION}/1.0", "0", "control",
+     f"pare/{ADVECTION}/99", f"pare/{ADVECTION}/٣", f"pare/{ADVECTION}/" + "9" * 400,
+     f"pare/{ADVECTION}/0/", "s/0", "003 · pare", f"orca/{ADVECTION}/0",
+     "002 seed 9999 · pare · advection_1d"],
+)  # fmt: skip
+def test_what_names_no_trial_is_not_found_and_never_trial_0(ledger, text):
+    with pytest.raises(NotFound, match=r"pare/pdebench/advection_1d|Known: 0, 1"):
+        find_trial(ledger, text)
+
+
+def test_in_a_lone_study_a_number_will_do_but_nothing_does_not(tmp_path):
+    lone = write(tmp_path, "s", [Scores(method="pare", task=ADVECTION, best=[0.1])])
+    assert find_trial(lone, "2").number == find_trial(lone, "002").number == 2
+    for text in ("", "/", "/0", "//0", "s/0", f"pare/{ADVECTION}/"):
+        with pytest.raises(NotFound):
+            find_trial(lone, text)

@@ -1,0 +1,388 @@
+"""The recorder against real SQLite stores: whole, once, whatever happens in between."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.tracking._tracking_service import utils
+
+from sweeper.analysis.comparison.compare import compare
+from sweeper.analysis.report import pages
+from sweeper.ledger import Ledger
+from sweeper.model import Measurement, Outcome, Study, Trial, TrialKind, TrialState
+from sweeper.tracking.mlflow_recorder import MlflowRecorder, tracking_uri
+from tests.support.ledgers import new_ledger, script
+from tests.support.servers.mlflow_server import snapshot, without_ids
+
+
+@pytest.fixture(autouse=True)
+def _folders(tmp_path):
+    (tmp_path / "live").mkdir(exist_ok=True)
+
+
+def recorder(ledger: Ledger, uri: str, **options) -> MlflowRecorder:
+    return MlflowRecorder(ledger, uri=uri, experiment="pdebench", **options)
+
+
+def test_the_run_tree_is_sweep_study_trial(expected):
+    assert len(expected) == 1 + 2 + 10
+    assert expected["mona_pdebench"]["parent"] is None
+    assert expected["mona · advection_1d"]["parent"] == "mona_pdebench"
+    assert expected["003 · mona · advection_1d"]["parent"] == "mona · advection_1d"
+
+
+def test_states_are_told_apart(expected):
+    states = {
+        name[:3]: (run["status"], run["tags"]["sweeper.state"])
+        for name, run in expected.items()
+        if "· mona ·" in name
+    }
+    assert states == {
+        "000": ("FINISHED", "complete"),
+        "001": ("FINISHED", "complete"),
+        "002": ("FINISHED", "complete"),
+        "003": ("KILLED", "pruned"),
+        "004": ("FAILED", "failed"),
+    }
+    failed = expected["004 · mona · advection_1d"]["tags"]
+    assert failed["sweeper.failure"] == "non_finite"
+    assert failed["sweeper.reason"] == "the loss is <nan> at refine epoch 4"
+    assert expected["mona_pdebench"]["status"] == "FINISHED"
+    assert expected["mona · advection_1d"]["status"] == "FINISHED"
+
+
+def test_every_measurement_is_there_exactly_once(ledger, expected):
+    for trial in ledger.trials():
+        study = next(s for s in ledger.studies() if s.name == trial.study)
+        run = expected[f"{trial.number:03d} · {study.method} · advection_1d"]
+        wanted: dict[str, list[tuple[int, float]]] = {}
+        for m in ledger.measurements(trial.study, trial.number):
+            for key, value in m.metrics.items():
+                wanted.setdefault(key, []).append((m.epoch, value))
+        shipped = {
+            key: [(step, value) for step, value, _ in points]
+            for key, points in run["metrics"].items()
+        }
+        assert {key: sorted(points) for key, points in wanted.items()} == {
+            key: shipped[key] for key in wanted
+        }
+
+
+def test_following_event_by_event_gives_what_one_sync_gives(tmp_path, new_store, expected):
+    ledger, uri = new_ledger(tmp_path / "live"), new_store()
+    follower = recorder(ledger, uri)
+    for _ in script(ledger, tmp_path):
+        follower.sync()
+    assert without_ids(snapshot(uri)) == expected
+
+
+def test_a_second_sync_changes_nothing(ledger, new_store):
+    uri = new_store()
+    recorder(ledger, uri).sync()
+    before = snapshot(uri)
+    again = recorder(ledger, uri).sync()
+    assert (again.shipped, again.pending) == (0, 0)
+    assert snapshot(uri) == before
+
+
+def test_an_interrupted_sweep_leaves_nothing_running_and_goes_on_in_the_same_runs(
+    tmp_path, new_store
+):
+    ledger, uri = new_ledger(tmp_path / "live"), new_store()
+    steps = script(ledger, tmp_path)
+    follower = recorder(ledger, uri)
+    while not any(t.number == 2 and t.value for t in ledger.trials()):
+        next(steps)
+    (running,) = [t for t in ledger.trials() if t.state is TrialState.RUNNING]
+    follower.sync()
+    name = "002 · mona · advection_1d"
+    assert snapshot(uri)[name]["status"] == "RUNNING"
+
+    stopped = Outcome(state=TrialState.INTERRUPTED, reason="stopped by a signal")
+    ledger.end_attempt(running.study, 2, running.attempt, stopped)
+    ledger.end("interrupted")
+    follower.sync()
+    stopped = snapshot(uri)
+    assert {run["status"] for run in stopped.values()} == {"KILLED", "FINISHED"}
+    assert stopped["mona_pdebench"]["status"] == "KILLED"
+    assert stopped["mona_pdebench"]["tags"]["sweeper.state"] == "interrupted"
+    assert stopped[name]["tags"]["sweeper.state"] == "interrupted"
+
+    ledger.start({})
+    ledger.start_attempt(running.study, 2)
+    again = recorder(ledger, uri)
+    again.sync()
+    resumed = snapshot(uri)
+    assert resumed[name]["status"] == resumed["mona_pdebench"]["status"] == "RUNNING"
+    assert resumed[name]["id"] == stopped[name]["id"]
+    assert resumed.keys() == stopped.keys()
+
+
+def test_a_trial_that_waits_when_its_sweep_ends_is_not_left_open(tmp_path, new_store):
+    ledger, uri = new_ledger(tmp_path), new_store()
+    ledger.start({})
+    study = Study(name="nft/t", method="nft", task="t", objective="val/nrmse", seed=0)
+    ledger.add_study(study, {})
+    ledger.add_trial(Trial(study="nft/t", number=0, kind=TrialKind.SAMPLED, params={}, seed=0))
+    ledger.end("interrupted")
+    recorder(ledger, uri).sync()
+    assert {run["status"] for run in snapshot(uri).values()} == {"KILLED"}
+
+
+def test_a_thread_follows_and_drains_when_stopped(tmp_path, new_store, expected):
+    ledger, uri = new_ledger(tmp_path / "live"), new_store()
+    follower = recorder(ledger, uri, poll_s=0.01)
+    follower.start()
+    list(script(ledger, tmp_path))
+    status = follower.stop(timeout_s=60)
+    assert (status.pending, status.last_error) == (0, None)
+    assert without_ids(snapshot(uri)) == expected
+
+
+def test_more_points_than_one_call_takes_all_arrive(tmp_path, new_store):
+    ledger, uri = new_ledger(tmp_path), new_store()
+    study = Study(name="nft/t", method="nft", task="t", objective="val/nrmse", seed=0)
+    ledger.add_study(study, {})
+    ledger.add_trial(Trial(study="nft/t", number=0, kind=TrialKind.SAMPLED, params={}, seed=0))
+    attempt = ledger.start_attempt("nft/t", 0)
+    for epoch in range(1, 7):
+        metrics = {f"refine/{i:03d}": float(i) for i in range(199)}
+        ledger.measure(
+            "nft/t", 0, attempt,
+            Measurement(stage="refine", epoch=epoch, num_epochs=6, metrics=metrics),
+        )  # fmt: skip
+    assert recorder(ledger, uri).sync().last_error is None
+    metrics = snapshot(uri)["000 · nft · t"]["metrics"]
+    assert sum(len(points) for points in metrics.values()) == 6 * 200
+
+
+def test_two_sweeps_of_one_name_do_not_share_runs(ledger, tmp_path, new_store):
+    uri = new_store()
+    later = Ledger(f"sqlite:///{tmp_path / 'later.db'}", ledger.name)
+    record = ledger.sweep()
+    later.create(record)
+    later.start({})
+    recorder(ledger, uri).sync()
+    recorder(later, uri).sync()
+    client = MlflowClient(uri)
+    runs = client.search_runs(["1"], "tags.`sweeper.level` = 'sweep'")
+    assert len(runs) == 2
+    later.close()
+
+
+def test_every_trial_keeps_its_checkpoint_as_a_link(ledger, new_store, tmp_path):
+    uri = new_store()
+    recorder(ledger, uri).sync()
+    client = MlflowClient(uri)
+    for name, run in snapshot(uri).items():
+        if "sweeper.trial" in run["tags"]:
+            paths = {a.path for a in client.list_artifacts(run["id"], "checkpoints")}
+            assert paths == {
+                f"checkpoints/{f}"
+                for f in ("state.json", "manifest.json", "last.safetensors", "best.safetensors")
+            }, name
+    run = client.get_run(snapshot(uri)["003 · nft · advection_1d"]["id"])
+    kept = Path(run.info.artifact_uri) / "checkpoints" / "last.safetensors"
+    assert kept.samefile(tmp_path / "checkpoints" / "nft" / "003" / "last.safetensors")
+
+
+def test_studies_and_sweep_carry_notes_and_files(ledger, new_store):
+    uri = new_store()
+    assert recorder(ledger, uri, pages=pages).sync().last_error is None
+    client, runs = MlflowClient(uri), snapshot(uri)
+    study, sweep = runs["mona · advection_1d"]["id"], runs["mona_pdebench"]["id"]
+    files = {a.path for a in client.list_artifacts(study)}
+    compared = {"comparison.csv", "comparison.json"}
+    assert files == {"trials.csv", "trials.json", "search_space.yaml", "plots.html"} | compared
+    assert {a.path for a in client.list_artifacts(sweep)} == {
+        "report.html",
+        "sweep.json",
+    } | compared
+    values = client.get_run(study).data.metrics
+    entry = next(e for e in compare([ledger]).tasks[0].entries if e.label == "mona")
+    assert values["mean_over_seeds/test/nrmse"] == entry.mean == values["test/nrmse"], "of one seed"
+    assert (values["seeds"], values["took/trials"]) == (1, 5)
+    assert client.get_run(sweep).data.metrics == {"average_rank/mona": 1, "average_rank/nft": 2}
+    note = client.get_run(study).data.tags["mlflow.note.content"]
+    assert "| best | 2 | 0.07589 | 0.08348 |" in note
+    assert "| control | 1 |" in note
+
+
+def test_the_default_is_mlflows_own_in_this_folder(monkeypatch, tmp_path):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.chdir(tmp_path)
+    assert tracking_uri(None) == f"sqlite:///{tmp_path / 'mlflow.db'}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://tracking:5000")
+    assert tracking_uri(None) == "http://tracking:5000"
+    assert tracking_uri("sqlite:////else/where.db") == "sqlite:////else/where.db"
+
+
+def test_a_store_that_no_server_shows_has_no_page(ledger, new_store):
+    announced: list[str] = []
+    assert recorder(ledger, new_store(), announce=announced.append).sync().page is None
+    assert announced == []
+
+
+def test_the_address_that_is_shown_is_right_in_any_folder(ledger, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shown = {
+        "sqlite:///my.db": f"sqlite:///{tmp_path / 'my.db'}",
+        "sqlite:////else/where.db": "sqlite:////else/where.db",
+        "http://tracking:5000": "http://tracking:5000",
+    }
+    for given, told in shown.items():
+        assert MlflowRecorder(ledger, uri=given, experiment="pdebench").uri == told
+
+
+def test_importing_the_recorder_does_not_import_mlflow():
+    code = "import sys, sweeper.tracking.mlflow_recorder; sys.exit('mlflow' in sys.modules)"
+    root = Path(__file__).parents[3]
+    assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
+
+
+def test_every_trial_is_filed_under_the_objective_it_was_chosen_by(expected):
+    run = expected["002 · mona · advection_1d"]
+    ((step, value, _),) = run["metrics"]["best/val/nrmse"]
+    assert (step, value) == (6, min(v for _, v, _ in run["metrics"]["val/nrmse"]))
+
+
+def artifacts(uri: str, run_id: str, folder: str) -> dict[str, str]:
+    client = MlflowClient(uri)
+    found = [f.path for f in client.list_artifacts(run_id, folder)]
+    return {path: Path(client.download_artifacts(run_id, path)).read_text() for path in found}
+
+
+def test_what_an_attempt_died_of_is_kept_with_its_run(ledger, new_store):
+    uri = new_store()
+    recorder(ledger, uri).sync()
+    runs = snapshot(uri)
+    retried = runs["002 · nft · advection_1d"]["id"]
+    assert artifacts(uri, retried, "failures") == {"failures/attempt-1.txt": "signal 9"}
+    failed = runs["004 · mona · advection_1d"]
+    assert failed["tags"]["sweeper.failure"] == "non_finite"
+    assert artifacts(uri, failed["id"], "failures") == {"failures/attempt-1.txt": "Traceback ..."}
+
+
+def test_a_checkpoint_that_was_deleted_goes_from_its_run_and_the_tag_says_why(ledger, new_store):
+    uri = new_store()
+    recorder(ledger, uri).sync()
+    name, study = "003 · nft · advection_1d", "nft/pdebench/advection_1d"
+    run_id = snapshot(uri)[name]["id"]
+    assert artifacts(uri, run_id, "checkpoints")
+    ledger.drop_checkpoint(study, 3, "beyond checkpoints.max_bytes")
+    recorder(ledger, uri).sync()
+    assert artifacts(uri, run_id, "checkpoints") == {}
+    tags = snapshot(uri)[name]["tags"]
+    assert tags["sweeper.checkpoint"] == "deleted: beyond checkpoints.max_bytes"
+
+
+def test_a_rerun_has_a_run_of_its_own_and_counts_for_nothing(ledger, new_store):
+    uri = new_store()
+    recorder(ledger, uri).sync()
+    study = "nft/pdebench/advection_1d"
+    before = snapshot(uri)["nft · advection_1d"]["metrics"]
+    rerun = Trial(study=study, number=100_000, kind=TrialKind.RERUN, params={}, seed=0, origin=2)
+    ledger.add_trial(rerun)
+    attempt = ledger.start_attempt(study, rerun.number)
+    ledger.measure(
+        study, rerun.number, attempt,
+        Measurement(stage="refine", epoch=1, num_epochs=1, metrics={}, objective=0.0),
+        Outcome(state=TrialState.COMPLETE),
+    )  # fmt: skip
+    recorder(ledger, uri).sync()
+    after = snapshot(uri)
+    assert after["nft · advection_1d"]["metrics"] == before
+    assert after["100000 · nft · advection_1d"]["tags"]["sweeper.origin"] == "2"
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_a_stage_that_was_taken_over_leads_to_the_run_that_computed_it(tmp_path, new_store, apart):
+    """Also where its two stages are shipped in batches of their own, or another sweep's."""
+    ledger, uri = new_ledger(tmp_path / "live"), new_store()
+    follower = recorder(ledger, uri)
+    study = Study(name="orca/t", method="orca", task="t", objective="val/nrmse", seed=7)
+    ledger.start({})
+    ledger.add_study(study, {})
+    params = {"align.lr": 1e-3}
+    for number in (2, 3):
+        trial = Trial(study="orca/t", number=number, kind=TrialKind.SAMPLED, params=params, seed=1)
+        ledger.add_trial(trial)
+        ledger.start_attempt("orca/t", number)
+    for stage, builder in (("align", "mona_pdebench/orca/t/2"), ("warmup", "older/orca/t/7")):
+        ledger.measure(
+            "orca/t", 3, 1,
+            Measurement(stage=stage, epoch=1, num_epochs=1, metrics={f"{stage}/loss": 0.5},
+                        computed_by=builder),
+        )  # fmt: skip
+        if apart:
+            follower.sync()
+    follower.sync()
+    client = MlflowClient(uri)
+    found = client.get_experiment_by_name("pdebench")
+    runs = {
+        run.data.tags.get("sweeper.trial"): run for run in client.search_runs([found.experiment_id])
+    }
+    tags, built = runs["3"].data.tags, runs["2"].info.run_id
+    assert tags["sweeper.stage.align"] == "taken over from trial 2 of orca/t"
+    assert tags["sweeper.stage.align.run_id"] == built
+    assert tags["sweeper.stage.warmup"] == "taken over from trial 7 of orca/t in the sweep older"
+    assert "sweeper.stage.warmup.run_id" not in tags
+    note = tags["mlflow.note.content"]
+    page = f"#/experiments/{found.experiment_id}/runs/{built}?workflowType=machine_learning"
+    assert f"({page})" in note
+    assert "in the sweep older" in note
+    assert not any(name.startswith("sweeper.stage") for name in runs["2"].data.tags)
+    assert runs["3"].data.metrics["align/loss"] == 0.5
+
+
+@pytest.mark.parametrize("copied", [False, True], ids=["moved", "copied"])
+def test_a_store_that_was_moved_has_its_artifacts_where_it_is(ledger, new_store, tmp_path, copied):
+    """With the sweep, whose trials' checkpoints are elsewhere too; nothing is written where it
+    was, and what was recorded there is found here."""
+    before, study = Path(new_store().removeprefix("sqlite:///")).parent, "nft/pdebench/advection_1d"
+    recorder(ledger, f"sqlite:///{before / 'mlflow.db'}").sync()
+    after = tmp_path / "after"
+    shutil.copytree(before, after)
+    if not copied:
+        shutil.rmtree(before)
+    (tmp_path / "checkpoints").rename(after / "checkpoints")
+    utils._artifact_repos_cache.clear()  # as in a process that never knew the former place
+    uri, had = f"sqlite:///{after / 'mlflow.db'}", sorted(before.rglob("*"))
+
+    def place_of(trial: Trial, checkpoint: str) -> str:
+        return checkpoint.replace(str(tmp_path), str(after))
+
+    ledger.reopen(study, 4)
+    attempt = ledger.start_attempt(study, 4)
+    ledger.end_attempt(study, 4, attempt, Outcome(state=TrialState.COMPLETE))
+    status = recorder(ledger, uri, place_of=place_of).sync()
+    assert (status.pending, status.last_error) == (0, None)
+    client = MlflowClient(uri)
+    found = snapshot(uri)
+    assert len(found) == 1 + 2 + 10
+    for name, run in found.items():
+        where = Path(client.get_run(run["id"]).info.artifact_uri)
+        assert where.parent.parent == after / "mlruns" / "pdebench"
+        if name[:3].isdecimal():
+            assert (where / "checkpoints" / "last.safetensors").is_file()
+            assert client.list_artifacts(run["id"], "checkpoints")
+    assert before.exists() == copied
+    assert sorted(before.rglob("*")) == had
+
+
+def test_a_store_that_stays_keeps_its_paths_as_they_are(ledger, new_store, tmp_path):
+    """Reached by another name of its folder, or with artifacts where a user put them."""
+    uri = new_store()
+    folder = Path(uri.removeprefix("sqlite:///")).parent
+    client = MlflowClient(uri)
+    elsewhere = tmp_path / "elsewhere" / "artifacts"
+    other = client.create_experiment("mine", str(elsewhere))
+    recorder(ledger, uri).sync()
+    (tmp_path / "link").symlink_to(folder)
+    recorder(ledger, f"sqlite:///{tmp_path / 'link' / 'mlflow.db'}").sync()
+    assert client.get_experiment(other).artifact_location == str(elsewhere)
+    pdebench = client.get_experiment_by_name("pdebench")
+    assert pdebench.artifact_location == str(folder / "mlruns" / "pdebench")

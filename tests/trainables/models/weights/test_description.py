@@ -1,0 +1,137 @@
+"""What is known of a backbone without torch agrees with what loading it finds."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.tiny_backbones import (
+    save_tiny_bert,
+    save_tiny_dinov2,
+    save_tiny_roberta,
+    save_tiny_swin,
+    save_tiny_timm_swin,
+)
+from trainables.errors import ConfigError, TrainableError, WeightsError
+from trainables.models.backbones.loading import ARCHITECTURES, load_backbone
+from trainables.models.weights.description import (
+    BACKBONES,
+    DIMENSIONS,
+    backbone_faults,
+    check_identity,
+    local_backbones,
+)
+from trainables.spec import BackboneSpec, Dimension
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("home")
+    save_tiny_roberta(home / "weights" / "roberta", max_tokens=64)
+    save_tiny_bert(home / "weights" / "bert", max_tokens=64)
+    save_tiny_swin(home / "weights" / "swin")
+    save_tiny_timm_swin(home / "weights" / "timm")
+    save_tiny_dinov2(home / "weights" / "dinov2")
+    (home / "weights" / "empty").mkdir()
+    (home / "weights" / "other").mkdir()
+    (home / "weights" / "other" / "config.json").write_text('{"model_type": "gpt2"}')
+    (home / "weights" / "bare").mkdir()
+    config = (home / "weights" / "bert" / "config.json").read_text()
+    (home / "weights" / "bare" / "config.json").write_text(config)
+    return home
+
+
+def faults(home: Path | None, dimension: Dimension, **spec: object) -> dict[str, str]:
+    return dict(backbone_faults(BackboneSpec.model_validate(spec), dimension, home))
+
+
+def refusal(home: Path, **spec: object) -> str:
+    """Returns why loading refuses a backbone, or nothing."""
+    try:
+        load_backbone(BackboneSpec.model_validate(spec), home)
+    except TrainableError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize(
+    ("spec", "key"),
+    [
+        ({"name": "roberta", "layers": 2, "tokens": 64}, None),
+        ({"name": "roberta", "layers": 3}, "layers"),
+        ({"name": "roberta", "tokens": 65}, "tokens"),
+        ({"name": "bert", "tokens": 65}, "tokens"),
+        ({"name": "bert", "layers": 10_000}, "layers"),
+        ({"name": "swin", "tokens": 196}, None),
+        ({"name": "swin", "tokens": 81}, "tokens"),
+        ({"name": "swin", "layers": 1}, "layers"),
+        ({"name": "timm"}, None),
+        ({"name": "timm", "layers": 1}, "layers"),
+        ({"name": "dinov2", "tokens": 50}, "tokens"),
+        ({"name": "dinov2", "tokens": 10_000}, "tokens"),
+        ({"name": "dinov2", "tokens": 16}, None),
+        ({"name": "empty"}, "name"),
+        ({"name": "bare"}, "name"),
+        ({"name": "bare", "weights": "random"}, None),
+        ({"name": "none"}, "name"),
+        ({"name": "other"}, "name"),
+        ({"name": "https://hub/roberta"}, "name"),
+        ({"name": "/etc/passwd"}, "name"),
+        ({"name": "../../../etc"}, "name"),
+        ({"name": "minilm", "weights": "random", "layers": 1, "tokens": 512}, None),
+        ({"name": "minilm", "tokens": 513}, "tokens"),
+        ({"name": "minilm", "layers": 7}, "layers"),
+    ],
+)
+def test_what_is_foreseen_is_what_loading_says(home: Path, spec: dict, key: str | None) -> None:
+    dimension: Dimension = "2d" if spec["name"] in ("swin", "timm", "dinov2") else "1d"
+    foreseen = faults(home, dimension, **spec)
+    assert list(foreseen) == ([] if key is None else [key])
+    assert refusal(home, **spec) == "".join(foreseen.values())
+
+
+def test_a_backbone_of_the_other_dimension_is_foreseen(home: Path) -> None:
+    assert faults(home, "2d", name="roberta") == {
+        "name": "`backbones.2d`: `roberta` is a roberta, which is for 1d tasks."
+    }
+
+
+def test_of_another_machine_only_names_are_judged(home: Path) -> None:
+    assert faults(None, "1d", name="./on_the_cluster", tokens=10_000) == {}
+    assert list(faults(None, "1d", name="minilm", tokens=10_000)) == ["tokens"]
+
+
+def test_folders_under_weights_are_known_by_name(home: Path) -> None:
+    known = {"bare": "1d", "bert": "1d", "dinov2": "2d", "roberta": "1d", "swin": "2d"}
+    assert local_backbones(home) == known | {"timm": "2d"}
+    assert local_backbones(home / "none") == {}
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_another_network_under_a_name_is_refused(tmp_path: Path, name: str) -> None:
+    save = save_tiny_roberta if name == "roberta_base" else save_tiny_bert
+    folder = save(tmp_path / "weights" / name)
+    told = faults(tmp_path, BACKBONES[name].dimension, name=name)["name"]
+    assert told.startswith(f"{folder / 'config.json'}: not `{name}`, but another network: ")
+    assert refusal(tmp_path, name=name) == told
+    if name == "roberta_base":
+        assert "hidden_size 32 instead of 768" in told
+    check_identity(name, BACKBONES[name].config, folder)
+
+
+def test_all_architectures_have_a_dimension() -> None:
+    assert set(ARCHITECTURES) == set(DIMENSIONS)
+
+
+def test_a_config_that_is_no_config_is_a_fault(tmp_path: Path) -> None:
+    for text in ("[]", "{", "[" * 100_000):
+        folder = tmp_path / "weights" / "x"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.json").write_text(text)
+        assert list(faults(tmp_path, "1d", name="x")) == ["name"]
+        assert local_backbones(tmp_path) == {}
+
+
+def test_errors_are_of_the_kind_that_loading_raises(home: Path) -> None:
+    for name, kind in (("none", ConfigError), ("empty", WeightsError)):
+        with pytest.raises(kind):
+            load_backbone(BackboneSpec(name=name), home)

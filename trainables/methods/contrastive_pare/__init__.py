@@ -1,0 +1,1 @@
+"""The proposed method: contrast under noise, then patch replacement."""

@@ -1,0 +1,189 @@
+"""The proposed method's first stage: contrastive training of the embedder under noise.
+
+A step draws P classes of the target (true ones, or k-means groups of its outputs), Q noisy views of
+each, and lowers the contrastive loss of the views' tokens, averaged over a view. The body is not
+run. An epoch has ceil(n / P Q) steps for n training samples: about as many views as there are
+samples, though not one of each.
+
+Classes are drawn evenly, however many samples they have, and Q different ones of all views of their
+samples (`noise`): so a class of one sample has pairs too. A class that has fewer gives all.
+
+Noise is added to the inputs, in units of the training set, by channel; or to the tokens, in units
+of the batch, by feature, which are held constant under differentiation. Source samples, where they
+join, are classes of their own, embedded by the frozen source embedder; pairs with one of another
+class have the mean weight.
+"""
+
+from collections.abc import Iterator
+from random import Random
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from trainables.derived_seed import derive_seed
+from trainables.errors import ConfigError
+from trainables.methods.contrastive_pare.config import ContrastConfig
+from trainables.methods.contrastive_pare.contrastive import (
+    class_weights,
+    contrastive_loss,
+    mean_cosines,
+)
+from trainables.methods.contrastive_pare.noise import Units, Views, correlation
+from trainables.methods.contrastive_pare.prototypes import class_correlations, input_units
+from trainables.models.cross_modal import CrossModalModel
+from trainables.sources.source import Domains
+from trainables.stages.embedder_training import Batch, EmbedderTraining, TaskObjective
+from trainables.stages.measurements import Measurements
+from trainables.training.evaluation import take
+from trainables.training.pseudo_labels import target_labels
+from trainables.training.state import TrainState
+
+__all__ = ["Contrast"]
+
+SCOPE, SOURCE_SCOPE = "contrast", "contrast-source"  # of the random streams of views and samples
+
+
+class Contrast(EmbedderTraining[ContrastConfig]):
+    """Draws views of one class together and of different classes apart, by the embedder alone."""
+
+    def check(self, model: CrossModalModel, domains: Domains) -> None:
+        config, name, task = self.config, self.name, domains.target
+        if config.epochs == 0:
+            return
+        sizes = np.bincount(target_labels(task, config.clusters))
+        if len(sizes) < 2:
+            raise ConfigError(
+                f"{name}: all training samples of {task.info.name} are of one class, so that there "
+                f"is nothing to tell apart. Raise data.samples, or set {name}.epochs to 0."
+            )
+        if sizes.max() * len(views_of(config)) < 2:
+            raise ConfigError(
+                f"{name}: no class of {task.info.name} has two views to be drawn together. Raise "
+                f"{name}.noise_steps ({config.noise_steps}) or data.samples."
+            )
+        if config.include_source and domains.source is None:
+            raise ConfigError(
+                f"{name}: source samples are to join, but the trial has no proxy. Name one under "
+                f"`proxies`, or set {name}.include_source to false."
+            )
+
+    def objective(self, state: TrainState, domains: Domains) -> TaskObjective:
+        return ContrastObjective(state, domains, self.config)
+
+
+class ContrastObjective(TaskObjective):
+    """The contrastive loss. Its batches are of views: number v of sample i has index i V + v."""
+
+    def __init__(self, state: TrainState, domains: Domains, config: ContrastConfig) -> None:
+        labels = target_labels(domains.target, config.clusters)
+        self.members = members(labels)
+        classes = min(config.classes, len(self.members))
+        super().__init__(state, domains, classes * config.per_class)
+        self.config = config
+        self.measurements = Measurements(state, domains, config)
+        self.views = views_of(config)
+        self.units = Units(*(u.float().to(state.device) for u in input_units(domains.target)))
+        self.source = domains.source if config.include_source else None
+        self.source_members = [] if self.source is None else members(self.source.labels.numpy())
+        self.labels = torch.from_numpy(labels).to(state.device)
+        self.weights = self._weights().to(state.device)
+
+    @property
+    def trained(self) -> list[nn.Parameter]:
+        return list(self.state.model.embedder.parameters())
+
+    def steps(self, epoch: int) -> Iterator[list[Batch]]:
+        chance = Random(derive_seed(self.state.seed, SCOPE, epoch))
+        self.source_chance = Random(derive_seed(self.state.seed, SOURCE_SCOPE, epoch))
+        self.drawn = 0
+        for _ in range(-(-len(self.task.train) // self.batch_size)):
+            indices = self._draw(self.members, len(self.views), chance)
+            self.drawn += len(indices)
+            yield [Batch(indices)]
+
+    def losses(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        features, noise_correlation = self._features(batch.indices)
+        labels = self.labels[batch.indices // len(self.views)]
+        if self.source is not None:
+            drawn = torch.from_numpy(self._draw(self.source_members, 1, self.source_chance))
+            theirs = len(self.members) + self.source.labels[drawn]
+            features = torch.cat([features, self.source.features[drawn].to(features)])
+            labels = torch.cat([labels, theirs.to(labels)])
+        loss = contrastive_loss(
+            features,
+            labels,
+            self.weights[labels[:, None], labels],
+            form=self.config.form,
+            temperature=self.config.temperature,
+        )
+        within, between = mean_cosines(features.detach(), labels)
+        return loss, {
+            "contrast_loss": loss,
+            "intra_cos": within,
+            "inter_cos": between,
+            "noise_corr": noise_correlation,
+        }
+
+    def summary(self) -> dict[str, float]:
+        return {"views": float(self.drawn), **self.measurements.after_epoch(self.state)}
+
+    def _draw(self, classes: list[np.ndarray], views: int, chance: Random) -> np.ndarray:
+        """Draws classes, and different views of each, by their indices."""
+        drawn = []
+        for group in chance.sample(classes, min(self.config.classes, len(classes))):
+            every = len(group) * views
+            picks = chance.sample(range(every), min(self.config.per_class, every))
+            within, number = np.divmod(picks, views)
+            drawn.append(group[within] * views + number)
+        return np.concatenate(drawn)
+
+    def _features(self, indices: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Returns the mean token [b, D] of each view, and the correlation between what was
+        perturbed and what it was before."""
+        samples, numbers = np.divmod(indices, len(self.views))
+
+        def perturb(z: Tensor, units: Units) -> tuple[Tensor, Tensor]:
+            which = samples.tolist(), numbers.tolist()
+            noisy = self.views.perturb(z, units, *which, seed=self.state.seed)
+            return noisy, correlation(z.detach(), noisy.detach(), units)
+
+        embed, x = self.state.model.embed, take(self.task.train.x, samples, self.state.device)
+        if self.config.noise_space == "input":
+            noisy, measured = perturb(x, self.units)
+            return embed(noisy).mean(1), measured
+        tokens = embed(x)
+        fixed = tokens.detach()
+        units = Units(fixed.mean((0, 1)), fixed.std((0, 1), correction=0))
+        noisy, measured = perturb(tokens, units)
+        return noisy.mean(1), measured
+
+    def _weights(self) -> Tensor:
+        """Returns lambda of each pair of classes: the target's, then the source's."""
+        config, classes = self.config, len(self.members)
+        every = classes + (0 if self.source is None else self.source.num_classes)
+        weights = torch.full((every, every), config.lambda_mean).fill_diagonal_(1.0)
+        if config.label_correlation == "prototype":
+            weights[:classes, :classes] = class_weights(
+                class_correlations(self.task, config.clusters),
+                mean=config.lambda_mean,
+                largest=config.lambda_max,
+                epsilon=config.epsilon,
+            )
+        return weights
+
+
+def views_of(config: ContrastConfig) -> Views:
+    """Returns the views that a sample has under these settings."""
+    return Views(
+        num_scales=config.num_scales,
+        sigma_min=config.sigma_min,
+        sigma_max=config.sigma_max,
+        steps=config.noise_steps,
+        include_clean=config.include_clean,
+    )
+
+
+def members(labels: np.ndarray) -> list[np.ndarray]:
+    """Returns the samples of each class that has some, in the order of the classes."""
+    return [np.flatnonzero(labels == label) for label in np.unique(labels)]

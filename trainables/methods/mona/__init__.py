@@ -1,0 +1,1 @@
+"""MoNA: modality knowledge alignment (Ma et al., ICML 2024)."""

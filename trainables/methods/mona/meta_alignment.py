@@ -1,0 +1,238 @@
+"""MoNA's first stage: the embedder is meta-learned so that a step of fine-tuning keeps what the
+body knows of the source. Ma et al., ICML 2024, Algorithm 1.
+
+    phi <- phi - beta grad_phi [L_inner(phi, theta) + lambda L_outer(theta*)]
+    theta* = theta - alpha grad_theta L_inner(phi, theta)
+
+phi = embedder, theta = pretrained body, which this stage never changes. L_inner is the task's loss
+on target data. L_outer is how badly the body, after its virtual step, separates labelled source
+data (`discriminability`). The head follows the gradient of L_inner: the paper leaves it open, and
+against a random head L_inner would say little.
+
+lambda and alpha are partly redundant: to first order L_outer acts with the strength of their
+product. Where it is zero the stage warms up embedder and head, and reads no source.
+
+Everything is computed in float32, whatever the precision of supervised training.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from trainables.derived_seed import derive_seed
+from trainables.errors import ConfigError
+from trainables.methods.mona.config import MetaConfig
+from trainables.methods.mona.discriminability import Discriminability, discriminability
+from trainables.methods.mona.meta_gradient import (
+    InnerGradient,
+    MetaGradient,
+    Parameters,
+    inner_gradient,
+    meta_gradient,
+)
+from trainables.models.attention import attention
+from trainables.models.backbone import Role
+from trainables.models.cross_modal import CrossModalModel
+from trainables.report import Report
+from trainables.seeding import generator, seed_globals
+from trainables.sources.source import Domains, Source, check_balanced, class_balanced_batch
+from trainables.stages.finite import check_finite
+from trainables.stages.measurements import Measurements
+from trainables.stages.stage import Stage
+from trainables.tasks.task import Task
+from trainables.training import optim
+from trainables.training.evaluation import shuffled_batches, take
+from trainables.training.losses import LOSSES
+from trainables.training.state import TrainState
+
+SCOPE, SOURCE_SCOPE = "meta", "meta-source"  # of the random streams
+MOVED_ROLES: Mapping[str, frozenset[Role]] = MappingProxyType(
+    {
+        "all": frozenset(Role),
+        "attention": frozenset(role for role in Role if role.name.startswith("ATTENTION")),
+        "layernorm": frozenset({Role.NORM}),
+    }
+)
+
+Kernel = Literal["fused", "math"]
+
+
+class MetaAlignment(Stage[MetaConfig]):
+    """Trains embedder and, with `head_update: joint`, the head; the body only virtually."""
+
+    def check(self, model: CrossModalModel, domains: Domains) -> None:
+        source, config = self._source(domains), self.config
+        if source is not None:
+            check_balanced(source.labels, config.classes, config.per_class)
+
+    def run(self, state: TrainState, domains: Domains) -> Iterator[Report]:
+        config = self.config
+        source = self._source(domains)
+        state.use_optimizer(
+            optim.make_optimizer(
+                config.optimizer,
+                self._trained(state),
+                lr=config.beta,
+                weight_decay=config.weight_decay,
+            )
+        )
+        measurements = Measurements(state, domains, config)
+        rates = f"{self.name}.alpha ({config.alpha:g}) or {self.name}.beta ({config.beta:g})"
+        for epoch in range(state.epoch, config.epochs):
+            measured = self._train(state, domains.target, source, epoch)
+            measured |= measurements.after_epoch(state)
+            check_finite(self.name, measured, epoch, way_out=f"lower {rates}")
+            state.epoch = epoch + 1
+            metrics = {f"{self.name}/{name}": value for name, value in measured.items()}
+            yield Report(
+                stage=self.name,
+                epoch=state.epoch,
+                num_epochs=config.epochs,
+                metrics={**metrics, f"{self.name}/lr": config.beta},
+            )
+
+    def _source(self, domains: Domains) -> Source | None:
+        """Returns the source where L_outer has an effect on the embedder, else None."""
+        config = self.config
+        if config.epochs == 0 or config.alpha == 0 or config.lambda_ == 0:
+            return None
+        if domains.source is None:
+            raise ConfigError(
+                f"{self.name}: the outer loss reads labelled source data, but the trial has no "
+                f"proxy. Name one under `proxies`, or set {self.name}.lambda to 0."
+            )
+        return domains.source
+
+    def _trained(self, state: TrainState) -> list[nn.Parameter]:
+        """Returns the parameters that the optimiser moves, in a fixed order."""
+        head = state.model.predictor.parameters() if self.config.head_update == "joint" else ()
+        return [*state.model.embedder.parameters(), *head]
+
+    def _train(
+        self, state: TrainState, task: Task, source: Source | None, epoch: int
+    ) -> dict[str, float]:
+        """Trains one epoch; returns the means over its iterations of what they measured."""
+        config, rows = self.config, []
+        state.model.train()
+        chance = generator(state.seed, SOURCE_SCOPE, epoch)
+        order = generator(state.seed, SCOPE, epoch)
+        kernel: Kernel = "math" if source is not None and config.meta_grad == "exact" else "fused"
+        for index, batch in enumerate(shuffled_batches(len(task.train), config.batch_size, order)):
+            x, y = (take(a, batch, state.device) for a in (task.train.x, task.train.y))
+            iteration = Iteration(
+                model=state.model,
+                loss=LOSSES[task.info.loss],
+                target=(x, y),
+                source=None if source is None else self._draw(source, chance, state.device),
+                kernel=kernel,
+                seed=derive_seed(state.seed, SCOPE, epoch, index),
+            )
+            result = self._gradients(iteration)
+            rows.append({**_measured(result), "grad_norm": self._update(state, result)})
+        return {name: torch.stack([row[name] for row in rows]).mean().item() for name in rows[0]}
+
+    def _draw(
+        self, source: Source, chance: torch.Generator, device: torch.device
+    ) -> tuple[Tensor, Tensor]:
+        classes, per_class = self.config.classes, self.config.per_class
+        tokens, labels = class_balanced_batch(
+            source, classes=classes, per_class=per_class, generator=chance
+        )
+        return tokens.to(device), labels.to(device)
+
+    def _gradients(self, iteration: "Iteration") -> InnerGradient:
+        """Returns a MetaGradient where there is source data."""
+        model, config = iteration.model, self.config
+        moved = [n for n, role in model.roles.items() if role in MOVED_ROLES[config.inner_params]]
+        parts = (
+            _leaves(model.embedder.named_parameters()),
+            _leaves(model.predictor.named_parameters()),
+            _leaves((name, model.body.get_parameter(name)) for name in moved),
+        )
+        if iteration.source is None:
+            return inner_gradient(iteration.inner_loss, *parts)
+        return meta_gradient(
+            iteration.inner_loss,
+            iteration.outer_loss,
+            *parts,
+            alpha=config.alpha,
+            mode=config.meta_grad,
+            steps=config.inner_steps,
+        )
+
+    def _update(self, state: TrainState, result: InnerGradient) -> Tensor:
+        """Moves embedder and head; returns the norm of the embedder's gradient before its cap."""
+        model, optimizer = state.model, state.optimizer
+        assert optimizer is not None
+        gradients = result.embedder
+        if isinstance(result, MetaGradient):
+            weight = self.config.lambda_
+            gradients = {n: g + weight * result.meta[n] for n, g in gradients.items()}
+        _set_gradients(model.embedder, gradients)
+        norm = optim.clip_gradients(model.embedder.parameters(), self.config.clip_norm)
+        if self.config.head_update == "joint":
+            _set_gradients(model.predictor, result.head)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        return norm
+
+
+@dataclass(frozen=True, kw_only=True)
+class Iteration:
+    """The two losses on one iteration's data, as functions of weights; noise is alike each time."""
+
+    model: CrossModalModel
+    loss: Callable[[Tensor, Tensor], Tensor]
+    target: tuple[Tensor, Tensor]  # inputs and outputs
+    source: tuple[Tensor, Tensor] | None  # tokens [B, N, D] and labels [B]
+    kernel: Kernel  # of attention in the inner loss
+    seed: int
+
+    def inner_loss(self, embedder: Parameters, head: Parameters, body: Parameters) -> Tensor:
+        seed_globals(self.seed, "inner")
+        x, y = self.target
+        weights = _joined(embedder=embedder, body=body, predictor=head)
+        with attention(self.kernel):
+            return self.loss(functional_call(self.model, weights, (x,)), y)
+
+    def outer_loss(self, body: Parameters) -> Discriminability:
+        assert self.source is not None
+        seed_globals(self.seed, "outer")
+        tokens, labels = self.source
+        features = functional_call(self.model.body, dict(body), (tokens,))
+        return discriminability(self.model.pool(features), labels)
+
+
+def _measured(result: InnerGradient) -> dict[str, Tensor]:
+    """Returns what a report says of an iteration; of L_outer only where it was computed."""
+    numbers = {"inner_loss": result.inner_loss}
+    if isinstance(result, MetaGradient):
+        numbers |= {
+            "align_loss": result.outer.alignment,
+            "uniform_loss": result.outer.uniformity,
+            "outer_loss": result.outer.loss,
+            "cos_grad": result.cosine,
+            "body_step": result.relative_step,
+            "meta_grad_norm": nn.utils.get_total_norm(list(result.meta.values())),
+        }
+    return numbers
+
+
+def _leaves(named: Iterable[tuple[str, nn.Parameter]]) -> dict[str, Tensor]:
+    """Returns views of weights, which can be differentiated by and keep no gradient."""
+    return {name: parameter.detach().requires_grad_() for name, parameter in named}
+
+
+def _joined(**parts: Parameters) -> dict[str, Tensor]:
+    """Returns the weights of submodules under the names that their owner has for them."""
+    return {f"{part}.{name}": w for part, weights in parts.items() for name, w in weights.items()}
+
+
+def _set_gradients(module: nn.Module, gradients: Parameters) -> None:
+    for name, parameter in module.named_parameters():
+        parameter.grad = gradients[name].contiguous()  # fused optimisers read it as it lies

@@ -1,0 +1,185 @@
+"""The meta-gradient of MoNA's first stage: how the embedder shapes a step of the body.
+
+    theta* = theta - alpha g(phi),  g(phi) = grad_theta L_inner(phi, theta)     (virtual step)
+    grad_phi L_outer(theta*) = -alpha (d g / d phi)^T v,  v = grad_theta* L_outer(theta*)
+
+phi = embedder, theta = body; the head counts as a constant here. Since phi reaches L_outer through
+g alone, a first-order approximation is not an approximation: it is zero. Ma et al., "Learning
+Modality Knowledge Alignment for Cross-Modality Transfer", ICML 2024, Algorithm 1.
+
+Two ways to the product of v with the mixed second derivative:
+
+    exact   reverse mode through the graph of g (double backward)
+    fd      -alpha [grad_phi L_inner(theta + e v) - grad_phi L_inner(theta - e v)] / 2e, e = r / |v|
+            central difference, error O(e^2); no graph of a gradient is kept, any attention kernel
+            will do. Liu et al., "DARTS", ICLR 2019, section 2.3, with r = 0.01.
+
+`exact` also takes several virtual steps on the same data: theta* is then the last of them, and the
+product is taken through all. v needs no graph in either. An iteration of fd costs a full pass each
+for the inner and the outer loss, and two passes that skip the gradient of the body's weights.
+
+Both losses must be deterministic functions of their arguments (seed what is random inside), in
+float32 or better. Do not use `torch.utils.checkpoint` inside them: with parameters passed through
+`functional_call` it recomputes with the wrong ones, silently.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from trainables.methods.mona.discriminability import Discriminability
+
+__all__ = ["InnerGradient", "MetaGradient", "Parameters", "inner_gradient", "meta_gradient"]
+
+RADIUS = 0.01  # r: how far the finite difference moves the body, in the norm of all its weights
+
+Parameters = Mapping[str, Tensor]  # leaves that require a gradient, by name
+InnerLoss = Callable[[Parameters, Parameters, Parameters], Tensor]  # of embedder, head, body
+OuterLoss = Callable[[Parameters], Discriminability]  # of the body
+
+
+@dataclass(frozen=True, kw_only=True)
+class InnerGradient:
+    """L_inner, and its gradient by embedder and head. No tensor here has a graph."""
+
+    inner_loss: Tensor
+    embedder: dict[str, Tensor]
+    head: dict[str, Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetaGradient(InnerGradient):
+    """What one iteration computes: L_outer and its gradient by the embedder too."""
+
+    outer: Discriminability  # L_outer(theta*), in its two terms
+    meta: dict[str, Tensor]  # gradient of L_outer by the embedder
+    cosine: Tensor  # between g and v, which MoNA raises, to first order in alpha
+    relative_step: Tensor  # |theta* - theta| / |theta|
+
+
+def inner_gradient(
+    inner_loss: InnerLoss, embedder: Parameters, head: Parameters, body: Parameters
+) -> InnerGradient:
+    """Returns L_inner and its gradient by embedder and head alone."""
+    loss = inner_loss(embedder, head, _constant(body))
+    by_embedder, by_head = _gradients(loss, embedder, head)
+    return InnerGradient(inner_loss=loss.detach(), embedder=by_embedder, head=by_head)
+
+
+def meta_gradient(
+    inner_loss: InnerLoss,
+    outer_loss: OuterLoss,
+    embedder: Parameters,
+    head: Parameters,
+    body: Parameters,
+    *,
+    alpha: float,
+    mode: Literal["exact", "fd"],
+    steps: int = 1,
+) -> MetaGradient:
+    """Returns the gradients of L_inner by embedder and head, and of L_outer(theta*) by embedder.
+
+    Args:
+        embedder, head, body: Leaves that require a gradient; none is changed. Of the body, those
+            that the virtual step moves.
+        alpha: Rate of the virtual step.
+        mode: `exact` needs an `inner_loss` that can be differentiated twice.
+        steps: Virtual steps.
+
+    Raises:
+        ValueError: Several steps by finite differences.
+    """
+    exact = mode == "exact"
+    if steps > 1 and not exact:
+        raise ValueError(f"A finite difference is of one step, but got {steps=}. Use `exact`.")
+    inner = inner_loss(embedder, head, body)
+    by_embedder, by_head, g = _gradients(inner, embedder, head, body, create_graph=exact)
+    theta, path = _stepped(body, g, alpha), g  # path: the sum of all steps' gradients
+    for _ in range(steps - 1):
+        (more,) = _gradients(inner_loss(embedder, _constant(head), theta), theta, create_graph=True)
+        theta = _stepped(theta, more, alpha)
+        path = {name: path[name] + more[name] for name in path}
+    stepped = {name: weight.detach().requires_grad_() for name, weight in theta.items()}
+    outer = outer_loss(stepped)
+    (v,) = _gradients(outer.loss, stepped)
+    if exact:
+        meta = _pulled_back(theta, embedder, v)
+    else:
+        product = _finite_difference(inner_loss, embedder, _constant(head), body, v)
+        meta = {name: -alpha * value for name, value in product.items()}
+    g_norm, v_norm = _norm(g), _norm(v)
+    agreement = sum(((g[name] * v[name]).sum() for name in g), torch.zeros_like(g_norm)).detach()
+    return MetaGradient(
+        inner_loss=inner.detach(),
+        embedder=_constant(by_embedder),
+        head=_constant(by_head),
+        outer=Discriminability(*(term.detach() for term in outer)),
+        meta=meta,
+        cosine=agreement / (g_norm * v_norm).clamp_min(_tiny(v_norm)),
+        relative_step=alpha * _norm(path) / _norm(body).clamp_min(_tiny(g_norm)),
+    )
+
+
+def _stepped(body: Parameters, g: Parameters, alpha: float) -> dict[str, Tensor]:
+    """Returns theta - alpha g, with the graph of g if it has one."""
+    return {name: weight - alpha * g[name] for name, weight in body.items()}
+
+
+def _pulled_back(theta: Parameters, embedder: Parameters, v: Parameters) -> dict[str, Tensor]:
+    """Returns (d theta* / d phi)^T v, from the graph of theta*."""
+    products = torch.autograd.grad(
+        list(theta.values()),
+        list(embedder.values()),
+        grad_outputs=[v[name] for name in theta],
+        materialize_grads=True,
+    )
+    return dict(zip(embedder, products, strict=True))
+
+
+def _finite_difference(
+    inner_loss: InnerLoss, embedder: Parameters, head: Parameters, body: Parameters, v: Parameters
+) -> dict[str, Tensor]:
+    """Returns (d g / d phi)^T v, from grad_phi L_inner at two bodies either side of theta."""
+    norm = _norm(v)
+    epsilon = RADIUS / norm.clamp_min(_tiny(norm))
+    ahead, behind = (
+        _gradients(inner_loss(embedder, head, _moved(body, v, scale)), embedder)[0]
+        for scale in (epsilon, -epsilon)
+    )
+    return {name: (ahead[name] - behind[name]) / (2 * epsilon) for name in embedder}
+
+
+def _gradients(
+    loss: Tensor, *groups: Parameters, create_graph: bool = False
+) -> list[dict[str, Tensor]]:
+    """Returns the gradient of `loss` by each group of parameters; zero where it has none."""
+    gradients = iter(
+        torch.autograd.grad(
+            loss,
+            [weight for group in groups for weight in group.values()],
+            create_graph=create_graph,
+            materialize_grads=True,
+        )
+    )
+    return [{name: next(gradients) for name in group} for group in groups]
+
+
+@torch.no_grad()
+def _moved(weights: Parameters, direction: Parameters, scale: Tensor | float) -> dict[str, Tensor]:
+    """Returns weights + scale * direction, without a graph."""
+    return {name: weight + scale * direction[name] for name, weight in weights.items()}
+
+
+def _constant(weights: Parameters) -> dict[str, Tensor]:
+    return {name: weight.detach() for name, weight in weights.items()}
+
+
+def _norm(weights: Parameters) -> Tensor:
+    return nn.utils.get_total_norm([weight.detach() for weight in weights.values()])
+
+
+def _tiny(like: Tensor) -> float:
+    return torch.finfo(like.dtype).tiny

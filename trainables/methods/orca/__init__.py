@@ -1,0 +1,1 @@
+"""ORCA: align, then refine (Shen et al., ICML 2023)."""

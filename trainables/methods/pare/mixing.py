@@ -1,0 +1,257 @@
+"""Fine-tuning on mixtures of target and source samples beside the target samples themselves.
+
+    L = L_target(t) + gamma [(1 - lambda) L_target(m) + lambda L_source(m)]
+
+t = target tokens; m = a mixture, k of whose N tokens are a source sample's; L_source asks a head of
+its own for the source's label, or its mask. k falls from epoch to epoch (`mixing_schedule`). Cai et
+al., "Enhancing Cross-modal Fine-Tuning with Gradually Intermediate Modality Generation", ICML 2024.
+
+Here are the two ways to mix that know no scores, the controls of PaRe's (`replacement`):
+
+    mixup    (1 - k/n) t + (k/n) s on n tokens, all of the shorter sample's
+    cutmix   k neighbouring tokens of s: a stretch, or in 2D a rectangle of as nearly k
+
+Where k or gamma is 0 no source is read, nothing drawn and nothing mixed: vanilla fine-tuning.
+"""
+
+from abc import ABC, abstractmethod
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from trainables.errors import ConfigError
+from trainables.methods.pare.config import CutmixConfig, MixConfig, MixupConfig
+from trainables.methods.pare.mixing_schedule import count_tokens, source_weight, tokens_at
+from trainables.methods.pare.source_heads import LabelHead, MaskHead
+from trainables.models.cross_modal import CrossModalModel
+from trainables.models.mixtures import (
+    Region,
+    blend,
+    random_rectangles,
+    random_stretches,
+    rectangle_of,
+)
+from trainables.seeding import generator
+from trainables.sources.source import Domains, Source, source_indices
+from trainables.stages.fine_tuning import LOSS, FineTuning, Objective
+from trainables.training.state import TrainState
+
+SCOPE = "mixing"  # of the random streams: one for all ways to mix
+HEAD = "source_head"  # among the state's extras
+
+M = TypeVar("M", bound=MixConfig)
+
+
+class MixtureObjective(Objective, ABC):
+    """The loss of one epoch's micro-batches and of the mixtures that are made of them."""
+
+    def __init__(self, state: TrainState, domains: Domains, config: MixConfig, epoch: int) -> None:
+        super().__init__(state, domains)
+        self.gamma = config.gamma
+        self.num_tokens = state.model.num_tokens
+        self.planned, self.k, self.weight = 0, 0, 0.0
+        if not mixes(config):
+            return
+        self.source = source_of(domains)
+        self.source_tokens = source_tokens(self.source)
+        self.most = min(self.num_tokens, self.source_tokens)
+        self.chance = generator(state.seed, SCOPE, epoch)
+        size = min(config.batch_size, len(domains.target.train))
+        self.batches = source_indices(
+            len(self.source), size, generator(state.seed, SCOPE, "source", epoch)
+        )
+        first = count_tokens(config.k0, self.most)
+        self.planned = tokens_at(
+            epoch,
+            config.epochs,
+            first=first,
+            end_share=config.k_end,
+            schedule=config.k_schedule,
+        )
+        if self.planned == 0:
+            return
+        self.k = self.realised(self.planned)
+        self.weight = source_weight(
+            config.lambda_mode,
+            k=self.k,
+            first=first,
+            num_tokens=self.num_tokens,
+            fixed=config.lambda_,
+        )
+
+    def realised(self, k: int) -> int:
+        """Returns the number of tokens, at most `k`, that a mixture can have of the source."""
+        return k
+
+    @abstractmethod
+    def chances(self, samples: int) -> tuple[Tensor, ...]:
+        """Draws what is random about the mixtures of so many samples, a row for each."""
+
+    @abstractmethod
+    def mix(self, target: Tensor, source: Tensor, *chances: Tensor) -> Tensor:
+        """Returns mixtures [B, N, D] of tokens [B, N, D] and [B, N_s, D], both float32, by what was
+        drawn for these samples."""
+
+    def draw(self, samples: int) -> None:
+        if self.k:
+            self.drawn = next(self.batches)[:samples]
+            self.drawn_chances = self.chances(samples)
+
+    def __call__(self, x: Tensor, y: Tensor, part: slice) -> dict[str, Tensor]:
+        if self.k == 0:
+            clean = self.clean_loss(x, y)
+            return {LOSS: clean, "clean_loss": clean}
+        model, head = self.state.model, self.state.extras[HEAD]
+        assert isinstance(head, LabelHead | MaskHead)
+        source, answers, whole = self._read(part, masks=isinstance(head, MaskHead))
+        with self.state.autocast():
+            target = model.embed(x).float()
+        mixture = self.mix(target, source, *(chance[part] for chance in self.drawn_chances))
+        with self.state.autocast():
+            features = model.encode(torch.cat([target, mixture]))
+            predictions, told = model.predict(features), head(features[len(x) :])
+        clean, mix_target = (self.loss(each, y) for each in predictions.float().chunk(2))
+        mix_source = head.loss(told.float(), answers, whole)
+        mixed_loss = (1 - self.weight) * mix_target + self.weight * mix_source
+        return {
+            LOSS: clean + self.gamma * mixed_loss,
+            "clean_loss": clean,
+            "mix_target_loss": mix_target,
+            "mix_source_loss": mix_source,
+        }
+
+    def _read(self, part: slice, *, masks: bool) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns tokens of the part's source samples, their labels or masks, and those of all
+        that were drawn."""
+        tokens, _ = self.source.batch(self.drawn[part])
+        whole = self.source.masks_of(self.drawn) if masks else self.source.labels[self.drawn]
+        whole = whole.to(self.state.device)
+        return tokens.to(self.state.device), whole[part], whole
+
+    def summary(self) -> dict[str, float]:
+        return {
+            "k": float(self.k),
+            "lambda": self.weight,
+            "mix_fraction": self.k / self.num_tokens,
+        }
+
+
+class Mixing(FineTuning[M], ABC):
+    """Base: fine-tuning whose objective has mixtures."""
+
+    @abstractmethod
+    def objective(self, state: TrainState, domains: Domains, epoch: int) -> MixtureObjective:
+        """Returns what this epoch minimises, mixtures made in the stage's own way."""
+
+    def check(self, model: CrossModalModel, domains: Domains) -> None:
+        super().check(model, domains)
+        config = self.config
+        if not mixes(config):
+            return
+        if domains.source is None:
+            raise ConfigError(
+                f"{self.name}: mixtures are made with a labelled source, but the trial has no "
+                f"proxy. Name one under `proxies`, or set {self.name}.k0 to 0."
+            )
+        most = most_replaced(model, domains.source)
+        if count_tokens(config.k0, most) > most:
+            raise ConfigError(
+                f"{self.name}.k0 is {config.k0}, but a mixture has at most {most} source tokens "
+                f"here: a target sample has {model.num_tokens}, a source sample "
+                f"{source_tokens(domains.source)}. Lower it, or give a share of them: a decimal "
+                "number, at most 1.0."
+            )
+
+    def extras(self, model: CrossModalModel, domains: Domains, seed: int) -> dict[str, nn.Module]:
+        if not mixes(self.config):
+            return {}
+        source, draws = source_of(domains), generator(seed, SCOPE, "head")
+        dense = domains.target.info.kind == "dense"
+        if dense and source.masks is not None and model.feature_grid is not None:
+            height, width = source.masks.shape[1:]
+            return {
+                HEAD: MaskHead(
+                    model.feature_width, model.feature_grid, (height, width), generator=draws
+                )
+            }
+        return {HEAD: LabelHead(model.feature_width, source.num_classes, generator=draws)}
+
+
+class MixupObjective(MixtureObjective):
+    """Every token of the mixture, or of the stretch as long as the source, is a weighted mean."""
+
+    def chances(self, samples: int) -> Region:
+        return random_stretches(
+            self.most,
+            targets=self.num_tokens,
+            sources=self.source_tokens,
+            batch=samples,
+            generator=self.chance,
+        )
+
+    def mix(self, target: Tensor, source: Tensor, *chances: Tensor) -> Tensor:
+        return blend(target, source, Region(*chances), weight=self.k / self.most)
+
+
+class Mixup(Mixing[MixupConfig]):
+    """Mixup between modalities."""
+
+    def objective(self, state: TrainState, domains: Domains, epoch: int) -> MixtureObjective:
+        return MixupObjective(state, domains, self.config, epoch)
+
+
+class CutmixObjective(MixtureObjective):
+    """A stretch (1D) or a rectangle (2D) at a random place is the source's."""
+
+    def realised(self, k: int) -> int:
+        grid = self.state.model.grid
+        if grid is None:
+            return k
+        height, width = rectangle_of(k, grid)
+        return height * width
+
+    def chances(self, samples: int) -> Region:
+        grid = self.state.model.grid
+        if grid is None:
+            return random_stretches(
+                self.k,
+                targets=self.num_tokens,
+                sources=self.source_tokens,
+                batch=samples,
+                generator=self.chance,
+            )
+        size = rectangle_of(self.planned, grid)
+        return random_rectangles(size, grid=grid, batch=samples, generator=self.chance)
+
+    def mix(self, target: Tensor, source: Tensor, *chances: Tensor) -> Tensor:
+        return blend(target, source, Region(*chances))
+
+
+class Cutmix(Mixing[CutmixConfig]):
+    """Cutmix between modalities."""
+
+    def objective(self, state: TrainState, domains: Domains, epoch: int) -> MixtureObjective:
+        return CutmixObjective(state, domains, self.config, epoch)
+
+
+def mixes(config: MixConfig) -> bool:
+    """Says whether any epoch makes mixtures."""
+    return config.k0 > 0 and config.gamma > 0
+
+
+def source_of(domains: Domains) -> Source:
+    """Returns the source, which `Mixing.check` has seen."""
+    assert domains.source is not None
+    return domains.source
+
+
+def source_tokens(source: Source) -> int:
+    """Returns the number of tokens of a source sample."""
+    tokens, _ = source.batch(torch.zeros(1, dtype=torch.int64))
+    return tokens.shape[1]
+
+
+def most_replaced(model: CrossModalModel, source: Source) -> int:
+    """Returns the most tokens that a mixture can have of the source."""
+    return min(model.num_tokens, source_tokens(source))

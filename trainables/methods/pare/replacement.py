@@ -1,0 +1,153 @@
+"""PaRe's patch replacement: in a mixture the k target tokens with the lowest scores are replaced by
+the k source tokens with the highest. Cai et al., "Enhancing Cross-modal Fine-Tuning with Gradually
+Intermediate Modality Generation", ICML 2024; losses and schedule are in `mixing`.
+
+A scorer of its own (`networks.scorers`) serves both modalities. In the first epochs it explores:
+tokens are drawn by their scores (`selection`), and a mask of ones that multiplies those that stay
+and those that come has the gradient of the draw, by which the scorer learns from both. Then tokens
+are ranked alone, and the scorer rests.
+
+Departures from the official code, each with a setting that undoes it: once it ranks it replaces the
+*highest* target tokens (`replaced`), in the order of scores (`order`); and its draw takes k steps
+(`selector`). It also writes into the target's tokens in place; here mixtures are new tensors.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from trainables.errors import ConfigError
+from trainables.methods.pare.config import ReplaceConfig
+from trainables.methods.pare.mixing import (
+    SCOPE,
+    Mixing,
+    MixtureObjective,
+    mixes,
+    source_of,
+    source_tokens,
+)
+from trainables.models.cross_modal import CrossModalModel
+from trainables.models.mixtures import replace
+from trainables.models.scorers import make_scorer
+from trainables.models.selection import (
+    Subset,
+    gumbel_noise,
+    ranking,
+    relaxed_subset,
+    straight_through_subset,
+)
+from trainables.seeding import generator
+from trainables.sources.source import Domains
+from trainables.training.evaluation import evaluating, rows_at_once, take
+from trainables.training.state import TrainState
+
+SCORER = "scorer"  # among the state's extras
+MOST_ATTENDED = 1024  # tokens that may all attend to each other: 4 MiB a sample and pass
+PROBED = 16  # target samples whose scores are reported, fewer where they are large
+
+
+class ReplacementObjective(MixtureObjective):
+    """Mixtures by score."""
+
+    def __init__(
+        self, state: TrainState, domains: Domains, config: ReplaceConfig, epoch: int
+    ) -> None:
+        super().__init__(state, domains, config, epoch)
+        self.config = config
+        self.explores = epoch < config.explore_epochs and config.selector != "topk"
+        self.inputs = domains.target.train.x
+        self.replaced_before = self._probe()[1] if self.k else None
+
+    def chances(self, samples: int) -> tuple[Tensor, ...]:
+        if not self.explores:
+            return ()
+        return tuple(
+            gumbel_noise((samples, tokens), self.chance)
+            for tokens in (self.num_tokens, self.source_tokens)
+        )
+
+    def mix(self, target: Tensor, source: Tensor, *chances: Tensor) -> Tensor:
+        scorer = self.state.extras[SCORER]
+        keep = target.shape[1] - self.k
+        if self.explores:
+            stays, comes = (
+                self._explore(scorer(tokens), noise, k)
+                for tokens, noise, k in zip((target, source), chances, (keep, self.k), strict=True)
+            )
+            target, source = target * stays.mask[..., None], source * comes.mask[..., None]
+            order, source_order = stays.order, comes.order
+        else:
+            with torch.no_grad():
+                order, source_order = ranking(scorer(target)), ranking(scorer(source))
+        places, chosen = self._places(order), source_order[:, : self.k]
+        if self.config.order == "raster":
+            places, chosen = places.sort(dim=1).values, chosen.sort(dim=1).values
+        return replace(target, source, places=places, chosen=chosen)
+
+    def _explore(self, scores: Tensor, noise: Tensor, k: int) -> Subset:
+        exact = self.config.selector == "gumbel_topk_st"
+        draw = straight_through_subset if exact else relaxed_subset
+        return draw(scores + noise.to(scores.device), k, temperature=self.config.temperature)
+
+    def _places(self, order: Tensor) -> Tensor:
+        """Returns the target tokens [B, k] that give way, from the lowest score to the highest."""
+        if self.config.replaced == "highest" and not self.explores:
+            return order[:, : self.k].flip(1)
+        return order[:, order.shape[1] - self.k :].flip(1)
+
+    @torch.no_grad()
+    def _probe(self) -> tuple[Tensor, Tensor]:
+        """Returns the scores of the same target samples' tokens each time, and a mask [n, N] of
+        those that would be replaced without chance."""
+        model = self.state.model
+        probed = min(PROBED, len(self.inputs), rows_at_once(self.inputs))
+        x = take(self.inputs, np.arange(probed), self.state.device)
+        with evaluating(model), self.state.autocast():
+            tokens = model.embed(x)
+        scores: Tensor = self.state.extras[SCORER](tokens.float())
+        return scores, torch.zeros_like(scores).scatter(1, self._places(ranking(scores)), 1.0)
+
+    def summary(self) -> dict[str, float]:
+        numbers = super().summary()
+        if self.replaced_before is None:
+            return numbers
+        scores, replaced = self._probe()
+        shares = scores.softmax(dim=1)
+        return numbers | {
+            "score_mean": scores.mean().item(),
+            "score_std": scores.std(correction=0).item(),
+            "score_entropy": torch.special.entr(shares).sum(dim=1).mean().item(),
+            "overlap": (replaced * self.replaced_before).sum().item() / replaced.sum().item(),
+        }
+
+
+class Replacement(Mixing[ReplaceConfig]):
+    """Fine-tuning with patch replacement."""
+
+    def objective(self, state: TrainState, domains: Domains, epoch: int) -> MixtureObjective:
+        return ReplacementObjective(state, domains, self.config, epoch)
+
+    def check(self, model: CrossModalModel, domains: Domains) -> None:
+        super().check(model, domains)
+        if not mixes(self.config) or self.config.scorer != "attn_received":
+            return
+        tokens = max(model.num_tokens, source_tokens(source_of(domains)))
+        if tokens > MOST_ATTENDED:
+            raise ConfigError(
+                f"{self.name}.scorer is attn_received, by which {tokens} tokens would all attend "
+                f"to each other: {4 * tokens**2 / 1e6:.0f} MB a sample. It takes {MOST_ATTENDED} "
+                "at most: choose attn_window or attn_query."
+            )
+
+    def extras(self, model: CrossModalModel, domains: Domains, seed: int) -> dict[str, nn.Module]:
+        extras, config = super().extras(model, domains, seed), self.config
+        if mixes(config):
+            extras[SCORER] = make_scorer(
+                config.scorer,
+                model.token_width,
+                hidden=config.scorer_width,
+                window=config.window,
+                grid=model.grid,
+                generator=generator(seed, SCOPE, "scorer"),
+            )
+        return extras

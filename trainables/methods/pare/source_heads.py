@@ -1,0 +1,88 @@
+"""Heads that tell from a mixture's features what its source sample was. Cai et al., ICML 2024.
+
+label   mean over the features -> Linear(E, classes), by cross entropy
+mask    1 x 1 convolution on the features' grid -> bilinear to the mask, by binary cross entropy
+
+The second is for dense targets with a dense source. It is the source's own: the official code asks
+the target's dense head for the mask, in the unit of the target.
+
+Shapes: M = features, E = their width; H, W = pixels of a mask.
+"""
+
+import torch
+from jaxtyping import Float, Int64, UInt8
+from torch import Tensor, nn
+from torch.nn import functional
+
+from trainables.models.predictors import ClassPredictor, GridLinear
+from trainables.sources.proxy import FOREGROUND, IGNORED
+
+__all__ = ["LabelHead", "MaskHead"]
+
+
+class LabelHead(nn.Module):
+    """Logits of the source's classes."""
+
+    def __init__(self, width: int, num_classes: int, *, generator: torch.Generator) -> None:
+        super().__init__()
+        self.predictor = ClassPredictor(width, num_classes, generator=generator)
+
+    def forward(self, features: Float[Tensor, "b m e"]) -> Float[Tensor, "b classes"]:
+        logits: Tensor = self.predictor(features)
+        return logits
+
+    def loss(
+        self,
+        logits: Float[Tensor, "b classes"],
+        labels: Int64[Tensor, " b"],
+        whole: Int64[Tensor, " n"] | None = None,
+    ) -> Float[Tensor, ""]:
+        """Returns the mean cross entropy."""
+        del whole
+        return functional.cross_entropy(logits, labels)
+
+
+class MaskHead(nn.Module):
+    """Logits of foreground, by pixel of the source's mask."""
+
+    def __init__(
+        self,
+        width: int,
+        grid: tuple[int, int],
+        size: tuple[int, int],
+        *,
+        generator: torch.Generator,
+    ) -> None:
+        """Args:
+        grid, size: Rows and columns of the features, and of the mask.
+        """
+        super().__init__()
+        self.size = size
+        self.predictor = GridLinear(width, grid, (1, *grid), generator=generator)
+
+    def forward(self, features: Float[Tensor, "b m e"]) -> Float[Tensor, "b h w"]:
+        image: Tensor = self.predictor(features)
+        return functional.interpolate(
+            image, self.size, mode="bilinear", align_corners=False
+        ).squeeze(1)
+
+    def loss(
+        self,
+        logits: Float[Tensor, "b h w"],
+        masks: UInt8[Tensor, "b h w"],
+        whole: UInt8[Tensor, "n h w"] | None = None,
+    ) -> Float[Tensor, ""]:
+        """Returns the mean binary cross entropy over pixels that are known; 0 if none is.
+
+        Args:
+            whole: All masks of the micro-batch that these are a part of. Known pixels are then
+                taken to be as many as its mean, so that the losses of its parts, weighted by their
+                samples, add up to the loss of the whole.
+        """
+        known = masks != IGNORED
+        whole = masks if whole is None else whole
+        count = (whole != IGNORED).sum() * (len(masks) / len(whole))
+        losses = functional.binary_cross_entropy_with_logits(
+            logits, (masks == FOREGROUND).to(logits.dtype), reduction="none"
+        )
+        return (losses * known).sum() / count.clamp_min(1 / len(whole))

@@ -1,0 +1,1 @@
+"""Pretrained backbones, each by its architecture."""

@@ -1,0 +1,130 @@
+"""DINOv2: a plain vision transformer as backbone of grids. Oquab et al., TMLR 2024.
+
+The body puts the class token before the patches, and drops it from the features. Patch positions
+are the embedder's, interpolated (bicubic) to the grid as the model itself does.
+"""
+
+from math import isqrt
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import Dinov2Config, Dinov2Model
+
+from trainables.models.backbone import Backbone, Role
+from trainables.models.backbones.reading import Reader
+from trainables.models.embedders import GridEmbedder
+from trainables.models.weights.description import grid_side
+from trainables.spec import BackboneSpec
+
+_LAYER = "encoder.layer.*."
+ROLES = {
+    "class_token": Role.CLASS_TOKEN,
+    _LAYER + "norm1": Role.NORM,
+    _LAYER + "norm2": Role.NORM,
+    _LAYER + "attention.q_proj": Role.ATTENTION_QUERY,
+    _LAYER + "attention.k_proj": Role.ATTENTION_KEY,
+    _LAYER + "attention.v_proj": Role.ATTENTION_VALUE,
+    _LAYER + "attention.o_proj": Role.ATTENTION_OUTPUT,
+    # the same parts, as transformers named them before
+    _LAYER + "attention.attention.query": Role.ATTENTION_QUERY,
+    _LAYER + "attention.attention.key": Role.ATTENTION_KEY,
+    _LAYER + "attention.attention.value": Role.ATTENTION_VALUE,
+    _LAYER + "attention.output.dense": Role.ATTENTION_OUTPUT,
+    _LAYER + "layer_scale1.lambda1": Role.SCALE,
+    _LAYER + "layer_scale2.lambda1": Role.SCALE,
+    _LAYER + "mlp.fc1": Role.MLP,
+    _LAYER + "mlp.fc2": Role.MLP,
+    "layernorm": Role.NORM,
+}
+
+
+class Dinov2Body(nn.Module):
+    """Patch tokens [B, N, D] -> patch features [B, N, D]."""
+
+    def __init__(self, encoder: nn.Module, layernorm: nn.Module, class_token: Tensor) -> None:
+        super().__init__()
+        self.class_token = nn.Parameter(class_token.detach().clone())  # [1, 1, D], with position
+        self.encoder = encoder
+        self.layernorm = layernorm
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        first = self.class_token.expand(len(tokens), -1, -1).to(tokens.dtype)
+        encoded = self.encoder(torch.cat([first, tokens], dim=1)).last_hidden_state
+        features: Tensor = self.layernorm(encoded)[:, 1:]
+        return features
+
+
+class Dinov2Backbone(Backbone):
+    """A body of grids, and the patch embedder of the images that it was pretrained on."""
+
+    source_embedder: GridEmbedder
+
+    def __init__(self, reader: Reader, spec: BackboneSpec) -> None:
+        """Raises ConfigError, WeightsError: The spec cannot be honoured, or the weights."""
+        config = reader.config(
+            Dinov2Config,
+            hidden_dropout_prob=0.0,
+            attention_probs_dropout_prob=0.0,
+            drop_path_rate=0.0,
+        )
+        side = grid_side(reader.name, spec.tokens)
+        stored = config.num_hidden_layers
+        config.num_hidden_layers = reader.kept_layers(stored)
+        model: Any = reader.model(Dinov2Model, config, stored_layers=stored)
+        embeddings, grid = model.embeddings, (side, side)
+        positions = embeddings.position_embeddings
+        embedder = GridEmbedder(
+            config.num_channels,
+            config.hidden_size,
+            patch=config.patch_size,
+            grid=grid,
+            positions=resize_positions(positions[0, 1:], grid),
+        )
+        embedder.projection = embeddings.patch_embeddings.projection
+        super().__init__(
+            name=reader.name,
+            dimension="2d",
+            weights_hash=reader.weights_hash,
+            source_embedder=embedder,
+            body=Dinov2Body(
+                model.encoder, model.layernorm, embeddings.cls_token + positions[:, :1]
+            ),
+            roles=ROLES,
+            token_width=config.hidden_size,
+            feature_width=config.hidden_size,
+            max_tokens=side * side,
+            grid=grid,
+            feature_grid=grid,
+            stride=config.patch_size,
+        )
+
+    @torch.no_grad()
+    def embed_source(self, inputs: Tensor) -> Tensor:
+        """Embeds normalised images [B, 3, H, W] of any size as tokens [B, N, D]."""
+        tokens: Tensor = self.source_embedder(inputs)
+        return tokens
+
+    def target_embedder(
+        self,
+        input_shape: tuple[int, ...],
+        *,
+        init: Literal["pretrained_copy", "random"],
+        generator: torch.Generator,
+        published_tokens: int | None = None,
+    ) -> nn.Module:
+        """Returns a new embedder of [B, C, H, W]; see `Backbone.target_embedder`."""
+        return GridEmbedder.like(
+            self.source_embedder, input_shape[0], init=init, generator=generator
+        )
+
+
+def resize_positions(positions: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Interpolates the positions [n, D] of a square grid to those of `grid` [rows * columns, D]."""
+    side = isqrt(len(positions))
+    if (side, side) == grid:
+        return positions
+    table = positions.reshape(1, side, side, -1).permute(0, 3, 1, 2)
+    resized = functional.interpolate(table, grid, mode="bicubic", align_corners=False)
+    return resized.flatten(2).transpose(1, 2)[0]

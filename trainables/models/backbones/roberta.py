@@ -1,0 +1,150 @@
+"""RoBERTa and BERT (MiniLM among them): the backbones of sequences.
+
+The body is the encoder alone, without an attention mask: a target has no padding tokens. The source
+embedder adds words, positions and token types, then norms (Liu et al., arXiv 1907.11692; Devlin et
+al., NAACL 2019). RoBERTa's positions start after the index of its padding token, BERT's at 0.
+"""
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoTokenizer, BertConfig, BertModel, RobertaConfig, RobertaModel
+
+from trainables.errors import ConfigError, WeightsError
+from trainables.models.backbone import Backbone, Role
+from trainables.models.backbones.reading import Reader
+from trainables.models.embedders import SequenceEmbedder
+from trainables.models.weights.description import sequence_tokens
+from trainables.spec import BackboneSpec
+
+CLASSES = {"bert": (BertConfig, BertModel), "roberta": (RobertaConfig, RobertaModel)}
+ROLES = {
+    "encoder.layer.*.attention.self.query": Role.ATTENTION_QUERY,
+    "encoder.layer.*.attention.self.key": Role.ATTENTION_KEY,
+    "encoder.layer.*.attention.self.value": Role.ATTENTION_VALUE,
+    "encoder.layer.*.attention.output.dense": Role.ATTENTION_OUTPUT,
+    "encoder.layer.*.attention.output.LayerNorm": Role.NORM,
+    "encoder.layer.*.intermediate.dense": Role.MLP,
+    "encoder.layer.*.output.dense": Role.MLP,
+    "encoder.layer.*.output.LayerNorm": Role.NORM,
+}
+
+
+class EncoderBody(nn.Module):
+    """Tokens [B, N, D] -> features [B, N, D]."""
+
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        features: Tensor = self.encoder(tokens).last_hidden_state
+        return features
+
+
+class RobertaBackbone(Backbone):
+    """A body of sequences, and the embedder of the words that it was pretrained on."""
+
+    def __init__(self, reader: Reader, spec: BackboneSpec) -> None:
+        """Raises ConfigError, WeightsError: The spec cannot be honoured, or the weights."""
+        config_class, model_class = CLASSES[reader.model_type]
+        config = reader.config(
+            config_class, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0
+        )
+        stored = config.num_hidden_layers
+        config.num_hidden_layers = reader.kept_layers(stored)
+        model: Any = reader.model(
+            model_class, config, stored_layers=stored, add_pooling_layer=False
+        )
+        embeddings: Any = model.embeddings
+        first = config.pad_token_id + 1 if reader.model_type == "roberta" else 0
+        super().__init__(
+            name=reader.name,
+            dimension="1d",
+            weights_hash=reader.weights_hash,
+            source_embedder=embeddings,
+            body=EncoderBody(model.encoder),
+            roles=ROLES,
+            token_width=config.hidden_size,
+            feature_width=config.hidden_size,
+            max_tokens=config.max_position_embeddings - first,
+        )
+        self.tokens = sequence_tokens(self.name, spec.tokens, self.max_tokens)
+        self._first_position = first
+        self._reader = reader
+
+    @torch.no_grad()
+    def embed_source(self, inputs: Tensor) -> Tensor:
+        """Embeds token ids [B, N] as tokens [B, N, D].
+
+        Raises:
+            ConfigError: There are more ids than positions.
+        """
+        if inputs.shape[1] > self.max_tokens:
+            raise ConfigError(
+                f"{inputs.shape[1]} source tokens exceed the {self.max_tokens} of `{self.name}`."
+            )
+        tokens: Tensor = self.source_embedder(input_ids=inputs)
+        return tokens
+
+    def target_embedder(
+        self,
+        input_shape: tuple[int, ...],
+        *,
+        init: Literal["pretrained_copy", "random"],
+        generator: torch.Generator,
+        published_tokens: int | None = None,
+    ) -> nn.Module:
+        """Returns a new embedder of [B, C, L]; see `Backbone.target_embedder`."""
+        channels, length = input_shape
+        embeddings: Any = self.source_embedder
+        limit = self.tokens or min(published_tokens or self.max_tokens, self.max_tokens)
+        return SequenceEmbedder(
+            channels,
+            length,
+            max_tokens=limit,
+            positions=embeddings.position_embeddings.weight[self._first_position :],
+            norm=embeddings.LayerNorm,
+            init=init,
+            generator=generator,
+        )
+
+    def tokenize(
+        self, sentences: Sequence[Sequence[str]]
+    ) -> tuple[list[list[int]], list[list[int]]]:
+        """Returns sub-word ids and word indices without special tokens; see `Backbone.tokenize`."""
+        encoded = self._tokenizer(
+            [list(sentence) for sentence in sentences],
+            is_split_into_words=True,
+            add_special_tokens=False,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+            verbose=False,
+        )
+        ids: list[list[int]] = encoded["input_ids"]
+        return ids, [encoded.word_ids(index) for index in range(len(ids))]
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        folder = self._reader.tokenizer_folder()
+        if not (folder / "tokenizer.json").is_file() and not _has_vocabulary(folder):
+            raise WeightsError(
+                f"{folder}: no tokenizer. Put the backbone's tokenizer.json there "
+                "(`tokenizer.save_pretrained(folder)`), as a word proxy needs it."
+            )
+        try:
+            return AutoTokenizer.from_pretrained(
+                folder, add_prefix_space=True, local_files_only=True
+            )
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise WeightsError(f"{folder}: its tokenizer cannot be read: {error}") from error
+
+
+def _has_vocabulary(folder: Path) -> bool:
+    return (folder / "vocab.txt").is_file() or (
+        (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file()
+    )

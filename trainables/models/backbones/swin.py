@@ -1,0 +1,170 @@
+"""Swin: the hierarchical backbone of grids. Liu et al., ICCV 2021.
+
+The body takes a grid of tokens of width D to one of width E = D 2^(s-1), coarser by 2^(s-1), for s
+stages. It has no positions but relative ones, inside its windows, so that other grids than the
+pretrained one fit as long as every stage divides into whole windows.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from transformers import SwinConfig, SwinModel
+
+from trainables.errors import ConfigError
+from trainables.models.backbone import Backbone, Role
+from trainables.models.backbones.reading import Reader
+from trainables.models.embedders import GridEmbedder
+from trainables.models.weights.description import check_whole, windowed_side
+from trainables.spec import BackboneSpec
+
+_BLOCK = "encoder.layers.*.blocks.*."
+ROLES = {
+    _BLOCK + "layernorm_before": Role.NORM,
+    _BLOCK + "layernorm_after": Role.NORM,
+    _BLOCK + "attention.q_proj": Role.ATTENTION_QUERY,
+    _BLOCK + "attention.k_proj": Role.ATTENTION_KEY,
+    _BLOCK + "attention.v_proj": Role.ATTENTION_VALUE,
+    _BLOCK + "attention.o_proj": Role.ATTENTION_OUTPUT,
+    _BLOCK + "attention.relative_position_bias.relative_position_bias_table": (
+        Role.ATTENTION_POSITION
+    ),
+    _BLOCK + "mlp.fc1": Role.MLP,
+    _BLOCK + "mlp.fc2": Role.MLP,
+    # the same parts, as transformers named them before
+    _BLOCK + "attention.self.query": Role.ATTENTION_QUERY,
+    _BLOCK + "attention.self.key": Role.ATTENTION_KEY,
+    _BLOCK + "attention.self.value": Role.ATTENTION_VALUE,
+    _BLOCK + "attention.self.relative_position_bias_table": Role.ATTENTION_POSITION,
+    _BLOCK + "attention.output.dense": Role.ATTENTION_OUTPUT,
+    _BLOCK + "intermediate.dense": Role.MLP,
+    _BLOCK + "output.dense": Role.MLP,
+    "encoder.layers.*.downsample.norm": Role.NORM,
+    "encoder.layers.*.downsample.reduction": Role.MERGING,
+    "layernorm": Role.NORM,
+}
+
+
+class DropPath(nn.Module):
+    """Stochastic depth: in training a residual branch is 0 for a sample with probability `rate`,
+    else divided by 1 - rate (Huang et al., ECCV 2016). Swin has it on the branch of attention.
+
+    Draws come from torch's global generator, as those of dropout would; stages seed it anew before
+    each epoch, so that a resumed trial draws the same.
+    """
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, branch: Tensor) -> Tensor:
+        if not self.training:
+            return branch
+        kept = 1 - self.rate
+        shape = (len(branch), *(1,) * (branch.dim() - 1))
+        draws = (torch.rand(shape, device=branch.device) + kept).floor()
+        return branch / kept * draws.to(branch.dtype)
+
+
+class SwinBody(nn.Module):
+    """Tokens [B, N, D] of a grid -> features [B, M, E] of a coarser one."""
+
+    def __init__(self, encoder: nn.Module, layernorm: nn.Module, grid: tuple[int, int]) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.layernorm = layernorm
+        self.grid = grid
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        features: Tensor = self.layernorm(self.encoder(tokens, self.grid).last_hidden_state)
+        return features
+
+    def blocks(self) -> Iterator[Any]:
+        """Yields the transformer blocks of all stages, in the order in which they run."""
+        encoder: Any = self.encoder
+        for stage in encoder.layers:
+            yield from stage.blocks
+
+
+class SwinBackbone(Backbone):
+    """A body of grids, and the patch embedder of the images that it was pretrained on."""
+
+    source_embedder: GridEmbedder
+
+    def __init__(self, reader: Reader, spec: BackboneSpec) -> None:
+        """Raises ConfigError, WeightsError: The spec cannot be honoured, or the weights."""
+        check_whole(reader.name, spec.layers)
+        config = reader.config(
+            SwinConfig,
+            hidden_dropout_prob=0.0,
+            attention_probs_dropout_prob=0.0,
+            drop_path_rate=0.0,
+        )
+        if config.use_absolute_embeddings:
+            raise ConfigError(f"`{reader.name}`: a Swin with absolute positions is not supported.")
+        coarser = 2 ** (len(config.depths) - 1)
+        side = windowed_side(
+            reader.name,
+            spec.tokens,
+            pretrained=config.image_size // config.patch_size,
+            step=coarser * config.window_size,
+        )
+        grid, feature_grid = (side, side), (side // coarser, side // coarser)
+        model: Any = reader.model(SwinModel, config, add_pooling_layer=False)
+        embedder = GridEmbedder(
+            config.num_channels,
+            config.embed_dim,
+            patch=config.patch_size,
+            grid=grid,
+            norm=model.embeddings.norm,
+        )
+        embedder.projection = model.embeddings.patch_embeddings.projection
+        super().__init__(
+            name=reader.name,
+            dimension="2d",
+            weights_hash=reader.weights_hash,
+            source_embedder=embedder,
+            body=SwinBody(model.encoder, model.layernorm, grid),
+            roles=ROLES,
+            token_width=config.embed_dim,
+            feature_width=config.embed_dim * coarser,
+            max_tokens=side * side,
+            grid=grid,
+            feature_grid=feature_grid,
+            stride=config.patch_size * coarser,
+        )
+
+    @torch.no_grad()
+    def embed_source(self, inputs: Tensor) -> Tensor:
+        """Embeds normalised images [B, 3, H, W] of any size as tokens [B, N, D]."""
+        tokens: Tensor = self.source_embedder(inputs)
+        return tokens
+
+    def new_body(self, *, drop_path: float) -> nn.Module:
+        """Returns a copy of the body that trains; see `Backbone.new_body`."""
+        body = super().new_body(drop_path=0.0)
+        assert isinstance(body, SwinBody)
+        _set_drop_path(body, drop_path)
+        return body
+
+    def target_embedder(
+        self,
+        input_shape: tuple[int, ...],
+        *,
+        init: Literal["pretrained_copy", "random"],
+        generator: torch.Generator,
+        published_tokens: int | None = None,
+    ) -> nn.Module:
+        """Returns a new embedder of [B, C, H, W]; see `Backbone.target_embedder`."""
+        return GridEmbedder.like(
+            self.source_embedder, input_shape[0], init=init, generator=generator
+        )
+
+
+def _set_drop_path(body: SwinBody, rate: float) -> None:
+    """Gives each block a rate, from 0 in the first to `rate` in the last, as transformers does."""
+    blocks = list(body.blocks())
+    for index, block in enumerate(blocks):
+        share = rate * index / max(len(blocks) - 1, 1)
+        block.drop_path = DropPath(share) if share > 0 else nn.Identity()

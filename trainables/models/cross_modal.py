@@ -1,0 +1,138 @@
+"""The model that a trial trains: its own embedder, a copy of a pretrained body, a predictor."""
+
+from collections.abc import Mapping
+from contextlib import nullcontext
+
+import torch
+from torch import Tensor, nn
+
+from trainables.errors import ConfigError
+from trainables.models.backbone import Backbone, Role
+from trainables.models.embedders import PUBLISHED_TOKENS
+from trainables.models.freezing import set_trained
+from trainables.models.predictors import ClassPredictor, Decoded, InUnitsOf, dense_predictor
+from trainables.seeding import generator
+from trainables.spec import ModelSpec
+from trainables.tasks.task import Task
+
+
+class CrossModalModel(nn.Module):
+    """x -> embedder -> tokens -> body -> features -> predictor -> y."""
+
+    def __init__(
+        self,
+        *,
+        embedder: nn.Module,
+        body: nn.Module,
+        predictor: nn.Module,
+        roles: Mapping[str, Role],
+        num_tokens: int,
+        token_width: int,
+        feature_width: int,
+        grid: tuple[int, int] | None = None,
+        feature_grid: tuple[int, int] | None = None,
+    ) -> None:
+        """Args:
+        roles: The role of each of the body's parameters.
+        num_tokens, token_width, feature_width: N of a target sample, D and E.
+        grid, feature_grid: Rows and columns of the tokens and of the features, in 2D.
+        """
+        super().__init__()
+        self.num_tokens, self.token_width, self.feature_width = (
+            num_tokens,
+            token_width,
+            feature_width,
+        )
+        self.grid, self.feature_grid = grid, feature_grid
+        self.embedder = embedder
+        self.body = body
+        self.predictor = predictor
+        self.roles = dict(roles)
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Embeds target inputs [B, C, *grid] as tokens [B, N, D]."""
+        tokens: Tensor = self.embedder(x)
+        return tokens
+
+    def encode(self, tokens: Tensor) -> Tensor:
+        """Encodes tokens [B, N, D], of whatever embedder, as features [B, M, E]."""
+        features: Tensor = self.body(tokens)
+        return features
+
+    def pool(self, features: Tensor) -> Tensor:
+        """Averages features [B, M, E] to [B, E]."""
+        return features.mean(1)
+
+    def predict(self, features: Tensor) -> Tensor:
+        """Predicts outputs [B, C, *grid], or logits [B, classes], from features [B, M, E].
+
+        In single precision or better, whatever the body's: of bfloat16's outputs three digits are
+        right, which is less than the best errors.
+        """
+        device, single = features.device.type, torch.promote_types(features.dtype, torch.float32)
+        known = torch.amp.is_autocast_available(device)
+        with torch.autocast(device, enabled=False) if known else nullcontext():
+            outputs: Tensor = self.predictor(features.to(single))
+        return outputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.predict(self.encode(self.embed(x)))
+
+    def trainable_parameters(
+        self, finetune: str = "all", freeze: str = "none"
+    ) -> list[nn.Parameter]:
+        """Freezes all but the parameters that train under these settings, and returns those.
+
+        Raises:
+            ConfigError: `finetune` or `freeze` has no such value.
+        """
+        return set_trained(self, self.roles, finetune=finetune, freeze=freeze)
+
+
+def build_model(backbone: Backbone, task: Task, spec: ModelSpec, *, seed: int) -> CrossModalModel:
+    """Builds the model of one trial. Embedder and predictor draw from streams of their own, so that
+    a setting of one does not move the other; PyTorch's global generator is not touched.
+
+    Raises:
+        ConfigError: The backbone is for data of another dimension, or has no drop path.
+    """
+    info = task.info
+    if backbone.dimension != info.dimension:
+        raise ConfigError(
+            f"{info.name} is {info.dimension}, but the backbone `{backbone.name}` takes "
+            f"{backbone.dimension} data: name another under backbones, {info.dimension}."
+        )
+    embedder = backbone.target_embedder(
+        task.input_shape,
+        init=spec.embedder_init,
+        generator=generator(seed, "embedder"),
+        published_tokens=PUBLISHED_TOKENS.get(info.name.partition("@")[0]),
+    )
+    draws = generator(seed, "predictor")
+    predictor: nn.Module
+    with torch.no_grad():
+        num_tokens = embedder(torch.zeros(1, *task.input_shape)).shape[1]
+    if info.kind == "dense":
+        predictor = dense_predictor(
+            backbone, spec.head, task.output_shape, num_tokens=num_tokens, generator=draws
+        )
+        if spec.head == "linear":
+            mean, std = task.output_unit
+            predictor = InUnitsOf(predictor, mean=mean, std=std)
+        elif info.decoded:
+            standard = task.output_standard
+            shift, scale = (torch.from_numpy(field) for field in (standard.shift, standard.scale))
+            predictor = Decoded(predictor, shift=shift, scale=scale)
+    else:
+        predictor = ClassPredictor(backbone.feature_width, info.channels[1], generator=draws)
+    return CrossModalModel(
+        embedder=embedder,
+        body=backbone.new_body(drop_path=spec.drop_path or 0.0),
+        predictor=predictor,
+        roles=backbone.roles,
+        num_tokens=num_tokens,
+        token_width=backbone.token_width,
+        feature_width=backbone.feature_width,
+        grid=backbone.grid,
+        feature_grid=backbone.feature_grid,
+    )

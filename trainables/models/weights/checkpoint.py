@@ -1,0 +1,141 @@
+"""Reads a folder in transformers' format (config.json and model.safetensors), and trusts nothing.
+
+Every key of the network must come from the file, and every key of the file must have a place: a
+fresh parameter that nobody noticed would be a randomly initialised one. Only layers beyond those
+kept, and the parts that no body has (poolers, task heads, buffers), are left in the file.
+"""
+
+import hashlib
+import logging
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch import nn
+from transformers.utils import logging as transformers_logging
+
+from trainables.errors import WeightsError
+from trainables.models.weights.description import CONFIG, TENSORS
+
+UNUSED = re.compile(
+    r"(^|\.)(pooler|lm_head|classifier|qa_outputs|cls|decoder|mask_token|position_ids|token_type_ids"
+    r"|relative_position_index|attn_mask)(\.|$)"
+)
+LAYER = re.compile(r"(^|\.)encoder\.layer\.(\d+)\.")
+SHOWN = 5  # keys named in a message
+
+
+def load_model(
+    model_class: Any, folder: Path, config: Any, *, stored_layers: int = 0, **arguments: bool
+) -> nn.Module:
+    """Builds `model_class` from `config` with all of its weights taken from `folder`, in float32.
+
+    Args:
+        stored_layers: How many layers the file has, where `config` keeps fewer of them; the others
+            are not read.
+        arguments: Of the constructor of `model_class`.
+
+    Raises:
+        WeightsError: The file is missing, damaged or not finite, or it does not fit the network:
+            missing keys, keys without a place, other shapes.
+    """
+    path = folder / TENSORS
+    if not path.is_file():
+        raise WeightsError(
+            f"{folder}: no {TENSORS}. Save the weights as one safetensors file "
+            "(`model.save_pretrained(folder)`); pickled .bin files are not read."
+        )
+    try:
+        with _quiet_transformers():
+            model, info = model_class.from_pretrained(
+                folder,
+                config=config,
+                dtype=torch.float32,
+                use_safetensors=True,
+                local_files_only=True,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # they are refused below, by name
+                **arguments,
+            )
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path}: damaged or cut short ({error}); fetch it anew.") from error
+    except (ArithmeticError, TypeError, ValueError, RuntimeError) as error:
+        raise WeightsError(f"{folder / CONFIG}: no network can be built of it: {error}") from error
+    kept = getattr(config, "num_hidden_layers", 0)
+    missing = [key for key in info["missing_keys"] if not UNUSED.search(key)]
+    extra = [
+        key
+        for key in info["unexpected_keys"]
+        if not UNUSED.search(key) and not _is_cut_away(key, kept, stored_layers)
+    ]
+    mismatched = [
+        f"{key} {tuple(found)} instead of {tuple(expected)}"
+        for key, found, expected in sorted(info["mismatched_keys"])
+    ]
+    faults = [
+        f"{what}: {_some(keys)}"
+        for what, keys in (
+            ("missing keys", sorted(missing)),
+            ("keys without a place", sorted(extra)),
+            ("wrong shapes", mismatched),
+        )
+        if keys
+    ]
+    if faults:
+        raise WeightsError(
+            f"{path} does not fit the {model_class.__name__} that {CONFIG} describes; "
+            + "; ".join(faults)
+        )
+    for name, parameter in model.named_parameters():
+        if not torch.isfinite(parameter).all():
+            raise WeightsError(f"{path}: {name} holds NaN or infinity; fetch it anew.")
+    network: nn.Module = model
+    return network
+
+
+def weights_hash(folder: Path) -> str:
+    """Returns the SHA-256 of `folder`'s weights and config, computed once for unchanged files."""
+    return hash_files([folder / CONFIG, folder / TENSORS])
+
+
+def hash_files(paths: Iterable[Path]) -> str:
+    """Returns the SHA-256 of the files' own hashes; a file that did not change is read once."""
+    stamped = [(path, path.stat()) for path in paths]
+    hashes = [_hash_file(path, stat.st_size, stat.st_mtime_ns) for path, stat in stamped]
+    return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
+
+
+@lru_cache(maxsize=64)
+def _hash_file(path: Path, size: int, mtime_ns: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _is_cut_away(key: str, kept: int, stored: int) -> bool:
+    match = LAYER.search(key)
+    return match is not None and kept <= int(match[2]) < stored
+
+
+def _some(keys: list[str]) -> str:
+    rest = len(keys) - SHOWN
+    return ", ".join(keys[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")
+
+
+@contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    """Silences transformers' progress bar and load report: what matters in them is raised."""
+    verbosity = transformers_logging.get_verbosity()
+    had_bar = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity(logging.CRITICAL)
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if had_bar:
+            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]

@@ -1,0 +1,35 @@
+"""What trials share, loaded once a process and kept warm: backbones, task data, source features.
+
+All of it is constant: a backbone's own weights are never trained, each trial trains a copy.
+"""
+
+from functools import cache
+from pathlib import Path
+
+from trainables.models.backbone import Backbone
+from trainables.models.backbones.loading import load_backbone
+from trainables.sources.loading import load_proxy
+from trainables.sources.source import Source, load_source
+from trainables.spec import BackboneSpec, DataSpec
+from trainables.tasks.loading import load_task
+from trainables.tasks.task import Task
+
+
+class WarmParts:
+    """Loads each part at the first use and lends it from then on."""
+
+    def __init__(self) -> None:
+        self.backbone = cache(self._backbone)
+        self.task = cache(self._task)
+        self.source = cache(self._source)
+
+    @staticmethod
+    def _backbone(spec: BackboneSpec, home: Path) -> Backbone:
+        return load_backbone(spec, home)
+
+    @staticmethod
+    def _task(name: str, data: DataSpec, home: Path) -> Task:
+        return load_task(name, data, home)
+
+    def _source(self, proxy: str, backbone: BackboneSpec, home: Path) -> Source:
+        return load_source(load_proxy(proxy, home), self.backbone(backbone, home), home)

@@ -1,0 +1,89 @@
+"""CIFAR-10 as a source of images, in its official binary layout, which holds no pickle.
+
+A record is one byte of label (0..9), then 1024 bytes each of red, green and blue, row by row: 3073
+bytes in all. The five training batches are read; the test batch is not. Channel statistics are
+those that ORCA normalises with (Shen et al., ICML 2023). It crops and flips the images at random
+before it embeds them; here they are as they are, so that source features are computed once.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from trainables.errors import DataError
+from trainables.sources.content import hash_content
+from trainables.sources.proxy import ImageProxy
+from trainables.sources.registry import PROXIES, way_to_import
+
+__all__ = ["find_cifar10_fault", "load_cifar10"]
+
+RECORD_BYTES = 1 + 3 * 32 * 32
+MOST_RECORDS = 10_000  # of a batch
+BATCHES = tuple(f"data_batch_{number}.bin" for number in range(1, 6))
+MEAN = (0.4914, 0.4822, 0.4465)
+STD = (0.2023, 0.1994, 0.2010)
+
+
+def load_cifar10(home: Path) -> ImageProxy:
+    """Reads the training images from `home/proxies/cifar10`.
+
+    Raises:
+        DataError: A batch is missing, cut short, or holds a label above 9.
+    """
+    if fault := find_cifar10_fault(home):
+        raise DataError(fault)
+    folder = _folder(home)
+    batches = [_read_batch(folder / name) for name in BATCHES]
+    images = np.concatenate([pixels for pixels, _ in batches])
+    labels = np.concatenate([labels for _, labels in batches])
+    return ImageProxy(
+        name="cifar10",
+        images=images,
+        labels=labels,
+        mean=MEAN,
+        std=STD,
+        content_hash=hash_content("cifar10", images, labels),
+    )
+
+
+def find_cifar10_fault(home: Path) -> str | None:
+    """Returns what keeps CIFAR-10 from loading, or None; looks at names and sizes only."""
+    folder, way_out = _folder(home), way_to_import("cifar10")
+    missing = [name for name in BATCHES if not (folder / name).is_file()]
+    if len(missing) == len(BATCHES):
+        python_version = (_root(home) / "cifar-10-batches-py").is_dir()
+        found = " (the Python version is there, but is pickled and not opened)"
+        return f"cifar10: no data in {folder}{found if python_version else ''}. {way_out}"
+    if missing:
+        return f"cifar10: {folder} lacks {', '.join(missing)}. {way_out}"
+    for name in BATCHES:
+        size = (folder / name).stat().st_size
+        if size > MOST_RECORDS * RECORD_BYTES:
+            return f"cifar10: {folder / name} has more than {MOST_RECORDS} images. {way_out}"
+        if size == 0 or size % RECORD_BYTES:
+            return (
+                f"cifar10: {folder / name} is cut short: its size must be a multiple of "
+                f"{RECORD_BYTES} bytes, but is {size}. {way_out}"
+            )
+    return None
+
+
+def _root(home: Path) -> Path:
+    return home / "proxies" / "cifar10"
+
+
+def _folder(home: Path) -> Path:
+    nested = _root(home) / "cifar-10-batches-bin"
+    return nested if nested.is_dir() else _root(home)
+
+
+def _read_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    records = np.fromfile(path, dtype=np.uint8).reshape(-1, RECORD_BYTES)
+    labels = records[:, 0].astype(np.int64)
+    if (worst := labels.max()) > 9:
+        record = int(labels.argmax())
+        raise DataError(
+            f"cifar10: labels must lie in 0..9, but record {record} of {path} has {worst}: it is "
+            f"not CIFAR-10's binary layout. {PROXIES['cifar10'].obtain} anew."
+        )
+    return records[:, 1:].reshape(-1, 3, 32, 32), labels

@@ -1,0 +1,103 @@
+"""CoNLL-2003 as a source of labelled words: column files that users bring, since Reuters' licence
+forbids passing them on. Tjong Kim Sang and De Meulder, CoNLL 2003.
+
+A line is a word: token in the first column, entity tag in the last, tabs or spaces between. A blank
+line ends a sentence, -DOCSTART- a document. Tags are IOB1 (the official files: B- only between two
+entities that touch) or IOB2 (most copies: B- at each start); both are read as IOB2. The training
+file is read; the other two are not needed.
+"""
+
+import re
+from itertools import pairwise
+from pathlib import Path
+
+from trainables.errors import DataError
+from trainables.sources.content import hash_content
+from trainables.sources.proxy import TokenProxy
+from trainables.sources.registry import PROXIES, way_to_import
+
+__all__ = ["SENTENCES", "find_conll2003_fault", "load_conll2003", "read_columns", "to_iob2"]
+
+SENTENCES = 14_041  # of the official training file
+TRAINING_FILES = ("train.txt", "eng.train")
+TAG = re.compile(r"O|[BI]-\S+")
+
+Sentence = list[tuple[str, str]]  # (word, tag)
+
+
+def load_conll2003(home: Path) -> TokenProxy:
+    """Reads the training sentences from `home/proxies/conll2003`.
+
+    Raises:
+        DataError: The file is missing, is not in columns, or names no entity.
+    """
+    if fault := find_conll2003_fault(home):
+        raise DataError(fault)
+    path = next(path for path in _candidates(home) if path.is_file())
+    sentences = read_columns(path)
+    tags = [to_iob2([tag for _, tag in sentence]) for sentence in sentences]
+    types = sorted({tag[2:] for line in tags for tag in line if tag != "O"})
+    if not types:
+        raise DataError(
+            f"conll2003: every word of {path} is tagged O. The entity tag must be the last column."
+        )
+    classes = tuple(f"{prefix}-{kind}" for kind in types for prefix in "BI")
+    number = {name: index for index, name in enumerate(classes)} | {"O": -1}
+    words = tuple(tuple(word for word, _ in sentence) for sentence in sentences)
+    labels = tuple(tuple(number[tag] for tag in line) for line in tags)
+    return TokenProxy(
+        name="conll2003",
+        sentences=words,
+        labels=labels,
+        classes=classes,
+        content_hash=hash_content("conll2003", words, labels, classes),
+    )
+
+
+def find_conll2003_fault(home: Path) -> str | None:
+    """Returns what keeps CoNLL-2003 from loading, or None; looks at names and sizes only."""
+    path = next((path for path in _candidates(home) if path.is_file()), None)
+    if path is None:
+        folder, way_out = home / "proxies" / "conll2003", way_to_import("conll2003")
+        return f"conll2003: no {' or '.join(TRAINING_FILES)} in {folder}. {way_out}"
+    if path.stat().st_size == 0:
+        return f"conll2003: {path} is empty. {PROXIES['conll2003'].obtain}."
+    return None
+
+
+def read_columns(path: Path) -> list[Sentence]:
+    """Reads the sentences of a column file, in order.
+
+    Raises:
+        DataError: Not UTF-8, a line of one column, or a tag that is neither O, B-… nor I-….
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 at byte {error.start}. Convert it to UTF-8.") from None
+    sentences: list[Sentence] = [[]]
+    for number, line in enumerate(text.split("\n"), start=1):
+        columns = line.split("\t") if "\t" in line else line.split()
+        if not line.strip() or columns[0] == "-DOCSTART-":
+            sentences.append([])
+            continue
+        tag = columns[-1].strip()
+        if len(columns) < 2 or not TAG.fullmatch(tag):
+            raise DataError(
+                f"{path}:{number}: a line must be a word and, last, its tag O, B-… or I-…, but "
+                f"got {line.strip()!r}. Save the file as CoNLL columns, in IOB1 or IOB2."
+            )
+        sentences[-1].append((columns[0].strip(), tag))
+    return [sentence for sentence in sentences if sentence]
+
+
+def to_iob2(tags: list[str]) -> list[str]:
+    """Returns the tags of a sentence with B- at the start of each entity; IOB2 stays as it is."""
+    return [
+        f"B-{tag[2:]}" if tag.startswith("I-") and tag[2:] != before[2:] else tag
+        for before, tag in pairwise(["O", *tags])
+    ]
+
+
+def _candidates(home: Path) -> list[Path]:
+    return [home / "proxies" / "conll2003" / name for name in TRAINING_FILES]

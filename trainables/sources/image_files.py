@@ -1,0 +1,39 @@
+"""Image files as arrays: JPEG and PNG, decoded by Pillow."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from trainables.errors import DataError
+from trainables.tasks.formats.layout import open_regular
+
+__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "read_image", "to_planes"]
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)  # per channel, of pixels in [0, 1]
+IMAGENET_STD = (0.229, 0.224, 0.225)
+MOST = 2048  # pixels a side that are decoded; as published they are at most 500
+FORMATS = ("JPEG", "PNG")
+DAMAGE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+
+
+def read_image(path: Path) -> Image.Image:
+    """Decode an image to the end, and by no other decoder: that of EPS would run a program.
+
+    Raises:
+        DataError: The file is missing, cut short, too large or no JPEG or PNG.
+    """
+    try:
+        with open_regular(path) as file, Image.open(file, formats=FORMATS) as image:
+            if max(image.size) > MOST:
+                size = f"{image.width} x {image.height} pixels"
+                raise ValueError(f"{size}, more than {MOST} a side")
+            image.load()
+            return image
+    except DAMAGE as error:
+        raise DataError(f"{path}: cannot be read as an image ({error}). Unpack it anew.") from None
+
+
+def to_planes(image: Image.Image) -> np.ndarray:
+    """Returns red, green and blue, uint8 [3, height, width]; a grey image has three alike."""
+    return np.asarray(image.convert("RGB")).transpose(2, 0, 1)

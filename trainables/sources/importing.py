@@ -1,0 +1,187 @@
+"""Official files of a source data set, put where its loader reads them.
+
+    <home>/proxies/<name>/                 the files, in the official layout
+    <home>/proxies/<name>/imported.json    the hash of their content, and what was noted
+
+They are copied aside, read once as a trial reads them, and renamed: a folder is whole or it is not
+there.
+"""
+
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from trainables.errors import ConfigError, DataError
+from trainables.sources.conll2003 import SENTENCES
+from trainables.sources.loading import load_proxy, proxy_faults
+from trainables.sources.proxy import ImageProxy, Proxy, TokenProxy
+from trainables.sources.registry import PROXIES
+from trainables.storage.atomic import clear_scratch, put_in_place
+from trainables.storage.lock import exclusive
+from trainables.tasks.formats.archives import find_archives, is_archive, unpacked
+from trainables.tasks.formats.checksums import md5_note
+from trainables.tasks.importing import reading
+
+__all__ = ["VerifiedProxy", "import_proxy", "verify_proxy"]
+
+RECORD = "imported.json"
+LAYOUTS: Mapping[str, re.Pattern[str]] = MappingProxyType(  # the group is where a file goes
+    {
+        "cifar10": re.compile(r"(?:^|/)(data_batch_[1-5]\.bin)$"),
+        "conll2003": re.compile(r"(?:^|/)(train\.txt|eng\.train)$"),
+        "tiny_imagenet": re.compile(r"(?:^|/)(train/n\d{8}/images/[^/]+\.JPEG)$"),
+        "voc": re.compile(
+            r"(?:^|/)(VOC2012/(?:ImageSets/Segmentation/train\.txt|JPEGImages/[^/]+\.jpg"
+            r"|SegmentationClass/[^/]+\.png))$"
+        ),
+    }
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifiedProxy:
+    """What was found of a source: every sample was read."""
+
+    samples: int
+    classes: int
+    content_hash: str
+    notes: tuple[str, ...] = field(default=())
+
+
+def import_proxy(name: str, files: Sequence[Path], home: Path, *, replace: bool = False) -> Path:
+    """Read the official files of a source, archives or folders that hold them; return where they
+    lie now. What lies beside these files is not opened.
+
+    Args:
+        replace: Put these files in the place of others that were imported before.
+
+    Raises:
+        ConfigError: No source has this name, or it comes with a package.
+        DataError: A file is missing or damaged, or another copy was imported before.
+    """
+    if name not in LAYOUTS:
+        raise ConfigError(f"{name}: there is nothing to import. {PROXIES[name].obtain}.")
+    if absent := [str(path) for path in files if not path.exists()]:
+        raise DataError(f"{', '.join(absent)}: there is no such file or folder.")
+    folder = home / "proxies" / name
+    with exclusive(folder.with_name(f".{name}.lock")):
+        clear_scratch(folder)
+        with tempfile.TemporaryDirectory(prefix=f".{name}.", dir=folder.parent) as scratch:
+            aside = Path(scratch) / "proxies" / name
+            with reading(files):
+                _gather(name, files, aside, Path(scratch))
+                proxy = _load(name, Path(scratch), files)
+                content_hash = proxy.content_hash
+            notes = [note for path in files for note in _sum_notes(name, path)]
+            notes += _count_notes(proxy)
+            record = {"content_hash": content_hash, "notes": notes}
+            (aside / RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
+            if proxy_faults(name, home) is None and not replace:
+                if load_proxy(name, home).content_hash == content_hash:
+                    return folder
+                raise DataError(
+                    f"{folder}: other files are there. Delete them (sweeper data delete), or put "
+                    "these in their place (sweeper data import --replace)."
+                )
+            put_in_place(aside, folder, Path(scratch))
+    return folder
+
+
+def verify_proxy(name: str, home: Path) -> VerifiedProxy:
+    """Reads a source whole.
+
+    Raises:
+        ConfigError: No source has this name.
+        DataError: It is not there or damaged, or no longer what was imported.
+    """
+    proxy = load_proxy(name, home)
+    path = home / "proxies" / name / RECORD
+    record = _record(path)
+    if record.get("content_hash", proxy.content_hash) != proxy.content_hash:
+        raise DataError(
+            f"{path.parent}: its content was altered since it was imported. Delete the folder, and "
+            "import it again."
+        )
+    return VerifiedProxy(
+        samples=len(proxy.images if isinstance(proxy, ImageProxy) else proxy.sentences),
+        classes=_classes(proxy),
+        content_hash=proxy.content_hash,
+        notes=tuple(record.get("notes", ())),
+    )
+
+
+def _record(path: Path) -> dict[str, Any]:
+    """Return what was noted when a source was imported; nothing of one that was put by hand."""
+    if not path.is_file():
+        return {}
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        record = None
+    if not isinstance(record, dict):
+        raise DataError(f"{path}: it is damaged. Delete {path.parent}, and import it again.")
+    return record
+
+
+def _count_notes(proxy: Proxy) -> list[str]:
+    """Return a note where text has another length than published: it has no sum or size."""
+    if proxy.name != "conll2003" or not isinstance(proxy, TokenProxy):
+        return []
+    if (count := len(proxy.sentences)) == SENTENCES:
+        return []
+    return [f"conll2003: {count} sentences, but the official file has {SENTENCES}: cut short?"]
+
+
+def _load(name: str, scratch: Path, files: Sequence[Path]) -> Proxy:
+    """Reads what was gathered; its faults are those of the named files."""
+    try:
+        return load_proxy(name, scratch)
+    except DataError as error:
+        where = ", ".join(map(str, files))
+        raise DataError(str(error).replace(str(scratch / "proxies" / name), where)) from error
+
+
+def _classes(proxy: Proxy) -> int:
+    return int(proxy.labels.max()) + 1 if isinstance(proxy, ImageProxy) else len(proxy.classes)
+
+
+def _gather(name: str, files: Sequence[Path], aside: Path, scratch: Path) -> None:
+    """Copies what the loader reads to `aside`."""
+    layout = LAYOUTS[name]
+    archives = find_archives(files, PROXIES[name].files, layout)
+    with unpacked(archives, scratch, layout) as folders:
+        _put(folders, shutil.move, layout, aside)  # an archive's files are ours
+    others = [path for path in files if path not in archives and not is_archive(path)]
+    _put(others, shutil.copyfile, layout, aside)
+    if not aside.exists():
+        where = ", ".join(map(str, files))
+        raise DataError(f"{where}: no file of {PROXIES[name].title}. {PROXIES[name].obtain}.")
+
+
+def _put(
+    roots: Sequence[Path],
+    put: Callable[[Path, Path], object],
+    layout: re.Pattern[str],
+    aside: Path,
+) -> None:
+    for file in (file for root in roots for file in _files(root)):
+        if found := layout.search(file.absolute().as_posix()):
+            target = aside / found[1]
+            target.parent.mkdir(parents=True, exist_ok=True)
+            put(file, target)
+
+
+def _files(root: Path) -> Iterator[Path]:
+    return (path for path in ([root] if root.is_file() else root.rglob("*")) if path.is_file())
+
+
+def _sum_notes(name: str, path: Path) -> list[str]:
+    entry = PROXIES[name]
+    published = entry.md5 and path.name == entry.files and path.is_file()
+    return md5_note(path, entry.md5)[1] if published else []

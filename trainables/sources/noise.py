@@ -1,0 +1,70 @@
+"""Sources that know nothing: the controls for what a real source is worth.
+
+An alignment or a mixture that does as well with these owes nothing to knowledge of the source.
+Images are Gaussian noise, pixels and mask alike independent of the label; sentences are words drawn
+from a short list, all of a sentence under one label that is drawn apart from them. Always the same.
+"""
+
+from pathlib import Path
+
+import torch
+
+from trainables.seeding import generator
+from trainables.sources.content import hash_content
+from trainables.sources.proxy import ImageProxy, TokenProxy
+
+__all__ = ["find_noise_fault", "load_noise", "load_noise_words"]
+
+IMAGES, SIZE, IMAGE_CLASSES = 2000, 32, 10
+MEAN, STD = 0.5, 0.15  # so that hardly a pixel in a thousand is clipped
+
+SENTENCES, WORDS = 1000, 32  # a sentence is about a window, so that labels come in runs
+WORD_CLASSES = tuple(f"noise_{index}" for index in range(8))  # as many as CoNLL-2003's
+NOUNS = (
+    "time year people way day man thing woman life child world school state family student group "
+    "country problem hand part place case week company system program question work night point "
+    "home water"
+)
+
+
+def load_noise(home: Path) -> ImageProxy:
+    """Draws images, labels and masks; `home` is not used."""
+    del home
+    chance = generator(0, "noise")
+    normal = torch.randn(IMAGES, 3, SIZE, SIZE, generator=chance)
+    images = ((MEAN + STD * normal) * 255).round().clamp(0, 255).to(torch.uint8).numpy()
+    labels = torch.randint(IMAGE_CLASSES, (IMAGES,), generator=chance).numpy()
+    masks = torch.randint(2, (IMAGES, SIZE, SIZE), generator=chance, dtype=torch.uint8).numpy()
+    return ImageProxy(
+        name="noise",
+        images=images,
+        labels=labels,
+        masks=masks,
+        mean=(MEAN, MEAN, MEAN),
+        std=(STD, STD, STD),
+        content_hash=hash_content("noise", images, labels, masks),
+    )
+
+
+def load_noise_words(home: Path) -> TokenProxy:
+    """Draws sentences and a label for each; `home` is not used."""
+    del home
+    chance = generator(0, "noise_words")
+    nouns = NOUNS.split()
+    drawn = torch.randint(len(nouns), (SENTENCES, WORDS), generator=chance).tolist()
+    of_sentence = torch.randint(len(WORD_CLASSES), (SENTENCES,), generator=chance).tolist()
+    sentences = tuple(tuple(nouns[word] for word in line) for line in drawn)
+    labels = tuple((label,) * WORDS for label in of_sentence)
+    return TokenProxy(
+        name="noise_words",
+        sentences=sentences,
+        labels=labels,
+        classes=WORD_CLASSES,
+        content_hash=hash_content("noise_words", sentences, labels, WORD_CLASSES),
+    )
+
+
+def find_noise_fault(home: Path) -> str | None:
+    """Returns None: nothing keeps noise from loading."""
+    del home
+    return None

@@ -1,0 +1,142 @@
+"""The source data sets, by the name that a sweep file uses. Plain data: no torch, no numpy."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from trainables.spec import Dimension
+
+__all__ = ["PROXIES", "ProxyEntry", "way_to_import"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProxyEntry:
+    """What is known of a proxy without opening it."""
+
+    title: str
+    dimension: Dimension
+    classes: int
+    loader: str  # "module:function", `function(home) -> Proxy`
+    check: str  # "module:function", `function(home) -> str | None`, what keeps it from loading
+    obtain: str  # how to get it
+    licence: str
+    contents: str  # how much there is of it, and in which shape
+    files: str = ""  # what `data import` takes, as one writes it in a shell; "" if it is packaged
+    md5: str = ""  # of `files`, where that is published
+    dense: bool = False  # has a mask for each image
+
+
+PROXIES: Mapping[str, ProxyEntry] = MappingProxyType(
+    {
+        "cifar10": ProxyEntry(
+            title="CIFAR-10",
+            dimension="2d",
+            classes=10,
+            loader="trainables.sources.cifar10:load_cifar10",
+            check="trainables.sources.cifar10:find_cifar10_fault",
+            obtain="Download the binary version (162 MB) from "
+            "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+            licence="none stated; cite Krizhevsky (2009)",
+            contents="50,000 images, 3 x 32 x 32",
+            files="cifar-10-binary.tar.gz",
+            md5="c32a1d4ab5d03f1284b67883e8d87530",
+        ),
+        "conll2003": ProxyEntry(
+            title="CoNLL-2003 named entities, English",
+            dimension="1d",
+            classes=8,
+            loader="trainables.sources.conll2003:load_conll2003",
+            check="trainables.sources.conll2003:find_conll2003_fault",
+            obtain="Build it from your copy of the Reuters corpus "
+            "(https://www.clips.uantwerpen.be/conll2003/ner/)",
+            licence="text: Reuters corpus agreement (NIST), not redistributable",
+            contents="14,041 sentences, cut into windows of 32 sub-words",
+            files="eng.train",
+        ),
+        "digits": ProxyEntry(
+            title="Handwritten digits, 8 x 8",
+            dimension="2d",
+            classes=10,
+            loader="trainables.sources.digits:load_digits",
+            check="trainables.sources.digits:find_digits_fault",
+            obtain="It ships with scikit-learn: `pip install scikit-learn`",
+            licence="CC BY 4.0 (UCI); scikit-learn's copy BSD-3-Clause",
+            contents="1,797 images, 3 x 8 x 8",
+        ),
+        "digits_ink": ProxyEntry(
+            title="Handwritten digits with their ink as masks, 8 x 8",
+            dimension="2d",
+            classes=10,
+            loader="trainables.sources.digits_ink:load_digits_ink",
+            check="trainables.sources.digits_ink:find_digits_ink_fault",
+            obtain="It ships with scikit-learn: `pip install scikit-learn`",
+            licence="CC BY 4.0 (UCI); scikit-learn's copy BSD-3-Clause",
+            contents="1,797 images and masks, 8 x 8",
+            dense=True,
+        ),
+        "noise": ProxyEntry(
+            title="Gaussian noise with random labels and masks: a control that knows nothing",
+            dimension="2d",
+            classes=10,
+            loader="trainables.sources.noise:load_noise",
+            check="trainables.sources.noise:find_noise_fault",
+            obtain="It is drawn on the spot",
+            licence="Apache-2.0",
+            contents="2,000 images and masks, 32 x 32",
+            dense=True,
+        ),
+        "noise_words": ProxyEntry(
+            title="Random words under random labels: a control that knows nothing",
+            dimension="1d",
+            classes=8,
+            loader="trainables.sources.noise:load_noise_words",
+            check="trainables.sources.noise:find_noise_fault",
+            obtain="It is drawn on the spot",
+            licence="Apache-2.0",
+            contents="1,000 sentences, cut into windows of 32 sub-words",
+        ),
+        "python_source": ProxyEntry(
+            title="Python's standard library as labelled tokens",
+            dimension="1d",
+            classes=12,
+            loader="trainables.sources.python_source:load_python_source",
+            check="trainables.sources.python_source:find_python_source_fault",
+            obtain="It ships with Python, where the standard library comes as .py files",
+            licence="PSF-2.0",
+            contents="120,000 tokens, cut into windows of 32 sub-words",
+        ),
+        "tiny_imagenet": ProxyEntry(
+            title="Tiny-ImageNet, 64 x 64",
+            dimension="2d",
+            classes=200,
+            loader="trainables.sources.tiny_imagenet:load_tiny_imagenet",
+            check="trainables.sources.tiny_imagenet:find_tiny_imagenet_fault",
+            obtain="Download tiny-imagenet-200.zip (248 MB) from "
+            "http://cs231n.stanford.edu/tiny-imagenet-200.zip",
+            licence="ImageNet's terms of access: research, not commercial",
+            contents="10,000 images of 100,000, 3 x 64 x 64",
+            files="tiny-imagenet-200.zip",
+            md5="90528d7ca1a48142e341f4ef8d21d0de",
+        ),
+        "voc": ProxyEntry(
+            title="PASCAL VOC 2012, foreground masks",
+            dimension="2d",
+            classes=20,
+            loader="trainables.sources.voc:load_voc",
+            check="trainables.sources.voc:find_voc_fault",
+            obtain="Download VOCtrainval_11-May-2012.tar (2 GB) from "
+            "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/",
+            licence="images: flickr's terms of use",
+            contents="1,464 images, 3 x 224 x 224, and masks, 128 x 128",
+            files="VOCtrainval_11-May-2012.tar",
+            md5="6cd6e144f989b92b3379bac3b3de84fd",
+            dense=True,
+        ),
+    }
+)
+
+
+def way_to_import(name: str) -> str:
+    """Says how to have a source that does not come with a package."""
+    entry = PROXIES[name]
+    return f"{entry.obtain}, and run: sweeper data import {name} {entry.files}"

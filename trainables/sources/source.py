@@ -1,0 +1,279 @@
+"""The source modality as stages read it: samples as tokens of the frozen source embedder.
+
+Samples are kept as the embedder takes them (images, or windows of token ids), and tokens are made a
+batch at a time: at Swin's 56 x 56 grid 5000 images are 8 GB of tokens. Their means over the grid,
+which distances between modalities compare, are kept whole. All of it is made once for given
+weights, grid, proxy, number and seed, and then mapped from `home/cache/source/` by every trial of
+a node.
+
+Shapes: n = samples; B = batch; N = tokens a sample; D = width of a token.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, Int64, UInt8
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from trainables.errors import ConfigError, DataError
+from trainables.models.backbone import Backbone
+from trainables.seeding import generator
+from trainables.sources.proxy import ImageProxy, Proxy, TokenProxy
+from trainables.sources.registry import PROXIES
+from trainables.sources.windows import cut_windows, label_subwords
+from trainables.storage.atomic import sync
+from trainables.storage.lock import exclusive
+from trainables.storage.tensor_file import save_tensors
+from trainables.tasks.task import Task
+
+__all__ = [
+    "Domains",
+    "Source",
+    "balanced_choice",
+    "balanced_order",
+    "check_balanced",
+    "class_balanced_batch",
+    "load_source",
+    "source_indices",
+]
+
+FORMAT = 2  # of a cached source; raise it when what is computed changes
+WINDOW = 32  # sub-words a sample
+CHUNK = 64  # samples embedded at once for the means
+LIMIT = 5000  # samples at most
+SEED = 0  # of what is drawn: the data's, not the trial's, so that trials share one source
+
+Embed = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Source:
+    """Labelled source samples, read-only."""
+
+    inputs: Tensor  # uint8 [n, 3, H, W] or int64 [n, N]
+    labels: Int64[Tensor, " n"]
+    features: Float32[Tensor, "n d"]  # tokens, averaged over N
+    num_classes: int
+    content_hash: str  # of all that it was made from
+    embed: Embed
+    masks: UInt8[Tensor, "n h w"] | None = None  # of a dense proxy: 0, 1, or 255 to be ignored
+    folder: Path | None = None  # of this machine's cache, for what follows from it
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def batch(
+        self, indices: Int64[Tensor, " b"]
+    ) -> tuple[Float32[Tensor, "b n d"], Int64[Tensor, " b"]]:
+        """Returns tokens [B, N, D], without a graph, and labels [B], where the backbone is."""
+        tokens = _tokens(self.embed, self.inputs[indices])
+        return tokens, self.labels[indices].to(tokens.device)
+
+    def masks_of(self, indices: Int64[Tensor, " b"]) -> UInt8[Tensor, "b h w"]:
+        """Returns masks [B, h, w], on the CPU: 0 background, 1 foreground, 255 to be ignored.
+
+        Raises:
+            ConfigError: The source has no masks.
+        """
+        if self.masks is None:
+            dense = ", ".join(name for name, entry in PROXIES.items() if entry.dense)
+            raise ConfigError(f"This source has no masks. Choose a dense proxy: {dense}.")
+        return self.masks[indices]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Domains:
+    """The two modalities of a trial; `source` is None where the method reads none."""
+
+    target: Task
+    source: Source | None = None
+
+
+def load_source(proxy: Proxy, backbone: Backbone, home: Path) -> Source:
+    """Maps the source from the cache in `home`, after making it there if need be.
+
+    Of more than 5000 samples so many are drawn at random, as evenly from the classes as these
+    allow.
+
+    Raises:
+        ConfigError: The proxy does not fit the backbone.
+        DataError: No sample has a label.
+    """
+    if proxy.dimension != backbone.dimension:
+        raise ConfigError(
+            f"The proxy `{proxy.name}` is {proxy.dimension}, the backbone {backbone.dimension}: "
+            "they must be of one dimension. Choose another proxy."
+        )
+    made_from = [FORMAT, WINDOW, CHUNK, backbone.weights_hash, backbone.grid]
+    made_from += [proxy.name, proxy.content_hash, LIMIT, SEED]
+    key = hashlib.sha256(json.dumps(made_from).encode()).hexdigest()
+    embed = _source_embedding(proxy, backbone)
+    path = home / "cache" / "source" / key / "source.safetensors"
+    tensors = _read(path)
+    if tensors is None:
+        with exclusive(path.with_name("lock")):
+            tensors = _read(path)  # another process may have been first
+            if tensors is None:
+                _write(path, _compute(proxy, backbone, embed))
+                tensors = _read(path)
+    assert tensors is not None, f"{path} cannot be read right after it was written"
+    num_classes = (
+        len(proxy.classes) if isinstance(proxy, TokenProxy) else int(proxy.labels.max()) + 1
+    )
+    return Source(
+        **tensors, num_classes=num_classes, content_hash=key, embed=embed, folder=path.parent
+    )
+
+
+def class_balanced_batch(
+    source: Source, *, classes: int, per_class: int, generator: torch.Generator
+) -> tuple[Float[Tensor, "b n d"], Int64[Tensor, " b"]]:
+    """Draws `per_class` different samples of each of `classes` random classes.
+
+    Returns tokens [classes * per_class, N, D] and labels; samples of a class are neighbours.
+
+    Raises:
+        ConfigError: The source has too few classes of that many samples.
+    """
+    check_balanced(source.labels, classes, per_class)
+    fit = torch.nonzero(torch.bincount(source.labels) >= per_class).flatten()
+    drawn = fit[torch.randperm(len(fit), generator=generator)[:classes]]
+    indices = []
+    for label in drawn:
+        members = torch.nonzero(source.labels == label).flatten()
+        indices.append(members[torch.randperm(len(members), generator=generator)[:per_class]])
+    return source.batch(torch.cat(indices))
+
+
+def source_indices(
+    length: int, batch_size: int, generator: torch.Generator
+) -> Iterator[Int64[Tensor, " b"]]:
+    """Yields the indices of one random batch after another, without end.
+
+    Pass after pass over `length` samples, each in an order of its own; what is left of a pass after
+    its last whole batch is dropped. A batch larger than the source is drawn with replacement.
+    """
+    while True:
+        if batch_size > length:
+            yield torch.randint(length, (batch_size,), generator=generator)
+        else:
+            order = torch.randperm(length, generator=generator)
+            yield from torch.split(order[: length // batch_size * batch_size], batch_size)
+
+
+def check_balanced(labels: Int64[Tensor, " n"], classes: int, per_class: int) -> None:
+    """Checks that class-balanced batches of this size can be drawn from `labels`.
+
+    Raises:
+        ConfigError: Fewer than `classes` classes have `per_class` samples or more.
+    """
+    counts = torch.bincount(labels)
+    enough = int((counts >= per_class).sum())
+    if enough < classes:
+        raise ConfigError(
+            f"A batch of {classes} classes with {per_class} samples each was asked of a source in "
+            f"which {enough} classes have as many (samples by class: {counts.tolist()}). Lower "
+            "`classes` or `per_class`, or choose another proxy."
+        )
+
+
+def balanced_order(
+    labels: Int64[Tensor, " n"], *, generator: torch.Generator
+) -> Int64[Tensor, " n"]:
+    """Returns a random order of all samples, of which each head is as even as the classes allow:
+    for a number of samples in all. `balanced_choice` is for a number of each class."""
+    shuffled = torch.randperm(len(labels), generator=generator)
+    place = torch.empty_like(shuffled)  # of a sample within its class, in the shuffled order
+    for label in range(int(labels.max()) + 1):
+        members = shuffled[labels[shuffled] == label]
+        place[members] = torch.arange(len(members))
+    return shuffled[place[shuffled].argsort(stable=True)]
+
+
+def balanced_choice(labels: Int64[Tensor, " n"], per_class: int) -> Int64[Tensor, " chosen"]:
+    """Returns, in order, the indices of at most `per_class` random samples of each class: always
+    the same ones, since they are the data's and not the trial's."""
+    shuffled = torch.randperm(len(labels), generator=generator(SEED, "align-source"))
+    by_class = shuffled[labels[shuffled].argsort(stable=True)]
+    sizes = torch.bincount(labels).tolist()
+    heads = [members[:per_class] for members in torch.split(by_class, sizes)]
+    return torch.cat(heads).sort().values
+
+
+def _tokens(embed: Embed, inputs: Tensor) -> Tensor:
+    with torch.no_grad():
+        return embed(inputs)
+
+
+def _source_embedding(proxy: Proxy, backbone: Backbone) -> Embed:
+    def embed(inputs: Tensor) -> Tensor:
+        device = next(backbone.source_embedder.parameters()).device
+        with torch.autocast(device.type, enabled=False):
+            inputs = inputs.to(device)
+            if isinstance(proxy, ImageProxy):
+                mean, std = (inputs.new_tensor(c, dtype=torch.float32).view(3, 1, 1) for c in stats)
+                inputs = (inputs / 255 - mean) / std
+            return backbone.embed_source(inputs)
+
+    stats = (proxy.mean, proxy.std) if isinstance(proxy, ImageProxy) else ()
+    return embed
+
+
+def _compute(proxy: Proxy, backbone: Backbone, embed: Embed) -> dict[str, Tensor]:
+    samples = _samples(proxy, backbone)
+    order = balanced_order(samples["labels"], generator=generator(SEED, "source"))
+    chosen = order[:LIMIT].sort().values
+    samples = {name: tensor[chosen].contiguous() for name, tensor in samples.items()}
+    chunks = torch.split(samples["inputs"], CHUNK)
+    return samples | {"features": torch.cat([_tokens(embed, c).mean(1).cpu() for c in chunks])}
+
+
+def _samples(proxy: Proxy, backbone: Backbone) -> dict[str, Tensor]:
+    """Returns the inputs, labels and, of a dense proxy, masks of all samples."""
+    if isinstance(proxy, ImageProxy):
+        arrays = {"inputs": proxy.images, "labels": proxy.labels}
+        arrays |= {} if proxy.masks is None else {"masks": proxy.masks}
+        return {name: torch.from_numpy(array) for name, array in arrays.items()}
+    ids, word_index = backbone.tokenize(proxy.sentences)
+    labels = label_subwords(proxy.labels, word_index, classes=proxy.classes)
+    stream = np.fromiter((i for sentence in ids for i in sentence), dtype=np.int64)
+    windows, of_window = cut_windows(stream, labels, length=WINDOW)
+    if not len(windows):
+        raise DataError(
+            f"{proxy.name}: no window of {WINDOW} sub-words among {len(stream)} has a label. The "
+            "proxy needs more labelled text."
+        )
+    return {"inputs": torch.from_numpy(windows), "labels": torch.from_numpy(of_window)}
+
+
+def _write(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Writes aside, under the lock, then renames: a reader sees the whole file or none."""
+    aside = path.with_name("partial")
+    save_tensors(tensors, aside, metadata={"sha256": _digest(tensors)})
+    sync(aside)
+    aside.replace(path)
+
+
+def _read(path: Path) -> dict[str, Tensor] | None:
+    """Maps the tensors of a cached source; None where it is absent or damaged, to be made anew."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            expected = (file.metadata() or {}).get("sha256")
+    except (FileNotFoundError, SafetensorError):
+        return None
+    return tensors if _digest(tensors) == expected else None
+
+
+def _digest(tensors: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(f"{name}{tensors[name].dtype}{tuple(tensors[name].shape)}".encode())
+        digest.update(tensors[name].numpy().data)
+    return digest.hexdigest()

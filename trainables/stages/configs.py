@@ -1,0 +1,82 @@
+"""Supervised training on the target: of all or parts, and of embedder and predictor alone.
+
+Defaults are ORCA's where these are public (Shen et al., ICML 2023), else ours.
+"""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from trainables.stages.stage import StageConfig
+
+Optimizer = Annotated[
+    Literal["adam", "adamw", "sgd"],
+    Field(description="adamw: weight decay apart from the gradient. adam: in it. sgd: momentum."),
+]
+WeightDecay = Annotated[
+    float, Field(ge=0, lt=10, description="Of all parameters that train, biases and norms too.")
+]
+Finetune = Literal["all", "layernorm", "non_attn", "wv"]
+Freeze = Literal["none", "embedder", "body", "embedder+body"]
+
+
+class RefineConfig(StageConfig):
+    """Supervised fine-tuning on the target task (ORCA's third stage, and vanilla fine-tuning)."""
+
+    implementation: ClassVar[str] = "trainables.stages.fine_tuning:FineTuning"
+    reports_objective: ClassVar[bool] = True
+
+    epochs: int = Field(60, ge=1, le=10_000, description="Passes over the training set.")
+    optimizer: Optimizer = "adamw"
+    lr: float = Field(1e-4, gt=0, lt=10, description="Peak learning rate.")
+    weight_decay: WeightDecay = 1e-5
+    momentum: float = Field(0.99, ge=0, lt=1, description="SGD only.")
+    batch_size: int = Field(4, ge=1, le=65_536, description="Samples a micro-batch.")
+    accumulation: int = Field(
+        1,
+        ge=1,
+        le=4096,
+        description="Micro-batches a step (mean gradient). An epoch's last step has those that are "
+        "left (official: dropped).",
+    )
+    warmup_epochs: float = Field(5.0, ge=0, description="Linear rise of the learning rate from 0.")
+    decay_epochs: float | None = Field(
+        None, gt=0, description="Linear fall to 0 at this epoch; null: at the last one."
+    )
+    clip_norm: float | None = Field(None, gt=0, description="Gradient norm cap; null: none.")
+    finetune: Finetune = Field("all", description="Which parameters of the body train.")
+    freeze: Freeze = Field("none", description="Parts held fixed, for ablations.")
+    probe_every: int = Field(
+        0,
+        ge=0,
+        description="Epochs between linear probes of what the body still knows of the source "
+        "(needs a proxy); 0: none. It changes nothing but what is recorded.",
+    )
+
+    @property
+    def micro_batch(self) -> int:
+        return self.batch_size
+
+
+class EmbedderConfig(StageConfig):
+    """Base of the stages that train the embedder in front of a fixed body, by gradient steps."""
+
+    optimizer: Optimizer = "adamw"
+    lr: float = Field(1e-3, gt=0, lt=10, description="Constant.")
+    weight_decay: WeightDecay = 1e-5
+    momentum: float = Field(0.99, ge=0, lt=1, description="SGD only.")
+    clip_norm: float | None = Field(None, gt=0, description="Gradient norm cap; null: none.")
+
+
+class WarmupConfig(EmbedderConfig):
+    """ORCA's optional second stage: embedder and predictor train on the task, the body does not."""
+
+    implementation: ClassVar[str] = "trainables.methods.orca.warmup:Warmup"
+
+    epochs: int = Field(0, ge=0, le=1000, description="Passes; ORCA's code has it, and uses none.")
+    lr: float = Field(1e-3, gt=0, lt=10, description="Constant; ORCA: ten times fine-tuning's.")
+    batch_size: int = Field(4, ge=1, le=65_536, description="Samples a step.")
+
+    @property
+    def micro_batch(self) -> int:
+        return self.batch_size

@@ -1,0 +1,185 @@
+"""What makes a checkpoint's folder whole: a manifest of hashes, and how the folder comes about.
+
+A folder is written aside, forced to the disk and renamed, so that under its own name it is whole or
+absent, whatever is killed and whenever. Reading verifies the hashes.
+"""
+
+import errno
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from trainables.errors import DataError, StorageError
+from trainables.storage.atomic import sync
+
+__all__ = [
+    "MANIFEST",
+    "CorruptCheckpoint",
+    "new_folder",
+    "parse",
+    "parse_json",
+    "rewrite",
+    "thinned",
+    "unwritable",
+    "verify",
+]
+
+MANIFEST = "manifest.json"
+NAME = re.compile(r"[a-z][a-z0-9_]*\.(safetensors|json)")  # of a file: nothing leaves the folder
+DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+class CorruptCheckpoint(DataError):
+    """A checkpoint's folder lacks a file, or a file is not what its manifest says."""
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """Lends an empty folder, which takes the name `folder` once it is filled, with a manifest; one
+    that has the name gives way then, and stays until the new one is on the disk.
+
+    Raises:
+        StorageError: Something cannot be written; nothing is left behind, and `folder` is as it
+            was.
+    """
+    partial = _partial(folder)
+    try:
+        _put_back(folder)
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        yield partial
+        hashes = {path.name: _sha256(path) for path in sorted(partial.iterdir())}
+        (partial / MANIFEST).write_text(json.dumps(hashes, indent=1))
+        for path in [*partial.iterdir(), partial]:
+            sync(path)
+        if folder.exists():
+            os.rename(folder, _former(folder))
+        os.rename(partial, folder)
+        sync(folder.parent)
+        shutil.rmtree(_former(folder), ignore_errors=True)
+    except OSError as error:
+        with suppress(OSError):
+            _put_back(folder)
+        raise unwritable(folder, error) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def verify(folder: Path) -> set[str]:
+    """Checks every file of a checkpoint against its manifest, and returns their names.
+
+    Raises:
+        CorruptCheckpoint: A file is missing or its hash differs from the manifest's.
+    """
+    with suppress(OSError):
+        _put_back(folder)
+    if not folder.exists():
+        raise CorruptCheckpoint(f"{folder}: is not there")
+    try:
+        text = (folder / MANIFEST).read_bytes()
+    except OSError as error:
+        raise CorruptCheckpoint(f"{folder}: no readable {MANIFEST} ({error})") from error
+    hashes = parse(text, str(folder))
+    for name, expected in hashes.items():
+        path = folder / name
+        if not path.is_file():
+            raise CorruptCheckpoint(f"{path}: missing, though the manifest lists it")
+        if _sha256(path) != expected:
+            raise CorruptCheckpoint(
+                f"{path}: altered or cut short: its sha256 is not the manifest's"
+            )
+    return set(hashes)
+
+
+def parse(text: bytes, where: str) -> dict[str, str]:
+    """Returns the hash of each file by its name, from a manifest of unknown origin.
+
+    Raises:
+        CorruptCheckpoint: It is no manifest, or names a file outside of its folder.
+    """
+    hashes = parse_json(text, f"{where}: no readable {MANIFEST}")
+    if not (isinstance(hashes, dict) and all(map(_is_entry, hashes.items()))):
+        raise CorruptCheckpoint(f"{where}: its {MANIFEST} is none of a checkpoint")
+    return hashes
+
+
+def parse_json(text: bytes, fault: str) -> Any:
+    """Return what JSON of unknown origin holds.
+
+    Raises:
+        CorruptCheckpoint: It is no JSON, or nested too deeply to be read; the text is `fault`, and
+            why.
+    """
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise CorruptCheckpoint(f"{fault} ({error})") from error
+
+
+def thinned(hashes: Mapping[str, str], *, best: bool, last: bool) -> dict[str, str]:
+    """Leaves out the best weights, or the last state and its optimiser, of a manifest."""
+    dropped = set() if best else {"best.safetensors"}
+    if not last:
+        dropped |= {"last.safetensors", "optimizer.safetensors", "extras.safetensors"}
+    return {name: digest for name, digest in hashes.items() if name not in dropped}
+
+
+def rewrite(folder: Path, hashes: Mapping[str, str]) -> None:
+    """Replaces the manifest of a folder by one of fewer files, at once."""
+    aside = folder / f".{MANIFEST}"
+    aside.write_text(json.dumps(hashes, indent=1))
+    sync(aside)
+    os.replace(aside, folder / MANIFEST)
+
+
+def unwritable(path: Path, error: OSError) -> StorageError:
+    """Returns what to say of an attempt to write `path` that ended with `error`."""
+    place = next(folder for folder in (path, *path.parents) if folder.exists())
+    what = {errno.ENOSPC: "no space left on", errno.EDQUOT: "the disk quota is used up on"}.get(
+        error.errno or 0, f"{(error.strerror or str(error)).lower()}:"
+    )
+    free, total = (f"{amount / 2**20:.0f}" for amount in _space(place))
+    return StorageError(f"{what} {path}: {free} of {total} MiB free")
+
+
+def _space(place: Path) -> tuple[int, int]:
+    try:
+        usage = shutil.disk_usage(place)
+    except OSError:
+        return 0, 0
+    return usage.free, usage.total
+
+
+def _is_entry(item: tuple[object, object]) -> bool:
+    patterns = (NAME, DIGEST)
+    return all(
+        isinstance(part, str) and pattern.fullmatch(part)
+        for part, pattern in zip(item, patterns, strict=True)
+    )
+
+
+def _partial(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.partial")
+
+
+def _former(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.former")
+
+
+def _put_back(folder: Path) -> None:
+    """Undoes what a writer left that was killed between its two renames."""
+    former = _former(folder)
+    if former.exists() and not folder.exists():
+        os.rename(former, folder)
+    shutil.rmtree(former, ignore_errors=True)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

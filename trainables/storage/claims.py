@@ -1,0 +1,119 @@
+"""Who computes what: of those that want one result, one at a time has the claim to make it.
+
+In a folder it is a lock of the kernel, which goes with its holder's process. A bucket has none, so
+there a claim is an object that its holder touches again and again, and that counts for nothing once
+it has not been touched for a while; of two that come at the same moment the older has it. Should
+two hold one all the same, both make the same result.
+"""
+
+import fcntl
+import io
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+from uuid import uuid4
+
+from pyarrow import fs
+
+from trainables.errors import StorageError
+from trainables.storage.artifact_files import TIMEOUT_S, Files, ask, list_files, write
+from trainables.storage.urls import ArtifactUrl
+
+__all__ = ["try_claim"]
+
+TOUCH_S = 15.0  # between two touches of an object
+DEAD_S = 90.0  # without one
+SETTLE_S = 1.0  # in which those that came at the same moment show
+
+
+@contextmanager
+def try_claim(place: ArtifactUrl, *, timeout_s: float = TIMEOUT_S) -> Iterator[bool]:
+    """Says whether the claim `place` is ours; if so, it is until the end of the block.
+
+    Raises:
+        StorageError: The store refuses, or does not answer in time.
+    """
+    lend = _lock if place.folder is not None else _objects
+    with lend(place, timeout_s) as mine:
+        yield mine
+
+
+@contextmanager
+def _lock(place: ArtifactUrl, timeout_s: float) -> Iterator[bool]:
+    del timeout_s
+    assert place.folder is not None
+    try:
+        place.folder.parent.mkdir(parents=True, exist_ok=True)
+        file = place.folder.open("a")
+    except OSError as error:
+        raise StorageError(f"{place.label}: {error}") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        except OSError as error:  # a file system that knows no locks
+            raise StorageError(f"{place.label}: cannot be locked: {error}") from error
+        yield True
+
+
+@contextmanager
+def _objects(place: ArtifactUrl, timeout_s: float) -> Iterator[bool]:
+    me = uuid4().hex
+    over, touching = threading.Event(), None
+    if _living(place, timeout_s):
+        yield False
+        return
+    _touch(place / me, timeout_s)
+    try:
+        time.sleep(SETTLE_S)
+        mine = min(_living(place, timeout_s), key=lambda item: item[1:], default=(0, 0, me))[2]
+        if mine == me:
+            touching = threading.Thread(
+                target=_touch_on, args=(place / f"{me}.alive", over, timeout_s), daemon=True
+            )
+            touching.start()
+        yield mine == me
+    finally:
+        over.set()
+        if touching is not None:
+            touching.join()
+        _delete(place, [me, f"{me}.alive"], timeout_s)
+
+
+def _touch_on(place: ArtifactUrl, over: threading.Event, timeout_s: float) -> None:
+    while not over.wait(TOUCH_S):
+        with suppress(StorageError):
+            _touch(place, timeout_s)
+
+
+def _living(place: ArtifactUrl, timeout_s: float) -> list[tuple[int, int, str]]:
+    """Returns when each claim was last touched and first made, by the store's clock, and whose it
+    is; none that is dead."""
+    found = {name: info.mtime_ns for info, name in list_files(place, timeout_s)}
+    claims = [n for n in found if "." not in n]
+    if not claims:
+        return []
+    touched = {name: max(found[name], found.get(f"{name}.alive", 0)) for name in claims}
+    probe = f"{uuid4().hex}.now"
+    _touch(place / probe, timeout_s)
+    now = {name: info.mtime_ns for info, name in list_files(place, timeout_s)}.get(probe, 0)
+    _delete(place, [probe], timeout_s)
+    return [(touched[n], found[n], n) for n in claims if now - touched[n] < DEAD_S * 1e9]
+
+
+def _touch(place: ArtifactUrl, timeout_s: float) -> None:
+    ask(place, lambda files: write(files, io.BytesIO(b"claimed"), place.path), timeout_s)
+
+
+def _delete(place: ArtifactUrl, names: list[str], timeout_s: float) -> None:
+    def clear(files: Files) -> Any:
+        for name in names:
+            if files.get_file_info(f"{place.path}/{name}").type == fs.FileType.File:
+                files.delete_file(f"{place.path}/{name}")
+
+    with suppress(StorageError):
+        ask(place, clear, timeout_s)

@@ -1,0 +1,176 @@
+"""Results of stages by their keys (`stage_key`), in a folder or a bucket.
+
+    results/<key>/   stage.json (reports, who computed it), changed.safetensors, manifest.json
+    claims/<key>     who computes it now
+    used/<key>       when it was last used
+    refs/<holder>/<key>   sweeps that are not over, and use it
+
+A result is there once its manifest is, and is checked against it whenever it is read: one that is
+damaged is deleted, and computed anew.
+"""
+
+import io
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from trainables.errors import StorageError
+from trainables.report import Report
+from trainables.storage import artifacts
+from trainables.storage.artifact_files import TIMEOUT_S, ask, write
+from trainables.storage.checkpoint_folder import CorruptCheckpoint, new_folder, parse_json, verify
+from trainables.storage.claims import try_claim
+from trainables.storage.tensor_file import save_tensors
+from trainables.storage.urls import ArtifactUrl
+
+__all__ = ["StageResult", "StageStore"]
+
+FORMAT = 2
+DESCRIPTION, CHANGED = "stage.json", "changed.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageResult:
+    """What a stage reported, and the tensors that it changed, by "model.*" and "extras.*"."""
+
+    reports: tuple[Report, ...]
+    changed: Mapping[str, Tensor]
+    state_hash: str  # of the model's tensors and of these, in their places
+    builder: str  # the trial that computed it, as "SWEEP/STUDY/NUMBER"
+    seconds: float  # that it took
+
+
+class StageStore:
+    """The store at `place`, a path or a URL; `scratch` takes what comes from a bucket.
+
+    Args:
+        holder: The sweep that uses it: what it uses is kept until it is released
+            (`stage_collection`).
+
+    Raises:
+        ConfigError: `place` is no URL of a store.
+    """
+
+    def __init__(
+        self,
+        place: str,
+        scratch: Path,
+        *,
+        holder: str | None = None,
+        timeout_s: float = TIMEOUT_S,
+    ) -> None:
+        self._place = ArtifactUrl.parse(place)
+        self._scratch, self._holder, self._timeout_s = scratch, holder, timeout_s
+
+    def find(self, key: str) -> StageResult | None:
+        """Returns a result; None where there is none, or only a damaged one, which is deleted.
+
+        Raises:
+            StorageError: The store refuses, or does not answer in time.
+        """
+        place = self._place / "results" / key
+        if not artifacts.exists(str(place), timeout_s=self._timeout_s):
+            return None
+        self._mark(key)  # before it is read, so that it is not collected meanwhile
+        try:
+            with self._at_hand(place) as folder:
+                return _read(folder)
+        except (CorruptCheckpoint, SafetensorError) as error:
+            if artifacts.exists(str(place), timeout_s=self._timeout_s):  # else deleted meanwhile
+                print(
+                    f"the stage result {key[:12]} is damaged ({error}); computed anew", flush=True
+                )
+                artifacts.delete(str(place), timeout_s=self._timeout_s)
+            return None
+        except FileNotFoundError:  # deleted while it was read
+            return None
+        except OSError as error:
+            raise StorageError(f"{place.label}: {error}") from error
+
+    def keep(self, key: str, result: StageResult) -> None:
+        """Publishes a result: it is there whole once this returns, and not before.
+
+        Raises:
+            StorageError: It cannot be written.
+        """
+        place = self._place / "results" / key
+        if place.folder is not None:
+            _write(place.folder, result)
+        else:
+            folder = self._scratch / f"stage-{uuid4().hex}"
+            try:
+                _write(folder, result)
+                artifacts.publish(folder, str(place), timeout_s=self._timeout_s)
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+        self._mark(key)
+
+    def try_claim(self, key: str) -> AbstractContextManager[bool]:
+        """Says whether a result is ours to compute, which it is until the end of the block."""
+        return try_claim(self._place / "claims" / key, timeout_s=self._timeout_s)
+
+    @contextmanager
+    def _at_hand(self, place: ArtifactUrl) -> Iterator[Path]:
+        if place.folder is not None:
+            yield place.folder
+            return
+        folder = self._scratch / f"stage-{uuid4().hex}"
+        try:
+            artifacts.fetch(str(place), folder, timeout_s=self._timeout_s)
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _mark(self, key: str) -> None:
+        """Says that a result is used now, and by which sweep."""
+        self._touch("used", key)
+        if self._holder is not None:
+            self._touch("refs", self._holder, key)
+
+    def _touch(self, *names: str) -> None:
+        place = self._place
+        for name in names:
+            place = place / name
+        # without it the result is at most collected too early; of two at once one finds it done
+        with suppress(StorageError, FileNotFoundError):
+            ask(place, lambda files: write(files, io.BytesIO(), place.path), self._timeout_s)
+
+
+def _write(folder: Path, result: StageResult) -> None:
+    described: dict[str, Any] = {
+        "format": FORMAT,
+        "reports": [asdict(report) for report in result.reports],
+        "state_hash": result.state_hash,
+        "builder": result.builder,
+        "seconds": result.seconds,
+    }
+    with new_folder(folder) as partial:
+        save_tensors(result.changed, partial / CHANGED)
+        (partial / DESCRIPTION).write_text(json.dumps(described))
+
+
+def _read(folder: Path) -> StageResult:
+    """Raises CorruptCheckpoint."""
+    lacking = {DESCRIPTION, CHANGED} - verify(folder)
+    if lacking:
+        raise CorruptCheckpoint(f"{folder}: holds no {' and no '.join(sorted(lacking))}")
+    fault = f"{folder}: no readable {DESCRIPTION}"
+    described = parse_json((folder / DESCRIPTION).read_bytes(), fault)
+    if described["format"] != FORMAT:
+        raise CorruptCheckpoint(f"{folder}: is of another format")
+    return StageResult(
+        reports=tuple(Report(**report) for report in described["reports"]),
+        changed=load_file(folder / CHANGED),
+        state_hash=described["state_hash"],
+        builder=described["builder"],
+        seconds=described["seconds"],
+    )

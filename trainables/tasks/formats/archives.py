@@ -1,0 +1,418 @@
+"""The guarded reader of archives of other people: .zip and .tar, compressed or not, and .gz.
+
+Only the members that a layout has a use for are written, as plain files below one folder. Refused
+are a path that is absolute or leads out of the folder, a link in the place of a file, an archive
+that is not read to its end, and what grows beyond reason: a published archive is a few times
+smaller than what it holds, a bomb a thousand times.
+
+Whatever a library raises while it reads an archive is a `DataError` that names the file and the
+byte that had been reached.
+"""
+
+import bz2
+import gzip
+import lzma
+import re
+import tarfile
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import IO, NamedTuple, NoReturn
+
+from trainables.errors import DataError, TrainableError
+from trainables.tasks.formats.layout import BinaryFile, open_regular, reached, shown
+
+__all__ = [
+    "Bounded",
+    "find_archives",
+    "is_archive",
+    "open_gzip",
+    "open_member",
+    "unpack",
+    "unpacked",
+]
+
+GROWTH = 100  # times an archive's own size, at most, that its files may have
+ALWAYS = 2**26  # bytes that any archive may unpack to
+MOST_MEMBERS = 2_000_000  # as published the most are below 700,000
+MOST_HEADER = 2**20  # bytes of one member's long name or attributes in a .tar
+HEAD = 512  # bytes by which a .tar is told
+BLOCK = 2**20
+SUFFIXES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
+MAGIC = {b"\x1f\x8b": gzip.GzipFile, b"BZh": bz2.BZ2File, b"\xfd7zXZ\x00": lzma.LZMAFile}
+LONG_HEADERS = (
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+)
+
+
+class _Member(NamedTuple):
+    name: str
+    is_file: bool
+    open: Callable[[], IO[bytes] | None]
+
+
+class Bounded:
+    """A stream that is read up to `limit` bytes, and no further; it can be begun again.
+
+    Raises:
+        ValueError: More was asked for than that, or is there.
+    """
+
+    def __init__(self, file: BinaryFile, limit: int, name: str) -> None:
+        self._file, self._limit, self._left, self.name = file, limit, limit, name
+        self._fault = f"it unpacks to more than {limit} bytes"
+
+    def read(self, size: int = -1, /) -> bytes:
+        if size > self._left:
+            raise ValueError(self._fault)
+        return self._count(self._file.read(self._left + 1 if size < 0 else size))
+
+    def readline(self, size: int = -1, /) -> bytes:
+        return self._count(self._file.readline(self._left + 1 if size < 0 else size))
+
+    def tell(self) -> int:
+        return self._limit - self._left
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        if whence:
+            raise ValueError("it is read from its beginning")
+        self._file.seek(offset)
+        self._left = self._limit - offset
+        return offset
+
+    def _count(self, content: bytes) -> bytes:
+        self._left -= len(content)
+        if self._left < 0:
+            raise ValueError(self._fault)
+        return content
+
+
+def is_archive(path: Path) -> bool:
+    """Return whether a path is a .zip or a .tar, compressed or not; a damaged one is one too."""
+    if not path.is_file():
+        return False
+    if path.name.lower().endswith(SUFFIXES):
+        return True
+    try:
+        with open_regular(path) as raw:
+            if _is_zip(raw):
+                return True
+            with _decompressed(raw) as plain:
+                return _begins_a_tar(plain.read(HEAD))
+    except Exception:  # no archive, or none that anybody could tell for one
+        return False
+
+
+def find_archives(
+    files: Sequence[Path], published: str | None, holding: re.Pattern[str]
+) -> list[Path]:
+    """Return the archives among `files` that are to be read, and look at no others.
+
+    Args:
+        published: The name under which the archive was published. Where one is named so, it alone
+            is meant.
+        holding: What is found in the path of a member of the archive that is meant.
+
+    Raises:
+        DataError: None holds it, one that might is damaged, and no folder is named besides.
+    """
+    if meant := [path for path in files if path.name == published and path.is_file()]:
+        return meant
+    found, faults = [], []
+    for path in files:
+        if is_archive(path):
+            try:
+                if any(holding.search(member.name) for member in _guarded_members(path)):
+                    found.append(path)
+            except DataError as error:
+                faults.append(error)
+    if faults and not found and not any(path.is_dir() for path in files):
+        raise faults[0]
+    return found
+
+
+@contextmanager
+def unpacked(
+    archives: Sequence[Path], scratch: Path, wanted: re.Pattern[str]
+) -> Iterator[list[Path]]:
+    """Unpack each archive, and yield the folders of what they hold.
+
+    Raises:
+        DataError: As `unpack`; and what is raised within, where the files of these folders are
+            called by their archive and member.
+    """
+    folders = {scratch / f"unpacked-{number}": path for number, path in enumerate(archives)}
+    for folder, path in folders.items():
+        unpack(path, folder, wanted)
+    try:
+        yield list(folders)
+    except DataError as error:
+        text = str(error)
+        for folder, path in folders.items():
+            text = text.replace(f"{folder}/", f"{path}: ").replace(str(folder), str(path))
+        raise DataError(text) from error
+
+
+def unpack(path: Path, folder: Path, wanted: re.Pattern[str]) -> Path:
+    """Write the members of an archive in whose path `wanted` is found, and return `folder`.
+
+    Raises:
+        DataError: The archive is damaged, is none, or must not be trusted.
+        OSError: The disk is full.
+    """
+    most = _most(path)
+    written = 0
+    folder.mkdir(parents=True, exist_ok=True)
+    for member in _guarded_members(path):
+        parts = PurePosixPath(member.name.replace("\\", "/")).parts
+        if member.name.startswith(("/", "\\")) or ".." in parts or ":" in (parts or ("",))[0]:
+            _refuse(path, f"its member {shown(member.name)} would be outside the destination")
+        if not wanted.search("/".join(parts)) or member.name.endswith("/"):
+            continue
+        if not member.is_file:
+            _refuse(path, f"its member {shown(member.name)} is no plain file")
+        with _create(path, folder.joinpath(*parts), member.name) as file:
+            for block in _blocks(path, member):
+                written += len(block)
+                if written > most:
+                    _refuse(path, f"it unpacks to more than {most} bytes, as no data do")
+                file.write(block)
+    return folder
+
+
+@contextmanager
+def open_member(path: Path, name: str, most: int) -> Iterator["_Named"]:
+    """Open a member of a .zip; its sum is checked where it is read to its end.
+
+    Raises:
+        DataError: There is none, it unpacks to more than `most` bytes, or what is done with it
+            finds that it is damaged.
+    """
+    with open_regular(path) as raw, _blamed(path, raw), zipfile.ZipFile(raw) as archive:
+        if name not in archive.namelist():
+            _refuse(path, f"it has no member {name}")
+        if archive.getinfo(name).file_size > most:
+            _refuse(path, f"its member {name} unpacks to more than {most} bytes")
+        with archive.open(name) as file:
+            yield _Named(file, f"{path}: {name}")
+            _read_on(file, most)
+
+
+@contextmanager
+def open_gzip(path: Path, most: int) -> Iterator[Bounded]:
+    """Open what a .gz holds, of which `most` bytes are read at most; its sum is checked.
+
+    Raises:
+        DataError: It is damaged, or holds more.
+    """
+    with open_regular(path) as raw, _blamed(path, raw), gzip.GzipFile(fileobj=raw) as file:
+        yield Bounded(file, most, str(path))
+        _read_on(file, most)
+
+
+def _create(archive: Path, target: Path, name: str) -> IO[bytes]:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return target.open("wb")
+    except (FileExistsError, NotADirectoryError, IsADirectoryError, ValueError) as error:
+        _refuse(archive, f"its member {shown(name)} cannot be a file beside the others ({error})")
+    except OSError as error:
+        if len(target.name.encode(errors="surrogateescape")) > 255 or len(str(target)) > 4000:
+            _refuse(archive, f"its member {shown(name)} has too long a name")
+        raise error
+
+
+def _most(path: Path) -> int:
+    return max(ALWAYS, GROWTH * path.stat().st_size) if path.is_file() else 0
+
+
+def _guarded_members(path: Path) -> Iterator[_Member]:
+    """Yield the members of an archive, whose faults are those of the archive."""
+    with open_regular(path) as raw:
+        members = _members(path, raw)
+        for _ in range(MOST_MEMBERS):
+            with _blamed(path, raw):
+                member = next(members, None)
+            if member is None:
+                return
+            yield member
+        _refuse(path, f"it has more than {MOST_MEMBERS} members, as no data have")
+
+
+def _blocks(path: Path, member: _Member) -> Iterator[bytes]:
+    opened = None
+    try:
+        opened = member.open()
+        assert opened is not None, "a member that is a file can be opened"
+        while block := opened.read(BLOCK):
+            yield block
+    except Exception as error:  # a damaged archive may raise anything
+        read = f"at byte {opened.tell()} of it; " if opened is not None else ""
+        reason = f"{_reason(error)}; {read}the archive ends at byte {path.stat().st_size}"
+        fault = f"its member {shown(member.name)} cannot be read ({reason})"
+        raise _refused(path, fault) from error
+    finally:
+        if opened is not None:
+            opened.close()
+
+
+def _members(path: Path, raw: IO[bytes]) -> Iterator[_Member]:
+    if _is_zip(raw):
+        with zipfile.ZipFile(raw) as archive:
+            for entry in archive.infolist():
+                is_link = (entry.external_attr >> 16) & 0o170000 == 0o120000
+                yield _Member(entry.filename, not is_link, partial(archive.open, entry))
+        return
+    with _decompressed(raw) as plain:
+        limited = _Limited(plain, _most(path) if plain is not raw else 2**63)
+        yield from _tar_members(limited)
+        if plain is not raw:
+            _read_on(plain, ALWAYS)
+
+
+def _tar_members(file: "_Limited") -> Iterator[_Member]:
+    with tarfile.TarFile(fileobj=file, tarinfo=_Header) as tar:  # type: ignore[arg-type]
+        before = -1
+        while (info := tar.next()) is not None:
+            if info.offset <= before:
+                raise ValueError("its members do not follow one another")
+            before = info.offset
+            tar.members.clear()  # type: ignore[attr-defined]  # a long archive would fill memory
+            if not info.isdir():
+                yield _Member(info.name, info.isfile(), partial(tar.extractfile, info))
+
+
+class _Header(tarfile.TarInfo):
+    """A member's header, where no damage is taken for the archive's end, as `tarfile` does."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "_Header":
+        """Parse a header.
+
+        Raises:
+            EOFHeaderError: The archive ends here, as it should.
+            ValueError: The file ends before, or the header is damaged.
+        """
+        if len(buf) != tarfile.BLOCKSIZE:
+            raise ValueError("it was cut short: it has no closing block")
+        try:
+            header = super().frombuf(buf, encoding, errors)
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
+            raise
+        except tarfile.HeaderError as error:
+            raise ValueError(f"a header is damaged: {error}") from error
+        if header.size < 0 or (header.type in LONG_HEADERS and header.size > MOST_HEADER):
+            raise ValueError(f"a header declares {header.size} bytes")
+        return header
+
+
+class _Named:
+    """A file that is read by another name, by which its faults are told."""
+
+    def __init__(self, file: BinaryFile, name: str) -> None:
+        self._file, self.name = file, name
+
+    def read(self, size: int = -1, /) -> bytes:
+        return self._file.read(size)
+
+    def readline(self, size: int = -1, /) -> bytes:
+        return self._file.readline(size)
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+
+class _Limited:
+    """A decompressed file, of which so many bytes are read or skipped at most."""
+
+    def __init__(self, file: BinaryFile, most: int) -> None:
+        self._file, self._most = file, most
+
+    def read(self, size: int = -1, /) -> bytes:
+        self._check(self._file.tell() + max(0, size))
+        return self._file.read(size)
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        self._check(offset)
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def seekable(self) -> bool:
+        return True
+
+    def _check(self, offset: int) -> None:
+        if not 0 <= offset <= self._most + 2 * BLOCK:
+            raise ValueError(f"it unpacks to more than {self._most} bytes, as no data do")
+
+
+def _is_zip(raw: IO[bytes]) -> bool:
+    raw.seek(0)
+    head = raw.read(4)
+    found = head in (b"PK\x03\x04", b"PK\x05\x06") or zipfile.is_zipfile(raw)
+    raw.seek(0)
+    return found
+
+
+@contextmanager
+def _decompressed(raw: IO[bytes]) -> Iterator[BinaryFile]:
+    raw.seek(0)
+    head = raw.read(max(map(len, MAGIC)))
+    raw.seek(0)
+    for magic, kind in MAGIC.items():
+        if head.startswith(magic):
+            with kind(raw, "rb") if kind is not gzip.GzipFile else kind(fileobj=raw) as plain:
+                yield plain
+            return
+    yield raw
+
+
+def _begins_a_tar(head: bytes) -> bool:
+    try:
+        tarfile.TarInfo.frombuf(head, "utf-8", "surrogateescape")
+    except tarfile.HeaderError:
+        return False
+    return True
+
+
+def _read_on(file: BinaryFile, most: int) -> None:
+    """Read a compressed file to its end, where the sum of its content is checked."""
+    left = most
+    while block := file.read(BLOCK):
+        left -= len(block)
+        if left < 0:
+            raise ValueError(f"more than {most} bytes follow what is of use")
+
+
+@contextmanager
+def _blamed(path: Path, raw: IO[bytes]) -> Iterator[None]:
+    """Turn whatever a library raises into a fault of the archive, at the byte it was read to."""
+    try:
+        yield
+    except TrainableError:
+        raise
+    except Exception as error:  # a damaged archive may raise anything
+        if isinstance(error, zipfile.BadZipFile) and not zipfile.is_zipfile(raw):
+            size = path.stat().st_size
+            _refuse(path, f"it was cut short at byte {size}: a .zip ends with a list of members")
+        reason = f"{_reason(error)}; at {reached(path, raw)}"
+        raise _refused(path, f"it is no archive that can be read ({reason})") from error
+
+
+def _reason(error: Exception) -> str:
+    return shown(str(error)) or type(error).__name__
+
+
+def _refuse(path: Path, fault: str) -> NoReturn:
+    raise _refused(path, fault)
+
+
+def _refused(path: Path, fault: str) -> DataError:
+    return DataError(f"{path}: {fault}. Fetch the published archive again.")

@@ -1,0 +1,158 @@
+"""Arrays of an HDF5 file, of which only what is asked for is read. Files are material to judge.
+
+What an array says of itself is looked at before a number is read: links, storage in another file,
+filters, types and sizes. Nothing outside the file is opened.
+"""
+
+import errno
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from trainables.errors import DataError
+from trainables.tasks.formats.layout import shown
+
+__all__ = ["check_points", "damaged", "find_array", "open_file", "read_array", "rows_at_once"]
+
+SLAB_BYTES = 2**25  # read together
+MOST_CHUNK_BYTES = 2**28  # as published they are below 2 million
+MOST_GROWTH = 1100  # times a file's size that its arrays may declare: gzip's limit is 1032
+ALWAYS = 2**26  # bytes that an array may declare in any file
+CACHE_BYTES = 2**26  # of chunks that were decompressed
+FILTERS = (1, 2, 3, 4, 5, 6, 32000)  # of HDF5 itself, and lzf
+SHOWN = 8  # names that a message lists
+MOST_SHOWN = 1000  # characters of a message: names may be those of a hostile file
+CUT_SHORT = re.compile(r"truncated file: eof = (\d+), .*stored_eof = (\d+)")
+
+
+def open_file(path: Path) -> Any:
+    """Opens a file to be read.
+
+    Raises:
+        DataError: It is no HDF5 file, was cut short, or is being written.
+    """
+    try:
+        return h5py.File(path, "r", rdcc_nbytes=CACHE_BYTES)
+    except OSError as error:
+        raise _unopened(path, error) from error
+
+
+def _unopened(path: Path, error: OSError) -> DataError:
+    if error.errno in (errno.EAGAIN, errno.EACCES) and "lock" in str(error):
+        return DataError(f"{path}: another process is writing to it. Try again once it is done.")
+    if error.errno in (errno.ENOLCK, errno.ENOSYS):
+        return DataError(
+            f"{path}: HDF5 could not lock it. Where nothing writes to it, set "
+            "HDF5_USE_FILE_LOCKING=FALSE."
+        )
+    if found := CUT_SHORT.search(str(error)):
+        return damaged(path, f"it was cut short: {found[1]} of {found[2]} bytes are there")
+    if path.is_file() and not h5py.is_hdf5(path):
+        return damaged(path, f"it is no HDF5 file ({path.stat().st_size} bytes)")
+    return damaged(path, f"it cannot be read ({error})")
+
+
+def find_array(file: Any, key: str, *ndim: int) -> Any:
+    """Returns the array `key`, unread.
+
+    Raises:
+        DataError: There is none, it is in another file, does not hold numbers, or not along as many
+            axes as one of `ndim`, or declares more than its file can hold.
+    """
+    array = _resolve(file, key)
+    if not isinstance(array, h5py.Dataset):
+        raise damaged(file.filename, f"`{key}` is a group, not an array")
+    if array.external or array.is_virtual:
+        raise damaged(file.filename, f"`{key}` is kept in another file, which is not allowed")
+    if array.dtype.kind not in "fiu":
+        raise damaged(file.filename, f"`{key}` is no array of numbers: its type is {array.dtype}")
+    if array.ndim not in ndim or 0 in array.shape:
+        axes, shape = " or ".join(map(str, ndim)), list(array.shape)
+        raise damaged(file.filename, f"`{key}` must have {axes} axes and a sample, but is {shape}")
+    _check_storage(file, key, array)
+    return array
+
+
+def _resolve(file: Any, key: str) -> Any:
+    """Follows the names of `key` one by one, but no link."""
+    node, walked = file, ""
+    for name in key.split("/"):
+        link = node.get(name, getlink=True) if isinstance(node, h5py.Group) else None
+        if link is None:
+            there = sorted(node)[:SHOWN] if isinstance(node, h5py.Group) else []
+            listed = f"; `{walked or '/'}` has {', '.join(f'`{n!s}`' for n in there)}" * bool(there)
+            raise damaged(file.filename, f"it has no array `{key}`{listed}")
+        walked = f"{walked}/{name}".strip("/")
+        if not isinstance(link, h5py.HardLink):
+            raise damaged(file.filename, f"`{walked}` is a link, which is not followed")
+        try:
+            node = node[name]
+        except (KeyError, ValueError, OSError) as error:
+            raise damaged(file.filename, f"`{walked}` cannot be read ({error})") from error
+    return node
+
+
+def _check_storage(file: Any, key: str, array: Any) -> None:
+    """Sees that an array can be unpacked, and is no larger than its file can hold."""
+    item, stored = array.dtype.itemsize, array.id.get_create_plist()
+    for number in range(stored.get_nfilters()):
+        packed_by = stored.get_filter(number)[0]
+        if packed_by not in FILTERS:
+            raise DataError(
+                f"{file.filename}: `{key}` is packed by filter {packed_by}, which is not read. "
+                "Repack it: h5repack -f GZIP=4."
+            )
+    chunk_bytes = int(np.prod(array.chunks or (1,), dtype=object)) * item
+    if array.chunks and chunk_bytes > MOST_CHUNK_BYTES:
+        raise damaged(file.filename, f"a chunk of `{key}` unpacks to {chunk_bytes:,} bytes")
+    declared, size = int(np.prod(array.shape, dtype=object)) * item, os.path.getsize(file.filename)
+    if declared > max(ALWAYS, MOST_GROWTH * size):
+        raise damaged(
+            file.filename, f"`{key}` declares {declared:,} bytes, but the file has {size:,}"
+        )
+
+
+def read_array(array: Any, selection: Any = ()) -> np.ndarray:
+    """Reads a part of an array.
+
+    Raises:
+        DataError: The file is damaged there.
+    """
+    try:
+        return np.asarray(array[selection])
+    except (OSError, RuntimeError) as error:
+        raise damaged(array.file.filename, f"`{array.name}` cannot be read ({error})") from error
+
+
+def check_points(file: Any, keys: Sequence[str], points: int) -> None:
+    """Sees that each axis that the file describes has as many points as its fields, in order.
+
+    Raises:
+        DataError: It has not.
+    """
+    for key in keys:
+        if key not in file:
+            continue
+        axis = find_array(file, key, 1)
+        if axis.shape != (points,):
+            raise damaged(
+                file.filename, f"`{key}` has {axis.size} points, but the fields have {points}"
+            )
+        if not (np.diff(read_array(axis).astype(np.float64)) > 0).all():
+            raise damaged(file.filename, f"`{key}` does not increase from point to point")
+
+
+def rows_at_once(array: Any, row_bytes: int) -> int:
+    """Returns how many rows to read together: whole chunks, within memory."""
+    chunk: int = array.chunks[0] if array.chunks else 1
+    return max(1, SLAB_BYTES // row_bytes // chunk) * chunk
+
+
+def damaged(path: Path | str, fault: str) -> DataError:
+    """Returns the error for a file that is not as published."""
+    return DataError(f"{path}: {shown(fault, MOST_SHOWN)}. Fetch the published file again.")

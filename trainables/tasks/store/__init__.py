@@ -1,0 +1,1 @@
+"""The store of target data: Arrow files, manifest, and what fills it."""

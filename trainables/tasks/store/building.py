@@ -1,0 +1,81 @@
+"""From a generation to its folder in the store, in bounded memory.
+
+Samples are made in a scratch folder (`chunks`), which stays if the process dies, and from which all
+else is computed anew: whatever was interrupted and where, the store has the same bytes.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trainables.tasks.baselines import trivial_baselines
+from trainables.tasks.generation import Generation, Progress
+from trainables.tasks.store.chunks import WORKING_BYTES, make_samples, mapped
+from trainables.tasks.store.moments import channel_statistics, mean_and_std
+from trainables.tasks.store.row_blocks import row_blocks
+from trainables.tasks.store.standardising import Standardiser
+from trainables.tasks.store.store import SplitData, write_store
+from trainables.tasks.task import SPLITS, Split
+
+__all__ = ["build"]
+
+
+def build(
+    generation: Generation,
+    folder: Path,
+    scratch: Path,
+    *,
+    progress: Progress | None = None,
+    workers: int = 1,
+    working_bytes: int = WORKING_BYTES,
+) -> None:
+    """Writes `folder`, which must not exist; `scratch` may hold what another run had made.
+
+    Raises:
+        DataError: A sample is not finite, or a process was killed.
+    """
+    made = make_samples(
+        generation, scratch, progress=progress, workers=workers, working_bytes=working_bytes
+    )
+    rows = {name: slice(part.start, part.stop) for name, part in generation.indices().items()}
+    x, y = made.x, made.y
+    normalization: dict[str, Any] = {}
+    if generation.problem.normalized:
+        x, y, normalization = _standardised(x, y, train=x[rows["train"]], folder=scratch)
+    splits = {
+        split: SplitData(
+            sample_id=np.arange(len(x))[rows[split]],
+            x=x[rows[split]],
+            y=y[rows[split]],
+            params={name: values[rows[split]] for name, values in made.params.items()},
+        )
+        for split in SPLITS
+    }
+    train, test, info = splits["train"], splits["test"], generation.info
+    description = generation.recipe | {
+        "data_source": "generated",
+        "protocol": info.stored_protocol,
+        "equation": info.equation,
+        "metric": info.metric,
+        "statistics": {"x": channel_statistics(train.x), "y": channel_statistics(train.y)},
+        "normalization": normalization,
+        "baselines": trivial_baselines(info, train.y, Split(x=test.x, y=test.y)),
+    }
+    write_store(folder, splits, description)
+
+
+def _standardised(
+    x: np.ndarray, y: np.ndarray, *, train: np.ndarray, folder: Path
+) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+    """Returns inputs and outputs standardised point by point by the training inputs, and how."""
+    standardise = Standardiser.of(*mean_and_std(train))
+
+    def standardised(rows: np.ndarray, path: Path) -> np.ndarray:
+        with path.open("wb") as file:
+            for block in row_blocks(rows):
+                file.write(standardise(block).data)
+        return mapped(path, rows.shape)
+
+    x, y = standardised(x, folder / "x.standard.raw"), standardised(y, folder / "y.standard.raw")
+    return x, y, standardise.rule

@@ -1,0 +1,171 @@
+"""The samples of a generation, made chunk by chunk on disk, by one process or several.
+
+    <folder>/x.raw, y.raw            float32 rows of all samples, in the order of their indices
+    <folder>/<start>-<stop>.npz      the parameters of these samples
+
+A chunk's parameters are written after its rows are safe, so that the chunk is made if they are
+there. A run that was killed goes on from the chunks that it made; since a sample depends on its
+index alone, it ends in the same bytes, whatever the chunks and the processes were.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from functools import partial
+from multiprocessing import get_context, parent_process
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trainables.errors import DataError
+from trainables.storage.atomic import sync
+from trainables.tasks.generation import Generation, Progress
+from trainables.tasks.problem import Samples
+from trainables.tasks.store.freed_memory import keep_freed_memory
+
+__all__ = ["WORKING_BYTES", "make_samples", "mapped"]
+
+WORKING_BYTES = 3 * 2**28  # that all chunks which are being made may take together
+
+
+def make_samples(
+    generation: Generation,
+    folder: Path,
+    *,
+    progress: Progress | None = None,
+    workers: int = 1,
+    working_bytes: int = WORKING_BYTES,
+) -> Samples:
+    """Makes what `folder` lacks of the samples, and returns all of them, mapped.
+
+    `workers` processes share the work and `working_bytes`; no bit depends on either.
+
+    Raises:
+        DataError: A sample is not finite, or a process was killed.
+    """
+    total = generation.num_samples
+    folder.mkdir(parents=True, exist_ok=True)
+    for column, shape in generation.shapes.items():
+        with (folder / f"{column}.raw").open("ab") as file:
+            file.truncate(total * 4 * int(np.prod(shape)))
+    gaps = _gaps(_made(folder), total)
+    done = total - sum(map(len, gaps))
+    step = _samples_at_once(generation, working_bytes // workers)
+    chunks = [gap[start : start + step] for gap in gaps for start in range(0, len(gap), step)]
+    with _mapper(workers) as run:
+        for chunk, _ in zip(chunks, run(partial(_make, generation, folder), chunks), strict=True):
+            done += len(chunk)
+            if progress:
+                progress(generation.info.name, done, total)
+    x, y = (
+        mapped(folder / f"{column}.raw", (total, *generation.shapes[column]))
+        for column in ("x", "y")
+    )
+    return Samples(x=x, y=y, params=_params(folder, total))
+
+
+def mapped(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """Returns a file of float32 numbers as a read-only array."""
+    return np.memmap(path, dtype=np.float32, mode="r", shape=shape)
+
+
+def _make(generation: Generation, folder: Path, chunk: range) -> None:
+    keep_freed_memory()
+    samples = generation.generate(chunk)
+    for column, shape in generation.shapes.items():
+        rows = np.ascontiguousarray(getattr(samples, column), dtype=np.float32)
+        assert rows.shape == (len(chunk), *shape), f"{column} is {rows.shape}"
+        _check_finite(generation, chunk, rows)
+        with (folder / f"{column}.raw").open("r+b") as file:
+            file.seek(chunk.start * rows[0].nbytes)
+            file.write(rows.data)
+            file.flush()
+            os.fsync(file.fileno())
+    params: dict[str, Any] = dict(samples.params)
+    aside = folder / f"{_name(chunk)}.part"
+    with aside.open("wb") as file:
+        np.savez(file, **params)
+    sync(aside)
+    aside.rename(aside.with_suffix(".npz"))
+
+
+def _check_finite(generation: Generation, chunk: range, rows: np.ndarray) -> None:
+    broken = np.flatnonzero(~np.isfinite(rows).reshape(len(rows), -1).all(axis=1))
+    if len(broken):
+        raise DataError(
+            f"{generation.info.name}: sample {chunk[broken[0]]} of seed {generation.seed} is not "
+            f"finite at resolution {generation.resolution}. Choose another `data.seed` or "
+            "`data.resolution`."
+        )
+
+
+def _name(chunk: range) -> str:
+    return f"{chunk.start:09d}-{chunk.stop:09d}"
+
+
+def _made(folder: Path) -> dict[range, Path]:
+    """Returns the chunks that were made, in order, with their parameters."""
+    paths = sorted(folder.glob("*.npz"))
+    return {range(*map(int, path.stem.split("-"))): path for path in paths}
+
+
+def _gaps(made: dict[range, Path], total: int) -> list[range]:
+    """Returns what lies between the chunks that were made."""
+    gaps, reached = [], 0
+    for chunk in (*made, range(total, total)):
+        if chunk.start > reached:
+            gaps.append(range(reached, chunk.start))
+        reached = max(reached, chunk.stop)
+    return gaps
+
+
+def _params(folder: Path, total: int) -> dict[str, np.ndarray]:
+    params: dict[str, np.ndarray] = {}
+    for chunk, path in _made(folder).items():
+        with np.load(path) as file:
+            for name, values in file.items():
+                whole = params.setdefault(name, np.empty((total, *values.shape[1:]), values.dtype))
+                whole[chunk.start : chunk.stop] = values
+    return params
+
+
+def _samples_at_once(generation: Generation, working_bytes: int) -> int:
+    """Returns as many samples as fit the memory, and the processor's cache."""
+    problem = generation.problem
+    numbers = sum(int(np.prod(shape)) for shape in generation.shapes.values())
+    return max(1, min(problem.chunk, working_bytes // (problem.footprint * 8 * numbers)))
+
+
+@contextmanager
+def _mapper(workers: int) -> Iterator[Callable[..., Iterator[Any]]]:
+    """Lends a `map`: the built-in one, or that of a pool of processes."""
+    if workers == 1:
+        yield map
+        return
+    context = get_context("spawn")
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent)
+    try:
+        yield pool.map
+    except BrokenProcessPool as error:
+        raise DataError(
+            "A process that generated data was killed, perhaps for want of memory. Start again, "
+            "with fewer workers: what was made is kept."
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """Ends this process once its parent is gone, for which a pool's processes would wait on."""
+    parent = parent_process()
+    assert parent is not None
+
+    def follow() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()

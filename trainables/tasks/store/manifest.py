@@ -1,0 +1,101 @@
+"""The manifest of a data folder: what the data are, and hashes by which an altered byte shows.
+
+    manifest.json    a description, shapes and types, and of each file its size, sha256 and samples
+
+`content_hash` is the hash of all else in it, and so of the data.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from trainables.errors import DataError
+from trainables.storage.atomic import sync
+
+__all__ = [
+    "MANIFEST",
+    "SCHEMA_VERSION",
+    "altered",
+    "check_size",
+    "content_hash",
+    "read_manifest",
+    "sha256",
+    "write_manifest",
+]
+
+MANIFEST = "manifest.json"
+SCHEMA_VERSION = 2
+
+
+def write_manifest(folder: Path, content: Mapping[str, Any]) -> None:
+    """Writes `content`, with its version and its hash, to the disk itself."""
+    manifest = {**content, "schema_version": SCHEMA_VERSION}
+    manifest["content_hash"] = content_hash(manifest)
+    path = folder / MANIFEST
+    with path.open("w", encoding="utf-8") as file:
+        json.dump(manifest, file, indent=1, sort_keys=True, allow_nan=False)
+    sync(path)
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Returns the manifest of a folder.
+
+    Raises:
+        DataError: It is missing, altered, or of another version.
+    """
+    path = folder / MANIFEST
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        version, recorded = manifest["schema_version"], manifest["content_hash"]
+    except FileNotFoundError:
+        raise DataError(f"{path}: there is no data set here. Generate it, or import it.") from None
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise altered(path, f"it is not a manifest ({error!r})") from error
+    if version != SCHEMA_VERSION:
+        raise DataError(
+            f"{path}: schema version {version}, but this program reads {SCHEMA_VERSION}. "
+            "Delete the folder, and the data are made anew."
+        )
+    if recorded != content_hash(manifest):
+        raise altered(path, "its content does not have the hash that it states")
+    return dict(manifest)
+
+
+def content_hash(manifest: Mapping[str, Any]) -> str:
+    """Returns the hash of all that a manifest says beside it."""
+    content = {key: value for key, value in manifest.items() if key != "content_hash"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def check_size(path: Path, expected: int) -> None:
+    """Sees that a file has as many bytes as the manifest says.
+
+    Raises:
+        DataError: It is missing, or has not.
+    """
+    try:
+        size = path.stat().st_size
+    except FileNotFoundError:
+        raise altered(path, "it is missing") from None
+    if size != expected:
+        raise altered(path, f"it has {size} bytes, but the manifest says {expected}")
+
+
+def altered(path: Path, reason: str) -> DataError:
+    """Returns the error for a file that is not as it was written."""
+    return DataError(
+        f"{path}: {reason}. Delete {path.parent}, and the data are made anew (published ones: once "
+        "they are imported again)."
+    )
+
+
+def sha256(path: Path) -> str:
+    """Returns the hash of a file, or of a folder: of all files in it and their names."""
+    if path.is_dir():
+        inside = sorted(file for file in path.rglob("*") if file.is_file())
+        lines = [f"{sha256(file)}  {file.relative_to(path).as_posix()}\n" for file in inside]
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,294 @@
+"""The store: one data set as a folder of memory-mapped Arrow files and a manifest.
+
+    <folder>/manifest.json                 what the data are, their shapes, sizes and hashes
+    <folder>/{train,val,test}.arrow        sample_id, x, y, groups, params; one record batch a file
+
+Arrays are fixed-shape tensor columns of an uncompressed IPC file, so that reading one is a view of
+the page cache, shared by all processes of a machine. Inputs may be stored smaller than a network
+takes them, and are then converted as they are read, a batch at a time. A folder is written aside,
+synced and renamed: it is whole or it is not there.
+"""
+
+import io
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+
+from trainables.errors import DataError
+from trainables.storage.atomic import sync
+from trainables.tasks.store.manifest import (
+    altered,
+    check_size,
+    read_manifest,
+    sha256,
+    write_manifest,
+)
+from trainables.tasks.store.row_blocks import release, row_blocks
+from trainables.tasks.store.stored_rows import present
+from trainables.tasks.task import SPLITS, Split
+
+__all__ = ["SplitData", "Store", "write_store"]
+
+DTYPES = {"x": ("float32", "float16", "uint8"), "y": ("float32", "int64")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitData:
+    """What a split is written from; x and y may be memory-mapped arrays."""
+
+    sample_id: np.ndarray  # [n]
+    x: np.ndarray  # [n, c_in, *grid], float32, float16 or uint8
+    y: np.ndarray  # [n, c_out, *grid] or [n, k] float32, or labels [n] int64
+    params: Mapping[str, np.ndarray] = field(default_factory=dict)  # [n] or [n, k] each
+    groups: np.ndarray | None = None  # [n] int64: samples whose logits are averaged for the metric
+
+
+def write_store(
+    folder: Path, splits: Mapping[str, SplitData], description: Mapping[str, Any]
+) -> None:
+    """Writes `folder`, which must not exist, with `description` in its manifest.
+
+    `description["input_scaling"]` or `description["pair_features"]`, if any, says how inputs are
+    read (`present`).
+
+    Raises:
+        DataError: an array is empty, not finite, of another type or length than its split's others.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        files = {}
+        for name in SPLITS:
+            path = aside / f"{name}.arrow"
+            _check_arrays(folder / path.name, splits[name])
+            _write_batch(path, splits[name])
+            files[path.name] = {
+                "bytes": path.stat().st_size,
+                "sha256": sha256(path),
+                "samples": len(splits[name].x),
+            }
+        train = splits["train"]
+        content = {
+            "dtypes": {column: str(getattr(train, column).dtype) for column in DTYPES},
+            "shapes": {column: list(getattr(train, column).shape[1:]) for column in DTYPES},
+            "files": files,
+        }
+        write_manifest(aside, {**description, **content})
+        aside.chmod(0o755)
+        sync(aside)
+        aside.rename(folder)
+        sync(folder.parent)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+
+
+class Store:
+    """A folder of `write_store`, checked on opening and read on demand. Pickles as its path.
+
+    Raises:
+        DataError: the manifest or a file is missing, altered, cut short or of another version.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.manifest = read_manifest(folder)
+        for name, entry in self.manifest["files"].items():
+            check_size(folder / name, entry["bytes"])
+
+    def __reduce__(self) -> tuple[type["Store"], tuple[Path]]:
+        return type(self), (self.folder,)
+
+    @property
+    def content_hash(self) -> str:
+        """The hash of the data and of the description that they came with."""
+        return str(self.manifest["content_hash"])
+
+    @cached_property
+    def train(self) -> Split:
+        """The training split, mapped when first read."""
+        return self._split("train")
+
+    @cached_property
+    def val(self) -> Split:
+        """The validation split, mapped when first read."""
+        return self._split("val")
+
+    @cached_property
+    def test(self) -> Split:
+        """The test split, mapped when first read."""
+        return self._split("test")
+
+    def head(self, split: str, samples: int) -> Split:
+        """Returns the first samples of a split, as a view."""
+        arrays = self._arrays(split)
+        return self._presented({name: array[:samples] for name, array in arrays.items()})
+
+    def columns(self, split: str) -> dict[str, np.ndarray]:
+        """Returns sample_id [n] and every parameter [n] or [n, k] of a split."""
+        batch = self._batch(split)
+        columns = {"sample_id": batch.column("sample_id").to_numpy()}
+        if "params" in batch.schema.names:
+            params = batch.column("params")
+            for i, parameter in enumerate(params.type):
+                values = params.field(i)
+                flat = isinstance(values, pa.FixedSizeListArray)
+                width = parameter.type.list_size if flat else 1
+                array = (values.flatten() if flat else values).to_numpy()
+                columns[parameter.name] = array.reshape(-1, width) if flat else array
+        return columns
+
+    def verify(self, *splits: str) -> None:
+        """Reads every byte of these splits, or of all.
+
+        Raises:
+            DataError: a hash differs from the manifest's, or a value is not finite.
+        """
+        for split in splits or SPLITS:
+            path = self.folder / f"{split}.arrow"
+            if sha256(path) != self.manifest["files"][path.name]["sha256"]:
+                raise altered(path, "its sha256 differs from the manifest's")
+            for column, array in self.stored(split).items():
+                _check_finite(path, column, array)
+
+    def _batch(self, split: str) -> Any:
+        path = self.folder / f"{split}.arrow"
+        try:
+            return pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
+        except (pa.ArrowException, OSError) as error:
+            raise altered(path, f"it is no Arrow file of ours ({error})") from error
+
+    def _split(self, split: str) -> Split:
+        return self._presented(self._arrays(split))
+
+    def _arrays(self, split: str) -> dict[str, np.ndarray]:
+        sample_id = self._batch(split).column("sample_id").to_numpy()
+        return self.stored(split) | {"sample_id": sample_id}
+
+    def stored(self, split: str) -> dict[str, np.ndarray]:
+        """Maps x, y and, where there are any, groups of a split as they are stored."""
+        path = self.folder / f"{split}.arrow"
+        batch = self._batch(split)
+        samples = self.manifest["files"][path.name]["samples"]
+        dtypes = self.manifest["dtypes"]
+        arrays = {}
+        for column in DTYPES:
+            expected = [samples, *self.manifest["shapes"][column]]
+            if column not in batch.schema.names:
+                raise altered(path, f"it has no column `{column}`")
+            array = _to_numpy(batch.column(column))
+            if list(array.shape) != expected or array.dtype != dtypes[column]:
+                raise altered(
+                    path,
+                    f"`{column}` is {array.dtype}{list(array.shape)}, but the manifest says "
+                    f"{dtypes[column]}{expected}",
+                )
+            arrays[column] = array
+        if "groups" in batch.schema.names:
+            arrays["groups"] = _to_numpy(batch.column("groups"))
+        return arrays
+
+    def _presented(self, arrays: Mapping[str, np.ndarray]) -> Split:
+        """Returns a split whose inputs are as a network takes them, however they are stored."""
+        inputs = present(arrays["x"], self.manifest)
+        return Split(
+            x=inputs,
+            y=arrays["y"],
+            groups=arrays.get("groups"),
+            sample_id=arrays["sample_id"],
+        )
+
+
+def _write_batch(path: Path, data: SplitData) -> None:
+    columns: dict[str, Any] = {
+        "sample_id": pa.array(data.sample_id, pa.int64()),
+        "x": _tensor_column(data.x),
+        "y": _tensor_column(data.y),
+    }
+    if data.groups is not None:
+        columns["groups"] = pa.array(data.groups, pa.int64())
+    if data.params:
+        columns["params"] = pa.StructArray.from_arrays(
+            [_param_column(values) for values in data.params.values()], names=list(data.params)
+        )
+    batch = pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
+    options = pa.ipc.IpcWriteOptions(allow_64bit=True)
+    with path.open("wb") as file:
+        sink = _Blockwise(file, sources=(data.x, data.y))
+        with pa.ipc.new_file(sink, batch.schema, options=options) as writer:
+            writer.write_batch(batch)
+    sync(path)
+
+
+class _Blockwise(io.RawIOBase):
+    """Writes a buffer a block at a time, and lets go of the mapped arrays that it is read from."""
+
+    def __init__(self, file: BinaryIO, sources: Sequence[np.ndarray]) -> None:
+        self.file, self.sources = file, sources
+
+    def writable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self.file.tell()
+
+    def write(self, buffer: Any) -> int:
+        content = np.frombuffer(buffer, dtype=np.uint8)
+        for block in row_blocks(content):
+            self.file.write(block.data)
+            for source in self.sources:
+                release(source)
+        return len(content)
+
+
+def _tensor_column(array: np.ndarray) -> Any:
+    contiguous = np.ascontiguousarray(array)
+    if array.ndim == 1:
+        return pa.array(contiguous)
+    return pa.FixedShapeTensorArray.from_numpy_ndarray(contiguous)
+
+
+def _to_numpy(column: Any) -> np.ndarray:
+    tensor = isinstance(column, pa.FixedShapeTensorArray)
+    array: np.ndarray = column.to_numpy_ndarray() if tensor else column.to_numpy()
+    return array
+
+
+def _param_column(values: np.ndarray) -> Any:
+    if values.ndim == 1:
+        return pa.array(np.ascontiguousarray(values))
+    flat = pa.array(np.ascontiguousarray(values).ravel())
+    return pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
+
+
+def _check_arrays(path: Path, data: SplitData) -> None:
+    samples = len(data.sample_id)
+    if not samples:
+        raise DataError(f"{path}: the split has no samples.")
+    for column, dtypes in DTYPES.items():
+        array = getattr(data, column)
+        if str(array.dtype) not in dtypes or len(array) != samples:
+            raise DataError(
+                f"{path}: `{column}` must be {' or '.join(dtypes)} with {samples} samples, but got "
+                f"{array.dtype}{list(array.shape)}."
+            )
+        _check_finite(path, column, array)
+
+
+def _check_finite(path: Path, column: str, array: np.ndarray) -> None:
+    if array.dtype.kind != "f":
+        return
+    broken = [~np.isfinite(rows).reshape(len(rows), -1).all(axis=1) for rows in row_blocks(array)]
+    rows = np.flatnonzero(np.concatenate(broken))
+    if len(rows):
+        raise DataError(
+            f"{path}: `{column}` is not finite in {len(rows)} of {len(array)} samples, the first "
+            f"in row {rows[0]}."
+        )

@@ -1,0 +1,1 @@
+"""State, optimisers, losses and evaluation of a model that trains."""

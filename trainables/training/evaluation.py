@@ -1,0 +1,109 @@
+"""Batches of a split, and metric and loss over a whole split."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from trainables.metrics import METRICS, FromFirst, mean_of_groups
+from trainables.models.cross_modal import CrossModalModel
+from trainables.tasks.task import Rows, Split, TaskInfo
+from trainables.training.losses import LOSSES
+from trainables.training.state import TrainState
+
+EVALUATION_BATCH, EVALUATION_BYTES = 64, 2**28  # of samples read together, at most
+
+
+def take(array: Rows, indices: np.ndarray, device: torch.device) -> Tensor:
+    """Copies rows of a (mapped, read-only) array, or of what stands for one, to `device`."""
+    return torch.from_numpy(array[indices]).to(device, non_blocking=True)
+
+
+def rows_at_once(array: Rows) -> int:
+    """Returns how many samples are read together where no step of training counts them."""
+    sample_bytes: int = array.dtype.itemsize * math.prod(array.shape[1:])
+    return min(EVALUATION_BATCH, max(1, EVALUATION_BYTES // sample_bytes))
+
+
+def shuffled_batches(
+    num_samples: int, batch_size: int, generator: torch.Generator
+) -> Iterator[np.ndarray]:
+    """Yields the indices of one epoch in random order; the last batch may be short."""
+    order = torch.randperm(num_samples, generator=generator).numpy()
+    for start in range(0, num_samples, batch_size):
+        yield order[start : start + batch_size]
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Puts a module into evaluation mode, and back into whichever it was in."""
+    training = module.training
+    module.eval()
+    try:
+        yield
+    finally:
+        module.train(training)
+
+
+def predictions(
+    state: TrainState, model: CrossModalModel, split: Split, drawn: np.ndarray
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yields what the model says of the drawn samples, in single precision, and what is true, as
+    many at a time as are read at once, or fewer where memory ran out."""
+    step = max(1, rows_at_once(split.x) >> state.halvings)
+    for start in range(0, len(drawn), step):
+        batch = drawn[start : start + step]
+        with state.autocast():
+            prediction = model(take(split.x, batch, state.device)).float()
+        yield prediction, take(split.y, batch, state.device)
+
+
+class Evaluation(NamedTuple):
+    """What a model is worth on a split; the lower the better."""
+
+    value: float  # of the task's metric
+    loss: float  # the task's, the mean over samples
+    also: Mapping[str, float]  # other metrics that were asked for
+
+
+@torch.inference_mode()
+def evaluate(
+    state: TrainState,
+    model: CrossModalModel,
+    split: Split,
+    info: TaskInfo,
+    *,
+    also: Sequence[str] = (),
+) -> Evaluation:
+    """Evaluates the model over the whole split, which is read once; leaves it in training mode.
+
+    Where the split has groups, their samples' logits are averaged before the metrics: a group
+    scores as one.
+    """
+    model.eval()
+    totals = {metric: METRICS[metric]() for metric in (info.metric, *also)}
+    for total in totals.values():
+        if isinstance(total, FromFirst) and split.sample_id is not None:
+            row = np.array([split.sample_id.argmin()])
+            total.begin(take(split.y, row, state.device)[0])
+    loss = torch.zeros((), dtype=torch.float64, device=state.device)
+    parts: list[tuple[Tensor, Tensor]] = []
+    for prediction, target in predictions(state, model, split, np.arange(len(split))):
+        loss += LOSSES[info.loss](prediction, target) * len(target)
+        if split.groups is None:
+            for total in totals.values():
+                total.update(prediction, target)
+        else:
+            parts.append((prediction.cpu(), target.cpu()))
+    if split.groups is not None:
+        groups = torch.from_numpy(np.array(split.groups))
+        whole = [mean_of_groups(torch.cat(part), groups) for part in zip(*parts, strict=True)]
+        for total in totals.values():
+            total.update(*whole)
+    model.train()
+    others = {metric: totals[metric].compute() for metric in also}
+    return Evaluation(totals[info.metric].compute(), loss.item() / len(split), others)
