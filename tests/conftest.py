@@ -31,7 +31,7 @@ for name in ("MLFLOW_TRACKING_URI", "RAY_ADDRESS", "MLFLOW_RUN_ID", "SWEEPER_HOM
     os.environ.pop(name, None)
 
 APART = (  # what watches clocks while several servers run: one after the other
-    "tests/servers/",
+    "tests/support/servers/",
     "tests/sweeper/execution/",
     *(
         f"tests/end_to_end/test_{name}.py"

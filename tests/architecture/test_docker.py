@@ -2,11 +2,11 @@
 
 import json
 import re
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.support.command import ROOT
+
 DOCKERFILE = (ROOT / "docker" / "Dockerfile").read_text()
 SECRET = re.compile(r"\b\w*(PASSWORD|SECRET|TOKEN|API_KEY|CREDENTIAL)\w*", re.IGNORECASE)
 MINIMAL = """ARG BASE=python:3.11-slim

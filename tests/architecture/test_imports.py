@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.support.command import ROOT
+
 LINT = "from importlinter.cli import lint_imports; raise SystemExit(lint_imports(no_cache=True))"
 HEAVY = ("torch", "ray", "mlflow", "optuna")
 
@@ -30,7 +31,11 @@ def test_the_contracts_hold():
         ("trainables/report.py", "trainables.sources.source", "Trainables are layered"),
         ("sweeper/model.py", "sweeper.cli", "The service is layered"),
         ("sweeper/model.py", "torch", "The core runs with no backend"),
-        ("sweeper/core/runner.py", "trainables", "Only commands, driver, planning"),
+        (
+            "sweeper/core/runner.py",
+            "trainables",
+            "Only commands, driver, planning and execution know the science",
+        ),
     ],
 )
 def test_a_planted_import_breaks_its_contract(tmp_path, module, imported, contract):

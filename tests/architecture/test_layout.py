@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.support.command import ROOT
+
 WIDEST = 22  # modules of a folder: what a reader takes in at a glance
 PACKAGES = ("sweeper", "trainables")
 TOP = {

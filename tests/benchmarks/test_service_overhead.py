@@ -34,11 +34,11 @@ from sweeper.planning.catalog import home
 from sweeper.planning.checkpoint_paths import Places
 from sweeper.planning.plans import make_plans
 from sweeper.planning.trials import TrialBuilder
+from tests.support.command import ROOT
 from trainables.runtime.training import Training
 from trainables.runtime.warm import WarmParts
 from trainables.spec import TrialSpec
 
-ROOT = Path(__file__).resolve().parents[2]
 TRIALS = 5
 TIMED = TRIALS - 1  # the first warms up
 RAYS_OWN = ("ray::IDLE", "ray::DashboardAgent", "ray::RuntimeEnvAgent")

@@ -18,11 +18,12 @@ from sweeper.model import TrialKind
 from sweeper.planning.catalog import catalog
 from sweeper.planning.plans import make_plans
 from sweeper.search.optuna_sampler import OptunaSampler, make_pruner
+from tests.support.command import ROOT
 from trainables.methods.registry import METHODS
 from trainables.spec import BackboneSpec, DataSpec, ModelSpec, TrialSpec
 from trainables.tasks.registry import TASKS
 
-FILES = sorted((Path(__file__).parents[2] / "search_spaces").glob("*.yaml"))
+FILES = sorted((ROOT / "search_spaces").glob("*.yaml"))
 BENCHMARKS = {"pdebench": 8, "nasbench360": 10}
 SWEPT = ("orca", "pare", "mona", "contrastive_pare", "nft", "fpt")  # mixup, cutmix: beside pare
 PROFILES = [

@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-FOLDER = Path(os.environ.get("SWEEPER_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
+from tests.support.command import ROOT
+
+FOLDER = Path(os.environ.get("SWEEPER_TEST_DATA", ROOT / "shared" / "data"))
 
 
 def need(name: str) -> Path:

@@ -1,7 +1,6 @@
 """The winner's file: valid, and its preset is the winner to the last digit."""
 
 import re
-from pathlib import Path
 
 import pytest
 
@@ -14,9 +13,10 @@ from sweeper.model import Study, Trial, TrialKind
 from sweeper.planning import load
 from sweeper.planning.load import Options
 from sweeper.search.optuna_sampler import OptunaSampler, make_pruner
+from tests.support.command import ROOT
 from trainables.tasks.registry import TASKS
 
-SPACES = Path(__file__).parents[3] / "search_spaces"
+SPACES = ROOT / "search_spaces"
 METHODS = ("orca", "pare", "mona", "contrastive_pare", "nft", "fpt")
 
 

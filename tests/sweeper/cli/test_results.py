@@ -16,9 +16,10 @@ from sweeper.ledger import Ledger, SweepRecord
 from sweeper.model import Study, Trial, TrialKind, TrialState
 from sweeper.planning import load
 from sweeper.planning.load import Options
+from tests.support.command import ROOT
 from tests.support.compared_ledgers import Scores, write
 
-SPACE = Path(__file__).parents[3] / "search_spaces/mona_pdebench.yaml"
+SPACE = ROOT / "search_spaces/mona_pdebench.yaml"
 ADVECTION, DARCY = "pdebench/advection_1d", "pdebench/darcy_2d"
 STUDY = f"mona/{ADVECTION}"
 CHOSEN = {"meta.alpha": 0.1234567890123456, "refine.lr": 3e-4, "meta.epochs": 3}

@@ -9,8 +9,9 @@ from sweeper.config.loader import load_sweep, loads_sweep
 from sweeper.config.sweep import Sweep
 from sweeper.planning.catalog import catalog
 from tests.bad_inputs.rows import VALID, edit, parameter
+from tests.support.command import ROOT
 
-SPACES = Path(__file__).parents[3] / "search_spaces"
+SPACES = ROOT / "search_spaces"
 NOTE = (
     "`mona`: the rate of `refine` is 0 after epoch 6 (`refine.decay_epochs`), but a trial may have "
     "9 epochs: those after it train nothing. Leave `refine.decay_epochs` out, and it follows "

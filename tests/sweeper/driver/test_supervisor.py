@@ -188,5 +188,5 @@ def test_children_import_what_we_do_and_nothing_from_the_current_folder(tmp_path
     monkeypatch.setenv("PYTHONPATH", os.pathsep + "/nowhere")
     paths = child.environment(A="b")["PYTHONPATH"].split(os.pathsep)
     assert paths == [str(child.ROOT), "/nowhere"]
-    assert Path(paths[0], "sweeper", "app", "child.py").is_file()
+    assert Path(paths[0], "sweeper", "__init__.py").is_file()
     assert child.command("x") == [sys.executable, "-P", "-m", "x"]

@@ -16,11 +16,11 @@ import pytest
 from sweeper.cli.main import run
 from sweeper.errors import UsageError
 from sweeper.planning.data import as_usage_errors, delete, deletion, dependents
+from tests.support.command import ROOT
 from trainables.sources.registry import PROXIES
 from trainables.tasks.registry import TASKS
 from trainables.tasks.store.manifest import sha256
 
-ROOT = Path(__file__).parents[3]
 BURGERS = "1D_Burgers_Sols_Nu1.0.hdf5"
 GESTURES, MADE = "nasbench360/ninapro", "pdebench/advection_1d@hard"
 

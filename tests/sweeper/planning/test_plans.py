@@ -12,8 +12,9 @@ from sweeper.ledger import Ledger, SweepRecord
 from sweeper.model import Trial, TrialKind
 from sweeper.planning import load, plans
 from sweeper.planning.catalog import catalog
+from tests.support.command import ROOT
 
-FILE = Path(__file__).parents[3] / "search_spaces" / "orca_pdebench.yaml"
+FILE = ROOT / "search_spaces" / "orca_pdebench.yaml"
 FEW = ("stages.align.distinct=3", "resources={cpu: 1}")
 
 

@@ -14,6 +14,7 @@ from sweeper.analysis.report import pages
 from sweeper.ledger import Ledger
 from sweeper.model import Measurement, Outcome, Study, Trial, TrialKind, TrialState
 from sweeper.tracking.mlflow_recorder import MlflowRecorder, tracking_uri
+from tests.support.command import ROOT
 from tests.support.ledgers import new_ledger, script
 from tests.support.servers.mlflow_server import snapshot, without_ids
 
@@ -239,8 +240,7 @@ def test_the_address_that_is_shown_is_right_in_any_folder(ledger, tmp_path, monk
 
 def test_importing_the_recorder_does_not_import_mlflow():
     code = "import sys, sweeper.tracking.mlflow_recorder; sys.exit('mlflow' in sys.modules)"
-    root = Path(__file__).parents[3]
-    assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
 def test_every_trial_is_filed_under_the_objective_it_was_chosen_by(expected):

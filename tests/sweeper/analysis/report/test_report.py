@@ -6,7 +6,6 @@ import sys
 import time
 from dataclasses import replace
 from html.parser import HTMLParser
-from pathlib import Path
 
 import pytest
 
@@ -17,6 +16,7 @@ from sweeper.errors import NotFound
 from sweeper.ledger import Ledger
 from sweeper.model import Study, Trial, TrialKind, TrialState
 from tests.support.browser import browser, needs_chromium
+from tests.support.command import ROOT
 from tests.support.compared_ledgers import Scores, write
 from tests.support.ledgers import EPOCHS, TASK, contender_of, new_ledger, objective, rate_of, script
 from tests.support.printed import needs_poppler, sheets
@@ -204,8 +204,7 @@ def test_analysis_loads_no_torch_ray_or_mlflow():
         "import sys, sweeper.analysis.report.pages; "
         "sys.exit(any(m in sys.modules for m in ('torch', 'ray', 'mlflow', 'trainables')))"
     )
-    root = Path(__file__).parents[3]
-    assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
 @pytest.mark.browser

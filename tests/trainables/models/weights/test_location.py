@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.support.command import ROOT
 from tests.support.tiny_backbones import save_tiny_bert, save_tiny_timm_swin
 from trainables.errors import ConfigError, WeightsError
 from trainables.models.backbones.loading import BACKBONES, load_backbone
@@ -165,7 +166,7 @@ def test_a_download_brings_config_weights_and_tokenizer(tmp_path):
         done = subprocess.run(
             [sys.executable, "-c", program],
             env=environment,
-            cwd=Path(__file__).parents[3],
+            cwd=ROOT,
             capture_output=True,
             text=True,
             timeout=120,
