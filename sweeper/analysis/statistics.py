@@ -211,7 +211,7 @@ def rank_correlation(
     return RankCorrelation(rho=observed, p_value=(hits + 1) / (RESAMPLES + 1), n=len(first))
 
 
-def jaggedness(curve: Sequence[float]) -> float | None:
+def roughness(curve: Sequence[float]) -> float | None:
     """Returns the standard deviation of a curve's successive differences; None below three points.
 
     0 is a straight line, however steep.
@@ -223,7 +223,7 @@ def jaggedness(curve: Sequence[float]) -> float | None:
     return deviation if deviation > ROUNDING * float(np.abs(values).max()) else 0.0
 
 
-def rises(curve: Sequence[float]) -> float | None:
+def upward_rms(curve: Sequence[float]) -> float | None:
     """Returns the root mean square of a curve's steps, those downward counted as 0; None below two
     points.
 

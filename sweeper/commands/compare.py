@@ -32,8 +32,8 @@ def compare(
         UsageError: A name or the gate means nothing here.
     """
     from sweeper.analysis.comparison.compare import compare as compared
-    from sweeper.analysis.comparison.compare_gate import judge, parse_gate
-    from sweeper.analysis.comparison.compare_json import as_json
+    from sweeper.analysis.comparison.exports import as_json
+    from sweeper.analysis.comparison.gate import judge, parse_gate
     from sweeper.analysis.comparison.latex import Row, comparison_table
     from sweeper.analysis.report.compare_page import render_comparison
 

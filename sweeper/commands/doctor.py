@@ -11,7 +11,7 @@ from sweeper.planning.catalog import home
 from sweeper.planning.devices import count_gpus
 from sweeper.provenance import PACKAGES, collect
 from sweeper.text import without_secrets
-from sweeper.tracking.mlflow_pages import experiments_page, has_pages
+from sweeper.tracking.mlflow_store import experiments_page, has_pages
 
 FREE_GIB = 5  # a laptop sweep with its checkpoints takes about 2
 

@@ -26,7 +26,7 @@ from sweeper.planning.checkpoint_paths import DIAGNOSTICS_FOLDER, Places, folder
 from sweeper.planning.data import as_usage_errors
 from sweeper.planning.refusals import missing
 from sweeper.planning.sweep_folder import all_folders, elsewhere, existing, living_state, started
-from sweeper.tracking.mlflow_pages import has_pages
+from sweeper.tracking.mlflow_store import has_pages
 
 PROFILES = re.compile(r"""(^|[{,\s])["']?profiles["']?\s*:""")  # in a sweep file
 

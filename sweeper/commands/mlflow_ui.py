@@ -4,8 +4,13 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 
-from sweeper.tracking.mlflow_pages import CLICK, experiments_page, runs_page
-from sweeper.tracking.mlflow_store import experiments, without_password
+from sweeper.tracking.mlflow_store import (
+    CLICK,
+    experiments,
+    experiments_page,
+    runs_page,
+    without_password,
+)
 
 START_S = 120.0  # that a server may take to answer at first
 POLL_S = 0.5

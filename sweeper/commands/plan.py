@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from sweeper.analysis.validation import few_samples
+from sweeper.analysis.prose import few_samples
 from sweeper.config.sweep import StudyPlan, Sweep
 from sweeper.errors import CannotSchedule
 from sweeper.planning import load, plans, resources

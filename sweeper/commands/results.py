@@ -21,7 +21,7 @@ def export(name: str, form: str | None, out: Path | None) -> dict[str, Any]:
         StorageFull: `out` cannot be written.
     """
     from sweeper.analysis.comparison.compare import compare
-    from sweeper.analysis.comparison.contenders import read_contenders
+    from sweeper.analysis.comparison.entries import read_tuned_studies
     from sweeper.analysis.comparison.exports import as_csv, as_parquet, trial_rows
     from sweeper.analysis.comparison.latex import as_latex
 
@@ -29,7 +29,7 @@ def export(name: str, form: str | None, out: Path | None) -> dict[str, Any]:
     if form == "parquet" and out is None:
         raise UsageError("Parquet is no text for a terminal: name a file with `-o FILE`.")
     with started(existing(name)) as (ledger, _):
-        rows = trial_rows(read_contenders([ledger]))
+        rows = trial_rows(read_tuned_studies([ledger]))
         content: str | bytes
         match form:
             case "parquet":
@@ -71,12 +71,12 @@ def best(name: str, study: str | None, top: int | None) -> dict[str, Any]:
         NotFound: There is no such sweep or study, or of that study no trial is complete.
     """
     from sweeper.analysis.best_file import best_file
-    from sweeper.analysis.comparison.contenders import configuration, read_contenders
+    from sweeper.analysis.comparison.entries import configuration, read_tuned_studies
     from sweeper.core.ranking import ranked
 
     with started(existing(name)) as (ledger, record):
-        found = read_contenders([ledger], histories=False)
-        known = [contender.study.study.name for contender in found]
+        found = read_tuned_studies([ledger], histories=False)
+        known = [tuned.study.study.name for tuned in found]
         if study is not None and study not in known:
             raise NotFound(unknown("study", study, known))
         chosen = [c for c in found if study in (None, c.study.study.name)]

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from sweeper.analysis.prose import validation_notes
 from sweeper.analysis.table import StudyTable, read_table
 from sweeper.analysis.usage import Usage, as_json, compared, read_usage
-from sweeper.analysis.validation import validation_notes
 from sweeper.core.policies import FailureBudget
 from sweeper.ledger import EventKind, Ledger
 from sweeper.model import Trial, TrialState, trial_name

@@ -9,8 +9,8 @@ from sweeper.config.sweep import Sweep
 from sweeper.errors import UsageError
 from sweeper.ledger import Ledger
 from sweeper.planning.checkpoint_paths import Places
-from sweeper.tracking.mlflow_pages import CLICK, has_pages
 from sweeper.tracking.mlflow_recorder import MlflowRecorder, check, tracking_uri
+from sweeper.tracking.mlflow_store import CLICK, has_pages
 
 
 def make_recorder(

@@ -5,18 +5,19 @@ MLflow is imported when a store is opened, after its client's settings are in th
 
 import logging
 import os
+import shutil
+import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from sweeper.errors import BackendUnreachable
-from sweeper.tracking.mlflow_pages import has_pages, run_page, runs_page
-from sweeper.tracking.moved_store import artifact_root, follow_move
-from sweeper.tracking.placing import place
 from sweeper.tracking.run_tree import Point
+
+__all__ = ["artifact_root", "follow_move"]
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -283,3 +284,93 @@ def _cut(pairs: Mapping[str, str], longest: int) -> dict[str, str]:
 
 def _pieces(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
     return (items[start : start + size] for start in range(0, len(items), size))
+
+
+SQLITE = "sqlite:///"
+WAIT_S = 10.0  # for another process that writes
+
+
+def artifact_root(uri: str, experiment: str) -> str | None:
+    """Return a folder beside an SQLite file; None for a server, which knows its own place."""
+    if not uri.startswith(SQLITE):
+        return None
+    return str(Path(uri.removeprefix(SQLITE)).absolute().parent / "mlruns" / experiment)
+
+
+def follow_move(uri: str) -> None:
+    """Change the paths of those experiments whose folders were moved together with the store.
+
+    An experiment has moved if its artifacts are in `mlruns/NAME`, as `artifact_root` has it, but of
+    another folder, and are beside the store now, or no more where they were.
+
+    Raises:
+        sqlite3.Error: The store is locked for too long.
+    """
+    if not uri.startswith(SQLITE):
+        return
+    with closing(sqlite3.connect(uri.removeprefix(SQLITE), timeout=WAIT_S)) as store, store:
+        query = "SELECT experiment_id, name, artifact_location FROM experiments"
+        for key, name, location in store.execute(query).fetchall():
+            root = artifact_root(uri, name)
+            if root is None or not _has_moved(location or "", Path(root)):
+                continue
+            store.execute(
+                "UPDATE experiments SET artifact_location = ? WHERE experiment_id = ?", (root, key)
+            )
+            store.execute(
+                "UPDATE runs SET artifact_uri = ? || substr(artifact_uri, ?) "
+                "WHERE experiment_id = ? AND substr(artifact_uri, 1, ?) = ?",
+                (root, len(location) + 1, key, len(location) + 1, f"{location}/"),
+            )
+
+
+def _has_moved(location: str, root: Path) -> bool:
+    parts = urlsplit(location)
+    former = Path(unquote(parts.path) if parts.scheme else location)
+    if parts.scheme not in ("", "file") or former.parts[-2:] != root.parts[-2:]:
+        return False
+    if former == root or (former.exists() and root.exists() and former.samefile(root)):
+        return False
+    return root.is_dir() or not former.exists()
+
+
+def place(folder: Path, destination: Path) -> None:
+    """Makes `destination` hold the files of `folder`: hard links, or copies across file systems."""
+    for source in sorted(p for p in folder.rglob("*") if p.is_file()):
+        target = destination / source.relative_to(folder)
+        if target.exists() and target.samefile(source):
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        aside = target.with_name(f".{target.name}.{os.getpid()}")
+        aside.unlink(missing_ok=True)
+        try:
+            os.link(source, aside)
+        except OSError:  # another file system, or one without links
+            shutil.copy2(source, aside)
+        aside.replace(target)
+
+
+TRAINING = "workflowType=machine_learning"
+CLICK = (
+    "Where MLflow shows GenAI pages (Overview, Traces) instead: click `Model training`, top left."
+)
+
+
+def has_pages(uri: str) -> bool:
+    """Return whether a tracking URI is a server's, which a browser opens."""
+    return uri.lower().startswith(("http://", "https://"))
+
+
+def runs_page(server: str, experiment_id: str) -> str:
+    """Return the address of an experiment's runs."""
+    return f"{server.rstrip('/')}/#/experiments/{experiment_id}/runs?{TRAINING}"
+
+
+def run_page(experiment_id: str, run_id: str) -> str:
+    """Return the address of a run, from another page of the same server."""
+    return f"#/experiments/{experiment_id}/runs/{run_id}?{TRAINING}"
+
+
+def experiments_page(server: str) -> str:
+    """Return the address of the list of experiments."""
+    return f"{server.rstrip('/')}/#/experiments?{TRAINING}"

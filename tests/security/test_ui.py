@@ -10,8 +10,7 @@ import psutil
 import pytest
 
 from sweeper.cli.main import run
-from sweeper.tracking.mlflow_pages import CLICK
-from sweeper.tracking.mlflow_store import MlflowStore
+from sweeper.tracking.mlflow_store import CLICK, MlflowStore
 from tests.support.canary import Canaries
 from tests.support.command import ROOT
 from tests.support.servers.ports import free_port, is_listening

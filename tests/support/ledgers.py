@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
-from sweeper.analysis.comparison.contenders import Contender, read_contenders
+from sweeper.analysis.comparison.entries import TunedStudy, read_tuned_studies
 from sweeper.ledger import Ledger, SweepRecord
 from sweeper.model import Measurement, Outcome, Study, Trial, TrialKind, TrialState
 
@@ -128,9 +128,9 @@ def finished_ledger(folder: Path, *, num_trials: int = 5) -> Ledger:
     return ledger
 
 
-def contender_of(ledger: Ledger, study: str) -> Contender:
+def tuned_study(ledger: Ledger, study: str) -> TunedStudy:
     """Returns one study as the analysis reads it."""
-    (found,) = (c for c in read_contenders([ledger]) if c.study.study.name == study)
+    (found,) = (c for c in read_tuned_studies([ledger]) if c.study.study.name == study)
     return found
 
 

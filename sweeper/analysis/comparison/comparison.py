@@ -4,16 +4,16 @@ Scores are test errors, lower being better. `p_value` is a sign-flip test's, `p_
 Holm's correction for all comparisons of one family on one task.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sweeper.analysis.published import Published
 from sweeper.analysis.statistics import RankCorrelation
 from sweeper.model import Trial
 
 ALPHA = 0.05
+OFFICIAL = "official"  # data, as opposed to generated ones
 CONTROL = "control"  # names, for every method, its own vanilla fine-tuning, which is not tuned
 
 Interval = tuple[float, float]
@@ -75,8 +75,8 @@ class Entry:
     mean: float | None = None
     sd: float | None = None
     ci: Interval | None = None
-    jaggedness: float | None = None  # of validation by epoch, mean over its trainings
-    rises: float | None = None  # the same
+    roughness: float | None = None  # of validation by epoch, mean over its trainings
+    upward_rms: float | None = None  # the same
     budget: Budget | None = None
     curve: tuple[Point, ...] = ()
 
@@ -105,6 +105,26 @@ def num_tests(pairs: Sequence[int]) -> int:
     """Returns for how many comparisons a family is corrected: those of two pairs or more, since
     one pair can never be significant. Where none is, all are counted, as they would be."""
     return sum(n > 1 for n in pairs) or len(pairs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """One published score, in our metric's unit.
+
+    Other backbones, data, sizes or protocols stand behind published numbers. They are never ranked
+    with ours, nor with each other across protocols.
+    """
+
+    method: str
+    value: float
+    metric: str
+    protocol: str
+    data_source: str
+    samples: int | None  # of the official data, all splits
+    table: str | None
+    citation: str
+    floor: float | None = None  # what a perfect predictor scores by the protocol, where not 0
+    remark: str = ""  # on the floor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +170,7 @@ class Effect:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Foresight:
+class DistanceCorrelation:
     """A distance before fine-tuning and the test error after it, trial by trial of one study.
 
     All trials read one source.
@@ -180,4 +200,37 @@ class Comparison:
     ranks: Mapping[str, float]
     ranked_tasks: tuple[str, ...]
     effects: tuple[Effect, ...]
-    foresights: tuple[Foresight, ...] = ()
+    distance_correlations: tuple[DistanceCorrelation, ...] = ()
+
+
+def published_of(facts: Mapping[str, Any]) -> tuple[Published, ...]:
+    """Returns what a study's facts say was published on its task, by protocol, then by method."""
+    found = [
+        Published(
+            method=each["method"],
+            value=each["value"],
+            metric=each["metric"],
+            protocol=each["protocol"],
+            data_source=OFFICIAL,
+            samples=facts.get("published_samples"),
+            table=each.get("table"),
+            citation=each["citation"],
+            floor=each.get("floor"),
+            remark=each.get("remark", ""),
+        )
+        for each in facts.get("published") or ()
+    ]
+    return tuple(sorted(found, key=lambda each: (each.protocol, each.method)))
+
+
+def remarks(numbers: Iterable[Published]) -> list[str]:
+    """Returns what is to be said of the numbers' floors, each once."""
+    return list(dict.fromkeys(each.remark for each in numbers if each.remark))
+
+
+def by_protocol(numbers: Iterable[Published]) -> dict[str, list[Published]]:
+    """Groups the numbers that may be compared with each other."""
+    groups: dict[str, list[Published]] = {}
+    for each in numbers:
+        groups.setdefault(each.protocol, []).append(each)
+    return groups

@@ -8,32 +8,50 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import pyarrow as pa
 from pyarrow import parquet
 
-from sweeper.analysis.comparison.comparison import Comparison
-from sweeper.analysis.comparison.contenders import Contender
+from sweeper.analysis.comparison.comparison import (
+    ALPHA,
+    Comparison,
+    Difference,
+    Entry,
+    TaskComparison,
+    num_tests,
+)
+from sweeper.analysis.comparison.entries import TunedStudy
+from sweeper.analysis.comparison.verdicts import (
+    across,
+    answer,
+    distance_answer,
+    headline,
+    limits_over_tasks,
+    notes,
+)
+from sweeper.analysis.statistics import fewest_pairs
 from sweeper.text import visible
 
+NAMES_IN_JSON = {"upward_rms": "rises", "roughness": "jaggedness"}
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%")  # with which a formula may begin
 
 
-def trial_rows(contenders: Iterable[Contender]) -> list[dict[str, Any]]:
+def trial_rows(tuned_studies: Iterable[TunedStudy]) -> list[dict[str, Any]]:
     """Returns a row for every trial of these studies, replicates included."""
-    return [row for contender in contenders for row in _rows(contender)]
+    return [row for tuned in tuned_studies for row in _rows(tuned)]
 
 
-def _rows(contender: Contender) -> list[dict[str, Any]]:
-    study = contender.study
-    device, count = contender.devices
+def _rows(tuned: TunedStudy) -> list[dict[str, Any]]:
+    study = tuned.study
+    device, count = tuned.devices
     found = []
     for trial in study.trials:
-        history = contender.history(trial)
+        history = tuned.history(trial)
         found.append(
             {
-                "sweep": contender.sweep.record.name,
+                "sweep": tuned.sweep.record.name,
                 "study": study.study.name,
                 "method": study.study.method,
                 "task": study.study.task,
@@ -75,8 +93,8 @@ def method_rows(comparison: Comparison) -> list[dict[str, Any]]:
             "seeds": len(entry.values),
             "sd": entry.sd,
             "validation": entry.validation,
-            "rises": entry.rises,
-            "jaggedness": entry.jaggedness,
+            "rises": entry.upward_rms,
+            "jaggedness": entry.roughness,
             "trial": entry.trial,
             "trials": entry.budget and entry.budget.trials,
             "epochs": entry.budget and entry.budget.epochs,
@@ -138,3 +156,75 @@ def _array(values: list[Any]) -> pa.Array:
         except (pa.ArrowInvalid, OverflowError):
             pass
     return pa.array([None if v is None else json.dumps(v, ensure_ascii=False) for v in values])
+
+
+def as_json(comparison: Comparison) -> dict[str, Any]:
+    """Returns the comparison; `sentences` say what it comes to."""
+    return {
+        "sweeps": list(comparison.sweeps),
+        "baseline": comparison.baseline,
+        "alpha": ALPHA,
+        "answer": headline(comparison),
+        "tasks": [_task(task) for task in comparison.tasks],
+        "average_ranks": dict(comparison.ranks),
+        "ranked_tasks": list(comparison.ranked_tasks),
+        "distance": _distance(comparison),
+        "effects": [{**asdict(each), "sentence": across(each)} for each in comparison.effects],
+        "effect_notes": limits_over_tasks(comparison.effects),
+    }
+
+
+def _distance(comparison: Comparison) -> dict[str, Any] | None:
+    """Says whether a distance predicts the error; None where no study measured one."""
+    if not comparison.distance_correlations:
+        return None
+    series = [
+        {
+            "label": each.label,
+            "task": each.task,
+            "proxy": each.proxy,
+            "distance": each.distance,
+            "stage": each.stage,
+            "trials": len(each.trials),
+            "rho": each.correlation and each.correlation.rho,
+            "p_value": each.correlation and each.correlation.p_value,
+            "p_holm": each.p_holm,
+        }
+        for each in comparison.distance_correlations
+    ]
+    return {"answer": distance_answer(comparison.distance_correlations), "series": series}
+
+
+def _task(task: TaskComparison) -> dict[str, Any]:
+    return {
+        "task": task.task,
+        "metric": task.metric,
+        "answer": answer(task),
+        **task.facts,
+        "methods": [_entry(entry) for entry in task.entries],
+        "controls": [_entry(entry) for entry in task.controls],
+        "budgets": [asdict(each) for each in task.budgets],
+        "comparisons": [asdict(each) for each in task.differences],
+        "against_control": [asdict(each) for each in task.from_control],
+        "pairs_needed": {
+            "comparisons": _needed(task.differences),
+            "against_control": _needed(task.from_control),
+        },
+        "notes": notes(task),
+        "incomparable": list(task.incomparable),
+        "published": [asdict(each) for each in task.published],
+    }
+
+
+def _needed(family: Sequence[Difference]) -> int:
+    """Returns how many pairs it takes for one of them to be significant."""
+    return fewest_pairs(num_tests([each.pairs for each in family]), ALPHA)
+
+
+def _entry(entry: Entry) -> dict[str, Any]:
+    values = {str(seed): value for seed, value in entry.values.items()}
+    return {
+        **{NAMES_IN_JSON.get(name, name): value for name, value in asdict(entry).items()},
+        "values": values,
+        "n": len(values),
+    }

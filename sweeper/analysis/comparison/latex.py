@@ -3,10 +3,16 @@
 from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
 
-from sweeper.analysis.comparison.compare_words import name
-from sweeper.analysis.comparison.comparison import ALPHA, Comparison, Entry, TaskComparison, Verdict
-from sweeper.analysis.published import Published
-from sweeper.analysis.words import listed, metric, number
+from sweeper.analysis.comparison.comparison import (
+    ALPHA,
+    Comparison,
+    Entry,
+    Published,
+    TaskComparison,
+    Verdict,
+)
+from sweeper.analysis.comparison.verdicts import name
+from sweeper.analysis.prose import listed, metric, number
 from sweeper.text import visible
 
 SPECIAL = {

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from sweeper.analysis.comparison.compare_words import name
 from sweeper.analysis.comparison.comparison import (
     CONTROL,
     Comparison,
@@ -12,8 +11,9 @@ from sweeper.analysis.comparison.comparison import (
     Entry,
     TaskComparison,
 )
+from sweeper.analysis.comparison.verdicts import name
+from sweeper.analysis.prose import metric, number
 from sweeper.analysis.report.figures import plain, value_axis
-from sweeper.analysis.words import metric, number
 
 METHOD_COLOURS = ("#3b82c4", "#e08a1e", "#2f9e6e", "#c0549a", "#8a63d2", "#4aa6b5", "#d9534f",
                   "#9a8a3c", "#7a8794")  # fmt: skip

@@ -2,7 +2,14 @@
 
 from collections.abc import Sequence
 
-from sweeper.analysis.comparison.compare_words import (
+from sweeper.analysis.comparison.comparison import (
+    Comparison,
+    Effect,
+    TaskComparison,
+    by_protocol,
+    remarks,
+)
+from sweeper.analysis.comparison.verdicts import (
     across,
     answer,
     headline,
@@ -11,13 +18,11 @@ from sweeper.analysis.comparison.compare_words import (
     name,
     notes,
 )
-from sweeper.analysis.comparison.comparison import Comparison, Effect, TaskComparison
-from sweeper.analysis.published import by_protocol, remarks
+from sweeper.analysis.prose import listed, method, metric
 from sweeper.analysis.report.compare_figures import any_time, colours, gaps, ratios, scores
-from sweeper.analysis.report.foresight_section import foresight_section
+from sweeper.analysis.report.distance_section import distance_section
 from sweeper.analysis.report.page import Figures, Markup, anchor, document, element, join, table
 from sweeper.analysis.statistics import FEWEST
-from sweeper.analysis.words import listed, method, metric
 
 MARKED = "Marked is the lowest mean, whether or not that is significant: the verdict says so."
 TESTED = (
@@ -51,7 +56,7 @@ def render_comparison(comparison: Comparison) -> str:
         element("p", asked, class_="question"),
         element("p", headline(comparison), class_="answer"),
         *comparison_sections(comparison, figures),
-        *foresight_section(comparison.foresights, figures, colours(comparison.labels)),
+        *distance_section(comparison.distance_correlations, figures, colours(comparison.labels)),
     ]
     return document(title, join(body), figures)
 
@@ -122,7 +127,7 @@ def _methods(task: TaskComparison) -> Markup:
         spent = entry.budget
         lines.append(
             [shown, entry.mean, interval(entry.ci), len(entry.values), entry.sd, entry.validation,
-             entry.rises, entry.jaggedness, entry.trial, spent and spent.trials,
+             entry.upward_rms, entry.roughness, entry.trial, spent and spent.trials,
              spent and spent.epochs, spent and spent.device_seconds]
         )  # fmt: skip
     means = [e.mean for e in task.entries]

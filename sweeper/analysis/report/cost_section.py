@@ -3,18 +3,17 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sweeper.analysis.comparison.contenders import Contender
-from sweeper.analysis.cost import cost_of
+from sweeper.analysis.comparison.entries import TunedStudy, cost_of
+from sweeper.analysis.prose import listed
 from sweeper.analysis.report.page import Markup, element, join, table
 from sweeper.analysis.usage import Usage, compared
-from sweeper.analysis.words import listed
 
 MIB = 2**20
 
 
-def cost_section(contenders: Sequence[Contender], usage: Usage) -> Markup:
+def cost_section(tuned_studies: Sequence[TunedStudy], usage: Usage) -> Markup:
     """Says what each study took, how full the slots were, and what had been predicted."""
-    costs = [cost_of(contender) for contender in contenders]
+    costs = [cost_of(tuned) for tuned in tuned_studies]
     lines: list[list[Any]] = [
         [c.study, c.trials, c.epochs, c.searched, c.repeated, c.pruned, c.failed,
          c.epoch_seconds, c.peak_memory_bytes and round(c.peak_memory_bytes / MIB)]

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sweeper.analysis.comparison.contenders import Contender
+from sweeper.analysis.comparison.entries import TunedStudy
 from sweeper.model import Trial, TrialKind, TrialState
 
 
@@ -18,17 +18,17 @@ class Curve:
     stages: tuple[str, ...]
 
 
-def learning_curves(contender: Contender) -> list[Curve]:
+def learning_curves(tuned: TunedStudy) -> list[Curve]:
     """Returns the curve of every trial of a study that reported the objective at least once.
 
     Epochs are counted over the stages that report it, so that each curve moves to the right. What
     is not finite leaves a gap.
     """
     curves = []
-    for trial in contender.study.trials:
+    for trial in tuned.study.trials:
         reported = [
             (m.stage, m.objective if math.isfinite(m.objective) else None)
-            for m in contender.history(trial).measurements
+            for m in tuned.history(trial).measurements
             if m.objective is not None
         ]
         if reported:

@@ -7,10 +7,10 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
-from sweeper.analysis.axes import axes, position, sampled_trials
+from sweeper.analysis.importance import axes, position, sampled_trials
+from sweeper.analysis.prose import metric, number
 from sweeper.analysis.report.curves import Curve, best_so_far
 from sweeper.analysis.table import StudyTable
-from sweeper.analysis.words import metric, number
 from sweeper.config.distributions import Choice, Distribution, Float
 from sweeper.model import Trial, TrialKind, TrialState
 

@@ -15,8 +15,8 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
+from sweeper.analysis.prose import number
 from sweeper.analysis.report.figures import as_plain
-from sweeper.analysis.words import number
 from sweeper.text import visible
 
 CHARACTERS = 165  # of the largest size beside each other on a page

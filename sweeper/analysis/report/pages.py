@@ -5,13 +5,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from sweeper.analysis.comparison import compare_json
-from sweeper.analysis.comparison.compare import compare_contenders
-from sweeper.analysis.comparison.compare_words import UNTUNED, few, interval, name
+from sweeper.analysis.comparison import exports
+from sweeper.analysis.comparison.compare import compare_studies
 from sweeper.analysis.comparison.comparison import Comparison
-from sweeper.analysis.comparison.contenders import Contender, control_of, entry_of, read_contenders
+from sweeper.analysis.comparison.entries import (
+    TunedStudy,
+    control_of,
+    cost_of,
+    entry_of,
+    read_tuned_studies,
+)
 from sweeper.analysis.comparison.exports import as_csv, method_rows, trial_rows
-from sweeper.analysis.cost import cost_of
+from sweeper.analysis.comparison.verdicts import UNTUNED, few, interval, name
+from sweeper.analysis.prose import metric, number
 from sweeper.analysis.report.report import (
     answers,
     headline,
@@ -29,7 +35,6 @@ from sweeper.analysis.table import (
     study_as_json,
 )
 from sweeper.analysis.usage import read_usage
-from sweeper.analysis.words import metric, number
 from sweeper.ledger import Ledger
 from sweeper.model import Trial
 
@@ -39,7 +44,7 @@ class _Read:
     """All of a sweep."""
 
     sweep: SweepTable
-    contenders: Sequence[Contender]
+    tuned_studies: Sequence[TunedStudy]
     comparison: Comparison
 
 
@@ -48,10 +53,12 @@ def note(ledger: Ledger, study: str | None) -> str:
     sweep = read_table(ledger)
     if study is None and sweep.record.state not in ("new", "running"):
         return _sweep_note(_read_all(ledger))
-    found = read_contenders([ledger], histories=False)  # which take longer, and tell nothing here
+    found = read_tuned_studies(
+        [ledger], histories=False
+    )  # which take longer, and tell nothing here
     if study is not None:
         return _study_note(_of(found, study))
-    return _bullets(answers(sweep, compare_contenders(found, sweeps=[ledger.name])))
+    return _bullets(answers(sweep, compare_studies(found, sweeps=[ledger.name])))
 
 
 def summary(ledger: Ledger, study: str | None) -> Mapping[str, float]:
@@ -60,18 +67,18 @@ def summary(ledger: Ledger, study: str | None) -> Mapping[str, float]:
     read = _read_all(ledger)
     if study is None:
         return {f"average_rank/{label}": rank for label, rank in read.comparison.ranks.items()}
-    contender = _of(read.contenders, study)
-    task = next(t for t in read.comparison.tasks if t.task == contender.study.study.task)
+    tuned = _of(read.tuned_studies, study)
+    task = next(t for t in read.comparison.tasks if t.task == tuned.study.study.task)
     index = [entry.study for entry in task.entries].index(study)
-    entry, control, cost = task.entries[index], task.controls[index], cost_of(contender)
-    objective = contender.study.study.objective
+    entry, control, cost = task.entries[index], task.controls[index], cost_of(tuned)
+    objective = tuned.study.study.objective
     values = {
         f"mean_over_seeds/{task.metric}": entry.mean,
         f"mean_over_seeds/{objective}": entry.validation,
         f"sd_over_seeds/{task.metric}": entry.sd,
         f"control/mean_over_seeds/{task.metric}": control.mean,
-        f"rises/{objective}": entry.rises,
-        f"jaggedness/{objective}": entry.jaggedness,
+        f"rises/{objective}": entry.upward_rms,
+        f"jaggedness/{objective}": entry.roughness,
         "seeds": len(entry.values),
         "took/trials": cost.trials,
         "took/epochs": cost.epochs,
@@ -86,20 +93,20 @@ def files(ledger: Ledger, study: str | None) -> Mapping[str, str]:
     if study is None:
         return {
             "report.html": sweep_page(
-                read.sweep, read.contenders, read.comparison, read_usage(ledger)
+                read.sweep, read.tuned_studies, read.comparison, read_usage(ledger)
             ),
             "sweep.json": json_text(as_json(read.sweep)),
             **_compared(read.comparison),
         }
-    contender = _of(read.contenders, study)
-    on_task = compare_contenders(
-        read.contenders, sweeps=[ledger.name], tasks=[contender.study.study.task]
+    tuned = _of(read.tuned_studies, study)
+    on_task = compare_studies(
+        read.tuned_studies, sweeps=[ledger.name], tasks=[tuned.study.study.task]
     )
     return {
-        "trials.csv": as_csv(trial_rows([contender])),
-        "trials.json": json_text(study_as_json(contender.study)),
+        "trials.csv": as_csv(trial_rows([tuned])),
+        "trials.json": json_text(study_as_json(tuned.study)),
         "search_space.yaml": read.sweep.record.text,
-        "plots.html": study_page(contender),
+        "plots.html": study_page(tuned),
         **_compared(on_task),
     }
 
@@ -110,20 +117,20 @@ def _read_all(ledger: Ledger) -> _Read:
 
 @lru_cache(maxsize=1)  # a sweep's end asks for the same once a study
 def _read_once(ledger: Ledger, num_events: int) -> _Read:
-    contenders = read_contenders([ledger])
-    comparison = compare_contenders(contenders, sweeps=[ledger.name])
-    return _Read(read_table(ledger), contenders, comparison)
+    tuned_studies = read_tuned_studies([ledger])
+    comparison = compare_studies(tuned_studies, sweeps=[ledger.name])
+    return _Read(read_table(ledger), tuned_studies, comparison)
 
 
-def _of(contenders: Sequence[Contender], study: str) -> Contender:
-    (found,) = (c for c in contenders if c.study.study.name == study)
+def _of(tuned_studies: Sequence[TunedStudy], study: str) -> TunedStudy:
+    (found,) = (c for c in tuned_studies if c.study.study.name == study)
     return found
 
 
 def _compared(comparison: Comparison) -> dict[str, str]:
     return {
         "comparison.csv": as_csv(method_rows(comparison)),
-        "comparison.json": json_text(compare_json.as_json(comparison)),
+        "comparison.json": json_text(exports.as_json(comparison)),
     }
 
 
@@ -149,12 +156,12 @@ def _bullets(told: Sequence[str]) -> str:
     return "\n".join(f"- {each}" for each in told)
 
 
-def _study_note(contender: Contender) -> str:
-    table = contender.study
+def _study_note(tuned: TunedStudy) -> str:
+    table = tuned.study
     measured = metric(table.study.objective)
     lines = [f"| | trial | validation {measured} | test {measured} |", "|:--|--:|--:|--:|"]
     led = {"best": table.best, "preset": table.preset, "control": table.control}
-    over_seeds = {"best": entry_of(contender), "control": control_of(contender)}
+    over_seeds = {"best": entry_of(tuned), "control": control_of(tuned)}
     repeated = {label: entry for label, entry in over_seeds.items() if entry.is_replicated}
     lines += [
         f"| {label}, mean of {len(entry.values)} replicates | {entry.trial} | "
@@ -168,7 +175,7 @@ def _study_note(contender: Contender) -> str:
     ]
     lines += [f"| {key} predictor | | | {number(v)} |" for key, v in table.baselines.items()]
     counts = ", ".join(f"{count} {state}" for state, count in table.counts().items())
-    return "\n".join([study_answer(contender), "", *lines, "", f"Trials: {counts}."])
+    return "\n".join([study_answer(tuned), "", *lines, "", f"Trials: {counts}."])
 
 
 def _line(label: str, trial: Trial, table: StudyTable) -> str:

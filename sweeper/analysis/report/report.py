@@ -7,17 +7,18 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from sweeper.analysis import words
-from sweeper.analysis.comparison import compare_words
-from sweeper.analysis.comparison.compare import compare_contenders
-from sweeper.analysis.comparison.compare_words import interval, name
+from sweeper.analysis import prose
+from sweeper.analysis.comparison import verdicts
+from sweeper.analysis.comparison.compare import compare_studies
 from sweeper.analysis.comparison.comparison import Comparison, TaskComparison
-from sweeper.analysis.comparison.contenders import Contender, read_contenders
-from sweeper.analysis.comparison.foresight import foresights
+from sweeper.analysis.comparison.distance_correlation import distance_correlations
+from sweeper.analysis.comparison.entries import TunedStudy, read_tuned_studies
+from sweeper.analysis.comparison.verdicts import interval, name
+from sweeper.analysis.prose import listed, method, metric
 from sweeper.analysis.report.compare_figures import colours
 from sweeper.analysis.report.compare_page import comparison_sections, published_section
 from sweeper.analysis.report.cost_section import cost_section
-from sweeper.analysis.report.foresight_section import foresight_section
+from sweeper.analysis.report.distance_section import distance_section
 from sweeper.analysis.report.origin_section import (
     configuration_section,
     provenance_section,
@@ -27,7 +28,6 @@ from sweeper.analysis.report.page import Figures, Markup, anchor, document, elem
 from sweeper.analysis.report.study_section import study_section, title_of
 from sweeper.analysis.table import StudyTable, SweepTable, read_table
 from sweeper.analysis.usage import Usage, read_usage
-from sweeper.analysis.words import listed, method, metric
 from sweeper.ledger import Ledger
 
 
@@ -37,13 +37,13 @@ def render_report(ledger: Ledger) -> str:
     Raises:
         NotFound: The sweep was never started.
     """
-    sweep, contenders = read_table(ledger), read_contenders([ledger])
-    comparison = compare_contenders(contenders, sweeps=[ledger.name])
-    return sweep_page(sweep, contenders, comparison, read_usage(ledger))
+    sweep, tuned_studies = read_table(ledger), read_tuned_studies([ledger])
+    comparison = compare_studies(tuned_studies, sweeps=[ledger.name])
+    return sweep_page(sweep, tuned_studies, comparison, read_usage(ledger))
 
 
 def sweep_page(
-    sweep: SweepTable, contenders: Sequence[Contender], comparison: Comparison, usage: Usage
+    sweep: SweepTable, tuned_studies: Sequence[TunedStudy], comparison: Comparison, usage: Usage
 ) -> str:
     """Returns the page about a sweep that was read already."""
     figures = Figures([])
@@ -53,40 +53,40 @@ def sweep_page(
         _question(sweep),
         element("p", headline(sweep, comparison), class_="answer"),
         element("p", _caveat(comparison), class_="soft"),
-        _contents(comparison, contenders),
+        _contents(comparison, tuned_studies),
         element("h2", "Results", id="results"),
         _answers(sweep, comparison),
         _results(sweep, comparison),
         *(comparison_sections(comparison, figures) if compared else []),
         *(part for t in comparison.tasks if not compared for part in published_section(t)),
-        *(study_section(contender, figures) for contender in contenders),
-        *foresight_section(comparison.foresights, figures, colours(comparison.labels)),
+        *(study_section(tuned, figures) for tuned in tuned_studies),
+        *distance_section(comparison.distance_correlations, figures, colours(comparison.labels)),
         unfinished_section(sweep),
-        cost_section(contenders, usage),
+        cost_section(tuned_studies, usage),
         configuration_section(sweep.record),
         provenance_section(sweep),
     ]
     return document(f"{sweep.record.name}: sweep report", join(body), figures)
 
 
-def study_page(contender: Contender) -> str:
+def study_page(tuned: TunedStudy) -> str:
     """Returns the page about one study."""
     figures = Figures([])
-    title = title_of(contender.study)
+    title = title_of(tuned.study)
     body = [
         element("h1", title),
-        element("p", study_answer(contender), class_="answer"),
-        study_section(contender, figures),
-        *foresight_section(foresights([contender]), figures, colours([contender.label])),
+        element("p", study_answer(tuned), class_="answer"),
+        study_section(tuned, figures),
+        *distance_section(distance_correlations([tuned]), figures, colours([tuned.label])),
     ]
     return document(title, join(body), figures)
 
 
-def study_answer(contender: Contender) -> str:
+def study_answer(tuned: TunedStudy) -> str:
     """Answers what one study came to: over its replicates, once one of them is complete."""
-    record = contender.sweep.record
-    comparison = compare_contenders([contender], sweeps=[record.name])
-    (told,) = answers(SweepTable(record=record, studies=(contender.study,)), comparison)
+    record = tuned.sweep.record
+    comparison = compare_studies([tuned], sweeps=[record.name])
+    (told,) = answers(SweepTable(record=record, studies=(tuned.study,)), comparison)
     return told
 
 
@@ -101,14 +101,14 @@ def headline(sweep: SweepTable, comparison: Comparison) -> str:
     if not comparison.tasks:
         return "No answer yet: no study has begun."
     told = answers(sweep, comparison)
-    return told[0] if len(told) == 1 else compare_words.headline(comparison)
+    return told[0] if len(told) == 1 else verdicts.headline(comparison)
 
 
 def answers(sweep: SweepTable, comparison: Comparison) -> list[str]:
     """Returns a sentence a task."""
     if is_compared(comparison):
-        return [compare_words.answer(task) for task in comparison.tasks]
-    return [words.answer(task, studies) for task, studies in sweep.by_task().items()]
+        return [verdicts.answer(task) for task in comparison.tasks]
+    return [prose.answer(task, studies) for task, studies in sweep.by_task().items()]
 
 
 def _answers(sweep: SweepTable, comparison: Comparison) -> Markup:
@@ -153,13 +153,13 @@ def _caveat(comparison: Comparison) -> str:
     )
 
 
-def _contents(comparison: Comparison, contenders: Sequence[Contender]) -> Markup:
+def _contents(comparison: Comparison, tuned_studies: Sequence[TunedStudy]) -> Markup:
     links = [("Results", "results")]
     if is_compared(comparison) and len(comparison.tasks) > 1:
         links.append(("Over all tasks", "all-tasks"))
-    if contenders:
-        links.append(("Studies", anchor(contenders[0].study.study.name)))
-    if comparison.foresights:
+    if tuned_studies:
+        links.append(("Studies", anchor(tuned_studies[0].study.study.name)))
+    if comparison.distance_correlations:
         links.append(("Distance and error", "distance"))
     links += [("Failures", "failures"), ("Cost", "cost"), ("Configuration", "configuration"),
               ("Provenance", "provenance")]  # fmt: skip
@@ -194,7 +194,7 @@ def _results(sweep: SweepTable, comparison: Comparison) -> Markup:
     note = (
         f"{', '.join(_metrics(sweep.studies))}: lower is better. Test: the mean over seeds of the "
         "configuration that validation chose. Preset: the method's own settings. Control: vanilla "
-        f"fine-tuning for as many epochs. {compare_words.UNTUNED} These and the trivial predictors "
+        f"fine-tuning for as many epochs. {verdicts.UNTUNED} These and the trivial predictors "
         f"({', '.join(names) or 'none'}) are test values. Marked is the lowest mean, whether or "
         "not that is significant."
     )

@@ -3,14 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sweeper.analysis.comparison.contenders import Contender
-from sweeper.analysis.optuna_importance import Importances, importances
+from sweeper.analysis.comparison.entries import TunedStudy
+from sweeper.analysis.importance import Importances, importances
+from sweeper.analysis.prose import listed, method, number, validation_notes
 from sweeper.analysis.report.curves import learning_curves
 from sweeper.analysis.report.figures import bars, by_stage, history, learning, parallel
 from sweeper.analysis.report.page import Figures, Markup, anchor, element, join, table
 from sweeper.analysis.table import StudyTable, rows
-from sweeper.analysis.validation import validation_notes
-from sweeper.analysis.words import listed, method, number
 from sweeper.model import Trial
 
 SHOWN = ("backbone", "pretrained", "proxy", "data_source", "protocol")  # of the facts
@@ -24,9 +23,9 @@ def title_of(study: StudyTable) -> str:
     return f"{method(study.study.method)} on {study.study.task}"
 
 
-def study_section(contender: Contender, figures: Figures) -> Markup:
+def study_section(tuned: TunedStudy, figures: Figures) -> Markup:
     """Returns the section about a study."""
-    study = contender.study
+    study = tuned.study
     ended = [f"{count} {state}" for state, count in study.counts().items()]
     facts = [f"{name.replace('_', ' ')}: {study.facts[name]}" for name in SHOWN
              if study.facts.get(name) is not None]  # fmt: skip
@@ -36,16 +35,16 @@ def study_section(contender: Contender, figures: Figures) -> Markup:
     ]
     parts += [element("p", " · ".join(facts), class_="soft")] if facts else []
     parts += [element("p", note, class_="soft") for note in validation_notes(study)]
-    parts += _plots(contender, figures)
+    parts += _plots(tuned, figures)
     parts.append(_trials(study))
     return element("section", join(parts))
 
 
-def _plots(contender: Contender, figures: Figures) -> list[Markup]:
-    study = contender.study
-    parameters: Mapping[str, Any] = contender.sweep.record.resolved.get("parameters") or {}
+def _plots(tuned: TunedStudy, figures: Figures) -> list[Markup]:
+    study = tuned.study
+    parameters: Mapping[str, Any] = tuned.sweep.record.resolved.get("parameters") or {}
     plots = []
-    if curves := learning_curves(contender):
+    if curves := learning_curves(tuned):
         caption = "Validation value of each trial of the search, and the lowest so far"
         plots.append(figures.place(history(study), caption))
         plots.append(figures.place(learning(study, curves), "Validation value by epoch"))

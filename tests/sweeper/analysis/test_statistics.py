@@ -15,14 +15,14 @@ from sweeper.analysis.statistics import (
     fewest_pairs,
     holm,
     holm_of_tests,
-    jaggedness,
     pair,
     rank_correlation,
-    rises,
+    roughness,
     sign_flip,
     smallest_p,
     standardized,
     superiority,
+    upward_rms,
 )
 
 floats = st.floats(-1e3, 1e3, allow_subnormal=False)
@@ -285,22 +285,22 @@ falling = st.lists(st.floats(0, 1), min_size=2, max_size=20).map(lambda v: sorte
 
 @given(falling)
 def test_a_curve_that_only_falls_has_no_rises_however_fast(curve):
-    assert rises(curve) == 0.0
+    assert upward_rms(curve) == 0.0
 
 
 def test_a_smooth_curve_may_be_jagged_and_has_no_rises():
     curve = [0.1 + 0.9 * math.exp(-epoch) for epoch in range(10)]
-    assert jaggedness(curve) > 0.1
-    assert rises(curve) == 0.0
+    assert roughness(curve) > 0.1
+    assert upward_rms(curve) == 0.0
 
 
 def test_rises_are_the_root_mean_square_of_steps_upward():
-    assert rises([1.0, 2.0, 1.0, 2.0]) == pytest.approx(math.sqrt(2 / 3))
-    assert rises([1.0, 0.5, 0.8]) == pytest.approx(math.sqrt(0.3**2 / 2))
-    assert rises([0.0, 3.0]) == 3.0
-    assert rises([1.0]) is None
+    assert upward_rms([1.0, 2.0, 1.0, 2.0]) == pytest.approx(math.sqrt(2 / 3))
+    assert upward_rms([1.0, 0.5, 0.8]) == pytest.approx(math.sqrt(0.3**2 / 2))
+    assert upward_rms([0.0, 3.0]) == 3.0
+    assert upward_rms([1.0]) is None
     with pytest.raises(ValueError, match="finite"):
-        rises([1.0, math.nan])
+        upward_rms([1.0, math.nan])
 
 
 def test_only_tests_of_two_pairs_or_more_are_corrected_for():
@@ -309,7 +309,7 @@ def test_only_tests_of_two_pairs_or_more_are_corrected_for():
 
 
 def test_jaggedness_is_the_deviation_of_successive_differences():
-    assert jaggedness([4.0, 3.0, 2.0, 1.0]) == 0.0
-    assert jaggedness([1.0, 2.0, 1.0, 2.0]) == pytest.approx(math.sqrt(4 / 3))
-    assert jaggedness([1.0, 0.5, 0.5]) == pytest.approx(np.std([-0.5, 0.0], ddof=1))
-    assert jaggedness([1.0, 0.5]) is None
+    assert roughness([4.0, 3.0, 2.0, 1.0]) == 0.0
+    assert roughness([1.0, 2.0, 1.0, 2.0]) == pytest.approx(math.sqrt(4 / 3))
+    assert roughness([1.0, 0.5, 0.5]) == pytest.approx(np.std([-0.5, 0.0], ddof=1))
+    assert roughness([1.0, 0.5]) is None

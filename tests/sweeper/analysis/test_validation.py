@@ -2,8 +2,8 @@
 
 import pytest
 
+from sweeper.analysis.prose import FEW, few_samples, validation_notes
 from sweeper.analysis.table import StudyTable
-from sweeper.analysis.validation import FEW, few_samples, validation_notes
 from sweeper.model import Study, Trial, TrialKind, TrialState
 
 

@@ -2,8 +2,7 @@
 
 import pytest
 
-from sweeper.analysis.comparison.compare import compare
-from sweeper.analysis.comparison.compare_tasks import corrected, difference
+from sweeper.analysis.comparison.compare import compare, correct_differences, difference
 from sweeper.analysis.comparison.comparison import Difference, Entry, Verdict
 from sweeper.analysis.statistics import holm
 from sweeper.errors import NotFound
@@ -67,18 +66,18 @@ def raw(p: float, pairs: int = 8, gap: float = -0.1) -> Difference:
 
 
 def test_a_family_is_corrected_by_holm_and_judged_by_the_corrected_p():
-    found = corrected([raw(0.04), raw(0.01, gap=0.1), raw(0.03)])
+    found = correct_differences([raw(0.04), raw(0.01, gap=0.1), raw(0.03)])
     assert [d.p_holm for d in found] == pytest.approx(holm([0.04, 0.01, 0.03]))
     assert [d.verdict for d in found] == [Verdict.UNKNOWN, Verdict.HIGHER, Verdict.UNKNOWN]
-    assert [d.verdict for d in corrected([raw(0.04)])] == [Verdict.LOWER]
+    assert [d.verdict for d in correct_differences([raw(0.04)])] == [Verdict.LOWER]
 
 
 def test_p_at_alpha_is_not_significant():
-    assert corrected([raw(0.05)])[0].verdict is Verdict.UNKNOWN
+    assert correct_differences([raw(0.05)])[0].verdict is Verdict.UNKNOWN
 
 
 def test_one_pair_costs_the_other_comparisons_nothing():
-    alone, single = corrected([raw(0.04), raw(1.0, pairs=1)])
+    alone, single = correct_differences([raw(0.04), raw(1.0, pairs=1)])
     assert (alone.p_holm, alone.verdict) == (0.04, Verdict.LOWER)
     assert (single.p_holm, single.verdict) == (1.0, Verdict.UNKNOWN)
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from sweeper.analysis.comparison.compare import compare
-from sweeper.analysis.comparison.contenders import read_contenders
+from sweeper.analysis.comparison.entries import read_tuned_studies
 from sweeper.analysis.comparison.exports import as_csv, as_parquet, method_rows, trial_rows
 from tests.support.compared_ledgers import Scores, write
 from tests.support.ledgers import TASK
@@ -26,7 +26,7 @@ def read_csv(text: str) -> list[dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def rows(ledger):
-    return trial_rows(read_contenders([ledger]))
+    return trial_rows(read_tuned_studies([ledger]))
 
 
 def test_there_is_a_row_for_every_trial_with_all_that_is_known(ledger, rows):
@@ -56,7 +56,7 @@ def test_costs_are_those_of_all_attempts(rows):
 
 def test_replicates_name_what_they_repeat(tmp_path):
     ledger = write(tmp_path, "a", [Scores(method="pare", task=ADVECTION, best=[0.1, 0.2])])
-    found = trial_rows(read_contenders([ledger]))
+    found = trial_rows(read_tuned_studies([ledger]))
     assert [(r["trial"], r["origin"]) for r in found if r["kind"] == "replicate"] == [
         (100_000, 2), (100_001, 2),
     ]  # fmt: skip
@@ -147,7 +147,10 @@ def test_methods_have_a_row_a_task_and_their_controls_another(tmp_path):
     ]  # fmt: skip
     (entry, lone), first = comparison.tasks[0].entries, rows[0]
     assert (float(first["test"]), float(first["sd"])) == (entry.mean, entry.sd)
-    assert (float(first["rises"]), float(first["jaggedness"])) == (entry.rises, entry.jaggedness)
+    assert (float(first["rises"]), float(first["jaggedness"])) == (
+        entry.upward_rms,
+        entry.roughness,
+    )
     assert (float(first["ci_low"]), float(first["ci_high"])) == entry.ci
     assert float(first["device_seconds"]) == entry.budget.device_seconds
     assert rows[1]["ci_low"] == "", "one seed has no interval"

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweeper.analysis.axes import axes, axis, position, sampled_trials
+from sweeper.analysis.importance import axes, axis, position, sampled_trials
 from sweeper.analysis.table import read_study
 from sweeper.config.distributions import Choice, Float, Int
 from tests.support.ledgers import RESOLVED, TASK

@@ -1,23 +1,23 @@
 """Curves: every epoch once, and a best that never rises."""
 
 from sweeper.analysis.report.curves import best_so_far, learning_curves
-from tests.support.ledgers import TASK, contender_of
+from tests.support.ledgers import TASK, tuned_study
 
 
 def test_a_curve_holds_each_epoch_once_though_one_was_run_again(ledger):
-    curves = {c.trial.number: c for c in learning_curves(contender_of(ledger, f"nft/{TASK}"))}
+    curves = {c.trial.number: c for c in learning_curves(tuned_study(ledger, f"nft/{TASK}"))}
     assert curves[2].epochs == (1, 2, 3, 4, 5, 6)
     assert len(ledger.events()) > 0
     assert curves[3].epochs == (1, 2)
 
 
 def test_stages_without_the_objective_are_no_part_of_a_curve(ledger):
-    for curve in learning_curves(contender_of(ledger, f"mona/{TASK}")):
+    for curve in learning_curves(tuned_study(ledger, f"mona/{TASK}")):
         assert set(curve.stages) == {"refine"}
 
 
 def test_a_curve_is_what_was_measured(ledger):
-    for curve in learning_curves(contender_of(ledger, f"mona/{TASK}")):
+    for curve in learning_curves(tuned_study(ledger, f"mona/{TASK}")):
         assert min(curve.values) == curve.trial.value
 
 

@@ -16,7 +16,7 @@ from sweeper.analysis.report.figures import (
 )
 from sweeper.analysis.table import read_study
 from sweeper.model import TrialKind, TrialState
-from tests.support.ledgers import RESOLVED, TASK, contender_of
+from tests.support.ledgers import RESOLVED, TASK, tuned_study
 
 
 def test_history_shows_every_measured_trial_once(large_ledger):
@@ -35,7 +35,7 @@ def test_history_shows_every_measured_trial_once(large_ledger):
 
 def test_learning_shows_a_line_a_trial_and_each_state_once_in_the_legend(large_ledger):
     study = read_study(large_ledger, f"mona/{TASK}")
-    figure = learning(study, learning_curves(contender_of(large_ledger, study.study.name)))
+    figure = learning(study, learning_curves(tuned_study(large_ledger, study.study.name)))
     assert len(figure.data) == 24
     named = [trace.name for trace in figure.data if trace.showlegend]
     assert sorted(named) == ["complete", "control", "failed", "preset", "pruned"]
@@ -81,26 +81,26 @@ def test_a_parameter_that_was_not_sampled_leaves_a_gap(large_ledger):
 
 
 def test_replicates_have_curves_of_their_own(large_ledger):
-    contender = contender_of(large_ledger, f"mona/{TASK}")
+    tuned = tuned_study(large_ledger, f"mona/{TASK}")
     trials = tuple(
         replace(t, kind=TrialKind.REPLICATE) if t.state is TrialState.COMPLETE else t
-        for t in contender.study.trials
+        for t in tuned.study.trials
     )
-    study = replace(contender.study, trials=trials)
-    figure = learning(study, learning_curves(replace(contender, study=study)))
+    study = replace(tuned.study, trials=trials)
+    figure = learning(study, learning_curves(replace(tuned, study=study)))
     assert {t.name for t in figure.data} == {"replicate", "pruned", "failed"}
 
 
 def test_a_value_that_is_not_finite_is_a_gap_in_its_curve(large_ledger):
-    contender = contender_of(large_ledger, f"mona/{TASK}")
-    first = contender.histories[0]
+    tuned = tuned_study(large_ledger, f"mona/{TASK}")
+    first = tuned.histories[0]
     broken = tuple(
         replace(m, objective=math.nan) if (m.stage, m.epoch) == ("refine", 3) else m
         for m in first.measurements
     )
-    histories = {**contender.histories, 0: replace(first, measurements=broken)}
-    curves = learning_curves(replace(contender, histories=histories))
-    figure = learning(contender.study, curves)
+    histories = {**tuned.histories, 0: replace(first, measurements=broken)}
+    curves = learning_curves(replace(tuned, histories=histories))
+    figure = learning(tuned.study, curves)
     json.dumps(as_plain(figure), allow_nan=False)
     assert [c.values[2] for c in curves if c.trial.number == 0] == [None]
 

@@ -1,7 +1,7 @@
 """What the runs of a sweep and its studies show in MLflow besides metrics: notes, and files."""
 
-from sweeper.analysis import words
-from sweeper.analysis.comparison import compare_words
+from sweeper.analysis import prose
+from sweeper.analysis.comparison import verdicts
 from sweeper.analysis.comparison.compare import compare
 from sweeper.analysis.report import pages
 from sweeper.model import TrialState
@@ -48,14 +48,14 @@ def test_the_sweeps_note_says_what_the_comparison_says(ledger):
     )
     assert note.startswith("- On pdebench/advection_1d, MoNA has the lowest test nRMSE")
     assert note.endswith("is not tuned; a tuned one is a study of NFT.")
-    row = f"| {TASK} | MoNA | {words.number(best)} | – | 1 | {words.number(control)} |"
+    row = f"| {TASK} | MoNA | {prose.number(best)} | – | 1 | {prose.number(control)} |"
     assert row in note.splitlines()
 
 
 def test_a_replicated_study_is_answered_over_its_replicates_wherever_it_is(tmp_path):
     ledger = write(tmp_path, "s", [LUCKY])
     (task,) = compare([ledger]).tasks
-    told = compare_words.answer(task)
+    told = verdicts.answer(task)
     assert "cannot distinguish it from untuned vanilla fine-tuning (0.5333" in told
     study = f"mona/{TASK}"
     note = pages.note(ledger, study)
@@ -67,7 +67,7 @@ def test_a_replicated_study_is_answered_over_its_replicates_wherever_it_is(tmp_p
 
 def test_while_replicates_run_the_notes_tell_of_those_that_are_complete(tmp_path):
     ledger = write(tmp_path, "s", [LUCKY])
-    told = compare_words.answer(compare([ledger]).tasks[0])
+    told = verdicts.answer(compare([ledger]).tasks[0])
     ledger.start({})
     assert pages.note(ledger, None) == f"- {told}"
     assert pages.note(ledger, f"mona/{TASK}").startswith(told)

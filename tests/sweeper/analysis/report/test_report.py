@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from sweeper.analysis import words
+from sweeper.analysis import prose
 from sweeper.analysis.report.report import render_report, study_page
 from sweeper.analysis.usage import TITLES
 from sweeper.errors import NotFound
@@ -18,7 +18,7 @@ from sweeper.model import Study, Trial, TrialKind, TrialState
 from tests.support.browser import browser, needs_chromium
 from tests.support.command import ROOT
 from tests.support.compared_ledgers import Scores, write
-from tests.support.ledgers import EPOCHS, TASK, contender_of, new_ledger, objective, rate_of, script
+from tests.support.ledgers import EPOCHS, TASK, new_ledger, objective, rate_of, script, tuned_study
 from tests.support.printed import needs_poppler, sheets
 
 MARGIN = 14 / 25.4 * 72  # of a printed page, in points
@@ -72,7 +72,7 @@ def test_plotly_is_inside_once(page):
 def test_the_page_says_question_answer_and_numbers_without_any_script(page):
     text = str(Text(page))
     assert "Which of MoNA and NFT solves pdebench/advection_1d best" in text
-    values = {m: words.number(1.1 * objective(m, rate_of(7), EPOCHS)) for m in ("mona", "nft")}
+    values = {m: prose.number(1.1 * objective(m, rate_of(7), EPOCHS)) for m in ("mona", "nft")}
     assert f"MoNA has the lowest test nRMSE, {values['mona']} (one seed)" in text
     assert f"cannot distinguish it from NFT ({values['nft']}, one seed)" in text
     assert "Where a number is of one seed, a small difference may be chance" in text
@@ -99,7 +99,7 @@ def test_the_result_comes_first_and_distances_last(page):
 
 
 def test_in_the_table_of_trials_what_was_searched_comes_before_the_rest(ledger):
-    page = study_page(contender_of(ledger, f"mona/{TASK}"))
+    page = study_page(tuned_study(ledger, f"mona/{TASK}"))
     head = re.findall(r"<th(?: [^>]*)?>(.*?)</th>", page)
     assert [re.sub("<wbr>", "", name) for name in head] == [
         "trial", "kind", "state", "val/nrmse", "test/nrmse", "refine.lr", "refine.optimizer",
@@ -109,7 +109,7 @@ def test_in_the_table_of_trials_what_was_searched_comes_before_the_rest(ledger):
 
 def test_a_cell_holds_the_number_that_it_rounds(page):
     best = 1.1 * objective("mona", rate_of(7), EPOCHS)
-    assert f'<td class="number" title="{best!r}">{words.number(best)}</td>' in page
+    assert f'<td class="number" title="{best!r}">{prose.number(best)}</td>' in page
 
 
 def test_a_sweep_with_one_method_is_asked_about_vanilla_fine_tuning(tmp_path):
@@ -174,7 +174,7 @@ def test_a_sweep_that_was_never_started_is_not_found(tmp_path):
 
 
 def test_a_studys_page_is_about_it_alone(large_ledger):
-    text = str(Text(study_page(contender_of(large_ledger, f"nft/{TASK}"))))
+    text = str(Text(study_page(tuned_study(large_ledger, f"nft/{TASK}"))))
     assert "NFT on pdebench/advection_1d" in text
     assert "MoNA" not in text
 
@@ -187,10 +187,10 @@ def test_the_page_says_that_the_control_is_not_tuned(page):
 def test_the_page_marks_the_best_over_replicates(tmp_path):
     lucky = Scores(method="mona", task=TASK, best=[0.65, 0.3], num_trials=3)
     ledger = write(tmp_path, "s", [lucky])
-    contender = contender_of(ledger, f"mona/{TASK}")
-    assert min(t.value for t in contender.study.searched if t.number != 1) == 0.6, "the preset's"
-    assert contender.study.best.number == 2
-    marked = re.findall(r'<tr class="marked"><td class="number"[^>]*>(\d+)', study_page(contender))
+    tuned = tuned_study(ledger, f"mona/{TASK}")
+    assert min(t.value for t in tuned.study.searched if t.number != 1) == 0.6, "the preset's"
+    assert tuned.study.best.number == 2
+    marked = re.findall(r'<tr class="marked"><td class="number"[^>]*>(\d+)', study_page(tuned))
     assert marked == ["2"]
 
 
@@ -321,9 +321,9 @@ def test_the_page_sets_what_was_predicted_against_what_it_took(tmp_path):
 
 
 def test_a_validation_split_too_small_to_decide_is_noted(large_ledger):
-    contender = contender_of(large_ledger, f"mona/{TASK}")
-    facts = {**contender.study.facts, "samples": {"train": 40, "val": 12, "test": 12}}
-    small = replace(contender, study=replace(contender.study, facts=facts))
+    tuned = tuned_study(large_ledger, f"mona/{TASK}")
+    facts = {**tuned.study.facts, "samples": {"train": 40, "val": 12, "test": 12}}
+    small = replace(tuned, study=replace(tuned.study, facts=facts))
     noted = f"{TASK}: 12 samples validate, under 30"
     assert noted in str(Text(study_page(small)))
-    assert noted not in str(Text(study_page(contender)))
+    assert noted not in str(Text(study_page(tuned)))

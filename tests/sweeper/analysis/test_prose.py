@@ -4,9 +4,9 @@ import math
 
 import pytest
 
-from sweeper.analysis import words
+from sweeper.analysis import prose
+from sweeper.analysis.prose import against, answer, listed, method, metric, number
 from sweeper.analysis.table import StudyTable, read_table
-from sweeper.analysis.words import against, answer, listed, method, metric, number
 from sweeper.model import Study
 from tests.support.ledgers import TASK
 from trainables.methods.registry import METHODS as TRAINABLE
@@ -56,8 +56,8 @@ def test_names_are_as_printed():
 
 def test_every_method_and_metric_there_is_has_a_printed_name():
     rivals = {name for table in TABLES for name in table.rows}
-    assert words.METHODS.keys() == TRAINABLE.keys() | rivals
-    assert words.METRICS.keys() == MEASURED.keys()
+    assert prose.METHODS.keys() == TRAINABLE.keys() | rivals
+    assert prose.METRICS.keys() == MEASURED.keys()
 
 
 def test_the_answer_names_the_best_method_and_what_it_beats(ledger):

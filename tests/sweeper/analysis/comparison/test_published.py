@@ -1,6 +1,6 @@
 """Published numbers: grouped by protocol and named, never ordered by merit."""
 
-from sweeper.analysis.published import by_protocol, published_of
+from sweeper.analysis.comparison.comparison import by_protocol, published_of
 
 NUMBERS = [
     {"method": "pare", "value": 0.1, "protocol": "b", "metric": "nrmse", "citation": "P"},

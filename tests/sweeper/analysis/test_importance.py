@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from sweeper.analysis.optuna_importance import Importances, importances
+from sweeper.analysis.importance import Importances, importances
 from sweeper.analysis.report.study_section import explained
 from sweeper.analysis.table import StudyTable, read_study
 from sweeper.model import Study, Trial, TrialKind, TrialState

@@ -8,13 +8,20 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean, stdev
+from statistics import fmean, median, stdev
 from typing import Any
 
 from sweeper.analysis.comparison.comparison import Budget, Entry, Point
-from sweeper.analysis.history import NOTHING, History, read_histories
-from sweeper.analysis.statistics import bootstrap_interval, jaggedness, rises
-from sweeper.analysis.table import StudyTable, SweepTable, finite, read_table
+from sweeper.analysis.statistics import bootstrap_interval, roughness, upward_rms
+from sweeper.analysis.table import (
+    NOTHING,
+    History,
+    StudyTable,
+    SweepTable,
+    finite,
+    read_histories,
+    read_table,
+)
 from sweeper.config.catalog import model_settings
 from sweeper.core.ranking import CANDIDATES
 from sweeper.errors import UsageError
@@ -23,7 +30,7 @@ from sweeper.model import Trial, TrialKind, TrialState
 
 
 @dataclass(frozen=True, kw_only=True)
-class Contender:
+class TunedStudy:
     """One study of one sweep."""
 
     label: str
@@ -48,7 +55,7 @@ class Contender:
         return [t for t in self.study.trials if t.kind in CANDIDATES]
 
 
-def read_contenders(ledgers: Sequence[Ledger], *, histories: bool = True) -> list[Contender]:
+def read_tuned_studies(ledgers: Sequence[Ledger], *, histories: bool = True) -> list[TunedStudy]:
     """Returns every study of these sweeps, in their order.
 
     Args:
@@ -71,10 +78,10 @@ def read_contenders(ledgers: Sequence[Ledger], *, histories: bool = True) -> lis
     ]
 
 
-def _of(ledger: Ledger, *, histories: bool) -> list[Contender]:
+def _of(ledger: Ledger, *, histories: bool) -> list[TunedStudy]:
     sweep, found = read_table(ledger), read_histories(ledger) if histories else {}
     return [
-        Contender(
+        TunedStudy(
             label=study.study.method,
             sweep=sweep,
             study=study,
@@ -84,15 +91,15 @@ def _of(ledger: Ledger, *, histories: bool) -> list[Contender]:
     ]
 
 
-def entry_of(contender: Contender) -> Entry:
+def entry_of(tuned: TunedStudy) -> Entry:
     """Returns a method's entry: its chosen configuration, budget and progress."""
-    entry = _entry(contender, contender.study.best)
-    return replace(entry, budget=budget(contender), curve=progress(contender))
+    entry = _entry(tuned, tuned.study.best)
+    return replace(entry, budget=budget(tuned), curve=progress(tuned))
 
 
-def configuration(contender: Contender, trial: Trial) -> dict[str, Any]:
+def configuration(tuned: TunedStudy, trial: Trial) -> dict[str, Any]:
     """Returns what one configuration comes to, as plain data."""
-    entry = _entry(contender, trial)
+    entry = _entry(tuned, trial)
     return {
         "trial": trial.number,
         "kind": trial.kind.value,
@@ -106,34 +113,34 @@ def configuration(contender: Contender, trial: Trial) -> dict[str, Any]:
     }
 
 
-def control_of(contender: Contender) -> Entry:
+def control_of(tuned: TunedStudy) -> Entry:
     """Returns the entry of a method's control."""
-    controls = [t for t in contender.study.trials if t.kind is TrialKind.CONTROL]
-    replicated = [t for t in controls if contender.study.replicates.get(t.number)]
-    return _entry(contender, replicated[0] if replicated else contender.study.control)
+    controls = [t for t in tuned.study.trials if t.kind is TrialKind.CONTROL]
+    replicated = [t for t in controls if tuned.study.replicates.get(t.number)]
+    return _entry(tuned, replicated[0] if replicated else tuned.study.control)
 
 
-def budget(contender: Contender) -> Budget:
+def budget(tuned: TunedStudy) -> Budget:
     """Returns what tuning took: its candidates, control and replicates left out."""
-    device, count = contender.devices
-    spent = [contender.history(t) for t in contender.candidates]
+    device, count = tuned.devices
+    spent = [tuned.history(t) for t in tuned.candidates]
     return Budget(
-        trials=sum(t.state.is_finished for t in contender.candidates),
+        trials=sum(t.state.is_finished for t in tuned.candidates),
         epochs=sum(history.epochs for history in spent),
         device_seconds=count * sum(history.seconds for history in spent),
         device=device,
     )
 
 
-def progress(contender: Contender) -> tuple[Point, ...]:
+def progress(tuned: TunedStudy) -> tuple[Point, ...]:
     """Returns how the best validation value came down, as candidates ended."""
-    device_count = contender.devices[1]
+    device_count = tuned.devices[1]
     points: list[Point] = []
     best: Trial | None = None
     epochs, seconds = 0, 0.0
-    ended = [t for t in contender.candidates if t.state.is_finished]
-    for count, trial in enumerate(sorted(ended, key=lambda t: _order(contender, t)), start=1):
-        history = contender.history(trial)
+    ended = [t for t in tuned.candidates if t.state.is_finished]
+    for count, trial in enumerate(sorted(ended, key=lambda t: _order(tuned, t)), start=1):
+        history = tuned.history(trial)
         epochs, seconds = epochs + history.epochs, seconds + history.seconds
         if trial.state is TrialState.COMPLETE and finite(trial.value) is not None:
             best = trial if best is None else min(best, trial, key=_by_value)
@@ -144,18 +151,18 @@ def progress(contender: Contender) -> tuple[Point, ...]:
                     epochs=epochs,
                     device_seconds=device_count * seconds,
                     value=_by_value(best)[0],
-                    test=contender.study.test_value(best),
+                    test=tuned.study.test_value(best),
                 )
             )
     return tuple(points)
 
 
-def _entry(contender: Contender, trial: Trial | None) -> Entry:
-    study = contender.study
+def _entry(tuned: TunedStudy, trial: Trial | None) -> Entry:
+    study = tuned.study
     named = Entry(
-        label=contender.label,
+        label=tuned.label,
         method=study.study.method,
-        sweep=contender.sweep.record.name,
+        sweep=tuned.sweep.record.name,
         study=study.study.name,
         values={},
     )
@@ -163,11 +170,11 @@ def _entry(contender: Contender, trial: Trial | None) -> Entry:
         return named
     replicates, reached = study.replicates.get(trial.number, ()), study.reached(trial)
     curves = [
-        [v for v in contender.history(t).objectives if math.isfinite(v)] for t in reached.trainings
+        [v for v in tuned.history(t).objectives if math.isfinite(v)] for t in reached.trainings
     ]
     numbers = list(reached.tests.values())
     told = len(numbers) if reached.is_replicated else 0  # by replicates
-    settings = contender.sweep.record.resolved.get("model") or {}
+    settings = tuned.sweep.record.resolved.get("model") or {}
     return replace(
         named,
         trial=trial.number,
@@ -181,8 +188,8 @@ def _entry(contender: Contender, trial: Trial | None) -> Entry:
         mean=reached.test,
         sd=stdev(numbers) if len(numbers) > 1 else None,
         ci=bootstrap_interval(numbers),
-        jaggedness=_mean_of(jaggedness, curves),
-        rises=_mean_of(rises, curves),
+        roughness=_mean_of(roughness, curves),
+        upward_rms=_mean_of(upward_rms, curves),
     )
 
 
@@ -193,11 +200,63 @@ def _mean_of(
     return fmean(found) if found else None
 
 
-def _order(contender: Contender, trial: Trial) -> tuple[float, int]:
-    ended = contender.history(trial).ended
+def _order(tuned: TunedStudy, trial: Trial) -> tuple[float, int]:
+    ended = tuned.history(trial).ended
     return math.inf if ended is None else ended, trial.number
 
 
 def _by_value(trial: Trial) -> tuple[float, int]:
     assert trial.value is not None
     return trial.value, trial.number
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """Of one study. Seconds are of devices: GPUs, or CPU cores where a trial has no GPU."""
+
+    study: str
+    device: str
+    trials: int  # that began
+    epochs: int  # trained, those run again included
+    searched: float  # s
+    repeated: float  # s of replicates and reruns
+    pruned: float  # s of trials that ended so; in `searched` or `repeated` too
+    failed: float
+    epoch_seconds: float | None  # median over trials, of the clock
+    peak_memory_bytes: int | None  # the most that a trial took
+
+    @property
+    def total(self) -> float:
+        """All device-seconds."""
+        return self.searched + self.repeated
+
+
+def cost_of(tuned: TunedStudy) -> Cost:
+    """Returns what a study took, as far as its trials told."""
+    device, count = tuned.devices
+    trials = tuned.study.trials
+    histories = [tuned.history(trial) for trial in trials]
+    spent = {t.number: count * h.seconds for t, h in zip(trials, histories, strict=True)}
+    paces = [h.seconds / h.epochs for h in histories if h.epochs]
+    peaks = [
+        m.peak_memory_bytes
+        for history in histories
+        for m in history.measurements
+        if m.peak_memory_bytes is not None
+    ]
+
+    def seconds(chosen: Sequence[Trial]) -> float:
+        return sum(spent[trial.number] for trial in chosen)
+
+    return Cost(
+        study=tuned.study.study.name,
+        device=device,
+        trials=sum(trial.attempt > 0 for trial in trials),
+        epochs=sum(history.epochs for history in histories),
+        searched=seconds([t for t in trials if t.kind.is_searched]),
+        repeated=seconds([t for t in trials if not t.kind.is_searched]),
+        pruned=seconds([t for t in trials if t.state is TrialState.PRUNED]),
+        failed=seconds([t for t in trials if t.state is TrialState.FAILED]),
+        epoch_seconds=median(paces) if paces else None,
+        peak_memory_bytes=max(peaks) if peaks else None,
+    )

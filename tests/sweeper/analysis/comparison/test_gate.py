@@ -3,7 +3,7 @@
 import pytest
 
 from sweeper.analysis.comparison.compare import compare
-from sweeper.analysis.comparison.compare_gate import judge, parse_gate
+from sweeper.analysis.comparison.gate import judge, parse_gate
 from sweeper.errors import UsageError
 from tests.support.compared_ledgers import Scores, write
 

@@ -3,7 +3,7 @@
 import errno
 import os
 
-from sweeper.tracking.placing import place
+from sweeper.tracking.mlflow_store import place
 
 
 def tree(folder):

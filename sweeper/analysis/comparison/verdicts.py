@@ -7,15 +7,15 @@ from sweeper.analysis.comparison.comparison import (
     CONTROL,
     Comparison,
     Difference,
+    DistanceCorrelation,
     Effect,
     Entry,
-    Foresight,
     TaskComparison,
     Verdict,
     num_tests,
 )
+from sweeper.analysis.prose import DISTANCES, listed, method, metric, number
 from sweeper.analysis.statistics import FEWEST, fewest_pairs, smallest_p
-from sweeper.analysis.words import DISTANCES, listed, method, metric, number
 
 WHAT = {"trials": "candidates", "epochs": "epochs", "device_seconds": "device-seconds"}
 NFT_STARTS = (
@@ -26,7 +26,7 @@ UNTUNED = "The control has the preset's settings and is not tuned; a tuned one i
 
 
 def name(label: str) -> str:
-    """Returns how a contender is called in prose."""
+    """Returns how a tuned is called in prose."""
     if label == CONTROL:
         return "untuned vanilla fine-tuning"
     sweep, _, bare = label.rpartition(":")
@@ -298,9 +298,9 @@ def _over_tasks(effect: Effect) -> str:
     return f"p = {number(effect.p_holm)} over tasks{verdict}"
 
 
-def foreseen(foresights: Sequence[Foresight]) -> str:
+def distance_answer(found: Sequence[DistanceCorrelation]) -> str:
     """Answers in one sentence whether the leading distance predicts the error, over the studies."""
-    shown = [each for each in foresights if each.distance == foresights[0].distance]
+    shown = [each for each in found if each.distance == found[0].distance]
     distance = DISTANCES[shown[0].distance]
     tested = [each for each in shown if each.correlation is not None]
     if not tested:
@@ -324,7 +324,7 @@ def foreseen(foresights: Sequence[Foresight]) -> str:
     return f"By {distance}, {'; '.join(parts)}{rest}."
 
 
-def series(each: Foresight) -> str:
+def series(each: DistanceCorrelation) -> str:
     """Returns whose distance it is, and to which source where there are several."""
     return name(each.label) + (f" from {each.proxy}" if each.proxy else "")
 

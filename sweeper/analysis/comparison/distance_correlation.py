@@ -10,23 +10,23 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sweeper.analysis.comparison.comparison import Foresight
-from sweeper.analysis.comparison.contenders import Contender
+from sweeper.analysis.comparison.comparison import DistanceCorrelation
+from sweeper.analysis.comparison.entries import TunedStudy
+from sweeper.analysis.prose import DISTANCES
 from sweeper.analysis.statistics import holm, rank_correlation
-from sweeper.analysis.words import DISTANCES
 from sweeper.config.catalog import PROXY
 from sweeper.model import Trial, TrialState
 
 FEWEST = 8  # points; a correlation of fewer says more about chance than about the distance
 
 
-def foresights(contenders: Sequence[Contender]) -> tuple[Foresight, ...]:
+def distance_correlations(tuned_studies: Sequence[TunedStudy]) -> tuple[DistanceCorrelation, ...]:
     """Returns what each study says of each distance that `FEWEST` of its complete trials measured.
 
     A series of fewer is left out: it is neither drawn nor tested.
     """
-    found = [each for contender in contenders for each in _of(contender)]
-    corrected: list[Foresight] = []
+    found = [each for tuned in tuned_studies for each in _of(tuned)]
+    corrected: list[DistanceCorrelation] = []
     for distance in DISTANCES:
         family = [each for each in found if each.distance == distance]
         tested = [each.correlation.p_value for each in family if each.correlation is not None]
@@ -38,8 +38,8 @@ def foresights(contenders: Sequence[Contender]) -> tuple[Foresight, ...]:
     return tuple(corrected)
 
 
-def _of(contender: Contender) -> list[Foresight]:
-    study = contender.study
+def _of(tuned: TunedStudy) -> list[DistanceCorrelation]:
+    study = tuned.study
     has_several = len({t.params[PROXY] for t in study.searched if PROXY in t.params}) > 1
     points: dict[tuple[str, str | None], list[tuple[Trial, float, float]]] = {}
     for trial in study.searched:
@@ -47,7 +47,7 @@ def _of(contender: Contender) -> list[Foresight]:
         if trial.state is not TrialState.COMPLETE or error is None or not math.isfinite(error):
             continue
         source = trial.params.get(PROXY) if has_several else None
-        for name, value in contender.history(trial).metrics.items():
+        for name, value in tuned.history(trial).metrics.items():
             if name.rpartition("/")[2] in DISTANCES and math.isfinite(value):
                 points.setdefault((name, source), []).append((trial, value, error))
     found = []
@@ -56,8 +56,8 @@ def _of(contender: Contender) -> list[Foresight]:
             stage, _, distance = name.rpartition("/")
             trials, distances, errors = zip(*known, strict=True)
             found.append(
-                Foresight(
-                    label=contender.label,
+                DistanceCorrelation(
+                    label=tuned.label,
                     task=study.study.task,
                     proxy=source,
                     metric=study.test_metric,

@@ -2,9 +2,9 @@
 
 import pytest
 
-from sweeper.analysis.comparison.compare import compare, corrected, effect
-from sweeper.analysis.comparison.compare_json import as_json
-from sweeper.analysis.comparison.compare_words import (
+from sweeper.analysis.comparison.compare import compare, correct_effects, effect
+from sweeper.analysis.comparison.exports import as_json
+from sweeper.analysis.comparison.verdicts import (
     across,
     answer,
     headline,
@@ -210,7 +210,7 @@ def test_over_tasks_direction_groups_and_what_it_hinges_on_are_said(tmp_path):
 
 
 def test_a_pair_that_is_compared_on_one_task_cannot_be_distinguished_over_tasks():
-    (found,) = corrected([effect("pare", "mona", {"t": 0.5}, {"t": ("1D",)})])
+    (found,) = correct_effects([effect("pare", "mona", {"t": 0.5}, {"t": ("1D",)})])
     assert across(found) == (
         "PaRe against MoNA: 50 % lower error over one task, lower on 1 (cannot distinguish)."
     )
@@ -235,7 +235,9 @@ def test_a_pair_that_is_compared_on_one_task_cannot_be_distinguished_over_tasks(
 )
 def test_over_tasks_p_and_the_tasks_that_it_takes_are_said(tasks, p, told):
     ratios = {str(i): 0.8 + i / 100 for i in range(tasks)}
-    family = corrected([effect("pare", "mona", ratios, dict.fromkeys(ratios, ("1D", "dense")))])
+    family = correct_effects(
+        [effect("pare", "mona", ratios, dict.fromkeys(ratios, ("1D", "dense")))]
+    )
     assert f"lower on {tasks} (p = {p})" in across(family[0])
     assert limits_over_tasks(family) == [told]
 

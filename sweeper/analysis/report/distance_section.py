@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 
-from sweeper.analysis.comparison.compare_words import foreseen, series
-from sweeper.analysis.comparison.comparison import Foresight
-from sweeper.analysis.comparison.foresight import FEWEST
+from sweeper.analysis.comparison.comparison import DistanceCorrelation
+from sweeper.analysis.comparison.distance_correlation import FEWEST
+from sweeper.analysis.comparison.verdicts import distance_answer, series
+from sweeper.analysis.prose import DISTANCES, metric, number
 from sweeper.analysis.report.figures import hover, plain, value_axis
 from sweeper.analysis.report.page import Figures, Markup, element, join, table
-from sweeper.analysis.words import DISTANCES, metric, number
 
 NOTE = (
     "Each point is a complete trial: its distance between source and embedded target at the end of "
@@ -21,8 +21,8 @@ NOTE = (
 )
 
 
-def foresight_section(
-    found: Sequence[Foresight], figures: Figures, palette: Mapping[str, str]
+def distance_section(
+    found: Sequence[DistanceCorrelation], figures: Figures, palette: Mapping[str, str]
 ) -> list[Markup]:
     """Returns the section; nothing where no study measured a distance."""
     if not found:
@@ -47,7 +47,7 @@ def foresight_section(
     summary = element("summary", f"Rank correlation of each of {len(found)} series")
     parts = [
         element("h2", "Does the distance predict the error?", id="distance"),
-        element("p", foreseen(found)),
+        element("p", distance_answer(found)),
         element("p", NOTE, class_="soft"),
         element("div", join(plots), class_="plots"),
         element("details", join([summary, table(header, lines)])),
@@ -55,7 +55,7 @@ def foresight_section(
     return [element("section", join(parts))]
 
 
-def scatter(shown: Sequence[Foresight], palette: Mapping[str, str]) -> go.Figure:
+def scatter(shown: Sequence[DistanceCorrelation], palette: Mapping[str, str]) -> go.Figure:
     """Shows distance and test error of each trial on a task, a colour a method."""
     figure = go.Figure()
     for each in shown:

@@ -9,7 +9,6 @@ whatever p. METHOD may be `control`, the other's own untuned vanilla fine-tuning
 import re
 from dataclasses import dataclass
 
-from sweeper.analysis.comparison.compare_words import name, p_text, verdict_for
 from sweeper.analysis.comparison.comparison import (
     CONTROL,
     Comparison,
@@ -17,7 +16,8 @@ from sweeper.analysis.comparison.comparison import (
     TaskComparison,
     Verdict,
 )
-from sweeper.analysis.words import number
+from sweeper.analysis.comparison.verdicts import name, p_text, verdict_for
+from sweeper.analysis.prose import number
 from sweeper.errors import UsageError, unknown
 
 GRAMMAR = "METHOD < METHOD on TASK, or <=; several joined by `and`"

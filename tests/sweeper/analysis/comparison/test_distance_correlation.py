@@ -7,16 +7,15 @@ import pytest
 from scipy import stats
 
 from sweeper.analysis.comparison.compare import compare
-from sweeper.analysis.comparison.compare_json import as_json
-from sweeper.analysis.comparison.compare_words import foreseen
-from sweeper.analysis.comparison.contenders import Contender
-from sweeper.analysis.comparison.foresight import foresights
-from sweeper.analysis.history import History
+from sweeper.analysis.comparison.distance_correlation import distance_correlations
+from sweeper.analysis.comparison.entries import TunedStudy
+from sweeper.analysis.comparison.exports import as_json
+from sweeper.analysis.comparison.verdicts import distance_answer
 from sweeper.analysis.report.compare_page import render_comparison
-from sweeper.analysis.report.foresight_section import foresight_section, scatter
+from sweeper.analysis.report.distance_section import distance_section, scatter
 from sweeper.analysis.report.page import Figures, join
 from sweeper.analysis.statistics import holm
-from sweeper.analysis.table import StudyTable, SweepTable
+from sweeper.analysis.table import History, StudyTable, SweepTable
 from sweeper.ledger import SweepRecord
 from sweeper.model import Measurement, Study, Trial, TrialKind, TrialState
 from tests.support.compared_ledgers import Scores, write
@@ -29,7 +28,7 @@ EIGHT = tuple(0.1 * n for n in range(1, 9))  # as few trials as are shown
 PALETTE = {"orca": "#000000", "mona": "#ffffff"}
 
 
-def contender(label: str, distances, errors, **changes) -> Contender:
+def tuned(label: str, distances, errors, **changes) -> TunedStudy:
     """A study whose trials measured these distances, then these test errors."""
     study = Study(name=f"{label}/t", method=label, task="t", objective="val/nrmse", seed=0)
     trials, histories = [], {}
@@ -51,30 +50,30 @@ def contender(label: str, distances, errors, **changes) -> Contender:
         )
     table = StudyTable(study=study, facts={}, trials=tuple(trials))
     sweep = SweepTable(record=RECORD, studies=(table,))
-    return Contender(label=label, sweep=sweep, study=table, histories=histories)
+    return TunedStudy(label=label, sweep=sweep, study=table, histories=histories)
 
 
 def test_the_last_distance_before_fine_tuning_stands_against_the_test_error():
     distances, errors = (8.0, 1.0, 2.0, 7.0, 3.0, 6.0, 4.0, 5.0), (0.8, *EIGHT[1:])
-    (found,) = foresights([contender("orca", distances, errors)])
+    (found,) = distance_correlations([tuned("orca", distances, errors)])
     assert (found.stage, found.distance, found.metric) == ("align", "otdd_exact", "test/nrmse")
     assert (found.distances, found.errors) == (distances, errors)
     assert found.correlation.rho == pytest.approx(stats.spearmanr(distances, errors).statistic)
     assert (
-        foreseen([found])
+        distance_answer([found])
         == "OTDD predicts the test error in none of 1 study, as far as can be told."
     )
 
 
 @pytest.mark.parametrize(("sign", "way"), [(1, "closer is better"), (-1, "closer is worse")])
 def test_an_order_that_is_no_chance_is_said_which_way_it_goes(sign, way):
-    (found,) = foresights([contender("orca", range(12), [5 + sign * n for n in range(12)])])
+    (found,) = distance_correlations([tuned("orca", range(12), [5 + sign * n for n in range(12)])])
     assert found.correlation.rho == pytest.approx(sign)
-    assert foreseen([found]) == f"By OTDD, {way} for ORCA on t (ρ = {sign})."
+    assert distance_answer([found]) == f"By OTDD, {way} for ORCA on t (ρ = {sign})."
 
 
 def test_p_is_corrected_for_the_studies():
-    both = foresights([contender(m, range(12), range(12)) for m in ("orca", "mona")])
+    both = distance_correlations([tuned(m, range(12), range(12)) for m in ("orca", "mona")])
     for each in both:
         assert each.p_holm == pytest.approx(2 * each.correlation.p_value)
 
@@ -92,19 +91,19 @@ def test_p_is_corrected_for_the_studies():
 def test_fewer_than_eight_trials_of_the_search_with_both_numbers_show_nothing(
     distances, errors, changes
 ):
-    found = foresights([contender("orca", distances, errors, **changes)])
+    found = distance_correlations([tuned("orca", distances, errors, **changes)])
     assert found == ()
-    assert foresight_section(found, Figures([]), {}) == []
+    assert distance_section(found, Figures([]), {}) == []
 
 
 def test_trials_that_are_all_alike_are_shown_and_tell_nothing():
-    (found,) = foresights([contender("orca", [1.0] * 8, EIGHT)])
+    (found,) = distance_correlations([tuned("orca", [1.0] * 8, EIGHT)])
     assert found.correlation is None
     assert found.p_holm is None
-    assert "nothing can be told" in foreseen([found])
+    assert "nothing can be told" in distance_answer([found])
 
 
-def reading(found: Contender, *sources: str) -> Contender:
+def reading(found: TunedStudy, *sources: str) -> TunedStudy:
     """The same study, whose trials read these sources in turn."""
     trials = tuple(
         replace(t, params={"proxy": sources[t.number % len(sources)]}) for t in found.study.trials
@@ -116,12 +115,12 @@ def test_distances_to_two_sources_are_two_series():
     near, far = [n / 10 for n in range(8)], [100 - n for n in range(8)]
     distances = [d for both in zip(near, far, strict=True) for d in both]
     errors = [1 + n for n in range(8) for _ in range(2)]
-    both = foresights([reading(contender("orca", distances, errors), "digits", "noise")])
+    both = distance_correlations([reading(tuned("orca", distances, errors), "digits", "noise")])
     assert [(each.proxy, each.correlation.rho) for each in both] == [
         ("digits", pytest.approx(1)), ("noise", pytest.approx(-1)),
     ]  # fmt: skip
     assert [each.p_holm for each in both] == holm([each.correlation.p_value for each in both])
-    section = join(foresight_section(both, Figures([]), PALETTE))
+    section = join(distance_section(both, Figures([]), PALETTE))
     assert "<td>ORCA from digits</td>" in section
     assert "<td>ORCA from noise</td>" in section
     assert [trace.name for trace in scatter(both, PALETTE).data] == [
@@ -130,21 +129,21 @@ def test_distances_to_two_sources_are_two_series():
 
 
 def test_a_source_that_all_trials_read_is_not_named():
-    (found,) = foresights([reading(contender("orca", EIGHT, EIGHT), "digits")])
+    (found,) = distance_correlations([reading(tuned("orca", EIGHT, EIGHT), "digits")])
     assert found.proxy is None
 
 
 def test_of_two_sources_it_is_said_from_which():
     distances = [float(n // 2) for n in range(24)]
-    found = foresights([reading(contender("orca", distances, distances), "digits", "noise")])
-    assert foreseen(found) == (
+    found = distance_correlations([reading(tuned("orca", distances, distances), "digits", "noise")])
+    assert distance_answer(found) == (
         "By OTDD, closer is better for ORCA from digits on t (ρ = 1) and ORCA from noise on t "
         "(ρ = 1)."
     )
 
 
 def test_the_figure_has_every_trial_of_every_method():
-    found = foresights([contender(m, EIGHT, EIGHT[::-1]) for m in ("orca", "mona")])
+    found = distance_correlations([tuned(m, EIGHT, EIGHT[::-1]) for m in ("orca", "mona")])
     figure = scatter(found, PALETTE)
     assert [(list(t.x), list(t.y), t.marker.color) for t in figure.data] == [
         ([*EIGHT], [*EIGHT[::-1]], "#000000"),
