@@ -18,7 +18,7 @@ from sweeper.driver.recorder import make_recorder
 from sweeper.errors import BackendUnreachable, Interrupted, NotFound, UsageError
 from sweeper.ledger import Ledger, SweepRecord
 from sweeper.planning import load, stage_store
-from sweeper.planning.checkpoint_paths import Places
+from sweeper.planning.checkpoint_paths import CheckpointPaths
 from sweeper.planning.sweep_folder import MARKS, STORAGE, existing, folder_of, open_ledger
 from sweeper.text import number_of_bytes, without_secrets
 from sweeper.tracking.mlflow_recorder import MlflowRecorder
@@ -92,7 +92,7 @@ def delete(
     with closing(open_ledger(folder)) as ledger, ledger.hold():
         record = ledger.sweep()
         sweep = _settings(record)
-        places = Places(folder, _store_of(record))
+        places = CheckpointPaths(folder, _store_of(record))
         recorder = None if sweep is None else make_recorder(ledger, sweep, places)
         extent = _measure(folder, ledger, record, recorder, places, takes_runs=runs)
         if record is not None and sweep is None:
@@ -162,7 +162,7 @@ def _measure(
     ledger: Ledger,
     record: SweepRecord | None,
     recorder: MlflowRecorder | None,
-    places: Places,
+    places: CheckpointPaths,
     *,
     takes_runs: bool,
 ) -> Extent:
@@ -197,13 +197,13 @@ def _sizes(folder: Path) -> tuple[int, int]:
     return sum(s for s, is_all in sizes if is_all), sum(s for s, is_all in sizes if not is_all)
 
 
-def _in_store(ledger: Ledger, places: Places) -> list[str]:
+def _in_store(ledger: Ledger, places: CheckpointPaths) -> list[str]:
     """Return the places in the store that are of this sweep's studies, and of Tune."""
     names = [places.of_study(study.name) for study in ledger.studies()]
     return [place for place in (*names, places.in_store("ray")) if place is not None]
 
 
-def _delete_store(ledger: Ledger, places: Places) -> None:
+def _delete_store(ledger: Ledger, places: CheckpointPaths) -> None:
     """Delete what the sweep's studies keep in its store; what others put beside it stays."""
     for place in _in_store(ledger, places):
         _ask(partial(artifacts.delete, place, timeout_s=PATIENCE_S))

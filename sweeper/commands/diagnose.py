@@ -5,7 +5,7 @@ from typing import Any
 
 from sweeper.driver.recorder import make_recorder
 from sweeper.errors import UsageError, unknown
-from sweeper.planning.checkpoint_paths import Places
+from sweeper.planning.checkpoint_paths import CheckpointPaths
 from sweeper.planning.load import from_record
 from sweeper.planning.sweep_folder import existing, started
 from sweeper.planning.trials import find_trial
@@ -39,7 +39,7 @@ def diagnose(
     folder = existing(name)
     with started(folder) as (ledger, record):
         sweep = from_record(record)
-        places = Places(folder, sweep.checkpoints.store)
+        places = CheckpointPaths(folder, sweep.checkpoints.store)
         found = places.placed(find_trial(ledger, trial))
         from sweeper.commands.diagnostics import write
 

@@ -22,7 +22,7 @@ from sweeper.ledger import Ledger, SweepRecord
 from sweeper.model import TrialState
 from sweeper.planning import child, load, resources
 from sweeper.planning.catalog import catalog, home
-from sweeper.planning.checkpoint_paths import DIAGNOSTICS_FOLDER, Places, folder_of_trial
+from sweeper.planning.checkpoint_paths import DIAGNOSTICS_FOLDER, CheckpointPaths, folder_of_trial
 from sweeper.planning.data import as_usage_errors
 from sweeper.planning.refusals import missing
 from sweeper.planning.sweep_folder import all_folders, elsewhere, existing, living_state, started
@@ -202,7 +202,7 @@ def sync(name: str) -> dict[str, Any]:
         if record.state == "running":  # its driver died without a word
             ledger.end("interrupted")
         sweep = load.from_record(record)
-        recorder = make_recorder(ledger, sweep, Places(folder, sweep.checkpoints.store))
+        recorder = make_recorder(ledger, sweep, CheckpointPaths(folder, sweep.checkpoints.store))
         done = recorder.sync()
         for trial in ledger.trials() if done.restored else ():
             if (diagnostics := folder_of_trial(folder, trial) / DIAGNOSTICS_FOLDER).is_dir():

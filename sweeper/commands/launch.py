@@ -29,7 +29,7 @@ from sweeper.ledger.lease import Lease
 from sweeper.model import Trial
 from sweeper.planning import load, resources
 from sweeper.planning.catalog import usable_home
-from sweeper.planning.checkpoint_paths import Places
+from sweeper.planning.checkpoint_paths import CheckpointPaths
 from sweeper.planning.load import Options, check_address
 from sweeper.planning.remote_ref import check_here
 from sweeper.planning.sweep_folder import (
@@ -138,7 +138,7 @@ def run(
     if done == planned and not _lacks_replicates(sweep, trials):
         if record.state != "finished":  # its driver died in the last moment
             ledger.end("finished")
-            make_recorder(ledger, sweep, Places(folder, sweep.checkpoints.store)).sync()
+            make_recorder(ledger, sweep, CheckpointPaths(folder, sweep.checkpoints.store)).sync()
         _release(sweep, ledger, console)
         console.print(f"{sweep.name} is finished ({done} of {planned} trials); nothing to do.")
         return summarize(ledger, folder)

@@ -11,7 +11,7 @@ from sweeper.driver.recorder import make_recorder
 from sweeper.errors import NotFound, SweeperError, UsageError, unknown
 from sweeper.ledger import Ledger, SweepRecord
 from sweeper.planning import load
-from sweeper.planning.checkpoint_paths import Places
+from sweeper.planning.checkpoint_paths import CheckpointPaths
 from sweeper.planning.sweep_folder import existing, started
 from sweeper.text import written
 
@@ -81,7 +81,7 @@ def parse_tag(word: str) -> tuple[str, str]:
 def _ship(folder: Path, ledger: Ledger, record: SweepRecord) -> str:
     """Show tags and notes on the sweep's run; return a line where MLflow does not have it yet."""
     with suppress(SweeperError):  # the ledger has it, and the next `sync` says what is wrong
-        places = Places.recorded(folder, record.resolved)
+        places = CheckpointPaths.recorded(folder, record.resolved)
         if make_recorder(ledger, load.from_record(record), places).describe():
             return ""
     return "\nMLflow does not show it yet: it does once it has the sweep, or by `sweeper sync`."

@@ -10,7 +10,7 @@ from sweeper.analysis.usage import Usage, as_json, compared, read_usage
 from sweeper.core.policies import FailureBudget
 from sweeper.ledger import EventKind, Ledger
 from sweeper.model import Trial, TrialState, trial_name
-from sweeper.planning.checkpoint_paths import Places
+from sweeper.planning.checkpoint_paths import CheckpointPaths
 from sweeper.text import printable, written
 
 SHOWN = 5  # failed trials that are named
@@ -21,7 +21,7 @@ def summarize(ledger: Ledger, folder: Path) -> dict[str, Any]:
     """Returns the sweep's state and its studies, the same facts for people and machines."""
     table, usage = read_table(ledger), read_usage(ledger)
     record = table.record
-    places = Places.recorded(folder, record.resolved)
+    places = CheckpointPaths.recorded(folder, record.resolved)
     trials = [trial for study in table.studies for trial in study.trials]
     budget = FailureBudget(max_fraction=record.resolved["failures"]["max_failed_fraction"])
     without = [s.study.name for s in table.studies if s.best is None]
@@ -93,7 +93,7 @@ def count_states(trials: Iterable[Trial]) -> dict[str, int]:
     return {state.value: states.count(state) for state in TrialState}
 
 
-def _study(table: StudyTable, places: Places) -> dict[str, Any]:
+def _study(table: StudyTable, places: CheckpointPaths) -> dict[str, Any]:
     facts = ("data_source", "protocol", "backbone", "pretrained", "proxy")
     led = {"best": table.best, "control": table.control, "preset": table.preset}
     return {
@@ -108,7 +108,9 @@ def _study(table: StudyTable, places: Places) -> dict[str, Any]:
     }
 
 
-def _trial(table: StudyTable, trial: Trial | None, places: Places) -> dict[str, Any] | None:
+def _trial(
+    table: StudyTable, trial: Trial | None, places: CheckpointPaths
+) -> dict[str, Any] | None:
     if trial is None:
         return None
     reached = table.reached(trial)

@@ -26,12 +26,23 @@ class Sampler(Protocol):
         ...
 
 
-class Observer(Protocol):
-    """Watches a sweep while it runs: a table on a terminal, lines in a log."""
+class Hook:
+    """Base of what a driver calls while a sweep runs: a table, a guard, a clean-up.
+
+    Each method does nothing, so that a hook defines only those that it needs.
+    """
 
     def changed(self, trial: Trial, measurement: Measurement | None = None) -> None:
-        """A trial started, measured or ended."""
-        ...
+        """Handle a trial that started, measured or ended."""
+
+    def tick(self) -> None:
+        """Do what is due; called about once a second, whether or not anything runs."""
+
+    def close(self, patience_s: float | None = None) -> None:
+        """Finish within `patience_s` seconds (None: whatever it takes) after the last trial.
+
+        May be called more than once.
+        """
 
 
 class SpecBuilder(Protocol):

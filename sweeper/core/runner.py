@@ -17,7 +17,7 @@ from sweeper.core.policies import (
     classify,
     without_numbers,
 )
-from sweeper.core.protocols import Observer
+from sweeper.core.protocols import Hook
 from sweeper.core.study_runner import INFEASIBLE, Infeasible, StudyPlan, StudyRunner
 from sweeper.ledger import Ledger
 from sweeper.ledger.ledger import StaleAttempt
@@ -43,14 +43,14 @@ class SweepRunner:
         *,
         policy: FailurePolicy | None = None,
         budget: FailureBudget | None = None,
-        observers: Sequence[Observer] = (),
+        hooks: Sequence[Hook] = (),
         out_of_time: Callable[[], bool] = lambda: False,
         can_halve: Callable[[Trial, str | None], bool] = lambda trial, stage: False,
     ) -> None:
         self._ledger = ledger
         self.studies = {plan.study.name: StudyRunner(plan, ledger) for plan in plans}
         self._policy, self._budget = policy or FailurePolicy(), budget or FailureBudget()
-        self._observers = tuple(observers)
+        self._hooks = tuple(hooks)
         self._out_of_time, self._can_halve = out_of_time, can_halve
         self.aborted: str | None = None  # why, once the sweep is hopeless
         self.paused: str | None = None  # why nothing new starts at present
@@ -90,9 +90,9 @@ class SweepRunner:
         """Whether what runs is all that may, beside other sweeps."""
         return self.limit is not None and self.num_running >= self.limit
 
-    def watch(self, *observers: Observer) -> None:
-        """Has observers see what changes from here on."""
-        self._observers = (*self._observers, *observers)
+    def watch(self, *hooks: Hook) -> None:
+        """Tell hooks of all that changes from now on."""
+        self._hooks = (*self._hooks, *hooks)
 
     def drain(self) -> None:
         """Lets what runs finish, and starts nothing new."""
@@ -218,5 +218,5 @@ class SweepRunner:
         self._notify(ended)
 
     def _notify(self, trial: Trial, measurement: Measurement | None = None) -> None:
-        for observer in self._observers:
-            observer.changed(trial, measurement)
+        for hook in self._hooks:
+            hook.changed(trial, measurement)

@@ -18,11 +18,12 @@ from sweeper.config.schedules import schedule_notes
 from sweeper.config.schema import Failures
 from sweeper.config.sweep import Sweep
 from sweeper.core.policies import Action, FailureBudget, FailurePolicy
+from sweeper.core.protocols import Hook
 from sweeper.core.runner import SweepRunner
 from sweeper.driver.hooks.control import Control
-from sweeper.driver.hooks.disk_guard import Room
-from sweeper.driver.hooks.fair_share import Share
-from sweeper.driver.hooks.gpu_memory import Sharing
+from sweeper.driver.hooks.disk_guard import DiskGuard
+from sweeper.driver.hooks.fair_share import FairShare
+from sweeper.driver.hooks.gpu_memory import GpuMemory
 from sweeper.driver.hooks.progress import Progress
 from sweeper.driver.hooks.retention import Retention
 from sweeper.driver.node_checks import check_nodes, store_notes
@@ -37,7 +38,7 @@ from sweeper.execution.nodes import counts_of_nodes
 from sweeper.ledger import Ledger
 from sweeper.planning import resources
 from sweeper.planning.catalog import home
-from sweeper.planning.checkpoint_paths import Places
+from sweeper.planning.checkpoint_paths import CheckpointPaths
 from sweeper.planning.plans import check_same, make_plans
 from sweeper.planning.prediction import price_of
 from sweeper.planning.stage_store import holder_of
@@ -107,15 +108,14 @@ def drive(
         for note in schedule_notes(sweep.studies()):
             ledger.note(note)
         plans = make_plans(sweep, ledger, facts)
-        places = Places(folder, sweep.checkpoints.store)
-        recorder = make_recorder(ledger, sweep, places, say)
+        paths = CheckpointPaths(folder, sweep.checkpoints.store)
+        recorder = make_recorder(ledger, sweep, paths, say)
         recorder.start()
         _say_where(cluster, recorder, say)
-        builder = TrialBuilder(sweep, places, home(), holder, facts)
+        builder = TrialBuilder(sweep, paths, home(), holder, facts)
         spared = 1 if sweep.replicate is None else sweep.replicate.top
-        retention = Retention(places, sweep.checkpoints, ledger, spared, say)
+        retention = Retention(paths, sweep.checkpoints, ledger, spared, say)
         stack.callback(retention.close, 2)  # seconds, once a user wants it to end
-        share = Share(slots, cluster.standing, say)
         try:
             runner = SweepRunner(
                 plans,
@@ -126,31 +126,30 @@ def drive(
                 can_halve=builder.can_halve,
             )
             control = Control(ledger, runner, job.requests_after, say)
-            room = Room(runner, places, slots, say)
+            guard = DiskGuard(runner, paths, slots, say)
+            share = FairShare(runner, slots, cluster.standing, say)
             kills = MemoryKills() if cluster.is_ours else MemoryKills(counts_of_nodes)
             gauges = Gauges(ledger.name, runner, lambda: recorder.status().pending)
+            hooks: list[Hook] = [kills] if cluster.is_ours else []
 
             def each_second() -> None:
                 cluster.check()
-                if cluster.is_ours:
-                    kills.look()
-                control.look()
-                room.look()
-                share.look(runner)
-                gauges.refresh()
+                for hook in hooks:
+                    hook.tick()
 
             objectives = {plan.study.name: plan.study.objective for plan in plans}
             planned, done = runner.num_planned, runner.num_finished
             with Progress(console, planned, slots, objectives, done, runner.trials) as progress:
-                sharing = Sharing(sweep.resources.gpu, ledger, say)
-                runner.watch(retention, room, progress, gauges, sharing)
+                memory = GpuMemory(sweep.resources.gpu, ledger, say)
+                hooks += [control, retention, guard, share, progress, gauges, memory]
+                runner.watch(*hooks)
                 code = ray_executor.run(
                     runner,
                     builder,
                     resources=resources.request(sweep),
                     max_concurrent=slots,
                     folder=folder / "ray",
-                    storage=places.storage(),
+                    storage=paths.storage(),
                     silence_s=sweep.failures.silence or math.inf,
                     each_second=each_second,
                     kills=kills,
@@ -163,7 +162,7 @@ def drive(
             retention.close(PATIENCE_S)
         _end(ledger, runner, recorder, code, control.cancelled, say)
     if code is None:
-        places.forget("ray")
+        paths.forget("ray")
     return {"signal": code, "why": control.cancelled}
 
 

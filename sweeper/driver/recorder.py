@@ -8,7 +8,7 @@ from sweeper.config.schema import known_scheme
 from sweeper.config.sweep import Sweep
 from sweeper.errors import UsageError
 from sweeper.ledger import Ledger
-from sweeper.planning.checkpoint_paths import Places
+from sweeper.planning.checkpoint_paths import CheckpointPaths
 from sweeper.tracking.mlflow_recorder import MlflowRecorder, check, tracking_uri
 from sweeper.tracking.mlflow_store import CLICK, has_pages
 
@@ -16,10 +16,10 @@ from sweeper.tracking.mlflow_store import CLICK, has_pages
 def make_recorder(
     ledger: Ledger,
     sweep: Sweep,
-    places: Places,
+    paths: CheckpointPaths,
     say: Callable[[str], None] | None = None,
 ) -> MlflowRecorder:
-    """Returns the recorder that follows the ledger of `sweep`, whose checkpoints are in `places`.
+    """Returns the recorder that follows the ledger of `sweep`, whose checkpoints are in `paths`.
 
     Args:
         say: Takes a line when MLflow is lost and when it is back, and one that says where a server
@@ -41,7 +41,7 @@ def make_recorder(
         uri=_uri(sweep),
         experiment=sweep.experiment,
         pages=pages,
-        place_of=places.of_checkpoint,
+        place_of=paths.of_checkpoint,
         notify=say,
         announce=announce,
     )

@@ -14,6 +14,7 @@ from typing import Any
 
 from ray.util.metrics import Gauge
 
+from sweeper.core.protocols import Hook
 from sweeper.core.runner import SweepRunner
 from sweeper.model import Measurement, Trial, TrialState
 
@@ -44,8 +45,8 @@ class _Running:
     epoch_s: float
 
 
-class Gauges:
-    """Watches a sweep (an `Observer`) and keeps its gauges set.
+class Gauges(Hook):
+    """Sets the gauges of a sweep while it runs.
 
     Args:
         count_pending: Returns how many records MLflow lacks.
@@ -69,7 +70,7 @@ class Gauges:
         }
 
     def changed(self, trial: Trial, measurement: Measurement | None = None) -> None:
-        """Takes in that a trial started, measured or ended."""
+        """Handle a trial that started, measured or ended."""
         self._heard = self._clock()
         key = (trial.study, trial.number)
         if trial.state is not TrialState.RUNNING or measurement is None:
@@ -79,8 +80,8 @@ class Gauges:
         began = 0.0 if before is None else before.measurement.seconds
         self._running[key] = _Running(measurement, trial.value, measurement.seconds - began)
 
-    def refresh(self) -> None:
-        """Sets every gauge, if that is due."""
+    def tick(self) -> None:
+        """Set every gauge, if that is due."""
         now = self._clock()
         if now - self._refreshed < REFRESH_S:
             return

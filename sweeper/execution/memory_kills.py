@@ -10,6 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from sweeper.core.protocols import Hook
+
 __all__ = ["MemoryKills", "count_here"]
 
 ROOT = Path("/sys/fs/cgroup")
@@ -77,7 +79,7 @@ def _limit(file: Path) -> int | None:
     return None
 
 
-class MemoryKills:
+class MemoryKills(Hook):
     """Attributes deaths of trials to kills that the counters of nodes show.
 
     Args:
@@ -92,9 +94,9 @@ class MemoryKills:
         self._counts, self._clock = counts, clock
         self._known: dict[str, int] = {}
         self._fresh: list[tuple[float, int | None]] = []  # when each was seen, and the limit
-        self.look()
+        self.tick()
 
-    def look(self) -> None:
+    def tick(self) -> None:
         """Read the counters; a node that is new counts from now on."""
         for node, count in self._counts().items():
             if count is None:
@@ -105,7 +107,7 @@ class MemoryKills:
 
     def take(self) -> str | None:
         """Return why a trial's process died, if a kill of the last minute is not yet explained."""
-        self.look()
+        self.tick()
         now = self._clock()
         self._fresh = [each for each in self._fresh if now - each[0] <= RECENT_S]
         if not self._fresh:

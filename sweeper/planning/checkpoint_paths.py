@@ -26,14 +26,14 @@ LEFTOVER = re.compile(rf"\..*\.partial|\.fetched|{STAGE_RESULT}")  # of writers 
 
 
 @dataclass(frozen=True)
-class Places:
+class CheckpointPaths:
     """The places of the sweep in `folder`, which has its own part of a shared `store`."""
 
     folder: Path
     store: str | None = None  # a URL, as `trainables.storage.urls` has them
 
     @classmethod
-    def recorded(cls, folder: Path, resolved: Mapping[str, Any]) -> "Places":
+    def recorded(cls, folder: Path, resolved: Mapping[str, Any]) -> "CheckpointPaths":
         """Return the places of the sweep in `folder`, whose file resolved to `resolved`."""
         return cls(folder, (resolved.get("checkpoints") or {}).get("store"))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sweeper.errors import SweeperError
 from sweeper.ledger.database import LEDGER
-from sweeper.planning.checkpoint_paths import Places, discard, size_of
+from sweeper.planning.checkpoint_paths import CheckpointPaths, discard, size_of
 from sweeper.planning.sweep_folder import STORAGE, all_folders, elsewhere, open_ledger
 
 
@@ -47,8 +47,8 @@ def _of_sweep(folder: Path, *, dry_run: bool) -> dict[Path, int]:
         record = ledger.sweep()
         if record is None or ledger.holder() is not None:
             return {}
-        places = Places.recorded(folder, record.resolved)
-        found = {path: _size(path) for path in places.leftovers()}
+        paths = CheckpointPaths.recorded(folder, record.resolved)
+        found = {path: _size(path) for path in paths.leftovers()}
         if found and not dry_run:
             with ledger.hold():  # so that no launch begins to write meanwhile
                 discard(found)

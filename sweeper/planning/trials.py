@@ -11,7 +11,7 @@ from sweeper.errors import NotFound, unknown
 from sweeper.ledger import Ledger
 from sweeper.ledger.checkpoint_name import CheckpointName
 from sweeper.model import Study, Trial, TrialKind, trial_name
-from sweeper.planning.checkpoint_paths import Places
+from sweeper.planning.checkpoint_paths import CheckpointPaths
 from sweeper.planning.describe import spec_of
 from sweeper.planning.stage_store import place_of
 from sweeper.tracking.outline import study_label
@@ -33,28 +33,28 @@ class TrialBuilder:
     def __init__(
         self,
         sweep: Sweep,
-        places: Places,
+        paths: CheckpointPaths,
         home: Path,
         holder: str,
         facts: Mapping[str, Mapping[str, Any]],
     ) -> None:
-        self._sweep, self._places, self._home, self._holder = sweep, places, home, holder
+        self._sweep, self._paths, self._home, self._holder = sweep, paths, home, holder
         self._facts = facts
         self._studies: Mapping[str, StudyPlan] = {s.name: s for s in sweep.studies()}
 
     def __call__(self, trial: Trial) -> dict[str, Any]:
         study = self._studies[trial.study]
         spec = spec_of(self._sweep, study, trial.params, seed=trial.seed, home=self._home)
-        named = self._places.checkpoint(trial)
+        named = self._paths.checkpoint(trial)
         found: tuple[str, ...] = ()
         if named is not None:
-            found = self._places.checkpoints(trial, timeout_s=PATIENCE_S)
+            found = self._paths.checkpoints(trial, timeout_s=PATIENCE_S)
         return {
             "spec": spec.model_dump(mode="json", by_alias=True) | {"halvings": trial.halvings},
             "content_hash": self._facts[trial.study]["content_hash"],
             "label": f"{self._sweep.name} {trial.name}",
-            "folder": str(self._places.scratch(trial)),
-            "store": self._places.store_of_attempt(trial),
+            "folder": str(self._paths.scratch(trial)),
+            "store": self._paths.store_of_attempt(trial),
             "resume": measured(named, found, tuple(spec.stages)),
             "threads": self._sweep.resources.cpu,
             "memory_bytes": self._sweep.resources.memory,

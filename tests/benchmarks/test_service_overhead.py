@@ -22,6 +22,7 @@ import psutil
 import pytest
 import torch
 
+from sweeper.core.protocols import Hook
 from sweeper.core.runner import SweepRunner
 from sweeper.driver.hooks.retention import Retention
 from sweeper.driver.prepare import prepare
@@ -31,7 +32,7 @@ from sweeper.ledger import Ledger
 from sweeper.model import Measurement, Trial
 from sweeper.planning import load
 from sweeper.planning.catalog import home
-from sweeper.planning.checkpoint_paths import Places
+from sweeper.planning.checkpoint_paths import CheckpointPaths
 from sweeper.planning.plans import make_plans
 from sweeper.planning.trials import TrialBuilder
 from tests.support.command import ROOT
@@ -61,7 +62,7 @@ Cores = dict[str, float]  # core-seconds by who spent them
 
 
 @dataclass
-class Stopwatch:
+class Stopwatch(Hook):
     """Times trials from the end of the first, by the wall and by `cores`; watches a sweep too."""
 
     cores: Callable[[], Cores]
@@ -125,7 +126,7 @@ def through_the_service(folder: Path) -> tuple[Stopwatch, list[dict[str, Any]]]:
     ledger = Ledger.in_folder(folder / sweep.name)
     load.match(ledger, sweep, text="")
     watch, configs = Stopwatch(cores_of_the_service), []
-    places = Places(folder / sweep.name)
+    places = CheckpointPaths(folder / sweep.name)
     builder = TrialBuilder(sweep, places, home(), "holder", facts)
 
     def build(trial: Trial) -> dict[str, Any]:
@@ -137,7 +138,7 @@ def through_the_service(folder: Path) -> tuple[Stopwatch, list[dict[str, Any]]]:
         runner = SweepRunner(
             make_plans(sweep, ledger, facts),
             ledger,
-            observers=[Retention(places, sweep.checkpoints, ledger), watch],
+            hooks=[Retention(places, sweep.checkpoints, ledger), watch],
         )
         recorder = make_recorder(ledger, sweep, places)
         recorder.start()

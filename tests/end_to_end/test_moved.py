@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 
 from sweeper.ledger import EventKind
 from sweeper.model import TrialState
-from sweeper.planning.checkpoint_paths import Places
+from sweeper.planning.checkpoint_paths import CheckpointPaths
 from tests.support import toy_sweep
 from tests.support.history import mlflow_violations, read, violations
 from tests.support.servers.process import Process, wait_until
@@ -55,7 +55,9 @@ def test_a_moved_sweep_goes_on_from_the_newest_checkpoints_that_are_whole(
     after.parent.mkdir()
     before.rename(after)
     ledger = toy_sweep.open_ledger(after)
-    lost, flipped, _ = (Path(Places(after).placed(trial).checkpoint) for trial in ledger.trials())
+    lost, flipped, _ = (
+        Path(CheckpointPaths(after).placed(trial).checkpoint) for trial in ledger.trials()
+    )
     (lost / "manifest.json").unlink()
     flip_a_bit(flipped / "last.safetensors")
     driver = start(after)

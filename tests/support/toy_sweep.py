@@ -121,11 +121,11 @@ class ToyBuilder:
         self._options = options
 
     def __call__(self, trial: Trial) -> dict[str, Any]:
-        from sweeper.planning.checkpoint_paths import Places
+        from sweeper.planning.checkpoint_paths import CheckpointPaths
         from sweeper.planning.trials import measured
 
         options = self._options
-        places = Places(options.folder)
+        places = CheckpointPaths(options.folder)
         named = places.checkpoint(trial)
         found = () if named is None else places.checkpoints(trial)
         stages = {"align": options.align_epochs, "refine": options.epochs}
@@ -155,7 +155,7 @@ class ToyBuilder:
 def drive(options: argparse.Namespace, ledger: Ledger) -> int | None:
     """Runs what the ledger lacks; returns the number of the signal that ended it, or None."""
     from sweeper.execution import ray_executor  # Ray, once its environment is set
-    from sweeper.planning.checkpoint_paths import Places
+    from sweeper.planning.checkpoint_paths import CheckpointPaths
     from tests.support.toy_trainable import ToyTrainable
 
     num_cpus = options.num_cpus if options.address == "local" else None
@@ -171,7 +171,7 @@ def drive(options: argparse.Namespace, ledger: Ledger) -> int | None:
             experiment=EXPERIMENT,
             poll_s=0.2,
             notify=_say,
-            place_of=Places(options.folder).of_checkpoint,
+            place_of=CheckpointPaths(options.folder).of_checkpoint,
         )
         recorder.start()
         budget = FailureBudget(max_fraction=options.max_failed, systematic=10**6)

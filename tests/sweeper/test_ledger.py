@@ -152,8 +152,8 @@ def test_the_ledger_of_a_newer_sweeper_is_refused_with_the_way_out(tmp_path):
 
 
 def test_a_ledger_from_before_checkpoints_had_names_keeps_their_places(tmp_path):
-    """What reads them takes the name at their end (`Places.of_checkpoint`); an older sweeper, which
-    would delete what it does not find named, does not open a ledger that was opened by this one."""
+    """Readers take the name at the end of a place (`CheckpointPaths.of_checkpoint`). An older
+    sweeper would delete what it does not find named, and so does not open such a ledger."""
     ledger = new_ledger(tmp_path)
     ledger.add_study(STUDY, {})
     ledger.add_trial(trial())

@@ -1,8 +1,9 @@
-"""Hears, in the driver, what users ask from other terminals through the ledger."""
+"""Requests that users make from other terminals, through the ledger."""
 
 import signal
 from collections.abc import Callable
 
+from sweeper.core.protocols import Hook
 from sweeper.core.runner import SweepRunner
 from sweeper.errors import BackendUnreachable
 from sweeper.ledger import Ledger
@@ -10,7 +11,7 @@ from sweeper.ledger import Ledger
 STOP, CANCEL = "stop", "cancel"
 
 
-class Control:
+class Control(Hook):
     """Obeys requests that came after the one numbered `after`."""
 
     def __init__(
@@ -19,12 +20,12 @@ class Control:
         self._ledger, self._runner, self._after, self._say = ledger, runner, after, say
         self.cancelled: str | None = None  # by whom
 
-    def look(self) -> None:
-        """Reads new requests: `stop` drains the sweep, `cancel` ends it as Ctrl-C would."""
+    def tick(self) -> None:
+        """Read new requests: `stop` drains the sweep, `cancel` ends it as Ctrl-C would."""
         try:
             requests = self._ledger.requests(self._after)
         except BackendUnreachable:
-            return  # a write will wait for it, and say so
+            return  # a write will wait for the database, and report that
         for request in requests:
             self._after = request.id
             if request.kind == STOP:

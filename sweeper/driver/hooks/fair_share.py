@@ -1,49 +1,54 @@
-"""Several sweeps on one cluster: each starts no more trials than its fair share of the slots."""
+"""A sweep's fair share of the trial slots of a cluster that several sweeps use."""
 
 import time
 from collections.abc import Callable
 
+from sweeper.core.protocols import Hook
 from sweeper.core.runner import SweepRunner
 
-LOOK_S = 3.0
+REFRESH_S = 3.0
+ALONE = "all slots are this sweep's"
 
 
-class Share:
+class FairShare(Hook):
     """Limits a sweep to its share of `slots`, the trials that the cluster holds.
 
     Args:
-        standing: Which of the cluster's sweeps this one is, from 0, and how many there are.
+        standing: Returns this sweep's place among the cluster's sweeps, from 0, and their number.
     """
 
     def __init__(
         self,
+        runner: SweepRunner,
         slots: int,
         standing: Callable[[], tuple[int, int]],
         say: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._slots, self._standing, self._say, self._clock = slots, standing, say, clock
-        self._looked = -LOOK_S
-        self._told = "all slots are this sweep's"
+        self._runner, self._slots, self._standing = runner, slots, standing
+        self._say, self._clock = say, clock
+        self._refreshed = -REFRESH_S
+        self._message = ALONE
 
-    def look(self, runner: SweepRunner) -> None:
-        """Sets the runner's limit anew; running trials are left alone."""
-        if self._clock() - self._looked < LOOK_S:
+    def tick(self) -> None:
+        """Set the runner's limit again; running trials are left alone."""
+        if self._clock() - self._refreshed < REFRESH_S:
             return
-        self._looked = self._clock()
+        self._refreshed = self._clock()
         place, sweeps = self._standing()
-        runner.limit = share_of(self._slots, sweeps, place) if sweeps > 1 else None
-        told = "all slots are this sweep's"
-        if runner.limit is not None:
-            told = f"{sweeps} sweeps share the cluster: this one runs {runner.limit} at a time"
-        if told != self._told:
-            self._told = told
-            self._say(f"{told}.")
+        limit = share_of(self._slots, sweeps, place) if sweeps > 1 else None
+        self._runner.limit = limit
+        message = ALONE
+        if limit is not None:
+            message = f"{sweeps} sweeps share the cluster: this one runs {limit} at a time"
+        if message != self._message:
+            self._message = message
+            self._say(f"{message}.")
 
 
 def share_of(slots: int, sweeps: int, place: int) -> int:
-    """Returns the slots of the sweep in `place`: the first ones have what does not divide.
+    """Return the slots of the sweep in `place`; the first sweeps have what does not divide.
 
-    All shares together are the slots, but that each sweep has at least one.
+    All shares together are the slots, but each sweep has at least one.
     """
     return max(1, slots // sweeps + (place < slots % sweeps))

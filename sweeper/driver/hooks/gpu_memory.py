@@ -1,18 +1,19 @@
-"""Whether trials that share a GPU fit into its memory, by what one was measured to hold.
+"""A check that trials which share a GPU fit into its memory, by what one was measured to hold.
 
 Ray divides a GPU by count, not by memory: nothing keeps a trial to its share.
 """
 
 from collections.abc import Callable
 
+from sweeper.core.protocols import Hook
 from sweeper.ledger import Ledger
 from sweeper.model import Measurement, Trial
 from sweeper.planning import devices
 from sweeper.planning.devices import over_memory, sharers
 
 
-class Sharing:
-    """Notes, once a study, that its trials do not fit onto a GPU together (an `Observer`)."""
+class GpuMemory(Hook):
+    """Notes, once a study, that its trials do not fit onto a GPU together."""
 
     def __init__(
         self,
@@ -23,14 +24,14 @@ class Sharing:
     ) -> None:
         self._gpu, self._ledger, self._say = gpu, ledger, say
         self._memory_bytes = memory_bytes() if sharers(gpu) > 1 else None
-        self._told: set[str] = set()
+        self._noted: set[str] = set()
 
     def changed(self, trial: Trial, measurement: Measurement | None = None) -> None:
-        """Takes in what a trial held."""
+        """Compare the memory that a trial held with that of the GPU."""
         peak = None if measurement is None else measurement.peak_memory_bytes
-        if peak is None or trial.study in self._told:
+        if peak is None or trial.study in self._noted:
             return
         if note := over_memory(self._gpu, peak, self._memory_bytes):
-            self._told.add(trial.study)
+            self._noted.add(trial.study)
             self._ledger.note(note, trial.study)
             self._say(f"{trial.study}: {note}")

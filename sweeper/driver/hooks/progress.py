@@ -1,4 +1,4 @@
-"""What a launch shows while it runs: a live table on a terminal, plain lines otherwise; on stderr.
+"""The progress of a launch on stderr: a live table on a terminal, plain lines otherwise.
 
 A plain line is printed when a trial starts, ends, or has done an epoch that reports the objective.
 """
@@ -14,6 +14,7 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
+from sweeper.core.protocols import Hook
 from sweeper.core.ranking import Standing, best
 from sweeper.model import Measurement, Trial, TrialKind, TrialState
 from sweeper.text import duration, number, printable
@@ -63,8 +64,8 @@ class _Row:
 
 
 @dataclass
-class Progress:
-    """Watches a sweep (an `Observer`) and shows it on `console`."""
+class Progress(Hook):
+    """Shows a sweep on `console` while it runs."""
 
     console: Console
     planned: int  # trials in all
@@ -91,12 +92,16 @@ class Progress:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self, patience_s: float | None = None) -> None:
+        """Stop the live table."""
         if self._live is not None:
             self._live.stop()
             self._live = None
 
     def changed(self, trial: Trial, measurement: Measurement | None = None) -> None:
-        """Takes in that a trial started, measured or ended."""
+        """Show a trial that started, measured or ended."""
         key = (trial.study, trial.number)
         row = self._running.setdefault(key, _Row(trial, began=self.clock()))
         if trial.state is TrialState.RUNNING and measurement is None:
@@ -184,7 +189,7 @@ class Progress:
         return max(room, 1)
 
     def eta_s(self) -> float | None:
-        """Seconds to go, from the mean time of the trials that ended; None before the first.
+        """Return the seconds to go, from the mean time of ended trials; None before the first.
 
         A running trial that has taken longer than that goes on at the pace of its epochs.
         """
@@ -204,7 +209,7 @@ class Progress:
 
 
 def name_of(trial: Trial) -> str:
-    """A trial's name, and its kind where it is not a sampled one."""
+    """Return a trial's name, and its kind where it is not a sampled one."""
     kind = "" if trial.kind is TrialKind.SAMPLED else f" {trial.kind.value}"
     return f"{trial.name}{kind}"
 

@@ -1,11 +1,11 @@
-"""Which checkpoints of a sweep stay: of each trial that has ended, one, unless the file says less.
+"""The retention of checkpoints: one of each trial that has ended, unless the file asks for less.
 
-All that a file can have deleted here is opt-in; each deletion is an event of the ledger, by which
-MLflow's copy goes too. A thread of its own thins what a trial left, measures it and holds the cap,
-in this order, so that nobody waits for a disk or a store.
+A file has to opt in to every deletion of a last checkpoint. Each deletion is an event of the
+ledger, by which MLflow's copy is deleted too. A thread thins the checkpoints of a trial, measures
+them and applies the cap, in this order, so that nothing else waits for a disk or a store.
 
-Nothing of a trial is deleted while the checkpoint that the ledger names does not exist: what is
-there may be all that is left of it.
+Nothing of a trial is deleted while the checkpoint that the ledger names does not exist: the files
+that are there may be all that is left of the trial.
 """
 
 import math
@@ -18,11 +18,12 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from sweeper.config.schema import Checkpoints
+from sweeper.core.protocols import Hook
 from sweeper.core.ranking import ranked
 from sweeper.errors import SweeperError
 from sweeper.ledger import EventKind, Ledger
 from sweeper.model import Measurement, Trial, TrialState
-from sweeper.planning.checkpoint_paths import Places, discard
+from sweeper.planning.checkpoint_paths import CheckpointPaths, discard
 from trainables.errors import TrainableError
 from trainables.storage import artifacts
 from trainables.storage.checkpoint_folder import CorruptCheckpoint
@@ -34,24 +35,26 @@ Key = tuple[str, int]  # study and number
 
 
 @dataclass
-class Retention:
-    """Thins the checkpoints of trials that end (an `Observer`).
+class Retention(Hook):
+    """Thins the checkpoints of trials that end.
 
-    `spared` is how many of each study's trials no cap takes: its best, or all that are to be
-    repeated on other seeds, of which one will be. `say` takes a line for people.
+    Args:
+        spared: The number of each study's trials that no cap deletes: its best, or all that are
+            to be repeated on other seeds, since one of them will be the best.
+        say: Called with a line for people.
     """
 
-    places: Places
+    paths: CheckpointPaths
     keep: Checkpoints
     ledger: Ledger
     spared: int = 1
     say: Callable[[str], None] = lambda line: None
 
     def __post_init__(self) -> None:
-        self._all: dict[Key, Trial] = {}  # that have ended, and decide which is a study's best
+        self._all: dict[Key, Trial] = {}  # that have ended; they decide which is a study's best
         self._kept: dict[Key, Trial] = {}
-        self._sizes: dict[Key, int] = {}  # of those that are thin, in bytes, as far as known
-        self._thick: OrderedDict[Key, Trial] = OrderedDict()  # may have files that are to go
+        self._sizes: dict[Key, int] = {}  # bytes of thinned trials, as far as known
+        self._thick: OrderedDict[Key, Trial] = OrderedDict()  # may have files to delete
         self._num_lost = 0
         self._cut: list[Trial] = []  # as the latest launch left them
         for trial in self.ledger.trials():
@@ -68,10 +71,10 @@ class Retention:
         if trial.state is not TrialState.RUNNING:
             self._ended.put(trial)
 
-    def close(self, timeout_s: float | None = None) -> None:
-        """Waits until all is deleted that was to be, or for so long: a later run does the rest."""
+    def close(self, patience_s: float | None = None) -> None:
+        """Wait until all deletions are done, or for `patience_s`: a later run does the rest."""
         self._ended.put(None)
-        self._thread.join(timeout_s)
+        self._thread.join(patience_s)
 
     def _work(self) -> None:
         for trial in self._cut:
@@ -82,12 +85,12 @@ class Retention:
             if ended.state.is_finished:
                 self._take(ended)
                 self._settle()
-        self._sweep()  # nothing runs any more
+        self._sweep()  # nothing runs now
 
     def _sweep(self, trial: Trial | None = None) -> None:
-        """Delete what killed writers left: in the attempts so far at a trial, or everywhere."""
+        """Delete files of killed writers: of the attempts so far at a trial, or of all trials."""
         with suppress(OSError):
-            found = self.places.leftovers(trial)
+            found = self.paths.leftovers(trial)
             discard(path for path in found if trial is None or _is_over(trial, path))
 
     def _take(self, trial: Trial, *, may_be_thick: bool = True) -> None:
@@ -100,14 +103,17 @@ class Retention:
             self._thick.move_to_end(key, last=False)  # before those that failed
 
     def _settle(self) -> None:
-        """Does all that is to be done; what a full disk, or a store or ledger that is away, leaves
-        undone is done when the next trial ends."""
+        """Do all deletions that are due.
+
+        Those that fail, since a disk is full or a store or the ledger is away, are done when the
+        next trial ends.
+        """
         for do in (self._choose, self._thin_all, self._hold, self._thin_all):
             with suppress(OSError, TrainableError, SweeperError):
                 do()
 
     def _choose(self) -> None:
-        """Lets go what is not to be kept, whatever it takes."""
+        """Drop checkpoints that the file does not keep, whatever their size."""
         if not self.keep.pruned:
             for trial in [t for t in self._kept.values() if t.state is TrialState.PRUNED]:
                 self._drop(trial, "checkpoints.pruned is false")
@@ -117,9 +123,12 @@ class Retention:
                     self._drop(worse, f"not among the {self.keep.trials} best of its study")
 
     def _drop(self, trial: Trial, reason: str) -> None:
-        """Has a trial's files deleted; the ledger first: what it does not name is found again."""
+        """Drop the checkpoint of a trial.
+
+        The ledger is written first: files that it does not name are found again and deleted.
+        """
         key = trial.study, trial.number
-        if self._is_lost(trial, self.places.checkpoints(trial, timeout_s=PATIENCE_S)):
+        if self._is_lost(trial, self.paths.checkpoints(trial, timeout_s=PATIENCE_S)):
             return
         self.ledger.drop_checkpoint(*key, reason)
         del self._kept[key]
@@ -127,20 +136,20 @@ class Retention:
         self._thick[key] = replace(trial, checkpoint=None)
 
     def _thin_all(self) -> None:
-        """Thins what is thick, up to the first for which the store does not do it."""
+        """Thin all trials that may have files to delete, up to the first failure of the store."""
         for key, trial in list(self._thick.items()):
             del self._thick[key]
             try:
                 with suppress(CorruptCheckpoint):
                     self._thin(trial)
             except BaseException:
-                self._thick[key] = trial  # as the last one, the next time
+                self._thick[key] = trial  # the last one to be tried next time
                 raise
 
     def _thin(self, trial: Trial) -> None:
-        """Deletes all checkpoints of a trial but the one that the ledger names, whole or not."""
-        named, written = self.places.checkpoint(trial), self.places.written
-        if self._is_lost(trial, self.places.checkpoints(trial, timeout_s=PATIENCE_S)):
+        """Delete all checkpoints of a trial, whole or not, but the one that the ledger names."""
+        named, written = self.paths.checkpoint(trial), self.paths.written
+        if self._is_lost(trial, self.paths.checkpoints(trial, timeout_s=PATIENCE_S)):
             return
         for place in written(trial, timeout_s=PATIENCE_S):
             if place != named:
@@ -150,8 +159,8 @@ class Retention:
                 artifacts.thin(place, best=best, last=last, timeout_s=PATIENCE_S)
 
     def _is_lost(self, trial: Trial, found: Sequence[str]) -> bool:
-        """Whether the checkpoint that the ledger names does not exist; says so once."""
-        named, key = self.places.checkpoint(trial), (trial.study, trial.number)
+        """Return whether the checkpoint that the ledger names is missing; report it once."""
+        named, key = self.paths.checkpoint(trial), (trial.study, trial.number)
         if named is None or named in found:
             return False
         self._kept.pop(key, None)
@@ -168,14 +177,16 @@ class Retention:
         return True
 
     def _hold(self) -> None:
-        """Lets the worst trials go until what is left fits; a study's best stay whatever, and what
-        could not be thinned does not count yet."""
+        """Drop the worst checkpoints until the rest fits below the cap.
+
+        The best of a study always stay. Trials that could not be thinned do not count yet.
+        """
         most = self.keep.max_bytes
         if most is None:
             return
         for key, trial in self._kept.items():
             if key not in self._sizes and key not in self._thick and trial.checkpoint is not None:
-                written = self.places.written(trial, timeout_s=PATIENCE_S)
+                written = self.paths.written(trial, timeout_s=PATIENCE_S)
                 self._sizes[key] = sum(written.values())
         used = sum(self._sizes.values())
         others = [
@@ -194,20 +205,20 @@ class Retention:
         return {study for study, _ in self._kept}
 
     def _ranked(self, study: str) -> list[Trial]:
-        """Returns the trials of a study that keep theirs: its best first, then by value."""
+        """Return the trials of a study that have a checkpoint: its best first, then by value."""
         best = next(iter(ranked(t for t in self._all.values() if t.study == study)), None)
         mine = [t for t in self._kept.values() if t.study == study]
         return sorted(mine, key=lambda t: (best is None or t.number != best.number, *_rank(t)))
 
 
 def _is_over(trial: Trial, path: Path) -> bool:
-    """Whether a path is of an attempt that is not later than this one of a trial, which ended."""
+    """Return whether a path belongs to the attempt of a trial that ended, or to an earlier one."""
     names = (name.removeprefix("attempt-") for name in path.parts if name.startswith("attempt-"))
     numbers = [int(name) for name in names if name.isdecimal()]
     return bool(numbers) and numbers[-1] <= trial.attempt
 
 
 def _rank(trial: Trial) -> tuple[bool, float, int]:
-    """Orders trials from the one to be kept longest: complete ones by value, then the others."""
+    """Return a key that sorts trials, those to be kept longest first: complete ones by value."""
     value = math.inf if trial.value is None else trial.value
     return trial.state is not TrialState.COMPLETE, value, trial.number

@@ -18,7 +18,7 @@ from sweeper.ledger import Ledger, schema
 from sweeper.model import Outcome, Study, Trial, TrialKind, TrialState
 from sweeper.planning import load, stage_store
 from sweeper.planning.catalog import catalog
-from sweeper.planning.checkpoint_paths import Places
+from sweeper.planning.checkpoint_paths import CheckpointPaths
 from sweeper.planning.remote_ref import NOTE
 from sweeper.planning.sweep_folder import STORAGE, open_ledger, remember
 from tests.bad_inputs.rows import VALID
@@ -51,7 +51,7 @@ def begin(work: Path, name: str, storage: str | None = None, *, store: bool = Tr
     ledger.start({})
     task = STUDY.removeprefix("mona/")
     ledger.add_study(Study(name=STUDY, method="mona", task=task, objective="val/x", seed=0), {})
-    places = Places(folder, str(work / "store") if store else None)
+    places = CheckpointPaths(folder, str(work / "store") if store else None)
     for number, kind in enumerate((TrialKind.PRESET, TrialKind.CONTROL, TrialKind.SAMPLED)):
         trial = Trial(study=STUDY, number=number, kind=kind, params={}, seed=0, attempt=1)
         failed = number == 2

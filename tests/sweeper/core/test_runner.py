@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from sweeper.core.policies import Action, FailureBudget, FailurePolicy
+from sweeper.core.protocols import Hook
 from sweeper.core.replication import Replication
 from sweeper.core.runner import Infeasible, SweepRunner
 from sweeper.model import Decision, Measurement, Study, Trial, TrialKind, TrialState
@@ -252,8 +253,8 @@ def test_the_failure_budget_is_a_share_of_all_trials(tmp_path, failed, within):
     assert FailureBudget(max_fraction=0.2).is_within(runner.trials) is within
 
 
-class Dying:
-    """An observer that ends the driver as soon as it hears of an epoch."""
+class Dying(Hook):
+    """A hook that ends the driver as soon as it hears of an epoch."""
 
     def changed(self, trial, measurement=None) -> None:
         if measurement is not None:
@@ -267,7 +268,7 @@ def test_the_end_that_an_epoch_brings_is_committed_with_it(tmp_path, values, sta
     runner = SweepRunner(
         [plan(FixedSampler(lrs(1.0), prune_above=5.0), num_trials=1)],
         new_ledger(tmp_path),
-        observers=[Dying()],
+        hooks=[Dying()],
     )
     trial = started(runner)
     with pytest.raises(KeyboardInterrupt):

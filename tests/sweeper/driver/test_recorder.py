@@ -9,7 +9,7 @@ from sweeper.config.sweep import Sweep
 from sweeper.driver.recorder import check_tracking, how_to_look, make_recorder
 from sweeper.errors import UsageError
 from sweeper.planning.catalog import catalog
-from sweeper.planning.checkpoint_paths import Places
+from sweeper.planning.checkpoint_paths import CheckpointPaths
 from tests.bad_inputs.rows import VALID
 from tests.support.ledgers import new_ledger
 
@@ -31,7 +31,7 @@ def test_an_address_of_another_kind_is_refused_wherever_it_comes_from(
         check_tracking(sweep(None))
     monkeypatch.setenv("WHERE", uri)
     with pytest.raises(UsageError, match=r"tracking\.uri: must start with one of http:,"):
-        make_recorder(new_ledger(tmp_path), sweep("${env:WHERE}"), Places(tmp_path))
+        make_recorder(new_ledger(tmp_path), sweep("${env:WHERE}"), CheckpointPaths(tmp_path))
 
 
 @pytest.mark.parametrize("uri", ["http://host:5000", "HTTPS://host", "sqlite:///x.db",
@@ -41,13 +41,13 @@ def test_servers_and_databases_are_taken(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     check_tracking(sweep(None))
-    shown = make_recorder(new_ledger(tmp_path), sweep(None), Places(tmp_path)).uri
+    shown = make_recorder(new_ledger(tmp_path), sweep(None), CheckpointPaths(tmp_path)).uri
     assert shown == uri.replace("sqlite:///", f"sqlite:///{Path.cwd()}/")
 
 
 def test_a_secret_in_the_address_is_not_shown(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
     monkeypatch.setenv("WHERE", "http://me:canary@host:5000")
-    recorder = make_recorder(new_ledger(tmp_path), sweep("${env:WHERE}"), Places(tmp_path))
+    recorder = make_recorder(new_ledger(tmp_path), sweep("${env:WHERE}"), CheckpointPaths(tmp_path))
     assert recorder.uri == "http://me:***@host:5000"
 
 

@@ -58,7 +58,7 @@ def test_a_trial_is_shown_as_it_reported_last(shown):
     sweep.changed(replace(TRIAL, value=0.5), measurement(1, 0.5, 3.0))
     sweep.changed(replace(TRIAL, value=0.5), measurement(2, 0.75, 5.5))
     now += 4
-    sweep.refresh()
+    sweep.tick()
     of_trial = {name: shown[name, "s", "mona/t", "007", "refine"] for name in OF_TRIALS}
     assert of_trial == {
         "sweeper_trial_epoch": 2,
@@ -77,7 +77,7 @@ def test_a_trial_is_shown_as_it_reported_last(shown):
 def test_what_has_no_value_is_not_shown(shown):
     sweep = Gauges("s", Runner(), lambda: 0)
     sweep.changed(TRIAL, measurement(1, None, 1.0))
-    sweep.refresh()
+    sweep.tick()
     assert {key[0] for key in shown} & OF_TRIALS.keys() == {
         "sweeper_trial_epoch",
         "sweeper_trial_epoch_seconds",
@@ -89,7 +89,7 @@ def test_a_trial_that_does_not_run_is_no_longer_shown(shown, state):
     sweep = Gauges("s", Runner(), lambda: 0)
     sweep.changed(TRIAL, measurement(1, 0.5, 1.0))
     sweep.changed(replace(TRIAL, state=state))
-    sweep.refresh()
+    sweep.tick()
     assert not {key[0] for key in shown} & OF_TRIALS.keys()
 
 
@@ -99,7 +99,7 @@ def test_values_are_set_again_and_again_but_not_each_time(shown):
     sweep = Gauges("s", Runner(), lambda: asked.append("pending") or 0, clock=lambda: next(times))
     known = []
     for _ in range(5):
-        sweep.refresh()
+        sweep.tick()
         known.append(len(asked))
     assert known == [1, 1, 1, 2, 3]
 

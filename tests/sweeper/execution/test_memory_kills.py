@@ -81,7 +81,7 @@ def test_a_kill_of_another_process_does_not_explain_a_later_death():
     nodes = Nodes(a=0)
     kills = MemoryKills(nodes.counts, lambda: nodes.now)
     nodes.kills["a"] = 1
-    kills.look()
+    kills.tick()
     nodes.now = 3600.0
     assert kills.take() is None
 

@@ -6,15 +6,18 @@ import pytest
 
 from sweeper.errors import BackendUnreachable
 from sweeper.planning import checkpoint_paths
-from sweeper.planning.checkpoint_paths import Places
+from sweeper.planning.checkpoint_paths import CheckpointPaths
 from tests.support.servers.ports import free_port
 
 
 def test_a_sweep_writes_into_its_folder_and_into_a_store_that_is_a_folder(tmp_path: Path) -> None:
-    assert Places(tmp_path / "s").folders() == (tmp_path / "s",)
+    assert CheckpointPaths(tmp_path / "s").folders() == (tmp_path / "s",)
     for url in (str(tmp_path / "store"), f"file://{tmp_path / 'store'}"):
-        assert Places(tmp_path / "s", url).folders() == (tmp_path / "s", tmp_path / "store")
-    assert Places(tmp_path / "s", "s3://bucket/x").folders() == (tmp_path / "s",)
+        assert CheckpointPaths(tmp_path / "s", url).folders() == (
+            tmp_path / "s",
+            tmp_path / "store",
+        )
+    assert CheckpointPaths(tmp_path / "s", "s3://bucket/x").folders() == (tmp_path / "s",)
 
 
 def test_a_bucket_that_does_not_answer_when_a_sweep_starts_is_told_in_time(
@@ -25,4 +28,4 @@ def test_a_bucket_that_does_not_answer_when_a_sweep_starts_is_told_in_time(
         monkeypatch.setenv(name, "any")
     server = f"endpoint_override=127.0.0.1:{free_port()}&scheme=http&region=any"
     with pytest.raises(BackendUnreachable, match=r"^checkpoints.store: s3://bucket/x.* not answer"):
-        Places(tmp_path / "s", f"s3://bucket/x?{server}").storage()
+        CheckpointPaths(tmp_path / "s", f"s3://bucket/x?{server}").storage()

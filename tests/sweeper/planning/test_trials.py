@@ -7,7 +7,7 @@ from sweeper.errors import NotFound
 from sweeper.ledger.checkpoint_name import CheckpointName
 from sweeper.model import Trial, TrialKind
 from sweeper.planning.catalog import catalog
-from sweeper.planning.checkpoint_paths import Places
+from sweeper.planning.checkpoint_paths import CheckpointPaths
 from sweeper.planning.trials import TrialBuilder, find_trial, measured
 from sweeper.tracking.outline import Entity, read_outline, run_name
 from tests.support.compared_ledgers import Scores, write
@@ -50,7 +50,7 @@ def test_a_trial_that_measured_nothing_starts_afresh():
 )
 def test_a_checkpoint_is_found_wherever_its_sweep_is(tmp_path, text, store):
     """A ledger has its name; one from before had the place of then, which need not be any more."""
-    places = Places(tmp_path / "some", store)
+    places = CheckpointPaths(tmp_path / "some", store)
     trial = Trial(study="s/t@hard", number=7, kind=TrialKind.SAMPLED, params={}, seed=0,
                   checkpoint=text)  # fmt: skip
     here = str(tmp_path / "some/trials/s-t-hard/0007/attempt-2/refine-0002")
@@ -89,7 +89,7 @@ def test_micro_batches_are_halved_until_they_are_of_one_sample(tmp_path, stage, 
     sweep = loads_sweep(SWEEP, catalog())
     (study,) = sweep.studies()
     params = sweep.complete_params(study, {"refine.lr": 1e-4})
-    builder = TrialBuilder(sweep, Places(tmp_path), tmp_path, "holder", {})
+    builder = TrialBuilder(sweep, CheckpointPaths(tmp_path), tmp_path, "holder", {})
     told = [
         builder.can_halve(
             Trial(
@@ -113,9 +113,9 @@ def test_a_trial_is_told_which_data_it_has_to_find_and_is_the_same_trial(tmp_pat
     params = sweep.complete_params(study, {"refine.lr": 1e-4})
     one = Trial(study=study.name, number=0, kind=TrialKind.SAMPLED, params=params, seed=7)
     told = [
-        TrialBuilder(sweep, Places(tmp_path), tmp_path, "h", {study.name: {"content_hash": name}})(
-            one
-        )
+        TrialBuilder(
+            sweep, CheckpointPaths(tmp_path), tmp_path, "h", {study.name: {"content_hash": name}}
+        )(one)
         for name in ("a", "b")
     ]
     assert [config.pop("content_hash") for config in told] == ["a", "b"]

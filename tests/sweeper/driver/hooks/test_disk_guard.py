@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 
 from sweeper.core.runner import SweepRunner
-from sweeper.driver.hooks.disk_guard import LEAST_FREE, PATIENCE_S, Room
-from sweeper.driver.hooks.storage_backoff import LAST_TRY
+from sweeper.driver.hooks.disk_guard import LAST_TRY, LEAST_FREE, PATIENCE_S, DiskGuard
 from sweeper.errors import StorageFull
 from sweeper.model import Measurement, Trial
-from sweeper.planning.checkpoint_paths import Places
+from sweeper.planning.checkpoint_paths import CheckpointPaths
 from tests.support.fakes import FixedSampler, new_ledger, plan
 
 Usage = namedtuple("Usage", "total used free")
@@ -31,9 +30,9 @@ class Place:
         self.ledger = new_ledger(folder)
         sampler = FixedSampler([{"refine.lr": n / 10} for n in range(1, 9)])
         self.runner = SweepRunner([plan(sampler, num_trials=8)], self.ledger)
-        places = Places(folder / "s", str(self.store))
-        self.room = Room(self.runner, places, 2, self.said.append, lambda: self.now)
-        self.runner.watch(self.room)
+        paths = CheckpointPaths(folder / "s", str(self.store))
+        self.guard = DiskGuard(self.runner, paths, 2, self.said.append, lambda: self.now)
+        self.runner.watch(self.guard)
         monkeypatch.setattr(
             shutil,
             "disk_usage",
@@ -53,7 +52,7 @@ class Place:
         since = self.now
         while self.runner.paused is not None:
             self.now += 1
-            self.room.look()
+            self.guard.tick()
         return self.now - since
 
 
@@ -68,14 +67,14 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
 def test_a_full_disk_of_the_sweep_or_of_its_store_pauses_it_until_there_is_room(
     place: Place, tmp_path: Path, name: str
 ) -> None:
-    place.room.look()
+    place.guard.tick()
     assert place.runner.paused is None
     place.free[tmp_path / name] = LEAST_FREE - 1
-    place.room.look()
+    place.guard.tick()
     assert f"no space left on {tmp_path / name}: 8 of 1,000 MB free" in place.runner.paused
     assert place.runner.next_trial() is None
     place.free[tmp_path / name] = LEAST_FREE
-    place.room.look()
+    place.guard.tick()
     assert place.runner.paused is None
     assert [line.partition(". ")[2] or line for line in place.said] == [
         "No new trial starts until there is; what is done is safe.",
@@ -88,12 +87,12 @@ def test_a_disk_that_stays_full_ends_the_sweep_once_nothing_runs(place: Place) -
     place.free[place.store] = 0
     for _ in range(3):
         place.now += PATIENCE_S
-        place.room.look()
+        place.guard.tick()
     place.fail(trial)
-    place.room.look()
+    place.guard.tick()
     place.now += PATIENCE_S + 1
     with pytest.raises(StorageFull, match=r"no space left on .*; 0 trials are complete.*resume s$"):
-        place.room.look()
+        place.guard.tick()
 
 
 def test_trials_wait_longer_each_time_that_a_store_takes_no_checkpoint_and_then_it_is_over(
@@ -108,7 +107,7 @@ def test_trials_wait_longer_each_time_that_a_store_takes_no_checkpoint_and_then_
     assert len(place.said) == LAST_TRY - 1
     place.fail(place.start())
     with pytest.raises(StorageFull, match=rf"try 6 of 6\): {AWAY}; 0 trials are complete"):
-        place.room.look()
+        place.guard.tick()
     assert place.runner.aborted is None, "it is no trial's fault"
 
 
@@ -144,11 +143,11 @@ def test_the_end_waits_for_what_still_runs_and_a_checkpoint_of_it_lets_the_sweep
     for _ in range(LAST_TRY):
         place.fail(place.start())
         place.now += 200
-        place.room.look()
+        place.guard.tick()
     assert place.runner.next_trial() is None
     measurement = Measurement(
         stage="refine", epoch=1, num_epochs=2, metrics={}, checkpoint=str(place.store / "a")
     )
     place.runner.measured(long, measurement)
-    place.room.look()
+    place.guard.tick()
     assert place.runner.next_trial() is not None

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sweeper.core.runner import SweepRunner
-from sweeper.driver.hooks.fair_share import LOOK_S, Share, share_of
+from sweeper.driver.hooks.fair_share import REFRESH_S, FairShare, share_of
 from sweeper.execution.cluster import is_driver
 from tests.support.fakes import FixedSampler, new_ledger, plan
 
@@ -24,7 +24,7 @@ def test_three_sweeps_on_four_slots_leave_each_other_room():
 @pytest.mark.parametrize(("sweeps", "limit"), [(1, None), (2, 4), (3, 3), (9, 1)])
 def test_a_sweep_has_all_slots_while_it_is_alone(tmp_path, sweeps, limit):
     runner = SweepRunner([plan(FixedSampler([]), num_trials=0)], new_ledger(tmp_path))
-    Share(8, lambda: (0, sweeps), lambda line: None).look(runner)
+    FairShare(runner, 8, lambda: (0, sweeps), lambda line: None).tick()
     assert runner.limit == limit
 
 
@@ -32,15 +32,15 @@ def test_a_sweep_at_its_limit_starts_nothing_and_goes_on_once_it_is_alone(tmp_pa
     suggestions = [{"refine.lr": lr} for lr in (0.1, 0.2, 0.3)]
     runner = SweepRunner([plan(FixedSampler(suggestions), num_trials=3)], new_ledger(tmp_path))
     now, sweeps, said = [0.0], [2], []
-    share = Share(2, lambda: (0, sweeps[0]), said.append, clock=lambda: now[0])
-    share.look(runner)
+    share = FairShare(runner, 2, lambda: (0, sweeps[0]), said.append, clock=lambda: now[0])
+    share.tick()
     assert runner.next_trial() is not None
     assert runner.next_trial() is None
     sweeps[0] = 1
-    share.look(runner)
+    share.tick()
     assert runner.next_trial() is None, "it does not ask all the time"
-    now[0] += LOOK_S
-    share.look(runner)
+    now[0] += REFRESH_S
+    share.tick()
     assert runner.next_trial() is not None
     assert said == [
         "2 sweeps share the cluster: this one runs 1 at a time.",

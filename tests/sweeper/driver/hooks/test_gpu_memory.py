@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from sweeper.driver.hooks.gpu_memory import Sharing
+from sweeper.driver.hooks.gpu_memory import GpuMemory
 from sweeper.ledger import EventKind
 from sweeper.model import Measurement, Trial, TrialKind
 from sweeper.planning.devices import GIB, over_memory, sharers
@@ -48,16 +48,16 @@ def test_it_says_how_many_would_fit():
 
 def test_it_is_noted_once_a_study(tmp_path):
     ledger, said = new_ledger(tmp_path), []
-    sharing = Sharing(0.5, ledger, said.append, memory_bytes=lambda: 24 * GIB)
+    hook = GpuMemory(0.5, ledger, said.append, memory_bytes=lambda: 24 * GIB)
     trial = Trial(study=STUDY.name, number=0, kind=TrialKind.SAMPLED, params={}, seed=0)
     small = Measurement(stage="refine", epoch=1, num_epochs=9, metrics={}, peak_memory_bytes=GIB)
     large = replace(small, peak_memory_bytes=13 * GIB)
-    sharing.changed(trial)
-    sharing.changed(trial, small)
+    hook.changed(trial)
+    hook.changed(trial, small)
     assert said == []
     for _ in range(2):
-        sharing.changed(trial, large)
-    sharing.changed(replace(trial, study="nft/other"), large)
+        hook.changed(trial, large)
+    hook.changed(replace(trial, study="nft/other"), large)
     notes = [e for e in ledger.events() if e.kind is EventKind.NOTED]
     assert [note.study for note in notes] == [STUDY.name, "nft/other"]
     assert len(said) == 2
@@ -65,4 +65,4 @@ def test_it_is_noted_once_a_study(tmp_path):
 
 
 def test_a_whole_gpu_is_not_asked_for_its_memory(tmp_path):
-    Sharing(1, new_ledger(tmp_path), print, memory_bytes=lambda: pytest.fail("asked"))
+    GpuMemory(1, new_ledger(tmp_path), print, memory_bytes=lambda: pytest.fail("asked"))

@@ -15,7 +15,7 @@ from sweeper.driver.hooks.retention import Retention
 from sweeper.ledger import EventKind, Ledger
 from sweeper.ledger.checkpoint_name import name_in
 from sweeper.model import Measurement, Outcome, Trial, TrialKind, TrialState
-from sweeper.planning.checkpoint_paths import Places, folder_of_trial
+from sweeper.planning.checkpoint_paths import CheckpointPaths, folder_of_trial
 from tests.support.fakes import STUDY, new_ledger
 from tests.support.servers.process import wait_until
 from trainables.errors import StorageError
@@ -61,18 +61,18 @@ def end(
         checkpoint=name_in(str(checkpoint)) if by_name else str(checkpoint),
     )  # fmt: skip
     ledger.measure(trial.study, number, attempt, measurement, Outcome(state=state))
-    return Places(folder).placed(ledger.trial(trial.study, number))
+    return CheckpointPaths(folder).placed(ledger.trial(trial.study, number))
 
 
 def left(ledger: Ledger, folder: Path) -> list[int]:
-    kept = [Places(folder).placed(t) for t in ledger.trials() if t.checkpoint is not None]
+    kept = [CheckpointPaths(folder).placed(t) for t in ledger.trials() if t.checkpoint is not None]
     assert all(Path(t.checkpoint).is_dir() for t in kept)
     return [t.number for t in kept]
 
 
 def run(ledger: Ledger, folder: Path, keep: Checkpoints) -> list[int]:
     """Ends five trials, the last one pruned, under `keep`; returns which keep a checkpoint."""
-    retention = Retention(Places(folder), keep, ledger)
+    retention = Retention(CheckpointPaths(folder), keep, ledger)
     for number, value in enumerate([0.5, 0.2, 0.9, 0.4, 0.1]):
         state = TrialState.PRUNED if number == 4 else TrialState.COMPLETE
         retention.changed(end(ledger, folder, number, value, state))
@@ -113,7 +113,7 @@ def test_what_is_left_of_a_crashed_trial_is_the_checkpoint_that_the_ledger_names
         (attempt / name).mkdir(parents=True)
         (attempt / name / "manifest.json").write_text("{}")
     ended = replace(TRIAL, checkpoint=str(attempt / "refine-0002"), state=TrialState.FAILED)
-    retention = Retention(Places(tmp_path), Checkpoints(), ledger)
+    retention = Retention(CheckpointPaths(tmp_path), Checkpoints(), ledger)
     retention.changed(ended)
     retention.close()
     assert os.listdir(attempt) == ["refine-0002"]
@@ -125,7 +125,7 @@ THIN = Checkpoints(best=1, last=0, max_bytes="1.6MB")
 
 def test_what_fits_once_it_is_thin_stays(ledger, tmp_path):
     """Three trials of a third of the cap each, which had three times as much when they ended."""
-    retention = Retention(Places(tmp_path), THIN, ledger)
+    retention = Retention(CheckpointPaths(tmp_path), THIN, ledger)
     for number, value in enumerate([0.5, 0.2, 0.9]):
         retention.changed(end(ledger, tmp_path, number, value, files=BOTH))
     retention.close()
@@ -136,7 +136,7 @@ def test_what_fits_once_it_is_thin_stays(ledger, tmp_path):
 def test_what_a_killed_driver_had_not_thinned_is_thinned_before_it_is_measured(ledger, tmp_path):
     for number, value in enumerate([0.5, 0.2, 0.9]):
         end(ledger, tmp_path, number, value, files=BOTH)
-    Retention(Places(tmp_path), THIN, ledger).close()
+    Retention(CheckpointPaths(tmp_path), THIN, ledger).close()
     assert left(ledger, tmp_path) == [0, 1, 2]
     assert {path.name for path in tmp_path.rglob("*.safetensors")} == {"best.safetensors"}
 
@@ -152,7 +152,7 @@ def test_what_a_store_did_not_measure_is_not_nothing(ledger, tmp_path, monkeypat
         return sizes(place, **options)
 
     monkeypatch.setattr(artifacts, "sizes", refuse_once)
-    retention = Retention(Places(tmp_path), Checkpoints(max_bytes="1.1MB"), ledger)
+    retention = Retention(CheckpointPaths(tmp_path), Checkpoints(max_bytes="1.1MB"), ledger)
     retention.changed(end(ledger, tmp_path, 0, 0.1))
     assert asked.wait(60)
     for number, value in enumerate([0.2, 0.3], start=1):
@@ -167,7 +167,7 @@ def test_what_a_killed_driver_said_to_be_deleted_is_deleted_when_the_sweep_goes_
     trial = end(ledger, tmp_path, 0, 0.5)
     ledger.drop_checkpoint(trial.study, trial.number, "not among the best")
     assert Path(trial.checkpoint).is_dir()
-    Retention(Places(tmp_path), Checkpoints(), ledger).close()
+    Retention(CheckpointPaths(tmp_path), Checkpoints(), ledger).close()
     assert not Path(trial.checkpoint).exists()
     assert folder_of_trial(tmp_path, trial).is_dir(), "its logs stay"
 
@@ -185,7 +185,7 @@ def test_what_a_store_did_not_delete_is_deleted_when_the_next_trial_ends(
         delete(place, **options)
 
     monkeypatch.setattr(artifacts, "delete", refuse_once)
-    retention = Retention(Places(tmp_path), Checkpoints(pruned=False), ledger)
+    retention = Retention(CheckpointPaths(tmp_path), Checkpoints(pruned=False), ledger)
     pruned = [end(ledger, tmp_path, number, 0.5, TrialState.PRUNED) for number in range(2)]
     for trial in pruned:
         retention.changed(trial)
@@ -212,16 +212,16 @@ def test_what_cannot_be_thinned_does_not_switch_the_cap_off(ledger, tmp_path, mo
 
 def test_the_best_over_replicates_is_spared(ledger, tmp_path):
     """By its value in the search the first is better, and over replicates the second."""
-    retention = Retention(Places(tmp_path), Checkpoints(max_bytes="1MB"), ledger, spared=2)
+    retention = Retention(CheckpointPaths(tmp_path), Checkpoints(max_bytes="1MB"), ledger, spared=2)
     for number, value, origin in [(0, 0.20, None), (1, 0.21, None), (2, 0.3, None), (9, 0.26, 0)]:
         retention.changed(end(ledger, tmp_path, number, value, origin=origin))
     retention.close()
     assert left(ledger, tmp_path) == [0, 1]
     end(ledger, tmp_path, 10, 0.22, origin=1)
-    Retention(Places(tmp_path), Checkpoints(max_bytes="1MB"), ledger, spared=2).close()
+    Retention(CheckpointPaths(tmp_path), Checkpoints(max_bytes="1MB"), ledger, spared=2).close()
     assert left(ledger, tmp_path) == [0, 1]
     one = Checkpoints(trials=1)
-    Retention(Places(tmp_path), one, ledger).close()
+    Retention(CheckpointPaths(tmp_path), one, ledger).close()
     assert left(ledger, tmp_path) == [1]
 
 
@@ -240,11 +240,11 @@ def test_a_sweep_that_was_moved_keeps_all_that_it_had(ledger, tmp_path, by_name,
     assert len(had) == 6
     before.rename(after)
     keep = Checkpoints() if max_bytes is None else Checkpoints(max_bytes=max_bytes)
-    Retention(Places(after), keep, ledger).close()
+    Retention(CheckpointPaths(after), keep, ledger).close()
     assert files_in(after) == had
     assert left(ledger, after) == [0, 1, 2]
     capped = Checkpoints(max_bytes="1.1MB")
-    Retention(Places(after), capped, ledger).close()
+    Retention(CheckpointPaths(after), capped, ledger).close()
     assert left(ledger, after) == [0, 1], "the cap holds there as it did"
     assert not before.exists()
 
@@ -268,7 +268,7 @@ def test_nothing_of_a_trial_is_deleted_whose_checkpoint_does_not_exist(ledger, t
             (newest / "manifest.json").unlink()
     had = files_in(tmp_path)
     for _ in range(2):
-        Retention(Places(tmp_path), Checkpoints(**keep), ledger, say=said.append).close()
+        Retention(CheckpointPaths(tmp_path), Checkpoints(**keep), ledger, say=said.append).close()
     assert files_in(tmp_path) == had
     noted = {e.number: e.payload["text"] for e in ledger.events(kinds=[EventKind.NOTED])}
     assert len(said) == len(noted) > 0, "each once, however often the sweep goes on"
@@ -295,7 +295,7 @@ def test_what_killed_writers_left_goes_when_a_sweep_goes_on_and_at_its_end(ledge
         partial.mkdir(parents=True)
         (partial / "last.safetensors").write_bytes(bytes(SIZE))
     (attempts[0] / "log.txt.partial").touch()
-    retention = Retention(Places(tmp_path), Checkpoints(), ledger)
+    retention = Retention(CheckpointPaths(tmp_path), Checkpoints(), ledger)
     wait_until(lambda: not partials[0].exists(), timeout_s=30, what="the first one to go")
     assert partials[1].exists(), "this launch may be writing it"
     retention.changed(replace(waiting, attempt=2, state=TrialState.WAITING))
@@ -325,5 +325,5 @@ def test_what_was_written_in_part_counts_until_it_can_be_deleted(ledger, tmp_pat
     monkeypatch.setattr("sweeper.driver.hooks.retention.discard", list)
     for number, value in enumerate((0.2, 0.3), start=1):
         end(ledger, tmp_path, number, value)
-    Retention(Places(tmp_path), Checkpoints(max_bytes="1.6MB"), ledger).close()
+    Retention(CheckpointPaths(tmp_path), Checkpoints(max_bytes="1.6MB"), ledger).close()
     assert left(ledger, tmp_path) == [0, 1]
