@@ -23,7 +23,7 @@ from sweeper.address import host_of, is_dashboard, is_loopback
 from sweeper.errors import BackendUnreachable, UsageError
 from sweeper.execution.trial_environment import is_allowed
 
-TOKEN = "ray_token"  # in SWEEPER_HOME; what a browser is asked for
+TOKEN = "ray_token"  # noqa: S105  # a file in SWEEPER_HOME; what a browser is asked for
 OURS = ("local", "auto")  # addresses that are not of a cluster of others
 DRIVER = re.compile(r"\bsweeper[./]driver[./]driver\b")
 RETRY_S = 0.2
@@ -110,7 +110,8 @@ def _lets_in(dashboard: str) -> bool:
     """Whether a dashboard answers one who has no token; False also if it does not answer at all,
     which whoever needs its answer will say."""
     try:
-        with urlopen(f"{dashboard.rstrip('/')}/api/version", timeout=ANSWER_S) as answer:
+        address = f"{dashboard.rstrip('/')}/api/version"
+        with urlopen(address, timeout=ANSWER_S) as answer:  # noqa: S310  # Ray's own address
             is_it = answer.geturl().endswith("/api/version")  # and no page to log in at
             return bool(answer.status == 200 and is_it)
     except (OSError, ValueError, HTTPException):  # 401 is an OSError

@@ -31,7 +31,7 @@ class Role(StrEnum):
     NORM = "norm"
     SCALE = "scale"  # of a residual branch, by channel
     MERGING = "merging"  # of patches, between Swin's stages
-    CLASS_TOKEN = "class_token"
+    CLASS_TOKEN = "class_token"  # noqa: S105
 
 
 class Backbone(nn.Module, ABC):
