@@ -18,7 +18,7 @@ from trainables.errors import DataError, TrainableError
 from trainables.sources.loading import proxy_faults
 from trainables.sources.registry import PROXIES, ProxyEntry
 from trainables.spec import DataSpec
-from trainables.storage.lock import exclusive
+from trainables.storage.atomic import exclusive
 from trainables.tasks import official
 from trainables.tasks.generation import Progress
 from trainables.tasks.loading import is_prepared, prepare_task

@@ -235,7 +235,7 @@ def no_space(*_: object, **__: object) -> None:
 
 
 def test_a_full_store_costs_the_sharing_and_not_the_trial(trials, store, monkeypatch, capsys):
-    monkeypatch.setattr("trainables.storage.tensor_file.save_file", no_space)
+    monkeypatch.setattr("trainables.storage.tensors.save_file", no_space)
     spec = trials.spec("orca", "1d", ALIGN)
     assert list(begin(trials, spec, store, "first").reports()) == trials.run(spec)[0]
     assert "was not kept: no space left on" in capsys.readouterr().out

@@ -65,7 +65,7 @@ def otdd(
     if not features.isfinite().all():
         raise NonFiniteLoss("Embedded target features are NaN or infinite: lower the rate.")
     classes = by_class(features, labels)
-    target = replace(source, classes=classes, memo=None)
+    target = replace(source, classes=classes, cache=None)
     squared = squared_distances(source.classes.features, classes.features)
     between = _between_classes(source, target, squared)
     w = between.values.detach() if detach_label_term else between.values

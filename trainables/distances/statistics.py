@@ -1,8 +1,8 @@
 """One side of an optimal transport dataset distance: its classes, and what follows from them alone.
 
-Whatever a side costs is computed when it is first needed, and kept: of a source, which is constant,
-once a machine (memo.py). Without entropy that is next to nothing; with it, the distances within the
-side, whose halves are subtracted (sinkhorn.py).
+Each cost of a side is computed when it is first needed, and kept. A source is constant, so that its
+costs are computed once a machine (`statistics_cache`). Without entropy there is next to nothing to
+compute; with it, there are the distances within the side, whose halves are subtracted (`sinkhorn`).
 
 Shapes: n, m = samples; d = features; k = classes; "" = scalar.
 """
@@ -22,7 +22,7 @@ from trainables.distances.optimal_transport import TransportCosts, stacked
 from trainables.distances.pairwise import squared_distances
 from trainables.distances.sinkhorn import entropic_costs, entropic_self_cost
 from trainables.errors import DataError
-from trainables.storage.disk_cache import Memo
+from trainables.storage.tensors import DiskCache
 
 __all__ = ["Method", "Solver", "Statistics", "ground_cost", "prepare"]
 
@@ -39,7 +39,7 @@ class Statistics:
     solver: Solver
     entreg: float
     shrinkage: float
-    memo: Memo | None = None
+    cache: DiskCache | None = None
     _self_costs: dict[tuple[float, bool], TransportCosts] = field(default_factory=dict, init=False)
 
     @cached_property
@@ -100,14 +100,14 @@ class Statistics:
         return TransportCosts(solved.values, solved.converged and within.converged)
 
     def _remembered(self, name: str, compute: Callable[[], TransportCosts]) -> TransportCosts:
-        if self.memo is None:
+        if self.cache is None:
             return compute()
 
         def tensors() -> dict[str, Tensor]:
             costs = compute()
             return {"values": costs.values, "converged": torch.tensor(costs.converged)}
 
-        found = self.memo(name, tensors)
+        found = self.cache(name, tensors)
         device = self.classes.features.device
         return TransportCosts(found["values"].to(device), bool(found["converged"]))
 
@@ -120,14 +120,14 @@ def prepare(
     solver: Solver = "emd",
     entreg: float = 0.1,
     shrinkage: float = 0.1,
-    memo: Memo | None = None,
+    cache: DiskCache | None = None,
 ) -> Statistics:
     """Returns the constant side of many distances.
 
     Args:
         entreg: e, in units of the costs; with `sinkhorn` alone.
         shrinkage: r, with `gaussian` alone.
-        memo: Of these very samples and settings.
+        cache: Of these very samples and settings.
 
     Raises:
         ValueError: A setting is out of range.
@@ -145,7 +145,7 @@ def prepare(
         solver=solver,
         entreg=entreg,
         shrinkage=shrinkage,
-        memo=memo,
+        cache=cache,
     )
 
 

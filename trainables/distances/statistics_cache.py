@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from trainables.distances.statistics import Statistics, prepare
-from trainables.storage.disk_cache import Memo
+from trainables.storage.tensors import DiskCache
 
 __all__ = ["cached_statistics"]
 
@@ -57,8 +57,8 @@ def cached_statistics(
 
 @lru_cache(maxsize=KEPT)
 def _statistics(samples: _Samples, folder: Path | None, **settings: Any) -> Statistics:
-    memo = None
+    cache = None
     if folder is not None:
         made_from = [FORMAT, samples.content_hash, samples.shape, samples.device, settings]
-        memo = Memo(folder / hashlib.sha256(json.dumps(made_from).encode()).hexdigest()[:32])
-    return prepare(samples.features, samples.labels, memo=memo, **settings)
+        cache = DiskCache(folder / hashlib.sha256(json.dumps(made_from).encode()).hexdigest()[:32])
+    return prepare(samples.features, samples.labels, cache=cache, **settings)

@@ -27,7 +27,7 @@ from trainables.storage.checkpoint_folder import (
     thinned,
     verify,
 )
-from trainables.storage.tensor_file import save_tensors
+from trainables.storage.tensors import save_tensors
 from trainables.training.state import Best, TrainState
 
 FORMAT = 1

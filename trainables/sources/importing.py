@@ -22,8 +22,7 @@ from trainables.sources.conll2003 import SENTENCES
 from trainables.sources.loading import load_proxy, proxy_faults
 from trainables.sources.proxy import ImageProxy, Proxy, TokenProxy
 from trainables.sources.registry import PROXIES
-from trainables.storage.atomic import clear_scratch, put_in_place
-from trainables.storage.lock import exclusive
+from trainables.storage.atomic import clear_scratch, exclusive, put_in_place
 from trainables.tasks.formats.archives import find_archives, is_archive, unpacked
 from trainables.tasks.formats.checksums import md5_note
 from trainables.tasks.importing import reading

@@ -18,7 +18,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, Int64, UInt8
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from trainables.errors import ConfigError, DataError
@@ -27,9 +26,7 @@ from trainables.seeding import generator
 from trainables.sources.proxy import ImageProxy, Proxy, TokenProxy
 from trainables.sources.registry import PROXIES
 from trainables.sources.windows import cut_windows, label_subwords
-from trainables.storage.atomic import sync
-from trainables.storage.lock import exclusive
-from trainables.storage.tensor_file import save_tensors
+from trainables.storage.tensors import DiskCache
 from trainables.tasks.task import Task
 
 __all__ = [
@@ -114,21 +111,12 @@ def load_source(proxy: Proxy, backbone: Backbone, home: Path) -> Source:
     made_from += [proxy.name, proxy.content_hash, LIMIT, SEED]
     key = hashlib.sha256(json.dumps(made_from).encode()).hexdigest()
     embed = _source_embedding(proxy, backbone)
-    path = home / "cache" / "source" / key / "source.safetensors"
-    tensors = _read(path)
-    if tensors is None:
-        with exclusive(path.with_name("lock")):
-            tensors = _read(path)  # another process may have been first
-            if tensors is None:
-                _write(path, _compute(proxy, backbone, embed))
-                tensors = _read(path)
-    assert tensors is not None, f"{path} cannot be read right after it was written"
+    folder = home / "cache" / "source" / key
+    tensors = DiskCache(folder)("source", lambda: _compute(proxy, backbone, embed))
     num_classes = (
         len(proxy.classes) if isinstance(proxy, TokenProxy) else int(proxy.labels.max()) + 1
     )
-    return Source(
-        **tensors, num_classes=num_classes, content_hash=key, embed=embed, folder=path.parent
-    )
+    return Source(**tensors, num_classes=num_classes, content_hash=key, embed=embed, folder=folder)
 
 
 def class_balanced_batch(
@@ -250,30 +238,3 @@ def _samples(proxy: Proxy, backbone: Backbone) -> dict[str, Tensor]:
             "proxy needs more labelled text."
         )
     return {"inputs": torch.from_numpy(windows), "labels": torch.from_numpy(of_window)}
-
-
-def _write(path: Path, tensors: dict[str, Tensor]) -> None:
-    """Writes aside, under the lock, then renames: a reader sees the whole file or none."""
-    aside = path.with_name("partial")
-    save_tensors(tensors, aside, metadata={"sha256": _digest(tensors)})
-    sync(aside)
-    aside.replace(path)
-
-
-def _read(path: Path) -> dict[str, Tensor] | None:
-    """Maps the tensors of a cached source; None where it is absent or damaged, to be made anew."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            expected = (file.metadata() or {}).get("sha256")
-    except (FileNotFoundError, SafetensorError):
-        return None
-    return tensors if _digest(tensors) == expected else None
-
-
-def _digest(tensors: dict[str, Tensor]) -> str:
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        digest.update(f"{name}{tensors[name].dtype}{tuple(tensors[name].shape)}".encode())
-        digest.update(tensors[name].numpy().data)
-    return digest.hexdigest()

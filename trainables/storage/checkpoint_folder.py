@@ -5,7 +5,6 @@ absent, whatever is killed and whenever. Reading verifies the hashes.
 """
 
 import errno
-import hashlib
 import json
 import os
 import re
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from trainables.errors import DataError, StorageError
-from trainables.storage.atomic import sync
+from trainables.storage.atomic import new_file, sha256_file, sync
 
 __all__ = [
     "MANIFEST",
@@ -54,7 +53,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         yield partial
-        hashes = {path.name: _sha256(path) for path in sorted(partial.iterdir())}
+        hashes = {path.name: sha256_file(path) for path in sorted(partial.iterdir())}
         (partial / MANIFEST).write_text(json.dumps(hashes, indent=1))
         for path in [*partial.iterdir(), partial]:
             sync(path)
@@ -90,7 +89,7 @@ def verify(folder: Path) -> set[str]:
         path = folder / name
         if not path.is_file():
             raise CorruptCheckpoint(f"{path}: missing, though the manifest lists it")
-        if _sha256(path) != expected:
+        if sha256_file(path) != expected:
             raise CorruptCheckpoint(
                 f"{path}: altered or cut short: its sha256 is not the manifest's"
             )
@@ -132,10 +131,8 @@ def thinned(hashes: Mapping[str, str], *, best: bool, last: bool) -> dict[str, s
 
 def rewrite(folder: Path, hashes: Mapping[str, str]) -> None:
     """Replaces the manifest of a folder by one of fewer files, at once."""
-    aside = folder / f".{MANIFEST}"
-    aside.write_text(json.dumps(hashes, indent=1))
-    sync(aside)
-    os.replace(aside, folder / MANIFEST)
+    with new_file(folder / MANIFEST) as aside:
+        aside.write_text(json.dumps(hashes, indent=1))
 
 
 def unwritable(path: Path, error: OSError) -> StorageError:
@@ -178,8 +175,3 @@ def _put_back(folder: Path) -> None:
     if former.exists() and not folder.exists():
         os.rename(former, folder)
     shutil.rmtree(former, ignore_errors=True)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

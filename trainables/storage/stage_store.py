@@ -29,7 +29,7 @@ from trainables.storage import artifacts
 from trainables.storage.artifact_files import TIMEOUT_S, ask, write
 from trainables.storage.checkpoint_folder import CorruptCheckpoint, new_folder, parse_json, verify
 from trainables.storage.claims import try_claim
-from trainables.storage.tensor_file import save_tensors
+from trainables.storage.tensors import save_tensors
 from trainables.storage.urls import ArtifactUrl
 
 __all__ = ["StageResult", "StageStore"]

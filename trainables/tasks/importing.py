@@ -23,8 +23,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from trainables.errors import ConfigError, DataError, TrainableError
-from trainables.storage.atomic import clear_scratch, put_in_place
-from trainables.storage.lock import exclusive
+from trainables.storage.atomic import clear_scratch, exclusive, put_in_place
 from trainables.tasks.baselines import trivial_baselines
 from trainables.tasks.formats.layout import shown
 from trainables.tasks.generation import Progress

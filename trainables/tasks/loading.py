@@ -19,7 +19,7 @@ import numpy as np
 
 from trainables.errors import DataError
 from trainables.spec import DataSpec
-from trainables.storage.lock import exclusive
+from trainables.storage.atomic import read_or_make
 from trainables.tasks import official
 from trainables.tasks.generation import Generation, Progress
 from trainables.tasks.registry import task_info
@@ -54,15 +54,17 @@ def prepare_task(
         return folder
     if not official.is_generated(name):
         raise official.missing(name, home)
-    with exclusive(folder.with_name(f".{folder.name}.lock")):
-        if not _exists(folder):
-            for leftover in folder.parent.glob(f".{folder.name}.*/"):
-                if leftover != scratch:
-                    shutil.rmtree(leftover)
-            from trainables.tasks.store.building import build
 
-            generation = Generation.of(name, data)
-            build(generation, folder, scratch, progress=progress, workers=workers)
+    def make() -> None:
+        from trainables.tasks.store.building import build
+
+        for leftover in folder.parent.glob(f".{folder.name}.*/"):
+            if leftover != scratch:
+                shutil.rmtree(leftover)
+        build(Generation.of(name, data), folder, scratch, progress=progress, workers=workers)
+
+    lock = folder.with_name(f".{folder.name}.lock")
+    read_or_make(lock, lambda: folder if _exists(folder) else None, make)
     shutil.rmtree(scratch, ignore_errors=True)
     return folder
 

@@ -213,7 +213,7 @@ def test_a_damaged_cache_is_made_anew(tmp_path, image, damage):
     path.write_bytes({"cut": content[:-7], "flip": content, "empty": b""}[damage])
     again = load_source(proxy, image, tmp_path)
     assert all(torch.equal(getattr(again, name), tensor) for name, tensor in before.items())
-    assert [file.name for file in path.parent.iterdir() if file.name != "lock"] == [path.name]
+    assert [file.name for file in path.parent.iterdir() if file.suffix != ".lock"] == [path.name]
 
 
 def test_two_loads_at_once_build_it_once(tmp_path, text, monkeypatch):
@@ -236,10 +236,13 @@ def test_a_holder_that_dies_leaves_no_lock_behind(tmp_path, image):
     key = load_source(proxy, image, tmp_path / "elsewhere").content_hash
     folder = tmp_path / "cache" / "source" / key
     folder.mkdir(parents=True)
-    (folder / "lock").touch()
-    (folder / "partial").write_bytes(b"half of a fi")
+    (folder / "source.lock").touch()
+    (folder / ".source.safetensors.0123456789ab.partial").write_bytes(b"half of a fi")
     assert len(load_source(proxy, image, tmp_path)) == 18
-    assert sorted(path.name for path in folder.iterdir()) == ["lock", "source.safetensors"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "source.lock",
+        "source.safetensors",
+    ]
 
 
 def test_a_source_is_never_computed_in_low_precision(digits):

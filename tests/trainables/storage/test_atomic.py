@@ -4,7 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from trainables.storage.atomic import clear_scratch, put_in_place
+from trainables.storage.atomic import (
+    clear_scratch,
+    new_file,
+    new_folder,
+    put_in_place,
+    read_or_make,
+)
 
 
 def folder_with(path: Path, content: str) -> Path:
@@ -42,3 +48,57 @@ def test_former_content_never_overwrites_what_is_there(tmp_path: Path) -> None:
     clear_scratch(data)
     assert (data / "file").read_text() == "new"
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+def test_a_new_file_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "made" / "file"
+    with new_file(path) as aside:
+        aside.write_text("first")
+        assert not path.exists()
+
+    def interrupted() -> None:
+        with new_file(path) as aside:
+            aside.write_text("half of the seco")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert path.read_text() == "first"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_new_folder_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    folder = tmp_path / "made" / "folder"
+
+    def make(content: str, *, interrupt: bool = False) -> None:
+        with new_folder(folder) as aside:
+            (aside / "file").write_text(content)
+            assert content == "other" or not folder.exists()
+            if interrupt:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make("half", interrupt=True)
+    assert list(folder.parent.iterdir()) == []
+    make("whole")
+    assert (folder / "file").read_text() == "whole"
+    assert folder.stat().st_mode & 0o777 == 0o755
+    with pytest.raises(OSError, match="not empty"):
+        make("other")
+    assert (folder / "file").read_text() == "whole"
+    assert list(folder.parent.iterdir()) == [folder]
+
+
+def test_what_is_made_once_is_read_by_all_others(tmp_path: Path) -> None:
+    made = tmp_path / "made"
+    calls = []
+
+    def make() -> None:
+        calls.append(1)
+        made.write_text("content")
+
+    def read() -> str | None:
+        return made.read_text() if made.exists() else None
+
+    assert [read_or_make(tmp_path / "lock", read, make) for _ in range(2)] == ["content"] * 2
+    assert len(calls) == 1

@@ -21,6 +21,7 @@ from transformers.utils import logging as transformers_logging
 
 from trainables.errors import WeightsError
 from trainables.models.weights.description import CONFIG, TENSORS
+from trainables.storage.atomic import sha256_file
 
 UNUSED = re.compile(
     r"(^|\.)(pooler|lm_head|classifier|qa_outputs|cls|decoder|mask_token|position_ids|token_type_ids"
@@ -112,8 +113,7 @@ def hash_files(paths: Iterable[Path]) -> str:
 
 @lru_cache(maxsize=64)
 def _hash_file(path: Path, size: int, mtime_ns: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256_file(path)
 
 
 def _is_cut_away(key: str, kept: int, stored: int) -> bool:

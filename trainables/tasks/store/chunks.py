@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from trainables.errors import DataError
-from trainables.storage.atomic import sync
+from trainables.storage.atomic import new_file
 from trainables.tasks.generation import Generation, Progress
 from trainables.tasks.problem import Samples
 from trainables.tasks.store.freed_memory import keep_freed_memory
@@ -86,11 +86,8 @@ def _make(generation: Generation, folder: Path, chunk: range) -> None:
             file.flush()
             os.fsync(file.fileno())
     params: dict[str, Any] = dict(samples.params)
-    aside = folder / f"{_name(chunk)}.part"
-    with aside.open("wb") as file:
+    with new_file(folder / f"{_name(chunk)}.npz") as aside, aside.open("wb") as file:
         np.savez(file, **params)
-    sync(aside)
-    aside.rename(aside.with_suffix(".npz"))
 
 
 def _check_finite(generation: Generation, chunk: range, rows: np.ndarray) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from trainables.errors import DataError
-from trainables.storage.atomic import sync
+from trainables.storage.atomic import sha256_file, sync
 
 __all__ = [
     "MANIFEST",
@@ -97,5 +97,4 @@ def sha256(path: Path) -> str:
         inside = sorted(file for file in path.rglob("*") if file.is_file())
         lines = [f"{sha256(file)}  {file.relative_to(path).as_posix()}\n" for file in inside]
         return hashlib.sha256("".join(lines).encode()).hexdigest()
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256_file(path)

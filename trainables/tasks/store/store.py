@@ -10,8 +10,6 @@ synced and renamed: it is whole or it is not there.
 """
 
 import io
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -22,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 
 from trainables.errors import DataError
-from trainables.storage.atomic import sync
+from trainables.storage.atomic import new_folder, sync
 from trainables.tasks.store.manifest import (
     altered,
     check_size,
@@ -61,9 +59,7 @@ def write_store(
     Raises:
         DataError: an array is empty, not finite, of another type or length than its split's others.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
+    with new_folder(folder) as aside:
         files = {}
         for name in SPLITS:
             path = aside / f"{name}.arrow"
@@ -81,13 +77,6 @@ def write_store(
             "files": files,
         }
         write_manifest(aside, {**description, **content})
-        aside.chmod(0o755)
-        sync(aside)
-        aside.rename(folder)
-        sync(folder.parent)
-    except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
-        raise
 
 
 class Store:

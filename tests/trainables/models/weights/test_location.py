@@ -4,10 +4,12 @@ import os
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 import torch
@@ -195,18 +197,21 @@ def test_a_foreign_format_is_converted_once(tmp_path):
 def test_two_that_convert_at_once_agree_and_leave_nothing_aside(tmp_path):
     original = tmp_path / "original"
     original.write_bytes(b"weights")
-    folders = []
+    barrier, calls = Barrier(2), []
 
     def convert():
+        calls.append(1)
         return {"model_type": "bert"}, {"weight": torch.ones(3)}
 
-    def convert_while_another_does():
-        folders.append(convert_once([original], convert, tmp_path))
-        return convert()
+    def convert_with_another(_):
+        barrier.wait(timeout=60)
+        return convert_once([original], convert, tmp_path)
 
-    folders.append(convert_once([original], convert_while_another_does, tmp_path))
-    assert folders[0] == folders[1]
-    assert list(folders[0].parent.iterdir()) == [folders[0]]
+    with ThreadPoolExecutor(2) as pool:  # the lock is on an open file, so it parts threads too
+        first, second = pool.map(convert_with_another, range(2))
+    assert first == second
+    assert len(calls) == 1
+    assert [path for path in first.parent.iterdir() if path.suffix != ".lock"] == [first]
 
 
 def test_a_conversion_that_fails_leaves_nothing(tmp_path):
@@ -214,7 +219,7 @@ def test_a_conversion_that_fails_leaves_nothing(tmp_path):
     (folder / "model.safetensors").write_bytes(b"")
     with pytest.raises(WeightsError, match="damaged"):
         as_transformers_folder(folder, tmp_path)
-    assert not (tmp_path / "cache").exists()
+    assert {path.suffix for path in (tmp_path / "cache" / "weights").iterdir()} == {".lock"}
 
 
 def test_no_packaged_weights_are_ever_imported(tmp_path, package):

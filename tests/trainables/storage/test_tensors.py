@@ -7,7 +7,7 @@ from trainables.distances import statistics
 from trainables.distances.otdd import otdd
 from trainables.distances.statistics import prepare
 from trainables.distances.statistics_cache import _statistics, cached_statistics
-from trainables.storage.disk_cache import Memo
+from trainables.storage.tensors import DiskCache
 
 
 def samples(seed: int, count: int = 12) -> tuple[torch.Tensor, torch.Tensor]:
@@ -68,10 +68,12 @@ def test_what_is_damaged_or_cannot_be_kept_is_computed(tmp_path):
     def compute() -> dict[str, torch.Tensor]:
         return {"values": torch.arange(3.0)}
 
-    memo = Memo(tmp_path / "memo")
-    memo("a", compute)
-    (tmp_path / "memo" / "a.safetensors").write_bytes(b"damaged")
-    assert torch.equal(memo("a", compute)["values"], torch.arange(3.0))
-    assert torch.equal(memo("a", dict)["values"], torch.arange(3.0))  # kept again
+    cache = DiskCache(tmp_path / "cache")
+    cache("a", compute)
+    (tmp_path / "cache" / "a.safetensors").write_bytes(b"damaged")
+    assert torch.equal(cache("a", compute)["values"], torch.arange(3.0))
+    assert torch.equal(cache("a", dict)["values"], torch.arange(3.0))  # kept again
     (tmp_path / "file").touch()
-    assert torch.equal(Memo(tmp_path / "file" / "x")("a", compute)["values"], torch.arange(3.0))
+    assert torch.equal(
+        DiskCache(tmp_path / "file" / "x")("a", compute)["values"], torch.arange(3.0)
+    )

@@ -1,0 +1,103 @@
+"""Tensors in files: written like any other file, and computed once a machine."""
+
+import hashlib
+import os
+import re
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from trainables.storage.atomic import new_file, read_or_make
+
+__all__ = ["DiskCache", "save_tensors"]
+
+_UMASK = os.umask(0o022)  # can only be read by being set
+os.umask(_UMASK)
+
+
+def save_tensors(
+    tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str] | None = None
+) -> None:
+    """Write `tensors` to `path`, with the permissions of any file that this process writes.
+
+    Raises:
+        OSError: It cannot be written. The library's own error has the system's code in its text
+            alone.
+    """
+    plain = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+    try:
+        save_file(plain, path, metadata)
+    except SafetensorError as error:
+        found = re.search(r"\(os error (\d+)\)", str(error))
+        if found is None:
+            raise
+        raise OSError(int(found[1]), os.strerror(int(found[1])), str(path)) from error
+    with suppress(PermissionError):  # a disk that has no modes of its own
+        path.chmod(0o666 & ~_UMASK)
+
+
+class DiskCache:
+    """Tensors by name in `folder`, which belongs to whatever they are computed from.
+
+    A file is mapped into memory, so that the processes of a machine share it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __call__(self, name: str, compute: Callable[[], Mapping[str, Tensor]]) -> dict[str, Tensor]:
+        """Return the result of `compute`, of this call or of an earlier one by any process.
+
+        Of processes that ask at once one computes, and the others wait. A damaged file is computed
+        anew. If the folder cannot be written, each process computes its own result.
+
+        Returns:
+            Tensors by name: from the file, on the CPU and without a graph; or, if nothing can be
+            kept, as `compute` returned them.
+        """
+        path = self._folder / f"{name}.safetensors"
+        made: dict[str, Tensor] = {}
+
+        def make() -> None:
+            made.update(compute())
+            _clear_partial(path)
+            with new_file(path) as aside:
+                save_tensors(made, aside, metadata={"sha256": _digest(made)})
+
+        try:
+            return read_or_make(path.with_suffix(".lock"), partial(_read, path), make)
+        except OSError:  # a folder that cannot be written
+            return made or dict(compute())
+
+
+def _clear_partial(path: Path) -> None:
+    """Delete what killed processes left beside `path`; the caller holds the lock."""
+    for leftover in path.parent.glob(f".{path.name}.*.partial"):
+        leftover.unlink()
+
+
+def _read(path: Path) -> dict[str, Tensor] | None:
+    """Return the tensors of a file; None if it is absent or damaged."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            expected = (file.metadata() or {}).get("sha256")
+    except (FileNotFoundError, NotADirectoryError, SafetensorError):
+        return None
+    return tensors if _digest(tensors) == expected else None
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 of names, types, shapes and bits, in hex."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        plain = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name}{plain.dtype}{tuple(plain.shape)}".encode())
+        digest.update(plain.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
