@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from sweeper.cli import output
-from sweeper.cli.progress import progress
+from sweeper.cli import output, tables
+from sweeper.cli.output import progress
 from sweeper.console import is_plain, stderr
 from sweeper.errors import UsageError
 
@@ -43,7 +43,7 @@ def list_data(as_json: AsJson = False) -> None:
     """Lists every task and source: what it is, whether it is here, and how to get it."""
     from sweeper.planning import data as app
 
-    output.show_data(app.everything(), as_json=as_json)
+    tables.show_data(app.everything(), as_json=as_json)
 
 
 @data.command("import")

@@ -1,6 +1,10 @@
 """The `sweeper` command. Parses, calls `sweeper.commands`, prints; decides nothing itself.
 
 Results go to stdout (`--json`: one JSON object), progress and errors to stderr. Nothing heavy is
+from sweeper.cli.launch import add_launch
+from sweeper.cli.plan import add_plan
+from sweeper.cli.launch import add_launch
+from sweeper.cli.plan import add_plan
 imported before a command needs it.
 """
 
@@ -14,30 +18,14 @@ from typing import Annotated
 import typer
 
 from sweeper import __version__
-from sweeper.address import is_dashboard
 from sweeper.cli import completion, output
 from sweeper.cli.data import data
-from sweeper.cli.files import add_files
-from sweeper.cli.options import (
-    Address,
-    AsJson,
-    File,
-    Insecure,
-    Name,
-    Profile,
-    Sets,
-    SweepName,
-    Trial,
-    Trials,
-    sweep_name,
-)
-from sweeper.cli.progress import progress
+from sweeper.cli.launch import add_launch
+from sweeper.cli.plan import add_plan
 from sweeper.cli.results import add_results
-from sweeper.cli.running import add_running
 from sweeper.cli.upkeep import add_upkeep
-from sweeper.console import ReaderLeft, is_plain, make_plain, stderr
-from sweeper.errors import Interrupted, SweeperError, UsageError
-from sweeper.model import trial_name
+from sweeper.console import ReaderLeft, is_plain, make_plain
+from sweeper.errors import Interrupted, SweeperError
 from sweeper.planning.disk import storage_fault
 from sweeper.planning.remote_ref import IsElsewhere, forget
 
@@ -85,155 +73,8 @@ def root(
         ctx.with_resource(chdir(directory))
 
 
-@cli.command()
-def launch(
-    file: File,
-    profile: Profile = "auto",
-    sets: Sets = None,
-    trials: Trials = None,
-    name: Name = None,
-    storage: Annotated[
-        str | None, typer.Option(help="URL of the ledger; default: SQLite in the sweep's folder.")
-    ] = None,
-    address: Address = "local",
-    detach: Annotated[
-        bool,
-        typer.Option(
-            "--detach",
-            help="Return once the sweep runs in the background, here or on the cluster it is sent "
-            "to.",
-        ),
-    ] = False,
-    workdir: Annotated[
-        Path | None,
-        typer.Option(help="Where on that cluster the sweep lives; a folder that nodes share."),
-    ] = None,
-    insecure: Insecure = False,
-    yes: Annotated[
-        bool, typer.Option("--yes", help="Answer yes to whatever a launch asks; now, nothing.")
-    ] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Runs the sweep that FILE describes, or goes on with it if it has begun."""
-    del yes
-    from sweeper.commands import launch as app
-    from sweeper.driver import remote
-    from sweeper.planning.load import Options
-
-    options = Options(
-        profile=profile, sets=tuple(sets or ()), trials=trials, name=name,
-        storage=storage, address=address, insecure=insecure,
-    )  # fmt: skip
-    if is_dashboard(address):
-        sent = remote.launch(file, options, workdir=workdir, detach=detach, console=stderr())
-        output.show(sent, as_json=as_json, command="launch")
-        raise typer.Exit(sent["exit_code"])
-    if workdir:
-        raise UsageError("--workdir needs --address http://HEAD:8265, a dashboard's.")
-    if detach:
-        from sweeper.commands import background
-
-        begun = background.launch(file, options, console=stderr())
-        output.show(begun, as_json=as_json, command="launch")
-        raise typer.Exit(begun["exit_code"])
-    summary = app.launch(file, options, console=stderr())
-    output.show_summary(summary, as_json=as_json)
-    raise typer.Exit(summary["exit_code"])
-
-
-add_running(cli)
-
-
-add_files(cli)
-
-
-@cli.command("ls")
-def list_sweeps(
-    tag: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME[=VALUE]", help="Only those with this tag; repeatable.", show_default=False
-        ),
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Lists the sweeps in ./sweeps, or in SWEEPER_SWEEPS."""
-    from sweeper.commands import inspect as app
-
-    output.show_sweeps(app.sweeps(tag or ()), as_json=as_json, tags=tag or ())
-
-
-@cli.command()
-def status(
-    sweep: Annotated[
-        str | None,
-        typer.Argument(
-            help="A sweep: its name in ./sweeps, or its folder; all if left out.",
-            callback=sweep_name,
-            autocompletion=completion.sweeps,
-        ),
-    ] = None,
-    failed: Annotated[
-        bool, typer.Option("--failed", help="List its failed trials, each with its reason.")
-    ] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Says how far a sweep is, and what is best so far."""
-    from sweeper.commands import inspect as app
-
-    if failed:
-        if sweep is None:
-            raise UsageError("--failed: of which sweep? Write: sweeper status SWEEP --failed")
-        output.show_failed(app.failed(sweep), as_json=as_json)
-    elif sweep is None:
-        output.show_sweeps(app.sweeps(), as_json=as_json, command="status")
-    else:
-        output.show_summary(app.status(sweep), as_json=as_json, command="status")
-
-
-@cli.command()
-def report(
-    sweep: SweepName,
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="Where the page goes.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Writes one self-contained HTML page about a sweep."""
-    from sweeper.commands import inspect as app
-
-    output.show(app.report(sweep, out), as_json=as_json, command="report")
-
-
-add_results(cli)
-
-
-@cli.command()
-def diagnose(
-    sweep: SweepName,
-    trial: Trial,
-    number: Annotated[
-        int | None,
-        typer.Argument(min=0, help="Its number, where TRIAL is a study alone.", show_default=False),
-    ] = None,
-    what: Annotated[
-        str | None,
-        typer.Option(help="Of landscape,intermediate,scatter,otdd; all that can be, if left out."),
-    ] = None,
-    samples: Annotated[
-        int, typer.Option(min=6, help="Of each modality, at most; fewer are faster.")
-    ] = 512,
-    as_json: AsJson = False,
-) -> None:
-    """Looks into a trial's best weights, and writes what plots are made of as Parquet files."""
-    from sweeper.commands import diagnose as app
-
-    chosen = None if what is None else [each.strip() for each in what.split(",")]
-    with progress("diagnose", stderr()) as told:
-        name = trial if number is None else trial_name(trial, number)
-        found = app.diagnose(sweep, name, what=chosen, samples=samples, progress=told)
-    output.show_diagnosis(found, as_json=as_json)
-
-
-add_upkeep(cli)
+for add_commands in (add_launch, add_plan, add_results, add_upkeep):
+    add_commands(cli)
 
 
 def main() -> None:

@@ -6,10 +6,12 @@ from typing import Annotated
 
 import typer
 
-from sweeper.cli import completion, output
-from sweeper.cli.comparison import show_best, show_comparison
-from sweeper.cli.options import AsJson, SweepName
-from sweeper.errors import GateNotMet
+from sweeper.cli import completion, output, tables
+from sweeper.cli.options import AsJson, SweepName, Trial, sweep_name
+from sweeper.cli.output import progress
+from sweeper.console import stderr
+from sweeper.errors import GateNotMet, UsageError
+from sweeper.model import trial_name
 
 
 class Row(StrEnum):
@@ -29,8 +31,9 @@ class Format(StrEnum):
 
 
 def add_results(cli: typer.Typer) -> None:
-    """Adds these commands to the command line."""
-    for command in (compare, best, export):
+    """Add these commands to the command line."""
+    cli.command("ls")(list_sweeps)
+    for command in (status, report, compare, best, export, diagnose):
         cli.command()(command)
 
 
@@ -88,7 +91,7 @@ def compare(
     Differences are tested by sign-flips of the pairs (exact up to 20), and corrected by Holm for
     all comparisons of a task. Fewer than 6 replicates (`replicate: {seeds: 6}`) show nothing.
     """
-    from sweeper.commands import compare as app
+    from sweeper.commands import results as app
     from sweeper.planning.sweep_folder import name_of
 
     named = [name_of(each) for each in sweeps]
@@ -101,7 +104,7 @@ def compare(
         rows=rows or (),
         gate=gate,
     )
-    show_comparison(found, as_json=as_json)
+    tables.show_comparison(found, as_json=as_json)
     if found["exit_code"]:
         failed = [f"{c['claim']}: {c['why']}" for c in found["gate"]["claims"] if not c["is_met"]]
         error = GateNotMet("\n".join(f"gate not met: {line}" for line in failed))
@@ -133,7 +136,7 @@ def best(
     """
     from sweeper.commands import results as app
 
-    show_best(app.best(sweep, study, top), as_json=as_json)
+    tables.show_best(app.best(sweep, study, top), as_json=as_json)
 
 
 def export(
@@ -160,3 +163,82 @@ def export(
         print(written["content"], end="")
     else:
         output.show(written, command="export", as_json=False)
+
+
+def list_sweeps(
+    tag: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME[=VALUE]", help="Only those with this tag; repeatable.", show_default=False
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Lists the sweeps in ./sweeps, or in SWEEPER_SWEEPS."""
+    from sweeper.commands import look as app
+
+    tables.show_sweeps(app.sweeps(tag or ()), as_json=as_json, tags=tag or ())
+
+
+def status(
+    sweep: Annotated[
+        str | None,
+        typer.Argument(
+            help="A sweep: its name in ./sweeps, or its folder; all if left out.",
+            callback=sweep_name,
+            autocompletion=completion.sweeps,
+        ),
+    ] = None,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="List its failed trials, each with its reason.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Says how far a sweep is, and what is best so far."""
+    from sweeper.commands import look as app
+
+    if failed:
+        if sweep is None:
+            raise UsageError("--failed: of which sweep? Write: sweeper status SWEEP --failed")
+        tables.show_failed(app.failed(sweep), as_json=as_json)
+    elif sweep is None:
+        tables.show_sweeps(app.sweeps(), as_json=as_json, command="status")
+    else:
+        tables.show_summary(app.status(sweep), as_json=as_json, command="status")
+
+
+def report(
+    sweep: SweepName,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Where the page goes.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Writes one self-contained HTML page about a sweep."""
+    from sweeper.commands import results as app
+
+    output.show(app.report(sweep, out), as_json=as_json, command="report")
+
+
+def diagnose(
+    sweep: SweepName,
+    trial: Trial,
+    number: Annotated[
+        int | None,
+        typer.Argument(min=0, help="Its number, where TRIAL is a study alone.", show_default=False),
+    ] = None,
+    what: Annotated[
+        str | None,
+        typer.Option(help="Of landscape,intermediate,scatter,otdd; all that can be, if left out."),
+    ] = None,
+    samples: Annotated[
+        int, typer.Option(min=6, help="Of each modality, at most; fewer are faster.")
+    ] = 512,
+    as_json: AsJson = False,
+) -> None:
+    """Looks into a trial's best weights, and writes what plots are made of as Parquet files."""
+    from sweeper.commands import diagnose as app
+
+    chosen = None if what is None else [each.strip() for each in what.split(",")]
+    with progress("diagnose", stderr()) as told:
+        name = trial if number is None else trial_name(trial, number)
+        found = app.diagnose(sweep, name, what=chosen, samples=samples, progress=told)
+    tables.show_diagnosis(found, as_json=as_json)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from sweeper.cli import output
+from sweeper.cli import output, tables
 from sweeper.cli.options import AsJson, Insecure, SweepName
 from sweeper.console import stderr
 from sweeper.errors import UsageError
@@ -82,7 +82,7 @@ def note(
 
 def sync(sweep: SweepName, as_json: AsJson = False) -> None:
     """Ships to MLflow whatever it has not yet received of a sweep."""
-    from sweeper.commands import inspect as app
+    from sweeper.commands import mlflow as app
 
     output.show(app.sync(sweep), as_json=as_json, command="sync")
 
@@ -94,7 +94,7 @@ def ui(
 ) -> None:
     """Opens MLflow's UI on the store that launches in this folder write to, and says where the
     runs of each experiment are."""
-    from sweeper.commands import inspect as app
+    from sweeper.commands import mlflow as app
 
     app.ui(host, port, insecure=insecure, say=output.line)
 
@@ -144,4 +144,4 @@ def doctor(as_json: AsJson = False) -> None:
     """Checks this machine: packages, weights, data, devices, disk, backends."""
     from sweeper.commands import doctor as app
 
-    output.show_checks(app.examine(), as_json=as_json)
+    tables.show_checks(app.examine(), as_json=as_json)

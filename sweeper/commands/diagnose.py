@@ -1,15 +1,41 @@
 """Looks into the best weights of one trial, and says what there is to be seen."""
 
-from collections.abc import Sequence
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import torch
+from pyarrow import parquet
+
+from sweeper.config.sweep import Sweep
 from sweeper.driver.recorder import make_recorder
 from sweeper.errors import UsageError, unknown
-from sweeper.planning.checkpoint_paths import CheckpointPaths
+from sweeper.model import Trial
+from sweeper.planning.catalog import home
+from sweeper.planning.checkpoint_paths import DIAGNOSTICS_FOLDER, CheckpointPaths, folder_of_trial
+from sweeper.planning.data import as_usage_errors
+from sweeper.planning.describe import spec_of
 from sweeper.planning.load import from_record
 from sweeper.planning.sweep_folder import existing, started
 from sweeper.planning.trials import find_trial
+from trainables.diagnostics.intermediate import Scorer, intermediate, random_scores
+from trainables.diagnostics.landscape import landscape, validation_loss
+from trainables.diagnostics.scatter import scatter
+from trainables.diagnostics.spread import otdd_spread
+from trainables.errors import ConfigError, TrainableError
+from trainables.methods.pare.replacement import SCORER
+from trainables.runtime import checkpoint
+from trainables.runtime.training import Training
+from trainables.runtime.warm import WarmParts
+from trainables.sources.source import Source
+from trainables.storage import artifacts
 from trainables.tasks.generation import Progress
+from trainables.tasks.task import Task
 
 WHAT = ("landscape", "intermediate", "scatter", "otdd")
 
@@ -41,7 +67,6 @@ def diagnose(
         sweep = from_record(record)
         places = CheckpointPaths(folder, sweep.checkpoints.store)
         found = places.placed(find_trial(ledger, trial))
-        from sweeper.commands.diagnostics import write
 
         out, written, notes = write(
             folder, sweep, found, what=what, samples=samples, progress=progress
@@ -58,3 +83,160 @@ def diagnose(
         "files": written,
         "notes": notes,
     }
+
+
+SEED = 0  # of directions and random scores: the same for all trials
+
+Found = tuple[Mapping[str, Any], Mapping[str, Any]]  # columns, and what they come to
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """A trial at its best weights."""
+
+    training: Training
+    samples: int  # of each modality or split, at most
+
+    @property
+    def task(self) -> Task:
+        return self.training.domains.target
+
+    @property
+    def source(self) -> Source:
+        source = self.training.domains.source
+        if source is None:
+            raise ConfigError("The trial reads no source: its method needs none.")
+        return source
+
+    @property
+    def scored(self) -> str:
+        """How tokens are scored."""
+        return "trained" if SCORER in self.training.state.extras else "random"
+
+    @property
+    def scorer(self) -> Scorer:
+        extras = self.training.state.extras
+        return extras[SCORER] if SCORER in extras else random_scores(SEED)
+
+
+@as_usage_errors()
+def write(
+    sweep_folder: Path,
+    sweep: Sweep,
+    trial: Trial,
+    *,
+    what: Sequence[str] | None,
+    samples: int,
+    progress: Progress,
+) -> tuple[Path, list[dict[str, Any]], list[str]]:
+    """Writes each of `what`, or whichever can be made; returns the folder, what each file comes
+    to, and why others are left out.
+
+    Raises:
+        UsageError: The trial has no best weights here, or no data for a diagnostic of `what`.
+    """
+    trained = Trained(training=_at_best(sweep, trial), samples=samples)
+    out = folder_of_trial(sweep_folder, trial) / DIAGNOSTICS_FOLDER
+    written: list[dict[str, Any]] = []
+    notes = []
+    chosen = dict.fromkeys(what or DIAGNOSTICS)
+    for done, each in enumerate(chosen):
+        progress(each, done, len(chosen))
+        try:
+            columns, found = DIAGNOSTICS[each](trained)
+        except TrainableError as error:
+            if what is not None:
+                raise
+            notes.append(f"{each} is left out: {error}")
+            continue
+        path = _write(columns, out / f"{each}.parquet")
+        rows = len(next(iter(columns.values())))
+        written.append({"what": each, "rows": rows, "found": found, "path": str(path)})
+    return out, written, notes
+
+
+def saved(trial: Trial) -> Path:
+    """Returns the trial's checkpoint, a copy of it where that is in a store.
+
+    Raises:
+        UsageError: It has none, or not on this machine.
+    """
+    where = trial.name
+    if trial.checkpoint is None:
+        why = f": {trial.reason}" if trial.reason else "."
+        raise UsageError(f"{where} is {trial.state} and has no checkpoint{why}")
+    if "://" in trial.checkpoint:
+        fetched = Path(tempfile.mkdtemp(prefix="sweeper-")) / "checkpoint"
+        artifacts.fetch(trial.checkpoint, fetched)
+        return fetched
+    if not Path(trial.checkpoint).is_dir():
+        raise UsageError(f"{where}: no checkpoint on this machine in {trial.checkpoint}")
+    return Path(trial.checkpoint)
+
+
+def _at_best(sweep: Sweep, trial: Trial) -> Training:
+    """Builds the trial and loads its best weights."""
+    folder = saved(trial)
+    (study,) = (study for study in sweep.studies() if study.name == trial.study)
+    spec = spec_of(sweep, study, trial.params, seed=trial.seed, home=home())
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    training = Training.begin(spec, WarmParts(), device=device)
+    checkpoint.load_best(training.state, folder)
+    return training
+
+
+def _landscape(trained: Trained) -> Found:
+    state, task = trained.training.state, trained.task
+
+    def loss() -> float:
+        return validation_loss(state, task, most=trained.samples)
+
+    plane = landscape(state.model, loss, seed=SEED)
+    a, b = np.meshgrid(plane.a, plane.b, indexing="ij")
+    middle = len(plane.a) // 2
+    return {"a": a.ravel(), "b": b.ravel(), "loss": plane.loss.ravel()}, {
+        "loss": float(plane.loss[middle, middle]),
+        "curvature": plane.curvature,
+        "basin": plane.basin,
+    }
+
+
+def _intermediate(trained: Trained) -> Found:
+    model, size = trained.training.state.model, trained.samples
+    found = intermediate(model, trained.task, trained.source, trained.scorer, most=size)
+    columns = {"share": found.share, "to_source": found.to_source, "to_target": found.to_target}
+    return columns, {
+        "to_source_falls": found.falls,
+        "to_target_rises": found.rises,
+        "scores": trained.scored,
+    }
+
+
+def _scatter(trained: Trained) -> Found:
+    model, size = trained.training.state.model, trained.samples
+    found = scatter(model, trained.task, trained.source, trained.scorer, most=size)
+    x, y = found.points.T
+    columns = {"kind": found.kind, "x": x, "y": y, "label": found.label}
+    return columns, {"variance_shown": found.shown, "scores": trained.scored}
+
+
+def _otdd(trained: Trained) -> Found:
+    model = trained.training.state.model
+    found = vars(otdd_spread(model, trained.task, trained.source, most=trained.samples))
+    return {name: [value] for name, value in found.items()}, found
+
+
+DIAGNOSTICS: Mapping[str, Callable[[Trained], Found]] = {
+    "landscape": _landscape,
+    "intermediate": _intermediate,
+    "scatter": _scatter,
+    "otdd": _otdd,
+}
+
+
+def _write(columns: Mapping[str, Any], path: Path) -> Path:
+    """Writes aside, then renames: a reader sees the whole file or none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    parquet.write_table(pa.table(dict(columns)), aside)
+    return aside.replace(path)

@@ -5,11 +5,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from sweeper.address import is_dashboard
 from sweeper.analysis.prose import few_samples
+from sweeper.commands.look import named_profile
 from sweeper.config.sweep import StudyPlan, Sweep
+from sweeper.config.yaml_reader import read_text
 from sweeper.errors import CannotSchedule
 from sweeper.planning import load, plans, resources
-from sweeper.planning.catalog import home, usable_home
+from sweeper.planning.catalog import catalog, home, usable_home
 from sweeper.planning.data import as_usage_errors, state_of
 from sweeper.planning.describe import data_of, describe
 from sweeper.planning.prediction import lines, price_of
@@ -195,3 +198,50 @@ def _shared(sweep: Sweep, study: StudyPlan) -> Iterator[str]:
             f"{study.name}: {count} configurations of {what}, each for {used} sampled trials"
             f"{alone if place_of(sweep, study) is None else ''}"
         )
+
+
+def validate(file: Path, options: load.Options) -> dict[str, Any]:
+    """Checks a sweep file. Raises FileFaults with every fault."""
+    sweep = load.read(file, options)
+    studies = sweep.studies()
+    profile = named_profile(read_text(file), sweep.profile)
+    text = f"{file}: valid; {len(studies)} studies of {sweep.search.trials} trials"
+    notes = [*sweep.notes, *_missing_here(sweep, options), *_unschedulable_here(sweep, options)]
+    return {
+        "message": "\n".join([*notes, f"{text}{f', profile {profile}' if profile else ''}"]),
+        "sweep": sweep.name,
+        "profile": profile,
+        "notes": notes,
+        "studies": [study.name for study in studies],
+        "resolved": sweep.resolved,
+    }
+
+
+def _missing_here(sweep: Sweep, options: load.Options) -> list[str]:
+    """Return one line about what a launch of the sweep on this machine would lack."""
+    if is_dashboard(options.address):
+        return []
+    with as_usage_errors():
+        every = (line for study in sweep.studies() for line in missing(study, home()))
+        lacking = list(dict.fromkeys(line.partition(": ")[0] for line in every))
+    if not lacking:
+        return []
+    return [
+        f"not ready on this machine: {', '.join(lacking)}; `sweeper plan` says what is to be done."
+    ]
+
+
+def _unschedulable_here(sweep: Sweep, options: load.Options) -> list[str]:
+    """Return why no trial of the sweep can run on this machine."""
+    try:
+        resources.check_request(sweep, options.address)
+    except CannotSchedule as error:
+        return [f"on this machine: {error}"]
+    return []
+
+
+def schema() -> dict[str, Any]:
+    """Returns the JSON Schema of a sweep file."""
+    from sweeper.config.json_schema import json_schema
+
+    return json_schema(catalog())

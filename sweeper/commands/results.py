@@ -1,10 +1,11 @@
 """What sweeps found, for other programs: every trial as a file, and the best settings."""
 
+from collections.abc import Collection, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from sweeper.commands.files import write_file
-from sweeper.errors import NotFound, UsageError, unknown
+from sweeper.errors import NotFound, StorageFull, UsageError, unknown
 from sweeper.planning.sweep_folder import existing, started
 
 FORMATS = {".csv": "csv", ".parquet": "parquet", ".pq": "parquet", ".tex": "latex"}
@@ -100,3 +101,90 @@ def best(name: str, study: str | None, top: int | None) -> dict[str, Any]:
                 }
             )
     return result
+
+
+def compare(
+    names: Sequence[str],
+    *,
+    tasks: Sequence[str] = (),
+    baseline: str | None = None,
+    html: Path | None = None,
+    latex: Path | None = None,
+    rows: Collection[str] = (),
+    gate: str | None = None,
+) -> dict[str, Any]:
+    """Returns the comparison; `exit_code` is 9 where `gate` is not met, else 0.
+
+    Args:
+        html: Where a page about it goes.
+        latex: Where a table for a paper goes.
+        rows: What that shows besides the methods: control, baselines, published.
+
+    Raises:
+        NotFound: A sweep does not exist or was never started.
+        UsageError: A name or the gate means nothing here.
+    """
+    from sweeper.analysis.comparison.compare import compare as compared
+    from sweeper.analysis.comparison.exports import as_json
+    from sweeper.analysis.comparison.gate import judge, parse_gate
+    from sweeper.analysis.comparison.latex import Row, comparison_table
+    from sweeper.analysis.report.compare_page import render_comparison
+
+    if rows and latex is None:
+        raise UsageError("--with says what a table of --latex FILE shows: add that.")
+    claims = parse_gate(gate) if gate is not None else ()
+    with ExitStack() as stack:
+        ledgers = [stack.enter_context(started(existing(name)))[0] for name in names]
+        comparison = compared(ledgers, tasks=tasks, baseline=baseline)
+        page = None if html is None else write_file(html, render_comparison(comparison))
+        paper = (
+            None
+            if latex is None
+            else write_file(latex, comparison_table(comparison, [Row(row) for row in rows]))
+        )
+    findings = judge(comparison, claims)
+    is_met = all(finding.is_met for finding in findings)
+    judged = [vars(finding) for finding in findings]
+    return {
+        **as_json(comparison),
+        "html": None if page is None else str(page),
+        "latex": None if paper is None else str(paper),
+        "gate": {"expression": gate, "met": is_met, "claims": judged} if claims else None,
+        "exit_code": 0 if is_met else 9,
+    }
+
+
+def write_file(path: Path, content: str | bytes) -> Path:
+    """Write a file, over one that is there, and return its absolute path.
+
+    Raises:
+        UsageError: There is no folder to hold it, or it is a folder.
+        StorageFull: It cannot be written.
+    """
+    try:
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise UsageError(f"cannot write {path}: {path.parent} is no folder.") from error
+    except IsADirectoryError as error:
+        raise UsageError(f"{path} is a folder; name a file in it.") from error
+    except OSError as error:
+        raise StorageFull(f"cannot write {path}: {error.strerror}.") from error
+    return path.absolute()
+
+
+def report(name: str, out: Path | None) -> dict[str, Any]:
+    """Writes the sweep's page and returns where it is.
+
+    Raises:
+        NotFound: There is no such sweep.
+        UsageError: `out` is a folder, or there is none to hold it.
+        StorageFull: The page cannot be written.
+    """
+    from sweeper.analysis.report.report import render_report
+
+    folder = existing(name)
+    with started(folder) as (ledger, _):
+        path = out or folder / "report.html"
+        write_file(path, render_report(ledger))
+    path = path.absolute()
+    return {"message": f"wrote {path}", "sweep": name, "path": str(path)}

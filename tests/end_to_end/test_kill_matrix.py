@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from sweeper.commands import inspect, results
+from sweeper.commands import look, results
 from sweeper.commands.diagnose import diagnose
 from tests.end_to_end import killing
 from tests.end_to_end.small_sweep import EPOCHS, TRIALS, Sweep, epochs, finish
@@ -183,5 +183,5 @@ def test_a_moved_sweep_with_a_cap_loses_no_weights_and_goes_on_bit_for_bit(
     )
     assert looked["checkpoint"] == str(moved.checkpoints()[0])
     assert "refine.lr" in results.best(moved.name, study, None)["file"]
-    assert inspect.report(moved.name, None)["path"] == str(elsewhere / "report.html")
+    assert look.report(moved.name, None)["path"] == str(elsewhere / "report.html")
     assert not sweep.folder.exists()

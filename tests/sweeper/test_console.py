@@ -6,7 +6,7 @@ import sys
 import pytest
 from rich.table import Table
 
-from sweeper.cli.output import show_checks
+from sweeper.cli.tables import show_checks
 from sweeper.console import pass_on, stderr, stdout
 
 ATTACKS = {

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.commands.diagnose import WHAT
-from sweeper.commands.diagnostics import DIAGNOSTICS, Trained, saved
+from sweeper.commands.diagnose import DIAGNOSTICS, WHAT, Trained, saved
 from sweeper.errors import UsageError
 from sweeper.model import Trial, TrialKind, TrialState
 from tests.contracts.tiny_trials import Trials, make_trials

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.commands.files import write_file
+from sweeper.commands.results import write_file
 from sweeper.errors import StorageFull, UsageError
 
 

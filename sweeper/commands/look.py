@@ -1,17 +1,111 @@
-"""What a sweep has found so far, and the exit code that says how it went."""
+"""Commands that look at sweeps and files, and start no trial."""
 
-from collections.abc import Iterable
+import re
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sweeper.analysis.prose import validation_notes
 from sweeper.analysis.table import StudyTable, read_table
 from sweeper.analysis.usage import Usage, as_json, compared, read_usage
+from sweeper.commands.remarks import parse_tag
 from sweeper.core.policies import FailureBudget
-from sweeper.ledger import EventKind, Ledger
+from sweeper.errors import NotFound, SweeperError
+from sweeper.ledger import EventKind, Ledger, SweepRecord
 from sweeper.model import Trial, TrialState, trial_name
 from sweeper.planning.checkpoint_paths import CheckpointPaths
+from sweeper.planning.sweep_folder import all_folders, elsewhere, existing, living_state, started
 from sweeper.text import printable, written
+
+
+def sweeps(tags: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Return a line for each sweep in ./sweeps; with `tags`, for those that have all of them.
+
+    Raises:
+        UsageError: A tag is not written as NAME or NAME=VALUE.
+    """
+    wanted = [parse_tag(each) for each in tags]
+    return [line for line in _lines() if all(_has(line["tags"], *each) for each in wanted)]
+
+
+def _has(tags: Mapping[str, str], name: str, value: str) -> bool:
+    return name in tags and value in ("", tags[name])
+
+
+def _lines() -> list[dict[str, Any]]:
+    lines, remotes = [], []
+    for folder in all_folders():
+        if (remote := elsewhere(folder)) is not None:
+            remotes.append(remote)
+            continue
+        try:
+            with started(folder) as (ledger, record):
+                lines.append(_line(ledger, record))
+        except NotFound:  # a folder of something else, or of a launch that was refused
+            continue
+        except SweeperError as error:  # a damaged ledger hides no other sweep
+            lines.append(_unreadable(folder.name, error))
+    if remotes:
+        from sweeper.driver.remote import listed
+
+        lines += listed(remotes)
+    return lines
+
+
+def _unreadable(name: str, error: SweeperError) -> dict[str, Any]:
+    unknown = {"profile": "", "studies": 0, "trials": {}, "age_s": None, "tags": {}}
+    return {"sweep": name, "state": "unreadable", **unknown, "reason": str(error)}
+
+
+def _line(ledger: Ledger, record: SweepRecord) -> dict[str, Any]:
+    return {
+        "sweep": record.name,
+        "state": living_state(record, ledger),
+        "profile": named_profile(record.text, record.profile),
+        "studies": len(ledger.studies()),
+        "trials": count_states(ledger.trials()),
+        "age_s": time.time() - record.created_at,
+        "tags": ledger.tags(),
+    }
+
+
+def status(name: str) -> dict[str, Any]:
+    """Returns a sweep's summary as of now. Raises NotFound."""
+    folder = existing(name)
+    with started(folder) as (ledger, record):
+        return {**summarize(ledger, folder), "state": living_state(record, ledger), "exit_code": 0}
+
+
+def failed(name: str) -> dict[str, Any]:
+    """Return the failed trials of a sweep, each with its reason. Raises NotFound."""
+    with started(existing(name)) as (ledger, _):
+        trials = ledger.trials()
+    found = [trial for trial in trials if trial.state is TrialState.FAILED]
+    counts = Counter(trial.failure or "unknown" for trial in found)
+    classes = ", ".join(f"{count} {failure}" for failure, count in counts.most_common())
+    lines = [f"{len(found)} of {len(trials)} trials failed{f': {classes}' * bool(found)}"]
+    if found:
+        lines.append(f"what one printed: sweeper logs {name} {found[0].name}")
+        lines.append(f"to try them again: sweeper retry {name} --failed")
+    return {
+        "sweep": name,
+        "failed": [
+            {
+                "trial": trial.name,
+                "study": trial.study,
+                "number": trial.number,
+                "kind": trial.kind.value,
+                "failure": trial.failure,
+                "attempts": trial.attempt,
+                "reason": trial.reason,
+            }
+            for trial in found
+        ],
+        "notes": lines,
+    }
+
 
 SHOWN = 5  # failed trials that are named
 REASON = 1000  # characters of why one did
@@ -126,3 +220,11 @@ def _trial(
         "params": dict(trial.params),
         "checkpoint": places.checkpoint(trial),
     }
+
+
+PROFILES = re.compile(r"""(^|[{,\s])["']?profiles["']?\s*:""")  # in a sweep file
+
+
+def named_profile(text: str, profile: str) -> str:
+    """Return the profile that a sweep file was read with, or nothing if the file has none."""
+    return profile if PROFILES.search(text) else ""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sweeper.cli.output import show_summary
+from sweeper.cli.tables import show_summary
 
 
 def summary(*baselines: dict[str, float]) -> dict:

@@ -4,7 +4,7 @@ import io
 
 from rich.console import Console
 
-from sweeper.cli.progress import progress
+from sweeper.cli.output import progress
 
 
 def shown(terminal: bool, total: int) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sweeper.commands import logs
-from sweeper.commands.inspect import status
+from sweeper.commands.look import status
 from sweeper.config.loader import loads_sweep
 from sweeper.ledger import Ledger, SweepRecord
 from sweeper.model import Measurement, Outcome, Study, Trial, TrialKind, TrialState

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from sweeper.address import is_dashboard
-from sweeper.cli import output
+from sweeper.cli import output, tables
 from sweeper.cli.options import (
     Address,
     AsJson,
@@ -17,12 +17,12 @@ from sweeper.cli.options import (
     Sets,
     Trials,
 )
-from sweeper.cli.progress import progress
+from sweeper.cli.output import progress
 from sweeper.console import stderr
 from sweeper.errors import CannotSchedule
 
 
-def add_files(cli: typer.Typer) -> None:
+def add_plan(cli: typer.Typer) -> None:
     """Adds the commands."""
     for command in (plan, validate, schema, describe):
         cli.command()(command)
@@ -68,7 +68,7 @@ def plan(
         raise typer.Exit(code)
     with progress("calibrate", stderr()) if calibrate else nullcontext() as told:
         planned = app.plan(file, options, cluster=cluster, calibrate=told)
-    output.show_plan(planned, as_json=as_json)
+    tables.show_plan(planned, as_json=as_json)
     if refused := planned["unschedulable"]:
         error = CannotSchedule("\n".join(refused))
         output.show_error("plan", error, error.exit_code, as_json=False)
@@ -83,7 +83,7 @@ def validate(
     as_json: AsJson = False,
 ) -> None:
     """Checks a sweep file and lists all its faults at once."""
-    from sweeper.commands import inspect as app
+    from sweeper.commands import plan as app
     from sweeper.planning.load import Options
 
     options = Options(profile=profile, sets=tuple(sets or ()), trials=trials)
@@ -92,7 +92,7 @@ def validate(
 
 def schema() -> None:
     """Prints the JSON Schema of a sweep file, for editors."""
-    from sweeper.commands import inspect as app
+    from sweeper.commands import plan as app
 
     output.print_json(app.schema())
 
@@ -111,4 +111,4 @@ def describe(
     """
     from sweeper.commands import reference as app
 
-    output.show_reference(app.reference(name), as_json=as_json)
+    tables.show_reference(app.reference(name), as_json=as_json)

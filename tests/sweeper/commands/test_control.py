@@ -6,7 +6,7 @@ from contextlib import closing
 
 import pytest
 
-from sweeper.commands import ask
+from sweeper.commands import control
 from sweeper.ledger import EventKind
 from tests.support.fakes import new_ledger
 
@@ -15,7 +15,7 @@ from tests.support.fakes import new_ledger
 def running(tmp_path, monkeypatch):
     """A sweep that this process drives, in ./sweeps."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(ask, "OBEYS_S", 0.5)
+    monkeypatch.setattr(control, "OBEYS_S", 0.5)
     with closing(new_ledger(tmp_path / "sweeps")) as ledger:
         yield ledger
 
@@ -26,7 +26,7 @@ def ends(ledger) -> list[dict]:
 
 def test_a_driver_that_has_obeyed_is_waited_for_and_its_end_is_written_once(running, monkeypatch):
     killed: list[int] = []
-    monkeypatch.setattr(ask.os, "kill", lambda pid, number: killed.append(pid))
+    monkeypatch.setattr(control.os, "kill", lambda pid, number: killed.append(pid))
     summed_up = threading.Event()
 
     def obey() -> None:
@@ -43,7 +43,7 @@ def test_a_driver_that_has_obeyed_is_waited_for_and_its_end_is_written_once(runn
     launch = threading.Thread(target=obey)
     launch.start()
     assert holds.wait(30)
-    answer = ask.cancel("s")
+    answer = control.cancel("s")
     assert summed_up.is_set()
     launch.join()
     assert killed == []
@@ -56,7 +56,7 @@ def test_a_driver_that_does_not_obey_is_killed_and_its_end_is_written(
     running, monkeypatch, says_so
 ):
     killed, holds = threading.Event(), threading.Event()
-    monkeypatch.setattr(ask.os, "kill", lambda pid, number: killed.set())
+    monkeypatch.setattr(control.os, "kill", lambda pid, number: killed.set())
 
     def run_on() -> None:
         with running.hold():
@@ -69,6 +69,6 @@ def test_a_driver_that_does_not_obey_is_killed_and_its_end_is_written(
     launch = threading.Thread(target=run_on)
     launch.start()
     assert holds.wait(30)
-    ask.cancel("s")
+    control.cancel("s")
     launch.join()
     assert [end["reason"] for end in ends(running)] == ["its own" if says_so else "cancelled"]
