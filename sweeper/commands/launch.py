@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from sweeper.commands.look import summarize
+from sweeper.config.extends import whole_text
 from sweeper.config.sweep import Sweep
 from sweeper.core.replication import missing, next_number, repeat
 from sweeper.driver.recorder import make_recorder
@@ -73,7 +74,7 @@ def launch(file: Path, options: Options, *, console: Console) -> dict[str, Any]:
         ledger.hold() as lease,
     ):
         check_not_lost(ledger, folder)
-        sweep = load.match(ledger, sweep, file.read_text())
+        sweep = load.match(ledger, sweep, whole_text(file))
         remember(folder, ledger.url)
         return run(sweep, ledger, lease, folder, where, console, storage=options.storage)
 

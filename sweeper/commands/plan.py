@@ -8,8 +8,8 @@ from typing import Any
 from sweeper.address import is_dashboard
 from sweeper.analysis.prose import few_samples
 from sweeper.commands.look import named_profile
+from sweeper.config.extends import whole_text
 from sweeper.config.sweep import StudyPlan, Sweep
-from sweeper.config.yaml_reader import read_text
 from sweeper.errors import CannotSchedule
 from sweeper.planning import load, plans, resources
 from sweeper.planning.catalog import catalog, home, usable_home
@@ -204,7 +204,7 @@ def validate(file: Path, options: load.Options) -> dict[str, Any]:
     """Checks a sweep file. Raises FileFaults with every fault."""
     sweep = load.read(file, options)
     studies = sweep.studies()
-    profile = named_profile(read_text(file), sweep.profile)
+    profile = named_profile(whole_text(file), sweep.profile)
     text = f"{file}: valid; {len(studies)} studies of {sweep.search.trials} trials"
     notes = [*sweep.notes, *_missing_here(sweep, options), *_unschedulable_here(sweep, options)]
     return {

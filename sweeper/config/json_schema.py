@@ -9,12 +9,19 @@ from pydantic import BaseModel
 from sweeper.config.catalog import MODEL, PROXY, Catalog
 from sweeper.config.check import PROXY_KEYS
 from sweeper.config.grammar import CHOICES, RANGES
+from sweeper.config.merge import EXTENDS
 from sweeper.config.naming import NAME
 from sweeper.config.schema import REQUIRED, StageSearch, SweepFile
 
 Schema = dict[str, Any]
 SCALAR: Schema = {"type": ["number", "string", "boolean", "null"]}
 NUMBER: Schema = {"type": "number"}
+BASE: Schema = {
+    "type": "string",
+    "pattern": r"^[^/~]",
+    "description": "A file that this one is laid over, relative to it, such as base/common.yaml: "
+    "mappings merge, lists replace, null takes away.",
+}
 
 
 def json_schema(catalog: Catalog) -> Schema:
@@ -58,13 +65,14 @@ def json_schema(catalog: Catalog) -> Schema:
         "propertyNames": {"pattern": NAME},
         "additionalProperties": _overlay(profile),
     }
+    named = {k: v if k in REQUIRED else _or_null(v) for k, v in properties.items()}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "A sweep file",
         "type": "object",
         "description": file["description"],
-        "properties": {k: v if k in REQUIRED else _or_null(v) for k, v in properties.items()},
-        "required": list(REQUIRED),
+        "properties": {EXTENDS: _or_null(BASE), **named},
+        "anyOf": [{"required": list(REQUIRED)}, {"required": [EXTENDS]}],
         "additionalProperties": False,
     }
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from sweeper.config.catalog import Catalog
 from sweeper.config.check import (
@@ -21,40 +21,35 @@ from sweeper.config.check import (
 )
 from sweeper.config.check_stages import check_stages
 from sweeper.config.check_studies import Refusals, check_studies
+from sweeper.config.extends import read_document
 from sweeper.config.faults import Faults
 from sweeper.config.merge import check_keys, lay_over
 from sweeper.config.node import Node
 from sweeper.config.parameters import read_parameters
 from sweeper.config.schedules import following
 from sweeper.config.sweep import Sweep
-from sweeper.config.yaml_reader import parse, read_text
+from sweeper.config.yaml_reader import parse
 
 
-def load_sweep(
-    path: Path | str,
-    catalog: Catalog,
-    *,
-    profile: str = "auto",
-    sets: Iterable[str] = (),
-    trials: int | None = None,
-    name: str | None = None,
-    has_gpu: bool = False,
-    environment: Mapping[str, str] | None = None,
-    refusals: Refusals | None = None,
-) -> Sweep:
-    """Reads and checks the sweep file at `path`, profile and command line laid over it.
+class Options(TypedDict, total=False):
+    """What a launch adds to a sweep file."""
 
-    With `environment`, the variables that the file refers to have to be in it; `refusals` says what
-    of a study can never be trained.
+    profile: str  # default: auto
+    sets: Iterable[str]  # KEY=VALUE
+    trials: int | None
+    name: str | None
+    has_gpu: bool  # chooses the profile where it is `auto`
+    environment: Mapping[str, str] | None  # has to hold the variables that the file refers to
+    refusals: Refusals | None  # finds what of a study can never be trained
+
+
+def load_sweep(path: Path | str, catalog: Catalog, **options: Unpack[Options]) -> Sweep:
+    """Read and check the sweep file at `path`, profile and command line laid over it.
 
     Raises:
         FileFaults: Everything that is wrong, each with file and line or option.
     """
-    path = Path(path)
-    return loads_sweep(
-        read_text(path), catalog, where=str(path), profile=profile, sets=sets, trials=trials,
-        name=name, has_gpu=has_gpu, environment=environment, refusals=refusals,
-    )  # fmt: skip
+    return _checked(read_document(Path(path)), catalog, options)
 
 
 def loads_sweep(
@@ -62,31 +57,37 @@ def loads_sweep(
     catalog: Catalog,
     *,
     where: str = "sweep.yaml",
-    profile: str = "auto",
-    sets: Iterable[str] = (),
-    trials: int | None = None,
-    name: str | None = None,
-    has_gpu: bool = False,
-    environment: Mapping[str, str] | None = None,
-    refusals: Refusals | None = None,
+    **options: Unpack[Options],
 ) -> Sweep:
-    """As `load_sweep`, of a text at hand; `where` names it in messages.
+    """Check a text at hand; `where` names it in messages.
 
     A mapping is taken to be a sweep's `resolved`: `profile` was laid over it already.
 
     Raises:
         FileFaults: Everything that is wrong.
     """
+    if isinstance(source, str):
+        return _checked(parse(source, where), catalog, options)
+    resolved = parse(json.dumps(source, ensure_ascii=False), where)
+    return _checked(resolved, catalog, options, is_resolved=True)
+
+
+def _checked(
+    document: Node, catalog: Catalog, options: Options, *, is_resolved: bool = False
+) -> Sweep:
     faults = Faults()
-    is_resolved = not isinstance(source, str)
-    text = source if isinstance(source, str) else json.dumps(source, ensure_ascii=False)
-    document = parse(text, where)
-    file_keys = {k: v for k, v in document.children().items() if k != "profiles"}
-    check_keys(Node(file_keys, document.origin), faults)
+    profile, environment = options.get("profile", "auto"), options.get("environment")
+    check_keys(document, faults)
     merged = lay_over(
-        document, catalog, faults, profile="paper" if is_resolved else profile, sets=sets,
-        trials=trials, name=name, has_gpu=has_gpu,
-    )  # fmt: skip
+        document,
+        catalog,
+        faults,
+        profile="paper" if is_resolved else profile,
+        sets=options.get("sets", ()),
+        trials=options.get("trials"),
+        name=options.get("name"),
+        has_gpu=options.get("has_gpu", False),
+    )
     tree = merged.tree
 
     settings = read_settings(tree, faults)
@@ -143,6 +144,6 @@ def loads_sweep(
     )
     if is_resolved:  # it was checked, and what was a note then stays one
         return sweep
-    notes = check_studies(sweep, tree, faults, refusals)
+    notes = check_studies(sweep, tree, faults, options.get("refusals"))
     faults.stop()
     return replace(sweep, notes=(*merged.notes, *parameters.notes, *notes))

@@ -1,6 +1,6 @@
 """Lays profile and command line over the file, and remembers where each value came from.
 
-    file <- profile <- --set <- --trials
+    base <- file <- profile <- --set <- --trials
 
 Mappings merge, lists and scalars replace, and null takes a key away, as in JSON Merge Patch
 (RFC 7396). Two habits of sweep files are honoured on the way: a backbone written as a name is
@@ -42,6 +42,8 @@ NOT_SAID = {
         "The first trial is the method's preset; change it under `fixed`.",
     ),
 }
+EXTENDS = "extends"
+NOT_SAID[EXTENDS] = "It is read at the top of a file alone."
 RANGE_KEYS = ("min", "max", "q")
 
 
@@ -103,6 +105,38 @@ def patch(base: Node, over: Node, path: tuple[str, ...] = ()) -> Node:
     return Node(entries, base.origin if isinstance(base.value, dict) else over.origin)
 
 
+def extend(base: Node, own: Node, path: tuple[str, ...] = ()) -> Node:
+    """Return a file, or the part of it at `path`, laid over its base.
+
+    Null takes away what the base says. Of what the base does not say, and in a profile, it stays:
+    there it is a value, or takes away what the profile is laid over.
+    """
+    profile, place = (path[:2], path[2:]) if path[:1] == ("profiles",) else ((), path)
+    of_backbone = isinstance(base.value, str) and place[:1] == ("backbones",)
+    if not isinstance(own.value, dict) or not (isinstance(base.value, dict) or of_backbone):
+        return own
+    entries = _prepared(base, own.value, place)
+    if not place:
+        entries = _unfixed(entries, own)
+    for key, child in own.value.items():
+        if key not in entries or (child.value is None and len(profile) == 2):
+            entries[key] = child
+        elif child.value is None:
+            del entries[key]
+        else:
+            entries[key] = extend(entries[key], child, (*path, key))
+    return Node(entries, own.origin)
+
+
+def _unfixed(base: dict[str, Node], own: Node) -> dict[str, Node]:
+    """Return a base without what it fixes and the file searches."""
+    searched = {k for k, v in own.child("parameters").children().items() if v.value is not None}
+    if "fixed" not in base or not searched:
+        return base
+    fixed = {k: v for k, v in base["fixed"].children().items() if k not in searched}
+    return {**base, "fixed": Node(fixed, base["fixed"].origin)}
+
+
 def _prepared(base: Node, over: Mapping[str, Node], path: tuple[str, ...]) -> dict[str, Node]:
     match path:
         case ("backbones", _) if isinstance(base.value, str):
@@ -130,11 +164,12 @@ def _without_fixed(tree: Node) -> Node:
 
 
 def _fixed_twice(document: Node) -> Iterator[str]:
-    """Yields a note for each name that one and the same file searches and fixes."""
+    """Yield a note for each name that one and the same file searches and fixes."""
     parameters = document.child("parameters").children()
     for name, node in document.child("fixed").children().items():
-        if name in parameters:
-            where, line = node.origin.where, parameters[name].origin.line
+        where = node.origin.where
+        if name in parameters and parameters[name].origin.where == where:
+            line = parameters[name].origin.line
             told = f"`{printable(name)}` is in `parameters` too (line {line}); it is fixed."
             yield str(Fault(printable(where, limit=4096), node.origin.line, told))
 
@@ -162,9 +197,9 @@ def _profiles(document: Node, faults: Faults) -> dict[str, Node]:
 
 
 def check_keys(tree: Node, faults: Faults, *, prefix: str = "") -> None:
-    """Notes every key at the top of a file or profile that is none, with the one meant."""
+    """Note every key at the top of a file or profile that is none, with the one meant."""
     for key, node in tree.children().items():
-        if key in SweepFile.model_fields:
+        if key in SweepFile.model_fields or (key == "profiles" and not prefix):
             continue
         name = prefix + key
         if key in ELSEWHERE:
@@ -196,6 +231,8 @@ def _option(option: str, catalog: Catalog, faults: Faults) -> Node | None:
         endings = [name for name in catalog.parameters(catalog.methods) if name.endswith(word)]
         if key in ELSEWHERE:
             told = f"unknown key `{key}`. Write `{ELSEWHERE[key]}`."
+        elif key in NOT_SAID:
+            told = f"unknown key `{key}`. {NOT_SAID[key]}"
         elif endings:
             told = f"unknown key `{printable(key)}`. Write its stage: {' or '.join(endings)}."
         faults.add(origin, told)

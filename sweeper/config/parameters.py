@@ -244,15 +244,16 @@ def _never(
 
 
 def _fixed_beside(tree: Node, document: Node, path: tuple[str, ...]) -> bool:
-    """Return whether a condition and the value that its parameter is fixed to are both of the
+    """Return whether a condition and the value that its parameter is fixed to are both of one
     file's own part, neither of a profile or of the command line."""
     parent = path[-1]
     for section in ("fixed", "parameters"):
         node = tree.child(section).children().get(parent)
         if node is not None:
             given = document.child(section).children().get(parent)
-            condition = document.at(path).origin == tree.at(path).origin
-            return given is not None and given.origin == node.origin and condition
+            condition = tree.at(path).origin
+            beside = condition == document.at(path).origin and condition.where == node.origin.where
+            return given is not None and given.origin == node.origin and beside
     return False
 
 

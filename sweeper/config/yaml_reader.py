@@ -6,10 +6,11 @@ aliases, deep nesting and size are bounded. A key given twice is a fault, not th
 """
 
 import difflib
+import io
 import re
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,15 @@ def parse_value(text: str, where: str) -> Node:
     faults.stop()
     assert node is not None
     return node
+
+
+def to_yaml(plain: Mapping[str, Any]) -> str:
+    """Return plain data as YAML that `parse` reads back."""
+    yaml, text = YAML(), io.StringIO()
+    yaml.default_flow_style = False
+    yaml.width = 100
+    yaml.dump(plain, text)
+    return text.getvalue()
 
 
 def _siblings(path: Path) -> str:

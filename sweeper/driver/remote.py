@@ -8,7 +8,6 @@ import json
 import os
 import re
 import shlex
-import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from sweeper.config.extends import whole_text
 from sweeper.config.sweep import Sweep
 from sweeper.console import pass_on, stderr
 from sweeper.errors import BackendUnreachable, NotFound, SweeperError, UsageError
@@ -105,7 +105,7 @@ def _words(sweep: Sweep, options: load.Options) -> list[str]:
 def _send(jobs: "Jobs", file: Path, command: str, *, label: str) -> str:
     """Start a command on the cluster with a copy of a sweep file; return the job's id."""
     with tempfile.TemporaryDirectory() as folder:
-        shutil.copyfile(file, Path(folder, "sweep.yaml"))
+        Path(folder, "sweep.yaml").write_text(whole_text(file), encoding="utf-8")
         return jobs.submit(
             command.replace("'{file}'", '"$here/sweep.yaml"'),
             label=label,

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from sweeper.config.extends import read_document, whole_text
 from sweeper.config.json_schema import json_schema
 from sweeper.config.loader import load_sweep, loads_sweep
 from sweeper.config.sweep import InfeasibleParams, Stages, StudyPlan, Sweep
 from sweeper.config.yaml_reader import parse, read_text
+from sweeper.errors import FileFaults
 from sweeper.ledger import Ledger, SweepRecord
 from sweeper.model import TrialKind
 from sweeper.planning.catalog import catalog
@@ -23,13 +25,14 @@ from trainables.methods.registry import METHODS
 from trainables.spec import BackboneSpec, DataSpec, ModelSpec, TrialSpec
 from trainables.tasks.registry import TASKS
 
-FILES = sorted((ROOT / "search_spaces").glob("*.yaml"))
+SPACES = ROOT / "search_spaces"
+FILES = sorted(SPACES.glob("*.yaml"))
 BENCHMARKS = {"pdebench": 8, "nasbench360": 10}
 SWEPT = ("orca", "pare", "mona", "contrastive_pare", "nft", "fpt")  # mixup, cutmix: beside pare
 PROFILES = [
     (file, profile)
     for file in FILES
-    for profile in ("paper", *parse(read_text(file), file.name).child("profiles").children())
+    for profile in ("paper", *read_document(file).child("profiles").children())
 ]
 every_profile = pytest.mark.parametrize(
     ("file", "profile"), PROFILES, ids=[f"{file.stem}-{profile}" for file, profile in PROFILES]
@@ -69,6 +72,35 @@ SEARCHED = {  # on PDEBench, where targets have no classes and `clusters` makes 
     },
     "nft": {f"refine.{key}" for key in SHARED},
     "fpt": {f"refine.{key}" for key in SHARED},
+}
+
+HASHES = {  # a sweep that was begun is resumed under its hash, so that none may change
+    "contrastive_pare_nasbench360-paper": "69d771cac8c25ecb",
+    "contrastive_pare_nasbench360-laptop": "e7751aa3e1dc86de",
+    "contrastive_pare_pdebench-paper": "38ce640a62253739",
+    "contrastive_pare_pdebench-laptop": "1230e2d7831c02b8",
+    "fpt_nasbench360-paper": "7f20892af3a12a0b",
+    "fpt_nasbench360-laptop": "53fd8b79fd034669",
+    "fpt_pdebench-paper": "9403c9222b2cfaf8",
+    "fpt_pdebench-laptop": "99e32ebd0380ca58",
+    "mona_nasbench360-paper": "911b7eddb1446844",
+    "mona_nasbench360-laptop": "779aad29e9431637",
+    "mona_pdebench-paper": "3f5d0cfd6cb95d59",
+    "mona_pdebench-laptop": "ae703e03344c42ac",
+    "nft_nasbench360-paper": "e937f6f375522860",
+    "nft_nasbench360-laptop": "a58acd2bf4525e40",
+    "nft_pdebench-paper": "6028141a52b0cbc9",
+    "nft_pdebench-laptop": "1a619bec043a8dc0",
+    "orca_nasbench360-paper": "68be8e2a38a622d9",
+    "orca_nasbench360-laptop": "b30f7fccab98cf07",
+    "orca_pdebench-paper": "00385828e5f27c8a",
+    "orca_pdebench-laptop": "ef33cd3260e2b395",
+    "pare_nasbench360-paper": "ca258a5dfa6c3cd5",
+    "pare_nasbench360-laptop": "e80d3f61b5f80698",
+    "pare_nasbench360-controls": "436081a4a857ac67",
+    "pare_pdebench-paper": "6f69f0ba61bf26d3",
+    "pare_pdebench-laptop": "d13986ab388e59cf",
+    "pare_pdebench-controls": "8ec86c6718f4c9d0",
 }
 
 
@@ -116,6 +148,38 @@ def test_a_file_is_one_method_on_a_whole_benchmark(file: Path) -> None:
     assert len(sweep.methods) == 1
     assert sorted(sweep.tasks) == sorted(whole)
     assert len(whole) == BENCHMARKS[benchmark]
+
+
+@every_file
+def test_a_file_extends_the_base_of_its_benchmark_and_repeats_nothing_of_it(file: Path) -> None:
+    base = f"base/{file.stem.rpartition('_')[2]}.yaml"
+    own = parse(read_text(file), file.name).plain()
+    assert own["extends"] == base
+    assert not {*own} & {*parse(read_text(SPACES / base), base).children()} - {"profiles"}
+
+
+@every_profile
+def test_a_file_keeps_its_configuration_hash(file: Path, profile: str) -> None:
+    sweep = load_sweep(file, catalog(), profile=profile)
+    assert sweep.config_hash == HASHES[f"{file.stem}-{profile}"]
+
+
+@every_profile
+def test_the_stored_text_of_a_file_makes_the_same_sweep(file: Path, profile: str) -> None:
+    sweep = load_sweep(file, catalog(), profile=profile)
+    stored = loads_sweep(whole_text(file), catalog(), profile=profile)
+    assert json.dumps(stored.resolved) == json.dumps(sweep.resolved)
+
+
+def test_a_base_alone_is_no_sweep() -> None:
+    bases = sorted((SPACES / "base").glob("*.yaml"))
+    assert {base.stem for base in bases} == set(BENCHMARKS)
+    for base in bases:
+        with pytest.raises(FileFaults, match="missing key `name`") as caught:
+            load_sweep(base, catalog())
+        assert {str(fault).rpartition("missing ")[2] for fault in caught.value.faults} == {
+            "key `name`.", "key `methods`.", "key `parameters`.",
+        }  # fmt: skip
 
 
 @every_profile

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from sweeper.cli.main import run
+from sweeper.config.yaml_reader import parse
 from sweeper.console import stderr
 from sweeper.driver import remote
 from sweeper.planning import load
@@ -24,14 +25,18 @@ class Jobs:
         self.text, self.code = "", 0
         self.insecure: list[bool] = []  # of each connection
         self.labels: list[str] = []  # of each job
+        self.sent: list[dict[str, str]] = []  # files of each job
 
     def connect(self, address: str, *, insecure: bool) -> "Jobs":
         assert address == ADDRESS
         self.insecure.append(insecure)
         return self
 
-    def submit(self, *_: Any, label: str, **__: Any) -> str:
+    def submit(self, *_: Any, label: str, folder: Path | None = None, **__: Any) -> str:
         self.labels.append(label)
+        self.sent.append(
+            {file.name: file.read_text() for file in folder.iterdir()} if folder else {}
+        )
         return "job"
 
     def wait(self, job: str) -> int:
@@ -76,6 +81,17 @@ def test_jobs_carry_the_name_of_their_sweep(jobs: Jobs) -> None:
     assert run(["status", "sweeps/study"]) == 0
     assert run(["ls"]) == 0
     assert jobs.labels == ["sweeper-study", "sweeper-status-study", "sweeper-ls"]
+
+
+def test_a_file_that_extends_a_base_is_sent_whole(jobs: Jobs) -> None:
+    send(insecure=False)
+    assert jobs.sent == [{"sweep.yaml": VALID}]
+    Path("base.yaml").write_text(VALID)
+    Path("x.yaml").write_text("extends: base.yaml\nname: other\n")
+    options = load.Options(profile="paper", address=ADDRESS)
+    remote.launch(Path("x.yaml"), options, workdir=None, detach=True, console=stderr())
+    sent = parse(jobs.sent[-1]["sweep.yaml"], "sent").plain()
+    assert sent == parse(VALID, "own").plain() | {"name": "other"}
 
 
 def test_an_older_note_is_of_a_sweep_that_was_sent_with_a_token(tmp_path: Path) -> None:
