@@ -14,20 +14,20 @@ import pytest
 from scipy import sparse
 from scipy.integrate import solve_ivp
 
+from trainables.tasks.chunks import keep_freed_memory
 from trainables.tasks.pde_bench.burgers_1d import COMPAT as BURGERS
-from trainables.tasks.pde_bench.compressible_flow import evolve as evolve_gas
 from trainables.tasks.pde_bench.darcy_2d import COMPAT as DARCY
 from trainables.tasks.pde_bench.darcy_2d import diffusion_matrix
 from trainables.tasks.pde_bench.diffusion_reaction_1d import COMPAT as REACTION
 from trainables.tasks.pde_bench.diffusion_reaction_2d import COMPAT as NAGUMO
 from trainables.tasks.pde_bench.diffusion_sorption_1d import COMPAT as SORPTION
 from trainables.tasks.pde_bench.diffusion_sorption_1d import Laplacian
+from trainables.tasks.pde_bench.initial_conditions import normals
 from trainables.tasks.pde_bench.navier_stokes_1d import COMPAT as GAS
-from trainables.tasks.pde_bench.shallow_flow import evolve_radial
+from trainables.tasks.pde_bench.navier_stokes_1d import evolve as evolve_gas
 from trainables.tasks.pde_bench.shallow_water_2d import COMPAT as DAM
-from trainables.tasks.pde_bench.streams import normals
+from trainables.tasks.pde_bench.shallow_water_2d import evolve_radial
 from trainables.tasks.problem import Problem, cell_centres
-from trainables.tasks.store.freed_memory import keep_freed_memory
 
 pytestmark = pytest.mark.benchmark
 

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from trainables.errors import DataError
-from trainables.tasks.formats.layout import open_regular
+from trainables.tasks.formats.files import open_regular
 
 __all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "read_image", "to_planes"]
 

@@ -24,7 +24,7 @@ from trainables.sources.proxy import ImageProxy, Proxy, TokenProxy
 from trainables.sources.registry import PROXIES
 from trainables.storage.atomic import clear_scratch, exclusive, put_in_place
 from trainables.tasks.formats.archives import find_archives, is_archive, unpacked
-from trainables.tasks.formats.checksums import md5_note
+from trainables.tasks.formats.files import md5_note
 from trainables.tasks.importing import reading
 
 __all__ = ["VerifiedProxy", "import_proxy", "verify_proxy"]

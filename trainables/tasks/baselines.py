@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from trainables.metrics import METRICS, mean_of_groups
-from trainables.tasks.store.moments import mean_of
-from trainables.tasks.store.row_blocks import release
+from trainables.tasks.store.arrays import release
+from trainables.tasks.store.statistics import mean_of
 from trainables.tasks.task import Rows, Split, TaskInfo
 
 __all__ = ["trivial_baselines"]

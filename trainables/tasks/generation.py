@@ -12,13 +12,12 @@ import numpy as np
 
 from trainables.errors import ConfigError
 from trainables.spec import DataSpec, Dimension
-from trainables.tasks.pde_bench.registry import LAST_FRAME, ORCA_FRAMES
+from trainables.tasks.pde_bench.benchmark import LAST_FRAME, ORCA_FRAMES
 from trainables.tasks.problem import Problem, Samples
 from trainables.tasks.registry import task_info
-from trainables.tasks.store.split_sizes import split_sizes
 from trainables.tasks.task import TaskInfo
 
-__all__ = ["Generation", "Progress", "problems"]
+__all__ = ["Generation", "Progress", "problems", "split_sizes"]
 
 Progress = Callable[[str, int, int], None]  # task, samples done, samples in all
 SMALLEST_RESOLUTION = 8
@@ -164,3 +163,20 @@ def _resolution(data: DataSpec, info: TaskInfo) -> int:
     if isinstance(data.resolution, Mapping):
         return data.resolution.get(info.dimension, info.resolution)
     return data.resolution or info.resolution
+
+
+def split_sizes(name: str, samples: int, data: DataSpec) -> dict[str, int]:
+    """Divides samples of a task by `val_fraction` and `test_fraction`.
+
+    Raises:
+        ConfigError: A split would be empty.
+    """
+    val, test = (round(samples * share) for share in (data.val_fraction, data.test_fraction))
+    sizes = {"train": samples - val - test, "val": val, "test": test}
+    if min(sizes.values()) < 1:
+        raise ConfigError(
+            f"{name}: {samples} samples with val_fraction={data.val_fraction}, "
+            f"test_fraction={data.test_fraction} leave a split empty: {sizes}. "
+            "Raise `data.samples`, or change the fractions."
+        )
+    return sizes

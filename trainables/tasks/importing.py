@@ -25,13 +25,13 @@ import numpy as np
 from trainables.errors import ConfigError, DataError, TrainableError
 from trainables.storage.atomic import clear_scratch, exclusive, put_in_place
 from trainables.tasks.baselines import trivial_baselines
-from trainables.tasks.formats.layout import shown
+from trainables.tasks.formats.files import shown
 from trainables.tasks.generation import Progress
 from trainables.tasks.official import folder_of
 from trainables.tasks.registry import publication, task_info
 from trainables.tasks.store.manifest import MANIFEST, read_manifest, sha256
+from trainables.tasks.store.rows import present
 from trainables.tasks.store.store import SplitData, write_store
-from trainables.tasks.store.stored_rows import present
 from trainables.tasks.task import SPLITS, Split, TaskInfo
 from trainables.tasks.verification import outputs_fit, row_hashes
 

@@ -56,7 +56,7 @@ def prepare_task(
         raise official.missing(name, home)
 
     def make() -> None:
-        from trainables.tasks.store.building import build
+        from trainables.tasks.building import build
 
         for leftover in folder.parent.glob(f".{folder.name}.*/"):
             if leftover != scratch:

@@ -15,8 +15,8 @@ import numpy as np
 
 from trainables.errors import ConfigError, DataError
 from trainables.spec import DataSpec
+from trainables.tasks.generation import split_sizes
 from trainables.tasks.registry import publication, task_info
-from trainables.tasks.store.split_sizes import split_sizes
 from trainables.tasks.task import TaskInfo
 
 __all__ = ["FOLDER", "describe", "folder_of", "is_generated", "lent", "missing"]

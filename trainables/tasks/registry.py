@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from trainables.errors import ConfigError
-from trainables.tasks.nas_bench_360 import registry as nas_bench_360
-from trainables.tasks.pde_bench import registry as pde_bench
-from trainables.tasks.pde_bench.published_files import PUBLISHED
+from trainables.tasks.nas_bench_360 import benchmark as nas_bench_360
+from trainables.tasks.pde_bench import benchmark as pde_bench
+from trainables.tasks.pde_bench.published import PUBLISHED
 from trainables.tasks.task import Publication, TaskInfo
 
 __all__ = ["TASKS", "publication", "task_info"]

@@ -6,8 +6,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
-from trainables.tasks.store.moments import mean_and_std
-from trainables.tasks.store.standardising import Standardiser
+from trainables.tasks.store.statistics import Standardiser, mean_and_std
 
 Kind = Literal["dense", "classification", "multilabel"]
 SPLITS = ("train", "val", "test")

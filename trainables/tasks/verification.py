@@ -27,8 +27,8 @@ from sklearn.metrics import pairwise_distances_argmin_min
 
 from trainables.errors import DataError
 from trainables.tasks.registry import task_info
+from trainables.tasks.store.arrays import row_blocks
 from trainables.tasks.store.manifest import MANIFEST
-from trainables.tasks.store.row_blocks import row_blocks
 from trainables.tasks.store.store import Store
 from trainables.tasks.task import SPLITS, TaskInfo
 

@@ -10,7 +10,7 @@ from trainables.metrics import METRICS, FromFirst
 from trainables.models.backbones.loading import load_backbone
 from trainables.models.cross_modal import build_model
 from trainables.spec import BackboneSpec, ModelSpec
-from trainables.tasks.store.stored_rows import StoredRows
+from trainables.tasks.store.rows import StoredRows
 from trainables.tasks.task import Split, Task, TaskInfo
 from trainables.training.evaluation import evaluate, take
 from trainables.training.losses import LOSSES

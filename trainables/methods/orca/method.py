@@ -11,7 +11,7 @@ but for the solver (exact transport, where it has a debiased Sinkhorn), the grad
 term (whole), and the source: at most 500 samples a class, and images as they are. The alignment has
 the optimiser of fine-tuning, and ten times its rate unless that is above 1e-3. It caps no gradient,
 whatever fine-tuning does. It accumulates nothing, so that rate and decay are the printed ones,
-where a task's recipe has those of averaged micro-batches (`tasks/nas_bench_360/registry.py`).
+where a task's recipe has those of averaged micro-batches (`tasks/nas_bench_360/benchmark.py`).
 """
 
 from typing import Any

@@ -22,7 +22,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple, NoReturn
 
 from trainables.errors import DataError, TrainableError
-from trainables.tasks.formats.layout import BinaryFile, open_regular, reached, shown
+from trainables.tasks.formats.files import BinaryFile, open_regular, reached, shown
 
 __all__ = [
     "Bounded",

@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 
 from trainables.errors import DataError
-from trainables.tasks.formats.layout import shown
+from trainables.tasks.formats.files import shown
 
 __all__ = ["check_points", "damaged", "find_array", "open_file", "read_array", "rows_at_once"]
 

@@ -21,7 +21,7 @@ from typing import IO, Any, Literal, cast
 import numpy as np
 
 from trainables.errors import DataError
-from trainables.tasks.formats.layout import BinaryFile, open_regular, shown
+from trainables.tasks.formats.files import BinaryFile, open_regular, shown
 
 __all__ = ["load_npy", "load_pickle", "read_head"]
 

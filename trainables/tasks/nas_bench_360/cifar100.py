@@ -20,11 +20,10 @@ import numpy as np
 
 from trainables.errors import DataError
 from trainables.tasks.formats.archives import find_archives, unpacked
-from trainables.tasks.formats.checksums import md5_note
-from trainables.tasks.formats.layout import as_numbers, look_up
+from trainables.tasks.formats.files import as_numbers, look_up, md5_note
 from trainables.tasks.formats.restricted_pickle import load_pickle
 from trainables.tasks.importing import ImportedSplits
-from trainables.tasks.nas_bench_360.splitting import Labelled, split_published
+from trainables.tasks.splitting import Labelled, split_published
 
 __all__ = ["find", "read"]
 

@@ -23,8 +23,7 @@ import numpy as np
 from scipy.io import loadmat, whosmat
 
 from trainables.errors import DataError
-from trainables.tasks.formats.hdf5 import find_array, open_file, read_array
-from trainables.tasks.formats.layout import (
+from trainables.tasks.formats.files import (
     BinaryFile,
     as_numbers,
     as_single,
@@ -33,9 +32,10 @@ from trainables.tasks.formats.layout import (
     reached,
     shown,
 )
+from trainables.tasks.formats.hdf5 import find_array, open_file, read_array
 from trainables.tasks.importing import ImportedSplits
-from trainables.tasks.nas_bench_360.splitting import Labelled, split_published
-from trainables.tasks.store.standardising import Standardiser
+from trainables.tasks.splitting import Labelled, split_published
+from trainables.tasks.store.statistics import Standardiser
 
 __all__ = ["find", "read"]
 

@@ -36,7 +36,7 @@ import numpy as np
 
 from trainables.errors import DataError
 from trainables.tasks.formats.archives import find_archives, unpacked
-from trainables.tasks.formats.layout import find_root, open_regular, shown
+from trainables.tasks.formats.files import find_root, open_regular, shown
 from trainables.tasks.importing import ImportedSplits
 from trainables.tasks.nas_bench_360.log_mel import (
     BANDS,
@@ -46,8 +46,8 @@ from trainables.tasks.nas_bench_360.log_mel import (
     one_second,
     read_wave,
 )
-from trainables.tasks.store.order import shuffled, uniforms
-from trainables.tasks.store.scratch import scratch_array
+from trainables.tasks.splitting import shuffled, uniforms
+from trainables.tasks.store.arrays import scratch_array
 from trainables.tasks.store.store import SplitData
 
 __all__ = ["find", "read"]

@@ -19,7 +19,7 @@ from scipy.io import wavfile
 from transformers.audio_utils import mel_filter_bank, spectrogram, window_function
 
 from trainables.errors import DataError
-from trainables.tasks.formats.layout import open_regular, shown
+from trainables.tasks.formats.files import open_regular, shown
 
 __all__ = ["BANDS", "FRAMES", "RATE", "log_mel", "one_second", "read_wave"]
 

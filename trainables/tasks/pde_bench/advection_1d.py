@@ -4,8 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainables.tasks.pde_bench.initial_conditions import FOURIER, FourierSpec
-from trainables.tasks.pde_bench.streams import uniforms
+from trainables.tasks.pde_bench.initial_conditions import FOURIER, FourierSpec, uniforms
 from trainables.tasks.problem import Problem, Samples, cell_centres
 
 __all__ = ["COMPAT", "HARD", "Advection"]

@@ -20,7 +20,7 @@ import numpy as np
 from scipy import integrate, sparse, special
 from scipy.sparse import linalg
 
-from trainables.tasks.pde_bench.streams import uniforms
+from trainables.tasks.pde_bench.initial_conditions import uniforms
 from trainables.tasks.problem import Problem, Samples, cell_centres
 
 __all__ = ["COMPAT", "HARD", "Darcy", "diffusion_matrix", "steady_state", "transient_state"]

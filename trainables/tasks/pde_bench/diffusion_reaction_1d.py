@@ -10,8 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import fft
 
-from trainables.tasks.pde_bench.initial_conditions import FOURIER, FourierSpec, rescaled
-from trainables.tasks.pde_bench.streams import uniforms
+from trainables.tasks.pde_bench.initial_conditions import FOURIER, FourierSpec, rescaled, uniforms
 from trainables.tasks.problem import Problem, Samples, cell_centres
 
 __all__ = ["COMPAT", "HARD", "DiffusionReaction", "evolve"]

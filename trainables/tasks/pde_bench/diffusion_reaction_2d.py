@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import fft
 
-from trainables.tasks.pde_bench.streams import normals
+from trainables.tasks.pde_bench.initial_conditions import normals
 from trainables.tasks.problem import Problem, Samples
 
 __all__ = ["COMPAT", "HARD", "FitzHughNagumo", "evolve"]

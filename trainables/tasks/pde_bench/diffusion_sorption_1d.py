@@ -14,9 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainables.tasks.pde_bench import tridiagonal
-from trainables.tasks.pde_bench.initial_conditions import FourierSpec, rescaled
-from trainables.tasks.pde_bench.streams import uniforms
+from trainables.tasks.pde_bench import numerics
+from trainables.tasks.pde_bench.initial_conditions import FourierSpec, rescaled, uniforms
 from trainables.tasks.problem import Problem, Samples, cell_centres
 
 __all__ = ["COMPAT", "HARD", "DiffusionSorption", "Medium", "evolve"]
@@ -132,7 +131,7 @@ def _newton(
     ones = np.ones_like(c)
     for _ in range(NUM_NEWTON):
         residual = medium.stored(c) - implicit * laplacian(c) - known
-        (change,) = tridiagonal.solve(
+        (change,) = numerics.solve_tridiagonal(
             -implicit * laplacian.lower * ones,
             medium.retardation(c) - implicit * laplacian.diagonal,
             -implicit * laplacian.upper * ones,

@@ -1,4 +1,9 @@
-"""Random initial states of the one-dimensional problems: a few sine waves, some cut by a window.
+"""Random initial states of the problems: the stream of each sample, and fields of a few sine waves.
+
+A stream is counter-based, Philox (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3",
+SC 2011): the key (seed, sample index) alone determines the draws, whatever was drawn before.
+
+A field in one dimension is a few sine waves, some cut by a window:
 
     u(x) = s w(x) |sum_j A_j sin(2 pi j c_j x / L + phi_j)|   (bars with probability p_absolute)
 
@@ -16,7 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["FOURIER", "FourierFields", "FourierSpec", "rescaled"]
+__all__ = ["FOURIER", "FourierFields", "FourierSpec", "normals", "rescaled", "stream", "uniforms"]
 
 WINDOW_WIDTH = 0.01
 
@@ -99,3 +104,24 @@ def rescaled(field: FourierFields, x: np.ndarray, *, reference: np.ndarray) -> n
     low, high = full.min(axis=1, keepdims=True), full.max(axis=1, keepdims=True)
     scaled: np.ndarray = np.clip((field(x) - low) / (high - low), 0.0, 1.0)
     return scaled
+
+
+def stream(seed: int, index: int) -> np.random.Generator:
+    """Returns the generator of one sample."""
+    return np.random.Generator(np.random.Philox(key=np.array([seed, index], dtype=np.uint64)))
+
+
+def uniforms(indices: np.ndarray, *, seed: int, count: int) -> np.ndarray:
+    """Draws `count` numbers from U(0, 1) for each sample: [n, count]."""
+    drawn = np.empty((len(indices), count))
+    for row, index in enumerate(indices):
+        drawn[row] = stream(seed, int(index)).random(count)
+    return drawn
+
+
+def normals(indices: np.ndarray, *, seed: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Draws an array of N(0, 1) for each sample: [n, *shape]."""
+    drawn = np.empty((len(indices), *shape))
+    for row, index in enumerate(indices):
+        drawn[row] = stream(seed, int(index)).standard_normal(shape)
+    return drawn

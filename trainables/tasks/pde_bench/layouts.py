@@ -18,7 +18,7 @@ from trainables.tasks.formats.hdf5 import (
     read_array,
     rows_at_once,
 )
-from trainables.tasks.pde_bench.published_files import PublishedFile
+from trainables.tasks.pde_bench.published import PublishedFile
 
 __all__ = ["Layout", "open_layout"]
 

@@ -1,4 +1,6 @@
-"""PDEBench's published files as pairs of a first and a last state. Takamoto et al., NeurIPS 2022.
+"""The reader of PDEBench's published files: pairs of a first and a last state.
+
+Takamoto et al., "PDEBench", NeurIPS 2022.
 
     x  the first frame, or the coefficient                 float32 [c_in, *grid]
     y  the frame at the end time of the sample's split     float32 [c_out, *grid]
@@ -7,32 +9,33 @@ The test set is the tenth at that end of the file where official code has it; a 
 validates, where official code tests. With `@orca` the training split ends at another frame than the
 two others; else all end at the same. Where the protocol standardises, each point of x and of y is
 standardised by the training inputs, as ORCA does (Shen et al., ICML 2023).
+
+Files were published anew: advection, for one, moved at half its stated speed until its authors
+corrected it in September 2023. An older edition is no fault, but numbers on it do not compare with
+others, so that the manifest names the edition.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from trainables.tasks.formats.files import find_file, md5_note
 from trainables.tasks.formats.hdf5 import damaged, open_file
-from trainables.tasks.formats.layout import find_file
 from trainables.tasks.generation import problems
 from trainables.tasks.importing import ImportedSplits
-from trainables.tasks.pde_bench.identification import check_attributes, check_md5, check_speed
+from trainables.tasks.pde_bench.benchmark import FILES, INFOS, ORCA
 from trainables.tasks.pde_bench.layouts import Layout, open_layout
-from trainables.tasks.pde_bench.published_files import PUBLISHED
-from trainables.tasks.pde_bench.registry import FILES, INFOS, ORCA
+from trainables.tasks.pde_bench.published import PUBLISHED, PublishedFile
 from trainables.tasks.problem import Problem
-from trainables.tasks.store.moments import mean_and_std
-from trainables.tasks.store.order import hold_out, shuffled
-from trainables.tasks.store.row_blocks import release, row_blocks
-from trainables.tasks.store.scratch import scratch_array
-from trainables.tasks.store.standardising import Standardiser
+from trainables.tasks.splitting import hold_out, shuffled
+from trainables.tasks.store.arrays import release, row_blocks, scratch_array
+from trainables.tasks.store.statistics import Standardiser, mean_and_std
 from trainables.tasks.store.store import SplitData
 from trainables.tasks.task import SPLITS
 
-__all__ = ["find", "read"]
+__all__ = ["check_attributes", "check_md5", "check_speed", "find", "read"]
 
 TEST_FRACTION = 0.1
 LOOKED_AT = 64  # samples, to find the speed
@@ -138,3 +141,80 @@ def _standardise(x: np.ndarray, y: np.ndarray, num_train: int) -> dict[str, Any]
         for block in row_blocks(array):
             block[...] = standardise(block)
     return standardise.rule
+
+
+RELATIVE_TOLERANCE = 1e-5  # of a parameter that may be stored in single precision
+MOST_UNEXPLAINED = 0.3  # of an output, where its input was moved
+
+
+def check_md5(path: Path, published: PublishedFile) -> tuple[dict[str, Any], list[str]]:
+    """Returns the file's MD5 sum, and a note where it is not the published one."""
+    md5, notes = md5_note(path, published.md5)
+    return {"md5": md5}, notes
+
+
+def check_attributes(
+    file: Any, published: PublishedFile, problem: Problem
+) -> tuple[dict[str, Any], list[str]]:
+    """Returns the parameters that a file states, and a note for each that it does not.
+
+    Raises:
+        DataError: One is not the task's, or of another, so that this is a file of another task.
+    """
+    others = {name for file in PUBLISHED.values() for name in file.attributes}
+    if foreign := sorted(others.difference(published.attributes).intersection(file.attrs)):
+        raise damaged(file.filename, f"it states {foreign[0]}, as files of another task do")
+    stated, notes = {}, []
+    for attribute, name in published.attributes.items():
+        expected = float(getattr(problem, name))
+        value = _number(file.attrs, attribute)
+        if value is None:
+            notes.append(f"{Path(file.filename).name}: it does not state `{attribute}`.")
+        elif not np.isclose(value, expected, rtol=RELATIVE_TOLERANCE, atol=0):
+            raise damaged(
+                file.filename, f"it states {attribute} = {value:g}, but the task has {expected:g}"
+            )
+        else:
+            stated[attribute] = value
+    return {"attributes": stated}, notes
+
+
+def check_speed(
+    path: Path, x: np.ndarray, y: np.ndarray, speed: float, time: float
+) -> tuple[dict[str, Any], list[str]]:
+    """Returns at which speed inputs [n, 1, m] became outputs: the stated one, or half of it.
+
+    Raises:
+        DataError: At neither.
+    """
+    unexplained = {each: _unexplained(x, y, each * time) for each in (speed, speed / 2)}
+    found = min(unexplained, key=lambda each: unexplained[each])
+    if unexplained[found] > MOST_UNEXPLAINED:
+        raise damaged(
+            path,
+            f"moving the inputs at speed {speed:g} leaves {unexplained[speed]:.0%} of the outputs "
+            f"unexplained, and at {speed / 2:g} {unexplained[speed / 2]:.0%}",
+        )
+    if found == speed:
+        return {"speed": speed}, []
+    note = (
+        f"{path.name}: its fields move at {found:g}, half the stated speed, as in files of before "
+        "September 2023. Numbers compare only with those on such a file."
+    )
+    return {"speed": found}, [note]
+
+
+def _unexplained(x: np.ndarray, y: np.ndarray, distance: float) -> float:
+    """Returns the relative error of moved inputs, which are periodic on [0, 1)."""
+    points = np.arange(x.shape[-1]) / x.shape[-1]
+    moved = np.stack([np.interp(points - distance, points, row, period=1.0) for row in x[:, 0]])
+    spread = np.square(y[:, 0] - y[:, 0].mean(axis=1, keepdims=True)).sum()
+    error = np.square(moved - y[:, 0]).sum()
+    return float(np.sqrt(error / spread)) if spread else 0.0
+
+
+def _number(attributes: Mapping[str, Any], name: str) -> float | None:
+    try:
+        return float(np.asarray(attributes[name]).item())
+    except (KeyError, ValueError, TypeError, OSError):
+        return None

@@ -21,6 +21,7 @@ import pyarrow as pa
 
 from trainables.errors import DataError
 from trainables.storage.atomic import new_folder, sync
+from trainables.tasks.store.arrays import release, row_blocks
 from trainables.tasks.store.manifest import (
     altered,
     check_size,
@@ -28,8 +29,7 @@ from trainables.tasks.store.manifest import (
     sha256,
     write_manifest,
 )
-from trainables.tasks.store.row_blocks import release, row_blocks
-from trainables.tasks.store.stored_rows import present
+from trainables.tasks.store.rows import present
 from trainables.tasks.task import SPLITS, Split
 
 __all__ = ["SplitData", "Store", "write_store"]

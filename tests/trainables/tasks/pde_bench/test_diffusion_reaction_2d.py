@@ -2,7 +2,7 @@ import numpy as np
 from scipy.integrate import solve_ivp
 
 from trainables.tasks.pde_bench.diffusion_reaction_2d import COMPAT, HARD, _graded_steps, evolve
-from trainables.tasks.pde_bench.streams import normals
+from trainables.tasks.pde_bench.initial_conditions import normals
 
 EQUATION = {"diffusivity": (1e-3, 5e-3), "k": 5e-3}
 

@@ -13,8 +13,8 @@ from trainables.spec import DataSpec
 from trainables.tasks.importing import import_task
 from trainables.tasks.loading import load_task
 from trainables.tasks.pde_bench import reader
-from trainables.tasks.pde_bench.published_files import PUBLISHED
-from trainables.tasks.pde_bench.registry import FILES
+from trainables.tasks.pde_bench.benchmark import FILES
+from trainables.tasks.pde_bench.published import PUBLISHED
 from trainables.tasks.registry import TASKS
 from trainables.tasks.store.manifest import read_manifest
 from trainables.tasks.store.store import Store

@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 
 from trainables.errors import ConfigError
-from trainables.tasks.pde_bench.shallow_flow import evolve_quarter, evolve_radial
-from trainables.tasks.pde_bench.shallow_water_2d import COMPAT, HARD
+from trainables.tasks.pde_bench.shallow_water_2d import COMPAT, HARD, evolve_quarter, evolve_radial
 from trainables.tasks.problem import cell_centres
 
 

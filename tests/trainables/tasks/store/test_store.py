@@ -243,7 +243,7 @@ def test_an_array_in_a_file_is_written_without_a_copy(tmp_path):
 
 
 def test_every_chunk_of_an_array_is_checked(tmp_path, monkeypatch):
-    monkeypatch.setattr("trainables.tasks.store.row_blocks.BLOCK_BYTES", 64)
+    monkeypatch.setattr("trainables.tasks.store.arrays.BLOCK_BYTES", 64)
     bad = split(20)
     bad.x[17, 0, 2] = np.nan
     with pytest.raises(DataError, match=r"train\.arrow: `x` is not finite in 1 of 20.*row 17"):

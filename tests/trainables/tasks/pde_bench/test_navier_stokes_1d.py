@@ -4,14 +4,15 @@ import numpy as np
 import pytest
 from scipy.optimize import brentq
 
-from trainables.tasks.pde_bench.compressible_flow import (
+from trainables.tasks.pde_bench.navier_stokes_1d import (
+    COMPAT,
     GAMMA,
+    HARD,
     _viscous,
     conserved,
     evolve,
     primitive,
 )
-from trainables.tasks.pde_bench.navier_stokes_1d import COMPAT, HARD
 from trainables.tasks.problem import cell_centres
 
 

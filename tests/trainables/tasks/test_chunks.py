@@ -1,8 +1,11 @@
 """Samples made chunk by chunk: what is there is kept, what is missing is made, and no bit moves."""
 
 import os
+import platform
+import resource
 import signal
 from dataclasses import dataclass, replace
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +13,11 @@ import pytest
 
 from trainables.errors import DataError
 from trainables.spec import DataSpec
+from trainables.tasks.chunks import keep_freed_memory, make_samples
 from trainables.tasks.generation import Generation
 from trainables.tasks.pde_bench.advection_1d import Advection
 from trainables.tasks.problem import Samples
 from trainables.tasks.registry import TASKS
-from trainables.tasks.store.chunks import make_samples
 
 PROBLEMS = sorted(name for name in TASKS if name.startswith("pdebench/"))
 ONE_AT_A_TIME = 1  # byte of working memory
@@ -109,3 +112,32 @@ def test_a_worker_that_is_killed_is_an_error_with_a_way_out(tmp_path):
     of = replace(generation(), problem=Failing(at=10, deadly=True))
     with pytest.raises(DataError, match=r"was killed.*fewer workers: what was made is kept"):
         make(tmp_path, of, workers=2)
+
+
+ROUNDS, ARRAYS, SIZE = 50, 8, 2**20
+
+
+def pages_cleared(answers) -> None:
+    keep_freed_memory()
+
+    def step() -> None:
+        arrays = [np.ones(SIZE, dtype=np.uint8) for _ in range(ARRAYS)]
+        assert len(arrays) == ARRAYS
+
+    step()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(ROUNDS):
+        step()
+    answers.put(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries take no notice")
+def test_memory_that_was_freed_is_used_again():
+    spawn = get_context("spawn")
+    answers = spawn.Queue()
+    process = spawn.Process(target=pages_cleared, args=(answers,))
+    process.start()
+    cleared = answers.get(timeout=60)
+    process.join(timeout=60)
+    touched = ROUNDS * ARRAYS * SIZE / resource.getpagesize()
+    assert cleared < touched / 10, f"{cleared} of {touched:.0f} pages"

@@ -1,11 +1,13 @@
 """Blocks of rows: all of them, once, and out of memory when they are done with."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from trainables.tasks.store.row_blocks import release, row_blocks
+from trainables.tasks.store.arrays import release, row_blocks, scratch_array
 
 
 def mapped(path: Path, rows: int, mode: str = "r") -> np.ndarray:
@@ -23,7 +25,7 @@ def resident_file_bytes() -> int:
 
 @pytest.mark.parametrize("rows", [0, 1, 5, 8])
 def test_blocks_end_to_end_are_the_array(rows, monkeypatch):
-    monkeypatch.setattr("trainables.tasks.store.row_blocks.BLOCK_BYTES", 50)
+    monkeypatch.setattr("trainables.tasks.store.arrays.BLOCK_BYTES", 50)
     array = np.arange(rows * 3.0).reshape(rows, 3)  # 24 bytes a row: two a block
     blocks = list(row_blocks(array))
     assert [len(block) for block in blocks] == [2] * (rows // 2) + [1] * (rows % 2)
@@ -31,12 +33,12 @@ def test_blocks_end_to_end_are_the_array(rows, monkeypatch):
 
 
 def test_a_row_larger_than_a_block_is_a_block(monkeypatch):
-    monkeypatch.setattr("trainables.tasks.store.row_blocks.BLOCK_BYTES", 1)
+    monkeypatch.setattr("trainables.tasks.store.arrays.BLOCK_BYTES", 1)
     assert [len(block) for block in row_blocks(np.zeros((3, 7)))] == [1, 1, 1]
 
 
 def test_a_mapped_array_is_read_without_staying_in_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr("trainables.tasks.store.row_blocks.BLOCK_BYTES", 2**20)
+    monkeypatch.setattr("trainables.tasks.store.arrays.BLOCK_BYTES", 2**20)
     array, size = mapped(tmp_path / "x", 2**15), 2**25
     before = resident_file_bytes()
     float(np.asarray(array).sum())
@@ -60,3 +62,30 @@ def test_letting_go_loses_nothing(mode, tmp_path):
     np.testing.assert_array_equal(view, expected)
     release(expected)  # an array of its own: nothing to let go of
     np.testing.assert_array_equal(view, expected)
+
+
+def test_an_array_is_of_zeros_and_what_is_written_stays(tmp_path):
+    array = scratch_array(tmp_path / "x.raw", (3, 2), np.float16)
+    assert array.tolist() == [[0, 0]] * 3
+    array[1] = 5
+    array.flush()
+    assert np.fromfile(tmp_path / "x.raw", np.float16).tolist() == [0, 0, 5, 5, 0, 0]
+    assert scratch_array(tmp_path / "none.raw", (1, 0), np.uint8).size == 0
+
+
+def test_where_there_is_no_room_it_says_so_before_anything_is_written(tmp_path):
+    code = (
+        "import resource, signal, sys\n"
+        "from pathlib import Path\n"
+        "from trainables.tasks.store.arrays import scratch_array\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))\n"
+        "try:\n"
+        "    scratch_array(Path(sys.argv[1]), (5000,), 'u1')\n"
+        "except OSError as error:\n"
+        "    print(error.strerror, error.filename)\n"
+    )
+    path = str(tmp_path / "x.raw")
+    command = [sys.executable, "-c", code, path]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == f"File too large {path}"

@@ -3,9 +3,9 @@
     <folder>/x.raw, y.raw            float32 rows of all samples, in the order of their indices
     <folder>/<start>-<stop>.npz      the parameters of these samples
 
-A chunk's parameters are written after its rows are safe, so that the chunk is made if they are
-there. A run that was killed goes on from the chunks that it made; since a sample depends on its
-index alone, it ends in the same bytes, whatever the chunks and the processes were.
+The parameters of a chunk are written after its rows are synced: a chunk is complete if its
+parameters exist. A run that was killed continues after its complete chunks; since a sample depends
+on its index alone, the bytes are the same, whatever the chunks and the processes were.
 """
 
 import os
@@ -25,11 +25,11 @@ from trainables.errors import DataError
 from trainables.storage.atomic import new_file
 from trainables.tasks.generation import Generation, Progress
 from trainables.tasks.problem import Samples
-from trainables.tasks.store.freed_memory import keep_freed_memory
 
-__all__ = ["WORKING_BYTES", "make_samples", "mapped"]
+__all__ = ["WORKING_BYTES", "keep_freed_memory", "make_samples", "mapped"]
 
 WORKING_BYTES = 3 * 2**28  # that all chunks which are being made may take together
+LARGEST_LEARNT_FROM = 2**25  # bytes of an array, with glibc's own of the block
 
 
 def make_samples(
@@ -40,7 +40,7 @@ def make_samples(
     workers: int = 1,
     working_bytes: int = WORKING_BYTES,
 ) -> Samples:
-    """Makes what `folder` lacks of the samples, and returns all of them, mapped.
+    """Make the samples that `folder` lacks, and return all of them, mapped.
 
     `workers` processes share the work and `working_bytes`; no bit depends on either.
 
@@ -69,7 +69,7 @@ def make_samples(
 
 
 def mapped(path: Path, shape: tuple[int, ...]) -> np.ndarray:
-    """Returns a file of float32 numbers as a read-only array."""
+    """Return a file of float32 numbers as a read-only array."""
     return np.memmap(path, dtype=np.float32, mode="r", shape=shape)
 
 
@@ -105,13 +105,13 @@ def _name(chunk: range) -> str:
 
 
 def _made(folder: Path) -> dict[range, Path]:
-    """Returns the chunks that were made, in order, with their parameters."""
+    """Return the complete chunks, in order, with the files of their parameters."""
     paths = sorted(folder.glob("*.npz"))
     return {range(*map(int, path.stem.split("-"))): path for path in paths}
 
 
 def _gaps(made: dict[range, Path], total: int) -> list[range]:
-    """Returns what lies between the chunks that were made."""
+    """Return the ranges between the complete chunks."""
     gaps, reached = [], 0
     for chunk in (*made, range(total, total)):
         if chunk.start > reached:
@@ -131,7 +131,7 @@ def _params(folder: Path, total: int) -> dict[str, np.ndarray]:
 
 
 def _samples_at_once(generation: Generation, working_bytes: int) -> int:
-    """Returns as many samples as fit the memory, and the processor's cache."""
+    """Return how many samples fit the memory and the cache of the processor."""
     problem = generation.problem
     numbers = sum(int(np.prod(shape)) for shape in generation.shapes.values())
     return max(1, min(problem.chunk, working_bytes // (problem.footprint * 8 * numbers)))
@@ -139,7 +139,7 @@ def _samples_at_once(generation: Generation, working_bytes: int) -> int:
 
 @contextmanager
 def _mapper(workers: int) -> Iterator[Callable[..., Iterator[Any]]]:
-    """Lends a `map`: the built-in one, or that of a pool of processes."""
+    """Yield a `map`: the built-in one, or that of a pool of processes."""
     if workers == 1:
         yield map
         return
@@ -157,7 +157,7 @@ def _mapper(workers: int) -> Iterator[Callable[..., Iterator[Any]]]:
 
 
 def _end_with_parent() -> None:
-    """Ends this process once its parent is gone, for which a pool's processes would wait on."""
+    """End this process once its parent is gone; a process of a pool would wait forever."""
     parent = parent_process()
     assert parent is not None
 
@@ -166,3 +166,15 @@ def _end_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=follow, daemon=True).start()
+
+
+def keep_freed_memory() -> None:
+    """Make this process keep the memory of arrays that it frees, up to 64 MiB.
+
+    A time step of a solver makes and frees arrays of a megabyte by the dozen. The C library gives
+    such memory back at once, and the kernel clears every page of it when it is next requested: up
+    to half of the processor time of a generator. glibc derives how much to keep from the sizes that
+    are freed (M_MMAP_THRESHOLD in mallopt(3)); one array of the largest size that it considers,
+    never touched, raises the limit. Other C libraries ignore it.
+    """
+    np.empty(LARGEST_LEARNT_FROM - 2**16, dtype=np.uint8)

@@ -1,27 +1,30 @@
-"""Rows in random order, and the tenth of the training samples that validates.
+"""Random order of rows, and the tenth of the training samples that validates.
 
 The published sets have no validation split, or official code validates on the test set. Rows of
 every split are shuffled, so that any prefix of a split is a random subset.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from trainables.errors import DataError
 from trainables.seeding import generator
+from trainables.tasks.store.store import SplitData
 
-__all__ = ["hold_out", "hold_out_of_each", "shuffled", "uniforms"]
+__all__ = ["Labelled", "hold_out", "hold_out_of_each", "shuffled", "split_published", "uniforms"]
 
 VAL_FRACTION = 0.1
 
 
 def shuffled(count: int, seed: int, *scope: str) -> np.ndarray:
-    """Returns 0..count-1 in an order that `seed` and `scope` determine: int64 [count]."""
+    """Return 0..count-1 in an order that `seed` and `scope` determine: int64 [count]."""
     return torch.randperm(count, generator=generator(seed, *scope)).numpy()
 
 
 def hold_out(count: int, seed: int, *scope: str) -> dict[str, np.ndarray]:
-    """Returns the shuffled indices of `train` and of `val`, a tenth and at least one.
+    """Return the shuffled indices of `train` and of `val`, a tenth and at least one.
 
     Raises:
         DataError: There are too few samples for two splits.
@@ -37,8 +40,9 @@ def hold_out(count: int, seed: int, *scope: str) -> dict[str, np.ndarray]:
 
 
 def hold_out_of_each(classes: np.ndarray, seed: int, *scope: str) -> dict[str, np.ndarray]:
-    """Returns the shuffled indices of `train` and of `val`: a tenth of each class, and at least one
-    where it has two.
+    """Return the shuffled indices of `train` and of `val`, a tenth of each class.
+
+    A class of two samples or more has at least one in `val`.
 
     Raises:
         DataError: No class has two samples.
@@ -58,6 +62,40 @@ def hold_out_of_each(classes: np.ndarray, seed: int, *scope: str) -> dict[str, n
 
 
 def uniforms(shape: tuple[int, ...], seed: int, *scope: str) -> np.ndarray:
-    """Draws numbers of U(0, 1): float64, of `shape`."""
+    """Draw numbers of U(0, 1): float64, of `shape`."""
     drawn = torch.rand(shape, generator=generator(seed, *scope), dtype=torch.float64)
     return drawn.numpy()
+
+
+class Labelled(NamedTuple):
+    """Inputs [n, ...] of a published part and their outputs [n, ...], in memory."""
+
+    x: np.ndarray
+    y: np.ndarray
+
+
+def split_published(
+    train: Labelled, test: Labelled, *, by_class: bool, seed: int, scope: str
+) -> dict[str, SplitData]:
+    """Return the splits, each in random order; a tenth of the training set validates.
+
+    `sample_id` numbers the published samples: those to train on, then those to test on.
+
+    Args:
+        by_class: Hold out a tenth of each class, not just of all samples.
+
+    Raises:
+        DataError: There are too few samples.
+    """
+    rows = (
+        hold_out_of_each(train.y, seed, scope, "train")
+        if by_class
+        else hold_out(len(train.y), seed, scope, "train")
+    )
+    splits = {
+        split: SplitData(sample_id=chosen, x=train.x[chosen], y=train.y[chosen])
+        for split, chosen in rows.items()
+    }
+    order = shuffled(len(test.y), seed, scope, "test")
+    splits["test"] = SplitData(sample_id=len(train.y) + order, x=test.x[order], y=test.y[order])
+    return splits

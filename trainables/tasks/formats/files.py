@@ -1,5 +1,6 @@
-"""Finding a published layout in what the user named, and numbers in what it holds."""
+"""Published files among the paths that the user named, and numbers in what they hold."""
 
+import hashlib
 import os
 import stat
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ __all__ = [
     "find_file",
     "find_root",
     "look_up",
+    "md5_note",
     "open_regular",
     "reached",
     "shown",
@@ -37,7 +39,7 @@ class BinaryFile(Protocol):
 
 
 def open_regular(path: Path) -> IO[bytes]:
-    """Open a file for reading bytes; a device, a pipe or a folder is never waited for.
+    """Open a file for reading bytes, without waiting for a device or a pipe.
 
     Raises:
         DataError: It cannot be read, or is no regular file.
@@ -62,13 +64,13 @@ def reached(path: Path, file: BinaryFile) -> str:
 
 
 def shown(text: str, most: int = SHOWN) -> str:
-    """Return a text of somebody else as one line of bounded length that hides nothing."""
+    """Return untrusted text as one printable line of bounded length."""
     plain = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
     return plain if len(plain) <= most else f"{plain[:most]}…"
 
 
 def find_root(files: Sequence[Path], marker: str) -> Path:
-    """Returns the folder that holds `marker`, in or below the named folders, or beside the files.
+    """Return the folder that holds `marker`, in or below the named folders, or beside the files.
 
     Raises:
         DataError: None does, or several do.
@@ -91,7 +93,7 @@ def find_root(files: Sequence[Path], marker: str) -> Path:
 
 
 def find_file(files: Sequence[Path], name: str) -> Path:
-    """Returns the file called `name`: one of those named, or the nearest in a folder among them.
+    """Return the file called `name`: one of those named, or the nearest in a folder among them.
 
     Raises:
         DataError: There is none.
@@ -105,7 +107,7 @@ def find_file(files: Sequence[Path], name: str) -> Path:
 
 
 def look_up(files: Sequence[Path], name: str) -> Path | None:
-    """Returns what `find_file` does, or None where there is no such file."""
+    """Return what `find_file` does, or None where there is no such file."""
     named = [path for path in files if path.name == name]
     folders = [path for path in files if path.is_dir()]
     nested = [path.glob("*/" * depth + name) for path in folders for depth in range(DEPTH)]
@@ -116,7 +118,7 @@ def look_up(files: Sequence[Path], name: str) -> Path | None:
 def as_numbers(
     path: Path, name: str, stored: Any, way_out: str = "Fetch the published file again"
 ) -> np.ndarray:
-    """Returns what a file holds under `name` as an array of real numbers.
+    """Return what a file holds under `name` as an array of real numbers.
 
     Raises:
         DataError: It is none: objects, text, complex numbers, rows of different lengths.
@@ -148,3 +150,16 @@ def as_single(path: Path, name: str, array: np.ndarray) -> np.ndarray:
             f"{row} (counted from 0){more}. Fetch the published file again."
         )
     return single
+
+
+def md5_note(path: Path, published: str) -> tuple[str, list[str]]:
+    """Return the MD5 sum of a file, and a note where it is not the published one."""
+    with path.open("rb") as file:
+        md5 = hashlib.file_digest(file, "md5").hexdigest()
+    if md5 == published:
+        return md5, []
+    note = (
+        f"{path.name}: its MD5 sum is {md5}, but the file published today has {published}. It is "
+        "another edition, a part or a copy: numbers may not compare with published ones."
+    )
+    return md5, [note]

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import trainables.tasks.store.building as building
+import trainables.tasks.building as building
 from trainables.spec import DataSpec
 from trainables.tasks.generation import Generation
 from trainables.tasks.loading import prepare_task
@@ -17,7 +17,7 @@ from trainables.tasks.pde_bench.advection_1d import Advection
 from trainables.tasks.problem import Samples
 from trainables.tasks.registry import TASKS
 from trainables.tasks.store.manifest import sha256
-from trainables.tasks.store.standardising import STD_OFFSET
+from trainables.tasks.store.statistics import STD_OFFSET
 from trainables.tasks.store.store import Store
 from trainables.tasks.task import SPLITS
 
@@ -133,7 +133,7 @@ def test_what_a_run_that_died_at_the_very_end_left_is_removed(tmp_path):
 def test_memory_does_not_move_a_byte(name, tmp_path, monkeypatch):
     of = Generation.of(name, SMALL)
     building.build(of, tmp_path / "much", tmp_path / "scratch")
-    monkeypatch.setattr("trainables.tasks.store.row_blocks.BLOCK_BYTES", 100)
+    monkeypatch.setattr("trainables.tasks.store.arrays.BLOCK_BYTES", 100)
     building.build(of, tmp_path / "little", tmp_path / "other scratch", working_bytes=1)
     assert sha256(tmp_path / "much") == sha256(tmp_path / "little")
 
@@ -146,7 +146,7 @@ def peak_bytes() -> int:
 
 
 def build_and_measure(folder: Path, data: DataSpec, answers) -> None:
-    import trainables.tasks.store.row_blocks as row_blocks
+    import trainables.tasks.store.arrays as row_blocks
 
     def flat(self, indices, *, seed, resolution):
         """Quick to make, and as large as any."""

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from trainables.errors import DataError
-from trainables.tasks.formats.layout import as_numbers, find_file, find_root, look_up
+from trainables.tasks.formats.files import as_numbers, find_file, find_root, look_up
 
 
 def touch(path: Path) -> Path:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from trainables.errors import DataError
-from trainables.tasks.store.order import hold_out, hold_out_of_each, shuffled, uniforms
+from trainables.tasks.splitting import hold_out, hold_out_of_each, shuffled, uniforms
 
 
 def test_an_order_is_a_permutation_of_its_seed_and_scope():

@@ -1,7 +1,7 @@
-"""From a generation to its folder in the store, in bounded memory.
+"""Building a generated data set in the store, in bounded memory.
 
-Samples are made in a scratch folder (`chunks`), which stays if the process dies, and from which all
-else is computed anew: whatever was interrupted and where, the store has the same bytes.
+Samples are made in a scratch folder (`chunks`), which stays if the process dies. All else is
+computed from it anew: whatever was interrupted, the store has the same bytes.
 """
 
 from pathlib import Path
@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 
 from trainables.tasks.baselines import trivial_baselines
+from trainables.tasks.chunks import WORKING_BYTES, make_samples, mapped
 from trainables.tasks.generation import Generation, Progress
-from trainables.tasks.store.chunks import WORKING_BYTES, make_samples, mapped
-from trainables.tasks.store.moments import channel_statistics, mean_and_std
-from trainables.tasks.store.row_blocks import row_blocks
-from trainables.tasks.store.standardising import Standardiser
+from trainables.tasks.store.arrays import row_blocks
+from trainables.tasks.store.statistics import Standardiser, channel_statistics, mean_and_std
 from trainables.tasks.store.store import SplitData, write_store
 from trainables.tasks.task import SPLITS, Split
 
@@ -30,7 +29,7 @@ def build(
     workers: int = 1,
     working_bytes: int = WORKING_BYTES,
 ) -> None:
-    """Writes `folder`, which must not exist; `scratch` may hold what another run had made.
+    """Write `folder`, which must not exist; `scratch` may hold chunks of an earlier run.
 
     Raises:
         DataError: A sample is not finite, or a process was killed.
@@ -68,7 +67,7 @@ def build(
 def _standardised(
     x: np.ndarray, y: np.ndarray, *, train: np.ndarray, folder: Path
 ) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
-    """Returns inputs and outputs standardised point by point by the training inputs, and how."""
+    """Return inputs and outputs standardised at each point by the training inputs, and the rule."""
     standardise = Standardiser.of(*mean_and_std(train))
 
     def standardised(rows: np.ndarray, path: Path) -> np.ndarray:

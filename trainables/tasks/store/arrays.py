@@ -1,0 +1,54 @@
+"""Arrays that do not fit in memory: mapped scratch files, and blocks of rows.
+
+Pages of a mapped file count as memory of this process from their first use. `release` unmaps them;
+the file and the page cache keep their content.
+"""
+
+import mmap
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+__all__ = ["release", "row_blocks", "scratch_array"]
+
+BLOCK_BYTES = 2**26
+
+
+def row_blocks(array: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield all rows as views of about BLOCK_BYTES; release mapped ones once they were used."""
+    step = max(1, BLOCK_BYTES // max(1, array[:1].nbytes))
+    for start in range(0, len(array), step):
+        yield array[start : start + step]
+        release(array)
+
+
+def release(array: np.ndarray) -> None:
+    """Unmap the pages of an array that is mapped from a file; the next use reads them again."""
+    owner: Any = array
+    while isinstance(owner, np.ndarray):
+        if isinstance(owner, np.memmap) and owner.mode == "c":
+            return  # its changes are nowhere else
+        owner = owner.base
+    if isinstance(owner, mmap.mmap):
+        owner.madvise(mmap.MADV_DONTNEED)
+
+
+def scratch_array(path: Path, shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
+    """Map a new file of zeros whose space on the disk is reserved.
+
+    Without the reservation, a full disk would end the process at the first use of a page.
+
+    Raises:
+        OSError: The disk is full.
+    """
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    with path.open("wb") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, max(1, size))
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+    return np.memmap(path, dtype, "r+", shape=shape)
