@@ -1,6 +1,7 @@
-"""What a trial is, as plain validated data: the only thing the service hands to the science."""
+"""Everything that the service hands to a worker: one trial as validated data, and one attempt."""
 
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -106,3 +107,31 @@ class TrialSpec(Spec):
     seed: int = 0
     halvings: int = Field(0, ge=0, le=16, description="Of micro-batches, after out of memory.")
     home: Path  # where data, weights and caches live (SWEEPER_HOME)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttemptConfig:
+    """One attempt at a trial, as a worker runs it."""
+
+    spec: Mapping[str, Any]  # a TrialSpec as plain data; the attempt validates it
+    label: str  # sweep, study and trial, for people
+    folder: str  # for checkpoints and `log.txt`; scratch if there is a `store`
+    resume: tuple[str, ...] = ()  # checkpoints to go on from, newest first: folders or URLs
+    threads: int = 1  # CPU threads
+    name: str = ""  # SWEEP/STUDY/NUMBER
+    content_hash: str | None = None  # that the task's data must have
+    store: str | None = None  # URL of this attempt's place in an artifact store
+    store_timeout_s: float | None = None  # for an answer of the store; None: the default
+    memory_bytes: int | None = None  # that the process may hold; above it, it exits with code 137
+    stage_store: str | None = None  # place of a store of stage results, to take over and add to
+    stage_pin: str | None = None  # the sweep until whose end the results are kept
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return the config as Ray Tune takes it."""
+        return {**asdict(self), "resume": list(self.resume)}
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> "AttemptConfig":
+        """Return the config that `to_plain` wrote; keys that Ray Tune added are left out."""
+        known = {each.name: plain[each.name] for each in fields(cls) if each.name in plain}
+        return cls(**{**known, "resume": tuple(plain["resume"])})

@@ -1,7 +1,6 @@
 """The seams of the service on one page: who suggests, who runs, who watches."""
 
-from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 from sweeper.model import Measurement, Params, Trial
 
@@ -43,13 +42,3 @@ class Hook:
 
         May be called more than once.
         """
-
-
-class SpecBuilder(Protocol):
-    """Turns a trial's parameters into what an executor runs; knows the science's spec.
-
-    Raises:
-        TrainableError: A trial cannot be built at present: its checkpoints' store is away, say.
-    """
-
-    def __call__(self, trial: Trial) -> Mapping[str, Any]: ...

@@ -118,15 +118,17 @@ class SweepRunner:
                 return started
         return None
 
-    def measured(self, trial: Trial, measurement: Measurement) -> Decision:
+    def on_report(self, trial: Trial, measurement: Measurement) -> Decision:
         """Takes in an epoch of a running trial; PRUNE means that it has been ended."""
         if reason := refusal(measurement.metrics):
-            self.failed(trial, f"ConfigError: {reason}", reason=reason, stage=measurement.stage)
+            self.on_failure(trial, f"ConfigError: {reason}", reason=reason, stage=measurement.stage)
             return Decision.PRUNE
         study, value = self.studies[trial.study], measurement.objective
         if value is not None and not isfinite(value):
             reason = f"{study.plan.study.objective} became {value} in epoch {measurement.epoch}"
-            self.failed(trial, f"NonFiniteLoss: {reason}", reason=reason, stage=measurement.stage)
+            self.on_failure(
+                trial, f"NonFiniteLoss: {reason}", reason=reason, stage=measurement.stage
+            )
             return Decision.PRUNE
         try:
             decision = study.measure(trial.number, trial.attempt, measurement)
@@ -140,7 +142,7 @@ class SweepRunner:
             self._notify(now)
         return decision
 
-    def failed(
+    def on_failure(
         self,
         trial: Trial,
         error: str,
@@ -191,15 +193,15 @@ class SweepRunner:
             self._failed.append(self.studies[trial.study].trials[trial.number])
             self.aborted = self.aborted or self._budget.exceeded(self._failed, self.num_planned)
 
-    def refused(self, trial: Trial, error: str, *, reason: str) -> None:
+    def on_infeasible(self, trial: Trial, error: str, *, reason: str) -> None:
         """Takes in that a trial cannot begin, since task, backbone or source cannot honour its
         settings: where they were sampled, an infeasible suggestion; else a failure."""
         if trial.kind is TrialKind.SAMPLED:
             self._end(trial, Outcome(state=TrialState.PRUNED, failure=INFEASIBLE, reason=reason))
         else:
-            self.failed(trial, error, reason=reason)
+            self.on_failure(trial, error, reason=reason)
 
-    def noted(self, trial: Trial, text: str) -> None:
+    def on_note(self, trial: Trial, text: str) -> None:
         """Takes in a line about a trial that its users should see."""
         self._ledger.note(text, trial.study, trial.number, trial.attempt)
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 from ray import tune
 from ray._private.worker import Worker
@@ -22,7 +22,6 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.tune.execution.class_cache import ENV_VARS_TO_PROPAGATE
 from ray.tune.search import Searcher
 
-from sweeper.core.protocols import SpecBuilder
 from sweeper.core.runner import SweepRunner
 from sweeper.errors import SweeperError
 from sweeper.execution.cluster import ClusterLost
@@ -33,6 +32,8 @@ from sweeper.ledger.checkpoint_name import name_in
 from sweeper.model import Decision, Measurement, Trial
 from sweeper.text import printable
 from trainables.errors import TrainableError
+from trainables.report import Failed, Measured, StepResult, Waiting, from_plain
+from trainables.spec import AttemptConfig
 from trainables.trainable import Trainable
 
 KEY = "sweeper_trial"  # in a config: which trial it is for Tune's own trial id
@@ -42,10 +43,22 @@ NOTE_CHARS = 1000  # of a line about an attempt, on the terminal
 ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 
+class AttemptBuilder(Protocol):
+    """Builder of the config with which a worker runs a trial's latest attempt.
+
+    Raises:
+        TrainableError: The trial cannot be built now: the store of its checkpoints is away, say.
+    """
+
+    def __call__(self, trial: Trial) -> AttemptConfig: ...
+
+
 class _Answers(Unsaved, Searcher):
     """Answers Tune's question for a new trial with the runner's next one."""
 
-    def __init__(self, runner: SweepRunner, build: SpecBuilder, tick: Callable[[], None]) -> None:
+    def __init__(
+        self, runner: SweepRunner, build: AttemptBuilder, tick: Callable[[], None]
+    ) -> None:
         super().__init__()
         self._runner, self._build, self._tick = runner, build, tick
         self.trials: dict[str, Trial] = {}  # by Tune's id
@@ -74,11 +87,11 @@ class _Answers(Unsaved, Searcher):
                 config = self._build(trial)
             except TrainableError as error:  # of this trial alone
                 text = f"{type(error).__name__}: {error}"
-                self._runner.failed(trial, text, reason=str(error))
+                self._runner.on_failure(trial, text, reason=str(error))
                 return None
         self.trials[trial_id] = trial
-        self.folders[trial_id] = Path(config["folder"])
-        return {**config, KEY: trial_id}
+        self.folders[trial_id] = Path(config.folder)
+        return {**config.to_plain(), KEY: trial_id}
 
     def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
         pass
@@ -98,29 +111,26 @@ class _Judge(Unsaved, tune.Stopper):
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         with self._answers.keeping_errors():
-            return self._is_over(self._answers.trials[trial_id], result)
+            return self._is_over(self._answers.trials[trial_id], from_plain(result))
 
-    def _is_over(self, trial: Trial, result: dict[str, Any]) -> bool:
-        for text in result.get("notes", ()):
-            self._runner.noted(trial, text)
+    def _is_over(self, trial: Trial, result: StepResult) -> bool:
+        for text in result.notes:
+            self._runner.on_note(trial, text)
             self._say(printable(f"{trial.name}: {text}", limit=NOTE_CHARS))
-        if "waits" in result:
-            return False
-        if "failure" in result:
-            why = {"error": result["failure"], "reason": result["reason"]}
-            if result["infeasible"]:
-                self._runner.refused(trial, **why)
-            else:
-                self._runner.failed(trial, **why, stage=result.get("stage"))
-            return True
-        place = result["checkpoint"]
-        measurement = Measurement(
-            **result["report"],
-            checkpoint=None if place is None else name_in(place),
-            **{name: result[name] for name in ("seconds", "peak_memory_bytes")},
-        )
-        decision = self._runner.measured(trial, measurement)
-        return measurement.is_final or decision is Decision.PRUNE
+        match result:
+            case Waiting():
+                return False
+            case Failed(infeasible=True):
+                self._runner.on_infeasible(trial, result.traceback, reason=result.reason)
+                return True
+            case Failed():
+                self._runner.on_failure(
+                    trial, result.traceback, reason=result.reason, stage=result.stage
+                )
+                return True
+            case Measured():
+                decision = self._runner.on_report(trial, as_measurement(result))
+                return result.is_last or decision is Decision.PRUNE
 
     def stop_all(self) -> bool:
         return self._runner.aborted is not None
@@ -161,7 +171,24 @@ class _Crashes(Unsaved, tune.Callback):
         text = "\n".join(filter(None, (last_words, error, reason)))
         with self._answers.keeping_errors():
             told = self._answers.trials[trial.trial_id]
-            self._runner.failed(told, reason or text, reason=reason, log=text, died=True)
+            self._runner.on_failure(told, reason or text, reason=reason, log=text, died=True)
+
+
+def as_measurement(result: Measured) -> Measurement:
+    """Return what the ledger records of an epoch that a worker measured."""
+    report, place = result.report, result.checkpoint
+    return Measurement(
+        stage=report.stage,
+        epoch=report.epoch,
+        num_epochs=report.num_epochs,
+        metrics=report.metrics,
+        objective=report.objective,
+        is_final=report.is_final,
+        checkpoint=None if place is None else name_in(place),
+        seconds=result.seconds,
+        peak_memory_bytes=result.peak_memory_bytes,
+        computed_by=report.computed_by,
+    )
 
 
 def _tail(path: Path) -> str:
@@ -176,7 +203,7 @@ def _tail(path: Path) -> str:
 
 def run(
     runner: SweepRunner,
-    build: SpecBuilder,
+    build: AttemptBuilder,
     *,
     resources: dict[str, float],
     max_concurrent: int,

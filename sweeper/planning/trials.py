@@ -1,4 +1,4 @@
-"""Turns a trial of the ledger into what a Trainable runs."""
+"""Attempts at trials: what a worker needs to run a trial of the ledger, and trials by name."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -16,6 +16,7 @@ from sweeper.planning.describe import spec_of
 from sweeper.planning.stage_store import place_of
 from sweeper.tracking.outline import study_label
 from trainables.methods.halving import can_halve
+from trainables.spec import AttemptConfig
 
 NUMBER = re.compile(r"[0-9]{1,9}")
 REPLICATE = re.compile(r"([0-9]{1,9}) seed ([0-9]{1,20})")  # as its run in MLflow is named
@@ -23,11 +24,11 @@ PATIENCE_S = 20.0  # with a store that is asked for checkpoints while all others
 
 
 class TrialBuilder:
-    """Builds a Trainable's config (a `SpecBuilder`) for the trials of one sweep.
+    """Builder of attempt configs (an `AttemptBuilder`) for the trials of one sweep.
 
     Args:
-        holder: The name by which the sweep holds the stage results that it uses.
-        facts: What is recorded of each study.
+        pin: The name under which the sweep pins the stage results that it uses.
+        facts: The recorded facts of each study.
     """
 
     def __init__(
@@ -35,33 +36,33 @@ class TrialBuilder:
         sweep: Sweep,
         paths: CheckpointPaths,
         home: Path,
-        holder: str,
+        pin: str,
         facts: Mapping[str, Mapping[str, Any]],
     ) -> None:
-        self._sweep, self._paths, self._home, self._holder = sweep, paths, home, holder
+        self._sweep, self._paths, self._home, self._pin = sweep, paths, home, pin
         self._facts = facts
         self._studies: Mapping[str, StudyPlan] = {s.name: s for s in sweep.studies()}
 
-    def __call__(self, trial: Trial) -> dict[str, Any]:
+    def __call__(self, trial: Trial) -> AttemptConfig:
         study = self._studies[trial.study]
         spec = spec_of(self._sweep, study, trial.params, seed=trial.seed, home=self._home)
         named = self._paths.checkpoint(trial)
         found: tuple[str, ...] = ()
         if named is not None:
             found = self._paths.checkpoints(trial, timeout_s=PATIENCE_S)
-        return {
-            "spec": spec.model_dump(mode="json", by_alias=True) | {"halvings": trial.halvings},
-            "content_hash": self._facts[trial.study]["content_hash"],
-            "label": f"{self._sweep.name} {trial.name}",
-            "folder": str(self._paths.scratch(trial)),
-            "store": self._paths.store_of_attempt(trial),
-            "resume": measured(named, found, tuple(spec.stages)),
-            "threads": self._sweep.resources.cpu,
-            "memory_bytes": self._sweep.resources.memory,
-            "name": f"{self._sweep.name}/{trial.name}",
-            "stages": place_of(self._sweep, study),
-            "stages_holder": self._holder,
-        }
+        return AttemptConfig(
+            spec=spec.model_dump(mode="json", by_alias=True) | {"halvings": trial.halvings},
+            content_hash=self._facts[trial.study]["content_hash"],
+            label=f"{self._sweep.name} {trial.name}",
+            folder=str(self._paths.scratch(trial)),
+            store=self._paths.store_of_attempt(trial),
+            resume=tuple(measured(named, found, tuple(spec.stages))),
+            threads=max(1, int(self._sweep.resources.cpu)),
+            memory_bytes=self._sweep.resources.memory,
+            name=f"{self._sweep.name}/{trial.name}",
+            stage_store=place_of(self._sweep, study),
+            stage_pin=self._pin,
+        )
 
     def can_halve(self, trial: Trial, stage: str | None) -> bool:
         """Whether `stage` (None: any) has micro-batches that could be half as large once more."""

@@ -16,7 +16,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
-from typing import Any
 
 import psutil
 import pytest
@@ -38,7 +37,7 @@ from sweeper.planning.trials import TrialBuilder
 from tests.support.command import ROOT
 from trainables.runtime.training import Training
 from trainables.runtime.warm import WarmParts
-from trainables.spec import TrialSpec
+from trainables.spec import AttemptConfig, TrialSpec
 
 TRIALS = 5
 TIMED = TRIALS - 1  # the first warms up
@@ -115,7 +114,7 @@ def spent_by(process: psutil.Process) -> float:
     return times.user + times.system
 
 
-def through_the_service(folder: Path) -> tuple[Stopwatch, list[dict[str, Any]]]:
+def through_the_service(folder: Path) -> tuple[Stopwatch, list[AttemptConfig]]:
     """Runs the sweep; returns its times, and the config of each trial."""
     set_environment(folder / "token")
     from sweeper.execution import ray_executor
@@ -129,7 +128,7 @@ def through_the_service(folder: Path) -> tuple[Stopwatch, list[dict[str, Any]]]:
     places = CheckpointPaths(folder / sweep.name)
     builder = TrialBuilder(sweep, places, home(), "holder", facts)
 
-    def build(trial: Trial) -> dict[str, Any]:
+    def build(trial: Trial) -> AttemptConfig:
         configs.append(builder(trial))
         return configs[-1]
 
@@ -158,11 +157,11 @@ def through_the_service(folder: Path) -> tuple[Stopwatch, list[dict[str, Any]]]:
     return watch, configs
 
 
-def in_a_plain_loop(configs: list[dict[str, Any]]) -> Stopwatch:
+def in_a_plain_loop(configs: list[AttemptConfig]) -> Stopwatch:
     torch.set_num_threads(1)
     watch, parts = Stopwatch(cores_of_this_process), WarmParts()
     for config in configs:
-        for report in Training.begin(TrialSpec.model_validate(config["spec"]), parts).reports():
+        for report in Training.begin(TrialSpec.model_validate(config.spec), parts).reports():
             assert report.metrics
         watch.lap()
     return watch

@@ -74,7 +74,7 @@ def trained(actor: Trainable) -> list[dict[str, Any]]:
 
 def reports(told: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Leaves out times and places."""
-    return [result.get("report", {"failure": result.get("failure")}) for result in told]
+    return [result.get("report", {"traceback": result.get("traceback")}) for result in told]
 
 
 def results(actor: Trainable) -> list[dict[str, Any]]:
@@ -161,7 +161,7 @@ def test_a_deliberate_error_is_a_result_and_leaves_the_actor_usable(make_config,
     result = {"done": False}
     while not result["done"]:
         result = actor.train()
-    assert "NonFiniteLoss" in result["failure"]
+    assert "NonFiniteLoss" in result["traceback"]
     assert f"lower {stage}.lr (9)" in result["reason"]
     assert actor.reset(make_config(method, dimension, "after"))
     expected = results(Trainable(make_config(method, dimension, "fresh")))
@@ -186,13 +186,13 @@ def test_any_error_of_training_is_a_result_and_leaves_nothing_behind(make_config
     result = actor.train()
     assert result["error"] == type(error).__name__
     assert result["reason"] == f"{type(error).__name__}: {error}"
-    assert result["failure"].startswith("Traceback")
-    assert result["failure"].strip().endswith(str(error))
+    assert result["traceback"].startswith("Traceback")
+    assert result["traceback"].strip().endswith(str(error))
     assert (result["stage"], result["epoch"]) == (first["stage"], first["epoch"] + 1)
     assert result["done"]
     assert not result["infeasible"]
     assert model() is None
-    assert actor.train()["failure"] == result["failure"]  # if asked again
+    assert actor.train()["traceback"] == result["traceback"]  # if asked again
     assert actor.reset(make_config(method, "1d", "after"))
     assert results(actor) == results(Trainable(make_config(method, "1d", "fresh")))
 
@@ -223,7 +223,7 @@ def test_the_log_ends_with_what_ended_the_attempt(make_config, tmp_path):
     actor._attempt.training.state.model.embedder.register_forward_hook(
         raising(KeyError("no such key"))
     )
-    assert actor.train()["failure"] in (tmp_path / "failing" / LOG).read_text()
+    assert actor.train()["traceback"] in (tmp_path / "failing" / LOG).read_text()
     diverging = {f"refine.{name}": value for name, value in DIVERGING.items()}
     actor.reset(make_config("nft", "1d", "diverging", diverging))
     told = trained(actor)[-1]
@@ -307,7 +307,7 @@ def test_data_that_changed_since_the_sweep_began_fail_the_attempt(make_config, t
     actor.reset(config | {"content_hash": "0" * 64})
     (result,) = trained(actor)
     assert result["error"] == "DataError"
-    assert classify(result["failure"]) == "data"
+    assert classify(result["traceback"]) == "data"
     told = f"the data have changed since the sweep began: their hash is {began}, and was {'0' * 64}"
     assert told in result["reason"]
     assert not result["infeasible"]
@@ -319,7 +319,7 @@ def test_what_cannot_begin_is_a_result_too(make_config):
     actor = Trainable(config)
     result = actor.train()
     assert result["done"]
-    assert "ConfigError" in result["failure"]
+    assert "ConfigError" in result["traceback"]
     assert "no-such-folder" in result["reason"]
     assert actor.reset(make_config("nft", "1d", "after"))
     assert results(actor)[-1]["is_final"]

@@ -135,13 +135,13 @@ def test_what_is_no_store_is_said_before_anything_is_trained(make_actor, tmp_pat
     result = actor.train()
     assert result["error"] == "ConfigError"
     assert "credentials" in result["reason"]
-    assert "hidden" not in result["failure"]
+    assert "hidden" not in result["traceback"]
     assert not list((tmp_path / "scratch").glob("*-*"))
 
 
 def test_a_stage_is_taken_over_through_the_store_with_what_it_reported(store, make_actor, tmp_path):
     """Also that the actor waits, and says so, while another computes the stage."""
-    shared = {"stages": str(store / "stages"), "stages_holder": "sweep-1"}
+    shared = {"stage_store": str(store / "stages"), "stage_pin": "sweep-1"}
     told = train_to_end(make_actor(None, **shared, name="sweep/mona/0"))
     again = train_to_end(make_actor(None, **shared, name="sweep/mona/1"))
     assert [m["report"]["metrics"] for m in again] == [m["report"]["metrics"] for m in told]
@@ -157,5 +157,5 @@ def test_a_stage_is_taken_over_through_the_store_with_what_it_reported(store, ma
     with try_claim(store / "stages" / "claims" / result.key) as mine:
         assert mine
         waiting = make_actor(None, **shared, name="sweep/mona/2").train()
-        assert (waiting["waits"], waiting["done"]) == ("meta", False)
+        assert (waiting["kind"], waiting["stage"], waiting["done"]) == ("waiting", "meta", False)
         assert "report" not in waiting

@@ -81,7 +81,7 @@ def test_a_hundred_trials_report_at_once(tmp_path, new_store):
         began = time.perf_counter()
         for trial in trials:
             assert trial is not None
-            runner.measured(trial, first_epoch(trial.number))
+            runner.on_report(trial, first_epoch(trial.number))
         took = time.perf_counter() - began
         assert ledger.count_events(kinds=[EventKind.MEASURED]) == 100
         recorder.stop(timeout_s=0)

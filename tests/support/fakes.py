@@ -84,10 +84,10 @@ def run_scripted(
         numbers = [v for v in values if not isinstance(v, BaseException)]
         for value, measurement in zip(values, [*curve(numbers), None], strict=False):
             if isinstance(value, BaseException):
-                runner.failed(trial, f"{type(value).__name__}: {value}")
+                runner.on_failure(trial, f"{type(value).__name__}: {value}")
                 break
             assert measurement is not None
             if len(numbers) < len(values):  # an error follows: nothing here is final
                 measurement = Measurement(**{**vars(measurement), "is_final": False})
-            if runner.measured(trial, measurement) is Decision.PRUNE:
+            if runner.on_report(trial, measurement) is Decision.PRUNE:
                 break

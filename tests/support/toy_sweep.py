@@ -15,7 +15,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from sweeper.config.distributions import Choice, Distribution, Float
 from sweeper.core.policies import FailureBudget
@@ -29,6 +28,7 @@ from sweeper.tracking.mlflow_recorder import MlflowRecorder
 from tests.support.command import ROOT
 from tests.support.servers.process import Process
 from tests.support.toy_faults import Fault
+from trainables.spec import AttemptConfig
 
 EXPERIMENT = "toy"
 PARAMETERS: dict[str, Distribution] = {
@@ -115,12 +115,12 @@ def _plan(options: argparse.Namespace, index: int) -> StudyPlan:
 
 
 class ToyBuilder:
-    """Builds a ToyTrainable's config (a `SpecBuilder`) for a trial."""
+    """Builder of the configs of a ToyTrainable (an `AttemptBuilder`)."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self._options = options
 
-    def __call__(self, trial: Trial) -> dict[str, Any]:
+    def __call__(self, trial: Trial) -> AttemptConfig:
         from sweeper.planning.checkpoint_paths import CheckpointPaths
         from sweeper.planning.trials import measured
 
@@ -128,28 +128,27 @@ class ToyBuilder:
         places = CheckpointPaths(options.folder)
         named = places.checkpoint(trial)
         found = () if named is None else places.checkpoints(trial)
-        stages = {"align": options.align_epochs, "refine": options.epochs}
+        all_stages = {"align": options.align_epochs, "refine": options.epochs}
+        stages = {name: epochs for name, epochs in all_stages.items() if epochs}
         spec = {
             "study": trial.study,
             "number": trial.number,
             "attempt": trial.attempt,
             "params": dict(trial.params),
             "seed": trial.seed,
-            "stages": {name: epochs for name, epochs in stages.items() if epochs},
+            "stages": stages,
             "epoch_s": options.epoch_s,
             "checkpoint_bytes": options.checkpoint_bytes,
             "history": str(options.folder / "history"),
             "faults": [asdict(fault) for fault in options.fault],
         }
-        limit = {"memory_bytes": options.memory_mib * 2**20} if options.memory_mib else {}
-        return {
-            **limit,
-            "spec": spec,
-            "label": f"{trial.study} {trial.number:03d}",
-            "folder": str(places.scratch(trial)),
-            "resume": measured(named, found, tuple(spec["stages"])),
-            "threads": 1,
-        }
+        return AttemptConfig(
+            spec=spec,
+            label=f"{trial.study} {trial.number:03d}",
+            folder=str(places.scratch(trial)),
+            resume=tuple(measured(named, found, tuple(stages))),
+            memory_bytes=options.memory_mib * 2**20 if options.memory_mib else None,
+        )
 
 
 def drive(options: argparse.Namespace, ledger: Ledger) -> int | None:

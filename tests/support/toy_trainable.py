@@ -11,6 +11,7 @@ import shutil
 import time
 import traceback
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,31 +24,32 @@ from safetensors.numpy import load_file, save_file
 from tests.support.toy_curve import START, step_value
 from tests.support.toy_faults import Fault, happen
 from trainables.errors import ConfigError, TrainableError
+from trainables.report import Failed, Measured, Report, StepResult, to_plain
 from trainables.runtime.attempt_log import append, capturing
 from trainables.runtime.memory_limit import MemoryLimit
+from trainables.spec import AttemptConfig
 from trainables.storage.checkpoint_folder import CorruptCheckpoint, new_folder, verify
 
 
 class ToyTrainable(tune.Trainable):
-    """Runs the toy trial that `config` describes; its keys are those of the real Trainable.
+    """Runs the toy trial that `config` (an `AttemptConfig` as plain data) describes.
 
-    `spec` holds `study`, `number`, `attempt`, `params`, `seed`, `stages` (epochs by name; the last
-    one reports the objective), `epoch_s`, `checkpoint_bytes`, `history` (a folder) and `faults`.
+    Its `spec` holds `study`, `number`, `attempt`, `params`, `seed`, `stages` (epochs by name; the
+    last one reports the objective), `epoch_s`, `checkpoint_bytes`, `history` (a folder) and `faults`.
     """
 
     _memory_limit: MemoryLimit | None = None
 
     def setup(self, config: dict[str, Any]) -> None:
         self.cleanup()
+        attempt = AttemptConfig.from_plain(config)
         self._began = time.monotonic()
-        self._failure: dict[str, Any] | None = None
+        self._failure: Failed | None = None
         self._notes: list[str] = []
-        self.spec: dict[str, Any] = config["spec"]
-        self.label: str = config["label"]
-        self.folder = Path(config["folder"])
-        if config.get("memory_bytes") is not None:
+        self.spec, self.label, self.folder = attempt.spec, attempt.label, Path(attempt.folder)
+        if attempt.memory_bytes is not None:
             tell = partial(append, self.folder)
-            self._memory_limit = MemoryLimit(int(config["memory_bytes"]), tell)
+            self._memory_limit = MemoryLimit(attempt.memory_bytes, tell)
         self._faults = [Fault(**fault) for fault in self.spec["faults"]]
         self._plan = [(s, e, n) for s, n in self.spec["stages"].items() for e in range(1, n + 1)]
         setproctitle(f"ray::sweeper {self.label} starting")
@@ -56,7 +58,7 @@ class ToyTrainable(tune.Trainable):
         if self.spec["params"]["refine.lr"] <= 0:
             error = ConfigError("refine.lr: has to be positive")
             self._failure = _failure(error, None, None, infeasible=True)
-        self._go_on_from([Path(folder) for folder in config["resume"]])
+        self._go_on_from([Path(folder) for folder in attempt.resume])
         self._reports = self._train()
 
     def _go_on_from(self, folders: list[Path]) -> None:
@@ -70,8 +72,8 @@ class ToyTrainable(tune.Trainable):
             self.value = float(load_file(folder / "last.safetensors")["value"][0])
             return
 
-    def _train(self) -> Iterator[dict[str, Any]]:
-        """Yields what the real one's `asdict(Report)` has, an epoch each."""
+    def _train(self) -> Iterator[Report]:
+        """Yield a report an epoch."""
         self._write("started", step=self.step_done)  # not before: Tune sets up actors in vain
         last_stage = self._plan[-1][0]
         for step in range(self.step_done + 1, len(self._plan) + 1):
@@ -87,15 +89,14 @@ class ToyTrainable(tune.Trainable):
             metrics[f"{stage}/learning_rate"] = self.spec["params"]["refine.lr"]
             metrics |= {"val/loss": value} if judged else {}
             metrics |= {"test/loss": value * 1.1} if is_final else {}
-            yield {
-                "stage": stage,
-                "epoch": epoch,
-                "num_epochs": num_epochs,
-                "metrics": metrics,
-                "objective": value if judged else None,
-                "is_final": is_final,
-                "computed_by": None,
-            }
+            yield Report(
+                stage=stage,
+                epoch=epoch,
+                num_epochs=num_epochs,
+                metrics=metrics,
+                objective=value if judged else None,
+                is_final=is_final,
+            )
 
     def _suffer(self, step: int) -> bool:
         """Lets the faults of this step happen; returns whether its objective is not a number."""
@@ -110,14 +111,14 @@ class ToyTrainable(tune.Trainable):
     def step(self) -> dict[str, Any]:
         with capturing(self.folder):
             result = self._failure or self._epoch()
-            if "failure" in result:
+            if isinstance(result, Failed):
                 self._failure = result
-            notes, self._notes = self._notes, []
+            notes, self._notes = tuple(self._notes), []
             for note in notes:
                 print(note, flush=True)
-        return {**result, "notes": notes}
+        return to_plain(replace(result, notes=notes))
 
-    def _epoch(self) -> dict[str, Any]:
+    def _epoch(self) -> StepResult:
         stage, epoch, epochs = self._plan[self.step_done]
         setproctitle(f"ray::sweeper {self.label} {stage} {epoch}/{epochs}")
         try:
@@ -127,13 +128,12 @@ class ToyTrainable(tune.Trainable):
             self._keep_two(folder)
         except Exception as error:
             return _failure(error, stage, epoch)
-        return {
-            "report": report,
-            "checkpoint": str(folder),
-            "seconds": time.monotonic() - self._began,
-            "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-            "done": report["is_final"],
-        }
+        return Measured(
+            report=report,
+            checkpoint=str(folder),
+            seconds=time.monotonic() - self._began,
+            peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        )
 
     def _save(self, folder: Path) -> None:
         """Writes a folder in the layout of real ones, whose weights take so many bytes, twice."""
@@ -176,15 +176,14 @@ class ToyTrainable(tune.Trainable):
 
 def _failure(
     error: Exception, stage: str | None, epoch: int | None, *, infeasible: bool = False
-) -> dict[str, Any]:
+) -> Failed:
     name, trace = type(error).__name__, "".join(traceback.format_exception(error))
     print(trace, flush=True)
-    return {
-        "failure": trace,
-        "reason": str(error) if isinstance(error, TrainableError) else f"{name}: {error}",
-        "error": name,
-        "infeasible": infeasible,
-        "stage": stage,
-        "epoch": epoch,
-        "done": True,
-    }
+    return Failed(
+        traceback=trace,
+        reason=str(error) if isinstance(error, TrainableError) else f"{name}: {error}",
+        error=name,
+        infeasible=infeasible,
+        stage=stage,
+        epoch=epoch,
+    )

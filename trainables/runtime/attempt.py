@@ -1,8 +1,8 @@
 """One attempt at a trial: one `step` is one Report pulled out of the method's stages.
 
 A process outlives its attempts and keeps the backbone, data and source features warm. Each step
-also writes a checkpoint before it reports (`attempt_checkpoints`), so that whatever the service
-knows to be measured can be gone on from.
+writes a checkpoint before it reports, so that training can continue from whatever the service
+knows to be measured.
 """
 
 import gc
@@ -10,47 +10,40 @@ import os
 import platform
 import time
 import traceback
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from pydantic import ValidationError
 
 from trainables.errors import ConfigError, DataError, TrainableError
 from trainables.methods.halving import broken_by_halving
-from trainables.report import Report
+from trainables.report import Failed, Measured, Report, StepResult, Waiting
 from trainables.runtime.attempt_checkpoints import AttemptCheckpoints
 from trainables.runtime.attempt_log import append, capturing
 from trainables.runtime.memory_limit import MemoryLimit
 from trainables.runtime.peak_memory import count_anew, peak_bytes
 from trainables.runtime.training import Training
 from trainables.runtime.warm import WarmParts
-from trainables.spec import TrialSpec
+from trainables.spec import AttemptConfig, TrialSpec
 from trainables.storage.artifacts import TIMEOUT_S
 from trainables.storage.stage_store import StageStore
 
 PARTS = WarmParts()  # of this process
 
-Result = dict[str, Any]
-
 
 class Attempt:
-    """Runs what `config` describes, for as long as it is stepped.
+    """Runner of one attempt, step by step."""
 
-    Args:
-        config: As `Trainable` takes it.
-    """
-
-    def __init__(self, config: Mapping[str, Any]) -> None:
-        self.label: str = config["label"]
+    def __init__(self, config: AttemptConfig) -> None:
+        self.label = config.label
         self.training: Training | None = None
-        self._folder = Path(config["folder"])
+        self._folder = Path(config.folder)
         self._began = time.monotonic()
         self._reports: Iterator[Report] = iter(())
-        self._failure: Result | None = None
+        self._failure: Failed | None = None
         self._notes: list[str] = []
         self._memory_limit: MemoryLimit | None = None
         with capturing(self._folder):
@@ -59,17 +52,17 @@ class Attempt:
 
     @property
     def place(self) -> str:
-        """Where it is, for people: "align 1/3", say."""
+        """The stage and epoch that come next, for people: "align 1/3"."""
         if self.training is None:
             return "failed"
         stage, epoch, epochs = self.training.place
         return f"{stage} {epoch}/{epochs}"
 
-    def _start(self, config: Mapping[str, Any]) -> None:
-        if config.get("memory_bytes") is not None:
+    def _start(self, config: AttemptConfig) -> None:
+        if config.memory_bytes is not None:
             tell = partial(append, self._folder)
-            self._memory_limit = MemoryLimit(int(config["memory_bytes"]), tell)
-        torch.set_num_threads(max(1, int(config["threads"])))
+            self._memory_limit = MemoryLimit(config.memory_bytes, tell)
+        torch.set_num_threads(config.threads)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         count_anew(torch.device(device))
         try:
@@ -78,75 +71,73 @@ class Attempt:
             infeasible = isinstance(error, ConfigError | ValidationError)
             self._failure = _failure(error, infeasible=infeasible)
 
-    def _begin(self, config: Mapping[str, Any], device: str) -> None:
-        timeout_s = float(config.get("store_timeout_s") or TIMEOUT_S)
-        checkpoints = AttemptCheckpoints(self._folder, config.get("store"), timeout_s)
-        spec = TrialSpec.model_validate(config["spec"])
+    def _begin(self, config: AttemptConfig, device: str) -> None:
+        timeout_s = config.store_timeout_s or TIMEOUT_S
+        checkpoints = AttemptCheckpoints(self._folder, config.store, timeout_s)
+        spec = TrialSpec.model_validate(config.spec)
         training = Training.begin(
-            spec, PARTS, device=device, store=self._stages(config), name=config.get("name", "")
+            spec, PARTS, device=device, store=self._stages(config), name=config.name
         )
-        _check_same(training, config.get("content_hash"))
-        self._notes = checkpoints.load(training, config["resume"]) + broken_by_halving(spec)
+        _check_same(training, config.content_hash)
+        self._notes = checkpoints.load(training, config.resume) + broken_by_halving(spec)
         self._checkpoints, self.training = checkpoints, training
         self._reports = training.reports()
 
-    def _stages(self, config: Mapping[str, Any]) -> StageStore | None:
-        place: str | None = config.get("stages")
-        if place is None:
+    def _stages(self, config: AttemptConfig) -> StageStore | None:
+        if config.stage_store is None:
             return None
-        return StageStore(place, self._folder, holder=config.get("stages_holder"))
+        return StageStore(config.stage_store, self._folder, holder=config.stage_pin)
 
-    def step(self) -> Result:
-        """Trains one epoch; returns a result as `Trainable` describes it."""
+    def step(self) -> StepResult:
+        """Train one epoch; after an error, return the same failure again."""
         with capturing(self._folder):
             began = time.monotonic()
             result = self._failure or self._epoch()
-            notes, self._notes = self._notes, []
+            notes, self._notes = tuple(self._notes), []
             for note in notes:
                 print(note, flush=True)
-            if "report" in result:
-                print(_told(result["report"], time.monotonic() - began), flush=True)
-            if "failure" in result:
+            if isinstance(result, Measured):
+                print(_log_line(result.report, time.monotonic() - began), flush=True)
+            if isinstance(result, Failed):
                 self._failure = result
                 self._let_go()
-        return {**result, "notes": notes}
+        return replace(result, notes=notes)
 
-    def _epoch(self) -> Result:
-        """Trains one epoch and saves a checkpoint."""
+    def _epoch(self) -> StepResult:
+        """Train one epoch and save a checkpoint."""
         training = self.training
         assert training is not None
         report = None
         try:
             report = next(self._reports)
             if report.waits:
-                return {"waits": report.stage, "done": False}
+                return Waiting(stage=report.stage)
             name = f"{report.stage}-{report.epoch:04d}"
             is_partial = report.computed_by is not None and report.epoch < report.num_epochs
             checkpoint = None if is_partial else self._checkpoints.save(training, name)
         except Exception as error:
             place = training.place[:2] if report is None else (report.stage, report.epoch)
             return _failure(error, *place)
-        return {
-            "report": {k: v for k, v in asdict(report).items() if k != "waits"},
-            "checkpoint": checkpoint,
-            "seconds": time.monotonic() - self._began,
-            "peak_memory_bytes": peak_bytes(training.state.device),
-            "done": report.is_final,
-        }
+        return Measured(
+            report=report,
+            checkpoint=checkpoint,
+            seconds=time.monotonic() - self._began,
+            peak_memory_bytes=peak_bytes(training.state.device),
+        )
 
     def save(self, folder: Path) -> None:
-        """Writes the training's state."""
+        """Write the training's state."""
         assert self.training is not None
         self.training.save(folder)
 
     def load(self, folder: Path) -> None:
-        """Goes on from a state that `save` wrote."""
+        """Go on from a state that `save` wrote."""
         assert self.training is not None
         self.training.load(folder)
         self._reports = self.training.reports()
 
     def close(self) -> None:
-        """Lets go of the trial, of the memory that it took, and of the limit on it.
+        """Release the trial, the memory that it took, and the limit on it.
 
         Raises:
             RuntimeError: The GPU is unusable to this process, whatever trial it would run.
@@ -165,12 +156,12 @@ class Attempt:
                 torch.cuda.synchronize()
                 torch.cuda.empty_cache()
             except RuntimeError as error:
-                told = self._failure["failure"] if self._failure else ""
-                raise RuntimeError(f"{told}The GPU is unusable to this process") from error
+                before = self._failure.traceback if self._failure else ""
+                raise RuntimeError(f"{before}The GPU is unusable to this process") from error
 
 
 def _check_same(training: Training, expected: str | None) -> None:
-    """Raises DataError if a trial would train on other data than those before it."""
+    """Raise DataError if a trial would train on other data than the trials before it."""
     task = training.domains.target
     if expected not in (None, task.content_hash):
         raise DataError(
@@ -180,13 +171,12 @@ def _check_same(training: Training, expected: str | None) -> None:
         )
 
 
-def _told(report: Mapping[str, Any], seconds: float) -> str:
-    """Returns what the log says of an epoch: its validation value, or its first loss."""
-    names = [n for n in report["metrics"] if n.startswith("val/") and n != "val/loss"]
-    name = next(iter(names or report["metrics"]))
-    value = report["metrics"][name]
-    place = f"{report['stage']} {report['epoch']}/{report['num_epochs']}"
-    return f"{place}: {name} {value:.4g}, {seconds:.1f} s"
+def _log_line(report: Report, seconds: float) -> str:
+    """Return the log's line about an epoch: its validation value, or its first loss."""
+    names = [n for n in report.metrics if n.startswith("val/") and n != "val/loss"]
+    name = next(iter(names or report.metrics))
+    place = f"{report.stage} {report.epoch}/{report.num_epochs}"
+    return f"{place}: {name} {report.metrics[name]:.4g}, {seconds:.1f} s"
 
 
 def _failure(
@@ -195,18 +185,16 @@ def _failure(
     epoch: int | None = None,
     *,
     infeasible: bool = False,
-) -> Result:
-    """Prints an error, and returns the result of an attempt that it ended there, without a
-    reference to it."""
+) -> Failed:
+    """Print an error, and return it as a result that holds no reference to it."""
     name, trace = type(error).__name__, "".join(traceback.format_exception(error))
     is_deliberate = isinstance(error, TrainableError)
     print(f"{name}: {error}" if is_deliberate else trace, flush=True)
-    return {
-        "failure": trace,
-        "reason": str(error) if is_deliberate else f"{name}: {error}",
-        "error": name,
-        "infeasible": infeasible,
-        "stage": stage,
-        "epoch": epoch,
-        "done": True,
-    }
+    return Failed(
+        traceback=trace,
+        reason=str(error) if is_deliberate else f"{name}: {error}",
+        error=name,
+        infeasible=infeasible,
+        stage=stage,
+        epoch=epoch,
+    )

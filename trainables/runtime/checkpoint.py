@@ -74,8 +74,8 @@ def load(state: TrainState, folder: Path) -> None:
     place = parse_json((folder / "state.json").read_bytes(), f"{folder}: no readable state.json")
     _load_weights(state.model, folder / "last.safetensors")
     state.stage, state.epoch, state.best = place["stage"], place["epoch"], None
-    state.reports = [Report(**report) for report in place.get("reports", ())]
-    state.made_under = place.get("made_under")
+    state.reports = [Report(**report) for report in place["reports"]]
+    state.made_under = place["made_under"]
     if place["best"] is not None:
         state.best = Best(**place["best"], weights=load_file(folder / "best.safetensors"))
     if state.extras:

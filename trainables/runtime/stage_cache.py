@@ -112,7 +112,7 @@ class SharedStages:
     def _keep(self, key: str, stage: Stage[Any], state: TrainState, seconds: float) -> None:
         """Keeps a result whose every report is known; the trial does not fail if it cannot."""
         if [report.epoch for report in state.reports] != [*range(1, stage.config.epochs + 1)]:
-            return  # it was begun by a version that did not remember them
+            return  # part of it ran while the store did not answer: those reports are not kept
         assert state.best is None, f"{stage.name} keeps best weights, and cannot be shared"
         now = _hashes(state)
         changed = {

@@ -9,11 +9,13 @@ import pytest
 from mlflow import MlflowClient
 
 from sweeper.core.runner import SweepRunner
-from sweeper.model import Decision, Measurement
+from sweeper.execution.ray_executor import as_measurement
+from sweeper.model import Decision
 from sweeper.tracking.mlflow_recorder import MlflowRecorder
 from tests.support.history import mlflow_violations, outcomes, read, violations
 from tests.support.toy_sweep import EXPERIMENT, ToyBuilder, make_plans, open_ledger, parser
 from tests.support.toy_trainable import ToyTrainable
+from trainables.report import Measured, from_plain
 
 STUDY = "toy/task_0"
 PLANNED = {STUDY: 5}
@@ -32,12 +34,13 @@ def sound(tmp_path_factory) -> Path:
     ledger.add_study(plans[0].study, {})
     runner, build = SweepRunner(plans, ledger), ToyBuilder(options)
     while (trial := runner.next_trial()) is not None:
-        actor, decision, is_final = ToyTrainable(build(trial)), Decision.CONTINUE, False
-        while decision is Decision.CONTINUE and not is_final:
-            result = actor.train()
-            told = {k: result[k] for k in ("checkpoint", "seconds", "peak_memory_bytes")}
-            decision = runner.measured(trial, Measurement(**result["report"], **told))
-            is_final = result["report"]["is_final"]
+        actor, decision = ToyTrainable(build(trial).to_plain()), Decision.CONTINUE
+        is_last = False
+        while decision is Decision.CONTINUE and not is_last:
+            result = from_plain(actor.train())
+            assert isinstance(result, Measured)
+            decision = runner.on_report(trial, as_measurement(result))
+            is_last = result.is_last
     ledger.end("finished")
     recorder = MlflowRecorder(ledger, uri=uri_of(folder), experiment=EXPERIMENT)
     assert recorder.sync().pending == 0

@@ -130,18 +130,18 @@ def test_a_fault_happens_once_or_always(make_config, fault, recurs):
         actor = ToyTrainable(make_config(fault, attempt=attempt))
         actor.train()
         result = actor.train()
-        assert ("failure" in result) is (attempt == 1 or recurs)
+        assert (result["kind"] == "failed") is (attempt == 1 or recurs)
         assert result.get("error", "RuntimeError") == "RuntimeError"
 
 
 def test_other_trials_are_spared(make_config):
-    assert "failure" not in ToyTrainable(make_config("4@1:raise!")).train()
+    assert ToyTrainable(make_config("4@1:raise!")).train()["kind"] == "measured"
 
 
 def test_faults_by_result(make_config):
     refused = ToyTrainable(make_config("3@1:refuse")).train()
     assert (refused["error"], refused["stage"], refused["epoch"]) == ("NonFiniteLoss", "align", 1)
-    assert "CUDA out of memory" in ToyTrainable(make_config("3@1:oom")).train()["failure"]
+    assert "CUDA out of memory" in ToyTrainable(make_config("3@1:oom")).train()["traceback"]
     actor = ToyTrainable(make_config("*@3:nan"))
     objectives = [result["report"]["objective"] for result in results(actor)]
     assert math.isnan(objectives[2])

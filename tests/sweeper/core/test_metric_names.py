@@ -62,7 +62,7 @@ def test_a_trial_that_reports_too_much_fails_and_names_the_metric(tmp_path) -> N
     assert trial is not None
     metrics = {f"m{number}": 0.0 for number in range(1000)}
     epoch = Measurement(stage="refine", epoch=1, num_epochs=2, metrics=metrics, objective=0.1)
-    assert runner.measured(trial, epoch) is Decision.PRUNE
+    assert runner.on_report(trial, epoch) is Decision.PRUNE
     (ended,) = runner.trials
     assert (ended.state, ended.failure) == (TrialState.FAILED, "config")
     assert ended.reason == "metric `m200` is one too many: a report has 200 at most."

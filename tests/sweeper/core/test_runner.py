@@ -82,7 +82,9 @@ def test_a_sampled_trial_that_cannot_begin_is_pruned_with_the_reason(tmp_path):
     assert preset is not None
     assert sampled is not None
     for trial in (preset, sampled):
-        runner.refused(trial, "ConfigError: k0 is above 8 tokens", reason="k0 is above 8 tokens")
+        runner.on_infeasible(
+            trial, "ConfigError: k0 is above 8 tokens", reason="k0 is above 8 tokens"
+        )
 
     failed, pruned = runner.trials
     assert (failed.state, failed.failure) == (TrialState.FAILED, "config")
@@ -112,7 +114,7 @@ def test_a_report_without_the_objective_never_prunes(tmp_path):
     trial = runner.next_trial()
     alignment = Measurement(stage="meta", epoch=1, num_epochs=1, metrics={"meta/outer_loss": 1e9})
     assert trial is not None
-    assert runner.measured(trial, alignment) is Decision.CONTINUE
+    assert runner.on_report(trial, alignment) is Decision.CONTINUE
 
 
 def test_the_last_epoch_completes_even_if_it_is_bad(tmp_path):
@@ -131,13 +133,13 @@ def test_a_crash_is_retried_from_the_last_checkpoint_up_to_the_limit(tmp_path):
     first = runner.next_trial()
     assert first is not None
     (epoch,) = [m for m in curve([0.5, 0.4]) if m.epoch == 1]
-    runner.measured(first, Measurement(**{**vars(epoch), "checkpoint": "/c/refine-0001"}))
-    runner.failed(first, "ray.exceptions.ActorDiedError: the actor died")
+    runner.on_report(first, Measurement(**{**vars(epoch), "checkpoint": "/c/refine-0001"}))
+    runner.on_failure(first, "ray.exceptions.ActorDiedError: the actor died")
 
     second = runner.next_trial()
     assert second is not None
     assert (second.number, second.attempt, second.checkpoint) == (0, 2, "/c/refine-0001")
-    runner.failed(second, "ray.exceptions.ActorDiedError: the actor died")
+    runner.on_failure(second, "ray.exceptions.ActorDiedError: the actor died")
     assert runner.trials[0].state is TrialState.FAILED
     assert runner.trials[0].failure == "crash"
 
@@ -146,11 +148,11 @@ def test_a_report_of_a_replaced_attempt_is_dropped(tmp_path):
     runner = SweepRunner([plan(FixedSampler(lrs(1.0)), num_trials=1)], new_ledger(tmp_path))
     zombie = runner.next_trial()
     assert zombie is not None
-    runner.failed(zombie, "NodeDiedError: gone")
+    runner.on_failure(zombie, "NodeDiedError: gone")
     second = runner.next_trial()
     assert second is not None
     for measurement in curve([0.1]):
-        assert runner.measured(zombie, measurement) is Decision.PRUNE
+        assert runner.on_report(zombie, measurement) is Decision.PRUNE
     assert runner.trials[0].value is None
     assert runner.trials[0].state is TrialState.RUNNING
 
@@ -190,11 +192,11 @@ def test_an_interrupted_sweep_goes_on_with_exactly_the_planned_trials(tmp_path):
     done = runner.next_trial()
     assert done is not None
     for measurement in curve([0.3]):
-        runner.measured(done, measurement)
+        runner.on_report(done, measurement)
     running = runner.next_trial()
     assert running is not None
     (epoch, _) = curve([0.2, 0.1])
-    runner.measured(running, Measurement(**{**vars(epoch), "checkpoint": "/c/1"}))
+    runner.on_report(running, Measurement(**{**vars(epoch), "checkpoint": "/c/1"}))
     runner.interrupt()
     assert [t.state for t in runner.trials] == ["complete", "interrupted"]
 
@@ -205,7 +207,7 @@ def test_an_interrupted_sweep_goes_on_with_exactly_the_planned_trials(tmp_path):
     assert trial is not None
     assert (trial.number, trial.attempt, trial.checkpoint, trial.value) == (1, 2, "/c/1", 0.2)
     for measurement in list(curve([0.2, 0.1]))[1:]:
-        resumed.measured(trial, measurement)
+        resumed.on_report(trial, measurement)
     run_scripted(resumed, {2: [0.5], 3: [0.6]})
     assert [t.number for t in resumed.trials] == [0, 1, 2, 3]
     assert all(t.state is TrialState.COMPLETE for t in resumed.trials)
@@ -221,7 +223,7 @@ def test_what_still_runs_when_a_sweep_is_hopeless_is_ended_and_says_why(tmp_path
     hopeless, running = runner.next_trial(), runner.next_trial()
     assert hopeless is not None
     assert running is not None
-    runner.failed(hopeless, "TypeError: no such argument")
+    runner.on_failure(hopeless, "TypeError: no such argument")
     runner.interrupt()
     ended = new_ledger(tmp_path).trials()[running.number]
     assert (ended.state, ended.reason) == (TrialState.INTERRUPTED, runner.aborted)
@@ -240,7 +242,7 @@ def test_past_its_wall_time_a_sweep_starts_nothing_new_and_lets_what_runs_finish
     assert runner.next_trial() is None
     assert not runner.is_done
     for measurement in curve([0.3]):
-        runner.measured(trial, measurement)
+        runner.on_report(trial, measurement)
     assert runner.is_done
     assert [t.state for t in runner.trials] == [TrialState.COMPLETE]
 
@@ -272,7 +274,7 @@ def test_the_end_that_an_epoch_brings_is_committed_with_it(tmp_path, values, sta
     )
     trial = started(runner)
     with pytest.raises(KeyboardInterrupt):
-        runner.measured(trial, next(curve(values)))
+        runner.on_report(trial, next(curve(values)))
 
     sampler = FixedSampler([])
     resumed = SweepRunner([plan(sampler, num_trials=1)], new_ledger(tmp_path))
@@ -289,8 +291,8 @@ def test_a_trial_that_has_ended_is_not_ended_again(tmp_path):
     trial = runner.next_trial()
     assert trial is not None
     for measurement in curve([0.3]):
-        runner.measured(trial, measurement)
-    runner.failed(trial, "ActorDiedError: while it was being stopped")
+        runner.on_report(trial, measurement)
+    runner.on_failure(trial, "ActorDiedError: while it was being stopped")
     assert [t.state for t in new_ledger(tmp_path).trials()] == [TrialState.COMPLETE]
     assert len(sampler.told) == 1
 
@@ -309,10 +311,12 @@ def started(runner: SweepRunner):
 
 def test_out_of_memory_halves_the_batch_until_it_cannot(tmp_path):
     runner = one_trial(tmp_path, can_halve=lambda trial, stage: trial.halvings < 1)
-    runner.failed(started(runner), "CUDA out of memory. Tried to allocate 2 GiB", stage="refine")
+    runner.on_failure(
+        started(runner), "CUDA out of memory. Tried to allocate 2 GiB", stage="refine"
+    )
     again = started(runner)
     assert (again.attempt, again.halvings) == (2, 1)
-    runner.failed(again, "CUDA out of memory. Tried to allocate 2 GiB", stage="refine")
+    runner.on_failure(again, "CUDA out of memory. Tried to allocate 2 GiB", stage="refine")
     (failed,) = new_ledger(tmp_path).trials()
     assert (failed.state, failed.failure, failed.halvings) == (TrialState.FAILED, "cuda_oom", 1)
     ended = [e.payload for e in new_ledger(tmp_path).events() if e.kind == "attempt_ended"]
@@ -321,27 +325,27 @@ def test_out_of_memory_halves_the_batch_until_it_cannot(tmp_path):
 
 def test_an_exception_that_comes_again_at_once_is_not_retried_a_third_time(tmp_path):
     runner = one_trial(tmp_path)
-    runner.failed(started(runner), "ValueError: boom")
-    runner.failed(started(runner), "ValueError: boom")
+    runner.on_failure(started(runner), "ValueError: boom")
+    runner.on_failure(started(runner), "ValueError: boom")
     assert [t.state for t in runner.trials] == [TrialState.FAILED]
 
 
 def test_a_process_that_dies_the_same_way_again_may_have_bad_luck(tmp_path):
     runner = one_trial(tmp_path)
     for _ in range(2):
-        runner.failed(started(runner), "ActorDiedError: the worker died", died=True)
+        runner.on_failure(started(runner), "ActorDiedError: the worker died", died=True)
     assert started(runner).attempt == 3
 
 
 def test_a_lost_node_and_a_stop_do_not_use_up_a_trials_attempts(tmp_path):
     runner = one_trial(tmp_path, policy=FailurePolicy(max_attempts=1))
-    runner.failed(started(runner), "NodeDiedError: gone", died=True)
+    runner.on_failure(started(runner), "NodeDiedError: gone", died=True)
     started(runner)
     runner.interrupt()
     resumed = one_trial(tmp_path, policy=FailurePolicy(max_attempts=1))
     trial = started(resumed)
     assert (trial.attempt, trial.uncounted) == (3, 2)
-    resumed.failed(trial, "ValueError: boom")
+    resumed.on_failure(trial, "ValueError: boom")
     assert resumed.trials[0].state is TrialState.FAILED
 
 
@@ -361,7 +365,7 @@ def test_trials_that_fail_alike_before_any_epoch_end_the_sweep_before_their_retr
     for number in range(3):  # a new one each time, though the ones before could be tried again
         trial = started(runner)
         assert trial.number == number
-        runner.failed(trial, f"HostOutOfMemory: 0.3{number} GiB held, limit 0.05 GiB")
+        runner.on_failure(trial, f"HostOutOfMemory: 0.3{number} GiB held, limit 0.05 GiB")
     assert "the first 3 trials all failed alike: HostOutOfMemory: 0.32 GiB held" in runner.aborted
     assert runner.is_done
 
@@ -370,7 +374,7 @@ def test_trials_that_fail_alike_before_any_epoch_end_the_sweep_before_their_retr
 def test_trials_that_fail_alike_through_no_fault_of_theirs_do_not_end_the_sweep(tmp_path, error):
     runner = SweepRunner([plan(FixedSampler(lrs(*range(9))), num_trials=9)], new_ledger(tmp_path))
     for _ in range(5):
-        runner.failed(started(runner), error)
+        runner.on_failure(started(runner), error)
     assert runner.aborted is None
 
 
@@ -394,7 +398,7 @@ def test_a_drained_sweep_lets_what_runs_finish(tmp_path):
     assert runner.next_trial() is None
     assert not runner.is_done
     for measurement in curve([0.3]):
-        runner.measured(trial, measurement)
+        runner.on_report(trial, measurement)
     assert runner.is_done
     assert len(runner.trials) == 1
 
@@ -460,7 +464,7 @@ def test_replicates_are_planned_once_whatever_happens_in_between(tmp_path):
     runner = replicated(tmp_path, FixedSampler(lrs(3.0)))
     for _ in range(3):
         for measurement in curve([0.5]):
-            runner.measured(started(runner), measurement)
+            runner.on_report(started(runner), measurement)
     assert started(runner).kind is TrialKind.REPLICATE
     resumed = replicated(tmp_path, FixedSampler([]))
     assert resumed.num_planned == 7

@@ -111,7 +111,7 @@ class Cluster:
         if self._key(trial) in self.built:
             left[:] = [m for m in left if m.stage == "refine"]
         measurement = left.pop(0)
-        self.runner.measured(trial, measurement)
+        self.runner.on_report(trial, measurement)
         if measurement.stage == "refine" or measurement.epoch == measurement.num_epochs:
             self.built.add(self._key(trial))
         if not left:
@@ -424,12 +424,12 @@ def test_a_retry_that_would_wait_lets_a_new_trial_go_first(tmp_path) -> None:
     assert second is not None
     assert third is not None
     assert prefix_of(first) == prefix_of(third)  # nothing else was left to choose
-    runner.failed(third, "NodeDiedError: gone")
-    runner.measured(second, at("align", 3, 3))
+    runner.on_failure(third, "NodeDiedError: gone")
+    runner.on_report(second, at("align", 3, 3))
     fourth = runner.next_trial()
     assert fourth is not None
     assert prefix_of(fourth) == prefix_of(second)
-    runner.measured(first, at("align", 5, 5))
+    runner.on_report(first, at("align", 5, 5))
     again = runner.next_trial()
     assert again is not None
     assert (again.number, again.attempt) == (third.number, 2)
@@ -441,8 +441,8 @@ def test_what_is_ready_is_known_again_after_a_restart(tmp_path) -> None:
     first = runner.next_trial()
     assert first is not None
     for epoch in range(1, 6):
-        runner.measured(first, at("align", epoch, 5))
-    runner.failed(first, "NodeDiedError: gone")
+        runner.on_report(first, at("align", epoch, 5))
+    runner.on_failure(first, "NodeDiedError: gone")
     resumed = SweepRunner([study_plan(stages(5, 3), num_trials=6)], new_ledger(tmp_path))
     began = [resumed.next_trial() for _ in range(3)]
     assert [t and prefix_of(t) for t in began] == [(100, 0.0), (101, 1.0), (100, 0.0)]

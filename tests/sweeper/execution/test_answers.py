@@ -3,7 +3,6 @@
 import logging
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 from ray._private.serialization import SerializationContext
 from ray._private.worker import Worker
@@ -16,17 +15,18 @@ from sweeper.execution.ray_executor import _Answers
 from sweeper.model import Trial, TrialState
 from tests.support.fakes import STUDY, FixedSampler, new_ledger, plan
 from trainables.errors import StorageError
+from trainables.spec import AttemptConfig
 
 
 def test_a_trial_that_cannot_be_built_has_failed_and_the_sweep_goes_on(tmp_path: Path) -> None:
     """Its checkpoints' store is away: that is no fault of this trial, nor the end of others."""
     asked: list[int] = []
 
-    def build(trial: Trial) -> dict[str, Any]:
+    def build(trial: Trial) -> AttemptConfig:
         asked.append(trial.number)
         if len(asked) == 1:
             raise StorageError("s3://bucket/x: the store did not answer in 20 s")
-        return {"folder": str(tmp_path / str(trial.number))}
+        return AttemptConfig(spec={}, label="x", folder=str(tmp_path / str(trial.number)))
 
     suggestions = [{"refine.lr": lr} for lr in (0.1, 0.2)]
     with closing(new_ledger(tmp_path)) as ledger:

@@ -45,7 +45,7 @@ class Place:
         return trial
 
     def fail(self, trial: Trial) -> None:
-        self.runner.failed(trial, f"StorageError: {AWAY}", reason=AWAY)
+        self.runner.on_failure(trial, f"StorageError: {AWAY}", reason=AWAY)
 
     def wait(self) -> float:
         """Returns the seconds until new trials start."""
@@ -120,7 +120,7 @@ def test_a_checkpoint_that_is_kept_begins_the_count_anew(place: Place) -> None:
     measurement = Measurement(
         stage="refine", epoch=1, num_epochs=2, metrics={}, checkpoint=str(place.store / "a")
     )
-    place.runner.measured(trial, measurement)
+    place.runner.on_report(trial, measurement)
     place.fail(trial)
     assert place.wait() == 5
 
@@ -148,6 +148,6 @@ def test_the_end_waits_for_what_still_runs_and_a_checkpoint_of_it_lets_the_sweep
     measurement = Measurement(
         stage="refine", epoch=1, num_epochs=2, metrics={}, checkpoint=str(place.store / "a")
     )
-    place.runner.measured(long, measurement)
+    place.runner.on_report(long, measurement)
     place.guard.tick()
     assert place.runner.next_trial() is not None
