@@ -112,7 +112,7 @@ def test_a_store_that_is_away_ends_the_attempt_and_not_the_trial(make_actor, ser
     with fault_proxy(int(server.endpoint.rpartition(":")[2])) as proxy:
         options = f"endpoint_override=127.0.0.1:{proxy.port}&scheme=http"
         store = ArtifactUrl.parse(f"s3://{bucket.path}?{options}")
-        actor = make_actor(store / "attempt-1", store_timeout_s=2)
+        actor = make_actor(store / "attempt-1", store_timeout_s=2.0)
         first = actor.train()["checkpoint"]
         proxy.set("refuse")
         began = time.monotonic()
@@ -121,10 +121,10 @@ def test_a_store_that_is_away_ends_the_attempt_and_not_the_trial(make_actor, ser
         assert failed["error"] == "StorageError"
         assert "the store did not answer in 2 s" in failed["reason"]
         assert (failed["stage"], failed["epoch"], failed["done"]) == ("meta", 2, True)
-        again = make_actor(store / "attempt-2", resume=[first], store_timeout_s=2)
+        again = make_actor(store / "attempt-2", resume=[first], store_timeout_s=2.0)
         assert again.train()["error"] == "StorageError"
         proxy.set("pass")
-        told = make_actor(store / "attempt-3", resume=[first], store_timeout_s=20).train()
+        told = make_actor(store / "attempt-3", resume=[first], store_timeout_s=20.0).train()
         assert (told["report"]["epoch"], told["notes"]) == (2, [])
 
 

@@ -35,7 +35,8 @@ class ToyTrainable(tune.Trainable):
     """Runs the toy trial that `config` (an `AttemptConfig` as plain data) describes.
 
     Its `spec` holds `study`, `number`, `attempt`, `params`, `seed`, `stages` (epochs by name; the
-    last one reports the objective), `epoch_s`, `checkpoint_bytes`, `history` (a folder) and `faults`.
+    last one reports the objective), `epoch_s`, `checkpoint_bytes`, `history` (a folder) and
+    `faults`.
     """
 
     _memory_limit: MemoryLimit | None = None
