@@ -31,7 +31,7 @@ for name in ("MLFLOW_TRACKING_URI", "RAY_ADDRESS", "MLFLOW_RUN_ID", "SWEEPER_HOM
     os.environ.pop(name, None)
 
 APART = (  # what watches clocks while several servers run: one after the other
-    "tests/support/servers/",
+    "tests/doubles/",
     "tests/sweeper/execution/",
     *(
         f"tests/end_to_end/test_{name}.py"
@@ -42,7 +42,18 @@ APART = (  # what watches clocks while several servers run: one after the other
 LONG = ("tests/end_to_end/", "tests/contracts/")
 
 
+IS_SLOW = {"ray", "browser", "doubles", "soak", "benchmark"}  # marks of tests that are slow, too
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is slow by its place or another mark, and begin with what takes longest."""
+    for item in items:
+        marks = {mark.name for mark in item.iter_markers()}
+        if item.nodeid.startswith("tests/doubles/"):
+            item.add_marker("doubles")
+        if marks & IS_SLOW or item.nodeid.startswith(("tests/end_to_end/", "tests/doubles/")):
+            item.add_marker("slow")
     items.sort(key=lambda i: (not i.nodeid.startswith(APART), not i.nodeid.startswith(LONG)))
 
 

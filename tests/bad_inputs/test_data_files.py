@@ -15,7 +15,7 @@ import pytest
 
 from sweeper.errors import FileFaults
 from tests.bad_inputs.rows import VALID, Command, Row, ids
-from tests.trainables.tasks.pde_bench import official_files
+from tests.support.published import pdebench as official_files
 from trainables.tasks.pde_bench.benchmark import FILES
 
 FIELDS, GESTURES = "pdebench/burgers_1d", "nasbench360/ninapro"

@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.plain_tune FOLDER --address HOST:PORT --tracking URI --reuse-actors
 
-The trials are those of `tests.support.toy_sweep`, with their checkpoints and their history.
+The trials are those of `tests.support.toy.sweep`, with their checkpoints and their history.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from ray import tune
 from ray.air.integrations.mlflow import MLflowLoggerCallback
 from ray.tune.search.optuna import OptunaSearch
 
-from tests.support.toy_trainable import ToyTrainable
+from tests.support.toy.trainable import ToyTrainable
 
 
 class PlainToy(ToyTrainable):

@@ -14,10 +14,11 @@ from statistics import median
 
 import pytest
 
-from tests.soak.figures import show
-from tests.support import history, toy_sweep
 from tests.support.command import ROOT
+from tests.support.figures import show
 from tests.support.servers.process import Process
+from tests.support.toy import history
+from tests.support.toy import sweep as toy_sweep
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.ray, pytest.mark.timeout(1200)]
 TRIALS, EPOCHS, EPOCH_S, SLOTS, ROUNDS = 24, 4, 0.05, 2, 3

@@ -18,7 +18,7 @@ import h5py
 import numpy as np
 import pytest
 
-from tests.trainables.tasks.pde_bench.official_files import wave, write
+from tests.support.published.pdebench import wave, write
 from trainables.spec import DataSpec
 from trainables.tasks.importing import import_task
 from trainables.tasks.loading import prepare_task

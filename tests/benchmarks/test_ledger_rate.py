@@ -12,7 +12,7 @@ import pytest
 
 from sweeper.ledger import Ledger
 from tests.soak import imported
-from tests.soak.figures import show
+from tests.support.figures import show
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(900)]
 SIZES = (100, 1_000, 10_000)

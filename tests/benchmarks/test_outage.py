@@ -5,11 +5,12 @@ from statistics import median
 
 import pytest
 
-from tests.soak.figures import show
-from tests.support import history, toy_sweep
+from tests.support.figures import show
 from tests.support.servers.mlflow_server import mlflow_server
 from tests.support.servers.process import wait_until
 from tests.support.servers.proxy import fault_proxy
+from tests.support.toy import history
+from tests.support.toy import sweep as toy_sweep
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.ray, pytest.mark.timeout(600)]
 WINDOW_S, ROUNDS, SETTLE_S = 15.0, 3, 2.0

@@ -14,10 +14,11 @@ import pytest
 from sweeper.core.runner import StudyPlan
 from sweeper.ledger import Ledger
 from sweeper.model import Measurement, Outcome, TrialState
-from tests.soak.figures import show
 from tests.soak.imported import suggested
-from tests.support import history, toy_sweep
-from tests.support.toy_curve import values
+from tests.support.figures import show
+from tests.support.toy import history
+from tests.support.toy import sweep as toy_sweep
+from tests.support.toy.curve import values
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.ray, pytest.mark.timeout(600)]
 FINISHED, EPOCHS, ROUNDS = 1000, 4, 2

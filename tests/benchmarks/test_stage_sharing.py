@@ -31,8 +31,8 @@ from sweeper.ledger import Ledger
 from sweeper.planning import load
 from sweeper.planning.catalog import home
 from sweeper.planning.describe import spec_of
-from tests.soak.figures import show
 from tests.support.command import ROOT, Shell
+from tests.support.figures import show
 from tests.support.servers.cluster import short_folder
 from tests.support.servers.process import Process
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.contracts.tiny_trials import Trials, make_trials
+from tests.support.tiny_trials import Trials, make_trials
 
 
 @pytest.fixture(scope="session")

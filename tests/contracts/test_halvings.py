@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.contracts.tiny_trials import METHODS_BY_TURNS
+from tests.support.tiny_trials import METHODS_BY_TURNS
 from trainables.methods.halving import can_halve
 from trainables.methods.registry import METHODS
 from trainables.runtime.training import Training

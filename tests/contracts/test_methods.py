@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.contracts.tiny_trials import DIMENSIONS, METHODS_BY_TURNS, Run, by_turns, weights
+from tests.support.tiny_trials import DIMENSIONS, METHODS_BY_TURNS, Run, by_turns, weights
 from trainables.errors import ConfigError, TrainableError
 from trainables.methods.registry import METHODS
 from trainables.report import Report

@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors import SafetensorError
 
-from tests.contracts.tiny_trials import DIMENSIONS, Trials, weights
+from tests.support.tiny_trials import DIMENSIONS, Trials, weights
 from trainables.methods.registry import METHODS
 from trainables.report import Report
 from trainables.runtime.training import Training

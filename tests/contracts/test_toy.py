@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.toy_trainable import ToyTrainable
+from tests.support.toy.trainable import ToyTrainable
 from trainables.runtime import checkpoint
 from trainables.trainable import Trainable
 

@@ -17,8 +17,8 @@ import torch
 
 import trainables.runtime.attempt
 from sweeper.core.policies import classify
-from tests.contracts.tiny_trials import DIMENSIONS, METHODS_BY_TURNS
 from tests.support.command import ROOT
+from tests.support.tiny_trials import DIMENSIONS, METHODS_BY_TURNS
 from trainables.methods.registry import METHODS
 from trainables.runtime.attempt_log import LOG
 from trainables.runtime.warm import WarmParts

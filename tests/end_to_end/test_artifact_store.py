@@ -2,10 +2,10 @@
 
 import pytest
 
-from tests.end_to_end import killing
-from tests.end_to_end.small_sweep import EPOCHS, TRIALS, Sweep, epochs, finish
+from tests.support import killing
 from tests.support.command import Shell
 from tests.support.servers.s3 import seaweedfs
+from tests.support.small_sweep import EPOCHS, TRIALS, Sweep, epochs, finish
 from trainables.storage import artifacts
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]

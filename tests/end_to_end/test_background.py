@@ -9,11 +9,11 @@ import psutil
 import pytest
 
 from sweeper.driver.supervisor import LEASE
-from tests.end_to_end import killing
-from tests.end_to_end.small_sweep import Sweep, epochs
+from tests.support import killing
 from tests.support.canary import Canaries
 from tests.support.command import Shell
 from tests.support.servers.process import wait_until
+from tests.support.small_sweep import Sweep, epochs
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 OTHERS = ("AWS_SECRET_ACCESS_KEY", "WANDB_API_KEY", "GITHUB_TOKEN", "OPENAI_API_KEY")

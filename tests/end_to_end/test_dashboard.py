@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from selenium.webdriver.common.by import By
 
-from tests.end_to_end import tiny_sweep
+from tests.support import tiny_sweep
 from tests.support.browser import browser, needs_chromium
 from tests.support.command import Shell
 

@@ -4,9 +4,9 @@ from contextlib import ExitStack, closing
 
 import pytest
 
-from tests.support import toy_sweep
-from tests.support.history import mlflow_violations, violations
 from tests.support.servers.postgres import postgres
+from tests.support.toy import sweep as toy_sweep
+from tests.support.toy.history import mlflow_violations, violations
 
 SWEEPS, TRIALS = 8, 5
 

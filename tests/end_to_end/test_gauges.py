@@ -8,9 +8,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from sweeper.execution.gauges import LABELS
-from tests.end_to_end.small_sweep import TRIALS, Sweep, finish
 from tests.support.command import Shell
 from tests.support.servers.process import wait_until
+from tests.support.small_sweep import TRIALS, Sweep, finish
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 

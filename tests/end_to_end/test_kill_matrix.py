@@ -19,12 +19,12 @@ import pytest
 
 from sweeper.commands import look, results
 from sweeper.commands.diagnose import diagnose
-from tests.end_to_end import killing
-from tests.end_to_end.small_sweep import EPOCHS, TRIALS, Sweep, epochs, finish
+from tests.support import killing
 from tests.support.command import Shell
 from tests.support.servers.cluster import RayCluster, ray_cluster
 from tests.support.servers.mlflow_server import Server, mlflow_server
 from tests.support.servers.postgres import Postgres, postgres
+from tests.support.small_sweep import EPOCHS, TRIALS, Sweep, epochs, finish
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 VICTIMS = ("driver", "trial", "node", "supervisor", "mlflow", "postgres")

@@ -11,7 +11,7 @@ import pytest
 from pyarrow import parquet
 from safetensors import safe_open
 
-from tests.end_to_end import tiny_sweep
+from tests.support import tiny_sweep
 from tests.support.command import Shell
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]

@@ -2,9 +2,9 @@
 
 import pytest
 
-from tests.end_to_end import killing
-from tests.end_to_end.small_sweep import EPOCHS, TRIALS, Sweep, epochs, finish
+from tests.support import killing
 from tests.support.command import Shell
+from tests.support.small_sweep import EPOCHS, TRIALS, Sweep, epochs, finish
 
 pytestmark = [pytest.mark.ray, pytest.mark.soak, pytest.mark.timeout(600)]
 

@@ -13,9 +13,9 @@ from mlflow import MlflowClient
 from sweeper.ledger import EventKind
 from sweeper.model import TrialState
 from sweeper.planning.checkpoint_paths import CheckpointPaths
-from tests.support import toy_sweep
-from tests.support.history import mlflow_violations, read, violations
 from tests.support.servers.process import Process, wait_until
+from tests.support.toy import sweep as toy_sweep
+from tests.support.toy.history import mlflow_violations, read, violations
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(400)]
 TRIALS, HELD, EPOCHS = 4, 3, 3  # trials, of them those that hang, and epochs before they do

@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
-from tests.end_to_end import official_proxies
-from tests.support import official_tasks
 from tests.support.command import ROOT, Shell
+from tests.support.published import proxies as official_proxies
+from tests.support.published import tasks as official_tasks
 from tests.support.tiny_backbones import save_tiny_roberta, save_tiny_swin
 from trainables.methods.method import Method
 from trainables.methods.registry import METHODS

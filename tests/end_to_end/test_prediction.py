@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.end_to_end import tiny_sweep
+from tests.support import tiny_sweep
 from tests.support.command import Shell
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]

@@ -8,7 +8,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from tests.end_to_end import tiny_sweep
+from tests.support import tiny_sweep
 from tests.support.command import Shell
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]

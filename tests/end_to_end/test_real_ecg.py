@@ -11,7 +11,7 @@ import pytest
 
 from tests.support import real_data
 from tests.support.command import ROOT, Shell
-from tests.trainables.tasks.published_files import write_ecg
+from tests.support.published.nasbench360 import write_ecg
 
 pytestmark = [pytest.mark.ray, pytest.mark.weights, pytest.mark.timeout(600)]
 

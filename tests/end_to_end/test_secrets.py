@@ -6,10 +6,10 @@ import signal
 
 import pytest
 
-from tests.end_to_end.small_sweep import TRIALS, Sweep, epochs
 from tests.support.canary import Canaries
 from tests.support.command import Shell
 from tests.support.servers.cluster import short_folder
+from tests.support.small_sweep import TRIALS, Sweep, epochs
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 TUNES_OWN = ("tuner.pkl", "searcher-state-1.pkl", "search_gen_state-1.json", "trainer.pkl")

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from tests.end_to_end import killing
-from tests.end_to_end.small_sweep import Sweep, epochs, finish
+from tests.support import killing
 from tests.support.command import Shell
+from tests.support.small_sweep import Sweep, epochs, finish
 from tests.support.tiny_backbones import save_tiny_roberta
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]

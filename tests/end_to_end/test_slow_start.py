@@ -9,10 +9,10 @@ from contextlib import suppress
 import psutil
 import pytest
 
-from tests.end_to_end import killing
-from tests.end_to_end.small_sweep import TRIALS, Sweep, finish
+from tests.support import killing
 from tests.support.command import ROOT, Shell
 from tests.support.servers.process import wait_until
+from tests.support.small_sweep import TRIALS, Sweep, finish
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 FROZEN_S = 40.0  # Ray itself gives up after 30 s

@@ -9,10 +9,10 @@ import time
 
 import pytest
 
-from tests.end_to_end import killing
-from tests.end_to_end.small_sweep import TRIALS, Sweep, epochs, finish
+from tests.support import killing
 from tests.support.command import Shell
 from tests.support.servers.postgres import postgres
+from tests.support.small_sweep import TRIALS, Sweep, epochs, finish
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 BUSY = 3  # times what a quiet machine is to hold: other tests run beside these

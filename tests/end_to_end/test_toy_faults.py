@@ -12,9 +12,9 @@ import pytest
 
 from sweeper.ledger import EventKind
 from sweeper.model import TrialState
-from tests.support import toy_sweep
-from tests.support.history import events, mlflow_violations, read, violations
 from tests.support.servers.process import wait_until
+from tests.support.toy import sweep as toy_sweep
+from tests.support.toy.history import events, mlflow_violations, read, violations
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(400)]
 LOCKED_S = 15.0

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from tests.support.command import ROOT
+from tests.support.published import pdebench as official_files
 from tests.support.tiny_backbones import save_tiny_roberta
-from tests.trainables.tasks.pde_bench import official_files
 from trainables.errors import DataError, WeightsError
 from trainables.models.backbones.loading import load_backbone
 from trainables.spec import BackboneSpec

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.small_sweep import TRIALS, Sweep, finish
-from tests.soak.figures import show
 from tests.support.command import Shell
+from tests.support.figures import show
 from tests.support.servers.cluster import ray_cluster
+from tests.support.small_sweep import TRIALS, Sweep, finish
 from tests.support.tiny_backbones import save_tiny_roberta
 
 pytestmark = [pytest.mark.soak, pytest.mark.ray, pytest.mark.timeout(900)]

@@ -6,9 +6,9 @@ from collections import Counter
 
 import pytest
 
-from tests.end_to_end.small_sweep import Sweep
-from tests.soak.figures import show
 from tests.support.command import Shell
+from tests.support.figures import show
+from tests.support.small_sweep import Sweep
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(900)]
 LAUNCHERS, ROUNDS = 20, 2  # rounds without processes are in tests/sweeper/test_lease.py

@@ -12,10 +12,11 @@ import pytest
 
 from sweeper.ledger import EventKind
 from sweeper.model import TrialState
-from tests.soak.figures import moments, show
-from tests.support import history, toy_sweep
+from tests.support.figures import moments, show
 from tests.support.servers.cluster import ray_cluster
 from tests.support.servers.process import Process, wait_until
+from tests.support.toy import history
+from tests.support.toy import sweep as toy_sweep
 
 pytestmark = [pytest.mark.soak, pytest.mark.ray, pytest.mark.timeout(1800)]
 MIB = 2**20

@@ -11,9 +11,10 @@ from sweeper.core.runner import SweepRunner
 from sweeper.ledger import EventKind, Ledger
 from sweeper.model import Measurement
 from sweeper.tracking.mlflow_recorder import MlflowRecorder
-from tests.soak.figures import moments, pace, show
-from tests.support import history, toy_sweep
+from tests.support.figures import moments, pace, show
 from tests.support.servers.process import wait_until
+from tests.support.toy import history
+from tests.support.toy import sweep as toy_sweep
 
 pytestmark = [pytest.mark.soak, pytest.mark.ray, pytest.mark.timeout(900)]
 

@@ -18,7 +18,7 @@ from sweeper.ledger import EventKind, Ledger, json_numbers, schema
 from sweeper.ledger.records import as_payload
 from sweeper.model import Measurement, Study, Trial, TrialKind
 from sweeper.tracking.mlflow_recorder import MlflowRecorder
-from tests.soak.figures import show
+from tests.support.figures import show
 from tests.support.ledgers import new_ledger
 from tests.support.servers.mlflow_server import mlflow_server
 

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from tests.soak import imported
-from tests.soak.figures import show
 from tests.soak.resume_imported import ASKED
 from tests.support.command import ROOT, Shell
+from tests.support.figures import show
 from tests.support.servers.proxy import fault_proxy
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(1800)]

@@ -7,7 +7,7 @@ import pytest
 from sweeper.cli.main import run
 from sweeper.planning import calibration, load
 from sweeper.planning.catalog import home
-from tests.sweeper.commands import pricing
+from tests.support import pricing
 
 FILE = """
 name: planned

@@ -7,7 +7,7 @@ import pytest
 from sweeper.commands.diagnose import DIAGNOSTICS, WHAT, Trained, saved
 from sweeper.errors import UsageError
 from sweeper.model import Trial, TrialKind, TrialState
-from tests.contracts.tiny_trials import Trials, make_trials
+from tests.support.tiny_trials import Trials, make_trials
 from trainables.errors import ConfigError
 
 

@@ -15,7 +15,7 @@ from sweeper.config.sweep import Sweep
 from sweeper.config.yaml_reader import parse, to_yaml
 from sweeper.errors import FileFaults
 from tests.bad_inputs.rows import VALID
-from tests.sweeper.config.catalogs import make_catalog
+from tests.support.catalogs import make_catalog
 
 CATALOG = make_catalog()
 BASE = """\

@@ -13,9 +13,9 @@ from pydantic import BaseModel
 from sweeper.config.loader import load_sweep, loads_sweep
 from sweeper.config.schema import SweepFile
 from sweeper.errors import Fault, FileFaults
+from tests.bad_inputs.test_unnumbered import PARAMETERS, VALID
+from tests.support.catalogs import make_catalog
 from tests.support.costs import is_cheap
-from tests.sweeper.config.catalogs import make_catalog
-from tests.sweeper.config.test_bad_inputs import PARAMETERS, VALID
 
 CATALOG = make_catalog()
 WORDS = sorted(set("".join(text for text, _ in PARAMETERS.values()).split()))

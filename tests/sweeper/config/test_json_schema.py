@@ -9,8 +9,8 @@ from sweeper.config.json_schema import json_schema
 from sweeper.config.loader import loads_sweep
 from sweeper.config.yaml_reader import parse
 from sweeper.errors import FileFaults
-from tests.sweeper.config.catalogs import make_catalog
-from tests.sweeper.config.test_bad_inputs import KEYS, PARAMETERS, VALID
+from tests.bad_inputs.test_unnumbered import KEYS, PARAMETERS, VALID
+from tests.support.catalogs import make_catalog
 from tests.sweeper.config.test_merge import LAPTOP
 from tests.sweeper.config.test_sweep import TEXT
 

@@ -13,8 +13,8 @@ from sweeper.config.node import Node
 from sweeper.config.sweep import Sweep
 from sweeper.config.yaml_reader import parse
 from sweeper.errors import FileFaults
-from tests.sweeper.config.catalogs import make_catalog
-from tests.sweeper.config.test_bad_inputs import VALID
+from tests.bad_inputs.test_unnumbered import VALID
+from tests.support.catalogs import make_catalog
 
 CATALOG = make_catalog()
 LAPTOP = """\

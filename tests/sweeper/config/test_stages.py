@@ -10,7 +10,7 @@ from sweeper.config.schema import StageStore
 from sweeper.config.stage_levels import levels, shared_stages
 from sweeper.config.sweep import Sweep
 from sweeper.errors import FileFaults
-from tests.sweeper.config.catalogs import make_catalog, three_stages
+from tests.support.catalogs import make_catalog, three_stages
 from tests.sweeper.config.test_sweep import TEXT
 
 CATALOG = make_catalog()

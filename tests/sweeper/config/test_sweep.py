@@ -10,7 +10,7 @@ from sweeper.config.loader import loads_sweep
 from sweeper.config.parameters import refusal
 from sweeper.config.sweep import InfeasibleParams, Sweep
 from sweeper.errors import FileFaults
-from tests.sweeper.config.catalogs import make_catalog
+from tests.support.catalogs import make_catalog
 from trainables.methods.pare.config import ReplaceConfig
 
 CATALOG = make_catalog()

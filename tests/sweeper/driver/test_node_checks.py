@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sweeper.driver import node_checks
-from tests.sweeper.commands.pricing import sweep_of
+from tests.support.pricing import sweep_of
 
 ALPHA = {"meta.alpha": {"min": 0.1, "max": 1.0}}
 

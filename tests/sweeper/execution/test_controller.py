@@ -17,8 +17,8 @@ import ray
 from sweeper.execution import ray_executor
 from sweeper.execution.cluster import connect
 from sweeper.core.runner import SweepRunner
-from tests.support import toy_sweep
-from tests.support.toy_trainable import ToyTrainable
+from tests.support.toy import sweep as toy_sweep
+from tests.support.toy.trainable import ToyTrainable
 
 address, folder = sys.argv[1], Path(sys.argv[2])
 faults = [f"--fault={fault}" for fault in ("0@1:refuse!", "2@1:refuse!")]

@@ -10,7 +10,7 @@ from sweeper.execution.trial_environment import is_allowed
 from sweeper.planning import resources
 from tests.bad_inputs.rows import VALID
 from tests.support.canary import NAMES
-from tests.sweeper.config.catalogs import make_catalog
+from tests.support.catalogs import make_catalog
 
 NEEDED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "LD_LIBRARY_PATH",
           "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "MKL_NUM_THREADS",

@@ -8,9 +8,9 @@ from sweeper.errors import FileFaults
 from sweeper.planning import calibration, devices
 from sweeper.planning.calibrate import calibrate
 from sweeper.planning.prediction import lines, price_of
+from tests.support import pricing
+from tests.support.pricing import sweep_of
 from tests.support.tiny_backbones import save_tiny_roberta
-from tests.sweeper.commands import pricing
-from tests.sweeper.commands.pricing import sweep_of
 
 SMALL = {
     "model": {"head": "linear"},

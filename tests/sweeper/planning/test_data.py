@@ -122,7 +122,7 @@ def test_what_is_imported_is_there_whole_and_verified(command, home, tmp_path):
 
 
 def test_a_published_file_of_a_task_with_a_generator_is_imported_too(command, capsys, tmp_path):
-    from tests.trainables.tasks.pde_bench.official_files import write
+    from tests.support.published.pdebench import write
 
     name = "pdebench/advection_1d"
     file = str(write(tmp_path, "advection_1d", speed=0.2))
@@ -278,7 +278,7 @@ BAD_FILES = {  # what is done to a folder of NinaPro's and of Burgers' files: (t
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory) -> Path:
-    from tests.trainables.tasks.pde_bench.official_files import write
+    from tests.support.published.pdebench import write
 
     folder = tmp_path_factory.mktemp("published")
     write_gestures(folder)
@@ -442,7 +442,7 @@ def test_an_archive_that_broke_off_is_a_fault_of_the_file(command, home, tmp_pat
 def test_a_disk_that_is_full_is_said_and_nothing_is_left(
     command, home, tmp_path, monkeypatch, name
 ):
-    from tests.support.official_tasks import WRITERS
+    from tests.support.published.tasks import WRITERS
 
     def full(*_: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -461,7 +461,7 @@ def test_a_disk_that_is_full_is_said_and_nothing_is_left(
 
 
 def test_a_source_is_imported_verified_and_listed(command, home, tmp_path):
-    from tests.end_to_end import official_proxies
+    from tests.support.published import proxies as official_proxies
 
     official_proxies.write(tmp_path / "fetched")
     folder = tmp_path / "fetched" / "proxies" / "cifar10"

@@ -8,7 +8,7 @@ import pytest
 from sweeper.config.schema import Checkpoints
 from sweeper.planning.price import MARGIN, checkpoint_bytes, disk_bytes, predict
 from sweeper.planning.workload import workload_of
-from tests.sweeper.commands.pricing import calibration, sweep_of
+from tests.support.pricing import calibration, sweep_of
 
 CPU = ("cpu", 1.0)
 

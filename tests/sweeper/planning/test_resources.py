@@ -6,7 +6,7 @@ from sweeper.config.sweep import Sweep
 from sweeper.errors import CannotSchedule, UsageError
 from sweeper.planning import resources
 from sweeper.planning.resources import parse_cluster, slots_on, unschedulable
-from tests.sweeper.commands.pricing import sweep_of
+from tests.support.pricing import sweep_of
 
 
 def asking(**resources: float | str) -> Sweep:

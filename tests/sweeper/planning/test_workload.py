@@ -6,7 +6,7 @@ import pytest
 
 from sweeper.core.pruning import Estimate, epochs_under_halving
 from sweeper.planning.workload import workload_of
-from tests.sweeper.commands.pricing import sweep_of
+from tests.support.pricing import sweep_of
 
 
 def work(sweep, **changes):

@@ -15,7 +15,7 @@ from sweeper.core.stage_sharing import SharedStages
 from sweeper.core.study_runner import Infeasible
 from sweeper.errors import UsageError
 from sweeper.search.prefixes import draw_prefixes
-from tests.sweeper.config.catalogs import three_stages
+from tests.support.catalogs import three_stages
 
 CATALOG = three_stages()
 TEXT = """\

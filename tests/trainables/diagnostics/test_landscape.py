@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.contracts.tiny_trials import make_trials
+from tests.support.tiny_trials import make_trials
 from trainables.diagnostics.landscape import filter_normalized, landscape, validation_loss
 from trainables.seeding import generator
 from trainables.training.evaluation import evaluate

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tests.contracts.tiny_trials import Trials, make_trials
+from tests.support.tiny_trials import Trials, make_trials
 from trainables.errors import DataError
 from trainables.runtime import checkpoint
 from trainables.runtime.training import Training

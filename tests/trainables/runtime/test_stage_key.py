@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.contracts.tiny_trials import Trials, make_trials
+from tests.support.tiny_trials import Trials, make_trials
 from trainables.methods.orca.config import AlignConfig
 from trainables.methods.registry import METHODS
 from trainables.runtime.stage_key import code_version, root_key, stage_key, stage_keys

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end import official_proxies
+from tests.support.published import proxies as official_proxies
 from trainables.errors import ConfigError, DataError
 from trainables.sources.importing import LAYOUTS, import_proxy, verify_proxy
 from trainables.sources.loading import load_proxy, proxy_faults

@@ -8,8 +8,8 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from tests.contracts.tiny_trials import DIMENSIONS, make_trials
-from tests.contracts.tiny_trials import weights as trial_weights
+from tests.support.tiny_trials import DIMENSIONS, make_trials
+from tests.support.tiny_trials import weights as trial_weights
 from trainables.errors import ConfigError, NonFiniteLoss
 from trainables.methods.contrastive_pare.config import ContrastConfig
 from trainables.methods.contrastive_pare.contrast import Contrast, ContrastObjective

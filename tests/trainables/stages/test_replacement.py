@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import nn
 
-from tests.contracts.tiny_trials import DIMENSIONS, make_trials, weights
 from tests.support.tiny_backbones import VOCABULARY
+from tests.support.tiny_trials import DIMENSIONS, make_trials, weights
 from trainables.errors import ConfigError
 from trainables.methods.pare.config import ReplaceConfig
 from trainables.methods.pare.replacement import Replacement

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.support.official_tasks import WRITERS
-from tests.trainables.tasks import published_files
+from tests.support.published import nasbench360 as published_files
+from tests.support.published.tasks import WRITERS
 from trainables.errors import ConfigError, DataError
 from trainables.spec import DataSpec
 from trainables.tasks.importing import ImportedSplits, import_task

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.contracts.tiny_trials import Trials, make_trials
+from tests.support.tiny_trials import Trials, make_trials
 from trainables.errors import ConfigError
 from trainables.runtime.training import Training
 from trainables.training.probe import body_features, check_probe, probe_error, source_error

@@ -4,7 +4,7 @@ import tarfile
 import numpy as np
 import pytest
 
-from tests.trainables.tasks.published_files import write_cifar100
+from tests.support.published.nasbench360 import write_cifar100
 from trainables.errors import DataError
 from trainables.spec import DataSpec
 from trainables.tasks.importing import import_task

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import scipy.io
 
-from tests.trainables.tasks.published_files import darcy_fields, write_darcy_flow
+from tests.support.published.nasbench360 import darcy_fields, write_darcy_flow
 from trainables.errors import DataError
 from trainables.spec import DataSpec
 from trainables.tasks.importing import import_task

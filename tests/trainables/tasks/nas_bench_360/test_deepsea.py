@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tests.trainables.tasks.published_files import write_deepsea
+from tests.support.published.nasbench360 import write_deepsea
 from trainables.errors import DataError
 from trainables.spec import DataSpec
 from trainables.tasks.importing import import_task

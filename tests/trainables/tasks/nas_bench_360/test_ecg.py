@@ -3,7 +3,7 @@ import pytest
 from sklearn.model_selection import train_test_split
 
 from tests.support import real_data
-from tests.trainables.tasks.published_files import write_ecg
+from tests.support.published.nasbench360 import write_ecg
 from trainables.errors import DataError
 from trainables.spec import DataSpec
 from trainables.tasks.importing import import_task

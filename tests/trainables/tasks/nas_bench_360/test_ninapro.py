@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tests.trainables.tasks.published_files import write_ninapro
+from tests.support.published.nasbench360 import write_ninapro
 from trainables.errors import DataError
 from trainables.tasks.nas_bench_360.ninapro import read
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tests.support import real_data
-from tests.trainables.tasks.published_files import write_satellite
+from tests.support.published.nasbench360 import write_satellite
 from trainables.errors import DataError
 from trainables.spec import DataSpec
 from trainables.tasks.importing import import_task

@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
-from tests.trainables.tasks.pde_bench import official_files
+from tests.support.published import pdebench as official_files
 from trainables.errors import ConfigError, DataError
 from trainables.spec import DataSpec
 from trainables.tasks.importing import import_task

@@ -5,10 +5,10 @@ import sys
 
 import pytest
 
-from tests.support import toy_sweep
-from tests.support.history import mlflow_violations, read, violations
 from tests.support.servers.netns import network, ray_on_hosts
 from tests.support.servers.process import wait_until
+from tests.support.toy import sweep as toy_sweep
+from tests.support.toy.history import mlflow_violations, read, violations
 
 TRIALS = 4
 OPTIONS = ("--trials", str(TRIALS), "--epochs", "8", "--epoch-s", "0.3", "--pruning", "none")

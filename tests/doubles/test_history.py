@@ -12,9 +12,9 @@ from sweeper.core.runner import SweepRunner
 from sweeper.execution.ray_executor import as_measurement
 from sweeper.model import Decision
 from sweeper.tracking.mlflow_recorder import MlflowRecorder
-from tests.support.history import mlflow_violations, outcomes, read, violations
-from tests.support.toy_sweep import EXPERIMENT, ToyBuilder, make_plans, open_ledger, parser
-from tests.support.toy_trainable import ToyTrainable
+from tests.support.toy.history import mlflow_violations, outcomes, read, violations
+from tests.support.toy.sweep import EXPERIMENT, ToyBuilder, make_plans, open_ledger, parser
+from tests.support.toy.trainable import ToyTrainable
 from trainables.report import Measured, from_plain
 
 STUDY = "toy/task_0"

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from scipy.io import wavfile
 
-from tests.trainables.tasks import published_files
+from tests.support.published import nasbench360 as published_files
 from trainables.tasks.importing import import_task
 
 RATE = 22_050  # of FSD50K's sounds

@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.end_to_end import official_proxies
-from tests.support.official_tasks import WRITERS
-from tests.trainables.tasks import published_files
-from tests.trainables.tasks.pde_bench import official_files
+from tests.support.published import nasbench360 as published_files
+from tests.support.published import pdebench as official_files
+from tests.support.published import proxies as official_proxies
+from tests.support.published.tasks import WRITERS
 from trainables.errors import DataError
 from trainables.sources.importing import import_proxy
 from trainables.tasks.formats import archives

@@ -1,7 +1,7 @@
 """A Trainable that trains nothing: it answers as the real one does, and fails on demand.
 
 Whatever happens, it first writes what it did into a file of its own process: a history that owes
-nothing to the ledger, which `tests.support.history` compares with it.
+nothing to the ledger, which `tests.support.toy.history` compares with it.
 """
 
 import json
@@ -21,8 +21,8 @@ from ray import tune
 from ray._raylet import setproctitle
 from safetensors.numpy import load_file, save_file
 
-from tests.support.toy_curve import START, step_value
-from tests.support.toy_faults import Fault, happen
+from tests.support.toy.curve import START, step_value
+from tests.support.toy.faults import Fault, happen
 from trainables.errors import ConfigError, TrainableError
 from trainables.report import Failed, Measured, Report, StepResult, to_plain
 from trainables.runtime.attempt_log import append, capturing

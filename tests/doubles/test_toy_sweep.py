@@ -3,9 +3,9 @@
 import pytest
 
 from sweeper.model import TrialState
-from tests.support import toy_sweep
-from tests.support.history import mlflow_violations, read, violations
 from tests.support.servers.process import wait_until
+from tests.support.toy import sweep as toy_sweep
+from tests.support.toy.history import mlflow_violations, read, violations
 
 PLANNED = {"toy/task_0": 5, "toy/task_1": 5}
 OPTIONS = ("--studies", "2", "--trials", "5", "--epochs", "4", "--epoch-s", "0.1",

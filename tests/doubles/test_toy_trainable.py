@@ -13,15 +13,15 @@ import pytest
 
 from tests.support.command import ROOT
 from tests.support.servers.process import wait_until
-from tests.support.toy_curve import values
-from tests.support.toy_faults import Fault
-from tests.support.toy_trainable import ToyTrainable
+from tests.support.toy.curve import values
+from tests.support.toy.faults import Fault
+from tests.support.toy.trainable import ToyTrainable
 
 PARAMS = {"refine.lr": 3e-4, "refine.optimizer": "sgd"}
 PROCESS = """
 import sys, threading, time
 from pathlib import Path
-from tests.support.toy_faults import BALLAST, Fault, happen
+from tests.support.toy.faults import BALLAST, Fault, happen
 
 def beat():
     while True:

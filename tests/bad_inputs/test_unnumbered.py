@@ -6,7 +6,7 @@ from sweeper.config.loader import loads_sweep
 from sweeper.config.sweep import Sweep
 from sweeper.errors import FileFaults
 from tests.bad_inputs.rows import PARAMETER, VALID, edit, parameter
-from tests.sweeper.config.catalogs import make_catalog
+from tests.support.catalogs import make_catalog
 
 CATALOG = make_catalog()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from sweeper.ledger import EventKind, Ledger
-from tests.support import history
+from tests.support.toy import history
 
 
 def show(load: str, held: str, measured: str) -> None:

@@ -4,10 +4,10 @@ import time
 
 import pytest
 
-from tests.support import toy_sweep
-from tests.support.history import mlflow_violations, read, violations
 from tests.support.servers.cluster import ray_cluster
 from tests.support.servers.process import is_running, wait_until
+from tests.support.toy import sweep as toy_sweep
+from tests.support.toy.history import mlflow_violations, read, violations
 
 pytestmark = pytest.mark.ray
 TRIALS = 4

@@ -1,6 +1,6 @@
 """Runs a sweep of toy trials through the real ledger, runner, Optuna, Ray Tune and recorder.
 
-    python -m tests.support.toy_sweep FOLDER --studies 2 --trials 20 --epochs 4 --fault 3@2:kill
+    python -m tests.support.toy.sweep FOLDER --studies 2 --trials 20 --epochs 4 --fault 3@2:kill
 
 Started again with the same options it goes on, so that a test may kill it at any moment. The
 history that the trials write themselves is in FOLDER/history.
@@ -27,7 +27,7 @@ from sweeper.search.optuna_sampler import OptunaSampler, make_pruner
 from sweeper.tracking.mlflow_recorder import MlflowRecorder
 from tests.support.command import ROOT
 from tests.support.servers.process import Process
-from tests.support.toy_faults import Fault
+from tests.support.toy.faults import Fault
 from trainables.spec import AttemptConfig
 
 EXPERIMENT = "toy"
@@ -41,7 +41,7 @@ PRESET = {"refine.lr": 1e-4, "refine.optimizer": "adam"}
 
 def parser() -> argparse.ArgumentParser:
     """Returns the command line."""
-    parser = argparse.ArgumentParser(prog="python -m tests.support.toy_sweep")
+    parser = argparse.ArgumentParser(prog="python -m tests.support.toy.sweep")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--studies", type=int, default=1)
     parser.add_argument("--trials", type=int, default=8, help="in each study, its preset included")
@@ -155,7 +155,7 @@ def drive(options: argparse.Namespace, ledger: Ledger) -> int | None:
     """Runs what the ledger lacks; returns the number of the signal that ended it, or None."""
     from sweeper.execution import ray_executor  # Ray, once its environment is set
     from sweeper.planning.checkpoint_paths import CheckpointPaths
-    from tests.support.toy_trainable import ToyTrainable
+    from tests.support.toy.trainable import ToyTrainable
 
     num_cpus = options.num_cpus if options.address == "local" else None
     with connect(options.address, num_cpus=num_cpus):
@@ -220,7 +220,7 @@ def start(
     """
     folder.mkdir(parents=True, exist_ok=True)
     return Process(
-        [*prefix, sys.executable, "-m", "tests.support.toy_sweep", str(folder), *options],
+        [*prefix, sys.executable, "-m", "tests.support.toy.sweep", str(folder), *options],
         log=folder / "driver.log",
         environment={"PYTHONPATH": str(ROOT), **(environment or {})},
         cwd=folder,

@@ -18,7 +18,7 @@ from mlflow.entities import Run
 from sweeper.ledger import Event, EventKind, Ledger
 from sweeper.model import Trial, TrialKind, TrialState
 from sweeper.tracking.run_tree import first_chart
-from tests.support.toy_curve import values
+from tests.support.toy.curve import values
 
 STATUS = {TrialState.COMPLETE: "FINISHED", TrialState.PRUNED: "KILLED", TrialState.FAILED: "FAILED"}
 WORK = {EventKind.ATTEMPT_STARTED, EventKind.MEASURED, EventKind.ATTEMPT_ENDED}
