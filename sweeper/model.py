@@ -1,7 +1,10 @@
-"""What a sweep is made of: studies, trials, attempts, measurements. Frozen data, no behaviour."""
+"""The parts of a sweep: studies, trials, attempts, measurements, and the states of a trial.
+
+All data are frozen. `apply` is the only place where a trial changes.
+"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -30,7 +33,7 @@ class TrialKind(StrEnum):
 
     @property
     def is_searched(self) -> bool:
-        """Whether it counts among the trials that a sweep file asks for."""
+        """Whether the trial counts among those that a sweep file asks for."""
         return self not in (TrialKind.REPLICATE, TrialKind.RERUN)
 
 
@@ -41,7 +44,7 @@ class Decision(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """What one epoch of one stage reported."""
+    """The report of one epoch of one stage."""
 
     stage: str
     epoch: int
@@ -90,18 +93,18 @@ class Trial:
 
     @property
     def name(self) -> str:
-        """The trial as commands print it and take it: `STUDY/NUMBER`."""
+        """Name that commands print and accept: `STUDY/NUMBER`."""
         return trial_name(self.study, self.number)
 
 
 def trial_name(study: str, number: int) -> str:
-    """Return how the trial `number` of a study is written everywhere: `STUDY/NUMBER`."""
+    """Return the name of the trial `number` of a study: `STUDY/NUMBER`."""
     return f"{study}/{number}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How an attempt ended. A finished `state` ends its trial with it."""
+    """The end of an attempt. A finished `state` ends the trial too."""
 
     state: TrialState
     failure: str | None = None  # its class, where it failed
@@ -110,3 +113,78 @@ class Outcome:
     test: Mapping[str, float] = field(default_factory=dict)
     counts: bool = True  # among the attempts that a trial is allowed
     halvings: int | None = None  # of the attempts that follow; None: as before
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttemptStarted:
+    """A new attempt at a trial, which fences off the attempts before it."""
+
+    attempt: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochMeasured:
+    """An epoch of the latest attempt."""
+
+    measurement: Measurement
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttemptEnded:
+    """The end of the latest attempt."""
+
+    outcome: Outcome
+
+
+@dataclass(frozen=True)
+class TrialReopened:
+    """A user's wish to try a trial again that had ended."""
+
+
+@dataclass(frozen=True)
+class CheckpointDropped:
+    """The deletion of a trial's checkpoint."""
+
+
+@dataclass(frozen=True)
+class TrialQueued:
+    """The wish to run an interrupted trial again. Only the runner has it: no event is recorded."""
+
+
+TrialEvent = (
+    AttemptStarted | EpochMeasured | AttemptEnded | TrialReopened | CheckpointDropped | TrialQueued
+)
+
+
+def apply(trial: Trial, event: TrialEvent) -> Trial:
+    """Return the trial after an event."""
+    match event:
+        case AttemptStarted(attempt=attempt):
+            return replace(trial, state=TrialState.RUNNING, attempt=attempt)
+        case EpochMeasured(measurement=measurement):
+            return _measured(trial, measurement)
+        case AttemptEnded(outcome=outcome):
+            return replace(
+                trial,
+                state=outcome.state,
+                failure=outcome.failure,
+                reason=outcome.reason,
+                test=outcome.test,
+                uncounted=trial.uncounted + (not outcome.counts),
+                halvings=trial.halvings if outcome.halvings is None else outcome.halvings,
+            )
+        case TrialReopened():  # with all its attempts allowed anew
+            return replace(trial, state=TrialState.WAITING, uncounted=trial.attempt)
+        case CheckpointDropped():
+            return replace(trial, checkpoint=None)
+        case TrialQueued():
+            return replace(trial, state=TrialState.WAITING)
+
+
+def _measured(trial: Trial, measurement: Measurement) -> Trial:
+    value = measurement.objective
+    if measurement.checkpoint is not None:
+        trial = replace(trial, checkpoint=measurement.checkpoint)
+    if value is not None and (trial.value is None or value < trial.value):
+        trial = replace(trial, value=value, best_epoch=measurement.epoch)
+    return trial

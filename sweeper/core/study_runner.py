@@ -1,7 +1,7 @@
 """Plans and judges the trials of one study, and writes each decision down before it is known."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from sweeper.core.protocols import Sampler
 from sweeper.core.replication import Replication, missing
@@ -10,14 +10,19 @@ from sweeper.errors import SweeperError
 from sweeper.ledger import Ledger
 from sweeper.ledger.ledger import StaleAttempt
 from sweeper.model import (
+    AttemptEnded,
+    AttemptStarted,
     Decision,
+    EpochMeasured,
     Measurement,
     Outcome,
     Params,
     Study,
     Trial,
     TrialKind,
+    TrialQueued,
     TrialState,
+    apply,
 )
 
 INFEASIBLE = "infeasible"  # the class of failure of a trial that was pruned for its settings
@@ -74,8 +79,7 @@ class StudyRunner:
                 died = Outcome(state=TrialState.INTERRUPTED, reason="its driver died", counts=False)
                 self.end(trial.number, trial.attempt, died)
             if not trial.state.is_finished:
-                waiting = replace(self.trials[trial.number], state=TrialState.WAITING)
-                self.trials[trial.number] = waiting
+                self.trials[trial.number] = apply(self.trials[trial.number], TrialQueued())
                 self._waiting.append(trial.number)
 
     @property
@@ -187,13 +191,13 @@ class StudyRunner:
             self.trials[number] = trial
         else:
             self.num_running += 1
-            self._ended(replace(trial, attempt=1), outcome)
+            self._ended(apply(trial, AttemptStarted(attempt=1)), outcome)
         return self.trials[number]
 
     def start(self, number: int) -> Trial:
         """Begins an attempt at a trial that waits."""
         attempt = self._ledger.start_attempt(self.name, number)
-        trial = replace(self.trials[number], state=TrialState.RUNNING, attempt=attempt)
+        trial = apply(self.trials[number], AttemptStarted(attempt=attempt))
         self.trials[number] = trial
         self._waiting.remove(number)
         self._schedule.start(trial)
@@ -208,13 +212,10 @@ class StudyRunner:
         Raises:
             StaleAttempt: A later attempt at this trial has begun, or it has ended.
         """
-        trial, value = self._current(number, attempt), measurement.objective
-        if measurement.checkpoint is not None:
-            trial = replace(trial, checkpoint=measurement.checkpoint)
-        if value is not None and (trial.value is None or value < trial.value):
-            trial = replace(trial, value=value, best_epoch=measurement.epoch)
+        current = self._current(number, attempt)
+        trial = apply(current, EpochMeasured(measurement=measurement))
         prune = (
-            value is not None
+            measurement.objective is not None
             and trial.kind is TrialKind.SAMPLED
             and self.plan.sampler.should_prune(number, measurement)
             and not measurement.is_final
@@ -249,15 +250,7 @@ class StudyRunner:
         return trial
 
     def _ended(self, trial: Trial, outcome: Outcome) -> Trial:
-        ended = replace(
-            trial,
-            state=outcome.state,
-            failure=outcome.failure,
-            reason=outcome.reason,
-            test=outcome.test,
-            uncounted=trial.uncounted + (not outcome.counts),
-            halvings=trial.halvings if outcome.halvings is None else outcome.halvings,
-        )
+        ended = apply(trial, AttemptEnded(outcome=outcome))
         self.trials[trial.number] = ended
         self.num_running -= 1
         self._schedule.end(ended)

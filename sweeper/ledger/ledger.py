@@ -22,12 +22,36 @@ from sweeper.ledger import backup, lease, schema
 from sweeper.ledger.backup import copy_of
 from sweeper.ledger.database import LEDGER, Database, url_in
 from sweeper.ledger.open_ledger import OpenLedger
-from sweeper.ledger.reading import row_of
-from sweeper.ledger.records import EventKind, SweepRecord, as_payload
-from sweeper.model import Measurement, Outcome, Study, Trial, TrialState
+from sweeper.ledger.reading import trial_in
+from sweeper.ledger.records import OF_ATTEMPTS, EventKind, SweepRecord, lines_of
+from sweeper.model import (
+    AttemptEnded,
+    AttemptStarted,
+    CheckpointDropped,
+    EpochMeasured,
+    Measurement,
+    Outcome,
+    Study,
+    Trial,
+    TrialEvent,
+    TrialReopened,
+    apply,
+)
 
 T = TypeVar("T")
 HURRY_S = 0.5
+STATE = (  # columns of a trial that events change
+    "state",
+    "attempt",
+    "uncounted",
+    "halvings",
+    "value",
+    "best_epoch",
+    "test",
+    "checkpoint",
+    "failure",
+    "reason",
+)
 
 
 class StaleAttempt(Exception):
@@ -164,7 +188,7 @@ class Ledger(OpenLedger):
         self._write(write)
 
     def add_trial(self, trial: Trial, outcome: Outcome | None = None) -> None:
-        """Plans a trial: from here on it will run, whatever happens to this process.
+        """Plan a trial: from here on it will run, whatever happens to this process.
 
         With an `outcome` it ends at once, as its first attempt.
         """
@@ -177,34 +201,30 @@ class Ledger(OpenLedger):
             key = (trial.study, trial.number, None)
             self._append(connection, EventKind.TRIAL_ADDED, *key, payload=planned)
             if outcome is not None:
-                attempt = self._start(connection, trial.study, trial.number, {})
-                self._end(connection, trial.study, trial.number, attempt, outcome)
+                started = self._record(connection, trial, AttemptStarted(attempt=1))
+                self._record(connection, started, AttemptEnded(outcome=outcome))
 
         self._write(write)
 
-    def reopen(self, study: str, number: int, **changes: Any) -> None:
-        """Lets a trial that has ended be tried again, from its last checkpoint."""
+    def reopen(self, study: str, number: int) -> None:
+        """Have a trial that has ended tried again, from its last checkpoint."""
 
         def write(connection: Connection) -> None:
-            row = row_of(connection, self.name, study, number)
-            payload = {"was": row["state"], "uncounted": row["attempt"]}
-            values = {"state": TrialState.WAITING, "uncounted": row["attempt"], **changes}
-            self._update(connection, study, number, **values)
-            self._append(connection, EventKind.TRIAL_REOPENED, study, number, None, payload)
+            self._record(
+                connection, trial_in(connection, self.name, study, number), TrialReopened()
+            )
 
         self._write(write)
 
     def start_attempt(self, study: str, number: int, **facts: Any) -> int:
-        """Returns the number of a new attempt at a trial, which fences off the ones before."""
-        return self._write(lambda connection: self._start(connection, study, number, facts))
+        """Return the number of a new attempt at a trial, which fences off the ones before."""
 
-    def _start(
-        self, connection: Connection, study: str, number: int, facts: Mapping[str, Any]
-    ) -> int:
-        attempt = int(row_of(connection, self.name, study, number)["attempt"]) + 1
-        self._update(connection, study, number, attempt=attempt, state=TrialState.RUNNING)
-        self._append(connection, EventKind.ATTEMPT_STARTED, study, number, attempt, facts)
-        return attempt
+        def write(connection: Connection) -> int:
+            trial = trial_in(connection, self.name, study, number)
+            started = AttemptStarted(attempt=trial.attempt + 1)
+            return self._record(connection, trial, started, facts).attempt
+
+        return self._write(write)
 
     def measure(
         self,
@@ -214,34 +234,24 @@ class Ledger(OpenLedger):
         measurement: Measurement,
         outcome: Outcome | None = None,
     ) -> None:
-        """Appends a measurement, and keeps the best objective and the latest checkpoint.
+        """Append a measurement, and keep the best objective and the latest checkpoint.
 
-        With an `outcome`, what was measured ends the attempt, in the same transaction.
+        With an `outcome`, the measurement ends the attempt, in the same transaction.
 
         Raises:
             StaleAttempt: A later attempt at this trial has begun.
         """
 
         def write(connection: Connection) -> None:
-            row = row_of(connection, self.name, study, number)
-            _fence(row, attempt)
-            changes: dict[str, Any] = {}
-            if measurement.checkpoint is not None:
-                changes["checkpoint"] = measurement.checkpoint
-            value = measurement.objective
-            if value is not None and (row["value"] is None or value < row["value"]):
-                changes |= {"value": value, "best_epoch": measurement.epoch}
-            if changes:
-                self._update(connection, study, number, **changes)
-            payload = as_payload(measurement)
-            self._append(connection, EventKind.MEASURED, study, number, attempt, payload)
+            trial = self._current(connection, study, number, attempt)
+            trial = self._record(connection, trial, EpochMeasured(measurement=measurement))
             if outcome is not None:
-                self._end(connection, study, number, attempt, outcome)
+                self._record(connection, trial, AttemptEnded(outcome=outcome))
 
         self._write(write)
 
     def end_attempt(self, study: str, number: int, attempt: int, outcome: Outcome) -> None:
-        """Ends an attempt, and with a finished state the trial: COMPLETE, PRUNED or FAILED.
+        """End an attempt, and with a finished state the trial: COMPLETE, PRUNED or FAILED.
 
         WAITING leaves the trial to be tried again, INTERRUPTED to be resumed.
 
@@ -250,38 +260,57 @@ class Ledger(OpenLedger):
         """
 
         def write(connection: Connection) -> None:
-            _fence(row_of(connection, self.name, study, number), attempt)
-            self._end(connection, study, number, attempt, outcome)
+            trial = self._current(connection, study, number, attempt)
+            self._record(connection, trial, AttemptEnded(outcome=outcome))
 
         self._write(write)
 
-    def _end(
-        self, connection: Connection, study: str, number: int, attempt: int, outcome: Outcome
-    ) -> None:
-        row = row_of(connection, self.name, study, number)
-        ended = asdict(outcome)
-        changes = {k: ended[k] for k in ("state", "failure", "reason", "test")}
-        changes["uncounted"] = row["uncounted"] + (not outcome.counts)
-        if outcome.halvings is not None:
-            changes["halvings"] = outcome.halvings
-        self._update(connection, study, number, **changes)
-        self._append(connection, EventKind.ATTEMPT_ENDED, study, number, attempt, ended)
-        if outcome.state.is_finished:
-            names = ("state", "failure", "reason", "value", "best_epoch", "test")
-            final = {k: {**row, **changes}[k] for k in names}
-            self._append(connection, EventKind.TRIAL_ENDED, study, number, attempt, final)
-
     def drop_checkpoint(self, study: str, number: int, reason: str) -> None:
-        """Says that a trial's checkpoint is no more, and why; hardly waits for the database, since
-        no other write is made meanwhile."""
+        """Record that a trial's checkpoint was deleted, and why.
+
+        Wait only briefly for the database, since no other write is made meanwhile.
+        """
 
         def write(connection: Connection) -> None:
-            row = row_of(connection, self.name, study, number)
-            payload = {"checkpoint": row["checkpoint"], "reason": reason}
-            self._update(connection, study, number, checkpoint=None)
-            self._append(connection, EventKind.CHECKPOINT_DROPPED, study, number, None, payload)
+            trial = trial_in(connection, self.name, study, number)
+            self._record(connection, trial, CheckpointDropped(), {"reason": reason})
 
         self._write(write, patience_s=1.0)
+
+    def _current(self, connection: Connection, study: str, number: int, attempt: int) -> Trial:
+        """Return a trial whose latest attempt this is, and runs. Raise StaleAttempt."""
+        trial = trial_in(connection, self.name, study, number)
+        if trial.attempt != attempt or trial.state.is_finished:
+            raise StaleAttempt(f"attempt {attempt} of trial {number}: {trial.attempt} runs")
+        return trial
+
+    def _record(
+        self,
+        connection: Connection,
+        before: Trial,
+        event: TrialEvent,
+        facts: Mapping[str, Any] | None = None,
+    ) -> Trial:
+        """Append an event of a trial, and update the trial's row by it.
+
+        Args:
+            facts: What the history says of the event besides.
+        """
+        after = apply(before, event)
+        changes = {k: getattr(after, k) for k in STATE if getattr(after, k) != getattr(before, k)}
+        if changes:
+            table = schema.trials
+            mine = (
+                table.c.sweep == self.name,
+                table.c.study == before.study,
+                table.c.number == before.number,
+            )
+            connection.execute(update(table).where(*mine).values(changes))
+        for kind, payload in lines_of(before, event, after):
+            attempt = after.attempt if kind in OF_ATTEMPTS else None
+            key = (before.study, before.number, attempt)
+            self._append(connection, kind, *key, payload={**payload, **(facts or {})})
+        return after
 
     def note(
         self, text: str, study: str | None = None, number: int | None = None, attempt: int = 0
@@ -331,13 +360,3 @@ class Ledger(OpenLedger):
                 payload=dict(payload or {}),
             )
         )
-
-    def _update(self, connection: Connection, study: str, number: int, **values: Any) -> None:
-        table = schema.trials
-        mine = table.c.sweep == self.name, table.c.study == study, table.c.number == number
-        connection.execute(update(table).where(*mine).values(values))
-
-
-def _fence(row: Mapping[str, Any], attempt: int) -> None:
-    if row["attempt"] != attempt or TrialState(row["state"]).is_finished:
-        raise StaleAttempt(f"attempt {attempt} of trial {row['number']}: {row['attempt']} runs")

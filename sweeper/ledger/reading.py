@@ -210,13 +210,13 @@ class LedgerReader:
         )
 
 
-def row_of(connection: Connection, sweep: str, study: str, number: int) -> Mapping[str, Any]:
-    """Returns a trial's row within a transaction. Raises NotFound."""
+def trial_in(connection: Connection, sweep: str, study: str, number: int) -> Trial:
+    """Return a trial within a transaction. Raise NotFound."""
     query = select(schema.trials).where(*_of_trial(sweep, study, number))
     row = connection.execute(query).mappings().one_or_none()
     if row is None:
         raise _no_trial(sweep, study, number)
-    return dict(row)
+    return _trial(dict(row))
 
 
 def _of_trial(sweep: str, study: str, number: int) -> tuple[Any, ...]:

@@ -2,11 +2,21 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from sweeper.model import Measurement
+from sweeper.model import (
+    AttemptEnded,
+    AttemptStarted,
+    CheckpointDropped,
+    EpochMeasured,
+    Measurement,
+    Trial,
+    TrialEvent,
+    TrialQueued,
+    TrialReopened,
+)
 
 
 class EventKind(StrEnum):
@@ -14,13 +24,21 @@ class EventKind(StrEnum):
     STUDY_ADDED = "study_added"
     TRIAL_ADDED = "trial_added"
     ATTEMPT_STARTED = "attempt_started"
-    MEASURED = "measured"  # payload: one Measurement, `as_payload`
+    MEASURED = "measured"  # payload: one Measurement, without its checkpoint
     ATTEMPT_ENDED = "attempt_ended"  # payload: state, failure, reason, log
     TRIAL_ENDED = "trial_ended"  # payload: state, value, best_epoch, test, failure, reason
     SWEEP_ENDED = "sweep_ended"  # payload: state, reason
     TRIAL_REOPENED = "trial_reopened"  # payload: was, the state it had
     CHECKPOINT_DROPPED = "checkpoint_dropped"  # payload: checkpoint, reason
     NOTED = "noted"  # payload: text, for people
+
+
+OF_ATTEMPTS = (  # kinds whose events name an attempt
+    EventKind.ATTEMPT_STARTED,
+    EventKind.MEASURED,
+    EventKind.ATTEMPT_ENDED,
+    EventKind.TRIAL_ENDED,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,9 +69,34 @@ class Event:
     payload: Mapping[str, Any]
 
 
+def lines_of(
+    before: Trial, event: TrialEvent, after: Trial
+) -> tuple[tuple[EventKind, dict[str, Any]], ...]:
+    """Return what the history says of an event of a trial: kinds and payloads."""
+    match event:
+        case AttemptStarted():
+            return ((EventKind.ATTEMPT_STARTED, {}),)
+        case EpochMeasured(measurement=measurement):
+            return ((EventKind.MEASURED, as_payload(measurement)),)
+        case AttemptEnded(outcome=outcome):
+            ended = (EventKind.ATTEMPT_ENDED, asdict(outcome))
+            names = ("state", "failure", "reason", "value", "best_epoch", "test")
+            final = (EventKind.TRIAL_ENDED, {name: getattr(after, name) for name in names})
+            return (ended, final) if outcome.state.is_finished else (ended,)
+        case TrialReopened():
+            payload = {"was": before.state, "uncounted": after.uncounted}
+            return ((EventKind.TRIAL_REOPENED, payload),)
+        case CheckpointDropped():
+            return ((EventKind.CHECKPOINT_DROPPED, {"checkpoint": before.checkpoint}),)
+        case TrialQueued():
+            return ()
+
+
 def as_payload(measurement: Measurement) -> dict[str, Any]:
-    """Returns a measurement as what is written most often should be: without what is at its
-    default, and without its checkpoint, of which the trial's row has the latest."""
+    """Return a measurement as the event that is written most often: a short one.
+
+    Fields at their defaults are left out, and so is the checkpoint: the trial's row has the latest.
+    """
     values = vars(measurement) | {"checkpoint": None}
     return {f.name: values[f.name] for f in fields(measurement) if values[f.name] != f.default}
 
