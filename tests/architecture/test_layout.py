@@ -1,5 +1,6 @@
 """The shape of the tree: few names at the top, whole packages, links that lead somewhere."""
 
+import ast
 import re
 from collections import Counter
 from fnmatch import fnmatch
@@ -10,6 +11,7 @@ import pytest
 from tests.support.command import ROOT
 
 WIDEST = 22  # modules of a folder: what a reader takes in at a glance
+SLOW = re.compile(r"mark\.(slow|ray|browser)\b")
 PACKAGES = ("sweeper", "trainables")
 TOP = {
     "pyproject.toml",
@@ -70,6 +72,27 @@ def test_no_module_is_a_drawer_of_sundries():
 def test_no_folder_is_too_wide_to_read():
     widths = Counter(path.parent for path in modules() if path.name != "__init__.py")
     assert {str(folder): n for folder, n in widths.items() if n > WIDEST} == {}
+
+
+def fast_tests(file: Path) -> list[str]:
+    """Return the names of a file's tests that `-m "not slow"` runs."""
+    tree = ast.parse(file.read_text())
+    marks = [ast.unparse(node) for node in tree.body if isinstance(node, ast.Assign)]
+    if any(mark.startswith("pytestmark") and SLOW.search(mark) for mark in marks):
+        return []
+    return [
+        node.name
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
+        if not any(SLOW.search(ast.unparse(mark)) for mark in node.decorator_list)
+    ]
+
+
+def test_every_room_has_tests_and_some_that_are_not_slow():
+    rooms = {path.parent.relative_to(ROOT) for path in modules() if path.name != "__init__.py"}
+    files = {room: list((ROOT / "tests" / room).glob("test_*.py")) for room in rooms}
+    without = {str(room) for room in rooms if not any(map(fast_tests, files[room]))}
+    assert without == set()
 
 
 @pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))

@@ -11,7 +11,7 @@ from tests.support.figures import show
 from tests.support.small_sweep import Sweep
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(900)]
-LAUNCHERS, ROUNDS = 20, 2  # rounds without processes are in tests/sweeper/test_lease.py
+LAUNCHERS, ROUNDS = 20, 2  # rounds without processes are in tests/sweeper/ledger/test_lease.py
 IS_RUNNING = 4  # the exit code
 
 

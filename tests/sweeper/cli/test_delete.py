@@ -100,6 +100,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
             yield server.url
 
 
+@pytest.mark.slow
 def test_a_sweep_in_a_ledger_of_many_takes_its_rows_and_its_part_of_the_store_alone(
     work: Path, database: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -255,6 +256,7 @@ def uri(work: Path, new_store: Callable[[], str], monkeypatch: pytest.MonkeyPatc
     return uri
 
 
+@pytest.mark.slow
 def test_runs_in_mlflow_stay_and_are_said_or_go_with_it(
     work: Path, uri: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

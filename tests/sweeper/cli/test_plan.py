@@ -64,6 +64,7 @@ def test_with_one_it_says_hours_disk_and_from_when(capsys, file):
     assert "measured 2026-" in out
 
 
+@pytest.mark.slow
 def test_a_pilot_that_cannot_begin_is_a_fault(capsys, file):
     arguments = ["plan", str(file), "--calibrate", "--json", "--set", "proxies.1d=conll2003"]
     assert run(arguments) == 2

@@ -27,6 +27,7 @@ from tests.support.servers.postgres import postgres
 AWAY = BackendUnreachable("the ledger at postgresql://db?token=hunter2 does not answer.")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("outcome", "ends", "told"),
     [

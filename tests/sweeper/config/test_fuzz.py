@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
@@ -16,6 +17,8 @@ from sweeper.errors import Fault, FileFaults
 from tests.bad_inputs.test_unnumbered import PARAMETERS, VALID
 from tests.support.catalogs import make_catalog
 from tests.support.costs import is_cheap
+
+pytestmark = pytest.mark.slow
 
 CATALOG = make_catalog()
 WORDS = sorted(set("".join(text for text, _ in PARAMETERS.values()).split()))

@@ -176,6 +176,7 @@ def test_every_prefix_is_used_evenly_is_built_once_and_has_its_seed(tmp_path, sl
     assert all(t.params["align.epochs"] == lengths[t.params["align.lr"]] for t in runner.trials)
 
 
+@pytest.mark.slow
 @given(
     slots=st.integers(1, 6),
     lengths=st.lists(st.integers(0, 5), min_size=1, max_size=5),

@@ -130,6 +130,7 @@ def replace_peak(found, peak, memory):
     return found.model_copy(update=update)
 
 
+@pytest.mark.slow
 def test_a_pilot_measures_each_stage_of_each_trial(tiny):
     sweep, home = tiny
     told = []
@@ -147,6 +148,7 @@ def test_a_pilot_measures_each_stage_of_each_trial(tiny):
     assert price_of(sweep, home, slots=2).price["disk_bytes"] > 8000
 
 
+@pytest.mark.slow
 def test_a_preset_that_cannot_train_is_a_fault(tiny):
     sweep, home = tiny
     refused = replace(sweep, proxies={"1d": "conll2003"})  # whose files are not here

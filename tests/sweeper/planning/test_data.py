@@ -97,6 +97,7 @@ def test_people_get_tables_that_hold_every_name(capsys):
     assert "sweeper data import nasbench360/cifar100 cifar-100-python.tar.gz\n" in printed
 
 
+@pytest.mark.slow
 def test_what_is_imported_is_there_whole_and_verified(command, home, tmp_path):
     files = write_gestures(tmp_path)
     folder = Path(command("data", "import", GESTURES, *files)["folder"])
@@ -185,6 +186,7 @@ def test_orca_s_frames_are_a_variant_with_a_file_and_a_generator(command, home):
         assert "There is no task `pdebench/" in told
 
 
+@pytest.mark.slow
 def test_workers_are_told_on_the_command_line_and_change_no_byte(command, home, monkeypatch):
     arguments = ("data", "generate", MADE, "--samples", "16", "--resolution", "16")
     hashes = []

@@ -84,6 +84,7 @@ def collected(capsys: pytest.CaptureFixture[str], *options: str, code: int = 0) 
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("state", ["finished", "running"])
 def test_a_finished_sweep_that_still_holds_results_gives_them_up_when_it_is_resumed(
     ledger: Ledger, store: Path, state: str

@@ -17,6 +17,8 @@ from sweeper.tracking.mlflow_store import MlflowStore
 from tests.support.ledgers import new_ledger, script
 from tests.support.servers.mlflow_server import snapshot, without_ids
 
+pytestmark = pytest.mark.slow
+
 PUBLIC = [n for n in vars(MlflowStore) if not n.startswith("_")]
 
 

@@ -72,6 +72,7 @@ def test_every_measurement_is_there_exactly_once(ledger, expected):
         }
 
 
+@pytest.mark.slow
 def test_following_event_by_event_gives_what_one_sync_gives(tmp_path, new_store, expected):
     ledger, uri = new_ledger(tmp_path / "live"), new_store()
     follower = recorder(ledger, uri)
@@ -133,6 +134,7 @@ def test_a_trial_that_waits_when_its_sweep_ends_is_not_left_open(tmp_path, new_s
     assert {run["status"] for run in snapshot(uri).values()} == {"KILLED"}
 
 
+@pytest.mark.slow
 def test_a_thread_follows_and_drains_when_stopped(tmp_path, new_store, expected):
     ledger, uri = new_ledger(tmp_path / "live"), new_store()
     follower = recorder(ledger, uri, poll_s=0.01)

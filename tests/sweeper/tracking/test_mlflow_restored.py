@@ -20,6 +20,8 @@ from sweeper.tracking.mlflow_recorder import MlflowRecorder
 from tests.support.ledgers import NAME, START, finished_ledger, new_ledger, script
 from tests.support.servers.mlflow_server import snapshot, without_ids
 
+pytestmark = pytest.mark.slow
+
 
 class Forwarding:
     """A ledger that can be exchanged for another while a script writes it."""

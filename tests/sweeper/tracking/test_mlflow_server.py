@@ -2,12 +2,15 @@
 
 import time
 
+import pytest
 from mlflow import MlflowClient
 
 from sweeper.ledger import Ledger
 from sweeper.tracking.mlflow_recorder import MlflowRecorder
 from tests.support.ledgers import finished_ledger, new_ledger, script
 from tests.support.servers.mlflow_server import snapshot, without_ids
+
+pytestmark = pytest.mark.slow
 
 
 def recorder(ledger: Ledger, uri: str, experiment: str, lines: list[str]) -> MlflowRecorder:

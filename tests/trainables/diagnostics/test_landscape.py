@@ -62,6 +62,7 @@ def test_the_model_is_evaluated_and_not_trained_meanwhile(model):
     assert len(seen) == 9
 
 
+@pytest.mark.slow
 def test_the_middle_of_a_trials_plane_is_its_validation_loss_and_the_trial_goes_on(tmp_path):
     trials = make_trials(tmp_path)
     whole, looked_at = (trials.begin(trials.spec("nft", "1d")) for _ in range(2))

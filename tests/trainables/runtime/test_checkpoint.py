@@ -21,6 +21,7 @@ def trained(trials) -> Training:
     return training
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("last", [True, False])
 def test_the_best_weights_come_back_with_the_scorer_if_it_was_kept(trials, trained, tmp_path, last):
     folder = tmp_path / "checkpoint"

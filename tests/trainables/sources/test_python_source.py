@@ -45,6 +45,7 @@ def test_a_token_is_labelled_by_what_it_does(code, expected):
     assert " ".join(f"{word}:{label or '-'}" for word, label in labelled(code)) == expected
 
 
+@pytest.mark.slow
 def test_the_same_interpreter_gives_the_same_words_quickly(tmp_path):
     first = load_python_source(tmp_path)
     assert is_cheap(lambda: load_python_source(tmp_path), within_s=2.0)  # 0.3 s alone

@@ -34,7 +34,7 @@ def server(tmp_path_factory):
         yield server
 
 
-@pytest.fixture(params=["path", "file", "s3"])
+@pytest.fixture(params=["path", "file", pytest.param("s3", marks=pytest.mark.slow)])
 def store(request, tmp_path, monkeypatch):
     """A place of the test's own in each kind of store."""
     folder = tmp_path / "my store"

@@ -46,6 +46,7 @@ def test_a_random_backbone_reads_words_with_the_tokenizer_beside_its_config(load
     assert backbone.tokenize([["the", "fox"]]) == load("bert").tokenize([["the", "fox"]])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "grid", "widths", "parameters"),
     [

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.trainables.stages.conftest import INFO, waves
+from tests.trainables.conftest import INFO, waves
 from trainables.methods.mona.meta_alignment import Iteration
 from trainables.methods.mona.meta_gradient import MetaGradient, meta_gradient
 from trainables.models.backbones.loading import load_backbone

@@ -280,6 +280,7 @@ def test_attention_among_too_many_tokens_is_refused_and_names_the_others(make_st
     check(scorer="attn_received")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dimension", DIMENSIONS)
 def test_the_proposed_method_without_its_first_stage_and_with_a_gate_is_pare(
     tmp_path_factory, dimension

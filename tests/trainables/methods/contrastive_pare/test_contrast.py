@@ -401,6 +401,7 @@ def trials(tmp_path_factory):
     return make_trials(tmp_path_factory.mktemp("home"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dimension", DIMENSIONS)
 @pytest.mark.parametrize("freeze", ["embedder", "none"])
 def test_replacement_leaves_a_frozen_embedder_as_this_stage_made_it(trials, dimension, freeze):
