@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from sweeper.commands.look import summarize
-from sweeper.config.extends import whole_text
+from sweeper.config.merge import whole_text
 from sweeper.config.sweep import Sweep
 from sweeper.core.replication import missing, next_number, repeat
 from sweeper.driver.recorder import make_recorder

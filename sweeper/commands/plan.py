@@ -8,8 +8,9 @@ from typing import Any
 from sweeper.address import is_dashboard
 from sweeper.analysis.prose import few_samples
 from sweeper.commands.look import named_profile
-from sweeper.config.extends import whole_text
-from sweeper.config.sweep import StudyPlan, Sweep
+from sweeper.config.merge import whole_text
+from sweeper.config.study_spec import StudySpec
+from sweeper.config.sweep import Sweep
 from sweeper.errors import CannotSchedule
 from sweeper.planning import load, plans, resources
 from sweeper.planning.catalog import catalog, home, usable_home
@@ -145,7 +146,7 @@ def _how(sweep: Sweep, uncalibrated: tuple[str, ...], *, is_here: bool) -> str:
     )
 
 
-def _study(study: StudyPlan, work: Workload) -> dict[str, Any]:
+def _study(study: StudySpec, work: Workload) -> dict[str, Any]:
     data = data_of(study)
     facts = describe_data(study.task, data)
     size = f"{facts['bytes'] / 2**20:.1f} MiB"
@@ -181,12 +182,12 @@ def _study(study: StudyPlan, work: Workload) -> dict[str, Any]:
     }
 
 
-def _few(study: StudyPlan) -> str | None:
+def _few(study: StudySpec) -> str | None:
     """Say whether too few samples validate to tell settings apart."""
     return few_samples(study.task, describe_data(study.task, data_of(study))["splits"]["val"])
 
 
-def _shared(sweep: Sweep, study: StudyPlan) -> Iterator[str]:
+def _shared(sweep: Sweep, study: StudySpec) -> Iterator[str]:
     """Yields how often the configurations of shared stages are used."""
     stages = plans.stages(sweep, study)
     if count := len(stages.prefixes):

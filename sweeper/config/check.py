@@ -1,11 +1,11 @@
-"""Checks a merged file: keys and types, names of methods and tasks, sections, secrets.
+"""Checks of a merged file: keys and types, names of methods and tasks, sections, stages, secrets.
 
-Each function reads one part, adds its faults, and returns what is sound, so that one run tells
-everything. What `parameters` and `fixed` say is checked in `parameters.py`.
+Each function reads one part, adds its faults, and returns the sound values, so that one run finds
+every fault. `parameters` and `fixed` are checked in `parameters.py`, studies in `check_studies.py`.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from sweeper.config.catalog import PROXY, Catalog
 from sweeper.config.faults import Faults, shown
 from sweeper.config.node import Node, Origin
-from sweeper.config.schema import ENV, REQUIRED, Resources, SweepFile
+from sweeper.config.schema import ENV, REQUIRED, Resources, StageSearch, SweepFile
 from sweeper.errors import unknown
 from sweeper.text import holds_secret, printable
 
@@ -161,6 +161,44 @@ def check_resources(tree: Node, resources: Resources, faults: Faults) -> None:
             "one GPU. Four GPUs are four trials at once with `gpu: 1`."
         )
         faults.add(tree.at(["resources", "gpu"]), told)
+
+
+def check_stages(
+    tree: Node,
+    stages: Mapping[str, StageSearch],
+    methods: Iterable[str],
+    catalog: Catalog,
+    faults: Faults,
+) -> None:
+    """Notes each stage that no method has, or whose `distinct` none of them can honour."""
+    entries = [catalog.methods[method] for method in methods]
+    known = catalog.stage_types(entry.name for entry in entries)
+    for stage, said in stages.items():
+        place = tree.at(["stages", stage])
+        if stage not in known:
+            others = [m.name for m in catalog.methods.values() if stage in m.stages]
+            told = unknown("stage", printable(stage), known)
+            if others:
+                names = ", ".join(entry.name for entry in entries)
+                told = f"stage `{stage}` is of {', '.join(others)}, but not of {names}."
+            faults.add(place, told)
+            continue
+        place = tree.at(["stages", stage, "distinct"])
+        if said.distinct != "all" and any(e.objective_stage == stage for e in entries):
+            told = f"`{stage}` reports the objective, so that its result is the trial: take it out."
+            faults.add(place, f"`stages.{stage}.distinct`: {told}")
+        for entry in entries:
+            order = list(entry.stages)
+            after = order[order.index(stage) + 1 :] if stage in order else []
+            later = [s for s in after if s in stages and stages[s].distinct != "all"]
+            if said.distinct == "all" and "distinct" in said.model_fields_set and later:
+                told = (
+                    f"`{later[0]}` comes after it and has {stages[later[0]].distinct}: a stage "
+                    "varies no more than what is shared after it. Write a number, or take it out "
+                    f"to draw it together with `{later[0]}`."
+                )
+                faults.add(place, f"`stages.{stage}.distinct: all`: {told}")
+                break
 
 
 def check_secrets(tree: Node, faults: Faults) -> None:

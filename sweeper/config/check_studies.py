@@ -1,17 +1,23 @@
-"""Checks what can only be seen study by study: settings together, and what is left to search."""
+"""Checks of each study of a file: settings together, shared stages, schedules, pruning.
 
-from collections.abc import Callable, Iterable
+A published `decay_epochs` belongs to the published number of epochs. If a file sets or searches
+`epochs` and not `decay_epochs`, the rate falls to 0 at the last epoch of each trial.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
 from sweeper.config.catalog import MODEL
-from sweeper.config.check_stages import check_levels
+from sweeper.config.distributions import Distribution
 from sweeper.config.faults import Faults
 from sweeper.config.node import Node, Origin
-from sweeper.config.schedules import schedule_notes
-from sweeper.config.sweep import InfeasibleParams, StudyPlan, Sweep
+from sweeper.config.study_spec import InfeasibleParams, Level, StudySpec, levels
+from sweeper.config.sweep import Sweep
 
 Refusal = tuple[tuple[str, ...], str]  # where in the file, and why
-Refusals = Callable[[StudyPlan], Iterable[Refusal]]
-LEADING = 2  # trials that sample nothing: the preset and the control
+Refusals = Callable[[StudySpec], Iterable[Refusal]]
+LEADING = 2  # the preset and the control: trials of a study that need nothing to search
 
 
 def check_studies(
@@ -22,7 +28,7 @@ def check_studies(
     Args:
         refusals: Yields what the science refuses of a study.
     """
-    studies: list[StudyPlan] = []
+    studies: list[StudySpec] = []
     for method in sweep.methods:
         for task in sweep.tasks:
             try:
@@ -62,7 +68,7 @@ def _why_unused(name: str) -> str:
     return f"no backbone here has {key}" if owner == MODEL else "its condition does not hold"
 
 
-def _check_pruning(study: StudyPlan, sweep: Sweep, tree: Node, faults: Faults) -> str | None:
+def _check_pruning(study: StudySpec, sweep: Sweep, tree: Node, faults: Faults) -> str | None:
     """A pruner that can never act is a fault where the file says so, else a note: a quick run
     with fewer epochs from the command line is no mistake."""
     stage = study.objective_stage
@@ -84,3 +90,101 @@ def _check_pruning(study: StudyPlan, sweep: Sweep, tree: Node, faults: Faults) -
 def _add(tree: Node, key: str, told: str, faults: Faults) -> None:
     place = tree.children().get(key)
     faults.add(place if place is not None else Origin(tree.origin.where), told)
+
+
+def check_levels(studies: Iterable[StudySpec], tree: Node, faults: Faults) -> list[str]:
+    """Adds what keeps shared configurations from being drawn, and returns what is no fault."""
+    notes: list[str] = []
+    all_levels = [(study, levels(study)) for study in studies]
+    searched = {level.stages[-1] for _, found in all_levels for level in found if level.parameters}
+    for study, found in all_levels:
+        names: set[str] = set()
+        for depth, level in enumerate(found):
+            stage = level.stages[-1]
+            names |= level.parameters.keys()
+            place = tree.at(["stages", stage, "distinct"])
+            if level.distinct > 1 and not level.parameters:
+                told = _nothing_differs(level, depth)
+                if stage in searched:
+                    notes.append(f"`{study.name}`: {told}")
+                else:
+                    faults.add(place, f"{told} Search one, or write `distinct: 1`.")
+            for name, parameter in level.parameters.items():
+                for parent in parameter.when:
+                    if parent not in names:
+                        told = (
+                            f"`{parent}` is drawn after what `stages.{stage}.distinct` shares. "
+                            "Take the condition, or the `distinct`, out."
+                        )
+                        where = tree.at(["parameters", name, "when", parent])
+                        faults.add(where, f"`parameters.{name}.when`: {told}")
+        most = math.prod(level.distinct for level in found)
+        if found and 1 < study.num_sampled <= most:
+            notes.append(
+                f"`stages`: {study.num_sampled} sampled trials a study and {most} configurations "
+                f"of `{found[-1].stages[-1]}`, so that no two trials share one."
+            )
+    return notes
+
+
+def _nothing_differs(level: Level, depth: int) -> str:
+    """One seed more is not one configuration more: what is best among them would be luck, and
+    `replicate` is what repeats a configuration on other seeds."""
+    what = "differ in the seed alone" if depth == 0 else "be equal"
+    stage = level.stages[-1]
+    return (
+        f"`stages.{stage}.distinct: {level.distinct}`: no parameter of "
+        f"{' or '.join(f'`{s}`' for s in level.stages)} is searched, so that the results would "
+        f"{what}."
+    )
+
+
+EPOCHS, DECAY, WARMUP = "epochs", "decay_epochs", "warmup_epochs"
+
+
+def following(
+    known: Iterable[str], searched: Mapping[str, Distribution], fixed: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the `decay_epochs` that follow `epochs`, by `stage.parameter`.
+
+    Args:
+        known: Every `stage.parameter` of the file's methods.
+    """
+    found: dict[str, Any] = {}
+    for name in known:
+        stage, _, key = name.rpartition(".")
+        if key != DECAY or name in searched or name in fixed:
+            continue
+        epochs = f"{stage}.{EPOCHS}"
+        if epochs in fixed:
+            found[name] = fixed[epochs]
+        elif epochs in searched:
+            found[name] = None  # at the last epoch, whichever is drawn
+    return found
+
+
+def schedule_notes(studies: Iterable[StudySpec]) -> list[str]:
+    """Return a note for each schedule that ends before its stage does: the rest of the epochs
+    would train nothing, and say nothing of it."""
+    return list(dict.fromkeys(note for study in studies for note in _ends_early(study)))
+
+
+def _ends_early(study: StudySpec) -> Iterator[str]:
+    for stage, most in study.stage_epochs.items():
+        name = f"{stage}.{DECAY}"
+        ends = [float(end) for end in _values(study, name) if end is not None]
+        rises = [float(rise) for rise in _values(study, f"{stage}.{WARMUP}")]
+        first = min(ends, default=float(most))
+        if first < most and first > min(rises, default=0.0):  # a shorter one stays at its peak
+            yield (
+                f"`{study.method}`: the rate of `{stage}` is 0 after epoch {first:g} "
+                f"(`{name}`), but a trial may have {most} epochs: those after it train nothing. "
+                f"Leave `{name}` out, and it follows `{stage}.{EPOCHS}`."
+            )
+
+
+def _values(study: StudySpec, name: str) -> tuple[Any, ...]:
+    """Return what a parameter may be, at its ends: nothing if the stage has none of that name."""
+    if (drawn := study.parameters.get(name)) is not None:
+        return tuple(drawn.examples())
+    return (study.preset[name],) if name in study.preset else ()

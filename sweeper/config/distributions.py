@@ -1,16 +1,30 @@
-"""What a parameter is drawn from: a range of numbers, or a list of choices.
+"""The distributions that parameters are drawn from, and how a sweep file writes them.
 
-A parameter with `when` exists only if each parameter it names took one of the values listed; a
-sampler walks parameters in the order of `parents_first` and skips those that are not active.
+A distribution is a range of numbers or a list of choices. A parameter with `when` exists only if
+each parameter it names has one of the values listed; a sampler takes parameters in the order of
+`parents_first` and skips those that are not active. A file writes them in the spelling of W&B:
+
+    {values: [a, b]}                                       a choice
+    {min: 1, max: 8}                                       integers, since both bounds are
+    {min: 0.0, max: 0.5}                                   real numbers
+    {distribution: log_uniform_values, min: 1e-5, max: 1}  real numbers, uniform in the logarithm
+    {distribution: q_uniform, min: 0, max: 1, q: 0.1}      in steps
+    {distribution: q_log_uniform_values, min: 1, max: 512, q: 1}   integers, logarithmic
+    {value: 3}, or just 3                                  fixed
+
+and with any of them `when: {other.parameter: value or [values]}`.
 """
 
 import graphlib
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
-from sweeper.config.node import Scalar
+from sweeper.config.faults import Faults, did_you_mean, shown, unknown_key
+from sweeper.config.node import Node, Scalar
+from sweeper.errors import Fault, unknown
+from sweeper.text import printable
 
 Conditions = Mapping[str, tuple[Scalar, ...]]
 
@@ -136,3 +150,263 @@ def requirements(
 
     walk(name)
     return allowed
+
+
+KEYS = ("value", "values", "distribution", "min", "max", "q", "when")
+RANGES = ("uniform", "int_uniform", "log_uniform_values", "q_uniform", "q_log_uniform_values")
+CHOICES = ("categorical", "constant")
+ELSEWHERE = {
+    "low": "min", "high": "max", "minval": "min", "maxval": "max", "lower": "min", "upper": "max",
+    "step": "q", "choices": "values", "vals": "values", "type": "distribution",
+}  # fmt: skip
+REFUSED = {
+    "log_uniform": "W&B's log_uniform takes exponents; write log_uniform_values, whose bounds are "
+    "values.",
+    "q_log_uniform": "write q_log_uniform_values, whose bounds are values.",
+    **dict.fromkeys(
+        ("normal", "q_normal", "log_normal", "q_log_normal", "beta", "q_beta"),
+        "only bounded ranges can be searched and checked; write uniform or log_uniform_values "
+        "with min and max.",
+    ),
+    "categorical_w_probabilities": "the sampler learns which choices are good; write values.",
+}
+
+
+class Unsound(Exception):
+    """Ends the reading of a parameter whose faults are noted."""
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A parameter that has one value, and so is not searched."""
+
+    value: Scalar
+
+
+class ParameterReader:
+    """Reads the parameter `name` from `node`; what is wrong goes to `faults`."""
+
+    def __init__(self, name: str, node: Node, faults: Faults) -> None:
+        self.name, self.node, self.faults = name, node, faults
+        self.sound = True
+        self.notes: list[str] = []
+
+    def read(self) -> Distribution | Constant | None:
+        """Returns what the parameter is drawn from, or None after a fault."""
+        try:
+            return self.drawn_from()
+        except Unsound:
+            return None
+
+    def drawn_from(self) -> Distribution | Constant:
+        """Returns the same, or raises Unsound."""
+        if isinstance(self.node.value, list):
+            self.stop("", "must say `values: [...]`, not be a list.")
+        if not isinstance(self.node.value, dict):
+            return Constant(self.node.value)
+        given = self.node.value
+        for key in given:
+            if key in KEYS:
+                continue
+            if key == "probabilities":
+                self.fault(key, "are not taken: the sampler learns which choices are good.")
+            elif key in ELSEWHERE:
+                self.fault(key, f"is not a key here; write `{ELSEWHERE[key]}`.")
+            elif key == "log":
+                self.fault(key, "is not a key here; write `distribution: log_uniform_values`.")
+            else:
+                self.fault_at(key, unknown_key(f"parameters.{self.name}.{key}", KEYS))
+        kinds: list[str] = [k for k in ("value", "values") if k in given]
+        kinds += ["min and max"] * ("min" in given or "max" in given)
+        if len(kinds) > 1:
+            self.stop("", f"has {' and '.join(kinds)}; keep one of them.")
+        if not kinds:
+            self.stop("", "needs `values`, or `min` and `max`.")
+        distribution = self.distribution()
+        when = self.conditions()
+        self.go_on()
+        if kinds == ["value"]:
+            return self.constant(when)
+        if kinds == ["values"]:
+            return self.choice(distribution, when)
+        return self.range(distribution, when)
+
+    def distribution(self) -> str | None:
+        node = self.node.children().get("distribution")
+        if node is None:
+            return None
+        if not isinstance(node.value, str):
+            self.fault("distribution", f"must be a word, but got {shown(node.plain())}.")
+        elif reason := REFUSED.get(node.value):
+            self.fault("distribution", f"`{node.value}` is not taken: {reason}")
+        elif node.value not in RANGES + CHOICES:
+            self.fault_at(node, unknown("distribution", printable(node.value), RANGES + CHOICES))
+        else:
+            return node.value
+        return None
+
+    def constant(self, when: Conditions) -> Constant:
+        node = self.node.children()["value"]
+        if isinstance(node.value, dict | list):
+            self.stop("value", f"must be a scalar, but got {shown(node.plain())}.")
+        if when:
+            self.stop("when", "has no effect on a constant; write it under `fixed`.")
+        return Constant(node.value)
+
+    def choice(self, distribution: str | None, when: Conditions) -> Distribution | Constant:
+        node = self.node.children()["values"]
+        if distribution in RANGES:
+            self.stop("distribution", f"`{distribution}` needs min and max, not values.")
+        if "q" in self.node.children():
+            self.stop("q", "is the step of a range; `values` have none.")
+        if not isinstance(node.value, list):
+            got = shown(node.plain())
+            self.stop("values", f"must be a list, but got {got}. Write [{got}].")
+        if not node.value:
+            self.stop("values", "is empty; write the choices, or `fixed`.")
+        values: list[Scalar] = []
+        for i, item in enumerate(node.value):
+            if isinstance(item.value, dict | list):
+                self.fault_at(
+                    item,
+                    f"`parameters.{self.name}.values[{i}]` must be a number, a text, true, false "
+                    f"or null, but got {shown(item.plain())}.",
+                )
+            elif twin := [v for v in values if v == item.value]:
+                told = f"{shown(twin[0])} and {shown(item.value)} are the same value"
+                self.fault_at(item, f"`parameters.{self.name}.values`: {told}; keep one.")
+            else:
+                values.append(item.value)
+        self.go_on()
+        if len(values) == 1 and not when:
+            return Constant(values[0])
+        return Choice(values=tuple(values), when=when)
+
+    def range(self, distribution: str | None, when: Conditions) -> Distribution:
+        if distribution in CHOICES:
+            self.stop("distribution", f"`{distribution}` needs values, not min and max.")
+        low, high = self.number("min"), self.number("max")
+        q = self.number("q") if "q" in self.node.children() else None
+        if low > high:
+            self.stop("min", f"{shown(low)} is over max {shown(high)}; swap them.")
+        if low == high:
+            self.stop("min", f"equals max ({shown(low)}); write it under `fixed`.")
+        log = distribution in ("log_uniform_values", "q_log_uniform_values")
+        if log and low <= 0:
+            self.stop("min", f"must be over 0 on a log scale, but got {shown(low)}.")
+        stepped = distribution in ("q_uniform", "q_log_uniform_values")
+        if q is not None and not (stepped or distribution in (None, "int_uniform")):
+            self.stop("q", f"is not for {distribution}; write q_uniform.")
+        if q is None and stepped:
+            self.stop("distribution", f"`{distribution}` needs a step `q`.")
+        if q is not None and not 0 < q <= high - low:
+            self.stop("q", f"must be over 0 and up to max - min, but got {shown(q)}.")
+        whole = all(isinstance(v, int) for v in (low, high, 1 if q is None else q))
+        if distribution == "int_uniform" and not whole:
+            self.stop("distribution", "`int_uniform` needs integers as bounds.")
+        if distribution == "q_log_uniform_values" and not (whole and q == 1):
+            self.stop("q", "on a log scale only integers with `q: 1` can be stepped.")
+        high = self.reachable(low, high, q)
+        if whole and distribution not in ("uniform", "log_uniform_values"):
+            step = int(q) if q is not None else 1
+            return Int(low=int(low), high=int(high), log=log, step=step, when=when)
+        step_size = None if q is None else float(q)
+        return Float(low=float(low), high=float(high), log=log, step=step_size, when=when)
+
+    def reachable(self, low: float, high: float, q: float | None) -> float:
+        """Returns the largest value that steps of `q` from `low` reach."""
+        if q is None:
+            return high
+        steps = math.floor((high - low) / q + 1e-9)
+        top = low + steps * q
+        if not math.isclose(top, high, rel_tol=1e-9):
+            self.note(
+                f"`parameters.{self.name}`: steps of {shown(q)} from {shown(low)} do not reach "
+                f"{shown(high)}; the largest value is {shown(top)}."
+            )
+            return top
+        return high
+
+    def number(self, key: str) -> int | float:
+        node = self.node.children().get(key)
+        if node is None:
+            self.stop("", f"has no `{key}`.")
+        if isinstance(node.value, bool) or not isinstance(node.value, int | float):
+            self.stop(key, f"must be a number, but got {shown(node.plain())}.")
+        return node.value
+
+    def conditions(self) -> Conditions:
+        node = self.node.children().get("when")
+        if node is None:
+            return {}
+        if not isinstance(node.value, dict) or not node.value:
+            self.fault("when", "must map another parameter to its value or values.")
+            return {}
+        when: dict[str, tuple[Scalar, ...]] = {}
+        for parent, wanted in node.value.items():
+            items = wanted.value if isinstance(wanted.value, list) else [wanted]
+            if not items or any(isinstance(item.value, dict | list) for item in items):
+                self.fault("when", f"`{printable(parent)}` must have a value or a list of values.")
+            else:
+                when[parent] = tuple(item.plain() for item in items)
+        return when
+
+    def note(self, message: str) -> None:
+        where, line = printable(self.node.origin.where, limit=4096), self.node.origin.line
+        self.notes.append(str(Fault(where, line, message)))
+
+    def go_on(self) -> None:
+        if not self.sound:
+            raise Unsound
+
+    def stop(self, key: str, message: str) -> NoReturn:
+        self.fault(key, message)
+        raise Unsound
+
+    def fault(self, key: str, message: str) -> None:
+        """Notes a fault of `key`, or of the whole parameter."""
+        name = f"parameters.{self.name}" + (f".{printable(key)}" if key else "")
+        self.fault_at(key, f"`{name}` {message}")
+
+    def fault_at(self, place: Node | str, message: str) -> None:
+        self.sound = False
+        node = place if isinstance(place, Node) else self.node.children().get(place, self.node)
+        self.faults.add(node, message)
+
+
+def written(distribution: Distribution) -> dict[str, Any]:
+    """Writes a distribution as a sweep file does: what `ParameterReader` reads back."""
+    when = {parent: list(values) for parent, values in distribution.when.items()}
+    conditions = {"when": when} if when else {}
+    step: float | None
+    match distribution:
+        case Choice(values=values):
+            return {"values": list(values), **conditions}
+        case Int(low=low, high=high, log=True):
+            kind, step = "q_log_uniform_values", 1
+        case Int(low=low, high=high, step=step):
+            kind = "int_uniform"
+        case Float(low=low, high=high, log=True):
+            kind, step = "log_uniform_values", None
+        case Float(low=low, high=high, step=None):
+            kind, step = "uniform", None
+        case Float(low=low, high=high, step=step):
+            kind = "q_uniform"
+    q = {} if step is None else {"q": step}
+    return {"distribution": kind, "min": low, "max": high, **q, **conditions}
+
+
+def misses(values: tuple[Scalar, ...], parent: Distribution | Constant) -> str | None:
+    """Says why no value of a condition can occur in `parent`, or returns None."""
+    if isinstance(parent, Float) and parent.step is None:
+        return "is drawn from a continuous range, and never equals a value."
+    if isinstance(parent, Constant):
+        possible: list[Any] = [parent.value]
+    else:
+        possible = list(parent.examples())
+        if any(parent.contains(value) for value in values):
+            return None
+    if any(same(value, p) for value in values for p in possible):
+        return None
+    hint = did_you_mean(str(values[0]), map(str, possible))
+    return f"is never {' or '.join(map(shown, values))}.{hint}"

@@ -7,8 +7,8 @@ from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from sweeper.config.naming import RULES
 from sweeper.config.node import Node, Origin
+from sweeper.config.schema import RULES
 from sweeper.errors import Fault, FileFaults, unknown
 from sweeper.text import printable
 

@@ -8,10 +8,9 @@ from pydantic import BaseModel
 
 from sweeper.config.catalog import MODEL, PROXY, Catalog
 from sweeper.config.check import PROXY_KEYS
-from sweeper.config.grammar import CHOICES, RANGES
+from sweeper.config.distributions import CHOICES, RANGES
 from sweeper.config.merge import EXTENDS
-from sweeper.config.naming import NAME
-from sweeper.config.schema import REQUIRED, StageSearch, SweepFile
+from sweeper.config.schema import NAME, REQUIRED, StageSearch, SweepFile
 
 Schema = dict[str, Any]
 SCALAR: Schema = {"type": ["number", "string", "boolean", "null"]}

@@ -13,25 +13,23 @@ from sweeper.config.check import (
     check_resources,
     check_secrets,
     check_splits,
+    check_stages,
     read_backbones,
     read_names,
     read_proxies,
     read_section,
     read_settings,
 )
-from sweeper.config.check_stages import check_stages
-from sweeper.config.check_studies import Refusals, check_studies
-from sweeper.config.extends import read_document
+from sweeper.config.check_studies import Refusals, check_studies, following
 from sweeper.config.faults import Faults
-from sweeper.config.merge import check_keys, lay_over
+from sweeper.config.merge import check_keys, lay_over, read_document
 from sweeper.config.node import Node
 from sweeper.config.parameters import read_parameters
-from sweeper.config.schedules import following
 from sweeper.config.sweep import Sweep
 from sweeper.config.yaml_reader import parse
 
 
-class Options(TypedDict, total=False):
+class LoadOptions(TypedDict, total=False):
     """What a launch adds to a sweep file."""
 
     profile: str  # default: auto
@@ -43,7 +41,7 @@ class Options(TypedDict, total=False):
     refusals: Refusals | None  # finds what of a study can never be trained
 
 
-def load_sweep(path: Path | str, catalog: Catalog, **options: Unpack[Options]) -> Sweep:
+def load_sweep(path: Path | str, catalog: Catalog, **options: Unpack[LoadOptions]) -> Sweep:
     """Read and check the sweep file at `path`, profile and command line laid over it.
 
     Raises:
@@ -57,7 +55,7 @@ def loads_sweep(
     catalog: Catalog,
     *,
     where: str = "sweep.yaml",
-    **options: Unpack[Options],
+    **options: Unpack[LoadOptions],
 ) -> Sweep:
     """Check a text at hand; `where` names it in messages.
 
@@ -73,7 +71,7 @@ def loads_sweep(
 
 
 def _checked(
-    document: Node, catalog: Catalog, options: Options, *, is_resolved: bool = False
+    document: Node, catalog: Catalog, options: LoadOptions, *, is_resolved: bool = False
 ) -> Sweep:
     faults = Faults()
     profile, environment = options.get("profile", "auto"), options.get("environment")

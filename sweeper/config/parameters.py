@@ -10,15 +10,17 @@ from pydantic import BaseModel, ValidationError
 from sweeper.config.catalog import MODEL, PROXY, Catalog, public_fields, validated
 from sweeper.config.distributions import (
     Choice,
+    Constant,
     Distribution,
     Float,
     Int,
+    ParameterReader,
+    misses,
     parents_first,
     requirements,
     same,
 )
 from sweeper.config.faults import SECRET_KEY, Faults, sentence, shown, unknown_key
-from sweeper.config.grammar import Constant, ParameterReader, misses
 from sweeper.config.node import Node
 from sweeper.errors import SYNONYMS, unknown
 from sweeper.text import printable

@@ -1,33 +1,113 @@
 """The sweep file, key by key: types, ranges, defaults, and what each key means.
 
-What depends on methods, tasks and backbones is checked in `check.py`; parameters are read by
-`grammar.py`.
+Names of methods, tasks and backbones are checked in `check.py`; parameters are read by
+`distributions.py`. `${env:NAME}` refers to a secret: it is kept as written in everything that is
+stored or logged, and expanded only where it is used.
 """
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+)
 
-from sweeper.config.naming import EXPERIMENT, NAME, VARIABLE
-from sweeper.config.units import Duration, Size
+from sweeper.errors import UsageError
 from sweeper.text import holds_secret
+
+NAME = r"^[a-z0-9][a-z0-9_-]{0,62}$"
+EXPERIMENT = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$"
+VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"  # of the environment
+RULES = {
+    NAME: "must be 1 to 63 of a-z, 0-9, - and _, and start with a letter or digit",
+    EXPERIMENT: "must be 1 to 63 letters, digits, - and _, and start with a letter or digit",
+    VARIABLE: "must be the name of an environment variable: letters, digits and _, no value",
+}
 
 REQUIRED = ("name", "methods", "tasks", "parameters")
 ENV = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
 STORES = ("s3", "gs", "file")
 SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks")
 
+SECONDS = {"d": 86_400, "h": 3600, "m": 60, "s": 1}
+BYTES = {f"{p}{u}": b**i for u, b in (("iB", 1024), ("B", 1000)) for i, p in enumerate("KMGT", 1)}
+BYTES["B"] = 1
+DURATION = r"^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$"
+SIZE = r"^[0-9]+(\.[0-9]+)?(KiB|MiB|GiB|TiB|KB|MB|GB|TB|B)$"
+
+
+def seconds(value: Any) -> float:
+    """Return the seconds of a duration such as `1h30m`.
+
+    Raises:
+        ValueError: It is a bare number, no duration, or zero.
+    """
+    if isinstance(value, str) and value and len(value) < 40 and re.fullmatch(DURATION, value):
+        parts = re.findall(r"([0-9]+)([dhms])", value)
+        total = float(sum(int(number) * SECONDS[unit] for number, unit in parts))
+        if 0 < total <= 366 * 86_400:
+            return total
+        raise ValueError("must be over zero, and a year at most")
+    raise ValueError("must be a duration with its unit, such as 45s, 90m, 1h30m or 2d")
+
+
+def num_bytes(value: Any) -> int:
+    """Return the bytes of a size such as `10GiB`.
+
+    Raises:
+        ValueError: It is a bare number, no size, under 1 MB, or over 2^60 bytes.
+    """
+    if isinstance(value, str) and len(value) < 40 and re.fullmatch(SIZE, value):
+        number = value.rstrip("KMGTiB")
+        total = int(float(number) * BYTES[value.removeprefix(number)])
+        if 1_000_000 <= total <= 2**60:
+            return total
+        raise ValueError("must be 1MB or more, and 2^60 bytes at most")
+    raise ValueError("must be a size with its unit, such as 500MB or 10GiB")
+
+
+Duration = Annotated[
+    float,  # seconds
+    BeforeValidator(seconds),
+    PlainSerializer(lambda value: f"{value:.0f}s", when_used="json"),
+    WithJsonSchema({"type": "string", "pattern": DURATION}),
+]
+Size = Annotated[
+    int,  # bytes
+    BeforeValidator(num_bytes),
+    PlainSerializer(lambda value: f"{value}B", when_used="json"),
+    WithJsonSchema({"type": "string", "pattern": SIZE}),
+]
+
+
+def expand(text: str, environment: Mapping[str, str]) -> str:
+    """Return `text` with each `${env:NAME}` replaced. Never log the result.
+
+    Raises:
+        UsageError: A variable is not set.
+    """
+    missing = [name for name in ENV.findall(text) if name not in environment]
+    if missing:
+        raise UsageError(f"the environment variable {missing[0]} is not set, but {text} needs it.")
+    return ENV.sub(lambda match: environment[match.group(1)], text)
+
 
 def whole_or_shared(gpu: float) -> float:
-    """Refuses 1.5 GPUs: one GPU is shared, or several are taken whole."""
+    """Refuse 1.5 GPUs: one GPU is shared, or several are taken whole."""
     if gpu > 1 and gpu != int(gpu):
         raise ValueError("must be 1 or less, or a whole number")
     return gpu
 
 
 def tracking_uri(uri: str) -> str:
-    """Refuses an address without a known scheme or with a password in it."""
+    """Refuse an address without a known scheme or with a password in it."""
     if holds_secret(ENV.sub("", uri)):
         raise ValueError("must hold no password; put it in MLFLOW_TRACKING_PASSWORD")
     if "$" in ENV.sub("", uri):
@@ -36,11 +116,11 @@ def tracking_uri(uri: str) -> str:
 
 
 def known_scheme(uri: str) -> str:
-    """Returns an address of MLflow's.
+    """Return the address of an MLflow server or database.
 
     Raises:
-        ValueError: It has no scheme, or one that no server or database has: `file:` reaches any
-            folder.
+        ValueError: Its scheme is missing, or that of no server or database. `file:` is refused
+            too, since it reaches any folder.
     """
     if uri.partition(":")[0].partition("+")[0].lower() not in SCHEMES:
         raise ValueError(f"must start with one of {', '.join(s + ':' for s in SCHEMES)}")
@@ -48,7 +128,7 @@ def known_scheme(uri: str) -> str:
 
 
 def store_url(url: str) -> str:
-    """Refuses a place of checkpoints that is not one, or that has keys in it."""
+    """Refuse an address at which no checkpoints can be stored, or with keys in it."""
     if holds_secret(url) or "@" in url:
         raise ValueError("must hold no keys; put them in AWS_ACCESS_KEY_ID and its like")
     scheme, has_scheme, rest = url.partition("://")

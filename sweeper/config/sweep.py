@@ -9,8 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from sweeper.config.catalog import MODEL, PROXY, Catalog
-from sweeper.config.distributions import Distribution
-from sweeper.config.grammar import written
+from sweeper.config.distributions import Distribution, written
 from sweeper.config.schema import (
     Budget,
     Checkpoints,
@@ -23,16 +22,14 @@ from sweeper.config.schema import (
     StageStore,
     Tracking,
 )
-from sweeper.config.study_plan import (
-    InfeasibleParams,
+from sweeper.config.study_spec import (
     Stages,
-    StudyPlan,
+    StudySpec,
     complete,
     flatten,
-    plan_study,
+    make_study_spec,
 )
 
-__all__ = ["InfeasibleParams", "StudyPlan", "Sweep"]
 SECTIONS = ("search", "pruning", "replicate", "resources", "budget", "checkpoints",
             "stage_store", "failures", "tracking")  # fmt: skip
 
@@ -66,11 +63,11 @@ class Sweep:
     notes: tuple[str, ...] = ()  # worth telling the user, but no faults
     catalog: Catalog = field(repr=False, compare=False)
 
-    def studies(self) -> tuple[StudyPlan, ...]:
+    def studies(self) -> tuple[StudySpec, ...]:
         """Returns every study, method by method, tasks in the file's order."""
         return tuple(self.study(method, task) for method in self.methods for task in self.tasks)
 
-    def study(self, method: str, task: str) -> StudyPlan:
+    def study(self, method: str, task: str) -> StudySpec:
         """Returns the study of one method on one task.
 
         Raises:
@@ -83,7 +80,7 @@ class Sweep:
         common = {k: v for k, v in self.model.items() if self.catalog.is_common(k)}
         searchable = {k: v for k, v in {**common, **own}.items()
                       if k in self.catalog.searched_model}  # fmt: skip
-        return plan_study(
+        return make_study_spec(
             self.catalog.methods[method],
             entry,
             parameters=self.parameters,
@@ -103,13 +100,13 @@ class Sweep:
             min_epochs=self.pruning.min_epochs,
         )
 
-    def stage_store_of(self, study: StudyPlan) -> StageStore | None:
+    def stage_store_of(self, study: StudySpec) -> StageStore | None:
         """Returns where trials of a study share results of stages; None: they share none."""
         if self.stage_store is None and study.distinct:
             return StageStore()
         return self.stage_store
 
-    def resolve_params(self, study: StudyPlan, params: Mapping[str, Any]) -> Stages:
+    def resolve_params(self, study: StudySpec, params: Mapping[str, Any]) -> Stages:
         """Returns every setting of every stage for a trial with `params`.
 
         Raises:
@@ -117,7 +114,7 @@ class Sweep:
         """
         return complete(study.entry, {**study.preset, **params})
 
-    def complete_params(self, study: StudyPlan, params: Mapping[str, Any]) -> dict[str, Any]:
+    def complete_params(self, study: StudySpec, params: Mapping[str, Any]) -> dict[str, Any]:
         """Returns every hyperparameter of a trial with `params`, by `stage.parameter`.
 
         Raises:
@@ -132,7 +129,7 @@ class Sweep:
         }
         return {**source, **model, **flatten(self.resolve_params(study, params))}
 
-    def proxy_of(self, study: StudyPlan, params: Mapping[str, Any]) -> str | None:
+    def proxy_of(self, study: StudySpec, params: Mapping[str, Any]) -> str | None:
         """Returns the source data that a trial with `params` reads."""
         proxy = params.get(PROXY, study.proxy)
         return None if proxy is None else str(proxy)

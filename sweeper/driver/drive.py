@@ -14,7 +14,7 @@ from typing import Any
 
 from rich.console import Console
 
-from sweeper.config.schedules import schedule_notes
+from sweeper.config.check_studies import schedule_notes
 from sweeper.config.schema import Failures
 from sweeper.config.sweep import Sweep
 from sweeper.core.policies import Action, FailureBudget, FailurePolicy

@@ -13,7 +13,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from sweeper.config.sweep import StudyPlan, Sweep
+from sweeper.config.study_spec import StudySpec
+from sweeper.config.sweep import Sweep
 from sweeper.errors import Fault, FileFaults, SweeperError, to_record
 from sweeper.planning import child, load
 from sweeper.planning.catalog import home
@@ -67,7 +68,7 @@ def prepare(sweep: Sweep, home: Path, progress: Progress) -> dict[str, dict[str,
     return facts
 
 
-def _facts(study: StudyPlan, parts: WarmParts, home: Path, progress: Progress) -> dict[str, Any]:
+def _facts(study: StudySpec, parts: WarmParts, home: Path, progress: Progress) -> dict[str, Any]:
     backbone_spec = BackboneSpec.model_validate(study.backbone)
     data = data_of(study)
     prepare_task(study.task, data, home, progress=progress)

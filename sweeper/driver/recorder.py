@@ -3,8 +3,7 @@
 import os
 from collections.abc import Callable
 
-from sweeper.config.environment import expand
-from sweeper.config.schema import known_scheme
+from sweeper.config.schema import expand, known_scheme
 from sweeper.config.sweep import Sweep
 from sweeper.errors import UsageError
 from sweeper.ledger import Ledger

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from sweeper.config.extends import whole_text
+from sweeper.config.merge import whole_text
 from sweeper.config.sweep import Sweep
 from sweeper.console import pass_on, stderr
 from sweeper.errors import BackendUnreachable, NotFound, SweeperError, UsageError

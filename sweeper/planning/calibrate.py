@@ -7,7 +7,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from sweeper.config.sweep import StudyPlan, Sweep
+from sweeper.config.study_spec import StudySpec
+from sweeper.config.sweep import Sweep
 from sweeper.errors import Fault, FileFaults, SweeperError
 from sweeper.planning import calibration, child
 from trainables.tasks.generation import Progress
@@ -36,7 +37,7 @@ def calibrate(sweep: Sweep, home: Path, progress: Progress) -> None:
         raise FileFaults(faults)
 
 
-def _pilot(sweep: Sweep, study: StudyPlan, home: Path) -> dict[str, Any]:
+def _pilot(sweep: Sweep, study: StudySpec, home: Path) -> dict[str, Any]:
     environment = child.environment()
     if not sweep.resources.gpu:  # as Ray has it for a trial that asks for none
         environment["CUDA_VISIBLE_DEVICES"] = ""

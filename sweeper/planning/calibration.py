@@ -17,7 +17,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 import trainables
 from sweeper.config.distributions import Choice, Int, is_active
-from sweeper.config.sweep import InfeasibleParams, StudyPlan, Sweep
+from sweeper.config.study_spec import InfeasibleParams, StudySpec
+from sweeper.config.sweep import Sweep
 from sweeper.planning import devices
 from sweeper.planning.describe import spec_of
 
@@ -63,7 +64,7 @@ class Calibration(Record):
     skipped: Mapping[str, str]  # name -> why it could not be measured
 
 
-def measured_trials(sweep: Sweep, study: StudyPlan, home: Path) -> dict[str, dict[str, Any]]:
+def measured_trials(sweep: Sweep, study: StudySpec, home: Path) -> dict[str, dict[str, Any]]:
     """Returns the trials to be measured, as plain specs by name: the preset, and with every
     integer and choice that is searched at its lowest and at its highest, or first and last, value.
 
@@ -86,7 +87,7 @@ def measured_trials(sweep: Sweep, study: StudyPlan, home: Path) -> dict[str, dic
     return trials
 
 
-def _corners(study: StudyPlan) -> dict[str, dict[str, Any]]:
+def _corners(study: StudySpec) -> dict[str, dict[str, Any]]:
     corners: dict[str, dict[str, Any]] = {}
     for corner, index in CORNERS.items():
         chosen: dict[str, Any] = {}
@@ -99,7 +100,7 @@ def _corners(study: StudyPlan) -> dict[str, dict[str, Any]]:
 
 
 def read(
-    sweep: Sweep, study: StudyPlan, home: Path, *, elsewhere: bool = False
+    sweep: Sweep, study: StudySpec, home: Path, *, elsewhere: bool = False
 ) -> Calibration | None:
     """Return what was measured of a study on a device as this one, or (`elsewhere`) on one of its
     kind, the latest; None if nothing was, or if the file is damaged."""
@@ -124,7 +125,7 @@ def _devices(sweep: Sweep, home: Path) -> set[str]:
     return {each.device for each in every if each is not None and each.device.startswith(kind)}
 
 
-def write(sweep: Sweep, study: StudyPlan, home: Path, found: Calibration) -> None:
+def write(sweep: Sweep, study: StudySpec, home: Path, found: Calibration) -> None:
     """Keeps what was measured of a study. Raises OSError."""
     file = _file(sweep, study, home, device_of(sweep))
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -133,7 +134,7 @@ def write(sweep: Sweep, study: StudyPlan, home: Path, found: Calibration) -> Non
     aside.replace(file)
 
 
-def new(study: StudyPlan, sweep: Sweep, measured: Mapping[str, Any]) -> Calibration:
+def new(study: StudySpec, sweep: Sweep, measured: Mapping[str, Any]) -> Calibration:
     """Returns a calibration of what a pilot found just now."""
     return Calibration(
         study=study.name,
@@ -149,7 +150,7 @@ def device_of(sweep: Sweep) -> str:
     return f"gpu: {devices.gpu_name()}" if sweep.resources.gpu else f"cpu: {devices.cpu_name()}"
 
 
-def _file(sweep: Sweep, study: StudyPlan, home: Path, device: str) -> Path:
+def _file(sweep: Sweep, study: StudySpec, home: Path, device: str) -> Path:
     trials = measured_trials(sweep, study, home)
     depends = {
         "trials": {name: {**spec, "home": None} for name, spec in trials.items()},

@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.config.catalog import model_settings
-from sweeper.config.sweep import StudyPlan, Sweep
+from sweeper.config.study_spec import StudySpec
+from sweeper.config.sweep import Sweep
 from trainables.spec import BackboneSpec, DataSpec, TrialSpec
 from trainables.tasks.registry import TASKS
 
 
 def spec_of(
-    sweep: Sweep, study: StudyPlan, params: Mapping[str, Any], *, seed: int, home: Path
+    sweep: Sweep, study: StudySpec, params: Mapping[str, Any], *, seed: int, home: Path
 ) -> TrialSpec:
     """Returns the trial of a study with `params`.
 
@@ -31,7 +32,7 @@ def spec_of(
     )
 
 
-def data_of(study: StudyPlan) -> DataSpec:
+def data_of(study: StudySpec) -> DataSpec:
     """Returns which data a study's trials are given: the resolution is that of its dimension."""
     data = DataSpec.model_validate(study.data)
     return data.of(TASKS[study.task].dimension)

@@ -5,7 +5,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from sweeper.config.sweep import InfeasibleParams, StudyPlan, Sweep
+from sweeper.config.study_spec import InfeasibleParams, StudySpec
+from sweeper.config.sweep import Sweep
 from sweeper.core import runner
 from sweeper.core.replication import Replication
 from sweeper.core.stage_sharing import SharedStages
@@ -59,7 +60,7 @@ def make_plans(
         plans.append(
             runner.StudyPlan(
                 study=study,
-                leading=_leading(planned),
+                leading=planned.leading,
                 num_trials=planned.num_trials,
                 sampler=_sampler(sweep, planned, seed),
                 complete=partial(_complete, sweep, planned),
@@ -71,7 +72,7 @@ def make_plans(
     return plans
 
 
-def as_begun(planned: StudyPlan, ledger: Ledger) -> StudyPlan:
+def as_begun(planned: StudySpec, ledger: Ledger) -> StudySpec:
     """Returns the plan with the preset that its study began with.
 
     A later version may have other defaults. The trials that a begun study still lacks are completed
@@ -94,14 +95,14 @@ def replication(sweep: Sweep, task: str) -> Replication | None:
     return Replication(top=sweep.replicate.top, seeds=tuple(seeds))
 
 
-def stages(sweep: Sweep, planned: StudyPlan) -> SharedStages:
+def stages(sweep: Sweep, planned: StudySpec) -> SharedStages:
     """Returns what the sampled trials of a study share; the k-th has the seed that the k-th sampled
     trial would have.
 
     Raises:
         UsageError: No configuration of it is feasible.
     """
-    num_leading = len(_leading(planned))
+    num_leading = len(planned.leading)
     return draw_prefixes(
         planned,
         seed=_study_seed(sweep, planned),
@@ -110,11 +111,11 @@ def stages(sweep: Sweep, planned: StudyPlan) -> SharedStages:
     )
 
 
-def _study_seed(sweep: Sweep, planned: StudyPlan) -> int:
+def _study_seed(sweep: Sweep, planned: StudySpec) -> int:
     return derive_seed(sweep.search.seed, planned.name) % 2**31
 
 
-def _sampler(sweep: Sweep, planned: StudyPlan, seed: int) -> OptunaSampler:
+def _sampler(sweep: Sweep, planned: StudySpec, seed: int) -> OptunaSampler:
     pruning = sweep.pruning
     return OptunaSampler(
         planned.parameters,
@@ -125,19 +126,13 @@ def _sampler(sweep: Sweep, planned: StudyPlan, seed: int) -> OptunaSampler:
     )
 
 
-def _leading(planned: StudyPlan) -> tuple[tuple[TrialKind, Params], ...]:
-    """The preset and, where the method is not vanilla fine-tuning itself, its control."""
-    preset = (TrialKind.PRESET, planned.preset)
-    return (preset, (TrialKind.CONTROL, planned.control)) if planned.entry.control else (preset,)
-
-
 def _trial_seed(search_seed: int, task: str, number: int) -> int:
     """The seed of trial `number`: the same for every method on this task, so that they pair, and
     the same for the preset (0) and its control (1)."""
     return derive_seed(search_seed, task, "trial", max(0, number - 1))
 
 
-def _complete(sweep: Sweep, planned: StudyPlan, params: Params) -> Params:
+def _complete(sweep: Sweep, planned: StudySpec, params: Params) -> Params:
     try:
         return sweep.complete_params(planned, params)
     except InfeasibleParams as error:

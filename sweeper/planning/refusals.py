@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sweeper.config.check_studies import Refusal
-from sweeper.config.sweep import StudyPlan
+from sweeper.config.study_spec import StudySpec
 from sweeper.planning.data import TO_IMPORT, TO_MAKE, state_of
 from sweeper.planning.describe import data_of
 from trainables.errors import ConfigError
@@ -24,7 +24,7 @@ GIB = 2**30
 FRACTIONS = ("val_fraction", "test_fraction")
 
 
-def refusals(study: StudyPlan, home: Path | None) -> Iterator[Refusal]:
+def refusals(study: StudySpec, home: Path | None) -> Iterator[Refusal]:
     """Yield what can never be trained: a backbone, sizes of it or of data, a missing source.
 
     Args:
@@ -52,7 +52,7 @@ def refusals(study: StudyPlan, home: Path | None) -> Iterator[Refusal]:
         yield ("fixed", probe), told
 
 
-def missing(study: StudyPlan, home: Path) -> Iterator[str]:
+def missing(study: StudySpec, home: Path) -> Iterator[str]:
     """Yield what is not on this machine and that a launch here needs, with the way to get it."""
     data = data_of(study)
     state = state_of(study.task, data)
@@ -71,7 +71,7 @@ def missing(study: StudyPlan, home: Path) -> Iterator[str]:
             )
 
 
-def _ignored(study: StudyPlan, home: Path | None) -> list[str]:
+def _ignored(study: StudySpec, home: Path | None) -> list[str]:
     """Return the fractions that a file sets and that do not decide a task's splits: published data
     have their own, unless fewer samples are asked for than there are."""
     data, default = data_of(study), DataSpec()

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from typing import Any
 
-from sweeper.config.study_plan import StudyPlan
+from sweeper.config.schema import num_bytes
+from sweeper.config.study_spec import StudySpec
 from sweeper.config.sweep import Sweep
-from sweeper.config.units import num_bytes
 from sweeper.errors import BackendUnreachable, NotFound, SweepIsHeld, UsageError, unknown
 from sweeper.ledger import Ledger
 from sweeper.planning.catalog import home
@@ -45,7 +45,7 @@ def holder_of(ledger: Ledger) -> str:
     return f"{record.name}-{known}"
 
 
-def place_of(sweep: Sweep, study: StudyPlan) -> str | None:
+def place_of(sweep: Sweep, study: StudySpec) -> str | None:
     """Returns where trials of a study share results of stages; None: they share none."""
     store = sweep.stage_store_of(study)
     return store.place or default_place() if store is not None and store.use else None

@@ -12,7 +12,7 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from sweeper.config.faults import shown
-from sweeper.config.naming import NAME, RULES
+from sweeper.config.schema import NAME, RULES
 from sweeper.errors import NotFound, UsageError, unknown
 from sweeper.ledger import Ledger, SweepRecord
 from sweeper.ledger.backup import TRIALS, copy_of

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.config.faults import shown
-from sweeper.config.sweep import StudyPlan, Sweep
+from sweeper.config.study_spec import StudySpec
+from sweeper.config.sweep import Sweep
 from sweeper.errors import NotFound, unknown
 from sweeper.ledger import Ledger
 from sweeper.ledger.checkpoint_name import CheckpointName
@@ -41,7 +42,7 @@ class TrialBuilder:
     ) -> None:
         self._sweep, self._paths, self._home, self._pin = sweep, paths, home, pin
         self._facts = facts
-        self._studies: Mapping[str, StudyPlan] = {s.name: s for s in sweep.studies()}
+        self._studies: Mapping[str, StudySpec] = {s.name: s for s in sweep.studies()}
 
     def __call__(self, trial: Trial) -> AttemptConfig:
         study = self._studies[trial.study]

@@ -7,7 +7,8 @@ from itertools import cycle, islice
 from typing import Any
 
 from sweeper.config.distributions import Choice, Distribution, Int
-from sweeper.config.sweep import StudyPlan, Sweep
+from sweeper.config.study_spec import StudySpec
+from sweeper.config.sweep import Sweep
 from sweeper.core.pruning import NOTHING, Estimate, epochs_under_halving, rungs
 from sweeper.planning import plans
 from sweeper.planning.stage_store import place_of
@@ -48,7 +49,7 @@ class Workload:
         return sum(work.most for work in self.stages.values())
 
 
-def workload_of(sweep: Sweep, study: StudyPlan) -> Workload:
+def workload_of(sweep: Sweep, study: StudySpec) -> Workload:
     """Returns what a study takes if nothing fails.
 
     Preset, control and replicates run to their end; sampled trials as `pruning` lets them. Of a
@@ -59,8 +60,7 @@ def workload_of(sweep: Sweep, study: StudyPlan) -> Workload:
     Raises:
         UsageError: No configuration of what trials share is feasible.
     """
-    leading = [study.preset, *([study.control] if study.entry.control else [])]
-    leading = leading[: study.num_trials]
+    leading = [params for _, params in study.leading][: study.num_trials]
     sampled = study.num_trials - len(leading)
     seeds, top = (sweep.replicate.seeds, sweep.replicate.top) if sweep.replicate else (0, 0)
     tops, controls = seeds * top, seeds * (len(leading) - 1)
@@ -104,7 +104,7 @@ def workload_of(sweep: Sweep, study: StudyPlan) -> Workload:
     )
 
 
-def _known(sweep: Sweep, study: StudyPlan) -> Iterator[tuple[str, tuple[int, int, int]]]:
+def _known(sweep: Sweep, study: StudySpec) -> Iterator[tuple[str, tuple[int, int, int]]]:
     """Yields each stage whose configurations are drawn beforehand, with what sampled trials do in
     it: their runs, those that sharing saves, and the epochs of all that are left."""
     stages, is_shared = plans.stages(sweep, study), place_of(sweep, study) is not None

@@ -12,8 +12,7 @@ from itertools import islice
 import numpy as np
 
 from sweeper.config.distributions import Distribution
-from sweeper.config.stage_levels import levels, shared_stages
-from sweeper.config.study_plan import StudyPlan
+from sweeper.config.study_spec import StudySpec, levels, shared_stages
 from sweeper.core.stage_sharing import Prefix, SharedStages
 from sweeper.core.study_runner import Infeasible
 from sweeper.errors import UsageError
@@ -34,7 +33,7 @@ class Node:
 
 
 def draw_prefixes(
-    study: StudyPlan, *, seed: int, complete: Complete, trial_seed: Callable[[int], int]
+    study: StudySpec, *, seed: int, complete: Complete, trial_seed: Callable[[int], int]
 ) -> SharedStages:
     """Returns what the trials of a study share; nothing where it has no `distinct`.
 

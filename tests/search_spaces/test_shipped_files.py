@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.config.extends import read_document, whole_text
 from sweeper.config.json_schema import json_schema
 from sweeper.config.loader import load_sweep, loads_sweep
-from sweeper.config.sweep import InfeasibleParams, Stages, StudyPlan, Sweep
+from sweeper.config.merge import read_document, whole_text
+from sweeper.config.study_spec import InfeasibleParams, Stages, StudySpec
+from sweeper.config.sweep import Sweep
 from sweeper.config.yaml_reader import parse, read_text
 from sweeper.errors import FileFaults
 from sweeper.ledger import Ledger, SweepRecord
@@ -104,7 +105,7 @@ HASHES = {  # a sweep that was begun is resumed under its hash, so that none may
 }
 
 
-def drawn(sweep: Sweep, study: StudyPlan) -> Iterator[Stages | str]:
+def drawn(sweep: Sweep, study: StudySpec) -> Iterator[Stages | str]:
     """Yields what random suggestions make of a study's settings, or why they are infeasible."""
     sampler = OptunaSampler(
         study.parameters,
@@ -121,7 +122,7 @@ def drawn(sweep: Sweep, study: StudyPlan) -> Iterator[Stages | str]:
             yield str(error)
 
 
-def spec(study: StudyPlan, stages: Stages) -> TrialSpec:
+def spec(study: StudySpec, stages: Stages) -> TrialSpec:
     return TrialSpec(
         method=study.method,
         task=study.task,

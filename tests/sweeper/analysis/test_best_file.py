@@ -6,8 +6,9 @@ import pytest
 
 from sweeper.analysis.best_file import best_file, best_name
 from sweeper.analysis.table import StudyTable
-from sweeper.config.naming import NAME
-from sweeper.config.sweep import InfeasibleParams, StudyPlan, Sweep
+from sweeper.config.schema import NAME
+from sweeper.config.study_spec import InfeasibleParams, StudySpec
+from sweeper.config.sweep import Sweep
 from sweeper.ledger import SweepRecord
 from sweeper.model import Study, Trial, TrialKind
 from sweeper.planning import load
@@ -20,7 +21,7 @@ SPACES = ROOT / "search_spaces"
 METHODS = ("orca", "pare", "mona", "contrastive_pare", "nft", "fpt")
 
 
-def suggested(sweep: Sweep, plan: StudyPlan) -> list[dict]:
+def suggested(sweep: Sweep, plan: StudySpec) -> list[dict]:
     """Random settings of a study, as trials of it hold them."""
     sampler = OptunaSampler(
         plan.parameters, sampler="random", pruner=make_pruner("none", min_epochs=1, eta=2),

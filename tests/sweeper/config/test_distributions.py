@@ -7,15 +7,17 @@ import pytest
 
 from sweeper.config.distributions import (
     Choice,
+    Constant,
     Distribution,
     Float,
     Int,
+    ParameterReader,
     is_active,
     parents_first,
     requirements,
+    written,
 )
 from sweeper.config.faults import Faults
-from sweeper.config.grammar import Constant, ParameterReader, written
 from sweeper.config.yaml_reader import parse_value
 
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sweeper.cli.main import run
-from sweeper.config.extends import read_document, whole_text
 from sweeper.config.loader import load_sweep, loads_sweep
+from sweeper.config.merge import read_document, whole_text
 from sweeper.config.sweep import Sweep
 from sweeper.config.yaml_reader import parse, to_yaml
 from sweeper.errors import FileFaults

@@ -8,7 +8,7 @@ from sweeper.analysis.best_file import best_file
 from sweeper.analysis.table import StudyTable
 from sweeper.config.json_schema import json_schema
 from sweeper.config.loader import loads_sweep
-from sweeper.config.stage_levels import levels
+from sweeper.config.study_spec import levels
 from sweeper.config.sweep import Sweep
 from sweeper.errors import FileFaults
 from sweeper.ledger import SweepRecord

@@ -7,7 +7,7 @@ import pytest
 from sweeper.config.json_schema import json_schema
 from sweeper.config.loader import loads_sweep
 from sweeper.config.schema import StageStore
-from sweeper.config.stage_levels import levels, shared_stages
+from sweeper.config.study_spec import levels, shared_stages
 from sweeper.config.sweep import Sweep
 from sweeper.errors import FileFaults
 from tests.support.catalogs import make_catalog, three_stages

@@ -8,7 +8,8 @@ import pytest
 from sweeper.config.distributions import Choice, Float
 from sweeper.config.loader import loads_sweep
 from sweeper.config.parameters import refusal
-from sweeper.config.sweep import InfeasibleParams, Sweep
+from sweeper.config.study_spec import InfeasibleParams
+from sweeper.config.sweep import Sweep
 from sweeper.errors import FileFaults
 from tests.support.catalogs import make_catalog
 from trainables.methods.pare.config import ReplaceConfig

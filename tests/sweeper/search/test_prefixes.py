@@ -10,7 +10,8 @@ import pytest
 
 from sweeper.config.distributions import is_active
 from sweeper.config.loader import loads_sweep
-from sweeper.config.sweep import InfeasibleParams, StudyPlan, Sweep
+from sweeper.config.study_spec import InfeasibleParams, StudySpec
+from sweeper.config.sweep import Sweep
 from sweeper.core.stage_sharing import SharedStages
 from sweeper.core.study_runner import Infeasible
 from sweeper.errors import UsageError
@@ -42,14 +43,14 @@ def load(stages: str = "{align: {distinct: 5}, replace: {distinct: 3}}", **optio
     return loads_sweep(text, CATALOG, **options)
 
 
-def complete(sweep: Sweep, study: StudyPlan, params: Mapping[str, Any]) -> dict[str, Any]:
+def complete(sweep: Sweep, study: StudySpec, params: Mapping[str, Any]) -> dict[str, Any]:
     try:
         return sweep.complete_params(study, params)
     except InfeasibleParams as error:
         raise Infeasible(str(error)) from error
 
 
-def draw(sweep: Sweep, seed: int = 0) -> tuple[StudyPlan, SharedStages]:
+def draw(sweep: Sweep, seed: int = 0) -> tuple[StudySpec, SharedStages]:
     (study,) = sweep.studies()
     shared = draw_prefixes(
         study,

@@ -1,6 +1,6 @@
-"""What one study searches, and how a suggestion becomes the complete settings of a trial.
+"""A study as its sweep file specifies it, and the complete settings of its trials.
 
-Every setting of a stage is the last of these that says something:
+Every setting of a stage is the last of these that is given:
 
     the config's default < the task's published recipe (of the stage that reports the objective)
     < the method's preset < what is published of the method on the task
@@ -10,13 +10,13 @@ and every setting of `model` the last of these:
 
     the default < what is published of the backbone < the file's `model` < the trial's own
 
-So the preset trial is the one that samples nothing. The control trial is the preset with the
-settings that turn the method into vanilla fine-tuning: all else is equal, so that what it lacks is
-what the method adds.
+Two trials lead a study and sample nothing. The preset has the settings above. The control is the
+preset with the settings that turn the method into vanilla fine-tuning; all else is equal, so that
+the difference between them is what the method adds.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,6 +26,7 @@ from sweeper.config.catalog import MODEL, PROXY, MethodEntry, TaskEntry, public_
 from sweeper.config.distributions import Choice, Distribution, parents_first, same
 from sweeper.config.faults import sentence
 from sweeper.errors import SweeperError
+from sweeper.model import Params, TrialKind
 
 Stages = dict[str, dict[str, Any]]  # stage -> its config's fields
 
@@ -35,14 +36,14 @@ class InfeasibleParams(SweeperError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class StudyPlan:
-    """One method on one task: what is searched, what is set, and the two trials it starts with."""
+class StudySpec:
+    """One method on one task: what is searched, what is set, and the trials that lead it."""
 
     name: str  # "mona/pdebench/advection_1d"
     method: str
     task: str
     objective: str  # "val/nrmse"
-    num_trials: int  # preset and control included
+    num_trials: int  # the leading ones included
     parameters: Mapping[str, Distribution]  # those that apply, parents first
     fixed: Mapping[str, Any]  # those of the file that apply
     distinct: Mapping[str, int]  # configurations of a stage, in the order of stages; empty: all
@@ -58,19 +59,25 @@ class StudyPlan:
     entry: MethodEntry
 
     @property
+    def leading(self) -> tuple[tuple[TrialKind, Params], ...]:
+        """The trials that sample nothing: the preset, and the control if the method has one."""
+        preset = (TrialKind.PRESET, self.preset)
+        return (preset, (TrialKind.CONTROL, self.control)) if self.entry.control else (preset,)
+
+    @property
     def num_sampled(self) -> int:
-        """How many trials follow the preset and the control, which not every method has."""
-        return max(0, self.num_trials - (2 if self.entry.control else 1))
+        """The number of trials that follow the leading ones."""
+        return max(0, self.num_trials - len(self.leading))
 
     @property
     def proxies(self) -> tuple[str, ...]:
-        """Every proxy that a trial of this study may read."""
+        """The proxies that a trial of this study may read."""
         searched = self.parameters.get(PROXY)
         others = searched.values if isinstance(searched, Choice) else ()
         return tuple(dict.fromkeys(str(p) for p in (self.proxy, *others) if p is not None))
 
 
-def plan_study(
+def make_study_spec(
     method: MethodEntry,
     task: TaskEntry,
     *,
@@ -85,13 +92,13 @@ def plan_study(
     data: Mapping[str, Any],
     num_trials: int,
     min_epochs: int,
-) -> StudyPlan:
-    """Restricts a sweep to one study.
+) -> StudySpec:
+    """Restrict a sweep to one study.
 
     Args:
-        model: The file's, without what not every backbone has.
-        model_parameters: What may be searched, with the preset's values; of what not every
-            backbone has, what this one has.
+        model: The file's settings of `model` that every backbone has.
+        model_parameters: The settings of `model` that this backbone has and a study may search,
+            with the values of the preset.
 
     Raises:
         InfeasibleParams: The settings that all trials share contradict each other.
@@ -123,7 +130,7 @@ def plan_study(
     control = {**settings, **method.control}
     complete(method, control)
     epochs = {stage: _most_epochs(stage, searched, settings) for stage in method.stages}
-    return StudyPlan(
+    return StudySpec(
         name=f"{method.name}/{task.name}",
         method=method.name,
         task=task.name,
@@ -146,7 +153,7 @@ def plan_study(
 
 
 def complete(method: MethodEntry, params: Mapping[str, Any]) -> Stages:
-    """Returns every setting of every stage, given some of them by `stage.parameter`.
+    """Return every setting of every stage, given some of them by `stage.parameter`.
 
     Raises:
         InfeasibleParams: A stage refuses them.
@@ -172,14 +179,14 @@ def complete(method: MethodEntry, params: Mapping[str, Any]) -> Stages:
 
 
 def flatten(stages: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Returns the settings of all stages by `stage.parameter`."""
+    """Return the settings of all stages by `stage.parameter`."""
     return {f"{s}.{key}": value for s, values in stages.items() for key, value in values.items()}
 
 
 def decide_conditions(
     searched: Mapping[str, Distribution], fixed: Mapping[str, Any]
 ) -> dict[str, Distribution]:
-    """Drops each condition on what is fixed, and where it does not hold, the parameter with it."""
+    """Drop each condition on a fixed parameter, and the parameter too if the condition fails."""
     decided: dict[str, Distribution] = {}
     for name, distribution in parents_first(searched).items():
         others = [parent for parent in distribution.when if parent not in decided]
@@ -199,3 +206,39 @@ def _most_epochs(
     name = f"{stage}.epochs"
     drawn = parameters[name].examples() if name in parameters else ()
     return max([int(settings[name]), *(value for value in drawn if isinstance(value, int))])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Level:
+    """Stages that are drawn together: `distinct` times for each configuration of the level before.
+
+    A study with `distinct` shares all stages up to the last that has one, and with them the choice
+    of the source data and of the model's settings. They make a tree: a level for each `distinct`,
+    whose configurations are drawn anew for each configuration of the level before. A stage without
+    a `distinct` of its own is drawn together with the next stage that has one: it cannot vary more
+    than what follows it.
+    """
+
+    stages: tuple[str, ...]
+    distinct: int
+    parameters: Mapping[str, Distribution]  # of these stages, parents first
+
+
+def levels(study: StudySpec) -> tuple[Level, ...]:
+    """Return the levels of what a study's trials share; none if each trial draws its own."""
+    found: list[Level] = []
+    together: list[str] = []
+    for stage in study.entry.stages:
+        together.append(stage)
+        if stage in study.distinct:
+            owners = {*together, *(() if found else (PROXY, MODEL))}
+            mine = {n: p for n, p in study.parameters.items() if n.partition(".")[0] in owners}
+            level = Level(stages=tuple(together), distinct=study.distinct[stage], parameters=mine)
+            found.append(level)
+            together = []
+    return tuple(found)
+
+
+def shared_stages(study_levels: Iterable[Level]) -> tuple[str, ...]:
+    """Return the stages of all levels, in the order in which they run."""
+    return tuple(stage for level in study_levels for stage in level.stages)

@@ -2,8 +2,7 @@
 
 import pytest
 
-from sweeper.config.environment import expand
-from sweeper.config.units import num_bytes, seconds
+from sweeper.config.schema import expand, num_bytes, seconds
 from sweeper.errors import UsageError
 
 
