@@ -3,6 +3,7 @@
 Numbers of bytes and tags for people, besides.
 """
 
+import math
 import re
 from collections.abc import Mapping
 
@@ -52,12 +53,24 @@ def written(tags: Mapping[str, str]) -> str:
 
 
 def number(value: float | None) -> str:
-    """A metric's value in four significant digits."""
+    """Return a metric's value for a terminal: four significant digits, nothing for None."""
     return "" if value is None else f"{value:.4g}"
 
 
+def readable(value: object) -> str:
+    """Return a value for prose and pages: four significant digits, a dash where there is none."""
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return "–"
+    if isinstance(value, bool) or not isinstance(value, float):
+        return str(value)
+    if value and not 1e-3 <= abs(value) < 1e5:
+        digits, exponent = f"{value:.2e}".split("e")
+        return f"{float(digits):g}e{int(exponent)}"
+    return f"{value:.4g}"
+
+
 def duration(seconds: float) -> str:
-    """A span of time as people write it."""
+    """Return a span of time for people: `3 min 20 s`."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

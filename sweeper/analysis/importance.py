@@ -26,6 +26,7 @@ from sweeper.model import Trial, TrialKind, TrialState
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
+Parameters = Mapping[str, Any]  # the `parameters` of a sweep file, resolved: plain YAML
 FEWEST_TRIALS = 8  # below, an importance says more about chance than about the parameter
 
 
@@ -37,7 +38,7 @@ class Importances:
     left_out: tuple[str, ...]  # parameters that not every trial has
 
 
-def importances(table: StudyTable, parameters: Mapping[str, Any]) -> Importances | str:
+def importances(table: StudyTable, parameters: Parameters) -> Importances | str:
     """Returns each parameter's share, or says why there is none.
 
     Args:
@@ -94,7 +95,7 @@ def sampled_trials(table: StudyTable) -> list[Trial]:
     ]
 
 
-def axes(trials: Sequence[Trial], parameters: Mapping[str, Any]) -> dict[str, Distribution]:
+def axes(trials: Sequence[Trial], parameters: Parameters) -> dict[str, Distribution]:
     """Returns the distribution of each parameter that was sampled in some trial.
 
     Args:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from sweeper.analysis.table import StudyTable
 from sweeper.core.ranking import ranked
+from sweeper.text import readable
 
 __all__ = ["FEW", "few_samples", "validation_notes"]
 
@@ -49,18 +50,6 @@ DISTANCES = {  # by the last part of a metric's name, the one that papers speak 
 }
 
 
-def number(value: object) -> str:
-    """Writes a value to four digits; a dash where there is none."""
-    if value is None or (isinstance(value, float) and not math.isfinite(value)):
-        return "–"
-    if isinstance(value, bool) or not isinstance(value, float):
-        return str(value)
-    if value and not 1e-3 <= abs(value) < 1e5:
-        digits, exponent = f"{value:.2e}".split("e")
-        return f"{float(digits):g}e{int(exponent)}"
-    return f"{value:.4g}"
-
-
 def listed(items: Sequence[str]) -> str:
     """Joins items as prose does: a, b and c."""
     return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
@@ -80,7 +69,7 @@ def metric(name: str) -> str:
 def against(value: float, reference: float) -> str:
     """Says how far a value is below (better) or above a reference: `57 % below`."""
     if not reference > 0:
-        return f"{number(value)} against"
+        return f"{readable(value)} against"
     change = 1 - value / reference
     if abs(change) < 0.005:
         return "level with"
@@ -99,20 +88,20 @@ def answer(task: str, studies: list[StudyTable]) -> str:
     assert trial is not None
     text = (
         f"On {task}, {method(best.study.method)} reaches a test {metric(best.study.objective)} of "
-        f"{number(value)} (trial {trial.number}, chosen by validation)"
+        f"{readable(value)} (trial {trial.number}, chosen by validation)"
     )
     compared = []
     control = best.test_value(best.control)
     if control is not None:
         compared.append(
-            f"{against(value, control)} untuned vanilla fine-tuning ({number(control)})"
+            f"{against(value, control)} untuned vanilla fine-tuning ({readable(control)})"
         )
     if best.baselines:
         name, baseline = min(best.baselines.items(), key=lambda item: item[1])
-        compared.append(f"{against(value, baseline)} the {name} predictor ({number(baseline)})")
+        compared.append(f"{against(value, baseline)} the {name} predictor ({readable(baseline)})")
     text += f": {listed(compared)}" if compared else ""
     if others:
-        rivals = [f"{method(s.study.method)} reaches {number(_best_test(s))}" for s in others]
+        rivals = [f"{method(s.study.method)} reaches {readable(_best_test(s))}" for s in others]
         text += f"; {listed(rivals)}"
     return text + "."
 

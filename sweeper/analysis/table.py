@@ -130,14 +130,6 @@ def read_table(ledger: Ledger) -> SweepTable:
     return SweepTable(record=record, studies=studies)
 
 
-def read_study(ledger: Ledger, name: str) -> StudyTable:
-    """Reads the table of one study. Raises NotFound."""
-    for study in ledger.studies():
-        if study.name == name:
-            return _read(ledger, study)
-    raise NotFound(f"no study `{name}` in sweep `{ledger.name}`.")
-
-
 def _read(ledger: Ledger, study: Study) -> StudyTable:
     facts, trials = ledger.facts(study.name), ledger.trials(study.name)
     return StudyTable(study=study, facts=facts, trials=trials)

@@ -128,7 +128,7 @@ def compare(
     from sweeper.analysis.comparison.exports import as_json
     from sweeper.analysis.comparison.gate import judge, parse_gate
     from sweeper.analysis.comparison.latex import Row, comparison_table
-    from sweeper.analysis.report.compare_page import render_comparison
+    from sweeper.analysis.report.report import render_comparison
 
     if rows and latex is None:
         raise UsageError("--with says what a table of --latex FILE shows: add that.")

@@ -19,7 +19,8 @@ from mlflow import MlflowClient
 from mlflow.artifacts import load_text
 from pyarrow import parquet
 
-from sweeper.analysis.prose import METHODS, number
+from sweeper.analysis.prose import METHODS
+from sweeper.text import readable
 from tests.support.command import Shell
 from tests.support.tiny_backbones import save_tiny_roberta, save_tiny_swin
 
@@ -213,14 +214,14 @@ def test_the_page_shows_the_same_numbers(shell, compared, command):
         assert task["answer"] in page
         for mean, label in ((entry["mean"], shown), (control["mean"], f"{shown}: control")):
             mine = [row for row in rows if len(row) > 8 and (row[0][0], row[1]) == (
-                label, (repr(mean), number(mean)))]  # fmt: skip
+                label, (repr(mean), readable(mean)))]  # fmt: skip
             assert mine, f"{task['task']}: {label} {mean!r}"
             assert {row[3][0] for row in mine} == {str(SEEDS)}
     if name == "report":
         results = {(row[0][0], row[1][0]): row for row in rows if len(row) > 8}
         for task, entry, control in entries(compared):
             row = results[task["task"], METHODS[entry["method"]]]
-            assert row[2] == (repr(entry["mean"]), number(entry["mean"]))
+            assert row[2] == (repr(entry["mean"]), readable(entry["mean"]))
             assert row[5][0] == repr(entry["validation"])
             assert row[8][0] == repr(control["mean"])
 
@@ -233,4 +234,4 @@ def test_best_and_latex_agree_too(shell, compared):
         assert (found["trial"], found["test"], found["sd"], found["validation"]) == (
             entry["trial"], entry["mean"], entry["sd"], entry["validation"],
         )  # fmt: skip
-        assert f"{number(entry['mean'])} \\pm {number(entry['sd'])}" in table
+        assert f"{readable(entry['mean'])} \\pm {readable(entry['sd'])}" in table

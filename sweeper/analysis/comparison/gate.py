@@ -17,8 +17,8 @@ from sweeper.analysis.comparison.comparison import (
     Verdict,
 )
 from sweeper.analysis.comparison.verdicts import name, p_text, verdict_for
-from sweeper.analysis.prose import number
 from sweeper.errors import UsageError, unknown
+from sweeper.text import readable
 
 GRAMMAR = "METHOD < METHOD on TASK, or <=; several joined by `and`"
 CLAIM = re.compile(r"\s*([\w:.-]+)\s*(<=|<)\s*([\w:.-]+)\s+on\s+(\S+)\s*", re.ASCII)
@@ -95,7 +95,7 @@ def _judge(comparison: Comparison, claim: Claim) -> Finding:
     return Finding(
         claim=str(claim),
         is_met=is_lower if claim.is_strict else gap <= 0,
-        why=f"{name(claim.first)} {number(first)}, {name(claim.second)} {number(second)}, "
+        why=f"{name(claim.first)} {readable(first)}, {name(claim.second)} {readable(second)}, "
         f"{seeds}, {p_text(each)} after Holm's correction",
     )
 

@@ -12,8 +12,8 @@ from sweeper.analysis.comparison.comparison import (
     Verdict,
 )
 from sweeper.analysis.comparison.verdicts import name
-from sweeper.analysis.prose import listed, metric, number
-from sweeper.text import visible
+from sweeper.analysis.prose import listed, metric
+from sweeper.text import readable, visible
 
 SPECIAL = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#",
@@ -260,7 +260,7 @@ _LOWER, _HIGHER = Verdict.LOWER, Verdict.HIGHER
 
 
 def _number(value: float) -> str:
-    digits, _, exponent = number(value).partition("e")
+    digits, _, exponent = readable(value).partition("e")
     return rf"{digits} \cdot 10^{{{exponent}}}" if exponent else digits
 
 

@@ -14,8 +14,9 @@ from sweeper.analysis.comparison.comparison import (
     Verdict,
     num_tests,
 )
-from sweeper.analysis.prose import DISTANCES, listed, method, metric, number
+from sweeper.analysis.prose import DISTANCES, listed, method, metric
 from sweeper.analysis.statistics import FEWEST, fewest_pairs, smallest_p
+from sweeper.text import readable
 
 WHAT = {"trials": "candidates", "epochs": "epochs", "device_seconds": "device-seconds"}
 NFT_STARTS = (
@@ -47,11 +48,11 @@ def headline(comparison: Comparison) -> str:
     if not ranks:
         return f"No answer yet: on none of {count} tasks every method has a value that ranks."
     best = [label for label, rank in ranks if rank == ranks[0][1]]
-    others = [f"{name(label)} {number(rank)}" for label, rank in ranks[len(best) :]]
+    others = [f"{name(label)} {readable(rank)}" for label, rank in ranks[len(best) :]]
     counted = len(comparison.ranked_tasks)
     head = (
         f"{listed([name(label) for label in best])} {'share' if best[1:] else 'has'} the best "
-        f"average rank, {number(ranks[0][1])} over {counted} task{'s' * (counted != 1)}"
+        f"average rank, {readable(ranks[0][1])} over {counted} task{'s' * (counted != 1)}"
         f"{f' ({listed(others)})' if others else ''}"
     )
     found = [d for task in tasks for d in task.differences]
@@ -138,27 +139,27 @@ def _rival(rival: str, match: Difference | None) -> str:
     if match is None or match.means is None:
         return name(rival)
     value = match.means[0] if match.first == rival else match.means[1]
-    return f"{name(rival)} ({number(value)}, {p_text(match)})"
+    return f"{name(rival)} ({readable(value)}, {p_text(match)})"
 
 
 def p_text(each: Difference) -> str:
     """Returns a corrected p as prose has it."""
     if each.pairs < 2:
         return "one seed"
-    return f"p = {number(each.p_holm)}"
+    return f"p = {readable(each.p_holm)}"
 
 
 def score(entry: Entry) -> str:
     """Returns an entry's mean with its interval and number of seeds."""
     n = len(entry.values)
     if entry.ci is None:
-        return f"{number(entry.mean)} ({'one seed' if n == 1 else f'{n} seeds'})"
-    return f"{number(entry.mean)} ({n} seeds, 95 % interval {interval(entry.ci)})"
+        return f"{readable(entry.mean)} ({'one seed' if n == 1 else f'{n} seeds'})"
+    return f"{readable(entry.mean)} ({n} seeds, 95 % interval {interval(entry.ci)})"
 
 
 def interval(ci: tuple[float, float] | None) -> str:
     """Returns an interval as a table has it."""
-    return "–" if ci is None else f"{number(ci[0])} to {number(ci[1])}"
+    return "–" if ci is None else f"{readable(ci[0])} to {readable(ci[1])}"
 
 
 def few(tasks: Sequence[TaskComparison]) -> str:
@@ -213,7 +214,7 @@ def _limits(family: Sequence[Difference | Effect], counts: Sequence[int], what: 
     needed = fewest_pairs(tests, ALPHA)
     many = f"{tests} comparisons" if tests > 1 else "one comparison"
     many += f" against {name(CONTROL)}" if family[0].second == CONTROL else ""
-    reach = number(smallest_p(most))
+    reach = readable(smallest_p(most))
     is_uneven = len({n for n in counts if n > 1}) > 1
     at_most = " at most" * is_uneven
     if most < needed:
@@ -295,7 +296,7 @@ def _over_tasks(effect: Effect) -> str:
     if effect.p_holm is None or len(effect.ratios) < 2:
         return Verdict.UNKNOWN.value
     verdict = f": {Verdict.UNKNOWN.value}" if effect.p_holm >= ALPHA else ""
-    return f"p = {number(effect.p_holm)} over tasks{verdict}"
+    return f"p = {readable(effect.p_holm)} over tasks{verdict}"
 
 
 def distance_answer(found: Sequence[DistanceCorrelation]) -> str:
@@ -310,7 +311,7 @@ def distance_answer(found: Sequence[DistanceCorrelation]) -> str:
         assert each.correlation is not None
         if each.p_holm is not None and each.p_holm < ALPHA:
             way = "closer is better" if each.correlation.rho > 0 else "closer is worse"
-            rho = f"ρ = {number(each.correlation.rho)}"
+            rho = f"ρ = {readable(each.correlation.rho)}"
             told[way].append(f"{series(each)} on {each.task} ({rho})")
     count = len(tested)
     studies = f"{count} stud{'y' if count == 1 else 'ies'}"

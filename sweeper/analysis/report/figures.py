@@ -1,20 +1,47 @@
-"""Figures of one study, in plotly. Colours say how a trial ended; the page adds its own theme."""
+"""Figures of studies and comparisons. A method, an end of a trial and a stage each have a colour.
 
-import re
-from collections.abc import Iterable, Mapping
-from typing import Any
+The colours can be told apart by readers who do not see red and green.
+"""
 
-import plotly.graph_objects as go
-from plotly.colors import sample_colorscale
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
-from sweeper.analysis.importance import axes, position, sampled_trials
-from sweeper.analysis.prose import metric, number
-from sweeper.analysis.report.curves import Curve, best_so_far
+from sweeper.analysis.comparison.comparison import (
+    CONTROL,
+    Comparison,
+    Difference,
+    DistanceCorrelation,
+    Entry,
+    Interval,
+    TaskComparison,
+    Verdict,
+)
+from sweeper.analysis.comparison.entries import TunedStudy
+from sweeper.analysis.comparison.verdicts import name, series
+from sweeper.analysis.importance import Parameters, axes, position, sampled_trials
+from sweeper.analysis.prose import DISTANCES, metric
+from sweeper.analysis.report.svg import (
+    Axis,
+    Column,
+    Figure,
+    Series,
+    Symbol,
+    Tick,
+    count_axis,
+    row_axis,
+    value_axis,
+)
 from sweeper.analysis.table import StudyTable
 from sweeper.config.distributions import Choice, Distribution, Float
 from sweeper.model import Trial, TrialKind, TrialState
+from sweeper.text import readable
 
-COLOURS = {
+METHOD_COLOURS = ("#3b82c4", "#e08a1e", "#2f9e6e", "#c0549a", "#8a63d2", "#4aa6b5", "#d9534f",
+                  "#9a8a3c", "#7a8794")  # fmt: skip
+CONTROL_COLOUR = "#8b95a1"
+DIFFERENT = METHOD_COLOURS[0]
+STATE_COLOURS = {
     TrialState.COMPLETE: "#3b82c4",
     TrialState.PRUNED: "#9aa3ad",
     TrialState.FAILED: "#d9534f",
@@ -28,86 +55,142 @@ KIND_COLOURS = {
     TrialKind.REPLICATE: "#4aa6b5",
     TrialKind.RERUN: "#c0549a",
 }
-SYMBOLS = {TrialKind.PRESET: "diamond", TrialKind.CONTROL: "square", TrialKind.SAMPLED: "circle"}
-WORST_TO_BEST = ["rgb(170,178,187)", "rgb(42,125,205)"]  # seen on white and on black
-STAGE_COLOURS = ("#3b82c4", "#e08a1e", "#2f9e6e", "#c0549a", "#8a63d2")
-MOST_LINES = 200  # in one figure
+SYMBOLS: dict[TrialKind, Symbol] = {
+    TrialKind.PRESET: "diamond",
+    TrialKind.CONTROL: "square",
+    TrialKind.SAMPLED: "circle",
+}
+WORST, BEST = (170, 178, 187), (42, 125, 205)  # red, green, blue; seen on white and on black
+MOST_LINES = 200  # of parallel coordinates
+MOST_NARROW = 6  # axes of parallel coordinates beside another figure
+AGAINST = {  # attribute of a point -> title of the axis, words of the caption
+    "trials": ("candidates that ended", "candidates"),
+    "device_seconds": ("device-seconds", "device-seconds"),
+}
 
 
-def history(table: StudyTable) -> go.Figure:
-    """Shows each trial's best validation value by number, and the best so far."""
-    figure = go.Figure()
+# One study
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """The objective of one trial by epoch, over all stages that report it."""
+
+    trial: Trial
+    epochs: tuple[int, ...]
+    values: tuple[float | None, ...]
+    stages: tuple[str, ...]
+
+
+def learning_curves(tuned: TunedStudy) -> list[Curve]:
+    """Return the curve of every trial of a study that reported the objective at least once.
+
+    Epochs are counted over the stages that report it, so that each curve moves to the right. A
+    value that is not finite leaves a gap.
+    """
+    curves = []
+    for trial in tuned.study.trials:
+        reported = [
+            (m.stage, m.objective if math.isfinite(m.objective) else None)
+            for m in tuned.history(trial).measurements
+            if m.objective is not None
+        ]
+        if reported:
+            stages, values = zip(*reported, strict=True)
+            epochs = tuple(range(1, len(values) + 1))
+            curves.append(Curve(trial=trial, epochs=epochs, values=values, stages=stages))
+    return curves
+
+
+def best_so_far(trials: Sequence[Trial]) -> tuple[list[int], list[float]]:
+    """Return, for each complete trial but the control, the lowest value up to it."""
+    numbers: list[int] = []
+    lowest: list[float] = []
+    for trial in sorted(trials, key=lambda t: t.number):
+        is_candidate = trial.kind is not TrialKind.CONTROL and trial.state is TrialState.COMPLETE
+        if is_candidate and trial.value is not None:
+            numbers.append(trial.number)
+            lowest.append(min([trial.value, *lowest[-1:]]))
+    return numbers, lowest
+
+
+def history(table: StudyTable) -> Figure:
+    """Return each trial's best validation value by number, and the lowest so far."""
     numbers, lowest = best_so_far(table.searched)
-    figure.add_scatter(
-        x=numbers,
-        y=lowest,
-        mode="lines",
-        name="lowest so far",
-        line={"shape": "hv", "width": 1.5, "color": COLOURS[TrialState.COMPLETE]},
-        hoverinfo="skip",
-    )
+    drawn = [
+        Series(
+            name="lowest so far",
+            colour=STATE_COLOURS[TrialState.COMPLETE],
+            x=tuple(numbers),
+            y=tuple(lowest),
+            line="steps",
+        )
+    ]
     groups: dict[str, list[Trial]] = {}
     for trial in table.searched:
-        if trial.value is not None:
+        if trial.value is not None and math.isfinite(trial.value):
             groups.setdefault(_label(trial), []).append(trial)
-    for label, trials in groups.items():
-        figure.add_scatter(
-            x=[t.number for t in trials],
-            y=[t.value for t in trials],
-            mode="markers",
+    drawn += [
+        Series(
             name=label,
-            marker={"color": _colour(trials[0]), "size": 9, "symbol": SYMBOLS[trials[0].kind]},
-            text=[hover(t) for t in trials],
-            hovertemplate="%{text}<extra></extra>",
+            colour=_colour(trials[0]),
+            x=tuple(t.number for t in trials),
+            y=tuple(t.value for t in trials),
+            symbol=SYMBOLS[trials[0].kind],
+            tips=tuple(map(hover, trials)),
         )
+        for label, trials in groups.items()
+    ]
     values = [t.value for trials in groups.values() for t in trials if t.value is not None]
-    figure.update_layout(
-        xaxis={"title": {"text": "trial"}, "dtick": 1 if len(table.searched) <= 20 else None},
-        yaxis=value_axis(_validation(table), values),
+    return Figure(
+        caption="Validation value of each trial of the search, and the lowest so far",
+        series=tuple(drawn),
+        x=count_axis("trial", [t.number for t in table.searched]),
+        y=value_axis(_validation(table), values),
     )
-    return figure
 
 
-def learning(table: StudyTable, curves: list[Curve]) -> go.Figure:
-    """Shows each trial's validation value by epoch, coloured by how it ended."""
-    figure = go.Figure()
-    shown: set[str] = set()
+def learning(table: StudyTable, curves: Sequence[Curve]) -> Figure:
+    """Return each trial's validation value by epoch, coloured by how it ended."""
+    drawn = []
     best = table.best
     for curve in sorted(curves, key=lambda c: c.trial.state is not TrialState.PRUNED):
-        label = _label(curve.trial)
-        is_best = best is not None and curve.trial.number == best.number
-        name = f"trial {curve.trial.number}{', best' * is_best}"
-        figure.add_scatter(
-            x=curve.epochs,
-            y=curve.values,
-            mode="lines" if len(curve.epochs) > 1 else "markers",
-            name=label,
-            legendgroup=label,
-            showlegend=label not in shown,
-            line={"color": _colour(curve.trial), "width": 3 if is_best else 1.5},
-            opacity=1 if is_best or curve.trial.kind is not TrialKind.SAMPLED else 0.75,
-            text=[f"{name}: {stage}" for stage in curve.stages],
-            hovertemplate="%{text}, epoch %{x}: %{y:.4g}<extra></extra>",
+        trial = curve.trial
+        is_best = best is not None and trial.number == best.number
+        drawn.append(
+            Series(
+                name=_label(trial),
+                colour=_colour(trial),
+                x=curve.epochs,
+                y=curve.values,
+                title=f"trial {trial.number}{', best' * is_best}",
+                tips=tuple(
+                    f"{stage}, epoch {epoch}: {readable(value)}"
+                    for stage, epoch, value in zip(
+                        curve.stages, curve.epochs, curve.values, strict=True
+                    )
+                ),
+                line="straight" if len(curve.epochs) > 1 else "",
+                symbol="" if len(curve.epochs) > 1 else "circle",
+                width=3 if is_best else 1.5,
+                opacity=1 if is_best or trial.kind is not TrialKind.SAMPLED else 0.75,
+            )
         )
-        shown.add(label)
-    figure.update_layout(
-        xaxis={
-            "title": {"text": "epoch"},
-            "dtick": 1 if max((len(c.epochs) for c in curves), default=0) <= 20 else None,
-        },
-        yaxis=value_axis(
+    return Figure(
+        caption="Validation value by epoch",
+        series=tuple(drawn),
+        x=count_axis("epoch", [epoch for curve in curves for epoch in curve.epochs]),
+        y=value_axis(
             _validation(table), [v for curve in curves for v in curve.values if v is not None]
         ),
     )
-    return figure
 
 
-def parallel(table: StudyTable, parameters: Mapping[str, Any]) -> go.Figure | None:
-    """Shows each complete sampled trial as a line through its parameters to its value; None below
-    two trials.
+def parallel(table: StudyTable, parameters: Parameters) -> Figure | None:
+    """Return each complete sampled trial as a line through its parameters to its value.
 
-    The bluer a line, the better its trial; the study's best is thick. Shows the `MOST_LINES`
-    lowest.
+    The bluer a line, the better its trial; the study's best is thick. Only the `MOST_LINES` lowest
+    are drawn. None below two trials.
     """
     trials = sorted(sampled_trials(table), key=lambda t: t.value or 0.0)[:MOST_LINES]
     along = axes(trials, parameters)
@@ -116,133 +199,314 @@ def parallel(table: StudyTable, parameters: Mapping[str, Any]) -> go.Figure | No
     values = [trial.value or 0.0 for trial in trials]
     reached = _validation(table)
     along[reached] = Float(low=min(values), high=max(values))
-    columns = list(along)
-    figure = go.Figure()
+    drawn = []
     for rank, trial in reversed(list(enumerate(trials))):
-        merit = 1 - rank / (len(trials) - 1)
         is_best = table.best is not None and trial.number == table.best.number
-        chosen = {name: trial.params[name] for name in trial.sampled} | {reached: trial.value}
-        figure.add_scatter(
-            x=list(range(len(columns))),
-            y=[position(chosen[n], along[n]) if n in chosen else None for n in columns],
-            mode="lines+markers",
-            line={
-                "color": sample_colorscale(WORST_TO_BEST, merit)[0],
-                "width": 3 if is_best else 1.5,
-            },
-            marker={"size": 6 if is_best else 4},
-            name=f"trial {trial.number}",
-            text=[hover(trial)] * len(columns),
-            hovertemplate="%{text}<extra></extra>",
+        chosen = {n: trial.params[n] for n in trial.sampled} | {reached: trial.value}
+        drawn.append(
+            Series(
+                name=f"trial {trial.number}",
+                colour=_mixed(1 - rank / (len(trials) - 1)),
+                x=tuple(range(len(along))),
+                y=tuple(
+                    position(chosen[n], axis) if n in chosen else None for n, axis in along.items()
+                ),
+                tips=(hover(trial),),
+                line="straight",
+                width=3 if is_best else 1.5,
+                symbol="circle",
+                size=3 if is_best else 2,
+            )
         )
-    for column, name in enumerate(columns):
-        for height, text in _ticks(along[name]):
-            is_end = height in (0, 1)
-            figure.add_annotation(
-                x=column, y=height, text=plain(text), showarrow=False, font={"size": 11},
-                xanchor="center" if is_end else "left", xshift=0 if is_end else 8,
-                yshift=(14 if height else -14) if is_end else 0,
-            )  # fmt: skip
-    last = len(columns) - 1
-    figure.update_layout(
-        xaxis={
-            "tickvals": list(range(len(columns))),
-            "ticktext": [re.sub(r"[. ]", r"\g<0><br>", plain(name), count=1) for name in columns],
-            "range": [-0.2 * max(last, 1), last + 0.2 * max(last, 1)],
-            "zeroline": False,
-        },
-        yaxis={"visible": False, "range": [-0.25, 1.25]},
-        showlegend=False,
+    return Figure(
+        caption="Complete sampled trials: the bluer, the better; the study's best is thick",
+        series=tuple(drawn),
+        x=Axis(title="", low=0, high=len(along) - 1),
+        y=Axis(title="", low=0, high=1),
+        columns=tuple(Column(name=n, ticks=_ticks(axis)) for n, axis in along.items()),
+        is_wide=len(along) > MOST_NARROW,
+        has_legend=False,
     )
-    return figure
 
 
-def bars(shares: Mapping[str, float]) -> go.Figure:
-    """Shows the importance of each parameter, the largest on top, a colour a stage; the legend
-    says what all parameters of a stage come to."""
-    names = sorted(shares, key=lambda name: shares[name])
-    figure = go.Figure()
-    for index, (stage, sum_) in enumerate(by_stage(shares).items()):
+def bars(shares: Mapping[str, float]) -> Figure:
+    """Return the importance of each parameter, the largest on top, a colour a stage.
+
+    The legend says what all parameters of a stage come to.
+    """
+    names = sorted(shares, key=lambda name: -shares[name])
+    drawn = []
+    for index, (stage, total) in enumerate(by_stage(shares).items()):
         mine = [name for name in names if stage_of(name) == stage]
-        figure.add_bar(
-            x=[shares[name] for name in mine],
-            y=[plain(name) for name in mine],
-            orientation="h",
-            name=plain(f"{stage}: {sum_:.2f}"),
-            marker={"color": STAGE_COLOURS[index % len(STAGE_COLOURS)]},
-            text=[f"{shares[name]:.2f}" for name in mine],
-            textposition="outside",
-            cliponaxis=False,
-            hoverinfo="skip",
+        drawn.append(
+            Series(
+                name=f"{stage}: {total:.2f}",
+                colour=METHOD_COLOURS[index % len(METHOD_COLOURS)],
+                x=tuple(shares[name] for name in mine),
+                y=tuple(-float(names.index(name)) for name in mine),
+                tips=tuple(f"{name}: {shares[name]:.4g}" for name in mine),
+                labels=tuple(f"{shares[name]:.2f}" for name in mine),
+                symbol="bar",
+                size=9,
+            )
         )
-    figure.update_layout(
-        xaxis={"title": {"text": "share of the variance"}, "range": [0, 1.1]},
-        yaxis={"automargin": True, "categoryorder": "array",
-               "categoryarray": [plain(name) for name in names]},
-        barmode="stack",
-        showlegend=True,
-    )  # fmt: skip
-    return figure
+    return Figure(
+        caption="Importance of each parameter alone (fANOVA), by stage: a hint, not a proof",
+        series=tuple(drawn),
+        x=Axis(
+            title="share of the variance",
+            low=0,
+            high=1.1,
+            ticks=tuple(Tick(value=k / 5, label=readable(k / 5)) for k in range(6)),
+        ),
+        y=row_axis(names),
+        has_rows=True,
+    )
 
 
 def by_stage(shares: Mapping[str, float]) -> dict[str, float]:
-    """Returns what the parameters of each stage come to together, the most important first."""
+    """Return what the parameters of each stage come to together, the most important first."""
     sums: dict[str, float] = {}
-    for name, share in shares.items():
-        sums[stage_of(name)] = sums.get(stage_of(name), 0.0) + share
+    for parameter, share in shares.items():
+        sums[stage_of(parameter)] = sums.get(stage_of(parameter), 0.0) + share
     return dict(sorted(sums.items(), key=lambda item: -item[1]))
 
 
 def stage_of(parameter: str) -> str:
-    """Returns the stage that a parameter belongs to; its own name where it is of none."""
+    """Return the stage that a parameter belongs to; its own name where it is of none."""
     return parameter.partition(".")[0]
 
 
-def as_plain(figure: go.Figure) -> dict[str, Any]:
-    """Returns a figure's data and layout as plain JSON, without plotly's own theme."""
-    figure.update_layout(template="none")
-    content: dict[str, Any] = figure.to_plotly_json()
-    return {"data": list(content["data"]), "layout": {**content["layout"], "template": None}}
-
-
 def hover(trial: Trial) -> str:
-    """Returns what a point says of its trial, one line a sampled parameter."""
-    chosen = [f"{name} = {number(trial.params.get(name))}" for name in trial.sampled]
-    head = f"trial {trial.number} ({_label(trial)}): {number(trial.value)}"
-    return "<br>".join(plain(line) for line in [head, *chosen])
+    """Return what a point says of its trial, one line a sampled parameter."""
+    chosen = [f"{name} = {readable(trial.params.get(name))}" for name in trial.sampled]
+    head = f"trial {trial.number} ({_label(trial)}): {readable(trial.value)}"
+    return "\n".join([head, *chosen])
 
 
-def plain(text: str) -> str:
-    """Escapes what plotly would read as markup."""
-    return text.replace("&", "&amp;").replace("<", "&lt;")
+def _is_led(trial: Trial) -> bool:
+    """Return whether a trial is shown by its kind instead of its state."""
+    return trial.kind is not TrialKind.SAMPLED and trial.state is TrialState.COMPLETE
 
 
 def _label(trial: Trial) -> str:
-    is_led = trial.kind is not TrialKind.SAMPLED and trial.state is TrialState.COMPLETE
-    return trial.kind.value if is_led else trial.state.value
+    return trial.kind.value if _is_led(trial) else trial.state.value
 
 
 def _colour(trial: Trial) -> str:
-    is_led = trial.kind is not TrialKind.SAMPLED and trial.state is TrialState.COMPLETE
-    return KIND_COLOURS[trial.kind] if is_led else COLOURS[trial.state]
+    return KIND_COLOURS[trial.kind] if _is_led(trial) else STATE_COLOURS[trial.state]
 
 
-def value_axis(title: str, values: Iterable[float]) -> dict[str, Any]:
-    """Returns an axis for values: logarithmic where they differ by a factor of four."""
-    values = list(values)
-    is_log = bool(values) and min(values) > 0 and max(values) > 4 * min(values)
-    scale: dict[str, Any] = {}
-    if is_log:
-        marks = [m * 10**e for e in range(-12, 12) for m in (1, 2, 5)]
-        near = [m for m in marks if min(values) / 2 <= m <= max(values) * 2]
-        scale = {"type": "log", "tickvals": near, "ticktext": [number(float(m)) for m in near]}
-    return {"title": {"text": title}, **scale}
+def _mixed(share: float) -> str:
+    """Return the colour between that of the worst trial (0) and that of the best (1)."""
+    parts = (round(worst + share * (best - worst)) for worst, best in zip(WORST, BEST, strict=True))
+    return "#" + "".join(f"{part:02x}" for part in parts)
 
 
 def _validation(table: StudyTable) -> str:
     return f"validation {metric(table.study.objective)}"
 
 
-def _ticks(along: Distribution) -> list[tuple[float, str]]:
+def _ticks(along: Distribution) -> tuple[Tick, ...]:
     marks = along.values if isinstance(along, Choice) else (along.low, along.high)
-    return [(position(mark, along), number(mark)) for mark in dict.fromkeys(marks)]
+    return tuple(
+        Tick(value=position(mark, along), label=readable(mark)) for mark in dict.fromkeys(marks)
+    )
+
+
+# A comparison
+
+
+def colours(labels: Sequence[str]) -> dict[str, str]:
+    """Return each method's colour."""
+    chosen = {label: METHOD_COLOURS[i % len(METHOD_COLOURS)] for i, label in enumerate(labels)}
+    return {**chosen, CONTROL: CONTROL_COLOUR}
+
+
+def scores(task: TaskComparison, palette: Mapping[str, str]) -> Figure:
+    """Return every test value of every method and control, with mean and interval."""
+    found = [(e, e.label, name(e.label)) for e in task.entries]
+    found += [(e, CONTROL, f"{name(e.label)}: control") for e in task.controls]
+    found = [row for row in found if row[0].values]
+    drawn = []
+    for row, (entry, label, shown) in enumerate(found):
+        values = tuple(entry.values.values())
+        seeds = tuple(f"seed {seed}: {value:.6g}" for seed, value in entry.values.items())
+        y = -float(row)
+        drawn.append(
+            Series(
+                name=shown, colour=palette[label], x=values, y=(y,) * len(values), title=shown,
+                tips=seeds, symbol="circle", opacity=0.5,
+            )
+        )  # fmt: skip
+        assert entry.mean is not None
+        drawn.append(
+            Series(
+                name=shown, colour=palette[label], x=(entry.mean,), y=(y,), tips=(_mean(entry),),
+                symbol="tick", size=8, interval=entry.ci,
+            )
+        )  # fmt: skip
+    numbers = [value for entry, *_ in found for value in entry.values.values()]
+    numbers += _ends(entry.ci for entry, *_ in found)
+    has_intervals = any(entry.ci for entry in (*task.entries, *task.controls))
+    return Figure(
+        caption=f"Test values by seed, with {'mean and 95 % interval' * has_intervals or 'mean'}",
+        series=tuple(drawn),
+        x=value_axis(f"test {metric(task.metric)}", numbers),
+        y=row_axis([shown for *_, shown in found]),
+        has_rows=True,
+        has_legend=False,
+    )
+
+
+def gaps(task: TaskComparison) -> Figure | None:
+    """Return the paired differences with their intervals about zero; None without an interval."""
+    found = [d for d in (*task.differences, *task.from_control) if d.difference is not None]
+    if not any(d.ci for d in found):
+        return None
+    drawn = [
+        Series(
+            name=gap_name(each),
+            colour=CONTROL_COLOUR if each.verdict is Verdict.UNKNOWN else DIFFERENT,
+            x=(each.difference or 0.0,),
+            y=(-float(row),),
+            tips=(gap_text(each),),
+            symbol="diamond",
+            interval=each.ci,
+        )
+        for row, each in enumerate(found)
+    ]
+    numbers = [0.0, *(d.difference or 0.0 for d in found), *_ends(d.ci for d in found)]
+    return Figure(
+        caption="Paired differences, 95 % intervals; below 0 the first is better",
+        series=tuple(drawn),
+        x=value_axis(f"difference in test {metric(task.metric)}", numbers),
+        y=row_axis([gap_name(each) for each in found]),
+        rule=0.0,
+        has_rows=True,
+        has_legend=False,
+    )
+
+
+def any_time(task: TaskComparison, what: str, palette: Mapping[str, str]) -> Figure | None:
+    """Return each method's lowest validation value so far, against `trials` or `device_seconds`.
+
+    None where no method has two points.
+    """
+    if all(len(entry.curve) < 2 for entry in task.entries):
+        return None
+    title, words = AGAINST[what]
+    drawn = []
+    for entry in task.entries:
+        along = tuple(float(getattr(point, what)) for point in entry.curve)
+        values = tuple(point.value for point in entry.curve)
+        drawn.append(
+            Series(
+                name=name(entry.label),
+                colour=palette[entry.label],
+                x=along,
+                y=values,
+                title=name(entry.label),
+                tips=tuple(
+                    f"{readable(value)} at {readable(at)} {words}"
+                    for value, at in zip(values, along, strict=True)
+                ),
+                line="steps",
+                width=2,
+                symbol="circle",
+                size=2.5,
+            )
+        )
+    points = [point for entry in task.entries for point in entry.curve]
+    return Figure(
+        caption=f"Lowest validation value of the search so far, by {words}",
+        series=tuple(drawn),
+        x=value_axis(title, [float(getattr(p, what)) for p in points], includes_zero=True),
+        y=value_axis(f"best validation {metric(task.metric)}", [p.value for p in points]),
+    )
+
+
+def ratios(comparison: Comparison) -> Figure | None:
+    """Return, task by task, one method's error over another's, about 1."""
+    if len(comparison.tasks) < 2 or not comparison.effects:
+        return None
+    tasks = list(dict.fromkeys(task for effect in comparison.effects for task in effect.ratios))
+    drawn = []
+    for index, effect in enumerate(comparison.effects):
+        shown = f"{name(effect.first)} / {name(effect.second)}"
+        drawn.append(
+            Series(
+                name=shown,
+                colour=METHOD_COLOURS[index % len(METHOD_COLOURS)],
+                x=tuple(effect.ratios.values()),
+                y=tuple(-float(tasks.index(task)) for task in effect.ratios),
+                title=shown,
+                tips=tuple(f"{task}: {readable(r)}" for task, r in effect.ratios.items()),
+                symbol="circle",
+                size=5,
+            )
+        )
+    found = [1.0, *(ratio for effect in comparison.effects for ratio in effect.ratios.values())]
+    return Figure(
+        caption="Ratio of test errors, task by task; below 1 the first is better",
+        series=tuple(drawn),
+        x=value_axis("ratio of test errors", found),
+        y=row_axis(tasks),
+        rule=1.0,
+        has_rows=True,
+    )
+
+
+def distances(shown: Sequence[DistanceCorrelation], palette: Mapping[str, str]) -> Figure:
+    """Return distance and test error of each trial on a task, a colour a method."""
+    drawn = []
+    for each in shown:
+        rho = "" if each.correlation is None else f", ρ = {readable(each.correlation.rho)}"
+        drawn.append(
+            Series(
+                name=f"{series(each)}{rho}",
+                colour=palette[each.label],
+                x=each.distances,
+                y=each.errors,
+                tips=tuple(
+                    f"{hover(trial)}\ndistance {readable(distance)}, test error {readable(error)}"
+                    for trial, distance, error in zip(
+                        each.trials, each.distances, each.errors, strict=True
+                    )
+                ),
+                symbol="circle",
+            )
+        )
+    first = shown[0]
+    return Figure(
+        caption=f"{first.task}: {DISTANCES[first.distance]} and test error",
+        series=tuple(drawn),
+        x=value_axis(
+            f"{DISTANCES[first.distance]} before fine-tuning",
+            [value for each in shown for value in each.distances],
+        ),
+        y=value_axis(
+            f"test {metric(first.metric)}", [value for each in shown for value in each.errors]
+        ),
+    )
+
+
+def gap_name(each: Difference) -> str:
+    """Return the name of a difference."""
+    return f"{name(each.first)} − {name(each.second)}"
+
+
+def gap_text(each: Difference) -> str:
+    """Return what a point says of a difference."""
+    return (
+        f"{name(each.first)} - {name(each.second)}: {readable(each.difference)}, {each.pairs} "
+        f"pairs, p = {readable(each.p_holm)}: {each.verdict.value}"
+    )
+
+
+def _mean(entry: Entry) -> str:
+    return f"{name(entry.label)}: mean {readable(entry.mean)} of {len(entry.values)}"
+
+
+def _ends(intervals: Iterable[Interval | None]) -> list[float]:
+    return [end for interval in intervals if interval is not None for end in interval]

@@ -17,7 +17,7 @@ from sweeper.analysis.comparison.entries import (
 )
 from sweeper.analysis.comparison.exports import as_csv, method_rows, trial_rows
 from sweeper.analysis.comparison.verdicts import UNTUNED, few, interval, name
-from sweeper.analysis.prose import metric, number
+from sweeper.analysis.prose import metric
 from sweeper.analysis.report.report import (
     answers,
     headline,
@@ -37,6 +37,7 @@ from sweeper.analysis.table import (
 from sweeper.analysis.usage import read_usage
 from sweeper.ledger import Ledger
 from sweeper.model import Trial
+from sweeper.text import readable
 
 
 @dataclass(frozen=True)
@@ -144,8 +145,8 @@ def _sweep_note(read: _Read) -> str:
     ]
     for task in read.comparison.tasks:
         for entry, control in zip(task.entries, task.controls, strict=True):
-            cells = (task.task, name(entry.label), number(entry.mean), interval(entry.ci),
-                     str(len(entry.values)), number(control.mean))  # fmt: skip
+            cells = (task.task, name(entry.label), readable(entry.mean), interval(entry.ci),
+                     str(len(entry.values)), readable(control.mean))  # fmt: skip
             lines.append(f"| {' | '.join(cells)} |")
     head = [headline(read.sweep, read.comparison), ""] if len(told) > 1 else []
     said = " ".join(filter(None, [few(read.comparison.tasks), UNTUNED]))
@@ -165,7 +166,7 @@ def _study_note(tuned: TunedStudy) -> str:
     repeated = {label: entry for label, entry in over_seeds.items() if entry.is_replicated}
     lines += [
         f"| {label}, mean of {len(entry.values)} replicates | {entry.trial} | "
-        f"{number(entry.validation)} | {number(entry.mean)} |"
+        f"{readable(entry.validation)} | {readable(entry.mean)} |"
         for label, entry in repeated.items()
     ]
     lines += [
@@ -173,11 +174,11 @@ def _study_note(tuned: TunedStudy) -> str:
         for label, trial in led.items()
         if trial is not None
     ]
-    lines += [f"| {key} predictor | | | {number(v)} |" for key, v in table.baselines.items()]
+    lines += [f"| {key} predictor | | | {readable(v)} |" for key, v in table.baselines.items()]
     counts = ", ".join(f"{count} {state}" for state, count in table.counts().items())
     return "\n".join([study_answer(tuned), "", *lines, "", f"Trials: {counts}."])
 
 
 def _line(label: str, trial: Trial, table: StudyTable) -> str:
-    value, test = number(trial.value), number(table.test_value(trial))
+    value, test = readable(trial.value), readable(table.test_value(trial))
     return f"| {label} | {trial.number} | {value} | {test} |"

@@ -1,38 +1,45 @@
-"""The page about a sweep: what was asked, what came out, how, and from what.
+"""The pages about a sweep, a study and a comparison: what was asked, what came out, and how.
 
-Reads the ledger and nothing else, so it can be written at any time, while a sweep runs included.
+They are made from the ledger and nothing else, so that they can be written at any time, also while
+a sweep runs.
 """
 
 import time
 from collections.abc import Sequence
-from typing import Any
 
 from sweeper.analysis import prose
 from sweeper.analysis.comparison import verdicts
 from sweeper.analysis.comparison.compare import compare_studies
-from sweeper.analysis.comparison.comparison import Comparison, TaskComparison
+from sweeper.analysis.comparison.comparison import Comparison
 from sweeper.analysis.comparison.distance_correlation import distance_correlations
 from sweeper.analysis.comparison.entries import TunedStudy, read_tuned_studies
 from sweeper.analysis.comparison.verdicts import interval, name
 from sweeper.analysis.prose import listed, method, metric
-from sweeper.analysis.report.compare_figures import colours
-from sweeper.analysis.report.compare_page import comparison_sections, published_section
-from sweeper.analysis.report.cost_section import cost_section
-from sweeper.analysis.report.distance_section import distance_section
-from sweeper.analysis.report.origin_section import (
-    configuration_section,
-    provenance_section,
-    unfinished_section,
+from sweeper.analysis.report.figures import colours
+from sweeper.analysis.report.page import Link, Table, anchor, render, table
+from sweeper.analysis.report.sections import (
+    all_tasks_section,
+    cost_section,
+    distance_section,
+    lowest_mean,
+    methods_section,
+    provenance,
+    published_section,
+    resolved_text,
+    study_section,
+    title_of,
+    unfinished_trials,
 )
-from sweeper.analysis.report.page import Figures, Markup, anchor, document, element, join, table
-from sweeper.analysis.report.study_section import study_section, title_of
+from sweeper.analysis.statistics import FEWEST
 from sweeper.analysis.table import StudyTable, SweepTable, read_table
 from sweeper.analysis.usage import Usage, read_usage
 from sweeper.ledger import Ledger
 
+FEW_TASKS = 3  # that a question names
+
 
 def render_report(ledger: Ledger) -> str:
-    """Returns the page about a whole sweep.
+    """Return the page about a whole sweep.
 
     Raises:
         NotFound: The sweep was never started.
@@ -45,45 +52,68 @@ def render_report(ledger: Ledger) -> str:
 def sweep_page(
     sweep: SweepTable, tuned_studies: Sequence[TunedStudy], comparison: Comparison, usage: Usage
 ) -> str:
-    """Returns the page about a sweep that was read already."""
-    figures = Figures([])
-    compared = is_compared(comparison)
-    body = [
-        _head(sweep),
-        _question(sweep),
-        element("p", headline(sweep, comparison), class_="answer"),
-        element("p", _caveat(comparison), class_="soft"),
-        _contents(comparison, tuned_studies),
-        element("h2", "Results", id="results"),
-        _answers(sweep, comparison),
-        _results(sweep, comparison),
-        *(comparison_sections(comparison, figures) if compared else []),
-        *(part for t in comparison.tasks if not compared for part in published_section(t)),
-        *(study_section(tuned, figures) for tuned in tuned_studies),
-        *distance_section(comparison.distance_correlations, figures, colours(comparison.labels)),
-        unfinished_section(sweep),
-        cost_section(tuned_studies, usage),
-        configuration_section(sweep.record),
-        provenance_section(sweep),
-    ]
-    return document(f"{sweep.record.name}: sweep report", join(body), figures)
+    """Return the page about a sweep that was read already."""
+    told = answers(sweep, comparison)
+    is_alone = len(comparison.tasks) == 1  # and has been answered above
+    compared = comparison.tasks if is_compared(comparison) else ()
+    palette = colours(comparison.labels)
+    return render(
+        "report.html.j2",
+        title=f"{sweep.record.name}: sweep report",
+        name=sweep.record.name,
+        state=_state(sweep),
+        question=_question(sweep),
+        answer=headline(sweep, comparison),
+        has_single_seeds=any(len(e.values) == 1 for t in comparison.tasks for e in t.entries),
+        links=_links(comparison, tuned_studies),
+        answers=told if len(told) > 1 else [],
+        results=_results(sweep, comparison),
+        metrics=", ".join(dict.fromkeys(metric(s.study.objective) for s in sweep.studies)),
+        predictors=", ".join(_predictors(sweep)) or "none",
+        untuned=verdicts.UNTUNED,
+        fewest=FEWEST,
+        methods=[methods_section(task, palette, is_alone=is_alone) for task in compared],
+        all_tasks=all_tasks_section(comparison) if len(compared) > 1 else None,
+        published=[] if compared else [p for t in comparison.tasks if (p := published_section(t))],
+        studies=[study_section(tuned) for tuned in tuned_studies],
+        distance=distance_section(comparison.distance_correlations, palette),
+        unfinished=unfinished_trials(sweep),
+        cost=cost_section(tuned_studies, usage),
+        written=sweep.record.text,
+        resolved=resolved_text(sweep.record),
+        provenance=provenance(sweep),
+    )
+
+
+def render_comparison(comparison: Comparison) -> str:
+    """Return a page that compares the methods of several sweeps."""
+    palette = colours(comparison.labels)
+    is_alone = len(comparison.tasks) == 1
+    return render(
+        "comparison.html.j2",
+        title=f"{listed(list(comparison.sweeps))}: comparison",
+        methods_compared=listed([name(label) for label in comparison.labels]),
+        answer=verdicts.headline(comparison),
+        fewest=FEWEST,
+        methods=[methods_section(task, palette, is_alone=is_alone) for task in comparison.tasks],
+        all_tasks=None if is_alone else all_tasks_section(comparison),
+        distance=distance_section(comparison.distance_correlations, palette),
+    )
 
 
 def study_page(tuned: TunedStudy) -> str:
-    """Returns the page about one study."""
-    figures = Figures([])
-    title = title_of(tuned.study)
-    body = [
-        element("h1", title),
-        element("p", study_answer(tuned), class_="answer"),
-        study_section(tuned, figures),
-        *distance_section(distance_correlations([tuned]), figures, colours([tuned.label])),
-    ]
-    return document(title, join(body), figures)
+    """Return the page about one study."""
+    return render(
+        "study.html.j2",
+        title=title_of(tuned.study),
+        answer=study_answer(tuned),
+        study=study_section(tuned),
+        distance=distance_section(distance_correlations([tuned]), colours([tuned.label])),
+    )
 
 
 def study_answer(tuned: TunedStudy) -> str:
-    """Answers what one study came to: over its replicates, once one of them is complete."""
+    """Return what one study came to: over its replicates, once one of them is complete."""
     record = tuned.sweep.record
     comparison = compare_studies([tuned], sweeps=[record.name])
     (told,) = answers(SweepTable(record=record, studies=(tuned.study,)), comparison)
@@ -91,13 +121,13 @@ def study_answer(tuned: TunedStudy) -> str:
 
 
 def is_compared(comparison: Comparison) -> bool:
-    """Whether there is more to say than the best trial of one method: rivals, or replicates."""
+    """Return whether there is more to say than the best trial of one method."""
     entries = [entry for task in comparison.tasks for entry in task.entries]
     return len(comparison.labels) > 1 or any(entry.is_replicated for entry in entries)
 
 
 def headline(sweep: SweepTable, comparison: Comparison) -> str:
-    """Answers the sweep's question in one sentence."""
+    """Answer the sweep's question in one sentence."""
     if not comparison.tasks:
         return "No answer yet: no study has begun."
     told = answers(sweep, comparison)
@@ -105,108 +135,72 @@ def headline(sweep: SweepTable, comparison: Comparison) -> str:
 
 
 def answers(sweep: SweepTable, comparison: Comparison) -> list[str]:
-    """Returns a sentence a task."""
+    """Return a sentence a task."""
     if is_compared(comparison):
         return [verdicts.answer(task) for task in comparison.tasks]
     return [prose.answer(task, studies) for task, studies in sweep.by_task().items()]
 
 
-def _answers(sweep: SweepTable, comparison: Comparison) -> Markup:
-    """Lists the answers, where there are more than the headline."""
-    told = answers(sweep, comparison)
-    return element("ul", join([element("li", each) for each in told])) if told[1:] else Markup()
-
-
-def _head(sweep: SweepTable) -> Markup:
+def _state(sweep: SweepTable) -> str:
     record = sweep.record
     trials = [t for s in sweep.studies for t in s.trials]
     done = sum(t.state.is_finished for t in trials)
     when = time.strftime("%Y-%m-%d %H:%M", time.gmtime(record.created_at))
-    line = (
+    return (
         f"{record.experiment} · {record.state} · {done} of {len(trials)} planned trials ended · "
         f"launched {when} UTC · profile {record.profile}"
     )
-    return join([element("h1", record.name), element("p", line, class_="soft")])
 
 
-def _question(sweep: SweepTable) -> Markup:
+def _question(sweep: SweepTable) -> str:
     methods = list(dict.fromkeys(method(s.study.method) for s in sweep.studies))
     tasks = list(sweep.by_task())
-    few = listed(tasks) if 0 < len(tasks) <= 3 else f"{len(tasks)} tasks"
+    few = listed(tasks) if 0 < len(tasks) <= FEW_TASKS else f"{len(tasks)} tasks"
     if len(methods) > 1:
-        asked = f"Which of {listed(methods)} solves {few} best, each tuned alike?"
-    else:
-        asked = (
-            f"How well does {listed(methods) or 'it'} solve {few} once tuned, "
-            "and does it beat untuned vanilla fine-tuning for as many epochs?"
-        )
-    return element("p", asked, class_="question")
-
-
-def _caveat(comparison: Comparison) -> str:
-    entries = [entry for task in comparison.tasks for entry in task.entries]
-    single = any(len(entry.values) == 1 for entry in entries)
-    seeds = "Where a number is of one seed, a small difference may be chance. " if single else ""
+        return f"Which of {listed(methods)} solves {few} best, each tuned alike?"
     return (
-        f"{seeds}Settings are chosen by validation; the test split is read once a trial, for its "
-        "best epoch."
+        f"How well does {listed(methods) or 'it'} solve {few} once tuned, "
+        "and does it beat untuned vanilla fine-tuning for as many epochs?"
     )
 
 
-def _contents(comparison: Comparison, tuned_studies: Sequence[TunedStudy]) -> Markup:
-    links = [("Results", "results")]
+def _links(comparison: Comparison, tuned_studies: Sequence[TunedStudy]) -> list[Link]:
+    """Return the table of contents."""
+    links = [Link("Results", "results")]
     if is_compared(comparison) and len(comparison.tasks) > 1:
-        links.append(("Over all tasks", "all-tasks"))
+        links.append(Link("Over all tasks", "all-tasks"))
     if tuned_studies:
-        links.append(("Studies", anchor(tuned_studies[0].study.study.name)))
+        links.append(Link("Studies", anchor(tuned_studies[0].study.study.name)))
     if comparison.distance_correlations:
-        links.append(("Distance and error", "distance"))
-    links += [("Failures", "failures"), ("Cost", "cost"), ("Configuration", "configuration"),
-              ("Provenance", "provenance")]  # fmt: skip
-    return element("nav", join([_link(text, place) for text, place in links]))
+        links.append(Link("Distance and error", "distance"))
+    ends = ("Failures", "Cost", "Configuration", "Provenance")
+    return [*links, *(Link(text, text.lower()) for text in ends)]
 
 
-def _link(text: str, place: str) -> Markup:
-    return element("a", text, href=f"#{place}")
+def _predictors(sweep: SweepTable) -> list[str]:
+    """Return the names of the predictors that learn nothing."""
+    return list(dict.fromkeys(n for s in sweep.studies for n in s.baselines))
 
 
-def _results(sweep: SweepTable, comparison: Comparison) -> Markup:
+def _results(sweep: SweepTable, comparison: Comparison) -> Table:
     studies = {study.study.name: study for study in sweep.studies}
-    names = list(dict.fromkeys(n for s in sweep.studies for n in s.baselines))
+    names = _predictors(sweep)
     header = ["task", "method", "test", "95 % interval", "seeds", "validation", "best trial",
               "preset", "control", *names]  # fmt: skip
-    lines: list[list[Any]] = []
+    lines: list[list[object]] = []
     marked: list[int] = []
     for task in comparison.tasks:
-        best = _lowest(task)
+        best = lowest_mean(task)
         place = f"methods-{anchor(task.task)}"
-        where = _link(task.task, place) if is_compared(comparison) else task.task
+        where = Link(task.task, place) if is_compared(comparison) else task.task
         for entry, control in zip(task.entries, task.controls, strict=True):
             study: StudyTable = studies[entry.study]
             if entry.mean is not None and entry.mean == best:
                 marked.append(len(lines))
             lines.append(
-                [where, _link(name(entry.label), anchor(entry.study)), entry.mean,
+                [where, Link(name(entry.label), anchor(entry.study)), entry.mean,
                  interval(entry.ci), len(entry.values), entry.validation, entry.trial,
                  study.test_value(study.preset), control.mean,
                  *(study.baselines.get(each) for each in names)]
             )  # fmt: skip
-    note = (
-        f"{', '.join(_metrics(sweep.studies))}: lower is better. Test: the mean over seeds of the "
-        "configuration that validation chose. Preset: the method's own settings. Control: vanilla "
-        f"fine-tuning for as many epochs. {verdicts.UNTUNED} These and the trivial predictors "
-        f"({', '.join(names) or 'none'}) are test values. Marked is the lowest mean, whether or "
-        "not that is significant."
-    )
-    return join([table(header, lines, marked=marked), element("p", note, class_="soft")])
-
-
-def _lowest(task: TaskComparison) -> float | None:
-    """Returns the lowest mean, where there is more than one and they compare."""
-    if task.incomparable or len(task.entries) < 2:
-        return None
-    return min((e.mean for e in task.entries if e.mean is not None), default=None)
-
-
-def _metrics(studies: Sequence[StudyTable]) -> list[str]:
-    return list(dict.fromkeys(metric(study.study.objective) for study in studies))
+    return table(header, lines, marked=marked)

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 from sweeper.analysis.importance import Importances, importances
-from sweeper.analysis.report.study_section import explained
-from sweeper.analysis.table import StudyTable, read_study
+from sweeper.analysis.report.sections import explained
+from sweeper.analysis.table import StudyTable
 from sweeper.model import Study, Trial, TrialKind, TrialState
-from tests.support.ledgers import RESOLVED, TASK
+from tests.support.ledgers import RESOLVED, TASK, tuned_study
 
 STUDY = Study(name="nft/t", method="nft", task="t", objective="val/nrmse", seed=0)
 
@@ -65,7 +65,7 @@ def test_the_same_trials_give_the_same_shares():
 
 
 def test_with_too_few_trials_it_says_so(ledger):
-    told = importances(read_study(ledger, f"mona/{TASK}"), RESOLVED["parameters"])
+    told = importances(tuned_study(ledger, f"mona/{TASK}").study, RESOLVED["parameters"])
     assert told == "1 sampled trial is complete; below 8, an importance would be a guess."
 
 

@@ -5,9 +5,10 @@ import math
 import pytest
 
 from sweeper.analysis import prose
-from sweeper.analysis.prose import against, answer, listed, method, metric, number
+from sweeper.analysis.prose import against, answer, listed, method, metric
 from sweeper.analysis.table import StudyTable, read_table
 from sweeper.model import Study
+from sweeper.text import readable
 from tests.support.ledgers import TASK
 from trainables.methods.registry import METHODS as TRAINABLE
 from trainables.metrics import METRICS as MEASURED
@@ -32,7 +33,7 @@ from trainables.tasks.published import TABLES
     ],
 )
 def test_numbers_are_short(value, text):
-    assert number(value) == text
+    assert readable(value) == text
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ from sweeper.analysis.table import (
     StudyTable,
     as_json,
     json_text,
-    read_study,
     read_table,
     rows,
     study_as_json,
@@ -92,9 +91,7 @@ def test_the_sweeps_table_is_what_the_ledger_holds(ledger):
     assert mona.counts() == {"complete": 3, "pruned": 1, "failed": 1}
 
 
-def test_what_is_not_there_is_not_found(ledger, tmp_path):
-    with pytest.raises(NotFound, match="no study `orca/x`"):
-        read_study(ledger, "orca/x")
+def test_a_sweep_that_was_never_started_is_not_found(tmp_path):
     with pytest.raises(NotFound, match="was never started"):
         read_table(Ledger.in_folder(tmp_path / "empty"))
 

@@ -11,9 +11,9 @@ from sweeper.analysis.comparison.distance_correlation import distance_correlatio
 from sweeper.analysis.comparison.entries import TunedStudy
 from sweeper.analysis.comparison.exports import as_json
 from sweeper.analysis.comparison.verdicts import distance_answer
-from sweeper.analysis.report.compare_page import render_comparison
-from sweeper.analysis.report.distance_section import distance_section, scatter
-from sweeper.analysis.report.page import Figures, join
+from sweeper.analysis.report.figures import distances as scatter
+from sweeper.analysis.report.report import render_comparison
+from sweeper.analysis.report.sections import distance_section
 from sweeper.analysis.statistics import holm
 from sweeper.analysis.table import History, StudyTable, SweepTable
 from sweeper.ledger import SweepRecord
@@ -93,7 +93,7 @@ def test_fewer_than_eight_trials_of_the_search_with_both_numbers_show_nothing(
 ):
     found = distance_correlations([tuned("orca", distances, errors, **changes)])
     assert found == ()
-    assert distance_section(found, Figures([]), {}) == []
+    assert distance_section(found, {}) is None
 
 
 def test_trials_that_are_all_alike_are_shown_and_tell_nothing():
@@ -120,10 +120,9 @@ def test_distances_to_two_sources_are_two_series():
         ("digits", pytest.approx(1)), ("noise", pytest.approx(-1)),
     ]  # fmt: skip
     assert [each.p_holm for each in both] == holm([each.correlation.p_value for each in both])
-    section = join(distance_section(both, Figures([]), PALETTE))
-    assert "<td>ORCA from digits</td>" in section
-    assert "<td>ORCA from noise</td>" in section
-    assert [trace.name for trace in scatter(both, PALETTE).data] == [
+    section = [line[1].text for line in distance_section(both, PALETTE).series.lines]
+    assert section == ["ORCA from digits", "ORCA from noise"]
+    assert [trace.name for trace in scatter(both, PALETTE).series] == [
         "ORCA from digits, ρ = 1", "ORCA from noise, ρ = -1",
     ]  # fmt: skip
 
@@ -145,7 +144,7 @@ def test_of_two_sources_it_is_said_from_which():
 def test_the_figure_has_every_trial_of_every_method():
     found = distance_correlations([tuned(m, EIGHT, EIGHT[::-1]) for m in ("orca", "mona")])
     figure = scatter(found, PALETTE)
-    assert [(list(t.x), list(t.y), t.marker.color) for t in figure.data] == [
+    assert [(list(t.x), list(t.y), t.colour) for t in figure.series] == [
         ([*EIGHT], [*EIGHT[::-1]], "#000000"),
         ([*EIGHT], [*EIGHT[::-1]], "#ffffff"),
     ]

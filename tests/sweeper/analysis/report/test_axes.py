@@ -5,9 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sweeper.analysis.importance import axes, axis, position, sampled_trials
-from sweeper.analysis.table import read_study
 from sweeper.config.distributions import Choice, Float, Int
-from tests.support.ledgers import RESOLVED, TASK
+from tests.support.ledgers import RESOLVED, TASK, tuned_study
 
 
 @pytest.mark.parametrize(
@@ -49,7 +48,7 @@ def test_the_middle_of_a_logarithmic_axis_is_the_geometric_mean():
 
 
 def test_only_complete_sampled_trials_are_compared(ledger):
-    study = read_study(ledger, f"mona/{TASK}")
+    study = tuned_study(ledger, f"mona/{TASK}").study
     trials = sampled_trials(study)
     assert [t.number for t in trials] == [2]
     found = axes(trials, RESOLVED["parameters"])

@@ -1,6 +1,6 @@
 """Curves: every epoch once, and a best that never rises."""
 
-from sweeper.analysis.report.curves import best_so_far, learning_curves
+from sweeper.analysis.report.figures import best_so_far, learning_curves
 from tests.support.ledgers import TASK, tuned_study
 
 

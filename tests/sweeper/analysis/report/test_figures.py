@@ -1,83 +1,96 @@
-"""Figures: each trial is where it belongs, and no text of a user is markup."""
+"""Figures: each trial is where it belongs, every mark on the paper, and no text is markup."""
 
-import json
 import math
+import re
 from dataclasses import replace
+from types import SimpleNamespace
 
-from sweeper.analysis.report.curves import learning_curves
+import pytest
+
 from sweeper.analysis.report.figures import (
-    as_plain,
+    Curve,
     bars,
     by_stage,
     history,
     hover,
     learning,
+    learning_curves,
     parallel,
 )
-from sweeper.analysis.table import read_study
+from sweeper.analysis.report.page import render
+from sweeper.analysis.report.svg import (
+    MOST_POINTS,
+    Axis,
+    Figure,
+    Series,
+    draw,
+    row_axis,
+    value_axis,
+    wrap,
+)
 from sweeper.model import TrialKind, TrialState
 from tests.support.ledgers import RESOLVED, TASK, tuned_study
 
 
 def test_history_shows_every_measured_trial_once(large_ledger):
-    study = read_study(large_ledger, f"mona/{TASK}")
+    study = tuned_study(large_ledger, f"mona/{TASK}").study
     shown = [
         (x, y)
-        for trace in history(study).data
-        if trace.mode == "markers"
+        for trace in history(study).series
+        if trace.symbol
         for x, y in zip(trace.x, trace.y, strict=True)
     ]
     assert sorted(shown) == [(t.number, t.value) for t in study.trials]
-    assert {t.name for t in history(study).data} == {
+    assert {t.name for t in history(study).series} == {
         "lowest so far", "preset", "control", "complete", "pruned", "failed",
     }  # fmt: skip
 
 
 def test_learning_shows_a_line_a_trial_and_each_state_once_in_the_legend(large_ledger):
-    study = read_study(large_ledger, f"mona/{TASK}")
+    study = tuned_study(large_ledger, f"mona/{TASK}").study
     figure = learning(study, learning_curves(tuned_study(large_ledger, study.study.name)))
-    assert len(figure.data) == 24
-    named = [trace.name for trace in figure.data if trace.showlegend]
+    assert len(figure.series) == 24
+    named = [entry.name for entry in draw(figure).legend]
     assert sorted(named) == ["complete", "control", "failed", "preset", "pruned"]
-    assert sum(trace.line.width == 3 for trace in figure.data) == 1, "the best"
+    assert sum(trace.width == 3 for trace in figure.series) == 1, "the best"
 
 
 def test_parallel_has_a_line_a_complete_sampled_trial_the_best_on_top(large_ledger):
-    study = read_study(large_ledger, f"mona/{TASK}")
+    study = tuned_study(large_ledger, f"mona/{TASK}").study
     figure = parallel(study, RESOLVED["parameters"])
-    assert figure.data[-1].name == f"trial {study.best.number}"
-    assert all(len(trace.x) == 3 for trace in figure.data), "two parameters, and the value"
-    assert [trace.y[-1] for trace in figure.data] == sorted(
-        (trace.y[-1] for trace in figure.data), reverse=True
+    assert figure.series[-1].name == f"trial {study.best.number}"
+    assert all(len(trace.x) == 3 for trace in figure.series), "two parameters, and the value"
+    assert [trace.y[-1] for trace in figure.series] == sorted(
+        (trace.y[-1] for trace in figure.series), reverse=True
     )
-    assert (figure.data[-1].y[-1], figure.data[0].y[-1]) == (0, 1)
-    assert all(0 <= y <= 1 for trace in figure.data for y in trace.y)
+    assert (figure.series[-1].y[-1], figure.series[0].y[-1]) == (0, 1)
+    assert all(0 <= y <= 1 for trace in figure.series for y in trace.y)
 
 
 def test_the_thick_line_is_the_best_over_replicates(large_ledger):
-    study = read_study(large_ledger, f"mona/{TASK}")
+    study = tuned_study(large_ledger, f"mona/{TASK}").study
     other = next(
         t for t in study.trials
         if t.kind is TrialKind.SAMPLED and t.state is TrialState.COMPLETE and t != study.best
     )  # fmt: skip
     repeat = replace(other, number=100_000, kind=TrialKind.REPLICATE, origin=other.number)
     figure = parallel(replace(study, trials=(*study.trials, repeat)), RESOLVED["parameters"])
-    thick = [trace.name for trace in figure.data if trace.line.width == 3]
+    thick = [trace.name for trace in figure.series if trace.width == 3]
     assert thick == [f"trial {other.number}"]
 
 
 def test_one_trial_makes_no_parallel_figure(ledger):
-    assert parallel(read_study(ledger, f"mona/{TASK}"), {}) is None
+    assert parallel(tuned_study(ledger, f"mona/{TASK}").study, {}) is None
 
 
 def test_a_parameter_that_was_not_sampled_leaves_a_gap(large_ledger):
-    study = read_study(large_ledger, f"mona/{TASK}")
+    study = tuned_study(large_ledger, f"mona/{TASK}").study
     trials = tuple(
         replace(t, sampled=t.sampled[:1]) if t.number == study.best.number else t
         for t in study.trials
     )
     figure = parallel(replace(study, trials=trials), {})
-    assert figure.data[-1].y[1] is None
+    assert figure.series[-1].y[1] is None
 
 
 def test_replicates_have_curves_of_their_own(large_ledger):
@@ -88,7 +101,7 @@ def test_replicates_have_curves_of_their_own(large_ledger):
     )
     study = replace(tuned.study, trials=trials)
     figure = learning(study, learning_curves(replace(tuned, study=study)))
-    assert {t.name for t in figure.data} == {"replicate", "pruned", "failed"}
+    assert {t.name for t in figure.series} == {"replicate", "pruned", "failed"}
 
 
 def test_a_value_that_is_not_finite_is_a_gap_in_its_curve(large_ledger):
@@ -101,7 +114,7 @@ def test_a_value_that_is_not_finite_is_a_gap_in_its_curve(large_ledger):
     histories = {**tuned.histories, 0: replace(first, measurements=broken)}
     curves = learning_curves(replace(tuned, histories=histories))
     figure = learning(tuned.study, curves)
-    json.dumps(as_plain(figure), allow_nan=False)
+    assert "nan" not in str(draw(figure))
     assert [c.values[2] for c in curves if c.trial.number == 0] == [None]
 
 
@@ -109,20 +122,101 @@ def test_importance_is_summed_by_stage():
     shares = {"refine.lr": 0.5, "meta.alpha": 0.25, "refine.epochs": 0.125, "proxy": 0.125}
     assert by_stage(shares) == {"refine": 0.625, "meta": 0.25, "proxy": 0.125}
     figure = bars(shares)
-    assert [trace.name for trace in figure.data] == ["refine: 0.62", "meta: 0.25", "proxy: 0.12"]
-    assert sum(sum(trace.x) for trace in figure.data) == 1
-    assert figure.layout.yaxis.categoryarray[-1] == "refine.lr", "the largest on top"
+    assert [trace.name for trace in figure.series] == ["refine: 0.62", "meta: 0.25", "proxy: 0.12"]
+    assert sum(sum(trace.x) for trace in figure.series) == 1
+    assert figure.y.ticks[0].label == "refine.lr", "the largest on top"
 
 
 def test_text_of_a_user_is_no_markup(ledger):
-    trial = read_study(ledger, f"mona/{TASK}").trials[2]
-    params = {"<b>x</b>": "a<i>&"}
+    trial = tuned_study(ledger, f"mona/{TASK}").study.trials[2]
+    params = {"<b>x</b>": "a<i>&'\u202e"}
     text = hover(replace(trial, params=params, sampled=tuple(params)))
-    assert text.endswith("<br>&lt;b>x&lt;/b> = a&lt;i>&amp;")
+    assert text.endswith("\n<b>x</b> = a<i>&'\u202e"), "it is escaped where it is written"
+    figure = Figure(
+        caption=text,
+        series=(Series(name=text, colour="#000000", x=(0,), y=(0,), tips=(text,), title=text),),
+        x=value_axis(text, [0]),
+        y=row_axis([text]),
+    )
+    shown = _shown(figure)
+    assert "<b>" not in shown
+    assert "\u202e" not in shown
+    assert not re.search(r"data-tips='[^']*'[^ >]", shown), "a quote ends no attribute"
 
 
-def test_a_figure_becomes_strict_json(ledger):
-    study = read_study(ledger, f"mona/{TASK}")
-    for figure in (history(study), bars({"refine.lr": 0.8, "meta.alpha": 0.2})):
-        content = json.loads(json.dumps(as_plain(figure), allow_nan=False))
-        assert content["data"]
+def _shown(figure: Figure) -> str:
+    """Return the page of a study that has this figure alone."""
+    study = SimpleNamespace(
+        place="", title="", counts="", facts="", notes=[], figures=[figure], importance="",
+        num_trials=0, trials=SimpleNamespace(columns=(), lines=(), marked=(), printed_pt=7.0),
+        best=None, same="", is_open=False,
+    )  # fmt: skip
+    return render("study.html.j2", title="", answer="", study=study, distance=None)
+
+
+def _numbers(path: str) -> list[float]:
+    return [float(n) for n in re.findall(r"-?\d+(?:\.\d+)?", path)]
+
+
+@pytest.mark.parametrize("values", [[0.1], [0.0, 0.0], [1e-9, 1.0, 1e9], [-3.0, 5.0], [7, 8], []])
+def test_an_axis_holds_its_values_and_has_ticks_apart(values):
+    axis = value_axis("x", values)
+    assert all(0 <= axis.position(value) <= 1 for value in values)
+    places = [axis.position(tick.value) for tick in axis.ticks]
+    assert all(0 <= place <= 1 for place in places)
+    assert places == sorted(set(places))
+    assert 1 <= len(places) <= 10
+    assert len({tick.label for tick in axis.ticks}) == len(axis.ticks)
+
+
+def test_values_that_differ_by_more_than_a_factor_of_four_have_a_logarithmic_axis():
+    assert value_axis("x", [0.1, 0.5]).is_log
+    assert not value_axis("x", [0.2, 0.5]).is_log
+    assert not value_axis("x", [-1.0, 5.0]).is_log
+
+
+def test_every_mark_is_on_the_paper(large_ledger):
+    tuned = tuned_study(large_ledger, f"mona/{TASK}")
+    figures = [
+        history(tuned.study),
+        learning(tuned.study, learning_curves(tuned)),
+        parallel(tuned.study, RESOLVED["parameters"]),
+        bars({"refine.lr": 0.8, "a_very_long_name_of_a_stage.and_of_its_parameter": 0.2}),
+    ]
+    for figure in figures:
+        drawing = draw(figure)
+        for each in drawing.series:
+            numbers = _numbers(each.at)
+            assert all(0 <= x <= drawing.width for x in numbers[::2])
+            assert all(0 <= y <= drawing.height for y in numbers[1::2])
+        for label in drawing.labels:
+            half = max(map(len, label.lines)) * 6.6 / (1 if label.anchor == "end" else 2)
+            assert label.x - (0 if label.anchor == "start" else half) >= -1
+
+
+def test_a_gap_breaks_a_line():
+    series = Series(name="a", colour="#000000", x=(0, 1, 2), y=(0.0, None, 1.0), line="straight")
+    axis = Axis(title="", low=0, high=2)
+    (drawn,) = draw(Figure(caption="", series=(series,), x=axis, y=axis)).series
+    assert drawn.line.count("M") == 2
+    assert len(drawn.at.split()) == 2
+
+
+def test_very_long_curves_are_thinned_and_keep_their_lowest_and_last_point(large_ledger):
+    tuned = tuned_study(large_ledger, f"mona/{TASK}")
+    count = 2 * MOST_POINTS
+    values = [1.0 - 0.5 * (epoch == 1001) for epoch in range(1, count + 1)]
+    curve = Curve(
+        trial=tuned.study.trials[0], epochs=tuple(range(1, count + 1)), values=tuple(values),
+        stages=("refine",) * count,
+    )  # fmt: skip
+    (drawn,) = draw(learning(tuned.study, [curve])).series
+    assert len(drawn.at.split()) == len(drawn.series.tips) <= MOST_POINTS + 2
+    assert "refine, epoch 1001: 0.5" in drawn.series.tips
+    assert drawn.series.tips[-1] == f"refine, epoch {count}: 1"
+
+
+def test_long_labels_are_broken_behind_dots_and_dashes():
+    assert wrap("contrast.learning_rate", 14) == ("contrast.", "learning_rate")
+    assert wrap("abcdefghij", 5) == ("abcd…",)
+    assert wrap("adam", 14) == ("adam",)

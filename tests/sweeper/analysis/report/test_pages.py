@@ -1,10 +1,10 @@
 """What the runs of a sweep and its studies show in MLflow besides metrics: notes, and files."""
 
-from sweeper.analysis import prose
 from sweeper.analysis.comparison import verdicts
 from sweeper.analysis.comparison.compare import compare
 from sweeper.analysis.report import pages
 from sweeper.model import TrialState
+from sweeper.text import readable
 from tests.support.compared_ledgers import Scores, write
 from tests.support.ledgers import EPOCHS, TASK, new_ledger, objective, rate_of, script
 
@@ -48,7 +48,7 @@ def test_the_sweeps_note_says_what_the_comparison_says(ledger):
     )
     assert note.startswith("- On pdebench/advection_1d, MoNA has the lowest test nRMSE")
     assert note.endswith("is not tuned; a tuned one is a study of NFT.")
-    row = f"| {TASK} | MoNA | {prose.number(best)} | – | 1 | {prose.number(control)} |"
+    row = f"| {TASK} | MoNA | {readable(best)} | – | 1 | {readable(control)} |"
     assert row in note.splitlines()
 
 

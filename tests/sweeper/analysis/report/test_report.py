@@ -3,18 +3,17 @@
 import re
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
 
-from sweeper.analysis import prose
 from sweeper.analysis.report.report import render_report, study_page
 from sweeper.analysis.usage import TITLES
 from sweeper.errors import NotFound
 from sweeper.ledger import Ledger
 from sweeper.model import Study, Trial, TrialKind, TrialState
+from sweeper.text import readable
 from tests.support.browser import browser, needs_chromium
 from tests.support.command import ROOT
 from tests.support.compared_ledgers import Scores, write
@@ -64,15 +63,14 @@ def test_the_page_is_well_formed_and_refers_to_nothing_outside(page):
     assert "@import" not in page.split("<script")[0]
 
 
-def test_plotly_is_inside_once(page):
-    assert len(re.findall(r"plotly\.js v\d", page)) == 1
-    assert len(page) < 6_000_000
+def test_the_page_is_small(page):
+    assert len(page.encode()) < 300_000, "of 48 trials; the limit for any page is 1.5 MB"
 
 
 def test_the_page_says_question_answer_and_numbers_without_any_script(page):
     text = str(Text(page))
     assert "Which of MoNA and NFT solves pdebench/advection_1d best" in text
-    values = {m: prose.number(1.1 * objective(m, rate_of(7), EPOCHS)) for m in ("mona", "nft")}
+    values = {m: readable(1.1 * objective(m, rate_of(7), EPOCHS)) for m in ("mona", "nft")}
     assert f"MoNA has the lowest test nRMSE, {values['mona']} (one seed)" in text
     assert f"cannot distinguish it from NFT ({values['nft']}, one seed)" in text
     assert "Where a number is of one seed, a small difference may be chance" in text
@@ -109,7 +107,7 @@ def test_in_the_table_of_trials_what_was_searched_comes_before_the_rest(ledger):
 
 def test_a_cell_holds_the_number_that_it_rounds(page):
     best = 1.1 * objective("mona", rate_of(7), EPOCHS)
-    assert f'<td class="number" title="{best!r}">{prose.number(best)}</td>' in page
+    assert f'<td class="number" title="{best!r}">{readable(best)}</td>' in page
 
 
 def test_a_sweep_with_one_method_is_asked_about_vanilla_fine_tuning(tmp_path):
@@ -148,9 +146,9 @@ def test_every_text_of_a_user_is_escaped(tmp_path):
     assert Text(page).open == []
     assert "\u202e" not in page
     assert r"\u202e" in str(Text(page))
-    (figures,) = re.findall(r'id="figures">(.*?)</script>', page, re.DOTALL)
-    assert r"\\u202e" in figures
-    assert re.search(r"(?<!\\)\\u(202e|001b)", figures) is None
+    tips = " ".join(re.findall(r"data-tips='([^']*)'", page))
+    assert r"\\u202e" in tips
+    assert re.search(r"(?<!\\)\\u(202e|001b)", tips) is None
 
 
 def test_a_sweep_that_has_just_begun_has_a_page(tmp_path):
@@ -217,11 +215,11 @@ def test_the_page_fits_wide_and_narrow_in_light_and_dark(page, tmp_path):
             papers = set()
             for dark in (False, True):
                 chromium.open(file.as_uri(), width=width, dark=dark)
-                _wait_for_plots(chromium)
+                assert len(chromium.find(".plot svg")) == 12
                 assert chromium.run("return document.documentElement.scrollWidth") == width
                 papers.add(chromium.run("return getComputedStyle(document.body).backgroundColor"))
                 ink = chromium.run(
-                    "return getComputedStyle(document.querySelector('.xtick text')).fill"
+                    "return getComputedStyle(document.querySelector('.plot .tick')).fill"
                 )
                 assert ink == chromium.run("return getComputedStyle(document.body).color")
                 chromium.screenshot(tmp_path / f"{width}-{dark}.png", width=width, whole_page=True)
@@ -237,12 +235,108 @@ def test_the_page_prints_every_figure_and_cuts_no_table(page, tmp_path):
     file.write_text(page)
     with browser() as chromium:
         chromium.open(file.as_uri(), width=1000, dark=True)  # a landscape A4 between its margins
-        drawn = "return document.querySelectorAll('.plot .main-svg .cartesianlayer').length"
-        assert chromium.run(drawn) < 12, "what nobody has come near is not drawn"
         chromium.printed()
-        assert chromium.run(drawn) == 12
+        drawn = (
+            "return [...document.querySelectorAll('.plot svg')].filter(s => s.clientWidth > 300)"
+        )
+        assert len(chromium.run(drawn)) == 12
         assert chromium.run("return document.documentElement.scrollWidth") == 1000
         assert chromium.run("return getComputedStyle(document.body).color") == "rgb(0, 0, 0)"
+
+
+def point(chromium, kind: str, index: int = 0, *, caption: str) -> None:
+    """Sends a pointer event to a point of the first figure with this caption."""
+    chromium.run(
+        f"""
+        const figure = [...document.querySelectorAll('figure')].find(
+          (f) => f.querySelector('figcaption').textContent.startsWith({caption!r}));
+        const svg = figure.querySelector('.plot svg');
+        const at = [...svg.querySelectorAll('.series')].flatMap(
+          (g) => JSON.parse(g.dataset.tips).length ? g.dataset.at.split(' ') : []);
+        const [x, y] = at[{index}].split(',').map(Number);
+        svg.scrollIntoView({{block: 'center'}});
+        const box = svg.getBoundingClientRect(), scale = box.width / svg.viewBox.baseVal.width;
+        svg.dispatchEvent(new PointerEvent({kind!r}, {{bubbles: true, pointerId: 1,
+          clientX: box.left + x * scale, clientY: box.top + y * scale}}));
+        """
+    )
+
+
+@pytest.mark.browser
+@needs_chromium
+def test_the_script_shows_values_hides_series_and_sorts_tables(page, tmp_path):
+    file = tmp_path / "report.html"
+    file.write_text(page)
+    with browser() as chromium:
+        chromium.open(file.as_uri())
+        assert chromium.run("return document.querySelector('.tip').hidden")
+        point(chromium, "pointermove", caption="Validation value of each trial")
+        shown = chromium.find(".tip")[0].text
+        assert shown.startswith("trial 0 (preset): "), shown
+        point(chromium, "pointermove", caption="Validation value by epoch")
+        assert re.match(r"trial \d+\nrefine, epoch 1: 0\.\d+", chromium.find(".tip")[0].text)
+        point(chromium, "pointerleave", caption="Validation value by epoch")
+        assert chromium.run("return document.querySelector('.tip').hidden")
+
+        hidden = "return document.querySelectorAll('.series.hidden').length"
+        assert chromium.run(hidden) == 0
+        button = "document.querySelector('.legend button[data-name=pruned]')"
+        chromium.run(f"{button}.click()")
+        assert chromium.run(f"return {button}.getAttribute('aria-pressed')") == "false"
+        assert chromium.run(hidden) == 1
+        chromium.run(f"{button}.click()")
+        assert chromium.run(hidden) == 0
+
+        column = """
+        const table = [...document.querySelectorAll('table')].find(
+          (t) => t.tHead.textContent.includes('best epoch'));
+        """
+        values = column + "return [...table.tBodies[0].rows].map((r) => r.cells[3].textContent)"
+        for is_falling in (False, True):
+            chromium.run(column + "table.tHead.rows[0].cells[3].click()")
+            found = [float(v) for v in chromium.run(values) if v != "–"]
+            assert found == sorted(found, reverse=is_falling)
+        assert chromium.errors() == []
+
+
+@pytest.mark.browser
+@needs_chromium
+def test_parallel_coordinates_are_brushed(page, tmp_path):
+    file = tmp_path / "report.html"
+    file.write_text(page)
+    drag = """
+    const svg = document.querySelector('svg[data-columns]');
+    svg.scrollIntoView({block: 'center'});
+    svg.setPointerCapture = () => {};
+    const numbers = svg.dataset.columns.split(' ').map(Number);
+    const [top, bottom] = numbers.slice(-2), x = numbers[numbers.length - 3];
+    const box = svg.getBoundingClientRect(), scale = box.width / svg.viewBox.baseVal.width;
+    const send = (kind, y) => svg.dispatchEvent(new PointerEvent(kind, {bubbles: true,
+      pointerId: 1, clientX: box.left + x * scale, clientY: box.top + y * scale}));
+    """
+    state = """
+    const svg = document.querySelector('svg[data-columns]');
+    return [svg.querySelectorAll('.series').length, svg.querySelectorAll('.series.out').length,
+      svg.closest('figure').querySelector('.said').textContent];
+    """
+    with browser() as chromium:
+        chromium.open(file.as_uri())
+        total, out, _ = chromium.run(state)
+        assert (total, out) == (9, 0)
+        half = "(top + bottom) / 2"
+        chromium.run(
+            f"{drag} send('pointerdown', {half}); send('pointermove', bottom); "
+            "send('pointerup', bottom);"
+        )
+        _, out, said = chromium.run(state)
+        assert 0 < out < total
+        assert said == f"{total - out} of {total} trials in the chosen ranges."
+        chromium.run(f"{drag} send('pointerdown', {half}); send('pointerup', {half});")
+        assert chromium.run(state)[1] == 0, "a click ends the range"
+        point(chromium, "pointermove", caption="Complete sampled trials")
+        assert chromium.find(".tip")[0].text.startswith("trial ")
+        assert len(chromium.find("svg[data-columns] .series.lit")) == 1
+        assert chromium.errors() == []
 
 
 @pytest.fixture(scope="module")
@@ -291,16 +385,6 @@ def _check_paper(printed) -> None:
     assert [n for n, sheet in enumerate(printed[:-1], start=1) if sheet.blank > 0.5] == []
     words = {word.text for sheet in printed for word in sheet.words}
     assert {"epoch", "trial", "candidates"} <= words, "titles of axes: figures are drawn"
-
-
-def _wait_for_plots(chromium) -> None:
-    deadline = time.monotonic() + 60
-    wanted = len(chromium.find(".plot"))
-    assert wanted == 12
-    while len(chromium.find(".plot .main-svg .cartesianlayer")) < wanted:
-        chromium.run("window.scrollBy(0, 500)")  # figures are drawn where a reader comes near
-        assert time.monotonic() < deadline, "plots are not drawn"
-        time.sleep(0.05)
 
 
 def test_the_page_says_that_nothing_was_predicted(ledger):

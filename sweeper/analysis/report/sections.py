@@ -1,0 +1,479 @@
+"""The sections of a page: what each shows, read from tables and comparisons. Templates write it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sweeper.analysis.comparison.comparison import (
+    Comparison,
+    DistanceCorrelation,
+    Effect,
+    TaskComparison,
+    by_protocol,
+    remarks,
+)
+from sweeper.analysis.comparison.distance_correlation import FEWEST
+from sweeper.analysis.comparison.entries import TunedStudy, cost_of
+from sweeper.analysis.comparison.verdicts import (
+    across,
+    answer,
+    distance_answer,
+    interval,
+    limits_over_tasks,
+    name,
+    notes,
+    series,
+)
+from sweeper.analysis.importance import Importances, importances
+from sweeper.analysis.prose import DISTANCES, listed, method, metric, validation_notes
+from sweeper.analysis.report.figures import (
+    any_time,
+    bars,
+    by_stage,
+    distances,
+    gaps,
+    history,
+    learning,
+    learning_curves,
+    parallel,
+    ratios,
+    scores,
+)
+from sweeper.analysis.report.page import Table, anchor, table
+from sweeper.analysis.report.svg import Figure
+from sweeper.analysis.table import StudyTable, SweepTable, rows
+from sweeper.analysis.usage import Usage, compared
+from sweeper.ledger import SweepRecord
+from sweeper.model import Trial, TrialState
+from sweeper.text import readable
+
+SHOWN = ("backbone", "pretrained", "proxy", "data_source", "protocol")  # of the facts
+HIDDEN = ("failure", "reason", "seed", "attempts")  # of the columns of trials
+LATE = ("best_epoch",)  # columns behind the parameters, for which a reader looks first
+FEW = 12  # trials that are shown unasked
+MIB = 2**20
+
+Palette = Mapping[str, str]  # label of a method -> colour
+
+
+# Methods on a task
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedSection:
+    """Published numbers beside ours, protocol by protocol, in no order of merit."""
+
+    task: str
+    count: int
+    numbers: Table
+    remarks: Sequence[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodsSection:
+    """The methods on one task: values, differences, notes and figures."""
+
+    task: str
+    place: str
+    answer: str | None  # None: it has been said above
+    methods: Table
+    differences: Table | None
+    notes: Sequence[str]
+    figures: Sequence[Figure]
+    published: PublishedSection | None
+
+
+def methods_section(task: TaskComparison, palette: Palette, *, is_alone: bool) -> MethodsSection:
+    """Return the section about a task.
+
+    Args:
+        is_alone: The page's answer above is about this task alone.
+    """
+    drawn = [scores(task, palette), gaps(task)]
+    drawn += [any_time(task, what, palette) for what in ("trials", "device_seconds")]
+    return MethodsSection(
+        task=task.task,
+        place=f"methods-{anchor(task.task)}",
+        answer=None if is_alone else answer(task),
+        methods=_methods(task),
+        differences=_differences(task),
+        notes=notes(task),
+        figures=[figure for figure in drawn if figure is not None],
+        published=published_section(task),
+    )
+
+
+def _methods(task: TaskComparison) -> Table:
+    header = ["method", "test mean", "95 % interval", "seeds", "sd", "validation", "rises",
+              "jaggedness", "trial", "candidates", "epochs", "device-s"]  # fmt: skip
+    shown = [(e, name(e.label)) for e in task.entries]
+    shown += [(e, f"{name(e.label)}: control") for e in task.controls if e.values]
+    lines = [
+        [called, e.mean, interval(e.ci), len(e.values), e.sd, e.validation, e.upward_rms,
+         e.roughness, e.trial, e.budget and e.budget.trials, e.budget and e.budget.epochs,
+         e.budget and e.budget.device_seconds]
+        for e, called in shown
+    ]  # fmt: skip
+    best = lowest_mean(task)
+    marked = [i for i, e in enumerate(task.entries) if e.mean is not None and e.mean == best]
+    return table(header, lines, marked=marked)
+
+
+def lowest_mean(task: TaskComparison) -> float | None:
+    """Return the lowest mean, where there is more than one and they compare."""
+    if task.incomparable or len(task.entries) < 2:
+        return None
+    return min((e.mean for e in task.entries if e.mean is not None), default=None)
+
+
+def _differences(task: TaskComparison) -> Table | None:
+    families = (*task.differences, *task.from_control)
+    if not families:
+        return None
+    header = ["first", "second", "difference", "95 % interval", "pairs", "p", "p, Holm",
+              "d_z", "first lower in", "verdict"]  # fmt: skip
+    lines = [
+        [name(d.first), name(d.second), d.difference, interval(d.ci), d.pairs, d.p_value,
+         d.p_holm, d.d_z, d.superiority, d.verdict.value]
+        for d in families
+    ]  # fmt: skip
+    return table(header, lines)
+
+
+def published_section(task: TaskComparison) -> PublishedSection | None:
+    """Return what was published on a task; None without a number."""
+    if not task.published:
+        return None
+    facts = task.facts
+    ours = [
+        [name(e.label), e.mean, None, metric(task.metric), facts.get("protocol"),
+         facts.get("data_source"), _sizes(facts.get("samples")), "this sweep"]
+        for e in task.entries
+        if e.mean is not None
+    ]  # fmt: skip
+    theirs = [
+        [method(each.method), each.value, each.floor, metric(each.metric), protocol,
+         each.data_source, str(each.samples or "–"), each.citation]
+        for protocol, numbers in by_protocol(task.published).items()
+        for each in numbers
+    ]  # fmt: skip
+    header = ["method", "test", "floor", "metric", "protocol", "data", "samples", "source"]
+    lines: list[Sequence[object]] = [*ours, *theirs]
+    if not any(each.floor for each in task.published):  # a column of nothing but dashes
+        header, lines = header[:2] + header[3:], [[*line[:2], *line[3:]] for line in lines]
+    return PublishedSection(
+        task=task.task,
+        count=len(theirs),
+        numbers=table(header, lines),
+        remarks=remarks(task.published),
+    )
+
+
+def _sizes(samples: object) -> str | None:
+    """Return how many samples each split has: `700 / 150 / 150`."""
+    return " / ".join(map(str, samples.values())) if isinstance(samples, dict) else None
+
+
+# All tasks
+
+
+@dataclass(frozen=True, kw_only=True)
+class AllTasksSection:
+    """The methods over all tasks, each task counting once."""
+
+    ranks: Table | None
+    effects: Sequence[str]
+    limits: Sequence[str]
+    figure: Figure | None
+    by_group: Table | None
+
+
+def all_tasks_section(comparison: Comparison) -> AllTasksSection:
+    """Return the section on all tasks."""
+    ranks = [[name(label), rank] for label, rank in comparison.ranks.items()]
+    header = ["method", f"average rank over {len(comparison.ranked_tasks)}"]
+    return AllTasksSection(
+        ranks=table(header, ranks) if ranks else None,
+        effects=[across(effect) for effect in comparison.effects],
+        limits=limits_over_tasks(comparison.effects),
+        figure=ratios(comparison),
+        by_group=_by_group(comparison.effects) if comparison.effects else None,
+    )
+
+
+def _by_group(effects: Sequence[Effect]) -> Table:
+    header = ["first", "second", "over", "ratio of errors", "tasks", "first lower on",
+              "p", "p, Holm"]  # fmt: skip
+    lines: list[list[object]] = []
+    for effect in effects:
+        two = [name(effect.first), name(effect.second)]
+        tested = {"all": (effect.p_value, effect.p_holm)}
+        shares = [("all", effect.overall), *effect.groups.items()]
+        lines += [
+            [*two, over, s.ratio, len(s.tasks), s.lower, *tested.get(over, (None, None))]
+            for over, s in shares
+        ]
+        lines += [
+            [*two, f"all but {task}", ratio, len(effect.ratios) - 1, None, None, None]
+            for task, ratio in effect.without.items()
+        ]
+    return table(header, lines)
+
+
+# A study
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudySection:
+    """How the trials of a study went, what mattered, and all of them."""
+
+    title: str
+    place: str
+    counts: str
+    facts: str
+    notes: Sequence[str]
+    figures: Sequence[Figure]
+    importance: str
+    num_trials: int
+    trials: Table
+    best: str | None  # why a trial is marked as the best
+    same: str  # settings that all trials share
+    is_open: bool
+
+
+def title_of(study: StudyTable) -> str:
+    """Return the title of a study: `MoNA on pdebench/advection_1d`."""
+    return f"{method(study.study.method)} on {study.study.task}"
+
+
+def study_section(tuned: TunedStudy) -> StudySection:
+    """Return the section about a study."""
+    study = tuned.study
+    parameters = tuned.sweep.record.resolved.get("parameters") or {}
+    found = importances(study, parameters)
+    curves = learning_curves(tuned)
+    drawn = [history(study), learning(study, curves)] if curves else []
+    if (lines := parallel(study, parameters)) is not None:
+        drawn.append(lines)
+    if isinstance(found, Importances):
+        drawn.append(bars(found.shares))
+    ended = [f"{count} {state}" for state, count in study.counts().items()]
+    varied = _varied(study)
+    fixed = {k: v for t in study.trials[:1] for k, v in t.params.items() if k not in varied}
+    return StudySection(
+        title=title_of(study),
+        place=anchor(study.study.name),
+        counts=f"{len(study.trials)} trials: {listed(ended) or 'not begun'}.",
+        facts=" · ".join(
+            f"{fact.replace('_', ' ')}: {study.facts[fact]}"
+            for fact in SHOWN
+            if study.facts.get(fact) is not None
+        ),
+        notes=validation_notes(study),
+        figures=drawn,
+        importance=(
+            explained(found)
+            if isinstance(found, Importances)
+            else f"Importance of parameters: {found}"
+        ),
+        num_trials=len(study.trials),
+        trials=_trials(study, varied),
+        best=None if study.best is None else _marked(study, study.best),
+        same=", ".join(f"{key} = {value}" for key, value in fixed.items()),
+        is_open=len(study.trials) <= FEW,
+    )
+
+
+def explained(found: Importances) -> str:
+    """Return what parameters explain alone, stage by stage, and what that leaves out."""
+    sums = [f"{stage} {share:.0%}" for stage, share in by_stage(found.shares).items()]
+    alone = (
+        f"Importance by stage: {listed(sums)} of the variance. Single parameters explain "
+        f"{sum(found.shares.values()):.0%} of it; the rest is their interactions, or noise."
+    ).replace("%", " %")
+    if not found.left_out:
+        return alone
+    return f"{alone} Left out, since not every trial has them: {', '.join(found.left_out)}."
+
+
+def _varied(study: StudyTable) -> set[str]:
+    """Return the parameters that differ between trials."""
+    return {
+        parameter
+        for parameter in {n for t in study.trials for n in t.params}
+        if len({repr(t.params.get(parameter)) for t in study.trials}) > 1
+    }
+
+
+def _trials(study: StudyTable, varied: set[str]) -> Table:
+    """Return a line a trial: how it went, then what was searched, then what else differs."""
+    lines = [{k: v for k, v in row.items() if k not in HIDDEN} for row in rows(study)]
+    names = dict.fromkeys(n for line in lines for n in line)
+    sampled = {n for t in study.trials for n in t.sampled}
+    keep = [
+        *(n for n in names if n not in LATE and all(n not in t.params for t in study.trials)),
+        *(n for n in names if n in varied and n in sampled),
+        *(n for n in names if n in varied and n not in sampled),
+        *(n for n in names if n in LATE),
+    ]
+    best = study.best
+    marked = [i for i, t in enumerate(study.trials) if best is not None and t.number == best.number]
+    return table(
+        [n.replace("_", " ") if n in LATE else n for n in keep],
+        [[line.get(n) for n in keep] for line in lines],
+        marked=marked,
+    )
+
+
+def _marked(study: StudyTable, best: Trial) -> str:
+    """Return why a trial is the study's best, and by which number."""
+    reached = study.reached(best)
+    if not reached.is_replicated:
+        return f"Marked: trial {best.number}, the lowest by validation."
+    return (
+        f"Marked: trial {best.number}, which is called best for its replicates. Over their "
+        f"{len(reached.tests)} seeds the mean of validation is {readable(reached.validation)}, of "
+        f"test {readable(reached.test)}; the line shows what it reached in the search."
+    )
+
+
+# Distance and error
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistanceSection:
+    """Whether a distance before fine-tuning predicts the error after it."""
+
+    answer: str
+    figures: Sequence[Figure]
+    series: Table
+    fewest: int
+
+
+def distance_section(
+    found: Sequence[DistanceCorrelation], palette: Palette
+) -> DistanceSection | None:
+    """Return the section; None where no study measured a distance."""
+    if not found:
+        return None
+    shown = [each for each in found if each.distance == found[0].distance]
+    tasks = dict.fromkeys(each.task for each in shown)
+    lines = [
+        [each.task, series(each), DISTANCES[each.distance], each.stage, len(each.trials),
+         each.correlation and each.correlation.rho, each.correlation and each.correlation.p_value,
+         each.p_holm]
+        for each in found
+    ]  # fmt: skip
+    header = ["task", "method", "distance", "after", "trials", "ρ", "p", "p, Holm"]
+    return DistanceSection(
+        answer=distance_answer(found),
+        figures=[distances([e for e in shown if e.task == task], palette) for task in tasks],
+        series=table(header, lines),
+        fewest=FEWEST,
+    )
+
+
+# Failures, cost and provenance
+
+
+def unfinished_trials(sweep: SweepTable) -> Table | None:
+    """Return the trials that are not complete, one line a reason; None without any."""
+    grouped: dict[tuple[str, ...], list[str]] = {}
+    for study in sweep.studies:
+        for t in study.trials:
+            if t.state is not TrialState.COMPLETE:
+                why = (study.study.name, t.state.value, t.failure or "–", t.reason or "–")
+                grouped.setdefault(why, []).append(str(t.number))
+    if not grouped:
+        return None
+    lines = [[*why, len(numbers), ", ".join(numbers)] for why, numbers in grouped.items()]
+    lines.sort(key=lambda line: line[1] != TrialState.FAILED)
+    return table(["study", "state", "class", "reason", "count", "trials"], lines)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CostSection:
+    """What each study took, how full the slots were, and what had been predicted."""
+
+    total: str
+    studies: Table
+    use: str
+    predicted: Table | None
+
+
+def cost_section(tuned_studies: Sequence[TunedStudy], usage: Usage) -> CostSection:
+    """Return the section on what a sweep took."""
+    costs = [cost_of(tuned) for tuned in tuned_studies]
+    lines = [
+        [c.study, c.trials, c.epochs, c.searched, c.repeated, c.pruned, c.failed,
+         c.epoch_seconds, c.peak_memory_bytes and round(c.peak_memory_bytes / MIB)]
+        for c in costs
+    ]  # fmt: skip
+    header = ["study", "trials begun", "epochs", "search, s", "replicates, s", "of pruned, s",
+              "of failed, s", "s an epoch", "peak MiB"]  # fmt: skip
+    by_device: dict[str, float] = {}
+    for each in costs:
+        by_device[each.device] = by_device.get(each.device, 0.0) + each.total
+    told = [f"{_hours(seconds)} of {device.upper()}" for device, seconds in by_device.items()]
+    trials, epochs = sum(c.trials for c in costs), sum(c.epochs for c in costs)
+    return CostSection(
+        total=f"{listed(told) or 'Nothing'} for {trials} trials and {epochs} epochs.",
+        studies=table(header, lines),
+        use=_use(usage),
+        predicted=_predicted(usage),
+    )
+
+
+def _hours(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    if minutes < 2:
+        return f"{seconds:.0f} seconds"
+    return f"{minutes} minutes" if minutes < 120 else f"{seconds / 3600:.1f} hours"
+
+
+def _use(usage: Usage) -> str:
+    """Return how full the slots were, and what was taken over from other trials."""
+    share = usage.utilisation
+    full = "How full its slots were is not known: its start did not record them."
+    if share is not None:
+        full = f"Trials ran in {share:.0%} of the time of its slots.".replace("%", " %")
+    if usage.taken_over:
+        full += (
+            f" {usage.taken_over} epochs of stages were taken over from trials that had computed "
+            "the same; they count among those of studies, and took no time."
+        )
+    return full
+
+
+def _predicted(usage: Usage) -> Table | None:
+    if usage.prediction is None:
+        return None
+    header = ["predicted", "low", "expected", "high", "actual", "which is"]
+    lines = [
+        [each.title, each.low, each.expected, each.high, each.actual, each.verdict]
+        for each in compared(usage)
+    ]
+    return table(header, lines)
+
+
+def resolved_text(record: SweepRecord) -> str:
+    """Return a sweep's file as it was understood."""
+    return json.dumps(record.resolved, indent=2, ensure_ascii=False, default=str)
+
+
+def provenance(sweep: SweepTable) -> Table:
+    """Return the code, packages, data and weights that a sweep was made with."""
+    record = sweep.record
+    lines: list[list[object]] = [["configuration", record.config_hash]]
+    for key, value in record.provenance.items():
+        shown = value
+        if isinstance(value, Mapping):
+            shown = ", ".join(f"{what} {version}" for what, version in value.items() if version)
+        lines.append([key.replace("_", " "), "unknown" if shown is None else str(shown)])
+    for fact in ("content_hash", "weights_hash"):
+        owners: dict[str, list[str]] = {}
+        for study in sweep.studies:
+            if study.facts.get(fact):
+                owners.setdefault(str(study.facts[fact]), []).append(study.study.name)
+        lines += [[f"{fact.replace('_', ' ')}, {', '.join(who)}", h] for h, who in owners.items()]
+    return table(["what", "value"], lines)
