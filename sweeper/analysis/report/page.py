@@ -13,7 +13,6 @@ from functools import cache
 from importlib.resources import files
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from sweeper.analysis.report.svg import draw
 from sweeper.text import readable, visible
@@ -130,23 +129,20 @@ def _environment() -> Environment:
     )
     here = files("sweeper.analysis.report")
     environment.globals |= {
-        "style": Markup(here.joinpath("page.css").read_text("utf-8")),
-        "script": Markup(here.joinpath("page.js").read_text("utf-8")),
+        "style": here.joinpath("page.css").read_text("utf-8"),
+        "script": here.joinpath("page.js").read_text("utf-8"),
         "draw": draw,
     }
-    environment.filters |= {"anchor": anchor, "as_attribute": _as_attribute}
+    environment.filters |= {"as_json": _as_json}
     return environment
 
 
 def _shown(value: object) -> object:
     """Return text with control characters and changes of direction shown, not obeyed."""
-    if isinstance(value, str) and not isinstance(value, Markup):
-        return visible(value, keep="\n\t")
-    return value
+    is_html = hasattr(value, "__html__")
+    return visible(value, keep="\n\t") if isinstance(value, str) and not is_html else value
 
 
-def _as_attribute(texts: Sequence[str]) -> Markup:
-    """Return texts as JSON for an attribute in single quotes."""
-    content = json.dumps([visible(text, keep="\n\t") for text in texts], ensure_ascii=False)
-    escapes = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "'": "&#39;"}
-    return Markup("".join(escapes.get(c, c) for c in content))
+def _as_json(texts: Sequence[str]) -> str:
+    """Return texts as JSON, for the script."""
+    return json.dumps([visible(text, keep="\n\t") for text in texts], ensure_ascii=False)

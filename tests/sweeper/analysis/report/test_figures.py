@@ -141,7 +141,7 @@ def test_text_of_a_user_is_no_markup(ledger):
     shown = _shown(figure)
     assert "<b>" not in shown
     assert "\u202e" not in shown
-    assert not re.search(r"data-tips='[^']*'[^ >]", shown), "a quote ends no attribute"
+    assert not re.search(r'data-tips="[^"]*"[^ >]', shown), "a quote ends no attribute"
 
 
 def _shown(figure: Figure) -> str:

@@ -146,7 +146,7 @@ def test_every_text_of_a_user_is_escaped(tmp_path):
     assert Text(page).open == []
     assert "\u202e" not in page
     assert r"\u202e" in str(Text(page))
-    tips = " ".join(re.findall(r"data-tips='([^']*)'", page))
+    tips = " ".join(re.findall(r'data-tips="([^"]*)"', page))
     assert r"\\u202e" in tips
     assert re.search(r"(?<!\\)\\u(202e|001b)", tips) is None
 
