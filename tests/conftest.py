@@ -1,4 +1,4 @@
-"""What all tests share: Hypothesis settings, a clean environment, one Ray head, one data home,
+"""Shared parts of all tests: Hypothesis settings, a clean environment, one Ray head, one data home,
 empty stores of MLflow."""
 
 import itertools
@@ -73,7 +73,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 @pytest.fixture(autouse=True)
 def _no_command_outlives_its_test() -> Iterator[None]:
-    """Ends what a failed test left running: a sweep would take the cores from all that follow."""
+    """End what a failed test left running: a sweep would take the cores from all that follow."""
     before = len(STARTED)
     yield
     for process in STARTED[before:]:
@@ -107,7 +107,7 @@ def empty_store(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def new_store(empty_store, tmp_path) -> Callable[[], str]:
-    """Makes the URI of another empty SQLite store."""
+    """Make the URI of another empty SQLite store."""
     numbers = itertools.count()
 
     def make() -> str:

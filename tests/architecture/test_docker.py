@@ -1,4 +1,4 @@
-"""The image's recipe: what a linter does not know of ours."""
+"""The image's recipe: rules of ours that a linter does not know."""
 
 import json
 import re
@@ -29,7 +29,7 @@ def instructions(dockerfile: str) -> list[tuple[str, str]]:
 
 
 def faults(dockerfile: str) -> list[str]:
-    """What is wrong with a Dockerfile, by the rules of this repository."""
+    """Return the faults of a Dockerfile, by the rules of this repository."""
     steps = instructions(dockerfile)
     found = []
     names, bases = {"${BASE}"}, [value.split() for word, value in steps if word == "FROM"]

@@ -28,7 +28,7 @@ LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
 
 def ignored() -> list[str]:
-    """What git ignores at the top: what runs and tools leave behind."""
+    """Return the names that git ignores at the top: leavings of runs and tools."""
     lines = (ROOT / ".gitignore").read_text().splitlines()
     return [line.strip("/") for line in lines if line and not line.startswith(("#", "!"))]
 

@@ -1,4 +1,4 @@
-"""What is installed, from where, and no older than what mended known holes."""
+"""Requirements: their sources, and versions without known holes."""
 
 import re
 import tomllib

@@ -1,4 +1,4 @@
-"""What the tables of bad inputs share: a row, the file that rows break, and a command to break."""
+"""A row of the tables of bad inputs, the file that rows break, and a command to break."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -43,24 +43,24 @@ class Row:
 
 
 def edit(old: str, new: str) -> str:
-    """Returns the valid file with `new` in place of `old`."""
+    """Return the valid file with `new` in place of `old`."""
     assert old in VALID
     return VALID.replace(old, new)
 
 
 def parameter(text: str) -> str:
-    """Returns the valid file with other parameters."""
+    """Return the valid file with other parameters."""
     return edit(PARAMETER, "  " + text)
 
 
 def ids(rows: Sequence[Any]) -> list[str]:
-    """Returns what the tests are called: `row_09_duplicate_key`."""
+    """Return what the tests are called: `row_09_duplicate_key`."""
     return [f"row_{row.number:02d}_{row.name.replace(' ', '_')}" for row in rows]
 
 
 @dataclass
 class Told:
-    """What a command printed, line by line, and how it ended."""
+    """The output of a command, line by line, and its exit code."""
 
     code: int
     out: list[str]
@@ -91,7 +91,7 @@ class Command:
         return told
 
     def tells(self, row: Row) -> Told:
-        """Runs a row's command on its file, and sees that it is told as the row says."""
+        """Run a row's command on its file, and see that it is told as the row says."""
         content = row.content.encode() if isinstance(row.content, str) else row.content
         (self.folder / "x.yaml").write_bytes(content)
         told = self(row.command, "x.yaml", *row.options)

@@ -151,7 +151,7 @@ def test_row_90_a_sweep_that_is_not_there_is_told(command: Command, words: str) 
 
 
 def sweeper(folder: Path, *words: str, **options: object) -> "subprocess.Popen[bytes]":
-    """Starts a command of its own, its streams as given."""
+    """Start a command of its own, its streams as given."""
     environment = os.environ | {"PYTHONPATH": str(ROOT)} | dict(options.pop("env", {}))
     command = [sys.executable, "-m", "sweeper.cli.main", *words]
     return subprocess.Popen(command, cwd=folder, env=environment, **options)

@@ -25,7 +25,7 @@ AGAIN = "Fetch the published file again."
 
 @dataclass(frozen=True)
 class FileRow:
-    """What is done to the published files in a folder, and what importing them tells.
+    """A change of the published files in a folder, and the refusal that importing them prints.
 
     `told` is how the one line begins, after the name of the file if `file` is given.
     """
@@ -39,7 +39,7 @@ class FileRow:
 
 
 def replace(key: str, edit: Callable[[np.ndarray], object]) -> Callable[[Path], None]:
-    """Returns what puts another array in the place of one."""
+    """Return what puts another array in the place of one."""
 
     def spoil(folder: Path) -> None:
         with h5py.File(folder / BURGERS, "a") as file:
@@ -52,7 +52,7 @@ def replace(key: str, edit: Callable[[np.ndarray], object]) -> Callable[[Path], 
 
 
 def declare(**how: object) -> Callable[[Path], None]:
-    """Returns what puts an array in the place of the fields of which only the head is written."""
+    """Return what puts an array in the place of the fields of which only the head is written."""
 
     def spoil(folder: Path) -> None:
         with h5py.File(folder / BURGERS, "a") as file:
@@ -64,7 +64,7 @@ def declare(**how: object) -> Callable[[Path], None]:
 
 
 def elsewhere(how: str) -> Callable[[Path], None]:
-    """Returns what lets the fields come from a file that holds a secret."""
+    """Return what lets the fields come from a file that holds a secret."""
 
     def spoil(folder: Path) -> None:
         other = official_files.write(folder.parent / "planted", "burgers_1d")
@@ -120,7 +120,7 @@ def end_alike(array: np.ndarray) -> np.ndarray:
 
 
 def bomb(folder: Path) -> None:
-    """Puts an archive in the place of NinaPro's files that unpacks to a thousand times its size."""
+    """Put an archive in the place of NinaPro's files that unpacks to a thousand times its size."""
     for path in folder.iterdir():
         path.unlink()
     with zipfile.ZipFile(folder / "ninapro.zip", "w", zipfile.ZIP_DEFLATED) as archive:
@@ -209,7 +209,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def imported(command: Command, task: str, folder: Path) -> list[str]:
-    """Imports the files of a folder, which must be refused; returns what is told."""
+    """Import the files of a folder, which must be refused; return what is told."""
     told = command("data", "import", task, str(folder))
     assert (told.code, told.out) == (2, [])
     assert not list(folder.parent.rglob("official"))

@@ -68,7 +68,7 @@ def test_a_file_that_is_none_is_told(command: Command, row: Row) -> None:
 
 @dataclass(frozen=True)
 class PlaceRow:
-    """What is at the path that a command is given."""
+    """Something other than a file at the path that a command is given."""
 
     number: int
     name: str

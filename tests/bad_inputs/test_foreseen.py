@@ -1,4 +1,4 @@
-"""What a launch would refuse, or die of, is told by `validate`: rows 49 and 65, and sizes (40)."""
+"""Refusals and deaths of a launch that `validate` foretells: rows 49 and 65, and sizes (40)."""
 
 import json
 

@@ -61,7 +61,7 @@ ARMS: Mapping[str, tuple[str, Mapping[str, Any], str]] = {  # method, settings, 
 
 
 def spec(arm: str, task: str, rate: float, seed: int) -> TrialSpec:
-    """Returns one trial of the table."""
+    """Return one trial of the table."""
     name, settings, weights = ARMS[arm]
     method, info = METHODS[name], TASKS[task]
     given: dict[str, dict[str, Any]] = {stage: {} for stage in method.stages}

@@ -1,4 +1,4 @@
-"""Runs given ORCA trials as the manual of Ray Tune shows it: OptunaSearch, an MLflow callback.
+"""Given ORCA trials as the manual of Ray Tune runs them: OptunaSearch, an MLflow callback.
 
     python -m tests.benchmarks.plain_orca TRIALS.json FOLDER --tracking URI [--reuse-actors]
 
@@ -47,7 +47,7 @@ class PlainOrca(tune.Trainable):
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Runs them on two slots of a Ray of its own."""
+    """Run them on two slots of a Ray of its own."""
     from tests.benchmarks.plain_orca import PlainOrca  # which actors import: not of `__main__`
 
     parser = argparse.ArgumentParser()

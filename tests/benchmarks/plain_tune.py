@@ -1,4 +1,4 @@
-"""Runs toy trials as the manual of Ray Tune shows it: OptunaSearch, MLflowLoggerCallback, a Tuner.
+"""Toy trials as the manual of Ray Tune runs them: OptunaSearch, MLflowLoggerCallback, a Tuner.
 
     python -m tests.benchmarks.plain_tune FOLDER --address HOST:PORT --tracking URI --reuse-actors
 
@@ -36,7 +36,7 @@ class PlainToy(ToyTrainable):
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Runs them."""
+    """Run them."""
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("--address", required=True)

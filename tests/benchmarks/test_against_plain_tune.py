@@ -27,7 +27,7 @@ SAME = ("--trials", str(TRIALS), "--epochs", str(EPOCHS), "--epoch-s", str(EPOCH
 
 @dataclass(frozen=True)
 class Times:
-    """What one run took, in seconds."""
+    """The times of one run, in seconds."""
 
     first_report: float  # since its process was started
     overhead: float  # of a trial, beyond its epochs
@@ -58,7 +58,7 @@ def run(tmp_path, ray_head, new_store):
 
 
 def plain(folder: Path, *options: str, environment: dict[str, str]) -> Process:
-    """Starts plain Tune."""
+    """Start plain Tune."""
     command = [sys.executable, "-m", "tests.benchmarks.plain_tune", str(folder), *options]
     folder.mkdir()
     return Process(

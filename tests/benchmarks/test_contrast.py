@@ -58,7 +58,7 @@ def target(dimension: str) -> Task:
 
 
 def embedder_alone(model: CrossModalModel, task: Task) -> Iterator[None]:
-    """Takes an epoch between two values."""
+    """Take an epoch between two values."""
     parameters = list(model.embedder.parameters())
     optimizer = optim.make_optimizer("adamw", parameters, lr=1e-3, weight_decay=1e-5)
     while True:
@@ -72,7 +72,7 @@ def embedder_alone(model: CrossModalModel, task: Task) -> Iterator[None]:
 
 
 def shortest(contestants: dict[str, Iterator[object]]) -> dict[str, float]:
-    """Returns the shortest processor time of each, over rounds in which they take turns."""
+    """Return the shortest processor time of each, over rounds in which they take turns."""
     seconds = dict.fromkeys(contestants, float("inf"))
     for turn in range(ROUNDS + 1):
         for name, epochs in contestants.items():

@@ -30,7 +30,7 @@ MEMORY_BOUND = 2**30
 
 
 def plain_copy(source: Path, target: Path) -> None:
-    """Copies a file, or the files of a folder, and syncs them."""
+    """Copy a file, or the files of a folder, and sync them."""
     target.mkdir()
     for path in [source] if source.is_file() else source.iterdir():
         shutil.copyfile(path, target / path.name)
@@ -39,7 +39,7 @@ def plain_copy(source: Path, target: Path) -> None:
 
 
 def shortest(*contestants: Callable[[Path], object], folder: Path) -> list[float]:
-    """Returns the fewest processor seconds of each; every turn has a folder of its own."""
+    """Return the fewest processor seconds of each; every turn has a folder of its own."""
     seconds = [float("inf")] * len(contestants)
     for turn in range(ROUNDS):
         for number, contestant in enumerate(contestants):
@@ -57,7 +57,7 @@ def size_of(path: Path) -> int:
 
 
 def rates(what: str, size: int, ours: float, copy: float) -> float:
-    """Prints megabytes a processor second, and returns how many copies ours costs."""
+    """Print megabytes a processor second, and return how many copies ours costs."""
     print(
         f"\n{what}, {size / 1e6:.0f} MB: {size / 1e6 / ours:.0f} MB a processor second, plain copy "
         f"{size / 1e6 / copy:.0f}: {ours / copy:.1f} copies"
@@ -92,7 +92,7 @@ def test_a_generator_writes_its_store(name, tmp_path):
 
 
 def write_paper_size(folder: Path) -> Path:
-    """Writes the published advection at its full size, as a sparse file.
+    """Write the published advection at its full size, as a sparse file.
 
     Every byte is where it was published, but only the first and the last frame of a sample are
     written: between them the file has holes, which are read as zeros.

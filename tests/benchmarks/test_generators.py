@@ -193,7 +193,7 @@ def distance(made: np.ndarray, reference: np.ndarray) -> float:
 
 
 def on_thirds(problem: Problem, points: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns outputs of four samples, and their inputs on points thrice as close, of which every
+    """Return outputs of four samples, and their inputs on points thrice as close, of which every
     third one, from the second, is one of ours."""
     made, fine = (
         problem.generate(np.arange(4), seed=0, resolution=m) for m in (points, 3 * points)
@@ -202,7 +202,7 @@ def on_thirds(problem: Problem, points: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def wave_numbers(u: np.ndarray) -> np.ndarray:
-    """Returns 2 pi j for each Fourier mode of a period of length 1."""
+    """Return 2 pi j for each Fourier mode of a period of length 1."""
     return 2 * np.pi * np.arange(u.shape[-1] // 2 + 1)
 
 
@@ -214,7 +214,7 @@ def modes(
     time: float,
     num_steps: int,
 ) -> np.ndarray:
-    """Evolves v_t = rate v + slope(v), v the Fourier modes of u [n, m], by RK4 with an integrating
+    """Evolve v_t = rate v + slope(v), v the Fourier modes of u [n, m], by RK4 with an integrating
     factor, in steps that grow linearly."""
     v = np.fft.rfft(u)
     instants = time * (np.arange(num_steps + 1) / num_steps) ** 2

@@ -1,4 +1,4 @@
-"""What a driver writes takes as long into a ledger of ten thousand trials as into one of a hundred.
+"""A driver's writes take as long in a ledger of ten thousand trials as in one of a hundred.
 
 A trial of five epochs is seven transactions. SQLite in the sweep's folder, as by default; the
 ledgers take turns, so that what else the machine does slows all of them alike.

@@ -26,7 +26,7 @@ OPTIONS = ("--trials", str(FINISHED + 4), "--epochs", str(EPOCHS))
 
 
 def write_finished(folder: Path) -> None:
-    """Writes a thousand toy trials that have run to their end."""
+    """Write a thousand toy trials that have run to their end."""
     options = toy_sweep.parser().parse_args([str(folder), *OPTIONS, "--sampler", "random"])
     with closing(toy_sweep.open_ledger(folder)) as ledger:
         ledger.start({})

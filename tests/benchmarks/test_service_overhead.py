@@ -1,4 +1,4 @@
-"""What the service adds to trials: the same trials through all of it, and in a plain loop.
+"""The service's overhead: the same trials through all of it, and in a plain loop.
 
 The service is one slot of Ray Tune, the ledger, Optuna, checkpoints at every epoch and a recorder
 that ships to MLflow. The plain loop is one process that keeps backbone, data and source warm, as
@@ -115,7 +115,7 @@ def spent_by(process: psutil.Process) -> float:
 
 
 def through_the_service(folder: Path) -> tuple[Stopwatch, list[AttemptConfig]]:
-    """Runs the sweep; returns its times, and the config of each trial."""
+    """Run the sweep; return its times, and the config of each trial."""
     set_environment(folder / "token")
     from sweeper.execution import ray_executor
 

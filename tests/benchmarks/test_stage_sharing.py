@@ -93,7 +93,7 @@ def shell(tmp_path_factory) -> Shell:
 def ours(
     shell: Shell, name: str, more: Mapping[str, object] = {}, *, trials: int = SAMPLED + 2
 ) -> Cost:
-    """Launches the sweep; its stage results are in a store of its own."""
+    """Launch the sweep; its stage results are in a store of its own."""
     place = {"stage_store.place": shell.folder / "stages" / name}
     settings = [f"{key}={value}" for key, value in {**SETTINGS, **place, **more}.items()]
     began = time.perf_counter()
@@ -146,7 +146,7 @@ def specs_of(shell: Shell, name: str) -> list[dict[str, Any]]:
 
 
 def seconds_of_alignments(shell: Shell, name: str) -> tuple[float, float]:
-    """What the sampled trials of a sweep spend on alignments, and all trials on everything."""
+    """Return the time that sampled trials spend on alignments, and all trials on everything."""
     ledger = Ledger.in_folder(shell.folder / "sweeps" / name)
     alignments = total = 0.0
     for trial in ledger.trials():

@@ -21,7 +21,7 @@ CASES = {"1d": (2000, 64, (1, 1024)), "2d": (400, 16, (1, 128, 128))}
 
 
 def best_time(read: Callable[[np.ndarray], object], batches: list[np.ndarray]) -> float:
-    """Returns the best of three passes, in seconds a batch."""
+    """Return the best of three passes, in seconds a batch."""
 
     def passed() -> float:
         start = perf_counter()

@@ -27,7 +27,7 @@ by_method = pytest.mark.parametrize(("method", "dimension"), METHODS_BY_TURNS)
 
 @pytest.fixture
 def train(trials):
-    """Trains on 16 samples, as micro-batches of 5, 5; 5, 1; returns the trial, its reports, and
+    """Train on 16 samples, as micro-batches of 5, 5; 5, 1; return the trial, its reports, and
     the most samples that each stage embedded with gradients at once."""
 
     def train(method: str, dimension: str, halvings: int) -> tuple[Training, list, dict[str, int]]:

@@ -1,4 +1,4 @@
-"""What every method in the registry promises, whatever its stages: the contract of a new method.
+"""The contract of every method in the registry, whatever its stages.
 
 Each runs on a small 1D and a small 2D problem with tiny backbones: two epochs of each stage,
 stopped and resumed after every one, every setting of every stage shown to matter, and data that
@@ -162,7 +162,7 @@ by_method = pytest.mark.parametrize(("method", "dimension"), METHODS_BY_TURNS)
 
 @pytest.fixture(scope="module")
 def run(trials):
-    """Runs a trial to its end, each one once."""
+    """Run a trial to its end, each one once."""
     done: dict[str, Run] = {}
 
     def run(method: str, dimension: str, settings: Mapping[str, Any] = {}, *, seed: int = 0) -> Run:
@@ -176,7 +176,7 @@ def run(trials):
 
 
 def same(a: Run, b: Run) -> bool:
-    """Whether two trials reported the same and ended with the same weights, bit for bit."""
+    """Return whether two trials reported the same and ended with the same weights, bit for bit."""
     (reports, ours), (others, theirs) = a, b
     equal = ours.keys() == theirs.keys() and all(torch.equal(w, theirs[n]) for n, w in ours.items())
     return reports == others and equal
@@ -318,7 +318,7 @@ def test_a_prime_number_of_points_will_do(trials, method, dimension):
 
 
 def begin_on(trials, spec, change: Callable[[Task], Task]) -> Training:
-    """Begins a trial whose task has been changed."""
+    """Begin a trial whose task has been changed."""
     parts = WarmParts()
     parts.backbone, parts.source = trials.parts.backbone, trials.parts.source
     parts.task = lambda *of: change(trials.parts.task(*of))

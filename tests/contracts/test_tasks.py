@@ -1,5 +1,8 @@
-"""What every task in the registry promises: data that are generated, or imported from files in the
-official layout, train a tiny backbone for two epochs, scored by the task's metric."""
+"""The contract of every task in the registry.
+
+Data are generated, or imported from files in the official layout. They train a tiny backbone for two
+epochs, scored by the task's metric.
+"""
 
 from collections.abc import Mapping
 from math import isfinite

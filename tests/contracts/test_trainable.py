@@ -1,4 +1,4 @@
-"""What Ray Tune relies on: a Trainable that saves, restores, is reused, and outlives an error."""
+"""The contract with Ray Tune: a Trainable saves, restores, is reused, and outlives an error."""
 
 import json
 import os
@@ -37,7 +37,7 @@ by_method = pytest.mark.parametrize(("method", "dimension"), METHODS_BY_TURNS)
 
 @pytest.fixture
 def make_config(trials, tmp_path):
-    """Makes a Trainable's config, as the service does, with checkpoints in a folder of its own."""
+    """Make a Trainable's config, as the service does, with checkpoints in a folder of its own."""
 
     def make(
         method: str, dimension: str, folder: str, settings=None, *, resume=()
@@ -56,7 +56,7 @@ def make_config(trials, tmp_path):
 
 @pytest.fixture
 def fresh_process(monkeypatch):
-    """Makes the next Trainable find nothing warm, as in a new process."""
+    """Make the next Trainable find nothing warm, as in a new process."""
 
     def forget() -> None:
         monkeypatch.setattr(trainables.runtime.attempt, "PARTS", WarmParts())
@@ -65,7 +65,7 @@ def fresh_process(monkeypatch):
 
 
 def trained(actor: Trainable) -> list[dict[str, Any]]:
-    """Trains to the end; returns what the service is told."""
+    """Train to the end; return what the service is told."""
     found: list[dict[str, Any]] = []
     while not (found and found[-1]["done"]):
         found.append(actor.train())
@@ -73,7 +73,7 @@ def trained(actor: Trainable) -> list[dict[str, Any]]:
 
 
 def reports(told: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Leaves out times and places."""
+    """Leave out times and places."""
     return [result.get("report", {"traceback": result.get("traceback")}) for result in told]
 
 

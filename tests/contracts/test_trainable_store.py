@@ -36,7 +36,7 @@ def bucket(server, tmp_path, monkeypatch):
 
 @pytest.fixture
 def make_actor(trials, tmp_path):
-    """Makes an actor for an attempt of which nothing is left on this machine but what it writes."""
+    """Make an actor for an attempt of which nothing is left on this machine but what it writes."""
 
     def make(store: ArtifactUrl | None, *, resume=(), **settings) -> Trainable:
         shutil.rmtree(tmp_path / "scratch", ignore_errors=True)

@@ -49,6 +49,6 @@ def test_trials_of_a_lost_node_go_on_elsewhere(cluster, tmp_path, new_store, how
 
 
 def epochs_on(folder, node) -> int:
-    """How many epochs the processes of a node have trained."""
+    """Return how many epochs the processes of a node have trained."""
     pids = {process.pid for process in node.descendants()}
     return sum(line.event == "epoch" and line.pid in pids for line in read(folder))

@@ -59,7 +59,7 @@ def uri_of(folder: Path) -> str:
 
 
 def found(folder: Path, *, faults: int = 0) -> str:
-    """What the checker finds in ledger and history."""
+    """Return the violations that the checker finds in ledger and history."""
     return "\n".join(violations(folder, open_ledger(folder), planned=PLANNED, faults=faults))
 
 
@@ -74,7 +74,7 @@ def change_ledger(folder: Path, statement: str, *values) -> None:
 
 
 def append(folder: Path, number: int, event: str, **changes) -> None:
-    """Writes the last line of a trial's history again, changed and under another time."""
+    """Write the last line of a trial's history again, changed and under another time."""
     last = [line for line in read(folder) if line.number == number and line.event == event][-1]
     line = vars(last) | {"time": read(folder)[-1].time + 60} | changes
     with (folder / "history" / "later.jsonl").open("a") as file:

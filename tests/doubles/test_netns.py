@@ -19,7 +19,7 @@ socket.create_connection((sys.argv[1], 7), timeout=1)
 
 
 def can_reach(source, target) -> bool:
-    """Whether a host answers another, if only that nothing listens."""
+    """Return whether a host answers another, if only that nothing listens."""
     command = [*source.prefix, sys.executable, "-c", TALK, target.ip]
     done = subprocess.run(command, capture_output=True, text=True)
     return "ConnectionRefusedError" in done.stderr

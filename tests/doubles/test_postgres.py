@@ -22,7 +22,7 @@ def server():
 
 @pytest.fixture
 def connect():
-    """Opens connections, and closes them whatever became of them."""
+    """Open connections, and close them whatever became of them."""
     with ExitStack() as stack:
 
         def open_one(url: str):

@@ -63,7 +63,7 @@ def make_config(tmp_path):
 
 @pytest.fixture
 def suffering(tmp_path):
-    """Starts a process in which a fault happens, while a thread of it writes on and on."""
+    """Start a process in which a fault happens, while a thread of it writes on and on."""
     processes = []
 
     def start(fault: str) -> subprocess.Popen[str]:

@@ -38,7 +38,7 @@ def measured(sweep: Sweep) -> int:
 
 
 def environments_of(processes: list[psutil.Process]) -> list[str]:
-    """Returns the environments of processes of Ray, its workers among them."""
+    """Return the environments of processes of Ray, its workers among them."""
     found = []
     for process in processes:
         with suppress(psutil.Error):

@@ -1,4 +1,4 @@
-"""What only a launch or a trial can see: broken weights, data, proxies, clusters, names and leases.
+"""Bad inputs that only a launch or a trial can see: weights, data, clusters, leases.
 
 Each ends with its exit code and a message that names the place and the way out, without a
 traceback, with one JSON object where that was asked for, and with nothing overwritten.
@@ -60,7 +60,7 @@ class Place:
         return str(path)
 
     def refused(self, *arguments: str, code: int, timeout: float = 120) -> str:
-        """Runs a command that must be refused; returns its message, alike for people and JSON."""
+        """Run a command that must be refused; return its message, alike for people and JSON."""
         result = self.shell.run(*arguments, "--json", code=code, timeout=timeout)
         told = result.json
         assert (told["schema"], told["command"], told["exit_code"]) == (1, arguments[0], code)
@@ -70,7 +70,7 @@ class Place:
         return message
 
     def faults(self, *sets: str, method: str = "nft") -> str:
-        """Prepares the sweep as a launch does, in this process, which refuses it; returns why."""
+        """Prepare the sweep as a launch does, in this process, which refuses it; return why."""
         file = Path(self.file(method=method))
 
         def launch() -> None:
@@ -225,7 +225,7 @@ def test_a_sweep_that_another_launch_holds_is_refused_at_once(place):
 
 
 def spoil_data(home: Path) -> None:
-    """Overwrites the training inputs by NaN, in place."""
+    """Overwrite the training inputs by NaN, in place."""
     path = prepare_task(TASK, DATA, home) / "train.arrow"
     inputs = np.ascontiguousarray(load_task(TASK, DATA, home).train.x)
     content = path.read_bytes()

@@ -20,7 +20,7 @@ Series = tuple[dict[str, str], float]
 
 
 def scrape(port: int) -> dict[str, list[Series]]:
-    """Returns what Prometheus would read of our sweep: labels and values by name, without Ray's
+    """Return what Prometheus would read of our sweep: labels and values by name, without Ray's
     prefix. Those of a sweep that was there before stay for a while."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as response:
         families = text_string_to_metric_families(response.read().decode())

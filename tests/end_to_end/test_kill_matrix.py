@@ -1,4 +1,4 @@
-"""Whatever is killed, whenever: the sweep ends with exactly its trials, and the very same numbers.
+"""The kill matrix: whatever is killed, the sweep ends with exactly its trials and the same numbers.
 
 A team's set-up: Ray on a head and two nodes, the ledger on PostgreSQL, MLflow as a server. The
 sweep is small but real, and its trials do not depend on the order in which others end, so that all
@@ -33,7 +33,7 @@ AWAY_S = 3.0  # that a server stays away
 
 @dataclass
 class Team:
-    """What a team shares, and what of it can be killed."""
+    """The servers that a team shares; each of them can be killed."""
 
     ray: RayCluster
     database: Postgres

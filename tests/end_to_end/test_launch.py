@@ -213,7 +213,7 @@ def test_what_is_not_there_to_be_looked_into_is_said_with_the_nearest(shell, lau
 
 
 def write_as_an_older_version(shell: Shell, name: str) -> None:
-    """Takes out of a ledger what a version wrote that knew fewer keys."""
+    """Take out of a ledger what a version wrote that knew fewer keys."""
     with sqlite3.connect(shell.folder / "sweeps" / name / "ledger.db") as connection:
         ((text,),) = connection.execute("select resolved from sweeps").fetchall()
         resolved = json.loads(text)

@@ -48,7 +48,7 @@ class Local:
     token_file: Path
 
     def status(self, path: str, token: str | None, *, post: bool = False) -> int:
-        """Returns how the dashboard answers a request that shows `token`."""
+        """Return how the dashboard answers a request that shows `token`."""
         headers = {"Content-Type": "application/json"}
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
@@ -63,7 +63,7 @@ class Local:
 
 @pytest.fixture(scope="module")
 def local() -> Iterator[Local]:
-    """Starts one where another cluster is said to run, in the ways in which Ray is told of it."""
+    """Start one where another cluster is said to run, in the ways in which Ray is told of it."""
     with tempfile.TemporaryDirectory() as folder:  # short: socket paths have a limit
         decoy = Path(folder, "ray", "ray_current_cluster")
         decoy.parent.mkdir()

@@ -61,7 +61,7 @@ class Finished:
 
     @cached_property
     def epochs(self) -> dict[str, int]:
-        """How many each stage is to have, where a trial's settings say no other."""
+        """The number of epochs of each stage, where a trial's settings name no other."""
         return epochs_of(self.method)
 
     def query(self, text: str) -> list[tuple[Any, ...]]:
@@ -89,7 +89,7 @@ def shell(tmp_path_factory, ray_head) -> Shell:
 
 @pytest.fixture(scope="module", params=FILES)
 def sweep(request, shell, ray_head) -> Finished:
-    """Interrupts a launch of a file once it trains, and resumes it."""
+    """Interrupt a launch of a file once it trains, and resume it."""
     name = request.param.stem
     method, _, benchmark = name.rpartition("_")
     epochs = epochs_of(METHODS[method])

@@ -27,7 +27,7 @@ class Runs:
 
 @pytest.fixture
 def rays():
-    """What Ray writes."""
+    """The files that Ray writes."""
     with short_folder() as folder:
         yield folder
 

@@ -63,7 +63,7 @@ def sweep(shell) -> Sweep:
 
 
 def builders(sweep: Sweep) -> dict[int, str | None]:
-    """Who computed the alignment of each sampled trial, None: itself."""
+    """The trial that computed the alignment of each sampled trial; None for itself."""
     return {
         number: measured.get("computed_by")
         for number, measured in sweep.events("measured")

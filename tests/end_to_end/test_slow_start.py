@@ -36,7 +36,7 @@ def test_a_package_that_cannot_be_imported_ends_a_launch_at_once(tmp_path, shell
 
 
 def freeze_raylet(launch: subprocess.Popen[str]) -> psutil.Process:
-    """Stops the raylet of a launch as soon as there is one."""
+    """Stop the raylet of a launch as soon as there is one."""
 
     def is_there() -> bool:
         with suppress(ValueError, psutil.Error):

@@ -32,7 +32,7 @@ def shell(tmp_path_factory, ray_head, data_home) -> Shell:
 
 
 def wait_for(sweep: Sweep, count: int) -> None:
-    """Waits until so many epochs have been measured."""
+    """Wait until so many epochs have been measured."""
     assert next(found for found in epochs(sweep) if found >= count) >= count
 
 
@@ -100,7 +100,7 @@ def interrupt(launch: subprocess.Popen[str], number: int, *, times: int) -> tupl
 
 
 def statuses(sweep: Sweep) -> set[str]:
-    """Returns the statuses of the sweep's runs in MLflow."""
+    """Return the statuses of the sweep's runs in MLflow."""
     from mlflow import MlflowClient
 
     client = MlflowClient(f"sqlite:///{sweep.shell.folder / 'mlflow.db'}")

@@ -93,7 +93,7 @@ def runs(shell) -> dict[str, Any]:
 
 
 def entries(compared) -> Iterator[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]]:
-    """Yields each task with each of its methods and that method's control."""
+    """Yield each task with each of its methods and that method's control."""
     for task in compared["tasks"]:
         for entry, control in zip(task["methods"], task["controls"], strict=True):
             yield task, entry, control

@@ -106,7 +106,7 @@ HASHES = {  # a sweep that was begun is resumed under its hash, so that none may
 
 
 def drawn(sweep: Sweep, study: StudySpec) -> Iterator[Stages | str]:
-    """Yields what random suggestions make of a study's settings, or why they are infeasible."""
+    """Yield what random suggestions make of a study's settings, or why they are infeasible."""
     sampler = OptunaSampler(
         study.parameters,
         sampler="random",

@@ -43,7 +43,7 @@ class Ui:
     def ask(
         self, path: str, *, method: str = "GET", body: bytes = b"", **headers: str
     ) -> tuple[int, bytes]:
-        """Returns status and body of an answer; the path is sent as it is."""
+        """Return status and body of an answer; the path is sent as it is."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
             connection.putrequest(method, path, skip_host="Host" in headers)
@@ -60,7 +60,7 @@ class Ui:
 
 @pytest.fixture(scope="module")
 def ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ui]:
-    """Starts the page on a store whose address has a secret in it."""
+    """Start the page on a store whose address has a secret in it."""
     folder, port = tmp_path_factory.mktemp("ui"), free_port()
     canaries = Canaries.hatch("MLFLOW_STORE")
     store = folder / f"{canaries.environment['MLFLOW_STORE']}.db"

@@ -35,7 +35,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def plant(path: Path) -> None:
-    """Writes a file as torch.save does, which runs a command when it is trusted."""
+    """Write a file as torch.save does, which runs a command when it is trusted."""
     torch.save({"weight": Runs()}, path)
 
 

@@ -1,4 +1,4 @@
-"""Writes a sweep of thousands of trials into a ledger.
+"""A sweep of thousands of trials, written into a ledger.
 
 The file is a real one; its suggestions are random. A trial takes five epochs, and every third one
 is pruned after three.
@@ -29,27 +29,27 @@ MORE = 100  # trials that the sweep has yet to run
 
 
 def read_sweep(num_trials: int, sampler: str = "tpe") -> Sweep:
-    """Reads the sweep's file, for so many trials and a few more."""
+    """Read the sweep's file, for so many trials and a few more."""
     sets = (f"tasks=[{TASK}]", f"search.sampler={sampler}", f"refine.epochs={EPOCHS}")
     options = load.Options(profile="laptop", sets=sets, trials=num_trials + MORE, name=NAME)
     return load.read(ROOT / "search_spaces/mona_pdebench.yaml", options)
 
 
 def plan_of(sweep: Sweep, ledger: Ledger) -> StudyPlan:
-    """Returns the plan of the sweep's only study."""
+    """Return the plan of the sweep's only study."""
     (plan,) = make_plans(sweep, ledger, {STUDY: facts_of(TASK)})
     return plan
 
 
 def begin(ledger: Ledger, num_trials: int) -> StudyPlan:
-    """Writes that the sweep has started; returns a plan that suggests at random."""
+    """Write that the sweep has started; return a plan that suggests at random."""
     load.match(ledger, read_sweep(num_trials), text="")
     ledger.start({})
     return plan_of(read_sweep(num_trials, "random"), ledger)
 
 
 def write(folder: Path, num_trials: int) -> None:
-    """Writes the whole sweep: so many trials, most of them copies of the first few hundred."""
+    """Write the whole sweep: so many trials, most of them copies of the first few hundred."""
     with closing(Ledger.in_folder(folder)) as ledger:
         plan = begin(ledger, num_trials)
         write_trials(ledger, plan, range(min(WRITTEN, num_trials)), folder)
@@ -60,7 +60,7 @@ def write(folder: Path, num_trials: int) -> None:
 def write_trials(
     ledger: Ledger, plan: StudyPlan, numbers: Iterable[int], folder: Path
 ) -> list[float]:
-    """Writes trials as a driver would; returns how many seconds the writes of each took."""
+    """Write trials as a driver would; return how many seconds the writes of each took."""
     seconds = []
     for number in numbers:
         trial = suggested(plan, number)
@@ -71,7 +71,7 @@ def write_trials(
 
 
 def copy_trials(ledger: Ledger, first: int, until: int) -> None:
-    """Adds trials `first` to `until`, which repeat those before them, in a few statements."""
+    """Add trials `first` to `until`, which repeat those before them, in a few statements."""
     engine = create_engine(ledger.url)
     with engine.begin() as connection:
         for start in range(first, until, first):
@@ -89,7 +89,7 @@ def copy_trials(ledger: Ledger, first: int, until: int) -> None:
 
 
 def suggested(plan: StudyPlan, number: int) -> Trial:
-    """Returns the trial that a study plans under `number`."""
+    """Return the trial that a study plans under `number`."""
     kind, params = TrialKind.SAMPLED, {}
     if number < len(plan.leading):
         kind, params = plan.leading[number]
@@ -106,7 +106,7 @@ def suggested(plan: StudyPlan, number: int) -> Trial:
 
 
 def _write(ledger: Ledger, trial: Trial, folder: Path) -> None:
-    """Writes a trial from its start to its end: so many transactions as it has epochs, and two."""
+    """Write a trial from its start to its end: so many transactions as it has epochs, and two."""
     key = trial.study, trial.number
     ledger.add_trial(trial)
     attempt = ledger.start_attempt(*key)

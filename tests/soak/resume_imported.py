@@ -1,4 +1,4 @@
-"""Goes on with an imported sweep as far as its next suggestions; prints what that took as JSON.
+"""Resumption of an imported sweep up to its next suggestions; prints the costs as JSON.
 
 Seconds are those of a core, which hold on a busy machine too.
 
@@ -22,7 +22,7 @@ ASKED = 20
 
 
 def main(folder: Path, num_trials: int) -> None:
-    """Prints seconds and bytes."""
+    """Print seconds and bytes."""
     assert drive.__doc__
     bytes_before = psutil.Process().memory_info().rss
     began = time.process_time()

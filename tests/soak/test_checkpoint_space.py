@@ -31,7 +31,7 @@ def used(*folders: Path) -> int:
 
 @contextmanager
 def watched(*folders: Path) -> Iterator[list[int]]:
-    """Lends the list of how much was used, a look every 20 ms."""
+    """Yield the list of how much was used, a look every 20 ms."""
     samples, over = [0], threading.Event()
 
     def watch() -> None:

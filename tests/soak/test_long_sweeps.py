@@ -24,7 +24,7 @@ SOAK_S, WARM_UP_S = 180, 40
 
 
 class Sample(NamedTuple):
-    """What a process holds."""
+    """The memory and files that a process holds."""
 
     rss: int
     fds: int
@@ -33,7 +33,7 @@ class Sample(NamedTuple):
 
 @pytest.fixture
 def start(tmp_path) -> Iterator[Callable[..., Process]]:
-    """Starts toy sweeps, and ends them with all that they started."""
+    """Start toy sweeps, and end them with all that they started."""
     sweeps: list[Process] = []
 
     def start(name: str, *options: str, **more) -> Process:
@@ -46,7 +46,7 @@ def start(tmp_path) -> Iterator[Callable[..., Process]]:
 
 
 def end(sweep: Process) -> None:
-    """Ends a sweep's process at once, and the local Ray below it as well."""
+    """End a sweep's process at once, and the local Ray below it as well."""
     try:
         started = psutil.Process(sweep.pid).children(recursive=True)
     except psutil.NoSuchProcess:

@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.soak, pytest.mark.ray, pytest.mark.timeout(900)]
 
 @pytest.fixture
 def run(tmp_path, ray_head, new_store):
-    """Runs a toy sweep to its end; returns its folder and when its process ended."""
+    """Run a toy sweep to its end; return its folder and when its process ended."""
 
     def run(*options: str) -> tuple:
         folder = tmp_path / "toy"

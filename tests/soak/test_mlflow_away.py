@@ -30,7 +30,7 @@ STUDY = Study(name="mona/t", method="mona", task="t", objective="refine/distance
 
 
 def away(folder: Path, seconds: int) -> Ledger:
-    """Returns a ledger to which sixteen trials have reported for so long."""
+    """Return a ledger to which sixteen trials have reported for so long."""
     ledger = new_ledger(folder)
     ledger.start({})
     ledger.add_study(STUDY, {})
@@ -49,7 +49,7 @@ def away(folder: Path, seconds: int) -> Ledger:
 
 
 def reports(ledger: Ledger, folder: Path, second: int) -> Iterator[dict]:
-    """Yields the rows that a second's reports are in the ledger."""
+    """Yield the rows that a second's reports are in the ledger."""
     for tick in range(RATE):
         for number in range(TRIALS):
             epoch = second * RATE + tick + 1

@@ -71,7 +71,7 @@ def test_status_and_best_answer_within_a_second(shell, folder, tmp_path):
 
 
 def core_seconds(shell: Shell, *command: str) -> float:
-    """Returns what a core spent on the cheapest of three runs."""
+    """Return what a core spent on the cheapest of three runs."""
 
     def once() -> float:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)

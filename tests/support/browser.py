@@ -1,4 +1,4 @@
-"""Looks at pages in headless Chromium, with network access to this machine only."""
+"""Pages in headless Chromium, with network access to this machine only."""
 
 import base64
 import shutil
@@ -35,19 +35,19 @@ class Browser:
         self.driver = driver
 
     def open(self, url: str, *, width: int = 1400, height: int = 900, dark: bool = False) -> None:
-        """Loads a page in a window of this size, with the reader's preference for dark or light."""
+        """Load a page in a window of this size, with the reader's preference for dark or light."""
         self._size(width, height)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self._command("Emulation.setEmulatedMedia", features=[scheme])
         self.driver.get(url)
 
     def printed(self) -> None:
-        """Shows the page as it is printed."""
+        """Show the page as it is printed."""
         self._command("Emulation.setEmulatedMedia", media="print")
         self.run("window.dispatchEvent(new Event('beforeprint'))")
 
     def pdf(self, path: Path) -> None:
-        """Writes the page as it is printed on A4 paper, the way round that its style asks for."""
+        """Write the page as it is printed on A4 paper, the way round that its style asks for."""
         printed = self.driver.execute_cdp_cmd(
             "Page.printToPDF",
             {"preferCSSPageSize": True, "paperWidth": 8.27, "paperHeight": 11.69},
@@ -55,52 +55,52 @@ class Browser:
         path.write_bytes(base64.b64decode(printed["data"]))
 
     def text(self) -> str:
-        """Returns what a reader sees."""
+        """Return what a reader sees."""
         shown: str = self.run("return document.body ? document.body.innerText : ''")
         return shown
 
     def wait_for(self, text: str, *, timeout_s: float = 30) -> None:
-        """Waits until the page shows `text`."""
+        """Wait until the page shows `text`."""
         try:
             WebDriverWait(self.driver, timeout_s).until(lambda _: text in self.text())
         except TimeoutException as error:
             raise AssertionError(f"{text!r} is not in: {self.text()}") from error
 
     def find(self, css: str) -> list[Any]:
-        """Returns the elements that a CSS selector names."""
+        """Return the elements that a CSS selector names."""
         return self.driver.find_elements(By.CSS_SELECTOR, css)
 
     def click(self, css: str, index: int = 0, *, timeout_s: float = 30) -> None:
-        """Clicks the element that a CSS selector names, once it is there."""
+        """Click the element that a CSS selector names, once it is there."""
         WebDriverWait(self.driver, timeout_s).until(
             lambda _: len(self.find(css)) > index, message=f"no {css} [{index}]: {self.text()}"
         )
         self.find(css)[index].click()
 
     def type(self, css: str, text: str) -> None:
-        """Writes into the field that a CSS selector names, and presses Enter."""
+        """Write into the field that a CSS selector names, and presse Enter."""
         self.find(css)[0].send_keys(text, Keys.ENTER)
 
     def click_link(self, text: str) -> None:
-        """Clicks the link that says `text`, where it may have to be scrolled to."""
+        """Click the link that says `text`, where it may have to be scrolled to."""
         link = self.driver.find_element(By.XPATH, f"//a[normalize-space()='{text}']")
         self.driver.execute_script("arguments[0].scrollIntoView()", link)
         link.click()
 
     def click_text(self, text: str) -> None:
-        """Clicks the button that says `text`."""
+        """Click the button that says `text`."""
         self.driver.find_element(By.XPATH, f"//button[normalize-space()='{text}']").click()
 
     def run(self, script: str) -> Any:
-        """Runs JavaScript and returns what it returns."""
+        """Run JavaScript and returns what it returns."""
         return self.driver.execute_script(script)
 
     def errors(self) -> list[str]:
-        """Returns what the page wrote to the console as errors."""
+        """Return what the page wrote to the console as errors."""
         return [e["message"] for e in self.driver.get_log("browser") if e["level"] == "SEVERE"]
 
     def screenshot(self, path: Path, *, width: int = 1400, whole_page: bool = False) -> None:
-        """Writes a PNG of the window, or of the page from top to bottom."""
+        """Write a PNG of the window, or of the page from top to bottom."""
         if whole_page:
             self._size(width, self.run("return document.documentElement.scrollHeight"))
         self.driver.save_screenshot(str(path))
@@ -117,7 +117,7 @@ class Browser:
 
 @contextmanager
 def browser() -> Iterator[Browser]:
-    """Starts a Chromium of its own, and ends it."""
+    """Start a Chromium of its own, and end it."""
     options = Options()
     options.binary_location = CHROMIUM or ""
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})

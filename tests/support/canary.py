@@ -37,11 +37,11 @@ class Canaries:
 
     @classmethod
     def hatch(cls, *names: str) -> "Canaries":
-        """Returns new secrets under `NAMES`, or under `names` alone."""
+        """Return new secrets under `NAMES`, or under `names` alone."""
         return cls({name: f"canary{secrets.token_hex(12)}" for name in names or NAMES})
 
     def found_in(self, *places: Path | str) -> list[str]:
-        """Returns where secrets are: in folders and files, or in texts; each as `where: name`.
+        """Return where secrets are: in folders and files, or in texts; each as `where: name`.
 
         Databases of SQLite are read row by row, since a value may lie on two pages; archives are
         looked into.
@@ -56,7 +56,7 @@ class Canaries:
         return sorted(set(hits))
 
     def found_in_arguments(self) -> list[str]:
-        """Returns the processes of this machine whose command line shows a secret."""
+        """Return the processes of this machine whose command line shows a secret."""
         hits = []
         for process in psutil.process_iter():
             with suppress(psutil.Error):

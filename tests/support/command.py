@@ -1,4 +1,4 @@
-"""Runs the `sweeper` command as a user does: in a process of its own, in a folder of its own."""
+"""The `sweeper` command as a user runs it: in a process of its own, in a folder of its own."""
 
 import json
 import os
@@ -20,7 +20,7 @@ class Shell:
     environment: dict[str, str]
 
     def start(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
-        """Starts `sweeper ARGUMENTS` without waiting."""
+        """Start `sweeper ARGUMENTS` without waiting."""
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "sweeper.cli.main", *arguments],
             cwd=self.folder,
@@ -34,7 +34,7 @@ class Shell:
         return process
 
     def run(self, *arguments: str, code: int = 0, timeout: float = 300) -> "Result":
-        """Runs `sweeper ARGUMENTS` and checks its exit code."""
+        """Run `sweeper ARGUMENTS` and checks its exit code."""
         with self.start(*arguments) as process:
             try:
                 out, err = process.communicate(timeout=timeout)
@@ -48,7 +48,7 @@ class Shell:
 
 @dataclass(frozen=True)
 class Result:
-    """What a command printed."""
+    """The output of a command."""
 
     out: str
     err: str

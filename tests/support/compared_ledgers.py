@@ -1,4 +1,4 @@
-"""Writes ledgers of small sweeps whose methods are compared: known values, replicates, budgets.
+"""Ledgers of small sweeps whose methods are compared: known values, replicates, budgets.
 
 Each study has a preset, a control and sampled trials; the best sampled one and the control are
 replicated. Every number is given or follows from a formula.
@@ -20,7 +20,7 @@ PRESET, CONTROL, SAMPLED = 0, 1, 2  # numbers of the first trials
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """What one study comes to: test values by seed, of its best trial and of its control."""
+    """The results of one study: test values by seed, of its best trial and of its control."""
 
     method: str
     task: str
@@ -36,7 +36,7 @@ class Scores:
 
 
 def facts_of(task: str) -> dict[str, Any]:
-    """What the ledger keeps of a task's data."""
+    """Return the facts that the ledger keeps of a task's data."""
     return {
         "title": task,
         "dimension": task.partition("@")[0].rpartition("_")[2],
@@ -61,7 +61,7 @@ def write(
     resources: Mapping[str, Any] | None = None,
     model: Mapping[str, Any] | None = None,
 ) -> Ledger:
-    """Writes a finished sweep and returns its ledger; its clock ticks a second a write."""
+    """Write a finished sweep and return its ledger; its clock ticks a second a write."""
     ticks = itertools.count()
     folder.mkdir(parents=True, exist_ok=True)
     ledger = Ledger(f"sqlite:///{folder / 'ledger.db'}", name, clock=lambda: START + next(ticks))
@@ -113,13 +113,13 @@ def _write_study(ledger: Ledger, scores: Scores) -> None:
 
 
 def _params(scores: Scores, number: int) -> dict[str, Any]:
-    """Returns the settings of a searched trial, which its replicates share."""
+    """Return the settings of a searched trial, which its replicates share."""
     searched = {name: 1e-4 * (number + 1) / (i + 1) for i, name in enumerate(scores.parameters)}
     return {**searched, **(scores.params if number == SAMPLED else {})}
 
 
 def run(ledger: Ledger, trial: Trial, value: float, scores: Scores) -> None:
-    """Writes a trial to its end: validation falls to `value`, which the test split has too."""
+    """Write a trial to its end: validation falls to `value`, which the test split has too."""
     ledger.add_trial(trial)
     attempt = ledger.start_attempt(trial.study, trial.number)
     for epoch in range(1, scores.epochs + 1):
@@ -140,5 +140,5 @@ def run(ledger: Ledger, trial: Trial, value: float, scores: Scores) -> None:
 def end(
     ledger: Ledger, trial: Trial, attempt: int, state: TrialState, test: Mapping[str, float]
 ) -> None:
-    """Ends a trial's attempt."""
+    """End a trial's attempt."""
     ledger.end_attempt(trial.study, trial.number, attempt, Outcome(state=state, test=test))

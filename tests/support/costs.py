@@ -1,4 +1,4 @@
-"""What work costs by itself, whatever the machine and the rest of the process do meanwhile."""
+"""The cost of work by itself, whatever the machine and the rest of the process do meanwhile."""
 
 import gc
 import time
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 
 def cpu_s(work: Callable[[], object]) -> float:
-    """Returns the CPU time, in seconds, that the calling thread spends in `work`.
+    """Return the CPU time, in seconds, that the calling thread spends in `work`.
 
     What all earlier tests have left on the heap is hidden from the garbage collector meanwhile: a
     user's process does not hold it.
@@ -21,7 +21,7 @@ def cpu_s(work: Callable[[], object]) -> float:
 
 
 def is_cheap(work: Callable[[], object], within_s: float, tries: int = 4) -> bool:
-    """Says whether one of a few runs of `work` takes less than `within_s` of CPU time.
+    """Return whether one of a few runs of `work` takes less than `within_s` of CPU time.
 
     A busy machine only ever adds to what a run costs, so the least of them is nearest the truth.
     """

@@ -63,7 +63,7 @@ def new_ledger(folder) -> Ledger:
 
 
 def curve(values: Sequence[float], *, stage: str = "refine") -> Iterator[Measurement]:
-    """Yields measurements of a whole stage with these objectives."""
+    """Yield measurements of a whole stage with these objectives."""
     for epoch, value in enumerate(values, start=1):
         yield Measurement(
             stage=stage,
@@ -78,7 +78,7 @@ def curve(values: Sequence[float], *, stage: str = "refine") -> Iterator[Measure
 def run_scripted(
     runner: SweepRunner, script: Mapping[int, Sequence[float | BaseException]]
 ) -> None:
-    """Runs all trials, each measuring what the script has for its number or raising it."""
+    """Run all trials, each measuring what the script has for its number or raising it."""
     while (trial := runner.next_trial()) is not None:
         values = script[trial.number]
         numbers = [v for v in values if not isinstance(v, BaseException)]

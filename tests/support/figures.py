@@ -1,4 +1,4 @@
-"""What the load tests measure of toy sweeps, and how they print it."""
+"""Measurements of toy sweeps in load tests, and their printed form."""
 
 import os
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ from tests.support.toy import history
 
 
 def show(load: str, held: str, measured: str) -> None:
-    """Prints a figure beside the one to be held, and how busy the machine is."""
+    """Print a figure beside the one to be held, and how busy the machine is."""
     print(f"\n{load}: {measured} (to hold: {held}; load {os.getloadavg()[0]:.1f})", end="")
 
 
 @dataclass(frozen=True)
 class Pace:
-    """How fast the trials of a toy sweep went on, in seconds.
+    """The pace of the trials of a toy sweep, in seconds.
 
     `lags` are from the end of an epoch in its trial to its commit by the driver, its checkpoint
     included; `gaps` from one epoch of a trial to its next, while all trials ran.
@@ -30,7 +30,7 @@ class Pace:
 
 
 def pace(folder: Path, ledger: Ledger) -> Pace:
-    """Reads the pace of the sweep in `folder`, whose trials all ran at once."""
+    """Read the pace of the sweep in `folder`, whose trials all ran at once."""
     epochs = [line for line in history.read(folder) if line.event == "epoch"]
     times: dict[history.Key, list[float]] = {}
     for line in epochs:
@@ -53,5 +53,5 @@ def pace(folder: Path, ledger: Ledger) -> Pace:
 
 
 def moments(ledger: Ledger, kind: EventKind) -> list[float]:
-    """Returns when events of a kind happened, in seconds since the epoch."""
+    """Return when events of a kind happened, in seconds since the epoch."""
     return [event.at for event in history.events(ledger) if event.kind is kind]

@@ -1,4 +1,4 @@
-"""Finds and kills the parts of a running launch, each by its exact process number."""
+"""The parts of a running launch, found and killed by their exact process numbers."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ from tests.support.servers.process import wait_until
 
 
 def driver_of(launch: subprocess.Popen[str]) -> psutil.Process:
-    """Returns the driver that a launch supervises at present."""
+    """Return the driver that a launch supervises at present."""
     (driver,) = (
         child
         for child in psutil.Process(launch.pid).children()
@@ -23,7 +23,7 @@ def driver_of(launch: subprocess.Popen[str]) -> psutil.Process:
 
 
 def trials_of(launch: subprocess.Popen[str]) -> list[psutil.Process]:
-    """Returns the processes in which trials run, once there are any."""
+    """Return the processes in which trials run, once there are any."""
     found: list[psutil.Process] = []
 
     def are_there() -> list[psutil.Process]:
@@ -36,13 +36,13 @@ def trials_of(launch: subprocess.Popen[str]) -> list[psutil.Process]:
 
 
 def part_of(launch: subprocess.Popen[str], name: str) -> psutil.Process:
-    """Returns a part of the local Ray of a launch: `gcs_server` or `raylet`."""
+    """Return a part of the local Ray of a launch: `gcs_server` or `raylet`."""
     (part,) = (p for p in _descendants(driver_of(launch)) if os.path.basename(_title(p)) == name)
     return part
 
 
 def left_of(owner: str) -> list[psutil.Process]:
-    """Returns the living processes that the driver with this lease started."""
+    """Return the living processes that the driver with this lease started."""
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):
@@ -52,7 +52,7 @@ def left_of(owner: str) -> list[psutil.Process]:
 
 
 def owner_of(launch: subprocess.Popen[str]) -> str:
-    """Returns the name of the lease in the environment of a launch's driver."""
+    """Return the name of the lease in the environment of a launch's driver."""
     return str(driver_of(launch).environ()[LEASE])
 
 

@@ -1,4 +1,4 @@
-"""Writes the ledger of a small, realistic sweep without training anything.
+"""The ledger of a small, realistic sweep, written without training anything.
 
 mona and nft on pdebench/advection_1d: a preset, a control, and sampled trials that complete, are
 pruned or fail. Curves follow a formula, so every number is known. The first sampled trial of nft
@@ -73,7 +73,7 @@ PROVENANCE = {
 
 
 def new_ledger(folder: Path, name: str = NAME) -> Ledger:
-    """Creates the ledger of a sweep that has yet to start; its clock ticks a second a write."""
+    """Create the ledger of a sweep that has yet to start; its clock ticks a second a write."""
     ticks = itertools.count()
     ledger = Ledger(f"sqlite:///{folder / 'ledger.db'}", name, clock=lambda: START + next(ticks))
     ledger.create(
@@ -96,17 +96,17 @@ def objective(method: str, rate: float, epoch: int) -> float:
 
 
 def distance(number: int) -> float:
-    """What the source is away from MoNA's features: the less, the lower the trial's error."""
+    """Return the distance of the source from MoNA's features: the smaller, the lower the error."""
     return 10.0 - rate_of(number)
 
 
 def rate_of(number: int) -> float:
-    """How fast a trial learns."""
+    """Return the rate at which a trial learns."""
     return {0: 0.5, 1: 0.35}.get(number, 0.8 - 0.06 * (number % 7))
 
 
 def script(ledger: Ledger, folder: Path, *, num_trials: int = 5) -> Iterator[None]:
-    """Writes the whole sweep, and pauses after every write."""
+    """Write the whole sweep, and pause after every write."""
     ledger.start(PROVENANCE)
     yield
     for method in ("mona", "nft"):
@@ -122,14 +122,14 @@ def script(ledger: Ledger, folder: Path, *, num_trials: int = 5) -> Iterator[Non
 
 
 def finished_ledger(folder: Path, *, num_trials: int = 5) -> Ledger:
-    """Returns the ledger of the sweep, run to its end."""
+    """Return the ledger of the sweep, run to its end."""
     ledger = new_ledger(folder)
     list(script(ledger, folder, num_trials=num_trials))
     return ledger
 
 
 def tuned_study(ledger: Ledger, study: str) -> TunedStudy:
-    """Returns one study as the analysis reads it."""
+    """Return one study as the analysis reads it."""
     (found,) = (c for c in read_tuned_studies([ledger]) if c.study.study.name == study)
     return found
 

@@ -11,7 +11,7 @@ import pytest
 
 @contextmanager
 def tmpfs(folder: Path) -> Iterator[None]:
-    """Mounts one of 2 MiB as `folder`; skips the test where that is not allowed."""
+    """Mount one of 2 MiB as `folder`; skip the test where that is not allowed."""
     folder.mkdir()
     if os.geteuid() != 0:
         pytest.skip("only root may mount a file system of its own")

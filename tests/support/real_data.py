@@ -1,4 +1,4 @@
-"""Where real data for tests lie: beside the repository, or where SWEEPER_TEST_DATA says."""
+"""The folder of real data for tests: beside the repository, or named by SWEEPER_TEST_DATA."""
 
 import os
 from pathlib import Path
@@ -12,7 +12,7 @@ FOLDER = Path(os.environ.get("SWEEPER_TEST_DATA", ROOT / "shared" / "data"))
 
 
 def need(name: str) -> Path:
-    """Returns a file of real data; skips the test where it is absent."""
+    """Return a file of real data; skip the test where it is absent."""
     path = FOLDER / name
     if not path.exists():
         pytest.skip(f"no real data: {path} is absent; SWEEPER_TEST_DATA names another folder")
@@ -20,7 +20,7 @@ def need(name: str) -> Path:
 
 
 def ecg() -> tuple[list[np.ndarray], list[str]]:
-    """Returns 300 labelled records of PhysioNet's challenge of 2017, and their letters."""
+    """Return 300 labelled records of PhysioNet's challenge of 2017, and their letters."""
     stored = np.load(need("ecg_physionet2017_sample300.npz"))
     series = np.split(stored["signal"].astype(np.float64), stored["offsets"][1:-1])
     return series, [str(letter) for letter in stored["label"]]

@@ -51,7 +51,7 @@ class Sweep:
         return self.shell.start("launch", str(self.file()), "--json", *storage, *options)
 
     def file(self) -> Path:
-        """Writes the sweep's file, and its weights beside it."""
+        """Write the sweep's file, and its weights beside it."""
         file, weights = self.shell.folder / f"{self.name}.yaml", self.shell.folder / "roberta"
         if not weights.exists():
             save_tiny_roberta(weights)
@@ -59,7 +59,7 @@ class Sweep:
         return file
 
     def rows(self, query: str) -> list[tuple]:
-        """Returns what a query finds in the tables `trials` and `events` of this sweep alone."""
+        """Return what a query finds in the tables `trials` and `events` of this sweep alone."""
         mine = re.sub(
             r"from (trials|events)",
             rf"from (select * from \1 where sweep = '{self.name}') as \1",
@@ -81,7 +81,7 @@ class Sweep:
         return [(number, _plain(payload)) for number, payload in self.rows(query)]
 
     def checkpoints(self) -> dict[int, Path]:
-        """Where the ledger has the checkpoint of each trial of a sweep without a store."""
+        """Return the ledger's checkpoint of each trial of a sweep without a store."""
         kept = "where checkpoint is not null"
         found = self.rows(f"select study, number, checkpoint from trials {kept}")
         trials = self.folder / "trials"
@@ -93,7 +93,7 @@ class Sweep:
         }
 
     def outcomes(self) -> dict[int, tuple]:
-        """What each trial came to: values of all epochs, the best, and the test."""
+        """Return the results of each trial: values of all epochs, the best, and the test."""
         curves: dict[int, dict[int, dict]] = {}
         for number, payload in self.events("measured"):
             curves.setdefault(number, {})[payload["epoch"]] = payload["metrics"]
@@ -105,7 +105,7 @@ class Sweep:
 
 
 def _plain(value: Any) -> dict:
-    """Returns what a JSON column holds, which only some databases read by themselves."""
+    """Return what a JSON column holds, which only some databases read by themselves."""
     return json.loads(value) if isinstance(value, str) else value
 
 
@@ -117,7 +117,7 @@ def finish(launch: subprocess.Popen[str], code: int = 0) -> str:
 
 
 def epochs(sweep: Sweep) -> Iterator[int]:
-    """Yields how many epochs have been measured, again and again, for at most two minutes."""
+    """Yield how many epochs have been measured, again and again, for at most two minutes."""
     for _ in range(1200):
         try:
             yield len(sweep.rows("select seq from events where kind='measured'"))

@@ -37,7 +37,7 @@ SPREAD = 0.2  # of the random weights: wide enough that every layer matters
 def save_tiny_roberta(
     folder: Path, *, width: int = 32, layers: int = 2, max_tokens: int = 512, seed: int = 0
 ) -> Path:
-    """Saves a RoBERTa with 4 heads, and a byte-level tokenizer."""
+    """Save a RoBERTa with 4 heads, and a byte-level tokenizer."""
     config = RobertaConfig(
         vocab_size=VOCABULARY,
         hidden_size=width,
@@ -68,7 +68,7 @@ def save_tiny_roberta(
 
 
 def save_tiny_bert(folder: Path, *, layers: int = 2, max_tokens: int = 512, seed: int = 0) -> Path:
-    """Saves a BERT of width 32 with 4 heads, and a word-piece tokenizer."""
+    """Save a BERT of width 32 with 4 heads, and a word-piece tokenizer."""
     config = BertConfig(
         vocab_size=VOCABULARY,
         hidden_size=32,
@@ -94,7 +94,7 @@ def save_tiny_bert(folder: Path, *, layers: int = 2, max_tokens: int = 512, seed
 
 
 def save_tiny_swin(folder: Path, *, seed: int = 0) -> Path:
-    """Saves a Swin for 56 x 56 images: 14 x 14 tokens of width 16 in, 7 x 7 of width 32 out."""
+    """Save a Swin for 56 x 56 images: 14 x 14 tokens of width 16 in, 7 x 7 of width 32 out."""
     config = SwinConfig(
         image_size=56,
         patch_size=4,
@@ -112,7 +112,7 @@ def save_tiny_swin(folder: Path, *, seed: int = 0) -> Path:
 
 
 def save_tiny_timm_swin(folder: Path, *, seed: int = 0) -> Path:
-    """Saves the same architecture as `save_tiny_swin` in timm's format (fused q, k, v)."""
+    """Save the same architecture as `save_tiny_swin` in timm's format (fused q, k, v)."""
     arguments = {"img_size": 56, "embed_dim": 16, "depths": [2, 1], "num_heads": [2, 4]}
     architecture = "swin_tiny_patch4_window7_224"
     with _seeded(seed):
@@ -127,7 +127,7 @@ def save_tiny_timm_swin(folder: Path, *, seed: int = 0) -> Path:
 
 
 def save_tiny_dinov2(folder: Path, *, layers: int = 2, seed: int = 0) -> Path:
-    """Saves a DINOv2 of width 32 with 4 heads for 56 x 56 images: 4 x 4 patches of 14 x 14."""
+    """Save a DINOv2 of width 32 with 4 heads for 56 x 56 images: 4 x 4 patches of 14 x 14."""
     config = Dinov2Config(
         hidden_size=32,
         num_hidden_layers=layers,
@@ -149,7 +149,7 @@ def _seeded(seed: int) -> Iterator[None]:
 
 
 def _spread_zeros(model: torch.nn.Module) -> None:
-    """Gives biases and relative position tables a value. Fresh ones are zero, which no fault would
+    """Give biases and relative position tables a value. Fresh ones are zero, which no fault would
     show, and with which the gradient at an empty patch grows three hundredfold a layer norm."""
     for name, parameter in model.named_parameters():
         if name.endswith(("bias", "relative_position_bias_table")):

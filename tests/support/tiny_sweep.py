@@ -35,7 +35,7 @@ resources: {{cpu: 1, gpu: 0}}
 
 
 def write(folder: Path, *, name: str = "tiny", trials: int = 4) -> Path:
-    """Writes the sweep's file and its backbones into `folder`."""
+    """Write the sweep's file and its backbones into `folder`."""
     roberta, swin = folder / "roberta", folder / "swin"
     if not roberta.exists():
         save_tiny_roberta(roberta)

@@ -59,7 +59,7 @@ class Trials:
         *,
         seed: int = 0,
     ) -> TrialSpec:
-        """Returns a small trial of `method`, with `settings` by `stage.parameter` laid over."""
+        """Return a small trial of `method`, with `settings` by `stage.parameter` laid over."""
         stages: dict[str, dict[str, Any]] = {
             stage: {k: v for k, v in SMALL.items() if k in config.model_fields}
             for stage, config in METHODS[method].stages.items()
@@ -92,21 +92,21 @@ class Trials:
         return Training.begin(spec, self.parts)
 
     def run(self, spec: TrialSpec) -> Run:
-        """Runs a trial from its beginning to its end."""
+        """Run a trial from its beginning to its end."""
         training = self.begin(spec)
         reports = list(training.reports())
         return reports, weights(training)
 
 
 def make_trials(home: Path) -> Trials:
-    """Saves the backbones into `home`."""
+    """Save the backbones into `home`."""
     save_tiny_roberta(home / "roberta", layers=1)
     save_tiny_swin(home / "swin")
     return Trials(home)
 
 
 def weights(training: Training) -> dict[str, Tensor]:
-    """Returns a copy of all weights as they are, and of the best ones."""
+    """Return a copy of all weights as they are, and of the best ones."""
     model, best = training.state.model.state_dict(), training.state.best
     named = {f"last.{name}": value for name, value in model.items()}
     named |= {f"best.{name}": value for name, value in (best.weights if best else {}).items()}

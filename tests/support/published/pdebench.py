@@ -1,4 +1,4 @@
-"""Writes the eight files of PDEBench as they are published, with h5py alone, and small.
+"""The eight files of PDEBench as they are published, but small, written with h5py alone.
 
 Fields are of known form, so that a test can say which number has to be where.
 """
@@ -43,7 +43,7 @@ def wave(samples: int, points: int = 1024, shift: float = 0.0, seed: int = 0) ->
 
 
 def write(folder: Path, name: str, samples: int = 20, **changes) -> Path:
-    """Writes the file of a task with a few frames; `changes` replace what is written by name."""
+    """Write the file of a task with a few frames; `changes` replace what is written by name."""
     folder.mkdir(parents=True, exist_ok=True)
     if name in LINES:
         return write_lines(folder, name, samples, **changes)

@@ -11,7 +11,7 @@ SYNSETS = ("n01443537", "n01629819", "n01641577", "n01644900")
 
 
 def write(home: Path) -> None:
-    """Writes all under `home/proxies`."""
+    """Write all under `home/proxies`."""
     _write_cifar10(home / "proxies" / "cifar10" / "cifar-10-batches-bin")
     _write_conll2003(home / "proxies" / "conll2003")
     _write_voc(home / "proxies" / "voc" / "VOCdevkit" / "VOC2012")

@@ -18,7 +18,7 @@ PARTS = {"tr": ("dev", 16), "val": ("dev", 4), "eval": ("eval", 4)}  # folder, c
 
 
 def import_all(home: Path, folder: Path) -> None:
-    """Writes the files of every task under `folder`, and imports them into `home`."""
+    """Write the files of every task under `folder`, and import them into `home`."""
     for name, write in WRITERS.items():
         import_task(f"nasbench360/{name}", [write(folder / name)], home)
 

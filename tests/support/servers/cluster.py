@@ -36,7 +36,7 @@ AGENTS = (
 
 @dataclass(frozen=True)
 class Host:
-    """Where a node runs: its address, and what a command begins with to run there."""
+    """The place of a node: its address, and the prefix of a command that runs there."""
 
     ip: str = "127.0.0.1"
     prefix: tuple[str, ...] = ()
@@ -58,7 +58,7 @@ class Node:
         return found
 
     def workers(self) -> list[psutil.Process]:
-        """Returns the processes in which trials run, or have run."""
+        """Return the processes in which trials run, or have run."""
         found = []
         for process in self.descendants():
             with suppress(psutil.Error):
@@ -67,14 +67,14 @@ class Node:
         return found
 
     def descendants(self) -> list[psutil.Process]:
-        """Returns all processes that the node started and that still have it above them."""
+        """Return all processes that the node started and that still have it above them."""
         try:
             return psutil.Process(self.process.pid).children(recursive=True)
         except psutil.NoSuchProcess:
             return []
 
     def kill(self) -> None:
-        """Ends the node and all that it started at once, also what has a group of its own."""
+        """End the node and all that it started at once, also what has a group of its own."""
         started = self.descendants()
         self.process.kill()
         for process in started:
@@ -106,7 +106,7 @@ class RayCluster:
         self.nodes: list[Node] = []  # all that were started, the head first
 
     def start(self, *, num_cpus: int = 0, num_gpus: int = 0) -> None:
-        """Starts the head; with no CPU it runs no trial."""
+        """Start the head; with no CPU it runs no trial."""
         self._ray_start(
             self._host, "--head", f"--port={self._gcs}", f"--ray-client-server-port={self._client}",
             f"--dashboard-host={self._host.ip}", f"--dashboard-port={self._dashboard}",
@@ -114,7 +114,7 @@ class RayCluster:
         )  # fmt: skip
 
     def add_node(self, num_cpus: int = 1, *, host: Host = HERE) -> Node:
-        """Starts another node, which has joined when this returns."""
+        """Start another node, which has joined when this returns."""
         there = self.num_alive()
         node = self._ray_start(host, f"--address={self.address}", f"--num-cpus={num_cpus}")
         self.wait_for_nodes(there + 1)
@@ -135,7 +135,7 @@ class RayCluster:
         return node
 
     def num_alive(self) -> int:
-        """Returns how many nodes the cluster itself holds for alive, the head included."""
+        """Return how many nodes the cluster itself holds for alive, the head included."""
         token = Path(self.environment["RAY_AUTH_TOKEN_PATH"]).read_text()
         headers = {"Authorization": f"Bearer {token}"}
         request = urllib.request.Request(f"{self.http}/nodes?view=summary", headers=headers)
@@ -144,7 +144,7 @@ class RayCluster:
         return sum(node["raylet"].get("state") == "ALIVE" for node in nodes)
 
     def wait_for_nodes(self, count: int, timeout_s: float = 60.0) -> None:
-        """Returns once so many nodes are alive in the cluster's own eyes."""
+        """Return once so many nodes are alive in the cluster's own eyes."""
         wait_until(lambda: self.num_alive() == count, timeout_s=timeout_s, what=f"{count} nodes")
 
     def kill_node(self, node: Node) -> None:
@@ -156,14 +156,14 @@ class RayCluster:
         node.raylet.kill()
 
     def close(self) -> None:
-        """Ends every node."""
+        """End every node."""
         for node in reversed(self.nodes):
             node.kill()
 
 
 @contextmanager
 def short_folder() -> Iterator[Path]:
-    """Lends a folder for Ray whose path is short, since that of a socket has a limit."""
+    """Yield a folder for Ray whose path is short, since that of a socket has a limit."""
     with tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder:
         yield Path(folder)
 
@@ -176,7 +176,7 @@ def ray_cluster(
     nodes: Sequence[int] = (),
     quick_to_bury: bool = True,
 ) -> Iterator[RayCluster]:
-    """Lends a cluster whose logs and sockets are in a folder of its own.
+    """Yield a cluster whose logs and sockets are in a folder of its own.
 
     Args:
         num_cpus: Of the head.

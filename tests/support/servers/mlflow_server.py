@@ -42,7 +42,7 @@ class Server:
         self._process: Process | None = None
 
     def start(self) -> None:
-        """Starts the server, if it does not run, and waits until it answers."""
+        """Start the server, if it does not run, and wait until it answers."""
         if self._process is not None:
             return
         command = [
@@ -55,14 +55,14 @@ class Server:
         self._process.wait_until(self._is_healthy, timeout_s=90)
 
     def kill(self) -> None:
-        """Ends the server and its workers at once."""
+        """End the server and its workers at once."""
         if self._process is not None:
             self._process.kill()
             self._process = None
             wait_until(lambda: not is_listening(self.port), timeout_s=30, what="its port")
 
     def experiment_id(self, name: str) -> str:
-        """Returns the id of an experiment that is there."""
+        """Return the id of an experiment that is there."""
         found = MlflowClient(self.uri).get_experiment_by_name(name)
         assert found is not None
         return str(found.experiment_id)
@@ -77,7 +77,7 @@ class Server:
 
 @contextmanager
 def mlflow_server(folder: Path, **options: Any) -> Iterator[Server]:
-    """Lends a running server; `options` are those of `Server`."""
+    """Yield a running server; `options` are those of `Server`."""
     server = Server(folder, **options)
     try:
         server.start()
@@ -87,7 +87,7 @@ def mlflow_server(folder: Path, **options: Any) -> Iterator[Server]:
 
 
 def snapshot(uri: str, experiment: str = "pdebench") -> dict[str, dict[str, Any]]:
-    """Returns all that MLflow holds of an experiment, by run name; ids replaced by names.
+    """Return all that MLflow holds of an experiment, by run name; ids replaced by names.
 
     Raises an AssertionError where two runs have one name.
     """
@@ -118,7 +118,7 @@ def snapshot(uri: str, experiment: str = "pdebench") -> dict[str, dict[str, Any]
 
 
 def without_ids(content: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Returns a snapshot that compares with one of another store."""
+    """Return a snapshot that compares with one of another store."""
     return {
         name: {key: value for key, value in run.items() if key != "id"}
         for name, run in content.items()

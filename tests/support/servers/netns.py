@@ -41,7 +41,7 @@ class Network:
         ]
 
     def set_up(self) -> None:
-        """Makes everything. Raises NotPermitted, where that cannot be."""
+        """Make everything. Raises NotPermitted, where that cannot be."""
         hub, outside = self._hub, self._outside
         _ip("netns", "add", hub)
         _ip("-n", hub, "link", "add", "bridge", "type", "bridge")
@@ -63,18 +63,18 @@ class Network:
         _ip("-n", self._hub, "link", "set", link, "master", "bridge", "up")
 
     def tear_down(self) -> None:
-        """Removes what `set_up` made; links go with their namespaces."""
+        """Remove what `set_up` made; links go with their namespaces."""
         made = subprocess.run([IP, "netns", "list"], capture_output=True, text=True).stdout.split()
         for space in (*self._spaces, self._hub):
             if space in made:
                 _ip("netns", "del", space)
 
     def cut(self, host: Host) -> None:
-        """Lets nothing from or to the host pass, and tells nobody."""
+        """Drop everything from and to the host, and tell nobody."""
         _ip("-n", self._hub, "link", "set", _port(self.hosts.index(host)), "down")
 
     def heal(self, host: Host) -> None:
-        """Undoes `cut`."""
+        """Undo `cut`."""
         _ip("-n", self._hub, "link", "set", _port(self.hosts.index(host)), "up")
 
 
@@ -88,7 +88,7 @@ class Hosts:
 
 @contextmanager
 def network(count: int = 3) -> Iterator[Network]:
-    """Lends hosts; skips the test where that is not permitted."""
+    """Yield hosts; skip the test where that is not permitted."""
     made = Network(count)
     try:
         try:
@@ -102,7 +102,7 @@ def network(count: int = 3) -> Iterator[Network]:
 
 @contextmanager
 def ray_on_hosts(count: int = 3) -> Iterator[Hosts]:
-    """Lends a Ray cluster over several hosts."""
+    """Yield a Ray cluster over several hosts."""
     with network(count) as hosts, short_folder() as folder:
         head, *others = hosts.hosts
         cluster = RayCluster(folder, quick_to_bury=True, host=head)

@@ -7,7 +7,7 @@ RANGE = range(20_000, 32_000)  # above Ray's workers, below the ports that a ker
 
 
 def free_ports(count: int) -> list[int]:
-    """Returns ports on which nothing listens.
+    """Return ports on which nothing listens.
 
     None is one that a kernel lends to clients: one that tries a dead server again and again would
     connect to itself, and the server could not come back.
@@ -19,12 +19,12 @@ def free_ports(count: int) -> list[int]:
 
 
 def free_port() -> int:
-    """Returns a port on which nothing listens."""
+    """Return a port on which nothing listens."""
     return free_ports(1)[0]
 
 
 def is_listening(port: int, host: str = "127.0.0.1") -> bool:
-    """Whether a server accepts connections."""
+    """Return whether a server accepts connections."""
     try:
         socket.create_connection((host, port), timeout=1).close()
     except OSError:

@@ -42,17 +42,17 @@ class Postgres:
         return self.url_of(DATABASE)
 
     def url_of(self, database: str) -> str:
-        """Returns the URL of a database."""
+        """Return the URL of a database."""
         return f"postgresql+psycopg://{USER}@127.0.0.1:{self.port}/{database}"
 
     def create(self, database: str) -> str:
-        """Creates another database, and returns its URL."""
+        """Create another database, and return its URL."""
         with self._connect() as connection:
             connection.execute(f'CREATE DATABASE "{database}"')
         return self.url_of(database)
 
     def initialise(self) -> None:
-        """Makes the cluster."""
+        """Make the cluster."""
         command = [
             *_as_stranger(), str(self._binaries / "initdb"), "--pgdata", str(self._data),
             "--username", USER, "--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync",
@@ -61,7 +61,7 @@ class Postgres:
         assert done.returncode == 0, done.stderr
 
     def start(self) -> None:
-        """Starts the server, and waits until it has recovered and takes connections."""
+        """Start the server, and wait until it has recovered and takes connections."""
         settings = [f"--{name}={value}" for name, value in SETTINGS.items()]
         command = [
             *_as_stranger(), str(self._binaries / "postgres"), "-D", str(self._data),
@@ -71,7 +71,7 @@ class Postgres:
         self._process.wait_until(self._answers)
 
     def stop(self, mode: Literal["smart", "fast", "immediate"] = "immediate") -> None:
-        """Stops the server: `immediate` as in a crash, `fast` in order, `smart` once all left."""
+        """Stop the server: `immediate` as in a crash, `fast` in order, `smart` once all left."""
         if self._process is not None:
             self._process.signal(MODES[mode])
             self._process.wait(30)
@@ -79,7 +79,7 @@ class Postgres:
             self._process = None
 
     def kill_connections(self) -> int:
-        """Ends all connections that clients have at present; returns how many."""
+        """End all connections that clients have at present; return how many."""
         query = (
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
             "WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
@@ -107,7 +107,7 @@ class Postgres:
 
 @contextmanager
 def postgres() -> Iterator[Postgres]:
-    """Lends a running cluster with an empty database; skips where PostgreSQL is not installed.
+    """Yield a running cluster with an empty database; skip where PostgreSQL is not installed.
 
     Its folder is not in pytest's, which other users cannot enter.
     """
@@ -133,7 +133,7 @@ def _is_root() -> bool:
 
 
 def _as_stranger() -> list[str]:
-    """Returns what a command begins with to run as somebody who is not root."""
+    """Return what a command begins with to run as somebody who is not root."""
     if not _is_root():
         return []
     return ["setpriv", f"--reuid={STRANGER}", f"--regid={STRANGER}", "--clear-groups", "--"]

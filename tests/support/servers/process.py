@@ -41,14 +41,14 @@ class Process:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the leader runs. One that has ended is not reaped, so its group stays its own."""
+        """The leader runs. One that has ended is not reaped, so that its group stays its own."""
         if self._process.returncode is not None:
             return False
         options = os.WEXITED | os.WNOHANG | os.WNOWAIT
         return os.waitid(os.P_PID, self.pid, options) is None
 
     def wait(self, timeout_s: float) -> int:
-        """Returns the leader's exit code, or minus the signal that ended it.
+        """Return the leader's exit code, or minus the signal that ended it.
 
         Raises:
             AssertionError: It runs on; the text has the end of its output.
@@ -62,26 +62,26 @@ class Process:
         return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
 
     def tail(self) -> str:
-        """Returns the end of what it printed."""
+        """Return the end of what it printed."""
         return self.log.read_text(errors="replace")[-4000:]
 
     def signal(self, number: int) -> None:
-        """Sends a signal to the group; a no-op once the process was ended here."""
+        """Send a signal to the group; a no-op once the process was ended here."""
         if self._process.returncode is None:
             os.killpg(self.pid, number)
 
     def kill_leader(self) -> None:
-        """Ends the process at once, and nothing that it started."""
+        """End the process at once, and nothing that it started."""
         os.kill(self.pid, signal.SIGKILL)
         self.wait(10)
 
     def kill(self) -> None:
-        """Ends the group at once."""
+        """End the group at once."""
         self.signal(signal.SIGKILL)
         self._process.wait()
 
     def stop(self, grace_s: float = 5.0) -> None:
-        """Asks the group to end, and ends it after `grace_s`."""
+        """Ask the group to end, and end it after `grace_s`."""
         self.signal(signal.SIGTERM)
         deadline = time.monotonic() + grace_s
         while self.is_alive and time.monotonic() < deadline:
@@ -89,7 +89,7 @@ class Process:
         self.kill()
 
     def wait_until(self, ready: Callable[[], object], *, timeout_s: float = 60.0) -> None:
-        """Returns once the server is ready; ends it and fails if it dies before or takes longer."""
+        """Return once the server is ready; end it and fail if it dies before or takes longer."""
 
         def is_over() -> bool:
             return not self.is_alive or bool(ready())
@@ -103,7 +103,7 @@ class Process:
 
 
 def is_running(process: psutil.Process) -> bool:
-    """Whether a process still does anything: one that only waits to be reaped does not."""
+    """Return whether a process still does anything: one that only waits to be reaped does not."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -113,7 +113,7 @@ def is_running(process: psutil.Process) -> bool:
 def wait_until(
     condition: Callable[[], object], *, timeout_s: float, what: str, every_s: float = 0.1
 ) -> None:
-    """Returns once `condition` holds.
+    """Return once `condition` holds.
 
     Raises:
         AssertionError: It did not within `timeout_s`.

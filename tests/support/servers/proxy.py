@@ -22,7 +22,7 @@ Name = Literal["pass", "refuse", "black_hole", "delay", "rate", "reset_after", "
 
 @dataclass(frozen=True)
 class Mode:
-    """What happens to traffic.
+    """The ways in which traffic is treated.
 
     pass         it goes through               delay        each piece takes `amount` s longer
     refuse       nobody is let in              rate         `amount` bytes a second pass
@@ -50,12 +50,12 @@ class FaultProxy:
         self.set("pass")
 
     def set(self, name: Name, amount: float = 0.0) -> None:
-        """Changes the mode; it holds when this returns."""
+        """Change the mode; it holds when this returns."""
         turn = self._turn(Mode(name, amount))
         asyncio.run_coroutine_threadsafe(turn, self._loop).result(10)
 
     def close(self) -> None:
-        """Resets all connections, and stops."""
+        """Reset all connections, and stop."""
         self.set("refuse")
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
@@ -124,7 +124,7 @@ class FaultProxy:
         spent: list[int],
         client: asyncio.StreamWriter | None = None,
     ) -> None:
-        """Passes one direction on; `client` is set in that from the client."""
+        """Pass one direction on; `client` is set in that from the client."""
         while piece := await reader.read(CHUNK):
             await self._outside_black_holes()
             mode = self._mode
@@ -146,7 +146,7 @@ class FaultProxy:
     async def _answer_error(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, begun: bytes
     ) -> None:
-        """Reads the rest of a request, and answers with the status."""
+        """Read the rest of a request, and answer with the status."""
         with suppress(TimeoutError):
             async with asyncio.timeout(2):
                 while b"\r\n\r\n" not in begun and (piece := await reader.read(CHUNK)):
@@ -162,7 +162,7 @@ class FaultProxy:
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
-    """Closes a connection so that its other end gets an error, and not the end of a stream."""
+    """Close a connection so that its other end gets an error, and not the end of a stream."""
     sock = writer.get_extra_info("socket")
     with suppress(OSError):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -171,7 +171,7 @@ def _reset(writer: asyncio.StreamWriter) -> None:
 
 @contextmanager
 def fault_proxy(target: int) -> Iterator[FaultProxy]:
-    """Lends a proxy to the port `target`, which passes everything at first."""
+    """Yield a proxy to the port `target`, which passes everything at first."""
     proxy = FaultProxy(target)
     try:
         yield proxy

@@ -68,12 +68,12 @@ class SeaweedFS:
         self._process: Process | None = None
 
     def url(self, path: str = "") -> str:
-        """Returns the URL of a path in the bucket, as pyarrow reads it."""
+        """Return the URL of a path in the bucket, as pyarrow reads it."""
         options = urlencode({"endpoint_override": self.endpoint, "scheme": "http"})
         return f"s3://{self.bucket}/{path}?{options}"
 
     def filesystem(self) -> S3FileSystem:
-        """Returns the whole server as a file system, whatever the environment; it never retries."""
+        """Return the whole server as a file system, whatever the environment; it never retries."""
         return S3FileSystem(
             access_key=KEY,
             secret_key=SECRET,
@@ -84,7 +84,7 @@ class SeaweedFS:
         )
 
     def start(self) -> None:
-        """Starts the server, and makes the bucket if there is none."""
+        """Start the server, and make the bucket if there is none."""
         settings = SETTINGS | {name: str(port) for name, port in self._ports.items()}
         flags = [f"-{name}={value}" for name, value in settings.items()]
         self._process = Process(
@@ -96,7 +96,7 @@ class SeaweedFS:
         wait_until(self._has_bucket, timeout_s=90, what="the bucket")
 
     def kill(self) -> None:
-        """Ends the server at once; asked to end, it would take half a minute."""
+        """End the server at once; asked to end, it would take half a minute."""
         if self._process is not None:
             self._process.kill()
             self._process = None
@@ -105,7 +105,7 @@ class SeaweedFS:
             Path(f"/tmp/seaweedfs-{name}-grpc-{port}.sock").unlink(missing_ok=True)
 
     def _has_bucket(self) -> bool:
-        """Whether the bucket takes files: the volume that is to hold them may be late."""
+        """Return whether the bucket takes files: the volume that is to hold them may be late."""
         server, probe = self.filesystem(), f"{self.bucket}/.probe"
         try:
             if server.get_file_info(self.bucket).type is FileType.NotFound:
@@ -120,7 +120,7 @@ class SeaweedFS:
 
 @contextmanager
 def seaweedfs(folder: Path) -> Iterator[SeaweedFS]:
-    """Lends a server whose data are in `folder`; skips the test where there is no `weed`."""
+    """Yield a server whose data are in `folder`; skip the test where there is no `weed`."""
     beside = Path(sys.executable).with_name("weed")
     binary = str(beside) if beside.is_file() else shutil.which("weed")
     if binary is None:

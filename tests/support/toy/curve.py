@@ -13,14 +13,14 @@ START = 1.0
 
 
 def step_value(value: float, params: Mapping[str, Any], seed: int, step: int) -> float:
-    """Returns the value after `step` from the one before it."""
+    """Return the value after `step` from the one before it."""
     distance = abs(math.log10(params["refine.lr"]) + 3.0)  # 1e-3 is best
     floor = 0.1 + 0.2 * distance + (0.05 if params["refine.optimizer"] == "sgd" else 0.0)
     return floor + (value - floor) * 0.6 + 0.01 * _noise(seed, step)
 
 
 def values(params: Mapping[str, Any], seed: int, steps: int) -> list[float]:
-    """Returns the values of an undisturbed trial after each of its steps."""
+    """Return the values of an undisturbed trial after each of its steps."""
     found, value = [], START
     for step in range(1, steps + 1):
         value = step_value(value, params, seed, step)

@@ -1,4 +1,4 @@
-"""What may go wrong in a trial, on demand: each fault by its name, at a step of a trial.
+"""Faults of a trial, on demand: each by its name, at a step of a trial.
 
 raise      an error that nobody foresaw          nan     the objective is not a number
 refuse     a deliberate error of the science     hang    sleeps for ever
@@ -40,7 +40,7 @@ class Fault:
 
     @classmethod
     def parse(cls, text: str) -> "Fault":
-        """Reads `NUMBER@STEP:KIND[=AMOUNT][!]`, such as `3@2:kill` or `*@1:raise!`.
+        """Read `NUMBER@STEP:KIND[=AMOUNT][!]`, such as `3@2:kill` or `*@1:raise!`.
 
         Raises:
             ValueError: The text has another form, or there is no such kind.
@@ -58,7 +58,7 @@ class Fault:
         )
 
     def is_due(self, study: str, number: int, step: int, marks: Path) -> bool:
-        """Whether it happens now; one that is to happen once leaves a mark in the folder."""
+        """Return whether it happens now; one that is to happen once leaves a mark in the folder."""
         if step != self.step or self.number not in (None, number):
             return False
         if not self.always:
@@ -71,7 +71,7 @@ class Fault:
 
 
 def happen(fault: Fault, folder: Path) -> None:
-    """Does what the fault's kind says in this process; `folder` is the attempt's."""
+    """Cause the fault in this process; `folder` is the attempt's."""
     KINDS[fault.kind](fault.amount, folder)
 
 

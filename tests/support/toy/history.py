@@ -1,4 +1,4 @@
-"""Compares three accounts of a toy sweep: the trials' own history, the ledger, and MLflow.
+"""A comparison of three accounts of a toy sweep: the trials' own history, the ledger, and MLflow.
 
 Each check returns what is wrong, a line each, so that a test says `assert not violations(...)`.
 """
@@ -47,14 +47,14 @@ class Line:
 
 
 def read(folder: Path) -> list[Line]:
-    """Returns the history of the toy sweep in `folder`, oldest line first."""
+    """Return the history of the toy sweep in `folder`, oldest line first."""
     files = (folder / "history").glob("*.jsonl")
     lines = [Line(**json.loads(text)) for file in files for text in file.read_text().splitlines()]
     return sorted(lines, key=lambda line: line.time)
 
 
 def events(ledger: Ledger) -> list[Event]:
-    """Returns all events of a ledger."""
+    """Return all events of a ledger."""
     found: list[Event] = []
     while more := ledger.events(found[-1].seq if found else 0):
         found += more
@@ -62,7 +62,7 @@ def events(ledger: Ledger) -> list[Event]:
 
 
 def outcomes(ledger: Ledger) -> dict[Key, tuple[Any, ...]]:
-    """Returns what each trial came to, to be compared with that of another run of the sweep."""
+    """Return what each trial came to, to be compared with that of another run of the sweep."""
     return {
         (t.study, t.number): (
             dict(t.params), t.state, t.value, t.best_epoch, dict(t.test),
@@ -75,7 +75,7 @@ def outcomes(ledger: Ledger) -> dict[Key, tuple[Any, ...]]:
 def violations(
     folder: Path, ledger: Ledger, *, planned: Mapping[str, int], faults: int
 ) -> list[str]:
-    """Returns how ledger and history contradict the plan or each other.
+    """Return how ledger and history contradict the plan or each other.
 
     Args:
         planned: Trials by study.
@@ -185,7 +185,7 @@ def _wrong_together(events: list[Event], lines: list[Line], faults: int) -> Iter
 def mlflow_violations(
     ledger: Ledger, uri: str, experiment: str, *, is_over: bool = True
 ) -> list[str]:
-    """Returns how MLflow differs from the ledger: runs, their states, each point of each curve.
+    """Return how MLflow differs from the ledger: runs, their states, each point of each curve.
 
     Args:
         is_over: The sweep has ended, so that no run may be open.

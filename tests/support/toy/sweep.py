@@ -1,4 +1,4 @@
-"""Runs a sweep of toy trials through the real ledger, runner, Optuna, Ray Tune and recorder.
+"""A sweep of toy trials through the real ledger, runner, Optuna, Ray Tune and recorder.
 
     python -m tests.support.toy.sweep FOLDER --studies 2 --trials 20 --epochs 4 --fault 3@2:kill
 
@@ -40,7 +40,7 @@ PRESET = {"refine.lr": 1e-4, "refine.optimizer": "adam"}
 
 
 def parser() -> argparse.ArgumentParser:
-    """Returns the command line."""
+    """Return the command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.support.toy.sweep")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--studies", type=int, default=1)
@@ -67,7 +67,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def open_ledger(folder: Path, storage: str | None = None) -> Ledger:
-    """Opens the ledger of the toy sweep in `folder`, whether or not it has begun."""
+    """Open the ledger of the toy sweep in `folder`, whether or not it has begun."""
     ledger = Ledger(storage, folder.name) if storage else Ledger.in_folder(folder)
     if ledger.sweep() is None:
         record = SweepRecord(
@@ -83,7 +83,7 @@ def open_ledger(folder: Path, storage: str | None = None) -> Ledger:
 
 
 def make_plans(options: argparse.Namespace) -> list[StudyPlan]:
-    """Returns the plan of each study: a preset, and sampled trials."""
+    """Return the plan of each study: a preset, and sampled trials."""
     return [_plan(options, index) for index in range(options.studies)]
 
 
@@ -152,7 +152,7 @@ class ToyBuilder:
 
 
 def drive(options: argparse.Namespace, ledger: Ledger) -> int | None:
-    """Runs what the ledger lacks; returns the number of the signal that ended it, or None."""
+    """Run what the ledger lacks; return the number of the signal that ended it, or None."""
     from sweeper.execution import ray_executor  # Ray, once its environment is set
     from sweeper.planning.checkpoint_paths import CheckpointPaths
     from tests.support.toy.trainable import ToyTrainable
@@ -197,7 +197,7 @@ def drive(options: argparse.Namespace, ledger: Ledger) -> int | None:
 
 
 def _cgroup(folder: Path) -> tuple[Path, Path]:
-    """Makes files in the place of a memory cgroup, which no test may fill; see `toy_faults`."""
+    """Make files in the place of a memory cgroup, which no test may fill; see `toy_faults`."""
     root, own = folder / "cgroup", folder / "cgroup" / "own"
     root.mkdir(exist_ok=True)
     if not own.exists():
@@ -213,7 +213,7 @@ def start(
     environment: Mapping[str, str] | None = None,
     prefix: Sequence[str] = (),
 ) -> Process:
-    """Starts the sweep in a process of its own, which prints into FOLDER/driver.log.
+    """Start the sweep in a process of its own, which prints into FOLDER/driver.log.
 
     Args:
         prefix: What the command begins with, to run somewhere else.
@@ -228,7 +228,7 @@ def start(
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Runs the sweep; prints how many trials are in which state as a line of JSON."""
+    """Run the sweep; print how many trials are in which state as a line of JSON."""
     options = parser().parse_args(arguments)
     options.folder = options.folder.absolute()
     (options.folder / "history").mkdir(parents=True, exist_ok=True)

@@ -100,7 +100,7 @@ class ToyTrainable(tune.Trainable):
             )
 
     def _suffer(self, step: int) -> bool:
-        """Lets the faults of this step happen; returns whether its objective is not a number."""
+        """Cause the faults of this step; return whether its objective is not a number."""
         trial, marks = (self.spec["study"], self.spec["number"]), Path(self.spec["history"])
         due = [fault for fault in self._faults if fault.is_due(*trial, step, marks)]
         for fault in due:
@@ -137,7 +137,7 @@ class ToyTrainable(tune.Trainable):
         )
 
     def _save(self, folder: Path) -> None:
-        """Writes a folder in the layout of real ones, whose weights take so many bytes, twice."""
+        """Write a folder in the layout of real ones, whose weights take so many bytes, twice."""
         weights = {"value": np.full(max(1, self.spec["checkpoint_bytes"] // 8), self.value)}
         with new_folder(folder) as partial_folder:
             for name in ("last", "best"):
@@ -167,7 +167,7 @@ class ToyTrainable(tune.Trainable):
         return True
 
     def _write(self, event: str, **facts: Any) -> None:
-        """Appends a line, which is with the kernel before anything else happens."""
+        """Append a line, which is with the kernel before anything else happens."""
         line = {k: self.spec[k] for k in ("study", "number", "attempt")}
         line |= {"event": event, "pid": os.getpid(), "time": time.time(), **facts}
         name = f"{os.uname().nodename}-{os.getpid()}.jsonl"
