@@ -1,7 +1,7 @@
 """The contract of every task in the registry.
 
-Data are generated, or imported from files in the official layout. They train a tiny backbone for two
-epochs, scored by the task's metric.
+Data are generated, or imported from files in the official layout; they train a tiny backbone for
+two epochs, scored by the task's metric.
 """
 
 from collections.abc import Mapping
