@@ -15,8 +15,7 @@ from trainables.methods.method import Method
 from trainables.methods.registry import METHODS
 from trainables.models.weights.description import BACKBONES, folder_of, read_config
 from trainables.spec import BackboneSpec, DataSpec, ModelSpec
-from trainables.tasks.published import published_numbers
-from trainables.tasks.registry import TASKS
+from trainables.tasks.registry import TASKS, published_numbers
 from trainables.tasks.task import TaskInfo
 
 __all__ = ["Parameter", "Reference", "reference"]

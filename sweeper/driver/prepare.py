@@ -25,8 +25,7 @@ from trainables.runtime.warm import WarmParts
 from trainables.spec import BackboneSpec
 from trainables.tasks.generation import Progress
 from trainables.tasks.loading import prepare_task
-from trainables.tasks.published import published_numbers
-from trainables.tasks.registry import TASKS
+from trainables.tasks.registry import TASKS, published_numbers
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ from trainables.storage.atomic import exclusive
 from trainables.tasks import official
 from trainables.tasks.generation import Progress
 from trainables.tasks.loading import is_prepared, prepare_task
-from trainables.tasks.registry import TASKS, publication, task_info
+from trainables.tasks.registry import TASKS, task_info
 from trainables.tasks.store.manifest import MANIFEST, read_manifest
 from trainables.tasks.task import TaskInfo
 
@@ -107,7 +107,7 @@ def everything() -> dict[str, list[dict[str, Any]]]:
 
 
 def _task(info: TaskInfo) -> dict[str, Any]:
-    published = publication(info.name)
+    published = info.publication
     fetch = f"sweeper data import {info.name} {published.files}" if published else None
     made = official.is_generated(info.name)
     stored = official.describe(info.name, DataSpec())

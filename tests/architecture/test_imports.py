@@ -18,6 +18,7 @@ LINT = "from importlinter.cli import lint_imports; raise SystemExit(lint_imports
 PLANTED = [  # a module, what it must not import, and a word of the contract that says so
     ("trainables/report.py", "sweeper.model", "The science does not know the service"),
     ("trainables/report.py", "trainables.sources.source", "Trainables are layered"),
+    ("trainables/tasks/task.py", "trainables.tasks.registry", "Tasks are layered"),
     ("sweeper/model.py", "sweeper.cli", "The service is layered"),
     ("sweeper/analysis/comparison/__init__.py", "sweeper.analysis.report", "Analysis is layered"),
     ("sweeper/model.py", "torch", "The core runs with no backend"),

@@ -16,10 +16,10 @@ import pytest
 from sweeper.errors import FileFaults
 from tests.bad_inputs.rows import VALID, Command, Row, ids
 from tests.support.published import pdebench as official_files
-from trainables.tasks.pde_bench.benchmark import FILES
+from trainables.tasks.pde_bench.published import PUBLISHED
 
 FIELDS, GESTURES = "pdebench/burgers_1d", "nasbench360/ninapro"
-BURGERS = FILES[FIELDS]
+BURGERS = PUBLISHED[FIELDS].name
 AGAIN = "Fetch the published file again."
 
 

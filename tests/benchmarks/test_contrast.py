@@ -23,7 +23,8 @@ from trainables.seeding import generator
 from trainables.sources.source import Domains
 from trainables.spec import BackboneSpec, ModelSpec
 from trainables.tasks.registry import TASKS
-from trainables.tasks.task import Split, Task
+from trainables.tasks.store.split import Split
+from trainables.tasks.task import Task
 from trainables.training import optim
 from trainables.training.evaluation import shuffled_batches, take
 from trainables.training.state import TrainState

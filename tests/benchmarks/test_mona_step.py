@@ -22,7 +22,8 @@ from trainables.spec import BackboneSpec, ModelSpec
 from trainables.stages.configs import RefineConfig
 from trainables.stages.fine_tuning import FineTuning
 from trainables.tasks.registry import TASKS
-from trainables.tasks.task import Split, Task
+from trainables.tasks.store.split import Split
+from trainables.tasks.task import Task
 from trainables.training.state import TrainState
 
 BATCH, STEPS, ROUNDS = 16, 3, 4

@@ -23,7 +23,8 @@ from trainables.sources.source import Domains, Source
 from trainables.spec import BackboneSpec, ModelSpec
 from trainables.stages.configs import RefineConfig
 from trainables.tasks.registry import TASKS
-from trainables.tasks.task import Split, Task
+from trainables.tasks.store.split import Split
+from trainables.tasks.task import Task
 from trainables.training.state import TrainState
 
 pytestmark = pytest.mark.benchmark

@@ -13,7 +13,8 @@ import h5py
 import numpy as np
 import pytest
 
-from trainables.tasks.store.store import SplitData, Store, write_store
+from trainables.tasks.store.split import SplitData
+from trainables.tasks.store.store import Store, write_store
 
 pytestmark = pytest.mark.benchmark
 NUM_BATCHES = 30

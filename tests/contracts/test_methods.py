@@ -22,7 +22,8 @@ from trainables.report import Report
 from trainables.runtime.training import Training
 from trainables.runtime.warm import WarmParts
 from trainables.spec import TrialSpec
-from trainables.tasks.task import Split, Task
+from trainables.tasks.store.split import Split
+from trainables.tasks.task import Task
 
 # Another value of each setting. One that acts only beside others is given with these.
 EXPLORING = {"replace.k0": 0.5}

@@ -13,7 +13,8 @@ from trainables.models.backbones.loading import load_backbone
 from trainables.models.cross_modal import build_model
 from trainables.sources.source import Domains, Source
 from trainables.spec import BackboneSpec, ModelSpec
-from trainables.tasks.task import Split, Task, TaskInfo
+from trainables.tasks.store.split import Split
+from trainables.tasks.task import Task, TaskInfo
 from trainables.training.state import TrainState
 
 POINTS = 16

@@ -13,7 +13,8 @@ from torch import Tensor
 from trainables.models.cross_modal import CrossModalModel
 from trainables.seeding import generator
 from trainables.sources.source import Source, balanced_order
-from trainables.tasks.task import Rows, Task
+from trainables.tasks.store.split import Rows
+from trainables.tasks.task import Task
 from trainables.training.evaluation import evaluating, rows_at_once, take
 from trainables.training.pseudo_labels import target_labels
 

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from trainables.errors import ConfigError
 from trainables.models.backbone import Backbone, Role
-from trainables.models.embedders import PUBLISHED_TOKENS
 from trainables.models.freezing import set_trained
 from trainables.models.predictors import ClassPredictor, Decoded, InUnitsOf, dense_predictor
 from trainables.seeding import generator
@@ -106,7 +105,7 @@ def build_model(backbone: Backbone, task: Task, spec: ModelSpec, *, seed: int) -
         task.input_shape,
         init=spec.embedder_init,
         generator=generator(seed, "embedder"),
-        published_tokens=PUBLISHED_TOKENS.get(info.name.partition("@")[0]),
+        published_tokens=info.tokens,
     )
     draws = generator(seed, "predictor")
     predictor: nn.Module

@@ -8,8 +8,6 @@ Shapes: C = channels, L = points, N = tokens, D = width of a token, k = points a
 """
 
 import math
-from collections.abc import Mapping
-from types import MappingProxyType
 
 import torch
 from jaxtyping import Float
@@ -17,27 +15,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 __all__ = [
-    "PUBLISHED_TOKENS",
     "GridEmbedder",
     "SequenceEmbedder",
     "points_per_token",
     "repeat_channels",
 ]
-
-# The most tokens of a sample in ORCA's configuration. Burgers: theirs says 128 but divides a length
-# of 256 by it, where the data have 1024 points; the 512 tokens that result are what they ran.
-PUBLISHED_TOKENS: Mapping[str, int] = MappingProxyType(
-    {
-        "pdebench/advection_1d": 512,
-        "pdebench/burgers_1d": 512,
-        "pdebench/diffusion_reaction_1d": 256,
-        "pdebench/diffusion_sorption_1d": 32,
-        "pdebench/navier_stokes_1d": 128,
-        "nasbench360/ecg": 64,
-        "nasbench360/satellite": 512,
-        "nasbench360/deepsea": 512,
-    }
-)
 
 
 def points_per_token(length: int, max_tokens: int) -> int:

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from trainables.metrics import METRICS, mean_of_groups
 from trainables.tasks.store.arrays import release
+from trainables.tasks.store.split import Rows, Split
 from trainables.tasks.store.statistics import mean_of
-from trainables.tasks.task import Rows, Split, TaskInfo
+from trainables.tasks.task import TaskInfo
 
 __all__ = ["trivial_baselines"]
 

@@ -13,9 +13,9 @@ from trainables.tasks.baselines import trivial_baselines
 from trainables.tasks.chunks import WORKING_BYTES, make_samples, mapped
 from trainables.tasks.generation import Generation, Progress
 from trainables.tasks.store.arrays import row_blocks
+from trainables.tasks.store.split import SPLITS, Split, SplitData
 from trainables.tasks.store.statistics import Standardiser, channel_statistics, mean_and_std
-from trainables.tasks.store.store import SplitData, write_store
-from trainables.tasks.task import SPLITS, Split
+from trainables.tasks.store.store import write_store
 
 __all__ = ["build"]
 

@@ -24,7 +24,7 @@ import numpy as np
 from trainables.errors import DataError
 from trainables.storage.atomic import new_file
 from trainables.tasks.generation import Generation, Progress
-from trainables.tasks.problem import Samples
+from trainables.tasks.problem import GeneratedSamples
 
 __all__ = ["WORKING_BYTES", "keep_freed_memory", "make_samples", "mapped"]
 
@@ -39,7 +39,7 @@ def make_samples(
     progress: Progress | None = None,
     workers: int = 1,
     working_bytes: int = WORKING_BYTES,
-) -> Samples:
+) -> GeneratedSamples:
     """Make the samples that `folder` lacks, and return all of them, mapped.
 
     `workers` processes share the work and `working_bytes`; no bit depends on either.
@@ -65,7 +65,7 @@ def make_samples(
         mapped(folder / f"{column}.raw", (total, *generation.shapes[column]))
         for column in ("x", "y")
     )
-    return Samples(x=x, y=y, params=_params(folder, total))
+    return GeneratedSamples(x=x, y=y, params=_params(folder, total))
 
 
 def mapped(path: Path, shape: tuple[int, ...]) -> np.ndarray:

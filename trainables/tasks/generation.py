@@ -1,10 +1,9 @@
-"""Which generated data set a task and a `DataSpec` ask for."""
+"""The generated data set that a task and a `DataSpec` determine."""
 
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from importlib import import_module
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -12,12 +11,11 @@ import numpy as np
 
 from trainables.errors import ConfigError
 from trainables.spec import DataSpec, Dimension
-from trainables.tasks.pde_bench.benchmark import LAST_FRAME, ORCA_FRAMES
-from trainables.tasks.problem import Problem, Samples
-from trainables.tasks.registry import task_info
+from trainables.tasks.problem import GeneratedSamples, Problem
+from trainables.tasks.registry import benchmark_of, task_info
 from trainables.tasks.task import TaskInfo
 
-__all__ = ["Generation", "Progress", "problems", "split_sizes"]
+__all__ = ["Generation", "Progress", "split_sizes"]
 
 Progress = Callable[[str, int, int], None]  # task, samples done, samples in all
 SMALLEST_RESOLUTION = 8
@@ -38,7 +36,7 @@ class Generation:
 
     @classmethod
     def of(cls, name: str, data: DataSpec) -> "Generation":
-        """Resolves what `data` leaves open.
+        """Return the data set, with the defaults of the task where `data` leaves values open.
 
         Raises:
             ConfigError: There is no such task, a split would be empty, the grid is too coarse or
@@ -64,11 +62,13 @@ class Generation:
             raise ConfigError(
                 f"{name}: `data.samples` must be at most {MOST_SAMPLES}, but got {samples}."
             )
-        problem, scored = problems(info)
+        benchmark = benchmark_of(name)
+        assert benchmark.problems is not None, f"{name} has no generator"
+        problems = benchmark.problems(info)
         return cls(
             info=info,
-            problem=problem,
-            scored=scored,
+            problem=problems.train,
+            scored=problems.scored,
             seed=data.seed,
             resolution=resolution,
             sizes=split_sizes(name, samples, data),
@@ -108,7 +108,7 @@ class Generation:
         return {"x": (c_in, *grid), "y": (c_out, *grid)}
 
     def indices(self) -> dict[str, range]:
-        """Returns each split's samples; the test set is at the end where the benchmark has it."""
+        """Return the samples of each split; the test set is where the benchmark has it."""
         order = ("test", "val", "train") if self.problem.test_first else ("train", "val", "test")
         ranges, start = {}, 0
         for split in order:
@@ -116,8 +116,8 @@ class Generation:
             start += self.sizes[split]
         return ranges
 
-    def generate(self, chunk: range) -> Samples:
-        """Returns the samples of these indices, each with the target of its split."""
+    def generate(self, chunk: range) -> GeneratedSamples:
+        """Return the samples of these indices, each with the target of its split."""
         if self.scored == self.problem:
             return self._solved(self.problem, chunk)
         parts = []
@@ -126,7 +126,7 @@ class Generation:
             if part:
                 problem = self.problem if split == "train" else self.scored
                 parts.append(self._solved(problem, part))
-        return Samples(
+        return GeneratedSamples(
             x=np.concatenate([part.x for part in parts]),
             y=np.concatenate([part.y for part in parts]),
             params={
@@ -135,28 +135,9 @@ class Generation:
             },
         )
 
-    def _solved(self, problem: Problem, chunk: range) -> Samples:
+    def _solved(self, problem: Problem, chunk: range) -> GeneratedSamples:
         indices = np.arange(chunk.start, chunk.stop)
         return problem.generate(indices, seed=self.seed, resolution=self.resolution)
-
-
-def problems(info: TaskInfo) -> tuple[Problem, Problem]:
-    """Returns the problem of a task's training split, and that of the splits that are scored."""
-    benchmark, _, rest = info.name.partition("/")
-    module, _, variant = rest.partition("@")
-    assert benchmark == "pdebench", f"{info.name} has no generator"
-    variants = import_module(f"trainables.tasks.pde_bench.{module}")
-    frames = ORCA_FRAMES.get(info.name)
-    if frames is None:
-        problem: Problem = getattr(variants, variant.upper() or "COMPAT")
-        return problem, problem
-    return _at_frame(variants.COMPAT, frames.train), _at_frame(variants.COMPAT, frames.scored)
-
-
-def _at_frame(problem: Any, frame: int) -> Problem:
-    """Returns the problem that ends at a frame: they are evenly spaced in time."""
-    ending: Problem = replace(problem, end_time=problem.end_time * frame / LAST_FRAME)
-    return ending
 
 
 def _resolution(data: DataSpec, info: TaskInfo) -> int:
@@ -166,7 +147,7 @@ def _resolution(data: DataSpec, info: TaskInfo) -> int:
 
 
 def split_sizes(name: str, samples: int, data: DataSpec) -> dict[str, int]:
-    """Divides samples of a task by `val_fraction` and `test_fraction`.
+    """Return the samples of each split by `val_fraction` and `test_fraction`.
 
     Raises:
         ConfigError: A split would be empty.

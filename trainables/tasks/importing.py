@@ -2,66 +2,41 @@
 
     <home>/data/<task>/official/
 
-A reader, `nas_bench_360/NAME.py` or `pde_bench/reader.py`, finds the files of a task among what was
-named, and turns them into splits. This module hashes what was found, which identifies the import;
-it gives the reader a scratch folder for what does not fit in memory, checks that its result is what
-the task says, and writes it. What lies beside these files is never opened.
+The `Reader` of a task finds its files among the named ones and turns them into splits. This module
+hashes the files, which identifies the import; it gives the reader a scratch folder for arrays that
+do not fit in memory, compares the result with the description of the task, and writes it. Other
+files are never opened.
 
-Files are material to judge. Whatever a library raises while it reads them is a `DataError`.
+Files are untrusted. Whatever a library raises while it reads them is a `DataError`.
 """
 
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import partial
-from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 
 from trainables.errors import ConfigError, DataError, TrainableError
 from trainables.storage.atomic import clear_scratch, exclusive, put_in_place
 from trainables.tasks.baselines import trivial_baselines
+from trainables.tasks.benchmark import ImportedSplits, Reader
 from trainables.tasks.formats.files import shown
 from trainables.tasks.generation import Progress
 from trainables.tasks.official import folder_of
-from trainables.tasks.registry import publication, task_info
+from trainables.tasks.registry import benchmark_of, task_info
 from trainables.tasks.store.manifest import MANIFEST, read_manifest, sha256
 from trainables.tasks.store.rows import present
-from trainables.tasks.store.store import SplitData, write_store
-from trainables.tasks.task import SPLITS, Split, TaskInfo
+from trainables.tasks.store.split import SPLITS, Split
+from trainables.tasks.store.store import write_store
+from trainables.tasks.task import TaskInfo
 from trainables.tasks.verification import outputs_fit, row_hashes
 
-__all__ = ["ImportedSplits", "import_task", "reading"]
+__all__ = ["import_task", "reading"]
 
 STEPS = 3  # of an import: files hashed, files read, data written
-
-
-@dataclass(frozen=True)
-class ImportedSplits:
-    """What a reader made of the published files: the rows of each split, in random order."""
-
-    splits: Mapping[str, SplitData]  # by "train", "val", "test"
-    description: Mapping[str, Any] = field(default_factory=dict)  # plain data, for the manifest
-
-
-@runtime_checkable
-class _Find(Protocol):
-    """What finds the files to read among those named, by their published names."""
-
-    def __call__(self, files: Sequence[Path], *, seed: int = 0) -> Mapping[str, Path]: ...
-
-
-@runtime_checkable
-class _Read(Protocol):
-    """What turns files into splits."""
-
-    def __call__(
-        self, files: Sequence[Path], scratch: Path, *, seed: int = 0
-    ) -> ImportedSplits: ...
 
 
 def import_task(
@@ -86,12 +61,12 @@ def import_task(
         DataError: A file is missing or not as published, or other files were imported before.
     """
     info = task_info(name)
-    find, read = _reader(info)
+    reader = _reader(info)
     report = progress or (lambda task, done, total: None)
     report(name, 0, STEPS)
     _check_there(files)
     with reading(files):
-        imported_from = {"seed": seed, "files": _hashes(find(files, seed=seed))}
+        imported_from = {"seed": seed, "files": _hashes(reader.find(files, seed=seed))}
     folder = folder_of(name, home)
     with exclusive(folder.with_name(f".{folder.name}.lock")):
         clear_scratch(folder)
@@ -100,7 +75,7 @@ def import_task(
         report(name, 1, STEPS)
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
             with reading(files):
-                imported = read(files, Path(scratch), seed=seed)
+                imported = reader.read(files, Path(scratch), seed=seed)
             report(name, 2, STEPS)
             written = Path(scratch) / folder.name
             try:
@@ -139,17 +114,18 @@ def reading(files: Sequence[Path]) -> Iterator[None]:
         ) from error
 
 
-def _reader(info: TaskInfo) -> tuple[_Find, _Read]:
-    if publication(info.name) is None:
+def _reader(info: TaskInfo) -> Reader:
+    """Return the reader of a task.
+
+    Raises:
+        ConfigError: The task was not published.
+    """
+    if info.publication is None:
         raise ConfigError(
             f"{info.name}: this variant is ours, and no official file exists. Its data are "
             f"generated: sweeper data generate {info.name}"
         )
-    if info.benchmark == "pdebench":
-        module = import_module("trainables.tasks.pde_bench.reader")
-        return partial(module.find, info.name), partial(module.read, info.name)
-    module = import_module(f"trainables.tasks.nas_bench_360.{info.name.partition('/')[2]}")
-    return module.find, module.read
+    return benchmark_of(info.name).reader(info)
 
 
 def _check_there(files: Sequence[Path]) -> None:

@@ -24,8 +24,9 @@ from trainables.tasks import official
 from trainables.tasks.generation import Generation, Progress
 from trainables.tasks.registry import task_info
 from trainables.tasks.store.manifest import MANIFEST
+from trainables.tasks.store.split import SPLITS
 from trainables.tasks.store.store import Store
-from trainables.tasks.task import SPLITS, Task
+from trainables.tasks.task import Task
 
 __all__ = ["describe_data", "is_prepared", "load_task", "prepare_task"]
 

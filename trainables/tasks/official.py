@@ -1,4 +1,4 @@
-"""Data that were published: where imported ones lie, how they are described, and how to get them.
+"""Published data of a task: their folder, their description, and the way to get them.
 
     <home>/data/<task>/official/
 
@@ -16,14 +16,13 @@ import numpy as np
 from trainables.errors import ConfigError, DataError
 from trainables.spec import DataSpec
 from trainables.tasks.generation import split_sizes
-from trainables.tasks.registry import publication, task_info
+from trainables.tasks.registry import benchmark_of, task_info
 from trainables.tasks.task import TaskInfo
 
 __all__ = ["FOLDER", "describe", "folder_of", "is_generated", "lent", "missing"]
 
 FOLDER = "official"
 VAL_SHARE = 0.1  # of the published training samples
-GENERATED = ("pdebench",)
 
 
 def is_generated(name: str) -> bool:
@@ -32,7 +31,7 @@ def is_generated(name: str) -> bool:
     Raises:
         ConfigError: There is no such task.
     """
-    return task_info(name).benchmark in GENERATED
+    return benchmark_of(name).problems is not None
 
 
 def folder_of(name: str, home: Path) -> Path:
@@ -42,11 +41,11 @@ def folder_of(name: str, home: Path) -> Path:
 
 def missing(name: str, home: Path) -> DataError:
     """Returns the error that says how to get a task's published data."""
-    published = publication(name)
+    published = task_info(name).publication
     if published is None:
         return DataError(
             f"{name}: this variant is ours, and no official file exists. "
-            "Set `data.source: generated`, or take the task without `@hard`."
+            f"Set `data.source: generated`, or take `{name.partition('@')[0]}`."
         )
     file, address = published.files, published.address
     if is_generated(name):

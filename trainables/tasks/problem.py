@@ -1,4 +1,4 @@
-"""A problem of the benchmark: a partial differential equation whose solutions can be generated.
+"""Problems: partial differential equations whose solutions can be generated.
 
 A `Problem` is a frozen dataclass of the equation's parameters. Sample i of seed s is a pure
 function of (parameters, resolution, s, i): any subset, in any order and in any number of processes,
@@ -15,11 +15,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-__all__ = ["Problem", "Samples", "cell_centres"]
+__all__ = ["GeneratedSamples", "Problem", "Problems", "cell_centres"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Samples:
+class GeneratedSamples:
     """Inputs [n, c_in, *grid], outputs [n, c_out, *grid] and what each was made from.
 
     `params` holds every random number of a sample, [n] or [n, k] by name, so that its initial
@@ -41,18 +41,26 @@ class Problem(ABC):
     normalized: ClassVar[bool] = False  # whether the protocol standardises each point
 
     @abstractmethod
-    def generate(self, indices: np.ndarray, *, seed: int, resolution: int) -> Samples:
-        """Returns the samples `indices` of stream `seed` on `resolution` points a side."""
+    def generate(self, indices: np.ndarray, *, seed: int, resolution: int) -> GeneratedSamples:
+        """Return the samples `indices` of stream `seed` on `resolution` points a side."""
 
     @abstractmethod
     def grid(self, resolution: int) -> tuple[int, ...]:
-        """Returns the shape of a channel."""
+        """Return the shape of a channel."""
 
     def parameters(self) -> dict[str, Any]:
-        """Returns the parameters as plain data, for hashes and manifests."""
+        """Return the parameters as plain data, for hashes and manifests."""
         return dataclasses.asdict(self)  # type: ignore[call-overload, no-any-return]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Problems:
+    """The problems of a task's splits, which may differ in their end time."""
+
+    train: Problem
+    scored: Problem  # of the validation and the test split
+
+
 def cell_centres(count: int, low: float, high: float) -> np.ndarray:
-    """Returns the centres of `count` equal cells of [low, high]."""
+    """Return the centres of `count` equal cells of [low, high]."""
     return low + (high - low) * (np.arange(count) + 0.5) / count

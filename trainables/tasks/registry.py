@@ -1,4 +1,4 @@
-"""The tasks, by the name that a sweep file uses. A literal table: reading it loads no data.
+"""The benchmarks, and their tasks by the name that a sweep file uses. Reading it loads no data.
 
 Numbers compare only between runs with the same `protocol`.
 """
@@ -7,20 +7,23 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from trainables.errors import ConfigError
-from trainables.tasks.nas_bench_360 import benchmark as nas_bench_360
-from trainables.tasks.pde_bench import benchmark as pde_bench
-from trainables.tasks.pde_bench.published import PUBLISHED
-from trainables.tasks.task import Publication, TaskInfo
+from trainables.tasks.benchmark import Benchmark, PublishedNumber
+from trainables.tasks.nas_bench_360.benchmark import NAS_BENCH_360
+from trainables.tasks.pde_bench.benchmark import PDEBENCH
+from trainables.tasks.task import TaskInfo
 
-__all__ = ["TASKS", "publication", "task_info"]
+__all__ = ["BENCHMARKS", "TASKS", "benchmark_of", "published_numbers", "task_info"]
 
+BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
+    {benchmark.name: benchmark for benchmark in (PDEBENCH, NAS_BENCH_360)}
+)
 TASKS: Mapping[str, TaskInfo] = MappingProxyType(
-    {info.name: info for info in (*pde_bench.INFOS, *nas_bench_360.INFOS)}
+    {info.name: info for benchmark in BENCHMARKS.values() for info in benchmark.tasks}
 )
 
 
 def task_info(name: str) -> TaskInfo:
-    """Returns the entry of a task.
+    """Return the description of a task.
 
     Raises:
         ConfigError: There is none of that name.
@@ -33,15 +36,19 @@ def task_info(name: str) -> TaskInfo:
     return TASKS[name]
 
 
-def publication(name: str) -> Publication | None:
-    """Returns what a task was published as, or None for a variant of ours."""
-    problem = name.removesuffix(pde_bench.ORCA) if name in pde_bench.ORCA_FRAMES else name
-    if problem not in PUBLISHED:
-        return nas_bench_360.PUBLICATIONS.get(name)
-    file = PUBLISHED[problem]
-    return Publication(
-        files=pde_bench.FILES[problem],
-        address=f"{pde_bench.DATAFILES}/{file.datafile}",
-        licence=pde_bench.LICENCE,
-        megabytes=file.megabytes,
-    )
+def benchmark_of(name: str) -> Benchmark:
+    """Return the benchmark of a task.
+
+    Raises:
+        ConfigError: There is no task of that name.
+    """
+    return BENCHMARKS[task_info(name).benchmark]
+
+
+def published_numbers(name: str) -> Mapping[str, PublishedNumber]:
+    """Return the published numbers of a task by method; none of a variant of ours.
+
+    Raises:
+        ConfigError: There is no task of that name.
+    """
+    return benchmark_of(name).published_numbers(task_info(name))

@@ -11,7 +11,7 @@ import torch
 
 from trainables.errors import DataError
 from trainables.seeding import generator
-from trainables.tasks.store.store import SplitData
+from trainables.tasks.store.split import SplitData
 
 __all__ = ["Labelled", "hold_out", "hold_out_of_each", "shuffled", "split_published", "uniforms"]
 

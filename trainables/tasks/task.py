@@ -1,33 +1,29 @@
-"""A target task: what it is (`TaskInfo`, plain data) and what one trains on (`Task`, arrays)."""
+"""A target task: its description (`TaskInfo`, plain data) and its data (`Task`, arrays)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal
 
-import numpy as np
-
+from trainables.tasks.store.split import Split
 from trainables.tasks.store.statistics import Standardiser, mean_and_std
 
 Kind = Literal["dense", "classification", "multilabel"]
-SPLITS = ("train", "val", "test")
 MASKED_SAMPLES = 256  # that a unit is taken from, since those that count have to be copied
 
 
-@runtime_checkable
-class Rows(Protocol):
-    """Samples that are read by their indices: an array, or what makes them when they are asked."""
+@dataclass(frozen=True, kw_only=True)
+class Publication:
+    """The files that a task was published as."""
 
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-    @property
-    def dtype(self) -> Any: ...
-    def __len__(self) -> int: ...
-    def __getitem__(self, indices: Any, /) -> Any: ...
+    files: str  # as one writes them in a shell
+    address: str  # to fetch them from
+    licence: str
+    megabytes: int  # to fetch, about
 
 
 @dataclass(frozen=True, kw_only=True)
 class TaskInfo:
-    """What is known of a task without opening its data."""
+    """Description of a task: all that is known without opening its data."""
 
     name: str  # "pdebench/advection_1d", "pdebench/burgers_1d@hard", "…/shallow_water_2d@orca"
     title: str  # "Advection 1D"
@@ -40,7 +36,12 @@ class TaskInfo:
     channels: tuple[int, int]  # in, out (classes or labels, where these are predicted)
     protocol: str  # how numbers on this task compare; stored beside every metric
     earlier_protocol: str = ""  # the same in former words, in which stored data are described
-    recipe: Mapping[str, Any] = field(default_factory=dict)  # published `refine` settings
+    publication: Publication | None = None  # None: a variant of ours
+    published_as: str = ""  # the task whose published numbers hold for this one too
+    recipe: Mapping[str, Any] = field(default_factory=dict)  # ORCA's fine-tuning: `refine` settings
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # published, where a
+    # method has its own for this task: by method, then by "stage.parameter"
+    tokens: int | None = None  # of a sample in 1D, at most, in ORCA's configuration
     equation: str = ""
     grid: tuple[int, ...] = ()  # points a side, where the sides differ
     test_samples: int = 0  # of `samples`: the published test set; 0 where there is none
@@ -53,17 +54,17 @@ class TaskInfo:
 
     @property
     def benchmark(self) -> str:
-        """The name's first part."""
+        """The first part of the name."""
         return self.name.partition("/")[0]
 
     @property
     def stored_protocol(self) -> str:
-        """The protocol as stored data state it: their hash covers it, so that its words stay."""
+        """The protocol as stored data state it. Their hash covers it, so that its words stay."""
         return self.earlier_protocol or self.protocol
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """What the test split is scored by: `metric`, and ORCA's beside it where it differs."""
+        """The metrics of the test split: `metric`, and ORCA's beside it where it differs."""
         return (self.metric,) if self.compat_metric is None else (self.metric, self.compat_metric)
 
     @property
@@ -71,33 +72,6 @@ class TaskInfo:
         """The shape of one x as published: [c_in, *grid]."""
         sides = self.grid or (self.resolution,) * int(self.dimension[0])
         return (self.channels[0], *sides)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Publication:
-    """Files that a task was published as."""
-
-    files: str  # as one writes them in a shell
-    address: str  # to fetch them from
-    licence: str
-    megabytes: int  # to fetch, about
-
-
-@dataclass(frozen=True, kw_only=True)
-class Split:
-    """Inputs [n, c_in, *grid] and outputs, read-only and mapped.
-
-    Outputs are fields [n, c_out, *grid], labels [n] (int64), or label sets [n, k] of 0 and 1. Where
-    `TaskInfo.mask` says so, a field has one more channel, of 0 and 1.
-    """
-
-    x: Rows
-    y: np.ndarray
-    groups: np.ndarray | None = None  # int64 [n]: parts of one thing, to be scored together
-    sample_id: np.ndarray | None = None  # int64 [n]: in the order of the published files
-
-    def __len__(self) -> int:
-        return len(self.x)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,14 +92,14 @@ class Task:
 
     @property
     def output_shape(self) -> tuple[int, ...]:
-        """The shape of one prediction: a field's [c_out, *grid], or one logit a label."""
+        """The shape of one prediction: [c_out, *grid] of a field, or one logit a label."""
         return (self.info.channels[1], *self.train.y.shape[2:])
 
     @property
     def output_unit(self) -> tuple[float, float]:
-        """Mean and standard deviation of the training outputs that a field's prediction is of.
+        """Mean and standard deviation of the training outputs: the unit of a predicted field.
 
-        They are (0, 1) for pixels that hold or do not, of which the prediction is a logit.
+        They are (0, 1) for pixels that are 0 or 1: their prediction is a logit.
         """
         y = self.train.y
         if self.info.mask == "ignored":

@@ -29,8 +29,9 @@ from trainables.errors import DataError
 from trainables.tasks.registry import task_info
 from trainables.tasks.store.arrays import row_blocks
 from trainables.tasks.store.manifest import MANIFEST
+from trainables.tasks.store.split import SPLITS
 from trainables.tasks.store.store import Store
-from trainables.tasks.task import SPLITS, TaskInfo
+from trainables.tasks.task import TaskInfo
 
 __all__ = ["Fault", "Verification", "outputs_fit", "row_hashes", "verify_folder"]
 

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from trainables.metrics import METRICS, FromFirst, mean_of_groups
 from trainables.models.cross_modal import CrossModalModel
-from trainables.tasks.task import Rows, Split, TaskInfo
+from trainables.tasks.store.split import Rows, Split
+from trainables.tasks.task import TaskInfo
 from trainables.training.losses import LOSSES
 from trainables.training.state import TrainState
 

@@ -11,7 +11,7 @@ import pytest
 
 from sweeper.cli.main import run
 from tests.support.compared_ledgers import Scores, write
-from trainables.tasks.published import published_numbers
+from trainables.tasks.registry import published_numbers
 
 ADVECTION, DARCY = "pdebench/advection_1d", "pdebench/darcy_2d"
 SIX = [0.20, 0.21, 0.19, 0.22, 0.20, 0.18]

@@ -6,7 +6,8 @@ import pytest
 from tests.support import tiny_backbones
 from trainables.models.backbones.loading import load_backbone
 from trainables.spec import BackboneSpec
-from trainables.tasks.task import Split, Task, TaskInfo
+from trainables.tasks.store.split import Split
+from trainables.tasks.task import Task, TaskInfo
 
 SAVERS = {
     "roberta": tiny_backbones.save_tiny_roberta,

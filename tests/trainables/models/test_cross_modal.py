@@ -16,7 +16,7 @@ from trainables.models.freezing import FROZEN_PARTS, TRAINED_ROLES
 from trainables.seeding import generator
 from trainables.spec import ModelSpec
 from trainables.tasks.registry import TASKS
-from trainables.tasks.task import Split
+from trainables.tasks.store.split import Split
 
 SHAPES = {"1d": (2, 32), "2d": (2, 20, 20)}
 ROLES = {"wv": {"query", "key"}, "non_attn": {"query", "key", "value"}}

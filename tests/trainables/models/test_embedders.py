@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from torch import nn
 
 from trainables.models.embedders import (
-    PUBLISHED_TOKENS,
     GridEmbedder,
     SequenceEmbedder,
     points_per_token,
@@ -151,10 +150,3 @@ def test_tokens_are_in_raster_order(pretrained):
     x[:, :, 4:8, 8:12] = 1  # patch of row 1, column 2
     tokens, blank = pretrained(x), pretrained(torch.zeros_like(x))
     assert (tokens != blank).any(-1)[0].nonzero().flatten().tolist() == [1 * 6 + 2]
-
-
-def test_published_limits_are_keyed_by_tasks_that_exist():
-    from trainables.tasks.registry import TASKS
-
-    sequences = {name for name, info in TASKS.items() if info.dimension == "1d" and "@" not in name}
-    assert set(PUBLISHED_TOKENS) == sequences

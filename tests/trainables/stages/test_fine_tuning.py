@@ -12,7 +12,7 @@ from trainables.runtime import checkpoint
 from trainables.sources.source import Domains
 from trainables.stages.configs import RefineConfig
 from trainables.stages.fine_tuning import FineTuning
-from trainables.tasks.task import Split
+from trainables.tasks.store.split import Split
 from trainables.training.evaluation import evaluate
 from trainables.training.losses import LOSSES
 

@@ -15,7 +15,7 @@ from trainables.methods.orca.config import AlignConfig
 from trainables.sources.source import Domains
 from trainables.stages.measured_config import MeasuredConfig
 from trainables.stages.measurements import Measurements
-from trainables.tasks.task import Split
+from trainables.tasks.store.split import Split
 from trainables.training.pseudo_labels import target_labels
 
 NAMES = {"otdd_exact", "otdd_gaussian", "otdd_converged", "mmd", "euclidean"}

@@ -4,7 +4,7 @@ from sklearn import metrics as reference
 
 from trainables.tasks.baselines import trivial_baselines
 from trainables.tasks.registry import TASKS
-from trainables.tasks.task import Split
+from trainables.tasks.store.split import Split
 
 RNG = np.random.default_rng(0)
 

@@ -14,12 +14,12 @@ from trainables.spec import DataSpec
 from trainables.tasks.generation import Generation
 from trainables.tasks.loading import prepare_task
 from trainables.tasks.pde_bench.advection_1d import Advection
-from trainables.tasks.problem import Samples
+from trainables.tasks.problem import GeneratedSamples
 from trainables.tasks.registry import TASKS
 from trainables.tasks.store.manifest import sha256
+from trainables.tasks.store.split import SPLITS
 from trainables.tasks.store.statistics import STD_OFFSET
 from trainables.tasks.store.store import Store
-from trainables.tasks.task import SPLITS
 
 PROBLEMS = sorted(name for name in TASKS if name.startswith("pdebench/"))
 SMALL = DataSpec(samples=24, val_fraction=0.125, test_fraction=0.25, resolution=16)
@@ -151,7 +151,7 @@ def build_and_measure(folder: Path, data: DataSpec, answers) -> None:
     def flat(self, indices, *, seed, resolution):
         """Quick to make, and as large as any."""
         x = np.broadcast_to(1.0 + indices[:, None, None], (len(indices), 1, resolution))
-        return Samples(x=x, y=x, params={})
+        return GeneratedSamples(x=x, y=x, params={})
 
     Advection.generate = flat
     row_blocks.BLOCK_BYTES = 2**21

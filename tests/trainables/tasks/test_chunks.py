@@ -16,7 +16,7 @@ from trainables.spec import DataSpec
 from trainables.tasks.chunks import keep_freed_memory, make_samples
 from trainables.tasks.generation import Generation
 from trainables.tasks.pde_bench.advection_1d import Advection
-from trainables.tasks.problem import Samples
+from trainables.tasks.problem import GeneratedSamples
 from trainables.tasks.registry import TASKS
 
 PROBLEMS = sorted(name for name in TASKS if name.startswith("pdebench/"))
@@ -27,14 +27,14 @@ def generation(name: str = "pdebench/advection_1d", samples: int = 20) -> Genera
     return Generation.of(name, DataSpec(samples=samples, test_fraction=0.2, resolution=16))
 
 
-def make(folder: Path, of: Generation, **settings) -> tuple[Samples, list[int]]:
+def make(folder: Path, of: Generation, **settings) -> tuple[GeneratedSamples, list[int]]:
     """Makes samples; returns them and the sizes of the chunks that were not there."""
     done = [0]
     made = make_samples(of, folder, progress=lambda _, now, __: done.append(now), **settings)
     return made, np.diff(done).tolist()
 
 
-def assert_same(made: Samples, expected: Samples) -> None:
+def assert_same(made: GeneratedSamples, expected: GeneratedSamples) -> None:
     assert made.x.tobytes() == expected.x.astype(np.float32).tobytes()
     assert made.y.tobytes() == expected.y.astype(np.float32).tobytes()
     assert made.params.keys() == expected.params.keys()
@@ -66,7 +66,7 @@ def test_workers_share_the_work_and_the_memory(tmp_path):
 def test_only_what_is_missing_is_made(tmp_path):
     of = generation()
     whole, _ = make(tmp_path, of, working_bytes=ONE_AT_A_TIME)
-    expected = Samples(x=np.array(whole.x), y=np.array(whole.y), params=whole.params)
+    expected = GeneratedSamples(x=np.array(whole.x), y=np.array(whole.y), params=whole.params)
     for index in (0, 7, 8, 9, 19):
         (tmp_path / f"{index:09d}-{index + 1:09d}.npz").unlink()
     with (tmp_path / "y.raw").open("r+b") as file:  # as if it had died while writing them
@@ -89,7 +89,7 @@ class Failing(Advection):
 
     chunk = 4
 
-    def generate(self, indices: np.ndarray, *, seed: int, resolution: int) -> Samples:
+    def generate(self, indices: np.ndarray, *, seed: int, resolution: int) -> GeneratedSamples:
         samples = super().generate(indices, seed=seed, resolution=resolution)
         if self.at in indices:
             if self.deadly:

@@ -9,10 +9,12 @@ from tests.support.published import nasbench360 as published_files
 from tests.support.published.tasks import WRITERS
 from trainables.errors import ConfigError, DataError
 from trainables.spec import DataSpec
-from trainables.tasks.importing import ImportedSplits, import_task
+from trainables.tasks.benchmark import ImportedSplits
+from trainables.tasks.importing import import_task
 from trainables.tasks.loading import load_task
 from trainables.tasks.store.manifest import read_manifest, sha256
-from trainables.tasks.store.store import SplitData, Store
+from trainables.tasks.store.split import SplitData
+from trainables.tasks.store.store import Store
 
 NAME = "nasbench360/ninapro"
 

@@ -11,7 +11,8 @@ from trainables.spec import DataSpec
 from trainables.tasks.generation import Generation
 from trainables.tasks.loading import describe_data, is_prepared, load_task, prepare_task
 from trainables.tasks.registry import TASKS
-from trainables.tasks.store.store import SplitData, Store, write_store
+from trainables.tasks.store.split import SplitData
+from trainables.tasks.store.store import Store, write_store
 
 SMALL = DataSpec(samples=24, val_fraction=0.125, test_fraction=0.25, resolution=16)
 NAME = "pdebench/advection_1d"
@@ -206,11 +207,11 @@ def test_a_damaged_file_is_named_and_deleting_its_folder_is_the_way_out(tmp_path
 
 
 def test_generated_values_that_are_not_finite_stop_the_preparation(tmp_path, monkeypatch):
-    from trainables.tasks.problem import Samples
+    from trainables.tasks.problem import GeneratedSamples
 
     def broken(self, indices, *, seed, resolution):
         x = np.zeros((len(indices), 1, resolution))
-        return Samples(x=x, y=x + np.nan, params={})
+        return GeneratedSamples(x=x, y=x + np.nan, params={})
 
     monkeypatch.setattr("trainables.tasks.pde_bench.advection_1d.Advection.generate", broken)
     with pytest.raises(DataError):

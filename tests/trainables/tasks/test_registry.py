@@ -6,9 +6,11 @@ import pytest
 import torch
 
 from trainables.errors import ConfigError
+from trainables.methods.registry import METHODS
 from trainables.metrics import METRICS
 from trainables.stages.configs import RefineConfig
-from trainables.tasks.registry import TASKS, publication, task_info
+from trainables.tasks.benchmark import Reader
+from trainables.tasks.registry import BENCHMARKS, TASKS, benchmark_of, task_info
 from trainables.training.losses import LOSSES
 
 PROBLEMS = (
@@ -59,8 +61,8 @@ def test_there_are_eight_problems_each_published_and_hard_and_ten_tasks_of_nas_b
 def test_a_problem_with_orca_s_frames_is_the_published_one_but_for_name_and_protocol(problem):
     published, paired = TASKS[f"pdebench/{problem}"], TASKS[f"pdebench/{problem}@orca"]
     own = {"name": paired.name, "title": paired.title, "protocol": paired.protocol}
-    assert replace(published, **own, earlier_protocol="") == paired
-    assert publication(paired.name) == publication(published.name) is not None
+    assert replace(published, **own, earlier_protocol="", published_as=published.name) == paired
+    assert paired.publication is not None
     frame = 29 if problem == "diffusion_reaction_1d" else 100
     assert f"trained on frame {frame} of 0..100" in paired.protocol
     assert "validated and tested on frame 99" in paired.protocol
@@ -101,6 +103,9 @@ def test_an_entry_is_consistent(name):
     assert info.compat_metric is None or info.compat_metric in METRICS
     assert info.loss in LOSSES
     assert len(info.input_shape) == 1 + int(info.dimension[0])
+    assert (info.tokens is not None) == (info.dimension == "1d")
+    assert not info.published_as or info.published_as in TASKS
+    assert info.publication is not None or (info.benchmark == "pdebench" and "@hard" in name)
     config = RefineConfig(**info.recipe)
     assert config.decay_epochs is not None
     assert config.decay_epochs >= config.epochs
@@ -163,13 +168,33 @@ def test_where_official_code_sums_gradients_the_recipe_takes_the_same_step_with_
 
 
 def test_only_published_problems_have_a_file():
-    darcy = publication("pdebench/darcy_2d")
+    darcy = TASKS["pdebench/darcy_2d"].publication
     assert darcy is not None
     assert darcy.files == "2D_DarcyFlow_beta0.1_Train.hdf5"
     assert darcy.address == "https://darus.uni-stuttgart.de/api/access/datafile/133218"
-    assert publication("pdebench/darcy_2d@hard") is None
-    published = [publication(name) for name in TASKS if "@" not in name]
+    assert TASKS["pdebench/darcy_2d@hard"].publication is None
+    published = [info.publication for name, info in TASKS.items() if "@" not in name]
     assert len(published) == len({each.files for each in published if each}) == 18
+
+
+def test_settings_of_a_task_are_of_methods_that_there_are_and_of_parameters_they_have():
+    found = [(m, key) for info in TASKS.values() for m, own in info.settings.items() for key in own]
+    assert found
+    for method, key in found:
+        stage, _, parameter = key.partition(".")
+        assert parameter in METHODS[method].stages[stage].model_fields
+
+
+@pytest.mark.parametrize("name", [n for n, info in TASKS.items() if info.publication])
+def test_every_published_task_has_a_reader(name):
+    assert isinstance(benchmark_of(name).reader(TASKS[name]), Reader)
+
+
+def test_every_task_belongs_to_its_benchmark():
+    assert list(BENCHMARKS) == ["pdebench", "nasbench360"]
+    for name, benchmark in BENCHMARKS.items():
+        assert benchmark.name == name
+        assert {info.benchmark for info in benchmark.tasks} == {name}
 
 
 def test_reading_the_table_loads_no_torch_and_no_solver():

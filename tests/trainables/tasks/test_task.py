@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from trainables.tasks.registry import TASKS
-from trainables.tasks.task import Split, Task, TaskInfo
+from trainables.tasks.store.split import Split
+from trainables.tasks.task import Task, TaskInfo
 
 RNG = np.random.default_rng(0)
 

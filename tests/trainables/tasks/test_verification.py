@@ -8,7 +8,8 @@ import pytest
 from trainables.tasks import verification
 from trainables.tasks.registry import TASKS
 from trainables.tasks.store.manifest import MANIFEST, read_manifest, sha256, write_manifest
-from trainables.tasks.store.store import SplitData, write_store
+from trainables.tasks.store.split import SplitData
+from trainables.tasks.store.store import write_store
 from trainables.tasks.verification import outputs_fit, verify_folder
 
 LINE, DAMS, GESTURES = "pdebench/advection_1d", "pdebench/shallow_water_2d", "nasbench360/ninapro"

@@ -11,7 +11,8 @@ from trainables.models.backbones.loading import load_backbone
 from trainables.models.cross_modal import build_model
 from trainables.spec import BackboneSpec, ModelSpec
 from trainables.tasks.store.rows import StoredRows
-from trainables.tasks.task import Split, Task, TaskInfo
+from trainables.tasks.store.split import Split
+from trainables.tasks.task import Task, TaskInfo
 from trainables.training.evaluation import evaluate, take
 from trainables.training.losses import LOSSES
 from trainables.training.state import TrainState

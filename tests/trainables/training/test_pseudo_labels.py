@@ -6,7 +6,8 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
 
 from trainables.errors import DataError
-from trainables.tasks.task import Split, Task, TaskInfo
+from trainables.tasks.store.split import Split
+from trainables.tasks.task import Task, TaskInfo
 from trainables.training import pseudo_labels
 from trainables.training.pseudo_labels import target_labels
 

@@ -17,17 +17,13 @@ from trainables.methods.pare import method
 from trainables.methods.pare.config import ReplaceConfig
 from trainables.tasks.task import TaskInfo
 
-FEWER_VIEWS = {  # 60 MB each
-    "nasbench360/psicov": {"contrast.classes": 4, "contrast.per_class": 4},
-}
-
 
 def published(info: TaskInfo) -> dict[str, Any]:
     """Returns PaRe's settings of `replace` on a task, with lambda and scores as the method has
     them."""
     scorer = "attn_received" if info.dimension == "1d" else "attn_query"
     own = {"replace.lambda_mode": "k_over_k0", "replace.scorer": scorer}
-    return {**method.published(info), **own, **FEWER_VIEWS.get(info.name, {})}
+    return {**method.published(info), **own, **info.settings.get("contrastive_pare", {})}
 
 
 CONTRASTIVE_PARE = Method(

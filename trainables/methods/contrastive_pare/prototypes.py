@@ -17,7 +17,8 @@ from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from trainables.methods.contrastive_pare.noise import Units
-from trainables.tasks.task import Rows, Task
+from trainables.tasks.store.split import Rows
+from trainables.tasks.task import Task
 from trainables.training.pseudo_labels import target_labels
 
 __all__ = [

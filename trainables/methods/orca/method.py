@@ -21,9 +21,6 @@ from trainables.methods.orca.config import AlignConfig
 from trainables.stages.configs import RefineConfig, WarmupConfig
 from trainables.tasks.task import TaskInfo
 
-LONGER = {"nasbench360/ninapro": 100}  # epochs of alignment, where they are not 60
-FEWER_SAMPLES = ("nasbench360/psicov", "nasbench360/deepsea")  # 64 a distance, not 128
-
 
 def published(info: TaskInfo) -> dict[str, Any]:
     """Returns the official settings of `align` and `warmup` on a task."""
@@ -40,10 +37,8 @@ def published(info: TaskInfo) -> dict[str, Any]:
     settings = {
         f"{stage}.{key}": value for stage in ("align", "warmup") for key, value in shared.items()
     }
-    return settings | {
-        "align.epochs": LONGER.get(info.name, 60),
-        "align.max_samples": 64 if info.name in FEWER_SAMPLES else 128,
-    }
+    usual = {"align.epochs": 60, "align.max_samples": 128}
+    return {**settings, **usual, **info.settings.get("orca", {})}
 
 
 ORCA = Method(

@@ -18,36 +18,12 @@ from trainables.tasks.task import TaskInfo
 
 TOKENS_2D = 3136  # of Swin, which the official counts refer to
 CLASSIFIED, DENSE = (2000, 500), (1000, 500)  # counts of replaced tokens, first and last
-START_END = {  # where they are others
-    "nasbench360/cosmic": (500, 0),
-    "nasbench360/psicov": (500, 0),  # missing in the official configuration; taken as Cosmic's
-}
-CHANGES: dict[str, dict[str, Any]] = {  # to ORCA's fine-tuning
-    "nasbench360/spherical": {"batch_size": 16, "accumulation": 8},
-    "nasbench360/ninapro": {  # Adam: half the decay and the cap, of a mean and not a sum of two
-        "batch_size": 16,
-        "accumulation": 2,
-        "weight_decay": 5e-6,
-        "clip_norm": 0.5,
-    },
-    "nasbench360/fsd50k": {"lr": 3e-5},
-    "nasbench360/darcy_flow": {"finetune": "wv"},
-    "nasbench360/ecg": {
-        "optimizer": "adamw",
-        "lr": 3e-5,
-        "weight_decay": 0.1,
-        "batch_size": 64,
-        "accumulation": 1,
-    },
-    "nasbench360/satellite": {"batch_size": 64, "accumulation": 1},
-    "nasbench360/deepsea": {"epochs": 25},
-}
 
 
 def published(info: TaskInfo) -> dict[str, Any]:
     """Returns the official settings of `replace` on a task, those of its kind where none exist."""
     dense = info.kind == "dense"
-    first, last = START_END.get(info.name, DENSE if dense else CLASSIFIED)
+    first, last = DENSE if dense else CLASSIFIED
     settings: dict[str, Any]
     if info.dimension == "1d":  # all 32 tokens of a source window
         settings = {"k0": 1.0, "k_end": 0.0, "gamma": 0.1, "explore_epochs": 5}
@@ -58,8 +34,9 @@ def published(info: TaskInfo) -> dict[str, Any]:
             "gamma": 0.3 if dense else 1.0,
             "explore_epochs": 10,
         }
-    settings |= {"lambda_mode": "k_over_n", **CHANGES.get(info.name, {})}
-    return {f"replace.{key}": value for key, value in settings.items()}
+    settings |= {"lambda_mode": "k_over_n"}
+    usual = {f"replace.{key}": value for key, value in settings.items()}
+    return {**usual, **info.settings.get("pare", {})}
 
 
 PARE = Method(

@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 
 from trainables.errors import DataError
+from trainables.tasks.benchmark import ImportedSplits
 from trainables.tasks.formats.archives import find_archives, unpacked
 from trainables.tasks.formats.files import as_numbers, look_up, md5_note
 from trainables.tasks.formats.restricted_pickle import load_pickle
-from trainables.tasks.importing import ImportedSplits
 from trainables.tasks.splitting import Labelled, split_published
 
 __all__ = ["find", "read"]

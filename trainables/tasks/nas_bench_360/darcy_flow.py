@@ -9,7 +9,7 @@ ICLR 2021; as a task, Tu et al., "NAS-Bench-360", NeurIPS 2022.
 Files: piececonst_r421_N1024_smooth1.mat to train on and piececonst_r421_N1024_smooth2.mat to test
 on, each with `coeff` and `sol` [1024, 421, 421]. Every fifth point is kept, as are the first 1000
 and the first 100 fields. Outputs are stored in their own unit. ORCA predicts them standardised at
-each point, and decodes them before loss and metric; so does `orca_pool` (`networks.predictors`),
+each point, and decodes them before loss and metric; so does `orca_pool` (`models.predictors`),
 by the statistics of the fields that a trial trains on (ORCA: of those that validate, too). The
 `linear` head predicts in the unit of all points together.
 """
@@ -23,6 +23,7 @@ import numpy as np
 from scipy.io import loadmat, whosmat
 
 from trainables.errors import DataError
+from trainables.tasks.benchmark import ImportedSplits
 from trainables.tasks.formats.files import (
     BinaryFile,
     as_numbers,
@@ -33,7 +34,6 @@ from trainables.tasks.formats.files import (
     shown,
 )
 from trainables.tasks.formats.hdf5 import find_array, open_file, read_array
-from trainables.tasks.importing import ImportedSplits
 from trainables.tasks.splitting import Labelled, split_published
 from trainables.tasks.store.statistics import Standardiser
 

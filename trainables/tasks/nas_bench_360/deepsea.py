@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 
 from trainables.errors import DataError
+from trainables.tasks.benchmark import ImportedSplits
 from trainables.tasks.formats.archives import open_member
 from trainables.tasks.formats.files import as_numbers, find_file
 from trainables.tasks.formats.restricted_pickle import load_npy, read_head
-from trainables.tasks.importing import ImportedSplits
 from trainables.tasks.splitting import hold_out, shuffled
 from trainables.tasks.store.arrays import scratch_array
-from trainables.tasks.store.store import SplitData
+from trainables.tasks.store.split import SplitData
 
 __all__ = ["find", "read"]
 

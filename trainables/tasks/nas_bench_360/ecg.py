@@ -21,12 +21,12 @@ from pathlib import Path
 import numpy as np
 
 from trainables.errors import DataError
+from trainables.tasks.benchmark import ImportedSplits
 from trainables.tasks.formats.files import find_file, shown
 from trainables.tasks.formats.restricted_pickle import load_pickle
-from trainables.tasks.importing import ImportedSplits
 from trainables.tasks.splitting import hold_out_of_each, shuffled
 from trainables.tasks.store.arrays import scratch_array
-from trainables.tasks.store.store import SplitData
+from trainables.tasks.store.split import SplitData
 
 __all__ = ["find", "read"]
 

@@ -35,9 +35,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from trainables.errors import DataError
+from trainables.tasks.benchmark import ImportedSplits
 from trainables.tasks.formats.archives import find_archives, unpacked
 from trainables.tasks.formats.files import find_root, open_regular, shown
-from trainables.tasks.importing import ImportedSplits
 from trainables.tasks.nas_bench_360.log_mel import (
     BANDS,
     FRAMES,
@@ -48,7 +48,7 @@ from trainables.tasks.nas_bench_360.log_mel import (
 )
 from trainables.tasks.splitting import shuffled, uniforms
 from trainables.tasks.store.arrays import scratch_array
-from trainables.tasks.store.store import SplitData
+from trainables.tasks.store.split import SplitData
 
 __all__ = ["find", "read"]
 

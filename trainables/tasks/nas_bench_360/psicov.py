@@ -27,14 +27,14 @@ from typing import Any
 import numpy as np
 
 from trainables.errors import DataError
+from trainables.tasks.benchmark import ImportedSplits
 from trainables.tasks.formats.archives import find_archives, unpacked
 from trainables.tasks.formats.files import as_numbers, find_root, open_regular, shown
 from trainables.tasks.formats.restricted_pickle import load_npy, load_pickle
-from trainables.tasks.importing import ImportedSplits
 from trainables.tasks.splitting import hold_out, shuffled, uniforms
 from trainables.tasks.store.arrays import scratch_array
 from trainables.tasks.store.rows import pack
-from trainables.tasks.store.store import SplitData
+from trainables.tasks.store.split import SplitData
 
 __all__ = ["find", "read"]
 

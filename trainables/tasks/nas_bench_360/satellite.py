@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from trainables.errors import DataError
+from trainables.tasks.benchmark import ImportedSplits
 from trainables.tasks.formats.files import as_numbers, as_single, find_file
 from trainables.tasks.formats.restricted_pickle import load_npy
-from trainables.tasks.importing import ImportedSplits
 from trainables.tasks.splitting import Labelled, split_published
 
 __all__ = ["find", "read"]

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from trainables.errors import DataError
+from trainables.tasks.benchmark import ImportedSplits
 from trainables.tasks.formats.archives import open_gzip
 from trainables.tasks.formats.files import as_numbers, find_file
 from trainables.tasks.formats.restricted_pickle import load_pickle
-from trainables.tasks.importing import ImportedSplits
 from trainables.tasks.splitting import Labelled, split_published
 
 __all__ = ["find", "read"]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from trainables.tasks.pde_bench.initial_conditions import FOURIER, FourierSpec, uniforms
-from trainables.tasks.problem import Problem, Samples, cell_centres
+from trainables.tasks.problem import GeneratedSamples, Problem, cell_centres
 
 __all__ = ["COMPAT", "HARD", "Advection"]
 
@@ -22,11 +22,11 @@ class Advection(Problem):
         """A line of cells."""
         return (resolution,)
 
-    def generate(self, indices: np.ndarray, *, seed: int, resolution: int) -> Samples:
+    def generate(self, indices: np.ndarray, *, seed: int, resolution: int) -> GeneratedSamples:
         """Returns u(0) -> u(end_time), evaluated without discretisation error."""
         field = self.initial.fields(uniforms(indices, seed=seed, count=self.initial.num_uniforms))
         x = cell_centres(resolution, 0.0, 1.0)
-        return Samples(
+        return GeneratedSamples(
             x=field(x)[:, None],
             y=field(np.mod(x - self.beta * self.end_time, 1.0))[:, None],
             params=field.params(),

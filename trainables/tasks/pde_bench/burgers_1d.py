@@ -15,7 +15,7 @@ import numpy as np
 from scipy import fft
 
 from trainables.tasks.pde_bench.initial_conditions import FOURIER, FourierSpec, uniforms
-from trainables.tasks.problem import Problem, Samples, cell_centres
+from trainables.tasks.problem import GeneratedSamples, Problem, cell_centres
 
 __all__ = ["COMPAT", "HARD", "Burgers", "cole_hopf"]
 
@@ -34,7 +34,7 @@ class Burgers(Problem):
         """A line of cells."""
         return (resolution,)
 
-    def generate(self, indices: np.ndarray, *, seed: int, resolution: int) -> Samples:
+    def generate(self, indices: np.ndarray, *, seed: int, resolution: int) -> GeneratedSamples:
         """Returns u(0) -> u(end_time)."""
         field = self.initial.fields(uniforms(indices, seed=seed, count=self.initial.num_uniforms))
         stride = -(-FINE // resolution)
@@ -43,7 +43,9 @@ class Burgers(Problem):
             field(np.mod(fine, 1.0)), diffusivity=self.nu / np.pi, time=self.end_time
         )
         x = cell_centres(resolution, 0.0, 1.0)
-        return Samples(x=field(x)[:, None], y=solution[:, None, ::stride], params=field.params())
+        return GeneratedSamples(
+            x=field(x)[:, None], y=solution[:, None, ::stride], params=field.params()
+        )
 
 
 def cole_hopf(u: np.ndarray, *, diffusivity: float, time: float) -> np.ndarray:

@@ -21,7 +21,7 @@ from scipy import integrate, sparse, special
 from scipy.sparse import linalg
 
 from trainables.tasks.pde_bench.initial_conditions import uniforms
-from trainables.tasks.problem import Problem, Samples, cell_centres
+from trainables.tasks.problem import GeneratedSamples, Problem, cell_centres
 
 __all__ = ["COMPAT", "HARD", "Darcy", "diffusion_matrix", "steady_state", "transient_state"]
 
@@ -49,7 +49,7 @@ class Darcy(Problem):
         """A square of cells."""
         return (resolution, resolution)
 
-    def generate(self, indices: np.ndarray, *, seed: int, resolution: int) -> Samples:
+    def generate(self, indices: np.ndarray, *, seed: int, resolution: int) -> GeneratedSamples:
         """Returns a -> u."""
         drawn = uniforms(indices, seed=seed, count=3 * NUM_BUMPS + 1)
         centres, spreads, level = np.split(drawn, [2 * NUM_BUMPS, 3 * NUM_BUMPS], axis=1)
@@ -76,7 +76,7 @@ class Darcy(Problem):
         params = {"centres": centres, "spreads": spreads}
         if self.end_time is not None:
             params["initial"] = level
-        return Samples(x=a[:, None], y=u[:, None], params=params)
+        return GeneratedSamples(x=a[:, None], y=u[:, None], params=params)
 
 
 def diffusion_matrix(a: np.ndarray, *, boundary: Boundary) -> sparse.csc_array:

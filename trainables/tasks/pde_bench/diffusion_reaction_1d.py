@@ -11,7 +11,7 @@ import numpy as np
 from scipy import fft
 
 from trainables.tasks.pde_bench.initial_conditions import FOURIER, FourierSpec, rescaled, uniforms
-from trainables.tasks.problem import Problem, Samples, cell_centres
+from trainables.tasks.problem import GeneratedSamples, Problem, cell_centres
 
 __all__ = ["COMPAT", "HARD", "DiffusionReaction", "evolve"]
 
@@ -32,13 +32,13 @@ class DiffusionReaction(Problem):
         """A line of cells."""
         return (resolution,)
 
-    def generate(self, indices: np.ndarray, *, seed: int, resolution: int) -> Samples:
+    def generate(self, indices: np.ndarray, *, seed: int, resolution: int) -> GeneratedSamples:
         """Returns u(0) -> u(end_time)."""
         field = self.initial.fields(uniforms(indices, seed=seed, count=self.initial.num_uniforms))
         x = cell_centres(resolution, 0.0, 1.0)
         start = rescaled(field, x, reference=cell_centres(REFERENCE, 0.0, 1.0))
         end = evolve(start, nu=self.nu, rho=self.rho, time=self.end_time, num_steps=self.num_steps)
-        return Samples(x=start[:, None], y=end[:, None], params=field.params())
+        return GeneratedSamples(x=start[:, None], y=end[:, None], params=field.params())
 
 
 def evolve(u: np.ndarray, *, nu: float, rho: float, time: float, num_steps: int) -> np.ndarray:

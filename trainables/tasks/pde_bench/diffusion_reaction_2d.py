@@ -18,7 +18,7 @@ import numpy as np
 from scipy import fft
 
 from trainables.tasks.pde_bench.initial_conditions import normals
-from trainables.tasks.problem import Problem, Samples
+from trainables.tasks.problem import GeneratedSamples, Problem
 
 __all__ = ["COMPAT", "HARD", "FitzHughNagumo", "evolve"]
 
@@ -43,7 +43,7 @@ class FitzHughNagumo(Problem):
         """A square of cells."""
         return (resolution, resolution)
 
-    def generate(self, indices: np.ndarray, *, seed: int, resolution: int) -> Samples:
+    def generate(self, indices: np.ndarray, *, seed: int, resolution: int) -> GeneratedSamples:
         """Returns (u, v)(0) -> (u, v)(end_time), the channels `inputs` and `outputs` of them."""
         start = normals(indices, seed=seed, shape=(2, resolution, resolution))
         end = evolve(
@@ -52,7 +52,9 @@ class FitzHughNagumo(Problem):
             k=self.k,
             steps=_graded_steps(self.end_time, self.step),
         )
-        return Samples(x=start[:, list(self.inputs)], y=end[:, list(self.outputs)], params={})
+        return GeneratedSamples(
+            x=start[:, list(self.inputs)], y=end[:, list(self.outputs)], params={}
+        )
 
 
 def evolve(

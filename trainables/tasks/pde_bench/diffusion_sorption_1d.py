@@ -16,7 +16,7 @@ import numpy as np
 
 from trainables.tasks.pde_bench import numerics
 from trainables.tasks.pde_bench.initial_conditions import FourierSpec, rescaled, uniforms
-from trainables.tasks.problem import Problem, Samples, cell_centres
+from trainables.tasks.problem import GeneratedSamples, Problem, cell_centres
 
 __all__ = ["COMPAT", "HARD", "DiffusionSorption", "Medium", "evolve"]
 
@@ -70,7 +70,7 @@ class DiffusionSorption(Problem):
         """A line of cells."""
         return (resolution,)
 
-    def generate(self, indices: np.ndarray, *, seed: int, resolution: int) -> Samples:
+    def generate(self, indices: np.ndarray, *, seed: int, resolution: int) -> GeneratedSamples:
         """Returns c(0) -> c(end_time)."""
         count = 1 + (self.field.num_uniforms if self.field else 0)
         drawn = uniforms(indices, seed=seed, count=count)
@@ -83,7 +83,7 @@ class DiffusionSorption(Problem):
             start = level * rescaled(field, x, reference=cell_centres(REFERENCE, 0.0, 1.0))
             params |= field.params()
         end = evolve(start, medium=self.medium, time=self.end_time, num_steps=self.num_steps)
-        return Samples(x=start[:, None], y=end[:, None], params=params)
+        return GeneratedSamples(x=start[:, None], y=end[:, None], params=params)
 
 
 def evolve(c: np.ndarray, *, medium: Medium, time: float, num_steps: int) -> np.ndarray:

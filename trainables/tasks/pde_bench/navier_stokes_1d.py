@@ -24,7 +24,7 @@ import numpy as np
 
 from trainables.tasks.pde_bench.initial_conditions import FourierSpec, rescaled, uniforms
 from trainables.tasks.pde_bench.numerics import march, monotonized_central, solve_cyclic_tridiagonal
-from trainables.tasks.problem import Problem, Samples, cell_centres
+from trainables.tasks.problem import GeneratedSamples, Problem, cell_centres
 
 __all__ = ["COMPAT", "GAMMA", "HARD", "NavierStokes", "conserved", "evolve", "primitive"]
 
@@ -51,7 +51,7 @@ class NavierStokes(Problem):
         """Three lines, end to end."""
         return (3 * resolution,)
 
-    def generate(self, indices: np.ndarray, *, seed: int, resolution: int) -> Samples:
+    def generate(self, indices: np.ndarray, *, seed: int, resolution: int) -> GeneratedSamples:
         """Returns (rho | p | v)(0) -> (rho | p | v)(end_time), each one channel of 3 m points."""
         count = self.initial.num_uniforms
         drawn = uniforms(indices, seed=seed, count=3 * count + 4)
@@ -81,7 +81,7 @@ class NavierStokes(Problem):
         params = {"density_scale": density_scale, "pressure_scale": pressure_scale}
         for name, field in fields.items():
             params |= field.params(f"{name}_")
-        return Samples(x=_end_to_end(start), y=_end_to_end(end), params=params)
+        return GeneratedSamples(x=_end_to_end(start), y=_end_to_end(end), params=params)
 
 
 def _log_uniform(uniform: np.ndarray, bounds: tuple[float, float]) -> np.ndarray:

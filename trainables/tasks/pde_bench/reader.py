@@ -16,90 +16,113 @@ others, so that the manifest names the edition.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from trainables.tasks.benchmark import ImportedSplits
 from trainables.tasks.formats.files import find_file, md5_note
 from trainables.tasks.formats.hdf5 import damaged, open_file
-from trainables.tasks.generation import problems
-from trainables.tasks.importing import ImportedSplits
-from trainables.tasks.pde_bench.benchmark import FILES, INFOS, ORCA
 from trainables.tasks.pde_bench.layouts import Layout, open_layout
 from trainables.tasks.pde_bench.published import PUBLISHED, PublishedFile
-from trainables.tasks.problem import Problem
+from trainables.tasks.pde_bench.tasks import problems
+from trainables.tasks.problem import Problem, Problems
 from trainables.tasks.splitting import hold_out, shuffled
 from trainables.tasks.store.arrays import release, row_blocks, scratch_array
+from trainables.tasks.store.split import SPLITS, SplitData
 from trainables.tasks.store.statistics import Standardiser, mean_and_std
-from trainables.tasks.store.store import SplitData
-from trainables.tasks.task import SPLITS
+from trainables.tasks.task import TaskInfo
 
-__all__ = ["check_attributes", "check_md5", "check_speed", "find", "read"]
+__all__ = ["PairReader", "check_attributes", "check_md5", "check_speed"]
 
 TEST_FRACTION = 0.1
 LOOKED_AT = 64  # samples, to find the speed
 
 
-def find(name: str, files: Sequence[Path], *, seed: int = 0) -> dict[str, Path]:
-    """Return the file of a task that is read, by its published name.
+@dataclass(frozen=True)
+class PairReader:
+    """The reader of one task."""
 
-    Raises:
-        DataError: It is missing.
-    """
-    del seed
-    file = FILES[name.removesuffix(ORCA)]
-    return {file: find_file(files, file)}
+    info: TaskInfo
 
+    @property
+    def _name(self) -> str:
+        """The task as published, which may be another variant."""
+        return self.info.published_as or self.info.name
 
-def read(name: str, files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSplits:
-    """Reads the file of a task, a slab at a time, into arrays that are mapped from `scratch`.
+    def find(self, files: Sequence[Path], *, seed: int = 0) -> dict[str, Path]:
+        """Return the file to read, by its published name.
 
-    Raises:
-        DataError: The file is missing, damaged, of another task, or not finite.
-    """
-    file_of = name.removesuffix(ORCA)
-    published, (path,) = PUBLISHED[file_of], find(name, files).values()
-    (info,) = (info for info in INFOS if info.name == name)
-    task = file_of.partition("/")[2]
-    problem: Any
-    scored: Any
-    problem, scored = problems(info)
-    with open_file(path) as file:
-        facts, notes = check_attributes(file, published, problem)
-        end_times = [problem.end_time] if scored == problem else [problem.end_time, scored.end_time]
-        layout = open_layout(file, published, end_times)
-        if layout.grid != info.input_shape[1:]:
+        Raises:
+            DataError: It is missing.
+        """
+        del seed
+        name = PUBLISHED[self._name].name
+        return {name: find_file(files, name)}
+
+    def read(self, files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSplits:
+        """Read the file, a slab at a time, into arrays that are mapped from `scratch`.
+
+        Raises:
+            DataError: The file is missing, damaged, of another task, or not finite.
+        """
+        published, (path,) = PUBLISHED[self._name], self.find(files).values()
+        task, ends = self._name.partition("/")[2], problems(self.info)
+        problem: Any = ends.train
+        with open_file(path) as file:
+            facts, notes = check_attributes(file, published, problem)
+            layout = self._open(file, published, ends)
+            rows = _rows(layout.count, problem, seed, task)
+            order = np.concatenate([rows[split] for split in SPLITS])
+            times = np.full(layout.count, int(ends.scored != ends.train))
+            times[rows["train"]] = 0
+            x, y = _read_all(path, layout, order, times, scratch)
+        facts |= {"file": path.name, "frames": dict(layout.frames)}
+        found = [check_md5(path, published)]
+        if published.speed:
+            speed, sample = getattr(problem, published.speed), slice(LOOKED_AT)
+            found.append(check_speed(path, x[sample], y[sample], speed, problem.end_time))
+        for more, remarks in found:
+            facts, notes = facts | more, notes + remarks
+        description: dict[str, Any] = {"published": facts, "notes": notes}
+        if problem.normalized:
+            description["normalization"] = _standardise(x, y, len(rows["train"]))
+        return ImportedSplits(_cut(x, y, rows), description)
+
+    def _open(self, file: Any, published: PublishedFile, ends: Problems) -> Layout:
+        """Return the layout of a file.
+
+        Raises:
+            DataError: It has other points than the task, or too few or too many samples.
+        """
+        train, scored = (vars(problem)["end_time"] for problem in (ends.train, ends.scored))
+        layout = open_layout(file, published, [train] if train == scored else [train, scored])
+        grid = self.info.input_shape[1:]
+        if layout.grid != grid:
             raise damaged(
-                path, f"its fields give {layout.grid} points, but the task's {info.input_shape[1:]}"
+                file.filename, f"its fields give {layout.grid} points, but the task's {grid}"
             )
-        if not 3 <= layout.count <= info.samples:
-            raise damaged(path, f"it has {layout.count} samples, but {info.samples} were published")
-        rows = _rows(layout.count, problem, seed, task)
-        order = np.concatenate([rows[split] for split in SPLITS])
-        times = np.full(layout.count, len(end_times) - 1)
-        times[rows["train"]] = 0
-        x, y = _read_all(path, layout, order, times, scratch)
-    facts |= {"file": path.name, "frames": dict(layout.frames)}
-    found = [check_md5(path, published)]
-    if task == "advection_1d":
-        sample = slice(LOOKED_AT)
-        found.append(check_speed(path, x[sample], y[sample], problem.beta, problem.end_time))
-    for more, remarks in found:
-        facts, notes = facts | more, notes + remarks
-    description: dict[str, Any] = {"published": facts, "notes": notes}
-    if problem.normalized:
-        description["normalization"] = _standardise(x, y, len(rows["train"]))
-    ends = np.cumsum([len(rows[split]) for split in SPLITS])
-    splits = {
+        if not 3 <= layout.count <= self.info.samples:
+            raise damaged(
+                file.filename,
+                f"it has {layout.count} samples, but {self.info.samples} were published",
+            )
+        return layout
+
+
+def _cut(x: np.ndarray, y: np.ndarray, rows: Mapping[str, np.ndarray]) -> dict[str, SplitData]:
+    """Return the splits of arrays in which they follow one another."""
+    stops = np.cumsum([len(rows[split]) for split in SPLITS])
+    return {
         split: SplitData(
             sample_id=rows[split],
-            x=x[end - len(rows[split]) : end],
-            y=y[end - len(rows[split]) : end],
+            x=x[stop - len(rows[split]) : stop],
+            y=y[stop - len(rows[split]) : stop],
         )
-        for split, end in zip(SPLITS, ends, strict=True)
+        for split, stop in zip(SPLITS, stops, strict=True)
     }
-    return ImportedSplits(splits, description)
 
 
 def _rows(count: int, problem: Problem, seed: int, task: str) -> dict[str, np.ndarray]:

@@ -25,7 +25,7 @@ import numpy as np
 from trainables.errors import ConfigError
 from trainables.tasks.pde_bench.initial_conditions import uniforms
 from trainables.tasks.pde_bench.numerics import march, monotonized_central
-from trainables.tasks.problem import Problem, Samples, cell_centres
+from trainables.tasks.problem import GeneratedSamples, Problem, cell_centres
 
 __all__ = ["COMPAT", "HARD", "OffsetDamBreak", "RadialDamBreak", "evolve_quarter", "evolve_radial"]
 
@@ -51,7 +51,7 @@ class RadialDamBreak(Problem):
         """A square of cells."""
         return (resolution, resolution)
 
-    def generate(self, indices: np.ndarray, *, seed: int, resolution: int) -> Samples:
+    def generate(self, indices: np.ndarray, *, seed: int, resolution: int) -> GeneratedSamples:
         """Returns h(0) -> h(end_time).
 
         Raises:
@@ -72,7 +72,7 @@ class RadialDamBreak(Problem):
             block = slice(first, first + AT_ONCE)
             solved[block] = evolve_quarter(depth[block], size=HALF_WIDTH, time=self.end_time)
         start, end = (_unfolded(quarter)[which][:, None] for quarter in (depth, solved))
-        return Samples(x=start, y=end, params={"radius": radius})
+        return GeneratedSamples(x=start, y=end, params={"radius": radius})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +91,7 @@ class OffsetDamBreak(Problem):
         """A square of cells."""
         return (resolution, resolution)
 
-    def generate(self, indices: np.ndarray, *, seed: int, resolution: int) -> Samples:
+    def generate(self, indices: np.ndarray, *, seed: int, resolution: int) -> GeneratedSamples:
         """Returns h(0) -> h(end_time)."""
         drawn = uniforms(indices, seed=seed, count=4)
         radius = _between(self.radius_range, drawn[:, 0])[:, None]
@@ -111,7 +111,7 @@ class OffsetDamBreak(Problem):
             else start
         )
         params = {"radius": radius[:, 0], "depth": depth[:, 0], "centre": centre}
-        return Samples(x=start[:, None], y=end[:, None], params=params)
+        return GeneratedSamples(x=start[:, None], y=end[:, None], params=params)
 
 
 def _between(bounds: tuple[float, float], uniform: np.ndarray) -> np.ndarray:

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from trainables.tasks.task import Rows
+from trainables.tasks.store.split import Rows
 
 __all__ = ["PairFeatures", "StoredRows", "pack", "present"]
 

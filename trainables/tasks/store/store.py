@@ -11,7 +11,6 @@ synced and renamed: it is whole or it is not there.
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -30,22 +29,11 @@ from trainables.tasks.store.manifest import (
     write_manifest,
 )
 from trainables.tasks.store.rows import present
-from trainables.tasks.task import SPLITS, Split
+from trainables.tasks.store.split import SPLITS, Split, SplitData
 
-__all__ = ["SplitData", "Store", "write_store"]
+__all__ = ["Store", "write_store"]
 
 DTYPES = {"x": ("float32", "float16", "uint8"), "y": ("float32", "int64")}
-
-
-@dataclass(frozen=True, kw_only=True)
-class SplitData:
-    """What a split is written from; x and y may be memory-mapped arrays."""
-
-    sample_id: np.ndarray  # [n]
-    x: np.ndarray  # [n, c_in, *grid], float32, float16 or uint8
-    y: np.ndarray  # [n, c_out, *grid] or [n, k] float32, or labels [n] int64
-    params: Mapping[str, np.ndarray] = field(default_factory=dict)  # [n] or [n, k] each
-    groups: np.ndarray | None = None  # [n] int64: samples whose logits are averaged for the metric
 
 
 def write_store(

@@ -18,7 +18,7 @@ from trainables.methods.contrastive_pare.noise import Units
 from trainables.methods.contrastive_pare.prototypes import class_correlations, input_units
 from trainables.runtime import checkpoint
 from trainables.sources.source import Domains
-from trainables.tasks.task import Split
+from trainables.tasks.store.split import Split
 from trainables.training.pseudo_labels import target_labels
 
 FORMS = ["exp", "affine", "supcon_out", "align_uniform"]

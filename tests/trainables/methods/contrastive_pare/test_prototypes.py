@@ -14,7 +14,8 @@ from trainables.methods.contrastive_pare.prototypes import (
     correlations,
     input_units,
 )
-from trainables.tasks.task import Split, Task, TaskInfo
+from trainables.tasks.store.split import Split
+from trainables.tasks.task import Task, TaskInfo
 from trainables.training.pseudo_labels import target_labels
 
 INFO = TaskInfo(

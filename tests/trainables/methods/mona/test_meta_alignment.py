@@ -16,7 +16,7 @@ from trainables.models.attention import attention
 from trainables.runtime import checkpoint
 from trainables.seeding import generator
 from trainables.sources.source import class_balanced_batch
-from trainables.tasks.task import Split
+from trainables.tasks.store.split import Split
 from trainables.training.losses import LOSSES
 
 MODES = ["exact", "fd"]

@@ -16,7 +16,7 @@ from trainables.runtime import checkpoint
 from trainables.seeding import generator
 from trainables.sources.source import Domains
 from trainables.stages.configs import WarmupConfig
-from trainables.tasks.task import Split
+from trainables.tasks.store.split import Split
 from trainables.training.losses import LOSSES
 from trainables.training.pseudo_labels import target_labels
 

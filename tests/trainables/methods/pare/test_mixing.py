@@ -22,7 +22,7 @@ from trainables.sources.source import Domains, Source
 from trainables.spec import BackboneSpec, ModelSpec
 from trainables.stages.configs import RefineConfig
 from trainables.stages.fine_tuning import FineTuning
-from trainables.tasks.task import Split
+from trainables.tasks.store.split import Split
 from trainables.training.losses import LOSSES
 from trainables.training.state import TrainState
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from trainables.spec import DataSpec
-from trainables.tasks.generation import Generation, problems
+from trainables.tasks.generation import Generation
+from trainables.tasks.pde_bench.tasks import problems
 from trainables.tasks.problem import Problem
 from trainables.tasks.registry import TASKS
 
@@ -18,7 +19,7 @@ RESOLUTION = 16
 
 def problem_of(name: str) -> Problem:
     """The problem of a task's training split."""
-    return problems(TASKS[name])[0]
+    return problems(TASKS[name]).train
 
 
 PROBLEMS = sorted(name for name in TASKS if name.startswith("pdebench/"))

@@ -13,7 +13,6 @@ from trainables.spec import DataSpec
 from trainables.tasks.importing import import_task
 from trainables.tasks.loading import load_task
 from trainables.tasks.pde_bench import reader
-from trainables.tasks.pde_bench.benchmark import FILES
 from trainables.tasks.pde_bench.published import PUBLISHED
 from trainables.tasks.registry import TASKS
 from trainables.tasks.store.manifest import read_manifest
@@ -164,7 +163,7 @@ def test_a_file_without_the_frame_that_orca_trained_on_is_refused(tmp_path):
 def test_slabs_do_not_change_what_is_read(imported, tmp_path, monkeypatch):
     whole = imported("burgers_1d")
     monkeypatch.setattr("trainables.tasks.formats.hdf5.SLAB_BYTES", 3 * 8 * 1024)
-    path = tmp_path / "published" / FILES["pdebench/burgers_1d"]
+    path = tmp_path / "published" / PUBLISHED["pdebench/burgers_1d"].name
     again = Store(import_task("pdebench/burgers_1d", [path], tmp_path / "again"))
     assert again.content_hash == whole.content_hash
 
@@ -174,11 +173,13 @@ def test_another_issue_of_the_file_is_noted_and_the_published_one_is_not(
 ):
     name = "pdebench/burgers_1d"
     store = imported("burgers_1d")
-    content = (tmp_path / "published" / FILES[name]).read_bytes()
+    content = (tmp_path / "published" / PUBLISHED[name].name).read_bytes()
     md5 = hashlib.md5(content).hexdigest()
     assert store.manifest["published"]["md5"] == md5
     (note,) = store.manifest["notes"]
-    assert note.startswith(f"{FILES[name]}: its MD5 sum is {md5}, but the file published today has")
+    assert note.startswith(
+        f"{PUBLISHED[name].name}: its MD5 sum is {md5}, but the file published today has"
+    )
     exact = {name: replace(PUBLISHED[name], md5=md5)}
     monkeypatch.setattr(reader, "PUBLISHED", exact)
     folder = import_task(name, [tmp_path / "published"], tmp_path / "again")
@@ -394,7 +395,7 @@ def test_a_file_of_another_task_is_not_taken_for_the_task_s(tmp_path):
     path = official_files.write(tmp_path / "published", "burgers_1d")
     with pytest.raises(DataError, match=r"no 1D_Advection_Sols_beta0\.4\.hdf5 there"):
         import_task("pdebench/advection_1d", [path], tmp_path)
-    path.rename(path.with_name(FILES["pdebench/darcy_2d"]))
+    path.rename(path.with_name(PUBLISHED["pdebench/darcy_2d"].name))
     with pytest.raises(DataError, match="it states Nu, as files of another task do"):
         import_task("pdebench/darcy_2d", [tmp_path / "published"], tmp_path)
 
@@ -415,5 +416,6 @@ def test_the_seed_draws_the_validation_split_but_not_the_test_set(tmp_path):
 
 
 def test_every_problem_as_published_has_a_layout():
-    assert PUBLISHED.keys() == FILES.keys()
+    plain = [name for name in TASKS if name.startswith("pdebench/") and "@" not in name]
+    assert sorted(PUBLISHED) == sorted(plain)
     assert all(len(published.md5) == 32 for published in PUBLISHED.values())

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from trainables.tasks.store.rows import PairFeatures, StoredRows, pack, present
-from trainables.tasks.task import Rows
+from trainables.tasks.store.split import Rows
 
 SCALING = {"mean": [10.0, 20.0], "std": [2.0, 4.0]}
 

@@ -8,7 +8,8 @@ import pytest
 
 from trainables.errors import DataError
 from trainables.tasks.store.manifest import content_hash
-from trainables.tasks.store.store import SplitData, Store, write_store
+from trainables.tasks.store.split import SplitData
+from trainables.tasks.store.store import Store, write_store
 
 
 def split(n: int = 6, seed: int = 0, shape: tuple[int, ...] = (1, 8)) -> SplitData:

@@ -1,0 +1,51 @@
+"""Splits of a data set: what a store is written from, and what it gives back."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+__all__ = ["SPLITS", "Rows", "Split", "SplitData"]
+
+SPLITS = ("train", "val", "test")
+
+
+@runtime_checkable
+class Rows(Protocol):
+    """Samples that are read by their indices: an array, or an object that makes them on request."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def dtype(self) -> Any: ...
+    def __len__(self) -> int: ...
+    def __getitem__(self, indices: Any, /) -> Any: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitData:
+    """Arrays that a split is written from; x and y may be memory-mapped."""
+
+    sample_id: np.ndarray  # [n]
+    x: np.ndarray  # [n, c_in, *grid], float32, float16 or uint8
+    y: np.ndarray  # [n, c_out, *grid] or [n, k] float32, or labels [n] int64
+    params: Mapping[str, np.ndarray] = field(default_factory=dict)  # [n] or [n, k] each
+    groups: np.ndarray | None = None  # [n] int64: samples whose logits are averaged for the metric
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """Inputs [n, c_in, *grid] and outputs, read-only and mapped.
+
+    Outputs are fields [n, c_out, *grid], labels [n] (int64), or label sets [n, k] of 0 and 1. Where
+    `TaskInfo.mask` is set, a field has one more channel, of 0 and 1.
+    """
+
+    x: Rows
+    y: np.ndarray
+    groups: np.ndarray | None = None  # int64 [n]: parts of one thing, to be scored together
+    sample_id: np.ndarray | None = None  # int64 [n]: in the order of the published files
+
+    def __len__(self) -> int:
+        return len(self.x)
