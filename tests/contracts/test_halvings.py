@@ -56,6 +56,7 @@ def train(trials):
     return train
 
 
+@pytest.mark.slow
 @by_method
 @pytest.mark.parametrize("halvings", [1, 2, 5])
 def test_smaller_micro_batches_lead_to_the_same_weights(train, method, dimension, halvings):
@@ -86,6 +87,7 @@ def test_under_drop_path_halves_are_another_draw_of_as_likely_steps(trials):
     assert cut == pytest.approx(whole, rel=0.5)
 
 
+@pytest.mark.slow
 @by_method
 def test_it_is_known_beforehand_which_stages_can_be_cut(train, method, dimension):
     most = [train(method, dimension, halvings)[2] for halvings in range(5)]

@@ -242,6 +242,7 @@ def test_a_trial_stopped_after_every_epoch_equals_one_that_was_not(
     assert same((reports, weights(trial)), run(method, dimension))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["mona", "pare"])
 def test_draws_of_drop_path_survive_a_stop_and_leave_the_control_what_it_is(
     trials, tmp_path, method
@@ -364,6 +365,7 @@ EACH = by_turns(*CHANGING)
 RECORDING = by_turns(*(item for item in SETTINGS if item not in CHANGING))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "setting", "dimension"), RECORDING)
 def test_what_only_records_is_recorded_and_leaves_the_weights_alone(
     run, method, setting, dimension
@@ -379,6 +381,7 @@ def test_what_only_records_is_recorded_and_leaves_the_weights_alone(
     assert all(torch.equal(w, after[1][n]) for n, w in before[1].items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "setting", "dimension"), EACH)
 def test_every_setting_of_every_stage_changes_the_trial(run, method, setting, dimension):
     assert setting in OTHERS, f"give another value of `{setting}` in OTHERS"

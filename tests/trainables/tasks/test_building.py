@@ -28,6 +28,7 @@ MANY = DataSpec(samples=96, resolution=16)  # six chunks of NAME
 spawn = multiprocessing.get_context("spawn")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_the_store_holds_what_the_generator_makes(name, tmp_path):
     store = Store(prepare_task(name, SMALL, tmp_path))
@@ -71,6 +72,7 @@ def is_running(pid: str) -> bool:
     return status.rpartition(")")[2].split()[0] != "Z"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_run_killed_at_a_random_chunk_goes_on_to_the_same_bytes(workers, tmp_path):
     after = int(np.random.default_rng().integers(1, 6))
@@ -164,6 +166,7 @@ def build_and_measure(folder: Path, data: DataSpec, answers) -> None:
     answers.put(peak_bytes() - before)
 
 
+@pytest.mark.slow
 def test_memory_is_bounded_whatever_the_size(tmp_path):
     data = DataSpec(samples=2048, resolution=4096)
     answers = spawn.Queue()

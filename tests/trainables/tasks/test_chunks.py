@@ -43,6 +43,7 @@ def assert_same(made: GeneratedSamples, expected: GeneratedSamples) -> None:
         assert made.params[name].dtype == values.dtype
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_chunks_of_any_size_are_what_the_generator_makes_at_once(name, tmp_path):
     of = generation(name, samples=8)

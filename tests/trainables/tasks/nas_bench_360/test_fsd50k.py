@@ -85,6 +85,7 @@ def imported(published, tmp_path_factory):
     return read([published], tmp_path_factory.mktemp("scratch"))
 
 
+@pytest.mark.slow
 def test_every_second_of_a_clip_to_test_on_is_read(published, imported):
     for split in ("val", "test"):
         data, rows = imported.splits[split], rows_of(published, split)
@@ -144,6 +145,7 @@ def test_three_in_four_images_to_train_on_are_mixed_with_noise(published, import
     assert len(np.unique(known.round(3))) > 5
 
 
+@pytest.mark.slow
 def test_a_seed_says_all(published, imported, scratch):
     again = read([published / "chunks"], scratch)
     for split, data in imported.splits.items():

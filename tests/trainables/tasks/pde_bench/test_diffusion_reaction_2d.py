@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 from scipy.integrate import solve_ivp
 
 from trainables.tasks.pde_bench.diffusion_reaction_2d import COMPAT, HARD, _graded_steps, evolve
@@ -45,6 +46,7 @@ def test_a_uniform_state_follows_its_ordinary_differential_equation():
     assert np.ptp(end[0].reshape(2, -1), axis=1).max() < 1e-13
 
 
+@pytest.mark.slow
 def test_the_splitting_is_of_second_order():
     start = evolve(normals(np.arange(1), seed=0, shape=(2, 16, 16)), **EQUATION, steps=[0.01] * 100)
     reference = evolve(start, **EQUATION, steps=[1 / 640] * 640)

@@ -27,6 +27,7 @@ def test_agrees_with_an_adaptive_integrator():
         np.testing.assert_allclose(end, solution.y[:, -1], atol=2e-4)
 
 
+@pytest.mark.slow
 def test_what_is_stored_grows_by_what_flows_through_the_boundary():
     """d/dt sum F = the sum of D c_xx, which telescopes to the boundary's fluxes."""
     start, m = np.full((1, 32), 0.1), 32

@@ -49,6 +49,7 @@ def test_regenerating_gives_the_same_bits(name):
     assert first.y.tobytes() == second.y.tobytes()
 
 
+@pytest.mark.slow
 @every_task
 @pytest.mark.parametrize("indices", [[3], [1, 2], [6, 2, 5], range(3, 7)])
 def test_regenerating_a_slice_equals_slicing(name, indices):
@@ -164,6 +165,7 @@ PAIRED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(PAIRED))
 def test_orca_s_frames_are_those_of_the_published_problem_at_their_times(name):
     data = DataSpec(samples=8, val_fraction=0.25, test_fraction=0.25, resolution=RESOLUTION)

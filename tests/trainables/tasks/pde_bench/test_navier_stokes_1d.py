@@ -145,6 +145,7 @@ def test_density_and_pressure_stay_positive(problem):
         assert state[:, 0, : 2 * m].min() > 0
 
 
+@pytest.mark.slow
 def test_a_finer_grid_changes_little():
     errors = []
     for m in (64, 128):

@@ -359,6 +359,7 @@ def test_a_file_that_was_cut_short_is_refused(tmp_path, kept, fault):
         import_task("pdebench/burgers_1d", [path], tmp_path)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_an_error_of_the_disk_and_leaves_nothing_behind(tmp_path):
     path = official_files.write(tmp_path / "published", "burgers_1d")
     code = (
