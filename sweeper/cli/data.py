@@ -1,17 +1,23 @@
-"""`sweeper data`: the data that trials read. Parses, calls `sweeper.planning.data`, prints."""
+"""`sweeper data`: the data that trials read."""
 
 import os
 import sys
+from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.table import Table
 
-from sweeper.cli import output, tables
+from sweeper.cli import output
+from sweeper.cli.options import AsJson
 from sweeper.cli.output import progress
-from sweeper.console import is_plain, stderr
+from sweeper.console import is_plain, stderr, stdout
 from sweeper.errors import UsageError
+
+if TYPE_CHECKING:
+    from sweeper.commands.data import DataHere, DataList, SourceData, TaskData
 
 data = typer.Typer(
     no_args_is_help=True,
@@ -27,11 +33,10 @@ TaskOrSource = Annotated[
         metavar="TASK", help="A task or a source, as in a sweep file.", show_default=False
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 class Variant(StrEnum):
-    """Of a task that has a generator."""
+    """Variants of a task that has a generator."""
 
     compat = "compat"  # as published
     hard = "hard"  # ours
@@ -40,10 +45,14 @@ class Variant(StrEnum):
 
 @data.command("list")
 def list_data(as_json: AsJson = False) -> None:
-    """Lists every task and source: what it is, whether it is here, and how to get it."""
-    from sweeper.planning import data as app
+    """List all tasks and sources: what they are, whether they are here, and how to get them."""
+    from sweeper.commands import data as app
 
-    tables.show_data(app.everything(), as_json=as_json)
+    found = app.everything()
+    if as_json:
+        output.print_result(found, "data list")
+    else:
+        _show(found)
 
 
 @data.command("import")
@@ -52,14 +61,14 @@ def import_data(
     files: Annotated[
         list[Path], typer.Argument(help="The published files, or folders that hold them.")
     ],
-    seed: Annotated[int, typer.Option(min=0, help="Of the validation split.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the validation split.")] = 0,
     replace: Annotated[
-        bool, typer.Option("--replace", help="Put them in the place of others imported before.")
+        bool, typer.Option("--replace", help="Replace files that were imported before.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Reads the published FILES of a TASK, or of a source, into the store that trials map."""
-    from sweeper.planning import data as app
+    """Read the published FILES of a TASK, or of a source, into the folder that trials read."""
+    from sweeper.commands import data as app
 
     with progress("importing", stderr()) as report:
         done = app.import_files(task, files, seed, report, replace=replace)
@@ -70,27 +79,28 @@ def import_data(
 def generate(
     task: Task,
     samples: Annotated[
-        int | None, typer.Option(min=8, help="In all splits; default: as published.")
+        int | None, typer.Option(min=8, help="Samples in all splits; default: as published.")
     ] = None,
     resolution: Annotated[
-        int | None, typer.Option(min=1, help="Grid points a side; default: as the papers have it.")
+        int | None, typer.Option(min=1, help="Grid points a side; default: as in the papers.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the generator.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the generator.")] = 0,
     variant: Annotated[
         Variant | None,
         typer.Option(
-            help="As published, harder, or with ORCA's target frames; default: what TASK says.",
+            help="compat: as published; hard: harder; orca: with ORCA's target frames. Default: "
+            "the variant in the name of TASK.",
             show_default=False,
         ),
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes that share the work.")] = 1,
     as_json: AsJson = False,
 ) -> None:
-    """Makes the data of a TASK that has a generator, ahead of the launch that would.
+    """Generate the data of a TASK before a launch does.
 
-    If it is stopped, the same command goes on from where it was.
+    The same command continues a generation that was interrupted.
     """
-    from sweeper.planning import data as app
+    from sweeper.commands import data as app
 
     sizes = {"samples": samples, "resolution": resolution, "seed": seed}
     with progress("generating", stderr()) as report:
@@ -100,8 +110,8 @@ def generate(
 
 @data.command()
 def verify(task: TaskOrSource, as_json: AsJson = False) -> None:
-    """Reads every byte of a TASK's data, or a source's: hashes, numbers, labels, splits."""
-    from sweeper.planning import data as app
+    """Read every byte of the data of a TASK, or of a source: hashes, numbers, labels, splits."""
+    from sweeper.commands import data as app
 
     output.show(app.verify(task), command="data verify", as_json=as_json)
 
@@ -112,11 +122,11 @@ def delete(
     yes: Annotated[bool, typer.Option("--yes", help="Delete without asking.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Delete the data of a TASK, or of a source: what was imported, and what was generated.
+    """Delete the data of a TASK, or of a source, both imported and generated.
 
-    Says first what that frees, and which sweeps read it.
+    Shows first what that frees and which sweeps read the data, and asks.
     """
-    from sweeper.planning import data as app
+    from sweeper.commands import data as app
 
     planned = app.deletion(task)
     if not yes:
@@ -126,3 +136,60 @@ def delete(
             output.line("Nothing was deleted.")
             return
     output.show(app.delete(planned), command="data delete", as_json=as_json)
+
+
+def _show(found: "DataList") -> None:
+    """Print a table of tasks with the ways to get their data, and the same of sources."""
+    console = stdout()
+    console.print(_tasks(found.tasks), "")
+    for task in found.tasks:
+        console.print(_ways(task), markup=False, soft_wrap=True)
+    console.print("", _sources(found.proxies), "")
+    for source in found.proxies:
+        then = f"\n  and then: {source.import_}" if source.import_ else ""
+        text = f"{source.name}:\n  {source.obtain}{then}"
+        console.print(text, markup=False, soft_wrap=True)
+
+
+def _tasks(tasks: Iterable["TaskData"]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in ("task", "samples", "input", "output", "size", "metric", "here", "licence"):
+        table.add_column(name, overflow="fold")
+    for task in tasks:
+        shapes = (" x ".join(map(str, side)) or "label" for side in (task.shape, task.output_shape))
+        size = _size(task.bytes)
+        table.add_row(
+            task.name, str(task.samples), *shapes, size, task.metric, _here(task.here), task.licence
+        )
+    return table
+
+
+def _sources(sources: Iterable["SourceData"]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in ("source", "for", "classes", "contents", "here", "licence"):
+        table.add_column(name, overflow="fold")
+    for source in sources:
+        kind = f"{source.dimension}{', masks' * source.dense}"
+        here = "yes" if source.present else "no"
+        table.add_row(source.name, kind, str(source.classes), source.contents, here, source.licence)
+    return table
+
+
+def _ways(task: "TaskData") -> str:
+    """Return the ways to get a task's data: commands to copy, and where its files are."""
+    ways = [task.obtain] if task.obtain and task.obtain != task.import_ else []
+    if published := task.published:
+        size = _size(10**6 * published.megabytes)
+        ways.append(f"fetch {published.address} ({size}, {published.licence})")
+        ways.append(f"  and then: {task.import_}")
+    return "\n  ".join([f"{task.name}:", *ways])
+
+
+def _here(sets: "DataHere") -> str:
+    generated = len(sets.generated)
+    parts = ["official"] * sets.official + [f"{generated} generated"] * bool(generated)
+    return ", ".join(parts) or "no"
+
+
+def _size(count: int) -> str:
+    return f"{count / 10**9:.1f} GB" if count >= 10**9 else f"{count / 10**6:.0f} MB"

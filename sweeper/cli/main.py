@@ -37,7 +37,7 @@ cli = typer.Typer(
     rich_markup_mode=None if is_plain(os.environ) else "rich",
 )
 completion.keep_names_whole()
-cli.add_typer(data, name="data", help="Data of tasks: lists, imports, makes, verifies, deletes.")
+cli.add_typer(data, name="data", help="List, import, generate, verify and delete data.")
 
 
 def _print_version(is_asked: bool) -> None:
@@ -57,8 +57,8 @@ def root(
             exists=True,
             file_okay=False,
             show_default=False,
-            help="Work in DIR, as if started there. SWEEPER_SWEEPS names a folder of sweeps "
-            "other than ./sweeps.",
+            help="Run the command in DIR. The sweeps are in DIR/sweeps, or in the folder that "
+            "SWEEPER_SWEEPS names.",
         ),
     ] = None,
     version: Annotated[

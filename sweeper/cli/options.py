@@ -9,14 +9,23 @@ from sweeper.cli import completion
 
 File = Annotated[Path, typer.Argument(help="The sweep file.", show_default=False)]
 Profile = Annotated[
-    str, typer.Option("--profile", help="auto, paper, laptop, or another of the file's profiles.")
+    str,
+    typer.Option(
+        "--profile",
+        help="A profile of the file, such as paper or laptop; auto: laptop if no GPU is visible.",
+    ),
 ]
 Sets = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Replaces a value of the file; repeatable."),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Replace a value of the file, such as search.trials=8; repeatable.",
+    ),
 ]
 Trials = Annotated[
-    int | None, typer.Option("--trials", min=1, help="Trials a study, preset and control included.")
+    int | None,
+    typer.Option("--trials", min=1, help="Trials of each study, preset and control included."),
 ]
 Name = Annotated[str | None, typer.Option("--name", help="Another name for the sweep.")]
 Address = Annotated[
@@ -24,15 +33,15 @@ Address = Annotated[
     typer.Option(
         "--address",
         envvar="SWEEPER_ADDRESS",
-        help="`local`; HOST:PORT of a running Ray cluster, to be joined; or http://HOST:8265, its "
-        "dashboard, to be sent there as a Ray Job.",
+        help="Where to run: `local` on this machine; HOST:PORT in a running Ray cluster; "
+        "http://HOST:8265, its dashboard, as a Ray Job.",
     ),
 ]
 Insecure = Annotated[
     bool,
-    typer.Option("--insecure", help="Allow what others on the network can reach and use."),
+    typer.Option("--insecure", help="Allow services that others on the network can reach and use."),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 
 
 def sweep_name(text: str | None) -> str | None:
@@ -54,7 +63,7 @@ SweepName = Annotated[
 Trial = Annotated[
     str,
     typer.Argument(
-        help="A trial, as STUDY/NUMBER; its number if there is but one study.",
+        help="A trial, as STUDY/NUMBER; or its number, if the sweep has one study.",
         show_default=False,
         autocompletion=completion.trials,
     ),

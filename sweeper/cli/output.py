@@ -1,88 +1,57 @@
-"""What commands print: tables for people, one JSON object for machines. Computes nothing."""
+"""Output of commands: text for people, one JSON object for machines, progress on stderr."""
 
 import json
 import math
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
+from rich.cells import cell_len
 from rich.console import Console
+from rich.markup import escape
+from rich.measure import Measurement
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
 
 from sweeper.console import pass_on, stderr, stdout
 from sweeper.errors import FileFaults
 from sweeper.text import printable, visible, without_secrets
 
-__all__ = ["progress"]
-
 if TYPE_CHECKING:
-    pass
+    from sweeper.commands.result import Message, Result
+
+__all__ = [
+    "cell",
+    "line",
+    "print_json",
+    "print_result",
+    "print_table",
+    "progress",
+    "say",
+    "show",
+    "show_error",
+    "show_usage_error",
+]
 
 SCHEMA = 1
+WIDEST = 1000  # characters; wider than any table
+FOLDED = 20  # the fewest characters that a folding column keeps
+Listener = Callable[[str, int, int], None]  # of what, done, of how many
 
 
-def print_json(payload: Mapping[str, Any]) -> None:
-    """Prints one JSON object; a number that is not finite becomes null."""
+def print_json(payload: Mapping[str, object]) -> None:
+    """Print one JSON object; a number that is not finite becomes null."""
     pass_on(json.dumps(_finite(payload), indent=2, default=str) + "\n", sys.stdout)
 
 
-def show(payload: Mapping[str, Any], *, command: str, as_json: bool) -> None:
-    """Prints a result: its `message`, of a line or several, or all its facts as JSON."""
-    if as_json:
-        print_json({"schema": SCHEMA, "command": command, **payload})
-    else:
-        stdout().print(payload["message"], markup=False, soft_wrap=True)
+def print_result(result: "Result", command: str) -> None:
+    """Print the result of a command as one JSON object."""
+    print_json({"schema": SCHEMA, "command": command, **result.to_json()})
 
 
-def on_one_line(value: Any) -> Any:
-    """Return plain data in which every text is on one line, its line breaks and changes of
-    direction escaped: what comes from a ledger may be of others."""
-    if isinstance(value, str):
-        return visible(value)
-    if isinstance(value, Mapping):
-        return {name: on_one_line(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [on_one_line(each) for each in value]
-    return value
-
-
-def line(text: str) -> None:
-    """Prints one line as it is, at once: it may be one of many that others wait for."""
-    pass_on(printable(text, limit=2000) + "\n", sys.stdout)
-
-
-def show_error(command: str, error: Exception, code: int, *, as_json: bool) -> None:
-    """Prints a deliberate error, each fault on its own line, without passwords of URLs."""
-    message = without_secrets(str(error))
-    if as_json:
-        found = error.faults if isinstance(error, FileFaults) else ()
-        faults = [
-            vars(fault)
-            | {key: without_secrets(getattr(fault, key)) for key in ("where", "message")}
-            for fault in found
-        ]
-        details = {"type": type(error).__name__, "message": message, "faults": faults}
-        print_json({"schema": SCHEMA, "command": command, "exit_code": code, "error": details})
-    for line in message.splitlines():
-        stderr().print(f"sweeper: {line}", markup=False, soft_wrap=True)
-
-
-def show_usage_error(command: str, error: typer.TyperException, *, as_json: bool) -> None:
-    """Prints what is wrong with the command line itself."""
-    message = without_secrets(error.format_message())
-    if as_json:
-        details = {"type": "UsageError", "message": message, "faults": []}
-        print_json({"schema": SCHEMA, "command": command, "exit_code": 2, "error": details})
-    if message:  # without one, the help has been printed
-        context = getattr(error, "ctx", None)
-        asked = context.command_path if context is not None else "sweeper"
-        text = f"sweeper: {message} See: {asked} --help"
-        stderr().print(text, markup=False, soft_wrap=True)
-
-
-def _finite(value: Any) -> Any:
+def _finite(value: object) -> object:
     if isinstance(value, Mapping):
         return {str(k): _finite(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
@@ -92,12 +61,96 @@ def _finite(value: Any) -> Any:
     return value
 
 
-Listener = Callable[[str, int, int], None]  # of what, done, of how many
+def show(result: "Message", *, command: str, as_json: bool) -> None:
+    """Print a result: its message, or all its facts as JSON."""
+    if as_json:
+        print_result(result, command)
+    else:
+        stdout().print(result.message, markup=False, soft_wrap=True)
+
+
+def say(console: Console, text: str) -> None:
+    """Print a text on one line: line breaks in it may come from other people's data."""
+    console.print(visible(text), markup=False, soft_wrap=True)
+
+
+def cell(text: str) -> str:
+    """Return a text as a cell of a table shows it, without markup and on one line."""
+    return escape(visible(text))
+
+
+def line(text: str) -> None:
+    """Print one line at once: others may wait for it."""
+    pass_on(printable(text, limit=2000) + "\n", sys.stdout)
+
+
+def show_error(command: str, error: Exception, code: int, *, as_json: bool) -> None:
+    """Print an error, one line for each fault, without passwords of URLs."""
+    message = without_secrets(str(error))
+    if as_json:
+        faults = [
+            {
+                "where": without_secrets(fault.where),
+                "line": fault.line,
+                "message": without_secrets(fault.message),
+            }
+            for fault in (error.faults if isinstance(error, FileFaults) else ())
+        ]
+        _print_error_json(command, code, type(error).__name__, message, faults)
+    for each in message.splitlines():
+        stderr().print(f"sweeper: {each}", markup=False, soft_wrap=True)
+
+
+def show_usage_error(command: str, error: typer.TyperException, *, as_json: bool) -> None:
+    """Print an error of the command line itself."""
+    message = without_secrets(error.format_message())
+    if as_json:
+        _print_error_json(command, 2, "UsageError", message, [])
+    if message:  # without one, the help has been printed
+        context = getattr(error, "ctx", None)
+        asked = context.command_path if context is not None else "sweeper"
+        text = f"sweeper: {message} See: {asked} --help"
+        stderr().print(text, markup=False, soft_wrap=True)
+
+
+def _print_error_json(
+    command: str, code: int, kind: str, message: str, faults: Sequence[Mapping[str, object]]
+) -> None:
+    details = {"type": kind, "message": message, "faults": faults}
+    print_json({"schema": SCHEMA, "command": command, "exit_code": code, "error": details})
+
+
+def print_table(console: Console, table: Table, spared: Sequence[str] = ()) -> None:
+    """Print a table; if it is too wide, leave out columns of `spared`, the first one first.
+
+    No value is cut.
+    """
+    left_out = []
+    for name in spared:
+        if _width(console, table) <= console.width:
+            break
+        kept = [column for column in table.columns if column.header != name]
+        if len(kept) < len(table.columns):
+            table.columns = kept
+            left_out.append(name)
+    console.print(table)
+    if left_out:
+        text = f"(left out, {console.width} columns are too few: {', '.join(left_out)})"
+        console.print(text, markup=False, soft_wrap=True, style="dim")
+
+
+def _width(console: Console, table: Table) -> int:
+    """Return the width of a table with whole values, in which folding columns may be narrow."""
+    options = console.options.update(max_width=WIDEST)
+    folding = [column for column in table.columns if column.overflow == "fold"]
+    widths = (max(map(cell_len, map(str, column.cells)), default=0) for column in folding)
+    spare = sum(max(0, width - FOLDED) for width in widths)
+    return Measurement.get(console, options, table).maximum - spare
 
 
 @contextmanager
 def progress(what: str, console: Console) -> Iterator[Listener]:
-    """Lends the function that is told of progress."""
+    """Yield a function that shows progress: a bar on a terminal, a line every tenth elsewhere."""
     if not console.is_terminal:
         yield _lines(what, console)
         return

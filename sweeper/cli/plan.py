@@ -1,4 +1,4 @@
-"""Commands about a sweep file: what it would run and take, its faults, and what it may hold."""
+"""Commands about a sweep file: its plan, its faults, its schema, and the names it may use."""
 
 from contextlib import nullcontext
 from typing import Annotated
@@ -23,7 +23,7 @@ from sweeper.errors import CannotSchedule
 
 
 def add_plan(cli: typer.Typer) -> None:
-    """Adds the commands."""
+    """Add these commands to the command line."""
     for command in (plan, validate, schema, describe):
         cli.command()(command)
 
@@ -36,24 +36,24 @@ def plan(
     name: Name = None,
     calibrate: Annotated[
         bool,
-        typer.Option("--calibrate", help="Measure first: a pilot of a few epochs for each study."),
+        typer.Option("--calibrate", help="Measure first: train a few epochs of each study."),
     ] = False,
     address: Address = "local",
     cluster: Annotated[
         str | None,
         typer.Option(
             metavar="NODES",
-            help="Plan for a cluster that is described: '4 nodes x 8 GPUs, 96 CPUs'.",
+            help="Plan for a cluster of this description: '4 nodes x 8 GPUs, 96 CPUs'.",
             show_default=False,
         ),
     ] = None,
     insecure: Insecure = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say what a launch would run and take: studies, trials, epochs, data, hours and disk.
+    """Show what a launch would run and take: studies, trials, epochs, data, hours and disk.
 
-    On this machine, or on the cluster that --address or --cluster names. Exits with 7 if no trial
-    can run there, once all of it is said.
+    The plan is for this machine, or for the cluster that --address or --cluster names. Exits with 7
+    if no trial can run there.
     """
     from sweeper.commands import plan as app
     from sweeper.driver import remote
@@ -66,11 +66,11 @@ def plan(
     if is_dashboard(options.address):
         code = remote.plan(file, options, calibrate=calibrate, as_json=as_json)
         raise typer.Exit(code)
-    with progress("calibrate", stderr()) if calibrate else nullcontext() as told:
-        planned = app.plan(file, options, cluster=cluster, calibrate=told)
+    with progress("calibrate", stderr()) if calibrate else nullcontext() as listener:
+        planned = app.plan(file, options, cluster=cluster, calibrate=listener)
     tables.show_plan(planned, as_json=as_json)
-    if refused := planned["unschedulable"]:
-        error = CannotSchedule("\n".join(refused))
+    if planned.unschedulable:
+        error = CannotSchedule("\n".join(planned.unschedulable))
         output.show_error("plan", error, error.exit_code, as_json=False)
         raise typer.Exit(error.exit_code)
 
@@ -82,7 +82,7 @@ def validate(
     trials: Trials = None,
     as_json: AsJson = False,
 ) -> None:
-    """Checks a sweep file and lists all its faults at once."""
+    """Check a sweep file, and list all its faults at once."""
     from sweeper.commands import plan as app
     from sweeper.planning.load import Options
 
@@ -91,7 +91,7 @@ def validate(
 
 
 def schema() -> None:
-    """Prints the JSON Schema of a sweep file, for editors."""
+    """Print the JSON Schema of sweep files, for editors."""
     from sweeper.commands import plan as app
 
     output.print_json(app.schema())
@@ -103,7 +103,7 @@ def describe(
     ],
     as_json: AsJson = False,
 ) -> None:
-    """Say what a method, task or backbone is, and what can be set of it, with its limits.
+    """Describe a method, task or backbone: its facts, and all its settings with their limits.
 
     sweeper describe orca
     sweeper describe nasbench360/ecg

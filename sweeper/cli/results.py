@@ -1,4 +1,4 @@
-"""Commands about what sweeps found: which method wins, the best settings, every trial."""
+"""Commands that show the state and the results of sweeps."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -15,7 +15,7 @@ from sweeper.model import trial_name
 
 
 class Row(StrEnum):
-    """Of a table for a paper, below each task."""
+    """Further rows of a table for a paper."""
 
     control = "control"
     baselines = "baselines"
@@ -23,7 +23,7 @@ class Row(StrEnum):
 
 
 class Format(StrEnum):
-    """Of an export."""
+    """Formats of an export."""
 
     csv = "csv"
     parquet = "parquet"
@@ -35,6 +35,64 @@ def add_results(cli: typer.Typer) -> None:
     cli.command("ls")(list_sweeps)
     for command in (status, report, compare, best, export, diagnose):
         cli.command()(command)
+
+
+def list_sweeps(
+    tag: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME[=VALUE]",
+            help="Only sweeps with this tag; repeatable: sweeps with all of them.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the sweeps in ./sweeps, or in the folder that SWEEPER_SWEEPS names."""
+    from sweeper.commands import look
+
+    tables.show_sweeps(look.sweeps(tag or ()), as_json=as_json, tags=tag or ())
+
+
+def status(
+    sweep: Annotated[
+        str | None,
+        typer.Argument(
+            help="A sweep: its name in ./sweeps, or its folder; default: a line for each sweep.",
+            callback=sweep_name,
+            autocompletion=completion.sweeps,
+        ),
+    ] = None,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="List the failed trials, each with its reason.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show the progress of a sweep, and its best trials so far."""
+    from sweeper.commands import look
+
+    if failed:
+        if sweep is None:
+            raise UsageError("--failed: of which sweep? Write: sweeper status SWEEP --failed")
+        tables.show_failed(look.failed(sweep), as_json=as_json)
+    elif sweep is None:
+        tables.show_sweeps(look.sweeps(), as_json=as_json, command="status")
+    else:
+        tables.show_summary(look.status(sweep), as_json=as_json, command="status")
+
+
+def report(
+    sweep: SweepName,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", help="The file to write; default: report.html of the sweep."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write one self-contained HTML page about a sweep."""
+    from sweeper.commands import results
+
+    output.show(results.report(sweep, out), as_json=as_json, command="report")
 
 
 def compare(
@@ -53,13 +111,16 @@ def compare(
         str | None,
         typer.Option(
             metavar="METHOD",
-            help="Compare each method with this one, or with its own `control` (vanilla "
-            "fine-tuning, not tuned); without: every pair.",
+            help="Compare each method with this one only, or with its own `control` (vanilla "
+            "fine-tuning, not tuned); default: every pair.",
             show_default=False,
         ),
     ] = None,
     html: Annotated[
-        Path | None, typer.Option(help="Write a page about it, too.", show_default=False)
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write a page about the comparison, too.", show_default=False
+        ),
     ] = None,
     latex: Annotated[
         Path | None,
@@ -71,7 +132,9 @@ def compare(
     ] = None,
     rows: Annotated[
         list[Row] | None,
-        typer.Option("--with", help="What --latex shows, too; repeatable.", show_default=False),
+        typer.Option(
+            "--with", help="Further rows of the table of --latex; repeatable.", show_default=False
+        ),
     ] = None,
     gate: Annotated[
         str | None,
@@ -86,17 +149,17 @@ def compare(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Says which method wins on each task, over paired seeds, and what cannot be told apart.
+    """Show which method has the lower error on each task, and which cannot be told apart.
 
-    Differences are tested by sign-flips of the pairs (exact up to 20), and corrected by Holm for
-    all comparisons of a task. Fewer than 6 replicates (`replicate: {seeds: 6}`) show nothing.
+    Methods are compared over paired seeds. Differences are tested by sign-flips of the pairs (exact
+    up to 20), and corrected by Holm for all comparisons of a task. Fewer than 6 replicates
+    (`replicate: {seeds: 6}` in the sweep file) show nothing.
     """
-    from sweeper.commands import results as app
+    from sweeper.commands import results
     from sweeper.planning.sweep_folder import name_of
 
-    named = [name_of(each) for each in sweeps]
-    found = app.compare(
-        named,
+    found = results.compare(
+        [name_of(each) for each in sweeps],
         tasks=task or (),
         baseline=baseline,
         html=html,
@@ -105,8 +168,8 @@ def compare(
         gate=gate,
     )
     tables.show_comparison(found, as_json=as_json)
-    if found["exit_code"]:
-        failed = [f"{c['claim']}: {c['why']}" for c in found["gate"]["claims"] if not c["is_met"]]
+    if found.gate is not None and not found.gate.met:
+        failed = [f"{each.claim}: {each.why}" for each in found.gate.claims if not each.is_met]
         error = GateNotMet("\n".join(f"gate not met: {line}" for line in failed))
         output.show_error("compare", error, error.exit_code, as_json=False)
         raise typer.Exit(error.exit_code)
@@ -117,26 +180,29 @@ def best(
     study: Annotated[
         str | None,
         typer.Option(
-            help="Print this study's winning configuration as a sweep file that can be launched.",
+            help="Print the best configuration of this study as a sweep file to launch.",
             show_default=False,
             autocompletion=completion.studies,
         ),
     ] = None,
     top: Annotated[
         int | None,
-        typer.Option(min=1, help="List so many a study, the best first.", show_default=False),
+        typer.Option(
+            min=1, help="List this many trials of each study, the best first.", show_default=False
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Says which settings are best, or prints a study's winner as a sweep file.
+    """Show the best settings of each study, or print those of one study as a sweep file.
 
-    Best is what validation says, over the seeds of its replicates where there are any.
+    The best trial has the best validation value: the mean over the seeds of its replicates, if it
+    has any.
 
         sweeper best mona_pdebench --study mona/pdebench/advection_1d > best.yaml
     """
-    from sweeper.commands import results as app
+    from sweeper.commands import results
 
-    tables.show_best(app.best(sweep, study, top), as_json=as_json)
+    tables.show_best(results.best(sweep, study, top), as_json=as_json)
 
 
 def export(
@@ -145,77 +211,24 @@ def export(
         Format | None,
         typer.Option(
             "--format",
-            help="csv and parquet: every trial; latex: a table of the methods. Without, the "
-            "file's suffix says it: .csv, .parquet, .tex.",
+            help="csv and parquet: every trial; latex: a table of the methods. Default: by the "
+            "suffix of the file (.csv, .parquet, .tex), or else csv.",
             show_default=False,
         ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("-o", "--out", help="Where it goes; default: to the terminal."),
+        typer.Option("-o", "--out", help="The file to write; default: print to the terminal."),
     ] = None,
 ) -> None:
-    """Writes every trial with all its parameters, metrics and states, or a table for a paper."""
-    from sweeper.commands import results as app
+    """Write every trial with all its parameters, metrics and states, or a table for a paper."""
+    from sweeper.commands import results
 
-    written = app.export(sweep, form, out)
-    if "content" in written:
-        print(written["content"], end="")
+    found = results.export(sweep, form, out)
+    if isinstance(found, str):
+        print(found, end="")
     else:
-        output.show(written, command="export", as_json=False)
-
-
-def list_sweeps(
-    tag: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME[=VALUE]", help="Only those with this tag; repeatable.", show_default=False
-        ),
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Lists the sweeps in ./sweeps, or in SWEEPER_SWEEPS."""
-    from sweeper.commands import look as app
-
-    tables.show_sweeps(app.sweeps(tag or ()), as_json=as_json, tags=tag or ())
-
-
-def status(
-    sweep: Annotated[
-        str | None,
-        typer.Argument(
-            help="A sweep: its name in ./sweeps, or its folder; all if left out.",
-            callback=sweep_name,
-            autocompletion=completion.sweeps,
-        ),
-    ] = None,
-    failed: Annotated[
-        bool, typer.Option("--failed", help="List its failed trials, each with its reason.")
-    ] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Says how far a sweep is, and what is best so far."""
-    from sweeper.commands import look as app
-
-    if failed:
-        if sweep is None:
-            raise UsageError("--failed: of which sweep? Write: sweeper status SWEEP --failed")
-        tables.show_failed(app.failed(sweep), as_json=as_json)
-    elif sweep is None:
-        tables.show_sweeps(app.sweeps(), as_json=as_json, command="status")
-    else:
-        tables.show_summary(app.status(sweep), as_json=as_json, command="status")
-
-
-def report(
-    sweep: SweepName,
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="Where the page goes.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Writes one self-contained HTML page about a sweep."""
-    from sweeper.commands import results as app
-
-    output.show(app.report(sweep, out), as_json=as_json, command="report")
+        output.show(found, command="export", as_json=False)
 
 
 def diagnose(
@@ -223,22 +236,26 @@ def diagnose(
     trial: Trial,
     number: Annotated[
         int | None,
-        typer.Argument(min=0, help="Its number, where TRIAL is a study alone.", show_default=False),
+        typer.Argument(
+            min=0, help="The trial's number, if TRIAL names a study.", show_default=False
+        ),
     ] = None,
     what: Annotated[
         str | None,
-        typer.Option(help="Of landscape,intermediate,scatter,otdd; all that can be, if left out."),
+        typer.Option(
+            help="Some of landscape,intermediate,scatter,otdd; default: all that the trial allows."
+        ),
     ] = None,
     samples: Annotated[
-        int, typer.Option(min=6, help="Of each modality, at most; fewer are faster.")
+        int, typer.Option(min=6, help="The most samples of each modality; fewer are faster.")
     ] = 512,
     as_json: AsJson = False,
 ) -> None:
-    """Looks into a trial's best weights, and writes what plots are made of as Parquet files."""
+    """Examine the best weights of a trial, and write the results as Parquet files to plot."""
     from sweeper.commands import diagnose as app
 
     chosen = None if what is None else [each.strip() for each in what.split(",")]
-    with progress("diagnose", stderr()) as told:
+    with progress("diagnose", stderr()) as listener:
         name = trial if number is None else trial_name(trial, number)
-        found = app.diagnose(sweep, name, what=chosen, samples=samples, progress=told)
+        found = app.diagnose(sweep, name, what=chosen, samples=samples, progress=listener)
     tables.show_diagnosis(found, as_json=as_json)

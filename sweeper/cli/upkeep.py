@@ -1,4 +1,4 @@
-"""Commands that keep things in order: MLflow caught up and looked at, caches small, all found."""
+"""Commands of upkeep: deletion, tags and notes, MLflow, caches, and checks of this machine."""
 
 import sys
 from collections.abc import Sequence
@@ -13,22 +13,20 @@ from sweeper.errors import UsageError
 
 
 def add_upkeep(cli: typer.Typer) -> None:
-    """Adds these commands to the command line."""
+    """Add these commands to the command line."""
     for command in (delete, tag, note, sync, ui, gc, doctor):
         cli.command()(command)
 
 
 def delete(
     sweep: SweepName,
-    runs: Annotated[
-        bool, typer.Option("--runs", help="Delete its runs in MLflow, too; without, they stay.")
-    ] = False,
+    runs: Annotated[bool, typer.Option("--runs", help="Delete its runs in MLflow, too.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Deletes a sweep that does not run: its folder, its rows in a ledger, its part of a store.
+    """Delete a sweep that is not running: its folder, its ledger, its checkpoints.
 
-    Says first what that frees and what stays, and asks.
+    Shows first what that frees and what stays, and asks.
     """
     from sweeper.commands.delete import delete as app
 
@@ -53,15 +51,18 @@ def tag(
     sweep: SweepName,
     tags: Annotated[
         list[str] | None,
-        typer.Argument(metavar="NAME[=VALUE]...", help="What to set.", show_default=False),
+        typer.Argument(metavar="NAME[=VALUE]...", help="Tags to set.", show_default=False),
     ] = None,
     remove: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Takes a tag off; repeatable.", show_default=False),
+        typer.Option(metavar="NAME", help="Remove a tag; repeatable.", show_default=False),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Puts tags on a sweep, for `ls --tag` and MLflow, or shows those that it has."""
+    """Set tags of a sweep, for `sweeper ls --tag` and MLflow, or show its tags.
+
+    sweeper tag mona_pdebench baseline stage=paper
+    """
     from sweeper.commands import remarks as app
 
     output.show(app.tag(sweep, tags or (), remove or ()), as_json=as_json, command="tag")
@@ -70,30 +71,29 @@ def tag(
 def note(
     sweep: SweepName,
     text: Annotated[
-        str | None, typer.Argument(help="What to note; all notes if left out.", show_default=False)
+        str | None, typer.Argument(help="The note; default: show all notes.", show_default=False)
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Notes something about a sweep, with the time and who says it, or shows its notes."""
+    """Add a note to a sweep, with the time and its author, or show its notes."""
     from sweeper.commands import remarks as app
 
     output.show(app.note(sweep, text), as_json=as_json, command="note")
 
 
 def sync(sweep: SweepName, as_json: AsJson = False) -> None:
-    """Ships to MLflow whatever it has not yet received of a sweep."""
+    """Send MLflow the records of a sweep that it has not received yet."""
     from sweeper.commands import mlflow as app
 
     output.show(app.sync(sweep), as_json=as_json, command="sync")
 
 
 def ui(
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Where the page listens.")] = 5000,
-    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="The port of the page.")] = 5000,
+    host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
     insecure: Insecure = False,
 ) -> None:
-    """Opens MLflow's UI on the store that launches in this folder write to, and says where the
-    runs of each experiment are."""
+    """Run MLflow's UI for the sweeps of this folder, and print the address of each experiment."""
     from sweeper.commands import mlflow as app
 
     app.ui(host, port, insecure=insecure, say=output.line)
@@ -103,36 +103,39 @@ def gc(
     place: Annotated[
         str | None,
         typer.Argument(
-            help="A store of stage results, a folder or a URL; default: this machine's.",
+            help="A store of stage results, a folder or a URL; default: that of this machine.",
             show_default=False,
         ),
     ] = None,
     max_bytes: Annotated[
         str | None,
         typer.Option(
-            help="What may stay; default: 20GiB, and with --release all that others use or keep.",
+            help="The size that may stay, such as 5GiB; default: 20GiB; with --release: no limit.",
             show_default=False,
         ),
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Also what sweeps that are not over use.")
+        bool, typer.Option("--force", help="Delete results that unfinished sweeps use, too.")
     ] = False,
     release: Annotated[
         list[str] | None,
         typer.Option(
             metavar="HOLDER",
-            help="Gives up what a sweep holds, by its name here; can be repeated.",
+            help="Release the results of a sweep that will not go on, by its name in the store; "
+            "repeatable.",
         ),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what would be deleted.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Deletes stage results that trials share, used longest ago first, until the rest fits.
+    """Delete stage results that trials share, the least recently used first, until the rest fits.
 
-    What goes is computed anew by a trial that misses it. What a sweep uses stays until it is over.
-    Unfinished checkpoints that killed trials left in ./sweeps go too.
+    A trial that needs a deleted result computes it again. Results that unfinished sweeps use stay.
+    Unfinished checkpoints that killed trials left in ./sweeps are deleted, too.
     """
-    from sweeper.planning import stage_store as app
+    from sweeper.commands import gc as app
 
     found = app.collect_garbage(
         place, max_bytes, force=force, dry_run=dry_run, released=release or ()
@@ -141,7 +144,7 @@ def gc(
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Checks this machine: packages, weights, data, devices, disk, backends."""
+    """Check this machine: packages, devices, weights, data, disk and backends."""
     from sweeper.commands import doctor as app
 
     tables.show_checks(app.examine(), as_json=as_json)

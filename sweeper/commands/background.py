@@ -1,23 +1,25 @@
-"""A launch in the background of this machine: its own session, its output in a file."""
+"""Launches that go on without their command: on this machine, or as a job of a cluster."""
 
 import subprocess
 import time
 from collections.abc import Sequence
 from contextlib import closing, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 from rich.console import Console
 from sqlalchemy import make_url
 
 from sweeper.commands.launch import check
 from sweeper.commands.logs import LAUNCH_LOG, PREFIX
+from sweeper.commands.result import Message
 from sweeper.errors import SweeperError
 from sweeper.planning import child
 from sweeper.planning.load import Options
 from sweeper.planning.sweep_folder import has_ledger, open_ledger, without_password
 
-SETTLES_S = 20.0  # in which most of what can be wrong is found; then the launch is left alone
+SETTLES_S = 20.0  # most errors show within this time; after it the launch is left alone
 POLL_S = 0.2
 
 
@@ -29,12 +31,65 @@ class EndedAtOnce(SweeperError):
         self.exit_code = code
 
 
-def launch(file: Path, options: Options, *, console: Console) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class Detached(Message):
+    """A launch that runs in the background, or has already finished there."""
+
+    sweep: str
+    folder: Path
+    pid: int
+    log: Path
+    exit_code: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sent(Message):
+    """A sweep that was sent to a cluster; its place is known if the command did not wait."""
+
+    OPTIONAL: ClassVar[frozenset[str]] = frozenset(
+        {"name", "address", "workdir", "job", "insecure"}
+    )
+
+    sweep: str
+    exit_code: int
+    name: str | None = None
+    address: str | None = None
+    workdir: str | None = None
+    job: str | None = None
+    insecure: bool | None = None
+
+
+def send(
+    file: Path, options: Options, *, workdir: Path | None, detach: bool, console: Console
+) -> Sent:
+    """Send the sweep of `file` to the cluster at `options.address`, as a Ray Job.
+
+    Args:
+        workdir: The folder of the sweep on the cluster; None: of the same path as this folder.
+        detach: Return once the cluster accepts the job; otherwise wait until it ends.
+
+    Raises:
+        FileFaults: The file is invalid; nothing was sent.
+        BackendUnreachable: The cluster does not answer.
+    """
+    from sweeper.driver import remote
+
+    place, code = remote.launch(file, options, workdir=workdir, detach=detach, console=console)
+    if code is not None:
+        return Sent(message=f"job {place.job} ended", sweep=place.name, exit_code=code)
+    text = (
+        f"sent `{place.name}` to {place.address} as job {place.job}; follow it with: "
+        f"sweeper logs -f {place.name}"
+    )
+    return Sent(message=text, sweep=place.name, exit_code=0, **vars(place))
+
+
+def launch(file: Path, options: Options, *, console: Console) -> Detached:
     """Launch the sweep of `file` in the background, and return once it runs.
 
     Raises:
-        SweeperError: Nothing was started; the text says why.
-        EndedAtOnce: It was, and ended by an error within seconds.
+        SweeperError: Nothing was started.
+        EndedAtOnce: The launch started, and ended with an error within seconds.
     """
     sweep, folder = check(file, options, console)
     is_new = not folder.exists()
@@ -57,23 +112,22 @@ def launch(file: Path, options: Options, *, console: Console) -> dict[str, Any]:
     )
     code = _ends_early(process, folder, options.storage)
     if code is not None:
-        text = _told(log, begins)
+        text = _printed(log, begins)
         if code:
             if is_new and not has_ledger(folder):
                 _remove(folder)
             raise EndedAtOnce(text or f"the launch ended with exit code {code}.", code)
-    return {
-        "message": text if code is not None else f"{text}\nwhat it prints: {log}",
-        "sweep": sweep.name,
-        "folder": str(folder),
-        "pid": process.pid,
-        "log": str(log),
-        "exit_code": 0,
-    }
+    return Detached(
+        message=text if code is not None else f"{text}\nits output: {log}",
+        sweep=sweep.name,
+        folder=folder,
+        pid=process.pid,
+        log=log,
+    )
 
 
 def _words(file: Path, options: Options) -> tuple[Sequence[str], dict[str, str]]:
-    """Return the arguments of a launch, and what its environment has that no argument may show."""
+    """Return the arguments of a launch, and the secrets that go into its environment instead."""
     words = ["launch", str(file), "--profile", options.profile, "--address", options.address]
     for setting in options.sets:
         words += ["--set", setting]
@@ -108,8 +162,8 @@ def _runs(pid: int, folder: Path, storage: str | None) -> bool:
     return False
 
 
-def _told(log: Path, begins: int) -> str:
-    """Return what a launch printed, without the prefix of errors."""
+def _printed(log: Path, begins: int) -> str:
+    """Return the lines that a launch printed, without the prefix of errors."""
     with log.open("rb") as file:
         file.seek(begins)
         lines = file.read().decode(errors="replace").splitlines()
@@ -117,7 +171,7 @@ def _told(log: Path, begins: int) -> str:
 
 
 def _remove(folder: Path) -> None:
-    """Remove the folder of a sweep that never was, with the log in it."""
+    """Remove the folder of a sweep that never started, with the log in it."""
     (folder / LAUNCH_LOG).unlink(missing_ok=True)
     with suppress(OSError):
         folder.rmdir()

@@ -1,90 +1,108 @@
-"""Asks a sweep that runs, here or on another machine, to stop or to be cancelled."""
+"""Requests to a running sweep, here or on another machine: stop, or cancel."""
 
 import os
 import signal
 import time
 from contextlib import suppress
-from typing import Any
+from dataclasses import dataclass
 
 import psutil
 
+from sweeper.commands.result import Message
 from sweeper.driver.hooks.control import CANCEL, STOP
 from sweeper.ledger import EventKind, Ledger
 from sweeper.ledger.lease import Holder, place
 from sweeper.planning.sweep_folder import existing, started
 
-OBEYS_S = 20.0  # a driver that does not obey a cancel in time is killed, if it runs here
+OBEYS_S = 20.0  # a driver on this machine that does not obey a cancel within this time is killed
 POLL_S = 0.2
 
 
-def stop(name: str) -> dict[str, Any]:
-    """Lets the running trials of a sweep finish, and starts no other. Raises NotFound."""
+@dataclass(frozen=True, kw_only=True)
+class Answer(Message):
+    """The answer to a request."""
+
+    sweep: str
+    was_running: bool = True
+
+
+def stop(name: str) -> Answer:
+    """Let the running trials of a sweep finish, and start no others.
+
+    Raises:
+        NotFound: There is no such sweep.
+    """
     with started(existing(name)) as (ledger, _):
         holder = ledger.holder()
         if holder is None:
-            return _answer(name, f"`{name}` is not running.", was_running=False)
+            return _not_running(name)
         ledger.request(STOP)
         text = f"asked `{name}` ({holder}) to stop once its running trials have finished."
-        return _answer(name, text)
+        return Answer(message=text, sweep=name)
 
 
-def cancel(name: str) -> dict[str, Any]:
-    """Ends a sweep now; its running trials keep their last checkpoints. Raises NotFound."""
+def cancel(name: str) -> Answer:
+    """End a sweep now; its running trials keep their last checkpoints.
+
+    Raises:
+        NotFound: There is no such sweep.
+    """
     with started(existing(name)) as (ledger, _):
         holder = ledger.holder()
         if holder is None:
-            return _answer(name, f"`{name}` is not running.", was_running=False)
-        before = _ends(ledger)
+            return _not_running(name)
+        ends_before = _count_ends(ledger)
         ledger.request(CANCEL)
         if holder.place == place():
-            _continue(holder.pid)  # one that Ctrl-Z stopped obeys nobody
-        if not _ends_by_itself(ledger, holder, before):
+            _continue(holder.pid)  # a process suspended by Ctrl-Z could not obey
+        if not _ends_by_itself(ledger, holder, ends_before):
             if holder.place != place():
                 text = (
-                    f"asked `{name}` ({holder}) to end; it has not said so within {OBEYS_S:.0f} s."
+                    f"asked `{name}` ({holder}) to end; it has not confirmed that within "
+                    f"{OBEYS_S:.0f} s."
                 )
-                return _answer(name, text)
+                return Answer(message=text, sweep=name)
             with suppress(ProcessLookupError):
                 os.kill(holder.pid, signal.SIGKILL)
-            _wait_for_end(ledger, before)
+            _wait_for_end(ledger, ends_before)
         text = f"`{name}` was cancelled; go on with: sweeper resume {name}"
-        return _answer(name, text)
+        return Answer(message=text, sweep=name)
 
 
-def _ends_by_itself(ledger: Ledger, holder: Holder, before: int) -> bool:
-    """Wait for the end of a launch that was asked to end.
+def _ends_by_itself(ledger: Ledger, holder: Holder, ends_before: int) -> bool:
+    """Wait until the driver that was asked to end has ended; return False if it does not obey.
 
-    A driver that does not obey within `OBEYS_S` does not end by itself. One that has, as the ledger
-    says, is waited for however long it takes: it closes MLflow's runs, and its launch sums up.
+    A driver that has written its end into the ledger is waited for without a limit: it closes the
+    runs in MLflow, and its launch prints the summary.
     """
     deadline = time.monotonic() + OBEYS_S
     while (now := ledger.holder()) is not None and now.owner == holder.owner:
-        if time.monotonic() > deadline and _ends(ledger) == before:
+        if time.monotonic() > deadline and _count_ends(ledger) == ends_before:
             return False
         time.sleep(POLL_S)
     return True
 
 
-def _ends(ledger: Ledger) -> int:
+def _count_ends(ledger: Ledger) -> int:
     """Return how often the sweep has ended."""
     return ledger.count_events(kinds=(EventKind.SWEEP_ENDED,))
 
 
 def _continue(pid: int) -> None:
-    """Continue a launch that was stopped; it continues what it started."""
+    """Continue a suspended launch; it continues the processes that it started."""
     with suppress(psutil.Error):
         process = psutil.Process(pid)
         if process.status() == psutil.STATUS_STOPPED:
             process.resume()
 
 
-def _wait_for_end(ledger: Ledger, before: int) -> None:
-    """Wait until a launch that was killed holds nothing, and write its end if nobody did."""
+def _wait_for_end(ledger: Ledger, ends_before: int) -> None:
+    """Wait until a killed launch has lost its lease, and record its end if nobody has."""
     while ledger.holder() is not None:
         time.sleep(POLL_S)
-    if _ends(ledger) == before:
+    if _count_ends(ledger) == ends_before:
         ledger.end("interrupted", "cancelled")
 
 
-def _answer(name: str, message: str, *, was_running: bool = True) -> dict[str, Any]:
-    return {"message": message, "sweep": name, "was_running": was_running}
+def _not_running(name: str) -> Answer:
+    return Answer(message=f"`{name}` is not running.", sweep=name, was_running=False)

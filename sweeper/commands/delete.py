@@ -1,7 +1,7 @@
 """Deletion of a sweep: its folder, its rows in the ledger, and its part of a store.
 
-The sweep's lease is held meanwhile, so that nobody runs it. What is elsewhere goes first and the
-folder last, under another name: a deletion that was interrupted is taken up by the same command.
+The sweep's lease is held meanwhile, so that no launch can run it. The folder is deleted last, under
+another name: the same command completes a deletion that was interrupted.
 """
 
 import os
@@ -11,8 +11,9 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
+from sweeper.commands.result import Message
 from sweeper.config.sweep import Sweep
 from sweeper.driver.recorder import make_recorder
 from sweeper.errors import BackendUnreachable, Interrupted, NotFound, UsageError
@@ -26,28 +27,28 @@ from trainables.errors import TrainableError
 from trainables.storage import artifacts
 
 T = TypeVar("T")
-UNREAD = "results of stages that it holds stay held, and its runs in MLflow stay"
-PATIENCE_S = 60.0  # with a store
+UNREAD = "the stage results that it uses stay marked as used, and its runs in MLflow stay"
+STORE_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Extent:
-    """The extent of a sweep, and its places."""
+    """Everything that belongs to a sweep, with its size."""
 
     name: str
     trials: int
     folder: Path
-    bytes: int  # of the folder that are free once it is gone
-    linked_bytes: int  # that other folders hold too, MLflow's artifacts say
-    ledger: str | None  # the URL of a ledger that is not in the folder
-    store: str | None  # the sweep's part of it
+    bytes: int  # in the folder that its deletion frees
+    linked_bytes: int  # in the folder, hard-linked from elsewhere, such as MLflow's artifacts
+    ledger: str | None  # URL of a ledger outside the folder
+    store: str | None  # the sweep's part of the checkpoint store
     store_bytes: int
-    mlflow: str  # its address
-    runs: int  # there
-    takes_runs: bool  # these are to be deleted, too
+    mlflow: str  # its URL
+    runs: int  # in MLflow
+    takes_runs: bool  # the runs are to be deleted, too
 
     def lines(self) -> list[str]:
-        """Return what is deleted, then what stays, a line each."""
+        """Return one line for each thing that is deleted, then for each that stays."""
         gone = [f"{self.folder}: {number_of_bytes(self.bytes)}, {self.trials} trials"]
         if self.ledger is not None:
             gone.append(f"its rows in the ledger at {self.ledger}")
@@ -66,27 +67,50 @@ class Extent:
         return [*(f"to be deleted: {line}" for line in gone), *(f"stays: {line}" for line in stays)]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Deleted(Message):
+    """The end of a deletion that had been interrupted."""
+
+    sweep: str
+    deleted: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeletedSweep(Deleted):
+    """A deletion from its beginning to its end."""
+
+    trials: int
+    folder: Path
+    freed_bytes: int
+    linked_bytes: int
+    store: str | None
+    store_bytes: int
+    ledger: str | None
+    runs: int
+    runs_deleted: bool
+
+
 def delete(
     name: str, *, runs: bool, confirm: Callable[[Sequence[str]], bool], say: Callable[[str], None]
-) -> dict[str, Any]:
-    """Delete a sweep that nobody runs, and return what was deleted and what stayed.
+) -> Deleted:
+    """Delete a sweep that is not running, and return what was deleted.
 
     Args:
         runs: Delete its runs in MLflow, too.
-        confirm: Is shown what is to be deleted and what stays; False leaves all of it.
+        confirm: Called with lines about what is to be deleted and what stays; False keeps all.
+        say: Called with each line of warning.
 
     Raises:
         NotFound: There is no such sweep.
         SweepIsHeld: It is running.
-        BackendUnreachable: Its store, its ledger or MLflow does not answer; nothing of the folder
-            is deleted.
-        Interrupted: The user does not want it.
+        BackendUnreachable: Its store, its ledger or MLflow does not answer; the folder is kept.
+        Interrupted: `confirm` returned False.
     """
     aside = folder_of(name).with_name(f".{name}.deleted")
-    if aside.is_dir():  # an earlier deletion did not come to its end
+    if aside.is_dir():  # an earlier deletion was interrupted
         shutil.rmtree(aside)
         if not folder_of(name).exists():
-            return {"message": f"deleted the rest of `{name}`", "sweep": name, "deleted": True}
+            return Deleted(message=f"deleted the rest of `{name}`", sweep=name)
     folder = existing(name)
     _check_folder(folder)
     with closing(open_ledger(folder)) as ledger, ledger.hold():
@@ -96,9 +120,9 @@ def delete(
         recorder = None if sweep is None else make_recorder(ledger, sweep, places)
         extent = _measure(folder, ledger, record, recorder, places, takes_runs=runs)
         if record is not None and sweep is None:
-            say(f"its settings are none that this version reads: {UNREAD}")
+            say(f"this version cannot read its settings: {UNREAD}")
             if runs:
-                raise UsageError(f"--runs: where `{name}` is recorded cannot be read.")
+                raise UsageError(f"--runs: the settings of `{name}` do not say where its runs are.")
         if not confirm(extent.lines()):
             raise Interrupted(f"`{name}` was not deleted.")
         if recorder is not None and runs:
@@ -110,24 +134,23 @@ def delete(
             ledger.forget()
         folder.rename(aside)
     shutil.rmtree(aside)
-    return {
-        "message": f"deleted `{name}`: {number_of_bytes(extent.bytes + extent.store_bytes)} freed",
-        "sweep": name,
-        "deleted": True,
-        "trials": extent.trials,
-        "folder": str(folder),
-        "freed_bytes": extent.bytes,
-        "linked_bytes": extent.linked_bytes,
-        "store": extent.store,
-        "store_bytes": extent.store_bytes,
-        "ledger": extent.ledger,
-        "runs": extent.runs,
-        "runs_deleted": runs and extent.runs > 0,
-    }
+    return DeletedSweep(
+        message=f"deleted `{name}`: {number_of_bytes(extent.bytes + extent.store_bytes)} freed",
+        sweep=name,
+        trials=extent.trials,
+        folder=folder,
+        freed_bytes=extent.bytes,
+        linked_bytes=extent.linked_bytes,
+        store=extent.store,
+        store_bytes=extent.store_bytes,
+        ledger=extent.ledger,
+        runs=extent.runs,
+        runs_deleted=runs and extent.runs > 0,
+    )
 
 
 def _settings(record: SweepRecord | None) -> Sweep | None:
-    """Return a sweep's settings; None where it never began, or another version wrote them."""
+    """Return a sweep's settings; None if it never began, or if another version wrote them."""
     try:
         return None if record is None else load.from_record(record)
     except UsageError:
@@ -135,23 +158,23 @@ def _settings(record: SweepRecord | None) -> Sweep | None:
 
 
 def _store_of(record: SweepRecord | None) -> str | None:
-    """Return where its checkpoints are, of whatever version the settings are."""
+    """Return the sweep's checkpoint store, from settings of any version."""
     kept = {} if record is None else record.resolved.get("checkpoints") or {}
     store = kept.get("store")
     return store if isinstance(store, str) else None
 
 
 def _check_folder(folder: Path) -> None:
-    """Check that a folder is a sweep's own: what is not sweeper's is not its to delete.
+    """Check that a folder is a sweep's own, and so may be deleted.
 
     Raises:
-        NotFound: It holds no sweep.
-        UsageError: It is a link.
+        NotFound: The folder holds no sweep.
+        UsageError: The folder is a symbolic link.
     """
     if folder.is_symlink():
         raise UsageError(
-            f"{folder} is a link to {folder.resolve()}: what it leads to is not deleted. Move the "
-            "folder to its place, or remove both by hand."
+            f"{folder} is a link to {folder.resolve()}, which is not deleted. Move that folder "
+            "here, or remove both by hand."
         )
     if not any((folder / mark).is_file() for mark in MARKS):
         raise NotFound(f"{folder} holds no sweep; remove it by hand.")
@@ -176,7 +199,7 @@ def _measure(
         ledger=without_secrets(ledger.url) if (folder / STORAGE).is_file() else None,
         store=places.label,
         store_bytes=sum(
-            _ask(partial(artifacts.size_bytes, place, timeout_s=PATIENCE_S))
+            _ask(partial(artifacts.size_bytes, place, timeout_s=STORE_TIMEOUT_S))
             for place in _in_store(ledger, places)
         ),
         mlflow="" if recorder is None else recorder.uri,
@@ -186,7 +209,7 @@ def _measure(
 
 
 def _sizes(folder: Path) -> tuple[int, int]:
-    """Return the bytes that are free once `folder` is gone, and those that other links hold."""
+    """Return the bytes that deleting `folder` frees, and those that links from elsewhere keep."""
     inside: dict[tuple[int, int], tuple[os.stat_result, int]] = {}
     for root, _, files in os.walk(folder):
         for file in files:
@@ -198,15 +221,15 @@ def _sizes(folder: Path) -> tuple[int, int]:
 
 
 def _in_store(ledger: Ledger, places: CheckpointPaths) -> list[str]:
-    """Return the places in the store that are of this sweep's studies, and of Tune."""
+    """Return the places in the store that hold this sweep's studies and the state of Ray Tune."""
     names = [places.of_study(study.name) for study in ledger.studies()]
     return [place for place in (*names, places.in_store("ray")) if place is not None]
 
 
 def _delete_store(ledger: Ledger, places: CheckpointPaths) -> None:
-    """Delete what the sweep's studies keep in its store; what others put beside it stays."""
+    """Delete what the sweep's studies keep in the store, and nothing else."""
     for place in _in_store(ledger, places):
-        _ask(partial(artifacts.delete, place, timeout_s=PATIENCE_S))
+        _ask(partial(artifacts.delete, place, timeout_s=STORE_TIMEOUT_S))
     places.leave_store()
 
 

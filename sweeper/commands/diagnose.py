@@ -1,6 +1,14 @@
-"""Looks into the best weights of one trial, and says what there is to be seen."""
+"""Diagnostics of the best weights of one trial, each a Parquet file to plot.
 
-import os
+    landscape     the loss around the weights, on a plane of two random directions
+    intermediate  OTDD of mixtures to source and target, by the share of source tokens
+    scatter       source, target and mixtures on the plane of their principal components
+    otdd          OTDD between source and embedded target, over disjoint subsets of samples
+
+A trial that trained a scorer of tokens mixes by its scores after the last epoch; any other trial
+mixes by random scores.
+"""
+
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +20,7 @@ import pyarrow as pa
 import torch
 from pyarrow import parquet
 
+from sweeper.commands.result import Result
 from sweeper.config.sweep import Sweep
 from sweeper.driver.recorder import make_recorder
 from sweeper.errors import UsageError, unknown
@@ -34,10 +43,37 @@ from trainables.runtime.training import Training
 from trainables.runtime.warm import WarmParts
 from trainables.sources.source import Source
 from trainables.storage import artifacts
+from trainables.storage.atomic import new_file
 from trainables.tasks.generation import Progress
 from trainables.tasks.task import Task
 
-WHAT = ("landscape", "intermediate", "scatter", "otdd")
+SEED = 0  # of directions and random scores, the same for all trials
+
+Numbers = Mapping[str, float | str]  # the results of a diagnostic, by name
+Found = tuple[Mapping[str, Any], Numbers]  # columns of the file, and the results
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiagnosticFile(Result):
+    """One diagnostic: its file, and its results."""
+
+    what: str
+    rows: int
+    found: Numbers
+    path: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diagnosis(Result):
+    """The diagnostics of one trial."""
+
+    sweep: str
+    study: str
+    trial: int
+    checkpoint: str | None
+    folder: Path
+    files: tuple[DiagnosticFile, ...]
+    notes: tuple[str, ...]
 
 
 def diagnose(
@@ -47,55 +83,49 @@ def diagnose(
     what: Sequence[str] | None,
     samples: int,
     progress: Progress,
-) -> dict[str, Any]:
-    """Writes the files of the diagnostics `what`, or of all that the trial has data for.
+) -> Diagnosis:
+    """Write the files of the diagnostics `what`, or of all that the trial has data for.
 
     Args:
         trial: As `find_trial` takes it.
-        samples: Of each modality, or of a split, at most.
+        samples: The most of each modality, or of a split, to use.
 
     Raises:
-        NotFound: No such sweep, study or trial.
-        UsageError: No such diagnostic, the trial has no checkpoint, or its data are too few or of
-            one modality for a diagnostic that was asked for.
+        NotFound: There is no such sweep, study or trial.
+        UsageError: There is no such diagnostic, the trial has no checkpoint, or its data do not
+            allow a diagnostic that was asked for.
     """
     for each in what or ():
-        if each not in WHAT:
-            raise UsageError(unknown("diagnostic", each, WHAT))
+        if each not in DIAGNOSTICS:
+            raise UsageError(unknown("diagnostic", each, DIAGNOSTICS))
     folder = existing(name)
     with started(folder) as (ledger, record):
         sweep = from_record(record)
         places = CheckpointPaths(folder, sweep.checkpoints.store)
         found = places.placed(find_trial(ledger, trial))
-
         out, written, notes = write(
             folder, sweep, found, what=what, samples=samples, progress=progress
         )
         recorder = make_recorder(ledger, sweep, places)
         if written and not recorder.attach(found.study, found.number, out):
             notes.append("MLflow does not have the trial's run, or did not take the files.")
-    return {
-        "sweep": name,
-        "study": found.study,
-        "trial": found.number,
-        "checkpoint": found.checkpoint,
-        "folder": str(out),
-        "files": written,
-        "notes": notes,
-    }
-
-
-SEED = 0  # of directions and random scores: the same for all trials
-
-Found = tuple[Mapping[str, Any], Mapping[str, Any]]  # columns, and what they come to
+    return Diagnosis(
+        sweep=name,
+        study=found.study,
+        trial=found.number,
+        checkpoint=found.checkpoint,
+        folder=out,
+        files=tuple(written),
+        notes=tuple(notes),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """A trial at its best weights."""
+    """A trial with its best weights."""
 
     training: Training
-    samples: int  # of each modality or split, at most
+    samples: int  # the most of each modality or split to use
 
     @property
     def task(self) -> Task:
@@ -110,7 +140,7 @@ class Trained:
 
     @property
     def scored(self) -> str:
-        """How tokens are scored."""
+        """The kind of scores that tokens have."""
         return "trained" if SCORER in self.training.state.extras else "random"
 
     @property
@@ -128,16 +158,18 @@ def write(
     what: Sequence[str] | None,
     samples: int,
     progress: Progress,
-) -> tuple[Path, list[dict[str, Any]], list[str]]:
-    """Writes each of `what`, or whichever can be made; returns the folder, what each file comes
-    to, and why others are left out.
+) -> tuple[Path, list[DiagnosticFile], list[str]]:
+    """Write the diagnostics `what`, or all that can be made.
+
+    Returns:
+        The folder, its files, and why other diagnostics are left out.
 
     Raises:
         UsageError: The trial has no best weights here, or no data for a diagnostic of `what`.
     """
     trained = Trained(training=_at_best(sweep, trial), samples=samples)
     out = folder_of_trial(sweep_folder, trial) / DIAGNOSTICS_FOLDER
-    written: list[dict[str, Any]] = []
+    written: list[DiagnosticFile] = []
     notes = []
     chosen = dict.fromkeys(what or DIAGNOSTICS)
     for done, each in enumerate(chosen):
@@ -149,17 +181,19 @@ def write(
                 raise
             notes.append(f"{each} is left out: {error}")
             continue
-        path = _write(columns, out / f"{each}.parquet")
+        path = out / f"{each}.parquet"
+        with new_file(path) as aside:
+            parquet.write_table(pa.table(dict(columns)), aside)
         rows = len(next(iter(columns.values())))
-        written.append({"what": each, "rows": rows, "found": found, "path": str(path)})
+        written.append(DiagnosticFile(what=each, rows=rows, found=found, path=path))
     return out, written, notes
 
 
 def saved(trial: Trial) -> Path:
-    """Returns the trial's checkpoint, a copy of it where that is in a store.
+    """Return the folder of the trial's checkpoint, or of a copy if that is in a store.
 
     Raises:
-        UsageError: It has none, or not on this machine.
+        UsageError: The trial has no checkpoint, or not on this machine.
     """
     where = trial.name
     if trial.checkpoint is None:
@@ -175,7 +209,7 @@ def saved(trial: Trial) -> Path:
 
 
 def _at_best(sweep: Sweep, trial: Trial) -> Training:
-    """Builds the trial and loads its best weights."""
+    """Build the trial and load its best weights."""
     folder = saved(trial)
     (study,) = (study for study in sweep.studies() if study.name == trial.study)
     spec = spec_of(sweep, study, trial.params, seed=trial.seed, home=home())
@@ -232,11 +266,3 @@ DIAGNOSTICS: Mapping[str, Callable[[Trained], Found]] = {
     "scatter": _scatter,
     "otdd": _otdd,
 }
-
-
-def _write(columns: Mapping[str, Any], path: Path) -> Path:
-    """Writes aside, then renames: a reader sees the whole file or none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    parquet.write_table(pa.table(dict(columns)), aside)
-    return aside.replace(path)

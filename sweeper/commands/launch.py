@@ -1,16 +1,19 @@
-"""Launches a sweep, or goes on with one: file -> ledger -> a supervised driver -> the summary."""
+"""The start of a sweep and its continuation: launch, resume, extend, retry and rerun.
+
+A sweep file becomes rows of a ledger, a supervised driver runs their trials, and a summary of the
+ledger is the result.
+"""
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from signal import Signals
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 
-from sweeper.commands.look import summarize
+from sweeper.commands.look import Rerun, Summary, summarize
 from sweeper.config.merge import whole_text
 from sweeper.config.sweep import Sweep
 from sweeper.core.replication import missing, next_number, repeat
@@ -49,22 +52,20 @@ from sweeper.planning.trials import find_trial
 
 @dataclass(frozen=True, kw_only=True)
 class Where:
-    """Which cluster a sweep runs on."""
+    """The cluster that a sweep runs on."""
 
     address: str = "local"
-    insecure: bool = False  # joins a cluster of other hosts that asks for no token
+    insecure: bool = False  # allows a cluster of other hosts that asks for no token
 
     def __post_init__(self) -> None:
         check_address(self.address)
 
 
-def launch(file: Path, options: Options, *, console: Console) -> dict[str, Any]:
-    """Runs the sweep of `file`, resumes it if it was begun, extends it if `--trials` grew.
-
-    Returns its summary, with the exit code under `exit_code`.
+def launch(file: Path, options: Options, *, console: Console) -> Summary:
+    """Run the sweep of `file`; resume it if it has begun, and extend it if `--trials` grew.
 
     Raises:
-        SweeperError: Nothing was started, and nothing was overwritten; the text says why.
+        SweeperError: Nothing was started, and nothing was overwritten.
     """
     sweep, folder = check(file, options, console)
     where = Where(address=options.address, insecure=options.insecure)
@@ -80,11 +81,11 @@ def launch(file: Path, options: Options, *, console: Console) -> dict[str, Any]:
 
 
 def check(file: Path, options: Options, console: Console) -> tuple[Sweep, Path]:
-    """Return the sweep of `file` and its folder, after all checks that write nothing.
+    """Return the sweep of `file` and its folder, after all checks that need no writing.
 
     Raises:
         FileFaults: The file is not valid.
-        UsageError: The sweep is elsewhere, or its ledger is.
+        UsageError: The sweep or its ledger is elsewhere.
         CannotSchedule: A new sweep asks for more than this machine has.
     """
     sweep = load.read(file, options)
@@ -101,12 +102,12 @@ def check(file: Path, options: Options, console: Console) -> tuple[Sweep, Path]:
 
 @contextmanager
 def _no_trace_of_a_refusal(folder: Path, storage: str | None) -> Iterator[None]:
-    """Remove what was written of a sweep that a launch then refused before it started."""
+    """Remove everything that a launch wrote before it was refused."""
     had_sweeps = folder.parent.exists()
     try:
         yield
     except (UsageError, BackendUnreachable, CannotSchedule, StorageFull):
-        with suppress(SweeperError, OSError):  # why it was refused says more
+        with suppress(SweeperError, OSError):  # the reason of the refusal is more useful
             if folder.exists():
                 discard_unstarted(folder, storage)
             if not had_sweeps:
@@ -114,8 +115,13 @@ def _no_trace_of_a_refusal(folder: Path, storage: str | None) -> Iterator[None]:
         raise
 
 
-def resume(name: str, where: Where, *, console: Console) -> dict[str, Any]:
-    """Goes on with the sweep `name`, as its ledger has it. Raises NotFound, SweepIsHeld."""
+def resume(name: str, where: Where, *, console: Console) -> Summary:
+    """Continue a sweep with the settings that its ledger has.
+
+    Raises:
+        NotFound: There is no such sweep.
+        SweepIsHeld: Another launch runs it.
+    """
     folder = existing(name, to_drive=True)
     with started(folder) as (ledger, record), ledger.hold() as lease:
         return run(load.from_record(record), ledger, lease, folder, where, console)
@@ -130,15 +136,15 @@ def run(
     console: Console,
     *,
     storage: str | None = None,
-) -> dict[str, Any]:
-    """Runs what the ledger lacks of a sweep, whose lease is held."""
+) -> Summary:
+    """Run the trials of a sweep that its ledger lacks; the caller holds the sweep's lease."""
     record, trials = ledger.sweep(), ledger.trials()
     assert record is not None
     extra = sum(not trial.kind.is_searched for trial in trials)
     planned = len(sweep.studies()) * sweep.search.trials + extra
     done = sum(trial.state.is_finished for trial in trials)
     if done == planned and not _lacks_replicates(sweep, trials):
-        if record.state != "finished":  # its driver died in the last moment
+        if record.state != "finished":  # its driver died at the very end
             ledger.end("finished")
             make_recorder(ledger, sweep, CheckpointPaths(folder, sweep.checkpoints.store)).sync()
         _release(sweep, ledger, console)
@@ -161,7 +167,7 @@ def run(
             outcome = supervise(job, ledger, lease, console)
         except SweeperError:
             ledger.hurry()
-            with suppress(SweeperError):  # what is raised says more
+            with suppress(SweeperError):  # the error being raised is more useful
                 _close(ledger)
             raise
         if outcome["signal"]:
@@ -173,14 +179,17 @@ def run(
 
 def _interrupted(
     sweep: Sweep, ledger: Ledger, folder: Path, number: int, console: Console
-) -> dict[str, Any]:
-    """Returns the summary of a sweep that a signal ended. Raises Interrupted if its ledger is away:
-    who sent a signal does not wait for it."""
+) -> Summary:
+    """Return the summary of a sweep that a signal ended.
+
+    Raises:
+        Interrupted: The ledger does not answer. The user wants to quit, and does not wait for it.
+    """
     ledger.hurry()
     try:
         _close(ledger)
         _release(sweep, ledger, console)
-        return {**summarize(ledger, folder), "exit_code": exit_code_of(number)}
+        return replace(summarize(ledger, folder), exit_code=exit_code_of(number))
     except SweeperError as error:
         text = f"{Signals(number).name}: {error} Go on with: sweeper resume {ledger.name}"
         raise Interrupted(text, number) from error
@@ -198,7 +207,7 @@ def _lacks_replicates(sweep: Sweep, trials: Sequence[Trial]) -> bool:
 
 
 def _release(sweep: Sweep, ledger: Ledger, console: Console) -> None:
-    """Gives up the stage results that a sweep used, once it is finished."""
+    """Release the stage results that a sweep used, if the sweep is finished."""
     record = ledger.sweep()
     if record is None or record.state != "finished":
         return
@@ -212,18 +221,18 @@ def _release(sweep: Sweep, ledger: Ledger, console: Console) -> None:
 
 
 def _close(ledger: Ledger) -> None:
-    """Says of a sweep whose driver could not that it does not run any more."""
+    """Record the end of a sweep whose driver could not record it."""
     record = ledger.sweep()
     if record is not None and record.state == "running":
         ledger.end("interrupted")
 
 
-def extend(name: str, trials: int, where: Where, *, console: Console) -> dict[str, Any]:
-    """Goes on with a sweep until each study has `trials` trials.
+def extend(name: str, trials: int, where: Where, *, console: Console) -> Summary:
+    """Continue a sweep until each study has `trials` trials.
 
     Raises:
         NotFound, SweepIsHeld: As for `resume`.
-        UsageError: It has more already.
+        UsageError: The studies have more trials already.
     """
     folder = existing(name, to_drive=True)
     with started(folder) as (ledger, record), ledger.hold() as lease:
@@ -237,8 +246,8 @@ def extend(name: str, trials: int, where: Where, *, console: Console) -> dict[st
         return run(load.from_record(extended), ledger, lease, folder, where, console)
 
 
-def retry(name: str, where: Where, *, console: Console) -> dict[str, Any]:
-    """Tries the failed trials of a sweep again, from their last checkpoints.
+def retry(name: str, where: Where, *, console: Console) -> Summary:
+    """Run the failed trials of a sweep again, from their last checkpoints.
 
     Raises:
         NotFound, SweepIsHeld: As for `resume`.
@@ -252,13 +261,11 @@ def retry(name: str, where: Where, *, console: Console) -> dict[str, Any]:
         return run(load.from_record(record), ledger, lease, folder, where, console)
 
 
-def rerun(
-    name: str, trial: str, seed: int | None, where: Where, *, console: Console
-) -> dict[str, Any]:
-    """Runs one trial's configuration once more, from the start, as a trial beside the search.
+def rerun(name: str, trial: str, seed: int | None, where: Where, *, console: Console) -> Summary:
+    """Run the configuration of one trial once more, from the start, as a trial outside the search.
 
     Args:
-        seed: None takes the trial's own, and so gives the same numbers on the same CPU.
+        seed: None repeats the trial's own, which gives the same numbers on the same CPU.
 
     Raises:
         NotFound, SweepIsHeld: As for `resume`; or there is no such trial.
@@ -269,25 +276,24 @@ def rerun(
         added = add_extra(ledger, origin, TrialKind.RERUN, origin.seed if seed is None else seed)
         summary = run(load.from_record(record), ledger, lease, folder, where, console)
         again = ledger.trial(added.study, added.number)
-        summary["rerun"] = {
-            "study": origin.study,
-            "trial": again.number,
-            "origin": origin.number,
-            "seed": again.seed,
-            "state": again.state.value,
-            "value": again.value,
-            "origin_value": origin.value,
-        }
-        summary["notes"] = [
+        result = Rerun(
+            study=origin.study,
+            trial=again.number,
+            origin=origin.number,
+            seed=again.seed,
+            state=again.state.value,
+            value=again.value,
+            origin_value=origin.value,
+        )
+        note = (
             f"rerun of {origin.name}: {again.name} is {again.state.value}, "
-            f"{again.value} where the first had {origin.value}",
-            *summary["notes"],
-        ]
-        return summary
+            f"{again.value} where the first had {origin.value}"
+        )
+        return replace(summary, rerun=result, notes=(note, *summary.notes))
 
 
 def add_extra(ledger: Ledger, origin: Trial, kind: TrialKind, seed: int) -> Trial:
-    """Plans a trial with the configuration of `origin`, outside the search."""
+    """Add a trial with the configuration of `origin`, outside the search."""
     trial = repeat(origin, kind, next_number(ledger.trials(origin.study)), seed)
     ledger.add_trial(trial)
     return trial

@@ -1,40 +1,167 @@
-"""Commands that look at sweeps and files, and start no trial."""
+"""The state of sweeps: one line for each, the summary of one, and its failed trials."""
 
 import re
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from sweeper.analysis.prose import validation_notes
 from sweeper.analysis.table import StudyTable, read_table
 from sweeper.analysis.usage import Usage, as_json, compared, read_usage
 from sweeper.commands.remarks import parse_tag
+from sweeper.commands.result import Result
 from sweeper.core.policies import FailureBudget
 from sweeper.errors import NotFound, SweeperError
 from sweeper.ledger import EventKind, Ledger, SweepRecord
-from sweeper.model import Trial, TrialState, trial_name
+from sweeper.ledger.records import Remark
+from sweeper.model import Params, Trial, TrialState, trial_name
 from sweeper.planning.checkpoint_paths import CheckpointPaths
 from sweeper.planning.sweep_folder import all_folders, elsewhere, existing, living_state, started
 from sweeper.text import printable, written
 
+PROFILES = re.compile(r"""(^|[{,\s])["']?profiles["']?\s*:""")  # in a sweep file
+SHOWN = 5  # failed trials, and notes on trials, that a summary lists
+REASON = 1000  # characters of a reason
 
-def sweeps(tags: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """Return a line for each sweep in ./sweeps; with `tags`, for those that have all of them.
+
+@dataclass(frozen=True, kw_only=True)
+class SweepLine(Result):
+    """One sweep in the list of sweeps."""
+
+    OPTIONAL: ClassVar[frozenset[str]] = frozenset({"reason", "on"})
+
+    sweep: str
+    state: str
+    profile: str = ""  # "" if the file has no profiles
+    studies: int = 0
+    trials: Mapping[str, int]  # by state
+    age_s: float | None = None
+    tags: Mapping[str, str]
+    reason: str | None = None  # the ledger cannot be read
+    on: str | None = None  # the address of the cluster that it lives on
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweeps(Result):
+    """The list of sweeps."""
+
+    sweeps: tuple[SweepLine, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialSummary(Result):
+    """One trial that leads a study: its best, its preset or its control."""
+
+    trial: int
+    kind: str
+    state: str
+    value: float | None
+    epoch: int | None
+    validation: float | None
+    test: float | None
+    seeds: int
+    params: Params
+    checkpoint: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudySummary(Result):
+    """One study of a sweep, and the trials that lead it."""
+
+    study: str
+    method: str
+    task: str
+    objective: str
+    trials: Mapping[str, int]  # by state
+    best: TrialSummary | None
+    control: TrialSummary | None
+    preset: TrialSummary | None
+    baselines: Mapping[str, float]
+    data_source: str | None
+    protocol: str | None
+    backbone: str | None
+    pretrained: str | None
+    proxy: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rerun(Result):
+    """A trial that was run once more, beside the trial that it repeats."""
+
+    study: str
+    trial: int
+    origin: int
+    seed: int
+    state: str
+    value: float | None
+    origin_value: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary(Result):
+    """What a sweep has found so far, and the exit code of its launch."""
+
+    OPTIONAL: ClassVar[frozenset[str]] = frozenset({"rerun"})
+
+    sweep: str
+    state: str
+    exit_code: int
+    profile: str
+    experiment: str
+    folder: Path
+    trials: Mapping[str, int]  # by state
+    studies: tuple[StudySummary, ...]
+    cost: Mapping[str, object]
+    tags: Mapping[str, str]
+    remarks: tuple[Remark, ...]
+    notes: tuple[str, ...]
+    rerun: Rerun | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailedTrial(Result):
+    """One failed trial."""
+
+    trial: str  # STUDY/NUMBER
+    study: str
+    number: int
+    kind: str
+    failure: str | None
+    attempts: int
+    reason: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailedTrials(Result):
+    """The failed trials of a sweep."""
+
+    sweep: str
+    failed: tuple[FailedTrial, ...]
+    notes: tuple[str, ...]
+
+
+def sweeps(tags: Sequence[str] = ()) -> Sweeps:
+    """Return a line for each sweep in ./sweeps that has all of `tags`.
+
+    Args:
+        tags: Each written NAME, for any value, or NAME=VALUE.
 
     Raises:
-        UsageError: A tag is not written as NAME or NAME=VALUE.
+        UsageError: A tag is not written so.
     """
     wanted = [parse_tag(each) for each in tags]
-    return [line for line in _lines() if all(_has(line["tags"], *each) for each in wanted)]
+    found = (line for line in _lines() if all(_has(line.tags, *each) for each in wanted))
+    return Sweeps(sweeps=tuple(found))
 
 
 def _has(tags: Mapping[str, str], name: str, value: str) -> bool:
     return name in tags and value in ("", tags[name])
 
 
-def _lines() -> list[dict[str, Any]]:
+def _lines() -> list[SweepLine]:
     lines, remotes = [], []
     for folder in all_folders():
         if (remote := elsewhere(folder)) is not None:
@@ -43,43 +170,62 @@ def _lines() -> list[dict[str, Any]]:
         try:
             with started(folder) as (ledger, record):
                 lines.append(_line(ledger, record))
-        except NotFound:  # a folder of something else, or of a launch that was refused
+        except NotFound:  # another kind of folder, or that of a refused launch
             continue
-        except SweeperError as error:  # a damaged ledger hides no other sweep
-            lines.append(_unreadable(folder.name, error))
+        except SweeperError as error:  # a damaged ledger must not hide other sweeps
+            lines.append(
+                SweepLine(
+                    sweep=folder.name, state="unreadable", trials={}, tags={}, reason=str(error)
+                )
+            )
     if remotes:
         from sweeper.driver.remote import listed
 
-        lines += listed(remotes)
+        lines += map(_remote_line, listed(remotes))
     return lines
 
 
-def _unreadable(name: str, error: SweeperError) -> dict[str, Any]:
-    unknown = {"profile": "", "studies": 0, "trials": {}, "age_s": None, "tags": {}}
-    return {"sweep": name, "state": "unreadable", **unknown, "reason": str(error)}
+def _line(ledger: Ledger, record: SweepRecord) -> SweepLine:
+    return SweepLine(
+        sweep=record.name,
+        state=living_state(record, ledger),
+        profile=named_profile(record.text, record.profile),
+        studies=len(ledger.studies()),
+        trials=count_states(ledger.trials()),
+        age_s=time.time() - record.created_at,
+        tags=ledger.tags(),
+    )
 
 
-def _line(ledger: Ledger, record: SweepRecord) -> dict[str, Any]:
-    return {
-        "sweep": record.name,
-        "state": living_state(record, ledger),
-        "profile": named_profile(record.text, record.profile),
-        "studies": len(ledger.studies()),
-        "trials": count_states(ledger.trials()),
-        "age_s": time.time() - record.created_at,
-        "tags": ledger.tags(),
-    }
+def _remote_line(facts: Mapping[str, Any]) -> SweepLine:
+    """Return the line that another machine printed as JSON; its version may know other facts."""
+    known = {field.name for field in fields(SweepLine)}
+    return SweepLine(**{name: value for name, value in facts.items() if name in known})
 
 
-def status(name: str) -> dict[str, Any]:
-    """Returns a sweep's summary as of now. Raises NotFound."""
+def named_profile(text: str, profile: str) -> str:
+    """Return the profile that a sweep file was read with, or "" if the file has no profiles."""
+    return profile if PROFILES.search(text) else ""
+
+
+def status(name: str) -> Summary:
+    """Return the summary of a sweep as of now.
+
+    Raises:
+        NotFound: There is no such sweep.
+    """
     folder = existing(name)
     with started(folder) as (ledger, record):
-        return {**summarize(ledger, folder), "state": living_state(record, ledger), "exit_code": 0}
+        state = living_state(record, ledger)
+        return replace(summarize(ledger, folder), state=state, exit_code=0)
 
 
-def failed(name: str) -> dict[str, Any]:
-    """Return the failed trials of a sweep, each with its reason. Raises NotFound."""
+def failed(name: str) -> FailedTrials:
+    """Return the failed trials of a sweep, each with its reason.
+
+    Raises:
+        NotFound: There is no such sweep.
+    """
     with started(existing(name)) as (ledger, _):
         trials = ledger.trials()
     found = [trial for trial in trials if trial.state is TrialState.FAILED]
@@ -89,69 +235,73 @@ def failed(name: str) -> dict[str, Any]:
     if found:
         lines.append(f"what one printed: sweeper logs {name} {found[0].name}")
         lines.append(f"to try them again: sweeper retry {name} --failed")
-    return {
-        "sweep": name,
-        "failed": [
-            {
-                "trial": trial.name,
-                "study": trial.study,
-                "number": trial.number,
-                "kind": trial.kind.value,
-                "failure": trial.failure,
-                "attempts": trial.attempt,
-                "reason": trial.reason,
-            }
+    return FailedTrials(
+        sweep=name,
+        failed=tuple(
+            FailedTrial(
+                trial=trial.name,
+                study=trial.study,
+                number=trial.number,
+                kind=trial.kind.value,
+                failure=trial.failure,
+                attempts=trial.attempt,
+                reason=trial.reason,
+            )
             for trial in found
-        ],
-        "notes": lines,
-    }
+        ),
+        notes=tuple(lines),
+    )
 
 
-SHOWN = 5  # failed trials that are named
-REASON = 1000  # characters of why one did
+def summarize(ledger: Ledger, folder: Path) -> Summary:
+    """Return the state of a sweep and of its studies, with the exit code of a launch.
 
-
-def summarize(ledger: Ledger, folder: Path) -> dict[str, Any]:
-    """Returns the sweep's state and its studies, the same facts for people and machines."""
+    The exit code is 3 if a study has no complete trial, or if too many trials failed.
+    """
     table, usage = read_table(ledger), read_usage(ledger)
     record = table.record
     places = CheckpointPaths.recorded(folder, record.resolved)
     trials = [trial for study in table.studies for trial in study.trials]
     budget = FailureBudget(max_fraction=record.resolved["failures"]["max_failed_fraction"])
-    without = [s.study.name for s in table.studies if s.best is None]
-    failed = [t for t in trials if t.state is TrialState.FAILED]
-    notes = [f"no complete trial: {name}" for name in without]
+    is_bad = any(s.best is None for s in table.studies) or not budget.is_within(trials)
+    tags, remarks = ledger.tags(), tuple(ledger.remarks())
+    notes = [
+        *_notes_on_trials(table.studies, record.name),
+        *_recorded_notes(ledger),
+        *_notes_on_results(table.studies),
+        *_cost(usage),
+        *[f"tags: {written(tags)}"] * bool(tags),
+        *(f"note: {line}" for each in remarks for line in str(each).splitlines()),
+        f"all of it: {folder}; page: sweeper report {record.name}",
+    ]
+    return Summary(
+        sweep=record.name,
+        state=record.state,
+        exit_code=3 if is_bad else 0,
+        profile=record.profile,
+        experiment=record.experiment,
+        folder=folder,
+        trials=count_states(trials),
+        studies=tuple(_study(study, places) for study in table.studies),
+        cost=as_json(usage),
+        tags=tags,
+        remarks=remarks,
+        notes=tuple(notes),
+    )
+
+
+def _notes_on_trials(studies: Iterable[StudyTable], name: str) -> list[str]:
+    """Return a line for each study without a complete trial, and for the first failed trials."""
+    failed = [t for study in studies for t in study.trials if t.state is TrialState.FAILED]
+    notes = [f"no complete trial: {s.study.name}" for s in studies if s.best is None]
     notes += [printable(f"failed: {t.name}: {t.reason}", limit=REASON) for t in failed[:SHOWN]]
     if len(failed) > SHOWN:
-        more = len(failed) - SHOWN
-        notes.append(f"{more} more failed: sweeper status {record.name} --failed")
-    notes += _noted(ledger)
-    notes += [note for study in table.studies for note in validation_notes(study)]
-    if any(s.best is not None and s.reached(s.best).is_replicated for s in table.studies):
-        notes.append("validation and test of what has replicates are means over their seeds")
-    notes += _cost(usage)
-    tags, remarks = ledger.tags(), ledger.remarks()
-    notes += [f"tags: {written(tags)}"] * bool(tags)
-    notes += [f"note: {line}" for each in remarks for line in str(each).splitlines()]
-    notes.append(f"all of it: {folder}; page: sweeper report {record.name}")
-    return {
-        "sweep": record.name,
-        "state": record.state,
-        "exit_code": 3 if without or not budget.is_within(trials) else 0,
-        "profile": record.profile,
-        "experiment": record.experiment,
-        "folder": str(folder),
-        "trials": count_states(trials),
-        "studies": [_study(study, places) for study in table.studies],
-        "cost": as_json(usage),
-        "tags": tags,
-        "remarks": [vars(each) for each in remarks],
-        "notes": notes,
-    }
+        notes.append(f"{len(failed) - SHOWN} more failed: sweeper status {name} --failed")
+    return notes
 
 
-def _noted(ledger: Ledger) -> list[str]:
-    """Return the latest notes on trials: a checkpoint that was damaged, say."""
+def _recorded_notes(ledger: Ledger) -> list[str]:
+    """Return the latest notes that the ledger has on trials, such as on a damaged checkpoint."""
     noted = [
         f"{trial_name(event.study, event.number)}: {event.payload['text']}"
         for event in ledger.events(kinds=[EventKind.NOTED])
@@ -165,66 +315,68 @@ def _noted(ledger: Ledger) -> list[str]:
     return lines
 
 
+def _notes_on_results(studies: Iterable[StudyTable]) -> list[str]:
+    """Return how far validation can be trusted, and which numbers are means."""
+    notes = [note for study in studies for note in validation_notes(study)]
+    if any(s.best is not None and s.reached(s.best).is_replicated for s in studies):
+        notes.append("validation and test of trials with replicates are means over their seeds")
+    return notes
+
+
 def _cost(usage: Usage) -> list[str]:
-    """Says what it took beside what had been predicted, and how full the slots were."""
-    told = [
+    """Return the cost beside its prediction, and the share of time in which slots were busy."""
+    actual = [
         f"{each.actual:.3g} {each.title} ({each.low:.3g} to {each.high:.3g})"
         for each in compared(usage)
     ]
-    lines = [f"took, of what was predicted: {', '.join(told)}"] if told else []
+    lines = [f"took (and was predicted to take): {', '.join(actual)}"] if actual else []
     if usage.taken_over:
         lines.append(
             f"{usage.taken_over} epochs were taken over from trials that computed the same"
         )
     if usage.utilisation is not None:
-        lines.append(f"trials ran in {usage.utilisation:.0%} of the time of its slots")
+        lines.append(f"trials ran in {usage.utilisation:.0%} of the time of the sweep's slots")
     return lines
 
 
 def count_states(trials: Iterable[Trial]) -> dict[str, int]:
-    """Returns how many trials are in each state, every state named."""
+    """Return the number of trials in each state, zeros included."""
     states = [trial.state for trial in trials]
     return {state.value: states.count(state) for state in TrialState}
 
 
-def _study(table: StudyTable, places: CheckpointPaths) -> dict[str, Any]:
-    facts = ("data_source", "protocol", "backbone", "pretrained", "proxy")
-    led = {"best": table.best, "control": table.control, "preset": table.preset}
-    return {
-        "study": table.study.name,
-        "method": table.study.method,
-        "task": table.study.task,
-        "objective": table.study.objective,
-        "trials": count_states(table.trials),
-        **{name: _trial(table, trial, places) for name, trial in led.items()},
-        "baselines": table.baselines,
-        **{name: table.facts.get(name) for name in facts},
-    }
+def _study(table: StudyTable, places: CheckpointPaths) -> StudySummary:
+    return StudySummary(
+        study=table.study.name,
+        method=table.study.method,
+        task=table.study.task,
+        objective=table.study.objective,
+        trials=count_states(table.trials),
+        best=_trial(table, table.best, places),
+        control=_trial(table, table.control, places),
+        preset=_trial(table, table.preset, places),
+        baselines=table.baselines,
+        data_source=table.facts.get("data_source"),
+        protocol=table.facts.get("protocol"),
+        backbone=table.facts.get("backbone"),
+        pretrained=table.facts.get("pretrained"),
+        proxy=table.facts.get("proxy"),
+    )
 
 
-def _trial(
-    table: StudyTable, trial: Trial | None, places: CheckpointPaths
-) -> dict[str, Any] | None:
+def _trial(table: StudyTable, trial: Trial | None, places: CheckpointPaths) -> TrialSummary | None:
     if trial is None:
         return None
     reached = table.reached(trial)
-    return {
-        "trial": trial.number,
-        "kind": trial.kind.value,
-        "state": trial.state.value,
-        "value": trial.value,
-        "epoch": trial.best_epoch,
-        "validation": reached.validation,
-        "test": reached.test,
-        "seeds": len(reached.tests),
-        "params": dict(trial.params),
-        "checkpoint": places.checkpoint(trial),
-    }
-
-
-PROFILES = re.compile(r"""(^|[{,\s])["']?profiles["']?\s*:""")  # in a sweep file
-
-
-def named_profile(text: str, profile: str) -> str:
-    """Return the profile that a sweep file was read with, or nothing if the file has none."""
-    return profile if PROFILES.search(text) else ""
+    return TrialSummary(
+        trial=trial.number,
+        kind=trial.kind.value,
+        state=trial.state.value,
+        value=trial.value,
+        epoch=trial.best_epoch,
+        validation=reached.validation,
+        test=reached.test,
+        seeds=len(reached.tests),
+        params=trial.params,
+        checkpoint=places.checkpoint(trial),
+    )

@@ -1,4 +1,4 @@
-"""Addresses of the runs of sweeps in an MLflow server, in lines for its user."""
+"""Sweeps in MLflow: records that are shipped late, and MLflow's own pages."""
 
 import os
 import signal
@@ -7,14 +7,15 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
 from types import FrameType
-from typing import Any
 
 import psutil
 
 from sweeper.address import is_every_interface, is_loopback
+from sweeper.commands.result import Message
 from sweeper.config.faults import shown
 from sweeper.errors import Interrupted, UsageError
 from sweeper.planning import child, load
@@ -29,23 +30,23 @@ from sweeper.tracking.mlflow_store import (
     without_password,
 )
 
-START_S = 120.0  # that a server may take to answer at first
+START_S = 120.0  # within which a new server has to answer
 POLL_S = 0.5
 
 
 def announce(server: str, say: Callable[[str], None]) -> None:
-    """Tell where the runs are, once the server answers; nothing if it does not."""
+    """Print where the runs are once the server answers; print nothing if it does not."""
     if _answers(server):
         for line in lines(server):
             say(line)
 
 
 def lines(server: str) -> Iterator[str]:
-    """Return a line for each experiment of sweeps, and one that helps where MLflow goes astray."""
+    """Yield the address of each experiment with sweeps, and a hint on how to use the page."""
     shown = without_password(server, server)
     try:
         found = experiments(server)
-    except Exception:  # whatever MLflow's client or the network raise: the list is there anyway
+    except Exception:  # whatever MLflow's client or the network raise
         found = {}
     for name, experiment_id in found.items():
         yield f"MLflow, the runs of {name}: {runs_page(shown, experiment_id)}"
@@ -67,20 +68,20 @@ def _answers(server: str) -> bool:
     return False
 
 
-ENDING = (signal.SIGTERM, signal.SIGHUP)  # Ctrl-C comes to the whole group, from the terminal
-GRACE_S = 5.0  # then it is killed
+ENDING = (signal.SIGTERM, signal.SIGHUP)  # the terminal sends Ctrl-C to the whole process group
+GRACE_S = 5.0  # after it the process is killed
 
 
 def run_in_foreground(command: Sequence[str], environment: Mapping[str, str]) -> None:
-    """Run a command until it ends.
+    """Run a program until it ends; a signal to this process ends it with all its descendants.
 
     Raises:
-        Interrupted: A signal ended it.
+        Interrupted: A signal ended the program.
     """
 
     def handle(number: int, frame: FrameType | None) -> None:
         for each in before:
-            signal.signal(each, signal.SIG_IGN)  # the first one is obeyed
+            signal.signal(each, signal.SIG_IGN)  # one signal is enough
         raise Interrupted(f"{signal.Signals(number).name}: ended.", number)
 
     before = {
@@ -115,18 +116,28 @@ def _end(pid: int) -> None:
             process.kill()
 
 
-def sync(name: str) -> dict[str, Any]:
-    """Ship to MLflow what it has not yet received of a sweep, and put deleted artifacts back.
+@dataclass(frozen=True, kw_only=True)
+class Synced(Message):
+    """The records of a sweep that went to MLflow."""
+
+    sweep: str
+    shipped: int
+    pending: int
+    restored: int  # runs whose artifacts were put back
+
+
+def sync(name: str) -> Synced:
+    """Ship the records of a sweep that MLflow lacks, and restore artifacts deleted there.
 
     Raises:
-        NotFound: No such sweep.
-        SweepIsHeld: A launch runs it, and ships for itself.
+        NotFound: There is no such sweep.
+        SweepIsHeld: A launch runs it, and ships its records itself.
     """
     from sweeper.driver.recorder import make_recorder
 
     folder = existing(name)
-    with started(folder) as (ledger, record), ledger.hold():  # a launch ships for itself
-        if record.state == "running":  # its driver died without a word
+    with started(folder) as (ledger, record), ledger.hold():
+        if record.state == "running":  # its driver died
             ledger.end("interrupted")
         sweep = load.from_record(record)
         recorder = make_recorder(ledger, sweep, CheckpointPaths(folder, sweep.checkpoints.store))
@@ -137,26 +148,26 @@ def sync(name: str) -> dict[str, Any]:
         recorder.describe()
     failed = f"; {done.pending} are left: {done.last_error}" if done.pending else ""
     again = f"; artifacts of {done.restored} runs were put back" if done.restored else ""
-    return {
-        "message": f"shipped {done.shipped} records to {done.page or done.uri}{failed}{again}",
-        "sweep": name,
-        "shipped": done.shipped,
-        "pending": done.pending,
-        "restored": done.restored,
-    }
+    return Synced(
+        message=f"shipped {done.shipped} records to {done.page or done.uri}{failed}{again}",
+        sweep=name,
+        shipped=done.shipped,
+        pending=done.pending,
+        restored=done.restored,
+    )
 
 
 def ui(host: str, port: int, *, insecure: bool, say: Callable[[str], None]) -> None:
-    """Runs MLflow's UI in the foreground on the store that launches here write to.
+    """Run MLflow's UI in the foreground on the store that launches in this folder write to.
 
-    Where that is a server, which has its own UI, says where and returns.
+    If that store is a server, which has a UI of its own, print its addresses and return.
 
     Args:
-        say: Takes lines that say where the runs are, once it answers.
+        say: Called with each address, once the UI answers.
 
     Raises:
-        Interrupted: A signal ended it, and with it all that it had started.
-        UsageError: Others on the network could reach it, and `insecure` does not allow that.
+        Interrupted: A signal ended the UI.
+        UsageError: Others on the network could reach the UI, and `insecure` is False.
     """
     if not (insecure or is_loopback(host)):
         raise UsageError(
@@ -172,7 +183,7 @@ def ui(host: str, port: int, *, insecure: bool, say: Callable[[str], None]) -> N
     server = f"http://{f'[{reached}]' if ':' in reached else reached}:{port}"
     Thread(target=announce, args=(server, say), daemon=True).start()
     settings = {
-        "MLFLOW_BACKEND_STORE_URI": uri,  # it may hold a password, which arguments would show
+        "MLFLOW_BACKEND_STORE_URI": uri,  # not an argument: it may hold a password
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
     }

@@ -1,16 +1,17 @@
-"""What a launch would run, without starting anything."""
+"""Checks of a sweep file, and the plan of a launch: nothing here starts a trial of a sweep."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sweeper.address import is_dashboard
 from sweeper.analysis.prose import few_samples
 from sweeper.commands.look import named_profile
+from sweeper.commands.result import Message, Result
 from sweeper.config.merge import whole_text
 from sweeper.config.study_spec import StudySpec
 from sweeper.config.sweep import Sweep
+from sweeper.core.pruning import Estimate
 from sweeper.errors import CannotSchedule
 from sweeper.planning import load, plans, resources
 from sweeper.planning.catalog import catalog, home, usable_home
@@ -25,25 +26,137 @@ from trainables.tasks.generation import Progress
 from trainables.tasks.loading import describe_data
 
 
+@dataclass(frozen=True, kw_only=True)
+class PlannedStage(Result):
+    """One stage of a planned study."""
+
+    stage: str
+    epochs: int  # of one trial, at most
+    runs: int  # of all trials; a run that trials share counts once
+    shared: int  # runs that sharing saves
+    max_epochs: int  # of all trials
+    expected_epochs: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedStudy(Result):
+    """One study of a planned sweep."""
+
+    study: str
+    method: str
+    task: str
+    trials: int
+    kinds: Mapping[str, int]  # trials by kind: leading, sampled, replicates
+    parameters: tuple[str, ...]  # that are searched
+    stages: tuple[PlannedStage, ...]
+    distinct: Mapping[str, int]  # configurations of a shared stage, by stage
+    max_epochs: int  # of one trial
+    epochs: Estimate  # of all trials
+    rungs: tuple[int, ...]  # epochs after which trials are pruned
+    backbone: str
+    proxy: str | None
+    data: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan(Result):
+    """What a launch would run, and what that takes."""
+
+    sweep: str
+    profile: str
+    experiment: str
+    studies: tuple[PlannedStudy, ...]
+    trials: int
+    max_epochs: int
+    expected_epochs: float
+    resources: Mapping[str, float]  # of one trial
+    cluster: Mapping[str, float]  # nodes, slots, CPU, GPU: in all
+    unschedulable: tuple[str, ...]  # why trials cannot run there
+    exit_code: int
+    price: Mapping[str, object] | None  # None: some study was never measured
+    uncalibrated: tuple[str, ...]  # studies
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Validated(Message):
+    """A valid sweep file."""
+
+    sweep: str
+    profile: str
+    notes: tuple[str, ...]
+    studies: tuple[str, ...]
+    resolved: Mapping[str, object]  # all settings, with defaults filled in
+
+
+def validate(file: Path, options: load.Options) -> Validated:
+    """Check a sweep file.
+
+    Raises:
+        FileFaults: The file is invalid; the error holds every fault.
+    """
+    sweep = load.read(file, options)
+    studies = sweep.studies()
+    profile = named_profile(whole_text(file), sweep.profile)
+    text = f"{file}: valid; {len(studies)} studies of {sweep.search.trials} trials"
+    notes = (*sweep.notes, *_missing_here(sweep, options), *_unschedulable_here(sweep, options))
+    return Validated(
+        message="\n".join([*notes, f"{text}{f', profile {profile}' if profile else ''}"]),
+        sweep=sweep.name,
+        profile=profile,
+        notes=notes,
+        studies=tuple(study.name for study in studies),
+        resolved=sweep.resolved,
+    )
+
+
+def _missing_here(sweep: Sweep, options: load.Options) -> list[str]:
+    """Return one line about data and weights that a launch on this machine would lack."""
+    if is_dashboard(options.address):
+        return []
+    with as_usage_errors():
+        every = (line for study in sweep.studies() for line in missing(study, home()))
+        lacking = list(dict.fromkeys(line.partition(": ")[0] for line in every))
+    if not lacking:
+        return []
+    return [f"not ready on this machine: {', '.join(lacking)}; `sweeper plan` says what to do."]
+
+
+def _unschedulable_here(sweep: Sweep, options: load.Options) -> list[str]:
+    """Return why no trial of the sweep can run on this machine."""
+    try:
+        resources.check_request(sweep, options.address)
+    except CannotSchedule as error:
+        return [f"on this machine: {error}"]
+    return []
+
+
+def schema() -> Mapping[str, object]:
+    """Return the JSON Schema of a sweep file."""
+    from sweeper.config.json_schema import json_schema
+
+    return json_schema(catalog())
+
+
 def plan(
     file: Path,
     options: load.Options,
     *,
     cluster: str | None = None,
     calibrate: Progress | None = None,
-) -> dict[str, Any]:
-    """Return studies, trials, stages, rungs, data, what is cached, and what all of it takes on
-    this machine, or on a cluster; `unschedulable` says what of it cannot run there.
+) -> Plan:
+    """Return what a launch would run and take, on this machine or on a cluster.
 
     Args:
-        cluster: Its nodes in words, such as `4 nodes x 8 GPUs, 96 CPUs`; None: those at
-            `options.address`, or this machine.
-        calibrate: Has a pilot measure each study here first, and is told how far that is.
+        cluster: A description of nodes, such as `4 nodes x 8 GPUs, 96 CPUs`; None plans for the
+            cluster at `options.address`, or for this machine.
+        calibrate: Called with the progress of pilots, which measure each study here first; None
+            runs no pilot.
 
     Raises:
         FileFaults: The file is invalid, or a preset that was to be measured cannot be trained.
-        UsageError: It asks for data that no task can have, or `cluster` describes none.
-        CannotSchedule: A trial that was to be measured asks for more than this machine has.
+        UsageError: The file asks for data that no task has, or `cluster` cannot be read.
+        CannotSchedule: A trial to be measured asks for more than this machine has.
         BackendUnreachable: No cluster answers at `options.address`.
     """
     described = None if cluster is None else resources.parse_cluster(cluster)
@@ -53,60 +166,58 @@ def plan(
 
         resources.check_cluster(sweep, resources.this_machine())
         measure(sweep, usable_home(), calibrate)
-    nodes, where = described or _nodes(options), "the largest node there"
+    nodes = described or _nodes(options)
     is_here = cluster is None and options.address == "local"
-    if is_here:
-        where = "this machine"
+    where = "this machine" if is_here else "the largest node there"
     refused = resources.unschedulable(sweep, nodes, where=where)
     slots = resources.slots_on(sweep, nodes)
     priced = price_of(sweep, home(), slots, elsewhere=not is_here)
     with as_usage_errors():
         pairs = zip(sweep.studies(), priced.workloads, strict=True)
-        studies = [_study(study, work) for study, work in pairs]
+        studies = tuple(_study(study, work) for study, work in pairs)
         lacking = dict.fromkeys(
             line for study in sweep.studies() for line in missing(study, home())
         )
         few = dict.fromkeys(line for study in sweep.studies() if (line := _few(study)))
-    how = _how(sweep, priced.uncalibrated, is_here=is_here)
-    shared = [line for study in sweep.studies() for line in _shared(sweep, study)]
     trials = sum(work.trials for work in priced.workloads)
     most = sum(work.most_epochs for work in priced.workloads)
     expected = sum(work.epochs.expected for work in priced.workloads)
-    return {
-        "sweep": sweep.name,
-        "profile": sweep.profile,
-        "experiment": sweep.experiment,
-        "studies": studies,
-        "trials": trials,
-        "max_epochs": most,
-        "expected_epochs": expected,
-        "resources": resources.request(sweep),
-        "cluster": {
+    unknown = _how_to_measure(sweep, priced.uncalibrated, is_here=is_here)
+    return Plan(
+        sweep=sweep.name,
+        profile=sweep.profile,
+        experiment=sweep.experiment,
+        studies=studies,
+        trials=trials,
+        max_epochs=most,
+        expected_epochs=expected,
+        resources=resources.request(sweep),
+        cluster={
             "nodes": len(nodes),
             "slots": slots,
             **{name: sum(node.get(name, 0.0) for node in nodes) for name in ("CPU", "GPU")},
         },
-        "unschedulable": refused,
-        "exit_code": CannotSchedule.exit_code if refused else 0,
-        "price": priced.price,
-        "uncalibrated": list(priced.uncalibrated),
-        "notes": [
+        unschedulable=tuple(refused),
+        exit_code=CannotSchedule.exit_code if refused else 0,
+        price=priced.price,
+        uncalibrated=priced.uncalibrated,
+        notes=(
             *sweep.notes,
             *resources.notes_on(sweep, nodes),
             *lacking,
             *few,
-            *shared,
+            *(line for study in sweep.studies() for line in _shared(sweep, study)),
             *priced.notes,
             f"{trials} trials of {len(studies)} studies, {expected:.0f} epochs expected, "
             f"{most} at most",
             *([] if is_here else [_planned_for(nodes, slots)]),
-            *(lines(priced.price) if priced.price else [how]),
-        ],
-    }
+            *(lines(priced.price) if priced.price else [unknown]),
+        ),
+    )
 
 
 def _planned_for(nodes: Sequence[resources.Node], slots: int) -> str:
-    """Say which cluster a plan is for."""
+    """Return a line about the cluster that a plan is for."""
     cpus, gpus = (sum(node.get(name, 0.0) for node in nodes) for name in ("CPU", "GPU"))
     return (
         f"planned for {len(nodes)} node{'s' * (len(nodes) > 1)} with {gpus:g} GPUs and {cpus:g} "
@@ -115,7 +226,7 @@ def _planned_for(nodes: Sequence[resources.Node], slots: int) -> str:
 
 
 def _nodes(options: load.Options) -> Sequence[resources.Node]:
-    """Return what each node has of the cluster at an address, or this machine.
+    """Return the resources of each node of the cluster at an address, or of this machine.
 
     Raises:
         BackendUnreachable: No cluster answers there.
@@ -131,64 +242,64 @@ def _nodes(options: load.Options) -> Sequence[resources.Node]:
         return capacities()
 
 
-def _how(sweep: Sweep, uncalibrated: tuple[str, ...], *, is_here: bool) -> str:
-    """Says how to learn what it takes."""
-    count = len(uncalibrated)
+def _how_to_measure(sweep: Sweep, uncalibrated: tuple[str, ...], *, is_here: bool) -> str:
+    """Return a line about how to learn what a sweep takes."""
+    count = f"{len(uncalibrated)} of {len(sweep.studies())} studies"
     if not is_here:
         return (
-            f"what that takes is not known: {count} of {len(sweep.studies())} studies were "
+            f"what that takes is not known: {count} were "
             "measured on no device of that kind; run `sweeper plan --calibrate` on a node, and "
             f"share or copy {home() / 'cache' / 'calibration'}."
         )
     return (
-        f"what that takes is not known: {count} of {len(sweep.studies())} studies were not "
+        f"what that takes is not known: {count} were not "
         "measured on this machine; add --calibrate, for a pilot of a few epochs each."
     )
 
 
-def _study(study: StudySpec, work: Workload) -> dict[str, Any]:
+def _study(study: StudySpec, work: Workload) -> PlannedStudy:
     data = data_of(study)
     facts = describe_data(study.task, data)
     size = f"{facts['bytes'] / 2**20:.1f} MiB"
-    return {
-        "study": study.name,
-        "method": study.method,
-        "task": study.task,
-        "trials": work.trials,
-        "kinds": {
+    return PlannedStudy(
+        study=study.name,
+        method=study.method,
+        task=study.task,
+        trials=work.trials,
+        kinds={
             "leading": work.leading,
             "sampled": work.sampled,
             "replicates": work.replicates,
         },
-        "parameters": list(study.parameters),
-        "stages": [
-            {
-                "stage": stage,
-                "epochs": done.longest,
-                "runs": done.runs,
-                "shared": done.shared,
-                "max_epochs": done.most,
-                "expected_epochs": done.epochs.expected,
-            }
+        parameters=tuple(study.parameters),
+        stages=tuple(
+            PlannedStage(
+                stage=stage,
+                epochs=done.longest,
+                runs=done.runs,
+                shared=done.shared,
+                max_epochs=done.most,
+                expected_epochs=done.epochs.expected,
+            )
             for stage, done in work.stages.items()
-        ],
-        "distinct": dict(study.distinct),
-        "max_epochs": sum(study.stage_epochs.values()),
-        "epochs": asdict(work.epochs),
-        "rungs": list(work.rungs),
-        "backbone": describe(BackboneSpec.model_validate(study.backbone)),
-        "proxy": study.proxy,
-        "data": f"{facts['samples']} samples, {size}, {state_of(study.task, data)}",
-    }
+        ),
+        distinct=study.distinct,
+        max_epochs=sum(study.stage_epochs.values()),
+        epochs=work.epochs,
+        rungs=work.rungs,
+        backbone=describe(BackboneSpec.model_validate(study.backbone)),
+        proxy=study.proxy,
+        data=f"{facts['samples']} samples, {size}, {state_of(study.task, data)}",
+    )
 
 
 def _few(study: StudySpec) -> str | None:
-    """Say whether too few samples validate to tell settings apart."""
+    """Return a warning if the validation split is too small to tell settings apart."""
     return few_samples(study.task, describe_data(study.task, data_of(study))["splits"]["val"])
 
 
 def _shared(sweep: Sweep, study: StudySpec) -> Iterator[str]:
-    """Yields how often the configurations of shared stages are used."""
+    """Yield a line about how many trials use each configuration of shared stages."""
     stages = plans.stages(sweep, study)
     if count := len(stages.prefixes):
         least, more = divmod(study.num_sampled, count)
@@ -199,50 +310,3 @@ def _shared(sweep: Sweep, study: StudySpec) -> Iterator[str]:
             f"{study.name}: {count} configurations of {what}, each for {used} sampled trials"
             f"{alone if place_of(sweep, study) is None else ''}"
         )
-
-
-def validate(file: Path, options: load.Options) -> dict[str, Any]:
-    """Checks a sweep file. Raises FileFaults with every fault."""
-    sweep = load.read(file, options)
-    studies = sweep.studies()
-    profile = named_profile(whole_text(file), sweep.profile)
-    text = f"{file}: valid; {len(studies)} studies of {sweep.search.trials} trials"
-    notes = [*sweep.notes, *_missing_here(sweep, options), *_unschedulable_here(sweep, options)]
-    return {
-        "message": "\n".join([*notes, f"{text}{f', profile {profile}' if profile else ''}"]),
-        "sweep": sweep.name,
-        "profile": profile,
-        "notes": notes,
-        "studies": [study.name for study in studies],
-        "resolved": sweep.resolved,
-    }
-
-
-def _missing_here(sweep: Sweep, options: load.Options) -> list[str]:
-    """Return one line about what a launch of the sweep on this machine would lack."""
-    if is_dashboard(options.address):
-        return []
-    with as_usage_errors():
-        every = (line for study in sweep.studies() for line in missing(study, home()))
-        lacking = list(dict.fromkeys(line.partition(": ")[0] for line in every))
-    if not lacking:
-        return []
-    return [
-        f"not ready on this machine: {', '.join(lacking)}; `sweeper plan` says what is to be done."
-    ]
-
-
-def _unschedulable_here(sweep: Sweep, options: load.Options) -> list[str]:
-    """Return why no trial of the sweep can run on this machine."""
-    try:
-        resources.check_request(sweep, options.address)
-    except CannotSchedule as error:
-        return [f"on this machine: {error}"]
-    return []
-
-
-def schema() -> dict[str, Any]:
-    """Returns the JSON Schema of a sweep file."""
-    from sweeper.config.json_schema import json_schema
-
-    return json_schema(catalog())

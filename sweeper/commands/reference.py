@@ -1,11 +1,12 @@
-"""Reference of one method, task or backbone: what it is, and every setting with its meaning."""
+"""The reference of one method, task or backbone: facts, and every setting with its meaning."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import BaseModel
 
+from sweeper.commands.result import Result
 from sweeper.config.json_schema import inlined
 from sweeper.errors import NotFound, unknown
 from sweeper.planning.catalog import catalog, home
@@ -22,18 +23,18 @@ __all__ = ["Parameter", "Reference", "reference"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parameter:
+class Parameter(Result):
     """One setting."""
 
-    name: str  # as a sweep file writes it
+    name: str  # as in a sweep file
     meaning: str
-    default: Any
+    default: object
     limits: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reference:
-    """All that is to be known of one name."""
+class Reference(Result):
+    """Everything about one name."""
 
     kind: str  # method, task, backbone
     name: str
@@ -42,13 +43,9 @@ class Reference:
     parameters: tuple[Parameter, ...]
     notes: tuple[str, ...] = ()
 
-    def to_json(self) -> dict[str, Any]:
-        """Return it as plain data."""
-        return asdict(self)
-
 
 def reference(name: str) -> Reference:
-    """Return what a name stands for.
+    """Return the reference of a name.
 
     Raises:
         NotFound: There is no method, task or backbone of that name.
@@ -127,20 +124,15 @@ def _published(info: TaskInfo) -> Iterator[Parameter]:
         for stage, config in method.stages.items():
             for each in _parameters(config, prefix=f"{stage}."):
                 if each.name in settings:
-                    told = _with_default(each, settings)
-                    yield Parameter(
-                        name=f"{method.name}: {told.name}",
-                        meaning=told.meaning,
-                        default=told.default,
-                        limits=told.limits,
-                    )
+                    name = f"{method.name}: {each.name}"
+                    yield replace(_with_default(each, settings), name=name)
 
 
 def _backbone(name: str, dimension: str) -> Reference:
     named = BACKBONES.get(name)
     local = home() / "weights" / name
     places: list[str] = [str(local)] if local.exists() else []
-    config: Mapping[str, Any]
+    config: Mapping[str, object]
     if named is None:
         config = read_config(folder_of(name, home()))
     else:
@@ -176,19 +168,14 @@ def _parameters(config: type[BaseModel], *, prefix: str) -> Iterator[Parameter]:
         )
 
 
-def _with_default(parameter: Parameter, settings: Mapping[str, Any]) -> Parameter:
-    """Return a parameter with the default that `settings` have, where they have one."""
+def _with_default(parameter: Parameter, settings: Mapping[str, object]) -> Parameter:
+    """Return a parameter with its default replaced by that of `settings`, if they have one."""
     default = settings.get(parameter.name, parameter.default)
-    return Parameter(
-        name=parameter.name,
-        meaning=parameter.meaning,
-        default=default,
-        limits=parameter.limits,
-    )
+    return replace(parameter, default=default)
 
 
 def limits(schema: Mapping[str, Any]) -> str:
-    """Say what values a JSON Schema takes: `integer, 1 to 1000`, `adam, adamw or sgd`."""
+    """Return the values that a JSON Schema allows, in words: `integer, 1 to 1000`."""
     if "anyOf" in schema:
         return " or ".join(limits(option) for option in schema["anyOf"])
     if "enum" in schema:

@@ -1,15 +1,17 @@
-"""Tags and notes that people put on a sweep: in its ledger, and on its run in MLflow."""
+"""Tags and notes of a sweep, kept in its ledger and shown on its run in MLflow."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from sweeper.commands.result import Message
 from sweeper.config.faults import shown
 from sweeper.driver.recorder import make_recorder
 from sweeper.errors import NotFound, SweeperError, UsageError, unknown
 from sweeper.ledger import Ledger, SweepRecord
+from sweeper.ledger.records import Remark
 from sweeper.planning import load
 from sweeper.planning.checkpoint_paths import CheckpointPaths
 from sweeper.planning.sweep_folder import existing, started
@@ -19,12 +21,33 @@ TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 LONGEST_VALUE, LONGEST_NOTE = 200, 2000  # characters
 
 
-def tag(name: str, words: Sequence[str], removed: Sequence[str]) -> dict[str, Any]:
-    """Set tags of a sweep, NAME or NAME=VALUE, remove others, and return all that it has.
+@dataclass(frozen=True, kw_only=True)
+class Tags(Message):
+    """All tags of a sweep."""
+
+    sweep: str
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Notes(Message):
+    """All notes of a sweep."""
+
+    sweep: str
+    remarks: tuple[Remark, ...]
+
+
+def tag(name: str, words: Sequence[str], removed: Sequence[str]) -> Tags:
+    """Set and remove tags of a sweep, and return all that it has.
+
+    Args:
+        words: Tags to set, each written NAME or NAME=VALUE.
+        removed: Names of tags to remove.
+
 
     Raises:
-        NotFound: There is no such sweep, or no tag that is to be removed.
-        UsageError: A word makes no tag.
+        NotFound: There is no such sweep, or no such tag to remove.
+        UsageError: A word is not a valid tag.
     """
     tags = dict(map(parse_tag, words))
     folder = existing(name)
@@ -37,11 +60,14 @@ def tag(name: str, words: Sequence[str], removed: Sequence[str]) -> dict[str, An
         late = _ship(folder, ledger, record) if tags or removed else ""
         found = ledger.tags()
     text = written(found) or f"`{name}` has no tags"
-    return {"message": f"{text}{late}", "sweep": name, "tags": found}
+    return Tags(message=f"{text}{late}", sweep=name, tags=found)
 
 
-def note(name: str, text: str | None) -> dict[str, Any]:
-    """Add a note to a sweep, and return all that it has.
+def note(name: str, text: str | None) -> Notes:
+    """Add a note to a sweep, and return all notes that it has.
+
+    Args:
+        text: None adds no note.
 
     Raises:
         NotFound: There is no such sweep.
@@ -57,18 +83,14 @@ def note(name: str, text: str | None) -> dict[str, Any]:
             late = _ship(folder, ledger, record)
         found = ledger.remarks()
     lines = [str(each) for each in found] or [f"`{name}` has no notes"]
-    return {
-        "message": "\n".join(lines) + late,
-        "sweep": name,
-        "remarks": [vars(each) for each in found],
-    }
+    return Notes(message="\n".join(lines) + late, sweep=name, remarks=tuple(found))
 
 
 def parse_tag(word: str) -> tuple[str, str]:
-    """Return the name and the value of a tag that is written as NAME or NAME=VALUE.
+    """Return the name and the value of a tag written as NAME or NAME=VALUE.
 
     Raises:
-        UsageError: It is written otherwise.
+        UsageError: It is not a valid tag.
     """
     name, _, value = word.partition("=")
     if not TAG.fullmatch(name):
@@ -79,9 +101,9 @@ def parse_tag(word: str) -> tuple[str, str]:
 
 
 def _ship(folder: Path, ledger: Ledger, record: SweepRecord) -> str:
-    """Show tags and notes on the sweep's run; return a line where MLflow does not have it yet."""
-    with suppress(SweeperError):  # the ledger has it, and the next `sync` says what is wrong
+    """Show tags and notes on the sweep's run; return a line if MLflow does not have the run yet."""
+    with suppress(SweeperError):  # the ledger has them; the next `sync` reports the error
         places = CheckpointPaths.recorded(folder, record.resolved)
         if make_recorder(ledger, load.from_record(record), places).describe():
             return ""
-    return "\nMLflow does not show it yet: it does once it has the sweep, or by `sweeper sync`."
+    return f"\nMLflow does not show it yet; to record it there: sweeper sync {record.name}"

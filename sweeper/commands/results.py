@@ -1,106 +1,96 @@
-"""What sweeps found, for other programs: every trial as a file, and the best settings."""
+"""Results of sweeps: comparisons of methods, the best settings, tables of trials, and pages."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from sweeper.errors import NotFound, StorageFull, UsageError, unknown
+from sweeper.commands.result import Message, Result, plain
+from sweeper.errors import GateNotMet, NotFound, StorageFull, UsageError, unknown
 from sweeper.planning.sweep_folder import existing, started
+
+if TYPE_CHECKING:
+    from sweeper.analysis.comparison.comparison import Comparison
+    from sweeper.analysis.comparison.gate import Finding
 
 FORMATS = {".csv": "csv", ".parquet": "parquet", ".pq": "parquet", ".tex": "latex"}
 
 
-def export(name: str, form: str | None, out: Path | None) -> dict[str, Any]:
-    """Returns a sweep's trials (`csv`, `parquet`) or its table of methods (`latex`) as `content`,
-    or writes it to `out` and returns a `message` of it.
+@dataclass(frozen=True, kw_only=True)
+class File(Message):
+    """A file that was written about a sweep."""
+
+    sweep: str
+    path: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class BestOfStudy(Result):
+    """The best configurations of one study, the best first."""
+
+    study: str
+    objective: str
+    metric: str
+    best: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Best(Result):
+    """The best configurations of a sweep."""
+
+    OPTIONAL: ClassVar[frozenset[str]] = frozenset({"file"})
+
+    sweep: str
+    studies: tuple[BestOfStudy, ...]
+    file: str | None = None  # a sweep file with the best configuration of one study
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate(Result):
+    """A claim about methods, and whether each part of it holds."""
+
+    expression: str
+    met: bool
+    claims: tuple["Finding", ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared(Result):
+    """A comparison of methods, and the files that were written about it."""
+
+    comparison: "Comparison"
+    html: Path | None
+    latex: Path | None
+    gate: Gate | None  # None: no gate was given
+    exit_code: int = field(default=0)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the comparison as plain data, with its sentences."""
+        from sweeper.analysis.comparison.exports import as_json
+
+        files = {"html": plain(self.html), "latex": plain(self.latex)}
+        rest = {**files, "gate": plain(self.gate), "exit_code": self.exit_code}
+        return {**as_json(self.comparison), **rest}
+
+
+def report(name: str, out: Path | None) -> File:
+    """Write the HTML page of a sweep.
+
+    Args:
+        out: None writes it into the sweep's folder.
 
     Raises:
         NotFound: There is no such sweep.
-        UsageError: Parquet without `out`, an `out` that has no folder, or whose suffix is that of
-            another format than `form`.
-        StorageFull: `out` cannot be written.
+        UsageError: `out` is a folder, or its folder does not exist.
+        StorageFull: The page cannot be written.
     """
-    from sweeper.analysis.comparison.compare import compare
-    from sweeper.analysis.comparison.entries import read_tuned_studies
-    from sweeper.analysis.comparison.exports import as_csv, as_parquet, trial_rows
-    from sweeper.analysis.comparison.latex import as_latex
+    from sweeper.analysis.report.report import render_report
 
-    form = _format_of(form, out)
-    if form == "parquet" and out is None:
-        raise UsageError("Parquet is no text for a terminal: name a file with `-o FILE`.")
-    with started(existing(name)) as (ledger, _):
-        rows = trial_rows(read_tuned_studies([ledger]))
-        content: str | bytes
-        match form:
-            case "parquet":
-                content = as_parquet(rows)
-            case "latex":
-                content = as_latex(compare([ledger]))
-            case _:
-                content = as_csv(rows)
-    if out is None:
-        return {"content": content}
-    path = write_file(out, content)
-    return {"message": f"wrote {path}", "sweep": name, "path": str(path), "trials": len(rows)}
-
-
-def _format_of(form: str | None, out: Path | None) -> str:
-    """Return the format of an export: as named, else by the file's suffix, else CSV.
-
-    Raises:
-        UsageError: The two contradict each other, or a suffix without a format is of none.
-    """
-    suffix = "" if out is None else out.suffix.lower()
-    of_suffix = FORMATS.get(suffix)
-    if form is None and suffix and of_suffix is None:
-        known = ", ".join(FORMATS)
-        raise UsageError(f"{out}: no format ends in {suffix}: write {known}, or add --format.")
-    if form is not None and of_suffix is not None and form != of_suffix:
-        raise UsageError(
-            f"--format {form} contradicts {out}, whose suffix says {of_suffix}: leave --format "
-            "out, or name another file."
-        )
-    return form or of_suffix or "csv"
-
-
-def best(name: str, study: str | None, top: int | None) -> dict[str, Any]:
-    """Returns the best configurations of every study, or of one, with the values of each; of one
-    study without `top` the best alone, as a sweep file in `file`.
-
-    Raises:
-        NotFound: There is no such sweep or study, or of that study no trial is complete.
-    """
-    from sweeper.analysis.best_file import best_file
-    from sweeper.analysis.comparison.entries import configuration, read_tuned_studies
-    from sweeper.core.ranking import ranked
-
-    with started(existing(name)) as (ledger, record):
-        found = read_tuned_studies([ledger], histories=False)
-        known = [tuned.study.study.name for tuned in found]
-        if study is not None and study not in known:
-            raise NotFound(unknown("study", study, known))
-        chosen = [c for c in found if study in (None, c.study.study.name)]
-        shown = 1 if top is None else top
-        result: dict[str, Any] = {"sweep": name, "studies": []}
-        for each in chosen:
-            trials = ranked(each.study.trials)
-            if study is not None and top is None:
-                if not trials:
-                    raise NotFound(f"no trial of {study} in sweep `{name}` is complete.")
-                result["file"] = best_file(record, each.study, trials[0])
-            result["studies"].append(
-                {
-                    "study": each.study.study.name,
-                    "objective": each.study.study.objective,
-                    "metric": each.study.test_metric,
-                    "best": [
-                        {**configuration(each, trial), "params": dict(trial.params)}
-                        for trial in trials[:shown]
-                    ],
-                }
-            )
-    return result
+    folder = existing(name)
+    with started(folder) as (ledger, _):
+        path = write_file(out or folder / "report.html", render_report(ledger))
+    return File(message=f"wrote {path}", sweep=name, path=path)
 
 
 def compare(
@@ -112,53 +102,145 @@ def compare(
     latex: Path | None = None,
     rows: Collection[str] = (),
     gate: str | None = None,
-) -> dict[str, Any]:
-    """Returns the comparison; `exit_code` is 9 where `gate` is not met, else 0.
+) -> Compared:
+    """Compare the methods of sweeps; `exit_code` is 9 if the gate is not met, else 0.
 
     Args:
-        html: Where a page about it goes.
-        latex: Where a table for a paper goes.
-        rows: What that shows besides the methods: control, baselines, published.
+        html: The file for a page about the comparison.
+        latex: The file for a LaTeX table.
+        rows: Further rows of the LaTeX table: control, baselines, published.
 
     Raises:
         NotFound: A sweep does not exist or was never started.
-        UsageError: A name or the gate means nothing here.
+        UsageError: A task, method or gate is not known here.
     """
     from sweeper.analysis.comparison.compare import compare as compared
-    from sweeper.analysis.comparison.exports import as_json
     from sweeper.analysis.comparison.gate import judge, parse_gate
     from sweeper.analysis.comparison.latex import Row, comparison_table
     from sweeper.analysis.report.report import render_comparison
 
     if rows and latex is None:
-        raise UsageError("--with says what a table of --latex FILE shows: add that.")
+        raise UsageError("--with adds rows to the table of --latex FILE: give that option, too.")
     claims = parse_gate(gate) if gate is not None else ()
     with ExitStack() as stack:
         ledgers = [stack.enter_context(started(existing(name)))[0] for name in names]
         comparison = compared(ledgers, tasks=tasks, baseline=baseline)
-        page = None if html is None else write_file(html, render_comparison(comparison))
-        paper = (
-            None
-            if latex is None
-            else write_file(latex, comparison_table(comparison, [Row(row) for row in rows]))
-        )
-    findings = judge(comparison, claims)
+        if html is not None:
+            html = write_file(html, render_comparison(comparison))
+        if latex is not None:
+            latex = write_file(latex, comparison_table(comparison, [Row(row) for row in rows]))
+    findings = tuple(judge(comparison, claims))
     is_met = all(finding.is_met for finding in findings)
-    judged = [vars(finding) for finding in findings]
-    return {
-        **as_json(comparison),
-        "html": None if page is None else str(page),
-        "latex": None if paper is None else str(paper),
-        "gate": {"expression": gate, "met": is_met, "claims": judged} if claims else None,
-        "exit_code": 0 if is_met else 9,
-    }
+    return Compared(
+        comparison=comparison,
+        html=html,
+        latex=latex,
+        gate=None if gate is None else Gate(expression=gate, met=is_met, claims=findings),
+        exit_code=0 if is_met else GateNotMet.exit_code,
+    )
+
+
+def export(name: str, form: str | None, out: Path | None) -> str | File:
+    """Return a sweep's trials as CSV, or its methods as a LaTeX table; or write them to a file.
+
+    Args:
+        form: csv, parquet or latex; None follows the suffix of `out`, or is CSV.
+        out: The file; None returns the text.
+
+    Raises:
+        NotFound: There is no such sweep.
+        UsageError: Parquet without `out`, an `out` whose folder does not exist, or whose suffix
+            belongs to another format than `form`.
+        StorageFull: `out` cannot be written.
+    """
+    from sweeper.analysis.comparison.compare import compare
+    from sweeper.analysis.comparison.entries import read_tuned_studies
+    from sweeper.analysis.comparison.exports import as_csv, as_parquet, trial_rows
+    from sweeper.analysis.comparison.latex import as_latex
+
+    form = _format_of(form, out)
+    if form == "parquet" and out is None:
+        raise UsageError("Parquet is not text for a terminal: name a file with `-o FILE`.")
+    with started(existing(name)) as (ledger, _):
+        if form == "latex":
+            text = as_latex(compare([ledger]))
+        else:
+            rows = trial_rows(read_tuned_studies([ledger]))
+            if form == "parquet" and out is not None:
+                return _wrote(name, write_file(out, as_parquet(rows)))
+            text = as_csv(rows)
+    return text if out is None else _wrote(name, write_file(out, text))
+
+
+def _wrote(name: str, path: Path) -> File:
+    return File(message=f"wrote {path}", sweep=name, path=path)
+
+
+def _format_of(form: str | None, out: Path | None) -> str:
+    """Return the format of an export: `form`, else that of the file's suffix, else CSV.
+
+    Raises:
+        UsageError: The two contradict each other, or no format has the suffix.
+    """
+    suffix = "" if out is None else out.suffix.lower()
+    of_suffix = FORMATS.get(suffix)
+    if form is None and suffix and of_suffix is None:
+        known = ", ".join(FORMATS)
+        raise UsageError(f"{out}: no format ends in {suffix}: write {known}, or add --format.")
+    if form is not None and of_suffix is not None and form != of_suffix:
+        raise UsageError(
+            f"--format {form} contradicts the suffix of {out}, which is that of {of_suffix}: leave "
+            "--format out, or name another file."
+        )
+    return form or of_suffix or "csv"
+
+
+def best(name: str, study: str | None, top: int | None) -> Best:
+    """Return the best configurations of every study, or of one, with the values of each.
+
+    Args:
+        study: None: all studies.
+        top: The number of configurations of each study; None: one, and for a single `study` also
+            a sweep file of it.
+
+    Raises:
+        NotFound: There is no such sweep or study, or no trial of that study is complete.
+    """
+    from sweeper.analysis.best_file import best_file
+    from sweeper.analysis.comparison.entries import configuration, read_tuned_studies
+    from sweeper.core.ranking import ranked
+
+    with started(existing(name)) as (ledger, record):
+        found = read_tuned_studies([ledger], histories=False)
+        known = [tuned.study.study.name for tuned in found]
+        if study is not None and study not in known:
+            raise NotFound(unknown("study", study, known))
+        studies, file = [], None
+        for each in (c for c in found if study in (None, c.study.study.name)):
+            trials = ranked(each.study.trials)
+            if study is not None and top is None:
+                if not trials:
+                    raise NotFound(f"no trial of {study} in sweep `{name}` is complete.")
+                file = best_file(record, each.study, trials[0])
+            studies.append(
+                BestOfStudy(
+                    study=each.study.study.name,
+                    objective=each.study.study.objective,
+                    metric=each.study.test_metric,
+                    best=tuple(
+                        {**configuration(each, trial), "params": dict(trial.params)}
+                        for trial in trials[: top or 1]
+                    ),
+                )
+            )
+    return Best(sweep=name, studies=tuple(studies), file=file)
 
 
 def write_file(path: Path, content: str | bytes) -> Path:
-    """Write a file, over one that is there, and return its absolute path.
+    """Write a file, over an existing one, and return its absolute path.
 
     Raises:
-        UsageError: There is no folder to hold it, or it is a folder.
+        UsageError: Its folder does not exist, or it is a folder itself.
         StorageFull: It cannot be written.
     """
     try:
@@ -170,21 +252,3 @@ def write_file(path: Path, content: str | bytes) -> Path:
     except OSError as error:
         raise StorageFull(f"cannot write {path}: {error.strerror}.") from error
     return path.absolute()
-
-
-def report(name: str, out: Path | None) -> dict[str, Any]:
-    """Writes the sweep's page and returns where it is.
-
-    Raises:
-        NotFound: There is no such sweep.
-        UsageError: `out` is a folder, or there is none to hold it.
-        StorageFull: The page cannot be written.
-    """
-    from sweeper.analysis.report.report import render_report
-
-    folder = existing(name)
-    with started(folder) as (ledger, _):
-        path = out or folder / "report.html"
-        write_file(path, render_report(ledger))
-    path = path.absolute()
-    return {"message": f"wrote {path}", "sweep": name, "path": str(path)}

@@ -35,8 +35,11 @@ if TYPE_CHECKING:
 
 def launch(
     file: Path, options: load.Options, *, workdir: Path | None, detach: bool, console: Console
-) -> dict[str, Any]:
-    """Sends the sweep of `file` to the cluster; with `detach`, returns once it is accepted.
+) -> tuple[Remote, int | None]:
+    """Send the sweep of `file` to the cluster, and print what its job prints until that ends.
+
+    Returns:
+        The sweep's place, and the exit code of its job; None with `detach`, which returns at once.
 
     Raises:
         FileFaults: The file is invalid; nothing was sent.
@@ -64,13 +67,11 @@ def launch(
     note = folder_of(sweep.name) / NOTE
     note.parent.mkdir(parents=True, exist_ok=True)
     note.write_text(json.dumps(asdict(remote), indent=1))
-    follow = f"sweeper logs -f {sweep.name}"
     if detach:
-        text = f"sent `{sweep.name}` to {options.address} as job {job}; follow it with: {follow}"
-        return {"message": text, "sweep": sweep.name, "exit_code": 0, **asdict(remote)}
-    console.print(f"job {job}; if this command ends, the sweep goes on: {follow}", markup=False)
-    code = jobs.follow(job, sys.stderr)
-    return {"message": f"job {job} ended", "sweep": sweep.name, "exit_code": code}
+        return remote, None
+    text = f"job {job}; if this command ends, the sweep goes on: sweeper logs -f {sweep.name}"
+    console.print(text, markup=False)
+    return remote, jobs.follow(job, sys.stderr)
 
 
 def plan(file: Path, options: load.Options, *, calibrate: bool, as_json: bool) -> int:

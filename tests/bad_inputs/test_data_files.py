@@ -200,7 +200,7 @@ ROWS = [
 def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The files of both tasks as they should be."""
     import trainables.tasks.importing  # noqa: F401  # what it loads is no part of a refusal
-    from tests.sweeper.planning.test_data import write_gestures
+    from tests.sweeper.commands.test_data import write_gestures
 
     folder = tmp_path_factory.mktemp("published")
     write_gestures(folder)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from sweeper.commands import look, results
+from sweeper.commands import results
 from sweeper.commands.diagnose import diagnose
 from tests.support import killing
 from tests.support.command import Shell
@@ -181,7 +181,7 @@ def test_a_moved_sweep_with_a_cap_loses_no_weights_and_goes_on_bit_for_bit(
     looked = diagnose(
         moved.name, f"{study}/0", what=["landscape"], samples=8, progress=lambda *_: None
     )
-    assert looked["checkpoint"] == str(moved.checkpoints()[0])
-    assert "refine.lr" in results.best(moved.name, study, None)["file"]
-    assert look.report(moved.name, None)["path"] == str(elsewhere / "report.html")
+    assert looked.checkpoint == str(moved.checkpoints()[0])
+    assert "refine.lr" in (results.best(moved.name, study, None).file or "")
+    assert results.report(moved.name, None).path == elsewhere / "report.html"
     assert not sweep.folder.exists()

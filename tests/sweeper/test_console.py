@@ -7,6 +7,7 @@ import pytest
 from rich.table import Table
 
 from sweeper.cli.tables import show_checks
+from sweeper.commands.doctor import Check, Checks
 from sweeper.console import pass_on, stderr, stdout
 
 ATTACKS = {
@@ -59,7 +60,7 @@ def test_styles_of_our_own_reach_a_terminal(monkeypatch) -> None:
 
 def test_a_path_is_no_markup(capsys) -> None:
     found = "/home/[red]me[/bold]"
-    show_checks([{"what": "disk", "state": "ok", "found": found}], as_json=False)
+    show_checks(Checks(checks=(Check(what="disk", state="ok", found=found),)), as_json=False)
     assert found in capsys.readouterr().out
 
 

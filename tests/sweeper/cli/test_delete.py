@@ -244,7 +244,7 @@ def test_a_sweep_that_never_started_or_is_of_another_version_can_be_deleted(
         ledger.extend({**resolved, "nonesuch": 1})
     assert run(["delete", "study", "--yes", "--runs"]) == 2
     assert run(["delete", "study", "--yes"]) == 0
-    assert "its settings are none that this version reads" in capsys.readouterr().err
+    assert "this version cannot read its settings" in capsys.readouterr().err
     assert not [*(work / "store").rglob("weights")]
 
 

@@ -131,7 +131,7 @@ def test_best_is_one_trial_and_one_number_wherever_it_is_shown(tmp_path, monkeyp
 
     table = told("status", "s")
     assert re.search(r"002 +0\.475 +0\.475 +2 +0\.6\b", " ".join(table.splitlines()))
-    assert "validation and test of what has replicates are means over their seeds" in table
+    assert "validation and test of trials with replicates are means over their seeds" in table
     assert "val/nrmse 0.475, mean of 2 replicates; 0.65 in the search" in told(
         "best", "s", "--study", STUDY
     )

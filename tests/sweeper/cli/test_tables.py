@@ -1,22 +1,30 @@
 """The table that a launch ends with shows the trivial predictors that its tasks have."""
 
+from pathlib import Path
+
 import pytest
 
 from sweeper.cli.tables import show_summary
+from sweeper.commands.look import StudySummary, Summary, TrialSummary
 
 
-def summary(*baselines: dict[str, float]) -> dict:
-    studies = [
-        {
-            "study": f"nft/task_{index}",
-            "trials": {"complete": 2},
-            "best": {"trial": 2, "validation": 0.5, "test": 0.4, "seeds": 1},
-            "control": None,
-            "baselines": each,
-        }
+def summary(*baselines: dict[str, float]) -> Summary:
+    best = TrialSummary(
+        trial=2, kind="sampled", state="complete", value=0.5, epoch=4, validation=0.5, test=0.4,
+        seeds=1, params={}, checkpoint=None,
+    )  # fmt: skip
+    studies = (
+        StudySummary(
+            study=f"nft/task_{index}", method="nft", task=f"task_{index}", objective="val/x",
+            trials={"complete": 2}, best=best, control=None, preset=None, baselines=each,
+            data_source=None, protocol=None, backbone=None, pretrained=None, proxy=None,
+        )
         for index, each in enumerate(baselines)
-    ]
-    return {"sweep": "s", "state": "finished", "studies": studies, "notes": []}
+    )  # fmt: skip
+    return Summary(
+        sweep="s", state="finished", exit_code=0, profile="paper", experiment="e", folder=Path("s"),
+        trials={"complete": 2}, studies=tuple(studies), cost={}, tags={}, remarks=(), notes=(),
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(

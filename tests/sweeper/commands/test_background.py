@@ -58,15 +58,13 @@ def test_a_launch_that_is_running_is_left_alone(folder, monkeypatch):
     monkeypatch.setattr(background, "_runs", lambda pid, *_: True)
     begun = background.launch(Path("x.yaml"), Options(profile="paper"), console=stderr())
     try:
-        assert begun["exit_code"] == 0
-        assert (
-            f"(process {begun['pid']}); follow it with: sweeper logs -f study" in begun["message"]
-        )
-        assert begun["log"] == str(folder / "sweeps" / "study" / "launch.log")
-        assert os.getsid(begun["pid"]) == begun["pid"]
+        assert begun.exit_code == 0
+        assert f"(process {begun.pid}); follow it with: sweeper logs -f study" in begun.message
+        assert begun.log == folder / "sweeps" / "study" / "launch.log"
+        assert os.getsid(begun.pid) == begun.pid
     finally:
-        os.kill(begun["pid"], 9)
-        os.waitpid(begun["pid"], 0)
+        os.kill(begun.pid, 9)
+        os.waitpid(begun.pid, 0)
 
 
 def test_logs_tell_of_an_error_that_ended_it_later_but_of_none_before_the_last_event(

@@ -47,7 +47,7 @@ def test_a_driver_that_has_obeyed_is_waited_for_and_its_end_is_written_once(runn
     assert summed_up.is_set()
     launch.join()
     assert killed == []
-    assert answer["message"] == "`s` was cancelled; go on with: sweeper resume s"
+    assert answer.message == "`s` was cancelled; go on with: sweeper resume s"
     assert [end["reason"] for end in ends(running)] == ["cancelled by me"]
 
 

@@ -52,19 +52,20 @@ def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
 
 
 def test_a_checkpoint_is_shown_where_it_is_now(ledger: Ledger, tmp_path: Path) -> None:
-    (study,) = status(ledger.name)["studies"]
+    (study,) = status(ledger.name).studies
     trial = tmp_path.resolve() / "sweeps" / ledger.name / "trials/mona-pdebench-advection_1d/0000"
-    assert study["best"]["checkpoint"] == str(trial / "attempt-1/refine-0004")
+    assert study.best is not None
+    assert study.best.checkpoint == str(trial / "attempt-1/refine-0004")
 
 
 def test_what_befell_checkpoints_is_said_by_status_and_logs(ledger: Ledger) -> None:
-    assert not [note for note in status(ledger.name)["notes"] if "is damaged" in note]
+    assert not [note for note in status(ledger.name).notes if "is damaged" in note]
     texts = [f"checkpoint refine-{n:04d} is damaged (x); began afresh" for n in range(1, 8)]
     for text in texts:
         ledger.note(text, STUDY, 0, 1)
     ledger.note("of a whole study", STUDY)
     notes = [
-        note for note in status(ledger.name)["notes"] if "on trials" in note or "is damaged" in note
+        note for note in status(ledger.name).notes if "on trials" in note or "is damaged" in note
     ]
     assert notes == [
         f"7 notes on trials (all: sweeper logs {ledger.name}), the last:",

@@ -61,15 +61,15 @@ def test_preset_and_control_are_as_without(runners) -> None:
 
 def test_a_plan_says_how_many_trials_use_each_alignment() -> None:
     told = plan(FILE, load.Options(profile="laptop", sets=FEW))
-    assert told["studies"][0]["distinct"] == {"align": 3}
+    assert told.studies[0].distinct == {"align": 3}
     line = "orca/pdebench/advection_1d: 3 configurations of align, each for 2 sampled trials"
-    assert line in told["notes"]
+    assert line in told.notes
     told = plan(FILE, load.Options(profile="laptop", sets=FEW, trials=9))
-    assert line.replace("for 2", "for 2 or 3") in told["notes"]
+    assert line.replace("for 2", "for 2 or 3") in told.notes
     told = plan(FILE, load.Options(profile="laptop", sets=(*FEW, "stage_store.use=false")))
-    assert f"{line}, each of which computes it: `stage_store.use` is false" in told["notes"]
-    stages = {stage["stage"]: stage for stage in told["studies"][0]["stages"]}
-    assert stages["align"]["shared"] == 0
+    assert f"{line}, each of which computes it: `stage_store.use` is false" in told.notes
+    stages = {stage.stage: stage for stage in told.studies[0].stages}
+    assert stages["align"].shared == 0
 
 
 FACTS = {"data_source": "generated", "content_hash": "a", "weights_hash": "w", "samples": 9}

@@ -10,8 +10,9 @@ import pytest
 from rich.console import Console
 
 from sweeper.cli.main import run
-from sweeper.commands import launch
+from sweeper.commands import gc, launch
 from sweeper.commands.launch import Where
+from sweeper.commands.look import Summary
 from sweeper.config.loader import loads_sweep
 from sweeper.ledger import Ledger, SweepRecord
 from sweeper.model import Outcome, Study, Trial, TrialKind, TrialState
@@ -74,7 +75,7 @@ def complete(ledger: Ledger) -> None:
         ledger.add_trial(trial, Outcome(state=TrialState.COMPLETE))
 
 
-def resume() -> dict[str, Any]:
+def resume() -> Summary:
     return launch.resume("sharing", Where(), console=Console(quiet=True))
 
 
@@ -94,7 +95,7 @@ def test_a_finished_sweep_that_still_holds_results_gives_them_up_when_it_is_resu
         ledger.end(state)
     held, others = hold(store, stage_store.holder_of(ledger)), hold(store, "other-0123456789ab")
     for _ in range(2):
-        assert resume()["state"] == "finished"
+        assert resume().state == "finished"
         assert (held.exists(), others.exists()) == (False, True)
 
 
@@ -109,7 +110,7 @@ def test_a_signal_after_the_end_does_not_keep_results_held(
         return {"signal": 2, "why": None}
 
     monkeypatch.setattr(launch, "supervise", supervise)
-    assert resume()["exit_code"] == 130
+    assert resume().exit_code == 130
     assert held.exists() is not gone
 
 
@@ -131,13 +132,13 @@ def test_to_release_deletes_nothing_unless_a_size_is_given(
     ledger: Ledger, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The sweep's own file may have let the store grow beyond what is the default here."""
-    monkeypatch.setattr(stage_store, "DEFAULT_SIZE", "0B")
+    monkeypatch.setattr(gc, "DEFAULT_SIZE", "0B")
     holder = stage_store.holder_of(ledger)
     hold(store, holder)
     options = {"force": False, "dry_run": False}
-    told = stage_store.collect_garbage(None, None, **options, released=[holder])
-    assert (told["max_bytes"], len(told["kept"]), told["deleted"]) == (None, 1, [])
-    assert stage_store.collect_garbage(None, None, **options)["deleted_bytes"] == SIZE
+    told = gc.collect_garbage(None, None, **options, released=[holder])
+    assert (told.max_bytes, len(told.kept), told.deleted) == (None, 1, ())
+    assert gc.collect_garbage(None, None, **options).deleted_bytes == SIZE
 
 
 def test_gc_gives_up_what_a_holder_holds(

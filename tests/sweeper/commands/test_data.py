@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from sweeper.cli.main import run
+from sweeper.commands.data import delete, deletion, dependents
 from sweeper.errors import UsageError
-from sweeper.planning.data import as_usage_errors, delete, deletion, dependents
+from sweeper.planning.data import as_usage_errors
 from tests.support.command import ROOT
 from trainables.sources.registry import PROXIES
 from trainables.tasks.registry import TASKS
@@ -344,7 +345,7 @@ def test_other_files_replace_former_ones_and_what_depends_on_them_is_said(comman
     assert "sweeper data import --replace" in message
     (note,) = command("data", "import", GESTURES, *files, "--replace")["notes"]
     assert note == (
-        "Begun on the former data, and not to be resumed on these: mine (stopped), in ./sweeps."
+        "Sweeps in ./sweeps that began on the former data, and cannot be resumed: mine (stopped)."
     )
     os.truncate(files[0], 5000)
     before = sha256(folder)
@@ -362,7 +363,7 @@ def test_data_are_deleted_with_what_they_free_and_what_read_them(
     asked: list[str] = []
     error = command("data", "delete", GESTURES, code=2)["error"]["message"]
     assert f"{GESTURES}: official, 0.4 MB, in {folder.parent}." in error
-    assert "read it, and could not go on: mine (stopped)" in error
+    assert "read it, and could not be resumed: mine (stopped)" in error
     assert error.endswith("Nobody can be asked here: add --yes.")
     assert folder.is_dir()
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
@@ -423,7 +424,7 @@ def test_an_end_of_file_in_a_library_is_no_interruption(monkeypatch):
     def fail() -> None:
         raise EOFError("a library's own")
 
-    monkeypatch.setattr("sweeper.planning.data.everything", fail)
+    monkeypatch.setattr("sweeper.commands.data.everything", fail)
     with pytest.raises(EOFError, match="a library's own"):
         run(["data", "list"])
 

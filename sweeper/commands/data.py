@@ -1,0 +1,463 @@
+"""The data of tasks and sources on this machine: list, import, generate, verify and delete."""
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from sweeper.commands.result import Message, Result
+from sweeper.config.catalog import PROXY
+from sweeper.errors import Fault, FileFaults, SweeperError, UsageError
+from sweeper.planning.catalog import home
+from sweeper.planning.data import as_usage_errors
+from trainables.errors import DataError
+from trainables.sources.loading import proxy_faults
+from trainables.sources.registry import PROXIES, ProxyEntry
+from trainables.spec import DataSpec
+from trainables.storage.atomic import exclusive
+from trainables.tasks import official
+from trainables.tasks.generation import Progress
+from trainables.tasks.loading import prepare_task
+from trainables.tasks.registry import TASKS, task_info
+from trainables.tasks.store.manifest import MANIFEST, read_manifest
+from trainables.tasks.task import Publication, TaskInfo
+
+OURS = "Apache-2.0"  # the licence of generated data
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataHere(Result):
+    """The data sets of a task that are on this machine."""
+
+    official: bool
+    generated: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskData(Result):
+    """The data of one task."""
+
+    name: str
+    title: str
+    source: str | None
+    published: Publication | None
+    licence: str
+    samples: int
+    shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
+    bytes: int
+    kind: str
+    metric: str
+    compat_metric: str | None
+    protocol: str
+    here: DataHere
+    obtain: str | None  # a command
+    import_: str | None  # a command
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceData(Result):
+    """The data of one source."""
+
+    name: str
+    title: str
+    dimension: str
+    classes: int
+    dense: bool
+    contents: str
+    licence: str
+    present: bool
+    obtain: str
+    import_: str | None  # a command
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataList(Result):
+    """All tasks and sources."""
+
+    tasks: tuple[TaskData, ...]
+    proxies: tuple[SourceData, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Imported(Message):
+    """The data of a task, or of a source, that were imported."""
+
+    OPTIONAL: ClassVar[frozenset[str]] = frozenset({"task", "source"})
+
+    task: str | None = None
+    source: str | None = None
+    folder: Path
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generated(Message):
+    """The data of a task that were generated."""
+
+    task: str
+    folder: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifiedSet(Result):
+    """One data set without faults."""
+
+    set: str
+    folder: Path
+    faults: tuple[object, ...]
+    findings: tuple[str, ...]
+    samples: Mapping[str, int]  # by split
+    nearest: Mapping[str, Mapping[str, int | float]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifiedTask(Message):
+    """All data sets of a task, without faults."""
+
+    task: str
+    sets: tuple[VerifiedSet, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifiedSource(Message):
+    """A source without faults."""
+
+    source: str
+    samples: int
+    classes: int
+    content_hash: str
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeletedData(Message):
+    """The data of a task, or of a source, that were deleted."""
+
+    name: str
+    folders: tuple[Path, ...]
+    bytes: int
+    sweeps: tuple[str, ...]  # that read them
+
+
+@dataclass(frozen=True)
+class Dependent:
+    """A sweep in ./sweeps that reads some data."""
+
+    sweep: str
+    state: str
+
+
+@dataclass(frozen=True)
+class Deletion:
+    """A deletion of the data of a task, or of a source, before it is confirmed."""
+
+    name: str
+    folders: tuple[Path, ...]
+    size: int  # bytes
+    sweeps: tuple[Dependent, ...]
+
+    @property
+    def sets(self) -> str:
+        """The names of the data sets."""
+        return ", ".join(folder.name for folder in self.folders)
+
+    @property
+    def consequences(self) -> str:
+        """The bytes that the deletion frees, and the sweeps that read the data."""
+        lines = [f"{self.name}: {self.sets}, {size_text(self.size)}, in {self.folders[0].parent}."]
+        if self.sweeps:
+            names = ", ".join(f"{each.sweep} ({each.state})" for each in self.sweeps)
+            lines.append(f"Sweeps in ./sweeps that read it, and could not be resumed: {names}.")
+        return "\n".join(lines)
+
+
+def size_text(count: int) -> str:
+    """Return a number of bytes for people."""
+    return f"{count / 10**9:.1f} GB" if count >= 10**9 else f"{count / 10**6:.1f} MB"
+
+
+def everything() -> DataList:
+    """Return all tasks and sources: what they are, whether they are here, and how to get them."""
+    return DataList(
+        tasks=tuple(map(_task, TASKS.values())),
+        proxies=tuple(_proxy(name, entry) for name, entry in PROXIES.items()),
+    )
+
+
+def _task(info: TaskInfo) -> TaskData:
+    published = info.publication
+    fetch = f"sweeper data import {info.name} {published.files}" if published else None
+    made = official.is_generated(info.name)
+    stored = official.describe(info.name, DataSpec())
+    sets = [folder.name for folder in _sets(info.name)]
+    return TaskData(
+        name=info.name,
+        title=info.title,
+        source="our generator" if made else published.address if published else None,
+        published=published,
+        licence=published.licence if published and not made else OURS,
+        samples=info.samples,
+        shape=tuple(stored["shapes"]["x"]),
+        output_shape=tuple(stored["shapes"]["y"]),
+        bytes=stored["bytes"],
+        kind=info.kind,
+        metric=info.metric,
+        compat_metric=info.compat_metric,
+        protocol=info.protocol,
+        here=DataHere(
+            official=official.FOLDER in sets,
+            generated=tuple(key for key in sets if key != official.FOLDER),
+        ),
+        obtain=f"sweeper data generate {info.name}" if made else fetch,
+        import_=fetch,
+    )
+
+
+def _proxy(name: str, entry: ProxyEntry) -> SourceData:
+    return SourceData(
+        name=name,
+        title=entry.title,
+        dimension=entry.dimension,
+        classes=entry.classes,
+        dense=entry.dense,
+        contents=entry.contents,
+        licence=entry.licence,
+        present=proxy_faults(name, home()) is None,
+        obtain=entry.obtain,
+        import_=f"sweeper data import {name} {entry.files}" if entry.files else None,
+    )
+
+
+def import_files(
+    name: str, files: Sequence[Path], seed: int, progress: Progress, *, replace: bool = False
+) -> Imported:
+    """Read the published files of a task, or of a source, into the data folder.
+
+    Args:
+        seed: The seed of the validation split.
+        replace: Replace files that were imported before.
+
+    Raises:
+        UsageError: There is no such task or source, a file is not as published, or a sweep that
+            reads the data is running.
+        StorageFull: The data folder cannot be written.
+    """
+    depending = dependents(name) if replace else []
+    _check_idle(name, depending)
+    before = _content(name)
+    with as_usage_errors():
+        folder, notes = (_import_proxy if name in PROXIES else _import_task)(
+            name, files, seed, progress, replace
+        )
+    notes = [*notes, *_former(depending)] if before not in (None, _content(name)) else notes
+    message = "\n".join([f"{name}: imported into {folder}", *notes])
+    is_source = name in PROXIES
+    return Imported(
+        message=message,
+        task=None if is_source else name,
+        source=name if is_source else None,
+        folder=folder,
+        notes=tuple(notes),
+    )
+
+
+def _import_task(
+    name: str, files: Sequence[Path], seed: int, progress: Progress, replace: bool
+) -> tuple[Path, list[str]]:
+    from trainables.tasks.importing import import_task  # torch, which a plan does not need
+
+    folder = import_task(name, files, home(), seed=seed, replace=replace, progress=progress)
+    return folder, list(read_manifest(folder).get("notes", []))
+
+
+def _import_proxy(
+    name: str, files: Sequence[Path], seed: int, progress: Progress, replace: bool
+) -> tuple[Path, list[str]]:
+    del seed, progress
+    from trainables.sources.importing import import_proxy, verify_proxy
+
+    folder = import_proxy(name, files, home(), replace=replace)
+    return folder, list(verify_proxy(name, home()).notes)
+
+
+def _content(name: str) -> str | None:
+    """Return the hash of the imported files of a task or source, or None if they are not whole."""
+    try:
+        if name not in PROXIES:
+            return str(read_manifest(official.folder_of(name, home()))["content_hash"])
+        record = home() / "proxies" / name / "imported.json"
+        return str(json.loads(record.read_text(encoding="utf-8"))["content_hash"])
+    except (DataError, OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _former(depending: Sequence[Dependent]) -> list[str]:
+    if not depending:
+        return []
+    names = ", ".join(f"{each.sweep} ({each.state})" for each in depending)
+    return [f"Sweeps in ./sweeps that began on the former data, and cannot be resumed: {names}."]
+
+
+def dependents(name: str) -> list[Dependent]:
+    """Return the sweeps in ./sweeps that read a task's data or a source's, and their states.
+
+    A sweep counts as running as soon as a launch holds its lease, before its ledger says so.
+    """
+    from sweeper.planning import sweep_folder as folders
+
+    found = []
+    for folder in folders.all_folders():
+        if folders.elsewhere(folder) is not None:
+            continue
+        with suppress(SweeperError), folders.started(folder) as (ledger, record):
+            if name in _read_by(record.resolved):
+                is_driven = ledger.holder() is not None
+                state = "running" if is_driven else folders.living_state(record, ledger)
+                found.append(Dependent(record.name, state))
+    return found
+
+
+def _read_by(resolved: Mapping[str, Any]) -> set[str]:
+    """Return the tasks and sources of a sweep, including sources that it searches."""
+    searched = resolved.get("parameters", {}).get(PROXY, {}).get("values", ())
+    return {*resolved.get("tasks", ()), *resolved.get("proxies", {}).values(), *searched}
+
+
+def _check_idle(name: str, depending: Sequence[Dependent]) -> None:
+    for each in depending:
+        if each.state == "running":
+            raise UsageError(
+                f"{name}: sweep {each.sweep} is running on it. Let it finish, or stop it first: "
+                f"sweeper stop {each.sweep}"
+            )
+
+
+def deletion(name: str) -> Deletion:
+    """Return what a deletion of the data of a task, or of a source, would free and affect.
+
+    Raises:
+        UsageError: There is no such task or source, none of its data are here, or a sweep
+            that reads them is running.
+    """
+    if name in PROXIES:
+        if not PROXIES[name].files:
+            raise UsageError(f"{name}: it comes with a package; there is nothing to delete here.")
+        folders = [home() / "proxies" / name]
+    else:
+        with as_usage_errors():
+            place = home() / "data" / task_info(name).name
+        folders = [path for path in place.glob("[!.]*") if not path.is_symlink()]
+    folders = sorted(path for path in folders if path.is_dir())
+    if not folders:
+        raise UsageError(f"{name}: there is no data of it in {home()}.")
+    depending = dependents(name)
+    _check_idle(name, depending)
+    size = sum(file.stat().st_size for one in folders for file in one.rglob("*") if file.is_file())
+    return Deletion(name, tuple(folders), size, tuple(depending))
+
+
+def delete(planned: Deletion) -> DeletedData:
+    """Delete data; a launch or an import that begins meanwhile finds a whole data set or none.
+
+    Raises:
+        UsageError: A sweep that reads them has begun meanwhile.
+        StorageFull: They cannot be deleted.
+    """
+    depending = dependents(planned.name)
+    _check_idle(planned.name, depending)
+    with as_usage_errors():
+        for folder in planned.folders:
+            with exclusive(folder.with_name(f".{folder.name}.lock")):
+                aside = folder.with_name(f".{folder.name}.deleted")
+                shutil.rmtree(aside, ignore_errors=True)
+                if folder.exists():
+                    folder.rename(aside)
+                shutil.rmtree(aside, ignore_errors=True)
+    return DeletedData(
+        message=f"{planned.name}: deleted {planned.sets}, {size_text(planned.size)} freed",
+        name=planned.name,
+        folders=planned.folders,
+        bytes=planned.size,
+        sweeps=tuple(each.sweep for each in depending),
+    )
+
+
+def generate(
+    task: str,
+    variant: str | None,
+    sizes: Mapping[str, int | None],
+    workers: int,
+    progress: Progress,
+) -> Generated:
+    """Generate the data of a task that has a generator, unless they are there.
+
+    Args:
+        sizes: `samples`, `resolution` and `seed`, as in `DataSpec`.
+        workers: The number of processes.
+
+    Raises:
+        UsageError: There is no such task, it has no generator, the sizes are impossible, or
+            `variant` contradicts the task's name.
+        StorageFull: The data folder cannot be written.
+    """
+    task = _named(task, variant)
+    data = DataSpec.model_validate({"source": "generated", **sizes})
+    with as_usage_errors():
+        folder = prepare_task(task, data, home(), progress=progress, workers=workers)
+    return Generated(message=f"{task}: in {folder}", task=task, folder=folder)
+
+
+def _named(task: str, variant: str | None) -> str:
+    """Return the name of a variant of a task."""
+    published, _, suffix = task.partition("@")
+    if variant and suffix and variant != suffix:
+        raise UsageError(f"{task} is one variant, and --variant {variant} another: leave one out.")
+    return task if variant in (None, "compat") else f"{published}@{variant}"
+
+
+def verify(name: str) -> VerifiedTask | VerifiedSource:
+    """Read every byte of all data sets of a task, or of a source, and check them.
+
+    Raises:
+        FileFaults: Data are altered or not finite, a label is out of range, or a sample is in
+            two splits.
+        UsageError: There is no such task or source, none of its data are here, or the source is
+            damaged.
+    """
+    if name in PROXIES:
+        return _verify_proxy(name)
+    from trainables.tasks.verification import verify_folder
+
+    with as_usage_errors():
+        found = [verify_folder(folder, name) for folder in _sets(task_info(name).name)]
+    if not found:
+        way_out = _task(TASKS[name]).obtain
+        raise UsageError(f"{name}: no data in {home() / 'data' / name}. To have some: {way_out}")
+    if faults := [fault for one in found for fault in one.faults]:
+        raise FileFaults(Fault(fault.where, None, fault.text) for fault in faults)
+    sets = (VerifiedSet(set=one.folder.name, **vars(one)) for one in found)
+    lines = [f"  {one.folder.name}: {finding}" for one in found for finding in one.findings]
+    text = (
+        f"{name}: {len(found)} data sets, every byte as their manifests say, every number finite, "
+        "labels in range, no sample in two splits"
+    )
+    return VerifiedTask(message="\n".join([text, *lines]), task=name, sets=tuple(sets))
+
+
+def _verify_proxy(name: str) -> VerifiedSource:
+    from trainables.sources.importing import verify_proxy
+
+    with as_usage_errors():
+        found = verify_proxy(name, home())
+    text = f"{name}: {found.samples} samples of {found.classes} classes, every one read"
+    return VerifiedSource(message="\n  ".join([text, *found.notes]), source=name, **vars(found))
+
+
+def _sets(task: str) -> list[Path]:
+    """Return the folders of a task's data sets; hidden folders are unfinished."""
+    found = (home() / "data" / task).glob(f"[!.]*/{MANIFEST}")
+    return sorted(manifest.parent for manifest in found)

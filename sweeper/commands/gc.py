@@ -1,0 +1,131 @@
+"""Garbage collection of the stage results that trials share, and of unfinished checkpoints."""
+
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from sweeper.commands.result import Message
+from sweeper.config.schema import num_bytes
+from sweeper.errors import BackendUnreachable, NotFound, SweepIsHeld, UsageError, unknown
+from sweeper.planning.leftovers import Leftovers, delete_leftovers
+from sweeper.planning.stage_store import collection_text, default_place, holder_of, mebibytes
+from sweeper.planning.sweep_folder import elsewhere, folder_of, is_name, open_ledger
+from trainables.errors import ConfigError, StorageError
+from trainables.storage import stage_gc
+from trainables.storage.stage_gc import StoredResult, collect
+
+DEFAULT_SIZE = "20GiB"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collected(Message):
+    """The results that stay in a store, and those that were deleted."""
+
+    place: str
+    max_bytes: int | None  # None: no limit
+    dry_run: bool
+    released: tuple[str, ...]
+    kept: tuple[StoredResult, ...]
+    kept_bytes: int
+    deleted: tuple[StoredResult, ...]
+    deleted_bytes: int
+    leftovers: tuple[Path, ...]
+    leftover_bytes: int
+
+
+def collect_garbage(
+    place: str | None,
+    max_bytes: str | None,
+    *,
+    force: bool,
+    dry_run: bool,
+    released: Sequence[str] = (),
+) -> Collected:
+    """Delete stage results, the least recently used first, until a store is below `max_bytes`.
+
+    Unfinished checkpoints that killed trials left in ./sweeps are deleted, too.
+
+    Args:
+        place: The folder or URL of the store; None: that of this machine.
+        max_bytes: Such as 20GiB; None: 20GiB, or without a limit if something is `released`.
+        force: Delete results that unfinished sweeps use, too.
+        dry_run: Delete nothing, and return what would be deleted.
+        released: Names of sweeps, as holders of results, that will not be resumed.
+
+    Raises:
+        UsageError: `place` cannot be a store, or `max_bytes` is not a size.
+        NotFound: One of `released` holds nothing.
+        SweepIsHeld: One of them is running.
+        BackendUnreachable: The store does not answer.
+    """
+    where = place or default_place()
+    released = tuple(dict.fromkeys(released))
+    most = max_bytes or (None if released else DEFAULT_SIZE)
+    try:
+        size = None if most is None else _size(most)
+    except ValueError as error:
+        raise UsageError(f"--max-bytes {max_bytes}: {error}") from error
+    try:
+        if released:
+            known = stage_gc.holders(where)
+            for holder in released:
+                _check_holder(holder, known, where)
+        limit = sys.maxsize if size is None else size
+        found = collect(where, limit, force=force, dry_run=dry_run, released=released)
+    except ConfigError as error:
+        raise UsageError(str(error)) from error
+    except StorageError as error:
+        raise BackendUnreachable(str(error)) from error
+    left = delete_leftovers(dry_run=dry_run)
+    lines = [*_about_released(released, dry_run), collection_text(found, dry_run=dry_run)]
+    return Collected(
+        place=where,
+        max_bytes=size,
+        dry_run=dry_run,
+        released=released,
+        kept=found.kept,
+        kept_bytes=found.kept_bytes,
+        deleted=found.deleted,
+        deleted_bytes=found.deleted_bytes,
+        leftovers=tuple(left.paths),
+        leftover_bytes=left.bytes,
+        message="\n".join([*lines, *_about_leftovers(left, dry_run)]),
+    )
+
+
+def _size(text: str) -> int:
+    return 0 if text.strip("0") in ("", "B") else num_bytes(text)
+
+
+def _check_holder(holder: str, known: Sequence[str], place: str) -> None:
+    """Check that a holder holds something, and is not a running sweep of ./sweeps.
+
+    Raises:
+        NotFound, SweepIsHeld: As for `collect_garbage`.
+    """
+    if holder not in known:
+        others = unknown("holder", holder, known)
+        raise NotFound(others if known else f"unknown holder `{holder}`: {place} has none.")
+    name = holder.rpartition("-")[0]
+    if not (is_name(name) and (folder := folder_of(name)).is_dir()) or elsewhere(folder):
+        return  # it was deleted, or lives elsewhere
+    with closing(open_ledger(folder)) as ledger:
+        is_it = ledger.sweep() is not None and holder_of(ledger) == holder
+        if is_it and (driver := ledger.holder()) is not None:
+            raise SweepIsHeld(
+                f"sweep `{name}` is running ({driver}), and uses what it holds; end it first: "
+                f"sweeper cancel {name}"
+            )
+
+
+def _about_leftovers(left: Leftovers, dry_run: bool) -> list[str]:
+    verb = "would be deleted" if dry_run else "deleted"
+    text = f"{len(left.paths)} unfinished checkpoints in ./sweeps {verb} ({mebibytes(left.bytes)})"
+    return [text] if left.paths else []
+
+
+def _about_released(released: Sequence[str], dry_run: bool) -> list[str]:
+    verb = "would be released" if dry_run else "released"
+    return [f"what {holder} holds {verb}" for holder in released]
