@@ -1,5 +1,7 @@
-"""What a sweep file may name: methods, tasks, backbones, proxies. Handed in, since this package
-knows names and configs but not the science behind them."""
+"""The names that a sweep file may use: methods, tasks, backbones, proxies.
+
+A catalog is handed in, since this package knows names and configs but not the science behind them.
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -7,9 +9,12 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from sweeper.model import Params
+
 Dimension = Literal["1d", "2d"]
-PROXY = "proxy"  # a parameter that is of no stage: which source data a trial reads
-MODEL = "model"  # owner of the others, `model.embedder_init`: settings of the model section
+Settings = Mapping[str, Any]  # fields of a section, or of a stage's config, as a file writes them
+PROXY = "proxy"  # a parameter of no stage: the source data that a trial reads
+MODEL = "model"  # of no stage either: settings of the section `model`, as `model.embedder_init`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,12 +24,12 @@ class MethodEntry:
     name: str
     stages: Mapping[str, type[BaseModel]]
     objective_stage: str  # the stage whose reports carry the objective
-    preset: Mapping[str, Any] = field(default_factory=dict)  # "stage.parameter" -> value
+    preset: Params = field(default_factory=dict)
     preset_name: str = "preset"
-    published: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # by task, over it
-    control: Mapping[str, Any] = field(default_factory=dict)  # makes it vanilla fine-tuning
+    published: Mapping[str, Params] = field(default_factory=dict)  # by task; replaces the preset's
+    control: Params = field(default_factory=dict)  # makes it vanilla fine-tuning
     needs_source: bool = False
-    prune_after: float = 0.0  # share of the objective stage's epochs that no pruner may cut
+    prune_after: float = 0.0  # share of the objective stage's epochs before any pruning
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,16 +40,19 @@ class TaskEntry:
     dimension: Dimension
     kind: str  # dense, classification, multilabel
     metric: str
-    recipe: Mapping[str, Any] = field(default_factory=dict)
+    recipe: Settings = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Catalog:
-    """Everything known, by name. `sections` types the file's `backbone`, `model` and `data`.
+    """Everything known, by name.
 
-    Of the settings of `model`, a study may search those in `searched_model`. `published_model`
-    holds, by backbone, those with which it was published; other backbones do not have them, but
-    for local folders of the same dimension, of which nothing is known here.
+    Attributes:
+        sections: The types of the file's `backbone`, `model` and `data`.
+        searched_model: The settings of `model` that a study may search.
+        published_model: By backbone, the settings of `model` with which it was published. No other
+            backbone has these settings, except local folders of the same dimension, of which
+            nothing is known here.
     """
 
     methods: Mapping[str, MethodEntry]
@@ -53,10 +61,10 @@ class Catalog:
     proxies: Mapping[str, Dimension]
     sections: Mapping[Literal["backbone", "model", "data"], type[BaseModel]]
     searched_model: tuple[str, ...] = ()
-    published_model: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    published_model: Mapping[str, Settings] = field(default_factory=dict)
 
     def stage_types(self, methods: Iterable[str]) -> dict[str, list[type[BaseModel]]]:
-        """Returns the config types that each stage name has among `methods`."""
+        """Return the config types that each stage name has among `methods`."""
         types: dict[str, list[type[BaseModel]]] = {}
         for method in methods:
             for stage, config in self.methods[method].stages.items():
@@ -65,7 +73,7 @@ class Catalog:
         return types
 
     def parameters(self, methods: Iterable[str]) -> list[str]:
-        """Returns every `stage.parameter` of `methods`, and what may be searched of `model`."""
+        """Return every `stage.parameter` of `methods`, and every `model.setting` to search."""
         types = self.stage_types(methods)
         return [
             *(
@@ -77,12 +85,14 @@ class Catalog:
         ]
 
     def parameter_types(self, methods: Iterable[str]) -> dict[str, list[type[BaseModel]]]:
-        """Returns the config types behind the parameters of `methods`, by the owner's name."""
+        """Return the config types behind the parameters of `methods`, by the owner's name."""
         return {**self.stage_types(methods), MODEL: [self.sections["model"]]}
 
-    def model_of(self, backbone: str, dimension: Dimension) -> dict[str, Any]:
-        """Returns the settings of `model` that not every backbone has and this one does, each with
-        the value that it was published with; None: with none."""
+    def model_of(self, backbone: str, dimension: Dimension) -> Settings:
+        """Return the published settings of `model` that this backbone has and not every one.
+
+        A setting without a published value is None.
+        """
         if backbone in self.backbones:
             return dict(self.published_model.get(backbone, {}))
         return {
@@ -93,23 +103,23 @@ class Catalog:
         }
 
     def is_common(self, key: str) -> bool:
-        """Returns whether every backbone has this setting of `model`."""
+        """Return whether every backbone has this setting of `model`."""
         return not any(key in settings for settings in self.published_model.values())
 
 
-def model_settings(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns what a trial's parameters say of `model`, by the section's keys."""
+def model_settings(params: Params) -> dict[str, Any]:
+    """Return the settings of `model` among a trial's parameters, by the section's keys."""
     owner = f"{MODEL}."
     return {k.removeprefix(owner): v for k, v in params.items() if k.startswith(owner)}
 
 
 def public_fields(config: type[BaseModel]) -> list[str]:
-    """Returns the names under which a config's fields are written in a file."""
+    """Return the names under which a config's fields are written in a file."""
     return [field.alias or name for name, field in config.model_fields.items()]
 
 
-def validated(config: type[BaseModel], given: Mapping[str, Any]) -> BaseModel:
-    """Returns the config that a file's values make; a list stands for a tuple, which YAML lacks.
+def validated(config: type[BaseModel], given: Settings) -> BaseModel:
+    """Return a config of a file's values. YAML has no tuples, so that lists become tuples.
 
     Raises:
         ValidationError: A value is of the wrong type or range, or two contradict each other.

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from sweeper.config.catalog import PROXY, Catalog
+from sweeper.config.catalog import PROXY, Catalog, Settings
 from sweeper.config.faults import Faults, shown
 from sweeper.config.node import Node, Origin
 from sweeper.config.schema import ENV, REQUIRED, Resources, StageSearch, SweepFile
@@ -21,7 +21,7 @@ PROXY_KEYS = ("1d", "2d", "2d_dense")
 
 
 def read_settings(tree: Node, faults: Faults) -> SweepFile:
-    """Returns the file's typed settings; a key with a fault has its default instead."""
+    """Return the file's typed settings; a key with a fault has its default instead."""
     plain = {k: v for k, v in tree.plain().items() if k in SweepFile.model_fields}
     for key in REQUIRED:
         if key not in plain:
@@ -36,8 +36,8 @@ def read_settings(tree: Node, faults: Faults) -> SweepFile:
 
 def read_section(
     tree: Node, path: tuple[str, ...], model: type[BaseModel], faults: Faults, value: Any = None
-) -> dict[str, Any] | None:
-    """Returns what `model` makes of the mapping at `path`, defaults filled in; None: a fault."""
+) -> Settings | None:
+    """Return the mapping at `path` with the defaults of `model`; None if it has a fault."""
     node = tree.at(path)
     given = node.plain() if value is None else value
     try:
@@ -48,9 +48,9 @@ def read_section(
 
 
 def read_names(
-    tree: Node, key: str, names: list[str], known: Mapping[str, Any], faults: Faults
+    tree: Node, key: str, names: list[str], known: Iterable[str], faults: Faults
 ) -> list[str]:
-    """Returns the names of a list that are known, each once."""
+    """Return the known names of a list, each once."""
     sound: list[str] = []
     for i, name in enumerate(names):
         node = tree.at([key, i])
@@ -64,17 +64,17 @@ def read_names(
     return sound
 
 
-def _variants(name: str, known: Mapping[str, Any]) -> list[str]:
-    """Returns the variants that there are of a task, where a name asks for another one."""
+def _variants(name: str, known: Iterable[str]) -> list[str]:
+    """Return the known variants of a task if a name asks for an unknown one."""
     task, suffix, _ = name.partition("@")
     return [each for each in known if suffix and each.partition("@")[0] == task]
 
 
 def read_backbones(
     tree: Node, settings: SweepFile, catalog: Catalog, faults: Faults
-) -> dict[str, dict[str, Any]]:
-    """Returns the backbone for each dimension, the short form written out."""
-    backbones: dict[str, dict[str, Any]] = {}
+) -> dict[str, Settings]:
+    """Return the backbone for each dimension, the short form written out."""
+    backbones: dict[str, Settings] = {}
     for dimension, given in settings.backbones.items():
         node = tree.at(["backbones", dimension])
         if dimension not in ("1d", "2d"):
@@ -91,18 +91,18 @@ def read_backbones(
         is_path = "/" in name or name.startswith((".", "~"))
         if name not in catalog.backbones and not is_path:
             way_out = " A folder is written as a path, ./folder, or lies in SWEEPER_HOME/weights."
-            told = unknown("backbone", printable(name), catalog.backbones) + way_out
-            faults.add(tree.at(["backbones", dimension, "name"]), told)
+            message = unknown("backbone", printable(name), catalog.backbones) + way_out
+            faults.add(tree.at(["backbones", dimension, "name"]), message)
         elif catalog.backbones.get(name, dimension) != dimension:
             fits = [n for n, d in catalog.backbones.items() if d == dimension]
-            told = f"`{name}` is for {catalog.backbones[name]} tasks. For {dimension}: "
-            faults.add(node, f"`backbones.{dimension}`: {told}{', '.join(sorted(fits))}.")
+            message = f"`{name}` is for {catalog.backbones[name]} tasks. For {dimension}: "
+            faults.add(node, f"`backbones.{dimension}`: {message}{', '.join(sorted(fits))}.")
         tokens = section.get("tokens")
         if dimension == "2d" and tokens and math.isqrt(tokens) ** 2 != tokens:
             near = math.isqrt(tokens)
-            told = f"must be a square number, such as {near**2} or {(near + 1) ** 2}, but got"
+            message = f"must be a square number, such as {near**2} or {(near + 1) ** 2}, but got"
             faults.add(tree.at(["backbones", dimension, "tokens"]),
-                       f"`backbones.2d.tokens` {told} {tokens}.")  # fmt: skip
+                       f"`backbones.2d.tokens` {message} {tokens}.")  # fmt: skip
         backbones[dimension] = section
     return backbones
 
@@ -110,7 +110,7 @@ def read_backbones(
 def read_proxies(
     tree: Node, settings: SweepFile, catalog: Catalog, faults: Faults
 ) -> dict[str, str]:
-    """Returns the source data for each kind of target."""
+    """Return the source data for each kind of target."""
     for key, name in settings.proxies.items():
         node = tree.at(["proxies", key])
         if key not in PROXY_KEYS:
@@ -120,15 +120,15 @@ def read_proxies(
             faults.add(node, unknown("proxy", printable(name), catalog.proxies))
         elif catalog.proxies[name] != key[:2]:
             fits = sorted(n for n, d in catalog.proxies.items() if d == key[:2])
-            told = f"`{name}` is for {catalog.proxies[name]} tasks. For {key[:2]}: "
-            faults.add(node, f"`proxies.{key}`: {told}{', '.join(fits)}.")
+            message = f"`{name}` is for {catalog.proxies[name]} tasks. For {key[:2]}: "
+            faults.add(node, f"`proxies.{key}`: {message}{', '.join(fits)}.")
     return dict(settings.proxies)
 
 
 def check_dimensions(
     tree: Node, methods: list[str], tasks: list[str], catalog: Catalog, faults: Faults
 ) -> None:
-    """Notes each dimension among the tasks that has no backbone, or no source data."""
+    """Note each dimension of the tasks that lacks a backbone or source data."""
     given = {key: set(tree.child(key).children()) for key in ("backbones", "proxies")}
     searched = PROXY in tree.child("parameters").children()
     readers = [m for m in methods if catalog.methods[m].needs_source]
@@ -144,23 +144,25 @@ def check_dimensions(
                        f"for {dimension} tasks.")  # fmt: skip
 
 
-def check_splits(tree: Node, data: Mapping[str, Any], faults: Faults) -> None:
-    """Notes a split that would be left without samples."""
+def check_splits(tree: Node, data: Settings, faults: Faults) -> None:
+    """Note a split that would have no samples."""
     samples, val, test = (data.get(k) for k in ("samples", "val_fraction", "test_fraction"))
     for name, share in ("val_fraction", val), ("test_fraction", test):
         if samples and share and int(samples * share) < 1:
-            told = f"{samples} samples leave none at `data.{name}: {shown(share)}`; raise either."
-            faults.add(tree.at(["data", "samples"]), f"`data.samples`: {told}")
+            message = (
+                f"{samples} samples leave none at `data.{name}: {shown(share)}`; raise either."
+            )
+            faults.add(tree.at(["data", "samples"]), f"`data.samples`: {message}")
 
 
 def check_resources(tree: Node, resources: Resources, faults: Faults) -> None:
     """Note more than one GPU a trial: the others would idle, since a trial trains on one."""
     if resources.gpu > 1:
-        told = (
+        message = (
             f"`resources.gpu` must be 1 or less, but got {shown(resources.gpu)}: a trial trains on "
             "one GPU. Four GPUs are four trials at once with `gpu: 1`."
         )
-        faults.add(tree.at(["resources", "gpu"]), told)
+        faults.add(tree.at(["resources", "gpu"]), message)
 
 
 def check_stages(
@@ -170,39 +172,41 @@ def check_stages(
     catalog: Catalog,
     faults: Faults,
 ) -> None:
-    """Notes each stage that no method has, or whose `distinct` none of them can honour."""
+    """Note each stage that no method has, or whose `distinct` no method can satisfy."""
     entries = [catalog.methods[method] for method in methods]
     known = catalog.stage_types(entry.name for entry in entries)
-    for stage, said in stages.items():
+    for stage, section in stages.items():
         place = tree.at(["stages", stage])
         if stage not in known:
             others = [m.name for m in catalog.methods.values() if stage in m.stages]
-            told = unknown("stage", printable(stage), known)
+            message = unknown("stage", printable(stage), known)
             if others:
                 names = ", ".join(entry.name for entry in entries)
-                told = f"stage `{stage}` is of {', '.join(others)}, but not of {names}."
-            faults.add(place, told)
+                message = f"stage `{stage}` is of {', '.join(others)}, but not of {names}."
+            faults.add(place, message)
             continue
         place = tree.at(["stages", stage, "distinct"])
-        if said.distinct != "all" and any(e.objective_stage == stage for e in entries):
-            told = f"`{stage}` reports the objective, so that its result is the trial: take it out."
-            faults.add(place, f"`stages.{stage}.distinct`: {told}")
+        if section.distinct != "all" and any(e.objective_stage == stage for e in entries):
+            message = (
+                f"`{stage}` reports the objective, so that its result is the trial: take it out."
+            )
+            faults.add(place, f"`stages.{stage}.distinct`: {message}")
         for entry in entries:
             order = list(entry.stages)
             after = order[order.index(stage) + 1 :] if stage in order else []
             later = [s for s in after if s in stages and stages[s].distinct != "all"]
-            if said.distinct == "all" and "distinct" in said.model_fields_set and later:
-                told = (
+            if section.distinct == "all" and "distinct" in section.model_fields_set and later:
+                message = (
                     f"`{later[0]}` comes after it and has {stages[later[0]].distinct}: a stage "
                     "varies no more than what is shared after it. Write a number, or take it out "
                     f"to draw it together with `{later[0]}`."
                 )
-                faults.add(place, f"`stages.{stage}.distinct: all`: {told}")
+                faults.add(place, f"`stages.{stage}.distinct: all`: {message}")
                 break
 
 
 def check_secrets(tree: Node, faults: Faults) -> None:
-    """Notes passwords in addresses, and references to the environment where none is read."""
+    """Note passwords in addresses, and references to the environment outside `tracking.uri`."""
 
     def walk(node: Node, path: tuple[str | int, ...]) -> None:
         if isinstance(node.value, dict):
@@ -215,8 +219,8 @@ def check_secrets(tree: Node, faults: Faults) -> None:
             if holds_secret(node.value):
                 faults.add(node, "an address with a password in it. A sweep file holds no secret.")
             elif ENV.search(node.value) or "${" in node.value:
-                told = "${env:NAME} is read in `tracking.uri` only."
-                faults.add(node, f"`{printable('.'.join(map(str, path)))}`: {told}")
+                message = "${env:NAME} is read in `tracking.uri` only."
+                faults.add(node, f"`{printable('.'.join(map(str, path)))}`: {message}")
 
     walk(tree, ())
 
@@ -224,8 +228,10 @@ def check_secrets(tree: Node, faults: Faults) -> None:
 def check_environment(
     tree: Node, uri: str | None, environment: Mapping[str, str], faults: Faults
 ) -> None:
-    """Notes each variable that `tracking.uri` refers to and that is not set."""
+    """Note each variable that `tracking.uri` refers to and the environment lacks."""
     for name in ENV.findall(uri or ""):
         if name not in environment:
-            told = f"`tracking.uri`: the environment variable {printable(name)} is not set; set it."
-            faults.add(tree.at(["tracking", "uri"]), told)
+            message = (
+                f"`tracking.uri`: the environment variable {printable(name)} is not set; set it."
+            )
+            faults.add(tree.at(["tracking", "uri"]), message)

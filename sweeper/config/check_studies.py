@@ -14,8 +14,9 @@ from sweeper.config.faults import Faults
 from sweeper.config.node import Node, Origin
 from sweeper.config.study_spec import InfeasibleParams, Level, StudySpec, levels
 from sweeper.config.sweep import Sweep
+from sweeper.model import Params
 
-Refusal = tuple[tuple[str, ...], str]  # where in the file, and why
+Refusal = tuple[tuple[str, ...], str]  # the path in the file, and the reason
 Refusals = Callable[[StudySpec], Iterable[Refusal]]
 LEADING = 2  # the preset and the control: trials of a study that need nothing to search
 
@@ -23,10 +24,10 @@ LEADING = 2  # the preset and the control: trials of a study that need nothing t
 def check_studies(
     sweep: Sweep, tree: Node, faults: Faults, refusals: Refusals | None = None
 ) -> tuple[str, ...]:
-    """Adds the faults of every study, and returns what is worth telling but no fault.
+    """Add the faults of every study, and return notes: what the user should know but is no fault.
 
     Args:
-        refusals: Yields what the science refuses of a study.
+        refusals: Yields the settings of a study that the science refuses.
     """
     studies: list[StudySpec] = []
     for method in sweep.methods:
@@ -42,11 +43,11 @@ def check_studies(
     notes = [_check_pruning(study, sweep, tree, faults) for study in studies]
     for method in dict.fromkeys(s.method for s in studies if not s.parameters):
         if sweep.search.trials > LEADING:
-            told = (
+            message = (
                 f"`{method}` has no parameter here to search. Name one in `parameters`, or set "
                 f"`search.trials: {LEADING}` to run its preset and control alone."
             )
-            _add(tree, "parameters", told, faults)
+            _add(tree, "parameters", message, faults)
     notes += check_levels(studies, tree, faults)
     notes += schedule_notes(studies)
     used = {name for study in studies for name in study.parameters}
@@ -69,31 +70,33 @@ def _why_unused(name: str) -> str:
 
 
 def _check_pruning(study: StudySpec, sweep: Sweep, tree: Node, faults: Faults) -> str | None:
-    """A pruner that can never act is a fault where the file says so, else a note: a quick run
-    with fewer epochs from the command line is no mistake."""
+    """Note a pruner that can never act: as a fault if the file itself says so, else as a note.
+
+    A quick run with fewer epochs from the command line is no mistake.
+    """
     stage = study.objective_stage
     most = study.stage_epochs[stage]
     if sweep.pruning.type == "none" or study.min_epochs <= most:
         return None
-    told = (
+    message = (
         f"`pruning.min_epochs: {study.min_epochs}` is over the {most} epochs of `{stage}`, so that "
         "no trial is ever pruned."
     )
     path, node = tree.trace(["pruning", "min_epochs"])
     epochs = tree.child("fixed").children().get(f"{stage}.epochs")
     if len(path) < 2 or (epochs is not None and epochs.origin.where != node.origin.where):
-        return told
-    faults.add(node, told + " Lower it, or write `type: none`.")
+        return message
+    faults.add(node, message + " Lower it, or write `type: none`.")
     return None
 
 
-def _add(tree: Node, key: str, told: str, faults: Faults) -> None:
+def _add(tree: Node, key: str, message: str, faults: Faults) -> None:
     place = tree.children().get(key)
-    faults.add(place if place is not None else Origin(tree.origin.where), told)
+    faults.add(place if place is not None else Origin(tree.origin.where), message)
 
 
 def check_levels(studies: Iterable[StudySpec], tree: Node, faults: Faults) -> list[str]:
-    """Adds what keeps shared configurations from being drawn, and returns what is no fault."""
+    """Add why shared configurations cannot be drawn, and return the notes that are no fault."""
     notes: list[str] = []
     all_levels = [(study, levels(study)) for study in studies]
     searched = {level.stages[-1] for _, found in all_levels for level in found if level.parameters}
@@ -104,20 +107,20 @@ def check_levels(studies: Iterable[StudySpec], tree: Node, faults: Faults) -> li
             names |= level.parameters.keys()
             place = tree.at(["stages", stage, "distinct"])
             if level.distinct > 1 and not level.parameters:
-                told = _nothing_differs(level, depth)
+                message = _nothing_differs(level, depth)
                 if stage in searched:
-                    notes.append(f"`{study.name}`: {told}")
+                    notes.append(f"`{study.name}`: {message}")
                 else:
-                    faults.add(place, f"{told} Search one, or write `distinct: 1`.")
+                    faults.add(place, f"{message} Search one, or write `distinct: 1`.")
             for name, parameter in level.parameters.items():
                 for parent in parameter.when:
                     if parent not in names:
-                        told = (
+                        message = (
                             f"`{parent}` is drawn after what `stages.{stage}.distinct` shares. "
                             "Take the condition, or the `distinct`, out."
                         )
                         where = tree.at(["parameters", name, "when", parent])
-                        faults.add(where, f"`parameters.{name}.when`: {told}")
+                        faults.add(where, f"`parameters.{name}.when`: {message}")
         most = math.prod(level.distinct for level in found)
         if found and 1 < study.num_sampled <= most:
             notes.append(
@@ -128,8 +131,11 @@ def check_levels(studies: Iterable[StudySpec], tree: Node, faults: Faults) -> li
 
 
 def _nothing_differs(level: Level, depth: int) -> str:
-    """One seed more is not one configuration more: what is best among them would be luck, and
-    `replicate` is what repeats a configuration on other seeds."""
+    """Return why `distinct` has no effect.
+
+    One more seed is not one more configuration: the best of several seeds would be luck.
+    `replicate` repeats a configuration on other seeds.
+    """
     what = "differ in the seed alone" if depth == 0 else "be equal"
     stage = level.stages[-1]
     return (
@@ -142,15 +148,13 @@ def _nothing_differs(level: Level, depth: int) -> str:
 EPOCHS, DECAY, WARMUP = "epochs", "decay_epochs", "warmup_epochs"
 
 
-def following(
-    known: Iterable[str], searched: Mapping[str, Distribution], fixed: Mapping[str, Any]
-) -> dict[str, Any]:
+def following(known: Iterable[str], searched: Mapping[str, Distribution], fixed: Params) -> Params:
     """Return the `decay_epochs` that follow `epochs`, by `stage.parameter`.
 
     Args:
         known: Every `stage.parameter` of the file's methods.
     """
-    found: dict[str, Any] = {}
+    found: dict[str, int | None] = {}
     for name in known:
         stage, _, key = name.rpartition(".")
         if key != DECAY or name in searched or name in fixed:
@@ -159,13 +163,12 @@ def following(
         if epochs in fixed:
             found[name] = fixed[epochs]
         elif epochs in searched:
-            found[name] = None  # at the last epoch, whichever is drawn
+            found[name] = None  # the rate falls to 0 at the last epoch, which is drawn
     return found
 
 
 def schedule_notes(studies: Iterable[StudySpec]) -> list[str]:
-    """Return a note for each schedule that ends before its stage does: the rest of the epochs
-    would train nothing, and say nothing of it."""
+    """Return a note for each schedule that ends before its stage: the last epochs train nothing."""
     return list(dict.fromkeys(note for study in studies for note in _ends_early(study)))
 
 
@@ -175,7 +178,8 @@ def _ends_early(study: StudySpec) -> Iterator[str]:
         ends = [float(end) for end in _values(study, name) if end is not None]
         rises = [float(rise) for rise in _values(study, f"{stage}.{WARMUP}")]
         first = min(ends, default=float(most))
-        if first < most and first > min(rises, default=0.0):  # a shorter one stays at its peak
+        # without a fall the rate stays at its peak
+        if first < most and first > min(rises, default=0.0):
             yield (
                 f"`{study.method}`: the rate of `{stage}` is 0 after epoch {first:g} "
                 f"(`{name}`), but a trial may have {most} epochs: those after it train nothing. "
@@ -184,7 +188,7 @@ def _ends_early(study: StudySpec) -> Iterator[str]:
 
 
 def _values(study: StudySpec, name: str) -> tuple[Any, ...]:
-    """Return what a parameter may be, at its ends: nothing if the stage has none of that name."""
+    """Return the values at the ends of a parameter; none if the stage has no such parameter."""
     if (drawn := study.parameters.get(name)) is not None:
         return tuple(drawn.examples())
     return (study.preset[name],) if name in study.preset else ()

@@ -24,6 +24,7 @@ from typing import Any, NoReturn
 from sweeper.config.faults import Faults, did_you_mean, shown, unknown_key
 from sweeper.config.node import Node, Scalar
 from sweeper.errors import Fault, unknown
+from sweeper.model import Params
 from sweeper.text import printable
 
 Conditions = Mapping[str, tuple[Scalar, ...]]
@@ -40,7 +41,7 @@ class Float:
     when: Conditions = field(default_factory=dict)
 
     def contains(self, value: Any) -> bool:
-        """Whether `value` can be drawn."""
+        """Return whether `value` can be drawn."""
         if isinstance(value, bool) or not isinstance(value, int | float):
             return False
         if not self.low <= value <= self.high:
@@ -49,7 +50,7 @@ class Float:
         return math.isclose(steps, round(steps), abs_tol=1e-6)
 
     def examples(self) -> tuple[float, ...]:
-        """Returns the ends and, between them, a number that is no integer if there is one."""
+        """Return both ends and a number between them, no integer if possible."""
         if self.step:
             return self.low, self.low + self.step, self.high
         middle = math.sqrt(self.low * self.high) if self.log else (self.low + self.high) / 2
@@ -67,13 +68,13 @@ class Int:
     when: Conditions = field(default_factory=dict)
 
     def contains(self, value: Any) -> bool:
-        """Whether `value` can be drawn."""
+        """Return whether `value` can be drawn."""
         if isinstance(value, bool) or not isinstance(value, int):
             return False
         return self.low <= value <= self.high and (value - self.low) % self.step == 0
 
     def examples(self) -> tuple[int, ...]:
-        """Returns both ends."""
+        """Return both ends."""
         return self.low, self.high
 
 
@@ -85,11 +86,11 @@ class Choice:
     when: Conditions = field(default_factory=dict)
 
     def contains(self, value: Any) -> bool:
-        """Whether `value` can be drawn."""
+        """Return whether `value` can be drawn."""
         return any(same(value, choice) for choice in self.values)
 
     def examples(self) -> tuple[Scalar, ...]:
-        """Returns every choice."""
+        """Return every choice."""
         return self.values
 
 
@@ -97,12 +98,12 @@ Distribution = Float | Int | Choice
 
 
 def same(a: Any, b: Any) -> bool:
-    """Whether two scalars are one value: 1 is 1.0, but true is not 1."""
+    """Return whether two scalars are the same value: 1 is 1.0, but true is not 1."""
     return isinstance(a, bool) == isinstance(b, bool) and bool(a == b)
 
 
-def is_active(distribution: Distribution, params: Mapping[str, Any]) -> bool:
-    """Whether every condition holds, given the values of the parameters before this one."""
+def is_active(distribution: Distribution, params: Params) -> bool:
+    """Return whether every condition holds, given the parameters before this one."""
     return all(
         name in params and any(same(params[name], value) for value in values)
         for name, values in distribution.when.items()
@@ -110,10 +111,10 @@ def is_active(distribution: Distribution, params: Mapping[str, Any]) -> bool:
 
 
 def parents_first(parameters: Mapping[str, Distribution]) -> dict[str, Distribution]:
-    """Orders parameters so that each comes after those that its `when` names, else as written.
+    """Return parameters with each after those that its `when` names, else in the given order.
 
     Raises:
-        graphlib.CycleError: Conditions go round in a circle; `args[1]` lists it.
+        graphlib.CycleError: Conditions form a cycle; `args[1]` lists it.
     """
     sorter: graphlib.TopologicalSorter[str] = graphlib.TopologicalSorter()
     for name, distribution in parameters.items():
@@ -130,7 +131,7 @@ def parents_first(parameters: Mapping[str, Distribution]) -> dict[str, Distribut
 def requirements(
     name: str, parameters: Mapping[str, Distribution]
 ) -> Mapping[str, tuple[Scalar, ...]]:
-    """Returns, for each parameter that must be set for `name` to exist, the values that allow it.
+    """Return, for each parameter that must be set for `name` to exist, the values that allow it.
 
     An empty tuple means that `name` can never exist. Conditions must not be circular.
     """
@@ -173,18 +174,18 @@ REFUSED = {
 
 
 class Unsound(Exception):
-    """Ends the reading of a parameter whose faults are noted."""
+    """Raised to stop reading a parameter; its faults are noted already."""
 
 
 @dataclass(frozen=True)
 class Constant:
-    """A parameter that has one value, and so is not searched."""
+    """A parameter with one value, which is not searched."""
 
     value: Scalar
 
 
 class ParameterReader:
-    """Reads the parameter `name` from `node`; what is wrong goes to `faults`."""
+    """Reader of the parameter `name` at `node`; faults are added to `faults`."""
 
     def __init__(self, name: str, node: Node, faults: Faults) -> None:
         self.name, self.node, self.faults = name, node, faults
@@ -192,14 +193,14 @@ class ParameterReader:
         self.notes: list[str] = []
 
     def read(self) -> Distribution | Constant | None:
-        """Returns what the parameter is drawn from, or None after a fault."""
+        """Return the distribution or constant, or None after a fault."""
         try:
             return self.drawn_from()
         except Unsound:
             return None
 
     def drawn_from(self) -> Distribution | Constant:
-        """Returns the same, or raises Unsound."""
+        """Return the distribution or constant, or raise Unsound after a fault."""
         if isinstance(self.node.value, list):
             self.stop("", "must say `values: [...]`, not be a list.")
         if not isinstance(self.node.value, dict):
@@ -273,8 +274,8 @@ class ParameterReader:
                     f"or null, but got {shown(item.plain())}.",
                 )
             elif twin := [v for v in values if v == item.value]:
-                told = f"{shown(twin[0])} and {shown(item.value)} are the same value"
-                self.fault_at(item, f"`parameters.{self.name}.values`: {told}; keep one.")
+                message = f"{shown(twin[0])} and {shown(item.value)} are the same value"
+                self.fault_at(item, f"`parameters.{self.name}.values`: {message}; keep one.")
             else:
                 values.append(item.value)
         self.go_on()
@@ -314,7 +315,7 @@ class ParameterReader:
         return Float(low=float(low), high=float(high), log=log, step=step_size, when=when)
 
     def reachable(self, low: float, high: float, q: float | None) -> float:
-        """Returns the largest value that steps of `q` from `low` reach."""
+        """Return the largest value that steps of `q` from `low` can reach."""
         if q is None:
             return high
         steps = math.floor((high - low) / q + 1e-9)
@@ -364,7 +365,7 @@ class ParameterReader:
         raise Unsound
 
     def fault(self, key: str, message: str) -> None:
-        """Notes a fault of `key`, or of the whole parameter."""
+        """Add a fault of `key`, or of the whole parameter."""
         name = f"parameters.{self.name}" + (f".{printable(key)}" if key else "")
         self.fault_at(key, f"`{name}` {message}")
 
@@ -375,7 +376,7 @@ class ParameterReader:
 
 
 def written(distribution: Distribution) -> dict[str, Any]:
-    """Writes a distribution as a sweep file does: what `ParameterReader` reads back."""
+    """Return a distribution as a sweep file writes it; `ParameterReader` reads it back."""
     when = {parent: list(values) for parent, values in distribution.when.items()}
     conditions = {"when": when} if when else {}
     step: float | None
@@ -397,7 +398,7 @@ def written(distribution: Distribution) -> dict[str, Any]:
 
 
 def misses(values: tuple[Scalar, ...], parent: Distribution | Constant) -> str | None:
-    """Says why no value of a condition can occur in `parent`, or returns None."""
+    """Return why no value of a condition can occur in `parent`, or None."""
     if isinstance(parent, Float) and parent.step is None:
         return "is drawn from a continuous range, and never equals a value."
     if isinstance(parent, Constant):

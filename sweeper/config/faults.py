@@ -1,4 +1,4 @@
-"""What is said of a fault: where, what, what it got, and the way out."""
+"""Faults of a sweep file: each with its place, the rule, the value, and a way out."""
 
 import difflib
 import re
@@ -17,13 +17,13 @@ SECRET_KEY = re.compile(r"pass|secret|token|api_?key|access_?key|private_?key|cr
 
 
 class Faults:
-    """Collects every fault of a file, so that they are told, and mended, in one go."""
+    """All faults of a file, so that a user can correct them in one go."""
 
     def __init__(self) -> None:
         self.found: list[Fault] = []
 
     def add(self, place: Node | Origin, message: str) -> None:
-        """Notes a fault once; stops at `MAX_FAULTS`, since more are noise.
+        """Add a fault once. Stop at `MAX_FAULTS`: more would be noise.
 
         Raises:
             FileFaults: There are too many.
@@ -38,14 +38,14 @@ class Faults:
             self.stop()
 
     def stop(self) -> None:
-        """Raises what was found, if anything was, ordered by line."""
+        """Raise the faults found so far, ordered by line, if there are any."""
         if self.found:
             raise FileFaults(sorted(self.found, key=lambda f: (f.where, f.line or 10**9)))
 
     def explain(
         self, error: ValidationError, tree: Node, path: Sequence[str | int], model: type[BaseModel]
     ) -> None:
-        """Adds the faults that pydantic found in the part of `tree` at `path`."""
+        """Add pydantic's faults of the part of `tree` at `path`."""
         grouped: dict[tuple[str | int, ...], list[str]] = {}
         for item in error.errors(include_url=False):
             location = (*path, *item["loc"])
@@ -58,17 +58,17 @@ class Faults:
                 grouped.setdefault(tree.trace(location)[0], []).append(sentence(item))
         for walked, messages in grouped.items():
             node = tree.at(walked)
-            told = " or ".join(dict.fromkeys(messages))
+            message = " or ".join(dict.fromkeys(messages))
             got = "" if isinstance(node.value, dict) else f", but got {shown(node.plain())}"
             hint = ""
             if isinstance(node.value, str):
-                named = re.findall(r"'([^']+)'", told)
+                named = re.findall(r"'([^']+)'", message)
                 hint = did_you_mean(node.value, named)
-            self.add(node, f"`{dotted(walked)}` {told}{got}.{hint}")
+            self.add(node, f"`{dotted(walked)}` {message}{got}.{hint}")
 
 
 def model_keys(model: type[BaseModel], path: Iterable[str | int]) -> list[str]:
-    """Returns the keys that `model`, or the model nested in it at `path`, takes."""
+    """Return the keys of `model`, or of the model nested in it at `path`."""
     steps = list(path)
     while steps and (field := model.model_fields.get(str(steps.pop(0)))) is not None:
         inside = [field.annotation, *get_args(field.annotation)]  # of an optional one, of a mapping
@@ -82,7 +82,7 @@ def model_keys(model: type[BaseModel], path: Iterable[str | int]) -> list[str]:
 
 
 def unknown_key(name: str, known: Iterable[str], kind: str = "key") -> str:
-    """Says that a key is not known, without ever showing what a secret's key holds."""
+    """Return the message for an unknown key, which never shows the value of a secret."""
     last = name.rpartition(".")[2]
     if SECRET_KEY.search(last):
         return (
@@ -94,13 +94,13 @@ def unknown_key(name: str, known: Iterable[str], kind: str = "key") -> str:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Returns ` Did you mean ...?` if a known name is near."""
+    """Return ` Did you mean ...?` if a known name is similar."""
     near = difflib.get_close_matches(name[:200], list(known), n=1)
     return f" Did you mean `{near[0]}`?" if near else ""
 
 
 def sentence(item: Any) -> str:
-    """Turns one of pydantic's errors into `must be ...`."""
+    """Return one of pydantic's errors as `must be ...`."""
     text: str = item["msg"]
     text = text.removeprefix("Value error, ").removeprefix("Assertion failed, ")
     text = text.replace("Input should be ", "must be ").replace("Input should ", "must ")
@@ -111,13 +111,13 @@ def sentence(item: Any) -> str:
 
 
 def dotted(path: Iterable[str | int]) -> str:
-    """Writes a path as in `search.trials` and `tasks[2]`."""
+    """Return a path as `search.trials` or `tasks[2]`."""
     text = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path)
     return printable(text.removeprefix("."))
 
 
 def shown(value: Any) -> str:
-    """Writes a value as YAML would, short, escaped, and without the password of a URL."""
+    """Return a value as in YAML: short, escaped, and without the password of a URL."""
     match value:
         case None:
             return "null"

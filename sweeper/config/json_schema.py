@@ -1,5 +1,8 @@
-"""The sweep file as a JSON Schema (draft 2020-12), for editors: of the file as it is written, with
-its profiles and short forms. It is a little laxer than `load_sweep`, which also relates keys."""
+"""The JSON Schema (draft 2020-12) of a sweep file, for editors.
+
+It describes the file as a user writes it, with profiles and short forms. It is a little less strict
+than `load_sweep`, which also compares keys with each other.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -24,7 +27,7 @@ BASE: Schema = {
 
 
 def json_schema(catalog: Catalog) -> Schema:
-    """Returns the schema of a sweep file that names what is in `catalog`."""
+    """Return the schema of a sweep file with the names of `catalog`."""
     file = inlined(SweepFile)
     properties: Schema = file["properties"]
     stages = catalog.stage_types(catalog.methods)
@@ -77,7 +80,7 @@ def json_schema(catalog: Catalog) -> Schema:
 
 
 def inlined(model: type[BaseModel]) -> Schema:
-    """Returns a model's schema with every reference replaced by what it refers to."""
+    """Return a model's schema with every reference resolved."""
     schema = model.model_json_schema(by_alias=True)
     definitions: Mapping[str, Schema] = schema.pop("$defs", {})
 
@@ -104,7 +107,7 @@ def _or_null(schema: Schema) -> Schema:
 
 
 def _overlay(schema: Schema) -> Schema:
-    """Returns the schema of changes to what `schema` describes: nothing required, null anywhere."""
+    """Return the schema of changes to what `schema` describes: nothing required, null anywhere."""
     if "required" in schema and len(schema) == 1:
         return {}
     changed = {k: v for k, v in schema.items() if k != "required"}

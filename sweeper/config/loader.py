@@ -1,12 +1,12 @@
-"""From a file and a command line to a `Sweep`: every fault at once, or none."""
+"""Loading of a sweep file: a validated `Sweep`, or every fault at once."""
 
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import TypedDict, Unpack
 
-from sweeper.config.catalog import Catalog
+from sweeper.config.catalog import Catalog, Settings
 from sweeper.config.check import (
     check_dimensions,
     check_environment,
@@ -27,42 +27,43 @@ from sweeper.config.node import Node
 from sweeper.config.parameters import read_parameters
 from sweeper.config.sweep import Sweep
 from sweeper.config.yaml_reader import parse
+from sweeper.model import Params
 
 
 class LoadOptions(TypedDict, total=False):
-    """What a launch adds to a sweep file."""
+    """The options of a command that are laid over a sweep file."""
 
     profile: str  # default: auto
     sets: Iterable[str]  # KEY=VALUE
     trials: int | None
     name: str | None
-    has_gpu: bool  # chooses the profile where it is `auto`
-    environment: Mapping[str, str] | None  # has to hold the variables that the file refers to
-    refusals: Refusals | None  # finds what of a study can never be trained
+    has_gpu: bool  # chooses the profile if it is `auto`
+    environment: Mapping[str, str] | None  # must have the variables that the file refers to
+    refusals: Refusals | None  # yields why a study can never be trained
 
 
 def load_sweep(path: Path | str, catalog: Catalog, **options: Unpack[LoadOptions]) -> Sweep:
-    """Read and check the sweep file at `path`, profile and command line laid over it.
+    """Load the sweep file at `path`, with profile and command line laid over it.
 
     Raises:
-        FileFaults: Everything that is wrong, each with file and line or option.
+        FileFaults: Every fault, each with file and line or option.
     """
     return _checked(read_document(Path(path)), catalog, options)
 
 
 def loads_sweep(
-    source: str | Mapping[str, Any],
+    source: str | Settings,
     catalog: Catalog,
     *,
     where: str = "sweep.yaml",
     **options: Unpack[LoadOptions],
 ) -> Sweep:
-    """Check a text at hand; `where` names it in messages.
+    """Load a sweep from the text of a file; `where` names it in messages.
 
-    A mapping is taken to be a sweep's `resolved`: `profile` was laid over it already.
+    A mapping has to be a sweep's `resolved`, which has its profile laid over it already.
 
     Raises:
-        FileFaults: Everything that is wrong.
+        FileFaults: Every fault.
     """
     if isinstance(source, str):
         return _checked(parse(source, where), catalog, options)
@@ -111,7 +112,7 @@ def _checked(
     if environment is not None:
         check_environment(tree, settings.tracking.uri, environment, faults)
     faults.stop()
-    followed: dict[str, Any] = {}
+    followed: Params = {}
     if not is_resolved:  # a sweep that began with another schedule goes on with it
         followed = following(catalog.parameters(methods), parameters.searched, parameters.fixed)
 
@@ -140,7 +141,7 @@ def _checked(
         tracking=settings.tracking,
         catalog=catalog,
     )
-    if is_resolved:  # it was checked, and what was a note then stays one
+    if is_resolved:  # it was checked when it began
         return sweep
     notes = check_studies(sweep, tree, faults, options.get("refusals"))
     faults.stop()

@@ -1,11 +1,14 @@
-"""Lays profile and command line over the file, and remembers where each value came from.
+"""The layers of a sweep file, merged into one document in which each value keeps its place.
 
     base <- file <- profile <- --set <- --trials
 
-Mappings merge, lists and scalars replace, and null takes a key away, as in JSON Merge Patch
-(RFC 7396). Two habits of sweep files are honoured on the way: a backbone written as a name is
-`{name: ...}` once something is added to it, and a parameter given values loses its range, or the
-other way round. A name in `fixed` leaves `parameters`.
+Mappings merge, lists and scalars replace, and null removes a key, as in JSON Merge Patch (RFC
+7396). There are two exceptions. A backbone that is written as a name becomes `{name: ...}` once
+something is added to it. A parameter loses its range if it is given values, and vice versa.
+A name in `fixed` is removed from `parameters`.
+
+A base is a file with what several sweeps have in common. `extends: base/pdebench.yaml` names it,
+relative to the file. There is one level, and the profiles of both files merge.
 """
 
 import re
@@ -21,7 +24,8 @@ from sweeper.config.yaml_reader import parse, parse_value, read_text, to_yaml
 from sweeper.errors import SYNONYMS, Fault, FileFaults, unknown
 from sweeper.text import printable, visible
 
-ELSEWHERE = {
+EXTENDS = "extends"
+ELSEWHERE = {  # a key of other tools, and its name in a sweep file
     "method": "methods", "task": "tasks", "backbone": "backbones", "proxy": "proxies",
     "space": "parameters", "search_space": "parameters", "hyperparameters": "parameters",
     "run_cap": "search.trials", "n_trials": "search.trials", "num_samples": "search.trials",
@@ -31,7 +35,8 @@ ELSEWHERE = {
     "failure": "failures", "storage": "--storage", "program": "methods", "stage": "stages",
     "stage_cache": "stage_store",
 }  # fmt: skip
-NOT_SAID = {
+NOT_SAID = {  # a key of other tools without a counterpart
+    EXTENDS: "It is read at the top of a file alone.",
     **dict.fromkeys(
         ("metric", "mode", "goal", "direction", "objective"),
         "The task's metric decides: lower is better.",
@@ -42,14 +47,12 @@ NOT_SAID = {
         "The first trial is the method's preset; change it under `fixed`.",
     ),
 }
-EXTENDS = "extends"
-NOT_SAID[EXTENDS] = "It is read at the top of a file alone."
 RANGE_KEYS = ("min", "max", "q")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Merged:
-    """The file as it holds for this launch. `profile` is the one used."""
+    """The merged file of this launch, and the profile that it has."""
 
     tree: Node
     profile: str
@@ -67,7 +70,7 @@ def lay_over(
     name: str | None = None,
     has_gpu: bool = False,
 ) -> Merged:
-    """Returns the file under profile and command line; what cannot be laid over is a fault."""
+    """Return the file with profile and command line laid over it; add the faults of both."""
     profiles = _profiles(document, faults)
     entries = {k: v for k, v in document.children().items() if k != "profiles"}
     tree = Node({k: v for k, v in entries.items() if v.value is not None}, document.origin)
@@ -92,7 +95,7 @@ def lay_over(
 
 
 def patch(base: Node, over: Node, path: tuple[str, ...] = ()) -> Node:
-    """Returns `base` with `over` laid over it."""
+    """Return `base` with `over` laid over it."""
     if not isinstance(over.value, dict):
         return over
     entries = _prepared(base, over.value, path)
@@ -108,8 +111,8 @@ def patch(base: Node, over: Node, path: tuple[str, ...] = ()) -> Node:
 def extend(base: Node, own: Node, path: tuple[str, ...] = ()) -> Node:
     """Return a file, or the part of it at `path`, laid over its base.
 
-    Null takes away what the base says. Of what the base does not say, and in a profile, it stays:
-    there it is a value, or takes away what the profile is laid over.
+    Null removes a key of the base. A null stays if the base lacks the key, since it is a value
+    then, and in a profile, since it removes a key of the file.
     """
     profile, place = (path[:2], path[2:]) if path[:1] == ("profiles",) else ((), path)
     of_backbone = isinstance(base.value, str) and place[:1] == ("backbones",)
@@ -129,7 +132,7 @@ def extend(base: Node, own: Node, path: tuple[str, ...] = ()) -> Node:
 
 
 def _unfixed(base: dict[str, Node], own: Node) -> dict[str, Node]:
-    """Return a base without what it fixes and the file searches."""
+    """Return a base without the fixed parameters that the file searches."""
     searched = {k for k, v in own.child("parameters").children().items() if v.value is not None}
     if "fixed" not in base or not searched:
         return base
@@ -170,8 +173,8 @@ def _fixed_twice(document: Node) -> Iterator[str]:
         where = node.origin.where
         if name in parameters and parameters[name].origin.where == where:
             line = parameters[name].origin.line
-            told = f"`{printable(name)}` is in `parameters` too (line {line}); it is fixed."
-            yield str(Fault(printable(where, limit=4096), node.origin.line, told))
+            message = f"`{printable(name)}` is in `parameters` too (line {line}); it is fixed."
+            yield str(Fault(printable(where, limit=4096), node.origin.line, message))
 
 
 def _profiles(document: Node, faults: Faults) -> dict[str, Node]:
@@ -185,8 +188,8 @@ def _profiles(document: Node, faults: Faults) -> dict[str, Node]:
     sound = {}
     for name, profile in node.value.items():
         if not re.fullmatch(NAME, name) or name == "auto":
-            told = "`auto` chooses one" if name == "auto" else RULES[NAME]
-            faults.add(profile, f"profile name `{printable(name)}`: {told}.")
+            message = "`auto` chooses one" if name == "auto" else RULES[NAME]
+            faults.add(profile, f"profile name `{printable(name)}`: {message}.")
         elif not isinstance(profile.value, dict) and profile.value is not None:
             faults.add(profile, f"`profiles.{name}` must be a mapping of what it changes, but got "
                        f"{shown(profile.plain())}.")  # fmt: skip
@@ -197,24 +200,24 @@ def _profiles(document: Node, faults: Faults) -> dict[str, Node]:
 
 
 def check_keys(tree: Node, faults: Faults, *, prefix: str = "") -> None:
-    """Note every key at the top of a file or profile that is none, with the one meant."""
+    """Add a fault for every unknown key at the top of a file or profile."""
     for key, node in tree.children().items():
         if key in SweepFile.model_fields or (key == "profiles" and not prefix):
             continue
         name = prefix + key
         if key in ELSEWHERE:
-            told = f"unknown key `{name}`. Write `{ELSEWHERE[key]}`."
+            message = f"unknown key `{name}`. Write `{ELSEWHERE[key]}`."
         elif key in NOT_SAID:
-            told = f"unknown key `{name}`. {NOT_SAID[key]}"
+            message = f"unknown key `{name}`. {NOT_SAID[key]}"
         elif key == "profiles":
-            told = f"`{name}`: a profile holds no profiles."
+            message = f"`{name}`: a profile holds no profiles."
         else:
-            told = unknown_key(name, SweepFile.model_fields)
-        faults.add(node, told)
+            message = unknown_key(name, SweepFile.model_fields)
+        faults.add(node, message)
 
 
 def _option(option: str, catalog: Catalog, faults: Faults) -> Node | None:
-    """Reads one KEY=VALUE as a tree that holds only this."""
+    """Return one KEY=VALUE as a tree with this value alone."""
     key, equals, text = option.partition("=")
     key = key.strip()
     where = f"--set {printable(key)}"
@@ -226,16 +229,16 @@ def _option(option: str, catalog: Catalog, faults: Faults) -> Node | None:
     if path is None:
         stages = catalog.stage_types(catalog.methods)
         known = [*SweepFile.model_fields, *(f"{s}.*" for s in stages)]
-        told = unknown_key(key.partition(".")[0], known)
+        message = unknown_key(key.partition(".")[0], known)
         word = f".{SYNONYMS.get(key, key)}"
         endings = [name for name in catalog.parameters(catalog.methods) if name.endswith(word)]
         if key in ELSEWHERE:
-            told = f"unknown key `{key}`. Write `{ELSEWHERE[key]}`."
+            message = f"unknown key `{key}`. Write `{ELSEWHERE[key]}`."
         elif key in NOT_SAID:
-            told = f"unknown key `{key}`. {NOT_SAID[key]}"
+            message = f"unknown key `{key}`. {NOT_SAID[key]}"
         elif endings:
-            told = f"unknown key `{printable(key)}`. Write its stage: {' or '.join(endings)}."
-        faults.add(origin, told)
+            message = f"unknown key `{printable(key)}`. Write its stage: {' or '.join(endings)}."
+        faults.add(origin, message)
         return None
     if "" in path:
         faults.add(origin, "an empty name between dots.")
@@ -250,7 +253,7 @@ def _option(option: str, catalog: Catalog, faults: Faults) -> Node | None:
 
 
 def _path(key: str, catalog: Catalog) -> tuple[str, ...] | None:
-    """Returns the keys that lead to `key` in a sweep file, or None where there are none."""
+    """Return the path of `key` in a sweep file, or None if there is none."""
     head, _, rest = key.partition(".")
     if head in catalog.stage_types(catalog.methods) and rest:
         return ("fixed", key)
@@ -271,7 +274,7 @@ def _nest(path: Iterable[str], value: Node) -> Node:
 
 
 def read_document(path: Path) -> Node:
-    """Return a sweep file merged with its base, each value with the file and line that it is from.
+    """Return a sweep file merged with its base; each value keeps its file and line.
 
     Raises:
         FileFaults: The file or its base cannot be read.
@@ -280,8 +283,7 @@ def read_document(path: Path) -> Node:
 
 
 def whole_text(path: Path) -> str:
-    """Return the text of a sweep file that needs no other file: if it extends a base, of both
-    merged.
+    """Return the text of a sweep file, merged with the text of its base if it has one.
 
     Raises:
         FileFaults: The file or its base cannot be read.
@@ -313,11 +315,11 @@ def _with_base(path: Path, own: Node) -> Node:
 
 
 def _read_base(path: Path, node: Node, faults: Faults) -> Node | None:
-    """Return the base that `node`, in the file at `path`, names; None: what is wrong is noted."""
+    """Return the base that `node` names in the file at `path`, or None after a fault."""
     name = node.value
     if not isinstance(name, str) or not name:
-        told = "must be the path of one file, such as base/common.yaml, but got"
-        faults.add(node, f"`{EXTENDS}` {told} {shown(node.plain())}.")
+        message = "must be the path of one file, such as base/common.yaml, but got"
+        faults.add(node, f"`{EXTENDS}` {message} {shown(node.plain())}.")
         return None
     if fault := _misplaced(path, name):
         faults.add(node, f"`{EXTENDS}` {fault}")
@@ -334,8 +336,10 @@ def _read_base(path: Path, node: Node, faults: Faults) -> Node | None:
         faults.found.extend(error.faults)
         return None
     if (nested := base.children().get(EXTENDS)) is not None:
-        told = "a file that another one extends cannot extend a third. Write here what that holds."
-        faults.add(nested, f"`{EXTENDS}`: {told}")
+        message = (
+            "a file that another one extends cannot extend a third. Write here what that holds."
+        )
+        faults.add(nested, f"`{EXTENDS}`: {message}")
         return None
     return base
 

@@ -1,4 +1,4 @@
-"""Data that remember where they were written: what every message of a fault points at."""
+"""Values of a file, each with the place where it is written."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A value, and where it (or the key before it) was written."""
+    """A value, and the place of its key or of itself."""
 
     value: Scalar | dict[str, "Node"] | list["Node"]
     origin: Origin
 
     def plain(self) -> Any:
-        """Returns the bare value: mappings, lists and scalars."""
+        """Return the bare value: mappings, lists and scalars."""
         if isinstance(self.value, dict):
             return {key: child.plain() for key, child in self.value.items()}
         if isinstance(self.value, list):
@@ -31,19 +31,19 @@ class Node:
         return self.value
 
     def children(self) -> dict[str, "Node"]:
-        """Returns the entries of a mapping, and of anything else none."""
+        """Return the entries of a mapping, and none of anything else."""
         return self.value if isinstance(self.value, dict) else {}
 
     def child(self, key: str) -> "Node":
-        """Returns the entry `key`, or an empty mapping where there is none."""
+        """Return the entry `key`, or an empty mapping if there is none."""
         return self.children().get(key, Node({}, self.origin))
 
     def at(self, path: Iterable[str | int]) -> "Node":
-        """Returns the node at `path`, or the nearest one above it."""
+        """Return the node at `path`, or the nearest one above it."""
         return self.trace(path)[1]
 
     def trace(self, path: Iterable[str | int]) -> tuple[tuple[str | int, ...], "Node"]:
-        """Returns as much of `path` as exists here, and the node it leads to."""
+        """Return the part of `path` that exists here, and its node."""
         node, walked = self, []
         for step in path:
             if isinstance(node.value, dict) and step in node.value:

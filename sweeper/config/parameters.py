@@ -1,4 +1,4 @@
-"""Checks what `parameters` and `fixed` say against the stages that they are for."""
+"""The sections `parameters` and `fixed`, checked against the configs of their stages."""
 
 import graphlib
 from collections.abc import Iterable, Mapping
@@ -23,6 +23,7 @@ from sweeper.config.distributions import (
 from sweeper.config.faults import SECRET_KEY, Faults, sentence, shown, unknown_key
 from sweeper.config.node import Node
 from sweeper.errors import SYNONYMS, unknown
+from sweeper.model import Params
 from sweeper.text import printable
 
 INTEGERS = (
@@ -33,10 +34,10 @@ INTEGERS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Parameters:
-    """What is searched, parents first, and what is fixed."""
+    """The searched parameters, parents first, and the fixed ones."""
 
     searched: Mapping[str, Distribution]
-    fixed: Mapping[str, Any]
+    fixed: Params
     notes: tuple[str, ...]
 
 
@@ -94,12 +95,12 @@ def read_parameters(
 
 
 def refusal(config: type[BaseModel], field: str, value: Any) -> str | None:
-    """Says why a stage's config does not take `value` for `field`, or returns None."""
+    """Return why a stage's config refuses `value` for `field`, or None."""
     try:
         validated(config, {field: value})
     except ValidationError as error:
-        told = [sentence(item) for item in error.errors() if item["loc"][:1] == (field,)]
-        return " or ".join(dict.fromkeys(told)) or None
+        messages = [sentence(item) for item in error.errors() if item["loc"][:1] == (field,)]
+        return " or ".join(dict.fromkeys(messages)) or None
     return None
 
 
@@ -119,14 +120,14 @@ def _is_known(
     word = SYNONYMS.get(name, name)
     endings = [k for k in known if k.endswith(f".{word}")]
     if others:
-        told = f"`{name}` is of {', '.join(others)}, but not of {', '.join(methods)}."
+        message = f"`{name}` is of {', '.join(others)}, but not of {', '.join(methods)}."
     elif SECRET_KEY.search(name):
-        told = unknown_key(f"{section}.{name}", known)
+        message = unknown_key(f"{section}.{name}", known)
     elif endings:
-        told = f"unknown parameter `{printable(name)}`. Write its stage: {' or '.join(endings)}."
+        message = f"unknown parameter `{printable(name)}`. Write its stage: {' or '.join(endings)}."
     else:
-        told = unknown("parameter", printable(name), known)
-    faults.add(node, told)
+        message = unknown("parameter", printable(name), known)
+    faults.add(node, message)
     return False
 
 
@@ -146,14 +147,16 @@ def _check_value(
     value: Any,
     types: Mapping[str, list[type[BaseModel]]],
     faults: Faults,
-) -> None:
+) -> bool:
+    """Add a fault if a stage refuses `value`; return whether one does."""
     field = name.partition(".")[2]
     for config in _takers(name, types):
         if reason := refusal(config, field, value):
             yes_no = isinstance(value, str) and value.lower() in ("on", "off", "yes", "no")
             hint = " Only true and false are booleans in YAML 1.2." if yes_no else ""
             faults.add(node, f"`{label}` {reason}, but got {shown(value)}.{hint}")
-            return
+            return True
+    return False
 
 
 def _check_values(
@@ -175,20 +178,18 @@ def _check_values(
                 faults.add(place, f"`{label}.values[{i}]` must have a value, but got null.")
             _check_value(f"{label}.values[{i}]", place, name, value, types, faults)
         return
-    field = name.partition(".")[2]
     for key, value in ("min", distribution.low), ("max", distribution.high):
         whole = int(value) if isinstance(distribution, Float) and value == int(value) else value
-        refused = [bool(refusal(config, field, whole)) for config in _takers(name, types)]
-        if any(refused):
-            _check_value(f"{label}.{key}", node.at([key]), name, whole, types, faults)
+        if _check_value(f"{label}.{key}", node.at([key]), name, whole, types, faults):
             return
-    for value in distribution.examples():
-        for config in _takers(name, types):
-            if reason := refusal(config, field, value):
-                way_out = INTEGERS if isinstance(distribution, Float) else ""
-                told = f"`{label}` {reason}, but could draw {shown(value)}.{way_out}"
-                faults.add(node, told)
-                return
+    if not isinstance(distribution, Float):
+        return
+    between = distribution.examples()[1]  # no integer, or one that is written as a real number
+    for config in _takers(name, types):
+        if reason := refusal(config, name.partition(".")[2], between):
+            message = f"`{label}` {reason}, but could draw {shown(between)}.{INTEGERS}"
+            faults.add(node, message)
+            return
 
 
 def _check_proxy(node: Node, distribution: Distribution, catalog: Catalog, faults: Faults) -> None:
@@ -197,46 +198,46 @@ def _check_proxy(node: Node, distribution: Distribution, catalog: Catalog, fault
         return
     for i, value in enumerate(distribution.values):
         if value not in catalog.proxies:
-            told = unknown("proxy", printable(str(value)), catalog.proxies)
-            faults.add(node.at(["values", i]), told)
+            message = unknown("proxy", printable(str(value)), catalog.proxies)
+            faults.add(node.at(["values", i]), message)
 
 
 def _check_conditions(
     tree: Node,
     document: Node,
     searched: Mapping[str, Distribution],
-    fixed: Mapping[str, Any],
+    fixed: Params,
     types: Mapping[str, list[type[BaseModel]]],
     catalog: Catalog,
     faults: Faults,
 ) -> None:
-    """Note each value of a `when` that its parameter can never have: one that no stage takes, or
-    another than the one that the same part of the file fixes.
+    """Add a fault for each value of a `when` that its parameter can never have.
 
-    What a profile or `--set` fixes may well switch conditions of the file off.
+    Either no stage takes the value, or the same part of the file fixes another one. A profile or
+    `--set` may fix a parameter and so disable conditions of the file.
     """
     for name, distribution in searched.items():
         for parent, values in distribution.when.items():
             if parent in searched and misses(values, searched[parent]):
-                continue  # which is told where conditions are ordered
+                continue  # `_ordered` adds this fault
             path = ("parameters", name, "when", parent)
             place, label = tree.at(path), f"`parameters.{name}.when`"
             for value in values:
                 if reason := _never(parent, value, types, catalog):
-                    told = f"`{parent}` is never {shown(value)}: it {reason}."
-                    faults.add(place, f"{label}: {told}")
+                    message = f"`{parent}` is never {shown(value)}: it {reason}."
+                    faults.add(place, f"{label}: {message}")
                     break
             else:
-                told = f"{label} never holds: `{parent}` is fixed to {shown(fixed.get(parent))}."
+                message = f"{label} never holds: `{parent}` is fixed to {shown(fixed.get(parent))}."
                 wanted = any(same(fixed.get(parent), value) for value in values)
                 if parent in fixed and not wanted and _fixed_beside(tree, document, path):
-                    faults.add(place, told)
+                    faults.add(place, message)
 
 
 def _never(
     name: str, value: Any, types: Mapping[str, list[type[BaseModel]]], catalog: Catalog
 ) -> str | None:
-    """Say why a parameter can never have a value, or return None."""
+    """Return why a parameter can never have a value, or None."""
     if name == PROXY:
         known = value in catalog.proxies
         return None if known else f"must be one of {', '.join(catalog.proxies)}"
@@ -262,11 +263,11 @@ def _fixed_beside(tree: Node, document: Node, path: tuple[str, ...]) -> bool:
 def _ordered(
     tree: Node,
     searched: dict[str, Distribution],
-    fixed: Mapping[str, Any],
+    fixed: Params,
     unread: set[str],
     faults: Faults,
 ) -> dict[str, Distribution]:
-    """Returns the parameters with their parents first; checks every `when`."""
+    """Return the parameters with their parents first, after a check of every `when`."""
     told_of: set[str] = set()
     for name, distribution in searched.items():
         for parent, values in distribution.when.items():
@@ -283,13 +284,15 @@ def _ordered(
         order = parents_first(searched)
     except graphlib.CycleError as error:
         circle = error.args[1]
-        told = " needs ".join(f"`{name}`" for name in reversed(circle))
-        faults.add(tree.at(["parameters", circle[0], "when"]), f"`when` goes in a circle: {told}.")
+        message = " needs ".join(f"`{name}`" for name in reversed(circle))
+        faults.add(
+            tree.at(["parameters", circle[0], "when"]), f"`when` goes in a circle: {message}."
+        )
         return {}
     for name in order:
         for ancestor, values in requirements(name, order).items():
             if not values and name not in told_of:
-                told = f"its conditions contradict each other on `{ancestor}`."
+                message = f"its conditions contradict each other on `{ancestor}`."
                 place = tree.at(["parameters", name, "when"])
-                faults.add(place, f"`parameters.{name}.when` never holds: {told}")
+                faults.add(place, f"`parameters.{name}.when` never holds: {message}")
     return order

@@ -150,7 +150,7 @@ class Section(BaseModel):
 
 
 class Search(Section):
-    """How parameters are suggested, and how often."""
+    """The sampler and the number of trials."""
 
     sampler: Literal["tpe", "random"] = Field(
         "tpe", description="tpe: tree-structured Parzen estimator. random: independent draws."
@@ -168,7 +168,7 @@ class Search(Section):
 
 
 class StageSearch(Section):
-    """How many configurations of a stage a study tries. Trials with the same share its result."""
+    """The number of configurations of a stage; trials with the same one share its result."""
 
     distinct: Annotated[int, Field(ge=1, le=10_000)] | Literal["all"] = Field(
         "all",
@@ -178,7 +178,7 @@ class StageSearch(Section):
 
 
 class Pruning(Section):
-    """When a trial that trails the others is ended early; on epochs that report the objective."""
+    """The rule by which a trial that trails the others ends early, on epochs of the objective."""
 
     type: Literal["asha", "median", "none"] = Field(
         "asha", description="asha: successive halving. median: worse than the median so far."
@@ -188,7 +188,7 @@ class Pruning(Section):
 
 
 class Replicate(Section):
-    """Once a study's search is over: its best configurations, and its control, on other seeds."""
+    """Repeats of a study's best configurations and its control on other seeds, after its search."""
 
     top: int = Field(1, ge=1, le=1000, description="Configurations of each study, the best first.")
     seeds: int = Field(
@@ -200,7 +200,7 @@ class Replicate(Section):
 
 
 class Resources(Section):
-    """What one trial is given. A trial that no node can hold is refused at the start."""
+    """The resources of one trial. A trial that no node can hold is refused at the start."""
 
     cpu: float = Field(1, gt=0, le=1024, description="CPU cores.")
     gpu: Annotated[float, AfterValidator(whole_or_shared)] = Field(
@@ -228,7 +228,7 @@ class Budget(Section):
 
 
 class Checkpoints(Section):
-    """What is kept of every trial that has ended, pruned ones included."""
+    """The checkpoints that are kept of every trial that has ended, pruned ones included."""
 
     best: int = Field(1, ge=0, le=1, description="Whether the weights of its best epoch are.")
     last: int = Field(1, ge=0, le=1, description="Whether its last state, with optimiser, is.")
@@ -249,8 +249,8 @@ class Checkpoints(Section):
     )
 
 
-class StageStore(Section):
-    """Where results of stages are kept, so that trials with equal settings and seed share them."""
+class StageStoreSection(Section):
+    """The store of results of stages, which trials with equal settings and seed share."""
 
     use: bool = Field(
         True, description="false: each trial computes its own, whatever `stages` says."
@@ -273,8 +273,8 @@ OnOther = Literal["retry", "fail"]
 
 
 class Actions(Section):
-    """What is done about a failed attempt. retry: again, from the last checkpoint. halve_batch:
-    the same in micro-batches of half the size, so that a step sees as many samples."""
+    """The action after a failed attempt. retry: again, from the last checkpoint. halve_batch: the
+    same in micro-batches of half the size, so that a step has as many samples."""
 
     cuda_oom: OnMemory = Field("halve_batch", description="A GPU ran out of memory.")
     host_oom: OnMemory = Field("halve_batch", description="A node ran out of memory.")
@@ -288,7 +288,7 @@ class Actions(Section):
 
 
 class Failures(Section):
-    """How much may go wrong before a trial, or the sweep, is given up."""
+    """Limits on failures of a trial and of the sweep."""
 
     max_attempts: int = Field(3, ge=1, le=100, description="Of one trial, the first included.")
     max_failed_fraction: float = Field(
@@ -302,7 +302,7 @@ class Failures(Section):
 
 
 class Tracking(Section):
-    """Where MLflow listens."""
+    """The address of MLflow."""
 
     uri: Annotated[str, AfterValidator(tracking_uri)] | None = Field(
         None,
@@ -343,7 +343,7 @@ class SweepFile(Section):
     resources: Resources = Resources()
     budget: Budget = Budget()
     checkpoints: Checkpoints = Checkpoints()
-    stage_store: StageStore | None = Field(
+    stage_store: StageStoreSection | None = Field(
         None,
         description="Null: used by those studies alone in which `stages` has a `distinct`; "
         "written out: by all.",

@@ -18,17 +18,24 @@ the difference between them is what the method adds.
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from pydantic import ValidationError
 
-from sweeper.config.catalog import MODEL, PROXY, MethodEntry, TaskEntry, public_fields, validated
+from sweeper.config.catalog import (
+    MODEL,
+    PROXY,
+    MethodEntry,
+    Settings,
+    TaskEntry,
+    public_fields,
+    validated,
+)
 from sweeper.config.distributions import Choice, Distribution, parents_first, same
 from sweeper.config.faults import sentence
 from sweeper.errors import SweeperError
 from sweeper.model import Params, TrialKind
 
-Stages = dict[str, dict[str, Any]]  # stage -> its config's fields
+Stages = dict[str, Settings]  # the settings of every stage
 
 
 class InfeasibleParams(SweeperError):
@@ -45,17 +52,17 @@ class StudySpec:
     objective: str  # "val/nrmse"
     num_trials: int  # the leading ones included
     parameters: Mapping[str, Distribution]  # those that apply, parents first
-    fixed: Mapping[str, Any]  # those of the file that apply
+    fixed: Params  # those of the file that apply
     distinct: Mapping[str, int]  # configurations of a stage, in the order of stages; empty: all
-    preset: Mapping[str, Any]  # every hyperparameter of the first trial
-    control: Mapping[str, Any]  # and of the second
+    preset: Params  # every hyperparameter of the first trial
+    control: Params  # and of the second
     stage_epochs: Mapping[str, int]  # the most that a trial spends in each stage
     objective_stage: str
     min_epochs: int  # of that stage, before any trial is pruned
-    backbone: Mapping[str, Any]
+    backbone: Settings
     proxy: str | None  # None: no stage reads source data
-    model: Mapping[str, Any]
-    data: Mapping[str, Any]
+    model: Settings
+    data: Settings
     entry: MethodEntry
 
     @property
@@ -82,14 +89,14 @@ def make_study_spec(
     task: TaskEntry,
     *,
     parameters: Mapping[str, Distribution],
-    fixed: Mapping[str, Any],
+    fixed: Params,
     distinct: Mapping[str, int],
-    backbone: Mapping[str, Any],
+    backbone: Settings,
     proxies: Mapping[str, str],
     proxy_dimensions: Mapping[str, str],
-    model: Mapping[str, Any],
-    model_parameters: Mapping[str, Any],
-    data: Mapping[str, Any],
+    model: Settings,
+    model_parameters: Settings,
+    data: Settings,
     num_trials: int,
     min_epochs: int,
 ) -> StudySpec:
@@ -109,7 +116,7 @@ def make_study_spec(
     recipe = {f"{last}.{key}": value for key, value in task.recipe.items() if key in fields}
     published = method.published.get(task.name, {})
     fixed = {name: value for name, value in fixed.items() if name in known}
-    settings = flatten(complete(method, {**recipe, **method.preset, **published, **fixed}))
+    settings = dict(flatten(complete(method, {**recipe, **method.preset, **published, **fixed})))
 
     own = {f"{MODEL}.{key}": value for key, value in model_parameters.items()}
     searched = {name: p for name, p in parameters.items() if name in known or name in own}
@@ -152,13 +159,13 @@ def make_study_spec(
     )
 
 
-def complete(method: MethodEntry, params: Mapping[str, Any]) -> Stages:
+def complete(method: MethodEntry, params: Params) -> Stages:
     """Return every setting of every stage, given some of them by `stage.parameter`.
 
     Raises:
         InfeasibleParams: A stage refuses them.
     """
-    given: Stages = {stage: {} for stage in method.stages}
+    given: dict[str, dict[str, object]] = {stage: {} for stage in method.stages}
     for name, value in params.items():
         stage, _, key = name.partition(".")
         if name != PROXY and stage != MODEL:
@@ -178,13 +185,13 @@ def complete(method: MethodEntry, params: Mapping[str, Any]) -> Stages:
     return stages
 
 
-def flatten(stages: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def flatten(stages: Stages) -> Params:
     """Return the settings of all stages by `stage.parameter`."""
     return {f"{s}.{key}": value for s, values in stages.items() for key, value in values.items()}
 
 
 def decide_conditions(
-    searched: Mapping[str, Distribution], fixed: Mapping[str, Any]
+    searched: Mapping[str, Distribution], fixed: Params
 ) -> dict[str, Distribution]:
     """Drop each condition on a fixed parameter, and the parameter too if the condition fails."""
     decided: dict[str, Distribution] = {}
@@ -200,9 +207,7 @@ def decide_conditions(
     return decided
 
 
-def _most_epochs(
-    stage: str, parameters: Mapping[str, Distribution], settings: Mapping[str, Any]
-) -> int:
+def _most_epochs(stage: str, parameters: Mapping[str, Distribution], settings: Params) -> int:
     name = f"{stage}.epochs"
     drawn = parameters[name].examples() if name in parameters else ()
     return max([int(settings[name]), *(value for value in drawn if isinstance(value, int))])

@@ -1,4 +1,4 @@
-"""A sweep file, validated and resolved: all that the service needs to know of a sweep."""
+"""A validated sweep: its settings, its studies, and its resolved form."""
 
 import hashlib
 import json
@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from sweeper.config.catalog import MODEL, PROXY, Catalog
+from sweeper.config.catalog import MODEL, PROXY, Catalog, Settings
 from sweeper.config.distributions import Distribution, written
 from sweeper.config.schema import (
     Budget,
@@ -19,7 +19,7 @@ from sweeper.config.schema import (
     Resources,
     Search,
     StageSearch,
-    StageStore,
+    StageStoreSection,
     Tracking,
 )
 from sweeper.config.study_spec import (
@@ -29,6 +29,7 @@ from sweeper.config.study_spec import (
     flatten,
     make_study_spec,
 )
+from sweeper.model import Params
 
 SECTIONS = ("search", "pruning", "replicate", "resources", "budget", "checkpoints",
             "stage_store", "failures", "tracking")  # fmt: skip
@@ -43,32 +44,32 @@ class Sweep:
     profile: str
     methods: tuple[str, ...]
     tasks: tuple[str, ...]
-    backbones: Mapping[str, Mapping[str, Any]]  # by dimension: a BackboneSpec's fields
+    backbones: Mapping[str, Settings]  # by dimension
     proxies: Mapping[str, str]
-    model: Mapping[str, Any]
-    data: Mapping[str, Any]
+    model: Settings
+    data: Settings
     parameters: Mapping[str, Distribution]  # parents before those that `when` makes depend on them
-    fixed: Mapping[str, Any]
-    stages: Mapping[str, StageSearch]  # what the file says of them
+    fixed: Params
+    stages: Mapping[str, StageSearch]  # those that the file names
     search: Search
     pruning: Pruning
     replicate: Replicate | None
     resources: Resources
     budget: Budget
     checkpoints: Checkpoints
-    stage_store: StageStore | None  # None: used where a study has a `distinct`
+    stage_store: StageStoreSection | None  # None: used where a study has a `distinct`
     failures: Failures
     tracking: Tracking
-    derived: frozenset[str] = frozenset()  # of `fixed`: what follows from the file, unsaid
-    notes: tuple[str, ...] = ()  # worth telling the user, but no faults
+    derived: frozenset[str] = frozenset()  # names in `fixed` that the file implies
+    notes: tuple[str, ...] = ()  # for the user, but no faults
     catalog: Catalog = field(repr=False, compare=False)
 
     def studies(self) -> tuple[StudySpec, ...]:
-        """Returns every study, method by method, tasks in the file's order."""
+        """Return every study, method by method, tasks in the file's order."""
         return tuple(self.study(method, task) for method in self.methods for task in self.tasks)
 
     def study(self, method: str, task: str) -> StudySpec:
-        """Returns the study of one method on one task.
+        """Return the study of one method on one task.
 
         Raises:
             InfeasibleParams: Its settings contradict each other; never once the sweep is checked.
@@ -76,7 +77,7 @@ class Sweep:
         entry = self.catalog.tasks[task]
         backbone = self.backbones[entry.dimension]
         own = self.catalog.model_of(backbone["name"], entry.dimension)
-        own |= {k: v for k, v in self.model.items() if k in own and v is not None}
+        own = {**own, **{k: v for k, v in self.model.items() if k in own and v is not None}}
         common = {k: v for k, v in self.model.items() if self.catalog.is_common(k)}
         searchable = {k: v for k, v in {**common, **own}.items()
                       if k in self.catalog.searched_model}  # fmt: skip
@@ -86,9 +87,9 @@ class Sweep:
             parameters=self.parameters,
             fixed=self.fixed,
             distinct={
-                stage: said.distinct
-                for stage, said in self.stages.items()
-                if said.distinct != "all"
+                stage: section.distinct
+                for stage, section in self.stages.items()
+                if section.distinct != "all"
             },
             backbone=backbone,
             proxies=self.proxies,
@@ -100,22 +101,22 @@ class Sweep:
             min_epochs=self.pruning.min_epochs,
         )
 
-    def stage_store_of(self, study: StudySpec) -> StageStore | None:
-        """Returns where trials of a study share results of stages; None: they share none."""
+    def stage_store_of(self, study: StudySpec) -> StageStoreSection | None:
+        """Return the store of stage results that a study's trials share; None: they share none."""
         if self.stage_store is None and study.distinct:
-            return StageStore()
+            return StageStoreSection()
         return self.stage_store
 
-    def resolve_params(self, study: StudySpec, params: Mapping[str, Any]) -> Stages:
-        """Returns every setting of every stage for a trial with `params`.
+    def resolve_params(self, study: StudySpec, params: Params) -> Stages:
+        """Return every setting of every stage of a trial with `params`.
 
         Raises:
             InfeasibleParams: A stage refuses them.
         """
         return complete(study.entry, {**study.preset, **params})
 
-    def complete_params(self, study: StudySpec, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Returns every hyperparameter of a trial with `params`, by `stage.parameter`.
+    def complete_params(self, study: StudySpec, params: Params) -> Params:
+        """Return every hyperparameter of a trial with `params`, by `stage.parameter`.
 
         Raises:
             InfeasibleParams: A stage refuses them.
@@ -129,8 +130,8 @@ class Sweep:
         }
         return {**source, **model, **flatten(self.resolve_params(study, params))}
 
-    def proxy_of(self, study: StudySpec, params: Mapping[str, Any]) -> str | None:
-        """Returns the source data that a trial with `params` reads."""
+    def proxy_of(self, study: StudySpec, params: Params) -> str | None:
+        """Return the source data that a trial with `params` reads."""
         proxy = params.get(PROXY, study.proxy)
         return None if proxy is None else str(proxy)
 
@@ -138,8 +139,8 @@ class Sweep:
     def resolved(self) -> dict[str, Any]:
         """The sweep as a plain sweep file without profiles, every default written out.
 
-        `loads_sweep` makes the same sweep of it again. A setting of `model` that is null is left
-        out: it came later than the first sweeps, which have none.
+        `loads_sweep` makes the same sweep of it. Settings of `model` that are null are left out,
+        since the first sweeps had none.
         """
         resolved = {
             "name": self.name,
@@ -152,20 +153,19 @@ class Sweep:
             "data": dict(self.data),
             "parameters": {name: written(p) for name, p in self.parameters.items()},
             "fixed": dict(self.fixed),
-            "stages": {stage: _dumped(said) for stage, said in self.stages.items()},
+            "stages": {stage: _dumped(section) for stage, section in self.stages.items()},
             **{name: _dumped(getattr(self, name)) for name in SECTIONS},
         }
         plain: dict[str, Any] = json.loads(json.dumps(resolved))
-        if not self.resources.env:  # sweeps that began without this key keep their form and hash
+        if not self.resources.env:  # sweeps without it keep the form and hash of the first ones
             del plain["resources"]["env"]
         return plain
 
     @property
     def config_hash(self) -> str:
-        """A name for `resolved` but for what can be added later: more trials, and replicates.
+        """The hash of `resolved` without what can be added later: more trials, and replicates.
 
-        Keys that came later than the first sweeps count once they say something, so that those
-        sweeps keep their names.
+        Empty `stages` and `stage_store` do not count, since the first sweeps had neither.
         """
         resolved = self.resolved
         del resolved["search"]["trials"], resolved["replicate"]

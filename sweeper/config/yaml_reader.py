@@ -1,8 +1,8 @@
-"""Reads a sweep file: YAML 1.2 with its core schema, every value with its line, nothing executed.
+"""The YAML of sweep files: version 1.2 with its core schema; every value keeps its line.
 
-The text is read event by event (https://yaml.org/spec/1.2.2/, chapter 10.3 for scalars), so a
-hostile file is refused where it turns hostile, before it costs time or memory: tags, anchors and
-aliases, deep nesting and size are bounded. A key given twice is a fault, not the last one wins.
+The text is read event by event (https://yaml.org/spec/1.2.2/, chapter 10.3 for scalars), so that a
+hostile file is refused early, before it costs time or memory. Tags, anchors and aliases are
+refused; depth and size are limited. A duplicate key is a fault: the last one does not win.
 """
 
 import difflib
@@ -10,7 +10,7 @@ import io
 import re
 import stat
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,7 @@ WORDS: dict[str, bool | None] = {
 
 
 def read_text(path: Path) -> str:
-    """Returns the text of a file, its byte-order mark removed.
+    """Return the text of a file without its byte-order mark.
 
     Raises:
         FileFaults: It is missing, unreadable, too large, not a regular file, or not UTF-8.
@@ -87,10 +87,10 @@ def read_text(path: Path) -> str:
 
 
 def parse(text: str, where: str) -> Node:
-    """Reads one document whose top is a mapping.
+    """Return the one document of a text, a mapping.
 
     Raises:
-        FileFaults: All that is wrong with it as YAML.
+        FileFaults: Every fault of it as YAML.
     """
     faults = Faults()
     document = _Composer(text.removeprefix("\ufeff"), where, faults).compose()
@@ -107,7 +107,7 @@ def parse(text: str, where: str) -> Node:
 
 
 def parse_value(text: str, where: str) -> Node:
-    """Reads VALUE of an option KEY=VALUE: a scalar, or a list or mapping in brackets.
+    """Return VALUE of an option KEY=VALUE: a scalar, or a list or mapping in brackets.
 
     Raises:
         FileFaults: It is not YAML in flow style.
@@ -121,7 +121,7 @@ def parse_value(text: str, where: str) -> Node:
     return node
 
 
-def to_yaml(plain: Mapping[str, Any]) -> str:
+def to_yaml(plain: Any) -> str:
     """Return plain data as YAML that `parse` reads back."""
     yaml, text = YAML(), io.StringIO()
     yaml.default_flow_style = False
@@ -140,14 +140,14 @@ def _siblings(path: Path) -> str:
 
 
 class _Composer:
-    """Builds nodes from parser events; recursion is bounded by `MAX_DEPTH`."""
+    """Builder of nodes from parser events; `MAX_DEPTH` limits recursion."""
 
     def __init__(self, text: str, where: str, faults: Faults, *, flow_only: bool = False) -> None:
         self.text, self.where, self.faults, self.flow_only = text, where, faults, flow_only
         self.num_nodes = 0
 
     def compose(self) -> Node | None:
-        """Returns the one document, or None if there is none."""
+        """Return the one document, or None if there is none."""
         if bad := UNPRINTABLE.search(self.text):
             line = self.text.count("\n", 0, bad.start()) + 1
             self.refuse(line, f"control character U+{ord(bad.group()):04X} is not allowed.")
@@ -184,8 +184,8 @@ class _Composer:
         if event.anchor is not None:
             self.faults.add(origin, "anchors (`&name`) are not read; write the value out.")
         if event.tag is not None:
-            told = f"tag `{printable(str(event.tag))}` is not allowed; write a plain value."
-            self.faults.add(origin, told)
+            message = f"tag `{printable(str(event.tag))}` is not allowed; write a plain value."
+            self.faults.add(origin, message)
         if isinstance(event, ScalarEvent):
             return Node(self.scalar(event, origin), origin)
         if self.flow_only and not event.flow_style:
@@ -241,10 +241,10 @@ class _Composer:
     def integer(self, text: str, origin: Origin) -> int | None:
         base = {"0o": 8, "0x": 16}.get(text[:2], 10)
         if base == 10 and re.match(r"[-+]?0[0-9]", text):
-            told = "starts with a zero, which some readers of YAML take for octal"
+            message = "starts with a zero, which some readers of YAML take for octal"
             meant = re.sub(r"0+(?=[0-9])", "", text, count=1)
             self.faults.add(
-                origin, f"{printable(text)} {told}; write {printable(meant)}, or quote it."
+                origin, f"{printable(text)} {message}; write {printable(meant)}, or quote it."
             )
             return None
         if len(text) <= 30 and abs(number := int(text, base)) < 2**63:
@@ -253,7 +253,7 @@ class _Composer:
         return None
 
     def syntax(self, error: MarkedYAMLError) -> None:
-        """Says what the parser could not read, in the words of one who wrote the file."""
+        """Add the parser's error in words for the author of the file."""
         problem = error.problem_mark or error.context_mark
         line = problem.line + 1 if problem else 1
         lines = self.text.splitlines()
@@ -266,14 +266,14 @@ class _Composer:
         if opened and at_end and re.search(r"flow (sequence|mapping)|quoted scalar", context):
             mark = self.text[opened.index] if opened.index < len(self.text) else "["
             self.refuse(line, f"unclosed `{mark}` opened at line {opened.line + 1}.")
-        told = " ".join(filter(None, (context, str(error.problem))))
-        self.refuse(line, f"not valid YAML: {printable(told, limit=200)}.")
+        message = " ".join(filter(None, (context, str(error.problem))))
+        self.refuse(line, f"not valid YAML: {printable(message, limit=200)}.")
 
     def origin(self, line: int) -> Origin:
         return Origin(self.where, None if self.flow_only else line)
 
     def refuse(self, line: int, message: str) -> None:
-        """Adds a fault after which reading makes no sense.
+        """Add a fault after which reading has to stop.
 
         Raises:
             FileFaults: Always.

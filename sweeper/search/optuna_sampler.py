@@ -1,13 +1,13 @@
-"""Optuna's samplers and pruners behind our Sampler protocol, by ask and tell, in memory.
+"""Optuna's samplers and pruners as a `Sampler`, by ask and tell, in memory.
 
-The study here is a view of the ledger: it is rebuilt by `restore`, and nothing of it is stored.
-Each suggestion comes from a sampler seeded by the study's seed and the trial's number, so that a
-resumed sweep neither repeats nor skips a draw.
+The Optuna study is a view of the ledger: `restore` rebuilds it, and it is not stored. Each
+suggestion comes from a sampler whose seed is that of the study and the trial's number, so that a
+resumed sweep neither repeats nor skips a draw. This is the one module that uses private attributes
+of Optuna.
 """
 
 import warnings
 from collections.abc import Mapping
-from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
@@ -15,6 +15,7 @@ from optuna.pruners import BasePruner, MedianPruner, NopPruner, SuccessiveHalvin
 from optuna.samplers import BaseSampler, PartialFixedSampler, RandomSampler, TPESampler
 
 from sweeper.config.distributions import Choice, Distribution, Float, Int, is_active
+from sweeper.config.node import Scalar
 from sweeper.model import Measurement, Params, Trial, TrialState
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -27,7 +28,7 @@ STATES = {
 
 
 class OptunaSampler:
-    """Searches one study. `parameters` are in an order in which conditions come first."""
+    """The search of one study. `parameters` come after those that their conditions name."""
 
     def __init__(
         self,
@@ -45,35 +46,35 @@ class OptunaSampler:
         self._trials: dict[int, optuna.Trial] = {}  # by our number
 
     def ask(self, number: int, given: Params | None = None) -> Params:
-        """Suggests values for the active parameters of trial `number`, those `given` among them."""
+        """Return values of the active parameters of trial `number`, with those `given`."""
         self._study.sampler = self._make_sampler(number, given or {})
         trial = self._study.ask()
         self._trials[number] = trial
-        chosen: dict[str, Any] = {}
+        chosen: dict[str, Scalar] = {}
         for name, parameter in self._parameters.items():
             if is_active(parameter, chosen):
                 chosen[name] = _suggest(trial, name, parameter)
         return chosen
 
     def should_prune(self, number: int, measurement: Measurement) -> bool:
-        """Reports an epoch's objective, and asks the pruner."""
+        """Report an epoch's objective, and return the pruner's decision."""
         trial, value = self._trials[number], measurement.objective
         assert value is not None
         if measurement.epoch in self._frozen(trial).intermediate_values:
-            return False  # an epoch that a new attempt ran again: judged already
+            return False  # a new attempt ran the epoch again; it was judged before
         trial.report(value, measurement.epoch)
         return trial.should_prune()
 
     def tell(self, trial: Trial) -> None:
-        """Tells how a trial ended: its best value where complete, else only that it ended."""
+        """Record the end of a trial, with its best value if it is complete."""
         values = trial.value if trial.state is TrialState.COMPLETE else None
         self._study.tell(self._trials[trial.number], values, state=STATES[trial.state])
 
     def restore(self, trial: Trial, measurements: tuple[Measurement, ...]) -> None:
-        """Adds a trial of an earlier run, with the rungs that it had reached.
+        """Add a trial of an earlier run, with the rungs that it has reached.
 
-        SuccessiveHalvingPruner keeps its rungs in system attributes; without them it would judge
-        later trials against nobody.
+        SuccessiveHalvingPruner keeps rungs in system attributes. Without them it would compare
+        later trials with none.
         """
         sampled = {name: trial.params[name] for name in trial.sampled}
         values = {m.epoch: m.objective for m in measurements if m.objective is not None}
@@ -83,7 +84,7 @@ class OptunaSampler:
             state=state,
             value=trial.value if complete else None,
             params=sampled,
-            distributions={n: _distribution(self._parameters[n]) for n in sampled},
+            distributions={name: _distribution(self._parameters[name]) for name in sampled},
             intermediate_values=values,
             system_attrs=rungs(self._pruner, values),
         )
@@ -97,7 +98,7 @@ class OptunaSampler:
     def _make_sampler(self, number: int, given: Params) -> BaseSampler:
         seed = (self._seed + 1_000_003 * (number + 1)) % 2**32
         sampler: BaseSampler = RandomSampler(seed=seed)
-        with warnings.catch_warnings():  # that conditional spaces and fixed ones are experimental
+        with warnings.catch_warnings():  # conditional and partly fixed spaces are experimental
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             if self._kind == "tpe":
                 sampler = TPESampler(
@@ -107,7 +108,7 @@ class OptunaSampler:
 
 
 def make_pruner(kind: str, *, min_epochs: int, eta: int) -> BasePruner:
-    """Makes the pruner that a file's `pruning` section names: asha, median or none."""
+    """Return the pruner of a file's `pruning.type`: asha, median or none."""
     if kind == "asha":
         return SuccessiveHalvingPruner(min_resource=min_epochs, reduction_factor=eta)
     if kind == "median":
@@ -116,9 +117,9 @@ def make_pruner(kind: str, *, min_epochs: int, eta: int) -> BasePruner:
 
 
 def rungs(pruner: BasePruner, values: Mapping[int, float]) -> dict[str, float]:
-    """Returns the attributes `completed_rung_k` that successive halving leaves on a trial.
+    """Return the attributes `completed_rung_k` that successive halving adds to a trial.
 
-    At rung k a trial is judged once min_resource * eta^k epochs are done.
+    At rung k it judges a trial after min_resource * eta^k epochs.
     """
     if not isinstance(pruner, SuccessiveHalvingPruner):
         return {}
@@ -130,7 +131,7 @@ def rungs(pruner: BasePruner, values: Mapping[int, float]) -> dict[str, float]:
     return attributes
 
 
-def _suggest(trial: optuna.Trial, name: str, parameter: Distribution) -> Any:
+def _suggest(trial: optuna.Trial, name: str, parameter: Distribution) -> Scalar:
     match parameter:
         case Float(low=low, high=high, log=log, step=step):
             return trial.suggest_float(name, low, high, log=log, step=step)

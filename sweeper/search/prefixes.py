@@ -1,8 +1,8 @@
-"""Draws the configurations of the stages that a study's trials share, before any of them runs.
+"""The configurations of the stages that a study's trials share, drawn before any trial runs.
 
-They are a pure function of the study and its seed: no history, no order of arrival. So a resumed
-sweep and `sweeper plan` know all of them beforehand. They are drawn at random whatever the sampler:
-without a history TPE draws at random too.
+They are a pure function of the study and its seed, and depend on no history or order of arrival.
+Therefore a resumed sweep and `sweeper plan` know all of them in advance. They are random draws for
+every sampler: without a history, TPE draws at random too.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,14 +19,14 @@ from sweeper.errors import UsageError
 from sweeper.model import Params
 from sweeper.search.optuna_sampler import OptunaSampler, make_pruner
 
-MOST_DRAWS = 100  # in a row that are infeasible or there already
+MOST_DRAWS = 100  # in a row that are infeasible or repeated
 
 Complete = Callable[[Params], Params]  # raises Infeasible
 
 
 @dataclass(frozen=True)
-class Node:
-    """A configuration in the tree of levels: the how-manieth child of whom, and its parameters."""
+class Branch:
+    """A configuration in the tree of levels, at the path of its parent and its own index."""
 
     path: tuple[int, ...]
     params: Params
@@ -35,16 +35,15 @@ class Node:
 def draw_prefixes(
     study: StudySpec, *, seed: int, complete: Complete, trial_seed: Callable[[int], int]
 ) -> SharedStages:
-    """Returns what the trials of a study share; nothing where it has no `distinct`.
+    """Return the prefixes that the trials of a study share; none if it has no `distinct`.
 
-    A level has fewer configurations than its `distinct` where its space holds no more: two that are
-    equal but for the seed are never among them. All that descend from one configuration of the
-    first level have its seed, without which they could not share it. The order is such that the
-    first N prefixes are spread evenly over each level, and only as many are drawn as there are
-    trials: more trials add to them, and change none.
+    A level has fewer configurations than its `distinct` if its space has fewer: two of them always
+    differ in more than the seed. All descendants of a configuration of the first level have its
+    seed, since they share its result. The first N prefixes are spread evenly over each level. Only
+    as many are drawn as there are trials; more trials add prefixes and change none.
 
     Args:
-        complete: Adds the fixed parameters; raises Infeasible where they contradict each other.
+        complete: Adds the fixed parameters; raises Infeasible if they contradict each other.
         trial_seed: The seed of the i-th configuration of the first level.
 
     Raises:
@@ -54,7 +53,7 @@ def draw_prefixes(
     if not found or not study.num_sampled:
         return SharedStages()
     parameters: dict[str, Distribution] = {}
-    nodes = [Node((), {})]
+    nodes = [Branch((), {})]
     for level in found:
         parameters |= level.parameters
         grown = _grow(nodes, level.distinct, parameters, seed, complete)
@@ -79,13 +78,13 @@ def draw_prefixes(
 
 
 def _grow(
-    nodes: Sequence[Node],
+    nodes: Sequence[Branch],
     distinct: int,
     parameters: Mapping[str, Distribution],
     seed: int,
     complete: Complete,
-) -> Iterable[Node]:
-    """Yields the first child of each node, then the second of each that has one, and so on."""
+) -> Iterable[Branch]:
+    """Yield the first child of each parent, then the second of each that has one, and so on."""
     families: dict[tuple[int, ...], list[Params]] = {node.path: [] for node in nodes}
     for k in range(distinct):
         for node in nodes:
@@ -97,22 +96,22 @@ def _grow(
                 del families[node.path]
             else:
                 siblings.append(child)
-                yield Node((*node.path, k), child)
+                yield Branch((*node.path, k), child)
         if not families:
             return
 
 
 def _draw(
-    node: Node,
+    parent: Branch,
     k: int,
     siblings: Sequence[Params],
     parameters: Mapping[str, Distribution],
     seed: int,
     complete: Complete,
 ) -> Params | None:
-    """Returns a feasible configuration under `node` that is none of its siblings'; None: none."""
+    """Return a feasible configuration under `parent` that differs from its siblings, or None."""
     for attempt in range(MOST_DRAWS):
-        place = (*node.path, k, attempt)
+        place = (*parent.path, k, attempt)
         state = np.random.SeedSequence(entropy=seed, spawn_key=place).generate_state(1)
         sampler = OptunaSampler(
             parameters,
@@ -121,7 +120,7 @@ def _draw(
             seed=int(state[0]),
             startup_trials=1,
         )
-        params = sampler.ask(0, node.params)
+        params = sampler.ask(0, parent.params)
         if params not in siblings and _is_feasible(complete, params):
             return params
     return None

@@ -6,7 +6,7 @@ import pytest
 
 from sweeper.config.json_schema import json_schema
 from sweeper.config.loader import loads_sweep
-from sweeper.config.schema import StageStore
+from sweeper.config.schema import StageStoreSection
 from sweeper.config.study_spec import levels, shared_stages
 from sweeper.config.sweep import Sweep
 from sweeper.errors import FileFaults
@@ -174,17 +174,17 @@ def test_all_is_what_a_file_without_the_key_says() -> None:
 
 
 def test_the_store_is_used_by_studies_that_share_or_by_all_where_it_is_written_out() -> None:
-    def stores(more: str) -> list[StageStore | None]:
+    def stores(more: str) -> list[StageStoreSection | None]:
         sweep = load(more)
         return [sweep.stage_store_of(sweep.study(m, "pdebench/darcy_2d")) for m in ("orca", "pare")]
 
     assert stores("") == [None, None]
-    assert stores("stages: {align: {distinct: 4}}\n") == [StageStore(), None]
-    assert stores("stage_store: {}\n") == [StageStore(), StageStore()]
+    assert stores("stages: {align: {distinct: 4}}\n") == [StageStoreSection(), None]
+    assert stores("stage_store: {}\n") == [StageStoreSection(), StageStoreSection()]
     (store, _) = stores("stage_store: {place: s3://bucket/x, max_bytes: null}\n")
     assert store is not None
     assert (store.place, store.max_bytes) == ("s3://bucket/x", None)
-    assert StageStore().max_bytes == 20 * 2**30
+    assert StageStoreSection().max_bytes == 20 * 2**30
 
 
 def test_both_are_in_what_a_sweep_resolves_to_and_in_its_hash_once_they_say_something() -> None:
