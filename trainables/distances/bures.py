@@ -3,30 +3,43 @@
     cross(S, T) = tr (S^1/2 T S^1/2)^1/2,    S = V' diag(l) V + s 1,    T = A' A + t 1
 
 With C = S^1/2 T S^1/2 and M = S^1/2 C^-1/2 S^1/2, the linear map that transports T to S, it is
-tr M T, and its gradient by T is M / 2: no eigenvalues are differentiated, so that it is finite for
-equal and for zero ones. M is found in one of three ways:
+tr M T, and its gradient by T is M / 2. No eigenvalues are differentiated, so that the gradient is
+finite where eigenvalues are equal or zero. M is found in one of three ways:
 
     low rank  s = t = 0: cross is the nuclear norm of diag(l)^1/2 V A', its gradient the norm's dual
     dense     A has nearly as many rows as columns: C^-1/2 by the eigenvalues of C
-    poles     A has few rows: C^-1/2 as a sum of (C + c 1)^-1, to 1e-12 (poles.py). C is a multiple
-              of S, diagonal in V and its complement, plus a matrix of the rank of A, so that by
+    poles     A has few rows: C^-1/2 as a sum of (C + c 1)^-1, to 1e-12. C is a multiple of S,
+              diagonal in V and its complement, plus a matrix of the rank of A, so that by
               Woodbury's identity inverses of r x r are left
+
+The poles c_k and their weights w_k, all positive, are those of
+
+    x^-1/2 = sum over k of w_k / (x + c_k)    for a <= x <= b
+
+by the midpoint rule in u for x^-1/2 = (2 / pi) integral of dt / (t^2 + x), t = a^1/2 sn(u) / cn(u).
+It converges geometrically, so that O(log(b / a)) poles are enough: Hale, Higham and Trefethen,
+"Computing A^alpha, log(A), and related matrix functions by contour integrals", SIAM J. Numer. Anal.
+46 (2008).
 
 Shapes: c = matrices T; r = rows of A; q = rows of V; d = features.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float64
+from scipy.special import ellipj, ellipk
 from torch import Tensor
 
-from trainables.distances.poles import inverse_root_poles
-
-__all__ = ["Covariances", "Spectrum", "cross_terms"]
+__all__ = ["Covariances", "Spectrum", "cross_terms", "inverse_root_poles"]
 
 DENSE = 2  # d / r, from which on down C is formed
+
+ACCURACY = 1e-12  # relative; past b / a = 1e7, rounding in the elliptic functions takes some
+WIDEST = 1e13  # of b / a; beyond it, elliptic functions at double precision lose their digits
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,3 +135,20 @@ def _map_by_poles(spectrum: Spectrum, covariances: Covariances) -> tuple[Tensor,
         removed += off_v.square() * (inverse * products).sum((1, 2))
         traces += weight * (in_v.sum(1) + outside * off_v - removed)
     return along @ spectrum.basis + within @ factors, traces
+
+
+def inverse_root_poles(a: float, b: float) -> tuple[np.ndarray, np.ndarray]:
+    """Returns c and w. An x below b / 1e13 is served less well, whose root hardly counts.
+
+    Raises:
+        ValueError: Not 0 < a <= b.
+    """
+    if not 0 < a <= b:
+        raise ValueError(f"An interval 0 < a <= b is needed, but got {a=}, {b=}.")
+    a = max(a, b / WIDEST)
+    number = math.ceil(math.log(4 / ACCURACY) * (math.log(b / a) + 3) / (2 * math.pi**2))
+    modulus = 1 - a / b
+    quarter = ellipk(modulus)
+    sn, cn, dn, _ = ellipj((np.arange(number) + 0.5) * quarter / number, modulus)
+    weights = 2 * math.sqrt(a) * quarter / (math.pi * number) * dn / cn**2
+    return a * (sn / cn) ** 2, weights

@@ -1,5 +1,8 @@
-"""Two Euclidean distances between samples, the plainest of all.
+"""Euclidean distances: between all points of two samples, and two between the samples.
 
+    squared |x_i - y_j|^2 = |x_i|^2 + |y_j|^2 - 2 x_i . y_j, by one matrix product, taken about the
+            mean of x, where the terms that cancel are smallest. Unlike a distance, it has a
+            gradient where two points coincide: zero.
     means   |mean x - mean y|, the square root of the MMD with a linear kernel
     pairs   mean |x_i - y_p(i)| over random pairings p, ORCA's "l2": a noisy upper bound of the
             Wasserstein distance W_1, above zero for equal samples. Its code divides by all batches
@@ -13,7 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["distance_of_means", "mean_paired_distance"]
+__all__ = ["distance_of_means", "mean_paired_distance", "squared_distances"]
 
 
 def distance_of_means(
@@ -43,3 +46,11 @@ def mean_paired_distance(
     right = target[torch.cat(partners).to(target.device)]
     distances: Tensor = torch.linalg.vector_norm(left - right, dim=1)
     return distances.mean()
+
+
+def squared_distances(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"]) -> Float[Tensor, "n m"]:
+    """Returns |x_i - y_j|^2, never below zero."""
+    centre = x.detach().mean(0)
+    x, y = x - centre, y - centre
+    norms = x.square().sum(1)[:, None] + y.square().sum(1)
+    return torch.addmm(norms, x, y.T, alpha=-2).clamp_min(0)

@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from trainables.distances.bures import Covariances, Spectrum, cross_terms
-from trainables.distances.pairwise import squared_distances
+from trainables.distances.euclidean import squared_distances
 
 __all__ = ["Gaussians", "fit_gaussians", "gaussian_distances", "gaussian_distances_within"]
 

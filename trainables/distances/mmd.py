@@ -23,7 +23,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from trainables.distances.pairwise import squared_distances
+from trainables.distances.euclidean import squared_distances
 from trainables.errors import DataError
 
 __all__ = ["Bandwidth", "Kernel", "gram", "mmd", "pooled_bandwidth"]

@@ -20,12 +20,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from trainables.distances.euclidean import squared_distances
 from trainables.distances.gaussian import gaussian_distances
-from trainables.distances.labelled import by_class
 from trainables.distances.optimal_transport import TransportCosts, exact_costs, stacked
-from trainables.distances.pairwise import squared_distances
 from trainables.distances.sinkhorn import entropic_costs
-from trainables.distances.statistics import Statistics, ground_cost, prepare
+from trainables.distances.statistics import Statistics, by_class, ground_cost, prepare
 from trainables.errors import NonFiniteLoss
 
 __all__ = ["Distance", "Statistics", "otdd", "prepare"]

@@ -1,33 +1,81 @@
-"""One side of an optimal transport dataset distance: its classes, and what follows from them alone.
+"""One side of an optimal transport dataset distance: its classes, and the costs within it.
 
 Each cost of a side is computed when it is first needed, and kept. A source is constant, so that its
-costs are computed once a machine (`statistics_cache`). Without entropy there is next to nothing to
-compute; with it, there are the distances within the side, whose halves are subtracted (`sinkhorn`).
+costs are kept by the process and, on disk, by the machine (`cached_statistics`). Without entropy
+there is next to nothing to compute; with it, there are the distances within the side, whose halves
+are subtracted (`sinkhorn`).
 
-Shapes: n, m = samples; d = features; k = classes; "" = scalar.
+Shapes: n = samples given; m = samples kept, in the order of their classes; d = features;
+k = classes; "" = scalar.
 """
 
+import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Literal
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
+from trainables.distances.euclidean import squared_distances
 from trainables.distances.gaussian import Gaussians, fit_gaussians, gaussian_distances_within
-from trainables.distances.labelled import Classes, by_class
 from trainables.distances.optimal_transport import TransportCosts, stacked
-from trainables.distances.pairwise import squared_distances
 from trainables.distances.sinkhorn import entropic_costs, entropic_self_cost
 from trainables.errors import DataError
 from trainables.storage.tensors import DiskCache
 
-__all__ = ["Method", "Solver", "Statistics", "ground_cost", "prepare"]
+__all__ = [
+    "Classes",
+    "Method",
+    "Solver",
+    "Statistics",
+    "by_class",
+    "cached_statistics",
+    "ground_cost",
+    "prepare",
+]
 
 Method = Literal["exact", "gaussian"]
 Solver = Literal["emd", "sinkhorn"]
+
+SMALLEST = 2  # samples of a class
+
+KEPT = 8
+FORMAT = 1  # of what is kept on disk; raise it when what is computed changes
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Classes:
+    """Samples in the order of their classes, which have `counts` samples each."""
+
+    features: Float64[Tensor, "m d"]
+    counts: tuple[int, ...]
+
+
+def by_class(features: Float[Tensor, "n d"], labels: Int[Tensor, " n"]) -> Classes:
+    """Returns the samples of classes of two samples or more, with their graph.
+
+    Raises:
+        DataError: There is no such class.
+    """
+    _, labels, counts = torch.unique(
+        labels.to(features.device), return_inverse=True, return_counts=True
+    )
+    order = labels.argsort(stable=True)
+    order = order[(counts >= SMALLEST)[labels[order]]]
+    if not len(order):
+        raise DataError(
+            f"None of {len(labels)} samples shares its class with another, but a distance needs "
+            "two of a class: draw more samples, or of fewer classes."
+        )
+    return Classes(
+        features=features.double()[order],
+        counts=tuple(counts[counts >= SMALLEST].tolist()),
+    )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -149,6 +197,27 @@ def prepare(
     )
 
 
+def cached_statistics(
+    content_hash: str,
+    features: Float[Tensor, "n d"],
+    labels: Int[Tensor, " n"],
+    *,
+    folder: Path | None = None,
+    **settings: Any,
+) -> Statistics:
+    """Returns `prepare(features, labels, **settings)`, or what it returned for the same before.
+
+    Args:
+        content_hash: Of the samples: a different one for every other choice of them.
+        folder: Where other processes find what this one computes; None: nowhere.
+
+    Raises:
+        ValueError, DataError: As `prepare` does.
+    """
+    samples = _Samples(content_hash, tuple(features.shape), str(features.device), features, labels)
+    return _statistics(samples, folder, **dict(sorted(settings.items())))
+
+
 def ground_cost(
     squared: Float64[Tensor, "n m"],
     between: Float64[Tensor, "k1 k2"],
@@ -161,3 +230,23 @@ def ground_cost(
     for dim, size in enumerate(sizes):
         between = between.repeat_interleave(size, dim)
     return (squared + label_weight * between) / 2
+
+
+@dataclass(frozen=True)
+class _Samples:
+    """Samples that are equal if their names are."""
+
+    content_hash: str
+    shape: tuple[int, ...]
+    device: str
+    features: Tensor = field(compare=False)
+    labels: Tensor = field(compare=False)
+
+
+@lru_cache(maxsize=KEPT)
+def _statistics(samples: _Samples, folder: Path | None, **settings: Any) -> Statistics:
+    cache = None
+    if folder is not None:
+        made_from = [FORMAT, samples.content_hash, samples.shape, samples.device, settings]
+        cache = DiskCache(folder / hashlib.sha256(json.dumps(made_from).encode()).hexdigest()[:32])
+    return prepare(samples.features, samples.labels, cache=cache, **settings)

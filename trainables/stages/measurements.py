@@ -19,7 +19,7 @@ from trainables.diagnostics.samples import classes, mean_tokens, source_order, t
 from trainables.distances.euclidean import distance_of_means
 from trainables.distances.mmd import mmd
 from trainables.distances.otdd import otdd
-from trainables.distances.statistics_cache import cached_statistics
+from trainables.distances.statistics import cached_statistics
 from trainables.sources.source import Domains, Source
 from trainables.stages.measured_config import MeasuredConfig
 from trainables.training.state import TrainState

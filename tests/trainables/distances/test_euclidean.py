@@ -1,10 +1,17 @@
-"""The two Euclidean distances: what they are of equal and of shifted samples."""
+"""Euclidean distances: SciPy's between points; laws of those between samples."""
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.spatial.distance import cdist
 from torch import Tensor
 
-from trainables.distances.euclidean import distance_of_means, mean_paired_distance
+from trainables.distances.euclidean import (
+    distance_of_means,
+    mean_paired_distance,
+    squared_distances,
+)
 from trainables.distances.mmd import mmd
 from trainables.seeding import generator
 
@@ -81,3 +88,27 @@ def test_the_gradient_of_coinciding_pairs_is_finite():
     value = mean_paired_distance(torch.ones(8, 2), y, generator=generator(0, "pairs"))
     (gradient,) = torch.autograd.grad(value, y)
     assert torch.isfinite(gradient).all()
+
+
+@given(st.integers(1, 7), st.integers(1, 7), st.integers(1, 5), st.floats(-1e3, 1e3))
+def test_it_equals_scipy_however_far_the_points_lie_from_the_origin(n, m, d, shift):
+    x, y = normal(n, d, seed=0) + shift, normal(m, d, seed=1) + shift
+    expected = torch.from_numpy(cdist(x, y, "sqeuclidean"))
+    torch.testing.assert_close(squared_distances(x, y), expected, rtol=1e-9, atol=1e-9)
+
+
+def test_it_is_never_negative():
+    x = 1e4 + normal(50, 20, seed=0).float()
+    assert squared_distances(x, x).min() >= 0
+
+
+def test_gradients_are_those_of_finite_differences():
+    x, y = normal(4, 3, seed=0).requires_grad_(), normal(3, 3, seed=1).requires_grad_()
+    assert torch.autograd.gradcheck(squared_distances, (x, y))
+
+
+def test_the_gradient_where_points_coincide_is_zero():
+    x = normal(3, 2, seed=0)
+    y = x.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(squared_distances(x, y).diagonal().sum(), y)
+    assert gradient.abs().max() < 1e-12

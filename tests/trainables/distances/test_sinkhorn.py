@@ -8,8 +8,8 @@ from scipy.special import rel_entr
 from torch import Tensor
 
 from trainables.distances import sinkhorn
+from trainables.distances.euclidean import squared_distances
 from trainables.distances.optimal_transport import exact_costs
-from trainables.distances.pairwise import squared_distances
 from trainables.distances.sinkhorn import entropic_costs, entropic_self_cost
 
 

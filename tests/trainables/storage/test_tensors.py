@@ -5,8 +5,7 @@ import torch
 
 from trainables.distances import statistics
 from trainables.distances.otdd import otdd
-from trainables.distances.statistics import prepare
-from trainables.distances.statistics_cache import _statistics, cached_statistics
+from trainables.distances.statistics import _statistics, cached_statistics, prepare
 from trainables.storage.tensors import DiskCache
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from trainables.distances.euclidean import distance_of_means, mean_paired_distance
 from trainables.distances.mmd import mmd
 from trainables.distances.otdd import otdd
-from trainables.distances.statistics_cache import cached_statistics
+from trainables.distances.statistics import cached_statistics
 from trainables.methods.orca.config import AlignConfig
 from trainables.sources.source import Source, balanced_choice
 

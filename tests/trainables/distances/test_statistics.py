@@ -1,11 +1,11 @@
-"""The cache of constant sides: a hit is the same object, and whatever differs is a miss."""
+"""Sides of a distance: their order by class, and the cache of constant ones."""
 
 import pytest
 import torch
 from torch import Tensor
 
 from trainables.distances.otdd import otdd, prepare
-from trainables.distances.statistics_cache import KEPT, cached_statistics
+from trainables.distances.statistics import KEPT, by_class, cached_statistics
 from trainables.errors import DataError
 
 
@@ -49,3 +49,19 @@ def test_a_refusal_is_not_kept():
         cached_statistics("refused", torch.full((6, 3), torch.nan), torch.arange(6) % 2)
     x = sample(6, seed=0)
     assert cached_statistics("refused", *x).classes.counts == (3, 3)
+
+
+def test_samples_are_sorted_by_class_and_small_classes_left_out():
+    features = torch.arange(7.0)[:, None].requires_grad_()
+    classes = by_class(features, torch.tensor([5, -1, 5, 9, -1, 5, 2]))
+    assert classes.features.flatten().tolist() == [1, 4, 0, 2, 5]
+    assert classes.features.dtype == torch.float64
+    assert classes.counts == (2, 3)
+    (gradient,) = torch.autograd.grad(classes.features.sum(), features)
+    assert gradient.flatten().tolist() == [1, 1, 1, 0, 1, 1, 0]
+
+
+@pytest.mark.parametrize("labels", [[0, 1, 2], [0], []])
+def test_no_class_of_two_is_refused_with_the_way_out(labels):
+    with pytest.raises(DataError, match="draw more samples"):
+        by_class(torch.zeros(len(labels), 3), torch.tensor(labels, dtype=torch.long))

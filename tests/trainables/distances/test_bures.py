@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from trainables.distances.poles import inverse_root_poles
+from trainables.distances.bures import inverse_root_poles
 
 
 @pytest.mark.parametrize("ratio", [1.0, 1.0 + 1e-15, 3.0, 1e3, 1e6, 1e10, 1e13])
