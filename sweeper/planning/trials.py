@@ -16,7 +16,7 @@ from sweeper.planning.checkpoint_paths import CheckpointPaths
 from sweeper.planning.describe import spec_of
 from sweeper.planning.stage_store import place_of
 from sweeper.tracking.outline import study_label
-from trainables.methods.halving import can_halve
+from trainables.methods.registry import can_halve
 from trainables.spec import AttemptConfig
 
 NUMBER = re.compile(r"[0-9]{1,9}")

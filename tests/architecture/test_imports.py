@@ -34,7 +34,7 @@ LIGHT = [  # what checks a file, before anything runs
     "sweeper.model",
     "trainables",
     "trainables.storage.artifacts",
-    "trainables.methods.halving",
+    "trainables.methods.registry",
     "trainables.methods.registry",
     "trainables.sources.registry",
     "trainables.spec",

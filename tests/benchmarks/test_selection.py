@@ -14,9 +14,9 @@ import pytest
 import torch
 
 from trainables.methods.pare.config import CutmixConfig, MixupConfig, ReplaceConfig
+from trainables.methods.pare.selection import gumbel_noise, relaxed_subset, straight_through_subset
 from trainables.models.backbones.loading import load_backbone
 from trainables.models.cross_modal import build_model
-from trainables.models.selection import gumbel_noise, relaxed_subset, straight_through_subset
 from trainables.report import Report
 from trainables.seeding import generator
 from trainables.sources.source import Domains, Source

@@ -6,10 +6,9 @@ import pytest
 import torch
 
 from tests.support.tiny_trials import METHODS_BY_TURNS
-from trainables.methods.halving import can_halve
-from trainables.methods.registry import METHODS
+from trainables.methods.registry import METHODS, can_halve
 from trainables.runtime.training import Training
-from trainables.stages.micro_batch import largest_part, parts
+from trainables.stages.stage import largest_part, parts
 
 SETTINGS: dict[str, Any] = {  # of SGD, whose steps are as exact as its gradients
     "epochs": 1,

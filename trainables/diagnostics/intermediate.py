@@ -25,19 +25,13 @@ import torch
 from jaxtyping import Float, Float32, Float64, Int64
 from torch import Tensor
 
-from trainables.diagnostics.samples import (
-    batches,
-    classes,
-    mean_tokens,
-    source_order,
-    target_order,
-)
 from trainables.distances.otdd import otdd, prepare
+from trainables.methods.pare.mixtures import replace
+from trainables.methods.pare.selection import ranking
 from trainables.models.cross_modal import CrossModalModel
-from trainables.models.mixtures import replace
-from trainables.models.selection import ranking
 from trainables.seeding import generator
 from trainables.sources.source import Source
+from trainables.stages.measurements import batches, classes, mean_tokens, source_order, target_order
 from trainables.tasks.task import Task
 from trainables.training.evaluation import evaluating, take
 

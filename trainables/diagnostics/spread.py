@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from trainables.diagnostics.samples import classes, mean_tokens, source_order, target_order
 from trainables.distances.otdd import otdd, prepare
 from trainables.models.cross_modal import CrossModalModel
 from trainables.sources.source import Source
+from trainables.stages.measurements import classes, mean_tokens, source_order, target_order
 from trainables.tasks.task import Task
 
 __all__ = ["Spread", "otdd_spread"]

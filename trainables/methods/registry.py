@@ -1,4 +1,10 @@
-"""The methods, by the name that a sweep file uses. A literal, so that it reads as a table."""
+"""The methods, by the name that a sweep file uses, and how their micro-batches may be halved.
+
+Loads no torch.
+"""
+
+from collections.abc import Mapping
+from typing import Any
 
 from trainables.methods.contrastive_pare.method import CONTRASTIVE_PARE
 from trainables.methods.fpt import FPT
@@ -6,10 +12,34 @@ from trainables.methods.method import Method
 from trainables.methods.mona.method import MONA
 from trainables.methods.nft import NFT
 from trainables.methods.orca.method import ORCA
-from trainables.methods.pare.cutmix import CUTMIX
-from trainables.methods.pare.method import PARE
-from trainables.methods.pare.mixup import MIXUP
+from trainables.methods.pare.method import CUTMIX, MIXUP, PARE
+from trainables.spec import TrialSpec
+from trainables.stages.stage import largest_part
+
+__all__ = ["METHODS", "broken_by_halving", "can_halve"]
 
 METHODS: dict[str, Method] = {
     method.name: method for method in (ORCA, PARE, MONA, CONTRASTIVE_PARE, NFT, FPT, MIXUP, CUTMIX)
 }
+
+
+def can_halve(method: str, stage: str, settings: Mapping[str, Any], *, halvings: int = 0) -> bool:
+    """Return whether one more than `halvings` would make the stage compute fewer samples at once.
+
+    Args:
+        settings: The stage's, as in `TrialSpec.stages`.
+    """
+    config = METHODS[method].stages[stage].model_validate(settings)
+    return config.micro_batch is not None and largest_part(config.micro_batch, halvings) > 1
+
+
+def broken_by_halving(spec: TrialSpec) -> list[str]:
+    """Return how a trial differs from the same trial without halvings, as sentences for people."""
+    rate = spec.model.drop_path
+    if not spec.halvings or not rate:
+        return []
+    return [
+        f"micro-batches are computed in {1 << spec.halvings} parts, and model.drop_path is "
+        f"{rate:g}: other samples skip attention than in one part, so that the trial is as likely "
+        "as without halvings, but not the same"
+    ]

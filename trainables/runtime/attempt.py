@@ -19,7 +19,7 @@ import torch
 from pydantic import ValidationError
 
 from trainables.errors import ConfigError, DataError, TrainableError
-from trainables.methods.halving import broken_by_halving
+from trainables.methods.registry import broken_by_halving
 from trainables.report import Failed, Measured, Report, StepResult, Waiting
 from trainables.runtime.attempt_checkpoints import AttemptCheckpoints
 from trainables.runtime.attempt_log import append, capturing

@@ -1,4 +1,4 @@
-"""Supervised training on the target: of all or parts, and of embedder and predictor alone.
+"""The settings that stages of several methods share. Loads no torch.
 
 Defaults are ORCA's where these are public (Shen et al., ICML 2023), else ours.
 """
@@ -15,6 +15,14 @@ Optimizer = Annotated[
 ]
 WeightDecay = Annotated[
     float, Field(ge=0, lt=10, description="Of all parameters that train, biases and norms too.")
+]
+Clusters = Annotated[
+    int,
+    Field(
+        ge=2,
+        le=1000,
+        description="Pseudo-labels (k-means on the targets) where the task has no classes.",
+    ),
 ]
 Finetune = Literal["all", "layernorm", "non_attn", "wv"]
 Freeze = Literal["none", "embedder", "body", "embedder+body"]
@@ -68,15 +76,13 @@ class EmbedderConfig(StageConfig):
     clip_norm: float | None = Field(None, gt=0, description="Gradient norm cap; null: none.")
 
 
-class WarmupConfig(EmbedderConfig):
-    """ORCA's optional second stage: embedder and predictor train on the task, the body does not."""
+class MeasuredConfig(StageConfig):
+    """Base: distances between source and embedded target, on the same samples in every epoch."""
 
-    implementation: ClassVar[str] = "trainables.methods.orca.warmup:Warmup"
-
-    epochs: int = Field(0, ge=0, le=1000, description="Passes; ORCA's code has it, and uses none.")
-    lr: float = Field(1e-3, gt=0, lt=10, description="Constant; ORCA: ten times fine-tuning's.")
-    batch_size: int = Field(4, ge=1, le=65_536, description="Samples a step.")
-
-    @property
-    def micro_batch(self) -> int:
-        return self.batch_size
+    measure: int = Field(
+        1000,
+        ge=0,
+        le=10_000,
+        description="Samples of each modality on which the distances are recorded before the first "
+        "epoch and after each; 0: none. It changes nothing but what is recorded.",
+    )

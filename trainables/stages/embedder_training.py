@@ -16,9 +16,7 @@ from trainables.report import Report
 from trainables.seeding import generator, seed_globals
 from trainables.sources.source import Domains
 from trainables.stages.configs import EmbedderConfig
-from trainables.stages.finite import check_finite
-from trainables.stages.micro_batch import parts
-from trainables.stages.stage import Stage
+from trainables.stages.stage import Stage, check_finite, parts
 from trainables.training import optim
 from trainables.training.evaluation import shuffled_batches, take
 from trainables.training.losses import LOSSES

@@ -7,24 +7,31 @@
     otdd_converged   whether the solver of otdd_exact ended by itself: 1 or 0
 
 of tokens averaged over a sample, before the stage's first epoch (`otdd_exact_start`) and after
-each. The samples are the same in all epochs, trials and methods (`diagnostics.samples`), so that
+each. The samples are the same in all epochs, trials and methods (below), so that
 the curves compare. Recording takes nothing from a trial's chance and leaves no gradient.
 """
 
 from math import nan
 
 import torch
+from jaxtyping import Float32, Int64
+from torch import Tensor
 
-from trainables.diagnostics.samples import classes, mean_tokens, source_order, target_order
 from trainables.distances.euclidean import distance_of_means
 from trainables.distances.mmd import mmd
 from trainables.distances.otdd import otdd
 from trainables.distances.statistics import cached_statistics
-from trainables.sources.source import Domains, Source
-from trainables.stages.measured_config import MeasuredConfig
+from trainables.models.cross_modal import CrossModalModel
+from trainables.seeding import generator
+from trainables.sources.source import Domains, Source, balanced_order
+from trainables.stages.configs import MeasuredConfig
+from trainables.tasks.store.split import Rows
+from trainables.tasks.task import Task
+from trainables.training.evaluation import evaluating, rows_at_once, take
+from trainables.training.pseudo_labels import target_labels
 from trainables.training.state import TrainState
 
-__all__ = ["Measurements"]
+__all__ = ["Measurements", "classes", "mean_tokens", "source_order", "target_order"]
 
 DISTANCES = ("otdd_exact", "otdd_gaussian", "otdd_converged", "mmd", "euclidean")
 
@@ -93,3 +100,40 @@ class Samples:
                 if method == "exact":
                     values["otdd_converged"] = float(distance.converged)
         return values
+
+
+SEED = 0  # the data's, not the trial's
+CLUSTERS = 10  # pseudo-labels where the task has no classes, whatever a stage trains with
+
+
+def source_order(source: Source) -> Int64[Tensor, " n"]:
+    """Returns all source samples by chance, of which each head is as even as the classes allow."""
+    return balanced_order(source.labels, generator=generator(SEED, "measured-source"))
+
+
+def target_order(task: Task) -> Int64[Tensor, " n"]:
+    """Returns all training samples by chance."""
+    return torch.randperm(len(task.train), generator=generator(SEED, "measured-target"))
+
+
+def classes(task: Task) -> Int64[Tensor, " n"]:
+    """Returns the class, or pseudo-label, of each training sample."""
+    return torch.from_numpy(target_labels(task, CLUSTERS))
+
+
+def batches(inputs: Rows, drawn: Int64[Tensor, " n"]) -> tuple[Int64[Tensor, " b"], ...]:
+    """Parts the drawn samples into as many as are read at once."""
+    return torch.split(drawn, rows_at_once(inputs))
+
+
+@torch.no_grad()
+def mean_tokens(
+    model: CrossModalModel, inputs: Rows, drawn: Int64[Tensor, " n"]
+) -> Float32[Tensor, "n d"]:
+    """Returns the mean token of each drawn target sample, in single precision."""
+    device = next(model.parameters()).device
+    with evaluating(model.embedder):
+        return torch.cat([
+            model.embed(take(inputs, batch.numpy(), device)).mean(1)
+            for batch in batches(inputs, drawn)
+        ])  # fmt: skip

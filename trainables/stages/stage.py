@@ -6,12 +6,16 @@ one are the same thing.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib import import_module
+from math import isfinite
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
+from trainables.errors import NonFiniteLoss
 from trainables.report import Report
 from trainables.spec import Spec
+
+__all__ = ["check_finite", "largest_part", "parts"]
 
 if TYPE_CHECKING:
     from torch import nn
@@ -67,3 +71,28 @@ class Stage(ABC, Generic[C]):
     @abstractmethod
     def run(self, state: "TrainState", domains: "Domains") -> Iterator[Report]:
         """Trains from `state.epoch` to the end, and yields one Report after each epoch."""
+
+
+def check_finite(stage: str, measured: Mapping[str, float], epoch: int, *, way_out: str) -> None:
+    """Looks at all that a stage measured in an epoch, which is counted from 0.
+
+    Raises:
+        NonFiniteLoss: A value is NaN or infinite; the text ends with `way_out`.
+    """
+    for name, value in measured.items():
+        if not isfinite(value):
+            raise NonFiniteLoss(
+                f"{stage}: the {name} became {value} in epoch {epoch + 1}; {way_out}."
+            )
+
+
+def largest_part(batch_size: int, halvings: int) -> int:
+    """Returns how many samples of a micro-batch are computed at once."""
+    return -(-batch_size // (1 << halvings))
+
+
+def parts(samples: int, batch_size: int, halvings: int) -> Iterator[slice]:
+    """Yields the parts of a micro-batch that holds `samples`, at most `batch_size`, in order."""
+    size = largest_part(batch_size, halvings)
+    for start in range(0, samples, size):
+        yield slice(start, min(start + size, samples))

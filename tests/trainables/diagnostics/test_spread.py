@@ -6,11 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from trainables.diagnostics.samples import classes, mean_tokens, source_order, target_order
 from trainables.diagnostics.spread import otdd_spread
 from trainables.distances.otdd import otdd, prepare
-from trainables.stages.measured_config import MeasuredConfig
-from trainables.stages.measurements import Measurements
+from trainables.stages.configs import MeasuredConfig
+from trainables.stages.measurements import (
+    Measurements,
+    classes,
+    mean_tokens,
+    source_order,
+    target_order,
+)
 
 
 def values(model, task, source, n: int) -> list[float]:
@@ -28,7 +33,7 @@ def values(model, task, source, n: int) -> list[float]:
 @pytest.fixture(autouse=True)
 def few_classes(monkeypatch):
     """Two groups of outputs, so that a subset of four has one of two."""
-    monkeypatch.setattr("trainables.diagnostics.samples.CLUSTERS", 2)
+    monkeypatch.setattr("trainables.stages.measurements.CLUSTERS", 2)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 from trainables.methods.orca.config import AlignConfig
 from trainables.methods.orca.method import ORCA
 from trainables.methods.pare.method import PARE
-from trainables.methods.pare.mixing_schedule import count_tokens, tokens_at
+from trainables.methods.pare.mixtures import count_tokens, tokens_at
 from trainables.tasks.registry import TASKS
 
 SWIN_TOKENS = 3136

@@ -9,7 +9,7 @@ import torch
 from torch.func import functional_call
 
 from trainables.errors import ConfigError
-from trainables.models.attention import attention
+from trainables.methods.mona.meta_gradient import attention
 from trainables.models.backbone import Role
 from trainables.models.cross_modal import build_model
 from trainables.models.freezing import FROZEN_PARTS, TRAINED_ROLES

@@ -13,7 +13,7 @@ from trainables.distances.otdd import otdd, prepare
 from trainables.methods.orca.alignment import Alignment
 from trainables.methods.orca.config import AlignConfig
 from trainables.sources.source import Domains
-from trainables.stages.measured_config import MeasuredConfig
+from trainables.stages.configs import MeasuredConfig
 from trainables.stages.measurements import Measurements
 from trainables.tasks.store.split import Split
 from trainables.training.pseudo_labels import target_labels

@@ -4,8 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from trainables.stages.configs import EmbedderConfig
-from trainables.stages.measured_config import Clusters, MeasuredConfig
+from trainables.stages.configs import Clusters, EmbedderConfig, MeasuredConfig
 
 
 class ContrastConfig(MeasuredConfig, EmbedderConfig):

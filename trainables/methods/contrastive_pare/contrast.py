@@ -25,12 +25,13 @@ from trainables.derived_seed import derive_seed
 from trainables.errors import ConfigError
 from trainables.methods.contrastive_pare.config import ContrastConfig
 from trainables.methods.contrastive_pare.contrastive import (
+    class_correlations,
     class_weights,
     contrastive_loss,
+    input_units,
     mean_cosines,
 )
 from trainables.methods.contrastive_pare.noise import Units, Views, correlation
-from trainables.methods.contrastive_pare.prototypes import class_correlations, input_units
 from trainables.models.cross_modal import CrossModalModel
 from trainables.sources.source import Domains
 from trainables.stages.embedder_training import Batch, EmbedderTraining, TaskObjective

@@ -4,8 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from trainables.stages.configs import Optimizer, WeightDecay
-from trainables.stages.measured_config import MeasuredConfig
+from trainables.stages.configs import MeasuredConfig, Optimizer, WeightDecay
 
 
 class MetaConfig(MeasuredConfig):

@@ -27,25 +27,24 @@ from torch.func import functional_call
 from trainables.derived_seed import derive_seed
 from trainables.errors import ConfigError
 from trainables.methods.mona.config import MetaConfig
-from trainables.methods.mona.discriminability import Discriminability, discriminability
 from trainables.methods.mona.meta_gradient import (
     InnerGradient,
     MetaGradient,
     Parameters,
+    attention,
     inner_gradient,
     meta_gradient,
 )
-from trainables.models.attention import attention
 from trainables.models.backbone import Role
 from trainables.models.cross_modal import CrossModalModel
 from trainables.report import Report
 from trainables.seeding import generator, seed_globals
 from trainables.sources.source import Domains, Source, check_balanced, class_balanced_batch
-from trainables.stages.finite import check_finite
 from trainables.stages.measurements import Measurements
-from trainables.stages.stage import Stage
+from trainables.stages.stage import Stage, check_finite
 from trainables.tasks.task import Task
 from trainables.training import optim
+from trainables.training.discriminability import Discriminability, discriminability
 from trainables.training.evaluation import shuffled_batches, take
 from trainables.training.losses import LOSSES
 from trainables.training.state import TrainState

@@ -24,13 +24,15 @@ float32 or better. Do not use `torch.utils.checkpoint` inside them: with paramet
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from trainables.methods.mona.discriminability import Discriminability
+from trainables.training.discriminability import Discriminability
 
 __all__ = ["InnerGradient", "MetaGradient", "Parameters", "inner_gradient", "meta_gradient"]
 
@@ -183,3 +185,8 @@ def _norm(weights: Parameters) -> Tensor:
 
 def _tiny(like: Tensor) -> float:
     return torch.finfo(like.dtype).tiny
+
+
+def attention(kernel: Literal["fused", "math"]) -> AbstractContextManager[None]:
+    """Returns a context in which attention runs on `kernel`. Make a new one for each `with`."""
+    return sdpa_kernel(SDPBackend.MATH) if kernel == "math" else nullcontext()

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.errors import ConfigError
-from trainables.methods.orca.config import AlignConfig
+from trainables.methods.orca.config import AlignConfig, WarmupConfig
 from trainables.methods.orca.source_distance import SourceDistance
 from trainables.models.cross_modal import CrossModalModel
 from trainables.seeding import generator
@@ -33,7 +33,7 @@ from trainables.stages.measurements import Measurements
 from trainables.training.pseudo_labels import target_labels
 from trainables.training.state import TrainState
 
-__all__ = ["Alignment"]
+__all__ = ["Alignment", "Warmup"]
 
 SOURCE_SCOPE = "align-source"  # of the random stream of source samples
 
@@ -173,3 +173,10 @@ def balanced_batch(classes: list[np.ndarray], size: int, generator: torch.Genera
 def has_pair(labels: np.ndarray) -> bool:
     """Says whether two samples share a class."""
     return bool(np.bincount(labels).max() > 1)
+
+
+class Warmup(EmbedderTraining[WarmupConfig]):
+    """Minimises the task's loss over embedder and predictor."""
+
+    def objective(self, state: TrainState, domains: Domains) -> TaskObjective:
+        return TaskObjective(state, domains, self.config.batch_size)

@@ -5,8 +5,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from trainables.stages.configs import EmbedderConfig
-from trainables.stages.measured_config import Clusters, MeasuredConfig
+from trainables.stages.configs import Clusters, EmbedderConfig, MeasuredConfig
 
 
 class AlignConfig(MeasuredConfig, EmbedderConfig):
@@ -85,3 +84,17 @@ class AlignConfig(MeasuredConfig, EmbedderConfig):
         "means",
         description="Between means, or the mean over random pairs (official, but for a factor).",
     )
+
+
+class WarmupConfig(EmbedderConfig):
+    """ORCA's optional second stage: embedder and predictor train on the task, the body does not."""
+
+    implementation: ClassVar[str] = "trainables.methods.orca.alignment:Warmup"
+
+    epochs: int = Field(0, ge=0, le=1000, description="Passes; ORCA's code has it, and uses none.")
+    lr: float = Field(1e-3, gt=0, lt=10, description="Constant; ORCA: ten times fine-tuning's.")
+    batch_size: int = Field(4, ge=1, le=65_536, description="Samples a step.")
+
+    @property
+    def micro_batch(self) -> int:
+        return self.batch_size

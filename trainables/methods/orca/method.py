@@ -17,8 +17,8 @@ where a task's recipe has those of averaged micro-batches (`tasks/nas_bench_360/
 from typing import Any
 
 from trainables.methods.method import Method
-from trainables.methods.orca.config import AlignConfig
-from trainables.stages.configs import RefineConfig, WarmupConfig
+from trainables.methods.orca.config import AlignConfig, WarmupConfig
+from trainables.stages.configs import RefineConfig
 from trainables.tasks.task import TaskInfo
 
 

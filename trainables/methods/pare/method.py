@@ -13,7 +13,7 @@ public.
 from typing import Any
 
 from trainables.methods.method import Method
-from trainables.methods.pare.config import ReplaceConfig
+from trainables.methods.pare.config import CutmixConfig, MixupConfig, ReplaceConfig
 from trainables.tasks.task import TaskInfo
 
 TOKENS_2D = 3136  # of Swin, which the official counts refer to
@@ -48,4 +48,28 @@ PARE = Method(
     published=published,
     needs_source=True,
     prune_after=0.3,  # early epochs are of the source as much as of the target
+)
+
+
+MIXUP = Method(
+    name="mixup",
+    title="Mixup",
+    citation="Zhang et al., ICLR 2018, arXiv 1710.09412",
+    stages={"mix": MixupConfig},
+    control={"mix.k0": 0},
+    preset_name="default",
+    needs_source=True,
+    prune_after=0.3,
+)
+
+
+CUTMIX = Method(
+    name="cutmix",
+    title="CutMix",
+    citation="Yun et al., ICCV 2019, arXiv 1905.04899",
+    stages={"mix": CutmixConfig},
+    control={"mix.k0": 0},
+    preset_name="default",
+    needs_source=True,
+    prune_after=0.3,
 )

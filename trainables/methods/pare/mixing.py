@@ -3,7 +3,7 @@
     L = L_target(t) + gamma [(1 - lambda) L_target(m) + lambda L_source(m)]
 
 t = target tokens; m = a mixture, k of whose N tokens are a source sample's; L_source asks a head of
-its own for the source's label, or its mask. k falls from epoch to epoch (`mixing_schedule`). Cai et
+its own for the source's label, or its mask. k falls from epoch to epoch (`mixtures`). Cai et
 al., "Enhancing Cross-modal Fine-Tuning with Gradually Intermediate Modality Generation", ICML 2024.
 
 Here are the two ways to mix that know no scores, the controls of PaRe's (`replacement`):
@@ -22,16 +22,18 @@ from torch import Tensor, nn
 
 from trainables.errors import ConfigError
 from trainables.methods.pare.config import CutmixConfig, MixConfig, MixupConfig
-from trainables.methods.pare.mixing_schedule import count_tokens, source_weight, tokens_at
-from trainables.methods.pare.source_heads import LabelHead, MaskHead
-from trainables.models.cross_modal import CrossModalModel
-from trainables.models.mixtures import (
+from trainables.methods.pare.mixtures import (
     Region,
     blend,
+    count_tokens,
     random_rectangles,
     random_stretches,
     rectangle_of,
+    source_weight,
+    tokens_at,
 )
+from trainables.methods.pare.source_heads import LabelHead, MaskHead
+from trainables.models.cross_modal import CrossModalModel
 from trainables.seeding import generator
 from trainables.sources.source import Domains, Source, source_indices
 from trainables.stages.fine_tuning import LOSS, FineTuning, Objective

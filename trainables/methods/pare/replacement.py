@@ -26,16 +26,16 @@ from trainables.methods.pare.mixing import (
     source_of,
     source_tokens,
 )
-from trainables.models.cross_modal import CrossModalModel
-from trainables.models.mixtures import replace
-from trainables.models.scorers import make_scorer
-from trainables.models.selection import (
+from trainables.methods.pare.mixtures import replace
+from trainables.methods.pare.selection import (
     Subset,
     gumbel_noise,
+    make_scorer,
     ranking,
     relaxed_subset,
     straight_through_subset,
 )
+from trainables.models.cross_modal import CrossModalModel
 from trainables.seeding import generator
 from trainables.sources.source import Domains
 from trainables.training.evaluation import evaluating, rows_at_once, take

@@ -13,9 +13,13 @@ from tests.support.tiny_trials import weights as trial_weights
 from trainables.errors import ConfigError, NonFiniteLoss
 from trainables.methods.contrastive_pare.config import ContrastConfig
 from trainables.methods.contrastive_pare.contrast import Contrast, ContrastObjective
-from trainables.methods.contrastive_pare.contrastive import class_weights, contrastive_loss
+from trainables.methods.contrastive_pare.contrastive import (
+    class_correlations,
+    class_weights,
+    contrastive_loss,
+    input_units,
+)
 from trainables.methods.contrastive_pare.noise import Units
-from trainables.methods.contrastive_pare.prototypes import class_correlations, input_units
 from trainables.runtime import checkpoint
 from trainables.sources.source import Domains
 from trainables.tasks.store.split import Split

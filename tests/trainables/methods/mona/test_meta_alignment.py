@@ -10,13 +10,13 @@ from torch.func import functional_call
 
 from trainables.errors import ConfigError, NonFiniteLoss
 from trainables.methods.mona.config import MetaConfig
-from trainables.methods.mona.discriminability import discriminability
 from trainables.methods.mona.meta_alignment import Iteration, MetaAlignment
-from trainables.models.attention import attention
+from trainables.methods.mona.meta_gradient import attention
 from trainables.runtime import checkpoint
 from trainables.seeding import generator
 from trainables.sources.source import class_balanced_batch
 from trainables.tasks.store.split import Split
+from trainables.training.discriminability import discriminability
 from trainables.training.losses import LOSSES
 
 MODES = ["exact", "fd"]

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
 
-from trainables.methods.mona.discriminability import Discriminability, discriminability
 from trainables.methods.mona.meta_gradient import inner_gradient, meta_gradient
+from trainables.training.discriminability import Discriminability, discriminability
 
 MODES = ["exact", "fd"]
 ALPHA = 0.1

@@ -9,13 +9,11 @@ import torch
 
 from trainables.distances.otdd import otdd, prepare
 from trainables.errors import ConfigError, DataError, NonFiniteLoss
-from trainables.methods.orca.alignment import Alignment, balanced_batch
-from trainables.methods.orca.config import AlignConfig
-from trainables.methods.orca.warmup import Warmup
+from trainables.methods.orca.alignment import Alignment, Warmup, balanced_batch
+from trainables.methods.orca.config import AlignConfig, WarmupConfig
 from trainables.runtime import checkpoint
 from trainables.seeding import generator
 from trainables.sources.source import Domains
-from trainables.stages.configs import WarmupConfig
 from trainables.tasks.store.split import Split
 from trainables.training.losses import LOSSES
 from trainables.training.pseudo_labels import target_labels

@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from trainables.errors import NonFiniteLoss
-from trainables.methods.orca.warmup import Warmup
+from trainables.methods.orca.alignment import Warmup
+from trainables.methods.orca.config import WarmupConfig
 from trainables.runtime import checkpoint
 from trainables.sources.source import Domains
-from trainables.stages.configs import RefineConfig, WarmupConfig
+from trainables.stages.configs import RefineConfig
 from trainables.stages.fine_tuning import FineTuning
 from trainables.tasks.store.split import Split
 from trainables.training.losses import LOSSES

@@ -3,7 +3,7 @@ import math
 import pytest
 
 from trainables.errors import NonFiniteLoss
-from trainables.stages.finite import check_finite
+from trainables.stages.stage import check_finite
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])

@@ -1,32 +1,85 @@
-"""Scores of tokens, by which mixtures choose them. One scorer serves target and source.
+"""Choosing k of n tokens by their scores: the highest, or a random subset that learns.
 
-gate           sigmoid of a linear map of the token alone (PaRe; Cai et al., ICML 2024)
-gate_mlp       sigmoid of a perceptron with one hidden layer (a variant in their code)
-attn_received  log of the attention that a token receives, averaged over all that could give it:
-               log mean_i softmax_j(q_i . k_j / sqrt(d)); quadratic in the tokens
-attn_window    the same where tokens attend within windows of a grid alone
-attn_query     log of the attention that one learned query gives; linear in the tokens
+    keys = scores + g,  g ~ Gumbel(0, 1);   subset = the k highest keys
 
-Attention scores of a sample are logs of shares that sum to 1. A gate's lie in (0, 1). Its weights
-start with a standard deviation of 0.0176, as all fresh ones here; PaRe's with PyTorch's 1 /
-sqrt(3 D), which is 0.051 of Swin-B and 0.021 of RoBERTa. Tokens have the same ranks at either, and
-while it explores the Gumbel noise, of 1.28, outweighs both.
+is a draw without replacement in which each next token has a probability proportional to the exp of
+its score (Kool et al., "Stochastic Beams and Where to Find Them", ICML 2019). Its mask is made of
+ones and zeros, and passes the gradient of a relaxation straight through to the scores:
 
-Shapes: n = tokens; D = their width; d = width of queries and keys.
+    straight_through_subset   sigmoid((key - threshold) / temperature), threshold = the k-th key
+    relaxed_subset            the sum of k softmaxes, each of which leaves out what the ones before
+                              it took (Xie and Ermon, "Reparameterizable Subset Sampling via
+                              Continuous Relaxations", IJCAI 2019), which PaRe's code runs
+
+The second takes k steps one after another, the first takes one.
+
+Shapes: b = samples; n = tokens; k = chosen ones.
 """
 
 from collections.abc import Callable, Mapping
 from math import log, sqrt
+from typing import NamedTuple
 
 import torch
 from einops import rearrange
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
 from trainables.models.predictors import SPREAD
 
-__all__ = ["Gate", "QueryAttention", "ReceivedAttention", "make_scorer"]
+__all__ = [
+    "Gate",
+    "QueryAttention",
+    "ReceivedAttention",
+    "Subset",
+    "gumbel_noise",
+    "make_scorer",
+    "ranking",
+    "relaxed_subset",
+    "straight_through_subset",
+]
+
+
+class Subset(NamedTuple):
+    """Tokens in order, the chosen ones first, and which were chosen, with a gradient."""
+
+    order: Int64[Tensor, "b n"]
+    mask: Float[Tensor, "b n"]  # 1 for the chosen, else 0
+
+
+def gumbel_noise(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """Draws from Gumbel(0, 1), on the CPU."""
+    return -torch.empty(shape).exponential_(generator=generator).log()
+
+
+def ranking(scores: Float[Tensor, "b n"]) -> Int64[Tensor, "b n"]:
+    """Returns the tokens' indices from the highest score to the lowest; ties keep their order."""
+    return scores.detach().argsort(dim=1, descending=True, stable=True)
+
+
+def straight_through_subset(keys: Float[Tensor, "b n"], k: int, *, temperature: float) -> Subset:
+    """Chooses the k highest keys; a key has the gradient of a sigmoid around the threshold."""
+    order = ranking(keys)
+    threshold = keys.detach().gather(1, order[:, max(k, 1) - 1, None])
+    return _straight_through(((keys - threshold) / temperature).sigmoid(), order, k)
+
+
+def relaxed_subset(keys: Float[Tensor, "b n"], k: int, *, temperature: float) -> Subset:
+    """Chooses the k largest of k softmaxes' sum, whose gradient it has."""
+    smallest = torch.finfo(keys.dtype).tiny
+    total = taken = torch.zeros_like(keys)
+    for _ in range(k):
+        keys = keys + (1 - taken).clamp_min(smallest).log()
+        taken = (keys / temperature).softmax(dim=1)
+        total = total + taken
+    return _straight_through(total, ranking(total), k)
+
+
+def _straight_through(soft: Tensor, order: Tensor, k: int) -> Subset:
+    hard = torch.zeros_like(soft).scatter(1, order[:, :k], 1.0)
+    return Subset(order, hard + (soft - soft.detach()))
+
 
 FAR_BELOW = -1e9  # a log that is as good as minus infinity, but for its gradient
 

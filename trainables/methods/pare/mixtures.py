@@ -8,13 +8,25 @@ blend     m = (1 - w) t + w s inside a stretch or rectangle, and t outside of it
 Shapes: b = samples; n = target tokens; s = source tokens; d = their width; k = replaced tokens.
 """
 
+from fractions import Fraction
+from math import cos, floor, pi
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-__all__ = ["Region", "blend", "random_rectangles", "random_stretches", "rectangle_of", "replace"]
+__all__ = [
+    "Region",
+    "blend",
+    "count_tokens",
+    "random_rectangles",
+    "random_stretches",
+    "rectangle_of",
+    "replace",
+    "source_weight",
+    "tokens_at",
+]
 
 
 class Region(NamedTuple):
@@ -88,3 +100,43 @@ def random_rectangles(
 
 def _tokens_at(tokens: Float[Tensor, "b s d"], indices: Int64[Tensor, "b k"]) -> Tensor:
     return tokens.gather(1, indices[..., None].expand(-1, -1, tokens.shape[2]))
+
+
+FINEST = 1_000_000  # denominator up to which a decimal number is read as the fraction that it means
+
+
+def count_tokens(k0: int | float, most: int) -> int:
+    """Returns k0 as a count: an integer is one, a decimal number is a share of the `most` there
+    may be. A share above 0 is a token or more."""
+    if isinstance(k0, int) or k0 == 0:
+        return int(k0)
+    return max(1, round(k0 * most))
+
+
+def tokens_at(epoch: int, epochs: int, *, first: int, end_share: float, schedule: str) -> int:
+    """Returns k(ep), from `first` in epoch 0 towards `end_share` of it after the last one."""
+    lost = (1 - _exact(end_share)) * _progress(Fraction(epoch, epochs), schedule)
+    return floor(first * (1 - lost))
+
+
+def source_weight(mode: str, *, k: int, first: int, num_tokens: int, fixed: float) -> float:
+    """Returns lambda, the weight of the source's loss on a mixture, in [0, 1].
+
+    `k_over_k0` is 1 in the first epoch (the paper), `k_over_n` the source's share of the mixture's
+    tokens (the official code), and `fixed` is what it is given.
+    """
+    if mode == "fixed":
+        return fixed
+    return k / (first if mode == "k_over_k0" else num_tokens)
+
+
+def _progress(time: Fraction, schedule: str) -> Fraction:
+    if schedule == "constant":
+        return Fraction(0)
+    if schedule == "step":
+        return Fraction(min(floor(3 * time), 2), 2)
+    return time if schedule == "linear" else _exact((1 - cos(pi * time)) / 2)
+
+
+def _exact(number: float) -> Fraction:
+    return Fraction(number).limit_denominator(FINEST)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from trainables.methods.mona.discriminability import alignment, discriminability, uniformity
+from trainables.training.discriminability import alignment, discriminability, uniformity
 
 
 def normal(n: int, d: int, seed: int) -> Tensor:
