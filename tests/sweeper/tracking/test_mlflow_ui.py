@@ -1,5 +1,7 @@
 """What a researcher sees: the tree in MLflow's runs page, two trials side by side, a study."""
 
+import time
+
 import pytest
 
 from sweeper.analysis.comparison.compare import compare
@@ -68,6 +70,16 @@ def test_the_ui_shows_the_tree_compares_trials_and_says_what_won(tmp_path, serve
         chromium.wait_for("control/test/nrmse")
         chromium.wait_for("57 % below untuned vanilla fine-tuning")
         chromium.screenshot(tmp_path / "study.png")
+
+        chromium.open(f"{home}/{study}/artifacts/plots.html", width=1600, height=1000)
+        deadline = time.monotonic() + 30
+        while not chromium.find("iframe") and time.monotonic() < deadline:
+            time.sleep(0.1)
+        chromium.driver.switch_to.frame(chromium.find("iframe")[0])
+        chromium.wait_for("MoNA on pdebench/advection_1d")
+        assert len(chromium.find(".plot svg")) == 2, "the page needs no other file"
+        assert len(chromium.find("th[tabindex]")) > 0, "its script runs"
+        chromium.driver.switch_to.default_content()
 
 
 def test_two_sweeps_studies_are_filtered_selected_and_compared(tmp_path, server):
