@@ -1,19 +1,21 @@
-"""Text of others, made safe to show: nothing a terminal would act on, no password of a URL.
+"""Text for people: text of others made safe to show, and numbers, bytes, times and tags.
 
-Numbers of bytes and tags for people, besides.
+Safe text holds nothing that a terminal would act on, and no password of a URL.
 """
 
 import math
 import re
 from collections.abc import Mapping
+from typing import Any
 
 USER_INFO = re.compile(r"(?<=:)(//?)[^/\s]*@")  # of a URL; one that was taken for a path has one /
 QUERY = re.compile(r"(?<=[?&])([^=&?\s]+)=([^&?\s]+)")
+BYTES = {"GB": 10**9, "MB": 10**6, "kB": 10**3, "bytes": 1, "GiB": 2**30, "MiB": 2**20}
 SECRET = re.compile(r"pass|secret|token|key|credential", re.I)
 
 
 def visible(text: str, *, keep: str = "") -> str:
-    """Returns `text` with what does not print, such as ANSI codes and changes of direction,
+    """Return `text` with what does not print, such as ANSI codes and changes of direction,
     escaped as Python does; the characters of `keep` stay."""
     if text.isprintable():
         return text
@@ -23,28 +25,32 @@ def visible(text: str, *, keep: str = "") -> str:
 
 
 def holds_secret(text: str) -> bool:
-    """Returns whether a URL in `text` has a password or a token in it."""
+    """Return whether a URL in `text` has a password or a token in it."""
     return without_secrets(text) != text
 
 
 def without_secrets(text: str) -> str:
-    """Returns `text` with the passwords and tokens of its URLs replaced by `***`."""
+    """Return `text` with the passwords and tokens of its URLs replaced by `***`."""
     text = USER_INFO.sub(lambda found: f"{found[1]}***@" if ":" in found[0] else found[0], text)
     return QUERY.sub(lambda found: f"{found[1]}=***" if SECRET.search(found[1]) else found[0], text)
 
 
 def printable(text: str, *, limit: int = 80) -> str:
-    """Returns `text` on one line, without secrets and control characters, cut if it is long."""
+    """Return `text` on one line, without secrets and control characters, cut if it is long."""
     text = without_secrets(text)
     return visible(text if len(text) <= limit else text[: limit - 3] + "...")
 
 
-def number_of_bytes(count: int) -> str:
-    """Return a number of bytes for people: `1.2 GB`."""
-    for size, unit in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
-        if count >= size:
-            return f"{count / size:.1f} {unit}"
-    return f"{count} bytes"
+def format_bytes(count: float, *units: str, digits: int = 1) -> str:
+    """Return a number of bytes for people: `1.2 GB`.
+
+    Args:
+        units: The first that the bytes fill is taken, else the last; none: GB, MB, kB or bytes.
+        digits: Behind the decimal point.
+    """
+    named = units or ("GB", "MB", "kB", "bytes")
+    unit = next((unit for unit in named if count >= BYTES[unit]), named[-1])
+    return f"{count / BYTES[unit]:.{0 if unit == 'bytes' else digits}f} {unit}"
 
 
 def written(tags: Mapping[str, str]) -> str:
@@ -76,3 +82,12 @@ def duration(seconds: float) -> str:
     if hours:
         return f"{hours} h {minutes:02d} min"
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def without_nonfinite(value: Any) -> Any:
+    """Return plain data for strict JSON: a number that is not finite becomes None."""
+    if isinstance(value, Mapping):
+        return {str(key): without_nonfinite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nonfinite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

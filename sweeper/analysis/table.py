@@ -18,6 +18,7 @@ from sweeper.core.ranking import ranked, replicates_of
 from sweeper.errors import NotFound
 from sweeper.ledger import Event, EventKind, Ledger, SweepRecord
 from sweeper.model import Measurement, Study, Trial, TrialKind, TrialState
+from sweeper.text import without_nonfinite
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,18 +186,8 @@ def study_as_json(table: StudyTable) -> dict[str, Any]:
 
 def json_text(content: Any) -> str:
     """Writes JSON that every parser takes: a number that is not finite is null."""
-    plain = _finite_all(content)
+    plain = without_nonfinite(content)
     return json.dumps(plain, indent=1, ensure_ascii=False, allow_nan=False, default=str)
-
-
-def _finite_all(content: Any) -> Any:
-    if isinstance(content, float):
-        return finite(content)
-    if isinstance(content, Mapping):
-        return {key: _finite_all(value) for key, value in content.items()}
-    if isinstance(content, list | tuple):
-        return [_finite_all(value) for value in content]
-    return content
 
 
 def finite(value: float | None) -> float | None:

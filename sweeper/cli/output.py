@@ -1,7 +1,6 @@
 """Output of commands: text for people, one JSON object for machines, progress on stderr."""
 
 import json
-import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from rich.table import Table
 
 from sweeper.console import pass_on, stderr, stdout
 from sweeper.errors import FileFaults
-from sweeper.text import printable, visible, without_secrets
+from sweeper.text import printable, visible, without_nonfinite, without_secrets
 
 if TYPE_CHECKING:
     from sweeper.commands.result import Message, Result
@@ -43,22 +42,12 @@ Listener = Callable[[str, int, int], None]  # of what, done, of how many
 
 def print_json(payload: Mapping[str, object]) -> None:
     """Print one JSON object; a number that is not finite becomes null."""
-    pass_on(json.dumps(_finite(payload), indent=2, default=str) + "\n", sys.stdout)
+    pass_on(json.dumps(without_nonfinite(payload), indent=2, default=str) + "\n", sys.stdout)
 
 
 def print_result(result: "Result", command: str) -> None:
     """Print the result of a command as one JSON object."""
     print_json({"schema": SCHEMA, "command": command, **result.to_json()})
-
-
-def _finite(value: object) -> object:
-    if isinstance(value, Mapping):
-        return {str(k): _finite(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(v) for v in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
 
 
 def show(result: "Message", *, command: str, as_json: bool) -> None:

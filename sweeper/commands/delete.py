@@ -21,7 +21,7 @@ from sweeper.ledger import Ledger, SweepRecord
 from sweeper.planning import load, stage_store
 from sweeper.planning.checkpoint_paths import CheckpointPaths
 from sweeper.planning.sweep_folder import MARKS, STORAGE, existing, folder_of, open_ledger
-from sweeper.text import number_of_bytes, without_secrets
+from sweeper.text import format_bytes, without_secrets
 from sweeper.tracking.mlflow_recorder import MlflowRecorder
 from trainables.errors import TrainableError
 from trainables.storage import artifacts
@@ -49,14 +49,14 @@ class Extent:
 
     def lines(self) -> list[str]:
         """Return one line for each thing that is deleted, then for each that stays."""
-        gone = [f"{self.folder}: {number_of_bytes(self.bytes)}, {self.trials} trials"]
+        gone = [f"{self.folder}: {format_bytes(self.bytes)}, {self.trials} trials"]
         if self.ledger is not None:
             gone.append(f"its rows in the ledger at {self.ledger}")
         if self.store is not None:
-            gone.append(f"{self.store}: {number_of_bytes(self.store_bytes)}")
+            gone.append(f"{self.store}: {format_bytes(self.store_bytes)}")
         stays = ["data, weights and caches; results of stages that it shared, until `sweeper gc`"]
         if self.linked_bytes:
-            size = number_of_bytes(self.linked_bytes)
+            size = format_bytes(self.linked_bytes)
             stays.append(f"{size} of checkpoints that are linked from elsewhere, such as MLflow")
         where = f"{self.runs} runs in MLflow at {self.mlflow}"
         if self.runs and self.takes_runs:
@@ -135,7 +135,7 @@ def delete(
         folder.rename(aside)
     shutil.rmtree(aside)
     return DeletedSweep(
-        message=f"deleted `{name}`: {number_of_bytes(extent.bytes + extent.store_bytes)} freed",
+        message=f"deleted `{name}`: {format_bytes(extent.bytes + extent.store_bytes)} freed",
         sweep=name,
         trials=extent.trials,
         folder=folder,

@@ -21,6 +21,7 @@ from sweeper.planning.prediction import lines, price_of
 from sweeper.planning.refusals import missing
 from sweeper.planning.stage_store import place_of
 from sweeper.planning.workload import Workload
+from sweeper.text import format_bytes
 from trainables.spec import BackboneSpec
 from trainables.tasks.generation import Progress
 from trainables.tasks.loading import describe_data
@@ -260,7 +261,7 @@ def _how_to_measure(sweep: Sweep, uncalibrated: tuple[str, ...], *, is_here: boo
 def _study(study: StudySpec, work: Workload) -> PlannedStudy:
     data = data_of(study)
     facts = describe_data(study.task, data)
-    size = f"{facts['bytes'] / 2**20:.1f} MiB"
+    size = format_bytes(facts["bytes"], "MiB")
     return PlannedStudy(
         study=study.name,
         method=study.method,

@@ -9,8 +9,9 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
+from sweeper.text import format_bytes
+
 MIB = 2**20
-GIB = 2**30
 
 
 def count_gpus() -> int:
@@ -86,8 +87,9 @@ def over_memory(gpu: float, peak_bytes: int, memory_bytes: int | None) -> str | 
         return None
     fit = memory_bytes // peak_bytes
     way_out = "write `resources.gpu: 1`" if fit < 2 else f"write `resources.gpu: {1 / fit:.2g}`"
+    memory, peak = format_bytes(memory_bytes, "GiB"), format_bytes(peak_bytes, "GiB")
     return (
-        f"{count} trials share a GPU of {memory_bytes / GIB:.1f} GiB, and one was measured to hold "
-        f"{peak_bytes / GIB:.1f} GiB: at their peaks they do not fit together. Where memory runs "
-        f"out, batches are halved; to avoid that, {way_out}, or lower a batch size."
+        f"{count} trials share a GPU of {memory}, and one was measured to hold {peak}: at their "
+        "peaks they do not fit together. Where memory runs out, batches are halved; to avoid that, "
+        f"{way_out}, or lower a batch size."
     )

@@ -9,6 +9,7 @@ from sweeper.config.check_studies import Refusal
 from sweeper.config.study_spec import StudySpec
 from sweeper.planning.data import TO_IMPORT, TO_MAKE, state_of
 from sweeper.planning.describe import data_of
+from sweeper.text import format_bytes
 from trainables.errors import ConfigError
 from trainables.models.weights.description import backbone_faults
 from trainables.sources.loading import proxy_faults
@@ -20,7 +21,6 @@ from trainables.tasks.store.manifest import MANIFEST
 
 __all__ = ["missing", "refusals"]
 
-GIB = 2**30
 FRACTIONS = ("val_fraction", "test_fraction")
 
 
@@ -65,9 +65,9 @@ def missing(study: StudySpec, home: Path) -> Iterator[str]:
         wanted, free = describe_data(study.task, data)["bytes"], _free_bytes(home)
         if wanted > free:
             yield (
-                f"{study.task}: its data take {wanted / GIB:.1f} GiB, and {home} has "
-                f"{free / GIB:.1f} GiB left: lower `data.samples` or `data.resolution`, or free "
-                "space."
+                f"{study.task}: its data take {format_bytes(wanted, 'GiB')}, and {home} has "
+                f"{format_bytes(free, 'GiB')} left: lower `data.samples` or `data.resolution`, "
+                "or free space."
             )
 
 

@@ -8,6 +8,7 @@ from sweeper.config.study_spec import StudySpec
 from sweeper.config.sweep import Sweep
 from sweeper.ledger import Ledger
 from sweeper.planning.catalog import home
+from sweeper.text import format_bytes
 from trainables.errors import StorageError
 from trainables.storage import stage_gc
 from trainables.storage.stage_gc import Collection, collect
@@ -84,4 +85,4 @@ def collection_text(found: Collection, *, dry_run: bool) -> str:
 
 def mebibytes(count: int) -> str:
     """Return a number of bytes in MiB."""
-    return f"{count / 2**20:.1f} MiB"
+    return format_bytes(count, "MiB")

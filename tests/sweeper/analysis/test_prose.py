@@ -59,6 +59,8 @@ def test_every_method_and_metric_there_is_has_a_printed_name():
     rivals = {name for each in BENCHMARKS.values() if each.results for name in each.results.rows}
     assert prose.METHODS.keys() == TRAINABLE.keys() | rivals
     assert prose.METRICS.keys() == MEASURED.keys()
+    titles = {key: prose.METHODS[key].casefold() for key in TRAINABLE}
+    assert titles == {key: each.title.casefold() for key, each in TRAINABLE.items()}
 
 
 def test_the_answer_names_the_best_method_and_what_it_beats(ledger):
