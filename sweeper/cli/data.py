@@ -15,6 +15,7 @@ from sweeper.cli.options import AsJson
 from sweeper.cli.output import progress
 from sweeper.console import is_plain, stderr, stdout
 from sweeper.errors import UsageError
+from sweeper.text import format_bytes
 
 if TYPE_CHECKING:
     from sweeper.commands.data import DataHere, DataList, SourceData, TaskData
@@ -192,4 +193,4 @@ def _here(sets: "DataHere") -> str:
 
 
 def _size(count: int) -> str:
-    return f"{count / 10**9:.1f} GB" if count >= 10**9 else f"{count / 10**6:.0f} MB"
+    return format_bytes(count, "GB", "MB", digits=int(count >= 10**9))

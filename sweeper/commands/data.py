@@ -13,6 +13,7 @@ from sweeper.config.catalog import PROXY
 from sweeper.errors import Fault, FileFaults, SweeperError, UsageError
 from sweeper.planning.catalog import home
 from sweeper.planning.data import as_usage_errors
+from sweeper.text import format_bytes
 from trainables.errors import DataError
 from trainables.sources.loading import proxy_faults
 from trainables.sources.registry import PROXIES, ProxyEntry
@@ -168,16 +169,13 @@ class Deletion:
     @property
     def consequences(self) -> str:
         """The bytes that the deletion frees, and the sweeps that read the data."""
-        lines = [f"{self.name}: {self.sets}, {size_text(self.size)}, in {self.folders[0].parent}."]
+        lines = [
+            f"{self.name}: {self.sets}, {format_bytes(self.size, 'GB', 'MB')}, in {self.folders[0].parent}."
+        ]
         if self.sweeps:
             names = ", ".join(f"{each.sweep} ({each.state})" for each in self.sweeps)
             lines.append(f"Sweeps in ./sweeps that read it, and could not be resumed: {names}.")
         return "\n".join(lines)
-
-
-def size_text(count: int) -> str:
-    """Return a number of bytes for people."""
-    return f"{count / 10**9:.1f} GB" if count >= 10**9 else f"{count / 10**6:.1f} MB"
 
 
 def everything() -> DataList:
@@ -378,7 +376,7 @@ def delete(planned: Deletion) -> DeletedData:
                     folder.rename(aside)
                 shutil.rmtree(aside, ignore_errors=True)
     return DeletedData(
-        message=f"{planned.name}: deleted {planned.sets}, {size_text(planned.size)} freed",
+        message=f"{planned.name}: deleted {planned.sets}, {format_bytes(planned.size, 'GB', 'MB')} freed",
         name=planned.name,
         folders=planned.folders,
         bytes=planned.size,
