@@ -169,9 +169,8 @@ class Deletion:
     @property
     def consequences(self) -> str:
         """The bytes that the deletion frees, and the sweeps that read the data."""
-        lines = [
-            f"{self.name}: {self.sets}, {format_bytes(self.size, 'GB', 'MB')}, in {self.folders[0].parent}."
-        ]
+        size = format_bytes(self.size, "GB", "MB")
+        lines = [f"{self.name}: {self.sets}, {size}, in {self.folders[0].parent}."]
         if self.sweeps:
             names = ", ".join(f"{each.sweep} ({each.state})" for each in self.sweeps)
             lines.append(f"Sweeps in ./sweeps that read it, and could not be resumed: {names}.")
@@ -375,8 +374,9 @@ def delete(planned: Deletion) -> DeletedData:
                 if folder.exists():
                     folder.rename(aside)
                 shutil.rmtree(aside, ignore_errors=True)
+    size = format_bytes(planned.size, "GB", "MB")
     return DeletedData(
-        message=f"{planned.name}: deleted {planned.sets}, {format_bytes(planned.size, 'GB', 'MB')} freed",
+        message=f"{planned.name}: deleted {planned.sets}, {size} freed",
         name=planned.name,
         folders=planned.folders,
         bytes=planned.size,
