@@ -7,8 +7,10 @@ import pytest
 from sweeper.driver.hooks.gpu_memory import GpuMemory
 from sweeper.ledger import EventKind
 from sweeper.model import Measurement, Trial, TrialKind
-from sweeper.planning.devices import GIB, over_memory, sharers
+from sweeper.planning.devices import over_memory, sharers
 from tests.support.fakes import STUDY, new_ledger
+
+GIB = 2**30
 
 
 def test_a_share_of_a_gpu_says_how_many_sit_on_it():
