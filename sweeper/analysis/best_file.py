@@ -5,15 +5,13 @@ settings without what the method adds; there is nothing left to search.
 """
 
 import hashlib
-import io
 import re
 from collections.abc import Mapping
 from typing import Any
 
-from ruamel.yaml import YAML
-
 from sweeper.analysis.table import StudyTable
 from sweeper.config.catalog import MODEL, PROXY, model_settings
+from sweeper.config.yaml_reader import to_yaml
 from sweeper.ledger import SweepRecord
 from sweeper.model import Trial
 from sweeper.text import visible
@@ -60,16 +58,12 @@ def best_file(record: SweepRecord, study: StudyTable, trial: Trial) -> str:
         keys = (f"{dimension}_{kind}", str(dimension))
         key = next((k for k in keys if k in (resolved.get("proxies") or {})), keys[-1])
         content["proxies"] = {key: proxy}
-    text = io.StringIO()
-    yaml = YAML()
-    yaml.default_flow_style = False
-    yaml.width = 100
-    yaml.dump({k: v for k, v in content.items() if v != {} or k == "parameters"}, text)
+    text = to_yaml({k: v for k, v in content.items() if v != {} or k == "parameters"})
     value = _reached(study, trial)
     which = f"{trial.name} ({trial.kind}) of sweep {record.name}"
     origin = f"Configuration {record.config_hash}, profile {record.profile}."
     head = (f"{which}{value}.", origin)
-    return "".join(f"# {visible(line)}\n" for line in head) + text.getvalue()
+    return "".join(f"# {visible(line)}\n" for line in head) + text
 
 
 def _unpinned(params: Mapping[str, Any]) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from sweeper.config.faults import Faults
 from sweeper.config.merge import check_keys, lay_over, read_document
 from sweeper.config.node import Node
 from sweeper.config.parameters import read_parameters
-from sweeper.config.sweep import Sweep
+from sweeper.config.sweep import SECTIONS, Sweep
 from sweeper.config.yaml_reader import parse
 from sweeper.model import Params
 
@@ -74,6 +74,8 @@ def loads_sweep(
 def _checked(
     document: Node, catalog: Catalog, options: LoadOptions, *, is_resolved: bool = False
 ) -> Sweep:
+    """Return the sweep of a document. A resolved one was checked when it began: checks of its
+    studies are left out, and it keeps its limits and its schedule."""
     faults = Faults()
     profile, environment = options.get("profile", "auto"), options.get("environment")
     check_keys(document, faults)
@@ -89,6 +91,7 @@ def _checked(
     )
     tree = merged.tree
 
+    # Each part is read even if another one has a fault, so that all faults are found at once.
     settings = read_settings(tree, faults)
     methods = read_names(tree, "methods", settings.methods, catalog.methods, faults)
     tasks = read_names(tree, "tasks", settings.tasks, catalog.tasks, faults)
@@ -106,14 +109,15 @@ def _checked(
     check_stages(tree, settings.stages, takers, catalog, faults)
     check_dimensions(tree, methods, tasks, catalog, faults)
     check_splits(tree, sections["data"] or {}, faults)
-    if not is_resolved:  # a sweep that began with other limits goes on with them
+    if not is_resolved:
         check_resources(tree, settings.resources, faults)
     check_secrets(tree, faults)
     if environment is not None:
         check_environment(tree, settings.tracking.uri, environment, faults)
     faults.stop()
+
     followed: Params = {}
-    if not is_resolved:  # a sweep that began with another schedule goes on with it
+    if not is_resolved:
         followed = following(catalog.parameters(methods), parameters.searched, parameters.fixed)
 
     sweep = Sweep(
@@ -130,18 +134,10 @@ def _checked(
         fixed={**parameters.fixed, **followed},
         derived=frozenset(followed),
         stages=settings.stages,
-        search=settings.search,
-        pruning=settings.pruning,
-        replicate=settings.replicate,
-        resources=settings.resources,
-        budget=settings.budget,
-        checkpoints=settings.checkpoints,
-        stage_store=settings.stage_store,
-        failures=settings.failures,
-        tracking=settings.tracking,
+        **{name: getattr(settings, name) for name in SECTIONS},
         catalog=catalog,
     )
-    if is_resolved:  # it was checked when it began
+    if is_resolved:
         return sweep
     notes = check_studies(sweep, tree, faults, options.get("refusals"))
     faults.stop()

@@ -50,7 +50,7 @@ class SweepRecord:
     resolved: Mapping[str, Any]
     config_hash: str
     profile: str
-    text: str  # of the file, as the user wrote it
+    text: str  # of the file as the user wrote it, merged with the base that it extends
     state: str = "new"  # new, running, finished, stopped, interrupted
     created_at: float = 0.0  # seconds since the epoch
     provenance: Mapping[str, Any] = field(default_factory=dict)  # git commit, versions, command

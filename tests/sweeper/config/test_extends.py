@@ -228,6 +228,14 @@ plain = st.recursive(
 )
 
 
+@pytest.mark.parametrize("name", ["a" * 5000, "a/" * 3000 + "a", "\x85", "./\u2028", "base/.", "."])
+def test_no_name_of_a_base_ends_in_anything_but_a_fault(tmp_path: Path, name: str) -> None:
+    own = OWN.replace("extends: base/common.yaml", to_yaml({"extends": name}).rstrip("\n"))
+    found = faults(tmp_path, own)
+    assert found
+    assert all("extends" in fault and len(fault) < 10_000 for fault in found)
+
+
 @given(st.dictionaries(keys, plain, min_size=1, max_size=4))
 def test_what_is_written_as_yaml_is_read_back(tree: dict[str, Any]) -> None:
     read = parse(to_yaml(tree), "x").plain()
