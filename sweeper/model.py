@@ -3,8 +3,8 @@
 All data are frozen. `apply` is the only place where a trial changes.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any
 
@@ -67,6 +67,41 @@ class Study:
     task: str
     objective: str  # "val/nrmse"
     seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyFacts:
+    """Facts about a study's task, data and weights, recorded when the study begins.
+
+    A fact that an older version did not record is None, or empty.
+    """
+
+    title: str | None = None  # of the task
+    dimension: str | None = None
+    kind: str | None = None
+    metric: str | None = None
+    protocol: str | None = None
+    earlier_protocol: str | None = None  # that an older version followed on this task
+    data_source: str | None = None
+    content_hash: str | None = None  # of the data
+    samples: Mapping[str, int] = field(default_factory=dict)  # by split
+    baselines: Mapping[str, float] = field(default_factory=dict)  # by predictor
+    published_samples: int | None = None
+    published: Sequence[Mapping[str, Any]] = ()  # numbers of other methods on the task
+    backbone: str | None = None
+    pretrained: str | None = None
+    weights_hash: str | None = None
+    proxy: str | None = None  # all sources that trials may read
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> "StudyFacts":
+        """Return the facts that `to_json` gave; names of a later version are left out."""
+        names = {each.name for each in fields(cls)}
+        return cls(**{name: value for name, value in record.items() if name in names})
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the facts as plain data, as the ledger keeps them."""
+        return asdict(self)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,7 +27,7 @@ from sweeper.cli.upkeep import add_upkeep
 from sweeper.console import ReaderLeft, is_plain, make_plain
 from sweeper.errors import Interrupted, SweeperError
 from sweeper.planning.disk import storage_fault
-from sweeper.planning.remote_ref import IsElsewhere, forget
+from sweeper.planning.sweep_folder import IsElsewhere, forget_remote
 
 FOLDER = ("-C", "--directory")  # options before the command
 cli = typer.Typer(
@@ -147,7 +147,7 @@ def _forward(there: IsElsewhere, arguments: list[str], *, as_json: bool) -> int:
     try:
         code = forward(there.remote, _named(arguments, there), as_json=as_json)
         if code == 0 and arguments[0] == "delete":
-            forget(there.folder)
+            forget_remote(there.folder)
         return code
     except SweeperError as error:
         output.show_error(arguments[0], error, error.exit_code, as_json=as_json)

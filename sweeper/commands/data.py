@@ -308,7 +308,7 @@ def dependents(name: str) -> list[Dependent]:
 
     found = []
     for folder in folders.all_folders():
-        if folders.elsewhere(folder) is not None:
+        if folders.remote_of(folder) is not None:
             continue
         with suppress(SweeperError), folders.started(folder) as (ledger, record):
             if name in _read_by(record.resolved):

@@ -129,7 +129,7 @@ def delete(
             recorder.delete_runs()
         _delete_store(ledger, places)
         if sweep is not None:
-            stage_store.release(sweep, stage_store.holder_of(ledger), say)
+            stage_store.release(sweep, stage_store.pin_of(ledger), say)
         if extent.ledger is not None:
             ledger.forget()
         folder.rename(aside)

@@ -28,10 +28,9 @@ from sweeper.model import Trial
 from sweeper.planning.catalog import home
 from sweeper.planning.checkpoint_paths import DIAGNOSTICS_FOLDER, CheckpointPaths, folder_of_trial
 from sweeper.planning.data import as_usage_errors
-from sweeper.planning.describe import spec_of
 from sweeper.planning.load import from_record
 from sweeper.planning.sweep_folder import existing, started
-from sweeper.planning.trials import find_trial
+from sweeper.planning.trials import find_trial, spec_of
 from trainables.diagnostics.intermediate import Scorer, intermediate, random_scores
 from trainables.diagnostics.landscape import landscape, validation_loss
 from trainables.diagnostics.scatter import scatter

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sweeper.commands.result import Result
 from sweeper.planning.catalog import home
-from sweeper.planning.devices import count_gpus
+from sweeper.planning.resources import count_gpus
 from sweeper.provenance import PACKAGES, collect
 from sweeper.text import without_secrets
 from sweeper.tracking.mlflow_store import experiments_page, has_pages

@@ -9,9 +9,15 @@ from pathlib import Path
 from sweeper.commands.result import Message
 from sweeper.config.schema import num_bytes
 from sweeper.errors import BackendUnreachable, NotFound, SweepIsHeld, UsageError, unknown
-from sweeper.planning.leftovers import Leftovers, delete_leftovers
-from sweeper.planning.stage_store import collection_text, default_place, holder_of, mebibytes
-from sweeper.planning.sweep_folder import elsewhere, folder_of, is_name, open_ledger
+from sweeper.planning.stage_store import (
+    Leftovers,
+    collection_text,
+    default_place,
+    delete_leftovers,
+    mebibytes,
+    pin_of,
+)
+from sweeper.planning.sweep_folder import folder_of, is_name, open_ledger, remote_of
 from trainables.errors import ConfigError, StorageError
 from trainables.storage import stage_gc
 from trainables.storage.stage_gc import StoredResult, collect
@@ -109,10 +115,10 @@ def _check_holder(holder: str, known: Sequence[str], place: str) -> None:
         others = unknown("holder", holder, known)
         raise NotFound(others if known else f"unknown holder `{holder}`: {place} has none.")
     name = holder.rpartition("-")[0]
-    if not (is_name(name) and (folder := folder_of(name)).is_dir()) or elsewhere(folder):
+    if not (is_name(name) and (folder := folder_of(name)).is_dir()) or remote_of(folder):
         return  # it was deleted, or lives elsewhere
     with closing(open_ledger(folder)) as ledger:
-        is_it = ledger.sweep() is not None and holder_of(ledger) == holder
+        is_it = ledger.sweep() is not None and pin_of(ledger) == holder
         if is_it and (driver := ledger.holder()) is not None:
             raise SweepIsHeld(
                 f"sweep `{name}` is running ({driver}), and uses what it holds; end it first: "

@@ -17,8 +17,9 @@ from sweeper.commands.look import Rerun, Summary, summarize
 from sweeper.config.merge import whole_text
 from sweeper.config.sweep import Sweep
 from sweeper.core.replication import missing, next_number, repeat
+from sweeper.driver.messages import DriverJob
 from sweeper.driver.recorder import make_recorder
-from sweeper.driver.supervisor import Job, supervise
+from sweeper.driver.supervisor import supervise
 from sweeper.errors import (
     BackendUnreachable,
     CannotSchedule,
@@ -35,8 +36,8 @@ from sweeper.planning import load, resources
 from sweeper.planning.catalog import usable_home
 from sweeper.planning.checkpoint_paths import CheckpointPaths
 from sweeper.planning.load import Options, check_address
-from sweeper.planning.remote_ref import check_here
 from sweeper.planning.sweep_folder import (
+    check_here,
     check_not_lost,
     check_place,
     discard_unstarted,
@@ -154,7 +155,7 @@ def run(
         console.print(f"{sweep.name}: resuming, {done} of {planned} trials are done.")
     resources.check_request(sweep, where.address)
     usable_home()
-    job = Job(
+    job = DriverJob(
         folder=str(folder),
         storage=storage,
         address=where.address,
@@ -170,8 +171,8 @@ def run(
             with suppress(SweeperError):  # the error being raised is more useful
                 _close(ledger)
             raise
-        if outcome["signal"]:
-            return _interrupted(sweep, ledger, folder, outcome["signal"], console)
+        if outcome.signal:
+            return _interrupted(sweep, ledger, folder, outcome.signal, console)
         _close(ledger)
         _release(sweep, ledger, console)
         return summarize(ledger, folder)
@@ -198,7 +199,7 @@ def _interrupted(
 def _lacks_replicates(sweep: Sweep, trials: Sequence[Trial]) -> bool:
     if sweep.replicate is None:
         return False
-    from sweeper.planning.plans import replication
+    from sweeper.planning.studies import replication
 
     return any(
         missing([t for t in trials if t.study == study.name], replication(sweep, study.task))
@@ -211,11 +212,11 @@ def _release(sweep: Sweep, ledger: Ledger, console: Console) -> None:
     record = ledger.sweep()
     if record is None or record.state != "finished":
         return
-    from sweeper.planning.stage_store import holder_of, release
+    from sweeper.planning.stage_store import pin_of, release
 
     release(
         sweep,
-        holder_of(ledger),
+        pin_of(ledger),
         lambda line: console.print(line, markup=False, soft_wrap=True),
     )
 

@@ -19,7 +19,7 @@ from sweeper.ledger import EventKind, Ledger, SweepRecord
 from sweeper.ledger.records import Remark
 from sweeper.model import Params, Trial, TrialState, trial_name
 from sweeper.planning.checkpoint_paths import CheckpointPaths
-from sweeper.planning.sweep_folder import all_folders, elsewhere, existing, living_state, started
+from sweeper.planning.sweep_folder import all_folders, existing, living_state, remote_of, started
 from sweeper.text import printable, written
 
 PROFILES = re.compile(r"""(^|[{,\s])["']?profiles["']?\s*:""")  # in a sweep file
@@ -164,7 +164,7 @@ def _has(tags: Mapping[str, str], name: str, value: str) -> bool:
 def _lines() -> list[SweepLine]:
     lines, remotes = [], []
     for folder in all_folders():
-        if (remote := elsewhere(folder)) is not None:
+        if (remote := remote_of(folder)) is not None:
             remotes.append(remote)
             continue
         try:

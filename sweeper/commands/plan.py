@@ -13,13 +13,13 @@ from sweeper.config.study_spec import StudySpec
 from sweeper.config.sweep import Sweep
 from sweeper.core.pruning import Estimate
 from sweeper.errors import CannotSchedule
-from sweeper.planning import load, plans, resources
+from sweeper.planning import load, resources, studies
 from sweeper.planning.catalog import catalog, home, usable_home
 from sweeper.planning.data import as_usage_errors, state_of
-from sweeper.planning.describe import data_of, describe
-from sweeper.planning.prediction import lines, price_of
-from sweeper.planning.refusals import missing
+from sweeper.planning.load import missing
+from sweeper.planning.price import Price, lines, price_of
 from sweeper.planning.stage_store import place_of
+from sweeper.planning.trials import data_of, describe
 from sweeper.planning.workload import Workload
 from sweeper.text import format_bytes
 from trainables.spec import BackboneSpec
@@ -74,7 +74,7 @@ class Plan(Result):
     cluster: Mapping[str, float]  # nodes, slots, CPU, GPU: in all
     unschedulable: tuple[str, ...]  # why trials cannot run there
     exit_code: int
-    price: Mapping[str, object] | None  # None: some study was never measured
+    price: Price | None  # None: some study was never measured
     uncalibrated: tuple[str, ...]  # studies
     notes: tuple[str, ...]
 
@@ -163,7 +163,7 @@ def plan(
     described = None if cluster is None else resources.parse_cluster(cluster)
     sweep = load.read(file, options, for_cluster=cluster is not None)
     if calibrate is not None:
-        from sweeper.planning.calibrate import calibrate as measure
+        from sweeper.planning.calibration import calibrate as measure
 
         resources.check_cluster(sweep, resources.this_machine())
         measure(sweep, usable_home(), calibrate)
@@ -172,7 +172,7 @@ def plan(
     where = "this machine" if is_here else "the largest node there"
     refused = resources.unschedulable(sweep, nodes, where=where)
     slots = resources.slots_on(sweep, nodes)
-    priced = price_of(sweep, home(), slots, elsewhere=not is_here)
+    priced = price_of(sweep, home(), slots, any_device=not is_here)
     with as_usage_errors():
         pairs = zip(sweep.studies(), priced.workloads, strict=True)
         studies = tuple(_study(study, work) for study, work in pairs)
@@ -301,7 +301,7 @@ def _few(study: StudySpec) -> str | None:
 
 def _shared(sweep: Sweep, study: StudySpec) -> Iterator[str]:
     """Yield a line about how many trials use each configuration of shared stages."""
-    stages = plans.stages(sweep, study)
+    stages = studies.stages(sweep, study)
     if count := len(stages.prefixes):
         least, more = divmod(study.num_sampled, count)
         used = f"{least} or {least + 1}" if more else str(least)

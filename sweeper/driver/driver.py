@@ -1,77 +1,278 @@
-"""The driver's process: reads a job from its input, drives the sweep, and says how it ended.
+"""The driver of a sweep: it connects to Ray and runs what the ledger lacks.
 
-`python -m sweeper.driver.driver NAME` is started by the supervisor alone. The sweep's name is there
-for people: Ray shows the command line of a driver as that of its job. Its standard output carries
-JSON objects, one a line: whether it is about to start Ray, and last the outcome. Whatever else
-writes there is sent to standard error.
+Imports Ray: `cluster.set_environment` has to be called before this module is imported.
 """
 
-import traceback
-from contextlib import closing
+import math
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
 
-from sweeper.console import make_plain, stderr
-from sweeper.driver.preparation import preparing
-from sweeper.driver.supervisor import STARTS_RAY, Job
-from sweeper.errors import SweeperError, to_record
-from sweeper.execution import cluster as clusters
-from sweeper.planning import child, load
+from rich.console import Console
+
+from sweeper.config.check_studies import schedule_notes
+from sweeper.config.schema import Failures
+from sweeper.config.sweep import Sweep
+from sweeper.core.policies import Action, FailureBudget, FailurePolicy
+from sweeper.core.protocols import Hook
+from sweeper.core.runner import StudyPlan, SweepRunner
+from sweeper.driver.hooks.control import Control
+from sweeper.driver.hooks.disk_guard import DiskGuard
+from sweeper.driver.hooks.fair_share import FairShare
+from sweeper.driver.hooks.gpu_memory import GpuMemory
+from sweeper.driver.hooks.progress import Progress
+from sweeper.driver.hooks.retention import Retention
+from sweeper.driver.messages import DriverJob, Ended
+from sweeper.driver.node_checks import check_nodes, store_notes
+from sweeper.driver.preparation import Preparation
+from sweeper.driver.recorder import check_tracking, how_to_look, make_recorder
+from sweeper.execution import ray_executor
+from sweeper.execution.cluster import Cluster, connect
+from sweeper.execution.gauges import Gauges
+from sweeper.execution.memory_kills import MemoryKills
+from sweeper.execution.nodes import counts_of_nodes
+from sweeper.ledger import Ledger
+from sweeper.model import StudyFacts
+from sweeper.planning import resources
 from sweeper.planning.catalog import home
-from sweeper.planning.sweep_folder import open_ledger
+from sweeper.planning.checkpoint_paths import CheckpointPaths
+from sweeper.planning.price import price_of
+from sweeper.planning.stage_store import pin_of
+from sweeper.planning.studies import check_same, make_plans
+from sweeper.planning.trials import TrialBuilder
+from sweeper.provenance import collect
+
+PATIENCE_S = 120.0  # for stores and MLflow to take what is left, once a sweep has ended
+INTERRUPTED_PATIENCE_S = 8.0  # for MLflow, once a user wants the sweep to end
+INTERRUPTED_HOOKS_S = 2.0  # for hooks, in the same case
+RAY_LOG = "ray_start.log"  # in the sweep's folder: what Ray printed when it did not start
 
 
-def main() -> None:
-    """Runs one job."""
-    job = Job(**child.read_input())
-    make_plain()
-    child.end_with_parent()  # then another one may drive the sweep
-    with child.take_output() as out:
+def drive(
+    sweep: Sweep,
+    ledger: Ledger,
+    folder: Path,
+    preparation: Preparation,
+    *,
+    job: DriverJob,
+    console: Console,
+    on_start: Callable[[bool], None] = lambda is_starting: None,
+) -> Ended:
+    """Connect to Ray, prepare and check the sweep, and run it to its end.
+
+    Args:
+        on_start: Called with True before Ray is connected to, and with False once it is.
+
+    Raises:
+        FileFaults: Data, weights or a proxy cannot be had, or some nodes lack them.
+        UsageError: Data or weights are others than the sweep began with.
+        BackendUnreachable: No Ray cluster, no store of checkpoints, or no MLflow where the file
+            requires it.
+        CannotSchedule: A trial asks for more than the cluster has.
+        StorageFull: There was no room for checkpoints for too long.
+    """
+
+    def say(line: str) -> None:
+        console.print(line, markup=False, soft_wrap=True)
+
+    ledger.on_trouble(say)
+    check_tracking(sweep)
+    with _connected(sweep, folder, job, on_start) as cluster:
+        resources.check_cluster(sweep, cluster.resources)
+        facts = _prepared(preparation, console)
+        check_nodes(sweep, facts, folder, home())
+        check_same(ledger, facts)
+        slots = resources.concurrency(sweep, cluster.resources)
+        for note in (
+            *resources.notes(sweep, cluster.resources),
+            *store_notes(sweep, pin_of(ledger)),
+        ):
+            say(note)
+        _start(ledger, sweep, slots)
+        plans = make_plans(sweep, ledger, facts)
+        driver = Driver(sweep, ledger, folder, cluster, plans, facts, job=job, console=console)
+        ended = driver.run()
+    if ended.signal is None:
+        CheckpointPaths(folder, sweep.checkpoints.store).forget("ray")
+    return ended
+
+
+@contextmanager
+def _connected(
+    sweep: Sweep, folder: Path, job: DriverJob, on_start: Callable[[bool], None]
+) -> Iterator[Cluster]:
+    """Connect to the cluster of a job, and disconnect at the end."""
+    on_start(job.address == "local")
+    with connect(
+        job.address,
+        num_gpus=resources.count_gpus(),
+        insecure=job.insecure,
+        passed_on=resources.passed_on(sweep, os.environ),
+        log=folder / RAY_LOG,
+    ) as cluster:
+        on_start(False)
+        yield cluster
+
+
+def _prepared(preparation: Preparation, console: Console) -> dict[str, StudyFacts]:
+    """Wait for the preparation, and return the facts of each study."""
+    with console.status("preparing data, weights and source features") as status:
+        return preparation.facts(lambda what, done, of: status.update(f"{what}: {done} of {of}"))
+
+
+def _start(ledger: Ledger, sweep: Sweep, slots: int) -> None:
+    """Mark the sweep as running, with its origin and its predicted price."""
+    price = price_of(sweep, home(), slots).price
+    ledger.start(collect(), slots=slots, prediction=price.to_json() if price else None)
+    for note in schedule_notes(sweep.studies()):
+        ledger.note(note)
+
+
+class Driver:
+    """The runner of a sweep on a cluster, its recorder and its hooks.
+
+    Args:
+        cluster: The cluster that this process is connected to.
+        plans: A plan for each study, which is in the ledger.
+        facts: What is recorded of each study.
+    """
+
+    def __init__(
+        self,
+        sweep: Sweep,
+        ledger: Ledger,
+        folder: Path,
+        cluster: Cluster,
+        plans: Sequence[StudyPlan],
+        facts: Mapping[str, StudyFacts],
+        *,
+        job: DriverJob,
+        console: Console,
+    ) -> None:
+        self._sweep, self._ledger, self._folder = sweep, ledger, folder
+        self._cluster, self._console = cluster, console
+        self._slots = resources.concurrency(sweep, cluster.resources)
+        self._paths = CheckpointPaths(folder, sweep.checkpoints.store)
+        self._recorder = make_recorder(ledger, sweep, self._paths, self._say)
+        self._builder = TrialBuilder(sweep, self._paths, home(), pin_of(ledger), facts)
+        self._runner = SweepRunner(
+            plans,
+            ledger,
+            policy=_policy(sweep.failures),
+            budget=FailureBudget(max_fraction=sweep.failures.max_failed_fraction),
+            out_of_time=_clock(sweep.budget.wall),
+            can_halve=self._builder.can_halve,
+        )
+        self._kills = MemoryKills() if cluster.is_ours else MemoryKills(counts_of_nodes)
+        self._control = Control(ledger, self._runner, job.requests_after, self._say)
+        self._progress = Progress(
+            console,
+            self._runner.num_planned,
+            self._slots,
+            {plan.study.name: plan.study.objective for plan in plans},
+            self._runner.num_finished,
+            self._runner.trials,
+        )
+        self._hooks = self._make_hooks()
+        self._runner.watch(*self._hooks)
+
+    def _make_hooks(self) -> list[Hook]:
+        """Return the hooks in the order in which they are called; they are closed from the end."""
+        sweep, ledger, runner, say = self._sweep, self._ledger, self._runner, self._say
+        spared = 1 if sweep.replicate is None else sweep.replicate.top
+        return [
+            *([self._kills] if self._cluster.is_ours else []),  # other nodes are asked at need
+            self._control,
+            Retention(self._paths, sweep.checkpoints, ledger, spared, say),
+            DiskGuard(runner, self._paths, self._slots, say),
+            FairShare(runner, self._slots, self._cluster.standing, say),
+            self._progress,
+            Gauges(ledger.name, runner, lambda: self._recorder.status().pending),
+            GpuMemory(sweep.resources.gpu, ledger, say),
+        ]
+
+    def run(self) -> Ended:
+        """Run the sweep to its end, or until a signal comes."""
+        self._recorder.start()
+        self._say_where()
         try:
-            outcome = _run(job, out)
-        except SweeperError as error:
-            outcome = {"error": to_record(error)}
-        except KeyboardInterrupt:
-            outcome = {"signal": 2}
-        except clusters.ClusterLost as error:
-            outcome = {"died": str(error)}
-        except clusters.NotStarted as error:
-            outcome = {"not_started": str(error)}
-        except ImportError as error:  # again would be no better
-            outcome = {"error": to_record(_broken(error))}
-        except Exception:
-            traceback.print_exc()
-            outcome = {"died": traceback.format_exc().splitlines()[-1]}
-        child.write_line(out, outcome)
+            try:
+                code = self._run_trials()
+            except BaseException:  # a ledger lost, a disk full: as resumable as a crash
+                self._recorder.stop(timeout_s=0)
+                raise
+            if code is None:
+                self._close_hooks(PATIENCE_S)
+            self._end(code)
+        finally:
+            self._close_hooks(INTERRUPTED_HOOKS_S)
+        return Ended(signal=code, why=self._control.cancelled)
 
-
-def _broken(error: ImportError) -> SweeperError:
-    """Return what to tell of a package that cannot be imported."""
-    where = f" (from {error.path})" if error.path else ""
-    return SweeperError(
-        f"the installation is incomplete or damaged: {error}{where}. Install sweeper again, with "
-        "all that it needs, and then resume the sweep; `sweeper doctor` looks at this machine."
-    )
-
-
-def _run(job: Job, out: IO[str]) -> dict[str, Any]:
-    def starts_ray(is_starting: bool) -> None:
-        child.write_line(out, {STARTS_RAY: is_starting})
-
-    clusters.set_environment(home() / clusters.TOKEN, address=job.address)  # before Ray is imported
-    folder = Path(job.folder)
-    with closing(open_ledger(folder, job.storage)) as ledger:
-        ledger.act_for(job.owner)
-        record = ledger.sweep()
-        assert record is not None
-        sweep = load.from_record(record)
-        with preparing(sweep) as preparation:  # while Ray is imported
-            from sweeper.driver.drive import drive
-
-            return drive(
-                sweep, ledger, folder, preparation, job=job, console=stderr(), on_start=starts_ray
+    def _run_trials(self) -> int | None:
+        """Let Ray Tune run all trials; return the number of the signal that ended it, or None."""
+        with self._progress:
+            return ray_executor.run(
+                self._runner,
+                self._builder,
+                resources=resources.request(self._sweep),
+                max_concurrent=self._slots,
+                folder=self._folder / "ray",
+                storage=self._paths.storage(),
+                silence_s=self._sweep.failures.silence or math.inf,
+                each_second=self._tick,
+                kills=self._kills,
+                say=self._say,
             )
 
+    def _tick(self) -> None:
+        self._cluster.check()
+        for hook in self._hooks:
+            hook.tick()
 
-if __name__ == "__main__":
-    main()
+    def _close_hooks(self, patience_s: float) -> None:
+        for hook in reversed(self._hooks):
+            hook.close(patience_s)
+
+    def _end(self, code: int | None) -> None:
+        """Close the sweep in the ledger, ship the rest to MLflow, and print how to continue."""
+        ledger, runner = self._ledger, self._runner
+        if code is not None:
+            why = self._control.cancelled or signal.Signals(code).name
+            ledger.end("interrupted", why)
+            self._say(f"{why}: stopped; go on with: sweeper resume {ledger.name}")
+        else:
+            done = all(study.is_done for study in runner.studies.values())
+            ledger.end("finished" if done else "stopped", runner.aborted)
+        if runner.aborted is not None:
+            self._say(f"ended early: {runner.aborted}")
+        left = self._recorder.stop(timeout_s=PATIENCE_S if code is None else INTERRUPTED_PATIENCE_S)
+        if left.pending:
+            self._say(
+                f"MLflow at {left.uri} lacks {left.pending} records ({left.last_error}); they are "
+                f"in the ledger: run `sweeper sync {ledger.name}` once it is back."
+            )
+
+    def _say_where(self) -> None:
+        """Print the addresses of Ray's dashboard and of MLflow."""
+        cluster, uri = self._cluster, self._recorder.uri
+        if cluster.dashboard is not None:
+            token = f" (asks for the token in {cluster.token_file})" if cluster.token_file else ""
+            self._say(f"Ray dashboard: {cluster.dashboard}{token}")
+        self._say(f"MLflow: {uri} ({how_to_look(uri)})")
+
+    def _say(self, line: str) -> None:
+        self._console.print(line, markup=False, soft_wrap=True)
+
+
+def _policy(failures: Failures) -> FailurePolicy:
+    actions = {name: Action(action) for name, action in failures.actions.model_dump().items()}
+    return FailurePolicy(max_attempts=failures.max_attempts, actions=actions)
+
+
+def _clock(wall_s: float | None) -> Callable[[], bool]:
+    """Return a function that is true once `wall_s` seconds have passed since now."""
+    deadline = math.inf if wall_s is None else time.monotonic() + wall_s
+    return lambda: time.monotonic() > deadline

@@ -1,14 +1,14 @@
-"""Whether every node of a cluster sees what its trials will read and write there."""
+"""Checks that every node of a cluster can read and write what its trials need there."""
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from sweeper.config.sweep import Sweep
 from sweeper.errors import Fault, FileFaults
 from sweeper.execution.nodes import missing_on
+from sweeper.model import StudyFacts
 from sweeper.planning.stage_store import place_of, release_command
 from trainables.models.weights.description import BACKBONES, folder_of
 from trainables.sources.registry import PROXIES
@@ -16,14 +16,15 @@ from trainables.storage.urls import ArtifactUrl
 from trainables.tasks import official
 
 SHOWN = 5  # nodes that a message names
+WAY_OUT = "Put it on a disk that all of them share."
 
 
-def check_nodes(sweep: Sweep, facts: Mapping[str, Any], folder: Path, home: Path) -> None:
-    """Sees that what a node cannot make for itself is there on each of them.
+def check_nodes(sweep: Sweep, facts: Mapping[str, StudyFacts], folder: Path, home: Path) -> None:
+    """Check that every node can read imported data and weights, and the sweep's folder.
 
     Args:
-        facts: Of each study's data, as recorded.
-        folder: The sweep's, in which checkpoints are, unless the file names a store.
+        facts: The facts of each study, by its name.
+        folder: The sweep's folder, in which checkpoints are, unless the file names a store.
 
     Raises:
         FileFaults: Some nodes lack some of it; one fault each.
@@ -31,15 +32,16 @@ def check_nodes(sweep: Sweep, facts: Mapping[str, Any], folder: Path, home: Path
     lacking, count = missing_on(list(dict.fromkeys(_needed(sweep, facts, folder, home))))
     if lacking:
         raise FileFaults(
-            Fault(str(path), None, _told(nodes, count)) for path, nodes in lacking.items()
+            Fault(str(path), None, f"not visible on {_some(nodes, count)}. {WAY_OUT}")
+            for path, nodes in lacking.items()
         )
 
 
 def store_notes(sweep: Sweep, holder: str) -> Iterator[str]:
-    """Yields, for each folder of stage results, which nodes have another one in its place.
+    """Yield a note for each folder of stage results that some nodes do not share.
 
-    It is no fault: a stage is computed once a node, and no trial comes to anything else. There may
-    be a folder of that name on each node, so that only a file in it tells whether it is ours.
+    It is no fault: a stage is then computed once a node, with the same results. Each node may have
+    a folder of that name, so that only a file in it shows whether the folder is the same.
     """
     found = dict.fromkeys(place_of(sweep, study) for study in sweep.studies())
     for folder in (ArtifactUrl.parse(place).folder for place in found if place is not None):
@@ -54,8 +56,8 @@ def store_notes(sweep: Sweep, holder: str) -> Iterator[str]:
 
 
 def _without(folder: Path) -> str:
-    """Returns which nodes do not see the folder that we see; nothing if all do."""
-    with suppress(OSError):  # where it cannot be written, trials say so
+    """Return the nodes that do not share a folder with this machine; "" if all do."""
+    with suppress(OSError):  # where it cannot be written, trials report that
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".seen-") as mark:
             lacking, count = missing_on([Path(mark.name)])
@@ -63,21 +65,20 @@ def _without(folder: Path) -> str:
     return ""
 
 
-def _told(nodes: list[str], count: int) -> str:
-    return f"not visible on {_some(nodes, count)}. Put it on a disk that all of them share."
-
-
-def _some(nodes: list[str], count: int) -> str:
+def _some(nodes: Sequence[str], count: int) -> str:
+    """Return a phrase such as `2 of 8 nodes (a, b)`."""
     more = f" and {len(nodes) - SHOWN} more" if len(nodes) > SHOWN else ""
     return f"{len(nodes)} of {count} nodes ({', '.join(nodes[:SHOWN])}{more})"
 
 
-def _needed(sweep: Sweep, facts: Mapping[str, Any], folder: Path, home: Path) -> Iterator[Path]:
-    """Yields what is not made at need: data that were imported, weights, and the sweep's folder."""
+def _needed(
+    sweep: Sweep, facts: Mapping[str, StudyFacts], folder: Path, home: Path
+) -> Iterator[Path]:
+    """Yield what no node can make for itself: imported data, weights, and the sweep's folder."""
     if sweep.checkpoints.store is None:
         yield folder
     for study in sweep.studies():
-        if facts[study.name]["data_source"] == "official":
+        if facts[study.name].data_source == "official":
             yield official.folder_of(study.task, home)
         yield from (home / "proxies" / name for name in study.proxies if PROXIES[name].files)
         weights = str(study.backbone["name"])

@@ -1,52 +1,70 @@
-"""Prepares a sweep in a process of its own, while the driver connects to Ray.
+"""The preparation of a sweep: data, weights and source features, before the first trial.
 
-So both take their time at once, and a driver, which may run for days, holds no network.
+Everything that a trial would fail on for lack of it is found here, once, before anything starts: so
+are settings of the preset and the control that task, backbone or source cannot honour.
+
+It happens in a process of its own, `python -m sweeper.driver.preparation`, while the driver
+connects to Ray. So both take their time at once, and a driver, which may run for days, holds no
+network. The process reads one JSON object: `name`, `profile` and `file` (resolved) of a sweep. It
+writes one a line: `progress` (what, done, of), and last `facts` or `error`.
 """
 
 import json
 import queue
 import subprocess
 import threading
-from collections.abc import Iterator, Mapping
+import traceback
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import IO, Any
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
 
+from sweeper.config.study_spec import StudySpec
 from sweeper.config.sweep import Sweep
-from sweeper.errors import SweeperError, from_record
-from sweeper.planning import child
+from sweeper.errors import Fault, FileFaults, SweeperError, from_record, to_record
+from sweeper.model import StudyFacts
+from sweeper.planning import child, load
+from sweeper.planning.catalog import home
+from sweeper.planning.trials import data_of, describe, spec_of
+from trainables.errors import TrainableError
+from trainables.spec import BackboneSpec
 from trainables.tasks.generation import Progress
+from trainables.tasks.loading import prepare_task
+from trainables.tasks.registry import TASKS, published_numbers
 
-Facts = dict[str, dict[str, Any]]
+if TYPE_CHECKING:
+    from trainables.runtime.warm import WarmParts
 
 
 class Preparation:
-    """What the process says, line by line, as it comes."""
+    """The driver's end of a preparation, whose messages are read as they come."""
 
-    def __init__(self, said: IO[str]) -> None:
+    def __init__(self, output: IO[str]) -> None:
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        threading.Thread(target=self._read, args=(said,), name="preparation", daemon=True).start()
+        threading.Thread(target=self._read, args=(output,), name="preparation", daemon=True).start()
 
-    def _read(self, said: IO[str]) -> None:
-        with said:
-            for line in said:
+    def _read(self, output: IO[str]) -> None:
+        with output:
+            for line in output:
                 self._lines.put(line)
         self._lines.put(None)
 
-    def facts(self, progress: Progress) -> Facts:
-        """Waits until all is there; returns what is to be recorded of each study.
+    def facts(self, progress: Progress) -> dict[str, StudyFacts]:
+        """Wait until all is there, and return the facts of each study.
 
         Raises:
             FileFaults: Something cannot be had, or a leading trial cannot begin.
             SweeperError: The process died.
         """
         while (line := self._lines.get()) is not None:
-            told: Mapping[str, Any] = json.loads(line)
-            if "error" in told:
-                raise from_record(told["error"])
-            if "facts" in told:
-                facts: Facts = told["facts"]
-                return facts
-            progress(*told["progress"])
+            match json.loads(line):
+                case {"error": error}:
+                    raise from_record(error)
+                case {"facts": facts}:
+                    return {name: StudyFacts.from_json(each) for name, each in facts.items()}
+                case {"progress": [what, done, of]}:
+                    progress(what, done, of)
         raise SweeperError(
             "preparing data and weights ended without a word: its process was killed, by the "
             "system for want of memory perhaps; once there is more, launch again."
@@ -55,9 +73,9 @@ class Preparation:
 
 @contextmanager
 def preparing(sweep: Sweep) -> Iterator[Preparation]:
-    """Begins to prepare a sweep; what is not done when this is left is ended."""
+    """Begin to prepare a sweep; the process is ended when this context is left."""
     process = subprocess.Popen(
-        child.command("sweeper.driver.prepare"),
+        child.command("sweeper.driver.preparation"),
         env=child.environment(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -72,3 +90,79 @@ def preparing(sweep: Sweep) -> Iterator[Preparation]:
     finally:
         process.kill()
         process.wait()
+
+
+def prepare(sweep: Sweep, home: Path, progress: Progress) -> dict[str, StudyFacts]:
+    """Make data and caches for every study, and return the facts of each.
+
+    Raises:
+        FileFaults: Data, weights or a proxy cannot be had, or a leading trial cannot begin; one
+            fault each, with the way out.
+    """
+    from trainables.runtime.training import Training  # torch, which a driver does without
+    from trainables.runtime.warm import WarmParts
+
+    parts = WarmParts()
+    facts, faults = {}, {}
+    for study in sweep.studies():
+        try:
+            facts[study.name] = _facts(study, parts, home, progress)
+            for params in (study.preset, study.control):
+                Training.begin(spec_of(sweep, study, params, seed=0, home=home), parts)
+        except TrainableError as error:
+            faults[str(error)] = Fault(study.name, None, str(error))
+    if faults:
+        raise FileFaults(faults.values())
+    return facts
+
+
+def _facts(study: StudySpec, parts: "WarmParts", home: Path, progress: Progress) -> StudyFacts:
+    backbone_spec = BackboneSpec.model_validate(study.backbone)
+    data = data_of(study)
+    prepare_task(study.task, data, home, progress=progress)
+    task = parts.task(study.task, data, home)
+    backbone = parts.backbone(backbone_spec, home)
+    for proxy in study.proxies:
+        parts.source(proxy, backbone_spec, home)
+    info = TASKS[study.task]
+    return StudyFacts(
+        title=info.title,
+        dimension=info.dimension,
+        kind=info.kind,
+        metric=info.metric,
+        protocol=info.protocol,
+        earlier_protocol=info.earlier_protocol or None,
+        data_source=task.data_source,
+        content_hash=task.content_hash,
+        samples={name: len(getattr(task, name)) for name in ("train", "val", "test")},
+        baselines=dict(task.baselines),
+        published_samples=info.samples,
+        published=[asdict(number) for number in published_numbers(study.task).values()],
+        backbone=describe(backbone_spec),
+        pretrained=backbone_spec.weights,
+        weights_hash=backbone.weights_hash,
+        proxy=", ".join(study.proxies) or None,
+    )
+
+
+def main() -> None:
+    """Prepare one sweep, in the process that `preparing` started."""
+    job, out = child.read_input(), child.take_output()
+    child.end_with_parent()
+
+    def progress(what: str, done: int, of: int) -> None:
+        child.write_line(out, {"progress": [what, done, of]})
+
+    try:
+        sweep = load.from_resolved(job["file"], name=job["name"], profile=job["profile"])
+        facts = prepare(sweep, home(), progress)
+        child.write_line(out, {"facts": {name: each.to_json() for name, each in facts.items()}})
+    except Exception as error:
+        if not isinstance(error, SweeperError):
+            traceback.print_exc()
+            error = SweeperError(f"preparing failed: {type(error).__name__}: {error}")
+        child.write_line(out, {"error": to_record(error)})
+
+
+if __name__ == "__main__":
+    main()

@@ -25,8 +25,7 @@ from sweeper.errors import BackendUnreachable, NotFound, SweeperError, UsageErro
 from sweeper.execution import cluster as clusters
 from sweeper.planning import load
 from sweeper.planning.catalog import home
-from sweeper.planning.remote_ref import IN_JOB, NOTE, Remote
-from sweeper.planning.sweep_folder import folder_of
+from sweeper.planning.sweep_folder import IN_JOB, NOTE, Remote, folder_of
 from sweeper.text import holds_secret
 
 if TYPE_CHECKING:

@@ -1,13 +1,13 @@
-"""Keeps a sweep's driver alive, and owns the signals.
+"""The supervisor of a sweep's driver: it restarts drivers that die, and handles all signals.
 
-The driver, which talks to Ray, is a process of its own. If it dies it is started again, and goes
-on from the ledger; what it left running on this machine is ended first, found by the name of the
-lease in its environment. The first SIGINT, SIGTERM or SIGHUP lets it end in its own time, within
-limits; a second one ends it at once. SIGTSTP (Ctrl-Z) stops every process of the sweep on this
-machine, and SIGCONT continues them.
+The driver, which talks to Ray, is a process of its own. If it dies, it is started again and goes
+on from the ledger. The processes that it left on this machine are ended first; they are found by
+the name of the lease in their environment. The first SIGINT, SIGTERM or SIGHUP lets the driver end
+in its own time, within limits; a second one ends it at once. SIGTSTP (Ctrl-Z) stops every process
+of the sweep on this machine, and SIGCONT continues them.
 
-A driver whose Ray does not start, as on a busy machine, is no death: it is started again after a
-pause, a longer one each time.
+A driver whose Ray does not start, as on a busy machine, has not died: it is started again after a
+pause, which is longer each time.
 """
 
 import json
@@ -15,45 +15,41 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import psutil
 from rich.console import Console
 
-from sweeper.errors import BackendUnreachable, SweeperError, SweepIsHeld, from_record
+from sweeper.driver.messages import (
+    Died,
+    DriverJob,
+    DriverOutcome,
+    Ended,
+    RayNotStarted,
+    Refused,
+    StartsRay,
+    parse,
+)
+from sweeper.errors import BackendUnreachable, SweeperError, SweepIsHeld
 from sweeper.ledger import EventKind, Ledger
 from sweeper.ledger.lease import Lease
 from sweeper.planning import child
 from sweeper.text import without_secrets
 
 LEASE = "SWEEPER_LEASE"  # in the environment of a driver and of all that it starts here
-STARTS_RAY = "starts_ray"  # what a driver writes, true and then false, around the start of Ray
 RESTARTS = 3  # in a row, without an epoch between them
 PAUSES_S = (10.0, 30.0, 90.0, 180.0)  # after each start of Ray that failed; one more ends it
 GRACE_S = {signal.SIGINT: 13.0, signal.SIGTERM: 23.0, signal.SIGHUP: 23.0}
 PROGRESS = (EventKind.MEASURED, EventKind.TRIAL_ENDED)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """What a driver is to do; handed over by its standard input, since `storage` may be secret."""
-
-    folder: str
-    storage: str | None
-    address: str
-    owner: str  # of the lease
-    requests_after: int  # users' requests up to this one are old
-    insecure: bool = False
-
-
 @dataclass
 class _Signals:
-    """The signals that came, until when the driver may take its time, and whether to stop."""
+    """The signals that came, the deadline of the driver, and a request to stop."""
 
     seen: list[int] = field(default_factory=list)
     deadline: float = float("inf")
@@ -68,11 +64,11 @@ class _Signals:
             self.deadline += time.monotonic() - stopped_at
 
 
-def supervise(job: Job, ledger: Ledger, lease: Lease, console: Console) -> Mapping[str, Any]:
-    """Runs drivers until one ends in its own right; returns its outcome: `signal` and `why`.
+def supervise(job: DriverJob, ledger: Ledger, lease: Lease, console: Console) -> Ended:
+    """Run drivers until one ends in its own right, and return how it ended.
 
     Raises:
-        SweeperError: A driver said so, or drivers died again and again.
+        SweeperError: A driver ended with this error, or drivers died again and again.
         BackendUnreachable: Ray did not start on this machine, after several pauses.
         SweepIsHeld: Another launch took the lease.
     """
@@ -83,28 +79,30 @@ def supervise(job: Job, ledger: Ledger, lease: Lease, console: Console) -> Mappi
     with _signals() as signals:
         while True:
             outcome = _drive(job, lease, signals)
-            if "error" in outcome:
-                error = from_record(outcome["error"])
+            if isinstance(outcome, Refused):
                 if not signals.seen:
-                    raise error
-                console.print(without_secrets(str(error)), markup=False, soft_wrap=True)
+                    raise outcome.error
+                console.print(without_secrets(str(outcome.error)), markup=False, soft_wrap=True)
             if lease.lost.is_set():
                 raise SweepIsHeld(f"another launch took over sweep `{ledger.name}`.")
-            if not signals.seen and "not_started" in outcome:
-                _pause(outcome["not_started"], next(pauses, None), ledger, lease, signals, console)
+            if isinstance(outcome, RayNotStarted) and not signals.seen:
+                _pause(outcome.why, next(pauses, None), ledger, lease, signals, console)
                 if not signals.seen:
                     continue
-            if signals.seen or "died" not in outcome:
-                return {**outcome, "signal": next(iter(signals.seen), outcome.get("signal"))}
+            ended = outcome if isinstance(outcome, Ended) else Ended()
+            if signals.seen:
+                return replace(ended, signal=signals.seen[0])
+            if not isinstance(outcome, Died):
+                return ended
             pauses = iter(PAUSES_S)
             now = ledger.count_events(kinds=PROGRESS)
             deaths, progress = (1 if now > progress else deaths + 1), now
             if deaths > RESTARTS:
                 raise SweeperError(
                     f"the driver died {deaths} times without finishing an epoch; the last time: "
-                    f"{outcome['died']} Go on with: sweeper resume {ledger.name}"
+                    f"{outcome.how} Go on with: sweeper resume {ledger.name}"
                 )
-            text = f"the driver died ({outcome['died']}); starting it again, from the ledger."
+            text = f"the driver died ({outcome.how}); starting it again, from the ledger."
             console.print(text, markup=False, soft_wrap=True)
 
 
@@ -137,13 +135,13 @@ def _pause(
         signals.stop_if_asked(lease.owner)
 
 
-def _drive(job: Job, lease: Lease, signals: _Signals) -> dict[str, Any]:
-    """Run one driver to its end.
+def _drive(job: DriverJob, lease: Lease, signals: _Signals) -> DriverOutcome:
+    """Run one driver to its end, and return its outcome.
 
-    If it did not end by itself, `died` says how; or `not_started`, if Ray was about to start.
+    A driver that wrote none has died, or Ray did not start if it was about to.
     """
     process = subprocess.Popen(
-        child.command("sweeper.driver.driver", Path(job.folder).name),  # Ray shows the name
+        child.command("sweeper.driver", Path(job.folder).name),  # Ray shows the name
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env=child.environment(**{LEASE: lease.owner}),
@@ -152,7 +150,7 @@ def _drive(job: Job, lease: Lease, signals: _Signals) -> dict[str, Any]:
     )
     assert process.stdin is not None
     with suppress(BrokenPipeError), process.stdin as pipe:
-        json.dump(asdict(job), pipe)
+        json.dump(job.to_json(), pipe)
     handed_on = 0
     while process.poll() is None:
         signals.stop_if_asked(lease.owner)
@@ -168,28 +166,27 @@ def _drive(job: Job, lease: Lease, signals: _Signals) -> dict[str, Any]:
             process.wait(0.1)
     assert process.stdout is not None
     with process.stdout:
-        said = process.stdout.read()
+        output = process.stdout.read()
     _end_leftovers(lease.owner)
-    last = _last_line(said)
-    if set(last) != {STARTS_RAY}:
+    last = _last_message(output)
+    if not isinstance(last, StartsRay):
         return last
     code = process.returncode
     how = f"signal {-code}" if code < 0 else f"exit {code}"
-    return {"not_started": f"its driver died ({how})"} if last[STARTS_RAY] else {"died": how}
+    return RayNotStarted(f"its driver died ({how})") if last.is_starting else Died(how)
 
 
-def _last_line(said: str) -> dict[str, Any]:
-    """Return the last whole object that a driver wrote: its outcome, or whether it starts Ray."""
-    for line in reversed(said.splitlines()):
+def _last_message(output: str) -> DriverOutcome | StartsRay:
+    """Return the last whole message that a driver wrote."""
+    for line in reversed(output.splitlines()):
         with suppress(ValueError):
-            outcome: dict[str, Any] = json.loads(line)
-            return outcome
-    return {STARTS_RAY: False}
+            return parse(line)
+    return StartsRay(False)
 
 
 @contextmanager
 def _signals() -> Iterator[_Signals]:
-    """Collect signals while it lasts, but for those that are ignored, as under nohup."""
+    """Collect signals in this context, except ignored ones, as under nohup."""
     signals = _Signals()
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -214,7 +211,7 @@ def _signals() -> Iterator[_Signals]:
 
 
 def _end_leftovers(owner: str) -> None:
-    """Ends what the driver of a lease left running on this machine: Ray's processes, and trials."""
+    """End the processes that the driver of a lease left on this machine: Ray's, and trials."""
     for process in _processes_of(owner):
         with suppress(psutil.Error, OSError):
             process.kill()

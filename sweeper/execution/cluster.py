@@ -25,7 +25,7 @@ from sweeper.execution.trial_environment import is_allowed
 
 TOKEN = "ray_token"  # noqa: S105  # a file in SWEEPER_HOME; what a browser is asked for
 OURS = ("local", "auto")  # addresses that are not of a cluster of others
-DRIVER = re.compile(r"\bsweeper[./]driver[./]driver\b")
+DRIVER = re.compile(r"\bsweeper(\.driver|/driver/__main__\.py)(\s|$)")
 RETRY_S = 0.2
 ANSWER_S = 5.0  # for a cluster to accept a connection; Ray itself would wait for minutes
 QUIET = {

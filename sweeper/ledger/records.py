@@ -1,5 +1,6 @@
 """What the ledger holds besides studies and trials: the sweep itself, and the stream of events."""
 
+import hashlib
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -54,6 +55,11 @@ class SweepRecord:
     state: str = "new"  # new, running, finished, stopped, interrupted
     created_at: float = 0.0  # seconds since the epoch
     provenance: Mapping[str, Any] = field(default_factory=dict)  # git commit, versions, command
+
+    @property
+    def fingerprint(self) -> str:
+        """The hash that tells this sweep from another one of the same name, in hexadecimal."""
+        return hashlib.sha256(f"{self.name} {self.created_at!r}".encode()).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,12 +1,15 @@
-"""What trials of a study were measured to cost here, kept in SWEEPER_HOME/cache/calibration.
+"""The measured cost of trials on this machine, kept in SWEEPER_HOME/cache/calibration.
 
-A file is named by the hash of all that it depends on: the trials that were measured, the device,
-the threads, and the science's own code. So one that no longer holds is not found.
+A calibration measures a short pilot of each study, in a process of its own. Its file is named by
+the hash of all that it depends on: the trials that were measured, the device, the threads, and the
+code of `trainables`. So a calibration that no longer holds is not found.
 """
 
 import hashlib
 import json
 import os
+import subprocess
+import tempfile
 import time
 from collections.abc import Mapping
 from functools import cache
@@ -19,14 +22,20 @@ import trainables
 from sweeper.config.distributions import Choice, Int, is_active
 from sweeper.config.study_spec import InfeasibleParams, StudySpec
 from sweeper.config.sweep import Sweep
-from sweeper.planning import devices
-from sweeper.planning.describe import spec_of
+from sweeper.errors import Fault, FileFaults, SweeperError
+from sweeper.model import Params
+from sweeper.planning import child, resources
+from sweeper.planning.trials import spec_of
+from trainables.tasks.generation import Progress
 
-__all__ = ["Calibration", "Configuration", "Pace", "measured_trials", "read", "write"]
+__all__ = ["Calibration", "Configuration", "Pace", "calibrate", "measured_trials", "read", "write"]
 
 EPOCHS = 2  # of each stage: one to warm, one to measure
 PRESET = "preset"
-CORNERS = {"lowest": 0, "highest": -1}  # which value of every integer and every choice
+CORNERS = {"lowest": 0, "highest": -1}  # index of the value of every integer and every choice
+SHOWN = 5  # last lines of a pilot that died
+
+Spec = Mapping[str, Any]  # a TrialSpec as plain data, which the pilot validates
 
 
 class Record(BaseModel):
@@ -43,7 +52,7 @@ class Pace(Record):
 
 
 class Configuration(Record):
-    """What one trial was measured to take."""
+    """The measured cost of one trial."""
 
     name: str
     begin_s: float  # data, weights, model; of the first, nothing is in memory yet
@@ -52,27 +61,103 @@ class Configuration(Record):
     peak_memory_bytes: int
 
 
-class Calibration(Record):
-    """What was measured of one study."""
+class PilotJob(Record):
+    """The task of a pilot's process."""
+
+    trials: Mapping[str, Spec]  # by name
+    threads: float
+    epochs: int  # of a trial's last stage, after which the trial is left
+    folder: str  # for checkpoints
+    began: float  # seconds since the epoch, when the process was started
+
+
+class PilotResult(Record):
+    """The result of a pilot's process."""
+
+    start_s: float  # until the process was ready to begin
+    configurations: tuple[Configuration, ...]
+    skipped: Mapping[str, str]  # name -> why it could not be measured
+
+
+class Calibration(PilotResult):
+    """The measured cost of one study; its configurations begin with the preset."""
 
     study: str
     at: float  # seconds since the epoch
     device: str
     device_memory_bytes: int | None  # of a GPU
-    start_s: float  # until a process of its own was ready to begin
-    configurations: tuple[Configuration, ...]  # the preset first
-    skipped: Mapping[str, str]  # name -> why it could not be measured
 
 
-def measured_trials(sweep: Sweep, study: StudySpec, home: Path) -> dict[str, dict[str, Any]]:
-    """Returns the trials to be measured, as plain specs by name: the preset, and with every
-    integer and choice that is searched at its lowest and at its highest, or first and last, value.
+def calibrate(sweep: Sweep, home: Path, progress: Progress) -> None:
+    """Measure every study of a sweep again, and keep the results.
 
-    What costs of a setting is how many samples, steps, tokens or parameters it takes: rates and
-    weights stay as the preset has them.
+    Raises:
+        FileFaults: The preset of some study cannot be trained.
+        SweeperError: A pilot died.
     """
-    trials: dict[str, dict[str, Any]] = {}
-    for name, params in {PRESET: dict[str, Any](), **_corners(study)}.items():
+    studies, faults = sweep.studies(), []
+    for done, study in enumerate(studies):
+        progress(study.name, done, len(studies))
+        found = _pilot(sweep, study, home)
+        if PRESET not in [each.name for each in found.configurations]:
+            faults.append(Fault(study.name, None, found.skipped[PRESET]))
+        else:
+            write(sweep, study, home, _calibration(sweep, study, found))
+    progress("studies", len(studies), len(studies))
+    if faults:
+        raise FileFaults(faults)
+
+
+def _pilot(sweep: Sweep, study: StudySpec, home: Path) -> PilotResult:
+    """Run the pilot of a study in a process of its own."""
+    environment = child.environment()
+    if not sweep.resources.gpu:  # as Ray sets it for a trial that asks for none
+        environment["CUDA_VISIBLE_DEVICES"] = ""
+    home.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".pilot-", dir=home) as folder:
+        job = PilotJob(
+            trials=measured_trials(sweep, study, home),
+            threads=sweep.resources.cpu,
+            epochs=EPOCHS,
+            folder=folder,
+            began=time.time(),
+        )
+        done = subprocess.run(
+            child.command("sweeper.planning.pilot"),
+            input=job.model_dump_json(),
+            capture_output=True,
+            env=environment,
+            text=True,
+        )
+    try:
+        return PilotResult.model_validate_json(done.stdout)
+    except ValidationError as error:
+        last_lines = "\n".join(done.stderr.splitlines()[-SHOWN:])
+        raise SweeperError(
+            f"the pilot of {study.name} died, exit code {done.returncode}:\n{last_lines}"
+        ) from error
+
+
+def _calibration(sweep: Sweep, study: StudySpec, found: PilotResult) -> Calibration:
+    """Return a calibration of what a pilot measured just now."""
+    return Calibration(
+        study=study.name,
+        at=time.time(),
+        device=device_of(sweep),
+        device_memory_bytes=resources.gpu_memory_bytes() if sweep.resources.gpu else None,
+        **dict(found),
+    )
+
+
+def measured_trials(sweep: Sweep, study: StudySpec, home: Path) -> dict[str, Spec]:
+    """Return the trials to be measured, by name.
+
+    They are the preset, and the preset with every searched integer and choice at its lowest (or
+    first), and at its highest (or last) value. Cost depends on numbers of samples, steps, tokens
+    and parameters: rates and weights stay as in the preset.
+    """
+    trials: dict[str, Spec] = {}
+    for name, params in {PRESET: {}, **_corners(study)}.items():
         try:
             spec = spec_of(sweep, study, {**study.preset, **params}, seed=0, home=home)
         except InfeasibleParams:
@@ -87,8 +172,9 @@ def measured_trials(sweep: Sweep, study: StudySpec, home: Path) -> dict[str, dic
     return trials
 
 
-def _corners(study: StudySpec) -> dict[str, dict[str, Any]]:
-    corners: dict[str, dict[str, Any]] = {}
+def _corners(study: StudySpec) -> dict[str, Params]:
+    """Return the searched integers and choices at their lowest and at their highest."""
+    corners: dict[str, Params] = {}
     for corner, index in CORNERS.items():
         chosen: dict[str, Any] = {}
         for name, parameter in study.parameters.items():
@@ -100,11 +186,15 @@ def _corners(study: StudySpec) -> dict[str, dict[str, Any]]:
 
 
 def read(
-    sweep: Sweep, study: StudySpec, home: Path, *, elsewhere: bool = False
+    sweep: Sweep, study: StudySpec, home: Path, *, any_device: bool = False
 ) -> Calibration | None:
-    """Return what was measured of a study on a device as this one, or (`elsewhere`) on one of its
-    kind, the latest; None if nothing was, or if the file is damaged."""
-    if not elsewhere:
+    """Return the calibration of a study; None if there is none, or if its file is damaged.
+
+    Args:
+        any_device: Take the latest on any device of the kind that trials are given, not only one on
+            a device as in this machine.
+    """
+    if not any_device:
         return _read(_file(sweep, study, home, device_of(sweep)))
     files = (_file(sweep, study, home, device) for device in _devices(sweep, home))
     found = [each for each in map(_read, files) if each is not None]
@@ -126,7 +216,7 @@ def _devices(sweep: Sweep, home: Path) -> set[str]:
 
 
 def write(sweep: Sweep, study: StudySpec, home: Path, found: Calibration) -> None:
-    """Keeps what was measured of a study. Raises OSError."""
+    """Keep the calibration of a study. Raises OSError."""
     file = _file(sweep, study, home, device_of(sweep))
     file.parent.mkdir(parents=True, exist_ok=True)
     aside = file.with_suffix(f".{os.getpid()}.part")
@@ -134,20 +224,9 @@ def write(sweep: Sweep, study: StudySpec, home: Path, found: Calibration) -> Non
     aside.replace(file)
 
 
-def new(study: StudySpec, sweep: Sweep, measured: Mapping[str, Any]) -> Calibration:
-    """Returns a calibration of what a pilot found just now."""
-    return Calibration(
-        study=study.name,
-        at=time.time(),
-        device=device_of(sweep),
-        device_memory_bytes=devices.gpu_memory_bytes() if sweep.resources.gpu else None,
-        **measured,
-    )
-
-
 def device_of(sweep: Sweep) -> str:
-    """Returns what a trial computes on here: `cpu: NAME` or `gpu: NAME`."""
-    return f"gpu: {devices.gpu_name()}" if sweep.resources.gpu else f"cpu: {devices.cpu_name()}"
+    """Return the device of a trial on this machine: `cpu: NAME` or `gpu: NAME`."""
+    return f"gpu: {resources.gpu_name()}" if sweep.resources.gpu else f"cpu: {resources.cpu_name()}"
 
 
 def _file(sweep: Sweep, study: StudySpec, home: Path, device: str) -> Path:
@@ -164,9 +243,12 @@ def _file(sweep: Sweep, study: StudySpec, home: Path, device: str) -> Path:
 
 @cache
 def _code() -> str:
-    """Returns a hash of all that trains."""
+    """Return a hash of all code that trains."""
     root = Path(next(iter(trainables.__path__)))
     found = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
         found.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
     return found.hexdigest()
+
+
+SHOWN = 5  # last lines of a pilot that died

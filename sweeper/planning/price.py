@@ -1,83 +1,170 @@
-"""What a sweep will take, from its workload and from what a pilot measured. Pure.
+"""The price of a sweep, from its workload and from what pilots measured.
 
-Of a trial, seconds are those to begin and those of its stages' epochs; of the sweep, their sum S
-over its trials. On m slots that are never idle while a trial waits it takes, with L the longest
-trial (Graham, 1969),
+The seconds of a trial are those to begin it and those of the epochs of its stages. Let S be their
+sum over all trials, and L the seconds of the longest trial. On m slots, none of which is idle while
+a trial waits, the sweep takes (Graham, 1969)
 
     max(S / m, L)  <=  wall  <=  S / m + (1 - 1 / m) L.
 
-The low end is of the fastest epochs measured, shorter by MARGIN; the high end of the slowest,
-longer by it: trials beside each other share caches, memory and disk, which the pilot had alone.
-What fails and is tried again is not in it.
+The low end assumes the fastest epochs measured, shorter by MARGIN; the high end the slowest, longer
+by MARGIN: trials that run side by side share caches, memory and disk, which the pilot had alone.
+Attempts that fail and are repeated are not included.
 """
 
-from collections.abc import Sequence
-from dataclasses import asdict
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from sweeper.config.schema import Checkpoints
+from sweeper.config.sweep import Sweep
 from sweeper.core.pruning import NOTHING, Estimate
+from sweeper.planning import calibration, resources
 from sweeper.planning.calibration import Calibration
-from sweeper.planning.workload import StageWork, Workload
+from sweeper.planning.resources import over_memory
+from sweeper.planning.workload import StageWork, Workload, workload_of
+from sweeper.text import duration
 from trainables.storage.checkpoint_folder import thinned
 
-__all__ = ["MARGIN", "disk_bytes", "predict"]
+__all__ = ["MARGIN", "Price", "Priced", "disk_bytes", "lines", "predict", "price_of"]
 
 MARGIN = 1.5
 HOUR = 3600.0
+GB = 10**9
+
+Calibrated = tuple[Workload, Calibration]  # of one study
+
+
+@dataclass(frozen=True, kw_only=True)
+class Price:
+    """The cost of all studies of a sweep together; hours are estimates from low to high."""
+
+    trials: int
+    slots: int
+    epochs: Estimate
+    trial_hours: Estimate
+    device: str  # cpu or gpu
+    device_hours: Estimate
+    wall_hours: Estimate
+    disk_bytes: int  # of checkpoints that stay, at most
+    studies: Mapping[str, Estimate]  # hours of trials, by study
+    measured_at: float  # seconds since the epoch, of the oldest calibration
+    measured_on: str  # the name of the device
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the price as `sweeper plan --json` prints it and the ledger keeps it."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Priced:
+    """What is known of a sweep before it starts."""
+
+    workloads: tuple[Workload, ...]
+    price: Price | None  # None: some study was not calibrated
+    uncalibrated: tuple[str, ...]  # studies
+    notes: tuple[str, ...]  # about what may go wrong
+
+
+def price_of(sweep: Sweep, home: Path, slots: int, *, any_device: bool = False) -> Priced:
+    """Return the workload and, if all studies were calibrated, the price of a sweep on `slots`.
+
+    Args:
+        any_device: Use what was measured on any device of the kind that trials are given, instead
+            of the device of this machine.
+    """
+    studies = sweep.studies()
+    workloads = tuple(workload_of(sweep, study) for study in studies)
+    found = [calibration.read(sweep, study, home, any_device=any_device) for study in studies]
+    known = [(work, each) for work, each in zip(workloads, found, strict=True) if each is not None]
+    price, notes = None, []
+    if len(known) == len(studies):
+        price = predict(
+            known, slots=slots, devices=resources.occupied(sweep), keep=sweep.checkpoints
+        )
+        wall = sweep.budget.wall
+        if wall is not None and HOUR * price.wall_hours.expected > wall:
+            notes.append(
+                f"`budget.wall` ({duration(wall)}) will end it before it is done: "
+                f"{_span(price.wall_hours)} are expected."
+            )
+    for work, each in known:
+        peak = max(trial.peak_memory_bytes for trial in each.configurations)
+        if note := over_memory(sweep.resources.gpu, peak, each.device_memory_bytes):
+            notes.append(f"{work.study}: {note}")
+        notes += [f"{work.study}: {n} was not measured: {why}" for n, why in each.skipped.items()]
+    missing = (w.study for w, each in zip(workloads, found, strict=True) if each is None)
+    return Priced(workloads=workloads, price=price, uncalibrated=tuple(missing), notes=tuple(notes))
 
 
 def predict(
-    priced: Sequence[tuple[Workload, Calibration]],
+    calibrated: Sequence[Calibrated],
     *,
     slots: int,
     devices: tuple[str, float],
     keep: Checkpoints,
-) -> dict[str, Any]:
-    """Returns what all studies take together, as plain data.
+) -> Price:
+    """Return the price of all studies together. Pure.
 
     Args:
         slots: Trials at a time.
-        devices: What a trial occupies, and how many: ("gpu", 0.5).
+        devices: The device that a trial occupies, and how many of it: ("gpu", 0.5).
         keep: Which checkpoints stay.
     """
     margin = Estimate(1 / MARGIN, 1.0, MARGIN)
-    start_s = max(calibration.start_s for _, calibration in priced)
-    trials = sum(work.trials for work, _ in priced)
+    start_s = max(found.start_s for _, found in calibrated)
+    trials = sum(work.trials for work, _ in calibrated)
     starts = Estimate(start_s, start_s, start_s) * min(slots, trials)
-    studies = {work.study: _seconds(work, found, slots) for work, found in priced}
+    studies = {work.study: _seconds(work, found, slots) for work, found in calibrated}
     seconds = (sum(studies.values(), NOTHING) + starts) * margin
-    longest = _longest(priced) * margin
+    # Graham's bounds: all slots are busy for S / m, and the longest trial may come last.
+    longest = _longest(calibrated) * margin
     even = seconds * (1 / slots)
     tail = Estimate(0.0, (1 - 1 / slots) / 2, 1 - 1 / slots)  # half of it is expected
-    epochs = sum((work.epochs for work, _ in priced), NOTHING)
     device, count = devices
-    return {
-        "trials": trials,
-        "slots": slots,
-        "epochs": asdict(epochs),
-        "trial_hours": asdict(seconds * (1 / HOUR)),
-        "device": device,
-        "device_hours": asdict(seconds * (count / HOUR)),
-        "wall_hours": asdict((even + longest * tail).at_least(longest) * (1 / HOUR)),
-        "disk_bytes": disk_bytes(priced, keep),
-        "studies": {name: asdict(each * margin * (1 / HOUR)) for name, each in studies.items()},
-        "measured_at": min(calibration.at for _, calibration in priced),
-        "measured_on": priced[0][1].device,
-    }
+    return Price(
+        trials=trials,
+        slots=slots,
+        epochs=sum((work.epochs for work, _ in calibrated), NOTHING),
+        trial_hours=seconds * (1 / HOUR),
+        device=device,
+        device_hours=seconds * (count / HOUR),
+        wall_hours=(even + longest * tail).at_least(longest) * (1 / HOUR),
+        disk_bytes=disk_bytes(calibrated, keep),
+        studies={name: each * margin * (1 / HOUR) for name, each in studies.items()},
+        measured_at=min(found.at for _, found in calibrated),
+        measured_on=calibrated[0][1].device,
+    )
 
 
-def disk_bytes(priced: Sequence[tuple[Workload, Calibration]], keep: Checkpoints) -> int:
-    """Returns what the checkpoints take that stay, at most, once all trials have ended."""
+def lines(price: Price) -> list[str]:
+    """Return a price as lines for people."""
+    hours, device = price.device_hours, price.device.upper()
+    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(price.measured_at))
+    return [
+        f"{hours.low:.2g} to {hours.high:.2g} {device}-hours, {hours.expected:.2g} "
+        f"expected; {_span(price.wall_hours)} on {price.slots} slots",
+        f"up to {price.disk_bytes / GB:.2g} GB of checkpoints stay",
+        f"measured {when} on {price.measured_on}; --calibrate measures anew",
+    ]
+
+
+def _span(hours: Estimate) -> str:
+    return f"{duration(HOUR * hours.low)} to {duration(HOUR * hours.high)}"
+
+
+def disk_bytes(calibrated: Sequence[Calibrated], keep: Checkpoints) -> int:
+    """Return the bytes of checkpoints that stay, at most, once all trials have ended."""
     total = 0
-    for work, calibration in priced:
+    for work, found in calibrated:
         trials = work.trials if keep.trials is None else min(keep.trials, work.trials)
-        total += trials * checkpoint_bytes(calibration, keep)
+        total += trials * checkpoint_bytes(found, keep)
     return total if keep.max_bytes is None else min(total, keep.max_bytes)
 
 
-def checkpoint_bytes(calibration: Calibration, keep: Checkpoints) -> int:
-    """Returns what the largest checkpoint takes that stays of one trial."""
+def checkpoint_bytes(found: Calibration, keep: Checkpoints) -> int:
+    """Return the bytes of the largest checkpoint that stays of one trial."""
     best, last = bool(keep.best), bool(keep.last)
     return max(
         sum(
@@ -85,48 +172,51 @@ def checkpoint_bytes(calibration: Calibration, keep: Checkpoints) -> int:
             for name, size in each.files.items()
             if name in thinned(dict.fromkeys(each.files, ""), best=best, last=last)
         )
-        for each in calibration.configurations
+        for each in found.configurations
     )
 
 
-def _seconds(work: Workload, calibration: Calibration, slots: int) -> Estimate:
-    """Returns the seconds of all trials of a study."""
-    cold = calibration.configurations[0].begin_s
-    warm = min(each.begin_s for each in calibration.configurations)
-    once = min(slots, work.trials)  # a process that begins finds the next trial's data in memory
+def _seconds(work: Workload, found: Calibration, slots: int) -> Estimate:
+    """Return the seconds of all trials of a study."""
+    cold = found.configurations[0].begin_s
+    warm = min(each.begin_s for each in found.configurations)
+    once = min(slots, work.trials)  # a process has the next trial's data in memory already
     begin = Estimate(
         work.trials * warm, work.trials * warm + once * (cold - warm), work.trials * cold
     )
-    stages = (_of_stage(done, calibration, stage) for stage, done in work.stages.items())
+    stages = (_of_stage(done, found, stage) for stage, done in work.stages.items())
     return sum(stages, begin)
 
 
-def _of_stage(work: StageWork, calibration: Calibration, stage: str) -> Estimate:
-    first, later = _paces(calibration, stage)
+def _of_stage(work: StageWork, found: Calibration, stage: str) -> Estimate:
+    first, later = _paces(found, stage)
     before = max(0.0, first.expected - later.expected)  # what the stage does before its epochs
     return Estimate(0.0, before, before) * work.runs + later * work.epochs
 
 
-def _longest(priced: Sequence[tuple[Workload, Calibration]]) -> Estimate:
-    """Returns the seconds of the longest trial, from its beginning to its end."""
+def _longest(calibrated: Sequence[Calibrated]) -> Estimate:
+    """Return the seconds of the longest trial, from its beginning to its end."""
     longest = NOTHING
-    for work, calibration in priced:
-        begin = calibration.configurations[0].begin_s
+    for work, found in calibrated:
+        begin = found.configurations[0].begin_s
         trial = Estimate(0.0, begin, begin)
         for stage, done in work.stages.items():
-            first, later = _paces(calibration, stage)
+            first, later = _paces(found, stage)
             trial = trial + first + later * max(0, done.longest - 1)
         longest = longest.at_least(trial)
     return Estimate(0.0, longest.expected, longest.high)  # all trials may be shorter
 
 
-def _paces(calibration: Calibration, stage: str) -> tuple[Estimate, Estimate]:
-    """Returns the seconds of a stage's first epoch and of a later one: the least of all that was
-    measured, the preset's, and the most. A stage that trained in no pilot takes none."""
-    found = [each.stages[stage] for each in calibration.configurations if stage in each.stages]
-    if not found:
+def _paces(found: Calibration, stage: str) -> tuple[Estimate, Estimate]:
+    """Return the seconds of a stage's first epoch, and of a later one.
+
+    Each goes from the least that was measured over the preset's to the most. A stage that trained
+    in no pilot takes none.
+    """
+    paces = [each.stages[stage] for each in found.configurations if stage in each.stages]
+    if not paces:
         return NOTHING, NOTHING
-    preset = calibration.configurations[0].stages.get(stage, found[0])
-    first = Estimate(min(p.first_s for p in found), preset.first_s, max(p.first_s for p in found))
-    later = Estimate(min(p.next_s for p in found), preset.next_s, max(p.next_s for p in found))
+    preset = found.configurations[0].stages.get(stage, paces[0])
+    first = Estimate(min(p.first_s for p in paces), preset.first_s, max(p.first_s for p in paces))
+    later = Estimate(min(p.next_s for p in paces), preset.next_s, max(p.next_s for p in paces))
     return first, later

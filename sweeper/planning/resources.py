@@ -1,8 +1,17 @@
-"""What a trial asks for against what a cluster has, before anything starts."""
+"""The resources of this machine and of clusters, compared with those that a trial asks for.
+
+Torch is not loaded.
+"""
 
 import os
+import platform
 import re
+import shutil
+import subprocess
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
 
 import psutil
 
@@ -10,22 +19,72 @@ from sweeper.config.faults import shown
 from sweeper.config.sweep import Sweep
 from sweeper.errors import CannotSchedule, UsageError
 from sweeper.execution.trial_environment import BUCKETS
-from sweeper.planning.devices import count_gpus
+from sweeper.text import format_bytes
 
+MIB = 2**20
 GIB = 2**30
 MOST = 10_000  # trials at once
-Node = Mapping[str, float]  # what one machine of a cluster has, by Ray's names: CPU, GPU
+Node = Mapping[str, float]  # resources of one machine of a cluster, by Ray's names: CPU, GPU
 NODES = re.compile(r"(?:(?P<count>\d{1,5}) *nodes? *(?:x|\*|of|with) *)?(?P<each>.+)", re.I)
 DEVICES = re.compile(r"(?P<count>\d{1,5}) *(?P<name>CPU|GPU)s?", re.I)
 
 
-def local_gpus() -> int:
-    """GPUs that a local cluster is started with."""
-    return count_gpus()
+def count_gpus() -> int:
+    """Return the number of NVIDIA GPUs that CUDA_VISIBLE_DEVICES leaves visible."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None and visible.strip() in ("", "-1"):
+        return 0
+    found = sum(line.startswith("GPU ") for line in _nvidia_smi("-L"))
+    return min(found, len(visible.split(","))) if visible else found
+
+
+def gpu_name() -> str | None:
+    """Return the name of the first GPU; None without one."""
+    gpus = _gpus()
+    return gpus[0][0] if gpus else None
+
+
+def gpu_memory_bytes() -> int | None:
+    """Return the bytes of memory of the smallest GPU; None without one."""
+    return min((memory for _, memory in _gpus()), default=None)
+
+
+def cpu_name() -> str:
+    """Return the name of the processor."""
+    with suppress(OSError):
+        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.M)
+        if found:
+            return found[1].strip()
+    return platform.processor() or platform.machine()
+
+
+@cache
+def _gpus() -> list[tuple[str, int]]:
+    """Return name and memory in bytes of every GPU."""
+    if not count_gpus():
+        return []
+    return parse_gpus(_nvidia_smi("--query-gpu=name,memory.total", "--format=csv,noheader,nounits"))
+
+
+def parse_gpus(lines: list[str]) -> list[tuple[str, int]]:
+    """Return name and memory in bytes from lines such as `NVIDIA H100 80GB HBM3, 81559` (MiB)."""
+    found = (re.fullmatch(r"(.+), (\d+)", line.strip()) for line in lines)
+    return [(match[1], int(match[2]) * MIB) for match in found if match]
+
+
+def _nvidia_smi(*arguments: str) -> list[str]:
+    command = shutil.which("nvidia-smi")
+    if command is None:
+        return []
+    try:
+        done = subprocess.run([command, *arguments], capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return done.stdout.splitlines()
 
 
 def request(sweep: Sweep) -> dict[str, float]:
-    """Returns what one trial asks of Ray."""
+    """Return the resources that one trial asks Ray for."""
     wanted = {"cpu": float(sweep.resources.cpu), "gpu": float(sweep.resources.gpu)}
     if sweep.resources.memory is not None:
         wanted["memory"] = float(sweep.resources.memory)
@@ -50,28 +109,28 @@ def _scheme(store: str | None) -> str:
 
 
 def occupied(sweep: Sweep) -> tuple[str, float]:
-    """Returns what a trial occupies: GPUs, or CPU cores where it has no GPU."""
+    """Return the device that a trial occupies and how many of it: GPUs, or else CPU cores."""
     gpu = float(sweep.resources.gpu)
     return ("gpu", gpu) if gpu else ("cpu", float(sweep.resources.cpu))
 
 
 def check_request(sweep: Sweep, address: str) -> None:
-    """Checks against this machine, before a local cluster is started. Raises CannotSchedule."""
+    """Check a request against this machine before a local cluster starts. Raises CannotSchedule."""
     if address == "local":
         check_cluster(sweep, this_machine())
 
 
 def this_machine() -> dict[str, float]:
-    """Returns what a local cluster has."""
+    """Return the resources of a local cluster."""
     return {
         "CPU": float(os.cpu_count() or 1),
-        "GPU": float(local_gpus()),
+        "GPU": float(count_gpus()),
         "memory": float(psutil.virtual_memory().total),
     }
 
 
 def check_cluster(sweep: Sweep, available: dict[str, float]) -> None:
-    """Checks against a running cluster.
+    """Check a request against a running cluster.
 
     Raises:
         CannotSchedule: A trial asks for more than the whole cluster has; it would wait for ever.
@@ -83,23 +142,23 @@ def check_cluster(sweep: Sweep, available: dict[str, float]) -> None:
                 f"resources.{key}: a trial asks for {wanted:g}, the cluster has {there:g}; write "
                 f"`{key}: {there:g}`{' or less' * bool(there)}, or add a node."
             )
-    if told := _memory(sweep, [available], "the cluster"):
-        raise CannotSchedule(told)
+    if message := _memory(sweep, [available], "the cluster"):
+        raise CannotSchedule(message)
 
 
 def concurrency(sweep: Sweep, available: dict[str, float]) -> int:
-    """Returns how many trials run at once: what fits, capped by `search.max_concurrent`."""
+    """Return how many trials run at once: those that fit, at most `search.max_concurrent`."""
     return min(_fits(sweep, available), sweep.search.max_concurrent or MOST)
 
 
 def notes(sweep: Sweep, available: dict[str, float]) -> list[str]:
-    """Returns what is no fault, but may not be what was meant."""
+    """Return notes on settings that are valid, but perhaps not intended."""
     wanted, fits = sweep.search.max_concurrent, _fits(sweep, available)
     return _too_many(wanted, fits)
 
 
 def notes_on(sweep: Sweep, nodes: Sequence[Node]) -> list[str]:
-    """Return the same of a cluster whose nodes are known."""
+    """Return the same notes for a cluster whose nodes are known."""
     fits = max(1, sum(_fits(sweep, node, least=0) for node in nodes))
     return _too_many(sweep.search.max_concurrent, fits)
 
@@ -114,11 +173,12 @@ def _too_many(wanted: int | None, fits: int) -> list[str]:
 
 
 def parse_cluster(text: str) -> list[Node]:
-    """Return the nodes that a text such as `4 nodes x 8 GPUs, 96 CPUs` describes: each has all
-    that follows the `x`.
+    """Return the nodes of a description such as `4 nodes x 8 GPUs, 96 CPUs`.
+
+    Each node has all that follows the `x`.
 
     Raises:
-        UsageError: It describes none.
+        UsageError: The text describes no nodes.
     """
     matched = NODES.fullmatch(text.strip())
     parts = re.split(r" *(?:,|\+|and) *", matched["each"].strip()) if matched else []
@@ -134,14 +194,16 @@ def parse_cluster(text: str) -> list[Node]:
 
 
 def slots_on(sweep: Sweep, nodes: Sequence[Node]) -> int:
-    """Return how many trials run at once on these nodes, capped by `search.max_concurrent`: a
-    trial is on one of them."""
+    """Return how many trials run at once on these nodes, at most `search.max_concurrent`.
+
+    A trial runs on one node.
+    """
     fits = sum(_fits(sweep, node, least=0) for node in nodes)
     return min(max(1, fits), sweep.search.max_concurrent or MOST, MOST)
 
 
 def unschedulable(sweep: Sweep, nodes: Sequence[Node], *, where: str) -> list[str]:
-    """Return why no node holds a trial: a line for each resource of which none has enough."""
+    """Return the reasons why no node holds a trial: a line for each resource that is too small."""
     lines = []
     for key, name in (("cpu", "CPU"), ("gpu", "GPU")):
         wanted = request(sweep)[key]
@@ -152,16 +214,18 @@ def unschedulable(sweep: Sweep, nodes: Sequence[Node], *, where: str) -> list[st
                 f"`{key}: {most:g}`{' or less' * bool(most)}, or plan for a cluster that has it: "
                 "--cluster '1 node x 8 GPUs, 96 CPUs'."
             )
-    if told := _memory(sweep, nodes, where):
-        lines.append(told)
+    if message := _memory(sweep, nodes, where):
+        lines.append(message)
     if not lines and not any(_fits(sweep, node, least=0) for node in nodes):
         lines.append(f"resources: no node of {where} has both the CPUs and the GPUs of a trial.")
     return lines
 
 
 def _memory(sweep: Sweep, nodes: Sequence[Node], where: str) -> str | None:
-    """Say that no node has the memory of a trial, where they say what they have: Ray would let it
-    wait for ever."""
+    """Return a message if no node has the memory of a trial, which Ray would let wait for ever.
+
+    Nodes of unknown memory count as large enough.
+    """
     wanted, known = sweep.resources.memory, [n["memory"] for n in nodes if "memory" in n]
     if wanted is None or not known or wanted <= max(known):
         return None
@@ -172,11 +236,38 @@ def _memory(sweep: Sweep, nodes: Sequence[Node], where: str) -> str | None:
 
 
 def _fits(sweep: Sweep, available: Node, *, least: int = 1) -> int:
-    """Return how many trials the cluster, or one of its nodes, holds; `least` where none fits, and
-    Ray would make it wait."""
+    """Return how many trials a cluster, or one of its nodes, holds, but at least `least`."""
     fits = [
         int(available.get(name, 0.0) / wanted + 1e-9)
         for key, name in (("cpu", "CPU"), ("gpu", "GPU"))
         if (wanted := request(sweep)[key]) > 0
     ]
     return max(least, min([*fits, MOST]))
+
+
+def sharers(gpu: float) -> int:
+    """Return how many trials that ask for `gpu` GPUs share one."""
+    return int(1 / gpu + 1e-9) if 0 < gpu < 1 else 1
+
+
+def over_memory(gpu: float, peak_bytes: int, memory_bytes: int | None) -> str | None:
+    """Return a message if trials of a measured peak do not fit onto one GPU together.
+
+    None means that they fit, or that no GPU is shared or known.
+
+    Args:
+        gpu: GPUs that a trial asks for.
+        peak_bytes: The most bytes that one trial held; CUDA itself needs more in each process.
+        memory_bytes: The memory of the GPU.
+    """
+    count = sharers(gpu)
+    if memory_bytes is None or count < 2 or count * peak_bytes <= memory_bytes:
+        return None
+    fit = memory_bytes // peak_bytes
+    way_out = "write `resources.gpu: 1`" if fit < 2 else f"write `resources.gpu: {1 / fit:.2g}`"
+    memory, peak = format_bytes(memory_bytes, "GiB"), format_bytes(peak_bytes, "GiB")
+    return (
+        f"{count} trials share a GPU of {memory}, and one was measured to hold {peak}: at their "
+        "peaks they do not fit together. Where memory runs out, batches are halved; to avoid that, "
+        f"{way_out}, or lower a batch size."
+    )

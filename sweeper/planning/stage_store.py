@@ -1,13 +1,21 @@
-"""The store of stage results that trials share: where it is, who holds what in it, and its size."""
+"""The store of stage results that trials share, and unfinished files of killed writers.
 
-import hashlib
+A sweep pins the results that it uses, under a name of its own, and releases them once it is over.
+"""
+
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
 
 from sweeper.config.study_spec import StudySpec
 from sweeper.config.sweep import Sweep
+from sweeper.errors import SweeperError
 from sweeper.ledger import Ledger
 from sweeper.planning.catalog import home
+from sweeper.planning.checkpoint_paths import CheckpointPaths, discard, size_of
+from sweeper.planning.sweep_folder import all_folders, has_ledger, open_ledger
 from sweeper.text import format_bytes
 from trainables.errors import StorageError
 from trainables.storage import stage_gc
@@ -16,8 +24,8 @@ from trainables.storage.stage_gc import Collection, collect
 __all__ = [
     "collection_text",
     "default_place",
-    "holder_of",
     "mebibytes",
+    "pin_of",
     "place_of",
     "release",
     "release_command",
@@ -27,27 +35,25 @@ SHOWN = 10  # results that a message lists
 
 
 def default_place() -> str:
-    """Returns where stage results are kept unless a file says otherwise."""
+    """Return the place of stage results unless a file names another one."""
     return str(home() / "cache" / "stages")
 
 
-def holder_of(ledger: Ledger) -> str:
-    """Returns the name by which a sweep holds what it uses: of all sweeps of its name, its own."""
+def pin_of(ledger: Ledger) -> str:
+    """Return the name under which a sweep pins stage results; no other sweep has it."""
     record = ledger.sweep()
     assert record is not None
-    known = hashlib.sha256(f"{record.name} {record.created_at!r}".encode()).hexdigest()[:12]
-    return f"{record.name}-{known}"
+    return f"{record.name}-{record.fingerprint[:12]}"
 
 
 def place_of(sweep: Sweep, study: StudySpec) -> str | None:
-    """Returns where trials of a study share results of stages; None: they share none."""
+    """Return the place where trials of a study share stage results; None if they share none."""
     store = sweep.stage_store_of(study)
     return store.place or default_place() if store is not None and store.use else None
 
 
 def release(sweep: Sweep, holder: str, say: Callable[[str], None]) -> None:
-    """Lets go of what a sweep that is over used, if it has not, and keeps the stores below their
-    size."""
+    """Release the stage results of a sweep that is over, and keep the stores below their size."""
     stores = {place_of(sweep, study): sweep.stage_store_of(study) for study in sweep.studies()}
     for place, store in stores.items():
         if place is None or store is None:
@@ -64,12 +70,12 @@ def release(sweep: Sweep, holder: str, say: Callable[[str], None]) -> None:
 
 
 def release_command(place: str, holder: str) -> str:
-    """Returns what to run where a sweep that is over holds results still."""
+    """Return the command that releases the results which a sweep that is over still holds."""
     return shlex.join(["sweeper", "gc", place, "--release", holder])
 
 
 def collection_text(found: Collection, *, dry_run: bool) -> str:
-    """Return how much of a store stays and goes, and which sweeps use it."""
+    """Return how much of a store stays and how much is deleted, and which sweeps use it."""
     verb = "would be deleted" if dry_run else "deleted"
     lines = [
         f"{len(found.deleted)} stage results {verb} ({mebibytes(found.deleted_bytes)}), "
@@ -86,3 +92,51 @@ def collection_text(found: Collection, *, dry_run: bool) -> str:
 def mebibytes(count: int) -> str:
     """Return a number of bytes in MiB."""
     return format_bytes(count, "MiB")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leftovers:
+    """Unfinished checkpoints, and the bytes that they take."""
+
+    paths: Sequence[Path]
+    bytes: int
+
+
+def delete_leftovers(*, dry_run: bool) -> Leftovers:
+    """Delete files that killed writers left in the folders and stores of sweeps; return them.
+
+    A sweep that runs, or whose ledger cannot be read, is left alone. So are stores that are no
+    folders of this machine.
+    """
+    paths: list[Path] = []
+    size = 0
+    for folder in all_folders():
+        if not has_ledger(folder):
+            continue
+        with suppress(SweeperError, OSError):
+            for path, count in _of_sweep(folder, dry_run=dry_run).items():
+                paths.append(path)
+                size += count
+    return Leftovers(paths=paths, bytes=size)
+
+
+def _of_sweep(folder: Path, *, dry_run: bool) -> dict[Path, int]:
+    """Return the files that were left in a sweep, with their sizes.
+
+    Raises:
+        SweeperError: The sweep is driven, or its ledger cannot be read.
+    """
+    with closing(open_ledger(folder)) as ledger:
+        record = ledger.sweep()
+        if record is None or ledger.holder() is not None:
+            return {}
+        paths = CheckpointPaths.recorded(folder, record.resolved)
+        found = {path: _bytes_of(path) for path in paths.leftovers()}
+        if found and not dry_run:
+            with ledger.hold():  # so that no launch begins to write meanwhile
+                discard(found)
+        return found
+
+
+def _bytes_of(path: Path) -> int:
+    return size_of(path) if path.is_dir() else path.stat().st_size

@@ -1,11 +1,16 @@
-"""Where a sweep lives: `./sweeps/NAME` holds its ledger, lease, checkpoints and report."""
+"""The folder of a sweep: `./sweeps/NAME`, with its ledger, lease, checkpoints and report.
 
+The folder of a sweep that was sent to a cluster holds a note of that cluster instead.
+"""
+
+import json
 import os
 import re
 import shlex
 import shutil
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import URL, make_url
@@ -13,11 +18,10 @@ from sqlalchemy.exc import ArgumentError
 
 from sweeper.config.faults import shown
 from sweeper.config.schema import NAME, RULES
-from sweeper.errors import NotFound, UsageError, unknown
+from sweeper.errors import NotFound, SweeperError, UsageError, unknown
 from sweeper.ledger import Ledger, SweepRecord
 from sweeper.ledger.backup import TRIALS, copy_of
 from sweeper.ledger.database import LEDGER, url_in
-from sweeper.planning.remote_ref import NOTE, IsElsewhere, Remote, note_of
 
 SWEEPS = "SWEEPER_SWEEPS"  # names the folder that holds the sweeps, instead of ./sweeps
 SHOWN = 3  # sweeps of another folder that a message names
@@ -25,11 +29,32 @@ DATABASES = ("sqlite", "postgresql")
 SECRETS = ("password", "secret")  # how names end of options of libpq that are none to write down
 STORAGE = "storage.txt"  # the ledger's URL, without a password, where it is not in the folder
 FILES_OF_LEDGER = (LEDGER, *(f"{LEDGER}-{part}" for part in ("journal", "wal", "shm")))
+NOTE = "remote.json"  # in the sweep's folder here
+IN_JOB = "SWEEPER_ADDRESS"  # set on the cluster: which cluster a command there means
 MARKS = (LEDGER, STORAGE, NOTE)  # one of these is in the folder of each sweep that has begun
 
 
+@dataclass(frozen=True, kw_only=True)
+class Remote:
+    """The note of a sweep that was sent to a cluster."""
+
+    name: str
+    address: str  # of the dashboard, http://HEAD:8265
+    workdir: str  # on the cluster
+    job: str  # that launched it
+    insecure: bool = False  # sent although others reach that cluster, and it asks for no token
+
+
+class IsElsewhere(SweeperError):
+    """The sweep that a command names lives on a cluster, where the command has to run."""
+
+    def __init__(self, remote: Remote, folder: Path) -> None:
+        super().__init__(f"sweep `{remote.name}` is on the cluster at {remote.address}.")
+        self.remote, self.folder = remote, folder
+
+
 def is_name(text: str) -> bool:
-    """Returns whether a sweep can be called so."""
+    """Return whether a sweep can have this name."""
     return re.fullmatch(NAME, text) is not None
 
 
@@ -46,7 +71,7 @@ def _named_folder() -> Path:
 def name_of(text: str) -> str:
     """Return the name of the sweep that a user writes as its name or as the path of its folder.
 
-    A path that leads elsewhere stays as it is: it is no name, and is refused as such.
+    Any other path is returned as it is, to be refused as a name.
     """
     if "/" not in text or "\0" in text:
         return text
@@ -55,11 +80,11 @@ def name_of(text: str) -> str:
 
 
 def folder_of(name: str) -> Path:
-    """Returns the folder of the sweep `name`, whether or not it exists.
+    """Return the folder of the sweep `name`, whether or not it exists.
 
     Raises:
-        UsageError: `name` could leave the folder of sweeps, or a link on the way leads nowhere: a
-            launch would make what it names, on a disk that is not mounted perhaps.
+        UsageError: `name` could leave the folder of sweeps, or a link on the way is broken: a
+            launch would make the folder that the link names, perhaps on an unmounted disk.
     """
     if not is_name(name):
         raise UsageError(f"sweep name {shown(name)} {RULES[NAME]}.")
@@ -74,18 +99,18 @@ def folder_of(name: str) -> Path:
 
 
 def existing(name: str, *, to_drive: bool = False) -> Path:
-    """Returns the folder of a sweep that has been launched.
+    """Return the folder of a sweep that has been launched.
 
     Args:
-        to_drive: It is to be gone on with, which has to be where it runs; without, a folder that
-            is shared with the cluster will do.
+        to_drive: The sweep is to be continued, which has to happen where it runs; otherwise a
+            folder that is shared with the cluster is enough.
 
     Raises:
-        NotFound: There is none of that name; the text says where it looked.
+        NotFound: There is none of that name; the text names the folder of sweeps.
         IsElsewhere: It lives on a cluster.
     """
     folder = folder_of(name)
-    remote = note_of(folder) if to_drive else elsewhere(folder)
+    remote = note_of(folder) if to_drive else remote_of(folder)
     if remote is not None:
         raise IsElsewhere(remote, folder)
     if not folder.is_dir():
@@ -105,7 +130,7 @@ def hint_above(name: str | None = None) -> str:
     """Return a sentence about the sweeps in the folders above this one; "" where there are none.
 
     Args:
-        name: The sweep that is looked for; one of that name is named first.
+        name: The sweep that is wanted; it is named first.
     """
     here, is_named = sweeps_folder(), bool(os.environ.get(SWEEPS))
     for above in (Path.cwd(), *Path.cwd().parents):
@@ -124,18 +149,59 @@ def hint_above(name: str | None = None) -> str:
     return ""
 
 
-def elsewhere(folder: Path) -> Remote | None:
-    """Returns where a sweep is that was sent to a cluster, unless its ledger can be read here."""
+def remote_of(folder: Path) -> Remote | None:
+    """Return the note of a sweep on a cluster; None if its ledger can be read here."""
     return None if has_ledger(folder) else note_of(folder)
 
 
+def forget_remote(folder: Path) -> None:
+    """Remove the note of a sweep that was deleted on its cluster, and its folder if it is empty."""
+    (folder / NOTE).unlink(missing_ok=True)
+    with suppress(OSError):
+        folder.rmdir()
+
+
+def note_of(folder: Path) -> Remote | None:
+    """Return the note of the sweep in this folder, if it was sent away; on its cluster, None.
+
+    Raises:
+        UsageError: The note is damaged.
+    """
+    note = folder / NOTE
+    if IN_JOB in os.environ or not note.is_file():
+        return None
+    try:
+        return Remote(**json.loads(note.read_text()))
+    except (ValueError, TypeError) as error:
+        raise UsageError(
+            f"{note}: no note of where the sweep is ({error}). Remove {folder}, and launch its "
+            "file again: on the cluster it goes on."
+        ) from error
+
+
+def check_here(folder: Path) -> None:
+    """Check that the sweep of this folder was not sent away: here it would run a second time.
+
+    Raises:
+        UsageError: It was; the text names the cluster and the commands for it.
+    """
+    remote = note_of(folder)
+    if remote is not None:
+        name, address = remote.name, remote.address
+        raise UsageError(
+            f"sweep `{name}` is on the cluster at {address}, in {remote.workdir}. Go on with it "
+            f"there by `sweeper resume {name}` or --address {address}, steer it from here by "
+            f"`sweeper status {name}`, `logs -f` or `stop`, or launch under another --name."
+        )
+
+
 def has_ledger(folder: Path) -> bool:
-    """Return whether there is a ledger of the sweep of this folder, in it or elsewhere."""
+    """Return whether the sweep of this folder has a ledger, in the folder or in a database."""
     return any((folder / file).is_file() for file in (LEDGER, STORAGE))
 
 
 def all_folders() -> list[Path]:
-    """Returns the folders of all sweeps, by name."""
+    """Return the folders of all sweeps, by name."""
     return folders_in(sweeps_folder())
 
 
@@ -148,11 +214,10 @@ def folders_in(place: Path) -> list[Path]:
 
 
 def check_storage(url: str) -> None:
-    """Sees that a ledger's URL is that of a database of a kind that is tested, and that no secret
-    is among its options, which are written down.
+    """Check that a ledger's URL names a supported database, and no secret among its options.
 
     Raises:
-        UsageError: It is not. The text never shows the URL, which may hold a password.
+        UsageError: It does not. The text never shows the URL, which may hold a password.
     """
     try:
         parsed = make_url(url)
@@ -182,11 +247,11 @@ def _is_in_memory(url: URL) -> bool:
 
 
 def check_place(folder: Path, storage: str | None) -> None:
-    """Sees that the sweep in `folder`, if it has begun, has its ledger at `storage`.
+    """Check that the sweep in `folder`, if it has begun, has its ledger at `storage`.
 
     Raises:
-        UsageError: It has it elsewhere: in a second one, all trials would start again, in the
-            folders of the first ones.
+        UsageError: The ledger is in another place: with a second one, all trials would start again,
+            in the folders of the first ones.
     """
     note, file = folder / STORAGE, folder / LEDGER
     if note.is_file():
@@ -206,7 +271,7 @@ def open_ledger(folder: Path, storage: str | None = None) -> Ledger:
     """Open the ledger of the sweep in `folder`, creating it (and a folder for it) at need.
 
     Raises:
-        UsageError: It is damaged, or not where the sweep's folder says that it is.
+        UsageError: It is damaged, or not at the place that the sweep's folder names.
     """
     note = folder / STORAGE
     if note.exists():
@@ -217,7 +282,7 @@ def open_ledger(folder: Path, storage: str | None = None) -> Ledger:
 
 
 def _check_is_there(storage: str, note: Path) -> None:
-    """Check that the SQLite file of a sweep that has begun has not been left behind by a move."""
+    """Check that the SQLite file of a begun sweep was not left behind by a move."""
     url = make_url(storage)
     file = Path(url.database or "")
     if url.get_backend_name() == "sqlite" and not file.exists():
@@ -238,9 +303,9 @@ def check_not_lost(ledger: Ledger, folder: Path) -> None:
 
 
 def remember(folder: Path, storage: str) -> None:
-    """Notes where the ledger of a sweep is, whose lease is held, unless it is in its folder.
+    """Write the URL of a sweep's ledger into its folder, unless the ledger is there.
 
-    The password is left out, which PGPASSWORD then supplies.
+    The lease of the sweep is held. The password is left out; PGPASSWORD then supplies it.
 
     Raises:
         UsageError: Another launch has begun the sweep in another ledger.
@@ -257,15 +322,15 @@ def remember(folder: Path, storage: str) -> None:
 
 
 def without_password(storage: str) -> str:
-    """Returns a ledger's URL without a password."""
+    """Return a ledger's URL without a password."""
     return make_url(storage)._replace(password=None).render_as_string()  # `set` ignores None
 
 
 def discard_unstarted(folder: Path, storage: str | None) -> None:
-    """Remove what a refused launch wrote of a sweep that never started, and nothing else.
+    """Remove the files that a refused launch wrote for a sweep that never started.
 
-    The lease is held meanwhile, so that another launch does not begin in a file that goes. A copy
-    of the ledger is only there where the sweep has started.
+    The lease is held meanwhile, so that no other launch begins in a file that is being removed. A
+    copy of the ledger exists only if the sweep has started.
 
     Raises:
         SweepIsHeld: Another launch has the sweep by now.
@@ -284,7 +349,7 @@ def discard_unstarted(folder: Path, storage: str | None) -> None:
 
 @contextmanager
 def started(folder: Path) -> Iterator[tuple[Ledger, SweepRecord]]:
-    """Lends the ledger of a sweep that has begun, and closes it.
+    """Open the ledger of a sweep that has begun, and close it at the end.
 
     Raises:
         NotFound: It never did; then nothing is written.
@@ -300,7 +365,7 @@ def started(folder: Path) -> Iterator[tuple[Ledger, SweepRecord]]:
 
 
 def living_state(record: SweepRecord, ledger: Ledger) -> str:
-    """Return a sweep's state: one that says `running` but has no living driver has crashed."""
+    """Return a sweep's state: a sweep that is `running` without a living driver has crashed."""
     crashed = record.state == "running" and ledger.holder() is None
     return "crashed" if crashed else record.state
 

@@ -5,19 +5,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sweeper.config.catalog import model_settings
 from sweeper.config.faults import shown
 from sweeper.config.study_spec import StudySpec
 from sweeper.config.sweep import Sweep
 from sweeper.errors import NotFound, unknown
 from sweeper.ledger import Ledger
 from sweeper.ledger.checkpoint_name import CheckpointName
-from sweeper.model import Study, Trial, TrialKind, trial_name
+from sweeper.model import Study, StudyFacts, Trial, TrialKind, trial_name
 from sweeper.planning.checkpoint_paths import CheckpointPaths
-from sweeper.planning.describe import spec_of
 from sweeper.planning.stage_store import place_of
 from sweeper.tracking.outline import study_label
 from trainables.methods.registry import can_halve
-from trainables.spec import AttemptConfig
+from trainables.spec import AttemptConfig, BackboneSpec, DataSpec, TrialSpec
+from trainables.tasks.registry import TASKS
 
 NUMBER = re.compile(r"[0-9]{1,9}")
 REPLICATE = re.compile(r"([0-9]{1,9}) seed ([0-9]{1,20})")  # as its run in MLflow is named
@@ -38,7 +39,7 @@ class TrialBuilder:
         paths: CheckpointPaths,
         home: Path,
         pin: str,
-        facts: Mapping[str, Mapping[str, Any]],
+        facts: Mapping[str, StudyFacts],
     ) -> None:
         self._sweep, self._paths, self._home, self._pin = sweep, paths, home, pin
         self._facts = facts
@@ -53,7 +54,7 @@ class TrialBuilder:
             found = self._paths.checkpoints(trial, timeout_s=PATIENCE_S)
         return AttemptConfig(
             spec=spec.model_dump(mode="json", by_alias=True) | {"halvings": trial.halvings},
-            content_hash=self._facts[trial.study]["content_hash"],
+            content_hash=self._facts[trial.study].content_hash,
             label=f"{self._sweep.name} {trial.name}",
             folder=str(self._paths.scratch(trial)),
             store=self._paths.store_of_attempt(trial),
@@ -156,3 +157,40 @@ def _parts(text: str, studies: Sequence[Study], sweep: str) -> tuple[str, str]:
     if study.startswith(f"{sweep}/") and study not in {s.name for s in studies}:
         study = study.removeprefix(f"{sweep}/")
     return study, number
+
+
+def spec_of(
+    sweep: Sweep, study: StudySpec, params: Mapping[str, Any], *, seed: int, home: Path
+) -> TrialSpec:
+    """Returns the trial of a study with `params`.
+
+    Raises:
+        InfeasibleParams: A stage refuses them.
+    """
+    return TrialSpec(
+        method=study.method,
+        task=study.task,
+        backbone=study.backbone,
+        proxy=sweep.proxy_of(study, params),
+        data=data_of(study),
+        model={**study.model, **model_settings(params)},
+        stages=sweep.resolve_params(study, params),
+        seed=seed,
+        home=home,
+    )
+
+
+def data_of(study: StudySpec) -> DataSpec:
+    """Returns which data a study's trials are given: the resolution is that of its dimension."""
+    data = DataSpec.model_validate(study.data)
+    return data.of(TASKS[study.task].dimension)
+
+
+def describe(backbone: BackboneSpec) -> str:
+    """A backbone in a few words: its name, and how much of it is used."""
+    cuts = [
+        f"{count} {what}"
+        for count, what in ((backbone.layers, "layers"), (backbone.tokens, "tokens"))
+        if count is not None
+    ]
+    return f"{backbone.name} ({', '.join(cuts)})" if cuts else backbone.name

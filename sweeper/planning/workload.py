@@ -10,7 +10,7 @@ from sweeper.config.distributions import Choice, Distribution, Int
 from sweeper.config.study_spec import StudySpec
 from sweeper.config.sweep import Sweep
 from sweeper.core.pruning import NOTHING, Estimate, epochs_under_halving, rungs
-from sweeper.planning import plans
+from sweeper.planning import studies
 from sweeper.planning.stage_store import place_of
 
 
@@ -107,7 +107,7 @@ def workload_of(sweep: Sweep, study: StudySpec) -> Workload:
 def _known(sweep: Sweep, study: StudySpec) -> Iterator[tuple[str, tuple[int, int, int]]]:
     """Yields each stage whose configurations are drawn beforehand, with what sampled trials do in
     it: their runs, those that sharing saves, and the epochs of all that are left."""
-    stages, is_shared = plans.stages(sweep, study), place_of(sweep, study) is not None
+    stages, is_shared = studies.stages(sweep, study), place_of(sweep, study) is not None
     taken = [
         (stages.key(prefix.settings, prefix.seed), prefix.settings)
         for prefix in islice(cycle(stages.prefixes), study.num_sampled)

@@ -6,7 +6,7 @@ from typing import Any
 
 from sweeper.config.catalog import PROXY
 from sweeper.ledger import Ledger, SweepRecord
-from sweeper.model import Study, Trial, TrialKind
+from sweeper.model import Study, StudyFacts, Trial, TrialKind
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Outline:
 
     record: SweepRecord
     studies: Mapping[str, Study]
-    facts: Mapping[str, Mapping[str, Any]]
+    facts: Mapping[str, StudyFacts]
     trials: dict[Entity, Trial]
 
 
@@ -53,7 +53,7 @@ def read_outline(ledger: Ledger) -> Outline | None:
     return Outline(
         record=record,
         studies=studies,
-        facts={name: ledger.facts(name) for name in studies},
+        facts={name: StudyFacts.from_json(ledger.facts(name)) for name in studies},
         trials={Entity(t.study, t.number): t for t in ledger.trials()},
     )
 
@@ -100,7 +100,7 @@ def identity_tags(entity: Entity, outline: Outline) -> dict[str, str]:
             "sweeper.objective": study.objective,
             "sweeper.seed": study.seed,
         }
-        tags |= {f"sweeper.{name}": facts.get(name) for name in (*SHARED, "content_hash")}
+        tags |= {f"sweeper.{name}": getattr(facts, name) for name in (*SHARED, "content_hash")}
     if entity.number is not None:
         trial = outline.trials[entity]
         tags |= {
@@ -123,7 +123,7 @@ def run_params(entity: Entity, outline: Outline) -> dict[str, str]:
     if entity.study is None:
         return {}
     study, facts = outline.studies[entity.study], outline.facts[entity.study]
-    about = {"method": study.method, "task": study.task, **{n: facts.get(n) for n in SHARED}}
+    about = {"method": study.method, "task": study.task, **{n: getattr(facts, n) for n in SHARED}}
     return {name: str(value) for name, value in about.items() if value is not None}
 
 

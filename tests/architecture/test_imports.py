@@ -39,7 +39,7 @@ LIGHT = [  # what checks a file, before anything runs
     "trainables.sources.registry",
     "trainables.spec",
     "trainables.models.weights.description",
-    "sweeper.planning.refusals",
+    "sweeper.planning.load",
 ]
 
 
@@ -76,7 +76,7 @@ def test_importing_what_a_file_is_checked_with_loads_nothing_heavy():
 
 def test_a_driver_loads_no_network():
     """It may run for days, and starts sooner: another process prepares, and actors train."""
-    assert loaded(["sweeper.driver.drive"], ("torch", "transformers", "sklearn", "mlflow")) == []
+    assert loaded(["sweeper.driver.driver"], ("torch", "transformers", "sklearn", "mlflow")) == []
 
 
 def loaded(modules: list[str], heavy: tuple[str, ...]) -> list[str]:

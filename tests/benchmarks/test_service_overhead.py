@@ -24,7 +24,7 @@ import torch
 from sweeper.core.protocols import Hook
 from sweeper.core.runner import SweepRunner
 from sweeper.driver.hooks.retention import Retention
-from sweeper.driver.prepare import prepare
+from sweeper.driver.preparation import prepare
 from sweeper.driver.recorder import make_recorder
 from sweeper.execution.cluster import connect, set_environment
 from sweeper.ledger import Ledger
@@ -32,7 +32,7 @@ from sweeper.model import Measurement, Trial
 from sweeper.planning import load
 from sweeper.planning.catalog import home
 from sweeper.planning.checkpoint_paths import CheckpointPaths
-from sweeper.planning.plans import make_plans
+from sweeper.planning.studies import make_plans
 from sweeper.planning.trials import TrialBuilder
 from tests.support.command import ROOT
 from trainables.runtime.training import Training

@@ -30,7 +30,7 @@ import pytest
 from sweeper.ledger import Ledger
 from sweeper.planning import load
 from sweeper.planning.catalog import home
-from sweeper.planning.describe import spec_of
+from sweeper.planning.trials import spec_of
 from tests.support.command import ROOT, Shell
 from tests.support.figures import show
 from tests.support.servers.cluster import short_folder

@@ -42,7 +42,7 @@ def environments_of(processes: list[psutil.Process]) -> list[str]:
     found = []
     for process in processes:
         with suppress(psutil.Error):
-            if "sweeper.driver." not in " ".join(process.cmdline()):
+            if "sweeper.driver" not in " ".join(process.cmdline()):
                 found.append(repr(process.environ()))
     return found
 
@@ -57,7 +57,7 @@ def test_a_launch_in_the_background_is_stopped_continued_and_cancelled(shell, ca
     assert os.getsid(launch.pid) == launch.pid  # no terminal of ours reaches it
     try:
         assert next(found for found in epochs(sweep) if found >= 2)
-        (driver,) = (p for p in launch.children() if "sweeper.driver.driver" in p.cmdline())
+        (driver,) = (p for p in launch.children() if "sweeper.driver" in p.cmdline())
         processes = killing.left_of(driver.environ()[LEASE])
         inherited = environments_of(processes)
         (passed_on,) = (canaries.environment[n] for n in canaries.environment if n not in OTHERS)

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file, save_file
 
-from sweeper.driver.prepare import prepare
+from sweeper.driver.preparation import prepare
 from sweeper.errors import FileFaults
 from sweeper.ledger import Ledger, SweepRecord
 from sweeper.planning import load

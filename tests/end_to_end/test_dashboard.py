@@ -35,7 +35,7 @@ def test_the_dashboard_names_sweep_trial_and_stage_of_each_worker_job_and_actor(
             chromium.driver.refresh()  # the first table was asked for without the token
             chromium.wait_for("ray::sweeper watched mona/pdebench/")
             chromium.open(f"{url}/#/jobs")
-            chromium.wait_for("sweeper.driver.driver watched")
+            chromium.wait_for("sweeper.driver watched")
             chromium.open(f"{url}/#/actors")
             chromium.wait_for("sweeper watched")
         process.send_signal(signal.SIGTERM)

@@ -19,7 +19,7 @@ from sweeper.errors import FileFaults
 from sweeper.ledger import Ledger, SweepRecord
 from sweeper.model import TrialKind
 from sweeper.planning.catalog import catalog
-from sweeper.planning.plans import make_plans
+from sweeper.planning.studies import make_plans
 from sweeper.search.optuna_sampler import OptunaSampler, make_pruner
 from tests.support.command import ROOT
 from trainables.methods.registry import METHODS

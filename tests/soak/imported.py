@@ -17,7 +17,7 @@ from sweeper.core.runner import StudyPlan
 from sweeper.ledger import Ledger, schema
 from sweeper.model import Measurement, Outcome, Trial, TrialKind, TrialState
 from sweeper.planning import load
-from sweeper.planning.plans import make_plans
+from sweeper.planning.studies import make_plans
 from tests.support.command import ROOT
 from tests.support.compared_ledgers import facts_of
 

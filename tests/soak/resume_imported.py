@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 
 from sweeper.core.runner import SweepRunner
-from sweeper.driver import drive
+from sweeper.driver import driver
 from sweeper.ledger import Ledger
 from tests.soak.imported import plan_of, read_sweep
 
@@ -23,7 +23,7 @@ ASKED = 20
 
 def main(folder: Path, num_trials: int) -> None:
     """Print seconds and bytes."""
-    assert drive.__doc__
+    assert driver.__doc__
     bytes_before = psutil.Process().memory_info().rss
     began = time.process_time()
     with closing(Ledger.in_folder(folder)) as ledger:

@@ -17,7 +17,7 @@ def driver_of(launch: subprocess.Popen[str]) -> psutil.Process:
     (driver,) = (
         child
         for child in psutil.Process(launch.pid).children()
-        if "sweeper.driver.driver" in child.cmdline()
+        if "sweeper.driver" in child.cmdline()
     )
     return driver
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from sweeper.core.protocols import Hook
 from sweeper.ledger import Ledger
 from sweeper.model import Measurement, Trial
-from sweeper.planning import devices
-from sweeper.planning.devices import over_memory, sharers
+from sweeper.planning import resources
+from sweeper.planning.resources import over_memory, sharers
 
 
 class GpuMemory(Hook):
@@ -20,7 +20,7 @@ class GpuMemory(Hook):
         gpu: float,
         ledger: Ledger,
         say: Callable[[str], None],
-        memory_bytes: Callable[[], int | None] = devices.gpu_memory_bytes,
+        memory_bytes: Callable[[], int | None] = resources.gpu_memory_bytes,
     ) -> None:
         self._gpu, self._ledger, self._say = gpu, ledger, say
         self._memory_bytes = memory_bytes() if sharers(gpu) > 1 else None

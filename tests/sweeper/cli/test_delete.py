@@ -19,8 +19,7 @@ from sweeper.model import Outcome, Study, Trial, TrialKind, TrialState
 from sweeper.planning import load, stage_store
 from sweeper.planning.catalog import catalog
 from sweeper.planning.checkpoint_paths import CheckpointPaths
-from sweeper.planning.remote_ref import NOTE
-from sweeper.planning.sweep_folder import STORAGE, open_ledger, remember
+from sweeper.planning.sweep_folder import NOTE, STORAGE, open_ledger, remember
 from tests.bad_inputs.rows import VALID
 from tests.support.servers.postgres import postgres
 
@@ -223,7 +222,7 @@ def test_results_of_stages_that_it_holds_are_released(work: Path) -> None:
         text = VALID.replace("trials: 8", "trials: 3") + "stages: {meta: {distinct: 1}}\n"
         sweep = loads_sweep(text, catalog())
         ledger.extend(sweep.resolved)
-        holder = stage_store.holder_of(ledger)
+        holder = stage_store.pin_of(ledger)
     held = [
         Path(stage_store.default_place()) / "refs" / name / "0f3a" for name in (holder, "other-0")
     ]

@@ -2,7 +2,6 @@
 
 import signal
 import time
-from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,8 @@ from sweeper.config.loader import loads_sweep
 from sweeper.config.sweep import Sweep
 from sweeper.console import stderr
 from sweeper.driver import supervisor
-from sweeper.errors import BackendUnreachable, Interrupted, UsageError, to_record
+from sweeper.driver.messages import Ended, Refused
+from sweeper.errors import BackendUnreachable, Interrupted, UsageError
 from sweeper.ledger import Ledger
 from sweeper.ledger.lease import Lease
 from sweeper.planning import load
@@ -31,9 +31,9 @@ AWAY = BackendUnreachable("the ledger at postgresql://db?token=hunter2 does not 
 @pytest.mark.parametrize(
     ("outcome", "ends", "told"),
     [
-        ({"signal": signal.SIGINT}, Interrupted, r"^SIGINT: the ledger at .* does not answer.*"
+        (Ended(signal=signal.SIGINT), Interrupted, r"^SIGINT: the ledger at .* does not answer.*"
          r"Go on with: sweeper resume study$"),
-        ({"signal": signal.SIGTERM}, Interrupted, "^SIGTERM: the ledger"),
+        (Ended(signal=signal.SIGTERM), Interrupted, "^SIGTERM: the ledger"),
         (AWAY, BackendUnreachable, f"^{AWAY}$".replace("?", r"\?")),
     ],
 )  # fmt: skip
@@ -45,7 +45,7 @@ def test_who_ends_a_sweep_does_not_wait_for_its_ledger(
         load.match(ledger, sweep, VALID)
         stopped: list[float] = []
 
-        def supervise(job: Any, ledger: Ledger, lease: Lease, console: Console) -> Mapping:
+        def supervise(job: Any, ledger: Ledger, lease: Lease, console: Console) -> Ended:
             ledger.start({})
             server.stop()
             stopped.append(time.monotonic())
@@ -57,22 +57,22 @@ def test_who_ends_a_sweep_does_not_wait_for_its_ledger(
         with ledger.hold() as lease, pytest.raises(ends, match=told) as ended:
             launch.run(sweep, ledger, lease, tmp_path, Where(), stderr())
         assert time.monotonic() - stopped[0] < 20  # of a minute's patience
-    number = outcome["signal"] if isinstance(outcome, dict) else 5 - 128
+    number = outcome.signal if isinstance(outcome, Ended) else 5 - 128
     assert ended.value.exit_code == 128 + number
 
 
 def test_what_a_driver_says_once_a_signal_came_does_not_hide_the_signal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def drive(job: Any, lease: Lease, signals: Any) -> dict[str, Any]:
+    def drive(job: Any, lease: Lease, signals: Any) -> Refused:
         signals.seen += seen
-        return {"error": to_record(AWAY)}
+        return Refused(AWAY)
 
     monkeypatch.setattr(supervisor, "_drive", drive)
     seen: list[int] = [signal.SIGINT]
     with closing(Ledger.in_folder(tmp_path)) as ledger, ledger.hold() as lease:
         outcome = supervisor.supervise(None, ledger, lease, stderr())
-        assert outcome["signal"] == signal.SIGINT
+        assert outcome.signal == signal.SIGINT
         assert capsys.readouterr().err == f"{AWAY}\n".replace("hunter2", "***")
         seen = []
         with pytest.raises(BackendUnreachable):

@@ -14,7 +14,7 @@ from sweeper.errors import FileFaults
 from sweeper.ledger import SweepRecord
 from sweeper.model import Study, Trial, TrialKind
 from sweeper.planning.catalog import catalog
-from sweeper.planning.describe import spec_of
+from sweeper.planning.trials import spec_of
 from sweeper.search.prefixes import draw_prefixes
 
 TEXT = """\

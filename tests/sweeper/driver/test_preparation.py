@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from sweeper.driver import prepare
+from sweeper.driver import preparation
 from sweeper.driver.preparation import preparing
 from sweeper.errors import SweeperError
 from sweeper.ledger import SweepRecord
@@ -23,14 +23,14 @@ def sweep():
 
 def the_process() -> psutil.Process:
     children = psutil.Process().children()
-    (found,) = (p for p in children if p.cmdline()[-1:] == ["sweeper.driver.prepare"])
+    (found,) = (p for p in children if p.cmdline()[-1:] == ["sweeper.driver.preparation"])
     return found
 
 
 @pytest.fixture
 def facts_of(monkeypatch, tmp_path):
     """Returns the facts of a study, of which nothing is prepared."""
-    monkeypatch.setattr(prepare, "prepare_task", lambda *_, **__: None)
+    monkeypatch.setattr(preparation, "prepare_task", lambda *_, **__: None)
     task = SimpleNamespace(
         data_source="generated", content_hash="", baselines={}, train=(), val=(), test=()
     )
@@ -39,7 +39,7 @@ def facts_of(monkeypatch, tmp_path):
         backbone=lambda *_: SimpleNamespace(weights_hash=""),
         source=lambda *_: None,
     )
-    return lambda study: prepare._facts(study, parts, tmp_path, lambda *_: None)
+    return lambda study: preparation._facts(study, parts, tmp_path, lambda *_: None)
 
 
 def test_a_studys_facts_name_every_source_that_its_trials_may_read(facts_of):
@@ -47,7 +47,7 @@ def test_a_studys_facts_name_every_source_that_its_trials_may_read(facts_of):
     study = load.read(file, load.Options(profile="laptop")).studies()[0]
     facts = facts_of(study)
     assert study.proxies == ("python_source", "noise_words")
-    assert facts["proxy"] == "python_source, noise_words"
+    assert facts.proxy == "python_source, noise_words"
 
 
 def test_the_ledger_and_mlflow_keep_orca_s_frames_apart(facts_of):
@@ -58,14 +58,14 @@ def test_the_ledger_and_mlflow_keep_orca_s_frames_apart(facts_of):
     assert [study.name for study in studies] == [f"mona/{task}", f"mona/{task}@orca"]
     facts = {study.name: facts_of(study) for study in studies}
     plain, paired = facts.values()
-    assert "validated and tested on frame 99" in paired["protocol"]
-    assert paired["protocol"] != plain["protocol"]
-    assert (plain["earlier_protocol"], paired["earlier_protocol"]) == (
+    assert "validated and tested on frame 99" in paired.protocol
+    assert paired.protocol != plain.protocol
+    assert (plain.earlier_protocol, paired.earlier_protocol) == (
         TASKS[task].earlier_protocol,
         None,
     )
     for each in (plain, paired):
-        floors = {number["method"]: number["floor"] for number in each["published"]}
+        floors = {number["method"]: number["floor"] for number in each.published}
         assert (floors["mona"], floors["fno"]) == (5.7e-3, None)
     record = SweepRecord(
         name="s", experiment="pdebench", resolved={}, config_hash="", profile="laptop", text=""
@@ -81,14 +81,14 @@ def test_the_ledger_and_mlflow_keep_orca_s_frames_apart(facts_of):
     )
     tags = [identity_tags(Entity(name), outline) for name in facts]
     assert [each["sweeper.task"] for each in tags] == [task, f"{task}@orca"]
-    assert [each["sweeper.protocol"] for each in tags] == [plain["protocol"], paired["protocol"]]
+    assert [each["sweeper.protocol"] for each in tags] == [plain.protocol, paired.protocol]
 
 
 def test_one_that_is_killed_is_said_with_the_way_out(sweep):
-    with preparing(sweep) as preparation:
+    with preparing(sweep) as prepared:
         the_process().kill()
         with pytest.raises(SweeperError, match=r"was killed.* launch again"):
-            preparation.facts(lambda *_: None)
+            prepared.facts(lambda *_: None)
 
 
 def test_one_that_is_not_waited_for_is_ended(sweep):

@@ -11,7 +11,7 @@ from sweeper.config.yaml_reader import parse
 from sweeper.console import stderr
 from sweeper.driver import remote
 from sweeper.planning import load
-from sweeper.planning.remote_ref import note_of
+from sweeper.planning.sweep_folder import note_of
 from tests.bad_inputs.rows import VALID
 
 ADDRESS = "http://head:8265"

@@ -15,7 +15,8 @@ import pytest
 from sweeper.config.loader import loads_sweep
 from sweeper.console import stderr
 from sweeper.driver import supervisor
-from sweeper.driver.supervisor import LEASE, Job
+from sweeper.driver.messages import DriverJob, Ended, RayNotStarted
+from sweeper.driver.supervisor import LEASE
 from sweeper.errors import BackendUnreachable, SweeperError, exit_code_of
 from sweeper.ledger import Ledger
 from sweeper.ledger.lease import Lease
@@ -23,7 +24,7 @@ from sweeper.planning import child, load
 from sweeper.planning.catalog import catalog
 from tests.bad_inputs.rows import VALID
 
-JOB = Job(folder="", storage=None, address="local", owner="me", requests_after=0)
+JOB = DriverJob(folder="", storage=None, address="local", owner="me", requests_after=0)
 BEGINS = "import json, os, signal, sys, time\njson.load(sys.stdin)\n"
 STARTS, UP = "print('{\"starts_ray\": true}', flush=True)\n", "print('{\"starts_ray\": false}')\n"
 ABORTS = "sys.stdout.flush(); os.abort()\n"
@@ -42,7 +43,7 @@ def drivers(monkeypatch: pytest.MonkeyPatch, *scripts: str) -> list[str]:
     left = list(scripts)
 
     def command(module: str, *arguments: str) -> list[str]:
-        assert module == "sweeper.driver.driver"
+        assert module == "sweeper.driver"
         return [sys.executable, "-S", "-c", BEGINS + left.pop(0)]
 
     monkeypatch.setattr(child, "command", command)
@@ -52,7 +53,7 @@ def drivers(monkeypatch: pytest.MonkeyPatch, *scripts: str) -> list[str]:
 def test_a_ray_that_does_not_start_is_no_death_and_is_started_again(supervise, monkeypatch, capsys):
     busy = 'print(\'{"not_started": "its raylet was not up within 120 s"}\')\n'
     left = drivers(monkeypatch, STARTS + ABORTS, busy, STARTS + UP + ENDS)
-    assert supervise() == {"signal": None, "why": None}
+    assert supervise() == Ended()
     assert left == []
     told = "Ray has not started on this machine: {}; trying again in 0 s."
     assert capsys.readouterr().err.splitlines() == [
@@ -86,10 +87,10 @@ def test_pauses_get_longer_and_a_signal_ends_one(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(supervisor, "PAUSES_S", (600.0,))
     outcomes: list[int] = []
 
-    def drive(job: Job, lease: Lease, signals: Any) -> dict[str, Any]:
+    def drive(job: DriverJob, lease: Lease, signals: Any) -> RayNotStarted:
         outcomes.append(1)
         signal.setitimer(signal.ITIMER_REAL, 0.3)
-        return {"not_started": "busy"}
+        return RayNotStarted("busy")
 
     monkeypatch.setattr(supervisor, "_drive", drive)
     before = signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGHUP))
@@ -100,7 +101,7 @@ def test_pauses_get_longer_and_a_signal_ends_one(tmp_path, monkeypatch, capsys):
     finally:
         signal.signal(signal.SIGALRM, before)
     assert time.monotonic() - began < 20
-    assert (outcome["signal"], outcomes) == (signal.SIGHUP, [1])
+    assert (outcome.signal, outcomes) == (signal.SIGHUP, [1])
 
 
 @pytest.mark.parametrize("script", [ABORTS, STARTS + UP + ABORTS], ids=["before", "afterwards"])
@@ -114,7 +115,7 @@ def test_a_driver_that_dies_when_ray_does_not_start_has_died(supervise, monkeypa
 def test_a_hang_up_counts_as_sigterm_and_is_handed_on(supervise, monkeypatch):
     waits = "signal.signal(signal.SIGHUP, lambda *_: None)\nos.kill(os.getppid(), signal.SIGHUP)\n"
     drivers(monkeypatch, waits + 'signal.pause()\nprint(\'{"why": "ended"}\')\n')
-    assert supervise() == {"why": "ended", "signal": signal.SIGHUP}
+    assert supervise() == Ended(signal=signal.SIGHUP, why="ended")
     assert exit_code_of(signal.SIGHUP) == exit_code_of(signal.SIGTERM) == 143
     assert exit_code_of(signal.SIGINT) == 130
 
@@ -124,7 +125,7 @@ def test_a_hang_up_that_nohup_ignores_stays_ignored(supervise, monkeypatch):
     drivers(monkeypatch, hangs_up + ENDS)
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        assert supervise()["signal"] is None
+        assert supervise().signal is None
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)

@@ -77,7 +77,7 @@ def test_a_cluster_of_others_keeps_its_own_token(
 def test_sweeps_have_one_order_whoever_asks_and_only_living_ones_count(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    sweep, other = "python -m sweeper.driver.driver", "python train.py"
+    sweep, other = "python -m sweeper.driver", "python train.py"
     entries = [
         ("04", sweep, False),
         ("01", other, False),

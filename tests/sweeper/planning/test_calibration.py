@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from sweeper.errors import FileFaults
-from sweeper.planning import calibration, devices
-from sweeper.planning.calibrate import calibrate
-from sweeper.planning.prediction import lines, price_of
+from sweeper.planning import calibration, resources
+from sweeper.planning.calibration import calibrate
+from sweeper.planning.price import lines, price_of
 from tests.support import pricing
 from tests.support.pricing import sweep_of
 from tests.support.tiny_backbones import save_tiny_roberta
@@ -89,7 +89,7 @@ def test_another_device_or_other_code_is_another_key(tmp_path, monkeypatch):
     sweep = sweep_of()
     calibration.write(sweep, only(sweep), tmp_path, pricing.calibration())
     with monkeypatch.context() as patched:
-        patched.setattr(devices, "cpu_name", lambda: "another")
+        patched.setattr(resources, "cpu_name", lambda: "another")
         assert kept(sweep, tmp_path) is None
     monkeypatch.setattr(calibration, "_code", lambda: "another")
     assert kept(sweep, tmp_path) is None
@@ -111,7 +111,7 @@ def test_a_price_needs_every_study(tmp_path):
     assert (priced.price, priced.uncalibrated) == (None, ("mona/pdebench/burgers_1d",))
     calibration.write(both, both.studies()[1], tmp_path, pricing.calibration())
     priced = price_of(both, tmp_path, slots=2)
-    assert priced.price["trials"] == 16
+    assert priced.price.trials == 16
     assert "CPU-hours" in lines(priced.price)[0]
 
 
@@ -145,7 +145,7 @@ def test_a_pilot_measures_each_stage_of_each_trial(tiny):
     assert found.skipped == {}
     assert told == [("mona/pdebench/advection_1d", 0, 1), ("studies", 1, 1)]
     assert [path.name for path in home.iterdir() if path.name.startswith(".pilot")] == []
-    assert price_of(sweep, home, slots=2).price["disk_bytes"] > 8000
+    assert price_of(sweep, home, slots=2).price.disk_bytes > 8000
 
 
 @pytest.mark.slow
@@ -159,27 +159,27 @@ def test_a_preset_that_cannot_train_is_a_fault(tiny):
 
 def test_gpus_are_read_from_what_nvidia_smi_prints():
     told = ["NVIDIA H100 80GB HBM3, 81559", " Tesla T4, 15360 ", "No devices were found"]
-    assert devices.parse_gpus(told) == [
+    assert resources.parse_gpus(told) == [
         ("NVIDIA H100 80GB HBM3", 81559 * 2**20),
         ("Tesla T4", 15360 * 2**20),
     ]
-    assert devices.cpu_name()
+    assert resources.cpu_name()
 
 
 def test_a_cluster_is_priced_by_what_was_measured_on_a_device_of_its_kind(tmp_path, monkeypatch):
     sweep = sweep_of(resources={"gpu": 0.5})
     for name, at in (("A100", 1.0), ("H100", 2.0)):
         found = pricing.calibration().model_copy(update={"device": f"gpu: {name}", "at": at})
-        monkeypatch.setattr(devices, "gpu_name", lambda name=name: name)
+        monkeypatch.setattr(resources, "gpu_name", lambda name=name: name)
         calibration.write(sweep, only(sweep), tmp_path, found)
-    monkeypatch.setattr(devices, "gpu_name", lambda: None)
+    monkeypatch.setattr(resources, "gpu_name", lambda: None)
     assert kept(sweep, tmp_path) is None
-    elsewhere = calibration.read(sweep, only(sweep), tmp_path, elsewhere=True)
+    elsewhere = calibration.read(sweep, only(sweep), tmp_path, any_device=True)
     assert elsewhere is not None
     assert elsewhere.device == "gpu: H100"  # the latest
     assert price_of(sweep, tmp_path, 64).price is None
-    price = price_of(sweep, tmp_path, 64, elsewhere=True).price
+    price = price_of(sweep, tmp_path, 64, any_device=True).price
     assert price is not None
-    assert (price["slots"], price["measured_on"]) == (64, "gpu: H100")
+    assert (price.slots, price.measured_on) == (64, "gpu: H100")
     on_cpus = sweep_of(resources={"gpu": 0})
-    assert calibration.read(on_cpus, only(on_cpus), tmp_path, elsewhere=True) is None
+    assert calibration.read(on_cpus, only(on_cpus), tmp_path, any_device=True) is None

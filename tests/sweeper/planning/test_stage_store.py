@@ -14,6 +14,7 @@ from sweeper.commands import gc, launch
 from sweeper.commands.launch import Where
 from sweeper.commands.look import Summary
 from sweeper.config.loader import loads_sweep
+from sweeper.driver.messages import Ended
 from sweeper.ledger import Ledger, SweepRecord
 from sweeper.model import Outcome, Study, Trial, TrialKind, TrialState
 from sweeper.planning import stage_store
@@ -93,7 +94,7 @@ def test_a_finished_sweep_that_still_holds_results_gives_them_up_when_it_is_resu
     complete(ledger)
     if state == "finished":  # its driver died after it had said so
         ledger.end(state)
-    held, others = hold(store, stage_store.holder_of(ledger)), hold(store, "other-0123456789ab")
+    held, others = hold(store, stage_store.pin_of(ledger)), hold(store, "other-0123456789ab")
     for _ in range(2):
         assert resume().state == "finished"
         assert (held.exists(), others.exists()) == (False, True)
@@ -103,11 +104,11 @@ def test_a_finished_sweep_that_still_holds_results_gives_them_up_when_it_is_resu
 def test_a_signal_after_the_end_does_not_keep_results_held(
     ledger: Ledger, store: Path, monkeypatch: pytest.MonkeyPatch, state: str, gone: bool
 ) -> None:
-    held = hold(store, stage_store.holder_of(ledger))
+    held = hold(store, stage_store.pin_of(ledger))
 
-    def supervise(*_: object) -> dict[str, Any]:  # the driver waits for MLflow, and Ctrl-C comes
+    def supervise(*_: object) -> Ended:  # the driver waits for MLflow, and Ctrl-C comes
         ledger.end(state)
-        return {"signal": 2, "why": None}
+        return Ended(signal=2)
 
     monkeypatch.setattr(launch, "supervise", supervise)
     assert resume().exit_code == 130
@@ -122,7 +123,7 @@ def test_a_store_that_is_away_at_the_end_is_told_with_the_command_for_later(
 
     monkeypatch.setattr(stage_gc, "release", away)
     said: list[str] = []
-    holder = stage_store.holder_of(ledger)
+    holder = stage_store.pin_of(ledger)
     stage_store.release(loads_sweep(FILE, catalog()), holder, said.append)
     command = f"sweeper gc {store} --release {holder}"
     assert said == [f"stage results were not released (no answer); `{command}` does it later."]
@@ -133,7 +134,7 @@ def test_to_release_deletes_nothing_unless_a_size_is_given(
 ) -> None:
     """The sweep's own file may have let the store grow beyond what is the default here."""
     monkeypatch.setattr(gc, "DEFAULT_SIZE", "0B")
-    holder = stage_store.holder_of(ledger)
+    holder = stage_store.pin_of(ledger)
     hold(store, holder)
     options = {"force": False, "dry_run": False}
     told = gc.collect_garbage(None, None, **options, released=[holder])
@@ -144,7 +145,7 @@ def test_to_release_deletes_nothing_unless_a_size_is_given(
 def test_gc_gives_up_what_a_holder_holds(
     ledger: Ledger, store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    holders = stage_store.holder_of(ledger), "deleted-0123456789ab"
+    holders = stage_store.pin_of(ledger), "deleted-0123456789ab"
     held = [hold(store, holder) for holder in holders]
     told = collected(capsys)
     assert told["kept"][0]["holders"] == sorted(holders)
@@ -164,7 +165,7 @@ def test_gc_gives_up_what_a_holder_holds(
 def test_gc_gives_up_nothing_of_a_sweep_that_runs(
     ledger: Ledger, store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    old, holder = "sharing-0123456789ab", stage_store.holder_of(ledger)
+    old, holder = "sharing-0123456789ab", stage_store.pin_of(ledger)
     held = [hold(store, each) for each in (old, holder)]
     with ledger.hold():
         told = collected(capsys, "--release", old, "--release", holder, code=4)

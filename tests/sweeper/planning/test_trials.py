@@ -7,7 +7,7 @@ import pytest
 from sweeper.config.loader import loads_sweep
 from sweeper.errors import NotFound
 from sweeper.ledger.checkpoint_name import CheckpointName
-from sweeper.model import Trial, TrialKind
+from sweeper.model import StudyFacts, Trial, TrialKind
 from sweeper.planning.catalog import catalog
 from sweeper.planning.checkpoint_paths import CheckpointPaths
 from sweeper.planning.trials import TrialBuilder, find_trial, measured
@@ -116,7 +116,11 @@ def test_a_trial_is_told_which_data_it_has_to_find_and_is_the_same_trial(tmp_pat
     one = Trial(study=study.name, number=0, kind=TrialKind.SAMPLED, params=params, seed=7)
     told = [
         TrialBuilder(
-            sweep, CheckpointPaths(tmp_path), tmp_path, "h", {study.name: {"content_hash": name}}
+            sweep,
+            CheckpointPaths(tmp_path),
+            tmp_path,
+            "h",
+            {study.name: StudyFacts(content_hash=name)},
         )(one)
         for name in ("a", "b")
     ]

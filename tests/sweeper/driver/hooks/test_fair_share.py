@@ -51,9 +51,9 @@ def test_a_sweep_at_its_limit_starts_nothing_and_goes_on_once_it_is_alone(tmp_pa
 @pytest.mark.parametrize(
     ("entrypoint", "expected"),
     [
-        ("/usr/bin/python -m sweeper.driver.driver", True),
-        ("/usr/bin/python -m sweeper.driver.driver mona_pdebench", True),
-        ("/usr/bin/python /x/sweeper/driver/driver.py", True),
+        ("/usr/bin/python -m sweeper.driver", True),
+        ("/usr/bin/python -m sweeper.driver mona_pdebench", True),
+        ("/usr/bin/python /x/sweeper/driver/__main__.py", True),
         ("python train.py", False),
         ("python -m sweeper.cli.main launch", False),
     ],

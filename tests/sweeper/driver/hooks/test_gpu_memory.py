@@ -7,7 +7,7 @@ import pytest
 from sweeper.driver.hooks.gpu_memory import GpuMemory
 from sweeper.ledger import EventKind
 from sweeper.model import Measurement, Trial, TrialKind
-from sweeper.planning.devices import over_memory, sharers
+from sweeper.planning.resources import over_memory, sharers
 from tests.support.fakes import STUDY, new_ledger
 
 GIB = 2**30

@@ -1,5 +1,6 @@
 """What a launch makes of `stages`: seeds that pair, and what `sweeper plan` says beforehand."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,8 @@ from sweeper.config.loader import load_sweep
 from sweeper.core.runner import SweepRunner
 from sweeper.errors import UsageError
 from sweeper.ledger import Ledger, SweepRecord
-from sweeper.model import Trial, TrialKind
-from sweeper.planning import load, plans
+from sweeper.model import StudyFacts, Trial, TrialKind
+from sweeper.planning import load, studies
 from sweeper.planning.catalog import catalog
 from tests.support.command import ROOT
 
@@ -29,8 +30,8 @@ def runners(tmp_path: Path) -> dict[str, SweepRunner]:
             SweepRecord(name=name, experiment="e", resolved=sweep.resolved, text="",
                         config_hash=sweep.config_hash, profile="laptop")
         )  # fmt: skip
-        facts = {study.name: {} for study in sweep.studies()}
-        made[name] = SweepRunner(plans.make_plans(sweep, ledger, facts), ledger)
+        facts = {study.name: StudyFacts() for study in sweep.studies()}
+        made[name] = SweepRunner(studies.make_plans(sweep, ledger, facts), ledger)
     return made
 
 
@@ -72,7 +73,9 @@ def test_a_plan_says_how_many_trials_use_each_alignment() -> None:
     assert stages["align"].shared == 0
 
 
-FACTS = {"data_source": "generated", "content_hash": "a", "weights_hash": "w", "samples": 9}
+FACTS = StudyFacts(
+    data_source="generated", content_hash="a", weights_hash="w", samples={"train": 9}
+)
 
 
 @pytest.fixture
@@ -81,7 +84,7 @@ def begun(tmp_path: Path) -> tuple[Ledger, str]:
     sweep = load_sweep(FILE, catalog(), profile="laptop")
     ledger = Ledger.in_folder(tmp_path / "begun")
     study = sweep.studies()[0].name
-    plans.make_plans(sweep, ledger, {each.name: FACTS for each in sweep.studies()})
+    studies.make_plans(sweep, ledger, {each.name: FACTS for each in sweep.studies()})
     return ledger, study
 
 
@@ -91,18 +94,20 @@ def begun(tmp_path: Path) -> tuple[Ledger, str]:
 def test_a_sweep_does_not_go_on_with_other_data_or_weights(begun, name: str, now: str) -> None:
     ledger, study = begun
     facts = {each.name: FACTS for each in ledger.studies()}
-    plans.check_same(ledger, facts)
-    facts[study] = FACTS | {name: now}
+    studies.check_same(ledger, facts)
+    facts[study] = replace(FACTS, **{name: now})
     with pytest.raises(UsageError, match="Put the former ones back") as refused:
-        plans.check_same(ledger, facts)
+        studies.check_same(ledger, facts)
     _, *lines = str(refused.value).splitlines()
-    assert lines == [f'  {study}.{name}: "{FACTS[name]}" -> "{now}"']
+    assert lines == [f'  {study}.{name}: "{getattr(FACTS, name)}" -> "{now}"']
 
 
 def test_what_else_is_known_of_data_may_change_and_a_new_sweep_takes_any(begun, tmp_path) -> None:
     ledger, _ = begun
-    plans.check_same(ledger, {s.name: FACTS | {"samples": 8} for s in ledger.studies()})
-    plans.check_same(Ledger.in_folder(tmp_path / "new"), {})
+    studies.check_same(
+        ledger, {s.name: replace(FACTS, samples={"train": 8}) for s in ledger.studies()}
+    )
+    studies.check_same(Ledger.in_folder(tmp_path / "new"), {})
 
 
 def test_a_begun_study_goes_on_with_the_defaults_that_it_began_with(tmp_path: Path) -> None:
@@ -115,17 +120,17 @@ def test_a_begun_study_goes_on_with_the_defaults_that_it_began_with(tmp_path: Pa
     )  # fmt: skip
     facts = {study.name: FACTS for study in sweep.studies()}
     name = "orca/pdebench/darcy_2d"
-    runner = SweepRunner(plans.make_plans(sweep, ledger, facts), ledger)
+    runner = SweepRunner(studies.make_plans(sweep, ledger, facts), ledger)
     preset = runner.studies[name].plan.leading[0][1]
     assert (preset["align.clip_norm"], preset["model.drop_path"]) == (None, 0.1)
     older = {key: value for key, value in preset.items() if key != "model.drop_path"}
     older["align.clip_norm"] = 1.0
     ledger.add_trial(Trial(study=name, number=0, kind=TrialKind.PRESET, params=older, seed=0))
     (study,) = (s for s in sweep.studies() if s.name == name)
-    planned = plans.as_begun(study, ledger)
+    planned = studies.as_begun(study, ledger)
     assert planned.preset == older
     assert planned.control == older | {"align.epochs": 0, "warmup.epochs": 0}
-    for begun in plans.make_plans(sweep, ledger, facts):
+    for begun in studies.make_plans(sweep, ledger, facts):
         drawn = begun.complete({"refine.lr": 1e-4})
         was = begun.study.name == name
         assert drawn["align.clip_norm"] == (1.0 if was else None)

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from sweeper.config.study_spec import InfeasibleParams, StudySpec
 from sweeper.config.sweep import Sweep
@@ -12,7 +11,7 @@ from sweeper.core.replication import Replication
 from sweeper.core.stage_sharing import SharedStages
 from sweeper.errors import UsageError
 from sweeper.ledger import Ledger
-from sweeper.model import Params, Study, TrialKind
+from sweeper.model import Params, Study, StudyFacts, TrialKind
 from sweeper.planning.load import differences
 from sweeper.search.optuna_sampler import OptunaSampler, make_pruner
 from sweeper.search.prefixes import draw_prefixes
@@ -21,17 +20,17 @@ from trainables.derived_seed import derive_seed
 PINNED = ("data_source", "content_hash", "weights_hash")  # facts of a study that do not change
 
 
-def check_same(ledger: Ledger, facts: Mapping[str, Mapping[str, Any]]) -> None:
-    """Sees that studies which have begun go on with the data and weights that they began with.
+def check_same(ledger: Ledger, facts: Mapping[str, StudyFacts]) -> None:
+    """Check that begun studies continue with the data and weights that they began with.
 
     Raises:
-        UsageError: Some do not; the text lists what was there, and what is now.
+        UsageError: Some do not; the text lists the former data and weights, and the present ones.
     """
     changed = []
     for study in ledger.studies():
-        began, now = ledger.facts(study.name), facts[study.name]
+        began, now = ledger.facts(study.name), facts[study.name].to_json()
         names = [name for name in PINNED if name in began]
-        old, new = ({name: of.get(name) for name in names} for of in (began, now))
+        old, new = ({name: of[name] for name in names} for of in (began, now))
         changed += differences(old, new, study.name)
     if changed:
         lines = "\n".join(f"  {line}" for line in changed)
@@ -43,9 +42,9 @@ def check_same(ledger: Ledger, facts: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def make_plans(
-    sweep: Sweep, ledger: Ledger, facts: dict[str, dict[str, Any]]
+    sweep: Sweep, ledger: Ledger, facts: Mapping[str, StudyFacts]
 ) -> list[runner.StudyPlan]:
-    """Returns a plan for each study, and enters new studies into the ledger."""
+    """Return a plan for each study, and write new studies into the ledger."""
     plans = []
     for planned in (as_begun(planned, ledger) for planned in sweep.studies()):
         seed = _study_seed(sweep, planned)
@@ -56,7 +55,7 @@ def make_plans(
             objective=planned.objective,
             seed=seed,
         )
-        ledger.add_study(study, facts[planned.name])
+        ledger.add_study(study, facts[planned.name].to_json())
         plans.append(
             runner.StudyPlan(
                 study=study,

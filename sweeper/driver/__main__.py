@@ -1,0 +1,86 @@
+"""The driver's process, started by the supervisor alone as `python -m sweeper.driver NAME`.
+
+The sweep's name is there for people: Ray shows the command line of a driver as that of its job.
+Standard output carries the messages to the supervisor; other output goes to standard error.
+"""
+
+import traceback
+from contextlib import closing
+from pathlib import Path
+from typing import IO
+
+from sweeper.console import make_plain, stderr
+from sweeper.driver.messages import (
+    Died,
+    DriverJob,
+    DriverOutcome,
+    Ended,
+    RayNotStarted,
+    Refused,
+    StartsRay,
+)
+from sweeper.driver.preparation import preparing
+from sweeper.errors import SweeperError
+from sweeper.execution import cluster as clusters
+from sweeper.planning import child, load
+from sweeper.planning.catalog import home
+from sweeper.planning.sweep_folder import open_ledger
+
+
+def main() -> None:
+    """Run one job and write its outcome."""
+    job = DriverJob(**child.read_input())
+    make_plain()
+    child.end_with_parent()  # then another driver may take over the sweep
+    with child.take_output() as out:
+        child.write_line(out, _outcome(job, out).to_json())
+
+
+def _outcome(job: DriverJob, out: IO[str]) -> DriverOutcome:
+    try:
+        return _run(job, out)
+    except SweeperError as error:
+        return Refused(error)
+    except KeyboardInterrupt:
+        return Ended(signal=2)
+    except clusters.ClusterLost as error:
+        return Died(str(error))
+    except clusters.NotStarted as error:
+        return RayNotStarted(str(error))
+    except ImportError as error:  # a second driver would fail, too
+        return Refused(_broken(error))
+    except Exception:
+        traceback.print_exc()
+        return Died(traceback.format_exc().splitlines()[-1])
+
+
+def _run(job: DriverJob, out: IO[str]) -> DriverOutcome:
+    def starts_ray(is_starting: bool) -> None:
+        child.write_line(out, StartsRay(is_starting).to_json())
+
+    clusters.set_environment(home() / clusters.TOKEN, address=job.address)  # before Ray is imported
+    folder = Path(job.folder)
+    with closing(open_ledger(folder, job.storage)) as ledger:
+        ledger.act_for(job.owner)
+        record = ledger.sweep()
+        assert record is not None
+        sweep = load.from_record(record)
+        with preparing(sweep) as preparation:  # while Ray is imported
+            from sweeper.driver.driver import drive
+
+            return drive(
+                sweep, ledger, folder, preparation, job=job, console=stderr(), on_start=starts_ray
+            )
+
+
+def _broken(error: ImportError) -> SweeperError:
+    """Return the error for a package that cannot be imported."""
+    where = f" (from {error.path})" if error.path else ""
+    return SweeperError(
+        f"the installation is incomplete or damaged: {error}{where}. Install sweeper again, with "
+        "all that it needs, and then resume the sweep; `sweeper doctor` looks at this machine."
+    )
+
+
+if __name__ == "__main__":
+    main()
