@@ -410,7 +410,7 @@ def test_data_on_which_a_sweep_began_while_somebody_was_asked_are_not_deleted(
     with closing(open_ledger(folder_of("mine"))) as ledger, ledger.hold(), refused:
         delete(planned)
     assert folder.is_dir()
-    assert delete(planned)["sweeps"] == ["mine"]
+    assert delete(planned).sweeps == ("mine",)
 
 
 def test_a_sweep_reads_its_tasks_its_sources_and_those_that_it_searches(home):
