@@ -1,7 +1,4 @@
-"""Addresses of clusters: what they look like, and who can reach them.
-
-This machine alone reaches one, or others on its network do.
-"""
+"""Addresses of clusters: their form, and whether only this machine can reach them."""
 
 import re
 from ipaddress import ip_address
@@ -13,7 +10,7 @@ FORM = re.compile(
 
 
 def is_loopback(host: str) -> bool:
-    """Returns whether only this machine reaches `host`: a name but `localhost` may be any."""
+    """Return whether only this machine can reach `host`; of names, only `localhost` is certain."""
     try:
         return ip_address(host.strip("[]")).is_loopback
     except ValueError:
@@ -29,17 +26,17 @@ def is_every_interface(host: str) -> bool:
 
 
 def host_of(address: str) -> str:
-    """Returns the host of `host`, `host:port` or `scheme://host:port`."""
+    """Return the host of `host`, `host:port` or `scheme://host:port`."""
     where = address.rpartition("://")[2].partition("/")[0]
     host, colon, port = where.rpartition(":")
     return host.strip("[]") if colon and port.isdecimal() else where.strip("[]")
 
 
 def is_dashboard(address: str) -> bool:
-    """Returns whether an address is that of a Ray cluster's dashboard, which takes jobs."""
+    """Return whether an address is that of the dashboard of a Ray cluster, which accepts jobs."""
     return address.startswith(("http://", "https://"))
 
 
 def is_address(text: str) -> bool:
-    """Return whether a text has the form of a cluster's address; a file's URL has not."""
+    """Return whether a text has the form of a cluster's address, unlike the URL of a file."""
     return FORM.fullmatch(text) is not None

@@ -1,5 +1,8 @@
-"""Where commands print: what comes from elsewhere is shown, never obeyed, and a closed pipe ends
-a command without a traceback, but never a sweep."""
+"""Consoles for the output of commands.
+
+Control characters in other people's text are escaped. A closed pipe ends a command without a
+traceback, but never a sweep.
+"""
 
 import errno
 import os
@@ -18,11 +21,11 @@ PIPE_WIDTH = 160  # wide enough for any table
 
 
 class ReaderLeft(Exception):
-    """Whoever read our output closed it; Typer would exit by 1 on what the pipe itself raises."""
+    """The reader of our output has closed it; Typer would exit with 1 on a BrokenPipeError."""
 
 
 class _Safe(Console):
-    """Escapes characters that a terminal would act on, such as those of ANSI codes."""
+    """A console that escapes characters which a terminal would act on, such as ANSI codes."""
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
@@ -34,7 +37,7 @@ class _Safe(Console):
                 yield Segment(visible(segment.text, keep="\n"), segment.style)
 
     def _write_buffer(self) -> None:
-        """Write, and take a terminal that is gone, after a hang-up, for a closed pipe."""
+        """Write the buffer; treat a terminal that has hung up as a closed pipe."""
         try:
             super()._write_buffer()
         except OSError as error:
@@ -48,25 +51,25 @@ class _Results(_Safe):
 
 class _News(_Safe):
     def on_broken_pipe(self) -> None:
-        """Goes silent: nobody reads the news, but what they are of goes on."""
+        """Print nothing more: the reader has left, but the sweep goes on."""
         self.quiet = True
 
 
 def stdout() -> Console:
-    """A console as wide as the terminal, or wide enough for any table in a pipe."""
+    """Return the console of results: as wide as the terminal, or wide enough for any table."""
     return _Results(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
 
 
 def stderr() -> Console:
-    """A console for progress and errors."""
+    """Return the console of progress and errors."""
     return _News(stderr=True, highlight=False)
 
 
 def pass_on(text: str, out: TextIO) -> None:
-    """Writes text of others at once, and what a terminal would act on escaped.
+    """Write other people's text at once, with control characters escaped.
 
     Raises:
-        ReaderLeft: Nobody reads it.
+        ReaderLeft: The reader has closed `out`.
     """
     try:
         out.write(visible(text, keep="\n\t"))
@@ -78,14 +81,13 @@ def pass_on(text: str, out: TextIO) -> None:
 
 
 def is_plain(environment: Mapping[str, str]) -> bool:
-    """Returns whether the user's locale knows ASCII only."""
+    """Return whether the user's locale has ASCII characters only."""
     named = (environment.get(name) for name in ("LC_ALL", "LC_CTYPE", "LANG"))
     return next(filter(None, named), "C.UTF-8") in ("C", "POSIX")
 
 
 def make_plain() -> None:
-    """Lets both streams write whatever their encoding lacks, escaped; in a locale that knows ASCII
-    only, that is all else."""
+    """Make both streams escape the characters that their encoding or the locale lacks."""
     encoding = "ascii" if is_plain(os.environ) else None
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(encoding=encoding, errors="backslashreplace")  # type: ignore[union-attr]

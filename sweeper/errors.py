@@ -1,4 +1,4 @@
-"""Every error that sweeper raises on purpose, each with the exit code it ends a command with.
+"""All errors for users, each with the exit code of a command that it ends.
 
 * SweeperError                 1
   x UsageError                 2   a command line, sweep file or data that cannot be used
@@ -8,10 +8,11 @@
   x StorageFull                6   no space left, or not writable
   x CannotSchedule             7   a trial asks for more than the cluster has
   x NotFound                   8   no such sweep, study or trial
-  x GateNotMet                 9   a comparison does not come out as claimed
+  x GateNotMet                 9   a claim about methods does not hold
   x Interrupted              130   stopped by a signal; resumable (128 + the signal's number)
 
-3 is no error's: a sweep that finished, in which a study has no complete trial or too many failed.
+Exit code 3 belongs to no error: the sweep finished, but a study has no complete trial, or too many
+trials failed.
 """
 
 import difflib
@@ -20,9 +21,9 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-MANY = 12  # names that a message lists in full
-NEAREST = 5  # of more
-SYNONYMS = {  # of the last word of a parameter, as other libraries have it
+MANY = 12  # the most names that a message lists in full
+NEAREST = 5  # names that a message lists of more
+SYNONYMS = {  # the last word of a parameter in other libraries -> here
     **dict.fromkeys(("learning_rate", "learningrate", "lrate", "step_size", "eta"), "lr"),
     **dict.fromkeys(("batchsize", "bs", "minibatch_size", "train_batch_size"), "batch_size"),
     **dict.fromkeys(("num_epochs", "n_epochs", "max_epochs", "epoch", "iterations"), "epochs"),
@@ -39,7 +40,7 @@ SYNONYMS = {  # of the last word of a parameter, as other libraries have it
 
 
 class SweeperError(Exception):
-    """Base of all errors meant to be read by a user; printed without a traceback."""
+    """The base of all errors for users; they are printed without a traceback."""
 
     exit_code = 1
 
@@ -50,7 +51,7 @@ class UsageError(SweeperError):
 
 @dataclass(frozen=True, order=True)
 class Fault:
-    """One thing wrong in a file (or on the command line, `line` None), with the way out."""
+    """One fault of a file, or of the command line (`line` None), and how to mend it."""
 
     where: str  # file, or "--set refine.lr"
     line: int | None
@@ -61,7 +62,7 @@ class Fault:
 
 
 class FileFaults(UsageError):
-    """Holds every fault found in a file, since fixing them one run at a time is a misery."""
+    """All faults of a file, so that a user can fix them at once."""
 
     def __init__(self, faults: Iterable[Fault]) -> None:
         self.faults = tuple(faults)
@@ -106,7 +107,7 @@ def exit_code_of(number: int) -> int:
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
-    """Say that `name` is no `kind`, what was meant, and which there are: the nearest of many."""
+    """Return a message that `name` is not a known `kind`, with the nearest known names."""
     known = sorted(known)
     meant = synonym(name, known) or next(iter(difflib.get_close_matches(name, known, n=1)), None)
     hint = f" Did you mean `{meant}`?" if meant else ""
@@ -118,21 +119,23 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
 
 
 def synonym(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name that other libraries call `name`: `align.lr` for
-    `align.learning_rate`."""
+    """Return the known name that other libraries call `name`.
+
+    `align.learning_rate` gives `align.lr`.
+    """
     stage, dot, word = name.rpartition(".")
     meant = f"{stage}{dot}{SYNONYMS.get(word.lower().replace('-', '_'), '')}"
     return meant if meant in known else None
 
 
 def to_record(error: SweeperError) -> dict[str, Any]:
-    """Returns an error as plain data, so that another process can raise it."""
+    """Return an error as plain data, so that another process can raise it."""
     faults = [asdict(fault) for fault in error.faults] if isinstance(error, FileFaults) else None
     return {"type": type(error).__name__, "message": str(error), "faults": faults}
 
 
 def from_record(record: dict[str, Any]) -> SweeperError:
-    """Returns the error that `to_record` wrote down; one that is not ours here, as our base."""
+    """Return the error that `to_record` recorded; a SweeperError if its class is unknown here."""
     if record["faults"] is not None:
         return FileFaults(Fault(**fault) for fault in record["faults"])
     kinds = {kind.__name__: kind for kind in SweeperError.__subclasses__()}

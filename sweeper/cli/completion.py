@@ -1,6 +1,6 @@
 """Words that a shell offers on TAB: the names of sweeps, studies and trials.
 
-Whatever fails offers nothing: a shell has no place for an error.
+An error offers no words: a shell has no place to show it.
 """
 
 import os
@@ -14,14 +14,17 @@ if TYPE_CHECKING:
     from sweeper.ledger import Ledger
 
 BASH = "COMP_WORDBREAKS=${COMP_WORDBREAKS//@}\n"
-SWEEP = "sweep"  # the parameter that names it
-TYPED = ("COMP_WORDS", "_TYPER_COMPLETE_ARGS")  # what a shell says was typed
+SWEEP = "sweep"  # the parameter that names a sweep
+TYPED = (
+    "COMP_WORDS",
+    "_TYPER_COMPLETE_ARGS",
+)  # a shell passes the command line in them
 
 
 def keep_names_whole() -> None:
-    """Have bash take `@` for a part of a word, as it is of a task's name.
+    """Make bash treat `@` as a part of a word, since names of tasks contain it.
 
-    Typer has no public way to add to its script. Without it, names with `@` are not completed.
+    Typer has no public way to change its script. Without the change, such names are not completed.
     """
     with suppress(ImportError, AttributeError, KeyError):
         from typer._completion_shared import _completion_scripts
@@ -31,7 +34,7 @@ def keep_names_whole() -> None:
 
 
 def sweeps(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Return the sweeps that begin so."""
+    """Return the names of sweeps that begin with `incomplete`."""
     with suppress(Exception), _in_folder(ctx):
         from sweeper.planning.sweep_folder import all_folders
 
@@ -42,14 +45,14 @@ def sweeps(ctx: typer.Context, incomplete: str) -> list[str]:
 
 
 def studies(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Return the studies of the sweep on the command line that begin so."""
+    """Return the studies of the sweep on the command line that begin with `incomplete`."""
     return _of_sweep(ctx, incomplete, lambda ledger: (s.name for s in ledger.studies()))
 
 
 def trials(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Return the trials of the sweep on the command line that begin so, as `STUDY/NUMBER`.
+    """Return the trials of the sweep on the command line that begin with `incomplete`.
 
-    As long as several studies begin so, they are offered in place of their trials.
+    While several studies match, the studies are offered instead of their trials.
     """
 
     def words(ledger: "Ledger") -> Iterator[str]:
@@ -74,7 +77,7 @@ def _of_sweep(
 
 
 def _sweep_of(ctx: typer.Context) -> str:
-    """Return the sweep on the command line; an option without a value hides it from the parser."""
+    """Return the sweep on the command line, even if an unfinished option stopped the parser."""
     from sweeper.planning.sweep_folder import all_folders, name_of
 
     if named := ctx.params.get(SWEEP):
@@ -85,6 +88,6 @@ def _sweep_of(ctx: typer.Context) -> str:
 
 
 def _in_folder(ctx: typer.Context) -> "chdir[str] | nullcontext[None]":
-    """Work in the folder of `-C`, which no command has entered yet."""
+    """Enter the folder of `-C`, which a completion has not entered yet."""
     folder = ctx.find_root().params.get("directory")
     return nullcontext() if folder is None else chdir(str(folder))

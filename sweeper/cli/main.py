@@ -1,11 +1,7 @@
-"""The `sweeper` command. Parses, calls `sweeper.commands`, prints; decides nothing itself.
+"""The `sweeper` command: it parses arguments, calls `sweeper.commands` and prints the results.
 
-Results go to stdout (`--json`: one JSON object), progress and errors to stderr. Nothing heavy is
-from sweeper.cli.launch import add_launch
-from sweeper.cli.plan import add_plan
-from sweeper.cli.launch import add_launch
-from sweeper.cli.plan import add_plan
-imported before a command needs it.
+Results go to stdout (`--json`: one JSON object), progress and errors to stderr. Heavy packages are
+imported only by the commands that need them.
 """
 
 import os
@@ -78,7 +74,7 @@ for add_commands in (add_launch, add_plan, add_results, add_upkeep):
 
 
 def main() -> None:
-    """Runs the command line and exits with the code of `sweeper.errors`."""
+    """Run the command line, and exit with a code of `sweeper.errors`."""
     make_plain()
     code = run(sys.argv[1:])
     try:
@@ -89,7 +85,7 @@ def main() -> None:
 
 
 def run(arguments: list[str]) -> int:
-    """Runs one command and returns its exit code; a deliberate error never shows a traceback."""
+    """Run one command and return its exit code; errors for users show no traceback."""
     as_json = "--json" in arguments
     own = _without_folder(arguments)
     words = [a for a in own if not a.startswith("-")]
@@ -102,23 +98,23 @@ def run(arguments: list[str]) -> int:
         _close_stdout()
         return 141
     except (SweeperError, OSError) as error:
-        told = error if isinstance(error, SweeperError) else storage_fault(error)
-        if told is None:
+        fault = error if isinstance(error, SweeperError) else storage_fault(error)
+        if fault is None:
             raise
-        output.show_error(command, told, told.exit_code, as_json=as_json)
-        return told.exit_code
+        output.show_error(command, fault, fault.exit_code, as_json=as_json)
+        return fault.exit_code
     except typer.TyperException as error:
         output.show_usage_error(command, error, as_json=as_json)
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort) as error:
-        if isinstance(error.__cause__, EOFError):  # a library's, which typer takes for Ctrl-D
+        if isinstance(error.__cause__, EOFError):  # raised by a library; Typer takes it for Ctrl-D
             raise error.__cause__ from None
         output.show_error(command, Interrupted("interrupted"), 130, as_json=as_json)
         return 130
 
 
 def _without_folder(arguments: Sequence[str]) -> list[str]:
-    """Return a command's words without the option that says in which folder to run it."""
+    """Return the arguments without the option of the folder to run in."""
     words = list(arguments)
     while words and words[0].startswith("-"):
         if words[0] in FOLDER:
@@ -131,7 +127,7 @@ def _without_folder(arguments: Sequence[str]) -> list[str]:
 
 
 def _named(arguments: Sequence[str], there: IsElsewhere) -> list[str]:
-    """Return a command's words with the sweep by its name, where its folder here named it."""
+    """Return the arguments with the name of the sweep in the place of its local folder."""
     words = list(arguments)
     for place, word in enumerate(words[1:], 1):
         if "/" in word and Path(word).name == there.remote.name:
@@ -141,7 +137,7 @@ def _named(arguments: Sequence[str], there: IsElsewhere) -> list[str]:
 
 
 def _forward(there: IsElsewhere, arguments: list[str], *, as_json: bool) -> int:
-    """Runs a command on the cluster on which the sweep lives that it is about."""
+    """Run a command on the cluster that its sweep lives on."""
     from sweeper.driver.remote import forward
 
     try:
@@ -156,7 +152,7 @@ def _forward(there: IsElsewhere, arguments: list[str], *, as_json: bool) -> int:
         _close_stdout()
         return 141
     except KeyboardInterrupt:
-        return 130  # what was asked for goes on there
+        return 130  # the job on the cluster goes on
 
 
 def _invoke(arguments: list[str]) -> int:
@@ -169,7 +165,7 @@ def _invoke(arguments: list[str]) -> int:
 
 
 def _close_stdout() -> None:
-    """Lets whatever is left to be written go nowhere."""
+    """Discard all further output."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -1,1 +1,1 @@
-"""Where the concrete parts meet: what each command does, of space, runner, search and more."""
+"""Commands, a module for each group, with typed results. Nothing here prints."""

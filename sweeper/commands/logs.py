@@ -1,4 +1,4 @@
-"""What happened in a sweep, as lines: from its ledger, so from any machine that reaches it."""
+"""The events of a sweep as lines, read from its ledger on any machine that reaches it."""
 
 import time
 from collections.abc import Iterator
@@ -12,22 +12,24 @@ from sweeper.planning.trials import find_trial
 from sweeper.text import number
 
 POLL_S = 0.5
-LOG = "log.txt"  # of an attempt: what its process printed
-LAUNCH_LOG = "launch.log"  # in the sweep's folder: what launches in the background print
-SHOWN_BYTES = 8000  # of its end
-PREFIX = "sweeper: "  # of each line of an error
+LOG = "log.txt"  # in the folder of an attempt: the output of its process
+LAUNCH_LOG = "launch.log"  # in the sweep's folder: the output of launches in the background
+SHOWN_BYTES = 8000  # of the end of that file
+PREFIX = "sweeper: "  # of each line of an error message
 
 
 def follow(name: str, trial: str | None, *, forever: bool) -> Iterator[str]:
-    """Yields lines about a sweep or one of its trials; with `forever`, until the sweep ends.
+    """Yield the events of a sweep, or of one of its trials, as lines.
 
-    For one trial these are its events, and what its process printed where that can be read here.
+    Args:
+        trial: Only this trial, with the output of its process if that is on this machine.
+        forever: Wait for further events until the sweep ends.
 
     Raises:
-        NotFound: No such sweep or trial.
+        NotFound: There is no such sweep or trial.
     """
     folder = existing(name)
-    if trial is None and not has_ledger(folder):  # a launch in the background that never began
+    if trial is None and not has_ledger(folder):  # a launch in the background that was refused
         yield from _last_error(folder, since=0.0)
     with started(folder) as (ledger, _):
         found = None if trial is None else find_trial(ledger, trial)
@@ -50,7 +52,7 @@ def follow(name: str, trial: str | None, *, forever: bool) -> Iterator[str]:
 
 
 def _last_error(folder: Path, *, since: float) -> list[str]:
-    """Return by which error the latest launch in the background ended, if it did after `since`."""
+    """Return the error of the latest launch in the background, if it ended after `since`."""
     log = folder / LAUNCH_LOG
     try:
         if log.stat().st_mtime < since:
@@ -67,7 +69,7 @@ def _last_error(folder: Path, *, since: float) -> list[str]:
 
 
 class _Prints:
-    """Reads what is new in the logs of a trial's attempts."""
+    """New lines in the logs of a trial's attempts."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -86,14 +88,14 @@ class _Prints:
 
 def _lines(event: Event) -> Iterator[str]:
     at = time.strftime("%H:%M:%S", time.localtime(event.at))
-    who = ""
+    trial = ""
     if event.study is not None and event.number is not None:
-        who = f"{trial_name(event.study, event.number)}: "
-    for text in _said(event):
-        yield f"{at} {who}{text}"
+        trial = f"{trial_name(event.study, event.number)}: "
+    for text in _texts(event):
+        yield f"{at} {trial}{text}"
 
 
-def _said(event: Event) -> Iterator[str]:
+def _texts(event: Event) -> Iterator[str]:
     payload = event.payload
     match event.kind:
         case EventKind.SWEEP_STARTED:
@@ -104,8 +106,8 @@ def _said(event: Event) -> Iterator[str]:
             yield f"attempt {event.attempt} starts"
         case EventKind.MEASURED:
             value = payload.get("objective")
-            told = "" if value is None else f", {number(value)}"
-            yield f"{payload['stage']} {payload['epoch']}/{payload['num_epochs']}{told}"
+            objective = "" if value is None else f", {number(value)}"
+            yield f"{payload['stage']} {payload['epoch']}/{payload['num_epochs']}{objective}"
         case EventKind.ATTEMPT_ENDED:
             state = TrialState(payload["state"])
             what = payload.get("failure") or state.value
@@ -116,7 +118,7 @@ def _said(event: Event) -> Iterator[str]:
             value = payload.get("value")
             yield payload["state"] + ("" if value is None else f", best {number(value)}")
         case EventKind.TRIAL_REOPENED:
-            yield "to be tried again"
+            yield "to be run again"
         case EventKind.CHECKPOINT_DROPPED:
             yield f"its checkpoint was deleted: {payload['reason']}"
         case EventKind.NOTED:

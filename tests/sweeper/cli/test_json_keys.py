@@ -1,0 +1,111 @@
+"""The keys of the JSON objects that commands print: programs read them, so they stay."""
+
+import json
+from dataclasses import fields
+
+import pytest
+
+from sweeper.cli.main import run
+from sweeper.commands import (
+    background,
+    control,
+    data,
+    delete,
+    diagnose,
+    doctor,
+    gc,
+    look,
+    mlflow,
+    plan,
+    reference,
+    remarks,
+    results,
+)
+from sweeper.commands.result import Result
+from tests.support.compared_ledgers import Scores, write
+
+ADVECTION = "pdebench/advection_1d"
+KEYS: dict[type[Result], str] = {
+    background.Detached: "message sweep folder pid log exit_code",
+    background.Sent: "message sweep exit_code name address workdir job insecure",
+    control.Answer: "message sweep was_running",
+    data.DataList: "tasks proxies",
+    data.TaskData: "name title source published licence samples shape output_shape bytes kind "
+    "metric compat_metric protocol here obtain import",
+    data.SourceData: "name title dimension classes dense contents licence present obtain import",
+    data.Imported: "message task source folder notes",
+    data.Generated: "message task folder",
+    data.VerifiedTask: "message task sets",
+    data.VerifiedSet: "set folder faults findings samples nearest",
+    data.VerifiedSource: "message source samples classes content_hash notes",
+    data.DeletedData: "message name folders bytes sweeps",
+    delete.Deleted: "message sweep deleted",
+    delete.DeletedSweep: "message sweep deleted trials folder freed_bytes linked_bytes store "
+    "store_bytes ledger runs runs_deleted",
+    diagnose.Diagnosis: "sweep study trial checkpoint folder files notes",
+    diagnose.DiagnosticFile: "what rows found path",
+    doctor.Check: "what state found",
+    gc.Collected: "message place max_bytes dry_run released kept kept_bytes deleted deleted_bytes "
+    "leftovers leftover_bytes",
+    look.SweepLine: "sweep state profile studies trials age_s tags reason on",
+    look.Summary: "sweep state exit_code profile experiment folder trials studies cost tags "
+    "remarks notes rerun",
+    look.StudySummary: "study method task objective trials best control preset baselines "
+    "data_source protocol backbone pretrained proxy",
+    look.TrialSummary: "trial kind state value epoch validation test seeds params checkpoint",
+    look.Rerun: "study trial origin seed state value origin_value",
+    look.FailedTrials: "sweep failed notes",
+    look.FailedTrial: "trial study number kind failure attempts reason",
+    mlflow.Synced: "message sweep shipped pending restored",
+    plan.Validated: "message sweep profile notes studies resolved",
+    plan.Plan: "sweep profile experiment studies trials max_epochs expected_epochs resources "
+    "cluster unschedulable exit_code price uncalibrated notes",
+    plan.PlannedStudy: "study method task trials kinds parameters stages distinct max_epochs "
+    "epochs rungs backbone proxy data",
+    plan.PlannedStage: "stage epochs runs shared max_epochs expected_epochs",
+    reference.Reference: "kind name title facts parameters notes",
+    reference.Parameter: "name meaning default limits",
+    remarks.Tags: "message sweep tags",
+    remarks.Notes: "message sweep remarks",
+    results.File: "message sweep path",
+    results.Best: "sweep studies file",
+    results.BestOfStudy: "study objective metric best",
+    results.Gate: "expression met claims",
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "keys"), KEYS.items(), ids=lambda each: getattr(each, "__name__", "")
+)
+def test_the_keys_of_a_result_stay(kind: type[Result], keys: str) -> None:
+    assert [field.name.rstrip("_") for field in fields(kind)] == keys.split()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "keys"),
+    [
+        (["ls"], "sweeps"),
+        (["status"], "sweeps"),
+        (["status", "pare", "--failed"], "sweep failed notes"),
+        (["best", "pare"], "sweep studies"),
+        (["best", "pare", "--study", f"pare/{ADVECTION}", "--top", "2"], "sweep studies"),
+        (
+            ["compare", "pare"],
+            "sweeps baseline alpha answer tasks average_ranks ranked_tasks distance effects "
+            "effect_notes html latex gate exit_code",
+        ),
+        (["report", "pare"], "message sweep path"),
+        (["tag", "pare"], "message sweep tags"),
+        (["stop", "pare"], "message sweep was_running"),
+    ],
+    ids=lambda each: " ".join(each) if isinstance(each, list) else "",
+)
+def test_a_command_prints_these_keys_alone(tmp_path, monkeypatch, capsys, arguments, keys) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(
+        tmp_path / "sweeps/pare", "pare", [Scores(method="pare", task=ADVECTION, best=[0.1, 0.3])]
+    ).close()
+    assert run([*arguments, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert list(found) == ["schema", "command", *keys.split()]
+    assert (found["schema"], found["command"]) == (1, arguments[0])
