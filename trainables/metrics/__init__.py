@@ -1,6 +1,6 @@
 """Metrics of a whole split, by name. Lower is better in all.
 
-`metric.py` says what a metric owes; `fields.py`, `classes.py`, `ranking.py` and
+`metric.py` has the base classes; `fields.py`, `classes.py`, `ranking.py` and
 `chunked.py` have the formulas.
 """
 
@@ -53,7 +53,7 @@ METRICS: Mapping[str, type[Metric]] = MappingProxyType(
 def mean_of_groups(
     values: Float[Tensor, "n k"], groups: Int[Tensor, " n"]
 ) -> Float[Tensor, "groups k"]:
-    """Returns the mean of the rows of each group, by its number: the parts of one thing as one."""
+    """Return the mean of the rows of each group, in the order of their numbers."""
     _, place, sizes = torch.unique(groups, return_inverse=True, return_counts=True)
     sums = values.new_zeros((len(sizes), values.shape[1]), dtype=torch.float64)
     sums.index_add_(0, place, values.double())

@@ -1,5 +1,6 @@
-"""The official numbers of metrics that ORCA's code (Shen et al., ICML 2023) takes of about a
-thousand samples at a time, and then the mean of these values.
+"""Official numbers of metrics that ORCA's code averages over stretches of about 1000 samples.
+
+Shen et al., ICML 2023:
 
     one_minus_macro_f1_by_1000   of 1000 samples: 250 batches of 4, ORCA's for ECG
     one_minus_auroc_by_1000      of 1008 samples: 63 batches of 16, ORCA's for DeepSEA
@@ -36,7 +37,7 @@ class _ByThousands(Metric):
 
     @classmethod
     def size(cls) -> int:
-        """Returns the samples of a stretch: as few batches as hold FEWEST."""
+        """Return the samples of a stretch: as few batches as hold FEWEST."""
         return math.ceil(FEWEST / cls.batch) * cls.batch
 
     def __init__(self) -> None:

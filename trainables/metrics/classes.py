@@ -20,7 +20,7 @@ __all__ = ["MacroF1", "ZeroOneError", "is_wrong"]
 
 
 def is_wrong(logits: Float[Tensor, "n k"], labels: Int[Tensor, " n"]) -> Bool[Tensor, " n"]:
-    """Returns whether the largest logit of each sample is not at its label."""
+    """Return whether the largest logit of each sample is not at its label."""
     return logits.argmax(dim=1) != labels
 
 

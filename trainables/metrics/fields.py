@@ -7,7 +7,7 @@
                  (Tu et al., "NAS-Bench-360", NeurIPS 2022)
     mae8_orca    the official number (Shen et al., ICML 2023), which makes p symmetric twice: once
                  in place, which leaves the lower triangle as it was, and once more, so that 3/4 of
-                 it count and 1/4 of the upper one; and which looks, in each protein, at as many
+                 it count and 1/4 of the upper one; and which counts, in each protein, as many
                  residues as the first protein of the list has
 
 mae8 is right; mae8_orca stands beside it to be compared with published numbers. They are equal
@@ -39,7 +39,7 @@ SEPARATION, CONTACT, SMALLEST_DISTANCE = 24, 8.0, 0.01  # residues, angstrom, an
 def difference(
     prediction: Float[Tensor, "..."], target: Float[Tensor, "..."]
 ) -> Float[Tensor, "..."]:
-    """Returns p - y, of equal shapes: broadcasting here is always a mistake.
+    """Return p - y, of equal shapes: broadcasting here is always a mistake.
 
     Raises:
         ValueError: The shapes differ.
@@ -55,7 +55,7 @@ def difference(
 def relative_l2(
     prediction: Float[Tensor, "n ..."], target: Float[Tensor, "n ..."]
 ) -> Float[Tensor, " n"]:
-    """Returns |p - y| / |y| of each sample; infinite or NaN where y is zero.
+    """Return |p - y| / |y| of each sample; infinite or NaN where y is zero.
 
     Raises:
         ValueError: The shapes differ.
@@ -93,23 +93,23 @@ class ContactError(SampleMean):
     ) -> tuple[Tensor, Tensor]:
         distance, known = target.unbind(1)
         apart = (distance <= 0) | (distance > CONTACT)  # a NaN is not: it counts, and shows
-        in_contact = (self._looked_at(known) & ~apart).triu(SEPARATION)
+        in_contact = (self._counted_pairs(known) & ~apart).triu(SEPARATION)
         errors = (self._distances(prediction[:, 0]) - distance).abs()
         total = torch.where(in_contact, errors, torch.zeros_like(errors)).sum((1, 2))
         contacts = in_contact.sum((1, 2))
         return total / contacts, contacts > 0
 
-    def _looked_at(self, known: Float[Tensor, "n l l"]) -> Bool[Tensor, "n l l"]:
-        """Returns which pairs may count."""
+    def _counted_pairs(self, known: Float[Tensor, "n l l"]) -> Bool[Tensor, "n l l"]:
+        """Return which pairs may count."""
         return known > 0
 
     def _distances(self, prediction: Float[Tensor, "n l l"]) -> Float[Tensor, "n l l"]:
-        """Returns what is predicted of each pair, of which the upper triangle counts."""
+        """Return the predicted distance of each pair, of which the upper triangle counts."""
         return ((prediction + prediction.mT) / 2).clamp_min(SMALLEST_DISTANCE)
 
 
 class OrcaContactError(ContactError, FromFirst):
-    """MAE_8 as official code computes it; without `begin`, each protein is looked at whole."""
+    """MAE_8 as official code computes it; without `begin`, each protein counts whole."""
 
     name = "mae8_orca"
 
@@ -118,12 +118,12 @@ class OrcaContactError(ContactError, FromFirst):
         self._residues: Tensor | None = None  # [l]: those of the first protein
 
     def begin(self, first: Float[Tensor, "2 l l"]) -> None:
-        """Looks at how long the first protein is: a residue's distance to itself is known."""
+        """Take the length of the first protein: the distance of a residue to itself is known."""
         self._residues = first[1].diagonal() > 0
 
-    def _looked_at(self, known: Float[Tensor, "n l l"]) -> Bool[Tensor, "n l l"]:
+    def _counted_pairs(self, known: Float[Tensor, "n l l"]) -> Bool[Tensor, "n l l"]:
         if self._residues is None:
-            return super()._looked_at(known)
+            return super()._counted_pairs(known)
         return (known > 0) & self._residues[:, None] & self._residues
 
     def _distances(self, prediction: Float[Tensor, "n l l"]) -> Float[Tensor, "n l l"]:

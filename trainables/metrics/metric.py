@@ -1,4 +1,4 @@
-"""What a metric is: a number of a whole split, gathered batch by batch. Lower is better.
+"""Base classes of metrics: numbers of a whole split, gathered batch by batch. Lower is better.
 
 A split's value does not depend on how it was cut into batches. Sums are float64 and counts whole
 numbers, and both stay on the device of the data until `compute`.
@@ -22,11 +22,11 @@ class Metric(ABC):
 
     @abstractmethod
     def update(self, prediction: Tensor, target: Tensor) -> None:
-        """Adds a batch."""
+        """Add a batch."""
 
     @abstractmethod
     def compute(self) -> float:
-        """Returns the metric of all batches so far.
+        """Return the metric of all batches so far.
 
         Raises:
             DataError: Nothing counts, so that there is no value.
@@ -34,11 +34,11 @@ class Metric(ABC):
 
 
 class FromFirst(Metric):
-    """A metric that has to know which target comes first in the published files."""
+    """A metric that depends on the first target of the published files."""
 
     @abstractmethod
     def begin(self, first: Tensor) -> None:
-        """Look at that target, before all batches."""
+        """Take that target, before all batches."""
 
 
 class SampleMean(Metric):
@@ -51,7 +51,7 @@ class SampleMean(Metric):
 
     @abstractmethod
     def _values(self, prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns a number for each sample, and whether it counts."""
+        """Return a number for each sample, and whether it counts."""
 
     @torch.no_grad()
     def update(self, prediction: Tensor, target: Tensor) -> None:
@@ -84,7 +84,7 @@ class Gathered(Metric):
 
     @abstractmethod
     def _value(self, prediction: Tensor, target: Tensor) -> float:
-        """Returns the metric of the split."""
+        """Return the metric of the split."""
 
     @torch.no_grad()
     def update(self, prediction: Tensor, target: Tensor) -> None:

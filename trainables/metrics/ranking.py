@@ -1,5 +1,4 @@
-"""Metrics of how scores rank what holds before what does not. Each is of the whole split: none is a
-mean over its batches.
+"""Ranking metrics of scores. Each is of the whole split: none is a mean over batches.
 
     one_minus_auroc  1 - mean over labels of P(score of a positive > score of a negative)
     one_minus_map    1 - mean over labels of the average precision
@@ -8,9 +7,9 @@ mean over its batches.
                                 logit > 0, (false positive rate + false negative rate) / 2, where
                                 ignored pixels count as true negatives
 
-The former is right: a pixel of which nobody knows what it is says nothing of a model. Official code
-multiplies decisions and truth by 0 there, which dilutes the false positives: the more is ignored,
-the better the number. It stands beside ours to be compared with published ones.
+The former is right: a pixel of unknown class carries no information on a model. Official code
+multiplies decisions and truth by 0 there, which dilutes the false positives: the more pixels are
+ignored, the better the number. It is kept beside ours for comparison with published numbers.
 
 Ties count half. Labels of which the split has no positive (or, for AUROC, no negative) are left
 out, and counted.
@@ -47,11 +46,11 @@ class _LabelMean(Gathered):
 
     @abstractmethod
     def _counts(self, target: Tensor) -> Tensor:
-        """Returns whether each label's score is defined."""
+        """Return whether each label's score is defined."""
 
     @abstractmethod
     def _score(self, target: Tensor, prediction: Tensor) -> float:
-        """Returns the score of one label."""
+        """Return the score of one label."""
 
     def _value(self, prediction: Float[Tensor, "n k"], target: Float[Tensor, "n k"]) -> float:
         if not (prediction.isfinite().all() and target.isfinite().all()):
@@ -107,7 +106,7 @@ class PixelAUROC(Metric):
     def _counted(
         self, logits: Float[Tensor, "n h w"], truth: Tensor, ignored: Tensor
     ) -> tuple[Float[Tensor, " p"], Bool[Tensor, " p"]]:
-        """Returns the scores of the pixels that count, and whether each is positive."""
+        """Return the scores of the pixels that count, and whether each is positive."""
         counts = ignored == 0
         return logits[counts], truth[counts] > 0
 
@@ -148,7 +147,7 @@ class HardPixelAUROC(PixelAUROC):
 
 
 def _bins(scores: Float[Tensor, " n"]) -> Tensor:
-    """Returns each score's bin, in the order of the scores: a float's bits, read as a whole number,
+    """Return each score's bin, in the order of the scores: a float's bits, read as a whole number,
     rise with a positive float and fall with a negative one."""
     bits = (scores + 0.0).view(torch.int32)  # -0.0 becomes 0.0
     ordered = torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits)

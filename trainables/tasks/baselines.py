@@ -1,4 +1,4 @@
-"""What predictors score that learn nothing from the input: any method has to beat them.
+"""Scores of trivial predictors, which learn nothing from the input: a lower bound for methods.
 
 mean      the mean of the training outputs, point by point (where each point is 0 or 1: its
           log-odds)
@@ -27,7 +27,7 @@ Predictor = Callable[[Rows, np.ndarray], np.ndarray]  # of the inputs in these r
 
 
 def trivial_baselines(info: TaskInfo, train_y: np.ndarray, test: Split) -> dict[str, float]:
-    """Returns the test metric of each trivial predictor of a task."""
+    """Return the test metric of each trivial predictor of a task."""
     predictors = {"dense": _fields, "classification": _majority, "multilabel": _prior}[info.kind]
     return {
         name: _score(info.metric, predict, test)
@@ -59,7 +59,7 @@ def _fields(info: TaskInfo, train_y: np.ndarray, test: Split) -> dict[str, Predi
 
 
 def _mean_field(info: TaskInfo, y: np.ndarray) -> np.ndarray:
-    """Returns the mean over samples at each point; over those that count, where y has a mask."""
+    """Return the mean over samples at each point; over those that count, where y has a mask."""
     if info.mask is None:
         unmasked: np.ndarray = mean_of(y)
         return unmasked

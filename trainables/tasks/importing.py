@@ -1,4 +1,4 @@
-"""Published files of a task, read once into the store that every trial maps.
+"""The import of published files into the store that every trial maps.
 
     <home>/data/<task>/official/
 
@@ -91,9 +91,9 @@ def import_task(
 
 @contextmanager
 def reading(files: Sequence[Path]) -> Iterator[None]:
-    """Read files of other people: what a library raises is a fault of theirs, and no abort.
+    """Read untrusted files: whatever a library raises becomes a `DataError` that names them.
 
-    Libraries' warnings are not shown, since what they warn of is checked, and named by file.
+    Warnings of libraries are not shown, since the values are checked afterwards.
 
     Raises:
         DataError: They cannot be read.
@@ -136,7 +136,7 @@ def _check_there(files: Sequence[Path]) -> None:
 
 
 def _hashes(found: Mapping[str, Path]) -> list[str]:
-    """Return the sum and the published name of each file that is read; one may be missing."""
+    """Return the hash and the published name of each file; a missing one is left out."""
     return sorted(f"{sha256(path)}  {name}" for name, path in found.items() if path.is_file())
 
 
@@ -189,10 +189,10 @@ def _write(
 
 
 def _check(info: TaskInfo, split: str, imported: ImportedSplits) -> None:
-    """Sees that a split is of the task.
+    """Check that a split fits the description of the task.
 
     Raises:
-        DataError: It is empty, of another shape or type, or has a label that there is not.
+        DataError: It is empty, of another shape or type, or has an unknown label.
     """
     data = imported.splits[split]
     if not len(data.sample_id):

@@ -1,11 +1,11 @@
-"""From a task's name to its data: made once, then read in place by every trial of a machine.
+"""The data of a task, made once and then read in place by every trial of a machine.
 
     <home>/data/<task>/<key>/        generated; `key` is a hash of all that determines the data
     <home>/data/<task>/official/     imported from the published file
-    <home>/data/<task>/.<key>.partial/    samples of a generation that is under way, or was killed
+    <home>/data/<task>/.<key>.partial/    samples of a generation that is running, or was killed
 
-Of imported data, `data.samples` may ask for fewer than there are: each split then lends its first
-ones (`official.lent`), as a view. The baselines stay those of the whole.
+`data.samples` may ask for fewer samples than were imported: each split is then a view of its first
+ones (`official.used_sizes`). The baselines stay those of the whole.
 
 Importing this module loads neither torch nor a solver, so that a plan can be priced with it.
 """
@@ -39,10 +39,10 @@ def prepare_task(
     progress: Progress | None = None,
     workers: int = 1,
 ) -> Path:
-    """Makes a task's data unless they exist, and returns their folder.
+    """Make the data of a task unless they exist, and return their folder.
 
-    Of processes that ask at once, one generates and the others wait for it. What a process had made
-    when it was killed is not made again.
+    Of several processes one generates, and the others wait. Samples that a killed process had made
+    are kept.
 
     Raises:
         ConfigError: There is no such task, or the sizes asked for are impossible.
@@ -71,7 +71,7 @@ def prepare_task(
 
 
 def load_task(name: str, data: DataSpec, home: Path) -> Task:
-    """Opens a task's data, memory-mapped; makes them first where this machine has none.
+    """Open the data of a task, memory-mapped; make them first where this machine has none.
 
     Raises:
         ConfigError: There is no such task, or the sizes asked for are impossible.
@@ -94,7 +94,7 @@ def load_task(name: str, data: DataSpec, home: Path) -> Task:
 
 
 def is_prepared(name: str, data: DataSpec, home: Path) -> bool:
-    """Returns whether the data are there.
+    """Return whether the data exist on this machine.
 
     Raises:
         ConfigError: There is no such task, or the sizes asked for are impossible.
@@ -105,9 +105,9 @@ def is_prepared(name: str, data: DataSpec, home: Path) -> bool:
 
 
 def describe_data(name: str, data: DataSpec) -> dict[str, Any]:
-    """Returns samples, splits, shapes and bytes on disk of the data, which need not exist.
+    """Return samples, splits, shapes and bytes on disk of the data, which need not exist.
 
-    Of data that are imported, these are as published.
+    Numbers of imported data are the published ones.
 
     Raises:
         ConfigError: There is no such task, or the sizes asked for are impossible.
@@ -147,7 +147,7 @@ def _exists(folder: Path) -> bool:
 
 
 def _sizes(store: Store, stored: Mapping[str, int], data: DataSpec) -> Mapping[str, int]:
-    """Returns how many samples of each split are lent."""
+    """Return how many samples of each split are used."""
     total = sum(stored.values())
     if data.samples is None or store.manifest["data_source"] == "generated":
         return stored
@@ -156,4 +156,4 @@ def _sizes(store: Store, stored: Mapping[str, int], data: DataSpec) -> Mapping[s
             f"{store.folder}: {total} samples were imported, but `data.samples` asks for "
             f"{data.samples}. Ask for as many or fewer, or leave `data.samples` out."
         )
-    return official.lent(store.manifest["task"], stored, data)
+    return official.used_sizes(store.manifest["task"], stored, data)

@@ -3,7 +3,7 @@
     <home>/data/<task>/official/
 
 They come in splits of their own, each in random order. Where `data.samples` asks for fewer than
-there are, each split lends its first ones, as many as `val_fraction` and `test_fraction` say.
+there are, the first ones of each split are used, as many as `val_fraction` and `test_fraction` say.
 """
 
 from collections.abc import Mapping
@@ -19,14 +19,14 @@ from trainables.tasks.generation import split_sizes
 from trainables.tasks.registry import benchmark_of, task_info
 from trainables.tasks.task import TaskInfo
 
-__all__ = ["FOLDER", "describe", "folder_of", "is_generated", "lent", "missing"]
+__all__ = ["FOLDER", "describe", "folder_of", "is_generated", "missing", "used_sizes"]
 
 FOLDER = "official"
 VAL_SHARE = 0.1  # of the published training samples
 
 
 def is_generated(name: str) -> bool:
-    """Returns whether the task has a generator, so that nothing need be imported.
+    """Return whether the task has a generator, so that no data need be imported.
 
     Raises:
         ConfigError: There is no such task.
@@ -35,12 +35,12 @@ def is_generated(name: str) -> bool:
 
 
 def folder_of(name: str, home: Path) -> Path:
-    """Returns where a task's imported data lie."""
+    """Return the folder of the imported data of a task."""
     return home / "data" / name / FOLDER
 
 
 def missing(name: str, home: Path) -> DataError:
-    """Returns the error that says how to get a task's published data."""
+    """Return the error that tells how to get the published data of a task."""
     published = task_info(name).publication
     if published is None:
         return DataError(
@@ -61,7 +61,7 @@ def missing(name: str, home: Path) -> DataError:
 
 
 def describe(name: str, data: DataSpec) -> dict[str, Any]:
-    """Returns samples, splits, shapes and bytes on disk of a task's data, as published.
+    """Return samples, splits, shapes and bytes on disk of published data.
 
     Raises:
         ConfigError: There is no such task, or the sizes asked for are impossible.
@@ -69,7 +69,7 @@ def describe(name: str, data: DataSpec) -> dict[str, Any]:
     info = task_info(name)
     published = _published_sizes(info)
     whole = data.samples is None or data.samples >= info.samples
-    splits = published if whole else lent(name, published, data)
+    splits = published if whole else used_sizes(name, published, data)
     shapes = {"x": list(info.input_shape), "y": _output_shape(info)}
     sample = np.dtype(info.stored).itemsize * prod(info.packed or shapes["x"])
     sample += (8 if info.kind == "classification" else 4) * prod(shapes["y"])
@@ -86,8 +86,8 @@ def describe(name: str, data: DataSpec) -> dict[str, Any]:
     }
 
 
-def lent(name: str, stored: Mapping[str, int], data: DataSpec) -> dict[str, int]:
-    """Returns how many samples each split lends: all that it has, or those asked for.
+def used_sizes(name: str, stored: Mapping[str, int], data: DataSpec) -> dict[str, int]:
+    """Return how many samples of each split are used: all, or as many as `data.samples` asks for.
 
     Raises:
         ConfigError: A split would be empty, or has fewer than asked for.
@@ -113,7 +113,7 @@ def _published_sizes(info: TaskInfo) -> dict[str, int]:
 
 
 def _output_shape(info: TaskInfo) -> list[int]:
-    """Returns the shape of one y as it is stored."""
+    """Return the shape of one y as it is stored."""
     if info.kind == "classification":
         return []
     if info.kind == "multilabel":

@@ -20,7 +20,7 @@ __all__ = ["GeneratedSamples", "Problem", "Problems", "cell_centres"]
 
 @dataclass(frozen=True, kw_only=True)
 class GeneratedSamples:
-    """Inputs [n, c_in, *grid], outputs [n, c_out, *grid] and what each was made from.
+    """Inputs [n, c_in, *grid], outputs [n, c_out, *grid] and the random numbers of each sample.
 
     `params` holds every random number of a sample, [n] or [n, k] by name, so that its initial
     state can be evaluated again on any grid.

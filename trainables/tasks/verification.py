@@ -1,18 +1,18 @@
-"""Whether a data set is what it should be: every byte is read, and what it says is looked at.
+"""The verification of a stored data set: all bytes are read, and their content is checked.
 
-faults      what no trial should read: bytes that were altered, numbers that are not finite, labels
-            that there are not, a sample in two splits
-findings    what one should know: inputs that recur, near duplicates, and what an import noted
+faults      data that no trial may read: altered bytes, numbers that are not finite, unknown labels,
+            a sample in two splits
+findings    facts to know: inputs that recur, near duplicates, and notes of the import
 
-A sample is in two splits if one number and one input are. An input alone may recur, bit for bit: a
-fault of generated data, unless the registry says why it does, and a finding of published data,
-which hold what they hold.
+A sample is in two splits if both have its number and its input. An input alone may recur, bit for
+bit: this is a fault of generated data, unless `TaskInfo.recurring` explains it, and a finding of
+published data.
 
-Near duplicates are looked for in a part, since all pairs would take hours: of at most 256 inputs of
-a split, how far is the nearest of at most 4096 training inputs, at 1024 evenly spaced points at
-most, by the training inputs' root mean square distance from their mean. That is 10^9 products a
-split, a second at most, whatever the size of the set. Splits are in random order, so that their
-first rows are a random part.
+The search for near duplicates covers a part, since all pairs would take hours: for at most 256
+inputs of a split, the distance of the nearest of at most 4096 training inputs, at 1024 evenly
+spaced points at most, in units of the root mean square distance of the training inputs from their
+mean. These are 10^9 products a split, a second at most, whatever the size of the set. Splits are in
+random order, so that their first rows are a random part.
 """
 
 from collections.abc import Iterator, Mapping
@@ -33,14 +33,14 @@ from trainables.tasks.store.split import SPLITS
 from trainables.tasks.store.store import Store
 from trainables.tasks.task import TaskInfo
 
-__all__ = ["Fault", "Verification", "outputs_fit", "row_hashes", "verify_folder"]
+__all__ = ["DataFault", "Verification", "outputs_fit", "row_hashes", "verify_folder"]
 
 LOOKED_AT, COMPARED_WITH, POINTS = 256, 4096, 1024
 NEAR = 0.01  # of the training inputs' spread
 
 
-class Fault(NamedTuple):
-    """What is wrong, and the file or folder that it is of."""
+class DataFault(NamedTuple):
+    """A fault of a file or folder."""
 
     where: str
     text: str
@@ -48,10 +48,10 @@ class Fault(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Verification:
-    """What was found of one data set."""
+    """The faults and findings of one data set."""
 
     folder: Path
-    faults: tuple[Fault, ...]
+    faults: tuple[DataFault, ...]
     findings: tuple[str, ...] = ()
     samples: Mapping[str, int] = field(default_factory=dict)  # by split
     nearest: Mapping[str, Mapping[str, int | float]] = field(default_factory=dict)  # val, test
@@ -67,7 +67,7 @@ class _Inputs:
 
 
 def verify_folder(folder: Path, name: str) -> Verification:
-    """Reads a data set of the task `name` whole.
+    """Read and check a whole data set of the task `name`.
 
     Raises:
         ConfigError: There is no such task.
@@ -79,7 +79,7 @@ def verify_folder(folder: Path, name: str) -> Verification:
         return Verification(folder=folder, faults=(_fault(error, folder),))
     if (task := store.manifest.get("task")) != name:
         return Verification(folder=folder, faults=(_of(folder, f"these are data of {task}."),))
-    faults: list[Fault] = []
+    faults: list[DataFault] = []
     inputs: dict[str, _Inputs] = {}
     for split in SPLITS:
         try:
@@ -121,7 +121,7 @@ def verify_folder(folder: Path, name: str) -> Verification:
 
 
 def outputs_fit(info: TaskInfo, y: np.ndarray, grid: tuple[int, ...]) -> bool:
-    """Returns whether stored outputs are of a task: their shape, and labels that there are."""
+    """Return whether stored outputs have the shape and the labels of a task."""
     classes = info.channels[1]
     if info.kind == "classification":
         return y.ndim == 1 and bool(y.min() >= 0 and y.max() < classes)
@@ -132,12 +132,12 @@ def outputs_fit(info: TaskInfo, y: np.ndarray, grid: tuple[int, ...]) -> bool:
     return y.shape[1:] == (classes + 1, *grid) and _only_zero_and_one(y[:, -1])
 
 
-def _of(path: Path, text: str) -> Fault:
-    return Fault(str(path), text)
+def _of(path: Path, text: str) -> DataFault:
+    return DataFault(str(path), text)
 
 
-def _fault(error: DataError, folder: Path) -> Fault:
-    """Returns the fault that the store found, which begins with the path of the file it is of."""
+def _fault(error: DataError, folder: Path) -> DataFault:
+    """Return the fault that the store found, which begins with the path of the file it is of."""
     for name in (MANIFEST, *(f"{split}.arrow" for split in SPLITS)):
         start = f"{folder / name}: "
         if str(error).startswith(start):
@@ -149,7 +149,7 @@ def _only_zero_and_one(array: np.ndarray) -> bool:
     return all(bool(((block == 0) | (block == 1)).all()) for block in row_blocks(array))
 
 
-def _misfits(store: Store, split: str, info: TaskInfo) -> Iterator[Fault]:
+def _misfits(store: Store, split: str, info: TaskInfo) -> Iterator[DataFault]:
     path, data = store.folder / f"{split}.arrow", getattr(store, split)
     shape, y = tuple(data.x.shape[1:]), data.y
     official = store.manifest.get("data_source") == "official"
@@ -165,7 +165,7 @@ def _misfits(store: Store, split: str, info: TaskInfo) -> Iterator[Fault]:
 
 
 def row_hashes(x: np.ndarray) -> np.ndarray:
-    """Returns a hash of each row: uint64 [n], of which a million have one in common by chance with
+    """Return a hash of each row: uint64 [n], of which a million have one in common by chance with
     a probability of 3e-8."""
     digests = [
         blake2b(row.tobytes(), digest_size=8).digest() for block in row_blocks(x) for row in block
@@ -188,7 +188,7 @@ def _recurrences(a: str, one: _Inputs, b: str, other: _Inputs) -> Iterator[str]:
 
 
 def _nearest(train: np.ndarray, held_out: np.ndarray) -> dict[str, int | float]:
-    """Returns how far inputs are from the nearest training input, by the spread of these."""
+    """Return how far inputs are from the nearest training input, by the spread of these."""
     size = int(np.prod(train.shape[1:]))
     points = np.unique(np.linspace(0, size - 1, POINTS).astype(np.int64))
     others, rows = (

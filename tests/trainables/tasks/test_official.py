@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from trainables.errors import ConfigError
 from trainables.spec import DataSpec
-from trainables.tasks.official import describe, is_generated, lent, missing
+from trainables.tasks.official import describe, is_generated, missing, used_sizes
 
 NAME = "nasbench360/cifar100"
 SPLITS = ("train", "val", "test")
@@ -13,9 +13,9 @@ SPLITS = ("train", "val", "test")
 def test_a_part_is_divided_by_the_fractions_and_all_samples_are_the_splits_themselves():
     stored = {"train": 9000, "val": 400, "test": 2000}
     data = DataSpec(samples=1000, val_fraction=0.2, test_fraction=0.3)
-    assert lent(NAME, stored, data) == {"train": 500, "val": 200, "test": 300}
+    assert used_sizes(NAME, stored, data) == {"train": 500, "val": 200, "test": 300}
     for samples in (None, 11_400):
-        assert lent(NAME, stored, data.model_copy(update={"samples": samples})) == stored
+        assert used_sizes(NAME, stored, data.model_copy(update={"samples": samples})) == stored
 
 
 @given(
@@ -28,7 +28,7 @@ def test_a_part_has_what_was_asked_for_or_is_refused(sizes, samples, fractions):
     val, test = fractions
     data = DataSpec(samples=samples, val_fraction=val, test_fraction=test)
     try:
-        part = lent(NAME, stored, data)
+        part = used_sizes(NAME, stored, data)
     except ConfigError:
         return
     assert sum(part.values()) == samples
@@ -38,7 +38,7 @@ def test_a_part_has_what_was_asked_for_or_is_refused(sizes, samples, fractions):
 def test_what_a_split_does_not_have_is_refused_with_the_way_out():
     stored = {"train": 9000, "val": 40, "test": 2000}
     with pytest.raises(ConfigError, match=r"only 40 of 200 for val\. Ask for fewer, change val_f"):
-        lent(NAME, stored, DataSpec(samples=1000, val_fraction=0.2))
+        used_sizes(NAME, stored, DataSpec(samples=1000, val_fraction=0.2))
 
 
 def test_nas_bench_360_is_described_as_published(tmp_path):

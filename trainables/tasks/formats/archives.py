@@ -1,9 +1,9 @@
-"""The guarded reader of archives of other people: .zip and .tar, compressed or not, and .gz.
+"""A guarded reader of untrusted archives: .zip and .tar, compressed or not, and .gz.
 
-Only the members that a layout has a use for are written, as plain files below one folder. Refused
-are a path that is absolute or leads out of the folder, a link in the place of a file, an archive
-that is not read to its end, and what grows beyond reason: a published archive is a few times
-smaller than what it holds, a bomb a thousand times.
+Only the members that a layout needs are written, as plain files below one folder. Refused are a
+path that is absolute or leads out of the folder, a link in place of a file, an archive that ends
+too early, and one that unpacks to far more than its size: a published archive is a few times
+smaller than its content, a bomb a thousand times.
 
 Whatever a library raises while it reads an archive is a `DataError` that names the file and the
 byte that had been reached.

@@ -1,6 +1,6 @@
-"""Arrays of an HDF5 file, of which only what is asked for is read. Files are material to judge.
+"""Arrays of untrusted HDF5 files, read in parts.
 
-What an array says of itself is looked at before a number is read: links, storage in another file,
+The metadata of an array are checked before a number is read: links, storage in another file,
 filters, types and sizes. Nothing outside the file is opened.
 """
 
@@ -31,7 +31,7 @@ CUT_SHORT = re.compile(r"truncated file: eof = (\d+), .*stored_eof = (\d+)")
 
 
 def open_file(path: Path) -> Any:
-    """Opens a file to be read.
+    """Open a file for reading.
 
     Raises:
         DataError: It is no HDF5 file, was cut short, or is being written.
@@ -58,7 +58,7 @@ def _unopened(path: Path, error: OSError) -> DataError:
 
 
 def find_array(file: Any, key: str, *ndim: int) -> Any:
-    """Returns the array `key`, unread.
+    """Return the array `key`, unread.
 
     Raises:
         DataError: There is none, it is in another file, does not hold numbers, or not along as many
@@ -79,7 +79,7 @@ def find_array(file: Any, key: str, *ndim: int) -> Any:
 
 
 def _resolve(file: Any, key: str) -> Any:
-    """Follows the names of `key` one by one, but no link."""
+    """Follow the names of `key` one by one, but no link."""
     node, walked = file, ""
     for name in key.split("/"):
         link = node.get(name, getlink=True) if isinstance(node, h5py.Group) else None
@@ -98,7 +98,7 @@ def _resolve(file: Any, key: str) -> Any:
 
 
 def _check_storage(file: Any, key: str, array: Any) -> None:
-    """Sees that an array can be unpacked, and is no larger than its file can hold."""
+    """Check that an array can be unpacked, and is no larger than its file can hold."""
     item, stored = array.dtype.itemsize, array.id.get_create_plist()
     for number in range(stored.get_nfilters()):
         packed_by = stored.get_filter(number)[0]
@@ -118,7 +118,7 @@ def _check_storage(file: Any, key: str, array: Any) -> None:
 
 
 def read_array(array: Any, selection: Any = ()) -> np.ndarray:
-    """Reads a part of an array.
+    """Read a part of an array.
 
     Raises:
         DataError: The file is damaged there.
@@ -130,10 +130,10 @@ def read_array(array: Any, selection: Any = ()) -> np.ndarray:
 
 
 def check_points(file: Any, keys: Sequence[str], points: int) -> None:
-    """Sees that each axis that the file describes has as many points as its fields, in order.
+    """Check that each axis that the file describes has as many points as its fields, in order.
 
     Raises:
-        DataError: It has not.
+        DataError: It has other points, or another order.
     """
     for key in keys:
         if key not in file:
@@ -148,11 +148,11 @@ def check_points(file: Any, keys: Sequence[str], points: int) -> None:
 
 
 def rows_at_once(array: Any, row_bytes: int) -> int:
-    """Returns how many rows to read together: whole chunks, within memory."""
+    """Return how many rows to read together: whole chunks, within memory."""
     chunk: int = array.chunks[0] if array.chunks else 1
     return max(1, SLAB_BYTES // row_bytes // chunk) * chunk
 
 
 def damaged(path: Path | str, fault: str) -> DataError:
-    """Returns the error for a file that is not as published."""
+    """Return the error for a file that is not as published."""
     return DataError(f"{path}: {shown(fault, MOST_SHOWN)}. Fetch the published file again.")

@@ -100,7 +100,7 @@ _ADMITTED: Mapping[str, Any] = MappingProxyType(
 
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        """Returns what an admitted name stands for.
+        """Return what an admitted name stands for.
 
         Raises:
             UnpicklingError: The name is not admitted.

@@ -71,7 +71,7 @@ def find(files: Sequence[Path], *, seed: int = 0) -> dict[str, Path]:
 
 
 def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSplits:
-    """Reads the images; a tenth of the training images becomes the validation split.
+    """Read the images; a tenth of the training images becomes the validation split.
 
     Raises:
         DataError: A file is no archive, a set or a listed image is missing, or an image is not of
@@ -120,7 +120,7 @@ def _below(folders: Sequence[Path]) -> dict[str, Path]:
 
 
 def _names(part: str, contents: Contents, files: Sequence[Path]) -> list[str]:
-    """Returns the images of a part: as listed, or the galaxy fields."""
+    """Return the images of a part: as listed, or the galaxy fields."""
     where = ", ".join(map(str, files))
     if listed := contents.get(f"{part}_dirs.npy"):
         tails = [(path, TAIL.search(str(path))) for path in load_npy(listed).ravel()]
@@ -166,7 +166,7 @@ def _read_split(
 
 
 def _read_image(path: Path) -> np.ndarray:
-    """Returns the window of the image, of what was struck and of what to ignore: [3, 128, 128]."""
+    """Return the window of the image and of the masks struck and ignored: [3, 128, 128]."""
     stored = _load(path)
     if stored.ndim != 3 or len(stored) not in (2, 3) or min(stored.shape[1:]) < WINDOW.stop:
         raise _damaged(path, f"its shape must be [2 or 3, 256, 256], but is {list(stored.shape)}")
@@ -180,7 +180,7 @@ def _read_image(path: Path) -> np.ndarray:
 
 
 def _read_sky(image: Path) -> float:
-    """Returns the sky's level in an image, or 0 where its visit has none, as official code does."""
+    """Return the sky's level in an image, or 0 where its visit has none, as official code does."""
     path = image.with_name("sky.npy")
     if not path.exists():
         return 0.0
@@ -203,7 +203,7 @@ def _damaged(path: Path, fault: str) -> DataError:
 
 
 def _standardise(splits: Mapping[str, SplitData]) -> dict[str, Any]:
-    """Standardises the inputs of every split in place, by the training pixels."""
+    """Standardise the inputs of every split in place, by the training pixels."""
     train = splits["train"].x
     mean = float(train.mean(dtype=np.float64))
     variances = [np.square(image - mean).mean(dtype=np.float64) for image in train]

@@ -57,7 +57,7 @@ def find(files: Sequence[Path], *, seed: int = 0) -> dict[str, Path]:
 
 
 def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSplits:
-    """Reads both files; a tenth of the training fields becomes the validation split.
+    """Read both files; a tenth of the training fields becomes the validation split.
 
     Raises:
         DataError: A file is missing, is no MATLAB file, or lacks an array of this shape.
@@ -156,7 +156,7 @@ def _check_shape(path: Path, name: str, shape: tuple[int, ...] | None, kind: str
 
 
 def _read_hdf5(path: Path, name: str) -> np.ndarray:
-    """Returns every fifth point of an array of a version 7.3 file, whose axes are reversed."""
+    """Return every fifth point of an array of a version 7.3 file, whose axes are reversed."""
     with open_file(path) as file:
         array = find_array(file, name, 3)
         _check_shape(path, name, array.shape[::-1], "double")

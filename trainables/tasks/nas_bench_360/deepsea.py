@@ -45,7 +45,7 @@ def find(files: Sequence[Path], *, seed: int = 0) -> dict[str, Path]:
 
 
 def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSplits:
-    """Reads the six arrays.
+    """Read the six arrays.
 
     Raises:
         DataError: The file is missing, damaged, or an array not of its shape or not of 0 and 1.
@@ -82,7 +82,7 @@ def _read_features(path: Path, part: str) -> np.ndarray:
 def _read_sequences(
     path: Path, sizes: dict[str, int], order: np.ndarray, scratch: Path
 ) -> np.ndarray:
-    """Returns the sequences of some parts, one after another and then in `order`: [n, 4, 1000]."""
+    """Return the sequences of some parts, one after another and then in `order`: [n, 4, 1000]."""
     name, shape = f"deepsea-{'-'.join(sizes)}.raw", (len(order), BASES, LENGTH)
     x = scratch_array(scratch / name, shape, np.uint8)
     row = np.argsort(order)  # of each sequence
@@ -96,7 +96,7 @@ def _read_sequences(
 
 
 def _chunks(path: Path, part: str, size: int) -> Iterator[np.ndarray]:
-    """Yields sequences [n, 1000, 4] as bytes."""
+    """Yield sequences [n, 1000, 4] as bytes."""
     with open_member(path, f"x_{part}.npy", LARGEST["x"]) as file:
         try:
             shape, fortran, dtype = read_head(file)

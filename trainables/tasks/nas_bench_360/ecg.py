@@ -48,7 +48,7 @@ def find(files: Sequence[Path], *, seed: int = 0) -> dict[str, Path]:
 
 
 def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSplits:
-    """Reads the records and cuts them in windows; no record is in two splits.
+    """Read the records and cut them into windows; no record is in two splits.
 
     Raises:
         DataError: The file is missing, not of this layout, or has too few records.
@@ -82,7 +82,7 @@ def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSpli
 
 
 def _read_records(path: Path) -> tuple[list[np.ndarray], np.ndarray]:
-    """Returns the records, standardised, and their classes."""
+    """Return the records, standardised, and their classes."""
     stored = load_pickle(path)
     if not isinstance(stored, dict) or not {"data", "label"} <= stored.keys():
         raise _damaged(path, "it must hold a dictionary with `data` and `label`")
@@ -121,7 +121,7 @@ def _split_off_test(path: Path, records: int) -> tuple[np.ndarray, np.ndarray]:
 def _windows(
     records: Sequence[np.ndarray], strides: Mapping[int, int]
 ) -> Iterator[tuple[int, int]]:
-    """Yields (record, first point) of every window that lies within its record."""
+    """Yield (record, first point) of every window that lies within its record."""
     for index, stride in strides.items():
         for start in range(0, len(records[index]) - WINDOW + 1, stride):
             yield index, start

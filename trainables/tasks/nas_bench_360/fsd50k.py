@@ -139,7 +139,7 @@ def find(files: Sequence[Path], *, seed: int = 0) -> dict[str, Path]:
 
 
 def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSplits:
-    """Reads the seconds of every clip, and mixes those to train on with noise.
+    """Read the seconds of every clip, and mix those to train on with noise.
 
     Raises:
         DataError: A list, the map of labels, the noise or a sound is missing, or not as published.
@@ -169,7 +169,7 @@ def _read_label_map(path: Path) -> dict[str, int]:
 
 
 def _read_list(path: Path, numbers: Mapping[str, int], within: Path | None) -> list[_Clip]:
-    """Returns the clips of a list, and where their seconds are."""
+    """Return the clips of a list, and where their seconds are."""
     clips: dict[str, _Clip] = {}
     folder = None
     for row, (file, labels, name) in enumerate(_read_rows(path)):
@@ -211,7 +211,7 @@ def _read_rows(path: Path) -> Iterator[tuple[str, str, str]]:
 
 
 def _find_folder(manifest: Path, file: str, within: Path | None) -> Path:
-    """Returns the folder of a listed file: as listed, or its tail below or beside the lists'."""
+    """Return the folder of a listed file: as listed, or its tail below or beside the lists'."""
     *folders, name = _parts(file)
     for base in (manifest.parent, manifest.parent.parent):
         for skipped in range(len(folders) + 1):

@@ -30,7 +30,7 @@ RANGE_DB = 80.0
 
 
 def log_mel(wave: np.ndarray) -> np.ndarray:
-    """Returns the image [96, 102] of one second [22050], float32."""
+    """Return the image [96, 102] of one second [22050], float32."""
     window, filters = _window_and_filters()
     decibels = spectrogram(
         wave,
@@ -48,7 +48,7 @@ def log_mel(wave: np.ndarray) -> np.ndarray:
 
 
 def one_second(wave: np.ndarray, position: float = 0.0) -> np.ndarray:
-    """Returns the second at `position` (0 the first, 1 the last); a shorter sound is repeated."""
+    """Return the second at `position` (0 the first, 1 the last); a shorter sound is repeated."""
     if len(wave) <= RATE:
         return np.resize(wave, RATE)
     start = int(position * (len(wave) - RATE + 1))
@@ -56,7 +56,7 @@ def one_second(wave: np.ndarray, position: float = 0.0) -> np.ndarray:
 
 
 def read_wave(path: Path) -> np.ndarray:
-    """Reads a .wav file: float32 [t], 1 the loudest that 16 bits hold.
+    """Read a .wav file: float32 [t], 1 the loudest that 16 bits hold.
 
     Raises:
         DataError: It is missing, cut short, empty, of another sample rate, of several channels, or

@@ -37,7 +37,7 @@ def find(files: Sequence[Path], *, seed: int = 0) -> dict[str, Path]:
 
 
 def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSplits:
-    """Reads the six arrays.
+    """Read the six arrays.
 
     Raises:
         DataError: A file is missing, damaged, or not of its shape.

@@ -71,7 +71,7 @@ def find(files: Sequence[Path], *, seed: int = 0) -> dict[str, Path]:
 
 
 def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSplits:
-    """Reads the proteins; a tenth of those to train on becomes the validation split.
+    """Read the proteins; a tenth of those to train on becomes the validation split.
 
     Raises:
         DataError: A list or a protein is missing, or an array is not of its shape or out of range.
@@ -96,7 +96,7 @@ def _read(root: Path, scratch: Path, seed: int) -> ImportedSplits:
 
 
 def _names(path: Path) -> list[str]:
-    """Returns the first word of each line."""
+    """Return the first word of each line."""
     try:
         with open_regular(path) as file:
             lines = file.read().decode("utf-8").splitlines()
@@ -149,7 +149,7 @@ def _read_split(
 
 
 def _read_features(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the features of the residues [27, L] and of the pairs [3, L, L]."""
+    """Return the features of the residues [27, L] and of the pairs [3, L, L]."""
     stored = load_pickle(path)
     if not isinstance(stored, dict) or "seq" not in stored:
         raise _damaged(path, "it must be a dictionary with `seq`")
@@ -172,7 +172,7 @@ def _read_features(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _read_distances(path: Path, length: int) -> np.ndarray:
-    """Returns the distances [L, L], at least 1 and smooth on the diagonal, NaN where unknown."""
+    """Return the distances [L, L], at least 1 and smooth on the diagonal, NaN where unknown."""
     stored = load_npy(path)
     if stored.shape != (3,):
         raise _damaged(path, "it must hold three objects: length, sequence, distances")

@@ -36,7 +36,7 @@ def find(files: Sequence[Path], *, seed: int = 0) -> dict[str, Path]:
 
 
 def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSplits:
-    """Reads both files; a tenth of the training series becomes the validation split.
+    """Read both files; a tenth of the training series becomes the validation split.
 
     Raises:
         DataError: A file is missing, damaged, or not of this layout.

@@ -39,7 +39,7 @@ def find(files: Sequence[Path], *, seed: int = 0) -> dict[str, Path]:
 
 
 def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSplits:
-    """Reads both parts; a tenth of each training class becomes the validation split.
+    """Read both parts; a tenth of each training class becomes the validation split.
 
     Raises:
         DataError: The file is missing, cut short, or not of this layout.

@@ -23,7 +23,7 @@ class Advection(Problem):
         return (resolution,)
 
     def generate(self, indices: np.ndarray, *, seed: int, resolution: int) -> GeneratedSamples:
-        """Returns u(0) -> u(end_time), evaluated without discretisation error."""
+        """Return u(0) -> u(end_time), evaluated without discretisation error."""
         field = self.initial.fields(uniforms(indices, seed=seed, count=self.initial.num_uniforms))
         x = cell_centres(resolution, 0.0, 1.0)
         return GeneratedSamples(

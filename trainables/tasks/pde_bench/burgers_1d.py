@@ -1,9 +1,10 @@
 """Burgers' equation, u_t + (u^2 / 2)_x = (nu / pi) u_xx on [0, 1), periodic, solved exactly.
 
-Cole and Hopf: with kappa = nu / pi and u of zero mean, u = -2 kappa phi_x / phi, where
-phi_t = kappa phi_xx and phi_0 = exp(-U_0 / 2 kappa), U_0 an antiderivative of u_0. A mean m is a
-Galilean shift: u(x, t) = m + v(x - m t, t). The heat equation is one multiplication in Fourier
-space, so there are no time steps.
+The transform of Hopf (Comm. Pure Appl. Math. 3, 1950) and Cole (Quart. Appl. Math. 9, 1951): with
+kappa = nu / pi and u of zero mean, u = -2 kappa phi_x / phi, where phi_t = kappa phi_xx and
+phi_0 = exp(-U_0 / 2 kappa), U_0 an antiderivative of u_0. A mean m is a Galilean shift:
+u(x, t) = m + v(x - m t, t). The heat equation is one multiplication in Fourier space, so there are
+no time steps.
 
 phi spans at most exp(-1 / (16 kappa t)) (the action of a straight path of half a period), which has
 to stay well above rounding: kappa t >= 0.003, met by both variants.
@@ -35,7 +36,7 @@ class Burgers(Problem):
         return (resolution,)
 
     def generate(self, indices: np.ndarray, *, seed: int, resolution: int) -> GeneratedSamples:
-        """Returns u(0) -> u(end_time)."""
+        """Return u(0) -> u(end_time)."""
         field = self.initial.fields(uniforms(indices, seed=seed, count=self.initial.num_uniforms))
         stride = -(-FINE // resolution)
         fine = np.arange(resolution * stride) / (resolution * stride) + 0.5 / resolution
@@ -49,7 +50,7 @@ class Burgers(Problem):
 
 
 def cole_hopf(u: np.ndarray, *, diffusivity: float, time: float) -> np.ndarray:
-    """Evolves u [n, m], given on m equally spaced points of a period of length 1."""
+    """Evolve u [n, m], given on m equally spaced points of a period of length 1."""
     m = u.shape[-1]
     mean = u.mean(axis=-1, keepdims=True)
     ik = 2j * np.pi * fft.rfftfreq(m, 1 / m)

@@ -50,7 +50,7 @@ class Darcy(Problem):
         return (resolution, resolution)
 
     def generate(self, indices: np.ndarray, *, seed: int, resolution: int) -> GeneratedSamples:
-        """Returns a -> u."""
+        """Return a -> u."""
         drawn = uniforms(indices, seed=seed, count=3 * NUM_BUMPS + 1)
         centres, spreads, level = np.split(drawn, [2 * NUM_BUMPS, 3 * NUM_BUMPS], axis=1)
         spreads = MAX_SPREAD * spreads
@@ -80,7 +80,7 @@ class Darcy(Problem):
 
 
 def diffusion_matrix(a: np.ndarray, *, boundary: Boundary) -> sparse.csc_array:
-    """Returns -div(a grad) for a [m, m]: a symmetric positive definite matrix [m^2, m^2]."""
+    """Return -div(a grad) for a [m, m]: a symmetric positive definite matrix [m^2, m^2]."""
     m = len(a)
     outer = 2.0 if boundary == "face" else 1.0  # 1 / distance from centre to the zero, in cells
     diagonal = np.zeros_like(a)
@@ -102,7 +102,7 @@ def diffusion_matrix(a: np.ndarray, *, boundary: Boundary) -> sparse.csc_array:
 
 
 def steady_state(matrix: sparse.csc_array, source: np.ndarray) -> np.ndarray:
-    """Solves matrix u = source, [m^2]."""
+    """Solve matrix u = source, [m^2]."""
     solution: np.ndarray = _factorised(matrix).solve(source)
     return solution
 
@@ -110,7 +110,7 @@ def steady_state(matrix: sparse.csc_array, source: np.ndarray) -> np.ndarray:
 def transient_state(
     matrix: sparse.csc_array, source: np.ndarray, u: np.ndarray, *, time: float, num_steps: int
 ) -> np.ndarray:
-    """Evolves u_t = source - matrix u from 0 to `time`."""
+    """Evolve u_t = source - matrix u from 0 to `time`."""
     step = time / num_steps
     implicit = GAMMA / 2 * step
     solve = _factorised(sparse.eye_array(u.size, format="csc") + implicit * matrix).solve
@@ -128,7 +128,7 @@ def _factorised(matrix: sparse.csc_array) -> linalg.SuperLU:
 
 
 def _bump_sum(centres: np.ndarray, spreads: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Returns sum_b exp(-|x - centre_b|^2 / spread_b) on the grid: [n, m, m]."""
+    """Return sum_b exp(-|x - centre_b|^2 / spread_b) on the grid: [n, m, m]."""
     total = np.zeros((len(centres), len(x), len(x)))
     for b in range(NUM_BUMPS):
         spread = spreads[:, b, None]
@@ -140,7 +140,7 @@ def _bump_sum(centres: np.ndarray, spreads: np.ndarray, x: np.ndarray) -> np.nda
 
 
 def _expected_bump_sum() -> float:
-    """Returns the mean of `_bump_sum` over the square and over centres and spreads."""
+    """Return the mean of `_bump_sum` over the square and over centres and spreads."""
 
     def profile(s: float) -> float:  # E exp(-(x - c)^2 / s) for x, c ~ U(0, 1)
         return float(np.sqrt(np.pi * s) * special.erf(s**-0.5) - s * -np.expm1(-1 / s))

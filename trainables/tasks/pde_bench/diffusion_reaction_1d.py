@@ -33,7 +33,7 @@ class DiffusionReaction(Problem):
         return (resolution,)
 
     def generate(self, indices: np.ndarray, *, seed: int, resolution: int) -> GeneratedSamples:
-        """Returns u(0) -> u(end_time)."""
+        """Return u(0) -> u(end_time)."""
         field = self.initial.fields(uniforms(indices, seed=seed, count=self.initial.num_uniforms))
         x = cell_centres(resolution, 0.0, 1.0)
         start = rescaled(field, x, reference=cell_centres(REFERENCE, 0.0, 1.0))
@@ -42,7 +42,7 @@ class DiffusionReaction(Problem):
 
 
 def evolve(u: np.ndarray, *, nu: float, rho: float, time: float, num_steps: int) -> np.ndarray:
-    """Evolves u [n, m] on a period of length 1."""
+    """Evolve u [n, m] on a period of length 1."""
     m = u.shape[-1]
     instants = time * (np.arange(num_steps + 1) / num_steps) ** 2
     decay = -nu * (2 * np.pi * fft.rfftfreq(m, 1 / m)) ** 2

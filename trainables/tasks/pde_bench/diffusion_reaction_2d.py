@@ -44,7 +44,7 @@ class FitzHughNagumo(Problem):
         return (resolution, resolution)
 
     def generate(self, indices: np.ndarray, *, seed: int, resolution: int) -> GeneratedSamples:
-        """Returns (u, v)(0) -> (u, v)(end_time), the channels `inputs` and `outputs` of them."""
+        """Return (u, v)(0) -> (u, v)(end_time), the channels `inputs` and `outputs` of them."""
         start = normals(indices, seed=seed, shape=(2, resolution, resolution))
         end = evolve(
             start.astype(np.float32),
@@ -60,7 +60,7 @@ class FitzHughNagumo(Problem):
 def evolve(
     state: np.ndarray, *, diffusivity: tuple[float, float], k: float, steps: Sequence[float]
 ) -> np.ndarray:
-    """Evolves (u, v) [n, 2, m, m] over the given steps."""
+    """Evolve (u, v) [n, 2, m, m] over the given steps."""
     m = state.shape[-1]
     wave = (2 - 2 * np.cos(np.pi * np.arange(m) / m)) * (m / LENGTH) ** 2  # -eigenvalues in 1D
     rate = np.array(diffusivity)[:, None, None] * (wave[:, None] + wave)  # [2, m, m]
@@ -74,7 +74,7 @@ def evolve(
 
 
 def _graded_steps(time: float, step: float) -> list[float]:
-    """Splits `time`: its first 0.5 into steps a fifth as long as the others."""
+    """Split `time`: its first 0.5 into steps a fifth as long as the others."""
     early = min(time, 0.5)
     pieces = ((early, step / 5), (time - early, step))
     counts = [(span, round(span / size)) for span, size in pieces if span > 0]

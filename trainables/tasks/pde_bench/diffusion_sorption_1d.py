@@ -71,7 +71,7 @@ class DiffusionSorption(Problem):
         return (resolution,)
 
     def generate(self, indices: np.ndarray, *, seed: int, resolution: int) -> GeneratedSamples:
-        """Returns c(0) -> c(end_time)."""
+        """Return c(0) -> c(end_time)."""
         count = 1 + (self.field.num_uniforms if self.field else 0)
         drawn = uniforms(indices, seed=seed, count=count)
         level = self.max_initial * drawn[:, :1]
@@ -87,7 +87,7 @@ class DiffusionSorption(Problem):
 
 
 def evolve(c: np.ndarray, *, medium: Medium, time: float, num_steps: int) -> np.ndarray:
-    """Evolves c [n, m] from 0 to `time`."""
+    """Evolve c [n, m] from 0 to `time`."""
     c = np.maximum(c, FLOOR)
     instants = time * (np.arange(num_steps + 1) / num_steps) ** 2
     laplacian = Laplacian(c.shape[1], medium.diffusivity)
@@ -127,7 +127,7 @@ class Laplacian:
 def _newton(
     c: np.ndarray, known: np.ndarray, implicit: float, medium: Medium, laplacian: Laplacian
 ) -> np.ndarray:
-    """Solves F(c) - implicit L(c) = known, from the guess c."""
+    """Solve F(c) - implicit L(c) = known, from the guess c."""
     ones = np.ones_like(c)
     for _ in range(NUM_NEWTON):
         residual = medium.stored(c) - implicit * laplacian(c) - known

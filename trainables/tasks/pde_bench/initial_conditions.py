@@ -40,7 +40,7 @@ class FourierFields:
     length: float
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        """Evaluates at points x, [m] or [n, m]: [n, m]."""
+        """Evaluate at points x, [m] or [n, m]: [n, m]."""
         total = np.zeros((len(self.sign), x.shape[-1]))
         for j in range(self.amplitude.shape[1]):
             amplitude, harmonic, phase = (
@@ -54,7 +54,7 @@ class FourierFields:
         return values
 
     def params(self, prefix: str = "") -> dict[str, np.ndarray]:
-        """Returns every random number by name."""
+        """Return every random number by name."""
         names = ("amplitude", "harmonic", "phase", "absolute", "sign", "windowed", "edges")
         return {prefix + name: getattr(self, name) for name in names}
 
@@ -75,7 +75,7 @@ class FourierSpec:
         return self.num_drawn + 2 * self.num_waves + 5
 
     def fields(self, uniforms: np.ndarray) -> FourierFields:
-        """Maps uniform numbers [n, num_uniforms] to n fields."""
+        """Map uniform numbers [n, num_uniforms] to n fields."""
         k = self.num_waves
         slots, amplitude, phase, rest = np.split(
             uniforms, np.cumsum([self.num_drawn, k, k]), axis=1
@@ -99,7 +99,7 @@ FOURIER = FourierSpec()  # the published distribution of the scalar problems
 
 
 def rescaled(field: FourierFields, x: np.ndarray, *, reference: np.ndarray) -> np.ndarray:
-    """Evaluates at x, shifted and scaled to run from 0 to 1 over the points `reference`."""
+    """Evaluate at x, shifted and scaled to run from 0 to 1 over the points `reference`."""
     full = field(reference)
     low, high = full.min(axis=1, keepdims=True), full.max(axis=1, keepdims=True)
     scaled: np.ndarray = np.clip((field(x) - low) / (high - low), 0.0, 1.0)
@@ -107,12 +107,12 @@ def rescaled(field: FourierFields, x: np.ndarray, *, reference: np.ndarray) -> n
 
 
 def stream(seed: int, index: int) -> np.random.Generator:
-    """Returns the generator of one sample."""
+    """Return the generator of one sample."""
     return np.random.Generator(np.random.Philox(key=np.array([seed, index], dtype=np.uint64)))
 
 
 def uniforms(indices: np.ndarray, *, seed: int, count: int) -> np.ndarray:
-    """Draws `count` numbers from U(0, 1) for each sample: [n, count]."""
+    """Draw `count` numbers from U(0, 1) for each sample: [n, count]."""
     drawn = np.empty((len(indices), count))
     for row, index in enumerate(indices):
         drawn[row] = stream(seed, int(index)).random(count)
@@ -120,7 +120,7 @@ def uniforms(indices: np.ndarray, *, seed: int, count: int) -> np.ndarray:
 
 
 def normals(indices: np.ndarray, *, seed: int, shape: tuple[int, ...]) -> np.ndarray:
-    """Draws an array of N(0, 1) for each sample: [n, *shape]."""
+    """Draw an array of N(0, 1) for each sample: [n, *shape]."""
     drawn = np.empty((len(indices), *shape))
     for row, index in enumerate(indices):
         drawn[row] = stream(seed, int(index)).standard_normal(shape)

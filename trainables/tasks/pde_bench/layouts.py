@@ -27,7 +27,7 @@ TIME_TOLERANCE = 1e-3  # of the end time; frames are farther apart
 
 @runtime_checkable
 class Layout(Protocol):
-    """Pairs of a file, by their numbers in it."""
+    """A layout: the pairs of a file, by their numbers in it."""
 
     count: int
     grid: tuple[int, ...]  # of one pair
@@ -35,7 +35,7 @@ class Layout(Protocol):
     frames: Mapping[str, Any]  # which are read, for the manifest
 
     def read(self, rows: slice, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Returns x [k, 1, *grid] and y [k, 1, *grid].
+        """Return x [k, 1, *grid] and y [k, 1, *grid].
 
         Args:
             times: int64 [k]: which of the end times y is of, for each row.
@@ -47,7 +47,7 @@ class Layout(Protocol):
 
 
 def open_layout(file: Any, published: PublishedFile, end_times: Sequence[float]) -> Layout:
-    """Finds the arrays of a file.
+    """Find the arrays of a file.
 
     Args:
         end_times: Of the outputs: one, or that of the training split and that of the others.
@@ -81,7 +81,7 @@ class Series:
         self.step = rows_at_once(self._arrays[0], 8 * points * len(self._arrays))
 
     def read(self, rows: slice, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Reads whole lines and drops points in memory, where HDF5 would take them one by one."""
+        """Read whole lines and drops points in memory, where HDF5 would take them one by one."""
         start = self._read_frame(rows, 0)
         end = np.empty_like(start)
         for which in np.unique(times):
@@ -115,7 +115,7 @@ class Fields:
         self.step = rows_at_once(self._solution, 8 * sides[0] * sides[1])
 
     def read(self, rows: slice, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Reads whole fields and drops points in memory."""
+        """Read whole fields and drops points in memory."""
         kept = (..., self._points, self._points)
         coefficient = read_array(self._coefficient, rows)[kept]
         return coefficient[:, None], read_array(self._solution, rows)[kept]
@@ -144,7 +144,7 @@ class Groups:
         self._output_channel = output_channel
 
     def read(self, rows: slice, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Reads the first frame of channel 0, and the last one of the output's channel."""
+        """Read the first frame of channel 0, and the last one of the output's channel."""
         ends = [self._ends[which] for which in times]
         pairs = [self._pair(*each) for each in zip(self._names[rows], ends, strict=True)]
         x, y = (np.stack(fields)[:, None] for fields in zip(*pairs, strict=True))
@@ -176,7 +176,7 @@ class Groups:
 def _frames_at(
     file: Any, key: str, frames: int, end_times: Sequence[float]
 ) -> tuple[list[int], Mapping[str, Any]]:
-    """Returns the frames at the end times, and all frames that are read, for the manifest."""
+    """Return the frames at the end times, and all frames that are read, for the manifest."""
     times = find_array(file, key, 1)
     if len(times) < frames:
         raise damaged(

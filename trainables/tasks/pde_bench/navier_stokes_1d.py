@@ -52,7 +52,7 @@ class NavierStokes(Problem):
         return (3 * resolution,)
 
     def generate(self, indices: np.ndarray, *, seed: int, resolution: int) -> GeneratedSamples:
-        """Returns (rho | p | v)(0) -> (rho | p | v)(end_time), each one channel of 3 m points."""
+        """Return (rho | p | v)(0) -> (rho | p | v)(end_time), each one channel of 3 m points."""
         count = self.initial.num_uniforms
         drawn = uniforms(indices, seed=seed, count=3 * count + 4)
         x = cell_centres(resolution, LOW, HIGH)
@@ -108,7 +108,7 @@ COURANT = 0.8
 
 
 def evolve(w: np.ndarray, *, length: float, nu: float, time: float) -> np.ndarray:
-    """Evolves primitive states (rho, v, p) [n, 3, m] of period `length`, viscosity `nu` rho."""
+    """Evolve primitive states (rho, v, p) [n, 3, m] of period `length`, viscosity `nu` rho."""
     spacing = length / w.shape[-1]
 
     def stable_step(u: np.ndarray) -> np.ndarray:
@@ -165,7 +165,7 @@ def _flux_difference(u: np.ndarray) -> np.ndarray:
 
 
 def _hllc(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Returns the flux [n, 3, m] between primitive states on either side of each face."""
+    """Return the flux [n, 3, m] between primitive states on either side of each face."""
     (rho_l, v_l, p_l), (rho_r, v_r, p_r) = _fields(left), _fields(right)
     c_l, c_r = np.sqrt(GAMMA * p_l / rho_l), np.sqrt(GAMMA * p_r / rho_r)
     slowest = np.minimum(v_l - c_l, v_r - c_r)

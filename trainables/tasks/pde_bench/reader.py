@@ -126,7 +126,7 @@ def _cut(x: np.ndarray, y: np.ndarray, rows: Mapping[str, np.ndarray]) -> dict[s
 
 
 def _rows(count: int, problem: Problem, seed: int, task: str) -> dict[str, np.ndarray]:
-    """Returns the samples of each split, in random order."""
+    """Return the samples of each split, in random order."""
     num_test = max(1, round(count * TEST_FRACTION))
     start = 0 if problem.test_first else count - num_test
     rest = np.delete(np.arange(count), slice(start, start + num_test))
@@ -141,7 +141,7 @@ def _rows(count: int, problem: Problem, seed: int, task: str) -> dict[str, np.nd
 def _read_all(
     path: Path, layout: Layout, order: np.ndarray, times: np.ndarray, scratch: Path
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Reads samples in the file's order, each to its end time, and puts them in our order."""
+    """Read samples in the file's order, each to its end time, and puts them in our order."""
     shape = (layout.count, 1, *layout.grid)
     x, y = (scratch_array(scratch / f"{column}.raw", shape, np.float32) for column in ("x", "y"))
     place = np.empty(layout.count, dtype=np.int64)
@@ -158,7 +158,7 @@ def _read_all(
 
 
 def _standardise(x: np.ndarray, y: np.ndarray, num_train: int) -> dict[str, Any]:
-    """Standardises each point in place, by the inputs of the first rows, which are to train on."""
+    """Standardise each point in place, by the inputs of the first rows, which are to train on."""
     standardise = Standardiser.of(*mean_and_std(x[:num_train]))
     for array in (x, y):
         for block in row_blocks(array):
@@ -171,7 +171,7 @@ MOST_UNEXPLAINED = 0.3  # of an output, where its input was moved
 
 
 def check_md5(path: Path, published: PublishedFile) -> tuple[dict[str, Any], list[str]]:
-    """Returns the file's MD5 sum, and a note where it is not the published one."""
+    """Return the file's MD5 sum, and a note where it is not the published one."""
     md5, notes = md5_note(path, published.md5)
     return {"md5": md5}, notes
 
@@ -179,7 +179,7 @@ def check_md5(path: Path, published: PublishedFile) -> tuple[dict[str, Any], lis
 def check_attributes(
     file: Any, published: PublishedFile, problem: Problem
 ) -> tuple[dict[str, Any], list[str]]:
-    """Returns the parameters that a file states, and a note for each that it does not.
+    """Return the parameters that a file states, and a note for each that it does not.
 
     Raises:
         DataError: One is not the task's, or of another, so that this is a file of another task.
@@ -205,7 +205,7 @@ def check_attributes(
 def check_speed(
     path: Path, x: np.ndarray, y: np.ndarray, speed: float, time: float
 ) -> tuple[dict[str, Any], list[str]]:
-    """Returns at which speed inputs [n, 1, m] became outputs: the stated one, or half of it.
+    """Return at which speed inputs [n, 1, m] became outputs: the stated one, or half of it.
 
     Raises:
         DataError: At neither.
@@ -228,7 +228,7 @@ def check_speed(
 
 
 def _unexplained(x: np.ndarray, y: np.ndarray, distance: float) -> float:
-    """Returns the relative error of moved inputs, which are periodic on [0, 1)."""
+    """Return the relative error of moved inputs, which are periodic on [0, 1)."""
     points = np.arange(x.shape[-1]) / x.shape[-1]
     moved = np.stack([np.interp(points - distance, points, row, period=1.0) for row in x[:, 0]])
     spread = np.square(y[:, 0] - y[:, 0].mean(axis=1, keepdims=True)).sum()

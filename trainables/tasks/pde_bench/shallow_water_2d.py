@@ -52,7 +52,7 @@ class RadialDamBreak(Problem):
         return (resolution, resolution)
 
     def generate(self, indices: np.ndarray, *, seed: int, resolution: int) -> GeneratedSamples:
-        """Returns h(0) -> h(end_time).
+        """Return h(0) -> h(end_time).
 
         Raises:
             ConfigError: `resolution` is odd, so that the plane has no quarters.
@@ -92,7 +92,7 @@ class OffsetDamBreak(Problem):
         return (resolution, resolution)
 
     def generate(self, indices: np.ndarray, *, seed: int, resolution: int) -> GeneratedSamples:
-        """Returns h(0) -> h(end_time)."""
+        """Return h(0) -> h(end_time)."""
         drawn = uniforms(indices, seed=seed, count=4)
         radius = _between(self.radius_range, drawn[:, 0])[:, None]
         depth = _between(self.depth_range, drawn[:, 1])[:, None]
@@ -120,14 +120,14 @@ def _between(bounds: tuple[float, float], uniform: np.ndarray) -> np.ndarray:
 
 
 def _dam(r: np.ndarray, radius: np.ndarray, depth: np.ndarray, width: float) -> np.ndarray:
-    """Returns the depth in cells of `width` at distance r: those on the rim are partly covered."""
+    """Return the depth in cells of `width` at distance r: those on the rim are partly covered."""
     covered = np.clip(0.5 + (radius - r) / width, 0.0, 1.0)
     water: np.ndarray = 1 + (depth - 1) * covered
     return water
 
 
 def _unfolded(quarter: np.ndarray) -> np.ndarray:
-    """Mirrors [n, m, m] into [n, 2m, 2m]."""
+    """Mirror [n, m, m] into [n, 2m, 2m]."""
     half = np.concatenate([quarter[..., ::-1], quarter], axis=-1)
     return np.concatenate([half[:, ::-1], half], axis=1)
 
@@ -141,7 +141,7 @@ COURANT_RADIAL = 0.8
 
 
 def evolve_quarter(h: np.ndarray, *, size: float, time: float) -> np.ndarray:
-    """Evolves depths h [n, m, m], at rest on [0, size]^2, to `time`."""
+    """Evolve depths h [n, m, m], at rest on [0, size]^2, to `time`."""
     spacing = size / h.shape[-1]
 
     def slope(state: np.ndarray) -> np.ndarray:
@@ -161,7 +161,7 @@ def evolve_quarter(h: np.ndarray, *, size: float, time: float) -> np.ndarray:
 
 
 def evolve_radial(h: np.ndarray, *, radius: float, time: float) -> np.ndarray:
-    """Evolves depths h [n, m], at rest on rings of [0, radius], to `time`."""
+    """Evolve depths h [n, m], at rest on rings of [0, radius], to `time`."""
     m = h.shape[-1]
     spacing = radius / m
     face = (np.arange(m + 1) * spacing).astype(h.dtype)
@@ -190,7 +190,7 @@ def _heun(
 
 
 def _fastest(state: np.ndarray) -> np.ndarray:
-    """Returns the highest wave speed of each sample, [n]."""
+    """Return the highest wave speed of each sample, [n]."""
     h, momenta = state[:, :1], state[:, 1:]
     speed = np.abs(momenta) / h + np.sqrt(h)
     highest: np.ndarray = speed.reshape(len(state), -1).max(axis=1)
@@ -198,7 +198,7 @@ def _fastest(state: np.ndarray) -> np.ndarray:
 
 
 def _extended(state: np.ndarray) -> np.ndarray:
-    """Adds two cells on each side of the last axis: mirrored (momentum turned) and repeated."""
+    """Add two cells on each side of the last axis: mirrored (momentum turned) and repeated."""
     mirrored = state[..., 1::-1].copy()
     mirrored[:, 1] *= -1
     last = state[..., -1:]
@@ -210,7 +210,7 @@ def _flux_difference(extended: np.ndarray) -> np.ndarray:
 
 
 def _fluxes(extended: np.ndarray) -> np.ndarray:
-    """Returns the fluxes along the last axis through the m + 1 faces of [n, c, ..., m + 4]."""
+    """Return the fluxes along the last axis through the m + 1 faces of [n, c, ..., m + 4]."""
     w = extended.copy()
     w[:, 1:] /= extended[:, :1]
     jump = np.diff(w, axis=-1)
@@ -220,7 +220,7 @@ def _fluxes(extended: np.ndarray) -> np.ndarray:
 
 
 def _hll(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Returns the flux between (h, u) or (h, u, v) on either side, u being normal to the face."""
+    """Return the flux between (h, u) or (h, u, v) on either side, u being normal to the face."""
     c_l, c_r = np.sqrt(left[:, 0]), np.sqrt(right[:, 0])
     slow = np.minimum(np.minimum(left[:, 1] - c_l, right[:, 1] - c_r), 0.0)[:, None]
     fast = np.maximum(np.maximum(left[:, 1] + c_l, right[:, 1] + c_r), 0.0)[:, None]

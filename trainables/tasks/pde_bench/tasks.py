@@ -120,7 +120,7 @@ def _pair(
 
 
 def _paired(published: TaskInfo, frames: TargetFrames) -> TaskInfo:
-    """Returns the task whose frames are paired as ORCA's released loader pairs them."""
+    """Return the variant whose frames are paired as in ORCA's released loader."""
     return replace(
         published,
         name=f"{published.name}{ORCA}",

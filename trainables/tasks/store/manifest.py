@@ -1,4 +1,4 @@
-"""The manifest of a data folder: what the data are, and hashes by which an altered byte shows.
+"""The manifest of a data folder: a description of the data, and hashes that reveal changes.
 
     manifest.json    a description, shapes and types, and of each file its size, sha256 and samples
 
@@ -30,7 +30,7 @@ SCHEMA_VERSION = 2
 
 
 def write_manifest(folder: Path, content: Mapping[str, Any]) -> None:
-    """Writes `content`, with its version and its hash, to the disk itself."""
+    """Write `content`, with its version and its hash, and force it to the disk."""
     manifest = {**content, "schema_version": SCHEMA_VERSION}
     manifest["content_hash"] = content_hash(manifest)
     path = folder / MANIFEST
@@ -40,7 +40,7 @@ def write_manifest(folder: Path, content: Mapping[str, Any]) -> None:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """Returns the manifest of a folder.
+    """Return the manifest of a folder.
 
     Raises:
         DataError: It is missing, altered, or of another version.
@@ -64,16 +64,16 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def content_hash(manifest: Mapping[str, Any]) -> str:
-    """Returns the hash of all that a manifest says beside it."""
+    """Return the hash of all other entries of a manifest."""
     content = {key: value for key, value in manifest.items() if key != "content_hash"}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def check_size(path: Path, expected: int) -> None:
-    """Sees that a file has as many bytes as the manifest says.
+    """Check that a file has as many bytes as the manifest states.
 
     Raises:
-        DataError: It is missing, or has not.
+        DataError: It is missing, or has another size.
     """
     try:
         size = path.stat().st_size
@@ -84,7 +84,7 @@ def check_size(path: Path, expected: int) -> None:
 
 
 def altered(path: Path, reason: str) -> DataError:
-    """Returns the error for a file that is not as it was written."""
+    """Return the error for a file that was altered since it was written."""
     return DataError(
         f"{path}: {reason}. Delete {path.parent}, and the data are made anew (published ones: once "
         "they are imported again)."
@@ -92,7 +92,7 @@ def altered(path: Path, reason: str) -> DataError:
 
 
 def sha256(path: Path) -> str:
-    """Returns the hash of a file, or of a folder: of all files in it and their names."""
+    """Return the hash of a file; of a folder, that of the hashes and names of its files."""
     if path.is_dir():
         inside = sorted(file for file in path.rglob("*") if file.is_file())
         lines = [f"{sha256(file)}  {file.relative_to(path).as_posix()}\n" for file in inside]

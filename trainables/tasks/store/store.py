@@ -1,12 +1,12 @@
 """The store: one data set as a folder of memory-mapped Arrow files and a manifest.
 
-    <folder>/manifest.json                 what the data are, their shapes, sizes and hashes
+    <folder>/manifest.json                 a description of the data, their shapes, sizes, hashes
     <folder>/{train,val,test}.arrow        sample_id, x, y, groups, params; one record batch a file
 
 Arrays are fixed-shape tensor columns of an uncompressed IPC file, so that reading one is a view of
 the page cache, shared by all processes of a machine. Inputs may be stored smaller than a network
-takes them, and are then converted as they are read, a batch at a time. A folder is written aside,
-synced and renamed: it is whole or it is not there.
+takes them, and are then converted as they are read, a batch at a time. A folder is written
+aside, synced and renamed: it is whole or absent.
 """
 
 import io
@@ -39,10 +39,10 @@ DTYPES = {"x": ("float32", "float16", "uint8"), "y": ("float32", "int64")}
 def write_store(
     folder: Path, splits: Mapping[str, SplitData], description: Mapping[str, Any]
 ) -> None:
-    """Writes `folder`, which must not exist, with `description` in its manifest.
+    """Write `folder`, which must not exist, with `description` in its manifest.
 
-    `description["input_scaling"]` or `description["pair_features"]`, if any, says how inputs are
-    read (`present`).
+    `description["input_scaling"]` or `description["pair_features"]`, if any, determines how inputs
+    are read (`present`).
 
     Raises:
         DataError: an array is empty, not finite, of another type or length than its split's others.
@@ -104,12 +104,12 @@ class Store:
         return self._split("test")
 
     def head(self, split: str, samples: int) -> Split:
-        """Returns the first samples of a split, as a view."""
+        """Return the first samples of a split, as a view."""
         arrays = self._arrays(split)
         return self._presented({name: array[:samples] for name, array in arrays.items()})
 
     def columns(self, split: str) -> dict[str, np.ndarray]:
-        """Returns sample_id [n] and every parameter [n] or [n, k] of a split."""
+        """Return sample_id [n] and every parameter [n] or [n, k] of a split."""
         batch = self._batch(split)
         columns = {"sample_id": batch.column("sample_id").to_numpy()}
         if "params" in batch.schema.names:
@@ -123,7 +123,7 @@ class Store:
         return columns
 
     def verify(self, *splits: str) -> None:
-        """Reads every byte of these splits, or of all.
+        """Read and check every byte of these splits, or of all.
 
         Raises:
             DataError: a hash differs from the manifest's, or a value is not finite.
@@ -150,7 +150,7 @@ class Store:
         return self.stored(split) | {"sample_id": sample_id}
 
     def stored(self, split: str) -> dict[str, np.ndarray]:
-        """Maps x, y and, where there are any, groups of a split as they are stored."""
+        """Return x, y and, if present, groups of a split as they are stored, mapped."""
         path = self.folder / f"{split}.arrow"
         batch = self._batch(split)
         samples = self.manifest["files"][path.name]["samples"]
@@ -173,7 +173,7 @@ class Store:
         return arrays
 
     def _presented(self, arrays: Mapping[str, np.ndarray]) -> Split:
-        """Returns a split whose inputs are as a network takes them, however they are stored."""
+        """Return a split with its inputs as a network takes them."""
         inputs = present(arrays["x"], self.manifest)
         return Split(
             x=inputs,
@@ -205,7 +205,7 @@ def _write_batch(path: Path, data: SplitData) -> None:
 
 
 class _Blockwise(io.RawIOBase):
-    """Writes a buffer a block at a time, and lets go of the mapped arrays that it is read from."""
+    """A file that writes a buffer in blocks, and releases the mapped arrays that it comes from."""
 
     def __init__(self, file: BinaryIO, sources: Sequence[np.ndarray]) -> None:
         self.file, self.sources = file, sources
