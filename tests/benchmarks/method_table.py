@@ -24,6 +24,7 @@ from trainables.methods.registry import METHODS
 from trainables.runtime.training import Training
 from trainables.runtime.warm import WarmParts
 from trainables.spec import TrialSpec
+from trainables.tasks.official import is_generated
 from trainables.tasks.registry import TASKS
 
 RATES = (3e-4, 1e-3)
@@ -89,7 +90,7 @@ def spec(arm: str, task: str, rate: float, seed: int) -> TrialSpec:
             "task": task,
             "backbone": {**backbone[info.dimension], "weights": weights},
             "proxy": proxies[info.dimension] if method.needs_source else None,
-            "data": GENERATED if task.startswith("pdebench/") else PUBLISHED,
+            "data": GENERATED if is_generated(task) else PUBLISHED,
             "model": {"head": "linear"},
             "stages": given,
             "seed": seed,

@@ -1,4 +1,4 @@
-"""Scores of trivial predictors, which learn nothing from the input: a lower bound for methods.
+"""Scores of trivial predictors, which learn nothing from the input: methods have to beat them.
 
 mean      the mean of the training outputs, point by point (where each point is 0 or 1: its
           log-odds)

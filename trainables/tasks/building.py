@@ -29,7 +29,14 @@ def build(
     workers: int = 1,
     working_bytes: int = WORKING_BYTES,
 ) -> None:
-    """Write `folder`, which must not exist; `scratch` may hold chunks of an earlier run.
+    """Make a data set and write it to the store.
+
+    Args:
+        folder: The target, which must not exist.
+        scratch: Holds the samples; may have chunks of an earlier run.
+        progress: Called with task, samples done and samples in all.
+        workers: Processes that make samples.
+        working_bytes: Memory that they may take together.
 
     Raises:
         DataError: A sample is not finite, or a process was killed.

@@ -42,7 +42,10 @@ def make_samples(
 ) -> GeneratedSamples:
     """Make the samples that `folder` lacks, and return all of them, mapped.
 
-    `workers` processes share the work and `working_bytes`; no bit depends on either.
+    Args:
+        progress: Called with task, samples done and samples in all.
+        workers: Processes that share the work. No bit depends on their number.
+        working_bytes: Memory that they may take together. No bit depends on it.
 
     Raises:
         DataError: A sample is not finite, or a process was killed.

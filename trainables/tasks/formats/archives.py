@@ -55,7 +55,7 @@ class _Member(NamedTuple):
 
 
 class Bounded:
-    """A stream that is read up to `limit` bytes, and no further; it can be begun again.
+    """A stream that is read up to `limit` bytes, and no further; it can be read again.
 
     Raises:
         ValueError: More was asked for than that, or is there.
@@ -91,7 +91,7 @@ class Bounded:
 
 
 def is_archive(path: Path) -> bool:
-    """Return whether a path is a .zip or a .tar, compressed or not; a damaged one is one too."""
+    """Return whether a path is a .zip or a .tar, compressed or not, even a damaged one."""
     if not path.is_file():
         return False
     if path.name.lower().endswith(SUFFIXES):
@@ -109,12 +109,12 @@ def is_archive(path: Path) -> bool:
 def find_archives(
     files: Sequence[Path], published: str | None, holding: re.Pattern[str]
 ) -> list[Path]:
-    """Return the archives among `files` that are to be read, and look at no others.
+    """Return the archives among `files` that are to be read; open no other files.
 
     Args:
-        published: The name under which the archive was published. Where one is named so, it alone
-            is meant.
-        holding: What is found in the path of a member of the archive that is meant.
+        published: The name under which the archive was published. If a file has this name, it
+            alone is returned.
+        holding: Matches the path of a member of the wanted archive.
 
     Raises:
         DataError: None holds it, one that might is damaged, and no folder is named besides.
@@ -141,8 +141,8 @@ def unpacked(
     """Unpack each archive, and yield the folders of what they hold.
 
     Raises:
-        DataError: As `unpack`; and what is raised within, where the files of these folders are
-            called by their archive and member.
+        DataError: As `unpack`; and errors raised within, in which the files of these folders
+            are named by their archive and member.
     """
     folders = {scratch / f"unpacked-{number}": path for number, path in enumerate(archives)}
     for folder, path in folders.items():
@@ -160,7 +160,7 @@ def unpack(path: Path, folder: Path, wanted: re.Pattern[str]) -> Path:
     """Write the members of an archive in whose path `wanted` is found, and return `folder`.
 
     Raises:
-        DataError: The archive is damaged, is none, or must not be trusted.
+        DataError: The file is damaged, no archive, or unsafe.
         OSError: The disk is full.
     """
     most = _most(path)
@@ -188,8 +188,8 @@ def open_member(path: Path, name: str, most: int) -> Iterator["_Named"]:
     """Open a member of a .zip; its sum is checked where it is read to its end.
 
     Raises:
-        DataError: There is none, it unpacks to more than `most` bytes, or what is done with it
-            finds that it is damaged.
+        DataError: There is none, it unpacks to more than `most` bytes, or it proves damaged
+            while it is read.
     """
     with open_regular(path) as raw, _blamed(path, raw), zipfile.ZipFile(raw) as archive:
         if name not in archive.namelist():
@@ -203,7 +203,7 @@ def open_member(path: Path, name: str, most: int) -> Iterator["_Named"]:
 
 @contextmanager
 def open_gzip(path: Path, most: int) -> Iterator[Bounded]:
-    """Open what a .gz holds, of which `most` bytes are read at most; its sum is checked.
+    """Open the content of a .gz, of at most `most` bytes; its sum is checked.
 
     Raises:
         DataError: It is damaged, or holds more.
@@ -230,7 +230,7 @@ def _most(path: Path) -> int:
 
 
 def _guarded_members(path: Path) -> Iterator[_Member]:
-    """Yield the members of an archive, whose faults are those of the archive."""
+    """Yield the members of an archive; name the archive in their errors."""
     with open_regular(path) as raw:
         members = _members(path, raw)
         for _ in range(MOST_MEMBERS):
@@ -286,7 +286,7 @@ def _tar_members(file: "_Limited") -> Iterator[_Member]:
 
 
 class _Header(tarfile.TarInfo):
-    """A member's header, where no damage is taken for the archive's end, as `tarfile` does."""
+    """The header of a member. Damage is not taken for the end of the archive, as in `tarfile`."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "_Header":
@@ -310,7 +310,7 @@ class _Header(tarfile.TarInfo):
 
 
 class _Named:
-    """A file that is read by another name, by which its faults are told."""
+    """A file with another name for its error messages."""
 
     def __init__(self, file: BinaryFile, name: str) -> None:
         self._file, self.name = file, name
@@ -329,7 +329,7 @@ class _Named:
 
 
 class _Limited:
-    """A decompressed file, of which so many bytes are read or skipped at most."""
+    """A decompressed file, of which at most `most` bytes are read or skipped."""
 
     def __init__(self, file: BinaryFile, most: int) -> None:
         self._file, self._most = file, most
@@ -393,7 +393,7 @@ def _read_on(file: BinaryFile, most: int) -> None:
 
 @contextmanager
 def _blamed(path: Path, raw: IO[bytes]) -> Iterator[None]:
-    """Turn whatever a library raises into a fault of the archive, at the byte it was read to."""
+    """Turn whatever a library raises into an error of the archive, with the byte reached."""
     try:
         yield
     except TrainableError:

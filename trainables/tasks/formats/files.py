@@ -15,6 +15,7 @@ __all__ = [
     "BinaryFile",
     "as_numbers",
     "as_single",
+    "damaged",
     "find_file",
     "find_root",
     "look_up",
@@ -26,6 +27,7 @@ __all__ = [
 
 DEPTH = 3  # folders between the named one and the layout's: an archive may add one or two
 SHOWN = 120  # characters of a name or a reason that a message has room for
+MOST_SHOWN = 1000  # characters of a fault: names may be those of a hostile file
 
 
 @runtime_checkable
@@ -69,6 +71,13 @@ def shown(text: str, most: int = SHOWN) -> str:
     return plain if len(plain) <= most else f"{plain[:most]}…"
 
 
+def damaged(
+    path: Path | str, fault: str, way_out: str = "Fetch the published file again"
+) -> DataError:
+    """Return the error for a file that is not as published."""
+    return DataError(f"{path}: {shown(fault, MOST_SHOWN)}. {way_out}.")
+
+
 def find_root(files: Sequence[Path], marker: str) -> Path:
     """Return the folder that holds `marker`, in or below the named folders, or beside the files.
 
@@ -107,7 +116,7 @@ def find_file(files: Sequence[Path], name: str) -> Path:
 
 
 def look_up(files: Sequence[Path], name: str) -> Path | None:
-    """Return what `find_file` does, or None where there is no such file."""
+    """Return the file as `find_file` does, or None where there is no such file."""
     named = [path for path in files if path.name == name]
     folders = [path for path in files if path.is_dir()]
     nested = [path.glob("*/" * depth + name) for path in folders for depth in range(DEPTH)]
@@ -118,7 +127,7 @@ def look_up(files: Sequence[Path], name: str) -> Path | None:
 def as_numbers(
     path: Path, name: str, stored: Any, way_out: str = "Fetch the published file again"
 ) -> np.ndarray:
-    """Return what a file holds under `name` as an array of real numbers.
+    """Return an object of a file, called `name` there, as an array of real numbers.
 
     Raises:
         DataError: It is none: objects, text, complex numbers, rows of different lengths.

@@ -15,9 +15,9 @@ import h5py
 import numpy as np
 
 from trainables.errors import DataError
-from trainables.tasks.formats.files import shown
+from trainables.tasks.formats.files import damaged
 
-__all__ = ["check_points", "damaged", "find_array", "open_file", "read_array", "rows_at_once"]
+__all__ = ["check_points", "find_array", "open_file", "read_array", "rows_at_once"]
 
 SLAB_BYTES = 2**25  # read together
 MOST_CHUNK_BYTES = 2**28  # as published they are below 2 million
@@ -26,7 +26,6 @@ ALWAYS = 2**26  # bytes that an array may declare in any file
 CACHE_BYTES = 2**26  # of chunks that were decompressed
 FILTERS = (1, 2, 3, 4, 5, 6, 32000)  # of HDF5 itself, and lzf
 SHOWN = 8  # names that a message lists
-MOST_SHOWN = 1000  # characters of a message: names may be those of a hostile file
 CUT_SHORT = re.compile(r"truncated file: eof = (\d+), .*stored_eof = (\d+)")
 
 
@@ -151,8 +150,3 @@ def rows_at_once(array: Any, row_bytes: int) -> int:
     """Return how many rows to read together: whole chunks, within memory."""
     chunk: int = array.chunks[0] if array.chunks else 1
     return max(1, SLAB_BYTES // row_bytes // chunk) * chunk
-
-
-def damaged(path: Path | str, fault: str) -> DataError:
-    """Return the error for a file that is not as published."""
-    return DataError(f"{path}: {shown(fault, MOST_SHOWN)}. Fetch the published file again.")

@@ -1,4 +1,4 @@
-"""Pickles of other people, opened without running them.
+"""Untrusted pickles, opened without running them.
 
 A pickle names the functions that rebuild it, so that reading one may run anything. Published data
 need few of them: those that rebuild NumPy's arrays, data types and numbers, and the plain
@@ -57,7 +57,7 @@ def _encode(text: str, encoding: str) -> bytes:
 
 
 def _of_content(kind: Callable[..., Any]) -> Callable[..., Any]:
-    """Return what makes bytes from what is there, and never from a number of them."""
+    """Return a constructor of bytes from content, which refuses a number of bytes."""
 
     def make(*content: Any) -> Any:
         if content and not isinstance(content[0], bytes | bytearray | str | list | tuple):
@@ -100,7 +100,7 @@ _ADMITTED: Mapping[str, Any] = MappingProxyType(
 
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        """Return what an admitted name stands for.
+        """Return the object of an admitted name.
 
         Raises:
             UnpicklingError: The name is not admitted.
@@ -112,7 +112,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def load_pickle(file: Path | BinaryFile, *, encoding: Encoding = "latin1") -> Any:
-    """Return what a pickle of arrays, numbers, strings and containers holds.
+    """Return the content of a pickle of arrays, numbers, strings and containers.
 
     Args:
         file: A path, or a file that is open for reading bytes (of an archive, say).
@@ -134,7 +134,7 @@ def load_pickle(file: Path | BinaryFile, *, encoding: Encoding = "latin1") -> An
 
 
 def _check_lengths(file: BinaryFile) -> None:
-    """Walk over a pickle, and see that it holds as many bytes as it declares, step by step.
+    """Check, opcode by opcode, that a pickle holds as many bytes as it declares.
 
     Raises:
         ValueError: It is cut short, has an unknown step, or numbers a value beyond those it has,
@@ -164,7 +164,7 @@ def load_npy(file: Path | BinaryFile, *, encoding: Encoding = "latin1") -> np.nd
     """Return the array of a .npy file, also one of objects, which NumPy stores as a pickle.
 
     Raises:
-        DataError: It is no .npy file, is cut short, or its pickle asks for what is refused.
+        DataError: It is no .npy file, is cut short, or its pickle asks for anything else.
     """
     if isinstance(file, Path):
         with open_regular(file) as opened:

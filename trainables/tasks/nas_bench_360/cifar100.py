@@ -14,6 +14,7 @@ Pixels are red, green, blue, each row by row. Means and deviations are those of 
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ import numpy as np
 from trainables.errors import DataError
 from trainables.tasks.benchmark import ImportedSplits
 from trainables.tasks.formats.archives import find_archives, unpacked
-from trainables.tasks.formats.files import as_numbers, look_up, md5_note
+from trainables.tasks.formats.files import as_numbers, damaged, look_up, md5_note
 from trainables.tasks.formats.restricted_pickle import load_pickle
 from trainables.tasks.splitting import Labelled, split_published
 
@@ -38,7 +39,7 @@ MD5 = {
 }
 PARTS = ("train", "test")
 WANTED = re.compile(r"(^|/)(train|test)(\.bin)?$")
-WAY_OUT = "Fetch cifar-100-python.tar.gz again."
+_damaged = partial(damaged, way_out="Fetch cifar-100-python.tar.gz again")
 
 
 def find(files: Sequence[Path], *, seed: int = 0) -> dict[str, Path]:
@@ -108,7 +109,3 @@ def _read_part(part: str, path: Path) -> Labelled:
     if not (labels.size and np.isin(labels, np.arange(CLASSES)).all()):
         raise _damaged(path, f"labels of {part} must lie in 0..{CLASSES - 1}")
     return Labelled(images.reshape(-1, *SHAPE), labels.astype(np.int64))
-
-
-def _damaged(path: Path, fault: str) -> DataError:
-    return DataError(f"{path}: {fault}. {WAY_OUT}")

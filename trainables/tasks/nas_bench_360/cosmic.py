@@ -18,6 +18,7 @@ a visit has no sky.npy). It feeds raw counts; here x is standardised by all trai
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -26,7 +27,7 @@ import numpy as np
 from trainables.errors import DataError
 from trainables.tasks.benchmark import ImportedSplits
 from trainables.tasks.formats.archives import find_archives, unpacked
-from trainables.tasks.formats.files import shown
+from trainables.tasks.formats.files import damaged, shown
 from trainables.tasks.formats.restricted_pickle import load_npy
 from trainables.tasks.splitting import hold_out, shuffled, uniforms
 from trainables.tasks.store.arrays import scratch_array
@@ -51,6 +52,7 @@ TAIL = re.compile(r"(npy_(train|test)/.+|(train|test)_dirs)\.npy$")
 PARTS = ("train", "test")
 
 Contents = Mapping[str, Path]  # the files, by their published names
+_damaged = partial(damaged, way_out="Fetch the published archive again")
 
 
 def find(files: Sequence[Path], *, seed: int = 0) -> dict[str, Path]:
@@ -196,10 +198,6 @@ def _load(path: Path) -> np.ndarray:
     if stored.dtype.kind not in "buif":
         raise _damaged(path, f"it must hold numbers, but holds {stored.dtype}")
     return stored
-
-
-def _damaged(path: Path, fault: str) -> DataError:
-    return DataError(f"{path}: {fault}. Fetch the published archive again.")
 
 
 def _standardise(splits: Mapping[str, SplitData]) -> dict[str, Any]:

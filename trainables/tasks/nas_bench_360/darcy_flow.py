@@ -28,6 +28,7 @@ from trainables.tasks.formats.files import (
     BinaryFile,
     as_numbers,
     as_single,
+    damaged,
     find_file,
     open_regular,
     reached,
@@ -88,7 +89,7 @@ def _read_fields(path: Path, fields: int) -> Labelled:
         as_single(path, name, _read_array(path, name)[:fields]) for name in ("coeff", "sol")
     )
     if coefficient.shape != pressure.shape:
-        raise _damaged(
+        raise damaged(
             path, f"`coeff` {list(coefficient.shape)} and `sol` {list(pressure.shape)} differ"
         )
     x = np.empty((len(coefficient), 3, SIDE, SIDE), dtype=np.float32)
@@ -111,12 +112,12 @@ def _read_array(path: Path, name: str) -> np.ndarray:
             raise
         except Exception as error:  # a damaged file may raise anything
             reason = f"{shown(str(error)) or type(error).__name__}; at {reached(path, file)}"
-            raise _damaged(
+            raise damaged(
                 path, f"it is no MATLAB file with `{name}` [n, 421, 421] ({reason})"
             ) from error
     array = as_numbers(path, name, array)
     if array.shape[1:] != (SIDE, SIDE) or not len(array):
-        raise _damaged(
+        raise damaged(
             path,
             f"every fifth point of `{name}` must be [n, {SIDE}, {SIDE}], but is "
             f"{list(array.shape)}",
@@ -150,9 +151,9 @@ def _check_shape(path: Path, name: str, shape: tuple[int, ...] | None, kind: str
     if shape is None:
         return
     if math.prod(shape) > LARGEST or min(shape, default=0) < 0:
-        raise _damaged(path, f"`{name}` is larger than [1024, 421, 421]: {list(shape)}")
+        raise damaged(path, f"`{name}` is larger than [1024, 421, 421]: {list(shape)}")
     if kind not in KINDS:
-        raise _damaged(path, f"`{name}` is no array of numbers: its class is {shown(kind)}")
+        raise damaged(path, f"`{name}` is no array of numbers: its class is {shown(kind)}")
 
 
 def _read_hdf5(path: Path, name: str) -> np.ndarray:
@@ -162,7 +163,3 @@ def _read_hdf5(path: Path, name: str) -> np.ndarray:
         _check_shape(path, name, array.shape[::-1], "double")
         every = slice(None, None, STEP)
         return read_array(array, (every, every)).T
-
-
-def _damaged(path: Path, fault: str) -> DataError:
-    return DataError(f"{path}: {fault}. Fetch the published file again.")

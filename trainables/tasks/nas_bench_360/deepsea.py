@@ -10,14 +10,14 @@ validates. Sequences are read a few thousand at a time, and kept as bytes.
 """
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from trainables.errors import DataError
 from trainables.tasks.benchmark import ImportedSplits
 from trainables.tasks.formats.archives import open_member
-from trainables.tasks.formats.files import as_numbers, find_file
+from trainables.tasks.formats.files import as_numbers, damaged, find_file
 from trainables.tasks.formats.restricted_pickle import load_npy, read_head
 from trainables.tasks.splitting import hold_out, shuffled
 from trainables.tasks.store.arrays import scratch_array
@@ -32,6 +32,7 @@ LARGEST = {  # bytes unpacked, of numbers of 8 bytes for twice the sequences the
     "x": 8 * BASES * LENGTH * 2 * 223_643,
     "y": 8 * FEATURES * 2 * 223_643,
 }
+_damaged = partial(damaged, way_out=f"Fetch {FILE} again")
 
 
 def find(files: Sequence[Path], *, seed: int = 0) -> dict[str, Path]:
@@ -128,7 +129,3 @@ def _check_bits(path: Path, name: str, rows: np.ndarray, start: int = 0) -> None
     if not fit.all():
         row = start + int(fit.argmin())
         raise _damaged(path, f"{name} must be of 0 and 1, but is not in row {row} (counted from 0)")
-
-
-def _damaged(path: Path, fault: str) -> DataError:
-    return DataError(f"{path}: {fault}. Fetch {FILE} again.")

@@ -16,13 +16,13 @@ leaves out a window that ends with its record: 16 windows of 9000 points, the co
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from trainables.errors import DataError
 from trainables.tasks.benchmark import ImportedSplits
-from trainables.tasks.formats.files import find_file, shown
+from trainables.tasks.formats.files import damaged, find_file, shown
 from trainables.tasks.formats.restricted_pickle import load_pickle
 from trainables.tasks.splitting import hold_out_of_each, shuffled
 from trainables.tasks.store.arrays import scratch_array
@@ -35,6 +35,7 @@ CLASSES = ("N", "A", "O", "~")
 WINDOW, STRIDE = 1000, 500
 DENSITIES = (1, 6, 2, 20)  # of training windows, by class
 TEST_SHARE = 0.1
+_damaged = partial(damaged, way_out=f"Fetch {FILE} again")
 
 
 def find(files: Sequence[Path], *, seed: int = 0) -> dict[str, Path]:
@@ -125,7 +126,3 @@ def _windows(
     for index, stride in strides.items():
         for start in range(0, len(records[index]) - WINDOW + 1, stride):
             yield index, start
-
-
-def _damaged(path: Path, fault: str) -> DataError:
-    return DataError(f"{path}: {fault}. Fetch {FILE} again.")

@@ -74,7 +74,7 @@ class _Clip:
 
 @dataclass(frozen=True)
 class _Layout:
-    """What is read of the unpacked folders, as a seed draws it."""
+    """The content of the unpacked folders that is read, drawn by a seed."""
 
     numbers: Mapping[str, int]  # by event
     clips: Mapping[str, list[_Clip]]  # by split; those to train on have one second each

@@ -13,9 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from trainables.errors import DataError
 from trainables.tasks.benchmark import ImportedSplits
-from trainables.tasks.formats.files import as_numbers, as_single, find_file
+from trainables.tasks.formats.files import as_numbers, as_single, damaged, find_file
 from trainables.tasks.formats.restricted_pickle import load_npy
 from trainables.tasks.splitting import Labelled, split_published
 
@@ -53,18 +52,14 @@ def _part(found: Mapping[str, Path], part: str) -> Labelled:
     path, labels = (found[f"{kind}_{part}.npy"] for kind in KINDS)
     x, y = (as_numbers(each, each.stem, load_npy(each)) for each in (path, labels))
     if y.ndim != 1:
-        raise _damaged(labels, f"labels must be [n], one a window, but are {list(y.shape)}")
+        raise damaged(labels, f"labels must be [n], one a window, but are {list(y.shape)}")
     if x.shape != (y.size, TIMES, ELECTRODES):
-        raise _damaged(
+        raise damaged(
             path,
             f"it must be [{y.size}, {TIMES}, {ELECTRODES}], as many as there are labels, but is "
             f"{list(x.shape)}",
         )
     if not (y.size and np.isin(y, np.arange(CLASSES)).all()):
-        raise _damaged(labels, f"its labels must be whole numbers of 0..{CLASSES - 1}")
+        raise damaged(labels, f"its labels must be whole numbers of 0..{CLASSES - 1}")
     x = as_single(path, path.stem, x)
     return Labelled(x.transpose(0, 2, 1)[:, None], y.astype(np.int64))
-
-
-def _damaged(path: Path, fault: str) -> DataError:
-    return DataError(f"{path}: {fault}. Fetch the published file again.")

@@ -21,15 +21,15 @@ outside the protein or of unknown distance do not count; ORCA trained on them to
 
 import re
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
 
-from trainables.errors import DataError
 from trainables.tasks.benchmark import ImportedSplits
 from trainables.tasks.formats.archives import find_archives, unpacked
-from trainables.tasks.formats.files import as_numbers, find_root, open_regular, shown
+from trainables.tasks.formats.files import as_numbers, damaged, find_root, open_regular, shown
 from trainables.tasks.formats.restricted_pickle import load_npy, load_pickle
 from trainables.tasks.splitting import hold_out, shuffled, uniforms
 from trainables.tasks.store.arrays import scratch_array
@@ -49,6 +49,7 @@ WANTED = re.compile(r"(deepcov|psicov)(\.lst|/features/[^/]+\.pkl|/distance/[^/]
 HOLDING = re.compile(r"(^|/)deepcov\.lst$")
 PUBLISHED = "protein.zip"
 SETS = {"train": "deepcov", "val": "deepcov", "test": "psicov"}
+_damaged = partial(damaged, way_out="Unpack protein.zip anew")
 
 
 def find(files: Sequence[Path], *, seed: int = 0) -> dict[str, Path]:
@@ -192,7 +193,3 @@ def _array(path: Path, key: str, stored: Any, shape: tuple[int, ...]) -> np.ndar
     if array.shape != shape or not array.size:
         raise _damaged(path, f"`{key}` must have shape {list(shape)}, but has {list(array.shape)}")
     return array
-
-
-def _damaged(path: Path, fault: str) -> DataError:
-    return DataError(f"{path}: {fault}. Unpack protein.zip anew.")

@@ -13,9 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from trainables.errors import DataError
 from trainables.tasks.benchmark import ImportedSplits
-from trainables.tasks.formats.files import as_numbers, as_single, find_file
+from trainables.tasks.formats.files import as_numbers, as_single, damaged, find_file
 from trainables.tasks.formats.restricted_pickle import load_npy
 from trainables.tasks.splitting import Labelled, split_published
 
@@ -52,16 +51,12 @@ def _part(path: Path) -> Labelled:
     array = load_npy(path)
     stored = array.item() if array.dtype == object and array.ndim == 0 else None
     if not isinstance(stored, dict) or not {"data", "label"} <= stored.keys():
-        raise _damaged(path, "it must hold a dictionary with `data` and `label`")
+        raise damaged(path, "it must hold a dictionary with `data` and `label`")
     x, y = (as_numbers(path, name, stored[name]) for name in ("data", "label"))
     if y.ndim != 1 or x.shape != (y.size, TIMES):
-        raise _damaged(
+        raise damaged(
             path, f"`data` must be [{y.size}, {TIMES}], as many as labels, but is {list(x.shape)}"
         )
     if not (y.size and np.isin(y, np.arange(1, CLASSES + 1)).all()):
-        raise _damaged(path, f"labels must be whole numbers of 1..{CLASSES}")
+        raise damaged(path, f"labels must be whole numbers of 1..{CLASSES}")
     return Labelled(as_single(path, "data", x)[:, None], y.astype(np.int64) - 1)
-
-
-def _damaged(path: Path, fault: str) -> DataError:
-    return DataError(f"{path}: {fault}. Fetch the published file again.")

@@ -8,15 +8,15 @@ File: s2_cifar100.gz, a pickle of {train, test} of {images uint8 [n, 3, 60, 60],
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from trainables.errors import DataError
 from trainables.tasks.benchmark import ImportedSplits
 from trainables.tasks.formats.archives import open_gzip
-from trainables.tasks.formats.files import as_numbers, find_file
+from trainables.tasks.formats.files import as_numbers, damaged, find_file
 from trainables.tasks.formats.restricted_pickle import load_pickle
 from trainables.tasks.splitting import Labelled, split_published
 
@@ -26,6 +26,7 @@ FILE = "s2_cifar100.gz"
 SHAPE, CLASSES = (3, 60, 60), 100
 LARGEST = 2**30  # bytes unpacked; as published they are 650 million
 SCALING = {"mean": [0.0] * 3, "std": [255.0] * 3}
+_damaged = partial(damaged, way_out=f"Fetch {FILE} again")
 
 
 def find(files: Sequence[Path], *, seed: int = 0) -> dict[str, Path]:
@@ -67,7 +68,3 @@ def _part(path: Path, stored: Any, part: str) -> Labelled:
     if not (y.size and np.isin(y, np.arange(CLASSES)).all()):
         raise _damaged(path, f"labels of {part} must lie in 0..{CLASSES - 1}")
     return Labelled(x, y.astype(np.int64))
-
-
-def _damaged(path: Path, fault: str) -> DataError:
-    return DataError(f"{path}: {fault}. Fetch {FILE} again.")

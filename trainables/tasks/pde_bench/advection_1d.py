@@ -19,7 +19,7 @@ class Advection(Problem):
     initial: FourierSpec = FOURIER
 
     def grid(self, resolution: int) -> tuple[int, ...]:
-        """A line of cells."""
+        """Return the shape of a line of cells."""
         return (resolution,)
 
     def generate(self, indices: np.ndarray, *, seed: int, resolution: int) -> GeneratedSamples:

@@ -46,7 +46,7 @@ class Darcy(Problem):
     chunk = 16
 
     def grid(self, resolution: int) -> tuple[int, ...]:
-        """A square of cells."""
+        """Return the shape of a square of cells."""
         return (resolution, resolution)
 
     def generate(self, indices: np.ndarray, *, seed: int, resolution: int) -> GeneratedSamples:

@@ -29,7 +29,7 @@ class DiffusionReaction(Problem):
     initial: FourierSpec = FOURIER
 
     def grid(self, resolution: int) -> tuple[int, ...]:
-        """A line of cells."""
+        """Return the shape of a line of cells."""
         return (resolution,)
 
     def generate(self, indices: np.ndarray, *, seed: int, resolution: int) -> GeneratedSamples:

@@ -40,7 +40,7 @@ class FitzHughNagumo(Problem):
     test_first = False
 
     def grid(self, resolution: int) -> tuple[int, ...]:
-        """A square of cells."""
+        """Return the shape of a square of cells."""
         return (resolution, resolution)
 
     def generate(self, indices: np.ndarray, *, seed: int, resolution: int) -> GeneratedSamples:

@@ -67,7 +67,7 @@ class DiffusionSorption(Problem):
     test_first = False
 
     def grid(self, resolution: int) -> tuple[int, ...]:
-        """A line of cells."""
+        """Return the shape of a line of cells."""
         return (resolution,)
 
     def generate(self, indices: np.ndarray, *, seed: int, resolution: int) -> GeneratedSamples:

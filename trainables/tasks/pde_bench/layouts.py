@@ -10,10 +10,10 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from trainables.tasks.formats.files import damaged
 from trainables.tasks.formats.hdf5 import (
     SLAB_BYTES,
     check_points,
-    damaged,
     find_array,
     read_array,
     rows_at_once,

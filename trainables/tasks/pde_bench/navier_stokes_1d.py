@@ -48,7 +48,7 @@ class NavierStokes(Problem):
     normalized = True
 
     def grid(self, resolution: int) -> tuple[int, ...]:
-        """Three lines, end to end."""
+        """Return the shape of three lines of cells, end to end."""
         return (3 * resolution,)
 
     def generate(self, indices: np.ndarray, *, seed: int, resolution: int) -> GeneratedSamples:

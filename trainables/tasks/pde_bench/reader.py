@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 
 from trainables.tasks.benchmark import ImportedSplits
-from trainables.tasks.formats.files import find_file, md5_note
-from trainables.tasks.formats.hdf5 import damaged, open_file
+from trainables.tasks.formats.files import damaged, find_file, md5_note
+from trainables.tasks.formats.hdf5 import open_file
 from trainables.tasks.pde_bench.layouts import Layout, open_layout
 from trainables.tasks.pde_bench.published import PUBLISHED, PublishedFile
 from trainables.tasks.pde_bench.tasks import problems

@@ -48,7 +48,7 @@ class RadialDamBreak(Problem):
     test_first = False
 
     def grid(self, resolution: int) -> tuple[int, ...]:
-        """A square of cells."""
+        """Return the shape of a square of cells."""
         return (resolution, resolution)
 
     def generate(self, indices: np.ndarray, *, seed: int, resolution: int) -> GeneratedSamples:
@@ -88,7 +88,7 @@ class OffsetDamBreak(Problem):
     test_first = False
 
     def grid(self, resolution: int) -> tuple[int, ...]:
-        """A square of cells."""
+        """Return the shape of a square of cells."""
         return (resolution, resolution)
 
     def generate(self, indices: np.ndarray, *, seed: int, resolution: int) -> GeneratedSamples:
