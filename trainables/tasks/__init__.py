@@ -1,0 +1,1 @@
+"""Target tasks: benchmarks, generated and published data, and their verification."""

@@ -1,0 +1,1 @@
+"""NAS-Bench-360: its tasks and the readers of their files."""

@@ -1,0 +1,1 @@
+"""PDEBench: its tasks, generators and the reader of its files."""

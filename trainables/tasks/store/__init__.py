@@ -1,1 +1,1 @@
-"""The store of target data: Arrow files, manifest, and what fills it."""
+"""The store of target data: Arrow files, manifests, and arrays larger than memory."""
