@@ -1,1 +1,1 @@
-"""The science: methods, stages, networks, tasks. Knows torch; knows nothing of sweeps."""
+"""The science: methods, stages, models, tasks. It knows torch, and nothing of sweeps."""

@@ -1,4 +1,4 @@
-"""Every error that the science raises on purpose; the service maps each to a code or a reason.
+"""The errors that the science raises on purpose; the service maps each to a code or a reason.
 
 * TrainableError
   x ConfigError      a setting that no stage, network or task can honour
@@ -10,7 +10,7 @@
 
 
 class TrainableError(Exception):
-    """Base of all deliberate errors here: its text says what is wrong and the way out."""
+    """Base of all deliberate errors; the text names the fault and the way out."""
 
 
 class ConfigError(TrainableError, ValueError):
@@ -26,7 +26,7 @@ class WeightsError(TrainableError):
 
 
 class StorageError(TrainableError):
-    """A checkpoint cannot be written, or the place where it is kept does not answer in time."""
+    """A checkpoint cannot be written, or its store does not answer in time."""
 
 
 class NonFiniteLoss(TrainableError, ArithmeticError):

@@ -1,25 +1,41 @@
-"""One seed, many independent streams, none of which has a state to save.
+"""One seed, many independent random streams, none of which has a state to save.
 
-Every use of chance draws from a generator that is derived from the trial's seed and from *what it
-is for* (a scope such as "batches", an epoch). A resumed trial derives the same generators, so that
-interrupted equals uninterrupted, and one more draw in one place moves no other place.
+Every use of randomness draws from a generator derived from the trial's seed and from its scope:
+words such as "batches", an epoch. A resumed trial derives the same generators, so that an
+interrupted trial equals an uninterrupted one, and one more draw in one place moves no other place.
+
+Deriving a seed needs no torch, so that the service can import this module.
 """
 
-import random
+from __future__ import annotations
 
-import numpy as np
-import torch
+import hashlib
+from typing import TYPE_CHECKING
 
-from trainables.derived_seed import derive_seed
+if TYPE_CHECKING:
+    import torch
+
+
+def derive_seed(seed: int, *scope: str | int) -> int:
+    """Return a 63-bit seed for `scope`, a pure function of its arguments (SHA-256)."""
+    text = "/".join([str(seed), *map(str, scope)])
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
 def generator(seed: int, *scope: str | int) -> torch.Generator:
-    """Returns a fresh CPU generator for `scope`."""
+    """Return a fresh CPU generator for `scope`."""
+    import torch
+
     return torch.Generator().manual_seed(derive_seed(seed, *scope))
 
 
 def seed_globals(seed: int, *scope: str | int) -> None:
-    """Seeds Python's, NumPy's and torch's global generators (dropout, drop path) for `scope`."""
+    """Seed Python's, NumPy's and torch's global generators (dropout, drop path) for `scope`."""
+    import random
+
+    import numpy as np
+    import torch
+
     derived = derive_seed(seed, *scope)
     random.seed(derived)
     np.random.seed(derived % 2**32)

@@ -88,7 +88,7 @@ class DataSpec(Spec):
     seed: int = Field(0, ge=0, description="Of the generators: the data's, not the trial's.")
 
     def of(self, dimension: Dimension) -> "DataSpec":
-        """Returns the same with the resolution of one dimension."""
+        """Return the same with the resolution of one dimension."""
         if not isinstance(self.resolution, Mapping):
             return self
         return self.model_copy(update={"resolution": self.resolution.get(dimension)})

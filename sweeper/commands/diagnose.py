@@ -37,7 +37,7 @@ from trainables.diagnostics.scatter import scatter
 from trainables.diagnostics.spread import otdd_spread
 from trainables.errors import ConfigError, TrainableError
 from trainables.methods.pare.replacement import SCORER
-from trainables.runtime import checkpoint
+from trainables.runtime import checkpoints
 from trainables.runtime.training import Training
 from trainables.runtime.warm import WarmParts
 from trainables.sources.source import Source
@@ -214,7 +214,7 @@ def _at_best(sweep: Sweep, trial: Trial) -> Training:
     spec = spec_of(sweep, study, trial.params, seed=trial.seed, home=home())
     device = "cuda" if torch.cuda.is_available() else "cpu"
     training = Training.begin(spec, WarmParts(), device=device)
-    checkpoint.load_best(training.state, folder)
+    checkpoints.load_best(training.state, folder)
     return training
 
 

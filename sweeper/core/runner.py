@@ -4,11 +4,12 @@ It decides and never runs: the executor owns the loop. Every answer is committed
 before it is given, so that whatever was decided survives the process.
 """
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from math import isfinite
+from typing import Any
 
-from sweeper.core.metric_names import refusal
 from sweeper.core.policies import (
     NOT_ITS_FAULT,
     Action,
@@ -22,6 +23,7 @@ from sweeper.core.study_runner import INFEASIBLE, Infeasible, StudyPlan, StudyRu
 from sweeper.ledger import Ledger
 from sweeper.ledger.ledger import StaleAttempt
 from sweeper.model import Decision, Measurement, Outcome, Trial, TrialKind, TrialState
+from sweeper.text import printable
 
 __all__ = ["INFEASIBLE", "Infeasible", "StudyPlan", "SweepRunner"]
 
@@ -222,3 +224,28 @@ class SweepRunner:
     def _notify(self, trial: Trial, measurement: Measurement | None = None) -> None:
         for hook in self._hooks:
             hook.changed(trial, measurement)
+
+
+MOST, LONGEST = 200, 250
+NAME = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*")
+
+
+def refusal(metrics: Mapping[str, Any]) -> str | None:
+    """Returns why a report's metrics are not taken, naming one of them; None: they are."""
+    for count, (name, value) in enumerate(metrics.items(), start=1):
+        shown = f"metric `{printable(str(name))}`"
+        if count > MOST:
+            return f"{shown} is one too many: a report has {MOST} at most."
+        if not isinstance(name, str) or len(name) > LONGEST or not _is_name(name):
+            return (
+                f"{shown}: a name is 1 to {LONGEST} letters, digits, _ . and -, in parts that / "
+                "divides."
+            )
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return f"{shown} is {printable(repr(value))}; a metric is a number."
+    return None
+
+
+def _is_name(text: str) -> bool:
+    parts = text.split("/")
+    return NAME.fullmatch(text) is not None and not {".", ".."} & set(parts)

@@ -1,46 +1,48 @@
-"""Ray Tune runs the trials; our runner is asked what, whether to go on, and told how each ended.
+"""The executor: Ray Tune runs the trials, and the runner decides about them.
 
-Tune's loop cannot be borrowed, but it can be answered: a `Searcher` whose `suggest` asks the
-runner, a `Stopper` whose verdict is the runner's, and a `Callback` that reports crashes. Neither
-Tune's own search algorithms, pruning, retries nor restore are used: the ledger does these.
+Tune owns the loop and asks: a `Searcher` gets the next trial from the runner, a `Stopper` passes on
+the runner's decisions, and a `Callback` reports crashes. Tune's own search algorithms, pruning,
+retries and restore are not used: the ledger does these.
 """
 
 import logging
 import math
 import signal
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
 
+import ray
 from ray import tune
-from ray._private.worker import Worker
-from ray.air.execution._internal.actor_manager import RayActorManager
-from ray.exceptions import RayActorError, RayError, RayTaskError
-from ray.tune.execution.class_cache import ENV_VARS_TO_PROPAGATE
+from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.search import Searcher
 
 from sweeper.core.runner import SweepRunner
 from sweeper.errors import SweeperError
+from sweeper.execution import tune_internals
 from sweeper.execution.cluster import ClusterLost
-from sweeper.execution.controller import Controller, Unsaved
 from sweeper.execution.memory_kills import MemoryKills
-from sweeper.execution.watch import Watch
-from sweeper.ledger.checkpoint_name import name_in
+from sweeper.execution.tune_internals import Controller, Unsaved
+from sweeper.ledger.records import name_in
 from sweeper.model import Decision, Measurement, Trial
 from sweeper.text import printable
 from trainables.errors import TrainableError
 from trainables.report import Failed, Measured, StepResult, Waiting, from_plain
+from trainables.runtime.attempt_log import LOG
 from trainables.spec import AttemptConfig
 from trainables.trainable import Trainable
 
 KEY = "sweeper_trial"  # in a config: which trial it is for Tune's own trial id
-LOG = "log.txt"  # in an attempt's folder; its last lines say what a process died of
-LOG_BYTES = 4000
+LOG_BYTES = 4000  # of an attempt's log, whose last lines may tell why its process died
 NOTE_CHARS = 1000  # of a line about an attempt, on the terminal
 ENDING = (signal.SIGTERM, signal.SIGHUP)
+TICK_S = 1.0
+STALLED_S = 5.0  # between two checks: then this loop itself waited, for a database, say
+WAITING_S = 30.0  # between two lines that no node has room
 
 
 class AttemptBuilder(Protocol):
@@ -54,7 +56,7 @@ class AttemptBuilder(Protocol):
 
 
 class _Answers(Unsaved, Searcher):
-    """Answers Tune's question for a new trial with the runner's next one."""
+    """Searcher of Tune that returns the runner's next trial."""
 
     def __init__(
         self, runner: SweepRunner, build: AttemptBuilder, tick: Callable[[], None]
@@ -70,7 +72,7 @@ class _Answers(Unsaved, Searcher):
 
     @contextmanager
     def keeping_errors(self) -> Iterator[None]:
-        """Keeps a deliberate error, which Tune would turn into one of its own."""
+        """Keep a deliberate error, which Tune would turn into one of its own."""
         try:
             yield
         except (SweeperError, ClusterLost) as error:
@@ -79,7 +81,7 @@ class _Answers(Unsaved, Searcher):
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         with self.keeping_errors():
-            self._tick()  # Tune asks on and on where nothing runs, and does nothing else
+            self._tick()  # while nothing runs, Tune only asks again and again
             trial = self._runner.next_trial()
             if trial is None:
                 return Searcher.FINISHED if self._runner.is_done else None
@@ -104,7 +106,7 @@ class _Answers(Unsaved, Searcher):
 
 
 class _Judge(Unsaved, tune.Stopper):
-    """Hands every result to the runner, once, and stops the trial on its word."""
+    """Stopper of Tune that passes every result to the runner, which may end the trial."""
 
     def __init__(self, runner: SweepRunner, answers: _Answers, say: Callable[[str], None]) -> None:
         self._runner, self._answers, self._say = runner, answers, say
@@ -136,8 +138,89 @@ class _Judge(Unsaved, tune.Stopper):
         return self._runner.aborted is not None
 
 
+class Watch:
+    """Watch over Tune's trials: it ends a silent one's actor, and reports that no node has room.
+
+    Args:
+        silence_s: Seconds without a report after which a trial is silent.
+        actor_of: The actor of one of Tune's trials; None while no node has room for it.
+        each_second: Called about once a second.
+        say: Called with a line for people.
+    """
+
+    def __init__(
+        self,
+        silence_s: float,
+        actor_of: Callable[[Any], Any],
+        each_second: Callable[[], None],
+        say: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._silence_s, self._actor_of = silence_s, actor_of
+        self._each_second, self._say, self._clock = each_second, say, clock
+        self._touched: dict[str, float] = {}  # when, by Tune's id of a trial that starts or runs
+        self._killed: dict[str, str] = {}  # why
+        self._ticked = -TICK_S
+        self._checked = clock()
+        self._waiting_since = self._said = clock()
+
+    def touch(self, trial_id: str) -> None:
+        """Note that a trial started or reported."""
+        self._touched[trial_id] = self._clock()
+
+    def finish(self, trial_id: str) -> str | None:
+        """Forget a trial that ended; return why, if this watch ended it."""
+        self._touched.pop(trial_id, None)
+        return self._killed.pop(trial_id, None)
+
+    def tick(self) -> None:
+        """Call `each_second` if it is due."""
+        if self._clock() - self._ticked >= TICK_S:
+            self._ticked = self._clock()
+            self._each_second()
+
+    def check_trials(self, trials: Sequence[Any]) -> None:
+        """End the actors of silent trials; report that trials wait for room."""
+        if self._clock() - self._ticked < TICK_S:
+            return
+        self.tick()
+        now = self._clock()
+        stalled = now - self._checked
+        if stalled > STALLED_S:  # reports that arrived meanwhile are still unread
+            self._touched = {k: min(now, at + stalled) for k, at in self._touched.items()}
+        self._checked = now
+        for trial in trials:
+            if trial.status == TuneTrial.PENDING and self._actor_of(trial) is not None:
+                self._touched.setdefault(trial.trial_id, now)  # Tune reports only a start's end
+            silent = now - self._touched.get(trial.trial_id, now)
+            if silent > self._silence_s and trial.trial_id not in self._killed:
+                self._end(trial)
+        self._report_waiting(trials, now)
+
+    def _end(self, trial: Any) -> None:
+        actor = self._actor_of(trial)
+        if actor is None:
+            return
+        starting = " while it started" if trial.status == TuneTrial.PENDING else ""
+        self._killed[trial.trial_id] = (
+            f"silent for {self._silence_s:.0f} s{starting} (failures.silence): it was ended."
+        )
+        ray.kill(actor)
+
+    def _report_waiting(self, trials: Sequence[Any], now: float) -> None:
+        recent = trials[-200:]  # earlier ones have ended
+        waits = [trial for trial in recent if trial.status == TuneTrial.PENDING]
+        has_room = any(trial.status == TuneTrial.RUNNING for trial in recent)
+        if not waits or has_room or any(map(self._actor_of, waits)):
+            self._waiting_since = now
+        elif now - max(self._waiting_since, self._said) >= WAITING_S:
+            self._said = now
+            waited = now - self._waiting_since
+            self._say(f"no node has had room for a trial for {waited:.0f} s; waiting for one.")
+
+
 class _Crashes(Unsaved, tune.Callback):
-    """Tells the runner of attempts that ended without a word: a crash, a kill, a lost node."""
+    """Callback of Tune that reports attempts without a result: a crash, a kill, a lost node."""
 
     def __init__(
         self, runner: SweepRunner, answers: _Answers, watch: Watch, kills: MemoryKills
@@ -146,32 +229,30 @@ class _Crashes(Unsaved, tune.Callback):
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
         with self._answers.keeping_errors():
-            self._watch.look(trials)
+            self._watch.check_trials(trials)
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._watch.heard(trial.trial_id)
+        self._watch.touch(trial.trial_id)
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: Any, **info: Any
     ) -> None:
-        self._watch.heard(trial.trial_id)
+        self._watch.touch(trial.trial_id)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._watch.over(trial.trial_id)
+        self._watch.finish(trial.trial_id)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        killed = self._watch.over(trial.trial_id)
+        killed = self._watch.finish(trial.trial_id)
         file = Path(trial.error_file or "")
         error = file.read_text() if file.is_file() else "crash: the attempt left no error"
-        last_words = _tail(self._answers.folders[trial.trial_id] / LOG)
-        reason = killed or next(
-            (x for x in last_words.splitlines() if "HostOutOfMemory" in x), None
-        )
+        log = _tail(self._answers.folders[trial.trial_id] / LOG)
+        reason = killed or next((x for x in log.splitlines() if "HostOutOfMemory" in x), None)
         reason = reason or self._kills.take()
-        text = "\n".join(filter(None, (last_words, error, reason)))
+        text = "\n".join(filter(None, (log, error, reason)))
         with self._answers.keeping_errors():
-            told = self._answers.trials[trial.trial_id]
-            self._runner.on_failure(told, reason or text, reason=reason, log=text, died=True)
+            ours = self._answers.trials[trial.trial_id]
+            self._runner.on_failure(ours, reason or text, reason=reason, log=text, died=True)
 
 
 def as_measurement(result: Measured) -> Measurement:
@@ -192,7 +273,7 @@ def as_measurement(result: Measured) -> Measurement:
 
 
 def _tail(path: Path) -> str:
-    """Returns the last lines of a log; nothing where it is on another machine."""
+    """Return the last lines of a log; "" if it is on another machine."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - LOG_BYTES))
@@ -215,27 +296,26 @@ def run(
     say: Callable[[str], None] = lambda line: None,
     kills: MemoryKills | None = None,
 ) -> int | None:
-    """Runs all that the runner has to run, and returns once it is done.
+    """Run everything that the runner has to run; return once it is done.
 
     Args:
-        folder: What Tune writes of its own, which nobody reads; all nodes have to see it, or
-            `storage`: a file system of pyarrow's, and a path there.
-        silence_s: A trial that reports nothing for so long is ended, and fails by `timeout`.
+        folder: For Tune's own files, which nobody reads. All nodes must see it, or `storage`.
+        storage: A file system of pyarrow, and a path there, in place of `folder`.
+        silence_s: Seconds without a report after which a trial is ended, and fails by `timeout`.
         each_second: Called about once a second, in this thread, whether or not anything runs.
-        say: Takes a line for people, such as that no node has room.
-        kills: Knows of processes that the kernel killed; None: those of this machine.
+        say: Called with a line for people, for example that no node has room.
+        kills: Counter of processes that the kernel killed; None: those of this machine.
 
-    Returns the number of the signal that interrupted it, or None. Running trials are then ended
-    as interrupted; their checkpoints let them go on.
+    Returns:
+        The number of the signal that interrupted it, or None. Running trials are then ended as
+        interrupted; they go on from their checkpoints.
 
     Raises:
         SweeperError: The runner could not answer: its ledger is lost, say.
-        ClusterLost: `each_second` found that it is.
+        ClusterLost: `each_second` raised it.
     """
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures are the runner's to tell
-    _make_worker_kills_ordinary_failures()
-    _keep_keys_out_of_its_logs()
-    _ignore_dropped_results()
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the runner reports failures
+    tune_internals.patch()
     controller = Controller(no_next=lambda: runner.is_at_limit)
     watch = Watch(silence_s, controller.actor_of, each_second, say)
     answers = _Answers(runner, build, watch.tick)
@@ -280,7 +360,7 @@ def _trial_name(trial: Any) -> str:
 
 @contextmanager
 def _term_as_interrupt() -> Iterator[list[int]]:
-    """Lets SIGTERM and SIGHUP end Tune's loop the way SIGINT does, and records which came."""
+    """End Tune's loop on SIGTERM and SIGHUP as on SIGINT; yield the list of signals that came."""
     seen: list[int] = []
 
     def handle(number: int, frame: FrameType | None) -> None:
@@ -296,43 +376,3 @@ def _term_as_interrupt() -> Iterator[list[int]]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-
-
-def _keep_keys_out_of_its_logs() -> None:
-    """Keeps Tune from passing on a bucket's keys in a runtime environment, which Ray logs.
-
-    Trials have them from the environment of their node, as they have all else.
-    """
-    ENV_VARS_TO_PROPAGATE.difference_update([n for n in ENV_VARS_TO_PROPAGATE if "AWS_" in n])
-
-
-def _ignore_dropped_results() -> None:
-    """Keep Ray from reporting errors of results that nobody waits for.
-
-    Tune drops what a trial that starts has under way when a sweep ends. Ray then reads each error,
-    to print it; one that comes without details, as of a worker that never ran, fails to be read,
-    with an AssertionError in the log. What trials come to is the runner's to tell.
-    """
-    Worker.raise_errors = lambda self, serialized_objects, object_refs: None
-    logging.getLogger("ray._private.serialization").setLevel(logging.CRITICAL)
-
-
-def _make_worker_kills_ordinary_failures() -> None:
-    """Makes a kill by Ray's memory monitor fail one trial instead of ending `Tuner.fit`.
-
-    Ray 2.60's actor manager knows two kinds of errors and raises on any other; an
-    `OutOfMemoryError` is neither.
-    """
-    original = RayActorManager._actor_task_failed
-    if getattr(original, "is_patched", False):
-        return
-
-    def patched(self: Any, tracked_actor_task: Any, exception: Exception) -> Any:
-        known = isinstance(exception, RayTaskError | RayActorError)
-        if isinstance(exception, RayError) and not known:
-            text = f"{type(exception).__name__}: {str(exception).splitlines()[0]}"
-            exception = RayActorError(None, text)
-        return original(self, tracked_actor_task, exception)
-
-    patched.is_patched = True  # type: ignore[attr-defined]
-    RayActorManager._actor_task_failed = patched

@@ -4,10 +4,11 @@ What fails because the database is away, locked or full for a while is tried aga
 restart of PostgreSQL costs a sweep nothing but the wait.
 """
 
+import json
 import math
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -33,7 +34,7 @@ from sqlalchemy.exc import (
 )
 
 from sweeper.errors import BackendUnreachable, StorageFull, SweeperError, UsageError
-from sweeper.ledger import backup, json_numbers, schema
+from sweeper.ledger import backup, schema
 from sweeper.text import without_secrets
 
 T = TypeVar("T")
@@ -50,7 +51,8 @@ NOTICE = {  # of a server that accepts a connection and says nothing, or is cut 
 LIBPQ = ("psycopg", "psycopg2")  # drivers that take these
 NO_COPY = "Restore it from a backup."
 LEDGER = "ledger.db"  # in a sweep's folder
-MIGRATION_LOCK = 5_091_733  # of PostgreSQL's advisory locks; ours by convention
+TABLES_LOCK = 5_091_733  # of PostgreSQL's advisory locks; ours by convention
+NUMBER_KEY = "$float"  # in JSON, of a number that is not finite
 
 
 def url_in(folder: Path) -> str:
@@ -185,7 +187,7 @@ class Database:
 
     def _prepare(self, connection: Connection) -> None:
         if connection.dialect.name == "postgresql":  # two that create tables at once
-            connection.execute(text(f"select pg_advisory_xact_lock({MIGRATION_LOCK})"))
+            connection.execute(text(f"select pg_advisory_xact_lock({TABLES_LOCK})"))
         schema.metadata.create_all(connection)
         version = connection.scalar(select(func.max(schema.versions.c.version)))
         if version is None:
@@ -225,8 +227,8 @@ def _engine(url: str) -> Engine:
             url,
             connect_args=_options(make_url(url)),
             pool_pre_ping=True,
-            json_serializer=json_numbers.dumps,
-            json_deserializer=json_numbers.loads,
+            json_serializer=dump_json,
+            json_deserializer=load_json,
         )
     except (NoSuchModuleError, ImportError) as error:
         shown = without_secrets(f"{make_url(url)!r}")
@@ -251,3 +253,37 @@ def _engine(url: str) -> Engine:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine
+
+
+def dump_json(value: Any) -> str:
+    """Return strict JSON, in which a number that is not finite is `{"$float": "nan"}`.
+
+    PostgreSQL refuses the bare words NaN and Infinity.
+    """
+    try:
+        return _compact(value)
+    except ValueError:
+        return _compact(_wrapped(value))
+
+
+def load_json(text: str) -> Any:
+    """Return the value that `dump_json` wrote."""
+    return json.loads(text, object_hook=_unwrapped)
+
+
+def _compact(value: Any) -> str:
+    return json.dumps(value, allow_nan=False, separators=(",", ":"))
+
+
+def _wrapped(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return {NUMBER_KEY: str(value)}
+    if isinstance(value, Mapping):
+        return {key: _wrapped(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_wrapped(each) for each in value]
+    return value
+
+
+def _unwrapped(value: dict[str, Any]) -> Any:
+    return float(value[NUMBER_KEY]) if value.keys() == {NUMBER_KEY} else value

@@ -21,8 +21,7 @@ from sweeper.errors import UsageError
 from sweeper.ledger import backup, lease, schema
 from sweeper.ledger.backup import copy_of
 from sweeper.ledger.database import LEDGER, Database, url_in
-from sweeper.ledger.open_ledger import OpenLedger
-from sweeper.ledger.reading import trial_in
+from sweeper.ledger.reading import OpenLedger, trial_in
 from sweeper.ledger.records import OF_ATTEMPTS, EventKind, SweepRecord, lines_of
 from sweeper.model import (
     AttemptEnded,

@@ -1,9 +1,11 @@
 """The ledger of one sweep as whoever looks at it sees it: status, reports, recorders, a resume."""
 
+import getpass
+import socket
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import Connection, Select, delete, func, insert, select, update
 
 from sweeper.errors import NotFound
 from sweeper.ledger import backup, lease, schema
@@ -231,3 +233,58 @@ def _no_trial(sweep: str, study: str, number: int) -> NotFound:
 def _trial(row: Mapping[str, Any]) -> Trial:
     types = {"kind": TrialKind, "state": TrialState, "seed": int, "sampled": tuple}
     return Trial(**{k: types.get(k, lambda it: it)(v) for k, v in row.items() if k != "sweep"})
+
+
+class OpenLedger(LedgerReader):
+    """A sweep's ledger for any process that can reach it, whoever holds the lease."""
+
+    def note_mirror(self, recorder: str, refs: Mapping[str, str]) -> None:
+        """Notes what a recorder has shipped."""
+        table = schema.mirrors
+
+        def write(connection: Connection) -> None:
+            for entity, ref in refs.items():
+                keys = {"sweep": self.name, "recorder": recorder, "entity": entity}
+                mine = [table.c[k] == v for k, v in keys.items()]
+                if not connection.execute(update(table).where(*mine).values(ref=ref)).rowcount:
+                    connection.execute(insert(table).values(ref=ref, **keys))
+
+        self._database.write(write)
+
+    def request(self, kind: str) -> None:
+        """Asks the driver of this sweep, wherever it is, to stop or to cancel."""
+
+        def write(connection: Connection) -> None:
+            at = self._database.now(connection)
+            row = {"sweep": self.name, "kind": kind, "at": at, "by": _user()}
+            connection.execute(insert(schema.requests).values(row))
+
+        self._database.write(write)
+
+    def set_tags(self, tags: Mapping[str, str | None]) -> None:
+        """Set tags of the sweep; None removes one."""
+        table = schema.labels
+
+        def write(connection: Connection) -> None:
+            for name, value in tags.items():
+                mine = table.c.sweep == self.name, table.c.name == name
+                connection.execute(delete(table).where(*mine))
+                if value is not None:
+                    row = {"sweep": self.name, "name": name, "value": value}
+                    connection.execute(insert(table).values(row))
+
+        self._database.write(write)
+
+    def remark(self, text: str) -> None:
+        """Note something about the sweep, with its time and who says it."""
+
+        def write(connection: Connection) -> None:
+            at = self._database.now(connection)
+            row = {"sweep": self.name, "at": at, "by": _user(), "text": text}
+            connection.execute(insert(schema.remarks).values(row))
+
+        self._database.write(write)
+
+
+def _user() -> str:
+    return f"{getpass.getuser()}@{socket.gethostname()}"

@@ -1,6 +1,7 @@
-"""What the ledger holds besides studies and trials: the sweep itself, and the stream of events."""
+"""The records of a ledger besides studies and trials: the sweep, events, names of checkpoints."""
 
 import hashlib
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -64,7 +65,7 @@ class SweepRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """One line of the append-only history. `seq` grows; `at` is seconds since the epoch."""
+    """One event of the append-only history. `seq` grows; `at` is seconds since the epoch."""
 
     seq: int
     at: float
@@ -78,7 +79,7 @@ class Event:
 def lines_of(
     before: Trial, event: TrialEvent, after: Trial
 ) -> tuple[tuple[EventKind, dict[str, Any]], ...]:
-    """Return what the history says of an event of a trial: kinds and payloads."""
+    """Return the kinds and payloads that the history records of an event of a trial."""
     match event:
         case AttemptStarted():
             return ((EventKind.ATTEMPT_STARTED, {}),)
@@ -108,7 +109,7 @@ def as_payload(measurement: Measurement) -> dict[str, Any]:
 
 
 class Moment(NamedTuple):
-    """What an event tells of time. `kind` equals an EventKind; `payload` is a sweep's start's."""
+    """Time of an event. `kind` equals an EventKind; only a sweep's start has a `payload`."""
 
     at: float
     kind: str
@@ -119,7 +120,7 @@ class Moment(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Remark:
-    """What somebody noted about a sweep."""
+    """A note of a user about a sweep."""
 
     at: float  # seconds since the epoch, by the database's clock
     by: str
@@ -131,9 +132,42 @@ class Remark:
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What a user asked of a running sweep: `stop` or `cancel`."""
+    """A user's request to a running sweep: `stop` or `cancel`."""
 
     id: int
     kind: str
     at: float
     by: str
+
+
+FORM = re.compile(r"(?:.*/)?attempt-([1-9][0-9]*)/([A-Za-z][A-Za-z0-9_]*)-([0-9]{4,})", re.DOTALL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointName:
+    """Name of a trial's state after an epoch of a stage: `attempt-2/refine-0004`.
+
+    It is relative to the trial's folder or place in a store, so that it holds wherever the sweep is
+    moved to.
+    """
+
+    attempt: int
+    stage: str
+    epoch: int
+
+    @classmethod
+    def parse(cls, path: str) -> "CheckpointName | None":
+        """Return the name with which a path or a URL ends; None if there is none."""
+        found = FORM.fullmatch(path.partition("?")[0] if "://" in path else path)
+        if found is None:
+            return None
+        return cls(attempt=int(found[1]), stage=found[2], epoch=int(found[3]))
+
+    def __str__(self) -> str:
+        return f"attempt-{self.attempt}/{self.stage}-{self.epoch:04d}"
+
+
+def name_in(path: str) -> str:
+    """Return the name with which a path or URL ends, or all of it if it ends with none."""
+    name = CheckpointName.parse(path)
+    return path if name is None else str(name)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.errors import BackendUnreachable
-from sweeper.ledger.checkpoint_name import name_in
+from sweeper.ledger.records import name_in
 from sweeper.model import Trial
 from trainables.errors import TrainableError
 from trainables.storage import artifacts

@@ -16,7 +16,7 @@ from sweeper.planning import child
 from sweeper.planning.calibration import Configuration, Pace, PilotJob, PilotResult
 from trainables.errors import TrainableError
 from trainables.report import Report
-from trainables.runtime.peak_memory import count_anew, peak_bytes
+from trainables.runtime.memory import count_anew, peak_bytes
 from trainables.runtime.training import Training
 from trainables.runtime.warm import WarmParts
 from trainables.spec import TrialSpec

@@ -18,7 +18,7 @@ import psutil
 from sweeper.config.faults import shown
 from sweeper.config.sweep import Sweep
 from sweeper.errors import CannotSchedule, UsageError
-from sweeper.execution.trial_environment import BUCKETS
+from sweeper.execution.cluster import BUCKETS
 from sweeper.text import format_bytes
 
 MIB = 2**20

@@ -15,7 +15,7 @@ from sweeper.model import Params, Study, StudyFacts, TrialKind
 from sweeper.planning.load import differences
 from sweeper.search.optuna_sampler import OptunaSampler, make_pruner
 from sweeper.search.prefixes import draw_prefixes
-from trainables.derived_seed import derive_seed
+from trainables.seeding import derive_seed
 
 PINNED = ("data_source", "content_hash", "weights_hash")  # facts of a study that do not change
 

@@ -11,7 +11,7 @@ from sweeper.config.study_spec import StudySpec
 from sweeper.config.sweep import Sweep
 from sweeper.errors import NotFound, unknown
 from sweeper.ledger import Ledger
-from sweeper.ledger.checkpoint_name import CheckpointName
+from sweeper.ledger.records import CheckpointName
 from sweeper.model import Study, StudyFacts, Trial, TrialKind, trial_name
 from sweeper.planning.checkpoint_paths import CheckpointPaths
 from sweeper.planning.stage_store import place_of

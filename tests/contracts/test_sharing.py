@@ -126,14 +126,14 @@ def test_what_other_code_has_begun_is_kept_under_no_key(
     """An alignment, interrupted and resumed once its code is another; then a warm-up."""
     spec = trials.spec("orca", "1d", {"align.epochs": 3, "warmup.epochs": 1})
     with monkeypatch.context() as former:
-        former.setattr("trainables.runtime.stage_key.code_version", lambda *modules: "former")
+        former.setattr("trainables.runtime.stage_cache.code_version", lambda *modules: "former")
         begun = begin(trials, spec, StageStore(str(tmp_path / "former"), tmp_path), "begun")
         for _ in islice(begun.reports(), epochs):
             begun.save(tmp_path / "checkpoint")
     resumed = begin(trials, spec, store, "resumed")
     resumed.load(tmp_path / "checkpoint")
     list(resumed.reports())
-    assert "goes on from what was made otherwise" in capsys.readouterr().out
+    assert "its state was made by other code or devices" in capsys.readouterr().out
     assert not [*tmp_path.glob("stages/results/*")]
     fresh = list(begin(trials, spec, store, "fresh").reports())
     assert fresh[0].computed_by is None

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.toy.trainable import ToyTrainable
-from trainables.runtime import checkpoint
+from trainables.runtime import checkpoints
 from trainables.trainable import Trainable
 
 
@@ -47,7 +47,7 @@ def test_refusals_have_the_same_keys(configs):
 
 def test_a_toy_checkpoint_passes_for_a_real_one_until_it_is_damaged(configs):
     folder = Path(ToyTrainable(configs[1]).train()["checkpoint"])
-    checkpoint.verify(folder)
+    checkpoints.verify(folder)
     (folder / "last.safetensors").write_bytes(b"")
-    with pytest.raises(checkpoint.CorruptCheckpoint, match="altered or cut short"):
-        checkpoint.verify(folder)
+    with pytest.raises(checkpoints.CorruptCheckpoint, match="altered or cut short"):
+        checkpoints.verify(folder)

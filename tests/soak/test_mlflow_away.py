@@ -14,7 +14,7 @@ import pytest
 from mlflow import MlflowClient
 from sqlalchemy import create_engine, insert
 
-from sweeper.ledger import EventKind, Ledger, json_numbers, schema
+from sweeper.ledger import EventKind, Ledger, database, schema
 from sweeper.ledger.records import as_payload
 from sweeper.model import Measurement, Study, Trial, TrialKind
 from sweeper.tracking.mlflow_recorder import MlflowRecorder
@@ -40,7 +40,7 @@ def away(folder: Path, seconds: int) -> Ledger:
             Trial(study=STUDY.name, number=number, kind=TrialKind.SAMPLED, params=params, seed=1)
         )
         ledger.start_attempt(STUDY.name, number)
-    engine = create_engine(ledger.url, json_serializer=json_numbers.dumps)
+    engine = create_engine(ledger.url, json_serializer=database.dumps)
     with engine.begin() as connection:
         for second in range(seconds):
             connection.execute(insert(schema.events), [*reports(ledger, folder, second)])

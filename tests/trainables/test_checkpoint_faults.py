@@ -16,7 +16,7 @@ from tests.support.command import ROOT
 from tests.support.mounts import tmpfs
 from trainables.errors import StorageError
 from trainables.models.cross_modal import CrossModalModel
-from trainables.runtime import checkpoint
+from trainables.runtime import checkpoints
 from trainables.storage import artifacts
 from trainables.storage.checkpoint_folder import MANIFEST, CorruptCheckpoint, parse
 from trainables.training.state import TrainState
@@ -27,7 +27,7 @@ from collections import Counter
 from itertools import count
 from pathlib import Path
 import torch
-from trainables import checkpoint
+from trainables.runtime import checkpoints
 from trainables.training.state import TrainState
 
 def state(value):
@@ -38,7 +38,7 @@ def state(value):
 
 def found():
     read = state(9.0)
-    checkpoint.load(read, folder)
+    checkpoints.load(read, folder)
     return read.model.weight.mean().item()
 
 def save_and_die(step):
@@ -48,20 +48,20 @@ def save_and_die(step):
         if changes and str(folder.parent) in str(args) and next(seen) == step:
             os._exit(9)
     sys.addaudithook(die)
-    checkpoint.save(state(2.0), folder)
+    checkpoints.save(state(2.0), folder)
     os._exit(0)
 
 folder = Path(sys.argv[1]) / "refine-0001"
 outcomes = Counter()
 for step in count():
     shutil.rmtree(folder.parent, ignore_errors=True)
-    checkpoint.save(state(1.0), folder)
+    checkpoints.save(state(1.0), folder)
     child = os.fork()
     if child == 0:
         save_and_die(step)
     _, status = os.waitpid(child, 0)
     outcomes[found()] += 1
-    checkpoint.save(state(3.0), folder)
+    checkpoints.save(state(3.0), folder)
     assert found() == 3.0
     assert os.listdir(folder.parent) == [folder.name], os.listdir(folder.parent)
     if status == 0:
@@ -84,7 +84,7 @@ def make_state(value: float, size: int = 3) -> TrainState:
 
 def value_in(folder, size: int = 3) -> float:
     state = make_state(9.0, size)
-    checkpoint.load(state, folder)
+    checkpoints.load(state, folder)
     return state.model.weight.mean().item()
 
 
@@ -106,39 +106,39 @@ def test_a_writer_that_is_killed_leaves_the_old_checkpoint_or_the_new_one(tmp_pa
 def test_a_full_disk_is_said_and_costs_no_earlier_checkpoint(tmp_path):
     disk, size = tmp_path / "disk", 100_000  # 0.8 MB
     with tmpfs(disk):
-        checkpoint.save(make_state(1.0, size), disk / "refine-0001")
+        checkpoints.save(make_state(1.0, size), disk / "refine-0001")
         filler = disk / "filler"
         filler.write_bytes(bytes(900_000))
         for name in ("refine-0002", "refine-0001"):
             with pytest.raises(StorageError, match=rf"^no space left on .*{name}: \d of 2 MiB fre"):
-                checkpoint.save(make_state(2.0, size), disk / name)
+                checkpoints.save(make_state(2.0, size), disk / name)
             assert sorted(os.listdir(disk)) == ["filler", "refine-0001"]
             assert value_in(disk / "refine-0001", size) == 1.0
         filler.unlink()
-        checkpoint.save(make_state(2.0, size), disk / "refine-0002")
+        checkpoints.save(make_state(2.0, size), disk / "refine-0002")
         assert value_in(disk / "refine-0002", size) == 2.0
 
 
 def test_a_disk_that_became_read_only_is_said(tmp_path):
     disk = tmp_path / "disk"
     with tmpfs(disk):
-        checkpoint.save(make_state(1.0), disk / "refine-0001")
+        checkpoints.save(make_state(1.0), disk / "refine-0001")
         subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
         for name in ("refine-0002", "refine-0001"):
             with pytest.raises(StorageError, match=rf"^read-only file system: .*{name}: "):
-                checkpoint.save(make_state(2.0), disk / name)
+                checkpoints.save(make_state(2.0), disk / name)
         assert value_in(disk / "refine-0001") == 1.0
 
 
 @pytest.mark.parametrize("limit", [100, 400, 1000])
 def test_a_file_that_may_not_grow_leaves_nothing_behind(tmp_path, limit):
     """At the manifest, the state or the weights, as the limit has it."""
-    checkpoint.save(make_state(1.0), tmp_path / "refine-0001")
+    checkpoints.save(make_state(1.0), tmp_path / "refine-0001")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
     try:
         with pytest.raises(StorageError, match=r"^file too large: .*refine-0002: "):
-            checkpoint.save(make_state(2.0, size=300), tmp_path / "refine-0002")
+            checkpoints.save(make_state(2.0, size=300), tmp_path / "refine-0002")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert os.listdir(tmp_path) == ["refine-0001"]
@@ -148,12 +148,12 @@ def test_a_file_that_may_not_grow_leaves_nothing_behind(tmp_path, limit):
 @pytest.mark.parametrize("missing", ["state.json", "last.safetensors"])
 def test_a_folder_that_is_whole_but_holds_no_state_is_no_checkpoint(tmp_path, missing):
     folder = tmp_path / "refine-0001"
-    checkpoint.save(make_state(1.0), folder)
+    checkpoints.save(make_state(1.0), folder)
     hashes = json.loads((folder / MANIFEST).read_text())
     del hashes[missing]
     (folder / MANIFEST).write_text(json.dumps(hashes))
     with pytest.raises(CorruptCheckpoint, match=f"holds no {missing}"):
-        checkpoint.load(make_state(2.0), folder)
+        checkpoints.load(make_state(2.0), folder)
 
 
 DIGEST = "0" * 64
@@ -178,12 +178,12 @@ DEEP = b"[" * 200_000
 def test_a_manifest_that_nests_too_deeply_is_no_manifest(tmp_path):
     """In the process of a trial it was a RecursionError, and in the service it ended a thread."""
     folder = tmp_path / "refine-0001"
-    checkpoint.save(make_state(1.0), folder)
+    checkpoints.save(make_state(1.0), folder)
     (folder / MANIFEST).write_bytes(DEEP)
     for read in (
         lambda: parse(DEEP, "somewhere"),
-        lambda: checkpoint.load(make_state(2.0), folder),
-        lambda: checkpoint.load_best(make_state(2.0), folder),
+        lambda: checkpoints.load(make_state(2.0), folder),
+        lambda: checkpoints.load_best(make_state(2.0), folder),
         lambda: artifacts.thin(str(folder), best=True, last=False),
         lambda: artifacts.fetch(str(folder), tmp_path / "fetched"),
     ):
@@ -194,13 +194,13 @@ def test_a_manifest_that_nests_too_deeply_is_no_manifest(tmp_path):
 @pytest.mark.parametrize("text", [DEEP, b"{", b"\xff"], ids=["deep", "cut", "bytes"])
 def test_a_state_that_cannot_be_read_is_damage(tmp_path, text):
     folder = tmp_path / "refine-0001"
-    checkpoint.save(make_state(1.0), folder)
+    checkpoints.save(make_state(1.0), folder)
     (folder / "state.json").write_bytes(text)
     hashes = json.loads((folder / MANIFEST).read_text())
     hashes["state.json"] = hashlib.sha256(text).hexdigest()
     (folder / MANIFEST).write_text(json.dumps(hashes))
     with pytest.raises(CorruptCheckpoint, match=r"no readable state\.json"):
-        checkpoint.load(make_state(2.0), folder)
+        checkpoints.load(make_state(2.0), folder)
 
 
 @pytest.mark.parametrize(

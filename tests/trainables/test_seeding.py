@@ -9,8 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainables.derived_seed import derive_seed
-from trainables.seeding import generator, seed_globals
+from trainables.seeding import derive_seed, generator, seed_globals
 
 
 def test_a_derived_seed_is_the_same_on_every_machine():

@@ -21,10 +21,9 @@ from pydantic import ValidationError
 from trainables.errors import ConfigError, DataError, TrainableError
 from trainables.methods.registry import broken_by_halving
 from trainables.report import Failed, Measured, Report, StepResult, Waiting
-from trainables.runtime.attempt_checkpoints import AttemptCheckpoints
 from trainables.runtime.attempt_log import append, capturing
-from trainables.runtime.memory_limit import MemoryLimit
-from trainables.runtime.peak_memory import count_anew, peak_bytes
+from trainables.runtime.checkpoints import AttemptCheckpoints
+from trainables.runtime.memory import MemoryLimit, count_anew, peak_bytes
 from trainables.runtime.training import Training
 from trainables.runtime.warm import WarmParts
 from trainables.spec import AttemptConfig, TrialSpec
@@ -79,7 +78,7 @@ class Attempt:
             spec, PARTS, device=device, store=self._stages(config), name=config.name
         )
         _check_same(training, config.content_hash)
-        self._notes = checkpoints.load(training, config.resume) + broken_by_halving(spec)
+        self._notes = checkpoints.load(training.state, config.resume) + broken_by_halving(spec)
         self._checkpoints, self.training = checkpoints, training
         self._reports = training.reports()
 
@@ -114,7 +113,7 @@ class Attempt:
                 return Waiting(stage=report.stage)
             name = f"{report.stage}-{report.epoch:04d}"
             is_partial = report.computed_by is not None and report.epoch < report.num_epochs
-            checkpoint = None if is_partial else self._checkpoints.save(training, name)
+            checkpoint = None if is_partial else self._checkpoints.save(training.state, name)
         except Exception as error:
             place = training.place[:2] if report is None else (report.stage, report.epoch)
             return _failure(error, *place)

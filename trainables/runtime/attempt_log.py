@@ -1,4 +1,4 @@
-"""What an attempt prints, kept in its folder, so that it can be followed and outlives a crash."""
+"""The log of an attempt in its folder: its output, to be followed, and to outlive a crash."""
 
 import faulthandler
 import io
@@ -11,12 +11,13 @@ from typing import Any, BinaryIO
 __all__ = ["LOG", "append", "capturing"]
 
 LOG = "log.txt"
-_open: list[BinaryIO] = []  # the logs that are written to: the last one, as streams are kept by
-# handlers of `logging` that outlive the attempt in which they were made
+# Open logs, of which the last one is written to. They are kept here, not in a stream, because
+# handlers of `logging` keep streams longer than the attempt in which they were made.
+_open: list[BinaryIO] = []
 
 
 class Tee(io.TextIOBase):
-    """Writes to a stream, and a copy to the log that is open, which may fail."""
+    """Stream that also writes to the open log; errors of the log are ignored."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
@@ -38,9 +39,11 @@ class Tee(io.TextIOBase):
 
 @contextmanager
 def capturing(folder: Path) -> Iterator[None]:
-    """Appends to the folder's log at once all that Python prints meanwhile, on both streams, which
-    go on as before; and the stack, should the process die of a fault. Where the log cannot be
-    written there is none."""
+    """Append to the folder's log, unbuffered, what Python prints on both streams meanwhile.
+
+    The streams work as before. The log gets the stack too, if the process dies of a fault. If it
+    cannot be written, there is no log.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         log = (folder / LOG).open("ab", buffering=0)
@@ -56,7 +59,7 @@ def capturing(folder: Path) -> Iterator[None]:
 
 
 def append(folder: Path, line: str) -> None:
-    """Appends a line to the folder's log, from any thread; where that cannot be, nothing."""
+    """Append a line to the folder's log, from any thread; ignore errors."""
     with suppress(OSError), (folder / LOG).open("ab", buffering=0) as log:
         log.write(f"{line}\n".encode())
 

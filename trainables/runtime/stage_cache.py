@@ -1,36 +1,173 @@
-"""Runs a stage once for all trials that have it in common (`stage_key`, `stage_store`).
+"""Stages that trials share: each is computed once, under a key of everything it depends on.
 
-Whoever comes first computes the result and keeps it. The others take it over, with all that it
-reported, and go on from there as if they had computed it: the same bits.
+The first trial computes the result of a stage and keeps it. The others take it over, with all its
+reports, and go on as if they had computed it: the same bits. The keys are hashes:
+
+    root    data, weights, proxy, the parts made for the target, seed, precision, what computes
+    key     the stage's code, name and hyperparameters, and the key of the stage before it
+
+So two trials have a key in common exactly if they would compute the same bits up to there.
 """
 
+import ast
 import hashlib
+import json
 import time
 from collections.abc import Collection, Generator, Iterator, Mapping
 from dataclasses import replace
+from functools import cache
+from importlib import import_module
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from trainables.errors import StorageError
+from trainables.models.backbone import Backbone
 from trainables.report import Report
 from trainables.sources.source import Domains
-from trainables.stages.stage import Stage
+from trainables.spec import TrialSpec
+from trainables.stages.stage import Stage, StageConfig
 from trainables.storage.stage_store import StageResult, StageStore
+from trainables.tasks.task import TaskInfo
 from trainables.training.state import TrainState
 
-__all__ = ["SharedStages"]
+__all__ = ["StageCache", "code_version", "root_key", "stage_key", "stage_keys"]
 
-POLL_S = 0.5  # between two looks at a claim that somebody else has
-WAIT_S = 5.0  # between two words of one that waits
+POLL_S = 0.5  # between two attempts to get a claim that another trial has
+WAIT_S = 5.0  # between two reports of a trial that waits
+PACKAGE = "trainables"
+LIBRARIES = ("torch", "transformers", "timm", "pot", "numpy", "scipy", "scikit-learn")
+SHARED_CODE = ("trainables.models.cross_modal", "trainables.models.backbones.loading",
+               "trainables.sources.source", "trainables.training.pseudo_labels",
+               "trainables.tasks.store.store")  # fmt: skip
 
 
-class SharedStages:
+def root_key(spec: TrialSpec, backbone: Backbone, domains: Domains, device: torch.device) -> str:
+    """Return the key of a trial's state before its first stage.
+
+    Names and paths of weights are left out: their hash identifies them.
+    """
+    source = domains.source
+    return _hash_of(
+        {
+            "task": [domains.target.content_hash, *_as_trained_on(domains.target.info)],
+            "weights": [backbone.weights_hash, spec.backbone.weights],
+            "body": [spec.backbone.layers, spec.backbone.tokens],
+            "proxy": None if source is None else source.content_hash,
+            "model": spec.model.model_dump(mode="json"),
+            "seed": spec.seed,
+            "halvings": spec.halvings,
+            "computed_by": _computed_by(device),
+            "libraries": [version(name) for name in LIBRARIES],
+        }
+    )
+
+
+def stage_key(name: str, config: StageConfig, upstream: str) -> str:
+    """Return the key of the result of a stage that goes on from `upstream`'s.
+
+    A stage without epochs does nothing, and has no key of its own.
+    """
+    if config.epochs == 0:
+        return upstream
+    module = config.implementation.partition(":")[0]
+    return _hash_of(
+        {
+            "upstream": upstream,
+            "stage": name,
+            "code": code_version(module, type(config).__module__, *SHARED_CODE),
+            "hyperparameters": config.model_dump(mode="json"),
+        }
+    )
+
+
+def stage_keys(stages: tuple[Stage[Any], ...], root: str) -> dict[str, str]:
+    """Return the key of each stage, by its name."""
+    keys: dict[str, str] = {}
+    for stage in stages:
+        root = keys[stage.name] = stage_key(stage.name, stage.config, root)
+    return keys
+
+
+@cache
+def code_version(*modules: str) -> str:
+    """Return a hash of the code of modules and of everything that they import from this package.
+
+    It is a hash of syntax trees, so that comments, docstrings and layout do not count.
+    """
+    seen: dict[str, str] = {}
+    left = list(modules)
+    while left:
+        module = left.pop()
+        if module in seen:
+            continue
+        path = _file(module)
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        seen[module] = hashlib.sha256(ast.dump(_without_docstrings(tree)).encode()).hexdigest()
+        left += _imports(tree)
+    return _hash_of(seen)
+
+
+def _imports(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (a.name for a in node.names if a.name.startswith(f"{PACKAGE}."))
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == PACKAGE:
+            assert node.module is not None
+            yield node.module
+            for alias in node.names:
+                if _is_package(node.module) and find_spec(f"{node.module}.{alias.name}"):
+                    yield f"{node.module}.{alias.name}"
+
+
+def _is_package(module: str) -> bool:
+    return hasattr(import_module(module), "__path__")
+
+
+def _file(module: str) -> Path:
+    found = find_spec(module)
+    if found is None or found.origin is None:
+        raise ModuleNotFoundError(module)
+    return Path(found.origin)
+
+
+def _without_docstrings(tree: ast.Module) -> ast.Module:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0] if node.body else None
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+                del node.body[0]
+    return tree
+
+
+def _as_trained_on(info: TaskInfo) -> list[Any]:
+    """Return the properties of a task, besides its data, that a stage reads."""
+    return [info.name, info.kind, info.loss, info.metric, info.mask, info.channels]
+
+
+def _computed_by(device: torch.device) -> list[Any]:
+    """Return what rounding depends on.
+
+    This is the GPU's name, or the CPU's instructions and the threads that divide a sum.
+    """
+    if device.type == "cuda":
+        return ["cuda", torch.cuda.get_device_name(device)]
+    return [device.type, torch.backends.cpu.get_cpu_capability(), torch.get_num_threads()]
+
+
+def _hash_of(parts: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+class StageCache:
     """The stages of one trial that others may share.
 
-    What a state was made under goes with it into checkpoints: one that was begun by other code, or
-    on other devices, is never kept under a key that does not say so.
+    The key under which a state was made is part of its checkpoints: a stage that was begun by other
+    code, or on other devices, is never kept under a key of this code and device.
 
     Args:
         root: The key of `state`, before any stage has run.
@@ -52,17 +189,17 @@ class SharedStages:
         state.made_under = root
 
     def run(self, stage: Stage[Any], state: TrainState, domains: Domains) -> Iterator[Report]:
-        """Yields what the stage reports, from `state.epoch` on, and now and then, while another
-        trial computes it, a report that `waits`.
+        """Yield the reports of a stage, from `state.epoch` on.
 
-        A store that refuses, or does not answer, costs the sharing and not the trial.
+        While another trial computes it, yield a report that `waits` now and then. If the store
+        refuses or does not answer, the trial computes the stage itself.
         """
         try:
             if self._is_ours(stage, state):
                 found = yield from self._find_or_claim(stage, state, domains)
             elif (found := self._fitting(self._keys[stage.name], state)) is None:
                 print(
-                    f"{stage.name} is not shared: it goes on from what was made otherwise",
+                    f"{stage.name} is not shared: its state was made by other code or devices",
                     flush=True,
                 )
                 yield from stage.run(state, domains)
@@ -76,26 +213,26 @@ class SharedStages:
             yield from self._take_over(found, stage, state)
 
     def _is_ours(self, stage: Stage[Any], state: TrainState) -> bool:
-        """Whether all of the state was made as the stage's key says, or as that before it."""
+        """Return whether the state was made under the stage's key, or under the key before it."""
         key = self._keys[stage.name]
         return state.made_under == (self._upstream[stage.name] if state.epoch == 0 else key)
 
     def _find_or_claim(
         self, stage: Stage[Any], state: TrainState, domains: Domains
     ) -> Generator[Report, None, StageResult | None]:
-        """Yields what is reported meanwhile; returns a result that another trial computed."""
-        key, heard = self._keys[stage.name], time.monotonic()
+        """Yield the reports made meanwhile; return a result that another trial computed."""
+        key, reported = self._keys[stage.name], time.monotonic()
         while True:
             if (found := self._fitting(key, state)) is not None:
                 return found
             with self._store.try_claim(key) as mine:
                 if mine:
                     if (found := self._fitting(key, state)) is not None:
-                        return found  # somebody was done in this moment
+                        return found  # another trial finished it just now
                     yield from self._compute(key, stage, state, domains)
                     return None
-            if time.monotonic() - heard > WAIT_S:
-                heard = time.monotonic()
+            if time.monotonic() - reported > WAIT_S:
+                reported = time.monotonic()
                 yield Report(stage=stage.name, epoch=0, num_epochs=stage.config.epochs, waits=True)
             time.sleep(POLL_S)
 
@@ -110,7 +247,7 @@ class SharedStages:
             yield report
 
     def _keep(self, key: str, stage: Stage[Any], state: TrainState, seconds: float) -> None:
-        """Keeps a result whose every report is known; the trial does not fail if it cannot."""
+        """Keep a result if all of its reports are known; never fail the trial."""
         if [report.epoch for report in state.reports] != [*range(1, stage.config.epochs + 1)]:
             return  # part of it ran while the store did not answer: those reports are not kept
         assert state.best is None, f"{stage.name} keeps best weights, and cannot be shared"
@@ -133,7 +270,7 @@ class SharedStages:
             print(f"the result of {stage.name} was not kept: {error}", flush=True)
 
     def _fitting(self, key: str, state: TrainState) -> StageResult | None:
-        """Returns the result, if there is one and this trial's state with it is the builder's."""
+        """Return the result, if there is one and this trial's state with it is the builder's."""
         found = self._store.find(key)
         if found is None:
             return None
@@ -148,9 +285,9 @@ class SharedStages:
     def _take_over(
         self, found: StageResult, stage: Stage[Any], state: TrainState
     ) -> Iterator[Report]:
-        """Yields the reports that are still to come; with the last one the state is the result's.
+        """Yield the reports that are still to come; with the last one the state is the result's.
 
-        Before it the state is as it was, so that only the last report is worth a checkpoint.
+        Until then the state does not change, so that only the last report is worth a checkpoint.
         """
         print(f"{stage.name} was computed by {found.builder} in {found.seconds:.1f} s", flush=True)
         for report in found.reports[state.epoch :]:
@@ -178,7 +315,7 @@ def _hashes(state: TrainState) -> dict[str, str]:
 
 
 def _hash(tensor: Tensor) -> str:
-    """Returns a hash of a tensor's type, shape and bits."""
+    """Return a hash of a tensor's type, shape and bits."""
     plain = tensor.detach().cpu().contiguous()
     digest = hashlib.sha256(f"{plain.dtype}{tuple(plain.shape)}".encode())
     digest.update(plain.reshape(-1).view(torch.uint8).numpy().data)
@@ -186,8 +323,10 @@ def _hash(tensor: Tensor) -> str:
 
 
 def _together(hashes: Mapping[str, str], changed: Collection[str]) -> str:
-    """Returns one hash of the model, and of those extras that the stage changed: others belong to
-    later stages, in which trials differ."""
+    """Return one hash of the model, and of those extras that the stage changed.
+
+    Other extras belong to later stages, in which trials differ.
+    """
     names = sorted(name for name in hashes if name.startswith("model.") or name in changed)
     text = "".join(f"{name} {hashes[name]};" for name in names)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -1,6 +1,6 @@
-"""A trial from its spec to its last report: builds model and state, then runs the stages in turn.
+"""A trial from its spec to its last report: model and state, and the stages one after another.
 
-Nothing here knows what calls it: a for-loop, a test, or a Ray Tune actor.
+The caller may be a for-loop, a test, or a Ray Tune actor.
 """
 
 from collections.abc import Iterator
@@ -11,9 +11,8 @@ from typing import Any
 from trainables.methods.registry import METHODS
 from trainables.models.cross_modal import build_model
 from trainables.report import Report
-from trainables.runtime import checkpoint
-from trainables.runtime.stage_cache import SharedStages
-from trainables.runtime.stage_key import root_key, stage_keys
+from trainables.runtime import checkpoints
+from trainables.runtime.stage_cache import StageCache, root_key, stage_keys
 from trainables.runtime.warm import WarmParts
 from trainables.sources.source import Domains
 from trainables.spec import TrialSpec
@@ -26,12 +25,12 @@ from trainables.training.state import TrainState
 
 @dataclass
 class Training:
-    """A trial under way. `reports` yields one Report an epoch; between two, it can be saved."""
+    """A running trial. `reports` yields one Report an epoch; between two, it can be saved."""
 
     stages: tuple[Stage[Any], ...]
     state: TrainState
     domains: Domains
-    shared: SharedStages | None = None
+    shared: StageCache | None = None
 
     @classmethod
     def begin(
@@ -43,11 +42,11 @@ class Training:
         store: StageStore | None = None,
         name: str = "",
     ) -> "Training":
-        """Builds the trial that `spec` describes, from parts that are loaded but once.
+        """Build the trial that `spec` describes, from parts that are loaded only once.
 
         Args:
-            store: Of results of stages, to take over and to add to.
-            name: Of the trial, by which others see who computed what they take over.
+            store: Results of stages, to take over and to add to.
+            name: Name of the trial, which its results in the store carry.
 
         Raises:
             ConfigError, DataError, WeightsError: The spec cannot be honoured.
@@ -78,12 +77,14 @@ class Training:
         shared = None
         if store is not None:
             root = root_key(spec, backbone, domains, state.device)
-            shared = SharedStages(store, root, stage_keys(stages, root), name, state)
+            shared = StageCache(store, root, stage_keys(stages, root), name, state)
         return cls(stages, state, domains, shared)
 
     def reports(self) -> Iterator[Report]:
-        """Runs what is left of the stages; the last report carries the test metric of the best
-        checkpoint, read once."""
+        """Run the rest of the stages.
+
+        The last report carries the test metric of the best checkpoint, computed once.
+        """
         for index in range(self.state.stage, len(self.stages)):
             if index > self.state.stage:
                 self.state.begin_stage(index)
@@ -94,8 +95,10 @@ class Training:
                 yield report
 
     def _run(self, stage: Stage[Any]) -> Iterator[Report]:
-        """Runs a stage, or takes over what another trial made of it, if that can be shared: the
-        result of the last one is the trial itself."""
+        """Run a stage, or take over its result from another trial.
+
+        The last stage is not shared: its result is the trial itself.
+        """
         if self.shared is None or stage is self.stages[-1] or stage.config.epochs == 0:
             return stage.run(self.state, self.domains)
         return self.shared.run(stage, self.state, self.domains)
@@ -121,9 +124,9 @@ class Training:
         return stage.name, done + 1, stage.config.epochs
 
     def save(self, folder: Path) -> None:
-        """Writes a checkpoint from which `load` goes on bit for bit. Raises StorageError."""
-        checkpoint.save(self.state, folder)
+        """Write a checkpoint from which `load` goes on bit for bit. Raise StorageError."""
+        checkpoints.save(self.state, folder)
 
     def load(self, folder: Path) -> None:
-        """Goes on from a checkpoint. Raises CorruptCheckpoint."""
-        checkpoint.load(self.state, folder)
+        """Go on from a checkpoint. Raise CorruptCheckpoint."""
+        checkpoints.load(self.state, folder)

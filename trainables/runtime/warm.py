@@ -1,4 +1,4 @@
-"""What trials share, loaded once a process and kept warm: backbones, task data, source features.
+"""Parts that trials share, loaded once a process: backbones, task data, source features.
 
 All of it is constant: a backbone's own weights are never trained, each trial trains a copy.
 """
@@ -16,7 +16,7 @@ from trainables.tasks.task import Task
 
 
 class WarmParts:
-    """Loads each part at the first use and lends it from then on."""
+    """Cache of parts, each loaded at its first use."""
 
     def __init__(self) -> None:
         self.backbone = cache(self._backbone)

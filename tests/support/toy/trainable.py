@@ -26,7 +26,7 @@ from tests.support.toy.faults import Fault, happen
 from trainables.errors import ConfigError, TrainableError
 from trainables.report import Failed, Measured, Report, StepResult, to_plain
 from trainables.runtime.attempt_log import append, capturing
-from trainables.runtime.memory_limit import MemoryLimit
+from trainables.runtime.memory import MemoryLimit
 from trainables.spec import AttemptConfig
 from trainables.storage.checkpoint_folder import CorruptCheckpoint, new_folder, verify
 

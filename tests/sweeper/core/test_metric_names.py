@@ -2,8 +2,7 @@
 
 import pytest
 
-from sweeper.core.metric_names import refusal
-from sweeper.core.runner import SweepRunner
+from sweeper.core.runner import SweepRunner, refusal
 from sweeper.model import Decision, Measurement, TrialState
 from tests.support.fakes import FixedSampler, new_ledger, plan
 

@@ -10,7 +10,7 @@ from ray.core.generated.common_pb2 import ErrorType
 from ray.exceptions import RaySystemError
 
 from sweeper.core.runner import SweepRunner
-from sweeper.execution import ray_executor
+from sweeper.execution import tune_internals
 from sweeper.execution.ray_executor import _Answers
 from sweeper.model import Trial, TrialState
 from tests.support.fakes import STUDY, FixedSampler, new_ledger, plan
@@ -55,7 +55,7 @@ def test_errors_of_results_that_tune_drops_as_a_sweep_ends_are_not_printed(monke
         worker.raise_errors(bare, [None])
         assert "AssertionError" in caplog.text, "Ray does otherwise by itself: nothing to do here"
         caplog.clear()
-        ray_executor._ignore_dropped_results()
+        tune_internals._ignore_dropped_results()
         worker.raise_errors(bare, [None])
         (error,) = worker.deserialize_objects(bare, [None])
     finally:

@@ -5,8 +5,7 @@ import os
 import pytest
 
 from sweeper.config.loader import loads_sweep
-from sweeper.execution.cluster import _withheld
-from sweeper.execution.trial_environment import is_allowed
+from sweeper.execution.cluster import _withheld, is_allowed
 from sweeper.planning import resources
 from tests.bad_inputs.rows import VALID
 from tests.support.canary import NAMES

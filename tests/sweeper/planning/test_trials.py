@@ -6,7 +6,7 @@ import pytest
 
 from sweeper.config.loader import loads_sweep
 from sweeper.errors import NotFound
-from sweeper.ledger.checkpoint_name import CheckpointName
+from sweeper.ledger.records import CheckpointName
 from sweeper.model import StudyFacts, Trial, TrialKind
 from sweeper.planning.catalog import catalog
 from sweeper.planning.checkpoint_paths import CheckpointPaths

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from tests.support.command import ROOT
-from trainables.runtime.memory_limit import KILLED, held_bytes
+from trainables.runtime.memory import KILLED, held_bytes
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the limit reads /proc")
 
 PROGRAM = """
 import sys, time
-from trainables.runtime.memory_limit import MemoryLimit, held_bytes
+from trainables.runtime.memory import MemoryLimit, held_bytes
 limit = MemoryLimit(held_bytes() + 200_000_000, lambda text: print(text, flush=True))
 if sys.argv[1] == "lifted":
     limit.lift()

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from trainables.runtime import peak_memory
-from trainables.runtime.peak_memory import count_anew, peak_bytes
+from trainables.runtime import memory
+from trainables.runtime.memory import count_anew, peak_bytes
 
 CPU = torch.device("cpu")
 LARGE = 2**27  # bytes
@@ -28,7 +28,7 @@ def test_what_was_held_counts_until_the_next_trial_begins():
 
 
 def test_without_linux_the_process_tells_what_it_ever_held(monkeypatch, tmp_path):
-    monkeypatch.setattr(peak_memory, "PROCESS", tmp_path / "nowhere")
+    monkeypatch.setattr(memory, "PROCESS", tmp_path / "nowhere")
     count_anew(CPU)
     hold_for_a_while(LARGE)
     assert LARGE < peak_bytes(CPU) < 2**40

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from trainables.errors import ConfigError, NonFiniteLoss
-from trainables.runtime import checkpoint
+from trainables.runtime import checkpoints
 from trainables.sources.source import Domains
 from trainables.stages.configs import RefineConfig
 from trainables.stages.fine_tuning import FineTuning
@@ -288,11 +288,11 @@ def test_interrupted_equals_uninterrupted_bit_for_bit(
     stopped, resumed = make_state(), make_state()
     reports = stage(**settings).run(stopped, target)
     first = [next(reports) for _ in range(stop)]
-    checkpoint.save(stopped, tmp_path / "checkpoint")
+    checkpoints.save(stopped, tmp_path / "checkpoint")
     with torch.no_grad():
         for parameter in resumed.model.parameters():
             parameter.zero_()
-    checkpoint.load(resumed, tmp_path / "checkpoint")
+    checkpoints.load(resumed, tmp_path / "checkpoint")
 
     assert first + train(resumed, target, **settings) == expected
     assert changed(weights(resumed), weights(whole)) == set()

@@ -21,7 +21,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trainables.derived_seed import derive_seed
 from trainables.errors import ConfigError
 from trainables.methods.contrastive_pare.config import ContrastConfig
 from trainables.methods.contrastive_pare.contrastive import (
@@ -33,6 +32,7 @@ from trainables.methods.contrastive_pare.contrastive import (
 )
 from trainables.methods.contrastive_pare.noise import Units, Views, correlation
 from trainables.models.cross_modal import CrossModalModel
+from trainables.seeding import derive_seed
 from trainables.sources.source import Domains
 from trainables.stages.embedder_training import Batch, EmbedderTraining, TaskObjective
 from trainables.stages.measurements import Measurements

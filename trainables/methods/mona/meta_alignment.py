@@ -24,7 +24,6 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from trainables.derived_seed import derive_seed
 from trainables.errors import ConfigError
 from trainables.methods.mona.config import MetaConfig
 from trainables.methods.mona.meta_gradient import (
@@ -38,7 +37,7 @@ from trainables.methods.mona.meta_gradient import (
 from trainables.models.backbone import Role
 from trainables.models.cross_modal import CrossModalModel
 from trainables.report import Report
-from trainables.seeding import generator, seed_globals
+from trainables.seeding import derive_seed, generator, seed_globals
 from trainables.sources.source import Domains, Source, check_balanced, class_balanced_batch
 from trainables.stages.measurements import Measurements
 from trainables.stages.stage import Stage, check_finite

@@ -13,7 +13,7 @@ import pytest
 from sweeper.config.schema import Checkpoints
 from sweeper.driver.hooks.retention import Retention
 from sweeper.ledger import EventKind, Ledger
-from sweeper.ledger.checkpoint_name import name_in
+from sweeper.ledger.records import name_in
 from sweeper.model import Measurement, Outcome, Trial, TrialKind, TrialState
 from sweeper.planning.checkpoint_paths import CheckpointPaths, folder_of_trial
 from tests.support.fakes import STUDY, new_ledger

@@ -20,7 +20,7 @@ from trainables.methods.contrastive_pare.contrastive import (
     input_units,
 )
 from trainables.methods.contrastive_pare.noise import Units
-from trainables.runtime import checkpoint
+from trainables.runtime import checkpoints
 from trainables.sources.source import Domains
 from trainables.tasks.store.split import Split
 from trainables.training.pseudo_labels import target_labels
@@ -390,11 +390,11 @@ def test_interrupted_equals_uninterrupted_bit_for_bit(make_state, domains, tmp_p
     stopped, resumed = make_state(), make_state()
     reports = stage(**settings).run(stopped, domains)
     first = [next(reports) for _ in range(stop)]
-    checkpoint.save(stopped, tmp_path / "checkpoint")
+    checkpoints.save(stopped, tmp_path / "checkpoint")
     with torch.no_grad():
         for parameter in resumed.model.parameters():
             parameter.zero_()
-    checkpoint.load(resumed, tmp_path / "checkpoint")
+    checkpoints.load(resumed, tmp_path / "checkpoint")
 
     assert first + train(resumed, domains, **settings) == expected
     assert not changed(weights(resumed), weights(whole))

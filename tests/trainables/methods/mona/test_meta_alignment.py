@@ -12,7 +12,7 @@ from trainables.errors import ConfigError, NonFiniteLoss
 from trainables.methods.mona.config import MetaConfig
 from trainables.methods.mona.meta_alignment import Iteration, MetaAlignment
 from trainables.methods.mona.meta_gradient import attention
-from trainables.runtime import checkpoint
+from trainables.runtime import checkpoints
 from trainables.seeding import generator
 from trainables.sources.source import class_balanced_batch
 from trainables.tasks.store.split import Split
@@ -366,11 +366,11 @@ def test_interrupted_equals_uninterrupted_bit_for_bit(make_state, domains, tmp_p
     stopped, resumed = make_state(), make_state(seed=0)
     reports = stage(**settings).run(stopped, domains)
     first = [next(reports) for _ in range(stop)]
-    checkpoint.save(stopped, tmp_path / "checkpoint")
+    checkpoints.save(stopped, tmp_path / "checkpoint")
     with torch.no_grad():
         for parameter in resumed.model.parameters():
             parameter.zero_()
-    checkpoint.load(resumed, tmp_path / "checkpoint")
+    checkpoints.load(resumed, tmp_path / "checkpoint")
 
     assert first + train(resumed, domains, **settings) == expected
     assert same(weights(resumed), weights(whole))

@@ -11,7 +11,7 @@ from trainables.distances.otdd import otdd, prepare
 from trainables.errors import ConfigError, DataError, NonFiniteLoss
 from trainables.methods.orca.alignment import Alignment, Warmup, balanced_batch
 from trainables.methods.orca.config import AlignConfig, WarmupConfig
-from trainables.runtime import checkpoint
+from trainables.runtime import checkpoints
 from trainables.seeding import generator
 from trainables.sources.source import Domains
 from trainables.tasks.store.split import Split
@@ -450,11 +450,11 @@ def test_interrupted_equals_uninterrupted_bit_for_bit(
     stopped, resumed = make_state(), make_state()
     reports = stage(**settings).run(stopped, domains)
     first = [next(reports) for _ in range(stop)]
-    checkpoint.save(stopped, tmp_path / "checkpoint")
+    checkpoints.save(stopped, tmp_path / "checkpoint")
     with torch.no_grad():
         for parameter in resumed.model.parameters():
             parameter.zero_()
-    checkpoint.load(resumed, tmp_path / "checkpoint")
+    checkpoints.load(resumed, tmp_path / "checkpoint")
 
     assert first + train(resumed, domains, **settings) == expected
     assert changed(weights(resumed), weights(whole)) == set()

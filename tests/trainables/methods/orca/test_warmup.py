@@ -9,7 +9,7 @@ import torch
 from trainables.errors import NonFiniteLoss
 from trainables.methods.orca.alignment import Warmup
 from trainables.methods.orca.config import WarmupConfig
-from trainables.runtime import checkpoint
+from trainables.runtime import checkpoints
 from trainables.sources.source import Domains
 from trainables.stages.configs import RefineConfig
 from trainables.stages.fine_tuning import FineTuning
@@ -151,11 +151,11 @@ def test_interrupted_equals_uninterrupted_bit_for_bit(make_state, domains, tmp_p
     stopped, resumed = make_state(), make_state()
     reports = stage(epochs=3).run(stopped, domains)
     first = [next(reports) for _ in range(stop)]
-    checkpoint.save(stopped, tmp_path / "checkpoint")
+    checkpoints.save(stopped, tmp_path / "checkpoint")
     with torch.no_grad():
         for parameter in resumed.model.parameters():
             parameter.zero_()
-    checkpoint.load(resumed, tmp_path / "checkpoint")
+    checkpoints.load(resumed, tmp_path / "checkpoint")
 
     assert first + train(resumed, domains, epochs=3) == expected
     assert changed(weights(resumed), weights(whole)) == set()

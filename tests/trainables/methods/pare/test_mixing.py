@@ -16,7 +16,7 @@ from trainables.methods.pare.config import CutmixConfig, MixupConfig, ReplaceCon
 from trainables.methods.pare.source_heads import LabelHead, MaskHead
 from trainables.models.backbones.loading import load_backbone
 from trainables.models.cross_modal import build_model
-from trainables.runtime import checkpoint
+from trainables.runtime import checkpoints
 from trainables.seeding import generator
 from trainables.sources.source import Domains, Source
 from trainables.spec import BackboneSpec, ModelSpec
@@ -366,12 +366,12 @@ def test_interrupted_equals_uninterrupted_bit_for_bit(make_state, domains, tmp_p
     expected = train(whole, domains, kind, **settings)
     reports = begin(stopped, domains, kind, **settings).run(stopped, domains)
     first = [next(reports) for _ in range(stop)]
-    checkpoint.save(stopped, tmp_path / "checkpoint")
+    checkpoints.save(stopped, tmp_path / "checkpoint")
     begun = begin(resumed, domains, kind, **settings)
     with torch.no_grad():
         for parameter in (*resumed.model.parameters(), *resumed.extras.parameters()):
             parameter.fill_(0.5)
-    checkpoint.load(resumed, tmp_path / "checkpoint")
+    checkpoints.load(resumed, tmp_path / "checkpoint")
     assert first + list(begun.run(resumed, domains)) == expected
     assert same(weights(resumed), weights(whole))
 

@@ -4,10 +4,14 @@
     best.safetensors        the model at its best epoch       manifest.json  sha256 of each file
     optimizer.safetensors   the optimiser's moments           extras.safetensors  gates, heads
 
-How a folder comes to be whole or absent, and is verified, is in `checkpoint_folder`.
+`checkpoint_folder` makes each folder complete or absent, and verifies it. An attempt keeps its two
+newest ones: in a folder or, if it has a place in a store (`artifacts`), there; then the folder is
+scratch.
 """
 
 import json
+import shutil
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,8 +19,9 @@ from typing import Any
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from trainables.errors import DataError
+from trainables.errors import DataError, StorageError
 from trainables.report import Report
+from trainables.storage import artifacts
 from trainables.storage.checkpoint_folder import (
     MANIFEST,
     CorruptCheckpoint,
@@ -28,16 +33,17 @@ from trainables.storage.checkpoint_folder import (
     verify,
 )
 from trainables.storage.tensors import save_tensors
+from trainables.storage.urls import ArtifactUrl
 from trainables.training.state import Best, TrainState
 
 FORMAT = 1
 
 
 def save(state: TrainState, folder: Path) -> None:
-    """Writes all of `state` as the folder `folder`, replacing one that is there.
+    """Write all of `state` as the folder `folder`, replacing one that is there.
 
     Raises:
-        StorageError: It cannot be written; nothing is left of it, and one that was there stays.
+        StorageError: It cannot be written; nothing is left of it, and a former one stays.
     """
     place: dict[str, Any] = {
         "format": FORMAT,
@@ -62,7 +68,7 @@ def save(state: TrainState, folder: Path) -> None:
 
 
 def load(state: TrainState, folder: Path) -> None:
-    """Brings `state` to where the checkpoint left it.
+    """Restore `state` from a checkpoint.
 
     Raises:
         CorruptCheckpoint: A file is missing, its hash differs from the manifest's, or its weights
@@ -88,8 +94,7 @@ def load(state: TrainState, folder: Path) -> None:
 
 
 def load_best(state: TrainState, folder: Path) -> None:
-    """Brings the model of `state` to its best weights; extras are those of the last epoch, and
-    dropped where the folder has none.
+    """Restore the best weights of the model; extras are those of the last epoch, if there are any.
 
     Raises:
         CorruptCheckpoint: A file is missing, its hash differs from the manifest's, or its weights
@@ -111,7 +116,7 @@ def load_best(state: TrainState, folder: Path) -> None:
 
 
 def thin(folder: Path, *, best: bool, last: bool) -> None:
-    """Deletes the best weights, or the last state and its optimiser, from a checkpoint."""
+    """Delete the best weights, or the last state and its optimiser, from a checkpoint."""
     hashes = parse((folder / MANIFEST).read_bytes(), str(folder))
     kept = thinned(hashes, best=best, last=last)
     rewrite(folder, kept)
@@ -120,7 +125,7 @@ def thin(folder: Path, *, best: bool, last: bool) -> None:
 
 
 def _load_weights(model: nn.Module, file: Path) -> None:
-    """Loads all weights of a model, or none. Raises CorruptCheckpoint."""
+    """Load all weights of a model, or none. Raise CorruptCheckpoint."""
     weights, own = load_file(file), model.state_dict()
     common = sorted(own.keys() & weights.keys())
     strange = sorted(own.keys() ^ weights.keys())
@@ -134,7 +139,7 @@ def _load_weights(model: nn.Module, file: Path) -> None:
 
 
 def _split(optimizer_state: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Parts an optimiser's state into tensors, named "index/moment", and plain numbers."""
+    """Split an optimiser's state into tensors, named "index/moment", and plain numbers."""
     tensors: dict[str, Tensor] = {}
     numbers: dict[str, Any] = {"param_groups": optimizer_state["param_groups"], "plain": {}}
     for index, moments in optimizer_state["state"].items():
@@ -147,9 +152,90 @@ def _split(optimizer_state: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str
 
 
 def _join(tensors: dict[str, Tensor], numbers: dict[str, Any]) -> dict[str, Any]:
-    """Undoes `_split`."""
+    """Undo `_split`."""
     moments: dict[int, dict[str, Any]] = {}
     for name, value in [*tensors.items(), *numbers["plain"].items()]:
         index, _, key = name.partition("/")
         moments.setdefault(int(index), {})[key] = value
     return {"state": moments, "param_groups": numbers["param_groups"]}
+
+
+KEPT = 2  # the newest, and the one before as a fallback
+PATIENCE_S = 10.0  # with a store from which an old checkpoint is to go
+
+
+class AttemptCheckpoints:
+    """The two newest checkpoints of one attempt, in `folder` or in `store`.
+
+    Args:
+        folder: Of the attempt; scratch if there is a store.
+        store: URL of the attempt's place in a store.
+        timeout_s: Seconds for each answer of the store.
+
+    Raises:
+        ConfigError: `store` is no URL of a store.
+    """
+
+    def __init__(
+        self, folder: Path, store: str | None = None, timeout_s: float = artifacts.TIMEOUT_S
+    ) -> None:
+        self._folder, self._timeout_s = folder, timeout_s
+        self._store = None if store is None else ArtifactUrl.parse(store)
+        self._published: list[ArtifactUrl] = []
+
+    def save(self, state: TrainState, name: str) -> str:
+        """Write a checkpoint, drop those before the last two, and return its folder or URL.
+
+        Raises:
+            StorageError: It cannot be written, or the store refuses or does not answer in time.
+        """
+        folder = self._folder / name
+        save(state, folder)
+        place = str(folder) if self._store is None else self._publish(folder, self._store / name)
+        written = sorted(self._folder.glob("*-[0-9]*"), key=lambda path: path.stat().st_mtime_ns)
+        for old in [path for path in written if path != folder][: 1 - KEPT]:
+            shutil.rmtree(old, ignore_errors=True)
+        return place
+
+    def load(self, state: TrainState, places: Sequence[str]) -> list[str]:
+        """Restore the first complete checkpoint of `places`, if any; return notes on the others.
+
+        Raises:
+            StorageError: The store of one refuses or does not answer in time.
+        """
+        notes: list[str] = []
+        for place in map(ArtifactUrl.parse, places):
+            try:
+                self._load(state, place)
+            except CorruptCheckpoint as error:
+                notes.append(f"checkpoint {place.name} is damaged ({error})")
+                continue
+            if notes:
+                notes[-1] += f"; went on from {place.name}"
+            return notes
+        if notes:
+            notes[-1] += "; began afresh"
+        return notes
+
+    def _load(self, state: TrainState, place: ArtifactUrl) -> None:
+        if place.folder is not None:
+            load(state, place.folder)
+            return
+        fetched = self._folder / ".fetched" / place.name
+        try:
+            artifacts.fetch(str(place), fetched, timeout_s=self._timeout_s)
+            load(state, fetched)
+        finally:
+            shutil.rmtree(fetched.parent, ignore_errors=True)
+
+    def _publish(self, folder: Path, place: ArtifactUrl) -> str:
+        artifacts.publish(folder, str(place), timeout_s=self._timeout_s)
+        self._published.append(place)
+        while len(self._published) > KEPT:
+            try:
+                artifacts.delete(str(self._published[0]), timeout_s=PATIENCE_S)
+            except StorageError as error:  # tried again after the next epoch
+                print(f"an old checkpoint stays until the next epoch: {error}", flush=True)
+                break
+            del self._published[0]
+        return str(place)

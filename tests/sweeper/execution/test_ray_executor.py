@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sweeper.execution.watch import Watch
+from sweeper.execution.ray_executor import Watch
 
 SILENCE_S = 40.0
 
@@ -38,7 +38,7 @@ class Trials:
         for _ in range(seconds):
             self.now += 1
             meanwhile()
-            self.watch.look(self.all)
+            self.watch.check_trials(self.all)
 
 
 @pytest.fixture
@@ -48,12 +48,12 @@ def trials(monkeypatch: pytest.MonkeyPatch) -> Trials:
 
 def test_a_trial_that_is_silent_for_too_long_is_ended_once(trials: Trials) -> None:
     trials.add("a", "RUNNING", has_actor=True)
-    trials.watch.heard("a")
+    trials.watch.touch("a")
     trials.pass_by(40)
     assert trials.killed == []
     trials.pass_by(40)
     assert trials.killed == ["actor of a"]
-    assert trials.watch.over("a") == "silent for 40 s (failures.silence): it was ended."
+    assert trials.watch.finish("a") == "silent for 40 s (failures.silence): it was ended."
 
 
 def test_what_starts_has_as_long_from_when_it_has_an_actor(trials: Trials) -> None:
@@ -65,17 +65,17 @@ def test_what_starts_has_as_long_from_when_it_has_an_actor(trials: Trials) -> No
     trials.pass_by(1)
     assert trials.killed == ["actor of a"]
     reason = "silent for 40 s while it started (failures.silence): it was ended."
-    assert trials.watch.over(trial.trial_id) == reason
+    assert trials.watch.finish(trial.trial_id) == reason
 
 
 def test_a_trial_that_has_started_has_all_its_time_again(trials: Trials) -> None:
     trial = trials.add("a", "PENDING", has_actor=True)
     trials.pass_by(35)
-    trials.watch.heard("a")
+    trials.watch.touch("a")
     trial.status = "RUNNING"
     trials.pass_by(40)
     assert trials.killed == []
-    trials.pass_by(35, lambda: trials.watch.heard("a"))
+    trials.pass_by(35, lambda: trials.watch.touch("a"))
     assert trials.killed == []
 
 

@@ -5,7 +5,7 @@ import torch
 
 from tests.support.tiny_trials import Trials, make_trials
 from trainables.errors import DataError
-from trainables.runtime import checkpoint
+from trainables.runtime import checkpoints
 from trainables.runtime.training import Training
 
 
@@ -28,9 +28,9 @@ def test_the_best_weights_come_back_with_the_scorer_if_it_was_kept(trials, train
     name, weight = next(iter(trained.state.best.weights.items()))
     trained.state.best.weights[name] = weight + 1  # unlike the last ones
     trained.save(folder)
-    checkpoint.thin(folder, best=True, last=last)
+    checkpoints.thin(folder, best=True, last=last)
     state = trials.begin(trials.spec("pare", "1d", seed=1)).state
-    checkpoint.load_best(state, folder)
+    checkpoints.load_best(state, folder)
     loaded, best = state.model.state_dict(), trained.state.best.weights
     assert all(torch.equal(loaded[name], best[name]) for name in best)
     assert ("scorer" in state.extras) is last
@@ -42,9 +42,9 @@ def test_the_best_weights_come_back_with_the_scorer_if_it_was_kept(trials, train
 def test_without_best_weights_it_says_where_they_come_from(trials, trained, tmp_path):
     folder = tmp_path / "checkpoint"
     trained.save(folder)
-    checkpoint.thin(folder, best=False, last=True)
+    checkpoints.thin(folder, best=False, last=True)
     with pytest.raises(DataError, match=r"no best weights. .* first validation value"):
-        checkpoint.load_best(trained.state, folder)
+        checkpoints.load_best(trained.state, folder)
 
 
 def test_altered_weights_are_refused(trials, trained, tmp_path):
@@ -52,11 +52,11 @@ def test_altered_weights_are_refused(trials, trained, tmp_path):
     trained.save(folder)
     with (folder / "best.safetensors").open("ab") as file:
         file.write(b"more")
-    with pytest.raises(checkpoint.CorruptCheckpoint, match="altered"):
-        checkpoint.load_best(trained.state, folder)
+    with pytest.raises(checkpoints.CorruptCheckpoint, match="altered"):
+        checkpoints.load_best(trained.state, folder)
 
 
-@pytest.mark.parametrize("read", [checkpoint.load, checkpoint.load_best])
+@pytest.mark.parametrize("read", [checkpoints.load, checkpoints.load_best])
 def test_weights_of_another_model_are_refused_and_none_of_them_taken(
     trials, trained, tmp_path, read
 ):
@@ -66,6 +66,6 @@ def test_weights_of_another_model_are_refused_and_none_of_them_taken(
     model = spec.model.model_copy(update={"head": "orca_pool"})
     state = trials.begin(spec.model_copy(update={"model": model})).state
     before = {name: value.clone() for name, value in state.model.state_dict().items()}
-    with pytest.raises(checkpoint.CorruptCheckpoint, match=r"of another model, .* predictor"):
+    with pytest.raises(checkpoints.CorruptCheckpoint, match=r"of another model, .* predictor"):
         read(state, tmp_path / "checkpoint")
     assert all(torch.equal(value, before[name]) for name, value in state.model.state_dict().items())

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.support.tiny_trials import Trials, make_trials
 from trainables.methods.orca.config import AlignConfig
 from trainables.methods.registry import METHODS
-from trainables.runtime.stage_key import code_version, root_key, stage_key, stage_keys
+from trainables.runtime.stage_cache import code_version, root_key, stage_key, stage_keys
 from trainables.runtime.training import Training
 
 
@@ -197,7 +197,7 @@ def test_code_counts_and_comments_do_not(made_up):
 def test_the_stage_that_runs_and_the_mathematics_it_uses_are_in_its_code():
     import ast
 
-    from trainables.runtime.stage_key import _file, _imports
+    from trainables.runtime.stage_cache import _file, _imports
 
     def reached(module: str) -> set[str]:
         seen, left = set(), [module]

@@ -1,0 +1,100 @@
+"""Everything private to Ray that running Tune needs: its controller's actors, and three patches.
+
+Tune has no public way to tell which trials have actors and which actors are idle.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from ray._private.worker import Worker
+from ray.air.execution._internal.actor_manager import RayActorManager
+from ray.exceptions import RayActorError, RayError, RayTaskError
+from ray.tune.execution.class_cache import ENV_VARS_TO_PROPAGATE
+from ray.tune.schedulers import FIFOScheduler
+
+
+class Unsaved:
+    """Object that Tune saves without its content: a sweep resumes from its ledger alone."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+    def __deepcopy__(self, memo: Any) -> "Unsaved":
+        return self
+
+
+class Controller(Unsaved, FIFOScheduler):
+    """Scheduler of Tune that starts trials in order, and sees Tune's controller.
+
+    Tune keeps the actor of a trial that ended for the next one, and with it a slot. The actor is
+    released if there is `no_next`, because other sweeps may have the slot.
+    """
+
+    def __init__(self, no_next: Callable[[], bool]) -> None:
+        super().__init__()
+        self._no_next = no_next
+        self._tune: Any = None
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Any:
+        self._tune = tune_controller._tune_controller
+        if self._no_next() and not self._tune._pending_trials:
+            self._tune._cleanup_cached_actors(force_all=True)
+        return super().choose_trial_to_run(tune_controller)
+
+    def actor_of(self, trial: Any) -> Any:
+        """Return the actor of a trial, even if it is starting; None: no node has room for it."""
+        if self._tune is None:
+            return None
+        tracked = self._tune._trial_to_actor.get(trial)
+        actor, _ = self._tune._actor_manager._live_actors_to_ray_actors_resources.get(
+            tracked, (None, None)
+        )
+        return actor
+
+
+def patch() -> None:
+    """Apply the patches that a run of Tune needs, each once."""
+    _make_worker_kills_ordinary_failures()
+    _keep_keys_out_of_logs()
+    _ignore_dropped_results()
+
+
+def _keep_keys_out_of_logs() -> None:
+    """Keep Tune from passing a bucket's keys in a runtime environment, which Ray logs.
+
+    Trials get the keys from the environment of their node, as they get everything else.
+    """
+    ENV_VARS_TO_PROPAGATE.difference_update([n for n in ENV_VARS_TO_PROPAGATE if "AWS_" in n])
+
+
+def _ignore_dropped_results() -> None:
+    """Keep Ray from reporting errors of results that nobody waits for.
+
+    When a sweep ends, Tune drops the pending results of trials that start. Ray then reads each
+    error, to print it. An error without details, such as that of a worker that never ran, cannot
+    be read: the log gets an AssertionError. The runner reports the ends of trials.
+    """
+    Worker.raise_errors = lambda self, serialized_objects, object_refs: None
+    logging.getLogger("ray._private.serialization").setLevel(logging.CRITICAL)
+
+
+def _make_worker_kills_ordinary_failures() -> None:
+    """Make a kill by Ray's memory monitor fail one trial instead of ending `Tuner.fit`.
+
+    Ray 2.60's actor manager knows two kinds of errors and raises on any other; an
+    `OutOfMemoryError` is neither.
+    """
+    original = RayActorManager._actor_task_failed
+    if getattr(original, "is_patched", False):
+        return
+
+    def patched(self: Any, tracked_actor_task: Any, exception: Exception) -> Any:
+        known = isinstance(exception, RayTaskError | RayActorError)
+        if isinstance(exception, RayError) and not known:
+            text = f"{type(exception).__name__}: {str(exception).splitlines()[0]}"
+            exception = RayActorError(None, text)
+        return original(self, tracked_actor_task, exception)
+
+    patched.is_patched = True  # type: ignore[attr-defined]
+    RayActorManager._actor_task_failed = patched

@@ -1,0 +1,91 @@
+"""The memory of a worker: a limit that ends the process, and the most that a trial held.
+
+Only memory that ending the process gives back counts against the limit: mapped files, which the
+kernel can drop, do not. Without /proc there is no limit.
+
+A process outlives its trials, so the peak is counted anew for each. Outside Linux, and without a
+GPU, that is not possible: the peaks of earlier trials count too.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["KILLED", "MemoryLimit", "count_anew", "held_bytes", "peak_bytes"]
+
+PROCESS = Path("/proc/self")
+STATM = PROCESS / "statm"
+INTERVAL_S = 0.2
+KILLED = 137  # the exit code of a process that SIGKILL ended, as the kernel would
+RESET_PEAK = "5"  # as proc(5) has it
+
+
+def held_bytes() -> int:
+    """Return the bytes that the process holds in memory, without mapped files."""
+    resident, shared = map(int, STATM.read_text().split()[1:3])
+    return (resident - shared) * os.sysconf("SC_PAGE_SIZE")
+
+
+class MemoryLimit:
+    """Thread that ends the process once it holds more than `limit_bytes`.
+
+    It looks every 0.2 s, from its construction until `lift`, and calls `tell` with a line before
+    it ends the process.
+    """
+
+    def __init__(self, limit_bytes: int, tell: Callable[[str], object]) -> None:
+        self._limit, self._tell = limit_bytes, tell
+        self._lifted = threading.Event()
+        if STATM.exists():
+            threading.Thread(target=self._watch, name="memory limit", daemon=True).start()
+
+    def lift(self) -> None:
+        """Remove the limit."""
+        self._lifted.set()
+
+    def _watch(self) -> None:
+        while not self._lifted.wait(INTERVAL_S):
+            held = held_bytes()
+            if held > self._limit:
+                self._tell(f"HostOutOfMemory: {_gib(held)} held, limit {_gib(self._limit)}")
+                os._exit(KILLED)
+
+
+def _gib(amount: int) -> str:
+    return f"{round(amount / 2**30, 2):g} GiB"
+
+
+def count_anew(device: torch.device) -> None:
+    """Forget earlier peaks; memory that is still held counts."""
+    if device.type == "cuda":
+        import torch
+
+        torch.cuda.reset_peak_memory_stats(device)
+        return
+    with suppress(OSError):
+        (PROCESS / "clear_refs").write_text(RESET_PEAK)
+
+
+def peak_bytes(device: torch.device) -> int:
+    """Return the most bytes held at once since `count_anew`: tensors on a GPU, else the process."""
+    if device.type == "cuda":
+        import torch
+
+        return torch.cuda.max_memory_allocated(device)
+    with suppress(OSError):
+        found = re.search(r"VmHWM:\s*(\d+) kB", (PROCESS / "status").read_text())
+        if found:
+            return int(found[1]) * 1024
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
