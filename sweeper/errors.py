@@ -16,6 +16,8 @@ trials failed.
 """
 
 import difflib
+import errno
+import os
 import signal
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -36,6 +38,18 @@ SYNONYMS = {  # the last word of a parameter in other libraries -> here
         ("grad_accum", "accumulate_grad_batches", "gradient_accumulation_steps"), "accumulation"
     ),
     **dict.fromkeys(("temp", "tau"), "temperature"),
+}
+
+NOT_TAKEN = {  # errors of a disk that takes no files: no room, read-only, no folder
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EEXIST,
+    errno.ENOTDIR,
+    errno.ELOOP,
 }
 
 
@@ -140,3 +154,15 @@ def from_record(record: dict[str, Any]) -> SweeperError:
         return FileFaults(Fault(**fault) for fault in record["faults"])
     kinds = {kind.__name__: kind for kind in SweeperError.__subclasses__()}
     return kinds.get(record["type"], SweeperError)(record["message"])
+
+
+def storage_fault(error: OSError) -> StorageFull | None:
+    """Return the StorageFull for an error of the disk; None if it is an error of another kind."""
+    if error.errno not in NOT_TAKEN:
+        return None
+    named = isinstance(error.filename, str | os.PathLike)
+    place = f"{os.fspath(error.filename)}: " if named else ""
+    return StorageFull(
+        f"{place}{os.strerror(error.errno).lower()}. Free space, or work in a folder that can be "
+        "written."
+    )

@@ -21,8 +21,7 @@ from sweeper.cli.plan import add_plan
 from sweeper.cli.results import add_results
 from sweeper.cli.upkeep import add_upkeep
 from sweeper.console import ReaderLeft, is_plain, make_plain
-from sweeper.errors import Interrupted, SweeperError
-from sweeper.planning.disk import storage_fault
+from sweeper.errors import Interrupted, SweeperError, storage_fault
 from sweeper.planning.sweep_folder import IsElsewhere, forget_remote
 
 FOLDER = ("-C", "--directory")  # options before the command

@@ -11,8 +11,7 @@ from typing import Any, ClassVar
 from sweeper.commands.result import Message, Result
 from sweeper.config.catalog import PROXY
 from sweeper.errors import Fault, FileFaults, SweeperError, UsageError
-from sweeper.planning.catalog import home
-from sweeper.planning.data import as_usage_errors
+from sweeper.planning.catalog import as_usage_errors, home
 from sweeper.text import format_bytes
 from trainables.errors import DataError
 from trainables.sources.loading import proxy_faults

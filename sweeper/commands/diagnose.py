@@ -25,9 +25,8 @@ from sweeper.config.sweep import Sweep
 from sweeper.driver.recorder import make_recorder
 from sweeper.errors import UsageError, unknown
 from sweeper.model import Trial
-from sweeper.planning.catalog import home
+from sweeper.planning.catalog import as_usage_errors, home
 from sweeper.planning.checkpoint_paths import DIAGNOSTICS_FOLDER, CheckpointPaths, folder_of_trial
-from sweeper.planning.data import as_usage_errors
 from sweeper.planning.load import from_record
 from sweeper.planning.sweep_folder import existing, started
 from sweeper.planning.trials import find_trial, spec_of

@@ -14,9 +14,8 @@ from sweeper.config.sweep import Sweep
 from sweeper.core.pruning import Estimate
 from sweeper.errors import CannotSchedule
 from sweeper.planning import load, resources, studies
-from sweeper.planning.catalog import catalog, home, usable_home
-from sweeper.planning.data import as_usage_errors, state_of
-from sweeper.planning.load import missing
+from sweeper.planning.catalog import as_usage_errors, catalog, home, usable_home
+from sweeper.planning.load import missing, state_of
 from sweeper.planning.price import Price, lines, price_of
 from sweeper.planning.stage_store import place_of
 from sweeper.planning.trials import data_of, describe

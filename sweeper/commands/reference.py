@@ -10,8 +10,7 @@ from sweeper.commands.result import Result
 from sweeper.config.json_schema import inlined
 from sweeper.errors import NotFound, unknown
 from sweeper.planning.catalog import catalog, home
-from sweeper.planning.data import state_of
-from sweeper.planning.load import known_here
+from sweeper.planning.load import known_here, state_of
 from trainables.methods.method import Method
 from trainables.methods.registry import METHODS
 from trainables.models.weights.description import BACKBONES, folder_of, read_config

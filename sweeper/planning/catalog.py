@@ -1,16 +1,19 @@
-"""What the science has to offer, as names and config types that a sweep file is checked against.
+"""The service's view of the science: its names and configs, its home folder, and its errors.
 
-Reads registries and configs only: torch is not imported.
+Only registries and configs are read: torch is not imported.
 """
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
 from sweeper.config.catalog import Catalog, MethodEntry, TaskEntry
 from sweeper.config.faults import shown
-from sweeper.errors import StorageFull, UsageError
+from sweeper.errors import NOT_TAKEN, StorageFull, UsageError
+from trainables.errors import TrainableError
 from trainables.methods.method import Method
 from trainables.methods.registry import METHODS
 from trainables.sources.registry import PROXIES
@@ -29,7 +32,7 @@ def home() -> Path:
     """Return the folder of data, weights and caches: SWEEPER_HOME, else the user's cache folder.
 
     Raises:
-        UsageError: It names the home folder of a user that there is not.
+        UsageError: It names the home folder of an unknown user.
     """
     default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sweeper"
     given = Path(os.environ.get("SWEEPER_HOME") or default)
@@ -43,8 +46,8 @@ def usable_home() -> Path:
     """Return `home()`, which is made if need be, for a command that writes into it.
 
     Raises:
-        UsageError: It is no folder, or lies in none.
-        StorageFull: It cannot be made, or nothing can be written into it.
+        UsageError: It is no folder, or its parent is none.
+        StorageFull: It cannot be made, or not be written into.
     """
     folder = home()
     way_out = "Set SWEEPER_HOME to a folder that can be written."
@@ -59,9 +62,35 @@ def usable_home() -> Path:
         raise StorageFull(f"SWEEPER_HOME: {folder}: {reason}. {way_out}") from error
 
 
+@contextmanager
+def as_usage_errors() -> Iterator[None]:
+    """Raise errors of the science, and of a disk, as errors of commands.
+
+    Raises:
+        UsageError: Data or settings cannot be used.
+        StorageFull: The disk of SWEEPER_HOME is full or read-only.
+    """
+    try:
+        yield
+    except TrainableError as error:
+        raise UsageError(str(error)) from error
+    except OSError as error:
+        raise _refusal(error) from error
+
+
+def _refusal(error: OSError) -> StorageFull | UsageError:
+    named = isinstance(error.filename, str | os.PathLike)
+    place = Path(error.filename) if named else home()
+    reason = error.strerror or str(error) or type(error).__name__
+    if error.errno in NOT_TAKEN and place.is_relative_to(home()):
+        way_out = "Free space, or set SWEEPER_HOME to another folder that can be written"
+        return StorageFull(f"{place}: {reason}. {way_out}.")
+    return UsageError(f"{place}: {reason}. See that it is there and can be read, and try again.")
+
+
 @cache
 def catalog() -> Catalog:
-    """Returns every method, task, backbone and proxy by name."""
+    """Return every method, task, backbone and proxy by name."""
     return Catalog(
         methods={name: _method(method) for name, method in METHODS.items()},
         tasks={

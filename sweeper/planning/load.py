@@ -1,4 +1,7 @@
-"""Reads a sweep file for a launch, and sees whether the ledger holds the same sweep already."""
+"""Sweep files as a launch reads them: checked against this machine, and against the ledger.
+
+Torch is not loaded.
+"""
 
 import json
 import os
@@ -20,28 +23,27 @@ from sweeper.config.sweep import Sweep
 from sweeper.errors import UsageError
 from sweeper.ledger import Ledger, SweepRecord
 from sweeper.planning.catalog import catalog, home
-from sweeper.planning.data import TO_IMPORT, TO_MAKE, state_of
 from sweeper.planning.resources import count_gpus
 from sweeper.planning.sweep_folder import check_storage
 from sweeper.planning.trials import data_of
 from sweeper.text import format_bytes
-from trainables.errors import ConfigError
+from trainables.errors import ConfigError, DataError
 from trainables.models.weights.description import backbone_faults, local_backbones
 from trainables.sources.loading import proxy_faults
 from trainables.spec import BackboneSpec, DataSpec
 from trainables.tasks import official
-from trainables.tasks.loading import describe_data
+from trainables.tasks.loading import describe_data, is_prepared
 from trainables.tasks.registry import TASKS
 from trainables.tasks.store.manifest import MANIFEST
 
-__all__ = ["missing", "refusals"]
-
 SHOWN = 10  # differences that a message lists
+FRACTIONS = ("val_fraction", "test_fraction")
+READY, TO_MAKE, TO_IMPORT = "ready", "to be made", "to be imported"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What a command line adds to a sweep file."""
+    """The options of a command line that go with a sweep file."""
 
     profile: str = "auto"
     sets: tuple[str, ...] = ()
@@ -56,7 +58,7 @@ class Options:
 
 
 def check_address(address: str) -> None:
-    """Refuse what is not the address of a cluster. Raises UsageError."""
+    """Check that a text is the address of a cluster. Raises UsageError."""
     if not is_address(address):
         raise UsageError(
             f"--address {shown(address)}: not the address of a Ray cluster; write `local`, "
@@ -65,15 +67,15 @@ def check_address(address: str) -> None:
 
 
 def read(file: Path, options: Options, *, for_cluster: bool = False) -> Sweep:
-    """Reads and validates a sweep file.
+    """Read and validate a sweep file.
 
     Args:
-        for_cluster: It is for a cluster whatever `options.address` says, so that `auto` is no
-            laptop's profile.
+        for_cluster: The sweep is for a cluster, whatever `options.address` is, so that the profile
+            `auto` is not that of a laptop.
 
     Raises:
-        FileFaults: It is not valid; every fault is in it.
-        UsageError: The ledger's URL is that of no database.
+        FileFaults: The file is not valid; all faults are in the error.
+        UsageError: The URL of the ledger names no supported database.
     """
     if options.storage is not None:
         check_storage(options.storage)
@@ -100,29 +102,29 @@ def known_here(home: Path | None) -> Catalog:
 
 
 def from_record(record: SweepRecord) -> Sweep:
-    """Rebuilds the sweep that a ledger holds."""
+    """Return the sweep that a ledger holds."""
     return from_resolved(record.resolved, name=record.name, profile=record.profile)
 
 
 def from_resolved(resolved: Mapping[str, Any], *, name: str, profile: str) -> Sweep:
-    """Rebuilds a sweep from what it resolved to."""
+    """Return a sweep from its resolved form."""
     named = {
         str(spec["name"]): dimension
         for dimension, spec in resolved.get("backbones", {}).items()
         if isinstance(spec, Mapping)
     }
-    known = catalog()  # a backbone that has gone since is missed where it is loaded
+    known = catalog()  # a backbone that was deleted since is reported where it is loaded
     known = replace(known, backbones={**named, **known.backbones})
     return loads_sweep(resolved, known, where=f"sweeps/{name}", profile=profile)
 
 
 def match(ledger: Ledger, sweep: Sweep, text: str) -> Sweep:
-    """Writes a new sweep into the ledger, or sees that it is the one there; returns the sweep that
-    the ledger has then.
+    """Write a new sweep into the ledger, or compare it with the sweep there; return the latter.
 
-    The same sweep is resumed; one with more trials, or other replicates, extends it; one that
-    never started is replaced. What an older version did not write down has the defaults of this
-    one, and is no difference; a schedule that it did not derive stays underived.
+    The same sweep is resumed. A sweep with more trials, or with other replicates, extends it. A
+    sweep that never started is replaced. Settings that an older version did not record have the
+    defaults of this version, and are no difference; a schedule that it did not derive stays as it
+    was.
 
     Raises:
         UsageError: The ledger holds another sweep of this name; the text lists the differences.
@@ -170,7 +172,7 @@ def _at_former_store(sweep: Sweep, record: SweepRecord) -> Sweep:
 
 
 def differences(old: Any, new: Any, path: str = "") -> list[str]:
-    """Returns where two trees differ, as `search.trials: 8 -> 16`; what is absent reads `-`."""
+    """Return the differences of two trees, as `search.trials: 8 -> 16`; `-` stands for nothing."""
     if isinstance(old, dict) and isinstance(new, dict):
         keys = dict.fromkeys((*old, *new))
         parts = (
@@ -181,15 +183,12 @@ def differences(old: Any, new: Any, path: str = "") -> list[str]:
     return [] if old == new else [f"{path}: {json.dumps(old)} -> {json.dumps(new)}"]
 
 
-FRACTIONS = ("val_fraction", "test_fraction")
-
-
 def refusals(study: StudySpec, home: Path | None) -> Iterator[Refusal]:
-    """Yield what can never be trained: a backbone, sizes of it or of data, a missing source.
+    """Yield settings that can never be trained: of a backbone, of data, or without a source.
 
     Args:
-        home: SWEEPER_HOME; None if the sweep will run on another machine, so that this one's
-            folders say nothing.
+        home: SWEEPER_HOME; None if the sweep will run on another machine, so that the folders of
+            this one do not matter.
     """
     dimension = TASKS[study.task].dimension
     backbone = BackboneSpec.model_validate(study.backbone)
@@ -201,19 +200,19 @@ def refusals(study: StudySpec, home: Path | None) -> Iterator[Refusal]:
         named = re.search(r"data\.([a-z_]+)", str(error))
         yield ("data", *(named.groups() if named else ())), str(error)
     for key in _ignored(study, home):
-        told = (
+        reason = (
             f"`data.{key}` has no effect on tasks whose splits are as published: set "
             f"`data.samples`, by which they are divided anew, or leave `data.{key}` out."
         )
-        yield ("data", key), told
+        yield ("data", key), reason
     probe = f"{study.objective_stage}.probe_every"
     if study.preset.get(probe) and study.proxy is None:
-        told = f"`{probe}` needs source data, but `proxies.{dimension}` is missing."
-        yield ("fixed", probe), told
+        reason = f"`{probe}` needs source data, but `proxies.{dimension}` is missing."
+        yield ("fixed", probe), reason
 
 
 def missing(study: StudySpec, home: Path) -> Iterator[str]:
-    """Yield what is not on this machine and that a launch here needs, with the way to get it."""
+    """Yield what a launch on this machine lacks, with the way to get it."""
     data = data_of(study)
     state = state_of(study.task, data)
     if state == TO_IMPORT:
@@ -231,9 +230,21 @@ def missing(study: StudySpec, home: Path) -> Iterator[str]:
             )
 
 
+def state_of(task: str, data: DataSpec) -> str:
+    """Return whether a task's data are there, are made by a launch, or have to be imported."""
+    try:
+        if is_prepared(task, data, home()):
+            return READY
+    except DataError:
+        return TO_IMPORT
+    return TO_MAKE if official.is_generated(task) else TO_IMPORT
+
+
 def _ignored(study: StudySpec, home: Path | None) -> list[str]:
-    """Return the fractions that a file sets and that do not decide a task's splits: published data
-    have their own, unless fewer samples are asked for than there are."""
+    """Return the fractions that a file sets without effect on a task's splits.
+
+    Published data have splits of their own, unless the file asks for fewer samples.
+    """
     data, default = data_of(study), DataSpec()
     imported = home is not None and (official.folder_of(study.task, home) / MANIFEST).is_file()
     made = official.is_generated(study.task) and (data.source == "generated" or not imported)

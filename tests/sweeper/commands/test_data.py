@@ -16,7 +16,7 @@ import pytest
 from sweeper.cli.main import run
 from sweeper.commands.data import delete, deletion, dependents
 from sweeper.errors import UsageError
-from sweeper.planning.data import as_usage_errors
+from sweeper.planning.catalog import as_usage_errors
 from tests.support.command import ROOT
 from trainables.sources.registry import PROXIES
 from trainables.tasks.registry import TASKS
