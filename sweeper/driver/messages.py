@@ -29,7 +29,7 @@ class DriverJob:
 
 @dataclass(frozen=True)
 class StartsRay:
-    """Whether the driver is just starting a Ray cluster on this machine."""
+    """The message around the start of a Ray cluster on this machine: before and after it."""
 
     is_starting: bool
 

@@ -1,4 +1,4 @@
-"""Checks that every node of a cluster can read and write what its trials need there."""
+"""The check that every node of a cluster can read and write what its trials need there."""
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence

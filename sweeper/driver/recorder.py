@@ -1,4 +1,4 @@
-"""Where a sweep is recorded: the address resolved late, so that no secret in it is ever stored."""
+"""The recorder of a sweep, whose address is resolved late: no secret in it is ever stored."""
 
 import os
 from collections.abc import Callable
@@ -18,11 +18,11 @@ def make_recorder(
     paths: CheckpointPaths,
     say: Callable[[str], None] | None = None,
 ) -> MlflowRecorder:
-    """Returns the recorder that follows the ledger of `sweep`, whose checkpoints are in `paths`.
+    """Return the recorder that follows the ledger of `sweep`, whose checkpoints are in `paths`.
 
     Args:
-        say: Takes a line when MLflow is lost and when it is back, and one that says where a server
-            shows the runs.
+        say: Called with a line when MLflow is lost, when it is back, and with the address at which
+            a server shows the runs.
 
     Raises:
         UsageError: An environment variable that the file's address names is not set, or the
@@ -47,7 +47,7 @@ def make_recorder(
 
 
 def check_tracking(sweep: Sweep) -> None:
-    """Asks MLflow whether it is there, where the file requires it.
+    """Check that MLflow answers, if the file requires it.
 
     Raises:
         BackendUnreachable: It does not answer.
@@ -67,7 +67,7 @@ def how_to_look(uri: str) -> str:
 
 
 def _uri(sweep: Sweep) -> str | None:
-    """Returns the address that file or environment give, resolved; None: MLflow's default."""
+    """Return the address from the file or the environment, resolved; None: MLflow's default."""
     if sweep.tracking.uri is not None:
         place, uri = "tracking.uri", expand(sweep.tracking.uri, os.environ)
     else:

@@ -1,7 +1,7 @@
-"""Sweeps that live on a Ray cluster: sent there as a Ray Job, and steered by jobs of their own.
+"""Sweeps that live on a Ray cluster: they are sent there as a Ray Job and steered by more jobs.
 
-A sweep's folder here then holds only a note of where it is. The folder on the cluster, `workdir`,
-has to be one that all its nodes share, or the file has to name a store for checkpoints.
+A sweep's folder here then holds only a note of its cluster. The folder on the cluster, `workdir`,
+has to be shared by all its nodes, or the file has to name a store for checkpoints.
 """
 
 import json
@@ -129,10 +129,10 @@ def _pass_on(printed: str, job: str, code: int, *, as_json: bool) -> None:
 
 
 def forward(remote: Remote, arguments: Sequence[str], *, as_json: bool) -> int:
-    """Runs a command about a sweep where the sweep is, and prints what it prints.
+    """Run a command about a sweep on the sweep's cluster, print its output, return its exit code.
 
-    Returns its exit code. What it says on standard output and error arrives as one stream: it goes
-    to standard output, and with `as_json` to standard error, but for its one JSON object.
+    The standard output and error of the command arrive as one stream. It goes to standard output;
+    with `as_json` it goes to standard error, except the one JSON object in it.
 
     Raises:
         BackendUnreachable: The cluster does not answer.
@@ -159,7 +159,7 @@ def forward(remote: Remote, arguments: Sequence[str], *, as_json: bool) -> int:
 
 
 def listed(remotes: Sequence[Remote]) -> list[dict[str, Any]]:
-    """Returns a line for each of these sweeps, from the clusters that they are on."""
+    """Return a line for each of these sweeps, as `sweeper ls --json` on its cluster has it."""
     lines: list[dict[str, Any]] = []
     for address, workdir in dict.fromkeys((r.address, r.workdir) for r in remotes):
         there = [r for r in remotes if (r.address, r.workdir) == (address, workdir)]
@@ -189,7 +189,7 @@ def _unknown(name: str, address: str) -> dict[str, Any]:
 
 
 def _divided(printed: str) -> tuple[str, str]:
-    """Returns the JSON object that a command printed, and the lines around it."""
+    """Return the JSON object that a command printed, and the lines around it."""
     for line in re.finditer(r"^\{", printed, re.MULTILINE):
         start = line.start()
         with suppress(ValueError):
@@ -199,7 +199,7 @@ def _divided(printed: str) -> tuple[str, str]:
 
 
 def _is_running(jobs: "Jobs", remote: Remote) -> bool:
-    """Whether the job that launched the sweep goes on."""
+    """Return whether the job that launched the sweep still runs."""
     return jobs.look(remote.job).exit_code is None
 
 
@@ -211,12 +211,12 @@ def _command(workdir: str, words: Sequence[str]) -> str:
 
 
 def _environment() -> dict[str, str]:
-    """What a job is told: nothing secret, since a cluster shows it."""
-    told = {IN_JOB: "auto", "NO_COLOR": "1", "PYTHONUNBUFFERED": "1"}
+    """Return the environment of a job: nothing secret, since a cluster shows it."""
+    variables = {IN_JOB: "auto", "NO_COLOR": "1", "PYTHONUNBUFFERED": "1"}
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
     if uri.startswith(("http://", "https://")) and not holds_secret(uri):
-        told["MLFLOW_TRACKING_URI"] = uri
-    return told
+        variables["MLFLOW_TRACKING_URI"] = uri
+    return variables
 
 
 def _jobs(address: str, *, insecure: bool) -> "Jobs":

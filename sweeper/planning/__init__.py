@@ -1,1 +1,1 @@
-"""What a launch needs and costs: files, trials, resources, stage results, prices."""
+"""The needs and costs of a launch: files, trials, resources, stage results, prices."""

@@ -1,4 +1,4 @@
-"""Where a sweep keeps its trials' checkpoints: in its own folder, or in the store of its file."""
+"""The paths of trials' checkpoints: in the sweep's folder, or in the store of its file."""
 
 import re
 import shutil
@@ -19,7 +19,7 @@ PATIENCE_S = 10.0
 DIAGNOSTICS_FOLDER = "diagnostics"  # in a trial's, for what `sweeper diagnose` writes
 STAGE_RESULT = "stage-" + "[0-9a-f]" * 32  # on its way between a node and a store
 CHECKPOINT = re.compile(r"[A-Za-z][A-Za-z0-9_]*-[0-9]{4,}")  # a stage and an epoch
-WRITTEN = re.compile(  # by an attempt, whole or not: nothing else in a trial's place is deleted
+WRITTEN = re.compile(  # by an attempt, whole or not; nothing else in a trial's place is deleted
     rf"attempt-[0-9]+/(\.?({CHECKPOINT.pattern}|{STAGE_RESULT})(\.partial|\.former)?|\.fetched)"
 )
 LEFTOVER = re.compile(rf"\..*\.partial|\.fetched|{STAGE_RESULT}")  # of writers that were killed
@@ -27,23 +27,23 @@ LEFTOVER = re.compile(rf"\..*\.partial|\.fetched|{STAGE_RESULT}")  # of writers 
 
 @dataclass(frozen=True)
 class CheckpointPaths:
-    """The places of the sweep in `folder`, which has its own part of a shared `store`."""
+    """The paths of the sweep in `folder`, which has its own part of a shared `store`."""
 
     folder: Path
     store: str | None = None  # a URL, as `trainables.storage.urls` has them
 
     @classmethod
     def recorded(cls, folder: Path, resolved: Mapping[str, Any]) -> "CheckpointPaths":
-        """Return the places of the sweep in `folder`, whose file resolved to `resolved`."""
+        """Return the paths of the sweep in `folder`, whose file resolved to `resolved`."""
         return cls(folder, (resolved.get("checkpoints") or {}).get("store"))
 
     def of_trial(self, trial: Trial) -> str:
-        """Returns where all attempts at a trial keep what lasts."""
+        """Return the place of the checkpoints of all attempts at a trial."""
         place = self.in_store(f"{_name(trial.study)}/{trial.number:04d}")
         return place or str(folder_of_trial(self.folder, trial))
 
     def of_study(self, study: str) -> str | None:
-        """Return where the trials of a study are kept in the store, if there is one."""
+        """Return the place of a study's trials in the store, if there is one."""
         return self.in_store(_name(study))
 
     @property
@@ -61,18 +61,18 @@ class CheckpointPaths:
                 (shared / self.folder.name).rmdir()
 
     def scratch(self, trial: Trial) -> Path:
-        """Returns where the present attempt writes, on the node that it is on."""
+        """Return the folder of the present attempt on its node."""
         return folder_of_trial(self.folder, trial) / f"attempt-{trial.attempt}"
 
     def store_of_attempt(self, trial: Trial) -> str | None:
-        """Returns where the present attempt's checkpoints are to be published, if anywhere."""
+        """Return the place in the store for the present attempt's checkpoints, if there is one."""
         name = f"{_name(trial.study)}/{trial.number:04d}/attempt-{trial.attempt}"
         return self.in_store(name)
 
     def of_checkpoint(self, trial: Trial, checkpoint: str) -> str:
-        """Return where a checkpoint of a trial is, given its name, or a place that ends with it.
+        """Return the place of a checkpoint, given its name, or a place that ends with its name.
 
-        The sweep may have been elsewhere when the place was written down.
+        The sweep may have moved since the place was written down.
         """
         name = name_in(checkpoint)
         if name.startswith("/") or "://" in name:  # no name at all
@@ -80,7 +80,7 @@ class CheckpointPaths:
         return str(ArtifactUrl.parse(self.of_trial(trial)) / name)
 
     def checkpoint(self, trial: Trial) -> str | None:
-        """Return where the checkpoint is that the ledger names, if it names one."""
+        """Return the place of the checkpoint that the ledger names, if it names one."""
         return None if trial.checkpoint is None else self.of_checkpoint(trial, trial.checkpoint)
 
     def placed(self, trial: Trial) -> Trial:
@@ -88,8 +88,7 @@ class CheckpointPaths:
         return replace(trial, checkpoint=self.checkpoint(trial))
 
     def written(self, trial: Trial, *, timeout_s: float = artifacts.TIMEOUT_S) -> dict[str, int]:
-        """Return the bytes of all that attempts at a trial have written as checkpoints, whole or
-        not, by place.
+        """Return the bytes of all checkpoints of attempts at a trial, whole or not, by place.
 
         Raises:
             StorageError: The store does not answer.
@@ -104,9 +103,9 @@ class CheckpointPaths:
         return found
 
     def leftovers(self, trial: Trial | None = None) -> list[Path]:
-        """Return what killed writers left on disks of ours, of one trial or of all.
+        """Return the files that killed writers left on local disks, of one trial or of all.
 
-        While attempts run, their own unfinished files are among these.
+        Unfinished files of attempts that run now are among them.
         """
         roots = [self.folder / "trials"]
         shared = None if self.store is None else ArtifactUrl.parse(self.store).folder
@@ -124,7 +123,7 @@ class CheckpointPaths:
     def checkpoints(
         self, trial: Trial, *, timeout_s: float = artifacts.TIMEOUT_S
     ) -> tuple[str, ...]:
-        """Returns the checkpoints of all attempts at a trial, newest first.
+        """Return the checkpoints of all attempts at a trial, newest first.
 
         Raises:
             StorageError: The store does not answer.
@@ -132,12 +131,12 @@ class CheckpointPaths:
         return tuple(artifacts.list_checkpoints(self.of_trial(trial), timeout_s=timeout_s))
 
     def folders(self) -> tuple[Path, ...]:
-        """Returns the folders on disks of ours into which the sweep writes."""
+        """Return the folders on local disks into which the sweep writes."""
         shared = None if self.store is None else ArtifactUrl.parse(self.store).folder
         return (self.folder,) if shared is None else (self.folder, shared)
 
     def storage(self) -> tuple[Any, str] | None:
-        """Returns the store as a file system of pyarrow's and a path in it, if there is one.
+        """Return the store as a file system of pyarrow and a path in it, if there is one.
 
         Raises:
             BackendUnreachable: It does not answer, or refuses.
@@ -152,26 +151,26 @@ class CheckpointPaths:
         return artifacts.file_system(place), place.path
 
     def forget(self, name: str) -> None:
-        """Deletes what is of no use once the sweep has ended, as far as that can be."""
+        """Delete a folder that is of no use after the end of the sweep, as far as possible."""
         shutil.rmtree(self.folder / name, ignore_errors=True)
         if (place := self.in_store(name)) is not None:
             with suppress(OSError, TrainableError):
                 artifacts.delete(place, timeout_s=PATIENCE_S)
 
     def in_store(self, name: str) -> str | None:
-        """Returns the place `name` in this sweep's part of the store."""
+        """Return the place `name` in this sweep's part of the store."""
         if self.store is None:
             return None
         return str(ArtifactUrl.parse(self.store) / f"{self.folder.name}/{name}")
 
 
 def folder_of_trial(sweep_folder: Path, trial: Trial) -> Path:
-    """Returns a trial's folder on this machine."""
+    """Return a trial's folder on this machine."""
     return sweep_folder / "trials" / _name(trial.study) / f"{trial.number:04d}"
 
 
 def discard(paths: Iterable[Path]) -> None:
-    """Delete files and folders, as far as that can be."""
+    """Delete files and folders, as far as possible."""
     for path in paths:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
@@ -185,5 +184,5 @@ def _name(study: str) -> str:
 
 
 def size_of(folder: Path) -> int:
-    """Returns the bytes of a folder's files; 0 where it is elsewhere."""
+    """Return the bytes of a folder's files; 0 if the folder is on another machine."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

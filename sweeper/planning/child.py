@@ -1,5 +1,4 @@
-"""What the processes that we start have in common: one JSON object in by standard input, JSON out
-by standard output, and an end with whoever started them."""
+"""The protocol of child processes: JSON in and out, and an end together with their parent."""
 
 import json
 import os
@@ -20,10 +19,10 @@ def command(module: str, *arguments: str) -> list[str]:
 
 
 def environment(**extra: str) -> dict[str, str]:
-    """Return our environment for a child, which imports the same package as this process.
+    """Return the environment of a child, which imports the same package as this process.
 
-    Nothing that it starts imports from the current folder either: Ray's dashboard starts processes
-    by `python -c`. Empty entries of PYTHONPATH, which mean that folder, are dropped.
+    The child's own children do not import from the current folder either: Ray's dashboard starts
+    processes by `python -c`. Empty entries of PYTHONPATH, which mean that folder, are dropped.
     """
     paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     if str(ROOT) not in paths and ROOT.name not in INSTALLED:
@@ -32,26 +31,26 @@ def environment(**extra: str) -> dict[str, str]:
 
 
 def read_input() -> dict[str, Any]:
-    """Returns what the parent wants done."""
+    """Return the JSON object that the parent wrote."""
     job: dict[str, Any] = json.load(sys.stdin)
     return job
 
 
 def take_output() -> IO[str]:
-    """Returns our standard output, and sends whatever else writes there to standard error."""
+    """Return our standard output, and redirect all other writers of it to standard error."""
     mine = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     return mine
 
 
 def write_line(out: IO[str], value: Mapping[str, Any]) -> None:
-    """Writes a JSON object as a line, at once."""
+    """Write a JSON object as a line, at once."""
     out.write(json.dumps(value) + "\n")
     out.flush()
 
 
 def end_with_parent() -> None:
-    """From here on, ends this process once its parent is no more."""
+    """End this process once its parent has ended."""
     parent = os.getppid()
 
     def watch() -> None:

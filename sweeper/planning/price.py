@@ -59,7 +59,7 @@ class Price:
 
 @dataclass(frozen=True, kw_only=True)
 class Priced:
-    """What is known of a sweep before it starts."""
+    """The workload and price of a sweep before it starts."""
 
     workloads: tuple[Workload, ...]
     price: Price | None  # None: some study was not calibrated

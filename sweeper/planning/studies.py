@@ -1,4 +1,4 @@
-"""Fills a sweep's studies for the runner: who leads, who suggests, and what completes a trial."""
+"""The studies of a sweep as the runner takes them: leading trials, sampler, seeds, replicates."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -72,10 +72,10 @@ def make_plans(
 
 
 def as_begun(planned: StudySpec, ledger: Ledger) -> StudySpec:
-    """Returns the plan with the preset that its study began with.
+    """Return the plan with the preset that its study began with.
 
-    A later version may have other defaults. The trials that a begun study still lacks are completed
-    by those of its first trials, or they would be of another experiment.
+    A later version may have other defaults. The missing trials of a begun study take the defaults
+    of its first trials, or they would belong to another experiment.
     """
     trials = ledger.trials(planned.name)
     began = next((trial.params for trial in trials if trial.kind is TrialKind.PRESET), None)
@@ -85,7 +85,10 @@ def as_begun(planned: StudySpec, ledger: Ledger) -> StudySpec:
 
 
 def replication(sweep: Sweep, task: str) -> Replication | None:
-    """Returns what of a study on `task` is repeated, and on which seeds: those of every method."""
+    """Return how many trials of a study on `task` are repeated, and on which seeds.
+
+    The seeds are the same for every method.
+    """
     if sweep.replicate is None:
         return None
     seeds = (
@@ -95,11 +98,12 @@ def replication(sweep: Sweep, task: str) -> Replication | None:
 
 
 def stages(sweep: Sweep, planned: StudySpec) -> SharedStages:
-    """Returns what the sampled trials of a study share; the k-th has the seed that the k-th sampled
-    trial would have.
+    """Return the shared configurations of early stages of a study's sampled trials.
+
+    The k-th configuration has the seed that the k-th sampled trial would have.
 
     Raises:
-        UsageError: No configuration of it is feasible.
+        UsageError: No configuration is feasible.
     """
     num_leading = len(planned.leading)
     return draw_prefixes(
@@ -126,8 +130,11 @@ def _sampler(sweep: Sweep, planned: StudySpec, seed: int) -> OptunaSampler:
 
 
 def _trial_seed(search_seed: int, task: str, number: int) -> int:
-    """The seed of trial `number`: the same for every method on this task, so that they pair, and
-    the same for the preset (0) and its control (1)."""
+    """Return the seed of trial `number`.
+
+    It is the same for every method on this task, so that trials pair, and the same for the preset
+    (0) and its control (1).
+    """
     return derive_seed(search_seed, task, "trial", max(0, number - 1))
 
 

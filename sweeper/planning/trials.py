@@ -67,7 +67,7 @@ class TrialBuilder:
         )
 
     def can_halve(self, trial: Trial, stage: str | None) -> bool:
-        """Whether `stage` (None: any) has micro-batches that could be half as large once more."""
+        """Return whether the micro-batches of `stage` (None: of any stage) can be halved again."""
         study = self._studies[trial.study]
         settings = self._sweep.resolve_params(study, trial.params)
         return any(
@@ -79,14 +79,14 @@ class TrialBuilder:
 def measured(named: str | None, found: Sequence[str], stages: Sequence[str]) -> list[str]:
     """Return the checkpoints from which a trial may go on, the latest epoch first.
 
-    Those of later epochs than the ledger has are left out: a process that was stopped between
-    saving and being heard left them, and an epoch skipped would never be measured. Their names
-    tell the order, not their times, which a copy of the sweep need not have.
+    Checkpoints of later epochs than the ledger has are left out: a process that was stopped between
+    saving and reporting left them, and an epoch that was skipped would never be measured. The order
+    follows from names, not from times, which a copy of the sweep need not keep.
 
     Args:
         named: The place of the checkpoint that the ledger names. It comes first even if it is not
-            `found`: the attempt then says so, and takes the one before.
-        stages: Of the trial, in their order.
+            `found`: the attempt then reports that, and takes the one before.
+        stages: The stages of the trial, in their order.
     """
     if named is None:
         return []
@@ -162,7 +162,7 @@ def _parts(text: str, studies: Sequence[Study], sweep: str) -> tuple[str, str]:
 def spec_of(
     sweep: Sweep, study: StudySpec, params: Mapping[str, Any], *, seed: int, home: Path
 ) -> TrialSpec:
-    """Returns the trial of a study with `params`.
+    """Return the spec of a trial of a study with `params`.
 
     Raises:
         InfeasibleParams: A stage refuses them.
@@ -181,13 +181,13 @@ def spec_of(
 
 
 def data_of(study: StudySpec) -> DataSpec:
-    """Returns which data a study's trials are given: the resolution is that of its dimension."""
+    """Return the data of a study's trials, with the resolution of its dimension."""
     data = DataSpec.model_validate(study.data)
     return data.of(TASKS[study.task].dimension)
 
 
 def describe(backbone: BackboneSpec) -> str:
-    """A backbone in a few words: its name, and how much of it is used."""
+    """Return a backbone in a few words: its name, and the layers and tokens that are used."""
     cuts = [
         f"{count} {what}"
         for count, what in ((backbone.layers, "layers"), (backbone.tokens, "tokens"))

@@ -1,4 +1,4 @@
-"""What a sweep file asks for, in trials and epochs: all of it follows from the file alone."""
+"""The workload of a sweep in trials and epochs, which follows from its file alone."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -16,7 +16,7 @@ from sweeper.planning.stage_store import place_of
 
 @dataclass(frozen=True, kw_only=True)
 class StageWork:
-    """What one stage of a study takes, all trials together."""
+    """The work of one stage of a study, all trials together."""
 
     runs: int  # trials that run it, those that share one run counted once
     shared: int  # runs that sharing saves
@@ -26,8 +26,17 @@ class StageWork:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SharedWork:
+    """The work of sampled trials in a stage whose configurations are drawn beforehand."""
+
+    runs: int
+    saved: int  # runs that sharing saves
+    epochs: int  # of the runs that are left
+
+
+@dataclass(frozen=True, kw_only=True)
 class Workload:
-    """What one study takes."""
+    """The work of one study."""
 
     study: str
     leading: int
@@ -50,15 +59,16 @@ class Workload:
 
 
 def workload_of(sweep: Sweep, study: StudySpec) -> Workload:
-    """Returns what a study takes if nothing fails.
+    """Return the work of a study if nothing fails.
 
-    Preset, control and replicates run to their end; sampled trials as `pruning` lets them. Of a
-    drawn number of epochs, an estimate goes from the fewest to the most that can be drawn, since a
-    sampler that learns may keep to either; of stages with a `distinct` all draws are known. The
-    median rule follows no closed form: between its first judgement and all, all is expected.
+    Preset, control and replicates run to their end; `pruning` may end sampled trials. An estimate
+    of a drawn number of epochs goes from the fewest to the most that can be drawn, since a sampler
+    that learns may keep to either. All draws of stages with a `distinct` are known. The median rule
+    has no closed form: its estimate goes from its first judgement to all epochs, and all epochs are
+    expected.
 
     Raises:
-        UsageError: No configuration of what trials share is feasible.
+        UsageError: No configuration of shared stages is feasible.
     """
     leading = [params for _, params in study.leading][: study.num_trials]
     sampled = study.num_trials - len(leading)
@@ -70,14 +80,14 @@ def workload_of(sweep: Sweep, study: StudySpec) -> Workload:
         eta=sweep.pruning.eta,
         epochs=study.stage_epochs[study.objective_stage],
     )
-    known = dict(_known(sweep, study))
+    known = dict(_shared_work(sweep, study))
     stages = {}
     for stage, longest in study.stage_epochs.items():
         name = f"{stage}.epochs"
         drawn = _drawn(study.parameters.get(name), int(study.preset[name]), longest)
         once = Estimate(*map(float, drawn))
-        if stage in known:
-            runs, saved, most = known[stage]
+        if (shared := known.get(stage)) is not None:
+            runs, saved, most = shared.runs, shared.saved, shared.epochs
             epochs = Estimate(most, most, most)
         else:
             runs, saved, most = sampled * (longest > 0), 0, sampled * int(once.high)
@@ -104,9 +114,8 @@ def workload_of(sweep: Sweep, study: StudySpec) -> Workload:
     )
 
 
-def _known(sweep: Sweep, study: StudySpec) -> Iterator[tuple[str, tuple[int, int, int]]]:
-    """Yields each stage whose configurations are drawn beforehand, with what sampled trials do in
-    it: their runs, those that sharing saves, and the epochs of all that are left."""
+def _shared_work(sweep: Sweep, study: StudySpec) -> Iterator[tuple[str, SharedWork]]:
+    """Yield each stage whose configurations are drawn beforehand, with its work."""
     stages, is_shared = studies.stages(sweep, study), place_of(sweep, study) is not None
     taken = [
         (stages.key(prefix.settings, prefix.seed), prefix.settings)
@@ -116,11 +125,12 @@ def _known(sweep: Sweep, study: StudySpec) -> Iterator[tuple[str, tuple[int, int
         every = [(key[: depth + 1], int(params[f"{stage}.epochs"])) for key, params in taken]
         wanted = [epochs for _, epochs in every if epochs]
         left = [epochs for epochs in dict(every).values() if epochs] if is_shared else wanted
-        yield stage, (len(left), len(wanted) - len(left), sum(left))
+        saved = len(wanted) - len(left)
+        yield stage, SharedWork(runs=len(left), saved=saved, epochs=sum(left))
 
 
 def _judged(sweep: Sweep, trials: int, once: Estimate, steps: tuple[int, ...]) -> Estimate:
-    """Returns the epochs of sampled trials in the stage on which they are judged."""
+    """Return the epochs of sampled trials in the stage on which they are judged."""
     all_of_it = once * trials
     if sweep.pruning.type == "none" or not steps:
         return all_of_it
@@ -134,7 +144,7 @@ def _judged(sweep: Sweep, trials: int, once: Estimate, steps: tuple[int, ...]) -
 
 
 def _drawn(parameter: Distribution | None, preset: int, most: int) -> tuple[float, float, float]:
-    """Returns the fewest, the mean and the most epochs that are drawn."""
+    """Return the fewest, the mean and the most epochs that are drawn."""
     if parameter is None:
         return preset, preset, preset
     values: list[Any] = list(parameter.examples())

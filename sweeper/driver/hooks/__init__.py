@@ -1,1 +1,1 @@
-"""Duties of a running driver beside its trials: disks, shares, requests, progress."""
+"""The duties of a running driver beside its trials: disks, shares, requests, progress."""

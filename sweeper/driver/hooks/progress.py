@@ -150,7 +150,7 @@ class Progress(Hook):
         )
 
     def table(self) -> Table:
-        """The live table: running trials, and those that ended last.
+        """Return the live table: running trials, and those that ended last.
 
         On a narrow terminal a trial's name loses its beginning, and then epochs and validation are
         left out: state, trial and best always fit.
