@@ -123,8 +123,7 @@ SIGNALS = [
     ("number", "times", "code", "within_s", "resumes"),
     [
         *(pytest.param(*each, True, marks=pytest.mark.soak) for each in SIGNALS),
-        (*SIGNALS[2], False),  # test_launch resumes after the first
-        (*SIGNALS[3], False),
+        (*SIGNALS[3], False),  # test_launch has the first, test_dashboard the second
     ],
 )
 def test_a_signal_ends_it_in_time_leaves_no_process_and_loses_nothing(
@@ -171,6 +170,7 @@ def test_a_signal_ends_it_in_time_while_its_database_is_away(shell):
         print(f"130 after {took:.1f} s")
 
 
+@pytest.mark.soak  # test_toy_faults stops one as well
 def test_a_frozen_trial_is_ended_and_tried_again(shell):
     sweep = Sweep(shell, "frozen")
     launch = sweep.start(

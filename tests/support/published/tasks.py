@@ -11,16 +11,19 @@ from scipy.io import wavfile
 
 from tests.support.published import nasbench360 as published_files
 from trainables.tasks.importing import import_task
+from trainables.tasks.official import folder_of
 
 RATE = 22_050  # of FSD50K's sounds
 EVENTS = [f"Event_{number}" for number in range(200)]
 PARTS = {"tr": ("dev", 16), "val": ("dev", 4), "eval": ("eval", 4)}  # folder, clips
 
 
-def import_all(home: Path, folder: Path) -> None:
-    """Write the files of every task under `folder`, and import them into `home`."""
-    for name, write in WRITERS.items():
-        import_task(f"nasbench360/{name}", [write(folder / name)], home)
+def import_all(home: Path, folder: Path, tasks: list[str]) -> None:
+    """Write the files of these tasks under `folder`, and import those that `home` lacks."""
+    for task in tasks:
+        name = task.rpartition("/")[2]
+        if not folder_of(task, home).exists():
+            import_task(task, [WRITERS[name](folder / name)], home)
 
 
 def write_ecg(folder: Path) -> Path:
