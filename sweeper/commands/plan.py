@@ -260,7 +260,7 @@ def _how_to_measure(sweep: Sweep, uncalibrated: tuple[str, ...], *, is_here: boo
 def _study(study: StudySpec, work: Workload) -> PlannedStudy:
     data = data_of(study)
     facts = describe_data(study.task, data)
-    size = format_bytes(facts["bytes"], "MiB")
+    size = format_bytes(facts.bytes, "MiB")
     return PlannedStudy(
         study=study.name,
         method=study.method,
@@ -289,13 +289,13 @@ def _study(study: StudySpec, work: Workload) -> PlannedStudy:
         rungs=work.rungs,
         backbone=describe(BackboneSpec.model_validate(study.backbone)),
         proxy=study.proxy,
-        data=f"{facts['samples']} samples, {size}, {state_of(study.task, data)}",
+        data=f"{facts.samples} samples, {size}, {state_of(study.task, data)}",
     )
 
 
 def _few(study: StudySpec) -> str | None:
     """Return a warning if the validation split is too small to tell settings apart."""
-    return few_samples(study.task, describe_data(study.task, data_of(study))["splits"]["val"])
+    return few_samples(study.task, describe_data(study.task, data_of(study)).splits["val"])
 
 
 def _shared(sweep: Sweep, study: StudySpec) -> Iterator[str]:

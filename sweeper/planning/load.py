@@ -221,7 +221,7 @@ def missing(study: StudySpec, home: Path) -> Iterator[str]:
         if fault := proxy_faults(proxy, home):
             yield fault
     if state == TO_MAKE:
-        wanted, free = describe_data(study.task, data)["bytes"], _free_bytes(home)
+        wanted, free = describe_data(study.task, data).bytes, _free_bytes(home)
         if wanted > free:
             yield (
                 f"{study.task}: its data take {format_bytes(wanted, 'GiB')}, and {home} has "

@@ -13,7 +13,6 @@ Importing this module loads neither torch nor a solver, so that a plan can be pr
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -26,7 +25,7 @@ from trainables.tasks.registry import task_info
 from trainables.tasks.store.manifest import MANIFEST
 from trainables.tasks.store.split import SPLITS
 from trainables.tasks.store.store import Store
-from trainables.tasks.task import Task
+from trainables.tasks.task import DataDescription, Task
 
 __all__ = ["describe_data", "is_prepared", "load_task", "prepare_task"]
 
@@ -104,7 +103,7 @@ def is_prepared(name: str, data: DataSpec, home: Path) -> bool:
     return _exists(_folder(name, data, home))
 
 
-def describe_data(name: str, data: DataSpec) -> dict[str, Any]:
+def describe_data(name: str, data: DataSpec) -> DataDescription:
     """Return samples, splits, shapes and bytes on disk of the data, which need not exist.
 
     Numbers of imported data are the published ones.
@@ -116,17 +115,15 @@ def describe_data(name: str, data: DataSpec) -> dict[str, Any]:
         return official.describe(name, data)
     generation = Generation.of(name, data)
     numbers = sum(int(np.prod(shape)) for shape in generation.shapes.values())
-    return {
-        "task": name,
-        "source": data.source,
-        "key": generation.key,
-        "samples": generation.num_samples,
-        "splits": dict(generation.sizes),
-        "resolution": generation.resolution,
-        "shapes": {column: list(shape) for column, shape in generation.shapes.items()},
-        "bytes": 4 * numbers * generation.num_samples,
-        "protocol": generation.info.protocol,
-    }
+    return DataDescription(
+        task=name,
+        key=generation.key,
+        splits=dict(generation.sizes),
+        resolution=generation.resolution,
+        x_shape=generation.shapes["x"],
+        y_shape=generation.shapes["y"],
+        bytes=4 * numbers * generation.num_samples,
+    )
 
 
 def _folder(name: str, data: DataSpec, home: Path) -> Path:

@@ -9,7 +9,6 @@ there are, the first ones of each split are used, as many as `val_fraction` and 
 from collections.abc import Mapping
 from math import prod
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -17,7 +16,7 @@ from trainables.errors import ConfigError, DataError
 from trainables.spec import DataSpec
 from trainables.tasks.generation import split_sizes
 from trainables.tasks.registry import benchmark_of, task_info
-from trainables.tasks.task import TaskInfo
+from trainables.tasks.task import DataDescription, TaskInfo
 
 __all__ = ["FOLDER", "describe", "folder_of", "is_generated", "missing", "used_sizes"]
 
@@ -60,7 +59,7 @@ def missing(name: str, home: Path) -> DataError:
     )
 
 
-def describe(name: str, data: DataSpec) -> dict[str, Any]:
+def describe(name: str, data: DataSpec) -> DataDescription:
     """Return samples, splits, shapes and bytes on disk of published data.
 
     Raises:
@@ -70,20 +69,18 @@ def describe(name: str, data: DataSpec) -> dict[str, Any]:
     published = _published_sizes(info)
     whole = data.samples is None or data.samples >= info.samples
     splits = published if whole else used_sizes(name, published, data)
-    shapes = {"x": list(info.input_shape), "y": _output_shape(info)}
-    sample = np.dtype(info.stored).itemsize * prod(info.packed or shapes["x"])
-    sample += (8 if info.kind == "classification" else 4) * prod(shapes["y"])
-    return {
-        "task": name,
-        "source": data.source,
-        "key": FOLDER,
-        "samples": sum(splits.values()),
-        "splits": splits,
-        "resolution": info.resolution,
-        "shapes": shapes,
-        "bytes": sample * info.samples,
-        "protocol": info.protocol,
-    }
+    y_shape = _output_shape(info)
+    sample = np.dtype(info.stored).itemsize * prod(info.packed or info.input_shape)
+    sample += (8 if info.kind == "classification" else 4) * prod(y_shape)
+    return DataDescription(
+        task=name,
+        key=FOLDER,
+        splits=splits,
+        resolution=info.resolution,
+        x_shape=info.input_shape,
+        y_shape=y_shape,
+        bytes=sample * info.samples,
+    )
 
 
 def used_sizes(name: str, stored: Mapping[str, int], data: DataSpec) -> dict[str, int]:
@@ -112,10 +109,10 @@ def _published_sizes(info: TaskInfo) -> dict[str, int]:
     return {"train": development - val, "val": val, "test": info.test_samples}
 
 
-def _output_shape(info: TaskInfo) -> list[int]:
+def _output_shape(info: TaskInfo) -> tuple[int, ...]:
     """Return the shape of one y as it is stored."""
     if info.kind == "classification":
-        return []
+        return ()
     if info.kind == "multilabel":
-        return [info.channels[1]]
-    return [info.channels[1] + (info.mask is not None), *info.input_shape[1:]]
+        return (info.channels[1],)
+    return (info.channels[1] + (info.mask is not None), *info.input_shape[1:])

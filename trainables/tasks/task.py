@@ -75,6 +75,24 @@ class TaskInfo:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DataDescription:
+    """Sizes of the data of a task, which need not exist yet; of imported data, as published."""
+
+    task: str
+    key: str  # the name of their folder
+    splits: Mapping[str, int]  # samples
+    resolution: int  # grid points a side
+    x_shape: tuple[int, ...]  # of one sample
+    y_shape: tuple[int, ...]
+    bytes: int  # on disk
+
+    @property
+    def samples(self) -> int:
+        """Samples of all splits."""
+        return sum(self.splits.values())
+
+
+@dataclass(frozen=True, kw_only=True)
 class Task:
     """A task with its data: `train`, `val` and `test` share no sample."""
 

@@ -13,6 +13,7 @@ from trainables.tasks.loading import describe_data, is_prepared, load_task, prep
 from trainables.tasks.registry import TASKS
 from trainables.tasks.store.split import SplitData
 from trainables.tasks.store.store import Store, write_store
+from trainables.tasks.task import DataDescription
 
 SMALL = DataSpec(samples=24, val_fraction=0.125, test_fraction=0.25, resolution=16)
 NAME = "pdebench/advection_1d"
@@ -22,9 +23,9 @@ NAME = "pdebench/advection_1d"
 def test_every_problem_is_prepared_described_and_loaded(name, tmp_path):
     description = describe_data(name, SMALL)
     task = load_task(name, SMALL, tmp_path)
-    assert {s: len(getattr(task, s)) for s in ("train", "val", "test")} == description["splits"]
-    assert list(task.input_shape) == description["shapes"]["x"]
-    assert list(task.output_shape) == description["shapes"]["y"]
+    assert {s: len(getattr(task, s)) for s in ("train", "val", "test")} == description.splits
+    assert task.input_shape == description.x_shape
+    assert task.output_shape == description.y_shape
     assert task.info is TASKS[name]
     assert task.data_source == "generated"
     assert 0 < task.baselines["mean"] < 10
@@ -36,7 +37,7 @@ def test_bytes_on_disk_are_as_described(tmp_path):
     data = SMALL.model_copy(update={"resolution": 128, "samples": 200})
     folder = prepare_task(NAME, data, tmp_path)
     actual = sum(path.stat().st_size for path in folder.glob("*.arrow"))
-    assert actual == pytest.approx(describe_data(NAME, data)["bytes"], rel=0.2)
+    assert actual == pytest.approx(describe_data(NAME, data).bytes, rel=0.2)
 
 
 def test_preparing_twice_generates_once(tmp_path):
@@ -84,17 +85,18 @@ def test_equal_requests_written_differently_share_a_folder():
 
 
 def test_defaults_are_as_published():
-    assert describe_data("pdebench/burgers_1d", DataSpec()) | {"key": ""} == {
-        "task": "pdebench/burgers_1d",
-        "source": "auto",
-        "key": "",
-        "samples": 10_000,
-        "splits": {"train": 8100, "val": 900, "test": 1000},
-        "resolution": 1024,
-        "shapes": {"x": [1, 1024], "y": [1, 1024]},
-        "bytes": 2 * 4 * 1024 * 10_000,
-        "protocol": TASKS["pdebench/burgers_1d"].protocol,
-    }
+    name = "pdebench/burgers_1d"
+    described = describe_data(name, DataSpec())
+    assert described.samples == 10_000
+    assert described == DataDescription(
+        task=name,
+        key=Generation.of(name, DataSpec()).key,
+        splits={"train": 8100, "val": 900, "test": 1000},
+        resolution=1024,
+        x_shape=(1, 1024),
+        y_shape=(1, 1024),
+        bytes=2 * 4 * 1024 * 10_000,
+    )
 
 
 @pytest.mark.parametrize(
@@ -287,7 +289,7 @@ def test_a_task_without_a_generator_says_how_to_import_it(call, source, tmp_path
 def test_a_task_without_a_generator_is_prepared_once_it_is_imported(tmp_path):
     name = "nasbench360/spherical"
     assert not is_prepared(name, DataSpec(), tmp_path)
-    assert describe_data(name, DataSpec())["samples"] == 60_000
+    assert describe_data(name, DataSpec()).samples == 60_000
     official(tmp_path, task=name, of=name)
     assert is_prepared(name, DataSpec(), tmp_path)
     folder = tmp_path / "data" / name / "official"

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from trainables.errors import ConfigError
 from trainables.spec import DataSpec
 from trainables.tasks.official import describe, is_generated, missing, used_sizes
+from trainables.tasks.task import DataDescription
 
 NAME = "nasbench360/cifar100"
 SPLITS = ("train", "val", "test")
@@ -42,17 +43,17 @@ def test_what_a_split_does_not_have_is_refused_with_the_way_out():
 
 
 def test_nas_bench_360_is_described_as_published(tmp_path):
-    assert describe("nasbench360/darcy_flow", DataSpec()) | {"protocol": ""} == {
-        "task": "nasbench360/darcy_flow",
-        "source": "auto",
-        "key": "official",
-        "samples": 1100,
-        "splits": {"train": 900, "val": 100, "test": 100},
-        "resolution": 85,
-        "shapes": {"x": [3, 85, 85], "y": [1, 85, 85]},
-        "bytes": 4 * (3 + 1) * 85**2 * 1100,
-        "protocol": "",
-    }
+    described = describe("nasbench360/darcy_flow", DataSpec())
+    assert described.samples == 1100
+    assert described == DataDescription(
+        task="nasbench360/darcy_flow",
+        key="official",
+        splits={"train": 900, "val": 100, "test": 100},
+        resolution=85,
+        x_shape=(3, 85, 85),
+        y_shape=(1, 85, 85),
+        bytes=4 * (3 + 1) * 85**2 * 1100,
+    )
 
 
 @pytest.mark.parametrize(
@@ -71,14 +72,14 @@ def test_nas_bench_360_is_described_as_published(tmp_path):
 )
 def test_shapes_and_bytes_are_those_of_the_store(name, x, y, bytes_a_sample):
     facts = describe(f"nasbench360/{name}", DataSpec())
-    assert facts["shapes"] == {"x": x, "y": y}
-    assert facts["bytes"] == bytes_a_sample * facts["samples"]
+    assert (facts.x_shape, facts.y_shape) == (tuple(x), tuple(y))
+    assert facts.bytes == bytes_a_sample * facts.samples
 
 
 def test_fewer_samples_are_described_by_the_fractions():
     facts = describe("nasbench360/cifar100", DataSpec(samples=600))
-    assert facts["splits"] == {"train": 486, "val": 54, "test": 60}
-    assert facts["samples"] == 600
+    assert facts.splits == {"train": 486, "val": 54, "test": 60}
+    assert facts.samples == 600
 
 
 def test_what_is_missing_comes_with_the_command_that_imports_it(tmp_path):
