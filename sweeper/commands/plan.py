@@ -216,7 +216,7 @@ def plan(
     )
 
 
-def _planned_for(nodes: Sequence[resources.Node], slots: int) -> str:
+def _planned_for(nodes: Sequence[resources.NodeResources], slots: int) -> str:
     """Return a line about the cluster that a plan is for."""
     cpus, gpus = (sum(node.get(name, 0.0) for node in nodes) for name in ("CPU", "GPU"))
     return (
@@ -225,7 +225,7 @@ def _planned_for(nodes: Sequence[resources.Node], slots: int) -> str:
     )
 
 
-def _nodes(options: load.Options) -> Sequence[resources.Node]:
+def _nodes(options: load.Options) -> Sequence[resources.NodeResources]:
     """Return the resources of each node of the cluster at an address, or of this machine.
 
     Raises:

@@ -24,7 +24,7 @@ from sweeper.text import format_bytes
 MIB = 2**20
 GIB = 2**30
 MOST = 10_000  # trials at once
-Node = Mapping[str, float]  # resources of one machine of a cluster, by Ray's names: CPU, GPU
+NodeResources = Mapping[str, float]  # of one machine of a cluster, by Ray's names: CPU, GPU
 NODES = re.compile(r"(?:(?P<count>\d{1,5}) *nodes? *(?:x|\*|of|with) *)?(?P<each>.+)", re.I)
 DEVICES = re.compile(r"(?P<count>\d{1,5}) *(?P<name>CPU|GPU)s?", re.I)
 
@@ -157,7 +157,7 @@ def notes(sweep: Sweep, available: dict[str, float]) -> list[str]:
     return _too_many(wanted, fits)
 
 
-def notes_on(sweep: Sweep, nodes: Sequence[Node]) -> list[str]:
+def notes_on(sweep: Sweep, nodes: Sequence[NodeResources]) -> list[str]:
     """Return the same notes for a cluster whose nodes are known."""
     fits = max(1, sum(_fits(sweep, node, least=0) for node in nodes))
     return _too_many(sweep.search.max_concurrent, fits)
@@ -172,7 +172,7 @@ def _too_many(wanted: int | None, fits: int) -> list[str]:
     ]
 
 
-def parse_cluster(text: str) -> list[Node]:
+def parse_cluster(text: str) -> list[NodeResources]:
     """Return the nodes of a description such as `4 nodes x 8 GPUs, 96 CPUs`.
 
     Each node has all that follows the `x`.
@@ -193,7 +193,7 @@ def parse_cluster(text: str) -> list[Node]:
     return [node] * count
 
 
-def slots_on(sweep: Sweep, nodes: Sequence[Node]) -> int:
+def slots_on(sweep: Sweep, nodes: Sequence[NodeResources]) -> int:
     """Return how many trials run at once on these nodes, at most `search.max_concurrent`.
 
     A trial runs on one node.
@@ -202,7 +202,7 @@ def slots_on(sweep: Sweep, nodes: Sequence[Node]) -> int:
     return min(max(1, fits), sweep.search.max_concurrent or MOST, MOST)
 
 
-def unschedulable(sweep: Sweep, nodes: Sequence[Node], *, where: str) -> list[str]:
+def unschedulable(sweep: Sweep, nodes: Sequence[NodeResources], *, where: str) -> list[str]:
     """Return the reasons why no node holds a trial: a line for each resource that is too small."""
     lines = []
     for key, name in (("cpu", "CPU"), ("gpu", "GPU")):
@@ -221,7 +221,7 @@ def unschedulable(sweep: Sweep, nodes: Sequence[Node], *, where: str) -> list[st
     return lines
 
 
-def _memory(sweep: Sweep, nodes: Sequence[Node], where: str) -> str | None:
+def _memory(sweep: Sweep, nodes: Sequence[NodeResources], where: str) -> str | None:
     """Return a message if no node has the memory of a trial, which Ray would let wait for ever.
 
     Nodes of unknown memory count as large enough.
@@ -235,7 +235,7 @@ def _memory(sweep: Sweep, nodes: Sequence[Node], where: str) -> str | None:
     )
 
 
-def _fits(sweep: Sweep, available: Node, *, least: int = 1) -> int:
+def _fits(sweep: Sweep, available: NodeResources, *, least: int = 1) -> int:
     """Return how many trials a cluster, or one of its nodes, holds, but at least `least`."""
     fits = [
         int(available.get(name, 0.0) / wanted + 1e-9)
