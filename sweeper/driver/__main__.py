@@ -18,6 +18,7 @@ from sweeper.driver.messages import (
     RayNotStarted,
     Refused,
     StartsRay,
+    to_json,
 )
 from sweeper.driver.preparation import preparing
 from sweeper.errors import SweeperError
@@ -33,7 +34,7 @@ def main() -> None:
     make_plain()
     child.end_with_parent()  # then another driver may take over the sweep
     with child.take_output() as out:
-        child.write_line(out, _outcome(job, out).to_json())
+        child.write_line(out, to_json(_outcome(job, out)))
 
 
 def _outcome(job: DriverJob, out: IO[str]) -> DriverOutcome:
@@ -56,7 +57,7 @@ def _outcome(job: DriverJob, out: IO[str]) -> DriverOutcome:
 
 def _run(job: DriverJob, out: IO[str]) -> DriverOutcome:
     def starts_ray(is_starting: bool) -> None:
-        child.write_line(out, StartsRay(is_starting).to_json())
+        child.write_line(out, to_json(StartsRay(is_starting)))
 
     clusters.set_environment(home() / clusters.TOKEN, address=job.address)  # before Ray is imported
     folder = Path(job.folder)

@@ -5,8 +5,7 @@ last its outcome.
 """
 
 import json
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from sweeper.errors import SweeperError, from_record, to_record
 
@@ -22,20 +21,12 @@ class DriverJob:
     requests_after: int  # users' requests up to this one are old
     insecure: bool = False
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the job as plain data, from which `DriverJob(**data)` makes it again."""
-        return asdict(self)
-
 
 @dataclass(frozen=True)
 class StartsRay:
     """The message around the start of a Ray cluster on this machine: before and after it."""
 
     is_starting: bool
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the message as plain data."""
-        return {"starts_ray": self.is_starting}
 
 
 @dataclass(frozen=True)
@@ -45,20 +36,12 @@ class Ended:
     signal: int | None = None  # that ended the sweep early
     why: str | None = None
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the outcome as plain data."""
-        return asdict(self)
-
 
 @dataclass(frozen=True)
 class Refused:
     """A driver that ended with a deliberate error."""
 
     error: SweeperError
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the outcome as plain data."""
-        return {"error": to_record(self.error)}
 
 
 @dataclass(frozen=True)
@@ -67,10 +50,6 @@ class Died:
 
     how: str
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the outcome as plain data."""
-        return {"died": self.how}
-
 
 @dataclass(frozen=True)
 class RayNotStarted:
@@ -78,15 +57,27 @@ class RayNotStarted:
 
     why: str
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the outcome as plain data."""
-        return {"not_started": self.why}
-
 
 DriverOutcome = Ended | Refused | Died | RayNotStarted
+DriverMessage = StartsRay | DriverOutcome
 
 
-def parse(line: str) -> DriverOutcome | StartsRay:
+def to_json(message: DriverMessage) -> dict[str, object]:
+    """Return a message as plain data, one key or two."""
+    match message:
+        case StartsRay(is_starting):
+            return {"starts_ray": is_starting}
+        case Refused(error):
+            return {"error": to_record(error)}
+        case Died(how):
+            return {"died": how}
+        case RayNotStarted(why):
+            return {"not_started": why}
+        case Ended(signal, why):
+            return {"signal": signal, "why": why}
+
+
+def parse(line: str) -> DriverMessage:
     """Return the message that a driver wrote as a line.
 
     Raises:

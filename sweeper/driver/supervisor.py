@@ -17,7 +17,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 
@@ -27,6 +27,7 @@ from rich.console import Console
 from sweeper.driver.messages import (
     Died,
     DriverJob,
+    DriverMessage,
     DriverOutcome,
     Ended,
     RayNotStarted,
@@ -150,7 +151,7 @@ def _drive(job: DriverJob, lease: Lease, signals: _Signals) -> DriverOutcome:
     )
     assert process.stdin is not None
     with suppress(BrokenPipeError), process.stdin as pipe:
-        json.dump(job.to_json(), pipe)
+        json.dump(asdict(job), pipe)
     handed_on = 0
     while process.poll() is None:
         signals.stop_if_asked(lease.owner)
@@ -176,7 +177,7 @@ def _drive(job: DriverJob, lease: Lease, signals: _Signals) -> DriverOutcome:
     return RayNotStarted(f"its driver died ({how})") if last.is_starting else Died(how)
 
 
-def _last_message(output: str) -> DriverOutcome | StartsRay:
+def _last_message(output: str) -> DriverMessage:
     """Return the last whole message that a driver wrote."""
     for line in reversed(output.splitlines()):
         with suppress(ValueError):

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from sweeper.config.catalog import model_settings
 from sweeper.config.faults import shown
@@ -12,7 +11,7 @@ from sweeper.config.sweep import Sweep
 from sweeper.errors import NotFound, unknown
 from sweeper.ledger import Ledger
 from sweeper.ledger.records import CheckpointName
-from sweeper.model import Study, StudyFacts, Trial, TrialKind, trial_name
+from sweeper.model import Params, Study, StudyFacts, Trial, TrialKind, trial_name
 from sweeper.planning.checkpoint_paths import CheckpointPaths
 from sweeper.planning.stage_store import place_of
 from sweeper.tracking.outline import study_label
@@ -159,9 +158,7 @@ def _parts(text: str, studies: Sequence[Study], sweep: str) -> tuple[str, str]:
     return study, number
 
 
-def spec_of(
-    sweep: Sweep, study: StudySpec, params: Mapping[str, Any], *, seed: int, home: Path
-) -> TrialSpec:
+def spec_of(sweep: Sweep, study: StudySpec, params: Params, *, seed: int, home: Path) -> TrialSpec:
     """Return the spec of a trial of a study with `params`.
 
     Raises:

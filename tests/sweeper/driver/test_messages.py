@@ -1,6 +1,7 @@
 """The messages of a driver survive the line that carries them, and no other line is one."""
 
 import json
+from dataclasses import asdict
 
 import pytest
 
@@ -12,6 +13,7 @@ from sweeper.driver.messages import (
     Refused,
     StartsRay,
     parse,
+    to_json,
 )
 from sweeper.errors import CannotSchedule
 
@@ -28,11 +30,11 @@ from sweeper.errors import CannotSchedule
     ],
 )
 def test_a_message_is_what_was_written(message):
-    assert parse(json.dumps(message.to_json())) == message
+    assert parse(json.dumps(to_json(message))) == message
 
 
 def test_an_error_keeps_its_type_and_text():
-    message = parse(json.dumps(Refused(CannotSchedule("too large")).to_json()))
+    message = parse(json.dumps(to_json(Refused(CannotSchedule("too large")))))
     assert isinstance(message, Refused)
     assert isinstance(message.error, CannotSchedule)
     assert str(message.error) == "too large"
@@ -40,7 +42,7 @@ def test_an_error_keeps_its_type_and_text():
 
 def test_a_job_is_what_was_written():
     job = DriverJob(folder="f", storage=None, address="local", owner="me", requests_after=3)
-    assert DriverJob(**json.loads(json.dumps(job.to_json()))) == job
+    assert DriverJob(**json.loads(json.dumps(asdict(job)))) == job
 
 
 @pytest.mark.parametrize("line", ["", "{", "3", "[]", "half a line"])
