@@ -301,7 +301,7 @@ def _few(study: StudySpec) -> str | None:
 def _shared(sweep: Sweep, study: StudySpec) -> Iterator[str]:
     """Yield a line about how many trials use each configuration of shared stages."""
     stages = studies.stages(sweep, study)
-    if count := len(stages.prefixes):
+    if count := len(stages.configs):
         least, more = divmod(study.num_sampled, count)
         used = f"{least} or {least + 1}" if more else str(least)
         what = " and ".join(stages.shared)

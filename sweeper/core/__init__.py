@@ -1,1 +1,1 @@
-"""Pure decisions: what runs next, what goes on, what a failure leads to. No I/O but the ledger."""
+"""Pure decisions: the next trial, pruning, failures. The only I/O is that of the ledger."""

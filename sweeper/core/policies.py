@@ -1,6 +1,6 @@
-"""Pure decisions about failures: what kind one is, whether to try again, when to give up.
+"""Decisions about failures: their class, another attempt, the end of a hopeless sweep.
 
-No clock, no I/O: what a decision needs is an argument.
+All functions are pure: no clock, no I/O.
 """
 
 import re
@@ -30,7 +30,7 @@ DEFAULTS: Mapping[str, Action] = {  # by class of failure
     "config": Action.FAIL,
 }
 NOT_ITS_FAULT = ("lost_node", "storage")  # attempts that end so are not counted
-MOST_UNCOUNTED = 50  # but an end there is
+MOST_UNCOUNTED = 50  # then the trial fails all the same
 
 # The first fragment found in an error's text names its class; order matters.
 SIGNS = (
@@ -57,18 +57,18 @@ SIGNS = (
 
 
 def classify(error: str) -> str:
-    """Returns the class of a failure from its text; what has no other is a crash."""
+    """Return the class of a failure from its text; the default is a crash."""
     return next((name for sign, name in SIGNS if sign in error), "crash")
 
 
 def without_numbers(reason: str) -> str:
-    """Returns what reasons have in common that differ by amounts, addresses or processes."""
+    """Return a reason without its amounts, addresses and process numbers, for comparison."""
     return re.sub(r"\d[\da-f.]*", "#", reason)
 
 
 @dataclass(frozen=True, kw_only=True)
 class FailurePolicy:
-    """What is done about a trial's failure, by its class."""
+    """The answer to a trial's failure, by its class."""
 
     max_attempts: int = 3  # of one trial, the first included
     actions: Mapping[str, Action] = field(default_factory=lambda: DEFAULTS)
@@ -76,11 +76,11 @@ class FailurePolicy:
     def respond(
         self, failure: str, trial: Trial, *, repeats: bool = False, can_halve: bool = True
     ) -> Action:
-        """Returns what to do after `trial.attempt`, the latest, ended in `failure`.
+        """Return what to do after `trial.attempt`, the latest, ended in `failure`.
 
         Args:
-            repeats: Its attempt before ended with the very same error, and no epoch between.
-            can_halve: Where it failed, there are micro-batches that can be halved.
+            repeats: The attempt before ended with the same error, and no epoch came between.
+            can_halve: The stage that failed has micro-batches that can be halved.
         """
         action = self.actions[failure]
         if failure in NOT_ITS_FAULT:
@@ -94,15 +94,15 @@ class FailurePolicy:
 
 @dataclass(frozen=True, kw_only=True)
 class FailureBudget:
-    """How many failures a sweep bears before it is hopeless."""
+    """The failures that a sweep may have before it is hopeless."""
 
     max_fraction: float = 0.2  # of all trials
-    min_failed: int = 3  # before a share says anything
+    min_failed: int = 3  # before the fraction counts
     systematic: int = 3  # first trials whose attempts fail alike, before any epoch is measured
 
     def exceeded(self, failed: Sequence[Trial], planned: int) -> str | None:
-        """Returns why a sweep of `planned` trials should end, or None."""
-        if len(failed) < self.min_failed or self._bears(len(failed), planned):
+        """Return why a sweep of `planned` trials should end, or None."""
+        if len(failed) < self.min_failed or self._allows(len(failed), planned):
             return None
         return (
             f"{len(failed)} of {planned} trials failed, more than failures.max_failed_fraction "
@@ -110,16 +110,16 @@ class FailureBudget:
         )
 
     def systematic_error(self, reasons: Mapping[Any, str]) -> str | None:
-        """Returns why a sweep should end whose first trials failed for these reasons."""
+        """Return why a sweep should end whose first trials failed for these reasons, or None."""
         kinds = {without_numbers(reason) for reason in reasons.values()}
         if len(reasons) < self.systematic or len(kinds) > 1:
             return None
         return f"the first {len(reasons)} trials all failed alike: {[*reasons.values()][-1]}"
 
     def is_within(self, trials: Sequence[Trial]) -> bool:
-        """Says whether a finished sweep's failures are within the budget."""
+        """Return whether a finished sweep's failures are within the budget."""
         failed = sum(t.state is TrialState.FAILED for t in trials)
-        return self._bears(failed, len(trials))
+        return self._allows(failed, len(trials))
 
-    def _bears(self, failed: int, planned: int) -> bool:
+    def _allows(self, failed: int, planned: int) -> bool:
         return failed <= self.max_fraction * planned

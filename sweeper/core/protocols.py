@@ -1,4 +1,4 @@
-"""The seams of the service on one page: who suggests, who runs, who watches."""
+"""Protocols of the core: the sampler of a study and the hooks of a driver."""
 
 from typing import Protocol
 
@@ -6,22 +6,22 @@ from sweeper.model import Measurement, Params, Trial
 
 
 class Sampler(Protocol):
-    """Suggests the parameters of one study's sampled trials, and says which to prune."""
+    """Source of the parameters of one study's sampled trials; it also decides on pruning."""
 
     def ask(self, number: int, given: Params | None = None) -> Params:
-        """Suggests values for the active parameters of trial `number`, those `given` among them."""
+        """Return values of the active parameters of trial `number`, the `given` ones included."""
         ...
 
     def should_prune(self, number: int, measurement: Measurement) -> bool:
-        """Takes in an epoch that reported the objective, and judges the trial by it."""
+        """Record an epoch that reported the objective; return whether to prune the trial."""
         ...
 
     def tell(self, trial: Trial) -> None:
-        """Takes in a finished trial: complete, pruned or failed."""
+        """Record a finished trial: complete, pruned or failed."""
         ...
 
     def restore(self, trial: Trial, measurements: tuple[Measurement, ...]) -> None:
-        """Takes in a trial of an earlier run of the sweep, finished or to be resumed."""
+        """Record a trial of an earlier run of the sweep, finished or to be resumed."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""How many epochs trials are expected to train under a pruning rule. Pure.
+"""The expected epochs of trials under a pruning rule. Pure.
 
 Successive halving, as Optuna decides it while trials arrive: a value goes on from a rung if it is
 among the floor(n / eta) lowest of the n there so far, its own included, or, for n < eta, if it is
@@ -32,18 +32,18 @@ class Estimate:
     high: float
 
     def __add__(self, other: "Estimate") -> "Estimate":
-        """Adds end to end, as if both were low, or high, together: never too narrow."""
+        """Add the ends, as if both were low, or high, together: never too narrow."""
         return Estimate(
             self.low + other.low, self.expected + other.expected, self.high + other.high
         )
 
     def __mul__(self, other: "Estimate | float") -> "Estimate":
-        """Multiplies end by end; nothing is negative."""
+        """Multiply the ends; nothing is negative."""
         by = other if isinstance(other, Estimate) else Estimate(other, other, other)
         return Estimate(self.low * by.low, self.expected * by.expected, self.high * by.high)
 
     def at_least(self, other: "Estimate") -> "Estimate":
-        """Returns the larger of two quantities, end by end."""
+        """Return the larger of two quantities, end by end."""
         return Estimate(
             max(self.low, other.low),
             max(self.expected, other.expected),
@@ -55,7 +55,7 @@ NOTHING = Estimate(0.0, 0.0, 0.0)
 
 
 def rungs(kind: str, *, min_epochs: int, eta: int, epochs: int) -> tuple[int, ...]:
-    """Returns the epochs after which a trial of `epochs` can be pruned."""
+    """Return the epochs after which a trial of `epochs` can be pruned."""
     if kind == "none":
         return ()
     if kind == "median":
@@ -68,9 +68,9 @@ def rungs(kind: str, *, min_epochs: int, eta: int, epochs: int) -> tuple[int, ..
 
 
 def epochs_under_halving(trials: int, epochs: float, steps: Sequence[int], *, eta: int) -> Estimate:
-    """Returns the epochs of all `trials`, of `epochs` each, judged after those of `steps`.
+    """Return the epochs of all `trials`, of `epochs` each, judged after the epochs `steps`.
 
-    `low` and `high` are two standard deviations away, within what there can be: the first trial
+    `low` and `high` are two standard deviations away, within the possible range: the first trial
     goes on to its end.
     """
     steps = [step for step in steps if step < epochs]

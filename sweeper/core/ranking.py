@@ -1,8 +1,8 @@
-"""Which configuration stands for a study: one order, wherever something is called best. Pure.
+"""The ranking of a study's configurations: the one order behind every "best". Pure.
 
 Validation alone decides: of the replicated configurations, the one with the most complete
-replicates, then the lowest mean over them; without replicates, the lowest value. Of two that are
-equal it is the earlier. The control is what they are compared with, and no candidate.
+replicates, then the lowest mean over them; without replicates, the lowest value. Of two equal ones
+it is the earlier. The control is no candidate: the others are compared with it.
 """
 
 import math
@@ -17,26 +17,26 @@ CANDIDATES = (TrialKind.PRESET, TrialKind.SAMPLED)  # for the best
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
-    """A complete configuration, with the validation value that it is called best by."""
+    """A complete configuration, with the validation value that ranks it."""
 
     trial: Trial
     replicates: int  # complete ones; 0: the value is the trial's own
     validation: float  # mean over them
 
     def __str__(self) -> str:
-        """Return the value as a narrow table has it, and of how many seeds where it is a mean."""
+        """Return the value for a narrow table, with the number of seeds if it is a mean."""
         plural = "s" if self.replicates > 1 else ""
         seeds = f" ({self.replicates} seed{plural})" if self.replicates else ""
         return f"{self.validation:.4g}{seeds}"
 
 
 def ranked(trials: Iterable[Trial]) -> list[Trial]:
-    """Returns the complete configurations of a study, the one that stands for it first."""
+    """Return the complete configurations of a study, the best one first."""
     return [standing.trial for standing in sorted(_standings(trials), key=_order)]
 
 
 def best(trials: Iterable[Trial]) -> Standing | None:
-    """Return the configuration that stands for a study; None where none is complete."""
+    """Return the best configuration of a study; None if none is complete."""
     return min(_standings(trials), key=_order, default=None)
 
 
@@ -58,7 +58,7 @@ def _order(standing: Standing) -> tuple[int, float, float, int]:
 
 
 def replicates_of(trials: Iterable[Trial]) -> Mapping[int, Sequence[Trial]]:
-    """Returns the replicates of each trial that has some, by its number."""
+    """Return the replicates of each trial that has some, by its number."""
     found: dict[int, list[Trial]] = {}
     for trial in trials:
         if trial.kind is TrialKind.REPLICATE and trial.origin is not None:

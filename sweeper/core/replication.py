@@ -1,4 +1,4 @@
-"""Which configurations are trained again on other seeds, once a study's search is over. Pure.
+"""Replicates: configurations that are trained again on other seeds after a study's search. Pure.
 
 The k-th seed of every method on a task is the same, so that methods can be compared in pairs.
 """
@@ -21,7 +21,7 @@ class Replication:
 
 
 def origins(trials: Iterable[Trial], top: int) -> list[Trial]:
-    """Returns the complete trials to be repeated: the best, then the control."""
+    """Return the complete trials to be repeated: the best, then the control."""
     complete = [t for t in trials if t.kind.is_searched and t.state is TrialState.COMPLETE]
     best = sorted(
         (t for t in complete if t.kind is not TrialKind.CONTROL),
@@ -31,7 +31,7 @@ def origins(trials: Iterable[Trial], top: int) -> list[Trial]:
 
 
 def missing(trials: Sequence[Trial], wanted: Replication | None) -> list[Trial]:
-    """Returns the replicates that a study whose search is over lacks, ready to be planned."""
+    """Return the missing replicates of a study whose search is over, ready to be planned."""
     if wanted is None:
         return []
     there = {(t.origin, t.seed) for t in trials if t.kind is TrialKind.REPLICATE}
@@ -49,12 +49,12 @@ def missing(trials: Sequence[Trial], wanted: Replication | None) -> list[Trial]:
 
 
 def repeat(origin: Trial, kind: TrialKind, number: int, seed: int) -> Trial:
-    """Returns a new trial with the configuration of another."""
+    """Return a new trial with the configuration of another."""
     fresh = Trial(study=origin.study, number=number, kind=kind, params=origin.params, seed=seed)
     return replace(fresh, origin=origin.number)
 
 
 def next_number(trials: Iterable[Trial]) -> int:
-    """Returns the number of the next trial that no search asked for."""
+    """Return the number of the next trial that no search asked for."""
     numbers = (t.number for t in trials if not t.kind.is_searched)
     return max(numbers, default=FIRST_NUMBER - 1) + 1

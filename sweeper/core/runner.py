@@ -1,7 +1,7 @@
-"""The runner answers an executor's three questions: what next, go on, and how did it end.
+"""The runner of a sweep: it decides what runs next, what goes on, and what a failure leads to.
 
-It decides and never runs: the executor owns the loop. Every answer is committed to the ledger
-before it is given, so that whatever was decided survives the process.
+An executor owns the loop and asks. Every answer is committed to the ledger before it is given, so
+that each decision survives the process.
 """
 
 import re
@@ -32,10 +32,10 @@ LOG_CHARS = 8000  # of the end of an error's text
 
 
 class SweepRunner:
-    """All studies of a sweep, behind the three questions.
+    """All studies of a sweep, as an executor sees them.
 
     Args:
-        can_halve: Whether a trial has micro-batches to halve in a stage (None: in any).
+        can_halve: Tells whether a trial has micro-batches to halve in a stage (None: in any).
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class SweepRunner:
 
     @property
     def is_at_limit(self) -> bool:
-        """Whether what runs is all that may, beside other sweeps."""
+        """Whether no more trials may run, because other sweeps share the cluster."""
         return self.limit is not None and self.num_running >= self.limit
 
     def watch(self, *hooks: Hook) -> None:
@@ -97,19 +97,20 @@ class SweepRunner:
         self._hooks = (*self._hooks, *hooks)
 
     def drain(self) -> None:
-        """Lets what runs finish, and starts nothing new."""
+        """Let running trials finish, and start nothing new."""
         self._draining = True
 
     def next_trial(self) -> Trial | None:
-        """Returns a trial that has just been started, or None if there is none at present.
+        """Start and return a trial, or return None if there is none at present.
 
-        Takes from a study in which something need not wait for a stage that another trial builds;
-        of these the one with the fewest running trials, then the fewest planned: so that each
-        sampler has seen as much as it can before it suggests.
+        Prefer a study in which a trial need not wait for a stage that another trial builds; of
+        these the one with the fewest running trials, then the fewest planned: so each sampler has
+        seen as much as possible before it suggests.
         """
         if self.aborted or self.paused or self.is_at_limit or self._draining or self._out_of_time():
             return None
-        rather_new = bool(self._first_errors) and not self._has_measured  # is it the sweep's fault?
+        # After first errors a new trial shows soonest whether the sweep itself is at fault.
+        rather_new = bool(self._first_errors) and not self._has_measured
         open_studies = [s for s in self.studies.values() if s.has_next]
         ranks = {s.name: (s.must_wait, s.num_running, len(s.trials)) for s in open_studies}
         for study in sorted(open_studies, key=lambda s: ranks[s.name]):
@@ -121,7 +122,7 @@ class SweepRunner:
         return None
 
     def on_report(self, trial: Trial, measurement: Measurement) -> Decision:
-        """Takes in an epoch of a running trial; PRUNE means that it has been ended."""
+        """Record an epoch of a running trial; PRUNE means that the trial has ended."""
         if reason := refusal(measurement.metrics):
             self.on_failure(trial, f"ConfigError: {reason}", reason=reason, stage=measurement.stage)
             return Decision.PRUNE
@@ -154,12 +155,13 @@ class SweepRunner:
         log: str | None = None,
         died: bool = False,
     ) -> None:
-        """Takes in that an attempt failed with `error` (a traceback or a message).
+        """Record that an attempt failed with `error` (a traceback or a message).
 
         Args:
-            log: What is kept of it; None: the end of `error`.
-            stage: Where it was, if that is known.
-            died: Its process ended without a word, which chance may have brought about.
+            reason: The error in one line; None: the last line of `error`.
+            log: The text that is kept; None: the end of `error`.
+            stage: The stage of the error, if it is known.
+            died: The process ended without a message, which may have been by chance.
         """
         failure = classify(error)
         reason = reason or next((x for x in reversed(error.splitlines()) if x.strip()), failure)
@@ -186,7 +188,7 @@ class SweepRunner:
         self._judge(trial, outcome)
 
     def _judge(self, trial: Trial, outcome: Outcome) -> None:
-        """Ends a sweep that fails from the start, or too often."""
+        """Abort a sweep that fails from the start, or too often."""
         key, reason = (trial.study, trial.number), outcome.reason or ""
         if outcome.counts and not self._has_measured:
             self._first_errors[key] = reason
@@ -196,19 +198,21 @@ class SweepRunner:
             self.aborted = self.aborted or self._budget.exceeded(self._failed, self.num_planned)
 
     def on_infeasible(self, trial: Trial, error: str, *, reason: str) -> None:
-        """Takes in that a trial cannot begin, since task, backbone or source cannot honour its
-        settings: where they were sampled, an infeasible suggestion; else a failure."""
+        """Record that a trial cannot begin with its settings.
+
+        If they were sampled, the suggestion is infeasible and pruned; else the trial has failed.
+        """
         if trial.kind is TrialKind.SAMPLED:
             self._end(trial, Outcome(state=TrialState.PRUNED, failure=INFEASIBLE, reason=reason))
         else:
             self.on_failure(trial, error, reason=reason)
 
     def on_note(self, trial: Trial, text: str) -> None:
-        """Takes in a line about a trial that its users should see."""
+        """Record a line about a trial for its users."""
         self._ledger.note(text, trial.study, trial.number, trial.attempt)
 
     def interrupt(self, reason: str = "stopped by a signal") -> None:
-        """Ends every running attempt as interrupted, to be resumed."""
+        """End every running attempt as interrupted, to be resumed."""
         outcome = Outcome(state=TrialState.INTERRUPTED, reason=self.aborted or reason, counts=False)
         for trial in self.trials:
             if trial.state is TrialState.RUNNING:
@@ -226,19 +230,20 @@ class SweepRunner:
             hook.changed(trial, measurement)
 
 
-MOST, LONGEST = 200, 250
+# Every recorder takes so many metrics, of such names.
+MAX_METRICS, MAX_NAME = 200, 250
 NAME = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*")
 
 
 def refusal(metrics: Mapping[str, Any]) -> str | None:
-    """Returns why a report's metrics are not taken, naming one of them; None: they are."""
+    """Return why a report's metrics are refused, naming one of them; None: they are valid."""
     for count, (name, value) in enumerate(metrics.items(), start=1):
         shown = f"metric `{printable(str(name))}`"
-        if count > MOST:
-            return f"{shown} is one too many: a report has {MOST} at most."
-        if not isinstance(name, str) or len(name) > LONGEST or not _is_name(name):
+        if count > MAX_METRICS:
+            return f"{shown} is one too many: a report has {MAX_METRICS} at most."
+        if not isinstance(name, str) or len(name) > MAX_NAME or not _is_name(name):
             return (
-                f"{shown}: a name is 1 to {LONGEST} letters, digits, _ . and -, in parts that / "
+                f"{shown}: a name is 1 to {MAX_NAME} letters, digits, _ . and -, in parts that / "
                 "divides."
             )
         if isinstance(value, bool) or not isinstance(value, int | float):

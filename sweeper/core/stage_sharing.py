@@ -1,9 +1,9 @@
-"""Which shared stages a new trial takes, and which trial goes first. No I/O.
+"""Shared stages of a study: the configuration that a new trial takes, and the order of trials.
 
-A prefix is one configuration and seed of the stages that the trials of a study share. Prefixes
-may begin alike: with the same first stage, the same first two, and so on. The first trial of a
-beginning builds it, the others reuse it; one that starts while it is being built waits, and holds
-its slot for nothing. So what need not wait goes first.
+A shared configuration is one configuration and seed of the stages that the trials of a study share.
+Two of them may have a stage prefix in common: the same first stage, the same first two, and so on.
+The first trial of a stage prefix builds it, the others reuse it. A trial that starts while its
+prefix is being built waits and wastes its slot, so trials that need not wait go first. No I/O.
 """
 
 import json
@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from sweeper.config.catalog import MODEL, PROXY
 from sweeper.model import Measurement, Params, Trial, TrialKind
 
-Key = tuple[int | str, ...]  # of a prefix: its seed, and the settings of one stage after another
+Key = tuple[int | str, ...]  # of a stage prefix: its seed, and the settings of each stage
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prefix:
+class SharedConfig:
     """One configuration of the shared stages."""
 
     params: Params  # those that were drawn
@@ -28,137 +28,139 @@ class Prefix:
 
 @dataclass(frozen=True, kw_only=True)
 class SharedStages:
-    """What the trials of a study share. With no prefixes each trial draws its own stages."""
+    """The stages that the trials of a study share. Without `configs` each trial draws its own."""
 
     order: tuple[str, ...] = ()  # every stage of the method, as they run
     shared: tuple[str, ...] = ()  # the first of them, up to the last that is shared
-    prefixes: tuple[Prefix, ...] = ()
+    configs: tuple[SharedConfig, ...] = ()
 
     def settings(self, params: Params) -> Params:
-        """Returns those of a trial's settings on which the result of its shared stages depends."""
+        """Return those of a trial's settings on which the result of its shared stages depends."""
         return _owned(params, (*self.shared, PROXY, MODEL))
 
     def key(self, params: Params, seed: int) -> Key:
-        """Names the prefix of a trial with all its settings in `params`."""
+        """Return the key of the shared stages of a trial whose settings are all in `params`."""
         return seed, *(_text(params, (stage, PROXY, MODEL)) for stage in self.shared)
 
-    def beginnings(self, params: Params, seed: int) -> tuple[Key, ...]:
-        """Names what a trial has built after each shared stage that trains; the last is all."""
+    def stage_prefixes(self, params: Params, seed: int) -> tuple[Key, ...]:
+        """Return a trial's keys after each shared stage that trains; the last is of all of them."""
         key = self.key(params, seed)
         trains = (bool(params.get(f"{stage}.epochs")) for stage in self.shared)
         return tuple(key[:end] for end, does in enumerate(trains, start=2) if does)
 
 
-class PrefixSchedule:
-    """Has seen which prefixes are used, being built and ready, and says what comes next.
+class SharingSchedule:
+    """Schedule of shared configurations: which are used, being built and ready, and the next one.
 
-    Where nothing is shared, nothing waits, and trials keep the order in which they came.
+    If nothing is shared, nothing waits, and trials keep their order.
 
     Args:
-        num_sampled: How many trials of the study take a prefix, once its search is over.
+        num_sampled: The trials of the study that take a shared configuration, by its end.
     """
 
     def __init__(self, stages: SharedStages, num_sampled: int) -> None:
         self._stages = stages
-        self._prefixes = {stages.key(p.settings, p.seed): p for p in stages.prefixes}
-        self._quotas = quotas(num_sampled, list(self._prefixes))
-        self._beginnings = {
-            key: stages.beginnings(p.settings, p.seed) for key, p in self._prefixes.items()
+        self._configs = {stages.key(c.settings, c.seed): c for c in stages.configs}
+        self._quotas = quotas(num_sampled, list(self._configs))
+        self._stage_prefixes = {
+            key: stages.stage_prefixes(c.settings, c.seed) for key, c in self._configs.items()
         }
         self._used: Counter[Key] = Counter()
-        self._ready: set[Key] = set()  # beginnings that are built
+        self._ready: set[Key] = set()  # stage prefixes that are built
         self._keys: dict[int, Key] = {}  # by the trial's number, as the next two
         self._running: dict[int, Key] = {}
         self._last: dict[int, Measurement] = {}
 
     def add(self, trial: Trial) -> None:
-        """Takes in a trial that was planned."""
+        """Add a planned trial."""
         key = self._stages.key(trial.params, trial.seed)
         self._keys[trial.number] = key
         self._used[key] += trial.kind is TrialKind.SAMPLED
-        self._beginnings.setdefault(key, self._stages.beginnings(trial.params, trial.seed))
+        prefixes = self._stages.stage_prefixes(trial.params, trial.seed)
+        self._stage_prefixes.setdefault(key, prefixes)
 
     def start(self, trial: Trial) -> None:
-        """Takes in that a trial runs."""
+        """Handle the start of a trial."""
         self._running[trial.number] = self._keys[trial.number]
 
     def measure(self, trial: Trial, measurement: Measurement) -> None:
-        """Takes in an epoch of a trial; the last of a shared stage makes a beginning ready."""
+        """Handle an epoch of a trial; the last one of a shared stage makes a stage prefix ready."""
         self._last[trial.number] = measurement
-        for beginning in self._beginnings[self._keys[trial.number]]:
-            stages = self._stages.shared[: len(beginning) - 1]
+        for prefix in self._stage_prefixes[self._keys[trial.number]]:
+            stages = self._stages.shared[: len(prefix) - 1]
             if not epochs_left(trial.params, stages, measurement):
-                self._ready.add(beginning)
+                self._ready.add(prefix)
 
     def end(self, trial: Trial) -> None:
-        """Takes in that a trial runs no more."""
+        """Handle the end of a trial."""
         self._running.pop(trial.number, None)
 
     def must_wait(self, trial: Trial) -> bool:
-        """Whether a running trial builds what this one, which does not run, needs next."""
+        """Return whether a running trial builds what this trial, which does not run, needs next."""
         return self._is_building(self._keys[trial.number])
 
     def first(self, trials: Iterable[Trial]) -> Trial | None:
-        """Returns which of the trials that wait to run goes first.
+        """Return the first of the trials that wait to run.
 
-        That is one which need not wait; then one whose prefix is ready; then the longest.
+        A trial that need not wait goes first; then one whose shared stages are ready; then the
+        longest.
         """
         return min(trials, key=self._rank, default=None)
 
-    def next_prefix(self) -> Prefix | None:
-        """Returns the prefix that the next new trial takes; None: it draws its own.
+    def next_config(self) -> SharedConfig | None:
+        """Return the shared configuration of the next new trial; None: it draws its own.
 
-        At the end of the search all prefixes have been used equally often to within one, the first
-        ones more often, whatever the order in which trials began and ended. On the way there, one
-        that is not being built goes before one that is; then the least used, so that a sweep that
-        ends early has tried all; then one that is ready; then the longest.
+        At the end of the search all have been used equally often to within one, the first ones more
+        often, in whatever order trials began and ended. On the way there, one that is not being
+        built goes before one that is; then the least used, so that a sweep that ends early has
+        tried all; then one that is ready; then the longest.
         """
         key = self._next_key()
-        return None if key is None else self._prefixes[key]
+        return None if key is None else self._configs[key]
 
     @property
     def new_must_wait(self) -> bool:
-        """Whether the next new trial's prefix is being built."""
+        """Whether the shared stages of the next new trial are being built."""
         key = self._next_key()
         return key is not None and self._is_building(key)
 
     def _next_key(self) -> Key | None:
-        return min(self._prefixes, key=self._prefix_rank, default=None)
+        return min(self._configs, key=self._config_rank, default=None)
 
     def _rank(self, trial: Trial) -> tuple[bool, bool, int]:
         key = self._keys[trial.number]
         left = epochs_left(trial.params, self._stages.order, self._last.get(trial.number))
         return self._is_building(key), self._lacking(key) is not None, -left
 
-    def _prefix_rank(self, key: Key) -> tuple[bool, bool, int, bool, int]:
-        length = epochs_left(self._prefixes[key].settings, self._stages.shared)
+    def _config_rank(self, key: Key) -> tuple[bool, bool, int, bool, int]:
+        length = epochs_left(self._configs[key].settings, self._stages.shared)
         used = self._used[key]
         is_full = used >= self._quotas[key]
         is_unready = self._lacking(key) is not None
         return is_full, self._is_building(key), used, is_unready, -length
 
     def _is_building(self, key: Key) -> bool:
-        """Whether a running trial has to build what this prefix lacks first."""
+        """Return whether a running trial is building the first stage prefix that is not ready."""
         lacking = self._lacking(key)
         return lacking is not None and any(
             running[: len(lacking)] == lacking for running in self._running.values()
         )
 
     def _lacking(self, key: Key) -> Key | None:
-        """Returns the first beginning of a prefix that is not ready; None: all of it is."""
-        return next((each for each in self._beginnings[key] if each not in self._ready), None)
+        """Return the first stage prefix that is not ready; None: all of them are."""
+        return next((each for each in self._stage_prefixes[key] if each not in self._ready), None)
 
 
 def quotas(num_trials: int, keys: Sequence[Key]) -> dict[Key, int]:
-    """Returns how many of the trials each key is for: as many as every other to within one."""
+    """Return the number of trials of each key; all numbers are equal to within one."""
     return {key: len(range(i, num_trials, len(keys))) for i, key in enumerate(keys)}
 
 
 def epochs_left(params: Params, stages: Sequence[str], last: Measurement | None = None) -> int:
-    """Returns how many epochs of the first `stages` of a method a trial has before it.
+    """Return the epochs of the first `stages` of a method that a trial has still to train.
 
     Args:
-        last: The epoch that it measured last; None: it has not begun.
+        last: The last epoch that it measured; None: it has not begun.
     """
     done = 0
     if last is not None:

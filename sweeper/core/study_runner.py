@@ -1,11 +1,11 @@
-"""Plans and judges the trials of one study, and writes each decision down before it is known."""
+"""The trials of one study: plans and decisions, each committed before it is known."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from sweeper.core.protocols import Sampler
 from sweeper.core.replication import Replication, missing
-from sweeper.core.stage_sharing import PrefixSchedule, SharedStages
+from sweeper.core.stage_sharing import SharedStages, SharingSchedule
 from sweeper.errors import SweeperError
 from sweeper.ledger import Ledger
 from sweeper.ledger.ledger import StaleAttempt
@@ -29,12 +29,12 @@ INFEASIBLE = "infeasible"  # the class of failure of a trial that was pruned for
 
 
 class Infeasible(SweeperError):
-    """A suggestion that contradicts itself: pruned with this reason, never an error."""
+    """A suggestion that contradicts itself: pruned with this reason, not an error."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudyPlan:
-    """A study and how to fill it. `complete` adds the fixed parameters to a suggestion.
+    """A study and its trials to come. `complete` adds the fixed parameters to a suggestion.
 
     Raises (from `complete`):
         Infeasible: The suggestion contradicts itself.
@@ -51,7 +51,7 @@ class StudyPlan:
 
 
 class StudyRunner:
-    """The trials of one study, as the ledger has them. What ran when its driver died waits."""
+    """The trials of one study, as the ledger has them. Trials whose driver died wait again."""
 
     def __init__(self, plan: StudyPlan, ledger: Ledger) -> None:
         self.plan, self._ledger = plan, ledger
@@ -64,7 +64,7 @@ class StudyRunner:
         self.num_finished = sum(t.state.is_finished for t in self.trials.values())
         self.num_running = 0
         self._waiting: list[int] = []
-        self._schedule = PrefixSchedule(plan.stages, plan.num_trials - len(plan.leading))
+        self._schedule = SharingSchedule(plan.stages, plan.num_trials - len(plan.leading))
         measurements = ledger.all_measurements(self.name) if self.trials else {}
         for trial in self.trials.values():
             measured = measurements.get(trial.number, ())
@@ -90,7 +90,7 @@ class StudyRunner:
 
     @property
     def _num_replicates(self) -> int:
-        """How many there will be, if enough trials are complete."""
+        """Replicates of the study, if enough trials are complete."""
         wanted = self.plan.replication
         if wanted is None:
             return 0
@@ -112,7 +112,7 @@ class StudyRunner:
 
     @property
     def must_wait(self) -> bool:
-        """Whether all that it could start now needs a stage that a running trial is building."""
+        """Whether every trial that could start now needs a stage that a running trial builds."""
         if self._is_open and not self._new_must_wait:
             return False
         waiting = self._first_waiting()
@@ -134,9 +134,9 @@ class StudyRunner:
         return missing(tuple(self.trials.values()), self.plan.replication)
 
     def next_trial(self, *, rather_new: bool = False) -> Trial | None:
-        """Returns a trial to run: one to be tried again, else a new one, else None.
+        """Return a trial to run: one to be tried again, else a new one, else None.
 
-        One to be tried again comes after a new one if it would wait for a stage, and that not.
+        A new one comes first if the other would wait for a stage and the new one would not.
 
         Args:
             rather_new: Whether a new one comes first.
@@ -159,18 +159,18 @@ class StudyRunner:
         return self._first_waiting()
 
     def _plan_one(self, number: int) -> Trial:
-        """Plans trial `number`; an infeasible suggestion is pruned at once."""
+        """Plan trial `number`; prune an infeasible suggestion at once."""
         outcome: Outcome | None = None
         sampled: tuple[str, ...] = ()
         seed = self.plan.trial_seed(number)
         if number < len(self.plan.leading):
             kind, params = self.plan.leading[number]
         else:
-            kind, prefix = TrialKind.SAMPLED, self._schedule.next_prefix()
-            params = self.plan.sampler.ask(number, None if prefix is None else prefix.params)
+            kind, shared = TrialKind.SAMPLED, self._schedule.next_config()
+            params = self.plan.sampler.ask(number, None if shared is None else shared.params)
             sampled = tuple(params)
-            if prefix is not None:
-                params, seed = {**prefix.settings, **params}, prefix.seed
+            if shared is not None:
+                params, seed = {**shared.settings, **params}, shared.seed
             try:
                 params = self.plan.complete(params)
             except Infeasible as error:
@@ -195,7 +195,7 @@ class StudyRunner:
         return self.trials[number]
 
     def start(self, number: int) -> Trial:
-        """Begins an attempt at a trial that waits."""
+        """Begin an attempt at a trial that waits."""
         attempt = self._ledger.start_attempt(self.name, number)
         trial = apply(self.trials[number], AttemptStarted(attempt=attempt))
         self.trials[number] = trial
@@ -205,7 +205,7 @@ class StudyRunner:
         return trial
 
     def measure(self, number: int, attempt: int, measurement: Measurement) -> Decision:
-        """Takes in one epoch; the last one, or one that prunes, ends the trial with it.
+        """Record an epoch; the last one, or one that prunes, ends the trial.
 
         Only an epoch that reports the objective can prune.
 
@@ -234,7 +234,7 @@ class StudyRunner:
         return Decision.PRUNE if prune else Decision.CONTINUE
 
     def end(self, number: int, attempt: int, outcome: Outcome) -> Trial:
-        """Ends an attempt; a finished state ends the trial, and the sampler learns of it.
+        """End an attempt; a finished state ends the trial, and the sampler learns of it.
 
         Raises:
             StaleAttempt: A later attempt at this trial has begun, or it has ended.

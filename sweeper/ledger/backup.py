@@ -56,23 +56,26 @@ def kept(file: Path | None, *, interval_s: float = INTERVAL_S) -> Iterator[None]
     if file is None:
         yield
         return
-    over = threading.Event()
+    finished = threading.Event()
     thread = threading.Thread(
-        target=_copy_at_intervals, args=(file, interval_s, over), name="ledger copy", daemon=True
+        target=_copy_at_intervals,
+        args=(file, interval_s, finished),
+        name="ledger copy",
+        daemon=True,
     )
     back_up(file)
     thread.start()
     try:
         yield
     finally:
-        over.set()
+        finished.set()
         thread.join()
         back_up(file)
 
 
-def _copy_at_intervals(file: Path, interval_s: float, over: threading.Event) -> None:
+def _copy_at_intervals(file: Path, interval_s: float, finished: threading.Event) -> None:
     pause, before = interval_s, _signature(file)
-    while not over.wait(pause if copy_of(file).is_file() else min(pause, FIRST_S)):
+    while not finished.wait(pause if copy_of(file).is_file() else min(pause, FIRST_S)):
         if (now := _signature(file)) == before and copy_of(file).is_file():
             continue
         start, before = time.monotonic(), now

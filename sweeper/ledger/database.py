@@ -1,7 +1,7 @@
-"""The database under the ledger: SQLite in WAL mode by default, or any that SQLAlchemy speaks.
+"""The database under the ledger: SQLite in WAL mode by default, or any that SQLAlchemy supports.
 
-What fails because the database is away, locked or full for a while is tried again, so that a
-restart of PostgreSQL costs a sweep nothing but the wait.
+A statement that fails because the database is away, locked or full is tried again, so that a
+restart of PostgreSQL only makes a sweep wait.
 """
 
 import json
@@ -43,7 +43,7 @@ FIRST_PATIENCE_S = 5.0
 LONGEST_PAUSE_S = 2.0
 FULL = ("disk is full", "disk I/O error", "readonly database", "No space left", "could not extend")
 DAMAGED = ("malformed", "not a database")
-NOTICE = {  # of a server that accepts a connection and says nothing, or is cut off
+NOTICE = {  # notice a server that accepts a connection and is silent, or is cut off
     "connect_timeout": 5,  # s
     "tcp_user_timeout": 30_000,  # ms
     "keepalives_idle": 10,  # s
@@ -56,12 +56,12 @@ NUMBER_KEY = "$float"  # in JSON, of a number that is not finite
 
 
 def url_in(folder: Path) -> str:
-    """Returns the URL of the SQLite ledger of the sweep whose folder this is."""
+    """Return the URL of the SQLite ledger of the sweep whose folder this is."""
     return f"sqlite:///{folder / LEDGER}"
 
 
 class Mark(Protocol):
-    """What a transaction leaves behind, by which it is known to have been committed."""
+    """Mark of a transaction, by which a later one can tell that it was committed."""
 
     def leave(self, connection: Connection) -> None: ...
 
@@ -71,8 +71,8 @@ class Mark(Protocol):
 class Database:
     """Connections to the database at `url`, with the ledger's tables in it.
 
-    `trouble` takes one line when it stops answering, and one when it is back; `patience_s` is how
-    long it is tried again.
+    `trouble` is called with a line when the database stops answering, and with one when it is back.
+    A statement is tried again for `patience_s` seconds.
 
     Raises:
         BackendUnreachable: It does not answer.
@@ -103,7 +103,7 @@ class Database:
 
     @property
     def file(self) -> Path | None:
-        """The file that it is in, if it is SQLite's."""
+        """The file of the database, if it is SQLite's."""
         return None if self.is_shared else Path(self._engine.url.database or "")
 
     def write(
@@ -113,12 +113,12 @@ class Database:
         mark: Mark | None = None,
         patience_s: float = math.inf,
     ) -> T:
-        """Commits all that `do` does, or nothing; tries again while the database is away.
+        """Commit all that `do` does, or nothing; try again while the database is away.
 
         Args:
             mark: Tells whether a commit arrived whose answer was lost, so that nothing is done
                 twice.
-            patience_s: How long to try at most.
+            patience_s: Seconds to try at most.
         """
         done: list[T] = []
 
@@ -133,17 +133,17 @@ class Database:
 
         return self._patiently(once, patience_s)
 
-    def read(self, look: Callable[[Connection], T]) -> T:
-        """Returns what `look` sees; tries again while the database is away."""
+    def read(self, query: Callable[[Connection], T]) -> T:
+        """Return what `query` returns; try again while the database is away."""
 
         def once() -> T:
             with self._engine.connect().execution_options(reads=True) as connection:
-                return look(connection)
+                return query(connection)
 
         return self._patiently(once)
 
     def now(self, connection: Connection) -> float:
-        """Seconds since the epoch by the one clock that all who share the database see."""
+        """Return seconds since the epoch by the clock that all users of the database share."""
         if self.is_shared:
             return float(connection.scalar(text("select extract(epoch from clock_timestamp())")))
         return time.time()
@@ -159,9 +159,9 @@ class Database:
                 result = once()
             except (InterfaceError, DatabaseError) as error:
                 if not _may_pass(error) or time.monotonic() > deadline:
-                    raise self._told(error) from error
+                    raise self._explained(error) from error
                 if not waited:
-                    self.trouble(f"{self._told(error)} Waiting for it.")
+                    self.trouble(f"{self._explained(error)} Waiting for it.")
                 waited = True
                 time.sleep(pause * random.uniform(0.5, 1.0))  # so that many do not come at once
                 pause = min(2 * pause, LONGEST_PAUSE_S)
@@ -170,7 +170,7 @@ class Database:
                 self.trouble("the ledger answers again.")
             return result
 
-    def _told(self, error: DBAPIError) -> SweeperError:
+    def _explained(self, error: DBAPIError) -> SweeperError:
         why = str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else "no reason"
         if any(sign in why for sign in FULL):
             return StorageFull(f"the ledger at {self._shown} cannot be written to: {why}.")
@@ -181,7 +181,7 @@ class Database:
         return BackendUnreachable(f"the ledger at {self._shown} does not answer: {why}.")
 
     def damaged(self, how: str) -> UsageError:
-        """Return the error that says how the database is damaged, and the way back."""
+        """Return an error with the damage of the database, and the way back."""
         advice = NO_COPY if self.file is None else backup.way_back(self.file)
         return UsageError(f"the ledger at {self._shown} {how}. {advice}")
 
@@ -198,11 +198,15 @@ class Database:
                 f"this one knows schema {schema.SCHEMA_VERSION}: upgrade sweeper."
             )
         elif version < schema.SCHEMA_VERSION:
-            schema.migrate(connection, version)
+            raise UsageError(
+                f"{self._shown} was written by an unreleased sweeper (ledger schema {version}); "
+                f"this one knows schema {schema.SCHEMA_VERSION}: launch the sweep under another "
+                "--name, with a ledger of its own."
+            )
 
 
 def _may_pass(error: DBAPIError) -> bool:
-    """Whether the same statement may succeed later: the database is away, locked or full."""
+    """Return whether the same statement may succeed later: the database is away, locked or full."""
     why = str(error.orig)
     if any(sign in why for sign in ("readonly database", *DAMAGED, "no such", "syntax error")):
         return False
@@ -210,12 +214,12 @@ def _may_pass(error: DBAPIError) -> bool:
 
 
 def _is_connection_error(error: DBAPIError) -> bool:
-    """Whether it is not about what was asked, but about the database that was."""
+    """Return whether the database, not the statement, is the cause."""
     return isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated
 
 
 def _options(url: URL) -> dict[str, int]:
-    """Returns what the driver is told besides the URL, which has the last word."""
+    """Return options of the driver besides those of the URL, which have precedence."""
     if url.get_backend_name() != "postgresql" or url.get_driver_name() not in LIBPQ:
         return {}
     return {name: value for name, value in NOTICE.items() if name not in url.query}

@@ -1,8 +1,8 @@
-"""A sweep's lease: one driver a sweep, on whatever host, as a row of the ledger.
+"""The lease of a sweep: one driver a sweep, on any host, as a row of the ledger.
 
-A holder that is dead on this host is replaced at once. One on another host is thought dead when it
-has not renewed for `TTL_S`, by the database's clock, never by two hosts' clocks. Every write of a
-driver carries its lease's name, so that one that lost it cannot write any more.
+A holder that died on this host is replaced at once. One on another host counts as dead when it has
+not renewed for `TTL_S`, by the database's clock, never by the clocks of two hosts. Every write of a
+driver carries its lease, so that a driver that lost it cannot write any more.
 """
 
 import os
@@ -31,7 +31,7 @@ TABLE = schema.leases
 
 @dataclass(frozen=True, kw_only=True)
 class Holder:
-    """Who holds, or held, a lease."""
+    """The present or former holder of a lease."""
 
     owner: str
     host: str
@@ -41,7 +41,7 @@ class Holder:
     since: float
 
     def is_dead_here(self) -> bool:
-        """Whether it ran on this machine and has ended, reaped by its parent or not."""
+        """Return whether it ran on this machine and has ended, reaped by its parent or not."""
         if self.place != place():
             return False
         started = start_of(self.pid)
@@ -54,16 +54,16 @@ class Holder:
 
 @dataclass
 class Lease:
-    """A lease that this process holds. `lost` is set once somebody else has it."""
+    """A lease that this process holds. `lost` is set once another process has it."""
 
     owner: str
-    before: Holder | None  # who held it last and did not give it back
+    before: Holder | None  # the last holder, if it did not release the lease
     lost: threading.Event = field(default_factory=threading.Event)
 
 
 @contextmanager
 def hold(database: Database, sweep: str) -> Iterator[Lease]:
-    """Holds the lease of `sweep`, and renews it in the background.
+    """Hold the lease of `sweep`, and renew it in the background.
 
     Raises:
         SweepIsHeld: Another process runs this sweep; the text says which.
@@ -86,7 +86,7 @@ def hold(database: Database, sweep: str) -> Iterator[Lease]:
 
 
 def acquire(database: Database, sweep: str) -> Lease:
-    """Takes the lease of `sweep`. Raises SweepIsHeld."""
+    """Take the lease of `sweep`. Raise SweepIsHeld."""
     owner = uuid.uuid4().hex
 
     def take(connection: Connection) -> Lease:
@@ -125,7 +125,7 @@ def acquire(database: Database, sweep: str) -> Lease:
 
 
 def living_holder(database: Database, sweep: str) -> Holder | None:
-    """Returns who drives the sweep now, if anybody does."""
+    """Return the present driver of the sweep, if there is one."""
 
     def look(connection: Connection) -> Holder | None:
         query = select(TABLE).where(TABLE.c.sweep == sweep)
@@ -140,14 +140,14 @@ def living_holder(database: Database, sweep: str) -> Holder | None:
 
 
 class Fence:
-    """Lets a transaction through only for the lease's owner, and marks it (a `Mark`)."""
+    """Mark that lets a transaction through only for the lease's owner (a `Mark`)."""
 
     def __init__(self, sweep: str, owner: str) -> None:
         self._sweep, self._owner = sweep, owner
         self._token = uuid.uuid4().hex
 
     def leave(self, connection: Connection) -> None:
-        """Raises SweepIsHeld where the lease has gone to another."""
+        """Leave the mark. Raise SweepIsHeld if another process has the lease."""
         if not _change(connection, self._sweep, self._owner, {"last_write": self._token}):
             raise SweepIsHeld(
                 f"this launch has lost the lease of sweep `{self._sweep}`: another one drives it."
@@ -159,7 +159,7 @@ class Fence:
 
 
 def place() -> str:
-    """Names the kernel and the process namespace in which a process number means something."""
+    """Return the name of the kernel and the process namespace in which process numbers hold."""
     parts = []
     with suppress(OSError):
         parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
@@ -168,10 +168,10 @@ def place() -> str:
 
 
 def start_of(pid: int) -> float | None:
-    """Returns when a process began, or None if it has ended, reaped by its parent or not.
+    """Return the start of a process, or None if it has ended, reaped by its parent or not.
 
-    In the kernel's ticks since it booted, which stay what they are when a clock is set; in seconds
-    of the clock where there is no /proc.
+    The unit is the kernel's ticks since boot, which do not change when a clock is set; without
+    /proc it is seconds of the clock.
     """
     if not Path("/proc/self/stat").exists():
         with suppress(psutil.NoSuchProcess):

@@ -1,9 +1,9 @@
-"""Writes one sweep's ledger. A trial is done when its row is committed, nothing else.
+"""The ledger of one sweep as its driver writes it. A trial is done when its row is committed.
 
 One process writes, one thread of it at a time: the driver that holds the sweep's lease. Every
-write is one transaction that appends an event and updates the state it leads to. A write of an
-attempt that is no longer the latest is refused, so that a worker thought dead cannot overwrite its
-successor; so is one of a driver that has lost the lease.
+write is one transaction that appends an event and updates the state by it (`model.apply`). A write
+of an attempt that is no longer the latest is refused, so that a worker thought dead cannot
+overwrite its successor; so is one of a driver that has lost the lease.
 """
 
 import math
@@ -54,7 +54,7 @@ STATE = (  # columns of a trial that events change
 
 
 class StaleAttempt(Exception):
-    """A report of an attempt that another one has replaced; to be dropped."""
+    """A report of an attempt that a later one has replaced; to be dropped."""
 
 
 class Ledger(OpenLedger):
@@ -87,7 +87,7 @@ class Ledger(OpenLedger):
         return ledger
 
     def damaged(self, how: str) -> UsageError:
-        """Return the error that says how this ledger is damaged, and the way back."""
+        """Return an error with the damage of this ledger, and the way back."""
         return self._database.damaged(how)
 
     @contextmanager
@@ -97,16 +97,16 @@ class Ledger(OpenLedger):
             yield
 
     def on_trouble(self, tell: Callable[[str], None]) -> None:
-        """Has `tell` take a line when the database stops answering, and when it is back."""
+        """Call `tell` with a line when the database stops answering, and when it is back."""
         self._database.trouble = tell
 
     def hurry(self) -> None:
-        """From here on, waits hardly for a database that is away: a user wants to be gone."""
+        """Use short timeouts from now on: the user wants to quit."""
         self._database.patience_s = HURRY_S
 
     @contextmanager
     def hold(self) -> Iterator[lease.Lease]:
-        """Holds the sweep's lease: from here on, this ledger's writes are the driver's.
+        """Hold the sweep's lease: from here on, this ledger's writes are the driver's.
 
         Raises:
             SweepIsHeld: Another process runs this sweep; the text says which.
@@ -116,11 +116,11 @@ class Ledger(OpenLedger):
             yield held
 
     def act_for(self, owner: str) -> None:
-        """Writes in the name of a lease that another process of ours holds."""
+        """Write under a lease that another process of the same launch holds."""
         self._owner = owner
 
     def create(self, record: SweepRecord) -> None:
-        """Writes the sweep's own row, over that of one which never started."""
+        """Write the sweep's own row, in place of one that never started."""
         table = schema.sweeps
 
         def write(connection: Connection) -> None:
@@ -132,7 +132,7 @@ class Ledger(OpenLedger):
         self._write(write)
 
     def extend(self, resolved: Mapping[str, Any], *, config_hash: str | None = None) -> None:
-        """Replaces the resolved file by one with more trials, or a store that has been moved."""
+        """Replace the resolved file by one with more trials, or with a store that was moved."""
         values: dict[str, Any] = {"resolved": dict(resolved)}
         if config_hash is not None:
             values["config_hash"] = config_hash
@@ -150,12 +150,12 @@ class Ledger(OpenLedger):
         return self._write(write)
 
     def start(self, provenance: Mapping[str, Any], **facts: Any) -> None:
-        """Marks the sweep as running, and says by what; `facts` are of this launch alone."""
+        """Mark the sweep as running, with its provenance; `facts` are of this launch alone."""
         payload = {**provenance, **facts}
         self._set_state("running", EventKind.SWEEP_STARTED, payload, provenance=dict(provenance))
 
     def end(self, state: str, reason: str | None = None) -> None:
-        """Marks the sweep as `finished`, `stopped` or `interrupted`."""
+        """Mark the sweep as `finished`, `stopped` or `interrupted`."""
         self._set_state(state, EventKind.SWEEP_ENDED, {"state": state, "reason": reason})
 
     def _set_state(
@@ -172,7 +172,7 @@ class Ledger(OpenLedger):
         connection.execute(update(table).where(table.c.name == self.name).values(values))
 
     def add_study(self, study: Study, facts: Mapping[str, Any]) -> None:
-        """Adds a study with what is known of its data. A second time is a no-op."""
+        """Add a study with what is known of its data. A second call is a no-op."""
         table = schema.studies
         if study.name in {known.name for known in self.studies()}:
             return
@@ -293,7 +293,7 @@ class Ledger(OpenLedger):
         """Append an event of a trial, and update the trial's row by it.
 
         Args:
-            facts: What the history says of the event besides.
+            facts: Further payload of the event.
         """
         after = apply(before, event)
         changes = {k: getattr(after, k) for k in STATE if getattr(after, k) != getattr(before, k)}
@@ -314,7 +314,7 @@ class Ledger(OpenLedger):
     def note(
         self, text: str, study: str | None = None, number: int | None = None, attempt: int = 0
     ) -> None:
-        """Writes a line into the history that changes no state."""
+        """Append a line to the history that changes no state."""
         where = (study, number, attempt if number is not None else None)
         self._write(
             lambda connection: self._append(

@@ -1,4 +1,4 @@
-"""The ledger of one sweep as whoever looks at it sees it: status, reports, recorders, a resume."""
+"""The ledger of one sweep for any process: reads, and writes that need no lease."""
 
 import getpass
 import socket
@@ -34,20 +34,20 @@ class LedgerReader:
         return self._database.is_shared
 
     def sweep(self) -> SweepRecord | None:
-        """Returns the sweep's row, or None before it was created."""
+        """Return the sweep's row, or None before it was created."""
         rows = self._rows(select(schema.sweeps).where(schema.sweeps.c.name == self.name))
         return SweepRecord(**rows[0]) if rows else None
 
     def holder(self) -> lease.Holder | None:
-        """Returns who drives the sweep now, if anybody does."""
+        """Return the present driver of the sweep, if there is one."""
         return lease.living_holder(self._database, self.name)
 
     def studies(self) -> tuple[Study, ...]:
-        """Returns the studies in the order of the file."""
+        """Return the studies in the order of the file."""
         return tuple(Study(**{k: row[k] for k in STUDY_FIELDS}) for row in self._study_rows())
 
     def facts(self, study: str) -> dict[str, Any]:
-        """Returns what was recorded of a study's data: baselines, data source, hashes."""
+        """Return what was recorded of a study's data: baselines, data source, hashes."""
         for row in self._study_rows():
             if row["name"] == study:
                 return dict(row["facts"])
@@ -59,7 +59,7 @@ class LedgerReader:
         return self._rows(query)
 
     def trials(self, study: str | None = None) -> tuple[Trial, ...]:
-        """Returns the trials of one study, or of all, by number."""
+        """Return the trials of one study, or of all, by number."""
         table = schema.trials
         query = select(table).where(table.c.sweep == self.name)
         if study is not None:
@@ -68,14 +68,14 @@ class LedgerReader:
         return tuple(_trial(row) for row in rows)
 
     def trial(self, study: str, number: int) -> Trial:
-        """Returns one trial. Raises NotFound."""
+        """Return one trial. Raise NotFound."""
         rows = self._rows(select(schema.trials).where(*_of_trial(self.name, study, number)))
         if not rows:
             raise _no_trial(self.name, study, number)
         return _trial(rows[0])
 
     def measurements(self, study: str, number: int) -> tuple[Measurement, ...]:
-        """Returns what a trial measured, oldest first.
+        """Return the measurements of a trial, oldest first.
 
         Epochs that a later attempt ran again replace those of the attempt before.
         """
@@ -84,7 +84,7 @@ class LedgerReader:
     def all_measurements(
         self, study: str, number: int | None = None
     ) -> dict[int, tuple[Measurement, ...]]:
-        """Returns what each trial of a study measured, oldest first."""
+        """Return the measurements of each trial of a study, oldest first."""
         table = schema.events
         query = select(table.c.number, table.c.payload).where(
             table.c.sweep == self.name,
@@ -109,8 +109,7 @@ class LedgerReader:
         number: int | None = None,
         kinds: Collection[EventKind] = (),
     ) -> tuple[Event, ...]:
-        """Returns the events that follow `after`, oldest first; of one trial if it is named, and of
-        these kinds or of all."""
+        """Return the events after `after`, oldest first: of a study, a trial or kinds, or all."""
         table = schema.events
         query = select(table).where(table.c.sweep == self.name, table.c.seq > after)
         if study is not None:
@@ -125,7 +124,7 @@ class LedgerReader:
         )
 
     def count_events(self, after: int = 0, kinds: Collection[EventKind] = ()) -> int:
-        """Returns how many events follow `after`, of these kinds or of all."""
+        """Return how many events follow `after`, of these kinds or of all."""
         table = schema.events
         query = select(func.count()).where(table.c.sweep == self.name, table.c.seq > after)
         if kinds:
@@ -133,7 +132,7 @@ class LedgerReader:
         return int(self._database.read(lambda connection: connection.scalar(query) or 0))
 
     def count_taken_over(self) -> int:
-        """Returns how many epochs trials took over from others that had computed their stage."""
+        """Return how many epochs trials took over from others that had computed their stage."""
         table = schema.events
         builder = table.c.payload["computed_by"].as_string()
         query = select(func.count()).where(
@@ -142,16 +141,17 @@ class LedgerReader:
         return int(self._database.read(lambda connection: connection.scalar(query) or 0))
 
     def timeline(self) -> tuple[Moment, ...]:
-        """Returns what a sweep's clock needs, oldest first, in a fraction of the time of `events`:
-        its starts and ends, each attempt's, and whatever was the last before a start or an end,
-        or of all. Payloads are left out but for those of the sweep's starts.
+        """Return the events that a sweep's clock needs, oldest first, much faster than `events`.
+
+        These are its starts and ends, those of attempts, and the last event before each start or
+        end, or of all. Only the starts of the sweep have payloads.
         """
         table, edge = schema.events, schema.events.alias()
         mine = table.c.sweep == self.name
         last = select(func.max(table.c.seq)).where(mine)
         before = (
             last.where(table.c.seq < edge.c.seq).correlate(edge).scalar_subquery()
-        )  # one look into an index for each of few
+        )  # few, and each found by an index
         lasts = select(before).where(edge.c.sweep == self.name, edge.c.kind.in_(EDGES))
         starts = select(table.c.seq, table.c.payload).where(mine, table.c.kind == EDGES[0])
         columns = (table.c[name] for name in ("seq", "at", "kind", "study", "number"))
@@ -176,7 +176,7 @@ class LedgerReader:
         return self._database.read(look)
 
     def mirror(self, recorder: str) -> dict[str, str]:
-        """Returns what a recorder noted of what it has shipped: entity -> its id there."""
+        """Return the ids under which a recorder has shipped entities."""
         table = schema.mirrors
         mine = (table.c.sweep == self.name) & (table.c.recorder == recorder)
         rows = self._rows(select(table.c.entity, table.c.ref).where(mine))
@@ -188,19 +188,19 @@ class LedgerReader:
         return entity in self.mirror(recorder)
 
     def tags(self) -> dict[str, str]:
-        """Return the tags that people put on the sweep, by name."""
+        """Return the tags of the sweep, by name."""
         table = schema.labels
         query = select(table.c.name, table.c.value).where(table.c.sweep == self.name)
         return {row["name"]: row["value"] for row in self._rows(query.order_by(table.c.name))}
 
     def remarks(self) -> tuple[Remark, ...]:
-        """Return what people noted about the sweep, oldest first."""
+        """Return the notes of people about the sweep, oldest first."""
         table = schema.remarks
         query = select(table.c.at, table.c.by, table.c.text).where(table.c.sweep == self.name)
         return tuple(Remark(**row) for row in self._rows(query.order_by(table.c.id)))
 
     def requests(self, after: int = 0) -> tuple[Request, ...]:
-        """Returns what users asked of the running sweep, since the request `after`."""
+        """Return the requests of users to the running sweep after the request `after`."""
         table = schema.requests
         query = select(table).where(table.c.sweep == self.name, table.c.id > after)
         rows = self._rows(query.order_by(table.c.id))
@@ -236,10 +236,13 @@ def _trial(row: Mapping[str, Any]) -> Trial:
 
 
 class OpenLedger(LedgerReader):
-    """A sweep's ledger for any process that can reach it, whoever holds the lease."""
+    """A sweep's ledger with the writes of other processes than the driver, whoever has the lease.
+
+    These are the cursors of recorders, and requests, tags and notes of users; never trials.
+    """
 
     def note_mirror(self, recorder: str, refs: Mapping[str, str]) -> None:
-        """Notes what a recorder has shipped."""
+        """Record the ids under which a recorder has shipped entities."""
         table = schema.mirrors
 
         def write(connection: Connection) -> None:
@@ -252,7 +255,7 @@ class OpenLedger(LedgerReader):
         self._database.write(write)
 
     def request(self, kind: str) -> None:
-        """Asks the driver of this sweep, wherever it is, to stop or to cancel."""
+        """Ask the driver of this sweep, wherever it is, to stop or to cancel."""
 
         def write(connection: Connection) -> None:
             at = self._database.now(connection)
@@ -276,7 +279,7 @@ class OpenLedger(LedgerReader):
         self._database.write(write)
 
     def remark(self, text: str) -> None:
-        """Note something about the sweep, with its time and who says it."""
+        """Add a note about the sweep, with its time and author."""
 
         def write(connection: Connection) -> None:
             at = self._database.now(connection)

@@ -1,10 +1,9 @@
-"""The ledger's tables. `events` is append-only history; the others hold the state it leads to."""
+"""The ledger's tables. `events` is append-only history; the others hold the resulting state."""
 
 from sqlalchemy import (
     JSON,
     BigInteger,
     Column,
-    Connection,
     Float,
     Index,
     Integer,
@@ -12,24 +11,9 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    insert,
-    text,
 )
 
-SCHEMA_VERSION = 4
-MIGRATIONS = {  # statements that bring a ledger to a version; new tables are made anyway
-    2: (
-        "ALTER TABLE trials ADD COLUMN uncounted INTEGER NOT NULL DEFAULT 0",
-        "ALTER TABLE trials ADD COLUMN halvings INTEGER NOT NULL DEFAULT 0",
-        "ALTER TABLE trials ADD COLUMN origin INTEGER",
-    ),
-    3: (
-        "ALTER TABLE mirrors ALTER COLUMN ref TYPE TEXT",
-        "ALTER TABLE studies ALTER COLUMN seed TYPE BIGINT",
-    ),
-    4: (),  # checkpoints by their names (`checkpoint_name`); before it, by their places
-}
-UNNEEDED = {"sqlite": {3}}  # there a column of text or numbers takes any
+SCHEMA_VERSION = 4  # a ledger of another version is refused
 
 metadata = MetaData()
 
@@ -101,7 +85,7 @@ events = Table(
     sqlite_autoincrement=True,
 )
 
-mirrors = Table(  # what a recorder has shipped elsewhere: its cursor, and the ids it was given
+mirrors = Table(  # records that a recorder has shipped: its cursor, and the ids there
     "mirrors",
     metadata,
     Column("sweep", String(63), primary_key=True),
@@ -110,7 +94,7 @@ mirrors = Table(  # what a recorder has shipped elsewhere: its cursor, and the i
     Column("ref", Text, nullable=False),
 )
 
-leases = Table(  # who drives a sweep; `last_write` marks a commit whose answer was lost
+leases = Table(  # drivers of sweeps; `last_write` marks a commit whose answer was lost
     "leases",
     metadata,
     Column("sweep", String(63), primary_key=True),
@@ -124,7 +108,7 @@ leases = Table(  # who drives a sweep; `last_write` marks a commit whose answer 
     Column("last_write", String(32)),
 )
 
-requests = Table(  # what users ask of a running sweep, from any terminal
+requests = Table(  # requests of users to a running sweep, from any terminal
     "requests",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=True),
@@ -145,7 +129,7 @@ labels = Table(  # tags that people put on a sweep
     Column("value", Text, nullable=False),
 )
 
-remarks = Table(  # what people note about a sweep
+remarks = Table(  # notes of people about a sweep
     "remarks",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=True),
@@ -156,12 +140,3 @@ remarks = Table(  # what people note about a sweep
     Index("remarks_of_a_sweep", "sweep", "id"),
     sqlite_autoincrement=True,
 )
-
-
-def migrate(connection: Connection, version: int) -> None:
-    """Brings the tables of an older ledger, at `version`, to this one."""
-    for step in range(version + 1, SCHEMA_VERSION + 1):
-        is_needed = step not in UNNEEDED.get(connection.dialect.name, ())
-        for statement in MIGRATIONS[step] if is_needed else ():
-            connection.execute(text(statement))
-        connection.execute(insert(versions).values(version=step))

@@ -119,7 +119,7 @@ def _shared_work(sweep: Sweep, study: StudySpec) -> Iterator[tuple[str, SharedWo
     stages, is_shared = studies.stages(sweep, study), place_of(sweep, study) is not None
     taken = [
         (stages.key(prefix.settings, prefix.seed), prefix.settings)
-        for prefix in islice(cycle(stages.prefixes), study.num_sampled)
+        for prefix in islice(cycle(stages.configs), study.num_sampled)
     ]
     for depth, stage in enumerate(stages.shared, start=1):
         every = [(key[: depth + 1], int(params[f"{stage}.epochs"])) for key, params in taken]

@@ -13,7 +13,7 @@ import numpy as np
 
 from sweeper.config.distributions import Distribution
 from sweeper.config.study_spec import StudySpec, levels, shared_stages
-from sweeper.core.stage_sharing import Prefix, SharedStages
+from sweeper.core.stage_sharing import SharedConfig, SharedStages
 from sweeper.core.study_runner import Infeasible
 from sweeper.errors import UsageError
 from sweeper.model import Params
@@ -67,14 +67,14 @@ def draw_prefixes(
     order, shared = tuple(study.entry.stages), shared_stages(found)
     owned = SharedStages(order=order, shared=shared)
     prefixes = (
-        Prefix(
+        SharedConfig(
             params=node.params,
             settings=owned.settings(complete(node.params)),
             seed=trial_seed(node.path[0]),
         )
         for node in nodes
     )
-    return SharedStages(order=order, shared=shared, prefixes=tuple(prefixes))
+    return SharedStages(order=order, shared=shared, configs=tuple(prefixes))
 
 
 def _grow(

@@ -80,18 +80,11 @@ def of_port(port: int) -> list[psutil.Process]:
     return [process for process in found if f"--port={port}" in (process.info["cmdline"] or [])]
 
 
-def test_a_ledger_of_an_older_sweeper_takes_all_that_one_in_sqlite_takes(server, connect):
+def test_a_ledger_takes_all_that_one_in_sqlite_takes(server):
     """A recorder's notes are longer than 300 characters, a seed has up to 32 bits."""
-    url = server.create("old")
-    Ledger(url, "sweep").close()
-    old = connect(url)
-    old.execute(text("ALTER TABLE mirrors ALTER COLUMN ref TYPE VARCHAR(300)"))
-    old.execute(text("ALTER TABLE studies ALTER COLUMN seed TYPE INTEGER"))
-    old.execute(text("UPDATE sweeper_schema SET version = 2"))
-    old.commit()
     study = Study(name="nft/t", method="nft", task="t", objective="val/nrmse", seed=2**32 - 1)
     note = {"tally/nft/t": "x" * 5000}
-    with closing(Ledger(url, "sweep")) as ledger:
+    with closing(Ledger(server.create("long"), "sweep")) as ledger:
         ledger.add_study(study, {})
         ledger.note_mirror("mlflow", note)
         assert (ledger.studies(), ledger.mirror("mlflow")) == ((study,), note)

@@ -117,9 +117,9 @@ def test_shared_stages_are_drawn_with_the_model_that_they_are_trained_in():
     drawn = draw_prefixes(
         study, seed=0, complete=lambda p: sweep.complete_params(study, p), trial_seed=lambda k: k
     )
-    inits = {prefix.settings["model.embedder_init"] for prefix in drawn.prefixes}
+    inits = {prefix.settings["model.embedder_init"] for prefix in drawn.configs}
     assert inits == {"pretrained_copy", "random"}
-    params = sweep.complete_params(study, drawn.prefixes[0].params)
+    params = sweep.complete_params(study, drawn.configs[0].params)
     other = {**params, "model.embedder_init": "another"}
     assert drawn.key(params, 0) != drawn.key(other, 0)
 

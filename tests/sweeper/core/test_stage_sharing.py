@@ -12,7 +12,13 @@ from hypothesis import strategies as st
 
 from sweeper.core.replication import Replication
 from sweeper.core.runner import Infeasible, StudyPlan, SweepRunner
-from sweeper.core.stage_sharing import Prefix, PrefixSchedule, SharedStages, epochs_left, quotas
+from sweeper.core.stage_sharing import (
+    SharedConfig,
+    SharedStages,
+    SharingSchedule,
+    epochs_left,
+    quotas,
+)
 from sweeper.model import Measurement, Params, Study, Trial, TrialKind, TrialState
 from tests.support.fakes import FixedSampler, new_ledger, plan
 
@@ -33,8 +39,8 @@ def stages(*lengths: int) -> SharedStages:
     drawn = [{"align.epochs": n, "align.lr": float(k)} for k, n in enumerate(lengths)]
     return replace(
         shared,
-        prefixes=tuple(
-            Prefix(params=params, settings=shared.settings(complete(params)), seed=100 + k)
+        configs=tuple(
+            SharedConfig(params=params, settings=shared.settings(complete(params)), seed=100 + k)
             for k, params in enumerate(drawn)
         ),
     )
@@ -171,7 +177,7 @@ def test_every_prefix_is_used_evenly_is_built_once_and_has_its_seed(tmp_path, sl
     assert cluster.run()
     assert runner.is_done
     assert taken(runner) == {(100 + k, float(k)): 3 if k < 3 else 2 for k in range(5)}
-    lengths = {float(k): p.params["align.epochs"] for k, p in enumerate(shared.prefixes)}
+    lengths = {float(k): p.params["align.epochs"] for k, p in enumerate(shared.configs)}
     assert all(n == 1 for (_, _, k), n in cluster.builders.items() if lengths[k])
     assert all(t.params["align.epochs"] == lengths[t.params["align.lr"]] for t in runner.trials)
 
@@ -217,7 +223,7 @@ def test_a_trial_waits_for_a_prefix_only_where_there_is_no_other_choice(
     lengths = data.draw(st.lists(st.integers(0, 3), min_size=1, max_size=4))
     total = data.draw(st.integers(1, 16))
     shared = stages(*lengths)
-    schedule = PrefixSchedule(shared, total)
+    schedule = SharingSchedule(shared, total)
     allowed = dict(zip(range(len(lengths)), quotas(total, [(k, "") for k in range(len(lengths))])
                        .values(), strict=True))  # fmt: skip
     used: Counter[int] = Counter()
@@ -235,9 +241,9 @@ def test_a_trial_waits_for_a_prefix_only_where_there_is_no_other_choice(
                     del running[other]
         building = set(running.values()) - ready
         is_in_vain = schedule.new_must_wait
-        prefix = schedule.next_prefix()
+        prefix = schedule.next_config()
         assert prefix is not None
-        took = shared.prefixes.index(prefix)
+        took = shared.configs.index(prefix)
         open_ones = {k for k in allowed if used[k] < allowed[k]}
         free = open_ones - building
         assert took in (free or open_ones)
@@ -252,7 +258,7 @@ def test_a_trial_waits_for_a_prefix_only_where_there_is_no_other_choice(
 
 
 def sampled(shared: SharedStages, number: int, k: int, **changes) -> Trial:
-    prefix = shared.prefixes[k]
+    prefix = shared.configs[k]
     trial = Trial(study="orca/t", number=number, kind=TrialKind.SAMPLED, seed=prefix.seed,
                   params=complete(prefix.params))  # fmt: skip
     return replace(trial, **changes)
@@ -260,12 +266,12 @@ def sampled(shared: SharedStages, number: int, k: int, **changes) -> Trial:
 
 def test_among_free_prefixes_the_least_used_goes_first_then_a_ready_one_then_the_longest() -> None:
     shared = stages(4, 9, 9, 1)
-    schedule = PrefixSchedule(shared, 40)
+    schedule = SharingSchedule(shared, 40)
 
     def take() -> int:
-        prefix = schedule.next_prefix()
+        prefix = schedule.next_config()
         assert prefix is not None
-        return shared.prefixes.index(prefix)
+        return shared.configs.index(prefix)
 
     assert take() == 1  # the longest, the first of two
     trial = sampled(shared, 0, 3)
@@ -283,7 +289,7 @@ def test_among_free_prefixes_the_least_used_goes_first_then_a_ready_one_then_the
 
 def test_of_trials_that_wait_ready_ones_go_first_then_the_longest() -> None:
     shared = stages(4, 9, 2)
-    schedule = PrefixSchedule(shared, 40)
+    schedule = SharingSchedule(shared, 40)
     trials = [sampled(shared, number, k) for number, k in enumerate((0, 1, 2, 0))]
     for trial in trials:
         schedule.add(trial)
@@ -306,8 +312,8 @@ def tree(aligns: int, warmups: int, *, epochs: int = 2) -> SharedStages:
              for w in range(warmups) for a in range(aligns)]  # fmt: skip
     return replace(
         shared,
-        prefixes=tuple(
-            Prefix(params=params, settings=shared.settings(complete(params)), seed=100 + a)
+        configs=tuple(
+            SharedConfig(params=params, settings=shared.settings(complete(params)), seed=100 + a)
             for a, params in drawn
         ),
     )
@@ -315,7 +321,7 @@ def tree(aligns: int, warmups: int, *, epochs: int = 2) -> SharedStages:
 
 def test_a_second_level_waits_for_the_first_and_then_only_for_its_own() -> None:
     shared = tree(2, 2)  # the prefixes 0 and 2 have one alignment, 1 and 3 the other
-    schedule = PrefixSchedule(shared, 8)
+    schedule = SharingSchedule(shared, 8)
     trials = [sampled(shared, number, k) for number, k in enumerate((0, 1, 2, 3, 0))]
     for trial in trials:
         schedule.add(trial)
@@ -346,7 +352,7 @@ def test_a_trial_waits_exactly_while_another_runs_what_both_need_and_neither_has
     data: st.DataObject,
 ) -> None:
     shared = tree(2, 2, epochs=data.draw(st.integers(0, 2)))
-    schedule = PrefixSchedule(shared, 12)
+    schedule = SharingSchedule(shared, 12)
     order = data.draw(st.lists(st.integers(0, 3), min_size=2, max_size=12))
     trials = [sampled(shared, number, k) for number, k in enumerate(order)]
     left = {trial.number: list(epochs(trial.params)) for trial in trials}
@@ -377,14 +383,14 @@ def test_a_trial_waits_exactly_while_another_runs_what_both_need_and_neither_has
 
 
 def test_where_nothing_is_shared_trials_keep_their_order() -> None:
-    schedule = PrefixSchedule(SharedStages(), 9)
+    schedule = SharingSchedule(SharedStages(), 9)
     trials = [sampled(stages(n), n, 0) for n in (1, 5, 3)]
     for trial in trials:
         schedule.add(trial)
         schedule.start(trial)
     assert schedule.first(trials) == trials[0]
     assert not any(map(schedule.must_wait, trials))
-    assert schedule.next_prefix() is None
+    assert schedule.next_config() is None
     assert not schedule.new_must_wait
 
 

@@ -2,8 +2,6 @@
 
 import threading
 import time
-from contextlib import closing
-from dataclasses import replace
 
 import pytest
 from sqlalchemy import create_engine, text
@@ -151,25 +149,17 @@ def test_the_ledger_of_a_newer_sweeper_is_refused_with_the_way_out(tmp_path):
     ledger.close()
 
 
-def test_a_ledger_from_before_checkpoints_had_names_keeps_their_places(tmp_path):
-    """Readers take the name at the end of a place (`CheckpointPaths.of_checkpoint`). An older
-    sweeper would delete what it does not find named, and so does not open such a ledger."""
+def test_a_ledger_of_a_schema_that_was_never_released_is_refused_and_not_changed(tmp_path):
     ledger = new_ledger(tmp_path)
-    ledger.add_study(STUDY, {})
-    ledger.add_trial(trial())
-    place = "/former/sweeps/x/trials/s/0000/attempt-1/refine-0001"
-    attempt = ledger.start_attempt(STUDY.name, 0)
-    ledger.measure(STUDY.name, 0, attempt, replace(epoch(1, 0.5), checkpoint=place))
     engine = create_engine(ledger.url)
     with engine.begin() as connection:
-        connection.execute(text("DELETE FROM sweeper_schema"))
-        connection.execute(text("INSERT INTO sweeper_schema VALUES (3)"))
-    ledger.close()
-    with closing(Ledger(ledger.url, NAME)) as opened:
-        assert opened.trial(STUDY.name, 0).checkpoint == place
+        connection.execute(text("UPDATE sweeper_schema SET version = 3"))
+    with pytest.raises(UsageError, match=r"schema 3\); this one knows schema 4: .* another --name"):
+        Ledger(ledger.url, NAME)
     with engine.connect() as connection:
-        assert connection.scalar(text("SELECT max(version) FROM sweeper_schema")) == 4
+        assert connection.scalar(text("SELECT max(version) FROM sweeper_schema")) == 3
     engine.dispose()
+    ledger.close()
 
 
 def test_notes_of_a_recorder_are_kept_and_replaced(ledger):

@@ -39,10 +39,10 @@ def test_the_kth_alignment_has_the_seed_of_the_kth_sampled_trial(runners) -> Non
     for every, few in zip(
         runners["all"].studies.values(), runners["few"].studies.values(), strict=True
     ):
-        assert every.plan.stages.prefixes == ()
+        assert every.plan.stages.configs == ()
         seeds = [every.plan.trial_seed(number) for number in range(2, 5)]
-        assert [p.seed for p in few.plan.stages.prefixes] == seeds
-        assert len({p.params["align.lr"] for p in few.plan.stages.prefixes}) == 3
+        assert [p.seed for p in few.plan.stages.configs] == seeds
+        assert len({p.params["align.lr"] for p in few.plan.stages.configs}) == 3
 
 
 def test_preset_and_control_are_as_without(runners) -> None:

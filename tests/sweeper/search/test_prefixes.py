@@ -69,15 +69,15 @@ def of(stage: str, params: Mapping[str, Any]) -> str:
 def test_levels_make_a_tree_and_what_shares_a_stage_has_its_seed() -> None:
     _, shared = draw(load())
     assert (shared.order, shared.shared) == (("align", "replace", "refine"), ("align", "replace"))
-    assert len(shared.prefixes) == 15
-    assert len({shared.key(p.settings, p.seed) for p in shared.prefixes}) == 15
-    alignments = Counter((p.seed, of("align", p.params)) for p in shared.prefixes)
+    assert len(shared.configs) == 15
+    assert len({shared.key(p.settings, p.seed) for p in shared.configs}) == 15
+    alignments = Counter((p.seed, of("align", p.params)) for p in shared.configs)
     assert len(alignments) == 5
     assert set(alignments.values()) == {3}
     assert {seed for seed, _ in alignments} == {1000, 1001, 1002, 1003, 1004}
-    assert len({of("replace", p.params) for p in shared.prefixes}) == 15  # drawn for each anew
+    assert len({of("replace", p.params) for p in shared.configs}) == 15  # drawn for each anew
     for count in range(1, 16):  # the first of them are spread evenly over alignments
-        seeds = Counter(p.seed for p in shared.prefixes[:count])
+        seeds = Counter(p.seed for p in shared.configs[:count])
         assert len(seeds) == min(count, 5)
         assert max(seeds.values()) - min(seeds.values()) <= 1
 
@@ -85,8 +85,8 @@ def test_levels_make_a_tree_and_what_shares_a_stage_has_its_seed() -> None:
 def test_every_prefix_is_feasible_and_honours_conditions() -> None:
     sweep = load("{replace: {distinct: 40}}")
     study, shared = draw(sweep)
-    assert len(shared.prefixes) == 40
-    for prefix in shared.prefixes:
+    assert len(shared.configs) == 40
+    for prefix in shared.configs:
         drawn = prefix.params
         active = {n for n, p in study.parameters.items() if is_active(p, drawn)} - {"refine.lr"}
         assert drawn.keys() == active
@@ -95,30 +95,30 @@ def test_every_prefix_is_feasible_and_honours_conditions() -> None:
         assert settings["replace.k_end"] <= settings["replace.k0"]
         assert prefix.settings == shared.settings(settings)
         assert prefix.settings.items() >= drawn.items()
-    assert {p.params["align.distance"] for p in shared.prefixes} == {"otdd_exact", "mmd"}
+    assert {p.params["align.distance"] for p in shared.configs} == {"otdd_exact", "mmd"}
 
 
 def test_a_stage_without_a_number_of_its_own_is_drawn_with_the_next() -> None:
     _, shared = draw(load("{replace: {distinct: 6}}"))
-    assert len({of("align", p.params) for p in shared.prefixes}) > 3
-    assert [p.seed for p in shared.prefixes] == [1000 + k for k in range(6)]
+    assert len({of("align", p.params) for p in shared.configs}) > 3
+    assert [p.seed for p in shared.configs] == [1000 + k for k in range(6)]
     _, alone = draw(load("{align: {distinct: 6}}"))
     assert alone.shared == ("align",)
-    assert all(n.startswith(("align.", "proxy")) for p in alone.prefixes for n in p.params)
+    assert all(n.startswith(("align.", "proxy")) for p in alone.configs for n in p.params)
 
 
 def test_prefixes_are_a_function_of_the_study_and_its_seed() -> None:
     assert draw(load()) == draw(load())
     assert draw(load(), seed=1)[1] != draw(load())[1]
-    first, more = (draw(load(f"{{align: {{distinct: {n}}}}}"))[1].prefixes for n in (5, 9))
+    first, more = (draw(load(f"{{align: {{distinct: {n}}}}}"))[1].configs for n in (5, 9))
     assert more[:5] == first
 
 
 def test_more_trials_add_prefixes_and_change_none() -> None:
-    few, many = (draw(load("{align: {distinct: 9}}", trials=n))[1].prefixes for n in (6, 30))
+    few, many = (draw(load("{align: {distinct: 9}}", trials=n))[1].configs for n in (6, 30))
     assert (len(few), len(many)) == (5, 9)  # one trial of each study is the preset
     assert many[:5] == few
-    tree, larger = (draw(load(trials=n))[1].prefixes for n in (11, 40))
+    tree, larger = (draw(load(trials=n))[1].configs for n in (11, 40))
     assert (len(tree), len(larger)) == (10, 15)
     assert larger[:10] == tree
 
@@ -126,8 +126,8 @@ def test_more_trials_add_prefixes_and_change_none() -> None:
 def test_a_small_space_has_fewer_and_never_two_that_differ_in_the_seed_alone() -> None:
     sweep = load("{align: {distinct: 50}}", sets=["align.distance=mmd"])
     _, shared = draw(sweep)
-    assert len(shared.prefixes) == 8  # two sources, four kernels
-    assert len({of("align", p.params) for p in shared.prefixes}) == 8
+    assert len(shared.configs) == 8  # two sources, four kernels
+    assert len({of("align", p.params) for p in shared.configs}) == 8
 
 
 def test_where_nothing_is_feasible_it_says_so() -> None:
@@ -149,7 +149,7 @@ def test_draws_are_uniform_over_what_is_feasible() -> None:
     values = [
         p.params["replace.k0"]
         for seed in range(8)
-        for p in draw(load("{replace: {distinct: 30}}"), seed)[1].prefixes
+        for p in draw(load("{replace: {distinct: 30}}"), seed)[1].configs
     ]
     pairs = [k0 for k0 in range(4, 41) for k_end in range(k0 + 1)]  # k_end is k0 at most
     error = statistics.stdev(pairs) / len(values) ** 0.5
