@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import chdir
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,7 +22,9 @@ from sweeper.cli.results import add_results
 from sweeper.cli.upkeep import add_upkeep
 from sweeper.console import ReaderLeft, is_plain, make_plain
 from sweeper.errors import Interrupted, SweeperError, storage_fault
-from sweeper.planning.sweep_folder import IsElsewhere, forget_remote
+
+if TYPE_CHECKING:
+    from sweeper.planning.sweep_folder import IsElsewhere
 
 FOLDER = ("-C", "--directory")  # options before the command
 cli = typer.Typer(
@@ -91,12 +93,12 @@ def run(arguments: list[str]) -> int:
     command = " ".join(words[: 2 if words[:1] == ["data"] else 1])
     try:
         return _invoke(arguments)
-    except IsElsewhere as error:
-        return _forward(error, own, as_json=as_json)
     except (ReaderLeft, BrokenPipeError):
         _close_stdout()
         return 141
     except (SweeperError, OSError) as error:
+        if (there := _elsewhere(error)) is not None:
+            return _forward(there, own, as_json=as_json)
         fault = error if isinstance(error, SweeperError) else storage_fault(error)
         if fault is None:
             raise
@@ -125,7 +127,14 @@ def _without_folder(arguments: Sequence[str]) -> list[str]:
     return words
 
 
-def _named(arguments: Sequence[str], there: IsElsewhere) -> list[str]:
+def _elsewhere(error: Exception) -> "IsElsewhere | None":
+    """Return the error if it says that the sweep of the command lives on a cluster."""
+    from sweeper.planning.sweep_folder import IsElsewhere  # it loads the ledger's database
+
+    return error if isinstance(error, IsElsewhere) else None
+
+
+def _named(arguments: Sequence[str], there: "IsElsewhere") -> list[str]:
     """Return the arguments with the name of the sweep in the place of its local folder."""
     words = list(arguments)
     for place, word in enumerate(words[1:], 1):
@@ -135,9 +144,10 @@ def _named(arguments: Sequence[str], there: IsElsewhere) -> list[str]:
     return words
 
 
-def _forward(there: IsElsewhere, arguments: list[str], *, as_json: bool) -> int:
+def _forward(there: "IsElsewhere", arguments: list[str], *, as_json: bool) -> int:
     """Run a command on the cluster that its sweep lives on."""
     from sweeper.driver.remote import forward
+    from sweeper.planning.sweep_folder import forget_remote
 
     try:
         code = forward(there.remote, _named(arguments, there), as_json=as_json)

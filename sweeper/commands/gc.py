@@ -14,10 +14,10 @@ from sweeper.planning.stage_store import (
     collection_text,
     default_place,
     delete_leftovers,
-    mebibytes,
     pin_of,
 )
 from sweeper.planning.sweep_folder import folder_of, is_name, open_ledger, remote_of
+from sweeper.text import format_bytes
 from trainables.errors import ConfigError, StorageError
 from trainables.storage import stage_gc
 from trainables.storage.stage_gc import StoredResult, collect
@@ -128,7 +128,8 @@ def _check_holder(holder: str, known: Sequence[str], place: str) -> None:
 
 def _about_leftovers(left: Leftovers, dry_run: bool) -> list[str]:
     verb = "would be deleted" if dry_run else "deleted"
-    text = f"{len(left.paths)} unfinished checkpoints in ./sweeps {verb} ({mebibytes(left.bytes)})"
+    size = format_bytes(left.bytes, "MiB")
+    text = f"{len(left.paths)} unfinished checkpoints in ./sweeps {verb} ({size})"
     return [text] if left.paths else []
 
 

@@ -102,7 +102,7 @@ class Rerun(Result):
 
 @dataclass(frozen=True, kw_only=True)
 class Summary(Result):
-    """What a sweep has found so far, and the exit code of its launch."""
+    """The results of a sweep so far, and the exit code of its launch."""
 
     OPTIONAL: ClassVar[frozenset[str]] = frozenset({"rerun"})
 
@@ -272,7 +272,7 @@ def summarize(ledger: Ledger, folder: Path) -> Summary:
         *_cost(usage),
         *[f"tags: {written(tags)}"] * bool(tags),
         *(f"note: {line}" for each in remarks for line in str(each).splitlines()),
-        f"all of it: {folder}; page: sweeper report {record.name}",
+        f"folder: {folder}; to write a page: sweeper report {record.name}",
     ]
     return Summary(
         sweep=record.name,
@@ -286,7 +286,7 @@ def summarize(ledger: Ledger, folder: Path) -> Summary:
         cost=as_json(usage),
         tags=tags,
         remarks=remarks,
-        notes=tuple(notes),
+        notes=tuple(dict.fromkeys(notes)),
     )
 
 
@@ -335,7 +335,7 @@ def _cost(usage: Usage) -> list[str]:
             f"{usage.taken_over} epochs were taken over from trials that computed the same"
         )
     if usage.utilisation is not None:
-        lines.append(f"trials ran in {usage.utilisation:.0%} of the time of the sweep's slots")
+        lines.append(f"slots were busy {usage.utilisation:.0%} of the time")
     return lines
 
 

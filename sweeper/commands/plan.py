@@ -60,7 +60,7 @@ class PlannedStudy(Result):
 
 @dataclass(frozen=True, kw_only=True)
 class Plan(Result):
-    """What a launch would run, and what that takes."""
+    """The trials that a launch would run, and the resources that they take."""
 
     sweep: str
     profile: str
@@ -260,7 +260,7 @@ def _how_to_measure(sweep: Sweep, uncalibrated: tuple[str, ...], *, is_here: boo
 def _study(study: StudySpec, work: Workload) -> PlannedStudy:
     data = data_of(study)
     facts = describe_data(study.task, data)
-    size = format_bytes(facts.bytes, "MiB")
+    size = format_bytes(facts.bytes)
     return PlannedStudy(
         study=study.name,
         method=study.method,

@@ -24,7 +24,6 @@ from trainables.storage.stage_gc import Collection, collect
 __all__ = [
     "collection_text",
     "default_place",
-    "mebibytes",
     "pin_of",
     "place_of",
     "release",
@@ -78,8 +77,8 @@ def collection_text(found: Collection, *, dry_run: bool) -> str:
     """Return how much of a store stays and how much is deleted, and which sweeps use it."""
     verb = "would be deleted" if dry_run else "deleted"
     lines = [
-        f"{len(found.deleted)} stage results {verb} ({mebibytes(found.deleted_bytes)}), "
-        f"{len(found.kept)} stay ({mebibytes(found.kept_bytes)})"
+        f"{len(found.deleted)} stage results {verb} ({format_bytes(found.deleted_bytes, 'MiB')}), "
+        f"{len(found.kept)} stay ({format_bytes(found.kept_bytes, 'MiB')})"
     ]
     held = sorted({holder for result in found.kept for holder in result.holders})
     if held:
@@ -87,11 +86,6 @@ def collection_text(found: Collection, *, dry_run: bool) -> str:
         lines.append(f"held by sweeps that are not over: {', '.join(held[:SHOWN])}{more}")
         lines.append("`sweeper gc --release NAME` gives up what one of them holds")
     return "\n".join(lines)
-
-
-def mebibytes(count: int) -> str:
-    """Return a number of bytes in MiB."""
-    return format_bytes(count, "MiB")
 
 
 @dataclass(frozen=True, kw_only=True)

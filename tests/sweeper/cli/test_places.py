@@ -56,7 +56,7 @@ def test_an_error_in_another_folder_names_its_command(below, capsys):
 def test_the_environment_names_the_folder_of_sweeps(below, capsys, monkeypatch):
     monkeypatch.setenv("SWEEPER_SWEEPS", str(below / "sweeps"))
     assert run(["status", "first"]) == 0
-    assert f"all of it: {below / 'sweeps/first'};" in capsys.readouterr().out
+    assert f"folder: {below / 'sweeps/first'};" in capsys.readouterr().out
     monkeypatch.setenv("SWEEPER_SWEEPS", "none")
     assert run(["status", "first"]) == 8
     assert capsys.readouterr().err == (
