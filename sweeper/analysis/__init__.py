@@ -1,1 +1,1 @@
-"""Reads the ledger, and says what a sweep found: tables, curves, figures, one page."""
+"""Findings of a sweep, read from its ledger: tables, statistics, comparisons and pages."""

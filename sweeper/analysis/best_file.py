@@ -7,7 +7,6 @@ settings without what the method adds; there is nothing left to search.
 import hashlib
 import re
 from collections.abc import Mapping
-from typing import Any
 
 from sweeper.analysis.table import StudyTable
 from sweeper.config.catalog import MODEL, PROXY, model_settings
@@ -22,7 +21,7 @@ LEFT_OUT = ("parameters", "fixed", "search", "pruning", "budget", "replicate", "
 
 
 def best_name(sweep: str, method: str, task: str) -> str:
-    """Returns the name of the file's own sweep: `mona_pdebench-mona-advection_1d-best`.
+    """Return the name of the file's own sweep: `mona_pdebench-mona-advection_1d-best`.
 
     One that would be too long is cut, and a hash of all of it tells it from others cut alike.
     """
@@ -35,12 +34,12 @@ def best_name(sweep: str, method: str, task: str) -> str:
 
 
 def best_file(record: SweepRecord, study: StudyTable, trial: Trial) -> str:
-    """Returns the text of the file."""
+    """Return the text of the file."""
     resolved, params = record.resolved, dict(trial.params)
     proxy = params.pop(PROXY, None)
     model = {**(resolved.get("model") or {}), **model_settings(params)}
     dimension, kind = study.facts.get("dimension"), study.facts.get("kind")
-    content: dict[str, Any] = {
+    content: dict[str, object] = {
         **{k: v for k, v in resolved.items() if k not in LEFT_OUT},
         "name": best_name(record.name, study.study.method, study.study.task),
         "experiment": record.experiment,
@@ -66,7 +65,7 @@ def best_file(record: SweepRecord, study: StudyTable, trial: Trial) -> str:
     return "".join(f"# {visible(line)}\n" for line in head) + text
 
 
-def _unpinned(params: Mapping[str, Any]) -> dict[str, Any]:
+def _unpinned(params: Mapping[str, object]) -> dict[str, object]:
     """Return settings without each schedule that ends with its stage: it is derived again, and
     follows other epochs."""
     return {
@@ -86,5 +85,5 @@ def _reached(study: StudyTable, trial: Trial) -> str:
     return "" if trial.value is None else f": {objective} {trial.value!r}"
 
 
-def _of(values: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
+def _of(values: Mapping[str, object], keys: tuple[str, ...]) -> dict[str, object]:
     return {key: values[key] for key in keys if key in values} or dict(values)

@@ -1,4 +1,4 @@
-"""Which parameters made the difference between the trials of a study, by Optuna's fANOVA.
+"""The importance of each parameter of a study, by Optuna's fANOVA, and the range it was drawn from.
 
 Hutter et al., "An Efficient Approach for Assessing Hyperparameter Importance", ICML 2014: the share
 of the variance of a random forest, fitted to the trials, that each parameter explains alone. What
@@ -32,14 +32,14 @@ FEWEST_TRIALS = 8  # below, an importance says more about chance than about the 
 
 @dataclass(frozen=True)
 class Importances:
-    """What each parameter explains alone, as a share of the variance."""
+    """The share of the variance that each parameter explains alone."""
 
     shares: Mapping[str, float]  # the largest first
     left_out: tuple[str, ...]  # parameters that not every trial has
 
 
 def importances(table: StudyTable, parameters: Parameters) -> Importances | str:
-    """Returns each parameter's share, or says why there is none.
+    """Return each parameter's share, or the reason why there is none.
 
     Args:
         parameters: The `parameters` of the sweep's file, resolved.
@@ -84,7 +84,7 @@ def _distribution(parameter: Distribution) -> BaseDistribution:
 
 
 def sampled_trials(table: StudyTable) -> list[Trial]:
-    """Returns the complete trials that a sampler suggested: those that compare with each other."""
+    """Return the complete trials that a sampler suggested: those that compare with each other."""
     return [
         trial
         for trial in table.trials
@@ -96,7 +96,7 @@ def sampled_trials(table: StudyTable) -> list[Trial]:
 
 
 def axes(trials: Sequence[Trial], parameters: Parameters) -> dict[str, Distribution]:
-    """Returns the distribution of each parameter that was sampled in some trial.
+    """Return the distribution of each parameter that was sampled in some trial.
 
     Args:
         parameters: The `parameters` of the sweep's file, resolved. What it lacks is taken from
@@ -108,7 +108,7 @@ def axes(trials: Sequence[Trial], parameters: Parameters) -> dict[str, Distribut
 
 
 def axis(written: Any, occurred: Sequence[Any]) -> Distribution:
-    """Returns one parameter's distribution, wide enough for all that occurred."""
+    """Return one parameter's distribution, wide enough for all that occurred."""
     written = written if isinstance(written, Mapping) else {}
     if "values" in written or not all(map(_is_number, occurred)):
         values = list(written.get("values", ()))
@@ -125,7 +125,7 @@ def axis(written: Any, occurred: Sequence[Any]) -> Distribution:
 
 
 def position(value: Any, along: Distribution) -> float:
-    """Returns where a value lies, 0 at the low end to 1; a lone value is in the middle."""
+    """Return where a value lies, 0 at the low end to 1; a lone value is in the middle."""
     match along:
         case Choice(values=values):
             index = next(i for i, known in enumerate(values) if same(value, known))

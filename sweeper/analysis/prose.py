@@ -1,4 +1,4 @@
-"""Puts a sweep's findings into sentences and numbers that a person reads."""
+"""Sentences about a sweep, and the printed names of methods, metrics and distances."""
 
 import math
 import re
@@ -51,23 +51,23 @@ DISTANCES = {  # by the last part of a metric's name, the one that papers speak 
 
 
 def listed(items: Sequence[str]) -> str:
-    """Joins items as prose does: a, b and c."""
+    """Return items as prose lists them: a, b and c."""
     return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
 
 
 def method(name: str) -> str:
-    """Returns a method's printed name."""
+    """Return a method's printed name."""
     return METHODS.get(name, name)
 
 
 def metric(name: str) -> str:
-    """Returns a metric's printed name, without its split: `val/nrmse` is nRMSE."""
+    """Return a metric's printed name, without its split: `val/nrmse` is nRMSE."""
     bare = name.rpartition("/")[2]
     return METRICS.get(bare, re.sub("_", " ", bare))
 
 
 def against(value: float, reference: float) -> str:
-    """Says how far a value is below (better) or above a reference: `57 % below`."""
+    """Return the distance of a value below (better) or above a reference: `57 % below`."""
     if not reference > 0:
         return f"{readable(value)} against"
     change = 1 - value / reference
@@ -77,7 +77,7 @@ def against(value: float, reference: float) -> str:
 
 
 def answer(task: str, studies: list[StudyTable]) -> str:
-    """Says in a sentence which method is best on a task, and what that is worth."""
+    """Return a sentence that names the best method on a task and what it beats."""
     solved = [s for s in studies if s.best is not None and s.test_value(s.best) is not None]
     if not solved:
         counted = ", ".join(f"{method(s.study.method)} {_counted(s)}" for s in studies)

@@ -1,4 +1,4 @@
-"""What may be concluded from few seeds. Pure numbers; randomness is a seed.
+"""Statistics of few seeds. All functions are pure; a seed stands for randomness.
 
 sign-flip test     if two methods were alike, each paired difference d_i could as well be
                    -d_i: p is the share of the 2^n ways to sign them whose mean is at least
@@ -38,7 +38,7 @@ class Pairs:
 
 
 def pair(first: Mapping[int, float], second: Mapping[int, float]) -> Pairs:
-    """Pairs what both have a finite value for, by seed."""
+    """Pair two methods' finite values by seed."""
     everything = sorted({*first, *second})
     seeds = [
         s for s in everything if all(math.isfinite(v.get(s, math.nan)) for v in (first, second))
@@ -60,7 +60,7 @@ class SignFlip:
 
 
 def sign_flip(differences: Sequence[float], *, seed: int = SEED) -> SignFlip | None:
-    """Tests whether paired differences are as likely positive as negative; None without any.
+    """Test if paired differences are as likely positive as negative; None without any.
 
     Exact up to `MOST_EXACT` pairs; beyond, `DRAWS` signings are drawn, the observed one counted.
 
@@ -88,7 +88,7 @@ def sign_flip(differences: Sequence[float], *, seed: int = SEED) -> SignFlip | N
 def bootstrap_interval(
     values: Sequence[float], *, confidence: float = 0.95, seed: int = SEED
 ) -> tuple[float, float] | None:
-    """Returns an interval of the mean; None for fewer than `FEWEST` values.
+    """Return an interval of the mean; None for fewer than `FEWEST` values.
 
     Raises:
         ValueError: A value is not finite.
@@ -103,7 +103,7 @@ def bootstrap_interval(
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Returns the p-values corrected for being several, in the order given."""
+    """Return the p-values corrected for being several, in the order given."""
     corrected = [1.0] * len(p_values)
     highest = 0.0
     for rank, index in enumerate(np.argsort(p_values, kind="stable")):
@@ -113,7 +113,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def holm_of_tests(p_values: Sequence[float | None], pairs: Sequence[int]) -> list[float | None]:
-    """Returns the p-values corrected for those that are of two pairs or more.
+    """Return the p-values corrected for those that are of two pairs or more.
 
     One pair alone can never be significant: it is no test, and costs the others nothing.
     """
@@ -124,8 +124,10 @@ def holm_of_tests(p_values: Sequence[float | None], pairs: Sequence[int]) -> lis
 
 
 def standardized(differences: Sequence[float]) -> float | None:
-    """Returns d_z; None for fewer than `FEWEST` differences, infinite where all are the same and
-    not 0."""
+    """Return d_z; None for fewer than `FEWEST` differences.
+
+    It is infinite where all differences are the same and not 0.
+    """
     values = _finite(differences)
     if len(values) < FEWEST:
         return None
@@ -136,7 +138,7 @@ def standardized(differences: Sequence[float]) -> float | None:
 
 
 def superiority(differences: Sequence[float]) -> float | None:
-    """Returns in which share of the pairs the first is lower, that is better; a tie is half one.
+    """Return the share of the pairs in which the first is lower, that is better; a tie counts half.
 
     None for fewer than `FEWEST` pairs.
     """
@@ -147,12 +149,12 @@ def superiority(differences: Sequence[float]) -> float | None:
 
 
 def smallest_p(pairs: int) -> float:
-    """Returns the lowest p that a sign-flip test of so many pairs can reach: 2 / 2^n."""
+    """Return the lowest p that a sign-flip test of so many pairs can reach: 2 / 2^n."""
     return min(1.0, 2.0 ** (1 - pairs))
 
 
 def fewest_pairs(comparisons: int, alpha: float) -> int:
-    """Returns below how many pairs none of so many comparisons can be significant after Holm."""
+    """Return the fewest pairs with which one of these comparisons can be significant after Holm."""
     pairs = 1
     while max(comparisons, 1) * smallest_p(pairs) >= alpha:
         pairs += 1
@@ -162,7 +164,7 @@ def fewest_pairs(comparisons: int, alpha: float) -> int:
 def average_ranks(
     scores: Mapping[str, Mapping[str, float]],
 ) -> tuple[dict[str, float], tuple[str, ...]]:
-    """Returns each method's mean rank, 1 being the lowest score, and the tasks it is a mean over.
+    """Return each method's mean rank, 1 being the lowest score, and the tasks it is a mean over.
 
     Equal scores share the mean of their ranks. Only tasks count that every method has.
 
@@ -194,7 +196,7 @@ class RankCorrelation:
 def rank_correlation(
     x: Sequence[float], y: Sequence[float], *, seed: int = SEED
 ) -> RankCorrelation | None:
-    """Returns how far two series rise together; None below three points or where one is constant.
+    """Return the rank correlation of two series; None below three points or where one is constant.
 
     Raises:
         ValueError: A value is not finite.
@@ -212,7 +214,7 @@ def rank_correlation(
 
 
 def roughness(curve: Sequence[float]) -> float | None:
-    """Returns the standard deviation of a curve's successive differences; None below three points.
+    """Return the standard deviation of a curve's successive differences; None below three points.
 
     0 is a straight line, however steep.
     """
@@ -224,8 +226,9 @@ def roughness(curve: Sequence[float]) -> float | None:
 
 
 def upward_rms(curve: Sequence[float]) -> float | None:
-    """Returns the root mean square of a curve's steps, those downward counted as 0; None below two
-    points.
+    """Return the root mean square of a curve's steps, those downward counted as 0.
+
+    None below two points.
 
     0 is a curve that never rises, however unevenly it falls.
     """

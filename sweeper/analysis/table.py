@@ -1,4 +1,4 @@
-"""What each study of a sweep found, as plain rows: the best trial beside what it has to beat.
+"""Tables of a sweep: each study with its trials, its best trial and what that has to beat.
 
 Best is the configuration that validation chose, over replicates where it has some; the control,
 untuned vanilla fine-tuning for as many epochs, is what it is compared with and no candidate. Test
@@ -76,16 +76,16 @@ class StudyTable:
         return self._first(TrialKind.PRESET)
 
     def counts(self) -> dict[TrialState, int]:
-        """Returns how many trials are in each state, empty ones left out."""
+        """Return how many trials are in each state, empty ones left out."""
         counts = Counter(trial.state for trial in self.trials)
         return {state: counts[state] for state in TrialState if counts[state]}
 
     def test_value(self, trial: Trial | None) -> float | None:
-        """Returns a complete trial's test value."""
+        """Return a complete trial's test value."""
         return None if trial is None else trial.test.get(self.test_metric)
 
     def reached(self, trial: Trial) -> Reached:
-        """Return what a configuration comes to, wherever a number is said to be that of a study."""
+        """Return the values of a configuration: the numbers that stand for a study everywhere."""
         replicates = self.replicates.get(trial.number, ())
         repeated = tuple(t for t in replicates if t.state is TrialState.COMPLETE)
         trained = repeated or (trial,)
@@ -111,7 +111,7 @@ class SweepTable:
     studies: tuple[StudyTable, ...]
 
     def by_task(self) -> dict[str, list[StudyTable]]:
-        """Groups the studies that compete: those on one task."""
+        """Group the studies that compete: those on one task."""
         tasks: dict[str, list[StudyTable]] = {}
         for study in self.studies:
             tasks.setdefault(study.study.task, []).append(study)
@@ -119,7 +119,7 @@ class SweepTable:
 
 
 def read_table(ledger: Ledger) -> SweepTable:
-    """Reads a sweep's table.
+    """Read a sweep's table.
 
     Raises:
         NotFound: The sweep was never started.
@@ -136,8 +136,8 @@ def _read(ledger: Ledger, study: Study) -> StudyTable:
     return StudyTable(study=study, facts=facts, trials=trials)
 
 
-def rows(table: StudyTable) -> list[dict[str, Any]]:
-    """Returns one flat row a trial: who it is, how it went, then its parameters."""
+def rows(table: StudyTable) -> list[dict[str, object]]:
+    """Return one flat row a trial: its names, its outcome, then its parameters."""
     return [
         {
             "trial": t.number,
@@ -156,8 +156,8 @@ def rows(table: StudyTable) -> list[dict[str, Any]]:
     ]
 
 
-def as_json(table: SweepTable) -> dict[str, Any]:
-    """Returns the whole table for machines; what is not finite is null."""
+def as_json(table: SweepTable) -> dict[str, object]:
+    """Return the whole table for machines; what is not finite is null."""
     return {
         "sweep": table.record.name,
         "experiment": table.record.experiment,
@@ -168,8 +168,8 @@ def as_json(table: SweepTable) -> dict[str, Any]:
     }
 
 
-def study_as_json(table: StudyTable) -> dict[str, Any]:
-    """Returns one study's table for machines."""
+def study_as_json(table: StudyTable) -> dict[str, object]:
+    """Return one study's table for machines."""
     led = {"best": table.best, "preset": table.preset, "control": table.control}
     return {
         "study": table.study.name,
@@ -185,17 +185,17 @@ def study_as_json(table: StudyTable) -> dict[str, Any]:
 
 
 def json_text(content: Any) -> str:
-    """Writes JSON that every parser takes: a number that is not finite is null."""
+    """Write JSON that every parser takes: a number that is not finite is null."""
     plain = without_nonfinite(content)
     return json.dumps(plain, indent=1, ensure_ascii=False, allow_nan=False, default=str)
 
 
 def finite(value: float | None) -> float | None:
-    """Returns a number, or None for one that is not finite."""
+    """Return a number, or None for one that is not finite."""
     return value if value is not None and math.isfinite(value) else None
 
 
-def _short(table: StudyTable, trial: Trial) -> dict[str, Any]:
+def _short(table: StudyTable, trial: Trial) -> dict[str, object]:
     reached = table.reached(trial)
     return {
         "trial": trial.number,
@@ -213,7 +213,7 @@ PAGE = 10_000  # events at a time
 
 @dataclass(frozen=True, kw_only=True)
 class History:
-    """What one trial did."""
+    """The measurements, epochs and seconds of one trial."""
 
     measurements: tuple[Measurement, ...]  # oldest first; epochs that were run again, once
     epochs: int  # trained, those run again included
@@ -262,7 +262,7 @@ class _Growing:
 
 
 def read_histories(ledger: Ledger) -> Histories:
-    """Returns the history of every trial that has begun."""
+    """Return the history of every trial that has begun."""
     growing: dict[tuple[str, int], _Growing] = {}
     for event in _events(ledger):
         if event.study is not None and event.number is not None:

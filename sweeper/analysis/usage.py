@@ -1,4 +1,4 @@
-"""How a sweep used the time in which it was driven, and what had been predicted of it.
+"""The use of the time in which a sweep was driven, beside what had been predicted.
 
 A drive is the time from a start of the sweep to its end, or, where its driver died, to the last
 that was heard of it. The slots of a drive, times its length, could have run trials; attempts did.
@@ -7,7 +7,6 @@ that was heard of it. The slots of a drive, times its length, could have run tri
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from sweeper.ledger import EventKind, Ledger, Moment
 
@@ -18,14 +17,14 @@ AFTERWARDS = (EventKind.TRIAL_REOPENED, EventKind.CHECKPOINT_DROPPED, EventKind.
 
 @dataclass(frozen=True, kw_only=True)
 class Usage:
-    """Of all drives of a sweep."""
+    """The use of the time of all drives of a sweep."""
 
     wall_s: float  # driven
     trial_s: float  # of attempts, summed
     slot_s: float | None  # slots x wall; None: a start did not say how many slots there were
     epochs: int  # trained, those run again included
     taken_over: int = 0  # epochs of stages that another trial had computed
-    prediction: Mapping[str, Any] | None  # of the latest start that had one
+    prediction: Mapping[str, Mapping[str, float]] | None  # of the latest start that had one
 
     @property
     def utilisation(self) -> float | None:
@@ -42,8 +41,11 @@ class _Drive:
     trial_s: float = 0.0
 
     def take(self, event: Moment) -> None:
-        """Takes in an event. One that others than the driver may write, later, tells nothing of
-        the time: nor does an end while attempts run, by which a dead driver's sweep is closed."""
+        """Add an event to the drive.
+
+        An event that others than the driver may write later does not extend the drive. Nor does an
+        end while attempts run: it closes the sweep of a driver that died.
+        """
         is_late = event.kind == EventKind.SWEEP_ENDED and self.running
         if event.kind not in AFTERWARDS and not is_late:
             self.heard = event.at
@@ -54,12 +56,12 @@ class _Drive:
             self.trial_s += event.at - self.running.pop(trial)
 
     def close(self) -> None:
-        """Ends what still runs when the drive is over, or now."""
+        """Count the attempts that still run as running until the end of the drive."""
         self.trial_s += sum(self.heard - began for began in self.running.values())
 
 
 def read_usage(ledger: Ledger) -> Usage:
-    """Reads how a sweep used its time, until now if it is being driven."""
+    """Return how a sweep used its time, until now if it is being driven."""
     record = ledger.sweep()
     is_driven = record is not None and record.state == "running" and ledger.holder() is not None
     epochs = ledger.count_events(kinds=[EventKind.MEASURED])
@@ -76,7 +78,7 @@ def read_usage(ledger: Ledger) -> Usage:
 def usage_of(
     events: Sequence[Moment], *, epochs: int, taken_over: int = 0, now: float | None = None
 ) -> Usage:
-    """Returns how the time was used.
+    """Return how the time was used.
 
     Args:
         events: A ledger's timeline, oldest first.
@@ -122,19 +124,19 @@ class Compared:
 
     @property
     def title(self) -> str:
-        """What it is called in a sentence."""
+        """The name of the quantity in a sentence."""
         return TITLES[self.name]
 
     @property
     def verdict(self) -> str:
-        """Where the actual quantity is: `below` what was predicted, `within` or `above` it."""
+        """The place of the actual quantity: `below` the prediction, `within` or `above` it."""
         if self.actual < self.low:
             return "below"
         return "above" if self.actual > self.high else "within"
 
 
 def compared(usage: Usage) -> list[Compared]:
-    """Returns each quantity that was predicted beside the actual one; none without prediction."""
+    """Return each quantity that was predicted beside the actual one; none without prediction."""
     if usage.prediction is None:
         return []
     actual = {
@@ -148,8 +150,8 @@ def compared(usage: Usage) -> list[Compared]:
     ]
 
 
-def as_json(usage: Usage) -> dict[str, Any]:
-    """Returns usage, prediction and actual cost for machines."""
+def as_json(usage: Usage) -> dict[str, object]:
+    """Return usage, prediction and actual cost for machines."""
     return {
         "utilisation": usage.utilisation,
         "wall_s": usage.wall_s,
@@ -162,6 +164,6 @@ def as_json(usage: Usage) -> dict[str, Any]:
     }
 
 
-def _as_json(each: Compared) -> dict[str, Any]:
+def _as_json(each: Compared) -> dict[str, object]:
     found = {name: value for name, value in asdict(each).items() if name != "name"}
     return {**found, "verdict": each.verdict}

@@ -1,1 +1,1 @@
-"""Copies what the ledger holds to where people look: MLflow."""
+"""Copies of the ledger's content in MLflow, where people look at it."""

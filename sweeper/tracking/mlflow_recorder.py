@@ -1,4 +1,4 @@
-"""Ships a sweep to MLflow by following its ledger, which is the spool.
+"""The recorder of a sweep in MLflow. It follows the ledger, which is its queue.
 
 Training never waits for MLflow: the recorder reads committed events behind a cursor, in a thread
 of its own, and what it cannot ship stays where it is until MLflow answers again, or until
@@ -51,24 +51,24 @@ AWAY_S = 60.0  # that the end of a sweep waits for one that is away
 
 
 class Pages(Protocol):
-    """Writes what the runs of the sweep (`study` None) and its studies show besides metrics."""
+    """Notes, summaries and files of the runs of the sweep (`study` None) and its studies."""
 
     def note(self, ledger: Ledger, study: str | None) -> str:
-        """Returns Markdown for the run's description."""
+        """Return Markdown for the run's description."""
         ...
 
     def summary(self, ledger: Ledger, study: str | None) -> Mapping[str, float]:
-        """Returns metrics of the run, once the sweep has ended."""
+        """Return metrics of the run, once the sweep has ended."""
         ...
 
     def files(self, ledger: Ledger, study: str | None) -> Mapping[str, str]:
-        """Returns artifacts by file name, once the sweep has ended."""
+        """Return artifacts by file name, once the sweep has ended."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class SyncStatus:
-    """How far a recorder is. `pending` counts events of the ledger that MLflow lacks."""
+    """The progress of a recorder. `pending` counts events of the ledger that MLflow lacks."""
 
     shipped: int  # by this recorder
     pending: int
@@ -80,7 +80,7 @@ class SyncStatus:
 
 
 class MlflowRecorder:
-    """Follows one ledger. `uri` None takes MLFLOW_TRACKING_URI, else MLflow's default here.
+    """A recorder that follows one ledger. `uri` None takes MLFLOW_TRACKING_URI, else the default.
 
     Args:
         pages: Descriptions and files of the runs of the sweep and its studies; None: neither.
@@ -123,12 +123,12 @@ class MlflowRecorder:
         self._page: str | None = None
 
     def start(self) -> None:
-        """Begins to follow the ledger, in the background."""
+        """Start to follow the ledger, in the background."""
         self._thread = threading.Thread(target=self._follow, name="mlflow recorder", daemon=True)
         self._thread.start()
 
     def stop(self, timeout_s: float) -> SyncStatus:
-        """Ships what is left, for at most `timeout_s`, and stops; waits for one that is away."""
+        """Ship what is left, for at most `timeout_s`, and stops; waits for one that is away."""
         self._given_up_at = time.monotonic() + min(timeout_s, AWAY_S)
         self._stopping.set()
         if self._thread is not None:
@@ -148,7 +148,7 @@ class MlflowRecorder:
         return self.status()
 
     def attach(self, study: str, number: int, folder: Path) -> bool:
-        """Makes a folder artifacts of a trial's run; False if MLflow lacks that, or is away."""
+        """Make a folder artifacts of a trial's run; False if MLflow lacks that, or is away."""
         run_id = self._ledger.mirror(self._name).get(Entity(study, number).key)
         if not run_id:
             return False
@@ -216,7 +216,7 @@ class MlflowRecorder:
                 self._stopping.wait(pause)
 
     def _drain(self) -> bool:
-        """Ships batches until none is left; False, having said so once, if MLflow is away."""
+        """Ship batches until none is left; False, having said so once, if MLflow is away."""
         try:
             with self._one_at_a_time:
                 while self._ship_batch():
@@ -245,7 +245,7 @@ class MlflowRecorder:
             self._notify(line)
 
     def status(self) -> SyncStatus:
-        """Says how far it is."""
+        """Return the progress of the recorder."""
         cursor = int(self._ledger.mirror(self._name).get("cursor") or 0)
         return SyncStatus(
             shipped=self._shipped,
@@ -260,7 +260,7 @@ class MlflowRecorder:
     # One batch -----------------------------------------------------------------------------
 
     def _ship_batch(self) -> bool:
-        """Ships the next events and moves the cursor; False if there are none."""
+        """Ship the next events and moves the cursor; False if there are none."""
         store = self._open()
         events = self._ledger.events(int(self._refs.get("cursor", 0)), EVENTS_A_BATCH)
         if not events:
@@ -278,7 +278,7 @@ class MlflowRecorder:
         return True
 
     def _open(self) -> MlflowStore:
-        """Returns the store, and begins from the first event if it lacks what was shipped."""
+        """Return the store, and begins from the first event if it lacks what was shipped."""
         if self._store is not None:
             return self._store
         store = MlflowStore(self._uri, self._experiment)
@@ -295,7 +295,7 @@ class MlflowRecorder:
         return store
 
     def _fresh_outline(self, events: Sequence[Event]) -> Outline:
-        """Returns the outline as of now; of trials, those that the events touch are read again."""
+        """Return the outline as of now; of trials, those that the events touch are read again."""
         changed = {(e.study, e.number) for e in events if e.kind is not EventKind.MEASURED}
         is_wide = any(number is None for _, number in changed) or len(changed) > MANY
         if self._outline is None or is_wide:
@@ -313,7 +313,7 @@ class MlflowRecorder:
         self._refs |= refs
 
     def _apply(self, store: MlflowStore, entity: Entity, change: Change, outline: Outline) -> None:
-        """Makes one run show a change. The status comes last: an ended run is whole."""
+        """Make one run show a change. The status comes last: an ended run is whole."""
         run_id = self._run_id(store, entity, change.since, outline)
         tags = dict(change.tags) | (self._remarks() if entity == SWEEP else {})
         if change.has_news and self._pages is not None:
@@ -382,7 +382,7 @@ class MlflowRecorder:
         return {name: text for event in events for name, text in failure_log(event).items()}
 
     def _run_id(self, store: MlflowStore, entity: Entity, since: int, outline: Outline) -> str:
-        """Returns the run of an entity: as noted, found by its tag, or created."""
+        """Return the run of an entity: as noted, found by its tag, or created."""
         if self._refs.get(entity.key):
             return self._refs[entity.key]
         tags = identity_tags(entity, outline)

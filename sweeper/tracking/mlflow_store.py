@@ -45,7 +45,7 @@ class Refused(Exception):
 
 @contextmanager
 def _refusals() -> Iterator[None]:
-    """Tells what MLflow refuses for good from what it fails to do at present."""
+    """Raise Refused for what MLflow refuses for good, and pass on its passing failures."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -57,7 +57,7 @@ def _refusals() -> Iterator[None]:
 
 
 class MlflowStore:
-    """Opens experiment `name` at `uri`, and makes it if it is new.
+    """Experiment `name` at `uri`, which is made if it is new.
 
     Raises:
         BackendUnreachable: The experiment was deleted in MLflow.
@@ -86,11 +86,11 @@ class MlflowStore:
         return runs_page(without_password(self._uri, self._uri), self._experiment)
 
     def address_of(self, run_id: str) -> str:
-        """Returns where the page of a run is, from another page of MLflow's UI."""
+        """Return where the page of a run is, from another page of MLflow's UI."""
         return run_page(self._experiment, run_id)
 
     def has_run(self, run_id: str) -> bool:
-        """Whether MLflow knows the run."""
+        """Return whether MLflow knows the run."""
         try:
             self._get_run(run_id)
         except Refused:
@@ -151,7 +151,7 @@ class MlflowStore:
 
     @_refusals()
     def log(self, run_id: str, points: Sequence[Point], tags: Mapping[str, str]) -> None:
-        """Adds points to curves, and sets tags. A point that is there already stays one point."""
+        """Add points to curves, and sets tags. A point that is there already stays one point."""
         from mlflow.entities import Metric, RunTag
 
         pairs = [RunTag(*pair) for pair in _cut(tags, LONGEST_TAG).items()]
@@ -162,7 +162,7 @@ class MlflowStore:
 
     @_refusals()
     def keep(self, run_id: str, folder: Path) -> None:
-        """Makes the files of `folder` the run's artifacts `checkpoints/`."""
+        """Make the files of `folder` the run's artifacts `checkpoints/`."""
         root = urlsplit(self._client.get_run(run_id).info.artifact_uri)
         if root.scheme in ("", "file"):
             place(folder, Path(unquote(root.path)) / CHECKPOINTS)
@@ -171,12 +171,12 @@ class MlflowStore:
 
     @_refusals()
     def attach(self, run_id: str, folder: Path) -> None:
-        """Makes the files of `folder` the run's artifacts, under the folder's name."""
+        """Make the files of `folder` the run's artifacts, under the folder's name."""
         self._client.log_artifacts(run_id, str(folder), folder.name)
 
     @_refusals()
     def forget_checkpoint(self, run_id: str) -> None:
-        """Deletes the run's artifacts `checkpoints/`, if it has any."""
+        """Delete the run's artifacts `checkpoints/`, if it has any."""
         from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
         if self._client.list_artifacts(run_id, CHECKPOINTS):
@@ -202,13 +202,13 @@ class MlflowStore:
 
     @_refusals()
     def write(self, run_id: str, files: Mapping[str, str]) -> None:
-        """Makes texts artifacts of the run, by file name."""
+        """Make texts artifacts of the run, by file name."""
         for name, text in files.items():
             self._client.log_text(run_id, text, name)
 
     @_refusals()
     def turn(self, run_id: str, status: str, ended_at: int | None) -> None:
-        """Sets the run's status, and with one that ends it the time (ms)."""
+        """Set the run's status, and with one that ends it the time (ms)."""
         if ended_at is None:
             self._client.update_run(run_id, status)
         else:
@@ -216,7 +216,7 @@ class MlflowStore:
 
 
 def tracking_uri(uri: str | None) -> str:
-    """Returns where MLflow is: as given, MLFLOW_TRACKING_URI, or MLflow's default in this folder.
+    """Return where MLflow is: as given, MLFLOW_TRACKING_URI, or MLflow's default in this folder.
 
     The default is absolute, since another process would take a relative one elsewhere.
     """
@@ -232,7 +232,7 @@ def absolute(uri: str) -> str:
 
 
 def check(uri: str | None) -> None:
-    """Returns if MLflow answers.
+    """Return if MLflow answers.
 
     Raises:
         BackendUnreachable: It does not, within ten seconds.
@@ -264,7 +264,7 @@ def experiments(uri: str) -> dict[str, str]:
 
 
 def without_password(text: str, uri: str) -> str:
-    """Returns `text` without the password that `uri` may hold."""
+    """Return `text` without the password that `uri` may hold."""
     password = urlsplit(uri).password
     return text.replace(f":{password}@", ":***@") if password else text
 
@@ -335,7 +335,7 @@ def _has_moved(location: str, root: Path) -> bool:
 
 
 def place(folder: Path, destination: Path) -> None:
-    """Makes `destination` hold the files of `folder`: hard links, or copies across file systems."""
+    """Make `destination` hold the files of `folder`: hard links, or copies across file systems."""
     for source in sorted(p for p in folder.rglob("*") if p.is_file()):
         target = destination / source.relative_to(folder)
         if target.exists() and target.samefile(source):

@@ -1,4 +1,4 @@
-"""What each MLflow run of a sweep stands for: its name, its tags, its parameters, its parent."""
+"""The names, tags, parameters and parents of the MLflow runs of a sweep."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from sweeper.model import Study, StudyFacts, Trial, TrialKind
 
 @dataclass(frozen=True)
 class Entity:
-    """What a run stands for: the sweep (`study` None), a study (`number` None) or a trial."""
+    """The subject of a run: the sweep (`study` None), a study (`number` None) or a trial."""
 
     study: str | None = None
     number: int | None = None
@@ -36,7 +36,7 @@ SHARED = ("backbone", "pretrained", "proxy", "data_source", "protocol")  # by a 
 
 @dataclass(frozen=True)
 class Outline:
-    """What the ledger holds besides events: everything here but a trial's state never changes."""
+    """The content of the ledger besides events. Everything but a trial's state never changes."""
 
     record: SweepRecord
     studies: Mapping[str, Study]
@@ -45,7 +45,7 @@ class Outline:
 
 
 def read_outline(ledger: Ledger) -> Outline | None:
-    """Reads the outline; None before the sweep has a row."""
+    """Read the outline; None before the sweep has a row."""
     record = ledger.sweep()
     if record is None:
         return None
@@ -59,7 +59,7 @@ def read_outline(ledger: Ledger) -> Outline | None:
 
 
 def run_name(entity: Entity, outline: Outline) -> str:
-    """Returns a name that tells runs apart where a column cuts it: `003 · mona · advection_1d`.
+    """Return a name that tells runs apart where a column cuts it: `003 · mona · advection_1d`.
 
     A replicate is named by what it repeats and its seed: `003 seed 7 · mona · advection_1d`.
     """
@@ -80,9 +80,9 @@ def study_label(study: Study) -> str:
 
 
 def identity_tags(entity: Entity, outline: Outline) -> dict[str, str]:
-    """Returns the tags that say what a run is, and that its children share."""
+    """Return the tags that say what a run is, and that its children share."""
     record = outline.record
-    tags: dict[str, Any] = {
+    tags: dict[str, object] = {
         "mlflow.source.name": "sweeper",
         "mlflow.source.git.commit": record.provenance.get("git_commit"),
         "sweeper.level": entity.key.partition("/")[0],
@@ -116,7 +116,7 @@ def identity_tags(entity: Entity, outline: Outline) -> dict[str, str]:
 
 
 def run_params(entity: Entity, outline: Outline) -> dict[str, str]:
-    """Returns every hyperparameter of a trial, sampled or fixed; of a study what it is about, so
+    """Return every hyperparameter of a trial, sampled or fixed; of a study what it is about, so
     that studies compare side by side; nothing of the sweep."""
     if entity.number is not None:
         return {name: str(value) for name, value in outline.trials[entity].params.items()}
@@ -133,7 +133,7 @@ def taken_over_tags(
     run_ids: Mapping[str, str],
     address_of: Callable[[str], str],
 ) -> dict[str, str]:
-    """Returns the tags of a run whose trial took stages over, with a link to whose they were.
+    """Return the tags of a run whose trial took stages over, with a link to whose they were.
 
     Args:
         taken_over: Stage -> the trial that computed it, as "SWEEP/STUDY/NUMBER".

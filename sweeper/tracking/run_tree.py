@@ -1,4 +1,4 @@
-"""Says what each MLflow run of a sweep is and shows: a pure function of the ledger's events.
+"""The changes of the MLflow runs of a sweep: a pure function of the ledger's events.
 
     sweep run  >  study run  >  trial run          (parent by the tag `mlflow.parentRunId`)
 
@@ -27,6 +27,9 @@ STATUS = {  # MLflow has no word for pruned or interrupted: the tag `sweeper.sta
     TrialState.FAILED: "FAILED",
     TrialState.INTERRUPTED: "KILLED",
 }
+Payload = Mapping[str, Any]  # of an event of the ledger: JSON
+Values = Mapping[str, float | None]  # by name of a metric
+Note = dict[str, Any]  # kept as JSON beside the cursor
 SUMMARY_STEP = 0  # of what does not change while a study runs
 OBJECTIVE = "Objective"  # a section of charts; MLflow sorts them, capital letters first
 
@@ -47,7 +50,7 @@ class Point(NamedTuple):
 
 @dataclass
 class Change:
-    """What a batch of events changes of one run."""
+    """The changes that a batch of events makes to one run."""
 
     since: int  # ms; when the run began, if this batch is its first
     points: list[Point] = field(default_factory=list)
@@ -62,7 +65,7 @@ class Change:
     taken_over: dict[str, str] = field(default_factory=dict)  # stages, from whom
 
     def turn(self, status: str, at: int) -> None:
-        """Sets the status, and with one that ends a run the time."""
+        """Set the status, and with one that ends a run the time."""
         self.status = status
         self.ended_at = None if status in ("RUNNING", "SCHEDULED") else at
 
@@ -70,7 +73,7 @@ class Change:
 def changes(
     events: Iterable[Event], outline: Outline, notes: Mapping[str, str]
 ) -> tuple[dict[Entity, Change], dict[str, str]]:
-    """Returns what the events change of each run, parents first, and the notes to be kept."""
+    """Return what the events change of each run, parents first, and the notes to be kept."""
     batch = _Batch(outline, notes)
     for event in events:
         batch.take(event)
@@ -97,7 +100,7 @@ class _Batch:
     def _run(self, entity: Entity, at: int) -> Change:
         return self.runs.setdefault(entity, Change(since=at))
 
-    def _note(self, key: str) -> dict[str, Any]:
+    def _note(self, key: str) -> Note:
         return dict(json.loads(self.notes.get(key) or self._old.get(key) or "{}"))
 
     def take(self, event: Event) -> None:
@@ -144,8 +147,8 @@ class _Batch:
         run.turn(STATUS[state], at)
         run.tags["sweeper.state"] = state
 
-    def _end_attempt(self, run: Change, payload: Mapping[str, Any], at: int) -> None:
-        """Says what an attempt died of, and what was done about it."""
+    def _end_attempt(self, run: Change, payload: Payload, at: int) -> None:
+        """Show the failure of an attempt, and the batch halvings that followed."""
         state = TrialState(payload["state"])
         if payload.get("halvings"):
             run.tags["sweeper.halvings"] = str(payload["halvings"])
@@ -154,20 +157,20 @@ class _Batch:
             self._explain(run, payload)
 
     @staticmethod
-    def _explain(run: Change, payload: Mapping[str, Any]) -> None:
+    def _explain(run: Change, payload: Payload) -> None:
         for name in ("reason", "failure"):
             run.tags[f"sweeper.{name}"] = payload.get(name) or ""
 
     @staticmethod
-    def _add_points(run: Change, values: Mapping[str, Any], at: int, step: int, where: str) -> None:
-        """Adds finite values; a NaN or infinity is no point of a curve, so a tag names it."""
+    def _add_points(run: Change, values: Values, at: int, step: int, where: str) -> None:
+        """Add finite values; a NaN or infinity is no point of a curve, so a tag names it."""
         for name, value in values.items():
             if value is not None and math.isfinite(value):
                 run.points.append(Point(name, float(value), at, step))
             else:
                 run.tags["sweeper.nonfinite"] = f"{name} = {value} at {where}"
 
-    def _measure(self, run: Change, entity: Entity, payload: Mapping[str, Any], at: int) -> None:
+    def _measure(self, run: Change, entity: Entity, payload: Payload, at: int) -> None:
         stage, epoch = str(payload["stage"]), int(payload["epoch"])
         key = f"epochs/{entity.study}/{entity.number}"
         shown = self._note(key)
@@ -186,7 +189,7 @@ class _Batch:
             values[f"{stage}/peak_memory_bytes"] = payload["peak_memory_bytes"]
         self._add_points(run, values, at, epoch, f"{stage} epoch {epoch}")
 
-    def _end_trial(self, run: Change, entity: Entity, payload: Mapping[str, Any], at: int) -> None:
+    def _end_trial(self, run: Change, entity: Entity, payload: Payload, at: int) -> None:
         state, trial = TrialState(payload["state"]), self.outline.trials[entity]
         objective = self.outline.studies[trial.study].objective
         self._set_state(run, state, at)
@@ -203,9 +206,14 @@ class _Batch:
             self._tally(study, trial, state, values, at)
 
     def _tally(
-        self, study: Change, trial: Trial, state: TrialState, values: Mapping[str, Any], at: int
+        self,
+        study: Change,
+        trial: Trial,
+        state: TrialState,
+        values: Values,
+        at: int,
     ) -> None:
-        """Shows a complete trial on its study's run: as control, as preset, as the best so far."""
+        """Show a complete trial on its study's run: as control, as preset, as the best so far."""
         key = f"tally/{trial.study}"
         tally = self._note(key)
         step = tally["done"] = tally.get("done", 0) + 1
@@ -222,10 +230,8 @@ class _Batch:
                 self._show_best(study, trial, values, at, tally)
         self.notes[key] = json.dumps(tally)
 
-    def _show_best(
-        self, study: Change, trial: Trial, values: Mapping[str, Any], at: int, tally: dict[str, Any]
-    ) -> None:
-        """Shows on a study's run which trial is its best, with its values and settings."""
+    def _show_best(self, study: Change, trial: Trial, values: Values, at: int, tally: Note) -> None:
+        """Show on a study's run which trial is its best, with its values and settings."""
         objective = next(iter(values))
         shown = {**values, first_chart(objective): values[objective]}
         self._add_points(study, shown, at, tally.get("done", 0), f"trial {trial.number}")
@@ -235,7 +241,7 @@ class _Batch:
         tally |= {"params": list(trial.params), "shown": trial.number}
 
     def _settle(self, study: Change, trials: Iterable[Trial], at: int) -> None:
-        """Shows a study's best at the end, if its replicates made that another than its search."""
+        """Show a study's best at the end, if its replicates made that another than its search."""
         best = next(iter(ranked(trials)), None)
         if best is None:
             return
@@ -247,7 +253,7 @@ class _Batch:
             self.notes[key] = json.dumps(tally)
 
     def _end_sweep(self, state: str, at: int) -> None:
-        """Closes every run, so that none stays open after its sweep."""
+        """Close every run, so that none stays open after its sweep."""
         sweep = self._run(SWEEP, at)
         sweep.turn("FINISHED" if state == "finished" else "KILLED", at)
         sweep.tags["sweeper.state"] = state

@@ -1,4 +1,4 @@
-"""Compares methods over the sweeps that tuned them: on each task, and over all tasks.
+"""A comparison of methods over the sweeps that tuned them: on each task, and over all tasks.
 
 With a baseline every method is compared with it, without one every pair is. Each task counts once
 over all tasks, whatever its number of seeds.
@@ -48,7 +48,7 @@ DIMENSIONS = {"1d": "1D", "2d": "2D"}
 def compare(
     ledgers: Sequence[Ledger], *, tasks: Sequence[str] = (), baseline: str | None = None
 ) -> Comparison:
-    """Compares the methods of these sweeps.
+    """Compare the methods of these sweeps.
 
     Args:
         tasks: Which; all that were tuned, if empty.
@@ -73,7 +73,7 @@ def compare_studies(
     tasks: Sequence[str] = (),
     baseline: str | None = None,
 ) -> Comparison:
-    """Compares what was read of these sweeps already; all else as `compare`."""
+    """Compare studies that were read already; all else is as in `compare`."""
     known = list(dict.fromkeys(c.study.study.task for c in tuned_studies))
     for task in tasks:
         if task not in known:
@@ -108,7 +108,7 @@ def compare_studies(
 
 
 def effects(tasks: Sequence[TaskComparison]) -> tuple[Effect, ...]:
-    """Returns, for each pair that was compared on some task, its effect over all of them.
+    """Return the effect over all tasks of each pair that was compared on some task.
 
     The pairs with the control come last; they are a family of their own.
     """
@@ -125,7 +125,7 @@ def effects(tasks: Sequence[TaskComparison]) -> tuple[Effect, ...]:
 def _ratios(
     tasks: Sequence[TaskComparison], family: str
 ) -> dict[tuple[str, str], dict[str, float]]:
-    """Returns the ratios of errors of each pair of a family, by task."""
+    """Return the ratios of errors of each pair of a family, by task."""
     pairs: dict[tuple[str, str], dict[str, float]] = {}
     for task in tasks:
         for each in getattr(task, family):
@@ -135,14 +135,14 @@ def _ratios(
 
 
 def correct_effects(family: Sequence[Effect]) -> list[Effect]:
-    """Corrects the p-values over tasks of one family."""
+    """Correct the p-values over tasks of one family."""
     counts = [len(each.ratios) for each in family]
     p_values = holm_of_tests([each.p_value for each in family], counts)
     return [replace(each, p_holm=p) for each, p in zip(family, p_values, strict=True)]
 
 
 def groups_of(task: TaskComparison) -> tuple[str, ...]:
-    """Returns the groups of tasks that this one belongs to."""
+    """Return the groups of tasks that this one belongs to."""
     dimension, kind = task.facts.get("dimension"), task.facts.get("kind")
     named = [DIMENSIONS.get(str(dimension), dimension), kind]
     return tuple(str(name) for name in named if name)
@@ -151,7 +151,7 @@ def groups_of(task: TaskComparison) -> tuple[str, ...]:
 def effect(
     first: str, second: str, ratios: Mapping[str, float], groups: Mapping[str, Sequence[str]]
 ) -> Effect:
-    """Summarises one pair's ratios of errors over tasks, over groups, and without each task."""
+    """Summarise one pair's ratios of errors over tasks, over groups, and without each task."""
     logs = {task: math.log(ratio) for task, ratio in ratios.items()}
     interval = bootstrap_interval(list(logs.values()))
     test = sign_flip(list(logs.values()))
@@ -208,7 +208,7 @@ SHOWN = ("title", "dimension", "kind", "protocol", "data_source", "samples",
 def compare_task(
     task: str, tuned_studies: Sequence[TunedStudy], baseline: str | None
 ) -> TaskComparison:
-    """Compares all tuned_studies on one task.
+    """Compare all studies on one task.
 
     Args:
         baseline: The label that each is compared with, or `control`; None compares every pair.
@@ -239,7 +239,7 @@ def compare_task(
 
 
 def difference(first: Entry, second: Entry) -> Difference:
-    """Compares two entries on the seeds that they share; two single runs as they are."""
+    """Compare two entries on the seeds that they share; two single runs as they are."""
     is_paired = first.is_replicated or second.is_replicated
     both = (first.values, second.values)
     if not is_paired and all(len(values) == 1 for values in both):
@@ -268,7 +268,7 @@ def difference(first: Entry, second: Entry) -> Difference:
 
 
 def correct_differences(family: Sequence[Difference]) -> tuple[Difference, ...]:
-    """Corrects the p-values of one family, and says what each difference amounts to."""
+    """Correct the p-values of one family, and give each difference its verdict."""
     p_values = holm_of_tests([each.p_value for each in family], [each.pairs for each in family])
     return tuple(
         replace(each, p_holm=p, verdict=_verdict(each, p))
@@ -318,7 +318,7 @@ def _budgets(entries: Sequence[Entry]) -> tuple[Evenness, ...]:
 
 
 def _unlike(tuned_studies: Sequence[TunedStudy], facts: Mapping[str, str]) -> list[str]:
-    """Says in what of these facts the tuned_studies differ."""
+    """Return a line for each of these facts in which the studies differ."""
     lines = []
     for name, what in facts.items():
         values: dict[str, list[str]] = {}
@@ -339,7 +339,7 @@ def _unlike(tuned_studies: Sequence[TunedStudy], facts: Mapping[str, str]) -> li
 
 
 def _in_present_words(tuned_studies: Sequence[TunedStudy]) -> dict[Any, Any]:
-    """Returns, by its former words, each protocol that was only worded anew since a sweep began."""
+    """Return the present words of protocols reworded since a sweep began, by the former."""
     facts = [each.study.facts for each in tuned_studies]
     return {f["earlier_protocol"]: f["protocol"] for f in facts if f.get("earlier_protocol")}
 
@@ -363,7 +363,7 @@ def _unfinished(tuned_studies: Sequence[TunedStudy], entries: Sequence[Entry]) -
 
 
 def ratio_of(each: Difference) -> float | None:
-    """Returns the first's mean over the second's; None where a mean is not positive."""
+    """Return the first's mean over the second's; None where a mean is not positive."""
     if each.means is None or not all(math.isfinite(m) and m > 0 for m in each.means):
         return None
     return each.means[0] / each.means[1]

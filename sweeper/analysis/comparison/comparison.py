@@ -1,4 +1,4 @@
-"""What a comparison of methods consists of: frozen data that pages, commands and files share.
+"""The parts of a comparison of methods: frozen data that pages, commands and files share.
 
 Scores are test errors, lower being better. `p_value` is a sign-flip test's, `p_holm` the same after
 Holm's correction for all comparisons of one family on one task.
@@ -28,7 +28,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """What tuning one method on one task took: its candidates, control and replicates left out."""
+    """The cost of tuning one method on one task: of its candidates alone."""
 
     trials: int  # candidates that ended
     epochs: int
@@ -38,7 +38,7 @@ class Budget:
 
 @dataclass(frozen=True, kw_only=True)
 class Evenness:
-    """Whether the methods on a task were tuned for as much of something."""
+    """The ratio of the methods' tuning budgets on a task, in one unit."""
 
     what: str  # trials, epochs, device_seconds
     is_even: bool
@@ -102,8 +102,11 @@ class Difference:
 
 
 def num_tests(pairs: Sequence[int]) -> int:
-    """Returns for how many comparisons a family is corrected: those of two pairs or more, since
-    one pair can never be significant. Where none is, all are counted, as they would be."""
+    """Return the number of comparisons that a family is corrected for.
+
+    These are the comparisons of two pairs or more: one pair can never be significant. Where none
+    has two, all are counted.
+    """
     return sum(n > 1 for n in pairs) or len(pairs)
 
 
@@ -204,7 +207,7 @@ class Comparison:
 
 
 def published_of(facts: Mapping[str, Any]) -> tuple[Published, ...]:
-    """Returns what a study's facts say was published on its task, by protocol, then by method."""
+    """Return the numbers published on a study's task, by protocol, then by method."""
     found = [
         Published(
             method=each["method"],
@@ -224,12 +227,12 @@ def published_of(facts: Mapping[str, Any]) -> tuple[Published, ...]:
 
 
 def remarks(numbers: Iterable[Published]) -> list[str]:
-    """Returns what is to be said of the numbers' floors, each once."""
+    """Return the remarks on the floors of the numbers, each once."""
     return list(dict.fromkeys(each.remark for each in numbers if each.remark))
 
 
 def by_protocol(numbers: Iterable[Published]) -> dict[str, list[Published]]:
-    """Groups the numbers that may be compared with each other."""
+    """Group the numbers that may be compared with each other."""
     groups: dict[str, list[Published]] = {}
     for each in numbers:
         groups.setdefault(each.protocol, []).append(each)

@@ -1,4 +1,4 @@
-"""Whether a distance that was measured before fine-tuning foretells a trial's error after it.
+"""The rank correlation of a distance before fine-tuning with the test error after it.
 
 ORCA's premise is that the closer embedded target data lie to the source, the better the result
 will be. Each study is asked on its own, and for each source that its trials read: its complete
@@ -21,7 +21,7 @@ FEWEST = 8  # points; a correlation of fewer says more about chance than about t
 
 
 def distance_correlations(tuned_studies: Sequence[TunedStudy]) -> tuple[DistanceCorrelation, ...]:
-    """Returns what each study says of each distance that `FEWEST` of its complete trials measured.
+    """Return a series for each distance that `FEWEST` complete trials of a study measured.
 
     A series of fewer is left out: it is neither drawn nor tested.
     """

@@ -1,4 +1,4 @@
-"""Who competes: each study of each sweep, the configuration that stands for it, and its values.
+"""The entries of a comparison: each tuned study, its chosen configuration, values and cost.
 
 Its values are those of its complete replicates; as long as none is complete, that of the searched
 trial itself.
@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, median, stdev
-from typing import Any
 
 from sweeper.analysis.comparison.comparison import Budget, Entry, Point
 from sweeper.analysis.statistics import bootstrap_interval, roughness, upward_rms
@@ -31,7 +30,7 @@ from sweeper.model import Trial, TrialKind, TrialState
 
 @dataclass(frozen=True, kw_only=True)
 class TunedStudy:
-    """One study of one sweep."""
+    """One study of one sweep, with what its trials did."""
 
     label: str
     sweep: SweepTable
@@ -40,13 +39,13 @@ class TunedStudy:
 
     @property
     def devices(self) -> tuple[str, float]:
-        """What a trial occupies: GPUs, or CPU cores where it has no GPU."""
+        """The devices of a trial: GPUs, or CPU cores where it has no GPU."""
         resources = self.sweep.record.resolved.get("resources") or {}
         gpu, cpu = float(resources.get("gpu") or 0), float(resources.get("cpu") or 1)
         return ("gpu", gpu) if gpu else ("cpu", cpu)
 
     def history(self, trial: Trial) -> History:
-        """Returns what a trial did; one that has not begun did nothing."""
+        """Return the history of a trial; it is empty for one that has not begun."""
         return self.histories.get(trial.number, NOTHING)
 
     @property
@@ -56,7 +55,7 @@ class TunedStudy:
 
 
 def read_tuned_studies(ledgers: Sequence[Ledger], *, histories: bool = True) -> list[TunedStudy]:
-    """Returns every study of these sweeps, in their order.
+    """Return every study of these sweeps, in their order.
 
     Args:
         histories: Whether to read what each trial did, which takes as long as all else.
@@ -92,13 +91,13 @@ def _of(ledger: Ledger, *, histories: bool) -> list[TunedStudy]:
 
 
 def entry_of(tuned: TunedStudy) -> Entry:
-    """Returns a method's entry: its chosen configuration, budget and progress."""
+    """Return a method's entry: its chosen configuration, budget and progress."""
     entry = _entry(tuned, tuned.study.best)
     return replace(entry, budget=budget(tuned), curve=progress(tuned))
 
 
-def configuration(tuned: TunedStudy, trial: Trial) -> dict[str, Any]:
-    """Returns what one configuration comes to, as plain data."""
+def configuration(tuned: TunedStudy, trial: Trial) -> dict[str, object]:
+    """Return the values of one configuration, as plain data."""
     entry = _entry(tuned, trial)
     return {
         "trial": trial.number,
@@ -114,14 +113,14 @@ def configuration(tuned: TunedStudy, trial: Trial) -> dict[str, Any]:
 
 
 def control_of(tuned: TunedStudy) -> Entry:
-    """Returns the entry of a method's control."""
+    """Return the entry of a method's control."""
     controls = [t for t in tuned.study.trials if t.kind is TrialKind.CONTROL]
     replicated = [t for t in controls if tuned.study.replicates.get(t.number)]
     return _entry(tuned, replicated[0] if replicated else tuned.study.control)
 
 
 def budget(tuned: TunedStudy) -> Budget:
-    """Returns what tuning took: its candidates, control and replicates left out."""
+    """Return the cost of tuning: of the candidates, not of control and replicates."""
     device, count = tuned.devices
     spent = [tuned.history(t) for t in tuned.candidates]
     return Budget(
@@ -133,7 +132,7 @@ def budget(tuned: TunedStudy) -> Budget:
 
 
 def progress(tuned: TunedStudy) -> tuple[Point, ...]:
-    """Returns how the best validation value came down, as candidates ended."""
+    """Return the lowest validation value so far, after each candidate that ended."""
     device_count = tuned.devices[1]
     points: list[Point] = []
     best: Trial | None = None
@@ -212,7 +211,7 @@ def _by_value(trial: Trial) -> tuple[float, int]:
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """Of one study. Seconds are of devices: GPUs, or CPU cores where a trial has no GPU."""
+    """The cost of one study. Seconds are of GPUs, or of CPU cores where a trial has no GPU."""
 
     study: str
     device: str
@@ -232,7 +231,7 @@ class Cost:
 
 
 def cost_of(tuned: TunedStudy) -> Cost:
-    """Returns what a study took, as far as its trials told."""
+    """Return the cost of a study, as far as its trials reported it."""
     device, count = tuned.devices
     trials = tuned.study.trials
     histories = [tuned.history(trial) for trial in trials]

@@ -1,7 +1,7 @@
-"""A sweep's trials as files of other programs: CSV, Parquet, and a LaTeX table of its methods.
+"""Trials and comparisons as files of other programs: CSV, Parquet and JSON.
 
-One row a trial: who it is, how it went, the last value of each metric under MLflow's name, and
-every parameter, sampled or fixed. Numbers are written in full.
+One row a trial: its names, its outcome, the last value of each metric under MLflow's name, and
+every parameter, sampled or fixed. Numbers are written in full, seeds as text in JSON.
 """
 
 import csv
@@ -35,18 +35,19 @@ from sweeper.analysis.statistics import fewest_pairs
 from sweeper.text import visible
 
 NAMES_IN_JSON = {"upward_rms": "rises", "roughness": "jaggedness"}
+Row = Mapping[str, object]  # of a table, by column
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%")  # with which a formula may begin
 
 
-def trial_rows(tuned_studies: Iterable[TunedStudy]) -> list[dict[str, Any]]:
-    """Returns a row for every trial of these studies, replicates included."""
+def trial_rows(tuned_studies: Iterable[TunedStudy]) -> list[Row]:
+    """Return a row for every trial of these studies, replicates included."""
     return [row for tuned in tuned_studies for row in _rows(tuned)]
 
 
-def _rows(tuned: TunedStudy) -> list[dict[str, Any]]:
+def _rows(tuned: TunedStudy) -> list[Row]:
     study = tuned.study
     device, count = tuned.devices
-    found = []
+    found: list[Row] = []
     for trial in study.trials:
         history = tuned.history(trial)
         found.append(
@@ -79,8 +80,8 @@ def _rows(tuned: TunedStudy) -> list[dict[str, Any]]:
     return found
 
 
-def method_rows(comparison: Comparison) -> list[dict[str, Any]]:
-    """Returns a row for every method on every task, and for its control, where it has one."""
+def method_rows(comparison: Comparison) -> list[Row]:
+    """Return a row for every method on every task, and for its control, where it has one."""
     return [
         {
             "task": task.task,
@@ -107,8 +108,8 @@ def method_rows(comparison: Comparison) -> list[dict[str, Any]]:
     ]
 
 
-def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Writes rows as CSV, with every column that some row has. None is an empty cell.
+def as_csv(rows: Sequence[Row]) -> str:
+    """Write rows as CSV, with every column that some row has. None is an empty cell.
 
     Text that a spreadsheet would run as a formula has a `'` before it; what does not print is
     escaped.
@@ -129,17 +130,17 @@ def _cell(value: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Returns a list or a mapping as JSON, all else as it is."""
+    """Return a list or a mapping as JSON, all else as it is."""
     is_nested = isinstance(value, Mapping | list | tuple)
     return json.dumps(value, ensure_ascii=False) if is_nested else value
 
 
-def _columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def _columns(rows: Sequence[Row]) -> list[str]:
     return list(dict.fromkeys(column for row in rows for column in row))
 
 
-def as_parquet(rows: Sequence[Mapping[str, Any]]) -> bytes:
-    """Writes rows as Parquet; a column of several types becomes JSON text."""
+def as_parquet(rows: Sequence[Row]) -> bytes:
+    """Write rows as Parquet; a column of several types becomes JSON text."""
     columns = {
         column: _array([_plain(row.get(column)) for row in rows]) for column in _columns(rows)
     }
@@ -158,8 +159,8 @@ def _array(values: list[Any]) -> pa.Array:
     return pa.array([None if v is None else json.dumps(v, ensure_ascii=False) for v in values])
 
 
-def as_json(comparison: Comparison) -> dict[str, Any]:
-    """Returns the comparison; `sentences` say what it comes to."""
+def as_json(comparison: Comparison) -> dict[str, object]:
+    """Return the comparison; `sentences` say what it comes to."""
     return {
         "sweeps": list(comparison.sweeps),
         "baseline": comparison.baseline,
@@ -174,8 +175,8 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def _distance(comparison: Comparison) -> dict[str, Any] | None:
-    """Says whether a distance predicts the error; None where no study measured one."""
+def _distance(comparison: Comparison) -> dict[str, object] | None:
+    """Return the correlation of distances with the error; None where no study measured one."""
     if not comparison.distance_correlations:
         return None
     series = [
@@ -195,7 +196,7 @@ def _distance(comparison: Comparison) -> dict[str, Any] | None:
     return {"answer": distance_answer(comparison.distance_correlations), "series": series}
 
 
-def _task(task: TaskComparison) -> dict[str, Any]:
+def _task(task: TaskComparison) -> dict[str, object]:
     return {
         "task": task.task,
         "metric": task.metric,
@@ -217,11 +218,11 @@ def _task(task: TaskComparison) -> dict[str, Any]:
 
 
 def _needed(family: Sequence[Difference]) -> int:
-    """Returns how many pairs it takes for one of them to be significant."""
+    """Return how many pairs it takes for one of them to be significant."""
     return fewest_pairs(num_tests([each.pairs for each in family]), ALPHA)
 
 
-def _entry(entry: Entry) -> dict[str, Any]:
+def _entry(entry: Entry) -> dict[str, object]:
     values = {str(seed): value for seed, value in entry.values.items()}
     return {
         **{NAMES_IN_JSON.get(name, name): value for name, value in asdict(entry).items()},

@@ -38,7 +38,7 @@ class Claim:
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """Whether a claim holds, and by what numbers."""
+    """The verdict on a claim, with its numbers."""
 
     claim: str
     is_met: bool
@@ -46,7 +46,11 @@ class Finding:
 
 
 def parse_gate(expression: str) -> tuple[Claim, ...]:
-    """Reads a gate. Raises UsageError where it is none."""
+    """Return the claims of a gate.
+
+    Raises:
+        UsageError: The expression is no gate.
+    """
     claims = []
     for part in re.split(r"\s+and\s+", expression):
         match = CLAIM.fullmatch(part)
@@ -60,7 +64,7 @@ def parse_gate(expression: str) -> tuple[Claim, ...]:
 
 
 def judge(comparison: Comparison, claims: tuple[Claim, ...]) -> tuple[Finding, ...]:
-    """Says of each claim whether it holds.
+    """Return the finding on each claim.
 
     Raises:
         UsageError: A claim names a task or method that is not compared here.

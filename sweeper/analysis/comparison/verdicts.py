@@ -1,4 +1,4 @@
-"""Puts a comparison into sentences: what may be said, and what may not."""
+"""Sentences about a comparison, which claim no more than its tests allow."""
 
 from collections.abc import Sequence
 
@@ -27,7 +27,7 @@ UNTUNED = "The control has the preset's settings and is not tuned; a tuned one i
 
 
 def name(label: str) -> str:
-    """Returns how a tuned is called in prose."""
+    """Return the name of a method in prose."""
     if label == CONTROL:
         return "untuned vanilla fine-tuning"
     sweep, _, bare = label.rpartition(":")
@@ -35,7 +35,7 @@ def name(label: str) -> str:
 
 
 def headline(comparison: Comparison) -> str:
-    """Answers in one sentence which method wins, over all tasks."""
+    """Return one sentence that names the method that wins over all tasks."""
     tasks, count = comparison.tasks, len(comparison.tasks)
     if count == 1:
         return answer(tasks[0])
@@ -91,14 +91,14 @@ _RECORD = {  # and how all tasks are called: "on each of them", "on any of them"
 
 
 def verdict_for(label: str, each: Difference) -> Verdict:
-    """Returns what a difference says of one of its two."""
+    """Return the verdict of a difference from the side of one of its two methods."""
     if label == each.first or each.verdict in (Verdict.UNKNOWN, Verdict.NOTHING):
         return each.verdict
     return Verdict.HIGHER if each.verdict is Verdict.LOWER else Verdict.LOWER
 
 
 def answer(task: TaskComparison) -> str:
-    """Answers in one sentence which method wins on a task."""
+    """Return one sentence that names the method that wins on a task."""
     if task.incomparable:
         return f"On {task.task} nothing is ranked: {'; '.join(task.incomparable)}."
     solved = [entry for entry in task.entries if entry.mean is not None]
@@ -143,14 +143,14 @@ def _rival(rival: str, match: Difference | None) -> str:
 
 
 def p_text(each: Difference) -> str:
-    """Returns a corrected p as prose has it."""
+    """Return a corrected p for prose."""
     if each.pairs < 2:
         return "one seed"
     return f"p = {readable(each.p_holm)}"
 
 
 def score(entry: Entry) -> str:
-    """Returns an entry's mean with its interval and number of seeds."""
+    """Return an entry's mean with its interval and number of seeds."""
     n = len(entry.values)
     if entry.ci is None:
         return f"{readable(entry.mean)} ({'one seed' if n == 1 else f'{n} seeds'})"
@@ -158,7 +158,7 @@ def score(entry: Entry) -> str:
 
 
 def interval(ci: tuple[float, float] | None) -> str:
-    """Returns an interval as a table has it."""
+    """Return an interval for a table."""
     return "–" if ci is None else f"{readable(ci[0])} to {readable(ci[1])}"
 
 
@@ -176,7 +176,7 @@ def few(tasks: Sequence[TaskComparison]) -> str:
 
 
 def budgets(task: TaskComparison) -> str:
-    """Says whether the methods on a task were tuned for as much."""
+    """Return a sentence on whether the methods on a task had equal tuning budgets."""
     if not task.budgets:
         return ""
     even = [WHAT[b.what] for b in task.budgets if b.is_even]
@@ -191,12 +191,12 @@ def budgets(task: TaskComparison) -> str:
 
 
 def limits(family: Sequence[Difference]) -> str:
-    """Says what so few seeds can show at best, for one family of comparisons."""
+    """Return what the number of seeds can show at best, for one family of comparisons."""
     return _limits(family, [each.pairs for each in family], "paired seeds")
 
 
 def limits_over_tasks(effects: Sequence[Effect]) -> list[str]:
-    """Says the same of so few tasks: for the pairs of methods, and for those with the control."""
+    """Return what so many tasks can show at best: for pairs of methods, and with the control."""
     between = [each for each in effects if each.second != CONTROL]
     from_control = [each for each in effects if each.second == CONTROL]
     said = (
@@ -207,7 +207,7 @@ def limits_over_tasks(effects: Sequence[Effect]) -> list[str]:
 
 
 def _limits(family: Sequence[Difference | Effect], counts: Sequence[int], what: str) -> str:
-    """Says it of one family, whose comparisons rest on so many of something."""
+    """Return what the counts of pairs can show at best, for one family of comparisons."""
     if not family:
         return ""
     tests, most = num_tests(counts), max(counts)
@@ -230,7 +230,7 @@ def _limits(family: Sequence[Difference | Effect], counts: Sequence[int], what: 
 
 
 def notes(task: TaskComparison) -> list[str]:
-    """Returns what has to be said beside a task's numbers."""
+    """Return the notes that belong beside a task's numbers."""
     is_untuned = any(each.difference is not None for each in task.from_control)
     said = (
         budgets(task),
@@ -267,7 +267,7 @@ def _starts(task: TaskComparison) -> list[str]:
 
 
 def across(effect: Effect) -> str:
-    """Says what one pair's effect is over all tasks, by group, and what it hinges on."""
+    """Return a sentence on one pair's effect over all tasks, by group, and without each task."""
     overall, count = effect.overall, len(effect.overall.tasks)
     text = (
         f"{name(effect.first)} against {name(effect.second)}: {percent(overall.ratio)} error over "
@@ -292,7 +292,7 @@ def _tasks(count: int) -> str:
 
 
 def _over_tasks(effect: Effect) -> str:
-    """Says whether tasks as these leave open which of the two is better."""
+    """Return the p-value over tasks, with the verdict where it is not significant."""
     if effect.p_holm is None or len(effect.ratios) < 2:
         return Verdict.UNKNOWN.value
     verdict = f": {Verdict.UNKNOWN.value}" if effect.p_holm >= ALPHA else ""
@@ -300,7 +300,7 @@ def _over_tasks(effect: Effect) -> str:
 
 
 def distance_answer(found: Sequence[DistanceCorrelation]) -> str:
-    """Answers in one sentence whether the leading distance predicts the error, over the studies."""
+    """Return one sentence on whether the leading distance predicts the error, over the studies."""
     shown = [each for each in found if each.distance == found[0].distance]
     distance = DISTANCES[shown[0].distance]
     tested = [each for each in shown if each.correlation is not None]
@@ -326,12 +326,12 @@ def distance_answer(found: Sequence[DistanceCorrelation]) -> str:
 
 
 def series(each: DistanceCorrelation) -> str:
-    """Returns whose distance it is, and to which source where there are several."""
+    """Return the method of a series, and its source where there are several."""
     return name(each.label) + (f" from {each.proxy}" if each.proxy else "")
 
 
 def percent(ratio: float) -> str:
-    """Says a ratio of errors in percent."""
+    """Return a ratio of errors in percent: `12 % lower`."""
     if abs(ratio - 1) < 0.0005:
         return "the same"
     return f"{abs(ratio - 1) * 100:.3g} % {'lower' if ratio < 1 else 'higher'}"

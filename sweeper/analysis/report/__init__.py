@@ -1,1 +1,1 @@
-"""The page about a sweep: figures, sections, HTML."""
+"""Pages about sweeps: sections, figures and templates."""

@@ -1,4 +1,4 @@
-"""Figures of studies and comparisons. A method, an end of a trial and a stage each have a colour.
+"""Figures of studies and comparisons. Methods, states of trials and stages have fixed colours.
 
 The colours can be told apart by readers who do not see red and green.
 """

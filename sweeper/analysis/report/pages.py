@@ -1,4 +1,4 @@
-"""What the run of a sweep or a study shows in MLflow besides its metrics: a note, and files."""
+"""The note, summary and files that the run of a sweep or a study shows in MLflow."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -42,7 +42,7 @@ from sweeper.text import readable
 
 @dataclass(frozen=True)
 class _Read:
-    """All of a sweep."""
+    """A sweep as read from its ledger, and its comparison."""
 
     sweep: SweepTable
     tuned_studies: Sequence[TunedStudy]
@@ -50,7 +50,7 @@ class _Read:
 
 
 def note(ledger: Ledger, study: str | None) -> str:
-    """Returns Markdown that answers what won: of one study, or (None) of the sweep."""
+    """Return Markdown on the result of one study, or (None) of the sweep."""
     sweep = read_table(ledger)
     if study is None and sweep.record.state not in ("new", "running"):
         return _sweep_note(_read_all(ledger))
@@ -63,8 +63,11 @@ def note(ledger: Ledger, study: str | None) -> str:
 
 
 def summary(ledger: Ledger, study: str | None) -> Mapping[str, float]:
-    """Returns what the comparison says, as metrics: of a study its mean over seeds beside its
-    control's, and what it took; of the sweep (None) the average rank of each method."""
+    """Return the comparison as metrics.
+
+    Of a study: its mean over seeds, that of its control, and its cost. Of the sweep (None): the
+    average rank of each method.
+    """
     read = _read_all(ledger)
     if study is None:
         return {f"average_rank/{label}": rank for label, rank in read.comparison.ranks.items()}
@@ -89,7 +92,7 @@ def summary(ledger: Ledger, study: str | None) -> Mapping[str, float]:
 
 
 def files(ledger: Ledger, study: str | None) -> Mapping[str, str]:
-    """Returns artifacts by file name: of one study, or (None) of the sweep."""
+    """Return artifacts by file name: of one study, or (None) of the sweep."""
     read = _read_all(ledger)
     if study is None:
         return {

@@ -1,4 +1,4 @@
-"""The pages about a sweep, a study and a comparison: what was asked, what came out, and how.
+"""The pages about a sweep, a study and a comparison: the question, the answer, and all behind it.
 
 They are made from the ledger and nothing else, so that they can be written at any time, also while
 a sweep runs.

@@ -1,4 +1,4 @@
-"""The sections of a page: what each shows, read from tables and comparisons. Templates write it."""
+"""The sections of a page: their content, read from tables and comparisons. Templates write it."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -225,7 +225,7 @@ def _by_group(effects: Sequence[Effect]) -> Table:
 
 @dataclass(frozen=True, kw_only=True)
 class StudySection:
-    """How the trials of a study went, what mattered, and all of them."""
+    """The trials of a study: figures, the importance of parameters, and a table."""
 
     title: str
     place: str
@@ -342,7 +342,7 @@ def _marked(study: StudyTable, best: Trial) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class DistanceSection:
-    """Whether a distance before fine-tuning predicts the error after it."""
+    """The correlation of a distance before fine-tuning with the error after it."""
 
     answer: str
     figures: Sequence[Figure]
@@ -393,7 +393,7 @@ def unfinished_trials(sweep: SweepTable) -> Table | None:
 
 @dataclass(frozen=True, kw_only=True)
 class CostSection:
-    """What each study took, how full the slots were, and what had been predicted."""
+    """The cost of each study, the use of the slots, and what had been predicted."""
 
     total: str
     studies: Table
