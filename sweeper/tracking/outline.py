@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from sweeper.config.catalog import PROXY
 from sweeper.ledger import Ledger, SweepRecord
