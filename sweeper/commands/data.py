@@ -14,8 +14,7 @@ from sweeper.errors import Fault, FileFaults, SweeperError, UsageError
 from sweeper.planning.catalog import as_usage_errors, home
 from sweeper.text import format_bytes
 from trainables.errors import DataError
-from trainables.sources.loading import proxy_faults
-from trainables.sources.registry import PROXIES, ProxyEntry
+from trainables.sources.registry import PROXIES, ProxyEntry, proxy_faults
 from trainables.spec import DataSpec
 from trainables.storage.atomic import exclusive
 from trainables.tasks import official

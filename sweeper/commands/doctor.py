@@ -78,8 +78,7 @@ def _weights() -> Iterator[tuple[str, str, str]]:
 
 
 def _proxies() -> Iterator[tuple[str, str, str]]:
-    from trainables.sources.loading import proxy_faults
-    from trainables.sources.registry import PROXIES
+    from trainables.sources.registry import PROXIES, proxy_faults
 
     for name in PROXIES:
         fault = proxy_faults(name, home())

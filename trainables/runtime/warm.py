@@ -8,7 +8,7 @@ from pathlib import Path
 
 from trainables.models.backbone import Backbone
 from trainables.models.backbones.loading import load_backbone
-from trainables.sources.loading import load_proxy
+from trainables.sources.registry import load_proxy
 from trainables.sources.source import Source, load_source
 from trainables.spec import BackboneSpec, DataSpec
 from trainables.tasks.loading import load_task

@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from trainables.errors import DataError
-from trainables.sources.content import hash_content
-from trainables.sources.proxy import ImageProxy
+from trainables.sources.proxy import ImageProxy, hash_content
 from trainables.sources.registry import PROXIES, way_to_import
 
 __all__ = ["find_cifar10_fault", "load_cifar10"]

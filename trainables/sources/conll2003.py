@@ -12,8 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from trainables.errors import DataError
-from trainables.sources.content import hash_content
-from trainables.sources.proxy import TokenProxy
+from trainables.sources.proxy import TokenProxy, hash_content
 from trainables.sources.registry import PROXIES, way_to_import
 
 __all__ = ["SENTENCES", "find_conll2003_fault", "load_conll2003", "read_columns", "to_iob2"]

@@ -19,9 +19,8 @@ from typing import Any
 
 from trainables.errors import ConfigError, DataError
 from trainables.sources.conll2003 import SENTENCES
-from trainables.sources.loading import load_proxy, proxy_faults
 from trainables.sources.proxy import ImageProxy, Proxy, TokenProxy
-from trainables.sources.registry import PROXIES
+from trainables.sources.registry import PROXIES, load_proxy, proxy_faults
 from trainables.storage.atomic import clear_scratch, exclusive, put_in_place
 from trainables.tasks.formats.archives import find_archives, is_archive, unpacked
 from trainables.tasks.formats.files import md5_note

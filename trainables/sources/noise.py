@@ -10,8 +10,7 @@ from pathlib import Path
 import torch
 
 from trainables.seeding import generator
-from trainables.sources.content import hash_content
-from trainables.sources.proxy import ImageProxy, TokenProxy
+from trainables.sources.proxy import ImageProxy, TokenProxy, hash_content
 
 __all__ = ["find_noise_fault", "load_noise", "load_noise_words"]
 

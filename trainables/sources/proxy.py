@@ -1,13 +1,26 @@
-"""A source-modality data set with labels, standing in for what the backbone was pretrained on."""
+"""A source-modality data set with labels, standing in for what the backbone was pretrained on.
 
+Its content hash says what its data are, apart from where they lie.
+"""
+
+import hashlib
+import json
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from trainables.errors import DataError
 
-__all__ = ["BACKGROUND", "FOREGROUND", "IGNORED", "ImageProxy", "Proxy", "TokenProxy"]
+__all__ = [
+    "BACKGROUND",
+    "FOREGROUND",
+    "IGNORED",
+    "ImageProxy",
+    "Proxy",
+    "TokenProxy",
+    "hash_content",
+]
 
 BACKGROUND, FOREGROUND, IGNORED = 0, 1, 255  # of a mask's pixels
 
@@ -76,3 +89,16 @@ def _masks_fault(masks: np.ndarray, images: int) -> str | None:
     if not (masks == FOREGROUND).any():
         return "no mask has a pixel of foreground, so there is nothing to tell from background."
     return None
+
+
+def hash_content(*parts: Any) -> str:
+    """Returns the SHA-256, in hex, of arrays (dtype, shape and bytes) and of JSON-able values."""
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, np.ndarray):
+            digest.update(f"{part.dtype.str}{part.shape}".encode())
+            digest.update(np.ascontiguousarray(part).data)
+        else:
+            digest.update(json.dumps(part, ensure_ascii=True, sort_keys=True).encode())
+        digest.update(b"\0")
+    return digest.hexdigest()

@@ -14,8 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from trainables.errors import DataError
-from trainables.sources.content import hash_content
-from trainables.sources.proxy import TokenProxy
+from trainables.sources.proxy import TokenProxy, hash_content
 from trainables.sources.registry import PROXIES
 
 __all__ = ["CLASSES", "find_python_source_fault", "label_tokens", "load_python_source"]

@@ -1,12 +1,23 @@
-"""The source data sets, by the name that a sweep file uses. Plain data: no torch, no numpy."""
+"""The source data sets, by the name that a sweep file uses, and opening one.
 
-from collections.abc import Mapping
+Plain data: importing this loads neither torch nor numpy.
+"""
+
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib import import_module
+from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
+from trainables.errors import ConfigError
 from trainables.spec import Dimension
 
-__all__ = ["PROXIES", "ProxyEntry", "way_to_import"]
+if TYPE_CHECKING:
+    from trainables.sources.proxy import Proxy
+
+__all__ = ["PROXIES", "ProxyEntry", "load_proxy", "proxy_faults", "way_to_import"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,8 +78,8 @@ PROXIES: Mapping[str, ProxyEntry] = MappingProxyType(
             title="Handwritten digits with their ink as masks, 8 x 8",
             dimension="2d",
             classes=10,
-            loader="trainables.sources.digits_ink:load_digits_ink",
-            check="trainables.sources.digits_ink:find_digits_ink_fault",
+            loader="trainables.sources.digits:load_digits_ink",
+            check="trainables.sources.digits:find_digits_ink_fault",
             obtain="It ships with scikit-learn: `pip install scikit-learn`",
             licence="CC BY 4.0 (UCI); scikit-learn's copy BSD-3-Clause",
             contents="1,797 images and masks, 8 x 8",
@@ -140,3 +151,38 @@ def way_to_import(name: str) -> str:
     """Says how to have a source that does not come with a package."""
     entry = PROXIES[name]
     return f"{entry.obtain}, and run: sweeper data import {name} {entry.files}"
+
+
+def load_proxy(name: str, home: Path) -> "Proxy":
+    """Reads the proxy `name`, from `home/proxies/` where it has files of its own.
+
+    Raises:
+        ConfigError: No proxy has this name.
+        DataError: Its files are missing or damaged.
+    """
+    proxy: Proxy = _resolve(_entry(name).loader)(home)
+    return proxy
+
+
+def proxy_faults(name: str, home: Path) -> str | None:
+    """Returns what would keep `load_proxy` from working, or None; opens no data, so it is quick.
+
+    Raises:
+        ConfigError: No proxy has this name.
+    """
+    fault: str | None = _resolve(_entry(name).check)(home)
+    return fault
+
+
+def _entry(name: str) -> ProxyEntry:
+    if name in PROXIES:
+        return PROXIES[name]
+    near = get_close_matches(name, PROXIES, n=1)
+    hint = f" Did you mean `{near[0]}`?" if near else ""
+    raise ConfigError(f"Unknown proxy `{name}`.{hint} Known: {', '.join(sorted(PROXIES))}.")
+
+
+def _resolve(path: str) -> Callable[[Path], Any]:
+    module, _, function = path.partition(":")
+    resolved: Callable[[Path], Any] = getattr(import_module(module), function)
+    return resolved

@@ -1,4 +1,4 @@
-"""The source modality as stages read it: samples as tokens of the frozen source embedder.
+"""Source-modality samples as stages read them: tokens of the frozen source embedder.
 
 Samples are kept as the embedder takes them (images, or windows of token ids), and tokens are made a
 batch at a time: at Swin's 56 x 56 grid 5000 images are 8 GB of tokens. Their means over the grid,
@@ -6,12 +6,17 @@ which distances between modalities compare, are kept whole. All of it is made on
 weights, grid, proxy, number and seed, and then mapped from `home/cache/source/` by every trial of
 a node.
 
+Sentences with a label a word become windows with a label each: the sub-words of all sentences, in
+order, are cut every `WINDOW` of them. A window's label is the most frequent label of its sub-words
+(ties: the lower number); windows without any label are dropped. In a named-entity scheme the first
+sub-word of a word keeps B-, those after it become I-, since an entity begins once.
+
 Shapes: n = samples; B = batch; N = tokens a sample; D = width of a token.
 """
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +30,6 @@ from trainables.models.backbone import Backbone
 from trainables.seeding import generator
 from trainables.sources.proxy import ImageProxy, Proxy, TokenProxy
 from trainables.sources.registry import PROXIES
-from trainables.sources.windows import cut_windows, label_subwords
 from trainables.storage.tensors import DiskCache
 from trainables.tasks.task import Task
 
@@ -36,6 +40,8 @@ __all__ = [
     "balanced_order",
     "check_balanced",
     "class_balanced_batch",
+    "cut_windows",
+    "label_subwords",
     "load_source",
     "source_indices",
 ]
@@ -238,3 +244,46 @@ def _samples(proxy: Proxy, backbone: Backbone) -> dict[str, Tensor]:
             "proxy needs more labelled text."
         )
     return {"inputs": torch.from_numpy(windows), "labels": torch.from_numpy(of_window)}
+
+
+def label_subwords(
+    word_labels: Sequence[Sequence[int]],
+    word_index: Sequence[Sequence[int]],
+    *,
+    classes: Sequence[str],
+) -> np.ndarray:
+    """Returns the label of each sub-word of all sentences in a row, int64 [sub-words].
+
+    Args:
+        word_labels: A label a word, by sentence; -1 is none.
+        word_index: The word that each sub-word came from, by sentence.
+        classes: Names of the labels; `I-x` continues `B-x`, other labels continue themselves.
+    """
+    number = {name: index for index, name in enumerate(classes)}
+    continued = [
+        number.get(f"I-{name[2:]}", index) if name.startswith("B-") else index
+        for index, name in enumerate(classes)
+    ]
+    labels = []
+    for of_word, words in zip(word_labels, word_index, strict=True):
+        before = -1
+        for word in words:
+            label = of_word[word]
+            labels.append(continued[label] if word == before and label >= 0 else label)
+            before = word
+    return np.array(labels, dtype=np.int64)
+
+
+def cut_windows(
+    ids: np.ndarray, labels: np.ndarray, *, length: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cuts [sub-words] into labelled windows: ids [windows, length] and labels [windows].
+
+    What is left after the last whole window is dropped.
+    """
+    whole = len(ids) // length * length
+    windows, inside = ids[:whole].reshape(-1, length), labels[:whole].reshape(-1, length)
+    num_classes = int(labels.max(initial=-1)) + 1
+    counts = np.stack([(inside == label).sum(1) for label in range(num_classes)] or [inside[:, 0]])
+    labelled = (inside >= 0).any(1)
+    return windows[labelled], counts.argmax(0)[labelled].astype(np.int64)

@@ -11,9 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from trainables.errors import DataError
-from trainables.sources.content import hash_content
 from trainables.sources.image_files import IMAGENET_MEAN, IMAGENET_STD, read_image, to_planes
-from trainables.sources.proxy import ImageProxy
+from trainables.sources.proxy import ImageProxy, hash_content
 from trainables.sources.registry import PROXIES, way_to_import
 
 __all__ = ["find_tiny_imagenet_fault", "load_tiny_imagenet"]

@@ -13,9 +13,8 @@ import numpy as np
 from PIL import Image
 
 from trainables.errors import DataError
-from trainables.sources.content import hash_content
 from trainables.sources.image_files import IMAGENET_MEAN, IMAGENET_STD, read_image, to_planes
-from trainables.sources.proxy import BACKGROUND, FOREGROUND, IGNORED, ImageProxy
+from trainables.sources.proxy import BACKGROUND, FOREGROUND, IGNORED, ImageProxy, hash_content
 from trainables.sources.registry import PROXIES, way_to_import
 
 __all__ = ["find_voc_fault", "load_voc"]

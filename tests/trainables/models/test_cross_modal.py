@@ -11,8 +11,7 @@ from torch.func import functional_call
 from trainables.errors import ConfigError
 from trainables.methods.mona.meta_gradient import attention
 from trainables.models.backbone import Role
-from trainables.models.cross_modal import build_model
-from trainables.models.freezing import FROZEN_PARTS, TRAINED_ROLES
+from trainables.models.cross_modal import FROZEN_PARTS, TRAINED_ROLES, build_model
 from trainables.seeding import generator
 from trainables.spec import ModelSpec
 from trainables.tasks.registry import TASKS

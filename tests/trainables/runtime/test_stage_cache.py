@@ -68,7 +68,7 @@ def test_each_input_of_a_trial_changes_it(trials, change):
 
 
 def p_needs_files(name: str, trials: Trials) -> bool:
-    from trainables.sources.loading import proxy_faults
+    from trainables.sources.registry import proxy_faults
 
     return bool(proxy_faults(name, trials.home))
 

@@ -11,8 +11,7 @@ import pytest
 from tests.support.published import proxies as official_proxies
 from trainables.errors import ConfigError, DataError
 from trainables.sources.importing import LAYOUTS, import_proxy, verify_proxy
-from trainables.sources.loading import load_proxy, proxy_faults
-from trainables.sources.registry import PROXIES
+from trainables.sources.registry import PROXIES, load_proxy, proxy_faults
 
 TOO_FEW = "conll2003: 80 sentences, but the official file has 14041: cut short?"
 SAMPLES = {"cifar10": 100, "conll2003": 80, "tiny_imagenet": 16, "voc": 20}

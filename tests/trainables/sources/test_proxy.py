@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from trainables.errors import DataError
-from trainables.sources.proxy import ImageProxy
+from trainables.sources.proxy import ImageProxy, hash_content
 
 MASKS = np.array([[[0, 1]], [[255, 0]], [[1, 1]]], dtype=np.uint8)
 
@@ -44,3 +44,26 @@ def test_what_cannot_be_learnt_from_is_refused_with_the_way_out(proxy, change, m
 
 def test_masks_may_be_absent(proxy):
     assert replace(proxy, masks=None).masks is None
+
+
+def test_values_shape_dtype_and_grouping_all_count():
+    zeros = np.zeros(4, dtype=np.uint8)
+    different = [
+        hash_content(zeros),
+        hash_content(zeros.reshape(2, 2)),
+        hash_content(zeros.view(np.int8)),
+        hash_content(zeros + 1),
+        hash_content(zeros[:2], zeros[2:]),
+        hash_content([0, 0, 0, 0]),
+        hash_content("ab", "c"),
+        hash_content("a", "bc"),
+        hash_content(1, 2),
+        hash_content(12),
+    ]
+    assert len(set(different)) == len(different)
+
+
+def test_where_and_how_the_values_lie_does_not_count():
+    square = np.arange(16, dtype=np.int64).reshape(4, 4)
+    assert hash_content(square.T) == hash_content(np.ascontiguousarray(square.T))
+    assert hash_content(("a", "b")) == hash_content(["a", "b"])

@@ -11,9 +11,8 @@ from tests.trainables.sources.test_conll2003 import IOB1, write
 from tests.trainables.sources.test_tiny_imagenet import write_class
 from tests.trainables.sources.test_voc import object_mask, write_pairs
 from trainables.errors import ConfigError, DataError
-from trainables.sources.loading import load_proxy, proxy_faults
 from trainables.sources.proxy import ImageProxy
-from trainables.sources.registry import PROXIES
+from trainables.sources.registry import PROXIES, load_proxy, proxy_faults
 
 PACKAGED = ["digits", "digits_ink", "noise", "noise_words", "python_source"]
 BROUGHT = ["cifar10", "conll2003", "tiny_imagenet", "voc"]

@@ -2,15 +2,31 @@
 
 The result lies in `home/cache/weights/<sha256 of the original>`. It is written aside and renamed
 under a lock, so that a killed process leaves no half of it and one process converts.
+
+A Swin checkpoint in timm's format is renamed. timm fuses the query, key and value projections into
+one matrix. Split here, once, they can be frozen apart from each other in every backbone, whatever
+the optimiser does to what it is given.
+
+A DINOv2 comes out of a float32 ONNX graph that torch exported. An export keeps the names of biases,
+norms and convolutions, but a linear layer becomes `Add(MatMul(x, W^T), b)` with W^T anonymous: W
+takes its name from b. The position table is an anonymous constant too, in two parts: one row for
+the class token, which is concatenated, and the patches' rows [1, n, D].
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from math import isqrt
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 
+from trainables.errors import WeightsError
 from trainables.models.weights.checkpoint import hash_files
 from trainables.models.weights.description import CONFIG, TENSORS
 from trainables.storage.atomic import clear_scratch, new_folder, read_or_make
@@ -35,3 +51,193 @@ def convert_once(files: Sequence[Path], convert: Callable[[], Converted], home: 
     return read_or_make(
         folder.with_name(f".{folder.name}.lock"), lambda: folder if folder.is_dir() else None, make
     )
+
+
+BLOCK_NAMES = {
+    "norm1": "layernorm_before",
+    "norm2": "layernorm_after",
+    "attn.relative_position_bias_table": "attention.self.relative_position_bias_table",
+    "attn.proj": "attention.output.dense",
+    "mlp.fc1": "intermediate.dense",
+    "mlp.fc2": "output.dense",
+}
+STEM_NAMES = {
+    "patch_embed.proj": "embeddings.patch_embeddings.projection",
+    "patch_embed.norm": "embeddings.norm",
+    "norm": "layernorm",
+}
+FUSED = ("query", "key", "value")
+BLOCK = re.compile(r"layers\.(\d+)\.blocks\.(\d+)\.(.+?)(\.weight|\.bias)?")
+DOWNSAMPLE = re.compile(r"layers\.(\d+)\.(downsample\..+)")
+
+
+def swin_from_timm(folder: Path, description: dict[str, Any]) -> Converted:
+    """Returns the config and the state dict (hub names) of the timm Swin in `folder`.
+
+    Args:
+        description: timm's config.json: `architecture`, and `model_args` where they differ from it.
+
+    Raises:
+        WeightsError: It is not a Swin, or the weights do not fit the architecture.
+    """
+    import timm
+    from timm.models.swin_transformer import SwinTransformer, checkpoint_filter_fn
+
+    path = folder / TENSORS
+    if not path.is_file():
+        raise WeightsError(f"{folder}: no {TENSORS}; timm's hub repositories hold one.")
+    architecture, arguments = description["architecture"], description.get("model_args") or {}
+    try:
+        with torch.device("meta"):
+            network = timm.create_model(architecture, num_classes=0, **arguments)
+    except (RuntimeError, TypeError) as error:
+        raise WeightsError(f"{folder / CONFIG}: timm cannot build it: {error}") from error
+    if not isinstance(network, SwinTransformer):
+        raise WeightsError(f"{folder / CONFIG}: of timm's models only Swin is read here.")
+    try:
+        stored = checkpoint_filter_fn(load_file(path), network)
+    except (SafetensorError, OSError, AttributeError) as error:
+        raise WeightsError(f"{path}: damaged or not a {architecture}: {error}") from error
+    state = {key: tensor for key, tensor in stored.items() if not key.startswith("head.")}
+    expected = {key: tensor.shape for key, tensor in network.state_dict().items()}
+    faults = sorted(
+        key
+        for key in expected.keys() | state.keys()
+        if key not in state or expected.get(key) != state[key].shape
+    )
+    if faults:
+        raise WeightsError(f"{path} does not fit {architecture}; at fault: {', '.join(faults[:5])}")
+    return _config(network, state), _renamed(state)
+
+
+def _config(network: Any, state: dict[str, Tensor]) -> dict[str, Any]:
+    blocks = [stage.blocks[0] for stage in network.layers]
+    tables = {isqrt(len(block.attn.relative_position_bias_table)) for block in blocks}
+    if len(tables) > 1:
+        raise WeightsError("the stages of this Swin have windows of several sizes; need one size.")
+    hidden, _, patch, _ = state["patch_embed.proj.weight"].shape
+    return {
+        "model_type": "swin",
+        "architectures": ["SwinModel"],
+        "image_size": network.patch_embed.img_size[0],
+        "patch_size": patch,
+        "embed_dim": hidden,
+        "depths": [len(stage.blocks) for stage in network.layers],
+        "num_heads": [block.attn.num_heads for block in blocks],
+        "window_size": (tables.pop() + 1) // 2,
+        "mlp_ratio": len(state["layers.0.blocks.0.mlp.fc1.weight"]) / hidden,
+        "qkv_bias": "layers.0.blocks.0.attn.qkv.bias" in state,
+    }
+
+
+def _renamed(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Returns the tensors under transformers' names. There a stage ends with its downsampling; in
+    timm the next one begins with it."""
+    renamed = {}
+    for key, tensor in state.items():
+        if match := DOWNSAMPLE.fullmatch(key):
+            renamed[f"encoder.layers.{int(match[1]) - 1}.{match[2]}"] = tensor
+        elif match := BLOCK.fullmatch(key):
+            stage, block, part, kind = match.groups(default="")
+            prefix = f"encoder.layers.{stage}.blocks.{block}."
+            if part == "attn.qkv":
+                for name, third in zip(FUSED, tensor.chunk(3), strict=True):
+                    renamed[f"{prefix}attention.self.{name}{kind}"] = third.clone()
+            else:
+                renamed[f"{prefix}{BLOCK_NAMES[part]}{kind}"] = tensor
+        else:
+            part, _, kind = key.rpartition(".")
+            renamed[f"{STEM_NAMES[part]}.{kind}"] = tensor
+    return renamed
+
+
+PREFIX = "backbone."
+HEAD_WIDTH = 64  # of every published DINOv2
+
+Arrays = dict[str, np.ndarray]
+
+
+def dinov2_from_onnx(path: Path) -> Converted:
+    """Returns the config and the state dict (hub names) of the DINOv2 in the graph at `path`.
+
+    Raises:
+        WeightsError: The file is no ONNX graph, or not one of a DINOv2.
+    """
+    import onnx
+
+    try:
+        graph = onnx.load(path).graph
+        named, linear, constants = _read_tensors(graph)
+        state = {**named, **linear}
+        state["embeddings.position_embeddings"] = _position_table(graph, constants, state)
+    except Exception as error:  # protobuf's and onnx's errors share no base
+        raise WeightsError(
+            f"{path}: not the ONNX graph of a DINOv2 ({error!r}); install its package anew."
+        ) from error
+    hidden, _, patch, _ = state["embeddings.patch_embeddings.projection.weight"].shape
+    state["embeddings.mask_token"] = np.zeros((1, hidden), np.float32)
+    layers = {key.split(".")[2] for key in state if key.startswith("encoder.layer.")}
+    config = {
+        "model_type": "dinov2",
+        "architectures": ["Dinov2Model"],
+        "hidden_size": hidden,
+        "num_hidden_layers": len(layers),
+        "num_attention_heads": hidden // HEAD_WIDTH,
+        "patch_size": patch,
+        "image_size": isqrt(state["embeddings.position_embeddings"].shape[1] - 1) * patch,
+    }
+    return config, {key: torch.from_numpy(np.array(value)) for key, value in state.items()}
+
+
+def _read_tensors(graph: object) -> tuple[Arrays, Arrays, Arrays]:
+    """Returns the tensors that have a name, the linear weights [out, in], and all constants."""
+    from onnx import numpy_helper
+
+    initializers = {t.name: numpy_helper.to_array(t) for t in graph.initializer}  # type: ignore[attr-defined]
+    nodes = list(graph.node)  # type: ignore[attr-defined]
+    constants = dict(initializers)
+    constants |= {
+        node.output[0]: numpy_helper.to_array(node.attribute[0].t)
+        for node in nodes
+        if node.op_type == "Constant"
+    }
+    named = {
+        name.removeprefix(PREFIX): array
+        for name, array in initializers.items()
+        if name.startswith(PREFIX)
+    }
+    bias_after = {
+        source: name
+        for node in nodes
+        if node.op_type == "Add"
+        for name in node.input
+        if name.startswith(PREFIX) and name.endswith(".bias")
+        for source in node.input
+        if source != name
+    }
+    linear = {}
+    for node in nodes:
+        if node.op_type == "MatMul" and node.input[1] in initializers:
+            bias = bias_after[node.output[0]].removeprefix(PREFIX)
+            linear[bias.removesuffix("bias") + "weight"] = initializers[node.input[1]].T
+    return named, linear, constants
+
+
+def _position_table(graph: object, constants: Arrays, state: Arrays) -> np.ndarray:
+    """Returns the class token's and the patches' positions [1, 1 + n, D], found by their shapes."""
+    hidden = state["embeddings.cls_token"].size
+    class_rows = [a for a in _concatenated(graph, constants) if a.size == hidden]
+    patch_rows = [
+        array
+        for array in constants.values()
+        if array.ndim == 3 and array.shape[0] == 1 and array.shape[1] > 1
+        if array.shape[2] == hidden and isqrt(array.shape[1]) ** 2 == array.shape[1]
+    ]
+    (class_row,), (patches,) = class_rows, patch_rows
+    return np.concatenate([class_row.reshape(1, 1, hidden), patches], axis=1)
+
+
+def _concatenated(graph: object, constants: Arrays) -> Iterator[np.ndarray]:
+    for node in graph.node:  # type: ignore[attr-defined]
+        if node.op_type == "Concat":
+            yield from (constants[name] for name in node.input if name in constants)

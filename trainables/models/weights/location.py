@@ -1,19 +1,21 @@
 """Where a backbone's weights come from.
 
 In this order: a local folder (the path itself, or `home/weights/<name>`), the hub's cache, an
-installed package (read as files, never imported), the hub. What is found is handed on as a folder
-in transformers' format.
+installed package (read as files, never imported), the Hugging Face hub. What is found is returned
+as a folder in transformers' format.
+
+The hub's own cache folder and environment variables (HF_HOME, HF_ENDPOINT, HF_HUB_OFFLINE,
+HF_TOKEN) are used, so that what another program has downloaded is found.
 """
 
 from importlib.util import find_spec
 from pathlib import Path
 
+from huggingface_hub import HfApi, hf_hub_download, try_to_load_from_cache
+
 from trainables.errors import WeightsError
-from trainables.models.weights import hub
-from trainables.models.weights.conversion import convert_once
+from trainables.models.weights.conversion import convert_once, dinov2_from_onnx, swin_from_timm
 from trainables.models.weights.description import CONFIG, TENSORS, Origin, read_config
-from trainables.models.weights.dinov2_onnx import dinov2_from_onnx
-from trainables.models.weights.timm_swin import swin_from_timm
 
 EXTRA = 'pip install "sweeper[laptop]"'
 
@@ -28,7 +30,7 @@ def find_weights(name: str, origin: Origin, home: Path) -> Path:
     if local.exists():
         return as_transformers_folder(local, home)
     for hub_id in origin.hub_ids:
-        if cached := hub.cached_folder(hub_id):
+        if cached := cached_folder(hub_id):
             return as_transformers_folder(cached, home)
     faults = []
     if origin.package is not None:
@@ -43,7 +45,7 @@ def find_weights(name: str, origin: Origin, home: Path) -> Path:
             return as_transformers_folder(packaged, home)
     for hub_id in origin.hub_ids:
         try:
-            folder = hub.download(hub_id)
+            folder = download(hub_id)
         except WeightsError as error:
             faults.append(str(error))
         else:
@@ -78,3 +80,43 @@ def _packaged_path(package: str, inside: str) -> Path | None:
         return None
     path = Path(next(iter(spec.submodule_search_locations))) / inside
     return path if path.exists() else None
+
+
+TOKENIZER_FILES = {
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+}
+TIMEOUT_S = 5.0  # for the hub's first answer: without a network this is all that a user waits
+
+
+def cached_folder(hub_id: str) -> Path | None:
+    """Returns the cached snapshot of `hub_id` if it has config and weights."""
+    found = [try_to_load_from_cache(hub_id, name) for name in (CONFIG, TENSORS)]
+    paths = [Path(path) for path in found if isinstance(path, str)]
+    return paths[0].parent if len(paths) == len(found) else None
+
+
+def download(hub_id: str) -> Path:
+    """Downloads config, weights and tokenizer of `hub_id` into the hub's cache; returns the folder.
+
+    Raises:
+        WeightsError: The hub cannot be reached, or has no such repository or file.
+    """
+    try:
+        # One question without retries comes first: it fails at once where there is no network.
+        siblings = HfApi().model_info(hub_id, timeout=TIMEOUT_S).siblings or []
+        on_hub = {sibling.rfilename for sibling in siblings}
+        if missing := {CONFIG, TENSORS} - on_hub:
+            raise WeightsError(f"the hub's {hub_id} has no {' and no '.join(sorted(missing))}")
+        wanted = [CONFIG, TENSORS, *sorted(TOKENIZER_FILES & on_hub)]
+        paths = [Path(hf_hub_download(hub_id, name)) for name in wanted]
+    except WeightsError:
+        raise
+    except Exception as error:  # the client lets the errors of its HTTP library through
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise WeightsError(f"the hub does not give {hub_id} ({reason.rstrip('.')})") from error
+    return paths[0].parent

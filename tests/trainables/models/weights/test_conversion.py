@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from tests.support.tiny_backbones import save_tiny_timm_swin
 from trainables.errors import WeightsError
 from trainables.models.backbones.loading import BACKBONES, load_backbone
-from trainables.models.weights.dinov2_onnx import dinov2_from_onnx
+from trainables.models.weights.conversion import dinov2_from_onnx
 from trainables.models.weights.location import as_transformers_folder, find_weights
 from trainables.seeding import generator
 from trainables.spec import BackboneSpec

@@ -18,7 +18,7 @@ from tests.support.command import ROOT
 from tests.support.tiny_backbones import save_tiny_bert, save_tiny_timm_swin
 from trainables.errors import ConfigError, WeightsError
 from trainables.models.backbones.loading import BACKBONES, load_backbone
-from trainables.models.weights import hub, location
+from trainables.models.weights import location
 from trainables.models.weights.conversion import convert_once
 from trainables.models.weights.description import Origin
 from trainables.models.weights.location import as_transformers_folder, find_weights
@@ -63,8 +63,10 @@ def test_nowhere_to_be_found_says_every_way_out_at_once(tmp_path):
 def test_the_order_is_folder_cache_package_hub(tmp_path, package, monkeypatch):
     asked = []
     cached = {}
-    monkeypatch.setattr(hub, "cached_folder", lambda hub_id: asked.append("cache") or cached.get(1))
-    monkeypatch.setattr(hub, "download", lambda hub_id: asked.append("hub") or cached[2])
+    monkeypatch.setattr(
+        location, "cached_folder", lambda hub_id: asked.append("cache") or cached.get(1)
+    )
+    monkeypatch.setattr(location, "download", lambda hub_id: asked.append("hub") or cached[2])
     assert find_weights("bert", package, tmp_path).parent.name == "weights_package"
     assert asked == ["cache"]
     cached[1] = save_tiny_bert(tmp_path / "cached")
@@ -98,13 +100,13 @@ def test_a_folder_in_home_is_a_name(tmp_path):
 def test_the_hubs_cache_is_read_without_a_network(tmp_path, monkeypatch):
     snapshot = cache_snapshot("someone/bert", tmp_path / "cache")
     monkeypatch.setattr(
-        hub,
+        location,
         "try_to_load_from_cache",
-        partial(hub.try_to_load_from_cache, cache_dir=tmp_path / "cache"),
+        partial(location.try_to_load_from_cache, cache_dir=tmp_path / "cache"),
     )
-    assert hub.cached_folder("someone/bert") == snapshot
+    assert location.cached_folder("someone/bert") == snapshot
     (snapshot / "model.safetensors").unlink()
-    assert hub.cached_folder("someone/bert") is None
+    assert location.cached_folder("someone/bert") is None
 
 
 class Hub(BaseHTTPRequestHandler):
@@ -233,7 +235,7 @@ def test_the_laptop_extra_provides(name, tmp_path, monkeypatch):
     package = BACKBONES[name].origin.package
     if find_spec(package) is None:
         pytest.skip(f"{package} is not installed")
-    monkeypatch.setattr(hub, "cached_folder", lambda hub_id: None)
-    monkeypatch.setattr(hub, "download", lambda hub_id: pytest.fail("asked the hub"))
+    monkeypatch.setattr(location, "cached_folder", lambda hub_id: None)
+    monkeypatch.setattr(location, "download", lambda hub_id: pytest.fail("asked the hub"))
     assert (location.find_weights(name, BACKBONES[name].origin, tmp_path) / "config.json").exists()
     assert package not in sys.modules
