@@ -29,7 +29,7 @@ from sweeper.planning.trials import data_of
 from sweeper.text import format_bytes
 from trainables.errors import ConfigError, DataError
 from trainables.models.weights.description import backbone_faults, local_backbones
-from trainables.sources.loading import proxy_faults
+from trainables.sources.registry import proxy_faults
 from trainables.spec import BackboneSpec, DataSpec
 from trainables.tasks import official
 from trainables.tasks.loading import describe_data, is_prepared
