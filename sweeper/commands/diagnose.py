@@ -210,7 +210,7 @@ def _at_best(sweep: Sweep, trial: Trial) -> Training:
     """Build the trial and load its best weights."""
     folder = saved(trial)
     (study,) = (study for study in sweep.studies() if study.name == trial.study)
-    spec = spec_of(sweep, study, trial.params, seed=trial.seed, home=home())
+    spec = spec_of(study, trial.params, seed=trial.seed, home=home())
     device = "cuda" if torch.cuda.is_available() else "cpu"
     training = Training.begin(spec, WarmParts(), device=device)
     checkpoints.load_best(training.state, folder)

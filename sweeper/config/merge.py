@@ -328,7 +328,8 @@ def _read_base(path: Path, node: Node, faults: Faults) -> Node | None:
         text = read_text(path.parent / name)
     except FileFaults as error:
         for found in error.faults:
-            faults.add(node, f"`{EXTENDS}: {shown(name)}` {found.message}")
+            message = found.message.replace(f"`{path.parent}/", "`")  # relative, as in the file
+            faults.add(node, f"`{EXTENDS}: {printable(name)}`: {message}")
         return None
     try:
         base = parse(text, str(path.parent / name))

@@ -83,6 +83,34 @@ class StudySpec:
         others = searched.values if isinstance(searched, Choice) else ()
         return tuple(dict.fromkeys(str(p) for p in (self.proxy, *others) if p is not None))
 
+    def resolve_params(self, params: Params) -> Stages:
+        """Return every setting of every stage of a trial with `params`.
+
+        Raises:
+            InfeasibleParams: A stage refuses them.
+        """
+        return complete(self.entry, {**self.preset, **params})
+
+    def complete_params(self, params: Params) -> Params:
+        """Return every hyperparameter of a trial with `params`, by `stage.parameter`.
+
+        Raises:
+            InfeasibleParams: A stage refuses them.
+        """
+        proxy = self.proxy_of(params)
+        source = {PROXY: proxy} if proxy is not None else {}
+        model = {
+            name: value
+            for name, value in {**self.preset, **params}.items()
+            if name.partition(".")[0] == MODEL
+        }
+        return {**source, **model, **flatten(self.resolve_params(params))}
+
+    def proxy_of(self, params: Params) -> str | None:
+        """Return the source data that a trial with `params` reads."""
+        proxy = params.get(PROXY, self.proxy)
+        return None if proxy is None else str(proxy)
+
 
 def make_study_spec(
     method: MethodEntry,

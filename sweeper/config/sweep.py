@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from sweeper.config.catalog import MODEL, PROXY, Catalog, Settings
+from sweeper.config.catalog import Catalog, Settings
 from sweeper.config.distributions import Distribution, written
 from sweeper.config.schema import (
     Budget,
@@ -23,10 +23,7 @@ from sweeper.config.schema import (
     Tracking,
 )
 from sweeper.config.study_spec import (
-    Stages,
     StudySpec,
-    complete,
-    flatten,
     make_study_spec,
 )
 from sweeper.model import Params
@@ -106,34 +103,6 @@ class Sweep:
         if self.stage_store is None and study.distinct:
             return StageStoreSection()
         return self.stage_store
-
-    def resolve_params(self, study: StudySpec, params: Params) -> Stages:
-        """Return every setting of every stage of a trial with `params`.
-
-        Raises:
-            InfeasibleParams: A stage refuses them.
-        """
-        return complete(study.entry, {**study.preset, **params})
-
-    def complete_params(self, study: StudySpec, params: Params) -> Params:
-        """Return every hyperparameter of a trial with `params`, by `stage.parameter`.
-
-        Raises:
-            InfeasibleParams: A stage refuses them.
-        """
-        proxy = self.proxy_of(study, params)
-        source = {PROXY: proxy} if proxy is not None else {}
-        model = {
-            name: value
-            for name, value in {**study.preset, **params}.items()
-            if name.partition(".")[0] == MODEL
-        }
-        return {**source, **model, **flatten(self.resolve_params(study, params))}
-
-    def proxy_of(self, study: StudySpec, params: Params) -> str | None:
-        """Return the source data that a trial with `params` reads."""
-        proxy = params.get(PROXY, study.proxy)
-        return None if proxy is None else str(proxy)
 
     @property
     def resolved(self) -> dict[str, Any]:

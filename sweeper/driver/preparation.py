@@ -108,7 +108,7 @@ def prepare(sweep: Sweep, home: Path, progress: Progress) -> dict[str, StudyFact
         try:
             facts[study.name] = _facts(study, parts, home, progress)
             for params in (study.preset, study.control):
-                Training.begin(spec_of(sweep, study, params, seed=0, home=home), parts)
+                Training.begin(spec_of(study, params, seed=0, home=home), parts)
         except TrainableError as error:
             faults[str(error)] = Fault(study.name, None, str(error))
     if faults:

@@ -116,7 +116,7 @@ def _pilot(sweep: Sweep, study: StudySpec, home: Path) -> PilotResult:
     home.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".pilot-", dir=home) as folder:
         job = PilotJob(
-            trials=measured_trials(sweep, study, home),
+            trials=measured_trials(study, home),
             threads=sweep.resources.cpu,
             epochs=EPOCHS,
             folder=folder,
@@ -149,7 +149,7 @@ def _calibration(sweep: Sweep, study: StudySpec, found: PilotResult) -> Calibrat
     )
 
 
-def measured_trials(sweep: Sweep, study: StudySpec, home: Path) -> dict[str, Spec]:
+def measured_trials(study: StudySpec, home: Path) -> dict[str, Spec]:
     """Return the trials to be measured, by name.
 
     They are the preset, and the preset with every searched integer and choice at its lowest (or
@@ -159,7 +159,7 @@ def measured_trials(sweep: Sweep, study: StudySpec, home: Path) -> dict[str, Spe
     trials: dict[str, Spec] = {}
     for name, params in {PRESET: {}, **_corners(study)}.items():
         try:
-            spec = spec_of(sweep, study, {**study.preset, **params}, seed=0, home=home)
+            spec = spec_of(study, {**study.preset, **params}, seed=0, home=home)
         except InfeasibleParams:
             continue  # no trial of the search takes these together either
         plain = spec.model_dump(mode="json", by_alias=True)
@@ -230,7 +230,7 @@ def device_of(sweep: Sweep) -> str:
 
 
 def _file(sweep: Sweep, study: StudySpec, home: Path, device: str) -> Path:
-    trials = measured_trials(sweep, study, home)
+    trials = measured_trials(study, home)
     depends = {
         "trials": {name: {**spec, "home": None} for name, spec in trials.items()},
         "threads": sweep.resources.cpu,

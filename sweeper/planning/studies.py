@@ -62,7 +62,7 @@ def make_plans(
                 leading=planned.leading,
                 num_trials=planned.num_trials,
                 sampler=_sampler(sweep, planned, seed),
-                complete=partial(_complete, sweep, planned),
+                complete=partial(_complete, planned),
                 trial_seed=partial(_trial_seed, sweep.search.seed, planned.task),
                 replication=replication(sweep, planned.task),
                 stages=stages(sweep, planned),
@@ -109,7 +109,7 @@ def stages(sweep: Sweep, planned: StudySpec) -> SharedStages:
     return draw_prefixes(
         planned,
         seed=_study_seed(sweep, planned),
-        complete=partial(_complete, sweep, planned),
+        complete=partial(_complete, planned),
         trial_seed=lambda k: _trial_seed(sweep.search.seed, planned.task, num_leading + k),
     )
 
@@ -138,8 +138,8 @@ def _trial_seed(search_seed: int, task: str, number: int) -> int:
     return derive_seed(search_seed, task, "trial", max(0, number - 1))
 
 
-def _complete(sweep: Sweep, planned: StudySpec, params: Params) -> Params:
+def _complete(planned: StudySpec, params: Params) -> Params:
     try:
-        return sweep.complete_params(planned, params)
+        return planned.complete_params(params)
     except InfeasibleParams as error:
         raise runner.Infeasible(str(error)) from error

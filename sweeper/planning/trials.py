@@ -46,7 +46,7 @@ class TrialBuilder:
 
     def __call__(self, trial: Trial) -> AttemptConfig:
         study = self._studies[trial.study]
-        spec = spec_of(self._sweep, study, trial.params, seed=trial.seed, home=self._home)
+        spec = spec_of(study, trial.params, seed=trial.seed, home=self._home)
         named = self._paths.checkpoint(trial)
         found: tuple[str, ...] = ()
         if named is not None:
@@ -68,7 +68,7 @@ class TrialBuilder:
     def can_halve(self, trial: Trial, stage: str | None) -> bool:
         """Return whether the micro-batches of `stage` (None: of any stage) can be halved again."""
         study = self._studies[trial.study]
-        settings = self._sweep.resolve_params(study, trial.params)
+        settings = study.resolve_params(trial.params)
         return any(
             can_halve(study.method, name, settings[name], halvings=trial.halvings)
             for name in ([stage] if stage in settings else settings)
@@ -158,7 +158,7 @@ def _parts(text: str, studies: Sequence[Study], sweep: str) -> tuple[str, str]:
     return study, number
 
 
-def spec_of(sweep: Sweep, study: StudySpec, params: Params, *, seed: int, home: Path) -> TrialSpec:
+def spec_of(study: StudySpec, params: Params, *, seed: int, home: Path) -> TrialSpec:
     """Return the spec of a trial of a study with `params`.
 
     Raises:
@@ -168,10 +168,10 @@ def spec_of(sweep: Sweep, study: StudySpec, params: Params, *, seed: int, home: 
         method=study.method,
         task=study.task,
         backbone=study.backbone,
-        proxy=sweep.proxy_of(study, params),
+        proxy=study.proxy_of(params),
         data=data_of(study),
         model={**study.model, **model_settings(params)},
-        stages=sweep.resolve_params(study, params),
+        stages=study.resolve_params(params),
         seed=seed,
         home=home,
     )

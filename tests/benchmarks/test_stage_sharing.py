@@ -138,9 +138,7 @@ def specs_of(shell: Shell, name: str) -> list[dict[str, Any]]:
     sweep = load.from_record(ledger.sweep())
     (study,) = sweep.studies()
     return [
-        spec_of(sweep, study, t.params, seed=t.seed, home=home()).model_dump(
-            mode="json", by_alias=True
-        )
+        spec_of(study, t.params, seed=t.seed, home=home()).model_dump(mode="json", by_alias=True)
         for t in ledger.trials()
     ]
 

@@ -117,7 +117,7 @@ def drawn(sweep: Sweep, study: StudySpec) -> Iterator[Stages | str]:
     for number in range(DRAWN):
         params = sampler.ask(number)
         try:
-            yield sweep.resolve_params(study, params)
+            yield study.resolve_params(params)
         except InfeasibleParams as error:
             yield str(error)
 
@@ -191,7 +191,7 @@ def test_every_profile_loads_and_its_studies_are_complete(file: Path, profile: s
     assert sweep.notes == ()
     for study in sweep.studies():
         for params in (study.preset, study.control):
-            spec(study, sweep.resolve_params(study, params))
+            spec(study, study.resolve_params(params))
     assert loads_sweep(sweep.resolved, catalog(), profile=profile).resolved == sweep.resolved
 
 

@@ -30,7 +30,7 @@ def suggested(sweep: Sweep, plan: StudySpec) -> list[dict]:
     found = []
     for number in range(12):
         try:
-            found.append(sweep.complete_params(plan, sampler.ask(number)))
+            found.append(plan.complete_params(sampler.ask(number)))
         except InfeasibleParams:
             continue
     assert found
@@ -66,7 +66,7 @@ def test_the_file_is_valid_and_its_preset_is_the_winner(tmp_path, method, benchm
             again = load.read(file, Options())
             (winner,) = again.studies()
             assert again.name == best_name(sweep.name, method, plan.task)
-            assert again.complete_params(winner, winner.preset) == params
+            assert winner.complete_params(winner.preset) == params
             assert (again.search.trials, dict(winner.parameters)) == (2, {})
             (stage,) = {n.partition(".")[0] for n in params if n.endswith(".decay_epochs")}
             more = load.read(file, Options(sets=(f"{stage}.epochs=999",)))

@@ -53,7 +53,7 @@ def real(tmp_path, monkeypatch):
     ledger.start({})
     study = Study(name=plan.name, method="mona", task=ADVECTION, objective=plan.objective, seed=0)
     ledger.add_study(study, {"dimension": "1d", "kind": "dense"})
-    params = sweep.complete_params(plan, CHOSEN)
+    params = plan.complete_params(CHOSEN)
     ledger.add_trial(
         Trial(
             study=plan.name, number=5, kind=TrialKind.SAMPLED, params=params, seed=0,

@@ -38,7 +38,7 @@ def load(text: str = TEXT, *sets: str) -> Sweep:
 def rates(sweep: Sweep, params: dict | None = None) -> list[float | None]:
     """The drop path of each study's trial with the preset, or with `params`."""
     return [
-        spec_of(sweep, study, {**study.preset, **(params or {})}, seed=0, home=HOME).model.drop_path
+        spec_of(study, {**study.preset, **(params or {})}, seed=0, home=HOME).model.drop_path
         for study in sweep.studies()
     ]
 
@@ -78,8 +78,8 @@ def test_the_embedder_s_beginning_and_the_rate_may_be_searched():
     assert set(two.parameters) == {"refine.lr", "model.embedder_init", "model.drop_path"}
     assert two.preset["model.embedder_init"] == "pretrained_copy"
     assert two.preset["model.drop_path"] == 0.1
-    params = sweep.complete_params(two, {"model.embedder_init": "random", "model.drop_path": 0.2})
-    model = spec_of(sweep, two, params, seed=0, home=HOME).model
+    params = two.complete_params({"model.embedder_init": "random", "model.drop_path": 0.2})
+    model = spec_of(two, params, seed=0, home=HOME).model
     assert (model.embedder_init, model.drop_path, model.head) == ("random", 0.2, "orca_pool")
     fixed = load(TEXT + SEARCHED, "model.embedder_init=random").studies()[0]
     assert fixed.preset["model.embedder_init"] == "random"  # where the search starts
@@ -115,11 +115,11 @@ def test_shared_stages_are_drawn_with_the_model_that_they_are_trained_in():
     (level,) = levels(study)
     assert set(level.parameters) == {"align.lr", "model.embedder_init"}
     drawn = draw_prefixes(
-        study, seed=0, complete=lambda p: sweep.complete_params(study, p), trial_seed=lambda k: k
+        study, seed=0, complete=lambda p: study.complete_params(p), trial_seed=lambda k: k
     )
     inits = {prefix.settings["model.embedder_init"] for prefix in drawn.configs}
     assert inits == {"pretrained_copy", "random"}
-    params = sweep.complete_params(study, drawn.configs[0].params)
+    params = study.complete_params(drawn.configs[0].params)
     other = {**params, "model.embedder_init": "another"}
     assert drawn.key(params, 0) != drawn.key(other, 0)
 
@@ -127,7 +127,7 @@ def test_shared_stages_are_drawn_with_the_model_that_they_are_trained_in():
 def test_the_winner_s_file_has_its_model(tmp_path):
     sweep = load(TEXT + SEARCHED)
     plan = sweep.studies()[1]
-    params = sweep.complete_params(plan, {"model.embedder_init": "random"})
+    params = plan.complete_params({"model.embedder_init": "random"})
     trial = Trial(study=plan.name, number=3, kind=TrialKind.SAMPLED, params=params, seed=0, value=1)
     study = Study(name=plan.name, method="orca", task=plan.task, objective="val/nrmse", seed=0)
     table = StudyTable(study=study, facts={"dimension": "2d", "kind": "dense"}, trials=())
@@ -138,8 +138,8 @@ def test_the_winner_s_file_has_its_model(tmp_path):
     again = load(best_file(record, table, trial))
     (winner,) = again.studies()
     before, after = (
-        spec_of(s, p, {**p.preset, **given}, seed=0, home=HOME)
-        for s, p, given in ((sweep, plan, params), (again, winner, {}))
+        spec_of(p, {**p.preset, **given}, seed=0, home=HOME)
+        for p, given in ((plan, params), (winner, {}))
     )
     assert before == after
     assert after.model.embedder_init == "random"

@@ -70,7 +70,7 @@ def test_dense_targets_may_have_a_source_of_their_own() -> None:
 def test_settings_come_in_order_default_recipe_preset_fixed_sampled() -> None:
     sweep = load()
     study = sweep.study("orca", "pdebench/advection_1d")
-    stages = sweep.resolve_params(study, {"refine.lr": 5e-4})
+    stages = study.resolve_params({"refine.lr": 5e-4})
     assert stages["align"]["distance"] == "otdd_exact"  # the config's default
     assert stages["refine"]["optimizer"] == "adam"  # the task's recipe
     assert stages["align"]["epochs"] == 20  # the method's preset
@@ -121,24 +121,24 @@ def test_the_control_is_the_preset_without_what_the_method_adds() -> None:
     for study in sweep.studies():
         changed = {k for k in study.preset if study.preset[k] != study.control[k]}
         assert changed == set(CATALOG.methods[study.method].control)
-        preset, control = (sweep.resolve_params(study, p) for p in (study.preset, study.control))
+        preset, control = (study.resolve_params(p) for p in (study.preset, study.control))
         assert preset.get("refine") == control.get("refine")
 
 
 def test_complete_params_name_every_hyperparameter_and_resolve_to_themselves() -> None:
     sweep = load()
     study = sweep.study("orca", "pdebench/advection_1d")
-    complete = sweep.complete_params(study, {"refine.lr": 5e-4})
+    complete = study.complete_params({"refine.lr": 5e-4})
     assert complete.keys() == study.preset.keys()
     assert complete["proxy"] == "python_source"
-    assert sweep.resolve_params(study, complete) == sweep.resolve_params(study, {"refine.lr": 5e-4})
+    assert study.resolve_params(complete) == study.resolve_params({"refine.lr": 5e-4})
 
 
 def test_settings_that_contradict_each_other_are_infeasible() -> None:
     sweep = load(TEXT.replace("replace.k_end: 3, ", ""))
     study = sweep.study("pare", "pdebench/darcy_2d")
     with pytest.raises(InfeasibleParams, match="k_end 5 is over k0 4"):
-        sweep.resolve_params(study, {"replace.k0": 4, "replace.k_end": 5})
+        study.resolve_params({"replace.k0": 4, "replace.k_end": 5})
 
 
 def test_epochs_are_the_most_that_a_trial_may_take() -> None:
@@ -170,8 +170,8 @@ def test_a_proxy_can_be_searched_each_task_among_its_own() -> None:
     study = sweep.study("orca", "pdebench/advection_1d")
     assert study.parameters["proxy"] == Choice(values=("conll2003", "python_source"))
     assert study.proxies == ("python_source", "conll2003")
-    assert sweep.proxy_of(study, {"proxy": "conll2003"}) == "conll2003"
-    assert sweep.complete_params(study, {"proxy": "conll2003"})["proxy"] == "conll2003"
+    assert study.proxy_of({"proxy": "conll2003"}) == "conll2003"
+    assert study.complete_params({"proxy": "conll2003"})["proxy"] == "conll2003"
     assert "proxy" not in sweep.study("orca", "pdebench/darcy_2d").parameters
 
 

@@ -35,7 +35,7 @@ def only(sweep):
 
 def test_the_preset_is_measured_and_both_ends_of_what_is_counted(tmp_path):
     sweep = sweep_of()
-    trials = calibration.measured_trials(sweep, only(sweep), tmp_path)
+    trials = calibration.measured_trials(only(sweep), tmp_path)
     stages = {name: spec["stages"] for name, spec in trials.items()}
     assert list(stages) == ["preset", "lowest", "highest"]
     assert [s["refine"]["batch_size"] for s in stages.values()] == [4, 2, 16]
@@ -46,7 +46,7 @@ def test_the_preset_is_measured_and_both_ends_of_what_is_counted(tmp_path):
 
 def test_trials_that_are_the_same_are_measured_once(tmp_path):
     sweep = sweep_of(parameters={"refine.lr": {"min": 1e-5, "max": 1e-3}})
-    assert list(calibration.measured_trials(sweep, only(sweep), tmp_path)) == ["preset"]
+    assert list(calibration.measured_trials(only(sweep), tmp_path)) == ["preset"]
 
 
 def kept(sweep, home):

@@ -90,7 +90,7 @@ def test_micro_batches_are_halved_until_they_are_of_one_sample(tmp_path, stage, 
     """And not at all where a loss compares the samples of a batch."""
     sweep = loads_sweep(SWEEP, catalog())
     (study,) = sweep.studies()
-    params = sweep.complete_params(study, {"refine.lr": 1e-4})
+    params = study.complete_params({"refine.lr": 1e-4})
     builder = TrialBuilder(sweep, CheckpointPaths(tmp_path), tmp_path, "holder", {})
     told = [
         builder.can_halve(
@@ -112,7 +112,7 @@ def test_micro_batches_are_halved_until_they_are_of_one_sample(tmp_path, stage, 
 def test_a_trial_is_told_which_data_it_has_to_find_and_is_the_same_trial(tmp_path):
     sweep = loads_sweep(SWEEP, catalog())
     (study,) = sweep.studies()
-    params = sweep.complete_params(study, {"refine.lr": 1e-4})
+    params = study.complete_params({"refine.lr": 1e-4})
     one = Trial(study=study.name, number=0, kind=TrialKind.SAMPLED, params=params, seed=7)
     told = [
         TrialBuilder(

@@ -43,9 +43,9 @@ def load(stages: str = "{align: {distinct: 5}, replace: {distinct: 3}}", **optio
     return loads_sweep(text, CATALOG, **options)
 
 
-def complete(sweep: Sweep, study: StudySpec, params: Mapping[str, Any]) -> dict[str, Any]:
+def complete(study: StudySpec, params: Mapping[str, Any]) -> dict[str, Any]:
     try:
-        return sweep.complete_params(study, params)
+        return study.complete_params(params)
     except InfeasibleParams as error:
         raise Infeasible(str(error)) from error
 
@@ -55,7 +55,7 @@ def draw(sweep: Sweep, seed: int = 0) -> tuple[StudySpec, SharedStages]:
     shared = draw_prefixes(
         study,
         seed=seed,
-        complete=lambda params: complete(sweep, study, params),
+        complete=lambda params: complete(study, params),
         trial_seed=lambda k: 1000 + k,
     )
     return study, shared
@@ -91,7 +91,7 @@ def test_every_prefix_is_feasible_and_honours_conditions() -> None:
         active = {n for n, p in study.parameters.items() if is_active(p, drawn)} - {"refine.lr"}
         assert drawn.keys() == active
         assert all(study.parameters[name].contains(value) for name, value in drawn.items())
-        settings = complete(sweep, study, drawn)
+        settings = complete(study, drawn)
         assert settings["replace.k_end"] <= settings["replace.k0"]
         assert prefix.settings == shared.settings(settings)
         assert prefix.settings.items() >= drawn.items()
