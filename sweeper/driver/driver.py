@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -74,10 +75,7 @@ def drive(
         CannotSchedule: A trial asks for more than the cluster has.
         StorageFull: There was no room for checkpoints for too long.
     """
-
-    def say(line: str) -> None:
-        console.print(line, markup=False, soft_wrap=True)
-
+    say = _printer(console)
     ledger.on_trouble(say)
     check_tracking(sweep)
     with _connected(sweep, folder, job, on_start) as cluster:
@@ -153,7 +151,7 @@ class Driver:
         console: Console,
     ) -> None:
         self._sweep, self._ledger, self._folder = sweep, ledger, folder
-        self._cluster, self._console = cluster, console
+        self._cluster, self._say = cluster, _printer(console)
         self._slots = resources.concurrency(sweep, cluster.resources)
         self._paths = CheckpointPaths(folder, sweep.checkpoints.store)
         self._recorder = make_recorder(ledger, sweep, self._paths, self._say)
@@ -263,8 +261,10 @@ class Driver:
             self._say(f"Ray dashboard: {cluster.dashboard}{token}")
         self._say(f"MLflow: {uri} ({how_to_look(uri)})")
 
-    def _say(self, line: str) -> None:
-        self._console.print(line, markup=False, soft_wrap=True)
+
+def _printer(console: Console) -> Callable[[str], None]:
+    """Return a function that prints a line for people as it is."""
+    return partial(console.print, markup=False, soft_wrap=True)
 
 
 def _policy(failures: Failures) -> FailurePolicy:

@@ -56,12 +56,12 @@ class Retention(Hook):
         self._sizes: dict[Key, int] = {}  # bytes of thinned trials, as far as known
         self._thick: OrderedDict[Key, Trial] = OrderedDict()  # may have files to delete
         self._num_lost = 0
-        self._cut: list[Trial] = []  # as the latest launch left them
+        self._interrupted: list[Trial] = []  # as the latest launch left them
         for trial in self.ledger.trials():
             if trial.state.is_finished:
-                self._take(trial, may_be_thick=self.keep.max_bytes is not None)
+                self._add(trial, may_be_thick=self.keep.max_bytes is not None)
             else:
-                self._cut.append(trial)
+                self._interrupted.append(trial)
         self._ended: SimpleQueue[Trial | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="retention", daemon=True)
         self._thread.start()
@@ -77,23 +77,23 @@ class Retention(Hook):
         self._thread.join(patience_s)
 
     def _work(self) -> None:
-        for trial in self._cut:
-            self._sweep(trial)
+        for trial in self._interrupted:
+            self._delete_leftovers(trial)
         self._settle()
         while (ended := self._ended.get()) is not None:
-            self._sweep(ended)
+            self._delete_leftovers(ended)
             if ended.state.is_finished:
-                self._take(ended)
+                self._add(ended)
                 self._settle()
-        self._sweep()  # nothing runs now
+        self._delete_leftovers()  # nothing runs now
 
-    def _sweep(self, trial: Trial | None = None) -> None:
+    def _delete_leftovers(self, trial: Trial | None = None) -> None:
         """Delete files of killed writers: of the attempts so far at a trial, or of all trials."""
         with suppress(OSError):
             found = self.paths.leftovers(trial)
-            discard(path for path in found if trial is None or _is_over(trial, path))
+            discard(path for path in found if trial is None or _is_of_ended_attempt(trial, path))
 
-    def _take(self, trial: Trial, *, may_be_thick: bool = True) -> None:
+    def _add(self, trial: Trial, *, may_be_thick: bool = True) -> None:
         key = trial.study, trial.number
         self._all[key] = trial
         if trial.checkpoint is not None:
@@ -108,11 +108,11 @@ class Retention(Hook):
         Those that fail, since a disk is full or a store or the ledger is away, are done when the
         next trial ends.
         """
-        for do in (self._choose, self._thin_all, self._hold, self._thin_all):
+        for do in (self._drop_unwanted, self._thin_all, self._apply_cap, self._thin_all):
             with suppress(OSError, TrainableError, SweeperError):
                 do()
 
-    def _choose(self) -> None:
+    def _drop_unwanted(self) -> None:
         """Drop checkpoints that the file does not keep, whatever their size."""
         if not self.keep.pruned:
             for trial in [t for t in self._kept.values() if t.state is TrialState.PRUNED]:
@@ -176,7 +176,7 @@ class Retention(Hook):
                 self.say(f"so it is with other trials: sweeper logs {self.ledger.name}")
         return True
 
-    def _hold(self) -> None:
+    def _apply_cap(self) -> None:
         """Drop the worst checkpoints until the rest fits below the cap.
 
         The best of a study always stay. Trials that could not be thinned do not count yet.
@@ -211,7 +211,7 @@ class Retention(Hook):
         return sorted(mine, key=lambda t: (best is None or t.number != best.number, *_rank(t)))
 
 
-def _is_over(trial: Trial, path: Path) -> bool:
+def _is_of_ended_attempt(trial: Trial, path: Path) -> bool:
     """Return whether a path belongs to the attempt of a trial that ended, or to an earlier one."""
     names = (name.removeprefix("attempt-") for name in path.parts if name.startswith("attempt-"))
     numbers = [int(name) for name in names if name.isdecimal()]
