@@ -78,6 +78,7 @@ def ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ui]:
         process.kill()
 
 
+@pytest.mark.slow
 def test_it_listens_to_this_machine_alone_and_shows_no_secret(ui: Ui) -> None:
     assert ui.ask("/health") == (200, b"OK")
     leader = psutil.Process(ui.pid)
@@ -91,6 +92,7 @@ def test_it_listens_to_this_machine_alone_and_shows_no_secret(ui: Ui) -> None:
     assert ui.canaries.found_in_arguments() == []
 
 
+@pytest.mark.slow
 def test_it_says_where_the_runs_are_and_what_to_click(ui: Ui) -> None:
     wait_until(lambda: CLICK in ui.log.read_text(), timeout_s=60, what="the address")
     told = ui.log.read_text()
@@ -109,6 +111,7 @@ def test_a_server_that_has_its_own_page_is_named_and_none_is_started(
     assert not is_listening(port)
 
 
+@pytest.mark.slow
 def test_a_page_of_another_site_gets_nothing(ui: Ui) -> None:
     search = "/api/2.0/mlflow/experiments/search?max_results=1"
     assert ui.ask(search)[0] == 200
@@ -128,6 +131,7 @@ ESCAPES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ESCAPES)
 def test_no_path_leads_out_of_the_artifacts(ui: Ui, path: str) -> None:
     status, body = ui.ask(path)
@@ -135,6 +139,7 @@ def test_no_path_leads_out_of_the_artifacts(ui: Ui, path: str) -> None:
     assert b"root:" not in body
 
 
+@pytest.mark.slow
 def test_nobody_starts_jobs_through_it(ui: Ui) -> None:
     job = b'{"job_name": "invoke_scorer", "params": {}}'
     status, body = ui.ask("/ajax-api/3.0/jobs/", method="POST", body=job)
@@ -142,6 +147,7 @@ def test_nobody_starts_jobs_through_it(ui: Ui) -> None:
     assert b"JOB_EXECUTION" in body
 
 
+@pytest.mark.slow
 def test_sigterm_ends_the_server_too(ui: Ui) -> None:
     """Comes last: the page is gone then."""
     leader = psutil.Process(ui.pid)

@@ -62,6 +62,7 @@ def test_a_published_pickle_is_read_without_running_it(here: Path) -> None:
     assert not (here / "ran").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
 @pytest.mark.parametrize("how", ["link", "storage"])
 def test_no_other_file_is_opened_for_an_array(here: Path, how: str) -> None:

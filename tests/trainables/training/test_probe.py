@@ -43,6 +43,7 @@ def test_classes_too_small_to_be_split_are_left_out():
     assert probe_error(features, labels) == 0
 
 
+@pytest.mark.slow
 def test_an_untouched_body_has_no_distortion_and_one_that_was_destroyed_has(trials, training):
     model, source = training.state.model, training.domains.source
     before = source_error(model, source)
