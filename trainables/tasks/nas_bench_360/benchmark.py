@@ -293,7 +293,7 @@ _TASKS: tuple[TaskInfo, ...] = (
 )
 
 _ORCA = "Shen et al., ICML 2023"
-_NAS_BENCH_360 = "Tu et al., NeurIPS 2022"
+_TU = "Tu et al., NeurIPS 2022"
 _TUNED = "official test set, on which ORCA's code, which others build on, chose the epoch too"
 _PERCENT = 0.01
 
@@ -329,8 +329,8 @@ _RESULTS = PublishedTable(
         "pare": (6.25, 25.55, 7.00e-3, 0.99, 0.121, 6.53, 0.55, 0.28, 11.18, 0.28),
     },
     citations={
-        "hand-designed": _NAS_BENCH_360,
-        "nas-bench-360": _NAS_BENCH_360,
+        "hand-designed": _TU,
+        "nas-bench-360": _TU,
         "dash": "Shen et al., NeurIPS 2022",
         "perceiver-io": "Jaegle et al., ICLR 2022",
         "fpt": "Lu et al., AAAI 2022",

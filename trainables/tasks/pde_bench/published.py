@@ -173,7 +173,7 @@ FLOORS: Mapping[str, Floor] = {
     "diffusion_reaction_2d": _floor(6.6e-3, 16, "the published scores are far above it"),
 }
 
-PDEBENCH = "Takamoto et al., NeurIPS 2022"
+TAKAMOTO = "Takamoto et al., NeurIPS 2022"
 RESULTS = PublishedTable(
     title="PDEBench, nRMSE",
     tasks=(
@@ -195,9 +195,9 @@ RESULTS = PublishedTable(
         "pare": (2.7e-3, 8.3e-3, 2.6e-3, 1.6e-3, 6.62e-2, 8.06e-2, 5.7e-3, 8.18e-1),
     },
     citations={
-        "pinn": PDEBENCH,
-        "fno": PDEBENCH,
-        "u-net": PDEBENCH,
+        "pinn": TAKAMOTO,
+        "fno": TAKAMOTO,
+        "u-net": TAKAMOTO,
         "orca": "Shen et al., ICML 2023",
         "mona": "Ma et al., ICML 2024",
         "pare": "Cai et al., ICML 2024",
