@@ -6,6 +6,7 @@ import pytest
 from tests.support import tiny_backbones
 from trainables.models.backbones.loading import load_backbone
 from trainables.spec import BackboneSpec
+from trainables.tasks.registry import TASKS
 from trainables.tasks.store.split import Split
 from trainables.tasks.task import Task, TaskInfo
 
@@ -62,6 +63,7 @@ def make_task():
             resolution=input_shape[-1],
             channels=(input_shape[0], classes or split.y.shape[1]),
             protocol="none",
+            tokens=TASKS[name].tokens if name in TASKS else None,
         )
         return Task(
             info=info,
