@@ -14,7 +14,7 @@ from sweeper.ledger import Ledger
 from sweeper.model import Params, Study, StudyFacts, TrialKind
 from sweeper.planning.load import differences
 from sweeper.search.optuna_sampler import OptunaSampler, make_pruner
-from sweeper.search.prefixes import draw_prefixes
+from sweeper.search.shared_configs import draw_shared_configs
 from trainables.seeding import derive_seed
 
 PINNED = ("data_source", "content_hash", "weights_hash")  # facts of a study that do not change
@@ -106,7 +106,7 @@ def stages(sweep: Sweep, planned: StudySpec) -> SharedStages:
         UsageError: No configuration is feasible.
     """
     num_leading = len(planned.leading)
-    return draw_prefixes(
+    return draw_shared_configs(
         planned,
         seed=_study_seed(sweep, planned),
         complete=partial(_complete, planned),

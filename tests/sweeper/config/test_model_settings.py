@@ -15,7 +15,7 @@ from sweeper.ledger import SweepRecord
 from sweeper.model import Study, Trial, TrialKind
 from sweeper.planning.catalog import catalog
 from sweeper.planning.trials import spec_of
-from sweeper.search.prefixes import draw_prefixes
+from sweeper.search.shared_configs import draw_shared_configs
 
 TEXT = """\
 name: parts
@@ -114,7 +114,7 @@ def test_shared_stages_are_drawn_with_the_model_that_they_are_trained_in():
     study = sweep.studies()[0]
     (level,) = levels(study)
     assert set(level.parameters) == {"align.lr", "model.embedder_init"}
-    drawn = draw_prefixes(
+    drawn = draw_shared_configs(
         study, seed=0, complete=lambda p: study.complete_params(p), trial_seed=lambda k: k
     )
     inits = {prefix.settings["model.embedder_init"] for prefix in drawn.configs}

@@ -15,7 +15,7 @@ from sweeper.config.sweep import Sweep
 from sweeper.core.stage_sharing import SharedStages
 from sweeper.core.study_runner import Infeasible
 from sweeper.errors import UsageError
-from sweeper.search.prefixes import draw_prefixes
+from sweeper.search.shared_configs import draw_shared_configs
 from tests.support.catalogs import three_stages
 
 CATALOG = three_stages()
@@ -52,7 +52,7 @@ def complete(study: StudySpec, params: Mapping[str, Any]) -> dict[str, Any]:
 
 def draw(sweep: Sweep, seed: int = 0) -> tuple[StudySpec, SharedStages]:
     (study,) = sweep.studies()
-    shared = draw_prefixes(
+    shared = draw_shared_configs(
         study,
         seed=seed,
         complete=lambda params: complete(study, params),
@@ -137,7 +137,7 @@ def test_where_nothing_is_feasible_it_says_so() -> None:
         raise Infeasible("no")
 
     with pytest.raises(UsageError, match="none of 100 configurations drawn for `align`"):
-        draw_prefixes(study, seed=0, complete=refuse, trial_seed=lambda k: k)
+        draw_shared_configs(study, seed=0, complete=refuse, trial_seed=lambda k: k)
 
 
 def test_a_study_without_distinct_shares_nothing() -> None:

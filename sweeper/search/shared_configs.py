@@ -32,15 +32,15 @@ class Branch:
     params: Params
 
 
-def draw_prefixes(
+def draw_shared_configs(
     study: StudySpec, *, seed: int, complete: Complete, trial_seed: Callable[[int], int]
 ) -> SharedStages:
-    """Return the prefixes that the trials of a study share; none if it has no `distinct`.
+    """Return the configurations that the trials of a study share; none if it has no `distinct`.
 
     A level has fewer configurations than its `distinct` if its space has fewer: two of them always
     differ in more than the seed. All descendants of a configuration of the first level have its
-    seed, since they share its result. The first N prefixes are spread evenly over each level. Only
-    as many are drawn as there are trials; more trials add prefixes and change none.
+    seed, since they share its result. The first N are spread evenly over each level. Only as many
+    are drawn as there are trials; more trials add some and change none.
 
     Args:
         complete: Adds the fixed parameters; raises Infeasible if they contradict each other.
@@ -66,7 +66,7 @@ def draw_prefixes(
             )
     order, shared = tuple(study.entry.stages), shared_stages(found)
     owned = SharedStages(order=order, shared=shared)
-    prefixes = (
+    configs = (
         SharedConfig(
             params=node.params,
             settings=owned.settings(complete(node.params)),
@@ -74,7 +74,7 @@ def draw_prefixes(
         )
         for node in nodes
     )
-    return SharedStages(order=order, shared=shared, configs=tuple(prefixes))
+    return SharedStages(order=order, shared=shared, configs=tuple(configs))
 
 
 def _grow(
