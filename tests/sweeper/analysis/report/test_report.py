@@ -194,7 +194,7 @@ def test_the_page_marks_the_best_over_replicates(tmp_path):
 
 def test_no_caption_reads_stability_from_what_a_smooth_curve_has_too(page):
     assert "the less stable" not in page
-    assert "How stable training is is read from" in str(Text(page))
+    assert "Rises measure how stable training is" in str(Text(page))
 
 
 def test_analysis_loads_no_torch_ray_or_mlflow():
