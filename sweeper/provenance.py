@@ -1,4 +1,4 @@
-"""What a result has to say about where it came from."""
+"""The provenance of a result: versions, host and commit."""
 
 import platform
 import socket
@@ -12,7 +12,7 @@ PACKAGES = ("sweeper", "torch", "transformers", "timm", "POT", "ray", "optuna", 
 
 
 def collect() -> dict[str, Any]:
-    """Returns versions, host and, where this code is a git checkout, its commit and dirtiness."""
+    """Return versions, host, and the commit and dirtiness of this code if it is a git checkout."""
     root = Path(__file__).resolve().parent.parent
     commit = _git(root, "rev-parse", "HEAD")
     return {
