@@ -20,6 +20,8 @@ from trainables.runtime.training import Training
 from trainables.spec import TrialSpec
 from trainables.storage.stage_store import StageStore
 
+pytestmark = pytest.mark.slow
+
 SHARING = [name for name, method in METHODS.items() if len(method.stages) > 1]
 MORE_EPOCHS = {"orca": {"warmup.epochs": 2}}
 ALIGN = {"warmup.epochs": 0}  # nothing but the alignment is shared

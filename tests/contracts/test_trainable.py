@@ -24,6 +24,8 @@ from trainables.runtime.attempt_log import LOG
 from trainables.runtime.warm import WarmParts
 from trainables.trainable import Trainable
 
+pytestmark = pytest.mark.slow
+
 DIVERGING = {"optimizer": "sgd", "lr": 9.0, "weight_decay": 9.0, "epochs": 8}
 
 ERRORS = [

@@ -13,6 +13,8 @@ from trainables.storage.stage_gc import collect, stored_results
 from trainables.storage.urls import ArtifactUrl
 from trainables.trainable import Trainable
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
