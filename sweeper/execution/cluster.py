@@ -64,7 +64,7 @@ class Cluster:
     is_ours: bool = False  # started by this process, and of this machine alone
 
     def standing(self) -> tuple[int, int]:
-        """Returns which of the sweeps that are driven on the cluster this one is, from 0, and how
+        """Return which of the sweeps that are driven on the cluster this one is, from 0, and how
         many there are; all of them have the same order."""
         import ray
         from ray._private.state import jobs
@@ -75,7 +75,7 @@ class Cluster:
         return order.index(mine), len(order)
 
     def check(self) -> None:
-        """Raises ClusterLost if the one node of a cluster of ours has died."""
+        """Raise ClusterLost if the one node of a cluster of ours has died."""
         import ray
 
         if self.is_ours and not any(node["Alive"] for node in ray.nodes()):
@@ -83,12 +83,12 @@ class Cluster:
 
 
 def is_driver(entrypoint: str) -> bool:
-    """Whether a command line is that of a sweep's driver."""
+    """Return whether a command line is that of a sweep's driver."""
     return DRIVER.search(entrypoint) is not None
 
 
 def check_secure(address: str, *, insecure: bool) -> None:
-    """Sees that what others on the network can reach asks for a token, before it is sent one.
+    """Check that a cluster that others on the network can reach asks for a token.
 
     Raises:
         UsageError: It does not, and `insecure` does not allow that.
@@ -108,8 +108,10 @@ def check_secure(address: str, *, insecure: bool) -> None:
 
 
 def _lets_in(dashboard: str) -> bool:
-    """Whether a dashboard answers one who has no token; False also if it does not answer at all,
-    which whoever needs its answer will say."""
+    """Return whether a dashboard answers a request without a token.
+
+    False also if it does not answer at all: whoever needs its answer reports that.
+    """
     try:
         address = f"{dashboard.rstrip('/')}/api/version"
         with urlopen(address, timeout=ANSWER_S) as answer:  # noqa: S310  # Ray's own address
@@ -120,7 +122,7 @@ def _lets_in(dashboard: str) -> bool:
 
 
 def set_environment(token_file: Path, *, address: str = "local") -> None:
-    """Says, before Ray is imported, how this process uses it: quietly, and with a token.
+    """Set, before Ray is imported, how this process uses it: quietly, and with a token.
 
     Ray reads these variables when it is imported. A RAY_AUTH_MODE that is set already is kept; the
     token of a cluster that is not ours is the user's to give, in RAY_AUTH_TOKEN_PATH.
@@ -150,7 +152,7 @@ def connect(
     passed_on: Collection[str] = (),
     log: Path | None = None,
 ) -> Iterator[Cluster]:
-    """Starts a cluster of this machine for `address="local"`, else joins the one at `address`;
+    """Start a cluster of this machine for `address="local"`, else join the one at `address`;
     for "auto", that which runs this process as a job.
 
     Args:
@@ -323,7 +325,7 @@ def _of_this_job() -> str:
 
 
 def _check_answers(address: str) -> None:
-    """Raises BackendUnreachable if nothing listens at `address`, where that is a host and port."""
+    """Raise BackendUnreachable if nothing listens at `address`, where that is a host and port."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not (host and port.isdecimal()):
         return
@@ -337,7 +339,7 @@ def _check_answers(address: str) -> None:
 
 
 def _make_token(path: Path) -> None:
-    """Makes a token that only this user can read, once, whoever else makes it in this moment."""
+    """Make a token that only this user can read, once, whoever else makes it in this moment."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.") as file:
         file.write(secrets.token_hex(32))

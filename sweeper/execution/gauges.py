@@ -1,4 +1,4 @@
-"""What a running sweep shows in Ray's metrics, for Prometheus and Grafana: its trials and itself.
+"""Gauges of a running sweep and its trials in Ray's metrics, for Prometheus and Grafana.
 
 Ray puts `ray_` before each name, and drops a series that has not been set for two of its export
 intervals (10 s each): so all of them are set again every few seconds, whether or not they have

@@ -49,7 +49,7 @@ class Jobs:
         environment: Mapping[str, str],
         folder: Path | None = None,
     ) -> str:
-        """Starts a shell command where Ray's head is; returns the job's id.
+        """Start a shell command where Ray's head is; return the job's id.
 
         Args:
             label: The beginning of its id, for people who look at the dashboard.
@@ -76,7 +76,7 @@ class Jobs:
         return started
 
     def look(self, job: str) -> Job:
-        """Returns how a job is."""
+        """Return the status of a job."""
         info = self._ask(lambda: self._client.get_job_info(job))
         if not JobStatus(info.status).is_terminal():
             return Job(job, None)
@@ -85,12 +85,12 @@ class Jobs:
         return Job(job, default if code is None else code)
 
     def printed(self, job: str) -> str:
-        """Returns all that a job has printed."""
+        """Return all that a job has printed."""
         text: str = self._ask(lambda: self._client.get_job_logs(job))
         return RAYS.sub("", text)
 
     def follow(self, job: str, out: TextIO) -> int:
-        """Copies what a job prints to `out`, until it ends; returns its exit code."""
+        """Copy what a job prints to `out`, until it ends; return its exit code."""
 
         async def copy() -> None:
             lines: AsyncIterator[str] = self._client.tail_job_logs(job)
@@ -101,7 +101,7 @@ class Jobs:
         return self.wait(job)
 
     def wait(self, job: str) -> int:
-        """Waits until a job has ended; returns its exit code."""
+        """Wait until a job has ended; return its exit code."""
 
         async def end() -> int:
             while (code := self.look(job).exit_code) is None:

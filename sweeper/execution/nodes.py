@@ -1,4 +1,4 @@
-"""What the nodes of a cluster know: files that they see, and the memory cgroup that each is in.
+"""Facts about the nodes of a cluster: files that they see, and the memory cgroup of each.
 
 A trial runs on any of them.
 """
@@ -29,7 +29,7 @@ def capacities() -> list[dict[str, float]]:
 
 
 def missing_on(paths: Sequence[Path]) -> tuple[Mapping[Path, list[str]], int]:
-    """Returns, for each of `paths` that some node lacks, the names of these nodes; and how many
+    """Return, for each of `paths` that some node lacks, the names of these nodes; and how many
     nodes there are. The only node of a cluster is taken to see what this process sees."""
     nodes = _living()
     if len(nodes) == 1:
