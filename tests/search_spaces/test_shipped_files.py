@@ -17,7 +17,7 @@ from sweeper.config.sweep import Sweep
 from sweeper.config.yaml_reader import parse, read_text
 from sweeper.errors import FileFaults
 from sweeper.ledger import Ledger, SweepRecord
-from sweeper.model import TrialKind
+from sweeper.model import StudyFacts, TrialKind
 from sweeper.planning.catalog import catalog
 from sweeper.planning.studies import make_plans
 from sweeper.search.optuna_sampler import OptunaSampler, make_pruner
@@ -211,7 +211,7 @@ def test_every_study_starts_with_the_preset_and_the_control(
             text="",
         )
     )
-    plans = make_plans(sweep, ledger, {study.name: {} for study in sweep.studies()})
+    plans = make_plans(sweep, ledger, {study.name: StudyFacts() for study in sweep.studies()})
     ledger.close()
     for study, plan in zip(sweep.studies(), plans, strict=True):
         (kind, preset), *others = plan.leading
