@@ -29,7 +29,7 @@ class Terminal(io.StringIO):
 
 
 def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
-    """Puts a terminal in the place of both streams: in a test, since fixtures get pytest's."""
+    """Put a terminal in the place of both streams: in a test, since fixtures get pytest's."""
     found = Terminal()
     for name in ("stdout", "stderr"):
         monkeypatch.setattr(sys, name, found)

@@ -21,7 +21,7 @@ def large_ledger(tmp_path_factory):
 
 @pytest.fixture
 def sweep(tmp_path):
-    """Writes a sweep of the studies given."""
+    """Write a sweep of the studies given."""
     numbers = itertools.count()
 
     def make(*studies: Scores, name: str | None = None, **options) -> Ledger:

@@ -35,7 +35,7 @@ def home(tmp_path, monkeypatch) -> Path:
 
 @pytest.fixture
 def command(capsys):
-    """Runs a command that prints one JSON object; returns it."""
+    """Run a command that prints one JSON object; return it."""
 
     def command(*arguments: str, code: int = 0) -> dict:
         assert run([*arguments, "--json"]) == code
@@ -47,7 +47,7 @@ def command(capsys):
 
 
 def write_gestures(folder: Path) -> list[str]:
-    """Writes NinaPro as published: windows of 52 samples of 16 electrodes, and their labels."""
+    """Write NinaPro as published: windows of 52 samples of 16 electrodes, and their labels."""
     chance, files = np.random.default_rng(0), []
     for split, count in (("train", 90), ("val", 18), ("test", 18)):
         arrays = {"ninapro": chance.normal(size=(count, 52, 16)), "label": np.arange(count) % 18}

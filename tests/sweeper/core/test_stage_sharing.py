@@ -34,7 +34,7 @@ def complete(params: Params) -> Params:
 
 
 def stages(*lengths: int) -> SharedStages:
-    """Shares `align` and an empty `warmup`, in a configuration for each number of epochs."""
+    """Share `align` and an empty `warmup`, in a configuration for each number of epochs."""
     shared = SharedStages(order=ORDER, shared=ORDER[:2])
     drawn = [{"align.epochs": n, "align.lr": float(k)} for k, n in enumerate(lengths)]
     return replace(
@@ -124,7 +124,7 @@ class Cluster:
             del self.running[key]
 
     def run(self, steps: int | None = None) -> bool:
-        """Runs to the end, or for some steps; returns whether it has ended."""
+        """Run to the end, or for some steps; return whether it has ended."""
         for _ in itertools.count() if steps is None else range(steps):
             self.fill()
             if not self.running:
@@ -133,7 +133,7 @@ class Cluster:
         return False
 
     def interrupt(self, runner: SweepRunner) -> None:
-        """Ends what runs, and goes on with another runner of the same ledger."""
+        """End what runs, and go on with another runner of the same ledger."""
         self.runner = runner
         self.left |= {key: left for key, (_, left) in self.running.items()}
         self.running = {}
@@ -306,7 +306,7 @@ def test_of_trials_that_wait_ready_ones_go_first_then_the_longest() -> None:
 
 
 def tree(aligns: int, warmups: int, *, epochs: int = 2) -> SharedStages:
-    """Shares `align` and `warmup`: some of these for each of those, which have a seed each."""
+    """Share `align` and `warmup`: some of these for each of those, which have a seed each."""
     shared = SharedStages(order=ORDER, shared=ORDER[:2])
     drawn = [(a, {"align.lr": float(a), "warmup.lr": float(w), "warmup.epochs": epochs})
              for w in range(warmups) for a in range(aligns)]  # fmt: skip
@@ -341,7 +341,7 @@ def test_a_second_level_waits_for_the_first_and_then_only_for_its_own() -> None:
 
 
 def take(left: list[Measurement], count: int) -> list[Measurement]:
-    """Removes the next ones of a list, and returns them."""
+    """Remove the next ones of a list, and return them."""
     taken = left[:count]
     del left[:count]
     return taken

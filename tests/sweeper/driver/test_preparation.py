@@ -29,7 +29,7 @@ def the_process() -> psutil.Process:
 
 @pytest.fixture
 def facts_of(monkeypatch, tmp_path):
-    """Returns the facts of a study, of which nothing is prepared."""
+    """Return the facts of a study, of which nothing is prepared."""
     monkeypatch.setattr(preparation, "prepare_task", lambda *_, **__: None)
     task = SimpleNamespace(
         data_source="generated", content_hash="", baselines={}, train=(), val=(), test=()

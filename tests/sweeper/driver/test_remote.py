@@ -55,7 +55,7 @@ def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Jobs:
 
 
 def send(*, insecure: bool) -> None:
-    """Sends the sweep `study` to the cluster."""
+    """Send the sweep `study` to the cluster."""
     Path("x.yaml").write_text(VALID)
     options = load.Options(profile="paper", address=ADDRESS, insecure=insecure)
     remote.launch(Path("x.yaml"), options, workdir=None, detach=True, console=stderr())

@@ -39,7 +39,7 @@ def supervise(tmp_path, monkeypatch) -> Iterator[Callable[[], Any]]:
 
 
 def drivers(monkeypatch: pytest.MonkeyPatch, *scripts: str) -> list[str]:
-    """Has drivers run these programs, one after the other; returns those that are left."""
+    """Have drivers run these programs, one after the other; return those that are left."""
     left = list(scripts)
 
     def command(module: str, *arguments: str) -> list[str]:

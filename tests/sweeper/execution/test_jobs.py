@@ -15,7 +15,7 @@ ORDERS = [(SETS_UP, ENTRY, "a\n", "b\n"), (SETS_UP, "a\n", ENTRY, "b\n")]
 
 
 def jobs_that_print(lines: Sequence[str]) -> Jobs:
-    """Returns the jobs of a cluster on which each has printed these lines, and ended well."""
+    """Return the jobs of a cluster on which each has printed these lines, and ended well."""
 
     async def tail(job: str) -> AsyncIterator[str]:
         for line in lines:

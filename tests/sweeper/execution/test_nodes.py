@@ -30,7 +30,7 @@ with connect(address):
 
 
 def look(head: RayCluster, wanted: int, *paths: Path) -> str:
-    """Returns what nodes lack of `paths`, once there are `wanted` of them."""
+    """Return what nodes lack of `paths`, once there are `wanted` of them."""
     command = [sys.executable, "-c", LOOK, head.address, str(wanted), *map(str, paths)]
     environment = os.environ | head.environment | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)

@@ -24,7 +24,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def begun(folder: Path) -> Ledger:
-    """Returns the ledger of a sweep that has started."""
+    """Return the ledger of a sweep that has started."""
     ledger = new_ledger(folder)
     ledger.start(PROVENANCE)
     return ledger

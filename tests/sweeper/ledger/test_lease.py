@@ -72,7 +72,7 @@ def test_a_process_that_has_the_number_of_a_dead_holder_is_another(ledger):
 
 
 def other_place(ledger, renewed_ago: float) -> None:
-    """Makes the lease one of another machine, renewed so many seconds ago."""
+    """Make the lease one of another machine, renewed so many seconds ago."""
     engine = create_engine(ledger.url)
     with engine.begin() as connection:
         change = "UPDATE leases SET place = 'elsewhere', renewed = renewed - :ago"

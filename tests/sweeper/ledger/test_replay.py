@@ -66,7 +66,7 @@ events = st.lists(
 
 
 def told(ledger: Ledger, wanted: Iterable[TrialEvent]) -> list[TrialEvent]:
-    """Has the ledger record events of its trial; returns those that it took."""
+    """Have the ledger record events of its trial; return those that it took."""
     taken: list[TrialEvent] = []
     for event in wanted:
         attempt = ledger.trial(STUDY.name, 0).attempt
@@ -90,7 +90,7 @@ def told(ledger: Ledger, wanted: Iterable[TrialEvent]) -> list[TrialEvent]:
 
 
 def read_back(event: Event) -> TrialEvent | None:
-    """Returns the event of a trial that a line of the history stands for."""
+    """Return the event of a trial that a line of the history stands for."""
     payload = event.payload
     match event.kind:
         case EventKind.ATTEMPT_STARTED:

@@ -18,7 +18,7 @@ from tests.bad_inputs.rows import VALID, edit
 
 
 def older(sweep: Sweep, change: Callable[[dict[str, Any]], object]) -> SweepRecord:
-    """Returns what a version wrote down that did not know some of the keys."""
+    """Return what a version wrote down that did not know some of the keys."""
     resolved = sweep.resolved
     change(resolved)
     return SweepRecord(

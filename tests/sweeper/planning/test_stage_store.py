@@ -68,7 +68,7 @@ def ledger(store: Path) -> Iterator[Ledger]:
 
 
 def complete(ledger: Ledger) -> None:
-    """Has all trials of the sweep end well."""
+    """Have all trials of the sweep end well."""
     study = Study(name=STUDY, method="mona", task="t", objective="val/nrmse", seed=0)
     ledger.add_study(study, {})
     for number, kind in enumerate((TrialKind.PRESET, TrialKind.CONTROL, TrialKind.SAMPLED)):

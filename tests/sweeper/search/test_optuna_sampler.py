@@ -27,7 +27,7 @@ def measured(epoch: int, value: float) -> Measurement:
 
 
 def run_trial(it: OptunaSampler, number: int) -> tuple[Trial, tuple[Measurement, ...]]:
-    """Runs trial `number` on a deterministic curve that depends on its parameters."""
+    """Run trial `number` on a deterministic curve that depends on its parameters."""
     params = it.ask(number)
     level = abs(math.log10(params["refine.lr"]) + 3) + (params["align.distance"] != "otdd")
     history: list[Measurement] = []

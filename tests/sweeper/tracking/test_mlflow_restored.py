@@ -38,7 +38,7 @@ def recorder(ledger: Ledger, uri: str, **options) -> MlflowRecorder:
 
 
 def restored(folder: Path) -> Ledger:
-    """Puts the copy of a ledger in its place, and opens it; its clock has gone on."""
+    """Put the copy of a ledger in its place, and open it; its clock has gone on."""
     file = folder / "ledger.db"
     for part in folder.glob("ledger.db*"):
         part.unlink()
@@ -48,7 +48,7 @@ def restored(folder: Path) -> Ledger:
 
 
 def steps_and_values(content: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Returns each run's status, params and points without their times, doubles included."""
+    """Return each run's status, params and points without their times, doubles included."""
     return {
         name: {
             "status": run["status"],
@@ -127,7 +127,7 @@ def test_another_trial_of_the_same_number_takes_the_place_of_the_one_that_was_lo
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    """Returns the content of every file below a folder."""
+    """Return the content of every file below a folder."""
     files = (path for path in sorted(folder.rglob("*")) if path.is_file())
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 

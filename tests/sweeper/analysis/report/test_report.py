@@ -245,7 +245,7 @@ def test_the_page_prints_every_figure_and_cuts_no_table(page, tmp_path):
 
 
 def point(chromium, kind: str, index: int = 0, *, caption: str) -> None:
-    """Sends a pointer event to a point of the first figure with this caption."""
+    """Send a pointer event to a point of the first figure with this caption."""
     chromium.run(
         f"""
         const figure = [...document.querySelectorAll('figure')].find(

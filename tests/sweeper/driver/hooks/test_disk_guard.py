@@ -48,7 +48,7 @@ class Place:
         self.runner.on_failure(trial, f"StorageError: {AWAY}", reason=AWAY)
 
     def wait(self) -> float:
-        """Returns the seconds until new trials start."""
+        """Return the seconds until new trials start."""
         since = self.now
         while self.runner.paused is not None:
             self.now += 1

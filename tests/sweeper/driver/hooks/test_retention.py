@@ -42,7 +42,7 @@ def end(
     by_name: bool = True,
     origin: int | None = None,
 ) -> Trial:
-    """Runs a trial to its end, with a checkpoint whose files have `SIZE` bytes each.
+    """Run a trial to its end, with a checkpoint whose files have `SIZE` bytes each.
 
     Its place is in the trial that is returned, and in the ledger too unless it is kept `by_name`.
     """
@@ -71,7 +71,7 @@ def left(ledger: Ledger, folder: Path) -> list[int]:
 
 
 def run(ledger: Ledger, folder: Path, keep: Checkpoints) -> list[int]:
-    """Ends five trials, the last one pruned, under `keep`; returns which keep a checkpoint."""
+    """End five trials, the last one pruned, under `keep`; return which keep a checkpoint."""
     retention = Retention(CheckpointPaths(folder), keep, ledger)
     for number, value in enumerate([0.5, 0.2, 0.9, 0.4, 0.1]):
         state = TrialState.PRUNED if number == 4 else TrialState.COMPLETE
