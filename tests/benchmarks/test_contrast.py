@@ -26,7 +26,7 @@ from trainables.tasks.registry import TASKS
 from trainables.tasks.store.split import Split
 from trainables.tasks.task import Task
 from trainables.training import optim
-from trainables.training.evaluation import shuffled_batches, take
+from trainables.training.evaluation import gather, shuffled_batches
 from trainables.training.state import TrainState
 
 SAMPLES, BATCH, ROUNDS = 256, 64, 20
@@ -64,7 +64,7 @@ def embedder_alone(model: CrossModalModel, task: Task) -> Iterator[None]:
     optimizer = optim.make_optimizer("adamw", parameters, lr=1e-3, weight_decay=1e-5)
     while True:
         for batch in shuffled_batches(len(task.train), BATCH, generator(0)):
-            x = take(task.train.x, batch, torch.device("cpu"))
+            x = gather(task.train.x, batch, torch.device("cpu"))
             model.embed(x).mean().backward()
             optim.clip_gradients(parameters, 1.0)
             optimizer.step()

@@ -1,4 +1,4 @@
-"""How far mixtures of target and source are from either, as ever more tokens are the source's.
+"""Distances of mixtures from target and source, as ever more tokens are the source's.
 
     to_source(k) = OTDD(m_k, source),   to_target(k) = OTDD(m_k, target)
 
@@ -33,7 +33,7 @@ from trainables.seeding import generator
 from trainables.sources.source import Source
 from trainables.stages.measurements import batches, classes, mean_tokens, source_order, target_order
 from trainables.tasks.task import Task
-from trainables.training.evaluation import evaluating, take
+from trainables.training.evaluation import evaluating, gather
 
 __all__ = [
     "Intermediate",
@@ -87,7 +87,7 @@ def intermediate(
     most: int,
     shares: Sequence[float] = SHARES,
 ) -> Intermediate:
-    """Measures mixtures of at most `most` pairs at each share; leaves the model as it was.
+    """Measure mixtures of at most `most` pairs at each share; leave the model as it was.
 
     Raises:
         DataError: No class of a side has two samples.
@@ -108,7 +108,7 @@ def intermediate(
 
 
 def pair(task: Task, source: Source, most: int) -> Pairs:
-    """Draws as many samples of each modality, `most` at most: the same for all trials."""
+    """Draw as many samples of each modality, `most` at most: the same for all trials."""
     n = min(most, len(task.train), len(source))
     target, chosen = target_order(task)[:n], source_order(source)[:n]
     return Pairs(target, chosen, classes(task)[target], source.labels[chosen])
@@ -124,12 +124,12 @@ def mixture_means(
     *,
     shares: Sequence[float],
 ) -> Float32[Tensor, "k n d"]:
-    """Returns the mean tokens of each pair's mixture at each share."""
+    """Return the mean tokens of each pair's mixture at each share."""
     device, parts = next(model.parameters()).device, []
     places = batches(task.train.x, torch.arange(len(pairs.target)))
     with evaluating(model.embedder):
         for at in places:
-            target = model.embed(take(task.train.x, pairs.target[at].numpy(), device)).float()
+            target = model.embed(gather(task.train.x, pairs.target[at].numpy(), device)).float()
             tokens = source.batch(pairs.source[at])[0].to(device)
             scores, source_scores = scorer(target), scorer(tokens)
             most = min(target.shape[1], tokens.shape[1])
@@ -149,13 +149,13 @@ def mixture(
     *,
     k: int,
 ) -> Float[Tensor, "b t d"]:
-    """Returns target tokens, the `k` with the lowest scores replaced by the source's highest."""
+    """Return target tokens, the `k` with the lowest scores replaced by the source's highest."""
     places = ranking(scores)[:, scores.shape[1] - k :].sort(dim=1).values
     chosen = ranking(source_scores)[:, :k].sort(dim=1).values
     return replace(target, source, places=places, chosen=chosen)
 
 
 def random_scores(seed: int) -> Scorer:
-    """Returns a scorer for a trial that has none: any tokens are as likely to be chosen."""
-    chance = generator(seed, "random-scores")
-    return lambda tokens: torch.rand(tokens.shape[:2], generator=chance).to(tokens.device)
+    """Return a scorer for a trial that has none: any tokens are as likely to be chosen."""
+    rng = generator(seed, "random-scores")
+    return lambda tokens: torch.rand(tokens.shape[:2], generator=rng).to(tokens.device)

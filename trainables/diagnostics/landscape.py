@@ -63,7 +63,7 @@ def landscape(
     span: float = 1.0,
     points: int = 21,
 ) -> Landscape:
-    """Evaluates `loss`, a function of the model's weights as they are, over the plane.
+    """Evaluate `loss`, a function of the model's weights as they are, over the plane.
 
     The model is in evaluation mode meanwhile; its weights come back bit for bit.
 
@@ -87,7 +87,7 @@ def landscape(
 
 @torch.inference_mode()
 def validation_loss(state: TrainState, task: Task, *, most: int) -> float:
-    """Returns the task's mean loss of the model as it is on `most` validation samples, always the
+    """Return the task's mean loss of the model as it is on `most` validation samples, always the
     same ones, or on all of them."""
     split = task.val
     order = torch.randperm(len(split), generator=generator(SEED, "landscape-samples"))
@@ -98,13 +98,13 @@ def validation_loss(state: TrainState, task: Task, *, most: int) -> float:
     return total.item() / len(drawn)
 
 
-def filter_normalized(model: nn.Module, chance: torch.Generator) -> dict[str, Tensor]:
-    """Returns a random direction, each of whose filters has the norm of the model's own."""
+def filter_normalized(model: nn.Module, rng: torch.Generator) -> dict[str, Tensor]:
+    """Return a random direction, each of whose filters has the norm of the model's own."""
     direction = {}
     for name, weight in model.named_parameters():
         if weight.dim() < 2:
             continue
-        drawn = torch.randn(weight.shape, generator=chance).to(weight)
+        drawn = torch.randn(weight.shape, generator=rng).to(weight)
         axes = tuple(range(1, weight.dim()))
         size = torch.linalg.vector_norm(weight.detach(), dim=axes, keepdim=True)
         length = torch.linalg.vector_norm(drawn, dim=axes, keepdim=True)
@@ -114,7 +114,7 @@ def filter_normalized(model: nn.Module, chance: torch.Generator) -> dict[str, Te
 
 @contextmanager
 def _borrowed(model: nn.Module) -> Iterator[Mapping[str, Tensor]]:
-    """Lends a copy of the weights, in evaluation mode, and puts all back as it was."""
+    """Yield a copy of the weights, in evaluation mode, and puts all back as it was."""
     weights = {name: weight.detach().clone() for name, weight in model.named_parameters()}
     with evaluating(model):
         try:

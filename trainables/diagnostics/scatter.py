@@ -37,7 +37,7 @@ class Scatter:
 def scatter(
     model: CrossModalModel, task: Task, source: Source, scorer: Scorer, *, most: int
 ) -> Scatter:
-    """Lays at most `most` samples of each kind out; leaves the model as it was."""
+    """Lay at most `most` samples of each kind out; leave the model as it was."""
     pairs = pair(task, source, most)
     target, mix = mixture_means(model, task, source, pairs, scorer, shares=(0.0, HALF)).cpu()
     features = torch.cat([source.features[pairs.source], target, mix]).double().numpy()
@@ -51,7 +51,7 @@ def scatter(
 
 
 def plane(features: Float[np.ndarray, "n d"]) -> tuple[Float[np.ndarray, "n 2"], float]:
-    """Returns the first two principal components, and the share of the variance in them."""
+    """Return the first two principal components, and the share of the variance in them."""
     pca = PCA(2, svd_solver="full")
     points = pca.fit_transform(features)
     return points, float(pca.explained_variance_ratio_.sum())

@@ -1,4 +1,4 @@
-"""How much an OTDD depends on the samples that it is taken of: its mean and deviation over subsets.
+"""Dependence of an OTDD on the samples it is taken of: its mean and deviation over subsets.
 
 Subsets are disjoint on both sides, of equal size and the same for all trials. The first of them is
 what a stage that records OTDD measures after each epoch, where that takes as many samples.
@@ -33,7 +33,7 @@ class Spread:
 def otdd_spread(
     model: CrossModalModel, task: Task, source: Source, *, most: int, subsets: int = SUBSETS
 ) -> Spread:
-    """Returns the distance of embedded target samples from the source, over subsets of `most`
+    """Return the distance of embedded target samples from the source, over subsets of `most`
     samples at most; leaves the model as it was.
 
     Raises:

@@ -62,7 +62,7 @@ class Spectrum:
 def cross_terms(
     spectra: Sequence[Spectrum], covariances: Covariances
 ) -> Float64[Tensor, "spectra c"]:
-    """Returns cross(S, T) of all pairs, differentiable in `covariances`.
+    """Return cross(S, T) of all pairs, differentiable in `covariances`.
 
     A ridge is zero on both sides or on neither, unless its whole matrix is.
     """
@@ -80,7 +80,7 @@ def cross_terms(
 def _map(
     spectrum: Spectrum, covariances: Covariances
 ) -> tuple[Float64[Tensor, "c r d"], Float64[Tensor, " c"]]:
-    """Returns A M and tr M; of a T that is zero, whose M does not exist, tr M of some other."""
+    """Return A M and tr M; of a T that is zero, whose M does not exist, tr M of some other."""
     factors, ridges = covariances.factors, covariances.ridges
     positive = ridges > 0
     if spectrum.ridge == 0 or not positive.any():
@@ -138,7 +138,7 @@ def _map_by_poles(spectrum: Spectrum, covariances: Covariances) -> tuple[Tensor,
 
 
 def inverse_root_poles(a: float, b: float) -> tuple[np.ndarray, np.ndarray]:
-    """Returns c and w. An x below b / 1e13 is served less well, whose root hardly counts.
+    """Return c and w. An x below b / 1e13 is served less well, whose root hardly counts.
 
     Raises:
         ValueError: Not 0 < a <= b.

@@ -22,7 +22,7 @@ __all__ = ["distance_of_means", "mean_paired_distance", "squared_distances"]
 def distance_of_means(
     source: Float[Tensor, "n d"], target: Float[Tensor, "m d"]
 ) -> Float[Tensor, ""]:
-    """Returns the distance of the means; its gradient is zero where they coincide."""
+    """Return the distance of the means; its gradient is zero where they coincide."""
     distance: Tensor = torch.linalg.vector_norm(source.mean(0) - target.mean(0))
     return distance
 
@@ -30,7 +30,7 @@ def distance_of_means(
 def mean_paired_distance(
     source: Float[Tensor, "n d"], target: Float[Tensor, "m d"], *, generator: torch.Generator
 ) -> Float[Tensor, ""]:
-    """Returns the mean distance of random pairs, each source point in one pair at most.
+    """Return the mean distance of random pairs, each source point in one pair at most.
 
     The source is shuffled and cut into batches as large as the target; a rest that does not fill a
     batch is left out. Each batch is paired with the target in an order of its own.
@@ -49,7 +49,7 @@ def mean_paired_distance(
 
 
 def squared_distances(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"]) -> Float[Tensor, "n m"]:
-    """Returns |x_i - y_j|^2, never below zero."""
+    """Return |x_i - y_j|^2, never below zero."""
     centre = x.detach().mean(0)
     x, y = x - centre, y - centre
     norms = x.square().sum(1)[:, None] + y.square().sum(1)

@@ -49,7 +49,7 @@ class Gaussians:
 def fit_gaussians(
     features: Float64[Tensor, "n d"], counts: Sequence[int], shrinkage: float
 ) -> Gaussians:
-    """Fits classes that follow one another in `features`, of `counts` samples each."""
+    """Fit classes that follow one another in `features`, of `counts` samples each."""
     classes = torch.split(features, list(counts))
     means = torch.stack([samples.mean(0) for samples in classes])
     factors = pad_sequence(
@@ -61,12 +61,12 @@ def fit_gaussians(
 
 
 def gaussian_distances(source: Gaussians, target: Gaussians) -> Float64[Tensor, "c1 c2"]:
-    """Returns W_2^2 of all pairs, differentiable in `target`; `source` counts as constant."""
+    """Return W_2^2 of all pairs, differentiable in `target`; `source` counts as constant."""
     return _distances(source, target, cross_terms(source.spectra, target.covariances))
 
 
 def gaussian_distances_within(gaussians: Gaussians) -> Float64[Tensor, "c c"]:
-    """Returns W_2^2 of all pairs of one side, differentiable in both partners."""
+    """Return W_2^2 of all pairs of one side, differentiable in both partners."""
     cross = cross_terms(gaussians.spectra, gaussians.covariances)
     return _distances(gaussians, gaussians, cross + cross.T - cross.T.detach())
 

@@ -42,7 +42,7 @@ def mmd(
     num_kernels: int = 5,
     unbiased: bool = False,
 ) -> Float[Tensor, ""]:
-    """Estimates the squared MMD between what `source` and `target` were drawn from.
+    """Estimate the squared MMD between what `source` and `target` were drawn from.
 
     Args:
         bandwidth: How b is found.
@@ -81,7 +81,7 @@ def gram(
     bandwidth: Float[Tensor, ""] | float,
     num_kernels: int = 5,
 ) -> Float[Tensor, "n m"]:
-    """Returns k(x_i, y_j).
+    """Return k(x_i, y_j).
 
     Raises:
         ValueError: `bandwidth` or `num_kernels` is not positive.
@@ -110,7 +110,7 @@ def gram(
 def pooled_bandwidth(
     x: Float[Tensor, "n d"], y: Float[Tensor, "m d"], bandwidth: Bandwidth
 ) -> Float[Tensor, ""]:
-    """Returns b of the pooled sample, without a graph; 1 where all points are equal.
+    """Return b of the pooled sample, without a graph; 1 where all points are equal.
 
     Raises:
         DataError: `median` is zero although the points are not all equal.

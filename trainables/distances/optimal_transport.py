@@ -33,13 +33,13 @@ class TransportCosts:
 
 
 def stacked(costs: Sequence[TransportCosts]) -> TransportCosts:
-    """Returns the costs along a new first axis."""
+    """Return the costs along a new first axis."""
     values = torch.stack([cost.values for cost in costs])
     return TransportCosts(values, all(cost.converged for cost in costs))
 
 
 def exact_costs(cost: Float64[Tensor, "n m"], counts: Sequence[int]) -> TransportCosts:
-    """Returns OT(a, b_k) of each measure b_k, of `counts[k]` points, by its columns of `cost`."""
+    """Return OT(a, b_k) of each measure b_k, of `counts[k]` points, by its columns of `cost`."""
     solved = [_plan(block.numpy(force=True)) for block in torch.split(cost, list(counts), 1)]
     plan = np.concatenate([plan for plan, _ in solved], 1)
     moved = torch.from_numpy(plan).to(cost.device) * cost
@@ -47,12 +47,12 @@ def exact_costs(cost: Float64[Tensor, "n m"], counts: Sequence[int]) -> Transpor
 
 
 def sums_of_measures(x: Float64[Tensor, "n m"], counts: Sequence[int]) -> Float64[Tensor, " k"]:
-    """Returns the sum of each measure's columns."""
+    """Return the sum of each measure's columns."""
     return torch.stack([block.sum() for block in torch.split(x, list(counts), 1)])
 
 
 def _plan(cost: np.ndarray) -> tuple[np.ndarray, bool]:
-    """Returns the optimal plan, and whether it is known to be."""
+    """Return the optimal plan, and whether it is known to be."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what they say is in the log
         uniform = (np.full(size, 1 / size) for size in cost.shape)

@@ -46,7 +46,7 @@ def otdd(
     label_weight: float = 1.0,
     detach_label_term: bool = False,
 ) -> Distance:
-    """Returns the distance of target samples from the source, differentiable in `features`.
+    """Return the distance of target samples from the source, differentiable in `features`.
 
     Labels are names of classes within each side: those of one side mean nothing on the other.
 
@@ -87,7 +87,7 @@ def otdd(
 
 
 def _between_classes(source: Statistics, target: Statistics, squared: Tensor) -> TransportCosts:
-    """Returns W of all pairs of a source and a target class."""
+    """Return W of all pairs of a source and a target class."""
     if source.method == "gaussian":
         return TransportCosts(gaussian_distances(source.gaussians, target.gaussians), True)
     blocks, counts = torch.split(squared, list(source.classes.counts)), target.classes.counts

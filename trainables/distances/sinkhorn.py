@@ -48,14 +48,14 @@ class _State(NamedTuple):
 def entropic_costs(
     cost: Float64[Tensor, "n m"], counts: Sequence[int], entreg: float
 ) -> TransportCosts:
-    """Returns OT_e(a, b_k) of each measure b_k, of `counts[k]` points, by its columns of `cost`."""
+    """Return OT_e(a, b_k) of each measure b_k, of `counts[k]` points, by its columns of `cost`."""
     plan, values, converged = _solve(cost.detach(), counts, entreg)
     moved = sums_of_measures(plan * cost, counts)
     return TransportCosts(values + moved - moved.detach(), converged)
 
 
 def entropic_self_cost(cost: Float64[Tensor, "n n"], entreg: float) -> TransportCosts:
-    """Returns OT_e(a, a) for a symmetric cost."""
+    """Return OT_e(a, a) for a symmetric cost."""
     plan, value, converged = _solve_symmetric(cost.detach(), entreg)
     moved = (plan * cost).sum()
     return TransportCosts(value + moved - moved.detach(), converged)
@@ -94,7 +94,7 @@ def _solve(cost: Tensor, counts: Sequence[int], entreg: float) -> tuple[Tensor, 
 
 
 def _newton_step(state: _State, b: Tensor, counts: Sequence[int], damping: float) -> Tensor:
-    """Returns dg / e. Constants, which change nothing, are in the kernel, and held at zero."""
+    """Return dg / e. Constants, which change nothing, are in the kernel, and held at zero."""
     steps = []
     parts = (torch.split(part, list(counts), -1) for part in (state.plan, state.missing, b))
     for plan, missing, mass in zip(*parts, strict=True):
@@ -123,7 +123,7 @@ def _solve_symmetric(cost: Tensor, entreg: float) -> tuple[Tensor, Tensor, bool]
 
 
 def _annealed(cost: Tensor, entreg: float) -> Iterator[float]:
-    """Yields what e is on its way down from the range of costs to `entreg`."""
+    """Yield what e is on its way down from the range of costs to `entreg`."""
     e = (cost.max() - cost.min()).item()
     while e > entreg:
         yield e

@@ -57,7 +57,7 @@ class Classes:
 
 
 def by_class(features: Float[Tensor, "n d"], labels: Int[Tensor, " n"]) -> Classes:
-    """Returns the samples of classes of two samples or more, with their graph.
+    """Return the samples of classes of two samples or more, with their graph.
 
     Raises:
         DataError: There is no such class.
@@ -131,7 +131,7 @@ class Statistics:
         return TransportCosts(values, converged)
 
     def self_cost(self, label_weight: float, *, detach_label_term: bool = False) -> TransportCosts:
-        """Returns OT_e of the whole side to itself, for the ground cost."""
+        """Return OT_e of the whole side to itself, for the ground cost."""
         key = (label_weight, detach_label_term)
         if key not in self._self_costs:
             name = f"self_cost-{label_weight!r}-{detach_label_term}"
@@ -170,7 +170,7 @@ def prepare(
     shrinkage: float = 0.1,
     cache: DiskCache | None = None,
 ) -> Statistics:
-    """Returns the constant side of many distances.
+    """Return the constant side of many distances.
 
     Args:
         entreg: e, in units of the costs; with `sinkhorn` alone.
@@ -205,7 +205,7 @@ def cached_statistics(
     folder: Path | None = None,
     **settings: Any,
 ) -> Statistics:
-    """Returns `prepare(features, labels, **settings)`, or what it returned for the same before.
+    """Return `prepare(features, labels, **settings)`, or what it returned for the same before.
 
     Args:
         content_hash: Of the samples: a different one for every other choice of them.
@@ -225,7 +225,7 @@ def ground_cost(
     columns: tuple[int, ...],
     label_weight: float,
 ) -> Float64[Tensor, "n m"]:
-    """Returns (|x - x'|^2 + label_weight W(y, y')) / 2 of samples in the order of their classes."""
+    """Return (|x - x'|^2 + label_weight W(y, y')) / 2 of samples in the order of their classes."""
     sizes = (torch.tensor(counts, device=squared.device) for counts in (rows, columns))
     for dim, size in enumerate(sizes):
         between = between.repeat_interleave(size, dim)

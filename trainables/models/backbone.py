@@ -78,7 +78,7 @@ class Backbone(nn.Module, ABC):
 
     @abstractmethod
     def embed_source(self, inputs: Tensor) -> Tensor:
-        """Embeds images [B, 3, H, W], normalised, or token ids [B, N], as tokens [B, N, D]; no
+        """Embed images [B, 3, H, W], normalised, or token ids [B, N], as tokens [B, N, D]; no
         gradient reaches the embedder."""
 
     @abstractmethod
@@ -90,14 +90,14 @@ class Backbone(nn.Module, ABC):
         generator: torch.Generator,
         published_tokens: int | None = None,
     ) -> nn.Module:
-        """Returns a new embedder of target inputs [B, *input_shape] as tokens [B, N, D].
+        """Return a new embedder of target inputs [B, *input_shape] as tokens [B, N, D].
 
         Args:
             published_tokens: The most tokens (1D) where the backbone's spec leaves it open.
         """
 
     def new_body(self, *, drop_path: float) -> nn.Module:
-        """Returns a copy of the body that trains, in training mode.
+        """Return a copy of the body that trains, in training mode.
 
         Args:
             drop_path: The share of samples that skip the last block's attention in training.
@@ -115,7 +115,7 @@ class Backbone(nn.Module, ABC):
     def tokenize(
         self, sentences: Sequence[Sequence[str]]
     ) -> tuple[list[list[int]], list[list[int]]]:
-        """Returns, by sentence, the ids of its sub-words and the index of the word each is from.
+        """Return, by sentence, the ids of its sub-words and the index of the word each is from.
 
         Raises:
             ConfigError: The backbone reads images.
@@ -131,7 +131,7 @@ class Backbone(nn.Module, ABC):
 
 
 def role_map(body: nn.Module, roles: Mapping[str, Role]) -> dict[str, Role]:
-    """Returns the role of every parameter of `body`, looked up by its exact place.
+    """Return the role of every parameter of `body`, looked up by its exact place.
 
     Raises:
         WeightsError: A parameter is in no row of the table: the architecture has parts that are

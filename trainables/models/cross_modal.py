@@ -59,21 +59,21 @@ class CrossModalModel(nn.Module):
         self.roles = dict(roles)
 
     def embed(self, x: Tensor) -> Tensor:
-        """Embeds target inputs [B, C, *grid] as tokens [B, N, D]."""
+        """Embed target inputs [B, C, *grid] as tokens [B, N, D]."""
         tokens: Tensor = self.embedder(x)
         return tokens
 
     def encode(self, tokens: Tensor) -> Tensor:
-        """Encodes tokens [B, N, D], of whatever embedder, as features [B, M, E]."""
+        """Encode tokens [B, N, D], of whatever embedder, as features [B, M, E]."""
         features: Tensor = self.body(tokens)
         return features
 
     def pool(self, features: Tensor) -> Tensor:
-        """Averages features [B, M, E] to [B, E]."""
+        """Average features [B, M, E] to [B, E]."""
         return features.mean(1)
 
     def predict(self, features: Tensor) -> Tensor:
-        """Predicts outputs [B, C, *grid], or logits [B, classes], from features [B, M, E].
+        """Predict outputs [B, C, *grid], or logits [B, classes], from features [B, M, E].
 
         In single precision or better, whatever the body's: of bfloat16's outputs three digits are
         right, which is less than the best errors.
@@ -90,7 +90,7 @@ class CrossModalModel(nn.Module):
     def trainable_parameters(
         self, finetune: str = "all", freeze: str = "none"
     ) -> list[nn.Parameter]:
-        """Freezes all but the parameters that train under these settings, and returns those.
+        """Freeze all but the parameters that train under these settings, and return those.
 
         Raises:
             ConfigError: `finetune` or `freeze` has no such value.
@@ -99,7 +99,7 @@ class CrossModalModel(nn.Module):
 
 
 def build_model(backbone: Backbone, task: Task, spec: ModelSpec, *, seed: int) -> CrossModalModel:
-    """Builds the model of one trial. Embedder and predictor draw from streams of their own, so that
+    """Build the model of one trial. Embedder and predictor draw from streams of their own, so that
     a setting of one does not move the other; PyTorch's global generator is not touched.
 
     Raises:
@@ -167,7 +167,7 @@ FROZEN_PARTS: Mapping[str, frozenset[str]] = MappingProxyType(
 
 
 def is_trained(name: str, roles: Mapping[str, Role], *, finetune: str, freeze: str) -> bool:
-    """Says whether the model's parameter `name` (`body.layernorm.weight`) trains.
+    """Return whether the model's parameter `name` (`body.layernorm.weight`) trains.
 
     Args:
         roles: The role of each of the body's parameters, by its name in the body.
@@ -181,7 +181,7 @@ def is_trained(name: str, roles: Mapping[str, Role], *, finetune: str, freeze: s
 def set_trained(
     model: nn.Module, roles: Mapping[str, Role], *, finetune: str, freeze: str
 ) -> list[nn.Parameter]:
-    """Freezes all parameters of `model` but those that train, and returns these.
+    """Freeze all parameters of `model` but those that train, and return these.
 
     Raises:
         ConfigError: `finetune` or `freeze` has no such value.

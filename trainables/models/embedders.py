@@ -23,7 +23,7 @@ __all__ = [
 
 
 def points_per_token(length: int, max_tokens: int) -> int:
-    """Returns k: the smallest divisor of `length` that leaves at most `max_tokens` tokens (ORCA's
+    """Return k: the smallest divisor of `length` that leaves at most `max_tokens` tokens (ORCA's
     rule), or ceil(length / max_tokens) where that gives more than twice as many of them, as for a
     prime length, whose only divisor would leave one token."""
     padded = math.ceil(length / max_tokens)
@@ -34,7 +34,7 @@ def points_per_token(length: int, max_tokens: int) -> int:
 def repeat_channels(
     weight: Float[Tensor, "d c p p"], channels: int
 ) -> Float[Tensor, "d channels p p"]:
-    """Returns a patch convolution for other `channels`: the given ones over and over, cut there."""
+    """Return a patch convolution for other `channels`: the given ones over and over, cut there."""
     copies = math.ceil(channels / weight.shape[1])
     return weight.repeat(1, copies, 1, 1)[:, :channels].clone()
 
@@ -104,7 +104,7 @@ class GridEmbedder(nn.Module):
     def like(
         cls, source: "GridEmbedder", channels: int, *, init: str, generator: torch.Generator
     ) -> "GridEmbedder":
-        """Returns an embedder of `channels` channels in the shape of a pretrained one.
+        """Return an embedder of `channels` channels in the shape of a pretrained one.
 
         `pretrained_copy` repeats its weights along the channels; `random` draws them, N(0, 0.02^2)
         cut at two, and sets the norm to the identity. Positions are copied in both, as in 1D.

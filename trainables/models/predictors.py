@@ -195,7 +195,7 @@ def dense_predictor(
     num_tokens: int,
     generator: torch.Generator,
 ) -> nn.Module:
-    """Returns the predictor called `head` of outputs [B, *output_shape], for `num_tokens` tokens a
+    """Return the predictor called `head` of outputs [B, *output_shape], for `num_tokens` tokens a
     target sample."""
     width = backbone.feature_width
     if backbone.dimension == "1d":
@@ -214,7 +214,7 @@ def dense_predictor(
 
 
 def _linear(inputs: int, outputs: int, generator: torch.Generator) -> nn.Linear:
-    """Returns a linear map with weights drawn from `generator`, and from nowhere else."""
+    """Return a linear map with weights drawn from `generator`, and from nowhere else."""
     linear = nn.Linear(inputs, outputs, device="meta").to_empty(device="cpu")
     nn.init.trunc_normal_(
         linear.weight, std=SPREAD, a=-2 * SPREAD, b=2 * SPREAD, generator=generator

@@ -24,7 +24,7 @@ STD = (0.2023, 0.1994, 0.2010)
 
 
 def load_cifar10(home: Path) -> ImageProxy:
-    """Reads the training images from `home/proxies/cifar10`.
+    """Read the training images from `home/proxies/cifar10`.
 
     Raises:
         DataError: A batch is missing, cut short, or holds a label above 9.
@@ -46,7 +46,7 @@ def load_cifar10(home: Path) -> ImageProxy:
 
 
 def find_cifar10_fault(home: Path) -> str | None:
-    """Returns what keeps CIFAR-10 from loading, or None; looks at names and sizes only."""
+    """Return what keeps CIFAR-10 from loading, or None; looks at names and sizes only."""
     folder, way_out = _folder(home), way_to_import("cifar10")
     missing = [name for name in BATCHES if not (folder / name).is_file()]
     if len(missing) == len(BATCHES):

@@ -25,7 +25,7 @@ Sentence = list[tuple[str, str]]  # (word, tag)
 
 
 def load_conll2003(home: Path) -> TokenProxy:
-    """Reads the training sentences from `home/proxies/conll2003`.
+    """Read the training sentences from `home/proxies/conll2003`.
 
     Raises:
         DataError: The file is missing, is not in columns, or names no entity.
@@ -54,7 +54,7 @@ def load_conll2003(home: Path) -> TokenProxy:
 
 
 def find_conll2003_fault(home: Path) -> str | None:
-    """Returns what keeps CoNLL-2003 from loading, or None; looks at names and sizes only."""
+    """Return what keeps CoNLL-2003 from loading, or None; looks at names and sizes only."""
     path = next((path for path in _candidates(home) if path.is_file()), None)
     if path is None:
         folder, way_out = home / "proxies" / "conll2003", way_to_import("conll2003")
@@ -65,7 +65,7 @@ def find_conll2003_fault(home: Path) -> str | None:
 
 
 def read_columns(path: Path) -> list[Sentence]:
-    """Reads the sentences of a column file, in order.
+    """Read the sentences of a column file, in order.
 
     Raises:
         DataError: Not UTF-8, a line of one column, or a tag that is neither O, B-… nor I-….
@@ -91,7 +91,7 @@ def read_columns(path: Path) -> list[Sentence]:
 
 
 def to_iob2(tags: list[str]) -> list[str]:
-    """Returns the tags of a sentence with B- at the start of each entity; IOB2 stays as it is."""
+    """Return the tags of a sentence with B- at the start of each entity; IOB2 stays as it is."""
     return [
         f"B-{tag[2:]}" if tag.startswith("I-") and tag[2:] != before[2:] else tag
         for before, tag in pairwise(["O", *tags])

@@ -21,7 +21,7 @@ __all__ = ["find_digits_fault", "find_digits_ink_fault", "load_digits", "load_di
 
 
 def load_digits(home: Path) -> ImageProxy:
-    """Reads the digits; `home` is not used, since they come with a package.
+    """Read the digits; `home` is not used, since they come with a package.
 
     Raises:
         DataError: scikit-learn is not installed.
@@ -46,7 +46,7 @@ def load_digits(home: Path) -> ImageProxy:
 
 
 def find_digits_fault(home: Path) -> str | None:
-    """Returns what keeps the digits from loading, or None."""
+    """Return what keeps the digits from loading, or None."""
     del home
     if find_spec("sklearn") is None:
         return f"digits: scikit-learn is not installed. {PROXIES['digits'].obtain}."
@@ -57,7 +57,7 @@ HALF = 128  # grey 8 of 16, as `digits` rounds it
 
 
 def load_digits_ink(home: Path) -> ImageProxy:
-    """Reads the digits and their masks; `home` is not used, since they come with a package.
+    """Read the digits and their masks; `home` is not used, since they come with a package.
 
     Raises:
         DataError: scikit-learn is not installed.
@@ -72,6 +72,6 @@ def load_digits_ink(home: Path) -> ImageProxy:
 
 
 def find_digits_ink_fault(home: Path) -> str | None:
-    """Returns what keeps the digits from loading, or None."""
+    """Return what keeps the digits from loading, or None."""
     fault = find_digits_fault(home)
     return f"digits_ink: made of `digits`. {fault}" if fault else None

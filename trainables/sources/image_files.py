@@ -35,5 +35,5 @@ def read_image(path: Path) -> Image.Image:
 
 
 def to_planes(image: Image.Image) -> np.ndarray:
-    """Returns red, green and blue, uint8 [3, height, width]; a grey image has three alike."""
+    """Return red, green and blue, uint8 [3, height, width]; a grey image has three alike."""
     return np.asarray(image.convert("RGB")).transpose(2, 0, 1)

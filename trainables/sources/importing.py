@@ -92,7 +92,7 @@ def import_proxy(name: str, files: Sequence[Path], home: Path, *, replace: bool 
 
 
 def verify_proxy(name: str, home: Path) -> VerifiedProxy:
-    """Reads a source whole.
+    """Read a source whole.
 
     Raises:
         ConfigError: No source has this name.
@@ -137,7 +137,7 @@ def _count_notes(proxy: Proxy) -> list[str]:
 
 
 def _load(name: str, scratch: Path, files: Sequence[Path]) -> Proxy:
-    """Reads what was gathered; its faults are those of the named files."""
+    """Read what was gathered; its faults are those of the named files."""
     try:
         return load_proxy(name, scratch)
     except DataError as error:
@@ -150,7 +150,7 @@ def _classes(proxy: Proxy) -> int:
 
 
 def _gather(name: str, files: Sequence[Path], aside: Path, scratch: Path) -> None:
-    """Copies what the loader reads to `aside`."""
+    """Copy what the loader reads to `aside`."""
     layout = LAYOUTS[name]
     archives = find_archives(files, PROXIES[name].files, layout)
     with unpacked(archives, scratch, layout) as folders:

@@ -27,13 +27,13 @@ NOUNS = (
 
 
 def load_noise(home: Path) -> ImageProxy:
-    """Draws images, labels and masks; `home` is not used."""
+    """Draw images, labels and masks; `home` is not used."""
     del home
-    chance = generator(0, "noise")
-    normal = torch.randn(IMAGES, 3, SIZE, SIZE, generator=chance)
+    rng = generator(0, "noise")
+    normal = torch.randn(IMAGES, 3, SIZE, SIZE, generator=rng)
     images = ((MEAN + STD * normal) * 255).round().clamp(0, 255).to(torch.uint8).numpy()
-    labels = torch.randint(IMAGE_CLASSES, (IMAGES,), generator=chance).numpy()
-    masks = torch.randint(2, (IMAGES, SIZE, SIZE), generator=chance, dtype=torch.uint8).numpy()
+    labels = torch.randint(IMAGE_CLASSES, (IMAGES,), generator=rng).numpy()
+    masks = torch.randint(2, (IMAGES, SIZE, SIZE), generator=rng, dtype=torch.uint8).numpy()
     return ImageProxy(
         name="noise",
         images=images,
@@ -46,12 +46,12 @@ def load_noise(home: Path) -> ImageProxy:
 
 
 def load_noise_words(home: Path) -> TokenProxy:
-    """Draws sentences and a label for each; `home` is not used."""
+    """Draw sentences and a label for each; `home` is not used."""
     del home
-    chance = generator(0, "noise_words")
+    rng = generator(0, "noise_words")
     nouns = NOUNS.split()
-    drawn = torch.randint(len(nouns), (SENTENCES, WORDS), generator=chance).tolist()
-    of_sentence = torch.randint(len(WORD_CLASSES), (SENTENCES,), generator=chance).tolist()
+    drawn = torch.randint(len(nouns), (SENTENCES, WORDS), generator=rng).tolist()
+    of_sentence = torch.randint(len(WORD_CLASSES), (SENTENCES,), generator=rng).tolist()
     sentences = tuple(tuple(nouns[word] for word in line) for line in drawn)
     labels = tuple((label,) * WORDS for label in of_sentence)
     return TokenProxy(
@@ -64,6 +64,6 @@ def load_noise_words(home: Path) -> TokenProxy:
 
 
 def find_noise_fault(home: Path) -> str | None:
-    """Returns None: nothing keeps noise from loading."""
+    """Return None: nothing keeps noise from loading."""
     del home
     return None

@@ -92,7 +92,7 @@ def _masks_fault(masks: np.ndarray, images: int) -> str | None:
 
 
 def hash_content(*parts: Any) -> str:
-    """Returns the SHA-256, in hex, of arrays (dtype, shape and bytes) and of JSON-able values."""
+    """Return the SHA-256, in hex, of arrays (dtype, shape and bytes) and of JSON-able values."""
     digest = hashlib.sha256()
     for part in parts:
         if isinstance(part, np.ndarray):

@@ -54,7 +54,7 @@ Word = tuple[str, str | None]  # text and class
 
 
 def load_python_source(home: Path) -> TokenProxy:
-    """Reads the chosen modules as text; nothing of them is imported, and `home` is not used.
+    """Read the chosen modules as text; nothing of them is imported, and `home` is not used.
 
     Raises:
         DataError: The standard library is not there as .py files.
@@ -80,7 +80,7 @@ def load_python_source(home: Path) -> TokenProxy:
 
 
 def find_python_source_fault(home: Path) -> str | None:
-    """Returns what keeps Python's source from loading, or None."""
+    """Return what keeps Python's source from loading, or None."""
     del home
     missing = [module for module in MODULES if not (_library() / module).is_file()]
     if missing:
@@ -92,7 +92,7 @@ def find_python_source_fault(home: Path) -> str | None:
 
 
 def label_tokens(line: list[tokenize.TokenInfo]) -> Iterator[Word]:
-    """Yields the words of one logical line, each with its class or None."""
+    """Yield the words of one logical line, each with its class or None."""
     before, in_import = "", False
     for token, after in zip(line, [*(t.string for t in line[1:]), ""], strict=True):
         text, kind = token.string, tokenize.tok_name[token.type]

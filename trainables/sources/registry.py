@@ -148,13 +148,13 @@ PROXIES: Mapping[str, ProxyEntry] = MappingProxyType(
 
 
 def way_to_import(name: str) -> str:
-    """Says how to have a source that does not come with a package."""
+    """Return how to have a source that does not come with a package."""
     entry = PROXIES[name]
     return f"{entry.obtain}, and run: sweeper data import {name} {entry.files}"
 
 
 def load_proxy(name: str, home: Path) -> "Proxy":
-    """Reads the proxy `name`, from `home/proxies/` where it has files of its own.
+    """Read the proxy `name`, from `home/proxies/` where it has files of its own.
 
     Raises:
         ConfigError: No proxy has this name.
@@ -165,7 +165,7 @@ def load_proxy(name: str, home: Path) -> "Proxy":
 
 
 def proxy_faults(name: str, home: Path) -> str | None:
-    """Returns what would keep `load_proxy` from working, or None; opens no data, so it is quick.
+    """Return what would keep `load_proxy` from working, or None; opens no data, so it is quick.
 
     Raises:
         ConfigError: No proxy has this name.

@@ -74,12 +74,12 @@ class Source:
     def batch(
         self, indices: Int64[Tensor, " b"]
     ) -> tuple[Float32[Tensor, "b n d"], Int64[Tensor, " b"]]:
-        """Returns tokens [B, N, D], without a graph, and labels [B], where the backbone is."""
+        """Return tokens [B, N, D], without a graph, and labels [B], where the backbone is."""
         tokens = _tokens(self.embed, self.inputs[indices])
         return tokens, self.labels[indices].to(tokens.device)
 
     def masks_of(self, indices: Int64[Tensor, " b"]) -> UInt8[Tensor, "b h w"]:
-        """Returns masks [B, h, w], on the CPU: 0 background, 1 foreground, 255 to be ignored.
+        """Return masks [B, h, w], on the CPU: 0 background, 1 foreground, 255 to be ignored.
 
         Raises:
             ConfigError: The source has no masks.
@@ -99,7 +99,7 @@ class Domains:
 
 
 def load_source(proxy: Proxy, backbone: Backbone, home: Path) -> Source:
-    """Maps the source from the cache in `home`, after making it there if need be.
+    """Map the source from the cache in `home`, after making it there if need be.
 
     Of more than 5000 samples so many are drawn at random, as evenly from the classes as these
     allow.
@@ -128,7 +128,7 @@ def load_source(proxy: Proxy, backbone: Backbone, home: Path) -> Source:
 def class_balanced_batch(
     source: Source, *, classes: int, per_class: int, generator: torch.Generator
 ) -> tuple[Float[Tensor, "b n d"], Int64[Tensor, " b"]]:
-    """Draws `per_class` different samples of each of `classes` random classes.
+    """Draw `per_class` different samples of each of `classes` random classes.
 
     Returns tokens [classes * per_class, N, D] and labels; samples of a class are neighbours.
 
@@ -148,7 +148,7 @@ def class_balanced_batch(
 def source_indices(
     length: int, batch_size: int, generator: torch.Generator
 ) -> Iterator[Int64[Tensor, " b"]]:
-    """Yields the indices of one random batch after another, without end.
+    """Yield the indices of one random batch after another, without end.
 
     Pass after pass over `length` samples, each in an order of its own; what is left of a pass after
     its last whole batch is dropped. A batch larger than the source is drawn with replacement.
@@ -162,7 +162,7 @@ def source_indices(
 
 
 def check_balanced(labels: Int64[Tensor, " n"], classes: int, per_class: int) -> None:
-    """Checks that class-balanced batches of this size can be drawn from `labels`.
+    """Check that class-balanced batches of this size can be drawn from `labels`.
 
     Raises:
         ConfigError: Fewer than `classes` classes have `per_class` samples or more.
@@ -180,7 +180,7 @@ def check_balanced(labels: Int64[Tensor, " n"], classes: int, per_class: int) ->
 def balanced_order(
     labels: Int64[Tensor, " n"], *, generator: torch.Generator
 ) -> Int64[Tensor, " n"]:
-    """Returns a random order of all samples, of which each head is as even as the classes allow:
+    """Return a random order of all samples, of which each head is as even as the classes allow:
     for a number of samples in all. `balanced_choice` is for a number of each class."""
     shuffled = torch.randperm(len(labels), generator=generator)
     place = torch.empty_like(shuffled)  # of a sample within its class, in the shuffled order
@@ -191,7 +191,7 @@ def balanced_order(
 
 
 def balanced_choice(labels: Int64[Tensor, " n"], per_class: int) -> Int64[Tensor, " chosen"]:
-    """Returns, in order, the indices of at most `per_class` random samples of each class: always
+    """Return, in order, the indices of at most `per_class` random samples of each class: always
     the same ones, since they are the data's and not the trial's."""
     shuffled = torch.randperm(len(labels), generator=generator(SEED, "align-source"))
     by_class = shuffled[labels[shuffled].argsort(stable=True)]
@@ -229,7 +229,7 @@ def _compute(proxy: Proxy, backbone: Backbone, embed: Embed) -> dict[str, Tensor
 
 
 def _samples(proxy: Proxy, backbone: Backbone) -> dict[str, Tensor]:
-    """Returns the inputs, labels and, of a dense proxy, masks of all samples."""
+    """Return the inputs, labels and, of a dense proxy, masks of all samples."""
     if isinstance(proxy, ImageProxy):
         arrays = {"inputs": proxy.images, "labels": proxy.labels}
         arrays |= {} if proxy.masks is None else {"masks": proxy.masks}
@@ -252,7 +252,7 @@ def label_subwords(
     *,
     classes: Sequence[str],
 ) -> np.ndarray:
-    """Returns the label of each sub-word of all sentences in a row, int64 [sub-words].
+    """Return the label of each sub-word of all sentences in a row, int64 [sub-words].
 
     Args:
         word_labels: A label a word, by sentence; -1 is none.
@@ -277,7 +277,7 @@ def label_subwords(
 def cut_windows(
     ids: np.ndarray, labels: np.ndarray, *, length: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Cuts [sub-words] into labelled windows: ids [windows, length] and labels [windows].
+    """Cut [sub-words] into labelled windows: ids [windows, length] and labels [windows].
 
     What is left after the last whole window is dropped.
     """

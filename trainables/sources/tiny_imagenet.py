@@ -24,7 +24,7 @@ IMAGES = 10_000  # at most, over all classes
 
 
 def load_tiny_imagenet(home: Path) -> ImageProxy:
-    """Reads the training images from `home/proxies/tiny_imagenet`.
+    """Read the training images from `home/proxies/tiny_imagenet`.
 
     Raises:
         DataError: A class is missing its images, or an image is damaged or not 64 x 64.
@@ -46,7 +46,7 @@ def load_tiny_imagenet(home: Path) -> ImageProxy:
 
 
 def find_tiny_imagenet_fault(home: Path) -> str | None:
-    """Returns what keeps Tiny-ImageNet from loading, or None; looks at names only."""
+    """Return what keeps Tiny-ImageNet from loading, or None; looks at names only."""
     way_out = way_to_import("tiny_imagenet")
     classes = _classes(home)
     if not classes:

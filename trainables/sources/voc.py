@@ -28,7 +28,7 @@ MEANING[0], MEANING[255] = BACKGROUND, IGNORED
 
 
 def load_voc(home: Path) -> ImageProxy:
-    """Reads the training images and their masks from `home/proxies/voc`.
+    """Read the training images and their masks from `home/proxies/voc`.
 
     Raises:
         DataError: A file is missing or damaged, a mask is not of its image's size or not of
@@ -56,7 +56,7 @@ def load_voc(home: Path) -> ImageProxy:
 
 
 def find_voc_fault(home: Path) -> str | None:
-    """Returns what keeps VOC from loading, or None; looks at names only."""
+    """Return what keeps VOC from loading, or None; looks at names only."""
     folder, way_out = _folder(home), way_to_import("voc")
     if not _list_file(folder).is_file():
         return f"voc: no {_list_file(folder)}. {way_out}"
@@ -73,7 +73,7 @@ def find_voc_fault(home: Path) -> str | None:
 
 
 def _read_pair(image_path: Path, mask_path: Path) -> tuple[np.ndarray, np.ndarray, int]:
-    """Returns planes, mask and label (-1: no object)."""
+    """Return planes, mask and label (-1: no object)."""
     image, mask = (read_image(path) for path in (image_path, mask_path))
     if mask.size != image.size:
         raise DataError(

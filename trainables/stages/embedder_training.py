@@ -18,7 +18,7 @@ from trainables.sources.source import Domains
 from trainables.stages.configs import EmbedderConfig
 from trainables.stages.stage import Stage, check_finite, parts
 from trainables.training import optim
-from trainables.training.evaluation import shuffled_batches, take
+from trainables.training.evaluation import gather, shuffled_batches
 from trainables.training.losses import LOSSES
 from trainables.training.state import TrainState
 
@@ -49,32 +49,32 @@ class TaskObjective:
         return [*model.embedder.parameters(), *model.predictor.parameters()]
 
     def steps(self, epoch: int) -> Iterator[list[Batch]]:
-        """Yields the batches of each step of an epoch."""
-        chance = generator(self.state.seed, SCOPE, epoch)
-        for indices in shuffled_batches(len(self.task.train), self.batch_size, chance):
+        """Yield the batches of each step of an epoch."""
+        rng = generator(self.state.seed, SCOPE, epoch)
+        for indices in shuffled_batches(len(self.task.train), self.batch_size, rng):
             cut = parts(len(indices), self.batch_size, self.state.halvings)
             split = [indices[part] for part in cut]
             yield [Batch(rows, weight=len(rows) / len(indices)) for rows in split]
 
     def losses(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Returns a batch's loss, and what is reported of it."""
+        """Return a batch's loss, and what is reported of it."""
         loss = self.task_loss(self.embed(batch), batch)
         return loss, {"task_loss": loss}
 
     def summary(self) -> dict[str, float]:
-        """Returns what else the epoch is to be known by, after its last step."""
+        """Return what else the epoch is to be known by, after its last step."""
         return {}
 
     def embed(self, batch: Batch) -> Tensor:
-        """Returns the tokens [B, N, D] of a batch, in single precision."""
-        return self.state.model.embed(take(self.task.train.x, batch.indices, self.state.device))
+        """Return the tokens [B, N, D] of a batch, in single precision."""
+        return self.state.model.embed(gather(self.task.train.x, batch.indices, self.state.device))
 
     def task_loss(self, tokens: Tensor, batch: Batch) -> Tensor:
-        """Returns the task's loss of a batch by its tokens."""
+        """Return the task's loss of a batch by its tokens."""
         model = self.state.model
         with self.state.autocast():
             prediction = model.predict(model.encode(tokens))
-        y = take(self.task.train.y, batch.indices, self.state.device)
+        y = gather(self.task.train.y, batch.indices, self.state.device)
         return LOSSES[self.task.info.loss](prediction.float(), y)
 
 
@@ -83,10 +83,10 @@ class EmbedderTraining(Stage[C]):
 
     @abstractmethod
     def objective(self, state: TrainState, domains: Domains) -> TaskObjective | None:
-        """Returns what is minimised; None if nothing is."""
+        """Return what is minimised; None if nothing is."""
 
     def rate(self, epoch: int) -> float:
-        """Returns the learning rate of an epoch, counted from 0."""
+        """Return the learning rate of an epoch, counted from 0."""
         del epoch
         return self.config.lr
 
@@ -128,7 +128,7 @@ class EmbedderTraining(Stage[C]):
         trained: list[nn.Parameter],
         epoch: int,
     ) -> dict[str, float]:
-        """Trains one epoch; returns the weighted means of what its batches measured, the mean norm
+        """Train one epoch; return the weighted means of what its batches measured, the mean norm
         of its steps' gradients before their cap, and the learning rate."""
         objective.state.model.train()
         weight, norms = 0.0, []

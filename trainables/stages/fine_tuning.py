@@ -19,7 +19,7 @@ from trainables.stages.configs import RefineConfig
 from trainables.stages.stage import Stage, check_finite, parts
 from trainables.tasks.task import Task
 from trainables.training import optim
-from trainables.training.evaluation import evaluate, shuffled_batches, take
+from trainables.training.evaluation import evaluate, gather, shuffled_batches
 from trainables.training.losses import LOSSES
 from trainables.training.probe import check_probe, source_error
 from trainables.training.state import TrainState
@@ -38,10 +38,10 @@ class Objective:
         self.loss = LOSSES[domains.target.info.loss]
 
     def draw(self, samples: int) -> None:
-        """Draws all that is random about the next micro-batch, however it is cut."""
+        """Draw all that is random about the next micro-batch, however it is cut."""
 
     def __call__(self, x: Tensor, y: Tensor, part: slice) -> dict[str, Tensor]:
-        """Returns the mean loss over a part of the micro-batch as `train_loss`, beside the terms
+        """Return the mean loss over a part of the micro-batch as `train_loss`, beside the terms
         that it is made of.
 
         Args:
@@ -52,13 +52,13 @@ class Objective:
         return {LOSS: self.clean_loss(x, y)}
 
     def clean_loss(self, x: Tensor, y: Tensor) -> Tensor:
-        """Returns the task's loss on target samples as they are."""
+        """Return the task's loss on target samples as they are."""
         with self.state.autocast():
             prediction = self.state.model(x)
         return self.loss(prediction.float(), y)
 
     def summary(self) -> dict[str, float]:
-        """Returns what else the epoch is to be known by, after its last step."""
+        """Return what else the epoch is to be known by, after its last step."""
         return {}
 
 
@@ -67,7 +67,7 @@ class FineTuning(Stage[R]):
     `finetune` leave."""
 
     def objective(self, state: TrainState, domains: Domains, epoch: int) -> Objective:
-        """Returns what this epoch minimises. It may draw only from streams of its own."""
+        """Return what this epoch minimises. It may draw only from streams of its own."""
         del epoch
         return Objective(state, domains)
 
@@ -124,7 +124,7 @@ class FineTuning(Stage[R]):
         objective: Objective,
         epoch: int,
     ) -> dict[str, float]:
-        """Trains one epoch; returns the means of its losses and of its gradient's norm, and the
+        """Train one epoch; return the means of its losses and of its gradient's norm, and the
         last learning rate."""
         config, optimizer = self.config, state.optimizer
         assert optimizer is not None
@@ -151,7 +151,7 @@ class FineTuning(Stage[R]):
     def _accumulate(
         self, state: TrainState, task: Task, objective: Objective, batch: np.ndarray
     ) -> dict[str, Tensor]:
-        """Adds the gradient of the mean loss over `batch`, a part of a micro-batch at a time."""
+        """Add the gradient of the mean loss over `batch`, a part of a micro-batch at a time."""
         size = self.config.batch_size
         totals: dict[str, Tensor] = {}
         for start in range(0, len(batch), size):
@@ -159,7 +159,7 @@ class FineTuning(Stage[R]):
             objective.draw(len(micro))
             for part in parts(len(micro), size, state.halvings):
                 rows = micro[part]
-                x, y = (take(a, rows, state.device) for a in (task.train.x, task.train.y))
+                x, y = (gather(a, rows, state.device) for a in (task.train.x, task.train.y))
                 for name, term in objective(x, y, part).items():
                     weighted = term * (len(rows) / len(batch))
                     if name == LOSS:
@@ -168,7 +168,7 @@ class FineTuning(Stage[R]):
         return totals
 
     def _probe(self, state: TrainState, domains: Domains, epoch: int) -> dict[str, float]:
-        """Returns the error of a linear probe on the body, in the epochs that are to have one."""
+        """Return the error of a linear probe on the body, in the epochs that are to have one."""
         every, source = self.config.probe_every, domains.source
         if not every or epoch % every or source is None:
             return {}
@@ -177,5 +177,5 @@ class FineTuning(Stage[R]):
 
 
 def means(rows: list[dict[str, Tensor]]) -> dict[str, float]:
-    """Returns the mean of each quantity over steps that all measured the same ones."""
+    """Return the mean of each quantity over steps that all measured the same ones."""
     return {name: torch.stack([row[name] for row in rows]).mean().item() for name in rows[0]}

@@ -27,7 +27,7 @@ from trainables.sources.source import Domains, Source, balanced_order
 from trainables.stages.configs import MeasuredConfig
 from trainables.tasks.store.split import Rows
 from trainables.tasks.task import Task
-from trainables.training.evaluation import evaluating, rows_at_once, take
+from trainables.training.evaluation import evaluating, gather, rows_at_once
 from trainables.training.pseudo_labels import target_labels
 from trainables.training.state import TrainState
 
@@ -57,7 +57,7 @@ class Measurements:
             self._start = {f"{name}_start": value for name, value in values.items()}
 
     def after_epoch(self, state: TrainState) -> dict[str, float]:
-        """Returns each distance by name, the first time with those before the first epoch; NaN
+        """Return each distance by name, the first time with those before the first epoch; NaN
         where features are not finite."""
         if self._samples is None:
             return {}
@@ -80,7 +80,7 @@ class Samples:
 
     @torch.no_grad()
     def measure(self, state: TrainState) -> dict[str, float]:
-        """Returns the distances; none of OTDD where no class of a side has two samples."""
+        """Return the distances; none of OTDD where no class of a side has two samples."""
         source = self.source.to(state.device)
         target = mean_tokens(state.model, self.inputs, self.drawn)
         if not target.isfinite().all():
@@ -107,22 +107,22 @@ CLUSTERS = 10  # pseudo-labels where the task has no classes, whatever a stage t
 
 
 def source_order(source: Source) -> Int64[Tensor, " n"]:
-    """Returns all source samples by chance, of which each head is as even as the classes allow."""
+    """Return all source samples by chance, of which each head is as even as the classes allow."""
     return balanced_order(source.labels, generator=generator(SEED, "measured-source"))
 
 
 def target_order(task: Task) -> Int64[Tensor, " n"]:
-    """Returns all training samples by chance."""
+    """Return all training samples by chance."""
     return torch.randperm(len(task.train), generator=generator(SEED, "measured-target"))
 
 
 def classes(task: Task) -> Int64[Tensor, " n"]:
-    """Returns the class, or pseudo-label, of each training sample."""
+    """Return the class, or pseudo-label, of each training sample."""
     return torch.from_numpy(target_labels(task, CLUSTERS))
 
 
 def batches(inputs: Rows, drawn: Int64[Tensor, " n"]) -> tuple[Int64[Tensor, " b"], ...]:
-    """Parts the drawn samples into as many as are read at once."""
+    """Split the drawn samples into as many as are read at once."""
     return torch.split(drawn, rows_at_once(inputs))
 
 
@@ -130,10 +130,10 @@ def batches(inputs: Rows, drawn: Int64[Tensor, " n"]) -> tuple[Int64[Tensor, " b
 def mean_tokens(
     model: CrossModalModel, inputs: Rows, drawn: Int64[Tensor, " n"]
 ) -> Float32[Tensor, "n d"]:
-    """Returns the mean token of each drawn target sample, in single precision."""
+    """Return the mean token of each drawn target sample, in single precision."""
     device = next(model.parameters()).device
     with evaluating(model.embedder):
         return torch.cat([
-            model.embed(take(inputs, batch.numpy(), device)).mean(1)
+            model.embed(gather(inputs, batch.numpy(), device)).mean(1)
             for batch in batches(inputs, drawn)
         ])  # fmt: skip

@@ -34,11 +34,11 @@ class StageConfig(Spec):
 
     @property
     def micro_batch(self) -> int | None:
-        """Samples computed at once, if they can be fewer and the gradient the same; else None."""
+        """Sample computed at once, if they can be fewer and the gradient the same; else None."""
         return None
 
     def build(self, name: str) -> "Stage[Any]":
-        """Imports and makes the stage that this config describes, known as `name`."""
+        """Import and makes the stage that this config describes, known as `name`."""
         module, _, cls = self.implementation.partition(":")
         stage: Stage[Any] = getattr(import_module(module), cls)(name, self)
         return stage
@@ -64,17 +64,17 @@ class Stage(ABC, Generic[C]):
     def extras(
         self, model: "CrossModalModel", domains: "Domains", seed: int
     ) -> "dict[str, nn.Module]":
-        """Returns what the stage trains beside the model, by name: a gate, a source head."""
+        """Return what the stage trains beside the model, by name: a gate, a source head."""
         del model, domains, seed
         return {}
 
     @abstractmethod
     def run(self, state: "TrainState", domains: "Domains") -> Iterator[Report]:
-        """Trains from `state.epoch` to the end, and yields one Report after each epoch."""
+        """Train from `state.epoch` to the end, and yields one Report after each epoch."""
 
 
 def check_finite(stage: str, measured: Mapping[str, float], epoch: int, *, way_out: str) -> None:
-    """Looks at all that a stage measured in an epoch, which is counted from 0.
+    """Look at all that a stage measured in an epoch, which is counted from 0.
 
     Raises:
         NonFiniteLoss: A value is NaN or infinite; the text ends with `way_out`.
@@ -87,12 +87,12 @@ def check_finite(stage: str, measured: Mapping[str, float], epoch: int, *, way_o
 
 
 def largest_part(batch_size: int, halvings: int) -> int:
-    """Returns how many samples of a micro-batch are computed at once."""
+    """Return how many samples of a micro-batch are computed at once."""
     return -(-batch_size // (1 << halvings))
 
 
 def parts(samples: int, batch_size: int, halvings: int) -> Iterator[slice]:
-    """Yields the parts of a micro-batch that holds `samples`, at most `batch_size`, in order."""
+    """Yield the parts of a micro-batch that holds `samples`, at most `batch_size`, in order."""
     size = largest_part(batch_size, halvings)
     for start in range(0, samples, size):
         yield slice(start, min(start + size, samples))

@@ -36,7 +36,7 @@ Files = Any  # a file system of pyarrow's
 
 
 def list_files(place: ArtifactUrl, timeout_s: float = TIMEOUT_S) -> list[tuple[Any, str]]:
-    """Returns each file in a place, and its path from there."""
+    """Return each file in a place, and its path from there."""
 
     def look(files: Files) -> list[Any]:
         selector = fs.FileSelector(place.path, recursive=True, allow_not_found=True)
@@ -46,7 +46,7 @@ def list_files(place: ArtifactUrl, timeout_s: float = TIMEOUT_S) -> list[tuple[A
 
 
 def put(files: Files, source: Path, target: str) -> None:
-    """Copies a file; where it was, it is whole or as before."""
+    """Copy a file; where it was, it is whole or as before."""
     with source.open("rb") as file:
         write(files, file, target)
     there = files.get_file_info(target).size
@@ -64,7 +64,7 @@ def write(files: Files, data: io.BufferedIOBase, target: str) -> None:
 
 
 def _aside(files: Files, target: str) -> str:
-    """Returns where to write what is to be at `target`: a bucket shows whole files alone."""
+    """Return where to write what is to be at `target`: a bucket shows whole files alone."""
     if not isinstance(files, fs.LocalFileSystem):
         return target
     folder, _, name = target.rpartition("/")
@@ -73,13 +73,13 @@ def _aside(files: Files, target: str) -> str:
 
 
 def get(files: Files, source: str, target: Path) -> None:
-    """Copies a file of the store to this machine."""
+    """Copy a file of the store to this machine."""
     with files.open_input_stream(source) as stream, target.open("wb") as file:
         shutil.copyfileobj(stream, file, PIECE)
 
 
 def file_system(place: ArtifactUrl) -> Files:
-    """Returns the file system in which a place's path is a path; it asks nobody yet."""
+    """Return the file system in which a place's path is a path; it asks nobody yet."""
     if place.folder is not None:
         return fs.LocalFileSystem()
     options = dict(place.options)
@@ -97,7 +97,7 @@ def file_system(place: ArtifactUrl) -> Files:
 def ask(
     place: ArtifactUrl, action: Callable[[Files], T], timeout_s: float, *, here: Path | None = None
 ) -> T:
-    """Returns what `action` returns of the store's file system, once the store answers.
+    """Return what `action` returns of the store's file system, once the store answers.
 
     It runs in a thread of its own, since some calls do not end in time.
 

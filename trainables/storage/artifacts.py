@@ -52,7 +52,7 @@ __all__ = [
 
 
 def publish(folder: Path, url: str, *, timeout_s: float = TIMEOUT_S) -> None:
-    """Copies a checkpoint from its folder to `url`; when this returns, it exists there."""
+    """Copy a checkpoint from its folder to `url`; when this returns, it exists there."""
     place = ArtifactUrl.parse(url)
     left = [*parse((folder / MANIFEST).read_bytes(), str(folder)), MANIFEST]
     over = threading.Event()
@@ -69,7 +69,7 @@ def publish(folder: Path, url: str, *, timeout_s: float = TIMEOUT_S) -> None:
 
 
 def fetch(url: str, folder: Path, *, timeout_s: float = TIMEOUT_S) -> None:
-    """Copies a checkpoint from `url` to `folder`, whole or not at all.
+    """Copy a checkpoint from `url` to `folder`, whole or not at all.
 
     Raises:
         CorruptCheckpoint: It is not there, or a file is missing or not what the manifest says.
@@ -98,7 +98,7 @@ def fetch(url: str, folder: Path, *, timeout_s: float = TIMEOUT_S) -> None:
 
 
 def list_checkpoints(url: str, *, timeout_s: float = TIMEOUT_S) -> list[str]:
-    """Returns the URLs of the checkpoints in a place and in what is in it, newest first."""
+    """Return the URLs of the checkpoints in a place and in what is in it, newest first."""
     place = ArtifactUrl.parse(url)
     found = [
         (info.mtime_ns, inside)
@@ -110,7 +110,7 @@ def list_checkpoints(url: str, *, timeout_s: float = TIMEOUT_S) -> list[str]:
 
 
 def exists(url: str, *, timeout_s: float = TIMEOUT_S) -> bool:
-    """Says whether there is a checkpoint at `url`."""
+    """Return whether there is a checkpoint at `url`."""
     place = ArtifactUrl.parse(url)
 
     def look(files: Files) -> bool:
@@ -126,12 +126,12 @@ def sizes(url: str, *, timeout_s: float = TIMEOUT_S) -> dict[str, int]:
 
 
 def size_bytes(url: str, *, timeout_s: float = TIMEOUT_S) -> int:
-    """Returns the bytes of all that is in a place; 0 where there is nothing."""
+    """Return the bytes of all that is in a place; 0 where there is nothing."""
     return sum(sizes(url, timeout_s=timeout_s).values())
 
 
 def delete(url: str, *, timeout_s: float = TIMEOUT_S) -> None:
-    """Deletes all that is in a place, manifests first; nothing where there is nothing."""
+    """Delete all that is in a place, manifests first; nothing where there is nothing."""
     place = ArtifactUrl.parse(url)
     if place.path.count("/") < 1 + (place.folder is not None):
         raise ConfigError(f"{place.label}: is a whole store. Name what to delete in it.")
@@ -149,7 +149,7 @@ def delete(url: str, *, timeout_s: float = TIMEOUT_S) -> None:
 
 
 def thin(url: str, *, best: bool, last: bool, timeout_s: float = TIMEOUT_S) -> None:
-    """Deletes the best weights, or the last state and its optimiser, from a checkpoint.
+    """Delete the best weights, or the last state and its optimiser, from a checkpoint.
 
     Raises:
         CorruptCheckpoint: It is not there, or its manifest is none.
@@ -180,5 +180,5 @@ def _manifest(place: ArtifactUrl, timeout_s: float) -> dict[str, str]:
 
 
 def _is_visible(inside: str) -> bool:
-    """Says whether a path is one that is published; a store may hold anything."""
+    """Return whether a path is one that is published; a store may hold anything."""
     return all(is_plain_name(part) and part[0] != "." for part in inside.split("/"))

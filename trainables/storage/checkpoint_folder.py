@@ -1,4 +1,4 @@
-"""What makes a checkpoint's folder whole: a manifest of hashes, and how the folder comes about.
+"""The folder of a checkpoint: files, and a manifest of their hashes.
 
 A folder is written aside, forced to the disk and renamed, so that under its own name it is whole or
 absent, whatever is killed and whenever. Reading verifies the hashes.
@@ -40,8 +40,9 @@ class CorruptCheckpoint(DataError):
 
 @contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
-    """Lends an empty folder, which takes the name `folder` once it is filled, with a manifest; one
-    that has the name gives way then, and stays until the new one is on the disk.
+    """Yield an empty folder, which is renamed to `folder`, with a manifest, once it is filled.
+
+    A former folder of that name stays until the new one is on the disk.
 
     Raises:
         StorageError: Something cannot be written; nothing is left behind, and `folder` is as it
@@ -71,7 +72,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
 
 
 def verify(folder: Path) -> set[str]:
-    """Checks every file of a checkpoint against its manifest, and returns their names.
+    """Check every file of a checkpoint against its manifest, and return their names.
 
     Raises:
         CorruptCheckpoint: A file is missing or its hash differs from the manifest's.
@@ -97,7 +98,7 @@ def verify(folder: Path) -> set[str]:
 
 
 def parse(text: bytes, where: str) -> dict[str, str]:
-    """Returns the hash of each file by its name, from a manifest of unknown origin.
+    """Return the hash of each file by its name, from a manifest of unknown origin.
 
     Raises:
         CorruptCheckpoint: It is no manifest, or names a file outside of its folder.
@@ -122,7 +123,7 @@ def parse_json(text: bytes, fault: str) -> Any:
 
 
 def thinned(hashes: Mapping[str, str], *, best: bool, last: bool) -> dict[str, str]:
-    """Leaves out the best weights, or the last state and its optimiser, of a manifest."""
+    """Leave out the best weights, or the last state and its optimiser, of a manifest."""
     dropped = set() if best else {"best.safetensors"}
     if not last:
         dropped |= {"last.safetensors", "optimizer.safetensors", "extras.safetensors"}
@@ -130,13 +131,13 @@ def thinned(hashes: Mapping[str, str], *, best: bool, last: bool) -> dict[str, s
 
 
 def rewrite(folder: Path, hashes: Mapping[str, str]) -> None:
-    """Replaces the manifest of a folder by one of fewer files, at once."""
+    """Replace the manifest of a folder by one of fewer files, at once."""
     with new_file(folder / MANIFEST) as aside:
         aside.write_text(json.dumps(hashes, indent=1))
 
 
 def unwritable(path: Path, error: OSError) -> StorageError:
-    """Returns what to say of an attempt to write `path` that ended with `error`."""
+    """Return what to say of an attempt to write `path` that ended with `error`."""
     place = next(folder for folder in (path, *path.parents) if folder.exists())
     what = {errno.ENOSPC: "no space left on", errno.EDQUOT: "the disk quota is used up on"}.get(
         error.errno or 0, f"{(error.strerror or str(error)).lower()}:"
@@ -170,7 +171,7 @@ def _former(folder: Path) -> Path:
 
 
 def _put_back(folder: Path) -> None:
-    """Undoes what a writer left that was killed between its two renames."""
+    """Undo what a writer left that was killed between its two renames."""
     former = _former(folder)
     if former.exists() and not folder.exists():
         os.rename(former, folder)

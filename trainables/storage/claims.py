@@ -1,4 +1,4 @@
-"""Who computes what: of those that want one result, one at a time has the claim to make it.
+"""Claims to compute a result: of those that want it, one at a time has the claim.
 
 In a folder it is a lock of the kernel, which goes with its holder's process. A bucket has none, so
 there a claim is an object that its holder touches again and again, and that counts for nothing once
@@ -30,7 +30,7 @@ SETTLE_S = 1.0  # in which those that came at the same moment show
 
 @contextmanager
 def try_claim(place: ArtifactUrl, *, timeout_s: float = TIMEOUT_S) -> Iterator[bool]:
-    """Says whether the claim `place` is ours; if so, it is until the end of the block.
+    """Return whether the claim `place` is ours; if so, it is until the end of the block.
 
     Raises:
         StorageError: The store refuses, or does not answer in time.
@@ -91,7 +91,7 @@ def _touch_on(place: ArtifactUrl, over: threading.Event, timeout_s: float) -> No
 
 
 def _living(place: ArtifactUrl, timeout_s: float) -> list[tuple[int, int, str]]:
-    """Returns when each claim was last touched and first made, by the store's clock, and whose it
+    """Return when each claim was last touched and first made, by the store's clock, and whose it
     is; none that is dead."""
     found = {name: info.mtime_ns for info, name in list_files(place, timeout_s)}
     claims = [n for n in found if "." not in n]

@@ -54,7 +54,7 @@ class Collection:
 def plan_collection(
     results: list[StoredResult], max_bytes: int, *, force: bool = False
 ) -> Collection:
-    """Says what is to go so that the rest takes at most `max_bytes`, if nobody holds too much."""
+    """Return what is to go so that the rest takes at most `max_bytes`, if nobody holds too much."""
     total, gone = sum(result.bytes for result in results), set[str]()
     for result in sorted(results, key=lambda result: (result.used_at, result.key)):
         if total > max_bytes and (force or not result.holders):
@@ -75,7 +75,7 @@ def collect(
     released: Sequence[str] = (),
     timeout_s: float = TIMEOUT_S,
 ) -> Collection:
-    """Deletes results of the store at `place` until at most `max_bytes` are left.
+    """Delete results of the store at `place` until at most `max_bytes` are left.
 
     Args:
         force: Also those that a sweep which is not over uses.
@@ -112,7 +112,7 @@ def release(place: str, holder: str, timeout_s: float = TIMEOUT_S) -> None:
 
 
 def holders(place: str, timeout_s: float = TIMEOUT_S) -> tuple[str, ...]:
-    """Returns who holds something in the store at `place`, by name.
+    """Return who holds something in the store at `place`, by name.
 
     Raises:
         ConfigError: `place` is no URL of a store.
@@ -123,7 +123,7 @@ def holders(place: str, timeout_s: float = TIMEOUT_S) -> tuple[str, ...]:
 
 
 def stored_results(store: ArtifactUrl, timeout_s: float = TIMEOUT_S) -> list[StoredResult]:
-    """Returns what is in a store, in the order of the keys; what is being written does not count.
+    """Return what is in a store, in the order of the keys; what is being written does not count.
 
     Raises:
         StorageError: The store refuses, or does not answer in time.

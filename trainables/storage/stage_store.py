@@ -72,7 +72,7 @@ class StageStore:
         self._scratch, self._holder, self._timeout_s = scratch, holder, timeout_s
 
     def find(self, key: str) -> StageResult | None:
-        """Returns a result; None where there is none, or only a damaged one, which is deleted.
+        """Return a result; None where there is none, or only a damaged one, which is deleted.
 
         Raises:
             StorageError: The store refuses, or does not answer in time.
@@ -97,7 +97,7 @@ class StageStore:
             raise StorageError(f"{place.label}: {error}") from error
 
     def keep(self, key: str, result: StageResult) -> None:
-        """Publishes a result: it is there whole once this returns, and not before.
+        """Publish a result: it is there whole once this returns, and not before.
 
         Raises:
             StorageError: It cannot be written.
@@ -115,7 +115,7 @@ class StageStore:
         self._mark(key)
 
     def try_claim(self, key: str) -> AbstractContextManager[bool]:
-        """Says whether a result is ours to compute, which it is until the end of the block."""
+        """Return whether a result is ours to compute, which it is until the end of the block."""
         return try_claim(self._place / "claims" / key, timeout_s=self._timeout_s)
 
     @contextmanager
@@ -131,7 +131,7 @@ class StageStore:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _mark(self, key: str) -> None:
-        """Says that a result is used now, and by which sweep."""
+        """Return that a result is used now, and by which sweep."""
         self._touch("used", key)
         if self._holder is not None:
             self._touch("refs", self._holder, key)
@@ -159,7 +159,7 @@ def _write(folder: Path, result: StageResult) -> None:
 
 
 def _read(folder: Path) -> StageResult:
-    """Raises CorruptCheckpoint."""
+    """Raise CorruptCheckpoint."""
     lacking = {DESCRIPTION, CHANGED} - verify(folder)
     if lacking:
         raise CorruptCheckpoint(f"{folder}: holds no {' and no '.join(sorted(lacking))}")

@@ -1,4 +1,4 @@
-"""Where checkpoints are kept, as a URL: a shared folder or a bucket.
+"""URLs of places for checkpoints: a shared folder or a bucket.
 
     /FOLDER or file:///FOLDER
     s3://BUCKET/PREFIX?endpoint_override=HOST:PORT&scheme=http&region=REGION
@@ -47,7 +47,7 @@ class ArtifactUrl:
 
     @classmethod
     def parse(cls, text: str) -> "ArtifactUrl":
-        """Reads a URL or a plain path, which is taken from the working folder.
+        """Read a URL or a plain path, which is taken from the working folder.
 
         Raises:
             ConfigError: It is not of the forms above.
@@ -91,7 +91,7 @@ class ArtifactUrl:
         return f"{self.scheme}://{self.path}{query}"
 
     def __truediv__(self, name: str) -> "ArtifactUrl":
-        """Returns the place `name` in this one."""
+        """Return the place `name` in this one."""
         assert all(map(is_plain_name, name.split("/"))), name
         return replace(self, path=f"{self.path}/{name}")
 
@@ -112,7 +112,7 @@ class ArtifactUrl:
 
 
 def is_plain_name(name: str) -> bool:
-    """Says whether a name means the same to every store, and leads nowhere else."""
+    """Return whether a name means the same to every store, and leads nowhere else."""
     return NAME.fullmatch(name) is not None
 
 
@@ -140,5 +140,5 @@ def _options(text: str, scheme: str, query: str) -> tuple[tuple[str, str], ...]:
 
 
 def _shown(text: str) -> str:
-    """Returns a URL without what may be secret in it."""
+    """Return a URL without what may be secret in it."""
     return re.sub(r"//.*@", "//***@", text, flags=re.DOTALL).partition("?")[0]

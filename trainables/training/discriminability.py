@@ -1,4 +1,4 @@
-"""How well features separate labelled classes: the outer loss of MoNA's first stage.
+"""Separation of labelled classes by features: the outer loss of MoNA's first stage.
 
     align   = mean over pairs i < j with y_i = y_j of |z_i - z_j|^2          in [0, 4]
     uniform = log mean over all pairs i < j of exp(-2 |z_i - z_j|^2)         in [-8, 0]
@@ -39,7 +39,7 @@ class Discriminability(NamedTuple):
 
 
 def discriminability(features: Float[Tensor, "n d"], labels: Int[Tensor, " n"]) -> Discriminability:
-    """Returns both terms of features of any length.
+    """Return both terms of features of any length.
 
     Raises:
         ValueError: Fewer than two samples, which form no pair.
@@ -48,7 +48,7 @@ def discriminability(features: Float[Tensor, "n d"], labels: Int[Tensor, " n"]) 
 
 
 def alignment(features: Float[Tensor, "n d"], labels: Int[Tensor, " n"]) -> Float[Tensor, ""]:
-    """Returns the mean squared distance within classes; 0, with a gradient, if no two share one.
+    """Return the mean squared distance within classes; 0, with a gradient, if no two share one.
 
     Raises:
         ValueError: Fewer than two samples, which form no pair.
@@ -59,7 +59,7 @@ def alignment(features: Float[Tensor, "n d"], labels: Int[Tensor, " n"]) -> Floa
 
 
 def uniformity(features: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
-    """Returns the log of the mean Gaussian potential between samples.
+    """Return the log of the mean Gaussian potential between samples.
 
     Raises:
         ValueError: Fewer than two samples, which form no pair.
@@ -69,7 +69,7 @@ def uniformity(features: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
 
 
 def _squared_distances(features: Tensor) -> Tensor:
-    """Returns |z_i - z_j|^2 = 2 - 2 z_i . z_j of all pairs i < j."""
+    """Return |z_i - z_j|^2 = 2 - 2 z_i . z_j of all pairs i < j."""
     z = functional.normalize(features, dim=1)
     first, second = _pairs(features)
     return 2 - 2 * (z @ z.T)[first, second]

@@ -19,13 +19,13 @@ from trainables.training.state import TrainState
 EVALUATION_BATCH, EVALUATION_BYTES = 64, 2**28  # of samples read together, at most
 
 
-def take(array: Rows, indices: np.ndarray, device: torch.device) -> Tensor:
-    """Copies rows of a (mapped, read-only) array, or of what stands for one, to `device`."""
+def gather(array: Rows, indices: np.ndarray, device: torch.device) -> Tensor:
+    """Copy rows of a (mapped, read-only) array, or of what stands for one, to `device`."""
     return torch.from_numpy(array[indices]).to(device, non_blocking=True)
 
 
 def rows_at_once(array: Rows) -> int:
-    """Returns how many samples are read together where no step of training counts them."""
+    """Return how many samples are read together where no step of training counts them."""
     sample_bytes: int = array.dtype.itemsize * math.prod(array.shape[1:])
     return min(EVALUATION_BATCH, max(1, EVALUATION_BYTES // sample_bytes))
 
@@ -33,7 +33,7 @@ def rows_at_once(array: Rows) -> int:
 def shuffled_batches(
     num_samples: int, batch_size: int, generator: torch.Generator
 ) -> Iterator[np.ndarray]:
-    """Yields the indices of one epoch in random order; the last batch may be short."""
+    """Yield the indices of one epoch in random order; the last batch may be short."""
     order = torch.randperm(num_samples, generator=generator).numpy()
     for start in range(0, num_samples, batch_size):
         yield order[start : start + batch_size]
@@ -41,7 +41,7 @@ def shuffled_batches(
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Puts a module into evaluation mode, and back into whichever it was in."""
+    """Put a module into evaluation mode, and back into whichever it was in."""
     training = module.training
     module.eval()
     try:
@@ -53,14 +53,14 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 def predictions(
     state: TrainState, model: CrossModalModel, split: Split, drawn: np.ndarray
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yields what the model says of the drawn samples, in single precision, and what is true, as
+    """Yield what the model says of the drawn samples, in single precision, and what is true, as
     many at a time as are read at once, or fewer where memory ran out."""
     step = max(1, rows_at_once(split.x) >> state.halvings)
     for start in range(0, len(drawn), step):
         batch = drawn[start : start + step]
         with state.autocast():
-            prediction = model(take(split.x, batch, state.device)).float()
-        yield prediction, take(split.y, batch, state.device)
+            prediction = model(gather(split.x, batch, state.device)).float()
+        yield prediction, gather(split.y, batch, state.device)
 
 
 class Evaluation(NamedTuple):
@@ -80,7 +80,7 @@ def evaluate(
     *,
     also: Sequence[str] = (),
 ) -> Evaluation:
-    """Evaluates the model over the whole split, which is read once; leaves it in training mode.
+    """Evaluate the model over the whole split, which is read once; leave it in training mode.
 
     Where the split has groups, their samples' logits are averaged before the metrics: a group
     scores as one.
@@ -90,7 +90,7 @@ def evaluate(
     for total in totals.values():
         if isinstance(total, FromFirst) and split.sample_id is not None:
             row = np.array([split.sample_id.argmin()])
-            total.begin(take(split.y, row, state.device)[0])
+            total.begin(gather(split.y, row, state.device)[0])
     loss = torch.zeros((), dtype=torch.float64, device=state.device)
     parts: list[tuple[Tensor, Tensor]] = []
     for prediction, target in predictions(state, model, split, np.arange(len(split))):

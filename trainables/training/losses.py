@@ -28,7 +28,7 @@ __all__ = ["LOSSES", "bce", "cross_entropy", "masked_bce", "masked_mse", "nrmse"
 
 
 def nrmse(prediction: Float[Tensor, "n ..."], target: Float[Tensor, "n ..."]) -> Float[Tensor, ""]:
-    """Returns the mean relative L2 error; a target of norm below 1e-8 counts as of that norm.
+    """Return the mean relative L2 error; a target of norm below 1e-8 counts as of that norm.
 
     Raises:
         ValueError: The shapes differ.
@@ -39,7 +39,7 @@ def nrmse(prediction: Float[Tensor, "n ..."], target: Float[Tensor, "n ..."]) ->
 
 
 def rmse(prediction: Float[Tensor, "n ..."], target: Float[Tensor, "n ..."]) -> Float[Tensor, ""]:
-    """Returns the mean over samples of each one's root mean square error.
+    """Return the mean over samples of each one's root mean square error.
 
     Raises:
         ValueError: The shapes differ.
@@ -50,7 +50,7 @@ def rmse(prediction: Float[Tensor, "n ..."], target: Float[Tensor, "n ..."]) -> 
 def masked_mse(
     prediction: Float[Tensor, "n 1 h w"], target: Float[Tensor, "n 2 h w"]
 ) -> Float[Tensor, ""]:
-    """Returns the mean over samples of each one's mean squared error over known points.
+    """Return the mean over samples of each one's mean squared error over known points.
 
     Targets hold a value, and whether it is known (1) or not (0); a sample without any counts 0.
     """
@@ -59,14 +59,14 @@ def masked_mse(
 
 
 def cross_entropy(logits: Float[Tensor, "n k"], labels: Int[Tensor, " n"]) -> Float[Tensor, ""]:
-    """Returns the mean negative log-likelihood of the labels."""
+    """Return the mean negative log-likelihood of the labels."""
     return functional.cross_entropy(logits, labels)
 
 
 def bce(
     logits: Float[Tensor, "n k"], target: Float[Tensor, "n k"], *, positives: float
 ) -> Float[Tensor, ""]:
-    """Returns the mean binary cross entropy, in which a label that holds weighs `positives`."""
+    """Return the mean binary cross entropy, in which a label that holds weighs `positives`."""
     weight = logits.new_tensor(positives)
     return functional.binary_cross_entropy_with_logits(logits, target, pos_weight=weight)
 
@@ -74,7 +74,7 @@ def bce(
 def masked_bce(
     logits: Float[Tensor, "n 1 h w"], target: Float[Tensor, "n 2 h w"]
 ) -> Float[Tensor, ""]:
-    """Returns the mean over samples of each one's mean binary cross entropy over its pixels.
+    """Return the mean over samples of each one's mean binary cross entropy over its pixels.
 
     Targets hold what a pixel is, and whether it is ignored (1) or counts (0).
     """
@@ -98,12 +98,12 @@ LOSSES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = MappingProxyType(
 
 
 def _root_mean_square(prediction: Tensor, target: Tensor) -> Tensor:
-    """Returns |p - y| / sqrt(d) of each sample."""
+    """Return |p - y| / sqrt(d) of each sample."""
     norm: Tensor = torch.linalg.vector_norm(difference(prediction, target).flatten(1), dim=1)
     return norm / math.sqrt(target[0].numel())
 
 
 def _mean_where(counts: Tensor, losses: Tensor) -> Tensor:
-    """Returns the mean over samples of each one's mean over the points that count."""
+    """Return the mean over samples of each one's mean over the points that count."""
     kept = torch.where(counts, losses, torch.zeros_like(losses)).flatten(1)
     return (kept.sum(1) / counts.flatten(1).sum(1).clamp_min(1)).mean()

@@ -28,7 +28,7 @@ def make_optimizer(
     weight_decay: float = 0.0,
     momentum: float = 0.0,
 ) -> torch.optim.Optimizer:
-    """Makes the optimiser called `name`; all parameters decay, biases and norms too.
+    """Make the optimiser called `name`; all parameters decay, biases and norms too.
 
     Raises:
         ConfigError: No parameter is left to train.
@@ -43,7 +43,7 @@ def make_optimizer(
 
 
 def learning_rate_factor(step: int, *, warmup_steps: float, decay_steps: float) -> float:
-    """Returns the multiple of the peak rate at `step` (from 0): see the module's formula."""
+    """Return the multiple of the peak rate at `step` (from 0): see the module's formula."""
     if step < warmup_steps:
         return step / warmup_steps
     if decay_steps <= warmup_steps:
@@ -52,12 +52,12 @@ def learning_rate_factor(step: int, *, warmup_steps: float, decay_steps: float) 
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Sets the rate of every parameter group."""
+    """Set the rate of every parameter group."""
     for group in optimizer.param_groups:
         group["lr"] = rate
 
 
 def clip_gradients(parameters: Iterable[Tensor], max_norm: float | None) -> Tensor:
-    """Returns the norm of the gradients, after capping it at `max_norm` where one is given."""
+    """Return the norm of the gradients, after capping it at `max_norm` where one is given."""
     limit = float("inf") if max_norm is None else max_norm
     return nn.utils.clip_grad_norm_(parameters, limit)

@@ -1,4 +1,4 @@
-"""What a body still knows of the source: the error of a linear probe, and its rise by fine-tuning.
+"""Knowledge of the source left in a body: the error of a linear probe, and its rise.
 
     distortion(t) = error of a probe on the body after t epochs - error on the body before
 
@@ -28,13 +28,13 @@ CHUNK = 64  # samples encoded at once
 
 
 def source_error(model: CrossModalModel, source: Source) -> float:
-    """Returns the share of held-out source samples that a probe on the body gets wrong."""
+    """Return the share of held-out source samples that a probe on the body gets wrong."""
     return probe_error(body_features(model, source), source.labels.numpy())
 
 
 @torch.inference_mode()
 def body_features(model: CrossModalModel, source: Source) -> np.ndarray:
-    """Returns the body's features of all source samples, float32 [n, E]; leaves it in training
+    """Return the body's features of all source samples, float32 [n, E]; leave it in training
     mode."""
     device = next(model.parameters()).device
     model.eval()
@@ -47,7 +47,7 @@ def body_features(model: CrossModalModel, source: Source) -> np.ndarray:
 
 
 def probe_error(features: np.ndarray, labels: np.ndarray) -> float:
-    """Fits a probe to features [n, E] and labels [n]; returns its error on samples held out.
+    """Fit a probe to features [n, E] and labels [n]; return its error on samples held out.
 
     Which samples these are depends on the labels alone.
     """
@@ -66,7 +66,7 @@ def probe_error(features: np.ndarray, labels: np.ndarray) -> float:
 
 
 def check_probe(source: Source | None, setting: str) -> None:
-    """Sees that a probe can be fitted to the source; `setting` is what asks for it.
+    """Check that a probe can be fitted to the source; `setting` is what asks for it.
 
     Raises:
         ConfigError: There is no source, or fewer than two of its classes have samples enough.

@@ -34,7 +34,7 @@ _known: dict[tuple[str, int, int], Int64[np.ndarray, " n"]] = {}  # of this proc
 
 
 def target_labels(task: Task, clusters: int) -> Int64[np.ndarray, " n"]:
-    """Returns the class of each training sample, counted from 0 without a gap.
+    """Return the class of each training sample, counted from 0 without a gap.
 
     They are the true classes of a classification task, whatever `clusters` (one without a training
     sample has no number), else at most `clusters` groups of like outputs: at most half as many as
@@ -62,7 +62,7 @@ def _compute(task: Task, clusters: int) -> Int64[np.ndarray, " n"]:
 
 
 def _k_means(outputs: np.ndarray, clusters: int) -> np.ndarray:
-    """Groups rows, in one thread: several would add up in an order of chance."""
+    """Group rows, in one thread: several would add up in an order of chance."""
     samples, width = outputs.shape
     clusters = max(1, min(clusters, samples // 2))
     with threadpool_limits(limits=1), warnings.catch_warnings():

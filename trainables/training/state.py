@@ -47,7 +47,7 @@ class TrainState:
         return parameter.device
 
     def use_optimizer(self, optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
-        """Adopts the stage's optimiser, in the state that a checkpoint left it in, if any."""
+        """Adopt the stage's optimiser, in the state that a checkpoint left it in, if any."""
         if self.optimizer_state is not None:
             optimizer.load_state_dict(self.optimizer_state)
             self.optimizer_state = None
@@ -55,19 +55,19 @@ class TrainState:
         return optimizer
 
     def begin_stage(self, index: int) -> None:
-        """Moves on to the next stage, whose optimiser starts afresh."""
+        """Move on to the next stage, whose optimiser starts afresh."""
         self.stage, self.epoch, self.reports = index, 0, []
         self.optimizer = self.optimizer_state = None
 
     def keep_best(self, value: float) -> None:
-        """Remembers the weights as they are, if `value` is the lowest validation value so far."""
+        """Keep the weights as they are, if `value` is the lowest validation value so far."""
         if self.best is None or value < self.best.value:
             weights = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
             self.best = Best(value, self.epoch, weights)
 
     @contextmanager
     def at_best(self) -> Iterator[CrossModalModel]:
-        """Lends the model with its best weights, and puts the latest back."""
+        """Yield the model with its best weights, and puts the latest back."""
         if self.best is None:
             yield self.model
             return

@@ -87,6 +87,7 @@ def test_classification_gives_logits(backbone, make_task):
 @pytest.mark.parametrize("name", ["pdebench/diffusion_sorption_1d", "pdebench/burgers_1d@hard"])
 def test_tokens_are_the_published_ones_where_the_spec_leaves_them_open(load, make_task, name):
     task = make_task((1, 1024), name=name)
+    task = replace(task, info=replace(task.info, tokens=TASKS[name].tokens))
     published = build_model(load("roberta", tokens=None), task, ModelSpec(), seed=0)
     assert published.embed(torch.zeros(1, 1, 1024)).shape[1] == {"d": 32, "b": 512}[name[9]]
     asked = build_model(load("roberta", tokens=64), task, ModelSpec(), seed=0)

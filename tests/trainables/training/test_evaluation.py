@@ -13,7 +13,7 @@ from trainables.spec import BackboneSpec, ModelSpec
 from trainables.tasks.store.rows import StoredRows
 from trainables.tasks.store.split import Split
 from trainables.tasks.task import Task, TaskInfo
-from trainables.training.evaluation import evaluate, take
+from trainables.training.evaluation import evaluate, gather
 from trainables.training.losses import LOSSES
 from trainables.training.state import TrainState
 
@@ -95,7 +95,7 @@ def test_the_loss_is_the_mean_over_samples_whatever_groups_and_batches(state, sp
 def test_rows_are_copies_of_their_type(dtype):
     array = np.arange(12).reshape(4, 3).astype(dtype)
     array.flags.writeable = False
-    rows = take(array, np.array([3, 1, 1]), torch.device("cpu"))
+    rows = gather(array, np.array([3, 1, 1]), torch.device("cpu"))
     np.testing.assert_array_equal(rows.numpy(), array[[3, 1, 1]])
     rows += 1
     np.testing.assert_array_equal(array, np.arange(12).reshape(4, 3))

@@ -36,7 +36,7 @@ from trainables.seeding import derive_seed
 from trainables.sources.source import Domains
 from trainables.stages.embedder_training import Batch, EmbedderTraining, TaskObjective
 from trainables.stages.measurements import Measurements
-from trainables.training.evaluation import take
+from trainables.training.evaluation import gather
 from trainables.training.pseudo_labels import target_labels
 from trainables.training.state import TrainState
 
@@ -95,11 +95,11 @@ class ContrastObjective(TaskObjective):
         return list(self.state.model.embedder.parameters())
 
     def steps(self, epoch: int) -> Iterator[list[Batch]]:
-        chance = Random(derive_seed(self.state.seed, SCOPE, epoch))
-        self.source_chance = Random(derive_seed(self.state.seed, SOURCE_SCOPE, epoch))
+        rng = Random(derive_seed(self.state.seed, SCOPE, epoch))
+        self.source_rng = Random(derive_seed(self.state.seed, SOURCE_SCOPE, epoch))
         self.drawn = 0
         for _ in range(-(-len(self.task.train) // self.batch_size)):
-            indices = self._draw(self.members, len(self.views), chance)
+            indices = self._draw(self.members, len(self.views), rng)
             self.drawn += len(indices)
             yield [Batch(indices)]
 
@@ -107,7 +107,7 @@ class ContrastObjective(TaskObjective):
         features, noise_correlation = self._features(batch.indices)
         labels = self.labels[batch.indices // len(self.views)]
         if self.source is not None:
-            drawn = torch.from_numpy(self._draw(self.source_members, 1, self.source_chance))
+            drawn = torch.from_numpy(self._draw(self.source_members, 1, self.source_rng))
             theirs = len(self.members) + self.source.labels[drawn]
             features = torch.cat([features, self.source.features[drawn].to(features)])
             labels = torch.cat([labels, theirs.to(labels)])
@@ -129,18 +129,18 @@ class ContrastObjective(TaskObjective):
     def summary(self) -> dict[str, float]:
         return {"views": float(self.drawn), **self.measurements.after_epoch(self.state)}
 
-    def _draw(self, classes: list[np.ndarray], views: int, chance: Random) -> np.ndarray:
-        """Draws classes, and different views of each, by their indices."""
+    def _draw(self, classes: list[np.ndarray], views: int, rng: Random) -> np.ndarray:
+        """Draw classes, and different views of each, by their indices."""
         drawn = []
-        for group in chance.sample(classes, min(self.config.classes, len(classes))):
+        for group in rng.sample(classes, min(self.config.classes, len(classes))):
             every = len(group) * views
-            picks = chance.sample(range(every), min(self.config.per_class, every))
+            picks = rng.sample(range(every), min(self.config.per_class, every))
             within, number = np.divmod(picks, views)
             drawn.append(group[within] * views + number)
         return np.concatenate(drawn)
 
     def _features(self, indices: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Returns the mean token [b, D] of each view, and the correlation between what was
+        """Return the mean token [b, D] of each view, and the correlation between what was
         perturbed and what it was before."""
         samples, numbers = np.divmod(indices, len(self.views))
 
@@ -149,7 +149,7 @@ class ContrastObjective(TaskObjective):
             noisy = self.views.perturb(z, units, *which, seed=self.state.seed)
             return noisy, correlation(z.detach(), noisy.detach(), units)
 
-        embed, x = self.state.model.embed, take(self.task.train.x, samples, self.state.device)
+        embed, x = self.state.model.embed, gather(self.task.train.x, samples, self.state.device)
         if self.config.noise_space == "input":
             noisy, measured = perturb(x, self.units)
             return embed(noisy).mean(1), measured
@@ -160,7 +160,7 @@ class ContrastObjective(TaskObjective):
         return noisy.mean(1), measured
 
     def _weights(self) -> Tensor:
-        """Returns lambda of each pair of classes: the target's, then the source's."""
+        """Return lambda of each pair of classes: the target's, then the source's."""
         config, classes = self.config, len(self.members)
         every = classes + (0 if self.source is None else self.source.num_classes)
         weights = torch.full((every, every), config.lambda_mean).fill_diagonal_(1.0)
@@ -175,7 +175,7 @@ class ContrastObjective(TaskObjective):
 
 
 def views_of(config: ContrastConfig) -> Views:
-    """Returns the views that a sample has under these settings."""
+    """Return the views that a sample has under these settings."""
     return Views(
         num_scales=config.num_scales,
         sigma_min=config.sigma_min,
@@ -186,5 +186,5 @@ def views_of(config: ContrastConfig) -> Views:
 
 
 def members(labels: np.ndarray) -> list[np.ndarray]:
-    """Returns the samples of each class that has some, in the order of the classes."""
+    """Return the samples of each class that has some, in the order of the classes."""
     return [np.flatnonzero(labels == label) for label in np.unique(labels)]

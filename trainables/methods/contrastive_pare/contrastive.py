@@ -58,7 +58,7 @@ def contrastive_loss(
     form: Form = "exp",
     temperature: float = 0.1,
 ) -> Float[Tensor, ""]:
-    """Returns the loss of features of any length; 0, with a gradient, if no two share a class.
+    """Return the loss of features of any length; 0, with a gradient, if no two share a class.
 
     Args:
         weights: lambda_ij, positive; 1 where i and j are of one class.
@@ -97,7 +97,7 @@ class Cosines(NamedTuple):
 
 
 def mean_cosines(features: Float[Tensor, "n d"], labels: Int[Tensor, " n"]) -> Cosines:
-    """Returns the mean cosine of pairs within classes, and of pairs of different classes."""
+    """Return the mean cosine of pairs within classes, and of pairs of different classes."""
     cosines = _cosines(features)
     same = labels[:, None] == labels
     itself = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
@@ -111,7 +111,7 @@ def mean_cosines(features: Float[Tensor, "n d"], labels: Int[Tensor, " n"]) -> C
 def class_weights(
     correlation: Float[Tensor, "k k"], *, mean: float, largest: float, epsilon: float
 ) -> Float[Tensor, "k k"]:
-    """Returns lambda of each pair of classes: the larger, the less these are correlated.
+    """Return lambda of each pair of classes: the larger, the less these are correlated.
 
         lambda_ij = c / (r_ij + epsilon), cut to [1, largest]        r_ij = (1 + correlation_ij) / 2
 
@@ -150,7 +150,7 @@ def _log_similarity(cosines: Tensor, form: Form, temperature: float) -> Tensor:
 
 
 def _log(counted: Tensor) -> Tensor:
-    """Returns 0 for what is counted in a sum of exponentials, and -inf for what is not."""
+    """Return 0 for what is counted in a sum of exponentials, and -inf for what is not."""
     return torch.where(counted, 0.0, -torch.inf)
 
 
@@ -163,7 +163,7 @@ _correlations: dict[tuple[str, int, int], Float64[Tensor, "k k"]] = {}
 
 
 def input_units(task: Task) -> Units:
-    """Returns the units of the task's inputs; they are read once a process."""
+    """Return the units of the task's inputs; they are read once a process."""
     key = (task.content_hash, len(task.train))
     if key not in _units:
         _units[key] = channel_units(task.train.x)
@@ -171,7 +171,7 @@ def input_units(task: Task) -> Units:
 
 
 def class_correlations(task: Task, clusters: int) -> Float64[Tensor, "k k"]:
-    """Returns the correlations of the classes of `target_labels`; found once a process."""
+    """Return the correlations of the classes of `target_labels`; found once a process."""
     key = (task.content_hash, len(task.train), clusters)
     if key not in _correlations:
         labels = target_labels(task, clusters)
@@ -186,7 +186,7 @@ def class_correlations(task: Task, clusters: int) -> Float64[Tensor, "k k"]:
 
 
 def channel_units(rows: Rows) -> Units:
-    """Returns the units of samples [n, c, ...], a number [c, 1, ...] each channel."""
+    """Return the units of samples [n, c, ...], a number [c, 1, ...] each channel."""
     axes = [axis for axis in range(len(rows.shape)) if axis != 1]
     sums = squares = torch.zeros(())
     for chunk in _chunks(rows):
@@ -201,7 +201,7 @@ def channel_units(rows: Rows) -> Units:
 
 
 def class_means(rows: Rows, labels: Int64[np.ndarray, " n"]) -> Float64[Tensor, "k ..."]:
-    """Returns the mean of each class's samples; each of the classes 0, 1, ... has some."""
+    """Return the mean of each class's samples; each of the classes 0, 1, ... has some."""
     of = torch.from_numpy(labels)
     counts = torch.bincount(of)
     sums = torch.zeros(len(counts), *rows.shape[1:], dtype=torch.float64)
@@ -213,7 +213,7 @@ def class_means(rows: Rows, labels: Int64[np.ndarray, " n"]) -> Float64[Tensor, 
 
 
 def correlations(prototypes: Float64[Tensor, "k d"]) -> Float64[Tensor, "k k"]:
-    """Returns Pearson's coefficients of rows; 0 where one of the two is constant."""
+    """Return Pearson's coefficients of rows; 0 where one of the two is constant."""
     centred = prototypes - prototypes.mean(1, keepdim=True)
     norms = centred.norm(dim=1, keepdim=True)
     constant = norms <= SMALLEST_SPREAD * prototypes.norm(dim=1, keepdim=True)
@@ -222,7 +222,7 @@ def correlations(prototypes: Float64[Tensor, "k d"]) -> Float64[Tensor, "k k"]:
 
 
 def _chunks(rows: Rows) -> Iterator[Tensor]:
-    """Reads all rows in their order, in double precision."""
+    """Read all rows in their order, in double precision."""
     size = max(1, CHUNK // max(1, int(np.prod(rows.shape[1:]))))
     for start in range(0, len(rows), size):
         yield torch.from_numpy(rows[np.arange(start, min(start + size, len(rows)))]).double()

@@ -19,7 +19,7 @@ from trainables.tasks.task import TaskInfo
 
 
 def published(info: TaskInfo) -> dict[str, Any]:
-    """Returns PaRe's settings of `replace` on a task, with lambda and scores as the method has
+    """Return PaRe's settings of `replace` on a task, with lambda and scores as the method has
     them."""
     scorer = "attn_received" if info.dimension == "1d" else "attn_query"
     own = {"replace.lambda_mode": "k_over_k0", "replace.scorer": scorer}

@@ -54,7 +54,7 @@ class Views:
         return self.num_scales * self.steps + self.include_clean
 
     def place(self, number: int) -> tuple[int, int]:
-        """Returns k, from 0, and t of a view; t is 0 for the sample itself."""
+        """Return k, from 0, and t of a view; t is 0 for the sample itself."""
         scale, step = divmod(number, self.steps)
         return (scale, step + 1) if scale < self.num_scales else (0, 0)
 
@@ -72,21 +72,21 @@ class Views:
         return tuple(tuple(math.pow(1 - s**2, t / 2) for t in powers) for s in self.sigmas)
 
     def signal(self, numbers: Sequence[int]) -> Float32[Tensor, " b"]:
-        """Returns a^t of each view: its correlation with the sample."""
+        """Return a^t of each view: its correlation with the sample."""
         places = map(self.place, numbers)
         return torch.tensor([self.decays[scale][step] for scale, step in places])
 
     def noise(
         self, samples: Sequence[int], numbers: Sequence[int], shape: tuple[int, ...], *, seed: int
     ) -> Float32[Tensor, "b ..."]:
-        """Draws e_t of each view: [b, *shape], of variance 1 - a^2t."""
+        """Draw e_t of each view: [b, *shape], of variance 1 - a^2t."""
         drawn, fresh = torch.zeros(len(samples), *shape), torch.empty(shape)
         for chain, sample, number in zip(drawn, samples, numbers, strict=True):
             scale, steps = self.place(number)
             sigma, decay = self.sigmas[scale], self.decays[scale]
-            chance = generator(seed, "noise", sample, scale)
+            rng = generator(seed, "noise", sample, scale)
             for step in range(1, steps + 1):
-                fresh.normal_(generator=chance)
+                fresh.normal_(generator=rng)
                 chain.add_(fresh, alpha=sigma * decay[steps - step])
         return drawn
 
@@ -99,7 +99,7 @@ class Views:
         *,
         seed: int,
     ) -> Float[Tensor, "b ..."]:
-        """Returns a view of each sample; the sample itself, bit for bit, where that is the view.
+        """Return a view of each sample; the sample itself, bit for bit, where that is the view.
 
         Args:
             samples: Which samples x are, for the noise to be theirs.
@@ -112,7 +112,7 @@ class Views:
 def correlation(
     x: Float[Tensor, "b ..."], views: Float[Tensor, "b ..."], units: Units
 ) -> Float[Tensor, ""]:
-    """Returns the correlation of samples and views over all their numbers, in units in which these
+    """Return the correlation of samples and views over all their numbers, in units in which these
     have mean 0 and variance 1; those that never vary are left out."""
     scale = torch.where(units.std > 0, 1 / units.std, 0.0)
     clean, noisy = (scale * (z - units.mean) for z in (x, views))

@@ -44,7 +44,7 @@ from trainables.stages.stage import Stage, check_finite
 from trainables.tasks.task import Task
 from trainables.training import optim
 from trainables.training.discriminability import Discriminability, discriminability
-from trainables.training.evaluation import shuffled_batches, take
+from trainables.training.evaluation import gather, shuffled_batches
 from trainables.training.losses import LOSSES
 from trainables.training.state import TrainState
 
@@ -95,7 +95,7 @@ class MetaAlignment(Stage[MetaConfig]):
             )
 
     def _source(self, domains: Domains) -> Source | None:
-        """Returns the source where L_outer has an effect on the embedder, else None."""
+        """Return the source where L_outer has an effect on the embedder, else None."""
         config = self.config
         if config.epochs == 0 or config.alpha == 0 or config.lambda_ == 0:
             return None
@@ -107,26 +107,26 @@ class MetaAlignment(Stage[MetaConfig]):
         return domains.source
 
     def _trained(self, state: TrainState) -> list[nn.Parameter]:
-        """Returns the parameters that the optimiser moves, in a fixed order."""
+        """Return the parameters that the optimiser moves, in a fixed order."""
         head = state.model.predictor.parameters() if self.config.head_update == "joint" else ()
         return [*state.model.embedder.parameters(), *head]
 
     def _train(
         self, state: TrainState, task: Task, source: Source | None, epoch: int
     ) -> dict[str, float]:
-        """Trains one epoch; returns the means over its iterations of what they measured."""
+        """Train one epoch; return the means over its iterations of what they measured."""
         config, rows = self.config, []
         state.model.train()
-        chance = generator(state.seed, SOURCE_SCOPE, epoch)
+        rng = generator(state.seed, SOURCE_SCOPE, epoch)
         order = generator(state.seed, SCOPE, epoch)
         kernel: Kernel = "math" if source is not None and config.meta_grad == "exact" else "fused"
         for index, batch in enumerate(shuffled_batches(len(task.train), config.batch_size, order)):
-            x, y = (take(a, batch, state.device) for a in (task.train.x, task.train.y))
+            x, y = (gather(a, batch, state.device) for a in (task.train.x, task.train.y))
             iteration = Iteration(
                 model=state.model,
                 loss=LOSSES[task.info.loss],
                 target=(x, y),
-                source=None if source is None else self._draw(source, chance, state.device),
+                source=None if source is None else self._draw(source, rng, state.device),
                 kernel=kernel,
                 seed=derive_seed(state.seed, SCOPE, epoch, index),
             )
@@ -135,16 +135,16 @@ class MetaAlignment(Stage[MetaConfig]):
         return {name: torch.stack([row[name] for row in rows]).mean().item() for name in rows[0]}
 
     def _draw(
-        self, source: Source, chance: torch.Generator, device: torch.device
+        self, source: Source, rng: torch.Generator, device: torch.device
     ) -> tuple[Tensor, Tensor]:
         classes, per_class = self.config.classes, self.config.per_class
         tokens, labels = class_balanced_batch(
-            source, classes=classes, per_class=per_class, generator=chance
+            source, classes=classes, per_class=per_class, generator=rng
         )
         return tokens.to(device), labels.to(device)
 
     def _gradients(self, iteration: "Iteration") -> InnerGradient:
-        """Returns a MetaGradient where there is source data."""
+        """Return a MetaGradient where there is source data."""
         model, config = iteration.model, self.config
         moved = [n for n, role in model.roles.items() if role in MOVED_ROLES[config.inner_params]]
         parts = (
@@ -164,7 +164,7 @@ class MetaAlignment(Stage[MetaConfig]):
         )
 
     def _update(self, state: TrainState, result: InnerGradient) -> Tensor:
-        """Moves embedder and head; returns the norm of the embedder's gradient before its cap."""
+        """Move embedder and head; return the norm of the embedder's gradient before its cap."""
         model, optimizer = state.model, state.optimizer
         assert optimizer is not None
         gradients = result.embedder
@@ -207,7 +207,7 @@ class Iteration:
 
 
 def _measured(result: InnerGradient) -> dict[str, Tensor]:
-    """Returns what a report says of an iteration; of L_outer only where it was computed."""
+    """Return what a report says of an iteration; of L_outer only where it was computed."""
     numbers = {"inner_loss": result.inner_loss}
     if isinstance(result, MetaGradient):
         numbers |= {
@@ -222,12 +222,12 @@ def _measured(result: InnerGradient) -> dict[str, Tensor]:
 
 
 def _leaves(named: Iterable[tuple[str, nn.Parameter]]) -> dict[str, Tensor]:
-    """Returns views of weights, which can be differentiated by and keep no gradient."""
+    """Return views of weights, which can be differentiated by and keep no gradient."""
     return {name: parameter.detach().requires_grad_() for name, parameter in named}
 
 
 def _joined(**parts: Parameters) -> dict[str, Tensor]:
-    """Returns the weights of submodules under the names that their owner has for them."""
+    """Return the weights of submodules under the names that their owner has for them."""
     return {f"{part}.{name}": w for part, weights in parts.items() for name, w in weights.items()}
 
 

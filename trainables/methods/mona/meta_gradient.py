@@ -65,7 +65,7 @@ class MetaGradient(InnerGradient):
 def inner_gradient(
     inner_loss: InnerLoss, embedder: Parameters, head: Parameters, body: Parameters
 ) -> InnerGradient:
-    """Returns L_inner and its gradient by embedder and head alone."""
+    """Return L_inner and its gradient by embedder and head alone."""
     loss = inner_loss(embedder, head, _constant(body))
     by_embedder, by_head = _gradients(loss, embedder, head)
     return InnerGradient(inner_loss=loss.detach(), embedder=by_embedder, head=by_head)
@@ -82,7 +82,7 @@ def meta_gradient(
     mode: Literal["exact", "fd"],
     steps: int = 1,
 ) -> MetaGradient:
-    """Returns the gradients of L_inner by embedder and head, and of L_outer(theta*) by embedder.
+    """Return the gradients of L_inner by embedder and head, and of L_outer(theta*) by embedder.
 
     Args:
         embedder, head, body: Leaves that require a gradient; none is changed. Of the body, those
@@ -126,12 +126,12 @@ def meta_gradient(
 
 
 def _stepped(body: Parameters, g: Parameters, alpha: float) -> dict[str, Tensor]:
-    """Returns theta - alpha g, with the graph of g if it has one."""
+    """Return theta - alpha g, with the graph of g if it has one."""
     return {name: weight - alpha * g[name] for name, weight in body.items()}
 
 
 def _pulled_back(theta: Parameters, embedder: Parameters, v: Parameters) -> dict[str, Tensor]:
-    """Returns (d theta* / d phi)^T v, from the graph of theta*."""
+    """Return (d theta* / d phi)^T v, from the graph of theta*."""
     products = torch.autograd.grad(
         list(theta.values()),
         list(embedder.values()),
@@ -144,7 +144,7 @@ def _pulled_back(theta: Parameters, embedder: Parameters, v: Parameters) -> dict
 def _finite_difference(
     inner_loss: InnerLoss, embedder: Parameters, head: Parameters, body: Parameters, v: Parameters
 ) -> dict[str, Tensor]:
-    """Returns (d g / d phi)^T v, from grad_phi L_inner at two bodies either side of theta."""
+    """Return (d g / d phi)^T v, from grad_phi L_inner at two bodies either side of theta."""
     norm = _norm(v)
     epsilon = RADIUS / norm.clamp_min(_tiny(norm))
     ahead, behind = (
@@ -157,7 +157,7 @@ def _finite_difference(
 def _gradients(
     loss: Tensor, *groups: Parameters, create_graph: bool = False
 ) -> list[dict[str, Tensor]]:
-    """Returns the gradient of `loss` by each group of parameters; zero where it has none."""
+    """Return the gradient of `loss` by each group of parameters; zero where it has none."""
     gradients = iter(
         torch.autograd.grad(
             loss,
@@ -171,7 +171,7 @@ def _gradients(
 
 @torch.no_grad()
 def _moved(weights: Parameters, direction: Parameters, scale: Tensor | float) -> dict[str, Tensor]:
-    """Returns weights + scale * direction, without a graph."""
+    """Return weights + scale * direction, without a graph."""
     return {name: weight + scale * direction[name] for name, weight in weights.items()}
 
 
@@ -188,5 +188,5 @@ def _tiny(like: Tensor) -> float:
 
 
 def attention(kernel: Literal["fused", "math"]) -> AbstractContextManager[None]:
-    """Returns a context in which attention runs on `kernel`. Make a new one for each `with`."""
+    """Return a context in which attention runs on `kernel`. Make a new one for each `with`."""
     return sdpa_kernel(SDPBackend.MATH) if kernel == "math" else nullcontext()

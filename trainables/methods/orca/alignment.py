@@ -113,7 +113,7 @@ class AlignmentObjective(TaskObjective):
             yield from islice(super().steps(epoch), 1 if step_an_epoch else None)
             return
         order = generator(self.state.seed, SCOPE, epoch)
-        self.chance = generator(self.state.seed, SOURCE_SCOPE, epoch)
+        self.rng = generator(self.state.seed, SOURCE_SCOPE, epoch)
         if self.config.class_mode == "per_class":
             batches = self._batch_a_class(order)
         else:
@@ -132,7 +132,7 @@ class AlignmentObjective(TaskObjective):
         loss, measured = tokens.new_zeros(()), {}
         if self.distance is not None:
             labels = torch.from_numpy(self.labels[batch.indices]).to(tokens.device)
-            distance, converged = self.distance(tokens.mean(1), labels, self.chance)
+            distance, converged = self.distance(tokens.mean(1), labels, self.rng)
             loss = loss + config.align_weight * distance
             measured["align_loss"] = distance
             if config.distance.startswith("otdd"):
@@ -155,7 +155,7 @@ class AlignmentObjective(TaskObjective):
 
 
 def balanced_batch(classes: list[np.ndarray], size: int, generator: torch.Generator) -> np.ndarray:
-    """Draws at most `size` samples from as many random classes as have room for two each, and as
+    """Draw at most `size` samples from as many random classes as have room for two each, and as
     evenly of these as they allow.
 
     Args:
@@ -171,7 +171,7 @@ def balanced_batch(classes: list[np.ndarray], size: int, generator: torch.Genera
 
 
 def has_pair(labels: np.ndarray) -> bool:
-    """Says whether two samples share a class."""
+    """Return whether two samples share a class."""
     return bool(np.bincount(labels).max() > 1)
 
 

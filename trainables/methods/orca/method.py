@@ -23,7 +23,7 @@ from trainables.tasks.task import TaskInfo
 
 
 def published(info: TaskInfo) -> dict[str, Any]:
-    """Returns the official settings of `align` and `warmup` on a task."""
+    """Return the official settings of `align` and `warmup` on a task."""
     recipe = info.recipe
     optimizer, accumulation = recipe["optimizer"], recipe["accumulation"]
     printed = recipe["lr"] / (accumulation if optimizer == "sgd" else 1)

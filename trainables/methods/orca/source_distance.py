@@ -42,13 +42,13 @@ class SourceDistance:
             )
 
     def __call__(
-        self, features: Float[Tensor, "m d"], labels: Int64[Tensor, " m"], chance: torch.Generator
+        self, features: Float[Tensor, "m d"], labels: Int64[Tensor, " m"], rng: torch.Generator
     ) -> tuple[Float[Tensor, ""], bool]:
-        """Returns the distance, NaN where features are not finite, and whether its solver
+        """Return the distance, NaN where features are not finite, and whether its solver
         converged.
 
         Args:
-            chance: Of the source samples that MMD and Euclidean distances draw.
+            rng: Of the source samples that MMD and Euclidean distances draw.
         """
         if not features.isfinite().all():
             return (features * torch.nan).sum(), False
@@ -62,7 +62,7 @@ class SourceDistance:
                 detach_label_term=config.detach_label_term,
             )
             return distance.value, distance.converged
-        drawn = torch.randperm(len(self.features), generator=chance)[: len(features)]
+        drawn = torch.randperm(len(self.features), generator=rng)[: len(features)]
         source = self.features[drawn.to(self.features.device)]
         if config.distance == "mmd":
             value = mmd(
@@ -77,5 +77,5 @@ class SourceDistance:
         elif config.euclidean == "means":
             value = distance_of_means(source, features)
         else:
-            value = mean_paired_distance(source, features, generator=chance)
+            value = mean_paired_distance(source, features, generator=rng)
         return value, True

@@ -1,13 +1,18 @@
-"""PaRe: gradual patch replacement. Cai et al., "Enhancing Cross-modal Fine-Tuning with Gradually
-Intermediate Modality Generation", ICML 2024 (arXiv 2406.09003).
+"""PaRe, and its controls Mixup and CutMix. Cai et al., "Enhancing Cross-modal Fine-Tuning with
+Gradually Intermediate Modality Generation", ICML 2024 (arXiv 2406.09003).
 
 `replace` is fine-tuning on clean target samples and on mixtures: the k target tokens with the
-lowest scores give way to the k source tokens with the highest, and k falls from epoch to epoch. A
-head of its own predicts the source label of a mixture.
+lowest scores are replaced by the k source tokens with the highest, and k falls from epoch to epoch.
+A head of its own predicts the source label of a mixture.
 
 With k0 = 0 it is vanilla fine-tuning, bit for bit. The preset is the official code's, which covers
 NAS-Bench-360; counts and weight of Darcy's flow there serve PDEBench in 2D, for which none are
 public.
+
+The controls have PaRe's heads, losses and schedule, and no scores. In Mixup (Zhang et al., "mixup:
+Beyond Empirical Risk Minimization", ICLR 2018) each token of a mixture is a weighted mean of a
+target and a source token. In CutMix (Yun et al., "CutMix: Regularization Strategy to Train Strong
+Classifiers with Localizable Features", ICCV 2019) a random stretch or rectangle is the source's.
 """
 
 from typing import Any
@@ -21,7 +26,7 @@ CLASSIFIED, DENSE = (2000, 500), (1000, 500)  # counts of replaced tokens, first
 
 
 def published(info: TaskInfo) -> dict[str, Any]:
-    """Returns the official settings of `replace` on a task, those of its kind where none exist."""
+    """Return the official settings of `replace` on a task, those of its kind where none exist."""
     dense = info.kind == "dense"
     first, last = DENSE if dense else CLASSIFIED
     settings: dict[str, Any]

@@ -58,7 +58,7 @@ class MixtureObjective(Objective, ABC):
         self.source = source_of(domains)
         self.source_tokens = source_tokens(self.source)
         self.most = min(self.num_tokens, self.source_tokens)
-        self.chance = generator(state.seed, SCOPE, epoch)
+        self.rng = generator(state.seed, SCOPE, epoch)
         size = min(config.batch_size, len(domains.target.train))
         self.batches = source_indices(
             len(self.source), size, generator(state.seed, SCOPE, "source", epoch)
@@ -83,22 +83,22 @@ class MixtureObjective(Objective, ABC):
         )
 
     def realised(self, k: int) -> int:
-        """Returns the number of tokens, at most `k`, that a mixture can have of the source."""
+        """Return the number of tokens, at most `k`, that a mixture can have of the source."""
         return k
 
     @abstractmethod
-    def chances(self, samples: int) -> tuple[Tensor, ...]:
-        """Draws what is random about the mixtures of so many samples, a row for each."""
+    def draws(self, samples: int) -> tuple[Tensor, ...]:
+        """Draw what is random about the mixtures of so many samples, a row for each."""
 
     @abstractmethod
-    def mix(self, target: Tensor, source: Tensor, *chances: Tensor) -> Tensor:
-        """Returns mixtures [B, N, D] of tokens [B, N, D] and [B, N_s, D], both float32, by what was
+    def mix(self, target: Tensor, source: Tensor, *draws: Tensor) -> Tensor:
+        """Return mixtures [B, N, D] of tokens [B, N, D] and [B, N_s, D], both float32, by what was
         drawn for these samples."""
 
     def draw(self, samples: int) -> None:
         if self.k:
             self.drawn = next(self.batches)[:samples]
-            self.drawn_chances = self.chances(samples)
+            self.mixture_draws = self.draws(samples)
 
     def __call__(self, x: Tensor, y: Tensor, part: slice) -> dict[str, Tensor]:
         if self.k == 0:
@@ -109,7 +109,7 @@ class MixtureObjective(Objective, ABC):
         source, answers, whole = self._read(part, masks=isinstance(head, MaskHead))
         with self.state.autocast():
             target = model.embed(x).float()
-        mixture = self.mix(target, source, *(chance[part] for chance in self.drawn_chances))
+        mixture = self.mix(target, source, *(draw[part] for draw in self.mixture_draws))
         with self.state.autocast():
             features = model.encode(torch.cat([target, mixture]))
             predictions, told = model.predict(features), head(features[len(x) :])
@@ -124,7 +124,7 @@ class MixtureObjective(Objective, ABC):
         }
 
     def _read(self, part: slice, *, masks: bool) -> tuple[Tensor, Tensor, Tensor]:
-        """Returns tokens of the part's source samples, their labels or masks, and those of all
+        """Return tokens of the part's source samples, their labels or masks, and those of all
         that were drawn."""
         tokens, _ = self.source.batch(self.drawn[part])
         whole = self.source.masks_of(self.drawn) if masks else self.source.labels[self.drawn]
@@ -144,7 +144,7 @@ class Mixing(FineTuning[M], ABC):
 
     @abstractmethod
     def objective(self, state: TrainState, domains: Domains, epoch: int) -> MixtureObjective:
-        """Returns what this epoch minimises, mixtures made in the stage's own way."""
+        """Return what this epoch minimises, mixtures made in the stage's own way."""
 
     def check(self, model: CrossModalModel, domains: Domains) -> None:
         super().check(model, domains)
@@ -183,17 +183,17 @@ class Mixing(FineTuning[M], ABC):
 class MixupObjective(MixtureObjective):
     """Every token of the mixture, or of the stretch as long as the source, is a weighted mean."""
 
-    def chances(self, samples: int) -> Region:
+    def draws(self, samples: int) -> Region:
         return random_stretches(
             self.most,
             targets=self.num_tokens,
             sources=self.source_tokens,
             batch=samples,
-            generator=self.chance,
+            generator=self.rng,
         )
 
-    def mix(self, target: Tensor, source: Tensor, *chances: Tensor) -> Tensor:
-        return blend(target, source, Region(*chances), weight=self.k / self.most)
+    def mix(self, target: Tensor, source: Tensor, *draws: Tensor) -> Tensor:
+        return blend(target, source, Region(*draws), weight=self.k / self.most)
 
 
 class Mixup(Mixing[MixupConfig]):
@@ -213,7 +213,7 @@ class CutmixObjective(MixtureObjective):
         height, width = rectangle_of(k, grid)
         return height * width
 
-    def chances(self, samples: int) -> Region:
+    def draws(self, samples: int) -> Region:
         grid = self.state.model.grid
         if grid is None:
             return random_stretches(
@@ -221,13 +221,13 @@ class CutmixObjective(MixtureObjective):
                 targets=self.num_tokens,
                 sources=self.source_tokens,
                 batch=samples,
-                generator=self.chance,
+                generator=self.rng,
             )
         size = rectangle_of(self.planned, grid)
-        return random_rectangles(size, grid=grid, batch=samples, generator=self.chance)
+        return random_rectangles(size, grid=grid, batch=samples, generator=self.rng)
 
-    def mix(self, target: Tensor, source: Tensor, *chances: Tensor) -> Tensor:
-        return blend(target, source, Region(*chances))
+    def mix(self, target: Tensor, source: Tensor, *draws: Tensor) -> Tensor:
+        return blend(target, source, Region(*draws))
 
 
 class Cutmix(Mixing[CutmixConfig]):
@@ -238,22 +238,22 @@ class Cutmix(Mixing[CutmixConfig]):
 
 
 def mixes(config: MixConfig) -> bool:
-    """Says whether any epoch makes mixtures."""
+    """Return whether any epoch makes mixtures."""
     return config.k0 > 0 and config.gamma > 0
 
 
 def source_of(domains: Domains) -> Source:
-    """Returns the source, which `Mixing.check` has seen."""
+    """Return the source, which `Mixing.check` has seen."""
     assert domains.source is not None
     return domains.source
 
 
 def source_tokens(source: Source) -> int:
-    """Returns the number of tokens of a source sample."""
+    """Return the number of tokens of a source sample."""
     tokens, _ = source.batch(torch.zeros(1, dtype=torch.int64))
     return tokens.shape[1]
 
 
 def most_replaced(model: CrossModalModel, source: Source) -> int:
-    """Returns the most tokens that a mixture can have of the source."""
+    """Return the most tokens that a mixture can have of the source."""
     return min(model.num_tokens, source_tokens(source))

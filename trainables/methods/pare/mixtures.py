@@ -43,7 +43,7 @@ def replace(
     places: Int64[Tensor, "b k"],
     chosen: Int64[Tensor, "b k"],
 ) -> Float[Tensor, "b n d"]:
-    """Returns target tokens, those at `places` replaced by the `chosen` source tokens, in order."""
+    """Return target tokens, those at `places` replaced by the `chosen` source tokens, in order."""
     values = _tokens_at(source, chosen)
     return target.scatter(1, places[..., None].expand_as(values), values)
 
@@ -55,7 +55,7 @@ def blend(
     *,
     weight: float = 1.0,
 ) -> Float[Tensor, "b n d"]:
-    """Returns target tokens, mixed inside the region with the source's, which weigh `weight`."""
+    """Return target tokens, mixed inside the region with the source's, which weigh `weight`."""
     inside, origin = (part.to(target.device) for part in region)
     mixed = torch.lerp(target, _tokens_at(source, origin), weight)
     return torch.where(inside[..., None], mixed, target)
@@ -64,7 +64,7 @@ def blend(
 def random_stretches(
     length: int, *, targets: int, sources: int, batch: int, generator: torch.Generator
 ) -> Region:
-    """Draws a stretch of `length` neighbouring tokens for each sample, and as long a one of the
+    """Draw a stretch of `length` neighbouring tokens for each sample, and as long a one of the
     source: the same where both have as many tokens, else drawn for itself."""
 
     def starts(tokens: int) -> Tensor:
@@ -77,7 +77,7 @@ def random_stretches(
 
 
 def rectangle_of(tokens: int, grid: tuple[int, int]) -> tuple[int, int]:
-    """Returns rows and columns of a rectangle in the grid's proportions that holds at most
+    """Return rows and columns of a rectangle in the grid's proportions that holds at most
     `tokens`, at least 1 and at most all of the grid's, and few less."""
     rows, columns = grid
     height = round(rows * (tokens / (rows * columns)) ** 0.5)
@@ -88,7 +88,7 @@ def rectangle_of(tokens: int, grid: tuple[int, int]) -> tuple[int, int]:
 def random_rectangles(
     size: tuple[int, int], *, grid: tuple[int, int], batch: int, generator: torch.Generator
 ) -> Region:
-    """Draws a rectangle of `size` for each sample, at the same place in target and source."""
+    """Draw a rectangle of `size` for each sample, at the same place in target and source."""
     (height, width), (rows, columns) = size, grid
     top = torch.randint(rows - height + 1, (batch, 1), generator=generator)
     left = torch.randint(columns - width + 1, (batch, 1), generator=generator)
@@ -106,7 +106,7 @@ FINEST = 1_000_000  # denominator up to which a decimal number is read as the fr
 
 
 def count_tokens(k0: int | float, most: int) -> int:
-    """Returns k0 as a count: an integer is one, a decimal number is a share of the `most` there
+    """Return k0 as a count: an integer is one, a decimal number is a share of the `most` there
     may be. A share above 0 is a token or more."""
     if isinstance(k0, int) or k0 == 0:
         return int(k0)
@@ -114,13 +114,13 @@ def count_tokens(k0: int | float, most: int) -> int:
 
 
 def tokens_at(epoch: int, epochs: int, *, first: int, end_share: float, schedule: str) -> int:
-    """Returns k(ep), from `first` in epoch 0 towards `end_share` of it after the last one."""
+    """Return k(ep), from `first` in epoch 0 towards `end_share` of it after the last one."""
     lost = (1 - _exact(end_share)) * _progress(Fraction(epoch, epochs), schedule)
     return floor(first * (1 - lost))
 
 
 def source_weight(mode: str, *, k: int, first: int, num_tokens: int, fixed: float) -> float:
-    """Returns lambda, the weight of the source's loss on a mixture, in [0, 1].
+    """Return lambda, the weight of the source's loss on a mixture, in [0, 1].
 
     `k_over_k0` is 1 in the first epoch (the paper), `k_over_n` the source's share of the mixture's
     tokens (the official code), and `fixed` is what it is given.

@@ -38,7 +38,7 @@ from trainables.methods.pare.selection import (
 from trainables.models.cross_modal import CrossModalModel
 from trainables.seeding import generator
 from trainables.sources.source import Domains
-from trainables.training.evaluation import evaluating, rows_at_once, take
+from trainables.training.evaluation import evaluating, gather, rows_at_once
 from trainables.training.state import TrainState
 
 SCORER = "scorer"  # among the state's extras
@@ -58,21 +58,21 @@ class ReplacementObjective(MixtureObjective):
         self.inputs = domains.target.train.x
         self.replaced_before = self._probe()[1] if self.k else None
 
-    def chances(self, samples: int) -> tuple[Tensor, ...]:
+    def draws(self, samples: int) -> tuple[Tensor, ...]:
         if not self.explores:
             return ()
         return tuple(
-            gumbel_noise((samples, tokens), self.chance)
+            gumbel_noise((samples, tokens), self.rng)
             for tokens in (self.num_tokens, self.source_tokens)
         )
 
-    def mix(self, target: Tensor, source: Tensor, *chances: Tensor) -> Tensor:
+    def mix(self, target: Tensor, source: Tensor, *draws: Tensor) -> Tensor:
         scorer = self.state.extras[SCORER]
         keep = target.shape[1] - self.k
         if self.explores:
             stays, comes = (
                 self._explore(scorer(tokens), noise, k)
-                for tokens, noise, k in zip((target, source), chances, (keep, self.k), strict=True)
+                for tokens, noise, k in zip((target, source), draws, (keep, self.k), strict=True)
             )
             target, source = target * stays.mask[..., None], source * comes.mask[..., None]
             order, source_order = stays.order, comes.order
@@ -90,18 +90,18 @@ class ReplacementObjective(MixtureObjective):
         return draw(scores + noise.to(scores.device), k, temperature=self.config.temperature)
 
     def _places(self, order: Tensor) -> Tensor:
-        """Returns the target tokens [B, k] that give way, from the lowest score to the highest."""
+        """Return the target tokens [B, k] that give way, from the lowest score to the highest."""
         if self.config.replaced == "highest" and not self.explores:
             return order[:, : self.k].flip(1)
         return order[:, order.shape[1] - self.k :].flip(1)
 
     @torch.no_grad()
     def _probe(self) -> tuple[Tensor, Tensor]:
-        """Returns the scores of the same target samples' tokens each time, and a mask [n, N] of
+        """Return the scores of the same target samples' tokens each time, and a mask [n, N] of
         those that would be replaced without chance."""
         model = self.state.model
         probed = min(PROBED, len(self.inputs), rows_at_once(self.inputs))
-        x = take(self.inputs, np.arange(probed), self.state.device)
+        x = gather(self.inputs, np.arange(probed), self.state.device)
         with evaluating(model), self.state.autocast():
             tokens = model.embed(x)
         scores: Tensor = self.state.extras[SCORER](tokens.float())

@@ -49,24 +49,24 @@ class Subset(NamedTuple):
 
 
 def gumbel_noise(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    """Draws from Gumbel(0, 1), on the CPU."""
+    """Draw from Gumbel(0, 1), on the CPU."""
     return -torch.empty(shape).exponential_(generator=generator).log()
 
 
 def ranking(scores: Float[Tensor, "b n"]) -> Int64[Tensor, "b n"]:
-    """Returns the tokens' indices from the highest score to the lowest; ties keep their order."""
+    """Return the tokens' indices from the highest score to the lowest; ties keep their order."""
     return scores.detach().argsort(dim=1, descending=True, stable=True)
 
 
 def straight_through_subset(keys: Float[Tensor, "b n"], k: int, *, temperature: float) -> Subset:
-    """Chooses the k highest keys; a key has the gradient of a sigmoid around the threshold."""
+    """Choose the k highest keys; a key has the gradient of a sigmoid around the threshold."""
     order = ranking(keys)
     threshold = keys.detach().gather(1, order[:, max(k, 1) - 1, None])
     return _straight_through(((keys - threshold) / temperature).sigmoid(), order, k)
 
 
 def relaxed_subset(keys: Float[Tensor, "b n"], k: int, *, temperature: float) -> Subset:
-    """Chooses the k largest of k softmaxes' sum, whose gradient it has."""
+    """Choose the k largest of k softmaxes' sum, whose gradient it has."""
     smallest = torch.finfo(keys.dtype).tiny
     total = taken = torch.zeros_like(keys)
     for _ in range(k):
@@ -173,7 +173,7 @@ def make_scorer(
     grid: tuple[int, int] | None,
     generator: torch.Generator,
 ) -> nn.Module:
-    """Makes the scorer called `name` for tokens of this width, its weights from `generator`."""
+    """Make the scorer called `name` for tokens of this width, its weights from `generator`."""
     makers: Mapping[str, Callable[[], nn.Module]] = {
         "gate": lambda: Gate(width),
         "gate_mlp": lambda: Gate(width, hidden),
@@ -199,7 +199,7 @@ def _received(
     absent: Tensor | None = None,
     tokens: int | None = None,
 ) -> Float[Tensor, "b n"]:
-    """Returns log of the sum over i of softmax_j(q_i . k_j / sqrt(d)), divided by `tokens`.
+    """Return log of the sum over i of softmax_j(q_i . k_j / sqrt(d)), divided by `tokens`.
 
     Args:
         absent: Tokens [b, n] that neither give nor receive; their own scores say nothing.

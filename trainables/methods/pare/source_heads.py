@@ -37,7 +37,7 @@ class LabelHead(nn.Module):
         labels: Int64[Tensor, " b"],
         whole: Int64[Tensor, " n"] | None = None,
     ) -> Float[Tensor, ""]:
-        """Returns the mean cross entropy."""
+        """Return the mean cross entropy."""
         del whole
         return functional.cross_entropy(logits, labels)
 
@@ -72,7 +72,7 @@ class MaskHead(nn.Module):
         masks: UInt8[Tensor, "b h w"],
         whole: UInt8[Tensor, "n h w"] | None = None,
     ) -> Float[Tensor, ""]:
-        """Returns the mean binary cross entropy over pixels that are known; 0 if none is.
+        """Return the mean binary cross entropy over pixels that are known; 0 if none is.
 
         Args:
             whole: All masks of the micro-batch that these are a part of. Known pixels are then

@@ -62,7 +62,7 @@ class Dinov2Backbone(Backbone):
     source_embedder: GridEmbedder
 
     def __init__(self, reader: Reader, spec: BackboneSpec) -> None:
-        """Raises ConfigError, WeightsError: The spec cannot be honoured, or the weights."""
+        """Raise ConfigError, WeightsError: The spec cannot be honoured, or the weights."""
         config = reader.config(
             Dinov2Config,
             hidden_dropout_prob=0.0,
@@ -102,7 +102,7 @@ class Dinov2Backbone(Backbone):
 
     @torch.no_grad()
     def embed_source(self, inputs: Tensor) -> Tensor:
-        """Embeds normalised images [B, 3, H, W] of any size as tokens [B, N, D]."""
+        """Embed normalised images [B, 3, H, W] of any size as tokens [B, N, D]."""
         tokens: Tensor = self.source_embedder(inputs)
         return tokens
 
@@ -114,14 +114,14 @@ class Dinov2Backbone(Backbone):
         generator: torch.Generator,
         published_tokens: int | None = None,
     ) -> nn.Module:
-        """Returns a new embedder of [B, C, H, W]; see `Backbone.target_embedder`."""
+        """Return a new embedder of [B, C, H, W]; see `Backbone.target_embedder`."""
         return GridEmbedder.like(
             self.source_embedder, input_shape[0], init=init, generator=generator
         )
 
 
 def resize_positions(positions: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Interpolates the positions [n, D] of a square grid to those of `grid` [rows * columns, D]."""
+    """Interpolate the positions [n, D] of a square grid to those of `grid` [rows * columns, D]."""
     side = isqrt(len(positions))
     if (side, side) == grid:
         return positions

@@ -32,7 +32,7 @@ ARCHITECTURES: Mapping[str, Callable[[Reader, BackboneSpec], Backbone]] = Mappin
 
 
 def load_backbone(spec: BackboneSpec, home: Path) -> Backbone:
-    """Loads the backbone that `spec` describes; its weights come from where `location` says.
+    """Load the backbone that `spec` describes; its weights come from where `location` says.
 
     Raises:
         ConfigError: The name is unknown, or the spec asks for what the network does not have.

@@ -1,4 +1,4 @@
-"""How an architecture gets its config and weights, wherever these come from."""
+"""Config and weights of an architecture, wherever these come from."""
 
 import hashlib
 import json
@@ -41,7 +41,7 @@ class Reader:
         return hashlib.sha256(text.encode()).hexdigest()
 
     def config(self, config_class: Any, **changes: float) -> Any:
-        """Returns the description as a `config_class`, with `changes`.
+        """Return the description as a `config_class`, with `changes`.
 
         Raises:
             WeightsError: It cannot describe such a network.
@@ -52,13 +52,13 @@ class Reader:
             raise WeightsError(f"`{self.name}`: its config is invalid: {error}") from error
 
     def kept_layers(self, stored: int) -> int:
-        """Returns how many layers to keep. Raises ConfigError: more are asked for than stored."""
+        """Return how many layers to keep. Raises ConfigError: more are asked for than stored."""
         return kept_layers(self.name, self.layers, stored)
 
     def model(
         self, model_class: Any, config: Any, *, stored_layers: int = 0, **arguments: bool
     ) -> nn.Module:
-        """Returns the network with its weights; PyTorch's global generator is left as it was.
+        """Return the network with its weights; PyTorch's global generator is left as it was.
 
         Raises:
             WeightsError: The weights do not fit, or `config` describes no network.
@@ -76,7 +76,7 @@ class Reader:
         return model
 
     def tokenizer_folder(self) -> Path:
-        """Returns where the tokenizer is: beside the weights, random or not.
+        """Return where the tokenizer is: beside the weights, random or not.
 
         Raises:
             WeightsError: A name's folder, wanted for its tokenizer, is nowhere.

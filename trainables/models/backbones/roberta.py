@@ -50,7 +50,7 @@ class RobertaBackbone(Backbone):
     """A body of sequences, and the embedder of the words that it was pretrained on."""
 
     def __init__(self, reader: Reader, spec: BackboneSpec) -> None:
-        """Raises ConfigError, WeightsError: The spec cannot be honoured, or the weights."""
+        """Raise ConfigError, WeightsError: The spec cannot be honoured, or the weights."""
         config_class, model_class = CLASSES[reader.model_type]
         config = reader.config(
             config_class, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0
@@ -79,7 +79,7 @@ class RobertaBackbone(Backbone):
 
     @torch.no_grad()
     def embed_source(self, inputs: Tensor) -> Tensor:
-        """Embeds token ids [B, N] as tokens [B, N, D].
+        """Embed token ids [B, N] as tokens [B, N, D].
 
         Raises:
             ConfigError: There are more ids than positions.
@@ -99,7 +99,7 @@ class RobertaBackbone(Backbone):
         generator: torch.Generator,
         published_tokens: int | None = None,
     ) -> nn.Module:
-        """Returns a new embedder of [B, C, L]; see `Backbone.target_embedder`."""
+        """Return a new embedder of [B, C, L]; see `Backbone.target_embedder`."""
         channels, length = input_shape
         embeddings: Any = self.source_embedder
         limit = self.tokens or min(published_tokens or self.max_tokens, self.max_tokens)
@@ -116,7 +116,7 @@ class RobertaBackbone(Backbone):
     def tokenize(
         self, sentences: Sequence[Sequence[str]]
     ) -> tuple[list[list[int]], list[list[int]]]:
-        """Returns sub-word ids and word indices without special tokens; see `Backbone.tokenize`."""
+        """Return sub-word ids and word indices without special tokens; see `Backbone.tokenize`."""
         encoded = self._tokenizer(
             [list(sentence) for sentence in sentences],
             is_split_into_words=True,

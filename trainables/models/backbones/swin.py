@@ -81,7 +81,7 @@ class SwinBody(nn.Module):
         return features
 
     def blocks(self) -> Iterator[Any]:
-        """Yields the transformer blocks of all stages, in the order in which they run."""
+        """Yield the transformer blocks of all stages, in the order in which they run."""
         encoder: Any = self.encoder
         for stage in encoder.layers:
             yield from stage.blocks
@@ -93,7 +93,7 @@ class SwinBackbone(Backbone):
     source_embedder: GridEmbedder
 
     def __init__(self, reader: Reader, spec: BackboneSpec) -> None:
-        """Raises ConfigError, WeightsError: The spec cannot be honoured, or the weights."""
+        """Raise ConfigError, WeightsError: The spec cannot be honoured, or the weights."""
         check_whole(reader.name, spec.layers)
         config = reader.config(
             SwinConfig,
@@ -137,12 +137,12 @@ class SwinBackbone(Backbone):
 
     @torch.no_grad()
     def embed_source(self, inputs: Tensor) -> Tensor:
-        """Embeds normalised images [B, 3, H, W] of any size as tokens [B, N, D]."""
+        """Embed normalised images [B, 3, H, W] of any size as tokens [B, N, D]."""
         tokens: Tensor = self.source_embedder(inputs)
         return tokens
 
     def new_body(self, *, drop_path: float) -> nn.Module:
-        """Returns a copy of the body that trains; see `Backbone.new_body`."""
+        """Return a copy of the body that trains; see `Backbone.new_body`."""
         body = super().new_body(drop_path=0.0)
         assert isinstance(body, SwinBody)
         _set_drop_path(body, drop_path)
@@ -156,14 +156,14 @@ class SwinBackbone(Backbone):
         generator: torch.Generator,
         published_tokens: int | None = None,
     ) -> nn.Module:
-        """Returns a new embedder of [B, C, H, W]; see `Backbone.target_embedder`."""
+        """Return a new embedder of [B, C, H, W]; see `Backbone.target_embedder`."""
         return GridEmbedder.like(
             self.source_embedder, input_shape[0], init=init, generator=generator
         )
 
 
 def _set_drop_path(body: SwinBody, rate: float) -> None:
-    """Gives each block a rate, from 0 in the first to `rate` in the last, as transformers does."""
+    """Give each block a rate, from 0 in the first to `rate` in the last, as transformers does."""
     blocks = list(body.blocks())
     for index, block in enumerate(blocks):
         share = rate * index / max(len(blocks) - 1, 1)

@@ -34,7 +34,7 @@ SHOWN = 5  # keys named in a message
 def load_model(
     model_class: Any, folder: Path, config: Any, *, stored_layers: int = 0, **arguments: bool
 ) -> nn.Module:
-    """Builds `model_class` from `config` with all of its weights taken from `folder`, in float32.
+    """Build `model_class` from `config` with all of its weights taken from `folder`, in float32.
 
     Args:
         stored_layers: How many layers the file has, where `config` keeps fewer of them; the others
@@ -100,12 +100,12 @@ def load_model(
 
 
 def weights_hash(folder: Path) -> str:
-    """Returns the SHA-256 of `folder`'s weights and config, computed once for unchanged files."""
+    """Return the SHA-256 of `folder`'s weights and config, computed once for unchanged files."""
     return hash_files([folder / CONFIG, folder / TENSORS])
 
 
 def hash_files(paths: Iterable[Path]) -> str:
-    """Returns the SHA-256 of the files' own hashes; a file that did not change is read once."""
+    """Return the SHA-256 of the files' own hashes; a file that did not change is read once."""
     stamped = [(path, path.stat()) for path in paths]
     hashes = [_hash_file(path, stat.st_size, stat.st_mtime_ns) for path, stat in stamped]
     return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
@@ -128,7 +128,7 @@ def _some(keys: list[str]) -> str:
 
 @contextmanager
 def _quiet_transformers() -> Iterator[None]:
-    """Silences transformers' progress bar and load report: what matters in them is raised."""
+    """Silence transformers' progress bar and load report: what matters in them is raised."""
     verbosity = transformers_logging.get_verbosity()
     had_bar = transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity(logging.CRITICAL)

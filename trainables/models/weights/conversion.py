@@ -72,7 +72,7 @@ DOWNSAMPLE = re.compile(r"layers\.(\d+)\.(downsample\..+)")
 
 
 def swin_from_timm(folder: Path, description: dict[str, Any]) -> Converted:
-    """Returns the config and the state dict (hub names) of the timm Swin in `folder`.
+    """Return the config and the state dict (hub names) of the timm Swin in `folder`.
 
     Args:
         description: timm's config.json: `architecture`, and `model_args` where they differ from it.
@@ -131,7 +131,7 @@ def _config(network: Any, state: dict[str, Tensor]) -> dict[str, Any]:
 
 
 def _renamed(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Returns the tensors under transformers' names. There a stage ends with its downsampling; in
+    """Return the tensors under transformers' names. There a stage ends with its downsampling; in
     timm the next one begins with it."""
     renamed = {}
     for key, tensor in state.items():
@@ -158,7 +158,7 @@ Arrays = dict[str, np.ndarray]
 
 
 def dinov2_from_onnx(path: Path) -> Converted:
-    """Returns the config and the state dict (hub names) of the DINOv2 in the graph at `path`.
+    """Return the config and the state dict (hub names) of the DINOv2 in the graph at `path`.
 
     Raises:
         WeightsError: The file is no ONNX graph, or not one of a DINOv2.
@@ -190,7 +190,7 @@ def dinov2_from_onnx(path: Path) -> Converted:
 
 
 def _read_tensors(graph: object) -> tuple[Arrays, Arrays, Arrays]:
-    """Returns the tensors that have a name, the linear weights [out, in], and all constants."""
+    """Return the tensors that have a name, the linear weights [out, in], and all constants."""
     from onnx import numpy_helper
 
     initializers = {t.name: numpy_helper.to_array(t) for t in graph.initializer}  # type: ignore[attr-defined]
@@ -224,7 +224,7 @@ def _read_tensors(graph: object) -> tuple[Arrays, Arrays, Arrays]:
 
 
 def _position_table(graph: object, constants: Arrays, state: Arrays) -> np.ndarray:
-    """Returns the class token's and the patches' positions [1, 1 + n, D], found by their shapes."""
+    """Return the class token's and the patches' positions [1, 1 + n, D], found by their shapes."""
     hidden = state["embeddings.cls_token"].size
     class_rows = [a for a in _concatenated(graph, constants) if a.size == hidden]
     patch_rows = [

