@@ -7,8 +7,8 @@
     otdd_converged   whether the solver of otdd_exact ended by itself: 1 or 0
 
 of tokens averaged over a sample, before the stage's first epoch (`otdd_exact_start`) and after
-each. The samples are the same in all epochs, trials and methods (below), so that
-the curves compare. Recording takes nothing from a trial's chance and leaves no gradient.
+each. The samples are drawn by the data's seed: the same in all epochs, trials and methods, so
+that the curves compare. Recording draws from no stream of the trial and leaves no gradient.
 """
 
 from math import nan

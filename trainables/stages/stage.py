@@ -3,6 +3,17 @@
 Configs are plain data, so that a sweep file can be checked without torch; each names the class
 that runs it. A stage keeps nothing that is not in `TrainState`: a resumed generator and a fresh
 one are the same thing.
+
+A micro-batch is what the settings say (`batch_size`). A trial that ran out of memory is tried anew
+with each cut into two, four, ... parts (`TrialSpec.halvings`), whose means are weighted by their
+samples: the same steps on the same samples, with gradients that are equal but for rounding.
+
+Noise inside the network is drawn part by part: with `model.drop_path` above 0, which a Swin has,
+other samples skip attention than would in one piece. The gradient has the same distribution, and is
+another one: a halved trial does not equal the same trial without halvings.
+
+Only losses that are means over samples can be cut so. Stages that compare the samples of a batch
+with each other (`align`, `meta`, `contrast`) stay as they are.
 """
 
 from abc import ABC, abstractmethod

@@ -13,7 +13,15 @@ weights: it draws each pair of a class together, where the first is content with
 The ratio is also printed with the cosines themselves in place of s. These have either sign, so the
 logarithm has no value for many features. And with i = j: a constant, which only dilutes gradients.
 
-Shapes: n = samples; d = features; k = classes; "" = scalar.
+lambda grows as classes are less alike (`class_weights`), which the training data say before
+anything is learnt. The prototype of a class is the mean of its samples, in units in which each
+channel has mean 0 and variance 1 over the training set: of their inputs where samples have a class,
+else of their outputs (fields, or sets of labels), of which `pseudo_labels` makes the classes.
+Classes are as alike as their prototypes are correlated (Pearson's coefficient over all numbers of
+these).
+
+Shapes: n = samples; d = features, or numbers of a prototype; k = classes; c = channels; "" =
+scalar.
 """
 
 from collections.abc import Iterator

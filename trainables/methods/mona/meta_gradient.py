@@ -21,6 +21,10 @@ for the inner and the outer loss, and two passes that skip the gradient of the b
 Both losses must be deterministic functions of their arguments (seed what is random inside), in
 float32 or better. Do not use `torch.utils.checkpoint` inside them: with parameters passed through
 `functional_call` it recomputes with the wrong ones, silently.
+
+On a CPU, and on a GPU with the flash and memory-efficient kernels, fused attention has neither a
+second derivative nor forward mode. Every backbone here calls PyTorch's
+`scaled_dot_product_attention`, so that a context can choose.
 """
 
 from collections.abc import Callable, Mapping

@@ -6,7 +6,7 @@ modalities, the more of the pretrained body's knowledge is of use.
 
     method           the stages in order, and the published settings of each task
     config           the settings of `align` and `warmup`
-    alignment        the stages `align` (equations 1 and 2 of the code's loss) and `warmup`
+    alignment        the stages `align`, with its loss, and `warmup`
     source_distance  the distance D to the source; OTDD itself is in `distances.otdd`
     stages.fine_tuning  the stage `refine`
 """

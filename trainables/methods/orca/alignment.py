@@ -13,6 +13,8 @@ random classes as have room for two samples each, and as evenly of these as they
 official code draws whole mini-batches until they exceed its limit, ours keeps to the limit.
 
 Without a distance labels are not read, and what is left is the warm-up of embedder and predictor.
+That is ORCA's optional second stage, too: embedder and predictor train on the task at a constant
+rate; the body passes gradients on and keeps none.
 """
 
 from collections.abc import Iterator

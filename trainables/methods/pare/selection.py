@@ -1,4 +1,20 @@
-"""Choosing k of n tokens by their scores: the highest, or a random subset that learns.
+"""Scores of tokens, and the choice of k by them: the highest, or a random subset that learns.
+
+One scorer serves target and source:
+
+    gate           sigmoid of a linear map of the token alone (PaRe; Cai et al., ICML 2024)
+    gate_mlp       sigmoid of a perceptron with one hidden layer (a variant in their code)
+    attn_received  log of the attention that a token receives, averaged over all that could give it:
+                   log mean_i softmax_j(q_i . k_j / sqrt(d)); quadratic in the tokens
+    attn_window    the same where tokens attend within windows of a grid alone
+    attn_query     log of the attention that one learned query gives; linear in the tokens
+
+Attention scores of a sample are logs of shares that sum to 1. A gate's lie in (0, 1). Its weights
+start with a standard deviation of 0.0176, as all fresh ones here; PaRe's with PyTorch's 1 /
+sqrt(3 D), which is 0.051 of Swin-B and 0.021 of RoBERTa. Tokens have the same ranks at either, and
+while it explores the Gumbel noise, of 1.28, outweighs both.
+
+A random subset,
 
     keys = scores + g,  g ~ Gumbel(0, 1);   subset = the k highest keys
 
@@ -13,7 +29,8 @@ ones and zeros, and passes the gradient of a relaxation straight through to the 
 
 The second takes k steps one after another, the first takes one.
 
-Shapes: b = samples; n = tokens; k = chosen ones.
+Shapes: b = samples; n = tokens; k = chosen ones; D = width of a token; d = width of queries and
+keys.
 """
 
 from collections.abc import Callable, Mapping
