@@ -85,7 +85,7 @@ class Attempt:
     def _stages(self, config: AttemptConfig) -> StageStore | None:
         if config.stage_store is None:
             return None
-        return StageStore(config.stage_store, self._folder, holder=config.stage_pin)
+        return StageStore(config.stage_store, self._folder, pin=config.stage_pin)
 
     def step(self) -> StepResult:
         """Train one epoch; after an error, return the same failure again."""

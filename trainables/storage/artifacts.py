@@ -1,10 +1,10 @@
-"""Checkpoints in a store, a shared folder or a bucket, by their URLs (`artifact_url`).
+"""Checkpoints in a store, a shared folder or a bucket, by their URLs (`urls`).
 
 Files are written one by one and the manifest last, and it goes first when they go: a checkpoint
 without one does not exist. Whatever comes back is checked against the manifest's hashes.
 
 All functions raise ConfigError for what is no URL of a store, and StorageError for one that refuses
-or does not answer in time (`artifact_files`).
+or does not answer in time (`files`).
 """
 
 import io
@@ -18,16 +18,6 @@ from pathlib import Path
 from pyarrow import fs
 
 from trainables.errors import ConfigError
-from trainables.storage.artifact_files import (
-    TIMEOUT_S,
-    Files,
-    ask,
-    file_system,
-    get,
-    list_files,
-    put,
-    write,
-)
 from trainables.storage.checkpoint_folder import (
     MANIFEST,
     CorruptCheckpoint,
@@ -35,6 +25,7 @@ from trainables.storage.checkpoint_folder import (
     parse,
     thinned,
 )
+from trainables.storage.files import TIMEOUT_S, Files, ask, file_system, get, list_files, put, write
 from trainables.storage.urls import ArtifactUrl, is_plain_name
 
 __all__ = [

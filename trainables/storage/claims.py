@@ -18,7 +18,7 @@ from uuid import uuid4
 from pyarrow import fs
 
 from trainables.errors import StorageError
-from trainables.storage.artifact_files import TIMEOUT_S, Files, ask, list_files, write
+from trainables.storage.files import TIMEOUT_S, Files, ask, list_files, write
 from trainables.storage.urls import ArtifactUrl
 
 __all__ = ["try_claim"]

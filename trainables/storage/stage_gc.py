@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from trainables.storage import artifacts
-from trainables.storage.artifact_files import TIMEOUT_S, Files, ask, list_files
 from trainables.storage.checkpoint_folder import MANIFEST
+from trainables.storage.files import TIMEOUT_S, Files, ask, list_files
 from trainables.storage.urls import ArtifactUrl
 
 __all__ = [

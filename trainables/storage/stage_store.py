@@ -26,9 +26,9 @@ from torch import Tensor
 from trainables.errors import StorageError
 from trainables.report import Report
 from trainables.storage import artifacts
-from trainables.storage.artifact_files import TIMEOUT_S, ask, write
 from trainables.storage.checkpoint_folder import CorruptCheckpoint, new_folder, parse_json, verify
 from trainables.storage.claims import try_claim
+from trainables.storage.files import TIMEOUT_S, ask, write
 from trainables.storage.tensors import save_tensors
 from trainables.storage.urls import ArtifactUrl
 
@@ -53,8 +53,8 @@ class StageStore:
     """The store at `place`, a path or a URL; `scratch` takes what comes from a bucket.
 
     Args:
-        holder: The sweep that uses it: what it uses is kept until it is released
-            (`stage_collection`).
+        pin: The sweep that uses it: what it uses is kept until it is released
+            (`stage_gc`).
 
     Raises:
         ConfigError: `place` is no URL of a store.
@@ -65,11 +65,11 @@ class StageStore:
         place: str,
         scratch: Path,
         *,
-        holder: str | None = None,
+        pin: str | None = None,
         timeout_s: float = TIMEOUT_S,
     ) -> None:
         self._place = ArtifactUrl.parse(place)
-        self._scratch, self._holder, self._timeout_s = scratch, holder, timeout_s
+        self._scratch, self._pin, self._timeout_s = scratch, pin, timeout_s
 
     def find(self, key: str) -> StageResult | None:
         """Return a result; None where there is none, or only a damaged one, which is deleted.
@@ -133,8 +133,8 @@ class StageStore:
     def _mark(self, key: str) -> None:
         """Return that a result is used now, and by which sweep."""
         self._touch("used", key)
-        if self._holder is not None:
-            self._touch("refs", self._holder, key)
+        if self._pin is not None:
+            self._touch("refs", self._pin, key)
 
     def _touch(self, *names: str) -> None:
         place = self._place

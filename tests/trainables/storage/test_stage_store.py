@@ -139,7 +139,7 @@ def test_what_was_used_longest_ago_goes_first_and_what_is_held_stays(results, ca
 
 def test_collecting_counts_references_and_deletes_what_nobody_holds(tmp_path):
     place = str(tmp_path / "stages")
-    running = StageStore(place, tmp_path / "scratch", holder="running-1")
+    running = StageStore(place, tmp_path / "scratch", pin="running-1")
     plain = StageStore(place, tmp_path / "scratch")
     running.keep("held", result())
     plain.keep("free", result())
@@ -166,7 +166,7 @@ def test_collecting_counts_references_and_deletes_what_nobody_holds(tmp_path):
 def test_a_reference_follows_the_use(tmp_path):
     place = str(tmp_path / "stages")
     StageStore(place, tmp_path / "scratch").keep("key", result())
-    other = StageStore(place, tmp_path / "scratch", holder="other")
+    other = StageStore(place, tmp_path / "scratch", pin="other")
     assert other.find("key") is not None
     (there,) = stored_results(ArtifactUrl.parse(place))
     assert there.holders == ("other",)
