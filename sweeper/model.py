@@ -33,7 +33,7 @@ class TrialKind(StrEnum):
 
     @property
     def is_searched(self) -> bool:
-        """Whether the trial counts among those that a sweep file asks for."""
+        """True if the trial counts among those that a sweep file asks for."""
         return self not in (TrialKind.REPLICATE, TrialKind.RERUN)
 
 

@@ -42,7 +42,7 @@ class Measured:
 
     @property
     def is_last(self) -> bool:
-        """Whether the attempt ends with it."""
+        """True if the attempt ends with it."""
         return self.report.is_final
 
 
@@ -61,7 +61,7 @@ class Failed:
 
     @property
     def is_last(self) -> bool:
-        """Whether the attempt ends with it."""
+        """True if the attempt ends with it."""
         return True
 
 
@@ -75,7 +75,7 @@ class Waiting:
 
     @property
     def is_last(self) -> bool:
-        """Whether the attempt ends with it."""
+        """True if the attempt ends with it."""
         return False
 
 

@@ -74,7 +74,7 @@ class ModelSpec(Spec):
 
 
 class DataSpec(Spec):
-    """Which data of a task, and how many."""
+    """The data of a task: their source and number."""
 
     source: Literal["auto", "official", "generated"] = Field(
         "auto", description="auto: the official files where imported, else our generators (PDEs)."

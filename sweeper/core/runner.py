@@ -89,7 +89,7 @@ class SweepRunner:
 
     @property
     def is_at_limit(self) -> bool:
-        """Whether no more trials may run, because other sweeps share the cluster."""
+        """True if no more trials may run, because other sweeps share the cluster."""
         return self.limit is not None and self.num_running >= self.limit
 
     def watch(self, *hooks: Hook) -> None:

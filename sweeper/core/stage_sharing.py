@@ -120,7 +120,7 @@ class SharingSchedule:
 
     @property
     def new_must_wait(self) -> bool:
-        """Whether the shared stages of the next new trial are being built."""
+        """True if the shared stages of the next new trial are being built."""
         key = self._next_key()
         return key is not None and self._is_building(key)
 

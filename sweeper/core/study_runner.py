@@ -112,7 +112,7 @@ class StudyRunner:
 
     @property
     def must_wait(self) -> bool:
-        """Whether every trial that could start now needs a stage that a running trial builds."""
+        """True if every trial that could start now needs a stage that a running trial builds."""
         if self._is_open and not self._new_must_wait:
             return False
         waiting = self._first_waiting()

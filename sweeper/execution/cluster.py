@@ -1,4 +1,9 @@
-"""Starts or joins a Ray cluster: always an explicit address, always with token authentication."""
+"""Ray clusters, started or joined: with an explicit address and token authentication.
+
+A local cluster, and so its trials, inherit only the environment variables on an allow list. All
+others stay with the driver: passwords of the ledger and of MLflow, and any secrets of the user's
+shell. A sweep adds names by `resources.env`, and the keys of a bucket that its trials use.
+"""
 
 import logging
 import os
@@ -22,8 +27,6 @@ import psutil
 from sweeper.address import host_of, is_dashboard, is_loopback
 from sweeper.errors import BackendUnreachable, UsageError
 
-__all__ = ["BUCKETS", "is_allowed"]
-
 TOKEN = "ray_token"  # noqa: S105  # a file in SWEEPER_HOME; what a browser is asked for
 OURS = ("local", "auto")  # addresses that are not of a cluster of others
 DRIVER = re.compile(r"\bsweeper(\.driver|/driver/__main__\.py)(\s|$)")
@@ -46,11 +49,11 @@ LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 
 
 class ClusterLost(Exception):
-    """The cluster that this process started is no more; another one has to be."""
+    """The cluster that this process started has ended; another one is needed."""
 
 
 class NotStarted(Exception):
-    """Ray did not start on this machine, which is busy, or has too little memory for it."""
+    """Ray did not start on this machine, which is busy or has too little memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +160,7 @@ def connect(
 
     Args:
         passed_on: Environment variables that a local cluster, and so its trials, inherit besides
-            those that `trial_environment` allows.
+            those that `is_allowed` allows.
         log: Keeps what Ray prints while it starts, if it does not.
 
     Raises:
@@ -224,8 +227,7 @@ def _start(options: Mapping[str, Any], passed_on: Collection[str], log: Path | N
 
 @contextmanager
 def _withheld(passed_on: Collection[str]) -> Iterator[None]:
-    """Take out of the environment, which a cluster and so its trials inherit, what they do not
-    need."""
+    """Hide variables that are not allowed from the environment that a cluster inherits."""
     kept = {
         name: os.environ.pop(name)
         for name in list(os.environ)
@@ -239,7 +241,7 @@ def _withheld(passed_on: Collection[str]) -> Iterator[None]:
 
 @contextmanager
 def _aside(log: Path | None) -> Iterator[None]:
-    """Write to `log` what this process prints on its standard error meanwhile.
+    """Redirect standard error of this process to `log` meanwhile.
 
     The file stays if there is an error; else what is in it is printed.
     """

@@ -1,8 +1,8 @@
 """Gauges of a running sweep and its trials in Ray's metrics, for Prometheus and Grafana.
 
 Ray puts `ray_` before each name, and drops a series that has not been set for two of its export
-intervals (10 s each): so all of them are set again every few seconds, whether or not they have
-changed, and a trial's series end with the trial.
+intervals (10 s each). So all are set again every few seconds, changed or not, and a trial's series
+end with the trial.
 """
 
 import math
@@ -38,7 +38,7 @@ LABELS["sweeper_trials"] = ("sweep", "state")
 
 @dataclass
 class _Running:
-    """What a trial that runs said last."""
+    """The last report of a running trial."""
 
     measurement: Measurement
     best: float | None

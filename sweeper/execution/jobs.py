@@ -1,4 +1,4 @@
-"""Runs commands on a Ray cluster as Ray Jobs: they live there, whatever becomes of this process."""
+"""Commands on a Ray cluster as Ray Jobs, which outlive this process."""
 
 import asyncio
 import re

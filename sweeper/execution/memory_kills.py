@@ -1,7 +1,7 @@
-"""Processes that the kernel killed because their memory cgroup was full, as the cgroup counts them.
+"""Kills by the kernel because a memory cgroup was full, as the cgroup counts them.
 
-SLURM and containers limit memory so. A process dies by SIGKILL and says nothing; the counter of its
-cgroup is the only witness.
+SLURM and containers limit memory in this way. A process dies by SIGKILL without a message; only the
+counter of its cgroup tells why.
 """
 
 import time
@@ -24,7 +24,7 @@ RECENT_S = 60.0  # in which a death follows its kill
 
 @dataclass(frozen=True, kw_only=True)
 class Count:
-    """How often a cgroup's memory was full so that the kernel killed a process, and its limit."""
+    """The kills of processes because a cgroup's memory was full, and its limit."""
 
     kills: int
     limit_bytes: int | None

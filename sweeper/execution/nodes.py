@@ -1,6 +1,6 @@
 """Facts about the nodes of a cluster: files that they see, and the memory cgroup of each.
 
-A trial runs on any of them.
+A trial may run on any node.
 """
 
 from collections.abc import Callable, Mapping, Sequence

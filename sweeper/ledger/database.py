@@ -98,7 +98,7 @@ class Database:
 
     @property
     def is_shared(self) -> bool:
-        """Whether other hosts can write to it."""
+        """True if other hosts can write to it."""
         return self._engine.dialect.name != "sqlite"
 
     @property

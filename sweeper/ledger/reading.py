@@ -30,7 +30,7 @@ class LedgerReader:
 
     @property
     def is_shared(self) -> bool:
-        """Whether other hosts can write to it."""
+        """True if other hosts can write to it."""
         return self._database.is_shared
 
     def sweep(self) -> SweepRecord | None:
