@@ -126,7 +126,7 @@ class Backbone(nn.Module, ABC):
         )
 
     def train(self: B, mode: bool = True) -> B:
-        """Stays in evaluation mode: a backbone is never trained."""
+        """Stay in evaluation mode: a backbone is never trained."""
         return super().train(False)
 
 

@@ -90,7 +90,7 @@ class GridEmbedder(nn.Module):
         norm: nn.LayerNorm | None = None,
         positions: Float[Tensor, "n d"] | None = None,
     ) -> None:
-        """Weights of the projection are left unset: load them, or take one from `like`."""
+        """Leave the weights of the projection unset: load them, or take one from `like`."""
         super().__init__()
         self.size = (grid[0] * patch, grid[1] * patch)
         self.grid = grid

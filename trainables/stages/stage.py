@@ -66,7 +66,7 @@ class Stage(ABC, Generic[C]):
         self.config = config
 
     def check(self, model: "CrossModalModel", domains: "Domains") -> None:
-        """Sees, before any stage runs, that model and data can honour the settings.
+        """Check, before any stage runs, that model and data can honour the settings.
 
         Raises:
             ConfigError: They cannot; the text says which setting, and the way out.

@@ -103,7 +103,7 @@ def collect(
 
 
 def release(place: str, holder: str, timeout_s: float = TIMEOUT_S) -> None:
-    """Lets what a sweep used of the store at `place` be collected.
+    """Allow that results which a sweep used of the store at `place` are collected.
 
     Raises:
         StorageError: The store refuses, or does not answer in time.
