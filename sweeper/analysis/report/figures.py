@@ -20,7 +20,7 @@ from sweeper.analysis.comparison.comparison import (
 from sweeper.analysis.comparison.entries import TunedStudy
 from sweeper.analysis.comparison.verdicts import name, series
 from sweeper.analysis.importance import Parameters, axes, position, sampled_trials
-from sweeper.analysis.prose import DISTANCES, metric
+from sweeper.analysis.prose import DISTANCES, listed, metric
 from sweeper.analysis.report.svg import (
     Axis,
     Column,
@@ -157,18 +157,17 @@ def learning(table: StudyTable, curves: Sequence[Curve]) -> Figure:
     for curve in sorted(curves, key=lambda c: c.trial.state is not TrialState.PRUNED):
         trial = curve.trial
         is_best = best is not None and trial.number == best.number
+        stages = list(dict.fromkeys(curve.stages))
         drawn.append(
             Series(
                 name=_label(trial),
                 colour=_colour(trial),
                 x=curve.epochs,
                 y=curve.values,
-                title=f"trial {trial.number}{', best' * is_best}",
+                title=f"trial {trial.number}{', best' * is_best}: {listed(stages)}",
                 tips=tuple(
-                    f"{stage}, epoch {epoch}: {readable(value)}"
-                    for stage, epoch, value in zip(
-                        curve.stages, curve.epochs, curve.values, strict=True
-                    )
+                    f"epoch {epoch}: {readable(value)}"
+                    for epoch, value in zip(curve.epochs, curve.values, strict=True)
                 ),
                 line="straight" if len(curve.epochs) > 1 else "",
                 symbol="" if len(curve.epochs) > 1 else "circle",

@@ -14,14 +14,21 @@ document.querySelectorAll(".plot svg").forEach((svg) => {
     group,
     name: group.dataset.name,
     title: group.dataset.title,
-    tips: JSON.parse(group.dataset.tips),
-    points: group.dataset.at.split(" ").filter(Boolean).map((pair) => pair.split(",").map(Number)),
+    tips: group.dataset.tips.split("\n").filter(Boolean).map((tip) => tip.replaceAll("\t", "\n")),
+    points: pointsOf(group),
   }));
   toggle(svg.closest("figure"), series);
   hover(svg, series);
   if (svg.dataset.columns) brush(svg, series);
 });
 document.querySelectorAll("table").forEach(sort);
+
+// The points of a series; those of a straight line are in its path.
+function pointsOf(group) {
+  const text = group.dataset.at || group.querySelector(".line")?.getAttribute("d") || "";
+  const numbers = (text.match(/-?[\d.]+/g) || []).map(Number);
+  return Array.from({length: numbers.length / 2}, (_, i) => numbers.slice(2 * i, 2 * i + 2));
+}
 
 function place(svg, event) {
   const box = svg.getBoundingClientRect();

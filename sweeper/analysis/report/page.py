@@ -4,7 +4,6 @@ The page follows the reader's light or dark setting, prints in light, and shows 
 figures without JavaScript. Text is escaped by the templates alone.
 """
 
-import json
 import math
 import re
 from collections.abc import Sequence
@@ -133,7 +132,7 @@ def _environment() -> Environment:
         "script": here.joinpath("page.js").read_text("utf-8"),
         "draw": draw,
     }
-    environment.filters |= {"as_json": _as_json}
+    environment.filters |= {"as_lines": _as_lines}
     return environment
 
 
@@ -143,6 +142,6 @@ def _shown(value: object) -> object:
     return visible(value, keep="\n\t") if isinstance(value, str) and not is_html else value
 
 
-def _as_json(texts: Sequence[str]) -> str:
-    """Return texts as JSON, for the script."""
-    return json.dumps([visible(text, keep="\n\t") for text in texts], ensure_ascii=False)
+def _as_lines(texts: Sequence[str]) -> str:
+    """Return texts for the script: a line each, whose own lines are parted by tabs."""
+    return "\n".join("\t".join(map(visible, text.split("\n"))) for text in texts)

@@ -156,7 +156,7 @@ class DrawnSeries:
     line: str
     marks: str
     interval: str
-    at: str  # points as "x,y x,y"
+    at: str  # points as "x,y x,y"; of a straight line, the line itself has them
     labels: tuple[Label, ...]
 
 
@@ -340,7 +340,7 @@ def _drawn(series: Series, frame: _Frame, stride: int) -> DrawnSeries:
         line=_line(points, series.line) if series.line else "",
         marks="".join(marks),
         interval=_interval(series, frame),
-        at=" ".join(f"{_n(x)},{_n(y)}" for x, y in there),
+        at="" if series.line == "straight" else " ".join(f"{_n(x)},{_n(y)}" for x, y in there),
         labels=tuple(labels),
     )
 
@@ -374,8 +374,7 @@ def _mark(symbol: Symbol, x: float, y: float, size: float, *, start: float = 0.0
     s = size
     match symbol:
         case "circle":
-            arc = f"a{_n(s)} {_n(s)} 0 1 0"
-            return f"M{_n(x - s)} {_n(y)}{arc} {_n(2 * s)} 0{arc} {_n(-2 * s)} 0Z"
+            return f"M{_n(x)} {_n(y)}h0"  # a dot of a round pen, the shortest way to write it
         case "diamond":
             d = 1.3 * s
             return f"M{_n(x)} {_n(y - d)}l{_n(d)} {_n(d)}l{_n(-d)} {_n(d)}l{_n(-d)} {_n(-d)}Z"
