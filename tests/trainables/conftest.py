@@ -89,7 +89,7 @@ def domains(task: Task, source: Source) -> Domains:
 
 @pytest.fixture
 def make_state(backbone: Backbone, task: Task) -> MakeState:
-    """Makes the state of a trial that has just begun."""
+    """Make the state of a trial that has just begun."""
 
     def make(*, seed: int = 0, precision: str = "fp32", head: str = "linear") -> TrainState:
         spec = ModelSpec.model_validate({"head": head, "precision": precision})

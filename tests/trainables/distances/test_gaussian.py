@@ -36,7 +36,7 @@ def distances(x: Tensor, x_counts, y: Tensor, y_counts, shrinkage: float) -> Ten
 
 
 def assert_gradient(function, y: Tensor) -> None:
-    """Compares it with a finite difference along a random direction."""
+    """Compare it with a finite difference along a random direction."""
     y = y.requires_grad_()
     direction = normal(*y.shape, seed=2)
     (gradient,) = torch.autograd.grad(function(y), y)

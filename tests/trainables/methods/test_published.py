@@ -12,7 +12,7 @@ SWIN_TOKENS = 3136
 
 
 def of_stage(settings, stage):
-    """Returns the settings of one stage."""
+    """Return the settings of one stage."""
     return {k.partition(".")[2]: v for k, v in settings.items() if k.startswith(f"{stage}.")}
 
 

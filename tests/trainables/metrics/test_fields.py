@@ -105,7 +105,7 @@ def test_no_graph_is_kept():
 
 
 def proteins(n: int, length: int = 40) -> tuple[torch.Tensor, torch.Tensor]:
-    """Predictions, and targets of which some distances are unknown."""
+    """Return predictions, and targets of which some distances are unknown."""
     generator = torch.Generator().manual_seed(1)
     prediction = 10 * torch.randn(n, 1, length, length, generator=generator)
     distance = 20 * torch.rand(n, 1, length, length, generator=generator)

@@ -29,7 +29,7 @@ def saved(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def load(saved, tmp_path_factory):
-    """Loads the tiny backbone of an architecture, with settings of `BackboneSpec`."""
+    """Load the tiny backbone of an architecture, with settings of `BackboneSpec`."""
     home = tmp_path_factory.mktemp("home")
 
     def load(architecture, **settings):
@@ -46,7 +46,7 @@ def backbone(request, load):
 
 @pytest.fixture(scope="session")
 def make_task():
-    """Makes a task of zeros: `dense` unless `classes` are given."""
+    """Make a task of zeros: `dense` unless `classes` are given."""
 
     def make_task(input_shape, output_shape=None, *, classes=None, name="pdebench/none", samples=8):
         x = np.zeros((samples, *input_shape), np.float32)

@@ -165,7 +165,7 @@ def double(x):
 
 @pytest.fixture
 def made_up(tmp_path, monkeypatch):
-    """Writes modules of a package of our name, and returns the version of the first."""
+    """Write modules of a package of our name, and return the version of the first."""
     import trainables
 
     package = tmp_path / "trainables" / "made_up"

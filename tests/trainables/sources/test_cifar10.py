@@ -12,7 +12,7 @@ from trainables.sources.cifar10 import BATCHES, RECORD_BYTES, find_cifar10_fault
 
 
 def write_batches(folder: Path, *, records: int = 4, seed: int = 0) -> np.ndarray:
-    """Writes five batches of random records, and returns them, uint8 [5 * records, 3073]."""
+    """Write five batches of random records, and return them, uint8 [5 * records, 3073]."""
     folder.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(seed)
     rows = random.integers(0, 256, (5 * records, RECORD_BYTES), dtype=np.uint8)

@@ -12,7 +12,7 @@ from trainables.sources.tiny_imagenet import find_tiny_imagenet_fault, load_tiny
 
 
 def write_class(root: Path, synset: str, *, images: int, grey: int = 100, mode: str = "RGB"):
-    """Writes flat images, `grey` plus their number, into the folder of a class."""
+    """Write flat images, `grey` plus their number, into the folder of a class."""
     folder = root / "train" / synset / "images"
     folder.mkdir(parents=True)
     for number in range(images):

@@ -20,7 +20,7 @@ def object_mask(label: int, *, height: int = 30, width: int = 40) -> np.ndarray:
 
 
 def write_pairs(home: Path, masks: list[np.ndarray], level: str = LEVELS[0]) -> Path:
-    """Writes a mask each, and an image that is white where the mask is not 0."""
+    """Write a mask each, and an image that is white where the mask is not 0."""
     folder = home / "proxies" / "voc" / level
     for name in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
         (folder / name).mkdir(parents=True)

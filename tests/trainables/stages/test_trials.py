@@ -13,7 +13,7 @@ REFINE = {"epochs": 3, "batch_size": 4, "warmup_epochs": 1.0, "lr": 1e-3}
 
 @pytest.fixture
 def begin(make_state, domains):
-    """Begins a trial of a method, with settings for its meta stage."""
+    """Begin a trial of a method, with settings for its meta stage."""
 
     def make(method: str = "mona", **meta) -> Training:
         settings = {"meta": META | meta, "refine": REFINE}

@@ -52,7 +52,7 @@ def test_what_is_kept_is_found(store):
 
 
 def race(folder: Path, racer: int) -> None:
-    """Wants every prefix, each racer in another order."""
+    """Want every prefix, each racer in another order."""
     store = StageStore(str(folder / "stages"), folder / f"scratch-{racer}")
     left = [f"prefix{(racer + i) % PREFIXES}" for i in range(PREFIXES)]
     while left:
@@ -174,7 +174,7 @@ def test_a_reference_follows_the_use(tmp_path):
 
 @pytest.fixture
 def as_bucket(monkeypatch):
-    """Has claims in a folder made as they are in a bucket: by objects."""
+    """Have claims in a folder made as they are in a bucket: by objects."""
     monkeypatch.setattr(claims, "_lock", claims._objects)
     monkeypatch.setattr(claims, "SETTLE_S", 0.05)
     monkeypatch.setattr(claims, "TOUCH_S", 0.05)

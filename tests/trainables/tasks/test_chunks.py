@@ -28,7 +28,7 @@ def generation(name: str = "pdebench/advection_1d", samples: int = 20) -> Genera
 
 
 def make(folder: Path, of: Generation, **settings) -> tuple[GeneratedSamples, list[int]]:
-    """Makes samples; returns them and the sizes of the chunks that were not there."""
+    """Make samples; return them and the sizes of the chunks that were not there."""
     done = [0]
     made = make_samples(of, folder, progress=lambda _, now, __: done.append(now), **settings)
     return made, np.diff(done).tolist()

@@ -37,7 +37,7 @@ def gestures() -> dict[str, SplitData]:
 
 @pytest.fixture
 def verified(tmp_path):
-    """Writes splits as data of a task, and verifies them."""
+    """Write splits as data of a task, and verify them."""
 
     def verified(
         splits: Mapping[str, SplitData], name: str = LINE, source: str = "generated", **more

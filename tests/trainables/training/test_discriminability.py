@@ -123,7 +123,7 @@ def literal_signs(features: Tensor, labels: Tensor) -> Tensor:
 
 
 def separation(loss_of) -> float:
-    """Minimises `loss_of` over points on a circle; returns mean distance between over within."""
+    """Minimise `loss_of` over points on a circle; return mean distance between over within."""
     features = normal(30, 2, seed=0).requires_grad_()
     labels = torch.arange(30) % 3
     optimizer = torch.optim.Adam([features], lr=0.05)

@@ -47,7 +47,7 @@ def weights(state) -> dict[str, torch.Tensor]:
 
 
 def changed(before, after) -> set[str]:
-    """Returns the parts of the model with a weight that is not bitwise the same."""
+    """Return the parts of the model with a weight that is not bitwise the same."""
     return {n.partition(".")[0] for n, w in before.items() if not torch.equal(w, after[n])}
 
 

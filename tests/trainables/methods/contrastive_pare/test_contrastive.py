@@ -217,7 +217,7 @@ def test_the_printed_ratio_of_cosines_has_no_value_where_ours_has_one(form):
 
 
 def trained(form: str, weights: Tensor, labels: Tensor) -> Tensor:
-    """Minimises the loss over points on a sphere; returns their cosines."""
+    """Minimise the loss over points on a sphere; return their cosines."""
     features = normal(len(labels), 3).requires_grad_()
     optimizer = torch.optim.Adam([features], lr=0.05)
     for _ in range(200):

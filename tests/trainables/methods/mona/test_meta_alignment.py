@@ -39,7 +39,7 @@ def weights(state) -> dict[str, torch.Tensor]:
 
 
 def changed(before, after) -> set[str]:
-    """Returns the parts of the model with a weight that is not bitwise the same."""
+    """Return the parts of the model with a weight that is not bitwise the same."""
     return {n.partition(".")[0] for n, w in before.items() if not torch.equal(w, after[n])}
 
 
@@ -48,7 +48,7 @@ def same(a, b) -> bool:
 
 
 def noisy(state, dropout: float):
-    """Puts dropout behind the embedder."""
+    """Put dropout behind the embedder."""
     state.model.embedder = nn.Sequential(state.model.embedder, nn.Dropout(dropout))
     return state
 

@@ -46,7 +46,7 @@ def weights(state) -> dict[str, torch.Tensor]:
 
 
 def changed(before, after) -> set[str]:
-    """Returns the parts of the model with a weight that is not bitwise the same."""
+    """Return the parts of the model with a weight that is not bitwise the same."""
     return {n.partition(".")[0] for n, w in before.items() if not torch.equal(w, after[n])}
 
 
@@ -71,7 +71,7 @@ def classified(domains: Domains, labels: list[int], content_hash: str) -> Domain
 
 
 def batches_of(state, domains, **settings) -> list[list[int]]:
-    """Returns which training samples each batch of a stage was of."""
+    """Return which training samples each batch of a stage was of."""
     samples = {x.tobytes(): index for index, x in enumerate(domains.target.train.x)}
     seen = []
     handle = state.model.embedder.register_forward_pre_hook(

@@ -103,7 +103,7 @@ def images(home):
 
 @pytest.fixture
 def images_trial(images, task):
-    """Makes state and domains of a trial on images."""
+    """Make state and domains of a trial on images."""
     backbone, source = images
     draws = np.random.default_rng(0).standard_normal((2, 6, 1, 8, 8)).astype(np.float32)
     split = Split(x=draws[0], y=draws[1])

@@ -35,7 +35,7 @@ def long_source(source, backbone):
 
 @pytest.fixture
 def make_objective(make_state, domains):
-    """Makes the objective of one epoch, whose scores differ enough to be ranked."""
+    """Make the objective of one epoch, whose scores differ enough to be ranked."""
 
     def make(epoch=0, *, source=None, **settings):
         data = domains if source is None else replace(domains, source=source)

@@ -45,7 +45,7 @@ def faults(home: Path | None, dimension: Dimension, **spec: object) -> dict[str,
 
 
 def refusal(home: Path, **spec: object) -> str:
-    """Returns why loading refuses a backbone, or nothing."""
+    """Return why loading refuses a backbone, or nothing."""
     try:
         load_backbone(BackboneSpec.model_validate(spec), home)
     except TrainableError as error:

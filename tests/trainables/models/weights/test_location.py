@@ -38,7 +38,7 @@ def package(tmp_path, monkeypatch):
 
 
 def cache_snapshot(hub_id: str, cache: Path) -> Path:
-    """Lays out a snapshot as the hub's client leaves it."""
+    """Lay out a snapshot as the hub's client leaves it."""
     repository = cache / f"models--{hub_id.replace('/', '--')}"
     (repository / "refs").mkdir(parents=True)
     (repository / "refs" / "main").write_text("0" * 40)

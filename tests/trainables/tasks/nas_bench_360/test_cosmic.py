@@ -18,7 +18,7 @@ def image(rng: np.random.Generator, planes: int = 3) -> np.ndarray:
 
 
 def write_set(root: Path, part: str, count: int, *, visits=VISITS, planes: int = 3) -> None:
-    """Writes `count` images over two visits, with a sky level each: 100, 200 and so on."""
+    """Write `count` images over two visits, with a sky level each: 100, 200 and so on."""
     rng = np.random.default_rng(len(part))
     for number in range(count):
         folder = root / f"npy_{part}" / "f435w" / visits[number % 2]

@@ -10,7 +10,7 @@ from trainables.tasks.nas_bench_360.deepsea import read
 
 
 def published(folder) -> tuple[np.ndarray, np.ndarray]:
-    """Sequences and features of all parts, one after another."""
+    """Return sequence and features of all parts, one after another."""
     with np.load(folder / "deepsea_filtered.npz") as arrays:
         parts = ("train", "val", "test")
         return tuple(np.concatenate([arrays[f"{k}_{p}"] for p in parts]) for k in "xy")

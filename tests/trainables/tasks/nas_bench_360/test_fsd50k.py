@@ -28,7 +28,7 @@ def write_wave(path: Path, seed: int, length: int = RATE) -> None:
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory) -> Path:
-    """Writes the layout once: lists that name another machine's folders, and the sounds."""
+    """Write the layout once: lists that name another machine's folders, and the sounds."""
     root = tmp_path_factory.mktemp("audio")
     (root / "chunks").mkdir()
     numbers = {label: number for number, label in enumerate(LABELS)}

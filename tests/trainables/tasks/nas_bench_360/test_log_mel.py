@@ -17,7 +17,7 @@ def sound(seed: int = 0, length: int = RATE) -> np.ndarray:
 
 
 def mel_filters() -> torch.Tensor:
-    """Returns triangles that are evenly spaced in mel = 2595 log10(1 + f / 700): [961, 96]."""
+    """Return triangles that are evenly spaced in mel = 2595 log10(1 + f / 700): [961, 96]."""
     highest = 2595 * np.log10(1 + RATE / 2 / 700)
     corners = 700 * (10 ** (np.linspace(0, highest, 98) / 2595) - 1)
     frequencies = np.linspace(0, RATE / 2, 961)[:, None]
@@ -27,7 +27,7 @@ def mel_filters() -> torch.Tensor:
 
 
 def image_by_torch(wave: np.ndarray) -> np.ndarray:
-    """Returns what torchaudio's MelSpectrogram and librosa's power_to_db give, centred."""
+    """Return what torchaudio's MelSpectrogram and librosa's power_to_db give, centred."""
     window = torch.hann_window(661, dtype=torch.float64)
     transform = torch.stft(
         torch.from_numpy(wave).double(), 1920, 220, 661, window, return_complex=True

@@ -13,7 +13,7 @@ PAD = 5
 
 
 def protein(rng: np.random.Generator, length: int) -> tuple[dict, np.ndarray]:
-    """Returns features and distances: of a chain that steps 3.8 angstroms in random directions."""
+    """Return features and distances: of a chain that steps 3.8 angstroms in random directions."""
     features = {
         "seq": "".join(rng.choice(list("ACDEFGHIKLMNPQRSTVWY"), length)),
         "ss": rng.random((3, length)),
@@ -65,7 +65,7 @@ def stored(root: Path, split: str, index: int) -> tuple[dict, np.ndarray]:
 
 
 def image_of(features: dict) -> np.ndarray:
-    """Returns the 57 channels in the order of PDNET's loader: [57, L, L]."""
+    """Return the 57 channels in the order of PDNET's loader: [57, L, L]."""
     length = len(features["seq"])
     channels = []
     for numbers in (*features["ss"], *features["pssm"].T, features["sa"], features["entropy"]):
@@ -75,7 +75,7 @@ def image_of(features: dict) -> np.ndarray:
 
 
 def smoothed(distances: np.ndarray) -> np.ndarray:
-    """Returns PDNET's target: at least 1, and its diagonal the mean of the two beside it."""
+    """Return PDNET's target: at least 1, and its diagonal the mean of the two beside it."""
     target = np.maximum(distances, 1)
     last = len(target) - 1
     target[0, 0], target[last, last] = target[0, 1], target[last, last - 1]

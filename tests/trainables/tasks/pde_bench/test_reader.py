@@ -23,7 +23,7 @@ SPLITS = ("train", "val", "test")
 
 @pytest.fixture
 def imported(tmp_path):
-    """Writes and imports the file of a problem; returns its store."""
+    """Write and import the file of a problem; return its store."""
 
     def imported(name: str, **changes) -> Store:
         path = official_files.write(tmp_path / "published", name, **changes)

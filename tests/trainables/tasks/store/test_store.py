@@ -129,7 +129,7 @@ def test_a_file_of_noise_is_no_arrow_file(folder):
 
 
 def replace_manifest(folder: Path, **changes) -> None:
-    """Changes the manifest and its own hash, so that only the change can be at fault."""
+    """Change the manifest and its own hash, so that only the change can be at fault."""
     path = folder / "manifest.json"
     manifest = json.loads(path.read_text()) | changes
     path.write_text(json.dumps(manifest | {"content_hash": content_hash(manifest)}))
