@@ -307,6 +307,7 @@ def test_row_69_data_that_some_nodes_lack_are_told(
 ) -> None:
     from sweeper.config.loader import loads_sweep
     from sweeper.driver import node_checks
+    from sweeper.model import StudyFacts
     from sweeper.planning.catalog import catalog
 
     sweep = loads_sweep(VALID, catalog(), profile="paper")
@@ -316,7 +317,10 @@ def test_row_69_data_that_some_nodes_lack_are_told(
     )
     with pytest.raises(FileFaults) as caught:
         node_checks.check_nodes(
-            sweep, {study.name: {"data_source": "official"}}, tmp_path / "sweep", tmp_path / "home"
+            sweep,
+            {study.name: StudyFacts(data_source="official")},
+            tmp_path / "sweep",
+            tmp_path / "home",
         )
     told = "not visible on 2 of 3 nodes (w1, w2). Put it on a disk that all of them share."
     assert str(caught.value).splitlines() == [

@@ -113,7 +113,7 @@ def test_what_this_machine_lacks_is_said_and_is_no_fault(command: Command) -> No
     assert told.code == 0
     assert told.out[:2] == [
         "not ready on this machine: nasbench360/ecg, nasbench360/satellite; `sweeper plan` says "
-        "what is to be done.",
+        "what to do.",
         "on this machine: resources.gpu: a trial asks for 1, the cluster has 0; write `gpu: 0`, or "
         "add a node.",
     ]
