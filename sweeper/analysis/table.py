@@ -17,6 +17,7 @@ from typing import Any
 from sweeper.core.ranking import ranked, replicates_of
 from sweeper.errors import NotFound
 from sweeper.ledger import Event, EventKind, Ledger, SweepRecord
+from sweeper.ledger.records import JsonObject
 from sweeper.model import Measurement, Study, Trial, TrialKind, TrialState
 from sweeper.text import without_nonfinite
 
@@ -40,7 +41,7 @@ class StudyTable:
     """One study with its trials by number, and what was recorded of its data."""
 
     study: Study
-    facts: Mapping[str, Any]
+    facts: JsonObject
     trials: tuple[Trial, ...]
 
     @property

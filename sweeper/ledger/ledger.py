@@ -9,7 +9,7 @@ overwrite its successor; so is one of a driver that has lost the lease.
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -22,7 +22,7 @@ from sweeper.ledger import backup, lease, schema
 from sweeper.ledger.backup import copy_of
 from sweeper.ledger.database import LEDGER, Database, url_in
 from sweeper.ledger.reading import OpenLedger, trial_in
-from sweeper.ledger.records import OF_ATTEMPTS, EventKind, SweepRecord, lines_of
+from sweeper.ledger.records import OF_ATTEMPTS, EventKind, JsonObject, SweepRecord, lines_of
 from sweeper.model import (
     AttemptEnded,
     AttemptStarted,
@@ -131,7 +131,7 @@ class Ledger(OpenLedger):
 
         self._write(write)
 
-    def extend(self, resolved: Mapping[str, Any], *, config_hash: str | None = None) -> None:
+    def extend(self, resolved: JsonObject, *, config_hash: str | None = None) -> None:
         """Replace the resolved file by one with more trials, or with a store that was moved."""
         values: dict[str, Any] = {"resolved": dict(resolved)}
         if config_hash is not None:
@@ -149,7 +149,7 @@ class Ledger(OpenLedger):
 
         return self._write(write)
 
-    def start(self, provenance: Mapping[str, Any], **facts: Any) -> None:
+    def start(self, provenance: JsonObject, **facts: Any) -> None:
         """Mark the sweep as running, with its provenance; `facts` are of this launch alone."""
         payload = {**provenance, **facts}
         self._set_state("running", EventKind.SWEEP_STARTED, payload, provenance=dict(provenance))
@@ -158,9 +158,7 @@ class Ledger(OpenLedger):
         """Mark the sweep as `finished`, `stopped` or `interrupted`."""
         self._set_state(state, EventKind.SWEEP_ENDED, {"state": state, "reason": reason})
 
-    def _set_state(
-        self, state: str, kind: EventKind, payload: Mapping[str, Any], **values: Any
-    ) -> None:
+    def _set_state(self, state: str, kind: EventKind, payload: JsonObject, **values: Any) -> None:
         def write(connection: Connection) -> None:
             self._change_sweep(connection, state=state, **values)
             self._append(connection, kind, payload=payload)
@@ -171,7 +169,7 @@ class Ledger(OpenLedger):
         table = schema.sweeps
         connection.execute(update(table).where(table.c.name == self.name).values(values))
 
-    def add_study(self, study: Study, facts: Mapping[str, Any]) -> None:
+    def add_study(self, study: Study, facts: JsonObject) -> None:
         """Add a study with what is known of its data. A second call is a no-op."""
         table = schema.studies
         if study.name in {known.name for known in self.studies()}:
@@ -288,7 +286,7 @@ class Ledger(OpenLedger):
         connection: Connection,
         before: Trial,
         event: TrialEvent,
-        facts: Mapping[str, Any] | None = None,
+        facts: JsonObject | None = None,
     ) -> Trial:
         """Append an event of a trial, and update the trial's row by it.
 
@@ -345,7 +343,7 @@ class Ledger(OpenLedger):
         study: str | None = None,
         number: int | None = None,
         attempt: int | None = None,
-        payload: Mapping[str, Any] | None = None,
+        payload: JsonObject | None = None,
     ) -> None:
         self._latest = max(self._latest, self._clock())  # a clock that is set back stands still
         connection.execute(

@@ -20,6 +20,8 @@ from sweeper.model import (
     TrialReopened,
 )
 
+JsonObject = Mapping[str, Any]  # an object as a JSON column of the ledger holds it
+
 
 class EventKind(StrEnum):
     SWEEP_STARTED = "sweep_started"  # payload: provenance of this launch
@@ -49,13 +51,13 @@ class SweepRecord:
 
     name: str
     experiment: str
-    resolved: Mapping[str, Any]
+    resolved: JsonObject
     config_hash: str
     profile: str
     text: str  # of the file as the user wrote it, merged with the base that it extends
     state: str = "new"  # new, running, finished, stopped, interrupted
     created_at: float = 0.0  # seconds since the epoch
-    provenance: Mapping[str, Any] = field(default_factory=dict)  # git commit, versions, command
+    provenance: JsonObject = field(default_factory=dict)  # git commit, versions, command
 
     @property
     def fingerprint(self) -> str:
@@ -73,7 +75,7 @@ class Event:
     study: str | None
     number: int | None
     attempt: int | None
-    payload: Mapping[str, Any]
+    payload: JsonObject
 
 
 def lines_of(
@@ -115,7 +117,7 @@ class Moment(NamedTuple):
     kind: str
     study: str | None
     number: int | None
-    payload: Mapping[str, Any]
+    payload: JsonObject
 
 
 @dataclass(frozen=True, kw_only=True)

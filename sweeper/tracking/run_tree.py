@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from sweeper.core.ranking import CANDIDATES, ranked
 from sweeper.ledger import Event, EventKind
+from sweeper.ledger.records import JsonObject
 from sweeper.model import Trial, TrialKind, TrialState
 from sweeper.tracking.outline import SWEEP, Entity, Outline
 
@@ -27,7 +28,6 @@ STATUS = {  # MLflow has no word for pruned or interrupted: the tag `sweeper.sta
     TrialState.FAILED: "FAILED",
     TrialState.INTERRUPTED: "KILLED",
 }
-Payload = Mapping[str, Any]  # of an event of the ledger: JSON
 Values = Mapping[str, float | None]  # by name of a metric
 Note = dict[str, Any]  # kept as JSON beside the cursor
 SUMMARY_STEP = 0  # of what does not change while a study runs
@@ -147,7 +147,7 @@ class _Batch:
         run.turn(STATUS[state], at)
         run.tags["sweeper.state"] = state
 
-    def _end_attempt(self, run: Change, payload: Payload, at: int) -> None:
+    def _end_attempt(self, run: Change, payload: JsonObject, at: int) -> None:
         """Show the failure of an attempt, and the batch halvings that followed."""
         state = TrialState(payload["state"])
         if payload.get("halvings"):
@@ -157,7 +157,7 @@ class _Batch:
             self._explain(run, payload)
 
     @staticmethod
-    def _explain(run: Change, payload: Payload) -> None:
+    def _explain(run: Change, payload: JsonObject) -> None:
         for name in ("reason", "failure"):
             run.tags[f"sweeper.{name}"] = payload.get(name) or ""
 
@@ -170,7 +170,7 @@ class _Batch:
             else:
                 run.tags["sweeper.nonfinite"] = f"{name} = {value} at {where}"
 
-    def _measure(self, run: Change, entity: Entity, payload: Payload, at: int) -> None:
+    def _measure(self, run: Change, entity: Entity, payload: JsonObject, at: int) -> None:
         stage, epoch = str(payload["stage"]), int(payload["epoch"])
         key = f"epochs/{entity.study}/{entity.number}"
         shown = self._note(key)
@@ -189,7 +189,7 @@ class _Batch:
             values[f"{stage}/peak_memory_bytes"] = payload["peak_memory_bytes"]
         self._add_points(run, values, at, epoch, f"{stage} epoch {epoch}")
 
-    def _end_trial(self, run: Change, entity: Entity, payload: Payload, at: int) -> None:
+    def _end_trial(self, run: Change, entity: Entity, payload: JsonObject, at: int) -> None:
         state, trial = TrialState(payload["state"]), self.outline.trials[entity]
         objective = self.outline.studies[trial.study].objective
         self._set_state(run, state, at)

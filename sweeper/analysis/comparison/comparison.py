@@ -7,9 +7,9 @@ Holm's correction for all comparisons of one family on one task.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 from sweeper.analysis.statistics import RankCorrelation
+from sweeper.ledger.records import JsonObject
 from sweeper.model import Trial
 
 ALPHA = 0.05
@@ -136,7 +136,7 @@ class TaskComparison:
 
     task: str
     metric: str  # test/nrmse
-    facts: Mapping[str, Any]  # title, dimension, kind, protocol, data_source, samples, baselines
+    facts: JsonObject  # title, dimension, kind, protocol, data_source, samples, baselines
     entries: tuple[Entry, ...]
     controls: tuple[Entry, ...]  # untuned vanilla fine-tuning, by the label of its method
     budgets: tuple[Evenness, ...]
@@ -206,7 +206,7 @@ class Comparison:
     distance_correlations: tuple[DistanceCorrelation, ...] = ()
 
 
-def published_of(facts: Mapping[str, Any]) -> tuple[Published, ...]:
+def published_of(facts: JsonObject) -> tuple[Published, ...]:
     """Return the numbers published on a study's task, by protocol, then by method."""
     found = [
         Published(
