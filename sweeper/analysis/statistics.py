@@ -29,7 +29,7 @@ ROUNDING = 1e-12  # relative: means that differ by less are equal
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pairs:
+class PairedDifferences:
     """Values of two methods on the seeds that they share."""
 
     seeds: tuple[int, ...]
@@ -37,13 +37,13 @@ class Pairs:
     missing: tuple[int, ...]  # seeds that one of them lacks, or has no finite value for
 
 
-def pair(first: Mapping[int, float], second: Mapping[int, float]) -> Pairs:
+def pair(first: Mapping[int, float], second: Mapping[int, float]) -> PairedDifferences:
     """Pair two methods' finite values by seed."""
     everything = sorted({*first, *second})
     seeds = [
         s for s in everything if all(math.isfinite(v.get(s, math.nan)) for v in (first, second))
     ]
-    return Pairs(
+    return PairedDifferences(
         seeds=tuple(seeds),
         differences=tuple(first[seed] - second[seed] for seed in seeds),
         missing=tuple(seed for seed in everything if seed not in seeds),

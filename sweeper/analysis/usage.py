@@ -113,7 +113,7 @@ def usage_of(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Compared:
+class PredictedAndActual:
     """A quantity as it was predicted, and as it is."""
 
     name: str  # trial_hours, epochs or wall_hours
@@ -135,7 +135,7 @@ class Compared:
         return "above" if self.actual > self.high else "within"
 
 
-def compared(usage: Usage) -> list[Compared]:
+def compared(usage: Usage) -> list[PredictedAndActual]:
     """Return each quantity that was predicted beside the actual one; none without prediction."""
     if usage.prediction is None:
         return []
@@ -145,7 +145,7 @@ def compared(usage: Usage) -> list[Compared]:
         "wall_hours": usage.wall_s / HOUR,
     }
     return [
-        Compared(name=name, **usage.prediction[name], actual=value)
+        PredictedAndActual(name=name, **usage.prediction[name], actual=value)
         for name, value in actual.items()
     ]
 
@@ -164,6 +164,6 @@ def as_json(usage: Usage) -> dict[str, object]:
     }
 
 
-def _as_json(each: Compared) -> dict[str, object]:
+def _as_json(each: PredictedAndActual) -> dict[str, object]:
     found = {name: value for name, value in asdict(each).items() if name != "name"}
     return {**found, "verdict": each.verdict}

@@ -14,7 +14,7 @@ from sweeper.errors import GateNotMet, UsageError
 from sweeper.model import trial_name
 
 
-class Row(StrEnum):
+class PaperRow(StrEnum):
     """Further rows of a table for a paper."""
 
     control = "control"
@@ -131,7 +131,7 @@ def compare(
         ),
     ] = None,
     rows: Annotated[
-        list[Row] | None,
+        list[PaperRow] | None,
         typer.Option(
             "--with", help="Further rows of the table of --latex; repeatable.", show_default=False
         ),

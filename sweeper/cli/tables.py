@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sweeper.commands.look import FailedTrials, StudySummary, Summary, SweepLine, Sweeps
     from sweeper.commands.plan import Plan, PlannedStage
     from sweeper.commands.reference import Reference
-    from sweeper.commands.results import Best, Compared
+    from sweeper.commands.results import BestConfigurations, CompareResult
 
 REASON = 1000  # characters of why a trial failed
 SPARED = ("jaggedness", "sd", "rises", "device-s", "epochs", "candidates")  # the first one first
@@ -223,7 +223,7 @@ def show_diagnosis(diagnosis: "Diagnosis", *, as_json: bool) -> None:
         console.print(note, markup=False)
 
 
-def show_best(found: "Best", *, as_json: bool) -> None:
+def show_best(found: "BestConfigurations", *, as_json: bool) -> None:
     """Print the best configurations: one sweep file, or else a table."""
     if as_json:
         print_result(found, "best")
@@ -246,7 +246,7 @@ def show_best(found: "Best", *, as_json: bool) -> None:
     print_table(stdout(), table, ("sd",))
 
 
-def show_comparison(found: "Compared", *, as_json: bool) -> None:
+def show_comparison(found: "CompareResult", *, as_json: bool) -> None:
     """Print a comparison: the answer first, then a table of each task."""
     if as_json:
         print_result(found, "compare")

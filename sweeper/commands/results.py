@@ -36,7 +36,7 @@ class BestOfStudy(Result):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Best(Result):
+class BestConfigurations(Result):
     """The best configurations of a sweep."""
 
     OPTIONAL: ClassVar[frozenset[str]] = frozenset({"file"})
@@ -47,7 +47,7 @@ class Best(Result):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Gate(Result):
+class GateResult(Result):
     """A claim about methods, and whether each part of it holds."""
 
     expression: str
@@ -56,13 +56,13 @@ class Gate(Result):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Compared(Result):
+class CompareResult(Result):
     """A comparison of methods, and the files that were written about it."""
 
     comparison: "Comparison"
     html: Path | None
     latex: Path | None
-    gate: Gate | None  # None: no gate was given
+    gate: GateResult | None  # None: no gate was given
     exit_code: int = field(default=0)
 
     def to_json(self) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def compare(
     latex: Path | None = None,
     rows: Collection[str] = (),
     gate: str | None = None,
-) -> Compared:
+) -> CompareResult:
     """Compare the methods of sweeps; `exit_code` is 9 if the gate is not met, else 0.
 
     Args:
@@ -131,11 +131,11 @@ def compare(
             latex = write_file(latex, comparison_table(comparison, [Row(row) for row in rows]))
     findings = tuple(judge(comparison, claims))
     is_met = all(finding.is_met for finding in findings)
-    return Compared(
+    return CompareResult(
         comparison=comparison,
         html=html,
         latex=latex,
-        gate=None if gate is None else Gate(expression=gate, met=is_met, claims=findings),
+        gate=None if gate is None else GateResult(expression=gate, met=is_met, claims=findings),
         exit_code=0 if is_met else GateNotMet.exit_code,
     )
 
@@ -195,7 +195,7 @@ def _format_of(form: str | None, out: Path | None) -> str:
     return form or of_suffix or "csv"
 
 
-def best(name: str, study: str | None, top: int | None) -> Best:
+def best(name: str, study: str | None, top: int | None) -> BestConfigurations:
     """Return the best configurations of every study, or of one, with the values of each.
 
     Args:
@@ -233,7 +233,7 @@ def best(name: str, study: str | None, top: int | None) -> Best:
                     ),
                 )
             )
-    return Best(sweep=name, studies=tuple(studies), file=file)
+    return BestConfigurations(sweep=name, studies=tuple(studies), file=file)
 
 
 def write_file(path: Path, content: str | bytes) -> Path:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from sweeper.config.catalog import PROXY, Catalog, Settings
 from sweeper.config.faults import Faults, shown
-from sweeper.config.node import Node, Origin
+from sweeper.config.node import Node, Place
 from sweeper.config.schema import ENV, REQUIRED, Resources, StageSearch, SweepFile
 from sweeper.errors import unknown
 from sweeper.text import holds_secret, printable
@@ -25,7 +25,7 @@ def read_settings(tree: Node, faults: Faults) -> SweepFile:
     plain = {k: v for k, v in tree.plain().items() if k in SweepFile.model_fields}
     for key in REQUIRED:
         if key not in plain:
-            faults.add(Origin(tree.origin.where), f"missing key `{key}`.")
+            faults.add(Place(tree.origin.where), f"missing key `{key}`.")
     try:
         return SweepFile.model_validate(plain)
     except ValidationError as error:
@@ -135,11 +135,11 @@ def check_dimensions(
     for task in map(catalog.tasks.__getitem__, tasks):
         dimension, kinds = task.dimension, {task.dimension, f"{task.dimension}_{task.kind}"}
         if dimension not in given["backbones"]:
-            faults.add(tree.at(["backbones"]) if given["backbones"] else Origin(tree.origin.where),
+            faults.add(tree.at(["backbones"]) if given["backbones"] else Place(tree.origin.where),
                        f"`backbones.{dimension}` is missing, but `{task.name}` is a {dimension} "
                        "task.")  # fmt: skip
         if readers and not searched and not kinds & given["proxies"]:
-            faults.add(tree.at(["proxies"]) if given["proxies"] else Origin(tree.origin.where),
+            faults.add(tree.at(["proxies"]) if given["proxies"] else Place(tree.origin.where),
                        f"`proxies.{dimension}` is missing, but `{readers[0]}` reads source data "
                        f"for {dimension} tasks.")  # fmt: skip
 

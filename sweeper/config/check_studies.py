@@ -11,7 +11,7 @@ from typing import Any
 from sweeper.config.catalog import MODEL
 from sweeper.config.distributions import Distribution
 from sweeper.config.faults import Faults
-from sweeper.config.node import Node, Origin
+from sweeper.config.node import Node, Place
 from sweeper.config.study_spec import InfeasibleParams, Level, StudySpec, levels
 from sweeper.config.sweep import Sweep
 from sweeper.model import Params
@@ -92,7 +92,7 @@ def _check_pruning(study: StudySpec, sweep: Sweep, tree: Node, faults: Faults) -
 
 def _add(tree: Node, key: str, message: str, faults: Faults) -> None:
     place = tree.children().get(key)
-    faults.add(place if place is not None else Origin(tree.origin.where), message)
+    faults.add(place if place is not None else Place(tree.origin.where), message)
 
 
 def check_levels(studies: Iterable[StudySpec], tree: Node, faults: Faults) -> list[str]:

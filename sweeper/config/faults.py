@@ -7,7 +7,7 @@ from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from sweeper.config.node import Node, Origin
+from sweeper.config.node import Node, Place
 from sweeper.config.schema import RULES
 from sweeper.errors import Fault, FileFaults, unknown
 from sweeper.text import printable
@@ -22,7 +22,7 @@ class Faults:
     def __init__(self) -> None:
         self.found: list[Fault] = []
 
-    def add(self, place: Node | Origin, message: str) -> None:
+    def add(self, place: Node | Place, message: str) -> None:
         """Add a fault once. Stop at `MAX_FAULTS`: more would be noise.
 
         Raises:

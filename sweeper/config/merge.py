@@ -18,7 +18,7 @@ from pathlib import Path
 
 from sweeper.config.catalog import PROXY, Catalog
 from sweeper.config.faults import Faults, shown, unknown_key
-from sweeper.config.node import Node, Origin
+from sweeper.config.node import Node, Place
 from sweeper.config.schema import NAME, RULES, SweepFile
 from sweeper.config.yaml_reader import parse, parse_value, read_text, to_yaml
 from sweeper.errors import SYNONYMS, Fault, FileFaults, unknown
@@ -83,13 +83,13 @@ def lay_over(
         tree = patch(tree, profiles[chosen])
     elif chosen != "paper":
         known = {"auto", "paper", *profiles}
-        faults.add(Origin("--profile"), unknown("profile", printable(chosen), known))
+        faults.add(Place("--profile"), unknown("profile", printable(chosen), known))
     for option in sets:
         if (overlay := _option(option, catalog, faults)) is not None:
             tree = patch(tree, overlay)
     for path, value in (("search", "trials"), trials), (("name",), name):
         if value is not None:
-            tree = patch(tree, _nest(path, Node(value, Origin(f"--{path[-1]}"))))
+            tree = patch(tree, _nest(path, Node(value, Place(f"--{path[-1]}"))))
     notes += _fixed_twice(document)
     return Merged(tree=_without_fixed(tree), profile=chosen, notes=tuple(notes))
 
@@ -221,7 +221,7 @@ def _option(option: str, catalog: Catalog, faults: Faults) -> Node | None:
     key, equals, text = option.partition("=")
     key = key.strip()
     where = f"--set {printable(key)}"
-    origin = Origin(where)
+    origin = Place(where)
     if not equals or not key:
         faults.add(origin, "expected KEY=VALUE, such as search.trials=8 or refine.lr=1e-4.")
         return None

@@ -8,7 +8,7 @@ Scalar = bool | int | float | str | None
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class Place:
     """A place: a line of a file, or a command-line option (`where` "--set refine.lr")."""
 
     where: str
@@ -20,7 +20,7 @@ class Node:
     """A value, and the place of its key or of itself."""
 
     value: Scalar | dict[str, "Node"] | list["Node"]
-    origin: Origin
+    origin: Place
 
     def plain(self) -> Any:
         """Return the bare value: mappings, lists and scalars."""

@@ -27,7 +27,7 @@ from ruamel.yaml.events import (
 )
 
 from sweeper.config.faults import Faults, shown
-from sweeper.config.node import Node, Origin, Scalar
+from sweeper.config.node import Node, Place, Scalar
 from sweeper.errors import Fault, FileFaults
 from sweeper.text import printable
 
@@ -96,7 +96,7 @@ def parse(text: str, where: str) -> Node:
     document = _Composer(text.removeprefix("\ufeff"), where, faults).compose()
     faults.stop()
     if document is None or document.value is None:
-        faults.add(Origin(where), "is empty; a sweep needs a name, methods, tasks, backbones and "
+        faults.add(Place(where), "is empty; a sweep needs a name, methods, tasks, backbones and "
                    "parameters.")  # fmt: skip
     elif not isinstance(document.value, dict):
         got = "a list" if isinstance(document.value, list) else shown(document.value)
@@ -115,7 +115,7 @@ def parse_value(text: str, where: str) -> Node:
     faults = Faults()
     node = _Composer(text, where, faults, flow_only=True).compose()
     if node is None:
-        faults.add(Origin(where), "has no value. Write KEY=VALUE; KEY=null takes a key away.")
+        faults.add(Place(where), "has no value. Write KEY=VALUE; KEY=null takes a key away.")
     faults.stop()
     assert node is not None
     return node
@@ -213,7 +213,7 @@ class _Composer:
                 entries[name] = Node(value.value, key.origin)
         return entries
 
-    def scalar(self, event: Any, origin: Origin) -> Scalar:
+    def scalar(self, event: Any, origin: Place) -> Scalar:
         text: str = event.value
         if any("\ud800" <= c <= "\udfff" for c in text):
             self.faults.add(origin, "half of a surrogate pair is not a character.")
@@ -228,7 +228,7 @@ class _Composer:
             return self.real(text, origin)
         return text
 
-    def real(self, text: str, origin: Origin) -> float | None:
+    def real(self, text: str, origin: Place) -> float | None:
         number = float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
         if not abs(number) < float("inf"):
             self.faults.add(origin, f"{printable(text)} is not a finite number.")
@@ -238,7 +238,7 @@ class _Composer:
             return number
         return None
 
-    def integer(self, text: str, origin: Origin) -> int | None:
+    def integer(self, text: str, origin: Place) -> int | None:
         base = {"0o": 8, "0x": 16}.get(text[:2], 10)
         if base == 10 and re.match(r"[-+]?0[0-9]", text):
             message = "starts with a zero, which some readers of YAML take for octal"
@@ -269,8 +269,8 @@ class _Composer:
         message = " ".join(filter(None, (context, str(error.problem))))
         self.refuse(line, f"not valid YAML: {printable(message, limit=200)}.")
 
-    def origin(self, line: int) -> Origin:
-        return Origin(self.where, None if self.flow_only else line)
+    def origin(self, line: int) -> Place:
+        return Place(self.where, None if self.flow_only else line)
 
     def refuse(self, line: int, message: str) -> None:
         """Add a fault after which reading has to stop.

@@ -21,7 +21,7 @@ from sweeper.ledger import Event, EventKind, Ledger
 from sweeper.model import Trial
 from sweeper.tracking.mlflow_store import (
     MlflowStore,
-    Refused,
+    RecordRefused,
     absolute,
     check,
     tracking_uri,
@@ -37,7 +37,7 @@ from sweeper.tracking.outline import (
     run_params,
     taken_over_tags,
 )
-from sweeper.tracking.run_tree import SUMMARY_STEP, Change, Point, changes, failure_log
+from sweeper.tracking.run_tree import SUMMARY_STEP, Change, MetricPoint, changes, failure_log
 
 __all__ = ["MlflowRecorder", "Pages", "SyncStatus", "check", "tracking_uri"]
 
@@ -176,7 +176,7 @@ class MlflowRecorder:
             store = MlflowStore(self._uri, self._experiment) if runs else None
             for run_id in reversed(runs):
                 assert store is not None
-                with suppress(Refused):  # it was deleted by hand
+                with suppress(RecordRefused):  # it was deleted by hand
                     store.delete(run_id)
         except Exception as error:  # whatever MLflow's client, its store or the network raise
             why = without_password(f"{type(error).__name__}: {error}", self._uri)
@@ -270,7 +270,7 @@ class MlflowRecorder:
         for entity, change in runs.items():
             try:
                 self._apply(store, entity, change, outline)
-            except Refused as refusal:  # so that the others go through
+            except RecordRefused as refusal:  # so that the others go through
                 self._refused += 1
                 self._last_error = f"refused: {refusal}"
         self._note({**notes, "cursor": str(events[-1].seq)})
@@ -335,13 +335,15 @@ class MlflowRecorder:
         if change.is_closed and self._pages is not None:
             at = change.since if change.ended_at is None else change.ended_at
             values = self._pages.summary(self._ledger, entity.study)
-            points = [Point(key, v, at, SUMMARY_STEP) for key, v in values.items()]
+            points = [MetricPoint(key, v, at, SUMMARY_STEP) for key, v in values.items()]
             store.log(run_id, self._lacking(store, run_id, points), {})
             store.write(run_id, self._pages.files(self._ledger, entity.study))
         if change.status is not None:
             store.turn(run_id, change.status, change.ended_at)
 
-    def _lacking(self, store: MlflowStore, run_id: str, points: list[Point]) -> list[Point]:
+    def _lacking(
+        self, store: MlflowStore, run_id: str, points: list[MetricPoint]
+    ) -> list[MetricPoint]:
         """Return the points that a run has yet to show.
 
         Points that are shipped twice carry their event's time, and stay one. A ledger that was

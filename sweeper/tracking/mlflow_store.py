@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from sweeper.errors import BackendUnreachable
-from sweeper.tracking.run_tree import Point
+from sweeper.tracking.run_tree import MetricPoint
 
 __all__ = ["artifact_root", "follow_move"]
 
@@ -39,7 +39,7 @@ CHECKPOINTS = "checkpoints"  # the folder among a run's artifacts
 NEVER = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "BAD_REQUEST", "INVALID_STATE")
 
 
-class Refused(Exception):
+class RecordRefused(Exception):
     """MLflow will never take this change: the run was deleted by hand, or a name is not allowed."""
 
 
@@ -52,7 +52,7 @@ def _refusals() -> Iterator[None]:
         yield
     except MlflowException as error:
         if error.error_code in NEVER:
-            raise Refused(error.message) from error
+            raise RecordRefused(error.message) from error
         raise
 
 
@@ -93,7 +93,7 @@ class MlflowStore:
         """Return whether MLflow knows the run."""
         try:
             self._get_run(run_id)
-        except Refused:
+        except RecordRefused:
             return False
         return True
 
@@ -150,7 +150,7 @@ class MlflowStore:
         return {file.path for file in self._client.list_artifacts(run_id)}
 
     @_refusals()
-    def log(self, run_id: str, points: Sequence[Point], tags: Mapping[str, str]) -> None:
+    def log(self, run_id: str, points: Sequence[MetricPoint], tags: Mapping[str, str]) -> None:
         """Add points to curves, and sets tags. A point that is there already stays one point."""
         from mlflow.entities import Metric, RunTag
 

@@ -39,7 +39,7 @@ def first_chart(objective: str) -> str:
     return f"{OBJECTIVE}/{objective.rpartition('/')[2]}"
 
 
-class Point(NamedTuple):
+class MetricPoint(NamedTuple):
     """One value of one metric. `at` is milliseconds since the epoch: the event's, never now."""
 
     key: str
@@ -53,7 +53,7 @@ class Change:
     """The changes that a batch of events makes to one run."""
 
     since: int  # ms; when the run began, if this batch is its first
-    points: list[Point] = field(default_factory=list)
+    points: list[MetricPoint] = field(default_factory=list)
     tags: dict[str, str] = field(default_factory=dict)
     status: str | None = None
     ended_at: int | None = None  # ms
@@ -166,7 +166,7 @@ class _Batch:
         """Add finite values; a NaN or infinity is no point of a curve, so a tag names it."""
         for name, value in values.items():
             if value is not None and math.isfinite(value):
-                run.points.append(Point(name, float(value), at, step))
+                run.points.append(MetricPoint(name, float(value), at, step))
             else:
                 run.tags["sweeper.nonfinite"] = f"{name} = {value} at {where}"
 

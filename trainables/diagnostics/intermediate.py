@@ -37,7 +37,7 @@ from trainables.training.evaluation import evaluating, gather
 
 __all__ = [
     "Intermediate",
-    "Pairs",
+    "SamplePairs",
     "intermediate",
     "mixture",
     "mixture_means",
@@ -50,7 +50,7 @@ SHARES = tuple(i / 10 for i in range(11))
 Scorer = Callable[[Tensor], Tensor]  # tokens [b, n, d] -> scores [b, n]
 
 
-class Pairs(NamedTuple):
+class SamplePairs(NamedTuple):
     """Samples by their indices, each of the target with one of the source, and their classes."""
 
     target: Int64[Tensor, " n"]
@@ -107,11 +107,11 @@ def intermediate(
     return Intermediate(share=np.array(shares, float), to_source=to_source, to_target=to_target)
 
 
-def pair(task: Task, source: Source, most: int) -> Pairs:
+def pair(task: Task, source: Source, most: int) -> SamplePairs:
     """Draw as many samples of each modality, `most` at most: the same for all trials."""
     n = min(most, len(task.train), len(source))
     target, chosen = target_order(task)[:n], source_order(source)[:n]
-    return Pairs(target, chosen, classes(task)[target], source.labels[chosen])
+    return SamplePairs(target, chosen, classes(task)[target], source.labels[chosen])
 
 
 @torch.no_grad()
@@ -119,7 +119,7 @@ def mixture_means(
     model: CrossModalModel,
     task: Task,
     source: Source,
-    pairs: Pairs,
+    pairs: SamplePairs,
     scorer: Scorer,
     *,
     shares: Sequence[float],

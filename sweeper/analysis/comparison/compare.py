@@ -30,7 +30,7 @@ from sweeper.analysis.comparison.distance_correlation import distance_correlatio
 from sweeper.analysis.comparison.entries import TunedStudy, control_of, entry_of, read_tuned_studies
 from sweeper.analysis.prose import listed
 from sweeper.analysis.statistics import (
-    Pairs,
+    PairedDifferences,
     average_ranks,
     bootstrap_interval,
     holm_of_tests,
@@ -293,7 +293,7 @@ def _between(entries: Sequence[Entry], baseline: str | None) -> list[Difference]
     ]
 
 
-def _mean(values: Mapping[int, float], pairs: Pairs) -> float:
+def _mean(values: Mapping[int, float], pairs: PairedDifferences) -> float:
     return fmean(values[seed] for seed in pairs.seeds)
 
 

@@ -27,7 +27,7 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Budget:
+class TuningCost:
     """The cost of tuning one method on one task: of its candidates alone."""
 
     trials: int  # candidates that ended
@@ -46,7 +46,7 @@ class Evenness:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Point:
+class Incumbent:
     """The best configuration so far, after a candidate has ended."""
 
     trials: int
@@ -77,8 +77,8 @@ class Entry:
     ci: Interval | None = None
     roughness: float | None = None  # of validation by epoch, mean over its trainings
     upward_rms: float | None = None  # the same
-    budget: Budget | None = None
-    curve: tuple[Point, ...] = ()
+    budget: TuningCost | None = None
+    curve: tuple[Incumbent, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

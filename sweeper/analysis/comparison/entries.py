@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, median, stdev
 
-from sweeper.analysis.comparison.comparison import Budget, Entry, Point
+from sweeper.analysis.comparison.comparison import Entry, Incumbent, TuningCost
 from sweeper.analysis.statistics import bootstrap_interval, roughness, upward_rms
 from sweeper.analysis.table import (
     NOTHING,
@@ -119,11 +119,11 @@ def control_of(tuned: TunedStudy) -> Entry:
     return _entry(tuned, replicated[0] if replicated else tuned.study.control)
 
 
-def budget(tuned: TunedStudy) -> Budget:
+def budget(tuned: TunedStudy) -> TuningCost:
     """Return the cost of tuning: of the candidates, not of control and replicates."""
     device, count = tuned.devices
     spent = [tuned.history(t) for t in tuned.candidates]
-    return Budget(
+    return TuningCost(
         trials=sum(t.state.is_finished for t in tuned.candidates),
         epochs=sum(history.epochs for history in spent),
         device_seconds=count * sum(history.seconds for history in spent),
@@ -131,10 +131,10 @@ def budget(tuned: TunedStudy) -> Budget:
     )
 
 
-def progress(tuned: TunedStudy) -> tuple[Point, ...]:
+def progress(tuned: TunedStudy) -> tuple[Incumbent, ...]:
     """Return the lowest validation value so far, after each candidate that ended."""
     device_count = tuned.devices[1]
-    points: list[Point] = []
+    points: list[Incumbent] = []
     best: Trial | None = None
     epochs, seconds = 0, 0.0
     ended = [t for t in tuned.candidates if t.state.is_finished]
@@ -145,7 +145,7 @@ def progress(tuned: TunedStudy) -> tuple[Point, ...]:
             best = trial if best is None else min(best, trial, key=_by_value)
         if best is not None:
             points.append(
-                Point(
+                Incumbent(
                     trials=count,
                     epochs=epochs,
                     device_seconds=device_count * seconds,

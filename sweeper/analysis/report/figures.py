@@ -23,8 +23,8 @@ from sweeper.analysis.importance import Parameters, axes, position, sampled_tria
 from sweeper.analysis.prose import DISTANCES, listed, metric
 from sweeper.analysis.report.svg import (
     Axis,
-    Column,
     Figure,
+    ParallelAxis,
     Series,
     Symbol,
     Tick,
@@ -222,7 +222,7 @@ def parallel(table: StudyTable, parameters: Parameters) -> Figure | None:
         series=tuple(drawn),
         x=Axis(title="", low=0, high=len(along) - 1),
         y=Axis(title="", low=0, high=1),
-        columns=tuple(Column(name=n, ticks=_ticks(axis)) for n, axis in along.items()),
+        columns=tuple(ParallelAxis(name=n, ticks=_ticks(axis)) for n, axis in along.items()),
         is_wide=len(along) > MOST_NARROW,
         has_legend=False,
     )

@@ -43,7 +43,7 @@ class Cell:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Column:
+class TableColumn:
     """The head of a column, in parts between which its name may break."""
 
     parts: tuple[str, ...]
@@ -54,7 +54,7 @@ class Column:
 class Table:
     """A table. On paper, where nothing scrolls, its letters are as small as its width asks for."""
 
-    columns: tuple[Column, ...]
+    columns: tuple[TableColumn, ...]
     lines: tuple[tuple[Cell, ...], ...]
     marked: frozenset[int]  # lines to be set off, as the best
     printed_pt: float
@@ -70,7 +70,7 @@ def table(
         for i in range(len(header))
     ]
     columns = tuple(
-        Column(parts=tuple(re.split(r"(?<=[._/])(?=\w)", name)), is_number=n)
+        TableColumn(parts=tuple(re.split(r"(?<=[._/])(?=\w)", name)), is_number=n)
         for name, n in zip(header, is_number, strict=True)
     )
     cells = tuple(

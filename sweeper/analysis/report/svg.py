@@ -79,11 +79,11 @@ class Figure:
     has_legend: bool = True
     has_rows: bool = False  # the y axis names rows
     rule: float | None = None  # x of a dotted line that marks "no difference"
-    columns: tuple["Column", ...] = ()
+    columns: tuple["ParallelAxis", ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Column:
+class ParallelAxis:
     """One axis of parallel coordinates. Ticks are by height, from 0 to 1."""
 
     name: str

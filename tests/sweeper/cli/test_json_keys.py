@@ -68,9 +68,9 @@ KEYS: dict[type[Result], str] = {
     remarks.Tags: "message sweep tags",
     remarks.Notes: "message sweep remarks",
     results.File: "message sweep path",
-    results.Best: "sweep studies file",
+    results.BestConfigurations: "sweep studies file",
     results.BestOfStudy: "study objective metric best",
-    results.Gate: "expression met claims",
+    results.GateResult: "expression met claims",
 }
 
 

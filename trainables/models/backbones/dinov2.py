@@ -13,7 +13,7 @@ from torch.nn import functional
 from transformers import Dinov2Config, Dinov2Model
 
 from trainables.models.backbone import Backbone, Role
-from trainables.models.backbones.reading import Reader
+from trainables.models.backbones.reading import NetworkReader
 from trainables.models.embedders import GridEmbedder
 from trainables.models.weights.description import grid_side
 from trainables.spec import BackboneSpec
@@ -61,7 +61,7 @@ class Dinov2Backbone(Backbone):
 
     source_embedder: GridEmbedder
 
-    def __init__(self, reader: Reader, spec: BackboneSpec) -> None:
+    def __init__(self, reader: NetworkReader, spec: BackboneSpec) -> None:
         """Raise ConfigError, WeightsError: The spec cannot be honoured, or the weights."""
         config = reader.config(
             Dinov2Config,

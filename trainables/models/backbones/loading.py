@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 from trainables.models.backbone import Backbone
 from trainables.models.backbones.dinov2 import Dinov2Backbone
-from trainables.models.backbones.reading import Reader
+from trainables.models.backbones.reading import NetworkReader
 from trainables.models.backbones.roberta import RobertaBackbone
 from trainables.models.backbones.swin import SwinBackbone
 from trainables.models.weights.description import (
@@ -21,7 +21,7 @@ from trainables.spec import BackboneSpec
 
 __all__ = ["ARCHITECTURES", "BACKBONES", "load_backbone"]
 
-ARCHITECTURES: Mapping[str, Callable[[Reader, BackboneSpec], Backbone]] = MappingProxyType(
+ARCHITECTURES: Mapping[str, Callable[[NetworkReader, BackboneSpec], Backbone]] = MappingProxyType(
     {
         "bert": RobertaBackbone,
         "roberta": RobertaBackbone,
@@ -49,7 +49,7 @@ def load_backbone(spec: BackboneSpec, home: Path) -> Backbone:
         description = dict(named.config) if folder is None else read_config(folder)
         if folder is not None:
             check_identity(spec.name, description, folder)
-    reader = Reader(
+    reader = NetworkReader(
         name=spec.name,
         description=description,
         folder=folder if pretrained else None,

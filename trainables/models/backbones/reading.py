@@ -17,7 +17,7 @@ from trainables.models.weights.location import find_weights
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reader:
+class NetworkReader:
     """The description of a network, and its weights: in `folder`, or drawn from `seed`."""
 
     name: str

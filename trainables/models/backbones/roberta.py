@@ -16,7 +16,7 @@ from transformers import AutoTokenizer, BertConfig, BertModel, RobertaConfig, Ro
 
 from trainables.errors import ConfigError, WeightsError
 from trainables.models.backbone import Backbone, Role
-from trainables.models.backbones.reading import Reader
+from trainables.models.backbones.reading import NetworkReader
 from trainables.models.embedders import SequenceEmbedder
 from trainables.models.weights.description import sequence_tokens
 from trainables.spec import BackboneSpec
@@ -49,7 +49,7 @@ class EncoderBody(nn.Module):
 class RobertaBackbone(Backbone):
     """A body of sequences, and the embedder of the words that it was pretrained on."""
 
-    def __init__(self, reader: Reader, spec: BackboneSpec) -> None:
+    def __init__(self, reader: NetworkReader, spec: BackboneSpec) -> None:
         """Raise ConfigError, WeightsError: The spec cannot be honoured, or the weights."""
         config_class, model_class = CLASSES[reader.model_type]
         config = reader.config(

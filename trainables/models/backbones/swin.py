@@ -14,7 +14,7 @@ from transformers import SwinConfig, SwinModel
 
 from trainables.errors import ConfigError
 from trainables.models.backbone import Backbone, Role
-from trainables.models.backbones.reading import Reader
+from trainables.models.backbones.reading import NetworkReader
 from trainables.models.embedders import GridEmbedder
 from trainables.models.weights.description import check_whole, windowed_side
 from trainables.spec import BackboneSpec
@@ -92,7 +92,7 @@ class SwinBackbone(Backbone):
 
     source_embedder: GridEmbedder
 
-    def __init__(self, reader: Reader, spec: BackboneSpec) -> None:
+    def __init__(self, reader: NetworkReader, spec: BackboneSpec) -> None:
         """Raise ConfigError, WeightsError: The spec cannot be honoured, or the weights."""
         check_whole(reader.name, spec.layers)
         config = reader.config(

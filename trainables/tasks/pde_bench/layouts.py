@@ -60,10 +60,10 @@ def open_layout(file: Any, published: PublishedFile, end_times: Sequence[float])
         return Fields(file, published.stride)
     if published.layout == "groups":
         return Groups(file, published.output_channel, end_times)
-    return Series(file, published, end_times)
+    return FrameSeries(file, published, end_times)
 
 
-class Series:
+class FrameSeries:
     """Arrays [n, t, m]: the first frame to the one at the end time, the arrays laid end to end."""
 
     def __init__(self, file: Any, published: PublishedFile, end_times: Sequence[float]) -> None:
