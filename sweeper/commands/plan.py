@@ -11,7 +11,7 @@ from sweeper.commands.result import Message, Result
 from sweeper.config.merge import whole_text
 from sweeper.config.study_spec import StudySpec
 from sweeper.config.sweep import Sweep
-from sweeper.core.pruning import Estimate
+from sweeper.core.expected_epochs import Estimate
 from sweeper.errors import CannotSchedule
 from sweeper.planning import load, resources, studies
 from sweeper.planning.catalog import as_usage_errors, catalog, home, usable_home

@@ -19,7 +19,7 @@ from typing import Any
 
 from sweeper.config.schema import Checkpoints
 from sweeper.config.sweep import Sweep
-from sweeper.core.pruning import NOTHING, Estimate
+from sweeper.core.expected_epochs import NOTHING, Estimate
 from sweeper.planning import calibration, resources
 from sweeper.planning.calibration import Calibration
 from sweeper.planning.resources import over_memory

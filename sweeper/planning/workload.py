@@ -9,7 +9,7 @@ from typing import Any
 from sweeper.config.distributions import Choice, Distribution, Int
 from sweeper.config.study_spec import StudySpec
 from sweeper.config.sweep import Sweep
-from sweeper.core.pruning import NOTHING, Estimate, epochs_under_halving, rungs
+from sweeper.core.expected_epochs import NOTHING, Estimate, epochs_under_halving, rungs
 from sweeper.planning import studies
 from sweeper.planning.stage_store import place_of
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from sweeper.core.pruning import Estimate, epochs_under_halving
+from sweeper.core.expected_epochs import Estimate, epochs_under_halving
 from sweeper.planning.workload import workload_of
 from tests.support.pricing import sweep_of
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optuna.pruners import SuccessiveHalvingPruner
 
-from sweeper.core.pruning import Estimate, epochs_under_halving, rungs
+from sweeper.core.expected_epochs import Estimate, epochs_under_halving, rungs
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
