@@ -1,1 +1,1 @@
-"""Pure decisions: the next trial, pruning, failures. The only I/O is that of the ledger."""
+"""Decisions: the next trial, its end by pruning, the answer to a failure. Only the ledger is written to."""

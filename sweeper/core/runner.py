@@ -122,7 +122,7 @@ class SweepRunner:
         return None
 
     def on_report(self, trial: Trial, measurement: Measurement) -> Decision:
-        """Record an epoch of a running trial; PRUNE means that the trial has ended."""
+        """Record an epoch of a running trial; PRUNE means that this attempt has to stop."""
         if reason := refusal(measurement.metrics):
             self.on_failure(trial, f"ConfigError: {reason}", reason=reason, stage=measurement.stage)
             return Decision.PRUNE

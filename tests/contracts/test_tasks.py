@@ -17,6 +17,7 @@ from trainables.runtime.training import Training
 from trainables.runtime.warm import WarmParts
 from trainables.spec import TrialSpec
 from trainables.tasks.importing import import_task
+from trainables.tasks.official import is_generated
 from trainables.tasks.registry import TASKS, task_info
 
 EPOCHS = 2
@@ -54,10 +55,10 @@ def spec(home: Path, name: str, data: Mapping[str, Any]) -> TrialSpec:
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_a_task_trains_and_is_scored_by_its_metric(home, tmp_path, name):
-    benchmark, _, short = name.partition("/")
-    if benchmark == "nasbench360":
+    short = name.partition("/")[2]
+    if not is_generated(name):
         import_task(name, [WRITERS[short](tmp_path / short)], home)
-    data = {} if benchmark == "nasbench360" else GENERATED
+    data = GENERATED if is_generated(name) else {}
     training = Training.begin(spec(home, name, data), WarmParts())
     reports = list(training.reports())
     info = task_info(name)

@@ -5,12 +5,12 @@ import pytest
 from trainables.methods.registry import METHODS
 from trainables.tasks.registry import BENCHMARKS, TASKS, published_numbers
 
-TABLES = [benchmark.results for benchmark in BENCHMARKS.values()]
+TABLES = {name: each.results for name, each in BENCHMARKS.items() if each.results is not None}
 
 
-@pytest.mark.parametrize("benchmark", BENCHMARKS)
+@pytest.mark.parametrize("benchmark", TABLES)
 def test_every_column_is_a_task_and_every_row_is_as_long(benchmark):
-    table = BENCHMARKS[benchmark].results
+    table = TABLES[benchmark]
     names = [f"{benchmark}/{task}" for task in table.tasks]
     published = [name for name, info in TASKS.items() if info.benchmark == benchmark]
     assert sorted(names) == sorted(name for name in published if "@" not in name)
@@ -22,7 +22,7 @@ def test_every_column_is_a_task_and_every_row_is_as_long(benchmark):
 
 
 def test_methods_that_we_have_go_by_our_names():
-    ours = {method for table in TABLES for method in table.rows} & METHODS.keys()
+    ours = {method for table in TABLES.values() for method in table.rows} & METHODS.keys()
     assert ours == {"fpt", "nft", "orca", "mona", "pare"}
 
 
