@@ -1,1 +1,1 @@
-"""Decisions: the next trial, its end by pruning, the answer to a failure. Only the ledger is written to."""
+"""Decisions about studies and trials. Nothing here does I/O, except through the ledger."""
