@@ -4,8 +4,8 @@
 
 eps_t ~ N(0, I). The K scales sigma_1 .. sigma_K form a geometric progression, and each chain has T
 states. n samples therefore have n K T views, or n (K T + 1) if each sample is also a view of
-itself. Views are never stored. x_t = a_k^t x + e_t with e_t = sum_{s <= t} a_k^(t-s) sigma_k eps_s,
-the chain of the noise alone, which is drawn for the views of a batch.
+itself. Views are never stored. A view is x_t = a_k^t x + e_t, and only the chain of its noise,
+e_t = sum_{s <= t} a_k^(t-s) sigma_k eps_s, is drawn, for the views of a batch.
 
 For x of mean 0 and variance 1 each view has variance 1 too, and its correlation with x is a_k^t.
 Other values are standardised by the `Units` of the caller.
@@ -94,6 +94,7 @@ class Views:
         for chain, sample, number in zip(drawn, samples, numbers, strict=True):
             scale, steps = self.place(number)
             sigma, decay = self.sigmas[scale], self.decays[scale]
+            # e_t depends on all eps_s up to t, so the chain is drawn from its first state.
             rng = generator(seed, "noise", sample, scale)
             for step in range(1, steps + 1):
                 fresh.normal_(generator=rng)

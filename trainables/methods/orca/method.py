@@ -13,9 +13,9 @@ a debiased Sinkhorn. The gradient of the label term is complete. The source has 
 of each class, and its images are unchanged.
 
 The alignment uses the optimiser of fine-tuning. Its learning rate is ten times that of fine-tuning
-if the latter is at most 1e-3, and equal to it otherwise. It never clips gradients and never
-accumulates them. Rate and weight decay are therefore the printed ones, while a task's recipe holds
-those of averaged micro-batches (`tasks/nas_bench_360/benchmark.py`).
+if the latter is at most 1e-3, and equal to it otherwise. It clips no gradients, even if fine-tuning
+does, and accumulates none. Rate and weight decay are therefore the printed ones, while a task's
+recipe holds those of averaged micro-batches (`tasks/nas_bench_360/benchmark.py`).
 """
 
 from typing import Any
