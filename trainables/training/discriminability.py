@@ -24,7 +24,7 @@ from torch.nn import functional
 
 __all__ = ["Discriminability", "alignment", "discriminability", "uniformity"]
 
-SHARPNESS = 2.0  # exponent of the Gaussian potential in `uniform`
+SHARPNESS = 2.0  # factor in the exponent of the Gaussian potential
 
 
 class Discriminability(NamedTuple):

@@ -29,7 +29,7 @@ CHUNK = 64  # samples encoded at once
 
 
 def source_error(model: CrossModalModel, source: Source) -> float:
-    """Return the error of a probe on the body, as a share of held-out source samples.
+    """Return the share of held-out source samples that a probe on the body misclassifies.
 
     The model is in training mode afterwards.
     """
