@@ -79,7 +79,7 @@ def landscape(
         ValueError: `points` is even or below 3.
     """
     if points % 2 == 0 or points < 3:
-        raise ValueError(f"The middle of a plane is a point if `points` is odd, but got {points=}.")
+        raise ValueError(f"`points` must be odd and at least 3, but got {points=}.")
     steps = np.linspace(-span, span, points)
     directions = [
         filter_normalized(model, generator(seed, "landscape", name)) for name in ("delta", "eta")

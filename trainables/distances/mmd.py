@@ -62,7 +62,7 @@ def mmd(
     smallest = 2 if unbiased else 1
     if min(len(source), len(target)) < smallest:
         raise ValueError(
-            f"MMD needs {smallest} points or more a sample ({unbiased=}), but got "
+            f"MMD needs {smallest} or more points in each sample ({unbiased=}), but got "
             f"{len(source)} and {len(target)}."
         )
     b = bandwidth_scale * pooled_bandwidth(source, target, bandwidth) if kernel != "linear" else 1.0
@@ -92,7 +92,7 @@ def gram(
     """
     if not bandwidth > 0 or num_kernels < 1:
         raise ValueError(
-            f"A kernel needs a bandwidth and a number above zero, but got {bandwidth=} and "
+            f"A kernel needs `bandwidth > 0` and `num_kernels >= 1`, but got {bandwidth=} and "
             f"{num_kernels=}."
         )
     match kernel:
@@ -132,7 +132,7 @@ def pooled_bandwidth(
     median = functional.pdist(centred).median().square()
     if not median > 0:
         raise DataError(
-            "Half of all features are equal in pairs, so that their median distance is zero and no "
-            "bandwidth. Take the `mean`."
+            "Half of the pairs of features are equal. Their median distance is zero and cannot be "
+            "the bandwidth. Take the `mean`."
         )
     return median

@@ -198,7 +198,7 @@ def prepare(
             f"`entreg > 0` and `0 <= shrinkage <= 1` must hold, but got {entreg=}, {shrinkage=}."
         )
     if not features.isfinite().all():
-        raise DataError("Source features are NaN or infinite: see the data, or the weights.")
+        raise DataError("Source features are NaN or infinite: check the data and the weights.")
     return Statistics(
         classes=by_class(features.detach(), labels),
         method=method,

@@ -61,7 +61,10 @@ class _LabelMean(Gathered):
         self.num_dropped = int((~counts).sum())
         labels = counts.nonzero().flatten().tolist()
         if not labels:
-            raise DataError(f"`{self.name}`: none of {len(counts)} labels tells samples apart.")
+            raise DataError(
+                f"`{self.name}`: none of {len(counts)} labels has the positive and negative "
+                "samples that it needs."
+            )
         return 1 - sum(self._score(target[:, i], prediction[:, i]) for i in labels) / len(labels)
 
 

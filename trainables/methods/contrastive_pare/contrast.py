@@ -66,8 +66,8 @@ class Contrast(EmbedderTraining[ContrastConfig]):
             )
         if config.include_source and domains.source is None:
             raise ConfigError(
-                f"{name}: source samples are to join, but the trial has no proxy. Name one under "
-                f"`proxies`, or set {name}.include_source to false."
+                f"{name}: include_source needs source samples, but the trial has no proxy. Name "
+                f"one under `proxies`, or set {name}.include_source to false."
             )
 
     def objective(self, state: TrainState, domains: Domains) -> TaskObjective:

@@ -41,7 +41,7 @@ class MetaConfig(MeasuredConfig):
     def _several_steps_need_their_graph(self) -> "MetaConfig":
         if self.inner_steps > 1 and self.meta_grad == "fd":
             raise ValueError(
-                f"inner_steps {self.inner_steps} needs meta_grad exact: the finite difference is "
-                "of one step"
+                f"inner_steps {self.inner_steps} needs meta_grad exact: finite differences support "
+                "only one step"
             )
         return self

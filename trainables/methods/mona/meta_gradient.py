@@ -108,7 +108,9 @@ def meta_gradient(
     """
     exact = mode == "exact"
     if steps > 1 and not exact:
-        raise ValueError(f"A finite difference is of one step, but got {steps=}. Use `exact`.")
+        raise ValueError(
+            f"Finite differences support only one step, but got {steps=}. Use `exact`."
+        )
     inner = inner_loss(embedder, head, body)
     by_embedder, by_head, g = _gradients(inner, embedder, head, body, create_graph=exact)
     # theta* has a graph to phi only in mode `exact`; `path` is the sum of the steps' gradients.

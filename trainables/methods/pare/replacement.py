@@ -140,9 +140,9 @@ class Replacement(Mixing[ReplaceConfig]):
         tokens = max(model.num_tokens, source_tokens(source_of(domains)))
         if tokens > MOST_ATTENDED:
             raise ConfigError(
-                f"{self.name}.scorer is attn_received, by which {tokens} tokens would all attend "
-                f"to each other: {4 * tokens**2 / 1e6:.0f} MB a sample. It takes {MOST_ATTENDED} "
-                "at most: choose attn_window or attn_query."
+                f"{self.name}.scorer attn_received computes attention for all pairs of {tokens} "
+                f"tokens, which needs {4 * tokens**2 / 1e6:.0f} MB a sample. It supports at most "
+                f"{MOST_ATTENDED} tokens: choose attn_window or attn_query."
             )
 
     def extras(self, model: CrossModalModel, domains: Domains, seed: int) -> dict[str, nn.Module]:
