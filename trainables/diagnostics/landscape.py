@@ -80,6 +80,7 @@ def landscape(
     """
     if points % 2 == 0 or points < 3:
         raise ValueError(f"`points` must be odd and at least 3, but got {points=}.")
+    # Both directions have their own generator, so that they are equal for all spans and points.
     steps = np.linspace(-span, span, points)
     directions = [
         filter_normalized(model, generator(seed, "landscape", name)) for name in ("delta", "eta")

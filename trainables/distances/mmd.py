@@ -45,6 +45,8 @@ def mmd(
 ) -> Float[Tensor, ""]:
     """Estimate the squared MMD between the distributions of `source` and `target`.
 
+    It has no unit, except for `linear`, whose unit is the square of the points' unit.
+
     Args:
         source: Points of one sample.
         target: Points of the other sample.

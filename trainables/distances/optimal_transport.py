@@ -39,7 +39,7 @@ def stacked(costs: Sequence[TransportCosts]) -> TransportCosts:
 
 
 def exact_costs(cost: Float64[Tensor, "n m"], counts: Sequence[int]) -> TransportCosts:
-    """Return OT(a, b_k) of each measure b_k.
+    """Return OT(a, b_k) of each measure b_k, in units of the costs.
 
     Args:
         cost: Costs C of all measures; the columns of each measure follow one another.

@@ -48,7 +48,8 @@ def otdd(
 ) -> Distance:
     """Return the distance of target samples from the source, differentiable in `features`.
 
-    Labels identify classes within one side. The labels of different sides are unrelated.
+    Its unit is the square of the features' unit. Labels identify classes within one side. The
+    labels of different sides are unrelated.
 
     Args:
         source: Statistics of the source samples, which hold the settings.

@@ -50,7 +50,7 @@ class _State(NamedTuple):
 def entropic_costs(
     cost: Float64[Tensor, "n m"], counts: Sequence[int], entreg: float
 ) -> TransportCosts:
-    """Return OT_e(a, b_k) of each measure b_k.
+    """Return OT_e(a, b_k) of each measure b_k, in units of the costs.
 
     Args:
         cost: Costs C of all measures; the columns of each measure follow one another.
@@ -63,7 +63,7 @@ def entropic_costs(
 
 
 def entropic_self_cost(cost: Float64[Tensor, "n n"], entreg: float) -> TransportCosts:
-    """Return OT_e(a, a) for a symmetric cost.
+    """Return OT_e(a, a) for a symmetric cost, in units of the costs.
 
     Args:
         cost: Symmetric costs C.

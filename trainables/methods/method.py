@@ -25,7 +25,7 @@ class Method:
     citation: str
     stages: Mapping[str, type[StageConfig]]  # in the order in which they run
     control: Settings  # settings that turn the method into vanilla fine-tuning
-    preset_name: str = "preset"  # "default" where the paper's settings are not public
+    preset_name: str = "preset"  # "default" if the paper's settings are not public
     preset: Settings = field(default_factory=dict)  # settings of the first trial on every task
     published: Callable[[TaskInfo], Settings] = _nothing  # overrides of the preset on one task
     needs_source: bool = False  # whether a stage reads the proxy

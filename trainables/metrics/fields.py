@@ -93,6 +93,7 @@ class ContactError(SampleMean):
     ) -> tuple[Tensor, Tensor]:
         distance, known = target.unbind(1)
         apart = (distance <= 0) | (distance > CONTACT)  # false for NaN, which reaches the result
+        # The upper triangle counts each pair once, and its offset is the separation in the chain.
         in_contact = (self._counted_pairs(known) & ~apart).triu(SEPARATION)
         errors = (self._distances(prediction[:, 0]) - distance).abs()
         total = torch.where(in_contact, errors, torch.zeros_like(errors)).sum((1, 2))

@@ -138,7 +138,7 @@ class EmbedderTraining(Stage[C]):
 
         Returns:
             The weighted means of the quantities that the objective reports, the mean norm of the
-                gradients before clipping, and the learning rate.
+            gradients before clipping, and the learning rate.
         """
         objective.state.model.train()
         weight, norms = 0.0, []

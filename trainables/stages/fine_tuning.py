@@ -46,7 +46,7 @@ class Objective:
         name.
 
         Args:
-            x, y: Inputs and targets of the part's samples.
+            x, y: Inputs [B, ...] and targets [B, ...] of the part's samples.
             part: Position of the part in the micro-batch of the last `draw`.
         """
         del part
@@ -131,10 +131,11 @@ class FineTuning(Stage[R]):
 
         Returns:
             The means of the losses and of the norm of the gradient before clipping, and the last
-                learning rate.
+            learning rate.
         """
         config, optimizer = self.config, state.optimizer
         assert optimizer is not None
+        # Warm-up and decay are counted in steps of the optimiser. An incomplete last step counts.
         samples, effective = len(task.train), config.batch_size * config.accumulation
         steps = -(-samples // effective)
         decay_epochs = float(config.epochs) if config.decay_epochs is None else config.decay_epochs
@@ -159,6 +160,8 @@ class FineTuning(Stage[R]):
         self, state: TrainState, task: Task, objective: Objective, batch: np.ndarray
     ) -> dict[str, Tensor]:
         """Add the gradient of the mean loss over `batch`, one part of a micro-batch at a time."""
+        # Each part is weighted by its samples, so that the sum is the gradient of the mean over the
+        # whole batch, independent of micro-batches and halvings.
         size = self.config.batch_size
         totals: dict[str, Tensor] = {}
         for start in range(0, len(batch), size):

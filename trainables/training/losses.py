@@ -42,7 +42,7 @@ def nrmse(prediction: Float[Tensor, "n ..."], target: Float[Tensor, "n ..."]) ->
 
 
 def rmse(prediction: Float[Tensor, "n ..."], target: Float[Tensor, "n ..."]) -> Float[Tensor, ""]:
-    """Return the mean over samples of the root mean square error of each sample.
+    """Return the mean over samples of the root mean square error, in the target's unit.
 
     Raises:
         ValueError: The shapes differ.

@@ -147,6 +147,8 @@ def class_weights(
             f"Two classes or more, and 1 <= mean <= largest, must hold, but got "
             f"{len(correlation)=}, {mean=}, {largest=}."
         )
+    # The mean of the clipped weights increases with c, from 1 to `largest` over the bracket of
+    # `brentq`. The bracket therefore contains the c whose mean is `mean`.
     softened = (1 + correlation.double()) / 2 + epsilon
     apart = ~torch.eye(len(correlation), dtype=torch.bool, device=correlation.device)
     pairs = softened[apart]
@@ -209,6 +211,8 @@ def class_correlations(task: Task, clusters: int) -> Float64[Tensor, "k k"]:
 def channel_units(rows: Rows) -> Units:
     """Return the mean and standard deviation of each channel of samples [n, c, ...], shaped [c, 1,
     ...]."""
+    # One pass over chunks, because the training set may not fit into memory. Sums are in double
+    # precision, and a variance below rounding counts as 0.
     axes = [axis for axis in range(len(rows.shape)) if axis != 1]
     sums = squares = torch.zeros(())
     for chunk in _chunks(rows):

@@ -121,6 +121,7 @@ class Views:
         """
         noise = self.noise(samples, numbers, x.shape[1:], seed=seed).to(x.device)
         signal = self.signal(numbers).to(x.device).view(-1, *[1] * (x.dim() - 1))
+        # The mean has weight 1 - a^t, so that a view has the same mean and variance as x.
         return signal * x + (1 - signal) * units.mean + units.std * noise
 
 

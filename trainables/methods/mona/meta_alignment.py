@@ -193,7 +193,7 @@ class Iteration:
     loss: Callable[[Tensor, Tensor], Tensor]
     target: tuple[Tensor, Tensor]  # inputs and outputs
     source: tuple[Tensor, Tensor] | None  # tokens [B, N, D] and labels [B]
-    kernel: Kernel  # of attention in the inner loss
+    kernel: Kernel  # attention kernel of the inner loss
     seed: int
 
     def inner_loss(self, embedder: Parameters, head: Parameters, body: Parameters) -> Tensor:

@@ -41,11 +41,13 @@ from trainables.training.discriminability import Discriminability
 
 __all__ = ["InnerGradient", "MetaGradient", "Parameters", "inner_gradient", "meta_gradient"]
 
-RADIUS = 0.01  # r: the norm of the finite difference over all weights of the body
+RADIUS = 0.01  # r: distance of theta + e v from theta, in the norm of all weights of the body
 
 Parameters = Mapping[str, Tensor]  # leaves that require a gradient, by name
-InnerLoss = Callable[[Parameters, Parameters, Parameters], Tensor]  # of embedder, head, body
-OuterLoss = Callable[[Parameters], Discriminability]  # of the body
+InnerLoss = Callable[
+    [Parameters, Parameters, Parameters], Tensor
+]  # function of embedder, head, body
+OuterLoss = Callable[[Parameters], Discriminability]  # function of the body
 
 
 @dataclass(frozen=True, kw_only=True)

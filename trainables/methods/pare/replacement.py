@@ -75,6 +75,8 @@ class ReplacementObjective(MixtureObjective):
                 self._explore(scorer(tokens), noise, k)
                 for tokens, noise, k in zip((target, source), draws, (keep, self.k), strict=True)
             )
+            # The masks are 1 for all tokens of the mixture, so that they change no value. They only
+            # pass the gradient of the mixture's loss to the scores.
             target, source = target * stays.mask[..., None], source * comes.mask[..., None]
             order, source_order = stays.order, comes.order
         else:
@@ -103,7 +105,7 @@ class ReplacementObjective(MixtureObjective):
 
         Returns:
             The scores [n, N], and a mask [n, N] of the tokens that ranking without noise would
-                replace.
+            replace.
         """
         model = self.state.model
         probed = min(PROBED, len(self.inputs), rows_at_once(self.inputs))

@@ -53,8 +53,13 @@ class MaskHead(nn.Module):
         *,
         generator: torch.Generator,
     ) -> None:
-        """Args:
-        grid, size: Rows and columns of the features, and of the mask.
+        """Initialise the convolution.
+
+        Args:
+            width: Width E of the features.
+            grid: Rows and columns of the features.
+            size: Rows and columns of the mask.
+            generator: Generator of the initial weights, on the CPU.
         """
         super().__init__()
         self.size = size
