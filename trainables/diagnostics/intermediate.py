@@ -1,16 +1,16 @@
-"""Distances of mixtures from target and source, as ever more tokens are the source's.
+"""Distances of mixtures from target and source, for increasing shares of source tokens.
 
     to_source(k) = OTDD(m_k, source),   to_target(k) = OTDD(m_k, target)
 
-m_k = target samples, k of whose tokens are a source sample's; mixtures keep the target's classes.
-If mixtures lie between the modalities, the first falls and the second rises in k. Cai et al.,
-"Enhancing Cross-modal Fine-Tuning with Gradually Intermediate Modality Generation", ICML 2024
-(PaRe), figure 1.
+m_k are target samples in which k tokens are those of a source sample. Mixtures keep the target's
+classes. If mixtures lie between the modalities, the first distance decreases with k and the second
+increases. Cai et al., "Enhancing Cross-modal Fine-Tuning with Gradually Intermediate Modality
+Generation", ICML 2024 (PaRe), figure 1.
 
-Tokens are replaced as PaRe does once it ranks: the k with the lowest scores by the source's k with
-the highest, in the order of their places. A sample is compared by its mean token, and the source is
-the very samples that are mixed in: at k = N, all tokens, mixtures are the source's samples with
-classes of the target.
+Tokens are replaced as in PaRe after exploration: the k target tokens with the lowest scores by the
+k source tokens with the highest scores, in the order of their places. The distances compare mean
+tokens. The source consists of exactly the samples that are mixed in. With k = N, all tokens, the
+mixtures are the source's samples with classes of the target.
 
 Shapes: n = pairs of samples; b = a batch of them; t = target tokens; s = source tokens; d = their
 width; k = shares.
@@ -51,7 +51,7 @@ Scorer = Callable[[Tensor], Tensor]  # tokens [b, n, d] -> scores [b, n]
 
 
 class SamplePairs(NamedTuple):
-    """Samples by their indices, each of the target with one of the source, and their classes."""
+    """Indices of paired target and source samples, and their classes."""
 
     target: Int64[Tensor, " n"]
     source: Int64[Tensor, " n"]
@@ -61,7 +61,7 @@ class SamplePairs(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Intermediate:
-    """Distances by the share of the tokens that are the source's, of the most there can be."""
+    """Distances by the share of source tokens, relative to the largest possible number of them."""
 
     share: Float64[np.ndarray, " k"]
     to_source: Float64[np.ndarray, " k"]
@@ -69,12 +69,12 @@ class Intermediate:
 
     @property
     def falls(self) -> float:
-        """The share of the steps at which a mixture comes no further from the source."""
+        """The share of the steps at which the distance from the source does not increase."""
         return float((np.diff(self.to_source) <= 0).mean())
 
     @property
     def rises(self) -> float:
-        """The share of the steps at which it comes no nearer to the target."""
+        """The share of the steps at which the distance from the target does not decrease."""
         return float((np.diff(self.to_target) >= 0).mean())
 
 
@@ -87,7 +87,15 @@ def intermediate(
     most: int,
     shares: Sequence[float] = SHARES,
 ) -> Intermediate:
-    """Measure mixtures of at most `most` pairs at each share; leave the model as it was.
+    """Measure the distances of mixtures at each share. The model is unchanged afterwards.
+
+    Args:
+        model: Model whose embedder makes the target tokens.
+        task: Task of the target samples.
+        source: Source of the other samples.
+        scorer: Scores of tokens.
+        most: Largest number of pairs.
+        shares: Shares of source tokens, in [0, 1].
 
     Raises:
         DataError: No class of a side has two samples.
@@ -108,7 +116,8 @@ def intermediate(
 
 
 def pair(task: Task, source: Source, most: int) -> SamplePairs:
-    """Draw as many samples of each modality, `most` at most: the same for all trials."""
+    """Draw equally many samples of each modality, at most `most`; they are the same for all
+    trials."""
     n = min(most, len(task.train), len(source))
     target, chosen = target_order(task)[:n], source_order(source)[:n]
     return SamplePairs(target, chosen, classes(task)[target], source.labels[chosen])
@@ -149,13 +158,15 @@ def mixture(
     *,
     k: int,
 ) -> Float[Tensor, "b t d"]:
-    """Return target tokens, the `k` with the lowest scores replaced by the source's highest."""
+    """Return target tokens in which the `k` with the lowest scores are replaced by the `k` source
+    tokens with the highest scores."""
     places = ranking(scores)[:, scores.shape[1] - k :].sort(dim=1).values
     chosen = ranking(source_scores)[:, :k].sort(dim=1).values
     return replace(target, source, places=places, chosen=chosen)
 
 
 def random_scores(seed: int) -> Scorer:
-    """Return a scorer for a trial that has none: any tokens are as likely to be chosen."""
+    """Return a random scorer, for a trial without one. All tokens have the same probability of
+    selection."""
     rng = generator(seed, "random-scores")
     return lambda tokens: torch.rand(tokens.shape[:2], generator=rng).to(tokens.device)

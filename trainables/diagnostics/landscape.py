@@ -1,11 +1,11 @@
-"""The loss around trained weights, on a plane of two random directions.
+"""Loss around trained weights, on a plane of two random directions.
 
     L(a, b) = loss of theta + a delta + b eta,   a, b in [-span, span]
 
-Each direction is normal, rescaled filter by filter to the norm of the weights' own filter (a row of
-a matrix, an output channel of a convolution); biases, norms and other vectors stay where they are.
-Li et al., "Visualizing the Loss Landscape of Neural Nets", NeurIPS 2018. Without the rescaling a
-plane says more of the scale of the weights than of the loss.
+Each direction is normally distributed, and each of its filters is rescaled to the norm of the same
+filter of the weights (a row of a matrix, an output channel of a convolution). Biases, norms and
+other vectors are unchanged. Li et al., "Visualizing the Loss Landscape of Neural Nets", NeurIPS
+2018. Without the rescaling the plane depends more on the scale of the weights than on the loss.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -24,8 +24,8 @@ from trainables.training.state import TrainState
 
 __all__ = ["Landscape", "filter_normalized", "landscape", "validation_loss"]
 
-SEED = 0  # the data's, not the trial's: of the samples
-CURVATURE_AT = 0.25  # of the span: where the rise of the loss is read
+SEED = 0  # seed of the samples; it belongs to the data, not to the trial
+CURVATURE_AT = 0.25  # position, relative to the span, at which the curvature is measured
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ class Landscape:
 
     @property
     def curvature(self) -> float:
-        """The mean rise of the loss a quarter of the span away, in both directions."""
+        """The mean increase of the loss at a quarter of the span, over both directions."""
         middle = len(self.a) // 2
         off = round(CURVATURE_AT * middle)
         around = [
@@ -63,15 +63,24 @@ def landscape(
     span: float = 1.0,
     points: int = 21,
 ) -> Landscape:
-    """Evaluate `loss`, a function of the model's weights as they are, over the plane.
+    """Evaluate `loss` over the plane around the current weights.
 
-    The model is in evaluation mode meanwhile; its weights come back bit for bit.
+    The model is in evaluation mode during the evaluation. Its weights are restored bit for bit.
 
     Args:
-        points: Values a side; an odd number, so that the middle is the model itself.
+        model: Model whose weights are moved.
+        loss: Function of the model's current weights.
+        seed: Seed of the directions.
+        span: Largest step along a direction, relative to the norm of the weights.
+        points: Number of steps along a direction. It is odd, so that the middle is the model
+            itself.
+
+    Raises:
+        ValueError: `points` is even or below 3.
     """
     if points % 2 == 0 or points < 3:
-        raise ValueError(f"The middle of a plane is a point if `points` is odd, but got {points=}.")
+        raise ValueError(f"`points` must be odd and at least 3, but got {points=}.")
+    # Both directions have their own generator, so that they are equal for all spans and points.
     steps = np.linspace(-span, span, points)
     directions = [
         filter_normalized(model, generator(seed, "landscape", name)) for name in ("delta", "eta")
@@ -87,8 +96,10 @@ def landscape(
 
 @torch.inference_mode()
 def validation_loss(state: TrainState, task: Task, *, most: int) -> float:
-    """Return the task's mean loss of the model as it is on `most` validation samples, always the
-    same ones, or on all of them."""
+    """Return the task's mean loss of the current model on at most `most` validation samples.
+
+    The samples are the same at each call.
+    """
     split = task.val
     order = torch.randperm(len(split), generator=generator(SEED, "landscape-samples"))
     drawn = order[:most].sort().values
@@ -99,7 +110,7 @@ def validation_loss(state: TrainState, task: Task, *, most: int) -> float:
 
 
 def filter_normalized(model: nn.Module, rng: torch.Generator) -> dict[str, Tensor]:
-    """Return a random direction, each of whose filters has the norm of the model's own."""
+    """Return a random direction whose filters have the norms of the model's filters."""
     direction = {}
     for name, weight in model.named_parameters():
         if weight.dim() < 2:
@@ -114,7 +125,7 @@ def filter_normalized(model: nn.Module, rng: torch.Generator) -> dict[str, Tenso
 
 @contextmanager
 def _borrowed(model: nn.Module) -> Iterator[Mapping[str, Tensor]]:
-    """Yield a copy of the weights, in evaluation mode, and puts all back as it was."""
+    """Yield a copy of the weights, in evaluation mode, and restore weights and mode at the end."""
     weights = {name: weight.detach().clone() for name, weight in model.named_parameters()}
     with evaluating(model):
         try:

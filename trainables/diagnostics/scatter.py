@@ -1,8 +1,9 @@
-"""Source, target and the mixtures between them on the plane in which their features spread most.
+"""Projection of source, target and mixtures onto the plane of the largest variance of their
+features.
 
-The plane is that of the first two principal components of the mean tokens of all three, taken as
-they come from the embedders. Mixtures have half of their tokens from the source, and the target's
-class. Cai et al., ICML 2024 (PaRe), figure 1.
+The plane is that of the first two principal components of the mean tokens of all three, as the
+embedders make them. Half of the tokens of a mixture are those of the source, and its class is the
+target's. Cai et al., ICML 2024 (PaRe), figure 1.
 
 Shapes: n = samples; d = features.
 """
@@ -26,18 +27,20 @@ HALF = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class Scatter:
-    """Points on the plane: `kind` is source, target or mix, `label` the class within its side."""
+    """Points on the plane. `kind` is source, target or mix; `label` is the class within its
+    side."""
 
     kind: np.ndarray
     points: Float[np.ndarray, "n 2"]
     label: Int64[np.ndarray, " n"]
-    shown: float  # the share of the features' variance that lies in the plane
+    shown: float  # share of the features' variance in the plane
 
 
 def scatter(
     model: CrossModalModel, task: Task, source: Source, scorer: Scorer, *, most: int
 ) -> Scatter:
-    """Lay at most `most` samples of each kind out; leave the model as it was."""
+    """Project at most `most` samples of each kind onto the plane. The model is unchanged
+    afterwards."""
     pairs = pair(task, source, most)
     target, mix = mixture_means(model, task, source, pairs, scorer, shares=(0.0, HALF)).cpu()
     features = torch.cat([source.features[pairs.source], target, mix]).double().numpy()
@@ -51,7 +54,7 @@ def scatter(
 
 
 def plane(features: Float[np.ndarray, "n d"]) -> tuple[Float[np.ndarray, "n 2"], float]:
-    """Return the first two principal components, and the share of the variance in them."""
+    """Return the first two principal components, and their share of the variance."""
     pca = PCA(2, svd_solver="full")
     points = pca.fit_transform(features)
     return points, float(pca.explained_variance_ratio_.sum())

@@ -1,7 +1,7 @@
-"""Dependence of an OTDD on the samples it is taken of: its mean and deviation over subsets.
+"""Sampling error of an OTDD: its mean and standard deviation over subsets of the samples.
 
-Subsets are disjoint on both sides, of equal size and the same for all trials. The first of them is
-what a stage that records OTDD measures after each epoch, where that takes as many samples.
+Subsets are disjoint on both sides, of equal size, and the same for all trials. The first subset
+holds the samples of the OTDD that a stage records after each epoch, if both have the same size.
 """
 
 from dataclasses import dataclass
@@ -22,10 +22,10 @@ SUBSETS = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Spread:
-    """OTDD of the official scale, with exact transport."""
+    """Mean and deviation of OTDD of the official scale, with exact transport."""
 
     mean: float
-    std: float  # over the subsets, with one degree of freedom less
+    std: float  # standard deviation over the subsets, with the divisor n - 1
     n: int  # samples of each modality in a subset
 
 
@@ -33,8 +33,16 @@ class Spread:
 def otdd_spread(
     model: CrossModalModel, task: Task, source: Source, *, most: int, subsets: int = SUBSETS
 ) -> Spread:
-    """Return the distance of embedded target samples from the source, over subsets of `most`
-    samples at most; leaves the model as it was.
+    """Return the distance of embedded target samples from the source over subsets.
+
+    The model is unchanged afterwards.
+
+    Args:
+        model: Model whose embedder makes the target tokens.
+        task: Task of the target samples.
+        source: Source samples.
+        most: Largest number of samples in a subset.
+        subsets: Number of subsets.
 
     Raises:
         DataError: No class of a subset has two samples.

@@ -1,13 +1,15 @@
-"""Euclidean distances: between all points of two samples, and two between the samples.
+"""Euclidean distances: one between all pairs of points, and two between samples.
 
-    squared |x_i - y_j|^2 = |x_i|^2 + |y_j|^2 - 2 x_i . y_j, by one matrix product, taken about the
-            mean of x, where the terms that cancel are smallest. Unlike a distance, it has a
-            gradient where two points coincide: zero.
+    squared |x_i - y_j|^2 = |x_i|^2 + |y_j|^2 - 2 x_i . y_j, by one matrix product. The points are
+            centred at the mean of x, which reduces cancellation. Unlike a distance, it has a
+            gradient if two points coincide: zero.
     means   |mean x - mean y|, the square root of the MMD with a linear kernel
-    pairs   mean |x_i - y_p(i)| over random pairings p, ORCA's "l2": a noisy upper bound of the
-            Wasserstein distance W_1, above zero for equal samples. Its code divides by all batches
-            of the source, the last, incomplete one too, which it skips: its value is floor(n / m) /
-            ceil(n / m) of ours.
+    pairs   mean |x_i - y_p(i)| over random pairings p, ORCA's "l2". It is a noisy upper bound of
+            the Wasserstein distance W_1, and is above zero for equal samples. ORCA's code divides
+            by the number of all batches of the source, but skips an incomplete last batch. Its
+            value is floor(n / m) / ceil(n / m) times that of this module.
+
+Source of `pairs`: the code of Shen et al., ICML 2023 (ORCA).
 
 Shapes: n, m = points; d = features; "" = scalar.
 """
@@ -22,7 +24,7 @@ __all__ = ["distance_of_means", "mean_paired_distance", "squared_distances"]
 def distance_of_means(
     source: Float[Tensor, "n d"], target: Float[Tensor, "m d"]
 ) -> Float[Tensor, ""]:
-    """Return the distance of the means; its gradient is zero where they coincide."""
+    """Return the distance of the means. Its gradient is zero if they coincide."""
     distance: Tensor = torch.linalg.vector_norm(source.mean(0) - target.mean(0))
     return distance
 
@@ -30,13 +32,15 @@ def distance_of_means(
 def mean_paired_distance(
     source: Float[Tensor, "n d"], target: Float[Tensor, "m d"], *, generator: torch.Generator
 ) -> Float[Tensor, ""]:
-    """Return the mean distance of random pairs, each source point in one pair at most.
+    """Return the mean distance of random pairs. Each source point is in at most one pair.
 
-    The source is shuffled and cut into batches as large as the target; a rest that does not fill a
-    batch is left out. Each batch is paired with the target in an order of its own.
+    The source is shuffled and divided into batches of the size of the target. An incomplete batch
+    is left out. Each batch is paired with the target in a different random order.
 
     Args:
-        generator: On the CPU; decides the pairs.
+        source: Source points.
+        target: Target points.
+        generator: Generator of the pairs, on the CPU.
     """
     size = min(len(source), len(target))
     order = torch.randperm(len(source), generator=generator)
@@ -49,7 +53,7 @@ def mean_paired_distance(
 
 
 def squared_distances(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"]) -> Float[Tensor, "n m"]:
-    """Return |x_i - y_j|^2, never below zero."""
+    """Return |x_i - y_j|^2 of all pairs, at least zero."""
     centre = x.detach().mean(0)
     x, y = x - centre, y - centre
     norms = x.square().sum(1)[:, None] + y.square().sum(1)

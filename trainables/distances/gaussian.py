@@ -1,10 +1,11 @@
-"""The squared Wasserstein distance between classes, each taken for a Gaussian.
+"""Squared Wasserstein distance between classes that are approximated by Gaussians.
 
     W_2^2 = |m - m'|^2 + tr S + tr S' - 2 tr (S^1/2 S' S^1/2)^1/2
 
 Dowson and Landau, J. Multivariate Analysis 12 (1982). S is the covariance of a class, divided by
-its number of samples: so the distance is never above that of the samples themselves (Gelbrich,
-Math. Nachrichten 147 (1990)). Shrinkage r draws S towards a multiple of one of the same trace:
+the number of its samples. The distance is therefore at most that of the samples themselves
+(Gelbrich, Math. Nachrichten 147 (1990)). A shrinkage r moves S towards the multiple of the identity
+with the same trace:
 
     S <- (1 - r) S + r (tr S / d) 1
 
@@ -28,7 +29,7 @@ __all__ = ["Gaussians", "fit_gaussians", "gaussian_distances", "gaussian_distanc
 
 @dataclass(frozen=True, eq=False)
 class Gaussians:
-    """One Gaussian a class, with a graph where the samples had one."""
+    """One Gaussian for each class, with a graph if the samples have one."""
 
     means: Float64[Tensor, "c d"]
     traces: Float64[Tensor, " c"]
@@ -36,7 +37,7 @@ class Gaussians:
 
     @cached_property
     def spectra(self) -> list[Spectrum]:
-        """The covariances by eigenvalues, without a graph; computed when first needed."""
+        """The covariances by eigenvalues, without a graph; computed at the first use."""
         factors = self.covariances.factors.detach()
         ridges = self.covariances.ridges.tolist()
         spectra = []
@@ -49,7 +50,13 @@ class Gaussians:
 def fit_gaussians(
     features: Float64[Tensor, "n d"], counts: Sequence[int], shrinkage: float
 ) -> Gaussians:
-    """Fit classes that follow one another in `features`, of `counts` samples each."""
+    """Fit one Gaussian to each class.
+
+    Args:
+        features: Samples, sorted by class.
+        counts: Number of samples of each class.
+        shrinkage: r, in [0, 1].
+    """
     classes = torch.split(features, list(counts))
     means = torch.stack([samples.mean(0) for samples in classes])
     factors = pad_sequence(
@@ -61,13 +68,15 @@ def fit_gaussians(
 
 
 def gaussian_distances(source: Gaussians, target: Gaussians) -> Float64[Tensor, "c1 c2"]:
-    """Return W_2^2 of all pairs, differentiable in `target`; `source` counts as constant."""
+    """Return W_2^2 of all pairs, differentiable in `target`; `source` is a constant."""
     return _distances(source, target, cross_terms(source.spectra, target.covariances))
 
 
 def gaussian_distances_within(gaussians: Gaussians) -> Float64[Tensor, "c c"]:
-    """Return W_2^2 of all pairs of one side, differentiable in both partners."""
+    """Return W_2^2 of all pairs of one side, differentiable in both Gaussians of a pair."""
     cross = cross_terms(gaussians.spectra, gaussians.covariances)
+    # `cross` is differentiable in its second side only. Its transpose adds the gradient by the
+    # first side, and the detached transpose keeps the value.
     return _distances(gaussians, gaussians, cross + cross.T - cross.T.detach())
 
 

@@ -1,17 +1,18 @@
-"""Maximum mean discrepancy (MMD), squared: a distance between samples through a kernel.
+"""Maximum mean discrepancy (MMD), squared: a distance between samples by a kernel.
 
     MMD^2 = mean k(x, x') + mean k(y, y') - 2 mean k(x, y)
 
-Gretton et al., "A Kernel Two-Sample Test", JMLR 13 (2012), Lemma 6. The kernels, of D = |x - y|^2:
+Gretton et al., "A Kernel Two-Sample Test", JMLR 13 (2012), Lemma 6. The kernels, as functions of D
+= |x - y|^2, are
 
     rbf_mix     sum over i of exp(-D / b_i), with b_i = b 2^(i - K // 2) and i = 0 .. K - 1
     rbf_single  exp(-D / b)
     imq         b / (b + D)
     linear      x . y, so that MMD is the distance of the means
 
-and b is the mean (or median) of D over the pairs of the pooled sample, held constant under
-differentiation. `rbf_mix` of five with the mean is what ORCA's code minimises: a sum, not a mean,
-of kernels, so that it is at most 10.
+The bandwidth b is the mean (or median) of D over the pairs of the pooled sample. It has no
+gradient. ORCA's code minimises `rbf_mix` with five kernels and the mean. This kernel is a sum, not
+a mean, so that the squared MMD is at most 10.
 
 Shapes: n, m = points; d = features; k = kernels; "" = scalar.
 """
@@ -42,23 +43,28 @@ def mmd(
     num_kernels: int = 5,
     unbiased: bool = False,
 ) -> Float[Tensor, ""]:
-    """Estimate the squared MMD between what `source` and `target` were drawn from.
+    """Estimate the squared MMD between the distributions of `source` and `target`.
+
+    It has no unit, except for `linear`, whose unit is the square of the points' unit.
 
     Args:
-        bandwidth: How b is found.
-        bandwidth_scale: Multiplies b.
-        num_kernels: K, for `rbf_mix` alone.
-        unbiased: Leaves out the pairs of a point with itself: the mean is then zero for equal
-            distributions, and single values may be negative.
+        source: Points of one sample.
+        target: Points of the other sample.
+        kernel: Kernel, see the module's table.
+        bandwidth: Definition of b.
+        bandwidth_scale: Factor of b.
+        num_kernels: K of `rbf_mix`; other kernels ignore it.
+        unbiased: Exclude the pairs of a point with itself. The expected value is then zero for
+            equal distributions, and single values can be negative.
 
     Raises:
         ValueError: A sample is too small, or a bandwidth or number of kernels is not positive.
-        DataError: `median` is zero although the points are not all equal.
+        DataError: `bandwidth` is `median` and is zero although the points are not all equal.
     """
     smallest = 2 if unbiased else 1
     if min(len(source), len(target)) < smallest:
         raise ValueError(
-            f"MMD needs {smallest} points or more a sample ({unbiased=}), but got "
+            f"MMD needs {smallest} or more points in each sample ({unbiased=}), but got "
             f"{len(source)} and {len(target)}."
         )
     b = bandwidth_scale * pooled_bandwidth(source, target, bandwidth) if kernel != "linear" else 1.0
@@ -81,14 +87,14 @@ def gram(
     bandwidth: Float[Tensor, ""] | float,
     num_kernels: int = 5,
 ) -> Float[Tensor, "n m"]:
-    """Return k(x_i, y_j).
+    """Return the matrix k(x_i, y_j).
 
     Raises:
         ValueError: `bandwidth` or `num_kernels` is not positive.
     """
     if not bandwidth > 0 or num_kernels < 1:
         raise ValueError(
-            f"A kernel needs a bandwidth and a number above zero, but got {bandwidth=} and "
+            f"A kernel needs `bandwidth > 0` and `num_kernels >= 1`, but got {bandwidth=} and "
             f"{num_kernels=}."
         )
     match kernel:
@@ -110,15 +116,17 @@ def gram(
 def pooled_bandwidth(
     x: Float[Tensor, "n d"], y: Float[Tensor, "m d"], bandwidth: Bandwidth
 ) -> Float[Tensor, ""]:
-    """Return b of the pooled sample, without a graph; 1 where all points are equal.
+    """Return b of the pooled sample, without a graph; 1 if all points are equal.
 
     Raises:
-        DataError: `median` is zero although the points are not all equal.
+        DataError: `bandwidth` is `median` and is zero although the points are not all equal.
     """
     pooled = torch.cat([x, y])
     n = len(pooled)
     centred = pooled - pooled.mean(0)
-    mean = 2 * centred.square().sum() / max(n - 1, 1)  # of D over pairs of different points
+    # The mean of D over pairs of different points is 2 n / (n - 1) times the variance. This
+    # identity avoids the n x n matrix of distances.
+    mean = 2 * centred.square().sum() / max(n - 1, 1)
     if not mean > 0:
         return torch.ones_like(mean)
     if bandwidth == "mean":
@@ -126,7 +134,7 @@ def pooled_bandwidth(
     median = functional.pdist(centred).median().square()
     if not median > 0:
         raise DataError(
-            "Half of all features are equal in pairs, so that their median distance is zero and no "
-            "bandwidth. Take the `mean`."
+            "Half of the pairs of features are equal. Their median distance is zero and cannot be "
+            "the bandwidth. Take the `mean`."
         )
     return median

@@ -1,15 +1,15 @@
-"""The optimal transport dataset distance (OTDD), between labelled samples of two modalities.
+"""Optimal transport dataset distance (OTDD) between labelled samples of two modalities.
 
     OTDD = min over plans P of sum_ij P_ij c_ij
     c_ij = |x_i - x'_j|^2 / 2 + label_weight W(y_i, y'_j) / 2
 
-with W(y, y') the squared Wasserstein distance between the samples of class y and those of class y'
+W(y, y') is the squared Wasserstein distance between the samples of class y and those of class y'
 (statistics.py, gaussian.py). Alvarez-Melis and Fusi, "Geometric Dataset Distances via Optimal
-Transport", NeurIPS 2020; ORCA minimises it over the target's embedder. No root is taken, and the
-halves are the official code's.
+Transport", NeurIPS 2020. ORCA minimises OTDD over the target's embedder. As in the official code,
+there is no root, and both terms have a factor of 1 / 2.
 
-The gradient is that of the value, through the label term too; the official code has none there.
-With `sinkhorn` both levels are Sinkhorn divergences, so that equal sides are at zero.
+The gradient is that of the value, including the label term, which has no gradient in the official
+code. With `sinkhorn` both levels are Sinkhorn divergences, so that equal sides have distance zero.
 
 Shapes: m = samples; d = features; "" = scalar.
 """
@@ -32,10 +32,10 @@ __all__ = ["Distance", "Statistics", "otdd", "prepare"]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Distance:
-    """A value, and what to know of it."""
+    """Value of a distance, and the convergence of its solvers."""
 
     value: Float[Tensor, ""]  # in the target features' dtype, with their graph
-    converged: bool  # whether every solver did; if not, do not compare the value
+    converged: bool  # whether all solvers converged; if not, the value is not comparable
 
 
 def otdd(
@@ -48,11 +48,16 @@ def otdd(
 ) -> Distance:
     """Return the distance of target samples from the source, differentiable in `features`.
 
-    Labels are names of classes within each side: those of one side mean nothing on the other.
+    Its unit is the square of the features' unit. Labels identify classes within one side. The
+    labels of different sides are unrelated.
 
     Args:
-        label_weight: Of W; 0 leaves half the squared Wasserstein distance of the features.
-        detach_label_term: No gradient through W, as in the official code.
+        source: Statistics of the source samples, which hold the settings.
+        features: Features of the target samples, in the space of the source features.
+        labels: Class of each target sample.
+        label_weight: Weight of W. With 0 the distance is half the squared Wasserstein distance of
+            the features.
+        detach_label_term: Omit the gradient through W, as in the official code.
 
     Raises:
         ValueError: `label_weight` is negative.
@@ -74,6 +79,7 @@ def otdd(
         costs = [exact_costs(cost, whole)]
         value = costs[0].values[0]
     else:
+        # A Sinkhorn divergence: half of the cost of each side to itself removes the entropic bias.
         costs = [
             entropic_costs(cost, whole, source.entreg),
             source.self_cost(label_weight),
@@ -87,7 +93,7 @@ def otdd(
 
 
 def _between_classes(source: Statistics, target: Statistics, squared: Tensor) -> TransportCosts:
-    """Return W of all pairs of a source and a target class."""
+    """Return W of all pairs of a source class and a target class."""
     if source.method == "gaussian":
         return TransportCosts(gaussian_distances(source.gaussians, target.gaussians), True)
     blocks, counts = torch.split(squared, list(source.classes.counts)), target.classes.counts

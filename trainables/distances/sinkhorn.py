@@ -3,15 +3,16 @@
     OT_e(a, b) = min over P of <P, C> + e KL(P | a b') = max over g of <f, a> + <g, b>
     P_ij = a_i b_j exp((f_i + g_j - C_ij) / e),    f such that P 1 = a
 
-Cuturi, NeurIPS 2013; Feydy et al., AISTATS 2019: less half of each measure's cost to itself it is
-the Sinkhorn divergence, zero for equal measures. With little entropy Sinkhorn's own iteration takes
-tens of thousands of turns. So g is found by Newton's method, damped, while e falls to its value
-(cf. Brauer et al., "A Sinkhorn-Newton Method for Entropic Optimal Transport", arXiv 1710.06635):
+Cuturi, NeurIPS 2013. Subtracting half of the cost of each measure to itself gives the Sinkhorn
+divergence, which is zero for equal measures (Feydy et al., AISTATS 2019). For small e Sinkhorn's
+own iteration needs tens of thousands of steps. g is therefore computed by a damped Newton method,
+while e decreases to its final value (cf. Brauer et al., "A Sinkhorn-Newton Method for Entropic
+Optimal Transport", arXiv 1710.06635):
 
     (diag(P' 1) - P' diag(1 / a) P) dg = e (b - P' 1)
 
-The cost of a measure to itself has f = g, for which averaged turns of Sinkhorn's are enough. The
-gradient by C is the plan (envelope theorem).
+The cost of a measure to itself has f = g, for which averaged Sinkhorn steps are sufficient. By the
+envelope theorem the gradient by C is the plan.
 
 Shapes: n = points of a; m = points of all b, one measure after the other; k = measures b.
 """
@@ -28,34 +29,46 @@ from trainables.distances.optimal_transport import TransportCosts, sums_of_measu
 
 __all__ = ["entropic_costs", "entropic_self_cost"]
 
-TOLERANCE = 1e-7  # of the marginals, in total variation; the mass is 1
-CLOSE = 1e-2  # the same, before e has its value
-STEPS, FEW_STEPS = 200, 10  # of Newton's method: at the last e, and before
-TURNS = 1000  # of averaged Sinkhorn
-NEGLIGIBLE = -500.0  # exponents of mass; subnormal numbers would slow every product
+TOLERANCE = 1e-7  # largest error of the marginals, in total variation; the mass is 1
+CLOSE = 1e-2  # the same, while e decreases
+STEPS, FEW_STEPS = 200, 10  # largest number of Newton steps: at the last e, and before
+TURNS = 1000  # largest number of averaged Sinkhorn steps
+NEGLIGIBLE = -500.0  # log of a mass that is set to 0: subnormal numbers slow down products
 
 
 class _State(NamedTuple):
-    """A dual variable and what follows from it: the rows of its plan are exact."""
+    """Dual variable g and the quantities that follow from it. The row sums of the plan are
+    exact."""
 
     g: Float64[Tensor, " m"]
     f: Float64[Tensor, "n k"]
     plan: Float64[Tensor, "n m"]
-    missing: Float64[Tensor, " m"]  # of the columns' mass
-    error: float
+    missing: Float64[Tensor, " m"]  # missing mass of the columns, b - P' 1
+    error: float  # largest error of a measure's marginal, in total variation
 
 
 def entropic_costs(
     cost: Float64[Tensor, "n m"], counts: Sequence[int], entreg: float
 ) -> TransportCosts:
-    """Return OT_e(a, b_k) of each measure b_k, of `counts[k]` points, by its columns of `cost`."""
+    """Return OT_e(a, b_k) of each measure b_k, in units of the costs.
+
+    Args:
+        cost: Costs C of all measures; the columns of each measure follow one another.
+        counts: Number of points of each measure.
+        entreg: e, in units of the costs.
+    """
     plan, values, converged = _solve(cost.detach(), counts, entreg)
     moved = sums_of_measures(plan * cost, counts)
     return TransportCosts(values + moved - moved.detach(), converged)
 
 
 def entropic_self_cost(cost: Float64[Tensor, "n n"], entreg: float) -> TransportCosts:
-    """Return OT_e(a, a) for a symmetric cost."""
+    """Return OT_e(a, a) for a symmetric cost, in units of the costs.
+
+    Args:
+        cost: Symmetric costs C.
+        entreg: e, in units of the costs.
+    """
     plan, value, converged = _solve_symmetric(cost.detach(), entreg)
     moved = (plan * cost).sum()
     return TransportCosts(value + moved - moved.detach(), converged)
@@ -76,6 +89,8 @@ def _solve(cost: Tensor, counts: Sequence[int], entreg: float) -> tuple[Tensor, 
         error = sums_of_measures(missing.abs()[None], counts).max().item()
         return _State(g, f, plan, missing, error)
 
+    # Newton's method converges fast only near the solution. The solution for one e is therefore the
+    # start for the next one. A rejected step increases the damping, an accepted step decreases it.
     g = torch.zeros_like(b)
     for e in _annealed(cost, entreg):
         last = e == entreg
@@ -94,10 +109,14 @@ def _solve(cost: Tensor, counts: Sequence[int], entreg: float) -> tuple[Tensor, 
 
 
 def _newton_step(state: _State, b: Tensor, counts: Sequence[int], damping: float) -> Tensor:
-    """Return dg / e. Constants, which change nothing, are in the kernel, and held at zero."""
+    """Return dg / e.
+
+    Constants are the kernel of the system, and leave the plan unchanged. They are fixed at zero.
+    """
     steps = []
     parts = (torch.split(part, list(counts), -1) for part in (state.plan, state.missing, b))
     for plan, missing, mass in zip(*parts, strict=True):
+        # The outer product makes the system regular, and the damping bounds the step.
         hessian = torch.outer(mass, mass) - len(plan) * plan.T @ plan
         hessian += torch.diag((1 + damping) * mass - missing)
         steps.append(torch.linalg.solve(hessian, missing))
@@ -109,6 +128,7 @@ def _solve_symmetric(cost: Tensor, entreg: float) -> tuple[Tensor, Tensor, bool]
     def update(f: Tensor, e: float) -> Tensor:
         return -e * (((f - cost) / e).logsumexp(1) - math.log(len(cost)))
 
+    # The mean of two successive steps converges quickly, because the problem is symmetric.
     f = torch.zeros_like(cost[0])
     for e in _annealed(cost, entreg):
         f = (f + update(f, e)) / 2
@@ -123,7 +143,7 @@ def _solve_symmetric(cost: Tensor, entreg: float) -> tuple[Tensor, Tensor, bool]
 
 
 def _annealed(cost: Tensor, entreg: float) -> Iterator[float]:
-    """Yield what e is on its way down from the range of costs to `entreg`."""
+    """Yield decreasing values of e, from the range of the costs to `entreg`."""
     e = (cost.max() - cost.min()).item()
     while e > entreg:
         yield e

@@ -1,12 +1,12 @@
-"""One side of an optimal transport dataset distance: its classes, and the costs within it.
+"""Statistics of one side of an optimal transport dataset distance: its classes and its self-costs.
 
-Each cost of a side is computed when it is first needed, and kept. A source is constant, so that its
-costs are kept by the process and, on disk, by the machine (`cached_statistics`). Without entropy
-there is next to nothing to compute; with it, there are the distances within the side, whose halves
-are subtracted (`sinkhorn`).
+Each cost of a side is computed at the first use, and kept. A source is constant, so that its costs
+are cached in the process and, on disk, for the machine (`cached_statistics`). Without entropy there
+is almost nothing to compute. With entropy there are the distances within the side, whose halves are
+subtracted (`sinkhorn`).
 
-Shapes: n = samples given; m = samples kept, in the order of their classes; d = features;
-k = classes; "" = scalar.
+Shapes: n = given samples; m = kept samples, sorted by class; d = features; k = classes; "" =
+scalar.
 """
 
 import hashlib
@@ -42,22 +42,23 @@ __all__ = [
 Method = Literal["exact", "gaussian"]
 Solver = Literal["emd", "sinkhorn"]
 
-SMALLEST = 2  # samples of a class
+SMALLEST = 2  # smallest number of samples of a class
 
-KEPT = 8
-FORMAT = 1  # of what is kept on disk; raise it when what is computed changes
+KEPT = 8  # statistics that a process caches
+FORMAT = 1  # version of the cache on disk; increase it if the computed values change
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Classes:
-    """Samples in the order of their classes, which have `counts` samples each."""
+    """Samples, sorted by class, and the number of samples of each class."""
 
     features: Float64[Tensor, "m d"]
     counts: tuple[int, ...]
 
 
 def by_class(features: Float[Tensor, "n d"], labels: Int[Tensor, " n"]) -> Classes:
-    """Return the samples of classes of two samples or more, with their graph.
+    """Return the samples of all classes with at least two samples, sorted by class, with their
+    graph.
 
     Raises:
         DataError: There is no such class.
@@ -80,7 +81,8 @@ def by_class(features: Float[Tensor, "n d"], labels: Int[Tensor, " n"]) -> Class
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Statistics:
-    """A side, and the settings that both sides share. Tensors have a graph if the samples do."""
+    """Classes of a side, and the settings of both sides. Tensors have a graph if the samples have
+    one."""
 
     classes: Classes
     method: Method
@@ -106,7 +108,7 @@ class Statistics:
 
     @cached_property
     def distances_within(self) -> TransportCosts:
-        """Distances between the classes of this side [k, k], without entropy's share."""
+        """Distances between the classes of this side [k, k], without the entropic bias."""
         return self._remembered("distances_within", self._distances_within)
 
     def _distances_within(self) -> TransportCosts:
@@ -115,7 +117,8 @@ class Statistics:
         features, counts = self.classes.features, self.classes.counts
         squared = squared_distances(features, features)
         rows, converged, start = [], self.class_self_costs.converged, 0
-        for i, count in enumerate(counts):  # the triangle above the diagonal
+        # The distances are symmetric, so only those above the diagonal are computed.
+        for i, count in enumerate(counts):
             row = squared.new_zeros(len(counts))
             if later := counts[i + 1 :]:
                 block = squared[start : start + count, start + count :]
@@ -131,7 +134,12 @@ class Statistics:
         return TransportCosts(values, converged)
 
     def self_cost(self, label_weight: float, *, detach_label_term: bool = False) -> TransportCosts:
-        """Return OT_e of the whole side to itself, for the ground cost."""
+        """Return OT_e of the whole side to itself, for the ground cost.
+
+        Args:
+            label_weight: Weight of the label term.
+            detach_label_term: Omit the gradient through the label term.
+        """
         key = (label_weight, detach_label_term)
         if key not in self._self_costs:
             name = f"self_cost-{label_weight!r}-{detach_label_term}"
@@ -170,12 +178,16 @@ def prepare(
     shrinkage: float = 0.1,
     cache: DiskCache | None = None,
 ) -> Statistics:
-    """Return the constant side of many distances.
+    """Return the statistics of a constant side, for many distances.
 
     Args:
-        entreg: e, in units of the costs; with `sinkhorn` alone.
-        shrinkage: r, with `gaussian` alone.
-        cache: Of these very samples and settings.
+        features: Features of the samples.
+        labels: Class of each sample.
+        method: `exact` transport between classes, or `gaussian` approximations of them.
+        solver: `emd` for exact transport, or `sinkhorn` for entropic transport.
+        entreg: e, in units of the costs; only for `sinkhorn`.
+        shrinkage: r of the covariances; only for `gaussian`.
+        cache: Cache for exactly these samples and settings.
 
     Raises:
         ValueError: A setting is out of range.
@@ -186,7 +198,7 @@ def prepare(
             f"`entreg > 0` and `0 <= shrinkage <= 1` must hold, but got {entreg=}, {shrinkage=}."
         )
     if not features.isfinite().all():
-        raise DataError("Source features are NaN or infinite: see the data, or the weights.")
+        raise DataError("Source features are NaN or infinite: check the data and the weights.")
     return Statistics(
         classes=by_class(features.detach(), labels),
         method=method,
@@ -205,14 +217,17 @@ def cached_statistics(
     folder: Path | None = None,
     **settings: Any,
 ) -> Statistics:
-    """Return `prepare(features, labels, **settings)`, or what it returned for the same before.
+    """Return `prepare(features, labels, **settings)`, or its earlier result for equal arguments.
 
     Args:
-        content_hash: Of the samples: a different one for every other choice of them.
-        folder: Where other processes find what this one computes; None: nowhere.
+        content_hash: Hash of the samples; different samples must have different hashes.
+        features: Features of the samples.
+        labels: Class of each sample.
+        folder: Folder of a cache that other processes share; None: no cache on disk.
+        settings: Further arguments of `prepare`.
 
     Raises:
-        ValueError, DataError: As `prepare` does.
+        ValueError, DataError: As in `prepare`.
     """
     samples = _Samples(content_hash, tuple(features.shape), str(features.device), features, labels)
     return _statistics(samples, folder, **dict(sorted(settings.items())))
@@ -225,7 +240,14 @@ def ground_cost(
     columns: tuple[int, ...],
     label_weight: float,
 ) -> Float64[Tensor, "n m"]:
-    """Return (|x - x'|^2 + label_weight W(y, y')) / 2 of samples in the order of their classes."""
+    """Return (|x - x'|^2 + label_weight W(y, y')) / 2 of all pairs of samples.
+
+    Args:
+        squared: |x - x'|^2 of samples that are sorted by class.
+        between: W of all pairs of classes.
+        rows, columns: Number of samples of each class, on either side.
+        label_weight: Weight of W.
+    """
     sizes = (torch.tensor(counts, device=squared.device) for counts in (rows, columns))
     for dim, size in enumerate(sizes):
         between = between.repeat_interleave(size, dim)
@@ -234,7 +256,7 @@ def ground_cost(
 
 @dataclass(frozen=True)
 class _Samples:
-    """Samples that are equal if their names are."""
+    """Samples that are equal if their hash, shape and device are equal."""
 
     content_hash: str
     shape: tuple[int, ...]

@@ -1,8 +1,8 @@
-"""FPT: a frozen pretrained transformer, of which embedder, predictor and layer norms alone train.
+"""FPT: a frozen pretrained transformer whose embedder, predictor and layer norms alone are trained.
 Lu et al., "Pretrained Transformers as Universal Computation Engines", AAAI 2022 (arXiv 2103.05247).
 
-All norms of the body train, as the paper has it; ORCA's code leaves those between Swin's stages
-frozen (six of its tensors).
+All norms of the body are trained, as in the paper. ORCA's code freezes the norms between Swin's
+stages (six of its tensors).
 """
 
 from trainables.methods.method import Method

@@ -1,6 +1,6 @@
-"""The methods, by the name that a sweep file uses, and how their micro-batches may be halved.
+"""Registry of the methods by their names in sweep files, and rules for halving their micro-batches.
 
-Loads no torch.
+This module does not import torch.
 """
 
 from collections.abc import Mapping
@@ -24,17 +24,21 @@ METHODS: dict[str, Method] = {
 
 
 def can_halve(method: str, stage: str, settings: Mapping[str, Any], *, halvings: int = 0) -> bool:
-    """Return whether one more than `halvings` would make the stage compute fewer samples at once.
+    """Return whether one more halving would reduce the samples that the stage computes at once.
 
     Args:
-        settings: The stage's, as in `TrialSpec.stages`.
+        method: Name of a method in `METHODS`.
+        stage: Name of one of its stages.
+        settings: The stage's settings, as in `TrialSpec.stages`.
+        halvings: Halvings of the micro-batch so far.
     """
     config = METHODS[method].stages[stage].model_validate(settings)
     return config.micro_batch is not None and largest_part(config.micro_batch, halvings) > 1
 
 
 def broken_by_halving(spec: TrialSpec) -> list[str]:
-    """Return how a trial differs from the same trial without halvings, as sentences for people."""
+    """Return the differences between a trial and the same trial without halvings, as sentences for
+    people. The list is empty if the two trials are equal."""
     rate = spec.model.drop_path
     if not spec.halvings or not rate:
         return []

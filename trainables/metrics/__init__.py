@@ -1,7 +1,7 @@
-"""Metrics of a whole split, by name. Lower is better in all.
+"""Metrics of a whole split, by name. Lower is better for all of them.
 
-`metric.py` has the base classes; `fields.py`, `classes.py`, `ranking.py` and
-`chunked.py` have the formulas.
+`metric.py` has the base classes; `fields.py`, `classes.py`, `ranking.py` and `chunked.py` have the
+formulas.
 """
 
 from collections.abc import Mapping
@@ -53,7 +53,7 @@ METRICS: Mapping[str, type[Metric]] = MappingProxyType(
 def mean_of_groups(
     values: Float[Tensor, "n k"], groups: Int[Tensor, " n"]
 ) -> Float[Tensor, "groups k"]:
-    """Return the mean of the rows of each group, in the order of their numbers."""
+    """Return the mean of the rows of each group, sorted by group number."""
     _, place, sizes = torch.unique(groups, return_inverse=True, return_counts=True)
     sums = values.new_zeros((len(sizes), values.shape[1]), dtype=torch.float64)
     sums.index_add_(0, place, values.double())

@@ -1,16 +1,17 @@
-"""Official numbers of metrics that ORCA's code averages over stretches of about 1000 samples.
+"""Official values of metrics that ORCA's code averages over chunks of about 1000 samples.
 
 Shen et al., ICML 2023:
 
-    one_minus_macro_f1_by_1000   of 1000 samples: 250 batches of 4, ORCA's for ECG
-    one_minus_auroc_by_1000      of 1008 samples: 63 batches of 16, ORCA's for DeepSEA
+    one_minus_macro_f1_by_1000   chunks of 1000 samples: 250 batches of 4, ORCA's for ECG
+    one_minus_auroc_by_1000      chunks of 1008 samples: 63 batches of 16, ORCA's for DeepSEA
 
-A stretch ends with the batch that reaches a thousand, so that it is whole batches long. (PaRe has
-batches of 64 on ECG, and so stretches of 1024.) Neither F1 nor AUROC is additive: these are other
-numbers than those of the whole split, which are the right ones, since these depend on the order of
-the samples. Official code draws that at random, as ours was. They stand beside the split's value to
-be compared with published ones. A stretch in which no label tells samples apart is left out, as is
-every label of which it has one kind.
+A chunk ends with the batch that reaches 1000 samples, so that it consists of whole batches. (PaRe
+has batches of 64 on ECG, and therefore chunks of 1024.) F1 and AUROC are not additive. These values
+therefore differ from the values of the whole split and depend on the order of the samples. The
+values of the whole split are the correct ones. The official code uses a random order, and the order
+of the splits here is random too. The values by chunks are reported as well, for comparison with
+published numbers. A chunk is left out if none of its labels has both kinds of samples. A label is
+left out of a chunk if it has only one kind there.
 """
 
 import math
@@ -26,18 +27,19 @@ from trainables.metrics.ranking import AUROC
 
 __all__ = ["AUROCByThousands", "MacroF1ByThousands"]
 
-FEWEST = 1000  # samples of a stretch
+FEWEST = 1000  # smallest number of samples of a full chunk
 
 
 class _ByThousands(Metric):
-    """The mean of a metric over stretches of `size` samples; the last may be shorter."""
+    """Mean of a metric over chunks of `size` samples; the last chunk may be shorter."""
 
     of_a_stretch: ClassVar[type[Metric]]
-    batch: ClassVar[int]  # of the official configuration
+    batch: ClassVar[int]  # batch size of the official configuration
 
     @classmethod
     def size(cls) -> int:
-        """Return the samples of a stretch: as few batches as hold FEWEST."""
+        """Return the number of samples of a chunk: the smallest whole number of batches with FEWEST
+        samples."""
         return math.ceil(FEWEST / cls.batch) * cls.batch
 
     def __init__(self) -> None:
@@ -74,11 +76,11 @@ class _ByThousands(Metric):
         try:
             self._values.append(stretch.compute())
         except DataError:
-            return  # left out
+            return  # the chunk is left out
 
 
 class MacroF1ByThousands(_ByThousands):
-    """1 - macro F1, averaged over stretches."""
+    """1 - macro F1, averaged over chunks."""
 
     name = "one_minus_macro_f1_by_1000"
     of_a_stretch = MacroF1
@@ -86,7 +88,7 @@ class MacroF1ByThousands(_ByThousands):
 
 
 class AUROCByThousands(_ByThousands):
-    """1 - the mean area under the ROC curve, averaged over stretches."""
+    """1 - the mean area under the ROC curve, averaged over chunks."""
 
     name = "one_minus_auroc_by_1000"
     of_a_stretch = AUROC

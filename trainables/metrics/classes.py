@@ -1,10 +1,10 @@
-"""Metrics of decisions for one class of k.
+"""Metrics of decisions between k classes.
 
-    zero_one_error      share of samples whose largest logit is not at the label
+    zero_one_error      share of samples whose largest logit is not that of the label
     one_minus_macro_f1  1 - mean_c 2 TP_c / (2 TP_c + FP_c + FN_c), over classes that occur among
-                        the labels or the decisions; F1 is no mean over samples or batches
+                        the labels or the decisions. F1 is not a mean over samples or batches.
 
-Logits that are not finite decide for no class: both are NaN then, not the error of a guess.
+Both metrics are NaN if a logit is not finite, because such logits make no decision.
 
 Shapes: n = samples of a batch, k = classes.
 """
@@ -20,12 +20,12 @@ __all__ = ["MacroF1", "ZeroOneError", "is_wrong"]
 
 
 def is_wrong(logits: Float[Tensor, "n k"], labels: Int[Tensor, " n"]) -> Bool[Tensor, " n"]:
-    """Return whether the largest logit of each sample is not at its label."""
+    """Return, for each sample, whether its largest logit is not that of its label."""
     return logits.argmax(dim=1) != labels
 
 
 class ZeroOneError(SampleMean):
-    """The share of samples that are classified wrongly: 1 - accuracy."""
+    """Share of misclassified samples: 1 - accuracy."""
 
     name = "zero_one_error"
 
@@ -36,7 +36,7 @@ class ZeroOneError(SampleMean):
 
 
 class MacroF1(Metric):
-    """1 - macro F1, from the table of labels against decisions."""
+    """1 - macro F1, computed from the confusion matrix."""
 
     name = "one_minus_macro_f1"
 

@@ -1,17 +1,17 @@
 """Metrics of fields.
 
-    nrmse        mean_i |p_i - y_i| / |y_i|      relative L2 error, all channels together
+    nrmse        mean_i |p_i - y_i| / |y_i|      relative L2 error over all channels
     relative_l2  the same, under NAS-Bench-360's name
-    mae8         mean_i mean_{a,b} |p_ab - y_ab| over contacts: pairs of residues 24 or more apart
-                 in the chain, and 8 angstrom or less in space; p made symmetric, and at least 0.01
-                 (Tu et al., "NAS-Bench-360", NeurIPS 2022)
-    mae8_orca    the official number (Shen et al., ICML 2023), which makes p symmetric twice: once
-                 in place, which leaves the lower triangle as it was, and once more, so that 3/4 of
-                 it count and 1/4 of the upper one; and which counts, in each protein, as many
-                 residues as the first protein of the list has
+    mae8         mean_i mean_{a,b} |p_ab - y_ab| over contacts: pairs of residues at a separation of
+                 at least 24 in the chain, and at a distance of at most 8 angstrom. p is
+                 symmetrised, and at least 0.01 (Tu et al., "NAS-Bench-360", NeurIPS 2022).
+    mae8_orca    the official value (Shen et al., ICML 2023). Its code symmetrises p twice. The
+                 first time is in place and leaves the lower triangle unchanged, so that the result
+                 has weights of 3/4 for the lower and 1/4 for the upper triangle. It also limits
+                 each protein to the number of residues of the first protein in the list.
 
-mae8 is right; mae8_orca stands beside it to be compared with published numbers. They are equal
-where p is symmetric and no protein is longer than the first.
+mae8 is correct. mae8_orca is reported as well, for comparison with published numbers. The two are
+equal if p is symmetric and no protein is longer than the first.
 
 Shapes: n = samples of a batch, l = residues of a protein.
 """
@@ -33,13 +33,13 @@ __all__ = [
 ]
 
 SMALLEST_NORM = 1e-8
-SEPARATION, CONTACT, SMALLEST_DISTANCE = 24, 8.0, 0.01  # residues, angstrom, angstrom
+SEPARATION, CONTACT, SMALLEST_DISTANCE = 24, 8.0, 0.01  # in residues, angstrom, angstrom
 
 
 def difference(
     prediction: Float[Tensor, "..."], target: Float[Tensor, "..."]
 ) -> Float[Tensor, "..."]:
-    """Return p - y, of equal shapes: broadcasting here is always a mistake.
+    """Return p - y of equal shapes. Broadcasting would hide a mistake.
 
     Raises:
         ValueError: The shapes differ.
@@ -55,7 +55,7 @@ def difference(
 def relative_l2(
     prediction: Float[Tensor, "n ..."], target: Float[Tensor, "n ..."]
 ) -> Float[Tensor, " n"]:
-    """Return |p - y| / |y| of each sample; infinite or NaN where y is zero.
+    """Return |p - y| / |y| of each sample; infinite or NaN if y is zero.
 
     Raises:
         ValueError: The shapes differ.
@@ -64,26 +64,26 @@ def relative_l2(
 
 
 class NormalizedRMSE(SampleMean):
-    """nRMSE: the mean relative L2 error, without samples whose target has a norm below 1e-8."""
+    """Mean relative L2 error (nRMSE), without samples whose target has a norm below 1e-8."""
 
     name = "nrmse"
 
     def _values(self, prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        is_zero = _norm(target) < SMALLEST_NORM  # of a NaN it is not: that counts, and shows
+        is_zero = _norm(target) < SMALLEST_NORM  # false for NaN, so that NaN reaches the result
         return relative_l2(prediction, target), ~is_zero
 
 
 class RelativeL2(NormalizedRMSE):
-    """The mean relative L2 error: nRMSE, as it is called where each field has one channel."""
+    """Mean relative L2 error: nRMSE, under its name for fields with one channel."""
 
     name = "relative_l2"
 
 
 class ContactError(SampleMean):
-    """MAE_8: the mean absolute error of the distances in contact, in angstrom.
+    """Mean absolute error of the distances in contact (MAE_8), in angstrom.
 
-    Targets are [n, 2, l, l]: a distance, and whether it is known (1) or not (0). Proteins without a
-    contact are dropped.
+    Targets are [n, 2, l, l]: distances, and masks of known (1) and unknown (0) distances. Proteins
+    without a contact are left out.
     """
 
     name = "mae8"
@@ -92,7 +92,8 @@ class ContactError(SampleMean):
         self, prediction: Float[Tensor, "n 1 l l"], target: Float[Tensor, "n 2 l l"]
     ) -> tuple[Tensor, Tensor]:
         distance, known = target.unbind(1)
-        apart = (distance <= 0) | (distance > CONTACT)  # a NaN is not: it counts, and shows
+        apart = (distance <= 0) | (distance > CONTACT)  # false for NaN, which reaches the result
+        # The upper triangle counts each pair once, and its offset is the separation in the chain.
         in_contact = (self._counted_pairs(known) & ~apart).triu(SEPARATION)
         errors = (self._distances(prediction[:, 0]) - distance).abs()
         total = torch.where(in_contact, errors, torch.zeros_like(errors)).sum((1, 2))
@@ -100,25 +101,25 @@ class ContactError(SampleMean):
         return total / contacts, contacts > 0
 
     def _counted_pairs(self, known: Float[Tensor, "n l l"]) -> Bool[Tensor, "n l l"]:
-        """Return which pairs may count."""
+        """Return a mask of the pairs that may count."""
         return known > 0
 
     def _distances(self, prediction: Float[Tensor, "n l l"]) -> Float[Tensor, "n l l"]:
-        """Return the predicted distance of each pair, of which the upper triangle counts."""
+        """Return the predicted distance of each pair. Only the upper triangle is used."""
         return ((prediction + prediction.mT) / 2).clamp_min(SMALLEST_DISTANCE)
 
 
 class OrcaContactError(ContactError, FromFirst):
-    """MAE_8 as official code computes it; without `begin`, each protein counts whole."""
+    """MAE_8 as in the official code. Without `begin`, all residues of each protein count."""
 
     name = "mae8_orca"
 
     def __init__(self) -> None:
         super().__init__()
-        self._residues: Tensor | None = None  # [l]: those of the first protein
+        self._residues: Tensor | None = None  # [l]: mask of the first protein's residues
 
     def begin(self, first: Float[Tensor, "2 l l"]) -> None:
-        """Take the length of the first protein: the distance of a residue to itself is known."""
+        """Set the residues of the first protein: those whose distance to themselves is known."""
         self._residues = first[1].diagonal() > 0
 
     def _counted_pairs(self, known: Float[Tensor, "n l l"]) -> Bool[Tensor, "n l l"]:

@@ -1,7 +1,7 @@
-"""Base classes of metrics: numbers of a whole split, gathered batch by batch. Lower is better.
+"""Base classes of metrics of a whole split, accumulated over batches. Lower is better.
 
-A split's value does not depend on how it was cut into batches. Sums are float64 and counts whole
-numbers, and both stay on the device of the data until `compute`.
+The value of a split does not depend on its division into batches. Sums are float64, counts are
+integers, and both stay on the device of the data until `compute`.
 """
 
 from abc import ABC, abstractmethod
@@ -16,7 +16,7 @@ __all__ = ["FromFirst", "Gathered", "Metric", "SampleMean"]
 
 
 class Metric(ABC):
-    """One number of a split."""
+    """Base of metrics: one number for a split."""
 
     name: ClassVar[str]
 
@@ -26,23 +26,23 @@ class Metric(ABC):
 
     @abstractmethod
     def compute(self) -> float:
-        """Return the metric of all batches so far.
+        """Return the metric over all batches so far.
 
         Raises:
-            DataError: Nothing counts, so that there is no value.
+            DataError: No sample counts, so that there is no value.
         """
 
 
 class FromFirst(Metric):
-    """A metric that depends on the first target of the published files."""
+    """Base of metrics that depend on the first target of the published files."""
 
     @abstractmethod
     def begin(self, first: Tensor) -> None:
-        """Take that target, before all batches."""
+        """Set the first target, before all batches."""
 
 
 class SampleMean(Metric):
-    """The mean over samples of one number a sample, in constant memory."""
+    """Base of metrics that are the mean over samples of one value each, in constant memory."""
 
     def __init__(self) -> None:
         self._sum: Tensor | None = None
@@ -51,7 +51,7 @@ class SampleMean(Metric):
 
     @abstractmethod
     def _values(self, prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Return a number for each sample, and whether it counts."""
+        """Return a value for each sample, and a mask of the samples that count."""
 
     @torch.no_grad()
     def update(self, prediction: Tensor, target: Tensor) -> None:
@@ -71,12 +71,14 @@ class SampleMean(Metric):
 
     @property
     def num_dropped(self) -> int:
-        """Samples that do not count, since the metric is not defined for their target."""
+        """Number of samples that do not count, because the metric is undefined for their
+        targets."""
         return self._seen - int(self._count) if self._count is not None else 0
 
 
 class Gathered(Metric):
-    """A metric that needs all predictions at once: they are kept as float32 in main memory."""
+    """Base of metrics that need all predictions at once. They are kept as float32 in main
+    memory."""
 
     def __init__(self) -> None:
         self._predictions: list[Tensor] = []
@@ -84,7 +86,7 @@ class Gathered(Metric):
 
     @abstractmethod
     def _value(self, prediction: Tensor, target: Tensor) -> float:
-        """Return the metric of the split."""
+        """Return the metric of all predictions of the split."""
 
     @torch.no_grad()
     def update(self, prediction: Tensor, target: Tensor) -> None:

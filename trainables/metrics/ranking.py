@@ -1,25 +1,27 @@
-"""Ranking metrics of scores. Each is of the whole split: none is a mean over batches.
+"""Ranking metrics of scores, over the whole split. None of them is a mean over batches.
 
     one_minus_auroc  1 - mean over labels of P(score of a positive > score of a negative)
     one_minus_map    1 - mean over labels of the average precision
     one_minus_pixel_auroc       1 - AUROC over all pixels that are not ignored
-    one_minus_pixel_auroc_hard  the official number (Shen et al., ICML 2023): of the decisions
-                                logit > 0, (false positive rate + false negative rate) / 2, where
+    one_minus_pixel_auroc_hard  the official value (Shen et al., ICML 2023), for the decisions
+                                logit > 0: (false positive rate + false negative rate) / 2, where
                                 ignored pixels count as true negatives
 
-The former is right: a pixel of unknown class carries no information on a model. Official code
-multiplies decisions and truth by 0 there, which dilutes the false positives: the more pixels are
-ignored, the better the number. It is kept beside ours for comparison with published numbers.
+one_minus_pixel_auroc is correct: a pixel of unknown class carries no information on a model. The
+official code multiplies decisions and truth by 0 at ignored pixels. This reduces the false positive
+rate, so that more ignored pixels give a better value. The official value is reported as well, for
+comparison with published numbers.
 
-Ties count half. Labels of which the split has no positive (or, for AUROC, no negative) are left
-out, and counted.
+Ties count half. Labels without a positive (or, for AUROC, without a negative) in the split are left
+out, and their number is recorded.
 
-Pixels come in millions, so that their scores are not kept but counted in the 2^20 bins that share
-the leading 20 bits of a float32: a relative width of 2^-11. Only a positive and a negative of one
-bin are ranked wrongly, by half a pair: the error is at most sum_b P_b N_b / (2 P N), for P_b
-positives and N_b negatives in bin b, and it is 0 for scores computed in bfloat16.
+Splits have millions of pixels, so that their scores are not stored. They are counted in 2^20 bins,
+which are the leading 20 bits of a float32 and have a relative width of 2^-11. Only pairs of a
+positive and a negative in one bin are ranked wrongly, by half a pair. The error is at most sum_b
+P_b N_b / (2 P N), for P_b positives and N_b negatives in bin b. It is 0 for scores computed in
+bfloat16.
 
-Shapes: n = samples of a batch, k = labels.
+Shapes: n = samples of a batch, k = labels, h, w = rows and columns, p = pixels that count.
 """
 
 from abc import abstractmethod
@@ -33,20 +35,20 @@ from trainables.metrics.metric import Gathered, Metric
 
 __all__ = ["AUROC", "HardPixelAUROC", "MeanAveragePrecision", "PixelAUROC"]
 
-BITS = 20
+BITS = 20  # leading bits of a float32 that identify a bin
 
 
 class _LabelMean(Gathered):
-    """1 - the mean over labels of a score in [0, 1]; NaN where a prediction or a target is not
+    """1 - the mean over labels of a score in [0, 1]; NaN if a prediction or a target is not
     finite."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.num_dropped = 0  # labels that the split says nothing on; known after `compute`
+        self.num_dropped = 0  # labels without a defined score; set by `compute`
 
     @abstractmethod
     def _counts(self, target: Tensor) -> Tensor:
-        """Return whether each label's score is defined."""
+        """Return a mask of the labels whose score is defined."""
 
     @abstractmethod
     def _score(self, target: Tensor, prediction: Tensor) -> float:
@@ -59,7 +61,10 @@ class _LabelMean(Gathered):
         self.num_dropped = int((~counts).sum())
         labels = counts.nonzero().flatten().tolist()
         if not labels:
-            raise DataError(f"`{self.name}`: none of {len(counts)} labels tells samples apart.")
+            raise DataError(
+                f"`{self.name}`: none of {len(counts)} labels has the positive and negative "
+                "samples that it needs."
+            )
         return 1 - sum(self._score(target[:, i], prediction[:, i]) for i in labels) / len(labels)
 
 
@@ -72,7 +77,7 @@ class AUROC(_LabelMean):
         return (target == 1).any(0) & (target == 0).any(0)
 
     def _score(self, target: Tensor, prediction: Tensor) -> float:
-        from sklearn.metrics import roc_auc_score  # slow to import, and not every trial's metric
+        from sklearn.metrics import roc_auc_score  # a slow import that few trials need
 
         return float(roc_auc_score(target.numpy(), prediction.numpy()))
 
@@ -94,19 +99,20 @@ class MeanAveragePrecision(_LabelMean):
 class PixelAUROC(Metric):
     """1 - the area under the ROC curve of pixels, in constant memory.
 
-    Targets are [n, 2, h, w]: what a pixel is (0 or 1), and whether it is ignored (1) or counts (0).
+    Targets are [n, 2, h, w]: classes of pixels (0 or 1), and masks of ignored (1) and counted (0)
+    pixels.
     """
 
     name = "one_minus_pixel_auroc"
 
     def __init__(self) -> None:
-        self._bins: Tensor | None = None  # [2, 2^BITS]: negatives, positives
+        self._bins: Tensor | None = None  # [2, 2^BITS]: counts of negatives and of positives
         self._finite = True
 
     def _counted(
         self, logits: Float[Tensor, "n h w"], truth: Tensor, ignored: Tensor
     ) -> tuple[Float[Tensor, " p"], Bool[Tensor, " p"]]:
-        """Return the scores of the pixels that count, and whether each is positive."""
+        """Return the scores of the pixels that count, and a mask of the positives among them."""
         counts = ignored == 0
         return logits[counts], truth[counts] > 0
 
@@ -127,13 +133,14 @@ class PixelAUROC(Metric):
         if self._bins is None or not self._bins.any(1).all():
             raise DataError(f"`{self.name}` needs pixels of both kinds that are not ignored.")
         negatives, positives = self._bins.double()
+        # A positive outranks all negatives in lower bins, and half of those in its own bin.
         below = negatives.cumsum(0) - negatives / 2
         return 1 - float((positives * below).sum() / (positives.sum() * negatives.sum()))
 
 
 class HardPixelAUROC(PixelAUROC):
-    """The mean of the false positive and the false negative rate at logit 0, ignored pixels being
-    true negatives."""
+    """Mean of the false positive and false negative rates at logit 0. Ignored pixels are true
+    negatives."""
 
     name = "one_minus_pixel_auroc_hard"
 
@@ -147,9 +154,12 @@ class HardPixelAUROC(PixelAUROC):
 
 
 def _bins(scores: Float[Tensor, " n"]) -> Tensor:
-    """Return each score's bin, in the order of the scores: a float's bits, read as a whole number,
-    rise with a positive float and fall with a negative one."""
-    bits = (scores + 0.0).view(torch.int32)  # -0.0 becomes 0.0
+    """Return the bin of each score, in the order of the scores.
+
+    The bits of a float, read as an integer, increase with a positive float and decrease with a
+    negative one. The bits of negative floats are therefore flipped.
+    """
+    bits = (scores + 0.0).view(torch.int32)  # the sum turns -0.0 into 0.0
     ordered = torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits)
     bins: Tensor = (ordered >> (32 - BITS)).long() + 2 ** (BITS - 1)
     return bins

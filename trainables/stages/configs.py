@@ -1,6 +1,7 @@
-"""The settings that stages of several methods share. Loads no torch.
+"""Settings that stages of several methods share.
 
-Defaults are ORCA's where these are public (Shen et al., ICML 2023), else ours.
+The defaults are those of ORCA if these are public (Shen et al., ICML 2023), else this project's.
+This module does not import torch.
 """
 
 from typing import Annotated, ClassVar, Literal
@@ -29,7 +30,8 @@ Freeze = Literal["none", "embedder", "body", "embedder+body"]
 
 
 class RefineConfig(StageConfig):
-    """Supervised fine-tuning on the target task (ORCA's third stage, and vanilla fine-tuning)."""
+    """Settings of supervised fine-tuning on the target task (ORCA's third stage, and vanilla
+    fine-tuning)."""
 
     implementation: ClassVar[str] = "trainables.stages.fine_tuning:FineTuning"
     reports_objective: ClassVar[bool] = True
@@ -67,7 +69,8 @@ class RefineConfig(StageConfig):
 
 
 class EmbedderConfig(StageConfig):
-    """Base of the stages that train the embedder in front of a fixed body, by gradient steps."""
+    """Base of the settings of stages that train the embedder with a fixed body, by gradient
+    steps."""
 
     optimizer: Optimizer = "adamw"
     lr: float = Field(1e-3, gt=0, lt=10, description="Constant.")
@@ -77,7 +80,8 @@ class EmbedderConfig(StageConfig):
 
 
 class MeasuredConfig(StageConfig):
-    """Base: distances between source and embedded target, on the same samples in every epoch."""
+    """Base of the settings of stages that record distances between source and embedded target, on
+    the same samples in every epoch."""
 
     measure: int = Field(
         1000,

@@ -1,7 +1,8 @@
-"""The loop of stages that train the embedder, and perhaps the predictor, in front of a fixed body.
+"""Training loop of stages that train the embedder, and optionally the predictor, with a fixed body.
 
-An epoch is a sequence of steps, and a step a sequence of batches whose weighted losses add up:
-which ones, an objective says. The plainest is the task's own loss, on every sample once.
+An epoch is a sequence of steps. A step is a sequence of batches, and its loss is the weighted sum
+of their losses. An objective defines the batches and the losses. The simplest objective is the
+task's own loss, on every sample once.
 """
 
 from abc import abstractmethod
@@ -24,32 +25,36 @@ from trainables.training.state import TrainState
 
 __all__ = ["SCOPE", "Batch", "EmbedderTraining", "TaskObjective"]
 
-SCOPE = "embedder"  # of the random streams: one for all such stages, so that they agree
+SCOPE = "embedder"  # seed scope, common to all such stages, so that their batches are equal
 
 C = TypeVar("C", bound=EmbedderConfig)
 
 
 class Batch(NamedTuple):
-    """Training samples, and the weight of their loss in the step's."""
+    """Indices of training samples, and the weight of their loss in a step."""
 
     indices: np.ndarray
     weight: float = 1.0
 
 
 class TaskObjective:
-    """The task's loss on all training samples, a step each batch."""
+    """The task's loss on all training samples, with one step for each batch."""
 
     def __init__(self, state: TrainState, domains: Domains, batch_size: int) -> None:
         self.state, self.task, self.batch_size = state, domains.target, batch_size
 
     @property
     def trained(self) -> list[nn.Parameter]:
-        """What the optimiser moves, in a fixed order."""
+        """The parameters of the optimiser, in a fixed order."""
         model = self.state.model
         return [*model.embedder.parameters(), *model.predictor.parameters()]
 
     def steps(self, epoch: int) -> Iterator[list[Batch]]:
-        """Yield the batches of each step of an epoch."""
+        """Yield the batches of each step of an epoch.
+
+        Args:
+            epoch: Epoch, counted from 0.
+        """
         rng = generator(self.state.seed, SCOPE, epoch)
         for indices in shuffled_batches(len(self.task.train), self.batch_size, rng):
             cut = parts(len(indices), self.batch_size, self.state.halvings)
@@ -57,20 +62,20 @@ class TaskObjective:
             yield [Batch(rows, weight=len(rows) / len(indices)) for rows in split]
 
     def losses(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return a batch's loss, and what is reported of it."""
+        """Return the loss of a batch, and the reported quantities by name."""
         loss = self.task_loss(self.embed(batch), batch)
         return loss, {"task_loss": loss}
 
     def summary(self) -> dict[str, float]:
-        """Return what else the epoch is to be known by, after its last step."""
+        """Return further quantities of the epoch by name, after its last step."""
         return {}
 
     def embed(self, batch: Batch) -> Tensor:
-        """Return the tokens [B, N, D] of a batch, in single precision."""
+        """Return the tokens [B, N, D] of a batch, in float32."""
         return self.state.model.embed(gather(self.task.train.x, batch.indices, self.state.device))
 
     def task_loss(self, tokens: Tensor, batch: Batch) -> Tensor:
-        """Return the task's loss of a batch by its tokens."""
+        """Return the task's loss of a batch, computed from its tokens [B, N, D]."""
         model = self.state.model
         with self.state.autocast():
             prediction = model.predict(model.encode(tokens))
@@ -79,11 +84,12 @@ class TaskObjective:
 
 
 class EmbedderTraining(Stage[C]):
-    """Minimises an objective over what it trains; nothing else of the model has a gradient."""
+    """Stage that minimises an objective over the objective's parameters. All other parameters of
+    the model have no gradient."""
 
     @abstractmethod
     def objective(self, state: TrainState, domains: Domains) -> TaskObjective | None:
-        """Return what is minimised; None if nothing is."""
+        """Return the objective of the stage; None if there is nothing to minimise."""
 
     def rate(self, epoch: int) -> float:
         """Return the learning rate of an epoch, counted from 0."""
@@ -128,8 +134,12 @@ class EmbedderTraining(Stage[C]):
         trained: list[nn.Parameter],
         epoch: int,
     ) -> dict[str, float]:
-        """Train one epoch; return the weighted means of what its batches measured, the mean norm
-        of its steps' gradients before their cap, and the learning rate."""
+        """Train one epoch.
+
+        Returns:
+            The weighted means of the quantities that the objective reports, the mean norm of the
+            gradients before clipping, and the learning rate.
+        """
         objective.state.model.train()
         weight, norms = 0.0, []
         totals: dict[str, Tensor] = {}

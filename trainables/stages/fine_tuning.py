@@ -1,7 +1,7 @@
-"""Supervised fine-tuning on the target: ORCA's third stage, MoNA's second, and all of NFT.
+"""Supervised fine-tuning on the target: ORCA's third stage, MoNA's second, and the only one of NFT.
 
-What is minimised is an `Objective`, made anew for each epoch: here the task's loss, in stages that
-derive from this one the losses of mixtures too.
+Each epoch has a new `Objective`. Here the objective is the task's loss. Derived stages add losses
+of mixtures to it.
 """
 
 from collections.abc import Iterator
@@ -24,50 +24,53 @@ from trainables.training.losses import LOSSES
 from trainables.training.probe import check_probe, source_error
 from trainables.training.state import TrainState
 
-SCOPE = "fine-tuning"  # of the random streams: one for all methods, so that their controls agree
-LOSS = "train_loss"  # the term that is differentiated
+SCOPE = "fine-tuning"  # seed scope, common to all methods, so that their controls are equal
+LOSS = "train_loss"  # name of the differentiated term
 
 R = TypeVar("R", bound=RefineConfig)
 
 
 class Objective:
-    """The loss of one epoch's micro-batches: the task's own."""
+    """The task's loss on one epoch's micro-batches."""
 
     def __init__(self, state: TrainState, domains: Domains) -> None:
         self.state = state
         self.loss = LOSSES[domains.target.info.loss]
 
     def draw(self, samples: int) -> None:
-        """Draw all that is random about the next micro-batch, however it is cut."""
+        """Draw all random numbers of the next micro-batch, independent of its division into
+        parts."""
 
     def __call__(self, x: Tensor, y: Tensor, part: slice) -> dict[str, Tensor]:
-        """Return the mean loss over a part of the micro-batch as `train_loss`, beside the terms
-        that it is made of.
+        """Return the mean loss over a part of the micro-batch as `train_loss`, and its terms by
+        name.
 
         Args:
-            x, y: The samples of the part.
-            part: Where they are in the micro-batch that was drawn for.
+            x, y: Inputs [B, ...] and targets [B, ...] of the part's samples.
+            part: Position of the part in the micro-batch of the last `draw`.
         """
         del part
         return {LOSS: self.clean_loss(x, y)}
 
     def clean_loss(self, x: Tensor, y: Tensor) -> Tensor:
-        """Return the task's loss on target samples as they are."""
+        """Return the task's loss on unchanged target samples."""
         with self.state.autocast():
             prediction = self.state.model(x)
         return self.loss(prediction.float(), y)
 
     def summary(self) -> dict[str, float]:
-        """Return what else the epoch is to be known by, after its last step."""
+        """Return further quantities of the epoch by name, after its last step."""
         return {}
 
 
 class FineTuning(Stage[R]):
-    """Minimises the task's loss over embedder, body and predictor, or the part that `freeze` and
-    `finetune` leave."""
+    """Stage that minimises the task's loss over embedder, body and predictor.
+
+    `freeze` and `finetune` restrict the trained parameters.
+    """
 
     def objective(self, state: TrainState, domains: Domains, epoch: int) -> Objective:
-        """Return what this epoch minimises. It may draw only from streams of its own."""
+        """Return the objective of this epoch. It may draw only from its own random generators."""
         del epoch
         return Objective(state, domains)
 
@@ -124,10 +127,15 @@ class FineTuning(Stage[R]):
         objective: Objective,
         epoch: int,
     ) -> dict[str, float]:
-        """Train one epoch; return the means of its losses and of its gradient's norm, and the
-        last learning rate."""
+        """Train one epoch.
+
+        Returns:
+            The means of the losses and of the norm of the gradient before clipping, and the last
+            learning rate.
+        """
         config, optimizer = self.config, state.optimizer
         assert optimizer is not None
+        # Warm-up and decay are counted in steps of the optimiser. An incomplete last step counts.
         samples, effective = len(task.train), config.batch_size * config.accumulation
         steps = -(-samples // effective)
         decay_epochs = float(config.epochs) if config.decay_epochs is None else config.decay_epochs
@@ -151,7 +159,9 @@ class FineTuning(Stage[R]):
     def _accumulate(
         self, state: TrainState, task: Task, objective: Objective, batch: np.ndarray
     ) -> dict[str, Tensor]:
-        """Add the gradient of the mean loss over `batch`, a part of a micro-batch at a time."""
+        """Add the gradient of the mean loss over `batch`, one part of a micro-batch at a time."""
+        # Each part is weighted by its samples, so that the sum is the gradient of the mean over the
+        # whole batch, independent of micro-batches and halvings.
         size = self.config.batch_size
         totals: dict[str, Tensor] = {}
         for start in range(0, len(batch), size):
@@ -168,7 +178,7 @@ class FineTuning(Stage[R]):
         return totals
 
     def _probe(self, state: TrainState, domains: Domains, epoch: int) -> dict[str, float]:
-        """Return the error of a linear probe on the body, in the epochs that are to have one."""
+        """Return the error of a linear probe on the body, in the epochs that need one."""
         every, source = self.config.probe_every, domains.source
         if not every or epoch % every or source is None:
             return {}
@@ -177,5 +187,5 @@ class FineTuning(Stage[R]):
 
 
 def means(rows: list[dict[str, Tensor]]) -> dict[str, float]:
-    """Return the mean of each quantity over steps that all measured the same ones."""
+    """Return the mean of each quantity over steps that have the same quantities."""
     return {name: torch.stack([row[name] for row in rows]).mean().item() for name in rows[0]}

@@ -1,14 +1,15 @@
-"""Distances between source and embedded target that a stage records, whatever it minimises.
+"""Distances between source and embedded target that a stage records, independent of its objective.
 
     otdd_exact       OTDD of the official scale, with exact transport
-    otdd_gaussian    the same with classes taken for Gaussians
+    otdd_gaussian    the same, with each class approximated by a Gaussian
     mmd              squared MMD with ORCA's mixture of kernels
     euclidean        distance of the means
-    otdd_converged   whether the solver of otdd_exact ended by itself: 1 or 0
+    otdd_converged   1 if the solver of otdd_exact converged, else 0
 
-of tokens averaged over a sample, before the stage's first epoch (`otdd_exact_start`) and after
-each. The samples are drawn by the data's seed: the same in all epochs, trials and methods, so
-that the curves compare. Recording draws from no stream of the trial and leaves no gradient.
+The distances compare tokens averaged over each sample, before the stage's first epoch
+(`otdd_exact_start`) and after each epoch. The data's seed determines the samples: they are the same
+in all epochs, trials and methods, so that the curves are comparable. The recording uses no random
+generator of the trial and leaves no gradient.
 """
 
 from math import nan
@@ -37,9 +38,9 @@ DISTANCES = ("otdd_exact", "otdd_gaussian", "otdd_converged", "mmd", "euclidean"
 
 
 class Measurements:
-    """What a stage records beside its losses; nothing where `measure` is 0 or there is no source.
+    """Recorded distances of a stage; empty if `measure` is 0 or there is no source.
 
-    Made before the loop over epochs, where it measures the start, and asked after each epoch:
+    The constructor measures the start, before the loop over epochs:
 
         measurements = Measurements(state, domains, config)
         for epoch in range(state.epoch, config.epochs):
@@ -57,8 +58,10 @@ class Measurements:
             self._start = {f"{name}_start": value for name, value in values.items()}
 
     def after_epoch(self, state: TrainState) -> dict[str, float]:
-        """Return each distance by name, the first time with those before the first epoch; NaN
-        where features are not finite."""
+        """Return each distance by name; NaN if features are not finite.
+
+        The first call also returns the distances before the first epoch.
+        """
         if self._samples is None:
             return {}
         start, self._start = self._start, {}
@@ -66,7 +69,7 @@ class Measurements:
 
 
 class Samples:
-    """The samples that are measured, of both modalities."""
+    """The measured samples of both modalities."""
 
     def __init__(self, domains: Domains, source: Source, config: MeasuredConfig) -> None:
         task, size = domains.target, config.measure
@@ -80,7 +83,7 @@ class Samples:
 
     @torch.no_grad()
     def measure(self, state: TrainState) -> dict[str, float]:
-        """Return the distances; none of OTDD where no class of a side has two samples."""
+        """Return the distances by name, without OTDD if no class of a side has two samples."""
         source = self.source.to(state.device)
         target = mean_tokens(state.model, self.inputs, self.drawn)
         if not target.isfinite().all():
@@ -102,17 +105,18 @@ class Samples:
         return values
 
 
-SEED = 0  # the data's, not the trial's
-CLUSTERS = 10  # pseudo-labels where the task has no classes, whatever a stage trains with
+SEED = 0  # seed of the data, not of the trial
+CLUSTERS = 10  # pseudo-labels of a task without classes, independent of a stage's settings
 
 
 def source_order(source: Source) -> Int64[Tensor, " n"]:
-    """Return all source samples by chance, of which each head is as even as the classes allow."""
+    """Return a random order of the source samples, each head of which is as balanced as the classes
+    allow."""
     return balanced_order(source.labels, generator=generator(SEED, "measured-source"))
 
 
 def target_order(task: Task) -> Int64[Tensor, " n"]:
-    """Return all training samples by chance."""
+    """Return a random order of the training samples."""
     return torch.randperm(len(task.train), generator=generator(SEED, "measured-target"))
 
 
@@ -122,7 +126,7 @@ def classes(task: Task) -> Int64[Tensor, " n"]:
 
 
 def batches(inputs: Rows, drawn: Int64[Tensor, " n"]) -> tuple[Int64[Tensor, " b"], ...]:
-    """Split the drawn samples into as many as are read at once."""
+    """Split the drawn samples into batches of the size that is read at once."""
     return torch.split(drawn, rows_at_once(inputs))
 
 
@@ -130,7 +134,7 @@ def batches(inputs: Rows, drawn: Int64[Tensor, " n"]) -> tuple[Int64[Tensor, " b
 def mean_tokens(
     model: CrossModalModel, inputs: Rows, drawn: Int64[Tensor, " n"]
 ) -> Float32[Tensor, "n d"]:
-    """Return the mean token of each drawn target sample, in single precision."""
+    """Return the mean token of each drawn target sample, in float32."""
     device = next(model.parameters()).device
     with evaluating(model.embedder):
         return torch.cat([

@@ -1,19 +1,21 @@
 """A stage: one phase of a method, a generator of Reports, and its frozen config.
 
-Configs are plain data, so that a sweep file can be checked without torch; each names the class
-that runs it. A stage keeps nothing that is not in `TrainState`: a resumed generator and a fresh
-one are the same thing.
+Configs are plain data, so that a sweep file can be checked without torch. Each config names the
+class of its stage. The state of a stage is entirely in `TrainState`: a resumed generator and a new
+one are equivalent.
 
-A micro-batch is what the settings say (`batch_size`). A trial that ran out of memory is tried anew
-with each cut into two, four, ... parts (`TrialSpec.halvings`), whose means are weighted by their
-samples: the same steps on the same samples, with gradients that are equal but for rounding.
+The settings define the size of a micro-batch (`batch_size`). A trial that runs out of memory is
+repeated with each micro-batch divided into two, four, ... parts (`TrialSpec.halvings`). The means
+of the parts are weighted by their samples. Steps and samples are unchanged, and the gradients are
+equal except for rounding.
 
-Noise inside the network is drawn part by part: with `model.drop_path` above 0, which a Swin has,
-other samples skip attention than would in one piece. The gradient has the same distribution, and is
-another one: a halved trial does not equal the same trial without halvings.
+Random numbers inside the network are drawn for each part. With `model.drop_path` above 0, which a
+Swin supports, other samples therefore skip attention than in an undivided micro-batch. The gradient
+has the same distribution, but not the same value: a halved trial differs from the same trial
+without halvings.
 
-Only losses that are means over samples can be cut so. Stages that compare the samples of a batch
-with each other (`align`, `meta`, `contrast`) stay as they are.
+Only losses that are means over samples can be divided. Stages that compare the samples of a batch
+with each other (`align`, `meta`, `contrast`) are never divided.
 """
 
 from abc import ABC, abstractmethod
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
 
 
 class StageConfig(Spec):
-    """Hyperparameters of one stage. Field names are the `parameter` of `stage.parameter`."""
+    """Hyperparameters of one stage. A field's name is the `parameter` of `stage.parameter`."""
 
     implementation: ClassVar[str]  # "module:class" of the Stage
     reports_objective: ClassVar[bool] = False
@@ -45,11 +47,16 @@ class StageConfig(Spec):
 
     @property
     def micro_batch(self) -> int | None:
-        """Sample computed at once, if they can be fewer and the gradient the same; else None."""
+        """Samples computed at once, if a smaller number leaves the gradient unchanged; else
+        None."""
         return None
 
     def build(self, name: str) -> "Stage[Any]":
-        """Import and makes the stage that this config describes, known as `name`."""
+        """Import and make the stage of this config.
+
+        Args:
+            name: Name of the stage in its method.
+        """
         module, _, cls = self.implementation.partition(":")
         stage: Stage[Any] = getattr(import_module(module), cls)(name, self)
         return stage
@@ -59,36 +66,43 @@ C = TypeVar("C", bound=StageConfig)
 
 
 class Stage(ABC, Generic[C]):
-    """Runs one phase of a method on a `TrainState`."""
+    """Base of the stages, which run one phase of a method on a `TrainState`."""
 
     def __init__(self, name: str, config: C) -> None:
         self.name = name
         self.config = config
 
     def check(self, model: "CrossModalModel", domains: "Domains") -> None:
-        """Check, before any stage runs, that model and data can honour the settings.
+        """Check, before any stage runs, that model and data support the settings.
 
         Raises:
-            ConfigError: They cannot; the text says which setting, and the way out.
+            ConfigError: They do not. The message names the setting and a remedy.
         """
 
     def extras(
         self, model: "CrossModalModel", domains: "Domains", seed: int
     ) -> "dict[str, nn.Module]":
-        """Return what the stage trains beside the model, by name: a gate, a source head."""
+        """Return the modules that the stage trains besides the model, by name (a gate, a source
+        head)."""
         del model, domains, seed
         return {}
 
     @abstractmethod
     def run(self, state: "TrainState", domains: "Domains") -> Iterator[Report]:
-        """Train from `state.epoch` to the end, and yields one Report after each epoch."""
+        """Train from `state.epoch` to the end, and yield one Report after each epoch."""
 
 
 def check_finite(stage: str, measured: Mapping[str, float], epoch: int, *, way_out: str) -> None:
-    """Look at all that a stage measured in an epoch, which is counted from 0.
+    """Check that all measured quantities of an epoch are finite.
+
+    Args:
+        stage: Name of the stage.
+        measured: Quantities by name.
+        epoch: Epoch, counted from 0.
+        way_out: Remedy at the end of the message.
 
     Raises:
-        NonFiniteLoss: A value is NaN or infinite; the text ends with `way_out`.
+        NonFiniteLoss: A value is NaN or infinite.
     """
     for name, value in measured.items():
         if not isfinite(value):
@@ -98,12 +112,18 @@ def check_finite(stage: str, measured: Mapping[str, float], epoch: int, *, way_o
 
 
 def largest_part(batch_size: int, halvings: int) -> int:
-    """Return how many samples of a micro-batch are computed at once."""
+    """Return the number of samples in the largest part of a micro-batch."""
     return -(-batch_size // (1 << halvings))
 
 
 def parts(samples: int, batch_size: int, halvings: int) -> Iterator[slice]:
-    """Yield the parts of a micro-batch that holds `samples`, at most `batch_size`, in order."""
+    """Yield the parts of a micro-batch of `samples` samples, in order.
+
+    Args:
+        samples: Samples of the micro-batch, at most `batch_size`.
+        batch_size: Samples of a full micro-batch.
+        halvings: Number of halvings. The size of a part depends on `batch_size` alone.
+    """
     size = largest_part(batch_size, halvings)
     for start in range(0, samples, size):
         yield slice(start, min(start + size, samples))

@@ -1,1 +1,1 @@
-"""State, optimisers, losses and evaluation of a model that trains."""
+"""State, optimisers, losses and evaluation of models in training."""

@@ -3,13 +3,13 @@
     align   = mean over pairs i < j with y_i = y_j of |z_i - z_j|^2          in [0, 4]
     uniform = log mean over all pairs i < j of exp(-2 |z_i - z_j|^2)         in [-8, 0]
 
-with z the features, scaled to length 1. Both fall as classes contract and spread apart, so their
-sum is minimised. Wang and Isola, "Understanding Contrastive Representation Learning through
+z are the features, scaled to length 1. Both terms decrease if classes contract and move apart, so
+their sum is minimised. Wang and Isola, "Understanding Contrastive Representation Learning through
 Alignment and Uniformity on the Hypersphere", ICML 2020.
 
-Both signs are plus. MoNA's formula is sometimes printed with two minus signs; minimising that
-drives classes apart within themselves and nothing separates. The scaling is part of the
-definition: without it, `uniform` of features of a thousand dimensions underflows to -inf.
+Both signs are plus. MoNA's formula is sometimes printed with two minus signs. Minimising that
+version spreads the samples of each class and separates nothing. The scaling is part of the
+definition: without it, `uniform` underflows to -inf for features of a thousand dimensions.
 
 Shapes: n = samples; d = features; "" = scalar.
 """
@@ -24,11 +24,11 @@ from torch.nn import functional
 
 __all__ = ["Discriminability", "alignment", "discriminability", "uniformity"]
 
-SHARPNESS = 2.0  # of the Gaussian potential in `uniform`
+SHARPNESS = 2.0  # factor in the exponent of the Gaussian potential
 
 
 class Discriminability(NamedTuple):
-    """The two terms; `loss` is what is minimised."""
+    """Alignment and uniformity; `loss` is their sum, which is minimised."""
 
     alignment: Tensor
     uniformity: Tensor
@@ -39,19 +39,20 @@ class Discriminability(NamedTuple):
 
 
 def discriminability(features: Float[Tensor, "n d"], labels: Int[Tensor, " n"]) -> Discriminability:
-    """Return both terms of features of any length.
+    """Return alignment and uniformity of features. The norm of the features has no effect.
 
     Raises:
-        ValueError: Fewer than two samples, which form no pair.
+        ValueError: There are fewer than two samples, so that there is no pair.
     """
     return Discriminability(alignment(features, labels), uniformity(features))
 
 
 def alignment(features: Float[Tensor, "n d"], labels: Int[Tensor, " n"]) -> Float[Tensor, ""]:
-    """Return the mean squared distance within classes; 0, with a gradient, if no two share one.
+    """Return the mean squared distance within classes; 0, with a gradient, if no two samples share
+    one.
 
     Raises:
-        ValueError: Fewer than two samples, which form no pair.
+        ValueError: There are fewer than two samples, so that there is no pair.
     """
     first, second = _pairs(features)
     same = (labels[first] == labels[second]).to(features.dtype)
@@ -62,7 +63,7 @@ def uniformity(features: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
     """Return the log of the mean Gaussian potential between samples.
 
     Raises:
-        ValueError: Fewer than two samples, which form no pair.
+        ValueError: There are fewer than two samples, so that there is no pair.
     """
     exponents = -SHARPNESS * _squared_distances(features)
     return torch.logsumexp(exponents, dim=0) - math.log(len(exponents))

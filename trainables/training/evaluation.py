@@ -1,4 +1,4 @@
-"""Batches of a split, and metric and loss over a whole split."""
+"""Batches of a split, and metrics and loss over a whole split."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,16 +16,16 @@ from trainables.tasks.task import TaskInfo
 from trainables.training.losses import LOSSES
 from trainables.training.state import TrainState
 
-EVALUATION_BATCH, EVALUATION_BYTES = 64, 2**28  # of samples read together, at most
+EVALUATION_BATCH, EVALUATION_BYTES = 64, 2**28  # limits of the samples read at once
 
 
 def gather(array: Rows, indices: np.ndarray, device: torch.device) -> Tensor:
-    """Copy rows of a (mapped, read-only) array, or of what stands for one, to `device`."""
+    """Copy rows of an array to `device`. The array may be memory-mapped and read-only."""
     return torch.from_numpy(array[indices]).to(device, non_blocking=True)
 
 
 def rows_at_once(array: Rows) -> int:
-    """Return how many samples are read together where no step of training counts them."""
+    """Return the number of samples to read at once outside of training."""
     sample_bytes: int = array.dtype.itemsize * math.prod(array.shape[1:])
     return min(EVALUATION_BATCH, max(1, EVALUATION_BYTES // sample_bytes))
 
@@ -41,7 +41,7 @@ def shuffled_batches(
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Put a module into evaluation mode, and back into whichever it was in."""
+    """Put a module into evaluation mode, and restore its previous mode at the end."""
     training = module.training
     module.eval()
     try:
@@ -53,8 +53,16 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 def predictions(
     state: TrainState, model: CrossModalModel, split: Split, drawn: np.ndarray
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield what the model says of the drawn samples, in single precision, and what is true, as
-    many at a time as are read at once, or fewer where memory ran out."""
+    """Yield predictions, in float32, and targets of the drawn samples, batch by batch.
+
+    The batches have the size that is read at once. They are smaller after halvings.
+
+    Args:
+        state: State that defines precision, device and halvings.
+        model: Model in evaluation mode.
+        split: Split of the samples.
+        drawn: Indices of the samples.
+    """
     step = max(1, rows_at_once(split.x) >> state.halvings)
     for start in range(0, len(drawn), step):
         batch = drawn[start : start + step]
@@ -64,11 +72,11 @@ def predictions(
 
 
 class Evaluation(NamedTuple):
-    """What a model is worth on a split; the lower the better."""
+    """Metric values and loss of a model on a split. Lower is better."""
 
-    value: float  # of the task's metric
-    loss: float  # the task's, the mean over samples
-    also: Mapping[str, float]  # other metrics that were asked for
+    value: float  # value of the task's metric
+    loss: float  # the task's loss, the mean over samples
+    also: Mapping[str, float]  # values of the other requested metrics
 
 
 @torch.inference_mode()
@@ -80,13 +88,24 @@ def evaluate(
     *,
     also: Sequence[str] = (),
 ) -> Evaluation:
-    """Evaluate the model over the whole split, which is read once; leave it in training mode.
+    """Evaluate the model over the whole split in one pass, and leave it in training mode.
 
-    Where the split has groups, their samples' logits are averaged before the metrics: a group
-    scores as one.
+    If the split has groups, the logits of each group are averaged before the metrics, so that a
+    group counts as one sample. The loss is averaged over samples.
+
+    Args:
+        state: State that defines precision, device and halvings.
+        model: Model to evaluate.
+        split: Split to evaluate on.
+        info: The task's loss and metric.
+        also: Names of further metrics.
+
+    Raises:
+        DataError: A metric has no value on this split.
     """
     model.eval()
     totals = {metric: METRICS[metric]() for metric in (info.metric, *also)}
+    # Some official metrics depend on the first published sample, which has the lowest id.
     for total in totals.values():
         if isinstance(total, FromFirst) and split.sample_id is not None:
             row = np.array([split.sample_id.argmin()])

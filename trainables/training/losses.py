@@ -1,4 +1,4 @@
-"""Losses, by name: what is differentiated. Each is a mean over the samples of a batch.
+"""Losses for training, by name. Each is a mean over the samples of a batch.
 
     nrmse          mean_i |p_i - y_i| / |y_i|
     relative_l2    the same, under NAS-Bench-360's name
@@ -6,10 +6,13 @@
     masked_mse     mean_i mean over known points of (p - y)^2
     cross_entropy  mean_i -log softmax(p_i)[y_i]
     bce_w          mean over labels of -w y log s(p) - (1 - y) log(1 - s(p)), with the logistic s:
-                   a label that holds weighs w (4, 10) times one that does not
+                   a positive label has w (4, 10) times the weight of a negative one
     masked_bce     mean_i mean over pixels that are not ignored of bce_1
 
-The gradient of a norm at a perfect prediction is taken as 0.
+The gradient of a norm at a perfect prediction is defined as 0.
+
+Shapes: n = samples of a batch; k = classes or labels; h, w = rows and columns of a field; "" =
+scalar.
 """
 
 import math
@@ -28,7 +31,7 @@ __all__ = ["LOSSES", "bce", "cross_entropy", "masked_bce", "masked_mse", "nrmse"
 
 
 def nrmse(prediction: Float[Tensor, "n ..."], target: Float[Tensor, "n ..."]) -> Float[Tensor, ""]:
-    """Return the mean relative L2 error; a target of norm below 1e-8 counts as of that norm.
+    """Return the mean relative L2 error. The norm of a target is at least 1e-8 in the denominator.
 
     Raises:
         ValueError: The shapes differ.
@@ -39,7 +42,7 @@ def nrmse(prediction: Float[Tensor, "n ..."], target: Float[Tensor, "n ..."]) ->
 
 
 def rmse(prediction: Float[Tensor, "n ..."], target: Float[Tensor, "n ..."]) -> Float[Tensor, ""]:
-    """Return the mean over samples of each one's root mean square error.
+    """Return the mean over samples of the root mean square error, in the target's unit.
 
     Raises:
         ValueError: The shapes differ.
@@ -50,9 +53,16 @@ def rmse(prediction: Float[Tensor, "n ..."], target: Float[Tensor, "n ..."]) -> 
 def masked_mse(
     prediction: Float[Tensor, "n 1 h w"], target: Float[Tensor, "n 2 h w"]
 ) -> Float[Tensor, ""]:
-    """Return the mean over samples of each one's mean squared error over known points.
+    """Return the mean over samples of the mean squared error over known points.
 
-    Targets hold a value, and whether it is known (1) or not (0); a sample without any counts 0.
+    A sample without known points has an error of 0.
+
+    Args:
+        prediction: Predicted values.
+        target: Values, and masks of known (1) and unknown (0) points.
+
+    Raises:
+        ValueError: The shapes of predicted and true values differ.
     """
     value, known = target[:, :1], target[:, 1:]
     return _mean_where(known > 0, difference(prediction, value).square())
@@ -66,7 +76,13 @@ def cross_entropy(logits: Float[Tensor, "n k"], labels: Int[Tensor, " n"]) -> Fl
 def bce(
     logits: Float[Tensor, "n k"], target: Float[Tensor, "n k"], *, positives: float
 ) -> Float[Tensor, ""]:
-    """Return the mean binary cross entropy, in which a label that holds weighs `positives`."""
+    """Return the mean binary cross entropy over all labels of all samples.
+
+    Args:
+        logits: Logit of each label.
+        target: 1 for a positive label, else 0.
+        positives: Weight of a positive label; that of a negative one is 1.
+    """
     weight = logits.new_tensor(positives)
     return functional.binary_cross_entropy_with_logits(logits, target, pos_weight=weight)
 
@@ -74,9 +90,11 @@ def bce(
 def masked_bce(
     logits: Float[Tensor, "n 1 h w"], target: Float[Tensor, "n 2 h w"]
 ) -> Float[Tensor, ""]:
-    """Return the mean over samples of each one's mean binary cross entropy over its pixels.
+    """Return the mean over samples of the mean binary cross entropy over the pixels that count.
 
-    Targets hold what a pixel is, and whether it is ignored (1) or counts (0).
+    Args:
+        logits: Logit of each pixel.
+        target: Class of each pixel (0 or 1), and masks of ignored (1) and counted (0) pixels.
     """
     truth, ignored = target[:, :1], target[:, 1:]
     losses = functional.binary_cross_entropy_with_logits(logits, truth, reduction="none")
@@ -104,6 +122,6 @@ def _root_mean_square(prediction: Tensor, target: Tensor) -> Tensor:
 
 
 def _mean_where(counts: Tensor, losses: Tensor) -> Tensor:
-    """Return the mean over samples of each one's mean over the points that count."""
+    """Return the mean over samples of the mean over the points that count."""
     kept = torch.where(counts, losses, torch.zeros_like(losses)).flatten(1)
     return (kept.sum(1) / counts.flatten(1).sum(1).clamp_min(1)).mean()

@@ -1,13 +1,13 @@
-"""Optimisers and the learning-rate schedule of ORCA's recipes, from plain numbers.
+"""Optimisers and the learning-rate schedule of ORCA's recipes.
 
-    factor(s) = s / w             while s < w            (warm-up; the first step has rate 0)
-              = (T - s) / (T - w) after, never below 0   (linear decay)
+    factor(s) = s / w             if s < w               (warm-up; the first step has rate 0)
+              = (T - s) / (T - w) else, at least 0       (linear decay)
 
-for step s, warm-up steps w, decay steps T: Shen et al., ICML 2023, as their code has it, but for
-the clamp at 0, which theirs lacks, and for what a step is: theirs counts micro-batches, so that
-within a step of A of them it is A - 1 micro-batches ahead. Ours counts steps of the optimiser, so
-that 4 x 16 samples and 64 x 1 are the same training. On full data they differ by 0.4 % of the peak
-rate at most.
+s is the step, w the warm-up steps and T the decay steps. Source: the code of Shen et al., ICML
+2023, with two differences. Their code has no lower bound of 0. It also counts micro-batches as
+steps, so that within a step of A micro-batches the schedule is up to A - 1 micro-batches ahead.
+This module counts steps of the optimiser, so that 4 x 16 samples and 64 x 1 are the same training.
+On full data the two differ by at most 0.4 % of the peak rate.
 """
 
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from trainables.errors import ConfigError
 
-BETAS = (0.9, 0.98)  # of every published recipe
+BETAS = (0.9, 0.98)  # the values of every published recipe
 
 
 def make_optimizer(
@@ -28,7 +28,15 @@ def make_optimizer(
     weight_decay: float = 0.0,
     momentum: float = 0.0,
 ) -> torch.optim.Optimizer:
-    """Make the optimiser called `name`; all parameters decay, biases and norms too.
+    """Make the optimiser called `name`. Weight decay applies to all parameters, including biases
+    and norms.
+
+    Args:
+        name: `adam`, `adamw` or `sgd`.
+        parameters: Parameters; those without a gradient are left out.
+        lr: Learning rate.
+        weight_decay: Weight decay: decoupled with `adamw`, part of the gradient otherwise.
+        momentum: Momentum of `sgd`; other optimisers ignore it.
 
     Raises:
         ConfigError: No parameter is left to train.
@@ -43,7 +51,13 @@ def make_optimizer(
 
 
 def learning_rate_factor(step: int, *, warmup_steps: float, decay_steps: float) -> float:
-    """Return the multiple of the peak rate at `step` (from 0): see the module's formula."""
+    """Return the factor of the peak rate at a step, by the formula of the module.
+
+    Args:
+        step: Step of the optimiser, counted from 0.
+        warmup_steps: Steps w of the linear increase.
+        decay_steps: Step T at which the rate is 0; without effect if it is not above w.
+    """
     if step < warmup_steps:
         return step / warmup_steps
     if decay_steps <= warmup_steps:
@@ -52,12 +66,16 @@ def learning_rate_factor(step: int, *, warmup_steps: float, decay_steps: float) 
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Set the rate of every parameter group."""
+    """Set the learning rate of every parameter group."""
     for group in optimizer.param_groups:
         group["lr"] = rate
 
 
 def clip_gradients(parameters: Iterable[Tensor], max_norm: float | None) -> Tensor:
-    """Return the norm of the gradients, after capping it at `max_norm` where one is given."""
+    """Clip the joint norm of the gradients at `max_norm`, if that is not None.
+
+    Returns:
+        The norm before clipping.
+    """
     limit = float("inf") if max_norm is None else max_norm
     return nn.utils.clip_grad_norm_(parameters, limit)

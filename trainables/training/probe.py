@@ -1,11 +1,12 @@
-"""Knowledge of the source left in a body: the error of a linear probe, and its rise.
+"""Linear probe of the source knowledge in a body.
 
     distortion(t) = error of a probe on the body after t epochs - error on the body before
 
-The probe is a multinomial logistic regression on standardised features, averaged over positions, of
-source samples that come through the source's own embedder. Its L2 strength is chosen by 3-fold
-cross-validation on the samples that it is fitted to; the error is of the others. Ma et al., ICML
-2024, measure so how much of the source's modality knowledge fine-tuning destroys.
+The probe is a multinomial logistic regression on standardised features of source samples. The
+features are averaged over positions, and the samples pass through the source's own embedder. 3-fold
+cross-validation on the training samples of the probe selects its L2 strength. The error is that of
+the other samples. Ma et al., ICML 2024, use this error to measure the loss of source knowledge
+during fine-tuning.
 """
 
 import numpy as np
@@ -22,20 +23,25 @@ from trainables.sources.source import Source
 __all__ = ["body_features", "check_probe", "probe_error", "source_error"]
 
 FOLDS = 3
-STRENGTHS = (0.01, 0.1, 1.0, 10.0)  # inverse L2 penalties that are tried
-HELD_OUT = 0.3  # of the samples, for the error
+STRENGTHS = (0.01, 0.1, 1.0, 10.0)  # candidates of the inverse L2 penalty
+HELD_OUT = 0.3  # share of the samples for the error
 CHUNK = 64  # samples encoded at once
 
 
 def source_error(model: CrossModalModel, source: Source) -> float:
-    """Return the share of held-out source samples that a probe on the body gets wrong."""
+    """Return the share of held-out source samples that a probe on the body misclassifies.
+
+    The model is in training mode afterwards.
+    """
     return probe_error(body_features(model, source), source.labels.numpy())
 
 
 @torch.inference_mode()
 def body_features(model: CrossModalModel, source: Source) -> np.ndarray:
-    """Return the body's features of all source samples, float32 [n, E]; leave it in training
-    mode."""
+    """Return the body's features of all source samples, float32 [n, E].
+
+    The model is in training mode afterwards.
+    """
     device = next(model.parameters()).device
     model.eval()
     pooled = []
@@ -47,9 +53,14 @@ def body_features(model: CrossModalModel, source: Source) -> np.ndarray:
 
 
 def probe_error(features: np.ndarray, labels: np.ndarray) -> float:
-    """Fit a probe to features [n, E] and labels [n]; return its error on samples held out.
+    """Fit a probe to features, and return its error on held-out samples.
 
-    Which samples these are depends on the labels alone.
+    The choice of the held-out samples depends only on the labels. Classes with too few samples for
+    cross-validation are left out.
+
+    Args:
+        features: Features [n, E].
+        labels: Classes [n], integers from 0.
     """
     enough = np.bincount(labels)[labels] >= 2 * FOLDS
     x, x_out, y, y_out = train_test_split(
@@ -66,10 +77,14 @@ def probe_error(features: np.ndarray, labels: np.ndarray) -> float:
 
 
 def check_probe(source: Source | None, setting: str) -> None:
-    """Check that a probe can be fitted to the source; `setting` is what asks for it.
+    """Check that a probe can be fitted to the source.
+
+    Args:
+        source: Labelled source data, if any.
+        setting: Setting that requires the probe, for the message.
 
     Raises:
-        ConfigError: There is no source, or fewer than two of its classes have samples enough.
+        ConfigError: There is no source, or fewer than two of its classes have enough samples.
     """
     if source is None:
         raise ConfigError(

@@ -1,13 +1,14 @@
-"""The class of each training sample of any task, for distances and contrasts that need classes.
+"""Classes of the training samples of any task, for distances and contrasts that need classes.
 
-A classification task has classes. The outputs of any other are grouped by k-means, as in ORCA (Shen
-et al., ICML 2023): outputs flattened to vectors, or the vectors of labels where a sample has
-several. Vectors of more than 256 numbers are first projected on their 64 leading principal
-components: on fields of 3072 points this takes seconds instead of most of a minute, and moves no
-more samples between groups than another start of k-means does. Where outputs have a mask (PSICOV),
-it is part of the vector; in the official code the distances alone are.
+A classification task has classes. The outputs of other tasks are grouped by k-means, as in ORCA
+(Shen et al., ICML 2023). The outputs are flattened fields, or vectors of labels. Vectors with more
+than 256 values are first projected onto their 64 leading principal components. On fields of 3072
+points this takes seconds instead of most of a minute. It moves no more samples between groups than
+another initialisation of k-means does. If outputs have a mask (PSICOV), the mask is part of the
+vector; the official code uses only the distances.
 
-Chance is the data's, not the trial's, so that all trials of a study share their classes.
+The random seed belongs to the data, not to the trial, so that all trials of a study have the same
+classes.
 """
 
 import warnings
@@ -24,21 +25,26 @@ from trainables.tasks.task import Task
 
 __all__ = ["target_labels"]
 
-WIDEST = 256  # numbers an output that are grouped as they are
+WIDEST = 256  # largest number of values of an output that is grouped without projection
 COMPONENTS = 64
-BATCH = 10_000  # samples that k-means reads at once; more are read in batches of as many
-STARTS = 10  # of k-means; the best is kept
-SEED = 0  # the data's, not the trial's
+BATCH = 10_000  # samples that k-means reads at once; above it, the size of its mini-batches
+STARTS = 10  # initialisations of k-means; the best result is kept
+SEED = 0  # seed of the data, not of the trial
 
-_known: dict[tuple[str, int, int], Int64[np.ndarray, " n"]] = {}  # of this process
+_known: dict[tuple[str, int, int], Int64[np.ndarray, " n"]] = {}  # cache of this process
 
 
 def target_labels(task: Task, clusters: int) -> Int64[np.ndarray, " n"]:
-    """Return the class of each training sample, counted from 0 without a gap.
+    """Return the class of each training sample, as consecutive integers from 0.
 
-    They are the true classes of a classification task, whatever `clusters` (one without a training
-    sample has no number), else at most `clusters` groups of like outputs: at most half as many as
-    samples, so that some group has two, and fewer where fewer outputs differ.
+    A classification task has its true classes, independent of `clusters`; a class without training
+    samples has no number. Other tasks have at most `clusters` groups of similar outputs. There are
+    at most half as many groups as samples, so that some group has two samples, and fewer groups if
+    there are fewer distinct outputs.
+
+    Args:
+        task: Task with its training set.
+        clusters: Largest number of groups.
 
     Raises:
         DataError: An output is not finite.
@@ -62,11 +68,11 @@ def _compute(task: Task, clusters: int) -> Int64[np.ndarray, " n"]:
 
 
 def _k_means(outputs: np.ndarray, clusters: int) -> np.ndarray:
-    """Group rows, in one thread: several would add up in an order of chance."""
+    """Group rows by k-means in one thread, because several threads add up in a random order."""
     samples, width = outputs.shape
     clusters = max(1, min(clusters, samples // 2))
     with threadpool_limits(limits=1), warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer outputs differ
+        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct outputs than groups
         if width > WIDEST:
             pca = PCA(min(COMPONENTS, samples), svd_solver="randomized", random_state=SEED)
             outputs = pca.fit_transform(outputs)

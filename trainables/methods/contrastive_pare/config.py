@@ -1,4 +1,5 @@
-"""The proposed method's first stage: contrastive training of the embedder under noise."""
+"""Settings of the proposed method's first stage: contrastive training of the embedder under
+noise."""
 
 from typing import ClassVar, Literal
 
@@ -8,8 +9,9 @@ from trainables.stages.configs import Clusters, EmbedderConfig, MeasuredConfig
 
 
 class ContrastConfig(MeasuredConfig, EmbedderConfig):
-    """Noisy views of target samples of one class (or pseudo-class) are drawn together, those of
-    different ones apart, the more so the less their classes are correlated."""
+    """Settings of `contrast`. Noisy views of target samples attract each other within a class (or
+    pseudo-class) and repel each other between classes, more strongly between less correlated
+    ones."""
 
     implementation: ClassVar[str] = "trainables.methods.contrastive_pare.contrast:Contrast"
 

@@ -1,17 +1,18 @@
-"""The proposed method's first stage: contrastive training of the embedder under noise.
+"""Stage of contrastive training of the embedder under noise, the proposed method's first.
 
-A step draws P classes of the target (true ones, or k-means groups of its outputs), Q noisy views of
-each, and lowers the contrastive loss of the views' tokens, averaged over a view. The body is not
-run. An epoch has ceil(n / P Q) steps for n training samples: about as many views as there are
-samples, though not one of each.
+A step draws P classes of the target (true classes, or k-means groups of its outputs) and Q noisy
+views of each. It minimises the contrastive loss of the views' tokens, averaged over each view. The
+body is not evaluated. An epoch has ceil(n / P Q) steps for n training samples. It therefore has
+about as many views as there are samples, but not one view of each sample.
 
-Classes are drawn evenly, however many samples they have, and Q different ones of all views of their
-samples (`noise`): so a class of one sample has pairs too. A class that has fewer gives all.
+Each class has the same probability, independent of its number of samples. The Q views of a class
+are different ones among all views of its samples (`noise`), so that even a class of one sample has
+pairs. A class with fewer than Q views contributes all of them.
 
-Noise is added to the inputs, in units of the training set, by channel; or to the tokens, in units
-of the batch, by feature, which are held constant under differentiation. Source samples, where they
-join, are classes of their own, embedded by the frozen source embedder; pairs with one of another
-class have the mean weight.
+Noise is added to the inputs, in units of the training set for each channel, or to the tokens, in
+units of the batch for each feature. The units of the batch have no gradient. Optional source
+samples form classes of their own and are embedded by the frozen source embedder. Pairs of a source
+sample and a sample of another class have the mean weight.
 """
 
 from collections.abc import Iterator
@@ -42,11 +43,11 @@ from trainables.training.state import TrainState
 
 __all__ = ["Contrast"]
 
-SCOPE, SOURCE_SCOPE = "contrast", "contrast-source"  # of the random streams of views and samples
+SCOPE, SOURCE_SCOPE = "contrast", "contrast-source"  # seed scopes of views and source samples
 
 
 class Contrast(EmbedderTraining[ContrastConfig]):
-    """Draws views of one class together and of different classes apart, by the embedder alone."""
+    """Stage that trains only the embedder, by the contrastive loss of noisy views."""
 
     def check(self, model: CrossModalModel, domains: Domains) -> None:
         config, name, task = self.config, self.name, domains.target
@@ -65,8 +66,8 @@ class Contrast(EmbedderTraining[ContrastConfig]):
             )
         if config.include_source and domains.source is None:
             raise ConfigError(
-                f"{name}: source samples are to join, but the trial has no proxy. Name one under "
-                f"`proxies`, or set {name}.include_source to false."
+                f"{name}: include_source needs source samples, but the trial has no proxy. Name "
+                f"one under `proxies`, or set {name}.include_source to false."
             )
 
     def objective(self, state: TrainState, domains: Domains) -> TaskObjective:
@@ -74,7 +75,7 @@ class Contrast(EmbedderTraining[ContrastConfig]):
 
 
 class ContrastObjective(TaskObjective):
-    """The contrastive loss. Its batches are of views: number v of sample i has index i V + v."""
+    """Contrastive loss of batches of views. View v of sample i has index i V + v."""
 
     def __init__(self, state: TrainState, domains: Domains, config: ContrastConfig) -> None:
         labels = target_labels(domains.target, config.clusters)
@@ -130,7 +131,7 @@ class ContrastObjective(TaskObjective):
         return {"views": float(self.drawn), **self.measurements.after_epoch(self.state)}
 
     def _draw(self, classes: list[np.ndarray], views: int, rng: Random) -> np.ndarray:
-        """Draw classes, and different views of each, by their indices."""
+        """Draw classes and different views of each; return the indices of the views."""
         drawn = []
         for group in rng.sample(classes, min(self.config.classes, len(classes))):
             every = len(group) * views
@@ -140,8 +141,8 @@ class ContrastObjective(TaskObjective):
         return np.concatenate(drawn)
 
     def _features(self, indices: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Return the mean token [b, D] of each view, and the correlation between what was
-        perturbed and what it was before."""
+        """Return the mean token [b, D] of each view, and the correlation of the values before and
+        after the noise."""
         samples, numbers = np.divmod(indices, len(self.views))
 
         def perturb(z: Tensor, units: Units) -> tuple[Tensor, Tensor]:
@@ -160,7 +161,7 @@ class ContrastObjective(TaskObjective):
         return noisy.mean(1), measured
 
     def _weights(self) -> Tensor:
-        """Return lambda of each pair of classes: the target's, then the source's."""
+        """Return lambda of each pair of classes: those of the target, then those of the source."""
         config, classes = self.config, len(self.members)
         every = classes + (0 if self.source is None else self.source.num_classes)
         weights = torch.full((every, every), config.lambda_mean).fill_diagonal_(1.0)
@@ -175,7 +176,7 @@ class ContrastObjective(TaskObjective):
 
 
 def views_of(config: ContrastConfig) -> Views:
-    """Return the views that a sample has under these settings."""
+    """Return the views of a sample under these settings."""
     return Views(
         num_scales=config.num_scales,
         sigma_min=config.sigma_min,
@@ -186,5 +187,5 @@ def views_of(config: ContrastConfig) -> Views:
 
 
 def members(labels: np.ndarray) -> list[np.ndarray]:
-    """Return the samples of each class that has some, in the order of the classes."""
+    """Return the sample indices of each class that occurs, in the order of the classes."""
     return [np.flatnonzero(labels == label) for label in np.unique(labels)]

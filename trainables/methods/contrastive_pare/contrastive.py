@@ -1,27 +1,28 @@
-"""Contrastive losses of labelled features, in which some pairs of classes count for more.
+"""Contrastive losses of labelled features with weights for pairs of classes.
 
     L_Y = -log [ sum_{i != j in Y} s_ij  /  sum_{i in Y, j != i} lambda_ij s_ij ]      exp, affine
     L_Y = -mean_{i != j in Y} log [ s_ij / sum_{l != i} lambda_il s_il ]               supcon_out
 
-with c_ij the cosine of features i and j, s_ij = exp(c_ij / temperature), or (1 + c_ij) / 2 in
-`affine`, and lambda_ij = 1 within a class. The loss is the mean of L_Y over classes Y of two
-samples or more. It is not negative where no lambda is below 1, and grows in each lambda. The second
-form is of Khosla et al., "Supervised Contrastive Learning", NeurIPS 2020 (their L_out), with
-weights: it draws each pair of a class together, where the first is content with some.
+c_ij is the cosine of features i and j. s_ij is exp(c_ij / temperature), or (1 + c_ij) / 2 in
+`affine`. lambda_ij is 1 within a class. The loss is the mean of L_Y over the classes Y with at
+least two samples. It is not negative if no lambda is below 1, and it increases with each lambda.
+
+The second form is L_out of Khosla et al., "Supervised Contrastive Learning", NeurIPS 2020, with
+weights. It attracts each pair of a class, while in the first form a few close pairs are sufficient.
 `align_uniform` is `discriminability` (Wang and Isola, ICML 2020), without temperature and weights.
 
-The ratio is also printed with the cosines themselves in place of s. These have either sign, so the
-logarithm has no value for many features. And with i = j: a constant, which only dilutes gradients.
+The first ratio is also printed with cosines in place of s. Cosines can be negative, so that the
+logarithm is undefined for many features. It is also printed with pairs i = j, which are constants
+and only dilute the gradients.
 
-lambda grows as classes are less alike (`class_weights`), which the training data say before
-anything is learnt. The prototype of a class is the mean of its samples, in units in which each
-channel has mean 0 and variance 1 over the training set: of their inputs where samples have a class,
-else of their outputs (fields, or sets of labels), of which `pseudo_labels` makes the classes.
-Classes are as alike as their prototypes are correlated (Pearson's coefficient over all numbers of
-these).
+lambda is larger for less similar classes (`class_weights`). The similarity is computed from the
+training data before any training. The prototype of a class is the mean of its samples. Their
+channels are standardised to mean 0 and variance 1 over the training set. The prototypes are means
+of inputs if samples have a class, else of outputs (fields, or sets of labels), which
+`pseudo_labels` groups into classes. The similarity of two classes is Pearson's correlation of their
+prototypes over all values.
 
-Shapes: n = samples; d = features, or numbers of a prototype; k = classes; c = channels; "" =
-scalar.
+Shapes: n = samples; d = features, or values of a prototype; k = classes; c = channels; "" = scalar.
 """
 
 from collections.abc import Iterator
@@ -55,7 +56,7 @@ __all__ = [
 
 Form = Literal["exp", "supcon_out", "align_uniform", "affine"]
 
-SMALLEST_SIMILARITY = 1e-8  # of `affine`, whose logarithm is taken
+SMALLEST_SIMILARITY = 1e-8  # added to s of `affine`, so that its logarithm is finite
 
 
 def contrastive_loss(
@@ -66,13 +67,17 @@ def contrastive_loss(
     form: Form = "exp",
     temperature: float = 0.1,
 ) -> Float[Tensor, ""]:
-    """Return the loss of features of any length; 0, with a gradient, if no two share a class.
+    """Return the contrastive loss. It is 0, with a gradient, if no two samples share a class.
 
     Args:
-        weights: lambda_ij, positive; 1 where i and j are of one class.
+        features: Features; their norm has no effect.
+        labels: Class of each sample.
+        weights: lambda_ij, positive; 1 if i and j are of one class.
+        form: Form of the loss, see the module's formulas.
+        temperature: Temperature of `exp` and `supcon_out`.
 
     Raises:
-        ValueError: `align_uniform` of fewer than two samples.
+        ValueError: `form` is `align_uniform` and there are fewer than two samples.
     """
     if form == "align_uniform":
         return discriminability(features, labels).loss
@@ -81,6 +86,8 @@ def contrastive_loss(
     anchors = positive.any(1)
     if not anchors.any():
         return 0 * features.sum()
+    # All sums run in log space, because exp(c / temperature) of small temperatures overflows.
+    # Samples without a positive pair are no anchors, but remain in the denominators of others.
     rows = ... if anchors.all() else anchors
     similarity = _log_similarity(_cosines(features), form, temperature)[rows]
     positive, labels = positive[rows], labels[rows]
@@ -98,7 +105,7 @@ def contrastive_loss(
 
 
 class Cosines(NamedTuple):
-    """Mean cosines of pairs of samples; 0 where there is no such pair."""
+    """Mean cosines of pairs of samples; 0 if there is no such pair."""
 
     within: Tensor
     between: Tensor
@@ -119,21 +126,29 @@ def mean_cosines(features: Float[Tensor, "n d"], labels: Int[Tensor, " n"]) -> C
 def class_weights(
     correlation: Float[Tensor, "k k"], *, mean: float, largest: float, epsilon: float
 ) -> Float[Tensor, "k k"]:
-    """Return lambda of each pair of classes: the larger, the less these are correlated.
+    """Return lambda of each pair of classes. It is larger if their correlation is lower.
 
-        lambda_ij = c / (r_ij + epsilon), cut to [1, largest]        r_ij = (1 + correlation_ij) / 2
+        lambda_ij = c / (r_ij + epsilon), clipped to [1, largest]    r_ij = (1 + correlation_ij) / 2
 
-    with c such that the mean over pairs of different classes is `mean`; 1 on the diagonal. The
-    correlation itself may be 0 or negative, and so would be the weights if they were made of it.
+    The factor c makes the mean over pairs of different classes equal to `mean`. The diagonal is 1.
+    The formula uses r because the correlation can be 0 or negative, and a weight must be positive.
+
+    Args:
+        correlation: Correlations of the classes, in [-1, 1].
+        mean: Mean weight of pairs of different classes.
+        largest: Largest weight of a pair.
+        epsilon: Constant that bounds the weights of negatively correlated classes.
 
     Raises:
-        ValueError: Fewer than two classes, or not 1 <= mean <= largest.
+        ValueError: There are fewer than two classes, or 1 <= mean <= largest does not hold.
     """
     if len(correlation) < 2 or not 1 <= mean <= largest:
         raise ValueError(
             f"Two classes or more, and 1 <= mean <= largest, must hold, but got "
             f"{len(correlation)=}, {mean=}, {largest=}."
         )
+    # The mean of the clipped weights increases with c, from 1 to `largest` over the bracket of
+    # `brentq`. The bracket therefore contains the c whose mean is `mean`.
     softened = (1 + correlation.double()) / 2 + epsilon
     apart = ~torch.eye(len(correlation), dtype=torch.bool, device=correlation.device)
     pairs = softened[apart]
@@ -158,20 +173,20 @@ def _log_similarity(cosines: Tensor, form: Form, temperature: float) -> Tensor:
 
 
 def _log(counted: Tensor) -> Tensor:
-    """Return 0 for what is counted in a sum of exponentials, and -inf for what is not."""
+    """Return 0 for terms that a sum of exponentials includes, and -inf for the others."""
     return torch.where(counted, 0.0, -torch.inf)
 
 
 CHUNK = 2**22  # numbers read at once
-SMALLEST_SPREAD = 1e-6  # as a share of the mean; what is below it is rounding, and counts as 0
+SMALLEST_SPREAD = 1e-6  # relative to the mean; a smaller spread is rounding and counts as 0
 
 
-_units: dict[tuple[str, int], Units] = {}  # both of this process
+_units: dict[tuple[str, int], Units] = {}  # caches of this process
 _correlations: dict[tuple[str, int, int], Float64[Tensor, "k k"]] = {}
 
 
 def input_units(task: Task) -> Units:
-    """Return the units of the task's inputs; they are read once a process."""
+    """Return the units of the task's inputs, cached for the process."""
     key = (task.content_hash, len(task.train))
     if key not in _units:
         _units[key] = channel_units(task.train.x)
@@ -179,7 +194,7 @@ def input_units(task: Task) -> Units:
 
 
 def class_correlations(task: Task, clusters: int) -> Float64[Tensor, "k k"]:
-    """Return the correlations of the classes of `target_labels`; found once a process."""
+    """Return the correlations of the classes of `target_labels`, cached for the process."""
     key = (task.content_hash, len(task.train), clusters)
     if key not in _correlations:
         labels = target_labels(task, clusters)
@@ -194,7 +209,10 @@ def class_correlations(task: Task, clusters: int) -> Float64[Tensor, "k k"]:
 
 
 def channel_units(rows: Rows) -> Units:
-    """Return the units of samples [n, c, ...], a number [c, 1, ...] each channel."""
+    """Return the mean and standard deviation of each channel of samples [n, c, ...], shaped [c, 1,
+    ...]."""
+    # One pass over chunks, because the training set may not fit into memory. Sums are in double
+    # precision, and a variance below rounding counts as 0.
     axes = [axis for axis in range(len(rows.shape)) if axis != 1]
     sums = squares = torch.zeros(())
     for chunk in _chunks(rows):
@@ -209,7 +227,7 @@ def channel_units(rows: Rows) -> Units:
 
 
 def class_means(rows: Rows, labels: Int64[np.ndarray, " n"]) -> Float64[Tensor, "k ..."]:
-    """Return the mean of each class's samples; each of the classes 0, 1, ... has some."""
+    """Return the mean of each class's samples. Each of the classes 0, 1, ... must have a sample."""
     of = torch.from_numpy(labels)
     counts = torch.bincount(of)
     sums = torch.zeros(len(counts), *rows.shape[1:], dtype=torch.float64)
@@ -221,7 +239,7 @@ def class_means(rows: Rows, labels: Int64[np.ndarray, " n"]) -> Float64[Tensor, 
 
 
 def correlations(prototypes: Float64[Tensor, "k d"]) -> Float64[Tensor, "k k"]:
-    """Return Pearson's coefficients of rows; 0 where one of the two is constant."""
+    """Return Pearson's correlations of the rows; 0 if one of the two rows is constant."""
     centred = prototypes - prototypes.mean(1, keepdim=True)
     norms = centred.norm(dim=1, keepdim=True)
     constant = norms <= SMALLEST_SPREAD * prototypes.norm(dim=1, keepdim=True)
@@ -230,7 +248,7 @@ def correlations(prototypes: Float64[Tensor, "k d"]) -> Float64[Tensor, "k k"]:
 
 
 def _chunks(rows: Rows) -> Iterator[Tensor]:
-    """Read all rows in their order, in double precision."""
+    """Read all rows in order, in double precision."""
     size = max(1, CHUNK // max(1, int(np.prod(rows.shape[1:]))))
     for start in range(0, len(rows), size):
         yield torch.from_numpy(rows[np.arange(start, min(start + size, len(rows)))]).double()

@@ -1,12 +1,13 @@
-"""Our proposed method: contrastive training of the embedder under noise, then patch replacement.
+"""The proposed method: contrastive training of the embedder under noise, then patch replacement.
 
-1. `contrast` draws noisy views of target samples of one class together, at several scales of
-   Gaussian noise, and those of different classes apart, the more so the less these are correlated.
-2. `replace` is PaRe's (Cai et al., ICML 2024), with scores by self-attention; the embedder goes on
-   training or is frozen (`replace.freeze: embedder`).
+1. `contrast` trains the embedder with noisy views of target samples, at several scales of Gaussian
+   noise. Views of one class attract each other. Views of different classes repel each other, more
+   strongly if the correlation of the classes is lower.
+2. `replace` is PaRe's stage (Cai et al., ICML 2024), with scores by self-attention. It trains the
+   embedder further or freezes it (`replace.freeze: embedder`).
 
-With no epochs of 1 and k0 = 0 it is vanilla fine-tuning, bit for bit; with no epochs of 1 and
-PaRe's scorer it is PaRe.
+Without epochs of 1 and with k0 = 0 the method is vanilla fine-tuning, bit for bit. Without epochs
+of 1 and with PaRe's scorer it is PaRe.
 """
 
 from typing import Any
@@ -19,8 +20,7 @@ from trainables.tasks.task import TaskInfo
 
 
 def published(info: TaskInfo) -> dict[str, Any]:
-    """Return PaRe's settings of `replace` on a task, with lambda and scores as the method has
-    them."""
+    """Return PaRe's settings of `replace` on a task, with this method's lambda and scorer."""
     scorer = "attn_received" if info.dimension == "1d" else "attn_query"
     own = {"replace.lambda_mode": "k_over_k0", "replace.scorer": scorer}
     return {**method.published(info), **own, **info.settings.get("contrastive_pare", {})}

@@ -1,18 +1,18 @@
-"""Noisy views of samples: chains of Gaussian perturbations, at several scales.
+"""Noisy views of samples: chains of Gaussian perturbations at several scales.
 
     x_0 = x        x_t = a_k x_{t-1} + sigma_k eps_t        a_k = sqrt(1 - sigma_k^2)
 
-with eps_t ~ N(0, I), scales sigma_1 .. sigma_K in geometric progression, and T states a chain. So
-n samples have n K T views, or n (K T + 1) where each is also a view of itself. None is ever stored:
-x_t = a_k^t x + e_t, and e_t = sum_{s <= t} a_k^(t-s) sigma_k eps_s, the chain of the noise alone,
-is drawn for the views of a batch.
+eps_t ~ N(0, I). The K scales sigma_1 .. sigma_K form a geometric progression, and each chain has T
+states. n samples therefore have n K T views, or n (K T + 1) if each sample is also a view of
+itself. Views are never stored. A view is x_t = a_k^t x + e_t, and only the chain of its noise,
+e_t = sum_{s <= t} a_k^(t-s) sigma_k eps_s, is drawn, for the views of a batch.
 
-In units in which x has mean 0 and variance 1, each view has variance 1 too, and a correlation of
-a_k^t with x. What is perturbed comes and goes in units of its own, and says which these are.
+For x of mean 0 and variance 1 each view has variance 1 too, and its correlation with x is a_k^t.
+Other values are standardised by the `Units` of the caller.
 
-The chain of sample i at scale k is a pure function of (seed, i, k), and of each two of its states
-the later goes on from the earlier: no view depends on which others are drawn, in what order, or by
-whom.
+The chain of sample i at scale k is a pure function of (seed, i, k), and a later state of a chain
+continues the earlier ones. A view therefore does not depend on other views, on the order of the
+draws, or on the process.
 
 Shapes: b = views in a batch; "" = scalar.
 """
@@ -33,16 +33,16 @@ __all__ = ["Units", "Views", "correlation"]
 
 
 class Units(NamedTuple):
-    """Mean and standard deviation of the numbers of a sample, as they broadcast to it."""
+    """Mean and standard deviation of the values of a sample, in shapes that broadcast to it."""
 
     mean: Float[Tensor, "..."]
-    std: Float[Tensor, "..."]  # 0 where a number never varies; it is not perturbed
+    std: Float[Tensor, "..."]  # 0 for a constant value, which is not perturbed
 
 
 @dataclass(frozen=True, kw_only=True)
 class Views:
-    """The views of any sample, by number: first those of the finest scale, last the sample itself,
-    where it is one."""
+    """Views of any sample, by number: those of the finest scale first, and the sample itself last
+    if it is a view."""
 
     num_scales: int  # K
     sigma_min: float
@@ -54,36 +54,47 @@ class Views:
         return self.num_scales * self.steps + self.include_clean
 
     def place(self, number: int) -> tuple[int, int]:
-        """Return k, from 0, and t of a view; t is 0 for the sample itself."""
+        """Return the scale k, from 0, and the state t of a view; t is 0 for the sample itself."""
         scale, step = divmod(number, self.steps)
         return (scale, step + 1) if scale < self.num_scales else (0, 0)
 
     @cached_property
     def sigmas(self) -> tuple[float, ...]:
-        """The scales, from the finest; a single one is `sigma_max`."""
+        """The scales, from the finest to the coarsest; a single scale is `sigma_max`."""
         ratio, most = self.sigma_min / self.sigma_max, max(1, self.num_scales - 1)
         finer = reversed(range(self.num_scales))
         return tuple(self.sigma_max * math.pow(ratio, k / most) for k in finer)
 
     @cached_property
     def decays(self) -> tuple[tuple[float, ...], ...]:
-        """a_k^t by k, from 0, and t: what is left of a state t steps on."""
+        """a_k^t by k, from 0, and t: the factor of a state after t further steps."""
         powers = range(self.steps + 1)
         return tuple(tuple(math.pow(1 - s**2, t / 2) for t in powers) for s in self.sigmas)
 
     def signal(self, numbers: Sequence[int]) -> Float32[Tensor, " b"]:
-        """Return a^t of each view: its correlation with the sample."""
+        """Return a^t of each view, which is its correlation with the sample."""
         places = map(self.place, numbers)
         return torch.tensor([self.decays[scale][step] for scale, step in places])
 
     def noise(
         self, samples: Sequence[int], numbers: Sequence[int], shape: tuple[int, ...], *, seed: int
     ) -> Float32[Tensor, "b ..."]:
-        """Draw e_t of each view: [b, *shape], of variance 1 - a^2t."""
+        """Draw e_t of each view.
+
+        Args:
+            samples: Index of each view's sample.
+            numbers: Number of each view.
+            shape: Shape of a sample.
+            seed: Seed of all chains.
+
+        Returns:
+            Noise [b, *shape] on the CPU, of variance 1 - a^2t.
+        """
         drawn, fresh = torch.zeros(len(samples), *shape), torch.empty(shape)
         for chain, sample, number in zip(drawn, samples, numbers, strict=True):
             scale, steps = self.place(number)
             sigma, decay = self.sigmas[scale], self.decays[scale]
+            # e_t depends on all eps_s up to t, so the chain is drawn from its first state.
             rng = generator(seed, "noise", sample, scale)
             for step in range(1, steps + 1):
                 fresh.normal_(generator=rng)
@@ -99,21 +110,26 @@ class Views:
         *,
         seed: int,
     ) -> Float[Tensor, "b ..."]:
-        """Return a view of each sample; the sample itself, bit for bit, where that is the view.
+        """Return a view of each sample. A view that is the sample itself is equal bit for bit.
 
         Args:
-            samples: Which samples x are, for the noise to be theirs.
+            x: Values of the samples.
+            units: Mean and standard deviation of the values.
+            samples: Index of each sample, which determines its noise.
+            numbers: Number of each view.
+            seed: Seed of all chains.
         """
         noise = self.noise(samples, numbers, x.shape[1:], seed=seed).to(x.device)
         signal = self.signal(numbers).to(x.device).view(-1, *[1] * (x.dim() - 1))
+        # The mean has weight 1 - a^t, so that a view has the same mean and variance as x.
         return signal * x + (1 - signal) * units.mean + units.std * noise
 
 
 def correlation(
     x: Float[Tensor, "b ..."], views: Float[Tensor, "b ..."], units: Units
 ) -> Float[Tensor, ""]:
-    """Return the correlation of samples and views over all their numbers, in units in which these
-    have mean 0 and variance 1; those that never vary are left out."""
+    """Return the correlation of samples and views over all their values, after standardisation by
+    `units`. Constant values are left out."""
     scale = torch.where(units.std > 0, 1 / units.std, 0.0)
     clean, noisy = (scale * (z - units.mean) for z in (x, views))
     norms = (clean.norm() * noisy.norm()).clamp_min(torch.finfo(x.dtype).tiny)

@@ -1,9 +1,10 @@
 """MoNA: modality knowledge alignment. Ma et al., "Learning Modality Knowledge Alignment for
 Cross-Modality Transfer", ICML 2024.
 
-The embedder is meta-learned: an inner step fine-tunes the body on the target, and an outer loss
-asks how well the body still separates the source's classes after it. The embedder moves by the
-gradient of both, through the inner step. Then the whole model is fine-tuned on the target.
+The first stage meta-learns the embedder. An inner step fine-tunes the body on the target. An outer
+loss then measures the separation of the source's classes by the fine-tuned body. The embedder
+follows the gradient of both losses, through the inner step. The last stage fine-tunes the whole
+model on the target.
 
     method            the stages in order
     config            the settings of `meta`

@@ -1,4 +1,5 @@
-"""MoNA's first stage. The paper's code is not public, so defaults are ours."""
+"""Settings of MoNA's first stage. The paper's code is not public, so the defaults are this
+project's."""
 
 from typing import ClassVar, Literal
 
@@ -8,8 +9,8 @@ from trainables.stages.configs import MeasuredConfig, Optimizer, WeightDecay
 
 
 class MetaConfig(MeasuredConfig):
-    """The embedder is meta-learned so that one step of fine-tuning keeps source knowledge
-    (Ma et al., ICML 2024, Algorithm 1)."""
+    """Settings of `meta`, which meta-learns the embedder so that one step of fine-tuning preserves
+    source knowledge (Ma et al., ICML 2024, Algorithm 1)."""
 
     implementation: ClassVar[str] = "trainables.methods.mona.meta_alignment:MetaAlignment"
 
@@ -40,7 +41,7 @@ class MetaConfig(MeasuredConfig):
     def _several_steps_need_their_graph(self) -> "MetaConfig":
         if self.inner_steps > 1 and self.meta_grad == "fd":
             raise ValueError(
-                f"inner_steps {self.inner_steps} needs meta_grad exact: the finite difference is "
-                "of one step"
+                f"inner_steps {self.inner_steps} needs meta_grad exact: finite differences support "
+                "only one step"
             )
         return self

@@ -1,18 +1,19 @@
-"""MoNA's first stage: the embedder is meta-learned so that a step of fine-tuning keeps what the
-body knows of the source. Ma et al., ICML 2024, Algorithm 1.
+"""MoNA's first stage: meta-learning of the embedder so that a step of fine-tuning preserves the
+body's knowledge of the source. Ma et al., ICML 2024, Algorithm 1.
 
     phi <- phi - beta grad_phi [L_inner(phi, theta) + lambda L_outer(theta*)]
     theta* = theta - alpha grad_theta L_inner(phi, theta)
 
-phi = embedder, theta = pretrained body, which this stage never changes. L_inner is the task's loss
-on target data. L_outer is how badly the body, after its virtual step, separates labelled source
-data (`discriminability`). The head follows the gradient of L_inner: the paper leaves it open, and
-against a random head L_inner would say little.
+phi is the embedder and theta the pretrained body, which this stage never changes. L_inner is the
+task's loss on target data. L_outer measures the separation of labelled source data by the body
+after its virtual step (`discriminability`); it is low if the classes are well separated. The head
+follows the gradient of L_inner. The paper does not specify this, but L_inner of a random head would
+carry little information.
 
-lambda and alpha are partly redundant: to first order L_outer acts with the strength of their
-product. Where it is zero the stage warms up embedder and head, and reads no source.
+lambda and alpha are partly redundant: to first order the effect of L_outer is proportional to their
+product. If the product is zero, the stage trains embedder and head on the task and reads no source.
 
-Everything is computed in float32, whatever the precision of supervised training.
+All computations are in float32, independent of the precision of supervised training.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -48,7 +49,7 @@ from trainables.training.evaluation import gather, shuffled_batches
 from trainables.training.losses import LOSSES
 from trainables.training.state import TrainState
 
-SCOPE, SOURCE_SCOPE = "meta", "meta-source"  # of the random streams
+SCOPE, SOURCE_SCOPE = "meta", "meta-source"  # seed scopes
 MOVED_ROLES: Mapping[str, frozenset[Role]] = MappingProxyType(
     {
         "all": frozenset(Role),
@@ -61,7 +62,8 @@ Kernel = Literal["fused", "math"]
 
 
 class MetaAlignment(Stage[MetaConfig]):
-    """Trains embedder and, with `head_update: joint`, the head; the body only virtually."""
+    """Stage that trains the embedder and, with `head_update: joint`, the head. It moves the body
+    only virtually."""
 
     def check(self, model: CrossModalModel, domains: Domains) -> None:
         source, config = self._source(domains), self.config
@@ -95,7 +97,7 @@ class MetaAlignment(Stage[MetaConfig]):
             )
 
     def _source(self, domains: Domains) -> Source | None:
-        """Return the source where L_outer has an effect on the embedder, else None."""
+        """Return the source if L_outer affects the embedder, else None."""
         config = self.config
         if config.epochs == 0 or config.alpha == 0 or config.lambda_ == 0:
             return None
@@ -107,14 +109,14 @@ class MetaAlignment(Stage[MetaConfig]):
         return domains.source
 
     def _trained(self, state: TrainState) -> list[nn.Parameter]:
-        """Return the parameters that the optimiser moves, in a fixed order."""
+        """Return the parameters of the optimiser, in a fixed order."""
         head = state.model.predictor.parameters() if self.config.head_update == "joint" else ()
         return [*state.model.embedder.parameters(), *head]
 
     def _train(
         self, state: TrainState, task: Task, source: Source | None, epoch: int
     ) -> dict[str, float]:
-        """Train one epoch; return the means over its iterations of what they measured."""
+        """Train one epoch; return the means of the measured quantities over its iterations."""
         config, rows = self.config, []
         state.model.train()
         rng = generator(state.seed, SOURCE_SCOPE, epoch)
@@ -144,7 +146,7 @@ class MetaAlignment(Stage[MetaConfig]):
         return tokens.to(device), labels.to(device)
 
     def _gradients(self, iteration: "Iteration") -> InnerGradient:
-        """Return a MetaGradient where there is source data."""
+        """Return the gradients of an iteration: a MetaGradient if there is source data."""
         model, config = iteration.model, self.config
         moved = [n for n, role in model.roles.items() if role in MOVED_ROLES[config.inner_params]]
         parts = (
@@ -164,7 +166,7 @@ class MetaAlignment(Stage[MetaConfig]):
         )
 
     def _update(self, state: TrainState, result: InnerGradient) -> Tensor:
-        """Move embedder and head; return the norm of the embedder's gradient before its cap."""
+        """Update embedder and head; return the norm of the embedder's gradient before clipping."""
         model, optimizer = state.model, state.optimizer
         assert optimizer is not None
         gradients = result.embedder
@@ -182,16 +184,20 @@ class MetaAlignment(Stage[MetaConfig]):
 
 @dataclass(frozen=True, kw_only=True)
 class Iteration:
-    """The two losses on one iteration's data, as functions of weights; noise is alike each time."""
+    """The two losses on the data of one iteration, as functions of weights.
+
+    Both losses draw the same random numbers at each call.
+    """
 
     model: CrossModalModel
     loss: Callable[[Tensor, Tensor], Tensor]
     target: tuple[Tensor, Tensor]  # inputs and outputs
     source: tuple[Tensor, Tensor] | None  # tokens [B, N, D] and labels [B]
-    kernel: Kernel  # of attention in the inner loss
+    kernel: Kernel  # attention kernel of the inner loss
     seed: int
 
     def inner_loss(self, embedder: Parameters, head: Parameters, body: Parameters) -> Tensor:
+        # Finite differences compare calls of this loss, so each call needs the same dropout.
         seed_globals(self.seed, "inner")
         x, y = self.target
         weights = _joined(embedder=embedder, body=body, predictor=head)
@@ -207,7 +213,7 @@ class Iteration:
 
 
 def _measured(result: InnerGradient) -> dict[str, Tensor]:
-    """Return what a report says of an iteration; of L_outer only where it was computed."""
+    """Return the reported quantities of an iteration; those of L_outer only if it was computed."""
     numbers = {"inner_loss": result.inner_loss}
     if isinstance(result, MetaGradient):
         numbers |= {
@@ -222,15 +228,16 @@ def _measured(result: InnerGradient) -> dict[str, Tensor]:
 
 
 def _leaves(named: Iterable[tuple[str, nn.Parameter]]) -> dict[str, Tensor]:
-    """Return views of weights, which can be differentiated by and keep no gradient."""
+    """Return views of weights that accept gradients and do not accumulate them in the
+    parameters."""
     return {name: parameter.detach().requires_grad_() for name, parameter in named}
 
 
 def _joined(**parts: Parameters) -> dict[str, Tensor]:
-    """Return the weights of submodules under the names that their owner has for them."""
+    """Return the weights of submodules under their names in the whole model."""
     return {f"{part}.{name}": w for part, weights in parts.items() for name, w in weights.items()}
 
 
 def _set_gradients(module: nn.Module, gradients: Parameters) -> None:
     for name, parameter in module.named_parameters():
-        parameter.grad = gradients[name].contiguous()  # fused optimisers read it as it lies
+        parameter.grad = gradients[name].contiguous()  # fused optimisers require this layout

@@ -1,30 +1,31 @@
-"""The meta-gradient of MoNA's first stage: how the embedder shapes a step of the body.
+"""Meta-gradient of MoNA's first stage: the gradient of an outer loss through a step of the body.
 
     theta* = theta - alpha g(phi),  g(phi) = grad_theta L_inner(phi, theta)     (virtual step)
     grad_phi L_outer(theta*) = -alpha (d g / d phi)^T v,  v = grad_theta* L_outer(theta*)
 
-phi = embedder, theta = body; the head counts as a constant here. Since phi reaches L_outer through
-g alone, a first-order approximation is not an approximation: it is zero. Ma et al., "Learning
+phi is the embedder and theta the body; the head is a constant here. L_outer depends on phi only
+through g. A first-order approximation of the gradient is therefore zero. Ma et al., "Learning
 Modality Knowledge Alignment for Cross-Modality Transfer", ICML 2024, Algorithm 1.
 
-Two ways to the product of v with the mixed second derivative:
+The product of v with the mixed second derivative is computed in one of two ways:
 
     exact   reverse mode through the graph of g (double backward)
     fd      -alpha [grad_phi L_inner(theta + e v) - grad_phi L_inner(theta - e v)] / 2e, e = r / |v|
-            central difference, error O(e^2); no graph of a gradient is kept, any attention kernel
-            will do. Liu et al., "DARTS", ICLR 2019, section 2.3, with r = 0.01.
+            central difference, error O(e^2). It keeps no graph of a gradient and works with any
+            attention kernel. Liu et al., "DARTS", ICLR 2019, section 2.3, with r = 0.01.
 
-`exact` also takes several virtual steps on the same data: theta* is then the last of them, and the
-product is taken through all. v needs no graph in either. An iteration of fd costs a full pass each
-for the inner and the outer loss, and two passes that skip the gradient of the body's weights.
+`exact` also supports several virtual steps on the same data: theta* is then the result of the last
+step, and the product is propagated through all steps. v needs no graph in either mode. An iteration
+of fd costs one full pass each for the inner and the outer loss, and two passes that skip the
+gradient of the body's weights.
 
-Both losses must be deterministic functions of their arguments (seed what is random inside), in
+Both losses must be deterministic functions of their arguments (seed their random numbers), in
 float32 or better. Do not use `torch.utils.checkpoint` inside them: with parameters passed through
-`functional_call` it recomputes with the wrong ones, silently.
+`functional_call` it recomputes with wrong parameters and raises no error.
 
 On a CPU, and on a GPU with the flash and memory-efficient kernels, fused attention has neither a
-second derivative nor forward mode. Every backbone here calls PyTorch's
-`scaled_dot_product_attention`, so that a context can choose.
+second derivative nor forward mode. Every backbone calls PyTorch's `scaled_dot_product_attention`,
+so that the context `attention` can select the kernel.
 """
 
 from collections.abc import Callable, Mapping
@@ -40,16 +41,18 @@ from trainables.training.discriminability import Discriminability
 
 __all__ = ["InnerGradient", "MetaGradient", "Parameters", "inner_gradient", "meta_gradient"]
 
-RADIUS = 0.01  # r: how far the finite difference moves the body, in the norm of all its weights
+RADIUS = 0.01  # r: distance of theta + e v from theta, in the norm of all weights of the body
 
 Parameters = Mapping[str, Tensor]  # leaves that require a gradient, by name
-InnerLoss = Callable[[Parameters, Parameters, Parameters], Tensor]  # of embedder, head, body
-OuterLoss = Callable[[Parameters], Discriminability]  # of the body
+InnerLoss = Callable[
+    [Parameters, Parameters, Parameters], Tensor
+]  # function of embedder, head, body
+OuterLoss = Callable[[Parameters], Discriminability]  # function of the body
 
 
 @dataclass(frozen=True, kw_only=True)
 class InnerGradient:
-    """L_inner, and its gradient by embedder and head. No tensor here has a graph."""
+    """L_inner, and its gradient by embedder and head. The tensors have no graph."""
 
     inner_loss: Tensor
     embedder: dict[str, Tensor]
@@ -58,18 +61,23 @@ class InnerGradient:
 
 @dataclass(frozen=True, kw_only=True)
 class MetaGradient(InnerGradient):
-    """What one iteration computes: L_outer and its gradient by the embedder too."""
+    """Result of one iteration with an outer loss: also L_outer and its gradient by the embedder."""
 
     outer: Discriminability  # L_outer(theta*), in its two terms
     meta: dict[str, Tensor]  # gradient of L_outer by the embedder
-    cosine: Tensor  # between g and v, which MoNA raises, to first order in alpha
+    cosine: Tensor  # of g and v; MoNA increases it, to first order in alpha
     relative_step: Tensor  # |theta* - theta| / |theta|
 
 
 def inner_gradient(
     inner_loss: InnerLoss, embedder: Parameters, head: Parameters, body: Parameters
 ) -> InnerGradient:
-    """Return L_inner and its gradient by embedder and head alone."""
+    """Return L_inner and its gradient by embedder and head.
+
+    Args:
+        inner_loss: L_inner as a function of embedder, head and body.
+        embedder, head, body: Leaves that require a gradient; none is changed.
+    """
     loss = inner_loss(embedder, head, _constant(body))
     by_embedder, by_head = _gradients(loss, embedder, head)
     return InnerGradient(inner_loss=loss.detach(), embedder=by_embedder, head=by_head)
@@ -89,21 +97,26 @@ def meta_gradient(
     """Return the gradients of L_inner by embedder and head, and of L_outer(theta*) by embedder.
 
     Args:
-        embedder, head, body: Leaves that require a gradient; none is changed. Of the body, those
-            that the virtual step moves.
+        inner_loss: L_inner as a function of embedder, head and body.
+        outer_loss: L_outer as a function of the body.
+        embedder, head, body: Leaves that require a gradient; none is changed. `body` holds only the
+            parameters that the virtual step moves.
         alpha: Rate of the virtual step.
-        mode: `exact` needs an `inner_loss` that can be differentiated twice.
-        steps: Virtual steps.
+        mode: `exact` or `fd`. `exact` needs a twice differentiable `inner_loss`.
+        steps: Number of virtual steps.
 
     Raises:
-        ValueError: Several steps by finite differences.
+        ValueError: `steps` is above 1 and `mode` is `fd`.
     """
     exact = mode == "exact"
     if steps > 1 and not exact:
-        raise ValueError(f"A finite difference is of one step, but got {steps=}. Use `exact`.")
+        raise ValueError(
+            f"Finite differences support only one step, but got {steps=}. Use `exact`."
+        )
     inner = inner_loss(embedder, head, body)
     by_embedder, by_head, g = _gradients(inner, embedder, head, body, create_graph=exact)
-    theta, path = _stepped(body, g, alpha), g  # path: the sum of all steps' gradients
+    # theta* has a graph to phi only in mode `exact`; `path` is the sum of the steps' gradients.
+    theta, path = _stepped(body, g, alpha), g
     for _ in range(steps - 1):
         (more,) = _gradients(inner_loss(embedder, _constant(head), theta), theta, create_graph=True)
         theta = _stepped(theta, more, alpha)
@@ -130,12 +143,12 @@ def meta_gradient(
 
 
 def _stepped(body: Parameters, g: Parameters, alpha: float) -> dict[str, Tensor]:
-    """Return theta - alpha g, with the graph of g if it has one."""
+    """Return theta - alpha g, with the graph of g if there is one."""
     return {name: weight - alpha * g[name] for name, weight in body.items()}
 
 
 def _pulled_back(theta: Parameters, embedder: Parameters, v: Parameters) -> dict[str, Tensor]:
-    """Return (d theta* / d phi)^T v, from the graph of theta*."""
+    """Return (d theta* / d phi)^T v, by the graph of theta*."""
     products = torch.autograd.grad(
         list(theta.values()),
         list(embedder.values()),
@@ -148,7 +161,7 @@ def _pulled_back(theta: Parameters, embedder: Parameters, v: Parameters) -> dict
 def _finite_difference(
     inner_loss: InnerLoss, embedder: Parameters, head: Parameters, body: Parameters, v: Parameters
 ) -> dict[str, Tensor]:
-    """Return (d g / d phi)^T v, from grad_phi L_inner at two bodies either side of theta."""
+    """Return (d g / d phi)^T v, by grad_phi L_inner at theta + e v and theta - e v."""
     norm = _norm(v)
     epsilon = RADIUS / norm.clamp_min(_tiny(norm))
     ahead, behind = (
@@ -161,7 +174,7 @@ def _finite_difference(
 def _gradients(
     loss: Tensor, *groups: Parameters, create_graph: bool = False
 ) -> list[dict[str, Tensor]]:
-    """Return the gradient of `loss` by each group of parameters; zero where it has none."""
+    """Return the gradient of `loss` by each group of parameters; zero for unused parameters."""
     gradients = iter(
         torch.autograd.grad(
             loss,

@@ -1,12 +1,12 @@
 """MoNA: Modality kNowledge Alignment. Ma et al., "Learning Modality Knowledge Alignment for
 Cross-Modality Transfer", ICML 2024 (arXiv 2406.18864).
 
-1. `meta` learns the target embedder so that a virtual step of fine-tuning on the target leaves the
-   source data well separated by the body.
-2. `refine` is vanilla fine-tuning from that embedder.
+1. `meta` trains the target embedder. Its loss is low if, after a virtual step of fine-tuning on the
+   target, the body still separates the classes of the source.
+2. `refine` is vanilla fine-tuning, which starts from that embedder.
 
-With no meta epochs it is vanilla fine-tuning, bit for bit. The paper's code is not public: the
-settings tried first are our own, and are called `default`.
+Without epochs of `meta` the method is vanilla fine-tuning, bit for bit. The paper's code is not
+public. The settings of the first trial are therefore this project's, and are called `default`.
 """
 
 from trainables.methods.method import Method

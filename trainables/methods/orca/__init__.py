@@ -1,8 +1,9 @@
 """ORCA: align, then refine. Shen et al., "Cross-Modal Fine-Tuning: Align then Refine", ICML 2023.
 
-A target embedder is trained until embedded target data lie close to the source's, by a distance
-between labelled data sets. Then the whole model is fine-tuned on the target. The closer the two
-modalities, the more of the pretrained body's knowledge is of use.
+The first stage trains a target embedder to minimise a distance between labelled data sets: the
+distance from embedded target data to the source. The last stage fine-tunes the whole model on the
+target. A smaller distance between the modalities makes more of the pretrained body's knowledge
+useful.
 
     method           the stages in order, and the published settings of each task
     config           the settings of `align` and `warmup`

@@ -1,20 +1,22 @@
-"""ORCA's alignment (Shen et al., ICML 2023): embedded target data are drawn to the source's.
+"""ORCA's alignment and warm-up stages (Shen et al., ICML 2023).
 
     per_class   L = sum over classes y of p(y) [a D(S, f(x | y)) + b L_task]
     joint       L = a D(S, (f(x), y)) + b L_task
 
-with D a distance between samples of the two modalities, S the source's tokens averaged over a
-sample, f(x) the target's, and p(y) the share of class y. Classes are the task's own or k-means
-groups of its outputs (`pseudo_labels`); one with a single sample has no distance and is left out. A
-step follows each epoch, as in the official code (60 epochs are 60 steps), or each distance.
+D is a distance between samples of the two modalities. S is the set of the source's tokens, averaged
+over each sample, f(x) is that of the target, and p(y) is the share of class y. Classes are those of
+the task, or k-means groups of its outputs (`pseudo_labels`). A class with a single sample has no
+distance and is skipped. The optimiser makes one step an epoch, as in the official code (60 epochs
+are 60 steps), or one step for each distance.
 
-A batch is of at most `max_samples`: of one class after another in random order, or of as many
-random classes as have room for two samples each, and as evenly of these as they allow. Where the
-official code draws whole mini-batches until they exceed its limit, ours keeps to the limit.
+A batch has at most `max_samples` samples. With `per_class` each batch holds one class, and the
+order of the classes is random. With `joint` a batch holds random classes, at most as many as have
+room for two samples each, in numbers as equal as the classes allow. The official code draws whole
+mini-batches until they exceed its limit; this code never exceeds the limit.
 
-Without a distance labels are not read, and what is left is the warm-up of embedder and predictor.
-That is ORCA's optional second stage, too: embedder and predictor train on the task at a constant
-rate; the body passes gradients on and keeps none.
+Without a distance the labels are not read, and the stage only trains embedder and predictor on the
+task. ORCA's optional second stage does the same at a constant rate. The body propagates gradients
+and is not changed.
 """
 
 from collections.abc import Iterator
@@ -37,15 +39,15 @@ from trainables.training.state import TrainState
 
 __all__ = ["Alignment", "Warmup"]
 
-SOURCE_SCOPE = "align-source"  # of the random stream of source samples
+SOURCE_SCOPE = "align-source"  # seed scope of the source samples
 
 
 class Alignment(EmbedderTraining[AlignConfig]):
-    """Trains the embedder and, where `task_weight` is above 0, the predictor."""
+    """Stage that trains the embedder and, if `task_weight` is above 0, the predictor."""
 
     @property
     def has_distance(self) -> bool:
-        """Whether a distance to the source is part of what is minimised."""
+        """Whether the objective includes a distance to the source."""
         config = self.config
         return config.epochs > 0 and config.distance != "none" and config.align_weight > 0
 
@@ -87,7 +89,7 @@ class Alignment(EmbedderTraining[AlignConfig]):
 
 
 class AlignmentObjective(TaskObjective):
-    """a D + b L_task; of D there is none where `source` is None."""
+    """Objective a D + b L_task; it has no D if `source` is None."""
 
     def __init__(
         self, state: TrainState, domains: Domains, config: AlignConfig, source: Source | None
@@ -157,18 +159,22 @@ class AlignmentObjective(TaskObjective):
 
 
 def balanced_batch(classes: list[np.ndarray], size: int, generator: torch.Generator) -> np.ndarray:
-    """Draw at most `size` samples from as many random classes as have room for two each, and as
-    evenly of these as they allow.
+    """Draw at most `size` samples from random classes, in numbers as equal as the classes allow.
+
+    The number of classes is limited so that each of them has room for two samples.
 
     Args:
-        classes: The samples of each class, two or more.
+        classes: Indices of the samples of each class, two or more.
+        size: Largest number of samples.
+        generator: Generator on the CPU.
     """
     chosen = torch.randperm(len(classes), generator=generator)[: size // 2].tolist()
     drawn = [
         classes[y][torch.randperm(len(classes[y]), generator=generator)[:size].numpy()]
         for y in chosen
     ]
-    place = np.concatenate([np.arange(len(members)) for members in drawn])  # within its class
+    # A stable sort by the rank within the class takes one sample of each class in turn.
+    place = np.concatenate([np.arange(len(members)) for members in drawn])
     return np.concatenate(drawn)[place.argsort(kind="stable")[:size]]
 
 
@@ -178,7 +184,7 @@ def has_pair(labels: np.ndarray) -> bool:
 
 
 class Warmup(EmbedderTraining[WarmupConfig]):
-    """Minimises the task's loss over embedder and predictor."""
+    """Stage that minimises the task's loss over embedder and predictor."""
 
     def objective(self, state: TrainState, domains: Domains) -> TaskObjective:
         return TaskObjective(state, domains, self.config.batch_size)

@@ -1,5 +1,8 @@
-"""ORCA's alignment stage (Shen et al., ICML 2023). Defaults are the official code's, but for the
-solver, the gradient of the label term and the size of the source."""
+"""Settings of ORCA's stages `align` and `warmup` (Shen et al., ICML 2023).
+
+The defaults are those of the official code, except for the solver, the gradient of the label term
+and the size of the source.
+"""
 
 from typing import ClassVar, Literal
 
@@ -9,7 +12,8 @@ from trainables.stages.configs import Clusters, EmbedderConfig, MeasuredConfig
 
 
 class AlignConfig(MeasuredConfig, EmbedderConfig):
-    """The embedder is trained so that embedded target data lie close to the source's."""
+    """Settings of `align`, which trains the embedder to reduce the distance of embedded target data
+    from the source."""
 
     implementation: ClassVar[str] = "trainables.methods.orca.alignment:Alignment"
 
@@ -87,7 +91,8 @@ class AlignConfig(MeasuredConfig, EmbedderConfig):
 
 
 class WarmupConfig(EmbedderConfig):
-    """ORCA's optional second stage: embedder and predictor train on the task, the body does not."""
+    """Settings of `warmup`, ORCA's optional second stage. It trains embedder and predictor on the
+    task and leaves the body unchanged."""
 
     implementation: ClassVar[str] = "trainables.methods.orca.alignment:Warmup"
 

@@ -1,17 +1,21 @@
 """ORCA: align, then refine. Shen et al., "Cross-Modal Fine-Tuning: Align then Refine", ICML 2023
 (arXiv 2302.05738).
 
-1. `align` trains the target embedder alone, so that embedded target data come close to the source's
-   by a distance between labelled data sets (OTDD), or by MMD or a Euclidean one.
-2. `warmup` trains embedder and predictor on the task, if it has epochs; the paper's runs have none.
-3. `refine` is vanilla fine-tuning from that embedder.
+1. `align` trains only the target embedder. It minimises the distance of embedded target data from
+   the source: a distance between labelled data sets (OTDD), MMD, or a Euclidean distance.
+2. `warmup` trains embedder and predictor on the task, if it has epochs. The paper's runs have none.
+3. `refine` is vanilla fine-tuning, which starts from the trained embedder.
 
-With no epochs of 1 and 2 it is vanilla fine-tuning, bit for bit. The preset is the official code's
-but for the solver (exact transport, where it has a debiased Sinkhorn), the gradient of the label
-term (whole), and the source: at most 500 samples a class, and images as they are. The alignment has
-the optimiser of fine-tuning, and ten times its rate unless that is above 1e-3. It caps no gradient,
-whatever fine-tuning does. It accumulates nothing, so that rate and decay are the printed ones,
-where a task's recipe has those of averaged micro-batches (`tasks/nas_bench_360/benchmark.py`).
+Without epochs of 1 and 2 the method is vanilla fine-tuning, bit for bit.
+
+The preset follows the official code with three exceptions. The solver is exact transport instead of
+a debiased Sinkhorn. The gradient of the label term is complete. The source has at most 500 samples
+of each class, and its images are unchanged.
+
+The alignment uses the optimiser of fine-tuning. Its learning rate is ten times that of fine-tuning
+if the latter is at most 1e-3, and equal to it otherwise. It clips no gradients, even if fine-tuning
+does, and accumulates none. Rate and weight decay are therefore the printed ones, while a task's
+recipe holds those of averaged micro-batches (`tasks/nas_bench_360/benchmark.py`).
 """
 
 from typing import Any
@@ -23,9 +27,11 @@ from trainables.tasks.task import TaskInfo
 
 
 def published(info: TaskInfo) -> dict[str, Any]:
-    """Return the official settings of `align` and `warmup` on a task."""
+    """Return the official settings of `align` and `warmup` on a task, by "stage.parameter"."""
     recipe = info.recipe
     optimizer, accumulation = recipe["optimizer"], recipe["accumulation"]
+    # The recipe averages over accumulated micro-batches; the alignment does not accumulate. Rate
+    # and decay are converted back to the printed values of one micro-batch.
     printed = recipe["lr"] / (accumulation if optimizer == "sgd" else 1)
     shared = {
         "optimizer": optimizer,

@@ -1,8 +1,9 @@
-"""The distance from embedded target samples to the source that an alignment minimises.
+"""Distance from embedded target samples to the source, which an alignment minimises.
 
-OTDD compares them with all of a class-balanced choice of source samples, drawn once by the data's
-seed, whose statistics every trial of a process shares. MMD and Euclidean distances compare them
-with as many samples of that choice, drawn anew each time.
+OTDD compares the target samples with all samples of a class-balanced choice from the source. The
+data's seed determines this choice, and all trials of a process share its statistics. MMD and
+Euclidean distances compare the target samples with an equal number of samples of the same choice,
+which are drawn anew at each call.
 
 Shapes: n = source samples; m = target samples; d = features; "" = scalar.
 """
@@ -22,7 +23,7 @@ __all__ = ["SourceDistance"]
 
 
 class SourceDistance:
-    """A distance to the source by a stage's settings, differentiable in the target."""
+    """Distance to the source by a stage's settings, differentiable in the target features."""
 
     def __init__(self, source: Source, config: AlignConfig, device: torch.device) -> None:
         self.config = config
@@ -44,11 +45,14 @@ class SourceDistance:
     def __call__(
         self, features: Float[Tensor, "m d"], labels: Int64[Tensor, " m"], rng: torch.Generator
     ) -> tuple[Float[Tensor, ""], bool]:
-        """Return the distance, NaN where features are not finite, and whether its solver
-        converged.
+        """Return the distance, and whether its solver converged.
+
+        The distance is NaN if a feature is not finite.
 
         Args:
-            rng: Of the source samples that MMD and Euclidean distances draw.
+            features: Features of target samples.
+            labels: Class of each sample.
+            rng: Generator of the source samples that MMD and Euclidean distances use.
         """
         if not features.isfinite().all():
             return (features * torch.nan).sum(), False

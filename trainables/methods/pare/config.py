@@ -1,7 +1,8 @@
-"""Fine-tuning on target samples and on mixtures of these with source samples.
+"""Settings of fine-tuning on target samples and on mixtures of target and source samples.
 
 PaRe: Cai et al., "Enhancing Cross-modal Fine-Tuning with Gradually Intermediate Modality
-Generation", ICML 2024. Mixup and cutmix are its controls: the same heads and schedule, no scoring.
+Generation", ICML 2024. Its controls Mixup and CutMix have the same heads and schedule, but no
+scores.
 """
 
 from typing import ClassVar, Literal
@@ -14,7 +15,8 @@ Scorer = Literal["gate", "gate_mlp", "attn_received", "attn_window", "attn_query
 
 
 class MixConfig(RefineConfig):
-    """Base: L = L_target(clean) + gamma [(1 - lambda) L_target(mix) + lambda L_source(mix)]."""
+    """Base of the settings of L = L_target(clean) + gamma [(1 - lambda) L_target(mix) + lambda
+    L_source(mix)]."""
 
     k0: int | float = Field(
         1.0,
@@ -44,19 +46,22 @@ class MixConfig(RefineConfig):
 
 
 class MixupConfig(MixConfig):
-    """Each token of a mixture is a weighted mean of a target token and a source token."""
+    """Settings of Mixup: each token of a mixture is a weighted mean of a target and a source
+    token."""
 
     implementation: ClassVar[str] = "trainables.methods.pare.mixing:Mixup"
 
 
 class CutmixConfig(MixConfig):
-    """A random stretch (1D) or rectangle (2D) of a mixture is the source's."""
+    """Settings of CutMix: a random segment (1D) or rectangle (2D) of a mixture comes from the
+    source."""
 
     implementation: ClassVar[str] = "trainables.methods.pare.mixing:Cutmix"
 
 
 class ReplaceConfig(MixConfig):
-    """PaRe: the least telling target tokens give way to the most telling source tokens."""
+    """Settings of PaRe: the lowest-scoring target tokens are replaced by the highest-scoring source
+    tokens."""
 
     implementation: ClassVar[str] = "trainables.methods.pare.replacement:Replacement"
 

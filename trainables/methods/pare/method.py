@@ -1,18 +1,19 @@
 """PaRe, and its controls Mixup and CutMix. Cai et al., "Enhancing Cross-modal Fine-Tuning with
 Gradually Intermediate Modality Generation", ICML 2024 (arXiv 2406.09003).
 
-`replace` is fine-tuning on clean target samples and on mixtures: the k target tokens with the
-lowest scores are replaced by the k source tokens with the highest, and k falls from epoch to epoch.
-A head of its own predicts the source label of a mixture.
+The stage `replace` fine-tunes on clean target samples and on mixtures. In a mixture the k target
+tokens with the lowest scores are replaced by the k source tokens with the highest scores, and k
+decreases from epoch to epoch. A separate head predicts the source label of a mixture.
 
-With k0 = 0 it is vanilla fine-tuning, bit for bit. The preset is the official code's, which covers
-NAS-Bench-360; counts and weight of Darcy's flow there serve PDEBench in 2D, for which none are
-public.
+With k0 = 0 the method is vanilla fine-tuning, bit for bit. The preset is that of the official code,
+which covers NAS-Bench-360. No settings for PDEBench are public: its tasks in 2D use the counts and
+the weight of Darcy Flow.
 
 The controls have PaRe's heads, losses and schedule, and no scores. In Mixup (Zhang et al., "mixup:
 Beyond Empirical Risk Minimization", ICLR 2018) each token of a mixture is a weighted mean of a
 target and a source token. In CutMix (Yun et al., "CutMix: Regularization Strategy to Train Strong
-Classifiers with Localizable Features", ICCV 2019) a random stretch or rectangle is the source's.
+Classifiers with Localizable Features", ICCV 2019) a random segment or rectangle comes from the
+source.
 """
 
 from typing import Any
@@ -21,16 +22,19 @@ from trainables.methods.method import Method
 from trainables.methods.pare.config import CutmixConfig, MixupConfig, ReplaceConfig
 from trainables.tasks.task import TaskInfo
 
-TOKENS_2D = 3136  # of Swin, which the official counts refer to
+TOKENS_2D = 3136  # tokens of Swin, to which the official counts refer
 CLASSIFIED, DENSE = (2000, 500), (1000, 500)  # counts of replaced tokens, first and last
 
 
 def published(info: TaskInfo) -> dict[str, Any]:
-    """Return the official settings of `replace` on a task, those of its kind where none exist."""
+    """Return the official settings of `replace` on a task, by "stage.parameter".
+
+    A task without official settings has those of its kind.
+    """
     dense = info.kind == "dense"
     first, last = DENSE if dense else CLASSIFIED
     settings: dict[str, Any]
-    if info.dimension == "1d":  # all 32 tokens of a source window
+    if info.dimension == "1d":  # at first all 32 tokens of a source window
         settings = {"k0": 1.0, "k_end": 0.0, "gamma": 0.1, "explore_epochs": 5}
     else:
         settings = {
@@ -52,7 +56,7 @@ PARE = Method(
     control={"replace.k0": 0},
     published=published,
     needs_source=True,
-    prune_after=0.3,  # early epochs are of the source as much as of the target
+    prune_after=0.3,  # in early epochs the loss depends on the source as much as on the target
 )
 
 

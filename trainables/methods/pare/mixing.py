@@ -1,17 +1,19 @@
-"""Fine-tuning on mixtures of target and source samples beside the target samples themselves.
+"""Fine-tuning on target samples and on mixtures of target and source samples.
 
     L = L_target(t) + gamma [(1 - lambda) L_target(m) + lambda L_source(m)]
 
-t = target tokens; m = a mixture, k of whose N tokens are a source sample's; L_source asks a head of
-its own for the source's label, or its mask. k falls from epoch to epoch (`mixtures`). Cai et
-al., "Enhancing Cross-modal Fine-Tuning with Gradually Intermediate Modality Generation", ICML 2024.
+t are the target tokens. m is a mixture: k of its N tokens are those of a source sample. L_source is
+the loss of a separate head that predicts the source's label or mask. k decreases from epoch to
+epoch (`mixtures`). Cai et al., "Enhancing Cross-modal Fine-Tuning with Gradually Intermediate
+Modality Generation", ICML 2024.
 
-Here are the two ways to mix that know no scores, the controls of PaRe's (`replacement`):
+This module has the two mixtures without scores, which are the controls of PaRe (`replacement`):
 
-    mixup    (1 - k/n) t + (k/n) s on n tokens, all of the shorter sample's
-    cutmix   k neighbouring tokens of s: a stretch, or in 2D a rectangle of as nearly k
+    mixup    (1 - k/n) t + (k/n) s on n tokens, the number of tokens of the shorter sample
+    cutmix   k neighbouring tokens of s: a segment, or in 2D a rectangle of nearly k tokens
 
-Where k or gamma is 0 no source is read, nothing drawn and nothing mixed: vanilla fine-tuning.
+If k or gamma is 0, the stage reads no source, draws nothing and mixes nothing: it is vanilla
+fine-tuning.
 """
 
 from abc import ABC, abstractmethod
@@ -39,14 +41,14 @@ from trainables.sources.source import Domains, Source, source_indices
 from trainables.stages.fine_tuning import LOSS, FineTuning, Objective
 from trainables.training.state import TrainState
 
-SCOPE = "mixing"  # of the random streams: one for all ways to mix
-HEAD = "source_head"  # among the state's extras
+SCOPE = "mixing"  # seed scope of all kinds of mixtures
+HEAD = "source_head"  # key in the state's extras
 
 M = TypeVar("M", bound=MixConfig)
 
 
 class MixtureObjective(Objective, ABC):
-    """The loss of one epoch's micro-batches and of the mixtures that are made of them."""
+    """Loss of one epoch's micro-batches and of the mixtures that are made from them."""
 
     def __init__(self, state: TrainState, domains: Domains, config: MixConfig, epoch: int) -> None:
         super().__init__(state, domains)
@@ -83,17 +85,26 @@ class MixtureObjective(Objective, ABC):
         )
 
     def realised(self, k: int) -> int:
-        """Return the number of tokens, at most `k`, that a mixture can have of the source."""
+        """Return the number of source tokens, at most `k`, that a mixture can have."""
         return k
 
     @abstractmethod
     def draws(self, samples: int) -> tuple[Tensor, ...]:
-        """Draw what is random about the mixtures of so many samples, a row for each."""
+        """Draw the random numbers for the mixtures of `samples` samples, one row for each
+        sample."""
 
     @abstractmethod
     def mix(self, target: Tensor, source: Tensor, *draws: Tensor) -> Tensor:
-        """Return mixtures [B, N, D] of tokens [B, N, D] and [B, N_s, D], both float32, by what was
-        drawn for these samples."""
+        """Return the mixtures of target and source tokens.
+
+        Args:
+            target: Target tokens [B, N, D], float32.
+            source: Source tokens [B, N_s, D], float32.
+            draws: Random numbers of these samples, as `draws` returned them.
+
+        Returns:
+            Mixtures [B, N, D].
+        """
 
     def draw(self, samples: int) -> None:
         if self.k:
@@ -113,6 +124,7 @@ class MixtureObjective(Objective, ABC):
         with self.state.autocast():
             features = model.encode(torch.cat([target, mixture]))
             predictions, told = model.predict(features), head(features[len(x) :])
+        # Clean samples and mixtures passed through the body in one batch: the first half is clean.
         clean, mix_target = (self.loss(each, y) for each in predictions.float().chunk(2))
         mix_source = head.loss(told.float(), answers, whole)
         mixed_loss = (1 - self.weight) * mix_target + self.weight * mix_source
@@ -124,8 +136,8 @@ class MixtureObjective(Objective, ABC):
         }
 
     def _read(self, part: slice, *, masks: bool) -> tuple[Tensor, Tensor, Tensor]:
-        """Return tokens of the part's source samples, their labels or masks, and those of all
-        that were drawn."""
+        """Return the tokens of the part's source samples, their labels or masks, and the labels or
+        masks of all drawn samples."""
         tokens, _ = self.source.batch(self.drawn[part])
         whole = self.source.masks_of(self.drawn) if masks else self.source.labels[self.drawn]
         whole = whole.to(self.state.device)
@@ -140,11 +152,11 @@ class MixtureObjective(Objective, ABC):
 
 
 class Mixing(FineTuning[M], ABC):
-    """Base: fine-tuning whose objective has mixtures."""
+    """Base of fine-tuning stages whose objective includes mixtures."""
 
     @abstractmethod
     def objective(self, state: TrainState, domains: Domains, epoch: int) -> MixtureObjective:
-        """Return what this epoch minimises, mixtures made in the stage's own way."""
+        """Return the objective of this epoch, with the stage's own kind of mixtures."""
 
     def check(self, model: CrossModalModel, domains: Domains) -> None:
         super().check(model, domains)
@@ -181,7 +193,8 @@ class Mixing(FineTuning[M], ABC):
 
 
 class MixupObjective(MixtureObjective):
-    """Every token of the mixture, or of the stretch as long as the source, is a weighted mean."""
+    """Mixtures that are weighted means over all tokens, or over a segment as long as a shorter
+    source."""
 
     def draws(self, samples: int) -> Region:
         return random_stretches(
@@ -197,14 +210,14 @@ class MixupObjective(MixtureObjective):
 
 
 class Mixup(Mixing[MixupConfig]):
-    """Mixup between modalities."""
+    """Stage of Mixup between modalities."""
 
     def objective(self, state: TrainState, domains: Domains, epoch: int) -> MixtureObjective:
         return MixupObjective(state, domains, self.config, epoch)
 
 
 class CutmixObjective(MixtureObjective):
-    """A stretch (1D) or a rectangle (2D) at a random place is the source's."""
+    """Mixtures with a source segment (1D) or rectangle (2D) at a random place."""
 
     def realised(self, k: int) -> int:
         grid = self.state.model.grid
@@ -231,19 +244,19 @@ class CutmixObjective(MixtureObjective):
 
 
 class Cutmix(Mixing[CutmixConfig]):
-    """Cutmix between modalities."""
+    """Stage of CutMix between modalities."""
 
     def objective(self, state: TrainState, domains: Domains, epoch: int) -> MixtureObjective:
         return CutmixObjective(state, domains, self.config, epoch)
 
 
 def mixes(config: MixConfig) -> bool:
-    """Return whether any epoch makes mixtures."""
+    """Return whether any epoch has mixtures."""
     return config.k0 > 0 and config.gamma > 0
 
 
 def source_of(domains: Domains) -> Source:
-    """Return the source, which `Mixing.check` has seen."""
+    """Return the source. `Mixing.check` guarantees that there is one."""
     assert domains.source is not None
     return domains.source
 
@@ -255,5 +268,5 @@ def source_tokens(source: Source) -> int:
 
 
 def most_replaced(model: CrossModalModel, source: Source) -> int:
-    """Return the most tokens that a mixture can have of the source."""
+    """Return the largest number of source tokens in a mixture."""
     return min(model.num_tokens, source_tokens(source))

@@ -1,15 +1,16 @@
-"""PaRe's patch replacement: in a mixture the k target tokens with the lowest scores are replaced by
-the k source tokens with the highest. Cai et al., "Enhancing Cross-modal Fine-Tuning with Gradually
-Intermediate Modality Generation", ICML 2024; losses and schedule are in `mixing`.
+"""PaRe's patch replacement. In a mixture the k target tokens with the lowest scores are replaced by
+the k source tokens with the highest scores. Cai et al., "Enhancing Cross-modal Fine-Tuning with
+Gradually Intermediate Modality Generation", ICML 2024. Losses and schedule are in `mixing`.
 
-A scorer of its own (`networks.scorers`) serves both modalities. In the first epochs it explores:
-tokens are drawn by their scores (`selection`), and a mask of ones that multiplies those that stay
-and those that come has the gradient of the draw, by which the scorer learns from both. Then tokens
-are ranked alone, and the scorer rests.
+One scorer (`selection`) is used for both modalities. The first epochs explore: random subsets are
+drawn by the scores. A mask of ones multiplies the remaining target tokens and the inserted source
+tokens. It has the gradient of the draw, which trains the scorer with both modalities. In later
+epochs the tokens are ranked without noise, and the scorer is not trained.
 
-Departures from the official code, each with a setting that undoes it: once it ranks it replaces the
-*highest* target tokens (`replaced`), in the order of scores (`order`); and its draw takes k steps
-(`selector`). It also writes into the target's tokens in place; here mixtures are new tensors.
+This code differs from the official code in three points, and a setting restores each of them. After
+exploration the official code replaces the *highest* target tokens (`replaced`), it inserts source
+tokens in the order of scores (`order`), and its draw takes k steps (`selector`). The official code
+also changes the target's tokens in place; here mixtures are new tensors.
 """
 
 import numpy as np
@@ -41,13 +42,13 @@ from trainables.sources.source import Domains
 from trainables.training.evaluation import evaluating, gather, rows_at_once
 from trainables.training.state import TrainState
 
-SCORER = "scorer"  # among the state's extras
-MOST_ATTENDED = 1024  # tokens that may all attend to each other: 4 MiB a sample and pass
-PROBED = 16  # target samples whose scores are reported, fewer where they are large
+SCORER = "scorer"  # key in the state's extras
+MOST_ATTENDED = 1024  # largest number of tokens with full attention: 4 MiB a sample and pass
+PROBED = 16  # target samples whose scores are reported; fewer if samples are large
 
 
 class ReplacementObjective(MixtureObjective):
-    """Mixtures by score."""
+    """Loss on mixtures whose tokens are selected by scores."""
 
     def __init__(
         self, state: TrainState, domains: Domains, config: ReplaceConfig, epoch: int
@@ -74,6 +75,8 @@ class ReplacementObjective(MixtureObjective):
                 self._explore(scorer(tokens), noise, k)
                 for tokens, noise, k in zip((target, source), draws, (keep, self.k), strict=True)
             )
+            # The masks are 1 for all tokens of the mixture, so that they change no value. They only
+            # pass the gradient of the mixture's loss to the scores.
             target, source = target * stays.mask[..., None], source * comes.mask[..., None]
             order, source_order = stays.order, comes.order
         else:
@@ -90,15 +93,20 @@ class ReplacementObjective(MixtureObjective):
         return draw(scores + noise.to(scores.device), k, temperature=self.config.temperature)
 
     def _places(self, order: Tensor) -> Tensor:
-        """Return the target tokens [B, k] that give way, from the lowest score to the highest."""
+        """Return the target tokens [B, k] that are replaced, from the lowest score to the
+        highest."""
         if self.config.replaced == "highest" and not self.explores:
             return order[:, : self.k].flip(1)
         return order[:, order.shape[1] - self.k :].flip(1)
 
     @torch.no_grad()
     def _probe(self) -> tuple[Tensor, Tensor]:
-        """Return the scores of the same target samples' tokens each time, and a mask [n, N] of
-        those that would be replaced without chance."""
+        """Score a fixed set of target samples.
+
+        Returns:
+            The scores [n, N], and a mask [n, N] of the tokens that ranking without noise would
+            replace.
+        """
         model = self.state.model
         probed = min(PROBED, len(self.inputs), rows_at_once(self.inputs))
         x = gather(self.inputs, np.arange(probed), self.state.device)
@@ -122,7 +130,7 @@ class ReplacementObjective(MixtureObjective):
 
 
 class Replacement(Mixing[ReplaceConfig]):
-    """Fine-tuning with patch replacement."""
+    """Stage of fine-tuning with patch replacement."""
 
     def objective(self, state: TrainState, domains: Domains, epoch: int) -> MixtureObjective:
         return ReplacementObjective(state, domains, self.config, epoch)
@@ -134,9 +142,9 @@ class Replacement(Mixing[ReplaceConfig]):
         tokens = max(model.num_tokens, source_tokens(source_of(domains)))
         if tokens > MOST_ATTENDED:
             raise ConfigError(
-                f"{self.name}.scorer is attn_received, by which {tokens} tokens would all attend "
-                f"to each other: {4 * tokens**2 / 1e6:.0f} MB a sample. It takes {MOST_ATTENDED} "
-                "at most: choose attn_window or attn_query."
+                f"{self.name}.scorer attn_received computes attention for all pairs of {tokens} "
+                f"tokens, which needs {4 * tokens**2 / 1e6:.0f} MB a sample. It supports at most "
+                f"{MOST_ATTENDED} tokens: choose attn_window or attn_query."
             )
 
     def extras(self, model: CrossModalModel, domains: Domains, seed: int) -> dict[str, nn.Module]:

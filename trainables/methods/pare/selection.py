@@ -1,35 +1,36 @@
-"""Scores of tokens, and the choice of k by them: the highest, or a random subset that learns.
+"""Scores of tokens, and selections of k tokens: the highest scores, or a differentiable random
+subset.
 
-One scorer serves target and source:
+One scorer is used for target and source:
 
-    gate           sigmoid of a linear map of the token alone (PaRe; Cai et al., ICML 2024)
+    gate           sigmoid of a linear map of the token (PaRe; Cai et al., ICML 2024)
     gate_mlp       sigmoid of a perceptron with one hidden layer (a variant in their code)
-    attn_received  log of the attention that a token receives, averaged over all that could give it:
+    attn_received  log of the attention that a token receives, averaged over the queries:
                    log mean_i softmax_j(q_i . k_j / sqrt(d)); quadratic in the tokens
-    attn_window    the same where tokens attend within windows of a grid alone
-    attn_query     log of the attention that one learned query gives; linear in the tokens
+    attn_window    the same, but tokens attend only within windows of a grid
+    attn_query     log of the attention from one learned query; linear in the tokens
 
-Attention scores of a sample are logs of shares that sum to 1. A gate's lie in (0, 1). Its weights
-start with a standard deviation of 0.0176, as all fresh ones here; PaRe's with PyTorch's 1 /
-sqrt(3 D), which is 0.051 of Swin-B and 0.021 of RoBERTa. Tokens have the same ranks at either, and
-while it explores the Gumbel noise, of 1.28, outweighs both.
+Attention scores of a sample are logs of shares that sum to 1. Gate scores are in (0, 1). The
+weights of a gate are initialised with a standard deviation of 0.0176, as all new layers here. PaRe
+uses PyTorch's 1 / sqrt(3 D), which is 0.051 for Swin-B and 0.021 for RoBERTa. Both give tokens the
+same ranks. During exploration the Gumbel noise, with a standard deviation of 1.28, dominates both.
 
-A random subset,
+A random subset is
 
     keys = scores + g,  g ~ Gumbel(0, 1);   subset = the k highest keys
 
-is a draw without replacement in which each next token has a probability proportional to the exp of
-its score (Kool et al., "Stochastic Beams and Where to Find Them", ICML 2019). Its mask is made of
-ones and zeros, and passes the gradient of a relaxation straight through to the scores:
+It is a draw without replacement: the probability of each next token is proportional to the exp of
+its score (Kool et al., "Stochastic Beams and Where to Find Them", ICML 2019). The mask of the
+subset consists of ones and zeros. Its straight-through gradient is that of a relaxation:
 
     straight_through_subset   sigmoid((key - threshold) / temperature), threshold = the k-th key
-    relaxed_subset            the sum of k softmaxes, each of which leaves out what the ones before
-                              it took (Xie and Ermon, "Reparameterizable Subset Sampling via
-                              Continuous Relaxations", IJCAI 2019), which PaRe's code runs
+    relaxed_subset            sum of k softmaxes; each one suppresses the tokens that the previous
+                              ones took (Xie and Ermon, "Reparameterizable Subset Sampling via
+                              Continuous Relaxations", IJCAI 2019). PaRe's code uses it.
 
-The second takes k steps one after another, the first takes one.
+The second takes k sequential steps, the first takes one.
 
-Shapes: b = samples; n = tokens; k = chosen ones; D = width of a token; d = width of queries and
+Shapes: b = samples; n = tokens; k = selected tokens; D = width of a token; d = width of queries and
 keys.
 """
 
@@ -59,33 +60,48 @@ __all__ = [
 
 
 class Subset(NamedTuple):
-    """Tokens in order, the chosen ones first, and which were chosen, with a gradient."""
+    """Order of the tokens, the selected ones first, and the differentiable mask of the
+    selection."""
 
     order: Int64[Tensor, "b n"]
-    mask: Float[Tensor, "b n"]  # 1 for the chosen, else 0
+    mask: Float[Tensor, "b n"]  # 1 for selected tokens, else 0
 
 
 def gumbel_noise(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    """Draw from Gumbel(0, 1), on the CPU."""
+    """Draw samples of Gumbel(0, 1) on the CPU."""
     return -torch.empty(shape).exponential_(generator=generator).log()
 
 
 def ranking(scores: Float[Tensor, "b n"]) -> Int64[Tensor, "b n"]:
-    """Return the tokens' indices from the highest score to the lowest; ties keep their order."""
+    """Return the indices of the tokens from the highest score to the lowest. Ties keep their
+    order."""
     return scores.detach().argsort(dim=1, descending=True, stable=True)
 
 
 def straight_through_subset(keys: Float[Tensor, "b n"], k: int, *, temperature: float) -> Subset:
-    """Choose the k highest keys; a key has the gradient of a sigmoid around the threshold."""
+    """Select the k highest keys. The gradient is that of a sigmoid around the threshold.
+
+    Args:
+        keys: Scores, with Gumbel noise for a random subset.
+        k: Number of selected tokens.
+        temperature: Temperature of the sigmoid. It changes only the gradient.
+    """
     order = ranking(keys)
     threshold = keys.detach().gather(1, order[:, max(k, 1) - 1, None])
     return _straight_through(((keys - threshold) / temperature).sigmoid(), order, k)
 
 
 def relaxed_subset(keys: Float[Tensor, "b n"], k: int, *, temperature: float) -> Subset:
-    """Choose the k largest of k softmaxes' sum, whose gradient it has."""
+    """Select the k largest values of a sum of k softmaxes. The gradient is that of the sum.
+
+    Args:
+        keys: Scores, with Gumbel noise for a random subset.
+        k: Number of selected tokens and of softmaxes.
+        temperature: Temperature of the softmaxes.
+    """
     smallest = torch.finfo(keys.dtype).tiny
     total = taken = torch.zeros_like(keys)
+    # Each turn multiplies exp(key) by the share of the token that is not yet taken.
     for _ in range(k):
         keys = keys + (1 - taken).clamp_min(smallest).log()
         taken = (keys / temperature).softmax(dim=1)
@@ -98,11 +114,11 @@ def _straight_through(soft: Tensor, order: Tensor, k: int) -> Subset:
     return Subset(order, hard + (soft - soft.detach()))
 
 
-FAR_BELOW = -1e9  # a log that is as good as minus infinity, but for its gradient
+FAR_BELOW = -1e9  # a log that acts as minus infinity, but has a finite gradient
 
 
 class Gate(nn.Module):
-    """Scores a token by itself: by a linear map, or with `hidden` units in between."""
+    """Scorer of single tokens: a linear map, or a perceptron with `hidden` units."""
 
     def __init__(self, width: int, hidden: int | None = None) -> None:
         super().__init__()
@@ -118,7 +134,8 @@ class Gate(nn.Module):
 
 
 class ReceivedAttention(nn.Module):
-    """Scores a token by the attention it receives, from all tokens or from those of its window."""
+    """Scorer by the attention that a token receives from all tokens, or from those of its
+    window."""
 
     def __init__(
         self,
@@ -128,9 +145,14 @@ class ReceivedAttention(nn.Module):
         window: int | None = None,
         grid: tuple[int, int] | None = None,
     ) -> None:
-        """Args:
-        window: Tokens a side; windows at the far edges are smaller where it is no divisor.
-        grid: Rows and columns of the tokens; None: one row of however many there are.
+        """Initialise the projections to queries and keys.
+
+        Args:
+            width: Width D of a token.
+            hidden: Width d of queries and keys.
+            window: Side of a window in tokens; None: all tokens attend to each other. Windows at
+                the right and lower edges are smaller if the side does not divide the grid.
+            grid: Rows and columns of the tokens; None: one row.
         """
         super().__init__()
         self.queries, self.keys = nn.Linear(width, hidden), nn.Linear(width, hidden)
@@ -146,6 +168,7 @@ class ReceivedAttention(nn.Module):
         batch, tokens = queries.shape[:2]
         rows, columns = self.grid or (1, tokens)
         height, width = min(side, rows), min(side, columns)
+        # The grid is padded to whole windows; padded tokens are masked and then removed.
         margin = (0, -columns % width, 0, -rows % height)  # right and below
         split = "b (r y) (q x) -> (b r q) (y x)"
 
@@ -168,7 +191,7 @@ class ReceivedAttention(nn.Module):
 
 
 class QueryAttention(nn.Module):
-    """Scores a token by the attention of one learned query."""
+    """Scorer by the attention of one learned query."""
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
@@ -190,7 +213,16 @@ def make_scorer(
     grid: tuple[int, int] | None,
     generator: torch.Generator,
 ) -> nn.Module:
-    """Make the scorer called `name` for tokens of this width, its weights from `generator`."""
+    """Make the scorer called `name`.
+
+    Args:
+        name: Name in the table of the module.
+        width: Width D of a token.
+        hidden: Width of hidden units, or of queries and keys.
+        window: Side of a window in tokens, for `attn_window`.
+        grid: Rows and columns of the tokens, for `attn_window`; None: one row.
+        generator: Generator of the initial weights, on the CPU.
+    """
     makers: Mapping[str, Callable[[], nn.Module]] = {
         "gate": lambda: Gate(width),
         "gate_mlp": lambda: Gate(width, hidden),
@@ -219,8 +251,9 @@ def _received(
     """Return log of the sum over i of softmax_j(q_i . k_j / sqrt(d)), divided by `tokens`.
 
     Args:
-        absent: Tokens [b, n] that neither give nor receive; their own scores say nothing.
-        tokens: That give attention in all; None: the n there are.
+        absent: Tokens [b, n] that neither give nor receive attention. Their own scores are
+            undefined.
+        tokens: Number of tokens that give attention; None: n.
     """
     logits = queries @ keys.transpose(1, 2) / sqrt(queries.shape[2])
     if absent is not None:

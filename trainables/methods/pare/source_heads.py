@@ -1,10 +1,10 @@
-"""Heads that tell from a mixture's features what its source sample was. Cai et al., ICML 2024.
+"""Heads that predict the source's label or mask from a mixture's features. Cai et al., ICML 2024.
 
-label   mean over the features -> Linear(E, classes), by cross entropy
-mask    1 x 1 convolution on the features' grid -> bilinear to the mask, by binary cross entropy
+    label   mean over the features -> Linear(E, classes), by cross entropy
+    mask    1 x 1 convolution on the features' grid -> bilinear to the mask, by binary cross entropy
 
-The second is for dense targets with a dense source. It is the source's own: the official code asks
-the target's dense head for the mask, in the unit of the target.
+The mask head is for dense targets with a dense source. It has its own weights. The official code
+instead predicts the mask with the target's dense head, in the unit of the target.
 
 Shapes: M = features, E = their width; H, W = pixels of a mask.
 """
@@ -21,7 +21,7 @@ __all__ = ["LabelHead", "MaskHead"]
 
 
 class LabelHead(nn.Module):
-    """Logits of the source's classes."""
+    """Head that predicts the logits of the source's classes."""
 
     def __init__(self, width: int, num_classes: int, *, generator: torch.Generator) -> None:
         super().__init__()
@@ -37,13 +37,13 @@ class LabelHead(nn.Module):
         labels: Int64[Tensor, " b"],
         whole: Int64[Tensor, " n"] | None = None,
     ) -> Float[Tensor, ""]:
-        """Return the mean cross entropy."""
+        """Return the mean cross entropy. `whole` is ignored; `MaskHead.loss` uses it."""
         del whole
         return functional.cross_entropy(logits, labels)
 
 
 class MaskHead(nn.Module):
-    """Logits of foreground, by pixel of the source's mask."""
+    """Head that predicts the logit of the foreground for each pixel of the source's mask."""
 
     def __init__(
         self,
@@ -53,8 +53,13 @@ class MaskHead(nn.Module):
         *,
         generator: torch.Generator,
     ) -> None:
-        """Args:
-        grid, size: Rows and columns of the features, and of the mask.
+        """Initialise the convolution.
+
+        Args:
+            width: Width E of the features.
+            grid: Rows and columns of the features.
+            size: Rows and columns of the mask.
+            generator: Generator of the initial weights, on the CPU.
         """
         super().__init__()
         self.size = size
@@ -72,12 +77,14 @@ class MaskHead(nn.Module):
         masks: UInt8[Tensor, "b h w"],
         whole: UInt8[Tensor, "n h w"] | None = None,
     ) -> Float[Tensor, ""]:
-        """Return the mean binary cross entropy over pixels that are known; 0 if none is.
+        """Return the mean binary cross entropy over the known pixels; 0 if there are none.
 
         Args:
-            whole: All masks of the micro-batch that these are a part of. Known pixels are then
-                taken to be as many as its mean, so that the losses of its parts, weighted by their
-                samples, add up to the loss of the whole.
+            logits: Logits of the foreground.
+            masks: Masks, with the values `FOREGROUND`, background and `IGNORED`.
+            whole: All masks of the micro-batch of which `masks` is a part. The number of known
+                pixels is then the mean over `whole`. The losses of the parts, weighted by their
+                samples, therefore add up to the loss of the whole micro-batch.
         """
         known = masks != IGNORED
         whole = masks if whole is None else whole
