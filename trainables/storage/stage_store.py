@@ -119,7 +119,7 @@ class StageStore:
         self._mark(key)
 
     def try_claim(self, key: str) -> AbstractContextManager[bool]:
-        """Return a context in which this process may compute the result, if its value is True."""
+        """Return a context whose value is True if this process may compute the result in it."""
         return try_claim(self._place / "claims" / key, timeout_s=self._timeout_s)
 
     @contextmanager
