@@ -54,6 +54,7 @@ def save(state: TrainState, folder: Path) -> None:
         "made_under": state.made_under,
         "reports": [asdict(report) for report in state.reports],
     }
+    # Tensors and plain numbers are stored apart, because pickle would run code when it is read.
     with new_folder(folder) as partial:
         save_tensors(state.model.state_dict(), partial / "last.safetensors")
         if state.best is not None:
@@ -86,6 +87,7 @@ def load(state: TrainState, folder: Path) -> None:
         state.best = Best(**place["best"], weights=load_file(folder / "best.safetensors"))
     if state.extras:
         state.extras.load_state_dict(load_file(folder / "extras.safetensors"))
+    # A stage creates its optimiser when it runs, and then loads this state into it.
     state.optimizer = None
     state.optimizer_state = None
     if "optimizer" in place:
@@ -105,7 +107,7 @@ def load_best(state: TrainState, folder: Path) -> None:
     best, extras = folder / "best.safetensors", folder / "extras.safetensors"
     if not best.is_file():
         raise DataError(
-            f"{folder}: no best weights. They come with the first validation value, and go where "
+            f"{folder}: no best weights. They exist after the first validation value, unless "
             "`checkpoints.best` is false."
         )
     _load_weights(state.model, best)

@@ -201,6 +201,8 @@ class StageCache:
         While another trial computes the stage, yield a report with `waits` every `WAIT_S` seconds.
         If the store refuses or does not respond, compute the stage without it.
         """
+        # Errors of the store must not fail a trial. It continues without the store from the epoch
+        # that it has reached.
         try:
             if self._is_ours(stage, state):
                 found = yield from self._find_or_claim(stage, state, domains)
@@ -266,6 +268,8 @@ class StageCache:
         if [report.epoch for report in state.reports] != [*range(1, stage.config.epochs + 1)]:
             return  # some epochs ran without the store, so their reports are unknown
         assert state.best is None, f"{stage.name} keeps best weights, and cannot be shared"
+        # Only changed tensors are stored. The hash of the whole state lets another trial verify
+        # that its own unchanged tensors are the same.
         now = _hashes(state)
         changed = {
             name: tensor.detach().cpu().contiguous()

@@ -75,6 +75,7 @@ class Training:
             precision=spec.model.precision,
             halvings=spec.halvings,
         )
+        # Every stage is checked before the first one runs, so that impossible settings fail early.
         for stage in stages:
             stage.check(model, domains)
             state.extras.update(stage.extras(model, domains, spec.seed))

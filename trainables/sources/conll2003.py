@@ -41,6 +41,7 @@ def load_conll2003(home: Path) -> TokenProxy:
         raise DataError(
             f"conll2003: every word of {path} is tagged O. The entity tag must be the last column."
         )
+    # Each entity type has two classes, for its first word and for the words after it.
     classes = tuple(f"{prefix}-{kind}" for kind in types for prefix in "BI")
     number = {name: index for index, name in enumerate(classes)} | {"O": -1}
     words = tuple(tuple(word for word, _ in sentence) for sentence in sentences)

@@ -50,7 +50,7 @@ class ImageProxy:
         if self.masks is not None:
             fault = fault or _masks_fault(self.masks, len(self.images))
         if fault:
-            raise DataError(f"{self.name}: {fault} Mend the data, or choose another proxy.")
+            raise DataError(f"{self.name}: {fault} Correct the data, or choose another proxy.")
 
 
 @dataclass(frozen=True, kw_only=True)

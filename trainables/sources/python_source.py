@@ -93,6 +93,8 @@ def find_python_source_fault(home: Path) -> str | None:
 
 def label_tokens(line: list[tokenize.TokenInfo]) -> Iterator[Word]:
     """Yield the words of one logical line, each with its class, or None without a role."""
+    # Words of strings and comments take the class of their token. Names in an import have no class,
+    # because their role is unknown there.
     before, in_import = "", False
     for token, after in zip(line, [*(t.string for t in line[1:]), ""], strict=True):
         text, kind = token.string, tokenize.tok_name[token.type]

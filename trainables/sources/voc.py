@@ -87,6 +87,7 @@ def _read_pair(image_path: Path, mask_path: Path) -> tuple[np.ndarray, np.ndarra
             f"{mask_path}: a mask must hold indices 0..{CLASSES} and 255, but holds others, or "
             f"colours ({mask.mode=}). Take SegmentationClass as it is in the official archive."
         )
+    # The label counts the pixels of the original mask. Only then is the mask reduced and resized.
     pixels = np.bincount(values.ravel(), minlength=CLASSES + 1)[1 : CLASSES + 1]  # by class
     label = int(pixels.argmax()) if pixels.any() else -1
     planes = to_planes(image.convert("RGB").resize(IMAGE_SIZE, Image.Resampling.BILINEAR))

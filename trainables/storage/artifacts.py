@@ -72,6 +72,7 @@ def fetch(url: str, folder: Path, *, timeout_s: float = TIMEOUT_S) -> None:
     def fetched(name: str) -> Callable[[Files], None]:
         return lambda files: get(files, f"{place.path}/{name}", partial / name)
 
+    # The new folder gets its own manifest from the fetched files. It must equal the store's.
     with new_folder(folder) as partial:
         for name in hashes:
             try:

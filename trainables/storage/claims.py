@@ -62,6 +62,8 @@ def _lock(place: ArtifactUrl, timeout_s: float) -> Iterator[bool]:
 
 @contextmanager
 def _objects(place: ArtifactUrl, timeout_s: float) -> Iterator[bool]:
+    # A claim is written before the oldest one is determined, and all processes wait for concurrent
+    # claims to appear. Only the holder of the oldest claim keeps rewriting it.
     me = uuid4().hex
     over, touching = threading.Event(), None
     if _living(place, timeout_s):

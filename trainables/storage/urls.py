@@ -21,7 +21,7 @@ __all__ = ["ArtifactUrl", "is_plain_name"]
 
 HOST = r"[A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\]"
 OPTIONS: Mapping[str, Mapping[str, str]] = (
-    MappingProxyType(  # of a scheme: name and what it matches
+    MappingProxyType(  # by scheme: name of an option and pattern of its value
         {
             "file": {},
             "s3": {
@@ -54,6 +54,7 @@ class ArtifactUrl:
         """
         if "://" not in text:
             return cls("", _folder(text, text))
+        # Every part is checked against a list of allowed forms. Messages never show credentials.
         try:
             parts = urlsplit(text)
         except ValueError as error:
@@ -81,7 +82,7 @@ class ArtifactUrl:
         names = [parts.netloc, *(prefix.split("/") if prefix else [])]
         for name in names[1:]:
             if not is_plain_name(name):
-                raise ConfigError(f"{_shown(text)}: `{name}` cannot be part of a place's name.")
+                raise ConfigError(f"{_shown(text)}: `{name}` cannot be part of the path.")
         return cls(parts.scheme, "/".join(names), options)
 
     def __str__(self) -> str:

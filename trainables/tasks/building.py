@@ -50,6 +50,7 @@ def build(
     normalization: dict[str, Any] = {}
     if generation.problem.normalized:
         x, y, normalization = _standardised(x, y, train=x[rows["train"]], folder=scratch)
+    # The splits are views of the mapped samples, so that memory stays bounded.
     splits = {
         split: SplitData(
             sample_id=np.arange(len(x))[rows[split]],

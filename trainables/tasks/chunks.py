@@ -57,6 +57,7 @@ def make_samples(
     for column, shape in generation.shapes.items():
         with (folder / f"{column}.raw").open("ab") as file:
             file.truncate(total * 4 * int(np.prod(shape)))
+    # Chunks of an earlier run may have other sizes, so the missing ranges are divided again.
     gaps = _gaps(_made(folder), total)
     done = total - sum(map(len, gaps))
     step = _samples_at_once(generation, working_bytes // workers)

@@ -74,6 +74,8 @@ def import_task(
     _check_there(files)
     with reading(files):
         imported_from = {"seed": seed, "files": _hashes(reader.find(files, seed=seed))}
+    # The lock prevents two concurrent imports. The data are written to a scratch folder and renamed
+    # once they are complete and checked.
     folder = folder_of(name, home)
     with exclusive(folder.with_name(f".{folder.name}.lock")):
         clear_scratch(folder)
@@ -169,6 +171,7 @@ def _write(
     for split in SPLITS:
         _check(info, split, imported)
     train, test = imported.splits["train"], imported.splits["test"]
+    # Files in wrong places often repeat a split, or hold constant outputs. Both are detected here.
     others = [row_hashes(imported.splits[split].x) for split in ("train", "val")]
     if np.isin(row_hashes(test.x), np.concatenate(others)).all():
         raise DataError(
@@ -178,7 +181,7 @@ def _write(
     inputs = present(test.x, imported.description)
     try:
         baselines = trivial_baselines(info, train.y, Split(x=inputs, y=test.y, groups=test.groups))
-    except DataError as error:  # all targets are zero, say
+    except DataError as error:  # for example, all targets are zero
         raise DataError(f"{info.name}: {error} Are its outputs zero, or not finite?") from error
     if baselines.get("mean") == 0:
         raise DataError(f"{info.name}: all its outputs are alike. Are these the published files?")

@@ -38,6 +38,7 @@ def load_backbone(spec: BackboneSpec, home: Path) -> Backbone:
         ConfigError: The name is unknown, or the network does not support the spec.
         WeightsError: The weights are missing or do not fit the network.
     """
+    # A named backbone has a built-in config. A local folder must bring its own config.
     named = BACKBONES.get(spec.name)
     pretrained = spec.weights == "pretrained"
     folder: Path | None

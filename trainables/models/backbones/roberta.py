@@ -61,6 +61,7 @@ class RobertaBackbone(Backbone):
         config = reader.config(
             config_class, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0
         )
+        # Only the kept layers are built; the reader checks the file against the stored number.
         stored = config.num_hidden_layers
         config.num_hidden_layers = reader.kept_layers(stored)
         model: Any = reader.model(

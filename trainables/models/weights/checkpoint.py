@@ -64,9 +64,9 @@ def load_model(
                 **arguments,
             )
     except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{path}: damaged or cut short ({error}); fetch it anew.") from error
+        raise WeightsError(f"{path}: damaged or cut short ({error}); fetch it again.") from error
     except (ArithmeticError, TypeError, ValueError, RuntimeError) as error:
-        raise WeightsError(f"{folder / CONFIG}: no network can be built of it: {error}") from error
+        raise WeightsError(f"{folder / CONFIG}: it describes no valid network: {error}") from error
     # transformers only logs keys that do not match. All of them are collected into one error.
     kept = getattr(config, "num_hidden_layers", 0)
     missing = [key for key in info["missing_keys"] if not UNUSED.search(key)]
@@ -95,7 +95,7 @@ def load_model(
         )
     for name, parameter in model.named_parameters():
         if not torch.isfinite(parameter).all():
-            raise WeightsError(f"{path}: {name} holds NaN or infinity; fetch it anew.")
+            raise WeightsError(f"{path}: {name} holds NaN or infinity; fetch it again.")
     network: nn.Module = model
     return network
 

@@ -98,6 +98,7 @@ def swin_from_timm(folder: Path, description: dict[str, Any]) -> Converted:
         stored = checkpoint_filter_fn(load_file(path), network)
     except (SafetensorError, OSError, AttributeError) as error:
         raise WeightsError(f"{path}: damaged or not a {architecture}: {error}") from error
+    # Names and shapes are checked before renaming, so that no parameter stays random unnoticed.
     state = {key: tensor for key, tensor in stored.items() if not key.startswith("head.")}
     expected = {key: tensor.shape for key, tensor in network.state_dict().items()}
     faults = sorted(

@@ -319,6 +319,7 @@ def backbone_faults(
             "tasks.",
         )
         return
+    # The checks are those of loading, and all of them run, so that every fault is reported at once.
     checks: dict[str, Callable[[], object]] = {
         "layers": lambda: _check_layers(name, kind, spec.layers, description),
         "tokens": lambda: _check_tokens(name, kind, spec.tokens, description),

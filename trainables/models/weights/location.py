@@ -32,6 +32,8 @@ def find_weights(name: str, origin: Origin, home: Path) -> Path:
     for hub_id in origin.hub_ids:
         if cached := cached_folder(hub_id):
             return as_transformers_folder(cached, home)
+    # Local sources come first, so that nothing is downloaded twice. The faults of all sources are
+    # collected, so that the error names each way to get the weights.
     faults = []
     if origin.package is not None:
         packaged = _packaged_path(origin.package, origin.package_path)
@@ -39,7 +41,8 @@ def find_weights(name: str, origin: Origin, home: Path) -> Path:
             faults.append(f"the package {origin.package} is not installed")
         elif packaged.suffix == ".onnx" and find_spec("onnx") is None:
             faults.append(
-                f"{origin.package} is installed, but the onnx package, which reads it, not"
+                f"the package {origin.package} is installed, but the package onnx, which reads it, "
+                "is not"
             )
         else:
             return as_transformers_folder(packaged, home)

@@ -167,6 +167,7 @@ def unpack(path: Path, folder: Path, wanted: re.Pattern[str]) -> Path:
     most = _most(path)
     written = 0
     folder.mkdir(parents=True, exist_ok=True)
+    # The declared sizes of members may be wrong, so the written bytes are counted.
     for member in _guarded_members(path):
         parts = PurePosixPath(member.name.replace("\\", "/")).parts
         if member.name.startswith(("/", "\\")) or ".." in parts or ":" in (parts or ("",))[0]:
@@ -179,7 +180,7 @@ def unpack(path: Path, folder: Path, wanted: re.Pattern[str]) -> Path:
             for block in _blocks(path, member):
                 written += len(block)
                 if written > most:
-                    _refuse(path, f"it unpacks to more than {most} bytes, as no data do")
+                    _refuse(path, f"it unpacks to more than {most} bytes, unlike published data")
                 file.write(block)
     return folder
 
@@ -245,7 +246,7 @@ def _guarded_members(path: Path) -> Iterator[_Member]:
             if member is None:
                 return
             yield member
-        _refuse(path, f"it has more than {MOST_MEMBERS} members, as no data have")
+        _refuse(path, f"it has more than {MOST_MEMBERS} members, unlike published data")
 
 
 def _blocks(path: Path, member: _Member) -> Iterator[bytes]:
@@ -284,7 +285,7 @@ def _tar_members(file: "_Limited") -> Iterator[_Member]:
         before = -1
         while (info := tar.next()) is not None:
             if info.offset <= before:
-                raise ValueError("its members do not follow one another")
+                raise ValueError("its members overlap or are out of order")
             before = info.offset
             tar.members.clear()  # type: ignore[attr-defined]  # otherwise the list fills memory
             if not info.isdir():
@@ -356,7 +357,7 @@ class _Limited:
 
     def _check(self, offset: int) -> None:
         if not 0 <= offset <= self._most + 2 * BLOCK:
-            raise ValueError(f"it unpacks to more than {self._most} bytes, as no data do")
+            raise ValueError(f"it unpacks to more than {self._most} bytes, unlike published data")
 
 
 def _is_zip(raw: IO[bytes]) -> bool:

@@ -146,7 +146,7 @@ def _check_lengths(file: BinaryFile) -> None:
         code = file.read(1)
         step = STEPS.get(code)
         if step is None:
-            raise ValueError("it is cut short" if not code else f"unknown step {code!r}")
+            raise ValueError("it is cut short" if not code else f"unknown opcode {code!r}")
         argument: Any = 0
         if step.name == "STRING":  # pickletools would decode it as ASCII
             if not file.readline().endswith(b"\n"):
@@ -155,7 +155,7 @@ def _check_lengths(file: BinaryFile) -> None:
             argument = step.arg.reader(cast("IO[bytes]", file))
         count += 1
         if step.name in ("PUT", "BINPUT", "LONG_BINPUT") and argument > count:
-            raise ValueError(f"it numbers a value {argument} after {count} steps")
+            raise ValueError(f"it stores value number {argument} after {count} opcodes")
         if step.name == "STOP":
             break
     file.seek(start)

@@ -127,6 +127,7 @@ def _names(part: str, contents: Contents, files: Sequence[Path]) -> list[str]:
     """Return the images of a part: those of its list, or the galaxy fields without a list."""
     where = ", ".join(map(str, files))
     if listed := contents.get(f"{part}_dirs.npy"):
+        # Lists hold absolute paths of another machine, so only the ends of the paths count.
         tails = [(path, TAIL.search(str(path))) for path in load_npy(listed).ravel()]
         names = [tail[0] if tail else str(path) for path, tail in tails]
         absent = [name for name in names if name not in contents or not IMAGE.fullmatch(name)]

@@ -68,6 +68,7 @@ def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSpli
     del scratch
     train, test = (_read_fields(path, FIELDS[name]) for name, path in find(files).items())
     splits = split_published(train, test, by_class=False, seed=seed, scope="darcy_flow")
+    # The statistics are those of the training split alone, so that no other split leaks into them.
     coefficient = splits["train"].x[:, 0]
     standardise = Standardiser.of(
         coefficient.mean(axis=0, dtype=np.float64), coefficient.std(axis=0, dtype=np.float64)
@@ -102,6 +103,7 @@ def _read_fields(path: Path, fields: int) -> Labelled:
 
 def _read_array(path: Path, name: str) -> np.ndarray:
     """Return every fifth point of an array, [n, 85, 85]."""
+    # Size, shape and type are checked before SciPy allocates memory for the array.
     with open_regular(path) as file:
         try:
             _check_whole(file, path.stat().st_size)
@@ -144,7 +146,7 @@ def _check_whole(file: BinaryFile, size: int) -> None:
         declared = struct.unpack(f"{order}II", tag)[1] if len(tag) == 8 else 0
         place += 8 + declared
     if place > size:
-        raise ValueError(f"it was cut short: an array goes on to byte {place}")
+        raise ValueError(f"it was cut short: an array extends to byte {place}")
     file.seek(0)
 
 

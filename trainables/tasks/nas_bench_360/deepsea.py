@@ -57,6 +57,7 @@ def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSpli
     y = {part: _read_features(path, part) for part in ("train", "val", "test")}
     features = np.concatenate([y["train"], y["val"]])
     rows = hold_out(len(features), seed, "deepsea", "train")
+    # Training and validation rows share one file in scratch, and the splits are views of it.
     development = np.concatenate([rows["train"], rows["val"]])
     order = shuffled(len(y["test"]), seed, "deepsea", "test")
     x = _read_sequences(path, {p: len(y[p]) for p in ("train", "val")}, development, scratch)
@@ -100,6 +101,7 @@ def _read_sequences(
 
 def _chunks(path: Path, part: str, size: int) -> Iterator[np.ndarray]:
     """Yield blocks of sequences, uint8 [k, 1000, 4]."""
+    # The member is decompressed block by block, because all sequences together take gigabytes.
     with open_member(path, f"x_{part}.npy", LARGEST["x"]) as file:
         try:
             shape, fortran, dtype = read_head(file)

@@ -61,6 +61,7 @@ def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSpli
     rest, test = _split_off_test(path, len(records))
     parts = hold_out_of_each(classes[rest], seed, "ecg", "train")
     members = {"train": rest[parts["train"]], "val": rest[parts["val"]], "test": test}
+    # Records are split before they are cut, so that overlapping windows stay in one split.
     first, splits = 0, {}
     for split, chosen in members.items():
         densities = DENSITIES if split == "train" else (1,) * len(CLASSES)

@@ -178,6 +178,7 @@ def _read_label_map(path: Path) -> dict[str, int]:
 
 def _read_list(path: Path, numbers: Mapping[str, int], within: Path | None) -> list[_Clip]:
     """Return the clips of a list with the paths of their seconds."""
+    # The first file of a list determines the folder of all, since a search for each would be slow.
     clips: dict[str, _Clip] = {}
     folder = None
     for row, (file, labels, name) in enumerate(_read_rows(path)):

@@ -142,6 +142,7 @@ def _read_split(
     x = scratch_array(Path(f"{stem}-x.raw"), (count, num_rows, SIDE), np.float16)
     y = scratch_array(Path(f"{stem}-y.raw"), (count, 2, SIDE, SIDE), np.float32)
     lengths = np.empty(count, dtype=np.int64)
+    # Unknown distances are stored as 0 with a mask of 0, because a store holds finite numbers only.
     for row, index in enumerate(indices):
         features, distances = _of_protein(folder, names[index])
         residues, maps = _read_features(features)

@@ -55,6 +55,7 @@ class Darcy(Problem):
         drawn = uniforms(indices, seed=seed, count=3 * NUM_BUMPS + 1)
         centres, spreads, level = np.split(drawn, [2 * NUM_BUMPS, 3 * NUM_BUMPS], axis=1)
         spreads = MAX_SPREAD * spreads
+        # One sample is solved at a time, since each has its own matrix to factorise.
         bumps = _bump_sum(centres, spreads, cell_centres(resolution, 0.0, 1.0))
         a = np.where(bumps > _expected_bump_sum(), self.high, self.low)
         first, last = self.initial_range
@@ -126,6 +127,8 @@ def transient_state(
     Returns:
         The state [m^2] at `time`.
     """
+    # Both stages of TR-BDF2 invert the same matrix 1 + implicit * matrix: a trapezoidal step over
+    # GAMMA of the time step, then a BDF2 step over all of it.
     step = time / num_steps
     implicit = GAMMA / 2 * step
     solve = _factorised(sparse.eye_array(u.size, format="csc") + implicit * matrix).solve

@@ -1,8 +1,9 @@
 """Diffusion with logistic growth, u_t = nu u_xx + rho u (1 - u) on the periodic [0, 1).
 
-The initial state satisfies 0 <= u <= 1. The scheme is Strang splitting (SIAM J. Numer. Anal. 5, 1968) of two exact flows: the growth
-u -> u / (u + (1 - u) exp(-rho t)), and diffusion in Fourier space. It is of second order in the
-time step. Steps grow linearly, because diffusion smooths rough initial states quickly.
+The initial state satisfies 0 <= u <= 1. The scheme is Strang splitting (SIAM J. Numer. Anal. 5,
+1968) of two exact flows: the growth u -> u / (u + (1 - u) exp(-rho t)), and diffusion in Fourier
+space. It is of second order in the time step. Steps grow linearly, because diffusion smooths rough
+initial states quickly.
 """
 
 from dataclasses import dataclass
@@ -46,6 +47,7 @@ def evolve(u: np.ndarray, *, nu: float, rho: float, time: float, num_steps: int)
     m = u.shape[-1]
     instants = time * (np.arange(num_steps + 1) / num_steps) ** 2
     decay = -nu * (2 * np.pi * fft.rfftfreq(m, 1 / m)) ** 2
+    # Strang splitting: half a step of growth, a step of diffusion, half a step of growth.
     for step in np.diff(instants):
         u = _grow(u, rho * step / 2)
         u = fft.irfft(np.exp(decay * step) * fft.rfft(u), m)

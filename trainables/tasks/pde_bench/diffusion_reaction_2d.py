@@ -72,6 +72,7 @@ def evolve(
     m = state.shape[-1]
     wave = (2 - 2 * np.cos(np.pi * np.arange(m) / m)) * (m / LENGTH) ** 2  # -eigenvalues in 1D
     rate = np.array(diffusivity)[:, None, None] * (wave[:, None] + wave)  # [2, m, m]
+    # Strang splitting: half a step of reaction, a step of diffusion, half a step of reaction.
     for step in steps:
         state = _react(state, k, step / 2)
         spectrum = fft.dctn(state, type=2, axes=(-2, -1), norm="ortho")

@@ -92,6 +92,7 @@ def evolve(c: np.ndarray, *, medium: Medium, time: float, num_steps: int) -> np.
     c = np.maximum(c, FLOOR)
     instants = time * (np.arange(num_steps + 1) / num_steps) ** 2
     laplacian = Laplacian(c.shape[1], medium.diffusivity)
+    # A TR-BDF2 step: a trapezoidal stage over GAMMA of the step, then a BDF2 stage over all of it.
     for step in np.diff(instants):
         implicit = GAMMA / 2 * float(step)
         before = medium.stored(c)
@@ -106,6 +107,7 @@ class Laplacian:
     """The operator D c_xx with ghost cells, as three diagonals and a constant, each [m]."""
 
     def __init__(self, m: int, diffusivity: float) -> None:
+        # Ghost values depend on the last inner cells, so they change the first and the last row.
         spacing = 1 / m
         scale = diffusivity / spacing**2
         outflow = diffusivity / spacing  # right ghost = outflow (c_{m-1} - c_{m-2})

@@ -76,6 +76,8 @@ class FourierSpec:
 
     def fields(self, uniforms: np.ndarray) -> FourierFields:
         """Map uniform numbers [n, num_uniforms] to n fields."""
+        # Every field takes the same number of uniforms, whatever its parts, so that the meaning of
+        # each draw is fixed.
         k = self.num_waves
         slots, amplitude, phase, rest = np.split(
             uniforms, np.cumsum([self.num_drawn, k, k]), axis=1

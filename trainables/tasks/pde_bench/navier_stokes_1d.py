@@ -53,6 +53,7 @@ class NavierStokes(Problem):
 
     def generate(self, indices: np.ndarray, *, seed: int, resolution: int) -> GeneratedSamples:
         """Return samples (rho | p | v)(0) -> (rho | p | v)(end_time) of one channel, 3 m points."""
+        # The draws of a sample are, in order: three fields, the scale of density, that of pressure.
         count = self.initial.num_uniforms
         drawn = uniforms(indices, seed=seed, count=3 * count + 4)
         x = cell_centres(resolution, LOW, HIGH)
@@ -175,6 +176,7 @@ def _flux_difference(u: np.ndarray) -> np.ndarray:
 
 def _hllc(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Return the HLLC flux [n, 3, m] through each face, from the primitive states on its sides."""
+    # Estimates of the speeds of the slowest wave, the fastest wave and the contact between them.
     (rho_l, v_l, p_l), (rho_r, v_r, p_r) = _fields(left), _fields(right)
     c_l, c_r = np.sqrt(GAMMA * p_l / rho_l), np.sqrt(GAMMA * p_r / rho_r)
     slowest = np.minimum(v_l - c_l, v_r - c_r)

@@ -70,6 +70,8 @@ class PairReader:
         published, (path,) = PUBLISHED[self._name], self.find(files).values()
         task, ends = self._name.partition("/")[2], problems(self.info)
         problem: Any = ends.train
+        # Training rows come first in the mapped arrays, then validation and test rows. Each split
+        # is therefore a view, and reading needs one pass over the file.
         with open_file(path) as file:
             facts, notes = check_attributes(file, published, problem)
             layout = self._open(file, published, ends)

@@ -64,6 +64,7 @@ class RadialDamBreak(Problem):
                 f"shallow_water_2d needs an even resolution, but got {resolution}. "
                 f"Take {resolution + 1}."
             )
+        # Many radii give the same pixels, so only the different images are solved.
         radius = _between(self.radius_range, uniforms(indices, seed=seed, count=1)[:, 0])
         r = cell_centres(resolution // 2, 0.0, HALF_WIDTH)
         inside = np.hypot(r[:, None], r) <= radius[:, None, None]
@@ -100,6 +101,7 @@ class OffsetDamBreak(Problem):
         depth = _between(self.depth_range, drawn[:, 1])[:, None]
         centre = _between((-self.max_offset, self.max_offset), drawn[:, 2:])
 
+        # Solve on rings around the centre of the dam, then interpolate to the pixels.
         ring = cell_centres(NUM_RINGS, 0.0, MAX_RADIUS)
         width = MAX_RADIUS / NUM_RINGS
         dam = _dam(ring, radius, depth, width).astype(np.float32)
@@ -230,6 +232,7 @@ def _hll(left: np.ndarray, right: np.ndarray) -> np.ndarray:
 
     u is normal to the face.
     """
+    # Speeds are clipped at 0, so one formula covers supercritical flow too.
     c_l, c_r = np.sqrt(left[:, 0]), np.sqrt(right[:, 0])
     slow = np.minimum(np.minimum(left[:, 1] - c_l, right[:, 1] - c_r), 0.0)[:, None]
     fast = np.maximum(np.maximum(left[:, 1] + c_l, right[:, 1] + c_r), 0.0)[:, None]

@@ -115,6 +115,7 @@ class Store:
         """Return sample_id [n] and every parameter [n] or [n, k] of a split."""
         batch = self._batch(split)
         columns = {"sample_id": batch.column("sample_id").to_numpy()}
+        # Parameters of several numbers are lists of fixed size, stored flat.
         if "params" in batch.schema.names:
             params = batch.column("params")
             for i, parameter in enumerate(params.type):
@@ -154,6 +155,7 @@ class Store:
 
     def stored(self, split: str) -> dict[str, np.ndarray]:
         """Return x, y and, if present, groups of a split, mapped and not converted."""
+        # Types and shapes are checked against the manifest, whose hash was verified on opening.
         path = self.folder / f"{split}.arrow"
         batch = self._batch(split)
         samples = self.manifest["files"][path.name]["samples"]
