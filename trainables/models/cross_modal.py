@@ -104,6 +104,12 @@ def build_model(backbone: Backbone, task: Task, spec: ModelSpec, *, seed: int) -
     Embedder and predictor draw their weights from separate random streams, so a setting of one does
     not change the other. PyTorch's global generator is not used.
 
+    Args:
+        backbone: Source of the body, and of the shapes of embedder and predictor.
+        task: Target task. It determines the shapes and the kind of the predictor.
+        spec: Settings of embedder and predictor.
+        seed: Seed of the trial.
+
     Raises:
         ConfigError: The backbone is for data of another dimension, or it has no drop path.
     """
@@ -185,6 +191,11 @@ def set_trained(
     model: nn.Module, roles: Mapping[str, Role], *, finetune: str, freeze: str
 ) -> list[nn.Parameter]:
     """Freeze all parameters of `model` but those that train. Return these.
+
+    Args:
+        roles: The role of each parameter of the body, by its name in the body.
+        finetune: A key of `TRAINED_ROLES`.
+        freeze: A key of `FROZEN_PARTS`.
 
     Raises:
         ConfigError: The value of `finetune` or `freeze` is unknown.

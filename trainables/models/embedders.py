@@ -131,6 +131,12 @@ class GridEmbedder(nn.Module):
         `pretrained_copy` repeats the weights of `source` along the channels. `random` draws them
         from N(0, 0.02^2), truncated at two standard deviations, and sets the norm to the identity.
         Both copy the positions, as in 1D.
+
+        Args:
+            source: The pretrained embedder.
+            channels: C of the new embedder.
+            init: `pretrained_copy` or `random`.
+            generator: Source of random weights.
         """
         norm = source.norm if isinstance(source.norm, nn.LayerNorm) else None
         embedder = cls(

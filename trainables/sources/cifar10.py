@@ -48,6 +48,7 @@ def load_cifar10(home: Path) -> ImageProxy:
 def find_cifar10_fault(home: Path) -> str | None:
     """Return the fault that prevents loading CIFAR-10, or None. Only names and sizes are read."""
     folder, way_out = _folder(home), way_to_import("cifar10")
+    # The sizes reveal most damage without reading 150 MB, so that a sweep file is checked quickly.
     missing = [name for name in BATCHES if not (folder / name).is_file()]
     if len(missing) == len(BATCHES):
         python_version = (_root(home) / "cifar-10-batches-py").is_dir()

@@ -76,6 +76,7 @@ def read_columns(path: Path) -> list[Sentence]:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 at byte {error.start}. Convert it to UTF-8.") from None
+    # Tabs take precedence, because a word may then contain spaces. Empty sentences are dropped.
     sentences: list[Sentence] = [[]]
     for number, line in enumerate(text.split("\n"), start=1):
         columns = line.split("\t") if "\t" in line else line.split()

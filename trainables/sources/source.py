@@ -132,6 +132,9 @@ def class_balanced_batch(
 ) -> tuple[Float[Tensor, "b n d"], Int64[Tensor, " b"]]:
     """Draw `per_class` different samples of each of `classes` random classes.
 
+    Args:
+        generator: Random generator on the CPU.
+
     Returns:
         Tokens [classes * per_class, N, D] and labels [classes * per_class]. The samples of a class
         are adjacent.
@@ -156,6 +159,14 @@ def source_indices(
 
     Each pass over the `length` samples has a new random order. The samples after the last whole
     batch of a pass are dropped. A batch larger than the source is drawn with replacement.
+
+    Args:
+        length: Number of samples of the source.
+        batch_size: Number of indices in each batch.
+        generator: Random generator on the CPU.
+
+    Yields:
+        int64 [batch_size].
     """
     while True:
         if batch_size > length:
@@ -167,6 +178,11 @@ def source_indices(
 
 def check_balanced(labels: Int64[Tensor, " n"], classes: int, per_class: int) -> None:
     """Check that class-balanced batches of this size can be drawn from `labels`.
+
+    Args:
+        labels: int64 [n], from 0.
+        classes: Number of classes in a batch.
+        per_class: Number of samples of each class in a batch.
 
     Raises:
         ConfigError: Fewer than `classes` classes have `per_class` samples or more.

@@ -43,7 +43,13 @@ __all__ = [
 
 
 def publish(folder: Path, url: str, *, timeout_s: float = TIMEOUT_S) -> None:
-    """Copy a checkpoint from its folder to `url`. It exists there once this function returns."""
+    """Copy a checkpoint from its folder to `url`. It exists there once this function returns.
+
+    Args:
+        folder: A complete checkpoint on this machine.
+        url: Its URL in the store.
+        timeout_s: Seconds until the store must respond.
+    """
     place = ArtifactUrl.parse(url)
     left = [*parse((folder / MANIFEST).read_bytes(), str(folder)), MANIFEST]
     over = threading.Event()
@@ -61,6 +67,11 @@ def publish(folder: Path, url: str, *, timeout_s: float = TIMEOUT_S) -> None:
 
 def fetch(url: str, folder: Path, *, timeout_s: float = TIMEOUT_S) -> None:
     """Copy a checkpoint from `url` to `folder`, completely or not at all.
+
+    Args:
+        url: URL of the checkpoint in the store.
+        folder: The target on this machine. An existing folder is replaced.
+        timeout_s: Seconds until the store must respond, for each file.
 
     Raises:
         CorruptCheckpoint: The checkpoint or one of its files is missing, or a hash differs from the
@@ -124,7 +135,11 @@ def size_bytes(url: str, *, timeout_s: float = TIMEOUT_S) -> int:
 
 
 def delete(url: str, *, timeout_s: float = TIMEOUT_S) -> None:
-    """Delete everything below `url`, manifests first. It is no error if nothing exists."""
+    """Delete everything below `url`, manifests first. It is no error if nothing exists.
+
+    Raises:
+        ConfigError: `url` is a whole store.
+    """
     place = ArtifactUrl.parse(url)
     if place.path.count("/") < 1 + (place.folder is not None):
         raise ConfigError(f"{place.label}: is a whole store. Name what to delete in it.")

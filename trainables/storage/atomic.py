@@ -77,7 +77,18 @@ def new_folder(folder: Path) -> Iterator[Path]:
 
 
 def put_in_place(made: Path, folder: Path, scratch: Path) -> None:
-    """Rename `made` to `folder`. Move former content to `scratch`, and back after an error."""
+    """Rename `made` to `folder`. Move former content to `scratch`, and back after an error.
+
+    If the process is killed between the two renames, `clear_scratch` restores the former content.
+
+    Args:
+        made: The new content, on the same file system.
+        folder: The target.
+        scratch: A scratch folder beside `folder`, with the name `.NAME.*`.
+
+    Raises:
+        OSError: A rename failed. `folder` is unchanged.
+    """
     former = scratch / REPLACED
     if folder.exists():
         folder.rename(former)
@@ -127,6 +138,11 @@ def read_or_make(lock: Path, read: Callable[[], T | None], make: Callable[[], ob
     """Return the result of `read`. If it is None, call `make` first.
 
     Of several concurrent processes, one calls `make`, and the others wait for it at `lock`.
+
+    Args:
+        lock: Path of the lock file.
+        read: Function that returns None if there is nothing to read.
+        make: Function that makes the content for `read`.
     """
     found = read()
     if found is None:

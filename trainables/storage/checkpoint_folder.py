@@ -78,6 +78,7 @@ def verify(folder: Path) -> set[str]:
     Raises:
         CorruptCheckpoint: A file is missing, or its hash differs from the manifest.
     """
+    # A writer may have been killed between its two renames. The former folder is then restored.
     with suppress(OSError):
         _put_back(folder)
     if not folder.exists():
@@ -124,7 +125,13 @@ def parse_json(text: bytes, fault: str) -> Any:
 
 
 def thinned(hashes: Mapping[str, str], *, best: bool, last: bool) -> dict[str, str]:
-    """Return a manifest without the best weights, or without the last state and its optimiser."""
+    """Return a manifest without the best weights, or without the last state and its optimiser.
+
+    Args:
+        hashes: Hash of each file by its name.
+        best: Keep the best weights.
+        last: Keep the last state and its optimiser.
+    """
     dropped = set() if best else {"best.safetensors"}
     if not last:
         dropped |= {"last.safetensors", "optimizer.safetensors", "extras.safetensors"}

@@ -57,6 +57,11 @@ def plan_collection(
     """Plan the deletions that reduce a store to at most `max_bytes`.
 
     Results with holders are kept unless `force` is set, so the rest may exceed `max_bytes`.
+
+    Args:
+        results: All results of the store.
+        max_bytes: Bytes to keep.
+        force: Delete results with holders too.
     """
     total, gone = sum(result.bytes for result in results), set[str]()
     for result in sorted(results, key=lambda result: (result.used_at, result.key)):
@@ -131,6 +136,7 @@ def stored_results(store: ArtifactUrl, timeout_s: float = TIMEOUT_S) -> list[Sto
     Raises:
         StorageError: The store refuses a request or does not respond in time.
     """
+    # A result without a manifest is being written or deleted, so it does not count.
     sizes: dict[str, int] = defaultdict(int)
     used: dict[str, float] = {}
     holders: dict[str, list[str]] = defaultdict(list)

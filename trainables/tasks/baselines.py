@@ -26,7 +26,12 @@ Predictor = Callable[[Rows, np.ndarray], np.ndarray]  # of the inputs in these r
 
 
 def trivial_baselines(info: TaskInfo, train_y: np.ndarray, test: Split) -> dict[str, float]:
-    """Return the test metric of each trivial predictor of a task."""
+    """Return the test metric of each trivial predictor of a task, by its name.
+
+    Args:
+        train_y: Training outputs [n, ...], with a mask channel if the task has one.
+        test: Test split, with inputs in the form that a network takes.
+    """
     predictors = {"dense": _fields, "classification": _majority, "multilabel": _prior}[info.kind]
     return {
         name: _score(info.metric, predict, test)

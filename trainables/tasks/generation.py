@@ -150,6 +150,11 @@ def _resolution(data: DataSpec, info: TaskInfo) -> int:
 def split_sizes(name: str, samples: int, data: DataSpec) -> dict[str, int]:
     """Return the number of samples of each split by `val_fraction` and `test_fraction`.
 
+    Args:
+        name: Name of the task, for messages.
+        samples: Number of samples of all splits.
+        data: The fractions.
+
     Raises:
         ConfigError: A split would be empty.
     """

@@ -43,6 +43,13 @@ def prepare_task(
     Of several concurrent processes, one generates the data and the others wait. The samples of a
     killed process are kept.
 
+    Args:
+        name: Name of the task.
+        data: Source, number and resolution of the data.
+        home: SWEEPER_HOME.
+        progress: Called with the task, the number of finished samples and the total.
+        workers: Number of processes that generate samples.
+
     Raises:
         ConfigError: The task is unknown, or the requested sizes are impossible.
         DataError: Official data are needed but missing, or generated data are not finite.

@@ -86,6 +86,11 @@ def describe(name: str, data: DataSpec) -> DataDescription:
 def used_sizes(name: str, stored: Mapping[str, int], data: DataSpec) -> dict[str, int]:
     """Return the number of samples of each split: all, or those that `data.samples` requests.
 
+    Args:
+        name: Name of the task, for messages.
+        stored: Number of stored samples by split.
+        data: The requested number and the fractions of the splits.
+
     Raises:
         ConfigError: A split would be empty, or it has fewer samples than requested.
     """

@@ -123,7 +123,12 @@ def verify_folder(folder: Path, name: str) -> Verification:
 
 
 def outputs_fit(info: TaskInfo, y: np.ndarray, grid: tuple[int, ...]) -> bool:
-    """Return whether stored outputs have the shape and the labels of a task."""
+    """Return whether stored outputs have the shape and the labels of a task.
+
+    Args:
+        y: Outputs [n, ...] as stored.
+        grid: Shape of a channel of the inputs.
+    """
     classes = info.channels[1]
     if info.kind == "classification":
         return y.ndim == 1 and bool(y.min() >= 0 and y.max() < classes)

@@ -38,7 +38,13 @@ Converted = tuple[Mapping[str, Any], Mapping[str, Tensor]]  # config and state d
 
 
 def convert_once(files: Sequence[Path], convert: Callable[[], Converted], home: Path) -> Path:
-    """Return the folder with the result of `convert()` for these files, converting if needed."""
+    """Return the folder with the converted weights, converting them if needed.
+
+    Args:
+        files: The original files. Their content identifies the result.
+        convert: Function that returns config and state dict.
+        home: SWEEPER_HOME, which holds the cache.
+    """
     folder = home / "cache" / "weights" / f"{hash_files(files)[:32]}-v{VERSION}"
 
     def make() -> None:
@@ -112,6 +118,7 @@ def swin_from_timm(folder: Path, description: dict[str, Any]) -> Converted:
 
 
 def _config(network: Any, state: dict[str, Tensor]) -> dict[str, Any]:
+    # timm stores no config in the form of transformers, so it follows from modules and shapes.
     blocks = [stage.blocks[0] for stage in network.layers]
     tables = {isqrt(len(block.attn.relative_position_bias_table)) for block in blocks}
     if len(tables) > 1:

@@ -229,6 +229,11 @@ def check_identity(name: str, description: Mapping[str, Any], folder: Path) -> N
 def kept_layers(name: str, layers: int | None, stored: int) -> int:
     """Return the number of layers to keep.
 
+    Args:
+        name: Name of the backbone, for messages.
+        layers: Requested number; None: all.
+        stored: Number of layers of the pretrained network.
+
     Raises:
         ConfigError: `layers` exceeds the `stored` layers.
     """
@@ -238,7 +243,12 @@ def kept_layers(name: str, layers: int | None, stored: int) -> int:
 
 
 def sequence_tokens(name: str, tokens: int | None, positions: int) -> int | None:
-    """Return the maximal number of tokens of a sequence.
+    """Return the maximal number of tokens of a sequence, or None if the spec sets none.
+
+    Args:
+        name: Name of the backbone, for messages.
+        tokens: Requested number; None: not set.
+        positions: Number of positions of the pretrained network.
 
     Raises:
         ConfigError: `tokens` exceeds the number of `positions`.
@@ -338,6 +348,7 @@ def _describe(spec: BackboneSpec, home: Path | None) -> Mapping[str, Any]:
         ConfigError: There is no such folder.
         WeightsError: The folder describes another network, or it holds no weights.
     """
+    # Without a folder, a named backbone is checked against its built-in config.
     named = BACKBONES.get(spec.name)
     if named is None:
         assert home is not None

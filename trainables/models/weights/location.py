@@ -23,6 +23,11 @@ EXTRA = 'pip install "sweeper[laptop]"'
 def find_weights(name: str, origin: Origin, home: Path) -> Path:
     """Return the folder with the weights of `name`, downloading or converting them if needed.
 
+    Args:
+        name: Name of a backbone, for `home/weights/<name>` and messages.
+        origin: Other sources of the weights.
+        home: SWEEPER_HOME.
+
     Raises:
         WeightsError: The weights are not found. The message lists each way to get them.
     """

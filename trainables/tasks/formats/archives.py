@@ -141,6 +141,11 @@ def unpacked(
 ) -> Iterator[list[Path]]:
     """Unpack each archive, and yield the folders of their contents.
 
+    Args:
+        archives: The archives.
+        scratch: Folder for the contents.
+        wanted: Pattern of the paths of the members to unpack.
+
     Raises:
         DataError: As `unpack`. Errors raised in the block name the archive and the member instead
             of an unpacked file.

@@ -43,7 +43,18 @@ class DiffusionReaction(Problem):
 
 
 def evolve(u: np.ndarray, *, nu: float, rho: float, time: float, num_steps: int) -> np.ndarray:
-    """Solve the equation from u [n, m] on a period of length 1. Return u(time) [n, m]."""
+    """Solve the equation on a period of length 1.
+
+    Args:
+        u: Initial state [n, m].
+        nu: Diffusivity.
+        rho: Growth rate.
+        time: End time.
+        num_steps: Number of time steps.
+
+    Returns:
+        The state [n, m] at the end time.
+    """
     m = u.shape[-1]
     instants = time * (np.arange(num_steps + 1) / num_steps) ** 2
     decay = -nu * (2 * np.pi * fft.rfftfreq(m, 1 / m)) ** 2

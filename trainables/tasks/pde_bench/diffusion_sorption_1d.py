@@ -88,7 +88,17 @@ class DiffusionSorption(Problem):
 
 
 def evolve(c: np.ndarray, *, medium: Medium, time: float, num_steps: int) -> np.ndarray:
-    """Solve the equation from c [n, m] at time 0. Return c(time) [n, m]."""
+    """Solve the equation on [0, 1].
+
+    Args:
+        c: Initial concentration [n, m].
+        medium: Parameters of the equation.
+        time: End time.
+        num_steps: Number of time steps.
+
+    Returns:
+        The concentration [n, m] at the end time, at least `FLOOR`.
+    """
     c = np.maximum(c, FLOOR)
     instants = time * (np.arange(num_steps + 1) / num_steps) ** 2
     laplacian = Laplacian(c.shape[1], medium.diffusivity)

@@ -101,7 +101,17 @@ FOURIER = FourierSpec()  # the published distribution of the scalar problems
 
 
 def rescaled(field: FourierFields, x: np.ndarray, *, reference: np.ndarray) -> np.ndarray:
-    """Return the values of `field` at x, rescaled to [0, 1] by their range over `reference`."""
+    """Return the values of `field` at x, rescaled to [0, 1] by their range over `reference`.
+
+    The range comes from fixed points, so that it does not depend on the resolution.
+
+    Args:
+        x: [m].
+        reference: [r].
+
+    Returns:
+        [n, m].
+    """
     full = field(reference)
     low, high = full.min(axis=1, keepdims=True), full.max(axis=1, keepdims=True)
     scaled: np.ndarray = np.clip((field(x) - low) / (high - low), 0.0, 1.0)

@@ -127,6 +127,7 @@ class Groups:
     """Layout of one group per sample, in the order of their names, with `data` [t, *grid, c]."""
 
     def __init__(self, file: Any, output_channel: int, end_times: Sequence[float]) -> None:
+        # The first sample determines shape and frames. `read` checks those of the other samples.
         self._file, self._names = file, sorted(file)
         if not self._names:
             raise damaged(file.filename, "it has no sample")

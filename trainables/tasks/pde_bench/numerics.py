@@ -86,7 +86,15 @@ def solve_tridiagonal(
 def solve_cyclic_tridiagonal(
     lower: np.ndarray, diagonal: np.ndarray, upper: np.ndarray, rhs: np.ndarray
 ) -> np.ndarray:
-    """Solve the periodic system, where x_{-1} is x_{m-1}, by the Sherman-Morrison formula."""
+    """Solve the periodic system, where x_{-1} is x_{m-1}, by the Sherman-Morrison formula.
+
+    Args:
+        lower, diagonal, upper, rhs: [n, m], as in `solve_tridiagonal`.
+
+    Returns:
+        The solution [n, m].
+    """
+    # The periodic matrix is a tridiagonal one plus a matrix of rank one for the two corners.
     gamma = -diagonal[:, 0]
     modified = diagonal.copy()
     modified[:, 0] -= gamma

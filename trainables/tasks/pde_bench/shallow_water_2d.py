@@ -166,6 +166,7 @@ def evolve_quarter(h: np.ndarray, *, size: float, time: float) -> np.ndarray:
 
 def evolve_radial(h: np.ndarray, *, radius: float, time: float) -> np.ndarray:
     """Return the depths h(time) [n, m] from depths h [n, m] at rest on rings of [0, radius]."""
+    # Fluxes are weighted by the length of a face, which is proportional to its radius.
     m = h.shape[-1]
     spacing = radius / m
     face = (np.arange(m + 1) * spacing).astype(h.dtype)

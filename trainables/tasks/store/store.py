@@ -154,7 +154,11 @@ class Store:
         return self.stored(split) | {"sample_id": sample_id}
 
     def stored(self, split: str) -> dict[str, np.ndarray]:
-        """Return x, y and, if present, groups of a split, mapped and not converted."""
+        """Return x, y and, if present, groups of a split, mapped and not converted.
+
+        Raises:
+            DataError: An array differs from the manifest.
+        """
         # Types and shapes are checked against the manifest, whose hash was verified on opening.
         path = self.folder / f"{split}.arrow"
         batch = self._batch(split)
@@ -189,6 +193,7 @@ class Store:
 
 
 def _write_batch(path: Path, data: SplitData) -> None:
+    # One record batch per file, so that reading an array is a view without copies.
     columns: dict[str, Any] = {
         "sample_id": pa.array(data.sample_id, pa.int64()),
         "x": _tensor_column(data.x),
