@@ -1,1 +1,1 @@
-"""The science: methods, stages, models, tasks. It knows torch, and nothing of sweeps."""
+"""The science: methods, stages, models and tasks. It uses torch and is independent of sweeps."""

@@ -1,16 +1,16 @@
-"""The errors that the science raises on purpose; the service maps each to a code or a reason.
+"""Deliberate errors of the science. The service maps each of them to an exit code or a reason.
 
 * TrainableError
   x ConfigError      a setting that no stage, network or task can honour
-  x DataError        data that are missing, cut short, not finite or of the wrong shape
+  x DataError        data that are missing, truncated, not finite or of the wrong shape
   x WeightsError     pretrained weights that are missing or do not fit
   x NonFiniteLoss    a loss or a validation value became NaN or infinite
-  x StorageError     a checkpoint cannot be written, or its store does not answer
+  x StorageError     a checkpoint that cannot be written, or a store that does not respond
 """
 
 
 class TrainableError(Exception):
-    """Base of all deliberate errors; the text names the fault and the way out."""
+    """Base of all deliberate errors. The message names the fault and its remedy."""
 
 
 class ConfigError(TrainableError, ValueError):
@@ -18,7 +18,7 @@ class ConfigError(TrainableError, ValueError):
 
 
 class DataError(TrainableError):
-    """A data set is missing, cut short, not finite, or not of the shape its task declares."""
+    """A data set is missing, truncated or not finite, or has not the shape of its task."""
 
 
 class WeightsError(TrainableError):
@@ -26,8 +26,8 @@ class WeightsError(TrainableError):
 
 
 class StorageError(TrainableError):
-    """A checkpoint cannot be written, or its store does not answer in time."""
+    """A checkpoint cannot be written, or its store does not respond in time."""
 
 
 class NonFiniteLoss(TrainableError, ArithmeticError):
-    """A loss or a validation value is NaN or infinite; never retried, since it would recur."""
+    """A loss or a validation value is NaN or infinite. It would recur, so it is never retried."""

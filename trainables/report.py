@@ -1,6 +1,6 @@
-"""Everything that a worker answers: one `Report` an epoch, and one `StepResult` a step.
+"""Results of a worker: one `Report` per epoch and one `StepResult` per step.
 
-The service and the worker share these types; between them, Ray carries plain data.
+The service and the worker share these types. Ray carries them as plain data.
 """
 
 from collections.abc import Mapping
@@ -14,35 +14,37 @@ __all__ = ["Failed", "Measured", "Report", "StepResult", "Waiting", "from_plain"
 class Report:
     """The measurements of one epoch of one stage.
 
-    `metrics` are named as they are recorded: `meta/outer_loss`, `refine/train_loss`, `val/nrmse`,
-    `test/nrmse`. `objective` is the validation value, lower is better, and None in a stage whose
-    losses do not compare between trials: such a report can never prune.
+    `metrics` have the names under which MLflow records them: `meta/outer_loss`,
+    `refine/train_loss`, `val/nrmse`, `test/nrmse`.
+
+    `objective` is the validation value; lower is better. It is None in a stage whose losses are
+    not comparable between trials. A report without an objective never prunes a trial.
     """
 
     stage: str
-    epoch: int  # epochs of this stage that are done, from 1; 0 of one that waits
-    num_epochs: int  # that this stage will take
+    epoch: int  # completed epochs of this stage, from 1; 0 if the stage waits
+    num_epochs: int  # total epochs of this stage
     metrics: Mapping[str, float] = field(default_factory=dict)
     objective: float | None = None
     is_final: bool = False  # the trial's last report
-    computed_by: str | None = None  # the trial whose result of this stage is taken over
-    waits: bool = False  # nothing was measured: another trial computes the stage
+    computed_by: str | None = None  # the trial that computed this stage, if its result is reused
+    waits: bool = False  # True: nothing was measured, because another trial computes the stage
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """An epoch that was trained, or taken over from another trial."""
+    """An epoch that was trained, or reused from another trial."""
 
     kind: Literal["measured"] = "measured"
     report: Report
-    checkpoint: str | None  # complete folder or URL; None inside a stage that is taken over
+    checkpoint: str | None  # complete folder or URL; None inside a stage that is reused
     seconds: float  # since the attempt began
-    peak_memory_bytes: int  # since then, of the GPU, or else of the process
-    notes: tuple[str, ...] = ()  # for people: a damaged checkpoint, for example
+    peak_memory_bytes: int  # since the attempt began: of the GPU if there is one, or of the process
+    notes: tuple[str, ...] = ()  # remarks for the user, such as a damaged checkpoint
 
     @property
     def is_last(self) -> bool:
-        """True if the attempt ends with it."""
+        """True if the attempt ends with this result."""
         return self.report.is_final
 
 
@@ -54,20 +56,20 @@ class Failed:
     traceback: str
     reason: str  # in one line
     error: str  # name of the error's class
-    infeasible: bool = False  # the trial cannot begin because of its settings
-    stage: str | None = None  # of the error; None before the first stage
+    infeasible: bool = False  # True if the settings of the trial are impossible
+    stage: str | None = None  # the stage that failed; None before the first stage
     epoch: int | None = None
     notes: tuple[str, ...] = ()
 
     @property
     def is_last(self) -> bool:
-        """True if the attempt ends with it."""
+        """True if the attempt ends with this result."""
         return True
 
 
 @dataclass(frozen=True, kw_only=True)
 class Waiting:
-    """A stage that another trial is computing: nothing was measured."""
+    """No measurement, because another trial is computing the stage."""
 
     kind: Literal["waiting"] = "waiting"
     stage: str
@@ -75,7 +77,7 @@ class Waiting:
 
     @property
     def is_last(self) -> bool:
-        """True if the attempt ends with it."""
+        """True if the attempt ends with this result."""
         return False
 
 
@@ -88,12 +90,12 @@ KINDS: Mapping[str, type[Measured] | type[Failed] | type[Waiting]] = {
 
 
 def to_plain(result: StepResult) -> dict[str, Any]:
-    """Return a result as Ray Tune takes it: plain data, and `done` if the attempt ends."""
+    """Return a result as plain data for Ray Tune, with `done` set if the attempt ends."""
     return {**asdict(result), "notes": list(result.notes), "done": result.is_last}
 
 
 def from_plain(plain: Mapping[str, Any]) -> StepResult:
-    """Return the result that `to_plain` wrote; keys that Ray Tune added are left out."""
+    """Return the result that `to_plain` wrote, without the keys that Ray Tune added."""
     kind = KINDS[plain["kind"]]
     values = {each.name: plain[each.name] for each in fields(kind)}
     values["notes"] = tuple(plain["notes"])

@@ -1,10 +1,11 @@
-"""One seed, many independent random streams, none of which has a state to save.
+"""Independent random streams from one seed. No stream has a state to save.
 
-Every use of randomness draws from a generator derived from the trial's seed and from its scope:
-words such as "batches", an epoch. A resumed trial derives the same generators, so that an
-interrupted trial equals an uninterrupted one, and one more draw in one place moves no other place.
+Every random draw comes from a generator that is derived from the trial's seed and a scope. A scope
+consists of words such as "batches" and of numbers such as the epoch. A resumed trial derives the
+same generators, so an interrupted trial equals an uninterrupted one. An additional draw in one
+scope changes no other scope.
 
-Deriving a seed needs no torch, so that the service can import this module.
+Importing this module loads no torch, because the service imports it too.
 """
 
 from __future__ import annotations
@@ -17,7 +18,11 @@ if TYPE_CHECKING:
 
 
 def derive_seed(seed: int, *scope: str | int) -> int:
-    """Return a 63-bit seed for `scope`, a pure function of its arguments (SHA-256)."""
+    """Return a 63-bit seed for `scope`.
+
+    The seed is a pure function of the arguments (SHA-256). This is the reproducibility contract:
+    another formula or scope changes the results of all trials.
+    """
     text = "/".join([str(seed), *map(str, scope)])
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 

@@ -1,4 +1,4 @@
-"""Everything that the service hands to a worker: one trial as validated data, and one attempt."""
+"""Inputs of a worker: one trial as validated data, and one attempt at it."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -8,27 +8,28 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Dimension = Literal["1d", "2d"]
-BACKBONES: Mapping[str, Dimension] = {  # by name; a local folder works as well
+BACKBONES: Mapping[str, Dimension] = {  # by name; a local folder is allowed as well
     "roberta_base": "1d",
     "minilm": "1d",
     "swin_base": "2d",
     "dinov2_small": "2d",
 }
 
-# Settings of `model` that a study may search, and those that a backbone was published with. A
-# setting that is published with some is of these and of local folders in their dimension alone.
+# SEARCHED_MODEL lists the settings of `model` that a study may search. PUBLISHED_MODEL lists the
+# settings that a backbone was published with. Such a setting applies only to the backbones that
+# have it here, and to local folders of their dimension.
 SEARCHED_MODEL = ("embedder_init", "drop_path")
 PUBLISHED_MODEL: Mapping[str, Mapping[str, Any]] = {"swin_base": {"drop_path": 0.1}}
 
 
 class Spec(BaseModel):
-    """Base: frozen, and an unknown key is an error."""
+    """Frozen base of all specs. It refuses unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
 
 class BackboneSpec(Spec):
-    """A pretrained transformer, and how much of it to use."""
+    """A pretrained transformer and the part of it that is used."""
 
     name: str = Field(
         description="roberta_base, swin_base, minilm, dinov2_small, or the path of a local folder "
@@ -46,7 +47,7 @@ class BackboneSpec(Spec):
 
 
 class ModelSpec(Spec):
-    """The parts that are made for the target: embedder and predictor."""
+    """The parts of the model that are specific to the target: embedder and predictor."""
 
     embedder_init: Literal["pretrained_copy", "random"] = Field(
         "pretrained_copy",
@@ -74,7 +75,7 @@ class ModelSpec(Spec):
 
 
 class DataSpec(Spec):
-    """The data of a task: their source and number."""
+    """The data of a task: their source, number and resolution."""
 
     source: Literal["auto", "official", "generated"] = Field(
         "auto", description="auto: the official files where imported, else our generators (PDEs)."
@@ -88,14 +89,14 @@ class DataSpec(Spec):
     seed: int = Field(0, ge=0, description="Of the generators: the data's, not the trial's.")
 
     def of(self, dimension: Dimension) -> "DataSpec":
-        """Return the same with the resolution of one dimension."""
+        """Return a copy with the resolution of one dimension."""
         if not isinstance(self.resolution, Mapping):
             return self
         return self.model_copy(update={"resolution": self.resolution.get(dimension)})
 
 
 class TrialSpec(Spec):
-    """One trial, complete: the same spec gives the same bits on the same CPU."""
+    """A complete trial. The same spec gives the same bits on the same CPU."""
 
     method: str
     task: str
@@ -111,27 +112,27 @@ class TrialSpec(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class AttemptConfig:
-    """One attempt at a trial, as a worker runs it."""
+    """One attempt at a trial, as the input of a worker."""
 
     spec: Mapping[str, Any]  # a TrialSpec as plain data; the attempt validates it
-    label: str  # sweep, study and trial, for people
-    folder: str  # for checkpoints and `log.txt`; scratch if there is a `store`
-    resume: tuple[str, ...] = ()  # checkpoints to go on from, newest first: folders or URLs
+    label: str  # sweep, study and trial, for display
+    folder: str  # for checkpoints and `log.txt`; a scratch folder if `store` is set
+    resume: tuple[str, ...] = ()  # checkpoints to resume from, newest first: folders or URLs
     threads: int = 1  # CPU threads
     name: str = ""  # SWEEP/STUDY/NUMBER
-    content_hash: str | None = None  # that the task's data must have
-    store: str | None = None  # URL of this attempt's place in an artifact store
-    store_timeout_s: float | None = None  # for an answer of the store; None: the default
-    memory_bytes: int | None = None  # that the process may hold; above it, it exits with code 137
-    stage_store: str | None = None  # place of a store of stage results, to take over and add to
-    stage_pin: str | None = None  # the sweep until whose end the results are kept
+    content_hash: str | None = None  # expected hash of the task's data; None: not checked
+    store: str | None = None  # URL of this attempt's folder in an artifact store
+    store_timeout_s: float | None = None  # for a response of the store; None: the default
+    memory_bytes: int | None = None  # limit of the process; above it, it exits with code 137
+    stage_store: str | None = None  # folder or URL of the stage store to read from and add to
+    stage_pin: str | None = None  # the sweep that keeps the stage results until it ends
 
     def to_plain(self) -> dict[str, Any]:
-        """Return the config as Ray Tune takes it."""
+        """Return the config as plain data for Ray Tune."""
         return {**asdict(self), "resume": list(self.resume)}
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> "AttemptConfig":
-        """Return the config that `to_plain` wrote; keys that Ray Tune added are left out."""
+        """Return the config that `to_plain` wrote, without the keys that Ray Tune added."""
         known = {each.name: plain[each.name] for each in fields(cls) if each.name in plain}
         return cls(**{**known, "resume": tuple(plain["resume"])})

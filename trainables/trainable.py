@@ -1,7 +1,7 @@
-"""The Ray Tune Trainable: an actor that outlives its trials (`reset_config`), one at a time.
+"""The Ray Tune Trainable: an actor that runs one trial after another (`reset_config`).
 
-This is the only file of the package that knows Ray. The service's driver imports it too, so it
-imports torch and the networks only inside the actor.
+This is the only file of the package that imports Ray. The service's driver imports it too, so torch
+and the networks are imported only inside the actor.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 class Trainable(tune.Trainable):
     """Actor that runs the trial that `config` (an `AttemptConfig` as plain data) describes.
 
-    Each step returns a `StepResult` as plain data, to which Tune adds `pid`, `hostname` and
-    `node_ip`. A process that holds more than `memory_bytes` ends with exit code 137, and a last
-    line in the log that begins with HostOutOfMemory.
+    Each step returns a `StepResult` as plain data. Tune adds `pid`, `hostname` and `node_ip` to it.
+    A process that exceeds `memory_bytes` ends with exit code 137. The last line of its log then
+    begins with HostOutOfMemory.
 
-    An error leaves the actor warm for the next trial, which begins on a clean slate. The exception
-    is an error that leaves the GPU unusable: it is raised, and so ends the actor.
+    An error ends the trial but not the actor, which runs the next trial from a clean state. Only an
+    error that leaves the GPU unusable is raised, and ends the actor.
     """
 
     _attempt: Attempt | None = None
 
     def __repr__(self) -> str:
-        """Return what Ray's dashboard shows of the actor, which outlives its trials."""
+        """Return the label in Ray's dashboard. It names no trial, because the actor runs many."""
         sweep = str(self.config.get("name", "")).partition("/")[0]
         return f"sweeper {sweep}".rstrip()
 

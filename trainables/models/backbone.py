@@ -1,8 +1,8 @@
-"""A pretrained transformer, taken apart: its own embedder, and the body that all methods share.
+"""A pretrained transformer in two parts: its own embedder, and the body that all methods share.
 
     x -> embedder -> tokens [B, N, D] -> body -> features [B, M, E] -> predictor -> y
 
-A backbone is constant: a trial trains a copy of its body and an embedder of its own.
+A backbone is constant. A trial trains a copy of the body and a new embedder.
 """
 
 import copy
@@ -20,7 +20,7 @@ B = TypeVar("B", bound="Backbone")
 
 
 class Role(StrEnum):
-    """What a parameter of a body does. A bias has the role of its weight."""
+    """The role of a parameter in a body. A bias has the role of its weight."""
 
     ATTENTION_QUERY = "attention_query"
     ATTENTION_KEY = "attention_key"
@@ -35,7 +35,7 @@ class Role(StrEnum):
 
 
 class Backbone(nn.Module, ABC):
-    """Base of all backbones: frozen, in evaluation mode, its parts readable as attributes."""
+    """Frozen base of all backbones, in evaluation mode. Its parts are attributes."""
 
     def __init__(
         self,
@@ -54,12 +54,12 @@ class Backbone(nn.Module, ABC):
         stride: int = 1,
     ) -> None:
         """Args:
-        weights_hash: SHA-256 of all that the weights came from.
-        roles: Role by name of the body's modules or parameters, a `*` for each number.
+        weights_hash: SHA-256 of the origin of the weights.
+        roles: Role of each module or parameter of the body, by name, with `*` for each number.
         token_width, feature_width: D and E.
-        max_tokens: The most tokens that the body takes (1D), or exactly takes (2D).
+        max_tokens: Number of tokens that the body takes: at most (1D) or exactly (2D).
         grid, feature_grid: Rows and columns of the tokens and of the features, in 2D.
-        stride: Pixels of the embedder's image a feature, in each direction, in 2D.
+        stride: Pixels of the embedder's image per feature, in each direction, in 2D.
         """
         super().__init__()
         self.name = name
@@ -78,8 +78,10 @@ class Backbone(nn.Module, ABC):
 
     @abstractmethod
     def embed_source(self, inputs: Tensor) -> Tensor:
-        """Embed images [B, 3, H, W], normalised, or token ids [B, N], as tokens [B, N, D]; no
-        gradient reaches the embedder."""
+        """Embed normalised images [B, 3, H, W] or token ids [B, N] as tokens [B, N, D].
+
+        No gradient reaches the embedder.
+        """
 
     @abstractmethod
     def target_embedder(
@@ -93,17 +95,17 @@ class Backbone(nn.Module, ABC):
         """Return a new embedder of target inputs [B, *input_shape] as tokens [B, N, D].
 
         Args:
-            published_tokens: The most tokens (1D) where the backbone's spec leaves it open.
+            published_tokens: Maximal number of tokens (1D), used if the backbone's spec sets none.
         """
 
     def new_body(self, *, drop_path: float) -> nn.Module:
         """Return a copy of the body that trains, in training mode.
 
         Args:
-            drop_path: The share of samples that skip the last block's attention in training.
+            drop_path: Share of samples that skip the attention of the last block in training.
 
         Raises:
-            ConfigError: A rate above 0 is asked for, and the network has none.
+            ConfigError: `drop_path` is above 0, but the network has no drop path.
         """
         if drop_path:
             raise ConfigError(
@@ -115,11 +117,14 @@ class Backbone(nn.Module, ABC):
     def tokenize(
         self, sentences: Sequence[Sequence[str]]
     ) -> tuple[list[list[int]], list[list[int]]]:
-        """Return, by sentence, the ids of its sub-words and the index of the word each is from.
+        """Split sentences of words into sub-words.
+
+        Returns:
+            For each sentence: the ids of its sub-words, and the index of each sub-word's word.
 
         Raises:
             ConfigError: The backbone reads images.
-            WeightsError: Its folder has no tokenizer.
+            WeightsError: The backbone's folder has no tokenizer.
         """
         raise ConfigError(
             f"the backbone `{self.name}` reads images, not words: use an image proxy with it."
@@ -131,11 +136,13 @@ class Backbone(nn.Module, ABC):
 
 
 def role_map(body: nn.Module, roles: Mapping[str, Role]) -> dict[str, Role]:
-    """Return the role of every parameter of `body`, looked up by its exact place.
+    """Return the role of every parameter of `body` by its name.
+
+    Args:
+        roles: Role by the exact name of a module or parameter, with `*` for each number.
 
     Raises:
-        WeightsError: A parameter is in no row of the table: the architecture has parts that are
-            not known here.
+        WeightsError: A parameter has no role, so the architecture has unknown parts.
     """
     found = {}
     for name, _ in body.named_parameters():

@@ -1,13 +1,13 @@
-"""The model that a trial trains: its own embedder, a copy of a pretrained body, a predictor.
+"""The model that a trial trains: a new embedder, a copy of a pretrained body, and a predictor.
 
-Which parameters train is a choice of two settings:
+Two settings select the parameters that train:
 
-    finetune  of the body. `all`; `layernorm`, the norms alone (Lu et al., "Pretrained Transformers
-              as Universal Computation Engines", AAAI 2022); `non_attn`, all but queries, keys and
-              values; `wv`, all but queries and keys (PaRe on Darcy flow). The norms of Swin's patch
-              merging are norms too; ORCA's code leaves these six tensors frozen, as "layernorm" is
-              not in their names.
-    freeze    afterwards: whole parts, as in ablations
+    finetune  roles of the body. `all`; `layernorm`: the norms alone (Lu et al., "Pretrained
+              Transformers as Universal Computation Engines", AAAI 2022); `non_attn`: all but
+              queries, keys and values; `wv`: all but queries and keys (PaRe on Darcy flow).
+              `layernorm` includes the norms of Swin's patch merging. ORCA's code leaves these six
+              tensors frozen, because "layernorm" is not in their names.
+    freeze    whole parts that are frozen in addition, as in ablations
 """
 
 from collections.abc import Mapping
@@ -42,7 +42,7 @@ class CrossModalModel(nn.Module):
         feature_grid: tuple[int, int] | None = None,
     ) -> None:
         """Args:
-        roles: The role of each of the body's parameters.
+        roles: The role of each parameter of the body.
         num_tokens, token_width, feature_width: N of a target sample, D and E.
         grid, feature_grid: Rows and columns of the tokens and of the features, in 2D.
         """
@@ -64,19 +64,19 @@ class CrossModalModel(nn.Module):
         return tokens
 
     def encode(self, tokens: Tensor) -> Tensor:
-        """Encode tokens [B, N, D], of whatever embedder, as features [B, M, E]."""
+        """Encode tokens [B, N, D] of any embedder as features [B, M, E]."""
         features: Tensor = self.body(tokens)
         return features
 
     def pool(self, features: Tensor) -> Tensor:
-        """Average features [B, M, E] to [B, E]."""
+        """Average features [B, M, E] over M, giving [B, E]."""
         return features.mean(1)
 
     def predict(self, features: Tensor) -> Tensor:
         """Predict outputs [B, C, *grid], or logits [B, classes], from features [B, M, E].
 
-        In single precision or better, whatever the body's: of bfloat16's outputs three digits are
-        right, which is less than the best errors.
+        The predictor always runs in single precision or better. In bfloat16, only about three
+        digits of the outputs would be correct, which is coarser than the errors of the best models.
         """
         device, single = features.device.type, torch.promote_types(features.dtype, torch.float32)
         known = torch.amp.is_autocast_available(device)
@@ -90,20 +90,28 @@ class CrossModalModel(nn.Module):
     def trainable_parameters(
         self, finetune: str = "all", freeze: str = "none"
     ) -> list[nn.Parameter]:
-        """Freeze all but the parameters that train under these settings, and return those.
+        """Freeze all parameters but those that train under these settings. Return these.
 
         Raises:
-            ConfigError: `finetune` or `freeze` has no such value.
+            ConfigError: The value of `finetune` or `freeze` is unknown.
         """
         return set_trained(self, self.roles, finetune=finetune, freeze=freeze)
 
 
 def build_model(backbone: Backbone, task: Task, spec: ModelSpec, *, seed: int) -> CrossModalModel:
-    """Build the model of one trial. Embedder and predictor draw from streams of their own, so that
-    a setting of one does not move the other; PyTorch's global generator is not touched.
+    """Build the model of one trial.
+
+    Embedder and predictor draw their weights from separate random streams, so a setting of one does
+    not change the other. PyTorch's global generator is not used.
+
+    Args:
+        backbone: Source of the body, and of the shapes of embedder and predictor.
+        task: Target task. It determines the shapes and the kind of the predictor.
+        spec: Settings of embedder and predictor.
+        seed: Seed of the trial.
 
     Raises:
-        ConfigError: The backbone is for data of another dimension, or has no drop path.
+        ConfigError: The backbone is for data of another dimension, or it has no drop path.
     """
     info = task.info
     if backbone.dimension != info.dimension:
@@ -119,6 +127,7 @@ def build_model(backbone: Backbone, task: Task, spec: ModelSpec, *, seed: int) -
     )
     draws = generator(seed, "predictor")
     predictor: nn.Module
+    # The predictor divides its outputs among the tokens, so their number is measured first.
     with torch.no_grad():
         num_tokens = embedder(torch.zeros(1, *task.input_shape)).shape[1]
     if info.kind == "dense":
@@ -167,10 +176,10 @@ FROZEN_PARTS: Mapping[str, frozenset[str]] = MappingProxyType(
 
 
 def is_trained(name: str, roles: Mapping[str, Role], *, finetune: str, freeze: str) -> bool:
-    """Return whether the model's parameter `name` (`body.layernorm.weight`) trains.
+    """Return whether the parameter `name` of the model (`body.layernorm.weight`) trains.
 
     Args:
-        roles: The role of each of the body's parameters, by its name in the body.
+        roles: The role of each parameter of the body, by its name in the body.
     """
     part, _, inside = name.partition(".")
     if part in FROZEN_PARTS[freeze]:
@@ -181,10 +190,15 @@ def is_trained(name: str, roles: Mapping[str, Role], *, finetune: str, freeze: s
 def set_trained(
     model: nn.Module, roles: Mapping[str, Role], *, finetune: str, freeze: str
 ) -> list[nn.Parameter]:
-    """Freeze all parameters of `model` but those that train, and return these.
+    """Freeze all parameters of `model` but those that train. Return these.
+
+    Args:
+        roles: The role of each parameter of the body, by its name in the body.
+        finetune: A key of `TRAINED_ROLES`.
+        freeze: A key of `FROZEN_PARTS`.
 
     Raises:
-        ConfigError: `finetune` or `freeze` has no such value.
+        ConfigError: The value of `finetune` or `freeze` is unknown.
     """
     for setting, value, known in (
         ("finetune", finetune, TRAINED_ROLES),

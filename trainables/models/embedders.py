@@ -1,10 +1,12 @@
-"""Embedders of target data: convolutions whose kernel is their stride, so that a token sees its own
-stretch or patch alone. Shen et al., "Cross-Modal Fine-Tuning: Align then Refine", ICML 2023 (ORCA).
+"""Embedders of target data (Shen et al., "Cross-Modal Fine-Tuning: Align then Refine", ICML 2023).
+
+An embedder is a convolution whose kernel equals its stride. Each token therefore depends on its own
+interval or patch alone.
 
 Sequence: zero-pad right to N k -> Conv1d(C -> D, k) -> LayerNorm -> + positions.
 Grid:     resize (bilinear) -> Conv2d(C -> D, patch) -> LayerNorm or + positions, as the backbone.
 
-Shapes: C = channels, L = points, N = tokens, D = width of a token, k = points a token.
+Shapes: C = channels, L = points, N = tokens, D = width of a token, k = points per token.
 """
 
 import math
@@ -23,9 +25,13 @@ __all__ = [
 
 
 def points_per_token(length: int, max_tokens: int) -> int:
-    """Return k: the smallest divisor of `length` that leaves at most `max_tokens` tokens (ORCA's
-    rule), or ceil(length / max_tokens) where that gives more than twice as many of them, as for a
-    prime length, whose only divisor would leave one token."""
+    """Return k, the number of points per token.
+
+    ORCA takes the smallest divisor of `length` that gives at most `max_tokens` tokens. A prime
+    length would then give a single token. Where ceil(length / max_tokens) points give more than
+    twice as many tokens as the divisor, this function therefore returns that number, and the
+    embedder pads the sequence.
+    """
     padded = math.ceil(length / max_tokens)
     divisor = next(k for k in range(padded, length + 1) if length % k == 0)
     return divisor if 2 * (length // divisor) >= math.ceil(length / padded) else padded
@@ -34,13 +40,17 @@ def points_per_token(length: int, max_tokens: int) -> int:
 def repeat_channels(
     weight: Float[Tensor, "d c p p"], channels: int
 ) -> Float[Tensor, "d channels p p"]:
-    """Return a patch convolution for other `channels`: the given ones over and over, cut there."""
+    """Return the weight of a patch convolution with its channels repeated cyclically.
+
+    Args:
+        channels: Number of input channels of the result.
+    """
     copies = math.ceil(channels / weight.shape[1])
     return weight.repeat(1, copies, 1, 1)[:, :channels].clone()
 
 
 class SequenceEmbedder(nn.Module):
-    """Embeds [B, C, L] as N tokens."""
+    """Embedder of sequences [B, C, L] as tokens [B, N, D]."""
 
     def __init__(
         self,
@@ -54,9 +64,13 @@ class SequenceEmbedder(nn.Module):
         generator: torch.Generator,
     ) -> None:
         """Args:
-        positions: The backbone's table, copied for the tokens there are, as ORCA does in
-            either `init`.
-        norm: The norm that `pretrained_copy` copies; `random` starts from the identity.
+        channels, length: C and L.
+        max_tokens: Largest N.
+        positions: Position table of the backbone. Its first N rows are copied under both values of
+            `init`, as in ORCA.
+        norm: Norm of the backbone. `pretrained_copy` copies it; `random` starts from the identity.
+        init: `pretrained_copy` or `random`.
+        generator: Source of the random weights of the convolution.
         """
         super().__init__()
         kernel = points_per_token(length, max_tokens)
@@ -78,7 +92,7 @@ class SequenceEmbedder(nn.Module):
 
 
 class GridEmbedder(nn.Module):
-    """Embeds [B, C, H, W] as the tokens of a grid, row by row, whatever H and W."""
+    """Embedder of grids [B, C, H, W] of any H and W as tokens [B, N, D], row by row."""
 
     def __init__(
         self,
@@ -90,7 +104,15 @@ class GridEmbedder(nn.Module):
         norm: nn.LayerNorm | None = None,
         positions: Float[Tensor, "n d"] | None = None,
     ) -> None:
-        """Leave the weights of the projection unset: load them, or take one from `like`."""
+        """Build the module without setting the weights of the projection; `like` sets them.
+
+        Args:
+            channels, width: C and D.
+            patch: Side of a patch in pixels.
+            grid: Rows and columns of the tokens.
+            norm: Norm to copy; None: no norm.
+            positions: Position table to copy; None: no positions.
+        """
         super().__init__()
         self.size = (grid[0] * patch, grid[1] * patch)
         self.grid = grid
@@ -106,8 +128,15 @@ class GridEmbedder(nn.Module):
     ) -> "GridEmbedder":
         """Return an embedder of `channels` channels in the shape of a pretrained one.
 
-        `pretrained_copy` repeats its weights along the channels; `random` draws them, N(0, 0.02^2)
-        cut at two, and sets the norm to the identity. Positions are copied in both, as in 1D.
+        `pretrained_copy` repeats the weights of `source` along the channels. `random` draws them
+        from N(0, 0.02^2), truncated at two standard deviations, and sets the norm to the identity.
+        Both copy the positions, as in 1D.
+
+        Args:
+            source: The pretrained embedder.
+            channels: C of the new embedder.
+            init: `pretrained_copy` or `random`.
+            generator: Source of random weights.
         """
         norm = source.norm if isinstance(source.norm, nn.LayerNorm) else None
         embedder = cls(

@@ -1,15 +1,15 @@
-"""Predictors: from the body's features to the task's outputs. Shen et al., ICML 2023 (ORCA).
+"""Predictors: maps from the body's features to the task's outputs (Shen et al., ICML 2023, ORCA).
 
 classification  mean over the features -> Linear(E, classes)
-orca_pool, 1D   averages the E features of a token down to its k points: no parameters
+orca_pool, 1D   averages of the E features of a token, one for each of its k points; no parameters
 orca_pool, 2D   1 x 1 convolution and pixel shuffle to an image of 3 channels (SimMIM's decoder; Xie
                 et al., CVPR 2022), then averages over channels and pixels
-linear          a linear map from each token to its stretch or patch, cut or resized, in the unit
-                of the training targets: their mean and standard deviation
+linear          a linear map from each token to its interval or patch, cut or resized, in units of
+                the mean and the standard deviation of the training targets
 
-Where ORCA standardises targets at each point (NAS-Bench-360's Darcy flow), orca_pool predicts them
-standardised, and `Decoded` gives them their unit back before loss and metric. Elsewhere it predicts
-them as they are.
+ORCA standardises the targets of NAS-Bench-360's Darcy flow at each point. There orca_pool predicts
+standardised values, and `Decoded` restores their unit before loss and metric. In all other tasks
+orca_pool predicts the targets as they are.
 
 Shapes: M = features, E = their width, C = output channels; L, or H and W = output points.
 """
@@ -35,11 +35,11 @@ __all__ = [
     "dense_predictor",
 ]
 
-SPREAD = 0.02  # standard deviation of fresh weights, as transformers has it
+SPREAD = 0.02  # standard deviation of new weights, as in transformers
 
 
 class ClassPredictor(nn.Module):
-    """Logits of classes, or of labels that may hold together."""
+    """Predictor of logits: of exclusive classes, or of labels that may occur together."""
 
     def __init__(self, width: int, num_classes: int, *, generator: torch.Generator) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class ClassPredictor(nn.Module):
 
 
 class SequencePool(nn.Module):
-    """[B, M, E] -> [B, C, L], by averaging alone."""
+    """Predictor [B, M, E] -> [B, C, L] by averaging, without parameters."""
 
     def __init__(self, num_tokens: int, output_shape: tuple[int, int]) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class SequencePool(nn.Module):
 
 
 class SequenceLinear(nn.Module):
-    """[B, M, E] -> [B, C, L], by a learned map from a token to its k points."""
+    """Predictor [B, M, E] -> [B, C, L] by a learned linear map from a token to its k points."""
 
     def __init__(
         self,
@@ -87,7 +87,10 @@ class SequenceLinear(nn.Module):
 
 
 class GridDecoder(nn.Module):
-    """[B, M, E] -> [B, C, H, W], through an image of 3 channels at the embedder's resolution."""
+    """Predictor [B, M, E] -> [B, C, H, W] through an image of 3 channels.
+
+    The image has the resolution of the embedder's input.
+    """
 
     COLOURS = 3
 
@@ -101,7 +104,10 @@ class GridDecoder(nn.Module):
         generator: torch.Generator,
     ) -> None:
         """Args:
-        stride: Pixels of the embedder's image a feature, in each direction.
+        width: E.
+        grid: Rows and columns of the features.
+        output_shape: C, H and W.
+        stride: Pixels of the embedder's image per feature, in each direction.
         """
         super().__init__()
         self.grid, self.stride = grid, stride
@@ -123,7 +129,7 @@ class GridDecoder(nn.Module):
 
 
 class GridLinear(nn.Module):
-    """[B, M, E] -> [B, C, H, W], by a learned map from a token to its patch."""
+    """Predictor [B, M, E] -> [B, C, H, W] by a learned linear map from a token to its patch."""
 
     def __init__(
         self,
@@ -153,7 +159,7 @@ class GridLinear(nn.Module):
 
 
 class InUnitsOf(nn.Module):
-    """mean + std * predictor(features): so that one learning rate fits targets of any size."""
+    """mean + std * predictor(features), so that one learning rate fits targets of any scale."""
 
     def __init__(self, predictor: nn.Module, *, mean: float, std: float) -> None:
         super().__init__()
@@ -165,7 +171,7 @@ class InUnitsOf(nn.Module):
 
 
 class Decoded(nn.Module):
-    """shift + scale * predictor(features), with a shift and a scale of each point."""
+    """shift + scale * predictor(features), with a shift and a scale for each point."""
 
     shift: Tensor
     scale: Tensor
@@ -179,7 +185,7 @@ class Decoded(nn.Module):
     ) -> None:
         super().__init__()
         self.predictor = predictor
-        self.register_buffer("shift", shift, persistent=False)  # of the data, not learned
+        self.register_buffer("shift", shift, persistent=False)  # a property of the data
         self.register_buffer("scale", scale, persistent=False)
 
     def forward(self, features: Float[Tensor, "b m e"]) -> Float[Tensor, "b c h w"]:
@@ -195,8 +201,13 @@ def dense_predictor(
     num_tokens: int,
     generator: torch.Generator,
 ) -> nn.Module:
-    """Return the predictor called `head` of outputs [B, *output_shape], for `num_tokens` tokens a
-    target sample."""
+    """Return the predictor called `head` for a task with dense outputs.
+
+    Args:
+        head: `orca_pool` or `linear`.
+        output_shape: Shape of the output of one sample, [C, L] or [C, H, W].
+        num_tokens: Number of tokens of one target sample.
+    """
     width = backbone.feature_width
     if backbone.dimension == "1d":
         channels, length = output_shape
@@ -214,7 +225,7 @@ def dense_predictor(
 
 
 def _linear(inputs: int, outputs: int, generator: torch.Generator) -> nn.Linear:
-    """Return a linear map with weights drawn from `generator`, and from nowhere else."""
+    """Return a linear map. All its random weights come from `generator`."""
     linear = nn.Linear(inputs, outputs, device="meta").to_empty(device="cpu")
     nn.init.trunc_normal_(
         linear.weight, std=SPREAD, a=-2 * SPREAD, b=2 * SPREAD, generator=generator

@@ -1,1 +1,1 @@
-"""A trial's life in its worker: attempts, checkpoints, shared stages, memory."""
+"""Execution of a trial in its worker: attempts, checkpoints, shared stages and memory."""

@@ -1,8 +1,8 @@
-"""One attempt at a trial: one `step` is one Report pulled out of the method's stages.
+"""One attempt at a trial. Each `step` runs the method's stages to their next Report.
 
-A process outlives its attempts and keeps the backbone, data and source features warm. Each step
-writes a checkpoint before it reports, so that training can continue from whatever the service
-knows to be measured.
+A process runs many attempts and keeps the backbone, the data and the source features in memory.
+Each step writes a checkpoint before it reports. Training can therefore continue from every epoch
+that the service has recorded.
 """
 
 import gc
@@ -30,7 +30,7 @@ from trainables.spec import AttemptConfig, TrialSpec
 from trainables.storage.artifacts import TIMEOUT_S
 from trainables.storage.stage_store import StageStore
 
-PARTS = WarmParts()  # of this process
+PARTS = WarmParts()  # shared by all attempts of this process
 
 
 class Attempt:
@@ -51,7 +51,7 @@ class Attempt:
 
     @property
     def place(self) -> str:
-        """The stage and epoch that come next, for people: "align 1/3"."""
+        """The next stage and epoch, for display: "align 1/3"."""
         if self.training is None:
             return "failed"
         stage, epoch, epochs = self.training.place
@@ -88,7 +88,7 @@ class Attempt:
         return StageStore(config.stage_store, self._folder, pin=config.stage_pin)
 
     def step(self) -> StepResult:
-        """Train one epoch; after an error, return the same failure again."""
+        """Train one epoch. After an error, return the same failure again."""
         with capturing(self._folder):
             began = time.monotonic()
             result = self._failure or self._epoch()
@@ -112,6 +112,7 @@ class Attempt:
             if report.waits:
                 return Waiting(stage=report.stage)
             name = f"{report.stage}-{report.epoch:04d}"
+            # The state of a reused stage changes only with its last report.
             is_partial = report.computed_by is not None and report.epoch < report.num_epochs
             checkpoint = None if is_partial else self._checkpoints.save(training.state, name)
         except Exception as error:
@@ -125,21 +126,21 @@ class Attempt:
         )
 
     def save(self, folder: Path) -> None:
-        """Write the training's state."""
+        """Write the state of the training."""
         assert self.training is not None
         self.training.save(folder)
 
     def load(self, folder: Path) -> None:
-        """Go on from a state that `save` wrote."""
+        """Continue from a state that `save` wrote."""
         assert self.training is not None
         self.training.load(folder)
         self._reports = self.training.reports()
 
     def close(self) -> None:
-        """Release the trial, the memory that it took, and the limit on it.
+        """Release the trial, its memory and its memory limit.
 
         Raises:
-            RuntimeError: The GPU is unusable to this process, whatever trial it would run.
+            RuntimeError: This process can no longer use the GPU for any trial.
         """
         if self._memory_limit is not None:
             self._memory_limit.lift()
@@ -160,7 +161,11 @@ class Attempt:
 
 
 def _check_same(training: Training, expected: str | None) -> None:
-    """Raise DataError if a trial would train on other data than the trials before it."""
+    """Check that a trial trains on the same data as the earlier trials of its sweep.
+
+    Raises:
+        DataError: The content hash of the data has changed.
+    """
     task = training.domains.target
     if expected not in (None, task.content_hash):
         raise DataError(
@@ -171,7 +176,7 @@ def _check_same(training: Training, expected: str | None) -> None:
 
 
 def _log_line(report: Report, seconds: float) -> str:
-    """Return the log's line about an epoch: its validation value, or its first loss."""
+    """Return the log line of an epoch, with its validation value or its first loss."""
     names = [n for n in report.metrics if n.startswith("val/") and n != "val/loss"]
     name = next(iter(names or report.metrics))
     place = f"{report.stage} {report.epoch}/{report.num_epochs}"
@@ -185,7 +190,7 @@ def _failure(
     *,
     infeasible: bool = False,
 ) -> Failed:
-    """Print an error, and return it as a result that holds no reference to it."""
+    """Print an error and return it as a result, without a reference to the exception."""
     name, trace = type(error).__name__, "".join(traceback.format_exception(error))
     is_deliberate = isinstance(error, TrainableError)
     print(f"{name}: {error}" if is_deliberate else trace, flush=True)

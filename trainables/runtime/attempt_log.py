@@ -1,4 +1,7 @@
-"""The log of an attempt in its folder: its output, to be followed, and to outlive a crash."""
+"""The log of an attempt in its folder.
+
+It is unbuffered, so that a user can follow it and it survives a crash.
+"""
 
 import faulthandler
 import io
@@ -11,13 +14,13 @@ from typing import Any, BinaryIO
 __all__ = ["LOG", "append", "capturing"]
 
 LOG = "log.txt"
-# Open logs, of which the last one is written to. They are kept here, not in a stream, because
-# handlers of `logging` keep streams longer than the attempt in which they were made.
+# Open logs. Output goes to the last one. The list is global, because handlers of `logging` keep a
+# stream longer than the attempt in which they were created.
 _open: list[BinaryIO] = []
 
 
 class Tee(io.TextIOBase):
-    """Stream that also writes to the open log; errors of the log are ignored."""
+    """Stream that also writes to the open log. Errors of the log are ignored."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
@@ -39,10 +42,10 @@ class Tee(io.TextIOBase):
 
 @contextmanager
 def capturing(folder: Path) -> Iterator[None]:
-    """Append to the folder's log, unbuffered, what Python prints on both streams meanwhile.
+    """Copy Python's output on both streams to the folder's log, unbuffered, during the block.
 
-    The streams work as before. The log gets the stack too, if the process dies of a fault. If it
-    cannot be written, there is no log.
+    The streams work as before. If a fault ends the process, the log also receives the stack. If the
+    log cannot be opened, there is no log.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -59,7 +62,7 @@ def capturing(folder: Path) -> Iterator[None]:
 
 
 def append(folder: Path, line: str) -> None:
-    """Append a line to the folder's log, from any thread; ignore errors."""
+    """Append a line to the folder's log from any thread. Ignore errors."""
     with suppress(OSError), (folder / LOG).open("ab", buffering=0) as log:
         log.write(f"{line}\n".encode())
 

@@ -1,12 +1,12 @@
-"""Checkpoints: a folder of safetensors and JSON with a manifest of hashes; no pickle.
+"""Checkpoints: a folder of safetensors and JSON with a manifest of hashes, without pickle.
 
     last.safetensors        the model after the epoch         state.json   place, best, optimiser
     best.safetensors        the model at its best epoch       manifest.json  sha256 of each file
     optimizer.safetensors   the optimiser's moments           extras.safetensors  gates, heads
 
 `checkpoint_folder` makes each folder complete or absent, and verifies it. An attempt keeps its two
-newest ones: in a folder or, if it has a place in a store (`artifacts`), there; then the folder is
-scratch.
+newest checkpoints in its folder. If it has a store (`artifacts`), it keeps them in the store, and
+its folder is scratch.
 """
 
 import json
@@ -40,10 +40,10 @@ FORMAT = 1
 
 
 def save(state: TrainState, folder: Path) -> None:
-    """Write all of `state` as the folder `folder`, replacing one that is there.
+    """Write the complete `state` to `folder`, replacing an existing folder.
 
     Raises:
-        StorageError: It cannot be written; nothing is left of it, and a former one stays.
+        StorageError: A file cannot be written. An existing folder is unchanged.
     """
     place: dict[str, Any] = {
         "format": FORMAT,
@@ -54,6 +54,7 @@ def save(state: TrainState, folder: Path) -> None:
         "made_under": state.made_under,
         "reports": [asdict(report) for report in state.reports],
     }
+    # Tensors and plain numbers are stored apart, because pickle would run code when it is read.
     with new_folder(folder) as partial:
         save_tensors(state.model.state_dict(), partial / "last.safetensors")
         if state.best is not None:
@@ -71,8 +72,8 @@ def load(state: TrainState, folder: Path) -> None:
     """Restore `state` from a checkpoint.
 
     Raises:
-        CorruptCheckpoint: A file is missing, its hash differs from the manifest's, or its weights
-            are of another model, as of an earlier version.
+        CorruptCheckpoint: A file is missing, its hash differs from the manifest, or its weights
+            belong to another model or to an earlier version of it.
     """
     missing = {"state.json", "last.safetensors"} - verify(folder)
     if missing:
@@ -86,6 +87,7 @@ def load(state: TrainState, folder: Path) -> None:
         state.best = Best(**place["best"], weights=load_file(folder / "best.safetensors"))
     if state.extras:
         state.extras.load_state_dict(load_file(folder / "extras.safetensors"))
+    # A stage creates its optimiser when it runs, and then loads this state into it.
     state.optimizer = None
     state.optimizer_state = None
     if "optimizer" in place:
@@ -94,18 +96,18 @@ def load(state: TrainState, folder: Path) -> None:
 
 
 def load_best(state: TrainState, folder: Path) -> None:
-    """Restore the best weights of the model; extras are those of the last epoch, if there are any.
+    """Restore the best weights of the model, and the extras of the last epoch if there are any.
 
     Raises:
-        CorruptCheckpoint: A file is missing, its hash differs from the manifest's, or its weights
-            are of another model, as of an earlier version.
+        CorruptCheckpoint: A file is missing, its hash differs from the manifest, or its weights
+            belong to another model or to an earlier version of it.
         DataError: The folder holds no best weights.
     """
     verify(folder)
     best, extras = folder / "best.safetensors", folder / "extras.safetensors"
     if not best.is_file():
         raise DataError(
-            f"{folder}: no best weights. They come with the first validation value, and go where "
+            f"{folder}: no best weights. They exist after the first validation value, unless "
             "`checkpoints.best` is false."
         )
     _load_weights(state.model, best)
@@ -116,7 +118,12 @@ def load_best(state: TrainState, folder: Path) -> None:
 
 
 def thin(folder: Path, *, best: bool, last: bool) -> None:
-    """Delete the best weights, or the last state and its optimiser, from a checkpoint."""
+    """Delete the best weights, or the last state and its optimiser, from a checkpoint.
+
+    Args:
+        best: Keep the best weights.
+        last: Keep the last state and its optimiser.
+    """
     hashes = parse((folder / MANIFEST).read_bytes(), str(folder))
     kept = thinned(hashes, best=best, last=last)
     rewrite(folder, kept)
@@ -125,7 +132,11 @@ def thin(folder: Path, *, best: bool, last: bool) -> None:
 
 
 def _load_weights(model: nn.Module, file: Path) -> None:
-    """Load all weights of a model, or none. Raise CorruptCheckpoint."""
+    """Load all weights of a model, or none.
+
+    Raises:
+        CorruptCheckpoint: Names or shapes of the weights do not fit the model.
+    """
     weights, own = load_file(file), model.state_dict()
     common = sorted(own.keys() & weights.keys())
     strange = sorted(own.keys() ^ weights.keys())
@@ -139,7 +150,7 @@ def _load_weights(model: nn.Module, file: Path) -> None:
 
 
 def _split(optimizer_state: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Split an optimiser's state into tensors, named "index/moment", and plain numbers."""
+    """Split an optimiser's state into tensors with names "index/moment" and plain numbers."""
     tensors: dict[str, Tensor] = {}
     numbers: dict[str, Any] = {"param_groups": optimizer_state["param_groups"], "plain": {}}
     for index, moments in optimizer_state["state"].items():
@@ -160,17 +171,17 @@ def _join(tensors: dict[str, Tensor], numbers: dict[str, Any]) -> dict[str, Any]
     return {"state": moments, "param_groups": numbers["param_groups"]}
 
 
-KEPT = 2  # the newest, and the one before as a fallback
-PATIENCE_S = 10.0  # with a store from which an old checkpoint is to go
+KEPT = 2  # the newest checkpoint, and the previous one as a fallback
+PATIENCE_S = 10.0  # seconds for the deletion of an old checkpoint from a store
 
 
 class AttemptCheckpoints:
     """The two newest checkpoints of one attempt, in `folder` or in `store`.
 
     Args:
-        folder: Of the attempt; scratch if there is a store.
-        store: URL of the attempt's place in a store.
-        timeout_s: Seconds for each answer of the store.
+        folder: Folder of the attempt; scratch if there is a store.
+        store: URL of the attempt's folder in a store.
+        timeout_s: Seconds for each response of the store.
 
     Raises:
         ConfigError: `store` is no URL of a store.
@@ -184,10 +195,14 @@ class AttemptCheckpoints:
         self._published: list[ArtifactUrl] = []
 
     def save(self, state: TrainState, name: str) -> str:
-        """Write a checkpoint, drop those before the last two, and return its folder or URL.
+        """Write a checkpoint and delete all but the last two.
+
+        Returns:
+            The folder or URL of the checkpoint.
 
         Raises:
-            StorageError: It cannot be written, or the store refuses or does not answer in time.
+            StorageError: A file cannot be written, or the store refuses or does not respond in
+                time.
         """
         folder = self._folder / name
         save(state, folder)
@@ -198,10 +213,16 @@ class AttemptCheckpoints:
         return place
 
     def load(self, state: TrainState, places: Sequence[str]) -> list[str]:
-        """Restore the first complete checkpoint of `places`, if any; return notes on the others.
+        """Restore the first complete checkpoint of `places`, if any.
+
+        Args:
+            places: Folders or URLs of checkpoints, newest first.
+
+        Returns:
+            Notes on the damaged checkpoints.
 
         Raises:
-            StorageError: The store of one refuses or does not answer in time.
+            StorageError: A store refuses a request or does not respond in time.
         """
         notes: list[str] = []
         for place in map(ArtifactUrl.parse, places):
@@ -234,7 +255,7 @@ class AttemptCheckpoints:
         while len(self._published) > KEPT:
             try:
                 artifacts.delete(str(self._published[0]), timeout_s=PATIENCE_S)
-            except StorageError as error:  # tried again after the next epoch
+            except StorageError as error:  # repeated after the next epoch
                 print(f"an old checkpoint stays until the next epoch: {error}", flush=True)
                 break
             del self._published[0]

@@ -1,10 +1,10 @@
-"""The memory of a worker: a limit that ends the process, and the most that a trial held.
+"""Memory of a worker: a limit that ends the process, and the peak of a trial.
 
-Only memory that ending the process gives back counts against the limit: mapped files, which the
-kernel can drop, do not. Without /proc there is no limit.
+Mapped files do not count against the limit, because the kernel can drop them. Without /proc there
+is no limit.
 
-A process outlives its trials, so the peak is counted anew for each. Outside Linux, and without a
-GPU, that is not possible: the peaks of earlier trials count too.
+A process runs many trials, so the peak is reset for each of them. Outside Linux and without a GPU
+this is not possible, and the peaks of earlier trials count too.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ __all__ = ["KILLED", "MemoryLimit", "count_anew", "held_bytes", "peak_bytes"]
 PROCESS = Path("/proc/self")
 STATM = PROCESS / "statm"
 INTERVAL_S = 0.2
-KILLED = 137  # the exit code of a process that SIGKILL ended, as the kernel would
-RESET_PEAK = "5"  # as proc(5) has it
+KILLED = 137  # exit code of a process that the kernel ended by SIGKILL
+RESET_PEAK = "5"  # resets the peak of resident memory; see proc(5)
 
 
 def held_bytes() -> int:
-    """Return the bytes that the process holds in memory, without mapped files."""
+    """Return the resident memory of the process in bytes, without mapped files."""
     resident, shared = map(int, STATM.read_text().split()[1:3])
     return (resident - shared) * os.sysconf("SC_PAGE_SIZE")
 
 
 class MemoryLimit:
-    """Thread that ends the process once it holds more than `limit_bytes`.
+    """Thread that ends the process once its memory exceeds `limit_bytes`.
 
-    It looks every 0.2 s, from its construction until `lift`, and calls `tell` with a line before
-    it ends the process.
+    It checks every 0.2 s until `lift` is called. Before it ends the process, it calls `tell` with
+    one line.
     """
 
     def __init__(self, limit_bytes: int, tell: Callable[[str], object]) -> None:
@@ -67,7 +67,7 @@ def _gib(amount: int) -> str:
 
 
 def count_anew(device: torch.device) -> None:
-    """Forget earlier peaks; memory that is still held counts."""
+    """Reset the peak to the memory that is in use now."""
     if device.type == "cuda":
         import torch
 
@@ -78,7 +78,10 @@ def count_anew(device: torch.device) -> None:
 
 
 def peak_bytes(device: torch.device) -> int:
-    """Return the most bytes held at once since `count_anew`: tensors on a GPU, else the process."""
+    """Return the peak memory since `count_anew`, in bytes.
+
+    It is that of tensors on a GPU, or that of the whole process without a GPU.
+    """
     if device.type == "cuda":
         import torch
 

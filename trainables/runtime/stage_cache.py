@@ -1,12 +1,12 @@
-"""Stages that trials share: each is computed once, under a key of everything it depends on.
+"""Stages that trials share. Each is computed once, under a key of everything it depends on.
 
-The first trial computes the result of a stage and keeps it. The others take it over, with all its
-reports, and go on as if they had computed it: the same bits. The keys are hashes:
+The first trial computes the result of a stage and stores it. The others reuse it with all its
+reports, and continue with the same bits as if they had computed it. The keys are hashes:
 
-    root    data, weights, proxy, the parts made for the target, seed, precision, what computes
-    key     the stage's code, name and hyperparameters, and the key of the stage before it
+    root    data, weights, proxy, embedder and predictor, seed, precision, device, libraries
+    key     the stage's code, name and hyperparameters, and the key of the previous stage
 
-So two trials have a key in common exactly if they would compute the same bits up to there.
+Two trials share a key exactly if they would compute the same bits up to the end of that stage.
 """
 
 import ast
@@ -37,8 +37,8 @@ from trainables.training.state import TrainState
 
 __all__ = ["StageCache", "code_version", "root_key", "stage_key", "stage_keys"]
 
-POLL_S = 0.5  # between two attempts to get a claim that another trial has
-WAIT_S = 5.0  # between two reports of a trial that waits
+POLL_S = 0.5  # seconds between two attempts to get a claim
+WAIT_S = 5.0  # seconds between two reports of a waiting trial
 PACKAGE = "trainables"
 LIBRARIES = ("torch", "transformers", "timm", "pot", "numpy", "scipy", "scikit-learn")
 SHARED_CODE = ("trainables.models.cross_modal", "trainables.models.backbones.loading",
@@ -49,7 +49,7 @@ SHARED_CODE = ("trainables.models.cross_modal", "trainables.models.backbones.loa
 def root_key(spec: TrialSpec, backbone: Backbone, domains: Domains, device: torch.device) -> str:
     """Return the key of a trial's state before its first stage.
 
-    Names and paths of weights are left out: their hash identifies them.
+    The key contains the hash of the weights instead of their name and path.
     """
     source = domains.source
     return _hash_of(
@@ -68,9 +68,14 @@ def root_key(spec: TrialSpec, backbone: Backbone, domains: Domains, device: torc
 
 
 def stage_key(name: str, config: StageConfig, upstream: str) -> str:
-    """Return the key of the result of a stage that goes on from `upstream`'s.
+    """Return the key of the result of a stage.
 
-    A stage without epochs does nothing, and has no key of its own.
+    A stage without epochs changes nothing, so its key is that of the previous stage.
+
+    Args:
+        name: Name of the stage.
+        config: Hyperparameters of the stage.
+        upstream: Key of the previous stage.
     """
     if config.epochs == 0:
         return upstream
@@ -86,7 +91,7 @@ def stage_key(name: str, config: StageConfig, upstream: str) -> str:
 
 
 def stage_keys(stages: tuple[Stage[Any], ...], root: str) -> dict[str, str]:
-    """Return the key of each stage, by its name."""
+    """Return the key of each stage by its name."""
     keys: dict[str, str] = {}
     for stage in stages:
         root = keys[stage.name] = stage_key(stage.name, stage.config, root)
@@ -95,9 +100,9 @@ def stage_keys(stages: tuple[Stage[Any], ...], root: str) -> dict[str, str]:
 
 @cache
 def code_version(*modules: str) -> str:
-    """Return a hash of the code of modules and of everything that they import from this package.
+    """Return a hash of the code of `modules` and of all their imports from this package.
 
-    It is a hash of syntax trees, so that comments, docstrings and layout do not count.
+    It is a hash of the syntax trees, so comments, docstrings and layout do not change it.
     """
     seen: dict[str, str] = {}
     left = list(modules)
@@ -145,14 +150,14 @@ def _without_docstrings(tree: ast.Module) -> ast.Module:
 
 
 def _as_trained_on(info: TaskInfo) -> list[Any]:
-    """Return the properties of a task, besides its data, that a stage reads."""
+    """Return the properties of a task, apart from its data, that affect a stage."""
     return [info.name, info.kind, info.loss, info.metric, info.mask, info.channels]
 
 
 def _computed_by(device: torch.device) -> list[Any]:
-    """Return what rounding depends on.
+    """Return the properties of the device that affect rounding.
 
-    This is the GPU's name, or the CPU's instructions and the threads that divide a sum.
+    These are the name of the GPU, or the instruction set of the CPU and the number of threads.
     """
     if device.type == "cuda":
         return ["cuda", torch.cuda.get_device_name(device)]
@@ -164,15 +169,17 @@ def _hash_of(parts: dict[str, Any]) -> str:
 
 
 class StageCache:
-    """The stages of one trial that others may share.
+    """The stages of one trial that it shares with others.
 
-    The key under which a state was made is part of its checkpoints: a stage that was begun by other
-    code, or on other devices, is never kept under a key of this code and device.
+    Each checkpoint contains the key of its state. A stage that other code or another device began
+    therefore never gets a key of this code and device.
 
     Args:
-        root: The key of `state`, before any stage has run.
-        keys: Of each stage by its name, in their order.
+        store: Results of stages.
+        root: Key of `state` before the first stage.
+        keys: Key of each stage by its name, in their order.
         builder: This trial, as "SWEEP/STUDY/NUMBER".
+        state: State of this trial before its first stage.
     """
 
     def __init__(
@@ -189,11 +196,13 @@ class StageCache:
         state.made_under = root
 
     def run(self, stage: Stage[Any], state: TrainState, domains: Domains) -> Iterator[Report]:
-        """Yield the reports of a stage, from `state.epoch` on.
+        """Yield the reports of a stage, starting after `state.epoch`.
 
-        While another trial computes it, yield a report that `waits` now and then. If the store
-        refuses or does not answer, the trial computes the stage itself.
+        While another trial computes the stage, yield a report with `waits` every `WAIT_S` seconds.
+        If the store refuses or does not respond, compute the stage without it.
         """
+        # Errors of the store must not fail a trial. It continues without the store from the epoch
+        # that it has reached.
         try:
             if self._is_ours(stage, state):
                 found = yield from self._find_or_claim(stage, state, domains)
@@ -213,14 +222,22 @@ class StageCache:
             yield from self._take_over(found, stage, state)
 
     def _is_ours(self, stage: Stage[Any], state: TrainState) -> bool:
-        """Return whether the state was made under the stage's key, or under the key before it."""
+        """Return whether this code and device made the state.
+
+        The expected key is that of the previous stage before the first epoch, and the stage's own
+        key afterwards.
+        """
         key = self._keys[stage.name]
         return state.made_under == (self._upstream[stage.name] if state.epoch == 0 else key)
 
     def _find_or_claim(
         self, stage: Stage[Any], state: TrainState, domains: Domains
     ) -> Generator[Report, None, StageResult | None]:
-        """Yield the reports made meanwhile; return a result that another trial computed."""
+        """Compute the stage and yield its reports, or wait for another trial and return its result.
+
+        Returns:
+            The result of another trial, or None if this trial computed the stage.
+        """
         key, reported = self._keys[stage.name], time.monotonic()
         while True:
             if (found := self._fitting(key, state)) is not None:
@@ -228,7 +245,7 @@ class StageCache:
             with self._store.try_claim(key) as mine:
                 if mine:
                     if (found := self._fitting(key, state)) is not None:
-                        return found  # another trial finished it just now
+                        return found  # another trial has just finished it
                     yield from self._compute(key, stage, state, domains)
                     return None
             if time.monotonic() - reported > WAIT_S:
@@ -247,10 +264,12 @@ class StageCache:
             yield report
 
     def _keep(self, key: str, stage: Stage[Any], state: TrainState, seconds: float) -> None:
-        """Keep a result if all of its reports are known; never fail the trial."""
+        """Store a result if all its reports are known. Errors do not fail the trial."""
         if [report.epoch for report in state.reports] != [*range(1, stage.config.epochs + 1)]:
-            return  # part of it ran while the store did not answer: those reports are not kept
+            return  # some epochs ran without the store, so their reports are unknown
         assert state.best is None, f"{stage.name} keeps best weights, and cannot be shared"
+        # Only changed tensors are stored. The hash of the whole state lets another trial verify
+        # that its own unchanged tensors are the same.
         now = _hashes(state)
         changed = {
             name: tensor.detach().cpu().contiguous()
@@ -270,7 +289,11 @@ class StageCache:
             print(f"the result of {stage.name} was not kept: {error}", flush=True)
 
     def _fitting(self, key: str, state: TrainState) -> StageResult | None:
-        """Return the result, if there is one and this trial's state with it is the builder's."""
+        """Return the stored result if it fits this trial, or None.
+
+        It fits if its tensors, put into this trial's state, reproduce the hash of the builder's
+        state.
+        """
         found = self._store.find(key)
         if found is None:
             return None
@@ -285,9 +308,9 @@ class StageCache:
     def _take_over(
         self, found: StageResult, stage: Stage[Any], state: TrainState
     ) -> Iterator[Report]:
-        """Yield the reports that are still to come; with the last one the state is the result's.
+        """Yield the remaining reports of a result. The last one also sets the state.
 
-        Until then the state does not change, so that only the last report is worth a checkpoint.
+        The state does not change before the last report, so earlier reports need no checkpoint.
         """
         print(f"{stage.name} was computed by {found.builder} in {found.seconds:.1f} s", flush=True)
         for report in found.reports[state.epoch :]:
@@ -315,7 +338,7 @@ def _hashes(state: TrainState) -> dict[str, str]:
 
 
 def _hash(tensor: Tensor) -> str:
-    """Return a hash of a tensor's type, shape and bits."""
+    """Return a hash of the type, shape and bits of a tensor."""
     plain = tensor.detach().cpu().contiguous()
     digest = hashlib.sha256(f"{plain.dtype}{tuple(plain.shape)}".encode())
     digest.update(plain.reshape(-1).view(torch.uint8).numpy().data)
@@ -323,9 +346,9 @@ def _hash(tensor: Tensor) -> str:
 
 
 def _together(hashes: Mapping[str, str], changed: Collection[str]) -> str:
-    """Return one hash of the model, and of those extras that the stage changed.
+    """Return one hash of the model and of the extras that the stage changed.
 
-    Other extras belong to later stages, in which trials differ.
+    Other extras belong to later stages, which differ between trials.
     """
     names = sorted(name for name in hashes if name.startswith("model.") or name in changed)
     text = "".join(f"{name} {hashes[name]};" for name in names)

@@ -1,6 +1,6 @@
-"""A trial from its spec to its last report: model and state, and the stages one after another.
+"""A running trial: its model, its state, and its stages in order.
 
-The caller may be a for-loop, a test, or a Ray Tune actor.
+The caller may be a for-loop, a test or a Ray Tune actor.
 """
 
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ from trainables.training.state import TrainState
 
 @dataclass
 class Training:
-    """A running trial. `reports` yields one Report an epoch; between two, it can be saved."""
+    """A running trial. `reports` yields one Report per epoch; `save` is allowed between two."""
 
     stages: tuple[Stage[Any], ...]
     state: TrainState
@@ -42,14 +42,19 @@ class Training:
         store: StageStore | None = None,
         name: str = "",
     ) -> "Training":
-        """Build the trial that `spec` describes, from parts that are loaded only once.
+        """Build the trial that `spec` describes.
 
         Args:
-            store: Results of stages, to take over and to add to.
-            name: Name of the trial, which its results in the store carry.
+            spec: Description of the trial.
+            parts: Cache of backbones, data and sources of this process.
+            device: Device of the model.
+            store: Results of stages to reuse and to add to.
+            name: Name of the trial, recorded in the results that it adds.
 
         Raises:
-            ConfigError, DataError, WeightsError: The spec cannot be honoured.
+            ConfigError: The settings are impossible.
+            DataError: Data are missing or damaged.
+            WeightsError: Weights are missing or do not fit.
         """
         method = METHODS[spec.method]
         stages = tuple(
@@ -70,6 +75,7 @@ class Training:
             precision=spec.model.precision,
             halvings=spec.halvings,
         )
+        # Every stage is checked before the first one runs, so that impossible settings fail early.
         for stage in stages:
             stage.check(model, domains)
             state.extras.update(stage.extras(model, domains, spec.seed))
@@ -81,9 +87,9 @@ class Training:
         return cls(stages, state, domains, shared)
 
     def reports(self) -> Iterator[Report]:
-        """Run the rest of the stages.
+        """Run the remaining stages and yield their reports.
 
-        The last report carries the test metric of the best checkpoint, computed once.
+        Only the last report contains the test metrics. They are those of the best checkpoint.
         """
         for index in range(self.state.stage, len(self.stages)):
             if index > self.state.stage:
@@ -95,9 +101,9 @@ class Training:
                 yield report
 
     def _run(self, stage: Stage[Any]) -> Iterator[Report]:
-        """Run a stage, or take over its result from another trial.
+        """Run a stage, or reuse its result from another trial.
 
-        The last stage is not shared: its result is the trial itself.
+        The last stage is not shared, because its result is the trial itself.
         """
         if self.shared is None or stage is self.stages[-1] or stage.config.epochs == 0:
             return stage.run(self.state, self.domains)
@@ -115,7 +121,7 @@ class Training:
 
     @property
     def place(self) -> tuple[str, int, int]:
-        """The stage and the epoch that come next, from 1, and how many that stage has."""
+        """The next stage, its next epoch (from 1), and its number of epochs."""
         done = self.state.epoch
         for stage in self.stages[self.state.stage :]:
             if done < stage.config.epochs:
@@ -124,9 +130,17 @@ class Training:
         return stage.name, done + 1, stage.config.epochs
 
     def save(self, folder: Path) -> None:
-        """Write a checkpoint from which `load` goes on bit for bit. Raise StorageError."""
+        """Write a checkpoint from which `load` continues bit for bit.
+
+        Raises:
+            StorageError: A file cannot be written.
+        """
         checkpoints.save(self.state, folder)
 
     def load(self, folder: Path) -> None:
-        """Go on from a checkpoint. Raise CorruptCheckpoint."""
+        """Continue from a checkpoint.
+
+        Raises:
+            CorruptCheckpoint: A file is missing or damaged, or it belongs to another model.
+        """
         checkpoints.load(self.state, folder)

@@ -1,6 +1,6 @@
-"""Parts that trials share, loaded once a process: backbones, task data, source features.
+"""Parts that the trials of a process share: backbones, task data and source features.
 
-All of it is constant: a backbone's own weights are never trained, each trial trains a copy.
+All parts are constant. A backbone's own weights are never trained: each trial trains a copy.
 """
 
 from functools import cache

@@ -1,9 +1,9 @@
-"""CIFAR-10 as a source of images, in its official binary layout, which holds no pickle.
+"""CIFAR-10 as a source of images, in its official binary layout without pickle.
 
-A record is one byte of label (0..9), then 1024 bytes each of red, green and blue, row by row: 3073
-bytes in all. The five training batches are read; the test batch is not. Channel statistics are
-those that ORCA normalises with (Shen et al., ICML 2023). It crops and flips the images at random
-before it embeds them; here they are as they are, so that source features are computed once.
+A record has 3073 bytes: one byte of label (0..9), then 1024 bytes each of red, green and blue, row
+by row. Only the five training batches are read. The channel statistics are those of ORCA (Shen et
+al., ICML 2023). ORCA also crops and flips the images at random before it embeds them. This loader
+does not, so that source features are computed once.
 """
 
 from pathlib import Path
@@ -17,7 +17,7 @@ from trainables.sources.registry import PROXIES, way_to_import
 __all__ = ["find_cifar10_fault", "load_cifar10"]
 
 RECORD_BYTES = 1 + 3 * 32 * 32
-MOST_RECORDS = 10_000  # of a batch
+MOST_RECORDS = 10_000  # maximal number of records in a batch
 BATCHES = tuple(f"data_batch_{number}.bin" for number in range(1, 6))
 MEAN = (0.4914, 0.4822, 0.4465)
 STD = (0.2023, 0.1994, 0.2010)
@@ -27,7 +27,7 @@ def load_cifar10(home: Path) -> ImageProxy:
     """Read the training images from `home/proxies/cifar10`.
 
     Raises:
-        DataError: A batch is missing, cut short, or holds a label above 9.
+        DataError: A batch is missing or truncated, or it holds a label above 9.
     """
     if fault := find_cifar10_fault(home):
         raise DataError(fault)
@@ -46,8 +46,9 @@ def load_cifar10(home: Path) -> ImageProxy:
 
 
 def find_cifar10_fault(home: Path) -> str | None:
-    """Return what keeps CIFAR-10 from loading, or None; looks at names and sizes only."""
+    """Return the fault that prevents loading CIFAR-10, or None. Only names and sizes are read."""
     folder, way_out = _folder(home), way_to_import("cifar10")
+    # The sizes reveal most damage without reading 150 MB, so that a sweep file is checked quickly.
     missing = [name for name in BATCHES if not (folder / name).is_file()]
     if len(missing) == len(BATCHES):
         python_version = (_root(home) / "cifar-10-batches-py").is_dir()

@@ -1,10 +1,11 @@
-"""CoNLL-2003 as a source of labelled words: column files that users bring, since Reuters' licence
-forbids passing them on. Tjong Kim Sang and De Meulder, CoNLL 2003.
+"""CoNLL-2003 as a source of labelled words (Tjong Kim Sang and De Meulder, CoNLL 2003).
 
-A line is a word: token in the first column, entity tag in the last, tabs or spaces between. A blank
-line ends a sentence, -DOCSTART- a document. Tags are IOB1 (the official files: B- only between two
-entities that touch) or IOB2 (most copies: B- at each start); both are read as IOB2. The training
-file is read; the other two are not needed.
+Users supply the column files themselves, because the licence of Reuters forbids redistribution.
+
+A line describes one word: the token in the first column and the entity tag in the last, separated
+by tabs or spaces. A blank line ends a sentence; -DOCSTART- separates documents. The official files
+have IOB1 tags (B- only between two adjacent entities), most copies have IOB2 tags (B- at the start
+of each entity). The loader converts both to IOB2. It reads the training file alone.
 """
 
 import re
@@ -28,7 +29,7 @@ def load_conll2003(home: Path) -> TokenProxy:
     """Read the training sentences from `home/proxies/conll2003`.
 
     Raises:
-        DataError: The file is missing, is not in columns, or names no entity.
+        DataError: The file is missing, has no columns, or tags no entity.
     """
     if fault := find_conll2003_fault(home):
         raise DataError(fault)
@@ -40,6 +41,7 @@ def load_conll2003(home: Path) -> TokenProxy:
         raise DataError(
             f"conll2003: every word of {path} is tagged O. The entity tag must be the last column."
         )
+    # Each entity type has two classes, for its first word and for the words after it.
     classes = tuple(f"{prefix}-{kind}" for kind in types for prefix in "BI")
     number = {name: index for index, name in enumerate(classes)} | {"O": -1}
     words = tuple(tuple(word for word, _ in sentence) for sentence in sentences)
@@ -54,7 +56,7 @@ def load_conll2003(home: Path) -> TokenProxy:
 
 
 def find_conll2003_fault(home: Path) -> str | None:
-    """Return what keeps CoNLL-2003 from loading, or None; looks at names and sizes only."""
+    """Return the fault that prevents loading CoNLL-2003, or None. Only names and sizes are read."""
     path = next((path for path in _candidates(home) if path.is_file()), None)
     if path is None:
         folder, way_out = home / "proxies" / "conll2003", way_to_import("conll2003")
@@ -68,12 +70,13 @@ def read_columns(path: Path) -> list[Sentence]:
     """Read the sentences of a column file, in order.
 
     Raises:
-        DataError: Not UTF-8, a line of one column, or a tag that is neither O, B-… nor I-….
+        DataError: The file is not UTF-8, a line has one column, or a tag is not O, B-… or I-….
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 at byte {error.start}. Convert it to UTF-8.") from None
+    # Tabs take precedence, because a word may then contain spaces. Empty sentences are dropped.
     sentences: list[Sentence] = [[]]
     for number, line in enumerate(text.split("\n"), start=1):
         columns = line.split("\t") if "\t" in line else line.split()
@@ -91,7 +94,7 @@ def read_columns(path: Path) -> list[Sentence]:
 
 
 def to_iob2(tags: list[str]) -> list[str]:
-    """Return the tags of a sentence with B- at the start of each entity; IOB2 stays as it is."""
+    """Convert the tags of a sentence from IOB1 to IOB2. IOB2 tags stay unchanged."""
     return [
         f"B-{tag[2:]}" if tag.startswith("I-") and tag[2:] != before[2:] else tag
         for before, tag in pairwise(["O", *tags])

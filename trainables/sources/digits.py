@@ -1,10 +1,11 @@
-"""Handwritten digits as a source of images: on every machine, since scikit-learn ships them.
+"""Handwritten digits as a source of images. scikit-learn ships them, so no download is needed.
 
-1797 grey images of 8 x 8, pixels 0..16, ten classes (Alpaydin and Kaynak, UCI, 1998). Scaled to
-0..255 and repeated over three channels, so that a backbone of colour images takes them.
+The data set has 1797 grey images of 8 x 8 pixels with values 0..16 and ten classes (Alpaydin and
+Kaynak, UCI, 1998). The pixels are scaled to 0..255 and repeated over three channels, because the
+backbones read colour images.
 
-`digits_ink` has masks too, a dense source. The foreground is the ink: a pixel whose value is above
-half of the range.
+`digits_ink` is a dense source: it has masks too. The foreground is the ink, which are the pixels
+above half of the range.
 """
 
 from dataclasses import replace
@@ -21,7 +22,7 @@ __all__ = ["find_digits_fault", "find_digits_ink_fault", "load_digits", "load_di
 
 
 def load_digits(home: Path) -> ImageProxy:
-    """Read the digits; `home` is not used, since they come with a package.
+    """Read the digits. `home` is not used, because a package holds the data.
 
     Raises:
         DataError: scikit-learn is not installed.
@@ -46,18 +47,18 @@ def load_digits(home: Path) -> ImageProxy:
 
 
 def find_digits_fault(home: Path) -> str | None:
-    """Return what keeps the digits from loading, or None."""
+    """Return the fault that prevents loading the digits, or None."""
     del home
     if find_spec("sklearn") is None:
         return f"digits: scikit-learn is not installed. {PROXIES['digits'].obtain}."
     return None
 
 
-HALF = 128  # grey 8 of 16, as `digits` rounds it
+HALF = 128  # value of grey level 8 of 16 after the scaling of `digits`
 
 
 def load_digits_ink(home: Path) -> ImageProxy:
-    """Read the digits and their masks; `home` is not used, since they come with a package.
+    """Read the digits and their masks. `home` is not used, because a package holds the data.
 
     Raises:
         DataError: scikit-learn is not installed.
@@ -72,6 +73,6 @@ def load_digits_ink(home: Path) -> ImageProxy:
 
 
 def find_digits_ink_fault(home: Path) -> str | None:
-    """Return what keeps the digits from loading, or None."""
+    """Return the fault that prevents loading the digits, or None."""
     fault = find_digits_fault(home)
     return f"digits_ink: made of `digits`. {fault}" if fault else None

@@ -1,4 +1,4 @@
-"""Image files as arrays: JPEG and PNG, decoded by Pillow."""
+"""JPEG and PNG files as arrays, decoded by Pillow."""
 
 from pathlib import Path
 
@@ -12,16 +12,18 @@ __all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "read_image", "to_planes"]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # per channel, of pixels in [0, 1]
 IMAGENET_STD = (0.229, 0.224, 0.225)
-MOST = 2048  # pixels a side that are decoded; as published they are at most 500
+MOST = 2048  # maximal pixels per side; published images have at most 500
 FORMATS = ("JPEG", "PNG")
 DAMAGE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
 
 
 def read_image(path: Path) -> Image.Image:
-    """Decode an image to the end, and by no other decoder: that of EPS would run a program.
+    """Decode an image completely.
+
+    Other formats are refused, because Pillow's decoder of EPS would run an external program.
 
     Raises:
-        DataError: The file is missing, cut short, too large or no JPEG or PNG.
+        DataError: The file is missing, truncated, too large, or neither JPEG nor PNG.
     """
     try:
         with open_regular(path) as file, Image.open(file, formats=FORMATS) as image:
@@ -35,5 +37,5 @@ def read_image(path: Path) -> Image.Image:
 
 
 def to_planes(image: Image.Image) -> np.ndarray:
-    """Return red, green and blue, uint8 [3, height, width]; a grey image has three alike."""
+    """Return red, green and blue as uint8 [3, height, width], three equal planes if grey."""
     return np.asarray(image.convert("RGB")).transpose(2, 0, 1)

@@ -1,10 +1,10 @@
-"""Official files of a source data set, put where its loader reads them.
+"""Import of the official files of a source data set into the folder of its loader.
 
     <home>/proxies/<name>/                 the files, in the official layout
-    <home>/proxies/<name>/imported.json    the hash of their content, and what was noted
+    <home>/proxies/<name>/imported.json    the hash of their content, and the notes of the import
 
-They are copied aside, read once as a trial reads them, and renamed: a folder is whole or it is not
-there.
+The import copies the files to a scratch folder, loads them once as a trial does, and renames the
+folder. The folder is therefore complete or absent.
 """
 
 import json
@@ -29,7 +29,7 @@ from trainables.tasks.importing import reading
 __all__ = ["VerifiedProxy", "import_proxy", "verify_proxy"]
 
 RECORD = "imported.json"
-LAYOUTS: Mapping[str, re.Pattern[str]] = MappingProxyType(  # the group is where a file goes
+LAYOUTS: Mapping[str, re.Pattern[str]] = MappingProxyType(  # the group is the path of the copy
     {
         "cifar10": re.compile(r"(?:^|/)(data_batch_[1-5]\.bin)$"),
         "conll2003": re.compile(r"(?:^|/)(train\.txt|eng\.train)$"),
@@ -44,7 +44,7 @@ LAYOUTS: Mapping[str, re.Pattern[str]] = MappingProxyType(  # the group is where
 
 @dataclass(frozen=True, kw_only=True)
 class VerifiedProxy:
-    """What was found of a source: every sample was read."""
+    """The result of reading every sample of a source."""
 
     samples: int
     classes: int
@@ -53,21 +53,27 @@ class VerifiedProxy:
 
 
 def import_proxy(name: str, files: Sequence[Path], home: Path, *, replace: bool = False) -> Path:
-    """Read the official files of a source, archives or folders that hold them; return where they
-    lie now. What lies beside these files is not opened.
+    """Import the official files of a source. Other files beside them are not opened.
 
     Args:
-        replace: Put these files in the place of others that were imported before.
+        name: Name of the source.
+        files: Official files, archives or folders that hold them.
+        home: SWEEPER_HOME.
+        replace: Replace files that were imported earlier.
+
+    Returns:
+        The folder of the imported files.
 
     Raises:
-        ConfigError: No source has this name, or it comes with a package.
-        DataError: A file is missing or damaged, or another copy was imported before.
+        ConfigError: No source has this name, or the source is part of a package.
+        DataError: A file is missing or damaged, or different files were imported earlier.
     """
     if name not in LAYOUTS:
         raise ConfigError(f"{name}: there is nothing to import. {PROXIES[name].obtain}.")
     if absent := [str(path) for path in files if not path.exists()]:
         raise DataError(f"{', '.join(absent)}: there is no such file or folder.")
     folder = home / "proxies" / name
+    # The scratch folder has the layout of `home`, so that the loader itself validates the copy.
     with exclusive(folder.with_name(f".{name}.lock")):
         clear_scratch(folder)
         with tempfile.TemporaryDirectory(prefix=f".{name}.", dir=folder.parent) as scratch:
@@ -92,11 +98,11 @@ def import_proxy(name: str, files: Sequence[Path], home: Path, *, replace: bool 
 
 
 def verify_proxy(name: str, home: Path) -> VerifiedProxy:
-    """Read a source whole.
+    """Read a source completely.
 
     Raises:
         ConfigError: No source has this name.
-        DataError: It is not there or damaged, or no longer what was imported.
+        DataError: The source is missing, damaged, or changed since the import.
     """
     proxy = load_proxy(name, home)
     path = home / "proxies" / name / RECORD
@@ -115,7 +121,7 @@ def verify_proxy(name: str, home: Path) -> VerifiedProxy:
 
 
 def _record(path: Path) -> dict[str, Any]:
-    """Return what was noted when a source was imported; nothing of one that was put by hand."""
+    """Return the record of an import, or nothing if the files were copied by hand."""
     if not path.is_file():
         return {}
     try:
@@ -128,7 +134,7 @@ def _record(path: Path) -> dict[str, Any]:
 
 
 def _count_notes(proxy: Proxy) -> list[str]:
-    """Return a note where text has another length than published: it has no sum or size."""
+    """Return a note if a text has not its published length, since it has no published checksum."""
     if proxy.name != "conll2003" or not isinstance(proxy, TokenProxy):
         return []
     if (count := len(proxy.sentences)) == SENTENCES:
@@ -137,7 +143,7 @@ def _count_notes(proxy: Proxy) -> list[str]:
 
 
 def _load(name: str, scratch: Path, files: Sequence[Path]) -> Proxy:
-    """Read what was gathered; its faults are those of the named files."""
+    """Load the gathered files. Name the user's files in errors, not the scratch folder."""
     try:
         return load_proxy(name, scratch)
     except DataError as error:
@@ -150,11 +156,11 @@ def _classes(proxy: Proxy) -> int:
 
 
 def _gather(name: str, files: Sequence[Path], aside: Path, scratch: Path) -> None:
-    """Copy what the loader reads to `aside`."""
+    """Copy the files that the loader reads to `aside`."""
     layout = LAYOUTS[name]
     archives = find_archives(files, PROXIES[name].files, layout)
     with unpacked(archives, scratch, layout) as folders:
-        _put(folders, shutil.move, layout, aside)  # an archive's files are ours
+        _put(folders, shutil.move, layout, aside)  # unpacked files are temporary
     others = [path for path in files if path not in archives and not is_archive(path)]
     _put(others, shutil.copyfile, layout, aside)
     if not aside.exists():

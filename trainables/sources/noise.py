@@ -1,8 +1,9 @@
-"""Sources that know nothing: the controls for what a real source is worth.
+"""Sources without information: controls for the value of a real source.
 
-An alignment or a mixture that does as well with these owes nothing to knowledge of the source.
-Images are Gaussian noise, pixels and mask alike independent of the label; sentences are words drawn
-from a short list, all of a sentence under one label that is drawn apart from them. Always the same.
+If a method performs as well with these sources, its gain does not come from the source. Images are
+Gaussian noise. Their pixels and masks are independent of the label. Sentences are random words from
+a short list. All words of a sentence have one label, which is independent of them. The data are the
+same in every trial.
 """
 
 from pathlib import Path
@@ -15,10 +16,10 @@ from trainables.sources.proxy import ImageProxy, TokenProxy, hash_content
 __all__ = ["find_noise_fault", "load_noise", "load_noise_words"]
 
 IMAGES, SIZE, IMAGE_CLASSES = 2000, 32, 10
-MEAN, STD = 0.5, 0.15  # so that hardly a pixel in a thousand is clipped
+MEAN, STD = 0.5, 0.15  # about one pixel in a thousand is clipped
 
-SENTENCES, WORDS = 1000, 32  # a sentence is about a window, so that labels come in runs
-WORD_CLASSES = tuple(f"noise_{index}" for index in range(8))  # as many as CoNLL-2003's
+SENTENCES, WORDS = 1000, 32  # a sentence is about one window, so that a window has one label
+WORD_CLASSES = tuple(f"noise_{index}" for index in range(8))  # as many as in CoNLL-2003
 NOUNS = (
     "time year people way day man thing woman life child world school state family student group "
     "country problem hand part place case week company system program question work night point "
@@ -27,7 +28,7 @@ NOUNS = (
 
 
 def load_noise(home: Path) -> ImageProxy:
-    """Draw images, labels and masks; `home` is not used."""
+    """Draw images, labels and masks. `home` is not used."""
     del home
     rng = generator(0, "noise")
     normal = torch.randn(IMAGES, 3, SIZE, SIZE, generator=rng)
@@ -46,7 +47,7 @@ def load_noise(home: Path) -> ImageProxy:
 
 
 def load_noise_words(home: Path) -> TokenProxy:
-    """Draw sentences and a label for each; `home` is not used."""
+    """Draw sentences and a label for each. `home` is not used."""
     del home
     rng = generator(0, "noise_words")
     nouns = NOUNS.split()
@@ -64,6 +65,6 @@ def load_noise_words(home: Path) -> TokenProxy:
 
 
 def find_noise_fault(home: Path) -> str | None:
-    """Return None: nothing keeps noise from loading."""
+    """Return None, because noise is always available."""
     del home
     return None

@@ -1,6 +1,6 @@
-"""A source-modality data set with labels, standing in for what the backbone was pretrained on.
+"""Labelled data sets of the source modality, as substitutes for the backbone's pretraining data.
 
-Its content hash says what its data are, apart from where they lie.
+The content hash identifies the data independently of their location.
 """
 
 import hashlib
@@ -22,18 +22,18 @@ __all__ = [
     "hash_content",
 ]
 
-BACKGROUND, FOREGROUND, IGNORED = 0, 1, 255  # of a mask's pixels
+BACKGROUND, FOREGROUND, IGNORED = 0, 1, 255  # values of a mask's pixels
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageProxy:
-    """Labelled images: uint8 [n, 3, height, width] and labels int64 [n], from 0.
+    """Images uint8 [n, 3, height, width] with labels int64 [n], from 0.
 
-    A dense one also has `masks`, uint8 [n, h, w], of a grid that need not be the images'.
+    A dense proxy also has `masks`, uint8 [n, h, w]. Their size may differ from that of the images.
 
     Raises:
-        DataError: No image; an image without a label or a mask; masks that are not made of
-            `BACKGROUND`, `FOREGROUND` and `IGNORED`, or have no foreground at all.
+        DataError: There is no image. Or an image has no label or no mask. Or the masks hold values
+            other than `BACKGROUND`, `FOREGROUND` and `IGNORED`, or no foreground at all.
     """
 
     name: str
@@ -50,12 +50,12 @@ class ImageProxy:
         if self.masks is not None:
             fault = fault or _masks_fault(self.masks, len(self.images))
         if fault:
-            raise DataError(f"{self.name}: {fault} Mend the data, or choose another proxy.")
+            raise DataError(f"{self.name}: {fault} Correct the data, or choose another proxy.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class TokenProxy:
-    """Sentences of words, each word with a label (-1: none): what CoNLL's columns hold."""
+    """Sentences of words, each with a label (-1: none), as in the columns of CoNLL-2003."""
 
     name: str
     sentences: tuple[tuple[str, ...], ...]
@@ -92,7 +92,7 @@ def _masks_fault(masks: np.ndarray, images: int) -> str | None:
 
 
 def hash_content(*parts: Any) -> str:
-    """Return the SHA-256, in hex, of arrays (dtype, shape and bytes) and of JSON-able values."""
+    """Return the SHA-256, in hex, of arrays (dtype, shape and bytes) and of JSON values."""
     digest = hashlib.sha256()
     for part in parts:
         if isinstance(part, np.ndarray):

@@ -1,9 +1,9 @@
-"""Python's own standard library as a source of labelled words: real text on every machine.
+"""Python's standard library as a source of labelled words. Every machine has it.
 
-A sentence is a logical line of source, a word one of its tokens (in texts and comments: a word),
-its label what the token does there. Commas, brackets and names without such a part have none, as
-words between named entities have none. The same interpreter gives the same words; another release
-of Python gives others, which the content hash shows.
+A sentence is a logical line of source code. A word is a token of the line, or a word inside a
+string or comment. The label is the syntactic role of the token. Commas, brackets and names without
+a role have no label, like the words between named entities. Another release of Python may give
+other words and another content hash.
 """
 
 import builtins
@@ -20,12 +20,12 @@ from trainables.sources.registry import PROXIES
 __all__ = ["CLASSES", "find_python_source_fault", "label_tokens", "load_python_source"]
 
 CLASSES = (
-    "assigned",  # a name before `=`: a variable, or an argument by keyword
+    "assigned",  # a name before `=`: a variable or a keyword argument
     "attribute",
     "builtin",
     "call",  # a name before `(`
     "comment",
-    "definition",  # the name of a function or class where it is defined
+    "definition",  # the name of a function or class in its definition
     "docstring",
     "keyword",
     "method",  # an attribute before `(`
@@ -33,7 +33,7 @@ CLASSES = (
     "operator",
     "string",
 )
-MODULES = (  # chosen so that each class has its stretches: prose, tables, formulas, classes
+MODULES = (  # a mixture of prose, tables, formulas and classes, so that every class is frequent
     "_pydecimal.py",
     "argparse.py",
     "ast.py",
@@ -54,10 +54,10 @@ Word = tuple[str, str | None]  # text and class
 
 
 def load_python_source(home: Path) -> TokenProxy:
-    """Read the chosen modules as text; nothing of them is imported, and `home` is not used.
+    """Read the chosen modules as text, without importing them. `home` is not used.
 
     Raises:
-        DataError: The standard library is not there as .py files.
+        DataError: The standard library is not installed as .py files.
     """
     if fault := find_python_source_fault(home):
         raise DataError(fault)
@@ -80,7 +80,7 @@ def load_python_source(home: Path) -> TokenProxy:
 
 
 def find_python_source_fault(home: Path) -> str | None:
-    """Return what keeps Python's source from loading, or None."""
+    """Return the fault that prevents loading Python's source, or None."""
     del home
     missing = [module for module in MODULES if not (_library() / module).is_file()]
     if missing:
@@ -92,7 +92,9 @@ def find_python_source_fault(home: Path) -> str | None:
 
 
 def label_tokens(line: list[tokenize.TokenInfo]) -> Iterator[Word]:
-    """Yield the words of one logical line, each with its class or None."""
+    """Yield the words of one logical line, each with its class, or None without a role."""
+    # Words of strings and comments take the class of their token. Names in an import have no class,
+    # because their role is unknown there.
     before, in_import = "", False
     for token, after in zip(line, [*(t.string for t in line[1:]), ""], strict=True):
         text, kind = token.string, tokenize.tok_name[token.type]

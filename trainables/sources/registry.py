@@ -1,6 +1,6 @@
-"""The source data sets, by the name that a sweep file uses, and opening one.
+"""The registry of source data sets by their names in sweep files.
 
-Plain data: importing this loads neither torch nor numpy.
+It is plain data. Importing this module loads neither torch nor numpy.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,19 +22,19 @@ __all__ = ["PROXIES", "ProxyEntry", "load_proxy", "proxy_faults", "way_to_import
 
 @dataclass(frozen=True, kw_only=True)
 class ProxyEntry:
-    """What is known of a proxy without opening it."""
+    """The properties of a proxy that are known without its data."""
 
     title: str
     dimension: Dimension
     classes: int
     loader: str  # "module:function", `function(home) -> Proxy`
-    check: str  # "module:function", `function(home) -> str | None`, what keeps it from loading
-    obtain: str  # how to get it
+    check: str  # "module:function", `function(home) -> str | None`, the fault of the data
+    obtain: str  # instructions to obtain the data
     licence: str
-    contents: str  # how much there is of it, and in which shape
-    files: str = ""  # what `data import` takes, as one writes it in a shell; "" if it is packaged
-    md5: str = ""  # of `files`, where that is published
-    dense: bool = False  # has a mask for each image
+    contents: str  # number and shape of the samples
+    files: str = ""  # argument of `data import` in a shell; "" if a package holds the data
+    md5: str = ""  # of `files`, if published
+    dense: bool = False  # True: each image has a mask
 
 
 PROXIES: Mapping[str, ProxyEntry] = MappingProxyType(
@@ -148,13 +148,13 @@ PROXIES: Mapping[str, ProxyEntry] = MappingProxyType(
 
 
 def way_to_import(name: str) -> str:
-    """Return how to have a source that does not come with a package."""
+    """Return instructions to obtain and import a source that no package holds."""
     entry = PROXIES[name]
     return f"{entry.obtain}, and run: sweeper data import {name} {entry.files}"
 
 
 def load_proxy(name: str, home: Path) -> "Proxy":
-    """Read the proxy `name`, from `home/proxies/` where it has files of its own.
+    """Read the proxy `name`, from `home/proxies/` unless a package holds it.
 
     Raises:
         ConfigError: No proxy has this name.
@@ -165,7 +165,7 @@ def load_proxy(name: str, home: Path) -> "Proxy":
 
 
 def proxy_faults(name: str, home: Path) -> str | None:
-    """Return what would keep `load_proxy` from working, or None; opens no data, so it is quick.
+    """Return the fault that prevents `load_proxy`, or None. The check is quick: it reads no data.
 
     Raises:
         ConfigError: No proxy has this name.

@@ -1,17 +1,18 @@
-"""Source-modality samples as stages read them: tokens of the frozen source embedder.
+"""Samples of the source modality, and their tokens from the frozen source embedder.
 
-Samples are kept as the embedder takes them (images, or windows of token ids), and tokens are made a
-batch at a time: at Swin's 56 x 56 grid 5000 images are 8 GB of tokens. Their means over the grid,
-which distances between modalities compare, are kept whole. All of it is made once for given
-weights, grid, proxy, number and seed, and then mapped from `home/cache/source/` by every trial of
-a node.
+A source keeps the inputs of the embedder (images, or windows of token ids) and embeds one batch at
+a time. All tokens together would be too large: 5000 images on Swin's 56 x 56 grid take 8 GB. Only
+the means over the grid are kept, because distances between the modalities need them. Inputs and
+means are computed once for given weights, grid, proxy, number and seed. Every trial of a node maps
+them from `home/cache/source/`.
 
-Sentences with a label a word become windows with a label each: the sub-words of all sentences, in
-order, are cut every `WINDOW` of them. A window's label is the most frequent label of its sub-words
-(ties: the lower number); windows without any label are dropped. In a named-entity scheme the first
-sub-word of a word keeps B-, those after it become I-, since an entity begins once.
+Sentences with a label per word become windows with one label each. The sub-words of all sentences
+are concatenated in order and cut into windows of `WINDOW` sub-words. The label of a window is the
+most frequent label of its sub-words; in a tie, the lower number. Windows without any label are
+dropped. In a scheme of named entities, the first sub-word of a word keeps B-, and the following
+ones become I-, because an entity begins only once.
 
-Shapes: n = samples; B = batch; N = tokens a sample; D = width of a token.
+Shapes: n = samples; B = batch; N = tokens per sample; D = width of a token.
 """
 
 import hashlib
@@ -46,11 +47,11 @@ __all__ = [
     "source_indices",
 ]
 
-FORMAT = 2  # of a cached source; raise it when what is computed changes
-WINDOW = 32  # sub-words a sample
+FORMAT = 2  # of a cached source; increase it when its contents change
+WINDOW = 32  # sub-words per sample
 CHUNK = 64  # samples embedded at once for the means
-LIMIT = 5000  # samples at most
-SEED = 0  # of what is drawn: the data's, not the trial's, so that trials share one source
+LIMIT = 5000  # maximal number of samples
+SEED = 0  # of all draws; independent of the trial's seed, so that trials share one source
 
 Embed = Callable[[Tensor], Tensor]
 
@@ -63,10 +64,10 @@ class Source:
     labels: Int64[Tensor, " n"]
     features: Float32[Tensor, "n d"]  # tokens, averaged over N
     num_classes: int
-    content_hash: str  # of all that it was made from
+    content_hash: str  # of all inputs of its computation
     embed: Embed
-    masks: UInt8[Tensor, "n h w"] | None = None  # of a dense proxy: 0, 1, or 255 to be ignored
-    folder: Path | None = None  # of this machine's cache, for what follows from it
+    masks: UInt8[Tensor, "n h w"] | None = None  # of a dense proxy: 0, 1, or 255 (ignored)
+    folder: Path | None = None  # in this machine's cache, for results derived from this source
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -74,12 +75,12 @@ class Source:
     def batch(
         self, indices: Int64[Tensor, " b"]
     ) -> tuple[Float32[Tensor, "b n d"], Int64[Tensor, " b"]]:
-        """Return tokens [B, N, D], without a graph, and labels [B], where the backbone is."""
+        """Return tokens [B, N, D] without a graph, and labels [B], on the backbone's device."""
         tokens = _tokens(self.embed, self.inputs[indices])
         return tokens, self.labels[indices].to(tokens.device)
 
     def masks_of(self, indices: Int64[Tensor, " b"]) -> UInt8[Tensor, "b h w"]:
-        """Return masks [B, h, w], on the CPU: 0 background, 1 foreground, 255 to be ignored.
+        """Return masks [B, h, w] on the CPU: 0 background, 1 foreground, 255 ignored.
 
         Raises:
             ConfigError: The source has no masks.
@@ -92,17 +93,17 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class Domains:
-    """The two modalities of a trial; `source` is None where the method reads none."""
+    """The two modalities of a trial. `source` is None if the method uses no source."""
 
     target: Task
     source: Source | None = None
 
 
 def load_source(proxy: Proxy, backbone: Backbone, home: Path) -> Source:
-    """Map the source from the cache in `home`, after making it there if need be.
+    """Map the source from the cache in `home`, computing it first if needed.
 
-    Of more than 5000 samples so many are drawn at random, as evenly from the classes as these
-    allow.
+    If the proxy has more than 5000 samples, 5000 are drawn at random, as evenly over the classes as
+    possible.
 
     Raises:
         ConfigError: The proxy does not fit the backbone.
@@ -113,6 +114,7 @@ def load_source(proxy: Proxy, backbone: Backbone, home: Path) -> Source:
             f"The proxy `{proxy.name}` is {proxy.dimension}, the backbone {backbone.dimension}: "
             "they must be of one dimension. Choose another proxy."
         )
+    # The key covers all that the tensors depend on, so that a cached file is never out of date.
     made_from = [FORMAT, WINDOW, CHUNK, backbone.weights_hash, backbone.grid]
     made_from += [proxy.name, proxy.content_hash, LIMIT, SEED]
     key = hashlib.sha256(json.dumps(made_from).encode()).hexdigest()
@@ -130,10 +132,15 @@ def class_balanced_batch(
 ) -> tuple[Float[Tensor, "b n d"], Int64[Tensor, " b"]]:
     """Draw `per_class` different samples of each of `classes` random classes.
 
-    Returns tokens [classes * per_class, N, D] and labels; samples of a class are neighbours.
+    Args:
+        generator: Random generator on the CPU.
+
+    Returns:
+        Tokens [classes * per_class, N, D] and labels [classes * per_class]. The samples of a class
+        are adjacent.
 
     Raises:
-        ConfigError: The source has too few classes of that many samples.
+        ConfigError: Fewer than `classes` classes have `per_class` samples or more.
     """
     check_balanced(source.labels, classes, per_class)
     fit = torch.nonzero(torch.bincount(source.labels) >= per_class).flatten()
@@ -148,10 +155,18 @@ def class_balanced_batch(
 def source_indices(
     length: int, batch_size: int, generator: torch.Generator
 ) -> Iterator[Int64[Tensor, " b"]]:
-    """Yield the indices of one random batch after another, without end.
+    """Yield the indices of random batches without end.
 
-    Pass after pass over `length` samples, each in an order of its own; what is left of a pass after
-    its last whole batch is dropped. A batch larger than the source is drawn with replacement.
+    Each pass over the `length` samples has a new random order. The samples after the last whole
+    batch of a pass are dropped. A batch larger than the source is drawn with replacement.
+
+    Args:
+        length: Number of samples of the source.
+        batch_size: Number of indices in each batch.
+        generator: Random generator on the CPU.
+
+    Yields:
+        int64 [batch_size].
     """
     while True:
         if batch_size > length:
@@ -163,6 +178,11 @@ def source_indices(
 
 def check_balanced(labels: Int64[Tensor, " n"], classes: int, per_class: int) -> None:
     """Check that class-balanced batches of this size can be drawn from `labels`.
+
+    Args:
+        labels: int64 [n], from 0.
+        classes: Number of classes in a batch.
+        per_class: Number of samples of each class in a batch.
 
     Raises:
         ConfigError: Fewer than `classes` classes have `per_class` samples or more.
@@ -180,10 +200,14 @@ def check_balanced(labels: Int64[Tensor, " n"], classes: int, per_class: int) ->
 def balanced_order(
     labels: Int64[Tensor, " n"], *, generator: torch.Generator
 ) -> Int64[Tensor, " n"]:
-    """Return a random order of all samples, of which each head is as even as the classes allow:
-    for a number of samples in all. `balanced_choice` is for a number of each class."""
+    """Return a random order of all samples in which every prefix is as class-balanced as possible.
+
+    Use it to choose a total number of samples, and `balanced_choice` for a number per class.
+    """
     shuffled = torch.randperm(len(labels), generator=generator)
-    place = torch.empty_like(shuffled)  # of a sample within its class, in the shuffled order
+    # Rank each sample within its class in the shuffled order. Sorting by this rank interleaves the
+    # classes: first one random sample of each class, then a second one, and so on.
+    place = torch.empty_like(shuffled)
     for label in range(int(labels.max()) + 1):
         members = shuffled[labels[shuffled] == label]
         place[members] = torch.arange(len(members))
@@ -191,8 +215,10 @@ def balanced_order(
 
 
 def balanced_choice(labels: Int64[Tensor, " n"], per_class: int) -> Int64[Tensor, " chosen"]:
-    """Return, in order, the indices of at most `per_class` random samples of each class: always
-    the same ones, since they are the data's and not the trial's."""
+    """Return the sorted indices of at most `per_class` random samples of each class.
+
+    The choice does not depend on the trial's seed, so that all trials use the same samples.
+    """
     shuffled = torch.randperm(len(labels), generator=generator(SEED, "align-source"))
     by_class = shuffled[labels[shuffled].argsort(stable=True)]
     sizes = torch.bincount(labels).tolist()
@@ -229,7 +255,7 @@ def _compute(proxy: Proxy, backbone: Backbone, embed: Embed) -> dict[str, Tensor
 
 
 def _samples(proxy: Proxy, backbone: Backbone) -> dict[str, Tensor]:
-    """Return the inputs, labels and, of a dense proxy, masks of all samples."""
+    """Return the inputs and labels of all samples, and the masks of a dense proxy."""
     if isinstance(proxy, ImageProxy):
         arrays = {"inputs": proxy.images, "labels": proxy.labels}
         arrays |= {} if proxy.masks is None else {"masks": proxy.masks}
@@ -252,12 +278,12 @@ def label_subwords(
     *,
     classes: Sequence[str],
 ) -> np.ndarray:
-    """Return the label of each sub-word of all sentences in a row, int64 [sub-words].
+    """Return the label of each sub-word of the concatenated sentences, int64 [sub-words].
 
     Args:
-        word_labels: A label a word, by sentence; -1 is none.
-        word_index: The word that each sub-word came from, by sentence.
-        classes: Names of the labels; `I-x` continues `B-x`, other labels continue themselves.
+        word_labels: Label of each word, by sentence; -1: none.
+        word_index: Index of the word of each sub-word, by sentence.
+        classes: Names of the labels. `I-x` continues `B-x`; other labels continue themselves.
     """
     number = {name: index for index, name in enumerate(classes)}
     continued = [
@@ -277,9 +303,14 @@ def label_subwords(
 def cut_windows(
     ids: np.ndarray, labels: np.ndarray, *, length: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Cut [sub-words] into labelled windows: ids [windows, length] and labels [windows].
+    """Cut sub-words into labelled windows. Sub-words after the last whole window are dropped.
 
-    What is left after the last whole window is dropped.
+    Args:
+        ids, labels: int64 [sub-words]; label -1: none.
+        length: Number of sub-words in a window.
+
+    Returns:
+        Ids [windows, length] and labels [windows] of the windows that have a label.
     """
     whole = len(ids) // length * length
     windows, inside = ids[:whole].reshape(-1, length), labels[:whole].reshape(-1, length)

@@ -1,8 +1,8 @@
-"""Tiny-ImageNet as a source of images: 200 of ImageNet's classes, 64 x 64 pixels.
+"""Tiny-ImageNet as a source of images: 200 classes, 64 x 64 pixels (Le and Yang, CS231N 2015).
 
-A class is a folder with the name of its WordNet synset; labels follow the order of these names. The
-training images are 100 000, more than any source takes: of each class the first are read, in the
-order of their names, 10 000 in all. Le and Yang, CS231N 2015.
+A class is a folder with the name of its WordNet synset. Labels follow the order of these names. The
+data set has 100 000 training images, more than a source uses. The loader reads 10 000 of them: the
+first images of each class in the order of their names.
 """
 
 import re
@@ -20,14 +20,14 @@ __all__ = ["find_tiny_imagenet_fault", "load_tiny_imagenet"]
 SYNSET = re.compile(r"n\d{8}")
 SHAPE = (3, 64, 64)
 CLASSES = 200
-IMAGES = 10_000  # at most, over all classes
+IMAGES = 10_000  # maximal number over all classes
 
 
 def load_tiny_imagenet(home: Path) -> ImageProxy:
     """Read the training images from `home/proxies/tiny_imagenet`.
 
     Raises:
-        DataError: A class is missing its images, or an image is damaged or not 64 x 64.
+        DataError: A class has no images, or an image is damaged or not 64 x 64.
     """
     if fault := find_tiny_imagenet_fault(home):
         raise DataError(fault)
@@ -46,7 +46,7 @@ def load_tiny_imagenet(home: Path) -> ImageProxy:
 
 
 def find_tiny_imagenet_fault(home: Path) -> str | None:
-    """Return what keeps Tiny-ImageNet from loading, or None; looks at names only."""
+    """Return the fault that prevents loading Tiny-ImageNet, or None. Only names are read."""
     way_out = way_to_import("tiny_imagenet")
     classes = _classes(home)
     if not classes:

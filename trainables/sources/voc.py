@@ -1,9 +1,10 @@
-"""PASCAL VOC 2012 as a source of images with masks: the training images of its segmentation task.
+"""PASCAL VOC 2012 (segmentation, training) as a dense source (Everingham et al., IJCV 2010).
 
-A mask is a PNG of indices: 0 background, 1..20 the class of the object, 255 a border that belongs
-to neither. Read as foreground and background, as PaRe's dense tasks want it; images become 224 x
-224 pixels, masks 128 x 128, both stretched alike. The label of an image is the class of most of its
-pixels; an image without any object has none, and is left out. Everingham et al., IJCV 2010.
+A mask is a PNG of indices: 0 for the background, 1..20 for the class of an object, 255 for a border
+that belongs to neither. The loader reduces it to foreground and background, as PaRe's dense tasks
+require. It resizes images to 224 x 224 pixels and masks to 128 x 128, without keeping their aspect
+ratio. The label of an image is the most frequent class of its object pixels. An image without an
+object has no label and is omitted.
 """
 
 import re
@@ -31,7 +32,7 @@ def load_voc(home: Path) -> ImageProxy:
     """Read the training images and their masks from `home/proxies/voc`.
 
     Raises:
-        DataError: A file is missing or damaged, a mask is not of its image's size or not of
+        DataError: A file is missing or damaged, a mask has another size than its image or holds no
             indices, or no image has an object.
     """
     if fault := find_voc_fault(home):
@@ -56,7 +57,7 @@ def load_voc(home: Path) -> ImageProxy:
 
 
 def find_voc_fault(home: Path) -> str | None:
-    """Return what keeps VOC from loading, or None; looks at names only."""
+    """Return the fault that prevents loading VOC, or None. Only names are read."""
     folder, way_out = _folder(home), way_to_import("voc")
     if not _list_file(folder).is_file():
         return f"voc: no {_list_file(folder)}. {way_out}"
@@ -73,7 +74,7 @@ def find_voc_fault(home: Path) -> str | None:
 
 
 def _read_pair(image_path: Path, mask_path: Path) -> tuple[np.ndarray, np.ndarray, int]:
-    """Return planes, mask and label (-1: no object)."""
+    """Return planes uint8 [3, 224, 224], mask uint8 [128, 128] and label (-1: no object)."""
     image, mask = (read_image(path) for path in (image_path, mask_path))
     if mask.size != image.size:
         raise DataError(
@@ -86,6 +87,7 @@ def _read_pair(image_path: Path, mask_path: Path) -> tuple[np.ndarray, np.ndarra
             f"{mask_path}: a mask must hold indices 0..{CLASSES} and 255, but holds others, or "
             f"colours ({mask.mode=}). Take SegmentationClass as it is in the official archive."
         )
+    # The label counts the pixels of the original mask. Only then is the mask reduced and resized.
     pixels = np.bincount(values.ravel(), minlength=CLASSES + 1)[1 : CLASSES + 1]  # by class
     label = int(pixels.argmax()) if pixels.any() else -1
     planes = to_planes(image.convert("RGB").resize(IMAGE_SIZE, Image.Resampling.BILINEAR))

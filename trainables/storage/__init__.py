@@ -1,1 +1,1 @@
-"""Files and buckets: checkpoints, stage results, locks, caches."""
+"""Files and buckets: checkpoints, stage results, locks and caches."""

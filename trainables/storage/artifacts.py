@@ -1,10 +1,10 @@
-"""Checkpoints in a store, a shared folder or a bucket, by their URLs (`urls`).
+"""Checkpoints in an artifact store, which is a shared folder or a bucket, by their URLs (`urls`).
 
-Files are written one by one and the manifest last, and it goes first when they go: a checkpoint
-without one does not exist. Whatever comes back is checked against the manifest's hashes.
+A checkpoint exists if its manifest exists. The manifest is therefore written last and deleted
+first. Every file that is fetched is checked against the hashes of the manifest.
 
-All functions raise ConfigError for what is no URL of a store, and StorageError for one that refuses
-or does not answer in time (`files`).
+All functions raise ConfigError if the URL is invalid. They raise StorageError if the store refuses
+a request or does not respond in time (`files`).
 """
 
 import io
@@ -43,13 +43,19 @@ __all__ = [
 
 
 def publish(folder: Path, url: str, *, timeout_s: float = TIMEOUT_S) -> None:
-    """Copy a checkpoint from its folder to `url`; when this returns, it exists there."""
+    """Copy a checkpoint from its folder to `url`. It exists there once this function returns.
+
+    Args:
+        folder: A complete checkpoint on this machine.
+        url: Its URL in the store.
+        timeout_s: Seconds until the store must respond.
+    """
     place = ArtifactUrl.parse(url)
     left = [*parse((folder / MANIFEST).read_bytes(), str(folder)), MANIFEST]
     over = threading.Event()
 
     def send(files: Files) -> None:
-        while left and not over.is_set():  # one that nobody waits for must not come to exist
+        while left and not over.is_set():  # after a timeout the checkpoint must not come to exist
             put(files, folder / left[0], f"{place.path}/{left[0]}")
             del left[0]
 
@@ -60,10 +66,16 @@ def publish(folder: Path, url: str, *, timeout_s: float = TIMEOUT_S) -> None:
 
 
 def fetch(url: str, folder: Path, *, timeout_s: float = TIMEOUT_S) -> None:
-    """Copy a checkpoint from `url` to `folder`, whole or not at all.
+    """Copy a checkpoint from `url` to `folder`, completely or not at all.
+
+    Args:
+        url: URL of the checkpoint in the store.
+        folder: The target on this machine. An existing folder is replaced.
+        timeout_s: Seconds until the store must respond, for each file.
 
     Raises:
-        CorruptCheckpoint: It is not there, or a file is missing or not what the manifest says.
+        CorruptCheckpoint: The checkpoint or one of its files is missing, or a hash differs from the
+            manifest.
     """
     place = ArtifactUrl.parse(url)
     hashes = _manifest(place, timeout_s)
@@ -71,6 +83,7 @@ def fetch(url: str, folder: Path, *, timeout_s: float = TIMEOUT_S) -> None:
     def fetched(name: str) -> Callable[[Files], None]:
         return lambda files: get(files, f"{place.path}/{name}", partial / name)
 
+    # The new folder gets its own manifest from the fetched files. It must equal the store's.
     with new_folder(folder) as partial:
         for name in hashes:
             try:
@@ -89,7 +102,7 @@ def fetch(url: str, folder: Path, *, timeout_s: float = TIMEOUT_S) -> None:
 
 
 def list_checkpoints(url: str, *, timeout_s: float = TIMEOUT_S) -> list[str]:
-    """Return the URLs of the checkpoints in a place and in what is in it, newest first."""
+    """Return the URLs of all checkpoints at or below `url`, newest first."""
     place = ArtifactUrl.parse(url)
     found = [
         (info.mtime_ns, inside)
@@ -112,17 +125,21 @@ def exists(url: str, *, timeout_s: float = TIMEOUT_S) -> bool:
 
 
 def sizes(url: str, *, timeout_s: float = TIMEOUT_S) -> dict[str, int]:
-    """Return the bytes of each file in a place and in what is in it, by its path from there."""
+    """Return the size in bytes of each file below `url`, by its relative path."""
     return {name: info.size for info, name in list_files(ArtifactUrl.parse(url), timeout_s)}
 
 
 def size_bytes(url: str, *, timeout_s: float = TIMEOUT_S) -> int:
-    """Return the bytes of all that is in a place; 0 where there is nothing."""
+    """Return the total bytes of the files below `url`, or 0 if there are none."""
     return sum(sizes(url, timeout_s=timeout_s).values())
 
 
 def delete(url: str, *, timeout_s: float = TIMEOUT_S) -> None:
-    """Delete all that is in a place, manifests first; nothing where there is nothing."""
+    """Delete everything below `url`, manifests first. It is no error if nothing exists.
+
+    Raises:
+        ConfigError: `url` is a whole store.
+    """
     place = ArtifactUrl.parse(url)
     if place.path.count("/") < 1 + (place.folder is not None):
         raise ConfigError(f"{place.label}: is a whole store. Name what to delete in it.")
@@ -142,13 +159,18 @@ def delete(url: str, *, timeout_s: float = TIMEOUT_S) -> None:
 def thin(url: str, *, best: bool, last: bool, timeout_s: float = TIMEOUT_S) -> None:
     """Delete the best weights, or the last state and its optimiser, from a checkpoint.
 
+    Args:
+        best: Keep the best weights.
+        last: Keep the last state and its optimiser.
+
     Raises:
-        CorruptCheckpoint: It is not there, or its manifest is none.
+        CorruptCheckpoint: The checkpoint is missing, or its manifest is invalid.
     """
     place = ArtifactUrl.parse(url)
     hashes = _manifest(place, timeout_s)
     kept = thinned(hashes, best=best, last=last)
 
+    # The manifest is replaced first, so that it never names a file that is already deleted.
     def drop(files: Files) -> None:
         manifest = io.BytesIO(json.dumps(kept, indent=1).encode())
         write(files, manifest, f"{place.path}/{MANIFEST}")
@@ -171,5 +193,5 @@ def _manifest(place: ArtifactUrl, timeout_s: float) -> dict[str, str]:
 
 
 def _is_visible(inside: str) -> bool:
-    """Return whether a path is one that is published; a store may hold anything."""
+    """Return whether this module could have published the path. A store may hold other files."""
     return all(is_plain_name(part) and part[0] != "." for part in inside.split("/"))

@@ -1,7 +1,7 @@
-"""Files and folders that are whole or absent, whatever is killed and whenever; locks and hashes.
+"""Atomic writes of files and folders, locks between processes, and hashes of files.
 
-Whatever is written goes to a hidden place beside its target first, is forced to the disk, and is
-then renamed. A reader sees the former content or the new one.
+A write goes to a hidden path beside its target, is flushed to the disk, and is then renamed. A
+reader therefore sees the former content or the new content, even if the writer is killed.
 """
 
 import fcntl
@@ -26,20 +26,20 @@ __all__ = [
     "sync",
 ]
 
-REPLACED = "replaced"  # in a scratch folder: the former content of the target
+REPLACED = "replaced"  # former content of the target, inside a scratch folder
 
 T = TypeVar("T")
 
 
 @contextmanager
 def new_file(path: Path) -> Iterator[Path]:
-    """Yield a path beside `path`, which is renamed to `path` once the caller has written it.
+    """Yield a scratch path for the caller to write. Rename it to `path` at the end of the block.
 
     Args:
-        path: The target; its folder is made if need be.
+        path: The target. Its folder is created if needed.
 
     Raises:
-        OSError: The file cannot be written; `path` is as it was.
+        OSError: The file cannot be written. `path` is unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{uuid4().hex[:12]}.partial")
@@ -53,21 +53,21 @@ def new_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
-    """Yield an empty folder, which is renamed to `folder` once the caller has filled it.
+    """Yield an empty scratch folder. Rename it to `folder` at the end of the block.
 
-    What a killed process left is a scratch folder of `clear_scratch`.
+    A killed process leaves its scratch folder behind. `clear_scratch` deletes it.
 
     Args:
-        folder: The target, which must not exist; its parent is made if need be.
+        folder: The target. It must not exist. Its parent is created if needed.
 
     Raises:
-        OSError: It cannot be written, or `folder` exists; nothing is left behind.
+        OSError: The folder cannot be written, or `folder` exists. No scratch folder remains.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         yield aside
-        aside.chmod(0o755)  # mkdtemp keeps others out
+        aside.chmod(0o755)  # mkdtemp denies access to other users
         for path in [*aside.rglob("*"), aside]:
             sync(path)
         aside.rename(folder)
@@ -77,7 +77,18 @@ def new_folder(folder: Path) -> Iterator[Path]:
 
 
 def put_in_place(made: Path, folder: Path, scratch: Path) -> None:
-    """Rename `made` to `folder`; what is there moves into `scratch`, and back if that fails."""
+    """Rename `made` to `folder`. Move former content to `scratch`, and back after an error.
+
+    If the process is killed between the two renames, `clear_scratch` restores the former content.
+
+    Args:
+        made: The new content, on the same file system.
+        folder: The target.
+        scratch: A scratch folder beside `folder`, with the name `.NAME.*`.
+
+    Raises:
+        OSError: A rename failed. `folder` is unchanged.
+    """
     former = scratch / REPLACED
     if folder.exists():
         folder.rename(former)
@@ -102,7 +113,7 @@ def clear_scratch(folder: Path) -> None:
 
 
 def sync(path: Path) -> None:
-    """Force a file, or a folder's list of names, to the disk."""
+    """Flush a file, or the list of names of a folder, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -112,9 +123,10 @@ def sync(path: Path) -> None:
 
 @contextmanager
 def exclusive(path: Path) -> Iterator[None]:
-    """Hold the lock file `path`, which is made if need be; wait while another process holds it.
+    """Hold a lock on the file `path`, created if needed. Wait while another process holds it.
 
-    It works between processes of one machine. The kernel frees it when the process dies.
+    The lock works between the processes of one machine. The kernel releases it when the process
+    ends.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
@@ -123,14 +135,19 @@ def exclusive(path: Path) -> Iterator[None]:
 
 
 def read_or_make(lock: Path, read: Callable[[], T | None], make: Callable[[], object]) -> T:
-    """Return what `read` returns, after `make` if there is nothing to read.
+    """Return the result of `read`. If it is None, call `make` first.
 
-    Of processes that ask at once one makes it, and the others wait for it at `lock`.
+    Of several concurrent processes, one calls `make`, and the others wait for it at `lock`.
+
+    Args:
+        lock: Path of the lock file.
+        read: Function that returns None if there is nothing to read.
+        make: Function that makes the content for `read`.
     """
     found = read()
     if found is None:
         with exclusive(lock):
-            found = read()  # another process may have been first
+            found = read()  # another process may have made it in the meantime
             if found is None:
                 make()
                 found = read()

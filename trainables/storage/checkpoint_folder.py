@@ -1,7 +1,7 @@
 """The folder of a checkpoint: files, and a manifest of their hashes.
 
-A folder is written aside, forced to the disk and renamed, so that under its own name it is whole or
-absent, whatever is killed and whenever. Reading verifies the hashes.
+A folder is written under another name, flushed to the disk and renamed. It is therefore complete or
+absent, even if the writer is killed. Reading verifies the hashes.
 """
 
 import errno
@@ -30,23 +30,22 @@ __all__ = [
 ]
 
 MANIFEST = "manifest.json"
-NAME = re.compile(r"[a-z][a-z0-9_]*\.(safetensors|json)")  # of a file: nothing leaves the folder
+NAME = re.compile(r"[a-z][a-z0-9_]*\.(safetensors|json)")  # of a file; never outside the folder
 DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 class CorruptCheckpoint(DataError):
-    """A checkpoint's folder lacks a file, or a file is not what its manifest says."""
+    """A file of a checkpoint is missing, or its hash differs from the manifest."""
 
 
 @contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
-    """Yield an empty folder, which is renamed to `folder`, with a manifest, once it is filled.
+    """Yield an empty folder. At the end of the block, add a manifest and rename it to `folder`.
 
-    A former folder of that name stays until the new one is on the disk.
+    A former folder of that name is deleted once the new one is on the disk.
 
     Raises:
-        StorageError: Something cannot be written; nothing is left behind, and `folder` is as it
-            was.
+        StorageError: A file cannot be written. `folder` is unchanged, and no partial one remains.
     """
     partial = _partial(folder)
     try:
@@ -58,6 +57,8 @@ def new_folder(folder: Path) -> Iterator[Path]:
         (partial / MANIFEST).write_text(json.dumps(hashes, indent=1))
         for path in [*partial.iterdir(), partial]:
             sync(path)
+        # Two renames replace a folder. If the writer is killed between them, `_put_back` undoes
+        # the first one.
         if folder.exists():
             os.rename(folder, _former(folder))
         os.rename(partial, folder)
@@ -75,8 +76,9 @@ def verify(folder: Path) -> set[str]:
     """Check every file of a checkpoint against its manifest, and return their names.
 
     Raises:
-        CorruptCheckpoint: A file is missing or its hash differs from the manifest's.
+        CorruptCheckpoint: A file is missing, or its hash differs from the manifest.
     """
+    # A writer may have been killed between its two renames. The former folder is then restored.
     with suppress(OSError):
         _put_back(folder)
     if not folder.exists():
@@ -98,10 +100,10 @@ def verify(folder: Path) -> set[str]:
 
 
 def parse(text: bytes, where: str) -> dict[str, str]:
-    """Return the hash of each file by its name, from a manifest of unknown origin.
+    """Return the hash of each file by its name, from an untrusted manifest.
 
     Raises:
-        CorruptCheckpoint: It is no manifest, or names a file outside of its folder.
+        CorruptCheckpoint: The text is no manifest, or it names a file outside the folder.
     """
     hashes = parse_json(text, f"{where}: no readable {MANIFEST}")
     if not (isinstance(hashes, dict) and all(map(_is_entry, hashes.items()))):
@@ -110,11 +112,11 @@ def parse(text: bytes, where: str) -> dict[str, str]:
 
 
 def parse_json(text: bytes, fault: str) -> Any:
-    """Return what JSON of unknown origin holds.
+    """Return the value of untrusted JSON.
 
     Raises:
-        CorruptCheckpoint: It is no JSON, or nested too deeply to be read; the text is `fault`, and
-            why.
+        CorruptCheckpoint: The text is no JSON, or it is nested too deeply. The message consists of
+            `fault` and the reason.
     """
     try:
         return json.loads(text)
@@ -123,7 +125,13 @@ def parse_json(text: bytes, fault: str) -> Any:
 
 
 def thinned(hashes: Mapping[str, str], *, best: bool, last: bool) -> dict[str, str]:
-    """Leave out the best weights, or the last state and its optimiser, of a manifest."""
+    """Return a manifest without the best weights, or without the last state and its optimiser.
+
+    Args:
+        hashes: Hash of each file by its name.
+        best: Keep the best weights.
+        last: Keep the last state and its optimiser.
+    """
     dropped = set() if best else {"best.safetensors"}
     if not last:
         dropped |= {"last.safetensors", "optimizer.safetensors", "extras.safetensors"}
@@ -131,13 +139,13 @@ def thinned(hashes: Mapping[str, str], *, best: bool, last: bool) -> dict[str, s
 
 
 def rewrite(folder: Path, hashes: Mapping[str, str]) -> None:
-    """Replace the manifest of a folder by one of fewer files, at once."""
+    """Replace the manifest of a folder atomically by one with fewer files."""
     with new_file(folder / MANIFEST) as aside:
         aside.write_text(json.dumps(hashes, indent=1))
 
 
 def unwritable(path: Path, error: OSError) -> StorageError:
-    """Return what to say of an attempt to write `path` that ended with `error`."""
+    """Return the StorageError for an `error` in writing `path`."""
     place = next(folder for folder in (path, *path.parents) if folder.exists())
     what = {errno.ENOSPC: "no space left on", errno.EDQUOT: "the disk quota is used up on"}.get(
         error.errno or 0, f"{(error.strerror or str(error)).lower()}:"
@@ -171,7 +179,7 @@ def _former(folder: Path) -> Path:
 
 
 def _put_back(folder: Path) -> None:
-    """Undo what a writer left that was killed between its two renames."""
+    """Restore the former folder if a writer was killed between its two renames."""
     former = _former(folder)
     if former.exists() and not folder.exists():
         os.rename(former, folder)

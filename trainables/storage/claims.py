@@ -1,9 +1,9 @@
-"""Claims to compute a result: of those that want it, one at a time has the claim.
+"""Claims: exclusive permissions to compute a result, held by one process at a time.
 
-In a folder it is a lock of the kernel, which goes with its holder's process. A bucket has none, so
-there a claim is an object that its holder touches again and again, and that counts for nothing once
-it has not been touched for a while; of two that come at the same moment the older has it. Should
-two hold one all the same, both make the same result.
+In a folder, a claim is a lock of the kernel, which is released when the process ends. A bucket has
+no locks. There a claim is an object that its holder rewrites at regular intervals. A claim that was
+not rewritten for `DEAD_S` seconds is void. Of several claims, the oldest wins. In rare cases two
+processes may hold a claim at once. This is harmless, because both compute the same result.
 """
 
 import fcntl
@@ -23,17 +23,17 @@ from trainables.storage.urls import ArtifactUrl
 
 __all__ = ["try_claim"]
 
-TOUCH_S = 15.0  # between two touches of an object
-DEAD_S = 90.0  # without one
-SETTLE_S = 1.0  # in which those that came at the same moment show
+TOUCH_S = 15.0  # seconds between two writes of an object
+DEAD_S = 90.0  # seconds without a write after which a claim is void
+SETTLE_S = 1.0  # seconds until concurrent claims are visible
 
 
 @contextmanager
 def try_claim(place: ArtifactUrl, *, timeout_s: float = TIMEOUT_S) -> Iterator[bool]:
-    """Return whether the claim `place` is ours; if so, it is until the end of the block.
+    """Yield whether this process holds the claim at `place`, until the end of the block.
 
     Raises:
-        StorageError: The store refuses, or does not answer in time.
+        StorageError: The store refuses a request or does not respond in time.
     """
     lend = _lock if place.folder is not None else _objects
     with lend(place, timeout_s) as mine:
@@ -55,13 +55,15 @@ def _lock(place: ArtifactUrl, timeout_s: float) -> Iterator[bool]:
         except BlockingIOError:
             yield False
             return
-        except OSError as error:  # a file system that knows no locks
+        except OSError as error:  # a file system without locks
             raise StorageError(f"{place.label}: cannot be locked: {error}") from error
         yield True
 
 
 @contextmanager
 def _objects(place: ArtifactUrl, timeout_s: float) -> Iterator[bool]:
+    # A claim is written before the oldest one is determined, and all processes wait for concurrent
+    # claims to appear. Only the holder of the oldest claim keeps rewriting it.
     me = uuid4().hex
     over, touching = threading.Event(), None
     if _living(place, timeout_s):
@@ -91,8 +93,11 @@ def _touch_on(place: ArtifactUrl, over: threading.Event, timeout_s: float) -> No
 
 
 def _living(place: ArtifactUrl, timeout_s: float) -> list[tuple[int, int, str]]:
-    """Return when each claim was last touched and first made, by the store's clock, and whose it
-    is; none that is dead."""
+    """Return the valid claims: the times of the last and the first write, and the holder.
+
+    All times come from the store's clock. A probe object gives the current time of this clock, so
+    that the clocks of the machines need not agree.
+    """
     found = {name: info.mtime_ns for info, name in list_files(place, timeout_s)}
     claims = [n for n in found if "." not in n]
     if not claims:

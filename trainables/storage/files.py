@@ -1,7 +1,7 @@
-"""The files of a store, a shared folder or a bucket, through pyarrow's file systems.
+"""The files of a store, which is a shared folder or a bucket, through pyarrow's file systems.
 
-A store that does not answer is asked again until the time is up; one that refuses is not. All
-functions raise StorageError for a store that refuses or does not answer in time.
+A request is repeated until the store responds or the time is over. It is not repeated if the store
+refuses it. In both cases the functions raise StorageError.
 """
 
 import io
@@ -22,8 +22,8 @@ __all__ = ["TIMEOUT_S", "Files", "ask", "file_system", "get", "list_files", "put
 
 TIMEOUT_S = 120.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 5.0
-PIECE = 2**22  # bytes that are copied at once
-REFUSALS = (  # of a bucket's server, which no patience changes
+PIECE = 2**22  # bytes copied at once
+REFUSALS = (  # permanent errors of a bucket's server
     "ACCESS_DENIED",
     "INVALID_ACCESS_KEY_ID",
     "INVALID_CLIENT_TOKEN_ID",
@@ -36,7 +36,7 @@ Files = Any  # a file system of pyarrow's
 
 
 def list_files(place: ArtifactUrl, timeout_s: float = TIMEOUT_S) -> list[tuple[Any, str]]:
-    """Return each file in a place, and its path from there."""
+    """Return the information on each file below `place`, and its relative path."""
 
     def look(files: Files) -> list[Any]:
         selector = fs.FileSelector(place.path, recursive=True, allow_not_found=True)
@@ -46,7 +46,11 @@ def list_files(place: ArtifactUrl, timeout_s: float = TIMEOUT_S) -> list[tuple[A
 
 
 def put(files: Files, source: Path, target: str) -> None:
-    """Copy a file; where it was, it is whole or as before."""
+    """Copy a file to the store. The target is complete or unchanged.
+
+    Raises:
+        OSError: The target has not the size of the source.
+    """
     with source.open("rb") as file:
         write(files, file, target)
     there = files.get_file_info(target).size
@@ -55,7 +59,10 @@ def put(files: Files, source: Path, target: str) -> None:
 
 
 def write(files: Files, data: io.BufferedIOBase, target: str) -> None:
-    """Not `fs.copy_files`: pyarrow 25's tells of no error when the upload fails at its end."""
+    """Write data to the store.
+
+    `fs.copy_files` is not used, because in pyarrow 25 it ignores an upload that fails at its end.
+    """
     aside = _aside(files, target)
     with files.open_output_stream(aside) as stream:
         shutil.copyfileobj(data, stream, PIECE)
@@ -64,7 +71,7 @@ def write(files: Files, data: io.BufferedIOBase, target: str) -> None:
 
 
 def _aside(files: Files, target: str) -> str:
-    """Return where to write what is to be at `target`: a bucket shows whole files alone."""
+    """Return the path to write before `target`. In a bucket it is `target`: uploads are atomic."""
     if not isinstance(files, fs.LocalFileSystem):
         return target
     folder, _, name = target.rpartition("/")
@@ -79,7 +86,7 @@ def get(files: Files, source: str, target: Path) -> None:
 
 
 def file_system(place: ArtifactUrl) -> Files:
-    """Return the file system in which a place's path is a path; it asks nobody yet."""
+    """Return the file system of the paths of `place`. No request is sent."""
     if place.folder is not None:
         return fs.LocalFileSystem()
     options = dict(place.options)
@@ -89,7 +96,7 @@ def file_system(place: ArtifactUrl) -> Files:
         **options,
         connect_timeout=5,
         request_timeout=10,
-        allow_delayed_open=True,  # else an upload that is cut leaves parts behind, not only a large
+        allow_delayed_open=True,  # so that an interrupted small upload leaves no parts behind
         retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=1),
     )
 
@@ -97,19 +104,24 @@ def file_system(place: ArtifactUrl) -> Files:
 def ask(
     place: ArtifactUrl, action: Callable[[Files], T], timeout_s: float, *, here: Path | None = None
 ) -> T:
-    """Return what `action` returns of the store's file system, once the store answers.
+    """Run `action` on the store's file system and return its result.
 
-    It runs in a thread of its own, since some calls do not end in time.
+    `action` runs in its own thread, because some calls ignore their timeouts.
 
     Args:
-        here: What else than the store it touches on this machine.
+        timeout_s: Seconds until the store must respond.
+        here: Local folder that `action` uses in addition to the store, for messages.
 
     Raises:
-        FileNotFoundError: What it reads is not there.
+        FileNotFoundError: `action` reads a file that does not exist.
+        StorageError: The store refuses the request or does not respond in time, or a local file
+            cannot be written.
     """
     answer: Future[T] = Future()
     over, errors = threading.Event(), [OSError("no answer")]
 
+    # Local errors (with an errno) and refusals are final. Other errors are repeated until the
+    # caller's time is over.
     def work() -> None:
         pause = FIRST_PAUSE_S
         while not over.is_set():

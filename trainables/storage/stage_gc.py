@@ -1,7 +1,7 @@
-"""Keeps a store of stage results below a number of bytes: what was used longest ago goes first.
+"""Garbage collection of stage results: the least recently used results are deleted first.
 
-What a sweep that is not over uses stays, unless it is to go by force; a result that goes all the
-same is computed anew by whoever misses it.
+Results that an unfinished sweep uses are kept, unless deletion is forced. A trial computes a
+missing result again.
 """
 
 from collections import defaultdict
@@ -27,17 +27,17 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True)
 class StoredResult:
-    """One whole result in a store."""
+    """One complete result in a store."""
 
     key: str
     bytes: int
     used_at: float  # seconds since the epoch, by the store's clock
-    holders: tuple[str, ...] = ()  # sweeps that are not over, and use it
+    holders: tuple[str, ...] = ()  # unfinished sweeps that use it
 
 
 @dataclass(frozen=True, kw_only=True)
 class Collection:
-    """What stays in a store, and what goes."""
+    """The kept and the deleted results of a garbage collection."""
 
     kept: tuple[StoredResult, ...] = ()
     deleted: tuple[StoredResult, ...] = ()
@@ -54,7 +54,15 @@ class Collection:
 def plan_collection(
     results: list[StoredResult], max_bytes: int, *, force: bool = False
 ) -> Collection:
-    """Return what is to go so that the rest takes at most `max_bytes`, if nobody holds too much."""
+    """Plan the deletions that reduce a store to at most `max_bytes`.
+
+    Results with holders are kept unless `force` is set, so the rest may exceed `max_bytes`.
+
+    Args:
+        results: All results of the store.
+        max_bytes: Bytes to keep.
+        force: Delete results with holders too.
+    """
     total, gone = sum(result.bytes for result in results), set[str]()
     for result in sorted(results, key=lambda result: (result.used_at, result.key)):
         if total > max_bytes and (force or not result.holders):
@@ -75,16 +83,16 @@ def collect(
     released: Sequence[str] = (),
     timeout_s: float = TIMEOUT_S,
 ) -> Collection:
-    """Delete results of the store at `place` until at most `max_bytes` are left.
+    """Delete results of the store at `place` until at most `max_bytes` remain.
 
     Args:
-        force: Also those that a sweep which is not over uses.
-        dry_run: Only says what would go.
-        released: Holders that first give up what they use.
+        force: Also delete results that an unfinished sweep uses.
+        dry_run: Return the plan without deleting anything.
+        released: Holders whose references are deleted first.
 
     Raises:
         ConfigError: `place` is no URL of a store.
-        StorageError: The store refuses, or does not answer in time.
+        StorageError: The store refuses a request or does not respond in time.
     """
     store = ArtifactUrl.parse(place)
     results = [
@@ -103,31 +111,32 @@ def collect(
 
 
 def release(place: str, holder: str, timeout_s: float = TIMEOUT_S) -> None:
-    """Allow that results which a sweep used of the store at `place` are collected.
+    """Delete a sweep's references to results of the store at `place`, so they can be collected.
 
     Raises:
-        StorageError: The store refuses, or does not answer in time.
+        StorageError: The store refuses a request or does not respond in time.
     """
     artifacts.delete(str(ArtifactUrl.parse(place) / "refs" / holder), timeout_s=timeout_s)
 
 
 def holders(place: str, timeout_s: float = TIMEOUT_S) -> tuple[str, ...]:
-    """Return who holds something in the store at `place`, by name.
+    """Return the names of the sweeps that hold results of the store at `place`, sorted.
 
     Raises:
         ConfigError: `place` is no URL of a store.
-        StorageError: The store refuses, or does not answer in time.
+        StorageError: The store refuses a request or does not respond in time.
     """
     found = list_files(ArtifactUrl.parse(place) / "refs", timeout_s)
     return tuple(sorted({inside.partition("/")[0] for _, inside in found}))
 
 
 def stored_results(store: ArtifactUrl, timeout_s: float = TIMEOUT_S) -> list[StoredResult]:
-    """Return what is in a store, in the order of the keys; what is being written does not count.
+    """Return the complete results of a store in the order of their keys.
 
     Raises:
-        StorageError: The store refuses, or does not answer in time.
+        StorageError: The store refuses a request or does not respond in time.
     """
+    # A result without a manifest is being written or deleted, so it does not count.
     sizes: dict[str, int] = defaultdict(int)
     used: dict[str, float] = {}
     holders: dict[str, list[str]] = defaultdict(list)

@@ -1,12 +1,12 @@
 """Results of stages by their keys (`stage_key`), in a folder or a bucket.
 
-    results/<key>/   stage.json (reports, who computed it), changed.safetensors, manifest.json
-    claims/<key>     who computes it now
-    used/<key>       when it was last used
-    refs/<holder>/<key>   sweeps that are not over, and use it
+    results/<key>/   stage.json (reports, builder), changed.safetensors, manifest.json
+    claims/<key>     the process that is computing it
+    used/<key>       the time of its last use
+    refs/<holder>/<key>   unfinished sweeps that use it
 
-A result is there once its manifest is, and is checked against it whenever it is read: one that is
-damaged is deleted, and computed anew.
+A result exists if its manifest exists. Each read checks the files against the manifest. A damaged
+result is deleted and computed again.
 """
 
 import io
@@ -40,21 +40,24 @@ DESCRIPTION, CHANGED = "stage.json", "changed.safetensors"
 
 @dataclass(frozen=True, kw_only=True)
 class StageResult:
-    """What a stage reported, and the tensors that it changed, by "model.*" and "extras.*"."""
+    """The reports of a stage, and its changed tensors under names "model.*" and "extras.*"."""
 
     reports: tuple[Report, ...]
     changed: Mapping[str, Tensor]
-    state_hash: str  # of the model's tensors and of these, in their places
+    state_hash: str  # of the model and of the changed extras, after the stage
     builder: str  # the trial that computed it, as "SWEEP/STUDY/NUMBER"
-    seconds: float  # that it took
+    seconds: float  # duration of the computation
 
 
 class StageStore:
-    """The store at `place`, a path or a URL; `scratch` takes what comes from a bucket.
+    """A store of stage results.
 
     Args:
-        pin: The sweep that uses it: what it uses is kept until it is released
+        place: Path or URL of the store.
+        scratch: Folder for downloads from a bucket.
+        pin: The sweep that uses the store. The results that it uses are kept until it is released
             (`stage_gc`).
+        timeout_s: Seconds for each response of the store.
 
     Raises:
         ConfigError: `place` is no URL of a store.
@@ -72,20 +75,21 @@ class StageStore:
         self._scratch, self._pin, self._timeout_s = scratch, pin, timeout_s
 
     def find(self, key: str) -> StageResult | None:
-        """Return a result; None where there is none, or only a damaged one, which is deleted.
+        """Return a result, or None if it is missing or damaged. A damaged result is deleted.
 
         Raises:
-            StorageError: The store refuses, or does not answer in time.
+            StorageError: The store refuses a request or does not respond in time.
         """
         place = self._place / "results" / key
         if not artifacts.exists(str(place), timeout_s=self._timeout_s):
             return None
-        self._mark(key)  # before it is read, so that it is not collected meanwhile
+        self._mark(key)  # before reading, so that it is not collected in the meantime
         try:
             with self._at_hand(place) as folder:
                 return _read(folder)
         except (CorruptCheckpoint, SafetensorError) as error:
-            if artifacts.exists(str(place), timeout_s=self._timeout_s):  # else deleted meanwhile
+            # Another trial may have deleted the result while it was read. That is no damage.
+            if artifacts.exists(str(place), timeout_s=self._timeout_s):
                 print(
                     f"the stage result {key[:12]} is damaged ({error}); computed anew", flush=True
                 )
@@ -97,10 +101,10 @@ class StageStore:
             raise StorageError(f"{place.label}: {error}") from error
 
     def keep(self, key: str, result: StageResult) -> None:
-        """Publish a result: it is there whole once this returns, and not before.
+        """Publish a result. It becomes visible completely and at once.
 
         Raises:
-            StorageError: It cannot be written.
+            StorageError: The result cannot be written.
         """
         place = self._place / "results" / key
         if place.folder is not None:
@@ -115,7 +119,7 @@ class StageStore:
         self._mark(key)
 
     def try_claim(self, key: str) -> AbstractContextManager[bool]:
-        """Return whether a result is ours to compute, which it is until the end of the block."""
+        """Return a context whose value is True if this process may compute the result in it."""
         return try_claim(self._place / "claims" / key, timeout_s=self._timeout_s)
 
     @contextmanager
@@ -131,7 +135,7 @@ class StageStore:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _mark(self, key: str) -> None:
-        """Return that a result is used now, and by which sweep."""
+        """Record the time and the sweep of a use."""
         self._touch("used", key)
         if self._pin is not None:
             self._touch("refs", self._pin, key)
@@ -140,7 +144,8 @@ class StageStore:
         place = self._place
         for name in names:
             place = place / name
-        # without it the result is at most collected too early; of two at once one finds it done
+        # An error is ignored: without the mark, the result is at most collected too early. Of two
+        # concurrent writers, one finds its partial file already moved.
         with suppress(StorageError, FileNotFoundError):
             ask(place, lambda files: write(files, io.BytesIO(), place.path), self._timeout_s)
 
@@ -159,7 +164,11 @@ def _write(folder: Path, result: StageResult) -> None:
 
 
 def _read(folder: Path) -> StageResult:
-    """Raise CorruptCheckpoint."""
+    """Read a result from a folder.
+
+    Raises:
+        CorruptCheckpoint: A file is missing or damaged, or its format is unknown.
+    """
     lacking = {DESCRIPTION, CHANGED} - verify(folder)
     if lacking:
         raise CorruptCheckpoint(f"{folder}: holds no {' and no '.join(sorted(lacking))}")

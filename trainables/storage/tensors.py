@@ -1,4 +1,4 @@
-"""Tensors in files: written like any other file, and computed once a machine."""
+"""Tensors in files, and a disk cache of computed tensors."""
 
 import hashlib
 import os
@@ -17,19 +17,19 @@ from trainables.storage.atomic import new_file, read_or_make
 
 __all__ = ["DiskCache", "save_tensors"]
 
-_UMASK = os.umask(0o022)  # can only be read by being set
+_UMASK = os.umask(0o022)  # the umask can only be read by setting it
 os.umask(_UMASK)
 
 
 def save_tensors(
     tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str] | None = None
 ) -> None:
-    """Write `tensors` to `path`, with the permissions of any file that this process writes.
+    """Write `tensors` to `path`, with the default permissions of this process.
 
     Raises:
-        OSError: It cannot be written. The library's own error has the system's code in its text
-            alone.
+        OSError: The file cannot be written.
     """
+    # safetensors gives the code of a system error only in its text, and its own permissions.
     plain = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
     try:
         save_file(plain, path, metadata)
@@ -38,12 +38,12 @@ def save_tensors(
         if found is None:
             raise
         raise OSError(int(found[1]), os.strerror(int(found[1])), str(path)) from error
-    with suppress(PermissionError):  # a disk that has no modes of its own
+    with suppress(PermissionError):  # a file system without modes
         path.chmod(0o666 & ~_UMASK)
 
 
 class DiskCache:
-    """Tensors by name in `folder`, which belongs to whatever they are computed from.
+    """Cache of tensors by name in `folder`. The name of the folder identifies their inputs.
 
     A file is mapped into memory, so that the processes of a machine share it.
     """
@@ -52,14 +52,18 @@ class DiskCache:
         self._folder = folder
 
     def __call__(self, name: str, compute: Callable[[], Mapping[str, Tensor]]) -> dict[str, Tensor]:
-        """Return the result of `compute`, of this call or of an earlier one by any process.
+        """Return the result of `compute`, from this call or an earlier call of any process.
 
-        Of processes that ask at once one computes, and the others wait. A damaged file is computed
-        anew. If the folder cannot be written, each process computes its own result.
+        Of several concurrent processes, one computes and the others wait. A damaged file is
+        computed again. If the folder cannot be written, each process computes its own result.
+
+        Args:
+            name: Name of the file without its suffix.
+            compute: Function without arguments that returns tensors by name.
 
         Returns:
-            Tensors by name: from the file, on the CPU and without a graph; or, if nothing can be
-            kept, as `compute` returned them.
+            Tensors by name: on the CPU and without a graph from the file, or as `compute` returned
+            them if they cannot be stored.
         """
         path = self._folder / f"{name}.safetensors"
         made: dict[str, Tensor] = {}
@@ -77,13 +81,13 @@ class DiskCache:
 
 
 def _clear_partial(path: Path) -> None:
-    """Delete what killed processes left beside `path`; the caller holds the lock."""
+    """Delete the partial files of killed processes beside `path`. The caller holds the lock."""
     for leftover in path.parent.glob(f".{path.name}.*.partial"):
         leftover.unlink()
 
 
 def _read(path: Path) -> dict[str, Tensor] | None:
-    """Return the tensors of a file; None if it is absent or damaged."""
+    """Return the tensors of a file, or None if it is absent or damaged."""
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

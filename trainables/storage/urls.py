@@ -1,11 +1,11 @@
-"""URLs of places for checkpoints: a shared folder or a bucket.
+"""URLs of artifact stores: a shared folder or a bucket.
 
     /FOLDER or file:///FOLDER
     s3://BUCKET/PREFIX?endpoint_override=HOST:PORT&scheme=http&region=REGION
     gs://BUCKET/PREFIX
 
-Nothing else is taken: no other scheme, no way out of the folder, no credentials, which come from
-the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY; GOOGLE_APPLICATION_CREDENTIALS).
+Other schemes, paths that leave the folder, and credentials are refused. Credentials come from the
+environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY; GOOGLE_APPLICATION_CREDENTIALS).
 """
 
 import re
@@ -21,7 +21,7 @@ __all__ = ["ArtifactUrl", "is_plain_name"]
 
 HOST = r"[A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\]"
 OPTIONS: Mapping[str, Mapping[str, str]] = (
-    MappingProxyType(  # of a scheme: name and what it matches
+    MappingProxyType(  # by scheme: name of an option and pattern of its value
         {
             "file": {},
             "s3": {
@@ -39,7 +39,7 @@ NAME = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._=+,~-]+")
 
 @dataclass(frozen=True)
 class ArtifactUrl:
-    """A place, parsed. Its text is a URL again, a plain path where that was given."""
+    """A parsed URL or path. `str` returns it in its original form."""
 
     scheme: str  # "" for a plain path
     path: str  # an absolute path, or "bucket/prefix"
@@ -47,13 +47,14 @@ class ArtifactUrl:
 
     @classmethod
     def parse(cls, text: str) -> "ArtifactUrl":
-        """Read a URL or a plain path, which is taken from the working folder.
+        """Parse a URL or a plain path. A relative path starts at the working folder.
 
         Raises:
-            ConfigError: It is not of the forms above.
+            ConfigError: The text has none of the forms above.
         """
         if "://" not in text:
             return cls("", _folder(text, text))
+        # Every part is checked against a list of allowed forms. Messages never show credentials.
         try:
             parts = urlsplit(text)
         except ValueError as error:
@@ -81,7 +82,7 @@ class ArtifactUrl:
         names = [parts.netloc, *(prefix.split("/") if prefix else [])]
         for name in names[1:]:
             if not is_plain_name(name):
-                raise ConfigError(f"{_shown(text)}: `{name}` cannot be part of a place's name.")
+                raise ConfigError(f"{_shown(text)}: `{name}` cannot be part of the path.")
         return cls(parts.scheme, "/".join(names), options)
 
     def __str__(self) -> str:
@@ -91,13 +92,13 @@ class ArtifactUrl:
         return f"{self.scheme}://{self.path}{query}"
 
     def __truediv__(self, name: str) -> "ArtifactUrl":
-        """Return the place `name` in this one."""
+        """Return the URL of `name` below this one."""
         assert all(map(is_plain_name, name.split("/"))), name
         return replace(self, path=f"{self.path}/{name}")
 
     @property
     def label(self) -> str:
-        """The place without its options, for people."""
+        """The URL without its options, for display."""
         return f"{self.scheme}://{self.path}" if self.scheme else self.path
 
     @property
@@ -107,12 +108,12 @@ class ArtifactUrl:
 
     @property
     def folder(self) -> Path | None:
-        """The folder that it is; None of a bucket."""
+        """The local folder, or None for a bucket."""
         return Path(self.path) if self.scheme in ("", "file") else None
 
 
 def is_plain_name(name: str) -> bool:
-    """Return whether a name means the same to every store, and leads nowhere else."""
+    """Return whether a name is safe in every store and does not leave its folder."""
     return NAME.fullmatch(name) is not None
 
 
@@ -140,5 +141,5 @@ def _options(text: str, scheme: str, query: str) -> tuple[tuple[str, str], ...]:
 
 
 def _shown(text: str) -> str:
-    """Return a URL without what may be secret in it."""
+    """Return a URL without its possibly secret parts."""
     return re.sub(r"//.*@", "//***@", text, flags=re.DOTALL).partition("?")[0]

@@ -1,1 +1,1 @@
-"""Target tasks: benchmarks, generated and published data, and their verification."""
+"""Target tasks: benchmarks, generated and published data, and the verification of data."""

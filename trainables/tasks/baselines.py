@@ -1,10 +1,9 @@
-"""Scores of trivial predictors, which learn nothing from the input: methods have to beat them.
+"""Scores of trivial predictors, which learn nothing from the input. A method should beat them.
 
-mean      the mean of the training outputs, point by point (where each point is 0 or 1: its
-          log-odds)
-identity  the input, where it has the output's shape
+mean      the mean of the training outputs at each point (for binary points, its log-odds)
+identity  the input, if it has the shape of the output
 majority  the most frequent class
-prior     how frequent each label is
+prior     the frequency of each label
 """
 
 from collections.abc import Callable, Iterator
@@ -21,13 +20,18 @@ from trainables.tasks.task import TaskInfo
 
 __all__ = ["trivial_baselines"]
 
-BATCH, BATCH_BYTES = 256, 2**26  # of outputs looked at together, at most
+BATCH, BATCH_BYTES = 256, 2**26  # maximal size of a block of outputs
 
 Predictor = Callable[[Rows, np.ndarray], np.ndarray]  # of the inputs in these rows
 
 
 def trivial_baselines(info: TaskInfo, train_y: np.ndarray, test: Split) -> dict[str, float]:
-    """Return the test metric of each trivial predictor of a task."""
+    """Return the test metric of each trivial predictor of a task, by its name.
+
+    Args:
+        train_y: Training outputs [n, ...], with a mask channel if the task has one.
+        test: Test split, with inputs in the form that a network takes.
+    """
     predictors = {"dense": _fields, "classification": _majority, "multilabel": _prior}[info.kind]
     return {
         name: _score(info.metric, predict, test)
@@ -59,7 +63,10 @@ def _fields(info: TaskInfo, train_y: np.ndarray, test: Split) -> dict[str, Predi
 
 
 def _mean_field(info: TaskInfo, y: np.ndarray) -> np.ndarray:
-    """Return the mean over samples at each point; over those that count, where y has a mask."""
+    """Return the mean over the samples at each point. If y has a mask, masked values are ignored.
+
+    For binary outputs it is the log-odds of the mean, since predictions are logits.
+    """
     if info.mask is None:
         unmasked: np.ndarray = mean_of(y)
         return unmasked

@@ -1,7 +1,7 @@
 """A benchmark: tasks that were published together, with their data, readers and numbers.
 
-A third benchmark is one more instance of `Benchmark`, listed in `registry.py`. Making an instance
-loads neither torch nor a solver: `problems` and `reader` import what they need when called.
+To add a benchmark, create an instance of `Benchmark` and list it in `registry.py`. Creating an
+instance loads neither torch nor a solver, because `problems` and `reader` import them when called.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,12 +16,12 @@ from trainables.tasks.task import TaskInfo
 
 __all__ = ["Benchmark", "Floor", "ImportedSplits", "PublishedNumber", "PublishedTable", "Reader"]
 
-FRAMES = "{frames}"  # in a protocol: stands for the frames of the task
+FRAMES = "{frames}"  # placeholder in a protocol for the frames of the task
 
 
 @dataclass(frozen=True)
 class ImportedSplits:
-    """The splits that a reader made of published files, the rows of each in random order."""
+    """The splits that a reader made from published files. The rows of each are in random order."""
 
     splits: Mapping[str, SplitData]  # by "train", "val", "test"
     description: Mapping[str, Any] = field(default_factory=dict)  # plain data, for the manifest
@@ -32,33 +32,33 @@ class Reader(Protocol):
     """Reader of the published files of one task: an object, or a module with both functions."""
 
     def find(self, files: Sequence[Path], *, seed: int = 0) -> Mapping[str, Path]:
-        """Return the files to read among those named, by their published names.
+        """Return the published files found in `files`, by their published names.
 
         Raises:
-            DataError: One is missing.
+            DataError: A published file is missing.
         """
         ...
 
     def read(self, files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSplits:
-        """Return the splits. Arrays that do not fit in memory may lie in `scratch`.
+        """Return the splits. Arrays that do not fit in memory may be mapped from `scratch`.
 
         Args:
             files: The published files, or folders that hold them.
-            scratch: An empty folder, deleted once the splits are stored.
-            seed: Draws the validation split and the order of the rows.
+            scratch: An empty folder. It is deleted once the splits are stored.
+            seed: Seed of the validation split and of the order of the rows.
 
         Raises:
-            DataError: A file is missing, damaged, or not as published.
+            DataError: A file is missing or damaged, or differs from the published one.
         """
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Floor:
-    """The score of a perfect predictor of the last frame on the frame that is tested."""
+    """The score of a perfect predictor of the last frame, evaluated on the tested frame."""
 
     value: float
-    remark: str  # how it was measured, and how the published scores compare to it
+    remark: str  # its measurement, and its comparison with the published scores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,12 +66,12 @@ class PublishedTable:
     """Published scores by method and task, as printed; lower is better."""
 
     title: str
-    tasks: tuple[str, ...]  # of the columns: names without that of the benchmark
-    rows: Mapping[str, tuple[float | None, ...]]  # by method; None where nothing is printed
+    tasks: tuple[str, ...]  # names of the columns, without the name of the benchmark
+    rows: Mapping[str, tuple[float | None, ...]]  # by method; None: no printed score
     citations: Mapping[str, str]  # by method
-    protocols: Mapping[str, str]  # by method, for the rest "official test set"; may say {frames}
-    units: Mapping[str, float] = field(default_factory=dict)  # by task: printed -> ours
-    frames: Mapping[str, str] = field(default_factory=dict)  # by task: trained on, tested on
+    protocols: Mapping[str, str]  # by method; default "official test set"; may contain {frames}
+    units: Mapping[str, float] = field(default_factory=dict)  # by task: factor printed -> ours
+    frames: Mapping[str, str] = field(default_factory=dict)  # by task: frames of training and test
     floors: Mapping[str, Floor] = field(default_factory=dict)  # by task: of protocols with {frames}
 
 
@@ -86,25 +86,25 @@ class PublishedNumber:
     protocol: str
     table: str
     citation: str
-    floor: float | None = None  # of the protocol; None where none is known
+    floor: float | None = None  # of the protocol; None: unknown
     remark: str = ""  # on the floor
 
 
 @dataclass(frozen=True, kw_only=True)
 class Benchmark:
-    """Tasks that were published together, and all that is known of them."""
+    """Tasks that were published together, with their readers, generators and scores."""
 
     name: str  # "pdebench": the first part of the names of its tasks
     tasks: tuple[TaskInfo, ...]
-    reader: Callable[[TaskInfo], Reader]  # of tasks that have a `publication`
-    problems: Callable[[TaskInfo], Problems] | None = None  # None: no data can be generated
+    reader: Callable[[TaskInfo], Reader]  # for tasks with a `publication`
+    problems: Callable[[TaskInfo], Problems] | None = None  # None: data cannot be generated
     results: PublishedTable | None = None
 
     def __post_init__(self) -> None:
         """Check the names of the tasks.
 
         Raises:
-            ValueError: One is there twice, or does not begin with that of the benchmark.
+            ValueError: A name occurs twice, or it does not begin with that of the benchmark.
         """
         names = [info.name for info in self.tasks]
         if foreign := [name for name in names if not name.startswith(f"{self.name}/")]:
@@ -113,7 +113,7 @@ class Benchmark:
             raise ValueError(f"{self.name}: two tasks have the same name.")
 
     def published_numbers(self, info: TaskInfo) -> Mapping[str, PublishedNumber]:
-        """Return the published numbers of a task by method; none of a variant of ours."""
+        """Return the published numbers of a task by method. Our own variants have none."""
         table = self.results
         column = (info.published_as or info.name).removeprefix(f"{self.name}/")
         if table is None or column not in table.tasks:

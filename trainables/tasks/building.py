@@ -1,7 +1,8 @@
-"""Building a generated data set in the store, in bounded memory.
+"""Construction of a generated data set in the store, in bounded memory.
 
-Samples are made in a scratch folder (`chunks`), which stays if the process dies. All else is
-computed from it anew: whatever was interrupted, the store has the same bytes.
+Samples are written to a scratch folder (`chunks`), which remains if the process is killed. All
+other parts are computed from the samples. An interrupted construction therefore gives the same
+bytes.
 """
 
 from pathlib import Path
@@ -29,14 +30,14 @@ def build(
     workers: int = 1,
     working_bytes: int = WORKING_BYTES,
 ) -> None:
-    """Make a data set and write it to the store.
+    """Generate a data set and write it to the store.
 
     Args:
-        folder: The target, which must not exist.
-        scratch: Holds the samples; may have chunks of an earlier run.
-        progress: Called with task, samples done and samples in all.
-        workers: Processes that make samples.
-        working_bytes: Memory that they may take together.
+        folder: The target. It must not exist.
+        scratch: Folder of the samples. It may hold chunks of an earlier run.
+        progress: Called with the task, the number of finished samples and the total.
+        workers: Number of processes that generate samples.
+        working_bytes: Memory limit of all processes together.
 
     Raises:
         DataError: A sample is not finite, or a process was killed.
@@ -49,6 +50,7 @@ def build(
     normalization: dict[str, Any] = {}
     if generation.problem.normalized:
         x, y, normalization = _standardised(x, y, train=x[rows["train"]], folder=scratch)
+    # The splits are views of the mapped samples, so that memory stays bounded.
     splits = {
         split: SplitData(
             sample_id=np.arange(len(x))[rows[split]],
@@ -74,7 +76,7 @@ def build(
 def _standardised(
     x: np.ndarray, y: np.ndarray, *, train: np.ndarray, folder: Path
 ) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
-    """Return inputs and outputs standardised at each point by the training inputs, and the rule."""
+    """Return inputs and outputs standardised by the training inputs at each point, and the rule."""
     standardise = Standardiser.of(*mean_and_std(train))
 
     def standardised(rows: np.ndarray, path: Path) -> np.ndarray:

@@ -1,11 +1,11 @@
-"""The samples of a generation, made chunk by chunk on disk, by one process or several.
+"""Generation of samples on disk, chunk by chunk, by one process or several.
 
     <folder>/x.raw, y.raw            float32 rows of all samples, in the order of their indices
     <folder>/<start>-<stop>.npz      the parameters of these samples
 
-The parameters of a chunk are written after its rows are synced: a chunk is complete if its
-parameters exist. A run that was killed continues after its complete chunks; since a sample depends
-on its index alone, the bytes are the same, whatever the chunks and the processes were.
+The parameters of a chunk are written after its rows are synced. A chunk is therefore complete if
+its parameters exist. After an interruption, complete chunks are kept. A sample depends on its index
+alone, so the bytes do not depend on the chunks or on the number of processes.
 """
 
 import os
@@ -28,8 +28,8 @@ from trainables.tasks.problem import GeneratedSamples
 
 __all__ = ["WORKING_BYTES", "keep_freed_memory", "make_samples", "mapped"]
 
-WORKING_BYTES = 3 * 2**28  # that all chunks which are being made may take together
-LARGEST_LEARNT_FROM = 2**25  # bytes of an array, with glibc's own of the block
+WORKING_BYTES = 3 * 2**28  # memory limit of all chunks in progress
+LARGEST_LEARNT_FROM = 2**25  # largest block from which glibc adapts its threshold, in bytes
 
 
 def make_samples(
@@ -40,12 +40,14 @@ def make_samples(
     workers: int = 1,
     working_bytes: int = WORKING_BYTES,
 ) -> GeneratedSamples:
-    """Make the samples that `folder` lacks, and return all of them, mapped.
+    """Generate the samples that `folder` lacks, and return all samples, mapped.
+
+    The result depends neither on `workers` nor on `working_bytes`.
 
     Args:
-        progress: Called with task, samples done and samples in all.
-        workers: Processes that share the work. No bit depends on their number.
-        working_bytes: Memory that they may take together. No bit depends on it.
+        progress: Called with the task, the number of finished samples and the total.
+        workers: Number of processes that share the work.
+        working_bytes: Memory limit of all processes together.
 
     Raises:
         DataError: A sample is not finite, or a process was killed.
@@ -55,6 +57,7 @@ def make_samples(
     for column, shape in generation.shapes.items():
         with (folder / f"{column}.raw").open("ab") as file:
             file.truncate(total * 4 * int(np.prod(shape)))
+    # Chunks of an earlier run may have other sizes, so the missing ranges are divided again.
     gaps = _gaps(_made(folder), total)
     done = total - sum(map(len, gaps))
     step = _samples_at_once(generation, working_bytes // workers)
@@ -108,7 +111,7 @@ def _name(chunk: range) -> str:
 
 
 def _made(folder: Path) -> dict[range, Path]:
-    """Return the complete chunks, in order, with the files of their parameters."""
+    """Return the parameter file of each complete chunk, in order."""
     paths = sorted(folder.glob("*.npz"))
     return {range(*map(int, path.stem.split("-"))): path for path in paths}
 
@@ -134,7 +137,7 @@ def _params(folder: Path, total: int) -> dict[str, np.ndarray]:
 
 
 def _samples_at_once(generation: Generation, working_bytes: int) -> int:
-    """Return how many samples fit the memory and the cache of the processor."""
+    """Return the number of samples of a chunk that fits the memory and the processor's cache."""
     problem = generation.problem
     numbers = sum(int(np.prod(shape)) for shape in generation.shapes.values())
     return max(1, min(problem.chunk, working_bytes // (problem.footprint * 8 * numbers)))
@@ -142,7 +145,7 @@ def _samples_at_once(generation: Generation, working_bytes: int) -> int:
 
 @contextmanager
 def _mapper(workers: int) -> Iterator[Callable[..., Iterator[Any]]]:
-    """Yield a `map`: the built-in one, or that of a pool of processes."""
+    """Yield the built-in `map` for one worker, or the `map` of a pool of processes."""
     if workers == 1:
         yield map
         return
@@ -160,7 +163,7 @@ def _mapper(workers: int) -> Iterator[Callable[..., Iterator[Any]]]:
 
 
 def _end_with_parent() -> None:
-    """End this process once its parent is gone; a process of a pool would wait forever."""
+    """End this process once its parent has ended. A process of a pool would wait forever."""
     parent = parent_process()
     assert parent is not None
 
@@ -172,12 +175,12 @@ def _end_with_parent() -> None:
 
 
 def keep_freed_memory() -> None:
-    """Make this process keep the memory of arrays that it frees, up to 64 MiB.
+    """Make this process keep the memory of freed arrays, up to 64 MiB.
 
-    A time step of a solver makes and frees arrays of a megabyte by the dozen. The C library gives
-    such memory back at once, and the kernel clears every page of it when it is next requested: up
-    to half of the processor time of a generator. glibc derives how much to keep from the sizes that
-    are freed (M_MMAP_THRESHOLD in mallopt(3)); one array of the largest size that it considers,
-    never touched, raises the limit. Other C libraries ignore it.
+    A time step of a solver allocates and frees dozens of arrays of about a megabyte. The C library
+    returns such memory at once, and the kernel clears every page at the next request. This takes up
+    to half of the processor time of a generator. glibc adapts its threshold to the sizes of freed
+    blocks (M_MMAP_THRESHOLD in mallopt(3)). Freeing one unused array of the largest size that glibc
+    considers raises the threshold. Other C libraries ignore it.
     """
     np.empty(LARGEST_LEARNT_FROM - 2**16, dtype=np.uint8)

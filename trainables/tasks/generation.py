@@ -17,7 +17,7 @@ from trainables.tasks.task import TaskInfo
 
 __all__ = ["Generation", "Progress", "split_sizes"]
 
-Progress = Callable[[str, int, int], None]  # task, samples done, samples in all
+Progress = Callable[[str, int, int], None]  # task, finished samples, all samples
 SMALLEST_RESOLUTION = 8
 LARGEST_RESOLUTION: Mapping[Dimension, int] = MappingProxyType({"1d": 16_384, "2d": 1024})
 MOST_SAMPLES = 10_000_000
@@ -25,22 +25,22 @@ MOST_SAMPLES = 10_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class Generation:
-    """A data set that is fully determined, and need not have been made yet."""
+    """A complete description of a generated data set, which need not exist yet."""
 
     info: TaskInfo
     problem: Problem  # of the training split
-    scored: Problem  # of the other two, which may have another end time
+    scored: Problem  # of the other two splits, which may have another end time
     seed: int
     resolution: int
     sizes: Mapping[str, int]  # samples by split
 
     @classmethod
     def of(cls, name: str, data: DataSpec) -> "Generation":
-        """Return the data set, with the defaults of the task where `data` leaves values open.
+        """Return the data set, with defaults of the task for the values that `data` leaves open.
 
         Raises:
-            ConfigError: There is no such task, a split would be empty, the grid is too coarse or
-                too fine, there would be too many samples, or the seed has more than 64 bits.
+            ConfigError: The task is unknown, a split would be empty, the grid is too coarse or too
+                fine, the number of samples is too large, or the seed has more than 64 bits.
         """
         info = task_info(name)
         samples = data.samples or info.samples
@@ -76,7 +76,7 @@ class Generation:
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """All that determines the data, as plain data."""
+        """All settings that determine the data, as plain data."""
         recipe = {
             "task": self.info.name,
             "generator": type(self.problem).__name__,
@@ -92,23 +92,23 @@ class Generation:
 
     @property
     def key(self) -> str:
-        """A hash of `recipe`: the folder's name."""
+        """A hash of `recipe`, which is the name of the folder."""
         return hashlib.sha256(json.dumps(self.recipe, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
     def num_samples(self) -> int:
-        """Samples of all splits."""
+        """The number of samples of all splits."""
         return sum(self.sizes.values())
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """The shape of one x and of one y."""
+        """The shapes of one x [c_in, *grid] and of one y [c_out, *grid]."""
         grid = self.problem.grid(self.resolution)
         c_in, c_out = self.info.channels
         return {"x": (c_in, *grid), "y": (c_out, *grid)}
 
     def indices(self) -> dict[str, range]:
-        """Return the samples of each split; the test set is where the benchmark has it."""
+        """Return the indices of each split. The test set is at the end that the benchmark uses."""
         order = ("test", "val", "train") if self.problem.test_first else ("train", "val", "test")
         ranges, start = {}, 0
         for split in order:
@@ -120,6 +120,7 @@ class Generation:
         """Return the samples of these indices, each with the target of its split."""
         if self.scored == self.problem:
             return self._solved(self.problem, chunk)
+        # A chunk may cross the border of two splits, whose problems have different end times.
         parts = []
         for split, whole in sorted(self.indices().items(), key=lambda item: item[1].start):
             part = range(max(chunk.start, whole.start), min(chunk.stop, whole.stop))
@@ -147,7 +148,12 @@ def _resolution(data: DataSpec, info: TaskInfo) -> int:
 
 
 def split_sizes(name: str, samples: int, data: DataSpec) -> dict[str, int]:
-    """Return the samples of each split by `val_fraction` and `test_fraction`.
+    """Return the number of samples of each split by `val_fraction` and `test_fraction`.
+
+    Args:
+        name: Name of the task, for messages.
+        samples: Number of samples of all splits.
+        data: The fractions.
 
     Raises:
         ConfigError: A split would be empty.

@@ -2,12 +2,12 @@
 
     <home>/data/<task>/official/
 
-The `Reader` of a task finds its files among the named ones and turns them into splits. This module
-hashes the files, which identifies the import; it gives the reader a scratch folder for arrays that
-do not fit in memory, compares the result with the description of the task, and writes it. Other
-files are never opened.
+The `Reader` of a task finds its files among the given ones and converts them into splits. This
+module hashes the files to identify the import. It provides a scratch folder for arrays that do not
+fit in memory, compares the result with the description of the task, and writes it. Other files are
+never opened.
 
-Files are untrusted. Whatever a library raises while it reads them is a `DataError`.
+The files are untrusted. Any error of a library in reading them becomes a `DataError`.
 """
 
 import tempfile
@@ -36,7 +36,7 @@ from trainables.tasks.verification import outputs_fit, row_hashes
 
 __all__ = ["import_task", "reading"]
 
-STEPS = 3  # of an import: files hashed, files read, data written
+STEPS = 3  # of an import: hash the files, read the files, write the data
 
 
 def import_task(
@@ -48,17 +48,24 @@ def import_task(
     replace: bool = False,
     progress: Progress | None = None,
 ) -> Path:
-    """Read the published files of a task, or folders that hold them; return the data's folder.
-
-    Files that were imported before are not read again, whatever lies beside them.
+    """Import the published files of a task. Files that were imported earlier are not read again.
 
     Args:
-        seed: Draws the validation split, the order of the rows and whatever else a reader draws.
-        replace: Put these files in the place of others that were imported before.
+        name: Name of the task.
+        files: Published files, or folders that hold them.
+        home: SWEEPER_HOME.
+        seed: Seed of all random choices of the reader, such as the validation split and the order
+            of the rows.
+        replace: Replace files that were imported earlier.
+        progress: Called with the task, the number of finished steps and the total.
+
+    Returns:
+        The folder of the data.
 
     Raises:
-        ConfigError: There is no such task, or none that was published.
-        DataError: A file is missing or not as published, or other files were imported before.
+        ConfigError: The task is unknown or was never published.
+        DataError: A file is missing or differs from the published one, or other files were imported
+            earlier.
     """
     info = task_info(name)
     reader = _reader(info)
@@ -67,6 +74,8 @@ def import_task(
     _check_there(files)
     with reading(files):
         imported_from = {"seed": seed, "files": _hashes(reader.find(files, seed=seed))}
+    # The lock prevents two concurrent imports. The data are written to a scratch folder and renamed
+    # once they are complete and checked.
     folder = folder_of(name, home)
     with exclusive(folder.with_name(f".{folder.name}.lock")):
         clear_scratch(folder)
@@ -81,7 +90,7 @@ def import_task(
             try:
                 with reading(files):
                     _write(written, info, imported, imported_from)
-            except DataError as error:  # which names a folder that is not there
+            except DataError as error:  # the message names the scratch folder
                 where, text = ", ".join(map(str, files)), str(error).replace(f"{written}/", "")
                 raise DataError(f"{where}: {text}") from error
             put_in_place(written, folder, Path(scratch))
@@ -91,12 +100,12 @@ def import_task(
 
 @contextmanager
 def reading(files: Sequence[Path]) -> Iterator[None]:
-    """Read untrusted files: whatever a library raises becomes a `DataError` that names them.
+    """Convert errors of libraries in the block to a `DataError` that names the untrusted files.
 
-    Warnings of libraries are not shown, since the values are checked afterwards.
+    Warnings of libraries are suppressed, because the values are checked afterwards.
 
     Raises:
-        DataError: They cannot be read.
+        DataError: A file cannot be read.
     """
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
@@ -104,7 +113,7 @@ def reading(files: Sequence[Path]) -> Iterator[None]:
             yield
     except (TrainableError, OSError):
         raise
-    except AssertionError:  # ours
+    except AssertionError:  # an error of this program, not of the files
         raise
     except Exception as error:  # a damaged file may raise anything
         reason = shown(str(error)) or "no reason given"
@@ -136,7 +145,7 @@ def _check_there(files: Sequence[Path]) -> None:
 
 
 def _hashes(found: Mapping[str, Path]) -> list[str]:
-    """Return the hash and the published name of each file; a missing one is left out."""
+    """Return the hash and the published name of each file. Missing files are omitted."""
     return sorted(f"{sha256(path)}  {name}" for name, path in found.items() if path.is_file())
 
 
@@ -146,7 +155,7 @@ def _is_imported(folder: Path, imported_from: Mapping[str, Any], *, replace: boo
     if replace:
         try:
             return read_manifest(folder).get("imported_from") == imported_from
-        except DataError:  # damaged: to be replaced
+        except DataError:  # damaged data are replaced
             return False
     if read_manifest(folder).get("imported_from") != imported_from:
         raise DataError(
@@ -162,6 +171,7 @@ def _write(
     for split in SPLITS:
         _check(info, split, imported)
     train, test = imported.splits["train"], imported.splits["test"]
+    # Files in wrong places often repeat a split, or hold constant outputs. Both are detected here.
     others = [row_hashes(imported.splits[split].x) for split in ("train", "val")]
     if np.isin(row_hashes(test.x), np.concatenate(others)).all():
         raise DataError(
@@ -171,7 +181,7 @@ def _write(
     inputs = present(test.x, imported.description)
     try:
         baselines = trivial_baselines(info, train.y, Split(x=inputs, y=test.y, groups=test.groups))
-    except DataError as error:  # all targets are zero, say
+    except DataError as error:  # for example, all targets are zero
         raise DataError(f"{info.name}: {error} Are its outputs zero, or not finite?") from error
     if baselines.get("mean") == 0:
         raise DataError(f"{info.name}: all its outputs are alike. Are these the published files?")
@@ -192,7 +202,7 @@ def _check(info: TaskInfo, split: str, imported: ImportedSplits) -> None:
     """Check that a split fits the description of the task.
 
     Raises:
-        DataError: It is empty, of another shape or type, or has an unknown label.
+        DataError: The split is empty, has another shape or type, or has an unknown label.
     """
     data = imported.splits[split]
     if not len(data.sample_id):

@@ -1,13 +1,13 @@
-"""The data of a task, made once and then read in place by every trial of a machine.
+"""The data of a task, generated or imported once and then mapped by every trial of a machine.
 
-    <home>/data/<task>/<key>/        generated; `key` is a hash of all that determines the data
-    <home>/data/<task>/official/     imported from the published file
-    <home>/data/<task>/.<key>.partial/    samples of a generation that is running, or was killed
+    <home>/data/<task>/<key>/        generated data; `key` is a hash of their description
+    <home>/data/<task>/official/     data imported from the published files
+    <home>/data/<task>/.<key>.partial/    samples of a running or killed generation
 
-`data.samples` may ask for fewer samples than were imported: each split is then a view of its first
-ones (`official.used_sizes`). The baselines stay those of the whole.
+If `data.samples` is smaller than the number of imported samples, each split is a view of its first
+samples (`official.used_sizes`). The baselines remain those of the whole data set.
 
-Importing this module loads neither torch nor a solver, so that a plan can be priced with it.
+Importing this module loads neither torch nor a solver, because the cost estimate of a plan uses it.
 """
 
 import shutil
@@ -38,19 +38,26 @@ def prepare_task(
     progress: Progress | None = None,
     workers: int = 1,
 ) -> Path:
-    """Make the data of a task unless they exist, and return their folder.
+    """Generate the data of a task unless they exist, and return their folder.
 
-    Of several processes one generates, and the others wait. Samples that a killed process had made
-    are kept.
+    Of several concurrent processes, one generates the data and the others wait. The samples of a
+    killed process are kept.
+
+    Args:
+        name: Name of the task.
+        data: Source, number and resolution of the data.
+        home: SWEEPER_HOME.
+        progress: Called with the task, the number of finished samples and the total.
+        workers: Number of processes that generate samples.
 
     Raises:
-        ConfigError: There is no such task, or the sizes asked for are impossible.
-        DataError: Official data are needed and are not there, or generated ones not finite.
+        ConfigError: The task is unknown, or the requested sizes are impossible.
+        DataError: Official data are needed but missing, or generated data are not finite.
     """
     folder = _folder(name, data, home)
     scratch = folder.with_name(f".{folder.name}.partial")
     if _exists(folder):
-        shutil.rmtree(scratch, ignore_errors=True)  # of a process that was killed at the very end
+        shutil.rmtree(scratch, ignore_errors=True)  # of a process that was killed before its end
         return folder
     if not official.is_generated(name):
         raise official.missing(name, home)
@@ -70,11 +77,11 @@ def prepare_task(
 
 
 def load_task(name: str, data: DataSpec, home: Path) -> Task:
-    """Open the data of a task, memory-mapped; make them first where this machine has none.
+    """Open the data of a task, memory-mapped. Generate them first if this machine has none.
 
     Raises:
-        ConfigError: There is no such task, or the sizes asked for are impossible.
-        DataError: The data are missing, cut short, altered, or not what was asked for.
+        ConfigError: The task is unknown, or the requested sizes are impossible.
+        DataError: The data are missing, truncated or altered, or they belong to another task.
     """
     store = Store(prepare_task(name, data, home))
     if store.manifest["task"] != name:
@@ -96,9 +103,9 @@ def is_prepared(name: str, data: DataSpec, home: Path) -> bool:
     """Return whether the data exist on this machine.
 
     Raises:
-        ConfigError: There is no such task, or the sizes asked for are impossible.
-        DataError: Official data were asked for and are not there, or generated ones, of which the
-            task has none.
+        ConfigError: The task is unknown, or the requested sizes are impossible.
+        DataError: `data.source` is `official` but the data are missing, or it is `generated` but
+            the task has no generator.
     """
     return _exists(_folder(name, data, home))
 
@@ -106,10 +113,10 @@ def is_prepared(name: str, data: DataSpec, home: Path) -> bool:
 def describe_data(name: str, data: DataSpec) -> DataDescription:
     """Return samples, splits, shapes and bytes on disk of the data, which need not exist.
 
-    Numbers of imported data are the published ones.
+    For imported data these are the published numbers.
 
     Raises:
-        ConfigError: There is no such task, or the sizes asked for are impossible.
+        ConfigError: The task is unknown, or the requested sizes are impossible.
     """
     if not official.is_generated(name):
         return official.describe(name, data)
@@ -144,7 +151,7 @@ def _exists(folder: Path) -> bool:
 
 
 def _sizes(store: Store, stored: Mapping[str, int], data: DataSpec) -> Mapping[str, int]:
-    """Return how many samples of each split are used."""
+    """Return the number of samples of each split that a trial uses."""
     total = sum(stored.values())
     if data.samples is None or store.manifest["data_source"] == "generated":
         return stored

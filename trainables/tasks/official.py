@@ -1,9 +1,9 @@
-"""Published data of a task: their folder, their description, and the way to get them.
+"""Published data of a task: their folder, their description, and instructions to get them.
 
     <home>/data/<task>/official/
 
-They come in splits of their own, each in random order. Where `data.samples` asks for fewer than
-there are, the first ones of each split are used, as many as `val_fraction` and `test_fraction` say.
+They have their own splits, each in random order. If `data.samples` is smaller than the number of
+samples, the first ones of each split are used. `val_fraction` and `test_fraction` set their number.
 """
 
 from collections.abc import Mapping
@@ -21,14 +21,14 @@ from trainables.tasks.task import DataDescription, TaskInfo
 __all__ = ["FOLDER", "describe", "folder_of", "is_generated", "missing", "used_sizes"]
 
 FOLDER = "official"
-VAL_SHARE = 0.1  # of the published training samples
+VAL_SHARE = 0.1  # share of the published training samples for validation
 
 
 def is_generated(name: str) -> bool:
-    """Return whether the task has a generator, so that no data need be imported.
+    """Return whether the task has a generator, so that no import is needed.
 
     Raises:
-        ConfigError: There is no such task.
+        ConfigError: The task is unknown.
     """
     return benchmark_of(name).problems is not None
 
@@ -39,7 +39,7 @@ def folder_of(name: str, home: Path) -> Path:
 
 
 def missing(name: str, home: Path) -> DataError:
-    """Return the error that tells how to get the published data of a task."""
+    """Return the error for missing published data, with instructions to get them."""
     published = task_info(name).publication
     if published is None:
         return DataError(
@@ -63,7 +63,7 @@ def describe(name: str, data: DataSpec) -> DataDescription:
     """Return samples, splits, shapes and bytes on disk of published data.
 
     Raises:
-        ConfigError: There is no such task, or the sizes asked for are impossible.
+        ConfigError: The task is unknown, or the requested sizes are impossible.
     """
     info = task_info(name)
     published = _published_sizes(info)
@@ -84,10 +84,15 @@ def describe(name: str, data: DataSpec) -> DataDescription:
 
 
 def used_sizes(name: str, stored: Mapping[str, int], data: DataSpec) -> dict[str, int]:
-    """Return how many samples of each split are used: all, or as many as `data.samples` asks for.
+    """Return the number of samples of each split: all, or those that `data.samples` requests.
+
+    Args:
+        name: Name of the task, for messages.
+        stored: Number of stored samples by split.
+        data: The requested number and the fractions of the splits.
 
     Raises:
-        ConfigError: A split would be empty, or has fewer than asked for.
+        ConfigError: A split would be empty, or it has fewer samples than requested.
     """
     if data.samples in (None, sum(stored.values())):
         return dict(stored)

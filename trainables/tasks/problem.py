@@ -1,10 +1,10 @@
 """Problems: partial differential equations whose solutions can be generated.
 
 A `Problem` is a frozen dataclass of the equation's parameters. Sample i of seed s is a pure
-function of (parameters, resolution, s, i): any subset, in any order and in any number of processes,
-has the same bits.
+function of (parameters, resolution, s, i). Its bits do not depend on the other samples, on their
+order, or on the number of processes.
 
-Shapes: n = samples, c = channels, m = grid points a side.
+Shapes: n = samples, c = channels, m = grid points per side.
 """
 
 import dataclasses
@@ -22,8 +22,8 @@ __all__ = ["GeneratedSamples", "Problem", "Problems", "cell_centres"]
 class GeneratedSamples:
     """Inputs [n, c_in, *grid], outputs [n, c_out, *grid] and the random numbers of each sample.
 
-    `params` holds every random number of a sample, [n] or [n, k] by name, so that its initial
-    state can be evaluated again on any grid.
+    `params` holds all random numbers, [n] or [n, k] by name. They allow evaluating the initial
+    state again on any grid.
     """
 
     x: np.ndarray
@@ -34,19 +34,24 @@ class GeneratedSamples:
 class Problem(ABC):
     """An equation with its parameters. Subclasses are frozen dataclasses."""
 
-    version: ClassVar[int] = 1  # raised whenever a change moves a bit of the output
-    chunk: ClassVar[int] = 128  # samples to compute at once: what fits the processor's cache
-    footprint: ClassVar[int] = 32  # working memory, in bytes of x and y in float64, at most
-    test_first: ClassVar[bool] = True  # whether the published test set is the start of the file
-    normalized: ClassVar[bool] = False  # whether the protocol standardises each point
+    version: ClassVar[int] = 1  # increased by every change of the output's bits
+    chunk: ClassVar[int] = 128  # samples to compute at once, so that they fit the processor's cache
+    footprint: ClassVar[int] = 32  # maximal working memory, in sizes of x and y in float64
+    test_first: ClassVar[bool] = True  # True: the published test set is the start of the file
+    normalized: ClassVar[bool] = False  # True: the protocol standardises each point
 
     @abstractmethod
     def generate(self, indices: np.ndarray, *, seed: int, resolution: int) -> GeneratedSamples:
-        """Return the samples `indices` of stream `seed` on `resolution` points a side."""
+        """Return samples of the stream `seed`.
+
+        Args:
+            indices: int64 [n], the numbers of the samples.
+            resolution: Grid points per side.
+        """
 
     @abstractmethod
     def grid(self, resolution: int) -> tuple[int, ...]:
-        """Return the shape of a channel."""
+        """Return the shape of a channel at `resolution` grid points per side."""
 
     def parameters(self) -> dict[str, Any]:
         """Return the parameters as plain data, for hashes and manifests."""
@@ -62,5 +67,5 @@ class Problems:
 
 
 def cell_centres(count: int, low: float, high: float) -> np.ndarray:
-    """Return the centres of `count` equal cells of [low, high]."""
+    """Return the centres of `count` equal cells of [low, high]: float64 [count]."""
     return low + (high - low) * (np.arange(count) + 0.5) / count

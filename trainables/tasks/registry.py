@@ -1,6 +1,7 @@
-"""The benchmarks, and their tasks by the name that a sweep file uses. Reading it loads no data.
+"""The registry of benchmarks, and of their tasks by their names in sweep files.
 
-Numbers compare only between runs with the same `protocol`.
+Importing this module loads no data. Scores are comparable only between runs with the same
+`protocol`.
 """
 
 from collections.abc import Mapping
@@ -26,7 +27,7 @@ def task_info(name: str) -> TaskInfo:
     """Return the description of a task.
 
     Raises:
-        ConfigError: There is none of that name.
+        ConfigError: The task is unknown.
     """
     if name not in TASKS:
         variants = [each for each in TASKS if each.partition("@")[0] == name.partition("@")[0]]
@@ -40,15 +41,15 @@ def benchmark_of(name: str) -> Benchmark:
     """Return the benchmark of a task.
 
     Raises:
-        ConfigError: There is no task of that name.
+        ConfigError: The task is unknown.
     """
     return BENCHMARKS[task_info(name).benchmark]
 
 
 def published_numbers(name: str) -> Mapping[str, PublishedNumber]:
-    """Return the published numbers of a task by method; none of a variant of ours.
+    """Return the published numbers of a task by method. Our own variants have none.
 
     Raises:
-        ConfigError: There is no task of that name.
+        ConfigError: The task is unknown.
     """
     return benchmark_of(name).published_numbers(task_info(name))

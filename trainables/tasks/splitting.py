@@ -1,7 +1,7 @@
-"""Random order of rows, and the tenth of the training samples that validates.
+"""Random order of rows, and a validation split of a tenth of the training samples.
 
-The published sets have no validation split, or official code validates on the test set. Rows of
-every split are shuffled, so that any prefix of a split is a random subset.
+The published sets have no validation split, or their official code validates on the test set. The
+rows of every split are shuffled, so that any prefix of a split is a random subset.
 """
 
 from typing import NamedTuple
@@ -24,10 +24,10 @@ def shuffled(count: int, seed: int, *scope: str) -> np.ndarray:
 
 
 def hold_out(count: int, seed: int, *scope: str) -> dict[str, np.ndarray]:
-    """Return the shuffled indices of `train` and of `val`, a tenth and at least one.
+    """Return the shuffled indices of `train` and `val`. `val` has a tenth, and at least one.
 
     Raises:
-        DataError: There are too few samples for two splits.
+        DataError: There are fewer than two samples.
     """
     if count < 2:
         raise DataError(
@@ -40,9 +40,12 @@ def hold_out(count: int, seed: int, *scope: str) -> dict[str, np.ndarray]:
 
 
 def hold_out_of_each(classes: np.ndarray, seed: int, *scope: str) -> dict[str, np.ndarray]:
-    """Return the shuffled indices of `train` and of `val`, a tenth of each class.
+    """Return the shuffled indices of `train` and `val`. `val` has a tenth of each class.
 
-    A class of two samples or more has at least one in `val`.
+    A class with two samples or more has at least one in `val`.
+
+    Args:
+        classes: Class of each sample [n].
 
     Raises:
         DataError: No class has two samples.
@@ -62,13 +65,13 @@ def hold_out_of_each(classes: np.ndarray, seed: int, *scope: str) -> dict[str, n
 
 
 def uniforms(shape: tuple[int, ...], seed: int, *scope: str) -> np.ndarray:
-    """Draw numbers of U(0, 1): float64, of `shape`."""
+    """Draw float64 numbers from U(0, 1) in the given shape."""
     drawn = torch.rand(shape, generator=generator(seed, *scope), dtype=torch.float64)
     return drawn.numpy()
 
 
 class Labelled(NamedTuple):
-    """Inputs [n, ...] of a published part and their outputs [n, ...], in memory."""
+    """Inputs [n, ...] and outputs [n, ...] of a published part, in memory."""
 
     x: np.ndarray
     y: np.ndarray
@@ -77,12 +80,12 @@ class Labelled(NamedTuple):
 def split_published(
     train: Labelled, test: Labelled, *, by_class: bool, seed: int, scope: str
 ) -> dict[str, SplitData]:
-    """Return the splits, each in random order; a tenth of the training set validates.
+    """Return the splits, each in random order. The validation split is a tenth of `train`.
 
-    `sample_id` numbers the published samples: those to train on, then those to test on.
+    `sample_id` numbers the published samples, first those of training, then those of test.
 
     Args:
-        by_class: Hold out a tenth of each class, not just of all samples.
+        by_class: Hold out a tenth of each class instead of a tenth of all samples.
 
     Raises:
         DataError: There are too few samples.

@@ -1,4 +1,4 @@
-"""A target task: its description (`TaskInfo`, plain data) and its data (`Task`, arrays)."""
+"""A target task: its description (`TaskInfo`) and its data (`Task`)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,63 +8,63 @@ from trainables.tasks.store.split import Split
 from trainables.tasks.store.statistics import Standardiser, mean_and_std
 
 Kind = Literal["dense", "classification", "multilabel"]
-MASKED_SAMPLES = 256  # that a unit is taken from, since those that count have to be copied
+MASKED_SAMPLES = 256  # samples for the unit of masked outputs, whose known points must be copied
 
 
 @dataclass(frozen=True, kw_only=True)
 class Publication:
-    """The files that a task was published as."""
+    """The published files of a task."""
 
-    files: str  # as one writes them in a shell
-    address: str  # to fetch them from
+    files: str  # as written in a shell
+    address: str  # of the download
     licence: str
-    megabytes: int  # to fetch, about
+    megabytes: int  # approximate size of the download
 
 
 @dataclass(frozen=True, kw_only=True)
 class TaskInfo:
-    """Description of a task: all that is known without opening its data."""
+    """Description of a task that is known without its data."""
 
     name: str  # "pdebench/advection_1d", "pdebench/burgers_1d@hard", "…/shallow_water_2d@orca"
     title: str  # "Advection 1D"
     dimension: Literal["1d", "2d"]
     kind: Kind
-    metric: str  # "nrmse": lower is better, as every metric here
+    metric: str  # "nrmse"; of every metric, lower is better
     loss: str  # a name in `trainables.training.losses.LOSSES`
-    samples: int  # as published, all splits
-    resolution: int  # grid points a side as the papers feed it
-    channels: tuple[int, int]  # in, out (classes or labels, where these are predicted)
-    protocol: str  # how numbers on this task compare; stored beside every metric
-    earlier_protocol: str = ""  # the same in former words, in which stored data are described
+    samples: int  # published number, over all splits
+    resolution: int  # grid points per side, as the papers use it
+    channels: tuple[int, int]  # in, out (or classes, or labels)
+    protocol: str  # conditions of comparable scores; stored with every metric
+    earlier_protocol: str = ""  # an earlier wording of it in stored data
     publication: Publication | None = None  # None: a variant of ours
-    published_as: str = ""  # the task whose published numbers hold for this one too
+    published_as: str = ""  # the task with the same published numbers, if it has another name
     recipe: Mapping[str, Any] = field(default_factory=dict)  # ORCA's fine-tuning: `refine` settings
-    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # published, where a
-    # method has its own for this task: by method, then by "stage.parameter"
-    tokens: int | None = None  # of a sample in 1D, at most, in ORCA's configuration
+    # Published settings of methods for this task: by method, then by "stage.parameter".
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    tokens: int | None = None  # maximal number per sample in 1D, in ORCA's configuration
     equation: str = ""
-    grid: tuple[int, ...] = ()  # points a side, where the sides differ
-    test_samples: int = 0  # of `samples`: the published test set; 0 where there is none
+    grid: tuple[int, ...] = ()  # points of each side, if they differ
+    test_samples: int = 0  # size of the published test set; 0: none
     stored: Literal["float32", "float16", "uint8"] = "float32"  # inputs on disk
-    packed: tuple[int, ...] = ()  # the shape of one x on disk, where it is another
-    mask: Literal["known", "ignored"] | None = None  # what 1 in y's last channel says of a point
-    compat_metric: str | None = None  # the official number, where it is another than `metric`
-    decoded: bool = False  # ORCA's head predicts outputs that are standardised at each point
-    recurring: str = ""  # why one input may be in two splits, where the protocol has it so
+    packed: tuple[int, ...] = ()  # shape of one x on disk, if it differs
+    mask: Literal["known", "ignored"] | None = None  # meaning of 1 in the last channel of y
+    compat_metric: str | None = None  # official metric, if it differs from `metric`
+    decoded: bool = False  # True: ORCA's head predicts outputs standardised at each point
+    recurring: str = ""  # reason for inputs that occur in two splits by the protocol
 
     @property
     def benchmark(self) -> str:
-        """The first part of the name."""
+        """The name of the benchmark, which is the first part of the task's name."""
         return self.name.partition("/")[0]
 
     @property
     def stored_protocol(self) -> str:
-        """The protocol as stored data state it. Their hash covers it, so that its words stay."""
+        """The protocol in stored data. Its wording is fixed, because their hash covers it."""
         return self.earlier_protocol or self.protocol
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """The metrics of the test split: `metric`, and ORCA's beside it where it differs."""
+        """The metrics of the test split: `metric`, and the official one if it differs."""
         return (self.metric,) if self.compat_metric is None else (self.metric, self.compat_metric)
 
     @property
@@ -76,32 +76,32 @@ class TaskInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class DataDescription:
-    """Sizes of the data of a task, which need not exist yet; of imported data, as published."""
+    """Sizes of the data of a task, which need not exist yet; published sizes of imported data."""
 
     task: str
-    key: str  # the name of their folder
-    splits: Mapping[str, int]  # samples
-    resolution: int  # grid points a side
+    key: str  # name of the folder
+    splits: Mapping[str, int]  # samples by split
+    resolution: int  # grid points per side
     x_shape: tuple[int, ...]  # of one sample
     y_shape: tuple[int, ...]
     bytes: int  # on disk
 
     @property
     def samples(self) -> int:
-        """Samples of all splits."""
+        """The number of samples of all splits."""
         return sum(self.splits.values())
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """A task with its data: `train`, `val` and `test` share no sample."""
+    """A task with its data. `train`, `val` and `test` have no sample in common."""
 
     info: TaskInfo
     train: Split
     val: Split
     test: Split
     data_source: Literal["generated", "official"]
-    content_hash: str  # of the data and all that made them
+    content_hash: str  # of the data and their description
     baselines: Mapping[str, float]  # test metric of trivial predictors: "mean", "identity"
 
     @property
@@ -110,14 +110,14 @@ class Task:
 
     @property
     def output_shape(self) -> tuple[int, ...]:
-        """The shape of one prediction: [c_out, *grid] of a field, or one logit a label."""
+        """The shape of one prediction: [c_out, *grid] for a field, or one logit per label."""
         return (self.info.channels[1], *self.train.y.shape[2:])
 
     @property
     def output_unit(self) -> tuple[float, float]:
         """Mean and standard deviation of the training outputs: the unit of a predicted field.
 
-        They are (0, 1) for pixels that are 0 or 1: their prediction is a logit.
+        They are (0, 1) for binary pixels, whose predictions are logits.
         """
         y = self.train.y
         if self.info.mask == "ignored":
@@ -129,5 +129,5 @@ class Task:
 
     @property
     def output_standard(self) -> Standardiser:
-        """Standardisation of a field at each of its points, by the training outputs there."""
+        """Standardisation of a field at each point, by the training outputs at that point."""
         return Standardiser.of(*mean_and_std(self.train.y))

@@ -1,18 +1,18 @@
-"""The verification of a stored data set: all bytes are read, and their content is checked.
+"""The verification of a stored data set. It reads all bytes and checks their content.
 
 faults      data that no trial may read: altered bytes, numbers that are not finite, unknown labels,
             a sample in two splits
-findings    facts to know: inputs that recur, near duplicates, and notes of the import
+findings    remarkable properties: recurring inputs, near duplicates, and notes of the import
 
-A sample is in two splits if both have its number and its input. An input alone may recur, bit for
-bit: this is a fault of generated data, unless `TaskInfo.recurring` explains it, and a finding of
-published data.
+A sample is in two splits if both contain its number and its input. If only the input occurs in
+both, bit for bit, this is a finding in published data. In generated data it is a fault, unless
+`TaskInfo.recurring` gives a reason.
 
-The search for near duplicates covers a part, since all pairs would take hours: for at most 256
-inputs of a split, the distance of the nearest of at most 4096 training inputs, at 1024 evenly
-spaced points at most, in units of the root mean square distance of the training inputs from their
-mean. These are 10^9 products a split, a second at most, whatever the size of the set. Splits are in
-random order, so that their first rows are a random part.
+The search for near duplicates is limited, because all pairs would take hours. For at most 256
+inputs of a split, it computes the distance to the nearest of at most 4096 training inputs, at no
+more than 1024 evenly spaced points. The unit is the root mean square distance of the training
+inputs from their mean. A split takes at most 10^9 products, or one second. Splits are in random
+order, so their first rows are a random sample.
 """
 
 from collections.abc import Iterator, Mapping
@@ -36,7 +36,7 @@ from trainables.tasks.task import TaskInfo
 __all__ = ["DataFault", "Verification", "outputs_fit", "row_hashes", "verify_folder"]
 
 LOOKED_AT, COMPARED_WITH, POINTS = 256, 4096, 1024
-NEAR = 0.01  # of the training inputs' spread
+NEAR = 0.01  # distance of a near duplicate, in units of the spread of the training inputs
 
 
 class DataFault(NamedTuple):
@@ -59,7 +59,7 @@ class Verification:
 
 @dataclass(frozen=True)
 class _Inputs:
-    """The stored inputs of a split [n, ...], their hashes [n] and numbers [n]."""
+    """The stored inputs of a split [n, ...], their hashes [n] and their sample numbers [n]."""
 
     x: np.ndarray
     hashes: np.ndarray
@@ -67,10 +67,10 @@ class _Inputs:
 
 
 def verify_folder(folder: Path, name: str) -> Verification:
-    """Read and check a whole data set of the task `name`.
+    """Read and check a complete data set of the task `name`.
 
     Raises:
-        ConfigError: There is no such task.
+        ConfigError: The task is unknown.
     """
     info = task_info(name)
     try:
@@ -89,6 +89,8 @@ def verify_folder(folder: Path, name: str) -> Verification:
             inputs[split] = _Inputs(x, row_hashes(x), store.columns(split)["sample_id"])
         except DataError as error:
             faults.append(_fault(error, folder))
+    # The same recurring input is a finding if the protocol or the publication explains it, and a
+    # fault otherwise.
     published = store.manifest.get("data_source") == "official"
     reason = info.recurring or ("so they were published" if published else "")
     findings = list(store.manifest.get("notes", ()))
@@ -121,7 +123,12 @@ def verify_folder(folder: Path, name: str) -> Verification:
 
 
 def outputs_fit(info: TaskInfo, y: np.ndarray, grid: tuple[int, ...]) -> bool:
-    """Return whether stored outputs have the shape and the labels of a task."""
+    """Return whether stored outputs have the shape and the labels of a task.
+
+    Args:
+        y: Outputs [n, ...] as stored.
+        grid: Shape of a channel of the inputs.
+    """
     classes = info.channels[1]
     if info.kind == "classification":
         return y.ndim == 1 and bool(y.min() >= 0 and y.max() < classes)
@@ -137,7 +144,7 @@ def _of(path: Path, text: str) -> DataFault:
 
 
 def _fault(error: DataError, folder: Path) -> DataFault:
-    """Return the fault that the store found, which begins with the path of the file it is of."""
+    """Return the fault of the store's error. The message may begin with the path of a file."""
     for name in (MANIFEST, *(f"{split}.arrow" for split in SPLITS)):
         start = f"{folder / name}: "
         if str(error).startswith(start):
@@ -165,8 +172,10 @@ def _misfits(store: Store, split: str, info: TaskInfo) -> Iterator[DataFault]:
 
 
 def row_hashes(x: np.ndarray) -> np.ndarray:
-    """Return a hash of each row: uint64 [n], of which a million have one in common by chance with
-    a probability of 3e-8."""
+    """Return a hash of each row, uint64 [n].
+
+    Among a million rows, the probability of a collision is 3e-8.
+    """
     digests = [
         blake2b(row.tobytes(), digest_size=8).digest() for block in row_blocks(x) for row in block
     ]
@@ -188,8 +197,13 @@ def _recurrences(a: str, one: _Inputs, b: str, other: _Inputs) -> Iterator[str]:
 
 
 def _nearest(train: np.ndarray, held_out: np.ndarray) -> dict[str, int | float]:
-    """Return how far inputs are from the nearest training input, by the spread of these."""
+    """Return statistics of the distances to the nearest training input, in units of their spread.
+
+    Args:
+        train, held_out: [n, ...] and [m, ...], in random order.
+    """
     size = int(np.prod(train.shape[1:]))
+    # Both sets are centred by the training mean, so that distances of large values keep precision.
     points = np.unique(np.linspace(0, size - 1, POINTS).astype(np.int64))
     others, rows = (
         array[:count].reshape(-1, size)[:, points].astype(np.float64)

@@ -1,1 +1,1 @@
-"""Pretrained backbones, each by its architecture."""
+"""Pretrained backbones by architecture."""

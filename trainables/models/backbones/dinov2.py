@@ -1,7 +1,7 @@
-"""DINOv2: a plain vision transformer as backbone of grids. Oquab et al., TMLR 2024.
+"""DINOv2, a plain vision transformer as the backbone of grids (Oquab et al., TMLR 2024).
 
-The body puts the class token before the patches, and drops it from the features. Patch positions
-are the embedder's, interpolated (bicubic) to the grid as the model itself does.
+The body prepends the class token to the patches and removes it from the features. The embedder adds
+the positions of the patches, after a bicubic interpolation to the grid as in the original model.
 """
 
 from math import isqrt
@@ -27,7 +27,7 @@ ROLES = {
     _LAYER + "attention.k_proj": Role.ATTENTION_KEY,
     _LAYER + "attention.v_proj": Role.ATTENTION_VALUE,
     _LAYER + "attention.o_proj": Role.ATTENTION_OUTPUT,
-    # the same parts, as transformers named them before
+    # The same parts under the names of older versions of transformers.
     _LAYER + "attention.attention.query": Role.ATTENTION_QUERY,
     _LAYER + "attention.attention.key": Role.ATTENTION_KEY,
     _LAYER + "attention.attention.value": Role.ATTENTION_VALUE,
@@ -45,7 +45,7 @@ class Dinov2Body(nn.Module):
 
     def __init__(self, encoder: nn.Module, layernorm: nn.Module, class_token: Tensor) -> None:
         super().__init__()
-        self.class_token = nn.Parameter(class_token.detach().clone())  # [1, 1, D], with position
+        self.class_token = nn.Parameter(class_token.detach().clone())  # [1, 1, D], plus position
         self.encoder = encoder
         self.layernorm = layernorm
 
@@ -57,18 +57,24 @@ class Dinov2Body(nn.Module):
 
 
 class Dinov2Backbone(Backbone):
-    """A body of grids, and the patch embedder of the images that it was pretrained on."""
+    """A body for grids, and the patch embedder of its pretraining images."""
 
     source_embedder: GridEmbedder
 
     def __init__(self, reader: NetworkReader, spec: BackboneSpec) -> None:
-        """Raise ConfigError, WeightsError: The spec cannot be honoured, or the weights."""
+        """Build the network that `spec` describes.
+
+        Raises:
+            ConfigError: The network does not support the spec.
+            WeightsError: The weights do not fit the network.
+        """
         config = reader.config(
             Dinov2Config,
             hidden_dropout_prob=0.0,
             attention_probs_dropout_prob=0.0,
             drop_path_rate=0.0,
         )
+        # Only the kept layers are built; the reader checks the file against the stored number.
         side = grid_side(reader.name, spec.tokens)
         stored = config.num_hidden_layers
         config.num_hidden_layers = reader.kept_layers(stored)
@@ -121,7 +127,7 @@ class Dinov2Backbone(Backbone):
 
 
 def resize_positions(positions: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Interpolate the positions [n, D] of a square grid to those of `grid` [rows * columns, D]."""
+    """Interpolate the positions [n, D] of a square grid to `grid`: [rows * columns, D]."""
     side = isqrt(len(positions))
     if (side, side) == grid:
         return positions

@@ -1,4 +1,4 @@
-"""The backbones by name, and loading one."""
+"""Loading of a backbone by its name or folder."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -32,12 +32,13 @@ ARCHITECTURES: Mapping[str, Callable[[NetworkReader, BackboneSpec], Backbone]] =
 
 
 def load_backbone(spec: BackboneSpec, home: Path) -> Backbone:
-    """Load the backbone that `spec` describes; its weights come from where `location` says.
+    """Load the backbone that `spec` describes. `weights.location` finds its weights.
 
     Raises:
-        ConfigError: The name is unknown, or the spec asks for what the network does not have.
-        WeightsError: The weights are missing, or they do not fit.
+        ConfigError: The name is unknown, or the network does not support the spec.
+        WeightsError: The weights are missing or do not fit the network.
     """
+    # A named backbone has a built-in config. A local folder must bring its own config.
     named = BACKBONES.get(spec.name)
     pretrained = spec.weights == "pretrained"
     folder: Path | None

@@ -1,4 +1,4 @@
-"""Config and weights of an architecture, wherever these come from."""
+"""Reader of a backbone's config and weights, from a folder or at random."""
 
 import hashlib
 import json
@@ -18,14 +18,14 @@ from trainables.models.weights.location import find_weights
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkReader:
-    """The description of a network, and its weights: in `folder`, or drawn from `seed`."""
+    """The description of a network and its weights, in `folder` or drawn from `seed`."""
 
     name: str
-    description: dict[str, Any]  # as a config.json has it
+    description: dict[str, Any]  # contents of config.json
     folder: Path | None  # None: random weights
     home: Path
-    layers: int | None = None  # to keep; None: all
-    origin: Origin | None = None  # where a name's tokenizer may be found, with random weights
+    layers: int | None = None  # number of layers to keep; None: all
+    origin: Origin | None = None  # source of the tokenizer of a named backbone
     seed: int = 0
 
     @property
@@ -34,17 +34,17 @@ class NetworkReader:
 
     @property
     def weights_hash(self) -> str:
-        """SHA-256 of the files, or of what the random weights are drawn from."""
+        """SHA-256 of the files, or of the description and the seed of random weights."""
         if self.folder is not None:
             return weights_hash(self.folder)
         text = json.dumps([self.description, self.layers, "random", self.seed], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def config(self, config_class: Any, **changes: float) -> Any:
-        """Return the description as a `config_class`, with `changes`.
+        """Return the description as a `config_class`, with `changes` applied.
 
         Raises:
-            WeightsError: It cannot describe such a network.
+            WeightsError: The description is not valid for this class.
         """
         try:
             return config_class.from_dict({**self.description, **changes})
@@ -52,13 +52,21 @@ class NetworkReader:
             raise WeightsError(f"`{self.name}`: its config is invalid: {error}") from error
 
     def kept_layers(self, stored: int) -> int:
-        """Return how many layers to keep. Raises ConfigError: more are asked for than stored."""
+        """Return the number of layers to keep.
+
+        Raises:
+            ConfigError: The spec asks for more than the `stored` layers.
+        """
         return kept_layers(self.name, self.layers, stored)
 
     def model(
         self, model_class: Any, config: Any, *, stored_layers: int = 0, **arguments: bool
     ) -> nn.Module:
-        """Return the network with its weights; PyTorch's global generator is left as it was.
+        """Return the network with its weights. The state of PyTorch's global generator is restored.
+
+        Args:
+            stored_layers: Number of layers in the file.
+            arguments: Further arguments of the constructor of `model_class`.
 
         Raises:
             WeightsError: The weights do not fit, or `config` describes no network.
@@ -76,10 +84,10 @@ class NetworkReader:
         return model
 
     def tokenizer_folder(self) -> Path:
-        """Return where the tokenizer is: beside the weights, random or not.
+        """Return the folder of the tokenizer, which is beside the pretrained weights.
 
         Raises:
-            WeightsError: A name's folder, wanted for its tokenizer, is nowhere.
+            WeightsError: The weights of a named backbone are not found.
         """
         if self.folder is not None:
             return self.folder

@@ -1,8 +1,9 @@
-"""RoBERTa and BERT (MiniLM among them): the backbones of sequences.
+"""RoBERTa and BERT (including MiniLM), the backbones of sequences.
 
-The body is the encoder alone, without an attention mask: a target has no padding tokens. The source
-embedder adds words, positions and token types, then norms (Liu et al., arXiv 1907.11692; Devlin et
-al., NAACL 2019). RoBERTa's positions start after the index of its padding token, BERT's at 0.
+The body is the encoder alone. It has no attention mask, because a target has no padding tokens. The
+source embedder adds the embeddings of words, positions and token types, and then normalises them
+(Liu et al., arXiv 1907.11692; Devlin et al., NAACL 2019). The positions of RoBERTa start after the
+index of its padding token, those of BERT at 0.
 """
 
 from collections.abc import Sequence
@@ -47,14 +48,20 @@ class EncoderBody(nn.Module):
 
 
 class RobertaBackbone(Backbone):
-    """A body of sequences, and the embedder of the words that it was pretrained on."""
+    """A body for sequences, and the word embedder of its pretraining."""
 
     def __init__(self, reader: NetworkReader, spec: BackboneSpec) -> None:
-        """Raise ConfigError, WeightsError: The spec cannot be honoured, or the weights."""
+        """Build the network that `spec` describes.
+
+        Raises:
+            ConfigError: The network does not support the spec.
+            WeightsError: The weights do not fit the network.
+        """
         config_class, model_class = CLASSES[reader.model_type]
         config = reader.config(
             config_class, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0
         )
+        # Only the kept layers are built; the reader checks the file against the stored number.
         stored = config.num_hidden_layers
         config.num_hidden_layers = reader.kept_layers(stored)
         model: Any = reader.model(
@@ -82,7 +89,7 @@ class RobertaBackbone(Backbone):
         """Embed token ids [B, N] as tokens [B, N, D].
 
         Raises:
-            ConfigError: There are more ids than positions.
+            ConfigError: N exceeds the number of positions.
         """
         if inputs.shape[1] > self.max_tokens:
             raise ConfigError(

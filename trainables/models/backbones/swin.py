@@ -1,8 +1,8 @@
-"""Swin: the hierarchical backbone of grids. Liu et al., ICCV 2021.
+"""Swin, the hierarchical backbone of grids (Liu et al., ICCV 2021).
 
-The body takes a grid of tokens of width D to one of width E = D 2^(s-1), coarser by 2^(s-1), for s
-stages. It has no positions but relative ones, inside its windows, so that other grids than the
-pretrained one fit as long as every stage divides into whole windows.
+The body has s stages. It maps a grid of tokens of width D to a grid that is coarser by 2^(s-1). The
+features have the width E = D 2^(s-1). Positions are relative, inside a window. Any grid therefore
+fits if every stage divides into whole windows.
 """
 
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ ROLES = {
     ),
     _BLOCK + "mlp.fc1": Role.MLP,
     _BLOCK + "mlp.fc2": Role.MLP,
-    # the same parts, as transformers named them before
+    # The same parts under the names of older versions of transformers.
     _BLOCK + "attention.self.query": Role.ATTENTION_QUERY,
     _BLOCK + "attention.self.key": Role.ATTENTION_KEY,
     _BLOCK + "attention.self.value": Role.ATTENTION_VALUE,
@@ -47,11 +47,11 @@ ROLES = {
 
 
 class DropPath(nn.Module):
-    """Stochastic depth: in training a residual branch is 0 for a sample with probability `rate`,
-    else divided by 1 - rate (Huang et al., ECCV 2016). Swin has it on the branch of attention.
+    """Stochastic depth on the attention branch of a block (Huang et al., ECCV 2016).
 
-    Draws come from torch's global generator, as those of dropout would; stages seed it anew before
-    each epoch, so that a resumed trial draws the same.
+    In training, the branch of a sample is 0 with probability `rate`, and divided by 1 - rate
+    otherwise. The draws come from torch's global generator, like those of dropout. Stages seed this
+    generator before each epoch, so a resumed trial draws the same numbers.
     """
 
     def __init__(self, rate: float) -> None:
@@ -68,7 +68,7 @@ class DropPath(nn.Module):
 
 
 class SwinBody(nn.Module):
-    """Tokens [B, N, D] of a grid -> features [B, M, E] of a coarser one."""
+    """Tokens [B, N, D] of a grid -> features [B, M, E] of a coarser grid."""
 
     def __init__(self, encoder: nn.Module, layernorm: nn.Module, grid: tuple[int, int]) -> None:
         super().__init__()
@@ -81,19 +81,24 @@ class SwinBody(nn.Module):
         return features
 
     def blocks(self) -> Iterator[Any]:
-        """Yield the transformer blocks of all stages, in the order in which they run."""
+        """Yield the transformer blocks of all stages in the order of computation."""
         encoder: Any = self.encoder
         for stage in encoder.layers:
             yield from stage.blocks
 
 
 class SwinBackbone(Backbone):
-    """A body of grids, and the patch embedder of the images that it was pretrained on."""
+    """A body for grids, and the patch embedder of its pretraining images."""
 
     source_embedder: GridEmbedder
 
     def __init__(self, reader: NetworkReader, spec: BackboneSpec) -> None:
-        """Raise ConfigError, WeightsError: The spec cannot be honoured, or the weights."""
+        """Build the network that `spec` describes.
+
+        Raises:
+            ConfigError: The network does not support the spec.
+            WeightsError: The weights do not fit the network.
+        """
         check_whole(reader.name, spec.layers)
         config = reader.config(
             SwinConfig,
@@ -103,6 +108,7 @@ class SwinBackbone(Backbone):
         )
         if config.use_absolute_embeddings:
             raise ConfigError(f"`{reader.name}`: a Swin with absolute positions is not supported.")
+        # Each stage but the last halves the grid, and every stage must divide into whole windows.
         coarser = 2 ** (len(config.depths) - 1)
         side = windowed_side(
             reader.name,
@@ -163,7 +169,7 @@ class SwinBackbone(Backbone):
 
 
 def _set_drop_path(body: SwinBody, rate: float) -> None:
-    """Give each block a rate, from 0 in the first to `rate` in the last, as transformers does."""
+    """Set the rate of each block, from 0 (first) to `rate` (last), as transformers does."""
     blocks = list(body.blocks())
     for index, block in enumerate(blocks):
         share = rate * index / max(len(blocks) - 1, 1)

@@ -1,1 +1,1 @@
-"""Pretrained weights: where they are found, and how they are read without trust."""
+"""Pretrained weights: their location, conversion and validation."""

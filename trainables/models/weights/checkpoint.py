@@ -1,8 +1,8 @@
-"""Reads a folder in transformers' format (config.json and model.safetensors), and trusts nothing.
+"""Strict reader of a folder in transformers' format (config.json and model.safetensors).
 
-Every key of the network must come from the file, and every key of the file must have a place: a
-fresh parameter that nobody noticed would be a randomly initialised one. Only layers beyond those
-kept, and the parts that no body has (poolers, task heads, buffers), are left in the file.
+The file must hold every parameter of the network, because a missing one would silently be random.
+Every key of the file must belong to a parameter. The exceptions are layers beyond the kept ones,
+and parts that no body has (poolers, task heads, buffers). The reader ignores these.
 """
 
 import hashlib
@@ -28,22 +28,22 @@ UNUSED = re.compile(
     r"|relative_position_index|attn_mask)(\.|$)"
 )
 LAYER = re.compile(r"(^|\.)encoder\.layer\.(\d+)\.")
-SHOWN = 5  # keys named in a message
+SHOWN = 5  # maximal number of keys in a message
 
 
 def load_model(
     model_class: Any, folder: Path, config: Any, *, stored_layers: int = 0, **arguments: bool
 ) -> nn.Module:
-    """Build `model_class` from `config` with all of its weights taken from `folder`, in float32.
+    """Build `model_class` from `config` with all its weights from `folder`, in float32.
 
     Args:
-        stored_layers: How many layers the file has, where `config` keeps fewer of them; the others
-            are not read.
-        arguments: Of the constructor of `model_class`.
+        stored_layers: Number of layers in the file, if `config` keeps fewer. The other layers are
+            not read.
+        arguments: Further arguments of the constructor of `model_class`.
 
     Raises:
-        WeightsError: The file is missing, damaged or not finite, or it does not fit the network:
-            missing keys, keys without a place, other shapes.
+        WeightsError: The file is missing, damaged or not finite. Or it does not fit the network:
+            keys are missing or unknown, or shapes differ.
     """
     path = folder / TENSORS
     if not path.is_file():
@@ -60,13 +60,14 @@ def load_model(
                 use_safetensors=True,
                 local_files_only=True,
                 output_loading_info=True,
-                ignore_mismatched_sizes=True,  # they are refused below, by name
+                ignore_mismatched_sizes=True,  # an error below names them
                 **arguments,
             )
     except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{path}: damaged or cut short ({error}); fetch it anew.") from error
+        raise WeightsError(f"{path}: damaged or cut short ({error}); fetch it again.") from error
     except (ArithmeticError, TypeError, ValueError, RuntimeError) as error:
-        raise WeightsError(f"{folder / CONFIG}: no network can be built of it: {error}") from error
+        raise WeightsError(f"{folder / CONFIG}: it describes no valid network: {error}") from error
+    # transformers only logs keys that do not match. All of them are collected into one error.
     kept = getattr(config, "num_hidden_layers", 0)
     missing = [key for key in info["missing_keys"] if not UNUSED.search(key)]
     extra = [
@@ -94,18 +95,18 @@ def load_model(
         )
     for name, parameter in model.named_parameters():
         if not torch.isfinite(parameter).all():
-            raise WeightsError(f"{path}: {name} holds NaN or infinity; fetch it anew.")
+            raise WeightsError(f"{path}: {name} holds NaN or infinity; fetch it again.")
     network: nn.Module = model
     return network
 
 
 def weights_hash(folder: Path) -> str:
-    """Return the SHA-256 of `folder`'s weights and config, computed once for unchanged files."""
+    """Return the SHA-256 of `folder`'s weights and config. Unchanged files are hashed once."""
     return hash_files([folder / CONFIG, folder / TENSORS])
 
 
 def hash_files(paths: Iterable[Path]) -> str:
-    """Return the SHA-256 of the files' own hashes; a file that did not change is read once."""
+    """Return the SHA-256 of the hashes of the files. Unchanged files are hashed once."""
     stamped = [(path, path.stat()) for path in paths]
     hashes = [_hash_file(path, stat.st_size, stat.st_mtime_ns) for path, stat in stamped]
     return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
@@ -128,7 +129,7 @@ def _some(keys: list[str]) -> str:
 
 @contextmanager
 def _quiet_transformers() -> Iterator[None]:
-    """Silence transformers' progress bar and load report: what matters in them is raised."""
+    """Silence transformers' progress bar and load report; `load_model` raises their findings."""
     verbosity = transformers_logging.get_verbosity()
     had_bar = transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity(logging.CRITICAL)

@@ -1,16 +1,16 @@
-"""Weights in another format, converted once into a folder that transformers reads.
+"""Conversion of weights in other formats into a folder that transformers reads.
 
-The result lies in `home/cache/weights/<sha256 of the original>`. It is written aside and renamed
-under a lock, so that a killed process leaves no half of it and one process converts.
+The result is stored once in `home/cache/weights/<sha256 of the original>`. A process writes it to a
+scratch folder and renames it under a lock. A killed process therefore leaves no partial result, and
+only one process converts.
 
-A Swin checkpoint in timm's format is renamed. timm fuses the query, key and value projections into
-one matrix. Split here, once, they can be frozen apart from each other in every backbone, whatever
-the optimiser does to what it is given.
+Swin, from timm's format: the tensors are renamed. timm fuses the projections of query, key and
+value into one matrix. The conversion splits them, so that each of them can be frozen alone.
 
-A DINOv2 comes out of a float32 ONNX graph that torch exported. An export keeps the names of biases,
-norms and convolutions, but a linear layer becomes `Add(MatMul(x, W^T), b)` with W^T anonymous: W
-takes its name from b. The position table is an anonymous constant too, in two parts: one row for
-the class token, which is concatenated, and the patches' rows [1, n, D].
+DINOv2, from a float32 ONNX graph that torch exported: the export keeps the names of biases, norms
+and convolutions. A linear layer becomes `Add(MatMul(x, W^T), b)` with an anonymous W^T, so W takes
+its name from b. The position table is anonymous too. It consists of two constants: the row of the
+class token, which is an input of a Concat node, and the rows of the patches [1, n, D].
 """
 
 import json
@@ -32,13 +32,19 @@ from trainables.models.weights.description import CONFIG, TENSORS
 from trainables.storage.atomic import clear_scratch, new_folder, read_or_make
 from trainables.storage.tensors import save_tensors
 
-VERSION = 1  # of the converters: another one converts anew
+VERSION = 1  # of the converters; another version converts again
 
 Converted = tuple[Mapping[str, Any], Mapping[str, Tensor]]  # config and state dict
 
 
 def convert_once(files: Sequence[Path], convert: Callable[[], Converted], home: Path) -> Path:
-    """Return the folder that holds `convert()`'s result for these original files."""
+    """Return the folder with the converted weights, converting them if needed.
+
+    Args:
+        files: The original files. Their content identifies the result.
+        convert: Function that returns config and state dict.
+        home: SWEEPER_HOME, which holds the cache.
+    """
     folder = home / "cache" / "weights" / f"{hash_files(files)[:32]}-v{VERSION}"
 
     def make() -> None:
@@ -75,10 +81,10 @@ def swin_from_timm(folder: Path, description: dict[str, Any]) -> Converted:
     """Return the config and the state dict (hub names) of the timm Swin in `folder`.
 
     Args:
-        description: timm's config.json: `architecture`, and `model_args` where they differ from it.
+        description: timm's config.json: `architecture`, and `model_args` that override it.
 
     Raises:
-        WeightsError: It is not a Swin, or the weights do not fit the architecture.
+        WeightsError: The network is not a Swin, or the weights do not fit the architecture.
     """
     import timm
     from timm.models.swin_transformer import SwinTransformer, checkpoint_filter_fn
@@ -98,6 +104,7 @@ def swin_from_timm(folder: Path, description: dict[str, Any]) -> Converted:
         stored = checkpoint_filter_fn(load_file(path), network)
     except (SafetensorError, OSError, AttributeError) as error:
         raise WeightsError(f"{path}: damaged or not a {architecture}: {error}") from error
+    # Names and shapes are checked before renaming, so that no parameter stays random unnoticed.
     state = {key: tensor for key, tensor in stored.items() if not key.startswith("head.")}
     expected = {key: tensor.shape for key, tensor in network.state_dict().items()}
     faults = sorted(
@@ -111,6 +118,7 @@ def swin_from_timm(folder: Path, description: dict[str, Any]) -> Converted:
 
 
 def _config(network: Any, state: dict[str, Tensor]) -> dict[str, Any]:
+    # timm stores no config in the form of transformers, so it follows from modules and shapes.
     blocks = [stage.blocks[0] for stage in network.layers]
     tables = {isqrt(len(block.attn.relative_position_bias_table)) for block in blocks}
     if len(tables) > 1:
@@ -131,8 +139,10 @@ def _config(network: Any, state: dict[str, Tensor]) -> dict[str, Any]:
 
 
 def _renamed(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors under transformers' names. There a stage ends with its downsampling; in
-    timm the next one begins with it."""
+    """Return the tensors under transformers' names.
+
+    In transformers, downsampling is the end of a stage; in timm, it is the start of the next one.
+    """
     renamed = {}
     for key, tensor in state.items():
         if match := DOWNSAMPLE.fullmatch(key):
@@ -161,7 +171,7 @@ def dinov2_from_onnx(path: Path) -> Converted:
     """Return the config and the state dict (hub names) of the DINOv2 in the graph at `path`.
 
     Raises:
-        WeightsError: The file is no ONNX graph, or not one of a DINOv2.
+        WeightsError: The file is not the ONNX graph of a DINOv2.
     """
     import onnx
 
@@ -174,6 +184,7 @@ def dinov2_from_onnx(path: Path) -> Converted:
         raise WeightsError(
             f"{path}: not the ONNX graph of a DINOv2 ({error!r}); install its package anew."
         ) from error
+    # The graph has no config, so the sizes follow from the shapes. The mask token is never used.
     hidden, _, patch, _ = state["embeddings.patch_embeddings.projection.weight"].shape
     state["embeddings.mask_token"] = np.zeros((1, hidden), np.float32)
     layers = {key.split(".")[2] for key in state if key.startswith("encoder.layer.")}
@@ -190,7 +201,7 @@ def dinov2_from_onnx(path: Path) -> Converted:
 
 
 def _read_tensors(graph: object) -> tuple[Arrays, Arrays, Arrays]:
-    """Return the tensors that have a name, the linear weights [out, in], and all constants."""
+    """Return the named tensors, the linear weights [out, in], and all constants."""
     from onnx import numpy_helper
 
     initializers = {t.name: numpy_helper.to_array(t) for t in graph.initializer}  # type: ignore[attr-defined]
@@ -206,6 +217,7 @@ def _read_tensors(graph: object) -> tuple[Arrays, Arrays, Arrays]:
         for name, array in initializers.items()
         if name.startswith(PREFIX)
     }
+    # A linear weight takes the name of the bias that is added to its product.
     bias_after = {
         source: name
         for node in nodes
@@ -224,7 +236,7 @@ def _read_tensors(graph: object) -> tuple[Arrays, Arrays, Arrays]:
 
 
 def _position_table(graph: object, constants: Arrays, state: Arrays) -> np.ndarray:
-    """Return the class token's and the patches' positions [1, 1 + n, D], found by their shapes."""
+    """Return the positions of class token and patches [1, 1 + n, D], found by their shapes."""
     hidden = state["embeddings.cls_token"].size
     class_rows = [a for a in _concatenated(graph, constants) if a.size == hidden]
     patch_rows = [

@@ -1,7 +1,7 @@
-"""The description of a backbone: its config.json, or what its name stands for, read without torch.
+"""Descriptions of backbones, from config.json or by name. Importing this module loads no torch.
 
-What a backbone's sizes allow is decided here, once, for the networks and for whoever checks a sweep
-file before anything is loaded.
+The limits that follow from a backbone's sizes are defined here alone. The networks and the checks
+of a sweep file share them.
 """
 
 import json
@@ -39,9 +39,9 @@ CONFIG, TENSORS = "config.json", "model.safetensors"
 DIMENSIONS: Mapping[str, Dimension] = MappingProxyType(  # by config.json's model_type
     {"bert": "1d", "roberta": "1d", "swin": "2d", "dinov2": "2d"}
 )
-USUAL_SIDE = 16  # patches a side of the 224 x 224 images that DINOv2 is mostly used with
-MOST_GRID_TOKENS = 4096  # that all attend to each other
-IDENTITY = (  # of a network: what its tensors' shapes follow from
+USUAL_SIDE = 16  # patches per side of a 224 x 224 image, the usual input of DINOv2
+MOST_GRID_TOKENS = 4096  # limit of global attention, whose cost is quadratic
+IDENTITY = (  # settings that determine the shapes of a network's tensors
     "model_type",
     "hidden_size",
     "num_hidden_layers",
@@ -57,16 +57,16 @@ IDENTITY = (  # of a network: what its tensors' shapes follow from
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """The places that may hold the weights of a backbone that has a name."""
+    """Sources of the weights of a named backbone."""
 
     hub_ids: tuple[str, ...]  # tried in this order
     package: str | None = None  # an importable package that ships the weights
-    package_path: str = ""  # of the folder or ONNX file inside it
+    package_path: str = ""  # path of the folder or ONNX file inside the package
 
 
 @dataclass(frozen=True, kw_only=True)
 class NamedBackbone:
-    """A backbone that has a name: where its weights are, and its config, for random ones."""
+    """A named backbone: the sources of its weights, and its config for random weights."""
 
     dimension: Dimension
     origin: Origin
@@ -148,10 +148,10 @@ BACKBONES: Mapping[str, NamedBackbone] = MappingProxyType(
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """Return what `folder`'s config.json says.
+    """Return the contents of `folder`'s config.json.
 
     Raises:
-        WeightsError: There is no such folder or file, or it is not a JSON object.
+        WeightsError: The file is missing, or it is not a JSON object.
     """
     path = folder / CONFIG
     if not path.is_file():
@@ -169,8 +169,9 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def folder_of(name: str, home: Path) -> Path:
-    """Return the folder that a backbone which is none of `BACKBONES` names: the path itself, or
-    `home/weights/<name>`.
+    """Return the folder of a backbone that is not in `BACKBONES`.
+
+    The name is a path, or the name of a folder in `home/weights`.
 
     Raises:
         ConfigError: There is no such folder.
@@ -207,10 +208,10 @@ def local_backbones(home: Path) -> dict[str, Dimension]:
 
 
 def check_identity(name: str, description: Mapping[str, Any], folder: Path) -> None:
-    """Check that the config in `folder` is that of the network which `name` stands for.
+    """Check that the config in `folder` describes the backbone `name`.
 
     Raises:
-        WeightsError: It is of another network, whose results would go under the wrong name.
+        WeightsError: It describes another network. Its results would have the wrong name.
     """
     expected = BACKBONES[name].config
     others = [
@@ -226,14 +227,32 @@ def check_identity(name: str, description: Mapping[str, Any], folder: Path) -> N
 
 
 def kept_layers(name: str, layers: int | None, stored: int) -> int:
-    """Return how many of `stored` layers to keep. Raises ConfigError: more are asked for."""
+    """Return the number of layers to keep.
+
+    Args:
+        name: Name of the backbone, for messages.
+        layers: Requested number; None: all.
+        stored: Number of layers of the pretrained network.
+
+    Raises:
+        ConfigError: `layers` exceeds the `stored` layers.
+    """
     if layers is not None and layers > stored:
         raise ConfigError(f"backbone.layers is {layers}, but `{name}` has {stored}: lower it.")
     return stored if layers is None else layers
 
 
 def sequence_tokens(name: str, tokens: int | None, positions: int) -> int | None:
-    """Return the most tokens of a sequence. Raises ConfigError: there are fewer positions."""
+    """Return the maximal number of tokens of a sequence, or None if the spec sets none.
+
+    Args:
+        name: Name of the backbone, for messages.
+        tokens: Requested number; None: not set.
+        positions: Number of positions of the pretrained network.
+
+    Raises:
+        ConfigError: `tokens` exceeds the number of `positions`.
+    """
     if tokens is not None and tokens > positions:
         raise ConfigError(
             f"backbone.tokens is {tokens}, but `{name}` has positions for {positions}: lower it."
@@ -242,13 +261,15 @@ def sequence_tokens(name: str, tokens: int | None, positions: int) -> int | None
 
 
 def windowed_side(name: str, tokens: int | None, *, pretrained: int, step: int) -> int:
-    """Return the tokens a side of a Swin: the pretrained ones, or those asked for.
+    """Return the tokens per side of the grid of a Swin.
 
     Args:
-        step: The side of a window, in tokens of the first stage.
+        tokens: Tokens of the whole grid; None: as pretrained.
+        pretrained: Tokens per side in pretraining.
+        step: Side of a window of the last stage, in tokens of the first stage.
 
     Raises:
-        ConfigError: Its windows do not fit.
+        ConfigError: The grid does not divide into windows.
     """
     side = pretrained if tokens is None else isqrt(tokens)
     if side < 1 or side % step or (tokens is not None and side * side != tokens):
@@ -261,7 +282,11 @@ def windowed_side(name: str, tokens: int | None, *, pretrained: int, step: int) 
 
 
 def grid_side(name: str, tokens: int | None) -> int:
-    """Return the tokens a side of a DINOv2. Raises ConfigError: no square, or too many."""
+    """Return the tokens per side of the grid of a DINOv2.
+
+    Raises:
+        ConfigError: `tokens` is not a square number, or it is too large.
+    """
     side = USUAL_SIDE if tokens is None else isqrt(tokens)
     if tokens is not None and side * side != tokens:
         raise ConfigError(
@@ -279,12 +304,14 @@ def grid_side(name: str, tokens: int | None) -> int:
 def backbone_faults(
     spec: BackboneSpec, dimension: Dimension, home: Path | None
 ) -> Iterator[tuple[str, str]]:
-    """Yield what loading a backbone would refuse, as far as its config tells: the key of
-    `backbones.<dimension>` that is at fault, and why.
+    """Yield the faults of a backbone spec that its config reveals before the weights are loaded.
 
     Args:
-        home: SWEEPER_HOME; None if the backbone will be loaded on another machine, so that folders
-            are not looked for.
+        home: SWEEPER_HOME. None if another machine will load the backbone; then local folders are
+            not checked.
+
+    Yields:
+        The key of `backbones.<dimension>` that is at fault, and the reason.
     """
     named = BACKBONES.get(spec.name)
     if named is None and home is None:
@@ -302,6 +329,7 @@ def backbone_faults(
             "tasks.",
         )
         return
+    # The checks are those of loading, and all of them run, so that every fault is reported at once.
     checks: dict[str, Callable[[], object]] = {
         "layers": lambda: _check_layers(name, kind, spec.layers, description),
         "tokens": lambda: _check_tokens(name, kind, spec.tokens, description),
@@ -314,11 +342,13 @@ def backbone_faults(
 
 
 def _describe(spec: BackboneSpec, home: Path | None) -> Mapping[str, Any]:
-    """Return the config that a backbone will be built from.
+    """Return the config of a backbone.
 
     Raises:
-        ConfigError, WeightsError: There is no such folder, or it holds no weights.
+        ConfigError: There is no such folder.
+        WeightsError: The folder describes another network, or it holds no weights.
     """
+    # Without a folder, a named backbone is checked against its built-in config.
     named = BACKBONES.get(spec.name)
     if named is None:
         assert home is not None
@@ -342,7 +372,7 @@ def _describe(spec: BackboneSpec, home: Path | None) -> Mapping[str, Any]:
 
 
 def unsupported(name: str, model_type: str) -> WeightsError:
-    """Return the error of a backbone whose architecture is not read here."""
+    """Return the error for an unsupported architecture."""
     return WeightsError(
         f"`{name}`: {CONFIG} says model_type {model_type}, but backbones of "
         f"{', '.join(DIMENSIONS)} are supported, and timm's Swin."
@@ -350,7 +380,7 @@ def unsupported(name: str, model_type: str) -> WeightsError:
 
 
 def _type_of(description: Mapping[str, Any]) -> str:
-    """Return a config's `model_type`; timm's configs have an `architecture` instead."""
+    """Return the `model_type` of a config. Configs of timm have an `architecture` instead."""
     if "model_type" not in description and str(description.get("architecture")).startswith("swin"):
         return "swin"
     return str(description.get("model_type"))
@@ -364,7 +394,11 @@ def _check_layers(name: str, kind: str, layers: int | None, description: Mapping
 
 
 def check_whole(name: str, layers: int | None) -> None:
-    """Check that no layers are cut from a Swin. Raises ConfigError."""
+    """Check that a spec keeps all layers of a Swin.
+
+    Raises:
+        ConfigError: `layers` is set.
+    """
     if layers is not None:
         raise ConfigError(
             f"backbone.layers is {layers}, but a Swin (`{name}`) cannot be cut to its first "
@@ -373,7 +407,7 @@ def check_whole(name: str, layers: int | None) -> None:
 
 
 def _check_tokens(name: str, kind: str, tokens: int | None, description: Mapping[str, Any]) -> None:
-    """Check tokens against the sizes that a config has; of what it leaves out, loading will."""
+    """Check tokens against the sizes in a config. Loading checks those that the config omits."""
     if kind == "dinov2":
         grid_side(name, tokens)
     elif kind == "swin":

@@ -1,11 +1,11 @@
-"""Search for a backbone's weights.
+"""Search for the weights of a backbone.
 
-In this order: a local folder (the path itself, or `home/weights/<name>`), the hub's cache, an
-installed package (read as files, never imported), the Hugging Face hub. What is found is returned
-as a folder in transformers' format.
+The order is: a local folder (a path or `home/weights/<name>`), the cache of the Hugging Face hub,
+an installed package (its files are read, it is never imported), the hub itself. The result is a
+folder in transformers' format.
 
-The hub's own cache folder and environment variables (HF_HOME, HF_ENDPOINT, HF_HUB_OFFLINE,
-HF_TOKEN) are used, so that what another program has downloaded is found.
+The search honours the hub's cache folder and environment variables (HF_HOME, HF_ENDPOINT,
+HF_HUB_OFFLINE, HF_TOKEN). It therefore finds the downloads of other programs.
 """
 
 from importlib.util import find_spec
@@ -21,10 +21,15 @@ EXTRA = 'pip install "sweeper[laptop]"'
 
 
 def find_weights(name: str, origin: Origin, home: Path) -> Path:
-    """Return the folder with the weights of `name`, downloading or converting if it has to.
+    """Return the folder with the weights of `name`, downloading or converting them if needed.
+
+    Args:
+        name: Name of a backbone, for `home/weights/<name>` and messages.
+        origin: Other sources of the weights.
+        home: SWEEPER_HOME.
 
     Raises:
-        WeightsError: They are nowhere; the message lists each way to get them.
+        WeightsError: The weights are not found. The message lists each way to get them.
     """
     local = home / "weights" / name
     if local.exists():
@@ -32,6 +37,8 @@ def find_weights(name: str, origin: Origin, home: Path) -> Path:
     for hub_id in origin.hub_ids:
         if cached := cached_folder(hub_id):
             return as_transformers_folder(cached, home)
+    # Local sources come first, so that nothing is downloaded twice. The faults of all sources are
+    # collected, so that the error names each way to get the weights.
     faults = []
     if origin.package is not None:
         packaged = _packaged_path(origin.package, origin.package_path)
@@ -39,7 +46,8 @@ def find_weights(name: str, origin: Origin, home: Path) -> Path:
             faults.append(f"the package {origin.package} is not installed")
         elif packaged.suffix == ".onnx" and find_spec("onnx") is None:
             faults.append(
-                f"{origin.package} is installed, but the onnx package, which reads it, not"
+                f"the package {origin.package} is installed, but the package onnx, which reads it, "
+                "is not"
             )
         else:
             return as_transformers_folder(packaged, home)
@@ -64,7 +72,7 @@ def find_weights(name: str, origin: Origin, home: Path) -> Path:
 
 
 def as_transformers_folder(path: Path, home: Path) -> Path:
-    """Return `path` if transformers reads it, else the folder with its conversion."""
+    """Return `path` if transformers can read it, or the folder with its conversion."""
     if path.suffix == ".onnx":
         return convert_once([path], lambda: dinov2_from_onnx(path), home)
     description = read_config(path)
@@ -90,24 +98,27 @@ TOKENIZER_FILES = {
     "vocab.json",
     "merges.txt",
 }
-TIMEOUT_S = 5.0  # for the hub's first answer: without a network this is all that a user waits
+TIMEOUT_S = 5.0  # for the hub's first response; without a network, the user waits no longer
 
 
 def cached_folder(hub_id: str) -> Path | None:
-    """Return the cached snapshot of `hub_id` if it has config and weights."""
+    """Return the cached snapshot of `hub_id`, or None if config or weights are missing."""
     found = [try_to_load_from_cache(hub_id, name) for name in (CONFIG, TENSORS)]
     paths = [Path(path) for path in found if isinstance(path, str)]
     return paths[0].parent if len(paths) == len(found) else None
 
 
 def download(hub_id: str) -> Path:
-    """Download config, weights and tokenizer of `hub_id` into the hub's cache; return the folder.
+    """Download config, weights and tokenizer of `hub_id` into the hub's cache.
+
+    Returns:
+        The folder of the snapshot.
 
     Raises:
         WeightsError: The hub cannot be reached, or has no such repository or file.
     """
     try:
-        # One question without retries comes first: it fails at once where there is no network.
+        # The first request has no retries, so that it fails at once without a network.
         siblings = HfApi().model_info(hub_id, timeout=TIMEOUT_S).siblings or []
         on_hub = {sibling.rfilename for sibling in siblings}
         if missing := {CONFIG, TENSORS} - on_hub:
@@ -116,7 +127,7 @@ def download(hub_id: str) -> Path:
         paths = [Path(hf_hub_download(hub_id, name)) for name in wanted]
     except WeightsError:
         raise
-    except Exception as error:  # the client lets the errors of its HTTP library through
+    except Exception as error:  # the client passes on the errors of its HTTP library
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise WeightsError(f"the hub does not give {hub_id} ({reason.rstrip('.')})") from error
     return paths[0].parent

@@ -1,1 +1,1 @@
-"""Readers of published file formats, without trust."""
+"""Readers of published, untrusted file formats."""

@@ -1,12 +1,12 @@
 """A guarded reader of untrusted archives: .zip and .tar, compressed or not, and .gz.
 
-Only the members that a layout needs are written, as plain files below one folder. Refused are a
-path that is absolute or leads out of the folder, a link in place of a file, an archive that ends
-too early, and one that unpacks to far more than its size: a published archive is a few times
-smaller than its content, a bomb a thousand times.
+Only the members that a layout needs are written, as plain files below one folder. The reader
+refuses absolute paths, paths that leave the folder, links in place of files, truncated archives,
+and archives that unpack to far more than their size. A published archive is a few times smaller
+than its content, a decompression bomb a thousand times.
 
-Whatever a library raises while it reads an archive is a `DataError` that names the file and the
-byte that had been reached.
+Any error of a library in reading an archive becomes a `DataError` that names the file and the
+position of the error.
 """
 
 import bz2
@@ -34,11 +34,11 @@ __all__ = [
     "unpacked",
 ]
 
-GROWTH = 100  # times an archive's own size, at most, that its files may have
-ALWAYS = 2**26  # bytes that any archive may unpack to
-MOST_MEMBERS = 2_000_000  # as published the most are below 700,000
-MOST_HEADER = 2**20  # bytes of one member's long name or attributes in a .tar
-HEAD = 512  # bytes by which a .tar is told
+GROWTH = 100  # maximal ratio of the unpacked size to the size of the archive
+ALWAYS = 2**26  # bytes that every archive may unpack to, whatever its size
+MOST_MEMBERS = 2_000_000  # published archives have fewer than 700,000
+MOST_HEADER = 2**20  # maximal bytes of one member's long name or attributes in a .tar
+HEAD = 512  # bytes that identify a .tar
 BLOCK = 2**20
 SUFFIXES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
 MAGIC = {b"\x1f\x8b": gzip.GzipFile, b"BZh": bz2.BZ2File, b"\xfd7zXZ\x00": lzma.LZMAFile}
@@ -55,10 +55,10 @@ class _Member(NamedTuple):
 
 
 class Bounded:
-    """A stream that is read up to `limit` bytes, and no further; it can be read again.
+    """A stream that can be read up to `limit` bytes, and read again after `seek`.
 
     Raises:
-        ValueError: More was asked for than that, or is there.
+        ValueError: A read exceeds the limit, or the content does.
     """
 
     def __init__(self, file: BinaryFile, limit: int, name: str) -> None:
@@ -91,7 +91,7 @@ class Bounded:
 
 
 def is_archive(path: Path) -> bool:
-    """Return whether a path is a .zip or a .tar, compressed or not, even a damaged one."""
+    """Return whether a path is a .zip or a .tar, compressed or not. It may be damaged."""
     if not path.is_file():
         return False
     if path.name.lower().endswith(SUFFIXES):
@@ -102,22 +102,23 @@ def is_archive(path: Path) -> bool:
                 return True
             with _decompressed(raw) as plain:
                 return _begins_a_tar(plain.read(HEAD))
-    except Exception:  # no archive, or none that anybody could tell for one
+    except Exception:  # not recognisable as an archive
         return False
 
 
 def find_archives(
     files: Sequence[Path], published: str | None, holding: re.Pattern[str]
 ) -> list[Path]:
-    """Return the archives among `files` that are to be read; open no other files.
+    """Return the archives among `files` to read. Other files are not opened.
 
     Args:
-        published: The name under which the archive was published. If a file has this name, it
-            alone is returned.
-        holding: Matches the path of a member of the wanted archive.
+        published: The published name of the archive. If a file has this name, the function returns
+            this file alone.
+        holding: Pattern of the path of a member of the wanted archive.
 
     Raises:
-        DataError: None holds it, one that might is damaged, and no folder is named besides.
+        DataError: An archive is damaged, no other archive has such a member, and `files` has no
+            folder.
     """
     if meant := [path for path in files if path.name == published and path.is_file()]:
         return meant
@@ -138,11 +139,16 @@ def find_archives(
 def unpacked(
     archives: Sequence[Path], scratch: Path, wanted: re.Pattern[str]
 ) -> Iterator[list[Path]]:
-    """Unpack each archive, and yield the folders of what they hold.
+    """Unpack each archive, and yield the folders of their contents.
+
+    Args:
+        archives: The archives.
+        scratch: Folder for the contents.
+        wanted: Pattern of the paths of the members to unpack.
 
     Raises:
-        DataError: As `unpack`; and errors raised within, in which the files of these folders
-            are named by their archive and member.
+        DataError: As `unpack`. Errors raised in the block name the archive and the member instead
+            of an unpacked file.
     """
     folders = {scratch / f"unpacked-{number}": path for number, path in enumerate(archives)}
     for folder, path in folders.items():
@@ -157,15 +163,16 @@ def unpacked(
 
 
 def unpack(path: Path, folder: Path, wanted: re.Pattern[str]) -> Path:
-    """Write the members of an archive in whose path `wanted` is found, and return `folder`.
+    """Write the members of an archive whose paths match `wanted`, and return `folder`.
 
     Raises:
-        DataError: The file is damaged, no archive, or unsafe.
+        DataError: The file is no archive, or it is damaged or unsafe.
         OSError: The disk is full.
     """
     most = _most(path)
     written = 0
     folder.mkdir(parents=True, exist_ok=True)
+    # The declared sizes of members may be wrong, so the written bytes are counted.
     for member in _guarded_members(path):
         parts = PurePosixPath(member.name.replace("\\", "/")).parts
         if member.name.startswith(("/", "\\")) or ".." in parts or ":" in (parts or ("",))[0]:
@@ -178,18 +185,20 @@ def unpack(path: Path, folder: Path, wanted: re.Pattern[str]) -> Path:
             for block in _blocks(path, member):
                 written += len(block)
                 if written > most:
-                    _refuse(path, f"it unpacks to more than {most} bytes, as no data do")
+                    _refuse(path, f"it unpacks to more than {most} bytes, unlike published data")
                 file.write(block)
     return folder
 
 
 @contextmanager
 def open_member(path: Path, name: str, most: int) -> Iterator["_Named"]:
-    """Open a member of a .zip; its sum is checked where it is read to its end.
+    """Open a member of a .zip. Its checksum is verified at the end of the block.
+
+    Args:
+        most: Maximal unpacked bytes.
 
     Raises:
-        DataError: There is none, it unpacks to more than `most` bytes, or it proves damaged
-            while it is read.
+        DataError: The member is missing, larger than `most` bytes, or damaged.
     """
     with open_regular(path) as raw, _blamed(path, raw), zipfile.ZipFile(raw) as archive:
         if name not in archive.namelist():
@@ -203,10 +212,13 @@ def open_member(path: Path, name: str, most: int) -> Iterator["_Named"]:
 
 @contextmanager
 def open_gzip(path: Path, most: int) -> Iterator[Bounded]:
-    """Open the content of a .gz, of at most `most` bytes; its sum is checked.
+    """Open the content of a .gz. Its checksum is verified at the end of the block.
+
+    Args:
+        most: Maximal unpacked bytes.
 
     Raises:
-        DataError: It is damaged, or holds more.
+        DataError: The file is damaged, or its content is larger than `most` bytes.
     """
     with open_regular(path) as raw, _blamed(path, raw), gzip.GzipFile(fileobj=raw) as file:
         yield Bounded(file, most, str(path))
@@ -230,7 +242,7 @@ def _most(path: Path) -> int:
 
 
 def _guarded_members(path: Path) -> Iterator[_Member]:
-    """Yield the members of an archive; name the archive in their errors."""
+    """Yield the members of an archive. Errors name the archive."""
     with open_regular(path) as raw:
         members = _members(path, raw)
         for _ in range(MOST_MEMBERS):
@@ -239,7 +251,7 @@ def _guarded_members(path: Path) -> Iterator[_Member]:
             if member is None:
                 return
             yield member
-        _refuse(path, f"it has more than {MOST_MEMBERS} members, as no data have")
+        _refuse(path, f"it has more than {MOST_MEMBERS} members, unlike published data")
 
 
 def _blocks(path: Path, member: _Member) -> Iterator[bytes]:
@@ -278,23 +290,23 @@ def _tar_members(file: "_Limited") -> Iterator[_Member]:
         before = -1
         while (info := tar.next()) is not None:
             if info.offset <= before:
-                raise ValueError("its members do not follow one another")
+                raise ValueError("its members overlap or are out of order")
             before = info.offset
-            tar.members.clear()  # type: ignore[attr-defined]  # a long archive would fill memory
+            tar.members.clear()  # type: ignore[attr-defined]  # otherwise the list fills memory
             if not info.isdir():
                 yield _Member(info.name, info.isfile(), partial(tar.extractfile, info))
 
 
 class _Header(tarfile.TarInfo):
-    """The header of a member. Damage is not taken for the end of the archive, as in `tarfile`."""
+    """The header of a member. Unlike in `tarfile`, damage is an error, not the archive's end."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "_Header":
         """Parse a header.
 
         Raises:
-            EOFHeaderError: The archive ends here, as it should.
-            ValueError: The file ends before, or the header is damaged.
+            EOFHeaderError: This is the regular end of the archive.
+            ValueError: The file is truncated, or the header is damaged.
         """
         if len(buf) != tarfile.BLOCKSIZE:
             raise ValueError("it was cut short: it has no closing block")
@@ -329,7 +341,7 @@ class _Named:
 
 
 class _Limited:
-    """A decompressed file, of which at most `most` bytes are read or skipped."""
+    """A decompressed file in which at most `most` bytes can be read or skipped."""
 
     def __init__(self, file: BinaryFile, most: int) -> None:
         self._file, self._most = file, most
@@ -350,7 +362,7 @@ class _Limited:
 
     def _check(self, offset: int) -> None:
         if not 0 <= offset <= self._most + 2 * BLOCK:
-            raise ValueError(f"it unpacks to more than {self._most} bytes, as no data do")
+            raise ValueError(f"it unpacks to more than {self._most} bytes, unlike published data")
 
 
 def _is_zip(raw: IO[bytes]) -> bool:
@@ -383,7 +395,7 @@ def _begins_a_tar(head: bytes) -> bool:
 
 
 def _read_on(file: BinaryFile, most: int) -> None:
-    """Read a compressed file to its end, where the sum of its content is checked."""
+    """Read a compressed file to its end, so that the library checks its checksum."""
     left = most
     while block := file.read(BLOCK):
         left -= len(block)
@@ -393,7 +405,7 @@ def _read_on(file: BinaryFile, most: int) -> None:
 
 @contextmanager
 def _blamed(path: Path, raw: IO[bytes]) -> Iterator[None]:
-    """Turn whatever a library raises into an error of the archive, with the byte reached."""
+    """Convert errors of libraries to a `DataError` with the archive and the position."""
     try:
         yield
     except TrainableError:

@@ -1,4 +1,4 @@
-"""Published files among the paths that the user named, and numbers in what they hold."""
+"""Search for published files among the user's paths, and conversion of their numbers."""
 
 import hashlib
 import os
@@ -25,14 +25,14 @@ __all__ = [
     "shown",
 ]
 
-DEPTH = 3  # folders between the named one and the layout's: an archive may add one or two
-SHOWN = 120  # characters of a name or a reason that a message has room for
-MOST_SHOWN = 1000  # characters of a fault: names may be those of a hostile file
+DEPTH = 3  # depth of the search below a named folder, since archives may add a folder or two
+SHOWN = 120  # maximal characters of a name or a reason in a message
+MOST_SHOWN = 1000  # maximal characters of a fault, since a hostile file may hold long names
 
 
 @runtime_checkable
 class BinaryFile(Protocol):
-    """A file that is open for reading bytes, be it in an archive."""
+    """A file that is open for reading bytes, on disk or in an archive."""
 
     def read(self, size: int = -1, /) -> bytes: ...
     def readline(self, size: int = -1, /) -> bytes: ...
@@ -44,7 +44,7 @@ def open_regular(path: Path) -> IO[bytes]:
     """Open a file for reading bytes, without waiting for a device or a pipe.
 
     Raises:
-        DataError: It cannot be read, or is no regular file.
+        DataError: The file cannot be read, or it is no regular file.
     """
     try:
         file = open(path, "rb", opener=_at_once)  # noqa: SIM115
@@ -61,7 +61,7 @@ def _at_once(path: str, flags: int) -> int:
 
 
 def reached(path: Path, file: BinaryFile) -> str:
-    """Return the byte that an open file was read to, and how many there are, for a message."""
+    """Return the position in an open file and its size, for a message."""
     return f"byte {file.tell()} of {path.stat().st_size}"
 
 
@@ -74,7 +74,7 @@ def shown(text: str, most: int = SHOWN) -> str:
 def damaged(
     path: Path | str, fault: str, way_out: str = "Fetch the published file again"
 ) -> DataError:
-    """Return the error for a file that is not as published."""
+    """Return the error for a file that differs from the published one."""
     return DataError(f"{path}: {shown(fault, MOST_SHOWN)}. {way_out}.")
 
 
@@ -82,7 +82,7 @@ def find_root(files: Sequence[Path], marker: str) -> Path:
     """Return the folder that holds `marker`, in or below the named folders, or beside the files.
 
     Raises:
-        DataError: None does, or several do.
+        DataError: No folder or several folders hold it.
     """
     folders = {path if path.is_dir() else path.parent for path in files}
     patterns = ["*/" * depth + marker for depth in range(DEPTH)]
@@ -102,10 +102,10 @@ def find_root(files: Sequence[Path], marker: str) -> Path:
 
 
 def find_file(files: Sequence[Path], name: str) -> Path:
-    """Return the file called `name`: one of those named, or the nearest in a folder among them.
+    """Return the file called `name` among `files`, or the nearest one in their folders.
 
     Raises:
-        DataError: There is none.
+        DataError: There is no such file.
     """
     if found := look_up(files, name):
         return found
@@ -116,7 +116,7 @@ def find_file(files: Sequence[Path], name: str) -> Path:
 
 
 def look_up(files: Sequence[Path], name: str) -> Path | None:
-    """Return the file as `find_file` does, or None where there is no such file."""
+    """Return the file as `find_file` does, or None if there is no such file."""
     named = [path for path in files if path.name == name]
     folders = [path for path in files if path.is_dir()]
     nested = [path.glob("*/" * depth + name) for path in folders for depth in range(DEPTH)]
@@ -127,10 +127,10 @@ def look_up(files: Sequence[Path], name: str) -> Path | None:
 def as_numbers(
     path: Path, name: str, stored: Any, way_out: str = "Fetch the published file again"
 ) -> np.ndarray:
-    """Return an object of a file, called `name` there, as an array of real numbers.
+    """Return the object `name` of a file as an array of real numbers.
 
     Raises:
-        DataError: It is none: objects, text, complex numbers, rows of different lengths.
+        DataError: It holds objects, text, complex numbers, or rows of different lengths.
     """
     try:
         array = np.asarray(stored)
@@ -146,7 +146,7 @@ def as_single(path: Path, name: str, array: np.ndarray) -> np.ndarray:
     """Return numbers [n, ...] in single precision.
 
     Raises:
-        DataError: One is not finite, or too large to be.
+        DataError: A number is not finite, or too large for single precision.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         single = np.asarray(array, dtype=np.float32)
@@ -162,7 +162,7 @@ def as_single(path: Path, name: str, array: np.ndarray) -> np.ndarray:
 
 
 def md5_note(path: Path, published: str) -> tuple[str, list[str]]:
-    """Return the MD5 sum of a file, and a note where it is not the published one."""
+    """Return the MD5 sum of a file, and a note if it differs from the published one."""
     with path.open("rb") as file:
         md5 = hashlib.file_digest(file, "md5").hexdigest()
     if md5 == published:

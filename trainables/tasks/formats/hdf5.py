@@ -1,7 +1,7 @@
 """Arrays of untrusted HDF5 files, read in parts.
 
-The metadata of an array are checked before a number is read: links, storage in another file,
-filters, types and sizes. Nothing outside the file is opened.
+The metadata of an array are checked before its numbers are read: links, storage in another file,
+filters, types and sizes. No other file is opened.
 """
 
 import errno
@@ -19,13 +19,13 @@ from trainables.tasks.formats.files import damaged
 
 __all__ = ["check_points", "find_array", "open_file", "read_array", "rows_at_once"]
 
-SLAB_BYTES = 2**25  # read together
-MOST_CHUNK_BYTES = 2**28  # as published they are below 2 million
-MOST_GROWTH = 1100  # times a file's size that its arrays may declare: gzip's limit is 1032
+SLAB_BYTES = 2**25  # bytes to read at once
+MOST_CHUNK_BYTES = 2**28  # published chunks have less than 2 million bytes
+MOST_GROWTH = 1100  # maximal ratio of declared bytes to the size of the file; gzip reaches 1032
 ALWAYS = 2**26  # bytes that an array may declare in any file
-CACHE_BYTES = 2**26  # of chunks that were decompressed
+CACHE_BYTES = 2**26  # of decompressed chunks
 FILTERS = (1, 2, 3, 4, 5, 6, 32000)  # of HDF5 itself, and lzf
-SHOWN = 8  # names that a message lists
+SHOWN = 8  # maximal number of names in a message
 CUT_SHORT = re.compile(r"truncated file: eof = (\d+), .*stored_eof = (\d+)")
 
 
@@ -33,7 +33,7 @@ def open_file(path: Path) -> Any:
     """Open a file for reading.
 
     Raises:
-        DataError: It is no HDF5 file, was cut short, or is being written.
+        DataError: The file is no HDF5 file, is truncated, or another process is writing to it.
     """
     try:
         return h5py.File(path, "r", rdcc_nbytes=CACHE_BYTES)
@@ -57,11 +57,14 @@ def _unopened(path: Path, error: OSError) -> DataError:
 
 
 def find_array(file: Any, key: str, *ndim: int) -> Any:
-    """Return the array `key`, unread.
+    """Return the array `key` without reading its numbers.
+
+    Args:
+        ndim: Allowed numbers of axes.
 
     Raises:
-        DataError: There is none, it is in another file, does not hold numbers, or not along as many
-            axes as one of `ndim`, or declares more than its file can hold.
+        DataError: The array is missing or stored in another file, holds no numbers, has another
+            number of axes, or declares more bytes than its file can hold.
     """
     array = _resolve(file, key)
     if not isinstance(array, h5py.Dataset):
@@ -78,7 +81,7 @@ def find_array(file: Any, key: str, *ndim: int) -> Any:
 
 
 def _resolve(file: Any, key: str) -> Any:
-    """Follow the names of `key` one by one, but no link."""
+    """Return the object at the path `key`. Links are not followed."""
     node, walked = file, ""
     for name in key.split("/"):
         link = node.get(name, getlink=True) if isinstance(node, h5py.Group) else None
@@ -97,7 +100,7 @@ def _resolve(file: Any, key: str) -> Any:
 
 
 def _check_storage(file: Any, key: str, array: Any) -> None:
-    """Check that an array can be unpacked, and is no larger than its file can hold."""
+    """Check that an array can be decompressed, and that its file can hold its size."""
     item, stored = array.dtype.itemsize, array.id.get_create_plist()
     for number in range(stored.get_nfilters()):
         packed_by = stored.get_filter(number)[0]
@@ -120,7 +123,7 @@ def read_array(array: Any, selection: Any = ()) -> np.ndarray:
     """Read a part of an array.
 
     Raises:
-        DataError: The file is damaged there.
+        DataError: This part of the file is damaged.
     """
     try:
         return np.asarray(array[selection])
@@ -129,10 +132,14 @@ def read_array(array: Any, selection: Any = ()) -> np.ndarray:
 
 
 def check_points(file: Any, keys: Sequence[str], points: int) -> None:
-    """Check that each axis that the file describes has as many points as its fields, in order.
+    """Check that the coordinates of each axis, if stored, fit the fields and increase.
+
+    Args:
+        keys: Names of the coordinates.
+        points: Number of points of the fields along these axes.
 
     Raises:
-        DataError: It has other points, or another order.
+        DataError: An axis has another number of points, or does not increase.
     """
     for key in keys:
         if key not in file:
@@ -147,6 +154,6 @@ def check_points(file: Any, keys: Sequence[str], points: int) -> None:
 
 
 def rows_at_once(array: Any, row_bytes: int) -> int:
-    """Return how many rows to read together: whole chunks, within memory."""
+    """Return the number of rows to read at once: whole chunks that fit in memory."""
     chunk: int = array.chunks[0] if array.chunks else 1
     return max(1, SLAB_BYTES // row_bytes // chunk) * chunk

@@ -1,9 +1,9 @@
-"""Untrusted pickles, opened without running them.
+"""Safe reader of untrusted pickles.
 
-A pickle names the functions that rebuild it, so that reading one may run anything. Published data
-need few of them: those that rebuild NumPy's arrays, data types and numbers, and the plain
-containers. Every other name is refused, as is a size that is declared and not there: a pickle of
-ten bytes can ask for all memory.
+A pickle names the functions that rebuild its objects, so reading it may run any code. Published
+data need few of these functions: those for NumPy's arrays, data types and numbers, and for plain
+containers. The reader refuses every other name. It also refuses declared sizes without content,
+because a pickle of ten bytes can request all memory.
 """
 
 import codecs
@@ -33,14 +33,14 @@ LATIN = ("latin1", "latin-1", "iso-8859-1")
 
 
 class _Array:
-    """A stand-in for `numpy.ndarray`, which a pickle only names and never calls."""
+    """A substitute for `numpy.ndarray`, which a pickle names but never calls."""
 
 
 def _reconstruct(kind: Any, shape: Any, code: Any) -> np.ndarray:
     """Return the empty array that a pickle fills later.
 
     Raises:
-        UnpicklingError: It is not empty, so that it would take memory for nothing.
+        UnpicklingError: The pickle requests memory before its content.
     """
     if kind is not _Array or shape != (0,):
         asked = shown(repr(shape))
@@ -57,7 +57,7 @@ def _encode(text: str, encoding: str) -> bytes:
 
 
 def _of_content(kind: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a constructor of bytes from content, which refuses a number of bytes."""
+    """Return a constructor of bytes that accepts content and refuses a length."""
 
     def make(*content: Any) -> Any:
         if content and not isinstance(content[0], bytes | bytearray | str | list | tuple):
@@ -68,7 +68,7 @@ def _of_content(kind: Callable[..., Any]) -> Callable[..., Any]:
 
 
 _REBUILD: Any = np.zeros(1).__reduce__()[0]
-_REBUILDERS: Mapping[str, Any] = {  # NumPy's own, whatever it calls their module today
+_REBUILDERS: Mapping[str, Any] = {  # NumPy's own functions, in any version of NumPy
     "multiarray._reconstruct": _reconstruct,
     "multiarray.scalar": np.float64(0).__reduce__()[0],
     "numeric._frombuffer": np.zeros(1).__reduce_ex__(5)[0],
@@ -100,10 +100,10 @@ _ADMITTED: Mapping[str, Any] = MappingProxyType(
 
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        """Return the object of an admitted name.
+        """Return the object of an allowed name.
 
         Raises:
-            UnpicklingError: The name is not admitted.
+            UnpicklingError: The name is not allowed.
         """
         if f"{module}.{name}" not in _ADMITTED:
             asked = shown(f"{module}.{name}")
@@ -115,11 +115,11 @@ def load_pickle(file: Path | BinaryFile, *, encoding: Encoding = "latin1") -> An
     """Return the content of a pickle of arrays, numbers, strings and containers.
 
     Args:
-        file: A path, or a file that is open for reading bytes (of an archive, say).
-        encoding: Of the strings that Python 2 wrote; arrays of Python 2 need `latin1` or `bytes`.
+        file: A path, or a file that is open for reading bytes, for example in an archive.
+        encoding: Encoding of strings from Python 2. Arrays from Python 2 need `latin1` or `bytes`.
 
     Raises:
-        DataError: It is no pickle, is cut short, or asks for anything else.
+        DataError: The file is no pickle, is truncated, or requests other objects.
     """
     if isinstance(file, Path):
         with open_regular(file) as opened:
@@ -137,34 +137,35 @@ def _check_lengths(file: BinaryFile) -> None:
     """Check, opcode by opcode, that a pickle holds as many bytes as it declares.
 
     Raises:
-        ValueError: It is cut short, has an unknown step, or numbers a value beyond those it has,
-            for which the unpickler would set memory aside.
+        ValueError: The pickle is truncated, has an unknown opcode, or stores a value under a number
+            that is larger than the number of its values. The unpickler would allocate memory for
+            all lower numbers.
     """
     start, count = file.tell(), 0
     while True:
         code = file.read(1)
         step = STEPS.get(code)
         if step is None:
-            raise ValueError("it is cut short" if not code else f"unknown step {code!r}")
+            raise ValueError("it is cut short" if not code else f"unknown opcode {code!r}")
         argument: Any = 0
-        if step.name == "STRING":  # pickletools would take it for ASCII
+        if step.name == "STRING":  # pickletools would decode it as ASCII
             if not file.readline().endswith(b"\n"):
                 raise ValueError("it is cut short")
         elif step.arg is not None:
             argument = step.arg.reader(cast("IO[bytes]", file))
         count += 1
         if step.name in ("PUT", "BINPUT", "LONG_BINPUT") and argument > count:
-            raise ValueError(f"it numbers a value {argument} after {count} steps")
+            raise ValueError(f"it stores value number {argument} after {count} opcodes")
         if step.name == "STOP":
             break
     file.seek(start)
 
 
 def load_npy(file: Path | BinaryFile, *, encoding: Encoding = "latin1") -> np.ndarray:
-    """Return the array of a .npy file, also one of objects, which NumPy stores as a pickle.
+    """Return the array of a .npy file. It may hold objects, which NumPy stores as a pickle.
 
     Raises:
-        DataError: It is no .npy file, is cut short, or its pickle asks for anything else.
+        DataError: The file is no .npy file, is truncated, or its pickle requests other objects.
     """
     if isinstance(file, Path):
         with open_regular(file) as opened:
@@ -183,10 +184,13 @@ def load_npy(file: Path | BinaryFile, *, encoding: Encoding = "latin1") -> np.nd
 
 
 def read_head(file: BinaryFile) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """Read the head of a .npy file: shape, whether columns come first, and type.
+    """Read the header of a .npy file.
+
+    Returns:
+        Shape, True for Fortran order, and type.
 
     Raises:
-        ValueError: It has none.
+        ValueError: The file has no valid header.
     """
     version = np.lib.format.read_magic(file)
     if version not in ((1, 0), (2, 0)):
@@ -204,7 +208,7 @@ def _read_numbers(
     if any(length < 0 for length in shape) or not dtype.itemsize:
         raise ValueError(f"its head declares {dtype}{list(shape)}")
     there = declared
-    if isinstance(file, io.BufferedReader):  # which would set all of it aside
+    if isinstance(file, io.BufferedReader):  # its `read` would allocate all declared bytes
         there = os.fstat(file.fileno()).st_size - file.tell()
     content = file.read(min(there, declared))
     if len(content) < declared:

@@ -1,1 +1,1 @@
-"""NAS-Bench-360: its tasks and the readers of their files."""
+"""NAS-Bench-360: its tasks and the readers of its files."""

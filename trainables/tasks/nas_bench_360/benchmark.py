@@ -3,19 +3,19 @@
 Tu et al., "NAS-Bench-360: Benchmarking Neural Architecture Search on Diverse Tasks", NeurIPS 2022.
 
 Recipes are ORCA's fine-tuning settings (Shen et al., ICML 2023). Its code sums the gradients of
-accumulated micro-batches, where ours averages them. With A of them,
+accumulated micro-batches, whereas ours averages them. With A micro-batches, the settings become
 
-    SGD    lr (A g + wd w) = A lr (g + (wd / A) w)      so A times the rate, and wd / A
-    Adam   is blind to the gradient's scale             so wd / A, the decay being in the gradient
-    AdamW  as Adam, with its decay apart                so nothing changes
+    SGD    lr (A g + wd w) = A lr (g + (wd / A) w)      A times the rate, and wd / A
+    Adam   independent of the gradient's scale          wd / A, since the decay is in the gradient
+    AdamW  as Adam, with decoupled decay                no change
 
-Metrics are of the whole split, of all that is known and of nothing else. Where official code
-computes another number, `compat_metric` is that one, to be compared with published numbers: F1 and
-AUROC are averaged over about 1000 samples at a time, ignored pixels of Cosmic count as found, and
-the maps of PSICOV are made symmetric twice. Ours are the right ones (`metrics/` says why).
+Metrics cover the whole split and all known values. If official code computes another number,
+`compat_metric` is that number, for the comparison with published scores. Official code averages F1
+and AUROC over blocks of about 1000 samples, counts ignored pixels of Cosmic as true negatives, and
+makes the maps of PSICOV symmetric twice. `metrics/` explains why these numbers are wrong.
 
-`_RESULTS` is gathered from the papers named at each row; no deviation is given. No run has to reach
-these numbers: ORCA's code chose its epoch on the test set, which flatters it.
+`_RESULTS` is from the papers named at each row, which give no deviations. A correct run need not
+reach these numbers, because ORCA's code selected its epoch on the test set.
 """
 
 from importlib import import_module
@@ -33,7 +33,7 @@ _UNKNOWN = "not known: ask the authors"
 
 
 def _published(files: str, licence: str, megabytes: int, address: str = _FOLDER) -> Publication:
-    """Return a publication, with the licence as NAS-Bench-360 states it."""
+    """Return a publication with the licence that NAS-Bench-360 states."""
     return Publication(files=files, address=address, licence=licence, megabytes=megabytes)
 
 
@@ -138,9 +138,10 @@ _TASKS: tuple[TaskInfo, ...] = (
         publication=_published("protein.zip", _UNKNOWN, 1100),
         settings={
             "orca": {"align.max_samples": 64},
-            "pare": {"replace.k0": 500 / 3136, "replace.k_end": 0.0},  # missing in the official
-            # configuration; taken as Cosmic's
-            "contrastive_pare": {"contrast.classes": 4, "contrast.per_class": 4},  # 60 MB a view
+            # These values are missing in the official configuration. They are those of Cosmic.
+            "pare": {"replace.k0": 500 / 3136, "replace.k_end": 0.0},
+            # A view takes 60 MB.
+            "contrastive_pare": {"contrast.classes": 4, "contrast.per_class": 4},
         },
     ),
     TaskInfo(
@@ -168,7 +169,7 @@ _TASKS: tuple[TaskInfo, ...] = (
         dimension="2d",
         kind="classification",
         metric="zero_one_error",
-        loss="cross_entropy",  # which ORCA's focal loss with gamma = 0 is
+        loss="cross_entropy",  # equal to ORCA's focal loss with gamma = 0
         samples=3956,
         test_samples=659,
         resolution=52,
@@ -180,7 +181,7 @@ _TASKS: tuple[TaskInfo, ...] = (
         publication=_published("{ninapro,label}_{train,val,test}.npy", "CC BY-ND", 15),
         settings={
             "orca": {"align.epochs": 100},
-            "pare": {  # Adam: half the decay and the cap, of a mean and not a sum of two
+            "pare": {  # Adam: half the decay and clip norm, since two gradients are averaged
                 "replace.batch_size": 16,
                 "replace.accumulation": 2,
                 "replace.weight_decay": 5e-6,
@@ -344,7 +345,7 @@ _RESULTS = PublishedTable(
 
 
 def _reader(info: TaskInfo) -> Reader:
-    """Return the module here that is named as the task; it has `find` and `read`."""
+    """Return the module of the same name as the task. It has `find` and `read`."""
     module = import_module(f"{__package__}.{info.name.partition('/')[2]}")
     assert isinstance(module, Reader), f"{module.__name__} has no `find` or no `read`"
     return module

@@ -1,15 +1,17 @@
-"""CIFAR-100: photographs of 100 things. Krizhevsky, "Learning Multiple Layers of Features from Tiny
-Images", 2009.
+"""CIFAR-100: photographs of 100 kinds of objects.
 
-    x  pixels, standardised a channel    [3, 32, 32]
-    y  the fine label                    0..99
+Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009.
 
-Files, either of the official versions, as the archive or the folder of it:
+    x  pixels, standardised per channel    [3, 32, 32]
+    y  the fine label                      0..99
+
+The files are one of the official versions, as an archive or as its folder:
 
     cifar-100-python/{train,test}        pickled: data uint8 [n, 3072], fine_labels
     cifar-100-binary/{train,test}.bin    records of 3074 bytes: coarse label, fine label, pixels
 
-Pixels are red, green, blue, each row by row. Means and deviations are those of ORCA's code.
+Pixels are ordered by red, green and blue, and row by row. Means and deviations are those of ORCA's
+code.
 """
 
 import re
@@ -30,7 +32,7 @@ __all__ = ["find", "read"]
 
 SHAPE, PIXELS, CLASSES = (3, 32, 32), 3072, 100
 RECORD = 2 + PIXELS  # bytes
-LARGEST = 2**28  # bytes of a part; as published they are 156 million
+LARGEST = 2**28  # maximal bytes of a part; the published one has 156 million
 MEAN, STD = (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)  # of pixels in [0, 1]
 SCALING = {"mean": [255 * m for m in MEAN], "std": [255 * s for s in STD]}
 MD5 = {
@@ -43,7 +45,7 @@ _damaged = partial(damaged, way_out="Fetch cifar-100-python.tar.gz again")
 
 
 def find(files: Sequence[Path], *, seed: int = 0) -> dict[str, Path]:
-    """Return the files that are read, by their published names: the archive, or both parts.
+    """Return the files to read by their published names: the archive, or both parts.
 
     Raises:
         DataError: A part is missing.
@@ -64,10 +66,10 @@ def find(files: Sequence[Path], *, seed: int = 0) -> dict[str, Path]:
 
 
 def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSplits:
-    """Read both parts; a tenth of each training class becomes the validation split.
+    """Read both parts. The validation split is a tenth of each training class.
 
     Raises:
-        DataError: A part is missing, cut short, or has a label above 99.
+        DataError: A part is missing or truncated, or it has a label above 99.
     """
     found = find(files)
     if archives := [path for name, path in found.items() if not WANTED.search(name)]:

@@ -1,19 +1,21 @@
-"""Cosmic: the pixels of a Hubble image that cosmic rays struck. Zhang and Bloom, "deepCR", ApJ 889
-(2020); as a task, Tu et al., "NAS-Bench-360", NeurIPS 2022.
+"""Cosmic: the pixels of a Hubble image that cosmic rays struck.
+
+Zhang and Bloom, "deepCR", ApJ 889 (2020); as a task, Tu et al., "NAS-Bench-360", NeurIPS 2022.
 
     x  image + s * sky, s ~ U(-0.9, 3), standardised    [1, 128, 128]
     y  struck, ignored: both of 0 and 1                 [2, 128, 128]
 
-Files: deepCR.ACS-WFC.train.tar and deepCR.ACS-WFC.test.tar, or the folder they were unpacked in:
+The files are deepCR.ACS-WFC.train.tar and deepCR.ACS-WFC.test.tar, or the folder of their contents:
 
     npy_{train,test}/FILTER/PROGRAM/VISIT/K_….npy       [2 or 3, 256, 256]: image, struck, ignored
-    npy_{train,test}/FILTER/PROGRAM/VISIT/sky.npy       the sky's level in image K is sky[K - 1]
-    {train,test}_dirs.npy                               images of each set, if the folder has them
+    npy_{train,test}/FILTER/PROGRAM/VISIT/sky.npy       sky[K - 1], the level of the sky in image K
+    {train,test}_dirs.npy                               lists of the images of each set, optional
 
-Without lists, the images are those that the published list maker takes: galaxy fields in filter
-F435W. A window of 128 x 128 is cut out at (64, 64). Official code draws s anew each time that it
-reads an image, of the test set too; here it is drawn once for each image (and is 0, as there, where
-a visit has no sky.npy). It feeds raw counts; here x is standardised by all training pixels.
+Without lists, the images are those of the published script that makes the lists: galaxy fields in
+filter F435W. The reader cuts a window of 128 x 128 at (64, 64). Official code draws s at each read
+of an image, also in the test set. This reader draws it once for each image. As in official code, it
+is 0 for a visit without sky.npy. Official code uses raw counts, while this reader standardises x by
+all training pixels.
 """
 
 import re
@@ -39,7 +41,7 @@ SIDE = 128
 WINDOW = slice(64, 64 + SIDE)
 SKY_RANGE = (-0.9, 3.0)
 FILTER = "f435w"
-GALAXIES = (  # PROGRAM_VISIT of the fields with galaxies, not of clusters or blank sky
+GALAXIES = (  # PROGRAM_VISIT of the fields with galaxies, without clusters and blank sky
     *("10182_pb", "10182_pd", "10190_13", "10190_28", "10260_5", "10260_7", "10342_3", "10407_3"),
     *("10584_13", "10760_2", "10760_4", "12058_1", "12058_6", "12058_12", "12058_16", "12513_2"),
     *("12513_3", "13057_1", "13364_95", "13691_11", "13737_2", "13737_3", "13804_6", "14343_1"),
@@ -51,19 +53,19 @@ IMAGE = re.compile(
 TAIL = re.compile(r"(npy_(train|test)/.+|(train|test)_dirs)\.npy$")
 PARTS = ("train", "test")
 
-Contents = Mapping[str, Path]  # the files, by their published names
+Contents = Mapping[str, Path]  # files by their published names
 _damaged = partial(damaged, way_out="Fetch the published archive again")
 
 
 def find(files: Sequence[Path], *, seed: int = 0) -> dict[str, Path]:
-    """Return the files that are read, by their published names: archives, or what they hold.
+    """Return the files to read by their published names: the archives, or their contents.
 
     Raises:
         DataError: A set or a listed image is missing.
     """
     del seed
     archives, contents = _find(files)
-    if archives:  # what they hold is not known before they are unpacked
+    if archives:  # their contents are unknown until they are unpacked
         return {path.name: path for path in archives} | contents
     lists = [f"{part}_dirs.npy" for part in PARTS]
     names = [name for part in PARTS for name in _names(part, contents, files)]
@@ -73,11 +75,11 @@ def find(files: Sequence[Path], *, seed: int = 0) -> dict[str, Path]:
 
 
 def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSplits:
-    """Read the images; a tenth of the training images becomes the validation split.
+    """Read the images. The validation split is a tenth of the training images.
 
     Raises:
-        DataError: A file is no archive, a set or a listed image is missing, or an image is not of
-            its shape, not finite, or marked with anything but 0 and 1.
+        DataError: A file is no archive, or a set or a listed image is missing. Or an image has
+            another shape, is not finite, or has masks with values other than 0 and 1.
     """
     archives, contents = _find(files)
     with unpacked(archives, scratch, TAIL) as folders:
@@ -99,7 +101,7 @@ def _read(contents: Contents, files: Sequence[Path], scratch: Path, seed: int) -
 
 
 def _find(files: Sequence[Path]) -> tuple[list[Path], dict[str, Path]]:
-    """Return the archives to be unpacked, and the files below the named folders."""
+    """Return the archives to unpack, and the files below the named folders."""
     folders = [path for path in files if path.is_dir()]
     named = [path for path in files if not path.is_dir()]
     found = _below(folders)
@@ -122,9 +124,10 @@ def _below(folders: Sequence[Path]) -> dict[str, Path]:
 
 
 def _names(part: str, contents: Contents, files: Sequence[Path]) -> list[str]:
-    """Return the images of a part: as listed, or the galaxy fields."""
+    """Return the images of a part: those of its list, or the galaxy fields without a list."""
     where = ", ".join(map(str, files))
     if listed := contents.get(f"{part}_dirs.npy"):
+        # Lists hold absolute paths of another machine, so only the ends of the paths count.
         tails = [(path, TAIL.search(str(path))) for path in load_npy(listed).ravel()]
         names = [tail[0] if tail else str(path) for path, tail in tails]
         absent = [name for name in names if name not in contents or not IMAGE.fullmatch(name)]
@@ -168,7 +171,7 @@ def _read_split(
 
 
 def _read_image(path: Path) -> np.ndarray:
-    """Return the window of the image and of the masks struck and ignored: [3, 128, 128]."""
+    """Return the window of the image and of its masks struck and ignored, [3, 128, 128]."""
     stored = _load(path)
     if stored.ndim != 3 or len(stored) not in (2, 3) or min(stored.shape[1:]) < WINDOW.stop:
         raise _damaged(path, f"its shape must be [2 or 3, 256, 256], but is {list(stored.shape)}")
@@ -182,7 +185,7 @@ def _read_image(path: Path) -> np.ndarray:
 
 
 def _read_sky(image: Path) -> float:
-    """Return the sky's level in an image, or 0 where its visit has none, as official code does."""
+    """Return the level of the sky in an image, or 0 if its visit has none, as in official code."""
     path = image.with_name("sky.npy")
     if not path.exists():
         return 0.0
@@ -201,7 +204,7 @@ def _load(path: Path) -> np.ndarray:
 
 
 def _standardise(splits: Mapping[str, SplitData]) -> dict[str, Any]:
-    """Standardise the inputs of every split in place, by the training pixels."""
+    """Standardise the inputs of every split in place by the training pixels."""
     train = splits["train"].x
     mean = float(train.mean(dtype=np.float64))
     variances = [np.square(image - mean).mean(dtype=np.float64) for image in train]

@@ -1,17 +1,19 @@
-"""Darcy Flow: the pressure of a fluid in a porous square. Li et al., "Fourier Neural Operator",
-ICLR 2021; as a task, Tu et al., "NAS-Bench-360", NeurIPS 2022.
+"""Darcy Flow: the pressure of a fluid in a porous square.
+
+Li et al., "Fourier Neural Operator", ICLR 2021; as a task, Tu et al., "NAS-Bench-360", NeurIPS
+2022.
 
     -div(a grad u) = 1 on (0, 1)^2, u = 0 on the boundary, a of two values
 
     x  a, standardised at each point by the training fields; coordinates across, down    [3, 85, 85]
     y  u, in its own unit                                                                [1, 85, 85]
 
-Files: piececonst_r421_N1024_smooth1.mat to train on and piececonst_r421_N1024_smooth2.mat to test
-on, each with `coeff` and `sol` [1024, 421, 421]. Every fifth point is kept, as are the first 1000
-and the first 100 fields. Outputs are stored in their own unit. ORCA predicts them standardised at
-each point, and decodes them before loss and metric; so does `orca_pool` (`models.predictors`),
-by the statistics of the fields that a trial trains on (ORCA: of those that validate, too). The
-`linear` head predicts in the unit of all points together.
+The files are piececonst_r421_N1024_smooth1.mat for training and piececonst_r421_N1024_smooth2.mat
+for test, each with `coeff` and `sol` [1024, 421, 421]. The reader keeps every fifth point of the
+first 1000 and the first 100 fields. Outputs are stored in their own unit. ORCA predicts outputs
+that are standardised at each point, and decodes them before loss and metric. `orca_pool`
+(`models.predictors`) does the same, with the statistics of the training split; ORCA includes the
+validation fields. The `linear` head predicts in a common unit of all points.
 """
 
 import math
@@ -42,30 +44,31 @@ __all__ = ["find", "read"]
 
 SIDE, STEP = 85, 5  # points kept, of 421
 FIELDS = {"piececonst_r421_N1024_smooth1.mat": 1000, "piececonst_r421_N1024_smooth2.mat": 100}
-LARGEST = 1024 * 421 * 421  # numbers
-HEAD = 128  # bytes before the arrays of a version 5 file
+LARGEST = 1024 * 421 * 421  # numbers in a published array
+HEAD = 128  # bytes of the header of a version 5 file
 KINDS = ("double", "single", *(f"{u}int{bits}" for u in ("", "u") for bits in (8, 16, 32, 64)))
 
 
 def find(files: Sequence[Path], *, seed: int = 0) -> dict[str, Path]:
-    """Return the files that are read, by their published names.
+    """Return the files to read by their published names.
 
     Raises:
-        DataError: One is missing.
+        DataError: A file is missing.
     """
     del seed
     return {name: find_file(files, name) for name in FIELDS}
 
 
 def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSplits:
-    """Read both files; a tenth of the training fields becomes the validation split.
+    """Read both files. The validation split is a tenth of the training fields.
 
     Raises:
-        DataError: A file is missing, is no MATLAB file, or lacks an array of this shape.
+        DataError: A file is missing, is no MATLAB file, or has no array of this shape.
     """
     del scratch
     train, test = (_read_fields(path, FIELDS[name]) for name, path in find(files).items())
     splits = split_published(train, test, by_class=False, seed=seed, scope="darcy_flow")
+    # The statistics are those of the training split alone, so that no other split leaks into them.
     coefficient = splits["train"].x[:, 0]
     standardise = Standardiser.of(
         coefficient.mean(axis=0, dtype=np.float64), coefficient.std(axis=0, dtype=np.float64)
@@ -99,14 +102,15 @@ def _read_fields(path: Path, fields: int) -> Labelled:
 
 
 def _read_array(path: Path, name: str) -> np.ndarray:
-    """Return every fifth point of an array: [n, 85, 85]."""
+    """Return every fifth point of an array, [n, 85, 85]."""
+    # Size, shape and type are checked before SciPy allocates memory for the array.
     with open_regular(path) as file:
         try:
             _check_whole(file, path.stat().st_size)
             found = {key: (shape, kind) for key, shape, kind in whosmat(file)}
             _check_shape(path, name, *found.get(name, (None, "")))
             array: np.ndarray = loadmat(file, variable_names=[name])[name][:, ::STEP, ::STEP]
-        except NotImplementedError:  # version 7.3, which is HDF5
+        except NotImplementedError:  # SciPy does not read version 7.3, which is HDF5
             array = _read_hdf5(path, name)
         except DataError:
             raise
@@ -126,15 +130,15 @@ def _read_array(path: Path, name: str) -> np.ndarray:
 
 
 def _check_whole(file: BinaryFile, size: int) -> None:
-    """Check that the arrays of a version 5 file lie one behind the other up to its end.
+    """Check that the arrays of a version 5 file are complete. SciPy would not notice.
 
     Raises:
-        ValueError: The file ends before.
+        ValueError: The file ends inside an array.
     """
     head = file.read(HEAD)
     order = {b"IM": "<", b"MI": ">"}.get(head[126:128])
     if order is None or head[124:126] not in (b"\x00\x01", b"\x01\x00"):
-        return  # of version 4, 7.3, or none
+        return  # another version, or no MATLAB file
     place = HEAD
     while place < size:
         file.seek(place)
@@ -142,12 +146,12 @@ def _check_whole(file: BinaryFile, size: int) -> None:
         declared = struct.unpack(f"{order}II", tag)[1] if len(tag) == 8 else 0
         place += 8 + declared
     if place > size:
-        raise ValueError(f"it was cut short: an array goes on to byte {place}")
+        raise ValueError(f"it was cut short: an array extends to byte {place}")
     file.seek(0)
 
 
 def _check_shape(path: Path, name: str, shape: tuple[int, ...] | None, kind: str) -> None:
-    """Check, before it is read, that an array is of numbers and no larger than a published one."""
+    """Check, before reading, that an array holds numbers and is not larger than published."""
     if shape is None:
         return
     if math.prod(shape) > LARGEST or min(shape, default=0) < 0:

@@ -1,12 +1,13 @@
-"""DeepSEA: which of 36 chromatin features a stretch of DNA has. Zhou and Troyanskaya, Nature
-Methods 12 (2015); as a task, Tu et al., "NAS-Bench-360", NeurIPS 2022.
+"""DeepSEA: 36 chromatin features of a DNA sequence.
 
-    x  1 for the base at each of 1000 places    [4, 1000]
-    y  1 for each feature                       [36]
+Zhou and Troyanskaya, Nature Methods 12 (2015); as a task, Tu et al., "NAS-Bench-360", NeurIPS 2022.
 
-File: deepsea_filtered.npz with x_{train,val,test} [n, 1000, 4] and y_{train,val,test} [n, 36]. The
-official validation set is added to the training set, as ORCA does, and a tenth of the two
-validates. Sequences are read a few thousand at a time, and kept as bytes.
+    x  1 for the base at each of 1000 positions    [4, 1000]
+    y  1 for each present feature                  [36]
+
+The file is deepsea_filtered.npz with x_{train,val,test} [n, 1000, 4] and y_{train,val,test}
+[n, 36]. As in ORCA, the official training and validation sets are joined. The validation split is a
+tenth of them. Sequences are read a few thousand at a time and stored as bytes.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,8 +28,8 @@ __all__ = ["find", "read"]
 
 FILE = "deepsea_filtered.npz"
 BASES, LENGTH, FEATURES = 4, 1000, 36
-CHUNK = 4096  # sequences
-LARGEST = {  # bytes unpacked, of numbers of 8 bytes for twice the sequences there are
+CHUNK = 4096  # sequences read at once
+LARGEST = {  # maximal unpacked bytes: twice the published sequences, in numbers of 8 bytes
     "x": 8 * BASES * LENGTH * 2 * 223_643,
     "y": 8 * FEATURES * 2 * 223_643,
 }
@@ -36,10 +37,10 @@ _damaged = partial(damaged, way_out=f"Fetch {FILE} again")
 
 
 def find(files: Sequence[Path], *, seed: int = 0) -> dict[str, Path]:
-    """Return the file that is read, by its published name.
+    """Return the file to read by its published name.
 
     Raises:
-        DataError: It is missing.
+        DataError: The file is missing.
     """
     del seed
     return {FILE: find_file(files, FILE)}
@@ -49,12 +50,14 @@ def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSpli
     """Read the six arrays.
 
     Raises:
-        DataError: The file is missing, damaged, or an array not of its shape or not of 0 and 1.
+        DataError: The file is missing or damaged, or an array has another shape or values other
+            than 0 and 1.
     """
     (path,) = find(files).values()
     y = {part: _read_features(path, part) for part in ("train", "val", "test")}
     features = np.concatenate([y["train"], y["val"]])
     rows = hold_out(len(features), seed, "deepsea", "train")
+    # Training and validation rows share one file in scratch, and the splits are views of it.
     development = np.concatenate([rows["train"], rows["val"]])
     order = shuffled(len(y["test"]), seed, "deepsea", "test")
     x = _read_sequences(path, {p: len(y[p]) for p in ("train", "val")}, development, scratch)
@@ -83,10 +86,10 @@ def _read_features(path: Path, part: str) -> np.ndarray:
 def _read_sequences(
     path: Path, sizes: dict[str, int], order: np.ndarray, scratch: Path
 ) -> np.ndarray:
-    """Return the sequences of some parts, one after another and then in `order`: [n, 4, 1000]."""
+    """Return the concatenated sequences of some parts in `order`, [n, 4, 1000]."""
     name, shape = f"deepsea-{'-'.join(sizes)}.raw", (len(order), BASES, LENGTH)
     x = scratch_array(scratch / name, shape, np.uint8)
-    row = np.argsort(order)  # of each sequence
+    row = np.argsort(order)  # the row of each sequence in the result
     first = 0
     for part, size in sizes.items():
         for sequences in _chunks(path, part, size):
@@ -97,7 +100,8 @@ def _read_sequences(
 
 
 def _chunks(path: Path, part: str, size: int) -> Iterator[np.ndarray]:
-    """Yield sequences [n, 1000, 4] as bytes."""
+    """Yield blocks of sequences, uint8 [k, 1000, 4]."""
+    # The member is decompressed block by block, because all sequences together take gigabytes.
     with open_member(path, f"x_{part}.npy", LARGEST["x"]) as file:
         try:
             shape, fortran, dtype = read_head(file)
@@ -120,10 +124,13 @@ def _chunks(path: Path, part: str, size: int) -> Iterator[np.ndarray]:
 
 
 def _check_bits(path: Path, name: str, rows: np.ndarray, start: int = 0) -> None:
-    """Check that rows, of which the first has the number `start`, hold 0 and 1.
+    """Check that rows hold only 0 and 1.
+
+    Args:
+        start: Number of the first row, for the message.
 
     Raises:
-        DataError: One does not.
+        DataError: A row holds another value.
     """
     fit = ((rows == 0) | (rows == 1)).reshape(len(rows), -1).all(axis=1)
     if not fit.all():

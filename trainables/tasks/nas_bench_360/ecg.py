@@ -1,18 +1,20 @@
-"""ECG: whether a heart beats normally (N), in atrial fibrillation (A), otherwise (O), or too
-noisily to say (~). Clifford et al., "AF Classification from a Short Single Lead ECG Recording",
-CinC 2017; as a task, Hong et al., "MINA", IJCAI 2019, and Tu et al., "NAS-Bench-360", NeurIPS 2022.
+"""ECG: heart rhythm, normal (N), atrial fibrillation (A), other (O) or too noisy (~).
+
+Clifford et al., "AF Classification from a Short Single Lead ECG Recording", CinC 2017; as a task,
+Hong et al., "MINA", IJCAI 2019, and Tu et al., "NAS-Bench-360", NeurIPS 2022.
 
     x  a window of 1000 points of a record of mean 0 and deviation 1    [1, 1000]
-    y  the record's class: N, A, O, ~                                   0..3
+    y  the class of the record: N, A, O, ~                              0..3
 
-File: challenge2017.pkl, a pickle of {data: a series a record, label: a letter a record}.
+The file is challenge2017.pkl, a pickle of {data: one series per record, label: one letter per
+record}.
 
-A tenth of the records is the test set, drawn as official code does (scikit-learn's split of seed
-0); a tenth of each class of the others validates. Windows start every 500 points; those to train on
-start as often as 500 / (1, 6, 2, 20) points for N, A, O and ~, so that rare classes are seen more.
-Official code cuts its test set so too, which counts records of rare classes many times over. It
-leaves out a window that ends with its record: 16 windows of 9000 points, the commonest length, are
-17 here.
+The test set is a tenth of the records, drawn as in official code (scikit-learn's split with seed
+0). The validation split is a tenth of each class of the other records. Windows start every 500
+points. Training windows of N, A, O and ~ start every 500 / (1, 6, 2, 20) points, so that rare
+classes are more frequent. Official code cuts its test set in the same way, and thereby counts
+records of rare classes many times. It also omits a window that ends with its record: of 9000
+points, the most frequent length, it makes 16 windows, this reader 17.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,32 +35,33 @@ __all__ = ["find", "read"]
 FILE = "challenge2017.pkl"
 CLASSES = ("N", "A", "O", "~")
 WINDOW, STRIDE = 1000, 500
-DENSITIES = (1, 6, 2, 20)  # of training windows, by class
+DENSITIES = (1, 6, 2, 20)  # relative densities of training windows by class
 TEST_SHARE = 0.1
 _damaged = partial(damaged, way_out=f"Fetch {FILE} again")
 
 
 def find(files: Sequence[Path], *, seed: int = 0) -> dict[str, Path]:
-    """Return the file that is read, by its published name.
+    """Return the file to read by its published name.
 
     Raises:
-        DataError: It is missing.
+        DataError: The file is missing.
     """
     del seed
     return {FILE: find_file(files, FILE)}
 
 
 def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSplits:
-    """Read the records and cut them into windows; no record is in two splits.
+    """Read the records and cut them into windows. No record is in two splits.
 
     Raises:
-        DataError: The file is missing, not of this layout, or has too few records.
+        DataError: The file is missing, has another layout, or has too few records.
     """
     (path,) = find(files).values()
     records, classes = _read_records(path)
     rest, test = _split_off_test(path, len(records))
     parts = hold_out_of_each(classes[rest], seed, "ecg", "train")
     members = {"train": rest[parts["train"]], "val": rest[parts["val"]], "test": test}
+    # Records are split before they are cut, so that overlapping windows stay in one split.
     first, splits = 0, {}
     for split, chosen in members.items():
         densities = DENSITIES if split == "train" else (1,) * len(CLASSES)
@@ -83,7 +86,7 @@ def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSpli
 
 
 def _read_records(path: Path) -> tuple[list[np.ndarray], np.ndarray]:
-    """Return the records, standardised, and their classes."""
+    """Return the standardised records and their classes [n]."""
     stored = load_pickle(path)
     if not isinstance(stored, dict) or not {"data", "label"} <= stored.keys():
         raise _damaged(path, "it must hold a dictionary with `data` and `label`")
@@ -122,7 +125,11 @@ def _split_off_test(path: Path, records: int) -> tuple[np.ndarray, np.ndarray]:
 def _windows(
     records: Sequence[np.ndarray], strides: Mapping[int, int]
 ) -> Iterator[tuple[int, int]]:
-    """Yield (record, first point) of every window that lies within its record."""
+    """Yield (record, first point) of every complete window.
+
+    Args:
+        strides: Distance of windows, by record.
+    """
     for index, stride in strides.items():
         for start in range(0, len(records[index]) - WINDOW + 1, stride):
             yield index, start

@@ -1,27 +1,31 @@
-"""FSD50K: which of 200 events are heard in a clip. Fonseca et al., "FSD50K", IEEE/ACM TASLP 30
-(2022); as a task, Tu et al., "NAS-Bench-360", NeurIPS 2022.
+"""FSD50K: 200 sound events of a clip.
+
+Fonseca et al., "FSD50K", IEEE/ACM TASLP 30 (2022); as a task, Tu et al., "NAS-Bench-360", NeurIPS
+2022.
 
     x  the log-mel image of one second (`log_mel`)     [1, 96, 102]
     y  1 for each event of its clip, 0 for the rest    [200]
 
-Files: audio.zip, or the folder that it was unpacked in, clips cut into seconds (every half a
-second):
+The file is audio.zip, or the folder of its contents. Clips are cut into seconds, which start every
+half second:
 
-    chunks/{tr,val,eval}.csv    files, labels, ext: a second, its clip's events, its clip
+    chunks/{tr,val,eval}.csv    files, labels, ext: a second, the events of its clip, its clip
     chunks/lbl_map.json         the number of each event
     noise_22050/*.wav           background noise (MUSAN)
 
-and the seconds, 22050 samples each, in the folders that the lists name, absolute or below these.
+The seconds have 22050 samples each. They are in the folders that the lists name, either absolute or
+below these folders.
 
-As in ORCA's loader a clip to train on gives one second, drawn once, and with probability 0.75 its
-image is mixed, once, with that of a second of noise:
+As in ORCA's loader, a training clip gives one random second. With probability 0.75, its image is
+mixed with that of a second of noise:
 
     x <- (1 - a) x + a noise,    a ~ U(0, 0.5)
 
-Its masks of time and frequency, which would stay in half the images, are left out; its noise is
-centred over a whole file, here over its second. Clips to validate and to test on give all their
-seconds, which share a group. The validation split is val.csv, the tenth of the development clips
-that the data set sets apart. Images are kept in half precision: 0.03 dB at most.
+The second and its noise are drawn once. ORCA also masks times and frequencies; this reader does
+not, because the masks would be permanent in half of the images. ORCA centres the noise over a whole
+file, this reader over its second. Validation and test clips give all their seconds, which form a
+group. The validation split is val.csv, the official tenth of the development clips. Images are
+stored in half precision, with an error of at most 0.03 dB.
 """
 
 import csv
@@ -61,7 +65,7 @@ COLUMNS = ("files", "labels", "ext")
 NOISE = "noise_22050"
 MIXED, MOST_NOISE = 0.75, 0.5
 
-Mix = Callable[[int, np.ndarray], np.ndarray]  # of a clip's number and an image, an image
+Mix = Callable[[int, np.ndarray], np.ndarray]  # number of a clip and image -> image
 
 
 @dataclass(frozen=True)
@@ -74,22 +78,25 @@ class _Clip:
 
 @dataclass(frozen=True)
 class _Layout:
-    """The content of the unpacked folders that is read, drawn by a seed."""
+    """The used contents of the unpacked folders, with all random choices."""
 
     numbers: Mapping[str, int]  # by event
-    clips: Mapping[str, list[_Clip]]  # by split; those to train on have one second each
+    clips: Mapping[str, list[_Clip]]  # by split; training clips have one second each
     noise: Sequence[Path]
-    draws: np.ndarray  # [n, 4] of U(0, 1): whether, which, where and how much noise, by clip
+    draws: np.ndarray  # [n, 4] of U(0, 1) by clip: noise or not, its file, position and amount
 
     @classmethod
     def of(cls, root: Path, seed: int, within: Path | None = None) -> "_Layout":
         """Read the lists.
 
         Args:
-            within: The folder out of which none may lead: that of an archive.
+            root: Folder of the lists.
+            seed: Seed of all random choices.
+            within: Folder of an unpacked archive, which no path may leave; None: no limit.
 
         Raises:
-            DataError: A list, the map of labels or the noise is missing, or not as published.
+            DataError: A list, the map of labels or the noise is missing, or differs from the
+                published one.
         """
         numbers = _read_label_map(root / MAP)
         clips = {split: _read_list(root / name, numbers, within) for split, name in LISTS.items()}
@@ -105,12 +112,12 @@ class _Layout:
         return cls(numbers, clips, _find_noise(root), draws[:, 1:])
 
     def noise_of(self, clip: int) -> Path | None:
-        """Return the sound that a clip to train on is mixed with, if any."""
+        """Return the noise for a training clip, or None."""
         mixed, which = self.draws[clip, :2]
         return None if mixed >= MIXED else self.noise[int(which * len(self.noise))]
 
     def mixed(self, clip: int, image: np.ndarray) -> np.ndarray:
-        """Return the image of a clip to train on, mixed with noise where that was drawn."""
+        """Return the image of a training clip, mixed with its noise if it has any."""
         if (path := self.noise_of(clip)) is None:
             return image
         position, amount = self.draws[clip, 2:]
@@ -121,7 +128,7 @@ class _Layout:
 
 
 def find(files: Sequence[Path], *, seed: int = 0) -> dict[str, Path]:
-    """Return the files that are read, by their published names: the archive, or what it holds.
+    """Return the files to read by their published names: the archive, or its contents.
 
     Raises:
         DataError: A list, the map of labels, the noise or a sound is missing.
@@ -139,10 +146,11 @@ def find(files: Sequence[Path], *, seed: int = 0) -> dict[str, Path]:
 
 
 def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSplits:
-    """Read the seconds of every clip, and mix those to train on with noise.
+    """Read the seconds of every clip, and mix those of training with noise.
 
     Raises:
-        DataError: A list, the map of labels, the noise or a sound is missing, or not as published.
+        DataError: A list, the map of labels, the noise or a sound is missing, or differs from the
+            published one.
     """
     archives = find_archives(files, PUBLISHED, HOLDING)
     with unpacked(archives, scratch, WANTED) as folders:
@@ -169,7 +177,8 @@ def _read_label_map(path: Path) -> dict[str, int]:
 
 
 def _read_list(path: Path, numbers: Mapping[str, int], within: Path | None) -> list[_Clip]:
-    """Return the clips of a list, and where their seconds are."""
+    """Return the clips of a list with the paths of their seconds."""
+    # The first file of a list determines the folder of all, since a search for each would be slow.
     clips: dict[str, _Clip] = {}
     folder = None
     for row, (file, labels, name) in enumerate(_read_rows(path)):
@@ -211,7 +220,10 @@ def _read_rows(path: Path) -> Iterator[tuple[str, str, str]]:
 
 
 def _find_folder(manifest: Path, file: str, within: Path | None) -> Path:
-    """Return the folder of a listed file: as listed, or its tail below or beside the lists'."""
+    """Return the folder of a listed file.
+
+    It is the listed folder, or the last parts of its path, below or beside the folder of the lists.
+    """
     *folders, name = _parts(file)
     for base in (manifest.parent, manifest.parent.parent):
         for skipped in range(len(folders) + 1):

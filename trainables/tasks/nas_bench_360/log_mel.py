@@ -1,11 +1,11 @@
-"""One second of sound as an image: its spectrogram on the mel scale, in decibels.
+"""Log-mel images: spectrograms of one second of sound on the mel scale, in decibels.
 
     dB(t, m) = 10 log10 sum_f M(f, m) |STFT(t, f)|^2,  at most 80 below the largest
     x = dB - mean dB
 
-FFT of 1920, Hann window of 30 ms, hop of 10 ms, 96 bands of the HTK scale: Fonseca et al.,
-"FSD50K", IEEE/ACM TASLP 30 (2022), section V.B. A second has 101 frames; one of zeros follows, as
-in the published loader.
+The settings are those of Fonseca et al., "FSD50K", IEEE/ACM TASLP 30 (2022), section V.B: FFT of
+1920 points, Hann window of 30 ms, hop of 10 ms, 96 bands of the HTK scale. A second has 101 frames.
+As in the published loader, a frame of zeros follows.
 
 Shapes: t = samples; 96 bands, 102 frames.
 """
@@ -23,14 +23,14 @@ from trainables.tasks.formats.files import open_regular, shown
 
 __all__ = ["BANDS", "FRAMES", "RATE", "log_mel", "one_second", "read_wave"]
 
-RATE = 22050  # samples a second
+RATE = 22050  # samples per second
 FFT, WINDOW, HOP = 1920, RATE * 30 // 1000, RATE * 10 // 1000
 BANDS, FRAMES = 96, 102
 RANGE_DB = 80.0
 
 
 def log_mel(wave: np.ndarray) -> np.ndarray:
-    """Return the image [96, 102] of one second [22050], float32."""
+    """Return the image, float32 [96, 102], of one second [22050]."""
     window, filters = _window_and_filters()
     decibels = spectrogram(
         wave,
@@ -48,7 +48,11 @@ def log_mel(wave: np.ndarray) -> np.ndarray:
 
 
 def one_second(wave: np.ndarray, position: float = 0.0) -> np.ndarray:
-    """Return the second at `position` (0 the first, 1 the last); a shorter sound is repeated."""
+    """Return one second [22050] of a sound [t]. A shorter sound is repeated.
+
+    Args:
+        position: Start of the second: 0 for the first, up to 1 for the last.
+    """
     if len(wave) <= RATE:
         return np.resize(wave, RATE)
     start = int(position * (len(wave) - RATE + 1))
@@ -56,16 +60,17 @@ def one_second(wave: np.ndarray, position: float = 0.0) -> np.ndarray:
 
 
 def read_wave(path: Path) -> np.ndarray:
-    """Read a .wav file: float32 [t], 1 the loudest that 16 bits hold.
+    """Read a .wav file as float32 [t], in units of the largest value of 16 bits.
 
     Raises:
-        DataError: It is missing, cut short, empty, of another sample rate, of several channels, or
-            neither of 16 bits nor of floats.
+        DataError: The file is missing, truncated or empty, or has another sample rate, several
+            channels, or samples other than 16 bits or floats.
     """
     with open_regular(path) as file:
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", wavfile.WavFileWarning)  # chunks without sound
+                # Warnings about chunks without sound are ignored; a truncated file is an error.
+                warnings.simplefilter("ignore", wavfile.WavFileWarning)
                 warnings.filterwarnings("error", "Reached EOF", wavfile.WavFileWarning)
                 rate, samples = wavfile.read(file)
         except Exception as error:  # a damaged file may raise anything

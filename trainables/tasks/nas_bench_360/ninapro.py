@@ -1,11 +1,13 @@
-"""NinaPro: which of 18 hand movements the muscles of an arm make. Atzori et al., "Building the
-Ninapro Database", BioRob 2012; as a task, Tu et al., "NAS-Bench-360", NeurIPS 2022.
+"""NinaPro: 18 hand movements from the muscle signals of an arm.
 
-    x  16 electrodes at 52 times, as they are    [1, 16, 52]
-    y  the movement                              0..17
+Atzori et al., "Building the Ninapro Database", BioRob 2012; as a task, Tu et al., "NAS-Bench-360",
+NeurIPS 2022.
 
-Files: {ninapro,label}_{train,val,test}.npy, [n, 52, 16] and [n]. The official validation set is
-added to the training set, as ORCA does, and a tenth of each class of the two validates.
+    x  16 electrodes at 52 times, unchanged    [1, 16, 52]
+    y  the movement                            0..17
+
+The files are {ninapro,label}_{train,val,test}.npy, [n, 52, 16] and [n]. As in ORCA, the official
+training and validation sets are joined. The validation split is a tenth of each class of them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,10 +27,10 @@ KINDS = ("ninapro", "label")
 
 
 def find(files: Sequence[Path], *, seed: int = 0) -> dict[str, Path]:
-    """Return the files that are read, by their published names.
+    """Return the files to read by their published names.
 
     Raises:
-        DataError: One is missing.
+        DataError: A file is missing.
     """
     del seed
     names = [f"{kind}_{part}.npy" for part in ("train", "val", "test") for kind in KINDS]
@@ -39,7 +41,7 @@ def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSpli
     """Read the six arrays.
 
     Raises:
-        DataError: A file is missing, damaged, or not of its shape.
+        DataError: A file is missing or damaged, or its array has another shape.
     """
     del scratch
     found = find(files)

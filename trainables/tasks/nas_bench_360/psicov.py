@@ -1,22 +1,25 @@
-"""PSICOV: how far apart the residues of a protein lie. Adhikari, "PDNET", Bioinformatics 36 (2020);
-as a task, Tu et al., "NAS-Bench-360", NeurIPS 2022.
+"""PSICOV: distances between the residues of a protein.
+
+Adhikari, "PDNET", Bioinformatics 36 (2020); as a task, Tu et al., "NAS-Bench-360", NeurIPS 2022.
 
     x  57 features of each pair of residues     [57, 512, 512]
     y  their distance in angstroms, known       [2, 512, 512]
 
-Files: protein.zip, or the folder that it was unpacked in:
+The file is protein.zip, or the folder of its contents:
 
-    {deepcov,psicov}.lst                     names of the proteins: to train on, to test on
+    {deepcov,psicov}.lst                     names of the proteins: for training, for test
     {deepcov,psicov}/features/NAME.pkl       seq, ss [3, L], pssm [L, 22], sa [L], entropy [L];
                                              ccmpred, freecon, potential [L, L]
     {deepcov,psicov}/distance/NAME-cb.npy    objects: L, sequence, distances [L, L]
 
-The 27 numbers of a residue count twice, for the one and for the other of a pair (`PairFeatures`);
-unpacked, 3606 proteins would take 215 GB, packed in half precision they take 6 GB. As in ORCA's
-loader, a protein lies at (5, 5) of a grid of 512 x 512, distances are at least 1, those on the
-diagonal are the mean of their neighbours', and those to train on at most 16. Of a protein longer
-than 502, a stretch drawn at random is taken; ORCA drew two, one for each axis. Pairs that are
-outside the protein or of unknown distance do not count; ORCA trained on them too, as 16 and 0.
+The 27 numbers of a residue occur twice, once for each residue of a pair (`PairFeatures`). All 3606
+proteins take 6 GB packed in half precision; unpacked, they would take 215 GB.
+
+As in ORCA's loader, a protein starts at (5, 5) of a grid of 512 x 512. Distances are at least 1,
+and at most 16 in training and validation. Those on the diagonal are the mean of their neighbours.
+Of a protein longer than 502 residues, the reader takes one random section for both axes; ORCA draws
+a section for each axis. Pairs outside the protein and pairs of unknown distance are masked; ORCA
+trains on them too, with targets of 16 and 0.
 """
 
 import re
@@ -42,7 +45,7 @@ SIDE, START = 512, 5
 LONGEST = SIDE - 2 * START
 FARTHEST = 16.0  # angstroms, in training and validation
 SMALLEST, LARGEST = 1.0, 500.0
-FEATURE_BOUND = 100.0  # as PDNET asserts
+FEATURE_BOUND = 100.0  # the bound of an assertion in PDNET's code
 RESIDUE_FEATURES = 27  # ss 3, pssm 22, sa, entropy
 MAPS = ("ccmpred", "freecon", "potential")
 WANTED = re.compile(r"(deepcov|psicov)(\.lst|/features/[^/]+\.pkl|/distance/[^/]+-cb\.npy)$")
@@ -53,7 +56,7 @@ _damaged = partial(damaged, way_out="Unpack protein.zip anew")
 
 
 def find(files: Sequence[Path], *, seed: int = 0) -> dict[str, Path]:
-    """Return the files that are read, by their published names: the archive, or what it holds.
+    """Return the files to read by their published names: the archive, or its contents.
 
     Raises:
         DataError: A list is missing.
@@ -72,10 +75,10 @@ def find(files: Sequence[Path], *, seed: int = 0) -> dict[str, Path]:
 
 
 def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSplits:
-    """Read the proteins; a tenth of those to train on becomes the validation split.
+    """Read the proteins. The validation split is a tenth of the training proteins.
 
     Raises:
-        DataError: A list or a protein is missing, or an array is not of its shape or out of range.
+        DataError: A list or a protein is missing, or an array has another shape or is out of range.
     """
     archives = find_archives(files, PUBLISHED, HOLDING)
     with unpacked(archives, scratch, WANTED) as folders:
@@ -97,7 +100,12 @@ def _read(root: Path, scratch: Path, seed: int) -> ImportedSplits:
 
 
 def _names(path: Path) -> list[str]:
-    """Return the first word of each line."""
+    """Return the names in a list of proteins, which are the first words of its lines.
+
+    Raises:
+        DataError: The list is unreadable or empty, has an invalid or repeated name, or names a
+            protein whose files are missing.
+    """
     try:
         with open_regular(path) as file:
             lines = file.read().decode("utf-8").splitlines()
@@ -118,7 +126,7 @@ def _names(path: Path) -> list[str]:
 
 
 def _of_protein(folder: Path, name: str) -> tuple[Path, Path]:
-    """Return the files of a protein: its features and its distances."""
+    """Return the paths of the features and of the distances of a protein."""
     return folder / "features" / f"{name}.pkl", folder / "distance" / f"{name}-cb.npy"
 
 
@@ -134,6 +142,7 @@ def _read_split(
     x = scratch_array(Path(f"{stem}-x.raw"), (count, num_rows, SIDE), np.float16)
     y = scratch_array(Path(f"{stem}-y.raw"), (count, 2, SIDE, SIDE), np.float32)
     lengths = np.empty(count, dtype=np.int64)
+    # Unknown distances are stored as 0 with a mask of 0, because a store holds finite numbers only.
     for row, index in enumerate(indices):
         features, distances = _of_protein(folder, names[index])
         residues, maps = _read_features(features)
@@ -166,14 +175,17 @@ def _read_features(path: Path) -> tuple[np.ndarray, np.ndarray]:
         if key not in stored:
             raise _damaged(path, f"it has no `{key}`")
         arrays[key] = _array(path, key, stored[key], shape)
-        if not np.abs(arrays[key]).max() < FEATURE_BOUND:  # false of NaN too
+        if not np.abs(arrays[key]).max() < FEATURE_BOUND:  # written so that NaN fails too
             raise _damaged(path, f"`{key}` must lie within +-{FEATURE_BOUND:g}")
     residues = np.vstack([arrays["ss"], arrays["pssm"].T, arrays["sa"], arrays["entropy"]])
     return residues, np.stack([arrays[key] for key in MAPS])
 
 
 def _read_distances(path: Path, length: int) -> np.ndarray:
-    """Return the distances [L, L], at least 1 and smooth on the diagonal, NaN where unknown."""
+    """Return the distances [L, L] in angstroms, at least 1, and NaN if unknown.
+
+    Values on the diagonal are the means of their neighbours.
+    """
     stored = load_npy(path)
     if stored.shape != (3,):
         raise _damaged(path, "it must hold three objects: length, sequence, distances")

@@ -1,11 +1,12 @@
-"""Satellite: which of 24 kinds of land a pixel is, from 46 satellite images of a year. Petitjean et
-al., "Satellite image time series analysis under time warping", IEEE TGRS 50 (2012); as a task, Tu
-et al., "NAS-Bench-360", NeurIPS 2022.
+"""Satellite: 24 kinds of land cover of a pixel, from 46 satellite images of a year.
 
-    x  the series, as it is (NAS-Bench-360 standardises each; ORCA does not)    [1, 46]
-    y  the kind of land                                                         0..23
+Petitjean et al., "Satellite image time series analysis under time warping", IEEE TGRS 50 (2012);
+as a task, Tu et al., "NAS-Bench-360", NeurIPS 2022.
 
-Files: satellite_{train,test}.npy, each a pickled {data [n, 46], label [n] of 1..24}.
+    x  the series, unchanged as in ORCA (NAS-Bench-360 standardises each)    [1, 46]
+    y  the kind of land cover                                                0..23
+
+The files are satellite_{train,test}.npy, each a pickled {data [n, 46], label [n] of 1..24}.
 """
 
 from collections.abc import Sequence
@@ -25,20 +26,20 @@ TIMES, CLASSES = 46, 24
 
 
 def find(files: Sequence[Path], *, seed: int = 0) -> dict[str, Path]:
-    """Return the files that are read, by their published names.
+    """Return the files to read by their published names.
 
     Raises:
-        DataError: One is missing.
+        DataError: A file is missing.
     """
     del seed
     return {name: find_file(files, name) for name in FILES}
 
 
 def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSplits:
-    """Read both files; a tenth of the training series becomes the validation split.
+    """Read both files. The validation split is a tenth of the training series.
 
     Raises:
-        DataError: A file is missing, damaged, or not of this layout.
+        DataError: A file is missing or damaged, or has another layout.
     """
     del scratch
     train, test = map(_part, find(files).values())

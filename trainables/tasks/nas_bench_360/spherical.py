@@ -1,10 +1,11 @@
-"""Spherical: CIFAR-100, each image projected on a sphere at a random turn. Cohen et al., "Spherical
-CNNs", ICLR 2018; as a task, Tu et al., "NAS-Bench-360", NeurIPS 2022.
+"""Spherical: images of CIFAR-100, projected on a sphere with a random rotation.
+
+Cohen et al., "Spherical CNNs", ICLR 2018; as a task, Tu et al., "NAS-Bench-360", NeurIPS 2022.
 
     x  pixels in [0, 1]    [3, 60, 60]
     y  the label           0..99
 
-File: s2_cifar100.gz, a pickle of {train, test} of {images uint8 [n, 3, 60, 60], labels [n]}.
+The file is s2_cifar100.gz, a pickle of {train, test} of {images uint8 [n, 3, 60, 60], labels [n]}.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,26 +25,26 @@ __all__ = ["find", "read"]
 
 FILE = "s2_cifar100.gz"
 SHAPE, CLASSES = (3, 60, 60), 100
-LARGEST = 2**30  # bytes unpacked; as published they are 650 million
+LARGEST = 2**30  # maximal unpacked bytes; the published file has 650 million
 SCALING = {"mean": [0.0] * 3, "std": [255.0] * 3}
 _damaged = partial(damaged, way_out=f"Fetch {FILE} again")
 
 
 def find(files: Sequence[Path], *, seed: int = 0) -> dict[str, Path]:
-    """Return the file that is read, by its published name.
+    """Return the file to read by its published name.
 
     Raises:
-        DataError: It is missing.
+        DataError: The file is missing.
     """
     del seed
     return {FILE: find_file(files, FILE)}
 
 
 def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSplits:
-    """Read both parts; a tenth of each training class becomes the validation split.
+    """Read both parts. The validation split is a tenth of each training class.
 
     Raises:
-        DataError: The file is missing, cut short, or not of this layout.
+        DataError: The file is missing or truncated, or has another layout.
     """
     del scratch
     (path,) = find(files).values()

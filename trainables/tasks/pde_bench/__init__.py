@@ -1,1 +1,1 @@
-"""PDEBench: its tasks, generators and the reader of its files."""
+"""PDEBench: its tasks, its generators and the reader of its files."""

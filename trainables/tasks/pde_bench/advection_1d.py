@@ -1,4 +1,7 @@
-"""Linear advection, u_t + beta u_x = 0 on [0, 1), periodic: u(x, t) = u_0(x - beta t), exactly."""
+"""Linear advection, u_t + beta u_x = 0 on the periodic [0, 1).
+
+The exact solution is u(x, t) = u_0(x - beta t).
+"""
 
 from dataclasses import dataclass
 
@@ -14,7 +17,7 @@ __all__ = ["COMPAT", "HARD", "Advection"]
 class Advection(Problem):
     """Transport of a random field at a constant speed."""
 
-    beta: float = 0.4  # speed, in domain lengths a unit of time
+    beta: float = 0.4  # speed, in domain lengths per unit of time
     end_time: float = 2.0
     initial: FourierSpec = FOURIER
 
@@ -23,7 +26,7 @@ class Advection(Problem):
         return (resolution,)
 
     def generate(self, indices: np.ndarray, *, seed: int, resolution: int) -> GeneratedSamples:
-        """Return u(0) -> u(end_time), evaluated without discretisation error."""
+        """Return samples u(0) -> u(end_time) without discretisation error."""
         field = self.initial.fields(uniforms(indices, seed=seed, count=self.initial.num_uniforms))
         x = cell_centres(resolution, 0.0, 1.0)
         return GeneratedSamples(

@@ -1,7 +1,7 @@
-"""PDEBench as a benchmark. Takamoto et al., "PDEBench", NeurIPS 2022.
+"""The benchmark PDEBench (Takamoto et al., "PDEBench", NeurIPS 2022).
 
-`tasks.py` describes its tasks, `published.py` its files and the published numbers, and `reader.py`
-reads the files. Every other module is a problem that can be generated, or what problems share.
+`tasks.py` describes its tasks, `published.py` its files and the published numbers. `reader.py`
+reads the files. The other modules are the problems and their shared parts.
 """
 
 from trainables.tasks.benchmark import Benchmark, Reader

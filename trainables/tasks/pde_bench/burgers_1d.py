@@ -1,13 +1,14 @@
-"""Burgers' equation, u_t + (u^2 / 2)_x = (nu / pi) u_xx on [0, 1), periodic, solved exactly.
+"""Burgers' equation, u_t + (u^2 / 2)_x = (nu / pi) u_xx on the periodic [0, 1), solved exactly.
 
-The transform of Hopf (Comm. Pure Appl. Math. 3, 1950) and Cole (Quart. Appl. Math. 9, 1951): with
-kappa = nu / pi and u of zero mean, u = -2 kappa phi_x / phi, where phi_t = kappa phi_xx and
-phi_0 = exp(-U_0 / 2 kappa), U_0 an antiderivative of u_0. A mean m is a Galilean shift:
-u(x, t) = m + v(x - m t, t). The heat equation is one multiplication in Fourier space, so there are
-no time steps.
+The solution uses the transform of Hopf (Comm. Pure Appl. Math. 3, 1950) and Cole (Quart. Appl.
+Math. 9, 1951). Let kappa = nu / pi, let u have zero mean, and let U_0 be an antiderivative of u_0.
+Then u = -2 kappa phi_x / phi, where phi_t = kappa phi_xx and phi_0 = exp(-U_0 / 2 kappa). A mean m
+is a Galilean shift: u(x, t) = m + v(x - m t, t). The heat equation is one multiplication in Fourier
+space, so there are no time steps.
 
-phi spans at most exp(-1 / (16 kappa t)) (the action of a straight path of half a period), which has
-to stay well above rounding: kappa t >= 0.003, met by both variants.
+The ratio of the smallest to the largest phi is at least exp(-1 / (16 kappa t)), from the action of
+a straight path of half a period. It must stay well above the rounding error, so kappa t >= 0.003 is
+required. Both variants satisfy this.
 """
 
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from trainables.tasks.problem import GeneratedSamples, Problem, cell_centres
 
 __all__ = ["COMPAT", "HARD", "Burgers", "cole_hopf"]
 
-FINE = 2048  # points, at least, on which phi is represented
+FINE = 2048  # minimal number of points for phi
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +37,9 @@ class Burgers(Problem):
         return (resolution,)
 
     def generate(self, indices: np.ndarray, *, seed: int, resolution: int) -> GeneratedSamples:
-        """Return u(0) -> u(end_time)."""
+        """Return samples u(0) -> u(end_time)."""
         field = self.initial.fields(uniforms(indices, seed=seed, count=self.initial.num_uniforms))
+        # phi is solved on a finer grid that contains the requested cell centres.
         stride = -(-FINE // resolution)
         fine = np.arange(resolution * stride) / (resolution * stride) + 0.5 / resolution
         solution = cole_hopf(
@@ -50,12 +52,21 @@ class Burgers(Problem):
 
 
 def cole_hopf(u: np.ndarray, *, diffusivity: float, time: float) -> np.ndarray:
-    """Evolve u [n, m], given on m equally spaced points of a period of length 1."""
+    """Solve Burgers' equation by the transform of Hopf and Cole.
+
+    Args:
+        u: Initial state [n, m] on m equally spaced points of a period of length 1.
+        diffusivity: kappa of the module's docstring.
+        time: End time.
+
+    Returns:
+        The state [n, m] at the end time.
+    """
     m = u.shape[-1]
     mean = u.mean(axis=-1, keepdims=True)
     ik = 2j * np.pi * fft.rfftfreq(m, 1 / m)
     if m % 2 == 0:
-        ik[-1] = 0.0  # the derivative of the highest wave is not representable
+        ik[-1] = 0.0  # the derivative of the highest wave vanishes on the grid
     spectrum = fft.rfft(u - mean)
     antiderivative = fft.irfft(np.divide(spectrum, ik, where=ik != 0, out=0 * spectrum), m)
     exponent = -antiderivative / (2 * diffusivity)

@@ -1,16 +1,17 @@
-"""Darcy flow, u_t = div(a grad u) + beta on [0, 1]^2, u = 0 on the boundary; a is 0.1 or 1.
+"""Darcy flow, u_t = div(a grad u) + beta on [0, 1]^2, with u = 0 on the boundary and a of 0.1 or 1.
 
-Five-point finite volumes with harmonic means of a on the faces. Without `end_time`, the steady
-solution: one sparse factorisation (SuperLU). With it, the state at that time from a constant u(0),
-by TR-BDF2 (Bank et al., IEEE Trans. CAD 4, 1985), whose two stages share one factorisation.
+The scheme is a five-point finite volume method with harmonic means of a on the faces. Without
+`end_time`, the target is the steady solution, from one sparse factorisation (SuperLU). With
+`end_time`, it is the state at that time from a constant u(0), by TR-BDF2 (Bank et al., IEEE Trans.
+CAD 4, 1985). The two stages of TR-BDF2 share one factorisation.
 
-PDEBench's published target is such a snapshot, t = 1.75, still remembering a u(0) which is not
-among the inputs, and its zero stands in the centre of the first cell outside (`ghost`). Ours starts
-from a constant u(0) ~ U(0.1, 10); the published initial state is more varied.
+The published target of PDEBench is a snapshot at t = 1.75. It still depends on u(0), which is not
+an input. Its boundary value 0 is located in the centre of the first cell outside (`ghost`). Our
+generator starts from a constant u(0) ~ U(0.1, 10), while the published initial state varies more.
 
-The coefficient: 1 where a sum of five Gaussian bumps exceeds its expectation, else 0.1.
+The coefficient a is 1 where a sum of five Gaussian bumps exceeds its mean, and 0.1 elsewhere.
 
-Shapes: n = samples, m = cells a side.
+Shapes: n = samples, m = cells per side.
 """
 
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ GAMMA = 2 - 2**0.5
 
 @dataclass(frozen=True, kw_only=True)
 class Darcy(Problem):
-    """Flow through a random medium of two conductivities."""
+    """Flow through a random medium with two conductivities."""
 
     beta: float = 0.1  # the constant source
     low: float = 0.1
@@ -50,10 +51,11 @@ class Darcy(Problem):
         return (resolution, resolution)
 
     def generate(self, indices: np.ndarray, *, seed: int, resolution: int) -> GeneratedSamples:
-        """Return a -> u."""
+        """Return samples a -> u."""
         drawn = uniforms(indices, seed=seed, count=3 * NUM_BUMPS + 1)
         centres, spreads, level = np.split(drawn, [2 * NUM_BUMPS, 3 * NUM_BUMPS], axis=1)
         spreads = MAX_SPREAD * spreads
+        # One sample is solved at a time, since each has its own matrix to factorise.
         bumps = _bump_sum(centres, spreads, cell_centres(resolution, 0.0, 1.0))
         a = np.where(bumps > _expected_bump_sum(), self.high, self.low)
         first, last = self.initial_range
@@ -80,9 +82,15 @@ class Darcy(Problem):
 
 
 def diffusion_matrix(a: np.ndarray, *, boundary: Boundary) -> sparse.csc_array:
-    """Return -div(a grad) for a [m, m]: a symmetric positive definite matrix [m^2, m^2]."""
+    """Return -div(a grad) for a [m, m]: a symmetric positive definite matrix [m^2, m^2].
+
+    Args:
+        boundary: Location of the boundary value: on the outer face, or in the centre of the first
+            cell outside (`ghost`).
+    """
     m = len(a)
-    outer = 2.0 if boundary == "face" else 1.0  # 1 / distance from centre to the zero, in cells
+    outer = 2.0 if boundary == "face" else 1.0  # 1 / distance to the boundary value, in cells
+    # Each face couples its two cells by the harmonic mean of their coefficients.
     diagonal = np.zeros_like(a)
     offset: list[np.ndarray] = []
     for axis in (0, 1):
@@ -102,7 +110,7 @@ def diffusion_matrix(a: np.ndarray, *, boundary: Boundary) -> sparse.csc_array:
 
 
 def steady_state(matrix: sparse.csc_array, source: np.ndarray) -> np.ndarray:
-    """Solve matrix u = source, [m^2]."""
+    """Return the solution u [m^2] of matrix u = source."""
     solution: np.ndarray = _factorised(matrix).solve(source)
     return solution
 
@@ -110,7 +118,17 @@ def steady_state(matrix: sparse.csc_array, source: np.ndarray) -> np.ndarray:
 def transient_state(
     matrix: sparse.csc_array, source: np.ndarray, u: np.ndarray, *, time: float, num_steps: int
 ) -> np.ndarray:
-    """Evolve u_t = source - matrix u from 0 to `time`."""
+    """Solve u_t = source - matrix u from 0 to `time` by TR-BDF2.
+
+    Args:
+        matrix: [m^2, m^2].
+        source, u: [m^2]; `u` is the initial state.
+
+    Returns:
+        The state [m^2] at `time`.
+    """
+    # Both stages of TR-BDF2 invert the same matrix 1 + implicit * matrix: a trapezoidal step over
+    # GAMMA of the time step, then a BDF2 step over all of it.
     step = time / num_steps
     implicit = GAMMA / 2 * step
     solve = _factorised(sparse.eye_array(u.size, format="csc") + implicit * matrix).solve

@@ -1,8 +1,9 @@
-"""Diffusion with logistic growth, u_t = nu u_xx + rho u (1 - u) on [0, 1), periodic, 0 <= u <= 1.
+"""Diffusion with logistic growth, u_t = nu u_xx + rho u (1 - u) on the periodic [0, 1).
 
-Strang splitting (SIAM J. Numer. Anal. 5, 1968) of two exact flows: growth
-u -> u / (u + (1 - u) exp(-rho t)), and diffusion in Fourier space. Second order in the time
-step; steps grow linearly, since rough initial states smooth at once.
+The initial state satisfies 0 <= u <= 1. The scheme is Strang splitting (SIAM J. Numer. Anal. 5,
+1968) of two exact flows: the growth u -> u / (u + (1 - u) exp(-rho t)), and diffusion in Fourier
+space. It is of second order in the time step. Steps grow linearly, because diffusion smooths rough
+initial states quickly.
 """
 
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from trainables.tasks.problem import GeneratedSamples, Problem, cell_centres
 
 __all__ = ["COMPAT", "HARD", "DiffusionReaction", "evolve"]
 
-REFERENCE = 1024  # points over which an initial state is scaled to [0, 1]
+REFERENCE = 1024  # points for scaling an initial state to [0, 1]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +34,7 @@ class DiffusionReaction(Problem):
         return (resolution,)
 
     def generate(self, indices: np.ndarray, *, seed: int, resolution: int) -> GeneratedSamples:
-        """Return u(0) -> u(end_time)."""
+        """Return samples u(0) -> u(end_time)."""
         field = self.initial.fields(uniforms(indices, seed=seed, count=self.initial.num_uniforms))
         x = cell_centres(resolution, 0.0, 1.0)
         start = rescaled(field, x, reference=cell_centres(REFERENCE, 0.0, 1.0))
@@ -42,10 +43,22 @@ class DiffusionReaction(Problem):
 
 
 def evolve(u: np.ndarray, *, nu: float, rho: float, time: float, num_steps: int) -> np.ndarray:
-    """Evolve u [n, m] on a period of length 1."""
+    """Solve the equation on a period of length 1.
+
+    Args:
+        u: Initial state [n, m].
+        nu: Diffusivity.
+        rho: Growth rate.
+        time: End time.
+        num_steps: Number of time steps.
+
+    Returns:
+        The state [n, m] at the end time.
+    """
     m = u.shape[-1]
     instants = time * (np.arange(num_steps + 1) / num_steps) ** 2
     decay = -nu * (2 * np.pi * fft.rfftfreq(m, 1 / m)) ** 2
+    # Strang splitting: half a step of growth, a step of diffusion, half a step of growth.
     for step in np.diff(instants):
         u = _grow(u, rho * step / 2)
         u = fft.irfft(np.exp(decay * step) * fft.rfft(u), m)

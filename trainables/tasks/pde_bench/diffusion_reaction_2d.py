@@ -1,14 +1,15 @@
-"""FitzHugh-Nagumo reaction and diffusion on [-1, 1]^2, no flux through the boundary:
+"""FitzHugh-Nagumo reaction and diffusion on [-1, 1]^2 without flux through the boundary:
 
     u_t = D_u lap u + u - u^3 - k - v,      v_t = D_v lap v + u - v.
 
-Strang splitting of RK4 reaction and exact diffusion: the cosine transform (DCT-II) diagonalises the
-five-point finite-volume Laplacian. The start is white noise, N(0, 1) a cell, so the first steps are
-short. Second order in the time step.
+The scheme is Strang splitting of an RK4 reaction and exact diffusion. The cosine transform (DCT-II)
+diagonalises the five-point finite-volume Laplacian. The scheme is of second order in the time step.
+The initial state is white noise, N(0, 1) per cell, so the first steps are short.
 
-The published protocol maps u(0) to v(T): v(0), unseen noise, is then an irreducible error.
+The published protocol maps u(0) to v(T). The input lacks the noise v(0), which causes an
+irreducible error.
 
-Shapes: n = samples, m = cells a side; a state is [n, 2, m, m].
+Shapes: n = samples, m = cells per side; a state is [n, 2, m, m].
 """
 
 from collections.abc import Sequence
@@ -27,7 +28,7 @@ LENGTH = 2.0
 
 @dataclass(frozen=True, kw_only=True)
 class FitzHughNagumo(Problem):
-    """The reaction and diffusion of two species, from white noise."""
+    """Reaction and diffusion of two species from white noise."""
 
     diffusivity: tuple[float, float] = (1e-3, 5e-3)  # of u, of v
     k: float = 5e-3
@@ -44,7 +45,7 @@ class FitzHughNagumo(Problem):
         return (resolution, resolution)
 
     def generate(self, indices: np.ndarray, *, seed: int, resolution: int) -> GeneratedSamples:
-        """Return (u, v)(0) -> (u, v)(end_time), the channels `inputs` and `outputs` of them."""
+        """Return samples (u, v)(0) -> (u, v)(end_time) with the channels `inputs` and `outputs`."""
         start = normals(indices, seed=seed, shape=(2, resolution, resolution))
         end = evolve(
             start.astype(np.float32),
@@ -60,10 +61,18 @@ class FitzHughNagumo(Problem):
 def evolve(
     state: np.ndarray, *, diffusivity: tuple[float, float], k: float, steps: Sequence[float]
 ) -> np.ndarray:
-    """Evolve (u, v) [n, 2, m, m] over the given steps."""
+    """Solve the equations from a state (u, v) [n, 2, m, m] over the given time steps.
+
+    Args:
+        diffusivity: D_u and D_v.
+
+    Returns:
+        The final state [n, 2, m, m].
+    """
     m = state.shape[-1]
     wave = (2 - 2 * np.cos(np.pi * np.arange(m) / m)) * (m / LENGTH) ** 2  # -eigenvalues in 1D
     rate = np.array(diffusivity)[:, None, None] * (wave[:, None] + wave)  # [2, m, m]
+    # Strang splitting: half a step of reaction, a step of diffusion, half a step of reaction.
     for step in steps:
         state = _react(state, k, step / 2)
         spectrum = fft.dctn(state, type=2, axes=(-2, -1), norm="ortho")
@@ -74,7 +83,7 @@ def evolve(
 
 
 def _graded_steps(time: float, step: float) -> list[float]:
-    """Split `time`: its first 0.5 into steps a fifth as long as the others."""
+    """Split `time` into steps. Those in its first 0.5 are a fifth as long as the others."""
     early = min(time, 0.5)
     pieces = ((early, step / 5), (time - early, step))
     counts = [(span, round(span / size)) for span, size in pieces if span > 0]
@@ -82,7 +91,7 @@ def _graded_steps(time: float, step: float) -> list[float]:
 
 
 def _react(state: np.ndarray, k: float, step: float) -> np.ndarray:
-    """One RK4 step of the reaction."""
+    """Advance a state by one RK4 step of the reaction."""
 
     def slope(s: np.ndarray) -> np.ndarray:
         u, v = s[:, 0], s[:, 1]

@@ -2,12 +2,13 @@
 
     R(c) = 1 + (1 - phi) / phi rho_s k n c^(n - 1).
 
-Solved in its conserved form, d/dt F(c) = D c_xx with F' = R: F(c) = c + (K / n) c^n, where
-K = (1 - phi) / phi rho_s k n. In time TR-BDF2 (Bank et al., IEEE Trans. CAD 4, 1985), which damps
-the jump at the left boundary, with steps that grow linearly; each stage by Newton's method.
+The equation is solved in its conserved form d/dt F(c) = D c_xx with F' = R. This gives
+F(c) = c + (K / n) c^n, where K = (1 - phi) / phi rho_s k n. The time steps are those of TR-BDF2
+(Bank et al., IEEE Trans. CAD 4, 1985), which damps the jump at the left boundary. They grow
+linearly. Newton's method solves each stage.
 
-Boundary values stand in the centre of the first cell outside: c = 1 on the left, c = D c_x on the
-right, as in PDEBench's data, which makes the scheme first order in space.
+Boundary values are located in the centre of the first cell outside: c = 1 on the left, c = D c_x on
+the right, as in PDEBench's data. The scheme is therefore of first order in space.
 """
 
 from dataclasses import dataclass
@@ -20,9 +21,9 @@ from trainables.tasks.problem import GeneratedSamples, Problem, cell_centres
 
 __all__ = ["COMPAT", "HARD", "DiffusionSorption", "Medium", "evolve"]
 
-GAMMA = 2 - 2**0.5  # of TR-BDF2: both stages then have the same matrix
-FLOOR = 1e-9  # concentrations are kept above it, since R is infinite at zero
-NUM_NEWTON = 4  # fixed, so that a sample does not depend on its neighbours in a batch
+GAMMA = 2 - 2**0.5  # of TR-BDF2, so that both stages have the same matrix
+FLOOR = 1e-9  # minimal concentration, because R is infinite at zero
+NUM_NEWTON = 4  # fixed, so that a sample does not depend on the other samples of a batch
 REFERENCE = 1024
 
 
@@ -43,12 +44,12 @@ class Medium:
         return solid * self.freundlich_k * self.freundlich_n
 
     def retardation(self, c: np.ndarray) -> np.ndarray:
-        """R(c)."""
+        """Return R(c)."""
         result: np.ndarray = 1 + self.capacity * np.power(c, self.freundlich_n - 1)
         return result
 
     def stored(self, c: np.ndarray) -> np.ndarray:
-        """F(c), dissolved and sorbed amount."""
+        """Return F(c), the dissolved and sorbed amount."""
         n = self.freundlich_n
         result: np.ndarray = c + self.capacity / n * np.power(c, n)
         return result
@@ -56,7 +57,7 @@ class Medium:
 
 @dataclass(frozen=True, kw_only=True)
 class DiffusionSorption(Problem):
-    """A pollutant that enters a medium from the left."""
+    """Diffusion of a pollutant into a medium from the left."""
 
     medium: Medium = Medium()
     end_time: float = 500.0
@@ -71,7 +72,7 @@ class DiffusionSorption(Problem):
         return (resolution,)
 
     def generate(self, indices: np.ndarray, *, seed: int, resolution: int) -> GeneratedSamples:
-        """Return c(0) -> c(end_time)."""
+        """Return samples c(0) -> c(end_time)."""
         count = 1 + (self.field.num_uniforms if self.field else 0)
         drawn = uniforms(indices, seed=seed, count=count)
         level = self.max_initial * drawn[:, :1]
@@ -87,10 +88,21 @@ class DiffusionSorption(Problem):
 
 
 def evolve(c: np.ndarray, *, medium: Medium, time: float, num_steps: int) -> np.ndarray:
-    """Evolve c [n, m] from 0 to `time`."""
+    """Solve the equation on [0, 1].
+
+    Args:
+        c: Initial concentration [n, m].
+        medium: Parameters of the equation.
+        time: End time.
+        num_steps: Number of time steps.
+
+    Returns:
+        The concentration [n, m] at the end time, at least `FLOOR`.
+    """
     c = np.maximum(c, FLOOR)
     instants = time * (np.arange(num_steps + 1) / num_steps) ** 2
     laplacian = Laplacian(c.shape[1], medium.diffusivity)
+    # A TR-BDF2 step: a trapezoidal stage over GAMMA of the step, then a BDF2 stage over all of it.
     for step in np.diff(instants):
         implicit = GAMMA / 2 * float(step)
         before = medium.stored(c)
@@ -102,9 +114,10 @@ def evolve(c: np.ndarray, *, medium: Medium, time: float, num_steps: int) -> np.
 
 
 class Laplacian:
-    """D c_xx with the boundary's ghost cells, as three diagonals and a constant, each [m]."""
+    """The operator D c_xx with ghost cells, as three diagonals and a constant, each [m]."""
 
     def __init__(self, m: int, diffusivity: float) -> None:
+        # Ghost values depend on the last inner cells, so they change the first and the last row.
         spacing = 1 / m
         scale = diffusivity / spacing**2
         outflow = diffusivity / spacing  # right ghost = outflow (c_{m-1} - c_{m-2})
@@ -127,7 +140,7 @@ class Laplacian:
 def _newton(
     c: np.ndarray, known: np.ndarray, implicit: float, medium: Medium, laplacian: Laplacian
 ) -> np.ndarray:
-    """Solve F(c) - implicit L(c) = known, from the guess c."""
+    """Solve F(c) - implicit L(c) = known by Newton's method from the guess c [n, m]."""
     ones = np.ones_like(c)
     for _ in range(NUM_NEWTON):
         residual = medium.stored(c) - implicit * laplacian(c) - known

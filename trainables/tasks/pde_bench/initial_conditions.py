@@ -1,18 +1,18 @@
 """Random initial states of the problems: the stream of each sample, and fields of a few sine waves.
 
-A stream is counter-based, Philox (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3",
-SC 2011): the key (seed, sample index) alone determines the draws, whatever was drawn before.
+A stream is counter-based (Philox; Salmon et al., "Parallel random numbers: as easy as 1, 2, 3",
+SC 2011). The key (seed, sample index) alone determines its draws.
 
-A field in one dimension is a few sine waves, some cut by a window:
+A field in one dimension is a sum of a few sine waves, with or without a window:
 
     u(x) = s w(x) |sum_j A_j sin(2 pi j c_j x / L + phi_j)|   (bars with probability p_absolute)
 
-with j = 1..num_waves; c_j, how often j came up in `num_drawn` draws with replacement; A ~ U(0, 1),
-phi ~ U(0, 2 pi), s a random sign. A wave that was not drawn (c_j = 0) leaves the constant
-A_j sin(phi_j), which is why the fields have a mean. The window, with probability p_window, is
+where j = 1..num_waves, A ~ U(0, 1), phi ~ U(0, 2 pi), and s is a random sign. c_j is the number of
+occurrences of j in `num_drawn` draws with replacement. A wave that was not drawn (c_j = 0) becomes
+the constant A_j sin(phi_j), so the fields have a mean. The window has probability p_window. It is
 (tanh((x - a) / w) - tanh((x - b) / w)) / 2 with w = 0.01, a ~ U(0.1, 0.45), b ~ U(0.55, 0.9).
-The distribution is that of PDEBench's data (Takamoto et al., NeurIPS 2022), here exactly periodic
-and with independent draws.
+The distribution is that of PDEBench's data (Takamoto et al., NeurIPS 2022). Unlike there, the
+fields are exactly periodic and the draws are independent.
 
 Shapes: n = samples, k = waves, m = points.
 """
@@ -28,7 +28,7 @@ WINDOW_WIDTH = 0.01
 
 @dataclass(frozen=True, kw_only=True)
 class FourierFields:
-    """n functions of x, each a row; calling evaluates them."""
+    """n functions of x, one per row. Calling the object evaluates them."""
 
     amplitude: np.ndarray  # [n, k]
     harmonic: np.ndarray  # [n, k], in units of 2 pi / L
@@ -40,7 +40,7 @@ class FourierFields:
     length: float
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        """Evaluate at points x, [m] or [n, m]: [n, m]."""
+        """Return the values [n, m] at the points x, [m] or [n, m]."""
         total = np.zeros((len(self.sign), x.shape[-1]))
         for j in range(self.amplitude.shape[1]):
             amplitude, harmonic, phase = (
@@ -54,7 +54,7 @@ class FourierFields:
         return values
 
     def params(self, prefix: str = "") -> dict[str, np.ndarray]:
-        """Return every random number by name."""
+        """Return all random numbers by name, [n] or [n, k]."""
         names = ("amplitude", "harmonic", "phase", "absolute", "sign", "windowed", "edges")
         return {prefix + name: getattr(self, name) for name in names}
 
@@ -71,11 +71,13 @@ class FourierSpec:
 
     @property
     def num_uniforms(self) -> int:
-        """Random numbers that one field takes."""
+        """The number of random numbers of one field."""
         return self.num_drawn + 2 * self.num_waves + 5
 
     def fields(self, uniforms: np.ndarray) -> FourierFields:
         """Map uniform numbers [n, num_uniforms] to n fields."""
+        # Every field takes the same number of uniforms, whatever its parts, so that the meaning of
+        # each draw is fixed.
         k = self.num_waves
         slots, amplitude, phase, rest = np.split(
             uniforms, np.cumsum([self.num_drawn, k, k]), axis=1
@@ -99,7 +101,17 @@ FOURIER = FourierSpec()  # the published distribution of the scalar problems
 
 
 def rescaled(field: FourierFields, x: np.ndarray, *, reference: np.ndarray) -> np.ndarray:
-    """Evaluate at x, shifted and scaled to run from 0 to 1 over the points `reference`."""
+    """Return the values of `field` at x, rescaled to [0, 1] by their range over `reference`.
+
+    The range comes from fixed points, so that it does not depend on the resolution.
+
+    Args:
+        x: [m].
+        reference: [r].
+
+    Returns:
+        [n, m].
+    """
     full = field(reference)
     low, high = full.min(axis=1, keepdims=True), full.max(axis=1, keepdims=True)
     scaled: np.ndarray = np.clip((field(x) - low) / (high - low), 0.0, 1.0)
@@ -107,7 +119,7 @@ def rescaled(field: FourierFields, x: np.ndarray, *, reference: np.ndarray) -> n
 
 
 def stream(seed: int, index: int) -> np.random.Generator:
-    """Return the generator of one sample."""
+    """Return the random generator of one sample."""
     return np.random.Generator(np.random.Philox(key=np.array([seed, index], dtype=np.uint64)))
 
 

@@ -1,8 +1,9 @@
-"""The three layouts of PDEBench's files, each read as pairs of an input and an output.
+"""The three layouts of PDEBench's files, read as pairs of an input and an output.
 
-The output is the frame at the time that a sample's split asks for: as a rule one time for all.
+The output is the frame at the end time of the sample's split. In most tasks all splits have the
+same end time.
 
-Shapes: n = samples, t = frames, m = points a side, c = channels; k = samples of a slab.
+Shapes: n = samples, t = frames, m = points per side, c = channels; k = samples of a slab.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,26 +23,27 @@ from trainables.tasks.pde_bench.published import PublishedFile
 
 __all__ = ["Layout", "open_layout"]
 
-TIME_TOLERANCE = 1e-3  # of the end time; frames are farther apart
+TIME_TOLERANCE = 1e-3  # relative to the end time; frames are farther apart
 
 
 @runtime_checkable
 class Layout(Protocol):
-    """A layout: the pairs of a file, by their numbers in it."""
+    """A layout: the pairs of a file by their numbers."""
 
     count: int
     grid: tuple[int, ...]  # of one pair
-    step: int  # pairs to read together
-    frames: Mapping[str, Any]  # which are read, for the manifest
+    step: int  # number of pairs to read at once
+    frames: Mapping[str, Any]  # the frames that are read, for the manifest
 
     def read(self, rows: slice, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return x [k, 1, *grid] and y [k, 1, *grid].
 
         Args:
-            times: int64 [k]: which of the end times y is of, for each row.
+            rows: The pairs to read.
+            times: int64 [k], the index of the end time of each row.
 
         Raises:
-            DataError: The file is damaged there.
+            DataError: This part of the file is damaged.
         """
         ...
 
@@ -50,11 +52,11 @@ def open_layout(file: Any, published: PublishedFile, end_times: Sequence[float])
     """Find the arrays of a file.
 
     Args:
-        end_times: Of the outputs: one, or that of the training split and that of the others.
+        end_times: End time of all splits, or of the training split and of the other splits.
 
     Raises:
-        DataError: One is missing or of another rank, they differ in shape, or no frame is at an
-            end time.
+        DataError: An array is missing or has another number of axes, the arrays differ in shape, or
+            there is no frame at an end time.
     """
     if published.layout == "fields":
         return Fields(file, published.stride)
@@ -64,7 +66,7 @@ def open_layout(file: Any, published: PublishedFile, end_times: Sequence[float])
 
 
 class FrameSeries:
-    """Arrays [n, t, m]: the first frame to the one at the end time, the arrays laid end to end."""
+    """Layout of arrays [n, t, m]: first frame -> frame at the end time, arrays concatenated."""
 
     def __init__(self, file: Any, published: PublishedFile, end_times: Sequence[float]) -> None:
         self._arrays = [find_array(file, key, 3) for key in published.arrays]
@@ -81,7 +83,7 @@ class FrameSeries:
         self.step = rows_at_once(self._arrays[0], 8 * points * len(self._arrays))
 
     def read(self, rows: slice, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Read whole lines and drops points in memory, where HDF5 would take them one by one."""
+        """Read whole lines and drop points in memory. HDF5 would read the points one by one."""
         start = self._read_frame(rows, 0)
         end = np.empty_like(start)
         for which in np.unique(times):
@@ -96,7 +98,7 @@ class FrameSeries:
 
 
 class Fields:
-    """A coefficient `nu` [n, m, m] and the solution `tensor` [n, 1, m, m]."""
+    """Layout of a coefficient `nu` [n, m, m] and a solution `tensor` [n, 1, m, m]."""
 
     frames: Mapping[str, Any] = {}
 
@@ -115,16 +117,17 @@ class Fields:
         self.step = rows_at_once(self._solution, 8 * sides[0] * sides[1])
 
     def read(self, rows: slice, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Read whole fields and drops points in memory."""
+        """Read whole fields and drop points in memory."""
         kept = (..., self._points, self._points)
         coefficient = read_array(self._coefficient, rows)[kept]
         return coefficient[:, None], read_array(self._solution, rows)[kept]
 
 
 class Groups:
-    """A group for each sample, in the order of their names, with `data` [t, *grid, c]."""
+    """Layout of one group per sample, in the order of their names, with `data` [t, *grid, c]."""
 
     def __init__(self, file: Any, output_channel: int, end_times: Sequence[float]) -> None:
+        # The first sample determines shape and frames. `read` checks those of the other samples.
         self._file, self._names = file, sorted(file)
         if not self._names:
             raise damaged(file.filename, "it has no sample")
@@ -144,7 +147,7 @@ class Groups:
         self._output_channel = output_channel
 
     def read(self, rows: slice, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Read the first frame of channel 0, and the last one of the output's channel."""
+        """Read the first frame of channel 0, and the end frame of the output channel."""
         ends = [self._ends[which] for which in times]
         pairs = [self._pair(*each) for each in zip(self._names[rows], ends, strict=True)]
         x, y = (np.stack(fields)[:, None] for fields in zip(*pairs, strict=True))
@@ -169,14 +172,14 @@ class Groups:
         return read_array(data, (0, ..., 0)), read_array(data, output)
 
     def _frames_of(self, name: str) -> tuple[list[int], Mapping[str, Any]]:
-        """Return the frames at the end times by a sample's own times, and all for the manifest."""
+        """Return the frames at the end times of one sample, and the entry of the manifest."""
         return _frames_at(self._file, f"{name}/grid/t", self._shape[0], self._end_times)
 
 
 def _frames_at(
     file: Any, key: str, frames: int, end_times: Sequence[float]
 ) -> tuple[list[int], Mapping[str, Any]]:
-    """Return the frames at the end times, and all frames that are read, for the manifest."""
+    """Return the frames at the end times, and the entry of the manifest on all frames."""
     times = find_array(file, key, 1)
     if len(times) < frames:
         raise damaged(

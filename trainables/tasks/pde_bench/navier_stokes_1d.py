@@ -1,20 +1,20 @@
-"""Compressible Navier-Stokes on [-1, 1), periodic: (rho, p, v)(0) -> (rho, p, v)(T).
+"""Compressible Navier-Stokes equations on the periodic [-1, 1): (rho, p, v)(0) -> (rho, p, v)(T).
 
     rho_t + (rho v)_x = 0
     (rho v)_t + (rho v^2 + p)_x = (mu v_x)_x
     E_t + ((E + p) v)_x = (mu v v_x)_x,     E = p / (gamma - 1) + rho v^2 / 2,  mu = nu rho.
 
-Kinematic viscosity nu = 4/3 eta + zeta, gamma 5/3, no heat conduction. Density and pressure start
-as random fields scaled to [low, low + high] with log-uniform low and high; velocity as a random
-field. The published protocol lays the fields rho | p | v end to end as one channel, and
-standardises each point of that vector by the training inputs.
+The kinematic viscosity is nu = 4/3 eta + zeta, gamma is 5/3, and there is no heat conduction. The
+initial density and pressure are random fields, scaled to [low, low + high] with log-uniform low and
+high. The initial velocity is a random field. The published protocol concatenates the fields
+rho | p | v in one channel. It standardises each point of this vector by the training inputs.
 
-The scheme: Strang splitting. The inviscid part: MUSCL reconstruction of (rho, v, p), the HLLC flux
-(Toro, Spruce and Speares, Shock Waves 4, 1994) and Heun's strong-stability-preserving steps. The
-viscous part: Crank and Nicolson for v, with the energy's flux of the same mean velocity, which
-conserves momentum and energy exactly and only ever heats.
+The scheme is Strang splitting. The inviscid part uses a MUSCL reconstruction of (rho, v, p), the
+HLLC flux (Toro, Spruce and Speares, Shock Waves 4, 1994) and Heun's strong-stability-preserving
+steps. The viscous part uses the Crank-Nicolson method for v, and the same mean velocity for the
+flux of energy. It conserves momentum and energy exactly, and its dissipation is never negative.
 
-Shapes: n = samples, m = cells. A state is [n, 3, m], conserved (rho, rho v, E) or primitive
+Shapes: n = samples, m = cells. A state is [n, 3, m], either conserved (rho, rho v, E) or primitive
 (rho, v, p).
 """
 
@@ -35,7 +35,7 @@ INITIAL = FourierSpec(num_waves=3, p_window=0.5, length=HIGH - LOW)
 
 @dataclass(frozen=True, kw_only=True)
 class NavierStokes(Problem):
-    """A viscous gas from random density, pressure and velocity."""
+    """Flow of a viscous gas from random density, pressure and velocity."""
 
     eta: float = 0.1  # shear viscosity
     zeta: float = 0.1  # bulk viscosity
@@ -48,11 +48,12 @@ class NavierStokes(Problem):
     normalized = True
 
     def grid(self, resolution: int) -> tuple[int, ...]:
-        """Return the shape of three lines of cells, end to end."""
+        """Return the shape of three concatenated lines of cells."""
         return (3 * resolution,)
 
     def generate(self, indices: np.ndarray, *, seed: int, resolution: int) -> GeneratedSamples:
-        """Return (rho | p | v)(0) -> (rho | p | v)(end_time), each one channel of 3 m points."""
+        """Return samples (rho | p | v)(0) -> (rho | p | v)(end_time) of one channel, 3 m points."""
+        # The draws of a sample are, in order: three fields, the scale of density, that of pressure.
         count = self.initial.num_uniforms
         drawn = uniforms(indices, seed=seed, count=3 * count + 4)
         x = cell_centres(resolution, LOW, HIGH)
@@ -108,7 +109,16 @@ COURANT = 0.8
 
 
 def evolve(w: np.ndarray, *, length: float, nu: float, time: float) -> np.ndarray:
-    """Evolve primitive states (rho, v, p) [n, 3, m] of period `length`, viscosity `nu` rho."""
+    """Solve the equations from primitive states (rho, v, p) [n, 3, m].
+
+    Args:
+        length: Length of the period.
+        nu: Kinematic viscosity; 0: no viscous part.
+        time: End time.
+
+    Returns:
+        The primitive states [n, 3, m] at the end time.
+    """
     spacing = length / w.shape[-1]
 
     def stable_step(u: np.ndarray) -> np.ndarray:
@@ -127,14 +137,14 @@ def evolve(w: np.ndarray, *, length: float, nu: float, time: float) -> np.ndarra
 
 
 def conserved(w: np.ndarray) -> np.ndarray:
-    """(rho, v, p) -> (rho, rho v, E)."""
+    """Return the conserved state (rho, rho v, E) of a primitive one (rho, v, p)."""
     rho, v, p = _fields(w)
     momentum = rho * v
     return np.stack([rho, momentum, p * (1 / (GAMMA - 1)) + 0.5 * momentum * v], axis=1)
 
 
 def primitive(u: np.ndarray) -> np.ndarray:
-    """(rho, rho v, E) -> (rho, v, p)."""
+    """Return the primitive state (rho, v, p) of a conserved one (rho, rho v, E)."""
     rho, momentum, energy = _fields(u)
     v = momentum / rho
     return np.stack([rho, v, (GAMMA - 1) * (energy - 0.5 * momentum * v)], axis=1)
@@ -145,7 +155,7 @@ def _fields(state: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _inviscid(u: np.ndarray, ratio: np.ndarray) -> np.ndarray:
-    """One Heun step; `ratio` [n] is step / spacing."""
+    """Advance a conserved state by one Heun step. `ratio` [n] is step / spacing."""
     ratio = ratio[:, None, None]
     first: np.ndarray = u - ratio * _flux_difference(u)
     first -= ratio * _flux_difference(first)
@@ -165,7 +175,8 @@ def _flux_difference(u: np.ndarray) -> np.ndarray:
 
 
 def _hllc(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Return the flux [n, 3, m] between primitive states on either side of each face."""
+    """Return the HLLC flux [n, 3, m] through each face, from the primitive states on its sides."""
+    # Estimates of the speeds of the slowest wave, the fastest wave and the contact between them.
     (rho_l, v_l, p_l), (rho_r, v_r, p_r) = _fields(left), _fields(right)
     c_l, c_r = np.sqrt(GAMMA * p_l / rho_l), np.sqrt(GAMMA * p_r / rho_r)
     slowest = np.minimum(v_l - c_l, v_r - c_r)
@@ -173,11 +184,11 @@ def _hllc(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     inflow_l, inflow_r = rho_l * (slowest - v_l), rho_r * (fastest - v_r)
     contact = (p_r - p_l + v_l * inflow_l - v_r * inflow_r) / (inflow_l - inflow_r)
 
-    from_left = contact >= 0  # the side of the contact on which the face lies
+    from_left = contact >= 0  # True: the face is on the left side of the contact
     rho = np.where(from_left, rho_l, rho_r)
     v = np.where(from_left, v_l, v_r)
     p = np.where(from_left, p_l, p_r)
-    # The face lies in the fan if its side's outer wave has passed it; else (speed 0) outside.
+    # The face is inside the fan if the outer wave of its side has passed it. Otherwise speed is 0.
     speed = np.where(from_left, np.minimum(slowest, 0), np.maximum(fastest, 0))
     gap = speed - v
     star = gap / (speed - contact)
@@ -194,11 +205,15 @@ def _hllc(left: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 
 def _viscous(u: np.ndarray, ratio: np.ndarray) -> np.ndarray:
-    """One Crank-Nicolson step; `ratio` [n] is step nu / spacing^2, so that mu is ratio rho."""
+    """Advance a conserved state by one Crank-Nicolson step.
+
+    Args:
+        ratio: step nu / spacing^2, [n]. In these units mu is ratio rho.
+    """
     rho, momentum, energy = _fields(u)
     mu = 0.5 * ratio[:, None] * (rho + np.roll(rho, -1, axis=-1))  # at the right face
     mu_left = np.roll(mu, 1, axis=-1)
-    # For the mean velocity of the step: rho (mean - v) = (mu mean_x)_x / 2.
+    # The mean velocity of the step solves rho (mean - v) = (mu mean_x)_x / 2.
     mean = solve_cyclic_tridiagonal(-0.5 * mu_left, rho + 0.5 * (mu + mu_left), -0.5 * mu, momentum)
     following = np.roll(mean, -1, axis=-1)
     stress = mu * (following - mean)

@@ -1,12 +1,12 @@
-"""Numerical parts that several solvers share.
+"""Numerical methods that several solvers share.
 
-`march` integrates a hyperbolic problem explicitly. Its step follows the fastest wave. If a batch
-shared one step, the result of a sample would depend on its neighbours; so each sample has its own
-step, and leaves the batch when it is done.
+`march` integrates a hyperbolic problem explicitly. The fastest wave limits its step. If all samples
+of a batch had the same step, the result of a sample would depend on the other samples. Each sample
+therefore has its own step, and leaves the batch at its end time.
 
-`solve_tridiagonal` solves many tridiagonal systems at once, one a row. The rows are laid end to
-end: with no coupling between them they are one long system, which LAPACK's gtsv solves in a single
-pass. Rows do not influence the rounding of one another.
+`solve_tridiagonal` solves many tridiagonal systems at once, one per row. The rows are concatenated
+without coupling to one long system, which LAPACK's gtsv solves in a single pass. A row does not
+affect the rounding of the other rows.
 
 Shapes: n = samples or systems, m = unknowns of each.
 """
@@ -30,8 +30,11 @@ def march(
     """Integrate `state` [n, ...] from 0 to `end_time`.
 
     Args:
-        stable_step: Returns the longest stable step of each sample, [n].
-        advance: Returns the state after one step, of given length [n].
+        stable_step: Function from a state to the longest stable step of each sample [n].
+        advance: Function from a state and the lengths of a step [n] to the next state.
+
+    Returns:
+        The state [n, ...] at `end_time`.
     """
     result = np.empty_like(state)
     active = np.arange(len(state))
@@ -52,7 +55,8 @@ def march(
 def monotonized_central(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Return van Leer's limited slope of one-sided differences (J. Comput. Phys. 23, 1977).
 
-    The central difference, but at most twice the smaller one-sided, and 0 at an extremum.
+    The slope is the central difference, limited to twice the smaller one-sided difference. It is 0
+    at an extremum.
     """
     size: np.ndarray = np.minimum(np.abs(left), np.abs(right))
     size += size
@@ -67,7 +71,7 @@ def solve_tridiagonal(
 ) -> list[np.ndarray]:
     """Solve lower_i x_{i-1} + diagonal_i x_i + upper_i x_{i+1} = rhs_i, all [n, m], for each rhs.
 
-    `lower[:, 0]` and `upper[:, -1]` lie outside the matrix and are not read.
+    `lower[:, 0]` and `upper[:, -1]` are outside the matrix and are not used.
     """
     lower, upper = lower.copy(), upper.copy()
     lower[:, 0] = 0.0
@@ -82,7 +86,15 @@ def solve_tridiagonal(
 def solve_cyclic_tridiagonal(
     lower: np.ndarray, diagonal: np.ndarray, upper: np.ndarray, rhs: np.ndarray
 ) -> np.ndarray:
-    """Solve the periodic system, in which x_{-1} is x_{m-1}, by Sherman and Morrison's formula."""
+    """Solve the periodic system, where x_{-1} is x_{m-1}, by the Sherman-Morrison formula.
+
+    Args:
+        lower, diagonal, upper, rhs: [n, m], as in `solve_tridiagonal`.
+
+    Returns:
+        The solution [n, m].
+    """
+    # The periodic matrix is a tridiagonal one plus a matrix of rank one for the two corners.
     gamma = -diagonal[:, 0]
     modified = diagonal.copy()
     modified[:, 0] -= gamma

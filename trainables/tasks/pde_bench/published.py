@@ -1,23 +1,24 @@
 """The eight published files of PDEBench, and the published numbers.
 
-Layouts, and what the papers on cross-modal tuning take of them:
+The layouts, and the arrays that the papers on cross-modal tuning use:
 
     series   `tensor`, or `density`, `pressure` and `Vx`: [n, t, m], and `t-coordinate`
     fields   `nu` [n, m, m] and `tensor` [n, 1, m, m]
     groups   `0000`, `0001` and so on, each with `data` [t, *grid, c] and `grid/t`
 
-Layouts and sums: https://github.com/pdebench/PDEBench; points and channels: ORCA's loader (Shen et
-al., ICML 2023). Speeds, times and which end of a file is the test set are those of the generator of
-the same name (`COMPAT`).
+Layouts and checksums are from https://github.com/pdebench/PDEBench, points and channels from ORCA's
+loader (Shen et al., ICML 2023). The generator of the same name (`COMPAT`) defines the speed, the
+times, and the end of the file that holds the test set.
 
-The numbers are gathered from the papers named at each row; no deviation is given. No run has to
-reach them: ORCA's code chose its epoch on the test set, which flatters it. ORCA's released loader
-passes the target frame to its training set only: four tasks are trained on one frame and tested on
-another. `FRAMES` lists them, and `FLOORS` the price: the score on the tested frame of a predictor
-that is perfect on frame 100, measured with our generators. On two tasks the published scores are at
-that floor. That the papers' runs used this loader is an inference; that MoNA's did is another one,
-its code not being public. Diffusion-reaction in 1D cannot have been trained on the frame that the
-loader now has, 29, whose perfect predictor scores 0.216.
+The numbers are from the papers named at each row, which give no deviations. A correct run need not
+reach them, because ORCA's code selected its epoch on the test set. ORCA's released loader passes
+the target frame to its training set only, so four tasks are trained on one frame and tested on
+another. `FRAMES` lists these frames. `FLOORS` lists the scores, on the tested frame, of a predictor
+that is perfect on frame 100, measured with our generators. On two tasks the published scores are
+about equal to this floor. We infer, without proof, that the papers' runs used this loader. For MoNA
+this is less certain, because its code is not public. The published scores of diffusion-reaction in
+1D cannot result from frame 29, which the loader now uses for training: a perfect predictor of this
+frame scores 0.216.
 """
 
 from collections.abc import Mapping
@@ -36,18 +37,18 @@ DATAFILES = "https://darus.uni-stuttgart.de/api/access/datafile"
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedFile:
-    """One file: its layout, and what of it is x and y."""
+    """A published file, its layout, and the arrays for x and y."""
 
     name: str
     layout: Literal["series", "fields", "groups"]
-    md5: str  # of the edition that is published today
-    datafile: int  # its number at the University of Stuttgart, DaRUS
+    md5: str  # of the current edition
+    datafile: int  # number of the file in DaRUS, the repository of the University of Stuttgart
     megabytes: int
-    arrays: tuple[str, ...] = ("tensor",)  # of series: laid end to end
-    stride: int = 1  # every how many points are kept
-    attributes: Mapping[str, str] = field(default_factory=dict)  # of the file -> of the problem
+    arrays: tuple[str, ...] = ("tensor",)  # of series; they are concatenated
+    stride: int = 1  # distance of the kept points
+    attributes: Mapping[str, str] = field(default_factory=dict)  # file's name -> problem's name
     output_channel: int = 0  # of groups
-    speed: str = ""  # the parameter of the problem at which its fields move, if they do
+    speed: str = ""  # parameter of the problem that is the speed of its fields; "": none
 
     @property
     def publication(self) -> Publication:
@@ -132,7 +133,7 @@ PUBLISHED: Mapping[str, PublishedFile] = MappingProxyType(
 )
 
 ONE_SHOT = "one-shot, {frames}"
-FRAMES: Mapping[str, str] = {  # of ORCA's released loader, by task: trained on, tested on
+FRAMES: Mapping[str, str] = {  # frames of training and test in ORCA's released loader, by task
     "advection_1d": "frame 200 of 0..200 in all splits",
     "burgers_1d": "frame 200 of 0..200 in all splits",
     "diffusion_reaction_1d": "tested on frame 99 of 0..100 (the released loader trains on "

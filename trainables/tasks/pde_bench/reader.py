@@ -1,18 +1,17 @@
-"""The reader of PDEBench's published files: pairs of a first and a last state.
-
-Takamoto et al., "PDEBench", NeurIPS 2022.
+"""The reader of PDEBench's published files (Takamoto et al., "PDEBench", NeurIPS 2022).
 
     x  the first frame, or the coefficient                 float32 [c_in, *grid]
     y  the frame at the end time of the sample's split     float32 [c_out, *grid]
 
-The test set is the tenth at that end of the file where official code has it; a tenth of the rest
-validates, where official code tests. With `@orca` the training split ends at another frame than the
-two others; else all end at the same. Where the protocol standardises, each point of x and of y is
-standardised by the training inputs, as ORCA does (Shen et al., ICML 2023).
+The test set is a tenth of the samples, at the same end of the file as in official code. The
+validation split is a tenth of the rest; official code validates on the test set. With `@orca`, the
+frame of y in the training split differs from that in the other splits. If the protocol standardises
+the data, each point of x and y is standardised by the training inputs, as in ORCA (Shen et al.,
+ICML 2023).
 
-Files were published anew: advection, for one, moved at half its stated speed until its authors
-corrected it in September 2023. An older edition is no fault, but numbers on it do not compare with
-others, so that the manifest names the edition.
+Some files were corrected later. The fields of advection, for example, moved at half the stated
+speed until September 2023. An older edition is no fault, but its scores are not comparable with
+others. The manifest therefore names the edition.
 """
 
 from collections.abc import Mapping, Sequence
@@ -38,39 +37,41 @@ from trainables.tasks.task import TaskInfo
 __all__ = ["PairReader", "check_attributes", "check_md5", "check_speed"]
 
 TEST_FRACTION = 0.1
-LOOKED_AT = 64  # samples, to find the speed
+LOOKED_AT = 64  # samples for the check of the speed
 
 
 @dataclass(frozen=True)
 class PairReader:
-    """The reader of one task."""
+    """Reader of the file of one task."""
 
     info: TaskInfo
 
     @property
     def _name(self) -> str:
-        """The task as published, which may be another variant."""
+        """The name of the published task, of which this task may be a variant."""
         return self.info.published_as or self.info.name
 
     def find(self, files: Sequence[Path], *, seed: int = 0) -> dict[str, Path]:
         """Return the file to read, by its published name.
 
         Raises:
-            DataError: It is missing.
+            DataError: The file is missing.
         """
         del seed
         name = PUBLISHED[self._name].name
         return {name: find_file(files, name)}
 
     def read(self, files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSplits:
-        """Read the file, a slab at a time, into arrays that are mapped from `scratch`.
+        """Read the file slab by slab into arrays that are mapped from `scratch`.
 
         Raises:
-            DataError: The file is missing, damaged, of another task, or not finite.
+            DataError: The file is missing or damaged, belongs to another task, or is not finite.
         """
         published, (path,) = PUBLISHED[self._name], self.find(files).values()
         task, ends = self._name.partition("/")[2], problems(self.info)
         problem: Any = ends.train
+        # Training rows come first in the mapped arrays, then validation and test rows. Each split
+        # is therefore a view, and reading needs one pass over the file.
         with open_file(path) as file:
             facts, notes = check_attributes(file, published, problem)
             layout = self._open(file, published, ends)
@@ -95,7 +96,8 @@ class PairReader:
         """Return the layout of a file.
 
         Raises:
-            DataError: It has other points than the task, or too few or too many samples.
+            DataError: Its grid differs from that of the task, or it has too few or too many
+                samples.
         """
         train, scored = (vars(problem)["end_time"] for problem in (ends.train, ends.scored))
         layout = open_layout(file, published, [train] if train == scored else [train, scored])
@@ -113,7 +115,7 @@ class PairReader:
 
 
 def _cut(x: np.ndarray, y: np.ndarray, rows: Mapping[str, np.ndarray]) -> dict[str, SplitData]:
-    """Return the splits of arrays in which they follow one another."""
+    """Return the splits from arrays that hold them one after another."""
     stops = np.cumsum([len(rows[split]) for split in SPLITS])
     return {
         split: SplitData(
@@ -141,7 +143,12 @@ def _rows(count: int, problem: Problem, seed: int, task: str) -> dict[str, np.nd
 def _read_all(
     path: Path, layout: Layout, order: np.ndarray, times: np.ndarray, scratch: Path
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Read samples in the file's order, each to its end time, and puts them in our order."""
+    """Read samples in the order of the file, and store them in the order of the splits.
+
+    Args:
+        order: Sample numbers in the order of the splits [n].
+        times: Index of the end time of each sample [n].
+    """
     shape = (layout.count, 1, *layout.grid)
     x, y = (scratch_array(scratch / f"{column}.raw", shape, np.float32) for column in ("x", "y"))
     place = np.empty(layout.count, dtype=np.int64)
@@ -158,7 +165,7 @@ def _read_all(
 
 
 def _standardise(x: np.ndarray, y: np.ndarray, num_train: int) -> dict[str, Any]:
-    """Standardise each point in place, by the inputs of the first rows, which are to train on."""
+    """Standardise each point in place, by the inputs of the first `num_train` rows."""
     standardise = Standardiser.of(*mean_and_std(x[:num_train]))
     for array in (x, y):
         for block in row_blocks(array):
@@ -166,12 +173,12 @@ def _standardise(x: np.ndarray, y: np.ndarray, num_train: int) -> dict[str, Any]
     return standardise.rule
 
 
-RELATIVE_TOLERANCE = 1e-5  # of a parameter that may be stored in single precision
-MOST_UNEXPLAINED = 0.3  # of an output, where its input was moved
+RELATIVE_TOLERANCE = 1e-5  # of a parameter, which may be stored in single precision
+MOST_UNEXPLAINED = 0.3  # maximal relative error between an output and its shifted input
 
 
 def check_md5(path: Path, published: PublishedFile) -> tuple[dict[str, Any], list[str]]:
-    """Return the file's MD5 sum, and a note where it is not the published one."""
+    """Return the MD5 sum of a file, and a note if it differs from the published one."""
     md5, notes = md5_note(path, published.md5)
     return {"md5": md5}, notes
 
@@ -179,10 +186,10 @@ def check_md5(path: Path, published: PublishedFile) -> tuple[dict[str, Any], lis
 def check_attributes(
     file: Any, published: PublishedFile, problem: Problem
 ) -> tuple[dict[str, Any], list[str]]:
-    """Return the parameters that a file states, and a note for each that it does not.
+    """Return the parameters that a file states, and a note for each missing one.
 
     Raises:
-        DataError: One is not the task's, or of another, so that this is a file of another task.
+        DataError: A parameter has another value than in the task, or belongs to another task.
     """
     others = {name for file in PUBLISHED.values() for name in file.attributes}
     if foreign := sorted(others.difference(published.attributes).intersection(file.attrs)):
@@ -205,10 +212,15 @@ def check_attributes(
 def check_speed(
     path: Path, x: np.ndarray, y: np.ndarray, speed: float, time: float
 ) -> tuple[dict[str, Any], list[str]]:
-    """Return at which speed inputs [n, 1, m] became outputs: the stated one, or half of it.
+    """Return the speed of the fields, which is the stated one or half of it, and a note.
+
+    Args:
+        x, y: Inputs and outputs [n, 1, m].
+        speed: The stated speed.
+        time: Time from x to y.
 
     Raises:
-        DataError: At neither.
+        DataError: Neither speed explains the outputs.
     """
     unexplained = {each: _unexplained(x, y, each * time) for each in (speed, speed / 2)}
     found = min(unexplained, key=lambda each: unexplained[each])
@@ -228,7 +240,7 @@ def check_speed(
 
 
 def _unexplained(x: np.ndarray, y: np.ndarray, distance: float) -> float:
-    """Return the relative error of moved inputs, which are periodic on [0, 1)."""
+    """Return the relative error of inputs that are shifted by `distance` on the periodic [0, 1)."""
     points = np.arange(x.shape[-1]) / x.shape[-1]
     moved = np.stack([np.interp(points - distance, points, row, period=1.0) for row in x[:, 0]])
     spread = np.square(y[:, 0] - y[:, 0].mean(axis=1, keepdims=True)).sum()

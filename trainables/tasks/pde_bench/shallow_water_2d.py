@@ -2,19 +2,21 @@
 
     h_t + div(h u) = 0,      (h u)_t + div(h u u) + grad(h^2 / 2) = 0.
 
-`RadialDamBreak` is the published problem: the dam, depth 2 within a radius R ~ U(0.3, 0.7) and 1
-outside, is drawn on the pixels, of which at 128 x 128 there are only 81 different pictures: each
-is solved once. `OffsetDamBreak` moves and fills the dam at random, draws it with partly
-covered pixels, and samples the solution of the radial equation, so that resolution does not enter.
-No wave reaches the boundary by T = 1 (of the offset dams, a few leave through it, undisturbed).
+`RadialDamBreak` is the published problem. The depth is 2 within a radius R ~ U(0.3, 0.7) and 1
+outside. At 128 x 128 pixels there are only 81 different images of such a dam. Each of them is
+solved once. `OffsetDamBreak` has a dam of random centre, depth and radius with partly covered
+pixels. It samples the solution of the radial equation, whose accuracy does not depend on the
+resolution. No wave reaches the boundary before T = 1, except for a few offset dams, whose waves
+leave without reflection.
 
-The scheme: finite volumes, MUSCL reconstruction of (h, u), the HLL flux (Harten, Lax and van Leer,
-SIAM Review 25, 1983) and Heun's strong-stability-preserving steps. Two geometries of a flow that is
-symmetric about the origin: a quarter of the plane, [n, 3, m, m] (h, h u, h v), bit-symmetric under
-the exchange of x and y; and a radius, [n, 2, m] (h, h u), where the area of a cell grows with r.
-Inner sides mirror; outer sides let waves out.
+The scheme is a finite volume method with a MUSCL reconstruction of (h, u), the HLL flux (Harten,
+Lax and van Leer, SIAM Review 25, 1983) and Heun's strong-stability-preserving steps. The flow is
+symmetric about the origin and is solved in one of two geometries. A quarter of the plane has the
+state [n, 3, m, m] (h, h u, h v), which is bit-symmetric under the exchange of x and y. A radius has
+the state [n, 2, m] (h, h u), and the area of its cells grows with r. Inner boundaries are
+reflecting; outer boundaries are open.
 
-Shapes: n = samples, m = cells a side.
+Shapes: n = samples, m = cells per side.
 """
 
 from collections.abc import Callable
@@ -30,21 +32,21 @@ from trainables.tasks.problem import GeneratedSamples, Problem, cell_centres
 __all__ = ["COMPAT", "HARD", "OffsetDamBreak", "RadialDamBreak", "evolve_quarter", "evolve_radial"]
 
 HALF_WIDTH = 2.5
-AT_ONCE = 4  # pictures: what fits the processor's cache
+AT_ONCE = 4  # images to solve together, so that they fit the processor's cache
 NUM_RINGS = 512
-MAX_RADIUS = 3.0  # of the radial solution: further out the water is still at rest
+MAX_RADIUS = 3.0  # of the radial solution; the water outside is still at rest
 
 
 @dataclass(frozen=True, kw_only=True)
 class RadialDamBreak(Problem):
-    """The published dam: one random number, its radius."""
+    """Break of the published dam, whose only random number is its radius."""
 
     inner_depth: float = 2.0
     radius_range: tuple[float, float] = (0.3, 0.7)
     end_time: float = 1.0
 
-    chunk = 4096  # so that each picture is solved once
-    footprint = 3  # since pictures are few
+    chunk = 4096  # large, so that each image is solved once
+    footprint = 3  # small, because there are few images
     test_first = False
 
     def grid(self, resolution: int) -> tuple[int, ...]:
@@ -52,16 +54,17 @@ class RadialDamBreak(Problem):
         return (resolution, resolution)
 
     def generate(self, indices: np.ndarray, *, seed: int, resolution: int) -> GeneratedSamples:
-        """Return h(0) -> h(end_time).
+        """Return samples h(0) -> h(end_time).
 
         Raises:
-            ConfigError: `resolution` is odd, so that the plane has no quarters.
+            ConfigError: `resolution` is odd, so the plane cannot be divided into quarters.
         """
         if resolution % 2:
             raise ConfigError(
                 f"shallow_water_2d needs an even resolution, but got {resolution}. "
                 f"Take {resolution + 1}."
             )
+        # Many radii give the same pixels, so only the different images are solved.
         radius = _between(self.radius_range, uniforms(indices, seed=seed, count=1)[:, 0])
         r = cell_centres(resolution // 2, 0.0, HALF_WIDTH)
         inside = np.hypot(r[:, None], r) <= radius[:, None, None]
@@ -77,7 +80,7 @@ class RadialDamBreak(Problem):
 
 @dataclass(frozen=True, kw_only=True)
 class OffsetDamBreak(Problem):
-    """A dam of random radius, depth and centre."""
+    """Break of a dam of random radius, depth and centre."""
 
     depth_range: tuple[float, float] = (1.5, 2.5)
     radius_range: tuple[float, float] = (0.3, 0.7)
@@ -92,12 +95,13 @@ class OffsetDamBreak(Problem):
         return (resolution, resolution)
 
     def generate(self, indices: np.ndarray, *, seed: int, resolution: int) -> GeneratedSamples:
-        """Return h(0) -> h(end_time)."""
+        """Return samples h(0) -> h(end_time)."""
         drawn = uniforms(indices, seed=seed, count=4)
         radius = _between(self.radius_range, drawn[:, 0])[:, None]
         depth = _between(self.depth_range, drawn[:, 1])[:, None]
         centre = _between((-self.max_offset, self.max_offset), drawn[:, 2:])
 
+        # Solve on rings around the centre of the dam, then interpolate to the pixels.
         ring = cell_centres(NUM_RINGS, 0.0, MAX_RADIUS)
         width = MAX_RADIUS / NUM_RINGS
         dam = _dam(ring, radius, depth, width).astype(np.float32)
@@ -120,14 +124,14 @@ def _between(bounds: tuple[float, float], uniform: np.ndarray) -> np.ndarray:
 
 
 def _dam(r: np.ndarray, radius: np.ndarray, depth: np.ndarray, width: float) -> np.ndarray:
-    """Return the depth in cells of `width` at distance r: those on the rim are partly covered."""
+    """Return the depth in cells of `width` at distance r. Cells on the rim are partly covered."""
     covered = np.clip(0.5 + (radius - r) / width, 0.0, 1.0)
     water: np.ndarray = 1 + (depth - 1) * covered
     return water
 
 
 def _unfolded(quarter: np.ndarray) -> np.ndarray:
-    """Mirror [n, m, m] into [n, 2m, 2m]."""
+    """Mirror a quarter [n, m, m] to the whole plane [n, 2m, 2m]."""
     half = np.concatenate([quarter[..., ::-1], quarter], axis=-1)
     return np.concatenate([half[:, ::-1], half], axis=1)
 
@@ -136,12 +140,12 @@ COMPAT = RadialDamBreak()
 HARD = OffsetDamBreak()
 
 
-COURANT_QUARTER = 0.4  # unsplit in two dimensions
+COURANT_QUARTER = 0.4  # lower, because the scheme is unsplit in two dimensions
 COURANT_RADIAL = 0.8
 
 
 def evolve_quarter(h: np.ndarray, *, size: float, time: float) -> np.ndarray:
-    """Evolve depths h [n, m, m], at rest on [0, size]^2, to `time`."""
+    """Return the depths h(time) [n, m, m] from depths h [n, m, m] at rest on [0, size]^2."""
     spacing = size / h.shape[-1]
 
     def slope(state: np.ndarray) -> np.ndarray:
@@ -161,7 +165,8 @@ def evolve_quarter(h: np.ndarray, *, size: float, time: float) -> np.ndarray:
 
 
 def evolve_radial(h: np.ndarray, *, radius: float, time: float) -> np.ndarray:
-    """Evolve depths h [n, m], at rest on rings of [0, radius], to `time`."""
+    """Return the depths h(time) [n, m] from depths h [n, m] at rest on rings of [0, radius]."""
+    # Fluxes are weighted by the length of a face, which is proportional to its radius.
     m = h.shape[-1]
     spacing = radius / m
     face = (np.arange(m + 1) * spacing).astype(h.dtype)
@@ -170,7 +175,7 @@ def evolve_radial(h: np.ndarray, *, radius: float, time: float) -> np.ndarray:
     def slope(state: np.ndarray) -> np.ndarray:
         flux = _fluxes(_extended(state)) * face
         change: np.ndarray = (flux[..., :-1] - flux[..., 1:]) / (centre * spacing)
-        change[:, 1] += 0.5 * state[:, 0] ** 2 / centre  # pressure on a ring's slanted sides
+        change[:, 1] += 0.5 * state[:, 0] ** 2 / centre  # pressure on the sides of a ring's sector
         return change
 
     return march(
@@ -198,7 +203,11 @@ def _fastest(state: np.ndarray) -> np.ndarray:
 
 
 def _extended(state: np.ndarray) -> np.ndarray:
-    """Add two cells on each side of the last axis: mirrored (momentum turned) and repeated."""
+    """Add two cells on each side of the last axis.
+
+    The cells before the first one are mirrored, with reversed momentum. The cells after the last
+    one repeat it.
+    """
     mirrored = state[..., 1::-1].copy()
     mirrored[:, 1] *= -1
     last = state[..., -1:]
@@ -210,7 +219,7 @@ def _flux_difference(extended: np.ndarray) -> np.ndarray:
 
 
 def _fluxes(extended: np.ndarray) -> np.ndarray:
-    """Return the fluxes along the last axis through the m + 1 faces of [n, c, ..., m + 4]."""
+    """Return the fluxes through the m + 1 faces along the last axis of [n, c, ..., m + 4]."""
     w = extended.copy()
     w[:, 1:] /= extended[:, :1]
     jump = np.diff(w, axis=-1)
@@ -220,7 +229,11 @@ def _fluxes(extended: np.ndarray) -> np.ndarray:
 
 
 def _hll(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Return the flux between (h, u) or (h, u, v) on either side, u being normal to the face."""
+    """Return the HLL flux from the states (h, u) or (h, u, v) on both sides of each face.
+
+    u is normal to the face.
+    """
+    # Speeds are clipped at 0, so one formula covers supercritical flow too.
     c_l, c_r = np.sqrt(left[:, 0]), np.sqrt(right[:, 0])
     slow = np.minimum(np.minimum(left[:, 1] - c_l, right[:, 1] - c_r), 0.0)[:, None]
     fast = np.maximum(np.maximum(left[:, 1] + c_l, right[:, 1] + c_r), 0.0)[:, None]

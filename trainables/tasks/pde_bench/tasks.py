@@ -1,15 +1,15 @@
-"""The tasks of PDEBench (Takamoto et al., NeurIPS 2022), each as published and harder.
+"""The tasks of PDEBench (Takamoto et al., NeurIPS 2022), each in a published and a harder variant.
 
-Without a suffix a problem is as published (`compat`); with `@hard` it is a variant of ours, made
-because several published targets are nearly constant. Recipes are ORCA's fine-tuning settings
-(Shen et al., ICML 2023).
+Without a suffix, a problem is as published (`compat`). With `@hard`, it is our own variant, because
+several published targets are nearly constant. Recipes are ORCA's fine-tuning settings (Shen et al.,
+ICML 2023).
 
-With `@orca` the target frames are paired as ORCA's released loader pairs them: it passes the frame
-to its training set only, so that the set on which it chooses its epoch, and reports, has the
-default frame, 99. Without the suffix all splits have frame 100, which is the sound choice. The
-suffix exists for the four problems where the two differ. Their validation split is held out of the
-training samples, as everywhere, but has frame 99: the loader scores on no other, and a model is
-chosen by what it is tested on. No model is fitted to frame 99.
+With `@orca`, the target frames are those of ORCA's released loader. It passes the frame to its
+training set only, so the set for selecting the epoch and reporting has the default frame 99.
+Without the suffix, all splits have frame 100, which is correct. The suffix exists for the four
+problems in which the two differ. Their validation split is held out of the training samples, as in
+all tasks, but its frame is 99: the loader scores on no other, so the same frame selects and tests a
+model. No model is fitted to frame 99.
 """
 
 from collections.abc import Mapping
@@ -25,12 +25,12 @@ from trainables.tasks.task import TaskInfo
 __all__ = ["TASKS", "TargetFrames", "problems"]
 
 HARD, ORCA = "@hard", "@orca"
-LAST_FRAME = 100  # of 0..100, at a problem's end time
+LAST_FRAME = 100  # of 0..100, at the end time of a problem
 
 
 @dataclass(frozen=True, kw_only=True)
 class TargetFrames:
-    """The frames that are predicted, of 0..LAST_FRAME: to train on, and to validate and test on."""
+    """The target frames, of 0..LAST_FRAME: in training, and in validation and test."""
 
     train: int
     scored: int
@@ -120,7 +120,7 @@ def _pair(
 
 
 def _paired(published: TaskInfo, frames: TargetFrames) -> TaskInfo:
-    """Return the variant whose frames are paired as in ORCA's released loader."""
+    """Return the variant with the frames of ORCA's released loader."""
     return replace(
         published,
         name=f"{published.name}{ORCA}",
@@ -154,8 +154,9 @@ _PAIRS = (
         resolution=1024,
         equation="u_t + (u^2/2)_x = (nu/pi) u_xx; nu = 1 (hard: 0.01)",
         recipe=_recipe("adam", 1e-5, 1e-5),
-        tokens=512,  # as they ran it: the configuration says 128, but divides a length of 256
-        # by it, where the data have 1024 points
+        # The effective value in ORCA's runs: its configuration has 128, but for a length of 256,
+        # whereas the data have 1024 points.
+        tokens=512,
         loss="rmse",
         compat="one-shot u(0) -> u(2), last frame (ORCA); the target is constant in x",
         hard="one-shot u(0) -> u(1), nu = 0.01 (ours)",
@@ -252,9 +253,10 @@ TASKS: tuple[TaskInfo, ...] = tuple(info for pair in _PAIRS for info in pair)
 
 
 def problems(info: TaskInfo) -> Problems:
-    """Return the problems of a task, which are in the module here that is named as it.
+    """Return the problems of a task from the module of the same name.
 
-    With `@hard` it is HARD there, else COMPAT. Frames are evenly spaced in time.
+    They are `HARD` of that module for `@hard`, and derive from `COMPAT` otherwise. Frames are
+    evenly spaced in time.
     """
     module, _, variant = info.name.partition("/")[2].partition("@")
     variants = import_module(f"{__package__}.{module}")

@@ -1,7 +1,7 @@
 """Arrays that do not fit in memory: mapped scratch files, and blocks of rows.
 
-Pages of a mapped file count as memory of this process from their first use. `release` unmaps them;
-the file and the page cache keep their content.
+The pages of a mapped file count as memory of this process after their first use. `release` unmaps
+them. The file and the page cache keep their content.
 """
 
 import mmap
@@ -19,7 +19,7 @@ BLOCK_BYTES = 2**26
 
 
 def row_blocks(array: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield all rows as views of about BLOCK_BYTES; release mapped ones once they were used."""
+    """Yield all rows as views of about BLOCK_BYTES. Release mapped rows after their use."""
     step = max(1, BLOCK_BYTES // max(1, array[:1].nbytes))
     for start in range(0, len(array), step):
         yield array[start : start + step]
@@ -27,20 +27,20 @@ def row_blocks(array: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def release(array: np.ndarray) -> None:
-    """Unmap the pages of an array that is mapped from a file; the next use reads them again."""
+    """Unmap the pages of an array that is mapped from a file. The next use reads them again."""
     owner: Any = array
     while isinstance(owner, np.ndarray):
         if isinstance(owner, np.memmap) and owner.mode == "c":
-            return  # its changes are nowhere else
+            return  # copy-on-write: its changes exist only in memory
         owner = owner.base
     if isinstance(owner, mmap.mmap):
         owner.madvise(mmap.MADV_DONTNEED)
 
 
 def scratch_array(path: Path, shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
-    """Map a new file of zeros whose space on the disk is reserved.
+    """Map a new file of zeros with reserved disk space.
 
-    Without the reservation, a full disk would end the process at the first use of a page.
+    Without the reservation, a full disk would kill the process at the first use of a page.
 
     Raises:
         OSError: The disk is full.

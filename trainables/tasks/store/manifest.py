@@ -1,8 +1,8 @@
 """The manifest of a data folder: a description of the data, and hashes that reveal changes.
 
-    manifest.json    a description, shapes and types, and of each file its size, sha256 and samples
+    manifest.json    a description, shapes and types, and size, sha256 and samples of each file
 
-`content_hash` is the hash of all else in it, and so of the data.
+`content_hash` is the hash of all other entries, and thereby of the data.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ SCHEMA_VERSION = 2
 
 
 def write_manifest(folder: Path, content: Mapping[str, Any]) -> None:
-    """Write `content`, with its version and its hash, and force it to the disk."""
+    """Write `content` with its version and its hash, and flush it to the disk."""
     manifest = {**content, "schema_version": SCHEMA_VERSION}
     manifest["content_hash"] = content_hash(manifest)
     path = folder / MANIFEST
@@ -43,7 +43,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """Return the manifest of a folder.
 
     Raises:
-        DataError: It is missing, altered, or of another version.
+        DataError: The manifest is missing or altered, or has another version.
     """
     path = folder / MANIFEST
     try:
@@ -70,10 +70,10 @@ def content_hash(manifest: Mapping[str, Any]) -> str:
 
 
 def check_size(path: Path, expected: int) -> None:
-    """Check that a file has as many bytes as the manifest states.
+    """Check that a file has the size that the manifest states.
 
     Raises:
-        DataError: It is missing, or has another size.
+        DataError: The file is missing or has another size.
     """
     try:
         size = path.stat().st_size
@@ -84,7 +84,7 @@ def check_size(path: Path, expected: int) -> None:
 
 
 def altered(path: Path, reason: str) -> DataError:
-    """Return the error for a file that was altered since it was written."""
+    """Return the error for a file that was altered after it was written."""
     return DataError(
         f"{path}: {reason}. Delete {path.parent}, and the data are made anew (published ones: once "
         "they are imported again)."
@@ -92,7 +92,7 @@ def altered(path: Path, reason: str) -> DataError:
 
 
 def sha256(path: Path) -> str:
-    """Return the hash of a file; of a folder, that of the hashes and names of its files."""
+    """Return the hash of a file. The hash of a folder covers the hashes and names of its files."""
     if path.is_dir():
         inside = sorted(file for file in path.rglob("*") if file.is_file())
         lines = [f"{sha256(file)}  {file.relative_to(path).as_posix()}\n" for file in inside]

@@ -1,18 +1,18 @@
-"""Inputs that are stored smaller than a network takes them, and converted when they are read.
+"""Compactly stored inputs that are converted when they are read.
 
-    StoredRows      x = (stored - mean) / std        with one mean and one std a channel
+    StoredRows      x = (stored - mean) / std        with one mean and one std per channel
     PairFeatures    an image of all pairs of residues of a protein
 
-Only the requested rows are converted: a split of images stays bytes on disk and in the page cache.
+Only the requested rows are converted, so that images remain bytes on disk and in the page cache.
 
-A protein of L residues has R numbers a residue and M maps of L x L. A network sees an image of
-2R + M channels on a grid of S x S:
+A protein of L residues has R numbers per residue and M maps of L x L. The input of the network is
+an image of 2R + M channels on a grid of S x S:
 
     x[2c, i, j] = r_c(j)    x[2c + 1, i, j] = r_c(i)    x[2R + m, i, j] = map_m(i, j)
 
-and 0 where i or j is no residue. Only the numbers and the maps are stored, as one array of R + 1 +
-M S rows of S numbers: the numbers, a row that is 1 at each residue and 0 elsewhere, the maps row by
-row.
+It is 0 if i or j is no residue. Only the numbers and the maps are stored, in one array of
+R + 1 + M S rows of S numbers. The first R rows are the numbers. The next row is 1 at each residue
+and 0 elsewhere. The other rows are those of the maps.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ __all__ = ["PairFeatures", "StoredRows", "pack", "present"]
 
 
 class StoredRows:
-    """Rows [n, c, *grid] of float32, of a mapped array of uint8, float16 or float32."""
+    """float32 rows [n, c, *grid] of a mapped array of uint8, float16 or float32."""
 
     dtype = np.dtype(np.float32)
 
@@ -34,7 +34,7 @@ class StoredRows:
         self, array: np.ndarray, scaling: Mapping[str, Sequence[float]] | None = None
     ) -> None:
         """Args:
-        scaling: `mean` and `std`, a number a channel each; None leaves values as they are.
+        scaling: `mean` and `std`, with one number per channel; None: no scaling.
         """
         self.array = array
         self.shape = array.shape
@@ -52,10 +52,10 @@ class StoredRows:
 
 
 def present(array: np.ndarray, description: Mapping[str, Any]) -> Rows:
-    """Return stored inputs as a network takes them: unchanged where they are float32 already.
+    """Return stored inputs in the form that a network takes.
 
-    `description["pair_features"]` makes them `PairFeatures` of these arguments, and
-    `description["input_scaling"]` the rows of that scaling.
+    If `description` has `pair_features`, the result is a `PairFeatures` with these arguments. If it
+    has `input_scaling`, the rows are scaled by it. Other inputs are converted to float32.
     """
     if pairs := description.get("pair_features"):
         return PairFeatures(array, **pairs)
@@ -70,11 +70,13 @@ def _by_channel(numbers: Sequence[float], array: np.ndarray) -> np.ndarray:
 
 
 def pack(residues: np.ndarray, maps: np.ndarray, *, side: int, start: int) -> np.ndarray:
-    """Pack one protein, whose first residue comes to point `start` of the grid.
+    """Pack one protein into a single array.
 
     Args:
         residues: [R, L].
         maps: [M, L, L].
+        side: S, the points per side of the grid.
+        start: Point of the grid for the first residue.
 
     Returns:
         [R + 1 + M * side, side].
@@ -88,7 +90,7 @@ def pack(residues: np.ndarray, maps: np.ndarray, *, side: int, start: int) -> np
 
 
 class PairFeatures:
-    """Packed proteins [n, R + 1 + M S, S], read as images [n, 2R + M, S, S] of float32."""
+    """Packed proteins [n, R + 1 + M S, S] that are read as float32 images [n, 2R + M, S, S]."""
 
     dtype = np.dtype(np.float32)
 
@@ -110,6 +112,8 @@ class PairFeatures:
         residues = packed[..., : self._num_residues, :]
         inside = packed[..., self._num_residues, None, :]
         maps = packed[..., self._num_residues + 1 :, :]
+        # The residue numbers are repeated along columns (even channels) and rows (odd channels).
+        # The row `inside` sets all points outside the protein to 0.
         tiled = 2 * self._num_residues
         images = np.empty((*packed.shape[:-2], *self.shape[1:]), dtype=np.float32)
         np.multiply(residues[..., None, :], inside[..., None], out=images[..., 0:tiled:2, :, :])

@@ -1,4 +1,4 @@
-"""Splits of a data set: what a store is written from, and what it gives back."""
+"""Splits of a data set: the input of a store (`SplitData`) and its output (`Split`)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ SPLITS = ("train", "val", "test")
 
 @runtime_checkable
 class Rows(Protocol):
-    """Samples that are read by their indices: an array, or an object that makes them on request."""
+    """Samples that are read by index: an array, or an object that computes them on request."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...
@@ -25,7 +25,7 @@ class Rows(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class SplitData:
-    """Arrays that a split is written from; x and y may be memory-mapped."""
+    """Arrays of a split before it is written. x and y may be memory-mapped."""
 
     sample_id: np.ndarray  # [n]
     x: np.ndarray  # [n, c_in, *grid], float32, float16 or uint8
@@ -38,14 +38,14 @@ class SplitData:
 class Split:
     """Inputs [n, c_in, *grid] and outputs, read-only and mapped.
 
-    Outputs are fields [n, c_out, *grid], labels [n] (int64), or label sets [n, k] of 0 and 1. Where
-    `TaskInfo.mask` is set, a field has one more channel, of 0 and 1.
+    Outputs are fields [n, c_out, *grid], labels int64 [n], or label sets [n, k] of 0 and 1. If
+    `TaskInfo.mask` is set, a field has an additional last channel of 0 and 1.
     """
 
     x: Rows
     y: np.ndarray
-    groups: np.ndarray | None = None  # int64 [n]: parts of one thing, to be scored together
-    sample_id: np.ndarray | None = None  # int64 [n]: in the order of the published files
+    groups: np.ndarray | None = None  # int64 [n]: samples of a group are scored together
+    sample_id: np.ndarray | None = None  # int64 [n]: numbers in the order of the published files
 
     def __len__(self) -> int:
         return len(self.x)

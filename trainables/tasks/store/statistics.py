@@ -1,8 +1,8 @@
 """Means and standard deviations over the samples of a split, and standardisation by them.
 
-Each statistic takes one pass in bounded memory. Sums are of float64 and taken sample by sample, so
-that no bit depends on how rows are blocked. Standardisation is at each point, by the training
-samples there:
+Each statistic takes one pass in bounded memory. Sums are in float64 and sample by sample, so that
+no bit depends on the size of the blocks. Standardisation uses the statistics of the training
+samples at each point:
 
     (value - shift) / scale,    shift = mean,    scale = std + 1e-5
 
@@ -23,7 +23,7 @@ __all__ = ["Standardiser", "channel_statistics", "mean_and_std", "mean_of"]
 def mean_of(
     rows: np.ndarray, of: Callable[[np.ndarray], np.ndarray] = lambda row: row
 ) -> np.ndarray:
-    """Return the mean over samples of `of(sample)`, for samples [n, ...] that may be mapped."""
+    """Return the mean of `of(sample)` over samples [n, ...], which may be mapped."""
     total = np.zeros_like(of(rows[0]), dtype=np.float64)
     for block in row_blocks(rows):
         for row in block:
@@ -33,7 +33,7 @@ def mean_of(
 
 
 def mean_and_std(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and standard deviation at each point of samples [n, ...], both of shape [...]."""
+    """Return mean [...] and standard deviation [...] at each point of samples [n, ...]."""
     mean = mean_of(rows)
     return mean, np.sqrt(mean_of(rows, lambda row: np.square(row - mean)))
 
@@ -59,29 +59,29 @@ def channel_statistics(rows: np.ndarray) -> dict[str, list[float]]:
     }
 
 
-STD_OFFSET = 1e-5  # keeps a point that never varies finite
+STD_OFFSET = 1e-5  # keeps constant points finite
 
 
 @dataclass(frozen=True, eq=False)
 class Standardiser:
-    """A shift and a scale of one shape: that of a sample, or of some of its channels."""
+    """A shift and a scale of equal shape, for a sample or for some of its channels."""
 
     shift: np.ndarray  # float32
     scale: np.ndarray  # float32
 
     @classmethod
     def of(cls, mean: np.ndarray, std: np.ndarray) -> "Standardiser":
-        """Make a standardiser from statistics in float64."""
+        """Return the standardiser of statistics in float64."""
         return cls(mean.astype(np.float32), (std + STD_OFFSET).astype(np.float32))
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:
-        """Return float32 rows [n, ...] standardised."""
+        """Return standardised float32 rows [n, ...]."""
         standardised: np.ndarray = (rows - self.shift) / self.scale
         return standardised
 
     @property
     def rule(self) -> dict[str, Any]:
-        """The entry of a manifest, where inputs and outputs are standardised alike."""
+        """The entry of a manifest for equal standardisation of inputs and outputs."""
         return {
             "kind": "(value - mean) / scale at each point, by the training inputs, of x and of y",
             "mean": self.shift.tolist(),

@@ -1,12 +1,12 @@
 """The store: one data set as a folder of memory-mapped Arrow files and a manifest.
 
     <folder>/manifest.json                 a description of the data, their shapes, sizes, hashes
-    <folder>/{train,val,test}.arrow        sample_id, x, y, groups, params; one record batch a file
+    <folder>/{train,val,test}.arrow        sample_id, x, y, groups, params in one record batch
 
-Arrays are fixed-shape tensor columns of an uncompressed IPC file, so that reading one is a view of
-the page cache, shared by all processes of a machine. Inputs may be stored smaller than a network
-takes them, and are then converted as they are read, a batch at a time. A folder is written
-aside, synced and renamed: it is whole or absent.
+Arrays are fixed-shape tensor columns of an uncompressed IPC file. An array is therefore a view of
+the page cache, which all processes of a machine share. Inputs may be stored compactly and converted
+when a batch is read. A folder is written under another name, synced and renamed, so it is complete
+or absent.
 """
 
 import io
@@ -39,13 +39,16 @@ DTYPES = {"x": ("float32", "float16", "uint8"), "y": ("float32", "int64")}
 def write_store(
     folder: Path, splits: Mapping[str, SplitData], description: Mapping[str, Any]
 ) -> None:
-    """Write `folder`, which must not exist, with `description` in its manifest.
+    """Write a data set.
 
-    `description["input_scaling"]` or `description["pair_features"]`, if any, determines how inputs
-    are read (`present`).
+    Args:
+        folder: The target. It must not exist.
+        splits: Arrays by split.
+        description: Further entries of the manifest. `input_scaling` and `pair_features` determine
+            the conversion of the inputs (`present`).
 
     Raises:
-        DataError: an array is empty, not finite, of another type or length than its split's others.
+        DataError: An array is empty or not finite, or has an invalid type or length.
     """
     with new_folder(folder) as aside:
         files = {}
@@ -68,10 +71,10 @@ def write_store(
 
 
 class Store:
-    """A folder of `write_store`, checked on opening and read on demand. Pickles as its path.
+    """A folder of `write_store`. It is checked on opening, read on demand, and pickled as a path.
 
     Raises:
-        DataError: the manifest or a file is missing, altered, cut short or of another version.
+        DataError: The manifest or a file is missing, altered, truncated or of another version.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -85,22 +88,22 @@ class Store:
 
     @property
     def content_hash(self) -> str:
-        """The hash of the data and of the description that they came with."""
+        """The hash of the data and of their description."""
         return str(self.manifest["content_hash"])
 
     @cached_property
     def train(self) -> Split:
-        """The training split, mapped when first read."""
+        """The training split, mapped at its first use."""
         return self._split("train")
 
     @cached_property
     def val(self) -> Split:
-        """The validation split, mapped when first read."""
+        """The validation split, mapped at its first use."""
         return self._split("val")
 
     @cached_property
     def test(self) -> Split:
-        """The test split, mapped when first read."""
+        """The test split, mapped at its first use."""
         return self._split("test")
 
     def head(self, split: str, samples: int) -> Split:
@@ -112,6 +115,7 @@ class Store:
         """Return sample_id [n] and every parameter [n] or [n, k] of a split."""
         batch = self._batch(split)
         columns = {"sample_id": batch.column("sample_id").to_numpy()}
+        # Parameters of several numbers are lists of fixed size, stored flat.
         if "params" in batch.schema.names:
             params = batch.column("params")
             for i, parameter in enumerate(params.type):
@@ -123,10 +127,10 @@ class Store:
         return columns
 
     def verify(self, *splits: str) -> None:
-        """Read and check every byte of these splits, or of all.
+        """Read and check every byte of these splits, or of all splits.
 
         Raises:
-            DataError: a hash differs from the manifest's, or a value is not finite.
+            DataError: A hash differs from the manifest, or a value is not finite.
         """
         for split in splits or SPLITS:
             path = self.folder / f"{split}.arrow"
@@ -150,7 +154,12 @@ class Store:
         return self.stored(split) | {"sample_id": sample_id}
 
     def stored(self, split: str) -> dict[str, np.ndarray]:
-        """Return x, y and, if present, groups of a split as they are stored, mapped."""
+        """Return x, y and, if present, groups of a split, mapped and not converted.
+
+        Raises:
+            DataError: An array differs from the manifest.
+        """
+        # Types and shapes are checked against the manifest, whose hash was verified on opening.
         path = self.folder / f"{split}.arrow"
         batch = self._batch(split)
         samples = self.manifest["files"][path.name]["samples"]
@@ -173,7 +182,7 @@ class Store:
         return arrays
 
     def _presented(self, arrays: Mapping[str, np.ndarray]) -> Split:
-        """Return a split with its inputs as a network takes them."""
+        """Return a split with its inputs in the form that a network takes."""
         inputs = present(arrays["x"], self.manifest)
         return Split(
             x=inputs,
@@ -184,6 +193,7 @@ class Store:
 
 
 def _write_batch(path: Path, data: SplitData) -> None:
+    # One record batch per file, so that reading an array is a view without copies.
     columns: dict[str, Any] = {
         "sample_id": pa.array(data.sample_id, pa.int64()),
         "x": _tensor_column(data.x),
@@ -205,7 +215,7 @@ def _write_batch(path: Path, data: SplitData) -> None:
 
 
 class _Blockwise(io.RawIOBase):
-    """A file that writes a buffer in blocks, and releases the mapped arrays that it comes from."""
+    """File that writes a buffer in blocks and releases the mapped source arrays."""
 
     def __init__(self, file: BinaryIO, sources: Sequence[np.ndarray]) -> None:
         self.file, self.sources = file, sources
