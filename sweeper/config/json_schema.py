@@ -1,7 +1,7 @@
 """The JSON Schema (draft 2020-12) of a sweep file, for editors.
 
-It describes the file as a user writes it, with profiles and short forms. It is a little less strict
-than `load_sweep`, which also compares keys with each other.
+The schema describes the file of a user, with profiles and short forms. It is less strict than
+`load_sweep`, which also compares keys with each other.
 """
 
 from collections.abc import Mapping
@@ -56,7 +56,7 @@ def json_schema(catalog: Catalog) -> Schema:
         for key in catalog.searched_model
     }
     properties["parameters"] |= _by_key({**searched, PROXY: _parameter("Which source data.")})
-    for section in properties.values():  # a section may be left empty
+    for section in properties.values():  # an empty section is valid
         section.pop("default", None)
 
     profile = {"type": "object", "properties": dict(properties), "additionalProperties": False}
@@ -107,7 +107,7 @@ def _or_null(schema: Schema) -> Schema:
 
 
 def _overlay(schema: Schema) -> Schema:
-    """Return the schema of changes to what `schema` describes: nothing required, null anywhere."""
+    """Return the schema of a profile: `schema` without required keys and with null everywhere."""
     if "required" in schema and len(schema) == 1:
         return {}
     changed = {k: v for k, v in schema.items() if k != "required"}

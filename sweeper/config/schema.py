@@ -1,8 +1,8 @@
-"""The sweep file, key by key: types, ranges, defaults, and what each key means.
+"""The keys of a sweep file: types, ranges, defaults and meanings.
 
-Names of methods, tasks and backbones are checked in `check.py`; parameters are read by
-`distributions.py`. `${env:NAME}` refers to a secret: it is kept as written in everything that is
-stored or logged, and expanded only where it is used.
+`check.py` checks the names of methods, tasks and backbones; `distributions.py` reads parameters.
+`${env:NAME}` refers to a secret. It is stored and logged in this form, and expanded only at the
+place of use.
 """
 
 import re
@@ -24,7 +24,7 @@ from sweeper.text import holds_secret
 
 NAME = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 EXPERIMENT = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$"
-VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"  # of the environment
+VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"  # name of an environment variable
 RULES = {
     NAME: "must be 1 to 63 of a-z, 0-9, - and _, and start with a letter or digit",
     EXPERIMENT: "must be 1 to 63 letters, digits, - and _, and start with a letter or digit",
@@ -47,7 +47,7 @@ def seconds(value: Any) -> float:
     """Return the seconds of a duration such as `1h30m`.
 
     Raises:
-        ValueError: It is a bare number, no duration, or zero.
+        ValueError: The value has no unit, is not a duration, is zero or is over a year.
     """
     if isinstance(value, str) and value and len(value) < 40 and re.fullmatch(DURATION, value):
         parts = re.findall(r"([0-9]+)([dhms])", value)
@@ -62,7 +62,7 @@ def num_bytes(value: Any) -> int:
     """Return the bytes of a size such as `10GiB`.
 
     Raises:
-        ValueError: It is a bare number, no size, under 1 MB, or over 2^60 bytes.
+        ValueError: The value has no unit, is not a size, is under 1 MB or is over 2^60 bytes.
     """
     if isinstance(value, str) and len(value) < 40 and re.fullmatch(SIZE, value):
         number = value.rstrip("KMGTiB")
@@ -88,7 +88,7 @@ Size = Annotated[
 
 
 def expand(text: str, environment: Mapping[str, str]) -> str:
-    """Return `text` with each `${env:NAME}` replaced. Never log the result.
+    """Return `text` with each `${env:NAME}` replaced by its value. Never log the result.
 
     Raises:
         UsageError: A variable is not set.
@@ -100,14 +100,22 @@ def expand(text: str, environment: Mapping[str, str]) -> str:
 
 
 def whole_or_shared(gpu: float) -> float:
-    """Refuse 1.5 GPUs: one GPU is shared, or several are taken whole."""
+    """Return a valid number of GPUs: a share of one GPU, or a whole number.
+
+    Raises:
+        ValueError: The number is a fraction over 1.
+    """
     if gpu > 1 and gpu != int(gpu):
         raise ValueError("must be 1 or less, or a whole number")
     return gpu
 
 
 def tracking_uri(uri: str) -> str:
-    """Refuse an address without a known scheme or with a password in it."""
+    """Return the valid address of an MLflow server or database.
+
+    Raises:
+        ValueError: The address has no known scheme, or contains a password.
+    """
     if holds_secret(ENV.sub("", uri)):
         raise ValueError("must hold no password; put it in MLFLOW_TRACKING_PASSWORD")
     if "$" in ENV.sub("", uri):
@@ -119,8 +127,8 @@ def known_scheme(uri: str) -> str:
     """Return the address of an MLflow server or database.
 
     Raises:
-        ValueError: Its scheme is missing, or that of no server or database. `file:` is refused
-            too, since it reaches any folder.
+        ValueError: The scheme is missing or unknown. `file:` is refused, too, since it gives
+            access to any folder.
     """
     if uri.partition(":")[0].partition("+")[0].lower() not in SCHEMES:
         raise ValueError(f"must start with one of {', '.join(s + ':' for s in SCHEMES)}")
@@ -128,7 +136,11 @@ def known_scheme(uri: str) -> str:
 
 
 def store_url(url: str) -> str:
-    """Refuse an address at which no checkpoints can be stored, or with keys in it."""
+    """Return a valid address for checkpoints or stage results.
+
+    Raises:
+        ValueError: The address has an unknown scheme, is relative, or contains keys.
+    """
     if holds_secret(url) or "@" in url:
         raise ValueError("must hold no keys; put them in AWS_ACCESS_KEY_ID and its like")
     scheme, has_scheme, rest = url.partition("://")
@@ -144,7 +156,7 @@ def store_url(url: str) -> str:
 
 
 class Section(BaseModel):
-    """Base: frozen, strict, and an unknown key is a fault."""
+    """Base class of sections: frozen and strict, without unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -168,7 +180,7 @@ class Search(Section):
 
 
 class StageSearch(Section):
-    """The number of configurations of a stage; trials with the same one share its result."""
+    """The number of configurations of a stage. Trials with the same one share its result."""
 
     distinct: Annotated[int, Field(ge=1, le=10_000)] | Literal["all"] = Field(
         "all",
@@ -178,7 +190,7 @@ class StageSearch(Section):
 
 
 class Pruning(Section):
-    """The rule by which a trial that trails the others ends early, on epochs of the objective."""
+    """The rule that ends a worse trial early, in the stage that reports the objective."""
 
     type: Literal["asha", "median", "none"] = Field(
         "asha", description="asha: successive halving. median: worse than the median so far."
@@ -188,7 +200,7 @@ class Pruning(Section):
 
 
 class Replicate(Section):
-    """Repeats of a study's best configurations and its control on other seeds, after its search."""
+    """Repeats of a study's best configurations and its control on other seeds, after the search."""
 
     top: int = Field(1, ge=1, le=1000, description="Configurations of each study, the best first.")
     seeds: int = Field(
@@ -220,7 +232,7 @@ class Resources(Section):
 
 
 class Budget(Section):
-    """Limits after which the sweep ends with what it has."""
+    """Limits at which the sweep ends early."""
 
     wall: Duration | None = Field(
         None, description="Time from the launch, such as 12h; then nothing new is started."
@@ -228,7 +240,7 @@ class Budget(Section):
 
 
 class Checkpoints(Section):
-    """The checkpoints that are kept of every trial that has ended, pruned ones included."""
+    """The checkpoints that stay after the end of a trial."""
 
     best: int = Field(1, ge=0, le=1, description="Whether the weights of its best epoch are.")
     last: int = Field(1, ge=0, le=1, description="Whether its last state, with optimiser, is.")
@@ -250,7 +262,7 @@ class Checkpoints(Section):
 
 
 class StageStoreSection(Section):
-    """The store of results of stages, which trials with equal settings and seed share."""
+    """The store of stage results, which trials with equal settings and seed share."""
 
     use: bool = Field(
         True, description="false: each trial computes its own, whatever `stages` says."
@@ -273,8 +285,11 @@ OnOther = Literal["retry", "fail"]
 
 
 class Actions(Section):
-    """The action after a failed attempt. retry: again, from the last checkpoint. halve_batch: the
-    same in micro-batches of half the size, so that a step has as many samples."""
+    """The action after a failed attempt.
+
+    retry: try again from the last checkpoint. halve_batch: the same with half the micro-batch size
+    and an unchanged number of samples in each step. fail: end the trial.
+    """
 
     cuda_oom: OnMemory = Field("halve_batch", description="A GPU ran out of memory.")
     host_oom: OnMemory = Field("halve_batch", description="A node ran out of memory.")
@@ -314,7 +329,7 @@ class Tracking(Section):
 
 
 class SweepFile(Section):
-    """One sweep: methods x tasks are its studies, each searched on its own."""
+    """One sweep. Each method on each task is a study with a search of its own."""
 
     name: str = Field("", pattern=NAME, description="Of the sweep, and of its folder in ./sweeps.")
     experiment: str | None = Field(
