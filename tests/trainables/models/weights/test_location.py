@@ -150,11 +150,11 @@ def test_a_download_brings_config_weights_and_tokenizer(tmp_path):
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("OneHub", (Hub,), {"folder": folder}))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     program = (
-        "from trainables.models.weights import hub\n"
-        "folder = hub.download('someone/bert')\n"
-        "assert hub.cached_folder('someone/bert') == folder\n"
+        "from trainables.models.weights import location\n"
+        "folder = location.download('someone/bert')\n"
+        "assert location.cached_folder('someone/bert') == folder\n"
         "print(sorted(path.name for path in folder.iterdir()))\n"
-        "try: hub.download('someone/absent')\n"
+        "try: location.download('someone/absent')\n"
         "except Exception as error: print(type(error).__name__, error)\n"
     )
     environment = os.environ | {
