@@ -1,1 +1,1 @@
-"""Pure decisions: the next trial, pruning, failures. The only I/O is that of the ledger."""
+"""Pure decisions about the next trial, pruning and failures. Only the ledger does I/O."""
