@@ -108,7 +108,7 @@ class MemoryKills(Hook):
             self._fresh += [(self._clock(), count.limit_bytes)] * max(0, new)
 
     def take(self) -> str | None:
-        """Return the reason of a death if there is a recent kill, which then counts as explained."""
+        """Return the reason of a death after a recent kill, which then counts as explained."""
         self.tick()
         now = self._clock()
         self._fresh = [each for each in self._fresh if now - each[0] <= RECENT_S]

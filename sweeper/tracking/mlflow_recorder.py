@@ -150,7 +150,7 @@ class MlflowRecorder:
         if self._drain():
             try:
                 self._restore_artifacts()
-            except Exception as error:  # whatever MLflow's client, its store or the network raise
+            except Exception as error:  # any error of MLflow's client, its store or the network
                 self._lost(without_password(f"{type(error).__name__}: {error}", self._uri))
         return self.status()
 
@@ -161,7 +161,7 @@ class MlflowRecorder:
             return False
         try:
             MlflowStore(self._uri, self._experiment).attach(run_id, folder)
-        except Exception:  # whatever MLflow's client, its store or the network raise
+        except Exception:  # any error of MLflow's client, its store or the network
             return False
         return True
 
@@ -185,7 +185,7 @@ class MlflowRecorder:
                 assert store is not None
                 with suppress(Refused):  # it was deleted by hand
                     store.delete(run_id)
-        except Exception as error:  # whatever MLflow's client, its store or the network raise
+        except Exception as error:  # any error of MLflow's client, its store or the network
             why = without_password(f"{type(error).__name__}: {error}", self._uri)
             raise BackendUnreachable(
                 f"MLflow at {self.uri} does not delete the runs: {why.splitlines()[0]}"
@@ -199,7 +199,7 @@ class MlflowRecorder:
         try:
             store = MlflowStore(self._uri, self._experiment)
             store.describe(run_id, self._remarks(), prefix=TAGS)
-        except Exception:  # whatever MLflow's client, its store or the network raise
+        except Exception:  # any error of MLflow's client, its store or the network
             return False
         return True
 
@@ -227,7 +227,7 @@ class MlflowRecorder:
             with self._one_at_a_time:
                 while self._ship_batch():
                     pass
-        except Exception as error:  # whatever MLflow's client, its store or the network raise
+        except Exception as error:  # any error of MLflow's client, its store or the network
             self._store = None  # the next answer may come from another store
             self._lost(without_password(f"{type(error).__name__}: {error}", self._uri))
             return False

@@ -250,7 +250,7 @@ def check(uri: str | None) -> None:
         try:
             _client(where).search_experiments(max_results=1)
             errors.clear()
-        except Exception as error:  # whatever MLflow's client, its store or the network raise
+        except Exception as error:  # any error of MLflow's client, its store or the network
             errors[0] = f"{type(error).__name__}: {error}".splitlines()[0]
 
     thread = threading.Thread(target=ask, name="mlflow check", daemon=True)
