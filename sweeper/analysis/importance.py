@@ -54,6 +54,7 @@ def importances(table: StudyTable, parameters: Parameters) -> Importances | str:
         )
     if len({trial.value for trial in trials}) == 1:
         return "All complete trials have the same value: no parameter made a difference."
+    # Optuna needs the trials as a study of its own, with the distributions of their parameters.
     found = {name: _distribution(d) for name, d in axes(trials, parameters).items()}
     study = optuna.create_study(direction="minimize")
     for trial in trials:

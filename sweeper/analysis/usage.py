@@ -86,6 +86,7 @@ def usage_of(
         taken_over: The number of epochs that other trials computed.
         now: The present time if the sweep is running, else None.
     """
+    # A start while a drive is open means that the former driver died.
     drives: list[_Drive] = []
     drive: _Drive | None = None
     prediction = None

@@ -97,6 +97,7 @@ def read_backbones(
             fits = [n for n, d in catalog.backbones.items() if d == dimension]
             message = f"`{name}` is for {catalog.backbones[name]} tasks. For {dimension}: "
             faults.add(node, f"`backbones.{dimension}`: {message}{', '.join(sorted(fits))}.")
+        # Tokens of 2D backbones form a square grid.
         tokens = section.get("tokens")
         if dimension == "2d" and tokens and math.isqrt(tokens) ** 2 != tokens:
             near = math.isqrt(tokens)

@@ -36,6 +36,7 @@ def check_studies(
                 studies.append(sweep.study(method, task))
             except InfeasibleParams as error:
                 _add(tree, "fixed", f"`{method}` on `{task}`: {error}.", faults)
+    # Refusals concern single studies, so every feasible study is checked on its own.
     if refusals is not None:
         for study in studies:
             for path, reason in refusals(study):
@@ -106,6 +107,7 @@ def check_levels(studies: Iterable[StudySpec], tree: Node, faults: Faults) -> li
             stage = level.stages[-1]
             names |= level.parameters.keys()
             place = tree.at(["stages", stage, "distinct"])
+            # A level is a fault only if nothing is searched in its stage in any study.
             if level.distinct > 1 and not level.parameters:
                 message = _nothing_differs(level, depth)
                 if stage in searched:

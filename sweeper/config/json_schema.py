@@ -59,6 +59,7 @@ def json_schema(catalog: Catalog) -> Schema:
     for section in properties.values():  # an empty section is valid
         section.pop("default", None)
 
+    # A profile has the same keys as a file, except `profiles` itself, which is added next.
     profile = {"type": "object", "properties": dict(properties), "additionalProperties": False}
     properties["profiles"] = {
         "type": "object",

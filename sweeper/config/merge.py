@@ -228,6 +228,7 @@ def _option(option: str, catalog: Catalog, faults: Faults) -> Node | None:
         return None
     path = _path(key, catalog)
     if path is None:
+        # The message names the key of this format for keys of other tools or without a stage.
         stages = catalog.stage_types(catalog.methods)
         known = [*SweepFile.model_fields, *(f"{s}.*" for s in stages)]
         message = unknown_key(key.partition(".")[0], known)

@@ -73,6 +73,7 @@ def read_parameters(
         if _is_known(name, node, methods, catalog, faults, section="fixed"):
             _check_value(f"fixed.{name}", node, name, node.plain(), types, faults)
 
+    # A constant moves to `fixed`, so that both notations give the same sweep.
     for name, node in tree.child("parameters").children().items():
         known = name == PROXY or _is_known(name, node, methods, catalog, faults)
         reader = ParameterReader(printable(name), node, faults)
@@ -182,6 +183,7 @@ def _check_values(
                 faults.add(place, f"`{label}.values[{i}]` must have a value, but got null.")
             _check_value(f"{label}.values[{i}]", place, name, value, types, faults)
         return
+    # A whole end is checked as an integer, which is valid for integer and real fields.
     for key, value in ("min", distribution.low), ("max", distribution.high):
         whole = int(value) if isinstance(distribution, Float) and value == int(value) else value
         if _check_value(f"{label}.{key}", node.at([key]), name, whole, types, faults):
@@ -287,6 +289,7 @@ def _ordered(
             elif parent not in fixed and parent not in unread:
                 known = unknown("parameter", printable(parent), {*searched, *fixed} - {name})
                 faults.add(place, f"{label} refers to what is neither searched nor fixed: {known}")
+    # Contradictions along a chain of conditions are found only after cycles are excluded.
     try:
         order = parents_first(searched)
     except graphlib.CycleError as error:

@@ -72,6 +72,7 @@ def read_text(path: Path) -> str:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise refuse(f"cannot be read: {str(reason).lower()}.") from None
 
+    # Frequent mistakes get a message of their own before the text is decoded.
     if len(data) > MAX_BYTES:
         size = path.stat().st_size / 1024
         raise refuse(f"is {size:.0f} KiB; a sweep file has {MAX_BYTES // 1024} KiB at most.")

@@ -171,6 +171,7 @@ class SweepRunner:
         reason, key = reason.strip(), (trial.study, trial.number)
         kind = without_numbers(reason)
         now = self.studies[trial.study].trials[trial.number]
+        # An equal error of a dead process may be a coincidence, so it does not count as a repeat.
         action = self._policy.respond(
             failure,
             now,

@@ -186,6 +186,7 @@ def connect(
     _check_answers(address)
     import ray
 
+    # A local cluster listens on the loopback interface only.
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address == "local":
         options |= {

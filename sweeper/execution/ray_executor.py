@@ -249,6 +249,7 @@ class _Crashes(Unsaved, tune.Callback):
         file = Path(trial.error_file or "")
         error = file.read_text() if file.is_file() else "crash: the attempt left no error"
         log = _tail(self._answers.folders[trial.trial_id] / LOG)
+        # The watch's own reason comes first, then Ray's memory monitor, then the kernel's kills.
         reason = killed or next((x for x in log.splitlines() if "HostOutOfMemory" in x), None)
         reason = reason or self._kills.take()
         text = "\n".join(filter(None, (log, error, reason)))
@@ -327,6 +328,7 @@ def run(
     controller = Controller(no_next=lambda: runner.is_at_limit)
     watch = Watch(silence_s, controller.actor_of, each_second, say)
     answers = _Answers(runner, build, watch.tick)
+    # Endless samples and no retries by Tune: the runner alone decides about both.
     tuner = tune.Tuner(
         tune.with_resources(trainable, resources),
         tune_config=tune.TuneConfig(

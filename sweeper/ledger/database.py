@@ -246,7 +246,7 @@ def _engine(url: str) -> Engine:
             "or sqlite:////folder/ledger.db."
         ) from error
     if engine.dialect.name == "sqlite":
-
+        # Writes lock the database at once (BEGIN IMMEDIATE): a later lock could fail in between.
         @event.listens_for(engine, "connect")
         def _configure(connection: Any, _: Any) -> None:
             connection.isolation_level = None  # this module emits BEGIN itself

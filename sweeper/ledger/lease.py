@@ -98,6 +98,7 @@ def acquire(database: Database, sweep: str) -> Lease:
         row = connection.execute(query).mappings().one_or_none()
         now = database.now(connection)
         before = _holder(row)
+        # On the same kernel the process itself is checked, which is faster and safer than the age.
         if row is not None and before is not None:
             is_dead = before.is_dead_here() or (
                 before.place != place() and now - row["renewed"] > TTL_S

@@ -167,6 +167,7 @@ class LedgerReader:
         lasts = select(before).where(edge.c.sweep == self.name, edge.c.kind.in_(EDGES))
         starts = select(table.c.seq, table.c.payload).where(mine, table.c.kind == EDGES[0])
         columns = (table.c[name] for name in ("seq", "at", "kind", "study", "number"))
+        # Measurements, which are most of the events, are left out except at these places.
         chosen = (
             select(*columns)
             .where(

@@ -113,6 +113,7 @@ def _pilot(sweep: Sweep, study: StudySpec, home: Path) -> PilotResult:
     environment = child.environment()
     if not sweep.resources.gpu:  # Ray does the same for a trial without a GPU
         environment["CUDA_VISIBLE_DEVICES"] = ""
+    # A process of its own has the memory and the caches of a real worker.
     home.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".pilot-", dir=home) as folder:
         job = PilotJob(

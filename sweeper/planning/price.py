@@ -89,6 +89,7 @@ def price_of(sweep: Sweep, home: Path, slots: int, *, any_device: bool = False) 
                 f"`budget.wall` ({duration(wall)}) will end it before it is done: "
                 f"{_span(price.wall_hours)} are expected."
             )
+    # Notes are useful even if some studies are not calibrated.
     for work, each in known:
         peak = max(trial.peak_memory_bytes for trial in each.configurations)
         if note := over_memory(sweep.resources.gpu, peak, each.device_memory_bytes):

@@ -253,6 +253,7 @@ def check_place(folder: Path, storage: str | None) -> None:
         UsageError: The ledger is at another place. With a second ledger, all trials would start
             again in the same folders.
     """
+    # Passwords are not compared: they may change, and the note never has one.
     note, file = folder / STORAGE, folder / LEDGER
     if note.is_file():
         begun, says = without_password(note.read_text()), f" ({note} says so)"

@@ -57,6 +57,7 @@ def draw_shared_configs(
     if not found or not study.num_sampled:
         return SharedStages()
     parameters: dict[str, Distribution] = {}
+    # Each level adds its parameters to those of the levels above.
     nodes = [Branch((), {})]
     for level in found:
         parameters |= level.parameters

@@ -107,6 +107,7 @@ class _Batch:
         at, payload = round(event.at * 1000), event.payload
         entity = Entity(event.study, event.number)
         run = self._run(entity, at)
+        # Each event changes its own run; ends of trials and sweeps also change those above it.
         match event.kind:
             case EventKind.SWEEP_STARTED:
                 run.turn("RUNNING", at)

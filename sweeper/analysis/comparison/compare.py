@@ -88,6 +88,7 @@ def compare_studies(
         for task in known
         if not tasks or task in tasks
     )
+    # Tasks with different data or protocols have no common ranks.
     ranks, ranked = average_ranks(
         {
             task.task: {e.label: math.nan if e.mean is None else e.mean for e in task.entries}
@@ -246,6 +247,7 @@ def compare_task(
 def difference(first: Entry, second: Entry) -> Difference:
     """Compare two entries on their common seeds; compare two single runs on any seeds."""
     is_paired = first.is_replicated or second.is_replicated
+    # Two single runs may have different seeds: a common key makes them a pair.
     both = (first.values, second.values)
     if not is_paired and all(len(values) == 1 for values in both):
         both = tuple({0: next(iter(values.values()))} for values in both)  # type: ignore[assignment]

@@ -46,6 +46,7 @@ def _of(tuned: TunedStudy) -> list[DistanceCorrelation]:
         error = study.test_value(trial)
         if trial.state is not TrialState.COMPLETE or error is None or not math.isfinite(error):
             continue
+        # Distances to different sources are not comparable.
         source = trial.params.get(PROXY) if has_several else None
         for name, value in tuned.history(trial).metrics.items():
             if name.rpartition("/")[2] in DISTANCES and math.isfinite(value):

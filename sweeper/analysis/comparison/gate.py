@@ -82,6 +82,7 @@ def _judge(comparison: Comparison, claim: Claim) -> Finding:
     for label in (claim.first, claim.second):
         if label not in known:
             raise UsageError(f"--gate: {unknown('method', label, known)}")
+    # A method and its own control always have the same data, and are comparable.
     is_refused = bool(task.incomparable) and CONTROL not in (claim.first, claim.second)
     if is_refused:
         return Finding(claim=str(claim), is_met=False, why="; ".join(task.incomparable))

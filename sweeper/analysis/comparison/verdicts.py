@@ -117,6 +117,7 @@ def answer(task: TaskComparison) -> str:
         known = [d for d in task.differences if leader.label in (d.first, d.second)]
         rivals = [entry.label for entry in task.entries if entry is not leader]
         head = f"{name(leader.label)} has the lowest test {metric(task.metric)}, {score(leader)}"
+    # Rivals with the same verdict are listed together.
     told: dict[str, list[str]] = {}
     for rival in rivals:
         match = next((d for d in known if rival in (d.first, d.second)), None)
@@ -310,6 +311,7 @@ def distance_answer(found: Sequence[DistanceCorrelation]) -> str:
     tested = [each for each in shown if each.correlation is not None]
     if not tested:
         return f"No study has trials that differ in {distance}: nothing can be told."
+    # Only correlations that are significant after Holm's correction are reported.
     told: dict[str, list[str]] = {"closer is better": [], "closer is worse": []}
     for each in tested:
         assert each.correlation is not None

@@ -196,6 +196,7 @@ def parallel(table: StudyTable, parameters: Parameters) -> Figure | None:
     along = axes(trials, parameters)
     if len(trials) < 2 or not along:
         return None
+    # The value is the last axis; the best lines are drawn last, on top of the others.
     values = [trial.value or 0.0 for trial in trials]
     reached = _validation(table)
     along[reached] = Float(low=min(values), high=max(values))
