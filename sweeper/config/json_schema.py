@@ -21,8 +21,8 @@ NUMBER: Schema = {"type": "number"}
 BASE: Schema = {
     "type": "string",
     "pattern": r"^[^/~]",
-    "description": "A file that this one is laid over, relative to it, such as base/common.yaml: "
-    "mappings merge, lists replace, null takes away.",
+    "description": "The base of this file, relative to it, such as base/common.yaml: "
+    "mappings merge, lists replace, null removes.",
 }
 
 
@@ -63,8 +63,8 @@ def json_schema(catalog: Catalog) -> Schema:
     profile = {"type": "object", "properties": dict(properties), "additionalProperties": False}
     properties["profiles"] = {
         "type": "object",
-        "description": "Named changes to the file: mappings merge, lists replace, null takes away. "
-        "`laptop` is chosen where no GPU is visible; `paper` is the file itself.",
+        "description": "Named changes to the file: mappings merge, lists replace, null removes. "
+        "`laptop` is the default without a visible GPU; `paper` is the file itself.",
         "propertyNames": {"pattern": NAME},
         "additionalProperties": _overlay(profile),
     }

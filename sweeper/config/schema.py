@@ -168,14 +168,14 @@ class Search(Section):
         "tpe", description="tpe: tree-structured Parzen estimator. random: independent draws."
     )
     trials: int = Field(
-        32, ge=1, le=100_000, description="Trials a study, the preset and the control included."
+        32, ge=1, le=100_000, description="Trials of each study, with preset and control."
     )
-    seed: int = Field(0, ge=0, lt=2**32, description="Of the sampler and of every trial.")
+    seed: int = Field(0, ge=0, lt=2**32, description="Seed of the sampler and of every trial.")
     max_concurrent: int | None = Field(
-        None, ge=1, le=10_000, description="Trials at a time; null: as many as the cluster holds."
+        None, ge=1, le=10_000, description="Concurrent trials; null: as many as fit on the cluster."
     )
     startup_trials: int = Field(
-        10, ge=1, le=10_000, description="Random trials a study before the sampler learns."
+        10, ge=1, le=10_000, description="Random trials of each study before the sampler learns."
     )
 
 
@@ -184,8 +184,8 @@ class StageSearch(Section):
 
     distinct: Annotated[int, Field(ge=1, le=10_000)] | Literal["all"] = Field(
         "all",
-        description="Configurations, each crossed with draws of the later stages; all: each trial "
-        "draws its own.",
+        description="Configurations, each combined with draws of the later stages; all: each trial "
+        "has its own.",
     )
 
 
@@ -195,8 +195,8 @@ class Pruning(Section):
     type: Literal["asha", "median", "none"] = Field(
         "asha", description="asha: successive halving. median: worse than the median so far."
     )
-    min_epochs: int = Field(3, ge=1, le=10_000, description="Epochs that no trial is denied.")
-    eta: int = Field(3, ge=2, le=100, description="asha: one trial in eta goes on at each rung.")
+    min_epochs: int = Field(3, ge=1, le=10_000, description="Epochs before any trial is pruned.")
+    eta: int = Field(3, ge=2, le=100, description="asha: one trial in eta continues at each rung.")
 
 
 class Replicate(Section):
@@ -226,8 +226,8 @@ class Resources(Section):
     env: list[Annotated[str, Field(pattern=VARIABLE, max_length=200)]] = Field(
         [],
         max_length=100,
-        description="Names of environment variables that trials on this machine inherit, besides "
-        "those that they need; nodes of a cluster have their own.",
+        description="Names of further environment variables that trials on this machine inherit; "
+        "nodes of a cluster have their own.",
     )
 
 
@@ -235,29 +235,29 @@ class Budget(Section):
     """Limits at which the sweep ends early."""
 
     wall: Duration | None = Field(
-        None, description="Time from the launch, such as 12h; then nothing new is started."
+        None, description="Time from the launch, such as 12h; then no new trial starts."
     )
 
 
 class Checkpoints(Section):
     """The checkpoints that stay after the end of a trial."""
 
-    best: int = Field(1, ge=0, le=1, description="Whether the weights of its best epoch are.")
-    last: int = Field(1, ge=0, le=1, description="Whether its last state, with optimiser, is.")
-    pruned: bool = Field(True, description="Whether pruned trials keep theirs.")
+    best: int = Field(1, ge=0, le=1, description="1: keep the weights of the best epoch.")
+    last: int = Field(1, ge=0, le=1, description="1: keep the last state with the optimiser.")
+    pruned: bool = Field(True, description="Keep the checkpoints of pruned trials, too.")
     trials: int | None = Field(
-        None, ge=1, description="Only the best so many trials of each study keep theirs; null: all."
+        None, ge=1, description="Only this many best trials of each study keep theirs; null: all."
     )
     max_bytes: Size | None = Field(
         None,
-        description="What all of them may take, such as 20GiB: beyond it the worst trials lose "
-        "theirs, never a study's best, nor what is to be replicated; null: not limited.",
+        description="Limit on their total size, such as 20GiB. Beyond it those of the worst trials "
+        "are deleted, but not those of best or replicated trials; null: not limited.",
     )
     store: Annotated[str, AfterValidator(store_url)] | None = Field(
         None,
         max_length=2048,
-        description="Where they are kept, such as s3://bucket/folder, or a folder that all nodes "
-        "share; null: the sweep's own folder. Keys of a bucket come from the environment.",
+        description="Their place, such as s3://bucket/folder, or a folder that all nodes share; "
+        "null: the sweep's own folder. Keys of a bucket come from the environment.",
     )
 
 
@@ -265,18 +265,18 @@ class StageStoreSection(Section):
     """The store of stage results, which trials with equal settings and seed share."""
 
     use: bool = Field(
-        True, description="false: each trial computes its own, whatever `stages` says."
+        True, description="false: trials share no results, even with `distinct` in `stages`."
     )
     place: Annotated[str, AfterValidator(store_url)] | None = Field(
         None,
         max_length=2048,
-        description="Such as s3://bucket/folder, or a folder that all nodes share; null: the stage "
-        "cache in SWEEPER_HOME.",
+        description="Its place, such as s3://bucket/folder, or a folder that all nodes share; "
+        "null: the stage cache in SWEEPER_HOME.",
     )
     max_bytes: Size | None = Field(
         20 * 2**30,
-        description="What all of them may take, such as 20GiB: beyond it those go that were not "
-        "used for longest; null: not limited.",
+        description="Limit on its size, such as 20GiB. Beyond it the least recently used results "
+        "are deleted; null: not limited.",
     )
 
 
@@ -296,7 +296,7 @@ class Actions(Section):
     non_finite: OnOther = Field("fail", description="A loss became NaN or infinite.")
     timeout: OnOther = Field("retry", description="The trial was silent for too long.")
     crash: OnOther = Field("retry", description="An exception, or a process that died.")
-    lost_node: OnOther = Field("retry", description="Its node went away; not counted.")
+    lost_node: OnOther = Field("retry", description="The node was lost; not counted.")
     storage: OnOther = Field("retry", description="A checkpoint could not be written; not counted.")
     data: OnOther = Field("fail", description="Data or weights cannot be read.")
     config: OnOther = Field("fail", description="Settings that its task or backbone refuses.")
@@ -305,13 +305,13 @@ class Actions(Section):
 class Failures(Section):
     """Limits on failures of a trial and of the sweep."""
 
-    max_attempts: int = Field(3, ge=1, le=100, description="Of one trial, the first included.")
+    max_attempts: int = Field(3, ge=1, le=100, description="Attempts at one trial in total.")
     max_failed_fraction: float = Field(
-        0.2, ge=0, le=1, description="Share of the trials that may fail; beyond: exit 3."
+        0.2, ge=0, le=1, description="Largest share of failed trials; beyond: exit code 3."
     )
     silence: Duration | None = Field(
         3600.0,
-        description="A trial that reports no epoch for so long is ended, such as 30m; null: never.",
+        description="A trial without a report for this time is ended, such as 30m; null: never.",
     )
     actions: Actions = Actions()
 
@@ -331,37 +331,37 @@ class Tracking(Section):
 class SweepFile(Section):
     """One sweep. Each method on each task is a study with a search of its own."""
 
-    name: str = Field("", pattern=NAME, description="Of the sweep, and of its folder in ./sweeps.")
+    name: str = Field("", pattern=NAME, description="Name of the sweep and its folder.")
     experiment: str | None = Field(
         None,
         pattern=EXPERIMENT,
         description="MLflow experiment, usually the benchmark; null: the sweep's name.",
     )
     methods: list[str] = Field([], min_length=1, description="Methods to tune.")
-    tasks: list[str] = Field([], min_length=1, description="Tasks to tune them on.")
+    tasks: list[str] = Field([], min_length=1, description="Tasks on which the methods are tuned.")
     backbones: dict[str, Any] = Field({}, description="Pretrained body, by the task's dimension.")
     proxies: dict[str, str] = Field({}, description="Source data, by the task's dimension.")
     model: dict[str, Any] = Field({}, description="Parts made for the target.")
-    data: dict[str, Any] = Field({}, description="Which data of a task, and how many.")
-    parameters: dict[str, Any] = Field({}, description="`stage.parameter`: what to search.")
+    data: dict[str, Any] = Field({}, description="Selection and number of a task's data.")
+    parameters: dict[str, Any] = Field({}, description="Searched, `stage.parameter: distribution`.")
     fixed: dict[str, Any] = Field(
-        {}, description="`stage.parameter: value`. Takes the name out of `parameters`."
+        {}, description="`stage.parameter: value`. Removes the name from `parameters`."
     )
     stages: dict[str, StageSearch] = Field(
-        {}, description="By stage: how many of its configurations a study tries."
+        {}, description="By stage: the number of its configurations in a study."
     )
     search: Search = Search()
     pruning: Pruning = Pruning()
     replicate: Replicate | None = Field(
-        None, description="Null: nothing is trained again, and no method can be said to be better."
+        None, description="Null: no trial is repeated, and methods cannot be compared by tests."
     )
     resources: Resources = Resources()
     budget: Budget = Budget()
     checkpoints: Checkpoints = Checkpoints()
     stage_store: StageStoreSection | None = Field(
         None,
-        description="Null: used by those studies alone in which `stages` has a `distinct`; "
-        "written out: by all.",
+        description="Null: only studies with a `distinct` in `stages` use a store; otherwise all "
+        "studies do.",
     )
     failures: Failures = Failures()
     tracking: Tracking = Tracking()
