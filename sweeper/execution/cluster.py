@@ -368,7 +368,7 @@ def _make_token(path: Path) -> None:
             os.link(file.name, path)
     mode = path.lstat().st_mode
     if not stat.S_ISREG(mode):
-        raise UsageError(f"{path}: is no plain file; remove it, and a token is made in its place.")
+        raise UsageError(f"{path}: is no plain file; remove it, and a new token is created.")
     if mode & 0o077:
         raise UsageError(f"{path}: others may read this token; run: chmod 600 {path}")
 

@@ -115,7 +115,7 @@ def way_back(file: Path) -> str:
     when = time.strftime("%Y-%m-%d %H:%M", time.localtime(at))
     return (
         f"A copy of {when} ({_age(time.time() - at)} old) is in {copy}: move {file}, its -wal and "
-        "its -shm away, put the copy in its place, and go on: what came after it is trained again."
+        "its -shm away, put the copy in its place, and resume: later results are trained again."
     )
 
 

@@ -175,7 +175,7 @@ def note_of(folder: Path) -> Remote | None:
     except (ValueError, TypeError) as error:
         raise UsageError(
             f"{note}: no note of where the sweep is ({error}). Remove {folder}, and launch its "
-            "file again: on the cluster it goes on."
+            "file again: it continues on the cluster."
         ) from error
 
 
@@ -189,8 +189,8 @@ def check_here(folder: Path) -> None:
     if remote is not None:
         name, address = remote.name, remote.address
         raise UsageError(
-            f"sweep `{name}` is on the cluster at {address}, in {remote.workdir}. Go on with it "
-            f"there by `sweeper resume {name}` or --address {address}, steer it from here by "
+            f"sweep `{name}` is on the cluster at {address}, in {remote.workdir}. Continue it "
+            f"there by `sweeper resume {name}` or --address {address}, control it from here by "
             f"`sweeper status {name}`, `logs -f` or `stop`, or launch under another --name."
         )
 

@@ -134,7 +134,7 @@ class MlflowRecorder:
         self._thread.start()
 
     def stop(self, timeout_s: float) -> SyncStatus:
-        """Ship the remaining events for at most `timeout_s`, also if MLflow is away, and stop."""
+        """Ship the remaining events, with retries for at most `timeout_s`, and stop."""
         self._given_up_at = time.monotonic() + min(timeout_s, AWAY_S)
         self._stopping.set()
         if self._thread is not None:
