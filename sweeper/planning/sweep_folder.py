@@ -189,7 +189,7 @@ def check_here(folder: Path) -> None:
     if remote is not None:
         name, address = remote.name, remote.address
         raise UsageError(
-            f"sweep `{name}` is on the cluster at {address}, in {remote.workdir}. Continue it "
+            f"sweep `{name}` is on the cluster at {address}, in {remote.workdir}. Go on with it "
             f"there by `sweeper resume {name}` or --address {address}, control it from here by "
             f"`sweeper status {name}`, `logs -f` or `stop`, or launch under another --name."
         )
