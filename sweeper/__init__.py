@@ -1,4 +1,4 @@
-"""The sweep service: it launches, records and compares sweeps, and knows no tensors.
+"""The sweep service, which launches, records and compares sweeps without any tensor code.
 
     import sweeper
 
@@ -6,7 +6,7 @@
     print(sweeper.plan(Path("search_spaces/mona.yaml"), options).trials)
     print(sweeper.status("mona_pdebench").studies[0].best)
 
-Each name of the Python interface is imported when it is first used.
+Each public name is imported at its first use.
 """
 
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""Addresses of clusters: their form, and whether only this machine can reach them."""
+"""Addresses of clusters: their form, and the check for loopback addresses."""
 
 import re
 from ipaddress import ip_address
@@ -10,7 +10,7 @@ FORM = re.compile(
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether only this machine can reach `host`; of names, only `localhost` is certain."""
+    """Return whether only this machine can reach `host`. The only such name is `localhost`."""
     try:
         return ip_address(host.strip("[]")).is_loopback
     except ValueError:
@@ -33,10 +33,10 @@ def host_of(address: str) -> str:
 
 
 def is_dashboard(address: str) -> bool:
-    """Return whether an address is that of the dashboard of a Ray cluster, which accepts jobs."""
+    """Return whether an address names the dashboard of a Ray cluster, which accepts jobs."""
     return address.startswith(("http://", "https://"))
 
 
 def is_address(text: str) -> bool:
-    """Return whether a text has the form of a cluster's address, unlike the URL of a file."""
+    """Return whether a text has the form of a cluster's address."""
     return FORM.fullmatch(text) is not None

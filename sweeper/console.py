@@ -1,6 +1,6 @@
 """Consoles for the output of commands.
 
-Control characters in other people's text are escaped. A closed pipe ends a command without a
+Control characters in untrusted text are escaped. A closed pipe ends a command without a
 traceback, but never a sweep.
 """
 
@@ -21,7 +21,7 @@ PIPE_WIDTH = 160  # wide enough for any table
 
 
 class ReaderLeft(Exception):
-    """The reader of our output has closed it; Typer would exit with 1 on a BrokenPipeError."""
+    """The reader has closed our output. Typer would end with 1 on a BrokenPipeError."""
 
 
 class _Safe(Console):
@@ -37,7 +37,7 @@ class _Safe(Console):
                 yield Segment(visible(segment.text, keep="\n"), segment.style)
 
     def _write_buffer(self) -> None:
-        """Write the buffer; treat a terminal that has hung up as a closed pipe."""
+        """Write the buffer; treat a closed terminal as a closed pipe."""
         try:
             super()._write_buffer()
         except OSError as error:
@@ -51,7 +51,7 @@ class _Results(_Safe):
 
 class _News(_Safe):
     def on_broken_pipe(self) -> None:
-        """Print nothing more: the reader has left, but the sweep goes on."""
+        """Stop printing: the reader has left, but the sweep continues."""
         self.quiet = True
 
 
@@ -66,7 +66,7 @@ def stderr() -> Console:
 
 
 def pass_on(text: str, out: TextIO) -> None:
-    """Write other people's text at once, with control characters escaped.
+    """Write untrusted text with control characters escaped, and flush it.
 
     Raises:
         ReaderLeft: The reader has closed `out`.

@@ -1,4 +1,4 @@
-"""All errors for users, each with the exit code of a command that it ends.
+"""All errors for users, each with its exit code.
 
 * SweeperError                 1
   x UsageError                 2   a command line, sweep file or data that cannot be used
@@ -23,9 +23,9 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-MANY = 12  # the most names that a message lists in full
-NEAREST = 5  # names that a message lists of more
-SYNONYMS = {  # the last word of a parameter in other libraries -> here
+MANY = 12  # a message lists up to this many names in full
+NEAREST = 5  # names in a message if there are more than MANY
+SYNONYMS = {  # name of a parameter in other libraries -> name here
     **dict.fromkeys(("learning_rate", "learningrate", "lrate", "step_size", "eta"), "lr"),
     **dict.fromkeys(("batchsize", "bs", "minibatch_size", "train_batch_size"), "batch_size"),
     **dict.fromkeys(("num_epochs", "n_epochs", "max_epochs", "epoch", "iterations"), "epochs"),
@@ -40,7 +40,7 @@ SYNONYMS = {  # the last word of a parameter in other libraries -> here
     **dict.fromkeys(("temp", "tau"), "temperature"),
 }
 
-NOT_TAKEN = {  # errors of a disk that takes no files: no room, read-only, no folder
+NOT_TAKEN = {  # a disk refuses files: full, read-only, not a folder
     errno.ENOSPC,
     errno.EDQUOT,
     errno.EFBIG,
@@ -54,7 +54,7 @@ NOT_TAKEN = {  # errors of a disk that takes no files: no room, read-only, no fo
 
 
 class SweeperError(Exception):
-    """The base of all errors for users; they are printed without a traceback."""
+    """Base class of all errors for users. They are printed without a traceback."""
 
     exit_code = 1
 
@@ -65,7 +65,7 @@ class UsageError(SweeperError):
 
 @dataclass(frozen=True, order=True)
 class Fault:
-    """One fault of a file, or of the command line (`line` None), and how to mend it."""
+    """One fault of a file or of the command line (`line` None). The message says how to fix it."""
 
     where: str  # file, or "--set refine.lr"
     line: int | None
@@ -121,7 +121,7 @@ def exit_code_of(number: int) -> int:
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
-    """Return a message that `name` is not a known `kind`, with the nearest known names."""
+    """Return the message for an unknown `name` of some `kind`, with the nearest known names."""
     known = sorted(known)
     meant = synonym(name, known) or next(iter(difflib.get_close_matches(name, known, n=1)), None)
     hint = f" Did you mean `{meant}`?" if meant else ""
@@ -133,9 +133,9 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
 
 
 def synonym(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name that other libraries call `name`.
+    """Return the known name for a `name` that other libraries use.
 
-    `align.learning_rate` gives `align.lr`.
+    For example, `align.learning_rate` gives `align.lr`.
     """
     stage, dot, word = name.rpartition(".")
     meant = f"{stage}{dot}{SYNONYMS.get(word.lower().replace('-', '_'), '')}"
@@ -149,7 +149,7 @@ def to_record(error: SweeperError) -> dict[str, Any]:
 
 
 def from_record(record: dict[str, Any]) -> SweeperError:
-    """Return the error that `to_record` recorded; a SweeperError if its class is unknown here."""
+    """Return the error of a record of `to_record`; a SweeperError if its class is unknown."""
     if record["faults"] is not None:
         return FileFaults(Fault(**fault) for fault in record["faults"])
     kinds = {kind.__name__: kind for kind in SweeperError.__subclasses__()}
@@ -157,7 +157,7 @@ def from_record(record: dict[str, Any]) -> SweeperError:
 
 
 def storage_fault(error: OSError) -> StorageFull | None:
-    """Return the StorageFull for an error of the disk; None if it is an error of another kind."""
+    """Return the StorageFull for a refusing disk; None for any other kind of error."""
     if error.errno not in NOT_TAKEN:
         return None
     named = isinstance(error.filename, str | os.PathLike)

@@ -17,7 +17,7 @@ class TrialState(StrEnum):
     COMPLETE = "complete"
     PRUNED = "pruned"
     FAILED = "failed"
-    INTERRUPTED = "interrupted"  # stopped by a signal or a crash; goes on when resumed
+    INTERRUPTED = "interrupted"  # stopped by a signal or a crash; continues when resumed
 
     @property
     def is_finished(self) -> bool:
@@ -29,11 +29,11 @@ class TrialKind(StrEnum):
     CONTROL = "control"  # vanilla fine-tuning for the same epochs, without what the method adds
     SAMPLED = "sampled"
     REPLICATE = "replicate"  # the configuration of a searched trial, on another seed
-    RERUN = "rerun"  # one that a user asked to see again
+    RERUN = "rerun"  # a repeat that a user has requested
 
     @property
     def is_searched(self) -> bool:
-        """True if the trial counts among those that a sweep file asks for."""
+        """True if the trial counts towards `search.trials` of the sweep file."""
         return self not in (TrialKind.REPLICATE, TrialKind.RERUN)
 
 
@@ -54,8 +54,8 @@ class Measurement:
     is_final: bool = False
     checkpoint: str | None = None  # name (`checkpoint_name`) of the state after this epoch
     seconds: float = 0.0  # since the attempt began
-    peak_memory_bytes: int | None = None  # since then, of the GPU, or else of the process
-    computed_by: str | None = None  # "SWEEP/STUDY/NUMBER", where a stage was taken over from it
+    peak_memory_bytes: int | None = None  # since then; of the GPU, or of the process without one
+    computed_by: str | None = None  # "SWEEP/STUDY/NUMBER" of the trial that computed the stage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +73,7 @@ class Study:
 class StudyFacts:
     """Facts about a study's task, data and weights, recorded when the study begins.
 
-    A fact that an older version did not record is None, or empty.
+    A fact that an older version did not record is None or empty.
     """
 
     title: str | None = None  # of the task
@@ -81,7 +81,7 @@ class StudyFacts:
     kind: str | None = None
     metric: str | None = None
     protocol: str | None = None
-    earlier_protocol: str | None = None  # that an older version followed on this task
+    earlier_protocol: str | None = None  # the protocol of an older version on this task
     data_source: str | None = None
     content_hash: str | None = None  # of the data
     samples: Mapping[str, int] = field(default_factory=dict)  # by split
@@ -91,16 +91,16 @@ class StudyFacts:
     backbone: str | None = None
     pretrained: str | None = None
     weights_hash: str | None = None
-    proxy: str | None = None  # all sources that trials may read
+    proxy: str | None = None  # all sources that the trials may read
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "StudyFacts":
-        """Return the facts that `to_json` gave; names of a later version are left out."""
+        """Return the facts of a record of `to_json`; ignore names of later versions."""
         names = {each.name for each in fields(cls)}
         return cls(**{name: value for name, value in record.items() if name in names})
 
     def to_json(self) -> dict[str, Any]:
-        """Return the facts as plain data, as the ledger keeps them."""
+        """Return the facts as plain data for the ledger."""
         return asdict(self)
 
 
@@ -115,20 +115,20 @@ class Trial:
     seed: int
     sampled: tuple[str, ...] = ()  # the names that the sampler chose
     state: TrialState = TrialState.WAITING
-    attempt: int = 0  # the latest; 0 before the first
-    uncounted: int = 0  # attempts that ended by no fault of the trial: stopped, lost with a node
-    halvings: int = 0  # how often its micro-batches were halved, after memory ran out
+    attempt: int = 0  # number of the latest attempt; 0 before the first
+    uncounted: int = 0  # attempts that ended through no fault of the trial, such as a lost node
+    halvings: int = 0  # number of times that its micro-batches were halved for lack of memory
     value: float | None = None  # best validation value
     best_epoch: int | None = None  # of the stage that reports the objective
-    test: Mapping[str, float] = field(default_factory=dict)  # at the best epoch, complete ones only
-    checkpoint: str | None = None  # the latest good one, by its name (`checkpoint_name`)
+    test: Mapping[str, float] = field(default_factory=dict)  # at the best epoch of a complete trial
+    checkpoint: str | None = None  # name (`checkpoint_name`) of the latest valid one
     failure: str | None = None  # class: non_finite, crash, config, data, ...
-    reason: str | None = None  # why it was pruned or failed, in words
+    reason: str | None = None  # explanation of the pruning or failure
     origin: int | None = None  # the trial that a replicate or rerun repeats
 
     @property
     def name(self) -> str:
-        """Name that commands print and accept: `STUDY/NUMBER`."""
+        """The name in commands and output: `STUDY/NUMBER`."""
         return trial_name(self.study, self.number)
 
 
@@ -142,17 +142,17 @@ class Outcome:
     """The end of an attempt. A finished `state` ends the trial too."""
 
     state: TrialState
-    failure: str | None = None  # its class, where it failed
+    failure: str | None = None  # class of the failure
     reason: str | None = None
-    log: str | None = None  # the last lines
+    log: str | None = None  # last lines of the output
     test: Mapping[str, float] = field(default_factory=dict)
-    counts: bool = True  # among the attempts that a trial is allowed
-    halvings: int | None = None  # of the attempts that follow; None: as before
+    counts: bool = True  # towards the maximum number of attempts
+    halvings: int | None = None  # of the following attempts; None: unchanged
 
 
 @dataclass(frozen=True, kw_only=True)
 class AttemptStarted:
-    """A new attempt at a trial, which fences off the attempts before it."""
+    """A new attempt at a trial. Reports of earlier attempts are refused from now on."""
 
     attempt: int
 
@@ -173,7 +173,7 @@ class AttemptEnded:
 
 @dataclass(frozen=True)
 class TrialReopened:
-    """A user's wish to try a trial again that had ended."""
+    """A user's request to retry a trial that had ended."""
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ class CheckpointDropped:
 
 @dataclass(frozen=True)
 class TrialQueued:
-    """The wish to run an interrupted trial again. Only the runner has it: no event is recorded."""
+    """A request to run an interrupted trial again. The ledger does not record it."""
 
 
 TrialEvent = (
@@ -208,7 +208,7 @@ def apply(trial: Trial, event: TrialEvent) -> Trial:
                 uncounted=trial.uncounted + (not outcome.counts),
                 halvings=trial.halvings if outcome.halvings is None else outcome.halvings,
             )
-        case TrialReopened():  # with all its attempts allowed anew
+        case TrialReopened():  # the count of attempts starts anew
             return replace(trial, state=TrialState.WAITING, uncounted=trial.attempt)
         case CheckpointDropped():
             return replace(trial, checkpoint=None)

@@ -12,7 +12,7 @@ PACKAGES = ("sweeper", "torch", "transformers", "timm", "POT", "ray", "optuna", 
 
 
 def collect() -> dict[str, Any]:
-    """Return versions, host, and the commit and dirtiness of this code if it is a git checkout."""
+    """Return versions, the host, and, in a git checkout, the commit and whether it is dirty."""
     root = Path(__file__).resolve().parent.parent
     commit = _git(root, "rev-parse", "HEAD")
     return {

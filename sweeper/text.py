@@ -1,6 +1,6 @@
-"""Text for people: text of others made safe to show, and numbers, bytes, times and tags.
+"""Text for users: untrusted text made safe, and formatted numbers, bytes, times and tags.
 
-Safe text holds nothing that a terminal would act on, and no password of a URL.
+Safe text has no control characters and no passwords in URLs.
 """
 
 import math
@@ -8,15 +8,17 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-USER_INFO = re.compile(r"(?<=:)(//?)[^/\s]*@")  # of a URL; one that was taken for a path has one /
+USER_INFO = re.compile(r"(?<=:)(//?)[^/\s]*@")  # of a URL; pathlib reduces // to /
 QUERY = re.compile(r"(?<=[?&])([^=&?\s]+)=([^&?\s]+)")
 BYTES = {"GB": 10**9, "MB": 10**6, "kB": 10**3, "bytes": 1, "GiB": 2**30, "MiB": 2**20}
 SECRET = re.compile(r"pass|secret|token|key|credential", re.I)
 
 
 def visible(text: str, *, keep: str = "") -> str:
-    """Return `text` with what does not print, such as ANSI codes and changes of direction,
-    escaped as Python does; the characters of `keep` stay."""
+    """Return `text` with unprintable characters escaped as in Python, except those in `keep`.
+
+    ANSI codes and changes of the writing direction are among the unprintable characters.
+    """
     if text.isprintable():
         return text
     return "".join(
@@ -25,7 +27,7 @@ def visible(text: str, *, keep: str = "") -> str:
 
 
 def holds_secret(text: str) -> bool:
-    """Return whether a URL in `text` has a password or a token in it."""
+    """Return whether a URL in `text` contains a password or a token."""
     return without_secrets(text) != text
 
 
@@ -42,11 +44,13 @@ def printable(text: str, *, limit: int = 80) -> str:
 
 
 def format_bytes(count: float, *units: str, digits: int = 1) -> str:
-    """Return a number of bytes for people: `1.2 GB`.
+    """Return a number of bytes for users: `1.2 GB`.
 
     Args:
-        units: The first that the bytes fill is taken, else the last; none: GB, MB, kB or bytes.
-        digits: Behind the decimal point.
+        count: The number of bytes.
+        units: Units in falling order. The first that is not larger than `count` is used, else the
+            last. Without units, the choice is GB, MB, kB or bytes.
+        digits: The number of digits after the decimal point.
     """
     named = units or ("GB", "MB", "kB", "bytes")
     unit = next((unit for unit in named if count >= BYTES[unit]), named[-1])
@@ -54,17 +58,17 @@ def format_bytes(count: float, *units: str, digits: int = 1) -> str:
 
 
 def written(tags: Mapping[str, str]) -> str:
-    """Return tags as they are written on a command line: `baseline, stage=paper`."""
+    """Return tags in the form of the command line: `baseline, stage=paper`."""
     return ", ".join(f"{name}={value}" if value else name for name, value in tags.items())
 
 
 def number(value: float | None) -> str:
-    """Return a metric's value for a terminal: four significant digits, nothing for None."""
+    """Return a metric's value with four significant digits, or an empty text for None."""
     return "" if value is None else f"{value:.4g}"
 
 
 def readable(value: object) -> str:
-    """Return a value for prose and pages: four significant digits, a dash where there is none."""
+    """Return a value for prose and pages with four significant digits, or a dash for None."""
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return "–"
     if isinstance(value, bool) or not isinstance(value, float):
@@ -76,7 +80,7 @@ def readable(value: object) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a span of time for people: `3 min 20 s`."""
+    """Return a duration for users: `3 min 20 s`."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:
@@ -85,7 +89,7 @@ def duration(seconds: float) -> str:
 
 
 def without_nonfinite(value: Any) -> Any:
-    """Return plain data for strict JSON: a number that is not finite becomes None."""
+    """Return plain data for strict JSON: each number that is not finite becomes None."""
     if isinstance(value, Mapping):
         return {str(key): without_nonfinite(each) for key, each in value.items()}
     if isinstance(value, list | tuple):

@@ -1,1 +1,1 @@
-"""Findings of a sweep, read from its ledger: tables, statistics, comparisons and pages."""
+"""Tables, statistics, comparisons and pages about sweeps, read from their ledgers."""

@@ -1,7 +1,7 @@
 """The winning configuration of a study as a sweep file that `sweeper launch` runs.
 
-Every parameter is in `fixed`, so that the file's preset is the winner and its control the same
-settings without what the method adds; there is nothing left to search.
+Every parameter is in `fixed`, and nothing is searched. The preset of the file is the winner. The
+control has the same settings, but is vanilla fine-tuning.
 """
 
 import hashlib
@@ -16,14 +16,14 @@ from sweeper.model import Trial
 from sweeper.text import visible
 
 TRIALS = 2  # the preset, which is the winner, and its control
-LONGEST = 63  # of a sweep's name
+LONGEST = 63  # characters of a sweep's name
 LEFT_OUT = ("parameters", "fixed", "search", "pruning", "budget", "replicate", "stages")
 
 
 def best_name(sweep: str, method: str, task: str) -> str:
-    """Return the name of the file's own sweep: `mona_pdebench-mona-advection_1d-best`.
+    """Return the name of the new sweep: `mona_pdebench-mona-advection_1d-best`.
 
-    One that would be too long is cut, and a hash of all of it tells it from others cut alike.
+    A long name is cut, and a hash of the full name keeps it unique.
     """
     whole = re.sub("[^a-z0-9_-]", "-", f"{sweep}-{method}-{task.rpartition('/')[2]}".lower())
     ending = "-best"
@@ -34,7 +34,7 @@ def best_name(sweep: str, method: str, task: str) -> str:
 
 
 def best_file(record: SweepRecord, study: StudyTable, trial: Trial) -> str:
-    """Return the text of the file."""
+    """Return the text of the sweep file with the configuration of `trial`."""
     resolved, params = record.resolved, dict(trial.params)
     proxy = params.pop(PROXY, None)
     model = {**(resolved.get("model") or {}), **model_settings(params)}
@@ -53,6 +53,7 @@ def best_file(record: SweepRecord, study: StudyTable, trial: Trial) -> str:
         "search": {"trials": TRIALS, "seed": (resolved.get("search") or {}).get("seed", 0)},
         "pruning": {"type": "none"},
     }
+    # The source data of the trial replace those of the sweep, under the key that the task uses.
     if proxy is not None:
         keys = (f"{dimension}_{kind}", str(dimension))
         key = next((k for k in keys if k in (resolved.get("proxies") or {})), keys[-1])
@@ -66,8 +67,10 @@ def best_file(record: SweepRecord, study: StudyTable, trial: Trial) -> str:
 
 
 def _unpinned(params: Mapping[str, object]) -> dict[str, object]:
-    """Return settings without each schedule that ends with its stage: it is derived again, and
-    follows other epochs."""
+    """Return settings without schedules that end with their stage.
+
+    A launch derives these schedules again, so that they follow a changed number of epochs.
+    """
     return {
         name: value
         for name, value in params.items()
@@ -77,7 +80,7 @@ def _unpinned(params: Mapping[str, object]) -> dict[str, object]:
 
 
 def _reached(study: StudyTable, trial: Trial) -> str:
-    """Say what the configuration reached: over its replicates, where it has some."""
+    """Return a text on the result of a configuration: the mean over replicates if it has some."""
     reached, objective = study.reached(trial), study.study.objective
     if reached.is_replicated:
         mean, count = reached.validation, len(reached.trainings)

@@ -1,8 +1,9 @@
-"""The importance of each parameter of a study, by Optuna's fANOVA, and the range it was drawn from.
+"""The importance of each parameter of a study by Optuna's fANOVA, and the range of its values.
 
-Hutter et al., "An Efficient Approach for Assessing Hyperparameter Importance", ICML 2014: the share
-of the variance of a random forest, fitted to the trials, that each parameter explains alone. What
-the shares leave to 1 is interactions of parameters, and noise that the forest took for them.
+The importance of a parameter is the share of the variance of a random forest, fitted to the trials,
+that this parameter explains alone (Hutter et al., "An Efficient Approach for Assessing
+Hyperparameter Importance", ICML 2014). The rest, up to 1, is due to interactions of parameters and
+to noise.
 """
 
 import math
@@ -26,23 +27,24 @@ from sweeper.model import Trial, TrialKind, TrialState
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
-Parameters = Mapping[str, Any]  # the `parameters` of a sweep file, resolved: plain YAML
-FEWEST_TRIALS = 8  # below, an importance says more about chance than about the parameter
+Parameters = Mapping[str, Any]  # the resolved section `parameters` of a sweep file, as plain YAML
+FEWEST_TRIALS = 8  # with fewer trials, an importance would be chance
 
 
 @dataclass(frozen=True)
 class Importances:
     """The share of the variance that each parameter explains alone."""
 
-    shares: Mapping[str, float]  # the largest first
-    left_out: tuple[str, ...]  # parameters that not every trial has
+    shares: Mapping[str, float]  # in descending order
+    left_out: tuple[str, ...]  # parameters that some trials lack
 
 
 def importances(table: StudyTable, parameters: Parameters) -> Importances | str:
-    """Return each parameter's share, or the reason why there is none.
+    """Return the share of each parameter, or the reason why there is none.
 
     Args:
-        parameters: The `parameters` of the sweep's file, resolved.
+        table: The study.
+        parameters: The resolved section `parameters` of the sweep file.
     """
     trials = sampled_trials(table)
     if len(trials) < FEWEST_TRIALS:
@@ -52,6 +54,7 @@ def importances(table: StudyTable, parameters: Parameters) -> Importances | str:
         )
     if len({trial.value for trial in trials}) == 1:
         return "All complete trials have the same value: no parameter made a difference."
+    # Optuna needs the trials as a study of its own, with the distributions of their parameters.
     found = {name: _distribution(d) for name, d in axes(trials, parameters).items()}
     study = optuna.create_study(direction="minimize")
     for trial in trials:
@@ -65,7 +68,7 @@ def importances(table: StudyTable, parameters: Parameters) -> Importances | str:
     from optuna.importance import FanovaImportanceEvaluator, get_param_importances  # scikit-learn's
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)  # `normalize`, since Optuna 3.0
+        warnings.simplefilter("ignore", ExperimentalWarning)  # `normalize` is experimental
         forest = FanovaImportanceEvaluator(seed=0)
         shares = get_param_importances(study, evaluator=forest, normalize=False)
     if not shares:
@@ -84,7 +87,7 @@ def _distribution(parameter: Distribution) -> BaseDistribution:
 
 
 def sampled_trials(table: StudyTable) -> list[Trial]:
-    """Return the complete trials that a sampler suggested: those that compare with each other."""
+    """Return the complete trials from the sampler, which can be compared with each other."""
     return [
         trial
         for trial in table.trials
@@ -99,8 +102,9 @@ def axes(trials: Sequence[Trial], parameters: Parameters) -> dict[str, Distribut
     """Return the distribution of each parameter that was sampled in some trial.
 
     Args:
-        parameters: The `parameters` of the sweep's file, resolved. What it lacks is taken from
-            the values that occurred.
+        trials: The trials.
+        parameters: The resolved section `parameters` of the sweep file. The range of a missing
+            parameter is that of its values in the trials.
     """
     names = dict.fromkeys(name for trial in trials for name in trial.sampled)
     occurred = {n: [t.params[n] for t in trials if n in t.sampled] for n in names}
@@ -108,7 +112,7 @@ def axes(trials: Sequence[Trial], parameters: Parameters) -> dict[str, Distribut
 
 
 def axis(written: Any, occurred: Sequence[Any]) -> Distribution:
-    """Return one parameter's distribution, wide enough for all that occurred."""
+    """Return the distribution of a parameter, extended to all values that occurred."""
     written = written if isinstance(written, Mapping) else {}
     if "values" in written or not all(map(_is_number, occurred)):
         values = list(written.get("values", ()))
@@ -125,7 +129,7 @@ def axis(written: Any, occurred: Sequence[Any]) -> Distribution:
 
 
 def position(value: Any, along: Distribution) -> float:
-    """Return where a value lies, 0 at the low end to 1; a lone value is in the middle."""
+    """Return the position of a value from 0 (low end) to 1; 0.5 if there is only one value."""
     match along:
         case Choice(values=values):
             index = next(i for i, known in enumerate(values) if same(value, known))

@@ -10,7 +10,7 @@ from sweeper.text import readable
 
 __all__ = ["FEW", "few_samples", "validation_notes"]
 
-METHODS = {  # as their papers print them; the rivals of published tables too
+METHODS = {  # names in the papers, including other methods in published tables
     "orca": "ORCA",
     "pare": "PaRe",
     "mona": "MoNA",
@@ -42,7 +42,7 @@ METRICS = {
     "one_minus_pixel_auroc_hard": "1 - AUROC of hard answers",
 }
 
-DISTANCES = {  # by the last part of a metric's name, the one that papers speak of first
+DISTANCES = {  # last part of a metric's name -> printed name, the most usual first
     "otdd_exact": "OTDD",
     "otdd_gaussian": "OTDD of Gaussians",
     "mmd": "MMD",
@@ -51,23 +51,23 @@ DISTANCES = {  # by the last part of a metric's name, the one that papers speak 
 
 
 def listed(items: Sequence[str]) -> str:
-    """Return items as prose lists them: a, b and c."""
+    """Return items as a list in prose: a, b and c."""
     return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
 
 
 def method(name: str) -> str:
-    """Return a method's printed name."""
+    """Return the printed name of a method."""
     return METHODS.get(name, name)
 
 
 def metric(name: str) -> str:
-    """Return a metric's printed name, without its split: `val/nrmse` is nRMSE."""
+    """Return the printed name of a metric without its split: `val/nrmse` is nRMSE."""
     bare = name.rpartition("/")[2]
     return METRICS.get(bare, re.sub("_", " ", bare))
 
 
 def against(value: float, reference: float) -> str:
-    """Return the distance of a value below (better) or above a reference: `57 % below`."""
+    """Return the relative difference of a value from a reference: `57 % below`."""
     if not reference > 0:
         return f"{readable(value)} against"
     change = 1 - value / reference
@@ -77,7 +77,7 @@ def against(value: float, reference: float) -> str:
 
 
 def answer(task: str, studies: list[StudyTable]) -> str:
-    """Return a sentence that names the best method on a task and what it beats."""
+    """Return a sentence on the best method on a task, and on its rivals."""
     solved = [s for s in studies if s.best is not None and s.test_value(s.best) is not None]
     if not solved:
         counted = ", ".join(f"{method(s.study.method)} {_counted(s)}" for s in studies)
@@ -117,11 +117,11 @@ def _counted(study: StudyTable) -> str:
 
 
 FEW = 30  # validation samples
-SHARES = ("zero_one_error",)  # metrics that are a share of samples, whose error is binomial
+SHARES = ("zero_one_error",)  # metrics that are a share of samples, with a binomial error
 
 
 def few_samples(task: str, samples: int) -> str | None:
-    """Return a note if so few samples validate that chance decides; None if there are enough."""
+    """Return a note if there are too few validation samples, or None."""
     if samples >= FEW:
         return None
     return (
@@ -131,7 +131,7 @@ def few_samples(task: str, samples: int) -> str | None:
 
 
 def validation_notes(study: StudyTable) -> list[str]:
-    """Return what keeps a study's validation values from deciding between its trials."""
+    """Return notes if a study's validation values cannot distinguish between its trials."""
     samples = int((study.facts.get("samples") or {}).get("val", 0))
     if samples <= 0:
         return []
@@ -144,8 +144,8 @@ def validation_notes(study: StudyTable) -> list[str]:
 def _unresolved(study: StudyTable, samples: int) -> str | None:
     """Return a note if the best two trials differ by less than the standard error of one.
 
-    Of a share p of n samples that is sqrt(p (1 - p) / n); p is taken as (k + 1) / (n + 2), so that
-    no error at all is not taken for certainty.
+    The standard error of a share p of n samples is sqrt(p (1 - p) / n). The estimate of p is
+    (k + 1) / (n + 2) for k errors, so that k = 0 does not give a standard error of 0.
     """
     values = sorted(t.value for t in ranked(study.trials) if t.value is not None)
     if len(values) < 2:

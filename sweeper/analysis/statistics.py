@@ -1,16 +1,16 @@
-"""Statistics of few seeds. All functions are pure; a seed stands for randomness.
+"""Statistics of few seeds. All functions are pure: random draws depend on an explicit seed.
 
-sign-flip test     if two methods were alike, each paired difference d_i could as well be
-                   -d_i: p is the share of the 2^n ways to sign them whose mean is at least
-                   as far from 0 (Fisher, The Design of Experiments, 1935, section 21).
-Holm               the i-th smallest of m p-values times m + 1 - i, kept from falling
-                   (Scand. J. Statist. 6, 1979).
+sign-flip test     if two methods were equal, each paired difference d_i could as well be
+                   -d_i. p is the share of the 2^n sign patterns with a mean at least as far
+                   from 0 (Fisher, The Design of Experiments, 1935, section 21).
+Holm               the i-th smallest of m p-values times m + 1 - i, made monotonic by a running
+                   maximum (Scand. J. Statist. 6, 1979).
 bootstrap          percentiles of the means of samples drawn with replacement (Efron, Ann.
-                   Statist. 7, 1979); with few values the interval is rather too short.
-d_z                mean of the differences over their standard deviation (Cohen, 1988).
+                   Statist. 7, 1979). With few values the interval tends to be too short.
+d_z                mean of the differences divided by their standard deviation (Cohen, 1988).
 
 Fewer than `FEWEST` values give no interval and no effect size: the percentiles of two values are
-these values, whatever the confidence, and d_z of two near differences is of any size.
+these values at any confidence, and d_z of two similar differences can have any size.
 """
 
 import math
@@ -21,24 +21,24 @@ import numpy as np
 from scipy import stats
 
 FEWEST = 5  # values for an interval or an effect size
-MOST_EXACT = 20  # pairs: a million ways to sign them
-DRAWS = 100_000  # of signs, beyond
-RESAMPLES = 10_000  # of the bootstrap
+MOST_EXACT = 20  # pairs, which have a million sign patterns
+DRAWS = 100_000  # sign patterns for more pairs
+RESAMPLES = 10_000  # of the bootstrap and of permutations
 SEED = 0
 ROUNDING = 1e-12  # relative: means that differ by less are equal
 
 
 @dataclass(frozen=True, kw_only=True)
 class PairedDifferences:
-    """Values of two methods on the seeds that they share."""
+    """Differences of two methods on their common seeds."""
 
     seeds: tuple[int, ...]
     differences: tuple[float, ...]  # first minus second
-    missing: tuple[int, ...]  # seeds that one of them lacks, or has no finite value for
+    missing: tuple[int, ...]  # seeds without two finite values
 
 
 def pair(first: Mapping[int, float], second: Mapping[int, float]) -> PairedDifferences:
-    """Pair two methods' finite values by seed."""
+    """Pair the finite values of two methods by seed."""
     everything = sorted({*first, *second})
     seeds = [
         s for s in everything if all(math.isfinite(v.get(s, math.nan)) for v in (first, second))
@@ -52,17 +52,18 @@ def pair(first: Mapping[int, float], second: Mapping[int, float]) -> PairedDiffe
 
 @dataclass(frozen=True, kw_only=True)
 class SignFlip:
-    """Result of a sign-flip test, two-sided."""
+    """The result of a two-sided sign-flip test."""
 
     p_value: float
-    flips: int  # that it rests on
-    is_exact: bool  # all there are, not a sample of them
+    flips: int  # number of sign patterns
+    is_exact: bool  # all patterns were enumerated
 
 
 def sign_flip(differences: Sequence[float], *, seed: int = SEED) -> SignFlip | None:
-    """Test if paired differences are as likely positive as negative; None without any.
+    """Test whether paired differences are symmetric about 0; return None without differences.
 
-    Exact up to `MOST_EXACT` pairs; beyond, `DRAWS` signings are drawn, the observed one counted.
+    The test is exact up to `MOST_EXACT` pairs. For more pairs it draws `DRAWS` sign patterns, and
+    also counts the observed one.
 
     Raises:
         ValueError: A difference is not finite.
@@ -70,6 +71,7 @@ def sign_flip(differences: Sequence[float], *, seed: int = SEED) -> SignFlip | N
     values = _finite(differences)
     if not len(values):
         return None
+    # Sums replace means. The tolerance counts patterns that are equal up to rounding.
     bound = abs(values.sum()) - ROUNDING * np.abs(values).sum()
     if len(values) <= MOST_EXACT:
         sums = np.zeros(1)
@@ -88,7 +90,7 @@ def sign_flip(differences: Sequence[float], *, seed: int = SEED) -> SignFlip | N
 def bootstrap_interval(
     values: Sequence[float], *, confidence: float = 0.95, seed: int = SEED
 ) -> tuple[float, float] | None:
-    """Return an interval of the mean; None for fewer than `FEWEST` values.
+    """Return a bootstrap interval of the mean; None for fewer than `FEWEST` values.
 
     Raises:
         ValueError: A value is not finite.
@@ -103,7 +105,7 @@ def bootstrap_interval(
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Return the p-values corrected for being several, in the order given."""
+    """Return p-values with Holm's correction, in the given order."""
     corrected = [1.0] * len(p_values)
     highest = 0.0
     for rank, index in enumerate(np.argsort(p_values, kind="stable")):
@@ -113,9 +115,9 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def holm_of_tests(p_values: Sequence[float | None], pairs: Sequence[int]) -> list[float | None]:
-    """Return the p-values corrected for those that are of two pairs or more.
+    """Return p-values with Holm's correction for the tests of at least two pairs.
 
-    One pair alone can never be significant: it is no test, and costs the others nothing.
+    A single pair can never be significant. It is not a test, so it does not enter the correction.
     """
     tests = [i for i, n in enumerate(pairs) if n > 1]
     corrected = holm([p for i in tests if (p := p_values[i]) is not None])
@@ -126,7 +128,7 @@ def holm_of_tests(p_values: Sequence[float | None], pairs: Sequence[int]) -> lis
 def standardized(differences: Sequence[float]) -> float | None:
     """Return d_z; None for fewer than `FEWEST` differences.
 
-    It is infinite where all differences are the same and not 0.
+    d_z is infinite if all differences are equal and not 0.
     """
     values = _finite(differences)
     if len(values) < FEWEST:
@@ -138,9 +140,9 @@ def standardized(differences: Sequence[float]) -> float | None:
 
 
 def superiority(differences: Sequence[float]) -> float | None:
-    """Return the share of the pairs in which the first is lower, that is better; a tie counts half.
+    """Return the share of pairs with a lower first value, where a tie counts half.
 
-    None for fewer than `FEWEST` pairs.
+    The result is None for fewer than `FEWEST` pairs.
     """
     values = _finite(differences)
     if len(values) < FEWEST:
@@ -149,12 +151,12 @@ def superiority(differences: Sequence[float]) -> float | None:
 
 
 def smallest_p(pairs: int) -> float:
-    """Return the lowest p that a sign-flip test of so many pairs can reach: 2 / 2^n."""
+    """Return the lowest p that a sign-flip test of n pairs can reach: 2 / 2^n."""
     return min(1.0, 2.0 ** (1 - pairs))
 
 
 def fewest_pairs(comparisons: int, alpha: float) -> int:
-    """Return the fewest pairs with which one of these comparisons can be significant after Holm."""
+    """Return the fewest pairs with which one of `comparisons` can be significant after Holm."""
     pairs = 1
     while max(comparisons, 1) * smallest_p(pairs) >= alpha:
         pairs += 1
@@ -164,12 +166,13 @@ def fewest_pairs(comparisons: int, alpha: float) -> int:
 def average_ranks(
     scores: Mapping[str, Mapping[str, float]],
 ) -> tuple[dict[str, float], tuple[str, ...]]:
-    """Return each method's mean rank, 1 being the lowest score, and the tasks it is a mean over.
+    """Return the mean rank of each method, and the ranked tasks.
 
-    Equal scores share the mean of their ranks. Only tasks count that every method has.
+    The lowest score has rank 1. Equal scores share the mean of their ranks. A task is ranked only
+    if every method has a finite score on it.
 
     Args:
-        scores: By task, then by method.
+        scores: Task -> method -> score.
     """
     methods = list(dict.fromkeys(name for row in scores.values() for name in row))
     tasks = tuple(
@@ -186,7 +189,7 @@ def average_ranks(
 
 @dataclass(frozen=True, kw_only=True)
 class RankCorrelation:
-    """Spearman's rho, and the share of re-pairings that are as far from 0."""
+    """Spearman's rho, and the share of permutations with a rho at least as far from 0."""
 
     rho: float
     p_value: float
@@ -196,7 +199,9 @@ class RankCorrelation:
 def rank_correlation(
     x: Sequence[float], y: Sequence[float], *, seed: int = SEED
 ) -> RankCorrelation | None:
-    """Return the rank correlation of two series; None below three points or where one is constant.
+    """Return the rank correlation of two series.
+
+    The result is None for fewer than three points, or if a series is constant.
 
     Raises:
         ValueError: A value is not finite.
@@ -207,6 +212,7 @@ def rank_correlation(
     observed = float(np.corrcoef(first, second)[0, 1])
     generator = np.random.default_rng(seed)
     shuffled = generator.permuted(np.tile(second, (RESAMPLES, 1)), axis=1)
+    # The correlations of all permutations are one product of a matrix and a vector.
     centred = (first - first.mean()) / (first.std() * len(first))
     others = (shuffled - second.mean()) @ centred / second.std()
     hits = int(np.sum(np.abs(others) >= abs(observed) - ROUNDING))
@@ -214,9 +220,9 @@ def rank_correlation(
 
 
 def roughness(curve: Sequence[float]) -> float | None:
-    """Return the standard deviation of a curve's successive differences; None below three points.
+    """Return the standard deviation of a curve's successive differences.
 
-    0 is a straight line, however steep.
+    A straight line has 0, whatever its slope. The result is None for fewer than three points.
     """
     values = _finite(curve)
     if len(values) < 3:
@@ -226,11 +232,9 @@ def roughness(curve: Sequence[float]) -> float | None:
 
 
 def upward_rms(curve: Sequence[float]) -> float | None:
-    """Return the root mean square of a curve's steps, those downward counted as 0.
+    """Return the root mean square of a curve's steps, with 0 for each downward step.
 
-    None below two points.
-
-    0 is a curve that never rises, however unevenly it falls.
+    A curve that never rises has 0. The result is None for fewer than two points.
     """
     values = _finite(curve)
     if len(values) < 2:

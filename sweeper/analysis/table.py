@@ -1,8 +1,8 @@
-"""Tables of a sweep: each study with its trials, its best trial and what that has to beat.
+"""Tables of a sweep: each study with its trials, its best trial and its references.
 
-Best is the configuration that validation chose, over replicates where it has some; the control,
-untuned vanilla fine-tuning for as many epochs, is what it is compared with and no candidate. Test
-values are read, never chosen by.
+The best trial has the best validation value, over replicates if it has some. It is compared with
+the control, which is vanilla fine-tuning without tuning for the same number of epochs. The control
+itself is never the best. Test values never influence the choice.
 """
 
 import json
@@ -24,12 +24,12 @@ from sweeper.text import without_nonfinite
 
 @dataclass(frozen=True, kw_only=True)
 class Reached:
-    """The values of one configuration: means over its complete replicates, else the trial's own."""
+    """The values of a configuration: means over complete replicates, else the trial's own."""
 
-    trainings: tuple[Trial, ...]  # that they are of
+    trainings: tuple[Trial, ...]  # the trials with these values
     is_replicated: bool
     validation: float | None
-    tests: Mapping[int, float]  # by seed
+    tests: Mapping[int, float]  # seed -> test value
 
     @property
     def test(self) -> float | None:
@@ -38,7 +38,7 @@ class Reached:
 
 @dataclass(frozen=True, kw_only=True)
 class StudyTable:
-    """One study with its trials by number, and what was recorded of its data."""
+    """One study with its trials in the order of their numbers, and its recorded facts."""
 
     study: Study
     facts: JsonObject
@@ -46,22 +46,22 @@ class StudyTable:
 
     @property
     def test_metric(self) -> str:
-        """The name under which a trial holds its test value: `test/nrmse`."""
+        """The name of the test value of a trial: `test/nrmse`."""
         return self.study.objective.replace("val/", "test/", 1)
 
     @property
     def baselines(self) -> dict[str, float]:
-        """Test values of predictors that learn nothing."""
+        """The test values of predictors without training."""
         return dict(self.facts.get("baselines") or {})
 
     @property
     def searched(self) -> tuple[Trial, ...]:
-        """The trials of the search, without those that repeat one of them."""
+        """The trials of the search, without replicates and reruns."""
         return tuple(t for t in self.trials if t.kind.is_searched)
 
     @cached_property
     def replicates(self) -> Mapping[int, Sequence[Trial]]:
-        """The replicates of each trial that has some, by its number."""
+        """The number of each replicated trial, with its replicates."""
         return replicates_of(self.trials)
 
     @cached_property
@@ -77,16 +77,16 @@ class StudyTable:
         return self._first(TrialKind.PRESET)
 
     def counts(self) -> dict[TrialState, int]:
-        """Return how many trials are in each state, empty ones left out."""
+        """Return the number of trials in each state, without empty states."""
         counts = Counter(trial.state for trial in self.trials)
         return {state: counts[state] for state in TrialState if counts[state]}
 
     def test_value(self, trial: Trial | None) -> float | None:
-        """Return a complete trial's test value."""
+        """Return the test value of a trial, if it has one."""
         return None if trial is None else trial.test.get(self.test_metric)
 
     def reached(self, trial: Trial) -> Reached:
-        """Return the values of a configuration: the numbers that stand for a study everywhere."""
+        """Return the values of a configuration, which all tables and pages show."""
         replicates = self.replicates.get(trial.number, ())
         repeated = tuple(t for t in replicates if t.state is TrialState.COMPLETE)
         trained = repeated or (trial,)
@@ -106,13 +106,13 @@ class StudyTable:
 
 @dataclass(frozen=True, kw_only=True)
 class SweepTable:
-    """A sweep with its studies in the order of the file."""
+    """A sweep, with its studies in the order of the file."""
 
     record: SweepRecord
     studies: tuple[StudyTable, ...]
 
     def by_task(self) -> dict[str, list[StudyTable]]:
-        """Group the studies that compete: those on one task."""
+        """Group the studies by task."""
         tasks: dict[str, list[StudyTable]] = {}
         for study in self.studies:
             tasks.setdefault(study.study.task, []).append(study)
@@ -120,7 +120,7 @@ class SweepTable:
 
 
 def read_table(ledger: Ledger) -> SweepTable:
-    """Read a sweep's table.
+    """Return the table of a sweep.
 
     Raises:
         NotFound: The sweep was never started.
@@ -138,7 +138,7 @@ def _read(ledger: Ledger, study: Study) -> StudyTable:
 
 
 def rows(table: StudyTable) -> list[dict[str, object]]:
-    """Return one flat row a trial: its names, its outcome, then its parameters."""
+    """Return a flat row for each trial: names, outcome and parameters."""
     return [
         {
             "trial": t.number,
@@ -158,7 +158,7 @@ def rows(table: StudyTable) -> list[dict[str, object]]:
 
 
 def as_json(table: SweepTable) -> dict[str, object]:
-    """Return the whole table for machines; what is not finite is null."""
+    """Return the whole table as plain data, with null for numbers that are not finite."""
     return {
         "sweep": table.record.name,
         "experiment": table.record.experiment,
@@ -170,7 +170,7 @@ def as_json(table: SweepTable) -> dict[str, object]:
 
 
 def study_as_json(table: StudyTable) -> dict[str, object]:
-    """Return one study's table for machines."""
+    """Return the table of a study as plain data."""
     led = {"best": table.best, "preset": table.preset, "control": table.control}
     return {
         "study": table.study.name,
@@ -186,13 +186,13 @@ def study_as_json(table: StudyTable) -> dict[str, object]:
 
 
 def json_text(content: Any) -> str:
-    """Write JSON that every parser takes: a number that is not finite is null."""
+    """Return strict JSON, with null for numbers that are not finite."""
     plain = without_nonfinite(content)
     return json.dumps(plain, indent=1, ensure_ascii=False, allow_nan=False, default=str)
 
 
 def finite(value: float | None) -> float | None:
-    """Return a number, or None for one that is not finite."""
+    """Return a finite number unchanged, and None for any other value."""
     return value if value is not None and math.isfinite(value) else None
 
 
@@ -209,21 +209,21 @@ def _short(table: StudyTable, trial: Trial) -> dict[str, object]:
     }
 
 
-PAGE = 10_000  # events at a time
+PAGE = 10_000  # events in one query
 
 
 @dataclass(frozen=True, kw_only=True)
 class History:
     """The measurements, epochs and seconds of one trial."""
 
-    measurements: tuple[Measurement, ...]  # oldest first; epochs that were run again, once
-    epochs: int  # trained, those run again included
-    seconds: float  # measured in all attempts
-    ended: int | None  # grows with the time at which trials ended; None: it has not
+    measurements: tuple[Measurement, ...]  # oldest first, the latest of each epoch
+    epochs: int  # trained epochs, including repeated ones
+    seconds: float  # sum over all attempts
+    ended: int | None  # event of the end, for sorting; None: not ended
 
     @property
     def objectives(self) -> tuple[float, ...]:
-        """The objective after each epoch that reports it."""
+        """The objective of each epoch that reports it."""
         return tuple(m.objective for m in self.measurements if m.objective is not None)
 
     @property
@@ -233,13 +233,13 @@ class History:
 
 
 NOTHING = History(measurements=(), epochs=0, seconds=0.0, ended=None)
-Histories = dict[tuple[str, int], History]  # by study and number
+Histories = dict[tuple[str, int], History]  # (study, number) -> history
 
 
 @dataclass
 class _Growing:
     latest: dict[tuple[str, int], Measurement] = field(default_factory=dict)
-    seconds: dict[int, float] = field(default_factory=dict)  # by attempt
+    seconds: dict[int, float] = field(default_factory=dict)  # attempt -> seconds
     epochs: int = 0
     ended: int | None = None
 
@@ -263,7 +263,7 @@ class _Growing:
 
 
 def read_histories(ledger: Ledger) -> Histories:
-    """Return the history of every trial that has begun."""
+    """Return the history of every started trial."""
     growing: dict[tuple[str, int], _Growing] = {}
     for event in _events(ledger):
         if event.study is not None and event.number is not None:

@@ -1,7 +1,7 @@
-"""The use of the time in which a sweep was driven, beside what had been predicted.
+"""The use of a sweep's running time, compared with the prediction.
 
-A drive is the time from a start of the sweep to its end, or, where its driver died, to the last
-that was heard of it. The slots of a drive, times its length, could have run trials; attempts did.
+A drive is the time from a start of the sweep to its end or, if the driver died, to its last event.
+The utilisation is the time of attempts divided by the product of slots and driven time.
 """
 
 import time
@@ -17,14 +17,14 @@ AFTERWARDS = (EventKind.TRIAL_REOPENED, EventKind.CHECKPOINT_DROPPED, EventKind.
 
 @dataclass(frozen=True, kw_only=True)
 class Usage:
-    """The use of the time of all drives of a sweep."""
+    """The use of time in all drives of a sweep."""
 
-    wall_s: float  # driven
-    trial_s: float  # of attempts, summed
-    slot_s: float | None  # slots x wall; None: a start did not say how many slots there were
-    epochs: int  # trained, those run again included
-    taken_over: int = 0  # epochs of stages that another trial had computed
-    prediction: Mapping[str, Mapping[str, float]] | None  # of the latest start that had one
+    wall_s: float  # sum over drives
+    trial_s: float  # sum over attempts
+    slot_s: float | None  # slots times wall time; None: slots are unknown for some drive
+    epochs: int  # trained epochs, including repeated ones
+    taken_over: int = 0  # epochs of stages that another trial computed
+    prediction: Mapping[str, Mapping[str, float]] | None  # latest one
 
     @property
     def utilisation(self) -> float | None:
@@ -36,15 +36,15 @@ class Usage:
 class _Drive:
     began: float
     slots: int | None
-    heard: float  # latest
+    heard: float  # time of the latest event
     running: dict[tuple[str | None, int | None], float]  # trial -> when its attempt began
     trial_s: float = 0.0
 
     def take(self, event: Moment) -> None:
         """Add an event to the drive.
 
-        An event that others than the driver may write later does not extend the drive. Nor does an
-        end while attempts run: it closes the sweep of a driver that died.
+        Events that other processes may write later do not extend the drive. An end while attempts
+        run does not, either: it closes the sweep of a dead driver.
         """
         is_late = event.kind == EventKind.SWEEP_ENDED and self.running
         if event.kind not in AFTERWARDS and not is_late:
@@ -56,12 +56,12 @@ class _Drive:
             self.trial_s += event.at - self.running.pop(trial)
 
     def close(self) -> None:
-        """Count the attempts that still run as running until the end of the drive."""
+        """Count each attempt without an end up to the end of the drive."""
         self.trial_s += sum(self.heard - began for began in self.running.values())
 
 
 def read_usage(ledger: Ledger) -> Usage:
-    """Return how a sweep used its time, until now if it is being driven."""
+    """Return the use of time of a sweep, up to now if it is running."""
     record = ledger.sweep()
     is_driven = record is not None and record.state == "running" and ledger.holder() is not None
     epochs = ledger.count_events(kinds=[EventKind.MEASURED])
@@ -78,12 +78,15 @@ def read_usage(ledger: Ledger) -> Usage:
 def usage_of(
     events: Sequence[Moment], *, epochs: int, taken_over: int = 0, now: float | None = None
 ) -> Usage:
-    """Return how the time was used.
+    """Return the use of time according to a ledger's timeline.
 
     Args:
-        events: A ledger's timeline, oldest first.
-        now: For a sweep that is being driven; what runs has run until then.
+        events: The timeline, oldest first.
+        epochs: The number of trained epochs.
+        taken_over: The number of epochs that other trials computed.
+        now: The present time if the sweep is running, else None.
     """
+    # A start while a drive is open means that the former driver died.
     drives: list[_Drive] = []
     drive: _Drive | None = None
     prediction = None
@@ -114,7 +117,7 @@ def usage_of(
 
 @dataclass(frozen=True, kw_only=True)
 class PredictedAndActual:
-    """A quantity as it was predicted, and as it is."""
+    """A quantity with its predicted range and its actual value."""
 
     name: str  # trial_hours, epochs or wall_hours
     low: float
@@ -124,19 +127,19 @@ class PredictedAndActual:
 
     @property
     def title(self) -> str:
-        """The name of the quantity in a sentence."""
+        """The name of the quantity in prose."""
         return TITLES[self.name]
 
     @property
     def verdict(self) -> str:
-        """The place of the actual quantity: `below` the prediction, `within` or `above` it."""
+        """The actual value relative to the predicted range: `below`, `within` or `above`."""
         if self.actual < self.low:
             return "below"
         return "above" if self.actual > self.high else "within"
 
 
 def compared(usage: Usage) -> list[PredictedAndActual]:
-    """Return each quantity that was predicted beside the actual one; none without prediction."""
+    """Return each predicted quantity with its actual value; none without a prediction."""
     if usage.prediction is None:
         return []
     actual = {
@@ -151,7 +154,7 @@ def compared(usage: Usage) -> list[PredictedAndActual]:
 
 
 def as_json(usage: Usage) -> dict[str, object]:
-    """Return usage, prediction and actual cost for machines."""
+    """Return usage, prediction and actual cost as plain data."""
     return {
         "utilisation": usage.utilisation,
         "wall_s": usage.wall_s,

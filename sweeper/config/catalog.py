@@ -1,6 +1,6 @@
 """The names that a sweep file may use: methods, tasks, backbones, proxies.
 
-A catalog is handed in, since this package knows names and configs but not the science behind them.
+Callers pass a catalog in, since this package knows names and configs but no method or task itself.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,29 +12,29 @@ from pydantic import BaseModel
 from sweeper.model import Params
 
 Dimension = Literal["1d", "2d"]
-Settings = Mapping[str, Any]  # fields of a section, or of a stage's config, as a file writes them
-PROXY = "proxy"  # a parameter of no stage: the source data that a trial reads
-MODEL = "model"  # of no stage either: settings of the section `model`, as `model.embedder_init`
+Settings = Mapping[str, Any]  # fields of a section or of a stage's config, as in a file
+PROXY = "proxy"  # the source data of a trial, a parameter that belongs to no stage
+MODEL = "model"  # prefix of settings of the section `model`, such as `model.embedder_init`
 
 
 @dataclass(frozen=True, kw_only=True)
 class MethodEntry:
-    """A method: its stages in the order in which they run, each with the type of its config."""
+    """A method: its stages in order, each with the type of its config, and its settings."""
 
     name: str
     stages: Mapping[str, type[BaseModel]]
     objective_stage: str  # the stage whose reports carry the objective
     preset: Params = field(default_factory=dict)
     preset_name: str = "preset"
-    published: Mapping[str, Params] = field(default_factory=dict)  # by task; replaces the preset's
-    control: Params = field(default_factory=dict)  # makes it vanilla fine-tuning
+    published: Mapping[str, Params] = field(default_factory=dict)  # by task
+    control: Params = field(default_factory=dict)  # turns it into vanilla fine-tuning
     needs_source: bool = False
     prune_after: float = 0.0  # share of the objective stage's epochs before any pruning
 
 
 @dataclass(frozen=True, kw_only=True)
 class TaskEntry:
-    """A target task; `recipe` holds published settings of the stage that reports the objective."""
+    """A target task. `recipe` has published settings of the stage that reports the objective."""
 
     name: str
     dimension: Dimension
@@ -45,14 +45,13 @@ class TaskEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class Catalog:
-    """Everything known, by name.
+    """All known methods, tasks, backbones and proxies by name.
 
     Attributes:
         sections: The types of the file's `backbone`, `model` and `data`.
         searched_model: The settings of `model` that a study may search.
-        published_model: By backbone, the settings of `model` with which it was published. No other
-            backbone has these settings, except local folders of the same dimension, of which
-            nothing is known here.
+        published_model: By backbone, its published settings of `model`. No other backbone has these
+            settings, except local folders of the same dimension, which are not known here.
     """
 
     methods: Mapping[str, MethodEntry]
@@ -89,7 +88,7 @@ class Catalog:
         return {**self.stage_types(methods), MODEL: [self.sections["model"]]}
 
     def model_of(self, backbone: str, dimension: Dimension) -> Settings:
-        """Return the published settings of `model` that this backbone has and not every one.
+        """Return the published settings of `model` that are specific to this backbone.
 
         A setting without a published value is None.
         """
@@ -114,15 +113,15 @@ def model_settings(params: Params) -> dict[str, Any]:
 
 
 def public_fields(config: type[BaseModel]) -> list[str]:
-    """Return the names under which a config's fields are written in a file."""
+    """Return the names of a config's fields in a file."""
     return [field.alias or name for name, field in config.model_fields.items()]
 
 
 def validated(config: type[BaseModel], given: Settings) -> BaseModel:
-    """Return a config of a file's values. YAML has no tuples, so that lists become tuples.
+    """Return a validated config with the values of a file. Lists become tuples.
 
     Raises:
-        ValidationError: A value is of the wrong type or range, or two contradict each other.
+        ValidationError: A value has the wrong type or range, or two values contradict each other.
     """
     values = {key: tuple(v) if isinstance(v, list) else v for key, v in given.items()}
     return config.model_validate(values, strict=True)

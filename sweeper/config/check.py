@@ -1,7 +1,7 @@
 """Checks of a merged file: keys and types, names of methods and tasks, sections, stages, secrets.
 
-Each function reads one part, adds its faults, and returns the sound values, so that one run finds
-every fault. `parameters` and `fixed` are checked in `parameters.py`, studies in `check_studies.py`.
+Each function reads one part, adds its faults, and returns the valid values, so that one run finds
+every fault. `parameters.py` checks `parameters` and `fixed`; `check_studies.py` checks studies.
 """
 
 import math
@@ -21,7 +21,7 @@ PROXY_KEYS = ("1d", "2d", "2d_dense")
 
 
 def read_settings(tree: Node, faults: Faults) -> SweepFile:
-    """Return the file's typed settings; a key with a fault has its default instead."""
+    """Return the typed settings of the file. A key with a fault gets its default."""
     plain = {k: v for k, v in tree.plain().items() if k in SweepFile.model_fields}
     for key in REQUIRED:
         if key not in plain:
@@ -37,7 +37,7 @@ def read_settings(tree: Node, faults: Faults) -> SweepFile:
 def read_section(
     tree: Node, path: tuple[str, ...], model: type[BaseModel], faults: Faults, value: Any = None
 ) -> Settings | None:
-    """Return the mapping at `path` with the defaults of `model`; None if it has a fault."""
+    """Return the mapping at `path` with the defaults of `model`, or None after a fault."""
     node = tree.at(path)
     given = node.plain() if value is None else value
     try:
@@ -50,7 +50,7 @@ def read_section(
 def read_names(
     tree: Node, key: str, names: list[str], known: Iterable[str], faults: Faults
 ) -> list[str]:
-    """Return the known names of a list, each once."""
+    """Return the known names of a list without duplicates; add a fault for all others."""
     sound: list[str] = []
     for i, name in enumerate(names):
         node = tree.at([key, i])
@@ -65,7 +65,7 @@ def read_names(
 
 
 def _variants(name: str, known: Iterable[str]) -> list[str]:
-    """Return the known variants of a task if a name asks for an unknown one."""
+    """Return the known variants of a task if `name` is an unknown variant of it."""
     task, suffix, _ = name.partition("@")
     return [each for each in known if suffix and each.partition("@")[0] == task]
 
@@ -73,7 +73,7 @@ def _variants(name: str, known: Iterable[str]) -> list[str]:
 def read_backbones(
     tree: Node, settings: SweepFile, catalog: Catalog, faults: Faults
 ) -> dict[str, Settings]:
-    """Return the backbone for each dimension, the short form written out."""
+    """Return the backbone for each dimension, with short forms expanded."""
     backbones: dict[str, Settings] = {}
     for dimension, given in settings.backbones.items():
         node = tree.at(["backbones", dimension])
@@ -97,6 +97,7 @@ def read_backbones(
             fits = [n for n, d in catalog.backbones.items() if d == dimension]
             message = f"`{name}` is for {catalog.backbones[name]} tasks. For {dimension}: "
             faults.add(node, f"`backbones.{dimension}`: {message}{', '.join(sorted(fits))}.")
+        # Tokens of 2D backbones form a square grid.
         tokens = section.get("tokens")
         if dimension == "2d" and tokens and math.isqrt(tokens) ** 2 != tokens:
             near = math.isqrt(tokens)
@@ -128,7 +129,7 @@ def read_proxies(
 def check_dimensions(
     tree: Node, methods: list[str], tasks: list[str], catalog: Catalog, faults: Faults
 ) -> None:
-    """Note each dimension of the tasks that lacks a backbone or source data."""
+    """Add a fault for each dimension of the tasks without a backbone or source data."""
     given = {key: set(tree.child(key).children()) for key in ("backbones", "proxies")}
     searched = PROXY in tree.child("parameters").children()
     readers = [m for m in methods if catalog.methods[m].needs_source]
@@ -145,7 +146,7 @@ def check_dimensions(
 
 
 def check_splits(tree: Node, data: Settings, faults: Faults) -> None:
-    """Note a split that would have no samples."""
+    """Add a fault for each split that would have no samples."""
     samples, val, test = (data.get(k) for k in ("samples", "val_fraction", "test_fraction"))
     for name, share in ("val_fraction", val), ("test_fraction", test):
         if samples and share and int(samples * share) < 1:
@@ -156,7 +157,7 @@ def check_splits(tree: Node, data: Settings, faults: Faults) -> None:
 
 
 def check_resources(tree: Node, resources: Resources, faults: Faults) -> None:
-    """Note more than one GPU a trial: the others would idle, since a trial trains on one."""
+    """Add a fault for more than one GPU for each trial: a trial trains on one GPU."""
     if resources.gpu > 1:
         message = (
             f"`resources.gpu` must be 1 or less, but got {shown(resources.gpu)}: a trial trains on "
@@ -172,7 +173,7 @@ def check_stages(
     catalog: Catalog,
     faults: Faults,
 ) -> None:
-    """Note each stage that no method has, or whose `distinct` no method can satisfy."""
+    """Add a fault for each stage that no method has, or whose `distinct` cannot be satisfied."""
     entries = [catalog.methods[method] for method in methods]
     known = catalog.stage_types(entry.name for entry in entries)
     for stage, section in stages.items():
@@ -191,6 +192,7 @@ def check_stages(
                 f"`{stage}` reports the objective, so that its result is the trial: take it out."
             )
             faults.add(place, f"`stages.{stage}.distinct`: {message}")
+        # A stage cannot vary more than a later stage that is shared.
         for entry in entries:
             order = list(entry.stages)
             after = order[order.index(stage) + 1 :] if stage in order else []
@@ -206,7 +208,7 @@ def check_stages(
 
 
 def check_secrets(tree: Node, faults: Faults) -> None:
-    """Note passwords in addresses, and references to the environment outside `tracking.uri`."""
+    """Add faults for passwords in addresses, and for `${env:...}` outside of `tracking.uri`."""
 
     def walk(node: Node, path: tuple[str | int, ...]) -> None:
         if isinstance(node.value, dict):
@@ -228,7 +230,7 @@ def check_secrets(tree: Node, faults: Faults) -> None:
 def check_environment(
     tree: Node, uri: str | None, environment: Mapping[str, str], faults: Faults
 ) -> None:
-    """Note each variable that `tracking.uri` refers to and the environment lacks."""
+    """Add a fault for each variable in `tracking.uri` that the environment lacks."""
     for name in ENV.findall(uri or ""):
         if name not in environment:
             message = (

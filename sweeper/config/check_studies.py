@@ -1,7 +1,7 @@
-"""Checks of each study of a file: settings together, shared stages, schedules, pruning.
+"""Checks of each study of a file: combined settings, shared stages, schedules, pruning.
 
 A published `decay_epochs` belongs to the published number of epochs. If a file sets or searches
-`epochs` and not `decay_epochs`, the rate falls to 0 at the last epoch of each trial.
+`epochs` but not `decay_epochs`, the learning rate falls to 0 at the last epoch of each trial.
 """
 
 import math
@@ -18,16 +18,16 @@ from sweeper.model import Params
 
 Refusal = tuple[tuple[str, ...], str]  # the path in the file, and the reason
 Refusals = Callable[[StudySpec], Iterable[Refusal]]
-LEADING = 2  # the preset and the control: trials of a study that need nothing to search
+LEADING = 2  # the preset and the control, which run even if nothing is searched
 
 
 def check_studies(
     sweep: Sweep, tree: Node, faults: Faults, refusals: Refusals | None = None
 ) -> tuple[str, ...]:
-    """Add the faults of every study, and return notes: what the user should know but is no fault.
+    """Add the faults of every study, and return notes for the user that are not faults.
 
     Args:
-        refusals: Yields the settings of a study that the science refuses.
+        refusals: A function that yields the settings of a study that can never be trained.
     """
     studies: list[StudySpec] = []
     for method in sweep.methods:
@@ -36,6 +36,7 @@ def check_studies(
                 studies.append(sweep.study(method, task))
             except InfeasibleParams as error:
                 _add(tree, "fixed", f"`{method}` on `{task}`: {error}.", faults)
+    # Refusals concern single studies, so every feasible study is checked on its own.
     if refusals is not None:
         for study in studies:
             for path, reason in refusals(study):
@@ -70,9 +71,9 @@ def _why_unused(name: str) -> str:
 
 
 def _check_pruning(study: StudySpec, sweep: Sweep, tree: Node, faults: Faults) -> str | None:
-    """Note a pruner that can never act: as a fault if the file itself says so, else as a note.
+    """Add a fault for a pruner that can never act, or return a note if the file is not to blame.
 
-    A quick run with fewer epochs from the command line is no mistake.
+    A quick run with fewer epochs on the command line is not a mistake of the file.
     """
     stage = study.objective_stage
     most = study.stage_epochs[stage]
@@ -96,7 +97,7 @@ def _add(tree: Node, key: str, message: str, faults: Faults) -> None:
 
 
 def check_levels(studies: Iterable[StudySpec], tree: Node, faults: Faults) -> list[str]:
-    """Add why shared configurations cannot be drawn, and return the notes that are no fault."""
+    """Add a fault for each level of shared stages that cannot be drawn, and return notes."""
     notes: list[str] = []
     all_levels = [(study, levels(study)) for study in studies]
     searched = {level.stages[-1] for _, found in all_levels for level in found if level.parameters}
@@ -106,6 +107,7 @@ def check_levels(studies: Iterable[StudySpec], tree: Node, faults: Faults) -> li
             stage = level.stages[-1]
             names |= level.parameters.keys()
             place = tree.at(["stages", stage, "distinct"])
+            # A level is a fault only if nothing is searched in its stage in any study.
             if level.distinct > 1 and not level.parameters:
                 message = _nothing_differs(level, depth)
                 if stage in searched:
@@ -133,7 +135,7 @@ def check_levels(studies: Iterable[StudySpec], tree: Node, faults: Faults) -> li
 def _nothing_differs(level: Level, depth: int) -> str:
     """Return why `distinct` has no effect.
 
-    One more seed is not one more configuration: the best of several seeds would be luck.
+    Configurations must differ in more than the seed: the best of several seeds would be luck.
     `replicate` repeats a configuration on other seeds.
     """
     what = "differ in the seed alone" if depth == 0 else "be equal"
@@ -149,10 +151,16 @@ EPOCHS, DECAY, WARMUP = "epochs", "decay_epochs", "warmup_epochs"
 
 
 def following(known: Iterable[str], searched: Mapping[str, Distribution], fixed: Params) -> Params:
-    """Return the `decay_epochs` that follow `epochs`, by `stage.parameter`.
+    """Return the values of `decay_epochs` that follow from `epochs`, by `stage.parameter`.
 
     Args:
         known: Every `stage.parameter` of the file's methods.
+        searched: The searched parameters.
+        fixed: The fixed parameters.
+
+    Returns:
+        The number of epochs if `epochs` is fixed; None, which means the last epoch, if it is
+        searched.
     """
     found: dict[str, int | None] = {}
     for name in known:
@@ -163,12 +171,12 @@ def following(known: Iterable[str], searched: Mapping[str, Distribution], fixed:
         if epochs in fixed:
             found[name] = fixed[epochs]
         elif epochs in searched:
-            found[name] = None  # the rate falls to 0 at the last epoch, which is drawn
+            found[name] = None  # the rate falls to 0 at the last epoch, which the sampler draws
     return found
 
 
 def schedule_notes(studies: Iterable[StudySpec]) -> list[str]:
-    """Return a note for each schedule that ends before its stage: the last epochs train nothing."""
+    """Return a note for each schedule that ends before its stage does."""
     return list(dict.fromkeys(note for study in studies for note in _ends_early(study)))
 
 
@@ -178,7 +186,7 @@ def _ends_early(study: StudySpec) -> Iterator[str]:
         ends = [float(end) for end in _values(study, name) if end is not None]
         rises = [float(rise) for rise in _values(study, f"{stage}.{WARMUP}")]
         first = min(ends, default=float(most))
-        # without a fall the rate stays at its peak
+        # If the warm-up lasts longer, the rate does not fall but stays at its peak.
         if first < most and first > min(rises, default=0.0):
             yield (
                 f"`{study.method}`: the rate of `{stage}` is 0 after epoch {first:g} "
@@ -188,7 +196,7 @@ def _ends_early(study: StudySpec) -> Iterator[str]:
 
 
 def _values(study: StudySpec, name: str) -> tuple[Any, ...]:
-    """Return the values at the ends of a parameter; none if the stage has no such parameter."""
+    """Return the extreme values of a parameter; none if the stage does not have it."""
     if (drawn := study.parameters.get(name)) is not None:
         return tuple(drawn.examples())
     return (study.preset[name],) if name in study.preset else ()

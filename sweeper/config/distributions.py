@@ -1,8 +1,8 @@
-"""The distributions that parameters are drawn from, and how a sweep file writes them.
+"""The distributions of searched parameters, and their notation in sweep files.
 
 A distribution is a range of numbers or a list of choices. A parameter with `when` exists only if
-each parameter it names has one of the values listed; a sampler takes parameters in the order of
-`parents_first` and skips those that are not active. A file writes them in the spelling of W&B:
+each parameter in it has one of the listed values. A sampler draws parameters in the order of
+`parents_first`, and skips inactive ones. A file uses the spelling of W&B:
 
     {values: [a, b]}                                       a choice
     {min: 1, max: 8}                                       integers, since both bounds are
@@ -12,7 +12,7 @@ each parameter it names has one of the values listed; a sampler takes parameters
     {distribution: q_log_uniform_values, min: 1, max: 512, q: 1}   integers, logarithmic
     {value: 3}, or just 3                                  fixed
 
-and with any of them `when: {other.parameter: value or [values]}`.
+Each of them may have `when: {other.parameter: value or [values]}`.
 """
 
 import graphlib
@@ -50,7 +50,7 @@ class Float:
         return math.isclose(steps, round(steps), abs_tol=1e-6)
 
     def examples(self) -> tuple[float, ...]:
-        """Return both ends and a number between them, no integer if possible."""
+        """Return both ends and a number between them, which is not an integer if possible."""
         if self.step:
             return self.low, self.low + self.step, self.high
         middle = math.sqrt(self.low * self.high) if self.log else (self.low + self.high) / 2
@@ -59,7 +59,7 @@ class Float:
 
 @dataclass(frozen=True, kw_only=True)
 class Int:
-    """An integer in [low, high] in steps from low, uniform or in its logarithm."""
+    """An integer in [low, high] in steps from low, uniform in its value or (`log`) logarithm."""
 
     low: int
     high: int
@@ -98,12 +98,12 @@ Distribution = Float | Int | Choice
 
 
 def same(a: Any, b: Any) -> bool:
-    """Return whether two scalars are the same value: 1 is 1.0, but true is not 1."""
+    """Return whether two scalars are equal as YAML values: 1 equals 1.0, but true is not 1."""
     return isinstance(a, bool) == isinstance(b, bool) and bool(a == b)
 
 
 def is_active(distribution: Distribution, params: Params) -> bool:
-    """Return whether every condition holds, given the parameters before this one."""
+    """Return whether every condition holds, given the values of earlier parameters."""
     return all(
         name in params and any(same(params[name], value) for value in values)
         for name, values in distribution.when.items()
@@ -111,10 +111,10 @@ def is_active(distribution: Distribution, params: Params) -> bool:
 
 
 def parents_first(parameters: Mapping[str, Distribution]) -> dict[str, Distribution]:
-    """Return parameters with each after those that its `when` names, else in the given order.
+    """Return parameters sorted so that each comes after the ones that its `when` names.
 
     Raises:
-        graphlib.CycleError: Conditions form a cycle; `args[1]` lists it.
+        graphlib.CycleError: Conditions form a cycle, which `args[1]` lists.
     """
     sorter: graphlib.TopologicalSorter[str] = graphlib.TopologicalSorter()
     for name, distribution in parameters.items():
@@ -131,9 +131,11 @@ def parents_first(parameters: Mapping[str, Distribution]) -> dict[str, Distribut
 def requirements(
     name: str, parameters: Mapping[str, Distribution]
 ) -> Mapping[str, tuple[Scalar, ...]]:
-    """Return, for each parameter that must be set for `name` to exist, the values that allow it.
+    """Return the values that other parameters must have for `name` to exist.
 
-    An empty tuple means that `name` can never exist. Conditions must not be circular.
+    Returns:
+        Each required parameter with its possible values. An empty tuple means that `name` can never
+        exist. The conditions must not be circular.
     """
     allowed: dict[str, tuple[Scalar, ...]] = {}
 
@@ -174,18 +176,18 @@ REFUSED = {
 
 
 class Unsound(Exception):
-    """Raised to stop reading a parameter; its faults are noted already."""
+    """The end of reading a parameter after a fault, which has been added already."""
 
 
 @dataclass(frozen=True)
 class Constant:
-    """A parameter with one value, which is not searched."""
+    """A parameter with a single value, which is not searched."""
 
     value: Scalar
 
 
 class ParameterReader:
-    """Reader of the parameter `name` at `node`; faults are added to `faults`."""
+    """Reader of the parameter `name` at `node`. It adds faults to `faults`."""
 
     def __init__(self, name: str, node: Node, faults: Faults) -> None:
         self.name, self.node, self.faults = name, node, faults
@@ -200,12 +202,17 @@ class ParameterReader:
             return None
 
     def drawn_from(self) -> Distribution | Constant:
-        """Return the distribution or constant, or raise Unsound after a fault."""
+        """Return the distribution or constant.
+
+        Raises:
+            Unsound: The parameter has a fault.
+        """
         if isinstance(self.node.value, list):
             self.stop("", "must say `values: [...]`, not be a list.")
         if not isinstance(self.node.value, dict):
             return Constant(self.node.value)
         given = self.node.value
+        # Each unknown key gets its fault before any of the stops below.
         for key in given:
             if key in KEYS:
                 continue
@@ -302,6 +309,7 @@ class ParameterReader:
             self.stop("distribution", f"`{distribution}` needs a step `q`.")
         if q is not None and not 0 < q <= high - low:
             self.stop("q", f"must be over 0 and up to max - min, but got {shown(q)}.")
+        # Integers as bounds and step make integers, as in W&B.
         whole = all(isinstance(v, int) for v in (low, high, 1 if q is None else q))
         if distribution == "int_uniform" and not whole:
             self.stop("distribution", "`int_uniform` needs integers as bounds.")
@@ -315,7 +323,7 @@ class ParameterReader:
         return Float(low=float(low), high=float(high), log=log, step=step_size, when=when)
 
     def reachable(self, low: float, high: float, q: float | None) -> float:
-        """Return the largest value that steps of `q` from `low` can reach."""
+        """Return the largest value that `low` plus a multiple of `q` can have up to `high`."""
         if q is None:
             return high
         steps = math.floor((high - low) / q + 1e-9)
@@ -365,7 +373,7 @@ class ParameterReader:
         raise Unsound
 
     def fault(self, key: str, message: str) -> None:
-        """Add a fault of `key`, or of the whole parameter."""
+        """Add a fault for `key`, or for the whole parameter if `key` is empty."""
         name = f"parameters.{self.name}" + (f".{printable(key)}" if key else "")
         self.fault_at(key, f"`{name}` {message}")
 
@@ -376,7 +384,7 @@ class ParameterReader:
 
 
 def written(distribution: Distribution) -> dict[str, Any]:
-    """Return a distribution as a sweep file writes it; `ParameterReader` reads it back."""
+    """Return a distribution in the notation of a sweep file, for `ParameterReader`."""
     when = {parent: list(values) for parent, values in distribution.when.items()}
     conditions = {"when": when} if when else {}
     step: float | None
@@ -398,7 +406,7 @@ def written(distribution: Distribution) -> dict[str, Any]:
 
 
 def misses(values: tuple[Scalar, ...], parent: Distribution | Constant) -> str | None:
-    """Return why no value of a condition can occur in `parent`, or None."""
+    """Return the reason why `parent` never has a value of a condition, or None."""
     if isinstance(parent, Float) and parent.step is None:
         return "is drawn from a continuous range, and never equals a value."
     if isinstance(parent, Constant):

@@ -1,4 +1,4 @@
-"""Faults of a sweep file: each with its place, the rule, the value, and a way out."""
+"""Faults of a sweep file: each with its place, the rule, the value and the remedy."""
 
 import difflib
 import re
@@ -17,16 +17,16 @@ SECRET_KEY = re.compile(r"pass|secret|token|api_?key|access_?key|private_?key|cr
 
 
 class Faults:
-    """All faults of a file, so that a user can correct them in one go."""
+    """All faults of a file, so that a user can fix them at once."""
 
     def __init__(self) -> None:
         self.found: list[Fault] = []
 
     def add(self, place: Node | Place, message: str) -> None:
-        """Add a fault once. Stop at `MAX_FAULTS`: more would be noise.
+        """Add a fault unless it was added before.
 
         Raises:
-            FileFaults: There are too many.
+            FileFaults: There are `MAX_FAULTS` faults: more would not help.
         """
         origin = place.origin if isinstance(place, Node) else place
         fault = Fault(printable(origin.where, limit=4096), origin.line, message)
@@ -38,14 +38,19 @@ class Faults:
             self.stop()
 
     def stop(self) -> None:
-        """Raise the faults found so far, ordered by line, if there are any."""
+        """Raise all faults so far in the order of lines, if there are any.
+
+        Raises:
+            FileFaults: There is a fault.
+        """
         if self.found:
             raise FileFaults(sorted(self.found, key=lambda f: (f.where, f.line or 10**9)))
 
     def explain(
         self, error: ValidationError, tree: Node, path: Sequence[str | int], model: type[BaseModel]
     ) -> None:
-        """Add pydantic's faults of the part of `tree` at `path`."""
+        """Add the faults that pydantic found in the part of `tree` at `path`."""
+        # A union reports an error for each of its types: one fault joins them.
         grouped: dict[tuple[str | int, ...], list[str]] = {}
         for item in error.errors(include_url=False):
             location = (*path, *item["loc"])
@@ -71,7 +76,8 @@ def model_keys(model: type[BaseModel], path: Iterable[str | int]) -> list[str]:
     """Return the keys of `model`, or of the model nested in it at `path`."""
     steps = list(path)
     while steps and (field := model.model_fields.get(str(steps.pop(0)))) is not None:
-        inside = [field.annotation, *get_args(field.annotation)]  # of an optional one, of a mapping
+        # The type of the field may be optional, or a mapping.
+        inside = [field.annotation, *get_args(field.annotation)]
         nested = [t for t in inside if isinstance(t, type) and issubclass(t, BaseModel)]
         if not nested:
             break
@@ -82,7 +88,7 @@ def model_keys(model: type[BaseModel], path: Iterable[str | int]) -> list[str]:
 
 
 def unknown_key(name: str, known: Iterable[str], kind: str = "key") -> str:
-    """Return the message for an unknown key, which never shows the value of a secret."""
+    """Return the message for an unknown key. It never shows the value of a secret."""
     last = name.rpartition(".")[2]
     if SECRET_KEY.search(last):
         return (
@@ -94,13 +100,13 @@ def unknown_key(name: str, known: Iterable[str], kind: str = "key") -> str:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return ` Did you mean ...?` if a known name is similar."""
+    """Return the question ` Did you mean ...?` if a known name is similar, else ""."""
     near = difflib.get_close_matches(name[:200], list(known), n=1)
     return f" Did you mean `{near[0]}`?" if near else ""
 
 
 def sentence(item: Any) -> str:
-    """Return one of pydantic's errors as `must be ...`."""
+    """Return an error of pydantic in the form `must be ...`."""
     text: str = item["msg"]
     text = text.removeprefix("Value error, ").removeprefix("Assertion failed, ")
     text = text.replace("Input should be ", "must be ").replace("Input should ", "must ")
@@ -111,13 +117,13 @@ def sentence(item: Any) -> str:
 
 
 def dotted(path: Iterable[str | int]) -> str:
-    """Return a path as `search.trials` or `tasks[2]`."""
+    """Return a path in the form `search.trials` or `tasks[2]`."""
     text = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path)
     return printable(text.removeprefix("."))
 
 
 def shown(value: Any) -> str:
-    """Return a value as in YAML: short, escaped, and without the password of a URL."""
+    """Return a value in the notation of YAML: short, escaped, and without passwords of URLs."""
     match value:
         case None:
             return "null"

@@ -1,7 +1,7 @@
 """The JSON Schema (draft 2020-12) of a sweep file, for editors.
 
-It describes the file as a user writes it, with profiles and short forms. It is a little less strict
-than `load_sweep`, which also compares keys with each other.
+The schema describes the file of a user, with profiles and short forms. It is less strict than
+`load_sweep`, which also compares keys with each other.
 """
 
 from collections.abc import Mapping
@@ -21,8 +21,8 @@ NUMBER: Schema = {"type": "number"}
 BASE: Schema = {
     "type": "string",
     "pattern": r"^[^/~]",
-    "description": "A file that this one is laid over, relative to it, such as base/common.yaml: "
-    "mappings merge, lists replace, null takes away.",
+    "description": "The base of this file, relative to it, such as base/common.yaml: "
+    "mappings merge, lists replace, null removes.",
 }
 
 
@@ -56,14 +56,15 @@ def json_schema(catalog: Catalog) -> Schema:
         for key in catalog.searched_model
     }
     properties["parameters"] |= _by_key({**searched, PROXY: _parameter("Which source data.")})
-    for section in properties.values():  # a section may be left empty
+    for section in properties.values():  # an empty section is valid
         section.pop("default", None)
 
+    # A profile has the same keys as a file, except `profiles` itself, which is added next.
     profile = {"type": "object", "properties": dict(properties), "additionalProperties": False}
     properties["profiles"] = {
         "type": "object",
-        "description": "Named changes to the file: mappings merge, lists replace, null takes away. "
-        "`laptop` is chosen where no GPU is visible; `paper` is the file itself.",
+        "description": "Named changes to the file: mappings merge, lists replace, null removes. "
+        "`laptop` is the default without a visible GPU; `paper` is the file itself.",
         "propertyNames": {"pattern": NAME},
         "additionalProperties": _overlay(profile),
     }
@@ -107,7 +108,7 @@ def _or_null(schema: Schema) -> Schema:
 
 
 def _overlay(schema: Schema) -> Schema:
-    """Return the schema of changes to what `schema` describes: nothing required, null anywhere."""
+    """Return the schema of a profile: `schema` without required keys and with null everywhere."""
     if "required" in schema and len(schema) == 1:
         return {}
     changed = {k: v for k, v in schema.items() if k != "required"}

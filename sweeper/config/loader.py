@@ -1,4 +1,4 @@
-"""Loading of a sweep file: a validated `Sweep`, or every fault at once."""
+"""The loader of sweep files, which returns a validated `Sweep` or every fault at once."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -31,22 +31,22 @@ from sweeper.model import Params
 
 
 class LoadOptions(TypedDict, total=False):
-    """The options of a command that are laid over a sweep file."""
+    """The options of a command that override or complete a sweep file."""
 
     profile: str  # default: auto
     sets: Iterable[str]  # KEY=VALUE
     trials: int | None
     name: str | None
-    has_gpu: bool  # chooses the profile if it is `auto`
-    environment: Mapping[str, str] | None  # must have the variables that the file refers to
-    refusals: Refusals | None  # yields why a study can never be trained
+    has_gpu: bool  # decides the profile `auto`
+    environment: Mapping[str, str] | None  # None: variables are not checked
+    refusals: Refusals | None  # yields the reasons why a study can never be trained
 
 
 def load_sweep(path: Path | str, catalog: Catalog, **options: Unpack[LoadOptions]) -> Sweep:
-    """Load the sweep file at `path`, with profile and command line laid over it.
+    """Load the sweep file at `path`, and apply the profile and the command line.
 
     Raises:
-        FileFaults: Every fault, each with file and line or option.
+        FileFaults: The file has faults, each with its file and line or its option.
     """
     return _checked(read_document(Path(path)), catalog, options)
 
@@ -58,12 +58,16 @@ def loads_sweep(
     where: str = "sweep.yaml",
     **options: Unpack[LoadOptions],
 ) -> Sweep:
-    """Load a sweep from the text of a file; `where` names it in messages.
+    """Load a sweep from the text of a file, or from a mapping that is a sweep's `resolved`.
 
-    A mapping has to be a sweep's `resolved`, which has its profile laid over it already.
+    Args:
+        source: The text or the mapping. A mapping has its profile applied already.
+        catalog: The known names.
+        where: The name of the source in messages.
+        **options: The options of a command.
 
     Raises:
-        FileFaults: Every fault.
+        FileFaults: The source has faults.
     """
     if isinstance(source, str):
         return _checked(parse(source, where), catalog, options)
@@ -74,8 +78,11 @@ def loads_sweep(
 def _checked(
     document: Node, catalog: Catalog, options: LoadOptions, *, is_resolved: bool = False
 ) -> Sweep:
-    """Return the sweep of a document. A resolved one was checked when it began: checks of its
-    studies are left out, and it keeps its limits and its schedule."""
+    """Return the sweep of a document.
+
+    A resolved sweep was checked when it began. Therefore its studies are not checked again, and its
+    limits and schedules stay unchanged.
+    """
     faults = Faults()
     profile, environment = options.get("profile", "auto"), options.get("environment")
     check_keys(document, faults)
@@ -91,7 +98,7 @@ def _checked(
     )
     tree = merged.tree
 
-    # Each part is read even if another one has a fault, so that all faults are found at once.
+    # Each part is read even if another part has a fault, so that all faults are found at once.
     settings = read_settings(tree, faults)
     methods = read_names(tree, "methods", settings.methods, catalog.methods, faults)
     tasks = read_names(tree, "tasks", settings.tasks, catalog.tasks, faults)
@@ -116,6 +123,7 @@ def _checked(
         check_environment(tree, settings.tracking.uri, environment, faults)
     faults.stop()
 
+    # A resolved sweep has its derived schedules in `fixed` already.
     followed: Params = {}
     if not is_resolved:
         followed = following(catalog.parameters(methods), parameters.searched, parameters.fixed)

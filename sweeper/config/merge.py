@@ -1,14 +1,14 @@
-"""The layers of a sweep file, merged into one document in which each value keeps its place.
+"""The layers of a sweep file, merged into one document. Each value keeps its place.
 
     base <- file <- profile <- --set <- --trials
 
 Mappings merge, lists and scalars replace, and null removes a key, as in JSON Merge Patch (RFC
-7396). There are two exceptions. A backbone that is written as a name becomes `{name: ...}` once
-something is added to it. A parameter loses its range if it is given values, and vice versa.
-A name in `fixed` is removed from `parameters`.
+7396). There are two exceptions. A backbone in the short form, a name, becomes `{name: ...}` if a
+layer adds keys to it. A parameter loses its range if a layer gives it values, and vice versa. A
+name in `fixed` is removed from `parameters`.
 
-A base is a file with what several sweeps have in common. `extends: base/pdebench.yaml` names it,
-relative to the file. There is one level, and the profiles of both files merge.
+A base is a file with the common part of several sweeps. `extends: base/pdebench.yaml` names it
+relative to the file. There is one level only. The profiles of both files merge.
 """
 
 import re
@@ -25,7 +25,7 @@ from sweeper.errors import SYNONYMS, Fault, FileFaults, unknown
 from sweeper.text import printable, visible
 
 EXTENDS = "extends"
-ELSEWHERE = {  # a key of other tools, and its name in a sweep file
+ELSEWHERE = {  # key of other tools -> key of a sweep file
     "method": "methods", "task": "tasks", "backbone": "backbones", "proxy": "proxies",
     "space": "parameters", "search_space": "parameters", "hyperparameters": "parameters",
     "run_cap": "search.trials", "n_trials": "search.trials", "num_samples": "search.trials",
@@ -35,7 +35,7 @@ ELSEWHERE = {  # a key of other tools, and its name in a sweep file
     "failure": "failures", "storage": "--storage", "program": "methods", "stage": "stages",
     "stage_cache": "stage_store",
 }  # fmt: skip
-NOT_SAID = {  # a key of other tools without a counterpart
+NOT_SAID = {  # key of other tools without a counterpart -> explanation
     EXTENDS: "It is read at the top of a file alone.",
     **dict.fromkeys(
         ("metric", "mode", "goal", "direction", "objective"),
@@ -52,7 +52,7 @@ RANGE_KEYS = ("min", "max", "q")
 
 @dataclass(frozen=True, kw_only=True)
 class Merged:
-    """The merged file of this launch, and the profile that it has."""
+    """The merged file of a launch, and its profile."""
 
     tree: Node
     profile: str
@@ -70,10 +70,11 @@ def lay_over(
     name: str | None = None,
     has_gpu: bool = False,
 ) -> Merged:
-    """Return the file with profile and command line laid over it; add the faults of both."""
+    """Return the file merged with its profile and the command line; add the faults of both."""
     profiles = _profiles(document, faults)
     entries = {k: v for k, v in document.children().items() if k != "profiles"}
     tree = Node({k: v for k, v in entries.items() if v.value is not None}, document.origin)
+    # `paper` is valid in every file: without such a profile, the file is used unchanged.
     chosen, notes = profile, []
     if profile == "auto":
         chosen = "paper" if has_gpu or "laptop" not in profiles else "laptop"
@@ -95,7 +96,7 @@ def lay_over(
 
 
 def patch(base: Node, over: Node, path: tuple[str, ...] = ()) -> Node:
-    """Return `base` with `over` laid over it."""
+    """Return `base` with the changes of `over`."""
     if not isinstance(over.value, dict):
         return over
     entries = _prepared(base, over.value, path)
@@ -109,10 +110,10 @@ def patch(base: Node, over: Node, path: tuple[str, ...] = ()) -> Node:
 
 
 def extend(base: Node, own: Node, path: tuple[str, ...] = ()) -> Node:
-    """Return a file, or the part of it at `path`, laid over its base.
+    """Return a file, or the part of it at `path`, merged with its base.
 
-    Null removes a key of the base. A null stays if the base lacks the key, since it is a value
-    then, and in a profile, since it removes a key of the file.
+    A null removes a key of the base. It stays in two cases: if the base lacks the key, since then
+    it is a value, and in a profile, where it removes a key of the file.
     """
     profile, place = (path[:2], path[2:]) if path[:1] == ("profiles",) else ((), path)
     of_backbone = isinstance(base.value, str) and place[:1] == ("backbones",)
@@ -132,7 +133,7 @@ def extend(base: Node, own: Node, path: tuple[str, ...] = ()) -> Node:
 
 
 def _unfixed(base: dict[str, Node], own: Node) -> dict[str, Node]:
-    """Return a base without the fixed parameters that the file searches."""
+    """Return the entries of a base without the fixed parameters that the file searches."""
     searched = {k for k, v in own.child("parameters").children().items() if v.value is not None}
     if "fixed" not in base or not searched:
         return base
@@ -167,7 +168,7 @@ def _without_fixed(tree: Node) -> Node:
 
 
 def _fixed_twice(document: Node) -> Iterator[str]:
-    """Yield a note for each name that one and the same file searches and fixes."""
+    """Yield a note for each name that the same file both searches and fixes."""
     parameters = document.child("parameters").children()
     for name, node in document.child("fixed").children().items():
         where = node.origin.where
@@ -217,7 +218,7 @@ def check_keys(tree: Node, faults: Faults, *, prefix: str = "") -> None:
 
 
 def _option(option: str, catalog: Catalog, faults: Faults) -> Node | None:
-    """Return one KEY=VALUE as a tree with this value alone."""
+    """Return an option KEY=VALUE as a tree with only this value, or None after a fault."""
     key, equals, text = option.partition("=")
     key = key.strip()
     where = f"--set {printable(key)}"
@@ -227,6 +228,7 @@ def _option(option: str, catalog: Catalog, faults: Faults) -> Node | None:
         return None
     path = _path(key, catalog)
     if path is None:
+        # The message names the key of this format for keys of other tools or without a stage.
         stages = catalog.stage_types(catalog.methods)
         known = [*SweepFile.model_fields, *(f"{s}.*" for s in stages)]
         message = unknown_key(key.partition(".")[0], known)
@@ -253,7 +255,7 @@ def _option(option: str, catalog: Catalog, faults: Faults) -> Node | None:
 
 
 def _path(key: str, catalog: Catalog) -> tuple[str, ...] | None:
-    """Return the path of `key` in a sweep file, or None if there is none."""
+    """Return the path of `key` in a sweep file, or None if no such key exists."""
     head, _, rest = key.partition(".")
     if head in catalog.stage_types(catalog.methods) and rest:
         return ("fixed", key)
@@ -274,7 +276,7 @@ def _nest(path: Iterable[str], value: Node) -> Node:
 
 
 def read_document(path: Path) -> Node:
-    """Return a sweep file merged with its base; each value keeps its file and line.
+    """Return a sweep file merged with its base. Each value keeps its file and line.
 
     Raises:
         FileFaults: The file or its base cannot be read.
@@ -297,7 +299,7 @@ def whole_text(path: Path) -> str:
 
 
 def _with_base(path: Path, own: Node) -> Node:
-    """Return a document merged with the base that it names, if it names one."""
+    """Return a document merged with its base, if it has one."""
     node = own.children().get(EXTENDS)
     if node is None:
         return own
@@ -328,7 +330,7 @@ def _read_base(path: Path, node: Node, faults: Faults) -> Node | None:
         text = read_text(path.parent / name)
     except FileFaults as error:
         for found in error.faults:
-            message = found.message.replace(f"`{path.parent}/", "`")  # relative, as in the file
+            message = found.message.replace(f"`{path.parent}/", "`")  # as in the file
             faults.add(node, f"`{EXTENDS}: {printable(name)}`: {message}")
         return None
     try:
@@ -346,7 +348,7 @@ def _read_base(path: Path, node: Node, faults: Faults) -> Node | None:
 
 
 def _misplaced(path: Path, name: str) -> str | None:
-    """Return why the file at `path` cannot extend the file `name`, or None."""
+    """Return the reason why the file at `path` cannot extend the file `name`, or None."""
     got = f"but got {shown(name)}"
     if name.startswith(("/", "~")):
         return f"must be relative to this file, such as base/common.yaml, {got}."

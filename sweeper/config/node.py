@@ -1,4 +1,4 @@
-"""Values of a file, each with the place where it is written."""
+"""Values of a file, each with its place in the file."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A value, and the place of its key or of itself."""
+    """A value, with the place of its key or, without a key, of itself."""
 
     value: Scalar | dict[str, "Node"] | list["Node"]
     origin: Place
 
     def plain(self) -> Any:
-        """Return the bare value: mappings, lists and scalars."""
+        """Return the value as plain mappings, lists and scalars."""
         if isinstance(self.value, dict):
             return {key: child.plain() for key, child in self.value.items()}
         if isinstance(self.value, list):
@@ -31,7 +31,7 @@ class Node:
         return self.value
 
     def children(self) -> dict[str, "Node"]:
-        """Return the entries of a mapping, and none of anything else."""
+        """Return the entries of a mapping; none for any other value."""
         return self.value if isinstance(self.value, dict) else {}
 
     def child(self, key: str) -> "Node":
@@ -39,11 +39,11 @@ class Node:
         return self.children().get(key, Node({}, self.origin))
 
     def at(self, path: Iterable[str | int]) -> "Node":
-        """Return the node at `path`, or the nearest one above it."""
+        """Return the node at `path`, or its nearest ancestor that exists."""
         return self.trace(path)[1]
 
     def trace(self, path: Iterable[str | int]) -> tuple[tuple[str | int, ...], "Node"]:
-        """Return the part of `path` that exists here, and its node."""
+        """Return the existing part of `path`, and its node."""
         node, walked = self, []
         for step in path:
             if isinstance(node.value, dict) and step in node.value:

@@ -49,16 +49,20 @@ def read_parameters(
     *,
     document: Node | None = None,
 ) -> Parameters:
-    """Return the parameters of a merged file; a constant among them counts as fixed.
+    """Return the parameters of a merged file. A constant in `parameters` counts as fixed.
 
     Args:
-        document: The file before profile and command line were laid over it; None: it was checked.
+        tree: The merged file.
+        methods: The methods of the sweep.
+        catalog: The known names.
+        faults: The faults so far; new ones are added.
+        document: The file without profile and command line; None if the file was checked before.
     """
     methods = list(methods)
     types = catalog.parameter_types(methods)
     searched: dict[str, Distribution] = {}
     fixed: dict[str, Any] = {}
-    unread: set[str] = set()  # written, but with a fault
+    unread: set[str] = set()  # parameters with a fault
     notes: list[str] = []
 
     for name, node in tree.child("fixed").children().items():
@@ -69,6 +73,7 @@ def read_parameters(
         if _is_known(name, node, methods, catalog, faults, section="fixed"):
             _check_value(f"fixed.{name}", node, name, node.plain(), types, faults)
 
+    # A constant moves to `fixed`, so that both notations give the same sweep.
     for name, node in tree.child("parameters").children().items():
         known = name == PROXY or _is_known(name, node, methods, catalog, faults)
         reader = ParameterReader(printable(name), node, faults)
@@ -95,7 +100,7 @@ def read_parameters(
 
 
 def refusal(config: type[BaseModel], field: str, value: Any) -> str | None:
-    """Return why a stage's config refuses `value` for `field`, or None."""
+    """Return the reason why a stage's config refuses `value` for `field`, or None."""
     try:
         validated(config, {field: value})
     except ValidationError as error:
@@ -148,7 +153,7 @@ def _check_value(
     types: Mapping[str, list[type[BaseModel]]],
     faults: Faults,
 ) -> bool:
-    """Add a fault if a stage refuses `value`; return whether one does."""
+    """Add a fault if a stage refuses `value`; return whether it does."""
     field = name.partition(".")[2]
     for config in _takers(name, types):
         if reason := refusal(config, field, value):
@@ -178,13 +183,14 @@ def _check_values(
                 faults.add(place, f"`{label}.values[{i}]` must have a value, but got null.")
             _check_value(f"{label}.values[{i}]", place, name, value, types, faults)
         return
+    # A whole end is checked as an integer, which is valid for integer and real fields.
     for key, value in ("min", distribution.low), ("max", distribution.high):
         whole = int(value) if isinstance(distribution, Float) and value == int(value) else value
         if _check_value(f"{label}.{key}", node.at([key]), name, whole, types, faults):
             return
     if not isinstance(distribution, Float):
         return
-    between = distribution.examples()[1]  # no integer, or one that is written as a real number
+    between = distribution.examples()[1]  # not an integer if possible, to find integer fields
     for config in _takers(name, types):
         if reason := refusal(config, name.partition(".")[2], between):
             message = f"`{label}` {reason}, but could draw {shown(between)}.{INTEGERS}"
@@ -211,10 +217,11 @@ def _check_conditions(
     catalog: Catalog,
     faults: Faults,
 ) -> None:
-    """Add a fault for each value of a `when` that its parameter can never have.
+    """Add a fault for each condition that can never hold.
 
-    Either no stage takes the value, or the same part of the file fixes another one. A profile or
-    `--set` may fix a parameter and so disable conditions of the file.
+    A condition never holds if no stage accepts its value, or if the same part of the file fixes
+    another value. A profile or `--set` may fix another value without a fault: it disables the
+    condition.
     """
     for name, distribution in searched.items():
         for parent, values in distribution.when.items():
@@ -237,7 +244,7 @@ def _check_conditions(
 def _never(
     name: str, value: Any, types: Mapping[str, list[type[BaseModel]]], catalog: Catalog
 ) -> str | None:
-    """Return why a parameter can never have a value, or None."""
+    """Return the reason why a parameter can never have a value, or None."""
     if name == PROXY:
         known = value in catalog.proxies
         return None if known else f"must be one of {', '.join(catalog.proxies)}"
@@ -247,8 +254,10 @@ def _never(
 
 
 def _fixed_beside(tree: Node, document: Node, path: tuple[str, ...]) -> bool:
-    """Return whether a condition and the value that its parameter is fixed to are both of one
-    file's own part, neither of a profile or of the command line."""
+    """Return whether the condition at `path` and the fixed value are in the same part of a file.
+
+    Neither of them may come from a profile or from the command line.
+    """
     parent = path[-1]
     for section in ("fixed", "parameters"):
         node = tree.child(section).children().get(parent)
@@ -267,7 +276,7 @@ def _ordered(
     unread: set[str],
     faults: Faults,
 ) -> dict[str, Distribution]:
-    """Return the parameters with their parents first, after a check of every `when`."""
+    """Check every `when`, and return the parameters with their parents first."""
     told_of: set[str] = set()
     for name, distribution in searched.items():
         for parent, values in distribution.when.items():
@@ -280,6 +289,7 @@ def _ordered(
             elif parent not in fixed and parent not in unread:
                 known = unknown("parameter", printable(parent), {*searched, *fixed} - {name})
                 faults.add(place, f"{label} refers to what is neither searched nor fixed: {known}")
+    # Contradictions along a chain of conditions are found only after cycles are excluded.
     try:
         order = parents_first(searched)
     except graphlib.CycleError as error:

@@ -1,8 +1,8 @@
-"""The sweep file, key by key: types, ranges, defaults, and what each key means.
+"""The keys of a sweep file: types, ranges, defaults and meanings.
 
-Names of methods, tasks and backbones are checked in `check.py`; parameters are read by
-`distributions.py`. `${env:NAME}` refers to a secret: it is kept as written in everything that is
-stored or logged, and expanded only where it is used.
+`check.py` checks the names of methods, tasks and backbones; `distributions.py` reads parameters.
+`${env:NAME}` refers to a secret. It is stored and logged in this form, and expanded only at the
+place of use.
 """
 
 import re
@@ -24,7 +24,7 @@ from sweeper.text import holds_secret
 
 NAME = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 EXPERIMENT = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$"
-VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"  # of the environment
+VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"  # name of an environment variable
 RULES = {
     NAME: "must be 1 to 63 of a-z, 0-9, - and _, and start with a letter or digit",
     EXPERIMENT: "must be 1 to 63 letters, digits, - and _, and start with a letter or digit",
@@ -47,7 +47,7 @@ def seconds(value: Any) -> float:
     """Return the seconds of a duration such as `1h30m`.
 
     Raises:
-        ValueError: It is a bare number, no duration, or zero.
+        ValueError: The value has no unit, is not a duration, is zero or is over a year.
     """
     if isinstance(value, str) and value and len(value) < 40 and re.fullmatch(DURATION, value):
         parts = re.findall(r"([0-9]+)([dhms])", value)
@@ -62,7 +62,7 @@ def num_bytes(value: Any) -> int:
     """Return the bytes of a size such as `10GiB`.
 
     Raises:
-        ValueError: It is a bare number, no size, under 1 MB, or over 2^60 bytes.
+        ValueError: The value has no unit, is not a size, is under 1 MB or is over 2^60 bytes.
     """
     if isinstance(value, str) and len(value) < 40 and re.fullmatch(SIZE, value):
         number = value.rstrip("KMGTiB")
@@ -88,7 +88,7 @@ Size = Annotated[
 
 
 def expand(text: str, environment: Mapping[str, str]) -> str:
-    """Return `text` with each `${env:NAME}` replaced. Never log the result.
+    """Return `text` with each `${env:NAME}` replaced by its value. Never log the result.
 
     Raises:
         UsageError: A variable is not set.
@@ -100,14 +100,22 @@ def expand(text: str, environment: Mapping[str, str]) -> str:
 
 
 def whole_or_shared(gpu: float) -> float:
-    """Refuse 1.5 GPUs: one GPU is shared, or several are taken whole."""
+    """Return a valid number of GPUs: a share of one GPU, or a whole number.
+
+    Raises:
+        ValueError: The number is a fraction over 1.
+    """
     if gpu > 1 and gpu != int(gpu):
         raise ValueError("must be 1 or less, or a whole number")
     return gpu
 
 
 def tracking_uri(uri: str) -> str:
-    """Refuse an address without a known scheme or with a password in it."""
+    """Return the valid address of an MLflow server or database.
+
+    Raises:
+        ValueError: The address has no known scheme, or contains a password.
+    """
     if holds_secret(ENV.sub("", uri)):
         raise ValueError("must hold no password; put it in MLFLOW_TRACKING_PASSWORD")
     if "$" in ENV.sub("", uri):
@@ -119,8 +127,8 @@ def known_scheme(uri: str) -> str:
     """Return the address of an MLflow server or database.
 
     Raises:
-        ValueError: Its scheme is missing, or that of no server or database. `file:` is refused
-            too, since it reaches any folder.
+        ValueError: The scheme is missing or unknown. `file:` is refused, too, since it gives
+            access to any folder.
     """
     if uri.partition(":")[0].partition("+")[0].lower() not in SCHEMES:
         raise ValueError(f"must start with one of {', '.join(s + ':' for s in SCHEMES)}")
@@ -128,7 +136,11 @@ def known_scheme(uri: str) -> str:
 
 
 def store_url(url: str) -> str:
-    """Refuse an address at which no checkpoints can be stored, or with keys in it."""
+    """Return a valid address for checkpoints or stage results.
+
+    Raises:
+        ValueError: The address has an unknown scheme, is relative, or contains keys.
+    """
     if holds_secret(url) or "@" in url:
         raise ValueError("must hold no keys; put them in AWS_ACCESS_KEY_ID and its like")
     scheme, has_scheme, rest = url.partition("://")
@@ -144,7 +156,7 @@ def store_url(url: str) -> str:
 
 
 class Section(BaseModel):
-    """Base: frozen, strict, and an unknown key is a fault."""
+    """Base class of sections: frozen and strict, without unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -156,39 +168,39 @@ class Search(Section):
         "tpe", description="tpe: tree-structured Parzen estimator. random: independent draws."
     )
     trials: int = Field(
-        32, ge=1, le=100_000, description="Trials a study, the preset and the control included."
+        32, ge=1, le=100_000, description="Trials of each study, with preset and control."
     )
-    seed: int = Field(0, ge=0, lt=2**32, description="Of the sampler and of every trial.")
+    seed: int = Field(0, ge=0, lt=2**32, description="Seed of the sampler and of every trial.")
     max_concurrent: int | None = Field(
-        None, ge=1, le=10_000, description="Trials at a time; null: as many as the cluster holds."
+        None, ge=1, le=10_000, description="Concurrent trials; null: as many as fit on the cluster."
     )
     startup_trials: int = Field(
-        10, ge=1, le=10_000, description="Random trials a study before the sampler learns."
+        10, ge=1, le=10_000, description="Random trials of each study before the sampler learns."
     )
 
 
 class StageSearch(Section):
-    """The number of configurations of a stage; trials with the same one share its result."""
+    """The number of configurations of a stage. Trials with the same one share its result."""
 
     distinct: Annotated[int, Field(ge=1, le=10_000)] | Literal["all"] = Field(
         "all",
-        description="Configurations, each crossed with draws of the later stages; all: each trial "
-        "draws its own.",
+        description="Configurations, each combined with draws of the later stages; all: each trial "
+        "has its own.",
     )
 
 
 class Pruning(Section):
-    """The rule by which a trial that trails the others ends early, on epochs of the objective."""
+    """The rule that ends a worse trial early, in the stage that reports the objective."""
 
     type: Literal["asha", "median", "none"] = Field(
         "asha", description="asha: successive halving. median: worse than the median so far."
     )
-    min_epochs: int = Field(3, ge=1, le=10_000, description="Epochs that no trial is denied.")
-    eta: int = Field(3, ge=2, le=100, description="asha: one trial in eta goes on at each rung.")
+    min_epochs: int = Field(3, ge=1, le=10_000, description="Epochs before any trial is pruned.")
+    eta: int = Field(3, ge=2, le=100, description="asha: one trial in eta continues at each rung.")
 
 
 class Replicate(Section):
-    """Repeats of a study's best configurations and its control on other seeds, after its search."""
+    """Repeats of a study's best configurations and its control on other seeds, after the search."""
 
     top: int = Field(1, ge=1, le=1000, description="Configurations of each study, the best first.")
     seeds: int = Field(
@@ -214,57 +226,57 @@ class Resources(Section):
     env: list[Annotated[str, Field(pattern=VARIABLE, max_length=200)]] = Field(
         [],
         max_length=100,
-        description="Names of environment variables that trials on this machine inherit, besides "
-        "those that they need; nodes of a cluster have their own.",
+        description="Names of further environment variables that trials on this machine inherit; "
+        "nodes of a cluster have their own.",
     )
 
 
 class Budget(Section):
-    """Limits after which the sweep ends with what it has."""
+    """Limits at which the sweep ends early."""
 
     wall: Duration | None = Field(
-        None, description="Time from the launch, such as 12h; then nothing new is started."
+        None, description="Time from the launch, such as 12h; then no new trial starts."
     )
 
 
 class Checkpoints(Section):
-    """The checkpoints that are kept of every trial that has ended, pruned ones included."""
+    """The checkpoints that stay after the end of a trial."""
 
-    best: int = Field(1, ge=0, le=1, description="Whether the weights of its best epoch are.")
-    last: int = Field(1, ge=0, le=1, description="Whether its last state, with optimiser, is.")
-    pruned: bool = Field(True, description="Whether pruned trials keep theirs.")
+    best: int = Field(1, ge=0, le=1, description="1: keep the weights of the best epoch.")
+    last: int = Field(1, ge=0, le=1, description="1: keep the last state with the optimiser.")
+    pruned: bool = Field(True, description="Keep the checkpoints of pruned trials, too.")
     trials: int | None = Field(
-        None, ge=1, description="Only the best so many trials of each study keep theirs; null: all."
+        None, ge=1, description="Only this many best trials of each study keep theirs; null: all."
     )
     max_bytes: Size | None = Field(
         None,
-        description="What all of them may take, such as 20GiB: beyond it the worst trials lose "
-        "theirs, never a study's best, nor what is to be replicated; null: not limited.",
+        description="Limit on their total size, such as 20GiB. Beyond it those of the worst trials "
+        "are deleted, but not those of best or replicated trials; null: not limited.",
     )
     store: Annotated[str, AfterValidator(store_url)] | None = Field(
         None,
         max_length=2048,
-        description="Where they are kept, such as s3://bucket/folder, or a folder that all nodes "
-        "share; null: the sweep's own folder. Keys of a bucket come from the environment.",
+        description="Their place, such as s3://bucket/folder, or a folder that all nodes share; "
+        "null: the sweep's own folder. Keys of a bucket come from the environment.",
     )
 
 
 class StageStoreSection(Section):
-    """The store of results of stages, which trials with equal settings and seed share."""
+    """The store of stage results, which trials with equal settings and seed share."""
 
     use: bool = Field(
-        True, description="false: each trial computes its own, whatever `stages` says."
+        True, description="false: trials share no results, even with `distinct` in `stages`."
     )
     place: Annotated[str, AfterValidator(store_url)] | None = Field(
         None,
         max_length=2048,
-        description="Such as s3://bucket/folder, or a folder that all nodes share; null: the stage "
-        "cache in SWEEPER_HOME.",
+        description="Its place, such as s3://bucket/folder, or a folder that all nodes share; "
+        "null: the stage cache in SWEEPER_HOME.",
     )
     max_bytes: Size | None = Field(
         20 * 2**30,
-        description="What all of them may take, such as 20GiB: beyond it those go that were not "
-        "used for longest; null: not limited.",
+        description="Limit on its size, such as 20GiB. Beyond it the least recently used results "
+        "are deleted; null: not limited.",
     )
 
 
@@ -273,15 +285,18 @@ OnOther = Literal["retry", "fail"]
 
 
 class Actions(Section):
-    """The action after a failed attempt. retry: again, from the last checkpoint. halve_batch: the
-    same in micro-batches of half the size, so that a step has as many samples."""
+    """The action after a failed attempt.
+
+    retry: try again from the last checkpoint. halve_batch: the same with half the micro-batch size
+    and an unchanged number of samples in each step. fail: end the trial.
+    """
 
     cuda_oom: OnMemory = Field("halve_batch", description="A GPU ran out of memory.")
     host_oom: OnMemory = Field("halve_batch", description="A node ran out of memory.")
     non_finite: OnOther = Field("fail", description="A loss became NaN or infinite.")
     timeout: OnOther = Field("retry", description="The trial was silent for too long.")
     crash: OnOther = Field("retry", description="An exception, or a process that died.")
-    lost_node: OnOther = Field("retry", description="Its node went away; not counted.")
+    lost_node: OnOther = Field("retry", description="The node was lost; not counted.")
     storage: OnOther = Field("retry", description="A checkpoint could not be written; not counted.")
     data: OnOther = Field("fail", description="Data or weights cannot be read.")
     config: OnOther = Field("fail", description="Settings that its task or backbone refuses.")
@@ -290,13 +305,13 @@ class Actions(Section):
 class Failures(Section):
     """Limits on failures of a trial and of the sweep."""
 
-    max_attempts: int = Field(3, ge=1, le=100, description="Of one trial, the first included.")
+    max_attempts: int = Field(3, ge=1, le=100, description="Attempts at one trial in total.")
     max_failed_fraction: float = Field(
-        0.2, ge=0, le=1, description="Share of the trials that may fail; beyond: exit 3."
+        0.2, ge=0, le=1, description="Largest share of failed trials; beyond: exit code 3."
     )
     silence: Duration | None = Field(
         3600.0,
-        description="A trial that reports no epoch for so long is ended, such as 30m; null: never.",
+        description="A trial without a report for this time is ended, such as 30m; null: never.",
     )
     actions: Actions = Actions()
 
@@ -314,39 +329,39 @@ class Tracking(Section):
 
 
 class SweepFile(Section):
-    """One sweep: methods x tasks are its studies, each searched on its own."""
+    """One sweep. Each method on each task is a study with a search of its own."""
 
-    name: str = Field("", pattern=NAME, description="Of the sweep, and of its folder in ./sweeps.")
+    name: str = Field("", pattern=NAME, description="Name of the sweep and its folder.")
     experiment: str | None = Field(
         None,
         pattern=EXPERIMENT,
         description="MLflow experiment, usually the benchmark; null: the sweep's name.",
     )
     methods: list[str] = Field([], min_length=1, description="Methods to tune.")
-    tasks: list[str] = Field([], min_length=1, description="Tasks to tune them on.")
+    tasks: list[str] = Field([], min_length=1, description="Tasks on which the methods are tuned.")
     backbones: dict[str, Any] = Field({}, description="Pretrained body, by the task's dimension.")
     proxies: dict[str, str] = Field({}, description="Source data, by the task's dimension.")
     model: dict[str, Any] = Field({}, description="Parts made for the target.")
-    data: dict[str, Any] = Field({}, description="Which data of a task, and how many.")
-    parameters: dict[str, Any] = Field({}, description="`stage.parameter`: what to search.")
+    data: dict[str, Any] = Field({}, description="Selection and number of a task's data.")
+    parameters: dict[str, Any] = Field({}, description="Searched, `stage.parameter: distribution`.")
     fixed: dict[str, Any] = Field(
-        {}, description="`stage.parameter: value`. Takes the name out of `parameters`."
+        {}, description="`stage.parameter: value`. Removes the name from `parameters`."
     )
     stages: dict[str, StageSearch] = Field(
-        {}, description="By stage: how many of its configurations a study tries."
+        {}, description="By stage: the number of its configurations in a study."
     )
     search: Search = Search()
     pruning: Pruning = Pruning()
     replicate: Replicate | None = Field(
-        None, description="Null: nothing is trained again, and no method can be said to be better."
+        None, description="Null: no trial is repeated, and methods cannot be compared by tests."
     )
     resources: Resources = Resources()
     budget: Budget = Budget()
     checkpoints: Checkpoints = Checkpoints()
     stage_store: StageStoreSection | None = Field(
         None,
-        description="Null: used by those studies alone in which `stages` has a `distinct`; "
-        "written out: by all.",
+        description="Null: only studies with a `distinct` in `stages` use a store; otherwise all "
+        "studies do.",
     )
     failures: Failures = Failures()
     tracking: Tracking = Tracking()

@@ -1,18 +1,18 @@
-"""A study as its sweep file specifies it, and the complete settings of its trials.
+"""The specification of a study by its sweep file, and the complete settings of its trials.
 
-Every setting of a stage is the last of these that is given:
+The value of each setting of a stage comes from the last of these sources that has one:
 
     the config's default < the task's published recipe (of the stage that reports the objective)
-    < the method's preset < what is published of the method on the task
+    < the method's preset < the published settings of the method on the task
     < the file's `fixed` < the trial's own parameters
 
-and every setting of `model` the last of these:
+The value of each setting of `model` comes from the last of these:
 
-    the default < what is published of the backbone < the file's `model` < the trial's own
+    the default < the published settings of the backbone < the file's `model` < the trial's own
 
-Two trials lead a study and sample nothing. The preset has the settings above. The control is the
-preset with the settings that turn the method into vanilla fine-tuning; all else is equal, so that
-the difference between them is what the method adds.
+Two leading trials of a study sample nothing. The preset has the settings above. The control is the
+preset with the settings that turn the method into vanilla fine-tuning. All other settings are
+equal, so the difference between the two is the effect of the method.
 """
 
 import math
@@ -39,26 +39,26 @@ Stages = dict[str, Settings]  # the settings of every stage
 
 
 class InfeasibleParams(SweeperError):
-    """Settings that a stage refuses; most often, two of them contradict each other."""
+    """Settings that a stage refuses, usually because two of them contradict each other."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudySpec:
-    """One method on one task: what is searched, what is set, and the trials that lead it."""
+    """One method on one task: searched parameters, settings and leading trials."""
 
     name: str  # "mona/pdebench/advection_1d"
     method: str
     task: str
     objective: str  # "val/nrmse"
-    num_trials: int  # the leading ones included
-    parameters: Mapping[str, Distribution]  # those that apply, parents first
-    fixed: Params  # those of the file that apply
-    distinct: Mapping[str, int]  # configurations of a stage, in the order of stages; empty: all
+    num_trials: int  # including the leading trials
+    parameters: Mapping[str, Distribution]  # those of this study, parents first
+    fixed: Params  # the file's fixed parameters of this study
+    distinct: Mapping[str, int]  # stage -> configurations, in the order of stages; empty: all
     preset: Params  # every hyperparameter of the first trial
-    control: Params  # and of the second
-    stage_epochs: Mapping[str, int]  # the most that a trial spends in each stage
+    control: Params  # every hyperparameter of the second trial
+    stage_epochs: Mapping[str, int]  # most epochs of a trial in each stage
     objective_stage: str
-    min_epochs: int  # of that stage, before any trial is pruned
+    min_epochs: int  # of the objective stage, before any trial is pruned
     backbone: Settings
     proxy: str | None  # None: no stage reads source data
     model: Settings
@@ -131,12 +131,23 @@ def make_study_spec(
     """Restrict a sweep to one study.
 
     Args:
-        model: The file's settings of `model` that every backbone has.
-        model_parameters: The settings of `model` that this backbone has and a study may search,
-            with the values of the preset.
+        method: The method.
+        task: The task.
+        parameters: The searched parameters of the sweep.
+        fixed: The fixed parameters of the sweep.
+        distinct: Stage -> number of its configurations.
+        backbone: The backbone of the task's dimension.
+        proxies: Kind of target -> source data.
+        proxy_dimensions: Source data -> dimension.
+        model: The settings of `model` that every backbone has.
+        model_parameters: The searchable settings of `model` that this backbone has, with the values
+            of the preset.
+        data: The settings of the section `data`.
+        num_trials: The number of trials, including the leading ones.
+        min_epochs: The number of epochs before any trial is pruned.
 
     Raises:
-        InfeasibleParams: The settings that all trials share contradict each other.
+        InfeasibleParams: The common settings of all trials contradict each other.
     """
     known = {f"{s}.{key}" for s, config in method.stages.items() for key in public_fields(config)}
     last = method.objective_stage
@@ -146,6 +157,7 @@ def make_study_spec(
     fixed = {name: value for name, value in fixed.items() if name in known}
     settings = dict(flatten(complete(method, {**recipe, **method.preset, **published, **fixed})))
 
+    # A setting of `model` is a hyperparameter only if it is searched or differs from the file's.
     own = {f"{MODEL}.{key}": value for key, value in model_parameters.items()}
     searched = {name: p for name, p in parameters.items() if name in known or name in own}
     stated = {f"{MODEL}.{key}" for key, value in model_parameters.items() if value != model[key]}
@@ -162,6 +174,7 @@ def make_study_spec(
         settings[PROXY] = proxy
     searched = decide_conditions(searched, {**fixed, PROXY: proxy})
 
+    # The control is validated here: if it is infeasible, the study cannot run.
     control = {**settings, **method.control}
     complete(method, control)
     epochs = {stage: _most_epochs(stage, searched, settings) for stage in method.stages}
@@ -188,7 +201,7 @@ def make_study_spec(
 
 
 def complete(method: MethodEntry, params: Params) -> Stages:
-    """Return every setting of every stage, given some of them by `stage.parameter`.
+    """Return all settings of all stages, given some of them by `stage.parameter`.
 
     Raises:
         InfeasibleParams: A stage refuses them.
@@ -221,7 +234,7 @@ def flatten(stages: Stages) -> Params:
 def decide_conditions(
     searched: Mapping[str, Distribution], fixed: Params
 ) -> dict[str, Distribution]:
-    """Drop each condition on a fixed parameter, and the parameter too if the condition fails."""
+    """Return the parameters without conditions on fixed ones; drop those whose condition fails."""
     decided: dict[str, Distribution] = {}
     for name, distribution in parents_first(searched).items():
         others = [parent for parent in distribution.when if parent not in decided]
@@ -243,22 +256,22 @@ def _most_epochs(stage: str, parameters: Mapping[str, Distribution], settings: P
 
 @dataclass(frozen=True, kw_only=True)
 class Level:
-    """Stages that are drawn together: `distinct` times for each configuration of the level before.
+    """Stages that are drawn together, `distinct` times for each configuration of the parent level.
 
-    A study with `distinct` shares all stages up to the last that has one, and with them the choice
-    of the source data and of the model's settings. They make a tree: a level for each `distinct`,
-    whose configurations are drawn anew for each configuration of the level before. A stage without
-    a `distinct` of its own is drawn together with the next stage that has one: it cannot vary more
-    than what follows it.
+    The trials of a study share all stages up to the last one with a `distinct`. They also share the
+    source data and the settings of the model. The configurations form a tree with a level for each
+    `distinct`: the children of a configuration are new draws of the next level. A stage without a
+    `distinct` is drawn together with the next stage that has one, since it cannot vary more than a
+    later shared stage.
     """
 
     stages: tuple[str, ...]
     distinct: int
-    parameters: Mapping[str, Distribution]  # of these stages, parents first
+    parameters: Mapping[str, Distribution]  # the parameters of these stages, parents first
 
 
 def levels(study: StudySpec) -> tuple[Level, ...]:
-    """Return the levels of what a study's trials share; none if each trial draws its own."""
+    """Return the levels of the stages that a study's trials share; none without a `distinct`."""
     found: list[Level] = []
     together: list[str] = []
     for stage in study.entry.stages:

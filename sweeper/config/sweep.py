@@ -34,7 +34,7 @@ SECTIONS = ("search", "pruning", "replicate", "resources", "budget", "checkpoint
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep:
-    """One launch of one file: methods x tasks are its studies."""
+    """One launch of one file. Each method on each task is a study."""
 
     name: str
     experiment: str
@@ -45,31 +45,31 @@ class Sweep:
     proxies: Mapping[str, str]
     model: Settings
     data: Settings
-    parameters: Mapping[str, Distribution]  # parents before those that `when` makes depend on them
+    parameters: Mapping[str, Distribution]  # parents first
     fixed: Params
-    stages: Mapping[str, StageSearch]  # those that the file names
+    stages: Mapping[str, StageSearch]  # the stages that the file names
     search: Search
     pruning: Pruning
     replicate: Replicate | None
     resources: Resources
     budget: Budget
     checkpoints: Checkpoints
-    stage_store: StageStoreSection | None  # None: used where a study has a `distinct`
+    stage_store: StageStoreSection | None  # None: only for studies with a `distinct`
     failures: Failures
     tracking: Tracking
-    derived: frozenset[str] = frozenset()  # names in `fixed` that the file implies
-    notes: tuple[str, ...] = ()  # for the user, but no faults
+    derived: frozenset[str] = frozenset()  # names in `fixed` that follow from other settings
+    notes: tuple[str, ...] = ()  # for the user; not faults
     catalog: Catalog = field(repr=False, compare=False)
 
     def studies(self) -> tuple[StudySpec, ...]:
-        """Return every study, method by method, tasks in the file's order."""
+        """Return every study, by method and then by task, in the order of the file."""
         return tuple(self.study(method, task) for method in self.methods for task in self.tasks)
 
     def study(self, method: str, task: str) -> StudySpec:
         """Return the study of one method on one task.
 
         Raises:
-            InfeasibleParams: Its settings contradict each other; never once the sweep is checked.
+            InfeasibleParams: The settings contradict each other. Never after the sweep's checks.
         """
         entry = self.catalog.tasks[task]
         backbone = self.backbones[entry.dimension]
@@ -99,17 +99,17 @@ class Sweep:
         )
 
     def stage_store_of(self, study: StudySpec) -> StageStoreSection | None:
-        """Return the store of stage results that a study's trials share; None: they share none."""
+        """Return the store of stage results that a study's trials share, or None."""
         if self.stage_store is None and study.distinct:
             return StageStoreSection()
         return self.stage_store
 
     @property
     def resolved(self) -> dict[str, Any]:
-        """The sweep as a plain sweep file without profiles, every default written out.
+        """The sweep as a plain sweep file without profiles and with every default.
 
-        `loads_sweep` makes the same sweep of it. Settings of `model` that are null are left out,
-        since the first sweeps had none.
+        `loads_sweep` returns the same sweep for it. Null settings of `model` are left out, since
+        they did not exist in the first version.
         """
         resolved = {
             "name": self.name,
@@ -126,15 +126,15 @@ class Sweep:
             **{name: _dumped(getattr(self, name)) for name in SECTIONS},
         }
         plain: dict[str, Any] = json.loads(json.dumps(resolved))
-        if not self.resources.env:  # sweeps without it keep the form and hash of the first ones
+        if not self.resources.env:  # keep the form and hash of the first version
             del plain["resources"]["env"]
         return plain
 
     @property
     def config_hash(self) -> str:
-        """The hash of `resolved` without what can be added later: more trials, and replicates.
+        """The hash of `resolved` without the keys that may change later: trials and replicates.
 
-        Empty `stages` and `stage_store` do not count, since the first sweeps had neither.
+        Empty `stages` and `stage_store` do not count: they did not exist in the first version.
         """
         resolved = self.resolved
         del resolved["search"]["trials"], resolved["replicate"]

@@ -1,8 +1,8 @@
-"""The YAML of sweep files: version 1.2 with its core schema; every value keeps its line.
+"""The YAML reader for sweep files: version 1.2 with the core schema, and a line for each value.
 
-The text is read event by event (https://yaml.org/spec/1.2.2/, chapter 10.3 for scalars), so that a
-hostile file is refused early, before it costs time or memory. Tags, anchors and aliases are
-refused; depth and size are limited. A duplicate key is a fault: the last one does not win.
+The reader handles one event at a time (https://yaml.org/spec/1.2.2/, chapter 10.3 for scalars), so
+that it refuses a hostile file before the file costs time or memory. It refuses tags, anchors and
+aliases, and limits depth and size. A duplicate key is a fault.
 """
 
 import difflib
@@ -52,7 +52,7 @@ def read_text(path: Path) -> str:
     """Return the text of a file without its byte-order mark.
 
     Raises:
-        FileFaults: It is missing, unreadable, too large, not a regular file, or not UTF-8.
+        FileFaults: The file is missing, unreadable, too large, not a regular file, or not UTF-8.
     """
 
     def refuse(message: str) -> FileFaults:
@@ -72,6 +72,7 @@ def read_text(path: Path) -> str:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise refuse(f"cannot be read: {str(reason).lower()}.") from None
 
+    # Frequent mistakes get a message of their own before the text is decoded.
     if len(data) > MAX_BYTES:
         size = path.stat().st_size / 1024
         raise refuse(f"is {size:.0f} KiB; a sweep file has {MAX_BYTES // 1024} KiB at most.")
@@ -87,10 +88,10 @@ def read_text(path: Path) -> str:
 
 
 def parse(text: str, where: str) -> Node:
-    """Return the one document of a text, a mapping.
+    """Return the single document of a text, which must be a mapping.
 
     Raises:
-        FileFaults: Every fault of it as YAML.
+        FileFaults: The text is not valid YAML, with every fault.
     """
     faults = Faults()
     document = _Composer(text.removeprefix("\ufeff"), where, faults).compose()
@@ -110,7 +111,7 @@ def parse_value(text: str, where: str) -> Node:
     """Return VALUE of an option KEY=VALUE: a scalar, or a list or mapping in brackets.
 
     Raises:
-        FileFaults: It is not YAML in flow style.
+        FileFaults: The text is not YAML in flow style.
     """
     faults = Faults()
     node = _Composer(text, where, faults, flow_only=True).compose()
@@ -122,7 +123,7 @@ def parse_value(text: str, where: str) -> Node:
 
 
 def to_yaml(plain: Any) -> str:
-    """Return plain data as YAML that `parse` reads back."""
+    """Return plain data as YAML for `parse`."""
     yaml, text = YAML(), io.StringIO()
     yaml.default_flow_style = False
     yaml.width = 100
@@ -140,14 +141,14 @@ def _siblings(path: Path) -> str:
 
 
 class _Composer:
-    """Builder of nodes from parser events; `MAX_DEPTH` limits recursion."""
+    """Builder of nodes from parser events. `MAX_DEPTH` limits the recursion."""
 
     def __init__(self, text: str, where: str, faults: Faults, *, flow_only: bool = False) -> None:
         self.text, self.where, self.faults, self.flow_only = text, where, faults, flow_only
         self.num_nodes = 0
 
     def compose(self) -> Node | None:
-        """Return the one document, or None if there is none."""
+        """Return the single document, or None if the text is empty."""
         if bad := UNPRINTABLE.search(self.text):
             line = self.text.count("\n", 0, bad.start()) + 1
             self.refuse(line, f"control character U+{ord(bad.group()):04X} is not allowed.")
@@ -218,7 +219,7 @@ class _Composer:
         if any("\ud800" <= c <= "\udfff" for c in text):
             self.faults.add(origin, "half of a surrogate pair is not a character.")
             return None
-        if not event.implicit[0]:  # quoted, or a block of text
+        if not event.implicit[0]:  # quoted or block text
             return text
         if text in WORDS:
             return WORDS[text]
@@ -253,7 +254,11 @@ class _Composer:
         return None
 
     def syntax(self, error: MarkedYAMLError) -> None:
-        """Add the parser's error in words for the author of the file."""
+        """Add the parser's error in words for the author of the file.
+
+        Raises:
+            FileFaults: Always.
+        """
         problem = error.problem_mark or error.context_mark
         line = problem.line + 1 if problem else 1
         lines = self.text.splitlines()
@@ -273,7 +278,7 @@ class _Composer:
         return Place(self.where, None if self.flow_only else line)
 
     def refuse(self, line: int, message: str) -> None:
-        """Add a fault after which reading has to stop.
+        """Add a fault that stops the reading.
 
         Raises:
             FileFaults: Always.

@@ -1,17 +1,18 @@
-"""The expected epochs of trials under a pruning rule. Pure.
+"""The expected epochs of trials under a pruning rule, as pure functions.
 
-Successive halving, as Optuna decides it while trials arrive: a value goes on from a rung if it is
-among the floor(n / eta) lowest of the n there so far, its own included, or, for n < eta, if it is
-the lowest. Let no trial be better for coming later, and each keep its place among the others from
-rung to rung. The place R_k of trial k among the first k is then uniform on 1..k, independent of the
-places before (Renyi, 1962), and
+Optuna's successive halving decides when a trial arrives at a rung. The trial continues if its value
+is among the floor(n / eta) lowest of the n values at the rung, including its own or, for n < eta,
+if it is the lowest. Assume that later trials are not better on average, and that the order of the
+trials is the same at all rungs. Then the rank R_k of trial k among the first k trials is uniform on
+1..k and independent of earlier ranks (Renyi, 1962), and
 
-    trial k goes on from rung i  if  R_k <= t_i(k) = max(1, floor(n_i(k) / eta)),
+    trial k continues from rung i  if  R_k <= t_i(k) = max(1, floor(n_i(k) / eta)),
     n_0(k) = k,    n_{i+1}(k) = 1 + sum_{j<k} t_i(j) / j,
 
-with n_i(k) how many are expected at rung i once k arrives there. So it does with probability
-t_i(k) / k: a share 1/eta where many are there, a larger one while they are few. Curves that cross
-between rungs let fewer trials reach the end; a sampler that learns, more.
+where n_i(k) is the expected number of trials at rung i when trial k arrives there. Hence trial k
+continues with probability t_i(k) / k, which tends to 1/eta at the first rung and is larger for the
+first trials. Fewer trials reach the end if curves cross between rungs, and more if the sampler
+learns.
 """
 
 import math
@@ -20,25 +21,25 @@ from dataclasses import dataclass
 
 __all__ = ["NOTHING", "Estimate", "epochs_under_halving", "rungs"]
 
-DEVIATIONS = 2.0  # standard ones, from what is expected to the ends of an estimate
+DEVIATIONS = 2.0  # standard deviations between the mean and the ends of an estimate
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A quantity that is not known yet."""
+    """The range and the expected value of an unknown quantity."""
 
     low: float
     expected: float
     high: float
 
     def __add__(self, other: "Estimate") -> "Estimate":
-        """Add the ends, as if both were low, or high, together: never too narrow."""
+        """Add the ends, as if both quantities were low or high together: never too narrow."""
         return Estimate(
             self.low + other.low, self.expected + other.expected, self.high + other.high
         )
 
     def __mul__(self, other: "Estimate | float") -> "Estimate":
-        """Multiply the ends; nothing is negative."""
+        """Multiply the ends, which must not be negative."""
         by = other if isinstance(other, Estimate) else Estimate(other, other, other)
         return Estimate(self.low * by.low, self.expected * by.expected, self.high * by.high)
 
@@ -68,10 +69,16 @@ def rungs(kind: str, *, min_epochs: int, eta: int, epochs: int) -> tuple[int, ..
 
 
 def epochs_under_halving(trials: int, epochs: float, steps: Sequence[int], *, eta: int) -> Estimate:
-    """Return the epochs of all `trials`, of `epochs` each, judged after the epochs `steps`.
+    """Return the total epochs of `trials` under successive halving.
 
-    `low` and `high` are two standard deviations away, within the possible range: the first trial
-    goes on to its end.
+    The ends of the estimate are two standard deviations from the mean, within the possible range.
+    The first trial always continues to its end.
+
+    Args:
+        trials: The number of trials.
+        epochs: The epochs of a trial without pruning.
+        steps: The epochs after which trials are judged.
+        eta: One of `eta` trials continues from each rung.
     """
     steps = [step for step in steps if step < epochs]
     if not steps or not trials:
@@ -79,8 +86,9 @@ def epochs_under_halving(trials: int, epochs: float, steps: Sequence[int], *, et
     stretches = [after - before for before, after in zip(steps, [*steps[1:], epochs], strict=True)]
     arrived = [0.0] * len(steps)
     mean, variance = trials * float(steps[0]), 0.0
+    # `place` is t_i(k), the highest rank that continues; `arrived` is n_i before trial k.
     for k in range(1, trials + 1):
-        further = first = second = 0.0  # epochs beyond the first rung, and two moments of them
+        further = first = second = 0.0  # epochs after the first rung, and their moments
         place = float(k)
         for rung, stretch in enumerate(stretches):
             here = arrived[rung] + 1

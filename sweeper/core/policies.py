@@ -1,6 +1,6 @@
 """Decisions about failures: their class, another attempt, the end of a hopeless sweep.
 
-All functions are pure: no clock, no I/O.
+All functions are pure: they use no clock and no I/O.
 """
 
 import re
@@ -14,11 +14,11 @@ from sweeper.model import Trial, TrialState
 
 class Action(StrEnum):
     RETRY = "retry"  # from the last checkpoint
-    HALVE = "halve_batch"  # the same, in micro-batches of half the size
+    HALVE = "halve_batch"  # the same with half the micro-batch size
     FAIL = "fail"
 
 
-DEFAULTS: Mapping[str, Action] = {  # by class of failure
+DEFAULTS: Mapping[str, Action] = {  # class of failure -> action
     "cuda_oom": Action.HALVE,
     "host_oom": Action.HALVE,
     "non_finite": Action.FAIL,
@@ -29,17 +29,17 @@ DEFAULTS: Mapping[str, Action] = {  # by class of failure
     "data": Action.FAIL,
     "config": Action.FAIL,
 }
-NOT_ITS_FAULT = ("lost_node", "storage")  # attempts that end so are not counted
-MOST_UNCOUNTED = 50  # then the trial fails all the same
+NOT_ITS_FAULT = ("lost_node", "storage")  # such attempts do not count
+MOST_UNCOUNTED = 50  # after so many uncounted attempts, the trial fails
 
-# The first fragment found in an error's text names its class; order matters.
+# The first fragment that is in an error's text decides its class, so the order matters.
 SIGNS = (
     ("NonFiniteLoss", "non_finite"),
     ("silent for", "timeout"),
     ("CUDA out of memory", "cuda_oom"),
     ("CUDA error: out of memory", "cuda_oom"),
     ("CUDA driver error: out of memory", "cuda_oom"),
-    ("_STATUS_ALLOC_FAILED", "cuda_oom"),  # of cuBLAS, cuDNN and the others
+    ("_STATUS_ALLOC_FAILED", "cuda_oom"),  # of cuBLAS, cuDNN and similar libraries
     ("HostOutOfMemory", "host_oom"),
     ("OutOfMemoryError", "host_oom"),
     ("running low on memory", "host_oom"),
@@ -62,25 +62,27 @@ def classify(error: str) -> str:
 
 
 def without_numbers(reason: str) -> str:
-    """Return a reason without its amounts, addresses and process numbers, for comparison."""
+    """Return a reason without amounts, addresses and process numbers, for comparisons."""
     return re.sub(r"\d[\da-f.]*", "#", reason)
 
 
 @dataclass(frozen=True, kw_only=True)
 class FailurePolicy:
-    """The answer to a trial's failure, by its class."""
+    """The reaction to a trial's failure, by its class."""
 
-    max_attempts: int = 3  # of one trial, the first included
+    max_attempts: int = 3  # of one trial, including the first
     actions: Mapping[str, Action] = field(default_factory=lambda: DEFAULTS)
 
     def respond(
         self, failure: str, trial: Trial, *, repeats: bool = False, can_halve: bool = True
     ) -> Action:
-        """Return what to do after `trial.attempt`, the latest, ended in `failure`.
+        """Return the action after the latest attempt at a trial has failed.
 
         Args:
-            repeats: The attempt before ended with the same error, and no epoch came between.
-            can_halve: The stage that failed has micro-batches that can be halved.
+            failure: The class of the failure.
+            trial: The trial.
+            repeats: The previous attempt failed with the same error, without an epoch in between.
+            can_halve: The micro-batches of the failed stage can be halved.
         """
         action = self.actions[failure]
         if failure in NOT_ITS_FAULT:
@@ -94,14 +96,14 @@ class FailurePolicy:
 
 @dataclass(frozen=True, kw_only=True)
 class FailureBudget:
-    """The failures that a sweep may have before it is hopeless."""
+    """The limit on failures beyond which a sweep is hopeless."""
 
     max_fraction: float = 0.2  # of all trials
-    min_failed: int = 3  # before the fraction counts
-    systematic: int = 3  # first trials whose attempts fail alike, before any epoch is measured
+    min_failed: int = 3  # the fraction counts from so many failures
+    systematic: int = 3  # first trials that fail with the same error before any epoch
 
     def exceeded(self, failed: Sequence[Trial], planned: int) -> str | None:
-        """Return why a sweep of `planned` trials should end, or None."""
+        """Return the reason why a sweep of `planned` trials should end, or None."""
         if len(failed) < self.min_failed or self._allows(len(failed), planned):
             return None
         return (
@@ -110,7 +112,7 @@ class FailureBudget:
         )
 
     def systematic_error(self, reasons: Mapping[Any, str]) -> str | None:
-        """Return why a sweep should end whose first trials failed for these reasons, or None."""
+        """Return the reason to end a sweep whose first trials failed for these reasons, or None."""
         kinds = {without_numbers(reason) for reason in reasons.values()}
         if len(reasons) < self.systematic or len(kinds) > 1:
             return None

@@ -6,14 +6,14 @@ from sweeper.model import Measurement, Params, Trial
 
 
 class Sampler(Protocol):
-    """Source of the parameters of one study's sampled trials; it also decides on pruning."""
+    """The source of parameters for one study's sampled trials, which also decides on pruning."""
 
     def ask(self, number: int, given: Params | None = None) -> Params:
-        """Return values of the active parameters of trial `number`, the `given` ones included."""
+        """Return values of the active parameters of trial `number`, including the `given` ones."""
         ...
 
     def should_prune(self, number: int, measurement: Measurement) -> bool:
-        """Record an epoch that reported the objective; return whether to prune the trial."""
+        """Record an epoch with an objective; return whether to prune the trial."""
         ...
 
     def tell(self, trial: Trial) -> None:
@@ -21,24 +21,24 @@ class Sampler(Protocol):
         ...
 
     def restore(self, trial: Trial, measurements: tuple[Measurement, ...]) -> None:
-        """Record a trial of an earlier run of the sweep, finished or to be resumed."""
+        """Record a trial of an earlier run of the sweep, finished or not."""
         ...
 
 
 class Hook:
-    """Base of what a driver calls while a sweep runs: a table, a guard, a clean-up.
+    """Base class of objects that a driver calls during a sweep, such as a table or a disk guard.
 
-    Each method does nothing, so that a hook defines only those that it needs.
+    The methods do nothing, so that a hook defines only the ones that it needs.
     """
 
     def changed(self, trial: Trial, measurement: Measurement | None = None) -> None:
-        """Handle a trial that started, measured or ended."""
+        """Handle the start, an epoch or the end of a trial."""
 
     def tick(self) -> None:
-        """Do what is due; called about once a second, whether or not anything runs."""
+        """Do periodic work. The driver calls it about once a second, even if no trial runs."""
 
     def close(self, patience_s: float | None = None) -> None:
-        """Finish within `patience_s` seconds (None: whatever it takes) after the last trial.
+        """Finish after the last trial, within `patience_s` seconds (None: without a limit).
 
-        May be called more than once.
+        The driver may call it more than once.
         """

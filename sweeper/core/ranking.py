@@ -1,8 +1,9 @@
-"""The ranking of a study's configurations: the one order behind every "best". Pure.
+"""The ranking of a study's configurations, on which every "best" is based.
 
-Validation alone decides: of the replicated configurations, the one with the most complete
-replicates, then the lowest mean over them; without replicates, the lowest value. Of two equal ones
-it is the earlier. The control is no candidate: the others are compared with it.
+Only validation values decide. If there are replicates, the configuration with the most complete
+replicates is the best, and among these the one with the lowest mean. Without replicates it is the
+configuration with the lowest value. Of two equal ones the earlier is better. The control does not
+compete: it is the reference. All functions are pure.
 """
 
 import math
@@ -12,16 +13,16 @@ from statistics import fmean
 
 from sweeper.model import Trial, TrialKind, TrialState
 
-CANDIDATES = (TrialKind.PRESET, TrialKind.SAMPLED)  # for the best
+CANDIDATES = (TrialKind.PRESET, TrialKind.SAMPLED)  # kinds that can be the best
 
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
-    """A complete configuration, with the validation value that ranks it."""
+    """A complete configuration and the validation value by which it is ranked."""
 
     trial: Trial
-    replicates: int  # complete ones; 0: the value is the trial's own
-    validation: float  # mean over them
+    replicates: int  # number of complete ones; 0: the value is the trial's own
+    validation: float  # mean over replicates
 
     def __str__(self) -> str:
         """Return the value for a narrow table, with the number of seeds if it is a mean."""
@@ -36,7 +37,7 @@ def ranked(trials: Iterable[Trial]) -> list[Trial]:
 
 
 def best(trials: Iterable[Trial]) -> Standing | None:
-    """Return the best configuration of a study; None if none is complete."""
+    """Return the best configuration of a study, or None if none is complete."""
     return min(_standings(trials), key=_order, default=None)
 
 
@@ -58,7 +59,7 @@ def _order(standing: Standing) -> tuple[int, float, float, int]:
 
 
 def replicates_of(trials: Iterable[Trial]) -> Mapping[int, Sequence[Trial]]:
-    """Return the replicates of each trial that has some, by its number."""
+    """Return the number of each replicated trial with its replicates."""
     found: dict[int, list[Trial]] = {}
     for trial in trials:
         if trial.kind is TrialKind.REPLICATE and trial.origin is not None:

@@ -1,6 +1,7 @@
-"""Replicates: configurations that are trained again on other seeds after a study's search. Pure.
+"""Replicates: configurations that are trained again on other seeds after a study's search.
 
-The k-th seed of every method on a task is the same, so that methods can be compared in pairs.
+The k-th seed is the same for every method on a task, so that methods can be compared in pairs. All
+functions are pure.
 """
 
 import math
@@ -9,19 +10,19 @@ from dataclasses import dataclass, replace
 
 from sweeper.model import Trial, TrialKind, TrialState
 
-FIRST_NUMBER = 100_000  # of trials that no search asked for
+FIRST_NUMBER = 100_000  # of trials outside the search
 
 
 @dataclass(frozen=True, kw_only=True)
 class Replication:
-    """The best `top` configurations of a study, and its control, on each of `seeds`."""
+    """The best `top` configurations of a study and its control, each on all `seeds`."""
 
     top: int
     seeds: tuple[int, ...]
 
 
 def origins(trials: Iterable[Trial], top: int) -> list[Trial]:
-    """Return the complete trials to be repeated: the best, then the control."""
+    """Return the complete trials to repeat: the best ones, then the control."""
     complete = [t for t in trials if t.kind.is_searched and t.state is TrialState.COMPLETE]
     best = sorted(
         (t for t in complete if t.kind is not TrialKind.CONTROL),
@@ -31,7 +32,7 @@ def origins(trials: Iterable[Trial], top: int) -> list[Trial]:
 
 
 def missing(trials: Sequence[Trial], wanted: Replication | None) -> list[Trial]:
-    """Return the missing replicates of a study whose search is over, ready to be planned."""
+    """Return the missing replicates of a study whose search is over, as new trials."""
     if wanted is None:
         return []
     there = {(t.origin, t.seed) for t in trials if t.kind is TrialKind.REPLICATE}
@@ -55,6 +56,6 @@ def repeat(origin: Trial, kind: TrialKind, number: int, seed: int) -> Trial:
 
 
 def next_number(trials: Iterable[Trial]) -> int:
-    """Return the number of the next trial that no search asked for."""
+    """Return the number of the next trial outside the search."""
     numbers = (t.number for t in trials if not t.kind.is_searched)
     return max(numbers, default=FIRST_NUMBER - 1) + 1

@@ -1,7 +1,7 @@
-"""The runner of a sweep: it decides what runs next, what goes on, and what a failure leads to.
+"""The runner of a sweep, which decides about the next trial, pruning and reactions to failures.
 
-An executor owns the loop and asks. Every answer is committed to the ledger before it is given, so
-that each decision survives the process.
+An executor owns the loop and asks for decisions. The runner commits each decision to the ledger
+before it returns the decision, so that the decision survives the process.
 """
 
 import re
@@ -27,15 +27,16 @@ from sweeper.text import printable
 
 __all__ = ["INFEASIBLE", "Infeasible", "StudyPlan", "SweepRunner"]
 
-Key = tuple[str, int]  # study and number
-LOG_CHARS = 8000  # of the end of an error's text
+Key = tuple[str, int]  # (study, number)
+LOG_CHARS = 8000  # stored characters from the end of an error's text
 
 
 class SweepRunner:
-    """All studies of a sweep, as an executor sees them.
+    """All studies of a sweep, for an executor.
 
     Args:
-        can_halve: Tells whether a trial has micro-batches to halve in a stage (None: in any).
+        can_halve: A function that returns whether a trial's micro-batches can be halved in a stage
+            (None: in any stage).
     """
 
     def __init__(
@@ -54,12 +55,12 @@ class SweepRunner:
         self._policy, self._budget = policy or FailurePolicy(), budget or FailureBudget()
         self._hooks = tuple(hooks)
         self._out_of_time, self._can_halve = out_of_time, can_halve
-        self.aborted: str | None = None  # why, once the sweep is hopeless
-        self.paused: str | None = None  # why nothing new starts at present
-        self.limit: int | None = None  # trials at a time, where other sweeps want some too
+        self.aborted: str | None = None  # reason, if the sweep is hopeless
+        self.paused: str | None = None  # reason, if no new trial may start at present
+        self.limit: int | None = None  # concurrent trials, if other sweeps share the cluster
         self._draining = False
-        self._last_error: dict[Key, str] = {}  # of attempts since whose end nothing was measured
-        self._first_errors: dict[Key, str] = {}  # by trial, before anything was measured
+        self._last_error: dict[Key, str] = {}  # errors since the last epoch of each trial
+        self._first_errors: dict[Key, str] = {}  # errors before the first epoch of the sweep
         self._has_measured = any(t.checkpoint or t.value is not None for t in self.trials)
         self._failed = [t for t in self.trials if t.state is TrialState.FAILED]
 
@@ -83,7 +84,7 @@ class SweepRunner:
     def is_done(self) -> bool:
         if self.aborted is not None:
             return True
-        if self._draining or self._out_of_time():  # what runs may finish; nothing new starts
+        if self._draining or self._out_of_time():  # running trials may finish
             return not self.num_running
         return all(study.is_done for study in self.studies.values())
 
@@ -93,23 +94,23 @@ class SweepRunner:
         return self.limit is not None and self.num_running >= self.limit
 
     def watch(self, *hooks: Hook) -> None:
-        """Tell hooks of all that changes from now on."""
+        """Call these hooks on each change from now on."""
         self._hooks = (*self._hooks, *hooks)
 
     def drain(self) -> None:
-        """Let running trials finish, and start nothing new."""
+        """Let running trials finish, and start no new ones."""
         self._draining = True
 
     def next_trial(self) -> Trial | None:
-        """Start and return a trial, or return None if there is none at present.
+        """Start and return a trial, or return None if none can start at present.
 
-        Prefer a study in which a trial need not wait for a stage that another trial builds; of
-        these the one with the fewest running trials, then the fewest planned: so each sampler has
-        seen as much as possible before it suggests.
+        A study comes first if its trial need not wait for a stage that another trial builds. Then
+        the study with the fewest running trials comes first, then the one with the fewest planned
+        trials. Thus each sampler knows as many results as possible before a suggestion.
         """
         if self.aborted or self.paused or self.is_at_limit or self._draining or self._out_of_time():
             return None
-        # After first errors a new trial shows soonest whether the sweep itself is at fault.
+        # After errors without any epoch, a new trial shows soonest whether all trials fail.
         rather_new = bool(self._first_errors) and not self._has_measured
         open_studies = [s for s in self.studies.values() if s.has_next]
         ranks = {s.name: (s.must_wait, s.num_running, len(s.trials)) for s in open_studies}
@@ -155,19 +156,22 @@ class SweepRunner:
         log: str | None = None,
         died: bool = False,
     ) -> None:
-        """Record that an attempt failed with `error` (a traceback or a message).
+        """Record the failure of an attempt.
 
         Args:
+            trial: The trial of the attempt.
+            error: The traceback or message.
             reason: The error in one line; None: the last line of `error`.
-            log: The text that is kept; None: the end of `error`.
             stage: The stage of the error, if it is known.
-            died: The process ended without a message, which may have been by chance.
+            log: The text to store; None: the end of `error`.
+            died: The process ended without a message. Then equal errors may be a coincidence.
         """
         failure = classify(error)
         reason = reason or next((x for x in reversed(error.splitlines()) if x.strip()), failure)
         reason, key = reason.strip(), (trial.study, trial.number)
         kind = without_numbers(reason)
         now = self.studies[trial.study].trials[trial.number]
+        # An equal error of a dead process may be a coincidence, so it does not count as a repeat.
         action = self._policy.respond(
             failure,
             now,
@@ -188,7 +192,7 @@ class SweepRunner:
         self._judge(trial, outcome)
 
     def _judge(self, trial: Trial, outcome: Outcome) -> None:
-        """Abort a sweep that fails from the start, or too often."""
+        """Abort a sweep that fails from the start or too often."""
         key, reason = (trial.study, trial.number), outcome.reason or ""
         if outcome.counts and not self._has_measured:
             self._first_errors[key] = reason
@@ -198,9 +202,9 @@ class SweepRunner:
             self.aborted = self.aborted or self._budget.exceeded(self._failed, self.num_planned)
 
     def on_infeasible(self, trial: Trial, error: str, *, reason: str) -> None:
-        """Record that a trial cannot begin with its settings.
+        """Record that a trial cannot start with its settings.
 
-        If they were sampled, the suggestion is infeasible and pruned; else the trial has failed.
+        A sampled trial is pruned as infeasible. Any other trial has failed.
         """
         if trial.kind is TrialKind.SAMPLED:
             self._end(trial, Outcome(state=TrialState.PRUNED, failure=INFEASIBLE, reason=reason))
@@ -208,11 +212,11 @@ class SweepRunner:
             self.on_failure(trial, error, reason=reason)
 
     def on_note(self, trial: Trial, text: str) -> None:
-        """Record a line about a trial for its users."""
+        """Record a note about a trial for users."""
         self._ledger.note(text, trial.study, trial.number, trial.attempt)
 
     def interrupt(self, reason: str = "stopped by a signal") -> None:
-        """End every running attempt as interrupted, to be resumed."""
+        """End every running attempt as interrupted, so that it can be resumed."""
         outcome = Outcome(state=TrialState.INTERRUPTED, reason=self.aborted or reason, counts=False)
         for trial in self.trials:
             if trial.state is TrialState.RUNNING:
@@ -230,13 +234,13 @@ class SweepRunner:
             hook.changed(trial, measurement)
 
 
-# Every recorder takes so many metrics, of such names.
+# Limits on the number and the names of metrics that every recorder accepts.
 MAX_METRICS, MAX_NAME = 200, 250
 NAME = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*")
 
 
 def refusal(metrics: Mapping[str, Any]) -> str | None:
-    """Return why a report's metrics are refused, naming one of them; None: they are valid."""
+    """Return the reason why a metric of a report is refused, or None if all are valid."""
     for count, (name, value) in enumerate(metrics.items(), start=1):
         shown = f"metric `{printable(str(name))}`"
         if count > MAX_METRICS:

@@ -1,9 +1,10 @@
-"""Shared stages of a study: the configuration that a new trial takes, and the order of trials.
+"""Shared stages of a study: the configuration of each new trial, and the order of trials.
 
 A shared configuration is one configuration and seed of the stages that the trials of a study share.
-Two of them may have a stage prefix in common: the same first stage, the same first two, and so on.
-The first trial of a stage prefix builds it, the others reuse it. A trial that starts while its
-prefix is being built waits and wastes its slot, so trials that need not wait go first. No I/O.
+Two of them may have a common stage prefix: the same first stage, the same first two, and so on. The
+first trial of a stage prefix builds it, and the others reuse it. A trial that starts while another
+one builds its prefix waits and wastes its slot. Therefore other trials start first. This module
+does no I/O.
 """
 
 import json
@@ -14,48 +15,49 @@ from dataclasses import dataclass
 from sweeper.config.catalog import MODEL, PROXY
 from sweeper.model import Measurement, Params, Trial, TrialKind
 
-Key = tuple[int | str, ...]  # of a stage prefix: its seed, and the settings of each stage
+Key = tuple[int | str, ...]  # seed and settings of each stage of a stage prefix
 
 
 @dataclass(frozen=True, kw_only=True)
 class SharedConfig:
     """One configuration of the shared stages."""
 
-    params: Params  # those that were drawn
-    settings: Params  # all of these stages, which source data, and the model's
+    params: Params  # the drawn parameters
+    settings: Params  # all settings of these stages, of the source data and of the model
     seed: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class SharedStages:
-    """The stages that the trials of a study share. Without `configs` each trial draws its own."""
+    """The stages that the trials of a study share. Without `configs`, nothing is shared."""
 
-    order: tuple[str, ...] = ()  # every stage of the method, as they run
-    shared: tuple[str, ...] = ()  # the first of them, up to the last that is shared
+    order: tuple[str, ...] = ()  # all stages of the method in order
+    shared: tuple[str, ...] = ()  # the shared stages, which come first in the order
     configs: tuple[SharedConfig, ...] = ()
 
     def settings(self, params: Params) -> Params:
-        """Return those of a trial's settings on which the result of its shared stages depends."""
+        """Return the settings of a trial on which the result of its shared stages depends."""
         return _owned(params, (*self.shared, PROXY, MODEL))
 
     def key(self, params: Params, seed: int) -> Key:
-        """Return the key of the shared stages of a trial whose settings are all in `params`."""
+        """Return the key of a trial's shared stages, given all its settings."""
         return seed, *(_text(params, (stage, PROXY, MODEL)) for stage in self.shared)
 
     def stage_prefixes(self, params: Params, seed: int) -> tuple[Key, ...]:
-        """Return a trial's keys after each shared stage that trains; the last is of all of them."""
+        """Return the keys of a trial's stage prefixes, one for each shared stage that trains."""
         key = self.key(params, seed)
         trains = (bool(params.get(f"{stage}.epochs")) for stage in self.shared)
         return tuple(key[:end] for end, does in enumerate(trains, start=2) if does)
 
 
 class SharingSchedule:
-    """Schedule of shared configurations: which are used, being built and ready, and the next one.
+    """The schedule of shared configurations: used, in progress, ready and next ones.
 
-    If nothing is shared, nothing waits, and trials keep their order.
+    If nothing is shared, no trial waits, and the trials keep their order.
 
     Args:
-        num_sampled: The trials of the study that take a shared configuration, by its end.
+        stages: The shared stages and their configurations.
+        num_sampled: The final number of trials with a shared configuration.
     """
 
     def __init__(self, stages: SharedStages, num_sampled: int) -> None:
@@ -66,8 +68,8 @@ class SharingSchedule:
             key: stages.stage_prefixes(c.settings, c.seed) for key, c in self._configs.items()
         }
         self._used: Counter[Key] = Counter()
-        self._ready: set[Key] = set()  # stage prefixes that are built
-        self._keys: dict[int, Key] = {}  # by the trial's number, as the next two
+        self._ready: set[Key] = set()  # finished stage prefixes
+        self._keys: dict[int, Key] = {}  # by number of the trial, as the next two are
         self._running: dict[int, Key] = {}
         self._last: dict[int, Measurement] = {}
 
@@ -84,7 +86,7 @@ class SharingSchedule:
         self._running[trial.number] = self._keys[trial.number]
 
     def measure(self, trial: Trial, measurement: Measurement) -> None:
-        """Handle an epoch of a trial; the last one of a shared stage makes a stage prefix ready."""
+        """Handle an epoch of a trial. The last one of a shared stage makes its prefix ready."""
         self._last[trial.number] = measurement
         for prefix in self._stage_prefixes[self._keys[trial.number]]:
             stages = self._stages.shared[: len(prefix) - 1]
@@ -96,31 +98,32 @@ class SharingSchedule:
         self._running.pop(trial.number, None)
 
     def must_wait(self, trial: Trial) -> bool:
-        """Return whether a running trial builds what this trial, which does not run, needs next."""
+        """Return whether a running trial builds the next stage of this waiting trial."""
         return self._is_building(self._keys[trial.number])
 
     def first(self, trials: Iterable[Trial]) -> Trial | None:
-        """Return the first of the trials that wait to run.
+        """Return the first of several waiting trials.
 
-        A trial that need not wait goes first; then one whose shared stages are ready; then the
-        longest.
+        A trial that can start without a wait for a stage comes first, then a trial whose shared
+        stages are ready, then the longest trial.
         """
         return min(trials, key=self._rank, default=None)
 
     def next_config(self) -> SharedConfig | None:
-        """Return the shared configuration of the next new trial; None: it draws its own.
+        """Return the shared configuration of the next new trial, or None if nothing is shared.
 
-        At the end of the search all have been used equally often to within one, the first ones more
-        often, in whatever order trials began and ended. On the way there, one that is not being
-        built goes before one that is; then the least used, so that a sweep that ends early has
-        tried all; then one that is ready; then the longest.
+        At the end of the search, the numbers of uses of all configurations differ by at most one.
+        This does not depend on the order in which trials start and end. Until then, the order of
+        configurations is this: first those that are not in progress; of these the least used, so
+        that a sweep that ends early has tried all of them; then those that are ready; then the
+        longest.
         """
         key = self._next_key()
         return None if key is None else self._configs[key]
 
     @property
     def new_must_wait(self) -> bool:
-        """True if the shared stages of the next new trial are being built."""
+        """True if a running trial builds the shared stages of the next new trial."""
         key = self._next_key()
         return key is not None and self._is_building(key)
 
@@ -140,31 +143,33 @@ class SharingSchedule:
         return is_full, self._is_building(key), used, is_unready, -length
 
     def _is_building(self, key: Key) -> bool:
-        """Return whether a running trial is building the first stage prefix that is not ready."""
+        """Return whether a running trial builds the first stage prefix that is not ready."""
         lacking = self._lacking(key)
         return lacking is not None and any(
             running[: len(lacking)] == lacking for running in self._running.values()
         )
 
     def _lacking(self, key: Key) -> Key | None:
-        """Return the first stage prefix that is not ready; None: all of them are."""
+        """Return the first stage prefix that is not ready, or None if all are ready."""
         return next((each for each in self._stage_prefixes[key] if each not in self._ready), None)
 
 
 def quotas(num_trials: int, keys: Sequence[Key]) -> dict[Key, int]:
-    """Return the number of trials of each key; all numbers are equal to within one."""
+    """Return the number of trials of each key. The numbers differ by at most one."""
     return {key: len(range(i, num_trials, len(keys))) for i, key in enumerate(keys)}
 
 
 def epochs_left(params: Params, stages: Sequence[str], last: Measurement | None = None) -> int:
-    """Return the epochs of the first `stages` of a method that a trial has still to train.
+    """Return the number of epochs that a trial has yet to train in the first `stages`.
 
     Args:
-        last: The last epoch that it measured; None: it has not begun.
+        params: All settings of the trial.
+        stages: The first stages of the method.
+        last: The last measured epoch of the trial, or None before its start.
     """
     done = 0
     if last is not None:
-        if last.stage not in stages:  # a later one
+        if last.stage not in stages:  # a later stage
             return 0
         stages, done = stages[stages.index(last.stage) :], last.epoch
     return sum(int(params.get(f"{stage}.epochs", 0)) for stage in stages) - done

@@ -1,4 +1,4 @@
-"""The trials of one study: plans and decisions, each committed before it is known."""
+"""The runner of one study: plans and decisions, each committed before it is returned."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -25,33 +25,33 @@ from sweeper.model import (
     apply,
 )
 
-INFEASIBLE = "infeasible"  # the class of failure of a trial that was pruned for its settings
+INFEASIBLE = "infeasible"  # class of failure of a trial that was pruned because of its settings
 
 
 class Infeasible(SweeperError):
-    """A suggestion that contradicts itself: pruned with this reason, not an error."""
+    """A suggestion with contradictory settings, which is pruned and not an error."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudyPlan:
-    """A study and its trials to come. `complete` adds the fixed parameters to a suggestion.
+    """A study and its future trials. `complete` adds the fixed parameters to a suggestion.
 
     Raises (from `complete`):
-        Infeasible: The suggestion contradicts itself.
+        Infeasible: The suggestion has contradictory settings.
     """
 
     study: Study
-    leading: tuple[tuple[TrialKind, Params], ...]  # run first, never told to the sampler
-    num_trials: int  # leading ones included
+    leading: tuple[tuple[TrialKind, Params], ...]  # run first, and not reported to the sampler
+    num_trials: int  # including the leading trials
     sampler: Sampler
     complete: Callable[[Params], Params]
     trial_seed: Callable[[int], int]
-    replication: Replication | None = None  # once the search is over
-    stages: SharedStages = field(default_factory=SharedStages)  # what sampled trials share
+    replication: Replication | None = None  # after the search
+    stages: SharedStages = field(default_factory=SharedStages)  # of sampled trials
 
 
 class StudyRunner:
-    """The trials of one study, as the ledger has them. Trials whose driver died wait again."""
+    """The trials of one study, restored from the ledger. Trials of a dead driver wait again."""
 
     def __init__(self, plan: StudyPlan, ledger: Ledger) -> None:
         self.plan, self._ledger = plan, ledger
@@ -73,6 +73,7 @@ class StudyRunner:
             self._schedule.add(trial)
             for measurement in measured:
                 self._schedule.measure(trial, measurement)
+        # Attempts of a dead driver end after the schedule and the sampler are complete.
         for trial in tuple(self.trials.values()):
             if trial.state is TrialState.RUNNING:
                 self.num_running += 1
@@ -90,7 +91,7 @@ class StudyRunner:
 
     @property
     def _num_replicates(self) -> int:
-        """Replicates of the study, if enough trials are complete."""
+        """The number of replicates of the study if enough trials are complete."""
         wanted = self.plan.replication
         if wanted is None:
             return 0
@@ -112,7 +113,7 @@ class StudyRunner:
 
     @property
     def must_wait(self) -> bool:
-        """True if every trial that could start now needs a stage that a running trial builds."""
+        """True if every trial that could start needs a stage that a running trial builds."""
         if self._is_open and not self._new_must_wait:
             return False
         waiting = self._first_waiting()
@@ -134,12 +135,13 @@ class StudyRunner:
         return missing(tuple(self.trials.values()), self.plan.replication)
 
     def next_trial(self, *, rather_new: bool = False) -> Trial | None:
-        """Return a trial to run: one to be tried again, else a new one, else None.
+        """Return the next trial to run: a waiting one, else a new one, else None.
 
-        A new one comes first if the other would wait for a stage and the new one would not.
+        A new trial also comes first if the waiting one would wait for a stage and the new one would
+        not.
 
         Args:
-            rather_new: Whether a new one comes first.
+            rather_new: A new trial comes first.
         """
         if not self._waiting and self._is_searched:
             for replicate in self._lacks():
@@ -159,7 +161,7 @@ class StudyRunner:
         return self._first_waiting()
 
     def _plan_one(self, number: int) -> Trial:
-        """Plan trial `number`; prune an infeasible suggestion at once."""
+        """Plan trial `number`, and prune an infeasible suggestion at once."""
         outcome: Outcome | None = None
         sampled: tuple[str, ...] = ()
         seed = self.plan.trial_seed(number)
@@ -190,12 +192,13 @@ class StudyRunner:
             self._waiting.append(number)
             self.trials[number] = trial
         else:
+            # The ledger records one attempt, so the counters see a start and an end.
             self.num_running += 1
             self._ended(apply(trial, AttemptStarted(attempt=1)), outcome)
         return self.trials[number]
 
     def start(self, number: int) -> Trial:
-        """Begin an attempt at a trial that waits."""
+        """Start an attempt at a waiting trial."""
         attempt = self._ledger.start_attempt(self.name, number)
         trial = apply(self.trials[number], AttemptStarted(attempt=attempt))
         self.trials[number] = trial
@@ -205,12 +208,12 @@ class StudyRunner:
         return trial
 
     def measure(self, number: int, attempt: int, measurement: Measurement) -> Decision:
-        """Record an epoch; the last one, or one that prunes, ends the trial.
+        """Record an epoch, and return whether the trial is pruned.
 
-        Only an epoch that reports the objective can prune.
+        The final epoch and a pruning end the trial. Only an epoch with an objective can prune.
 
         Raises:
-            StaleAttempt: A later attempt at this trial has begun, or it has ended.
+            StaleAttempt: A later attempt at this trial has begun, or the trial has ended.
         """
         current = self._current(number, attempt)
         trial = apply(current, EpochMeasured(measurement=measurement))
@@ -234,10 +237,10 @@ class StudyRunner:
         return Decision.PRUNE if prune else Decision.CONTINUE
 
     def end(self, number: int, attempt: int, outcome: Outcome) -> Trial:
-        """End an attempt; a finished state ends the trial, and the sampler learns of it.
+        """End an attempt. A finished state also ends the trial, and is reported to the sampler.
 
         Raises:
-            StaleAttempt: A later attempt at this trial has begun, or it has ended.
+            StaleAttempt: A later attempt at this trial has begun, or the trial has ended.
         """
         trial = self._current(number, attempt)
         self._ledger.end_attempt(self.name, number, attempt, outcome)

@@ -1,8 +1,9 @@
-"""Ray clusters, started or joined: with an explicit address and token authentication.
+"""Local and remote Ray clusters, with explicit addresses and token authentication.
 
-A local cluster, and so its trials, inherit only the environment variables on an allow list. All
-others stay with the driver: passwords of the ledger and of MLflow, and any secrets of the user's
-shell. A sweep adds names by `resources.env`, and the keys of a bucket that its trials use.
+A local cluster and its trials inherit only the environment variables on an allow list. Only the
+driver has all other variables, such as passwords of the ledger and of MLflow and secrets of the
+user's shell. A sweep adds the names in `resources.env`, and the keys of a bucket that its trials
+use.
 """
 
 import logging
@@ -27,11 +28,11 @@ import psutil
 from sweeper.address import host_of, is_dashboard, is_loopback
 from sweeper.errors import BackendUnreachable, UsageError
 
-TOKEN = "ray_token"  # noqa: S105  # a file in SWEEPER_HOME; what a browser is asked for
-OURS = ("local", "auto")  # addresses that are not of a cluster of others
+TOKEN = "ray_token"  # noqa: S105  # file in SWEEPER_HOME with the token for browsers
+OURS = ("local", "auto")  # addresses of our own clusters
 DRIVER = re.compile(r"\bsweeper(\.driver|/driver/__main__\.py)(\s|$)")
 RETRY_S = 0.2
-ANSWER_S = 5.0  # for a cluster to accept a connection; Ray itself would wait for minutes
+ANSWER_S = 5.0  # timeout of a connection; Ray's own takes minutes
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -39,36 +40,38 @@ QUIET = {
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    "RAY_gcs_rpc_server_reconnect_timeout_s": "20",  # then the driver dies, and is started again
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "20",  # then the driver is started again
     "RAY_gcs_server_port_wait_time_s": "60",  # Ray's 30 s are too few on a busy machine
 }
-RAYLET_S = 120.0  # for a raylet to register; Ray itself waits for 30 s, and has no setting
-# Ray takes a machine's outward address for its own, and listens at all, unless it is told that it
-# is on a system on which it starts no clusters.
+RAYLET_S = 120.0  # timeout of a raylet's registration; Ray's own is fixed at 30 s
+# By default Ray uses the outward address of the machine and listens on all interfaces. With this
+# setting it behaves as on systems without support for clusters, and uses the loopback interface.
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 
 
 class ClusterLost(Exception):
-    """The cluster that this process started has ended; another one is needed."""
+    """The cluster that this process started has ended. A new one is necessary."""
 
 
 class NotStarted(Exception):
-    """Ray did not start on this machine, which is busy or has too little memory."""
+    """Ray did not start on this machine, which may be busy or low on memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cluster:
-    """A Ray cluster that this process is connected to."""
+    """A Ray cluster with a connection of this process."""
 
     address: str
     dashboard: str | None  # URL
-    token_file: str | None  # whose content a browser is asked for
+    token_file: str | None  # file with the token for browsers
     resources: dict[str, float]
-    is_ours: bool = False  # started by this process, and of this machine alone
+    is_ours: bool = False  # started by this process, on this machine only
 
     def standing(self) -> tuple[int, int]:
-        """Return which of the sweeps that are driven on the cluster this one is, from 0, and how
-        many there are; all of them have the same order."""
+        """Return the index of this sweep among the running sweeps on the cluster, and their number.
+
+        All sweeps use the same order.
+        """
         import ray
         from ray._private.state import jobs
 
@@ -78,7 +81,11 @@ class Cluster:
         return order.index(mine), len(order)
 
     def check(self) -> None:
-        """Raise ClusterLost if the one node of a cluster of ours has died."""
+        """Check that the node of our own cluster is alive.
+
+        Raises:
+            ClusterLost: The node has died.
+        """
         import ray
 
         if self.is_ours and not any(node["Alive"] for node in ray.nodes()):
@@ -86,7 +93,7 @@ class Cluster:
 
 
 def is_driver(entrypoint: str) -> bool:
-    """Return whether a command line is that of a sweep's driver."""
+    """Return whether a command line starts a sweep's driver."""
     return DRIVER.search(entrypoint) is not None
 
 
@@ -94,7 +101,7 @@ def check_secure(address: str, *, insecure: bool) -> None:
     """Check that a cluster that others on the network can reach asks for a token.
 
     Raises:
-        UsageError: It does not, and `insecure` does not allow that.
+        UsageError: The cluster asks for no token, and `insecure` is not set.
     """
     if insecure or address in OURS or is_loopback(host_of(address)):
         return
@@ -113,25 +120,26 @@ def check_secure(address: str, *, insecure: bool) -> None:
 def _lets_in(dashboard: str) -> bool:
     """Return whether a dashboard answers a request without a token.
 
-    False also if it does not answer at all: whoever needs its answer reports that.
+    The result is False, too, if the dashboard does not answer. The caller that needs an answer
+    reports this later.
     """
     try:
         address = f"{dashboard.rstrip('/')}/api/version"
         with urlopen(address, timeout=ANSWER_S) as answer:  # noqa: S310  # Ray's own address
-            is_it = answer.geturl().endswith("/api/version")  # and no page to log in at
+            is_it = answer.geturl().endswith("/api/version")  # not redirected to a login page
             return bool(answer.status == 200 and is_it)
     except (OSError, ValueError, HTTPException):  # 401 is an OSError
         return False
 
 
 def set_environment(token_file: Path, *, address: str = "local") -> None:
-    """Set, before Ray is imported, how this process uses it: quietly, and with a token.
+    """Set the environment variables that Ray reads at import: less output, and a token.
 
-    Ray reads these variables when it is imported. A RAY_AUTH_MODE that is set already is kept; the
-    token of a cluster that is not ours is the user's to give, in RAY_AUTH_TOKEN_PATH.
+    A RAY_AUTH_MODE that is already set is not changed. For a remote cluster, the user provides the
+    token in RAY_AUTH_TOKEN_PATH.
 
     Raises:
-        UsageError: The token file may be read by others.
+        UsageError: Other users can read the token file.
     """
     for key, value in QUIET.items():
         os.environ.setdefault(key, value)
@@ -155,18 +163,22 @@ def connect(
     passed_on: Collection[str] = (),
     log: Path | None = None,
 ) -> Iterator[Cluster]:
-    """Start a cluster of this machine for `address="local"`, else join the one at `address`;
-    for "auto", that which runs this process as a job.
+    """Start a local cluster or join a running one, and disconnect at the end.
 
     Args:
-        passed_on: Environment variables that a local cluster, and so its trials, inherit besides
-            those that `is_allowed` allows.
-        log: Keeps what Ray prints while it starts, if it does not.
+        address: "local" starts a cluster on this machine. "auto" joins the cluster that runs this
+            process as a job. Any other value is the address of a cluster.
+        num_cpus: The CPU cores of a local cluster; None: all.
+        num_gpus: The GPUs of a local cluster; None: all.
+        insecure: Allow a cluster that others can reach and that asks for no token.
+        passed_on: Environment variables that a local cluster and its trials inherit in addition to
+            those of `is_allowed`.
+        log: The file that keeps the output of Ray if Ray does not start.
 
     Raises:
-        NotStarted: A cluster of this machine did not start.
+        NotStarted: A local cluster did not start.
         BackendUnreachable: No cluster answers at `address`.
-        UsageError: It is open to others, or this is no job.
+        UsageError: The cluster is open to others, or this process is not a job.
     """
     if address == "auto":
         address = _of_this_job()
@@ -174,6 +186,7 @@ def connect(
     _check_answers(address)
     import ray
 
+    # A local cluster listens on the loopback interface only.
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address == "local":
         options |= {
@@ -205,19 +218,20 @@ def connect(
 
 
 def _start(options: Mapping[str, Any], passed_on: Collection[str], log: Path | None) -> Any:
-    """Start a cluster of this machine; return Ray's context.
+    """Start a cluster on this machine, and return Ray's context.
 
     Raises:
-        NotStarted: It did not start.
+        NotStarted: The cluster did not start.
+        BackendUnreachable: Ray refuses the options.
     """
     import ray
 
     try:
         with _withheld(passed_on), _aside(log), _patient(RAYLET_S):
             return ray.init(address="local", **options)
-    except ValueError as error:  # of what it is asked for, not of the machine
+    except ValueError as error:  # the options are not valid
         raise BackendUnreachable(f"--address local: {error}") from error
-    except Exception as error:  # Ray raises plain ones too
+    except Exception as error:  # Ray also raises plain exceptions
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         why = lines[-1 if lines[0].endswith(":") else 0] if lines else type(error).__name__
         why = why.rstrip(".")
@@ -227,7 +241,7 @@ def _start(options: Mapping[str, Any], passed_on: Collection[str], log: Path | N
 
 @contextmanager
 def _withheld(passed_on: Collection[str]) -> Iterator[None]:
-    """Hide variables that are not allowed from the environment that a cluster inherits."""
+    """Remove variables that a cluster must not inherit from the environment meanwhile."""
     kept = {
         name: os.environ.pop(name)
         for name in list(os.environ)
@@ -243,7 +257,7 @@ def _withheld(passed_on: Collection[str]) -> Iterator[None]:
 def _aside(log: Path | None) -> Iterator[None]:
     """Redirect standard error of this process to `log` meanwhile.
 
-    The file stays if there is an error; else what is in it is printed.
+    After an error the file stays. Otherwise its content is printed.
     """
     if log is None:
         yield
@@ -261,7 +275,7 @@ def _aside(log: Path | None) -> Iterator[None]:
             if not file.tell():
                 log.unlink(missing_ok=True)
         file.seek(0)
-        with suppress(OSError):  # nobody reads it: the terminal hung up
+        with suppress(OSError):  # the terminal was closed
             os.write(2, file.read())
     log.unlink(missing_ok=True)
 
@@ -273,13 +287,13 @@ def _flush() -> None:
 
 @contextmanager
 def _patient(seconds: float) -> Iterator[None]:
-    """Let Ray wait for its raylet for so long, and no longer than the raylet lives."""
+    """Make Ray wait up to `seconds` for its raylet, but not longer than the raylet lives."""
     from ray._private import services
 
     original = services.get_node
 
     def get_node(*args: Any, **kwargs: Any) -> Any:
-        deadline = time.monotonic() + seconds  # from when Ray asks: its other parts are up
+        deadline = time.monotonic() + seconds  # all other parts of Ray are up now
         while True:
             try:
                 return original(*args, **kwargs)
@@ -298,7 +312,7 @@ def _patient(seconds: float) -> Iterator[None]:
 
 
 def _has_raylet() -> bool:
-    """Return whether a raylet that this process started lives."""
+    """Return whether a raylet of this process is alive."""
     for process in psutil.Process().children():
         with suppress(psutil.Error):
             if process.name() == "raylet" and process.status() != psutil.STATUS_ZOMBIE:
@@ -307,10 +321,10 @@ def _has_raylet() -> bool:
 
 
 def _isolate_workers() -> None:
-    """Keep workers from importing what the driver's current folder holds.
+    """Prevent workers from importing modules in the current folder of the driver.
 
-    Ray puts that folder first on their path, and has no setting for it. They get the folder of our
-    own package instead, unless it is installed.
+    Ray puts this folder first on their path and has no setting for it. Here they get the folder of
+    our own package instead, unless the package is installed.
     """
     from ray.job_config import JobConfig
 
@@ -327,7 +341,11 @@ def _of_this_job() -> str:
 
 
 def _check_answers(address: str) -> None:
-    """Raise BackendUnreachable if nothing listens at `address`, where that is a host and port."""
+    """Check that a server listens at `address` if that is a host and a port.
+
+    Raises:
+        BackendUnreachable: Nothing listens there.
+    """
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not (host and port.isdecimal()):
         return
@@ -341,7 +359,7 @@ def _check_answers(address: str) -> None:
 
 
 def _make_token(path: Path) -> None:
-    """Make a token that only this user can read, once, whoever else makes it in this moment."""
+    """Create a token that only this user can read, unless it exists. Safe in parallel."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.") as file:
         file.write(secrets.token_hex(32))
@@ -350,7 +368,7 @@ def _make_token(path: Path) -> None:
             os.link(file.name, path)
     mode = path.lstat().st_mode
     if not stat.S_ISREG(mode):
-        raise UsageError(f"{path}: is no plain file; remove it, and a token is made in its place.")
+        raise UsageError(f"{path}: is no plain file; remove it, and a new token is created.")
     if mode & 0o077:
         raise UsageError(f"{path}: others may read this token; run: chmod 600 {path}")
 
@@ -362,20 +380,20 @@ NAMES = re.compile(
     "SSL_CERT_FILE|SSL_CERT_DIR|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE|DO_NOT_TRACK|"
     "TOKENIZERS_PARALLELISM|SWEEPER_HOME|SWEEPER_LEASE|RAY_AUTH_TOKEN|RAY_AUTH_TOKEN_PATH"
 )
-FAMILIES = re.compile(  # but for a name that sounds like a secret
+FAMILIES = re.compile(  # prefixes, except of names that suggest a secret
     "LC_|PYTHON|RAY_|TUNE_|GRPC_|CUDA|NVIDIA_|NCCL_|CUDNN_|CUBLAS_|HIP_|HSA_|ROCR_|ROCM_|"
     "OMP_|GOMP_|KMP_|MKL_|OPENBLAS_|BLIS_|VECLIB_|NUMEXPR_|NUMBA_|LOKY_|JOBLIB_|MALLOC_|"
     "TORCH|PYTORCH_|TRITON_|HF_|TRANSFORMERS_|TIMM_|POT_|HDF5_|ARROW_|SKLEARN_|COVERAGE_|FAKETIME"
 )
 SECRET = re.compile("PASS|SECRET|TOKEN|KEY|CREDENTIAL", re.I)
 PROXIES = "HTTP_PROXY|HTTPS_PROXY|http_proxy|https_proxy"
-BUCKETS = {  # by the scheme of a store that trials use
+BUCKETS = {  # scheme of a store -> variables with its keys
     "s3": re.compile(f"AWS_|{PROXIES}"),
     "gs": re.compile(f"GOOGLE_|GCLOUD_|CLOUDSDK_|STORAGE_EMULATOR_HOST|{PROXIES}"),
 }
 
 
 def is_allowed(name: str) -> bool:
-    """Return whether trials inherit a variable of this name without being asked to."""
+    """Return whether trials inherit a variable of this name by default."""
     is_named = NAMES.fullmatch(name) is not None
     return is_named or bool(FAMILIES.match(name) and not SECRET.search(name))

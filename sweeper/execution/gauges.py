@@ -1,8 +1,8 @@
 """Gauges of a running sweep and its trials in Ray's metrics, for Prometheus and Grafana.
 
-Ray puts `ray_` before each name, and drops a series that has not been set for two of its export
-intervals (10 s each). So all are set again every few seconds, changed or not, and a trial's series
-end with the trial.
+Ray adds the prefix `ray_` to each name, and drops a series that is not set for two export intervals
+(10 s each). Therefore all gauges are set every few seconds, even without a change. The series of a
+trial end with the trial.
 """
 
 import math
@@ -46,10 +46,10 @@ class _Running:
 
 
 class Gauges(Hook):
-    """Sets the gauges of a sweep while it runs.
+    """The gauges of a running sweep.
 
     Args:
-        count_pending: Returns how many records MLflow lacks.
+        count_pending: A function that returns the number of records that MLflow lacks.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Gauges(Hook):
         }
 
     def changed(self, trial: Trial, measurement: Measurement | None = None) -> None:
-        """Handle a trial that started, measured or ended."""
+        """Handle the start, an epoch or the end of a trial."""
         self._heard = self._clock()
         key = (trial.study, trial.number)
         if trial.state is not TrialState.RUNNING or measurement is None:
@@ -81,7 +81,7 @@ class Gauges(Hook):
         self._running[key] = _Running(measurement, trial.value, measurement.seconds - began)
 
     def tick(self) -> None:
-        """Set every gauge, if that is due."""
+        """Set every gauge if it is due."""
         now = self._clock()
         if now - self._refreshed < REFRESH_S:
             return

@@ -1,4 +1,4 @@
-"""Commands on a Ray cluster as Ray Jobs, which outlive this process."""
+"""Commands on a Ray cluster as Ray Jobs, which continue after the end of this process."""
 
 import asyncio
 import re
@@ -15,8 +15,8 @@ from sweeper.console import pass_on
 from sweeper.errors import BackendUnreachable
 
 POLL_S = 0.3
-PACKAGES = ("sweeper", "trainables")  # that travel with a job, as they are here
-RAYS = re.compile(  # lines of Ray's job manager, among what a job prints
+PACKAGES = ("sweeper", "trainables")  # a job runs the local code of these
+RAYS = re.compile(  # lines of Ray's job manager in the output of a job
     r"^.*(Runtime env is setting up\.|Running entrypoint for job \S+: .*)\n", re.MULTILINE
 )
 EXCLUDED = ["**/__pycache__", "*.pyc", "**/images"]
@@ -24,17 +24,17 @@ EXCLUDED = ["**/__pycache__", "*.pyc", "**/images"]
 
 @dataclass(frozen=True)
 class Job:
-    """A job on the cluster: its id there, and how it ended (None while it runs)."""
+    """A job on the cluster: its id, and its result (None while it runs)."""
 
     id: str
     exit_code: int | None
 
 
 class Jobs:
-    """The jobs of the cluster whose dashboard is at `address`, as http://HEAD:8265.
+    """The jobs of the cluster with its dashboard at `address`, such as http://HEAD:8265.
 
     Raises:
-        BackendUnreachable: It does not answer, or does not take our token.
+        BackendUnreachable: The cluster does not answer, or refuses our token.
     """
 
     def __init__(self, address: str) -> None:
@@ -49,12 +49,14 @@ class Jobs:
         environment: Mapping[str, str],
         folder: Path | None = None,
     ) -> str:
-        """Start a shell command where Ray's head is; return the job's id.
+        """Start a shell command on the head of the cluster, and return the job's id.
 
         Args:
-            label: The beginning of its id, for people who look at the dashboard.
-            environment: Shown to all who may look at the cluster: no secrets.
-            folder: Files to send along; the job starts in a copy of it.
+            entrypoint: The command.
+            label: The prefix of the id, for users of the dashboard.
+            environment: Environment variables. All users of the cluster can see them, so they must
+                not be secrets.
+            folder: A folder to send with the job. The job starts in a copy of it.
         """
         root = Path(sweeper.__file__).resolve().parent.parent
         runtime: dict[str, Any] = {
@@ -85,12 +87,12 @@ class Jobs:
         return Job(job, default if code is None else code)
 
     def printed(self, job: str) -> str:
-        """Return all that a job has printed."""
+        """Return the output of a job so far."""
         text: str = self._ask(lambda: self._client.get_job_logs(job))
         return RAYS.sub("", text)
 
     def follow(self, job: str, out: TextIO) -> int:
-        """Copy what a job prints to `out`, until it ends; return its exit code."""
+        """Copy the output of a job to `out` until its end, and return its exit code."""
 
         async def copy() -> None:
             lines: AsyncIterator[str] = self._client.tail_job_logs(job)
@@ -101,7 +103,7 @@ class Jobs:
         return self.wait(job)
 
     def wait(self, job: str) -> int:
-        """Wait until a job has ended; return its exit code."""
+        """Wait for the end of a job, and return its exit code."""
 
         async def end() -> int:
             while (code := self.look(job).exit_code) is None:

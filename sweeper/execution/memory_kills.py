@@ -1,7 +1,7 @@
-"""Kills by the kernel because a memory cgroup was full, as the cgroup counts them.
+"""The kernel's kills of processes in full memory cgroups, read from the cgroups' counters.
 
-SLURM and containers limit memory in this way. A process dies by SIGKILL without a message; only the
-counter of its cgroup tells why.
+SLURM and containers limit memory by cgroups. The process dies by SIGKILL without a message; only
+the counter of its cgroup shows the reason.
 """
 
 import time
@@ -16,25 +16,25 @@ __all__ = ["MemoryKills", "count_here"]
 
 ROOT = Path("/sys/fs/cgroup")
 OWN = Path("/proc/self/cgroup")
-COUNTERS = {True: "memory.events", False: "memory.oom_control"}  # by whether it is version 2
+COUNTERS = {True: "memory.events", False: "memory.oom_control"}  # is it version 2? -> file
 LIMITS = {True: "memory.max", False: "memory.limit_in_bytes"}
-UNLIMITED = 2**60  # version 1 writes a number beyond any memory
-RECENT_S = 60.0  # in which a death follows its kill
+UNLIMITED = 2**60  # bytes; version 1 writes a larger number for no limit
+RECENT_S = 60.0  # longest time between a kill and the report of the death
 
 
 @dataclass(frozen=True, kw_only=True)
 class Count:
-    """The kills of processes because a cgroup's memory was full, and its limit."""
+    """The number of kills in a memory cgroup, and its limit."""
 
     kills: int
     limit_bytes: int | None
 
 
 def count_here(root: Path = ROOT, own: Path = OWN) -> Count | None:
-    """Return the count of this process's own memory cgroup; None where there is none.
+    """Return the count of this process's own memory cgroup, or None if there is none.
 
-    The counters of version 2 (`memory.events`) hold those of cgroups below, so that the nearest one
-    that can be read is taken. In a container its own cgroup is the root of what is mounted.
+    The counters of version 2 (`memory.events`) include those of descendants. Therefore the nearest
+    readable one is used. In a container, the process's own cgroup is the root of the mount.
     """
     for folder, is_v2 in _folders(root, own):
         with suppress(OSError, ValueError):
@@ -45,7 +45,7 @@ def count_here(root: Path = ROOT, own: Path = OWN) -> Count | None:
 
 
 def _folders(root: Path, own: Path) -> list[tuple[Path, bool]]:
-    """Return where the counters may be, the nearest first, each with whether it is version 2."""
+    """Return possible folders of the counters, nearest first, with a flag for version 2."""
     try:
         lines = own.read_text().splitlines()
     except OSError:
@@ -59,7 +59,7 @@ def _folders(root: Path, own: Path) -> list[tuple[Path, bool]]:
         for mount in mounts:
             inside = mount / path.lstrip("/")
             found += [(folder, is_v2) for folder in dict.fromkeys((inside, mount))]
-    return sorted(found, key=lambda each: each[1])  # in a hybrid, version 1 has the memory
+    return sorted(found, key=lambda each: each[1])  # in a hybrid system, version 1 controls memory
 
 
 def _kills(file: Path) -> int:
@@ -67,12 +67,12 @@ def _kills(file: Path) -> int:
     fields = dict(line.split() for line in file.read_text().splitlines())
     try:
         return int(fields["oom_kill"])
-    except KeyError as error:  # a kernel before 4.13
+    except KeyError as error:  # kernel older than 4.13
         raise ValueError(f"{file}: no oom_kill") from error
 
 
 def _limit(file: Path) -> int | None:
-    """Return a cgroup's limit; None if it has none, as where a limit above it is the one."""
+    """Return the limit of a cgroup in bytes; None if it has none, or only an ancestor has one."""
     with suppress(OSError, ValueError):
         limit = int(file.read_text())
         return limit if limit < UNLIMITED else None
@@ -80,10 +80,12 @@ def _limit(file: Path) -> int | None:
 
 
 class MemoryKills(Hook):
-    """Attributes deaths of trials to kills that the counters of nodes show.
+    """The attribution of trials' deaths to kills by the kernel, from the counters of nodes.
 
     Args:
-        counts: Asks the nodes; by their names, None for a node without a counter.
+        counts: A function that returns the count of each node by its name; None for a node without
+            a counter.
+        clock: The clock, in seconds.
     """
 
     def __init__(
@@ -93,11 +95,11 @@ class MemoryKills(Hook):
     ) -> None:
         self._counts, self._clock = counts, clock
         self._known: dict[str, int] = {}
-        self._fresh: list[tuple[float, int | None]] = []  # when each was seen, and the limit
+        self._fresh: list[tuple[float, int | None]] = []  # unexplained kills: time and limit
         self.tick()
 
     def tick(self) -> None:
-        """Read the counters; a node that is new counts from now on."""
+        """Read the counters. For a new node, only later kills count."""
         for node, count in self._counts().items():
             if count is None:
                 continue
@@ -106,7 +108,7 @@ class MemoryKills(Hook):
             self._fresh += [(self._clock(), count.limit_bytes)] * max(0, new)
 
     def take(self) -> str | None:
-        """Return why a trial's process died, if a kill of the last minute is not yet explained."""
+        """Return the reason of a death after a recent kill, which then counts as explained."""
         self.tick()
         now = self._clock()
         self._fresh = [each for each in self._fresh if now - each[0] <= RECENT_S]

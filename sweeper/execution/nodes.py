@@ -1,4 +1,4 @@
-"""Facts about the nodes of a cluster: files that they see, and the memory cgroup of each.
+"""Facts about the nodes of a cluster: resources, visible files and memory cgroups.
 
 A trial may run on any node.
 """
@@ -15,12 +15,12 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from sweeper.execution.memory_kills import Count, count_here
 
 Answer = TypeVar("Answer")
-ANSWER_S = 60.0  # for every node to have looked
-COUNT_S = 5.0  # for every node to have counted, while the sweep waits
+ANSWER_S = 60.0  # timeout of checks of files
+COUNT_S = 5.0  # timeout of counters: the sweep waits meanwhile
 
 
 def capacities() -> list[dict[str, float]]:
-    """Return what each living node of the cluster has: CPU, GPU and the rest, by Ray's names."""
+    """Return the resources of each living node of the cluster, by Ray's names: CPU, GPU."""
     return [
         {name: float(count) for name, count in node["Resources"].items()}
         for node in ray.nodes()
@@ -29,8 +29,10 @@ def capacities() -> list[dict[str, float]]:
 
 
 def missing_on(paths: Sequence[Path]) -> tuple[Mapping[Path, list[str]], int]:
-    """Return, for each of `paths` that some node lacks, the names of these nodes; and how many
-    nodes there are. The only node of a cluster is taken to see what this process sees."""
+    """Return the paths that some nodes lack, with the names of these nodes, and the node count.
+
+    On a cluster with a single node, no path counts as missing.
+    """
     nodes = _living()
     if len(nodes) == 1:
         return {}, 1
@@ -42,19 +44,19 @@ def missing_on(paths: Sequence[Path]) -> tuple[Mapping[Path, list[str]], int]:
 
 
 def counts_of_nodes() -> Mapping[str, Count | None]:
-    """Return the count of kernel kills of each node's memory cgroup, by the node's id."""
+    """Return the number of kills in each node's memory cgroup, by the node's id."""
     return _ask(count_here, timeout_s=COUNT_S)
 
 
 def _living() -> dict[str, str]:
-    """Return the names of the living nodes, by their ids."""
+    """Return the names of living nodes by their ids."""
     return {node["NodeID"]: node["NodeName"] for node in ray.nodes() if node["Alive"]}
 
 
 def _ask(question: Callable[..., Answer], *arguments: Any, timeout_s: float) -> dict[str, Answer]:
-    """Return what a function returns on each living node, by the node's id.
+    """Return the result of a function on each living node, by the node's id.
 
-    A node that does not answer in time went away, and will run no trial.
+    A node that does not answer in time is left out: it has failed and will run no trial.
     """
     task = ray.remote(num_cpus=0)(question)
     asked = {

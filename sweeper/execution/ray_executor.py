@@ -1,8 +1,8 @@
-"""The executor: Ray Tune runs the trials, and the runner decides about them.
+"""The executor, in which Ray Tune runs the trials and the runner makes the decisions.
 
-Tune owns the loop and asks: a `Searcher` gets the next trial from the runner, a `Stopper` passes on
-the runner's decisions, and a `Callback` reports crashes. Tune's own search algorithms, pruning,
-retries and restore are not used: the ledger does these.
+Tune owns the loop. A `Searcher` gets the next trial from the runner, a `Stopper` passes on the
+runner's decisions, and a `Callback` reports crashes. Tune's own search algorithms, pruning, retries
+and restore are not used: the runner and the ledger replace them.
 """
 
 import logging
@@ -36,43 +36,43 @@ from trainables.runtime.attempt_log import LOG
 from trainables.spec import AttemptConfig
 from trainables.trainable import Trainable
 
-KEY = "sweeper_trial"  # in a config: which trial it is for Tune's own trial id
-LOG_BYTES = 4000  # of an attempt's log, whose last lines may tell why its process died
-NOTE_CHARS = 1000  # of a line about an attempt, on the terminal
+KEY = "sweeper_trial"  # key of Tune's trial id in a config
+LOG_BYTES = 4000  # from the end of an attempt's log, for the reason of a death
+NOTE_CHARS = 1000  # of a note about an attempt on the terminal
 ENDING = (signal.SIGTERM, signal.SIGHUP)
 TICK_S = 1.0
-STALLED_S = 5.0  # between two checks: then this loop itself waited, for a database, say
-WAITING_S = 30.0  # between two lines that no node has room
+STALLED_S = 5.0  # between two checks; after more, this loop itself has waited
+WAITING_S = 30.0  # between two messages that no node has room
 
 
 class AttemptBuilder(Protocol):
-    """Builder of the config with which a worker runs a trial's latest attempt.
+    """The builder of the config of a trial's latest attempt, for a worker.
 
     Raises:
-        TrainableError: The trial cannot be built now: the store of its checkpoints is away, say.
+        TrainableError: The config cannot be built now, for example without the store.
     """
 
     def __call__(self, trial: Trial) -> AttemptConfig: ...
 
 
 class _Answers(Unsaved, Searcher):
-    """Searcher of Tune that returns the runner's next trial."""
+    """A searcher for Tune that returns the runner's next trial."""
 
     def __init__(
         self, runner: SweepRunner, build: AttemptBuilder, tick: Callable[[], None]
     ) -> None:
         super().__init__()
         self._runner, self._build, self._tick = runner, build, tick
-        self.trials: dict[str, Trial] = {}  # by Tune's id
-        self.folders: dict[str, Path] = {}  # of their attempts
-        self.errors: list[Exception] = []  # of ours that ended Tune's loop
+        self.trials: dict[str, Trial] = {}  # Tune's trial id -> trial
+        self.folders: dict[str, Path] = {}  # Tune's trial id -> folder of the attempt
+        self.errors: list[Exception] = []  # our own errors that ended Tune's loop
 
     def set_search_properties(self, *args: Any, **kwargs: Any) -> bool:
         return True
 
     @contextmanager
     def keeping_errors(self) -> Iterator[None]:
-        """Keep a deliberate error, which Tune would turn into one of its own."""
+        """Store our own error, because Tune replaces it by an error of its own."""
         try:
             yield
         except (SweeperError, ClusterLost) as error:
@@ -81,13 +81,13 @@ class _Answers(Unsaved, Searcher):
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         with self.keeping_errors():
-            self._tick()  # while nothing runs, Tune only asks again and again
+            self._tick()  # if no trial runs, Tune makes no other calls
             trial = self._runner.next_trial()
             if trial is None:
                 return Searcher.FINISHED if self._runner.is_done else None
             try:
                 config = self._build(trial)
-            except TrainableError as error:  # of this trial alone
+            except TrainableError as error:  # concerns this trial only
                 text = f"{type(error).__name__}: {error}"
                 self._runner.on_failure(trial, text, reason=str(error))
                 return None
@@ -99,14 +99,14 @@ class _Answers(Unsaved, Searcher):
         pass
 
     def save(self, checkpoint_path: str) -> None:
-        Path(checkpoint_path).touch()  # the ledger holds all there is to save
+        Path(checkpoint_path).touch()  # the ledger has the whole state
 
     def restore(self, checkpoint_path: str) -> None:
         pass
 
 
 class _Judge(Unsaved, tune.Stopper):
-    """Stopper of Tune that passes every result to the runner, which may end the trial."""
+    """A stopper for Tune that passes each result to the runner, which may end the trial."""
 
     def __init__(self, runner: SweepRunner, answers: _Answers, say: Callable[[str], None]) -> None:
         self._runner, self._answers, self._say = runner, answers, say
@@ -139,13 +139,15 @@ class _Judge(Unsaved, tune.Stopper):
 
 
 class Watch:
-    """Watch over Tune's trials: it ends a silent one's actor, and reports that no node has room.
+    """The watch over Tune's trials, which ends silent actors and reports a lack of room.
 
     Args:
-        silence_s: Seconds without a report after which a trial is silent.
-        actor_of: The actor of one of Tune's trials; None while no node has room for it.
-        each_second: Called about once a second.
-        say: Called with a line for people.
+        silence_s: The seconds without a report after which a trial is silent.
+        actor_of: A function that returns the actor of a trial of Tune; None while no node has room
+            for the trial.
+        each_second: A function that is called about once a second.
+        say: A function that receives lines for users.
+        clock: The clock, in seconds.
     """
 
     def __init__(
@@ -158,18 +160,18 @@ class Watch:
     ) -> None:
         self._silence_s, self._actor_of = silence_s, actor_of
         self._each_second, self._say, self._clock = each_second, say, clock
-        self._touched: dict[str, float] = {}  # when, by Tune's id of a trial that starts or runs
-        self._killed: dict[str, str] = {}  # why
+        self._touched: dict[str, float] = {}  # Tune's id of an active trial -> time
+        self._killed: dict[str, str] = {}  # Tune's trial id -> reason
         self._ticked = -TICK_S
         self._checked = clock()
         self._waiting_since = self._said = clock()
 
     def touch(self, trial_id: str) -> None:
-        """Note that a trial started or reported."""
+        """Record the start or a report of a trial."""
         self._touched[trial_id] = self._clock()
 
     def finish(self, trial_id: str) -> str | None:
-        """Forget a trial that ended; return why, if this watch ended it."""
+        """Forget an ended trial; return the reason if this watch has ended it."""
         self._touched.pop(trial_id, None)
         return self._killed.pop(trial_id, None)
 
@@ -180,18 +182,18 @@ class Watch:
             self._each_second()
 
     def check_trials(self, trials: Sequence[Any]) -> None:
-        """End the actors of silent trials; report that trials wait for room."""
+        """End the actors of silent trials, and report trials that wait for room."""
         if self._clock() - self._ticked < TICK_S:
             return
         self.tick()
         now = self._clock()
         stalled = now - self._checked
-        if stalled > STALLED_S:  # reports that arrived meanwhile are still unread
+        if stalled > STALLED_S:  # new reports are still unread
             self._touched = {k: min(now, at + stalled) for k, at in self._touched.items()}
         self._checked = now
         for trial in trials:
             if trial.status == TuneTrial.PENDING and self._actor_of(trial) is not None:
-                self._touched.setdefault(trial.trial_id, now)  # Tune reports only a start's end
+                self._touched.setdefault(trial.trial_id, now)  # Tune has no callback for this
             silent = now - self._touched.get(trial.trial_id, now)
             if silent > self._silence_s and trial.trial_id not in self._killed:
                 self._end(trial)
@@ -208,7 +210,7 @@ class Watch:
         ray.kill(actor)
 
     def _report_waiting(self, trials: Sequence[Any], now: float) -> None:
-        recent = trials[-200:]  # earlier ones have ended
+        recent = trials[-200:]  # all earlier ones have ended
         waits = [trial for trial in recent if trial.status == TuneTrial.PENDING]
         has_room = any(trial.status == TuneTrial.RUNNING for trial in recent)
         if not waits or has_room or any(map(self._actor_of, waits)):
@@ -220,7 +222,7 @@ class Watch:
 
 
 class _Crashes(Unsaved, tune.Callback):
-    """Callback of Tune that reports attempts without a result: a crash, a kill, a lost node."""
+    """A callback for Tune that reports attempts without a result: crashes, kills, lost nodes."""
 
     def __init__(
         self, runner: SweepRunner, answers: _Answers, watch: Watch, kills: MemoryKills
@@ -247,6 +249,7 @@ class _Crashes(Unsaved, tune.Callback):
         file = Path(trial.error_file or "")
         error = file.read_text() if file.is_file() else "crash: the attempt left no error"
         log = _tail(self._answers.folders[trial.trial_id] / LOG)
+        # The watch's own reason comes first, then Ray's memory monitor, then the kernel's kills.
         reason = killed or next((x for x in log.splitlines() if "HostOutOfMemory" in x), None)
         reason = reason or self._kills.take()
         text = "\n".join(filter(None, (log, error, reason)))
@@ -256,7 +259,7 @@ class _Crashes(Unsaved, tune.Callback):
 
 
 def as_measurement(result: Measured) -> Measurement:
-    """Return what the ledger records of an epoch that a worker measured."""
+    """Return the ledger's measurement of an epoch that a worker has reported."""
     report, place = result.report, result.checkpoint
     return Measurement(
         stage=report.stage,
@@ -273,7 +276,7 @@ def as_measurement(result: Measured) -> Measurement:
 
 
 def _tail(path: Path) -> str:
-    """Return the last lines of a log; "" if it is on another machine."""
+    """Return the last lines of a log, or "" if it is on another machine."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - LOG_BYTES))
@@ -296,29 +299,36 @@ def run(
     say: Callable[[str], None] = lambda line: None,
     kills: MemoryKills | None = None,
 ) -> int | None:
-    """Run everything that the runner has to run; return once it is done.
+    """Run all trials of a runner, and return when it is done.
 
     Args:
-        folder: For Tune's own files, which nobody reads. All nodes must see it, or `storage`.
-        storage: A file system of pyarrow, and a path there, in place of `folder`.
-        silence_s: Seconds without a report after which a trial is ended, and fails by `timeout`.
-        each_second: Called about once a second, in this thread, whether or not anything runs.
-        say: Called with a line for people, for example that no node has room.
-        kills: Counter of processes that the kernel killed; None: those of this machine.
+        runner: The runner.
+        build: The builder of attempt configs.
+        resources: The resources of a trial, by Ray's names.
+        max_concurrent: The maximum number of concurrent trials.
+        folder: The folder for Tune's own files. All nodes must see it, unless there is a `storage`.
+        storage: A file system of pyarrow and a path in it, instead of `folder`.
+        trainable: The class that runs an attempt.
+        silence_s: The seconds without a report after which a trial fails with `timeout`.
+        each_second: A function that is called about once a second in this thread, even if no trial
+            runs.
+        say: A function that receives lines for users.
+        kills: The counter of kills by the kernel; None: on this machine.
 
     Returns:
-        The number of the signal that interrupted it, or None. Running trials are then ended as
-        interrupted; they go on from their checkpoints.
+        The number of the interrupting signal, or None. After a signal, running trials end as
+        interrupted, and continue later from their checkpoints.
 
     Raises:
-        SweeperError: The runner could not answer: its ledger is lost, say.
-        ClusterLost: `each_second` raised it.
+        SweeperError: The runner cannot answer, for example without its ledger.
+        ClusterLost: `each_second` has raised it.
     """
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the runner reports failures
     tune_internals.patch()
     controller = Controller(no_next=lambda: runner.is_at_limit)
     watch = Watch(silence_s, controller.actor_of, each_second, say)
     answers = _Answers(runner, build, watch.tick)
+    # Endless samples and no retries by Tune: the runner alone decides about both.
     tuner = tune.Tuner(
         tune.with_resources(trainable, resources),
         tune_config=tune.TuneConfig(
@@ -348,7 +358,7 @@ def run(
                 raise answers.errors[0] from None
             raise
     is_done = runner.is_done
-    runner.interrupt()  # of a hopeless sweep too: Tune has stopped what ran
+    runner.interrupt()  # also for a hopeless sweep, whose trials Tune has stopped
     if is_done:
         return None
     return seen[-1] if seen else signal.SIGINT
@@ -360,7 +370,7 @@ def _trial_name(trial: Any) -> str:
 
 @contextmanager
 def _term_as_interrupt() -> Iterator[list[int]]:
-    """End Tune's loop on SIGTERM and SIGHUP as on SIGINT; yield the list of signals that came."""
+    """End Tune's loop on SIGTERM and SIGHUP as on SIGINT; yield the list of received signals."""
     seen: list[int] = []
 
     def handle(number: int, frame: FrameType | None) -> None:

@@ -1,6 +1,6 @@
-"""Everything private to Ray that running Tune needs: its controller's actors, and three patches.
+"""The uses of Ray's private interfaces for Tune: the controller's actors, and three patches.
 
-Tune has no public way to tell which trials have actors and which actors are idle.
+Tune has no public interface for the actors of trials and for idle actors.
 """
 
 import logging
@@ -15,7 +15,7 @@ from ray.tune.schedulers import FIFOScheduler
 
 
 class Unsaved:
-    """Object that Tune saves without its content: a sweep resumes from its ledger alone."""
+    """An object that Tune saves without content, because a sweep resumes from its ledger alone."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
@@ -25,10 +25,10 @@ class Unsaved:
 
 
 class Controller(Unsaved, FIFOScheduler):
-    """Scheduler of Tune that starts trials in order, and sees Tune's controller.
+    """A scheduler for Tune that starts trials in order and has access to Tune's controller.
 
-    Tune keeps the actor of a trial that ended for the next one, and with it a slot. The actor is
-    released if there is `no_next`, because other sweeps may have the slot.
+    Tune keeps the actor of an ended trial, and with it a slot, for the next trial. If `no_next`
+    returns True, the actor is released, so that other sweeps can use the slot.
     """
 
     def __init__(self, no_next: Callable[[], bool]) -> None:
@@ -43,7 +43,7 @@ class Controller(Unsaved, FIFOScheduler):
         return super().choose_trial_to_run(tune_controller)
 
     def actor_of(self, trial: Any) -> Any:
-        """Return the actor of a trial, even if it is starting; None: no node has room for it."""
+        """Return the running or starting actor of a trial; None if no node has room for it."""
         if self._tune is None:
             return None
         tracked = self._tune._trial_to_actor.get(trial)
@@ -54,26 +54,26 @@ class Controller(Unsaved, FIFOScheduler):
 
 
 def patch() -> None:
-    """Apply the patches that a run of Tune needs, each once."""
+    """Apply each patch for Tune once."""
     _make_worker_kills_ordinary_failures()
     _keep_keys_out_of_logs()
     _ignore_dropped_results()
 
 
 def _keep_keys_out_of_logs() -> None:
-    """Keep Tune from passing a bucket's keys in a runtime environment, which Ray logs.
+    """Prevent Tune from passing a bucket's keys in a runtime environment, which Ray logs.
 
-    Trials get the keys from the environment of their node, as they get everything else.
+    Trials get the keys from the environment of their node, like all other variables.
     """
     ENV_VARS_TO_PROPAGATE.difference_update([n for n in ENV_VARS_TO_PROPAGATE if "AWS_" in n])
 
 
 def _ignore_dropped_results() -> None:
-    """Keep Ray from reporting errors of results that nobody waits for.
+    """Prevent Ray from reporting errors of dropped results.
 
-    When a sweep ends, Tune drops the pending results of trials that start. Ray then reads each
-    error, to print it. An error without details, such as that of a worker that never ran, cannot
-    be read: the log gets an AssertionError. The runner reports the ends of trials.
+    At the end of a sweep, Tune drops the pending results of starting trials. Ray then tries to
+    print each error. For an error without details, such as that of a worker that never ran, this
+    logs an AssertionError. The runner reports the ends of trials anyway.
     """
     Worker.raise_errors = lambda self, serialized_objects, object_refs: None
     logging.getLogger("ray._private.serialization").setLevel(logging.CRITICAL)
@@ -82,8 +82,8 @@ def _ignore_dropped_results() -> None:
 def _make_worker_kills_ordinary_failures() -> None:
     """Make a kill by Ray's memory monitor fail one trial instead of ending `Tuner.fit`.
 
-    Ray 2.60's actor manager knows two kinds of errors and raises on any other; an
-    `OutOfMemoryError` is neither.
+    The actor manager of Ray 2.60 handles two types of errors, and raises for any other type, such
+    as `OutOfMemoryError`.
     """
     original = RayActorManager._actor_task_failed
     if getattr(original, "is_patched", False):

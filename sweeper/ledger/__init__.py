@@ -1,4 +1,4 @@
-"""The ledger: the only truth about trials, in a small SQL schema."""
+"""The ledger: the single source of truth about trials, in a small SQL schema."""
 
 from sweeper.ledger.ledger import Ledger
 from sweeper.ledger.records import Event, EventKind, Moment, Request, SweepRecord

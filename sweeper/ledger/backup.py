@@ -1,4 +1,4 @@
-"""The copy of an SQLite ledger that is kept beside it, and the way back from a damaged one."""
+"""The copy of an SQLite ledger in the same folder, and the recovery of a damaged ledger."""
 
 import sqlite3
 import threading
@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-INTERVAL_S = 60.0  # between two copies of a ledger that changes
-FIRST_S = 2.0  # between looks at a ledger that has no copy yet: its sweep is about to start
-MAX_SHARE = 0.02  # of the time that copying may take: a large ledger is copied less often
-TRIALS = "trials"  # the folder of a sweep's trials, beside its ledger
-RESTORED = ("copy", "restored")  # recorder and entity of the mark that a copy has among `mirrors`
+INTERVAL_S = 60.0  # between two copies of a changing ledger
+FIRST_S = 2.0  # between two checks of a ledger without a copy: its sweep is about to start
+MAX_SHARE = 0.02  # largest share of time for copies: a large ledger is copied less often
+TRIALS = "trials"  # folder of a sweep's trials, beside its ledger
+RESTORED = ("copy", "restored")  # recorder and entity of the mark of a copy in `mirrors`
 MARK = (
     "insert or replace into mirrors (sweep, recorder, entity, ref) select name, ?, ?, ? from sweeps"
 )
@@ -20,16 +20,16 @@ HAS_BEGUN = "select count(*) from sweeps where state != 'new'"
 
 
 def copy_of(file: Path) -> Path:
-    """Return where the copy of an SQLite ledger is kept."""
+    """Return the path of the copy of an SQLite ledger."""
     return file.with_suffix(".backup.db")
 
 
 def back_up(file: Path) -> None:
-    """Copy an SQLite ledger aside as it is now, for the day on which it is damaged.
+    """Copy an SQLite ledger, so that it can be restored after damage.
 
-    The copy carries a mark, by which a recorder that starts from it knows that MLflow may be ahead
-    of it. A ledger of no sweep that has started makes no copy, and one that cannot be read keeps
-    the copy that is there.
+    The copy has a mark. It tells a recorder that MLflow may have more records than the copy. A
+    ledger without a started sweep is not copied. If the ledger cannot be read, the existing copy
+    stays.
     """
     aside = file.with_name(f".{file.stem}.copy")
     if not file.is_file():
@@ -84,7 +84,7 @@ def _copy_at_intervals(file: Path, interval_s: float, finished: threading.Event)
 
 
 def _signature(file: Path) -> tuple[tuple[int, int], ...]:
-    """Return what changes with every commit: times and sizes of the file and its journal."""
+    """Return the times and sizes of the file and its journal, which change with every commit."""
     found = []
     for path in (file, file.with_name(f"{file.name}-wal")):
         with suppress(OSError):
@@ -94,10 +94,10 @@ def _signature(file: Path) -> tuple[tuple[int, int], ...]:
 
 
 def loss(file: Path) -> str | None:
-    """Return what is wrong with an SQLite ledger that has lost all of its content, or None.
+    """Return the damage of an SQLite ledger that has lost all its content, or None.
 
-    A file of 0 bytes, or none at all, is only a beginning where nothing speaks of an earlier one:
-    neither a copy nor a folder of trials beside it.
+    A missing file or a file of 0 bytes is a new ledger, unless a copy or a folder of trials is
+    beside it.
     """
     if not (copy_of(file).is_file() or (file.parent / TRIALS).is_dir()):
         return None
@@ -107,7 +107,7 @@ def loss(file: Path) -> str | None:
 
 
 def way_back(file: Path) -> str:
-    """Return how to go on from the copy of a damaged SQLite ledger."""
+    """Return the instructions to continue from the copy of a damaged SQLite ledger."""
     copy = copy_of(file)
     if not copy.is_file():
         return "Restore it from a backup, or launch the sweep under another --name."
@@ -115,12 +115,12 @@ def way_back(file: Path) -> str:
     when = time.strftime("%Y-%m-%d %H:%M", time.localtime(at))
     return (
         f"A copy of {when} ({_age(time.time() - at)} old) is in {copy}: move {file}, its -wal and "
-        "its -shm away, put the copy in its place, and go on: what came after it is trained again."
+        "its -shm away, put the copy in its place, and resume: later results are trained again."
     )
 
 
 def _age(seconds: float) -> str:
-    """Return an age in the largest unit of which it has two, or in seconds."""
+    """Return an age in the largest unit that gives at least 2, or in seconds."""
     for unit, name in ((86_400, "days"), (3600, "hours"), (60, "minutes")):
         if seconds >= 2 * unit:
             return f"{seconds / unit:.0f} {name}"

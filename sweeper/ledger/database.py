@@ -1,6 +1,6 @@
-"""The database under the ledger: SQLite in WAL mode by default, or any that SQLAlchemy supports.
+"""The database of the ledger: SQLite in WAL mode by default, or any other one of SQLAlchemy.
 
-A statement that fails because the database is away, locked or full is tried again, so that a
+A statement that fails because the database is unreachable, locked or full is retried. Thus a
 restart of PostgreSQL only makes a sweep wait.
 """
 
@@ -38,30 +38,30 @@ from sweeper.ledger import backup, schema
 from sweeper.text import without_secrets
 
 T = TypeVar("T")
-PATIENCE_S = 60.0  # with a database that is away, locked or full, once it has answered before
+PATIENCE_S = 60.0  # of retries, after the database has answered once
 FIRST_PATIENCE_S = 5.0
 LONGEST_PAUSE_S = 2.0
 FULL = ("disk is full", "disk I/O error", "readonly database", "No space left", "could not extend")
 DAMAGED = ("malformed", "not a database")
-NOTICE = {  # notice a server that accepts a connection and is silent, or is cut off
+NOTICE = {  # options that detect a silent or disconnected server
     "connect_timeout": 5,  # s
     "tcp_user_timeout": 30_000,  # ms
     "keepalives_idle": 10,  # s
 }
-LIBPQ = ("psycopg", "psycopg2")  # drivers that take these
+LIBPQ = ("psycopg", "psycopg2")  # drivers with these options
 NO_COPY = "Restore it from a backup."
-LEDGER = "ledger.db"  # in a sweep's folder
-TABLES_LOCK = 5_091_733  # of PostgreSQL's advisory locks; ours by convention
-NUMBER_KEY = "$float"  # in JSON, of a number that is not finite
+LEDGER = "ledger.db"  # file in a sweep's folder
+TABLES_LOCK = 5_091_733  # number of an advisory lock of PostgreSQL, ours by convention
+NUMBER_KEY = "$float"  # in JSON, key of a number that is not finite
 
 
 def url_in(folder: Path) -> str:
-    """Return the URL of the SQLite ledger of the sweep whose folder this is."""
+    """Return the URL of the SQLite ledger in the folder of a sweep."""
     return f"sqlite:///{folder / LEDGER}"
 
 
 class Mark(Protocol):
-    """Mark of a transaction, by which a later one can tell that it was committed."""
+    """The mark of a transaction, which shows later whether it was committed."""
 
     def leave(self, connection: Connection) -> None: ...
 
@@ -71,14 +71,16 @@ class Mark(Protocol):
 class Database:
     """Connections to the database at `url`, with the ledger's tables in it.
 
-    `trouble` is called with a line when the database stops answering, and with one when it is back.
-    A statement is tried again for `patience_s` seconds.
+    Attributes:
+        trouble: A function that receives one line when the database stops answering, and one when
+            it answers again.
+        patience_s: The seconds for which a failed statement is retried.
 
     Raises:
-        BackendUnreachable: It does not answer.
-        StorageFull: It cannot be written to.
-        UsageError: A newer sweeper wrote it, it is damaged, or the URL has no driver.
-        SweeperError: It answers, and refuses what is to be written.
+        BackendUnreachable: The database does not answer.
+        StorageFull: The database cannot be written to.
+        UsageError: A newer sweeper wrote the database, it is damaged, or the URL has no driver.
+        SweeperError: The database answers, but refuses a record.
     """
 
     def __init__(self, url: str) -> None:
@@ -103,7 +105,7 @@ class Database:
 
     @property
     def file(self) -> Path | None:
-        """The file of the database, if it is SQLite's."""
+        """The file of an SQLite database; None for another database."""
         return None if self.is_shared else Path(self._engine.url.database or "")
 
     def write(
@@ -113,12 +115,13 @@ class Database:
         mark: Mark | None = None,
         patience_s: float = math.inf,
     ) -> T:
-        """Commit all that `do` does, or nothing; try again while the database is away.
+        """Run `do` in one transaction; retry while the database is unreachable.
 
         Args:
-            mark: Tells whether a commit arrived whose answer was lost, so that nothing is done
-                twice.
-            patience_s: Seconds to try at most.
+            do: The function that writes.
+            mark: A mark that shows whether a commit with a lost answer has arrived, so that no
+                write is done twice.
+            patience_s: The maximum seconds of retries.
         """
         done: list[T] = []
 
@@ -134,7 +137,7 @@ class Database:
         return self._patiently(once, patience_s)
 
     def read(self, query: Callable[[Connection], T]) -> T:
-        """Return what `query` returns; try again while the database is away."""
+        """Return the result of `query`; retry while the database is unreachable."""
 
         def once() -> T:
             with self._engine.connect().execution_options(reads=True) as connection:
@@ -143,7 +146,7 @@ class Database:
         return self._patiently(once)
 
     def now(self, connection: Connection) -> float:
-        """Return seconds since the epoch by the clock that all users of the database share."""
+        """Return the time by the common clock of all users, in seconds since the Unix epoch."""
         if self.is_shared:
             return float(connection.scalar(text("select extract(epoch from clock_timestamp())")))
         return time.time()
@@ -163,7 +166,7 @@ class Database:
                 if not waited:
                     self.trouble(f"{self._explained(error)} Waiting for it.")
                 waited = True
-                time.sleep(pause * random.uniform(0.5, 1.0))  # so that many do not come at once
+                time.sleep(pause * random.uniform(0.5, 1.0))  # not all at once
                 pause = min(2 * pause, LONGEST_PAUSE_S)
                 continue
             if waited:
@@ -181,12 +184,12 @@ class Database:
         return BackendUnreachable(f"the ledger at {self._shown} does not answer: {why}.")
 
     def damaged(self, how: str) -> UsageError:
-        """Return an error with the damage of the database, and the way back."""
+        """Return an error with the damage of the database, and with instructions for recovery."""
         advice = NO_COPY if self.file is None else backup.way_back(self.file)
         return UsageError(f"the ledger at {self._shown} {how}. {advice}")
 
     def _prepare(self, connection: Connection) -> None:
-        if connection.dialect.name == "postgresql":  # two that create tables at once
+        if connection.dialect.name == "postgresql":  # two processes may create tables at once
             connection.execute(text(f"select pg_advisory_xact_lock({TABLES_LOCK})"))
         schema.metadata.create_all(connection)
         version = connection.scalar(select(func.max(schema.versions.c.version)))
@@ -206,7 +209,7 @@ class Database:
 
 
 def _may_pass(error: DBAPIError) -> bool:
-    """Return whether the same statement may succeed later: the database is away, locked or full."""
+    """Return whether a retry may succeed: the database is unreachable, locked or full."""
     why = str(error.orig)
     if any(sign in why for sign in ("readonly database", *DAMAGED, "no such", "syntax error")):
         return False
@@ -214,12 +217,12 @@ def _may_pass(error: DBAPIError) -> bool:
 
 
 def _is_connection_error(error: DBAPIError) -> bool:
-    """Return whether the database, not the statement, is the cause."""
+    """Return whether the database, and not the statement, is the cause of an error."""
     return isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated
 
 
 def _options(url: URL) -> dict[str, int]:
-    """Return options of the driver besides those of the URL, which have precedence."""
+    """Return options for the driver. Options in the URL have priority."""
     if url.get_backend_name() != "postgresql" or url.get_driver_name() not in LIBPQ:
         return {}
     return {name: value for name, value in NOTICE.items() if name not in url.query}
@@ -237,16 +240,16 @@ def _engine(url: str) -> Engine:
     except (NoSuchModuleError, ImportError) as error:
         shown = without_secrets(f"{make_url(url)!r}")
         raise UsageError(f"--storage: no driver for {shown}: {error}") from error
-    except (ArgumentError, ValueError) as error:  # the text may hold a password: it is not shown
+    except (ArgumentError, ValueError) as error:  # never show the text: it may have a password
         raise UsageError(
             "--storage: not the URL of a database; write it as postgresql+psycopg://user@host/name "
             "or sqlite:////folder/ledger.db."
         ) from error
     if engine.dialect.name == "sqlite":
-
+        # Writes lock the database at once (BEGIN IMMEDIATE): a later lock could fail in between.
         @event.listens_for(engine, "connect")
         def _configure(connection: Any, _: Any) -> None:
-            connection.isolation_level = None  # so that BEGIN is ours
+            connection.isolation_level = None  # this module emits BEGIN itself
             connection.execute(f"PRAGMA busy_timeout = {int(PATIENCE_S * 1000)}")
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
@@ -260,9 +263,9 @@ def _engine(url: str) -> Engine:
 
 
 def dump_json(value: Any) -> str:
-    """Return strict JSON, in which a number that is not finite is `{"$float": "nan"}`.
+    """Return strict JSON with `{"$float": "nan"}` for a number that is not finite.
 
-    PostgreSQL refuses the bare words NaN and Infinity.
+    PostgreSQL refuses the words NaN and Infinity.
     """
     try:
         return _compact(value)
@@ -271,7 +274,7 @@ def dump_json(value: Any) -> str:
 
 
 def load_json(text: str) -> Any:
-    """Return the value that `dump_json` wrote."""
+    """Return the value of a JSON text of `dump_json`."""
     return json.loads(text, object_hook=_unwrapped)
 
 

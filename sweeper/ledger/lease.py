@@ -1,8 +1,8 @@
-"""The lease of a sweep: one driver a sweep, on any host, as a row of the ledger.
+"""The lease of a sweep, a row of the ledger, which allows one driver for each sweep on any host.
 
-A holder that died on this host is replaced at once. One on another host counts as dead when it has
-not renewed for `TTL_S`, by the database's clock, never by the clocks of two hosts. Every write of a
-driver carries its lease, so that a driver that lost it cannot write any more.
+A dead holder on this host is replaced at once. A holder on another host counts as dead if it has
+not renewed the lease for `TTL_S` by the database's clock. The clocks of two hosts are never
+compared. Every write of a driver names its lease, so that a driver without the lease cannot write.
 """
 
 import os
@@ -31,7 +31,7 @@ TABLE = schema.leases
 
 @dataclass(frozen=True, kw_only=True)
 class Holder:
-    """The present or former holder of a lease."""
+    """The current or former holder of a lease."""
 
     owner: str
     host: str
@@ -41,7 +41,7 @@ class Holder:
     since: float
 
     def is_dead_here(self) -> bool:
-        """Return whether it ran on this machine and has ended, reaped by its parent or not."""
+        """Return whether the holder ran on this machine and has ended."""
         if self.place != place():
             return False
         started = start_of(self.pid)
@@ -54,10 +54,10 @@ class Holder:
 
 @dataclass
 class Lease:
-    """A lease that this process holds. `lost` is set once another process has it."""
+    """A lease that this process holds. `lost` is set when another process takes it."""
 
     owner: str
-    before: Holder | None  # the last holder, if it did not release the lease
+    before: Holder | None  # the previous holder, if it did not release the lease
     lost: threading.Event = field(default_factory=threading.Event)
 
 
@@ -66,7 +66,7 @@ def hold(database: Database, sweep: str) -> Iterator[Lease]:
     """Hold the lease of `sweep`, and renew it in the background.
 
     Raises:
-        SweepIsHeld: Another process runs this sweep; the text says which.
+        SweepIsHeld: Another process runs this sweep. The message names it.
     """
     lease = acquire(database, sweep)
     over = threading.Event()
@@ -78,7 +78,7 @@ def hold(database: Database, sweep: str) -> Iterator[Lease]:
         yield lease
     finally:
         over.set()
-        with suppress(SweeperError):  # it runs out by itself
+        with suppress(SweeperError):  # the lease expires by itself
             database.write(
                 lambda connection: _change(connection, sweep, lease.owner, {"owner": None}),
                 patience_s=1,
@@ -86,7 +86,11 @@ def hold(database: Database, sweep: str) -> Iterator[Lease]:
 
 
 def acquire(database: Database, sweep: str) -> Lease:
-    """Take the lease of `sweep`. Raise SweepIsHeld."""
+    """Take the lease of `sweep`.
+
+    Raises:
+        SweepIsHeld: Another process holds it.
+    """
     owner = uuid.uuid4().hex
 
     def take(connection: Connection) -> Lease:
@@ -94,6 +98,7 @@ def acquire(database: Database, sweep: str) -> Lease:
         row = connection.execute(query).mappings().one_or_none()
         now = database.now(connection)
         before = _holder(row)
+        # On the same kernel the process itself is checked, which is faster and safer than the age.
         if row is not None and before is not None:
             is_dead = before.is_dead_here() or (
                 before.place != place() and now - row["renewed"] > TTL_S
@@ -120,12 +125,12 @@ def acquire(database: Database, sweep: str) -> Lease:
 
     try:
         return database.write(take)
-    except IntegrityError as error:  # another one inserted the row in the same moment
+    except IntegrityError as error:  # another process has inserted the row at the same moment
         raise SweepIsHeld(f"sweep `{sweep}` has just been launched by another process.") from error
 
 
 def living_holder(database: Database, sweep: str) -> Holder | None:
-    """Return the present driver of the sweep, if there is one."""
+    """Return the current driver of the sweep, if there is one."""
 
     def look(connection: Connection) -> Holder | None:
         query = select(TABLE).where(TABLE.c.sweep == sweep)
@@ -140,14 +145,18 @@ def living_holder(database: Database, sweep: str) -> Holder | None:
 
 
 class Fence:
-    """Mark that lets a transaction through only for the lease's owner (a `Mark`)."""
+    """A `Mark` that allows a transaction only to the owner of the lease."""
 
     def __init__(self, sweep: str, owner: str) -> None:
         self._sweep, self._owner = sweep, owner
         self._token = uuid.uuid4().hex
 
     def leave(self, connection: Connection) -> None:
-        """Leave the mark. Raise SweepIsHeld if another process has the lease."""
+        """Leave the mark.
+
+        Raises:
+            SweepIsHeld: Another process holds the lease.
+        """
         if not _change(connection, self._sweep, self._owner, {"last_write": self._token}):
             raise SweepIsHeld(
                 f"this launch has lost the lease of sweep `{self._sweep}`: another one drives it."
@@ -159,7 +168,7 @@ class Fence:
 
 
 def place() -> str:
-    """Return the name of the kernel and the process namespace in which process numbers hold."""
+    """Return the id of the kernel and the process namespace in which process ids are valid."""
     parts = []
     with suppress(OSError):
         parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
@@ -168,10 +177,10 @@ def place() -> str:
 
 
 def start_of(pid: int) -> float | None:
-    """Return the start of a process, or None if it has ended, reaped by its parent or not.
+    """Return the start time of a process, or None if it has ended; a zombie has ended, too.
 
-    The unit is the kernel's ticks since boot, which do not change when a clock is set; without
-    /proc it is seconds of the clock.
+    The unit is the kernel's ticks since boot, which do not depend on the clock. Without /proc it is
+    seconds since the Unix epoch.
     """
     if not Path("/proc/self/stat").exists():
         with suppress(psutil.NoSuchProcess):
@@ -182,7 +191,8 @@ def start_of(pid: int) -> float | None:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    state, *numbers = stat.rpartition(b")")[2].split()  # from its third field, whatever its name
+    # The second field, the name in parentheses, may contain spaces and parentheses.
+    state, *numbers = stat.rpartition(b")")[2].split()
     return None if state in (b"Z", b"X") else float(numbers[18])
 
 
@@ -191,7 +201,7 @@ def _renew(database: Database, sweep: str, lease: Lease, over: threading.Event) 
         return _change(connection, sweep, lease.owner, {"renewed": database.now(connection)})
 
     while not over.wait(RENEW_S):
-        with suppress(SweeperError):  # the database is away: what is written then is fenced
+        with suppress(SweeperError):  # the database is unreachable; later writes are fenced
             if not database.write(renew):
                 lease.lost.set()
                 return

@@ -1,9 +1,9 @@
-"""The ledger of one sweep as its driver writes it. A trial is done when its row is committed.
+"""The writes of a driver to the ledger of one sweep. A trial has ended when its row is committed.
 
-One process writes, one thread of it at a time: the driver that holds the sweep's lease. Every
-write is one transaction that appends an event and updates the state by it (`model.apply`). A write
-of an attempt that is no longer the latest is refused, so that a worker thought dead cannot
-overwrite its successor; so is one of a driver that has lost the lease.
+Only the driver that holds the sweep's lease writes, with one thread at a time. Every write is one
+transaction that appends an event and updates the state with it (`model.apply`). A write of an
+earlier attempt is refused, so that a worker that was wrongly taken for dead cannot overwrite its
+successor. A write of a driver without the lease is refused, too.
 """
 
 import math
@@ -39,7 +39,7 @@ from sweeper.model import (
 
 T = TypeVar("T")
 HURRY_S = 0.5
-STATE = (  # columns of a trial that events change
+STATE = (  # columns of a trial that change with events
     "state",
     "attempt",
     "uncounted",
@@ -54,7 +54,7 @@ STATE = (  # columns of a trial that events change
 
 
 class StaleAttempt(Exception):
-    """A report of an attempt that a later one has replaced; to be dropped."""
+    """A report of an attempt that a later one has replaced. Callers drop it."""
 
 
 class Ledger(OpenLedger):
@@ -62,22 +62,22 @@ class Ledger(OpenLedger):
 
     Raises:
         BackendUnreachable: The database does not answer.
-        UsageError: The ledger was written by a newer sweeper, or the URL has no driver.
+        UsageError: A newer sweeper wrote the ledger, or the URL has no driver.
     """
 
     def __init__(self, url: str, sweep: str, *, clock: Callable[[], float] = time.time) -> None:
         super().__init__(Database(url), sweep)
         self.url, self._clock = url, clock
         self._owner: str | None = None
-        self._writing = threading.Lock()  # or the mark of a commit would be gone before it is read
+        self._writing = threading.Lock()  # a second write would replace the mark before it is read
         self._latest = 0.0
 
     @classmethod
     def in_folder(cls, folder: Path) -> "Ledger":
-        """Open (or create) the SQLite ledger of the sweep whose folder this is.
+        """Open or create the SQLite ledger in the folder of a sweep.
 
         Raises:
-            UsageError: It is damaged, or holds nothing although it has a copy.
+            UsageError: The ledger is damaged, or is empty although it has a copy.
         """
         folder.mkdir(parents=True, exist_ok=True)
         ledger = cls(url_in(folder), folder.name)
@@ -87,17 +87,17 @@ class Ledger(OpenLedger):
         return ledger
 
     def damaged(self, how: str) -> UsageError:
-        """Return an error with the damage of this ledger, and the way back."""
+        """Return an error with the damage of this ledger, and with instructions for recovery."""
         return self._database.damaged(how)
 
     @contextmanager
     def backed_up(self) -> Iterator[None]:
-        """Keep a copy of an SQLite ledger beside it, up to date to within a minute."""
+        """Update the copy of an SQLite ledger every minute."""
         with backup.kept(self._database.file):
             yield
 
     def on_trouble(self, tell: Callable[[str], None]) -> None:
-        """Call `tell` with a line when the database stops answering, and when it is back."""
+        """Call `tell` with a line when the database stops answering, and when it answers again."""
         self._database.trouble = tell
 
     def hurry(self) -> None:
@@ -106,21 +106,21 @@ class Ledger(OpenLedger):
 
     @contextmanager
     def hold(self) -> Iterator[lease.Lease]:
-        """Hold the sweep's lease: from here on, this ledger's writes are the driver's.
+        """Hold the sweep's lease, and write under it from now on.
 
         Raises:
-            SweepIsHeld: Another process runs this sweep; the text says which.
+            SweepIsHeld: Another process runs this sweep. The message names it.
         """
         with lease.hold(self._database, self.name) as held:
             self.act_for(held.owner)
             yield held
 
     def act_for(self, owner: str) -> None:
-        """Write under a lease that another process of the same launch holds."""
+        """Write under the lease of another process of the same launch from now on."""
         self._owner = owner
 
     def create(self, record: SweepRecord) -> None:
-        """Write the sweep's own row, in place of one that never started."""
+        """Write the row of the sweep; replace the row of a sweep that never started."""
         table = schema.sweeps
 
         def write(connection: Connection) -> None:
@@ -132,7 +132,7 @@ class Ledger(OpenLedger):
         self._write(write)
 
     def extend(self, resolved: JsonObject, *, config_hash: str | None = None) -> None:
-        """Replace the resolved file by one with more trials, or with a store that was moved."""
+        """Replace the resolved file by one with more trials, replicates or a moved store."""
         values: dict[str, Any] = {"resolved": dict(resolved)}
         if config_hash is not None:
             values["config_hash"] = config_hash
@@ -150,7 +150,7 @@ class Ledger(OpenLedger):
         return self._write(write)
 
     def start(self, provenance: JsonObject, **facts: Any) -> None:
-        """Mark the sweep as running, with its provenance; `facts` are of this launch alone."""
+        """Mark the sweep as running, with its provenance and further `facts` about this launch."""
         payload = {**provenance, **facts}
         self._set_state("running", EventKind.SWEEP_STARTED, payload, provenance=dict(provenance))
 
@@ -170,7 +170,7 @@ class Ledger(OpenLedger):
         connection.execute(update(table).where(table.c.name == self.name).values(values))
 
     def add_study(self, study: Study, facts: JsonObject) -> None:
-        """Add a study with what is known of its data. A second call is a no-op."""
+        """Add a study with the facts about its data. A second call has no effect."""
         table = schema.studies
         if study.name in {known.name for known in self.studies()}:
             return
@@ -185,9 +185,9 @@ class Ledger(OpenLedger):
         self._write(write)
 
     def add_trial(self, trial: Trial, outcome: Outcome | None = None) -> None:
-        """Plan a trial: from here on it will run, whatever happens to this process.
+        """Plan a trial. From now on it will run even if this process dies.
 
-        With an `outcome` it ends at once, as its first attempt.
+        With an `outcome`, the trial ends at once with its first attempt.
         """
         values = {**asdict(trial), "params": dict(trial.params), "seed": str(trial.seed)}
         values["sampled"] = list(trial.sampled)
@@ -204,7 +204,7 @@ class Ledger(OpenLedger):
         self._write(write)
 
     def reopen(self, study: str, number: int) -> None:
-        """Have a trial that has ended tried again, from its last checkpoint."""
+        """Reopen an ended trial, so that it is tried again from its last checkpoint."""
 
         def write(connection: Connection) -> None:
             self._record(
@@ -214,7 +214,7 @@ class Ledger(OpenLedger):
         self._write(write)
 
     def start_attempt(self, study: str, number: int, **facts: Any) -> int:
-        """Return the number of a new attempt at a trial, which fences off the ones before."""
+        """Start a new attempt at a trial, fence off earlier ones, and return its number."""
 
         def write(connection: Connection) -> int:
             trial = trial_in(connection, self.name, study, number)
@@ -231,9 +231,9 @@ class Ledger(OpenLedger):
         measurement: Measurement,
         outcome: Outcome | None = None,
     ) -> None:
-        """Append a measurement, and keep the best objective and the latest checkpoint.
+        """Append a measurement, and update the best objective and the latest checkpoint.
 
-        With an `outcome`, the measurement ends the attempt, in the same transaction.
+        With an `outcome`, the attempt ends in the same transaction.
 
         Raises:
             StaleAttempt: A later attempt at this trial has begun.
@@ -248,9 +248,10 @@ class Ledger(OpenLedger):
         self._write(write)
 
     def end_attempt(self, study: str, number: int, attempt: int, outcome: Outcome) -> None:
-        """End an attempt, and with a finished state the trial: COMPLETE, PRUNED or FAILED.
+        """End an attempt.
 
-        WAITING leaves the trial to be tried again, INTERRUPTED to be resumed.
+        The states COMPLETE, PRUNED and FAILED end the trial, too. A WAITING trial is tried again,
+        and an INTERRUPTED one can be resumed.
 
         Raises:
             StaleAttempt: A later attempt at this trial has begun.
@@ -263,9 +264,9 @@ class Ledger(OpenLedger):
         self._write(write)
 
     def drop_checkpoint(self, study: str, number: int, reason: str) -> None:
-        """Record that a trial's checkpoint was deleted, and why.
+        """Record the deletion of a trial's checkpoint, with the reason.
 
-        Wait only briefly for the database, since no other write is made meanwhile.
+        The write waits only briefly for the database, because it delays all other writes.
         """
 
         def write(connection: Connection) -> None:
@@ -275,7 +276,11 @@ class Ledger(OpenLedger):
         self._write(write, patience_s=1.0)
 
     def _current(self, connection: Connection, study: str, number: int, attempt: int) -> Trial:
-        """Return a trial whose latest attempt this is, and runs. Raise StaleAttempt."""
+        """Return the trial of a running attempt.
+
+        Raises:
+            StaleAttempt: The attempt has ended, or is not the latest.
+        """
         trial = trial_in(connection, self.name, study, number)
         if trial.attempt != attempt or trial.state.is_finished:
             raise StaleAttempt(f"attempt {attempt} of trial {number}: {trial.attempt} runs")
@@ -288,10 +293,13 @@ class Ledger(OpenLedger):
         event: TrialEvent,
         facts: JsonObject | None = None,
     ) -> Trial:
-        """Append an event of a trial, and update the trial's row by it.
+        """Append an event of a trial, update the trial's row, and return the new state.
 
         Args:
-            facts: Further payload of the event.
+            connection: The transaction.
+            before: The trial before the event.
+            event: The event.
+            facts: Additional payload of the event.
         """
         after = apply(before, event)
         changes = {k: getattr(after, k) for k in STATE if getattr(after, k) != getattr(before, k)}
@@ -312,7 +320,7 @@ class Ledger(OpenLedger):
     def note(
         self, text: str, study: str | None = None, number: int | None = None, attempt: int = 0
     ) -> None:
-        """Append a line to the history that changes no state."""
+        """Append a note to the history, which changes no state."""
         where = (study, number, attempt if number is not None else None)
         self._write(
             lambda connection: self._append(
@@ -321,7 +329,7 @@ class Ledger(OpenLedger):
         )
 
     def forget(self) -> None:
-        """Delete every row of the sweep, that of the lease that is held included."""
+        """Delete every row of the sweep, including its lease."""
 
         def write(connection: Connection) -> None:
             for table in schema.metadata.sorted_tables:
@@ -345,7 +353,7 @@ class Ledger(OpenLedger):
         attempt: int | None = None,
         payload: JsonObject | None = None,
     ) -> None:
-        self._latest = max(self._latest, self._clock())  # a clock that is set back stands still
+        self._latest = max(self._latest, self._clock())  # times never decrease
         connection.execute(
             insert(schema.events).values(
                 sweep=self.name,

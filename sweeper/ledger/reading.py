@@ -1,4 +1,4 @@
-"""The ledger of one sweep for any process: reads, and writes that need no lease."""
+"""The ledger of one sweep for any process: reads, and writes without a lease."""
 
 import getpass
 import socket
@@ -20,7 +20,7 @@ EVENT_FIELDS = ("seq", "at", "study", "number", "attempt", "payload")
 
 
 class LedgerReader:
-    """Reads one sweep's ledger."""
+    """A reader of one sweep's ledger."""
 
     def __init__(self, database: Database, sweep: str) -> None:
         self.name, self._database = sweep, database
@@ -34,12 +34,12 @@ class LedgerReader:
         return self._database.is_shared
 
     def sweep(self) -> SweepRecord | None:
-        """Return the sweep's row, or None before it was created."""
+        """Return the record of the sweep, or None if it does not exist yet."""
         rows = self._rows(select(schema.sweeps).where(schema.sweeps.c.name == self.name))
         return SweepRecord(**rows[0]) if rows else None
 
     def holder(self) -> lease.Holder | None:
-        """Return the present driver of the sweep, if there is one."""
+        """Return the current driver of the sweep, if there is one."""
         return lease.living_holder(self._database, self.name)
 
     def studies(self) -> tuple[Study, ...]:
@@ -47,7 +47,7 @@ class LedgerReader:
         return tuple(Study(**{k: row[k] for k in STUDY_FIELDS}) for row in self._study_rows())
 
     def facts(self, study: str) -> dict[str, Any]:
-        """Return what was recorded of a study's data: baselines, data source, hashes."""
+        """Return the recorded facts about a study: baselines, data source, hashes."""
         for row in self._study_rows():
             if row["name"] == study:
                 return dict(row["facts"])
@@ -59,7 +59,7 @@ class LedgerReader:
         return self._rows(query)
 
     def trials(self, study: str | None = None) -> tuple[Trial, ...]:
-        """Return the trials of one study, or of all, by number."""
+        """Return the trials of one study or of all studies, in the order of their numbers."""
         table = schema.trials
         query = select(table).where(table.c.sweep == self.name)
         if study is not None:
@@ -68,7 +68,11 @@ class LedgerReader:
         return tuple(_trial(row) for row in rows)
 
     def trial(self, study: str, number: int) -> Trial:
-        """Return one trial. Raise NotFound."""
+        """Return one trial.
+
+        Raises:
+            NotFound: There is no such trial.
+        """
         rows = self._rows(select(schema.trials).where(*_of_trial(self.name, study, number)))
         if not rows:
             raise _no_trial(self.name, study, number)
@@ -77,7 +81,7 @@ class LedgerReader:
     def measurements(self, study: str, number: int) -> tuple[Measurement, ...]:
         """Return the measurements of a trial, oldest first.
 
-        Epochs that a later attempt ran again replace those of the attempt before.
+        An epoch that a later attempt has repeated replaces the earlier one.
         """
         return self.all_measurements(study, number).get(number, ())
 
@@ -109,7 +113,15 @@ class LedgerReader:
         number: int | None = None,
         kinds: Collection[EventKind] = (),
     ) -> tuple[Event, ...]:
-        """Return the events after `after`, oldest first: of a study, a trial or kinds, or all."""
+        """Return events, oldest first.
+
+        Args:
+            after: Return events after this sequence number.
+            limit: The maximum number of events.
+            study: Return events of this study only.
+            number: Return events of this trial only.
+            kinds: Return events of these kinds only; if empty, of all kinds.
+        """
         table = schema.events
         query = select(table).where(table.c.sweep == self.name, table.c.seq > after)
         if study is not None:
@@ -124,7 +136,7 @@ class LedgerReader:
         )
 
     def count_events(self, after: int = 0, kinds: Collection[EventKind] = ()) -> int:
-        """Return how many events follow `after`, of these kinds or of all."""
+        """Return the number of events after `after`, of these kinds or, if empty, of all."""
         table = schema.events
         query = select(func.count()).where(table.c.sweep == self.name, table.c.seq > after)
         if kinds:
@@ -132,7 +144,7 @@ class LedgerReader:
         return int(self._database.read(lambda connection: connection.scalar(query) or 0))
 
     def count_taken_over(self) -> int:
-        """Return how many epochs trials took over from others that had computed their stage."""
+        """Return the number of epochs that trials took over from other trials."""
         table = schema.events
         builder = table.c.payload["computed_by"].as_string()
         query = select(func.count()).where(
@@ -141,20 +153,21 @@ class LedgerReader:
         return int(self._database.read(lambda connection: connection.scalar(query) or 0))
 
     def timeline(self) -> tuple[Moment, ...]:
-        """Return the events that a sweep's clock needs, oldest first, much faster than `events`.
+        """Return the events that the use of time depends on, oldest first, faster than `events`.
 
-        These are its starts and ends, those of attempts, and the last event before each start or
-        end, or of all. Only the starts of the sweep have payloads.
+        These are the starts and ends of the sweep and of attempts, the last event before each start
+        or end of the sweep, and the last event of all. Only starts of the sweep have payloads.
         """
         table, edge = schema.events, schema.events.alias()
         mine = table.c.sweep == self.name
         last = select(func.max(table.c.seq)).where(mine)
         before = (
             last.where(table.c.seq < edge.c.seq).correlate(edge).scalar_subquery()
-        )  # few, and each found by an index
+        )  # a few rows, each found by the index
         lasts = select(before).where(edge.c.sweep == self.name, edge.c.kind.in_(EDGES))
         starts = select(table.c.seq, table.c.payload).where(mine, table.c.kind == EDGES[0])
         columns = (table.c[name] for name in ("seq", "at", "kind", "study", "number"))
+        # Measurements, which are most of the events, are left out except at these places.
         chosen = (
             select(*columns)
             .where(
@@ -183,24 +196,24 @@ class LedgerReader:
         return {row["entity"]: row["ref"] for row in rows}
 
     def is_restored(self) -> bool:
-        """Return whether this ledger is a copy that was put in the place of a damaged one."""
+        """Return whether this ledger is a copy that replaces a damaged ledger."""
         recorder, entity = backup.RESTORED
         return entity in self.mirror(recorder)
 
     def tags(self) -> dict[str, str]:
-        """Return the tags of the sweep, by name."""
+        """Return the tags of the sweep by name."""
         table = schema.labels
         query = select(table.c.name, table.c.value).where(table.c.sweep == self.name)
         return {row["name"]: row["value"] for row in self._rows(query.order_by(table.c.name))}
 
     def remarks(self) -> tuple[Remark, ...]:
-        """Return the notes of people about the sweep, oldest first."""
+        """Return the notes of users about the sweep, oldest first."""
         table = schema.remarks
         query = select(table.c.at, table.c.by, table.c.text).where(table.c.sweep == self.name)
         return tuple(Remark(**row) for row in self._rows(query.order_by(table.c.id)))
 
     def requests(self, after: int = 0) -> tuple[Request, ...]:
-        """Return the requests of users to the running sweep after the request `after`."""
+        """Return the requests of users to the running sweep that follow the request `after`."""
         table = schema.requests
         query = select(table).where(table.c.sweep == self.name, table.c.id > after)
         rows = self._rows(query.order_by(table.c.id))
@@ -213,7 +226,11 @@ class LedgerReader:
 
 
 def trial_in(connection: Connection, sweep: str, study: str, number: int) -> Trial:
-    """Return a trial within a transaction. Raise NotFound."""
+    """Return a trial within a transaction.
+
+    Raises:
+        NotFound: There is no such trial.
+    """
     query = select(schema.trials).where(*_of_trial(sweep, study, number))
     row = connection.execute(query).mappings().one_or_none()
     if row is None:
@@ -236,9 +253,9 @@ def _trial(row: Mapping[str, Any]) -> Trial:
 
 
 class OpenLedger(LedgerReader):
-    """A sweep's ledger with the writes of other processes than the driver, whoever has the lease.
+    """The ledger of a sweep, with the writes that need no lease.
 
-    These are the cursors of recorders, and requests, tags and notes of users; never trials.
+    These are the cursors of recorders and the requests, tags and notes of users, but never trials.
     """
 
     def note_mirror(self, recorder: str, refs: Mapping[str, str]) -> None:
@@ -255,7 +272,7 @@ class OpenLedger(LedgerReader):
         self._database.write(write)
 
     def request(self, kind: str) -> None:
-        """Ask the driver of this sweep, wherever it is, to stop or to cancel."""
+        """Ask the driver of this sweep on any host to stop or to cancel."""
 
         def write(connection: Connection) -> None:
             at = self._database.now(connection)
@@ -265,7 +282,7 @@ class OpenLedger(LedgerReader):
         self._database.write(write)
 
     def set_tags(self, tags: Mapping[str, str | None]) -> None:
-        """Set tags of the sweep; None removes one."""
+        """Set tags of the sweep; None removes a tag."""
         table = schema.labels
 
         def write(connection: Connection) -> None:

@@ -1,4 +1,4 @@
-"""The records of a ledger besides studies and trials: the sweep, events, names of checkpoints."""
+"""The other records of a ledger: sweep, events, notes, requests and names of checkpoints."""
 
 import hashlib
 import re
@@ -28,16 +28,16 @@ class EventKind(StrEnum):
     STUDY_ADDED = "study_added"
     TRIAL_ADDED = "trial_added"
     ATTEMPT_STARTED = "attempt_started"
-    MEASURED = "measured"  # payload: one Measurement, without its checkpoint
+    MEASURED = "measured"  # payload: a Measurement without its checkpoint
     ATTEMPT_ENDED = "attempt_ended"  # payload: state, failure, reason, log
     TRIAL_ENDED = "trial_ended"  # payload: state, value, best_epoch, test, failure, reason
     SWEEP_ENDED = "sweep_ended"  # payload: state, reason
-    TRIAL_REOPENED = "trial_reopened"  # payload: was, the state it had
+    TRIAL_REOPENED = "trial_reopened"  # payload: was (the former state), uncounted
     CHECKPOINT_DROPPED = "checkpoint_dropped"  # payload: checkpoint, reason
-    NOTED = "noted"  # payload: text, for people
+    NOTED = "noted"  # payload: text, for users
 
 
-OF_ATTEMPTS = (  # kinds whose events name an attempt
+OF_ATTEMPTS = (  # kinds of events that name an attempt
     EventKind.ATTEMPT_STARTED,
     EventKind.MEASURED,
     EventKind.ATTEMPT_ENDED,
@@ -47,27 +47,27 @@ OF_ATTEMPTS = (  # kinds whose events name an attempt
 
 @dataclass(frozen=True, kw_only=True)
 class SweepRecord:
-    """One sweep as launched. `resolved` is the validated file, profile and options merged."""
+    """One launched sweep. `resolved` is the validated file with its profile and options."""
 
     name: str
     experiment: str
     resolved: JsonObject
     config_hash: str
     profile: str
-    text: str  # of the file as the user wrote it, merged with the base that it extends
+    text: str  # of the user's file, merged with its base
     state: str = "new"  # new, running, finished, stopped, interrupted
-    created_at: float = 0.0  # seconds since the epoch
+    created_at: float = 0.0  # seconds since the Unix epoch
     provenance: JsonObject = field(default_factory=dict)  # git commit, versions, command
 
     @property
     def fingerprint(self) -> str:
-        """The hash that tells this sweep from another one of the same name, in hexadecimal."""
+        """A hexadecimal hash that differs from that of other sweeps of the same name."""
         return hashlib.sha256(f"{self.name} {self.created_at!r}".encode()).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """One event of the append-only history. `seq` grows; `at` is seconds since the epoch."""
+    """One event of the append-only history. `seq` grows; `at` is seconds since the Unix epoch."""
 
     seq: int
     at: float
@@ -81,7 +81,7 @@ class Event:
 def lines_of(
     before: Trial, event: TrialEvent, after: Trial
 ) -> tuple[tuple[EventKind, dict[str, Any]], ...]:
-    """Return the kinds and payloads that the history records of an event of a trial."""
+    """Return the kinds and payloads of the history's entries for an event of a trial."""
     match event:
         case AttemptStarted():
             return ((EventKind.ATTEMPT_STARTED, {}),)
@@ -102,16 +102,16 @@ def lines_of(
 
 
 def as_payload(measurement: Measurement) -> dict[str, Any]:
-    """Return a measurement as the event that is written most often: a short one.
+    """Return the short payload of a measurement, the most frequent event.
 
-    Fields at their defaults are left out, and so is the checkpoint: the trial's row has the latest.
+    Fields with default values are left out. So is the checkpoint: the trial's row has the latest.
     """
     values = vars(measurement) | {"checkpoint": None}
     return {f.name: values[f.name] for f in fields(measurement) if values[f.name] != f.default}
 
 
 class Moment(NamedTuple):
-    """Time of an event. `kind` equals an EventKind; only a sweep's start has a `payload`."""
+    """The time of an event. `kind` is an EventKind; only a sweep's start has a `payload`."""
 
     at: float
     kind: str
@@ -124,7 +124,7 @@ class Moment(NamedTuple):
 class Remark:
     """A note of a user about a sweep."""
 
-    at: float  # seconds since the epoch, by the database's clock
+    at: float  # seconds since the Unix epoch, by the database's clock
     by: str
     text: str
 
@@ -147,10 +147,10 @@ FORM = re.compile(r"(?:.*/)?attempt-([1-9][0-9]*)/([A-Za-z][A-Za-z0-9_]*)-([0-9]
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointName:
-    """Name of a trial's state after an epoch of a stage: `attempt-2/refine-0004`.
+    """The name of a trial's state after an epoch of a stage: `attempt-2/refine-0004`.
 
-    It is relative to the trial's folder or place in a store, so that it holds wherever the sweep is
-    moved to.
+    The name is relative to the trial's folder or place in a store, so that it stays valid when the
+    sweep is moved.
     """
 
     attempt: int
@@ -159,7 +159,7 @@ class CheckpointName:
 
     @classmethod
     def parse(cls, path: str) -> "CheckpointName | None":
-        """Return the name with which a path or a URL ends; None if there is none."""
+        """Return the name at the end of a path or URL, or None if there is none."""
         found = FORM.fullmatch(path.partition("?")[0] if "://" in path else path)
         if found is None:
             return None
@@ -170,6 +170,6 @@ class CheckpointName:
 
 
 def name_in(path: str) -> str:
-    """Return the name with which a path or URL ends, or all of it if it ends with none."""
+    """Return the name at the end of a path or URL, or the whole text if there is none."""
     name = CheckpointName.parse(path)
     return path if name is None else str(name)

@@ -1,4 +1,4 @@
-"""The ledger's tables. `events` is append-only history; the others hold the resulting state."""
+"""The ledger's tables. `events` is the append-only history; the others have the state."""
 
 from sqlalchemy import (
     JSON,
@@ -43,7 +43,7 @@ studies = Table(
     Column("task", String(120), nullable=False),
     Column("objective", String(120), nullable=False),
     Column("seed", BigInteger, nullable=False),
-    Column("facts", JSON, nullable=False),  # baselines, data source, hashes: known once data are
+    Column("facts", JSON, nullable=False),  # baselines, data source, hashes
 )
 
 trials = Table(
@@ -55,7 +55,7 @@ trials = Table(
     Column("kind", String(20), nullable=False),
     Column("params", JSON, nullable=False),
     Column("sampled", JSON, nullable=False),
-    Column("seed", String(20), nullable=False),  # 63 bits, more than a JSON number keeps
+    Column("seed", String(20), nullable=False),  # 63 bits, too many for a JSON number
     Column("state", String(20), nullable=False),
     Column("attempt", Integer, nullable=False),
     Column("uncounted", Integer, nullable=False, default=0),
@@ -63,7 +63,7 @@ trials = Table(
     Column("value", Float),
     Column("best_epoch", Integer),
     Column("test", JSON, nullable=False),
-    Column("checkpoint", Text),  # its name (`checkpoint_name`)
+    Column("checkpoint", Text),  # name (`checkpoint_name`)
     Column("failure", String(40)),
     Column("reason", Text),
     Column("origin", Integer),
@@ -85,7 +85,7 @@ events = Table(
     sqlite_autoincrement=True,
 )
 
-mirrors = Table(  # records that a recorder has shipped: its cursor, and the ids there
+mirrors = Table(  # state of recorders: cursors, and ids of shipped entities
     "mirrors",
     metadata,
     Column("sweep", String(63), primary_key=True),
@@ -94,16 +94,16 @@ mirrors = Table(  # records that a recorder has shipped: its cursor, and the ids
     Column("ref", Text, nullable=False),
 )
 
-leases = Table(  # drivers of sweeps; `last_write` marks a commit whose answer was lost
+leases = Table(  # drivers of sweeps; `last_write` is the mark of the last commit
     "leases",
     metadata,
     Column("sweep", String(63), primary_key=True),
     Column("owner", String(32)),  # None: nobody
-    Column("place", String(120)),  # the kernel in which `pid` means something
+    Column("place", String(120)),  # the kernel in which `pid` is valid
     Column("host", String(255)),
     Column("pid", Integer),
-    Column("started", Float),  # the process (`lease.start_of`): its number may come to be another's
-    Column("since", Float),  # by the database's clock, as is
+    Column("started", Float),  # `lease.start_of(pid)`, since process ids are reused
+    Column("since", Float),  # by the database's clock, like `renewed`
     Column("renewed", Float),
     Column("last_write", String(32)),
 )
@@ -121,7 +121,7 @@ requests = Table(  # requests of users to a running sweep, from any terminal
 )
 
 
-labels = Table(  # tags that people put on a sweep
+labels = Table(  # tags of users on a sweep
     "labels",
     metadata,
     Column("sweep", String(63), primary_key=True),
@@ -129,7 +129,7 @@ labels = Table(  # tags that people put on a sweep
     Column("value", Text, nullable=False),
 )
 
-remarks = Table(  # notes of people about a sweep
+remarks = Table(  # notes of users about a sweep
     "remarks",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=True),

@@ -1,8 +1,8 @@
 """The measured cost of trials on this machine, kept in SWEEPER_HOME/cache/calibration.
 
-A calibration measures a short pilot of each study, in a process of its own. Its file is named by
-the hash of all that it depends on: the trials that were measured, the device, the threads, and the
-code of `trainables`. So a calibration that no longer holds is not found.
+A calibration measures a short pilot of each study in a process of its own. The name of its file is
+the hash of everything that the costs depend on: the measured trials, the device, the threads and
+the code of `trainables`. Therefore an outdated calibration is never found.
 """
 
 import hashlib
@@ -30,16 +30,16 @@ from trainables.tasks.generation import Progress
 
 __all__ = ["Calibration", "Configuration", "Pace", "calibrate", "measured_trials", "read", "write"]
 
-EPOCHS = 2  # of each stage: one to warm, one to measure
+EPOCHS = 2  # of each stage: one to warm up, one to measure
 PRESET = "preset"
-CORNERS = {"lowest": 0, "highest": -1}  # index of the value of every integer and every choice
+CORNERS = {"lowest": 0, "highest": -1}  # index into the examples of a parameter
 SHOWN = 5  # last lines of a pilot that died
 
 Spec = Mapping[str, Any]  # a TrialSpec as plain data, which the pilot validates
 
 
 class Record(BaseModel):
-    """Base: frozen plain data."""
+    """Base class of frozen plain data."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -47,7 +47,7 @@ class Record(BaseModel):
 class Pace(Record):
     """Seconds of a stage's epochs, evaluation and checkpoint included."""
 
-    first_s: float  # with what the stage does before it
+    first_s: float  # includes the work that precedes the first epoch
     next_s: float
 
 
@@ -55,9 +55,9 @@ class Configuration(Record):
     """The measured cost of one trial."""
 
     name: str
-    begin_s: float  # data, weights, model; of the first, nothing is in memory yet
-    stages: Mapping[str, Pace]  # those that trained
-    files: Mapping[str, int]  # bytes of its checkpoint after the last stage, by file
+    begin_s: float  # to load data, weights and model; the first configuration starts cold
+    stages: Mapping[str, Pace]  # the stages that trained
+    files: Mapping[str, int]  # file of the last stage's checkpoint -> bytes
     peak_memory_bytes: int
 
 
@@ -66,30 +66,30 @@ class PilotJob(Record):
 
     trials: Mapping[str, Spec]  # by name
     threads: float
-    epochs: int  # of a trial's last stage, after which the trial is left
+    epochs: int  # of a trial's last stage, after which the pilot stops the trial
     folder: str  # for checkpoints
-    began: float  # seconds since the epoch, when the process was started
+    began: float  # when the process was started, in seconds since the Unix epoch
 
 
 class PilotResult(Record):
     """The result of a pilot's process."""
 
-    start_s: float  # until the process was ready to begin
+    start_s: float  # from the start of the process until it is ready
     configurations: tuple[Configuration, ...]
-    skipped: Mapping[str, str]  # name -> why it could not be measured
+    skipped: Mapping[str, str]  # name -> reason why the trial was not measured
 
 
 class Calibration(PilotResult):
     """The measured cost of one study; its configurations begin with the preset."""
 
     study: str
-    at: float  # seconds since the epoch
+    at: float  # seconds since the Unix epoch
     device: str
     device_memory_bytes: int | None  # of a GPU
 
 
 def calibrate(sweep: Sweep, home: Path, progress: Progress) -> None:
-    """Measure every study of a sweep again, and keep the results.
+    """Measure every study of a sweep again, and store the results.
 
     Raises:
         FileFaults: The preset of some study cannot be trained.
@@ -111,8 +111,9 @@ def calibrate(sweep: Sweep, home: Path, progress: Progress) -> None:
 def _pilot(sweep: Sweep, study: StudySpec, home: Path) -> PilotResult:
     """Run the pilot of a study in a process of its own."""
     environment = child.environment()
-    if not sweep.resources.gpu:  # as Ray sets it for a trial that asks for none
+    if not sweep.resources.gpu:  # Ray does the same for a trial without a GPU
         environment["CUDA_VISIBLE_DEVICES"] = ""
+    # A process of its own has the memory and the caches of a real worker.
     home.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".pilot-", dir=home) as folder:
         job = PilotJob(
@@ -139,7 +140,7 @@ def _pilot(sweep: Sweep, study: StudySpec, home: Path) -> PilotResult:
 
 
 def _calibration(sweep: Sweep, study: StudySpec, found: PilotResult) -> Calibration:
-    """Return a calibration of what a pilot measured just now."""
+    """Return the calibration that a pilot has just measured."""
     return Calibration(
         study=study.name,
         at=time.time(),
@@ -152,20 +153,20 @@ def _calibration(sweep: Sweep, study: StudySpec, found: PilotResult) -> Calibrat
 def measured_trials(study: StudySpec, home: Path) -> dict[str, Spec]:
     """Return the trials to be measured, by name.
 
-    They are the preset, and the preset with every searched integer and choice at its lowest (or
-    first), and at its highest (or last) value. Cost depends on numbers of samples, steps, tokens
-    and parameters: rates and weights stay as in the preset.
+    These are the preset and two variants of it. One has every searched integer and choice at its
+    lowest (or first) value, the other at its highest (or last). Real numbers such as learning rates
+    do not change the cost, so they stay as in the preset.
     """
     trials: dict[str, Spec] = {}
     for name, params in {PRESET: {}, **_corners(study)}.items():
         try:
             spec = spec_of(study, {**study.preset, **params}, seed=0, home=home)
         except InfeasibleParams:
-            continue  # no trial of the search takes these together either
+            continue  # no trial of the search can have this combination either
         plain = spec.model_dump(mode="json", by_alias=True)
         for stage, settings in plain["stages"].items():
             short = min(EPOCHS, study.stage_epochs[stage])
-            last = stage == study.objective_stage  # stopped before the end, and its test
+            last = stage == study.objective_stage  # the pilot stops before the test at the end
             settings["epochs"] = EPOCHS + 1 if last else short
         if plain not in trials.values():
             trials[name] = plain
@@ -173,7 +174,7 @@ def measured_trials(study: StudySpec, home: Path) -> dict[str, Spec]:
 
 
 def _corners(study: StudySpec) -> dict[str, Params]:
-    """Return the searched integers and choices at their lowest and at their highest."""
+    """Return the searched integers and choices at their lowest and at their highest values."""
     corners: dict[str, Params] = {}
     for corner, index in CORNERS.items():
         chosen: dict[str, Any] = {}
@@ -191,8 +192,8 @@ def read(
     """Return the calibration of a study; None if there is none, or if its file is damaged.
 
     Args:
-        any_device: Take the latest on any device of the kind that trials are given, not only one on
-            a device as in this machine.
+        any_device: Return the latest calibration on any device of the same kind (CPU or GPU), not
+            only on the device of this machine.
     """
     if not any_device:
         return _read(_file(sweep, study, home, device_of(sweep)))
@@ -209,14 +210,18 @@ def _read(file: Path) -> Calibration | None:
 
 
 def _devices(sweep: Sweep, home: Path) -> set[str]:
-    """Return the devices of the kind that trials are given and on which anything was measured."""
+    """Return the calibrated devices of the same kind (CPU or GPU) as the device of a trial."""
     kind = "gpu: " if sweep.resources.gpu else "cpu: "
     every = map(_read, (home / "cache" / "calibration").glob("*.json"))
     return {each.device for each in every if each is not None and each.device.startswith(kind)}
 
 
 def write(sweep: Sweep, study: StudySpec, home: Path, found: Calibration) -> None:
-    """Keep the calibration of a study. Raises OSError."""
+    """Store the calibration of a study.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
     file = _file(sweep, study, home, device_of(sweep))
     file.parent.mkdir(parents=True, exist_ok=True)
     aside = file.with_suffix(f".{os.getpid()}.part")
@@ -243,12 +248,9 @@ def _file(sweep: Sweep, study: StudySpec, home: Path, device: str) -> Path:
 
 @cache
 def _code() -> str:
-    """Return a hash of all code that trains."""
+    """Return a hash of all code of `trainables`."""
     root = Path(next(iter(trainables.__path__)))
     found = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
         found.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
     return found.hexdigest()
-
-
-SHOWN = 5  # last lines of a pilot that died

@@ -1,6 +1,6 @@
-"""The service's view of the science: its names and configs, its home folder, and its errors.
+"""The service's view of `trainables`: its names, its configs, its home folder and its errors.
 
-Only registries and configs are read: torch is not imported.
+It reads registries and configs only, and does not import torch.
 """
 
 import os
@@ -32,7 +32,7 @@ def home() -> Path:
     """Return the folder of data, weights and caches: SWEEPER_HOME, else the user's cache folder.
 
     Raises:
-        UsageError: It names the home folder of an unknown user.
+        UsageError: SWEEPER_HOME contains `~USER`, and that user does not exist.
     """
     default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sweeper"
     given = Path(os.environ.get("SWEEPER_HOME") or default)
@@ -43,11 +43,11 @@ def home() -> Path:
 
 
 def usable_home() -> Path:
-    """Return `home()`, which is made if need be, for a command that writes into it.
+    """Return `home()` for a command that writes into it; create the folder if necessary.
 
     Raises:
-        UsageError: It is no folder, or its parent is none.
-        StorageFull: It cannot be made, or not be written into.
+        UsageError: The path, or its parent, is not a folder.
+        StorageFull: The folder cannot be created or written to.
     """
     folder = home()
     way_out = "Set SWEEPER_HOME to a folder that can be written."
@@ -64,10 +64,10 @@ def usable_home() -> Path:
 
 @contextmanager
 def as_usage_errors() -> Iterator[None]:
-    """Raise errors of the science, and of a disk, as errors of commands.
+    """Convert errors of `trainables` and of disks into errors of commands.
 
     Raises:
-        UsageError: Data or settings cannot be used.
+        UsageError: The data or settings are not usable.
         StorageFull: The disk of SWEEPER_HOME is full or read-only.
     """
     try:

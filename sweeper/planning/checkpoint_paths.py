@@ -1,4 +1,4 @@
-"""The paths of trials' checkpoints: in the sweep's folder, or in the store of its file."""
+"""The paths of checkpoints, in the sweep's folder or in the store that its file names."""
 
 import re
 import shutil
@@ -16,25 +16,25 @@ from trainables.storage import artifacts
 from trainables.storage.urls import ArtifactUrl
 
 PATIENCE_S = 10.0
-DIAGNOSTICS_FOLDER = "diagnostics"  # in a trial's, for what `sweeper diagnose` writes
-STAGE_RESULT = "stage-" + "[0-9a-f]" * 32  # on its way between a node and a store
+DIAGNOSTICS_FOLDER = "diagnostics"  # in a trial's folder: the output of `sweeper diagnose`
+STAGE_RESULT = "stage-" + "[0-9a-f]" * 32  # a stage result in transfer between a node and a store
 CHECKPOINT = re.compile(r"[A-Za-z][A-Za-z0-9_]*-[0-9]{4,}")  # a stage and an epoch
-WRITTEN = re.compile(  # by an attempt, whole or not; nothing else in a trial's place is deleted
+WRITTEN = re.compile(  # files of attempts, finished or not; no other files are deleted
     rf"attempt-[0-9]+/(\.?({CHECKPOINT.pattern}|{STAGE_RESULT})(\.partial|\.former)?|\.fetched)"
 )
-LEFTOVER = re.compile(rf"\..*\.partial|\.fetched|{STAGE_RESULT}")  # of writers that were killed
+LEFTOVER = re.compile(rf"\..*\.partial|\.fetched|{STAGE_RESULT}")  # from killed writers
 
 
 @dataclass(frozen=True)
 class CheckpointPaths:
-    """The paths of the sweep in `folder`, which has its own part of a shared `store`."""
+    """The paths of the sweep in `folder`. A shared `store` has one folder for each sweep."""
 
     folder: Path
-    store: str | None = None  # a URL, as `trainables.storage.urls` has them
+    store: str | None = None  # a URL in the form of `trainables.storage.urls`
 
     @classmethod
     def recorded(cls, folder: Path, resolved: Mapping[str, Any]) -> "CheckpointPaths":
-        """Return the paths of the sweep in `folder`, whose file resolved to `resolved`."""
+        """Return the paths of the sweep in `folder`, given the resolved form of its file."""
         return cls(folder, (resolved.get("checkpoints") or {}).get("store"))
 
     def of_trial(self, trial: Trial) -> str:
@@ -48,47 +48,47 @@ class CheckpointPaths:
 
     @property
     def label(self) -> str | None:
-        """This sweep's part of the store, for people."""
+        """The place of this sweep in the store, for messages."""
         if self.store is None:
             return None
         return (ArtifactUrl.parse(self.store) / self.folder.name).label
 
     def leave_store(self) -> None:
-        """Remove this sweep's folder in a store of folders, if nothing is left in it."""
+        """Remove this sweep's folder in the store if the store is a folder and nothing is left."""
         shared = None if self.store is None else ArtifactUrl.parse(self.store).folder
         if shared is not None:
             with suppress(OSError):
                 (shared / self.folder.name).rmdir()
 
     def scratch(self, trial: Trial) -> Path:
-        """Return the folder of the present attempt on its node."""
+        """Return the folder of the current attempt on its node."""
         return folder_of_trial(self.folder, trial) / f"attempt-{trial.attempt}"
 
     def store_of_attempt(self, trial: Trial) -> str | None:
-        """Return the place in the store for the present attempt's checkpoints, if there is one."""
+        """Return the place of the current attempt's checkpoints in the store, if there is one."""
         name = f"{_name(trial.study)}/{trial.number:04d}/attempt-{trial.attempt}"
         return self.in_store(name)
 
     def of_checkpoint(self, trial: Trial, checkpoint: str) -> str:
-        """Return the place of a checkpoint, given its name, or a place that ends with its name.
+        """Return the place of a checkpoint, given its name or a place that ends with its name.
 
-        The sweep may have moved since the place was written down.
+        A recorded place may be outdated, because the sweep may have moved.
         """
         name = name_in(checkpoint)
-        if name.startswith("/") or "://" in name:  # no name at all
+        if name.startswith("/") or "://" in name:  # an arbitrary path, not a name
             return checkpoint
         return str(ArtifactUrl.parse(self.of_trial(trial)) / name)
 
     def checkpoint(self, trial: Trial) -> str | None:
-        """Return the place of the checkpoint that the ledger names, if it names one."""
+        """Return the place of the checkpoint in the ledger, if there is one."""
         return None if trial.checkpoint is None else self.of_checkpoint(trial, trial.checkpoint)
 
     def placed(self, trial: Trial) -> Trial:
-        """Return the trial with the place of its checkpoint for its name."""
+        """Return the trial with the place of its checkpoint instead of the name."""
         return replace(trial, checkpoint=self.checkpoint(trial))
 
     def written(self, trial: Trial, *, timeout_s: float = artifacts.TIMEOUT_S) -> dict[str, int]:
-        """Return the bytes of all checkpoints of attempts at a trial, whole or not, by place.
+        """Return the bytes of all checkpoints of a trial, finished or not, by place.
 
         Raises:
             StorageError: The store does not answer.
@@ -103,9 +103,9 @@ class CheckpointPaths:
         return found
 
     def leftovers(self, trial: Trial | None = None) -> list[Path]:
-        """Return the files that killed writers left on local disks, of one trial or of all.
+        """Return unfinished files on local disks, of one trial or of all.
 
-        Unfinished files of attempts that run now are among them.
+        These are files of killed writers, and files that running attempts are writing.
         """
         roots = [self.folder / "trials"]
         shared = None if self.store is None else ArtifactUrl.parse(self.store).folder
@@ -139,7 +139,7 @@ class CheckpointPaths:
         """Return the store as a file system of pyarrow and a path in it, if there is one.
 
         Raises:
-            BackendUnreachable: It does not answer, or refuses.
+            BackendUnreachable: The store does not answer, or refuses access.
         """
         if self.store is None:
             return None
@@ -151,7 +151,7 @@ class CheckpointPaths:
         return artifacts.file_system(place), place.path
 
     def forget(self, name: str) -> None:
-        """Delete a folder that is of no use after the end of the sweep, as far as possible."""
+        """Delete the folder `name` of the sweep, here and in the store; ignore errors."""
         shutil.rmtree(self.folder / name, ignore_errors=True)
         if (place := self.in_store(name)) is not None:
             with suppress(OSError, TrainableError):
@@ -170,7 +170,7 @@ def folder_of_trial(sweep_folder: Path, trial: Trial) -> Path:
 
 
 def discard(paths: Iterable[Path]) -> None:
-    """Delete files and folders, as far as possible."""
+    """Delete files and folders; ignore errors."""
     for path in paths:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
@@ -184,5 +184,5 @@ def _name(study: str) -> str:
 
 
 def size_of(folder: Path) -> int:
-    """Return the bytes of a folder's files; 0 if the folder is on another machine."""
+    """Return the bytes of all files in a folder; 0 if the folder is not on this machine."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -1,4 +1,4 @@
-"""The protocol of child processes: JSON in and out, and an end together with their parent."""
+"""The protocol of child processes: JSON in, JSON out, and an end together with the parent."""
 
 import json
 import os
@@ -9,20 +9,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
-ROOT = Path(__file__).resolve().parents[2]  # of the package that runs now
+ROOT = Path(__file__).resolve().parents[2]  # the folder that contains the running package
 INSTALLED = ("site-packages", "dist-packages")
 
 
 def command(module: str, *arguments: str) -> list[str]:
-    """Return the command that runs `module`, and imports nothing from the current folder."""
+    """Return a command that runs `module` and imports nothing from the current folder."""
     return [sys.executable, "-P", "-m", module, *arguments]
 
 
 def environment(**extra: str) -> dict[str, str]:
-    """Return the environment of a child, which imports the same package as this process.
+    """Return the environment of a child that imports the same package as this process.
 
-    The child's own children do not import from the current folder either: Ray's dashboard starts
-    processes by `python -c`. Empty entries of PYTHONPATH, which mean that folder, are dropped.
+    Processes that the child starts do not import from the current folder either: Ray's dashboard
+    uses `python -c`. Empty entries of PYTHONPATH mean the current folder, so they are dropped.
     """
     paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     if str(ROOT) not in paths and ROOT.name not in INSTALLED:
@@ -44,13 +44,13 @@ def take_output() -> IO[str]:
 
 
 def write_line(out: IO[str], value: Mapping[str, Any]) -> None:
-    """Write a JSON object as a line, at once."""
+    """Write a JSON object as one line, and flush it."""
     out.write(json.dumps(value) + "\n")
     out.flush()
 
 
 def end_with_parent() -> None:
-    """End this process once its parent has ended."""
+    """End this process when its parent ends."""
     parent = os.getppid()
 
     def watch() -> None:

@@ -1,6 +1,6 @@
-"""Sweep files as a launch reads them: checked against this machine, and against the ledger.
+"""Loading of sweep files for a launch, with checks against this machine and the ledger.
 
-Torch is not loaded.
+This module does not load torch.
 """
 
 import json
@@ -43,7 +43,7 @@ READY, TO_MAKE, TO_IMPORT = "ready", "to be made", "to be imported"
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """The options of a command line that go with a sweep file."""
+    """The command-line options that apply to a sweep file."""
 
     profile: str = "auto"
     sets: tuple[str, ...] = ()
@@ -58,7 +58,11 @@ class Options:
 
 
 def check_address(address: str) -> None:
-    """Check that a text is the address of a cluster. Raises UsageError."""
+    """Check that a text is the address of a cluster.
+
+    Raises:
+        UsageError: The text is not such an address.
+    """
     if not is_address(address):
         raise UsageError(
             f"--address {shown(address)}: not the address of a Ray cluster; write `local`, "
@@ -70,12 +74,12 @@ def read(file: Path, options: Options, *, for_cluster: bool = False) -> Sweep:
     """Read and validate a sweep file.
 
     Args:
-        for_cluster: The sweep is for a cluster, whatever `options.address` is, so that the profile
-            `auto` is not that of a laptop.
+        for_cluster: The sweep is for a cluster, whatever `options.address` is. Then the profile
+            `auto` never means `laptop`.
 
     Raises:
-        FileFaults: The file is not valid; all faults are in the error.
-        UsageError: The URL of the ledger names no supported database.
+        FileFaults: The file is not valid. The error has all faults.
+        UsageError: The URL of the ledger does not name a supported database.
     """
     if options.storage is not None:
         check_storage(options.storage)
@@ -88,13 +92,13 @@ def read(file: Path, options: Options, *, for_cluster: bool = False) -> Sweep:
         trials=options.trials,
         name=options.name,
         has_gpu=for_cluster or options.address != "local" or count_gpus() > 0,
-        environment=os.environ if here else None,  # a job has its own
+        environment=os.environ if here else None,  # a job has an environment of its own
         refusals=partial(refusals, home=here),
     )
 
 
 def known_here(home: Path | None) -> Catalog:
-    """Return the catalog with the backbones that lie in `home/weights`."""
+    """Return the catalog, extended by the backbones in `home/weights`."""
     known = catalog()
     if home is None:
         return known
@@ -102,32 +106,32 @@ def known_here(home: Path | None) -> Catalog:
 
 
 def from_record(record: SweepRecord) -> Sweep:
-    """Return the sweep that a ledger holds."""
+    """Return the sweep of a ledger's record."""
     return from_resolved(record.resolved, name=record.name, profile=record.profile)
 
 
 def from_resolved(resolved: Mapping[str, Any], *, name: str, profile: str) -> Sweep:
-    """Return a sweep from its resolved form."""
+    """Return the sweep with this resolved form."""
     named = {
         str(spec["name"]): dimension
         for dimension, spec in resolved.get("backbones", {}).items()
         if isinstance(spec, Mapping)
     }
-    known = catalog()  # a backbone that was deleted since is reported where it is loaded
+    known = catalog()  # the loading of a deleted backbone reports it
     known = replace(known, backbones={**named, **known.backbones})
     return loads_sweep(resolved, known, where=f"sweeps/{name}", profile=profile)
 
 
 def match(ledger: Ledger, sweep: Sweep, text: str) -> Sweep:
-    """Write a new sweep into the ledger, or compare it with the sweep there; return the latter.
+    """Write a new sweep into the ledger, or match it with the recorded one; return the result.
 
-    The same sweep is resumed. A sweep with more trials, or with other replicates, extends it. A
-    sweep that never started is replaced. Settings that an older version did not record have the
-    defaults of this version, and are no difference; a schedule that it did not derive stays as it
-    was.
+    The same sweep is resumed. A sweep with more trials, or with other replicates, extends the
+    recorded one. A sweep that never started is replaced. A setting that an older version did not
+    record has the default of this version, and does not count as a difference. A schedule that the
+    older version did not derive stays unchanged.
 
     Raises:
-        UsageError: The ledger holds another sweep of this name; the text lists the differences.
+        UsageError: The ledger has another sweep of this name. The message lists the differences.
     """
     record = ledger.sweep()
     if record is None or record.state == "new":
@@ -142,6 +146,7 @@ def match(ledger: Ledger, sweep: Sweep, text: str) -> Sweep:
             )
         )
         return sweep
+    # Derived settings that the begun sweep lacks come from a newer version, not from the user.
     begun = from_record(record)
     kept = {n: v for n, v in sweep.fixed.items() if n in begun.fixed or n not in sweep.derived}
     sweep = replace(sweep, fixed=kept)
@@ -163,7 +168,7 @@ def match(ledger: Ledger, sweep: Sweep, text: str) -> Sweep:
 
 
 def _at_former_store(sweep: Sweep, record: SweepRecord) -> Sweep:
-    """Return the sweep with its store of checkpoints where the ledger has it."""
+    """Return the sweep with the store of checkpoints that the ledger records."""
     former = (record.resolved.get("checkpoints") or {}).get("store")
     if former is None or sweep.checkpoints.store is None:
         return sweep
@@ -172,7 +177,7 @@ def _at_former_store(sweep: Sweep, record: SweepRecord) -> Sweep:
 
 
 def differences(old: Any, new: Any, path: str = "") -> list[str]:
-    """Return the differences of two trees, as `search.trials: 8 -> 16`; `-` stands for nothing."""
+    """Return the differences of two trees, as `search.trials: 8 -> 16`; `-` is a missing value."""
     if isinstance(old, dict) and isinstance(new, dict):
         keys = dict.fromkeys((*old, *new))
         parts = (
@@ -184,11 +189,11 @@ def differences(old: Any, new: Any, path: str = "") -> list[str]:
 
 
 def refusals(study: StudySpec, home: Path | None) -> Iterator[Refusal]:
-    """Yield settings that can never be trained: of a backbone, of data, or without a source.
+    """Yield the settings of a study that can never be trained, each with the reason.
 
     Args:
-        home: SWEEPER_HOME; None if the sweep will run on another machine, so that the folders of
-            this one do not matter.
+        home: SWEEPER_HOME; None if the sweep will run on another machine. Then local folders are
+            not checked.
     """
     dimension = TASKS[study.task].dimension
     backbone = BackboneSpec.model_validate(study.backbone)
@@ -212,7 +217,7 @@ def refusals(study: StudySpec, home: Path | None) -> Iterator[Refusal]:
 
 
 def missing(study: StudySpec, home: Path) -> Iterator[str]:
-    """Yield what a launch on this machine lacks, with the way to get it."""
+    """Yield the missing data of a launch on this machine, each with the way to get them."""
     data = data_of(study)
     state = state_of(study.task, data)
     if state == TO_IMPORT:
@@ -231,7 +236,7 @@ def missing(study: StudySpec, home: Path) -> Iterator[str]:
 
 
 def state_of(task: str, data: DataSpec) -> str:
-    """Return whether a task's data are there, are made by a launch, or have to be imported."""
+    """Return the state of a task's data: `READY`, `TO_MAKE` by a launch, or `TO_IMPORT`."""
     try:
         if is_prepared(task, data, home()):
             return READY
@@ -241,9 +246,9 @@ def state_of(task: str, data: DataSpec) -> str:
 
 
 def _ignored(study: StudySpec, home: Path | None) -> list[str]:
-    """Return the fractions that a file sets without effect on a task's splits.
+    """Return the names of fractions in a file that have no effect on a task's splits.
 
-    Published data have splits of their own, unless the file asks for fewer samples.
+    Published data have fixed splits, unless the file asks for fewer samples.
     """
     data, default = data_of(study), DataSpec()
     imported = home is not None and (official.folder_of(study.task, home) / MANIFEST).is_file()
@@ -255,7 +260,7 @@ def _ignored(study: StudySpec, home: Path | None) -> list[str]:
 
 
 def _free_bytes(folder: Path) -> int:
-    """Return the free space of the disk that a folder is on, or will be."""
+    """Return the free bytes of the disk of a folder, which need not exist yet."""
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     return shutil.disk_usage(folder).free

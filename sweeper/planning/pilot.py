@@ -1,8 +1,8 @@
-"""The pilot's process: it trains a few epochs of some trials, and measures their cost.
+"""The pilot process, which trains a few epochs of some trials and measures their cost.
 
-`python -m sweeper.planning.pilot` is started by `calibration.calibrate` alone. It reads a
-`PilotJob` and writes a `PilotResult` to where its standard output was; other output goes to
-standard error.
+Only `calibration.calibrate` starts `python -m sweeper.planning.pilot`. The process reads a
+`PilotJob` from standard input and writes a `PilotResult` to standard output. All other output goes
+to standard error.
 """
 
 import time
@@ -43,14 +43,14 @@ def main() -> None:
 
 
 def _prepare(spec: TrialSpec) -> None:
-    """Make data and source features, as a launch does before its first trial."""
+    """Prepare data and source features, as a launch does before its first trial."""
     prepare_task(spec.task, spec.data.of(task_info(spec.task).dimension), spec.home)
     if spec.proxy is not None:
         WarmParts().source(spec.proxy, spec.backbone, spec.home)
 
 
 def _measure(name: str, spec: TrialSpec, parts: WarmParts, job: PilotJob) -> Configuration:
-    """Train a trial for a few epochs and return what it took."""
+    """Train a trial for a few epochs, and return its cost."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     count_anew(torch.device(device))
     began = time.monotonic()
@@ -59,6 +59,7 @@ def _measure(name: str, spec: TrialSpec, parts: WarmParts, job: PilotJob) -> Con
     seconds: dict[str, list[float]] = {}
     checkpoint = Path(job.folder, "checkpoint")
     began = time.monotonic()
+    # The time between two reports includes evaluation and checkpoint, as in a real trial.
     for report in _until(training.reports(), training.stages[-1].name, job.epochs):
         training.save(checkpoint)
         now = time.monotonic()
@@ -74,7 +75,7 @@ def _measure(name: str, spec: TrialSpec, parts: WarmParts, job: PilotJob) -> Con
 
 
 def _until(reports: Iterator[Report], stage: str, epochs: int) -> Iterator[Report]:
-    """Yield reports up to that of an epoch of a stage."""
+    """Yield reports up to and including the one of epoch `epochs` of `stage`."""
     for report in reports:
         yield report
         if report.stage == stage and report.epoch == epochs:

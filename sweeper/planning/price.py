@@ -1,14 +1,14 @@
-"""The price of a sweep, from its workload and from what pilots measured.
+"""The price of a sweep, computed from its workload and the measurements of pilots.
 
-The seconds of a trial are those to begin it and those of the epochs of its stages. Let S be their
-sum over all trials, and L the seconds of the longest trial. On m slots, none of which is idle while
-a trial waits, the sweep takes (Graham, 1969)
+The duration of a trial is the time to start it plus the time of its epochs. Let S be the sum of the
+durations of all trials, and L the duration of the longest trial. If none of m slots is idle while a
+trial waits, the sweep takes (Graham, 1969)
 
     max(S / m, L)  <=  wall  <=  S / m + (1 - 1 / m) L.
 
-The low end assumes the fastest epochs measured, shorter by MARGIN; the high end the slowest, longer
-by MARGIN: trials that run side by side share caches, memory and disk, which the pilot had alone.
-Attempts that fail and are repeated are not included.
+The low end assumes the fastest measured epochs, divided by MARGIN. The high end assumes the slowest
+ones, multiplied by MARGIN: concurrent trials share caches, memory and disk, but the pilot ran
+alone. Repeated attempts after failures are not included.
 """
 
 import time
@@ -38,7 +38,7 @@ Calibrated = tuple[Workload, Calibration]  # of one study
 
 @dataclass(frozen=True, kw_only=True)
 class Price:
-    """The cost of all studies of a sweep together; hours are estimates from low to high."""
+    """The cost of all studies of a sweep together, with estimates of hours."""
 
     trials: int
     slots: int
@@ -47,13 +47,13 @@ class Price:
     device: str  # cpu or gpu
     device_hours: Estimate
     wall_hours: Estimate
-    disk_bytes: int  # of checkpoints that stay, at most
-    studies: Mapping[str, Estimate]  # hours of trials, by study
-    measured_at: float  # seconds since the epoch, of the oldest calibration
+    disk_bytes: int  # upper bound for the checkpoints that stay
+    studies: Mapping[str, Estimate]  # study -> hours of its trials
+    measured_at: float  # of the oldest calibration, in seconds since the Unix epoch
     measured_on: str  # the name of the device
 
     def to_json(self) -> dict[str, Any]:
-        """Return the price as `sweeper plan --json` prints it and the ledger keeps it."""
+        """Return the price as plain data, for `sweeper plan --json` and the ledger."""
         return asdict(self)
 
 
@@ -62,17 +62,17 @@ class Priced:
     """The workload and price of a sweep before it starts."""
 
     workloads: tuple[Workload, ...]
-    price: Price | None  # None: some study was not calibrated
-    uncalibrated: tuple[str, ...]  # studies
-    notes: tuple[str, ...]  # about what may go wrong
+    price: Price | None  # None if some study is not calibrated
+    uncalibrated: tuple[str, ...]  # names of studies
+    notes: tuple[str, ...]  # about possible problems
 
 
 def price_of(sweep: Sweep, home: Path, slots: int, *, any_device: bool = False) -> Priced:
     """Return the workload and, if all studies were calibrated, the price of a sweep on `slots`.
 
     Args:
-        any_device: Use what was measured on any device of the kind that trials are given, instead
-            of the device of this machine.
+        any_device: Use calibrations of any device of the same kind (CPU or GPU), not only of the
+            device of this machine.
     """
     studies = sweep.studies()
     workloads = tuple(workload_of(sweep, study) for study in studies)
@@ -89,6 +89,7 @@ def price_of(sweep: Sweep, home: Path, slots: int, *, any_device: bool = False) 
                 f"`budget.wall` ({duration(wall)}) will end it before it is done: "
                 f"{_span(price.wall_hours)} are expected."
             )
+    # Notes are useful even if some studies are not calibrated.
     for work, each in known:
         peak = max(trial.peak_memory_bytes for trial in each.configurations)
         if note := over_memory(sweep.resources.gpu, peak, each.device_memory_bytes):
@@ -105,12 +106,12 @@ def predict(
     devices: tuple[str, float],
     keep: Checkpoints,
 ) -> Price:
-    """Return the price of all studies together. Pure.
+    """Return the price of all studies together. This is a pure function.
 
     Args:
-        slots: Trials at a time.
-        devices: The device that a trial occupies, and how many of it: ("gpu", 0.5).
-        keep: Which checkpoints stay.
+        slots: The number of concurrent trials.
+        devices: The kind and the number of devices that a trial occupies: ("gpu", 0.5).
+        keep: The rule that says which checkpoints stay.
     """
     margin = Estimate(1 / MARGIN, 1.0, MARGIN)
     start_s = max(found.start_s for _, found in calibrated)
@@ -121,7 +122,7 @@ def predict(
     # Graham's bounds: all slots are busy for S / m, and the longest trial may come last.
     longest = _longest(calibrated) * margin
     even = seconds * (1 / slots)
-    tail = Estimate(0.0, (1 - 1 / slots) / 2, 1 - 1 / slots)  # half of it is expected
+    tail = Estimate(0.0, (1 - 1 / slots) / 2, 1 - 1 / slots)  # half of the bound is expected
     device, count = devices
     return Price(
         trials=trials,
@@ -139,7 +140,7 @@ def predict(
 
 
 def lines(price: Price) -> list[str]:
-    """Return a price as lines for people."""
+    """Return a price as lines of text for users."""
     hours, device = price.device_hours, price.device.upper()
     when = time.strftime("%Y-%m-%d %H:%M", time.localtime(price.measured_at))
     return [
@@ -155,7 +156,7 @@ def _span(hours: Estimate) -> str:
 
 
 def disk_bytes(calibrated: Sequence[Calibrated], keep: Checkpoints) -> int:
-    """Return the bytes of checkpoints that stay, at most, once all trials have ended."""
+    """Return an upper bound for the bytes of checkpoints after all trials have ended."""
     total = 0
     for work, found in calibrated:
         trials = work.trials if keep.trials is None else min(keep.trials, work.trials)
@@ -164,7 +165,7 @@ def disk_bytes(calibrated: Sequence[Calibrated], keep: Checkpoints) -> int:
 
 
 def checkpoint_bytes(found: Calibration, keep: Checkpoints) -> int:
-    """Return the bytes of the largest checkpoint that stays of one trial."""
+    """Return the most bytes that the kept files of one checkpoint take."""
     best, last = bool(keep.best), bool(keep.last)
     return max(
         sum(
@@ -180,7 +181,7 @@ def _seconds(work: Workload, found: Calibration, slots: int) -> Estimate:
     """Return the seconds of all trials of a study."""
     cold = found.configurations[0].begin_s
     warm = min(each.begin_s for each in found.configurations)
-    once = min(slots, work.trials)  # a process has the next trial's data in memory already
+    once = min(slots, work.trials)  # later trials find their data in the process's memory
     begin = Estimate(
         work.trials * warm, work.trials * warm + once * (cold - warm), work.trials * cold
     )
@@ -190,12 +191,12 @@ def _seconds(work: Workload, found: Calibration, slots: int) -> Estimate:
 
 def _of_stage(work: StageWork, found: Calibration, stage: str) -> Estimate:
     first, later = _paces(found, stage)
-    before = max(0.0, first.expected - later.expected)  # what the stage does before its epochs
+    before = max(0.0, first.expected - later.expected)  # the work that precedes the stage's epochs
     return Estimate(0.0, before, before) * work.runs + later * work.epochs
 
 
 def _longest(calibrated: Sequence[Calibrated]) -> Estimate:
-    """Return the seconds of the longest trial, from its beginning to its end."""
+    """Return the seconds of the longest trial, including its start."""
     longest = NOTHING
     for work, found in calibrated:
         begin = found.configurations[0].begin_s
@@ -204,14 +205,14 @@ def _longest(calibrated: Sequence[Calibrated]) -> Estimate:
             first, later = _paces(found, stage)
             trial = trial + first + later * max(0, done.longest - 1)
         longest = longest.at_least(trial)
-    return Estimate(0.0, longest.expected, longest.high)  # all trials may be shorter
+    return Estimate(0.0, longest.expected, longest.high)  # all drawn trials may be shorter
 
 
 def _paces(found: Calibration, stage: str) -> tuple[Estimate, Estimate]:
     """Return the seconds of a stage's first epoch, and of a later one.
 
-    Each goes from the least that was measured over the preset's to the most. A stage that trained
-    in no pilot takes none.
+    The low and high ends are the extremes over the pilots; the expected value is that of the
+    preset. A stage that no pilot trained takes no time.
     """
     paces = [each.stages[stage] for each in found.configurations if stage in each.stages]
     if not paces:

@@ -1,6 +1,6 @@
-"""The resources of this machine and of clusters, compared with those that a trial asks for.
+"""The resources of this machine and of clusters, compared with the request of a trial.
 
-Torch is not loaded.
+This module does not load torch.
 """
 
 import os
@@ -23,8 +23,8 @@ from sweeper.text import format_bytes
 
 MIB = 2**20
 GIB = 2**30
-MOST = 10_000  # trials at once
-NodeResources = Mapping[str, float]  # of one machine of a cluster, by Ray's names: CPU, GPU
+MOST = 10_000  # concurrent trials
+NodeResources = Mapping[str, float]  # of one node of a cluster, by Ray's names: CPU, GPU
 NODES = re.compile(r"(?:(?P<count>\d{1,5}) *nodes? *(?:x|\*|of|with) *)?(?P<each>.+)", re.I)
 DEVICES = re.compile(r"(?P<count>\d{1,5}) *(?P<name>CPU|GPU)s?", re.I)
 
@@ -39,13 +39,13 @@ def count_gpus() -> int:
 
 
 def gpu_name() -> str | None:
-    """Return the name of the first GPU; None without one."""
+    """Return the name of the first GPU, or None if there is no GPU."""
     gpus = _gpus()
     return gpus[0][0] if gpus else None
 
 
 def gpu_memory_bytes() -> int | None:
-    """Return the bytes of memory of the smallest GPU; None without one."""
+    """Return the memory of the smallest GPU in bytes, or None if there is no GPU."""
     return min((memory for _, memory in _gpus()), default=None)
 
 
@@ -60,14 +60,14 @@ def cpu_name() -> str:
 
 @cache
 def _gpus() -> list[tuple[str, int]]:
-    """Return name and memory in bytes of every GPU."""
+    """Return the name and the memory in bytes of every GPU."""
     if not count_gpus():
         return []
     return parse_gpus(_nvidia_smi("--query-gpu=name,memory.total", "--format=csv,noheader,nounits"))
 
 
 def parse_gpus(lines: list[str]) -> list[tuple[str, int]]:
-    """Return name and memory in bytes from lines such as `NVIDIA H100 80GB HBM3, 81559` (MiB)."""
+    """Return names and bytes of memory, from lines like `NVIDIA H100 80GB HBM3, 81559` (MiB)."""
     found = (re.fullmatch(r"(.+), (\d+)", line.strip()) for line in lines)
     return [(match[1], int(match[2]) * MIB) for match in found if match]
 
@@ -84,7 +84,7 @@ def _nvidia_smi(*arguments: str) -> list[str]:
 
 
 def request(sweep: Sweep) -> dict[str, float]:
-    """Return the resources that one trial asks Ray for."""
+    """Return the resources that one trial requests from Ray."""
     wanted = {"cpu": float(sweep.resources.cpu), "gpu": float(sweep.resources.gpu)}
     if sweep.resources.memory is not None:
         wanted["memory"] = float(sweep.resources.memory)
@@ -92,10 +92,10 @@ def request(sweep: Sweep) -> dict[str, float]:
 
 
 def passed_on(sweep: Sweep, environment: Collection[str]) -> list[str]:
-    """Return the variables of an environment that trials get because this sweep asks for them.
+    """Return the names of environment variables that this sweep passes on to its trials.
 
-    These are the names of `resources.env`, and the keys of buckets that hold checkpoints or results
-    of stages.
+    These are the names in `resources.env`, and the keys of buckets for checkpoints or stage
+    results.
     """
     stores = [sweep.checkpoints.store]
     stores += [store.place for study in sweep.studies() if (store := sweep.stage_store_of(study))]
@@ -109,13 +109,17 @@ def _scheme(store: str | None) -> str:
 
 
 def occupied(sweep: Sweep) -> tuple[str, float]:
-    """Return the device that a trial occupies and how many of it: GPUs, or else CPU cores."""
+    """Return the kind and the number of devices that a trial occupies: GPUs, or else CPU cores."""
     gpu = float(sweep.resources.gpu)
     return ("gpu", gpu) if gpu else ("cpu", float(sweep.resources.cpu))
 
 
 def check_request(sweep: Sweep, address: str) -> None:
-    """Check a request against this machine before a local cluster starts. Raises CannotSchedule."""
+    """Check a request against this machine before a local cluster starts.
+
+    Raises:
+        CannotSchedule: A trial asks for more than this machine has.
+    """
     if address == "local":
         check_cluster(sweep, this_machine())
 
@@ -133,7 +137,7 @@ def check_cluster(sweep: Sweep, available: dict[str, float]) -> None:
     """Check a request against a running cluster.
 
     Raises:
-        CannotSchedule: A trial asks for more than the whole cluster has; it would wait for ever.
+        CannotSchedule: A trial asks for more than the whole cluster has, and would wait forever.
     """
     for key, name in (("cpu", "CPU"), ("gpu", "GPU")):
         wanted, there = request(sweep)[key], available.get(name, 0.0)
@@ -147,12 +151,12 @@ def check_cluster(sweep: Sweep, available: dict[str, float]) -> None:
 
 
 def concurrency(sweep: Sweep, available: dict[str, float]) -> int:
-    """Return how many trials run at once: those that fit, at most `search.max_concurrent`."""
+    """Return the number of concurrent trials: those that fit, at most `search.max_concurrent`."""
     return min(_fits(sweep, available), sweep.search.max_concurrent or MOST)
 
 
 def notes(sweep: Sweep, available: dict[str, float]) -> list[str]:
-    """Return notes on settings that are valid, but perhaps not intended."""
+    """Return notes on settings that are valid but may be unintended."""
     wanted, fits = sweep.search.max_concurrent, _fits(sweep, available)
     return _too_many(wanted, fits)
 
@@ -175,10 +179,10 @@ def _too_many(wanted: int | None, fits: int) -> list[str]:
 def parse_cluster(text: str) -> list[NodeResources]:
     """Return the nodes of a description such as `4 nodes x 8 GPUs, 96 CPUs`.
 
-    Each node has all that follows the `x`.
+    The resources after the `x` are those of each node.
 
     Raises:
-        UsageError: The text describes no nodes.
+        UsageError: The text is not such a description.
     """
     matched = NODES.fullmatch(text.strip())
     parts = re.split(r" *(?:,|\+|and) *", matched["each"].strip()) if matched else []
@@ -194,16 +198,16 @@ def parse_cluster(text: str) -> list[NodeResources]:
 
 
 def slots_on(sweep: Sweep, nodes: Sequence[NodeResources]) -> int:
-    """Return how many trials run at once on these nodes, at most `search.max_concurrent`.
+    """Return the number of concurrent trials on these nodes, at most `search.max_concurrent`.
 
-    A trial runs on one node.
+    Each trial runs on a single node.
     """
     fits = sum(_fits(sweep, node, least=0) for node in nodes)
     return min(max(1, fits), sweep.search.max_concurrent or MOST, MOST)
 
 
 def unschedulable(sweep: Sweep, nodes: Sequence[NodeResources], *, where: str) -> list[str]:
-    """Return the reasons why no node holds a trial: a line for each resource that is too small."""
+    """Return the reasons why no node can run a trial: a line for each scarce resource."""
     lines = []
     for key, name in (("cpu", "CPU"), ("gpu", "GPU")):
         wanted = request(sweep)[key]
@@ -222,7 +226,7 @@ def unschedulable(sweep: Sweep, nodes: Sequence[NodeResources], *, where: str) -
 
 
 def _memory(sweep: Sweep, nodes: Sequence[NodeResources], where: str) -> str | None:
-    """Return a message if no node has the memory of a trial, which Ray would let wait for ever.
+    """Return a message if no node has enough memory for a trial: Ray would let it wait forever.
 
     Nodes of unknown memory count as large enough.
     """
@@ -236,7 +240,7 @@ def _memory(sweep: Sweep, nodes: Sequence[NodeResources], where: str) -> str | N
 
 
 def _fits(sweep: Sweep, available: NodeResources, *, least: int = 1) -> int:
-    """Return how many trials a cluster, or one of its nodes, holds, but at least `least`."""
+    """Return the number of trials that fit on a cluster or on a node, but at least `least`."""
     fits = [
         int(available.get(name, 0.0) / wanted + 1e-9)
         for key, name in (("cpu", "CPU"), ("gpu", "GPU"))
@@ -246,18 +250,18 @@ def _fits(sweep: Sweep, available: NodeResources, *, least: int = 1) -> int:
 
 
 def sharers(gpu: float) -> int:
-    """Return how many trials that ask for `gpu` GPUs share one."""
+    """Return the number of trials on one GPU if each asks for `gpu` GPUs."""
     return int(1 / gpu + 1e-9) if 0 < gpu < 1 else 1
 
 
 def over_memory(gpu: float, peak_bytes: int, memory_bytes: int | None) -> str | None:
-    """Return a message if trials of a measured peak do not fit onto one GPU together.
+    """Return a message if the trials that share a GPU need more memory than it has.
 
-    None means that they fit, or that no GPU is shared or known.
+    None means that they fit, that no GPU is shared, or that its memory is unknown.
 
     Args:
-        gpu: GPUs that a trial asks for.
-        peak_bytes: The most bytes that one trial held; CUDA itself needs more in each process.
+        gpu: The GPUs that a trial asks for.
+        peak_bytes: The peak memory of one trial, without CUDA's own memory in each process.
         memory_bytes: The memory of the GPU.
     """
     count = sharers(gpu)

@@ -1,6 +1,6 @@
-"""The store of stage results that trials share, and unfinished files of killed writers.
+"""The store of stage results that trials share, and the unfinished files of killed writers.
 
-A sweep pins the results that it uses, under a name of its own, and releases them once it is over.
+A sweep pins the results that it uses under a unique name, and releases them when it is over.
 """
 
 import shlex
@@ -34,25 +34,25 @@ SHOWN = 10  # results that a message lists
 
 
 def default_place() -> str:
-    """Return the place of stage results unless a file names another one."""
+    """Return the default place of stage results."""
     return str(home() / "cache" / "stages")
 
 
 def pin_of(ledger: Ledger) -> str:
-    """Return the name under which a sweep pins stage results; no other sweep has it."""
+    """Return the unique name under which a sweep pins stage results."""
     record = ledger.sweep()
     assert record is not None
     return f"{record.name}-{record.fingerprint[:12]}"
 
 
 def place_of(sweep: Sweep, study: StudySpec) -> str | None:
-    """Return the place where trials of a study share stage results; None if they share none."""
+    """Return the place of stage results that a study's trials share; None if they share none."""
     store = sweep.stage_store_of(study)
     return store.place or default_place() if store is not None and store.use else None
 
 
 def release(sweep: Sweep, holder: str, say: Callable[[str], None]) -> None:
-    """Release the stage results of a sweep that is over, and keep the stores below their size."""
+    """Release the stage results of a finished sweep, and keep the stores below their size."""
     stores = {place_of(sweep, study): sweep.stage_store_of(study) for study in sweep.studies()}
     for place, store in stores.items():
         if place is None or store is None:
@@ -69,12 +69,12 @@ def release(sweep: Sweep, holder: str, say: Callable[[str], None]) -> None:
 
 
 def release_command(place: str, holder: str) -> str:
-    """Return the command that releases the results which a sweep that is over still holds."""
+    """Return the command that releases the results of a finished sweep."""
     return shlex.join(["sweeper", "gc", place, "--release", holder])
 
 
 def collection_text(found: Collection, *, dry_run: bool) -> str:
-    """Return how much of a store stays and how much is deleted, and which sweeps use it."""
+    """Return a text on the kept and deleted results of a store, and on the sweeps that use it."""
     verb = "would be deleted" if dry_run else "deleted"
     lines = [
         f"{len(found.deleted)} stage results {verb} ({format_bytes(found.deleted_bytes, 'MiB')}), "
@@ -90,17 +90,16 @@ def collection_text(found: Collection, *, dry_run: bool) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Leftovers:
-    """Unfinished checkpoints, and the bytes that they take."""
+    """Unfinished checkpoints and their size in bytes."""
 
     paths: Sequence[Path]
     bytes: int
 
 
 def delete_leftovers(*, dry_run: bool) -> Leftovers:
-    """Delete files that killed writers left in the folders and stores of sweeps; return them.
+    """Delete unfinished files of killed writers in the folders and stores of sweeps; return them.
 
-    A sweep that runs, or whose ledger cannot be read, is left alone. So are stores that are no
-    folders of this machine.
+    Running sweeps and sweeps with an unreadable ledger are skipped, and so are remote stores.
     """
     paths: list[Path] = []
     size = 0
@@ -115,10 +114,10 @@ def delete_leftovers(*, dry_run: bool) -> Leftovers:
 
 
 def _of_sweep(folder: Path, *, dry_run: bool) -> dict[Path, int]:
-    """Return the files that were left in a sweep, with their sizes.
+    """Return the unfinished files of a sweep with their sizes; none if the sweep is running.
 
     Raises:
-        SweeperError: The sweep is driven, or its ledger cannot be read.
+        SweeperError: Another launch holds the sweep, or its ledger cannot be read.
     """
     with closing(open_ledger(folder)) as ledger:
         record = ledger.sweep()
@@ -127,7 +126,7 @@ def _of_sweep(folder: Path, *, dry_run: bool) -> dict[Path, int]:
         paths = CheckpointPaths.recorded(folder, record.resolved)
         found = {path: _bytes_of(path) for path in paths.leftovers()}
         if found and not dry_run:
-            with ledger.hold():  # so that no launch begins to write meanwhile
+            with ledger.hold():  # so that no launch starts to write meanwhile
                 discard(found)
         return found
 

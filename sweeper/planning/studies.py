@@ -1,4 +1,4 @@
-"""The studies of a sweep as the runner takes them: leading trials, sampler, seeds, replicates."""
+"""The plans of studies for the runner: leading trials, sampler, seeds and replicates."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -17,14 +17,14 @@ from sweeper.search.optuna_sampler import OptunaSampler, make_pruner
 from sweeper.search.shared_configs import draw_shared_configs
 from trainables.seeding import derive_seed
 
-PINNED = ("data_source", "content_hash", "weights_hash")  # facts of a study that do not change
+PINNED = ("data_source", "content_hash", "weights_hash")  # facts of a study that must not change
 
 
 def check_same(ledger: Ledger, facts: Mapping[str, StudyFacts]) -> None:
-    """Check that begun studies continue with the data and weights that they began with.
+    """Check that begun studies continue with the same data and weights.
 
     Raises:
-        UsageError: Some do not; the text lists the former data and weights, and the present ones.
+        UsageError: Data or weights differ. The message lists the former and the present ones.
     """
     changed = []
     for study in ledger.studies():
@@ -74,8 +74,8 @@ def make_plans(
 def as_begun(planned: StudySpec, ledger: Ledger) -> StudySpec:
     """Return the plan with the preset that its study began with.
 
-    A later version may have other defaults. The missing trials of a begun study take the defaults
-    of its first trials, or they would belong to another experiment.
+    This version may have other defaults than the version that began the study. All trials of a
+    study must have the same defaults, or they would not be comparable.
     """
     trials = ledger.trials(planned.name)
     began = next((trial.params for trial in trials if trial.kind is TrialKind.PRESET), None)
@@ -85,7 +85,7 @@ def as_begun(planned: StudySpec, ledger: Ledger) -> StudySpec:
 
 
 def replication(sweep: Sweep, task: str) -> Replication | None:
-    """Return how many trials of a study on `task` are repeated, and on which seeds.
+    """Return the number of trials of a study on `task` to repeat, and the seeds of the repeats.
 
     The seeds are the same for every method.
     """
@@ -98,7 +98,7 @@ def replication(sweep: Sweep, task: str) -> Replication | None:
 
 
 def stages(sweep: Sweep, planned: StudySpec) -> SharedStages:
-    """Return the shared configurations of early stages of a study's sampled trials.
+    """Return the configurations of early stages that a study's sampled trials share.
 
     The k-th configuration has the seed that the k-th sampled trial would have.
 
@@ -132,8 +132,8 @@ def _sampler(sweep: Sweep, planned: StudySpec, seed: int) -> OptunaSampler:
 def _trial_seed(search_seed: int, task: str, number: int) -> int:
     """Return the seed of trial `number`.
 
-    It is the same for every method on this task, so that trials pair, and the same for the preset
-    (0) and its control (1).
+    It is the same for every method on this task, so that trials can be paired. It is also the same
+    for the preset (0) and its control (1).
     """
     return derive_seed(search_seed, task, "trial", max(0, number - 1))
 

@@ -1,6 +1,6 @@
 """The folder of a sweep: `./sweeps/NAME`, with its ledger, lease, checkpoints and report.
 
-The folder of a sweep that was sent to a cluster holds a note of that cluster instead.
+If the sweep was sent to a cluster, its folder has a note about that cluster instead.
 """
 
 import json
@@ -24,29 +24,29 @@ from sweeper.ledger.backup import TRIALS, copy_of
 from sweeper.ledger.database import LEDGER, url_in
 
 SWEEPS = "SWEEPER_SWEEPS"  # names the folder that holds the sweeps, instead of ./sweeps
-SHOWN = 3  # sweeps of another folder that a message names
+SHOWN = 3  # sweeps of another folder that a message lists
 DATABASES = ("sqlite", "postgresql")
-SECRETS = ("password", "secret")  # how names end of options of libpq that are none to write down
-STORAGE = "storage.txt"  # the ledger's URL, without a password, where it is not in the folder
+SECRETS = ("password", "secret")  # endings of libpq options that must not be stored
+STORAGE = "storage.txt"  # URL (without password) of a ledger outside the folder
 FILES_OF_LEDGER = (LEDGER, *(f"{LEDGER}-{part}" for part in ("journal", "wal", "shm")))
-NOTE = "remote.json"  # in the sweep's folder here
-IN_JOB = "SWEEPER_ADDRESS"  # set on the cluster: which cluster a command there means
-MARKS = (LEDGER, STORAGE, NOTE)  # one of these is in the folder of each sweep that has begun
+NOTE = "remote.json"  # in the local folder of a sweep on a cluster
+IN_JOB = "SWEEPER_ADDRESS"  # set on the cluster: the address of that cluster
+MARKS = (LEDGER, STORAGE, NOTE)  # each begun sweep has one of these in its folder
 
 
 @dataclass(frozen=True, kw_only=True)
 class Remote:
-    """The note of a sweep that was sent to a cluster."""
+    """The note about a sweep that was sent to a cluster."""
 
     name: str
     address: str  # of the dashboard, http://HEAD:8265
     workdir: str  # on the cluster
-    job: str  # that launched it
-    insecure: bool = False  # sent although others reach that cluster, and it asks for no token
+    job: str  # the Ray Job that launched the sweep
+    insecure: bool = False  # the cluster is reachable by others and asks for no token
 
 
 class IsElsewhere(SweeperError):
-    """The sweep that a command names lives on a cluster, where the command has to run."""
+    """The named sweep is on a cluster, so the command must run there."""
 
     def __init__(self, remote: Remote, folder: Path) -> None:
         super().__init__(f"sweep `{remote.name}` is on the cluster at {remote.address}.")
@@ -64,14 +64,14 @@ def sweeps_folder() -> Path:
 
 
 def _named_folder() -> Path:
-    """Return the folder of sweeps as it is written, which may be a link."""
+    """Return the unresolved path of the folder of sweeps, which may be a link."""
     return Path(os.environ.get(SWEEPS) or "sweeps")
 
 
 def name_of(text: str) -> str:
-    """Return the name of the sweep that a user writes as its name or as the path of its folder.
+    """Return the name of a sweep that a user gives by its name or by the path of its folder.
 
-    Any other path is returned as it is, to be refused as a name.
+    Any other path is returned unchanged; it is not a valid name.
     """
     if "/" not in text or "\0" in text:
         return text
@@ -83,8 +83,8 @@ def folder_of(name: str) -> Path:
     """Return the folder of the sweep `name`, whether or not it exists.
 
     Raises:
-        UsageError: `name` could leave the folder of sweeps, or a link on the way is broken: a
-            launch would make the folder that the link names, perhaps on an unmounted disk.
+        UsageError: `name` is not a valid name, or a link on the path is broken. A launch would
+            create the target of the link, perhaps on an unmounted disk.
     """
     if not is_name(name):
         raise UsageError(f"sweep name {shown(name)} {RULES[NAME]}.")
@@ -102,12 +102,12 @@ def existing(name: str, *, to_drive: bool = False) -> Path:
     """Return the folder of a sweep that has been launched.
 
     Args:
-        to_drive: The sweep is to be continued, which has to happen where it runs; otherwise a
-            folder that is shared with the cluster is enough.
+        to_drive: The command continues the sweep, so it must run on the sweep's cluster. For other
+            commands a folder that is shared with the cluster is enough.
 
     Raises:
-        NotFound: There is none of that name; the text names the folder of sweeps.
-        IsElsewhere: It lives on a cluster.
+        NotFound: There is no such sweep. The message names the folder of sweeps.
+        IsElsewhere: The sweep is on a cluster.
     """
     folder = folder_of(name)
     remote = note_of(folder) if to_drive else remote_of(folder)
@@ -127,10 +127,10 @@ def _unknown(name: str) -> str:
 
 
 def hint_above(name: str | None = None) -> str:
-    """Return a sentence about the sweeps in the folders above this one; "" where there are none.
+    """Return a sentence about sweeps in parent folders; "" if there are none.
 
     Args:
-        name: The sweep that is wanted; it is named first.
+        name: The wanted sweep. If it is found, the sentence names it alone.
     """
     here, is_named = sweeps_folder(), bool(os.environ.get(SWEEPS))
     for above in (Path.cwd(), *Path.cwd().parents):
@@ -150,19 +150,19 @@ def hint_above(name: str | None = None) -> str:
 
 
 def remote_of(folder: Path) -> Remote | None:
-    """Return the note of a sweep on a cluster; None if its ledger can be read here."""
+    """Return the note about a sweep on a cluster; None if its ledger can be read here."""
     return None if has_ledger(folder) else note_of(folder)
 
 
 def forget_remote(folder: Path) -> None:
-    """Remove the note of a sweep that was deleted on its cluster, and its folder if it is empty."""
+    """Remove the note about a sweep that was deleted on its cluster, and its folder if empty."""
     (folder / NOTE).unlink(missing_ok=True)
     with suppress(OSError):
         folder.rmdir()
 
 
 def note_of(folder: Path) -> Remote | None:
-    """Return the note of the sweep in this folder, if it was sent away; on its cluster, None.
+    """Return the note of a sweep that was sent to a cluster; None on the cluster itself.
 
     Raises:
         UsageError: The note is damaged.
@@ -175,28 +175,28 @@ def note_of(folder: Path) -> Remote | None:
     except (ValueError, TypeError) as error:
         raise UsageError(
             f"{note}: no note of where the sweep is ({error}). Remove {folder}, and launch its "
-            "file again: on the cluster it goes on."
+            "file again: it continues on the cluster."
         ) from error
 
 
 def check_here(folder: Path) -> None:
-    """Check that the sweep of this folder was not sent away: here it would run a second time.
+    """Check that the sweep of this folder was not sent to a cluster: it would run twice.
 
     Raises:
-        UsageError: It was; the text names the cluster and the commands for it.
+        UsageError: The sweep is on a cluster. The message names the cluster and the commands.
     """
     remote = note_of(folder)
     if remote is not None:
         name, address = remote.name, remote.address
         raise UsageError(
             f"sweep `{name}` is on the cluster at {address}, in {remote.workdir}. Go on with it "
-            f"there by `sweeper resume {name}` or --address {address}, steer it from here by "
+            f"there by `sweeper resume {name}` or --address {address}, control it from here by "
             f"`sweeper status {name}`, `logs -f` or `stop`, or launch under another --name."
         )
 
 
 def has_ledger(folder: Path) -> bool:
-    """Return whether the sweep of this folder has a ledger, in the folder or in a database."""
+    """Return whether the sweep of this folder has a ledger, either in the folder or elsewhere."""
     return any((folder / file).is_file() for file in (LEDGER, STORAGE))
 
 
@@ -206,7 +206,7 @@ def all_folders() -> list[Path]:
 
 
 def folders_in(place: Path) -> list[Path]:
-    """Return the folders of the sweeps in `place`, by name; none where it cannot be read."""
+    """Return the folders of the sweeps in `place`, by name; none if `place` cannot be read."""
     try:
         return sorted(f for f in place.iterdir() if f.is_dir() and is_name(f.name))
     except OSError:
@@ -214,10 +214,10 @@ def folders_in(place: Path) -> list[Path]:
 
 
 def check_storage(url: str) -> None:
-    """Check that a ledger's URL names a supported database, and no secret among its options.
+    """Check that a ledger's URL names a supported database and has no secret in its options.
 
     Raises:
-        UsageError: It does not. The text never shows the URL, which may hold a password.
+        UsageError: The URL is refused. The message never shows it: it may contain a password.
     """
     try:
         parsed = make_url(url)
@@ -241,18 +241,19 @@ def check_storage(url: str) -> None:
 
 
 def _is_in_memory(url: URL) -> bool:
-    """Return whether an SQLite URL names no file, or does so in SQLite's own URI form."""
+    """Return whether an SQLite URL names no file, or names it in SQLite's own URI form."""
     name = url.database or ":memory:"
     return name == ":memory:" or name.startswith("file:") or url.query.get("mode") == "memory"
 
 
 def check_place(folder: Path, storage: str | None) -> None:
-    """Check that the sweep in `folder`, if it has begun, has its ledger at `storage`.
+    """Check that the ledger of a begun sweep is at `storage`.
 
     Raises:
-        UsageError: The ledger is in another place: with a second one, all trials would start again,
-            in the folders of the first ones.
+        UsageError: The ledger is at another place. With a second ledger, all trials would start
+            again in the same folders.
     """
+    # Passwords are not compared: they may change, and the note never has one.
     note, file = folder / STORAGE, folder / LEDGER
     if note.is_file():
         begun, says = without_password(note.read_text()), f" ({note} says so)"
@@ -268,10 +269,10 @@ def check_place(folder: Path, storage: str | None) -> None:
 
 
 def open_ledger(folder: Path, storage: str | None = None) -> Ledger:
-    """Open the ledger of the sweep in `folder`, creating it (and a folder for it) at need.
+    """Open the ledger of the sweep in `folder`; create ledger and folder if necessary.
 
     Raises:
-        UsageError: It is damaged, or not at the place that the sweep's folder names.
+        UsageError: The ledger is damaged, or is not at the place that the sweep's folder names.
     """
     note = folder / STORAGE
     if note.exists():
@@ -282,7 +283,7 @@ def open_ledger(folder: Path, storage: str | None = None) -> Ledger:
 
 
 def _check_is_there(storage: str, note: Path) -> None:
-    """Check that the SQLite file of a begun sweep was not left behind by a move."""
+    """Check that the SQLite file of a begun sweep exists: a move may have left it behind."""
     url = make_url(storage)
     file = Path(url.database or "")
     if url.get_backend_name() == "sqlite" and not file.exists():
@@ -293,19 +294,20 @@ def _check_is_there(storage: str, note: Path) -> None:
 
 
 def check_not_lost(ledger: Ledger, folder: Path) -> None:
-    """Check that a ledger without the sweep is that of a new one.
+    """Check that a sweep which the ledger lacks is new.
 
     Raises:
-        UsageError: Trials of the sweep are in its folder: its rows are lost.
+        UsageError: The folder has trials of the sweep, so the ledger has lost their rows.
     """
     if ledger.sweep() is None and (folder / TRIALS).is_dir():
         raise ledger.damaged(f"holds nothing of `{folder.name}`, whose trials are in {folder}")
 
 
 def remember(folder: Path, storage: str) -> None:
-    """Write the URL of a sweep's ledger into its folder, unless the ledger is there.
+    """Write the URL of a sweep's ledger into its folder, unless the ledger is in the folder.
 
-    The lease of the sweep is held. The password is left out; PGPASSWORD then supplies it.
+    The caller holds the lease of the sweep. The URL is written without its password, which
+    PGPASSWORD supplies later.
 
     Raises:
         UsageError: Another launch has begun the sweep in another ledger.
@@ -329,21 +331,21 @@ def without_password(storage: str) -> str:
 def discard_unstarted(folder: Path, storage: str | None) -> None:
     """Remove the files that a refused launch wrote for a sweep that never started.
 
-    The lease is held meanwhile, so that no other launch begins in a file that is being removed. A
-    copy of the ledger exists only if the sweep has started.
+    The function holds the lease meanwhile, so that no other launch uses a file that is being
+    removed. A copy of the ledger exists only if the sweep has started.
 
     Raises:
-        SweepIsHeld: Another launch has the sweep by now.
+        SweepIsHeld: Another launch holds the sweep.
     """
     with closing(open_ledger(folder, storage)) as ledger, ledger.hold():
         has_trials = (folder / TRIALS).is_dir()
         if has_trials or copy_of(folder / LEDGER).is_file() or not ledger.forget_unstarted():
             return
-        unfinished = folder.glob(f".{Path(LEDGER).stem}.copy*")  # of a copy
+        unfinished = folder.glob(f".{Path(LEDGER).stem}.copy*")  # unfinished copies
         for file in (*(folder / name for name in (*FILES_OF_LEDGER, STORAGE)), *unfinished):
             file.unlink(missing_ok=True)
     shutil.rmtree(folder / "ray", ignore_errors=True)
-    with suppress(OSError):  # somebody else's files are in it
+    with suppress(OSError):  # other files are in the folder
         folder.rmdir()
 
 
@@ -352,8 +354,8 @@ def started(folder: Path) -> Iterator[tuple[Ledger, SweepRecord]]:
     """Open the ledger of a sweep that has begun, and close it at the end.
 
     Raises:
-        NotFound: It never did; then nothing is written.
-        UsageError: Its ledger is damaged, or gone.
+        NotFound: The sweep was never started. Nothing is written.
+        UsageError: The ledger is damaged or missing.
     """
     if not (has_ledger(folder) or copy_of(folder / LEDGER).is_file()):
         raise _never_started(folder)
@@ -365,7 +367,7 @@ def started(folder: Path) -> Iterator[tuple[Ledger, SweepRecord]]:
 
 
 def living_state(record: SweepRecord, ledger: Ledger) -> str:
-    """Return a sweep's state: a sweep that is `running` without a living driver has crashed."""
+    """Return a sweep's state; `crashed` for a sweep that is `running` without a driver."""
     crashed = record.state == "running" and ledger.holder() is None
     return "crashed" if crashed else record.state
 

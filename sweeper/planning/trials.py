@@ -1,4 +1,4 @@
-"""Attempts at trials: what a worker needs to run a trial of the ledger, and trials by name."""
+"""The attempt configs that workers receive, the specs of trials, and the look-up of trials."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -20,8 +20,8 @@ from trainables.spec import AttemptConfig, BackboneSpec, DataSpec, TrialSpec
 from trainables.tasks.registry import TASKS
 
 NUMBER = re.compile(r"[0-9]{1,9}")
-REPLICATE = re.compile(r"([0-9]{1,9}) seed ([0-9]{1,20})")  # as its run in MLflow is named
-PATIENCE_S = 20.0  # with a store that is asked for checkpoints while all others wait
+REPLICATE = re.compile(r"([0-9]{1,9}) seed ([0-9]{1,20})")  # the name of its run in MLflow
+PATIENCE_S = 20.0  # timeout of the store: all other trials wait meanwhile
 
 
 class TrialBuilder:
@@ -76,16 +76,20 @@ class TrialBuilder:
 
 
 def measured(named: str | None, found: Sequence[str], stages: Sequence[str]) -> list[str]:
-    """Return the checkpoints from which a trial may go on, the latest epoch first.
+    """Return the checkpoints from which a trial may continue, the latest epoch first.
 
-    Checkpoints of later epochs than the ledger has are left out: a process that was stopped between
-    saving and reporting left them, and an epoch that was skipped would never be measured. The order
-    follows from names, not from times, which a copy of the sweep need not keep.
+    Checkpoints of epochs that the ledger lacks are left out. They come from a process that was
+    stopped between saving and reporting; a trial that continued there would skip a measurement. The
+    order follows from names, because a copy of a sweep may have other file times.
 
     Args:
         named: The place of the checkpoint that the ledger names. It comes first even if it is not
-            `found`: the attempt then reports that, and takes the one before.
-        stages: The stages of the trial, in their order.
+            in `found`: the attempt then reports its absence and uses the next one.
+        found: The places of the existing checkpoints.
+        stages: The stages of the trial, in the order in which they run.
+
+    Returns:
+        The places of checkpoints; empty if `named` is None.
     """
     if named is None:
         return []
@@ -101,7 +105,7 @@ def measured(named: str | None, found: Sequence[str], stages: Sequence[str]) -> 
 
 
 def _position(place: str, stages: Sequence[str]) -> tuple[int, int, int] | None:
-    """Return how far a trial was when it saved a checkpoint: stage, epoch, attempt."""
+    """Return the stage index, the epoch and the attempt of a checkpoint, for sorting."""
     name = CheckpointName.parse(place)
     if name is None or name.stage not in stages:
         return None
@@ -111,11 +115,11 @@ def _position(place: str, stages: Sequence[str]) -> tuple[int, int, int] | None:
 def find_trial(ledger: Ledger, text: str) -> Trial:
     """Return the trial that a user names as `STUDY/NUMBER`, or by its number in a lone study.
 
-    Every form in which a trial is printed is accepted: with the sweep before it, with its kind
-    after it, with leading zeros, and as its run in MLflow is named.
+    The name may also have the form of any output: with the sweep as a prefix, with the kind as a
+    suffix, with leading zeros, or as the name of the run in MLflow.
 
     Raises:
-        NotFound: There is none; the text says which there are.
+        NotFound: There is no such trial. The message lists the known ones.
     """
     studies = ledger.studies()
     names = [study.name for study in studies]
@@ -138,15 +142,15 @@ def find_trial(ledger: Ledger, text: str) -> Trial:
 
 
 def _number_of_replicate(ledger: Ledger, study: str, origin: int, seed: int) -> str | None:
-    """Return the number of the replicate that repeats the trial `origin` on `seed`."""
+    """Return the number of the replicate of the trial `origin` with `seed`."""
     found = (t for t in ledger.trials(study) if t.kind is TrialKind.REPLICATE)
     return next((str(t.number) for t in found if (t.origin, t.seed) == (origin, seed)), None)
 
 
 def _parts(text: str, studies: Sequence[Study], sweep: str) -> tuple[str, str]:
-    """Split what a user wrote into a study, "" where there is none, and a number."""
+    """Split a user's text into a study ("" if it names none) and a number."""
     head, *rest = text.strip().split(" · ")
-    if rest:  # a run of MLflow: `003 · mona · advection_1d`
+    if rest:  # the name of a run in MLflow: `003 · mona · advection_1d`
         label = " · ".join(rest)
         return next((s.name for s in studies if study_label(s) == label), label), head
     words = text.split()
@@ -178,13 +182,13 @@ def spec_of(study: StudySpec, params: Params, *, seed: int, home: Path) -> Trial
 
 
 def data_of(study: StudySpec) -> DataSpec:
-    """Return the data of a study's trials, with the resolution of its dimension."""
+    """Return the data settings of a study's trials, with the resolution of its dimension."""
     data = DataSpec.model_validate(study.data)
     return data.of(TASKS[study.task].dimension)
 
 
 def describe(backbone: BackboneSpec) -> str:
-    """Return a backbone in a few words: its name, and the layers and tokens that are used."""
+    """Return a short description of a backbone: its name, and the layers and tokens in use."""
     cuts = [
         f"{count} {what}"
         for count, what in ((backbone.layers, "layers"), (backbone.tokens, "tokens"))

@@ -1,4 +1,4 @@
-"""The workload of a sweep in trials and epochs, which follows from its file alone."""
+"""The workload of a sweep in trials and epochs, computed from its file alone."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -16,22 +16,22 @@ from sweeper.planning.stage_store import place_of
 
 @dataclass(frozen=True, kw_only=True)
 class StageWork:
-    """The work of one stage of a study, all trials together."""
+    """The work of all trials of a study in one stage."""
 
-    runs: int  # trials that run it, those that share one run counted once
+    runs: int  # trials that run the stage; trials that share a run count once
     shared: int  # runs that sharing saves
     epochs: Estimate
-    most: int  # epochs, were nothing pruned and the longest drawn each time
-    longest: int  # epochs of one trial, at most
+    most: int  # epochs without pruning, with the most epochs drawn in every trial
+    longest: int  # most epochs of one trial
 
 
 @dataclass(frozen=True, kw_only=True)
 class SharedWork:
-    """The work of sampled trials in a stage whose configurations are drawn beforehand."""
+    """The work of sampled trials in a stage whose configurations are drawn in advance."""
 
     runs: int
     saved: int  # runs that sharing saves
-    epochs: int  # of the runs that are left
+    epochs: int  # of the remaining runs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,13 +59,12 @@ class Workload:
 
 
 def workload_of(sweep: Sweep, study: StudySpec) -> Workload:
-    """Return the work of a study if nothing fails.
+    """Return the work of a study, provided that no trial fails.
 
-    Preset, control and replicates run to their end; `pruning` may end sampled trials. An estimate
-    of a drawn number of epochs goes from the fewest to the most that can be drawn, since a sampler
-    that learns may keep to either. All draws of stages with a `distinct` are known. The median rule
-    has no closed form: its estimate goes from its first judgement to all epochs, and all epochs are
-    expected.
+    Preset, control and replicates are never pruned; sampled trials may be. If the number of epochs
+    is searched, its estimate ranges from the fewest to the most epochs, since an adaptive sampler
+    may prefer either end. For stages with a `distinct`, all draws are known. The median rule has no
+    closed form: the low end of its estimate is the first rung, and all epochs are expected.
 
     Raises:
         UsageError: No configuration of shared stages is feasible.
@@ -86,6 +85,7 @@ def workload_of(sweep: Sweep, study: StudySpec) -> Workload:
         name = f"{stage}.epochs"
         drawn = _drawn(study.parameters.get(name), int(study.preset[name]), longest)
         once = Estimate(*map(float, drawn))
+        # Sampled trials: shared stages are known exactly, all others are estimated.
         if (shared := known.get(stage)) is not None:
             runs, saved, most = shared.runs, shared.saved, shared.epochs
             epochs = Estimate(most, most, most)
@@ -93,6 +93,7 @@ def workload_of(sweep: Sweep, study: StudySpec) -> Workload:
             runs, saved, most = sampled * (longest > 0), 0, sampled * int(once.high)
             judged = stage == study.objective_stage
             epochs = _judged(sweep, sampled, once, steps) if judged else once * sampled
+        # Leading trials and controls have fixed epochs; replicates repeat a sampled trial.
         fixed = sum(int(params[name]) for params in leading) + controls * int(leading[-1][name])
         epochs = epochs + Estimate(fixed, fixed, fixed) + once * tops
         ran = sum(int(params[name]) > 0 for params in leading)
@@ -115,7 +116,7 @@ def workload_of(sweep: Sweep, study: StudySpec) -> Workload:
 
 
 def _shared_work(sweep: Sweep, study: StudySpec) -> Iterator[tuple[str, SharedWork]]:
-    """Yield each stage whose configurations are drawn beforehand, with its work."""
+    """Yield each stage whose configurations are drawn in advance, with its work."""
     stages, is_shared = studies.stages(sweep, study), place_of(sweep, study) is not None
     taken = [
         (stages.key(prefix.settings, prefix.seed), prefix.settings)
@@ -130,7 +131,7 @@ def _shared_work(sweep: Sweep, study: StudySpec) -> Iterator[tuple[str, SharedWo
 
 
 def _judged(sweep: Sweep, trials: int, once: Estimate, steps: tuple[int, ...]) -> Estimate:
-    """Return the epochs of sampled trials in the stage on which they are judged."""
+    """Return the epochs of sampled trials in the stage that reports the objective."""
     all_of_it = once * trials
     if sweep.pruning.type == "none" or not steps:
         return all_of_it
@@ -144,12 +145,12 @@ def _judged(sweep: Sweep, trials: int, once: Estimate, steps: tuple[int, ...]) -
 
 
 def _drawn(parameter: Distribution | None, preset: int, most: int) -> tuple[float, float, float]:
-    """Return the fewest, the mean and the most epochs that are drawn."""
+    """Return the fewest, the mean and the most epochs that can be drawn."""
     if parameter is None:
         return preset, preset, preset
     values: list[Any] = list(parameter.examples())
     mean = _mean(parameter)
-    if parameter.when:  # where its condition does not hold, the preset's count stands
+    if parameter.when:  # the preset's value applies if the condition fails
         return min(*values, preset), mean, most
     return min(values), mean, max(values)
 

@@ -1,9 +1,8 @@
-"""Optuna's samplers and pruners as a `Sampler`, by ask and tell, in memory.
+"""Optuna's samplers and pruners behind the protocol `Sampler`, by ask and tell, in memory.
 
-The Optuna study is a view of the ledger: `restore` rebuilds it, and it is not stored. Each
-suggestion comes from a sampler whose seed is that of the study and the trial's number, so that a
-resumed sweep neither repeats nor skips a draw. This is the one module that uses private attributes
-of Optuna.
+The Optuna study is not stored: `restore` rebuilds it from the ledger. The seed of each suggestion
+depends on the study's seed and the trial's number, so that a resumed sweep neither repeats nor
+skips a draw. This is the only module that uses private attributes of Optuna.
 """
 
 import warnings
@@ -28,7 +27,7 @@ STATES = {
 
 
 class OptunaSampler:
-    """The search of one study. `parameters` come after those that their conditions name."""
+    """The search of one study. A parameter comes after the ones that its condition names."""
 
     def __init__(
         self,
@@ -43,10 +42,10 @@ class OptunaSampler:
         self._kind, self._seed, self._startup = sampler, seed, startup_trials
         self._pruner = pruner
         self._study = optuna.create_study(direction="minimize", pruner=pruner)
-        self._trials: dict[int, optuna.Trial] = {}  # by our number
+        self._trials: dict[int, optuna.Trial] = {}  # trial number -> trial of Optuna
 
     def ask(self, number: int, given: Params | None = None) -> Params:
-        """Return values of the active parameters of trial `number`, with those `given`."""
+        """Return values of the active parameters of trial `number`, including the `given` ones."""
         self._study.sampler = self._make_sampler(number, given or {})
         trial = self._study.ask()
         self._trials[number] = trial
@@ -57,11 +56,11 @@ class OptunaSampler:
         return chosen
 
     def should_prune(self, number: int, measurement: Measurement) -> bool:
-        """Report an epoch's objective, and return the pruner's decision."""
+        """Report the objective of an epoch, and return the pruner's decision."""
         trial, value = self._trials[number], measurement.objective
         assert value is not None
         if measurement.epoch in self._frozen(trial).intermediate_values:
-            return False  # a new attempt ran the epoch again; it was judged before
+            return False  # a new attempt has repeated the epoch
         trial.report(value, measurement.epoch)
         return trial.should_prune()
 
@@ -73,8 +72,8 @@ class OptunaSampler:
     def restore(self, trial: Trial, measurements: tuple[Measurement, ...]) -> None:
         """Add a trial of an earlier run, with the rungs that it has reached.
 
-        SuccessiveHalvingPruner keeps rungs in system attributes. Without them it would compare
-        later trials with none.
+        SuccessiveHalvingPruner stores rungs in system attributes. Without them it would ignore this
+        trial when it judges later ones.
         """
         sampled = {name: trial.params[name] for name in trial.sampled}
         values = {m.epoch: m.objective for m in measurements if m.objective is not None}
@@ -98,7 +97,7 @@ class OptunaSampler:
     def _make_sampler(self, number: int, given: Params) -> BaseSampler:
         seed = (self._seed + 1_000_003 * (number + 1)) % 2**32
         sampler: BaseSampler = RandomSampler(seed=seed)
-        with warnings.catch_warnings():  # conditional and partly fixed spaces are experimental
+        with warnings.catch_warnings():  # Optuna calls these features experimental
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             if self._kind == "tpe":
                 sampler = TPESampler(
@@ -119,7 +118,7 @@ def make_pruner(kind: str, *, min_epochs: int, eta: int) -> BasePruner:
 def rungs(pruner: BasePruner, values: Mapping[int, float]) -> dict[str, float]:
     """Return the attributes `completed_rung_k` that successive halving adds to a trial.
 
-    At rung k it judges a trial after min_resource * eta^k epochs.
+    At rung k the pruner judges a trial after min_resource * eta^k epochs.
     """
     if not isinstance(pruner, SuccessiveHalvingPruner):
         return {}

@@ -1,8 +1,8 @@
 """The configurations of the stages that a study's trials share, drawn before any trial runs.
 
-They are a pure function of the study and its seed, and depend on no history or order of arrival.
-Therefore a resumed sweep and `sweeper plan` know all of them in advance. They are random draws for
-every sampler: without a history, TPE draws at random too.
+They are a pure function of the study and its seed, and do not depend on results. Therefore a
+resumed sweep and `sweeper plan` know all of them in advance. They are random draws with every
+sampler: without results, TPE draws at random, too.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,14 +19,14 @@ from sweeper.errors import UsageError
 from sweeper.model import Params
 from sweeper.search.optuna_sampler import OptunaSampler, make_pruner
 
-MOST_DRAWS = 100  # in a row that are infeasible or repeated
+MOST_DRAWS = 100  # consecutive draws that are infeasible or repeated
 
 Complete = Callable[[Params], Params]  # raises Infeasible
 
 
 @dataclass(frozen=True)
 class Branch:
-    """A configuration in the tree of levels, at the path of its parent and its own index."""
+    """A configuration in the tree of levels. Its path is the parent's path and its own index."""
 
     path: tuple[int, ...]
     params: Params
@@ -37,14 +37,18 @@ def draw_shared_configs(
 ) -> SharedStages:
     """Return the configurations that the trials of a study share; none if it has no `distinct`.
 
-    A level has fewer configurations than its `distinct` if its space has fewer: two of them always
-    differ in more than the seed. All descendants of a configuration of the first level have its
-    seed, since they share its result. The first N are spread evenly over each level. Only as many
-    are drawn as there are trials; more trials add some and change none.
+    Two configurations always differ in more than the seed, so a level has fewer configurations than
+    its `distinct` if its space is smaller. All descendants of a configuration of the first level
+    have its seed, since they share its result. The first N configurations are spread evenly over
+    each level. The number of draws is at most the number of trials; more trials add configurations
+    and change none.
 
     Args:
-        complete: Adds the fixed parameters; raises Infeasible if they contradict each other.
-        trial_seed: The seed of the i-th configuration of the first level.
+        study: The study.
+        seed: The seed of the draws.
+        complete: A function that adds the fixed parameters, or raises Infeasible if the settings
+            contradict each other.
+        trial_seed: A function from i to the seed of the i-th configuration of the first level.
 
     Raises:
         UsageError: No configuration is feasible.
@@ -53,6 +57,7 @@ def draw_shared_configs(
     if not found or not study.num_sampled:
         return SharedStages()
     parameters: dict[str, Distribution] = {}
+    # Each level adds its parameters to those of the levels above.
     nodes = [Branch((), {})]
     for level in found:
         parameters |= level.parameters
@@ -84,7 +89,7 @@ def _grow(
     seed: int,
     complete: Complete,
 ) -> Iterable[Branch]:
-    """Yield the first child of each parent, then the second of each that has one, and so on."""
+    """Yield the first child of each parent, then the second child of each, and so on."""
     families: dict[tuple[int, ...], list[Params]] = {node.path: [] for node in nodes}
     for k in range(distinct):
         for node in nodes:

@@ -1,1 +1,1 @@
-"""Copies of the ledger's content in MLflow, where people look at it."""
+"""The copy of the ledger in MLflow, for users."""

@@ -1,10 +1,10 @@
-"""The recorder of a sweep in MLflow. It follows the ledger, which is its queue.
+"""The recorder of a sweep in MLflow, with the ledger as its queue.
 
-Training never waits for MLflow: the recorder reads committed events behind a cursor, in a thread
-of its own, and what it cannot ship stays where it is until MLflow answers again, or until
-`sweeper sync`. The cursor moves after a batch has arrived. A batch that is shipped twice, because
-the process died in between, changes nothing: runs are looked up by a tag before they are created,
-and a metric carries its event's time, so that MLflow sees the very point that it has.
+Training never waits for MLflow. The recorder reads committed events after a cursor, in a thread of
+its own. Events stay pending until MLflow answers again, or until `sweeper sync`. The cursor moves
+after a batch has arrived. If the process dies in between, the batch is shipped twice, but this
+changes nothing: the recorder looks for runs by a tag before it creates them, and each metric has
+the time of its event, so that MLflow stores the same point only once.
 """
 
 import hashlib
@@ -42,52 +42,58 @@ from sweeper.tracking.run_tree import SUMMARY_STEP, Change, MetricPoint, changes
 __all__ = ["MlflowRecorder", "Pages", "SyncStatus", "check", "tracking_uri"]
 
 EVENTS_A_BATCH = 2000
-MANY = 50  # trials that are read faster in one go
+MANY = 50  # trials; a single query is faster for more
 LONGEST_PAUSE_S = 60.0
-TAGS = "sweeper.tag."  # what begins the names of tags that people put on a sweep
-RETRY_S = 1.0  # between tries at the end of a sweep
-LONGEST_ERROR = 300  # characters of its first line; databases add their statements
-AWAY_S = 60.0  # that the end of a sweep waits for one that is away
+TAGS = "sweeper.tag."  # prefix of the tags that users give a sweep
+RETRY_S = 1.0  # longest pause between attempts at the end of a sweep
+LONGEST_ERROR = 300  # characters of the first line; databases add their statements
+AWAY_S = 60.0  # longest wait for an unreachable MLflow at the end of a sweep
 
 
 class Pages(Protocol):
-    """Notes, summaries and files of the runs of the sweep (`study` None) and its studies."""
+    """Notes, summaries and files for the runs of a sweep (`study` None) and of its studies."""
 
     def note(self, ledger: Ledger, study: str | None) -> str:
         """Return Markdown for the run's description."""
         ...
 
     def summary(self, ledger: Ledger, study: str | None) -> Mapping[str, float]:
-        """Return metrics of the run, once the sweep has ended."""
+        """Return metrics for the run of an ended sweep."""
         ...
 
     def files(self, ledger: Ledger, study: str | None) -> Mapping[str, str]:
-        """Return artifacts by file name, once the sweep has ended."""
+        """Return artifacts for the run of an ended sweep, by file name."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class SyncStatus:
-    """The progress of a recorder. `pending` counts events of the ledger that MLflow lacks."""
+    """The progress of a recorder. `pending` is the number of events that MLflow lacks."""
 
     shipped: int  # by this recorder
     pending: int
     last_error: str | None
     uri: str  # without a password
-    page: str | None = None  # of the experiment's runs in a browser; None: not known, or none
-    refused: int = 0  # changes that MLflow will never take, such as of a run deleted by hand
-    restored: int = 0  # runs whose artifacts were gone, and were put back
+    page: str | None = None  # address of the experiment's runs in a browser, if it is known
+    refused: int = 0  # changes that MLflow refuses for good, such as for a deleted run
+    restored: int = 0  # runs with restored artifacts
 
 
 class MlflowRecorder:
-    """A recorder that follows one ledger. `uri` None takes MLFLOW_TRACKING_URI, else the default.
+    """A recorder that follows one ledger.
 
     Args:
-        pages: Descriptions and files of the runs of the sweep and its studies; None: neither.
-        poll_s: Seconds between looks at the ledger.
-        notify: Takes one line when MLflow is lost, and one when it is back.
-        place_of: Returns where a checkpoint of a trial is, given its name.
-        announce: Takes the address of the experiment's runs, once a server has the experiment.
+        ledger: The ledger.
+        uri: The tracking URI; None: MLFLOW_TRACKING_URI, else the default of MLflow.
+        experiment: The name of the experiment.
+        pages: The source of descriptions and files for the runs of the sweep and its studies; None:
+            the runs have none.
+        poll_s: The seconds between two reads of the ledger.
+        notify: A function that receives one line when MLflow stops answering, and one when it
+            answers again.
+        place_of: A function from a trial and the name of its checkpoint to the checkpoint's place.
+        announce: A function that receives the address of the experiment's runs, when a server has
+            the experiment.
     """
 
     def __init__(
@@ -106,16 +112,16 @@ class MlflowRecorder:
         self._ledger, self._experiment, self._pages = ledger, experiment, pages
         self._poll_s, self._notify, self._announce = poll_s, notify, announce
         self._uri = tracking_uri(uri)
-        self.uri = absolute(without_password(self._uri, self._uri))  # to be shown
+        self.uri = absolute(without_password(self._uri, self._uri))  # for messages
         self._name = f"mlflow:{hashlib.sha256(self._uri.encode()).hexdigest()[:16]}"
         self._one_at_a_time = threading.Lock()
         self._stopping = threading.Event()
-        self._given_up_at = 0.0  # by the monotonic clock, once it is stopping
+        self._given_up_at = 0.0  # end of the wait in `stop`, by the monotonic clock
         self._thread: threading.Thread | None = None
         self._store: MlflowStore | None = None
-        self._refs: dict[str, str] = {}  # as noted in the ledger: run ids, the cursor, notes
+        self._refs: dict[str, str] = {}  # copy of the ledger's mirror: run ids, cursor, notes
         self._outline: Outline | None = None
-        self._is_restored = False  # the ledger is a copy, and MLflow may be ahead of it
+        self._is_restored = False  # a ledger from a copy may lack points that MLflow has
         self._known: dict[str, dict[str, set[tuple[str, float, int]]]] = {}  # by run and curve
         self._shipped = self._refused = self._put_back = 0
         self._last_error: str | None = None
@@ -123,12 +129,12 @@ class MlflowRecorder:
         self._page: str | None = None
 
     def start(self) -> None:
-        """Start to follow the ledger, in the background."""
+        """Start to follow the ledger in a thread."""
         self._thread = threading.Thread(target=self._follow, name="mlflow recorder", daemon=True)
         self._thread.start()
 
     def stop(self, timeout_s: float) -> SyncStatus:
-        """Ship what is left, for at most `timeout_s`, and stops; waits for one that is away."""
+        """Ship the remaining events, with retries for at most `timeout_s`, and stop."""
         self._given_up_at = time.monotonic() + min(timeout_s, AWAY_S)
         self._stopping.set()
         if self._thread is not None:
@@ -136,37 +142,38 @@ class MlflowRecorder:
         return self.status()
 
     def sync(self) -> SyncStatus:
-        """Ship everything now, in this thread, or return with why it could not.
+        """Ship all events now in this thread, and restore deleted artifacts as far as possible.
 
-        Artifacts that are gone from MLflow are put back, as far as what they were made of exists.
+        Returns:
+            The progress. `last_error` has the reason if MLflow does not answer.
         """
         if self._drain():
             try:
                 self._restore_artifacts()
-            except Exception as error:  # whatever MLflow's client, its store or the network raise
+            except Exception as error:  # any error of MLflow's client, its store or the network
                 self._lost(without_password(f"{type(error).__name__}: {error}", self._uri))
         return self.status()
 
     def attach(self, study: str, number: int, folder: Path) -> bool:
-        """Make a folder artifacts of a trial's run; False if MLflow lacks that, or is away."""
+        """Add a folder to the artifacts of a trial's run; return whether this was possible."""
         run_id = self._ledger.mirror(self._name).get(Entity(study, number).key)
         if not run_id:
             return False
         try:
             MlflowStore(self._uri, self._experiment).attach(run_id, folder)
-        except Exception:  # whatever MLflow's client, its store or the network raise
+        except Exception:  # any error of MLflow's client, its store or the network
             return False
         return True
 
     def runs(self) -> list[str]:
-        """Return the ids of the sweep's runs that were shipped there, parents first."""
+        """Return the ids of the sweep's shipped runs, parents first."""
         refs = self._ledger.mirror(self._name)
         kinds = ("sweep", "study", "trial")
         found = [(kinds.index(k), ref) for key, ref in refs.items() if (k := _kind(key)) in kinds]
         return [ref for _, ref in sorted(found) if ref]
 
     def delete_runs(self) -> None:
-        """Delete the sweep's runs, its own last.
+        """Delete all runs of the sweep, with the sweep's own run last.
 
         Raises:
             BackendUnreachable: MLflow does not answer.
@@ -178,22 +185,21 @@ class MlflowRecorder:
                 assert store is not None
                 with suppress(RecordRefused):  # it was deleted by hand
                     store.delete(run_id)
-        except Exception as error:  # whatever MLflow's client, its store or the network raise
+        except Exception as error:  # any error of MLflow's client, its store or the network
             why = without_password(f"{type(error).__name__}: {error}", self._uri)
             raise BackendUnreachable(
                 f"MLflow at {self.uri} does not delete the runs: {why.splitlines()[0]}"
             ) from error
 
     def describe(self) -> bool:
-        """Show on the sweep's run the tags and notes that people put on the sweep; False if MLflow
-        lacks that run, or is away."""
+        """Copy the tags and notes of users to the sweep's run; return whether this was possible."""
         run_id = self._ledger.mirror(self._name).get(SWEEP.key)
         if not run_id:
             return False
         try:
             store = MlflowStore(self._uri, self._experiment)
             store.describe(run_id, self._remarks(), prefix=TAGS)
-        except Exception:  # whatever MLflow's client, its store or the network raise
+        except Exception:  # any error of MLflow's client, its store or the network
             return False
         return True
 
@@ -216,13 +222,13 @@ class MlflowRecorder:
                 self._stopping.wait(pause)
 
     def _drain(self) -> bool:
-        """Ship batches until none is left; False, having said so once, if MLflow is away."""
+        """Ship all batches; return False, after a message, if MLflow does not answer."""
         try:
             with self._one_at_a_time:
                 while self._ship_batch():
                     pass
-        except Exception as error:  # whatever MLflow's client, its store or the network raise
-            self._store = None  # what answers next may be another store
+        except Exception as error:  # any error of MLflow's client, its store or the network
+            self._store = None  # the next answer may come from another store
             self._lost(without_password(f"{type(error).__name__}: {error}", self._uri))
             return False
         if self._lost_since is not None:
@@ -260,7 +266,7 @@ class MlflowRecorder:
     # One batch -----------------------------------------------------------------------------
 
     def _ship_batch(self) -> bool:
-        """Ship the next events and moves the cursor; False if there are none."""
+        """Ship the next events, and move the cursor; return False if there are none."""
         store = self._open()
         events = self._ledger.events(int(self._refs.get("cursor", 0)), EVENTS_A_BATCH)
         if not events:
@@ -270,7 +276,7 @@ class MlflowRecorder:
         for entity, change in runs.items():
             try:
                 self._apply(store, entity, change, outline)
-            except RecordRefused as refusal:  # so that the others go through
+            except RecordRefused as refusal:  # go on with the other runs
                 self._refused += 1
                 self._last_error = f"refused: {refusal}"
         self._note({**notes, "cursor": str(events[-1].seq)})
@@ -278,7 +284,7 @@ class MlflowRecorder:
         return True
 
     def _open(self) -> MlflowStore:
-        """Return the store, and begins from the first event if it lacks what was shipped."""
+        """Return the store; start again from the first event if it lacks the sweep's run."""
         if self._store is not None:
             return self._store
         store = MlflowStore(self._uri, self._experiment)
@@ -295,7 +301,7 @@ class MlflowRecorder:
         return store
 
     def _fresh_outline(self, events: Sequence[Event]) -> Outline:
-        """Return the outline as of now; of trials, those that the events touch are read again."""
+        """Return the current outline; of trials, read only those again that the events change."""
         changed = {(e.study, e.number) for e in events if e.kind is not EventKind.MEASURED}
         is_wide = any(number is None for _, number in changed) or len(changed) > MANY
         if self._outline is None or is_wide:
@@ -313,13 +319,14 @@ class MlflowRecorder:
         self._refs |= refs
 
     def _apply(self, store: MlflowStore, entity: Entity, change: Change, outline: Outline) -> None:
-        """Make one run show a change. The status comes last: an ended run is whole."""
+        """Apply a change to a run. The status comes last, so that an ended run is complete."""
         run_id = self._run_id(store, entity, change.since, outline)
         tags = dict(change.tags) | (self._remarks() if entity == SWEEP else {})
         if change.has_news and self._pages is not None:
             tags["mlflow.note.content"] = self._pages.note(self._ledger, entity.study)
         if change.taken_over:
             tags |= taken_over_tags(change.taken_over, outline, self._refs, store.address_of)
+        # A checkpoint in a store is linked, not copied.
         if change.checkpoint is not None:
             place = self._place_of(outline.trials[entity], change.checkpoint)
             if "://" in place:
@@ -344,11 +351,11 @@ class MlflowRecorder:
     def _lacking(
         self, store: MlflowStore, run_id: str, points: list[MetricPoint]
     ) -> list[MetricPoint]:
-        """Return the points that a run has yet to show.
+        """Return the points that a run lacks.
 
-        Points that are shipped twice carry their event's time, and stay one. A ledger that was
-        restored from its copy measures again what MLflow has, at another time: such points are
-        left out, as long as their values agree.
+        A point that is shipped twice has the same time, so MLflow stores it once. A ledger that was
+        restored from its copy repeats measurements at another time. Such points are left out if
+        their values agree.
         """
         if not self._is_restored:
             return points
@@ -358,7 +365,7 @@ class MlflowRecorder:
         return [p for p in points if (p.key, p.value, p.step) not in known[p.key]]
 
     def _restore_artifacts(self) -> None:
-        """Put back the artifacts of runs that have none: somebody has deleted their folder."""
+        """Restore the artifacts of runs that have none, because a user has deleted them."""
         store, outline = self._open(), read_outline(self._ledger)
         if outline is None or outline.record.state in ("new", "running"):
             return
@@ -377,14 +384,14 @@ class MlflowRecorder:
             self._put_back += has_folder or bool(files)
 
     def _files(self, entity: Entity) -> Mapping[str, str]:
-        """Return the texts that a run of a sweep that has ended shows, by the artifact's name."""
+        """Return the text artifacts of a run of an ended sweep, by name."""
         if entity.number is None:
             return self._pages.files(self._ledger, entity.study) if self._pages else {}
         events = self._ledger.events(study=entity.study, number=entity.number)
         return {name: text for event in events for name, text in failure_log(event).items()}
 
     def _run_id(self, store: MlflowStore, entity: Entity, since: int, outline: Outline) -> str:
-        """Return the run of an entity: as noted, found by its tag, or created."""
+        """Return the id of an entity's run; find the run by its tag or create it if necessary."""
         if self._refs.get(entity.key):
             return self._refs[entity.key]
         tags = identity_tags(entity, outline)
@@ -406,5 +413,5 @@ def _kind(key: str) -> str:
 
 
 def _sweep_id(outline: Outline) -> str:
-    """Return an id that tells the sweep from others of its name in the same MLflow store."""
+    """Return an id that is unique among sweeps of the same name in an MLflow store."""
     return outline.record.fingerprint[:16]

@@ -1,6 +1,6 @@
-"""One experiment in one MLflow: the calls that a sweep needs. The only file that imports mlflow.
+"""The MLflow client for the experiment of a sweep, in the only module that imports mlflow.
 
-MLflow is imported when a store is opened, after its client's settings are in the environment.
+MLflow is imported when a store is opened, after the client's settings are in the environment.
 """
 
 import logging
@@ -22,30 +22,30 @@ __all__ = ["artifact_root", "follow_move"]
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-SETTINGS = {  # of MLflow's client; what the user has set stays
+SETTINGS = {  # of MLflow's client; settings of the user have priority
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",  # s; an artifact store may take long to answer
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # the recorder comes back itself
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",  # s; an artifact store may be slow
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # the recorder itself tries again
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_LOGGING_LEVEL": "ERROR",
 }
-KIND = {"mlflow.experimentKind": "custom_model_development"}  # and so does each address
-METRICS_A_CALL, PAIRS_A_CALL = 900, 100  # MLflow takes 1000 in all; it limits lengths too
+KIND = {"mlflow.experimentKind": "custom_model_development"}  # addresses also select this view
+METRICS_A_CALL, PAIRS_A_CALL = 900, 100  # MLflow's limit is 1000 in total
 LONGEST_TAG, LONGEST_PARAM = 8000, 6000
-DATABASE_LOGGER = "mlflow.store.db.utils"  # prints the stack and SQL of what it then raises
+DATABASE_LOGGER = "mlflow.store.db.utils"  # logs the stack and SQL of errors that it raises, too
 CHECK_S = 10.0
-CHECKPOINTS = "checkpoints"  # the folder among a run's artifacts
+CHECKPOINTS = "checkpoints"  # a folder of a run's artifacts
 NEVER = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "BAD_REQUEST", "INVALID_STATE")
 
 
 class RecordRefused(Exception):
-    """MLflow will never take this change: the run was deleted by hand, or a name is not allowed."""
+    """MLflow refuses a change for good: the run was deleted, or a name is not allowed."""
 
 
 @contextmanager
 def _refusals() -> Iterator[None]:
-    """Raise Refused for what MLflow refuses for good, and pass on its passing failures."""
+    """Raise RecordRefused for permanent errors of MLflow, and pass on temporary ones."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -57,7 +57,7 @@ def _refusals() -> Iterator[None]:
 
 
 class MlflowStore:
-    """Experiment `name` at `uri`, which is made if it is new.
+    """The experiment `name` at `uri`, which is created if it does not exist.
 
     Raises:
         BackendUnreachable: The experiment was deleted in MLflow.
@@ -80,17 +80,17 @@ class MlflowStore:
 
     @property
     def page(self) -> str | None:
-        """Address of the experiment's runs in a browser; None where no server shows them."""
+        """The address of the experiment's runs in a browser; None without a server."""
         if not has_pages(self._uri):
             return None
         return runs_page(without_password(self._uri, self._uri), self._experiment)
 
     def address_of(self, run_id: str) -> str:
-        """Return where the page of a run is, from another page of MLflow's UI."""
+        """Return the address of a run's page, relative to other pages of MLflow's UI."""
         return run_page(self._experiment, run_id)
 
     def has_run(self, run_id: str) -> bool:
-        """Return whether MLflow knows the run."""
+        """Return whether MLflow has the run."""
         try:
             self._get_run(run_id)
         except RecordRefused:
@@ -111,10 +111,17 @@ class MlflowStore:
         tags: Mapping[str, str],
         params: Mapping[str, str],
     ) -> str:
-        """Return the id of the run tagged `sweeper.id = unique`, which began at `since` (ms).
+        """Return the id of the run with the tag `sweeper.id = unique`; create it if necessary.
 
-        A run of that tag whose params differ stays, as replaced, and a new one is made: a ledger
-        that was restored from its copy may have drawn another trial of the same number.
+        A ledger that was restored from its copy may have drawn another trial of the same number.
+        Therefore a run whose params differ is marked as replaced, and a new run is created.
+
+        Args:
+            unique: The value of the tag.
+            name: The name of a new run.
+            since: The start of a new run, in milliseconds.
+            tags: The tags of a new run.
+            params: The params of the run.
         """
         from mlflow.entities import Param
 
@@ -132,7 +139,7 @@ class MlflowStore:
         return str(run.info.run_id)
 
     def _replace(self, run: Any, unique: str) -> None:
-        """Give up a run's tag, and close it, so that another can take its place."""
+        """Change the tag of a run, and close it, so that another run can replace it."""
         tags = {"sweeper.id": f"{unique}/replaced/{run.info.run_id}", "sweeper.state": "replaced"}
         for name, value in tags.items():
             self._client.set_tag(run.info.run_id, name, value)
@@ -141,17 +148,17 @@ class MlflowStore:
 
     @_refusals()
     def points(self, run_id: str, key: str) -> set[tuple[str, float, int]]:
-        """Return key, value and step of every point that a curve of the run has."""
+        """Return the key, value and step of every point of a curve of the run."""
         return {(m.key, m.value, m.step) for m in self._client.get_metric_history(run_id, key)}
 
     @_refusals()
     def artifacts(self, run_id: str) -> set[str]:
-        """Return the names of the run's artifacts, without what is in folders."""
+        """Return the names of the run's artifacts at the top level."""
         return {file.path for file in self._client.list_artifacts(run_id)}
 
     @_refusals()
     def log(self, run_id: str, points: Sequence[MetricPoint], tags: Mapping[str, str]) -> None:
-        """Add points to curves, and sets tags. A point that is there already stays one point."""
+        """Add points to curves, and set tags. MLflow stores an identical point only once."""
         from mlflow.entities import Metric, RunTag
 
         pairs = [RunTag(*pair) for pair in _cut(tags, LONGEST_TAG).items()]
@@ -162,7 +169,7 @@ class MlflowStore:
 
     @_refusals()
     def keep(self, run_id: str, folder: Path) -> None:
-        """Make the files of `folder` the run's artifacts `checkpoints/`."""
+        """Store the files of `folder` as the run's artifacts `checkpoints/`."""
         root = urlsplit(self._client.get_run(run_id).info.artifact_uri)
         if root.scheme in ("", "file"):
             place(folder, Path(unquote(root.path)) / CHECKPOINTS)
@@ -171,7 +178,7 @@ class MlflowStore:
 
     @_refusals()
     def attach(self, run_id: str, folder: Path) -> None:
-        """Make the files of `folder` the run's artifacts, under the folder's name."""
+        """Store the files of `folder` as artifacts of the run, under the folder's name."""
         self._client.log_artifacts(run_id, str(folder), folder.name)
 
     @_refusals()
@@ -185,7 +192,7 @@ class MlflowStore:
 
     @_refusals()
     def describe(self, run_id: str, tags: Mapping[str, str], *, prefix: str) -> None:
-        """Make these tags all that the run has of those that begin with `prefix`."""
+        """Set these tags, and delete all other tags of the run that begin with `prefix`."""
         had = self._client.get_run(run_id).data.tags
         for name in [n for n in had if n.startswith(prefix) and n not in tags]:
             self._client.delete_tag(run_id, name)
@@ -193,22 +200,22 @@ class MlflowStore:
 
     @_refusals()
     def delete(self, run_id: str) -> None:
-        """Delete a run, as MLflow does: `mlflow runs restore` brings it back until `mlflow gc`.
+        """Delete a run and its checkpoints.
 
-        The checkpoints among its artifacts go at once.
+        Until `mlflow gc`, `mlflow runs restore` can restore the run, but not its checkpoints.
         """
         self.forget_checkpoint(run_id)
         self._client.delete_run(run_id)
 
     @_refusals()
     def write(self, run_id: str, files: Mapping[str, str]) -> None:
-        """Make texts artifacts of the run, by file name."""
+        """Store texts as artifacts of the run, by file name."""
         for name, text in files.items():
             self._client.log_text(run_id, text, name)
 
     @_refusals()
     def turn(self, run_id: str, status: str, ended_at: int | None) -> None:
-        """Set the run's status, and with one that ends it the time (ms)."""
+        """Set the status of a run and, if the status ends it, the time (ms)."""
         if ended_at is None:
             self._client.update_run(run_id, status)
         else:
@@ -216,15 +223,15 @@ class MlflowStore:
 
 
 def tracking_uri(uri: str | None) -> str:
-    """Return where MLflow is: as given, MLFLOW_TRACKING_URI, or MLflow's default in this folder.
+    """Return `uri`, else MLFLOW_TRACKING_URI, else MLflow's default in the current folder.
 
-    The default is absolute, since another process would take a relative one elsewhere.
+    The default is absolute, since another process may have another current folder.
     """
     return uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd() / 'mlflow.db'}"
 
 
 def absolute(uri: str) -> str:
-    """Return an address as it is right in any folder: an SQLite file by its whole path."""
+    """Return an address that is valid in any folder: an SQLite file gets its absolute path."""
     scheme, has_path, path = uri.partition(":///")
     if has_path and scheme.startswith("sqlite") and path:
         return f"{scheme}:///{Path(path).absolute()}"
@@ -232,10 +239,10 @@ def absolute(uri: str) -> str:
 
 
 def check(uri: str | None) -> None:
-    """Return if MLflow answers.
+    """Check that MLflow answers.
 
     Raises:
-        BackendUnreachable: It does not, within ten seconds.
+        BackendUnreachable: MLflow does not answer within ten seconds.
     """
     where, errors = tracking_uri(uri), ["no answer within ten seconds."]
 
@@ -243,7 +250,7 @@ def check(uri: str | None) -> None:
         try:
             _client(where).search_experiments(max_results=1)
             errors.clear()
-        except Exception as error:  # whatever MLflow's client, its store or the network raise
+        except Exception as error:  # any error of MLflow's client, its store or the network
             errors[0] = f"{type(error).__name__}: {error}".splitlines()[0]
 
     thread = threading.Thread(target=ask, name="mlflow check", daemon=True)
@@ -258,13 +265,13 @@ def check(uri: str | None) -> None:
 
 
 def experiments(uri: str) -> dict[str, str]:
-    """Return the ids of the experiments that sweeps have made, by name."""
+    """Return the ids of the experiments of sweeps, by name."""
     found = _client(uri).search_experiments()
     return {e.name: e.experiment_id for e in found if KIND.items() <= e.tags.items()}
 
 
 def without_password(text: str, uri: str) -> str:
-    """Return `text` without the password that `uri` may hold."""
+    """Return `text` with the password of `uri`, if it has one, replaced by `***`."""
     password = urlsplit(uri).password
     return text.replace(f":{password}@", ":***@") if password else text
 
@@ -287,21 +294,21 @@ def _pieces(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
 
 
 SQLITE = "sqlite:///"
-WAIT_S = 10.0  # for another process that writes
+WAIT_S = 10.0  # for the lock of another process
 
 
 def artifact_root(uri: str, experiment: str) -> str | None:
-    """Return a folder beside an SQLite file; None for a server, which knows its own place."""
+    """Return the folder of artifacts beside an SQLite file; None for a server."""
     if not uri.startswith(SQLITE):
         return None
     return str(Path(uri.removeprefix(SQLITE)).absolute().parent / "mlruns" / experiment)
 
 
 def follow_move(uri: str) -> None:
-    """Change the paths of those experiments whose folders were moved together with the store.
+    """Update the paths of experiments whose artifacts were moved together with the store.
 
-    An experiment has moved if its artifacts are in `mlruns/NAME`, as `artifact_root` has it, but of
-    another folder, and are beside the store now, or no more where they were.
+    An experiment has moved if its recorded artifacts are in `mlruns/NAME` of another folder, and
+    either exist beside the store now or no longer exist at the recorded place.
 
     Raises:
         sqlite3.Error: The store is locked for too long.
@@ -335,7 +342,7 @@ def _has_moved(location: str, root: Path) -> bool:
 
 
 def place(folder: Path, destination: Path) -> None:
-    """Make `destination` hold the files of `folder`: hard links, or copies across file systems."""
+    """Link the files of `folder` into `destination`; copy them across file systems."""
     for source in sorted(p for p in folder.rglob("*") if p.is_file()):
         target = destination / source.relative_to(folder)
         if target.exists() and target.samefile(source):
@@ -345,7 +352,7 @@ def place(folder: Path, destination: Path) -> None:
         aside.unlink(missing_ok=True)
         try:
             os.link(source, aside)
-        except OSError:  # another file system, or one without links
+        except OSError:  # another file system, or no support for links
             shutil.copy2(source, aside)
         aside.replace(target)
 
@@ -357,7 +364,7 @@ CLICK = (
 
 
 def has_pages(uri: str) -> bool:
-    """Return whether a tracking URI is a server's, which a browser opens."""
+    """Return whether a tracking URI names a server, which a browser can open."""
     return uri.lower().startswith(("http://", "https://"))
 
 
@@ -367,7 +374,7 @@ def runs_page(server: str, experiment_id: str) -> str:
 
 
 def run_page(experiment_id: str, run_id: str) -> str:
-    """Return the address of a run, from another page of the same server."""
+    """Return the address of a run, relative to other pages of the same server."""
     return f"#/experiments/{experiment_id}/runs/{run_id}?{TRAINING}"
 
 

@@ -30,12 +30,12 @@ class Entity:
 
 
 SWEEP = Entity()
-SHARED = ("backbone", "pretrained", "proxy", "data_source", "protocol")  # by a study's trials
+SHARED = ("backbone", "pretrained", "proxy", "data_source", "protocol")  # facts of all trials
 
 
 @dataclass(frozen=True)
 class Outline:
-    """The content of the ledger besides events. Everything but a trial's state never changes."""
+    """The content of the ledger besides events. Only the states of trials change."""
 
     record: SweepRecord
     studies: Mapping[str, Study]
@@ -44,7 +44,7 @@ class Outline:
 
 
 def read_outline(ledger: Ledger) -> Outline | None:
-    """Read the outline; None before the sweep has a row."""
+    """Return the outline of a ledger, or None if it has no sweep yet."""
     record = ledger.sweep()
     if record is None:
         return None
@@ -58,9 +58,10 @@ def read_outline(ledger: Ledger) -> Outline | None:
 
 
 def run_name(entity: Entity, outline: Outline) -> str:
-    """Return a name that tells runs apart where a column cuts it: `003 · mona · advection_1d`.
+    """Return the name of a run: `003 · mona · advection_1d`.
 
-    A replicate is named by what it repeats and its seed: `003 seed 7 · mona · advection_1d`.
+    The number comes first, because columns cut long names. A replicate has the number of the
+    repeated trial and its own seed: `003 seed 7 · mona · advection_1d`.
     """
     if entity.study is None:
         return outline.record.name
@@ -79,7 +80,7 @@ def study_label(study: Study) -> str:
 
 
 def identity_tags(entity: Entity, outline: Outline) -> dict[str, str]:
-    """Return the tags that say what a run is, and that its children share."""
+    """Return the tags that identify a run: level, sweep, study, trial, method, task, facts."""
     record = outline.record
     tags: dict[str, object] = {
         "mlflow.source.name": "sweeper",
@@ -109,14 +110,17 @@ def identity_tags(entity: Entity, outline: Outline) -> dict[str, str]:
             "sweeper.sampled": ", ".join(trial.sampled) or None,
             "sweeper.origin": trial.origin,
         }
-        if PROXY in trial.params:  # of those of its study, the one that it reads
+        if PROXY in trial.params:  # the study has several; this trial reads one
             tags["sweeper.proxy"] = trial.params[PROXY]
     return {name: str(value) for name, value in tags.items() if value is not None}
 
 
 def run_params(entity: Entity, outline: Outline) -> dict[str, str]:
-    """Return every hyperparameter of a trial, sampled or fixed; of a study what it is about, so
-    that studies compare side by side; nothing of the sweep."""
+    """Return the params of a run.
+
+    The params of a trial are all its hyperparameters. Those of a study are its method, its task and
+    its facts, for comparisons of studies in MLflow. A sweep has none.
+    """
     if entity.number is not None:
         return {name: str(value) for name, value in outline.trials[entity].params.items()}
     if entity.study is None:
@@ -132,12 +136,13 @@ def taken_over_tags(
     run_ids: Mapping[str, str],
     address_of: Callable[[str], str],
 ) -> dict[str, str]:
-    """Return the tags of a run whose trial took stages over, with a link to whose they were.
+    """Return the tags of a trial with stages of other trials, with links to these trials.
 
     Args:
         taken_over: Stage -> the trial that computed it, as "SWEEP/STUDY/NUMBER".
-        run_ids: By the keys of entities.
-        address_of: Where the page of a run is, by its id.
+        outline: The outline of the sweep.
+        run_ids: Key of an entity -> id of its run.
+        address_of: A function from the id of a run to the address of its page.
     """
     tags, lines = {}, []
     for stage, builder in taken_over.items():

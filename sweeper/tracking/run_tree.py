@@ -1,11 +1,11 @@
-"""The changes of the MLflow runs of a sweep: a pure function of the ledger's events.
+"""The changes to the MLflow runs of a sweep, as a pure function of the ledger's events.
 
     sweep run  >  study run  >  trial run          (parent by the tag `mlflow.parentRunId`)
 
-What was shipped is remembered in notes, which are written together with the cursor: the epochs
-of each trial, so that one that a later attempt ran again is not shown twice, and each study's best
-so far, which counts replicates once the sweep has ended. The same events and notes give the same
-changes, whatever the batches they come in.
+Notes, which are written together with the cursor, record what was shipped. They contain the epochs
+of each trial, so that a repeated epoch is not shown twice, and the best trial of each study so far,
+which includes replicates after the end of the sweep. The same events and notes give the same
+changes, whatever the sizes of the batches.
 """
 
 import json
@@ -20,7 +20,7 @@ from sweeper.ledger.records import JsonObject
 from sweeper.model import Trial, TrialKind, TrialState
 from sweeper.tracking.outline import SWEEP, Entity, Outline
 
-STATUS = {  # MLflow has no word for pruned or interrupted: the tag `sweeper.state` says it
+STATUS = {  # MLflow has no status for pruned or interrupted: see the tag `sweeper.state`
     TrialState.WAITING: "SCHEDULED",
     TrialState.RUNNING: "RUNNING",
     TrialState.COMPLETE: "FINISHED",
@@ -28,19 +28,19 @@ STATUS = {  # MLflow has no word for pruned or interrupted: the tag `sweeper.sta
     TrialState.FAILED: "FAILED",
     TrialState.INTERRUPTED: "KILLED",
 }
-Values = Mapping[str, float | None]  # by name of a metric
-Note = dict[str, Any]  # kept as JSON beside the cursor
-SUMMARY_STEP = 0  # of what does not change while a study runs
-OBJECTIVE = "Objective"  # a section of charts; MLflow sorts them, capital letters first
+Values = Mapping[str, float | None]  # name of a metric -> value
+Note = dict[str, Any]  # stored as JSON with the cursor
+SUMMARY_STEP = 0  # step of values that do not change while a study runs
+OBJECTIVE = "Objective"  # section of charts; MLflow sorts capital letters first
 
 
 def first_chart(objective: str) -> str:
-    """Return the name under which an objective is shown once more, before all other charts."""
+    """Return the name of the objective's chart that comes before all other charts."""
     return f"{OBJECTIVE}/{objective.rpartition('/')[2]}"
 
 
 class MetricPoint(NamedTuple):
-    """One value of one metric. `at` is milliseconds since the epoch: the event's, never now."""
+    """One value of one metric. `at` is the event's time in milliseconds since the Unix epoch."""
 
     key: str
     value: float
@@ -52,20 +52,20 @@ class MetricPoint(NamedTuple):
 class Change:
     """The changes that a batch of events makes to one run."""
 
-    since: int  # ms; when the run began, if this batch is its first
+    since: int  # ms; start of the run if this batch is its first
     points: list[MetricPoint] = field(default_factory=list)
     tags: dict[str, str] = field(default_factory=dict)
     status: str | None = None
     ended_at: int | None = None  # ms
-    checkpoint: str | None = None  # to be kept with the run, by its name
-    files: dict[str, str] = field(default_factory=dict)  # texts to keep with it, by name
-    drops_checkpoint: bool = False  # that it kept is to be deleted
-    has_news: bool = False  # its page (note) tells something new
-    is_closed: bool = False  # its files are due
-    taken_over: dict[str, str] = field(default_factory=dict)  # stages, from whom
+    checkpoint: str | None = None  # name of a checkpoint to store with the run
+    files: dict[str, str] = field(default_factory=dict)  # file name -> text to store with the run
+    drops_checkpoint: bool = False  # delete the stored checkpoint
+    has_news: bool = False  # the note of the run changes
+    is_closed: bool = False  # the sweep has ended: write summary and files
+    taken_over: dict[str, str] = field(default_factory=dict)  # stage -> trial that computed it
 
     def turn(self, status: str, at: int) -> None:
-        """Set the status, and with one that ends a run the time."""
+        """Set the status and, if the status ends the run, the time."""
         self.status = status
         self.ended_at = None if status in ("RUNNING", "SCHEDULED") else at
 
@@ -73,7 +73,7 @@ class Change:
 def changes(
     events: Iterable[Event], outline: Outline, notes: Mapping[str, str]
 ) -> tuple[dict[Entity, Change], dict[str, str]]:
-    """Return what the events change of each run, parents first, and the notes to be kept."""
+    """Return the changes to each run, parents first, and the notes to store."""
     batch = _Batch(outline, notes)
     for event in events:
         batch.take(event)
@@ -81,7 +81,7 @@ def changes(
 
 
 def failure_log(event: Event) -> dict[str, str]:
-    """Return the last log lines of the attempt that an event ends, by the artifact's name."""
+    """Return the last log lines of an ended attempt, by the name of the artifact."""
     if event.kind is not EventKind.ATTEMPT_ENDED or not event.payload.get("log"):
         return {}
     return {f"failures/attempt-{event.attempt}.txt": event.payload["log"]}
@@ -107,6 +107,7 @@ class _Batch:
         at, payload = round(event.at * 1000), event.payload
         entity = Entity(event.study, event.number)
         run = self._run(entity, at)
+        # Each event changes its own run; ends of trials and sweeps also change those above it.
         match event.kind:
             case EventKind.SWEEP_STARTED:
                 run.turn("RUNNING", at)
@@ -148,7 +149,7 @@ class _Batch:
         run.tags["sweeper.state"] = state
 
     def _end_attempt(self, run: Change, payload: JsonObject, at: int) -> None:
-        """Show the failure of an attempt, and the batch halvings that followed."""
+        """Show the failure of an attempt, and the number of batch halvings after it."""
         state = TrialState(payload["state"])
         if payload.get("halvings"):
             run.tags["sweeper.halvings"] = str(payload["halvings"])
@@ -163,7 +164,7 @@ class _Batch:
 
     @staticmethod
     def _add_points(run: Change, values: Values, at: int, step: int, where: str) -> None:
-        """Add finite values; a NaN or infinity is no point of a curve, so a tag names it."""
+        """Add finite values as points; report other values in a tag."""
         for name, value in values.items():
             if value is not None and math.isfinite(value):
                 run.points.append(MetricPoint(name, float(value), at, step))
@@ -175,7 +176,7 @@ class _Batch:
         key = f"epochs/{entity.study}/{entity.number}"
         shown = self._note(key)
         if epoch <= shown.get(stage, -1):
-            return  # a later attempt ran it again
+            return  # a later attempt has repeated it
         self.notes[key] = json.dumps({**shown, stage: epoch})
         if payload.get("computed_by"):
             shared = f"shared/{entity.study}/{entity.number}"
@@ -213,7 +214,7 @@ class _Batch:
         values: Values,
         at: int,
     ) -> None:
-        """Show a complete trial on its study's run: as control, as preset, as the best so far."""
+        """Show a complete trial on its study's run if it is the control, the preset or the best."""
         key = f"tally/{trial.study}"
         tally = self._note(key)
         step = tally["done"] = tally.get("done", 0) + 1
@@ -231,17 +232,18 @@ class _Batch:
         self.notes[key] = json.dumps(tally)
 
     def _show_best(self, study: Change, trial: Trial, values: Values, at: int, tally: Note) -> None:
-        """Show on a study's run which trial is its best, with its values and settings."""
+        """Show the best trial of a study on its run, with values and settings."""
         objective = next(iter(values))
         shown = {**values, first_chart(objective): values[objective]}
         self._add_points(study, shown, at, tally.get("done", 0), f"trial {trial.number}")
         study.tags["sweeper.best_trial"] = str(trial.number)
+        # MLflow keeps old tags: parameters of the former best trial become empty.
         chosen = {**dict.fromkeys(tally.get("params", ()), ""), **trial.params}
         study.tags |= {f"sweeper.best.{name}": str(v) for name, v in chosen.items()}
         tally |= {"params": list(trial.params), "shown": trial.number}
 
     def _settle(self, study: Change, trials: Iterable[Trial], at: int) -> None:
-        """Show a study's best at the end, if its replicates made that another than its search."""
+        """Show a study's best trial at the end, if the replicates have changed it."""
         best = next(iter(ranked(trials)), None)
         if best is None:
             return
@@ -253,7 +255,7 @@ class _Batch:
             self.notes[key] = json.dumps(tally)
 
     def _end_sweep(self, state: str, at: int) -> None:
-        """Close every run, so that none stays open after its sweep."""
+        """Close every run at the end of a sweep."""
         sweep = self._run(SWEEP, at)
         sweep.turn("FINISHED" if state == "finished" else "KILLED", at)
         sweep.tags["sweeper.state"] = state

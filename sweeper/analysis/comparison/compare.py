@@ -1,7 +1,7 @@
-"""A comparison of methods over the sweeps that tuned them: on each task, and over all tasks.
+"""The comparison of methods over the sweeps that tuned them, on each task and over all tasks.
 
-With a baseline every method is compared with it, without one every pair is. Each task counts once
-over all tasks, whatever its number of seeds.
+With a baseline, every other method is compared with it. Without one, every pair is compared. Over
+all tasks, each task counts once, whatever its number of seeds.
 """
 
 import math
@@ -51,12 +51,14 @@ def compare(
     """Compare the methods of these sweeps.
 
     Args:
-        tasks: Which; all that were tuned, if empty.
-        baseline: A method's label, or `control`: each method's own untuned vanilla fine-tuning.
+        ledgers: The ledgers of the sweeps.
+        tasks: The tasks to compare; if empty, all tasks of the sweeps.
+        baseline: The label of a method, or `control`, which is each method's own vanilla
+            fine-tuning without tuning.
 
     Raises:
         NotFound: A sweep was never started.
-        UsageError: A sweep is named twice, or a task or the baseline is in none of them.
+        UsageError: A sweep is named twice, or no sweep has a task or the baseline.
     """
     return compare_studies(
         read_tuned_studies(ledgers),
@@ -73,7 +75,7 @@ def compare_studies(
     tasks: Sequence[str] = (),
     baseline: str | None = None,
 ) -> Comparison:
-    """Compare studies that were read already; all else is as in `compare`."""
+    """Compare studies that were read before. For the arguments see `compare`."""
     known = list(dict.fromkeys(c.study.study.task for c in tuned_studies))
     for task in tasks:
         if task not in known:
@@ -86,6 +88,7 @@ def compare_studies(
         for task in known
         if not tasks or task in tasks
     )
+    # Tasks with different data or protocols have no common ranks.
     ranks, ranked = average_ranks(
         {
             task.task: {e.label: math.nan if e.mean is None else e.mean for e in task.entries}
@@ -110,7 +113,7 @@ def compare_studies(
 def effects(tasks: Sequence[TaskComparison]) -> tuple[Effect, ...]:
     """Return the effect over all tasks of each pair that was compared on some task.
 
-    The pairs with the control come last; they are a family of their own.
+    The pairs with the control come last and form a family of their own in Holm's correction.
     """
     groups = {task.task: groups_of(task) for task in tasks}
     found: list[Effect] = []
@@ -135,14 +138,14 @@ def _ratios(
 
 
 def correct_effects(family: Sequence[Effect]) -> list[Effect]:
-    """Correct the p-values over tasks of one family."""
+    """Return the effects of a family with p-values corrected by Holm."""
     counts = [len(each.ratios) for each in family]
     p_values = holm_of_tests([each.p_value for each in family], counts)
     return [replace(each, p_holm=p) for each, p in zip(family, p_values, strict=True)]
 
 
 def groups_of(task: TaskComparison) -> tuple[str, ...]:
-    """Return the groups of tasks that this one belongs to."""
+    """Return the groups of a task: its dimension and its kind."""
     dimension, kind = task.facts.get("dimension"), task.facts.get("kind")
     named = [DIMENSIONS.get(str(dimension), dimension), kind]
     return tuple(str(name) for name in named if name)
@@ -151,7 +154,8 @@ def groups_of(task: TaskComparison) -> tuple[str, ...]:
 def effect(
     first: str, second: str, ratios: Mapping[str, float], groups: Mapping[str, Sequence[str]]
 ) -> Effect:
-    """Summarise one pair's ratios of errors over tasks, over groups, and without each task."""
+    """Summarise the ratios of errors of a pair over tasks, over groups, and without each task."""
+    # Logarithms make a ratio and its inverse equally far from 0, as the sign-flip test requires.
     logs = {task: math.log(ratio) for task, ratio in ratios.items()}
     interval = bootstrap_interval(list(logs.values()))
     test = sign_flip(list(logs.values()))
@@ -189,14 +193,14 @@ def _share(ratios: Mapping[str, float], tasks: Sequence[str]) -> Share:
     )
 
 
-EVEN = 1.1  # budgets that differ by less than a tenth are even
-SAME = {  # what two numbers must share to be compared at all
+EVEN = 1.1  # budgets that differ by at most a tenth are even
+SAME = {  # facts that must be equal for a comparison
     "objective": "what is measured",
     "protocol": "protocol",
     "data_source": "data source",
     "content_hash": "data",
 }
-ALIKE = {  # what they should share
+ALIKE = {  # facts that should be equal
     "backbone": "backbone",
     "pretrained": "pretraining",
     "weights_hash": "weights",
@@ -211,7 +215,9 @@ def compare_task(
     """Compare all studies on one task.
 
     Args:
-        baseline: The label that each is compared with, or `control`; None compares every pair.
+        task: The name of the task.
+        tuned_studies: The studies on this task.
+        baseline: The label of the baseline, or `control`; None compares every pair.
     """
     entries = tuple(entry_of(tuned) for tuned in tuned_studies)
     controls = tuple(control_of(tuned) for tuned in tuned_studies)
@@ -239,8 +245,9 @@ def compare_task(
 
 
 def difference(first: Entry, second: Entry) -> Difference:
-    """Compare two entries on the seeds that they share; two single runs as they are."""
+    """Compare two entries on their common seeds; compare two single runs on any seeds."""
     is_paired = first.is_replicated or second.is_replicated
+    # Two single runs may have different seeds: a common key makes them a pair.
     both = (first.values, second.values)
     if not is_paired and all(len(values) == 1 for values in both):
         both = tuple({0: next(iter(values.values()))} for values in both)  # type: ignore[assignment]
@@ -268,7 +275,7 @@ def difference(first: Entry, second: Entry) -> Difference:
 
 
 def correct_differences(family: Sequence[Difference]) -> tuple[Difference, ...]:
-    """Correct the p-values of one family, and give each difference its verdict."""
+    """Return the differences of a family with corrected p-values and verdicts."""
     p_values = holm_of_tests([each.p_value for each in family], [each.pairs for each in family])
     return tuple(
         replace(each, p_holm=p, verdict=_verdict(each, p))
@@ -318,7 +325,7 @@ def _budgets(entries: Sequence[Entry]) -> tuple[Evenness, ...]:
 
 
 def _unlike(tuned_studies: Sequence[TunedStudy], facts: Mapping[str, str]) -> list[str]:
-    """Return a line for each of these facts in which the studies differ."""
+    """Return a line for each of these facts that differs between the studies."""
     lines = []
     for name, what in facts.items():
         values: dict[str, list[str]] = {}
@@ -339,7 +346,7 @@ def _unlike(tuned_studies: Sequence[TunedStudy], facts: Mapping[str, str]) -> li
 
 
 def _in_present_words(tuned_studies: Sequence[TunedStudy]) -> dict[Any, Any]:
-    """Return the present words of protocols reworded since a sweep began, by the former."""
+    """Return the former texts of reworded protocols, each with its present text."""
     facts = [each.study.facts for each in tuned_studies]
     return {f["earlier_protocol"]: f["protocol"] for f in facts if f.get("earlier_protocol")}
 
@@ -363,7 +370,7 @@ def _unfinished(tuned_studies: Sequence[TunedStudy], entries: Sequence[Entry]) -
 
 
 def ratio_of(each: Difference) -> float | None:
-    """Return the first's mean over the second's; None where a mean is not positive."""
+    """Return the ratio of the first mean to the second; None if a mean is not positive."""
     if each.means is None or not all(math.isfinite(m) and m > 0 for m in each.means):
         return None
     return each.means[0] / each.means[1]

@@ -1,7 +1,7 @@
-"""The parts of a comparison of methods: frozen data that pages, commands and files share.
+"""The parts of a comparison of methods: frozen data for pages, commands and files.
 
-Scores are test errors, lower being better. `p_value` is a sign-flip test's, `p_holm` the same after
-Holm's correction for all comparisons of one family on one task.
+Scores are test errors: lower is better. `p_value` is the result of a sign-flip test. `p_holm` is
+the same after Holm's correction for all comparisons of one family on one task.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,14 +13,14 @@ from sweeper.ledger.records import JsonObject
 from sweeper.model import Trial
 
 ALPHA = 0.05
-OFFICIAL = "official"  # data, as opposed to generated ones
-CONTROL = "control"  # names, for every method, its own vanilla fine-tuning, which is not tuned
+OFFICIAL = "official"  # published data, as opposed to generated data
+CONTROL = "control"  # label of vanilla fine-tuning without tuning
 
 Interval = tuple[float, float]
 
 
 class Verdict(StrEnum):
-    LOWER = "lower"  # the first is better, and that is no chance
+    LOWER = "lower"  # the first is significantly better
     HIGHER = "higher"
     UNKNOWN = "cannot distinguish"
     NOTHING = "nothing to compare"  # one of them has no value, or they share no seed
@@ -28,26 +28,26 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class TuningCost:
-    """The cost of tuning one method on one task: of its candidates alone."""
+    """The cost of tuning one method on one task: the sum over its candidates."""
 
     trials: int  # candidates that ended
     epochs: int
     device_seconds: float
-    device: str  # gpu, or cpu where a trial has no GPU
+    device: str  # gpu, or cpu if trials have no GPU
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evenness:
-    """The ratio of the methods' tuning budgets on a task, in one unit."""
+    """The ratio between the methods' tuning budgets on a task, in one unit."""
 
     what: str  # trials, epochs, device_seconds
     is_even: bool
-    ratio: float | None  # of the most to the least; None where one spent nothing
+    ratio: float | None  # largest to smallest; None if the smallest is 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Incumbent:
-    """The best configuration so far, after a candidate has ended."""
+    """The best configuration so far, after the end of a candidate."""
 
     trials: int
     epochs: int
@@ -58,37 +58,37 @@ class Incumbent:
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One method on one task: the configuration that validation chose, and its test values."""
+    """One method on one task: its best configuration by validation, and its test values."""
 
-    label: str  # the method, or sweep:method where two sweeps have it on one task
+    label: str  # method, or sweep:method if two sweeps have the method on one task
     method: str
     sweep: str
     study: str
-    trial: int | None = None  # the searched trial with this configuration; None: none is complete
-    kind: str | None = None  # of that trial
-    embedder_init: str | None = None  # what its target embedder starts from; None: not known
-    validation: float | None = None  # what it was chosen by: mean over its seeds
-    is_replicated: bool = False  # its values are those of complete replicates
-    values: Mapping[int, float]  # test, by seed
+    trial: int | None = None  # the trial of this configuration; None: none is complete
+    kind: str | None = None  # kind of the trial
+    embedder_init: str | None = None  # start of the target embedder, if it is known
+    validation: float | None = None  # mean over seeds, by which it was chosen
+    is_replicated: bool = False  # the values come from complete replicates
+    values: Mapping[int, float]  # seed -> test value
     without: int = 0  # replicates that ended without a value
     pending: int = 0  # replicates that have not ended
     mean: float | None = None
     sd: float | None = None
     ci: Interval | None = None
-    roughness: float | None = None  # of validation by epoch, mean over its trainings
-    upward_rms: float | None = None  # the same
+    roughness: float | None = None  # of validation by epoch, mean over trainings
+    upward_rms: float | None = None  # likewise
     budget: TuningCost | None = None
     curve: tuple[Incumbent, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """First minus second, on the seeds that both have."""
+    """The difference first minus second, on the common seeds."""
 
     first: str
     second: str
     pairs: int
-    missing: int  # seeds that one of them lacks
+    missing: int  # seeds without values of both
     is_paired: bool  # False: two single runs on different seeds
     means: tuple[float, float] | None = None  # over the pairs
     difference: float | None = None
@@ -97,25 +97,25 @@ class Difference:
     p_holm: float | None = None
     is_exact: bool = True
     d_z: float | None = None
-    superiority: float | None = None  # share of the pairs in which the first is lower
+    superiority: float | None = None  # share of pairs with a lower first value
     verdict: Verdict = Verdict.NOTHING
 
 
 def num_tests(pairs: Sequence[int]) -> int:
-    """Return the number of comparisons that a family is corrected for.
+    """Return the number of comparisons for Holm's correction of a family.
 
-    These are the comparisons of two pairs or more: one pair can never be significant. Where none
-    has two, all are counted.
+    Only comparisons with at least two pairs count: a single pair can never be significant. If there
+    is none, all comparisons count.
     """
     return sum(n > 1 for n in pairs) or len(pairs)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """One published score, in our metric's unit.
+    """One published score, in the unit of our metric.
 
-    Other backbones, data, sizes or protocols stand behind published numbers. They are never ranked
-    with ours, nor with each other across protocols.
+    Published numbers have other backbones, data, sizes or protocols. They are never ranked with
+    ours, or with numbers of another protocol.
     """
 
     method: str
@@ -123,11 +123,11 @@ class Published:
     metric: str
     protocol: str
     data_source: str
-    samples: int | None  # of the official data, all splits
+    samples: int | None  # of the official data, in all splits
     table: str | None
     citation: str
-    floor: float | None = None  # what a perfect predictor scores by the protocol, where not 0
-    remark: str = ""  # on the floor
+    floor: float | None = None  # score of a perfect predictor, if it is not 0
+    remark: str = ""  # about the floor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,11 +138,11 @@ class TaskComparison:
     metric: str  # test/nrmse
     facts: JsonObject  # title, dimension, kind, protocol, data_source, samples, baselines
     entries: tuple[Entry, ...]
-    controls: tuple[Entry, ...]  # untuned vanilla fine-tuning, by the label of its method
+    controls: tuple[Entry, ...]  # with the labels of their methods
     budgets: tuple[Evenness, ...]
     differences: tuple[Difference, ...]  # between methods
-    from_control: tuple[Difference, ...]  # of each method from its control
-    incomparable: tuple[str, ...]  # why methods are not compared here
+    from_control: tuple[Difference, ...]  # between each method and its control
+    incomparable: tuple[str, ...]  # reasons why the methods are not compared
     cautions: tuple[str, ...]
     published: tuple[Published, ...]
 
@@ -153,48 +153,48 @@ class Share:
 
     tasks: tuple[str, ...]
     ratio: float  # below 1: the first is better
-    lower: int  # tasks on which the first is
+    lower: int  # number of tasks on which the first is better
 
 
 @dataclass(frozen=True, kw_only=True)
 class Effect:
-    """One method against another over all tasks that both solved, each task counting once."""
+    """One method against another over their common tasks, with equal weights for the tasks."""
 
     first: str
     second: str
-    ratios: Mapping[str, float]  # by task
+    ratios: Mapping[str, float]  # task -> ratio of errors
     overall: Share
     ci: Interval | None  # of the ratio, over tasks
-    p_value: float | None  # sign-flip over tasks
-    p_holm: float | None = None  # corrected for all pairs of methods, or all with the control
+    p_value: float | None  # sign-flip test over tasks
+    p_holm: float | None = None  # corrected within the family
     groups: Mapping[str, Share]  # 1D, 2D, dense, ...
-    without: Mapping[str, float]  # the ratio with one task left out
-    hinges_on: tuple[str, ...]  # tasks without which another method would be ahead
+    without: Mapping[str, float]  # task -> ratio without it
+    hinges_on: tuple[str, ...]  # tasks without which the other method would be ahead
 
 
 @dataclass(frozen=True, kw_only=True)
 class DistanceCorrelation:
-    """A distance before fine-tuning and the test error after it, trial by trial of one study.
+    """The distance before fine-tuning and the test error after it, for each trial of a study.
 
-    All trials read one source.
+    All trials have the same source data.
     """
 
     label: str
     task: str
-    proxy: str | None = None  # the source, where trials of the study read several
+    proxy: str | None = None  # the source data, if the study has several
     metric: str  # test/nrmse
-    stage: str  # that measured the distance
+    stage: str  # the stage that measured the distance
     distance: str  # otdd_exact, ...
     trials: tuple[Trial, ...]
     distances: tuple[float, ...]
     errors: tuple[float, ...]
-    correlation: RankCorrelation | None  # None: all are alike
-    p_holm: float | None = None  # corrected for all series of this distance
+    correlation: RankCorrelation | None  # None: all values of a series are equal
+    p_holm: float | None = None  # corrected for all series of the distance
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Methods of one or several sweeps, on each task and over all."""
+    """The methods of one or several sweeps, on each task and over all tasks."""
 
     sweeps: tuple[str, ...]
     baseline: str | None
@@ -207,7 +207,7 @@ class Comparison:
 
 
 def published_of(facts: JsonObject) -> tuple[Published, ...]:
-    """Return the numbers published on a study's task, by protocol, then by method."""
+    """Return the published numbers on a study's task, sorted by protocol and method."""
     found = [
         Published(
             method=each["method"],
@@ -227,12 +227,12 @@ def published_of(facts: JsonObject) -> tuple[Published, ...]:
 
 
 def remarks(numbers: Iterable[Published]) -> list[str]:
-    """Return the remarks on the floors of the numbers, each once."""
+    """Return the remarks about the floors of the numbers without duplicates."""
     return list(dict.fromkeys(each.remark for each in numbers if each.remark))
 
 
 def by_protocol(numbers: Iterable[Published]) -> dict[str, list[Published]]:
-    """Group the numbers that may be compared with each other."""
+    """Group the numbers by protocol; only numbers of one group may be compared."""
     groups: dict[str, list[Published]] = {}
     for each in numbers:
         groups.setdefault(each.protocol, []).append(each)

@@ -1,9 +1,9 @@
 """The rank correlation of a distance before fine-tuning with the test error after it.
 
-ORCA's premise is that the closer embedded target data lie to the source, the better the result
-will be. Each study is asked on its own, and for each source that its trials read: its complete
-searched trials, ordered by the distance at the end of the stage that measures it, against their
-test errors. Trials differ in other settings too, so that this is no proof either way.
+ORCA assumes that a smaller distance between embedded target data and source data gives a better
+result. The correlation is computed for each study and each source. Its points are the complete
+searched trials, with the distance at the end of the stage that measures it and the test error. The
+trials also differ in other settings, so the correlation proves nothing by itself.
 """
 
 import math
@@ -17,13 +17,13 @@ from sweeper.analysis.statistics import holm, rank_correlation
 from sweeper.config.catalog import PROXY
 from sweeper.model import Trial, TrialState
 
-FEWEST = 8  # points; a correlation of fewer says more about chance than about the distance
+FEWEST = 8  # points; a correlation of fewer points would be chance
 
 
 def distance_correlations(tuned_studies: Sequence[TunedStudy]) -> tuple[DistanceCorrelation, ...]:
-    """Return a series for each distance that `FEWEST` complete trials of a study measured.
+    """Return a series for each distance that at least `FEWEST` complete trials measured.
 
-    A series of fewer is left out: it is neither drawn nor tested.
+    A shorter series is left out: it is neither drawn nor tested.
     """
     found = [each for tuned in tuned_studies for each in _of(tuned)]
     corrected: list[DistanceCorrelation] = []
@@ -46,6 +46,7 @@ def _of(tuned: TunedStudy) -> list[DistanceCorrelation]:
         error = study.test_value(trial)
         if trial.state is not TrialState.COMPLETE or error is None or not math.isfinite(error):
             continue
+        # Distances to different sources are not comparable.
         source = trial.params.get(PROXY) if has_several else None
         for name, value in tuned.history(trial).metrics.items():
             if name.rpartition("/")[2] in DISTANCES and math.isfinite(value):

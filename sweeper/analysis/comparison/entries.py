@@ -1,7 +1,6 @@
 """The entries of a comparison: each tuned study, its chosen configuration, values and cost.
 
-Its values are those of its complete replicates; as long as none is complete, that of the searched
-trial itself.
+The values are those of complete replicates or, if there are none, the value of the searched trial.
 """
 
 import math
@@ -30,27 +29,27 @@ from sweeper.model import Trial, TrialKind, TrialState
 
 @dataclass(frozen=True, kw_only=True)
 class TunedStudy:
-    """One study of one sweep, with what its trials did."""
+    """One study of one sweep, with the histories of its trials."""
 
     label: str
     sweep: SweepTable
     study: StudyTable
-    histories: Mapping[int, History]  # by trial number; none where they were not asked for
+    histories: Mapping[int, History]  # trial number -> history; empty if not requested
 
     @property
     def devices(self) -> tuple[str, float]:
-        """The devices of a trial: GPUs, or CPU cores where it has no GPU."""
+        """The kind and number of a trial's devices: GPUs, or CPU cores if it has no GPU."""
         resources = self.sweep.record.resolved.get("resources") or {}
         gpu, cpu = float(resources.get("gpu") or 0), float(resources.get("cpu") or 1)
         return ("gpu", gpu) if gpu else ("cpu", cpu)
 
     def history(self, trial: Trial) -> History:
-        """Return the history of a trial; it is empty for one that has not begun."""
+        """Return the history of a trial, which is empty before its start."""
         return self.histories.get(trial.number, NOTHING)
 
     @property
     def candidates(self) -> list[Trial]:
-        """The trials that were to find the best configuration: neither control nor replicates."""
+        """The trials that compete to be the best: neither control nor replicates."""
         return [t for t in self.study.trials if t.kind in CANDIDATES]
 
 
@@ -58,11 +57,12 @@ def read_tuned_studies(ledgers: Sequence[Ledger], *, histories: bool = True) -> 
     """Return every study of these sweeps, in their order.
 
     Args:
-        histories: Whether to read what each trial did, which takes as long as all else.
+        ledgers: The ledgers of the sweeps.
+        histories: Read the histories of trials, too. This doubles the time.
 
     Raises:
         NotFound: A sweep was never started.
-        UsageError: One is named twice.
+        UsageError: A sweep is named twice.
     """
     names = Counter(ledger.name for ledger in ledgers)
     for name, count in names.items():
@@ -97,7 +97,7 @@ def entry_of(tuned: TunedStudy) -> Entry:
 
 
 def configuration(tuned: TunedStudy, trial: Trial) -> dict[str, object]:
-    """Return the values of one configuration, as plain data."""
+    """Return the values of one configuration as plain data."""
     entry = _entry(tuned, trial)
     return {
         "trial": trial.number,
@@ -120,7 +120,7 @@ def control_of(tuned: TunedStudy) -> Entry:
 
 
 def budget(tuned: TunedStudy) -> TuningCost:
-    """Return the cost of tuning: of the candidates, not of control and replicates."""
+    """Return the cost of the candidates, without control and replicates."""
     device, count = tuned.devices
     spent = [tuned.history(t) for t in tuned.candidates]
     return TuningCost(
@@ -132,7 +132,7 @@ def budget(tuned: TunedStudy) -> TuningCost:
 
 
 def progress(tuned: TunedStudy) -> tuple[Incumbent, ...]:
-    """Return the lowest validation value so far, after each candidate that ended."""
+    """Return the lowest validation value after the end of each candidate."""
     device_count = tuned.devices[1]
     points: list[Incumbent] = []
     best: Trial | None = None
@@ -172,7 +172,7 @@ def _entry(tuned: TunedStudy, trial: Trial | None) -> Entry:
         [v for v in tuned.history(t).objectives if math.isfinite(v)] for t in reached.trainings
     ]
     numbers = list(reached.tests.values())
-    told = len(numbers) if reached.is_replicated else 0  # by replicates
+    told = len(numbers) if reached.is_replicated else 0  # values from replicates
     settings = tuned.sweep.record.resolved.get("model") or {}
     return replace(
         named,
@@ -211,27 +211,27 @@ def _by_value(trial: Trial) -> tuple[float, int]:
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """The cost of one study. Seconds are of GPUs, or of CPU cores where a trial has no GPU."""
+    """The cost of one study, in GPU-seconds, or in CPU-core-seconds if trials have no GPU."""
 
     study: str
     device: str
-    trials: int  # that began
-    epochs: int  # trained, those run again included
+    trials: int  # started trials
+    epochs: int  # trained epochs, including repeated ones
     searched: float  # s
     repeated: float  # s of replicates and reruns
-    pruned: float  # s of trials that ended so; in `searched` or `repeated` too
+    pruned: float  # s of pruned trials; also part of `searched` or `repeated`
     failed: float
-    epoch_seconds: float | None  # median over trials, of the clock
-    peak_memory_bytes: int | None  # the most that a trial took
+    epoch_seconds: float | None  # wall time, median over trials
+    peak_memory_bytes: int | None  # maximum over trials
 
     @property
     def total(self) -> float:
-        """All device-seconds."""
+        """The sum of all device-seconds."""
         return self.searched + self.repeated
 
 
 def cost_of(tuned: TunedStudy) -> Cost:
-    """Return the cost of a study, as far as its trials reported it."""
+    """Return the cost of a study, according to the reports of its trials."""
     device, count = tuned.devices
     trials = tuned.study.trials
     histories = [tuned.history(trial) for trial in trials]

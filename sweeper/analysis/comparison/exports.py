@@ -1,7 +1,7 @@
-"""Trials and comparisons as files of other programs: CSV, Parquet and JSON.
+"""Trials and comparisons as CSV, Parquet and JSON, for other programs.
 
-One row a trial: its names, its outcome, the last value of each metric under MLflow's name, and
-every parameter, sampled or fixed. Numbers are written in full, seeds as text in JSON.
+Each trial has one row: its names, its outcome, the last value of each metric under its name in
+MLflow, and every parameter, sampled or fixed. Numbers have full precision. In JSON, seeds are text.
 """
 
 import csv
@@ -35,8 +35,8 @@ from sweeper.analysis.statistics import fewest_pairs
 from sweeper.text import visible
 
 NAMES_IN_JSON = {"upward_rms": "rises", "roughness": "jaggedness"}
-Row = Mapping[str, object]  # of a table, by column
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%")  # with which a formula may begin
+Row = Mapping[str, object]  # column -> value
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%")  # first characters of formulas
 
 
 def trial_rows(tuned_studies: Iterable[TunedStudy]) -> list[Row]:
@@ -81,7 +81,7 @@ def _rows(tuned: TunedStudy) -> list[Row]:
 
 
 def method_rows(comparison: Comparison) -> list[Row]:
-    """Return a row for every method on every task, and for its control, where it has one."""
+    """Return a row for every method on every task, and for every control with values."""
     return [
         {
             "task": task.task,
@@ -109,9 +109,9 @@ def method_rows(comparison: Comparison) -> list[Row]:
 
 
 def as_csv(rows: Sequence[Row]) -> str:
-    """Write rows as CSV, with every column that some row has. None is an empty cell.
+    """Return rows as CSV with the columns of all rows. None is an empty cell.
 
-    Text that a spreadsheet would run as a formula has a `'` before it; what does not print is
+    Text that a spreadsheet would run as a formula gets the prefix `'`. Unprintable characters are
     escaped.
     """
     text = io.StringIO()
@@ -130,7 +130,7 @@ def _cell(value: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Return a list or a mapping as JSON, all else as it is."""
+    """Return a list or a mapping as JSON, and any other value unchanged."""
     is_nested = isinstance(value, Mapping | list | tuple)
     return json.dumps(value, ensure_ascii=False) if is_nested else value
 
@@ -140,7 +140,7 @@ def _columns(rows: Sequence[Row]) -> list[str]:
 
 
 def as_parquet(rows: Sequence[Row]) -> bytes:
-    """Write rows as Parquet; a column of several types becomes JSON text."""
+    """Return rows as Parquet. A column of several types becomes JSON text."""
     columns = {
         column: _array([_plain(row.get(column)) for row in rows]) for column in _columns(rows)
     }
@@ -160,7 +160,7 @@ def _array(values: list[Any]) -> pa.Array:
 
 
 def as_json(comparison: Comparison) -> dict[str, object]:
-    """Return the comparison; `sentences` say what it comes to."""
+    """Return the comparison as plain data, with a summary in `sentences`."""
     return {
         "sweeps": list(comparison.sweeps),
         "baseline": comparison.baseline,
@@ -176,7 +176,7 @@ def as_json(comparison: Comparison) -> dict[str, object]:
 
 
 def _distance(comparison: Comparison) -> dict[str, object] | None:
-    """Return the correlation of distances with the error; None where no study measured one."""
+    """Return the correlation of distances with the error; None without any measured distance."""
     if not comparison.distance_correlations:
         return None
     series = [
@@ -218,7 +218,7 @@ def _task(task: TaskComparison) -> dict[str, object]:
 
 
 def _needed(family: Sequence[Difference]) -> int:
-    """Return how many pairs it takes for one of them to be significant."""
+    """Return the number of pairs that a significant difference of a family needs."""
     return fewest_pairs(num_tests([each.pairs for each in family]), ALPHA)
 
 

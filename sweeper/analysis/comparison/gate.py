@@ -2,8 +2,9 @@
 
     claim  =  METHOD < METHOD on TASK  [ and claim ... ]
 
-`<` holds if the mean is lower and p, corrected, is below 0.05; `<=` if the mean is not higher,
-whatever p. METHOD may be `control`, the other's own untuned vanilla fine-tuning.
+`<` holds if the mean is lower and the corrected p is below 0.05. `<=` holds if the mean is not
+higher, whatever p is. METHOD may be `control`, the other method's own vanilla fine-tuning without
+tuning.
 """
 
 import re
@@ -49,7 +50,7 @@ def parse_gate(expression: str) -> tuple[Claim, ...]:
     """Return the claims of a gate.
 
     Raises:
-        UsageError: The expression is no gate.
+        UsageError: The expression is not a valid gate.
     """
     claims = []
     for part in re.split(r"\s+and\s+", expression):
@@ -67,7 +68,7 @@ def judge(comparison: Comparison, claims: tuple[Claim, ...]) -> tuple[Finding, .
     """Return the finding on each claim.
 
     Raises:
-        UsageError: A claim names a task or method that is not compared here.
+        UsageError: A claim names a task or a method that is not in the comparison.
     """
     return tuple(_judge(comparison, claim) for claim in claims)
 
@@ -81,6 +82,7 @@ def _judge(comparison: Comparison, claim: Claim) -> Finding:
     for label in (claim.first, claim.second):
         if label not in known:
             raise UsageError(f"--gate: {unknown('method', label, known)}")
+    # A method and its own control always have the same data, and are comparable.
     is_refused = bool(task.incomparable) and CONTROL not in (claim.first, claim.second)
     if is_refused:
         return Finding(claim=str(claim), is_met=False, why="; ".join(task.incomparable))

@@ -27,18 +27,18 @@ NO_NUMBER = "--"
 
 
 class Row(StrEnum):
-    """Rows that a table shows below each task, besides the methods."""
+    """The optional rows of a table below each task."""
 
-    control = "control"  # vanilla fine-tuning, not tuned
+    control = "control"  # vanilla fine-tuning without tuning
     baselines = "baselines"  # predictors that learn nothing
     published = "published"
 
 
 def as_latex(comparison: Comparison) -> str:
-    """Write the methods' test errors, a row a method and a column a task, as a `tabular`.
+    """Return the test errors as a `tabular`, with methods as rows and tasks as columns.
 
-    Below each method is its control. In bold is what is significantly lower than every other
-    method on the task.
+    The control is below its method. A value is bold if it is significantly lower than that of every
+    other method on the task.
     """
     tasks = comparison.tasks
     titles = _titles(comparison)
@@ -62,12 +62,13 @@ def as_latex(comparison: Comparison) -> str:
 
 
 def comparison_table(comparison: Comparison, rows: Collection[Row] = ()) -> str:
-    """Write a comparison as a `table` of the package booktabs: tasks as rows, methods as columns.
+    """Return a comparison as a `table` for booktabs, with tasks as rows and methods as columns.
 
-    A cell is the mean over seeds and its interval. In bold is only what the test sets apart.
+    A cell has the mean over seeds and its interval. A value is bold only if the test supports it.
 
     Args:
-        rows: What else is shown, in rows of their own below each task.
+        comparison: The comparison.
+        rows: The additional rows below each task.
     """
     published = _published_columns(comparison) if Row.published in rows else ()
     columns = [*comparison.labels, *published]
@@ -101,7 +102,7 @@ def _task_rows(
 ) -> list[str]:
     shows_n = len(_counts(comparison, rows)) > 1
     head = _escaped(f"{title} ({metric(task.metric)})")
-    blank = [""] * (len(columns) - len(comparison.labels))  # methods of others have no such value
+    blank = [""] * (len(columns) - len(comparison.labels))  # for published methods
     ours = (_cell(task, task.entries, c, shows_n=shows_n) for c in comparison.labels)
     found = [_line([head, *ours, *blank])]
     if Row.control in rows and any(entry.values for entry in task.controls):
@@ -135,7 +136,7 @@ def _cell(task: TaskComparison, entries: Sequence[Entry], label: str, *, shows_n
 
 
 def _published_rows(task: TaskComparison) -> list[tuple[str, Mapping[str, str]]]:
-    """Return what was published on a task: by protocol and source, the cells by method."""
+    """Return the published rows of a task: the head of each, and its cells by method."""
     found: dict[str, dict[str, str]] = {}
     for each in task.published:
         cells = found.setdefault(_source(each, task), {})
@@ -153,13 +154,13 @@ def _value(each: Published) -> str:
 
 
 def _published_columns(comparison: Comparison) -> list[str]:
-    """Return the methods with published numbers that are none of ours."""
+    """Return the methods that have published numbers only."""
     methods = dict.fromkeys(each.method for task in comparison.tasks for each in task.published)
     return [each for each in methods if each not in comparison.labels]
 
 
 def _caption(comparison: Comparison, titles: Mapping[str, str], rows: Collection[Row]) -> str:
-    """Return what a table shows: seeds, intervals, the test and the protocol of each task."""
+    """Return the caption: seeds, intervals, the test and the protocol of each task."""
     entries = [entry for task in comparison.tasks for entry in task.entries]
     counts = _counts(comparison, rows)
     said = ["Test errors, lower is better: means over seeds"]
@@ -194,7 +195,7 @@ def _caption(comparison: Comparison, titles: Mapping[str, str], rows: Collection
 
 
 def _protocol(task: TaskComparison) -> str:
-    """Return on what a task's numbers were measured: protocol, data and sizes."""
+    """Return the protocol, the data source and the sizes of a task's splits as text."""
     facts = task.facts
     sizes = facts.get("samples") or {}
     parts = [
@@ -206,7 +207,7 @@ def _protocol(task: TaskComparison) -> str:
 
 
 def _counts(comparison: Comparison, rows: Collection[Row]) -> list[int]:
-    """Return how many seeds stand behind the cells: one number where all have as many."""
+    """Return the different numbers of seeds of the cells, in ascending order."""
     entries = [entry for task in comparison.tasks for entry in task.entries]
     if Row.control in rows:
         entries += [entry for task in comparison.tasks for entry in task.controls]
@@ -214,7 +215,7 @@ def _counts(comparison: Comparison, rows: Collection[Row]) -> list[int]:
 
 
 def _titles(comparison: Comparison) -> dict[str, str]:
-    """Return the printed names of the tasks, with the task's own where two have the same."""
+    """Return the printed names of the tasks, with the task's name added to duplicates."""
     titles = {t.task: visible(str(t.facts.get("title") or t.task)) for t in comparison.tasks}
     shown = list(titles.values())
     return {
@@ -244,7 +245,7 @@ def _control(entry: Entry | None) -> str:
 
 
 def _spread(entry: Entry) -> str:
-    """Return a mean with its standard deviation, where there are several seeds."""
+    """Return a mean, with its standard deviation if there are several seeds."""
     assert entry.mean is not None
     return _number(entry.mean) + ("" if entry.sd is None else rf" \pm {_number(entry.sd)}")
 

@@ -1,4 +1,4 @@
-"""Sentences about a comparison, which claim no more than its tests allow."""
+"""Sentences about a comparison that claim no more than its tests support."""
 
 from collections.abc import Sequence
 
@@ -65,10 +65,14 @@ def headline(comparison: Comparison) -> str:
 def _record(
     leader: str, rival: str, differences: Sequence[Difference], *, called: str, of: str
 ) -> str:
-    """Return on how many tasks the leader is better than a rival, worse, or neither.
+    """Return a text on the leader's record against a rival: better, worse or neither, by tasks.
 
     Args:
-        of: What the tasks are called: "3 tasks", or "them" where they have just been counted.
+        leader: The label of the method that the text is about.
+        rival: The label of the other method.
+        differences: The differences on all tasks.
+        called: The name of the leader in the text.
+        of: The name of the tasks in the text: "3 tasks", or "them" after a mention of the tasks.
     """
     both = {leader, rival}
     mine = [verdict_for(leader, d) for d in differences if {d.first, d.second} == both]
@@ -82,7 +86,7 @@ def _record(
     return f"against {name(rival)} {called} {listed(told) or 'is not compared'}"
 
 
-_RECORD = {  # and how all tasks are called: "on each of them", "on any of them"
+_RECORD = {  # verb, and the words for all tasks: "on each of them", "on any of them"
     Verdict.LOWER: ("is significantly better", "each of"),
     Verdict.HIGHER: ("is significantly worse", "each of"),
     Verdict.UNKNOWN: ("cannot be distinguished", "any of"),
@@ -91,7 +95,7 @@ _RECORD = {  # and how all tasks are called: "on each of them", "on any of them"
 
 
 def verdict_for(label: str, each: Difference) -> Verdict:
-    """Return the verdict of a difference from the side of one of its two methods."""
+    """Return the verdict of a difference from the view of one of its two methods."""
     if label == each.first or each.verdict in (Verdict.UNKNOWN, Verdict.NOTHING):
         return each.verdict
     return Verdict.HIGHER if each.verdict is Verdict.LOWER else Verdict.LOWER
@@ -113,6 +117,7 @@ def answer(task: TaskComparison) -> str:
         known = [d for d in task.differences if leader.label in (d.first, d.second)]
         rivals = [entry.label for entry in task.entries if entry is not leader]
         head = f"{name(leader.label)} has the lowest test {metric(task.metric)}, {score(leader)}"
+    # Rivals with the same verdict are listed together.
     told: dict[str, list[str]] = {}
     for rival in rivals:
         match = next((d for d in known if rival in (d.first, d.second)), None)
@@ -143,7 +148,7 @@ def _rival(rival: str, match: Difference | None) -> str:
 
 
 def p_text(each: Difference) -> str:
-    """Return a corrected p for prose."""
+    """Return a corrected p-value for prose."""
     if each.pairs < 2:
         return "one seed"
     return f"p = {readable(each.p_holm)}"
@@ -163,7 +168,7 @@ def interval(ci: tuple[float, float] | None) -> str:
 
 
 def few(tasks: Sequence[TaskComparison]) -> str:
-    """Return notes where seeds, or pairs of them, are too few for an interval or effect size."""
+    """Return a note if there are too few seeds or pairs for an interval or an effect size."""
     counts = {d.pairs for task in tasks for d in (*task.differences, *task.from_control)}
     counts |= {len(e.values) for task in tasks for e in (*task.entries, *task.controls)}
     short = [str(n) for n in sorted(counts) if 0 < n < FEWEST]
@@ -191,12 +196,12 @@ def budgets(task: TaskComparison) -> str:
 
 
 def limits(family: Sequence[Difference]) -> str:
-    """Return what the number of seeds can show at best, for one family of comparisons."""
+    """Return a sentence on the significance that a family can reach with its seeds."""
     return _limits(family, [each.pairs for each in family], "paired seeds")
 
 
 def limits_over_tasks(effects: Sequence[Effect]) -> list[str]:
-    """Return what so many tasks can show at best: for pairs of methods, and with the control."""
+    """Return sentences on the significance that each family can reach with its tasks."""
     between = [each for each in effects if each.second != CONTROL]
     from_control = [each for each in effects if each.second == CONTROL]
     said = (
@@ -207,7 +212,7 @@ def limits_over_tasks(effects: Sequence[Effect]) -> list[str]:
 
 
 def _limits(family: Sequence[Difference | Effect], counts: Sequence[int], what: str) -> str:
-    """Return what the counts of pairs can show at best, for one family of comparisons."""
+    """Return a sentence on the significance that a family can reach with `counts` pairs."""
     if not family:
         return ""
     tests, most = num_tests(counts), max(counts)
@@ -222,7 +227,7 @@ def _limits(family: Sequence[Difference | Effect], counts: Sequence[int], what: 
         have += f", whose smallest reachable p is {reach}" if most else ""
         need = f"need{'s' * (tests == 1)} {needed} {what}"
         return f"Nothing can be significant: {many} at {ALPHA} {need}, and {have}."
-    if is_uneven:  # once one comparison is significant, Holm asks less of the others
+    if is_uneven:  # Holm requires less of the others after one significant comparison
         first = f"of {many} at {ALPHA}, the first to be significant needs {needed}"
         return f"{most} {what}{at_most} can reach p = {reach}; {first}."
     below = f"with {many} at {ALPHA}, nothing can be significant below {needed}"
@@ -230,7 +235,7 @@ def _limits(family: Sequence[Difference | Effect], counts: Sequence[int], what: 
 
 
 def notes(task: TaskComparison) -> list[str]:
-    """Return the notes that belong beside a task's numbers."""
+    """Return the notes on a task's numbers."""
     is_untuned = any(each.difference is not None for each in task.from_control)
     said = (
         budgets(task),
@@ -245,7 +250,7 @@ def notes(task: TaskComparison) -> list[str]:
 
 
 def _starts(task: TaskComparison) -> list[str]:
-    """Return notes on what embedders start from, and where published fine-tuning differs."""
+    """Return notes on the initial weights of embedders, and on differences from publications."""
     starts: dict[str, list[str]] = {}
     for entry in task.entries:
         if entry.embedder_init is not None:
@@ -267,7 +272,7 @@ def _starts(task: TaskComparison) -> list[str]:
 
 
 def across(effect: Effect) -> str:
-    """Return a sentence on one pair's effect over all tasks, by group, and without each task."""
+    """Return a sentence on the effect of a pair over all tasks, by group, and without each task."""
     overall, count = effect.overall, len(effect.overall.tasks)
     text = (
         f"{name(effect.first)} against {name(effect.second)}: {percent(overall.ratio)} error over "
@@ -292,7 +297,7 @@ def _tasks(count: int) -> str:
 
 
 def _over_tasks(effect: Effect) -> str:
-    """Return the p-value over tasks, with the verdict where it is not significant."""
+    """Return the p-value over tasks, with the verdict if it is not significant."""
     if effect.p_holm is None or len(effect.ratios) < 2:
         return Verdict.UNKNOWN.value
     verdict = f": {Verdict.UNKNOWN.value}" if effect.p_holm >= ALPHA else ""
@@ -300,12 +305,13 @@ def _over_tasks(effect: Effect) -> str:
 
 
 def distance_answer(found: Sequence[DistanceCorrelation]) -> str:
-    """Return one sentence on whether the leading distance predicts the error, over the studies."""
+    """Return a sentence on whether the first available distance predicts the error."""
     shown = [each for each in found if each.distance == found[0].distance]
     distance = DISTANCES[shown[0].distance]
     tested = [each for each in shown if each.correlation is not None]
     if not tested:
         return f"No study has trials that differ in {distance}: nothing can be told."
+    # Only correlations that are significant after Holm's correction are reported.
     told: dict[str, list[str]] = {"closer is better": [], "closer is worse": []}
     for each in tested:
         assert each.correlation is not None
@@ -315,7 +321,7 @@ def distance_answer(found: Sequence[DistanceCorrelation]) -> str:
             told[way].append(f"{series(each)} on {each.task} ({rho})")
     count = len(tested)
     studies = f"{count} stud{'y' if count == 1 else 'ies'}"
-    if any(each.proxy for each in tested):  # of which a study has several
+    if any(each.proxy for each in tested):  # some study has several sources
         studies = f"{count} series"
     parts = [f"{way} for {listed(where)}" for way, where in told.items() if where]
     left = count - sum(map(len, told.values()))
@@ -326,7 +332,7 @@ def distance_answer(found: Sequence[DistanceCorrelation]) -> str:
 
 
 def series(each: DistanceCorrelation) -> str:
-    """Return the method of a series, and its source where there are several."""
+    """Return the method of a series, and its source if the study has several."""
     return name(each.label) + (f" from {each.proxy}" if each.proxy else "")
 
 

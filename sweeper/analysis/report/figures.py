@@ -1,6 +1,6 @@
 """Figures of studies and comparisons. Methods, states of trials and stages have fixed colours.
 
-The colours can be told apart by readers who do not see red and green.
+Readers with red-green colour blindness can distinguish the colours.
 """
 
 import math
@@ -60,10 +60,10 @@ SYMBOLS: dict[TrialKind, Symbol] = {
     TrialKind.CONTROL: "square",
     TrialKind.SAMPLED: "circle",
 }
-WORST, BEST = (170, 178, 187), (42, 125, 205)  # red, green, blue; seen on white and on black
-MOST_LINES = 200  # of parallel coordinates
-MOST_NARROW = 6  # axes of parallel coordinates beside another figure
-AGAINST = {  # attribute of a point -> title of the axis, words of the caption
+WORST, BEST = (170, 178, 187), (42, 125, 205)  # red, green, blue; visible on white and on black
+MOST_LINES = 200  # in parallel coordinates
+MOST_NARROW = 6  # axes of parallel coordinates in a narrow figure
+AGAINST = {  # attribute of a point -> title of the axis, text of the caption
     "trials": ("candidates that ended", "candidates"),
     "device_seconds": ("device-seconds", "device-seconds"),
 }
@@ -85,7 +85,7 @@ class Curve:
 def learning_curves(tuned: TunedStudy) -> list[Curve]:
     """Return the curve of every trial of a study that reported the objective at least once.
 
-    Epochs are counted over the stages that report it, so that each curve moves to the right. A
+    Epochs are counted over all stages that report the objective, so that no curve moves back. A
     value that is not finite leaves a gap.
     """
     curves = []
@@ -103,7 +103,7 @@ def learning_curves(tuned: TunedStudy) -> list[Curve]:
 
 
 def best_so_far(trials: Sequence[Trial]) -> tuple[list[int], list[float]]:
-    """Return, for each complete trial but the control, the lowest value up to it."""
+    """Return the numbers of complete trials without the control, and the lowest values so far."""
     numbers: list[int] = []
     lowest: list[float] = []
     for trial in sorted(trials, key=lambda t: t.number):
@@ -115,7 +115,7 @@ def best_so_far(trials: Sequence[Trial]) -> tuple[list[int], list[float]]:
 
 
 def history(table: StudyTable) -> Figure:
-    """Return each trial's best validation value by number, and the lowest so far."""
+    """Return the figure of validation values by number of the trial, with the lowest so far."""
     numbers, lowest = best_so_far(table.searched)
     drawn = [
         Series(
@@ -151,9 +151,10 @@ def history(table: StudyTable) -> Figure:
 
 
 def learning(table: StudyTable, curves: Sequence[Curve]) -> Figure:
-    """Return each trial's validation value by epoch, coloured by how it ended."""
+    """Return the figure of validation values by epoch, with a colour for each state of trials."""
     drawn = []
     best = table.best
+    # Pruned trials come first, so that they are drawn below the others.
     for curve in sorted(curves, key=lambda c: c.trial.state is not TrialState.PRUNED):
         trial = curve.trial
         is_best = best is not None and trial.number == best.number
@@ -186,15 +187,16 @@ def learning(table: StudyTable, curves: Sequence[Curve]) -> Figure:
 
 
 def parallel(table: StudyTable, parameters: Parameters) -> Figure | None:
-    """Return each complete sampled trial as a line through its parameters to its value.
+    """Return parallel coordinates: each complete sampled trial is a line from parameters to value.
 
-    The bluer a line, the better its trial; the study's best is thick. Only the `MOST_LINES` lowest
-    are drawn. None below two trials.
+    Better trials are bluer, and the study's best is thick. Only the `MOST_LINES` trials with the
+    lowest values are drawn. The result is None for fewer than two trials.
     """
     trials = sorted(sampled_trials(table), key=lambda t: t.value or 0.0)[:MOST_LINES]
     along = axes(trials, parameters)
     if len(trials) < 2 or not along:
         return None
+    # The value is the last axis; the best lines are drawn last, on top of the others.
     values = [trial.value or 0.0 for trial in trials]
     reached = _validation(table)
     along[reached] = Float(low=min(values), high=max(values))
@@ -229,9 +231,9 @@ def parallel(table: StudyTable, parameters: Parameters) -> Figure | None:
 
 
 def bars(shares: Mapping[str, float]) -> Figure:
-    """Return the importance of each parameter, the largest on top, a colour a stage.
+    """Return the figure of importances, with the largest on top and a colour for each stage.
 
-    The legend says what all parameters of a stage come to.
+    The legend has the sum over the parameters of each stage.
     """
     names = sorted(shares, key=lambda name: -shares[name])
     drawn = []
@@ -264,7 +266,7 @@ def bars(shares: Mapping[str, float]) -> Figure:
 
 
 def by_stage(shares: Mapping[str, float]) -> dict[str, float]:
-    """Return what the parameters of each stage come to together, the most important first."""
+    """Return the sum of the importances for each stage, the largest first."""
     sums: dict[str, float] = {}
     for parameter, share in shares.items():
         sums[stage_of(parameter)] = sums.get(stage_of(parameter), 0.0) + share
@@ -272,19 +274,19 @@ def by_stage(shares: Mapping[str, float]) -> dict[str, float]:
 
 
 def stage_of(parameter: str) -> str:
-    """Return the stage that a parameter belongs to; its own name where it is of none."""
+    """Return the stage of a parameter, or the name itself if it has no stage."""
     return parameter.partition(".")[0]
 
 
 def hover(trial: Trial) -> str:
-    """Return what a point says of its trial, one line a sampled parameter."""
+    """Return the tip of a trial's point: the trial, and a line for each sampled parameter."""
     chosen = [f"{name} = {readable(trial.params.get(name))}" for name in trial.sampled]
     head = f"trial {trial.number} ({_label(trial)}): {readable(trial.value)}"
     return "\n".join([head, *chosen])
 
 
 def _is_led(trial: Trial) -> bool:
-    """Return whether a trial is shown by its kind instead of its state."""
+    """Return whether the colour of a trial shows its kind instead of its state."""
     return trial.kind is not TrialKind.SAMPLED and trial.state is TrialState.COMPLETE
 
 
@@ -297,7 +299,7 @@ def _colour(trial: Trial) -> str:
 
 
 def _mixed(share: float) -> str:
-    """Return the colour between that of the worst trial (0) and that of the best (1)."""
+    """Return a mixture of the colours of the worst trial (0) and the best trial (1)."""
     parts = (round(worst + share * (best - worst)) for worst, best in zip(WORST, BEST, strict=True))
     return "#" + "".join(f"{part:02x}" for part in parts)
 
@@ -317,13 +319,13 @@ def _ticks(along: Distribution) -> tuple[Tick, ...]:
 
 
 def colours(labels: Sequence[str]) -> dict[str, str]:
-    """Return each method's colour."""
+    """Return the colour of each method and of the control."""
     chosen = {label: METHOD_COLOURS[i % len(METHOD_COLOURS)] for i, label in enumerate(labels)}
     return {**chosen, CONTROL: CONTROL_COLOUR}
 
 
 def scores(task: TaskComparison, palette: Mapping[str, str]) -> Figure:
-    """Return every test value of every method and control, with mean and interval."""
+    """Return the figure of test values of all methods and controls, with means and intervals."""
     found = [(e, e.label, name(e.label)) for e in task.entries]
     found += [(e, CONTROL, f"{name(e.label)}: control") for e in task.controls]
     found = [row for row in found if row[0].values]
@@ -359,7 +361,7 @@ def scores(task: TaskComparison, palette: Mapping[str, str]) -> Figure:
 
 
 def gaps(task: TaskComparison) -> Figure | None:
-    """Return the paired differences with their intervals about zero; None without an interval."""
+    """Return the figure of paired differences and their intervals; None without an interval."""
     found = [d for d in (*task.differences, *task.from_control) if d.difference is not None]
     if not any(d.ci for d in found):
         return None
@@ -388,9 +390,15 @@ def gaps(task: TaskComparison) -> Figure | None:
 
 
 def any_time(task: TaskComparison, what: str, palette: Mapping[str, str]) -> Figure | None:
-    """Return each method's lowest validation value so far, against `trials` or `device_seconds`.
+    """Return the figure of each method's lowest validation value so far.
 
-    None where no method has two points.
+    Args:
+        task: The comparison on a task.
+        what: The x axis: `trials` or `device_seconds`.
+        palette: The colours of the methods.
+
+    Returns:
+        The figure, or None if no method has two points.
     """
     if all(len(entry.curve) < 2 for entry in task.entries):
         return None
@@ -426,7 +434,7 @@ def any_time(task: TaskComparison, what: str, palette: Mapping[str, str]) -> Fig
 
 
 def ratios(comparison: Comparison) -> Figure | None:
-    """Return, task by task, one method's error over another's, about 1."""
+    """Return the figure of ratios of errors between methods, by task; None for a single task."""
     if len(comparison.tasks) < 2 or not comparison.effects:
         return None
     tasks = list(dict.fromkeys(task for effect in comparison.effects for task in effect.ratios))
@@ -457,7 +465,7 @@ def ratios(comparison: Comparison) -> Figure | None:
 
 
 def distances(shown: Sequence[DistanceCorrelation], palette: Mapping[str, str]) -> Figure:
-    """Return distance and test error of each trial on a task, a colour a method."""
+    """Return the figure of distance and test error of trials, with a colour for each method."""
     drawn = []
     for each in shown:
         rho = "" if each.correlation is None else f", ρ = {readable(each.correlation.rho)}"
@@ -496,7 +504,7 @@ def gap_name(each: Difference) -> str:
 
 
 def gap_text(each: Difference) -> str:
-    """Return what a point says of a difference."""
+    """Return the tip of a difference's point."""
     return (
         f"{name(each.first)} - {name(each.second)}: {readable(each.difference)}, {each.pairs} "
         f"pairs, p = {readable(each.p_holm)}: {each.verdict.value}"

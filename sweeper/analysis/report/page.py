@@ -1,7 +1,7 @@
-"""One HTML page that needs nothing else: templates, tables, and the rules for text of others.
+"""The self-contained HTML page: its templates, its tables, and the escape of untrusted text.
 
-The page follows the reader's light or dark setting, prints in light, and shows all text, tables and
-figures without JavaScript. Text is escaped by the templates alone.
+The page follows the reader's light or dark setting, prints in light colours, and shows all text,
+tables and figures without JavaScript. Only the templates escape text.
 """
 
 import math
@@ -16,14 +16,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from sweeper.analysis.report.svg import draw
 from sweeper.text import readable, visible
 
-CHARACTERS = 165  # of the largest size beside each other on a page
+CHARACTERS = 165  # of the largest size in a printed line
 LARGEST_PT, SMALLEST_PT = 7.5, 4.5  # of a printed table
-LONGEST = 24  # characters of a cell that its column's width on paper counts
+LONGEST = 24  # characters of a cell that count for the printed width
 
 
 @dataclass(frozen=True)
 class Link:
-    """A cell that leads to another place on the page."""
+    """A cell with a link to another place on the page."""
 
     text: str
     place: str
@@ -34,17 +34,17 @@ class Link:
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell as shown, and the number in full that it rounds."""
+    """The text of a cell, and the full number if the text is rounded."""
 
     text: str
     full: str | None = None
-    place: str | None = None  # that it leads to
+    place: str | None = None  # target of its link
     is_number: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class TableColumn:
-    """The head of a column, in parts between which its name may break."""
+    """The head of a column, in parts at which a line may break."""
 
     parts: tuple[str, ...]
     is_number: bool
@@ -52,18 +52,18 @@ class TableColumn:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A table. On paper, where nothing scrolls, its letters are as small as its width asks for."""
+    """A table, with a font size that makes it fit on paper."""
 
     columns: tuple[TableColumn, ...]
     lines: tuple[tuple[Cell, ...], ...]
-    marked: frozenset[int]  # lines to be set off, as the best
+    marked: frozenset[int]  # highlighted lines, such as the best
     printed_pt: float
 
 
 def table(
     header: Sequence[str], lines: Sequence[Sequence[object]], *, marked: Sequence[int] = ()
 ) -> Table:
-    """Return a table whose columns of numbers are set right."""
+    """Return a table with right-aligned columns of numbers."""
     is_number = [
         any(_is_number(line[i]) for line in lines)
         and all(line[i] is None or _is_number(line[i]) for line in lines)
@@ -98,7 +98,7 @@ def _is_number(value: object) -> bool:
 
 
 def _printed_size(header: Sequence[str], lines: Sequence[Sequence[Cell]]) -> float:
-    """Return the size in points at which a table is as wide as a page, or less."""
+    """Return the font size in points at which a table fits the width of a printed page."""
     characters = 1
     for column, name in enumerate(header):
         longest = min(max((len(line[column].text) for line in lines), default=0), LONGEST)
@@ -107,12 +107,12 @@ def _printed_size(header: Sequence[str], lines: Sequence[Sequence[Cell]]) -> flo
 
 
 def anchor(text: str) -> str:
-    """Return a name for a place on the page."""
+    """Return the name of a place on the page for a text."""
     return "".join(c if c.isalnum() else "-" for c in text)
 
 
 def render(template: str, **content: object) -> str:
-    """Return the page that a template makes of its content."""
+    """Return the page of a template with this content."""
     return _environment().get_template(template).render(**content)
 
 
@@ -137,11 +137,11 @@ def _environment() -> Environment:
 
 
 def _shown(value: object) -> object:
-    """Return text with control characters and changes of direction shown, not obeyed."""
+    """Return text with control characters and changes of direction escaped."""
     is_html = hasattr(value, "__html__")
     return visible(value, keep="\n\t") if isinstance(value, str) and not is_html else value
 
 
 def _as_lines(texts: Sequence[str]) -> str:
-    """Return texts for the script: a line each, whose own lines are parted by tabs."""
+    """Return texts for the script: a line for each text, with tabs instead of line breaks."""
     return "\n".join("\t".join(map(visible, text.split("\n"))) for text in texts)

@@ -1,4 +1,4 @@
-"""The note, summary and files that the run of a sweep or a study shows in MLflow."""
+"""The note, summary and files of the run of a sweep or a study in MLflow."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -42,7 +42,7 @@ from sweeper.text import readable
 
 @dataclass(frozen=True)
 class _Read:
-    """A sweep as read from its ledger, and its comparison."""
+    """The content of a sweep's ledger, and its comparison."""
 
     sweep: SweepTable
     tuned_studies: Sequence[TunedStudy]
@@ -50,13 +50,11 @@ class _Read:
 
 
 def note(ledger: Ledger, study: str | None) -> str:
-    """Return Markdown on the result of one study, or (None) of the sweep."""
+    """Return Markdown on the result of a study or, for None, of the sweep."""
     sweep = read_table(ledger)
     if study is None and sweep.record.state not in ("new", "running"):
         return _sweep_note(_read_all(ledger))
-    found = read_tuned_studies(
-        [ledger], histories=False
-    )  # which take longer, and tell nothing here
+    found = read_tuned_studies([ledger], histories=False)  # slow to read, and not needed here
     if study is not None:
         return _study_note(_of(found, study))
     return _bullets(answers(sweep, compare_studies(found, sweeps=[ledger.name])))
@@ -65,8 +63,8 @@ def note(ledger: Ledger, study: str | None) -> str:
 def summary(ledger: Ledger, study: str | None) -> Mapping[str, float]:
     """Return the comparison as metrics.
 
-    Of a study: its mean over seeds, that of its control, and its cost. Of the sweep (None): the
-    average rank of each method.
+    The metrics of a study are its mean over seeds, that of its control, and its cost. The metrics
+    of the sweep (None) are the average ranks of the methods.
     """
     read = _read_all(ledger)
     if study is None:
@@ -92,7 +90,7 @@ def summary(ledger: Ledger, study: str | None) -> Mapping[str, float]:
 
 
 def files(ledger: Ledger, study: str | None) -> Mapping[str, str]:
-    """Return artifacts by file name: of one study, or (None) of the sweep."""
+    """Return artifacts by file name, of a study or, for None, of the sweep."""
     read = _read_all(ledger)
     if study is None:
         return {
@@ -119,7 +117,7 @@ def _read_all(ledger: Ledger) -> _Read:
     return _read_once(ledger, ledger.count_events())
 
 
-@lru_cache(maxsize=1)  # a sweep's end asks for the same once a study
+@lru_cache(maxsize=1)  # at the end of a sweep, each study needs the same
 def _read_once(ledger: Ledger, num_events: int) -> _Read:
     tuned_studies = read_tuned_studies([ledger])
     comparison = compare_studies(tuned_studies, sweeps=[ledger.name])

@@ -1,7 +1,6 @@
-"""The pages about a sweep, a study and a comparison: the question, the answer, and all behind it.
+"""The pages about a sweep, a study and a comparison: the question, the answer and the details.
 
-They are made from the ledger and nothing else, so that they can be written at any time, also while
-a sweep runs.
+They depend on the ledger only, so that they can be written at any time, even while a sweep runs.
 """
 
 import time
@@ -35,7 +34,7 @@ from sweeper.analysis.table import StudyTable, SweepTable, read_table
 from sweeper.analysis.usage import Usage, read_usage
 from sweeper.ledger import Ledger
 
-FEW_TASKS = 3  # that a question names
+FEW_TASKS = 3  # tasks that a question names
 
 
 def render_report(ledger: Ledger) -> str:
@@ -52,9 +51,9 @@ def render_report(ledger: Ledger) -> str:
 def sweep_page(
     sweep: SweepTable, tuned_studies: Sequence[TunedStudy], comparison: Comparison, usage: Usage
 ) -> str:
-    """Return the page about a sweep that was read already."""
+    """Return the page about a sweep that was read before."""
     told = answers(sweep, comparison)
-    is_alone = len(comparison.tasks) == 1  # and has been answered above
+    is_alone = len(comparison.tasks) == 1  # the answer at the top is the same
     compared = comparison.tasks if is_compared(comparison) else ()
     palette = colours(comparison.labels)
     return render(
@@ -113,7 +112,7 @@ def study_page(tuned: TunedStudy) -> str:
 
 
 def study_answer(tuned: TunedStudy) -> str:
-    """Return what one study came to: over its replicates, once one of them is complete."""
+    """Return a sentence on the result of a study, over its replicates if one is complete."""
     record = tuned.sweep.record
     comparison = compare_studies([tuned], sweeps=[record.name])
     (told,) = answers(SweepTable(record=record, studies=(tuned.study,)), comparison)
@@ -121,13 +120,13 @@ def study_answer(tuned: TunedStudy) -> str:
 
 
 def is_compared(comparison: Comparison) -> bool:
-    """Return whether there is more to say than the best trial of one method."""
+    """Return whether the comparison says more than the best trial of one method."""
     entries = [entry for task in comparison.tasks for entry in task.entries]
     return len(comparison.labels) > 1 or any(entry.is_replicated for entry in entries)
 
 
 def headline(sweep: SweepTable, comparison: Comparison) -> str:
-    """Answer the sweep's question in one sentence."""
+    """Return the answer to the sweep's question in one sentence."""
     if not comparison.tasks:
         return "No answer yet: no study has begun."
     told = answers(sweep, comparison)
@@ -135,7 +134,7 @@ def headline(sweep: SweepTable, comparison: Comparison) -> str:
 
 
 def answers(sweep: SweepTable, comparison: Comparison) -> list[str]:
-    """Return a sentence a task."""
+    """Return a sentence for each task."""
     if is_compared(comparison):
         return [verdicts.answer(task) for task in comparison.tasks]
     return [prose.answer(task, studies) for task, studies in sweep.by_task().items()]
@@ -178,7 +177,7 @@ def _links(comparison: Comparison, tuned_studies: Sequence[TunedStudy]) -> list[
 
 
 def _predictors(sweep: SweepTable) -> list[str]:
-    """Return the names of the predictors that learn nothing."""
+    """Return the names of the predictors without training."""
     return list(dict.fromkeys(n for s in sweep.studies for n in s.baselines))
 
 

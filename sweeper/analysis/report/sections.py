@@ -1,4 +1,4 @@
-"""The sections of a page: their content, read from tables and comparisons. Templates write it."""
+"""The sections of a page as data from tables and comparisons, for the templates."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -47,13 +47,13 @@ from sweeper.ledger import SweepRecord
 from sweeper.model import Trial, TrialState
 from sweeper.text import readable
 
-SHOWN = ("backbone", "pretrained", "proxy", "data_source", "protocol")  # of the facts
-HIDDEN = ("failure", "reason", "seed", "attempts")  # of the columns of trials
-LATE = ("best_epoch",)  # columns behind the parameters, for which a reader looks first
-FEW = 12  # trials that are shown unasked
+SHOWN = ("backbone", "pretrained", "proxy", "data_source", "protocol")  # facts of a study
+HIDDEN = ("failure", "reason", "seed", "attempts")  # columns of trials
+LATE = ("best_epoch",)  # columns after the parameters, which matter more
+FEW = 12  # trials that are shown without a click
 MIB = 2**20
 
-Palette = Mapping[str, str]  # label of a method -> colour
+Palette = Mapping[str, str]  # label of a method -> its colour
 
 
 # Methods on a task
@@ -61,7 +61,7 @@ Palette = Mapping[str, str]  # label of a method -> colour
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedSection:
-    """Published numbers beside ours, protocol by protocol, in no order of merit."""
+    """Published numbers next to ours, by protocol and without a ranking."""
 
     task: str
     count: int
@@ -75,7 +75,7 @@ class MethodsSection:
 
     task: str
     place: str
-    answer: str | None  # None: it has been said above
+    answer: str | None  # None: the page starts with the same sentence
     methods: Table
     differences: Table | None
     notes: Sequence[str]
@@ -87,7 +87,9 @@ def methods_section(task: TaskComparison, palette: Palette, *, is_alone: bool) -
     """Return the section about a task.
 
     Args:
-        is_alone: The page's answer above is about this task alone.
+        task: The comparison on the task.
+        palette: The colours of the methods.
+        is_alone: The page is about this task alone, and starts with its answer.
     """
     drawn = [scores(task, palette), gaps(task)]
     drawn += [any_time(task, what, palette) for what in ("trials", "device_seconds")]
@@ -120,7 +122,7 @@ def _methods(task: TaskComparison) -> Table:
 
 
 def lowest_mean(task: TaskComparison) -> float | None:
-    """Return the lowest mean, where there is more than one and they compare."""
+    """Return the lowest of several comparable means, or None."""
     if task.incomparable or len(task.entries) < 2:
         return None
     return min((e.mean for e in task.entries if e.mean is not None), default=None)
@@ -141,7 +143,7 @@ def _differences(task: TaskComparison) -> Table | None:
 
 
 def published_section(task: TaskComparison) -> PublishedSection | None:
-    """Return what was published on a task; None without a number."""
+    """Return the section on published numbers of a task; None without a number."""
     if not task.published:
         return None
     facts = task.facts
@@ -159,7 +161,7 @@ def published_section(task: TaskComparison) -> PublishedSection | None:
     ]  # fmt: skip
     header = ["method", "test", "floor", "metric", "protocol", "data", "samples", "source"]
     lines: list[Sequence[object]] = [*ours, *theirs]
-    if not any(each.floor for each in task.published):  # a column of nothing but dashes
+    if not any(each.floor for each in task.published):  # the column would have dashes only
         header, lines = header[:2] + header[3:], [[*line[:2], *line[3:]] for line in lines]
     return PublishedSection(
         task=task.task,
@@ -170,7 +172,7 @@ def published_section(task: TaskComparison) -> PublishedSection | None:
 
 
 def _sizes(samples: object) -> str | None:
-    """Return how many samples each split has: `700 / 150 / 150`."""
+    """Return the number of samples in each split: `700 / 150 / 150`."""
     return " / ".join(map(str, samples.values())) if isinstance(samples, dict) else None
 
 
@@ -179,7 +181,7 @@ def _sizes(samples: object) -> str | None:
 
 @dataclass(frozen=True, kw_only=True)
 class AllTasksSection:
-    """The methods over all tasks, each task counting once."""
+    """The methods over all tasks, with equal weights for the tasks."""
 
     ranks: Table | None
     effects: Sequence[str]
@@ -236,8 +238,8 @@ class StudySection:
     importance: str
     num_trials: int
     trials: Table
-    best: str | None  # why a trial is marked as the best
-    same: str  # settings that all trials share
+    best: str | None  # the reason why a trial is marked as the best
+    same: str  # common settings of all trials
     is_open: bool
 
 
@@ -285,7 +287,7 @@ def study_section(tuned: TunedStudy) -> StudySection:
 
 
 def explained(found: Importances) -> str:
-    """Return what parameters explain alone, stage by stage, and what that leaves out."""
+    """Return a text on the variance that parameters explain alone, by stage, and on the rest."""
     sums = [f"{stage} {share:.0%}" for stage, share in by_stage(found.shares).items()]
     alone = (
         f"Importance by stage: {listed(sums)} of the variance. Single parameters explain "
@@ -306,7 +308,7 @@ def _varied(study: StudyTable) -> set[str]:
 
 
 def _trials(study: StudyTable, varied: set[str]) -> Table:
-    """Return a line a trial: how it went, then what was searched, then what else differs."""
+    """Return a line for each trial: outcome, searched parameters, other varied parameters."""
     lines = [{k: v for k, v in row.items() if k not in HIDDEN} for row in rows(study)]
     names = dict.fromkeys(n for line in lines for n in line)
     sampled = {n for t in study.trials for n in t.sampled}
@@ -326,7 +328,7 @@ def _trials(study: StudyTable, varied: set[str]) -> Table:
 
 
 def _marked(study: StudyTable, best: Trial) -> str:
-    """Return why a trial is the study's best, and by which number."""
+    """Return the reason why a trial is the study's best, with the deciding number."""
     reached = study.reached(best)
     if not reached.is_replicated:
         return f"Marked: trial {best.number}, the lowest by validation."
@@ -353,7 +355,7 @@ class DistanceSection:
 def distance_section(
     found: Sequence[DistanceCorrelation], palette: Palette
 ) -> DistanceSection | None:
-    """Return the section; None where no study measured a distance."""
+    """Return the section, or None if no study measured a distance."""
     if not found:
         return None
     shown = [each for each in found if each.distance == found[0].distance]
@@ -377,7 +379,7 @@ def distance_section(
 
 
 def unfinished_trials(sweep: SweepTable) -> Table | None:
-    """Return the trials that are not complete, one line a reason; None without any."""
+    """Return the table of incomplete trials, with a line for each reason; None without any."""
     grouped: dict[tuple[str, ...], list[str]] = {}
     for study in sweep.studies:
         for t in study.trials:
@@ -393,7 +395,7 @@ def unfinished_trials(sweep: SweepTable) -> Table | None:
 
 @dataclass(frozen=True, kw_only=True)
 class CostSection:
-    """The cost of each study, the use of the slots, and what had been predicted."""
+    """The cost of each study, the use of the slots, and the prediction."""
 
     total: str
     studies: Table
@@ -402,7 +404,7 @@ class CostSection:
 
 
 def cost_section(tuned_studies: Sequence[TunedStudy], usage: Usage) -> CostSection:
-    """Return the section on what a sweep took."""
+    """Return the section on the cost of a sweep."""
     costs = [cost_of(tuned) for tuned in tuned_studies]
     lines = [
         [c.study, c.trials, c.epochs, c.searched, c.repeated, c.pruned, c.failed,
@@ -432,7 +434,7 @@ def _hours(seconds: float) -> str:
 
 
 def _use(usage: Usage) -> str:
-    """Return how full the slots were, and what was taken over from other trials."""
+    """Return a text on the utilisation of slots, and on stages from other trials."""
     share = usage.utilisation
     full = "How full its slots were is not known: its start did not record them."
     if share is not None:
@@ -457,12 +459,12 @@ def _predicted(usage: Usage) -> Table | None:
 
 
 def resolved_text(record: SweepRecord) -> str:
-    """Return a sweep's file as it was understood."""
+    """Return the resolved form of a sweep's file."""
     return json.dumps(record.resolved, indent=2, ensure_ascii=False, default=str)
 
 
 def provenance(sweep: SweepTable) -> Table:
-    """Return the code, packages, data and weights that a sweep was made with."""
+    """Return the code, packages, data and weights of a sweep."""
     record = sweep.record
     lines: list[list[object]] = [["configuration", record.config_hash]]
     for key, value in record.provenance.items():

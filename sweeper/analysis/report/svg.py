@@ -1,6 +1,6 @@
-"""Figures as SVG: series of points on two axes, laid out here and written by a template.
+"""The layout of figures: series of points on two axes, which a template writes as SVG.
 
-Lengths are in units of the view box, which the page scales to the width of its column.
+Lengths are in units of the view box. The page scales it to the width of its column.
 """
 
 import math
@@ -13,12 +13,12 @@ from sweeper.text import readable
 
 WIDTH, WIDE, HEIGHT = 460, 940, 280
 TOP, RIGHT, BOTTOM = 14, 16, 44
-CHARACTER, LINE = 6.6, 13  # width and height of a letter of the axes
+CHARACTER, LINE = 6.6, 13  # width and height of a character of the axes
 LONGEST_LABEL = 24  # characters of a line of a label beside the y axis
-ROW = 34  # height of a row, where the y axis names rows
-LOG_FACTOR = 4  # values that differ by more have a logarithmic axis
+ROW = 34  # height of a row if the y axis names rows
+LOG_FACTOR = 4  # a larger range of values gets a logarithmic axis
 MOST_TICKS = 8
-MOST_POINTS = 3000  # of all lines of a figure; longer lines are thinned
+MOST_POINTS = 3000  # of all lines of a figure; more points are thinned
 
 Symbol = Literal["", "circle", "diamond", "square", "bar", "tick"]
 
@@ -42,7 +42,7 @@ class Axis:
     ticks: tuple[Tick, ...] = ()
 
     def position(self, value: float) -> float:
-        """Return where a value lies on the axis: 0 at the low end, 1 at the high end."""
+        """Return the position of a value on the axis, from 0 (low end) to 1 (high end)."""
         if self.is_log:
             return math.log(value / self.low) / math.log(self.high / self.low)
         return (value - self.low) / (self.high - self.low)
@@ -50,14 +50,14 @@ class Axis:
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
-    """Points of one colour, joined by a line or not."""
+    """Points of one colour, with or without a line."""
 
-    name: str  # in the legend; the script hides and shows all series of a name together
+    name: str  # in the legend; the script hides all series of a name together
     colour: str
     x: tuple[float, ...]
     y: tuple[float | None, ...]  # None leaves a gap
-    title: str = ""  # first line of what a reader sees at each point
-    tips: tuple[str, ...] = ()  # the rest, point by point; a single one is for all points
+    title: str = ""  # first line of the tip of each point
+    tips: tuple[str, ...] = ()  # the rest of each tip; a single one is for all points
     line: Literal["", "straight", "steps"] = ""
     width: float = 1.5
     symbol: Symbol = ""
@@ -78,20 +78,20 @@ class Figure:
     is_wide: bool = False
     has_legend: bool = True
     has_rows: bool = False  # the y axis names rows
-    rule: float | None = None  # x of a dotted line that marks "no difference"
+    rule: float | None = None  # x of a dotted line at "no difference"
     columns: tuple["ParallelAxis", ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class ParallelAxis:
-    """One axis of parallel coordinates. Ticks are by height, from 0 to 1."""
+    """One axis of parallel coordinates. The values of ticks are heights from 0 to 1."""
 
     name: str
     ticks: tuple[Tick, ...]
 
 
 def value_axis(title: str, values: Iterable[float], *, includes_zero: bool = False) -> Axis:
-    """Return an axis for values: logarithmic where they differ by more than a factor of four."""
+    """Return an axis for values, logarithmic if they differ by more than `LOG_FACTOR`."""
     known = [value for value in values if math.isfinite(value)] or [0.0, 1.0]
     low, high = min(known), max(known)
     if low > 0 and high > LOG_FACTOR * low and not includes_zero:
@@ -113,7 +113,7 @@ def count_axis(title: str, counts: Iterable[int]) -> Axis:
 
 
 def row_axis(names: Sequence[str]) -> Axis:
-    """Return an axis that names rows, the first on top: row i is at -i."""
+    """Return an axis with names of rows, the first on top: row i is at -i."""
     ticks = tuple(Tick(value=-float(i), label=name) for i, name in enumerate(names))
     return Axis(title="", low=0.5 - max(len(names), 1), high=0.5, ticks=ticks)
 
@@ -128,7 +128,7 @@ def _ticks(low: float, high: float) -> tuple[Tick, ...]:
 
 
 def _log_ticks(low: float, high: float) -> tuple[Tick, ...]:
-    """Return ticks at 1, 2 and 5 times powers of ten, or only at powers where these are many."""
+    """Return ticks at 1, 2 and 5 times powers of ten, or only at powers if these are many."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     marks = [m * 10.0**e for e in powers for m in (1, 2, 5)]
     marks = [m for m in marks if low <= m <= high]
@@ -150,19 +150,19 @@ class Label:
 
 @dataclass(frozen=True, kw_only=True)
 class DrawnSeries:
-    """A series as paths of SVG, and what the script shows at its points."""
+    """A series as paths of SVG, with the tips of its points for the script."""
 
     series: Series
     line: str
     marks: str
     interval: str
-    at: str  # points as "x,y x,y"; of a straight line, the line itself has them
+    at: str  # points as "x,y x,y"; empty for a straight line, whose path has them
     labels: tuple[Label, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class LegendEntry:
-    """A name of the legend with the marks of its series."""
+    """A name in the legend, with the marks of its series."""
 
     name: str
     series: Series
@@ -210,6 +210,7 @@ def draw(figure: Figure) -> Drawing:
     width = WIDE if figure.is_wide else WIDTH
     if figure.columns:
         return _draw_parallel(figure, width)
+    # The labels of the y axis decide the left margin and, for rows, the height.
     beside = [wrap(tick.label, LONGEST_LABEL) for tick in figure.y.ticks]
     widest = max((len(line) for lines in beside for line in lines), default=0)
     height = max(HEIGHT, ROW * len(beside) + TOP + BOTTOM) if figure.has_rows else HEIGHT
@@ -242,7 +243,7 @@ def draw(figure: Figure) -> Drawing:
 
 
 def _draw_parallel(figure: Figure, width: float) -> Drawing:
-    """Return parallel coordinates: an upright axis a column, a line a trial."""
+    """Return parallel coordinates, with an axis for each column and a line for each trial."""
     pitch = (width - 2 * RIGHT) / len(figure.columns)
     most = max(4, int(pitch / CHARACTER) - 1)
     names = [wrap(column.name, most) for column in figure.columns]
@@ -254,6 +255,7 @@ def _draw_parallel(figure: Figure, width: float) -> Drawing:
         top=28,
         bottom=HEIGHT - below,
     )
+    # Ticks at the ends of an axis are above and below it, where they do not cover lines.
     xs = [frame.x(i) for i in range(len(figure.columns))]
     labels = []
     for x, column, lines in zip(xs, figure.columns, names, strict=True):
@@ -306,7 +308,7 @@ def _lines(text: str) -> tuple[str, ...]:
 
 
 def _legend(figure: Figure) -> tuple[LegendEntry, ...]:
-    """Return each name once, in the order of the series."""
+    """Return an entry for each name, in the order of the series."""
     found: dict[str, LegendEntry] = {}
     for series in figure.series if figure.has_legend else ():
         if series.name and series.name not in found:
@@ -325,6 +327,7 @@ def _drawn(series: Series, frame: _Frame, stride: int) -> DrawnSeries:
     points = [
         (frame.x(series.x[i]), None if (y := series.y[i]) is None else frame.y(y)) for i in kept
     ]
+    # Marks, tips and labels exist for points only; a gap has none.
     there = [(x, y) for x, y in points if y is not None]
     tips = series.tips if len(series.tips) <= 1 else tuple(
         series.tips[i] for i in kept if series.y[i] is not None
@@ -346,7 +349,7 @@ def _drawn(series: Series, frame: _Frame, stride: int) -> DrawnSeries:
 
 
 def _thinned(series: Series, stride: int) -> list[int]:
-    """Return which points of a line are drawn: every so many, with the last and the lowest."""
+    """Return the indices of drawn points: every `stride`-th, the last and the lowest."""
     if stride == 1:
         return list(range(len(series.x)))
     known = [i for i, y in enumerate(series.y) if y is not None]
@@ -355,7 +358,7 @@ def _thinned(series: Series, stride: int) -> list[int]:
 
 
 def _line(points: Sequence[tuple[float, float | None]], kind: str) -> str:
-    """Return the path of a line, which starts anew after each gap."""
+    """Return the path of a line, with a new start after each gap."""
     parts: list[str] = []
     is_open = False
     for x, y in points:
@@ -370,11 +373,11 @@ def _line(points: Sequence[tuple[float, float | None]], kind: str) -> str:
 
 
 def _mark(symbol: Symbol, x: float, y: float, size: float, *, start: float = 0.0) -> str:
-    """Return the path of one mark about a point; a bar begins at `start`."""
+    """Return the path of one mark around a point; a bar begins at `start`."""
     s = size
     match symbol:
         case "circle":
-            return f"M{_n(x)} {_n(y)}h0"  # a dot of a round pen, the shortest way to write it
+            return f"M{_n(x)} {_n(y)}h0"  # a dot of a round pen: the shortest form
         case "diamond":
             d = 1.3 * s
             return f"M{_n(x)} {_n(y - d)}l{_n(d)} {_n(d)}l{_n(-d)} {_n(d)}l{_n(-d)} {_n(-d)}Z"
@@ -389,7 +392,7 @@ def _mark(symbol: Symbol, x: float, y: float, size: float, *, start: float = 0.0
 
 
 def _interval(series: Series, frame: _Frame) -> str:
-    """Return the path of an interval of x with a cap at each end."""
+    """Return the path of an interval of x, with a cap at each end."""
     if series.interval is None or series.y[0] is None:
         return ""
     low, high = (frame.x(value) for value in series.interval)
@@ -399,7 +402,7 @@ def _interval(series: Series, frame: _Frame) -> str:
 
 
 def _apart(ticks: Sequence[Tick], frame: _Frame) -> list[Tick]:
-    """Return the ticks of the x axis whose labels do not touch each other."""
+    """Return the ticks of the x axis whose labels do not overlap."""
     kept: list[Tick] = []
     end = -math.inf
     for tick in ticks:
@@ -411,7 +414,7 @@ def _apart(ticks: Sequence[Tick], frame: _Frame) -> list[Tick]:
 
 
 def wrap(text: str, most: int) -> tuple[str, ...]:
-    """Return text in lines of at most `most` characters, broken behind dots, dashes and spaces."""
+    """Return text in lines of up to `most` characters, broken after dots, dashes and spaces."""
     lines = [""]
     for part in re.findall(r"[^._ /-]+[._ /-]*|[._ /-]+", text):
         if lines[-1] and len((lines[-1] + part).rstrip()) > most:
@@ -425,7 +428,7 @@ def _cut(text: str, most: int) -> str:
 
 
 def _middle(y: float, lines: Sequence[str]) -> float:
-    """Return the base line of the first of several lines that are centred at y."""
+    """Return the base line of the first of several lines that are centred vertically at y."""
     return y + 4 - LINE * (len(lines) - 1) / 2
 
 

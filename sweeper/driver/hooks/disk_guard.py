@@ -53,7 +53,7 @@ class StorageBackoff(Hook):
 
     @property
     def is_hopeless(self) -> bool:
-        """Whether the store was tried often enough."""
+        """True if the store has failed too often."""
         return self._failures >= LAST_TRY
 
     @property
@@ -65,7 +65,7 @@ class StorageBackoff(Hook):
 
 
 class DiskGuard(Hook):
-    """Watches the disks of `paths` and the checkpoints that reach them."""
+    """The guard of the disks of `paths` and of the checkpoints that reach them."""
 
     def __init__(
         self,

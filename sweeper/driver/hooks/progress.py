@@ -65,7 +65,7 @@ class _Row:
 
 @dataclass
 class Progress(Hook):
-    """Shows a sweep on `console` while it runs."""
+    """The display of a running sweep on `console`."""
 
     console: Console
     planned: int  # trials in all
