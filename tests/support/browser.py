@@ -92,7 +92,7 @@ class Browser:
         self.driver.find_element(By.XPATH, f"//button[normalize-space()='{text}']").click()
 
     def run(self, script: str) -> Any:
-        """Run JavaScript and returns what it returns."""
+        """Run JavaScript and return its result."""
         return self.driver.execute_script(script)
 
     def errors(self) -> list[str]:

@@ -34,7 +34,7 @@ class Shell:
         return process
 
     def run(self, *arguments: str, code: int = 0, timeout: float = 300) -> "Result":
-        """Run `sweeper ARGUMENTS` and checks its exit code."""
+        """Run `sweeper ARGUMENTS` and check its exit code."""
         with self.start(*arguments) as process:
             try:
                 out, err = process.communicate(timeout=timeout)
