@@ -75,7 +75,8 @@ SEARCHED = {  # on PDEBench, where targets have no classes and `clusters` makes 
     "fpt": {f"refine.{key}" for key in SHARED},
 }
 
-HASHES = {  # a sweep that was begun is resumed under its hash, so that none may change
+# A launch continues a begun sweep of the same hash. A hash changes only with the tasks of its file.
+HASHES = {
     "contrastive_pare_nasbench360-paper": "69d771cac8c25ecb",
     "contrastive_pare_nasbench360-laptop": "e7751aa3e1dc86de",
     "contrastive_pare_pdebench-paper": "38ce640a62253739",
