@@ -43,6 +43,7 @@ LONG = ("tests/end_to_end/", "tests/contracts/")
 
 
 IS_SLOW = {"ray", "browser", "doubles", "soak", "benchmark"}  # marks of tests that are slow, too
+SERVERS = {"bucket", "server", "server_process"}  # fixtures that start a real server
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` chooses
@@ -52,7 +53,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         marks = {mark.name for mark in item.iter_markers()}
         if item.nodeid.startswith("tests/doubles/"):
             item.add_marker("doubles")
-        if marks & IS_SLOW or item.nodeid.startswith(("tests/end_to_end/", "tests/doubles/")):
+        starts_a_server = SERVERS & set(getattr(item, "fixturenames", ()))
+        is_apart = item.nodeid.startswith(("tests/end_to_end/", "tests/doubles/"))
+        if marks & IS_SLOW or starts_a_server or is_apart:
             item.add_marker("slow")
     items.sort(key=lambda i: (not i.nodeid.startswith(APART), not i.nodeid.startswith(LONG)))
 

@@ -25,6 +25,8 @@ from trainables.spec import TrialSpec
 from trainables.tasks.store.split import Split
 from trainables.tasks.task import Task
 
+pytestmark = pytest.mark.slow  # each method trains
+
 # Another value of each setting. One that acts only beside others is given with these.
 EXPLORING = {"replace.k0": 0.5}
 SETTLED = {"replace.k0": 0.5, "replace.explore_epochs": 0}
@@ -242,7 +244,6 @@ def test_a_trial_stopped_after_every_epoch_equals_one_that_was_not(
     assert same((reports, weights(trial)), run(method, dimension))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("method", ["mona", "pare"])
 def test_draws_of_drop_path_survive_a_stop_and_leave_the_control_what_it_is(
     trials, tmp_path, method
@@ -365,7 +366,6 @@ EACH = by_turns(*CHANGING)
 RECORDING = by_turns(*(item for item in SETTINGS if item not in CHANGING))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("method", "setting", "dimension"), RECORDING)
 def test_what_only_records_is_recorded_and_leaves_the_weights_alone(
     run, method, setting, dimension
@@ -381,7 +381,6 @@ def test_what_only_records_is_recorded_and_leaves_the_weights_alone(
     assert all(torch.equal(w, after[1][n]) for n, w in before[1].items())
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("method", "setting", "dimension"), EACH)
 def test_every_setting_of_every_stage_changes_the_trial(run, method, setting, dimension):
     assert setting in OTHERS, f"give another value of `{setting}` in OTHERS"
