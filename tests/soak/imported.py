@@ -15,7 +15,7 @@ from sqlalchemy import create_engine, insert, select
 from sweeper.config.sweep import Sweep
 from sweeper.core.runner import StudyPlan
 from sweeper.ledger import Ledger, schema
-from sweeper.model import Measurement, Outcome, Trial, TrialKind, TrialState
+from sweeper.model import Measurement, Outcome, StudyFacts, Trial, TrialKind, TrialState
 from sweeper.planning import load
 from sweeper.planning.studies import make_plans
 from tests.support.command import ROOT
@@ -37,7 +37,7 @@ def read_sweep(num_trials: int, sampler: str = "tpe") -> Sweep:
 
 def plan_of(sweep: Sweep, ledger: Ledger) -> StudyPlan:
     """Return the plan of the sweep's only study."""
-    (plan,) = make_plans(sweep, ledger, {STUDY: facts_of(TASK)})
+    (plan,) = make_plans(sweep, ledger, {STUDY: StudyFacts.from_json(facts_of(TASK))})
     return plan
 
 
