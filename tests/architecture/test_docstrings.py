@@ -80,6 +80,16 @@ def test_functions_begin_with_an_imperative_verb():
     assert found == {}
 
 
+def test_no_property_begins_with_a_question():
+    begun = {
+        f"{path.relative_to(ROOT)}:{node.lineno}": ast.get_docstring(node) or ""
+        for path in MODULES
+        for node in functions(tree(path))
+        if is_property(node)
+    }
+    assert [at for at, text in begun.items() if re.match(QUESTIONS, text)] == []
+
+
 @pytest.mark.parametrize("text", ["Returns a sum.", "Says why.", "Whether it is.", "Takes in it."])
 def test_the_dialect_is_found(text):
     assert in_dialect(text) or is_third_person(text)

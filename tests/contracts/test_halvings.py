@@ -72,7 +72,7 @@ def test_smaller_micro_batches_lead_to_the_same_weights(train, method, dimension
 
 
 def test_under_drop_path_halves_are_another_draw_of_as_likely_steps(trials):
-    """What halving breaks: samples skip attention part by part. The first step has the rate 0."""
+    """Halve under drop path: samples skip attention part by part. The first step has the rate 0."""
     losses = []
     for halvings in (0, 0, 1):
         spec = trials.spec("nft", "2d", {"refine.epochs": 1, "refine.batch_size": 4})

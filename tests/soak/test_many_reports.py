@@ -69,7 +69,7 @@ def test_an_epoch_of_a_second_takes_at_most_five_percent_longer(run):
 
 
 def test_a_hundred_trials_report_at_once(tmp_path, new_store):
-    """What the driver does of it, without Ray: a hundred processes would not fit on two cores."""
+    """Run the driver's part without Ray: a hundred processes would not fit on two cores."""
     options = toy_sweep.parser().parse_args([str(tmp_path / "toy"), "--trials", "100"])
     with closing(toy_sweep.open_ledger(options.folder)) as ledger:
         ledger.start({})

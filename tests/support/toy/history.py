@@ -169,7 +169,8 @@ def _wrong_attempts(lines: list[Line]) -> Iterator[str]:
 
 
 def _wrong_together(events: list[Event], lines: list[Line], faults: int) -> Iterator[str]:
-    """What the ledger has was trained, little of it twice, and nothing once the trial was over."""
+    """Yield the faults of a history. Every epoch of the ledger was trained, few of them twice, and
+    none after the end of the trial."""
     trained = [(line.stage, line.epoch) for line in lines if line.event == "epoch"]
     again = len(trained) - len(set(trained))
     if again > faults:

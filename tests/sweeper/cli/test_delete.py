@@ -249,7 +249,7 @@ def test_a_sweep_that_never_started_or_is_of_another_version_can_be_deleted(
 
 @pytest.fixture
 def uri(work: Path, new_store: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> str:
-    """Where MLflow is."""
+    """Return the URI of MLflow's store."""
     uri = new_store()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     return uri

@@ -93,7 +93,7 @@ class Cluster:
         return trial.study, *prefix_of(trial)
 
     def _builds(self, trial: Trial) -> bool:
-        """Whether this running trial is the first of its prefix, which is not ready."""
+        """Return whether this running trial is the first of its prefix, which is not ready."""
         mine = [t for t, _ in self.running.values() if self._key(t) == self._key(trial)]
         return self._key(trial) not in self.built and mine[0] is trial
 

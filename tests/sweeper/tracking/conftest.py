@@ -32,7 +32,7 @@ def ledger(tmp_path):
 
 @pytest.fixture
 def expected(ledger, new_store):
-    """What MLflow holds after an undisturbed sync."""
+    """Return the content of MLflow after an undisturbed sync."""
     uri = new_store()
     assert MlflowRecorder(ledger, uri=uri, experiment="pdebench").sync().pending == 0
     return without_ids(snapshot(uri))

@@ -18,7 +18,7 @@ def recorder(ledger: Ledger, uri: str, experiment: str, lines: list[str]) -> Mlf
 
 
 def undisturbed(folder, new_store) -> dict:
-    """What MLflow holds of the same sweep if nothing goes wrong, in a store of its own."""
+    """Return the content of MLflow, in a store of its own, if nothing goes wrong."""
     uri, ledger = new_store(), finished_ledger(folder)
     MlflowRecorder(ledger, uri=uri, experiment="pdebench").sync()
     return without_ids(snapshot(uri))

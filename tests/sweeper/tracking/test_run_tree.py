@@ -192,7 +192,7 @@ def test_a_control_is_never_a_studys_best(tmp_path):
 
 
 def best_of(ledger, study: str) -> dict[str, str]:
-    """What a study's run says of its best, and the last value of each metric."""
+    """Return the tags of a study's run about its best, and the last value of each metric."""
     shown = changes(ledger.events(), read_outline(ledger), {})[0][Entity(study)]
     tags = {name: value for name, value in shown.tags.items() if "best" in name}
     return tags | {p.key: p.value for p in sorted(shown.points, key=lambda p: (p.step, p.at))}

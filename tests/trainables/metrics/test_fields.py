@@ -177,7 +177,7 @@ def test_the_official_contact_error_makes_maps_symmetric_twice_and_has_the_first
 
 
 def official_contact_error(prediction, target, residues: int) -> float:
-    """What official code comes to, pair by pair: the upper triangle is made the mean of both in
+    """Compute the official result, pair by pair. The upper triangle becomes the mean of both in
     place, all is clipped, and the mean of both triangles is taken once more."""
     by_protein = []
     for p, (y, known) in zip(prediction[:, 0].tolist(), target.tolist(), strict=True):

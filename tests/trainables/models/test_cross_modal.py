@@ -161,7 +161,7 @@ def step(model, x, *, finetune="all", freeze="none"):
 
 
 def declared(name, *, finetune, freeze):
-    """What should move, judged by name and module, apart from the role map."""
+    """Return whether a parameter should move, by name and module, apart from the role map."""
     part = name.partition(".")[0]
     if part in freeze.split("+"):
         return False

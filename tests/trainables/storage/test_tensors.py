@@ -16,7 +16,7 @@ def samples(seed: int, count: int = 12) -> tuple[torch.Tensor, torch.Tensor]:
 
 @pytest.fixture
 def computed(monkeypatch) -> list[str]:
-    """What is computed of a side alone, each time that it is."""
+    """Record each computation of the terms of one side."""
     told: list[str] = []
     original = statistics.entropic_self_cost
 

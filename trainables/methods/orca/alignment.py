@@ -47,7 +47,7 @@ class Alignment(EmbedderTraining[AlignConfig]):
 
     @property
     def has_distance(self) -> bool:
-        """Whether the objective includes a distance to the source."""
+        """True if the objective includes a distance to the source."""
         config = self.config
         return config.epochs > 0 and config.distance != "none" and config.align_weight > 0
 
