@@ -14,7 +14,7 @@ from sweeper.errors import Fault, FileFaults, SweeperError, UsageError
 from sweeper.planning.catalog import as_usage_errors, home
 from sweeper.text import format_bytes
 from trainables.errors import DataError
-from trainables.sources.registry import PROXIES, ProxyEntry, proxy_faults
+from trainables.sources.registry import PROXIES, RECORD, ProxyEntry, proxy_faults, proxy_folder
 from trainables.spec import DataSpec
 from trainables.storage.atomic import exclusive
 from trainables.tasks import official
@@ -284,7 +284,7 @@ def _content(name: str) -> str | None:
     try:
         if name not in PROXIES:
             return str(read_manifest(official.folder_of(name, home()))["content_hash"])
-        record = home() / "proxies" / name / "imported.json"
+        record = proxy_folder(name, home()) / RECORD
         return str(json.loads(record.read_text(encoding="utf-8"))["content_hash"])
     except (DataError, OSError, ValueError, KeyError, TypeError):
         return None
@@ -341,10 +341,10 @@ def deletion(name: str) -> Deletion:
     if name in PROXIES:
         if not PROXIES[name].files:
             raise UsageError(f"{name}: it comes with a package; there is nothing to delete here.")
-        folders = [home() / "proxies" / name]
+        folders = [proxy_folder(name, home())]
     else:
         with as_usage_errors():
-            place = home() / "data" / task_info(name).name
+            place = official.data_folder(task_info(name).name, home())
         folders = [path for path in place.glob("[!.]*") if not path.is_symlink()]
     folders = sorted(path for path in folders if path.is_dir())
     if not folders:
@@ -455,5 +455,5 @@ def _verify_proxy(name: str) -> VerifiedSource:
 
 def _sets(task: str) -> list[Path]:
     """Return the folders of a task's data sets; hidden folders are unfinished."""
-    found = (home() / "data" / task).glob(f"[!.]*/{MANIFEST}")
+    found = official.data_folder(task, home()).glob(f"[!.]*/{MANIFEST}")
     return sorted(manifest.parent for manifest in found)

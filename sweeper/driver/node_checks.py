@@ -11,7 +11,7 @@ from sweeper.execution.nodes import missing_on
 from sweeper.model import StudyFacts
 from sweeper.planning.stage_store import place_of, release_command
 from trainables.models.weights.description import BACKBONES, folder_of
-from trainables.sources.registry import PROXIES
+from trainables.sources.registry import PROXIES, proxy_folder
 from trainables.storage.urls import ArtifactUrl
 from trainables.tasks import official
 
@@ -80,7 +80,7 @@ def _needed(
     for study in sweep.studies():
         if facts[study.name].data_source == "official":
             yield official.folder_of(study.task, home)
-        yield from (home / "proxies" / name for name in study.proxies if PROXIES[name].files)
+        yield from (proxy_folder(name, home) for name in study.proxies if PROXIES[name].files)
         weights = str(study.backbone["name"])
         if weights not in BACKBONES:
             yield folder_of(weights, home)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.errors import ConfigError, WeightsError
+from trainables.models.embedders import GridEmbedder
 
 B = TypeVar("B", bound="Backbone")
 
@@ -133,6 +134,31 @@ class Backbone(nn.Module, ABC):
     def train(self: B, mode: bool = True) -> B:
         """Stay in evaluation mode: a backbone is never trained."""
         return super().train(False)
+
+
+class ImageBackbone(Backbone):
+    """A backbone whose embedder cuts images into a grid of patches."""
+
+    source_embedder: GridEmbedder
+
+    @torch.no_grad()
+    def embed_source(self, inputs: Tensor) -> Tensor:
+        """Embed normalised images [B, 3, H, W] of any size as tokens [B, N, D]."""
+        tokens: Tensor = self.source_embedder(inputs)
+        return tokens
+
+    def target_embedder(
+        self,
+        input_shape: tuple[int, ...],
+        *,
+        init: Literal["pretrained_copy", "random"],
+        generator: torch.Generator,
+        published_tokens: int | None = None,
+    ) -> nn.Module:
+        """Return a new embedder of [B, C, H, W]; see `Backbone.target_embedder`."""
+        return GridEmbedder.like(
+            self.source_embedder, input_shape[0], init=init, generator=generator
+        )
 
 
 def role_map(body: nn.Module, roles: Mapping[str, Role]) -> dict[str, Role]:

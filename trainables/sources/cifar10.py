@@ -12,7 +12,7 @@ import numpy as np
 
 from trainables.errors import DataError
 from trainables.sources.proxy import ImageProxy, hash_content
-from trainables.sources.registry import PROXIES, way_to_import
+from trainables.sources.registry import PROXIES, proxy_folder, way_to_import
 
 __all__ = ["find_cifar10_fault", "load_cifar10"]
 
@@ -51,7 +51,7 @@ def find_cifar10_fault(home: Path) -> str | None:
     # The sizes reveal most damage without reading 150 MB, so that a sweep file is checked quickly.
     missing = [name for name in BATCHES if not (folder / name).is_file()]
     if len(missing) == len(BATCHES):
-        python_version = (_root(home) / "cifar-10-batches-py").is_dir()
+        python_version = (proxy_folder("cifar10", home) / "cifar-10-batches-py").is_dir()
         found = " (the Python version is there, but is pickled and not opened)"
         return f"cifar10: no data in {folder}{found if python_version else ''}. {way_out}"
     if missing:
@@ -68,13 +68,9 @@ def find_cifar10_fault(home: Path) -> str | None:
     return None
 
 
-def _root(home: Path) -> Path:
-    return home / "proxies" / "cifar10"
-
-
 def _folder(home: Path) -> Path:
-    nested = _root(home) / "cifar-10-batches-bin"
-    return nested if nested.is_dir() else _root(home)
+    nested = proxy_folder("cifar10", home) / "cifar-10-batches-bin"
+    return nested if nested.is_dir() else proxy_folder("cifar10", home)
 
 
 def _read_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from trainables.errors import DataError
 from trainables.sources.proxy import TokenProxy, hash_content
-from trainables.sources.registry import PROXIES, way_to_import
+from trainables.sources.registry import PROXIES, proxy_folder, way_to_import
 
 __all__ = ["SENTENCES", "find_conll2003_fault", "load_conll2003", "read_columns", "to_iob2"]
 
@@ -59,7 +59,7 @@ def find_conll2003_fault(home: Path) -> str | None:
     """Return the fault that prevents loading CoNLL-2003, or None. Only names and sizes are read."""
     path = next((path for path in _candidates(home) if path.is_file()), None)
     if path is None:
-        folder, way_out = home / "proxies" / "conll2003", way_to_import("conll2003")
+        folder, way_out = proxy_folder("conll2003", home), way_to_import("conll2003")
         return f"conll2003: no {' or '.join(TRAINING_FILES)} in {folder}. {way_out}"
     if path.stat().st_size == 0:
         return f"conll2003: {path} is empty. {PROXIES['conll2003'].obtain}."
@@ -102,4 +102,4 @@ def to_iob2(tags: list[str]) -> list[str]:
 
 
 def _candidates(home: Path) -> list[Path]:
-    return [home / "proxies" / "conll2003" / name for name in TRAINING_FILES]
+    return [proxy_folder("conll2003", home) / name for name in TRAINING_FILES]

@@ -20,7 +20,7 @@ from typing import Any
 from trainables.errors import ConfigError, DataError
 from trainables.sources.conll2003 import SENTENCES
 from trainables.sources.proxy import ImageProxy, Proxy, TokenProxy
-from trainables.sources.registry import PROXIES, load_proxy, proxy_faults
+from trainables.sources.registry import PROXIES, RECORD, load_proxy, proxy_faults, proxy_folder
 from trainables.storage.atomic import clear_scratch, exclusive, put_in_place
 from trainables.tasks.formats.archives import find_archives, is_archive, unpacked
 from trainables.tasks.formats.files import md5_note
@@ -28,7 +28,6 @@ from trainables.tasks.importing import reading
 
 __all__ = ["VerifiedProxy", "import_proxy", "verify_proxy"]
 
-RECORD = "imported.json"
 LAYOUTS: Mapping[str, re.Pattern[str]] = MappingProxyType(  # the group is the path of the copy
     {
         "cifar10": re.compile(r"(?:^|/)(data_batch_[1-5]\.bin)$"),
@@ -72,12 +71,12 @@ def import_proxy(name: str, files: Sequence[Path], home: Path, *, replace: bool 
         raise ConfigError(f"{name}: there is nothing to import. {PROXIES[name].obtain}.")
     if absent := [str(path) for path in files if not path.exists()]:
         raise DataError(f"{', '.join(absent)}: there is no such file or folder.")
-    folder = home / "proxies" / name
+    folder = proxy_folder(name, home)
     # The scratch folder has the layout of `home`, so that the loader itself validates the copy.
     with exclusive(folder.with_name(f".{name}.lock")):
         clear_scratch(folder)
         with tempfile.TemporaryDirectory(prefix=f".{name}.", dir=folder.parent) as scratch:
-            aside = Path(scratch) / "proxies" / name
+            aside = proxy_folder(name, Path(scratch))
             with reading(files):
                 _gather(name, files, aside, Path(scratch))
                 proxy = _load(name, Path(scratch), files)
@@ -105,7 +104,7 @@ def verify_proxy(name: str, home: Path) -> VerifiedProxy:
         DataError: The source is missing, damaged, or changed since the import.
     """
     proxy = load_proxy(name, home)
-    path = home / "proxies" / name / RECORD
+    path = proxy_folder(name, home) / RECORD
     record = _record(path)
     if record.get("content_hash", proxy.content_hash) != proxy.content_hash:
         raise DataError(
@@ -148,7 +147,7 @@ def _load(name: str, scratch: Path, files: Sequence[Path]) -> Proxy:
         return load_proxy(name, scratch)
     except DataError as error:
         where = ", ".join(map(str, files))
-        raise DataError(str(error).replace(str(scratch / "proxies" / name), where)) from error
+        raise DataError(str(error).replace(str(proxy_folder(name, scratch)), where)) from error
 
 
 def _classes(proxy: Proxy) -> int:

@@ -17,7 +17,17 @@ from trainables.spec import Dimension
 if TYPE_CHECKING:
     from trainables.sources.proxy import Proxy
 
-__all__ = ["PROXIES", "ProxyEntry", "load_proxy", "proxy_faults", "way_to_import"]
+__all__ = [
+    "PROXIES",
+    "RECORD",
+    "ProxyEntry",
+    "load_proxy",
+    "proxy_faults",
+    "proxy_folder",
+    "way_to_import",
+]
+
+RECORD = "imported.json"  # in a source's folder: its content hash, and the notes of the import
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,6 +155,11 @@ PROXIES: Mapping[str, ProxyEntry] = MappingProxyType(
         ),
     }
 )
+
+
+def proxy_folder(name: str, home: Path) -> Path:
+    """Return the folder of the files of a source, in their official layout."""
+    return home / "proxies" / name
 
 
 def way_to_import(name: str) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from trainables.errors import DataError
 from trainables.sources.image_files import IMAGENET_MEAN, IMAGENET_STD, read_image, to_planes
 from trainables.sources.proxy import ImageProxy, hash_content
-from trainables.sources.registry import PROXIES, way_to_import
+from trainables.sources.registry import PROXIES, proxy_folder, way_to_import
 
 __all__ = ["find_tiny_imagenet_fault", "load_tiny_imagenet"]
 
@@ -71,13 +71,9 @@ def _read(path: Path) -> np.ndarray:
     return planes
 
 
-def _root(home: Path) -> Path:
-    return home / "proxies" / "tiny_imagenet"
-
-
 def _folder(home: Path) -> Path:
-    nested = _root(home) / "tiny-imagenet-200"
-    return (nested if nested.is_dir() else _root(home)) / "train"
+    nested = proxy_folder("tiny_imagenet", home) / "tiny-imagenet-200"
+    return (nested if nested.is_dir() else proxy_folder("tiny_imagenet", home)) / "train"
 
 
 def _classes(home: Path) -> list[Path]:

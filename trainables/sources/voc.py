@@ -16,7 +16,7 @@ from PIL import Image
 from trainables.errors import DataError
 from trainables.sources.image_files import IMAGENET_MEAN, IMAGENET_STD, read_image, to_planes
 from trainables.sources.proxy import BACKGROUND, FOREGROUND, IGNORED, ImageProxy, hash_content
-from trainables.sources.registry import PROXIES, way_to_import
+from trainables.sources.registry import PROXIES, proxy_folder, way_to_import
 
 __all__ = ["find_voc_fault", "load_voc"]
 
@@ -95,13 +95,9 @@ def _read_pair(image_path: Path, mask_path: Path) -> tuple[np.ndarray, np.ndarra
     return planes, np.asarray(small), label
 
 
-def _root(home: Path) -> Path:
-    return home / "proxies" / "voc"
-
-
 def _folder(home: Path) -> Path:
-    nested = _root(home) / "VOCdevkit" / "VOC2012"
-    return nested if nested.is_dir() else _root(home) / "VOC2012"
+    nested = proxy_folder("voc", home) / "VOCdevkit" / "VOC2012"
+    return nested if nested.is_dir() else proxy_folder("voc", home) / "VOC2012"
 
 
 def _list_file(folder: Path) -> Path:

@@ -33,9 +33,14 @@ def is_generated(name: str) -> bool:
     return benchmark_of(name).problems is not None
 
 
+def data_folder(name: str, home: Path) -> Path:
+    """Return the folder of all data sets of a task: generated ones, and the imported one."""
+    return home / "data" / name
+
+
 def folder_of(name: str, home: Path) -> Path:
     """Return the folder of the imported data of a task."""
-    return home / "data" / name / FOLDER
+    return data_folder(name, home) / FOLDER
 
 
 def missing(name: str, home: Path) -> DataError:

@@ -5,14 +5,14 @@ the positions of the patches, after a bicubic interpolation to the grid as in th
 """
 
 from math import isqrt
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import Dinov2Config, Dinov2Model
 
-from trainables.models.backbone import Backbone, Role
+from trainables.models.backbone import ImageBackbone, Role
 from trainables.models.backbones.reading import NetworkReader
 from trainables.models.embedders import GridEmbedder
 from trainables.models.weights.description import grid_side
@@ -56,10 +56,8 @@ class Dinov2Body(nn.Module):
         return features
 
 
-class Dinov2Backbone(Backbone):
+class Dinov2Backbone(ImageBackbone):
     """A body for grids, and the patch embedder of its pretraining images."""
-
-    source_embedder: GridEmbedder
 
     def __init__(self, reader: NetworkReader, spec: BackboneSpec) -> None:
         """Build the network that `spec` describes.
@@ -104,25 +102,6 @@ class Dinov2Backbone(Backbone):
             grid=grid,
             feature_grid=grid,
             stride=config.patch_size,
-        )
-
-    @torch.no_grad()
-    def embed_source(self, inputs: Tensor) -> Tensor:
-        """Embed normalised images [B, 3, H, W] of any size as tokens [B, N, D]."""
-        tokens: Tensor = self.source_embedder(inputs)
-        return tokens
-
-    def target_embedder(
-        self,
-        input_shape: tuple[int, ...],
-        *,
-        init: Literal["pretrained_copy", "random"],
-        generator: torch.Generator,
-        published_tokens: int | None = None,
-    ) -> nn.Module:
-        """Return a new embedder of [B, C, H, W]; see `Backbone.target_embedder`."""
-        return GridEmbedder.like(
-            self.source_embedder, input_shape[0], init=init, generator=generator
         )
 
 

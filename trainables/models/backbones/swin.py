@@ -6,14 +6,14 @@ fits if every stage divides into whole windows.
 """
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import SwinConfig, SwinModel
 
 from trainables.errors import ConfigError
-from trainables.models.backbone import Backbone, Role
+from trainables.models.backbone import ImageBackbone, Role
 from trainables.models.backbones.reading import NetworkReader
 from trainables.models.embedders import GridEmbedder
 from trainables.models.weights.description import check_whole, windowed_side
@@ -87,10 +87,8 @@ class SwinBody(nn.Module):
             yield from stage.blocks
 
 
-class SwinBackbone(Backbone):
+class SwinBackbone(ImageBackbone):
     """A body for grids, and the patch embedder of its pretraining images."""
-
-    source_embedder: GridEmbedder
 
     def __init__(self, reader: NetworkReader, spec: BackboneSpec) -> None:
         """Build the network that `spec` describes.
@@ -141,31 +139,12 @@ class SwinBackbone(Backbone):
             stride=config.patch_size * coarser,
         )
 
-    @torch.no_grad()
-    def embed_source(self, inputs: Tensor) -> Tensor:
-        """Embed normalised images [B, 3, H, W] of any size as tokens [B, N, D]."""
-        tokens: Tensor = self.source_embedder(inputs)
-        return tokens
-
     def new_body(self, *, drop_path: float) -> nn.Module:
         """Return a copy of the body that trains; see `Backbone.new_body`."""
         body = super().new_body(drop_path=0.0)
         assert isinstance(body, SwinBody)
         _set_drop_path(body, drop_path)
         return body
-
-    def target_embedder(
-        self,
-        input_shape: tuple[int, ...],
-        *,
-        init: Literal["pretrained_copy", "random"],
-        generator: torch.Generator,
-        published_tokens: int | None = None,
-    ) -> nn.Module:
-        """Return a new embedder of [B, C, H, W]; see `Backbone.target_embedder`."""
-        return GridEmbedder.like(
-            self.source_embedder, input_shape[0], init=init, generator=generator
-        )
 
 
 def _set_drop_path(body: SwinBody, rate: float) -> None:
