@@ -1,14 +1,15 @@
 """Fine-tuning: schedule, accumulation, freezing, the best weights, and going on after a stop."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from tests.support.stage_runs import run_interrupted, weights
 from trainables.errors import ConfigError, NonFiniteLoss
-from trainables.runtime import checkpoints
 from trainables.sources.source import Domains
 from trainables.stages.configs import RefineConfig
 from trainables.stages.fine_tuning import FineTuning
@@ -29,10 +30,6 @@ def target(task) -> Domains:
 
 def train(state, domains, **settings):
     return list(stage(**settings).run(state, domains))
-
-
-def weights(state) -> dict[str, torch.Tensor]:
-    return {name: w.detach().clone() for name, w in state.model.state_dict().items()}
 
 
 def changed(before, after) -> set[str]:
@@ -285,16 +282,11 @@ def test_interrupted_equals_uninterrupted_bit_for_bit(
     whole = make_state()
     expected = train(whole, target, **settings)
 
-    stopped, resumed = make_state(), make_state()
-    reports = stage(**settings).run(stopped, target)
-    first = [next(reports) for _ in range(stop)]
-    checkpoints.save(stopped, tmp_path / "checkpoint")
-    with torch.no_grad():
-        for parameter in resumed.model.parameters():
-            parameter.zero_()
-    checkpoints.load(resumed, tmp_path / "checkpoint")
-
-    assert first + train(resumed, target, **settings) == expected
+    resumed = make_state()
+    reports = run_interrupted(
+        partial(stage, **settings), target, make_state(), resumed, stop=stop, folder=tmp_path
+    )
+    assert reports == expected
     assert changed(weights(resumed), weights(whole)) == set()
     assert resumed.best is not None
     assert whole.best is not None

@@ -1,6 +1,7 @@
 """The contrastive stage: what it moves, which views it draws, and that it tells classes apart."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
+from tests.support.stage_runs import changed, run_interrupted, weights
 from tests.support.tiny_trials import DIMENSIONS, make_trials
 from tests.support.tiny_trials import weights as trial_weights
 from trainables.errors import ConfigError, NonFiniteLoss
@@ -20,7 +22,6 @@ from trainables.methods.contrastive_pare.contrastive import (
     input_units,
 )
 from trainables.methods.contrastive_pare.noise import Units
-from trainables.runtime import checkpoints
 from trainables.sources.source import Domains
 from trainables.tasks.store.split import Split
 from trainables.training.pseudo_labels import target_labels
@@ -40,15 +41,6 @@ def stage(**settings) -> Contrast:
 
 def train(state, domains, **settings):
     return list(stage(**settings).run(state, domains))
-
-
-def weights(state) -> dict[str, torch.Tensor]:
-    return {name: w.detach().clone() for name, w in state.model.state_dict().items()}
-
-
-def changed(before, after) -> set[str]:
-    """Return the parts of the model with a weight that is not bitwise the same."""
-    return {n.partition(".")[0] for n, w in before.items() if not torch.equal(w, after[n])}
 
 
 def labelled(domains: Domains, y: np.ndarray, *, x: np.ndarray | None = None) -> Domains:
@@ -387,16 +379,11 @@ def test_interrupted_equals_uninterrupted_bit_for_bit(make_state, domains, tmp_p
     whole = make_state()
     expected = train(whole, domains, **settings)
 
-    stopped, resumed = make_state(), make_state()
-    reports = stage(**settings).run(stopped, domains)
-    first = [next(reports) for _ in range(stop)]
-    checkpoints.save(stopped, tmp_path / "checkpoint")
-    with torch.no_grad():
-        for parameter in resumed.model.parameters():
-            parameter.zero_()
-    checkpoints.load(resumed, tmp_path / "checkpoint")
-
-    assert first + train(resumed, domains, **settings) == expected
+    resumed = make_state()
+    reports = run_interrupted(
+        partial(stage, **settings), domains, make_state(), resumed, stop=stop, folder=tmp_path
+    )
+    assert reports == expected
     assert not changed(weights(resumed), weights(whole))
 
 

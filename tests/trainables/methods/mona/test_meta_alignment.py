@@ -1,6 +1,7 @@
 """MoNA's first stage: what it moves and by how much; lambda = 0 and alpha = 0 switch it off."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -8,11 +9,11 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
+from tests.support.stage_runs import changed, run_interrupted, weights
 from trainables.errors import ConfigError, NonFiniteLoss
 from trainables.methods.mona.config import MetaConfig
 from trainables.methods.mona.meta_alignment import Iteration, MetaAlignment
 from trainables.methods.mona.meta_gradient import attention
-from trainables.runtime import checkpoints
 from trainables.seeding import generator
 from trainables.sources.source import class_balanced_batch
 from trainables.tasks.store.split import Split
@@ -32,15 +33,6 @@ def stage(**settings) -> MetaAlignment:
 
 def train(state, domains, **settings):
     return list(stage(**settings).run(state, domains))
-
-
-def weights(state) -> dict[str, torch.Tensor]:
-    return {name: w.detach().clone() for name, w in state.model.state_dict().items()}
-
-
-def changed(before, after) -> set[str]:
-    """Return the parts of the model with a weight that is not bitwise the same."""
-    return {n.partition(".")[0] for n, w in before.items() if not torch.equal(w, after[n])}
 
 
 def same(a, b) -> bool:
@@ -363,14 +355,9 @@ def test_interrupted_equals_uninterrupted_bit_for_bit(make_state, domains, tmp_p
     whole = make_state()
     expected = train(whole, domains, **settings)
 
-    stopped, resumed = make_state(), make_state(seed=0)
-    reports = stage(**settings).run(stopped, domains)
-    first = [next(reports) for _ in range(stop)]
-    checkpoints.save(stopped, tmp_path / "checkpoint")
-    with torch.no_grad():
-        for parameter in resumed.model.parameters():
-            parameter.zero_()
-    checkpoints.load(resumed, tmp_path / "checkpoint")
-
-    assert first + train(resumed, domains, **settings) == expected
+    resumed = make_state(seed=0)
+    reports = run_interrupted(
+        partial(stage, **settings), domains, make_state(), resumed, stop=stop, folder=tmp_path
+    )
+    assert reports == expected
     assert same(weights(resumed), weights(whole))

@@ -1,17 +1,18 @@
 """ORCA's alignment: what it moves, along which gradient, on which samples, and where it stops."""
 
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 
 import numpy as np
 import pytest
 import torch
 
+from tests.support.stage_runs import changed, run_interrupted, weights
 from trainables.distances.otdd import otdd, prepare
 from trainables.errors import ConfigError, DataError, NonFiniteLoss
 from trainables.methods.orca.alignment import Alignment, Warmup, balanced_batch
 from trainables.methods.orca.config import AlignConfig, WarmupConfig
-from trainables.runtime import checkpoints
 from trainables.seeding import generator
 from trainables.sources.source import Domains
 from trainables.tasks.store.split import Split
@@ -39,15 +40,6 @@ def stage(**settings) -> Alignment:
 
 def train(state, domains, **settings):
     return list(stage(**settings).run(state, domains))
-
-
-def weights(state) -> dict[str, torch.Tensor]:
-    return {name: w.detach().clone() for name, w in state.model.state_dict().items()}
-
-
-def changed(before, after) -> set[str]:
-    """Return the parts of the model with a weight that is not bitwise the same."""
-    return {n.partition(".")[0] for n, w in before.items() if not torch.equal(w, after[n])}
 
 
 @pytest.fixture
@@ -447,14 +439,9 @@ def test_interrupted_equals_uninterrupted_bit_for_bit(
     whole = make_state()
     expected = train(whole, domains, **settings)
 
-    stopped, resumed = make_state(), make_state()
-    reports = stage(**settings).run(stopped, domains)
-    first = [next(reports) for _ in range(stop)]
-    checkpoints.save(stopped, tmp_path / "checkpoint")
-    with torch.no_grad():
-        for parameter in resumed.model.parameters():
-            parameter.zero_()
-    checkpoints.load(resumed, tmp_path / "checkpoint")
-
-    assert first + train(resumed, domains, **settings) == expected
+    resumed = make_state()
+    reports = run_interrupted(
+        partial(stage, **settings), domains, make_state(), resumed, stop=stop, folder=tmp_path
+    )
+    assert reports == expected
     assert changed(weights(resumed), weights(whole)) == set()

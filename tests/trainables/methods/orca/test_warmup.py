@@ -1,15 +1,16 @@
 """The warm-up of embedder and predictor: plain training in front of a body that stays as it is."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 
+from tests.support.stage_runs import changed, run_interrupted, weights
 from trainables.errors import NonFiniteLoss
 from trainables.methods.orca.alignment import Warmup
 from trainables.methods.orca.config import WarmupConfig
-from trainables.runtime import checkpoints
 from trainables.sources.source import Domains
 from trainables.stages.configs import RefineConfig
 from trainables.stages.fine_tuning import FineTuning
@@ -24,15 +25,6 @@ def stage(**settings) -> Warmup:
 
 def train(state, domains, **settings):
     return list(stage(**settings).run(state, domains))
-
-
-def weights(state) -> dict[str, torch.Tensor]:
-    return {name: w.detach().clone() for name, w in state.model.state_dict().items()}
-
-
-def changed(before, after) -> set[str]:
-    """Return the parts of the model with a weight that is not bitwise the same."""
-    return {n.partition(".")[0] for n, w in before.items() if not torch.equal(w, after[n])}
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
@@ -148,14 +140,9 @@ def test_interrupted_equals_uninterrupted_bit_for_bit(make_state, domains, tmp_p
     whole = make_state()
     expected = train(whole, domains, epochs=3)
 
-    stopped, resumed = make_state(), make_state()
-    reports = stage(epochs=3).run(stopped, domains)
-    first = [next(reports) for _ in range(stop)]
-    checkpoints.save(stopped, tmp_path / "checkpoint")
-    with torch.no_grad():
-        for parameter in resumed.model.parameters():
-            parameter.zero_()
-    checkpoints.load(resumed, tmp_path / "checkpoint")
-
-    assert first + train(resumed, domains, epochs=3) == expected
+    resumed = make_state()
+    reports = run_interrupted(
+        partial(stage, epochs=3), domains, make_state(), resumed, stop=stop, folder=tmp_path
+    )
+    assert reports == expected
     assert changed(weights(resumed), weights(whole)) == set()
