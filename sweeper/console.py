@@ -15,7 +15,7 @@ from rich.segment import Segment
 
 from sweeper.text import visible
 
-__all__ = ["ReaderLeft", "is_plain", "make_plain", "pass_on", "stderr", "stdout"]
+__all__ = ["ReaderLeft", "is_plain", "make_plain", "pass_on", "print_text", "stderr", "stdout"]
 
 PIPE_WIDTH = 160  # wide enough for any table
 
@@ -63,6 +63,11 @@ def stdout() -> Console:
 def stderr() -> Console:
     """Return the console of progress and errors."""
     return _News(stderr=True, highlight=False)
+
+
+def print_text(console: Console, text: str, *, end: str = "\n", style: str | None = None) -> None:
+    """Print text as it is: without markup, highlights and line breaks of our own."""
+    console.print(text, end=end, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def pass_on(text: str, out: TextIO) -> None:

@@ -13,7 +13,7 @@ from rich.table import Table
 from sweeper.cli import output
 from sweeper.cli.options import AsJson
 from sweeper.cli.output import progress
-from sweeper.console import is_plain, stderr, stdout
+from sweeper.console import is_plain, print_text, stderr, stdout
 from sweeper.errors import UsageError
 from sweeper.text import format_bytes
 
@@ -144,12 +144,12 @@ def _show(found: "DataList") -> None:
     console = stdout()
     console.print(_tasks(found.tasks), "")
     for task in found.tasks:
-        console.print(_ways(task), markup=False, soft_wrap=True)
+        print_text(console, _ways(task))
     console.print("", _sources(found.proxies), "")
     for source in found.proxies:
         then = f"\n  and then: {source.import_}" if source.import_ else ""
         text = f"{source.name}:\n  {source.obtain}{then}"
-        console.print(text, markup=False, soft_wrap=True)
+        print_text(console, text)
 
 
 def _tasks(tasks: Iterable["TaskData"]) -> Table:

@@ -14,7 +14,7 @@ from rich.measure import Measurement
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from sweeper.console import pass_on, stderr, stdout
+from sweeper.console import pass_on, print_text, stderr, stdout
 from sweeper.errors import FileFaults
 from sweeper.text import printable, visible, without_nonfinite, without_secrets
 
@@ -55,12 +55,12 @@ def show(result: "Message", *, command: str, as_json: bool) -> None:
     if as_json:
         print_result(result, command)
     else:
-        stdout().print(result.message, markup=False, soft_wrap=True)
+        print_text(stdout(), result.message)
 
 
 def say(console: Console, text: str) -> None:
     """Print a text on one line: line breaks in it may come from other people's data."""
-    console.print(visible(text), markup=False, soft_wrap=True)
+    print_text(console, visible(text))
 
 
 def cell(text: str) -> str:
@@ -87,7 +87,7 @@ def show_error(command: str, error: Exception, code: int, *, as_json: bool) -> N
         ]
         _print_error_json(command, code, type(error).__name__, message, faults)
     for each in message.splitlines():
-        stderr().print(f"sweeper: {each}", markup=False, soft_wrap=True)
+        print_text(stderr(), f"sweeper: {each}")
 
 
 def show_usage_error(command: str, error: typer.TyperException, *, as_json: bool) -> None:
@@ -99,7 +99,7 @@ def show_usage_error(command: str, error: typer.TyperException, *, as_json: bool
         context = getattr(error, "ctx", None)
         asked = context.command_path if context is not None else "sweeper"
         text = f"sweeper: {message} See: {asked} --help"
-        stderr().print(text, markup=False, soft_wrap=True)
+        print_text(stderr(), text)
 
 
 def _print_error_json(
@@ -125,7 +125,7 @@ def print_table(console: Console, table: Table, spared: Sequence[str] = ()) -> N
     console.print(table)
     if left_out:
         text = f"(left out, {console.width} columns are too few: {', '.join(left_out)})"
-        console.print(text, markup=False, soft_wrap=True, style="dim")
+        print_text(console, text, style="dim")
 
 
 def _width(console: Console, table: Table) -> int:
@@ -158,6 +158,6 @@ def _lines(what: str, console: Console) -> Listener:
         nonlocal tenth
         if (reached := 10 * done // total) != tenth:
             tenth = reached
-            console.print(f"{what} {task}: {done} of {total}", markup=False, soft_wrap=True)
+            print_text(console, f"{what} {task}: {done} of {total}")
 
     return report

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from sweeper.cli.output import cell, print_result, print_table, say
-from sweeper.console import stdout
+from sweeper.console import print_text, stdout
 from sweeper.model import trial_name
 from sweeper.text import duration, number, printable, written
 
@@ -85,13 +85,13 @@ def show_sweeps(
 
         which = f" tagged {' and '.join(tags)}" if tags else ""
         text = f"no sweeps{which} in {sweeps_folder()}.{'' if tags else hint_above()}"
-        stdout().print(text, markup=False, soft_wrap=True)
+        print_text(stdout(), text)
         return
     console = stdout()
     print_table(console, _sweeps(found.sweeps), ("studies", "profile"))
     for sweep in found.sweeps:
         if sweep.reason is not None:
-            console.print(f"{sweep.sweep}: {sweep.reason}", markup=False, soft_wrap=True)
+            print_text(console, f"{sweep.sweep}: {sweep.reason}")
 
 
 def _sweeps(sweeps: Sequence["SweepLine"]) -> Table:
@@ -136,7 +136,7 @@ def show_failed(found: "FailedTrials", *, as_json: bool) -> None:
     if found.failed:
         console.print(table)
     for note in found.notes:
-        console.print(note, markup=False, soft_wrap=True)
+        print_text(console, note)
 
 
 def show_plan(plan: "Plan", *, as_json: bool) -> None:
@@ -162,7 +162,7 @@ def show_plan(plan: "Plan", *, as_json: bool) -> None:
     console = stdout()
     console.print(table)
     for note in plan.notes:
-        console.print(note, markup=False, soft_wrap=True)
+        print_text(console, note)
 
 
 def _stage_epochs(stage: "PlannedStage") -> str:
@@ -177,9 +177,9 @@ def show_reference(found: "Reference", *, as_json: bool) -> None:
         print_result(found, "describe")
         return
     console = stdout()
-    console.print(f"{found.name}: {found.kind}, {found.title}", markup=False, soft_wrap=True)
+    print_text(console, f"{found.name}: {found.kind}, {found.title}")
     for key, value in found.facts.items():
-        console.print(f"  {key}: {value}", markup=False, soft_wrap=True)
+        print_text(console, f"  {key}: {value}")
     table = Table(box=None, pad_edge=False)
     for name in ("parameter", "default", "limits", "meaning"):
         table.add_column(name, overflow="fold")
@@ -189,7 +189,7 @@ def show_reference(found: "Reference", *, as_json: bool) -> None:
         table.add_row(*map(escape, (each.name, default, each.limits, each.meaning)))
     console.print(table)
     for note in found.notes:
-        console.print(note, markup=False, soft_wrap=True)
+        print_text(console, note)
 
 
 def show_checks(found: "Checks", *, as_json: bool) -> None:
@@ -218,7 +218,7 @@ def show_diagnosis(diagnosis: "Diagnosis", *, as_json: bool) -> None:
         table.add_row(file.what, str(file.rows), cell(found))
     console = stdout()
     console.print(table)
-    console.print(f"files: {diagnosis.folder}", markup=False, soft_wrap=True)
+    print_text(console, f"files: {diagnosis.folder}")
     for note in diagnosis.notes:
         console.print(note, markup=False)
 

@@ -8,7 +8,7 @@ import typer
 
 from sweeper.cli import output, tables
 from sweeper.cli.options import AsJson, Insecure, SweepName
-from sweeper.console import stderr
+from sweeper.console import print_text, stderr
 from sweeper.errors import UsageError
 
 
@@ -33,7 +33,7 @@ def delete(
     console = stderr()
 
     def say(line: str) -> None:
-        console.print(line, markup=False, soft_wrap=True)
+        print_text(console, line)
 
     def confirm(lines: Sequence[str]) -> bool:
         for line in lines:

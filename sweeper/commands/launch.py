@@ -7,6 +7,7 @@ ledger is the result.
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from signal import Signals
 
@@ -16,6 +17,7 @@ from rich.markup import escape
 from sweeper.commands.look import Rerun, Summary, summarize
 from sweeper.config.merge import whole_text
 from sweeper.config.sweep import Sweep
+from sweeper.console import print_text
 from sweeper.core.replication import missing, next_number, repeat
 from sweeper.driver.messages import DriverJob
 from sweeper.driver.recorder import make_recorder
@@ -217,7 +219,7 @@ def _release(sweep: Sweep, ledger: Ledger, console: Console) -> None:
     release(
         sweep,
         pin_of(ledger),
-        lambda line: console.print(line, markup=False, soft_wrap=True),
+        partial(print_text, console),
     )
 
 

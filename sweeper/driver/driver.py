@@ -17,6 +17,7 @@ from rich.console import Console
 from sweeper.config.check_studies import schedule_notes
 from sweeper.config.schema import Failures
 from sweeper.config.sweep import Sweep
+from sweeper.console import print_text
 from sweeper.core.policies import Action, FailureBudget, FailurePolicy
 from sweeper.core.protocols import Hook
 from sweeper.core.runner import StudyPlan, SweepRunner
@@ -75,7 +76,7 @@ def drive(
         CannotSchedule: A trial asks for more than the cluster has.
         StorageFull: There was no room for checkpoints for too long.
     """
-    say = _printer(console)
+    say = partial(print_text, console)
     ledger.on_trouble(say)
     check_tracking(sweep)
     with _connected(sweep, folder, job, on_start) as cluster:
@@ -151,7 +152,7 @@ class Driver:
         console: Console,
     ) -> None:
         self._sweep, self._ledger, self._folder = sweep, ledger, folder
-        self._cluster, self._say = cluster, _printer(console)
+        self._cluster, self._say = cluster, partial(print_text, console)
         self._slots = resources.concurrency(sweep, cluster.resources)
         self._paths = CheckpointPaths(folder, sweep.checkpoints.store)
         self._recorder = make_recorder(ledger, sweep, self._paths, self._say)
@@ -260,11 +261,6 @@ class Driver:
             token = f" (asks for the token in {cluster.token_file})" if cluster.token_file else ""
             self._say(f"Ray dashboard: {cluster.dashboard}{token}")
         self._say(f"MLflow: {uri} ({how_to_look(uri)})")
-
-
-def _printer(console: Console) -> Callable[[str], None]:
-    """Return a function that prints a line for people as it is."""
-    return partial(console.print, markup=False, soft_wrap=True)
 
 
 def _policy(failures: Failures) -> FailurePolicy:

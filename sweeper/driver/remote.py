@@ -20,7 +20,7 @@ from rich.console import Console
 
 from sweeper.config.merge import whole_text
 from sweeper.config.sweep import Sweep
-from sweeper.console import pass_on, stderr
+from sweeper.console import pass_on, print_text, stderr
 from sweeper.errors import BackendUnreachable, NotFound, SweeperError, UsageError
 from sweeper.execution import cluster as clusters
 from sweeper.planning import load
@@ -122,7 +122,7 @@ def _pass_on(printed: str, job: str, code: int, *, as_json: bool) -> None:
     """
     if as_json:
         printed, news = _divided(printed)
-        stderr().print(news, end="", markup=False, soft_wrap=True)
+        print_text(stderr(), news, end="")
         if not printed:
             raise SweeperError(f"job {job} ended with exit code {code}, and without a result.")
     pass_on(printed, sys.stdout)

@@ -24,6 +24,7 @@ from types import FrameType
 import psutil
 from rich.console import Console
 
+from sweeper.console import print_text
 from sweeper.driver.messages import (
     Died,
     DriverJob,
@@ -83,7 +84,7 @@ def supervise(job: DriverJob, ledger: Ledger, lease: Lease, console: Console) ->
             if isinstance(outcome, Refused):
                 if not signals.seen:
                     raise outcome.error
-                console.print(without_secrets(str(outcome.error)), markup=False, soft_wrap=True)
+                print_text(console, without_secrets(str(outcome.error)))
             if lease.lost.is_set():
                 raise SweepIsHeld(f"another launch took over sweep `{ledger.name}`.")
             if isinstance(outcome, RayNotStarted) and not signals.seen:
@@ -104,7 +105,7 @@ def supervise(job: DriverJob, ledger: Ledger, lease: Lease, console: Console) ->
                     f"{outcome.how} Go on with: sweeper resume {ledger.name}"
                 )
             text = f"the driver died ({outcome.how}); starting it again, from the ledger."
-            console.print(text, markup=False, soft_wrap=True)
+            print_text(console, text)
 
 
 def _pause(
@@ -130,7 +131,7 @@ def _pause(
             f"there is more, {go_on}"
         )
     text = f"Ray has not started on this machine: {why}; trying again in {seconds:.0f} s."
-    console.print(without_secrets(text), markup=False, soft_wrap=True)
+    print_text(console, without_secrets(text))
     until = time.monotonic() + seconds
     while time.monotonic() < until and not signals.seen and not lease.lost.wait(0.1):
         signals.stop_if_asked(lease.owner)

@@ -14,6 +14,7 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
+from sweeper.console import print_text
 from sweeper.core.protocols import Hook
 from sweeper.core.ranking import Standing, best
 from sweeper.model import Measurement, Trial, TrialKind, TrialState
@@ -112,7 +113,7 @@ class Progress(Hook):
             self._end(self._running.pop(key))
         if self._live is None and (measurement is None or measurement.objective is not None):
             line = printable(self._line(row, measurement), limit=LINE)
-            self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+            print_text(self.console, line)
 
     def _end(self, row: _Row) -> None:
         row.ended = self.clock()
