@@ -1,0 +1,1 @@
+"""Tasks of users, each described by a file `*.task.yaml` without code."""

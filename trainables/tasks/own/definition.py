@@ -1,0 +1,134 @@
+"""The keys of a task file (`*.task.yaml`): what a user's data are, and how they are read.
+
+A task file describes data of any supported format. Importing it writes the same store that the
+tasks of a benchmark have, so that every method trains on it unchanged. This module loads no torch.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from trainables.spec import Dimension, Spec
+
+__all__ = ["LAYOUTS", "InputData", "OwnKind", "Splits", "TargetData", "TaskDefinition"]
+
+OwnKind = Literal["classification", "multilabel", "dense", "regression"]
+Layout = Literal["NL", "NCL", "NLC", "NHW", "NCHW", "NHWC"]
+LAYOUTS: Mapping[str, Dimension] = {  # order of the axes of an array -> dimension of the task
+    "NL": "1d",
+    "NCL": "1d",
+    "NLC": "1d",
+    "NHW": "2d",
+    "NCHW": "2d",
+    "NHWC": "2d",
+}
+NAME = r"^[a-z0-9][a-z0-9_-]{0,62}/[a-z0-9][a-z0-9_-]{0,62}$"
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+Paths = Annotated[tuple[str, ...], BeforeValidator(_listed)]  # paths or globs, relative to the file
+
+
+class InputData(Spec):
+    """Where the inputs are, and how their axes are ordered."""
+
+    path: Paths = Field(
+        default=(),
+        description="File, folder or glob, or a list of them, relative to the task file. Left out "
+        "if each split names its own files.",
+    )
+    key: str | None = Field(None, description="Name of the array or dataset in the file.")
+    columns: Paths = Field(
+        default=(), description="Columns of a table that become channels, or globs over columns."
+    )
+    layout: Layout | None = Field(
+        None, description="Order of the axes: N samples, C channels, L points, H rows, W columns."
+    )
+    length: int | None = Field(
+        None, ge=1, description="Points of every sequence; others are padded by zeros or cut."
+    )
+    size: tuple[int, int] | None = Field(
+        None, description="Rows and columns of every image; others are resized."
+    )
+    complex: Literal["refuse", "channels", "magnitude"] = Field(
+        "refuse", description="Complex inputs: real and imaginary parts as channels, or magnitudes."
+    )
+    missing: Literal["refuse", "zero", "mean", "interpolate"] = Field(
+        "refuse", description="Missing values: what replaces them. mean: of the training split."
+    )
+
+
+class TargetData(Spec):
+    """Where the outputs are."""
+
+    path: Paths = Field(default=(), description="As of `input`; default: the input's files.")
+    key: str | None = Field(None, description="Name of the array, dataset or column.")
+    columns: Paths = Field(default=(), description="Columns of a table with one output each.")
+    layout: Layout | None = Field(None, description="Of dense outputs; default: the input's.")
+    source: Literal["array", "folder", "csv", "pattern"] = Field(
+        "array",
+        description="array: `key` or `columns`. folder: the name of a sample's folder. csv: a "
+        "table of file names and labels. pattern: a group of `pattern` in the file name.",
+    )
+    pattern: str | None = Field(
+        None, description="Regular expression over the file name, whose group `label` is the label."
+    )
+    file_column: str = Field("file", description="Column of file names in the csv.")
+    label_column: str = Field("label", description="Column of labels in the csv.")
+
+
+class Splits(Spec):
+    """Which samples train, validate and test: files of each split, or shares of one set."""
+
+    train: Paths = Field(default=(), description="Files of the training split.")
+    val: Paths | float = Field(
+        default=0.1, description="Files of the validation split, or its share of the samples."
+    )
+    test: Paths | float = Field(
+        default=0.2, description="Files of the test split, or its share of the samples."
+    )
+    column: str | None = Field(
+        None, description="Column or array that holds `train`, `val` or `test` for each sample."
+    )
+    group: str | None = Field(
+        None, description="Column or array of groups; no group is in two splits."
+    )
+    stratified: bool = Field(True, description="Keep the shares of classes in every split.")
+    seed: int = Field(0, ge=0)
+
+
+class TaskDefinition(Spec):
+    """A task of a user, as its file describes it."""
+
+    name: str = Field(pattern=NAME, description="BENCHMARK/NAME, such as mine/wafer.")
+    title: str = Field("", description="As printed in tables; default: the name.")
+    kind: OwnKind
+    input: InputData
+    target: TargetData = TargetData()
+    splits: Splits = Splits()
+    metric: str | None = Field(None, description="A metric of sweeper; default: by kind.")
+    standardize: bool = Field(
+        True, description="Standardise input channels by the training split's mean and deviation."
+    )
+    licence: str = Field("not stated", description="Licence of the data.")
+    citation: str = Field("", description="Publication of the data.")
+    recipe: Mapping[str, Any] = Field(
+        default_factory=dict, description="Settings of the last stage, as first trials have them."
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> "TaskDefinition":
+        if not self.input.path and not self.splits.train:
+            raise ValueError("name the files under `input.path` or under `splits.train`.")
+        if self.input.path and self.splits.train:
+            raise ValueError("`input.path` and `splits.train` name the inputs twice: keep one.")
+        return self
+
+    @property
+    def benchmark(self) -> str:
+        """The first part of the name."""
+        return self.name.partition("/")[0]
