@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from trainables.tasks.kinds import Kind
 from trainables.tasks.store.split import Split
 from trainables.tasks.store.statistics import Standardiser, mean_and_std
 
-Kind = Literal["dense", "classification", "multilabel"]
 MASKED_SAMPLES = 256  # samples for the unit of masked outputs, whose known points must be copied
 
 
