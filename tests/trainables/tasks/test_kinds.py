@@ -3,12 +3,11 @@ import sys
 from typing import get_args
 
 from trainables.tasks.kinds import KINDS, Kind
-from trainables.tasks.own.definition import OwnKind
 from trainables.tasks.registry import TASKS
 
 
 def test_every_kind_has_its_facts():
-    assert set(KINDS) == set(get_args(Kind)) == set(get_args(OwnKind))
+    assert set(KINDS) == set(get_args(Kind))
 
 
 def test_the_default_metric_is_the_first_and_has_the_default_loss():
