@@ -30,6 +30,9 @@ METHODS = {  # names in the papers, including other methods in published tables
 METRICS = {
     "nrmse": "nRMSE",
     "relative_l2": "relative L2",
+    "rmse": "RMSE",
+    "mae": "MAE",
+    "one_minus_r2": "1 - R²",
     "mae8": "MAE8",
     "mae8_orca": "MAE8 by ORCA's code",
     "zero_one_error": "0-1 error",

@@ -38,7 +38,7 @@ class TaskEntry:
 
     name: str
     dimension: Dimension
-    kind: str  # dense, classification, multilabel
+    kind: str  # dense, classification, multilabel, regression
     metric: str
     recipe: Settings = field(default_factory=dict)
 

@@ -17,7 +17,7 @@ from sweeper.config.schema import ENV, REQUIRED, Resources, StageSearch, SweepFi
 from sweeper.errors import unknown
 from sweeper.text import holds_secret, printable
 
-PROXY_KEYS = ("1d", "2d", "2d_dense")
+PROXY_KEYS = ("1d", "2d", "1d_regression", "2d_dense", "2d_regression")
 
 
 def read_settings(tree: Node, faults: Faults) -> SweepFile:

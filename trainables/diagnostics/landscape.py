@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from trainables.seeding import generator
 from trainables.tasks.task import Task
 from trainables.training.evaluation import evaluating, predictions
-from trainables.training.losses import LOSSES
+from trainables.training.losses import loss_of
 from trainables.training.state import TrainState
 
 __all__ = ["Landscape", "filter_normalized", "landscape", "validation_loss"]
@@ -100,12 +100,12 @@ def validation_loss(state: TrainState, task: Task, *, most: int) -> float:
 
     The samples are the same at each call.
     """
-    split = task.val
+    split, loss = task.val, loss_of(task)
     order = torch.randperm(len(split), generator=generator(SEED, "landscape-samples"))
     drawn = order[:most].sort().values
     total = torch.zeros((), dtype=torch.float64, device=state.device)
     for prediction, target in predictions(state, state.model, split, drawn.numpy()):
-        total += LOSSES[task.info.loss](prediction, target) * len(target)
+        total += loss(prediction, target) * len(target)
     return total.item() / len(drawn)
 
 

@@ -1,7 +1,7 @@
 """Metrics of a whole split, by name. Lower is better for all of them.
 
-`metric.py` has the base classes; `fields.py`, `classes.py`, `ranking.py` and `chunked.py` have the
-formulas.
+`metric.py` has the base classes; `fields.py`, `vectors.py`, `classes.py`, `ranking.py` and
+`chunked.py` have the formulas.
 """
 
 from collections.abc import Mapping
@@ -26,6 +26,7 @@ from trainables.metrics.ranking import (
     MeanAveragePrecision,
     PixelAUROC,
 )
+from trainables.metrics.vectors import RMSE, MeanAbsoluteError, OneMinusR2
 
 __all__ = ["METRICS", "FromFirst", "Metric", "mean_of_groups"]
 
@@ -35,6 +36,9 @@ METRICS: Mapping[str, type[Metric]] = MappingProxyType(
         for metric in (
             NormalizedRMSE,
             RelativeL2,
+            RMSE,
+            MeanAbsoluteError,
+            OneMinusR2,
             ContactError,
             OrcaContactError,
             ZeroOneError,

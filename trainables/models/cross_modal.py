@@ -22,6 +22,7 @@ from trainables.models.backbone import Backbone, Role
 from trainables.models.predictors import ClassPredictor, Decoded, InUnitsOf, dense_predictor
 from trainables.seeding import generator
 from trainables.spec import ModelSpec
+from trainables.tasks.store.statistics import Standardiser
 from trainables.tasks.task import Task
 
 
@@ -138,11 +139,11 @@ def build_model(backbone: Backbone, task: Task, spec: ModelSpec, *, seed: int) -
             mean, std = task.output_unit
             predictor = InUnitsOf(predictor, mean=mean, std=std)
         elif info.decoded:
-            standard = task.output_standard
-            shift, scale = (torch.from_numpy(field) for field in (standard.shift, standard.scale))
-            predictor = Decoded(predictor, shift=shift, scale=scale)
+            predictor = _decoded(predictor, task.output_standard)
     else:
         predictor = ClassPredictor(backbone.feature_width, info.channels[1], generator=draws)
+        if info.kind == "regression":
+            predictor = _decoded(predictor, task.output_units)
     return CrossModalModel(
         embedder=embedder,
         body=backbone.new_body(drop_path=spec.drop_path or 0.0),
@@ -153,6 +154,15 @@ def build_model(backbone: Backbone, task: Task, spec: ModelSpec, *, seed: int) -
         feature_width=backbone.feature_width,
         grid=backbone.grid,
         feature_grid=backbone.feature_grid,
+    )
+
+
+def _decoded(predictor: nn.Module, standard: Standardiser) -> Decoded:
+    """Return the predictor of standardised outputs, followed by the way back to their unit."""
+    return Decoded(
+        predictor,
+        shift=torch.from_numpy(standard.shift),
+        scale=torch.from_numpy(standard.scale),
     )
 
 

@@ -1,6 +1,7 @@
 """Predictors: maps from the body's features to the task's outputs (Shen et al., ICML 2023, ORCA).
 
-classification  mean over the features -> Linear(E, classes)
+classification  mean over the features -> Linear(E, classes); of label sets: labels
+regression      the same, in units of the mean and the standard deviation of each training output
 orca_pool, 1D   averages of the E features of a token, one for each of its k points; no parameters
 orca_pool, 2D   1 x 1 convolution and pixel shuffle to an image of 3 channels (SimMIM's decoder; Xie
                 et al., CVPR 2022), then averages over channels and pixels
@@ -39,7 +40,11 @@ SPREAD = 0.02  # standard deviation of new weights, as in transformers
 
 
 class ClassPredictor(nn.Module):
-    """Predictor of logits: of exclusive classes, or of labels that may occur together."""
+    """Predictor of one number for each class, label or output.
+
+    The numbers are logits of exclusive classes, logits of labels that may occur together, or
+    outputs of a regression.
+    """
 
     def __init__(self, width: int, num_classes: int, *, generator: torch.Generator) -> None:
         super().__init__()
@@ -171,7 +176,7 @@ class InUnitsOf(nn.Module):
 
 
 class Decoded(nn.Module):
-    """shift + scale * predictor(features), with a shift and a scale for each point."""
+    """shift + scale * predictor(features), with a shift and a scale for each point or output."""
 
     shift: Tensor
     scale: Tensor
@@ -180,15 +185,15 @@ class Decoded(nn.Module):
         self,
         predictor: nn.Module,
         *,
-        shift: Float[Tensor, "c h w"],
-        scale: Float[Tensor, "c h w"],
+        shift: Float[Tensor, "..."],
+        scale: Float[Tensor, "..."],
     ) -> None:
         super().__init__()
         self.predictor = predictor
         self.register_buffer("shift", shift, persistent=False)  # a property of the data
         self.register_buffer("scale", scale, persistent=False)
 
-    def forward(self, features: Float[Tensor, "b m e"]) -> Float[Tensor, "b c h w"]:
+    def forward(self, features: Float[Tensor, "b m e"]) -> Float[Tensor, "b ..."]:
         outputs: Tensor = self.predictor(features)
         return self.shift + self.scale * outputs
 

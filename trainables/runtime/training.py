@@ -110,11 +110,10 @@ class Training:
         return self.shared.run(stage, self.state, self.domains)
 
     def _final(self, report: Report) -> Report:
-        info = self.domains.target.info
+        task = self.domains.target
+        info = task.info
         with self.state.at_best() as model:
-            found = evaluate(
-                self.state, model, self.domains.target.test, info, also=info.metrics[1:]
-            )
+            found = evaluate(self.state, model, task.test, task, also=info.metrics[1:])
         values = {info.metric: found.value, **found.also}
         metrics = {**report.metrics, **{f"test/{name}": value for name, value in values.items()}}
         return replace(report, metrics=metrics, is_final=True)

@@ -20,7 +20,7 @@ from trainables.stages.configs import EmbedderConfig
 from trainables.stages.stage import Stage, check_finite, parts
 from trainables.training import optim
 from trainables.training.evaluation import gather, shuffled_batches
-from trainables.training.losses import LOSSES
+from trainables.training.losses import loss_of
 from trainables.training.state import TrainState
 
 __all__ = ["SCOPE", "Batch", "EmbedderTraining", "TaskObjective"]
@@ -42,6 +42,7 @@ class TaskObjective:
 
     def __init__(self, state: TrainState, domains: Domains, batch_size: int) -> None:
         self.state, self.task, self.batch_size = state, domains.target, batch_size
+        self.loss = loss_of(domains.target)
 
     @property
     def trained(self) -> list[nn.Parameter]:
@@ -80,7 +81,7 @@ class TaskObjective:
         with self.state.autocast():
             prediction = model.predict(model.encode(tokens))
         y = gather(self.task.train.y, batch.indices, self.state.device)
-        return LOSSES[self.task.info.loss](prediction.float(), y)
+        return self.loss(prediction.float(), y)
 
 
 class EmbedderTraining(Stage[C]):

@@ -20,7 +20,7 @@ from trainables.stages.stage import Stage, check_finite, parts
 from trainables.tasks.task import Task
 from trainables.training import optim
 from trainables.training.evaluation import evaluate, gather, shuffled_batches
-from trainables.training.losses import LOSSES
+from trainables.training.losses import loss_of
 from trainables.training.probe import check_probe, source_error
 from trainables.training.state import TrainState
 
@@ -35,7 +35,7 @@ class Objective:
 
     def __init__(self, state: TrainState, domains: Domains) -> None:
         self.state = state
-        self.loss = LOSSES[domains.target.info.loss]
+        self.loss = loss_of(domains.target)
 
     def draw(self, samples: int) -> None:
         """Draw all random numbers of the next micro-batch, independent of its division into
@@ -99,7 +99,7 @@ class FineTuning(Stage[R]):
             seed_globals(state.seed, SCOPE, epoch)
             objective = self.objective(state, domains, epoch)
             measured = self._train(state, task, parameters, objective, epoch)
-            value, loss, _ = evaluate(state, state.model, task.val, task.info)
+            value, loss, _ = evaluate(state, state.model, task.val, task)
             check_finite(self.name, {**measured, "validation value": value}, epoch, way_out=way_out)
             state.epoch = epoch + 1
             state.keep_best(value)

@@ -1,6 +1,7 @@
 """Scores of trivial predictors, which learn nothing from the input. A method should beat them.
 
 mean      the mean of the training outputs at each point (for binary points, its log-odds)
+median    the median of each training output of a regression, if the metric is the absolute error
 identity  the input, if it has the shape of the output
 majority  the most frequent class
 prior     the frequency of each label
@@ -32,7 +33,12 @@ def trivial_baselines(info: TaskInfo, train_y: np.ndarray, test: Split) -> dict[
         train_y: Training outputs [n, ...], with a mask channel if the task has one.
         test: Test split, with inputs in the form that a network takes.
     """
-    predictors = {"dense": _fields, "classification": _majority, "multilabel": _prior}[info.kind]
+    predictors = {
+        "dense": _fields,
+        "classification": _majority,
+        "multilabel": _prior,
+        "regression": _vectors,
+    }[info.kind]
     return {
         name: _score(info.metric, predict, test)
         for name, predict in predictors(info, train_y, test).items()
@@ -93,6 +99,15 @@ def _majority(info: TaskInfo, train_y: np.ndarray, test: Split) -> dict[str, Pre
 def _prior(info: TaskInfo, train_y: np.ndarray, test: Split) -> dict[str, Predictor]:
     del info, test
     return {"prior": _constant(train_y.mean(axis=0, dtype=np.float64).astype(np.float32))}
+
+
+def _vectors(info: TaskInfo, train_y: np.ndarray, test: Split) -> dict[str, Predictor]:
+    del test
+    mean = train_y.mean(axis=0, dtype=np.float64)
+    predictors = {"mean": _constant(mean.astype(np.float32))}
+    if info.metric == "mae":  # which the median minimises
+        predictors["median"] = _constant(np.median(train_y, axis=0).astype(np.float32))
+    return predictors
 
 
 def _constant(prediction: np.ndarray) -> Predictor:

@@ -123,6 +123,6 @@ def _output_shape(info: TaskInfo) -> tuple[int, ...]:
     """Return the shape of one y as it is stored."""
     if info.kind == "classification":
         return ()
-    if info.kind == "multilabel":
+    if info.kind in ("multilabel", "regression"):
         return (info.channels[1],)
     return (info.channels[1] + (info.mask is not None), *info.input_shape[1:])

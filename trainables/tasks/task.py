@@ -2,8 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
+import numpy as np
+
+from trainables.errors import ConfigError
 from trainables.tasks.kinds import Kind
 from trainables.tasks.store.split import Split
 from trainables.tasks.store.statistics import Standardiser, mean_and_std
@@ -33,7 +37,7 @@ class TaskInfo:
     loss: str  # a name in `trainables.training.losses.LOSSES`
     samples: int  # published number, over all splits
     resolution: int  # grid points per side, as the papers use it
-    channels: tuple[int, int]  # in, out (or classes, or labels)
+    channels: tuple[int, int]  # in, out (or what else the kind counts, see `kinds`)
     protocol: str  # conditions of comparable scores; stored with every metric
     earlier_protocol: str = ""  # an earlier wording of it in stored data
     publication: Publication | None = None  # None: a variant of ours
@@ -51,6 +55,19 @@ class TaskInfo:
     compat_metric: str | None = None  # official metric, if it differs from `metric`
     decoded: bool = False  # True: ORCA's head predicts outputs standardised at each point
     recurring: str = ""  # reason for inputs that occur in two splits by the protocol
+
+    def __post_init__(self) -> None:
+        """Check that only fields have what belongs to fields.
+
+        Raises:
+            ConfigError: Outputs of another kind have a mask, or are decoded at each point.
+        """
+        if self.kind != "dense" and (self.mask is not None or self.decoded):
+            given = "decoded" if self.mask is None else f"mask `{self.mask}`"
+            raise ConfigError(
+                f"{self.name}: {given} is for dense outputs, which have points, but the task is a "
+                f"{self.kind}. Leave it out."
+            )
 
     @property
     def benchmark(self) -> str:
@@ -110,7 +127,8 @@ class Task:
 
     @property
     def output_shape(self) -> tuple[int, ...]:
-        """The shape of one prediction: [c_out, *grid] for a field, or one logit per label."""
+        """The shape of one prediction: [c_out, *grid] for a field, else one number for each class,
+        label or output."""
         return (self.info.channels[1], *self.train.y.shape[2:])
 
     @property
@@ -126,6 +144,17 @@ class Task:
             y = y[:MASKED_SAMPLES]  # a random subset, as any prefix is
             y = y[:, :-1][y[:, -1:] > 0]
         return float(y.mean()), float(y.std()) or 1.0
+
+    @cached_property
+    def output_units(self) -> Standardiser:
+        """Mean and standard deviation of each training output of a regression.
+
+        The scale of a constant output is 1, so that predictions stay finite.
+        """
+        y = self.train.y
+        scale = np.where(y.min(axis=0) < y.max(axis=0), y.std(axis=0, dtype=np.float64), 1.0)
+        mean = y.mean(axis=0, dtype=np.float64)
+        return Standardiser(mean.astype(np.float32), scale.astype(np.float32))
 
     @property
     def output_standard(self) -> Standardiser:

@@ -132,6 +132,8 @@ def outputs_fit(info: TaskInfo, y: np.ndarray, grid: tuple[int, ...]) -> bool:
     classes = info.channels[1]
     if info.kind == "classification":
         return y.ndim == 1 and bool(y.min() >= 0 and y.max() < classes)
+    if info.kind == "regression":
+        return y.shape[1:] == (classes,) and y.dtype.kind == "f"
     if info.kind == "multilabel":
         return y.shape[1:] == (classes,) and _only_zero_and_one(y)
     if info.mask is None:

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from trainables.metrics import METRICS, FromFirst, mean_of_groups
 from trainables.models.cross_modal import CrossModalModel
 from trainables.tasks.store.split import Rows, Split
-from trainables.tasks.task import TaskInfo
-from trainables.training.losses import LOSSES
+from trainables.tasks.task import Task
+from trainables.training.losses import loss_of
 from trainables.training.state import TrainState
 
 EVALUATION_BATCH, EVALUATION_BYTES = 64, 2**28  # limits of the samples read at once
@@ -84,27 +84,28 @@ def evaluate(
     state: TrainState,
     model: CrossModalModel,
     split: Split,
-    info: TaskInfo,
+    task: Task,
     *,
     also: Sequence[str] = (),
 ) -> Evaluation:
     """Evaluate the model over the whole split in one pass, and leave it in training mode.
 
-    If the split has groups, the logits of each group are averaged before the metrics, so that a
-    group counts as one sample. The loss is averaged over samples.
+    If the split has groups, the predictions of each group are averaged before the metrics, so that
+    a group counts as one sample. The loss is averaged over samples.
 
     Args:
         state: State that defines precision, device and halvings.
         model: Model to evaluate.
         split: Split to evaluate on.
-        info: The task's loss and metric.
+        task: The task, for its loss and metric.
         also: Names of further metrics.
 
     Raises:
         DataError: A metric has no value on this split.
     """
     model.eval()
-    totals = {metric: METRICS[metric]() for metric in (info.metric, *also)}
+    metric, loss_function = task.info.metric, loss_of(task)
+    totals = {name: METRICS[name]() for name in (metric, *also)}
     # Some official metrics depend on the first published sample, which has the lowest id.
     for total in totals.values():
         if isinstance(total, FromFirst) and split.sample_id is not None:
@@ -113,7 +114,7 @@ def evaluate(
     loss = torch.zeros((), dtype=torch.float64, device=state.device)
     parts: list[tuple[Tensor, Tensor]] = []
     for prediction, target in predictions(state, model, split, np.arange(len(split))):
-        loss += LOSSES[info.loss](prediction, target) * len(target)
+        loss += loss_function(prediction, target) * len(target)
         if split.groups is None:
             for total in totals.values():
                 total.update(prediction, target)
@@ -125,5 +126,5 @@ def evaluate(
         for total in totals.values():
             total.update(*whole)
     model.train()
-    others = {metric: totals[metric].compute() for metric in also}
-    return Evaluation(totals[info.metric].compute(), loss.item() / len(split), others)
+    others = {name: totals[name].compute() for name in also}
+    return Evaluation(totals[metric].compute(), loss.item() / len(split), others)

@@ -3,16 +3,23 @@
     nrmse          mean_i |p_i - y_i| / |y_i|
     relative_l2    the same, under NAS-Bench-360's name
     rmse           mean_i |p_i - y_i| / sqrt(d)
+    mse            mean_i mean_j (p_ij - y_ij)^2
+    mae            mean_i mean_j |p_ij - y_ij|
     masked_mse     mean_i mean over known points of (p - y)^2
     cross_entropy  mean_i -log softmax(p_i)[y_i]
-    bce_w          mean over labels of -w y log s(p) - (1 - y) log(1 - s(p)), with the logistic s:
-                   a positive label has w (4, 10) times the weight of a negative one
+    bce            mean over labels of -y log s(p) - (1 - y) log(1 - s(p)), with the logistic s
+    bce_w          mean over labels of -w y log s(p) - (1 - y) log(1 - s(p)): a positive label has
+                   w (4, 10) times the weight of a negative one
     masked_bce     mean_i mean over pixels that are not ignored of bce_1
+
+mse and mae of a regression are in units of the standard deviation of each training output
+(`loss_of`), so that one learning rate, and one weight beside other losses, fits targets of any
+scale. No output dominates because its unit is small.
 
 The gradient of a norm at a perfect prediction is defined as 0.
 
-Shapes: n = samples of a batch; k = classes or labels; h, w = rows and columns of a field; "" =
-scalar.
+Shapes: n = samples of a batch; k = classes, labels or outputs; h, w = rows and columns of a field;
+"" = scalar.
 """
 
 import math
@@ -26,8 +33,23 @@ from torch import Tensor
 from torch.nn import functional
 
 from trainables.metrics.fields import SMALLEST_NORM, difference
+from trainables.tasks.task import Task
 
-__all__ = ["LOSSES", "bce", "cross_entropy", "masked_bce", "masked_mse", "nrmse", "rmse"]
+__all__ = [
+    "LOSSES",
+    "Loss",
+    "bce",
+    "cross_entropy",
+    "loss_of",
+    "mae",
+    "masked_bce",
+    "masked_mse",
+    "mse",
+    "nrmse",
+    "rmse",
+]
+
+Loss = Callable[[Tensor, Tensor], Tensor]  # of predictions and targets of a batch
 
 
 def nrmse(prediction: Float[Tensor, "n ..."], target: Float[Tensor, "n ..."]) -> Float[Tensor, ""]:
@@ -48,6 +70,24 @@ def rmse(prediction: Float[Tensor, "n ..."], target: Float[Tensor, "n ..."]) -> 
         ValueError: The shapes differ.
     """
     return _root_mean_square(prediction, target).mean()
+
+
+def mse(prediction: Float[Tensor, "n ..."], target: Float[Tensor, "n ..."]) -> Float[Tensor, ""]:
+    """Return the mean squared error over all outputs of all samples.
+
+    Raises:
+        ValueError: The shapes differ.
+    """
+    return difference(prediction, target).square().mean()
+
+
+def mae(prediction: Float[Tensor, "n ..."], target: Float[Tensor, "n ..."]) -> Float[Tensor, ""]:
+    """Return the mean absolute error over all outputs of all samples.
+
+    Raises:
+        ValueError: The shapes differ.
+    """
+    return difference(prediction, target).abs().mean()
 
 
 def masked_mse(
@@ -101,18 +141,37 @@ def masked_bce(
     return _mean_where(ignored == 0, losses)
 
 
-LOSSES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = MappingProxyType(
+LOSSES: Mapping[str, Loss] = MappingProxyType(
     {
         "nrmse": nrmse,
         "relative_l2": nrmse,
         "rmse": rmse,
+        "mse": mse,
+        "mae": mae,
         "masked_mse": masked_mse,
         "cross_entropy": cross_entropy,
+        "bce": partial(bce, positives=1.0),
         "bce_4": partial(bce, positives=4.0),
         "bce_10": partial(bce, positives=10.0),
         "masked_bce": masked_bce,
     }
 )
+STANDARDISED = ("mse", "mae")  # losses with the unit of the targets
+
+
+def loss_of(task: Task) -> Loss:
+    """Return the task's loss; of a regression, in the units that `Task.output_units` has."""
+    info = task.info
+    loss = LOSSES[info.loss]
+    if info.kind != "regression" or info.loss not in STANDARDISED:
+        return loss
+    scale = torch.from_numpy(task.output_units.scale)
+
+    def standardised(prediction: Tensor, target: Tensor) -> Tensor:
+        unit = scale.to(prediction.device)
+        return loss(prediction / unit, target / unit)
+
+    return standardised
 
 
 def _root_mean_square(prediction: Tensor, target: Tensor) -> Tensor:

@@ -71,7 +71,7 @@ def test_the_middle_of_a_trials_plane_is_its_validation_loss_and_the_trial_goes_
     state, task = looked_at.state, looked_at.domains.target
 
     def loss() -> float:
-        return evaluate(state, state.model, task.val, task.info).loss
+        return evaluate(state, state.model, task.val, task).loss
 
     plane = landscape(state.model, loss, seed=0, points=3)
     assert plane.loss[1, 1] == first.metrics["val/loss"]
@@ -81,7 +81,7 @@ def test_the_middle_of_a_trials_plane_is_its_validation_loss_and_the_trial_goes_
 
 def test_the_loss_of_all_validation_samples_is_that_which_training_reports(make_state, task):
     state = make_state()
-    reported = evaluate(state, state.model, task.val, task.info).loss
+    reported = evaluate(state, state.model, task.val, task).loss
     state.model.eval()
     assert validation_loss(state, task, most=100) == pytest.approx(reported, rel=1e-6)
 
@@ -93,7 +93,7 @@ def test_the_loss_of_two_samples_is_a_mean_of_two_and_the_same_each_time(make_st
     assert validation_loss(state, task, most=2) == some
     singles = [
         evaluate(state, state.model, replace(task.val, x=task.val.x[i : i + 1],
-                                             y=task.val.y[i : i + 1]), task.info).loss
+                                             y=task.val.y[i : i + 1]), task).loss
         for i in range(5)
     ]  # fmt: skip
     pairs = [(a + b) / 2 for i, a in enumerate(singles) for b in singles[:i]]

@@ -87,7 +87,7 @@ def test_each_epoch_reports_the_validation_value_as_its_objective(make_state, ta
         assert report.metrics["val/loss"] == pytest.approx(report.objective, rel=1e-6)
     assert (
         reports[-1].objective
-        == evaluate(state, state.model, target.target.val, target.target.info).value
+        == evaluate(state, state.model, target.target.val, target.target).value
     )
 
 
@@ -165,7 +165,7 @@ def test_the_best_weights_are_those_of_the_lowest_validation_value(make_state, t
     assert state.best.epoch == values.index(min(values)) + 1
     latest = weights(state)
     with state.at_best() as model:
-        found = evaluate(state, model, target.target.val, target.target.info)
+        found = evaluate(state, model, target.target.val, target.target)
         assert found.value == min(values)
     assert changed(latest, weights(state)) == set()
 

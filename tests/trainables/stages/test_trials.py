@@ -70,10 +70,10 @@ def test_the_test_value_is_that_of_the_best_weights_not_of_the_last(begin):
     next(reports)
     state, task = trial.state, trial.domains.target
     state.keep_best(0.0)  # nothing that follows will be better
-    best = evaluate(state, state.model, task.test, task.info).value
+    best = evaluate(state, state.model, task.test, task).value
     *_, last = reports
     assert last.metrics["test/nrmse"] == best
-    assert evaluate(state, state.model, task.test, task.info).value != best
+    assert evaluate(state, state.model, task.test, task).value != best
 
 
 @pytest.mark.parametrize("mode", ["exact", "fd"])

@@ -1,8 +1,10 @@
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
+from trainables.errors import ConfigError
 from trainables.tasks.registry import TASKS
 from trainables.tasks.store.split import Split
 from trainables.tasks.task import Task, TaskInfo
@@ -63,3 +65,34 @@ def test_the_unit_of_distances_is_that_of_the_known_ones():
 def test_logits_have_no_unit():
     y = np.ones((2, 2, 128, 128), dtype=np.float32)
     assert task(TASKS["nasbench360/cosmic"], y).output_unit == (0.0, 1.0)
+
+
+def regression(**changes: Any) -> TaskInfo:
+    return TaskInfo(
+        name="tiny/vectors_1d",
+        title="Vectors",
+        dimension="1d",
+        kind="regression",
+        metric="rmse",
+        loss="mse",
+        samples=20,
+        resolution=8,
+        channels=(1, 3),
+        protocol="none",
+        **changes,
+    )
+
+
+def test_each_output_of_a_regression_has_its_unit_and_a_constant_one_the_unit_one():
+    y = (RNG.normal(size=(20, 3)) * [1e-9, 0, 1e9] + [1, 5, 1e10]).astype(np.float32)
+    found = task(regression(), y)
+    np.testing.assert_allclose(found.output_units.shift, y.mean(axis=0, dtype=np.float64), 1e-6)
+    spread = y.std(axis=0, dtype=np.float64)
+    np.testing.assert_allclose(found.output_units.scale, [spread[0] or 1, 1, spread[2]], 1e-6)
+    assert found.output_shape == (3,)
+
+
+@pytest.mark.parametrize("changes", [{"mask": "known"}, {"mask": "ignored"}, {"decoded": True}])
+def test_a_vector_has_no_points_and_therefore_no_mask(changes):
+    with pytest.raises(ConfigError, match="for dense outputs"):
+        regression(**changes)

@@ -42,11 +42,8 @@ def split() -> Split:
 
 
 @pytest.fixture(scope="module")
-def state(tmp_path_factory, split) -> TrainState:
-    home = tmp_path_factory.mktemp("home")
-    folder = save_tiny_roberta(home / "roberta", layers=1)
-    backbone = load_backbone(BackboneSpec(name=str(folder), tokens=8), home)
-    task = Task(
+def task(split) -> Task:
+    return Task(
         info=INFO,
         train=split,
         val=split,
@@ -55,31 +52,40 @@ def state(tmp_path_factory, split) -> TrainState:
         content_hash="",
         baselines={},
     )
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory, task) -> TrainState:
+    home = tmp_path_factory.mktemp("home")
+    folder = save_tiny_roberta(home / "roberta", layers=1)
+    backbone = load_backbone(BackboneSpec(name=str(folder), tokens=8), home)
     return TrainState(model=build_model(backbone, task, ModelSpec(), seed=0), seed=0)
 
 
-def test_the_parts_of_a_group_are_averaged_before_the_metric(state, split):
+def test_the_parts_of_a_group_are_averaged_before_the_metric(state, task, split):
     state.model.eval()
     with torch.no_grad():
         logits = state.model(torch.from_numpy(split.x[np.arange(40)])).numpy()
     by_clip = np.stack([logits[group == GROUPS].mean(axis=0) for group in range(11)])
     expected = 1 - average_precision_score(LABELS, by_clip, average="macro")
-    assert evaluate(state, state.model, split, INFO).value == pytest.approx(expected, abs=1e-6)
-    alone = evaluate(state, state.model, replace(split, groups=None), INFO).value
+    assert evaluate(state, state.model, split, task).value == pytest.approx(expected, abs=1e-6)
+    alone = evaluate(state, state.model, replace(split, groups=None), task).value
     assert alone != pytest.approx(expected, abs=1e-3)
     assert state.model.training
 
 
 @pytest.mark.parametrize("groups", [None, GROUPS])
 @pytest.mark.parametrize("limit", [("EVALUATION_BATCH", 7), ("EVALUATION_BYTES", 1)])
-def test_the_value_does_not_depend_on_the_batches(state, split, groups, limit, monkeypatch):
+def test_the_value_does_not_depend_on_the_batches(state, task, split, groups, limit, monkeypatch):
     split = replace(split, groups=groups)
-    whole = evaluate(state, state.model, split, INFO)
+    whole = evaluate(state, state.model, split, task)
     monkeypatch.setattr(f"trainables.training.evaluation.{limit[0]}", limit[1])
-    assert evaluate(state, state.model, split, INFO)[:2] == pytest.approx(whole[:2], abs=1e-6)
+    assert evaluate(state, state.model, split, task)[:2] == pytest.approx(whole[:2], abs=1e-6)
 
 
-def test_the_loss_is_the_mean_over_samples_whatever_groups_and_batches(state, split, monkeypatch):
+def test_the_loss_is_the_mean_over_samples_whatever_groups_and_batches(
+    state, task, split, monkeypatch
+):
     """Batches of seven, and a last one of five, which a mean over batches would count as seven."""
     state.model.eval()
     with torch.no_grad():
@@ -87,7 +93,7 @@ def test_the_loss_is_the_mean_over_samples_whatever_groups_and_batches(state, sp
     expected = LOSSES[INFO.loss](logits, torch.from_numpy(split.y)).item()
     monkeypatch.setattr("trainables.training.evaluation.EVALUATION_BATCH", 7)
     for groups in (GROUPS, None):
-        found = evaluate(state, state.model, replace(split, groups=groups), INFO)
+        found = evaluate(state, state.model, replace(split, groups=groups), task)
         assert found.loss == pytest.approx(expected, rel=1e-6)
 
 
@@ -103,7 +109,7 @@ def test_rows_are_copies_of_their_type(dtype):
 
 
 def test_a_metric_that_asks_for_it_sees_the_first_target_of_the_published_order(
-    state, split, monkeypatch
+    state, task, split, monkeypatch
 ):
     seen = []
 
@@ -116,8 +122,8 @@ def test_a_metric_that_asks_for_it_sees_the_first_target_of_the_published_order(
     monkeypatch.setattr("trainables.training.evaluation.METRICS", {**METRICS, "first": First})
     numbers = np.roll(np.arange(7, 47), 3)  # the lowest is row 3's
     numbered = replace(split, sample_id=numbers)
-    found = evaluate(state, state.model, numbered, INFO, also=("first",))
+    found = evaluate(state, state.model, numbered, task, also=("first",))
     assert found.also["first"] == found.value
     np.testing.assert_array_equal(seen, split.y[3:4])
-    evaluate(state, state.model, split, INFO, also=("first",))
+    evaluate(state, state.model, split, task, also=("first",))
     assert len(seen) == 1, "data whose order is not known have no first sample"

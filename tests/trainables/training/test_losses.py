@@ -1,13 +1,17 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 from sklearn import metrics as reference
 
 from trainables.metrics import METRICS
-from trainables.training.losses import LOSSES
+from trainables.tasks.store.split import Split
+from trainables.tasks.task import Task, TaskInfo
+from trainables.training.losses import LOSSES, loss_of
 
 DENSE = ("nrmse", "relative_l2", "rmse")
+VECTORS = ("mse", "mae")
 
 
 def fields(n: int, *shape: int, dtype: torch.dtype = torch.float64) -> list[torch.Tensor]:
@@ -16,8 +20,8 @@ def fields(n: int, *shape: int, dtype: torch.dtype = torch.float64) -> list[torc
 
 
 def test_the_losses_are_these():
-    masked, labels = {"masked_mse", "masked_bce"}, {"cross_entropy", "bce_4", "bce_10"}
-    assert set(LOSSES) == {*DENSE, *masked, *labels}
+    masked, labels = {"masked_mse", "masked_bce"}, {"cross_entropy", "bce", "bce_4", "bce_10"}
+    assert set(LOSSES) == {*DENSE, *VECTORS, *masked, *labels}
 
 
 @pytest.mark.parametrize("name", ["nrmse", "relative_l2"])
@@ -38,6 +42,68 @@ def test_rmse_agrees_with_scikit_learn():
     assert LOSSES["rmse"](prediction, target).item() == pytest.approx(by_sample.mean())
 
 
+@pytest.mark.parametrize(
+    ("name", "theirs"),
+    [("mse", reference.mean_squared_error), ("mae", reference.mean_absolute_error)],
+)
+def test_losses_of_vectors_agree_with_scikit_learn(name, theirs):
+    prediction, target = fields(7, 3)
+    expected = theirs(target.numpy(), prediction.numpy())
+    assert LOSSES[name](prediction, target).item() == pytest.approx(expected)
+
+
+def regression(y: np.ndarray, **changes: str) -> Task:
+    info = TaskInfo(
+        name="tiny/vectors_1d",
+        title="Vectors",
+        dimension="1d",
+        **{"kind": "regression", "metric": "rmse", "loss": "mse", **changes},
+        samples=len(y),
+        resolution=4,
+        channels=(1, y.shape[1]),
+        protocol="none",
+    )
+    split = Split(x=np.zeros((len(y), 1, 4), dtype=np.float32), y=y.astype(np.float32))
+    return Task(
+        info=info,
+        train=split,
+        val=split,
+        test=split,
+        data_source="official",
+        content_hash="",
+        baselines={},
+    )
+
+
+@pytest.mark.parametrize("name", VECTORS)
+def test_the_loss_of_a_regression_does_not_depend_on_the_units_of_its_outputs(name):
+    prediction, target = fields(20, 3, dtype=torch.float32)
+    units = torch.tensor([1e-8, 1.0, 1e12])
+    plain = loss_of(regression(target.numpy(), loss=name))(prediction, target)
+    scaled = loss_of(regression((target * units).numpy(), loss=name))(
+        prediction * units, target * units
+    )
+    torch.testing.assert_close(scaled, plain)
+    expected = LOSSES[name](prediction / target.std(0, correction=0),
+                            target / target.std(0, correction=0))  # fmt: skip
+    torch.testing.assert_close(plain, expected)
+
+
+def test_the_mean_predictor_has_the_loss_one_and_a_constant_output_none():
+    _, target = fields(50, 2, dtype=torch.float32)
+    target[:, 1] = 3.0
+    loss = loss_of(regression(target.numpy()))
+    mean = target.mean(0).expand_as(target)
+    assert loss(mean, target).item() == pytest.approx(0.5, rel=1e-5)
+    assert loss(target, target).item() == 0
+
+
+def test_other_losses_keep_the_unit_of_the_targets():
+    _, target = fields(9, 2)
+    assert loss_of(regression(target.numpy(), loss="nrmse")) is LOSSES["nrmse"]
+    assert loss_of(regression(target.numpy(), kind="multilabel", loss="bce")) is LOSSES["bce"]
+
+
 def test_cross_entropy_agrees_with_scikit_learn():
     scores, _ = fields(9, 4)
     labels = torch.arange(9) % 4
@@ -50,7 +116,7 @@ def test_cross_entropy_of_no_knowledge_is_the_log_of_the_classes():
     assert loss.item() == pytest.approx(math.log(10))
 
 
-@pytest.mark.parametrize("name", DENSE)
+@pytest.mark.parametrize("name", [*DENSE, *VECTORS])
 def test_gradients_and_their_gradients_agree_with_finite_differences(name):
     prediction, target = fields(2, 3)
 

@@ -19,8 +19,9 @@ lambda is larger for less similar classes (`class_weights`). The similarity is c
 training data before any training. The prototype of a class is the mean of its samples. Their
 channels are standardised to mean 0 and variance 1 over the training set. The prototypes are means
 of inputs if samples have a class, else of outputs (fields, or sets of labels), which
-`pseudo_labels` groups into classes. The similarity of two classes is Pearson's correlation of their
-prototypes over all values.
+`pseudo_labels` groups into classes. Outputs of a regression are also grouped, but their prototypes
+are means of inputs: the correlation of one or two numbers is 0, or 1 and -1. The similarity of two
+classes is Pearson's correlation of their prototypes over all values.
 
 Shapes: n = samples; d = features, or values of a prototype; k = classes; c = channels; "" = scalar.
 """
@@ -36,6 +37,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from trainables.methods.contrastive_pare.noise import Units
+from trainables.tasks.kinds import KINDS
 from trainables.tasks.store.split import Rows
 from trainables.tasks.task import Task
 from trainables.training.discriminability import discriminability
@@ -198,7 +200,7 @@ def class_correlations(task: Task, clusters: int) -> Float64[Tensor, "k k"]:
     key = (task.content_hash, len(task.train), clusters)
     if key not in _correlations:
         labels = target_labels(task, clusters)
-        if task.info.kind == "classification":
+        if KINDS[task.info.kind].outputs in ("labels", "vectors"):
             rows, units = task.train.x, input_units(task)
         else:
             rows, units = task.train.y, channel_units(task.train.y)

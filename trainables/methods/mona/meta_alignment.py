@@ -46,7 +46,7 @@ from trainables.tasks.task import Task
 from trainables.training import optim
 from trainables.training.discriminability import Discriminability, discriminability
 from trainables.training.evaluation import gather, shuffled_batches
-from trainables.training.losses import LOSSES
+from trainables.training.losses import loss_of
 from trainables.training.state import TrainState
 
 SCOPE, SOURCE_SCOPE = "meta", "meta-source"  # seed scopes
@@ -117,7 +117,7 @@ class MetaAlignment(Stage[MetaConfig]):
         self, state: TrainState, task: Task, source: Source | None, epoch: int
     ) -> dict[str, float]:
         """Train one epoch; return the means of the measured quantities over its iterations."""
-        config, rows = self.config, []
+        config, rows, loss = self.config, [], loss_of(task)
         state.model.train()
         rng = generator(state.seed, SOURCE_SCOPE, epoch)
         order = generator(state.seed, SCOPE, epoch)
@@ -126,7 +126,7 @@ class MetaAlignment(Stage[MetaConfig]):
             x, y = (gather(a, batch, state.device) for a in (task.train.x, task.train.y))
             iteration = Iteration(
                 model=state.model,
-                loss=LOSSES[task.info.loss],
+                loss=loss,
                 target=(x, y),
                 source=None if source is None else self._draw(source, rng, state.device),
                 kernel=kernel,

@@ -31,15 +31,17 @@ class SplitData:
     x: np.ndarray  # [n, c_in, *grid], float32, float16 or uint8
     y: np.ndarray  # [n, c_out, *grid] or [n, k] float32, or labels [n] int64
     params: Mapping[str, np.ndarray] = field(default_factory=dict)  # [n] or [n, k] each
-    groups: np.ndarray | None = None  # [n] int64: samples whose logits are averaged for the metric
+    groups: np.ndarray | None = (
+        None  # [n] int64: samples whose predictions are averaged for the metric
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
     """Inputs [n, c_in, *grid] and outputs, read-only and mapped.
 
-    Outputs are fields [n, c_out, *grid], labels int64 [n], or label sets [n, k] of 0 and 1. If
-    `TaskInfo.mask` is set, a field has an additional last channel of 0 and 1.
+    Outputs are fields [n, c_out, *grid], labels int64 [n], label sets [n, k] of 0 and 1, or vectors
+    of numbers [n, k]. If `TaskInfo.mask` is set, a field has an additional last channel of 0 and 1.
     """
 
     x: Rows

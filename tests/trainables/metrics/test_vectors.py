@@ -1,0 +1,105 @@
+import numpy as np
+import pytest
+import torch
+from sklearn import metrics as reference
+
+from trainables.errors import DataError
+from trainables.metrics import METRICS
+
+RNG = np.random.default_rng(0)
+THEIRS = {
+    "rmse": reference.root_mean_squared_error,
+    "mae": reference.mean_absolute_error,
+    "one_minus_r2": lambda y, p: 1 - reference.r2_score(y, p),
+}
+SCALES = np.array([1e-6, 1.0, 1e5])
+
+
+def score(name: str, prediction: np.ndarray, target: np.ndarray, *, batch: int = 7) -> float:
+    metric = METRICS[name]()
+    for start in range(0, len(target), batch):
+        metric.update(
+            torch.from_numpy(prediction[start : start + batch]),
+            torch.from_numpy(target[start : start + batch]),
+        )
+    return metric.compute()
+
+
+def vectors(n: int, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Targets of k outputs on several scales, and predictions near them."""
+    target = RNG.normal(3, 1, size=(n, k)) * SCALES[:k]
+    return target + 0.5 * RNG.normal(size=(n, k)) * SCALES[:k], target
+
+
+@pytest.mark.parametrize("name", THEIRS)
+@pytest.mark.parametrize("outputs", [1, 2, 3])
+@pytest.mark.parametrize("batch", [1, 7, 50])
+def test_values_are_those_of_scikit_learn_whatever_the_batches(name, outputs, batch):
+    prediction, target = vectors(50, outputs)
+    expected = THEIRS[name](target, prediction)
+    assert score(name, prediction, target, batch=batch) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("name", THEIRS)
+def test_constant_outputs_count_as_in_scikit_learn(name):
+    prediction, target = vectors(20, 2)
+    target[:, 1] = 0.1
+    for constant in (0.1, 0.3):
+        prediction[:, 1] = constant
+        expected = THEIRS[name](target, prediction)
+        assert score(name, prediction, target) == pytest.approx(expected, rel=1e-12)
+
+
+def test_the_mean_explains_nothing_and_the_target_everything():
+    _, target = vectors(20, 3)
+    mean = np.broadcast_to(target.mean(axis=0), target.shape).copy()
+    assert score("one_minus_r2", mean, target) == pytest.approx(1, rel=1e-9)
+    assert all(score(name, target, target) == 0 for name in THEIRS)
+
+
+def test_closed_forms():
+    target = np.array([[0.0, 10.0], [2.0, 30.0]])
+    prediction = np.array([[1.0, 10.0], [3.0, 20.0]])
+    assert score("rmse", prediction, target) == pytest.approx((1 + 50**0.5) / 2)
+    assert score("mae", prediction, target) == pytest.approx((1 + 5) / 2)
+    assert score("one_minus_r2", prediction, target) == pytest.approx((2 / 2 + 100 / 200) / 2)
+    assert score("nrmse", prediction, target) == pytest.approx(
+        (1 / 10 + 101**0.5 / 904**0.5) / 2
+    ), "the length of the difference by the length of the target"
+
+
+def test_units_of_outputs_do_not_matter_to_r2():
+    prediction, target = vectors(30, 3)
+    units = np.array([1e3, 1e-4, 7.0])
+    assert score("one_minus_r2", prediction * units, target * units) == pytest.approx(
+        score("one_minus_r2", prediction, target), rel=1e-9
+    )
+
+
+def test_a_large_offset_does_not_cancel_the_spread():
+    prediction, target = (array[:, 1:] for array in vectors(40, 2))
+    shifted = score("one_minus_r2", prediction + 1e9, target + 1e9, batch=3)
+    assert shifted == pytest.approx(THEIRS["one_minus_r2"](target, prediction), rel=1e-4)
+
+
+@pytest.mark.parametrize("name", THEIRS)
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_a_prediction_that_is_not_finite_is_not_hidden(name, number):
+    prediction, target = vectors(10, 2)
+    prediction[3, 1] = number
+    assert not np.isfinite(score(name, prediction, target))
+    target[:, 1] = 2.0
+    assert name == "one_minus_r2" or not np.isfinite(score(name, prediction, target))
+    if np.isnan(number):
+        assert np.isnan(score(name, prediction, target))
+
+
+@pytest.mark.parametrize("name", THEIRS)
+def test_there_is_no_value_without_samples(name):
+    with pytest.raises(DataError, match=name):
+        METRICS[name]().compute()
+
+
+def test_r2_needs_two_samples():
+    with pytest.raises(DataError, match="two samples"):
+        score("one_minus_r2", np.zeros((1, 2)), np.ones((1, 2)))
