@@ -1,11 +1,11 @@
 """Inputs of a worker: one trial as validated data, and one attempt at it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_serializer
 
 Dimension = Literal["1d", "2d"]
 BACKBONES: Mapping[str, Dimension] = {  # by name; a local folder is allowed as well
@@ -108,6 +108,14 @@ class TrialSpec(Spec):
     seed: int = 0
     halvings: int = Field(0, ge=0, le=16, description="Of micro-batches, after out of memory.")
     home: Path  # where data, weights and caches live (SWEEPER_HOME)
+    definition: Mapping[str, Any] | None = None  # content of the file of an own task
+
+    @model_serializer(mode="wrap")
+    def _without_absent_definition(self, dump: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        plain = dump(self)
+        if self.definition is None:  # keep the form of specs before there were own tasks
+            plain.pop("definition", None)
+        return plain
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,7 @@ from trainables.runtime.training import Training
 from trainables.runtime.warm import WarmParts
 from trainables.spec import TrialSpec
 from trainables.tasks.loading import prepare_task
-from trainables.tasks.registry import task_info
+from trainables.tasks.registry import register_own, task_info
 
 
 def main() -> None:
@@ -44,6 +44,7 @@ def main() -> None:
 
 def _prepare(spec: TrialSpec) -> None:
     """Prepare data and source features, as a launch does before its first trial."""
+    register_own(spec.definition, spec.home)
     prepare_task(spec.task, spec.data.of(task_info(spec.task).dimension), spec.home)
     if spec.proxy is not None:
         WarmParts().source(spec.proxy, spec.backbone, spec.home)

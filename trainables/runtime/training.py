@@ -18,7 +18,7 @@ from trainables.sources.source import Domains
 from trainables.spec import TrialSpec
 from trainables.stages.stage import Stage
 from trainables.storage.stage_store import StageStore
-from trainables.tasks.registry import task_info
+from trainables.tasks.registry import register_own, task_info
 from trainables.training.evaluation import evaluate
 from trainables.training.state import TrainState
 
@@ -56,6 +56,7 @@ class Training:
             DataError: Data are missing or damaged.
             WeightsError: Weights are missing or do not fit.
         """
+        register_own(spec.definition, spec.home)
         method = METHODS[spec.method]
         stages = tuple(
             config_type(**spec.stages.get(name, {})).build(name)

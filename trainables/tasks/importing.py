@@ -22,11 +22,17 @@ import numpy as np
 from trainables.errors import ConfigError, DataError, TrainableError
 from trainables.storage.atomic import clear_scratch, exclusive, put_in_place
 from trainables.tasks.baselines import trivial_baselines
-from trainables.tasks.benchmark import ImportedSplits, Reader
+from trainables.tasks.benchmark import Benchmark, ImportedSplits, Reader
 from trainables.tasks.formats.files import shown
 from trainables.tasks.generation import Progress
 from trainables.tasks.official import folder_of
-from trainables.tasks.registry import benchmark_of, task_info
+from trainables.tasks.own.benchmark import OWN, OwnBenchmark
+from trainables.tasks.registry import (
+    benchmark_of,
+    own_benchmark_of,
+    register,
+    task_info,
+)
 from trainables.tasks.store.manifest import MANIFEST, read_manifest, sha256
 from trainables.tasks.store.rows import present
 from trainables.tasks.store.split import SPLITS, Split
@@ -34,8 +40,9 @@ from trainables.tasks.store.store import write_store
 from trainables.tasks.task import TaskInfo
 from trainables.tasks.verification import outputs_fit, row_hashes
 
-__all__ = ["import_task", "reading"]
+__all__ = ["import_own", "import_task", "reading"]
 
+PUBLISHED = "Fetch the published files again."
 STEPS = 3  # of an import: hash the files, read the files, write the data
 
 
@@ -67,13 +74,16 @@ def import_task(
         DataError: A file is missing or differs from the published one, or other files were imported
             earlier.
     """
-    info = task_info(name)
-    reader = _reader(info)
+    info, benchmark = task_info(name), benchmark_of(name)
+    reader = _reader(info, benchmark)
     report = progress or (lambda task, done, total: None)
     report(name, 0, STEPS)
     _check_there(files)
-    with reading(files):
+    way_out = "See that it is whole." if isinstance(benchmark, OwnBenchmark) else PUBLISHED
+    with reading(files, way_out):
         imported_from = {"seed": seed, "files": _hashes(reader.find(files, seed=seed))}
+    if isinstance(benchmark, OwnBenchmark):
+        imported_from["definition"] = benchmark.definitions[name].data_hash
     # The lock prevents two concurrent imports. The data are written to a scratch folder and renamed
     # once they are complete and checked.
     folder = folder_of(name, home)
@@ -83,13 +93,13 @@ def import_task(
             return folder
         report(name, 1, STEPS)
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
-            with reading(files):
+            with reading(files, way_out):
                 imported = reader.read(files, Path(scratch), seed=seed)
             report(name, 2, STEPS)
             written = Path(scratch) / folder.name
             try:
-                with reading(files):
-                    _write(written, info, imported, imported_from)
+                with reading(files, way_out):
+                    _write(written, info, benchmark, imported, imported_from)
             except DataError as error:  # the message names the scratch folder
                 where, text = ", ".join(map(str, files)), str(error).replace(f"{written}/", "")
                 raise DataError(f"{where}: {text}") from error
@@ -98,8 +108,44 @@ def import_task(
     return folder
 
 
+def import_own(
+    name: str, home: Path, *, replace: bool = False, progress: Progress | None = None
+) -> Path:
+    """Import the data of an own task, and update the facts of the registered task.
+
+    Args:
+        name: Name of the task, which is registered with its file.
+        home: SWEEPER_HOME.
+        replace: Replace data that were imported earlier.
+        progress: As of `import_task`.
+
+    Returns:
+        The folder of the data.
+
+    Raises:
+        ConfigError: The task is unknown, or no own one.
+        DataError: The task file is not known here, or data are missing, damaged or others than
+            described.
+    """
+    benchmark = own_benchmark_of(name)
+    if benchmark is None:
+        raise ConfigError(f"{name} is no task of a task file: name its published files.")
+    if name not in benchmark.files:
+        raise DataError(f"{name}: its task file is not known here. Name the file instead.")
+    folder = import_task(
+        name,
+        [benchmark.files[name].parent],
+        home,
+        seed=benchmark.definitions[name].splits.seed,
+        replace=replace,
+        progress=progress,
+    )
+    register(benchmark)
+    return folder
+
+
 @contextmanager
-def reading(files: Sequence[Path]) -> Iterator[None]:
+def reading(files: Sequence[Path], way_out: str = PUBLISHED) -> Iterator[None]:
     """Convert errors of libraries in the block to a `DataError` that names the untrusted files.
 
     Warnings of libraries are suppressed, because the values are checked afterwards.
@@ -119,22 +165,22 @@ def reading(files: Sequence[Path]) -> Iterator[None]:
         reason = shown(str(error)) or "no reason given"
         raise DataError(
             f"{', '.join(map(str, files))}: it cannot be read ({type(error).__name__}: {reason}). "
-            "Fetch the published files again."
+            f"{way_out}"
         ) from error
 
 
-def _reader(info: TaskInfo) -> Reader:
+def _reader(info: TaskInfo, benchmark: Benchmark) -> Reader:
     """Return the reader of a task.
 
     Raises:
         ConfigError: The task was not published.
     """
-    if info.publication is None:
+    if info.publication is None and not isinstance(benchmark, OwnBenchmark):
         raise ConfigError(
             f"{info.name}: this variant is ours, and no official file exists. Its data are "
             f"generated: sweeper data generate {info.name}"
         )
-    return benchmark_of(info.name).reader(info)
+    return benchmark.reader(info)
 
 
 def _check_there(files: Sequence[Path]) -> None:
@@ -159,17 +205,29 @@ def _is_imported(folder: Path, imported_from: Mapping[str, Any], *, replace: boo
             return False
     if read_manifest(folder).get("imported_from") != imported_from:
         raise DataError(
-            f"{folder}: other files were imported before, or these with another seed. Delete them "
-            "(sweeper data delete), or put these in their place (sweeper data import --replace)."
+            f"{folder}: other files were imported before, or these with another seed or task "
+            "file. Delete them (sweeper data delete), or put these in their place (sweeper data "
+            "import --replace)."
         )
     return True
 
 
 def _write(
-    folder: Path, info: TaskInfo, imported: ImportedSplits, imported_from: Mapping[str, Any]
+    folder: Path,
+    info: TaskInfo,
+    benchmark: Benchmark,
+    imported: ImportedSplits,
+    imported_from: Mapping[str, Any],
 ) -> None:
+    recorded: dict[str, Any] = {}
+    hint = " Are these the published files?"
+    if isinstance(benchmark, OwnBenchmark):
+        for split in SPLITS:
+            _check_filled(info, split, imported)
+        info, hint = benchmark.completed(info.name, imported), ""
+        recorded[OWN] = benchmark.record(info)
     for split in SPLITS:
-        _check(info, split, imported)
+        _check(info, split, imported, hint)
     train, test = imported.splits["train"], imported.splits["test"]
     # Files in wrong places often repeat a split, or hold constant outputs. Both are detected here.
     others = [row_hashes(imported.splits[split].x) for split in ("train", "val")]
@@ -184,9 +242,10 @@ def _write(
     except DataError as error:  # for example, all targets are zero
         raise DataError(f"{info.name}: {error} Are its outputs zero, or not finite?") from error
     if baselines.get("mean") == 0:
-        raise DataError(f"{info.name}: all its outputs are alike. Are these the published files?")
+        raise DataError(f"{info.name}: all its outputs are alike.{hint}")
     description = {
         **imported.description,
+        **recorded,
         "task": info.name,
         "data_source": "official",
         "imported_from": imported_from,
@@ -198,23 +257,30 @@ def _write(
     write_store(folder, imported.splits, description)
 
 
-def _check(info: TaskInfo, split: str, imported: ImportedSplits) -> None:
+def _check(info: TaskInfo, split: str, imported: ImportedSplits, hint: str) -> None:
     """Check that a split fits the description of the task.
+
+    Args:
+        hint: What may be wrong, for messages.
 
     Raises:
         DataError: The split is empty, has another shape or type, or has an unknown label.
     """
+    _check_filled(info, split, imported)
     data = imported.splits[split]
-    if not len(data.sample_id):
-        raise DataError(f"{info.name}: the {split} split is empty. Import the whole published set.")
     shape = tuple(present(data.x, imported.description).shape[1:])
     if shape != info.input_shape or str(data.x.dtype) != info.stored:
         raise DataError(
             f"{info.name}: {split} inputs must be {info.stored}{list(info.input_shape)}, but are "
-            f"{data.x.dtype}{list(shape)}. Are these the published files?"
+            f"{data.x.dtype}{list(shape)}.{hint}"
         )
     if not outputs_fit(info, data.y, info.input_shape[1:]):
         raise DataError(
             f"{info.name}: {split} outputs, {data.y.dtype}{list(data.y.shape)}, are not of the "
-            f"task's {info.channels[1]} {info.kind} outputs. Are these the published files?"
+            f"task's {info.channels[1]} {info.kind} outputs.{hint}"
         )
+
+
+def _check_filled(info: TaskInfo, split: str, imported: ImportedSplits) -> None:
+    if not len(imported.splits[split].sample_id):
+        raise DataError(f"{info.name}: the {split} split is empty. Import the whole set.")

@@ -52,10 +52,13 @@ def prepare_task(
 
     Raises:
         ConfigError: The task is unknown, or the requested sizes are impossible.
-        DataError: Official data are needed but missing, or generated data are not finite.
+        DataError: Official data are needed but missing, generated data are not finite, or the data
+            of an own task were imported from another definition.
     """
     folder = _folder(name, data, home)
     scratch = folder.with_name(f".{folder.name}.partial")
+    if official.outdated(name, folder):
+        raise official.missing(name, home)
     if _exists(folder):
         shutil.rmtree(scratch, ignore_errors=True)  # of a process that was killed before its end
         return folder
@@ -107,7 +110,8 @@ def is_prepared(name: str, data: DataSpec, home: Path) -> bool:
         DataError: `data.source` is `official` but the data are missing, or it is `generated` but
             the task has no generator.
     """
-    return _exists(_folder(name, data, home))
+    folder = _folder(name, data, home)
+    return _exists(folder) and official.outdated(name, folder) is None
 
 
 def describe_data(name: str, data: DataSpec) -> DataDescription:
@@ -117,6 +121,7 @@ def describe_data(name: str, data: DataSpec) -> DataDescription:
 
     Raises:
         ConfigError: The task is unknown, or the requested sizes are impossible.
+        DataError: The data of an own task are not imported, so that nothing is known about them.
     """
     if not official.is_generated(name):
         return official.describe(name, data)

@@ -15,10 +15,20 @@ import numpy as np
 from trainables.errors import ConfigError, DataError
 from trainables.spec import DataSpec
 from trainables.tasks.generation import split_sizes
-from trainables.tasks.registry import benchmark_of, task_info
+from trainables.tasks.own.benchmark import OWN, OwnBenchmark
+from trainables.tasks.registry import benchmark_of, own_benchmark_of, task_info
+from trainables.tasks.store.manifest import MANIFEST, read_manifest
 from trainables.tasks.task import DataDescription, TaskInfo
 
-__all__ = ["FOLDER", "describe", "folder_of", "is_generated", "missing", "used_sizes"]
+__all__ = [
+    "FOLDER",
+    "describe",
+    "folder_of",
+    "is_generated",
+    "missing",
+    "outdated",
+    "used_sizes",
+]
 
 FOLDER = "official"
 VAL_SHARE = 0.1  # share of the published training samples for validation
@@ -43,8 +53,38 @@ def folder_of(name: str, home: Path) -> Path:
     return data_folder(name, home) / FOLDER
 
 
+def outdated(name: str, folder: Path) -> str | None:
+    """Return the reason why a folder has the data of another definition of an own task, or None.
+
+    Damaged data are not reported: to open them does.
+    """
+    own = own_benchmark_of(name)
+    if own is None or not (folder / MANIFEST).is_file():
+        return None
+    try:
+        entry = read_manifest(folder).get(OWN)
+    except DataError:
+        return None
+    if entry is None or entry["definition_hash"] != own.definitions[name].data_hash:
+        return (
+            f"{name}: the data in {folder} were imported from another definition of the task. "
+            f"Import them again: {own.way_to_import(name)} --replace"
+        )
+    return None
+
+
+def _missing_own(name: str, own: OwnBenchmark, home: Path) -> DataError:
+    folder = folder_of(name, home)
+    return DataError(
+        outdated(name, folder)
+        or f"{name}: its data are not in {folder}. Import them: {own.way_to_import(name)}"
+    )
+
+
 def missing(name: str, home: Path) -> DataError:
     """Return the error for missing published data, with instructions to get them."""
+    if (own := own_benchmark_of(name)) is not None:
+        return _missing_own(name, own, home)
     published = task_info(name).publication
     if published is None:
         return DataError(
@@ -69,8 +109,11 @@ def describe(name: str, data: DataSpec) -> DataDescription:
 
     Raises:
         ConfigError: The task is unknown, or the requested sizes are impossible.
+        DataError: The data of an own task are not imported, so that nothing is known about them.
     """
     info = task_info(name)
+    if (own := own_benchmark_of(name)) is not None:
+        return _describe_own(name, own, data)
     published = _published_sizes(info)
     whole = data.samples is None or data.samples >= info.samples
     splits = published if whole else used_sizes(name, published, data)
@@ -85,6 +128,21 @@ def describe(name: str, data: DataSpec) -> DataDescription:
         x_shape=info.input_shape,
         y_shape=y_shape,
         bytes=sample * info.samples,
+    )
+
+
+def _describe_own(name: str, own: OwnBenchmark, data: DataSpec) -> DataDescription:
+    info, facts = task_info(name), own.facts.get(name)
+    if facts is None:
+        raise missing(name, own.home)
+    return DataDescription(
+        task=name,
+        key=FOLDER,
+        splits=used_sizes(name, facts.splits, data),
+        resolution=info.resolution,
+        x_shape=facts.input_shape,
+        y_shape=facts.output_shape,
+        bytes=facts.bytes,
     )
 
 

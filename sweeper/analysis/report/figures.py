@@ -215,6 +215,8 @@ def parallel(table: StudyTable, parameters: Parameters) -> Figure | None:
                 tips=(hover(trial),),
                 line="straight",
                 width=3 if is_best else 1.5,
+                symbol="circle",
+                size=3 if is_best else 2,
             )
         )
     return Figure(

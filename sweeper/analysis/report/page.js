@@ -10,16 +10,11 @@ tip.hidden = true;
 document.body.append(tip);
 
 document.querySelectorAll(".plot svg").forEach((svg) => {
-  // A Yi syllable stands for a word of the figure.
-  const words = (svg.dataset.words || "").split("\t");
-  const whole = (text) => !svg.dataset.words ? text : text.replace(/[\uA000-\uA3FF]/g,
-    (code) => words[code.charCodeAt(0) - 0xA000]);
-  const series = [...svg.querySelectorAll("g[data-name]")].map((group) => ({
+  const series = [...svg.querySelectorAll(".series")].map((group) => ({
     group,
     name: group.dataset.name,
     title: group.dataset.title,
-    tips: group.dataset.tips.split("\n").filter(Boolean)
-      .map((tip) => whole(tip).replaceAll("\t", "\n")),
+    tips: group.dataset.tips.split("\n").filter(Boolean).map((tip) => tip.replaceAll("\t", "\n")),
     points: pointsOf(group),
   }));
   toggle(svg.closest("figure"), series);
@@ -28,10 +23,9 @@ document.querySelectorAll(".plot svg").forEach((svg) => {
 });
 document.querySelectorAll("table").forEach(sort);
 
-// The points of a series; those of a straight line, or of dots, are in its path.
+// The points of a series; those of a straight line are in its path.
 function pointsOf(group) {
-  const path = group.querySelector(".line, .dots")?.getAttribute("d") || "";
-  const text = group.dataset.at || path.replaceAll("h0", "");
+  const text = group.dataset.at || group.querySelector(".line")?.getAttribute("d") || "";
   const numbers = (text.match(/-?[\d.]+/g) || []).map(Number);
   return Array.from({length: numbers.length / 2}, (_, i) => numbers.slice(2 * i, 2 * i + 2));
 }

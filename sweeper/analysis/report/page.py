@@ -6,7 +6,6 @@ tables and figures without JavaScript. Only the templates escape text.
 
 import math
 import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -14,14 +13,12 @@ from importlib.resources import files
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from sweeper.analysis.report.svg import Drawing, draw
+from sweeper.analysis.report.svg import draw
 from sweeper.text import readable, visible
 
 CHARACTERS = 165  # of the largest size in a printed line
 LARGEST_PT, SMALLEST_PT = 7.5, 4.5  # of a printed table
 LONGEST = 24  # characters of a cell that count for the printed width
-BEGINNING = re.compile(r"[^=:]+(?: = |: )")  # of a line of a tip
-FIRST_CODE, MOST_WORDS = 0xA000, 1024  # printable characters that stand for words (Yi syllables)
 
 
 @dataclass(frozen=True)
@@ -42,6 +39,7 @@ class Cell:
     text: str
     full: str | None = None
     place: str | None = None  # target of its link
+    is_number: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,11 +59,6 @@ class Table:
     marked: frozenset[int]  # highlighted lines, such as the best
     printed_pt: float
 
-    @property
-    def numbers(self) -> str:
-        """The classes that align its columns of numbers: "n1 n3" for the first and the third."""
-        return " ".join(f"n{i}" for i, each in enumerate(self.columns, 1) if each.is_number)
-
 
 def table(
     header: Sequence[str], lines: Sequence[Sequence[object]], *, marked: Sequence[int] = ()
@@ -80,7 +73,10 @@ def table(
         TableColumn(parts=tuple(re.split(r"(?<=[._/])(?=\w)", name)), is_number=n)
         for name, n in zip(header, is_number, strict=True)
     )
-    cells = tuple(tuple(map(_cell, line)) for line in lines)
+    cells = tuple(
+        tuple(_cell(value, is_number=n) for value, n in zip(line, is_number, strict=True))
+        for line in lines
+    )
     return Table(
         columns=columns,
         lines=cells,
@@ -89,12 +85,12 @@ def table(
     )
 
 
-def _cell(value: object) -> Cell:
+def _cell(value: object, *, is_number: bool) -> Cell:
     if isinstance(value, Link):
         return Cell(value.text, place=value.place)
     text = readable(value)
     is_rounded = isinstance(value, float) and math.isfinite(value) and text != repr(value)
-    return Cell(text, full=repr(value) if is_rounded else None)
+    return Cell(text, full=repr(value) if is_rounded else None, is_number=is_number)
 
 
 def _is_number(value: object) -> bool:
@@ -135,8 +131,8 @@ def _environment() -> Environment:
         "style": here.joinpath("page.css").read_text("utf-8"),
         "script": here.joinpath("page.js").read_text("utf-8"),
         "draw": draw,
-        "pack": pack,
     }
+    environment.filters |= {"as_lines": _as_lines}
     return environment
 
 
@@ -146,42 +142,6 @@ def _shown(value: object) -> object:
     return visible(value, keep="\n\t") if isinstance(value, str) and not is_html else value
 
 
-@dataclass(frozen=True, kw_only=True)
-class Tips:
-    """The tips of a figure in short form, which the script of the page expands.
-
-    A beginning of lines that recurs, such as "refine.lr = " or "epoch 3: ", is a word. A
-    character of a rare script stands for it, since tips are the largest part of a large page.
-    """
-
-    words: str  # separated by tabs
-    series: tuple[str, ...]  # for each series: a line for each tip, with tabs for line breaks
-
-
-def pack(drawing: Drawing) -> Tips:
-    """Return the tips of a figure for the script."""
-    tips = [
-        [list(map(visible, tip.split("\n"))) for tip in each.series.tips] for each in drawing.series
-    ]
-    lines = [line for series in tips for tip in series for line in tip]
-    counts = Counter(beginning for line in lines if (beginning := _beginning(line)))
-    words = [word for word, count in counts.items() if count > 2][:MOST_WORDS]
-    # A figure whose own text has such characters is written in full.
-    if any(FIRST_CODE <= ord(character) < FIRST_CODE + MOST_WORDS for character in "".join(lines)):
-        words = []
-    codes = {word: chr(FIRST_CODE + i) for i, word in enumerate(words)}
-
-    def packed(line: str) -> str:
-        code = codes.get(_beginning(line))
-        return line if code is None else code + line.removeprefix(_beginning(line))
-
-    return Tips(
-        words="\t".join(words),
-        series=tuple("\n".join("\t".join(map(packed, tip)) for tip in each) for each in tips),
-    )
-
-
-def _beginning(line: str) -> str:
-    """Return a line up to its value: "epoch 3: " or "refine.lr = "; "" if it has none."""
-    found = BEGINNING.match(line)
-    return found.group() if found else ""
+def _as_lines(texts: Sequence[str]) -> str:
+    """Return texts for the script: a line for each text, with tabs instead of line breaks."""
+    return "\n".join("\t".join(map(visible, text.split("\n"))) for text in texts)

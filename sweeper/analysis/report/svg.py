@@ -343,9 +343,7 @@ def _drawn(series: Series, frame: _Frame, stride: int) -> DrawnSeries:
         line=_line(points, series.line) if series.line else "",
         marks="".join(marks),
         interval=_interval(series, frame),
-        at=""
-        if series.line == "straight" or series.symbol == "circle"
-        else " ".join(f"{_n(x)},{_n(y)}" for x, y in there),
+        at="" if series.line == "straight" else " ".join(f"{_n(x)},{_n(y)}" for x, y in there),
         labels=tuple(labels),
     )
 
@@ -360,10 +358,7 @@ def _thinned(series: Series, stride: int) -> list[int]:
 
 
 def _line(points: Sequence[tuple[float, float | None]], kind: str) -> str:
-    """Return the path of a line, with a new start after each gap.
-
-    Pairs of numbers after a start `M` are lines to these points.
-    """
+    """Return the path of a line, with a new start after each gap."""
     parts: list[str] = []
     is_open = False
     for x, y in points:
@@ -373,7 +368,7 @@ def _line(points: Sequence[tuple[float, float | None]], kind: str) -> str:
             parts.append(f"M{_n(x)} {_n(y)}")
             is_open = True
         else:
-            parts.append(f"H{_n(x)}V{_n(y)}" if kind == "steps" else f" {_n(x)} {_n(y)}")
+            parts.append(f"H{_n(x)}V{_n(y)}" if kind == "steps" else f"L{_n(x)} {_n(y)}")
     return "".join(parts)
 
 

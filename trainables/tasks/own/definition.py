@@ -4,16 +4,19 @@ A task file describes data of any supported format. Importing it writes the same
 tasks of a benchmark have, so that every method trains on it unchanged. This module loads no torch.
 """
 
+import hashlib
+import json
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from trainables.spec import Dimension, Spec
+from trainables.tasks.kinds import KINDS, Kind
 
-__all__ = ["LAYOUTS", "InputData", "OwnKind", "Splits", "TargetData", "TaskDefinition"]
+__all__ = ["LAYOUTS", "InputData", "Splits", "TargetData", "TaskDefinition"]
 
-OwnKind = Literal["classification", "multilabel", "dense", "regression"]
 Layout = Literal["NL", "NCL", "NLC", "NHW", "NCHW", "NHWC"]
 LAYOUTS: Mapping[str, Dimension] = {  # order of the axes of an array -> dimension of the task
     "NL": "1d",
@@ -23,6 +26,11 @@ LAYOUTS: Mapping[str, Dimension] = {  # order of the axes of an array -> dimensi
     "NCHW": "2d",
     "NHWC": "2d",
 }
+SUFFIXES: Mapping[str, Dimension] = {  # of files whose dimension needs no layout
+    **dict.fromkeys((".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"), "2d"),
+    **dict.fromkeys((".csv", ".tsv", ".parquet", ".arrow", ".feather", ".wav", ".flac"), "1d"),
+}
+LABELS_ONLY = ("title", "licence", "citation", "recipe")  # keys that do not change stored data
 NAME = r"^[a-z0-9][a-z0-9_-]{0,62}/[a-z0-9][a-z0-9_-]{0,62}$"
 
 
@@ -106,7 +114,7 @@ class TaskDefinition(Spec):
 
     name: str = Field(pattern=NAME, description="BENCHMARK/NAME, such as mine/wafer.")
     title: str = Field("", description="As printed in tables; default: the name.")
-    kind: OwnKind
+    kind: Kind
     input: InputData
     target: TargetData = TargetData()
     splits: Splits = Splits()
@@ -126,9 +134,56 @@ class TaskDefinition(Spec):
             raise ValueError("name the files under `input.path` or under `splits.train`.")
         if self.input.path and self.splits.train:
             raise ValueError("`input.path` and `splits.train` name the inputs twice: keep one.")
+        known = KINDS[self.kind].metrics
+        if self.metric is not None and self.metric not in known:
+            raise ValueError(
+                f"`metric: {self.metric}` is not one of {self.kind} tasks: {', '.join(known)}."
+            )
+        if self._dimension() is None:
+            raise ValueError(
+                "say `input.layout`, the order of the axes, such as NCL for series, or NHWC for "
+                "images: neither keys nor names of files tell whether samples are 1D or 2D."
+            )
         return self
+
+    def _dimension(self) -> Dimension | None:
+        """Return the dimension by the layout, or else by other keys and by names of files."""
+        if self.input.layout is not None:
+            return LAYOUTS[self.input.layout]
+        if self.input.size is not None:
+            return "2d"
+        if self.input.length is not None or self.input.columns:
+            return "1d"
+        paths = self.input.path or self.splits.train
+        found = {SUFFIXES.get(PurePath(path).suffix.lower()) for path in paths}
+        return found.pop() if len(found) == 1 else None
 
     @property
     def benchmark(self) -> str:
         """The first part of the name."""
         return self.name.partition("/")[0]
+
+    @property
+    def dimension(self) -> Dimension:
+        """The dimension of the samples, which decides the backbone."""
+        found = self._dimension()
+        assert found is not None  # checked when it was made
+        return found
+
+    @property
+    def score(self) -> str:
+        """The metric: the given one, or that of the kind."""
+        return self.metric or KINDS[self.kind].metric
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """The task file as plain data, without keys that have their default."""
+        plain: dict[str, Any] = self.model_dump(mode="json", exclude_defaults=True)
+        return plain
+
+    @property
+    def data_hash(self) -> str:
+        """A hash of all keys that the stored data depend on: all but title, licence and alike."""
+        content = {key: v for key, v in self.content.items() if key not in LABELS_ONLY}
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:12]

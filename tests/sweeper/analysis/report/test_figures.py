@@ -17,7 +17,7 @@ from sweeper.analysis.report.figures import (
     learning_curves,
     parallel,
 )
-from sweeper.analysis.report.page import FIRST_CODE, pack, render
+from sweeper.analysis.report.page import render
 from sweeper.analysis.report.svg import (
     MOST_POINTS,
     Axis,
@@ -148,9 +148,8 @@ def _shown(figure: Figure) -> str:
     """Return the page of a study that has this figure alone."""
     study = SimpleNamespace(
         place="", title="", counts="", facts="", notes=[], figures=[figure], importance="",
-        num_trials=0, best=None,
-        trials=SimpleNamespace(columns=(), lines=(), marked=(), printed_pt=7.0, numbers=""),
-        same="", is_open=False,
+        num_trials=0, trials=SimpleNamespace(columns=(), lines=(), marked=(), printed_pt=7.0),
+        best=None, same="", is_open=False,
     )  # fmt: skip
     return render("study.html.j2", title="", answer="", study=study, distance=None)
 
@@ -221,27 +220,3 @@ def test_long_labels_are_broken_behind_dots_and_dashes():
     assert wrap("contrast.learning_rate", 14) == ("contrast.", "learning_rate")
     assert wrap("abcdefghij", 5) == ("abcd…",)
     assert wrap("adam", 14) == ("adam",)
-
-
-def test_the_script_gets_every_tip_from_its_short_form(large_ledger):
-    tuned = tuned_study(large_ledger, f"mona/{TASK}")
-    drawing = draw(learning(tuned.study, learning_curves(tuned)))
-    tips = pack(drawing)
-    words = tips.words.split("\t")
-    assert "epoch 1: " in words
-
-    def whole(line: str) -> str:
-        code = ord(line[0]) - FIRST_CODE
-        return words[code] + line[1:] if 0 <= code < len(words) else line
-
-    shown = [tuple(map(whole, each.split("\n"))) for each in tips.series]
-    assert shown == [each.series.tips for each in drawing.series]
-
-
-def test_text_with_the_characters_that_stand_for_words_is_not_shortened(large_ledger):
-    tuned = tuned_study(large_ledger, f"mona/{TASK}")
-    figure = learning(tuned.study, learning_curves(tuned))
-    odd = replace(figure.series[0], tips=(f"epoch 1: {chr(FIRST_CODE)}",))
-    tips = pack(draw(replace(figure, series=(odd, *figure.series[1:]))))
-    assert tips.words == ""
-    assert tips.series[0] == odd.tips[0]

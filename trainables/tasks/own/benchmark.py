@@ -1,0 +1,228 @@
+"""Benchmarks of users: tasks that files describe, and the facts of their imported data.
+
+The first part of a task's name is its benchmark. Shapes, samples and classes are known once the
+data are imported: they come from the manifest of the store, whose entry `own` records the
+definition. Before that, and if the store was imported from another definition, they are unknown.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from math import prod
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from trainables.errors import DataError
+from trainables.tasks.benchmark import Benchmark, ImportedSplits, Reader
+from trainables.tasks.kinds import KINDS
+from trainables.tasks.own.definition import TaskDefinition
+from trainables.tasks.store.manifest import MANIFEST, read_manifest
+from trainables.tasks.store.rows import present
+from trainables.tasks.store.split import SPLITS
+from trainables.tasks.task import TaskInfo
+
+__all__ = ["OWN", "OwnBenchmark", "OwnFacts", "own_benchmark"]
+
+Stored = Literal["float32", "float16", "uint8"]
+OWN = "own"  # entry of a manifest: definition, definition_hash, input_shape, outputs
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnFacts:
+    """Facts of the imported data of a task, as its manifest records them."""
+
+    input_shape: tuple[int, ...]  # of one x, as a network takes it: [c_in, *grid]
+    output_shape: tuple[int, ...]  # of one y, as stored
+    outputs: int  # classes, labels, channels or numbers
+    stored: Stored  # type of the inputs on disk
+    splits: Mapping[str, int]  # samples by split
+    bytes: int  # on disk
+    classes: tuple[str, ...] = ()  # names, if the data have any
+
+    @property
+    def samples(self) -> int:
+        """The number of samples of all splits."""
+        return sum(self.splits.values())
+
+    @classmethod
+    def of_manifest(cls, manifest: Mapping[str, Any]) -> "OwnFacts":
+        """Return the facts of a manifest that has the entry `own`."""
+        own, files = manifest[OWN], manifest["files"]
+        return cls(
+            input_shape=tuple(own["input_shape"]),
+            output_shape=tuple(manifest["shapes"]["y"]),
+            outputs=own["outputs"],
+            stored=manifest["dtypes"]["x"],
+            splits={split: files[f"{split}.arrow"]["samples"] for split in SPLITS},
+            bytes=sum(entry["bytes"] for entry in files.values()),
+            classes=tuple(map(str, manifest.get("classes") or ())),
+        )
+
+    @classmethod
+    def of_splits(cls, definition: TaskDefinition, imported: ImportedSplits) -> "OwnFacts":
+        """Return the facts of splits that were just read."""
+        train = imported.splits["train"]
+        classes = imported.description.get("classes") or ()
+        x_shape = tuple(present(train.x[:1], imported.description).shape[1:])
+        y_shape = tuple(train.y.shape[1:])
+        if KINDS[definition.kind].outputs == "labels":
+            parts = [imported.splits[split].y for split in SPLITS]
+            largest = max((int(y.max()) for y in parts if len(y)), default=-1)
+            outputs = len(classes) or largest + 1
+        else:
+            outputs = y_shape[0] if y_shape else 1
+        splits = {split: len(imported.splits[split].sample_id) for split in SPLITS}
+        sample = train.x.dtype.itemsize * prod(train.x.shape[1:])
+        sample += train.y.dtype.itemsize * prod(y_shape)
+        return cls(
+            input_shape=x_shape,
+            output_shape=y_shape,
+            outputs=outputs,
+            stored=cast(Stored, str(train.x.dtype)),
+            splits=splits,
+            bytes=sample * sum(splits.values()),
+            classes=tuple(map(str, classes)),
+        )
+
+
+class OwnReader:
+    """Reader of the files of one own task. The folder of the task file is its only input."""
+
+    def __init__(self, definition: TaskDefinition) -> None:
+        self.definition = definition
+
+    def find(self, files: Sequence[Path], *, seed: int = 0) -> Mapping[str, Path]:
+        """Return the files that the definition names, by their names relative to the folder.
+
+        Raises:
+            DataError: A file is missing.
+        """
+        del seed  # a key of the definition
+        found: Mapping[str, Path] = _readers().find_own(self.definition, files[0])
+        return found
+
+    def read(self, files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSplits:
+        """Return the splits that the definition describes.
+
+        Raises:
+            DataError: A file is missing or damaged, or differs from its description.
+        """
+        del seed
+        made: ImportedSplits = _readers().read_own(self.definition, files[0], scratch)
+        return made
+
+
+def _readers() -> Any:
+    """Return the module of readers, whose libraries only an import of data needs."""
+    return import_module("trainables.tasks.own.reading")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnBenchmark(Benchmark):
+    """Own tasks with the same first part of their names."""
+
+    definitions: Mapping[str, TaskDefinition]  # by the task's name
+    home: Path  # SWEEPER_HOME, whose data were looked at
+    files: Mapping[str, Path] = field(default_factory=dict)  # task files, if they are known here
+    facts: Mapping[str, OwnFacts] = field(default_factory=dict)  # of imported data
+    make_reader: Callable[[TaskDefinition], Reader] = OwnReader
+
+    def added_to(self, known: "OwnBenchmark") -> "OwnBenchmark":
+        """Return the benchmark with its own tasks and the other ones of `known`."""
+        return own_benchmark(
+            {**known.definitions, **self.definitions}.values(),
+            self.home,
+            {**known.files, **self.files},
+            make_reader=self.make_reader,
+        )
+
+    def completed(self, name: str, imported: ImportedSplits) -> TaskInfo:
+        """Return the description of a task, with shapes and samples of splits that were read."""
+        definition = self.definitions[name]
+        return _info(definition, OwnFacts.of_splits(definition, imported))
+
+    def record(self, info: TaskInfo) -> dict[str, Any]:
+        """Return the entry `own` of the manifest of a completed task."""
+        definition = self.definitions[info.name]
+        return {
+            "definition": definition.content,
+            "definition_hash": definition.data_hash,
+            "input_shape": list(info.input_shape),
+            "outputs": info.channels[1],
+        }
+
+    def way_to_import(self, name: str) -> str:
+        """Return the command that imports the data of a task."""
+        file = self.files.get(name)
+        return f"sweeper data import {name if file is None else file}"
+
+
+def own_benchmark(
+    definitions: Iterable[TaskDefinition],
+    home: Path,
+    files: Mapping[str, Path] | None = None,
+    *,
+    make_reader: Callable[[TaskDefinition], Reader] = OwnReader,
+) -> OwnBenchmark:
+    """Return the benchmark of own tasks, with the facts of those whose data are imported.
+
+    Args:
+        definitions: Tasks of one benchmark.
+        home: SWEEPER_HOME.
+        files: Task files by the task's name, if they are known here.
+        make_reader: Returns the reader of a task.
+    """
+    found = {definition.name: definition for definition in definitions}
+    facts = {
+        name: known
+        for name, definition in found.items()
+        if (known := _facts(definition, home / "data" / name / "official")) is not None
+    }
+    return OwnBenchmark(
+        name=next(iter(found.values())).benchmark,
+        tasks=tuple(_info(definition, facts.get(name)) for name, definition in found.items()),
+        reader=lambda info: make_reader(found[info.name]),
+        definitions=found,
+        home=home,
+        files=files or {},
+        facts=facts,
+        make_reader=make_reader,
+    )
+
+
+def _facts(definition: TaskDefinition, folder: Path) -> OwnFacts | None:
+    """Return the facts of the imported data, or None if they are missing, damaged or others."""
+    if not (folder / MANIFEST).is_file():
+        return None
+    try:
+        manifest = read_manifest(folder)
+        if manifest[OWN]["definition_hash"] != definition.data_hash:
+            return None
+        return OwnFacts.of_manifest(manifest)
+    except (DataError, OSError, KeyError, TypeError):  # the use of the data reports it
+        return None
+
+
+def _info(definition: TaskDefinition, facts: OwnFacts | None) -> TaskInfo:
+    kind = KINDS[definition.kind]
+    channels = (0, 0)
+    grid: tuple[int, ...] = ()
+    if facts is not None:
+        channels, grid = (facts.input_shape[0], facts.outputs), facts.input_shape[1:]
+    return TaskInfo(
+        name=definition.name,
+        title=definition.title or definition.name,
+        dimension=definition.dimension,
+        kind=definition.kind,
+        metric=definition.score,
+        loss=kind.losses[definition.score],
+        samples=0 if facts is None else facts.samples,
+        resolution=max(grid, default=0),
+        channels=channels,
+        protocol=f"own splits of {definition.name}, task file {definition.data_hash}",
+        recipe=definition.recipe,
+        grid=grid,
+        test_samples=0 if facts is None else facts.splits["test"],
+        stored="float32" if facts is None else facts.stored,
+        recurring="so the given files have them",
+    )
