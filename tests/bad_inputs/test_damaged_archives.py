@@ -59,13 +59,13 @@ def cosmic(folder: Path) -> Path:
 
 def published_files_of_cosmic(folder: Path) -> Path:
     """A few images, as small as they may be."""
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     for part in ("train", "test"):
         visit = folder / f"npy_{part}" / "f435w" / "10760" / "2"
         visit.mkdir(parents=True)
         for number in range(1, 4):
             planes = np.zeros((2, 192, 192), np.float16)
-            planes[0], planes[1, ::number] = chance.random((192, 192)), 1
+            planes[0], planes[1, ::number] = rng.random((192, 192)), 1
             np.save(visit / f"{number}_x.npy", planes)
     return folder
 

@@ -43,9 +43,9 @@ pytestmark = [pytest.mark.benchmark, pytest.mark.weights]
 
 def target(dimension: str) -> Task:
     name, grid = TARGETS[dimension]
-    chance = np.random.default_rng(0)
-    x = chance.standard_normal((SAMPLES, 1, *grid)).astype(np.float32)
-    y = (x + chance.integers(10, size=(SAMPLES, 1, *[1] * len(grid)))).astype(np.float32)
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((SAMPLES, 1, *grid)).astype(np.float32)
+    y = (x + rng.integers(10, size=(SAMPLES, 1, *[1] * len(grid)))).astype(np.float32)
     split = Split(x=x, y=y)
     return Task(
         info=TASKS[name],

@@ -91,11 +91,11 @@ def seconds(request, tmp_path_factory) -> dict[str, float]:
         content_hash="0" * 64,
         baselines={},
     )
-    chance = generator(0)
+    rng = generator(0)
     if request.param == "1d":
-        inputs = torch.randint(1000, 20_000, (200, tokens), generator=chance)
+        inputs = torch.randint(1000, 20_000, (200, tokens), generator=rng)
     else:
-        inputs = torch.randn(200, 3, 32, 32, generator=chance)
+        inputs = torch.randn(200, 3, 32, 32, generator=rng)
     source = Source(
         inputs=inputs,
         labels=torch.arange(200) % 10,

@@ -127,12 +127,12 @@ def check_mlflow(team: Team, sweep: Sweep, err: str) -> None:
     "seed", [*range(6), *(pytest.param(s, marks=pytest.mark.soak) for s in range(6, 60))]
 )
 def test_a_part_is_killed_and_nothing_is_lost(team, undisturbed, seed):
-    chance, victim = random.Random(seed), VICTIMS[seed % len(VICTIMS)]
-    after = chance.randint(1, (TRIALS - 1) * EPOCHS - 2)
+    rng, victim = random.Random(seed), VICTIMS[seed % len(VICTIMS)]
+    after = rng.randint(1, (TRIALS - 1) * EPOCHS - 2)
     sweep = team.sweep(f"{victim}{seed}")
     launch = team.start(sweep)
     assert next(found for found in epochs(sweep) if found >= after)
-    time.sleep(chance.random() * 0.3)
+    time.sleep(rng.random() * 0.3)
     team.disturb(victim, launch)
     if victim == "supervisor":
         launch.communicate()

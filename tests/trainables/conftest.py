@@ -68,8 +68,8 @@ def backbone(home: Path) -> Backbone:
 @pytest.fixture(scope="session")
 def source(backbone: Backbone) -> Source:
     """Three classes of four windows of six sub-words."""
-    chance = torch.Generator().manual_seed(0)
-    inputs = torch.randint(5, VOCABULARY, (12, 6), generator=chance)
+    rng = torch.Generator().manual_seed(0)
+    inputs = torch.randint(5, VOCABULARY, (12, 6), generator=rng)
     with torch.no_grad():
         features = backbone.embed_source(inputs).mean(1)
     return Source(

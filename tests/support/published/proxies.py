@@ -21,11 +21,11 @@ def write(home: Path) -> None:
 def _write_cifar10(folder: Path) -> None:
     """Five binary batches: records of a label and three planes of 32 x 32 bytes."""
     folder.mkdir(parents=True)
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     for number in range(1, 6):
         labels = np.arange(IMAGES_A_BATCH, dtype=np.uint8)[:, None] % 10
         brightness = 10 + 20 * labels.astype(np.int64)  # what tells the classes apart
-        pixels = (brightness + chance.integers(0, 40, (len(labels), 3072))).astype(np.uint8)
+        pixels = (brightness + rng.integers(0, 40, (len(labels), 3072))).astype(np.uint8)
         records = np.concatenate([labels, pixels], axis=1)
         (folder / f"data_batch_{number}.bin").write_bytes(records.tobytes())
 
@@ -46,15 +46,15 @@ def _write_voc(folder: Path) -> None:
     """An image a class: a bright object, a border that belongs to neither, a dark background."""
     for name in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
         (folder / name).mkdir(parents=True)
-    chance = np.random.default_rng(1)
-    palette = chance.integers(0, 256, 768).tolist()
+    rng = np.random.default_rng(1)
+    palette = rng.integers(0, 256, 768).tolist()
     names = []
     for number in range(1, 21):
         names.append(f"2007_{number:06d}")
         mask = np.zeros((50, 38), dtype=np.uint8)
         mask[10:40, 8:30] = 255
         mask[12:38, 10:28] = number
-        pixels = chance.integers(0, 60, (50, 38, 3)) + 150 * (mask == number)[..., None]
+        pixels = rng.integers(0, 60, (50, 38, 3)) + 150 * (mask == number)[..., None]
         image = Image.fromarray(pixels.astype(np.uint8))
         image.save(folder / "JPEGImages" / f"{names[-1]}.jpg")
         indexed = Image.fromarray(mask)
@@ -65,12 +65,12 @@ def _write_voc(folder: Path) -> None:
 
 def _write_tiny_imagenet(folder: Path) -> None:
     """Four images a class, told apart by their brightness; the first of each is grey."""
-    chance = np.random.default_rng(2)
+    rng = np.random.default_rng(2)
     for brightness, synset in enumerate(SYNSETS):
         images = folder / "train" / synset / "images"
         images.mkdir(parents=True)
         for number in range(4):
             shape = (64, 64) if number == 0 else (64, 64, 3)
-            pixels = 50 * brightness + chance.integers(0, 50, shape)
+            pixels = 50 * brightness + rng.integers(0, 50, shape)
             Image.fromarray(pixels.astype(np.uint8)).save(images / f"{synset}_{number}.JPEG")
         (folder / "train" / synset / f"{synset}_boxes.txt").write_text("")

@@ -28,8 +28,8 @@ def import_all(home: Path, folder: Path, tasks: list[str]) -> None:
 
 def write_ecg(folder: Path) -> Path:
     """Forty records of the four classes, one to two windows long."""
-    chance = np.random.default_rng(0)
-    series = [chance.normal(size=chance.integers(1000, 1600)) for _ in range(40)]
+    rng = np.random.default_rng(0)
+    series = [rng.normal(size=rng.integers(1000, 1600)) for _ in range(40)]
     return published_files.write_ecg(folder, series, ["NAO~"[i % 4] for i in range(40)])
 
 
@@ -41,39 +41,39 @@ def write_satellite(folder: Path) -> Path:
 
 def write_cosmic(folder: Path) -> Path:
     """Images with a mask of cosmic rays and one of what is to be ignored, and their sky levels."""
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     for part, count in (("train", 20), ("test", 6)):
         visit = folder / f"npy_{part}" / "f435w" / "10760" / "2"
         visit.mkdir(parents=True)
         np.save(visit / "sky.npy", np.full(count, 100.0))
         for number in range(count):
-            rays = chance.random((2, 256, 256)) < 0.1
-            planes = np.concatenate([chance.gamma(2, 50, (1, 256, 256)), rays])
+            rays = rng.random((2, 256, 256)) < 0.1
+            planes = np.concatenate([rng.gamma(2, 50, (1, 256, 256)), rays])
             np.save(visit / f"{number + 1}_jb{number}.npy", planes.astype(np.float32))
     return folder
 
 
 def write_psicov(folder: Path) -> Path:
     """Proteins: random features, and distances along a chain that winds at random."""
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     for part, count in (("deepcov", 12), ("psicov", 3)):
         names = [f"{part}{number}" for number in range(count)]
         (folder / part / "features").mkdir(parents=True)
         (folder / part / "distance").mkdir()
         lengths = [40 + 3 * number for number in range(count)]
         for name, n in zip(names, lengths, strict=True):
-            pairs = {k: chance.normal(size=(n, n)) for k in ("ccmpred", "freecon", "potential")}
+            pairs = {k: rng.normal(size=(n, n)) for k in ("ccmpred", "freecon", "potential")}
             features = {
                 "seq": "A" * n,
-                "ss": chance.random((3, n)),
-                "pssm": chance.normal(size=(n, 22)),
-                "sa": chance.random(n),
-                "entropy": chance.random(n),
+                "ss": rng.random((3, n)),
+                "pssm": rng.normal(size=(n, 22)),
+                "sa": rng.random(n),
+                "entropy": rng.random(n),
                 **pairs,
             }
             path = folder / part / "features" / f"{name}.pkl"
             path.write_bytes(pickle.dumps(features, protocol=2))
-            chain = np.cumsum(2 * chance.normal(size=(n, 3)), axis=0)
+            chain = np.cumsum(2 * rng.normal(size=(n, 3)), axis=0)
             stored = np.empty(3, dtype=object)
             stored[:] = [n, "A" * n, np.linalg.norm(chain[:, None] - chain, axis=-1)]
             np.save(folder / part / "distance" / f"{name}-cb.npy", stored, allow_pickle=True)
@@ -84,11 +84,11 @@ def write_psicov(folder: Path) -> Path:
 
 def write_fsd50k(folder: Path) -> Path:
     """Clips of one second or two, each with a tenth of the events, and noise to mix in."""
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
 
     def write_sound(path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        wavfile.write(path, RATE, (3000 * chance.normal(size=RATE)).astype(np.int16))
+        wavfile.write(path, RATE, (3000 * rng.normal(size=RATE)).astype(np.int16))
 
     write_sound(folder / "noise_22050" / "noise.wav")
     (folder / "chunks").mkdir()
@@ -98,7 +98,7 @@ def write_fsd50k(folder: Path) -> Path:
     for part, (place, count) in PARTS.items():
         rows: list[tuple[str, str, int]] = []
         for clip in range(first, first + count):
-            heard = ",".join(event for event in EVENTS if chance.random() < 0.1)
+            heard = ",".join(event for event in EVENTS if rng.random() < 0.1)
             for second in range(1 + clip % 2):
                 file = f"{place}_22050_chunks/{clip}_{second:04d}.wav"
                 write_sound(folder / file)

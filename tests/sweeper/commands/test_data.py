@@ -48,9 +48,9 @@ def command(capsys):
 
 def write_gestures(folder: Path) -> list[str]:
     """Write NinaPro as published: windows of 52 samples of 16 electrodes, and their labels."""
-    chance, files = np.random.default_rng(0), []
+    rng, files = np.random.default_rng(0), []
     for split, count in (("train", 90), ("val", 18), ("test", 18)):
-        arrays = {"ninapro": chance.normal(size=(count, 52, 16)), "label": np.arange(count) % 18}
+        arrays = {"ninapro": rng.normal(size=(count, 52, 16)), "label": np.arange(count) % 18}
         for name, array in arrays.items():
             files.append(str(folder / f"{name}_{split}.npy"))
             np.save(files[-1], array)

@@ -16,15 +16,15 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 def simulated(trials: int, epochs: int, *, min_epochs: int, eta: int, seed: int, noise: float):
     """The epochs that Optuna lets trials train: a value is the trial's worth, and chance."""
-    chance = random.Random(seed)
+    rng = random.Random(seed)
     pruner = SuccessiveHalvingPruner(min_resource=min_epochs, reduction_factor=eta)
     study = optuna.create_study(direction="minimize", pruner=pruner)
     spent = 0
     for _ in range(trials):
-        trial, worth = study.ask(), chance.random()
+        trial, worth = study.ask(), rng.random()
         for epoch in range(1, epochs + 1):
             spent += 1
-            trial.report(worth + noise * chance.random(), epoch)
+            trial.report(worth + noise * rng.random(), epoch)
             if epoch < epochs and trial.should_prune():
                 study.tell(trial, state=optuna.trial.TrialState.PRUNED)
                 break

@@ -26,8 +26,8 @@ def normal(*shape: int, seed: int) -> torch.Tensor:
 @pytest.fixture
 def as_long(source):
     """The source with windows of eight sub-words: as many tokens as a target sample has."""
-    chance = torch.Generator().manual_seed(1)
-    inputs = torch.randint(5, 60, (12, 8), generator=chance)
+    rng = torch.Generator().manual_seed(1)
+    inputs = torch.randint(5, 60, (12, 8), generator=rng)
     with torch.no_grad():
         features = source.embed(inputs).mean(1)
     return replace(source, inputs=inputs, features=features, content_hash="2" * 64)
@@ -104,8 +104,8 @@ def test_a_scorer_is_asked_of_both_sides_and_decides(make_state, task, source):
 def test_it_leaves_the_model_its_weights_and_mode(make_state, task, source, training):
     model = make_state().model.train(training)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    chance = torch.get_rng_state()
+    rng = torch.get_rng_state()
     intermediate(model, task, source, random_scores(0), most=10, shares=[0.5])
     assert model.embedder.training is training
-    assert torch.equal(torch.get_rng_state(), chance)
+    assert torch.equal(torch.get_rng_state(), rng)
     assert all(torch.equal(v, before[name]) for name, v in model.state_dict().items())

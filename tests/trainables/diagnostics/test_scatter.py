@@ -18,9 +18,9 @@ def test_the_plane_is_that_of_the_two_largest_singular_values():
 
 
 def test_features_on_a_plane_keep_their_distances_and_all_is_shown():
-    chance = np.random.default_rng(1)
-    flat = chance.normal(size=(20, 2))
-    basis = np.linalg.qr(chance.normal(size=(7, 2)))[0]
+    rng = np.random.default_rng(1)
+    flat = rng.normal(size=(20, 2))
+    basis = np.linalg.qr(rng.normal(size=(7, 2)))[0]
     points, shown = plane(flat @ basis.T + 3)
     distances = (np.linalg.norm(p[:, None] - p, axis=-1) for p in (points, flat))
     np.testing.assert_allclose(*distances, atol=1e-12)

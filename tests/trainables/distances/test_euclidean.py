@@ -59,11 +59,11 @@ def test_the_official_value_counts_the_incomplete_batch_in_its_divisor_alone():
     """Five sources against two targets: two whole batches, and a third of one that is skipped."""
     x, y = normal(5, 3, seed=0), normal(2, 3, seed=1)
     ours = mean_paired_distance(x, y, generator=generator(0, "pairs"))
-    chance = generator(0, "pairs")
-    batches = x[torch.randperm(5, generator=chance)].split(2)
+    rng = generator(0, "pairs")
+    batches = x[torch.randperm(5, generator=rng)].split(2)
     official = torch.zeros(())
     for batch in batches:
-        order = torch.randperm(2, generator=chance)[: len(batch)] if len(batch) == 2 else None
+        order = torch.randperm(2, generator=rng)[: len(batch)] if len(batch) == 2 else None
         if order is not None:
             official = official + (batch - y[order]).norm(dim=1).mean()
     torch.testing.assert_close((official / len(batches)).to(ours), ours * 2 / 3)

@@ -55,9 +55,9 @@ def test_outputs_have_the_shape_of_the_task(backbone, make_task, head, init):
 def fields(make_task):
     """A task of small fields, whose mean and spread differ from point to point; 0 at the edge."""
     task = make_task((2, 20, 20), (1, 20, 20), samples=12)
-    chance = np.random.default_rng(0)
-    size = np.pad(chance.uniform(1e-4, 1e-3, size=(1, 18, 18)), ((0, 0), (1, 1), (1, 1)))
-    y = (size * chance.uniform(0.5, 2, size=(12, 1, 1, 1))).astype(np.float32)
+    rng = np.random.default_rng(0)
+    size = np.pad(rng.uniform(1e-4, 1e-3, size=(1, 18, 18)), ((0, 0), (1, 1), (1, 1)))
+    y = (size * rng.uniform(0.5, 2, size=(12, 1, 1, 1))).astype(np.float32)
     return replace(task, train=Split(x=task.train.x, y=y))
 
 

@@ -103,9 +103,9 @@ def test_no_file_and_an_empty_file_say_what_to_do(tmp_path):
 
 
 def test_any_text_is_a_proxy_or_a_data_error(tmp_path):
-    chance = random.Random(0)
+    rng = random.Random(0)
     for _ in range(200):
-        text = "".join(chance.choices(list("ab OIB-\t\n\r\x00\x85\u2028"), k=60))
+        text = "".join(rng.choices(list("ab OIB-\t\n\r\x00\x85\u2028"), k=60))
         path = write(tmp_path, text)
         try:
             sentences = read_columns(path)

@@ -78,10 +78,10 @@ def test_recording_changes_nothing_but_what_is_recorded(make_state, domains):
 def test_the_embedder_is_measured_without_its_noise_and_trains_on(make_state, domains):
     quiet, noisy = make_state(), make_state()
     noisy.model.embedder = nn.Sequential(noisy.model.embedder, nn.Dropout(0.5))
-    chance = torch.get_rng_state()
+    rng = torch.get_rng_state()
     values = [Measurements(s, domains, config()).after_epoch(s) for s in (quiet, noisy)]
     assert values[0] == values[1]
-    assert torch.equal(torch.get_rng_state(), chance)
+    assert torch.equal(torch.get_rng_state(), rng)
     assert noisy.model.embedder.training
     assert all(p.grad is None for p in noisy.model.parameters())
 

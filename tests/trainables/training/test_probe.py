@@ -23,11 +23,11 @@ def training(trials) -> Training:
 
 
 def test_separated_classes_are_told_apart_and_random_labels_are_not():
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     labels = np.arange(600) % 4
-    features = np.eye(4, 8)[labels] * 6 + chance.normal(size=(600, 8))
+    features = np.eye(4, 8)[labels] * 6 + rng.normal(size=(600, 8))
     assert probe_error(features, labels) < 0.02
-    error = probe_error(features, chance.permutation(labels))
+    error = probe_error(features, rng.permutation(labels))
     assert error == pytest.approx(0.75, abs=0.1)  # three standard errors of 180 samples
 
 
@@ -58,11 +58,11 @@ def test_an_untouched_body_has_no_distortion_and_one_that_was_destroyed_has(tria
 def test_probing_leaves_weights_mode_and_global_chance_alone(training):
     model = training.state.model.train()
     before = {name: p.clone() for name, p in model.state_dict().items()}
-    chance = torch.get_rng_state()
+    rng = torch.get_rng_state()
     features = body_features(model, training.domains.source)
     assert features.shape == (len(training.domains.source), model.feature_width)
     assert model.training
-    assert torch.equal(torch.get_rng_state(), chance)
+    assert torch.equal(torch.get_rng_state(), rng)
     assert all(torch.equal(p, before[name]) for name, p in model.state_dict().items())
 
 

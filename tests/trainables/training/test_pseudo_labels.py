@@ -41,10 +41,10 @@ def task(y, kind: str = "dense") -> Task:
 
 def groups(n: int, *shape: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Fields about three far centres, and which one each is about."""
-    chance = np.random.default_rng(seed)
-    true = chance.integers(3, size=n)
-    centres = 10 * chance.normal(size=(3, *shape))
-    return (centres[true] + chance.normal(size=(n, *shape))).astype(np.float32), true
+    rng = np.random.default_rng(seed)
+    true = rng.integers(3, size=n)
+    centres = 10 * rng.normal(size=(3, *shape))
+    return (centres[true] + rng.normal(size=(n, *shape))).astype(np.float32), true
 
 
 def test_a_classification_task_has_its_own_classes_whatever_the_number_of_clusters():
@@ -61,8 +61,8 @@ def test_a_class_without_a_training_sample_has_no_number():
 
 @pytest.mark.parametrize("kind", ["dense", "multilabel"])
 def test_groups_are_those_of_scikit_learn(kind):
-    chance = np.random.default_rng(0)
-    y = chance.normal(size=(60, 1, 8)) if kind == "dense" else chance.integers(2, size=(60, 8))
+    rng = np.random.default_rng(0)
+    y = rng.normal(size=(60, 1, 8)) if kind == "dense" else rng.integers(2, size=(60, 8))
     y = y.astype(np.float32)
     ours = target_labels(task(y, kind), 4)
     theirs = KMeans(4, n_init=10, random_state=0).fit_predict(y.reshape(60, -1))

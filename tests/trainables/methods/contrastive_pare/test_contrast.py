@@ -79,13 +79,13 @@ def test_the_embedder_alone_moves_and_nothing_else_is_run(make_state, domains, s
 
 def test_no_epochs_do_nothing_and_ask_for_nothing(make_state, domains):
     state, nothing = make_state(), replace(domains, source=None)
-    before, chance = weights(state), torch.random.get_rng_state()
+    before, rng = weights(state), torch.random.get_rng_state()
     none = stage(epochs=0, include_source=True)
     none.check(state.model, labelled(nothing, np.zeros(10, np.int64)))
     assert list(none.run(state, nothing)) == []
     assert state.optimizer is None
     assert not changed(before, weights(state))
-    assert torch.equal(torch.random.get_rng_state(), chance)
+    assert torch.equal(torch.random.get_rng_state(), rng)
 
 
 @every_space

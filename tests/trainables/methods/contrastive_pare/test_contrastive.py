@@ -40,8 +40,8 @@ def normal(n: int, d: int, seed: int = 0) -> Tensor:
 def pair_weights(labels: Tensor, seed: int = 0, least: float = 1.0) -> Tensor:
     """Random symmetric weights of pairs of classes, 1 within one."""
     k = int(labels.max()) + 1
-    chance = torch.Generator().manual_seed(seed)
-    table = least + 4 * torch.rand(k, k, dtype=torch.float64, generator=chance)
+    rng = torch.Generator().manual_seed(seed)
+    table = least + 4 * torch.rand(k, k, dtype=torch.float64, generator=rng)
     table = (table + table.T) / 2
     table.fill_diagonal_(1.0)
     return table[labels[:, None], labels]

@@ -44,10 +44,10 @@ def test_scales_are_geometric_and_a_single_one_is_the_largest():
 def test_a_view_is_the_recursion_written_out():
     every, x = views(), normal(1, 2, 5)
     for scale in range(3):
-        sigma, chance = every.sigmas[scale], generator(7, "noise", 11, scale)
+        sigma, rng = every.sigmas[scale], generator(7, "noise", 11, scale)
         state = x.clone()
         for t in range(4):
-            fresh = torch.empty(2, 5).normal_(generator=chance)
+            fresh = torch.empty(2, 5).normal_(generator=rng)
             state = math.sqrt(1 - sigma**2) * state + sigma * fresh
             view = every.perturb(x, PLAIN, [11], [scale * 4 + t], seed=7)
             torch.testing.assert_close(view, state)

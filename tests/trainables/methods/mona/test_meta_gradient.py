@@ -91,9 +91,9 @@ def relative_error(a, b) -> float:
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_exact_is_the_central_difference_of_the_definition(seed, noise, steps):
     problem, step = Problem(noise), 1e-5
-    chance = torch.Generator().manual_seed(seed)
+    rng = torch.Generator().manual_seed(seed)
     direction = {
-        n: torch.randn(w.shape, generator=chance).double() for n, w in problem.embedder.items()
+        n: torch.randn(w.shape, generator=rng).double() for n, w in problem.embedder.items()
     }
 
     def moved(sign: int) -> Tensor:

@@ -46,10 +46,10 @@ def train(state, domains, **settings):
 def domains(task, source) -> Domains:
     """Four and six samples of noise: the mean token of a whole wave hardly depends on the
     projection, by symmetry."""
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     group = np.repeat([0, 1], [4, 6])[:, None, None]
-    x = chance.normal(size=task.train.x.shape) + 0.5 * group
-    y = chance.normal(size=task.train.y.shape) + 5.0 * group
+    x = rng.normal(size=task.train.x.shape) + 0.5 * group
+    y = rng.normal(size=task.train.y.shape) + 5.0 * group
     split = Split(x=x.astype(np.float32), y=y.astype(np.float32))
     return Domains(target=replace(task, train=split, content_hash="two groups"), source=source)
 
@@ -298,11 +298,11 @@ def test_no_distance_and_no_weight_are_the_same(make_state, domains):
 )
 def test_where_nothing_is_minimised_nothing_is_touched(make_state, task, settings):
     state, domains = make_state(), Domains(target=task)
-    before, chance = weights(state), torch.get_rng_state()
+    before, rng = weights(state), torch.get_rng_state()
     stage(**settings).check(state.model, domains)
     assert train(state, domains, **settings) == []
     assert changed(before, weights(state)) == set()
-    assert torch.equal(torch.get_rng_state(), chance)
+    assert torch.equal(torch.get_rng_state(), rng)
     assert state.optimizer is None
     assert all(p.requires_grad for p in state.model.parameters())
 

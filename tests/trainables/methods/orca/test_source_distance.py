@@ -14,9 +14,9 @@ def test_mmd_is_taken_against_as_many_source_samples_drawn_anew_each_time(source
     features = torch.randn(5, 32, generator=generator(0, "features"))
     config = AlignConfig(distance="mmd", source_per_class=3)
     distance = SourceDistance(source, config, torch.device("cpu"))
-    chance, again = generator(1, "source"), generator(1, "source")
+    rng, again = generator(1, "source"), generator(1, "source")
     chosen = source.features[balanced_choice(source.labels, 3)]
-    values = [distance(features, torch.zeros(5, dtype=torch.int64), chance) for _ in range(2)]
+    values = [distance(features, torch.zeros(5, dtype=torch.int64), rng) for _ in range(2)]
     for value, converged in values:
         drawn = torch.randperm(9, generator=again)[:5]
         torch.testing.assert_close(value, mmd(chosen[drawn], features))
@@ -29,14 +29,14 @@ def test_otdd_is_taken_against_all_of_the_choice_and_draws_nothing(source):
     labels = torch.tensor([0, 0, 0, 1, 1, 1])
     config = AlignConfig(source_per_class=3)
     distance = SourceDistance(source, config, torch.device("cpu"))
-    chance = generator(1, "source")
-    before = chance.get_state()
-    value, converged = distance(features, labels, chance)
+    rng = generator(1, "source")
+    before = rng.get_state()
+    value, converged = distance(features, labels, rng)
     chosen = balanced_choice(source.labels, 3)
     statistics = prepare(source.features[chosen], source.labels[chosen])
     torch.testing.assert_close(value, otdd(statistics, features, labels).value)
     assert converged
-    assert torch.equal(chance.get_state(), before)
+    assert torch.equal(rng.get_state(), before)
 
 
 def test_two_choices_of_one_source_are_told_apart(source):

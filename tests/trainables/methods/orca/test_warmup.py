@@ -100,10 +100,10 @@ def test_the_cap_bounds_a_step(make_state, domains):
 
 def test_no_epochs_touch_nothing(make_state, domains):
     state = make_state()
-    before, chance = weights(state), torch.get_rng_state()
+    before, rng = weights(state), torch.get_rng_state()
     assert train(state, domains, epochs=0) == []
     assert changed(before, weights(state)) == set()
-    assert torch.equal(torch.get_rng_state(), chance)
+    assert torch.equal(torch.get_rng_state(), rng)
     assert state.optimizer is None
     assert all(p.requires_grad for p in state.model.parameters())
 

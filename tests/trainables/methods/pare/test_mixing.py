@@ -87,8 +87,8 @@ def images(home):
     """A dense target of 8 x 8 points, a source of 12 images with masks, and their backbone."""
     folder = save_tiny_dinov2(home / "dinov2", layers=1)
     backbone = load_backbone(BackboneSpec(name=str(folder), tokens=16), home)
-    chance = torch.Generator().manual_seed(0)
-    inputs = torch.randn(12, 3, 56, 56, generator=chance)
+    rng = torch.Generator().manual_seed(0)
+    inputs = torch.randn(12, 3, 56, 56, generator=rng)
     source = Source(
         inputs=inputs,
         labels=torch.arange(12) % 3,

@@ -72,9 +72,9 @@ def test_a_blend_is_a_weighted_mean_inside_and_the_target_outside(weight):
 @given(st.integers(1, 9), st.integers(1, 9), st.data())
 def test_a_stretch_is_of_its_length_and_takes_neighbours_of_the_source(targets, sources, data):
     length = data.draw(st.integers(1, min(targets, sources)))
-    chance = generator(data.draw(st.integers(0, 99)))
+    rng = generator(data.draw(st.integers(0, 99)))
     inside, origin = random_stretches(
-        length, targets=targets, sources=sources, batch=5, generator=chance
+        length, targets=targets, sources=sources, batch=5, generator=rng
     )
     assert inside.sum(1).tolist() == [length] * 5
     for row in range(5):
@@ -113,8 +113,8 @@ def test_all_tokens_are_the_whole_grid_and_parts_are_in_its_proportions():
 def test_a_rectangle_covers_rows_and_columns_at_the_same_place_of_both(grid, data):
     rows, columns = grid
     height, width = data.draw(st.integers(1, rows)), data.draw(st.integers(1, columns))
-    chance = generator(data.draw(st.integers(0, 99)))
-    inside, origin = random_rectangles((height, width), grid=grid, batch=3, generator=chance)
+    rng = generator(data.draw(st.integers(0, 99)))
+    inside, origin = random_rectangles((height, width), grid=grid, batch=3, generator=rng)
     assert torch.equal(origin, torch.arange(rows * columns).expand(3, -1))
     for image in inside.view(3, rows, columns):
         covered = image.any(1).outer(image.any(0))

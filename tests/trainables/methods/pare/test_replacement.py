@@ -28,8 +28,8 @@ every_selector = pytest.mark.parametrize("selector", SELECTORS)
 @pytest.fixture
 def long_source(source, backbone):
     """As many tokens as a target sample."""
-    chance = torch.Generator().manual_seed(3)
-    inputs = torch.randint(5, VOCABULARY, (12, 8), generator=chance)
+    rng = torch.Generator().manual_seed(3)
+    inputs = torch.randint(5, VOCABULARY, (12, 8), generator=rng)
     return replace(source, inputs=inputs, features=backbone.embed_source(inputs).mean(1))
 
 
@@ -43,10 +43,10 @@ def make_objective(make_state, domains):
         stage, state = Replacement("replace", config), make_state()
         stage.check(state.model, data)
         state.extras.update(stage.extras(state.model, data, state.seed))
-        chance = torch.Generator().manual_seed(1)
+        rng = torch.Generator().manual_seed(1)
         with torch.no_grad():
             for weight in state.extras["scorer"].parameters():
-                weight.normal_(std=0.3, generator=chance)  # wide, and no attention of 1
+                weight.normal_(std=0.3, generator=rng)  # wide, and no attention of 1
         return stage.objective(state, data, epoch)
 
     return make
