@@ -3,6 +3,7 @@
 * TrainableError
   x ConfigError      a setting that no stage, network or task can honour
   x DataError        data that are missing, truncated, not finite or of the wrong shape
+    x TaskDataError  data of a user that do not fit a key of their task file
   x WeightsError     pretrained weights that are missing or do not fit
   x NonFiniteLoss    a loss or a validation value became NaN or infinite
   x StorageError     a checkpoint that cannot be written, or a store that does not respond
@@ -19,6 +20,17 @@ class ConfigError(TrainableError, ValueError):
 
 class DataError(TrainableError):
     """A data set is missing, truncated or not finite, or has not the shape of its task."""
+
+
+class TaskDataError(DataError):
+    """Data of a user do not fit a key of their task file.
+
+    `key` is the path of this key, such as ("input", "layout"); () stands for the whole file.
+    """
+
+    def __init__(self, message: str, key: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.key = key
 
 
 class WeightsError(TrainableError):

@@ -1,0 +1,1 @@
+"""Formats of users' data: a module a family, each with guarded and blockwise reading."""
