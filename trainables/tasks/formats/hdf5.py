@@ -17,7 +17,15 @@ import numpy as np
 from trainables.errors import DataError
 from trainables.tasks.formats.files import damaged
 
-__all__ = ["check_points", "find_array", "open_file", "read_array", "rows_at_once"]
+__all__ = [
+    "array_names",
+    "check_points",
+    "find_array",
+    "open_file",
+    "read_array",
+    "resolve",
+    "rows_at_once",
+]
 
 SLAB_BYTES = 2**25  # bytes to read at once
 MOST_CHUNK_BYTES = 2**28  # published chunks have less than 2 million bytes
@@ -26,6 +34,7 @@ ALWAYS = 2**26  # bytes that an array may declare in any file
 CACHE_BYTES = 2**26  # of decompressed chunks
 FILTERS = (1, 2, 3, 4, 5, 6, 32000)  # of HDF5 itself, and lzf
 SHOWN = 8  # maximal number of names in a message
+MOST_ARRAYS, DEPTH = 1000, 8  # of a search for the names of arrays
 CUT_SHORT = re.compile(r"truncated file: eof = (\d+), .*stored_eof = (\d+)")
 
 
@@ -56,32 +65,57 @@ def _unopened(path: Path, error: OSError) -> DataError:
     return damaged(path, f"it cannot be read ({error})")
 
 
-def find_array(file: Any, key: str, *ndim: int) -> Any:
+def array_names(file: Any) -> tuple[str, ...]:
+    """Return the paths of all arrays of a file. Links are not followed."""
+    found: list[str] = []
+
+    def walk(group: Any, prefix: str) -> None:
+        for name in group:
+            if len(found) > MOST_ARRAYS or not isinstance(
+                group.get(name, getlink=True), h5py.HardLink
+            ):
+                continue
+            node = group[name]
+            if isinstance(node, h5py.Dataset):
+                found.append(f"{prefix}{name}")
+            elif isinstance(node, h5py.Group) and prefix.count("/") < DEPTH:
+                walk(node, f"{prefix}{name}/")
+
+    walk(file, "")
+    return tuple(found)
+
+
+def find_array(file: Any, key: str, *ndim: int, kinds: str = "fiu") -> Any:
     """Return the array `key` without reading its numbers.
 
     Args:
-        ndim: Allowed numbers of axes.
+        ndim: Allowed numbers of axes; none: any number.
+        kinds: Allowed kinds of types, as NumPy's letters.
 
     Raises:
         DataError: The array is missing or stored in another file, holds no numbers, has another
             number of axes, or declares more bytes than its file can hold.
     """
-    array = _resolve(file, key)
+    array = resolve(file, key)
     if not isinstance(array, h5py.Dataset):
         raise damaged(file.filename, f"`{key}` is a group, not an array")
     if array.external or array.is_virtual:
         raise damaged(file.filename, f"`{key}` is kept in another file, which is not allowed")
-    if array.dtype.kind not in "fiu":
+    if array.dtype.kind not in kinds:
         raise damaged(file.filename, f"`{key}` is no array of numbers: its type is {array.dtype}")
-    if array.ndim not in ndim or 0 in array.shape:
-        axes, shape = " or ".join(map(str, ndim)), list(array.shape)
+    if (ndim and array.ndim not in ndim) or 0 in array.shape:
+        axes, shape = " or ".join(map(str, ndim)) or "one or more", list(array.shape)
         raise damaged(file.filename, f"`{key}` must have {axes} axes and a sample, but is {shape}")
     _check_storage(file, key, array)
     return array
 
 
-def _resolve(file: Any, key: str) -> Any:
-    """Return the object at the path `key`. Links are not followed."""
+def resolve(file: Any, key: str) -> Any:
+    """Return the object at the path `key`. Links are not followed.
+
+    Raises:
+        DataError: There is no such object, or a link leads to it.
+    """
     node, walked = file, ""
     for name in key.split("/"):
         link = node.get(name, getlink=True) if isinstance(node, h5py.Group) else None

@@ -1,0 +1,302 @@
+import numpy as np
+import pytest
+
+from tests.support.own_data import define, in_order, labels, read
+from trainables.errors import DataError, TaskDataError
+from trainables.tasks.own.reading import find_own
+from trainables.tasks.store.split import SPLITS
+from trainables.tasks.store.store import Store, write_store
+
+N = 40
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+def refused(folder, definition, match, key=None):
+    with pytest.raises(DataError, match=match) as caught:
+        read(folder, definition)
+    if key is not None:
+        assert isinstance(caught.value, TaskDataError)
+        assert caught.value.key == key
+
+
+@pytest.mark.parametrize(
+    ("layout", "shape", "axes"),
+    [
+        ("NL", (N, 9), None),
+        ("NCL", (N, 3, 9), (0, 1, 2)),
+        ("NLC", (N, 9, 3), (0, 2, 1)),
+        ("NHW", (N, 6, 7), None),
+        ("NCHW", (N, 3, 6, 7), (0, 1, 2, 3)),
+        ("NHWC", (N, 6, 7, 3), (0, 3, 1, 2)),
+    ],
+)
+def test_each_layout_becomes_channels_first(layout, shape, axes, tmp_path, rng):
+    x = rng.normal(size=shape)
+    np.savez(tmp_path / "data.npz", x=x, y=labels(N))
+    input_ = {"path": "data.npz", "key": "x", "layout": layout}
+    imported = read(tmp_path, define(input=input_))
+    expected = x[:, None] if axes is None else x.transpose(axes)
+    np.testing.assert_array_equal(in_order(imported, "x"), expected.astype(np.float32))
+    np.testing.assert_array_equal(in_order(imported, "y"), labels(N))
+    assert imported.description["channels"] == expected.shape[1]
+
+
+def test_a_layout_of_other_axes_is_refused(tmp_path, rng):
+    np.savez(tmp_path / "data.npz", x=rng.normal(size=(N, 3, 9)), y=labels(N))
+    nchw = {"path": "data.npz", "key": "x", "layout": "NCHW"}
+    refused(tmp_path, define(input=nchw), "NCL or NLC or NHW", ("input", "layout"))
+
+
+def test_a_layout_that_takes_columns_for_channels_is_refused(tmp_path, rng):
+    np.savez(tmp_path / "data.npz", x=rng.normal(size=(N, 8, 8, 3)), y=labels(N))
+    nchw = {"path": "data.npz", "key": "x", "layout": "NCHW"}
+    refused(tmp_path, define(input=nchw), "looks like NHWC", ("input", "layout"))
+
+
+def test_statistics_are_those_of_the_training_split_alone(tmp_path, rng):
+    x = rng.normal(5.0, 3.0, size=(N, 2, 50))
+    np.savez(tmp_path / "data.npz", x=x, y=labels(N))
+    ncl = {"path": "data.npz", "key": "x", "layout": "NCL"}
+    imported = read(tmp_path, define(input=ncl))
+    scaling, train = imported.description["input_scaling"], imported.splits["train"].x
+    np.testing.assert_allclose(scaling["mean"], train.mean(axis=(0, 2), dtype=float), rtol=1e-6)
+    np.testing.assert_allclose(scaling["std"], train.std(axis=(0, 2), dtype=float), rtol=1e-6)
+    write_store(tmp_path / "store", imported.splits, imported.description)
+    stored = Store(tmp_path / "store").train.x[np.arange(len(train))]
+    assert abs(stored.mean()) < 1e-5
+    assert abs(stored.std() - 1) < 1e-2
+
+
+def test_no_scaling_is_recorded_where_none_is_wanted(tmp_path, rng):
+    np.savez(tmp_path / "data.npz", x=rng.normal(size=(N, 9)), y=labels(N))
+    description = read(tmp_path, define(standardize=False)).description
+    assert "input_scaling" not in description
+    assert description["standardised"] is False
+
+
+def test_bytes_of_images_stay_bytes(tmp_path, rng):
+    x = rng.integers(0, 256, (N, 8, 9), dtype=np.uint8)
+    np.savez(tmp_path / "data.npz", x=x, y=labels(N))
+    nhw = {"path": "data.npz", "key": "x", "layout": "NHW"}
+    imported = read(tmp_path, define(input=nhw))
+    assert imported.splits["train"].x.dtype == np.uint8
+    np.testing.assert_array_equal(in_order(imported, "x")[:, 0], x)
+
+
+@pytest.mark.parametrize("kind", ["i2", "u4", "i8", "f2", "?"])
+def test_other_numbers_become_single_precision(kind, tmp_path, rng):
+    x = rng.integers(0, 2, (N, 9)).astype(kind)
+    np.savez(tmp_path / "data.npz", x=x, y=labels(N))
+    assert in_order(read(tmp_path, define()), "x").dtype == np.float32
+
+
+@pytest.mark.parametrize("rule", ["channels", "magnitude"])
+def test_complex_inputs_become_what_the_file_says(rule, tmp_path, rng):
+    x = rng.normal(size=(N, 2, 9)) + 1j * rng.normal(size=(N, 2, 9))
+    np.savez(tmp_path / "data.npz", x=x, y=labels(N))
+    input_ = {"path": "data.npz", "key": "x", "layout": "NCL", "complex": rule}
+    parts = [x.real, x.imag] if rule == "channels" else [np.abs(x)]
+    found = in_order(read(tmp_path, define(input=input_)), "x")
+    np.testing.assert_array_equal(found, np.concatenate(parts, axis=1).astype(np.float32))
+
+
+def test_complex_inputs_are_refused_by_default(tmp_path, rng):
+    np.savez(tmp_path / "data.npz", x=rng.normal(size=(N, 9)) + 1j, y=labels(N))
+    refused(tmp_path, define(), "complex: channels", ("input", "complex"))
+
+
+def with_gaps(rng):
+    x = rng.normal(size=(N, 2, 9)) + 4
+    x[3, 0, 2] = x[3, 0, 8] = x[7, 1, 0] = np.nan
+    return x
+
+
+def test_missing_values_are_refused_by_default(tmp_path, rng):
+    np.savez(tmp_path / "data.npz", x=with_gaps(rng), y=labels(N))
+    ncl = {"path": "data.npz", "key": "x", "layout": "NCL"}
+    refused(tmp_path, define(input=ncl), "sample 3 ", ("input", "missing"))
+
+
+def test_missing_values_become_the_mean_of_the_training_split(tmp_path, rng):
+    x = with_gaps(rng)
+    np.savez(tmp_path / "data.npz", x=x, y=labels(N))
+    ncl = {"path": "data.npz", "key": "x", "layout": "NCL", "missing": "mean"}
+    imported = read(tmp_path, define(input=ncl))
+    train = x[imported.splits["train"].sample_id]
+    mean = np.nanmean(train, axis=(0, 2))
+    expected = np.where(np.isnan(x), mean[:, None], x)
+    np.testing.assert_allclose(in_order(imported, "x"), expected, rtol=1e-6)
+    np.testing.assert_allclose(imported.description["input_scaling"]["mean"], mean, rtol=1e-6)
+    assert any("3 missing values of 2 samples" in n for n in imported.description["notes"])
+
+
+def test_missing_values_are_interpolated(tmp_path, rng):
+    x = with_gaps(rng)
+    np.savez(tmp_path / "data.npz", x=x, y=labels(N))
+    ncl = {"path": "data.npz", "key": "x", "layout": "NCL", "missing": "interpolate"}
+    found = in_order(read(tmp_path, define(input=ncl)), "x")
+    x[3, 0, 2], x[3, 0, 8], x[7, 1, 0] = (x[3, 0, 1] + x[3, 0, 3]) / 2, x[3, 0, 7], x[7, 1, 1]
+    np.testing.assert_allclose(found, x, rtol=1e-6)
+
+
+def test_missing_values_become_zero(tmp_path, rng):
+    x = with_gaps(rng)
+    np.savez(tmp_path / "data.npz", x=x, y=labels(N))
+    ncl = {"path": "data.npz", "key": "x", "layout": "NCL", "missing": "zero"}
+    found = in_order(read(tmp_path, define(input=ncl)), "x")
+    np.testing.assert_array_equal(found, np.nan_to_num(x).astype(np.float32))
+
+
+@pytest.mark.parametrize("value", [np.inf, 1e300])
+def test_numbers_out_of_range_are_never_imputed(value, tmp_path, rng):
+    x = rng.normal(size=(N, 9))
+    x[5, 1] = value
+    np.savez(tmp_path / "data.npz", x=x, y=labels(N))
+    input_ = {"path": "data.npz", "key": "x", "missing": "mean"}
+    refused(tmp_path, define(input=input_), "sample 5 ")
+
+
+@pytest.mark.parametrize("length", [6, 12])
+def test_a_length_pads_by_zeros_or_cuts(length, tmp_path, rng):
+    x = rng.normal(size=(N, 9))
+    np.savez(tmp_path / "data.npz", x=x, y=labels(N))
+    imported = read(tmp_path, define(input={"path": "data.npz", "key": "x", "length": length}))
+    found = in_order(imported, "x")[:, 0]
+    expected = np.pad(x, ((0, 0), (0, max(0, length - 9))))[:, :length]
+    np.testing.assert_array_equal(found, expected.astype(np.float32))
+    said = "40 were padded" if length > 9 else "40 cut"
+    assert any(said in note for note in imported.description["notes"])
+    # Padding is no part of the statistics.
+    train = x[imported.splits["train"].sample_id, :length]
+    np.testing.assert_allclose(
+        imported.description["input_scaling"]["mean"], [train.mean()], atol=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    ("y", "names"),
+    [
+        (np.array(["b", "a", "ü"] * 10 + ["a"] * 10), ["a", "b", "ü"]),
+        (np.array([7, -2, 100] * 10 + [7] * 10), ["-2", "7", "100"]),
+        (np.array([0.0, 1.0] * 20), ["0", "1"]),
+        (np.array([True, False] * 20), ["False", "True"]),
+    ],
+)
+def test_names_of_classes_are_sorted_and_kept(y, names, tmp_path, rng):
+    np.savez(tmp_path / "data.npz", x=rng.normal(size=(N, 9)), y=y)
+    imported = read(tmp_path, define())
+    assert imported.description["classes"] == names
+    of = np.array(names)[in_order(imported, "y")]
+    assert of.tolist() == [str(int(v)) if y.dtype.kind == "f" else str(v) for v in y.tolist()]
+
+
+def test_one_hot_labels_become_classes(tmp_path, rng):
+    np.savez(tmp_path / "data.npz", x=rng.normal(size=(N, 9)), y=np.eye(3)[labels(N)])
+    imported = read(tmp_path, define())
+    np.testing.assert_array_equal(in_order(imported, "y"), labels(N))
+
+
+def test_sets_of_labels_and_vectors_of_numbers_are_kept(tmp_path, rng):
+    sets, numbers = rng.integers(0, 2, (N, 4)), rng.normal(size=(N, 2))
+    np.savez(tmp_path / "data.npz", x=rng.normal(size=(N, 9)), y=sets, z=numbers, s=numbers[:, 0])
+    for kind, key, expected in [
+        ("multilabel", "y", sets),
+        ("regression", "z", numbers),
+        ("regression", "s", numbers[:, :1]),
+    ]:
+        folder = tmp_path / key
+        folder.mkdir()
+        (folder / "data.npz").symlink_to(tmp_path / "data.npz")
+        imported = read(folder, define(kind, target={"key": key}))
+        np.testing.assert_array_equal(in_order(imported, "y"), expected.astype(np.float32))
+
+
+def test_fields_have_a_layout_of_their_own(tmp_path, rng):
+    x, y = rng.normal(size=(N, 2, 6, 7)), rng.normal(size=(N, 6, 7))
+    np.savez(tmp_path / "data.npz", x=x, y=y)
+    input_ = {"path": "data.npz", "key": "x", "layout": "NCHW"}
+    imported = read(tmp_path, define("dense", input=input_, target={"key": "y", "layout": "NHW"}))
+    np.testing.assert_array_equal(in_order(imported, "y")[:, 0], y.astype(np.float32))
+
+
+def test_files_of_each_split_are_kept_apart(tmp_path, rng):
+    parts = {split: rng.normal(size=(n, 9)) for split, n in zip(SPLITS, (20, 6, 7), strict=True)}
+    for split, x in parts.items():
+        np.savez(tmp_path / f"{split}.npz", x=x, y=labels(len(x)))
+    files = {split: f"{split}.npz" for split in SPLITS}
+    definition = define(input={"key": "x"}, splits=files)
+    assert list(find_own(definition, tmp_path)) == list(files.values())
+    imported = read(tmp_path, definition)
+    start = 0
+    for split, x in parts.items():
+        data = imported.splits[split]
+        np.testing.assert_array_equal(data.x[:, 0], x[data.sample_id - start].astype(np.float32))
+        start += len(x)
+
+
+def test_a_validation_share_is_taken_from_the_training_files(tmp_path, rng):
+    for split, n in (("train", 30), ("test", 9)):
+        np.savez(tmp_path / f"{split}.npz", x=rng.normal(size=(n, 9)), y=labels(n))
+    splits = {"train": "train.npz", "test": "test.npz", "val": 0.2}
+    imported = read(tmp_path, define(input={"key": "x"}, splits=splits))
+    assert {s: len(imported.splits[s].x) for s in SPLITS} == {"train": 24, "val": 6, "test": 9}
+    assert imported.splits["test"].sample_id.min() == 30
+
+
+def test_shares_are_stratified_and_of_a_seed(tmp_path, rng):
+    y = np.repeat([0, 1, 2], [50, 30, 20])
+    np.savez(tmp_path / "data.npz", x=rng.normal(size=(100, 9)), y=y)
+    found = []
+    for number, seed in enumerate((0, 0, 1)):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / "data.npz").symlink_to(tmp_path / "data.npz")
+        found.append(read(folder, define(splits={"seed": seed})))
+    counts = {s: np.bincount(found[0].splits[s].y).tolist() for s in SPLITS}
+    assert counts == {"train": [35, 21, 14], "val": [5, 3, 2], "test": [10, 6, 4]}
+    ids = [each.splits["test"].sample_id.tolist() for each in found]
+    assert ids[0] == ids[1] != ids[2]
+
+
+def test_no_group_is_in_two_splits(tmp_path, rng):
+    groups = np.repeat([f"wafer {i}" for i in range(10)], 4)
+    np.savez(tmp_path / "data.npz", x=rng.normal(size=(N, 9)), y=labels(N), wafer=groups)
+    imported = read(tmp_path, define(splits={"group": "wafer"}))
+    of = {s: set(groups[imported.splits[s].sample_id]) for s in SPLITS}
+    assert not of["train"] & of["test"]
+    assert not of["train"] & of["val"]
+    assert not of["val"] & of["test"]
+    assert {s: len(g) for s, g in of.items()} == {"train": 7, "val": 1, "test": 2}
+
+
+def test_a_column_says_the_split(tmp_path, rng):
+    column = np.array(["train"] * 25 + ["val"] * 5 + ["test"] * 10)
+    np.savez(tmp_path / "data.npz", x=rng.normal(size=(N, 9)), y=labels(N), part=column)
+    imported = read(tmp_path, define(splits={"column": "part"}))
+    for split in SPLITS:
+        found = np.sort(imported.splits[split].sample_id)
+        np.testing.assert_array_equal(found, np.flatnonzero(column == split))
+
+
+def test_several_files_and_globs_are_one_set(tmp_path, rng):
+    parts = [rng.normal(size=(n, 9)) for n in (10, 12, 8)]
+    for number, x in enumerate(parts):
+        np.savez(tmp_path / f"part-{number}.npz", x=x, y=labels(len(x)))
+    imported = read(tmp_path, define(input={"path": "part-*.npz", "key": "x"}))
+    expected = np.concatenate(parts)[:, None].astype(np.float32)
+    np.testing.assert_array_equal(in_order(imported, "x"), expected)
+
+
+def test_outputs_may_have_files_of_their_own(tmp_path, rng):
+    x = rng.normal(size=(N, 9))
+    np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "labels.npy", labels(N))
+    definition = define(input={"path": "x.npy"}, target={"path": "labels.npy"})
+    assert list(find_own(definition, tmp_path)) == ["x.npy", "labels.npy"]
+    imported = read(tmp_path, definition)
+    np.testing.assert_array_equal(in_order(imported, "y"), labels(N))
+    np.testing.assert_array_equal(in_order(imported, "x")[:, 0], x.astype(np.float32))

@@ -1,0 +1,144 @@
+"""The files that a task file names, by split. No file is opened here.
+
+A path may lead anywhere, because the user wrote it. What a glob or a walk through a folder finds
+must lie in that folder: links out of it are refused.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from trainables.errors import TaskDataError
+from trainables.tasks.own.definition import TaskDefinition
+from trainables.tasks.own.formats.opening import is_readable
+
+__all__ = ["Located", "Part", "locate"]
+
+MOST_FILES = 1_000_000
+GLOB = frozenset("*?[")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A file, the split that its samples belong to, and the key that names it."""
+
+    path: Path
+    split: str  # "train" stands for all samples from which shares are taken
+    key: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Located:
+    """The files of the inputs, and those of the outputs if they have their own."""
+
+    inputs: tuple[Part, ...]
+    targets: tuple[Part, ...]
+
+    def names(self, folder: Path) -> dict[str, Path]:
+        """Return all files by their paths relative to the folder of the task file."""
+        paths = [part.path for part in (*self.inputs, *self.targets)]
+        return {_name(path, folder): path for path in paths}
+
+
+def locate(definition: TaskDefinition, folder: Path) -> Located:
+    """Return the files of a task.
+
+    Args:
+        definition: Content of the task file.
+        folder: Folder of the task file.
+
+    Raises:
+        TaskDataError: A file is missing or named for two splits, or a link leaves its folder.
+    """
+    splits = definition.splits
+    named: list[tuple[str, tuple[str, ...], Sequence[str]]] = [
+        ("train", ("input", "path"), definition.input.path),
+        ("train", ("splits", "train"), splits.train),
+    ]
+    for split, files in (("val", splits.val), ("test", splits.test)):
+        if not isinstance(files, float | int):
+            named.append((split, ("splits", split), files))
+    inputs = [
+        Part(path, split, key)
+        for split, key, patterns in named
+        for path in _expanded(patterns, folder, key)
+    ]
+    _check_once(inputs)
+    key = ("target", "path")
+    targets = [Part(path, "", key) for path in _expanded(definition.target.path, folder, key)]
+    return Located(tuple(inputs), tuple(targets))
+
+
+def _name(path: Path, folder: Path) -> str:
+    inside = path.is_relative_to(folder)
+    return (path.relative_to(folder) if inside else path.absolute()).as_posix()
+
+
+def _check_once(parts: Sequence[Part]) -> None:
+    seen: dict[Path, Part] = {}
+    for part in parts:
+        other = seen.setdefault(part.path.resolve(), part)
+        if other is not part:
+            where = " and ".join(f"`{'.'.join(each.key)}`" for each in (other, part))
+            raise TaskDataError(
+                f"{part.path}: named twice, by {where}. Its samples would be in two splits, or "
+                "twice in one: name it once.",
+                part.key,
+            )
+
+
+def _expanded(patterns: Sequence[str], folder: Path, key: tuple[str, ...]) -> list[Path]:
+    found: list[Path] = []
+    for pattern in patterns:
+        if "\0" in pattern or not pattern.strip():
+            raise TaskDataError(f"{pattern!r} is no path.", key)
+        path = folder / Path(pattern).expanduser()
+        if path.is_dir():
+            inside = _walk(path, key)
+        elif path.is_file():
+            inside = [path]
+        elif GLOB & set(pattern):
+            inside = _globbed(pattern, folder, key)
+        elif path.exists():
+            raise TaskDataError(f"{path}: it is neither a file nor a folder.", key)
+        else:
+            raise TaskDataError(f"{path}: there is no such file or folder.", key)
+        found += inside
+        if len(found) > MOST_FILES:
+            raise TaskDataError(f"{pattern}: more than {MOST_FILES:,} files.", key)
+    return found
+
+
+def _globbed(pattern: str, folder: Path, key: tuple[str, ...]) -> list[Path]:
+    parts = Path(pattern).expanduser().parts
+    fixed = next(i for i, part in enumerate(parts) if GLOB & set(part))
+    base = folder.joinpath(*parts[:fixed])
+    found = sorted(path for path in base.glob("/".join(parts[fixed:])) if path.is_file())
+    if not found:
+        raise TaskDataError(f"{folder / pattern}: no file matches.", key)
+    return list(_inside(found, base, key))
+
+
+def _walk(folder: Path, key: tuple[str, ...]) -> list[Path]:
+    """Return the readable files in and below a folder. Hidden files are ignored."""
+    found = [
+        path
+        for path in sorted(folder.rglob("*"))
+        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and path.is_file()
+        and is_readable(path)
+    ]
+    if not found:
+        raise TaskDataError(f"{folder}: no file of a known format is there.", key)
+    return list(_inside(found, folder, key))
+
+
+def _inside(paths: Sequence[Path], base: Path, key: tuple[str, ...]) -> Iterator[Path]:
+    real = base.resolve()
+    for path in paths:
+        if not path.resolve().is_relative_to(real):
+            raise TaskDataError(
+                f"{path}: it is a link that leaves {base}. Name the file itself if it is meant.",
+                key,
+            )
+        yield path

@@ -1,0 +1,71 @@
+"""The choice of a format by the ending of a file."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from trainables.errors import TaskDataError
+from trainables.tasks.own.formats.samples import Container
+
+__all__ = ["ARRAYS", "READABLE", "is_readable", "open_container"]
+
+PICKLES = (".pkl", ".pickle", ".joblib", ".dill")
+Opener = Callable[[Path, Path], Container]
+
+
+def _npy(path: Path, scratch: Path) -> Container:
+    from trainables.tasks.own.formats.numpy_files import NpyFile
+
+    return NpyFile(path, scratch)
+
+
+def _npz(path: Path, scratch: Path) -> Container:
+    from trainables.tasks.own.formats.numpy_files import NpzFile
+
+    return NpzFile(path, scratch)
+
+
+def _hdf5(path: Path, scratch: Path) -> Container:
+    from trainables.tasks.own.formats.hdf5_file import Hdf5File
+
+    del scratch
+    return Hdf5File(path)
+
+
+ARRAYS: Mapping[str, Opener] = {
+    ".npy": _npy,
+    ".npz": _npz,
+    **dict.fromkeys((".h5", ".hdf5", ".he5", ".hdf"), _hdf5),
+}
+READABLE = tuple(ARRAYS)
+
+
+def is_readable(path: Path) -> bool:
+    """Return whether the ending of a file is that of a format."""
+    return path.suffix.lower() in ARRAYS
+
+
+def open_container(path: Path, scratch: Path, key: tuple[str, ...]) -> Container:
+    """Open a file by its ending.
+
+    Args:
+        path: The file.
+        scratch: Folder for parts that do not fit in memory.
+        key: Key of the task file that names the file.
+
+    Raises:
+        TaskDataError: The format is not known, or it is a pickle.
+    """
+    suffix = path.suffix.lower()
+    if suffix in PICKLES:
+        raise TaskDataError(
+            f"{path}: a pickle may run code when it is read, so it is never read. Save its arrays "
+            "with numpy.savez.",
+            key,
+        )
+    if suffix not in ARRAYS:
+        raise TaskDataError(
+            f"{path}: its format is not known by `{suffix or path.name}`. Known endings: "
+            f"{', '.join(READABLE)}.",
+            key,
+        )
+    return ARRAYS[suffix](path, scratch)

@@ -1,0 +1,146 @@
+"""The samples of one array, column or folder, as every format presents them.
+
+A format opens a file as a `Container` of named arrays. Each array is read in order and in blocks,
+so that memory stays bounded. Nothing is converted here.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from trainables.errors import DataError, TaskDataError
+from trainables.tasks.own.definition import InputData, Layout, TargetData
+
+__all__ = [
+    "READ_BYTES",
+    "Block",
+    "Container",
+    "Samples",
+    "check_kind",
+    "choose",
+    "joined",
+    "step_of",
+]
+
+READ_BYTES = 2**24  # of a block
+SHOWN = 12  # maximal number of names in a message
+REAL, COMPLEX, TEXT = "buif", "c", "SU"
+
+# One array [m, ...], or arrays of m samples whose numbers of points differ.
+Block = np.ndarray | Sequence[np.ndarray]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Samples:
+    """Samples in the order of their file. n = samples."""
+
+    where: str  # file and array, for messages
+    count: int
+    shape: tuple[int, ...]  # of a sample; if their numbers of points differ, of the longest
+    dtype: np.dtype
+    read: Callable[[], Iterator[Block]]  # all blocks, in order
+    layout: Layout | None = None  # order of the axes, if the format has only one
+    lengths: np.ndarray | None = None  # points of each sample [n], if they differ
+    names: tuple[str, ...] = ()  # of channels or of outputs
+
+    def values(self) -> np.ndarray:
+        """Return all samples in memory: labels, groups and the like.
+
+        Raises:
+            DataError: They are too large for labels.
+        """
+        if self.count * self.row_bytes > 2**30:
+            raise DataError(f"{self.where}: {self.count} x {list(self.shape)} is no column.")
+        blocks = [np.array(block) for block in self.read()]
+        return np.concatenate(blocks) if blocks else np.empty((0, *self.shape), self.dtype)
+
+    @property
+    def row_bytes(self) -> int:
+        """The size of a sample as stored."""
+        return max(1, math.prod(self.shape) * self.dtype.itemsize)
+
+
+@runtime_checkable
+class Container(Protocol):
+    """A file or folder that is open for reading."""
+
+    @property
+    def path(self) -> Path: ...
+
+    def inputs(self, wanted: InputData) -> Samples:
+        """Return the inputs.
+
+        Raises:
+            DataError: They are missing, or no numbers.
+        """
+        ...
+
+    def targets(self, wanted: TargetData) -> Samples:
+        """Return the outputs.
+
+        Raises:
+            DataError: They are missing, or neither numbers nor text.
+        """
+        ...
+
+    def column(self, name: str, key: tuple[str, ...]) -> Samples:
+        """Return one value per sample: a group, or the name of a split.
+
+        Args:
+            name: Name of the array or column.
+            key: Key of the task file that names it.
+
+        Raises:
+            DataError: It is missing.
+        """
+        ...
+
+
+def step_of(row_bytes: int) -> int:
+    """Return the number of rows of a block."""
+    return max(1, READ_BYTES // max(1, row_bytes))
+
+
+def joined(names: Sequence[str]) -> str:
+    """Return names for a message."""
+    more = f" and {len(names) - SHOWN} more" * (len(names) > SHOWN)
+    return ", ".join(f"`{name}`" for name in names[:SHOWN]) + more
+
+
+def choose(path: Path, names: Sequence[str], name: str | None, key: tuple[str, ...]) -> str:
+    """Return the array that a task file means: the named one, or the only one.
+
+    Raises:
+        TaskDataError: There is no such array, or several are possible.
+    """
+    if name is None:
+        if len(names) == 1:
+            return names[0]
+        has = f"it has {joined(names)}" if names else "it has no array"
+        raise TaskDataError(f"{path}: {has}. Name one by `{'.'.join(key)}`.", key)
+    if name not in names:
+        has = f"It has {joined(names)}." if names else "It has no array."
+        raise TaskDataError(f"{path}: no array `{name}`. {has}", key)
+    return name
+
+
+def check_kind(where: str, dtype: np.dtype, key: tuple[str, ...], *, text: bool = False) -> None:
+    """Check that an array holds numbers, or text where it is allowed.
+
+    Raises:
+        TaskDataError: It holds objects or other things.
+    """
+    if dtype.kind == "O":
+        raise TaskDataError(
+            f"{where} holds Python objects, which only a pickle can store and which may run code: "
+            "they are never read. Save it as an array of numbers (sequences of unequal length: as "
+            "a list column of a Parquet file).",
+            key,
+        )
+    if dtype.kind not in REAL + COMPLEX + TEXT * text or not dtype.itemsize:
+        wanted = "numbers or text" if text else "numbers"
+        raise TaskDataError(f"{where} is no array of {wanted}, but of {dtype}.", key)

@@ -1,0 +1,282 @@
+"""Inputs of a user's task as one mapped array: training, validation and test samples in turn.
+
+Files are read once, block by block. Each sample goes to its place in the order of the splits.
+Statistics of the training samples are taken on the way.
+
+Shapes: n = samples of all splits, m = samples of a block, c = channels.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trainables.errors import DataError, TaskDataError
+from trainables.tasks.own.conversion import Form, check_plausible, form_of
+from trainables.tasks.own.definition import LAYOUTS, InputData, TaskDefinition
+from trainables.tasks.own.formats.samples import Samples
+from trainables.tasks.own.statistics import ChannelStatistics
+from trainables.tasks.store.arrays import release, scratch_array
+
+__all__ = ["Inputs", "Order", "check_same_shape", "input_forms", "write_inputs"]
+
+FILL_ROWS = 256  # rows with missing values that are filled at once
+CONSTANT = 1e-12  # deviation of a constant channel, in units of its mean
+
+
+@dataclass(frozen=True)
+class Order:
+    """The place of each sample in the stored arrays, and the number of training samples."""
+
+    place: np.ndarray  # int64 [n]
+    num_train: int
+
+    @property
+    def count(self) -> int:
+        """The number of all samples."""
+        return len(self.place)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Inputs [n, c, *grid] in the order of the splits, and facts for the manifest."""
+
+    array: np.ndarray
+    facts: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def input_forms(definition: TaskDefinition, parts: Sequence[Samples]) -> list[Form]:
+    """Return the conversion of each file, all to one shape.
+
+    Raises:
+        TaskDataError: An array does not fit the task file or the other files.
+    """
+    wanted = definition.input
+    forms = [
+        form_of(
+            part,
+            wanted.layout,
+            length=wanted.length,
+            complex_=wanted.complex,
+            keep_bytes=all(each.dtype == np.uint8 for each in parts),
+        )
+        for part in parts
+    ]
+    check_same_shape(parts, forms, "input")
+    _check_size(parts[0], forms[0], wanted)
+    if wanted.missing == "interpolate" and LAYOUTS[forms[0].layout] != "1d":
+        raise TaskDataError(
+            "`missing: interpolate` is for sequences. Set it to mean or zero.", ("input", "missing")
+        )
+    return forms
+
+
+def check_same_shape(parts: Sequence[Samples], forms: Sequence[Form], section: str) -> None:
+    """Check that all files have samples of one shape.
+
+    Raises:
+        TaskDataError: Two files differ.
+    """
+    first = forms[0]
+    for part, form in zip(parts, forms, strict=True):
+        if form.shape == first.shape:
+            continue
+        sequences = len(form.shape) == len(first.shape) == 2 and form.shape[0] == first.shape[0]
+        way_out = "Set `input: {length: …}`" if sequences and section == "input" else "Divide them"
+        raise TaskDataError(
+            f"{parts[0].where} has samples {list(first.shape)}, but {part.where} "
+            f"{list(form.shape)}. {way_out}.",
+            (section, "length" if sequences and section == "input" else "path"),
+        )
+
+
+def _check_size(part: Samples, form: Form, wanted: InputData) -> None:
+    if wanted.size is not None and tuple(wanted.size) != form.shape[1:]:
+        raise TaskDataError(
+            f"{part.where}: `size` is {list(wanted.size)}, but its grid is {list(form.shape[1:])}. "
+            "Only files of images are resized: resize arrays before, or leave `size` out.",
+            ("input", "size"),
+        )
+
+
+def write_inputs(
+    definition: TaskDefinition,
+    parts: Sequence[Samples],
+    forms: Sequence[Form],
+    order: Order,
+    path: Path,
+) -> Inputs:
+    """Read, convert and store the inputs of all files.
+
+    Args:
+        definition: Content of the task file.
+        parts: Samples of each file.
+        forms: Conversions of each file.
+        order: Place of each sample.
+        path: Scratch file of the array.
+
+    Raises:
+        DataError: A file is damaged, a value is missing or not finite, or a channel is constant.
+    """
+    form, wanted = forms[0], definition.input
+    array = scratch_array(path, (order.count, *form.shape), form.dtype)
+    statistics = ChannelStatistics(form.shape[0])
+    missing = _Missing(wanted.missing)
+    start = fitted = cut = 0
+    for part, convert in zip(parts, forms, strict=True):
+        first = start
+        for block in part.read():
+            values, points = convert(block)
+            rows = order.place[start : start + len(values)]
+            known = missing.treat(values, points, rows, part.where, start - first)
+            trains = rows < order.num_train
+            whole = bool(trains.all())
+            statistics.add(
+                values if whole else values[trains],
+                known if whole or known is None else known[trains],
+            )
+            array[rows] = values
+            release(array)
+            start += len(values)
+        if convert.length is not None:
+            stored = part.lengths if part.lengths is not None else _equal(part, convert)
+            fitted += int((stored < convert.length).sum())
+            cut += int((stored > convert.length).sum())
+    mean, std = statistics.mean, statistics.std
+    missing.fill_means(array, mean)
+    notes = [check_plausible(parts[0], form), *missing.notes()]
+    if fitted or cut:
+        notes.append(
+            f"sequences have {form.shape[1]} points: {fitted} were padded by zeros and {cut} cut"
+        )
+    constant = std <= CONSTANT * np.maximum(np.abs(mean), 1e-30)
+    if constant.all():
+        raise TaskDataError(
+            f"{parts[0].where}: all training inputs are alike, {mean[0]:g} at every point.",
+            ("input", "key"),
+        )
+    if constant.any():
+        notes.append(f"channels {np.flatnonzero(constant).tolist()} are constant in training")
+    facts: dict[str, Any] = {
+        "channels": form.shape[0],
+        "layout": form.layout,
+        "standardised": definition.standardize,
+    }
+    if parts[0].names:
+        facts["channel_names"] = list(parts[0].names)
+    if definition.standardize:
+        # Inputs stay as they are on disk. They are standardised when a batch is read.
+        scale = np.where(constant, 1.0, std)
+        facts["input_scaling"] = {"mean": mean.tolist(), "std": scale.tolist()}
+    return Inputs(array, facts, tuple(note for note in notes if note))
+
+
+def _equal(part: Samples, form: Form) -> np.ndarray:
+    """Return the points of each of the sequences of an array."""
+    return np.full(part.count, part.shape[form.layout.index("L") - 1])
+
+
+class _Missing:
+    """The treatment of missing values (NaN), as the task file says."""
+
+    def __init__(self, rule: str) -> None:
+        self._rule = rule
+        self._rows: list[np.ndarray] = []  # places of samples to fill once the means are known
+        self._values = self._samples = 0
+
+    def treat(
+        self,
+        values: np.ndarray,
+        points: np.ndarray | None,
+        rows: np.ndarray,
+        where: str,
+        start: int,
+    ) -> np.ndarray | None:
+        """Fill missing values of a block in place, where it can be done before the means are known.
+
+        Args:
+            values: [m, c, *grid].
+            points: Points of each sequence [m]; others are padding.
+            rows: Places of the samples.
+            where: File, for messages.
+            start: Number of the block's first sample in the file.
+
+        Returns:
+            True for the known points, in a shape that broadcasts to that of `values`; None: all.
+
+        Raises:
+            DataError: A value is infinite, or missing where this is refused.
+        """
+        inside = None
+        if points is not None and (points < values.shape[2]).any():
+            inside = (np.arange(values.shape[2]) < points[:, None])[:, None]
+        if values.dtype.kind != "f" or np.isfinite(values).all():
+            return inside
+        if np.isinf(values).any():
+            first = start + int(np.isinf(values).reshape(len(values), -1).any(axis=1).argmax())
+            raise DataError(
+                f"{where}: sample {first} (counted from 0) has a value that is infinite, or larger "
+                "than single precision holds. Correct it, or leave the sample out."
+            )
+        absent = np.isnan(values)
+        broken = absent.reshape(len(values), -1).any(axis=1)
+        self._values += int(absent.sum())
+        self._samples += int(broken.sum())
+        if self._rule == "refuse":
+            raise TaskDataError(
+                f"{where}: sample {start + int(broken.argmax())} (counted from 0) has a missing "
+                "value (NaN). Correct it, or set `input: {missing: zero | mean | interpolate}`.",
+                ("input", "missing"),
+            )
+        if self._rule == "zero":
+            values[absent] = 0
+        elif self._rule == "interpolate":
+            for row in np.flatnonzero(broken).tolist():
+                _interpolate(values[row], f"{where}: sample {start + row}")
+        else:
+            self._rows.append(rows[broken])
+            known: np.ndarray = ~absent if inside is None else ~absent & inside
+            return known
+        return inside
+
+    def fill_means(self, array: np.ndarray, mean: np.ndarray) -> None:
+        """Replace the values that are still missing by the means of their channels [c]."""
+        if not self._rows:
+            return
+        rows = np.sort(np.concatenate(self._rows))
+        side = (1, -1, *(1,) * (array.ndim - 2))
+        for start in range(0, len(rows), FILL_ROWS):
+            chosen = rows[start : start + FILL_ROWS]
+            values = array[chosen]
+            array[chosen] = np.where(np.isnan(values), mean.reshape(side), values)
+            release(array)
+
+    def notes(self) -> list[str]:
+        """Return what was imputed, for the manifest."""
+        if not self._values:
+            return []
+        return [
+            f"{self._values} missing values of {self._samples} samples were imputed ({self._rule})"
+        ]
+
+
+def _interpolate(channels: np.ndarray, where: str) -> None:
+    """Fill the missing values of a sample [c, l] linearly; at the ends, by the nearest value.
+
+    Raises:
+        TaskDataError: A channel has no value at all.
+    """
+    place = np.arange(channels.shape[1])
+    for number, values in enumerate(channels):
+        absent = np.isnan(values)
+        if absent.all():
+            raise TaskDataError(
+                f"{where}: channel {number} has no value to interpolate from. Set "
+                "`missing: mean`, or leave the sample out.",
+                ("input", "missing"),
+            )
+        if absent.any():
+            values[absent] = np.interp(place[absent], place[~absent], values[~absent])

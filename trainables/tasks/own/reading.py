@@ -1,0 +1,203 @@
+"""The reader of a user's data, as their task file describes them.
+
+    find_own    the files, by their names
+    read_own    the splits, in arrays that are mapped from a scratch folder
+
+Files are untrusted. No pickle is ever read, and declared sizes are checked before memory or disk
+space is used. Every fault names the file, and the key of the task file if one can be corrected.
+"""
+
+import math
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trainables.errors import DataError, TaskDataError
+from trainables.tasks.benchmark import ImportedSplits
+from trainables.tasks.own.conversion import Form
+from trainables.tasks.own.definition import TaskDefinition
+from trainables.tasks.own.dividing import divide
+from trainables.tasks.own.files import Located, Part, locate
+from trainables.tasks.own.formats.opening import open_container
+from trainables.tasks.own.formats.samples import Container, Samples
+from trainables.tasks.own.inputs import Inputs, Order, input_forms, write_inputs
+from trainables.tasks.own.targets import Outputs, read_labels, write_outputs
+from trainables.tasks.store.split import SPLITS, SplitData
+
+__all__ = ["find_own", "read_own"]
+
+SPARE_BYTES = 2**28  # disk space that an import leaves free
+
+
+def find_own(definition: TaskDefinition, folder: Path) -> Mapping[str, Path]:
+    """Return the files of a task by their paths relative to the folder of its task file.
+
+    Args:
+        definition: Content of the task file.
+        folder: Folder of the task file.
+
+    Raises:
+        TaskDataError: A file is missing or named for two splits.
+    """
+    return locate(definition, folder).names(folder)
+
+
+def read_own(definition: TaskDefinition, folder: Path, scratch: Path) -> ImportedSplits:
+    """Read the data of a task.
+
+    Args:
+        definition: Content of the task file.
+        folder: Folder of the task file.
+        scratch: An empty folder for arrays that do not fit in memory.
+
+    Returns:
+        The splits, and facts for the manifest: `classes` (names), `channels`, `layout`,
+        `standardised`, `input_scaling` and `notes`.
+
+    Raises:
+        DataError: A file is missing or damaged, or its content does not fit the task file.
+    """
+    located = locate(definition, folder)
+    opened = [(part, open_container(part.path, scratch, part.key)) for part in located.inputs]
+    inputs = [container.inputs(definition.input) for _, container in opened]
+    targets = _targets(definition, located, opened, scratch)
+    _check_counts(inputs, targets, own_files=bool(located.targets))
+    forms = input_forms(definition, inputs)
+    count = sum(part.count for part in inputs)
+    _check_space(scratch, count, forms[0], targets, definition)
+    labels = read_labels(targets) if definition.kind == "classification" else None
+    division = divide(
+        definition.splits,
+        definition.name,
+        np.repeat([part.split for part, _ in opened], [part.count for part in inputs]),
+        column=_column(opened, inputs, definition.splits.column, "column"),
+        groups=(groups := _column(opened, inputs, definition.splits.group, "group")),
+        classes=labels.codes if labels else None,
+    )
+    chosen = np.concatenate([division.rows[split] for split in SPLITS])
+    place = np.empty(count, np.int64)
+    place[chosen] = np.arange(len(chosen))
+    order = Order(place, len(division.rows["train"]))
+    if labels is None:
+        outputs = write_outputs(definition, targets, forms[0], order, scratch / "own-y.raw")
+        notes: tuple[str, ...] = ()
+    else:
+        outputs = Outputs(labels.codes[chosen], {"classes": list(labels.names)})
+        notes = labels.notes
+    written = write_inputs(definition, inputs, forms, order, scratch / "own-x.raw")
+    description = {
+        **written.facts,
+        **outputs.facts,
+        "notes": [*written.notes, *notes, *division.notes],
+    }
+    return ImportedSplits(_cut(division.rows, written, outputs, groups), description)
+
+
+def _targets(
+    definition: TaskDefinition,
+    located: Located,
+    opened: Sequence[tuple[Part, Container]],
+    scratch: Path,
+) -> list[Samples]:
+    containers = [container for _, container in opened]
+    if located.targets:
+        containers = [open_container(p.path, scratch, p.key) for p in located.targets]
+    return [container.targets(definition.target) for container in containers]
+
+
+def _check_counts(
+    inputs: Sequence[Samples], targets: Sequence[Samples], *, own_files: bool
+) -> None:
+    """Check that there are as many outputs as inputs: in each file, or if these differ in all.
+
+    Raises:
+        DataError: The numbers differ, or there are no samples.
+    """
+    if len(inputs) == len(targets):
+        for x, y in zip(inputs, targets, strict=True):
+            if x.count != y.count:
+                raise DataError(
+                    f"{x.where} has {x.count} samples, but {y.where} has {y.count}. Each sample "
+                    "needs its output."
+                )
+    num_inputs, num_targets = (sum(part.count for part in parts) for parts in (inputs, targets))
+    if num_inputs != num_targets:
+        raise TaskDataError(
+            f"{num_inputs} inputs have {num_targets} outputs.",
+            ("target", "path") if own_files else ("target", "key"),
+        )
+    if not num_inputs:
+        raise DataError(f"{inputs[0].where}: it has no samples.")
+
+
+def _check_space(
+    scratch: Path,
+    count: int,
+    form: Form,
+    targets: Sequence[Samples],
+    definition: TaskDefinition,
+) -> None:
+    """Check that the disk can hold the data twice: in the scratch folder and in the store.
+
+    Raises:
+        DataError: The disk is too small, or a file declares more than it can hold.
+    """
+    needed = count * math.prod(form.shape) * form.dtype.itemsize
+    if definition.kind != "classification":
+        needed += count * math.prod(targets[0].shape) * 4
+    free = shutil.disk_usage(scratch).free - SPARE_BYTES
+    if 2 * needed > free:
+        raise DataError(
+            f"{count} samples {list(form.shape)} take {2 * needed:,} bytes while they are "
+            f"imported, but {scratch} has {max(0, free):,} left. Free space, import fewer samples, "
+            "or set a smaller `length`."
+        )
+
+
+def _column(
+    opened: Sequence[tuple[Part, Container]],
+    inputs: Sequence[Samples],
+    name: str | None,
+    key: str,
+) -> np.ndarray | None:
+    """Return one value per sample of all files, or None if the task file names no column."""
+    if name is None:
+        return None
+    found = []
+    for (part, container), samples in zip(opened, inputs, strict=True):
+        column = container.column(name, ("splits", key))
+        values = column.values() if column.shape in ((), (1,)) else None
+        if values is None or len(values) != samples.count:
+            raise TaskDataError(
+                f"{part.path}: `{name}` must have one value for each of {samples.count} samples.",
+                ("splits", key),
+            )
+        values = values.reshape(-1)
+        found.append(np.char.decode(values, "utf-8") if values.dtype.kind == "S" else values)
+    joined = np.concatenate(found)
+    if joined.dtype.kind == "f" and np.isnan(joined).any():
+        raise TaskDataError(f"`{name}`: a value is missing.", ("splits", key))
+    return joined
+
+
+def _cut(
+    rows: Mapping[str, np.ndarray],
+    inputs: Inputs,
+    outputs: Outputs,
+    groups: np.ndarray | None,
+) -> dict[str, SplitData]:
+    """Return the splits as views of the arrays that hold them one after another."""
+    codes = None if groups is None else np.unique(groups, return_inverse=True)[1].astype(np.int64)
+    splits, start = {}, 0
+    for split in SPLITS:
+        chosen = rows[split]
+        part = slice(start, start + len(chosen))
+        params: dict[str, Any] = {} if codes is None else {"group": codes[chosen]}
+        splits[split] = SplitData(
+            sample_id=chosen, x=inputs.array[part], y=outputs.array[part], params=params
+        )
+        start += len(chosen)
+    return splits

@@ -1,0 +1,62 @@
+"""Mean and deviation of each channel over the training samples, in one pass and bounded memory.
+
+Missing and padded points are left out. The parts are merged by the formula of Chan, Golub and
+LeVeque, "Updating Formulae and a Pairwise Algorithm for Computing Sample Variances", 1979:
+
+    mean = mean_a + d n_b / n,    M2 = M2_a + M2_b + d^2 n_a n_b / n,    d = mean_b - mean_a
+
+Shapes: m = samples of a block, c = channels.
+"""
+
+import numpy as np
+
+__all__ = ["ChannelStatistics"]
+
+
+class ChannelStatistics:
+    """Running statistics of c channels."""
+
+    def __init__(self, channels: int) -> None:
+        self._count = np.zeros(channels)
+        self._mean = np.zeros(channels)
+        self._squares = np.zeros(channels)  # M2: sum of squared distances from the mean
+
+    def add(self, values: np.ndarray, known: np.ndarray | None = None) -> None:
+        """Add samples.
+
+        Args:
+            values: [m, c, *grid].
+            known: False for points to leave out, in a shape that broadcasts to that of `values`.
+        """
+        if not len(values):
+            return
+        axes = (0, *range(2, values.ndim))
+        side = (1, -1, *(1,) * (values.ndim - 2))
+        if known is None:
+            count = np.full(values.shape[1], values.size / values.shape[1])
+            total = values.sum(axis=axes, dtype=np.float64)
+        else:
+            known = np.broadcast_to(known, values.shape)
+            count = known.sum(axis=axes, dtype=np.float64)
+            total = np.where(known, values, 0).sum(axis=axes, dtype=np.float64)
+        mean = total / np.maximum(count, 1)
+        centred = values - mean.reshape(side).astype(np.float32)
+        if known is not None:
+            centred = np.where(known, centred, 0)
+        squares = np.square(centred, out=centred).sum(axis=axes, dtype=np.float64)
+        both = np.maximum(self._count + count, 1)
+        distance = np.where(count > 0, mean - self._mean, 0)
+        self._mean += distance * count / both
+        self._squares += squares + np.square(distance) * self._count * count / both
+        self._count += count
+
+    @property
+    def mean(self) -> np.ndarray:
+        """The mean of each channel, float64 [c]."""
+        return self._mean.copy()
+
+    @property
+    def std(self) -> np.ndarray:
+        """The standard deviation of each channel, float64 [c]."""
+        deviation: np.ndarray = np.sqrt(self._squares / np.maximum(self._count, 1))
+        return deviation

@@ -1,0 +1,237 @@
+"""Outputs of a user's task: classes, sets of labels, numbers or fields.
+
+classification   labels [n] of numbers or text, or one-hot rows [n, k]  -> int64 [n]
+multilabel       0 and 1 [n, k]                                         -> float32 [n, k]
+regression       numbers [n] or [n, k]                                  -> float32 [n, k]
+dense            fields, with a layout                                  -> float32 [n, c, *grid]
+
+Shapes: n = samples of all splits, k = classes, labels or numbers.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trainables.errors import DataError, TaskDataError
+from trainables.tasks.formats.files import shown
+from trainables.tasks.own.conversion import Form, form_of
+from trainables.tasks.own.definition import TaskDefinition
+from trainables.tasks.own.formats.samples import Samples, check_kind
+from trainables.tasks.own.inputs import Order, check_same_shape
+from trainables.tasks.store.arrays import release, scratch_array
+
+__all__ = ["Labels", "Outputs", "read_labels", "write_outputs"]
+
+KEY = ("target", "key")
+MANY = 20  # as many classes as samples, from which on labels look like measurements
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Classes 0..k-1 of all samples [n], and their names."""
+
+    codes: np.ndarray
+    names: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Outputs in the order of the splits, and facts for the manifest."""
+
+    array: np.ndarray
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def read_labels(parts: Sequence[Samples]) -> Labels:
+    """Return the classes of a classification. Names are sorted, numbers by their size.
+
+    Raises:
+        TaskDataError: A label is missing, the labels are no classes, or there is only one class.
+    """
+    where = parts[0].where
+    blocks = [_flat(part) for part in parts]
+    notes = [note for _, note in blocks if note][:1]
+    if len({block.dtype.kind in "SU" for block, _ in blocks}) > 1:
+        raise TaskDataError(f"{where}: labels are numbers in one file and text in another.", KEY)
+    values = np.concatenate([block for block, _ in blocks])
+    if values.dtype.kind == "S":
+        values = np.char.decode(values, "utf-8", "replace")
+    if values.dtype.kind == "U":
+        values = np.char.strip(values)
+        if (values == "").any():
+            raise _absent(where, int((values == "").argmax()))
+    elif values.dtype.kind == "f":
+        if not np.isfinite(values).all():
+            raise _absent(where, int((~np.isfinite(values)).argmax()))
+        if (values != np.round(values)).any():
+            number = values[values != np.round(values)][0]
+            raise TaskDataError(
+                f"{where}: labels must be whole numbers or text, but one is {number:g}. Is it "
+                "`kind: regression`?",
+                KEY,
+            )
+        values = values.astype(np.int64)
+    classes, codes = np.unique(values, return_inverse=True)
+    if len(classes) < 2:
+        raise TaskDataError(
+            f"{where}: all samples have the label `{shown(str(classes[0]))}`. Two classes at least "
+            "are needed.",
+            KEY,
+        )
+    if len(classes) == len(values) >= MANY:
+        raise TaskDataError(
+            f"{where}: each of {len(values)} samples has a class of its own. Is it `kind: "
+            "regression`, or a column of names?",
+            KEY,
+        )
+    return Labels(codes.astype(np.int64), tuple(map(str, classes.tolist())), tuple(notes))
+
+
+def _absent(where: str, row: int) -> TaskDataError:
+    return TaskDataError(
+        f"{where}: the label of sample {row} (counted from 0) is missing. Add it, or leave the "
+        "sample out.",
+        KEY,
+    )
+
+
+def _flat(part: Samples) -> tuple[np.ndarray, str]:
+    """Return the labels [n] of a file, and a remark if they were one-hot."""
+    check_kind(part.where, part.dtype, KEY, text=True)
+    if part.dtype.kind == "c" or len(part.shape) > 1 or part.lengths is not None:
+        raise TaskDataError(
+            f"{part.where}: labels must be [n], but are {['n', *part.shape]} of {part.dtype}. "
+            "Is it `kind: dense`?",
+            KEY,
+        )
+    values = part.values()
+    if part.shape in ((), (1,)):
+        return values.reshape(-1), ""
+    if values.dtype.kind in "biuf" and len(values):
+        values = values.astype(np.float64)
+        if np.isin(values, (0, 1)).all() and (values.sum(axis=1) == 1).all():
+            return values.argmax(axis=1), f"labels were {part.shape[0]} columns, one of them 1"
+    raise TaskDataError(
+        f"{part.where}: {part.shape[0]} labels a sample. Is it `kind: multilabel` or "
+        "`kind: regression`?",
+        KEY,
+    )
+
+
+def write_outputs(
+    definition: TaskDefinition,
+    parts: Sequence[Samples],
+    inputs: Form,
+    order: Order,
+    path: Path,
+) -> Outputs:
+    """Read, convert and store outputs that are no classes.
+
+    Args:
+        definition: Content of the task file.
+        parts: Samples of each file.
+        inputs: Conversion of the inputs, whose layout and grid fields have.
+        order: Place of each sample.
+        path: Scratch file of the array.
+
+    Raises:
+        DataError: A file is damaged, or its outputs are missing, not finite, all alike or of
+            another shape.
+    """
+    kind = definition.kind
+    if kind == "dense":
+        forms = [
+            form_of(p, definition.target.layout or inputs.layout, part="target") for p in parts
+        ]
+        _check_grid(parts[0], forms[0], inputs, definition)
+    else:
+        parts = [_as_rows(part, kind) for part in parts]
+        forms = [form_of(replace(part, layout="NL"), "NL", part="target") for part in parts]
+    check_same_shape(parts, forms, "target")
+    shape = forms[0].shape if kind == "dense" else forms[0].shape[1:]
+    array = scratch_array(path, (order.count, *shape), np.float32)
+    low, high = np.inf, -np.inf
+    for start, part, values in _blocks(parts, forms):
+        rows = order.place[start : start + len(values)]
+        _check(part, values, kind)
+        trains = values[rows < order.num_train]
+        if trains.size:
+            low, high = min(low, trains.min()), max(high, trains.max())
+        array[rows] = values.reshape(len(values), *shape)
+        release(array)
+    if low == high:
+        raise TaskDataError(
+            f"{parts[0].where}: all training outputs are {low:g}: there is nothing to learn.", KEY
+        )
+    names = list(parts[0].names)
+    if kind == "multilabel":
+        return Outputs(array, {"classes": names or [str(i) for i in range(shape[0])]})
+    return Outputs(array, {"outputs": names} if names else {})
+
+
+def _blocks(
+    parts: Sequence[Samples], forms: Sequence[Form]
+) -> Iterator[tuple[int, Samples, np.ndarray]]:
+    start = 0
+    for part, convert in zip(parts, forms, strict=True):
+        for block in part.read():
+            values = convert(block).values
+            yield start, part, values
+            start += len(values)
+
+
+def _as_rows(part: Samples, kind: str) -> Samples:
+    """Return outputs [n, k]. A single number per sample becomes [n, 1].
+
+    Raises:
+        TaskDataError: They are text or fields, or a set of labels has one column.
+    """
+    check_kind(part.where, part.dtype, KEY)
+    if len(part.shape) > 1 or part.lengths is not None or part.dtype.kind == "c":
+        raise TaskDataError(
+            f"{part.where}: outputs of a {kind} are [n, k], but these are {['n', *part.shape]} of "
+            f"{part.dtype}. Is it `kind: dense`?",
+            KEY,
+        )
+    if part.shape:
+        return part
+    if kind == "multilabel":
+        raise TaskDataError(
+            f"{part.where}: sets of labels are [n, k] of 0 and 1, but these are [n]. Is it `kind: "
+            "classification`?",
+            KEY,
+        )
+    read = part.read
+    return replace(part, shape=(1,), read=lambda: (np.asarray(b)[:, None] for b in read()))
+
+
+def _check(part: Samples, values: np.ndarray, kind: str) -> None:
+    if not np.isfinite(values).all():
+        raise DataError(
+            f"{part.where}: outputs are missing or infinite (NaN or inf), or larger than single "
+            "precision holds. Correct them, or leave these samples out."
+        )
+    if kind == "multilabel" and not ((values == 0) | (values == 1)).all():
+        strange = values[(values != 0) & (values != 1)][0]
+        raise TaskDataError(
+            f"{part.where}: sets of labels are of 0 and 1, but one number is {strange:g}.", KEY
+        )
+
+
+def _check_grid(part: Samples, form: Form, inputs: Form, definition: TaskDefinition) -> None:
+    if definition.input.length is not None or inputs.length is not None:
+        raise TaskDataError(
+            "`length` pads or cuts the inputs, but fields must keep their points. Give all "
+            "samples one length before.",
+            ("input", "length"),
+        )
+    if form.shape[1:] != inputs.shape[1:]:
+        raise TaskDataError(
+            f"{part.where}: fields are on a grid of {list(form.shape[1:])}, but inputs on one of "
+            f"{list(inputs.shape[1:])}. Bring both to one grid, or correct `target.layout`.",
+            ("target", "layout"),
+        )
