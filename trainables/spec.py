@@ -1,11 +1,19 @@
 """Inputs of a worker: one trial as validated data, and one attempt at it."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_serializer
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    model_serializer,
+    model_validator,
+)
 
 Dimension = Literal["1d", "2d"]
 BACKBONES: Mapping[str, Dimension] = {  # by name; a local folder is allowed as well
@@ -14,6 +22,12 @@ BACKBONES: Mapping[str, Dimension] = {  # by name; a local folder is allowed as 
     "swin_base": "2d",
     "dinov2_small": "2d",
 }
+
+ORIGINS = ("name", "hub", "timm")  # keys of a backbone's spec, of which it has exactly one
+HUB_ID = r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*"
+REVISION = r"^[A-Za-z0-9_][A-Za-z0-9._/-]*$"
+FOLDER_STARTS = (".", "/", "~")  # of a path, by which it differs from a name on the hub
+Bidirectional = Literal["none", "flip", "double"]
 
 # SEARCHED_MODEL lists the settings of `model` that a study may search. PUBLISHED_MODEL lists the
 # settings that a backbone was published with. Such a setting applies only to the backbones that
@@ -28,12 +42,47 @@ class Spec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
 
+def hub_origin(value: str) -> str:
+    """Return a valid OWNER/NAME of the Hugging Face Hub, or the path of a folder.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    if not value.startswith(FOLDER_STARTS) and not re.fullmatch(HUB_ID, value):
+        raise ValueError("must be OWNER/NAME as on the Hugging Face Hub, or a folder, as ./folder")
+    return value
+
+
 class BackboneSpec(Spec):
-    """A pretrained transformer and the part of it that is used."""
+    """A pretrained transformer and the part of it that is used.
+
+    Exactly one of `name`, `hub` and `timm` is given. With `hub` and `timm`, `name` follows from it.
+    A dump leaves out the keys that the first version lacked where they have their default.
+    """
 
     name: str = Field(
+        "",
         description="roberta_base, swin_base, minilm, dinov2_small, or the path of a local folder "
-        "in transformers' format (config.json and model.safetensors)."
+        "in transformers' format (config.json and model.safetensors).",
+    )
+    hub: Annotated[str, AfterValidator(hub_origin)] | None = Field(
+        None,
+        max_length=4096,
+        description="An encoder of the Hugging Face Hub, such as FacebookAI/roberta-large, or the "
+        "path of a local folder, such as ./folder.",
+    )
+    timm: str | None = Field(
+        None,
+        pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+)?$",
+        max_length=200,
+        description="An encoder of timm by its name there, such as vit_small_patch16_224.",
+    )
+    revision: str | None = Field(
+        None,
+        pattern=REVISION,
+        max_length=200,
+        description="Commit, tag or branch on the hub; null: the latest one. Only a commit is the "
+        "same for ever.",
     )
     layers: int | None = Field(None, ge=1, description="Keep the first N layers; null keeps all.")
     tokens: int | None = Field(
@@ -44,6 +93,65 @@ class BackboneSpec(Spec):
     weights: Literal["pretrained", "random"] = Field(
         "pretrained", description="`random` has to be written out, and is tagged."
     )
+    bidirectional: Bidirectional = Field(
+        "none",
+        description="Of a causal decoder, whose tokens see the earlier ones alone. flip: it also "
+        "reads the sequence in reverse. double: it reads the sequence twice in a row "
+        "(arXiv 2510.05278).",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _derive_name(cls, given: Any) -> Any:
+        """Add the name that follows from `hub` or `timm`. Other faults are left to the fields."""
+        if not isinstance(given, Mapping) or given.get("name"):
+            return given
+        hub, timm = given.get("hub"), given.get("timm")
+        if isinstance(hub, str) and timm is None:
+            return {**given, "name": hub}
+        if isinstance(timm, str) and hub is None:
+            return {**given, "name": f"timm/{timm}"}
+        return given
+
+    @model_validator(mode="after")
+    def _has_one_origin(self) -> "BackboneSpec":
+        derived = self.hub if self.timm is None else f"timm/{self.timm}"
+        given = [key for key in ORIGINS if getattr(self, key)]
+        if derived is not None and self.name == derived:
+            given.remove("name")
+        if len(given) != 1:
+            but = f", but has {' and '.join(f'`{key}`' for key in given)}" if given else ""
+            raise ValueError(f"must have one of `name`, `hub` and `timm`{but}")
+        if self.revision is not None and self.hub_id is None and self.timm is None:
+            raise ValueError("must have `hub: OWNER/NAME` or `timm` with `revision`, which is the "
+                             "version on the hub")  # fmt: skip
+        return self
+
+    @model_serializer(mode="wrap")
+    def _leave_out_new_defaults(
+        self, dump: Callable[["BackboneSpec"], dict[str, Any]]
+    ) -> dict[str, Any]:
+        plain = dump(self)
+        fields = type(self).model_fields
+        return {
+            key: value
+            for key, value in plain.items()
+            if key not in ADDED_LATER or value != fields[key].default
+        }
+
+    @property
+    def origin(self) -> str:
+        """The key that says where the backbone is from: `name`, `hub` or `timm`."""
+        return "timm" if self.timm else "hub" if self.hub else "name"
+
+    @property
+    def hub_id(self) -> str | None:
+        """OWNER/NAME on the hub, or None for a name, a folder, and timm's names."""
+        is_folder = self.hub is None or self.hub.startswith(FOLDER_STARTS)
+        return None if is_folder else self.hub
+
+
+ADDED_LATER = ("hub", "timm", "revision", "bidirectional")  # to BackboneSpec
 
 
 class ModelSpec(Spec):

@@ -88,8 +88,11 @@ def read_backbones(
         if section is None:
             continue
         name = section["name"]
-        is_path = "/" in name or name.startswith((".", "~"))
-        if name not in catalog.backbones and not is_path:
+        if section.get("timm") and dimension != "2d":
+            message = "timm has encoders of images, for 2d tasks. For 1d, name one with `hub`."
+            faults.add(tree.at(["backbones", dimension, "timm"]),
+                       f"`backbones.{dimension}.timm`: {message}")  # fmt: skip
+        elif name not in catalog.backbones and not is_elsewhere(name):
             way_out = " A folder is written as a path, ./folder, or lies in SWEEPER_HOME/weights."
             message = unknown("backbone", printable(name), catalog.backbones) + way_out
             faults.add(tree.at(["backbones", dimension, "name"]), message)
@@ -106,6 +109,11 @@ def read_backbones(
                        f"`backbones.2d.tokens` {message} {tokens}.")  # fmt: skip
         backbones[dimension] = section
     return backbones
+
+
+def is_elsewhere(backbone: str) -> bool:
+    """Return whether a backbone's name is a path, or a name on the hub or of timm."""
+    return "/" in backbone or backbone.startswith((".", "~"))
 
 
 def read_proxies(

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from sweeper.config.catalog import MODEL, PROXY, Catalog
 from sweeper.config.check import PROXY_KEYS
 from sweeper.config.distributions import CHOICES, RANGES
-from sweeper.config.merge import EXTENDS
+from sweeper.config.merge import EXTENDS, ORIGIN
 from sweeper.config.schema import NAME, REQUIRED, StageSearch, SweepFile
 
 Schema = dict[str, Any]
@@ -127,6 +127,9 @@ def _backbone(catalog: Catalog, dimension: str) -> Schema:
     name = {"anyOf": [{"enum": names}, {"type": "string", "pattern": r"[/.~]"}]}
     section = inlined(catalog.sections["backbone"])
     section["properties"]["name"] = {**name, "description": "A known one, or a folder's path."}
+    if dimension != "2d":
+        del section["properties"]["timm"]
+    section["anyOf"] = [{"required": [key]} for key in ORIGIN if key in section["properties"]]
     return {"anyOf": [*name["anyOf"], section]}
 
 

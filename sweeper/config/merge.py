@@ -48,6 +48,7 @@ NOT_SAID = {  # key of other tools without a counterpart -> explanation
     ),
 }
 RANGE_KEYS = ("min", "max", "q")
+ORIGIN = ("name", "hub", "timm")  # keys of which a backbone has one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,8 +144,13 @@ def _unfixed(base: dict[str, Node], own: Node) -> dict[str, Node]:
 
 def _prepared(base: Node, over: Mapping[str, Node], path: tuple[str, ...]) -> dict[str, Node]:
     match path:
-        case ("backbones", _) if isinstance(base.value, str):
-            return {"name": base}
+        case ("backbones", _):
+            kept = {"name": base} if isinstance(base.value, str) else dict(base.children())
+            # Another backbone replaces that of the base, whatever key names either of them.
+            if any(key in over and over[key].value is not None for key in ORIGIN):
+                for key in (*ORIGIN, "revision"):
+                    kept.pop(key, None)
+            return kept
         case ("parameters", _):
             kept = dict(base.children())
             given = {key for key, child in over.items() if child.value is not None}

@@ -10,8 +10,9 @@ from sweeper.errors import Fault, FileFaults
 from sweeper.execution.nodes import missing_on
 from sweeper.model import StudyFacts
 from sweeper.planning.stage_store import place_of, release_command
-from trainables.models.weights.description import BACKBONES, folder_of
+from trainables.models.weights.description import folder_of_spec
 from trainables.sources.registry import PROXIES, proxy_folder
+from trainables.spec import BackboneSpec
 from trainables.storage.urls import ArtifactUrl
 from trainables.tasks import official
 
@@ -81,8 +82,6 @@ def _needed(
         if facts[study.name].data_source == "official":
             yield official.folder_of(study.task, home)
         yield from (proxy_folder(name, home) for name in study.proxies if PROXIES[name].files)
-        weights = str(study.backbone["name"])
-        if weights not in BACKBONES:
-            yield folder_of(weights, home)
-        elif (home / "weights" / weights).exists():
-            yield home / "weights" / weights
+        weights = folder_of_spec(BackboneSpec.model_validate(study.backbone), home)
+        if weights is not None:
+            yield weights

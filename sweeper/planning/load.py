@@ -15,6 +15,7 @@ from typing import Any
 
 from sweeper.address import is_address, is_dashboard
 from sweeper.config.catalog import Catalog
+from sweeper.config.check import is_elsewhere
 from sweeper.config.check_studies import Refusal
 from sweeper.config.faults import shown
 from sweeper.config.loader import load_sweep, loads_sweep
@@ -115,7 +116,7 @@ def from_resolved(resolved: Mapping[str, Any], *, name: str, profile: str) -> Sw
     named = {
         str(spec["name"]): dimension
         for dimension, spec in resolved.get("backbones", {}).items()
-        if isinstance(spec, Mapping)
+        if isinstance(spec, Mapping) and not is_elsewhere(str(spec["name"]))
     }
     known = catalog()  # the loading of a deleted backbone reports it
     known = replace(known, backbones={**named, **known.backbones})

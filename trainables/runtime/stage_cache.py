@@ -29,7 +29,7 @@ from trainables.errors import StorageError
 from trainables.models.backbone import Backbone
 from trainables.report import Report
 from trainables.sources.source import Domains
-from trainables.spec import TrialSpec
+from trainables.spec import BackboneSpec, TrialSpec
 from trainables.stages.stage import Stage, StageConfig
 from trainables.storage.stage_store import StageResult, StageStore
 from trainables.tasks.task import TaskInfo
@@ -56,7 +56,7 @@ def root_key(spec: TrialSpec, backbone: Backbone, domains: Domains, device: torc
         {
             "task": [domains.target.content_hash, *_as_trained_on(domains.target.info)],
             "weights": [backbone.weights_hash, spec.backbone.weights],
-            "body": [spec.backbone.layers, spec.backbone.tokens],
+            "body": _body(spec.backbone),
             "proxy": None if source is None else source.content_hash,
             "model": spec.model.model_dump(mode="json"),
             "seed": spec.seed,
@@ -65,6 +65,12 @@ def root_key(spec: TrialSpec, backbone: Backbone, domains: Domains, device: torc
             "libraries": [version(name) for name in LIBRARIES],
         }
     )
+
+
+def _body(spec: BackboneSpec) -> list[object]:
+    """Return the settings of the body. Those that the first version lacked count if set."""
+    added = [] if spec.bidirectional == "none" else [spec.bidirectional]
+    return [spec.layers, spec.tokens, *added]
 
 
 def stage_key(name: str, config: StageConfig, upstream: str) -> str:

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from trainables.errors import ConfigError, TrainableError, WeightsError
-from trainables.spec import BackboneSpec, Dimension
+from trainables.spec import BackboneSpec, Bidirectional, Dimension
 
 __all__ = [
     "BACKBONES",
@@ -23,6 +23,7 @@ __all__ = [
     "NamedBackbone",
     "Origin",
     "backbone_faults",
+    "check_bidirectional",
     "check_identity",
     "check_whole",
     "folder_of",
@@ -60,6 +61,7 @@ class Origin:
     """Sources of the weights of a named backbone."""
 
     hub_ids: tuple[str, ...]  # tried in this order
+    revision: str | None = None  # commit, tag or branch on the hub; None: the latest one
     package: str | None = None  # an importable package that ships the weights
     package_path: str = ""  # path of the folder or ONNX file inside the package
 
@@ -188,6 +190,25 @@ def folder_of(name: str, home: Path) -> Path:
         f"unknown backbone `{name}`: neither one of {', '.join(BACKBONES)}, nor a folder here or "
         f"in {home / 'weights'}."
     )
+
+
+def folder_of_spec(spec: BackboneSpec, home: Path) -> Path | None:
+    """Return the user's folder of a backbone, or None for one of a package or the hub.
+
+    Raises:
+        ConfigError: The spec names a folder that does not exist.
+    """
+    if spec.name not in BACKBONES and spec.hub_id is None and spec.timm is None:
+        return folder_of(spec.name, home)
+    folder = home / "weights" / spec.name
+    return folder if folder.exists() else None
+
+
+def _cached(spec: BackboneSpec) -> Path | None:
+    """Return the folder of a cached config of the hub, or None."""
+    from trainables.models.weights.hub import cached_config  # its client takes a while to import
+
+    return None if spec.hub_id is None else cached_config(spec.hub_id, spec.revision)
 
 
 def local_backbones(home: Path) -> dict[str, Dimension]:
@@ -319,12 +340,14 @@ def backbone_faults(
     try:
         description, name = _describe(spec, home), spec.name
     except TrainableError as error:
-        yield "name", str(error)
+        yield spec.origin, str(error)
+        return
+    if description is None:
         return
     kind = _type_of(description)
     if DIMENSIONS[kind] != dimension:
         yield (
-            "name",
+            spec.origin,
             f"`backbones.{dimension}`: `{name}` is a {kind}, which is for {DIMENSIONS[kind]} "
             "tasks.",
         )
@@ -333,6 +356,7 @@ def backbone_faults(
     checks: dict[str, Callable[[], object]] = {
         "layers": lambda: _check_layers(name, kind, spec.layers, description),
         "tokens": lambda: _check_tokens(name, kind, spec.tokens, description),
+        "bidirectional": lambda: check_bidirectional(name, kind, spec.bidirectional),
     }
     for key, check in checks.items():
         try:
@@ -341,8 +365,8 @@ def backbone_faults(
             yield key, str(error)
 
 
-def _describe(spec: BackboneSpec, home: Path | None) -> Mapping[str, Any]:
-    """Return the config of a backbone.
+def _describe(spec: BackboneSpec, home: Path | None) -> Mapping[str, Any] | None:
+    """Return the config of a backbone, or None if it has to be fetched from the hub.
 
     Raises:
         ConfigError: There is no such folder.
@@ -352,7 +376,11 @@ def _describe(spec: BackboneSpec, home: Path | None) -> Mapping[str, Any]:
     named = BACKBONES.get(spec.name)
     if named is None:
         assert home is not None
-        folder = folder_of(spec.name, home)
+        own = folder_of_spec(spec, home)
+        if own is None:
+            cached = _cached(spec)
+            return None if cached is None else _supported(spec, read_config(cached))
+        folder = own
     elif home is None or spec.weights == "random" or not (home / "weights" / spec.name).exists():
         return named.config
     else:
@@ -360,14 +388,23 @@ def _describe(spec: BackboneSpec, home: Path | None) -> Mapping[str, Any]:
     description = read_config(folder)
     if named is not None and "model_type" in description:
         check_identity(spec.name, description, folder)
-    kind = _type_of(description)
-    if kind not in DIMENSIONS:
-        raise unsupported(spec.name, kind)
+    _supported(spec, description)
     if spec.weights == "pretrained" and not (folder / TENSORS).is_file():
         raise WeightsError(
             f"{folder}: no {TENSORS}. Save the weights as one safetensors file "
             "(`model.save_pretrained(folder)`); pickled .bin files are not read."
         )
+    return description
+
+
+def _supported(spec: BackboneSpec, description: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the config of a backbone.
+
+    Raises:
+        WeightsError: The architecture is not supported.
+    """
+    if (kind := _type_of(description)) not in DIMENSIONS:
+        raise unsupported(spec.name, kind)
     return description
 
 
@@ -403,6 +440,19 @@ def check_whole(name: str, layers: int | None) -> None:
         raise ConfigError(
             f"backbone.layers is {layers}, but a Swin (`{name}`) cannot be cut to its first "
             "layers, since its stages need each other: leave layers out."
+        )
+
+
+def check_bidirectional(name: str, kind: str, mode: Bidirectional) -> None:
+    """Check that `bidirectional` is set for a causal decoder alone.
+
+    Raises:
+        ConfigError: The tokens of this network see each other in both directions already.
+    """
+    if mode != "none":
+        raise ConfigError(
+            f"backbone.bidirectional is {mode}, but `{name}` is a {kind}, whose tokens see each "
+            "other in both directions already: leave it out."
         )
 
 

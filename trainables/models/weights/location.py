@@ -3,21 +3,105 @@
 The order is: a local folder (a path or `home/weights/<name>`), the cache of the Hugging Face hub,
 an installed package (its files are read, it is never imported), the hub itself. The result is a
 folder in transformers' format.
-
-The search honours the hub's cache folder and environment variables (HF_HOME, HF_ENDPOINT,
-HF_HUB_OFFLINE, HF_TOKEN). It therefore finds the downloads of other programs.
 """
 
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-
-from huggingface_hub import HfApi, hf_hub_download, try_to_load_from_cache
+from typing import Any
 
 from trainables.errors import WeightsError
 from trainables.models.weights.conversion import convert_once, dinov2_from_onnx, swin_from_timm
-from trainables.models.weights.description import CONFIG, TENSORS, Origin, read_config
+from trainables.models.weights.description import (
+    BACKBONES,
+    CONFIG,
+    TENSORS,
+    Origin,
+    check_identity,
+    folder_of,
+    read_config,
+)
+from trainables.models.weights.hub import cached_config, cached_folder, download
+from trainables.spec import BackboneSpec
 
 EXTRA = 'pip install "sweeper[laptop]"'
+
+
+@dataclass(frozen=True, kw_only=True)
+class Located:
+    """A backbone's description, and the folder of its weights."""
+
+    description: dict[str, Any]  # contents of config.json
+    folder: Path | None  # None: random weights
+    origin: Origin | None  # None: a folder of the user, which holds the tokenizer as well
+
+
+def locate(spec: BackboneSpec, home: Path) -> Located:
+    """Return the description of a backbone and the folder of its weights; fetch them if needed.
+
+    Raises:
+        ConfigError: The name is unknown.
+        WeightsError: Weights or config are not found, or are those of another network.
+    """
+    named, pretrained = BACKBONES.get(spec.name), spec.weights == "pretrained"
+    if named is not None:  # it has a built-in config
+        if not pretrained:
+            return Located(description=dict(named.config), folder=None, origin=named.origin)
+        folder = find_weights(spec.name, named.origin, home)
+        description = read_config(folder)
+        check_identity(spec.name, description, folder)
+        return Located(description=description, folder=folder, origin=named.origin)
+    if (origin := _hub_origin(spec)) is None:
+        folder = as_transformers_folder(folder_of(spec.name, home), home)
+    elif pretrained:
+        folder = find_weights(spec.name, origin, home)
+    else:
+        folder = _find_config(spec.name, origin, home)
+    return Located(
+        description=read_config(folder), folder=folder if pretrained else None, origin=origin
+    )
+
+
+def _hub_origin(spec: BackboneSpec) -> Origin | None:
+    """Return the place of a backbone on the hub, or None for a folder."""
+    hub_id = timm_hub_id(spec.timm) if spec.timm else spec.hub_id
+    return None if hub_id is None else Origin(hub_ids=(hub_id,), revision=spec.revision)
+
+
+def timm_hub_id(name: str) -> str:
+    """Return the hub's name of the weights that timm has for a model, `timm/NAME.TAG`.
+
+    Raises:
+        WeightsError: timm has no such model, or no weights for it.
+    """
+    import timm
+
+    try:
+        config = timm.get_pretrained_cfg(name)
+    except RuntimeError as error:
+        raise WeightsError(f"timm has no weights `{name}`: {error}.") from error
+    if config is None or not (config.hf_hub_id or timm.is_model(name)):
+        near = timm.list_models(f"*{name.partition('.')[0][:12]}*")[:5]
+        hint = f" It has {', '.join(near)}." if near else ""
+        raise WeightsError(f"timm has no model `{name}`.{hint}")
+    if not config.hf_hub_id:
+        raise WeightsError(f"timm has no weights for `{name}`; name another model.")
+    return str(config.hf_hub_id)
+
+
+def _find_config(name: str, origin: Origin, home: Path) -> Path:
+    """Return the folder with the config of a backbone on the hub, for random weights.
+
+    Raises:
+        WeightsError: The hub does not give it.
+    """
+    local = home / "weights" / name
+    if local.exists():
+        return local
+    (hub_id,) = origin.hub_ids
+    return cached_config(hub_id, origin.revision) or download(
+        hub_id, origin.revision, with_weights=False
+    )
 
 
 def find_weights(name: str, origin: Origin, home: Path) -> Path:
@@ -35,7 +119,7 @@ def find_weights(name: str, origin: Origin, home: Path) -> Path:
     if local.exists():
         return as_transformers_folder(local, home)
     for hub_id in origin.hub_ids:
-        if cached := cached_folder(hub_id):
+        if cached := cached_folder(hub_id, origin.revision):
             return as_transformers_folder(cached, home)
     # Local sources come first, so that nothing is downloaded twice. The faults of all sources are
     # collected, so that the error names each way to get the weights.
@@ -53,14 +137,15 @@ def find_weights(name: str, origin: Origin, home: Path) -> Path:
             return as_transformers_folder(packaged, home)
     for hub_id in origin.hub_ids:
         try:
-            folder = download(hub_id)
+            folder = download(hub_id, origin.revision)
         except WeightsError as error:
             faults.append(str(error))
         else:
             return as_transformers_folder(folder, home)
+    revision = f" --revision {origin.revision}" if origin.revision else ""
     ways = [
         f"put {CONFIG} and {TENSORS} into {local}",
-        f"`hf download {origin.hub_ids[0]}` where there is a network",
+        f"`hf download {origin.hub_ids[0]}{revision}` where there is a network",
         *([f"`{EXTRA}`"] if origin.package else []),
     ]
     raise WeightsError(
@@ -88,46 +173,3 @@ def _packaged_path(package: str, inside: str) -> Path | None:
         return None
     path = Path(next(iter(spec.submodule_search_locations))) / inside
     return path if path.exists() else None
-
-
-TOKENIZER_FILES = {
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "vocab.txt",
-    "vocab.json",
-    "merges.txt",
-}
-TIMEOUT_S = 5.0  # for the hub's first response; without a network, the user waits no longer
-
-
-def cached_folder(hub_id: str) -> Path | None:
-    """Return the cached snapshot of `hub_id`, or None if config or weights are missing."""
-    found = [try_to_load_from_cache(hub_id, name) for name in (CONFIG, TENSORS)]
-    paths = [Path(path) for path in found if isinstance(path, str)]
-    return paths[0].parent if len(paths) == len(found) else None
-
-
-def download(hub_id: str) -> Path:
-    """Download config, weights and tokenizer of `hub_id` into the hub's cache.
-
-    Returns:
-        The folder of the snapshot.
-
-    Raises:
-        WeightsError: The hub cannot be reached, or has no such repository or file.
-    """
-    try:
-        # The first request has no retries, so that it fails at once without a network.
-        siblings = HfApi().model_info(hub_id, timeout=TIMEOUT_S).siblings or []
-        on_hub = {sibling.rfilename for sibling in siblings}
-        if missing := {CONFIG, TENSORS} - on_hub:
-            raise WeightsError(f"the hub's {hub_id} has no {' and no '.join(sorted(missing))}")
-        wanted = [CONFIG, TENSORS, *sorted(TOKENIZER_FILES & on_hub)]
-        paths = [Path(hf_hub_download(hub_id, name)) for name in wanted]
-    except WeightsError:
-        raise
-    except Exception as error:  # the client passes on the errors of its HTTP library
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise WeightsError(f"the hub does not give {hub_id} ({reason.rstrip('.')})") from error
-    return paths[0].parent

@@ -73,6 +73,8 @@ def refusal(home: Path, **spec: object) -> str:
         ({"name": "bare"}, "name"),
         ({"name": "bare", "weights": "random"}, None),
         ({"name": "none"}, "name"),
+        ({"hub": "./none"}, "hub"),
+        ({"name": "roberta", "bidirectional": "flip"}, "bidirectional"),
         ({"name": "other"}, "name"),
         ({"name": "https://hub/roberta"}, "name"),
         ({"name": "/etc/passwd"}, "name"),
@@ -83,7 +85,7 @@ def refusal(home: Path, **spec: object) -> str:
     ],
 )
 def test_what_is_foreseen_is_what_loading_says(home: Path, spec: dict, key: str | None) -> None:
-    dimension: Dimension = "2d" if spec["name"] in ("swin", "timm", "dinov2") else "1d"
+    dimension: Dimension = "2d" if spec.get("name") in ("swin", "timm", "dinov2") else "1d"
     foreseen = faults(home, dimension, **spec)
     assert list(foreseen) == ([] if key is None else [key])
     assert refusal(home, **spec) == "".join(foreseen.values())

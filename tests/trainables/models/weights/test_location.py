@@ -18,7 +18,7 @@ from tests.support.command import ROOT
 from tests.support.tiny_backbones import save_tiny_bert, save_tiny_timm_swin
 from trainables.errors import ConfigError, WeightsError
 from trainables.models.backbones.loading import BACKBONES, load_backbone
-from trainables.models.weights import location
+from trainables.models.weights import hub, location
 from trainables.models.weights.conversion import convert_once
 from trainables.models.weights.description import Origin
 from trainables.models.weights.location import as_transformers_folder, find_weights
@@ -64,9 +64,11 @@ def test_the_order_is_folder_cache_package_hub(tmp_path, package, monkeypatch):
     asked = []
     cached = {}
     monkeypatch.setattr(
-        location, "cached_folder", lambda hub_id: asked.append("cache") or cached.get(1)
+        location, "cached_folder", lambda hub_id, revision: asked.append("cache") or cached.get(1)
     )
-    monkeypatch.setattr(location, "download", lambda hub_id: asked.append("hub") or cached[2])
+    monkeypatch.setattr(
+        location, "download", lambda hub_id, revision: asked.append("hub") or cached[2]
+    )
     assert find_weights("bert", package, tmp_path).parent.name == "weights_package"
     assert asked == ["cache"]
     cached[1] = save_tiny_bert(tmp_path / "cached")
@@ -100,13 +102,13 @@ def test_a_folder_in_home_is_a_name(tmp_path):
 def test_the_hubs_cache_is_read_without_a_network(tmp_path, monkeypatch):
     snapshot = cache_snapshot("someone/bert", tmp_path / "cache")
     monkeypatch.setattr(
-        location,
+        hub,
         "try_to_load_from_cache",
-        partial(location.try_to_load_from_cache, cache_dir=tmp_path / "cache"),
+        partial(hub.try_to_load_from_cache, cache_dir=tmp_path / "cache"),
     )
-    assert location.cached_folder("someone/bert") == snapshot
+    assert hub.cached_folder("someone/bert") == snapshot
     (snapshot / "model.safetensors").unlink()
-    assert location.cached_folder("someone/bert") is None
+    assert hub.cached_folder("someone/bert") is None
 
 
 class Hub(BaseHTTPRequestHandler):
@@ -125,7 +127,9 @@ class Hub(BaseHTTPRequestHandler):
             names = [f'{{"rfilename": "{path.name}"}}' for path in self.folder.iterdir()]
             body = f'{{"id": "someone/bert", "siblings": [{", ".join(names)}]}}'.encode()
             kind = "application/json"
-        elif self.path.startswith("/someone/bert/resolve/main/"):
+        elif self.path.startswith(
+            ("/someone/bert/resolve/main/", f"/someone/bert/resolve/{'0' * 40}/")
+        ):
             body = (self.folder / self.path.rpartition("/")[2]).read_bytes()
             kind = "application/octet-stream"
         else:
@@ -150,11 +154,11 @@ def test_a_download_brings_config_weights_and_tokenizer(tmp_path):
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("OneHub", (Hub,), {"folder": folder}))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     program = (
-        "from trainables.models.weights import location\n"
-        "folder = location.download('someone/bert')\n"
-        "assert location.cached_folder('someone/bert') == folder\n"
+        "from trainables.models.weights import hub\n"
+        "folder = hub.download('someone/bert')\n"
+        "assert hub.cached_folder('someone/bert') == folder\n"
         "print(sorted(path.name for path in folder.iterdir()))\n"
-        "try: location.download('someone/absent')\n"
+        "try: hub.download('someone/absent')\n"
         "except Exception as error: print(type(error).__name__, error)\n"
     )
     environment = os.environ | {
@@ -235,7 +239,7 @@ def test_the_laptop_extra_provides(name, tmp_path, monkeypatch):
     package = BACKBONES[name].origin.package
     if find_spec(package) is None:
         pytest.skip(f"{package} is not installed")
-    monkeypatch.setattr(location, "cached_folder", lambda hub_id: None)
-    monkeypatch.setattr(location, "download", lambda hub_id: pytest.fail("asked the hub"))
+    monkeypatch.setattr(location, "cached_folder", lambda hub_id, revision: None)
+    monkeypatch.setattr(location, "download", lambda hub_id, revision: pytest.fail("asked the hub"))
     assert (location.find_weights(name, BACKBONES[name].origin, tmp_path) / "config.json").exists()
     assert package not in sys.modules
