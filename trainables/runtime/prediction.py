@@ -121,7 +121,8 @@ class PredictionModel(nn.Module):
         probabilities = self.predict(x, batch_size)
         if self.task.kind == "multilabel":
             return np.asarray(probabilities >= THRESHOLD)
-        return np.array(self.classes)[probabilities.argmax(axis=1)]
+        names: np.ndarray = np.array(self.classes)[probabilities.argmax(axis=1)]
+        return names
 
     @torch.inference_mode()
     def _outputs(self, rows: Rows, batch_size: int | None) -> Iterator[np.ndarray]:
