@@ -53,6 +53,16 @@ class InputData(Spec):
     columns: Paths = Field(
         default=(), description="Columns of a table that become channels, or globs over columns."
     )
+    sample: str | None = Field(
+        None,
+        description="Column of a long table: each row is one point, and rows with the same value "
+        "of this column are a sequence.",
+    )
+    header: bool = Field(
+        True,
+        description="The first line of a CSV file names its columns. false: they are called 0, 1, "
+        "2 and so on.",
+    )
     layout: Layout | None = Field(
         None, description="Order of the axes: N samples, C channels, L points, H rows, W columns."
     )

@@ -61,7 +61,10 @@ def read_own(definition: TaskDefinition, folder: Path, scratch: Path) -> Importe
         DataError: A file is missing or damaged, or its content does not fit the task file.
     """
     located = locate(definition, folder)
-    opened = [(part, open_container(part.path, scratch, part.key)) for part in located.inputs]
+    opened = [
+        (part, open_container(part.path, scratch, definition.input, part.key))
+        for part in located.inputs
+    ]
     inputs = [container.inputs(definition.input) for _, container in opened]
     targets = _targets(definition, located, opened, scratch)
     _check_counts(inputs, targets, own_files=bool(located.targets))
@@ -104,7 +107,16 @@ def _targets(
 ) -> list[Samples]:
     containers = [container for _, container in opened]
     if located.targets:
-        containers = [open_container(p.path, scratch, p.key) for p in located.targets]
+        if definition.input.sample is not None:
+            raise TaskDataError(
+                "with `input.sample`, the outputs are a column of the same table. Leave "
+                "`target.path` out.",
+                ("target", "path"),
+            )
+        containers = [
+            open_container(part.path, scratch, definition.input, part.key)
+            for part in located.targets
+        ]
     return [container.targets(definition.target) for container in containers]
 
 

@@ -4,37 +4,49 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from trainables.errors import TaskDataError
+from trainables.tasks.own.definition import InputData
 from trainables.tasks.own.formats.samples import Container
 
-__all__ = ["ARRAYS", "READABLE", "is_readable", "open_container"]
+__all__ = ["READABLE", "is_readable", "open_container"]
 
 PICKLES = (".pkl", ".pickle", ".joblib", ".dill")
-Opener = Callable[[Path, Path], Container]
+Opener = Callable[[Path, Path, InputData], Container]
 
 
-def _npy(path: Path, scratch: Path) -> Container:
+def _npy(path: Path, scratch: Path, wanted: InputData) -> Container:
     from trainables.tasks.own.formats.numpy_files import NpyFile
 
+    del wanted
     return NpyFile(path, scratch)
 
 
-def _npz(path: Path, scratch: Path) -> Container:
+def _npz(path: Path, scratch: Path, wanted: InputData) -> Container:
     from trainables.tasks.own.formats.numpy_files import NpzFile
 
+    del wanted
     return NpzFile(path, scratch)
 
 
-def _hdf5(path: Path, scratch: Path) -> Container:
+def _hdf5(path: Path, scratch: Path, wanted: InputData) -> Container:
     from trainables.tasks.own.formats.hdf5_file import Hdf5File
 
-    del scratch
+    del scratch, wanted
     return Hdf5File(path)
+
+
+def _table(path: Path, scratch: Path, wanted: InputData) -> Container:
+    from trainables.tasks.own.formats.long_tables import LongTable
+    from trainables.tasks.own.formats.tables import open_table
+
+    table = open_table(path, scratch, header=wanted.header)
+    return table if wanted.sample is None else LongTable(table, wanted.sample, scratch)
 
 
 ARRAYS: Mapping[str, Opener] = {
     ".npy": _npy,
     ".npz": _npz,
     **dict.fromkeys((".h5", ".hdf5", ".he5", ".hdf"), _hdf5),
+    **dict.fromkeys((".parquet", ".pq", ".arrow", ".feather", ".ipc", ".csv", ".tsv"), _table),
 }
 READABLE = tuple(ARRAYS)
 
@@ -44,12 +56,13 @@ def is_readable(path: Path) -> bool:
     return path.suffix.lower() in ARRAYS
 
 
-def open_container(path: Path, scratch: Path, key: tuple[str, ...]) -> Container:
+def open_container(path: Path, scratch: Path, wanted: InputData, key: tuple[str, ...]) -> Container:
     """Open a file by its ending.
 
     Args:
         path: The file.
         scratch: Folder for parts that do not fit in memory.
+        wanted: The part `input` of the task file.
         key: Key of the task file that names the file.
 
     Raises:
@@ -68,4 +81,4 @@ def open_container(path: Path, scratch: Path, key: tuple[str, ...]) -> Container
             f"{', '.join(READABLE)}.",
             key,
         )
-    return ARRAYS[suffix](path, scratch)
+    return ARRAYS[suffix](path, scratch, wanted)

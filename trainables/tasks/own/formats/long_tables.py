@@ -1,0 +1,123 @@
+"""Long tables: each row is one point, and rows with the same value of a column are a sequence.
+
+Sequences are in the order of their first rows, and their points in the order of the rows. Labels
+and groups must be equal in all rows of a sequence.
+
+Shapes: r = rows, n = sequences, c = channels, l = points.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from trainables.errors import TaskDataError
+from trainables.tasks.own.definition import InputData, TargetData
+from trainables.tasks.own.formats.samples import Block, Samples, step_of
+from trainables.tasks.own.formats.tables import Table
+from trainables.tasks.store.arrays import release, scratch_array
+
+__all__ = ["LongTable"]
+
+
+@dataclass(frozen=True)
+class LongTable:
+    """A table with one row per point."""
+
+    table: Table
+    sample: str  # column that tells the sequences apart
+    scratch: Path
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self.table.path
+
+    @cached_property
+    def _codes(self) -> np.ndarray:
+        """The number of the sequence of each row [r]."""
+        values = self.table.column(self.sample, ("input", "sample")).values()
+        _, first, codes = np.unique(values, return_index=True, return_inverse=True)
+        rank = np.empty(len(first), np.int64)
+        rank[np.argsort(first)] = np.arange(len(first))
+        found: np.ndarray = rank[codes]
+        return found
+
+    def inputs(self, wanted: InputData) -> Samples:
+        rows = self.table.inputs(wanted)
+        if rows.layout != "NL" or rows.lengths is not None:
+            raise TaskDataError(
+                f"{rows.where}: with `input.sample`, columns must hold numbers, not lists.",
+                ("input", "columns"),
+            )
+        codes, channels = self._codes, rows.shape[0]
+        lengths = np.bincount(codes)
+        # A stable sort keeps the points of a sequence in the order of their rows.
+        place = np.empty(len(codes), np.int64)
+        place[np.argsort(codes, kind="stable")] = np.arange(len(codes))
+
+        def read() -> Iterator[Block]:
+            path = self.scratch / f"points-{len(list(self.scratch.iterdir()))}.raw"
+            points = scratch_array(path, (len(codes), channels), rows.dtype)
+            start = 0
+            for block in rows.read():
+                points[place[start : start + len(block)]] = block
+                release(points)
+                start += len(block)
+            ends = np.cumsum(lengths)
+            step = step_of(int(lengths.max(initial=1)) * channels * rows.dtype.itemsize)
+            for first in range(0, len(lengths), step):
+                last = min(first + step, len(lengths))
+                yield [
+                    np.array(points[ends[i] - lengths[i] : ends[i]].T) for i in range(first, last)
+                ]
+                release(points)
+            path.unlink()
+
+        return Samples(
+            where=rows.where,
+            count=len(lengths),
+            shape=(channels, int(lengths.max(initial=0))),
+            dtype=rows.dtype,
+            read=read,
+            layout="NCL",
+            lengths=lengths,
+            names=rows.names,
+        )
+
+    def targets(self, wanted: TargetData) -> Samples:
+        return self._of_sequences(
+            self.table.targets(wanted), ("target", "columns" if wanted.columns else "key")
+        )
+
+    def column(self, name: str, key: tuple[str, ...]) -> Samples:
+        return self._of_sequences(self.table.column(name, key), key)
+
+    def _of_sequences(self, rows: Samples, key: tuple[str, ...]) -> Samples:
+        """Return one value per sequence from one per row.
+
+        Raises:
+            TaskDataError: The rows of a sequence differ.
+        """
+        values = rows.values()
+        order = np.argsort(self._codes, kind="stable")
+        starts = np.flatnonzero(np.diff(self._codes[order], prepend=-1))
+        first = values[order[starts]]
+        differ = (first[self._codes] != values).reshape(len(values), -1).any(axis=1)
+        if differ.any():
+            raise TaskDataError(
+                f"{rows.where}: row {int(differ.argmax())} (counted from 0) differs from an "
+                f"earlier row with the same `{self.sample}`. Each sequence has one value.",
+                key,
+            )
+        return Samples(
+            where=rows.where,
+            count=len(first),
+            shape=rows.shape,
+            dtype=first.dtype,
+            read=lambda: iter([first]),
+            layout=rows.layout,
+            names=rows.names,
+        )

@@ -1,0 +1,501 @@
+"""Tables: Parquet, Arrow and Feather files, and CSV. Columns become channels or outputs.
+
+    columns of numbers         the points of one sequence      [k]
+    columns of lists           one channel each                [k, l]
+    one column of tensors or   an array per sample             [...]
+    of nested lists
+
+If `input.sample` names a column, each row is one point, and rows with the same value are a sequence
+(`LongTable`). A CSV file is converted once to an Arrow file in the scratch folder. Tables are read
+batch by batch. Shapes: k = columns, l = points.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+
+from trainables.errors import DataError, TaskDataError
+from trainables.tasks.formats.files import damaged, open_regular, shown
+from trainables.tasks.own.definition import InputData, TargetData
+from trainables.tasks.own.formats.samples import Block, Samples, choose, joined, step_of
+
+__all__ = ["Table", "matching", "open_table", "read_csv"]
+
+CSV_BLOCK = 2**24  # bytes of a CSV file whose types are inferred at once
+GROWTH, ALWAYS = 1100, 2**26  # maximal ratio of unpacked to packed bytes, and bytes always allowed
+ROW_BYTES = 2**10  # assumed size of a row of unknown size
+MISSING = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None"]  # numbers in CSV
+DELIMITERS = (",", ";", "\t", "|")
+Batches = Callable[[Sequence[str]], Iterator[pa.RecordBatch]]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table that is open for reading, one row per sample."""
+
+    path: Path
+    schema: pa.Schema
+    count: int
+    batches: Batches  # of the named columns, in order
+    classes: Mapping[str, Sequence[str]] = field(default_factory=dict)  # names, by column
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the columns."""
+        return tuple(self.schema.names)
+
+    def inputs(self, wanted: InputData) -> Samples:
+        key = ("input", "columns" if wanted.columns else "key")
+        names = self.selected(wanted.columns, wanted.key, key)
+        return self.samples(names, key)
+
+    def targets(self, wanted: TargetData) -> Samples:
+        key = ("target", "columns" if wanted.columns else "key")
+        names = self.selected(wanted.columns, wanted.key, key)
+        if len(names) == 1 and not wanted.columns and is_scalar(self.schema.field(names[0]).type):
+            return self.column(names[0], key)
+        return self.samples(names, key)
+
+    def column(self, name: str, key: tuple[str, ...]) -> Samples:
+        name = choose(self.path, self.names, name, key)
+        type_, where = self.schema.field(name).type, f"{self.path}: `{shown(name)}`"
+        classes = self.classes.get(name)
+        text = classes is not None or is_text(type_)
+        if not text and not is_number(type_):
+            raise TaskDataError(f"{where} holds {type_}, neither numbers nor text.", key)
+
+        def read() -> Iterator[Block]:
+            start = 0
+            for batch in self.batches([name]):
+                values = batch.column(0)
+                if values.null_count:
+                    row = start + values.is_null().to_pylist().index(True)
+                    raise TaskDataError(
+                        f"{where}: the value of row {row} (counted from 0) is missing.", key
+                    )
+                start += len(values)
+                if classes is not None:
+                    yield _named(where, values.to_pylist(), classes, key)
+                elif text:
+                    yield np.array([str(value) for value in values.to_pylist()], dtype=np.str_)
+                else:
+                    yield numbers(values)
+
+        dtype = np.dtype("U64") if text else number_type(type_)
+        return Samples(where=where, count=self.count, shape=(), dtype=dtype, read=read)
+
+    def selected(
+        self, columns: Sequence[str], name: str | None, key: tuple[str, ...]
+    ) -> tuple[str, ...]:
+        """Return the columns that a task file means.
+
+        Raises:
+            TaskDataError: It names none, or one that is not there.
+        """
+        if columns:
+            return matching(self.path, self.names, columns, key)
+        if name is None:
+            raise TaskDataError(
+                f"{self.path}: it has {joined(self.names)}. Name columns by `{key[0]}.columns`.",
+                (key[0], "columns"),
+            )
+        return (choose(self.path, self.names, name, key),)
+
+    def samples(self, names: Sequence[str], key: tuple[str, ...]) -> Samples:
+        """Return columns as samples of numbers.
+
+        Raises:
+            DataError: They hold no numbers, or not the same kind.
+        """
+        where = f"{self.path}: {joined(names)}"
+        types = [self.schema.field(name).type for name in names]
+        if all(map(is_number, types)):
+            return self._points(where, names, types)
+        if len(names) == 1 and (nested := nested_shape(types[0])) is not None:
+            return self._arrays(where, names[0], nested, key)
+        if all(is_list(type_) and is_number(type_.value_type) for type_ in types):
+            return self._sequences(where, names, types, key)
+        strange = next((n for n, t in zip(names, types, strict=True) if not is_number(t)), names[0])
+        raise TaskDataError(
+            f"{self.path}: `{shown(strange)}` holds {self.schema.field(strange).type}. Inputs and "
+            "outputs are columns of numbers, or columns of lists of numbers.",
+            key,
+        )
+
+    def _points(self, where: str, names: Sequence[str], types: Sequence[Any]) -> Samples:
+        dtype = np.result_type(*map(number_type, types))
+
+        def read() -> Iterator[Block]:
+            for batch in self.batches(names):
+                yield np.stack([numbers(batch.column(n)) for n in names], 1).astype(dtype)
+
+        return Samples(
+            where=where,
+            count=self.count,
+            shape=(len(names),),
+            dtype=dtype,
+            read=read,
+            layout="NL",
+            names=tuple(names),
+        )
+
+    def _sequences(
+        self, where: str, names: Sequence[str], types: Sequence[Any], key: tuple[str, ...]
+    ) -> Samples:
+        dtype = np.result_type(*(number_type(type_.value_type) for type_ in types))
+        lengths = self._lengths(where, names, key)
+        single = len(names) == 1
+
+        def read() -> Iterator[Block]:
+            for batch in self.batches(names):
+                channels = [list_rows(batch.column(name)) for name in names]
+                if single:
+                    yield channels[0]
+                else:
+                    yield [np.stack(rows).astype(dtype) for rows in zip(*channels, strict=True)]
+
+        longest = int(lengths.max(initial=0))
+        return Samples(
+            where=where,
+            count=self.count,
+            shape=(longest,) if single else (len(names), longest),
+            dtype=dtype,
+            read=read,
+            layout="NL" if single else "NCL",
+            lengths=lengths,
+            names=tuple(names),
+        )
+
+    def _lengths(self, where: str, names: Sequence[str], key: tuple[str, ...]) -> np.ndarray:
+        """Return the points of each sequence [n].
+
+        Raises:
+            TaskDataError: A sequence is missing, or its channels differ in length.
+        """
+        found = [np.empty(0, np.int64)]
+        for batch in self.batches(names):
+            columns = [batch.column(name) for name in names]
+            if any(column.null_count for column in columns):
+                raise TaskDataError(f"{where}: a sequence is missing (null).", key)
+            each = [np.asarray(column.value_lengths()) for column in columns]
+            for lengths in each[1:]:
+                if (lengths != each[0]).any():
+                    row = sum(map(len, found)) + int((lengths != each[0]).argmax())
+                    raise TaskDataError(
+                        f"{where}: the channels of row {row} (counted from 0) have unequal "
+                        "numbers of points.",
+                        key,
+                    )
+            found.append(each[0].astype(np.int64))
+        return np.concatenate(found)
+
+    def _arrays(
+        self, where: str, name: str, shape: tuple[int, ...], key: tuple[str, ...]
+    ) -> Samples:
+        def read() -> Iterator[Block]:
+            for batch in self.batches([name]):
+                yield nested_rows(where, batch.column(0), key)
+
+        first = next(read(), np.empty((0, *shape)))
+        assert isinstance(first, np.ndarray)
+
+        def checked() -> Iterator[Block]:
+            for block in read():
+                assert isinstance(block, np.ndarray)
+                if block.shape[1:] != first.shape[1:]:
+                    raise TaskDataError(
+                        f"{where}: arrays are {list(first.shape[1:])} and "
+                        f"{list(block.shape[1:])}. All samples need one shape.",
+                        key,
+                    )
+                yield block
+
+        return Samples(
+            where=where,
+            count=self.count,
+            shape=first.shape[1:],
+            dtype=first.dtype,
+            read=checked,
+        )
+
+
+def matching(
+    path: Path, names: Sequence[str], patterns: Sequence[str], key: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Return the columns that names or globs mean, in the order of the patterns.
+
+    Raises:
+        TaskDataError: A pattern matches no column, or a column is meant twice.
+    """
+    found: list[str] = []
+    for pattern in patterns:
+        meant = [pattern] if pattern in names else [n for n in names if fnmatchcase(n, pattern)]
+        if not meant:
+            raise TaskDataError(f"{path}: no column `{pattern}`. It has {joined(names)}.", key)
+        found += meant
+    if twice := sorted({name for name in found if found.count(name) > 1}):
+        raise TaskDataError(f"{path}: column `{twice[0]}` is named twice.", key)
+    return tuple(found)
+
+
+def is_number(type_: Any) -> bool:
+    """Return whether a type of Arrow is one of numbers."""
+    kinds = pa.types
+    return bool(
+        kinds.is_integer(type_)
+        or kinds.is_floating(type_)
+        or kinds.is_boolean(type_)
+        or kinds.is_decimal(type_)
+    )
+
+
+def is_text(type_: Any) -> bool:
+    """Return whether a type of Arrow is text, perhaps with a dictionary."""
+    if pa.types.is_dictionary(type_):
+        return is_text(type_.value_type)
+    return bool(
+        pa.types.is_string(type_) or pa.types.is_large_string(type_) or _is_string_view(type_)
+    )
+
+
+def _is_string_view(type_: Any) -> bool:
+    return bool(pa.types.is_string_view(type_))
+
+
+def is_scalar(type_: Any) -> bool:
+    """Return whether a type of Arrow is one value."""
+    return not is_list(type_) and not isinstance(type_, pa.FixedShapeTensorType)
+
+
+def is_list(type_: Any) -> bool:
+    """Return whether a type of Arrow is a list."""
+    kinds = pa.types
+    return bool(
+        kinds.is_list(type_) or kinds.is_large_list(type_) or kinds.is_fixed_size_list(type_)
+    )
+
+
+def nested_shape(type_: Any) -> tuple[int, ...] | None:
+    """Return (0, ...) for each axis of a tensor or a nested list of numbers; None for others."""
+    if isinstance(type_, pa.FixedShapeTensorType):
+        return (0,) * len(type_.shape)
+    axes = 0
+    while is_list(type_):
+        type_, axes = type_.value_type, axes + 1
+    return (0,) * axes if axes > 1 and is_number(type_) else None
+
+
+def number_type(type_: Any) -> np.dtype:
+    """Return NumPy's type of numbers, of which any may be missing."""
+    if pa.types.is_float32(type_) or pa.types.is_float16(type_):
+        return np.dtype(np.float32)
+    return np.dtype(np.float64)
+
+
+def numbers(column: Any) -> np.ndarray:
+    """Return a column of numbers; missing ones become NaN."""
+    if pa.types.is_boolean(column.type):
+        column = column.cast(pa.uint8())
+    if pa.types.is_decimal(column.type) or pa.types.is_integer(column.type):
+        column = column.cast(pa.float64(), safe=False)
+    array: np.ndarray = column.to_numpy(zero_copy_only=False)
+    return array
+
+
+def list_rows(column: Any) -> list[np.ndarray]:
+    """Return the numbers of each list of a column."""
+    lengths = np.asarray(column.value_lengths(), dtype=np.int64)
+    flat = numbers(column.flatten())
+    return np.split(flat, np.cumsum(lengths)[:-1]) if len(lengths) else []
+
+
+def nested_rows(where: str, column: Any, key: tuple[str, ...]) -> np.ndarray:
+    """Return the arrays [m, ...] of a column of tensors or of nested lists.
+
+    Raises:
+        TaskDataError: An array is missing, or the lists of an axis have unequal lengths.
+    """
+    if column.null_count:
+        raise TaskDataError(f"{where}: an array is missing (null).", key)
+    if isinstance(column, pa.FixedShapeTensorArray):
+        array: np.ndarray = column.to_numpy_ndarray()
+        return array
+    shape = [len(column)]
+    while is_list(column.type):
+        lengths = np.unique(np.asarray(column.value_lengths()))
+        if len(lengths) != 1 or column.null_count:
+            raise TaskDataError(
+                f"{where}: the lists of an axis have {lengths.min()} to {lengths.max()} entries. "
+                "All samples need one shape.",
+                key,
+            )
+        shape.append(int(lengths[0]))
+        column = column.flatten()
+    keep = column.to_numpy() if pa.types.is_uint8(column.type) and not column.null_count else None
+    return (numbers(column) if keep is None else keep).reshape(shape)
+
+
+def _named(
+    where: str, values: Sequence[Any], classes: Sequence[str], key: tuple[str, ...]
+) -> np.ndarray:
+    if strange := [v for v in values if not isinstance(v, int) or not 0 <= v < len(classes)]:
+        raise TaskDataError(f"{where}: {strange[0]} is none of {len(classes)} classes.", key)
+    return np.array([classes[value] for value in values], dtype=np.str_)
+
+
+def open_table(path: Path, scratch: Path, *, header: bool = True) -> Table:
+    """Open a table by its ending.
+
+    Args:
+        path: A .parquet, .pq, .arrow, .feather, .ipc, .csv or .tsv file.
+        scratch: Folder for the Arrow file of a CSV file.
+        header: Whether the first line of a CSV file names its columns.
+
+    Raises:
+        DataError: The file is damaged, or two columns have one name.
+    """
+    suffix = path.suffix.lower()
+    open_regular(path).close()
+    try:
+        if suffix in (".parquet", ".pq"):
+            table = _open_parquet(path)
+        elif suffix in (".csv", ".tsv"):
+            converted = read_csv(path, scratch, header=header)
+            table = _open_arrow(path, converted)
+        else:
+            table = _open_arrow(path, path)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
+    if twice := sorted({name for name in table.names if table.names.count(name) > 1}):
+        raise DataError(f"{path}: two columns have the name `{shown(twice[0])}`. Rename one.")
+    return table
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    kind = path.suffix.lstrip(".")
+    return damaged(path, f"it cannot be read as {kind} ({shown(str(error))})", "Save it again")
+
+
+def _open_parquet(path: Path) -> Table:
+    with pa.parquet.ParquetFile(path) as file:
+        head, schema = file.metadata, file.schema_arrow
+    declared = sum(head.row_group(i).total_byte_size for i in range(head.num_row_groups))
+    size = path.stat().st_size
+    if declared > max(ALWAYS, GROWTH * size):
+        raise damaged(path, f"it unpacks from {size:,} to {declared:,} bytes", "Save it again")
+    step = step_of(declared // max(1, head.num_rows) or ROW_BYTES)
+
+    def batches(names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        try:
+            with pa.parquet.ParquetFile(path) as file:
+                for batch in file.iter_batches(batch_size=step, columns=[*names]):
+                    yield batch.select([*names])
+        except (pa.ArrowException, OSError) as error:
+            raise _unreadable(path, error) from error
+
+    return Table(path, schema, head.num_rows, batches)
+
+
+def _open_arrow(path: Path, stored: Path) -> Table:
+    """Open an Arrow file, or a stream of Arrow as `datasets` writes it."""
+    return arrow_table(path, [stored])
+
+
+def arrow_table(
+    path: Path, stored: Sequence[Path], classes: Mapping[str, Sequence[str]] | None = None
+) -> Table:
+    """Return the table in Arrow files or streams of one schema.
+
+    Args:
+        path: Name for messages.
+        stored: The files, in order.
+        classes: Names of classes, by column.
+
+    Raises:
+        DataError: A file is damaged, or their columns differ.
+    """
+    schema, count = None, 0
+    for file in stored:
+        for number, batch in enumerate(_arrow_batches(file)):
+            if schema is None:
+                schema = batch.schema
+            if number == 0 and not batch.schema.equals(schema):
+                raise DataError(f"{file}: its columns differ from those of {stored[0]}.")
+            count += len(batch)
+    if schema is None:
+        raise DataError(f"{path}: it has no rows.")
+
+    def batches(names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        for file in stored:
+            for batch in _arrow_batches(file):
+                chosen = batch.select([*names])
+                step = step_of(chosen.nbytes // max(1, len(chosen)))
+                for start in range(0, len(chosen), step):
+                    yield chosen.slice(start, step)
+
+    return Table(path, schema, count, batches, classes or {})
+
+
+def _arrow_batches(path: Path) -> Iterator[pa.RecordBatch]:
+    try:
+        with pa.memory_map(str(path)) as source:
+            if source.read(6) == b"ARROW1":
+                reader = pa.ipc.open_file(source)
+                for number in range(reader.num_record_batches):
+                    yield reader.get_batch(number)
+            else:
+                source.seek(0)
+                yield from pa.ipc.open_stream(source)
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(path, error) from error
+
+
+def read_csv(path: Path, scratch: Path, *, header: bool = True) -> Path:
+    """Convert a CSV file to an Arrow file in the scratch folder, and return that.
+
+    Types are inferred from the first 16 MB. Values such as "" and "NA" are missing numbers.
+
+    Raises:
+        DataError: A row has another number of columns, a value another type, or a byte is no UTF-8.
+    """
+    target = scratch / f"table-{len(list(scratch.iterdir()))}.arrow"
+    options = {
+        "read_options": pa.csv.ReadOptions(
+            block_size=CSV_BLOCK, autogenerate_column_names=not header
+        ),
+        "parse_options": pa.csv.ParseOptions(delimiter=_delimiter(path)),
+        "convert_options": pa.csv.ConvertOptions(null_values=MISSING, strings_can_be_null=False),
+    }
+    try:
+        with open_regular(path) as file, pa.csv.open_csv(file, **options) as reader:
+            schema = reader.schema if header else _numbered(reader.schema)
+            with pa.ipc.new_file(str(target), schema) as writer:
+                for batch in reader:
+                    writer.write_batch(batch.rename_columns(schema.names))
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise damaged(
+            path,
+            f"it cannot be read as a table ({shown(str(error), 300)})",
+            "Correct it, or save it as Parquet",
+        ) from error
+    return target
+
+
+def _numbered(schema: Any) -> Any:
+    return pa.schema([each.with_name(str(number)) for number, each in enumerate(schema)])
+
+
+def _delimiter(path: Path) -> str:
+    """Return the delimiter of a CSV file: the most frequent one in the first line."""
+    if path.suffix.lower() == ".tsv":
+        return "\t"
+    with open_regular(path) as file:
+        first = file.readline(2**20).decode("utf-8", "replace")
+    return max(DELIMITERS, key=first.count)
