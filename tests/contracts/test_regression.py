@@ -1,0 +1,189 @@
+"""The contract of every method on regressions: two numbers a sample, in units far apart.
+
+The targets are the mean and the spread of the fields that the other contracts predict.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from math import isfinite
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_diabetes
+from sklearn.linear_model import RidgeCV
+from sklearn.metrics import root_mean_squared_error
+
+from tests.support.tiny_trials import DIMENSIONS, METHODS_BY_TURNS, Trials, by_turns, weights
+from trainables.methods.registry import METHODS
+from trainables.runtime.training import Training
+from trainables.runtime.warm import WarmParts
+from trainables.storage.stage_store import StageStore
+from trainables.tasks.baselines import trivial_baselines
+from trainables.tasks.kinds import KINDS
+from trainables.tasks.store.split import SPLITS, Split
+from trainables.tasks.task import Task
+
+UNITS = np.array([2.0**-20, 2.0**30], dtype=np.float32)  # exact factors in binary
+SHARING = [name for name, method in METHODS.items() if len(method.stages) > 1]
+
+Change = Callable[[Task], Task]
+
+
+def regression(task: Task, metric: str = "rmse", units: np.ndarray = UNITS) -> Task:
+    """Return the task of predicting mean and spread of each field, in the given units."""
+
+    def numbers(split: Split) -> Split:
+        fields = split.y.reshape(len(split), -1)
+        y = np.stack([fields.mean(axis=1), fields.std(axis=1)], axis=1) * units
+        return replace(split, y=y.astype(np.float32))
+
+    info = replace(
+        task.info,
+        kind="regression",
+        metric=metric,
+        loss=KINDS["regression"].losses[metric],
+        channels=(task.info.channels[0], 2),
+    )
+    splits = {split: numbers(getattr(task, split)) for split in SPLITS}
+    return replace(task, info=info, **splits, content_hash=f"{task.content_hash}/{units}")
+
+
+def of(trials: Trials, change: Change = regression) -> Trials:
+    """Return trials of the changed tasks."""
+    parts = WarmParts()
+    parts.backbone, parts.source = trials.parts.backbone, trials.parts.source
+    parts.task = lambda *named: change(trials.parts.task(*named))
+    return Trials(trials.home, parts)
+
+
+@pytest.fixture
+def regressions(trials) -> Trials:
+    return of(trials)
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(w, b[name]) for name, w in a.items())
+
+
+every_dimension = pytest.mark.parametrize("dimension", DIMENSIONS)
+every_method = pytest.mark.parametrize("method", METHODS)
+
+
+@pytest.mark.slow
+@every_dimension
+@every_method
+def test_a_trial_stopped_after_every_epoch_equals_one_that_was_not(
+    regressions, tmp_path, method, dimension
+):
+    spec = regressions.spec(method, dimension, {f"{s}.measure": 8 for s in ("align", "meta")
+                                                if s in METHODS[method].stages})  # fmt: skip
+    whole, expected = regressions.run(spec)
+    reports, trial = [], regressions.begin(spec)
+    while not (reports and reports[-1].is_final):
+        reports.append(next(trial.reports()))
+        trial.save(tmp_path / "checkpoint")
+        trial = regressions.begin(spec)
+        with torch.no_grad():
+            for parameter in trial.state.model.parameters():
+                parameter.fill_(0.5)  # nothing may survive but what was saved
+        torch.manual_seed(len(reports))
+        trial.load(tmp_path / "checkpoint")
+    assert reports == whole
+    assert same(weights(trial), expected)
+    assert all(isfinite(value) for report in whole for value in report.metrics.values())
+    assert {"test/rmse", "val/rmse"} <= whole[-1].metrics.keys()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("method", "dimension"), METHODS_BY_TURNS)
+def test_a_trial_does_not_depend_on_the_units_of_the_targets(trials, method, dimension):
+    """Neither weights nor values of R2. Factors are powers of two, whose products are exact."""
+    (ours, left), (theirs, right) = (
+        of(trials, lambda task, units=units: regression(task, "one_minus_r2", units)).run(
+            trials.spec(method, dimension)
+        )
+        for units in (UNITS, np.ones(2, dtype=np.float32))
+    )
+    assert same(left, right)
+    assert ours == theirs
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("method", "dimension"), METHODS_BY_TURNS)
+def test_the_control_is_vanilla_fine_tuning(regressions, method, dimension):
+    spec = regressions.spec(method, dimension, METHODS[method].control)
+    (controlled, ours), (naive, theirs) = (
+        regressions.run(each) for each in (spec, regressions.spec("nft", dimension))
+    )
+    if method != "fpt":  # whose body is frozen
+        assert same(ours, theirs)
+        assert controlled[-1].metrics["test/rmse"] == naive[-1].metrics["test/rmse"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("method", "dimension"), by_turns(*((name,) for name in SHARING)))
+def test_shared_stages_are_the_same_bits(regressions, tmp_path, method, dimension):
+    spec = regressions.spec(method, dimension)
+    whole, expected = regressions.run(spec)
+    for name, computed_by in (("first", None), ("second", "first")):
+        store = StageStore(str(tmp_path / "stages"), tmp_path / "scratch")
+        trial = Training.begin(spec, regressions.parts, store=store, name=name)
+        reports = list(trial.reports())
+        assert [replace(report, computed_by=None) for report in reports] == whole
+        assert same(weights(trial), expected)
+        early = [report for report in reports if report.stage != trial.stages[-1].name]
+        assert {report.computed_by for report in early} == {computed_by}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("method", "dimension"), METHODS_BY_TURNS)
+def test_smaller_micro_batches_lead_to_the_same_weights(regressions, method, dimension):
+    settings = {
+        f"{stage}.{name}": value
+        for stage, config in METHODS[method].stages.items()
+        for name, value in {"optimizer": "sgd", "lr": 0.01, "batch_size": 4}.items()
+        if name in config.model_fields
+    }
+    spec = regressions.spec(method, dimension, settings)
+    whole, cut = (
+        regressions.run(spec.model_copy(update={"halvings": halvings}))[1] for halvings in (0, 1)
+    )
+    torch.testing.assert_close(cut, whole, rtol=1e-4, atol=2e-6)
+
+
+@pytest.mark.parametrize("metric", KINDS["regression"].metrics)
+def test_every_metric_of_the_kind_is_trained_and_reported(trials, metric):
+    made = of(trials, lambda task: regression(task, metric))
+    reports, _ = made.run(trials.spec("nft", "1d"))
+    assert isfinite(reports[-1].metrics[f"test/{metric}"])
+    assert reports[-1].objective == reports[-1].metrics[f"val/{metric}"]
+
+
+def diabetes(task: Task) -> Task:
+    """Return scikit-learn's diabetes data: ten measured numbers, and the disease a year on."""
+    x, y = load_diabetes(return_X_y=True)
+    order = np.random.default_rng(0).permutation(len(x))
+    rows = dict(zip(SPLITS, np.split(order, [300, 350]), strict=True))
+    splits = {
+        name: Split(x=(x[at, None] / x.std()).astype(np.float32), y=y[at, None].astype(np.float32))
+        for name, at in rows.items()
+    }
+    info = replace(
+        task.info, kind="regression", metric="rmse", loss="mse", channels=(1, 1), resolution=10
+    )
+    baselines = trivial_baselines(info, splits["train"].y, splits["test"])
+    return replace(task, info=info, **splits, content_hash="diabetes", baselines=baselines)
+
+
+@pytest.mark.slow
+def test_a_tiny_network_is_about_as_good_as_ridge_regression_on_real_data(trials):
+    made = of(trials, diabetes)
+    settings = {"refine.epochs": 12, "refine.batch_size": 32, "refine.lr": 3e-3}
+    trial = made.begin(trials.spec("nft", "1d", settings))
+    *_, last = trial.reports()
+    task = trial.domains.target
+    ridge = RidgeCV().fit(task.train.x[:, 0], task.train.y[:, 0])
+    expected = root_mean_squared_error(task.test.y[:, 0], ridge.predict(task.test.x[:, 0]))
+    assert last.metrics["test/rmse"] < 0.9 * task.baselines["mean"]
+    assert last.metrics["test/rmse"] < 1.15 * expected
