@@ -2,6 +2,7 @@
 
 * TrainableError
   x ConfigError      a setting that no stage, network or task can honour
+    + PluginError    a plugin that cannot be imported, or whose name another one has
   x DataError        data that are missing, truncated, not finite or of the wrong shape
     x TaskDataError  data of a user that do not fit a key of their task file
   x WeightsError     pretrained weights that are missing or do not fit
@@ -16,6 +17,10 @@ class TrainableError(Exception):
 
 class ConfigError(TrainableError, ValueError):
     """A setting is out of range or two settings contradict each other."""
+
+
+class PluginError(ConfigError):
+    """A plugin cannot be imported, or two plugins have the same name."""
 
 
 class DataError(TrainableError):

@@ -179,7 +179,7 @@ def everything() -> DataList:
     """Return all tasks and sources: what they are, whether they are here, and how to get them."""
     return DataList(
         tasks=tuple(map(_task, TASKS.values())),
-        proxies=tuple(_proxy(name, entry) for name, entry in PROXIES.items()),
+        proxies=tuple(_proxy(name, entry) for name, entry in PROXIES.usable().items()),
     )
 
 

@@ -80,7 +80,7 @@ def _weights() -> Iterator[tuple[str, str, str]]:
 def _proxies() -> Iterator[tuple[str, str, str]]:
     from trainables.sources.registry import PROXIES, proxy_faults
 
-    for name in PROXIES:
+    for name in PROXIES.usable():
         fault = proxy_faults(name, home())
         yield f"proxy {name}", "note" if fault else "ok", fault or "present"
 

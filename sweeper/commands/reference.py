@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from sweeper.commands.result import Result
 from sweeper.config.json_schema import inlined
 from sweeper.errors import NotFound, unknown
-from sweeper.planning.catalog import catalog, home
+from sweeper.planning.catalog import as_usage_errors, catalog, home
 from sweeper.planning.load import known_here, state_of
 from trainables.methods.method import Method
 from trainables.methods.registry import METHODS
@@ -48,11 +48,13 @@ def reference(name: str) -> Reference:
 
     Raises:
         NotFound: There is no method, task or backbone of that name.
+        UsageError: It is of a plugin that cannot be imported.
     """
-    if name in METHODS:
-        return _method(METHODS[name])
-    if name in TASKS:
-        return _task(TASKS[name])
+    with as_usage_errors():
+        if name in METHODS:
+            return _method(METHODS[name])
+        if name in TASKS:
+            return _task(TASKS[name])
     backbones = known_here(home()).backbones
     if name in backbones:
         return _backbone(name, backbones[name])
@@ -116,7 +118,7 @@ def _task(info: TaskInfo) -> Reference:
 
 def _published(info: TaskInfo) -> Iterator[Parameter]:
     """Yield the settings of each method that are published for a task."""
-    for method in METHODS.values():
+    for method in METHODS.usable().values():
         (last,) = [name for name, config in method.stages.items() if config.reports_objective]
         recipe = {f"{last}.{key}": value for key, value in info.recipe.items()}
         settings = {**recipe, **method.preset, **method.published(info)}

@@ -3,18 +3,68 @@
 Callers pass a catalog in, since this package knows names and configs but no method or task itself.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel
 
+from sweeper.errors import UsageError
 from sweeper.model import Params
 
 Dimension = Literal["1d", "2d"]
 Settings = Mapping[str, Any]  # fields of a section or of a stage's config, as in a file
 PROXY = "proxy"  # the source data of a trial, a parameter that belongs to no stage
 MODEL = "model"  # prefix of settings of the section `model`, such as `model.embedder_init`
+
+
+T = TypeVar("T")
+
+
+class Lazy(Mapping[str, T], Generic[T]):
+    """A mapping whose values are made at each look-up: plugins are imported when they are named.
+
+    Args:
+        names: The names.
+        make: A function from a name to its value.
+    """
+
+    def __init__(self, names: Mapping[str, Any], make: Callable[[str], T]) -> None:
+        self._names, self._make = names, make
+
+    def __getitem__(self, name: str) -> T:
+        if name not in self._names:
+            raise KeyError(name)
+        return self._make(name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+def usable(entries: Mapping[str, T]) -> dict[str, T]:
+    """Return the entries that can be had, without plugins that cannot be imported."""
+    found: dict[str, T] = {}
+    for name in entries:
+        try:
+            found[name] = entries[name]
+        except UsageError:
+            continue
+    return found
+
+
+def fault_of(entries: Mapping[str, object], name: str) -> str | None:
+    """Return the reason why a known entry cannot be had, such as a damaged plugin, or None."""
+    try:
+        entries[name]
+    except UsageError as error:
+        return str(error)
+    return None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +111,11 @@ class Catalog:
     sections: Mapping[Literal["backbone", "model", "data"], type[BaseModel]]
     searched_model: tuple[str, ...] = ()
     published_model: Mapping[str, Settings] = field(default_factory=dict)
+
+    @property
+    def usable_methods(self) -> list[str]:
+        """The names of all methods, but for plugins that cannot be imported."""
+        return list(usable(self.methods))
 
     def stage_types(self, methods: Iterable[str]) -> dict[str, list[type[BaseModel]]]:
         """Return the config types that each stage name has among `methods`."""

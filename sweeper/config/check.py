@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from sweeper.config.catalog import PROXY, Catalog, Settings
+from sweeper.config.catalog import PROXY, Catalog, Settings, fault_of, usable
 from sweeper.config.faults import Faults, shown
 from sweeper.config.node import Node, Place
 from sweeper.config.schema import ENV, REQUIRED, Resources, StageSearch, SweepFile
@@ -48,7 +48,7 @@ def read_section(
 
 
 def read_names(
-    tree: Node, key: str, names: list[str], known: Iterable[str], faults: Faults
+    tree: Node, key: str, names: list[str], known: Mapping[str, object], faults: Faults
 ) -> list[str]:
     """Return the known names of a list without duplicates; add a fault for all others."""
     sound: list[str] = []
@@ -59,6 +59,8 @@ def read_names(
             faults.add(node, unknown(key.removesuffix("s"), printable(name), among))
         elif name in sound:
             faults.add(node, f"`{key}` has `{name}` twice; keep one.")
+        elif (fault := fault_of(known, name)) is not None:
+            faults.add(node, fault)
         else:
             sound.append(name)
     return sound
@@ -127,8 +129,10 @@ def read_proxies(
             faults.add(node, unknown("dimension", f"proxies.{printable(key)}", known))
         elif name not in catalog.proxies:
             faults.add(node, unknown("proxy", printable(name), catalog.proxies))
+        elif (fault := fault_of(catalog.proxies, name)) is not None:
+            faults.add(node, fault)
         elif catalog.proxies[name] != key[:2]:
-            fits = sorted(n for n, d in catalog.proxies.items() if d == key[:2])
+            fits = sorted(n for n, d in usable(catalog.proxies).items() if d == key[:2])
             message = f"`{name}` is for {catalog.proxies[name]} tasks. For {key[:2]}: "
             faults.add(node, f"`proxies.{key}`: {message}{', '.join(fits)}.")
     return dict(settings.proxies)
@@ -187,7 +191,7 @@ def check_stages(
     for stage, section in stages.items():
         place = tree.at(["stages", stage])
         if stage not in known:
-            others = [m.name for m in catalog.methods.values() if stage in m.stages]
+            others = [m for m in catalog.usable_methods if stage in catalog.methods[m].stages]
             message = unknown("stage", printable(stage), known)
             if others:
                 names = ", ".join(entry.name for entry in entries)

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from sweeper.config.catalog import MODEL, PROXY, Catalog
+from sweeper.config.catalog import MODEL, PROXY, Catalog, usable
 from sweeper.config.check import PROXY_KEYS
 from sweeper.config.distributions import CHOICES, RANGES
 from sweeper.config.merge import EXTENDS, ORIGIN
@@ -30,7 +30,7 @@ def json_schema(catalog: Catalog) -> Schema:
     """Return the schema of a sweep file with the names of `catalog`."""
     file = inlined(SweepFile)
     properties: Schema = file["properties"]
-    stages = catalog.stage_types(catalog.methods)
+    stages, proxies = catalog.stage_types(catalog.usable_methods), usable(catalog.proxies)
     fields = {
         f"{stage}.{key}": schema
         for stage, configs in stages.items()
@@ -44,7 +44,7 @@ def json_schema(catalog: Catalog) -> Schema:
     properties["data"] |= inlined(catalog.sections["data"])
     properties["backbones"] |= _by_key({d: _backbone(catalog, d) for d in ("1d", "2d")})
     properties["proxies"] |= _by_key(
-        {key: {"enum": [n for n, d in catalog.proxies.items() if d == key[:2]]}
+        {key: {"enum": [n for n, d in proxies.items() if d == key[:2]]}
          for key in PROXY_KEYS}
     )  # fmt: skip
     properties["stages"] |= _by_key({s: inlined(StageSearch) for s in stages})

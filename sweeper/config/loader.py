@@ -109,7 +109,7 @@ def _checked(
         for key in ("model", "data")
     }
     are_sound = methods and len(methods) == len(settings.methods)
-    takers = methods if are_sound else list(catalog.methods)
+    takers = methods if are_sound else catalog.usable_methods
     parameters = read_parameters(
         tree, takers, catalog, faults, document=None if is_resolved else document
     )

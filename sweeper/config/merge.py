@@ -235,11 +235,13 @@ def _option(option: str, catalog: Catalog, faults: Faults) -> Node | None:
     path = _path(key, catalog)
     if path is None:
         # The message names the key of this format for keys of other tools or without a stage.
-        stages = catalog.stage_types(catalog.methods)
+        stages = catalog.stage_types(catalog.usable_methods)
         known = [*SweepFile.model_fields, *(f"{s}.*" for s in stages)]
         message = unknown_key(key.partition(".")[0], known)
         word = f".{SYNONYMS.get(key, key)}"
-        endings = [name for name in catalog.parameters(catalog.methods) if name.endswith(word)]
+        endings = [
+            name for name in catalog.parameters(catalog.usable_methods) if name.endswith(word)
+        ]
         if key in ELSEWHERE:
             message = f"unknown key `{key}`. Write `{ELSEWHERE[key]}`."
         elif key in NOT_SAID:
@@ -263,7 +265,7 @@ def _option(option: str, catalog: Catalog, faults: Faults) -> Node | None:
 def _path(key: str, catalog: Catalog) -> tuple[str, ...] | None:
     """Return the path of `key` in a sweep file, or None if no such key exists."""
     head, _, rest = key.partition(".")
-    if head in catalog.stage_types(catalog.methods) and rest:
+    if head in catalog.stage_types(catalog.usable_methods) and rest:
         return ("fixed", key)
     if head == "fixed" and rest:
         return (head, rest)

@@ -121,7 +121,7 @@ def _is_known(
     known = catalog.parameters(methods)
     if name in known:
         return True
-    others = [m for m in catalog.methods if name in catalog.parameters([m])]
+    others = [m for m in catalog.usable_methods if name in catalog.parameters([m])]
     word = SYNONYMS.get(name, name)
     endings = [k for k in known if k.endswith(f".{word}")]
     if others:

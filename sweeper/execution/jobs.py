@@ -2,9 +2,11 @@
 
 import asyncio
 import re
+import tempfile
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -28,6 +30,19 @@ class Job:
 
     id: str
     exit_code: int | None
+
+
+def _write_metadata(scratch: Path) -> Path:
+    """Write the metadata of the local code, whose entry points name its methods and tasks.
+
+    Without them the job would see those of another version that is installed on the cluster.
+    """
+    local = distribution("sweeper")
+    folder = scratch / f"sweeper-{local.version}.dist-info"
+    folder.mkdir()
+    for name in ("METADATA", "entry_points.txt"):
+        (folder / name).write_text(local.read_text(name) or "", encoding="utf-8")
+    return folder
 
 
 class Jobs:
@@ -59,22 +74,25 @@ class Jobs:
             folder: A folder to send with the job. The job starts in a copy of it.
         """
         root = Path(sweeper.__file__).resolve().parent.parent
-        runtime: dict[str, Any] = {
-            "py_modules": [str(root / package) for package in PACKAGES],
-            "env_vars": dict(environment),
-            "excludes": EXCLUDED,
-        }
-        if folder is not None:
-            runtime["working_dir"] = str(folder)
-        submission = f"{label}-{uuid.uuid4().hex[:8]}"
-        started: str = self._ask(
-            lambda: self._client.submit_job(
-                entrypoint=entrypoint,
-                submission_id=submission,
-                runtime_env=runtime,
-                metadata={"sweeper": label},
+        with tempfile.TemporaryDirectory() as scratch:
+            modules = [str(root / package) for package in PACKAGES]
+            modules.append(str(_write_metadata(Path(scratch))))
+            runtime: dict[str, Any] = {
+                "py_modules": modules,
+                "env_vars": dict(environment),
+                "excludes": EXCLUDED,
+            }
+            if folder is not None:
+                runtime["working_dir"] = str(folder)
+            submission = f"{label}-{uuid.uuid4().hex[:8]}"
+            started: str = self._ask(
+                lambda: self._client.submit_job(
+                    entrypoint=entrypoint,
+                    submission_id=submission,
+                    runtime_env=runtime,
+                    metadata={"sweeper": label},
+                )
             )
-        )
         return started
 
     def look(self, job: str) -> Job:

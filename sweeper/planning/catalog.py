@@ -10,11 +10,10 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-from sweeper.config.catalog import Catalog, MethodEntry, TaskEntry
+from sweeper.config.catalog import Catalog, Lazy, MethodEntry, TaskEntry
 from sweeper.config.faults import shown
 from sweeper.errors import NOT_TAKEN, StorageFull, UsageError
 from trainables.errors import TrainableError
-from trainables.methods.method import Method
 from trainables.methods.registry import METHODS
 from trainables.sources.registry import PROXIES
 from trainables.spec import (
@@ -23,6 +22,7 @@ from trainables.spec import (
     SEARCHED_MODEL,
     BackboneSpec,
     DataSpec,
+    Dimension,
     ModelSpec,
 )
 from trainables.tasks.registry import TASKS
@@ -90,37 +90,50 @@ def _refusal(error: OSError) -> StorageFull | UsageError:
 
 @cache
 def catalog() -> Catalog:
-    """Return every method, task, backbone and proxy by name."""
+    """Return every method, task, backbone and proxy by name.
+
+    Plugins are imported when they are looked up. One that cannot be imported is a UsageError.
+    """
     return Catalog(
-        methods={name: _method(method) for name, method in METHODS.items()},
-        tasks={
-            name: TaskEntry(
-                name=name,
-                dimension=info.dimension,
-                kind=info.kind,
-                metric=info.metric,
-                recipe=info.recipe,
-            )
-            for name, info in TASKS.items()
-        },
+        methods=Lazy(METHODS, _method),
+        tasks=Lazy(TASKS, _task),
         backbones=BACKBONES,
-        proxies={name: entry.dimension for name, entry in PROXIES.items()},
+        proxies=Lazy(PROXIES, _proxy),
         sections={"backbone": BackboneSpec, "model": ModelSpec, "data": DataSpec},
         searched_model=SEARCHED_MODEL,
         published_model=PUBLISHED_MODEL,
     )
 
 
-def _method(method: Method) -> MethodEntry:
+def _method(name: str) -> MethodEntry:
+    with as_usage_errors():
+        method = METHODS[name]
     (objective_stage,) = [n for n, config in method.stages.items() if config.reports_objective]
     return MethodEntry(
         name=method.name,
         stages=method.stages,
         objective_stage=objective_stage,
         preset=method.preset,
-        published={name: method.published(info) for name, info in TASKS.items()},
+        published=Lazy(TASKS, lambda task: method.published(TASKS[task])),
         preset_name=method.preset_name,
         control=method.control,
         needs_source=method.needs_source,
         prune_after=method.prune_after,
     )
+
+
+def _task(name: str) -> TaskEntry:
+    with as_usage_errors():
+        info = TASKS[name]
+    return TaskEntry(
+        name=name,
+        dimension=info.dimension,
+        kind=info.kind,
+        metric=info.metric,
+        recipe=info.recipe,
+    )
+
+
+def _proxy(name: str) -> Dimension:
+    with as_usage_errors():
+        return PROXIES[name].dimension

@@ -18,13 +18,12 @@ SIZES = {"train": 24, "val": 6, "test": 8}
 @contextmanager
 def registry_restored() -> Iterator[None]:
     """Remove the tasks that the block registers, once it ends."""
-    before = dict(registry._REGISTERED), dict(registry._TASKS)
+    before = dict(registry._REGISTERED)
     try:
         yield
     finally:
-        for kept, now in zip(before, (registry._REGISTERED, registry._TASKS), strict=True):
-            now.clear()
-            now.update(kept)
+        registry._REGISTERED.clear()
+        registry._REGISTERED.update(before)
 
 
 def definition(name: str = "mine/wafer", **changes: object) -> TaskDefinition:

@@ -1,26 +1,24 @@
 """Registry of the methods by their names in sweep files, and rules for halving their micro-batches.
 
-This module does not import torch.
+The methods are entry points of the group `sweeper.methods` (`trainables/plugins.py`). This module
+does not import torch.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
-from trainables.methods.contrastive_pare.method import CONTRASTIVE_PARE
-from trainables.methods.fpt import FPT
 from trainables.methods.method import Method
-from trainables.methods.mona.method import MONA
-from trainables.methods.nft import NFT
-from trainables.methods.orca.method import ORCA
-from trainables.methods.pare.method import CUTMIX, MIXUP, PARE
+from trainables.plugins import Registry
 from trainables.spec import TrialSpec
 from trainables.stages.stage import largest_part
 
 __all__ = ["METHODS", "broken_by_halving", "can_halve"]
 
-METHODS: dict[str, Method] = {
-    method.name: method for method in (ORCA, PARE, MONA, CONTRASTIVE_PARE, NFT, FPT, MIXUP, CUTMIX)
-}
+METHODS: Registry[Method] = Registry(
+    "sweeper.methods",
+    ("orca", "pare", "mona", "contrastive_pare", "nft", "fpt", "mixup", "cutmix"),
+    lambda value: isinstance(value, Method),
+)
 
 
 def can_halve(method: str, stage: str, settings: Mapping[str, Any], *, halvings: int = 0) -> bool:

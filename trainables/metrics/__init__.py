@@ -1,56 +1,39 @@
 """Metrics of a whole split, by name. Lower is better for all of them.
 
 `metric.py` has the base classes; `fields.py`, `vectors.py`, `classes.py`, `ranking.py` and
-`chunked.py` have the formulas.
+`chunked.py` have the formulas. The metrics are entry points of the group `sweeper.metrics`
+(`trainables/plugins.py`).
 """
-
-from collections.abc import Mapping
-from types import MappingProxyType
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from trainables.metrics.chunked import AUROCByThousands, MacroF1ByThousands
-from trainables.metrics.classes import MacroF1, ZeroOneError
-from trainables.metrics.fields import (
-    ContactError,
-    NormalizedRMSE,
-    OrcaContactError,
-    RelativeL2,
-)
 from trainables.metrics.metric import FromFirst, Metric
-from trainables.metrics.ranking import (
-    AUROC,
-    HardPixelAUROC,
-    MeanAveragePrecision,
-    PixelAUROC,
-)
-from trainables.metrics.vectors import RMSE, MeanAbsoluteError, OneMinusR2
+from trainables.plugins import Registry
 
 __all__ = ["METRICS", "FromFirst", "Metric", "mean_of_groups"]
 
-METRICS: Mapping[str, type[Metric]] = MappingProxyType(
-    {
-        metric.name: metric
-        for metric in (
-            NormalizedRMSE,
-            RelativeL2,
-            RMSE,
-            MeanAbsoluteError,
-            OneMinusR2,
-            ContactError,
-            OrcaContactError,
-            ZeroOneError,
-            MacroF1,
-            AUROC,
-            MeanAveragePrecision,
-            PixelAUROC,
-            HardPixelAUROC,
-            MacroF1ByThousands,
-            AUROCByThousands,
-        )
-    }
+METRICS: Registry[type[Metric]] = Registry(
+    "sweeper.metrics",
+    (
+        "nrmse",
+        "relative_l2",
+        "rmse",
+        "mae",
+        "one_minus_r2",
+        "mae8",
+        "mae8_orca",
+        "zero_one_error",
+        "one_minus_macro_f1",
+        "one_minus_auroc",
+        "one_minus_map",
+        "one_minus_pixel_auroc",
+        "one_minus_pixel_auroc_hard",
+        "one_minus_macro_f1_by_1000",
+        "one_minus_auroc_by_1000",
+    ),
+    lambda value: isinstance(value, type) and issubclass(value, Metric),
 )
 
 

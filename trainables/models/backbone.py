@@ -9,8 +9,7 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from types import MappingProxyType
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -38,8 +37,6 @@ class Role(StrEnum):
 
 class Backbone(nn.Module, ABC):
     """Frozen base of all backbones, in evaluation mode. Its parts are attributes."""
-
-    description: Mapping[str, Any] = MappingProxyType({})  # config from which it can be rebuilt
 
     def __init__(
         self,

@@ -1,6 +1,7 @@
 """The registry of source data sets by their names in sweep files.
 
-It is plain data. Importing this module loads neither torch nor numpy.
+The sources are entry points of the group `sweeper.sources` (`trainables/plugins.py`). They are
+plain data: importing this module loads neither torch nor numpy.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,12 +13,14 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from trainables.errors import ConfigError
+from trainables.plugins import Registry
 from trainables.spec import Dimension
 
 if TYPE_CHECKING:
     from trainables.sources.proxy import Proxy
 
 __all__ = [
+    "OWN",
     "PROXIES",
     "RECORD",
     "ProxyEntry",
@@ -47,7 +50,7 @@ class ProxyEntry:
     dense: bool = False  # True: each image has a mask
 
 
-PROXIES: Mapping[str, ProxyEntry] = MappingProxyType(
+OWN: Mapping[str, ProxyEntry] = MappingProxyType(
     {
         "cifar10": ProxyEntry(
             title="CIFAR-10",
@@ -154,6 +157,11 @@ PROXIES: Mapping[str, ProxyEntry] = MappingProxyType(
             dense=True,
         ),
     }
+)
+
+
+PROXIES: Registry[ProxyEntry] = Registry(
+    "sweeper.sources", tuple(OWN), lambda value: isinstance(value, ProxyEntry)
 )
 
 

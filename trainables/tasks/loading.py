@@ -99,7 +99,6 @@ def load_task(name: str, data: DataSpec, home: Path) -> Task:
         data_source=store.manifest["data_source"],
         content_hash=store.content_hash + part,
         baselines=store.manifest["baselines"],
-        manifest=store.manifest,
     )
 
 

@@ -1,22 +1,21 @@
 """The registry of benchmarks, and of their tasks by their names in sweep files.
 
-Tasks of users are registered for the current process, by `register`. Importing this module loads no
-data. Scores are comparable only between runs with the same
-`protocol`.
+The benchmarks are entry points of the group `sweeper.tasks` (`trainables/plugins.py`). Tasks of
+users are registered for the current process, by `register`. Importing this module loads no data.
+Scores are comparable only between runs with the same `protocol`.
 """
 
 from collections import ChainMap
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
-from trainables.errors import ConfigError
+from trainables.errors import ConfigError, PluginError
+from trainables.plugins import Registry
 from trainables.tasks.benchmark import Benchmark, PublishedNumber
-from trainables.tasks.nas_bench_360.benchmark import NAS_BENCH_360
 from trainables.tasks.own.benchmark import OwnBenchmark, own_benchmark
 from trainables.tasks.own.definition import TaskDefinition
-from trainables.tasks.pde_bench.benchmark import PDEBENCH
 from trainables.tasks.task import TaskInfo
 
 __all__ = [
@@ -31,14 +30,45 @@ __all__ = [
     "task_info",
 ]
 
-BUILT_IN: Mapping[str, Benchmark] = MappingProxyType(
-    {benchmark.name: benchmark for benchmark in (PDEBENCH, NAS_BENCH_360)}
+BUILT_IN: Registry[Benchmark] = Registry(  # and those of plugins
+    "sweeper.tasks", ("pdebench", "nasbench360"), lambda value: isinstance(value, Benchmark)
 )
 _REGISTERED: dict[str, Benchmark] = {}
-_TASKS = {info.name: info for benchmark in BUILT_IN.values() for info in benchmark.tasks}
+BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
+    ChainMap(_REGISTERED, cast(MutableMapping[str, Benchmark], BUILT_IN))
+)
 
-BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(ChainMap(_REGISTERED, dict(BUILT_IN)))
-TASKS: Mapping[str, TaskInfo] = MappingProxyType(_TASKS)
+
+class _Tasks(Mapping[str, TaskInfo]):
+    """The tasks of all benchmarks by name. A look-up imports the benchmark of that task alone.
+
+    Iteration leaves out the tasks of a benchmark that cannot be imported.
+    """
+
+    def __getitem__(self, name: str) -> TaskInfo:
+        benchmark = name.partition("/")[0]
+        found = [info for info in BENCHMARKS[benchmark].tasks if info.name == name]
+        if not found:
+            raise KeyError(name)
+        return found[0]
+
+    def __contains__(self, name: object) -> bool:
+        try:
+            return self[str(name)] is not None
+        except KeyError:
+            return False
+        except PluginError:  # a look-up then gives the reason
+            return True
+
+    def __iter__(self) -> Iterator[str]:
+        for benchmark in (BUILT_IN.usable() | _REGISTERED).values():
+            yield from (info.name for info in benchmark.tasks)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+TASKS: Mapping[str, TaskInfo] = _Tasks()
 
 
 def register(benchmark: Benchmark, *, replace: bool = False) -> None:
@@ -51,22 +81,20 @@ def register(benchmark: Benchmark, *, replace: bool = False) -> None:
         replace: Replace tasks of the same names, as after a change of their file.
 
     Raises:
-        ConfigError: A benchmark of the package, or another task, has the name.
+        ConfigError: A benchmark of a package, or another task, has the name.
     """
     name = benchmark.name
     known = _REGISTERED.get(name)
     if name in BUILT_IN:
-        raise ConfigError(f"`{name}` is a benchmark of this package. Choose another name.")
+        where = BUILT_IN.origins(name)
+        raise ConfigError(f"`{name}` is a benchmark of {where}. Choose another name.")
     if isinstance(benchmark, OwnBenchmark) and isinstance(known, OwnBenchmark):
         if not replace:
             _check_same(known, benchmark)
         benchmark = benchmark.added_to(known)
     elif known is not None and known != benchmark and not replace:
         raise ConfigError(f"There are two benchmarks `{name}`. Rename one of them.")
-    for info in known.tasks if known is not None else ():
-        del _TASKS[info.name]
     _REGISTERED[name] = benchmark
-    _TASKS.update({info.name: info for info in benchmark.tasks})
 
 
 def _check_same(known: OwnBenchmark, added: OwnBenchmark) -> None:

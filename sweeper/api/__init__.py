@@ -1,1 +1,0 @@
-"""The Python API: handles of sweeps and trials, for scripts and notebooks."""

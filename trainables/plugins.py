@@ -1,0 +1,221 @@
+"""Plugins: methods, tasks and other objects that installed distributions offer by name.
+
+A distribution offers an object by an entry point of one of the groups in `GROUPS`. The objects of
+this package are offered in the same way, in pyproject.toml. Names come from the metadata of the
+installed distributions. An object is imported when it is looked up, and not before.
+
+The value of an entry point is `module:OBJECT`. OBJECT may also be a mapping that holds several
+objects; then the name of the entry point is the key.
+
+Importing this module loads no torch.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import Distribution, EntryPoint, distributions
+from typing import Generic, TypeVar
+
+from trainables.errors import PluginError
+
+__all__ = ["GROUPS", "OURS", "Offer", "Registry", "offers", "reread"]
+
+OURS = "sweeper"  # the distribution of this package
+GROUPS = {  # entry points by group, with the word for one object in messages
+    "sweeper.methods": "method",
+    "sweeper.tasks": "benchmark",
+    "sweeper.backbones": "backbone",
+    "sweeper.sources": "source",
+    "sweeper.metrics": "metric",
+    "sweeper.samplers": "sampler",
+    "sweeper.pruners": "pruner",
+}
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Offer:
+    """An object that a distribution offers under a name, not yet imported."""
+
+    group: str
+    name: str
+    value: str  # "module:OBJECT"
+    distribution: str
+    version: str
+    entry: EntryPoint
+
+    @property
+    def is_ours(self) -> bool:
+        """True if the object is built in."""
+        return self.distribution == OURS
+
+    @property
+    def origin(self) -> str:
+        """The distribution and its version, for people."""
+        return f"{self.distribution} {self.version}"
+
+
+def offers(group: str) -> Mapping[str, tuple[Offer, ...]]:
+    """Return the offers of a group by name. A name with two offers is ambiguous."""
+    return _all_offers()[group]
+
+
+def reread() -> None:
+    """Read the metadata anew on the next use, after a change of `sys.path`."""
+    _all_offers.cache_clear()
+
+
+@cache
+def _all_offers() -> Mapping[str, Mapping[str, tuple[Offer, ...]]]:
+    found: dict[str, dict[str, tuple[Offer, ...]]] = {group: {} for group in GROUPS}
+    for distribution in _distributions():
+        for entry in distribution.entry_points:
+            if entry.group not in GROUPS:
+                continue
+            offer = Offer(
+                group=entry.group,
+                name=entry.name,
+                value=entry.value,
+                distribution=distribution.name,
+                version=distribution.version,
+                entry=entry,
+            )
+            of_group = found[entry.group]
+            of_group[entry.name] = (*of_group.get(entry.name, ()), offer)
+    return found
+
+
+def _distributions() -> Iterator[Distribution]:
+    """Yield the distributions that offer something, each once: the first one on `sys.path`."""
+    # All other distributions are told by their text alone: parsing them would take the time.
+    seen: set[str] = set()
+    for distribution in distributions():
+        if "[sweeper." in (distribution.read_text("entry_points.txt") or ""):
+            name = re.sub(r"[-_.]+", "-", distribution.name).lower()
+            if name not in seen:
+                seen.add(name)
+                yield distribution
+
+
+class Registry(Mapping[str, T], Generic[T]):
+    """The objects of one group by name. Built-in names come first, in the order given.
+
+    Iteration yields names and imports nothing. A look-up imports the object; it raises KeyError for
+    an unknown name, and PluginError for an object that cannot be had.
+
+    Args:
+        group: A group in `GROUPS`.
+        built_in: The built-in names, in the order in which they are listed.
+        accepts: A function that returns whether an object belongs into this registry.
+    """
+
+    def __init__(
+        self, group: str, built_in: tuple[str, ...], accepts: Callable[[object], bool]
+    ) -> None:
+        self.group, self.kind = group, GROUPS[group]
+        self._built_in, self._accepts = built_in, accepts
+        self._loaded: dict[str, tuple[Offer, T]] = {}
+
+    def offer(self, name: str) -> Offer:
+        """Return the one offer of a name.
+
+        Raises:
+            KeyError: The name is unknown.
+            PluginError: Two distributions offer the name, or the installed metadata of this package
+                are missing or of another version.
+        """
+        found = self._offers()[name]
+        if len(found) > 1:
+            both = " and ".join(f"`{each.value}` of {each.origin}" for each in found)
+            raise PluginError(
+                f"{self.kind} `{name}`: two plugins have this name: {both}. Uninstall one of them, "
+                "or rename its entry point."
+            )
+        return found[0]
+
+    def origins(self, name: str) -> str:
+        """Return the distributions that offer a known name, for people."""
+        found = self._offers()[name]
+        return " and ".join("this package" if each.is_ours else each.origin for each in found)
+
+    def __getitem__(self, name: str) -> T:
+        offer = self.offer(name)
+        known = self._loaded.get(name)
+        if known is None or known[0] is not offer:
+            known = self._loaded[name] = (offer, self._load(offer))
+        return known[1]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._offers()
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._built_in
+        yield from sorted(set(self._offers()).difference(self._built_in))
+
+    def __len__(self) -> int:
+        return len(self._offers())
+
+    def usable(self) -> dict[str, T]:
+        """Import all objects, and return those that can be had, by name.
+
+        A plugin that is damaged is left out: it must not stop the work with others. It is reported
+        where it is named, and by `sweeper doctor`.
+        """
+        found: dict[str, T] = {}
+        for name in self:
+            try:
+                found[name] = self[name]
+            except PluginError:
+                continue
+        return found
+
+    def _offers(self) -> Mapping[str, tuple[Offer, ...]]:
+        found = offers(self.group)
+        missing = [name for name in self._built_in if name not in found]
+        if missing:
+            raise PluginError(
+                f"the installed metadata of {OURS} name no {self.kind} `{missing[0]}`: the package "
+                "runs from a folder of sources that is not installed, or whose metadata are "
+                "outdated. Install it: pip install -e ."
+            )
+        return found
+
+    def _load(self, offer: Offer) -> T:
+        """Import the object of an offer.
+
+        Raises:
+            PluginError: It cannot be imported, or it is something else.
+        """
+        where = f"{self.kind} `{offer.name}` of {offer.origin} (`{offer.value}`)"
+        try:
+            loaded = offer.entry.load()
+            if isinstance(loaded, Mapping):
+                loaded = loaded[offer.name]
+        except Exception as error:
+            if offer.is_ours:
+                raise  # a fault of this installation, which its traceback explains
+            raise PluginError(f"{where} cannot be imported: {_cause(error)}") from error
+        name = getattr(loaded, "name", offer.name)
+        if not self._accepts(loaded):
+            kind = type(loaded).__name__
+            raise PluginError(f"{where} is a {kind}, which is no {self.kind}.")
+        if name != offer.name:
+            raise PluginError(f"{where} calls itself `{name}`: give both the same name.")
+        result: T = loaded
+        return result
+
+
+def _cause(error: Exception) -> str:
+    """Return an error as one line, with the last place in the plugin's own code."""
+    trace, place = error.__traceback__, ""
+    while trace is not None:
+        file = trace.tb_frame.f_code.co_filename
+        if not file.startswith("<") and file != __file__ and "importlib" not in file:
+            place = f" ({file}:{trace.tb_lineno})"
+        trace = trace.tb_next
+    if isinstance(error, SyntaxError) and error.filename:
+        place = f" ({error.filename}:{error.lineno})"
+    text = str(error).splitlines()[0] if str(error) else ""
+    return f"{type(error).__name__}: {text}{place}"
