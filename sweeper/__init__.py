@@ -2,23 +2,39 @@
 
     import sweeper
 
-    options = sweeper.Options(profile="laptop")
-    print(sweeper.plan(Path("search_spaces/mona.yaml"), options).trials)
-    print(sweeper.status("mona_pdebench").studies[0].best)
+    sweep = sweeper.launch("search_spaces/mona_pdebench.yaml", profile="laptop", trials=8)
+    sweep.trials()                                       # a DataFrame, a row for each trial
+    sweep.best("mona/pdebench/advection_1d").params
+    sweeper.compare(["pare_pdebench", "mona_pdebench"])  # as `sweeper compare` does
 
 Each public name is imported at its first use.
 """
 
 from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sweeper.api.comparison import Comparison as Comparison
+    from sweeper.api.comparison import compare as compare
+    from sweeper.api.sweeps import Sweep as Sweep
+    from sweeper.api.sweeps import launch as launch
+    from sweeper.api.sweeps import open as open
+    from sweeper.api.trial import Trial as Trial
+    from sweeper.commands.look import status as status
+    from sweeper.commands.look import sweeps as sweeps
+    from sweeper.commands.plan import plan as plan
+    from sweeper.commands.plan import validate as validate
+    from sweeper.errors import SweeperError as SweeperError
+    from sweeper.planning.load import Options as Options
 
 __version__ = "0.1.0"
 
 _HOMES = {  # module -> public names
-    "sweeper.commands.control": ("cancel", "stop"),
-    "sweeper.commands.launch": ("Where", "extend", "launch", "rerun", "resume", "retry"),
-    "sweeper.commands.look": ("failed", "status", "sweeps"),
+    "sweeper.api.comparison": ("Comparison", "compare"),
+    "sweeper.api.sweeps": ("Sweep", "launch", "open"),
+    "sweeper.api.trial": ("Trial",),
+    "sweeper.commands.look": ("status", "sweeps"),
     "sweeper.commands.plan": ("plan", "validate"),
-    "sweeper.commands.results": ("best", "compare", "export", "report"),
     "sweeper.errors": ("SweeperError",),
     "sweeper.planning.load": ("Options",),
 }

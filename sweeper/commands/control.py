@@ -5,6 +5,7 @@ import signal
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 
@@ -32,7 +33,17 @@ def stop(name: str) -> Answer:
     Raises:
         NotFound: There is no such sweep.
     """
-    with started(existing(name)) as (ledger, _):
+    return stop_in(existing(name))
+
+
+def stop_in(folder: Path) -> Answer:
+    """Stop the sweep in `folder`, as `stop` does.
+
+    Raises:
+        NotFound: The sweep was never started.
+    """
+    name = folder.name
+    with started(folder) as (ledger, _):
         holder = ledger.holder()
         if holder is None:
             return _not_running(name)
@@ -47,7 +58,17 @@ def cancel(name: str) -> Answer:
     Raises:
         NotFound: There is no such sweep.
     """
-    with started(existing(name)) as (ledger, _):
+    return cancel_in(existing(name))
+
+
+def cancel_in(folder: Path) -> Answer:
+    """Cancel the sweep in `folder`, as `cancel` does.
+
+    Raises:
+        NotFound: The sweep was never started.
+    """
+    name = folder.name
+    with started(folder) as (ledger, _):
         holder = ledger.holder()
         if holder is None:
             return _not_running(name)

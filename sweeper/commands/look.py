@@ -214,7 +214,15 @@ def status(name: str) -> Summary:
     Raises:
         NotFound: There is no such sweep.
     """
-    folder = existing(name)
+    return status_of(existing(name))
+
+
+def status_of(folder: Path) -> Summary:
+    """Return the summary of the sweep in `folder` as of now.
+
+    Raises:
+        NotFound: The sweep was never started.
+    """
     with started(folder) as (ledger, record):
         state = living_state(record, ledger)
         return replace(summarize(ledger, folder), state=state, exit_code=0)

@@ -85,12 +85,21 @@ def report(name: str, out: Path | None) -> File:
         UsageError: `out` is a folder, or its folder does not exist.
         StorageFull: The page cannot be written.
     """
+    return report_in(existing(name), out)
+
+
+def report_in(folder: Path, out: Path | None) -> File:
+    """Write the HTML page of the sweep in `folder`, as `report` does.
+
+    Raises:
+        NotFound: The sweep was never started.
+        UsageError, StorageFull: As for `report`.
+    """
     from sweeper.analysis.report.report import render_report
 
-    folder = existing(name)
     with started(folder) as (ledger, _):
         path = write_file(out or folder / "report.html", render_report(ledger))
-    return File(message=f"wrote {path}", sweep=name, path=path)
+    return File(message=f"wrote {path}", sweep=folder.name, path=path)
 
 
 def compare(

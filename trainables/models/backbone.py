@@ -9,7 +9,8 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import Literal, TypeVar
+from types import MappingProxyType
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +38,8 @@ class Role(StrEnum):
 
 class Backbone(nn.Module, ABC):
     """Frozen base of all backbones, in evaluation mode. Its parts are attributes."""
+
+    description: Mapping[str, Any] = MappingProxyType({})  # config from which it can be rebuilt
 
     def __init__(
         self,

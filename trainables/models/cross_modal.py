@@ -23,7 +23,7 @@ from trainables.models.predictors import ClassPredictor, Decoded, InUnitsOf, den
 from trainables.seeding import generator
 from trainables.spec import ModelSpec
 from trainables.tasks.store.statistics import Standardiser
-from trainables.tasks.task import Task
+from trainables.tasks.task import Task, TaskShape
 
 
 class CrossModalModel(nn.Module):
@@ -99,7 +99,9 @@ class CrossModalModel(nn.Module):
         return set_trained(self, self.roles, finetune=finetune, freeze=freeze)
 
 
-def build_model(backbone: Backbone, task: Task, spec: ModelSpec, *, seed: int) -> CrossModalModel:
+def build_model(
+    backbone: Backbone, task: Task | TaskShape, spec: ModelSpec, *, seed: int
+) -> CrossModalModel:
     """Build the model of one trial.
 
     Embedder and predictor draw their weights from separate random streams, so a setting of one does

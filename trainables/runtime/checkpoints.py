@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from trainables.errors import DataError, StorageError
+from trainables.models.origin import ModelOrigin
 from trainables.report import Report
 from trainables.storage import artifacts
 from trainables.storage.checkpoint_folder import (
@@ -54,6 +55,8 @@ def save(state: TrainState, folder: Path) -> None:
         "made_under": state.made_under,
         "reports": [asdict(report) for report in state.reports],
     }
+    if state.origin is not None:
+        place["model"] = state.origin.to_plain()
     # Tensors and plain numbers are stored apart, because pickle would run code when it is read.
     with new_folder(folder) as partial:
         save_tensors(state.model.state_dict(), partial / "last.safetensors")
@@ -79,7 +82,7 @@ def load(state: TrainState, folder: Path) -> None:
     if missing:
         raise CorruptCheckpoint(f"{folder}: holds no {' and no '.join(sorted(missing))}")
     place = parse_json((folder / "state.json").read_bytes(), f"{folder}: no readable state.json")
-    _load_weights(state.model, folder / "last.safetensors")
+    load_weights(state.model, folder / "last.safetensors")
     state.stage, state.epoch, state.best = place["stage"], place["epoch"], None
     state.reports = [Report(**report) for report in place["reports"]]
     state.made_under = place["made_under"]
@@ -103,18 +106,62 @@ def load_best(state: TrainState, folder: Path) -> None:
             belong to another model or to an earlier version of it.
         DataError: The folder holds no best weights.
     """
+    extras = folder / "extras.safetensors"
+    load_best_weights(state.model, folder)
+    if extras.is_file():
+        state.extras.load_state_dict(load_file(extras))
+    else:
+        state.extras.clear()
+
+
+def load_best_weights(model: nn.Module, folder: Path) -> None:
+    """Restore the best weights of the model alone.
+
+    Raises:
+        CorruptCheckpoint: A file is missing, its hash differs from the manifest, or its weights
+            belong to another model or to an earlier version of it.
+        DataError: The folder holds no best weights.
+    """
     verify(folder)
-    best, extras = folder / "best.safetensors", folder / "extras.safetensors"
+    load_weights(model, best_weights(folder))
+
+
+def best_weights(folder: Path) -> Path:
+    """Return the file of the best weights.
+
+    Raises:
+        DataError: The folder holds none.
+    """
+    best = folder / "best.safetensors"
     if not best.is_file():
         raise DataError(
             f"{folder}: no best weights. They exist after the first validation value, unless "
             "`checkpoints.best` is false."
         )
-    _load_weights(state.model, best)
-    if extras.is_file():
-        state.extras.load_state_dict(load_file(extras))
-    else:
-        state.extras.clear()
+    return best
+
+
+def read_origin(folder: Path, home: Path) -> ModelOrigin:
+    """Return the description of the model of a checkpoint.
+
+    Args:
+        folder: The checkpoint.
+        home: SWEEPER_HOME of this machine.
+
+    Raises:
+        CorruptCheckpoint: A file is missing, or its hash differs from the manifest.
+        DataError: An earlier version wrote the checkpoint, without a description.
+        WeightsError: The description is damaged.
+    """
+    verify(folder)
+    path = folder / "state.json"
+    place = parse_json(path.read_bytes(), f"{folder}: no readable state.json")
+    if not isinstance(place, dict) or "model" not in place:
+        raise DataError(
+            f"{path}: an earlier version wrote this checkpoint, without a description of its "
+            "model. Load it by its sweep and trial instead."
+        )
+    return ModelOrigin.from_plain(place["model"], home, str(path))
 
 
 def thin(folder: Path, *, best: bool, last: bool) -> None:
@@ -131,7 +178,7 @@ def thin(folder: Path, *, best: bool, last: bool) -> None:
         (folder / name).unlink()
 
 
-def _load_weights(model: nn.Module, file: Path) -> None:
+def load_weights(model: nn.Module, file: Path) -> None:
     """Load all weights of a model, or none.
 
     Raises:

@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from trainables.methods.registry import METHODS
-from trainables.models.cross_modal import build_model
+from trainables.models.backbone import Backbone
+from trainables.models.cross_modal import CrossModalModel, build_model
+from trainables.models.origin import ModelOrigin
+from trainables.models.predictors import InUnitsOf
 from trainables.report import Report
 from trainables.runtime import checkpoints
 from trainables.runtime.stage_cache import StageCache, root_key, stage_keys
@@ -75,6 +78,7 @@ class Training:
             seed=spec.seed,
             precision=spec.model.precision,
             halvings=spec.halvings,
+            origin=origin_of(spec, backbone, model),
         )
         # Every stage is checked before the first one runs, so that impossible settings fail early.
         for stage in stages:
@@ -144,3 +148,10 @@ class Training:
             CorruptCheckpoint: A file is missing or damaged, or it belongs to another model.
         """
         checkpoints.load(self.state, folder)
+
+
+def origin_of(spec: TrialSpec, backbone: Backbone, model: CrossModalModel) -> ModelOrigin:
+    """Return the description from which the model of a trial can be rebuilt."""
+    predictor = model.predictor
+    unit = (predictor.mean, predictor.std) if isinstance(predictor, InUnitsOf) else None
+    return ModelOrigin(spec=spec, network=backbone.description, output_unit=unit)

@@ -99,6 +99,7 @@ def load_task(name: str, data: DataSpec, home: Path) -> Task:
         data_source=store.manifest["data_source"],
         content_hash=store.content_hash + part,
         baselines=store.manifest["baselines"],
+        manifest=store.manifest,
     )
 
 

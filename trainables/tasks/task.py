@@ -110,6 +110,18 @@ class DataDescription:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TaskShape:
+    """The properties of a task from which a network is built, without the task's data."""
+
+    info: TaskInfo
+    input_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
+    output_unit: tuple[float, float]
+    output_standard: Standardiser
+    output_units: Standardiser
+
+
+@dataclass(frozen=True, kw_only=True)
 class Task:
     """A task with its data. `train`, `val` and `test` have no sample in common."""
 
@@ -120,6 +132,7 @@ class Task:
     data_source: Literal["generated", "official"]
     content_hash: str  # of the data and their description
     baselines: Mapping[str, float]  # test metric of trivial predictors: "mean", "identity"
+    manifest: Mapping[str, Any] = field(default_factory=dict)  # of the store, if there is one
 
     @property
     def input_shape(self) -> tuple[int, ...]:

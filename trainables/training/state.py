@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.models.cross_modal import CrossModalModel
+from trainables.models.origin import ModelOrigin
 from trainables.report import Report
 
 
@@ -41,6 +42,7 @@ class TrainState:
     made_under: str | None = None  # stage key (`stage_key`) under which the state was computed
     reports: list[Report] = field(default_factory=list)  # reports of a shared stage so far
     extras: nn.ModuleDict = field(default_factory=nn.ModuleDict)  # a gate, a source head
+    origin: ModelOrigin | None = None  # description of the model, for its checkpoints
 
     @property
     def device(self) -> torch.device:

@@ -141,12 +141,16 @@ def _columns(rows: Sequence[Row]) -> list[str]:
 
 def as_parquet(rows: Sequence[Row]) -> bytes:
     """Return rows as Parquet. A column of several types becomes JSON text."""
-    columns = {
-        column: _array([_plain(row.get(column)) for row in rows]) for column in _columns(rows)
-    }
     sink = pa.BufferOutputStream()
-    parquet.write_table(pa.table(columns), sink)
+    parquet.write_table(as_arrow(rows), sink)
     return bytes(sink.getvalue())
+
+
+def as_arrow(rows: Sequence[Row]) -> pa.Table:
+    """Return rows as an Arrow table. A column of several types becomes JSON text."""
+    return pa.table(
+        {column: _array([_plain(row.get(column)) for row in rows]) for column in _columns(rows)}
+    )
 
 
 def _array(values: list[Any]) -> pa.Array:

@@ -13,7 +13,7 @@ from trainables.models.weights.description import BACKBONES, check_bidirectional
 from trainables.models.weights.location import locate
 from trainables.spec import BackboneSpec
 
-__all__ = ["ARCHITECTURES", "BACKBONES", "load_backbone"]
+__all__ = ["ARCHITECTURES", "BACKBONES", "build_backbone", "load_backbone"]
 
 ARCHITECTURES: Mapping[str, Callable[[NetworkReader, BackboneSpec], Backbone]] = MappingProxyType(
     {
@@ -41,7 +41,19 @@ def load_backbone(spec: BackboneSpec, home: Path) -> Backbone:
         layers=spec.layers,
         origin=located.origin,
     )
+    return build_backbone(reader, spec)
+
+
+def build_backbone(reader: NetworkReader, spec: BackboneSpec) -> Backbone:
+    """Build the backbone that `reader` describes, with its weights or with random ones.
+
+    Raises:
+        ConfigError: The network does not support the spec.
+        WeightsError: The architecture is not supported, or the weights do not fit it.
+    """
     if reader.model_type not in ARCHITECTURES:
         raise unsupported(spec.name, reader.model_type)
     check_bidirectional(spec.name, reader.model_type, spec.bidirectional)
-    return ARCHITECTURES[reader.model_type](reader, spec)
+    backbone = ARCHITECTURES[reader.model_type](reader, spec)
+    backbone.description = reader.description
+    return backbone

@@ -17,7 +17,7 @@ import numpy as np
 
 from trainables.tasks.store.arrays import row_blocks
 
-__all__ = ["Standardiser", "channel_statistics", "mean_and_std", "mean_of"]
+__all__ = ["BOTH", "Standardiser", "channel_statistics", "mean_and_std", "mean_of"]
 
 
 def mean_of(
@@ -60,6 +60,7 @@ def channel_statistics(rows: np.ndarray) -> dict[str, list[float]]:
 
 
 STD_OFFSET = 1e-5  # keeps constant points finite
+BOTH = "(value - mean) / scale at each point, by the training inputs, of x and of y"
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,11 +80,16 @@ class Standardiser:
         standardised: np.ndarray = (rows - self.shift) / self.scale
         return standardised
 
+    def undo(self, rows: np.ndarray) -> np.ndarray:
+        """Return rows [n, ...] in their own unit from standardised ones."""
+        values: np.ndarray = rows * self.scale + self.shift
+        return values
+
     @property
     def rule(self) -> dict[str, Any]:
         """The entry of a manifest for equal standardisation of inputs and outputs."""
         return {
-            "kind": "(value - mean) / scale at each point, by the training inputs, of x and of y",
+            "kind": BOTH,
             "mean": self.shift.tolist(),
             "scale": self.scale.tolist(),
         }

@@ -1,0 +1,66 @@
+"""The parts of pages that a notebook shows: a sweep, its progress, and a comparison."""
+
+from collections.abc import Iterable
+
+from sweeper.analysis.comparison import verdicts
+from sweeper.analysis.comparison.comparison import Comparison
+from sweeper.analysis.prose import listed
+from sweeper.analysis.report.figures import colours
+from sweeper.analysis.report.page import Table, render, table
+from sweeper.analysis.report.sections import all_tasks_section, methods_section
+from sweeper.analysis.statistics import FEWEST
+from sweeper.analysis.table import SweepTable
+
+PREDICTORS = 2  # columns of predictors without training
+
+
+def sweep_html(sweep: SweepTable, state: str) -> str:
+    """Return a sweep as HTML: its state, and a row for each study."""
+    trials = [trial for study in sweep.studies for trial in study.trials]
+    done = sum(trial.state.is_finished for trial in trials)
+    return render(
+        "notebook_sweep.html.j2",
+        title=f"{sweep.record.name}: {state}",
+        state=f"{done} of {len(trials)} trials have ended",
+        studies=_studies(sweep),
+    )
+
+
+def _studies(sweep: SweepTable) -> Table:
+    names = list(dict.fromkeys(n for s in sweep.studies for n in s.baselines))[:PREDICTORS]
+    header = ["study", "trials", "best", "validation", "test", "seeds", "control test", *names]
+    lines: list[list[object]] = []
+    for study in sweep.studies:
+        reached = None if study.best is None else study.reached(study.best)
+        counts = ", ".join(f"{count} {state}" for state, count in study.counts().items())
+        lines.append(
+            [study.study.name, counts, study.best and study.best.number,
+             reached and reached.validation, reached and reached.test,
+             reached and len(reached.tests), study.test_value(study.control),
+             *(study.baselines.get(name) for name in names)]
+        )  # fmt: skip
+    return table(header, lines)
+
+
+def progress_html(studies: str, lines: Iterable[str]) -> str:
+    """Return the progress of a sweep as HTML.
+
+    Args:
+        studies: The HTML of `sweep_html`; "" before the sweep has begun.
+        lines: The latest lines that it printed.
+    """
+    return render("notebook_progress.html.j2", studies=studies, lines=list(lines))
+
+
+def comparison_html(comparison: Comparison) -> str:
+    """Return a comparison as HTML: the answer, and the tables of its page."""
+    is_alone = len(comparison.tasks) == 1
+    palette = colours(comparison.labels)
+    return render(
+        "notebook_comparison.html.j2",
+        title=f"{listed(list(comparison.sweeps))}: comparison",
+        answer=verdicts.headline(comparison),
+        fewest=FEWEST,
+        methods=[methods_section(task, palette, is_alone=is_alone) for task in comparison.tasks],
+        all_tasks=None if is_alone else all_tasks_section(comparison),
+    )

@@ -1,0 +1,1 @@
+"""The Python API: handles of sweeps and trials, for scripts and notebooks."""

@@ -1,0 +1,87 @@
+"""The process that runs a sweep for a Python program, as `python -m sweeper.api NAME`.
+
+The program, such as the kernel of a notebook, keeps its signal handlers and has no lease: only this
+process has. The sweep's name on its command line is for people. Standard output carries the answer,
+standard error the progress.
+"""
+
+import os
+import signal
+import threading
+import time
+import traceback
+from pathlib import Path
+
+from sweeper.api.requests import Action, Answer, Request
+from sweeper.commands import launch
+from sweeper.commands.look import Summary
+from sweeper.console import make_plain, stderr
+from sweeper.errors import Interrupted, SweeperError, storage_fault
+from sweeper.planning import child
+
+POLL_S = 0.5
+
+
+def main() -> None:
+    """Run one request and write its answer."""
+    request = Request.from_json(child.read_input())
+    make_plain()
+    _end_with_parent()
+    with child.take_output() as out:
+        child.write_line(out, _answer(request).to_json())
+
+
+def _answer(request: Request) -> Answer:
+    try:
+        return Answer(exit_code=_run(request).exit_code)
+    except SweeperError as error:
+        return Answer(exit_code=error.exit_code, error=error)
+    except KeyboardInterrupt:
+        interrupted = Interrupted("interrupted before the sweep began")
+        return Answer(exit_code=interrupted.exit_code, error=interrupted)
+    except OSError as error:
+        if (fault := storage_fault(error)) is None:
+            return _unexpected(error)
+        return Answer(exit_code=fault.exit_code, error=fault)
+    except Exception as error:
+        return _unexpected(error)
+
+
+def _unexpected(error: Exception) -> Answer:
+    """Print a traceback, and return the answer for an error of our own."""
+    traceback.print_exc()
+    text = f"internal error: {type(error).__name__}: {error}"
+    return Answer(exit_code=SweeperError.exit_code, error=SweeperError(text))
+
+
+def _run(request: Request) -> Summary:
+    console, options = stderr(), request.options
+    where = launch.Where(address=options.address, insecure=options.insecure)
+    match request.action:
+        case Action.LAUNCH:
+            return launch.launch(Path(request.file), options, console=console)
+        case Action.RESUME:
+            return launch.resume(request.sweep, where, console=console)
+        case Action.EXTEND:
+            assert request.trials is not None
+            return launch.extend(request.sweep, request.trials, where, console=console)
+        case Action.RETRY:
+            return launch.retry(request.sweep, where, console=console)
+        case Action.RERUN:
+            return launch.rerun(request.sweep, request.trial, request.seed, where, console=console)
+
+
+def _end_with_parent() -> None:
+    """End the sweep in its own time when the program ends: running trials are saved."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(POLL_S)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""The comparison of methods for Python programs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sweeper.analysis.comparison import comparison as records
+from sweeper.analysis.comparison import verdicts
+from sweeper.commands import results
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Comparison(records.Comparison):
+    """The methods of one or several sweeps on each task and over all tasks.
+
+    It is the record from which `sweeper compare` makes its page, with a table for notebooks.
+    """
+
+    @property
+    def answer(self) -> str:
+        """The result in one sentence."""
+        return verdicts.headline(self)
+
+    def methods(self) -> "pd.DataFrame":
+        """Return a row for each method on each task, and for each control with values.
+
+        Columns: task, method, is_control, metric, test (the mean over seeds), ci_low, ci_high,
+        seeds, sd, validation, rises, jaggedness, trial, trials, epochs, device_seconds.
+        """
+        from sweeper.api.frames import methods_frame
+
+        return methods_frame(self)
+
+    def __repr__(self) -> str:
+        return f"{', '.join(self.sweeps)}: {self.answer}"
+
+    def _repr_html_(self) -> str:
+        from sweeper.analysis.report.notebook import comparison_html
+
+        return comparison_html(self)
+
+
+def compare(
+    sweeps: Sequence[str], *, tasks: Sequence[str] = (), baseline: str | None = None
+) -> Comparison:
+    """Compare the methods of sweeps over paired seeds.
+
+        sweeper.compare(["pare_pdebench", "mona_pdebench"]).methods()
+
+    Args:
+        sweeps: Names of sweeps in ./sweeps.
+        tasks: Only these tasks; if empty, all tasks.
+        baseline: Compare each method with this one only, or with its own `control`.
+
+    Raises:
+        NotFound: A sweep does not exist or was never started.
+        UsageError: A task or method is not known here, or a sweep is named twice.
+    """
+    names = [sweeps] if isinstance(sweeps, str) else list(sweeps)
+    found = results.compare(names, tasks=tasks, baseline=baseline).comparison
+    return Comparison(**vars(found))

@@ -1,0 +1,81 @@
+"""Tables of a sweep as pandas DataFrames, with Arrow arrays underneath."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+import pyarrow as pa
+
+from sweeper.analysis.comparison.comparison import Comparison
+from sweeper.analysis.comparison.entries import read_tuned_studies
+from sweeper.analysis.comparison.exports import as_arrow, method_rows, trial_rows
+from sweeper.analysis.table import StudyTable, read_table
+from sweeper.ledger import Ledger
+
+CURVES = pa.schema(
+    [
+        ("study", pa.string()),
+        ("trial", pa.int64()),
+        ("stage", pa.string()),
+        ("epoch", pa.int64()),
+        ("metric", pa.string()),
+        ("value", pa.float64()),
+    ]
+)
+
+
+def trials_frame(ledger: Ledger, studies: Sequence[str]) -> pd.DataFrame:
+    """Return a row for each trial of these studies, with all outcomes and parameters."""
+    found = [each for each in read_tuned_studies([ledger]) if each.study.study.name in studies]
+    return _frame(as_arrow(trial_rows(found)))
+
+
+def curves_frame(ledger: Ledger, studies: Sequence[str]) -> pd.DataFrame:
+    """Return a row for each metric of each epoch of each trial of these studies."""
+    names = CURVES.names
+    columns: dict[str, list[object]] = {name: [] for name in names}
+    for study in studies:
+        measured = ledger.all_measurements(study)
+        rows = (
+            (study, number, m.stage, m.epoch, metric, value)
+            for number in sorted(measured)
+            for m in measured[number]
+            for metric, value in m.metrics.items()
+        )
+        for row in rows:
+            for name, value in zip(names, row, strict=True):
+                columns[name].append(value)
+    return _frame(pa.table(columns, schema=CURVES))
+
+
+def studies_frame(ledger: Ledger) -> pd.DataFrame:
+    """Return a row for each study, in the order of the sweep file."""
+    return _frame(as_arrow([_study(study) for study in read_table(ledger).studies]))
+
+
+def _study(study: StudyTable) -> dict[str, object]:
+    best = study.best
+    reached = None if best is None else study.reached(best)
+    return {
+        "study": study.study.name,
+        "method": study.study.method,
+        "task": study.study.task,
+        "objective": study.study.objective,
+        "metric": study.test_metric,
+        "trials": len(study.trials),
+        "ended": sum(trial.state.is_finished for trial in study.trials),
+        "best": None if best is None else best.number,
+        "validation": None if reached is None else reached.validation,
+        "test": None if reached is None else reached.test,
+        "seeds": 0 if reached is None else len(reached.tests),
+        "control_test": study.test_value(study.control),
+        **{f"baseline/{name}": value for name, value in study.baselines.items()},
+    }
+
+
+def methods_frame(comparison: Comparison) -> pd.DataFrame:
+    """Return a row for each method on each task, and for each control with values."""
+    return _frame(as_arrow(method_rows(comparison)))
+
+
+def _frame(table: pa.Table) -> pd.DataFrame:
+    return table.to_pandas(types_mapper=pd.ArrowDtype)

@@ -1,0 +1,104 @@
+"""The progress of a sweep that a Python program runs: lines, or a view in a notebook.
+
+In a notebook the view is one output that changes: the studies as far as the ledger has them, and
+the latest lines. Elsewhere each line goes to standard error.
+"""
+
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol
+
+from sweeper.analysis.report.notebook import progress_html, sweep_html
+from sweeper.analysis.table import read_table
+from sweeper.errors import SweeperError
+from sweeper.planning.sweep_folder import living_state, started
+from sweeper.text import visible
+
+LINES = 8  # that the view in a notebook keeps
+REFRESH_S = 2.0
+
+
+class Display(Protocol):
+    """A display of the lines that a running sweep prints."""
+
+    def add(self, line: str) -> None:
+        """Show one line, which ends with a line break."""
+
+    def tick(self) -> None:
+        """Refresh the display if it is time."""
+
+
+class Lines:
+    """A display on standard error."""
+
+    def add(self, line: str) -> None:
+        """Print a line."""
+        sys.stderr.write(visible(line, keep="\n\t"))
+        sys.stderr.flush()
+
+    def tick(self) -> None:
+        """Do nothing: each line is printed at once."""
+
+
+class View:
+    """A display in a notebook, of the sweep in `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lines: deque[str] = deque(maxlen=LINES)
+        self._shown_at, self._has_changed = time.monotonic(), False
+        self._output = _ipython().display(self, display_id=True)
+
+    def add(self, line: str) -> None:
+        """Keep a line for the next refresh."""
+        self._lines.append(visible(line.rstrip("\n"), keep="\t"))
+        self._has_changed = True
+
+    def tick(self) -> None:
+        """Refresh the view if a line has come, and the last refresh was some time ago."""
+        if self._has_changed and time.monotonic() - self._shown_at > REFRESH_S:
+            self.refresh()
+
+    def refresh(self) -> None:
+        """Show the studies and lines of now."""
+        self._shown_at, self._has_changed = time.monotonic(), False
+        self._output.update(self)
+
+    def __repr__(self) -> str:
+        return "\n".join(self._lines)
+
+    def _repr_html_(self) -> str:
+        studies = ""
+        with suppress(SweeperError), started(self._folder) as (ledger, record):
+            studies = sweep_html(read_table(ledger), living_state(record, ledger))
+        return progress_html(studies, self._lines)
+
+
+@contextmanager
+def display(folder: Path) -> Iterator[Display]:
+    """Show the progress of the sweep in `folder`, as this program's output allows."""
+    if not is_notebook():
+        yield Lines()
+        return
+    view = View(folder)
+    try:
+        yield view
+    finally:
+        view.refresh()
+
+
+def is_notebook() -> bool:
+    """Return whether this program is the kernel of a notebook."""
+    if "IPython" not in sys.modules:
+        return False
+    shell = import_module("IPython").get_ipython()
+    return hasattr(shell, "kernel")
+
+
+def _ipython() -> Any:
+    return import_module("IPython.display")

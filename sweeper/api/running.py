@@ -1,0 +1,125 @@
+"""The run of a sweep in a process of its own, while the Python program waits and shows progress.
+
+An interrupt of the program is handed on, as Ctrl-C in a terminal is: after the first one the sweep
+saves its running trials and ends, after a second one it ends at once.
+"""
+
+import json
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+
+from sweeper.api.progress import Display, display
+from sweeper.api.requests import Answer, Request
+from sweeper.errors import Interrupted, SweeperError
+from sweeper.planning import child
+from sweeper.planning.sweep_folder import SWEEPS
+
+POLL_S = 0.2
+DRAINS_S = 5.0  # for what an ended process has written
+
+
+def run(request: Request, folder: Path) -> None:
+    """Run a request to its end, and show its progress.
+
+    Args:
+        request: The launch, or the continuation of a sweep.
+        folder: The folder of the sweep, which may not exist yet.
+
+    Raises:
+        Interrupted: The program was interrupted. The sweep is resumable.
+        SweeperError: The request ended with this error.
+    """
+    stderr = sys.__stderr__
+    is_terminal = stderr is not None and sys.stderr is stderr and stderr.isatty()
+    process = subprocess.Popen(
+        child.command("sweeper.api", folder.name),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=None if is_terminal else subprocess.PIPE,  # on a terminal it draws a live table
+        env=child.environment(**{SWEEPS: str(folder.parent)}),
+        text=True,
+        errors="replace",
+        start_new_session=True,  # an interrupt is ours to hand on
+    )
+    try:
+        answer = _attend(process, request, folder)
+    finally:
+        if process.poll() is None:  # an error of our own
+            process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            if pipe is not None:
+                pipe.close()
+    if answer.error is not None:
+        raise answer.error
+    if answer.exit_code >= 128:
+        text = f"sweep `{folder.name}` was interrupted; go on with: sweeper resume {folder.name}"
+        raise Interrupted(text, answer.exit_code - 128)
+
+
+def _attend(process: subprocess.Popen[str], request: Request, folder: Path) -> Answer:
+    """Send a request, show the progress, hand on interrupts, and return the answer."""
+    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+    output: list[str] = []
+    assert process.stdin is not None
+    assert process.stdout is not None
+    readers = [threading.Thread(target=_read_all, args=(process.stdout, output), daemon=True)]
+    if process.stderr is not None:
+        readers.append(threading.Thread(target=_read, args=(process.stderr, lines), daemon=True))
+    for reader in readers:
+        reader.start()
+    with suppress(BrokenPipeError), process.stdin as pipe:
+        json.dump(request.to_json(), pipe, default=str)
+    with display(folder) as shown:
+        while True:
+            try:
+                _show_until_end(process, lines, shown)
+                break
+            except KeyboardInterrupt:
+                with suppress(ProcessLookupError):
+                    process.send_signal(signal.SIGINT)
+        for reader in readers:
+            reader.join(DRAINS_S)  # a process that outlives the sweep may hold standard error
+        _show_until_end(process, lines, shown)
+    return _parse("".join(output), process.returncode)
+
+
+def _show_until_end(
+    process: subprocess.Popen[str], lines: "queue.SimpleQueue[str]", shown: Display
+) -> None:
+    """Show the lines of a process until it has ended and all are shown."""
+    while True:
+        is_over = process.poll() is not None
+        try:
+            while True:
+                shown.add(lines.get(timeout=0 if is_over else POLL_S))
+        except queue.Empty:
+            shown.tick()
+        if is_over:
+            return
+
+
+def _read(stream: IO[str], lines: "queue.SimpleQueue[str]") -> None:
+    for line in stream:
+        lines.put(line)
+
+
+def _read_all(stream: IO[str], output: list[str]) -> None:
+    output.append(stream.read())
+
+
+def _parse(output: str, code: int) -> Answer:
+    """Return the answer of a process; an error if it died without one."""
+    for line in reversed(output.splitlines()):
+        with suppress(ValueError):
+            return Answer.from_json(json.loads(line))
+    if code in (-signal.SIGINT, 128 + signal.SIGINT):
+        return Answer(exit_code=130, error=Interrupted("interrupted before the sweep began"))
+    how = f"signal {-code}" if code < 0 else f"exit code {code}"
+    return Answer(exit_code=1, error=SweeperError(f"the process of the sweep died ({how})."))

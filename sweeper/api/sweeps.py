@@ -1,0 +1,383 @@
+"""The handle of a sweep, and the functions that return it."""
+
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from sweeper.address import is_dashboard
+from sweeper.analysis.table import read_table
+from sweeper.api.requests import Action, Request
+from sweeper.api.running import run
+from sweeper.api.trial import Trial
+from sweeper.commands import control, look, results
+from sweeper.commands import launch as commands
+from sweeper.commands.control import Answer
+from sweeper.commands.look import Summary
+from sweeper.core.ranking import ranked
+from sweeper.errors import NotFound, UsageError, unknown
+from sweeper.ledger import Ledger, SweepRecord
+from sweeper.model import trial_name
+from sweeper.planning.load import Options
+from sweeper.planning.sweep_folder import existing, living_state, name_of, started
+from sweeper.planning.trials import find_trial
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+POLL_S = 0.5
+
+Sets = Mapping[str, object] | Sequence[str]
+
+
+class Sweep:
+    """A sweep that has begun: its state and its results, and the commands that steer it.
+
+        sweep = sweeper.open("mona_pdebench")
+        sweep.trials().groupby("study")["value"].min()
+
+    Each method reads the ledger anew, so it also shows what another process runs. All errors are
+    those of `sweeper.errors`. In a notebook the handle shows itself as a table of its studies.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def state(self) -> str:
+        """The state of now: new, running, finished, stopped, interrupted or crashed."""
+        with self._ledger() as (ledger, record):
+            return living_state(record, ledger)
+
+    def status(self) -> Summary:
+        """Return the summary that `sweeper status` prints: `.state`, `.trials`, `.studies` …"""
+        return look.status_of(self.folder)
+
+    def studies(self) -> "pd.DataFrame":
+        """Return a row for each study, in the order of the file.
+
+        Columns: study, method, task, objective, metric, trials, ended, best (a trial's number),
+        validation, test, seeds, control_test, and `baseline/NAME` of predictors without training.
+
+            list(sweep.studies()["study"])
+        """
+        from sweeper.api.frames import studies_frame
+
+        with self._ledger() as (ledger, _):
+            return studies_frame(ledger)
+
+    def trials(self, study: str | None = None) -> "pd.DataFrame":
+        """Return a row for each trial, replicates and reruns included.
+
+        Columns: sweep, study, method, task, trial, kind, origin, state, objective, value (of
+        validation), test, best_epoch, attempts, halvings, epochs, device, device_seconds, seed,
+        failure, reason, the last value of each metric, and each parameter as `stage.parameter`.
+        Missing values are null.
+
+            sweep.trials().nsmallest(5, "value")[["trial", "value", "refine.lr"]]
+
+        Args:
+            study: Only this study.
+
+        Raises:
+            NotFound: There is no such study.
+        """
+        from sweeper.api.frames import trials_frame
+
+        with self._ledger() as (ledger, _):
+            return trials_frame(ledger, _chosen(ledger, study))
+
+    def curves(self, study: str | None = None) -> "pd.DataFrame":
+        """Return each metric of each epoch of each trial in long form, running trials included.
+
+        Columns: study, trial, stage, epoch (from 1), metric, value. Of an epoch that a later
+        attempt has repeated, the later values count.
+
+            curves = sweep.curves()
+            curves[curves["metric"] == "val/nrmse"].pivot(
+                index="epoch", columns="trial", values="value")
+
+        Args:
+            study: Only this study.
+
+        Raises:
+            NotFound: There is no such study.
+        """
+        from sweeper.api.frames import curves_frame
+
+        with self._ledger() as (ledger, _):
+            return curves_frame(ledger, _chosen(ledger, study))
+
+    def best(self, study: str | None = None) -> Trial:
+        """Return the best trial of a study: that with the lowest validation value.
+
+        Of trials with replicates, the mean over their seeds counts. The control is never the best.
+
+            sweep.best("mona/pdebench/advection_1d").params
+
+        Args:
+            study: May be left out if the sweep has one study.
+
+        Raises:
+            NotFound: There is no such study, or none of its trials is complete.
+        """
+        with self._ledger() as (ledger, record):
+            name = _one(ledger, study)
+            for trial in ranked(ledger.trials(name)):
+                return Trial.of(self.folder, record.resolved, trial)
+        raise NotFound(f"no trial of {name} in sweep `{self.name}` is complete.")
+
+    def trial(self, name: str | int) -> Trial:
+        """Return one trial.
+
+            sweep.trial("mona/pdebench/advection_1d/3")
+
+        Args:
+            name: STUDY/NUMBER, or the number if the sweep has one study.
+
+        Raises:
+            NotFound: There is no such trial.
+        """
+        with self._ledger() as (ledger, record):
+            return Trial.of(self.folder, record.resolved, find_trial(ledger, str(name)))
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait until the sweep runs no more, wherever it runs; return False after the timeout."""
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        while self._is_running():
+            if deadline is not None and time.monotonic() >= deadline:
+                return False
+            time.sleep(POLL_S)
+        return True
+
+    def _is_running(self) -> bool:
+        with self._ledger() as (ledger, _):
+            return ledger.holder() is not None
+
+    def stop(self) -> Answer:
+        """Let the running trials finish, and start no others; return at once."""
+        return control.stop_in(self.folder)
+
+    def cancel(self) -> Answer:
+        """End the sweep now; its running trials keep their last checkpoints."""
+        return control.cancel_in(self.folder)
+
+    def resume(self, *, address: str = "local", insecure: bool = False) -> "Sweep":
+        """Continue the sweep with its own settings, and return it once it has ended.
+
+        Raises:
+            SweepIsHeld: It runs already.
+            Interrupted: The program was interrupted; the sweep is resumable.
+        """
+        return self._continue(Action.RESUME, address, insecure)
+
+    def extend(self, *, trials: int, address: str = "local", insecure: bool = False) -> "Sweep":
+        """Continue the sweep until each study has `trials` trials, and return it then.
+
+            sweeper.open("mona_pdebench").extend(trials=64)
+
+        Raises:
+            UsageError: The studies have more trials already.
+            SweepIsHeld, Interrupted: As for `resume`.
+        """
+        return self._continue(Action.EXTEND, address, insecure, trials=trials)
+
+    def retry(self, *, address: str = "local", insecure: bool = False) -> "Sweep":
+        """Run the failed trials again from their last checkpoints, and return the sweep then.
+
+        Raises:
+            SweepIsHeld, Interrupted: As for `resume`.
+        """
+        return self._continue(Action.RETRY, address, insecure)
+
+    def rerun(
+        self,
+        trial: str | int,
+        *,
+        seed: int | None = None,
+        address: str = "local",
+        insecure: bool = False,
+    ) -> Trial:
+        """Run one configuration once more from the start, and return the new trial.
+
+        Args:
+            trial: STUDY/NUMBER, or the number if the sweep has one study.
+            seed: None repeats the trial's own, which gives the same numbers on the same CPU.
+            address: The cluster to run on.
+            insecure: Allow a cluster that others can reach and that asks for no token.
+
+        Raises:
+            NotFound: There is no such trial.
+            SweepIsHeld, Interrupted: As for `resume`.
+        """
+        study = self.trial(trial).study
+        self._continue(Action.RERUN, address, insecure, trial=str(trial), seed=seed)
+        with self._ledger() as (ledger, _):
+            last = max(each.number for each in ledger.trials(study))
+        return self.trial(trial_name(study, last))
+
+    def _continue(self, action: Action, address: str, insecure: bool, **details: Any) -> "Sweep":
+        _check_driven_from_here(address)
+        options = Options(address=address, insecure=insecure)
+        run(Request(action=action, sweep=self.name, options=options, **details), self.folder)
+        return self
+
+    def report(self, path: str | PathLike[str] | None = None) -> Path:
+        """Write the sweep's page, one HTML file, and return its path.
+
+        Args:
+            path: None writes `report.html` into the sweep's folder.
+
+        Raises:
+            UsageError: `path` is a folder, or its folder does not exist.
+        """
+        return results.report_in(self.folder, None if path is None else Path(path)).path
+
+    def __repr__(self) -> str:
+        with self._ledger() as (ledger, record):
+            trials = ledger.trials()
+            done = sum(trial.state.is_finished for trial in trials)
+            state = living_state(record, ledger)
+        return f"<Sweep {self.name}: {state}, {done} of {len(trials)} trials ended>"
+
+    def _repr_html_(self) -> str:
+        from sweeper.analysis.report.notebook import sweep_html
+
+        with self._ledger() as (ledger, record):
+            return sweep_html(read_table(ledger), living_state(record, ledger))
+
+    @contextmanager
+    def _ledger(self) -> Iterator[tuple[Ledger, SweepRecord]]:
+        with started(self.folder) as opened:
+            yield opened
+
+
+def open(name: str | PathLike[str]) -> Sweep:
+    """Return the handle of a sweep in ./sweeps, or in the folder that SWEEPER_SWEEPS names.
+
+        sweeper.open("mona_pdebench")
+
+    Args:
+        name: The sweep's name, or its folder.
+
+    Raises:
+        NotFound: There is no such sweep.
+        UsageError: Its ledger is damaged.
+    """
+    folder = existing(name_of(str(name)))
+    with started(folder):
+        return Sweep(folder)
+
+
+def launch(
+    file: str | PathLike[str],
+    *,
+    profile: str = "auto",
+    trials: int | None = None,
+    name: str | None = None,
+    sets: Sets = (),
+    storage: str | None = None,
+    address: str = "local",
+    insecure: bool = False,
+    detach: bool = False,
+) -> Sweep:
+    """Run the sweep that a file describes, and return its handle once it has ended.
+
+    The sweep runs in processes of its own, and its progress is shown meanwhile. A launch of the
+    same file again continues it. An interrupt of the program (Ctrl-C, or the notebook's button)
+    saves the running trials and raises `Interrupted`; a second one ends the sweep at once.
+
+        sweep = sweeper.launch("search_spaces/mona_pdebench.yaml", profile="laptop", trials=8,
+                               sets={"tasks": ["pdebench/advection_1d"]})
+
+    Args:
+        file: The sweep file.
+        profile: A profile of the file, such as paper or laptop; auto: laptop if no GPU is visible.
+        trials: Trials of each study, preset and control included; None: as the file says.
+        name: Another name for the sweep.
+        sets: Values that replace those of the file: a mapping of keys such as `search.trials` to
+            values, or texts KEY=VALUE.
+        storage: The URL of the database that holds the ledger; None: a file in the sweep's folder.
+        address: `local`, or HOST:PORT of a Ray cluster that runs.
+        insecure: Allow a cluster that others can reach and that asks for no token.
+        detach: Return as soon as the sweep runs. It then goes on without this program: see
+            `Sweep.wait`, `stop` and `cancel`.
+
+    Raises:
+        FileFaults: The file is not valid. The error has all faults, each with its line.
+        SweepIsHeld: Another launch runs the sweep.
+        Interrupted: The program was interrupted; the sweep is resumable.
+        SweeperError: Any other reason why the sweep did not run to its end.
+    """
+    _check_driven_from_here(address)
+    options = Options(
+        profile=profile,
+        sets=_written(sets),
+        trials=trials,
+        name=name,
+        storage=storage,
+        address=address,
+        insecure=insecure,
+    )
+    path, quiet = Path(file), Console(quiet=True)
+    _, folder = commands.check(path, options, quiet)
+    if detach:
+        from sweeper.commands import background
+
+        background.launch(path, options, console=quiet)
+    else:
+        request = Request(action=Action.LAUNCH, sweep=folder.name, file=str(path), options=options)
+        run(request, folder)
+    return Sweep(folder)
+
+
+def _written(sets: Sets) -> tuple[str, ...]:
+    """Return settings as the command line has them; JSON is YAML in one line."""
+    if isinstance(sets, str):
+        return (sets,)
+    if isinstance(sets, Mapping):
+        return tuple(f"{key}={json.dumps(value)}" for key, value in sets.items())
+    return tuple(sets)
+
+
+def _check_driven_from_here(address: str) -> None:
+    """Check that a sweep would be driven by a process of this machine.
+
+    Raises:
+        UsageError: The address is that of a dashboard, where jobs run.
+    """
+    if is_dashboard(address):
+        raise UsageError(
+            f"{address}: a job of a cluster has no handle here. Send it with `sweeper launch "
+            "--address`, or give HOST:PORT of a cluster that shares this folder."
+        )
+
+
+def _chosen(ledger: Ledger, study: str | None) -> list[str]:
+    """Return the names of all studies, or of the given one."""
+    return [each.name for each in ledger.studies()] if study is None else [_one(ledger, study)]
+
+
+def _one(ledger: Ledger, study: str | None) -> str:
+    """Return the name of a study; of the only one for None.
+
+    Raises:
+        NotFound: There is no such study, or there are several.
+    """
+    known = [each.name for each in ledger.studies()]
+    if study is None and len(known) == 1:
+        return known[0]
+    if study is None:
+        raise NotFound(f"of which study? Sweep `{ledger.name}` has: {', '.join(known) or 'none'}.")
+    if study not in known:
+        raise NotFound(unknown("study", study, known))
+    return study

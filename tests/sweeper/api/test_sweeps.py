@@ -1,0 +1,205 @@
+"""The handles of sweeps and trials, on ledgers with known values."""
+
+import json
+import re
+
+import pandas as pd
+import pytest
+
+import sweeper
+from sweeper.api.sweeps import _written
+from sweeper.cli.main import run as command
+from sweeper.errors import FileFaults, NotFound, UsageError
+from tests.support import compared_ledgers, ledgers
+from tests.support.compared_ledgers import Scores
+
+TASK = "pdebench/advection_1d"
+BEST = (0.10, 0.11, 0.12, 0.13, 0.14, 0.15)
+CONTROL = (0.50, 0.51, 0.52, 0.53, 0.54, 0.55)
+
+
+@pytest.fixture
+def sweeps(tmp_path, monkeypatch):
+    """Two finished sweeps in the current folder: mona and orca, and pare."""
+    monkeypatch.chdir(tmp_path)
+    for name, methods in (("two", ("mona", "orca")), ("one", ("pare",))):
+        scores = [
+            Scores(method=each, task=TASK, best=[v + 0.1 * i for v in BEST], control=CONTROL)
+            for i, each in enumerate(methods)
+        ]
+        compared_ledgers.write(tmp_path / "sweeps" / name, name, scores).close()
+    return tmp_path / "sweeps"
+
+
+def test_trials_are_those_of_the_export(sweeps, capsys):
+    frame = sweeper.open("two").trials()
+    assert command(["export", "two"]) == 0
+    (sweeps / "trials.csv").write_text(capsys.readouterr().out)
+    exported = pd.read_csv(sweeps / "trials.csv")
+    assert list(frame.columns) == list(exported.columns)
+    assert len(frame) == 2 * (4 + 2 * len(BEST))
+    for name in ("study", "trial", "kind", "state", "value", "test", "refine.lr", "seed"):
+        assert frame[name].tolist() == exported[name].tolist()
+
+
+def test_frames_are_of_arrow_and_keep_missing_integers(sweeps):
+    sweep = sweeper.open("one")
+    for frame in (sweep.trials(), sweep.curves(), sweep.studies()):
+        assert {type(dtype) for dtype in frame.dtypes} == {pd.ArrowDtype}
+    origins = sweep.trials()["origin"]
+    assert origins.isna().sum() == 4
+    assert origins.dropna().tolist() == [2] * len(BEST) + [1] * len(CONTROL)
+
+
+def test_curves_have_a_row_for_each_metric_of_each_epoch(sweeps):
+    sweep = sweeper.open("two")
+    curves = sweep.curves()
+    assert list(curves.columns) == ["study", "trial", "stage", "epoch", "metric", "value"]
+    # four epochs with two metrics, and the test value of the last
+    assert len(curves) == len(sweep.trials()) * (4 * 2 + 1)
+    mine = curves[(curves["trial"] == 2) & (curves["study"] == f"mona/{TASK}")]
+    values = mine[mine["metric"] == "val/nrmse"].sort_values("epoch")["value"]
+    assert values.tolist() == pytest.approx([0.25, 0.2, 0.15, 0.1])
+    assert len(sweep.curves(f"orca/{TASK}")) == len(curves) // 2
+
+
+def test_an_epoch_that_an_attempt_repeats_counts_once(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "sweeps" / ledgers.NAME
+    folder.mkdir(parents=True)
+    ledgers.finished_ledger(folder).close()
+    sweep = sweeper.open(ledgers.NAME)
+    curves = sweep.curves(f"nft/{TASK}")
+    again = curves[(curves["trial"] == 2) & (curves["metric"] == "val/nrmse")]
+    assert again["epoch"].tolist() == [1, 2, 3, 4, 5, 6]
+    assert sweep.best(f"nft/{TASK}").checkpoint.endswith("nft/002")
+
+
+def test_the_best_trial_is_that_of_the_command(sweeps, capsys):
+    best = sweeper.open("two").best(f"orca/{TASK}")
+    assert command(["status", "two", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)["studies"][1]["best"]
+    assert (best.number, best.value, best.epoch) == (shown["trial"], shown["value"], 4)
+    assert best.params == shown["params"]
+    assert best.test == {"test/nrmse": pytest.approx(0.2)}
+    assert best.name == f"orca/{TASK}/2"
+    assert best.checkpoint is None
+
+
+def test_studies_have_the_values_of_the_comparison(sweeps):
+    studies = sweeper.open("two").studies().set_index("method")
+    methods = sweeper.compare(["two"]).methods()
+    for _, row in methods[~methods["is_control"]].iterrows():
+        assert studies.loc[row["method"], "test"] == row["test"]
+        assert studies.loc[row["method"], "seeds"] == row["seeds"] == len(BEST)
+
+
+def test_one_study_needs_no_name_and_several_do(sweeps):
+    assert sweeper.open("one").best().study == f"pare/{TASK}"
+    assert sweeper.open("one").trial(3).number == 3
+    with pytest.raises(NotFound, match=f"of which study.*mona/{TASK}, orca/{TASK}"):
+        sweeper.open("two").best()
+
+
+def test_unknown_names_are_not_found(sweeps):
+    sweep = sweeper.open("two")
+    with pytest.raises(NotFound, match="Did you mean `two`"):
+        sweeper.open("tow")
+    with pytest.raises(NotFound, match=f"Did you mean `mona/{TASK}`"):
+        sweep.best("mona/pdebench/advection1d")
+    for frame in (sweep.trials, sweep.curves):
+        with pytest.raises(NotFound, match="unknown study"):
+            frame("nft/none")
+    with pytest.raises(NotFound, match="unknown trial"):
+        sweep.trial(f"mona/{TASK}/77")
+
+
+def test_a_study_without_a_complete_trial_has_no_best(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "sweeps" / ledgers.NAME
+    folder.mkdir(parents=True)
+    ledger = ledgers.new_ledger(folder)
+    steps = ledgers.script(ledger, folder)
+    for _ in range(4):
+        next(steps)
+    ledger.close()
+    sweep = sweeper.open(ledgers.NAME)
+    assert sweep.state == "crashed"  # `running` without a driver
+    with pytest.raises(NotFound, match="is complete"):
+        sweep.best(f"mona/{TASK}")
+    assert "0 of 1 trials have ended" in sweep._repr_html_()
+    assert sweep.studies()["best"].isna().all()
+    assert len(sweep.trials()) == 1
+
+
+def test_a_handle_stays_with_its_sweep_when_the_folder_changes(sweeps, tmp_path, monkeypatch):
+    sweep = sweeper.open(sweeps / "one")
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path / "other")
+    assert sweep.status().folder == sweeps / "one"
+    assert sweep.report(tmp_path / "page.html") == tmp_path / "page.html"
+    assert sweep.report() == sweeps / "one" / "report.html"
+    assert len(sweep.trials()) == 4 + 2 * len(BEST)
+    assert not sweep.stop().was_running
+    assert not sweep.cancel().was_running
+    assert sweep.wait(timeout_s=0)
+
+
+def test_a_sweep_shows_itself(sweeps):
+    sweep = sweeper.open("two")
+    assert repr(sweep) == "<Sweep two: finished, 32 of 32 trials ended>"
+    html = sweep._repr_html_()
+    assert "two: finished" in html
+    assert html.count("<tr") == 1 + 2  # a head, and a row for each study
+    assert f"orca/{TASK}" in html
+
+
+def test_a_comparison_is_the_record_of_the_page(sweeps, tmp_path):
+    from sweeper.analysis.report.report import render_comparison
+    from sweeper.commands.results import compare
+
+    comparison = sweeper.compare(["two", "one"])
+    theirs = compare(["two", "one"], html=tmp_path / "page.html").comparison
+    assert vars(comparison) == vars(theirs)
+    assert render_comparison(comparison) == (tmp_path / "page.html").read_text()
+    html = comparison._repr_html_()
+    assert comparison.answer in html.replace("&#39;", "'")
+    rows = re.findall(r"<tr.*?</tr>", (tmp_path / "page.html").read_text(), re.DOTALL)
+    assert rows[1] in html  # that of the first method, marked as the best
+    assert sweeper.compare("two").sweeps == ("two",)
+
+
+def test_names_in_html_are_text(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    scores = [Scores(method="<b>x</b>", task=TASK, best=[0.1])]
+    compared_ledgers.write(tmp_path / "sweeps" / "evil", "evil", scores).close()
+    sweep = sweeper.open("evil")
+    for html in (sweep._repr_html_(), sweeper.compare(["evil"])._repr_html_()):
+        assert "<b>" not in html
+        assert "&lt;b&gt;x" in html
+
+
+def test_settings_are_written_as_yaml_of_one_line():
+    sets = {"refine.lr": 1e-5, "tasks": [TASK], "pruning.type": "none", "x": None, "y": True}
+    from sweeper.config.yaml_reader import parse_value
+
+    for text, (key, value) in zip(_written(sets), sets.items(), strict=True):
+        name, _, written = text.partition("=")
+        assert name == key
+        read = parse_value(written, "--set")
+        assert read.plain() == value
+    assert _written("a=1") == ("a=1",)
+    assert _written(["a=1", "b=2"]) == ("a=1", "b=2")
+
+
+def test_a_faulty_file_is_refused_before_a_process_starts(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sweeper.api.sweeps.run", None)
+    (tmp_path / "bad.yaml").write_text("name: bad\nmethds: [mona]\n")
+    with pytest.raises(FileFaults) as caught:
+        sweeper.launch("bad.yaml")
+    assert {fault.where for fault in caught.value.faults} == {"bad.yaml"}
+    assert any(fault.line == 2 and "methods" in fault.message for fault in caught.value.faults)
+    assert not (tmp_path / "sweeps").exists()
+    with pytest.raises(UsageError, match="a job of a cluster has no handle"):
+        sweeper.launch("bad.yaml", address="http://head:8265")

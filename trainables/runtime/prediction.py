@@ -1,0 +1,205 @@
+"""Trained models for users: raw inputs in, outputs of the task in their unit out.
+
+    model = load_model(folder, home)
+    model.predict(x)    # probabilities [n, k], fields [n, c, *grid], or vectors [n, k]
+
+Inputs are those that the task's store receives before its normalisation. The batches are those of
+the evaluation at the end of a trial, so that the outputs have the same bits.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from trainables.errors import ConfigError, DataError
+from trainables.models.backbones.loading import load_backbone
+from trainables.models.cross_modal import CrossModalModel, build_model
+from trainables.runtime import checkpoints
+from trainables.runtime.model_task import ModelTask, normalisation_of
+from trainables.spec import TrialSpec
+from trainables.tasks.loading import load_task
+from trainables.tasks.registry import register_own
+from trainables.tasks.store.normalisation import Normalisation
+from trainables.tasks.store.split import Rows
+from trainables.training.evaluation import gather, rows_at_once
+
+__all__ = ["PredictionModel", "load_model"]
+
+THRESHOLD = 0.5  # probability above which a label is predicted
+
+
+class PredictionModel(nn.Module):
+    """A trained network in evaluation mode, with the normalisation of its task.
+
+    `forward` maps inputs of the network to its outputs, as in training. `predict` maps raw inputs
+    to outputs that mean something to a user.
+    """
+
+    def __init__(
+        self,
+        network: CrossModalModel,
+        *,
+        spec: TrialSpec,
+        task: ModelTask,
+        normalisation: Normalisation,
+    ) -> None:
+        """Args:
+        network: The trained network.
+        spec: The trial that trained it.
+        task: Facts about its task.
+        normalisation: The steps between raw samples and those of the network.
+        """
+        super().__init__()
+        self.network = network
+        self.spec, self.task, self.normalisation = spec, task, normalisation
+        self.requires_grad_(False).eval()
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of classes or labels, in the order of `predict`; empty for other tasks."""
+        return self.task.classes
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the network."""
+        parameter: Tensor = next(self.network.parameters())
+        return parameter.device
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the network's outputs of its inputs [n, c, *grid]: logits, or fields."""
+        outputs: Tensor = self.network(x)
+        return outputs
+
+    def predict(self, x: np.ndarray, batch_size: int | None = None) -> np.ndarray:
+        """Return predictions of raw inputs.
+
+        Args:
+            x: Numbers [n, *input_shape], as the task's store receives them before its
+                normalisation. If there is one channel, its axis may be left out.
+            batch_size: Samples to compute at once; None: as in the evaluation of a trial. It
+                changes the last bits of the outputs.
+
+        Returns:
+            By the kind of the task: probabilities of the classes, float64 [n, classes];
+            probabilities of each label, float64 [n, labels]; fields, float32 [n, c, *grid], in the
+            unit of the raw outputs (of tasks that classify pixels: probabilities, float64); or
+            vectors, float32 [n, k], in the unit of the outputs.
+
+        Raises:
+            DataError: The inputs have another shape, are no numbers, or are not finite.
+
+        Example:
+            >>> model.predict(np.load("waves.npy")).shape  # doctest: +SKIP
+            (100, 1, 128)
+        """
+        rows = self.normalisation.network_inputs(self._checked(x))
+        outputs = np.concatenate(list(self._outputs(rows, batch_size)))
+        return self._in_unit(outputs)
+
+    def labels(self, x: np.ndarray, batch_size: int | None = None) -> np.ndarray:
+        """Return predicted labels of raw inputs.
+
+        Args:
+            x, batch_size: As of `predict`.
+
+        Returns:
+            The name of the most probable class of each sample, [n]; or, if labels may occur
+            together, whether the probability of each is at least one half, bool [n, labels].
+
+        Raises:
+            ConfigError: The task has no labels.
+            DataError: As of `predict`.
+        """
+        if not self.classes:
+            raise ConfigError(
+                f"{self.task.name} has no labels, since it is a {self.task.kind} task: call "
+                "`predict`."
+            )
+        probabilities = self.predict(x, batch_size)
+        if self.task.kind == "multilabel":
+            return np.asarray(probabilities >= THRESHOLD)
+        names: np.ndarray = np.array(self.classes)[probabilities.argmax(axis=1)]
+        return names
+
+    @torch.inference_mode()
+    def _outputs(self, rows: Rows, batch_size: int | None) -> Iterator[np.ndarray]:
+        step, device = batch_size or rows_at_once(rows), self.device
+        half = self.spec.model.precision == "bf16"
+        for start in range(0, len(rows), step):
+            # An array as index copies rows, so that read-only inputs are allowed.
+            batch = gather(rows, np.arange(start, min(start + step, len(rows))), device)
+            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
+                outputs = self(batch).float()
+            yield outputs.cpu().numpy()
+
+    def _in_unit(self, outputs: np.ndarray) -> np.ndarray:
+        """Return probabilities of logits, or values in the unit of the raw outputs.
+
+        Probabilities are double precision, so that they have the order of their logits.
+        """
+        if not self.task.gives_probabilities:
+            values: np.ndarray = self.normalisation.raw_outputs(outputs)
+            return values
+        logits = torch.from_numpy(outputs).double()
+        is_exclusive = self.task.kind == "classification"
+        probabilities: np.ndarray = (
+            logits.softmax(dim=1) if is_exclusive else logits.sigmoid()
+        ).numpy()
+        return probabilities
+
+    def _checked(self, x: np.ndarray) -> np.ndarray:
+        """Return raw inputs [n, *input_shape].
+
+        Raises:
+            DataError: The inputs have another shape, are no numbers, or are not finite.
+        """
+        x, expected = np.asarray(x), self.task.input_shape
+        if x.dtype.kind not in "buif":
+            raise DataError(f"inputs must be real numbers, but are {x.dtype}.")
+        if expected[0] == 1 and x.ndim == len(expected) and x.shape[1:] == expected[1:]:
+            x = x[:, None]
+        if x.shape[1:] != expected or x.ndim != len(expected) + 1 or not len(x):
+            shape = ", ".join(map(str, expected))
+            raise DataError(
+                f"inputs have the shape {list(x.shape)}, but {self.task.name} takes [n, {shape}]: "
+                "n samples, at least one, of "
+                f"{expected[0]} channel{'s' * (expected[0] != 1)} each."
+            )
+        if x.dtype.kind == "f":
+            finite = np.isfinite(x).reshape(len(x), -1).all(axis=1)
+            if not finite.all():
+                raise DataError(
+                    f"inputs are not finite in {np.count_nonzero(~finite)} of {len(x)} samples, "
+                    f"the first in row {np.argmin(finite)}."
+                )
+        return x
+
+
+def load_model(folder: Path, home: Path, *, spec: TrialSpec | None = None) -> PredictionModel:
+    """Return the trained model of a checkpoint folder, with its best weights.
+
+    Args:
+        folder: A checkpoint folder of a trial.
+        home: SWEEPER_HOME, with the data of the task and the pretrained weights.
+        spec: The trial; None: as the checkpoint states it. Checkpoints of earlier versions do not
+            state it.
+
+    Raises:
+        ConfigError: The task or the backbone is unknown.
+        CorruptCheckpoint: A file is missing or altered, or its weights belong to another model.
+        DataError: The folder is no checkpoint, it holds no best weights, or the data are missing.
+        WeightsError: The pretrained weights are missing, or the description is damaged.
+    """
+    origin = checkpoints.read_origin(folder, home) if spec is None else None
+    trial = spec if origin is None else origin.spec
+    assert trial is not None
+    register_own(trial.definition, home)
+    task = load_task(trial.task, trial.data, home)
+    network = build_model(load_backbone(trial.backbone, home), task, trial.model, seed=trial.seed)
+    checkpoints.load_best_weights(network, folder)
+    return PredictionModel(
+        network, spec=trial, task=ModelTask.of(task), normalisation=normalisation_of(task)
+    )
