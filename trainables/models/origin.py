@@ -21,6 +21,7 @@ class ModelOrigin(Spec):
 
     spec: TrialSpec
     network: Mapping[str, Any]  # config of the backbone, as its config.json has it
+    weights_hash: str = ""  # SHA-256 of the origin of the pretrained weights
     output_unit: tuple[float, float] | None = None  # mean and deviation of a linear head's outputs
 
     def to_plain(self) -> dict[str, Any]:

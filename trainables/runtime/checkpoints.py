@@ -19,9 +19,9 @@ from typing import Any
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from trainables.errors import DataError, StorageError
-from trainables.models.origin import ModelOrigin
+from trainables.errors import StorageError
 from trainables.report import Report
+from trainables.runtime.model_folder import best_weights
 from trainables.storage import artifacts
 from trainables.storage.checkpoint_folder import (
     MANIFEST,
@@ -122,46 +122,7 @@ def load_best_weights(model: nn.Module, folder: Path) -> None:
             belong to another model or to an earlier version of it.
         DataError: The folder holds no best weights.
     """
-    verify(folder)
     load_weights(model, best_weights(folder))
-
-
-def best_weights(folder: Path) -> Path:
-    """Return the file of the best weights.
-
-    Raises:
-        DataError: The folder holds none.
-    """
-    best = folder / "best.safetensors"
-    if not best.is_file():
-        raise DataError(
-            f"{folder}: no best weights. They exist after the first validation value, unless "
-            "`checkpoints.best` is false."
-        )
-    return best
-
-
-def read_origin(folder: Path, home: Path) -> ModelOrigin:
-    """Return the description of the model of a checkpoint.
-
-    Args:
-        folder: The checkpoint.
-        home: SWEEPER_HOME of this machine.
-
-    Raises:
-        CorruptCheckpoint: A file is missing, or its hash differs from the manifest.
-        DataError: An earlier version wrote the checkpoint, without a description.
-        WeightsError: The description is damaged.
-    """
-    verify(folder)
-    path = folder / "state.json"
-    place = parse_json(path.read_bytes(), f"{folder}: no readable state.json")
-    if not isinstance(place, dict) or "model" not in place:
-        raise DataError(
-            f"{path}: an earlier version wrote this checkpoint, without a description of its "
-            "model. Load it by its sweep and trial instead."
-        )
-    return ModelOrigin.from_plain(place["model"], home, str(path))
 
 
 def thin(folder: Path, *, best: bool, last: bool) -> None:

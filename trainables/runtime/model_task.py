@@ -5,7 +5,6 @@ from typing import Any, Literal
 from trainables.spec import Dimension, Spec
 from trainables.tasks.kinds import Kind
 from trainables.tasks.own.benchmark import OWN
-from trainables.tasks.store.normalisation import Normalisation
 from trainables.tasks.task import Task, TaskInfo
 
 __all__ = ["ModelTask"]
@@ -84,11 +83,6 @@ class ModelTask(Spec):
     def gives_probabilities(self) -> bool:
         """True if the network gives logits: of classes, of labels, or of pixels."""
         return self.kind in ("classification", "multilabel") or self.mask == "ignored"
-
-
-def normalisation_of(task: Task) -> Normalisation:
-    """Return the normalisation of a task's data; none if the task has no store."""
-    return Normalisation.of(task.manifest)
 
 
 def _classes(task: Task) -> tuple[str, ...]:

@@ -14,16 +14,27 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trainables.errors import ConfigError, DataError
-from trainables.models.backbones.loading import load_backbone
+from trainables.errors import ConfigError, DataError, TrainableError, WeightsError
+from trainables.models.backbones.loading import build_backbone, load_backbone
+from trainables.models.backbones.reading import NetworkReader
 from trainables.models.cross_modal import CrossModalModel, build_model
 from trainables.runtime import checkpoints
-from trainables.runtime.model_task import ModelTask, normalisation_of
+from trainables.runtime.model_folder import (
+    CONFIG,
+    DECODED,
+    UNITS,
+    is_checkpoint,
+    read_model,
+    read_origin,
+)
+from trainables.runtime.model_task import ModelTask
 from trainables.spec import TrialSpec
 from trainables.tasks.loading import load_task
 from trainables.tasks.registry import register_own
 from trainables.tasks.store.normalisation import Normalisation
 from trainables.tasks.store.split import Rows
+from trainables.tasks.store.statistics import Standardiser
+from trainables.tasks.task import TaskShape
 from trainables.training.evaluation import gather, rows_at_once
 
 __all__ = ["PredictionModel", "load_model"]
@@ -179,27 +190,75 @@ class PredictionModel(nn.Module):
 
 
 def load_model(folder: Path, home: Path, *, spec: TrialSpec | None = None) -> PredictionModel:
-    """Return the trained model of a checkpoint folder, with its best weights.
+    """Return the trained model of a checkpoint, with its best weights, or an exported model.
 
     Args:
-        folder: A checkpoint folder of a trial.
-        home: SWEEPER_HOME, with the data of the task and the pretrained weights.
-        spec: The trial; None: as the checkpoint states it. Checkpoints of earlier versions do not
-            state it.
+        folder: A checkpoint folder of a trial, or a folder of an exported model.
+        home: SWEEPER_HOME. A checkpoint needs its data of the task and its pretrained weights; an
+            exported model needs nothing of it.
+        spec: The trial of a checkpoint; None: as the checkpoint states it. Checkpoints of earlier
+            versions do not state it.
 
     Raises:
         ConfigError: The task or the backbone is unknown.
         CorruptCheckpoint: A file is missing or altered, or its weights belong to another model.
-        DataError: The folder is no checkpoint, it holds no best weights, or the data are missing.
-        WeightsError: The pretrained weights are missing, or the description is damaged.
+        DataError: The folder holds no model or no best weights, or the data are missing.
+        WeightsError: The pretrained weights are missing, or an exported model is damaged.
     """
-    origin = checkpoints.read_origin(folder, home) if spec is None else None
-    trial = spec if origin is None else origin.spec
-    assert trial is not None
+    if is_checkpoint(folder) or spec is not None:
+        return _from_checkpoint(folder, home, spec)
+    if (folder / CONFIG).is_file():
+        return _from_export(folder, home)
+    raise DataError(
+        f"{folder}: neither a checkpoint of a trial (state.json and manifest.json) nor an exported "
+        f"model ({CONFIG}). Name such a folder."
+    )
+
+
+def _from_checkpoint(folder: Path, home: Path, spec: TrialSpec | None) -> PredictionModel:
+    trial = read_origin(folder, home).spec if spec is None else spec
     register_own(trial.definition, home)
     task = load_task(trial.task, trial.data, home)
     network = build_model(load_backbone(trial.backbone, home), task, trial.model, seed=trial.seed)
     checkpoints.load_best_weights(network, folder)
     return PredictionModel(
-        network, spec=trial, task=ModelTask.of(task), normalisation=normalisation_of(task)
+        network,
+        spec=trial,
+        task=ModelTask.of(task),
+        normalisation=Normalisation.of(task.manifest),
     )
+
+
+def _from_export(folder: Path, home: Path) -> PredictionModel:
+    found = read_model(folder, home)
+    origin, task, spec = found.origin, found.config.task, found.origin.spec
+    reader = NetworkReader(
+        name=spec.backbone.name,
+        description=dict(origin.network),
+        folder=None,
+        home=home,
+        layers=spec.backbone.layers,
+    )
+    nothing = Standardiser(np.zeros(1, np.float32), np.ones(1, np.float32))
+    shape = TaskShape(
+        info=task.info,
+        input_shape=task.network_shape,
+        output_shape=task.output_shape,
+        output_unit=origin.output_unit or (0.0, 1.0),
+        output_standard=found.standards.get(DECODED, nothing),
+        output_units=found.standards.get(UNITS, nothing),
+    )
+    try:
+        network = build_model(
+            build_backbone(reader, spec.backbone), shape, spec.model, seed=spec.seed
+        )
+        checkpoints.load_weights(network, found.weights)
+    except TrainableError as error:
+        raise WeightsError(f"{folder}: {error}") from error
+    except Exception as error:  # an untrusted description may make a library raise anything
+        raise WeightsError(
+            f"{folder}: its {CONFIG} describes no network that can be built "
+            f"({type(error).__name__}: {error}). It was written with "
+            f"{', '.join(f'{name} {number}' for name, number in found.config.versions.items())}."
+        ) from error
+    return PredictionModel(network, spec=spec, task=task, normalisation=found.normalisation)

@@ -154,4 +154,9 @@ def origin_of(spec: TrialSpec, backbone: Backbone, model: CrossModalModel) -> Mo
     """Return the description from which the model of a trial can be rebuilt."""
     predictor = model.predictor
     unit = (predictor.mean, predictor.std) if isinstance(predictor, InUnitsOf) else None
-    return ModelOrigin(spec=spec, network=backbone.description, output_unit=unit)
+    return ModelOrigin(
+        spec=spec,
+        network=backbone.description,
+        weights_hash=backbone.weights_hash,
+        output_unit=unit,
+    )

@@ -9,7 +9,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -72,8 +72,12 @@ def new_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def verify(folder: Path) -> set[str]:
-    """Check every file of a checkpoint against its manifest, and return their names.
+def verify(folder: Path, *, only: Collection[str] | None = None) -> set[str]:
+    """Check the files of a checkpoint against its manifest, and return the names of all of them.
+
+    Args:
+        folder: The checkpoint.
+        only: Names of the files to check; None: all of them.
 
     Raises:
         CorruptCheckpoint: A file is missing, or its hash differs from the manifest.
@@ -89,6 +93,8 @@ def verify(folder: Path) -> set[str]:
         raise CorruptCheckpoint(f"{folder}: no readable {MANIFEST} ({error})") from error
     hashes = parse(text, str(folder))
     for name, expected in hashes.items():
+        if only is not None and name not in only:
+            continue
         path = folder / name
         if not path.is_file():
             raise CorruptCheckpoint(f"{path}: missing, though the manifest lists it")

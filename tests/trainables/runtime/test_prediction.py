@@ -1,7 +1,5 @@
 """Trained models of every kind of task: what they predict scores exactly as the trial recorded."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,73 +7,16 @@ import pytest
 import torch
 
 from tests.support.planted_tasks import NAMES, plant
-from tests.support.tiny_trials import Trials, make_trials
+from tests.support.trained_models import GENERATED, Trained
 from trainables.errors import ConfigError, DataError, WeightsError
 from trainables.metrics import METRICS, FromFirst, mean_of_groups
-from trainables.runtime import checkpoints
+from trainables.runtime.model_folder import read_origin
 from trainables.runtime.prediction import PredictionModel, load_model
-from trainables.runtime.training import Training
 from trainables.spec import DataSpec, TrialSpec
-from trainables.tasks.loading import load_task, prepare_task
+from trainables.tasks.loading import load_task
 from trainables.tasks.registry import task_info
 from trainables.tasks.store.manifest import read_manifest
-from trainables.tasks.store.store import Store
 from trainables.training.evaluation import rows_at_once
-
-GENERATED = ("pdebench/advection_1d@hard", "pdebench/darcy_2d@hard", "pdebench/navier_stokes_1d")
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A finished trial, and its checkpoint."""
-
-    training: Training
-    spec: TrialSpec
-    folder: Path
-    recorded: dict[str, float]  # metrics of the test split
-
-    @property
-    def store(self) -> Store:
-        return Store(prepare_task(self.spec.task, self.spec.data, self.spec.home))
-
-    def model(self) -> PredictionModel:
-        return load_model(self.folder, self.spec.home)
-
-
-@pytest.fixture(scope="module")
-def trials(tmp_path_factory) -> Trials:
-    return make_trials(tmp_path_factory.mktemp("trials"))
-
-
-@pytest.fixture(scope="module")
-def train(trials, tmp_path_factory) -> Callable[..., Trained]:
-    """Train a tiny network by fine-tuning on a task, once for all tests."""
-    done: dict[tuple[str, str, str], Trained] = {}
-
-    def run(task: str, head: str = "linear", precision: str = "fp32") -> Trained:
-        key = task, head, precision
-        if key not in done:
-            done[key] = _train(trials, *key, tmp_path_factory.mktemp("trial") / "refine-0002")
-        return done[key]
-
-    return run
-
-
-def _train(trials: Trials, task: str, head: str, precision: str, folder: Path) -> Trained:
-    info = task_info(task)
-    spec = trials.spec("nft", info.dimension)
-    data = spec.data
-    if task in NAMES:
-        plant(task, trials.home)
-        data = DataSpec()
-    model = spec.model.model_copy(update={"head": head, "precision": precision})
-    changes = {"task": task, "proxy": None, "data": data, "model": model}
-    spec = spec.model_copy(update=changes)
-    training = trials.begin(spec)
-    *_, last = training.reports()
-    training.save(folder)
-    recorded = {k.removeprefix("test/"): v for k, v in last.metrics.items() if "test/" in k}
-    return Trained(training, spec, folder, recorded)
 
 
 def score(trained: Trained, outputs: np.ndarray) -> dict[str, float]:
@@ -266,7 +207,7 @@ def test_a_checkpoint_without_a_description_needs_its_trial(train, tmp_path):
 def test_the_description_states_no_home_and_survives_a_move(train):
     trained = train(GENERATED[0])
     assert '"home"' not in (trained.folder / "state.json").read_text()
-    origin = checkpoints.read_origin(trained.folder, trained.spec.home)
+    origin = read_origin(trained.folder, trained.spec.home)
     assert origin.spec == trained.spec
 
 
