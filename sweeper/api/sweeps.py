@@ -3,11 +3,12 @@
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
 from rich.console import Console
 
 from sweeper.address import is_dashboard
@@ -18,16 +19,18 @@ from sweeper.api.trial import Trial
 from sweeper.commands import control, look, results
 from sweeper.commands import launch as commands
 from sweeper.commands.control import Answer
+from sweeper.commands.logs import LAUNCH_LOG
 from sweeper.commands.look import Summary
 from sweeper.core.ranking import ranked
-from sweeper.errors import NotFound, UsageError, unknown
+from sweeper.errors import NotFound, SweeperError, UsageError, unknown
 from sweeper.ledger import Ledger, SweepRecord
 from sweeper.model import trial_name
 from sweeper.planning.load import Options
-from sweeper.planning.sweep_folder import existing, living_state, name_of, started
+from sweeper.planning.sweep_folder import existing, has_ledger, living_state, name_of, started
 from sweeper.planning.trials import find_trial
 
 if TYPE_CHECKING:
+    import optuna
     import pandas as pd
 
 POLL_S = 0.5
@@ -242,6 +245,29 @@ class Sweep:
         """
         return results.report_in(self.folder, None if path is None else Path(path)).path
 
+    def optuna_study(self, study: str | None = None) -> "optuna.Study":
+        """Return a study of Optuna, in memory, with the trials of the search.
+
+        The trials have their states, values, times, parameters with distributions, and the
+        objective of each epoch. What was not searched is in their user attributes.
+
+            optuna.visualization.plot_slice(sweep.optuna_study("mona/pdebench/advection_1d"))
+
+        Args:
+            study: May be left out if the sweep has one study.
+
+        Raises:
+            NotFound: There is no such study.
+        """
+        from sweeper.commands.optuna import read_searched
+        from sweeper.search.optuna_study import in_memory
+
+        with self._ledger() as (ledger, record):
+            name = _one(ledger, study)
+            chosen = tuple(each for each in ledger.studies() if each.name == name)
+            (searched,) = read_searched(ledger, record, chosen)
+        return in_memory(searched)
+
     def __repr__(self) -> str:
         with self._ledger() as (ledger, record):
             trials = ledger.trials()
@@ -333,11 +359,34 @@ def launch(
     if detach:
         from sweeper.commands import background
 
-        background.launch(path, options, console=quiet)
+        _await_start(folder, background.launch(path, options, console=quiet).pid)
     else:
         request = Request(action=Action.LAUNCH, sweep=folder.name, file=str(path), options=options)
         run(request, folder)
     return Sweep(folder)
+
+
+def _await_start(folder: Path, pid: int) -> None:
+    """Wait until a launch in the background holds its sweep, or has ended.
+
+    Raises:
+        SweeperError: It ended before it held the sweep. The message names its log.
+    """
+    while True:
+        is_alive = _is_alive(pid)
+        if has_ledger(folder):
+            with suppress(NotFound), started(folder) as (ledger, _):
+                if not is_alive or ledger.holder() is not None:
+                    return
+        if not is_alive:
+            raise SweeperError(f"the launch has ended; its output: {folder / LAUNCH_LOG}")
+        time.sleep(POLL_S)
+
+
+def _is_alive(pid: int) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 def _written(sets: Sets) -> tuple[str, ...]:

@@ -220,10 +220,26 @@ def export(
         Path | None,
         typer.Option("-o", "--out", help="The file to write; default: print to the terminal."),
     ] = None,
+    optuna: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Write each study, with its ended trials, into a database of Optuna, such as "
+            "sqlite:///optuna.db, for optuna-dashboard. A second time it adds what is missing.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Write every trial with all its parameters, metrics and states, or a table for a paper."""
     from sweeper.commands import results
 
+    if optuna is not None:
+        from sweeper.commands.optuna import export as export_optuna
+
+        if form is not None or out is not None:
+            raise UsageError("--optuna writes into a database: leave --format and --out out.")
+        output.show(export_optuna(sweep, optuna), command="export", as_json=False)
+        return
     found = results.export(sweep, form, out)
     if isinstance(found, str):
         print(found, end="")

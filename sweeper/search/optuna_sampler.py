@@ -83,7 +83,7 @@ class OptunaSampler:
             state=state,
             value=trial.value if complete else None,
             params=sampled,
-            distributions={name: _distribution(self._parameters[name]) for name in sampled},
+            distributions={name: distribution_of(self._parameters[name]) for name in sampled},
             intermediate_values=values,
             system_attrs=rungs(self._pruner, values),
         )
@@ -140,7 +140,8 @@ def _suggest(trial: optuna.Trial, name: str, parameter: Distribution) -> Scalar:
             return trial.suggest_categorical(name, values)
 
 
-def _distribution(parameter: Distribution) -> BaseDistribution:
+def distribution_of(parameter: Distribution) -> BaseDistribution:
+    """Return a distribution as Optuna has it."""
     match parameter:
         case Float(low=low, high=high, log=log, step=step):
             return optuna.distributions.FloatDistribution(low, high, log=log, step=step)

@@ -1,0 +1,96 @@
+"""The export of a sweep to Optuna, from a ledger whose sweep file is real."""
+
+import optuna
+import pytest
+
+import sweeper
+from sweeper.cli.main import run as command
+from sweeper.errors import NotFound
+from sweeper.ledger import Ledger, SweepRecord
+from sweeper.model import Measurement, Outcome, Study, Trial, TrialKind, TrialState
+from tests.support.pricing import sweep_of
+
+STUDY = "mona/pdebench/advection_1d"
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """The folder of a sweep with three trials of the search and a replicate."""
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "sweeps" / "priced"
+    folder.mkdir(parents=True)
+    sweep = sweep_of()
+    (spec,) = sweep.studies()
+    ledger = Ledger.in_folder(folder)
+    ledger.create(
+        SweepRecord(
+            name=sweep.name, experiment=sweep.experiment, resolved=sweep.resolved,
+            config_hash=sweep.config_hash, profile="paper", text="name: priced\n",
+        )
+    )  # fmt: skip
+    ledger.start({})
+    study = Study(
+        name=spec.name, method=spec.method, task=spec.task, objective=spec.objective, seed=3
+    )
+    ledger.add_study(study, {})
+    drawn = {"meta.epochs": 2, "meta.inner_params": "all", "refine.batch_size": 8}
+    for number, (kind, params) in enumerate(
+        [
+            (TrialKind.PRESET, spec.preset),
+            (TrialKind.CONTROL, spec.control),
+            (TrialKind.SAMPLED, {**spec.preset, **drawn, "refine.lr": 1e-4}),
+            (TrialKind.REPLICATE, {**spec.preset, **drawn, "refine.lr": 1e-4}),
+        ]
+    ):
+        ledger.add_trial(Trial(study=STUDY, number=number, kind=kind, params=params, seed=number))
+        attempt = ledger.start_attempt(STUDY, number)
+        for epoch in (1, 2):
+            value = 1 / epoch / (number + 1)
+            ledger.measure(
+                STUDY, number, attempt,
+                Measurement(stage="refine", epoch=epoch, num_epochs=2,
+                            metrics={"val/nrmse": value}, objective=value),
+            )  # fmt: skip
+        ledger.end_attempt(STUDY, number, attempt, Outcome(state=TrialState.COMPLETE))
+    ledger.close()
+    return folder
+
+
+def test_a_handle_gives_the_study_with_the_parameters_of_the_sweep_file(folder):
+    study = sweeper.open("priced").optuna_study(STUDY)
+    assert [t.user_attrs["kind"] for t in study.trials] == ["preset", "control", "sampled"]
+    sampled = study.trials[2]
+    assert sampled.params["refine.lr"] == 1e-4
+    assert sampled.distributions["refine.lr"] == optuna.distributions.FloatDistribution(
+        1e-6, 1e-3, log=True
+    )
+    assert set(sampled.params) == {
+        "meta.epochs", "meta.inner_params", "refine.batch_size", "refine.lr"
+    }  # fmt: skip
+    assert sampled.intermediate_values == {1: pytest.approx(1 / 3), 2: pytest.approx(1 / 6)}
+    # the control has no meta stage: its value of that parameter is not in the searched range
+    assert "meta.epochs" not in study.trials[1].params
+    assert study.trials[1].user_attrs["meta.epochs"] == 0
+    assert study.best_trial.number == 2
+    with pytest.raises(NotFound, match="unknown study"):
+        sweeper.open("priced").optuna_study("mona")
+
+
+def test_the_command_writes_the_same_study(folder, tmp_path, capsys):
+    url = f"sqlite:///{tmp_path / 'optuna.db'}"
+    assert command(["export", "priced", "--optuna", url]) == 0
+    out = capsys.readouterr().out
+    assert "priced/mona/pdebench/advection_1d: 3 trials, 3 of them new" in out
+    assert f"optuna-dashboard {url}" in out
+    study = optuna.load_study(study_name=f"priced/{STUDY}", storage=url)
+    ours = sweeper.open("priced").optuna_study()
+    assert [t.params for t in study.trials] == [t.params for t in ours.trials]
+    assert command(["export", "priced", "--optuna", url]) == 0
+    assert "3 trials, 0 of them new" in capsys.readouterr().out
+
+
+def test_other_options_of_export_do_not_fit(folder, tmp_path, capsys):
+    for option in (["-o", "x.csv"], ["--format", "csv"]):
+        assert command(["export", "priced", "--optuna", "sqlite:///x.db", *option]) == 2
+        assert "leave --format and --out out" in capsys.readouterr().err
+    assert not (tmp_path / "x.db").exists()
