@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from trainables.errors import ConfigError, TrainableError, WeightsError
+from trainables.models.weights.files import CONFIG, TENSORS, weight_files
 from trainables.spec import BackboneSpec, Bidirectional, Dimension
 
 __all__ = [
@@ -36,7 +37,6 @@ __all__ = [
     "windowed_side",
 ]
 
-CONFIG, TENSORS = "config.json", "model.safetensors"
 DIMENSIONS: Mapping[str, Dimension] = MappingProxyType(  # by config.json's model_type
     {"bert": "1d", "roberta": "1d", "swin": "2d", "dinov2": "2d"}
 )
@@ -388,12 +388,9 @@ def _describe(spec: BackboneSpec, home: Path | None) -> Mapping[str, Any] | None
     description = read_config(folder)
     if named is not None and "model_type" in description:
         check_identity(spec.name, description, folder)
+    if spec.weights == "pretrained":
+        weight_files(folder)
     _supported(spec, description)
-    if spec.weights == "pretrained" and not (folder / TENSORS).is_file():
-        raise WeightsError(
-            f"{folder}: no {TENSORS}. Save the weights as one safetensors file "
-            "(`model.save_pretrained(folder)`); pickled .bin files are not read."
-        )
     return description
 
 

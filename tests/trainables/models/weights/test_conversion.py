@@ -72,7 +72,7 @@ def test_a_timm_checkpoint_that_does_not_fit_is_refused_by_name(folder, tmp_path
 def test_other_timm_models_are_refused(folder, tmp_path, architecture):
     (folder / "config.json").write_text(json.dumps({"architecture": architecture}))
     with pytest.raises(WeightsError, match="timm"):
-        as_transformers_folder(folder, tmp_path)
+        load_backbone(BackboneSpec(hub=str(folder)), tmp_path)
 
 
 def test_a_file_that_is_no_onnx_graph_is_refused(tmp_path):
