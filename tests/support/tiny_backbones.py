@@ -49,8 +49,14 @@ def save_tiny_roberta(
         pad_token_id=1,
         initializer_range=SPREAD,
     )
-    with _seeded(seed):
+    with seeded(seed):
         RobertaModel(config).save_pretrained(folder)
+    save_tokenizer(folder)
+    return folder
+
+
+def save_tokenizer(folder: Path) -> None:
+    """Save a byte-level tokenizer of `VOCABULARY` sub-words."""
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     specials = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
@@ -64,7 +70,6 @@ def save_tiny_roberta(
         ),
     )
     _save_tokenizer(tokenizer, folder, unk_token="<unk>", pad_token="<pad>")
-    return folder
 
 
 def save_tiny_bert(folder: Path, *, layers: int = 2, max_tokens: int = 512, seed: int = 0) -> Path:
@@ -78,7 +83,7 @@ def save_tiny_bert(folder: Path, *, layers: int = 2, max_tokens: int = 512, seed
         max_position_embeddings=max_tokens,
         initializer_range=SPREAD,
     )
-    with _seeded(seed):
+    with seeded(seed):
         BertModel(config).save_pretrained(folder)
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
@@ -104,7 +109,7 @@ def save_tiny_swin(folder: Path, *, seed: int = 0) -> Path:
         window_size=7,
         initializer_range=SPREAD,
     )
-    with _seeded(seed):
+    with seeded(seed):
         model = SwinModel(config)
         _spread_zeros(model)
         model.save_pretrained(folder)
@@ -115,7 +120,7 @@ def save_tiny_timm_swin(folder: Path, *, seed: int = 0) -> Path:
     """Save the same architecture as `save_tiny_swin` in timm's format (fused q, k, v)."""
     arguments = {"img_size": 56, "embed_dim": 16, "depths": [2, 1], "num_heads": [2, 4]}
     architecture = "swin_tiny_patch4_window7_224"
-    with _seeded(seed):
+    with seeded(seed):
         model = timm.create_model(architecture, pretrained=False, num_classes=3, **arguments)
         for parameter in model.parameters():
             torch.nn.init.normal_(parameter, std=SPREAD)
@@ -136,13 +141,13 @@ def save_tiny_dinov2(folder: Path, *, layers: int = 2, seed: int = 0) -> Path:
         patch_size=14,
         initializer_range=SPREAD,
     )
-    with _seeded(seed):
+    with seeded(seed):
         Dinov2Model(config).save_pretrained(folder)
     return folder
 
 
 @contextmanager
-def _seeded(seed: int) -> Iterator[None]:
+def seeded(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield

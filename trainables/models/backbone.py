@@ -28,11 +28,13 @@ class Role(StrEnum):
     ATTENTION_KEY = "attention_key"
     ATTENTION_VALUE = "attention_value"
     ATTENTION_OUTPUT = "attention_output"
-    ATTENTION_POSITION = "attention_position"  # a learned bias by relative position
+    ATTENTION_POSITION = "attention_position"  # relative positions, or a temperature
     MLP = "mlp"
+    CONVOLUTION = "convolution"
     NORM = "norm"
     SCALE = "scale"  # of a residual branch, by channel
     MERGING = "merging"  # of patches, between Swin's stages
+    PROJECTION = "projection"  # of tokens to the width of the layers, before these
     CLASS_TOKEN = "class_token"  # noqa: S105
 
 
@@ -168,13 +170,17 @@ def role_map(body: nn.Module, roles: Mapping[str, Role]) -> dict[str, Role]:
     """Return the role of every parameter of `body` by its name.
 
     Args:
-        roles: Role by the exact name of a module or parameter, with `*` for each number.
+        roles: Role by the exact name of a module or parameter, with `*` for each number, or by the
+            exact name of a parameter with its numbers.
 
     Raises:
         WeightsError: A parameter has no role, so the architecture has unknown parts.
     """
     found = {}
     for name, _ in body.named_parameters():
+        if name in roles:
+            found[name] = roles[name]
+            continue
         place = ".".join("*" if part.isdigit() else part for part in name.split("."))
         module = place.removesuffix(".weight").removesuffix(".bias")
         if module not in roles:

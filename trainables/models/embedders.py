@@ -21,6 +21,7 @@ __all__ = [
     "SequenceEmbedder",
     "points_per_token",
     "repeat_channels",
+    "resize_positions",
 ]
 
 
@@ -49,6 +50,16 @@ def repeat_channels(
     return weight.repeat(1, copies, 1, 1)[:, :channels].clone()
 
 
+def resize_positions(positions: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Interpolate the positions [n, D] of a square grid to `grid`: [rows * columns, D]."""
+    side = math.isqrt(len(positions))
+    if (side, side) == grid:
+        return positions
+    table = positions.reshape(1, side, side, -1).permute(0, 3, 1, 2)
+    resized = functional.interpolate(table, grid, mode="bicubic", align_corners=False)
+    return resized.flatten(2).transpose(1, 2)[0]
+
+
 class SequenceEmbedder(nn.Module):
     """Embedder of sequences [B, C, L] as tokens [B, N, D]."""
 
@@ -58,37 +69,44 @@ class SequenceEmbedder(nn.Module):
         length: int,
         *,
         max_tokens: int,
-        positions: Float[Tensor, "most d"],
-        norm: nn.LayerNorm,
+        width: int,
+        positions: Float[Tensor, "most d"] | None,
+        norm: nn.LayerNorm | None,
         init: str,
         generator: torch.Generator,
     ) -> None:
         """Args:
         channels, length: C and L.
         max_tokens: Largest N.
+        width: D.
         positions: Position table of the backbone. Its first N rows are copied under both values of
-            `init`, as in ORCA.
+            `init`, as in ORCA. None: the backbone's embedder adds no positions.
         norm: Norm of the backbone. `pretrained_copy` copies it; `random` starts from the identity.
+            None: the backbone's embedder has no norm.
         init: `pretrained_copy` or `random`.
         generator: Source of the random weights of the convolution.
         """
         super().__init__()
         kernel = points_per_token(length, max_tokens)
         num_tokens = math.ceil(length / kernel)
-        width = positions.shape[1]
         self.padding = num_tokens * kernel - length
         self.projection = nn.Conv1d(
             channels, width, kernel_size=kernel, stride=kernel, device="meta"
         ).to_empty(device="cpu")
         _set_to_zero(self.projection)
         nn.init.xavier_uniform_(self.projection.weight, gain=math.sqrt(2), generator=generator)
-        self.norm = _copy_of(norm) if init == "pretrained_copy" else _fresh_like(norm)
-        self.positions = nn.Parameter(positions[:num_tokens].detach().clone())
+        if norm is None:
+            self.norm: nn.Module = nn.Identity()
+        else:
+            self.norm = _copy_of(norm) if init == "pretrained_copy" else _fresh_like(norm)
+        self.positions = (
+            None if positions is None else nn.Parameter(positions[:num_tokens].detach().clone())
+        )
 
     def forward(self, x: Float[Tensor, "b c l"]) -> Float[Tensor, "b n d"]:
         patches = self.projection(functional.pad(x, (0, self.padding)))
-        tokens: Tensor = self.norm(patches.transpose(1, 2)) + self.positions
-        return tokens
+        tokens: Tensor = self.norm(patches.transpose(1, 2))
+        return tokens if self.positions is None else tokens + self.positions
 
 
 class GridEmbedder(nn.Module):
@@ -150,7 +168,10 @@ class GridEmbedder(nn.Module):
         projection = embedder.projection
         if init == "pretrained_copy":
             weight = repeat_channels(source.projection.weight, channels)
-            projection.load_state_dict({"weight": weight, "bias": source.projection.bias})
+            bias = source.projection.bias
+            projection.load_state_dict(
+                {"weight": weight, "bias": torch.zeros(len(weight)) if bias is None else bias}
+            )
         else:
             _set_to_zero(projection)
             nn.init.trunc_normal_(projection.weight, std=0.02, a=-0.04, b=0.04, generator=generator)
@@ -170,7 +191,7 @@ def _set_to_zero(module: nn.Module) -> None:
 
 
 def _fresh_like(norm: nn.LayerNorm) -> nn.LayerNorm:
-    return nn.LayerNorm(norm.normalized_shape, eps=norm.eps)
+    return nn.LayerNorm(norm.normalized_shape, eps=norm.eps, bias=norm.bias is not None)
 
 
 def _copy_of(norm: nn.LayerNorm) -> nn.LayerNorm:

@@ -36,6 +36,7 @@ def sequence(channels=1, length=64, max_tokens=16, *, init="pretrained_copy", wi
         channels,
         length,
         max_tokens=max_tokens,
+        width=width,
         positions=positions,
         norm=norm,
         init=init,

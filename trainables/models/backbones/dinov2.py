@@ -4,17 +4,15 @@ The body prepends the class token to the patches and removes it from the feature
 the positions of the patches, after a bicubic interpolation to the grid as in the original model.
 """
 
-from math import isqrt
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from transformers import Dinov2Config, Dinov2Model
 
 from trainables.models.backbone import ImageBackbone, Role
 from trainables.models.backbones.reading import NetworkReader
-from trainables.models.embedders import GridEmbedder
+from trainables.models.embedders import GridEmbedder, resize_positions
 from trainables.models.weights.description import grid_side
 from trainables.spec import BackboneSpec
 
@@ -103,13 +101,3 @@ class Dinov2Backbone(ImageBackbone):
             feature_grid=grid,
             stride=config.patch_size,
         )
-
-
-def resize_positions(positions: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Interpolate the positions [n, D] of a square grid to `grid`: [rows * columns, D]."""
-    side = isqrt(len(positions))
-    if (side, side) == grid:
-        return positions
-    table = positions.reshape(1, side, side, -1).permute(0, 3, 1, 2)
-    resized = functional.interpolate(table, grid, mode="bicubic", align_corners=False)
-    return resized.flatten(2).transpose(1, 2)[0]

@@ -84,7 +84,12 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(  # by model_type, or timm/ARC
         "timm/deit": _image("DeiT", library="timm", layers_key=None, class_tokens=1),
         "timm/eva02": _image("EVA-02", library="timm", layers_key=None, class_tokens=1),
         "timm/swin": _image(
-            "Swin", library="timm", layers_key=None, hierarchical=True, windowed=True
+            "Swin",
+            library="timm",
+            layers_key=None,
+            hierarchical=True,
+            windowed=True,
+            drop_path=True,
         ),
     }
 )

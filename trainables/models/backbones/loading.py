@@ -6,17 +6,23 @@ from types import MappingProxyType
 
 from trainables.models.backbone import Backbone
 from trainables.models.backbones.dinov2 import Dinov2Backbone
+from trainables.models.backbones.encoder import EncoderBackbone
+from trainables.models.backbones.families import family_of
 from trainables.models.backbones.reading import NetworkReader
 from trainables.models.backbones.roberta import RobertaBackbone
 from trainables.models.backbones.swin import SwinBackbone
-from trainables.models.weights.description import BACKBONES, check_bidirectional, unsupported
+from trainables.models.backbones.timm_encoder import TimmBackbone
+from trainables.models.backbones.vision import VisionBackbone, is_vision
+from trainables.models.weights.description import BACKBONES, check_bidirectional
 from trainables.models.weights.location import locate
 from trainables.spec import BackboneSpec
 
 __all__ = ["ARCHITECTURES", "BACKBONES", "build_backbone", "load_backbone"]
 
-ARCHITECTURES: Mapping[str, Callable[[NetworkReader, BackboneSpec], Backbone]] = MappingProxyType(
-    {
+Architecture = Callable[[NetworkReader, BackboneSpec], Backbone]
+
+ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
+    {  # by model_type; any other encoder has the adapter of its library
         "bert": RobertaBackbone,
         "roberta": RobertaBackbone,
         "swin": SwinBackbone,
@@ -51,9 +57,16 @@ def build_backbone(reader: NetworkReader, spec: BackboneSpec) -> Backbone:
         ConfigError: The network does not support the spec.
         WeightsError: The architecture is not supported, or the weights do not fit it.
     """
-    if reader.model_type not in ARCHITECTURES:
-        raise unsupported(spec.name, reader.model_type)
-    check_bidirectional(spec.name, reader.model_type, spec.bidirectional)
-    backbone = ARCHITECTURES[reader.model_type](reader, spec)
+    if (family := family_of(reader.description)) is not None:
+        check_bidirectional(spec.name, family, spec.bidirectional)
+    architecture = ARCHITECTURES.get(reader.model_type) or _generic(reader)
+    backbone = architecture(reader, spec)
     backbone.description = reader.description
     return backbone
+
+
+def _generic(reader: NetworkReader) -> Architecture:
+    """Return the adapter of a library for a network without a backbone of its own."""
+    if "model_type" not in reader.description and "architecture" in reader.description:
+        return TimmBackbone
+    return VisionBackbone if is_vision(reader.model_type) else EncoderBackbone

@@ -60,12 +60,19 @@ class NetworkReader:
         return kept_layers(self.name, self.layers, stored)
 
     def model(
-        self, model_class: Any, config: Any, *, stored_layers: int = 0, **arguments: bool
+        self,
+        model_class: Any,
+        config: Any,
+        *,
+        stored_layers: int = 0,
+        heads: bool = False,
+        **arguments: bool,
     ) -> nn.Module:
         """Return the network with its weights. The state of PyTorch's global generator is restored.
 
         Args:
             stored_layers: Number of layers in the file.
+            heads: Whether the file may hold parts of any name beside the network.
             arguments: Further arguments of the constructor of `model_class`.
 
         Raises:
@@ -73,7 +80,12 @@ class NetworkReader:
         """
         if self.folder is not None:
             return load_model(
-                model_class, self.folder, config, stored_layers=stored_layers, **arguments
+                model_class,
+                self.folder,
+                config,
+                stored_layers=stored_layers,
+                heads=heads,
+                **arguments,
             )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)

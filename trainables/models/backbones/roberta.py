@@ -7,17 +7,16 @@ index of its padding token, those of BERT at 0.
 """
 
 from collections.abc import Sequence
-from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoTokenizer, BertConfig, BertModel, RobertaConfig, RobertaModel
+from transformers import BertConfig, BertModel, RobertaConfig, RobertaModel
 
-from trainables.errors import ConfigError, WeightsError
+from trainables.errors import ConfigError
 from trainables.models.backbone import Backbone, Role
 from trainables.models.backbones.reading import NetworkReader
+from trainables.models.backbones.sub_words import SubWords
 from trainables.models.embedders import SequenceEmbedder
 from trainables.models.weights.description import sequence_tokens
 from trainables.spec import BackboneSpec
@@ -82,7 +81,7 @@ class RobertaBackbone(Backbone):
         )
         self.tokens = sequence_tokens(self.name, spec.tokens, self.max_tokens)
         self._first_position = first
-        self._reader = reader
+        self._sub_words = SubWords(reader)
 
     @torch.no_grad()
     def embed_source(self, inputs: Tensor) -> Tensor:
@@ -114,6 +113,7 @@ class RobertaBackbone(Backbone):
             channels,
             length,
             max_tokens=limit,
+            width=self.token_width,
             positions=embeddings.position_embeddings.weight[self._first_position :],
             norm=embeddings.LayerNorm,
             init=init,
@@ -124,34 +124,4 @@ class RobertaBackbone(Backbone):
         self, sentences: Sequence[Sequence[str]]
     ) -> tuple[list[list[int]], list[list[int]]]:
         """Return sub-word ids and word indices without special tokens; see `Backbone.tokenize`."""
-        encoded = self._tokenizer(
-            [list(sentence) for sentence in sentences],
-            is_split_into_words=True,
-            add_special_tokens=False,
-            return_attention_mask=False,
-            return_token_type_ids=False,
-            verbose=False,
-        )
-        ids: list[list[int]] = encoded["input_ids"]
-        return ids, [encoded.word_ids(index) for index in range(len(ids))]
-
-    @cached_property
-    def _tokenizer(self) -> Any:
-        folder = self._reader.tokenizer_folder()
-        if not (folder / "tokenizer.json").is_file() and not _has_vocabulary(folder):
-            raise WeightsError(
-                f"{folder}: no tokenizer. Put the backbone's tokenizer.json there "
-                "(`tokenizer.save_pretrained(folder)`), as a word proxy needs it."
-            )
-        try:
-            return AutoTokenizer.from_pretrained(
-                folder, add_prefix_space=True, local_files_only=True
-            )
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise WeightsError(f"{folder}: its tokenizer cannot be read: {error}") from error
-
-
-def _has_vocabulary(folder: Path) -> bool:
-    return (folder / "vocab.txt").is_file() or (
-        (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file()
-    )
+        return self._sub_words.split(sentences)

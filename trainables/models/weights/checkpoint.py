@@ -1,4 +1,4 @@
-"""Strict reader of a folder in transformers' format (config.json and safetensors).
+"""Strict reader of a folder in transformers' format (config.json and model.safetensors).
 
 The file must hold every parameter of the network, because a missing one would silently be random.
 Every key of the file must belong to a parameter. The exceptions are layers beyond the kept ones,
@@ -16,12 +16,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import nn
 from transformers.utils import logging as transformers_logging
 
 from trainables.errors import WeightsError
-from trainables.models.weights.files import CONFIG, SAFE, no_weights, weight_files
+from trainables.models.weights.description import CONFIG, TENSORS
 from trainables.storage.atomic import sha256_file
 
 UNUSED = re.compile(
@@ -33,20 +32,33 @@ SHOWN = 5  # maximal number of keys in a message
 
 
 def load_model(
-    model_class: Any, folder: Path, config: Any, *, stored_layers: int = 0, **arguments: bool
+    model_class: Any,
+    folder: Path,
+    config: Any,
+    *,
+    stored_layers: int = 0,
+    heads: bool = False,
+    **arguments: bool,
 ) -> nn.Module:
     """Build `model_class` from `config` with all its weights from `folder`, in float32.
 
     Args:
         stored_layers: Number of layers in the file, if `config` keeps fewer. The other layers are
             not read.
+        heads: Whether the file may hold parts of any name beside the network, as the head of the
+            task that it was trained on. A key inside of the network must still have its place.
         arguments: Further arguments of the constructor of `model_class`.
 
     Raises:
         WeightsError: The file is missing, damaged or not finite. Or it does not fit the network:
             keys are missing or unknown, or shapes differ.
     """
-    path = safe_files(folder)[0]
+    path = folder / TENSORS
+    if not path.is_file():
+        raise WeightsError(
+            f"{folder}: no {TENSORS}. Save the weights as one safetensors file "
+            "(`model.save_pretrained(folder)`); pickled .bin files are not read."
+        )
     try:
         with _quiet_transformers():
             model, info = model_class.from_pretrained(
@@ -60,7 +72,7 @@ def load_model(
                 **arguments,
             )
     except (SafetensorError, OSError) as error:
-        raise damaged(path, error) from error
+        raise WeightsError(f"{path}: damaged or cut short ({error}); fetch it again.") from error
     except (ArithmeticError, TypeError, ValueError, RuntimeError) as error:
         raise WeightsError(f"{folder / CONFIG}: it describes no valid network: {error}") from error
     # transformers only logs keys that do not match. All of them are collected into one error.
@@ -70,6 +82,7 @@ def load_model(
         key
         for key in info["unexpected_keys"]
         if not UNUSED.search(key) and not _is_cut_away(key, kept, stored_layers)
+        if not (heads and _is_beside(key, model))
     ]
     mismatched = [
         f"{key} {tuple(found)} instead of {tuple(expected)}"
@@ -96,45 +109,9 @@ def load_model(
     return network
 
 
-def read_tensors(folder: Path) -> dict[str, Tensor]:
-    """Return all tensors of the safetensors in `folder` by name, as they are stored.
-
-    Raises:
-        WeightsError: A file is missing, damaged or not finite.
-    """
-    state: dict[str, Tensor] = {}
-    for path in safe_files(folder):
-        if path.suffix != ".json":
-            try:
-                state |= load_file(path)
-            except (SafetensorError, OSError) as error:
-                raise damaged(path, error) from error
-    for name, tensor in state.items():
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            raise WeightsError(f"{folder}: {name} holds NaN or infinity; fetch it again.")
-    return state
-
-
-def safe_files(folder: Path) -> tuple[Path, ...]:
-    """Return the safetensors in `folder`, the index first if they are in parts.
-
-    Raises:
-        WeightsError: There are none, or a part is missing.
-    """
-    files = weight_files(folder)
-    if files[0].name not in SAFE:
-        raise no_weights(str(folder), [path.name for path in files])
-    return files
-
-
-def damaged(path: Path, error: Exception) -> WeightsError:
-    """Return the error for a file of weights that cannot be read."""
-    return WeightsError(f"{path}: damaged or cut short ({error}); fetch it again.")
-
-
 def weights_hash(folder: Path) -> str:
     """Return the SHA-256 of `folder`'s weights and config. Unchanged files are hashed once."""
-    return hash_files([folder / CONFIG, *weight_files(folder)])
+    return hash_files([folder / CONFIG, folder / TENSORS])
 
 
 def hash_files(paths: Iterable[Path]) -> str:
@@ -152,6 +129,12 @@ def _hash_file(path: Path, size: int, mtime_ns: int) -> str:
 def _is_cut_away(key: str, kept: int, stored: int) -> bool:
     match = LAYER.search(key)
     return match is not None and kept <= int(match[2]) < stored
+
+
+def _is_beside(key: str, model: Any) -> bool:
+    """Return whether a key belongs to a module that is beside the network in its file."""
+    parts = key.removeprefix(f"{model.base_model_prefix}.").split(".")
+    return parts[0] not in dict(model.named_children())
 
 
 def _some(keys: list[str]) -> str:

@@ -13,13 +13,12 @@ from types import MappingProxyType
 from typing import Any
 
 from trainables.errors import ConfigError, TrainableError, WeightsError
-from trainables.models.weights.files import CONFIG, TENSORS, weight_files
+from trainables.models.backbones.families import FAMILIES, Family, family_of
 from trainables.spec import BackboneSpec, Bidirectional, Dimension
 
 __all__ = [
     "BACKBONES",
     "CONFIG",
-    "DIMENSIONS",
     "TENSORS",
     "NamedBackbone",
     "Origin",
@@ -37,9 +36,7 @@ __all__ = [
     "windowed_side",
 ]
 
-DIMENSIONS: Mapping[str, Dimension] = MappingProxyType(  # by config.json's model_type
-    {"bert": "1d", "roberta": "1d", "swin": "2d", "dinov2": "2d"}
-)
+CONFIG, TENSORS = "config.json", "model.safetensors"
 USUAL_SIDE = 16  # patches per side of a 224 x 224 image, the usual input of DINOv2
 MOST_GRID_TOKENS = 4096  # limit of global attention, whose cost is quadratic
 IDENTITY = (  # settings that determine the shapes of a network's tensors
@@ -220,11 +217,11 @@ def local_backbones(home: Path) -> dict[str, Dimension]:
         return found
     for folder in folders:
         try:
-            dimension = DIMENSIONS.get(_type_of(read_config(folder)))
+            family = family_of(read_config(folder))
         except WeightsError:
             continue
-        if dimension is not None and folder.name not in BACKBONES:
-            found[folder.name] = dimension
+        if family is not None and folder.name not in BACKBONES:
+            found[folder.name] = family.dimension
     return found
 
 
@@ -344,19 +341,21 @@ def backbone_faults(
         return
     if description is None:
         return
-    kind = _type_of(description)
-    if DIMENSIONS[kind] != dimension:
+    # Of an encoder that is in no table, only the built network tells.
+    if (family := family_of(description)) is None:
+        return
+    if family.dimension != dimension:
         yield (
             spec.origin,
-            f"`backbones.{dimension}`: `{name}` is a {kind}, which is for {DIMENSIONS[kind]} "
-            "tasks.",
+            f"`backbones.{dimension}`: `{name}` is a {family.title}, which is for "
+            f"{family.dimension} tasks.",
         )
         return
     # The checks are those of loading, and all of them run, so that every fault is reported at once.
     checks: dict[str, Callable[[], object]] = {
-        "layers": lambda: _check_layers(name, kind, spec.layers, description),
-        "tokens": lambda: _check_tokens(name, kind, spec.tokens, description),
-        "bidirectional": lambda: check_bidirectional(name, kind, spec.bidirectional),
+        "layers": lambda: _check_layers(name, family, spec.layers, description),
+        "tokens": lambda: _check_tokens(spec, family, description),
+        "bidirectional": lambda: check_bidirectional(name, family, spec.bidirectional),
     }
     for key, check in checks.items():
         try:
@@ -379,7 +378,7 @@ def _describe(spec: BackboneSpec, home: Path | None) -> Mapping[str, Any] | None
         own = folder_of_spec(spec, home)
         if own is None:
             cached = _cached(spec)
-            return None if cached is None else _supported(spec, read_config(cached))
+            return None if cached is None else read_config(cached)
         folder = own
     elif home is None or spec.weights == "random" or not (home / "weights" / spec.name).exists():
         return named.config
@@ -388,85 +387,95 @@ def _describe(spec: BackboneSpec, home: Path | None) -> Mapping[str, Any] | None
     description = read_config(folder)
     if named is not None and "model_type" in description:
         check_identity(spec.name, description, folder)
-    if spec.weights == "pretrained":
-        weight_files(folder)
-    _supported(spec, description)
-    return description
-
-
-def _supported(spec: BackboneSpec, description: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the config of a backbone.
-
-    Raises:
-        WeightsError: The architecture is not supported.
-    """
-    if (kind := _type_of(description)) not in DIMENSIONS:
-        raise unsupported(spec.name, kind)
+    if spec.weights == "pretrained" and not (folder / TENSORS).is_file():
+        raise WeightsError(
+            f"{folder}: no {TENSORS}. Save the weights as one safetensors file "
+            "(`model.save_pretrained(folder)`); pickled .bin files are not read."
+        )
     return description
 
 
 def unsupported(name: str, model_type: str) -> WeightsError:
     """Return the error for an unsupported architecture."""
     return WeightsError(
-        f"`{name}`: {CONFIG} says model_type {model_type}, but backbones of "
-        f"{', '.join(DIMENSIONS)} are supported, and timm's Swin."
+        f"`{name}`: {CONFIG} says model_type {model_type}, of which transformers has no encoder. "
+        f"These were tried: {', '.join(FAMILIES)}."
     )
 
 
-def _type_of(description: Mapping[str, Any]) -> str:
-    """Return the `model_type` of a config. Configs of timm have an `architecture` instead."""
-    if "model_type" not in description and str(description.get("architecture")).startswith("swin"):
-        return "swin"
-    return str(description.get("model_type"))
-
-
-def _check_layers(name: str, kind: str, layers: int | None, description: Mapping[str, Any]) -> None:
-    if kind == "swin":
+def _check_layers(
+    name: str, family: Family, layers: int | None, description: Mapping[str, Any]
+) -> None:
+    if family.layers_key is None:
         check_whole(name, layers)
-    elif isinstance(stored := description.get("num_hidden_layers"), int):
+    elif isinstance(stored := description.get(family.layers_key), int):
         kept_layers(name, layers, stored)
 
 
 def check_whole(name: str, layers: int | None) -> None:
-    """Check that a spec keeps all layers of a Swin.
+    """Check that a spec keeps all layers of a network that is used as a whole.
 
     Raises:
         ConfigError: `layers` is set.
     """
     if layers is not None:
         raise ConfigError(
-            f"backbone.layers is {layers}, but a Swin (`{name}`) cannot be cut to its first "
-            "layers, since its stages need each other: leave layers out."
+            f"backbone.layers is {layers}, but `{name}` cannot be cut to its first layers, since "
+            "it has stages that need each other, or is one of timm: leave layers out."
         )
 
 
-def check_bidirectional(name: str, kind: str, mode: Bidirectional) -> None:
+def check_bidirectional(name: str, family: Family, mode: Bidirectional) -> None:
     """Check that `bidirectional` is set for a causal decoder alone.
 
     Raises:
         ConfigError: The tokens of this network see each other in both directions already.
     """
-    if mode != "none":
+    if mode != "none" and not family.causal:
         raise ConfigError(
-            f"backbone.bidirectional is {mode}, but `{name}` is a {kind}, whose tokens see each "
-            "other in both directions already: leave it out."
+            f"backbone.bidirectional is {mode}, but `{name}` is a {family.title}, whose tokens see "
+            "each other in both directions already: leave it out."
         )
 
 
-def _check_tokens(name: str, kind: str, tokens: int | None, description: Mapping[str, Any]) -> None:
+def _check_tokens(spec: BackboneSpec, family: Family, description: Mapping[str, Any]) -> None:
     """Check tokens against the sizes in a config. Loading checks those that the config omits."""
-    if kind == "dinov2":
-        grid_side(name, tokens)
-    elif kind == "swin":
-        names = ("image_size", "patch_size", "window_size")
-        sizes = [size for key in names if isinstance(size := description.get(key), int)]
-        depths = description.get("depths")
-        are_known = len(sizes) == 3 and min(sizes) > 0
+    name, tokens = spec.name, spec.tokens
+    if family.dimension == "1d":
+        positions = description.get(family.positions_key or "")
+        if isinstance(positions, int):
+            padding = description.get("pad_token_id", 1)
+            shifted = family.positions_after_padding and isinstance(padding, int)
+            sequence_tokens(name, tokens, positions - (padding + 1 if shifted else 0))
+        return
+    names = ("image_size", "patch_size", "window_size")
+    image, patch, window = (
+        size if isinstance(size := description.get(key), int) else 0 for key in names
+    )
+    depths = description.get("depths")
+    if family is FAMILIES["swin"]:
+        are_known = min(image, patch, window) > 0
         if are_known and isinstance(depths, list) and 1 <= len(depths) <= 16:
-            image, patch, window = sizes
             step = 2 ** (len(depths) - 1) * window
             windowed_side(name, tokens, pretrained=image // patch, step=step)
-    elif isinstance(positions := description.get("max_position_embeddings"), int):
-        padding = description.get("pad_token_id", 1)
-        first = padding + 1 if kind == "roberta" and isinstance(padding, int) else 0
-        sequence_tokens(name, tokens, positions - first)
+    elif tokens is not None and family is not FAMILIES["timm/swin"]:
+        side = grid_side(name, tokens)
+        if family.fixed_grid and patch > 0:
+            fixed_side(name, side, image // patch)
+
+
+def fixed_side(name: str, side: int, pretrained: int) -> None:
+    """Check the grid of a network whose positions exist for one grid alone.
+
+    Args:
+        side: Tokens in a row.
+        pretrained: Tokens in a row of the images of pretraining.
+
+    Raises:
+        ConfigError: The grids differ.
+    """
+    if side != pretrained:
+        raise ConfigError(
+            f"backbone.tokens is {side * side}, but `{name}` has positions for the grid of its "
+            f"pretraining alone: {pretrained * pretrained}, or leave tokens out."
+        )

@@ -1,0 +1,281 @@
+"""A network that a library built, as the body of grids: its patch convolution is taken out.
+
+The network is the library's own, on its own path of code. Its patch convolution is replaced by a
+stand-in that returns the tokens of the target's embedder. Three things move from the network to the
+embedder of its pretraining images, and so to that of a target: the convolution, the norm after it
+(Swin), and the rows of patches in a table of positions. Class tokens and their positions stay in
+the body, which removes them from the features. A network for another grid is built anew at that
+size; its table of positions is interpolated (bicubic), and everything else must fit as it is.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import isqrt
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from trainables.errors import WeightsError
+from trainables.models.backbone import ImageBackbone, Role
+from trainables.models.backbones.structure import (
+    check_equal,
+    is_norm,
+    probe,
+    retire,
+    split_joined,
+    structural_roles,
+)
+from trainables.models.embedders import GridEmbedder, resize_positions
+from trainables.models.weights.description import fixed_side
+
+__all__ = ["GridNetwork", "grid_parts", "resized"]
+
+Forward = Callable[[nn.Module, Tensor], Tensor]  # network, images -> features of any layout
+
+
+@dataclass(frozen=True, kw_only=True)
+class GridNetwork:
+    """A network of a library, and what is known of it."""
+
+    name: str
+    network: nn.Module
+    forward: Forward
+    side: int  # tokens in a row and in a column
+
+
+class TokenGate(nn.Module):
+    """Stand-in for a patch convolution: it returns the tokens that the body gives it, as a grid
+    [B, D, side, side]. `weight` is what some networks read the type of their numbers from."""
+
+    weight: Tensor
+
+    def __init__(self, side: int) -> None:
+        super().__init__()
+        self.side = side
+        self.tokens: Tensor | None = None
+        self.register_buffer("weight", torch.zeros(1), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        assert self.tokens is not None, "the gate is opened by the body"
+        samples, _, width = self.tokens.shape
+        return self.tokens.transpose(1, 2).reshape(samples, width, self.side, self.side)
+
+
+class GridBody(nn.Module):
+    """Tokens [B, N, D] of a grid -> features [B, M, E], without those of class tokens."""
+
+    def __init__(
+        self, network: nn.Module, forward: Forward, gate: TokenGate, image: tuple[int, int, int]
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self._forward, self._image = forward, image
+        self._gate_name = next(n for n, m in network.named_modules() if m is gate)
+        self.first = 0  # feature of a patch; those before belong to class tokens
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        gate = self.network.get_submodule(self._gate_name)
+        assert isinstance(gate, TokenGate)
+        # The images hold no memory: only their shape is read.
+        images = tokens.new_zeros(1).expand(len(tokens), *self._image)
+        gate.tokens = tokens
+        try:
+            features = self._forward(self.network, images)
+        finally:
+            gate.tokens = None
+        return flat(features)[:, self.first :]
+
+
+class PrefixRows(nn.Module):
+    """Table of positions [1, n + N, D] of which only the n rows of class tokens remain."""
+
+    def __init__(self, patches: int) -> None:
+        super().__init__()
+        self.patches = patches
+
+    def forward(self, prefix: Tensor) -> Tensor:
+        zeros = prefix.new_zeros(1, self.patches, prefix.shape[2])
+        return torch.cat([prefix, zeros], dim=1)
+
+    def right_inverse(self, table: Tensor) -> Tensor:
+        return table[:, : table.shape[1] - self.patches].clone()
+
+
+def flat(features: Tensor) -> Tensor:
+    """Return features [B, M, E] of [B, M, E], or of a square grid [B, E, r, r] or [B, r, r, E].
+
+    Raises:
+        WeightsError: The layout is not one of these.
+    """
+    if features.dim() == 3:
+        return features
+    shape = tuple(features.shape)
+    if len(shape) == 4 and shape[1] != shape[3]:
+        if shape[2] == shape[3]:
+            return features.flatten(2).transpose(1, 2)
+        if shape[1] == shape[2]:
+            return features.flatten(1, 2)
+    raise WeightsError(f"features of shape {shape[1:]} are neither a sequence nor a square grid.")
+
+
+def resized(
+    build: Callable[[int], nn.Module], network: nn.Module, name: str, *, native: int, side: int
+) -> Any:
+    """Return `network` for another grid.
+
+    Args:
+        build: Builds the network for a number of tokens in a row, with random weights.
+        native, side: Tokens in a row of the grid of `network`, and of the new one.
+
+    Raises:
+        ConfigError: More than its table of positions depends on the grid.
+    """
+    new = build(side)
+    state, patches = new.state_dict(), side * side
+    for key, value in network.state_dict().items():
+        fitted = value
+        if state[key].shape != value.shape:
+            extra = state[key].shape[1] - patches if value.dim() == 3 else -1
+            if extra < 0 or isqrt(value.shape[1] - extra) ** 2 != value.shape[1] - extra:
+                fixed_side(name, side, native)
+            rows = resize_positions(value[0, extra:], (side, side))
+            fitted = torch.cat([value[:, :extra], rows[None]], dim=1)
+        state[key] = fitted
+    new.load_state_dict(state)
+    return new.eval()
+
+
+def grid_parts(given: GridNetwork) -> dict[str, Any]:
+    """Take a network apart; return the arguments of `ImageBackbone` that follow.
+
+    Raises:
+        WeightsError: The architecture is not understood.
+    """
+    network, side, name = given.network, given.side, given.name
+    place, convolution = _patch_convolution(network, name)
+    patch = convolution.kernel_size[0]
+    image = (convolution.in_channels, side * patch, side * patch)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        images = torch.randn(1, *image, generator=generator)
+        whole = flat(given.forward(network, images))
+    first, feature_side = _feature_grid(whole.shape[1], side, name)
+    known, positions = _take_positions(network, place, side * side, convolution.out_channels)
+    norm = _take_norm(network, place, name)
+    gate = TokenGate(side)
+    _replace(network, place, gate)
+    split_joined(network)
+    body = GridBody(network, given.forward, gate, image)
+    body.first = first
+    embedder = GridEmbedder(
+        convolution.in_channels,
+        convolution.out_channels,
+        patch=patch,
+        grid=(side, side),
+        norm=norm,
+        positions=positions,
+    )
+    embedder.projection = convolution
+    with torch.no_grad():
+        tokens = embedder(images)
+        check_equal(body(tokens), whole[:, first:], name)
+    measured = probe(body, tokens)
+    retire(body, measured.unused)
+    known = {f"network.{key}": role for key, role in known.items()}
+    known = {key: role for key, role in known.items() if key not in measured.unused}
+    return {
+        "name": name,
+        "dimension": "2d",
+        "source_embedder": embedder,
+        "body": body,
+        "roles": structural_roles(body, measured, known=known, outside=Role.MERGING),
+        "token_width": convolution.out_channels,
+        "feature_width": whole.shape[2],
+        "max_tokens": side * side,
+        "grid": (side, side),
+        "feature_grid": (feature_side, feature_side),
+        "stride": patch * side // feature_side,
+    }
+
+
+def _patch_convolution(network: nn.Module, name: str) -> tuple[str, nn.Conv2d]:
+    """Return name and module of the convolution that cuts an image into patches."""
+    found = [(n, m) for n, m in network.named_modules() if isinstance(m, nn.Conv2d)]
+    place, first = found[0] if found else ("", None)
+    if first is None or first.kernel_size != first.stride or len(set(first.kernel_size)) != 1:
+        raise WeightsError(
+            f"`{name}`: it does not begin with a convolution that cuts an image into square "
+            "patches: this architecture is not supported."
+        )
+    return place, first
+
+
+def _feature_grid(features: int, side: int, name: str) -> tuple[int, int]:
+    """Return the number of class tokens and the rows of the features."""
+    if features >= side * side:
+        return features - side * side, side
+    rows = isqrt(features)
+    if rows * rows != features or side % rows:
+        raise WeightsError(f"`{name}`: its {features} features are no grid: it is not supported.")
+    return 0, rows
+
+
+def _take_positions(
+    network: nn.Module, place: str, patches: int, width: int
+) -> tuple[dict[str, Role], Tensor | None]:
+    """Take the rows of patches out of a table of positions.
+
+    Returns:
+        The roles of the class tokens and of their positions, by name, and the rows [N, D].
+    """
+    embedding = place.partition(".")[0]
+    known, rows = {}, None
+    for key, parameter in list(network.named_parameters()):
+        owner_name, _, attribute = key.rpartition(".")
+        shape = tuple(parameter.shape)
+        if (
+            owner_name not in ("", embedding)
+            or len(shape) != 3
+            or (shape[0], shape[2]) != (1, width)
+        ):
+            continue
+        if shape[1] < patches:
+            known[key] = Role.CLASS_TOKEN
+            continue
+        owner = network.get_submodule(owner_name)
+        rows = parameter.detach()[0, shape[1] - patches :]
+        if shape[1] == patches:
+            delattr(owner, attribute)
+            owner.register_buffer(attribute, torch.zeros(shape), persistent=False)
+        else:
+            parametrize.register_parametrization(owner, attribute, PrefixRows(patches))
+            prefix = f"{owner_name}." if owner_name else ""
+            known[f"{prefix}parametrizations.{attribute}.original"] = Role.CLASS_TOKEN
+    return known, rows
+
+
+def _take_norm(network: nn.Module, place: str, name: str) -> nn.LayerNorm | None:
+    """Take the norm after the patch convolution out of a network, if it has one."""
+    embedding = place.partition(".")[0]
+    top = network.get_submodule(embedding)
+    found = [n for n, m in top.named_modules(prefix=embedding) if is_norm(m)]
+    if not found or top is network.get_submodule(place):
+        return None
+    norm = network.get_submodule(found[0])
+    if len(found) > 1 or not isinstance(norm, nn.LayerNorm):
+        raise WeightsError(
+            f"`{name}`: its embedding has more than a convolution, positions and one LayerNorm: "
+            "this architecture is not supported."
+        )
+    _replace(network, found[0], nn.Identity())
+    return norm
+
+
+def _replace(network: nn.Module, place: str, module: nn.Module) -> None:
+    parent, _, attribute = place.rpartition(".")
+    setattr(network.get_submodule(parent), attribute, module)
+
+
+__all__ += ["GridBody", "ImageBackbone"]

@@ -1,0 +1,127 @@
+"""Any vision transformer of timm that cuts an image into patches, as a backbone of grids.
+
+A folder has timm's layout on the hub: config.json, with the name of the `architecture`, and
+model.safetensors. The network is built without pretrained weights, and these are read strictly.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from trainables.errors import WeightsError
+from trainables.models.backbone import ImageBackbone
+from trainables.models.backbones.grids import GridNetwork, grid_parts, resized
+from trainables.models.backbones.reading import NetworkReader
+from trainables.models.weights.checkpoint import SHOWN
+from trainables.models.weights.description import CONFIG, TENSORS, check_whole, grid_side
+from trainables.spec import BackboneSpec
+
+__all__ = ["TimmBackbone"]
+
+
+class TimmBackbone(ImageBackbone):
+    """A body for grids, and the patch embedder of its pretraining images."""
+
+    def __init__(self, reader: NetworkReader, spec: BackboneSpec) -> None:
+        """Build the network that `spec` describes.
+
+        Raises:
+            ConfigError: The network does not support the spec.
+            WeightsError: The weights do not fit the network, or its architecture is not understood.
+        """
+        check_whole(reader.name, spec.layers)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(reader.seed)
+            network = _build(reader)
+        native = _side(network, reader.name)
+        if reader.folder is not None:
+            load_state(network, reader.folder)
+        side = native if spec.tokens is None else grid_side(reader.name, spec.tokens)
+        if side != native:
+            patch = _patch(network)
+
+            def build(side: int) -> nn.Module:
+                built: nn.Module = _build(reader, img_size=side * patch)
+                return built
+
+            network = resized(build, network, reader.name, native=native, side=side)
+        parts = grid_parts(
+            GridNetwork(name=reader.name, network=network, forward=_features, side=side)
+        )
+        super().__init__(weights_hash=reader.weights_hash, **parts)
+
+
+def _features(network: Any, images: Tensor) -> Tensor:
+    features: Tensor = network.forward_features(images)
+    return features
+
+
+def _build(reader: NetworkReader, **changes: int) -> Any:
+    """Return the network of a description, with random weights and no head.
+
+    Raises:
+        WeightsError: timm has no such architecture, or the arguments are not its own.
+    """
+    architecture = str(reader.description.get("architecture"))
+    arguments = reader.description.get("model_args") or {}
+    if architecture not in timm.list_models():
+        raise WeightsError(f"`{reader.name}`: timm has no architecture {architecture}.")
+    try:
+        network = timm.create_model(
+            architecture, pretrained=False, num_classes=0, **{**arguments, **changes}
+        )
+    except (TypeError, ValueError, AssertionError, RuntimeError) as error:
+        raise WeightsError(f"`{reader.name}`: its config is invalid: {error}") from error
+    return network.eval()
+
+
+def load_state(network: nn.Module, folder: Path) -> None:
+    """Read all weights of `network` from `folder`, in float32. Heads in the file are ignored.
+
+    Raises:
+        WeightsError: The file is missing, damaged or not finite, or it does not fit the network.
+    """
+    path = folder / TENSORS
+    if not path.is_file():
+        raise WeightsError(f"{folder}: no {TENSORS}; timm's hub repositories hold one.")
+    try:
+        stored = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path}: damaged or cut short ({error}); fetch it again.") from error
+    expected = network.state_dict()
+    inside = {key.partition(".")[0] for key in expected}
+    extra = [k for k in stored if k not in expected and k.partition(".")[0] in inside]
+    shapes = [k for k in expected if k in stored and stored[k].shape != expected[k].shape]
+    faults = [
+        f"{what}: {', '.join(sorted(keys)[:SHOWN])}"
+        for what, keys in (
+            ("missing keys", expected.keys() - stored.keys()),
+            ("keys without a place", extra),
+            ("wrong shapes", shapes),
+        )
+        if keys
+    ]
+    if faults:
+        raise WeightsError(f"{path} does not fit the network of {CONFIG}; " + "; ".join(faults))
+    state = {key: stored[key].to(expected[key].dtype) for key in expected}
+    for key, value in state.items():
+        if value.is_floating_point() and not torch.isfinite(value).all():
+            raise WeightsError(f"{path}: {key} holds NaN or infinity; fetch it again.")
+    network.load_state_dict(state)
+
+
+def _side(network: Any, name: str) -> int:
+    grid = getattr(getattr(network, "patch_embed", None), "grid_size", None)
+    if grid is None or grid[0] != grid[1]:
+        raise WeightsError(f"`{name}`: it has no square grid of patches: it is not supported.")
+    return int(grid[0])
+
+
+def _patch(network: Any) -> int:
+    size = network.patch_embed.patch_size
+    return int(size if isinstance(size, int) else size[0])
