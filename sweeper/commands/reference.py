@@ -15,6 +15,7 @@ from trainables.methods.method import Method
 from trainables.methods.registry import METHODS
 from trainables.models.weights.description import BACKBONES, folder_of, read_config
 from trainables.spec import BackboneSpec, DataSpec, ModelSpec
+from trainables.tasks.kinds import KINDS
 from trainables.tasks.registry import TASKS, published_numbers
 from trainables.tasks.task import TaskInfo
 
@@ -91,12 +92,11 @@ def _method(method: Method) -> Reference:
 
 def _task(info: TaskInfo) -> Reference:
     shape = " x ".join(map(str, info.input_shape))
-    outputs = "channels" if info.kind == "dense" else "classes"
     numbers = sorted(published_numbers(info.name).values(), key=lambda number: number.value)
     facts = {
         "kind": f"{info.dimension} {info.kind}",
         "input": shape,
-        "output": f"{info.channels[1]} {outputs}",
+        "output": f"{info.channels[1]} {KINDS[info.kind].counted}",
         "metric": f"{info.metric}, lower is better",
         "samples": f"{info.samples:,}",
         "protocol": info.protocol,

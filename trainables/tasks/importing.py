@@ -38,7 +38,12 @@ from trainables.tasks.store.rows import present
 from trainables.tasks.store.split import SPLITS, Split
 from trainables.tasks.store.store import write_store
 from trainables.tasks.task import TaskInfo
-from trainables.tasks.verification import outputs_fit, row_hashes
+from trainables.tasks.verification import (
+    NOTHING_TO_LEARN,
+    constant_outputs,
+    outputs_fit,
+    row_hashes,
+)
 
 __all__ = ["import_own", "import_task", "reading"]
 
@@ -236,6 +241,8 @@ def _write(
             f"{info.name}: every test input is in training or validation too. Is one file there "
             "twice?"
         )
+    if info.kind == "regression" and len(constant_outputs(train.y)) == train.y.shape[1]:
+        raise DataError(f"{info.name}: {NOTHING_TO_LEARN}{hint}")
     inputs = present(test.x, imported.description)
     try:
         baselines = trivial_baselines(info, train.y, Split(x=inputs, y=test.y, groups=test.groups))

@@ -1,8 +1,9 @@
 """The verification of a stored data set. It reads all bytes and checks their content.
 
 faults      data that no trial may read: altered bytes, numbers that are not finite, unknown labels,
-            a sample in two splits
-findings    remarkable properties: recurring inputs, near duplicates, and notes of the import
+            a sample in two splits, a regression whose training outputs are all constant
+findings    remarkable properties: recurring inputs, near duplicates, outputs of a regression that
+            are constant in a split, and notes of the import
 
 A sample is in two splits if both contain its number and its input. If only the input occurs in
 both, bit for bit, this is a finding in published data. In generated data it is a fault, unless
@@ -15,7 +16,7 @@ inputs from their mean. A split takes at most 10^9 products, or one second. Spli
 order, so their first rows are a random sample.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import combinations
@@ -33,9 +34,17 @@ from trainables.tasks.store.split import SPLITS
 from trainables.tasks.store.store import Store
 from trainables.tasks.task import TaskInfo
 
-__all__ = ["DataFault", "Verification", "outputs_fit", "row_hashes", "verify_folder"]
+__all__ = [
+    "DataFault",
+    "Verification",
+    "constant_outputs",
+    "outputs_fit",
+    "row_hashes",
+    "verify_folder",
+]
 
 LOOKED_AT, COMPARED_WITH, POINTS = 256, 4096, 1024
+NOTHING_TO_LEARN = "every training output is constant: there is nothing to learn."
 NEAR = 0.01  # distance of a near duplicate, in units of the spread of the training inputs
 
 
@@ -80,11 +89,17 @@ def verify_folder(folder: Path, name: str) -> Verification:
     if (task := store.manifest.get("task")) != name:
         return Verification(folder=folder, faults=(_of(folder, f"these are data of {task}."),))
     faults: list[DataFault] = []
+    findings = list(store.manifest.get("notes", ()))
     inputs: dict[str, _Inputs] = {}
     for split in SPLITS:
         try:
             store.verify(split)
-            faults += _misfits(store, split, info)
+            misfits = list(_misfits(store, split, info))
+            faults += misfits
+            if not misfits and info.kind == "regression":
+                wrong, remarkable = _constants(store, split, info)
+                faults += wrong
+                findings += remarkable
             x = store.stored(split)["x"]
             inputs[split] = _Inputs(x, row_hashes(x), store.columns(split)["sample_id"])
         except DataError as error:
@@ -93,7 +108,6 @@ def verify_folder(folder: Path, name: str) -> Verification:
     # fault otherwise.
     published = store.manifest.get("data_source") == "official"
     reason = info.recurring or ("so they were published" if published else "")
-    findings = list(store.manifest.get("notes", ()))
     for (a, one), (b, other) in combinations(inputs.items(), 2):
         faults += [_of(folder, fault) for fault in _in_both(a, one, b, other)]
         for recurrence in _recurrences(a, one, b, other):
@@ -139,6 +153,25 @@ def outputs_fit(info: TaskInfo, y: np.ndarray, grid: tuple[int, ...]) -> bool:
     if info.mask is None:
         return y.shape[1:] == (classes, *grid)
     return y.shape[1:] == (classes + 1, *grid) and _only_zero_and_one(y[:, -1])
+
+
+def constant_outputs(y: np.ndarray) -> list[int]:
+    """Return the numbers of the outputs, of vectors [n, k], that are equal in all samples."""
+    return np.flatnonzero(y.min(axis=0) == y.max(axis=0)).tolist()
+
+
+def _constants(
+    store: Store, split: str, info: TaskInfo
+) -> tuple[Sequence[DataFault], Sequence[str]]:
+    """Return the fault or the finding on constant outputs of a regression's split, if any."""
+    y = getattr(store, split).y
+    constant, outputs = constant_outputs(y), info.channels[1]
+    if split == "train" and len(constant) == outputs:
+        return (_of(store.folder / "train.arrow", NOTHING_TO_LEARN),), ()
+    if not constant or len(y) == 1:
+        return (), ()
+    numbers = ", ".join(map(str, constant))
+    return (), (f"{split}: {len(constant)} of {outputs} outputs constant, from 0: {numbers}.",)
 
 
 def _of(path: Path, text: str) -> DataFault:

@@ -1,6 +1,7 @@
 """From a file to studies, and from a suggestion to the complete settings of a trial."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -217,3 +218,18 @@ def test_fewer_epochs_from_the_command_line_than_pruning_wants_is_a_note() -> No
 def test_preset_and_control_alone_need_nothing_to_search() -> None:
     text = TEXT[: TEXT.index("parameters:")] + "parameters: {}\nsearch: {trials: 2}\n"
     assert all(not study.parameters for study in load(text).studies())
+
+
+@pytest.mark.parametrize("dimension", ["1d", "2d"])
+def test_source_data_may_be_chosen_for_regressions(dimension: str) -> None:
+    name, general, special = {
+        "1d": ("pdebench/advection_1d", "python_source", "conll2003"),
+        "2d": ("pdebench/darcy_2d", "digits", "cifar10"),
+    }[dimension]
+    tasks = {**CATALOG.tasks, name: replace(CATALOG.tasks[name], kind="regression")}
+    proxies = f"proxies: {{1d: python_source, 2d: digits, {dimension}_regression: {special}}}"
+    lines = [proxies if line.startswith("proxies") else line for line in TEXT.splitlines()]
+    sweep = loads_sweep("\n".join(lines), replace(CATALOG, tasks=tasks))
+    assert sweep.study("orca", name).proxy == special
+    plain = loads_sweep("\n".join(lines), CATALOG)
+    assert plain.study("orca", name).proxy == general

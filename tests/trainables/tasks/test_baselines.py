@@ -1,10 +1,13 @@
 import numpy as np
 import pytest
 from sklearn import metrics as reference
+from sklearn.dummy import DummyClassifier, DummyRegressor
 
 from trainables.tasks.baselines import trivial_baselines
+from trainables.tasks.kinds import KINDS
 from trainables.tasks.registry import TASKS
 from trainables.tasks.store.split import Split
+from trainables.tasks.task import TaskInfo
 
 RNG = np.random.default_rng(0)
 
@@ -72,3 +75,57 @@ def test_pixels_are_ranked_by_how_often_they_hold_and_by_the_input():
         truth[counts], np.broadcast_to(rate, truth.shape)[counts]
     )
     assert scores["mean"] == pytest.approx(expected, abs=0.01)
+
+
+def regression(metric: str, outputs: int = 2) -> TaskInfo:
+    return TaskInfo(
+        name="tiny/vectors_1d",
+        title="Vectors",
+        dimension="1d",
+        kind="regression",
+        metric=metric,
+        loss=KINDS["regression"].losses[metric],
+        samples=60,
+        resolution=16,
+        channels=(1, outputs),
+        protocol="none",
+    )
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+@pytest.mark.parametrize(
+    ("metric", "theirs", "strategies"),
+    [
+        ("rmse", reference.root_mean_squared_error, ["mean"]),
+        ("mae", reference.mean_absolute_error, ["mean", "median"]),
+        ("one_minus_r2", lambda y, p: 1 - reference.r2_score(y, p), ["mean"]),
+    ],
+)
+def test_trivial_regressions_are_those_of_scikit_learn(metric, theirs, strategies, outputs):
+    train, test = (np.exp(noise(n, outputs)) * [1, 100, 1e-3][:outputs] for n in (60, 21))
+    train, test = train.astype(np.float32), test.astype(np.float32)
+    scores = trivial_baselines(
+        regression(metric, outputs), train, Split(x=noise(21, 1, 16), y=test)
+    )
+    assert list(scores) == strategies
+    for strategy in strategies:
+        dummy = DummyRegressor(strategy=strategy).fit(train, train)
+        expected = theirs(test, np.reshape(dummy.predict(test), test.shape))
+        assert scores[strategy] == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_majority_is_that_of_scikit_learn():
+    train, test = RNG.integers(24, size=200), RNG.integers(24, size=90)
+    dummy = DummyClassifier(strategy="most_frequent").fit(train, train)
+    expected = reference.zero_one_loss(test, dummy.predict(test))
+    split = Split(x=noise(90, 1, 46), y=test)
+    scores = trivial_baselines(TASKS["nasbench360/satellite"], train, split)
+    assert scores == {"majority": pytest.approx(expected)}
+
+
+def test_the_samples_of_a_group_count_as_one_regression():
+    groups = np.array([0, 0, 0, 1, 2])
+    test = np.array([[3.0], [3.0], [3.0], [5.0], [9.0]], dtype=np.float32)
+    split = Split(x=noise(5, 1, 16), y=test, groups=groups)
+    scores = trivial_baselines(regression("mae", 1), np.array([[4.0], [6.0]], np.float32), split)
+    assert scores["mean"] == pytest.approx((2 + 0 + 4) / 3)

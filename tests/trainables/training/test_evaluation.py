@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import average_precision_score
+from sklearn.metrics import average_precision_score, root_mean_squared_error
 
 from tests.support.tiny_backbones import save_tiny_roberta
 from trainables.metrics import METRICS, FromFirst
@@ -127,3 +127,20 @@ def test_a_metric_that_asks_for_it_sees_the_first_target_of_the_published_order(
     np.testing.assert_array_equal(seen, split.y[3:4])
     evaluate(state, state.model, split, task, also=("first",))
     assert len(seen) == 1, "data whose order is not known have no first sample"
+
+
+def test_vectors_of_a_group_are_averaged_before_the_metric(state, task, split):
+    """The same network, whose three numbers are now those of a regression."""
+    info = replace(INFO, kind="regression", metric="rmse", loss="mse")
+    y = RNG.normal(size=(11, 3)).astype(np.float32)[GROUPS]
+    split = replace(split, y=y)
+    vectors = replace(task, info=info, train=split)
+    state.model.eval()
+    with torch.no_grad():
+        numbers = state.model(torch.from_numpy(split.x[np.arange(40)])).numpy()
+    by_group = np.stack([numbers[group == GROUPS].mean(axis=0) for group in range(11)])
+    expected = root_mean_squared_error(y[np.unique(GROUPS, return_index=True)[1]], by_group)
+    found = evaluate(state, state.model, split, vectors)
+    assert found.value == pytest.approx(expected, rel=1e-5)
+    loss = (((numbers - y) / y.std(axis=0)) ** 2).mean()
+    assert found.loss == pytest.approx(loss, rel=1e-5), "in units of each output, over samples"

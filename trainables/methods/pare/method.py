@@ -29,7 +29,8 @@ CLASSIFIED, DENSE = (2000, 500), (1000, 500)  # counts of replaced tokens, first
 def published(info: TaskInfo) -> dict[str, Any]:
     """Return the official settings of `replace` on a task, by "stage.parameter".
 
-    A task without official settings has those of its kind.
+    A task without official settings has those of its kind. Regressions have those of
+    classification: they too have one prediction for a whole sample.
     """
     dense = info.kind == "dense"
     first, last = DENSE if dense else CLASSIFIED
