@@ -11,7 +11,7 @@ Importing this module loads no torch.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import Distribution, EntryPoint, distributions
@@ -19,7 +19,7 @@ from typing import Generic, TypeVar
 
 from trainables.errors import PluginError
 
-__all__ = ["GROUPS", "OURS", "Offer", "Registry", "offers", "reread"]
+__all__ = ["GROUPS", "OURS", "Offer", "Registry", "offers", "plugins_of", "reread"]
 
 OURS = "sweeper"  # the distribution of this package
 GROUPS = {  # entry points by group, with the word for one object in messages
@@ -47,6 +47,11 @@ class Offer:
     entry: EntryPoint
 
     @property
+    def module(self) -> str:
+        """The module that holds the object."""
+        return self.value.partition(":")[0].strip()
+
+    @property
     def is_ours(self) -> bool:
         """True if the object is built in."""
         return self.distribution == OURS
@@ -60,6 +65,20 @@ class Offer:
 def offers(group: str) -> Mapping[str, tuple[Offer, ...]]:
     """Return the offers of a group by name. A name with two offers is ambiguous."""
     return _all_offers()[group]
+
+
+def plugins_of(names: Mapping[str, Iterable[str]]) -> tuple[Offer, ...]:
+    """Return the offers of plugins among `names`, which are by group; built-in ones are left out.
+
+    Names that nobody offers are left out, too, such as the path of a backbone.
+    """
+    return tuple(
+        offer
+        for group, wanted in names.items()
+        for name in dict.fromkeys(wanted)
+        for offer in offers(group).get(name, ())
+        if not offer.is_ours
+    )
 
 
 def reread() -> None:

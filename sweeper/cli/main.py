@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sweeper.planning.sweep_folder import IsElsewhere
 
 FOLDER = ("-C", "--directory")  # options before the command
+PLUGIN = "--plugin"  # likewise, but users may write it anywhere
 cli = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -58,6 +59,17 @@ def root(
             "SWEEPER_SWEEPS names.",
         ),
     ] = None,
+    plugins: Annotated[
+        list[Path] | None,
+        typer.Option(
+            PLUGIN,
+            metavar="PATH",
+            show_default=False,
+            help="Use the methods, tasks and other objects of a plugin that is not installed: a "
+            "folder with a pyproject.toml, or a Python file; repeatable. It may also be written "
+            "after the command.",
+        ),
+    ] = None,
     version: Annotated[
         bool,
         typer.Option(
@@ -68,6 +80,12 @@ def root(
     """Fair hyperparameter sweeps over cross-modal fine-tuning: ORCA, PaRe, MoNA and ours."""
     if directory is not None:
         ctx.with_resource(chdir(directory))
+    if plugins:
+        from sweeper.planning.catalog import usable_home
+        from sweeper.planning.plugin_path import activate
+
+        for path in plugins:
+            activate(path, usable_home())
 
 
 for add_commands in (add_launch, add_plan, add_results, add_upkeep):
@@ -88,11 +106,12 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """Run one command and return its exit code; errors for users show no traceback."""
     as_json = "--json" in arguments
+    arguments, plugins = _divided(arguments)
     own = _without_folder(arguments)
     words = [a for a in own if not a.startswith("-")]
     command = " ".join(words[: 2 if words[:1] == ["data"] else 1])
     try:
-        return _invoke(arguments)
+        return _invoke([*plugins, *arguments])
     except (ReaderLeft, BrokenPipeError):
         _close_stdout()
         return 141
@@ -112,6 +131,20 @@ def run(arguments: list[str]) -> int:
             raise error.__cause__ from None
         output.show_error(command, Interrupted("interrupted"), 130, as_json=as_json)
         return 130
+
+
+def _divided(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the arguments without the options that name plugins, and these options."""
+    words = list(arguments)
+    plugins: list[str] = []
+    end = words.index("--") if "--" in words else len(words)
+    for place in reversed(range(end)):
+        if words[place] == PLUGIN and place + 1 < end:
+            plugins[:0] = [PLUGIN, words[place + 1]]
+            del words[place : place + 2]
+        elif words[place].startswith(f"{PLUGIN}="):
+            plugins.insert(0, words.pop(place))
+    return words, plugins
 
 
 def _without_folder(arguments: Sequence[str]) -> list[str]:

@@ -41,6 +41,10 @@ NOT_SAID = {  # key of other tools without a counterpart -> explanation
         ("metric", "mode", "goal", "direction", "objective"),
         "The task's metric decides: lower is better.",
     ),
+    **dict.fromkeys(
+        ("plugin", "plugins"),
+        "A file names no code: write --plugin PATH on the command line, or install the plugin.",
+    ),
     **dict.fromkeys(("version", "schema"), "A sweep file has none: take it out."),
     **dict.fromkeys(
         ("initial", "enqueue", "points_to_evaluate"),

@@ -41,6 +41,8 @@ from sweeper.model import StudyFacts
 from sweeper.planning import resources
 from sweeper.planning.catalog import home
 from sweeper.planning.checkpoint_paths import CheckpointPaths
+from sweeper.planning.plugin_path import active
+from sweeper.planning.plugins import changes, record_of
 from sweeper.planning.price import price_of
 from sweeper.planning.stage_store import pin_of
 from sweeper.planning.studies import check_same, make_plans
@@ -90,7 +92,7 @@ def drive(
             *store_notes(sweep, pin_of(ledger)),
         ):
             say(note)
-        _start(ledger, sweep, slots)
+        _start(ledger, sweep, slots, say)
         plans = make_plans(sweep, ledger, facts)
         driver = Driver(sweep, ledger, folder, cluster, plans, facts, job=job, console=console)
         ended = driver.run()
@@ -111,6 +113,7 @@ def _connected(
         insecure=job.insecure,
         passed_on=resources.passed_on(sweep, os.environ),
         log=folder / RAY_LOG,
+        modules=active(),
     ) as cluster:
         on_start(False)
         yield cluster
@@ -122,10 +125,15 @@ def _prepared(preparation: Preparation, console: Console) -> dict[str, StudyFact
         return preparation.facts(lambda what, done, of: status.update(f"{what}: {done} of {of}"))
 
 
-def _start(ledger: Ledger, sweep: Sweep, slots: int) -> None:
+def _start(ledger: Ledger, sweep: Sweep, slots: int, say: Callable[[str], None]) -> None:
     """Mark the sweep as running, with its origin and its predicted price."""
     price = price_of(sweep, home(), slots).price
-    ledger.start(collect(), slots=slots, prediction=price.to_json() if price else None)
+    record, provenance = ledger.sweep(), {**collect(), **record_of(sweep)}
+    changed = changes(record.provenance, provenance) if record is not None else []
+    ledger.start(provenance, slots=slots, prediction=price.to_json() if price else None)
+    for note in changed:
+        say(note)
+        ledger.note(note)
     for note in schedule_notes(sweep.studies()):
         ledger.note(note)
 

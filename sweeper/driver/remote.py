@@ -25,6 +25,7 @@ from sweeper.errors import BackendUnreachable, NotFound, SweeperError, UsageErro
 from sweeper.execution import cluster as clusters
 from sweeper.planning import load
 from sweeper.planning.catalog import home
+from sweeper.planning.plugin_path import active
 from sweeper.planning.sweep_folder import IN_JOB, NOTE, Remote, folder_of
 from sweeper.text import holds_secret
 
@@ -111,6 +112,7 @@ def _send(jobs: "Jobs", file: Path, command: str, *, label: str) -> str:
             label=label,
             environment=_environment(),
             folder=Path(folder),
+            modules=active(),
         )
 
 
@@ -148,6 +150,7 @@ def forward(remote: Remote, arguments: Sequence[str], *, as_json: bool) -> int:
             _command(remote.workdir, words),
             label=f"sweeper-{words[0]}-{remote.name}",
             environment=_environment(),
+            modules=active(),
         )
         if follows:
             return jobs.follow(job, sys.stdout)

@@ -15,7 +15,7 @@ import stat
 import sys
 import tempfile
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -162,6 +162,7 @@ def connect(
     insecure: bool = False,
     passed_on: Collection[str] = (),
     log: Path | None = None,
+    modules: Sequence[Path] = (),
 ) -> Iterator[Cluster]:
     """Start a local cluster or join a running one, and disconnect at the end.
 
@@ -174,12 +175,17 @@ def connect(
         passed_on: Environment variables that a local cluster and its trials inherit in addition to
             those of `is_allowed`.
         log: The file that keeps the output of Ray if Ray does not start.
+        modules: Folders of modules that are sent to the nodes of a running cluster. The nodes of a
+            local one, and of a job, have them already.
 
     Raises:
         NotStarted: A local cluster did not start.
         BackendUnreachable: No cluster answers at `address`.
         UsageError: The cluster is open to others, or this process is not a job.
     """
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if modules and address not in OURS:
+        options["runtime_env"] = {"py_modules": list(map(str, modules))}
     if address == "auto":
         address = _of_this_job()
     check_secure(address, insecure=insecure)
@@ -187,7 +193,6 @@ def connect(
     import ray
 
     # A local cluster listens on the loopback interface only.
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address == "local":
         options |= {
             "num_cpus": num_cpus,

@@ -4,7 +4,7 @@ import asyncio
 import re
 import tempfile
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import distribution
 from pathlib import Path
@@ -63,6 +63,7 @@ class Jobs:
         label: str,
         environment: Mapping[str, str],
         folder: Path | None = None,
+        modules: Sequence[Path] = (),
     ) -> str:
         """Start a shell command on the head of the cluster, and return the job's id.
 
@@ -72,13 +73,13 @@ class Jobs:
             environment: Environment variables. All users of the cluster can see them, so they must
                 not be secrets.
             folder: A folder to send with the job. The job starts in a copy of it.
+            modules: Further folders of modules that the job imports.
         """
         root = Path(sweeper.__file__).resolve().parent.parent
         with tempfile.TemporaryDirectory() as scratch:
-            modules = [str(root / package) for package in PACKAGES]
-            modules.append(str(_write_metadata(Path(scratch))))
+            own = [*(root / package for package in PACKAGES), _write_metadata(Path(scratch))]
             runtime: dict[str, Any] = {
-                "py_modules": modules,
+                "py_modules": [str(module) for module in (*own, *modules)],
                 "env_vars": dict(environment),
                 "excludes": EXCLUDED,
             }

@@ -64,6 +64,12 @@ class SweepRecord:
         """A hexadecimal hash that differs from that of other sweeps of the same name."""
         return hashlib.sha256(f"{self.name} {self.created_at!r}".encode()).hexdigest()
 
+    @property
+    def plugins(self) -> tuple[str, ...]:
+        """The plugins that the sweep uses: distribution, version and first digits of the hash."""
+        used = self.provenance.get("plugins") or ()
+        return tuple(f"{p['distribution']} {p['version']} {p['code'][:12]}" for p in used)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Event:

@@ -1,8 +1,8 @@
 """The measured cost of trials on this machine, kept in SWEEPER_HOME/cache/calibration.
 
 A calibration measures a short pilot of each study in a process of its own. The name of its file is
-the hash of everything that the costs depend on: the measured trials, the device, the threads and
-the code of `trainables`. Therefore an outdated calibration is never found.
+the hash of everything that the costs depend on: the measured trials, the device, the threads, the
+code of `trainables` and of plugins. Therefore an outdated calibration is never found.
 """
 
 import hashlib
@@ -25,6 +25,7 @@ from sweeper.config.sweep import Sweep
 from sweeper.errors import Fault, FileFaults, SweeperError
 from sweeper.model import Params
 from sweeper.planning import child, resources
+from sweeper.planning.plugins import plugins_in
 from sweeper.planning.trials import spec_of
 from trainables.tasks.generation import Progress
 
@@ -236,11 +237,13 @@ def device_of(sweep: Sweep) -> str:
 
 def _file(sweep: Sweep, study: StudySpec, home: Path, device: str) -> Path:
     trials = measured_trials(study, home)
+    plugins = {each.distribution: each.code for each in plugins_in([study])}
     depends = {
         "trials": {name: {**spec, "home": None} for name, spec in trials.items()},
         "threads": sweep.resources.cpu,
         "device": device,
         "code": _code(),
+        **({"plugins": plugins} if plugins else {}),
     }
     key = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:16]
     return home / "cache" / "calibration" / f"{key}.json"

@@ -24,6 +24,7 @@ from sweeper.config.sweep import Sweep
 from sweeper.errors import UsageError
 from sweeper.ledger import Ledger, SweepRecord
 from sweeper.planning.catalog import catalog, home
+from sweeper.planning.plugins import check_installed, record_of
 from sweeper.planning.resources import count_gpus
 from sweeper.planning.sweep_folder import check_storage
 from sweeper.planning.trials import data_of
@@ -107,7 +108,12 @@ def known_here(home: Path | None) -> Catalog:
 
 
 def from_record(record: SweepRecord) -> Sweep:
-    """Return the sweep of a ledger's record."""
+    """Return the sweep of a ledger's record.
+
+    Raises:
+        UsageError: The sweep uses a plugin that is not there.
+    """
+    check_installed(record)
     return from_resolved(record.resolved, name=record.name, profile=record.profile)
 
 
@@ -144,6 +150,7 @@ def match(ledger: Ledger, sweep: Sweep, text: str) -> Sweep:
                 config_hash=sweep.config_hash,
                 profile=sweep.profile,
                 text=text,
+                provenance=record_of(sweep),
             )
         )
         return sweep

@@ -90,6 +90,7 @@ def identity_tags(entity: Entity, outline: Outline) -> dict[str, str]:
         "sweeper.config_hash": record.config_hash,
         "sweeper.profile": record.profile,
         "sweeper.git_commit": record.provenance.get("git_commit"),
+        "sweeper.plugins": ", ".join(record.plugins) or None,
     }
     if entity.study is not None:
         study, facts = outline.studies[entity.study], outline.facts[entity.study]

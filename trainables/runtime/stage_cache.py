@@ -9,24 +9,21 @@ reports, and continue with the same bits as if they had computed it. The keys ar
 Two trials share a key exactly if they would compute the same bits up to the end of that stage.
 """
 
-import ast
 import hashlib
 import json
 import time
 from collections.abc import Collection, Generator, Iterator, Mapping
 from dataclasses import replace
-from functools import cache
-from importlib import import_module
 from importlib.metadata import version
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from trainables.code_hash import code_version
 from trainables.errors import StorageError
 from trainables.models.backbone import Backbone
+from trainables.plugins import plugins_of
 from trainables.report import Report
 from trainables.sources.source import Domains
 from trainables.spec import BackboneSpec, TrialSpec
@@ -39,7 +36,6 @@ __all__ = ["StageCache", "code_version", "root_key", "stage_key", "stage_keys"]
 
 POLL_S = 0.5  # seconds between two attempts to get a claim
 WAIT_S = 5.0  # seconds between two reports of a waiting trial
-PACKAGE = "trainables"
 LIBRARIES = ("torch", "transformers", "timm", "pot", "numpy", "scipy", "scikit-learn")
 SHARED_CODE = ("trainables.models.cross_modal", "trainables.models.backbones.loading",
                "trainables.sources.source", "trainables.training.pseudo_labels",
@@ -63,8 +59,23 @@ def root_key(spec: TrialSpec, backbone: Backbone, domains: Domains, device: torc
             "halvings": spec.halvings,
             "computed_by": _computed_by(device),
             "libraries": [version(name) for name in LIBRARIES],
+            **_plugins(spec, domains.target.info),
         }
     )
+
+
+def _plugins(spec: TrialSpec, info: TaskInfo) -> dict[str, Any]:
+    """Return the code of the plugins that a trial uses besides its stages; empty without any."""
+    used = plugins_of(
+        {
+            "sweeper.methods": [spec.method],
+            "sweeper.tasks": [info.benchmark],
+            "sweeper.metrics": info.metrics,
+            "sweeper.backbones": [spec.backbone.name],
+            "sweeper.sources": [] if spec.proxy is None else [spec.proxy],
+        }
+    )
+    return {"plugins": {o.name: code_version(o.module) for o in used}} if used else {}
 
 
 def _body(spec: BackboneSpec) -> list[object]:
@@ -102,57 +113,6 @@ def stage_keys(stages: tuple[Stage[Any], ...], root: str) -> dict[str, str]:
     for stage in stages:
         root = keys[stage.name] = stage_key(stage.name, stage.config, root)
     return keys
-
-
-@cache
-def code_version(*modules: str) -> str:
-    """Return a hash of the code of `modules` and of all their imports from this package.
-
-    It is a hash of the syntax trees, so comments, docstrings and layout do not change it.
-    """
-    seen: dict[str, str] = {}
-    left = list(modules)
-    while left:
-        module = left.pop()
-        if module in seen:
-            continue
-        path = _file(module)
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        seen[module] = hashlib.sha256(ast.dump(_without_docstrings(tree)).encode()).hexdigest()
-        left += _imports(tree)
-    return _hash_of(seen)
-
-
-def _imports(tree: ast.Module) -> Iterator[str]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (a.name for a in node.names if a.name.startswith(f"{PACKAGE}."))
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == PACKAGE:
-            assert node.module is not None
-            yield node.module
-            for alias in node.names:
-                if _is_package(node.module) and find_spec(f"{node.module}.{alias.name}"):
-                    yield f"{node.module}.{alias.name}"
-
-
-def _is_package(module: str) -> bool:
-    return hasattr(import_module(module), "__path__")
-
-
-def _file(module: str) -> Path:
-    found = find_spec(module)
-    if found is None or found.origin is None:
-        raise ModuleNotFoundError(module)
-    return Path(found.origin)
-
-
-def _without_docstrings(tree: ast.Module) -> ast.Module:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            first = node.body[0] if node.body else None
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
-                del node.body[0]
-    return tree
 
 
 def _as_trained_on(info: TaskInfo) -> list[Any]:

@@ -471,6 +471,8 @@ def provenance(sweep: SweepTable) -> Table:
         shown = value
         if isinstance(value, Mapping):
             shown = ", ".join(f"{what} {version}" for what, version in value.items() if version)
+        elif key == "plugins":
+            shown = ", ".join(record.plugins)
         lines.append([key.replace("_", " "), "unknown" if shown is None else str(shown)])
     for fact in ("content_hash", "weights_hash"):
         owners: dict[str, list[str]] = {}

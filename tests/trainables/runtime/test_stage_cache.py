@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.tiny_trials import Trials, make_trials
+from trainables.code_hash import _closure, code_version
 from trainables.methods.orca.config import AlignConfig
 from trainables.methods.registry import METHODS
-from trainables.runtime.stage_cache import code_version, root_key, stage_key, stage_keys
+from trainables.runtime.stage_cache import root_key, stage_key, stage_keys
 from trainables.runtime.training import Training
 
 
@@ -195,19 +196,7 @@ def test_code_counts_and_comments_do_not(made_up):
 
 
 def test_the_stage_that_runs_and_the_mathematics_it_uses_are_in_its_code():
-    import ast
-
-    from trainables.runtime.stage_cache import _file, _imports
-
-    def reached(module: str) -> set[str]:
-        seen, left = set(), [module]
-        while left:
-            if (at := left.pop()) not in seen:
-                seen.add(at)
-                left += _imports(ast.parse(_file(at).read_text()))
-        return seen
-
-    found = reached(AlignConfig.implementation.partition(":")[0])
+    found = set(_closure([AlignConfig.implementation.partition(":")[0]]))
     assert {
         "trainables.distances.otdd",
         "trainables.distances.sinkhorn",

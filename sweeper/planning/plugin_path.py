@@ -1,0 +1,238 @@
+"""Plugins from a path: `--plugin PATH`, for development without an installation.
+
+PATH is a folder with a pyproject.toml that has entry points, or one Python file. A file declares
+its objects at its top level, by name: `METHODS = {"mine": MINE}`; likewise `BENCHMARKS`,
+`BACKBONES`, `SOURCES`, `METRICS`, `SAMPLERS` and `PRUNERS`. The names are read, and no code is run.
+
+The code is copied into SWEEPER_HOME/cache/plugins, under the hash of its content, and put on the
+import path of this process and of all that it starts. So a running sweep keeps the code with which
+it began, whatever is edited meanwhile.
+"""
+
+import ast
+import hashlib
+import json
+import os
+import re
+import shutil
+import sys
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from sweeper.errors import UsageError
+from sweeper.text import printable
+from trainables.plugins import GROUPS, Offer, reread
+from trainables.storage.atomic import new_folder
+
+__all__ = ["activate", "active", "path_of"]
+
+NOTE = "sweeper-plugin.json"  # in the metadata of a copy: the path that it is from
+DECLARED = {  # name at the top level of a file -> group
+    "METHODS": "sweeper.methods",
+    "BENCHMARKS": "sweeper.tasks",
+    "BACKBONES": "sweeper.backbones",
+    "SOURCES": "sweeper.sources",
+    "METRICS": "sweeper.metrics",
+    "SAMPLERS": "sweeper.samplers",
+    "PRUNERS": "sweeper.pruners",
+}
+MOST_BYTES = 64 * 2**20
+PLUGIN_FOLDERS = "SWEEPER_PLUGIN_FOLDERS"  # the copies that this process and its children import
+
+Entries = Mapping[str, Mapping[str, str]]  # by group, then by name: the value of an entry point
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Plugin:
+    """What a path holds."""
+
+    name: str  # of the distribution
+    version: str
+    entries: Entries
+    modules: tuple[Path, ...]  # top-level packages and modules
+
+
+def activate(path: Path, home: Path) -> None:
+    """Make the plugin at a path importable, by this process and by those that it starts.
+
+    Raises:
+        UsageError: There is no plugin at the path. The message says what is wrong.
+    """
+    where = f"--plugin {printable(str(path))}"
+    plugin = _read(path.expanduser().resolve(), where)
+    folder = str(_copy(plugin, path.expanduser().resolve(), home, where))
+    if folder in sys.path:
+        return
+    sys.path.insert(0, folder)
+    for variable in ("PYTHONPATH", PLUGIN_FOLDERS):
+        others = [each for each in os.environ.get(variable, "").split(os.pathsep) if each]
+        os.environ[variable] = os.pathsep.join([folder, *others])
+    reread()
+
+
+def active() -> list[Path]:
+    """Return the parts of all active plugins: folders of packages, and of metadata."""
+    folders = [each for each in os.environ.get(PLUGIN_FOLDERS, "").split(os.pathsep) if each]
+    return [part for each in folders for part in sorted(Path(each).iterdir()) if part.is_dir()]
+
+
+def path_of(offer: Offer) -> str | None:
+    """Return the path that an offer's plugin was named by; None if it is installed."""
+    assert offer.entry.dist is not None
+    text = offer.entry.dist.read_text(NOTE)
+    return None if text is None else str(json.loads(text)["path"])
+
+
+def _read(path: Path, where: str) -> _Plugin:
+    if path.is_file() and path.suffix == ".py":
+        return _read_file(path, where)
+    if (path / "pyproject.toml").is_file():
+        return _read_folder(path, where)
+    if not path.exists():
+        raise UsageError(f"{where}: there is no such file or folder.")
+    raise UsageError(
+        f"{where}: neither a Python file nor a folder with a pyproject.toml that has entry points."
+    )
+
+
+def _read_file(path: Path, where: str) -> _Plugin:
+    """Read the names that a file declares."""
+    if not path.stem.isidentifier():
+        raise UsageError(f"{where}: `{path.stem}` is no name of a module: rename the file.")
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+    except (SyntaxError, ValueError) as error:
+        raise UsageError(f"{path}:{getattr(error, 'lineno', 1)}: {error}") from error
+    entries: dict[str, dict[str, str]] = {}
+    for node in tree.body:
+        targets = node.targets if isinstance(node, ast.Assign) else []
+        if isinstance(node, ast.AnnAssign):
+            targets = [node.target]
+        for target in targets:
+            if isinstance(target, ast.Name) and target.id in DECLARED:
+                names = _keys(getattr(node, "value", None))
+                if names is None:
+                    raise UsageError(
+                        f"{path}:{node.lineno}: `{target.id}` has to be a mapping whose keys are "
+                        f'written out, such as {target.id} = {{"mine": MINE}}: names are read '
+                        "without running the file."
+                    )
+                value = f"{path.stem}:{target.id}"
+                entries[DECLARED[target.id]] = dict.fromkeys(names, value)
+    if not any(entries.values()):
+        raise UsageError(
+            f'{where}: the file declares nothing. Write METHODS = {{"mine": MINE}} at its top '
+            f"level; likewise {', '.join(list(DECLARED)[1:])}."
+        )
+    return _Plugin(name=path.stem, version="0", entries=entries, modules=(path,))
+
+
+def _keys(node: ast.AST | None) -> list[str] | None:
+    """Return the keys of a mapping that is written out, or None."""
+    if not isinstance(node, ast.Dict):
+        return None
+    keys = [each.value for each in node.keys if isinstance(each, ast.Constant)]
+    names = [key for key in keys if isinstance(key, str)]
+    return names if len(names) == len(node.keys) else None
+
+
+def _read_folder(folder: Path, where: str) -> _Plugin:
+    """Read the entry points of a project's pyproject.toml."""
+    file = folder / "pyproject.toml"
+    try:
+        project: Mapping[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))["project"]
+        name, groups = str(project["name"]), project.get("entry-points", {})
+        found = {g: {str(n): str(v) for n, v in e.items()} for g, e in groups.items()}
+    except (ValueError, KeyError, AttributeError, OSError) as error:
+        raise UsageError(f"{file}: no project that can be read: {error!r}") from error
+    entries = {group: named for group, named in found.items() if group in GROUPS}
+    if not entries:
+        known = ", ".join(f'[project.entry-points."{group}"]' for group in list(GROUPS)[:2])
+        raise UsageError(f"{file}: no entry points of a group of sweeper, such as {known}.")
+    if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", name):
+        raise UsageError(f"{file}: `{printable(name)}` is no name of a distribution.")
+    values = (value for named in entries.values() for value in named.values())
+    tops = dict.fromkeys(value.partition(":")[0].partition(".")[0].strip() for value in values)
+    modules = tuple(_find(folder, top, file, where) for top in tops)
+    version = str(project.get("version", "0"))
+    return _Plugin(name=name, version=version, entries=entries, modules=modules)
+
+
+def _find(folder: Path, top: str, file: Path, where: str) -> Path:
+    for base in (folder, folder / "src"):
+        if (base / top / "__init__.py").is_file():
+            return base / top
+        if (base / f"{top}.py").is_file():
+            return base / f"{top}.py"
+    raise UsageError(f"{file}: an entry point names `{top}`, which is neither in {folder} nor src.")
+
+
+def _copy(plugin: _Plugin, path: Path, home: Path, where: str) -> Path:
+    """Copy a plugin with metadata into SWEEPER_HOME, unless it is there, and return the folder."""
+    files = list(_files(plugin.modules))
+    size = sum(source.stat().st_size for source, _ in files)
+    if size > MOST_BYTES:
+        raise UsageError(f"{where}: its packages take {size >> 20} MiB: keep data outside of them.")
+    for module in plugin.modules:
+        _check_free(module, where)
+    digest = hashlib.sha256(f"{path}\0{plugin}".encode())
+    for source, target in files:
+        digest.update(target.encode() + b"\0" + source.read_bytes() + b"\0")
+    named = re.sub(r"[-_.]+", "_", plugin.name)
+    folder = home / "cache" / "plugins" / f"{named}-{digest.hexdigest()[:16]}"
+    if folder.is_dir():
+        return folder
+    with new_folder(folder) as scratch:
+        for source, target in files:
+            (scratch / target).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, scratch / target)
+        info = scratch / f"{named}-{plugin.version}.dist-info"
+        info.mkdir()
+        text = f"Metadata-Version: 2.1\nName: {plugin.name}\nVersion: {plugin.version}\n"
+        (info / "METADATA").write_text(text, encoding="utf-8")
+        (info / "entry_points.txt").write_text(_as_ini(plugin.entries), encoding="utf-8")
+        (info / NOTE).write_text(json.dumps({"path": str(path)}), encoding="utf-8")
+    return folder
+
+
+def _files(modules: Iterable[Path]) -> Iterable[tuple[Path, str]]:
+    """Yield the files to copy, and their places. A lone module becomes a package of its name.
+
+    Ray sends folders to its nodes, and no lone modules.
+    """
+    for module in modules:
+        if module.is_file():
+            yield module, f"{module.stem}/__init__.py"
+            continue
+        for file in sorted(module.rglob("*")):
+            parts = file.relative_to(module.parent).parts
+            if file.is_file() and not any(p == "__pycache__" or p.startswith(".") for p in parts):
+                yield file, "/".join(parts)
+
+
+def _check_free(module: Path, where: str) -> None:
+    """Check that a plugin's module hides no other one."""
+    if module.stem in sys.stdlib_module_names or module.stem in ("sweeper", "trainables"):
+        raise UsageError(f"{where}: a module `{module.stem}` would hide another one: rename it.")
+    found = find_spec(module.stem)
+    origin = Path(found.origin).resolve() if found and found.origin else None
+    is_same = origin is not None and (module in (origin, origin.parent) or _is_copy(origin))
+    if found is not None and not is_same:
+        raise UsageError(
+            f"{where}: its module `{module.stem}` would hide that of {origin}: rename it."
+        )
+
+
+def _is_copy(origin: Path) -> bool:
+    return origin.parent.parent.parent.name == "plugins"
+
+
+def _as_ini(entries: Entries) -> str:
+    lines: list[str] = []
+    for group, named in entries.items():
+        lines += [f"[{group}]", *(f"{name} = {value}" for name, value in named.items()), ""]
+    return "\n".join(lines)

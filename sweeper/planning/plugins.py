@@ -1,0 +1,110 @@
+"""The plugins that a sweep uses: what the ledger and MLflow record, and what a resume compares."""
+
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from typing import Any
+
+from sweeper.config.study_spec import StudySpec
+from sweeper.config.sweep import Sweep
+from sweeper.errors import UsageError
+from sweeper.ledger import SweepRecord
+from sweeper.planning.plugin_path import path_of
+from trainables.code_hash import plugin_version
+from trainables.plugins import Offer, offers, plugins_of
+from trainables.tasks.registry import TASKS
+
+__all__ = ["PLUGINS", "PluginUse", "changes", "check_installed", "plugins_in", "record_of"]
+
+PLUGINS = "plugins"  # key of a sweep's provenance
+SHOWN = 12  # characters of a hash in messages
+
+
+@dataclass(frozen=True, kw_only=True)
+class PluginUse:
+    """A plugin, and the objects of it that a sweep uses."""
+
+    distribution: str
+    version: str
+    objects: tuple[str, ...]  # "sweeper.methods:mine"
+    code: str  # hash of its code
+    path: str | None = None  # of `--plugin PATH`; None: the distribution is installed
+
+
+def plugins_in(studies: Sequence[StudySpec]) -> tuple[PluginUse, ...]:
+    """Return the plugins that studies use; empty if all that they use is built in."""
+    used = sorted(plugins_of(_names(studies)), key=lambda each: (each.distribution, each.group))
+    return tuple(
+        _use(distribution, tuple(found))
+        for distribution, found in groupby(used, key=lambda each: each.distribution)
+    )
+
+
+def record_of(sweep: Sweep) -> dict[str, Any]:
+    """Return the part of a sweep's provenance that names its plugins; empty without any."""
+    found = plugins_in(sweep.studies())
+    return {PLUGINS: [asdict(each) for each in found]} if found else {}
+
+
+def check_installed(record: SweepRecord) -> None:
+    """Check that the plugins of a recorded sweep are there.
+
+    Raises:
+        UsageError: One is missing. The message has the command that names it, or installs it.
+    """
+    for plugin in _recorded(record.provenance):
+        for text in plugin.objects:
+            group, _, name = text.partition(":")
+            if name in offers(group):
+                continue
+            kind = group.removeprefix("sweeper.").removesuffix("s")
+            if plugin.path is not None:
+                path = shlex.quote(plugin.path)
+                raise UsageError(
+                    f"sweep `{record.name}` uses {kind} `{name}` of the plugin {path}, which only "
+                    f"a command line names: sweeper resume {record.name} --plugin {path}"
+                )
+            raise UsageError(
+                f"sweep `{record.name}` uses {kind} `{name}` of {plugin.distribution} "
+                f"{plugin.version}, which is not installed here: "
+                f"pip install {plugin.distribution}=={plugin.version}"
+            )
+
+
+def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """Return a line for each plugin whose code differs between two provenances of one sweep."""
+    former = {each.distribution: each for each in _recorded(before)}
+    return [
+        f"the code of plugin {now.distribution} is another one than before: {was.version} "
+        f"({was.code[:SHOWN]}) -> {now.version} ({now.code[:SHOWN]}); later trials use the new one."
+        for now in _recorded(after)
+        if (was := former.get(now.distribution)) is not None and was.code != now.code
+    ]
+
+
+def _recorded(provenance: Mapping[str, Any]) -> list[PluginUse]:
+    found = provenance.get(PLUGINS) or []
+    return [PluginUse(**{**each, "objects": tuple(each["objects"])}) for each in found]
+
+
+def _names(studies: Iterable[StudySpec]) -> dict[str, list[str]]:
+    """Return the names that studies use, by group."""
+    tasks = [TASKS[study.task] for study in studies]
+    return {
+        "sweeper.methods": [study.method for study in studies],
+        "sweeper.tasks": [info.benchmark for info in tasks],
+        "sweeper.metrics": [metric for info in tasks for metric in info.metrics],
+        "sweeper.backbones": [str(study.backbone.get("name")) for study in studies],
+        "sweeper.sources": [proxy for study in studies for proxy in study.proxies],
+    }
+
+
+def _use(distribution: str, found: tuple[Offer, ...]) -> PluginUse:
+    return PluginUse(
+        distribution=distribution,
+        version=found[0].version,
+        objects=tuple(f"{each.group}:{each.name}" for each in found),
+        code=plugin_version(found),
+        path=path_of(found[0]),
+    )

@@ -1,0 +1,186 @@
+"""Plugins from a path: what is read, copied and refused, and what a sweep records of them."""
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sweeper.config.loader import loads_sweep
+from sweeper.config.sweep import Sweep
+from sweeper.errors import UsageError
+from sweeper.ledger import SweepRecord
+from sweeper.planning import load
+from sweeper.planning.catalog import catalog
+from sweeper.planning.plugin_path import activate, active
+from sweeper.planning.plugins import PLUGINS, changes, check_installed, plugins_in, record_of
+from trainables import plugins
+from trainables.code_hash import code_version
+from trainables.methods.registry import METHODS
+
+FILE = """
+from trainables.methods.method import Method
+from trainables.stages.configs import RefineConfig
+
+SHOWN = Method(name="shown", title="S", citation="", stages={"refine": RefineConfig}, control={})
+METHODS = {"shown": SHOWN}
+"""
+PROJECT = """
+[project]
+name = "shown-plugin"
+version = "0.3"
+[project.entry-points."sweeper.methods"]
+shown = "shown_plugin.method:SHOWN"
+"""
+SWEEP = """
+name: s
+methods: [shown, nft]
+tasks: [pdebench/advection_1d]
+backbones: {1d: roberta_base}
+parameters: {refine.lr: {min: 1.0e-5, max: 1.0e-2, distribution: log_uniform_values}}
+"""
+
+
+@pytest.fixture(autouse=True)
+def _restored(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Forget, after each test, the plugins that it has activated."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    for variable in ("PYTHONPATH", "SWEEPER_PLUGIN_FOLDERS"):
+        monkeypatch.setenv(variable, os.environ.get(variable, ""))
+    yield
+    monkeypatch.undo()
+    for name in [n for n in sys.modules if n.startswith("shown_plugin")]:
+        del sys.modules[name]
+    plugins.reread()
+    code_version.cache_clear()
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "mine" / "shown_plugin.py"
+    path.parent.mkdir()
+    path.write_text(FILE)
+    return path
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "home"
+
+
+def read() -> Sweep:
+    return loads_sweep(SWEEP, catalog())
+
+
+def record(sweep: Sweep) -> SweepRecord:
+    return SweepRecord(
+        name="s", experiment="s", resolved=sweep.resolved, config_hash="", profile="paper",
+        text="", provenance=record_of(sweep),
+    )  # fmt: skip
+
+
+def test_a_file_is_copied_and_found_by_this_process_and_its_children(file: Path, home: Path):
+    activate(file, home)
+    assert METHODS["shown"].title == "S"
+    folder = Path(sys.path[0])
+    assert folder.parent == home / "cache" / "plugins"
+    assert os.environ["PYTHONPATH"].split(os.pathsep)[0] == str(folder)
+    assert {part.name for part in active()} == {"shown_plugin", "shown_plugin-0.dist-info"}
+    activate(file, home)
+    assert sys.path.count(str(folder)) == 1
+
+
+def test_a_folder_with_entry_points_needs_no_installation(tmp_path: Path, home: Path):
+    package = tmp_path / "project" / "src" / "shown_plugin"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "method.py").write_text(FILE)
+    (tmp_path / "project" / "pyproject.toml").write_text(PROJECT)
+    activate(tmp_path / "project", home)
+    assert METHODS.offer("shown").origin == "shown-plugin 0.3"
+    assert METHODS["shown"].title == "S"
+
+
+def test_a_sweep_records_its_plugins_and_one_without_them_nothing(file: Path, home: Path):
+    activate(file, home)
+    (plugin,) = plugins_in(read().studies())
+    assert (plugin.distribution, plugin.version) == ("shown_plugin", "0")
+    assert plugin.objects == ("sweeper.methods:shown",)
+    assert plugin.path == str(file)
+    assert len(plugin.code) == 64
+    assert record(read()).plugins == (f"shown_plugin 0 {plugin.code[:12]}",)
+    without = loads_sweep(SWEEP.replace("[shown, nft]", "[nft]"), catalog())
+    assert record_of(without) == {}
+
+
+def test_a_resume_without_the_plugin_is_refused_with_the_command(
+    file: Path, home: Path, monkeypatch
+):
+    activate(file, home)
+    recorded = record(read())
+    check_installed(recorded)
+    monkeypatch.undo()
+    plugins.reread()
+    with pytest.raises(UsageError, match=f"sweeper resume s --plugin {file}"):
+        load.from_record(recorded)
+
+
+def test_a_resume_with_other_code_says_so(file: Path, home: Path):
+    activate(file, home)
+    before = record_of(read())
+    assert changes(before, record_of(read())) == []
+    file.write_text(FILE + "\n# a remark\n")
+    forget()
+    activate(file, home)
+    assert changes(before, record_of(read())) == []
+    file.write_text(FILE + "\nOTHER = 1\n")
+    forget()
+    activate(file, home)
+    (line,) = changes(before, record_of(read()))
+    assert "the code of plugin shown_plugin is another one than before" in line
+    assert before[PLUGINS][0]["code"][:12] in line
+
+
+def forget() -> None:
+    sys.modules.pop("shown_plugin", None)
+    code_version.cache_clear()
+
+
+@pytest.mark.parametrize("key", ["plugin: mine", "plugins: [mine]"])
+def test_a_sweep_file_names_no_plugin(key: str):
+    with pytest.raises(UsageError, match=r":7: unknown key `plugins?`.*--plugin PATH"):
+        loads_sweep(SWEEP + key, catalog())
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "fault"),
+    [
+        ("gone.py", None, "there is no such file or folder"),
+        ("with-dash.py", FILE, "`with-dash` is no name of a module"),
+        ("json.py", FILE, "`json` would hide another one"),
+        ("trainables.py", FILE, "would hide another one"),
+        ("pytest.py", FILE, "would hide that of .*pytest/__init__.py"),
+        ("a.py", "x = (", r"a.py:1: .*never closed"),
+        ("a.py", "x = 1", "the file declares nothing"),
+        ("a.py", "METHODS = {}", "the file declares nothing"),
+        ("a.py", "\nMETHODS = make()", r"a.py:2: `METHODS` has to be a mapping"),
+        ("a.py", "METHODS = {name: 1}", r"a.py:1: `METHODS` has to be a mapping"),
+        ("pyproject.toml", "[project", "no project that can be read"),
+        ("pyproject.toml", "[tool.x]", "no project that can be read"),
+        ("pyproject.toml", '[project]\nname = "x"', "no entry points of a group of sweeper"),
+        ("pyproject.toml", PROJECT, "names `shown_plugin`, which is neither in"),
+        ("pyproject.toml", PROJECT.replace("shown-plugin", "../x"), "no name of a distribution"),
+        ("README.md", "", "neither a Python file nor a folder"),
+    ],
+)
+def test_what_is_no_plugin_is_refused(tmp_path: Path, home: Path, name, text, fault):
+    folder = tmp_path / "given"
+    folder.mkdir()
+    if text is not None:
+        (folder / name).write_text(text)
+    before = list(sys.path)
+    with pytest.raises(UsageError, match=fault):
+        activate(folder if name == "pyproject.toml" else folder / name, home)
+    assert sys.path == before
+    assert not home.exists()

@@ -1,0 +1,85 @@
+"""Hashes of code that reach beyond this package: into plugins, their helpers and libraries."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from trainables import code_hash
+from trainables.code_hash import code_version
+
+FIRST = "from beside_plugin import scale\nfrom a_plugin.inner import deep\nimport numpy\nx = 1\n"
+
+
+@pytest.fixture
+def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Write a package with a module inside it, and a helper beside it."""
+    package = tmp_path / "a_plugin"
+    (package / "inner").mkdir(parents=True)
+    (package / "__init__.py").write_text("from . import first\n")
+    (package / "first.py").write_text(FIRST)
+    (package / "named.py").write_text("only_by_name = 1\n")
+    (package / "inner" / "__init__.py").write_text("from .deep import value\n")
+    (package / "inner" / "deep.py").write_text("value = 1\n")
+    (tmp_path / "beside_plugin.py").write_text("scale = 1  # one\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    yield tmp_path
+    for name in [n for n in sys.modules if n.startswith(("a_plugin", "beside_plugin"))]:
+        del sys.modules[name]
+    forget()
+
+
+def forget() -> None:
+    code_version.cache_clear()
+    code_hash._is_followed.cache_clear()
+
+
+def version(module: str = "a_plugin.first") -> str:
+    forget()
+    return code_version(module)
+
+
+@pytest.mark.parametrize(
+    "file",
+    ["a_plugin/first.py", "a_plugin/inner/deep.py", "a_plugin/named.py", "beside_plugin.py"],
+)
+def test_every_module_that_a_plugin_brings_counts(plugin: Path, file: str):
+    before = version()
+    text = (plugin / file).read_text()
+    (plugin / file).write_text(f"# a remark\n{text}")
+    assert version() == before
+    (plugin / file).write_text(f"{text}\ny = 2\n")
+    assert version() != before
+
+
+def test_a_library_counts_by_its_version(plugin: Path, monkeypatch: pytest.MonkeyPatch):
+    before = version()
+    former = code_hash.version
+    monkeypatch.setattr(code_hash, "version", lambda name: former(name) + ".post1")
+    code_hash._library.cache_clear()
+    assert version() != before
+    monkeypatch.undo()
+    code_hash._library.cache_clear()
+
+
+def test_of_this_package_the_libraries_do_not_count(monkeypatch: pytest.MonkeyPatch):
+    before = version("trainables.stages.fine_tuning")
+    monkeypatch.setattr(code_hash, "version", lambda name: "another")
+    code_hash._library.cache_clear()
+    assert version("trainables.stages.fine_tuning") == before
+    code_hash._library.cache_clear()
+
+
+def test_code_is_hashed_without_torch(plugin: Path):
+    (plugin / "a_plugin" / "heavy.py").write_text("from torch.nn import functional\n")
+    (plugin / "a_plugin" / "__init__.py").write_text("")
+    code = (
+        f"import sys; sys.path.insert(0, {str(plugin)!r})\n"
+        "from trainables.code_hash import code_version\n"
+        "code_version('a_plugin.first')\n"
+        "print('torch' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

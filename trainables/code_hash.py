@@ -1,0 +1,152 @@
+"""Hashes of code: of modules with all that they import, within this package and in plugins.
+
+They are hashes of syntax trees, so comments, docstrings and layout do not change them. Importing
+this module loads no torch, and hashing code runs none of it but the `__init__` of packages.
+"""
+
+import ast
+import hashlib
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from functools import cache
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from importlib.util import find_spec
+from pathlib import Path
+
+from trainables.plugins import Offer
+
+__all__ = ["code_version", "plugin_version"]
+
+PACKAGE = "trainables"
+INSTALLED = ("site-packages", "dist-packages")
+
+
+@cache
+def code_version(*modules: str) -> str:
+    """Return a hash of the code of `modules` and of all their imports.
+
+    Modules of this package and of plugins are followed. A library that a plugin imports counts by
+    its version. Of a plugin all modules count, since it may import some of them by name.
+    """
+    return _hash_of(_closure(modules))
+
+
+def plugin_version(offers: Iterable[Offer]) -> str:
+    """Return a hash of the code behind the offers of a plugin, without that of this package."""
+    found = _closure(sorted({each.module for each in offers}))
+    return _hash_of({name: text for name, text in found.items() if _top(name) != PACKAGE})
+
+
+def _closure(modules: Iterable[str]) -> dict[str, str]:
+    """Return the hash of each module that `modules` need, by name, and versions of libraries."""
+    owned = frozenset(map(_top, modules))
+    plugins = sorted(owned - {PACKAGE})
+    left = [*modules, *(module for top in plugins for module in _modules_of(top))]
+    seen: dict[str, str] = {}
+    while left:
+        module = left.pop()
+        if module in seen:
+            continue
+        if not _is_followed(_top(module), owned):
+            if (library := _library(_top(module))) is not None:
+                seen[_top(module)] = library
+            continue
+        tree = ast.parse(_file(module).read_text(encoding="utf-8"))
+        seen[module] = hashlib.sha256(ast.dump(_without_docstrings(tree)).encode()).hexdigest()
+        # Libraries of this package itself are in the key of a trial by their versions.
+        found = _imports(tree, module, owned)
+        left += (name for name in found if _top(module) != PACKAGE or _top(name) == PACKAGE)
+    return seen
+
+
+def _top(module: str) -> str:
+    return module.partition(".")[0]
+
+
+@cache
+def _is_followed(top: str, owned: frozenset[str]) -> bool:
+    """Return whether modules of a top-level package are hashed by their code.
+
+    They are, if they belong to this package or to a plugin, or lie outside the folders of
+    installed libraries.
+    """
+    if top == PACKAGE or top in owned:
+        return True
+    if top in sys.stdlib_module_names:
+        return False
+    found = find_spec(top)
+    if found is None or found.origin is None or not found.origin.endswith(".py"):
+        return False
+    return not any(part in INSTALLED for part in Path(found.origin).parts)
+
+
+@cache
+def _library(top: str) -> str | None:
+    """Return the versions of the distributions that a top-level module is from."""
+    if top in sys.stdlib_module_names:
+        return None
+    try:
+        names = sorted(set(packages_distributions().get(top, ())))
+        return ", ".join(f"{name} {version(name)}" for name in names)
+    except PackageNotFoundError:
+        return None
+
+
+def _modules_of(top: str) -> Iterator[str]:
+    """Yield all modules of a top-level package."""
+    found = find_spec(top)
+    if found is None:
+        raise ModuleNotFoundError(top)
+    for folder in map(Path, found.submodule_search_locations or ()):
+        for path in sorted(folder.rglob("*.py")):
+            parts = path.relative_to(folder).with_suffix("").parts
+            yield ".".join((top, *(part for part in parts if part != "__init__")))
+
+
+def _imports(tree: ast.Module, module: str, owned: frozenset[str]) -> Iterator[str]:
+    """Yield the modules that a module imports."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name != PACKAGE)
+        elif isinstance(node, ast.ImportFrom):
+            source = _absolute(node, module)
+            if source == PACKAGE or not _is_followed(_top(source), owned):
+                yield source
+                continue
+            yield source
+            found = find_spec(source)
+            if found is not None and found.submodule_search_locations is not None:
+                names = (f"{source}.{alias.name}" for alias in node.names)
+                yield from (name for name in names if find_spec(name))
+
+
+def _absolute(node: ast.ImportFrom, module: str) -> str:
+    """Return the absolute name of the module that `from X import …` imports from."""
+    if not node.level:
+        return node.module or ""
+    found = find_spec(module)
+    is_package = found is not None and found.submodule_search_locations is not None
+    parts = module.split(".")
+    base = parts[: len(parts) - node.level + is_package]
+    return ".".join([*base, *([node.module] if node.module else [])])
+
+
+def _file(module: str) -> Path:
+    found = find_spec(module)
+    if found is None or found.origin is None:
+        raise ModuleNotFoundError(module)
+    return Path(found.origin)
+
+
+def _without_docstrings(tree: ast.Module) -> ast.Module:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0] if node.body else None
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+                del node.body[0]
+    return tree
+
+
+def _hash_of(parts: dict[str, str]) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
