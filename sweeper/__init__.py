@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sweeper.api.sweeps import launch as launch
     from sweeper.api.sweeps import open as open
     from sweeper.api.trial import Trial as Trial
+    from sweeper.api.trial import load_model as load_model
     from sweeper.commands.look import status as status
     from sweeper.commands.look import sweeps as sweeps
     from sweeper.commands.plan import plan as plan
@@ -32,7 +33,7 @@ __version__ = "0.1.0"
 _HOMES = {  # module -> public names
     "sweeper.api.comparison": ("Comparison", "compare"),
     "sweeper.api.sweeps": ("Sweep", "launch", "open"),
-    "sweeper.api.trial": ("Trial",),
+    "sweeper.api.trial": ("Trial", "load_model"),
     "sweeper.commands.look": ("status", "sweeps"),
     "sweeper.commands.plan": ("plan", "validate"),
     "sweeper.errors": ("SweeperError",),

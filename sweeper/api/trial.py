@@ -2,11 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sweeper.model import Trial as Record
 from sweeper.planning.checkpoint_paths import CheckpointPaths
+from sweeper.planning.sweep_folder import started
+
+if TYPE_CHECKING:
+    from sweeper.commands.trained_model import PredictionModel
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -17,7 +22,8 @@ class Trial:
         best.params["refine.lr"], best.value, best.test
 
     Its attributes:
-        sweep, study, number: The names of where it belongs.
+        folder: The folder of its sweep.
+        study, number: Its place in the sweep.
         kind: preset, control, sampled, replicate or rerun.
         state: waiting, running, complete, pruned, failed or interrupted.
         params: All hyperparameters, by `stage.parameter`.
@@ -29,7 +35,7 @@ class Trial:
         checkpoint: The place of its weights: a folder, or a URL in a store; None: not kept.
     """
 
-    sweep: str
+    folder: Path
     study: str
     number: int
     kind: str
@@ -46,7 +52,7 @@ class Trial:
     def of(cls, folder: Path, resolved: Mapping[str, Any], trial: Record) -> "Trial":
         """Return the handle of a trial of the sweep in `folder`, with this resolved form."""
         return cls(
-            sweep=folder.name,
+            folder=folder,
             study=trial.study,
             number=trial.number,
             kind=trial.kind.value,
@@ -65,6 +71,49 @@ class Trial:
         """The name in commands and output: `STUDY/NUMBER`."""
         return f"{self.study}/{self.number}"
 
+    @property
+    def sweep(self) -> str:
+        """The name of its sweep."""
+        return self.folder.name
+
+    def load_model(self) -> "PredictionModel":
+        """Return the trained network with its best weights, in evaluation mode.
+
+        `predict` maps raw inputs [n, *shape] of the task, as the task's data have them, to outputs
+        in the task's unit: probabilities [n, classes], fields [n, channels, *grid] or values
+        [n, outputs]. `labels` maps them to names of classes.
+
+            model = sweep.best().load_model()
+            model.predict(x)
+
+        Raises:
+            UsageError: The trial kept no weights, or they, the task's data or the pretrained
+                weights are not on this machine.
+        """
+        from sweeper.commands.trained_model import load_trial
+
+        with started(self.folder) as (ledger, record):
+            return load_trial(self.folder, record, ledger.trial(self.study, self.number))
+
     def __repr__(self) -> str:
         value = "" if self.value is None else f", {self.value:.6g}"
         return f"<Trial {self.name} of {self.sweep}: {self.kind}, {self.state}{value}>"
+
+
+def load_model(place: str | PathLike[str]) -> "PredictionModel":
+    """Return a trained network in evaluation mode.
+
+        sweeper.load_model("runs:/0a1b2c3d4e5f60718293a4b5c6d7e8f9").predict(x)
+
+    Args:
+        place: A checkpoint folder of a trial, the folder of an exported model, or an address in
+            MLflow: `runs:/RUN` of a trial's run, `runs:/RUN/PATH` or `models:/MODEL`.
+
+    Raises:
+        UsageError: There is no such folder, or it holds no model that can be loaded here.
+        NotFound: MLflow has no such run or model.
+        BackendUnreachable: MLflow does not answer.
+    """
+    from sweeper.commands.trained_model import load
+
+    return load(str(place))

@@ -71,7 +71,20 @@ def _uri(sweep: Sweep) -> str | None:
     if sweep.tracking.uri is not None:
         place, uri = "tracking.uri", expand(sweep.tracking.uri, os.environ)
     else:
-        place, uri = "MLFLOW_TRACKING_URI", os.environ.get("MLFLOW_TRACKING_URI") or ""
+        return environment_uri()
+    return _known(place, uri)
+
+
+def environment_uri() -> str | None:
+    """Return the address of MLflow from the environment; None: MLflow's default.
+
+    Raises:
+        UsageError: The address is of no kind that MLflow is reached by.
+    """
+    return _known("MLFLOW_TRACKING_URI", os.environ.get("MLFLOW_TRACKING_URI") or "")
+
+
+def _known(place: str, uri: str) -> str | None:
     if not uri:
         return None
     try:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from sweeper.errors import BackendUnreachable
+from sweeper.errors import BackendUnreachable, NotFound
 from sweeper.tracking.run_tree import MetricPoint
 
 __all__ = ["artifact_root", "follow_move"]
@@ -277,12 +277,49 @@ def without_password(text: str, uri: str) -> str:
 
 
 def _client(uri: str) -> "MlflowClient":
-    for name, value in SETTINGS.items():
-        os.environ.setdefault(name, value)
-    logging.getLogger(DATABASE_LOGGER).setLevel(logging.CRITICAL)
+    _set_up()
     from mlflow import MlflowClient
 
     return MlflowClient(uri)
+
+
+def _set_up() -> None:
+    """Give MLflow's client its settings, before it is imported."""
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
+    logging.getLogger(DATABASE_LOGGER).setLevel(logging.CRITICAL)
+
+
+def download(uri: str, address: str) -> Path:
+    """Return the folder of artifacts at `runs:/RUN/PATH` or `models:/MODEL`, or a copy of it.
+
+    Of a logged model it is the folder of its data.
+
+    Args:
+        uri: The address of MLflow.
+        address: The address of the artifacts.
+
+    Raises:
+        NotFound: MLflow has no such run, model or artifacts.
+        BackendUnreachable: MLflow does not answer.
+    """
+    _set_up()
+    from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
+    from mlflow.models import Model
+
+    try:
+        folder = Path(download_artifacts(artifact_uri=address, tracking_uri=uri))
+        if not (folder / "MLmodel").is_file():
+            return folder
+        data = Model.load(str(folder)).flavors.get("python_function", {}).get("data")
+    except MlflowException as error:
+        if error.error_code in NEVER:
+            raise NotFound(f"{address}: MLflow at {uri} has no such artifacts.") from error
+        raise BackendUnreachable(f"{address}: MLflow at {uri}: {error.message}") from error
+    except OSError as error:
+        raise NotFound(f"{address}: MLflow at {uri} has no such artifacts.") from error
+    return folder if data is None else folder / str(data)
 
 
 def _cut(pairs: Mapping[str, str], longest: int) -> dict[str, str]:
