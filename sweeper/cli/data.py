@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 
 from sweeper.cli import output
-from sweeper.cli.options import AsJson
+from sweeper.cli.options import AsJson, Include
 from sweeper.cli.output import progress
 from sweeper.console import is_plain, print_text, stderr, stdout
 from sweeper.errors import UsageError
@@ -31,7 +31,9 @@ Task = Annotated[str, typer.Argument(help="A task, as in a sweep file.", show_de
 TaskOrSource = Annotated[
     str,
     typer.Argument(
-        metavar="TASK", help="A task or a source, as in a sweep file.", show_default=False
+        metavar="TASK",
+        help="A task or a source, as in a sweep file; or the task file of an own task.",
+        show_default=False,
     ),
 ]
 
@@ -45,11 +47,11 @@ class Variant(StrEnum):
 
 
 @data.command("list")
-def list_data(as_json: AsJson = False) -> None:
+def list_data(include: Include = None, as_json: AsJson = False) -> None:
     """List all tasks and sources: what they are, whether they are here, and how to get them."""
     from sweeper.commands import data as app
 
-    found = app.everything()
+    found = app.everything(tuple(include or ()))
     if as_json:
         output.print_result(found, "data list")
     else:
@@ -60,19 +62,30 @@ def list_data(as_json: AsJson = False) -> None:
 def import_data(
     task: TaskOrSource,
     files: Annotated[
-        list[Path], typer.Argument(help="The published files, or folders that hold them.")
-    ],
+        list[Path] | None,
+        typer.Argument(
+            help="The published files, or folders that hold them; none for an own task, whose "
+            "task file names them.",
+            show_default=False,
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the validation split.")] = 0,
     replace: Annotated[
         bool, typer.Option("--replace", help="Replace files that were imported before.")
     ] = False,
+    include: Include = None,
     as_json: AsJson = False,
 ) -> None:
-    """Read the published FILES of a TASK, or of a source, into the folder that trials read."""
+    """Read the published FILES of a TASK, or of a source, into the folder that trials read.
+
+    sweeper data import nasbench360/ecg challenge2017.pkl
+    sweeper data import wafer.task.yaml
+    """
     from sweeper.commands import data as app
 
+    included = tuple(include or ())
     with progress("importing", stderr()) as report:
-        done = app.import_files(task, files, seed, report, replace=replace)
+        done = app.import_files(task, files or (), seed, report, replace=replace, include=included)
     output.show(done, command="data import", as_json=as_json)
 
 
@@ -110,17 +123,18 @@ def generate(
 
 
 @data.command()
-def verify(task: TaskOrSource, as_json: AsJson = False) -> None:
+def verify(task: TaskOrSource, include: Include = None, as_json: AsJson = False) -> None:
     """Read every byte of the data of a TASK, or of a source: hashes, numbers, labels, splits."""
     from sweeper.commands import data as app
 
-    output.show(app.verify(task), command="data verify", as_json=as_json)
+    output.show(app.verify(task, tuple(include or ())), command="data verify", as_json=as_json)
 
 
 @data.command()
 def delete(
     task: TaskOrSource,
     yes: Annotated[bool, typer.Option("--yes", help="Delete without asking.")] = False,
+    include: Include = None,
     as_json: AsJson = False,
 ) -> None:
     """Delete the data of a TASK, or of a source, both imported and generated.
@@ -129,7 +143,7 @@ def delete(
     """
     from sweeper.commands import data as app
 
-    planned = app.deletion(task)
+    planned = app.deletion(task, tuple(include or ()))
     if not yes:
         if as_json or not sys.stdin.isatty():
             raise UsageError(f"{planned.consequences}\nNobody can be asked here: add --yes.")
@@ -157,11 +171,10 @@ def _tasks(tasks: Iterable["TaskData"]) -> Table:
     for name in ("task", "samples", "input", "output", "size", "metric", "here", "licence"):
         table.add_column(name, overflow="fold")
     for task in tasks:
+        is_known = task.samples > 0  # what an own task has is known once its data are imported
         shapes = (" x ".join(map(str, side)) or "label" for side in (task.shape, task.output_shape))
-        size = _size(task.bytes)
-        table.add_row(
-            task.name, str(task.samples), *shapes, size, task.metric, _here(task.here), task.licence
-        )
+        numbers = (str(task.samples), *shapes, _size(task.bytes)) if is_known else ("-",) * 4
+        table.add_row(task.name, *numbers, task.metric, _here(task.here), task.licence)
     return table
 
 

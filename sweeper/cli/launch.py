@@ -11,6 +11,7 @@ from sweeper.cli.options import (
     Address,
     AsJson,
     File,
+    Include,
     Insecure,
     Name,
     Profile,
@@ -61,6 +62,7 @@ def launch(
             "all nodes share."
         ),
     ] = None,
+    include: Include = None,
     insecure: Insecure = False,
     yes: Annotated[
         bool, typer.Option("--yes", help="Answer yes to all questions; at present none are asked.")
@@ -76,7 +78,7 @@ def launch(
 
     options = Options(
         profile=profile, sets=tuple(sets or ()), trials=trials, name=name,
-        storage=storage, address=address, insecure=insecure,
+        storage=storage, address=address, insecure=insecure, include=tuple(include or ()),
     )  # fmt: skip
     if is_dashboard(address):
         from sweeper.commands import background

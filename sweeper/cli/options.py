@@ -28,6 +28,14 @@ Trials = Annotated[
     typer.Option("--trials", min=1, help="Trials of each study, preset and control included."),
 ]
 Name = Annotated[str | None, typer.Option("--name", help="Another name for the sweep.")]
+Include = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--include",
+        metavar="PATH",
+        help="A task file (*.task.yaml) of own tasks, or a folder of them; repeatable.",
+    ),
+]
 Address = Annotated[
     str,
     typer.Option(

@@ -11,6 +11,7 @@ from sweeper.cli.options import (
     Address,
     AsJson,
     File,
+    Include,
     Insecure,
     Name,
     Profile,
@@ -47,6 +48,7 @@ def plan(
             show_default=False,
         ),
     ] = None,
+    include: Include = None,
     insecure: Insecure = False,
     as_json: AsJson = False,
 ) -> None:
@@ -61,7 +63,7 @@ def plan(
 
     options = Options(
         profile=profile, sets=tuple(sets or ()), trials=trials, name=name,
-        address="local" if cluster else address, insecure=insecure,
+        address="local" if cluster else address, insecure=insecure, include=tuple(include or ()),
     )  # fmt: skip
     if is_dashboard(options.address):
         code = remote.plan(file, options, calibrate=calibrate, as_json=as_json)
@@ -80,27 +82,33 @@ def validate(
     profile: Profile = "auto",
     sets: Sets = None,
     trials: Trials = None,
+    include: Include = None,
     as_json: AsJson = False,
 ) -> None:
     """Check a sweep file, and list all its faults at once."""
     from sweeper.commands import plan as app
     from sweeper.planning.load import Options
 
-    options = Options(profile=profile, sets=tuple(sets or ()), trials=trials)
+    options = Options(
+        profile=profile, sets=tuple(sets or ()), trials=trials, include=tuple(include or ())
+    )
     output.show(app.validate(file, options), as_json=as_json, command="validate")
 
 
-def schema() -> None:
+def schema(
+    task: Annotated[bool, typer.Option("--task", help="Print that of task files.")] = False,
+) -> None:
     """Print the JSON Schema of sweep files, for editors."""
     from sweeper.commands import plan as app
 
-    output.print_json(app.schema())
+    output.print_json(app.schema(of_task=task))
 
 
 def describe(
     name: Annotated[
         str, typer.Argument(help="A method, a task or a backbone.", show_default=False)
     ],
+    include: Include = None,
     as_json: AsJson = False,
 ) -> None:
     """Describe a method, task or backbone: its facts, and all its settings with their limits.
@@ -108,7 +116,8 @@ def describe(
     sweeper describe orca
     sweeper describe nasbench360/ecg
     sweeper describe dinov2_small
+    sweeper describe mine/wafer --include wafer.task.yaml
     """
     from sweeper.commands import reference as app
 
-    tables.show_reference(app.reference(name), as_json=as_json)
+    tables.show_reference(app.reference(name, tuple(include or ())), as_json=as_json)

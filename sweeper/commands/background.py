@@ -134,6 +134,8 @@ def _words(file: Path, options: Options) -> tuple[Sequence[str], dict[str, str]]
     for option, value in (("--trials", options.trials), ("--name", options.name)):
         words += [option, str(value)] if value is not None else []
     words += ["--insecure"] if options.insecure else []
+    for path in options.include:
+        words += ["--include", str(path)]
     if options.storage is None:
         return words, {}
     password = make_url(options.storage).password

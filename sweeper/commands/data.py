@@ -11,16 +11,18 @@ from typing import Any, ClassVar
 from sweeper.commands.result import Message, Result
 from sweeper.config.catalog import PROXY
 from sweeper.errors import Fault, FileFaults, SweeperError, UsageError
+from sweeper.planning import own_tasks
 from sweeper.planning.catalog import as_usage_errors, home
 from sweeper.text import format_bytes
-from trainables.errors import DataError
+from trainables.errors import DataError, TaskDataError
 from trainables.sources.registry import PROXIES, RECORD, ProxyEntry, proxy_faults, proxy_folder
 from trainables.spec import DataSpec
 from trainables.storage.atomic import exclusive
 from trainables.tasks import official
 from trainables.tasks.generation import Progress
 from trainables.tasks.loading import prepare_task
-from trainables.tasks.registry import TASKS, task_info
+from trainables.tasks.own.benchmark import OwnBenchmark
+from trainables.tasks.registry import TASKS, own_benchmark_of, task_info
 from trainables.tasks.store.manifest import MANIFEST, read_manifest
 from trainables.tasks.task import Publication, TaskInfo
 
@@ -175,15 +177,57 @@ class Deletion:
         return "\n".join(lines)
 
 
-def everything() -> DataList:
-    """Return all tasks and sources: what they are, whether they are here, and how to get them."""
+def everything(include: Sequence[Path] = ()) -> DataList:
+    """Return all tasks and sources: what they are, whether they are here, and how to get them.
+
+    Args:
+        include: Task files of own tasks, or folders of them.
+
+    Raises:
+        FileFaults: A task file has a fault.
+    """
+    find_own(include)
     return DataList(
         tasks=tuple(map(_task, TASKS.values())),
         proxies=tuple(_proxy(name, entry) for name, entry in PROXIES.usable().items()),
     )
 
 
+def find_own(include: Sequence[Path] = ()) -> None:
+    """Register own tasks: of task files, and of data that were imported.
+
+    Raises:
+        FileFaults: A task file has a fault.
+    """
+    own_tasks.find(include)
+    own_tasks.find_stored()
+
+
+def _own_task(info: TaskInfo, own: OwnBenchmark) -> TaskData:
+    facts, file = own.facts.get(info.name), own.files.get(info.name)
+    return TaskData(
+        name=info.name,
+        title=info.title,
+        source=None if file is None else str(file),
+        published=None,
+        licence=own.definitions[info.name].licence,
+        samples=info.samples,
+        shape=facts.input_shape if facts else (),
+        output_shape=facts.output_shape if facts else (),
+        bytes=facts.bytes if facts else 0,
+        kind=info.kind,
+        metric=info.metric,
+        compat_metric=None,
+        protocol=info.protocol,
+        here=DataHere(official=facts is not None, generated=()),
+        obtain=own.way_to_import(info.name),
+        import_=None,
+    )
+
+
 def _task(info: TaskInfo) -> TaskData:
+    if (own := own_benchmark_of(info.name)) is not None:
+        return _own_task(info, own)
     published = info.publication
     fetch = f"sweeper data import {info.name} {published.files}" if published else None
     made = official.is_generated(info.name)
@@ -228,19 +272,32 @@ def _proxy(name: str, entry: ProxyEntry) -> SourceData:
 
 
 def import_files(
-    name: str, files: Sequence[Path], seed: int, progress: Progress, *, replace: bool = False
+    name: str,
+    files: Sequence[Path],
+    seed: int,
+    progress: Progress,
+    *,
+    replace: bool = False,
+    include: Sequence[Path] = (),
 ) -> Imported:
     """Read the published files of a task, or of a source, into the data folder.
 
     Args:
+        name: A task, a source, or the path of the task file of an own task.
+        files: The published files, or folders that hold them; none for an own task.
         seed: The seed of the validation split.
+        progress: Called with the name, the finished steps and the total.
         replace: Replace files that were imported before.
+        include: Task files of own tasks, or folders of them.
 
     Raises:
         UsageError: There is no such task or source, a file is not as published, or a sweep that
             reads the data is running.
+        FileFaults: A task file has a fault.
         StorageFull: The data folder cannot be written.
     """
+    name = named(name, include)
+    _check_arguments(name, files, seed)
     depending = dependents(name) if replace else []
     _check_idle(name, depending)
     before = _content(name)
@@ -260,11 +317,34 @@ def import_files(
     )
 
 
+def _check_arguments(name: str, files: Sequence[Path], seed: int) -> None:
+    """Check that files are given for a published task or a source, and for no own task."""
+    is_own = name in TASKS and own_benchmark_of(name) is not None
+    if is_own and files:
+        raise UsageError(
+            f"{name} is an own task: its task file names its files, so that none is given here. "
+            f"Leave out {', '.join(map(str, files))}."
+        )
+    if is_own and seed:
+        raise UsageError(f"{name}: the seed of its splits is `splits.seed` of its task file.")
+    if not is_own and not files and name not in PROXIES:
+        with as_usage_errors():
+            task_info(name)
+    if not is_own and not files:
+        raise UsageError(f"{name}: name its published files, or a folder that holds them.")
+
+
 def _import_task(
     name: str, files: Sequence[Path], seed: int, progress: Progress, replace: bool
 ) -> tuple[Path, list[str]]:
-    from trainables.tasks.importing import import_task  # torch, which a plan does not need
+    from trainables.tasks.importing import import_own, import_task  # torch, unlike a plan
 
+    if name in TASKS and (own := own_benchmark_of(name)) is not None:
+        try:
+            folder = import_own(name, home(), replace=replace, progress=progress)
+        except TaskDataError as error:
+            raise own_tasks.fault_of(own.files[name], error) from error
+        return folder, list(read_manifest(folder).get("notes", []))
     folder = import_task(name, files, home(), seed=seed, replace=replace, progress=progress)
     return folder, list(read_manifest(folder).get("notes", []))
 
@@ -331,8 +411,12 @@ def _check_idle(name: str, depending: Sequence[Dependent]) -> None:
             )
 
 
-def deletion(name: str) -> Deletion:
+def deletion(name: str, include: Sequence[Path] = ()) -> Deletion:
     """Return what a deletion of the data of a task, or of a source, would free and affect.
+
+    Args:
+        name: A task, a source, or the path of the task file of an own task.
+        include: Task files of own tasks, or folders of them.
 
     Raises:
         UsageError: There is no such task or source, none of its data are here, or a sweep
@@ -343,6 +427,7 @@ def deletion(name: str) -> Deletion:
             raise UsageError(f"{name}: it comes with a package; there is nothing to delete here.")
         folders = [proxy_folder(name, home())]
     else:
+        name = named(name, include)
         with as_usage_errors():
             place = official.data_folder(task_info(name).name, home())
         folders = [path for path in place.glob("[!.]*") if not path.is_symlink()]
@@ -407,6 +492,18 @@ def generate(
     return Generated(message=f"{task}: in {folder}", task=task, folder=folder)
 
 
+def named(task: str, include: Sequence[Path] = ()) -> str:
+    """Return the name of a task that is given by name or by its task file; register own tasks.
+
+    Raises:
+        FileFaults: A task file has a fault.
+    """
+    if own_tasks.is_file_name(task):
+        return own_tasks.read_one(Path(task), include)
+    find_own(include)
+    return task
+
+
 def _named(task: str, variant: str | None) -> str:
     """Return the name of a variant of a task."""
     published, _, suffix = task.partition("@")
@@ -415,8 +512,12 @@ def _named(task: str, variant: str | None) -> str:
     return task if variant in (None, "compat") else f"{published}@{variant}"
 
 
-def verify(name: str) -> VerifiedTask | VerifiedSource:
+def verify(name: str, include: Sequence[Path] = ()) -> VerifiedTask | VerifiedSource:
     """Read every byte of all data sets of a task, or of a source, and check them.
+
+    Args:
+        name: A task, a source, or the path of the task file of an own task.
+        include: Task files of own tasks, or folders of them.
 
     Raises:
         FileFaults: Data are altered or not finite, a label is out of range, or a sample is in
@@ -428,7 +529,10 @@ def verify(name: str) -> VerifiedTask | VerifiedSource:
         return _verify_proxy(name)
     from trainables.tasks.verification import verify_folder
 
+    name = named(name, include)
     with as_usage_errors():
+        if reason := official.outdated(name, official.folder_of(name, home())):
+            raise UsageError(reason)
         found = [verify_folder(folder, name) for folder in _sets(task_info(name).name)]
     if not found:
         way_out = _task(TASKS[name]).obtain

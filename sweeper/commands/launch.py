@@ -78,7 +78,7 @@ def launch(file: Path, options: Options, *, console: Console) -> Summary:
         ledger.hold() as lease,
     ):
         check_not_lost(ledger, folder)
-        sweep = load.match(ledger, sweep, whole_text(file))
+        sweep = load.match(ledger, sweep, whole_text(file, sweep.task_files))
         remember(folder, ledger.url)
         return run(sweep, ledger, lease, folder, where, console, storage=options.storage)
 
@@ -97,6 +97,7 @@ def check(file: Path, options: Options, console: Console) -> tuple[Sweep, Path]:
     folder = folder_of(sweep.name)
     check_here(folder)
     check_place(folder, options.storage)
+    load.check_imported(sweep)
     usable_home()
     if not has_ledger(folder):
         resources.check_request(sweep, options.address)

@@ -97,7 +97,7 @@ def validate(file: Path, options: load.Options) -> Validated:
     """
     sweep = load.read(file, options)
     studies = sweep.studies()
-    profile = named_profile(whole_text(file), sweep.profile)
+    profile = named_profile(whole_text(file, sweep.task_files), sweep.profile)
     text = f"{file}: valid; {len(studies)} studies of {sweep.search.trials} trials"
     notes = (*sweep.notes, *_missing_here(sweep, options), *_unschedulable_here(sweep, options))
     return Validated(
@@ -131,11 +131,12 @@ def _unschedulable_here(sweep: Sweep, options: load.Options) -> list[str]:
     return []
 
 
-def schema() -> Mapping[str, object]:
-    """Return the JSON Schema of a sweep file."""
-    from sweeper.config.json_schema import json_schema
+def schema(*, of_task: bool = False) -> Mapping[str, object]:
+    """Return the JSON Schema of a sweep file, or of a task file."""
+    from sweeper.config.json_schema import json_schema, task_schema
+    from trainables.tasks.own.definition import TaskDefinition
 
-    return json_schema(catalog())
+    return task_schema(TaskDefinition) if of_task else json_schema(catalog())
 
 
 def plan(
@@ -161,6 +162,7 @@ def plan(
     """
     described = None if cluster is None else resources.parse_cluster(cluster)
     sweep = load.read(file, options, for_cluster=cluster is not None)
+    load.check_imported(sweep)
     if calibrate is not None:
         from sweeper.planning.calibration import calibrate as measure
 

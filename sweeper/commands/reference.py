@@ -1,7 +1,8 @@
 """The reference of one method, task or backbone: facts, and every setting with its meaning."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
@@ -9,6 +10,7 @@ from pydantic import BaseModel
 from sweeper.commands.result import Result
 from sweeper.config.json_schema import inlined
 from sweeper.errors import NotFound, unknown
+from sweeper.planning import own_tasks
 from sweeper.planning.catalog import as_usage_errors, catalog, home
 from sweeper.planning.load import known_here, state_of
 from trainables.methods.method import Method
@@ -16,7 +18,8 @@ from trainables.methods.registry import METHODS
 from trainables.models.weights.description import BACKBONES, folder_of, read_config
 from trainables.spec import BackboneSpec, DataSpec, ModelSpec
 from trainables.tasks.kinds import KINDS
-from trainables.tasks.registry import TASKS, published_numbers
+from trainables.tasks.own.benchmark import OwnBenchmark
+from trainables.tasks.registry import TASKS, own_benchmark_of, published_numbers
 from trainables.tasks.task import TaskInfo
 
 __all__ = ["Parameter", "Reference", "reference"]
@@ -44,13 +47,20 @@ class Reference(Result):
     notes: tuple[str, ...] = ()
 
 
-def reference(name: str) -> Reference:
+def reference(name: str, include: Sequence[Path] = ()) -> Reference:
     """Return the reference of a name.
+
+    Args:
+        name: A method, a task or a backbone.
+        include: Task files of own tasks, or folders of them.
 
     Raises:
         NotFound: There is no method, task or backbone of that name.
         UsageError: It is of a plugin that cannot be imported.
+        FileFaults: A task file has a fault.
     """
+    own_tasks.find(include)
+    own_tasks.find_stored()
     with as_usage_errors():
         if name in METHODS:
             return _method(METHODS[name])
@@ -91,20 +101,25 @@ def _method(method: Method) -> Reference:
 
 
 def _task(info: TaskInfo) -> Reference:
+    own = own_benchmark_of(info.name)
+    is_known = info.samples > 0  # what an own task has is known once its data are imported
     shape = " x ".join(map(str, info.input_shape))
     numbers = sorted(published_numbers(info.name).values(), key=lambda number: number.value)
     facts = {
         "kind": f"{info.dimension} {info.kind}",
-        "input": shape,
-        "output": f"{info.channels[1]} {KINDS[info.kind].counted}",
+        "input": shape if is_known else "",
+        "output": f"{info.channels[1]} {KINDS[info.kind].counted}" if is_known else "",
         "metric": f"{info.metric}, lower is better",
-        "samples": f"{info.samples:,}",
+        "samples": f"{info.samples:,}" if is_known else "",
         "protocol": info.protocol,
         "equation": info.equation,
         "data here": state_of(info.name, DataSpec()),
+        **({} if own is None else _own_facts(info.name, own)),
         "published": ", ".join(f"{number.method} {number.value:.4g}" for number in numbers),
     }
     defaults = {"data.resolution": info.resolution, "data.samples": info.samples}
+    if own is not None:  # all samples, as they are
+        defaults = {}
     parameters = (_with_default(each, defaults) for each in _parameters(DataSpec, prefix="data."))
     return Reference(
         kind="task",
@@ -114,6 +129,18 @@ def _task(info: TaskInfo) -> Reference:
         parameters=(*parameters, *_published(info)),
         notes=("Settings of methods are those published for this task, and their presets.",),
     )
+
+
+def _own_facts(name: str, own: OwnBenchmark) -> dict[str, str]:
+    """Return what the task file of an own task says, and its classes once they are imported."""
+    definition, facts, file = own.definitions[name], own.facts.get(name), own.files.get(name)
+    return {
+        "classes": ", ".join(facts.classes) if facts else "",
+        "import": own.way_to_import(name),
+        "task file": "" if file is None else str(file),
+        "licence": definition.licence,
+        "citation": definition.citation,
+    }
 
 
 def _published(info: TaskInfo) -> Iterator[Parameter]:

@@ -84,13 +84,17 @@ class MethodEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class TaskEntry:
-    """A target task. `recipe` has published settings of the stage that reports the objective."""
+    """A target task. `recipe` has published settings of the stage that reports the objective.
+
+    `definition` is the content of the task file of an own task, and None for any other task.
+    """
 
     name: str
     dimension: Dimension
     kind: str  # dense, classification, multilabel, regression
     metric: str
     recipe: Settings = field(default_factory=dict)
+    definition: Settings | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -64,6 +64,10 @@ class Faults:
         for walked, messages in grouped.items():
             node = tree.at(walked)
             message = " or ".join(dict.fromkeys(messages))
+            if not walked:  # the whole mapping: the message names the key
+                key = re.search(r"`([a-z_.]+)", message)
+                self.add(tree.at(key[1].split(".")) if key else node, f"{message}.")
+                continue
             got = "" if isinstance(node.value, dict) else f", but got {shown(node.plain())}"
             hint = ""
             if isinstance(node.value, str):

@@ -13,7 +13,8 @@ from sweeper.config.catalog import MODEL, PROXY, Catalog, usable
 from sweeper.config.check import PROXY_KEYS
 from sweeper.config.distributions import CHOICES, RANGES
 from sweeper.config.merge import EXTENDS, ORIGIN
-from sweeper.config.schema import NAME, REQUIRED, StageSearch, SweepFile
+from sweeper.config.schema import NAME, OWN_TASK, REQUIRED, StageSearch, SweepFile
+from sweeper.config.task_files import INCLUDE, TASK_FILES
 
 Schema = dict[str, Any]
 SCALAR: Schema = {"type": ["number", "string", "boolean", "null"]}
@@ -24,6 +25,24 @@ BASE: Schema = {
     "description": "The base of this file, relative to it, such as base/common.yaml: "
     "mappings merge, lists replace, null removes.",
 }
+PATHS: Schema = {
+    "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
+    "description": "Task files (*.task.yaml) or folders of them, relative to this file.",
+}
+DEFINITIONS: Schema = {
+    "type": "object",
+    "description": "Definitions of own tasks by name, with the keys of a task file.",
+    "additionalProperties": {"type": "object"},
+}
+
+
+def task_schema(definition: type[BaseModel]) -> Schema:
+    """Return the schema of a task file."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "A task file",
+        **inlined(definition),
+    }
 
 
 def json_schema(catalog: Catalog) -> Schema:
@@ -37,8 +56,10 @@ def json_schema(catalog: Catalog) -> Schema:
         for config in configs
         for key, schema in inlined(config)["properties"].items()
     }
-    for key, known in ("methods", catalog.methods), ("tasks", catalog.tasks):
-        properties[key]["items"] = {"enum": sorted(known)}
+    properties["methods"]["items"] = {"enum": sorted(catalog.methods)}
+    own = {"type": "string", "pattern": OWN_TASK}  # of a task file, which the schema does not know
+    properties["tasks"]["items"] = {"anyOf": [{"enum": sorted(catalog.tasks)}, own]}
+    for key in ("methods", "tasks"):
         properties[key]["uniqueItems"] = True
     properties["model"] |= inlined(catalog.sections["model"])
     properties["data"] |= inlined(catalog.sections["data"])
@@ -74,7 +95,12 @@ def json_schema(catalog: Catalog) -> Schema:
         "title": "A sweep file",
         "type": "object",
         "description": file["description"],
-        "properties": {EXTENDS: _or_null(BASE), **named},
+        "properties": {
+            EXTENDS: _or_null(BASE),
+            INCLUDE: _or_null(PATHS),
+            TASK_FILES: _or_null(DEFINITIONS),
+            **named,
+        },
         "anyOf": [{"required": list(REQUIRED)}, {"required": [EXTENDS]}],
         "additionalProperties": False,
     }

@@ -48,7 +48,16 @@ def load_sweep(path: Path | str, catalog: Catalog, **options: Unpack[LoadOptions
     Raises:
         FileFaults: The file has faults, each with its file and line or its option.
     """
-    return _checked(read_document(Path(path)), catalog, options)
+    return load_document(read_document(Path(path)), catalog, **options)
+
+
+def load_document(document: Node, catalog: Catalog, **options: Unpack[LoadOptions]) -> Sweep:
+    """Load a sweep file that was read, with a catalog that has its own tasks.
+
+    Raises:
+        FileFaults: The file has faults.
+    """
+    return _checked(document, catalog, options)
 
 
 def loads_sweep(

@@ -16,10 +16,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweeper.config.catalog import PROXY, Catalog
+from sweeper.config.catalog import PROXY, Catalog, Settings
 from sweeper.config.faults import Faults, shown, unknown_key
 from sweeper.config.node import Node, Place
 from sweeper.config.schema import NAME, RULES, SweepFile
+from sweeper.config.task_files import INCLUDE, TASK_FILES
 from sweeper.config.yaml_reader import parse, parse_value, read_text, to_yaml
 from sweeper.errors import SYNONYMS, Fault, FileFaults, unknown
 from sweeper.text import printable, visible
@@ -37,6 +38,8 @@ ELSEWHERE = {  # key of other tools -> key of a sweep file
 }  # fmt: skip
 NOT_SAID = {  # key of other tools without a counterpart -> explanation
     EXTENDS: "It is read at the top of a file alone.",
+    INCLUDE: "It is read at the top of a file alone; a command has --include PATH.",
+    TASK_FILES: "It is read at the top of a file alone.",
     **dict.fromkeys(
         ("metric", "mode", "goal", "direction", "objective"),
         "The task's metric decides: lower is better.",
@@ -53,6 +56,7 @@ NOT_SAID = {  # key of other tools without a counterpart -> explanation
 }
 RANGE_KEYS = ("min", "max", "q")
 ORIGIN = ("name", "hub", "timm")  # keys of which a backbone has one
+READ_BEFORE = ("profiles", INCLUDE, TASK_FILES)  # at the top of a file, before it is merged
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +81,7 @@ def lay_over(
 ) -> Merged:
     """Return the file merged with its profile and the command line; add the faults of both."""
     profiles = _profiles(document, faults)
-    entries = {k: v for k, v in document.children().items() if k != "profiles"}
+    entries = {k: v for k, v in document.children().items() if k not in READ_BEFORE}
     tree = Node({k: v for k, v in entries.items() if v.value is not None}, document.origin)
     # `paper` is valid in every file: without such a profile, the file is used unchanged.
     chosen, notes = profile, []
@@ -213,7 +217,7 @@ def _profiles(document: Node, faults: Faults) -> dict[str, Node]:
 def check_keys(tree: Node, faults: Faults, *, prefix: str = "") -> None:
     """Add a fault for every unknown key at the top of a file or profile."""
     for key, node in tree.children().items():
-        if key in SweepFile.model_fields or (key == "profiles" and not prefix):
+        if key in SweepFile.model_fields or (key in READ_BEFORE and not prefix):
             continue
         name = prefix + key
         if key in ELSEWHERE:
@@ -296,18 +300,35 @@ def read_document(path: Path) -> Node:
     return _with_base(path, parse(read_text(path), str(path)))
 
 
-def whole_text(path: Path) -> str:
-    """Return the text of a sweep file, merged with the text of its base if it has one.
+def whole_text(path: Path, task_files: Mapping[str, Settings] | None = None) -> str:
+    """Return the text of a sweep file with its base and the definitions of its own tasks.
+
+    A file without them is returned as it is.
+
+    Args:
+        path: The sweep file.
+        task_files: The definitions of its own tasks, by name.
 
     Raises:
         FileFaults: The file or its base cannot be read.
     """
     text = read_text(path)
     own = parse(text, str(path))
-    if (node := own.children().get(EXTENDS)) is None or node.value is None:
+    base = own.children().get(EXTENDS)
+    includes = INCLUDE in own.children()
+    if (base is None or base.value is None) and not task_files and not includes:
         return text
-    head = f"# {path}, merged with the file that it extends: {node.value}"
-    return f"{visible(head)}\n{to_yaml(_with_base(path, own).plain())}"
+    merged = _with_base(path, own).plain()
+    merged.pop(INCLUDE, None)
+    if task_files:
+        merged[TASK_FILES] = {**(merged.get(TASK_FILES) or {}), **task_files}
+    parts = []
+    if base is not None and base.value is not None:
+        parts.append(f"with the file that it extends: {base.value}")
+    if task_files or includes:
+        parts.append("with its task files")
+    head = f"# {path}, merged {', and '.join(parts)}"
+    return f"{visible(head)}\n{to_yaml(merged)}"
 
 
 def _with_base(path: Path, own: Node) -> Node:

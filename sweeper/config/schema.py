@@ -24,10 +24,12 @@ from sweeper.text import holds_secret
 
 NAME = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 EXPERIMENT = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$"
+OWN_TASK = r"^[a-z0-9][a-z0-9_-]{0,62}/[a-z0-9][a-z0-9_-]{0,62}$"  # name in a task file
 VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"  # name of an environment variable
 RULES = {
     NAME: "must be 1 to 63 of a-z, 0-9, - and _, and start with a letter or digit",
     EXPERIMENT: "must be 1 to 63 letters, digits, - and _, and start with a letter or digit",
+    OWN_TASK: "must be BENCHMARK/NAME, such as mine/wafer, each of a-z, 0-9, - and _",
     VARIABLE: "must be the name of an environment variable: letters, digits and _, no value",
 }
 

@@ -128,7 +128,15 @@ class Sweep:
         plain: dict[str, Any] = json.loads(json.dumps(resolved))
         if not self.resources.env:  # keep the form and hash of the first version
             del plain["resources"]["env"]
+        if self.task_files:
+            plain["task_files"] = json.loads(json.dumps(self.task_files))
         return plain
+
+    @property
+    def task_files(self) -> dict[str, Settings]:
+        """The definitions of own tasks of the sweep, by name."""
+        entries = {task: self.catalog.tasks[task].definition for task in self.tasks}
+        return {task: content for task, content in entries.items() if content is not None}
 
     @property
     def config_hash(self) -> str:

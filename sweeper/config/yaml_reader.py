@@ -87,8 +87,16 @@ def read_text(path: Path) -> str:
         raise refuse(f"is not UTF-8 ({at}). Save it as UTF-8.") from None
 
 
-def parse(text: str, where: str) -> Node:
+NEEDS = "a sweep needs a name, methods, tasks, backbones and parameters."
+
+
+def parse(text: str, where: str, *, needs: str = NEEDS) -> Node:
     """Return the single document of a text, which must be a mapping.
+
+    Args:
+        text: The text.
+        where: The name of the text in messages.
+        needs: What the message about an empty text says.
 
     Raises:
         FileFaults: The text is not valid YAML, with every fault.
@@ -97,8 +105,7 @@ def parse(text: str, where: str) -> Node:
     document = _Composer(text.removeprefix("\ufeff"), where, faults).compose()
     faults.stop()
     if document is None or document.value is None:
-        faults.add(Place(where), "is empty; a sweep needs a name, methods, tasks, backbones and "
-                   "parameters.")  # fmt: skip
+        faults.add(Place(where), f"is empty; {needs}")
     elif not isinstance(document.value, dict):
         got = "a list" if isinstance(document.value, list) else shown(document.value)
         faults.add(document, f"expected a mapping (`key: value`) at the top, but got {got}.")

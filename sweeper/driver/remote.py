@@ -56,7 +56,8 @@ def launch(
             )
         words += ["--storage", options.storage]
     jobs = _jobs(options.address, insecure=options.insecure)
-    job = _send(jobs, file, _command(place, words), label=f"sweeper-{sweep.name}")
+    text = whole_text(file, sweep.task_files)
+    job = _send(jobs, text, _command(place, words), label=f"sweeper-{sweep.name}")
     remote = Remote(
         name=sweep.name,
         address=options.address,
@@ -87,7 +88,8 @@ def plan(file: Path, options: load.Options, *, calibrate: bool, as_json: bool) -
     words += ["--calibrate"] * calibrate + ["--json"] * as_json
     jobs = _jobs(options.address, insecure=options.insecure)
     command = f"python -m sweeper.cli.main {' '.join(map(shlex.quote, words))}"
-    job = _send(jobs, file, f'here="$PWD"; {command}', label=f"sweeper-plan-{sweep.name}")
+    text = whole_text(file, sweep.task_files)
+    job = _send(jobs, text, f'here="$PWD"; {command}', label=f"sweeper-plan-{sweep.name}")
     code = jobs.wait(job)
     _pass_on(jobs.printed(job), job, code, as_json=as_json)
     return code
@@ -103,10 +105,10 @@ def _words(sweep: Sweep, options: load.Options) -> list[str]:
     return words
 
 
-def _send(jobs: "Jobs", file: Path, command: str, *, label: str) -> str:
-    """Start a command on the cluster with a copy of a sweep file; return the job's id."""
+def _send(jobs: "Jobs", text: str, command: str, *, label: str) -> str:
+    """Start a command on the cluster with the text of a sweep file; return the job's id."""
     with tempfile.TemporaryDirectory() as folder:
-        Path(folder, "sweep.yaml").write_text(whole_text(file), encoding="utf-8")
+        Path(folder, "sweep.yaml").write_text(text, encoding="utf-8")
         return jobs.submit(
             command.replace("'{file}'", '"$here/sweep.yaml"'),
             label=label,

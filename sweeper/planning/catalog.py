@@ -5,12 +5,15 @@ It reads registries and configs only, and does not import torch.
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections import ChainMap
+from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import cast
 
-from sweeper.config.catalog import Catalog, Lazy, MethodEntry, TaskEntry
+from sweeper.config.catalog import Catalog, Lazy, MethodEntry, Settings, TaskEntry
 from sweeper.config.faults import shown
 from sweeper.errors import NOT_TAKEN, StorageFull, UsageError
 from trainables.errors import TrainableError
@@ -25,7 +28,10 @@ from trainables.spec import (
     Dimension,
     ModelSpec,
 )
-from trainables.tasks.registry import TASKS
+from trainables.tasks.own.benchmark import own_benchmark
+from trainables.tasks.own.definition import TaskDefinition
+from trainables.tasks.registry import TASKS, own_benchmark_of
+from trainables.tasks.task import TaskInfo
 
 
 def home() -> Path:
@@ -105,6 +111,19 @@ def catalog() -> Catalog:
     )
 
 
+def with_own_tasks(known: Catalog, own: Mapping[str, TaskDefinition]) -> Catalog:
+    """Return a catalog in which these own tasks, by name, come before registered ones."""
+    if not own:
+        return known
+    tasks = {
+        info.name: _entry(info, definition.content)
+        for definition in own.values()
+        for info in own_benchmark([definition], home()).tasks
+    }
+    others = cast(MutableMapping[str, TaskEntry], known.tasks)
+    return replace(known, tasks=ChainMap(tasks, others))
+
+
 def _method(name: str) -> MethodEntry:
     with as_usage_errors():
         method = METHODS[name]
@@ -124,13 +143,18 @@ def _method(name: str) -> MethodEntry:
 
 def _task(name: str) -> TaskEntry:
     with as_usage_errors():
-        info = TASKS[name]
+        info, own = TASKS[name], own_benchmark_of(name)
+    return _entry(info, None if own is None else own.definitions[name].content)
+
+
+def _entry(info: TaskInfo, definition: Settings | None) -> TaskEntry:
     return TaskEntry(
-        name=name,
+        name=info.name,
         dimension=info.dimension,
         kind=info.kind,
         metric=info.metric,
         recipe=info.recipe,
+        definition=definition,
     )
 
 

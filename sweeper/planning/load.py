@@ -18,12 +18,14 @@ from sweeper.config.catalog import Catalog
 from sweeper.config.check import is_elsewhere
 from sweeper.config.check_studies import Refusal
 from sweeper.config.faults import shown
-from sweeper.config.loader import load_sweep, loads_sweep
+from sweeper.config.loader import load_document, loads_sweep
+from sweeper.config.merge import read_document
 from sweeper.config.study_spec import StudySpec
 from sweeper.config.sweep import Sweep
 from sweeper.errors import UsageError
 from sweeper.ledger import Ledger, SweepRecord
-from sweeper.planning.catalog import catalog, home
+from sweeper.planning import own_tasks
+from sweeper.planning.catalog import catalog, home, with_own_tasks
 from sweeper.planning.plugins import check_installed, record_of
 from sweeper.planning.resources import count_gpus
 from sweeper.planning.sweep_folder import check_storage
@@ -54,6 +56,7 @@ class Options:
     storage: str | None = None
     address: str = "local"
     insecure: bool = False
+    include: tuple[Path, ...] = ()  # task files, or folders of them
 
     def __post_init__(self) -> None:
         check_address(self.address)
@@ -80,15 +83,17 @@ def read(file: Path, options: Options, *, for_cluster: bool = False) -> Sweep:
             `auto` never means `laptop`.
 
     Raises:
-        FileFaults: The file is not valid. The error has all faults.
+        FileFaults: The file, or a task file, is not valid. The error has all faults.
         UsageError: The URL of the ledger does not name a supported database.
     """
     if options.storage is not None:
         check_storage(options.storage)
     here = None if is_dashboard(options.address) else home()
-    return load_sweep(
-        file,
-        known_here(here),
+    document = read_document(file)
+    own = own_tasks.find(options.include, document)
+    return load_document(
+        document,
+        with_own_tasks(known_here(here), own),
         profile=options.profile,
         sets=options.sets,
         trials=options.trials,
@@ -108,7 +113,7 @@ def known_here(home: Path | None) -> Catalog:
 
 
 def from_record(record: SweepRecord) -> Sweep:
-    """Return the sweep of a ledger's record.
+    """Return the sweep of a ledger's record, and register its own tasks.
 
     Raises:
         UsageError: The sweep uses a plugin that is not there.
@@ -118,7 +123,12 @@ def from_record(record: SweepRecord) -> Sweep:
 
 
 def from_resolved(resolved: Mapping[str, Any], *, name: str, profile: str) -> Sweep:
-    """Return the sweep with this resolved form."""
+    """Return the sweep with this resolved form, and register its own tasks."""
+    own_tasks.use(own_tasks.of_resolved(resolved, name=name))
+    return _resolved(resolved, name=name, profile=profile)
+
+
+def _resolved(resolved: Mapping[str, Any], *, name: str, profile: str) -> Sweep:
     named = {
         str(spec["name"]): dimension
         for dimension, spec in resolved.get("backbones", {}).items()
@@ -126,6 +136,7 @@ def from_resolved(resolved: Mapping[str, Any], *, name: str, profile: str) -> Sw
     }
     known = catalog()  # the loading of a deleted backbone reports it
     known = replace(known, backbones={**named, **known.backbones})
+    known = with_own_tasks(known, own_tasks.of_resolved(resolved, name=name))
     return loads_sweep(resolved, known, where=f"sweeps/{name}", profile=profile)
 
 
@@ -155,7 +166,7 @@ def match(ledger: Ledger, sweep: Sweep, text: str) -> Sweep:
         )
         return sweep
     # Derived settings that the begun sweep lacks come from a newer version, not from the user.
-    begun = from_record(record)
+    begun = _resolved(record.resolved, name=record.name, profile=record.profile)
     kept = {n: v for n, v in sweep.fixed.items() if n in begun.fixed or n not in sweep.derived}
     sweep = replace(sweep, fixed=kept)
     changed = differences(begun.resolved, sweep.resolved)
@@ -212,6 +223,8 @@ def refusals(study: StudySpec, home: Path | None) -> Iterator[Refusal]:
     except ConfigError as error:
         named = re.search(r"data\.([a-z_]+)", str(error))
         yield ("data", *(named.groups() if named else ())), str(error)
+    except DataError:  # of an own task that is not imported yet
+        return
     for key in _ignored(study, home):
         reason = (
             f"`data.{key}` has no effect on tasks whose splits are as published: set "
@@ -241,6 +254,21 @@ def missing(study: StudySpec, home: Path) -> Iterator[str]:
                 f"{format_bytes(free, 'GiB')} left: lower `data.samples` or `data.resolution`, "
                 "or free space."
             )
+
+
+def check_imported(sweep: Sweep) -> None:
+    """Check that the data of all own tasks are imported: before, their shapes are unknown.
+
+    Raises:
+        UsageError: Some are not, with the commands that import them.
+    """
+    lacking = [
+        f"{task}: {TO_IMPORT}. {official.missing(task, home())}"
+        for task in sweep.task_files
+        if state_of(task, DataSpec()) == TO_IMPORT
+    ]
+    if lacking:
+        raise UsageError("\n".join(lacking))
 
 
 def state_of(task: str, data: DataSpec) -> str:

@@ -17,7 +17,7 @@ from sweeper.planning.stage_store import place_of
 from sweeper.tracking.outline import study_label
 from trainables.methods.registry import can_halve
 from trainables.spec import AttemptConfig, BackboneSpec, DataSpec, TrialSpec
-from trainables.tasks.registry import TASKS
+from trainables.tasks.registry import TASKS, own_benchmark_of
 
 NUMBER = re.compile(r"[0-9]{1,9}")
 REPLICATE = re.compile(r"([0-9]{1,9}) seed ([0-9]{1,20})")  # the name of its run in MLflow
@@ -168,6 +168,7 @@ def spec_of(study: StudySpec, params: Params, *, seed: int, home: Path) -> Trial
     Raises:
         InfeasibleParams: A stage refuses them.
     """
+    own = own_benchmark_of(study.task)
     return TrialSpec(
         method=study.method,
         task=study.task,
@@ -178,6 +179,7 @@ def spec_of(study: StudySpec, params: Params, *, seed: int, home: Path) -> Trial
         stages=study.resolve_params(params),
         seed=seed,
         home=home,
+        definition=None if own is None else own.definitions[study.task].content,
     )
 
 

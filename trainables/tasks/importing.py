@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from trainables.errors import ConfigError, DataError, TrainableError
+from trainables.errors import ConfigError, DataError, TaskDataError, TrainableError
 from trainables.storage.atomic import clear_scratch, exclusive, put_in_place
 from trainables.tasks.baselines import trivial_baselines
 from trainables.tasks.benchmark import Benchmark, ImportedSplits, Reader
@@ -105,6 +105,8 @@ def import_task(
             try:
                 with reading(files, way_out):
                     _write(written, info, benchmark, imported, imported_from)
+            except TaskDataError:
+                raise
             except DataError as error:  # the message names the scratch folder
                 where, text = ", ".join(map(str, files)), str(error).replace(f"{written}/", "")
                 raise DataError(f"{where}: {text}") from error

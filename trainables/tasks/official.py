@@ -77,7 +77,7 @@ def _missing_own(name: str, own: OwnBenchmark, home: Path) -> DataError:
     folder = folder_of(name, home)
     return DataError(
         outdated(name, folder)
-        or f"{name}: its data are not in {folder}. Import them: {own.way_to_import(name)}"
+        or f"{name}: its data are not in {folder}. To import them: {own.way_to_import(name)}"
     )
 
 

@@ -421,7 +421,7 @@ def test_a_sweep_reads_its_tasks_its_sources_and_those_that_it_searches(home):
 
 
 def test_an_end_of_file_in_a_library_is_no_interruption(monkeypatch):
-    def fail() -> None:
+    def fail(include: object) -> None:
         raise EOFError("a library's own")
 
     monkeypatch.setattr("sweeper.commands.data.everything", fail)

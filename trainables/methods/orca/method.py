@@ -25,10 +25,13 @@ from trainables.methods.orca.config import AlignConfig, WarmupConfig
 from trainables.stages.configs import RefineConfig
 from trainables.tasks.task import TaskInfo
 
+USUAL = RefineConfig()  # for a task without a recipe, or with a part of one
+TAKEN = ("optimizer", "accumulation", "lr", "weight_decay")
+
 
 def published(info: TaskInfo) -> dict[str, Any]:
     """Return the official settings of `align` and `warmup` on a task, by "stage.parameter"."""
-    recipe = info.recipe
+    recipe = {**{key: getattr(USUAL, key) for key in TAKEN}, **info.recipe}
     optimizer, accumulation = recipe["optimizer"], recipe["accumulation"]
     # The recipe averages over accumulated micro-batches; the alignment does not accumulate. Rate
     # and decay are converted back to the printed values of one micro-batch.

@@ -7,12 +7,11 @@ definition. Before that, and if the store was imported from another definition, 
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import import_module
 from math import prod
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from trainables.errors import DataError
+from trainables.errors import DataError, TaskDataError
 from trainables.tasks.benchmark import Benchmark, ImportedSplits, Reader
 from trainables.tasks.kinds import KINDS
 from trainables.tasks.own.definition import TaskDefinition
@@ -97,9 +96,10 @@ class OwnReader:
         Raises:
             DataError: A file is missing.
         """
+        from trainables.tasks.own.reading import find_own
+
         del seed  # a key of the definition
-        found: Mapping[str, Path] = _readers().find_own(self.definition, files[0])
-        return found
+        return find_own(self.definition, files[0])
 
     def read(self, files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSplits:
         """Return the splits that the definition describes.
@@ -107,14 +107,10 @@ class OwnReader:
         Raises:
             DataError: A file is missing or damaged, or differs from its description.
         """
+        from trainables.tasks.own.reading import read_own
+
         del seed
-        made: ImportedSplits = _readers().read_own(self.definition, files[0], scratch)
-        return made
-
-
-def _readers() -> Any:
-    """Return the module of readers, whose libraries only an import of data needs."""
-    return import_module("trainables.tasks.own.reading")
+        return read_own(self.definition, files[0], scratch)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,9 +133,20 @@ class OwnBenchmark(Benchmark):
         )
 
     def completed(self, name: str, imported: ImportedSplits) -> TaskInfo:
-        """Return the description of a task, with shapes and samples of splits that were read."""
+        """Return the description of a task, with shapes and samples of splits that were read.
+
+        Raises:
+            TaskDataError: The samples are not of the dimension that the definition tells.
+        """
         definition = self.definitions[name]
-        return _info(definition, OwnFacts.of_splits(definition, imported))
+        facts = OwnFacts.of_splits(definition, imported)
+        if len(facts.input_shape) != 1 + int(definition.dimension[0]):
+            raise TaskDataError(
+                f"{name}: its task file tells of {definition.dimension} samples, but they are "
+                f"{list(facts.input_shape)}: say `input.layout`, the order of the axes.",
+                ("input", "layout"),
+            )
+        return _info(definition, facts)
 
     def record(self, info: TaskInfo) -> dict[str, Any]:
         """Return the entry `own` of the manifest of a completed task."""
@@ -154,7 +161,7 @@ class OwnBenchmark(Benchmark):
     def way_to_import(self, name: str) -> str:
         """Return the command that imports the data of a task."""
         file = self.files.get(name)
-        return f"sweeper data import {name if file is None else file}"
+        return f"sweeper data import {'FILE.task.yaml' if file is None else file}"
 
 
 def own_benchmark(

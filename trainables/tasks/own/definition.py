@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from trainables.spec import Dimension, Spec
 from trainables.tasks.kinds import KINDS, Kind
@@ -26,10 +26,7 @@ LAYOUTS: Mapping[str, Dimension] = {  # order of the axes of an array -> dimensi
     "NCHW": "2d",
     "NHWC": "2d",
 }
-SUFFIXES: Mapping[str, Dimension] = {  # of files whose dimension needs no layout
-    **dict.fromkeys((".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"), "2d"),
-    **dict.fromkeys((".csv", ".tsv", ".parquet", ".arrow", ".feather", ".wav", ".flac"), "1d"),
-}
+IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")  # 2D by nature
 LABELS_ONLY = ("title", "licence", "citation", "recipe")  # keys that do not change stored data
 NAME = r"^[a-z0-9][a-z0-9_-]{0,62}/[a-z0-9][a-z0-9_-]{0,62}$"
 
@@ -38,7 +35,10 @@ def _listed(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
-Paths = Annotated[tuple[str, ...], BeforeValidator(_listed)]  # paths or globs, relative to the file
+TEXTS = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+Paths = Annotated[  # paths or globs, relative to the file; a single one needs no list
+    tuple[str, ...], BeforeValidator(_listed), WithJsonSchema(TEXTS)
+]
 
 
 class InputData(Spec):
@@ -152,21 +152,26 @@ class TaskDefinition(Spec):
         if self._dimension() is None:
             raise ValueError(
                 "say `input.layout`, the order of the axes, such as NCL for series, or NHWC for "
-                "images: neither keys nor names of files tell whether samples are 1D or 2D."
+                "images: the names of these files do not tell whether samples are 1D or 2D."
             )
         return self
 
     def _dimension(self) -> Dimension | None:
-        """Return the dimension by the layout, or else by other keys and by names of files."""
+        """Return the dimension by the layout, or else by other keys and by names of files.
+
+        Without a layout, arrays and tables hold one series for each sample (NL).
+        """
         if self.input.layout is not None:
             return LAYOUTS[self.input.layout]
         if self.input.size is not None:
             return "2d"
         if self.input.length is not None or self.input.columns:
             return "1d"
-        paths = self.input.path or self.splits.train
-        found = {SUFFIXES.get(PurePath(path).suffix.lower()) for path in paths}
-        return found.pop() if len(found) == 1 else None
+        suffixes = {PurePath(path).suffix.lower() for path in self.input.path or self.splits.train}
+        images = suffixes & set(IMAGES)
+        if "" in suffixes or (images and images != suffixes):
+            return None
+        return "2d" if images else "1d"
 
     @property
     def benchmark(self) -> str:

@@ -38,6 +38,7 @@ def test_whatever_the_data_depend_on_changes_their_hash(changes):
         ({"path": "sounds", "length": 100}, "1d"),
         ({"path": ["a/*.png", "b/*.jpg"]}, "2d"),
         ({"path": "table.csv"}, "1d"),
+        ({"path": "a.npz"}, "1d"),
     ],
 )
 def test_the_dimension_follows_from_layout_keys_or_names_of_files(given, dimension):
@@ -47,7 +48,7 @@ def test_the_dimension_follows_from_layout_keys_or_names_of_files(given, dimensi
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"input": {"path": "a.npz"}}, "say `input.layout`"),
+        ({"input": {"path": "images"}}, "say `input.layout`"),
         ({"input": {"path": ["a.png", "a.wav"]}}, "say `input.layout`"),
         ({"input": {"layout": "NCL"}}, "name the files"),
         ({"splits": {"train": "b.npz"}}, "name the inputs twice"),

@@ -1,0 +1,122 @@
+"""Own tasks in this process: found in task files, or read from a sweep, and registered.
+
+Registered tasks are known to `trainables.tasks.registry`, as those of the package are. The last
+definition of a name holds, because a file may change while a process lives.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from sweeper.config.node import Node
+from sweeper.config.task_files import SUFFIX, TASK_FILES, TaskFile, TaskFiles
+from sweeper.config.yaml_reader import parse, read_text
+from sweeper.errors import Fault, FileFaults
+from sweeper.planning.catalog import home
+from trainables.errors import DataError, TaskDataError
+from trainables.stages.configs import RefineConfig
+from trainables.tasks import official
+from trainables.tasks.own.benchmark import OWN, own_benchmark
+from trainables.tasks.own.definition import TaskDefinition
+from trainables.tasks.registry import BUILT_IN, TASKS, register
+from trainables.tasks.store.manifest import MANIFEST, read_manifest
+
+FOLDER = "tasks"  # in SWEEPER_HOME
+
+Found = Mapping[str, TaskFile[TaskDefinition]]
+
+
+def find(include: Iterable[Path] = (), document: Node | None = None) -> dict[str, TaskDefinition]:
+    """Find and register all own tasks: of a sweep file, of options, and of SWEEPER_HOME/tasks.
+
+    Args:
+        include: Files or folders of the option --include.
+        document: A sweep file that was read, with its keys `include` and `task_files`.
+
+    Returns:
+        The definitions by name.
+
+    Raises:
+        FileFaults: A task file has a fault, or two files define the same task.
+    """
+    files = _files()
+    if document is not None:
+        files.add_embedded(document)
+        files.add_included(document)
+    files.add_options(include)
+    files.add_folder(home() / FOLDER)
+    return _registered(files.stop())
+
+
+def read_one(path: Path, include: Iterable[Path] = ()) -> str:
+    """Read and register the task of one file, and those that `find` finds; return its name.
+
+    Raises:
+        FileFaults: A task file has a fault, or two files define the same task.
+    """
+    files = _files()
+    name = files.add_file(path)
+    files.add_options(include)
+    files.add_folder(home() / FOLDER)
+    _registered(files.stop())
+    assert name is not None  # else there is a fault
+    return name
+
+
+def find_stored() -> None:
+    """Register own tasks whose data were imported and whose task files are not known here."""
+    for path in sorted((home() / "data").glob(f"[!.]*/[!.]*/{official.FOLDER}/{MANIFEST}")):
+        name = "/".join(path.parts[-4:-2])
+        if name in TASKS:
+            continue
+        with suppress(DataError, KeyError, TypeError, ValueError):  # another command reports it
+            definition = read_manifest(path.parent)[OWN]["definition"]
+            use({name: TaskDefinition.model_validate(definition)})
+
+
+def fault_of(file: Path, error: TaskDataError) -> FileFaults:
+    """Return the fault of data that do not fit a key of a task file, with the line of the key."""
+    line = parse(read_text(file), str(file)).at(error.key).origin.line if error.key else None
+    return FileFaults([Fault(str(file), line, str(error))])
+
+
+def is_file_name(text: str) -> bool:
+    """Return whether a text is the path of a task file, and not the name of a task."""
+    return text.endswith((SUFFIX, ".yaml", ".yml"))
+
+
+def of_resolved(resolved: Mapping[str, Any], *, name: str) -> dict[str, TaskDefinition]:
+    """Return the own tasks of a sweep's resolved form, without registering them.
+
+    Args:
+        resolved: The resolved form.
+        name: Name of the sweep, for messages.
+
+    Raises:
+        FileFaults: A definition is not valid.
+    """
+    if not (embedded := resolved.get(TASK_FILES)):
+        return {}
+    files = _files()
+    text = json.dumps({TASK_FILES: embedded}, ensure_ascii=False)
+    files.add_embedded(parse(text, f"sweeps/{name}"))
+    return {task: each.definition for task, each in files.stop().items()}
+
+
+def use(definitions: Mapping[str, TaskDefinition]) -> None:
+    """Register own tasks whose files are not known."""
+    for definition in definitions.values():
+        register(own_benchmark([definition], home()), replace=True)
+
+
+def _files() -> TaskFiles[TaskDefinition]:
+    return TaskFiles(TaskDefinition, BUILT_IN, {"recipe": RefineConfig})
+
+
+def _registered(found: Found) -> dict[str, TaskDefinition]:
+    for name, each in found.items():
+        files = {name: each.file} if each.file is not None else {}
+        register(own_benchmark([each.definition], home(), files), replace=True)
+    return {name: each.definition for name, each in found.items()}
