@@ -99,7 +99,8 @@ def _all_offers() -> Mapping[str, Mapping[str, tuple[Offer, ...]]]:
                 value=entry.value,
                 distribution=distribution.name,
                 version=distribution.version,
-                entry=entry,
+                # A finder that another library installed may give an entry of its own class.
+                entry=EntryPoint(entry.name, entry.value, entry.group),
             )
             of_group = found[entry.group]
             of_group[entry.name] = (*of_group.get(entry.name, ()), offer)

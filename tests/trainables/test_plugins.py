@@ -4,6 +4,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
+from importlib.metadata import EntryPoint
 
 import pytest
 
@@ -57,6 +58,15 @@ def test_pyproject_and_the_registries_agree_on_the_built_in_names():
     for registry in (METHODS, BUILT_IN, PROXIES, METRICS):
         assert set(registry) == set(declared[registry.group])
         assert list(registry.usable()) == list(registry)
+
+
+def test_names_are_read_where_a_library_replaced_the_finder_of_metadata():
+    importlib_metadata = pytest.importorskip("importlib_metadata")
+    found = list(importlib_metadata.distributions(name="sweeper"))
+    assert found
+    plugins.reread()
+    assert METHODS["nft"].name == "nft"
+    assert type(METHODS.offer("nft").entry) is EntryPoint
 
 
 def test_a_method_of_a_plugin_follows_the_built_in_ones(offer: Offer):
