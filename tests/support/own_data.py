@@ -12,14 +12,16 @@ from trainables.tasks.store.split import SPLITS
 
 
 def define(kind: str = "classification", **sections: Any) -> TaskDefinition:
-    """Return the definition of a task; by default with inputs `x` and outputs `y` of data.npz."""
-    content = {
+    """Return the definition of a task; by default with `x` [n, l] and `y` of data.npz."""
+    content: dict[str, Any] = {
         "name": "mine/task",
         "kind": kind,
         "input": {"path": "data.npz", "key": "x"},
         "target": {"key": "y"},
     }
-    return TaskDefinition.model_validate(content | sections)
+    content |= sections
+    content["input"] = {"layout": "NL"} | content["input"]
+    return TaskDefinition.model_validate(content)
 
 
 def read(folder: Path, definition: TaskDefinition) -> ImportedSplits:

@@ -1,4 +1,4 @@
-"""Strict reader of a folder in transformers' format (config.json and model.safetensors).
+"""Strict reader of a folder in transformers' format (config.json and safetensors).
 
 The file must hold every parameter of the network, because a missing one would silently be random.
 Every key of the file must belong to a parameter. The exceptions are layers beyond the kept ones,
@@ -16,11 +16,12 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from torch import nn
+from safetensors.torch import load_file
+from torch import Tensor, nn
 from transformers.utils import logging as transformers_logging
 
 from trainables.errors import WeightsError
-from trainables.models.weights.description import CONFIG, TENSORS
+from trainables.models.weights.files import CONFIG, SAFE, no_weights, weight_files
 from trainables.storage.atomic import sha256_file
 
 UNUSED = re.compile(
@@ -53,12 +54,7 @@ def load_model(
         WeightsError: The file is missing, damaged or not finite. Or it does not fit the network:
             keys are missing or unknown, or shapes differ.
     """
-    path = folder / TENSORS
-    if not path.is_file():
-        raise WeightsError(
-            f"{folder}: no {TENSORS}. Save the weights as one safetensors file "
-            "(`model.save_pretrained(folder)`); pickled .bin files are not read."
-        )
+    path = safe_files(folder)[0]
     try:
         with _quiet_transformers():
             model, info = model_class.from_pretrained(
@@ -72,7 +68,7 @@ def load_model(
                 **arguments,
             )
     except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{path}: damaged or cut short ({error}); fetch it again.") from error
+        raise damaged(path, error) from error
     except (ArithmeticError, TypeError, ValueError, RuntimeError) as error:
         raise WeightsError(f"{folder / CONFIG}: it describes no valid network: {error}") from error
     # transformers only logs keys that do not match. All of them are collected into one error.
@@ -109,9 +105,45 @@ def load_model(
     return network
 
 
+def read_tensors(folder: Path) -> dict[str, Tensor]:
+    """Return all tensors of the safetensors in `folder` by name, as they are stored.
+
+    Raises:
+        WeightsError: A file is missing, damaged or not finite.
+    """
+    state: dict[str, Tensor] = {}
+    for path in safe_files(folder):
+        if path.suffix != ".json":
+            try:
+                state |= load_file(path)
+            except (SafetensorError, OSError) as error:
+                raise damaged(path, error) from error
+    for name, tensor in state.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise WeightsError(f"{folder}: {name} holds NaN or infinity; fetch it again.")
+    return state
+
+
+def safe_files(folder: Path) -> tuple[Path, ...]:
+    """Return the safetensors in `folder`, the index first if they are in parts.
+
+    Raises:
+        WeightsError: There are none, or a part is missing.
+    """
+    files = weight_files(folder)
+    if files[0].name not in SAFE:
+        raise no_weights(str(folder), [path.name for path in files])
+    return files
+
+
+def damaged(path: Path, error: Exception) -> WeightsError:
+    """Return the error for a file of weights that cannot be read."""
+    return WeightsError(f"{path}: damaged or cut short ({error}); fetch it again.")
+
+
 def weights_hash(folder: Path) -> str:
     """Return the SHA-256 of `folder`'s weights and config. Unchanged files are hashed once."""
-    return hash_files([folder / CONFIG, folder / TENSORS])
+    return hash_files([folder / CONFIG, *weight_files(folder)])
 
 
 def hash_files(paths: Iterable[Path]) -> str:

@@ -7,6 +7,9 @@ only one process converts.
 Swin, from timm's format: the tensors are renamed. timm fuses the projections of query, key and
 value into one matrix. The conversion splits them, so that each of them can be frozen alone.
 
+Pickles of PyTorch (.bin): the tensors are read by `torch.load(weights_only=True)`, and keep their
+names.
+
 DINOv2, from a float32 ONNX graph that torch exported: the export keeps the names of biases, norms
 and convolutions. A linear layer becomes `Add(MatMul(x, W^T), b)` with an anonymous W^T, so W takes
 its name from b. The position table is anonymous too. It consists of two constants: the row of the
@@ -15,6 +18,7 @@ class token, which is an input of a Concat node, and the rows of the patches [1,
 
 import json
 import re
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import isqrt
 from pathlib import Path
@@ -22,13 +26,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from trainables.errors import WeightsError
-from trainables.models.weights.checkpoint import hash_files
-from trainables.models.weights.description import CONFIG, TENSORS
+from trainables.models.weights.checkpoint import damaged, hash_files, read_tensors
+from trainables.models.weights.description import read_config
+from trainables.models.weights.files import CONFIG, TENSORS, TOKENIZER_FILES, WAY_OUT
 from trainables.storage.atomic import clear_scratch, new_folder, read_or_make
 from trainables.storage.tensors import save_tensors
 
@@ -37,13 +40,19 @@ VERSION = 1  # of the converters; another version converts again
 Converted = tuple[Mapping[str, Any], Mapping[str, Tensor]]  # config and state dict
 
 
-def convert_once(files: Sequence[Path], convert: Callable[[], Converted], home: Path) -> Path:
+def convert_once(
+    files: Sequence[Path],
+    convert: Callable[[], Converted],
+    home: Path,
+    copied: Sequence[Path] = (),
+) -> Path:
     """Return the folder with the converted weights, converting them if needed.
 
     Args:
         files: The original files. Their content identifies the result.
         convert: Function that returns config and state dict.
         home: SWEEPER_HOME, which holds the cache.
+        copied: Those of `files` that the folder gets unchanged.
     """
     folder = home / "cache" / "weights" / f"{hash_files(files)[:32]}-v{VERSION}"
 
@@ -53,10 +62,65 @@ def convert_once(files: Sequence[Path], convert: Callable[[], Converted], home: 
         with new_folder(folder) as aside:
             (aside / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
             save_tensors(state, aside / TENSORS, metadata={"format": "pt"})
+            for path in copied:
+                shutil.copyfile(path, aside / path.name)
 
     return read_or_make(
         folder.with_name(f".{folder.name}.lock"), lambda: folder if folder.is_dir() else None, make
     )
+
+
+def safetensors_from_pickle(folder: Path, files: Sequence[Path], home: Path) -> Path:
+    """Return the folder with the pickled weights of `folder` as safetensors, made if needed.
+
+    PyTorch reads the tensors of a pickle and refuses all else, so that no code in it runs.
+
+    Args:
+        files: The files of the weights: a pickle, or an index and its parts.
+
+    Raises:
+        WeightsError: A file is damaged, or holds more than tensors by name.
+    """
+    copied = [path for name in sorted(TOKENIZER_FILES) if (path := folder / name).is_file()]
+    pickles = [path for path in files if path.suffix != ".json"]
+
+    def convert() -> Converted:
+        state: dict[str, Tensor] = {}
+        for path in pickles:
+            state |= _read_pickle(path)
+        return read_config(folder), _without_shared_memory(state)
+
+    return convert_once([folder / CONFIG, *files, *copied], convert, home, copied)
+
+
+def _read_pickle(path: Path) -> dict[str, Tensor]:
+    try:
+        # `weights_only` refuses whatever is no tensor.
+        found = torch.load(path, map_location="cpu", weights_only=True)  # noqa: TID251
+    except (OSError, RuntimeError, EOFError) as error:
+        raise damaged(path, error) from error
+    except Exception as error:  # of the unpickler, whose errors share no base
+        raise WeightsError(
+            f"{path}: not a file of tensors alone, or damaged. It is not read, since code in it "
+            f"could run. {WAY_OUT}"
+        ) from error
+    sound = isinstance(found, Mapping) and all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in found.items()
+    )
+    if not sound or not found:
+        raise WeightsError(f"{path}: it maps no names to tensors, as a state dict does. {WAY_OUT}")
+    return dict(found)
+
+
+def _without_shared_memory(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors, each with memory of its own: safetensors refuses tied weights."""
+    taken: set[int] = set()
+    separate = {}
+    for name, tensor in state.items():
+        place = tensor.untyped_storage().data_ptr()
+        separate[name] = tensor.clone() if place in taken else tensor
+        taken.add(place)
+    return separate
 
 
 BLOCK_NAMES = {
@@ -89,9 +153,7 @@ def swin_from_timm(folder: Path, description: dict[str, Any]) -> Converted:
     import timm
     from timm.models.swin_transformer import SwinTransformer, checkpoint_filter_fn
 
-    path = folder / TENSORS
-    if not path.is_file():
-        raise WeightsError(f"{folder}: no {TENSORS}; timm's hub repositories hold one.")
+    tensors = read_tensors(folder)
     architecture, arguments = description["architecture"], description.get("model_args") or {}
     try:
         with torch.device("meta"):
@@ -101,9 +163,9 @@ def swin_from_timm(folder: Path, description: dict[str, Any]) -> Converted:
     if not isinstance(network, SwinTransformer):
         raise WeightsError(f"{folder / CONFIG}: of timm's models only Swin is read here.")
     try:
-        stored = checkpoint_filter_fn(load_file(path), network)
-    except (SafetensorError, OSError, AttributeError) as error:
-        raise WeightsError(f"{path}: damaged or not a {architecture}: {error}") from error
+        stored = checkpoint_filter_fn(tensors, network)
+    except AttributeError as error:
+        raise WeightsError(f"{folder}: not the weights of a {architecture}: {error}") from error
     # Names and shapes are checked before renaming, so that no parameter stays random unnoticed.
     state = {key: tensor for key, tensor in stored.items() if not key.startswith("head.")}
     expected = {key: tensor.shape for key, tensor in network.state_dict().items()}
@@ -113,7 +175,9 @@ def swin_from_timm(folder: Path, description: dict[str, Any]) -> Converted:
         if key not in state or expected.get(key) != state[key].shape
     )
     if faults:
-        raise WeightsError(f"{path} does not fit {architecture}; at fault: {', '.join(faults[:5])}")
+        raise WeightsError(
+            f"{folder} does not fit {architecture}; at fault: {', '.join(faults[:5])}"
+        )
     return _config(network, state), _renamed(state)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from trainables.errors import ConfigError, TrainableError, WeightsError
 from trainables.models.backbones.families import FAMILIES, Family, family_of
+from trainables.models.weights.files import CONFIG, TENSORS, weight_files
 from trainables.spec import BackboneSpec, Bidirectional, Dimension
 
 __all__ = [
@@ -36,7 +37,6 @@ __all__ = [
     "windowed_side",
 ]
 
-CONFIG, TENSORS = "config.json", "model.safetensors"
 USUAL_SIDE = 16  # patches per side of a 224 x 224 image, the usual input of DINOv2
 MOST_GRID_TOKENS = 4096  # limit of global attention, whose cost is quadratic
 IDENTITY = (  # settings that determine the shapes of a network's tensors
@@ -387,11 +387,8 @@ def _describe(spec: BackboneSpec, home: Path | None) -> Mapping[str, Any] | None
     description = read_config(folder)
     if named is not None and "model_type" in description:
         check_identity(spec.name, description, folder)
-    if spec.weights == "pretrained" and not (folder / TENSORS).is_file():
-        raise WeightsError(
-            f"{folder}: no {TENSORS}. Save the weights as one safetensors file "
-            "(`model.save_pretrained(folder)`); pickled .bin files are not read."
-        )
+    if spec.weights == "pretrained":
+        weight_files(folder)
     return description
 
 

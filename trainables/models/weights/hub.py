@@ -4,21 +4,22 @@ The hub's client honours its environment variables (HF_HOME, HF_ENDPOINT, HF_HUB
 and shares its cache with other programs. Importing this module loads no torch.
 """
 
+from functools import partial
 from pathlib import Path
 
 from huggingface_hub import HfApi, hf_hub_download, try_to_load_from_cache
 
 from trainables.errors import WeightsError
-from trainables.models.weights.description import CONFIG, TENSORS
+from trainables.models.weights.files import (
+    CONFIG,
+    INDEX,
+    TOKENIZER_FILES,
+    choose,
+    no_weights,
+    part_names,
+    weight_files,
+)
 
-TOKENIZER_FILES = {
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "vocab.txt",
-    "vocab.json",
-    "merges.txt",
-}
 TIMEOUT_S = 5.0  # for the hub's first response; without a network, the user waits no longer
 
 
@@ -31,7 +32,13 @@ def cached_config(hub_id: str, revision: str | None = None) -> Path | None:
 def cached_folder(hub_id: str, revision: str | None = None) -> Path | None:
     """Return the cached snapshot of `hub_id`, or None if config or weights are missing."""
     folder = cached_config(hub_id, revision)
-    return folder if folder is not None and (folder / TENSORS).is_file() else None
+    if folder is None:
+        return None
+    try:
+        weight_files(folder)
+    except WeightsError:  # some of them were never fetched
+        return None
+    return folder
 
 
 def download(hub_id: str, revision: str | None = None, *, with_weights: bool = True) -> Path:
@@ -52,13 +59,21 @@ def download(hub_id: str, revision: str | None = None, *, with_weights: bool = T
         # The first request has no retries, so that it fails at once without a network.
         info = HfApi().model_info(hub_id, revision=revision, timeout=TIMEOUT_S)
         on_hub = {sibling.rfilename for sibling in info.siblings or []}
-        if missing := ({CONFIG, TENSORS} if with_weights else {CONFIG}) - on_hub:
-            raise WeightsError(f"the hub's {name} has no {' and no '.join(sorted(missing))}")
+        weights = choose(on_hub)
+        if CONFIG not in on_hub:
+            raise WeightsError(f"the hub's {name} has no {CONFIG}")
+        if with_weights and weights is None:
+            raise no_weights(f"the hub's {name}", on_hub)
         folder = Path(hf_hub_download(hub_id, CONFIG, revision=revision)).parent
-        if with_weights:
+        if with_weights and weights is not None:
             # All files are of the commit of the first, even if a new one is pushed meanwhile.
-            for file in (TENSORS, *sorted(TOKENIZER_FILES & on_hub)):
-                hf_hub_download(hub_id, file, revision=folder.name)
+            # Weights come last, so that a fetch that is cut short is seen to lack them.
+            fetch = partial(hf_hub_download, hub_id, revision=folder.name)
+            for file in sorted(TOKENIZER_FILES & on_hub):
+                fetch(file)
+            path = Path(fetch(weights))
+            for part in part_names(path) if weights.endswith(INDEX) else ():
+                fetch(part)
     except WeightsError:
         raise
     except Exception as error:  # the client passes on the errors of its HTTP library

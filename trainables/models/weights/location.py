@@ -5,22 +5,28 @@ an installed package (its files are read, it is never imported), the hub itself.
 folder in transformers' format.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from trainables.errors import WeightsError
-from trainables.models.weights.conversion import convert_once, dinov2_from_onnx, swin_from_timm
+from trainables.models.weights.conversion import (
+    convert_once,
+    dinov2_from_onnx,
+    safetensors_from_pickle,
+    swin_from_timm,
+)
 from trainables.models.weights.description import (
     BACKBONES,
-    CONFIG,
-    TENSORS,
     Origin,
     check_identity,
     folder_of,
     read_config,
 )
+from trainables.models.weights.files import CONFIG, PICKLES, TENSORS, weight_files
 from trainables.models.weights.hub import cached_config, cached_folder, download
 from trainables.spec import BackboneSpec
 
@@ -52,7 +58,10 @@ def locate(spec: BackboneSpec, home: Path) -> Located:
         check_identity(spec.name, description, folder)
         return Located(description=description, folder=folder, origin=named.origin)
     if (origin := _hub_origin(spec)) is None:
-        folder = as_transformers_folder(folder_of(spec.name, home), home)
+        folder = folder_of(spec.name, home)
+        description = read_config(folder)
+        if pretrained or ("model_type" not in description and is_timm_swin(description)):
+            folder = as_transformers_folder(folder, home)
     elif pretrained:
         folder = find_weights(spec.name, origin, home)
     else:
@@ -81,8 +90,8 @@ def timm_hub_id(name: str) -> str:
     except RuntimeError as error:
         raise WeightsError(f"timm has no weights `{name}`: {error}.") from error
     if config is None or not (config.hf_hub_id or timm.is_model(name)):
-        near = timm.list_models(f"*{name.partition('.')[0][:12]}*")[:5]
-        hint = f" It has {', '.join(near)}." if near else ""
+        near = get_close_matches(name, timm.list_models(), n=3)
+        hint = f" Did you mean {' or '.join(near)}?" if near else ""
         raise WeightsError(f"timm has no model `{name}`.{hint}")
     if not config.hf_hub_id:
         raise WeightsError(f"timm has no weights for `{name}`; name another model.")
@@ -157,17 +166,28 @@ def find_weights(name: str, origin: Origin, home: Path) -> Path:
 
 
 def as_transformers_folder(path: Path, home: Path) -> Path:
-    """Return `path` if transformers or timm can read it, or the folder with its conversion.
+    """Return `path` if its format is read as it is, or the folder with its conversion.
 
     A Swin of timm is converted, so that it is the same backbone as the one of transformers.
+
+    Raises:
+        WeightsError: There is no config, there are no weights, or they cannot be converted.
     """
     if path.suffix == ".onnx":
         return convert_once([path], lambda: dinov2_from_onnx(path), home)
-    description = read_config(path)
-    if not str(description.get("architecture")).startswith("swin_") or "model_type" in description:
+    description, files = read_config(path), weight_files(path)
+    if files[0].name in PICKLES:
+        path = safetensors_from_pickle(path, files, home)
+        files = weight_files(path)
+    if "model_type" in description or not is_timm_swin(description):
         return path
-    files = [file for file in (path / CONFIG, path / TENSORS) if file.is_file()]
-    return convert_once(files, lambda: swin_from_timm(path, description), home)
+    original = [path / CONFIG, *files]
+    return convert_once(original, lambda: swin_from_timm(path, description), home)
+
+
+def is_timm_swin(description: Mapping[str, Any]) -> bool:
+    """Return whether timm's config describes a Swin, which is read as transformers' Swin."""
+    return str(description.get("architecture")).startswith("swin_")
 
 
 def _packaged_path(package: str, inside: str) -> Path | None:

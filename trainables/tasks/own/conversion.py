@@ -126,13 +126,17 @@ def form_of(
 def _layout(samples: Samples, wanted: Layout | None, key: tuple[str, ...]) -> Layout:
     axes = len(samples.shape) + 1
     shape = ", ".join(("n", *map(str, samples.shape)))
-    if wanted and samples.layout and wanted != samples.layout:
-        raise TaskDataError(
-            f"{samples.where}: samples of this kind are {samples.layout}, not {wanted}. "
-            "Leave `layout` out.",
-            key,
-        )
-    layout = wanted or samples.layout or ("NL" if axes == 2 else None)
+    if wanted and samples.layout:
+        # The format tells the order of the axes; the task file then tells the dimension alone. But
+        # columns of single numbers are points, which the user may have meant as channels.
+        points = samples.lengths is None and samples.layout == "NL"
+        if LAYOUTS[wanted] != LAYOUTS[samples.layout] or (points and wanted != "NL"):
+            raise TaskDataError(
+                f"{samples.where}: samples of this kind are {samples.layout}, not {wanted}. "
+                f"Set `layout` to {samples.layout}.",
+                key,
+            )
+    layout = samples.layout or wanted or ("NL" if axes == 2 else None)
     possible = [name for name in LAYOUTS if len(name) == axes]
     if layout is None or len(layout) != axes:
         told = f"`layout` is {layout}, of {len(layout)} axes" if layout else "`layout` is not given"

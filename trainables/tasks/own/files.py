@@ -10,7 +10,7 @@ from pathlib import Path
 
 from trainables.errors import TaskDataError
 from trainables.tasks.own.definition import TaskDefinition
-from trainables.tasks.own.formats.opening import is_readable
+from trainables.tasks.own.formats.endings import is_dataset, is_readable, is_sample
 
 __all__ = ["Located", "Part", "locate"]
 
@@ -23,6 +23,7 @@ class Part:
     """A file, the split that its samples belong to, and the key that names it."""
 
     path: Path
+    root: Path  # the folder that is named, or that of the file
     split: str  # "train" stands for all samples from which shares are taken
     key: tuple[str, ...]
 
@@ -37,7 +38,8 @@ class Located:
     def names(self, folder: Path) -> dict[str, Path]:
         """Return all files by their paths relative to the folder of the task file."""
         paths = [part.path for part in (*self.inputs, *self.targets)]
-        return {_name(path, folder): path for path in paths}
+        files = [file for path in paths for file in (_content(path) if path.is_dir() else [path])]
+        return {_name(path, folder): path for path in files}
 
 
 def locate(definition: TaskDefinition, folder: Path) -> Located:
@@ -59,14 +61,23 @@ def locate(definition: TaskDefinition, folder: Path) -> Located:
         if not isinstance(files, float | int):
             named.append((split, ("splits", split), files))
     inputs = [
-        Part(path, split, key)
+        Part(path, root, split, key)
         for split, key, patterns in named
-        for path in _expanded(patterns, folder, key)
+        for path, root in _expanded(patterns, folder, key)
     ]
+    if definition.target.source != "array":  # a table of labels may lie beside images or sounds
+        inputs = [part for part in inputs if is_sample(part.path)] or inputs
     _check_once(inputs)
     key = ("target", "path")
-    targets = [Part(path, "", key) for path in _expanded(definition.target.path, folder, key)]
+    targets = [
+        Part(path, root, "", key) for path, root in _expanded(definition.target.path, folder, key)
+    ]
     return Located(tuple(inputs), tuple(targets))
+
+
+def _content(folder: Path) -> list[Path]:
+    """Return the files of a folder of `datasets`."""
+    return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 def _name(path: Path, folder: Path) -> str:
@@ -87,36 +98,42 @@ def _check_once(parts: Sequence[Part]) -> None:
             )
 
 
-def _expanded(patterns: Sequence[str], folder: Path, key: tuple[str, ...]) -> list[Path]:
-    found: list[Path] = []
+def _expanded(
+    patterns: Sequence[str], folder: Path, key: tuple[str, ...]
+) -> list[tuple[Path, Path]]:
+    """Return each file with the folder that it was found in."""
+    found: list[tuple[Path, Path]] = []
     for pattern in patterns:
         if "\0" in pattern or not pattern.strip():
             raise TaskDataError(f"{pattern!r} is no path.", key)
         path = folder / Path(pattern).expanduser()
-        if path.is_dir():
-            inside = _walk(path, key)
+        root = path.parent
+        if path.is_dir() and is_dataset(path):
+            inside, root = [path], path
+        elif path.is_dir():
+            inside, root = _walk(path, key), path
         elif path.is_file():
             inside = [path]
         elif GLOB & set(pattern):
-            inside = _globbed(pattern, folder, key)
+            inside, root = _globbed(pattern, folder, key)
         elif path.exists():
             raise TaskDataError(f"{path}: it is neither a file nor a folder.", key)
         else:
             raise TaskDataError(f"{path}: there is no such file or folder.", key)
-        found += inside
+        found += [(each, root) for each in inside]
         if len(found) > MOST_FILES:
             raise TaskDataError(f"{pattern}: more than {MOST_FILES:,} files.", key)
     return found
 
 
-def _globbed(pattern: str, folder: Path, key: tuple[str, ...]) -> list[Path]:
+def _globbed(pattern: str, folder: Path, key: tuple[str, ...]) -> tuple[list[Path], Path]:
     parts = Path(pattern).expanduser().parts
     fixed = next(i for i, part in enumerate(parts) if GLOB & set(part))
     base = folder.joinpath(*parts[:fixed])
     found = sorted(path for path in base.glob("/".join(parts[fixed:])) if path.is_file())
     if not found:
         raise TaskDataError(f"{folder / pattern}: no file matches.", key)
-    return list(_inside(found, base, key))
+    return list(_inside(found, base, key)), base
 
 
 def _walk(folder: Path, key: tuple[str, ...]) -> list[Path]:

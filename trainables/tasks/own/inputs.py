@@ -161,6 +161,7 @@ def write_inputs(
     if constant.any():
         notes.append(f"channels {np.flatnonzero(constant).tolist()} are constant in training")
     facts: dict[str, Any] = {
+        **parts[0].facts,
         "channels": form.shape[0],
         "layout": form.layout,
         "standardised": definition.standardize,

@@ -20,10 +20,10 @@ from trainables.tasks.benchmark import ImportedSplits
 from trainables.tasks.own.conversion import Form
 from trainables.tasks.own.definition import TaskDefinition
 from trainables.tasks.own.dividing import divide
-from trainables.tasks.own.files import Located, Part, locate
-from trainables.tasks.own.formats.opening import open_container
-from trainables.tasks.own.formats.samples import Container, Samples
+from trainables.tasks.own.files import Located, locate
+from trainables.tasks.own.formats.samples import Samples
 from trainables.tasks.own.inputs import Inputs, Order, input_forms, write_inputs
+from trainables.tasks.own.opening import Opened, open_targets, opened_inputs
 from trainables.tasks.own.targets import Outputs, read_labels, write_outputs
 from trainables.tasks.store.split import SPLITS, SplitData
 
@@ -61,11 +61,8 @@ def read_own(definition: TaskDefinition, folder: Path, scratch: Path) -> Importe
         DataError: A file is missing or damaged, or its content does not fit the task file.
     """
     located = locate(definition, folder)
-    opened = [
-        (part, open_container(part.path, scratch, definition.input, part.key))
-        for part in located.inputs
-    ]
-    inputs = [container.inputs(definition.input) for _, container in opened]
+    opened = opened_inputs(definition, located, scratch)
+    inputs = [each.container.inputs(definition.input) for each in opened]
     targets = _targets(definition, located, opened, scratch)
     _check_counts(inputs, targets, own_files=bool(located.targets))
     forms = input_forms(definition, inputs)
@@ -75,7 +72,7 @@ def read_own(definition: TaskDefinition, folder: Path, scratch: Path) -> Importe
     division = divide(
         definition.splits,
         definition.name,
-        np.repeat([part.split for part, _ in opened], [part.count for part in inputs]),
+        np.concatenate([o.splits(x) for o, x in zip(opened, inputs, strict=True)]),
         column=_column(opened, inputs, definition.splits.column, "column"),
         groups=(groups := _column(opened, inputs, definition.splits.group, "group")),
         classes=labels.codes if labels else None,
@@ -102,21 +99,12 @@ def read_own(definition: TaskDefinition, folder: Path, scratch: Path) -> Importe
 def _targets(
     definition: TaskDefinition,
     located: Located,
-    opened: Sequence[tuple[Part, Container]],
+    opened: Sequence[Opened],
     scratch: Path,
 ) -> list[Samples]:
-    containers = [container for _, container in opened]
-    if located.targets:
-        if definition.input.sample is not None:
-            raise TaskDataError(
-                "with `input.sample`, the outputs are a column of the same table. Leave "
-                "`target.path` out.",
-                ("target", "path"),
-            )
-        containers = [
-            open_container(part.path, scratch, definition.input, part.key)
-            for part in located.targets
-        ]
+    containers = [each.container for each in opened]
+    if located.targets and definition.target.source == "array":
+        containers = open_targets(definition, located, scratch)
     return [container.targets(definition.target) for container in containers]
 
 
@@ -170,7 +158,7 @@ def _check_space(
 
 
 def _column(
-    opened: Sequence[tuple[Part, Container]],
+    opened: Sequence[Opened],
     inputs: Sequence[Samples],
     name: str | None,
     key: str,
@@ -179,12 +167,13 @@ def _column(
     if name is None:
         return None
     found = []
-    for (part, container), samples in zip(opened, inputs, strict=True):
-        column = container.column(name, ("splits", key))
+    for each, samples in zip(opened, inputs, strict=True):
+        column = each.container.column(name, ("splits", key))
         values = column.values() if column.shape in ((), (1,)) else None
         if values is None or len(values) != samples.count:
             raise TaskDataError(
-                f"{part.path}: `{name}` must have one value for each of {samples.count} samples.",
+                f"{each.container.path}: `{name}` must have one value for each of {samples.count} "
+                "samples.",
                 ("splits", key),
             )
         values = values.reshape(-1)

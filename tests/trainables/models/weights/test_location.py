@@ -1,12 +1,8 @@
 """Weights are looked for in a fixed order, and a failure lists every way to get them."""
 
-import os
-import subprocess
 import sys
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Barrier
@@ -14,7 +10,6 @@ from threading import Barrier
 import pytest
 import torch
 
-from tests.support.command import ROOT
 from tests.support.tiny_backbones import save_tiny_bert, save_tiny_timm_swin
 from trainables.errors import ConfigError, WeightsError
 from trainables.models.backbones.loading import BACKBONES, load_backbone
@@ -109,85 +104,6 @@ def test_the_hubs_cache_is_read_without_a_network(tmp_path, monkeypatch):
     assert hub.cached_folder("someone/bert") == snapshot
     (snapshot / "model.safetensors").unlink()
     assert hub.cached_folder("someone/bert") is None
-
-
-class Hub(BaseHTTPRequestHandler):
-    """The two requests of the hub's protocol that a download makes, for one repository."""
-
-    folder: Path
-
-    def do_HEAD(self) -> None:
-        self.answer(send_body=False)
-
-    def do_GET(self) -> None:
-        self.answer(send_body=True)
-
-    def answer(self, *, send_body: bool) -> None:
-        if self.path.startswith("/api/models/someone/bert"):
-            names = [f'{{"rfilename": "{path.name}"}}' for path in self.folder.iterdir()]
-            body = f'{{"id": "someone/bert", "siblings": [{", ".join(names)}]}}'.encode()
-            kind = "application/json"
-        elif self.path.startswith(
-            ("/someone/bert/resolve/main/", f"/someone/bert/resolve/{'0' * 40}/")
-        ):
-            body = (self.folder / self.path.rpartition("/")[2]).read_bytes()
-            kind = "application/octet-stream"
-        else:
-            self.send_error(404)
-            return
-        self.send_response(200)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("ETag", f'"{hash(body):x}"')
-        self.send_header("X-Repo-Commit", "0" * 40)
-        self.end_headers()
-        if send_body:
-            self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-def test_a_download_brings_config_weights_and_tokenizer(tmp_path):
-    folder = save_tiny_bert(tmp_path / "remote")
-    (folder / "pytorch_model.bin").write_bytes(b"a pickle, which nobody asked for")
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("OneHub", (Hub,), {"folder": folder}))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    program = (
-        "from trainables.models.weights import hub\n"
-        "folder = hub.download('someone/bert')\n"
-        "assert hub.cached_folder('someone/bert') == folder\n"
-        "print(sorted(path.name for path in folder.iterdir()))\n"
-        "try: hub.download('someone/absent')\n"
-        "except Exception as error: print(type(error).__name__, error)\n"
-    )
-    environment = os.environ | {
-        "HF_HUB_OFFLINE": "0",
-        "HF_HOME": str(tmp_path / "hf"),
-        "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}",
-        "HF_HUB_DISABLE_XET": "1",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "NO_PROXY": "127.0.0.1",
-        "no_proxy": "127.0.0.1",
-    }
-    try:
-        done = subprocess.run(
-            [sys.executable, "-c", program],
-            env=environment,
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-    finally:
-        server.shutdown()
-        server.server_close()
-    assert done.returncode == 0, done.stderr
-    files, refusal = done.stdout.splitlines()
-    assert files == str(
-        ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]
-    )
-    assert refusal.startswith("WeightsError the hub does not give someone/absent")
 
 
 def test_a_foreign_format_is_converted_once(tmp_path):

@@ -5,10 +5,10 @@ so that memory stays bounded. Nothing is converted here.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -46,6 +46,7 @@ class Samples:
     layout: Layout | None = None  # order of the axes, if the format has only one
     lengths: np.ndarray | None = None  # points of each sample [n], if they differ
     names: tuple[str, ...] = ()  # of channels or of outputs
+    facts: Mapping[str, Any] = field(default_factory=dict)  # for the manifest
 
     def values(self) -> np.ndarray:
         """Return all samples in memory: labels, groups and the like.

@@ -449,12 +449,24 @@ def _arrow_batches(path: Path) -> Iterator[pa.RecordBatch]:
             if source.read(6) == b"ARROW1":
                 reader = pa.ipc.open_file(source)
                 for number in range(reader.num_record_batches):
-                    yield reader.get_batch(number)
+                    yield _plain(reader.get_batch(number))
             else:
                 source.seek(0)
-                yield from pa.ipc.open_stream(source)
+                yield from map(_plain, pa.ipc.open_stream(source))
     except (pa.ArrowException, OSError) as error:
         raise _unreadable(path, error) from error
+
+
+def _plain(batch: Any) -> Any:
+    """Return a batch with the stored form of types that other packages register with Arrow."""
+    columns = [
+        column.storage
+        if isinstance(column.type, pa.BaseExtensionType)
+        and not isinstance(column.type, pa.FixedShapeTensorType)
+        else column
+        for column in batch.columns
+    ]
+    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
 
 
 def read_csv(path: Path, scratch: Path, *, header: bool = True) -> Path:

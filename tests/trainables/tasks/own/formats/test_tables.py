@@ -59,7 +59,7 @@ def test_columns_of_lists_are_channels(suffix, tmp_path):
     a, b = ([rng.normal(size=n).astype(np.float32) for n in lengths] for _ in "ab")
     table = pa.table({"a": a, "b": b, "y": labels(N)})
     save(table, tmp_path / f"data.{suffix}")
-    input_ = {"path": f"data.{suffix}", "columns": ["b", "a"], "length": 6}
+    input_ = {"path": f"data.{suffix}", "columns": ["b", "a"], "layout": "NCL", "length": 6}
     imported = read(tmp_path, define(input=input_))
     expected = np.stack([[np.pad(s, (0, 6))[:6] for s in pair] for pair in zip(b, a, strict=True)])
     np.testing.assert_array_equal(in_order(imported, "x"), expected)

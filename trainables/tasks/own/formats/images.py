@@ -1,0 +1,119 @@
+"""Images: PNG, JPEG and other files that Pillow reads, of one size or resized to it.
+
+Grey images have one channel and others three. Bytes stay bytes; 16-bit and float images become
+float32. Declared sizes are checked before an image is decoded.
+"""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from trainables.errors import DataError, TaskDataError
+from trainables.tasks.formats.files import damaged, open_regular, shown
+from trainables.tasks.own.definition import InputData
+from trainables.tasks.own.formats.sample_files import blocks_of
+from trainables.tasks.own.formats.samples import Samples, step_of
+
+__all__ = ["decode_image", "describe_images"]
+
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
+MOST_PIXELS = 2**26
+GREY, DEEP = ("1", "L"), ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
+WAY_OUT = "Save it again as PNG"
+
+
+def describe_images(files: Sequence[Path], wanted: InputData) -> Samples:
+    """Return images as samples. Only their heads are read here.
+
+    Raises:
+        DataError: A file is no image, or the images differ in size and `input.size` is not set.
+    """
+    heads = [_head(path) for path in files]
+    sizes = {size for size, _ in heads}
+    if wanted.size is None and len(sizes) > 1:
+        (rows, columns), (other_rows, other_columns) = sorted(sizes)[0], sorted(sizes)[-1]
+        raise TaskDataError(
+            f"{files[0].parent}: images have {len(sizes)} sizes, from {rows} x {columns} to "
+            f"{other_rows} x {other_columns}. Set `input: {{size: [rows, columns]}}`: they are "
+            "resized.",
+            ("input", "size"),
+        )
+    size = wanted.size or next(iter(sizes))
+    modes = {mode for _, mode in heads}
+    grey = modes <= {*GREY, *DEEP}
+    deep = bool(modes & {*DEEP})
+    if deep and not modes <= {*DEEP}:
+        raise DataError(
+            f"{files[0].parent}: some images have more than 8 bits and others not "
+            f"({', '.join(sorted(modes))}). Convert them to one kind."
+        )
+    shape = tuple(size) if grey else (*size, 3)
+    dtype = np.dtype(np.float32 if deep else np.uint8)
+
+    def decode(path: Path) -> np.ndarray:
+        with open_regular(path) as file:
+            return decode_image(path, file, size=(size[0], size[1]), grey=grey, deep=deep)
+
+    step = step_of(int(np.prod(shape)) * dtype.itemsize)
+    return Samples(
+        where=str(files[0].parent),
+        count=len(files),
+        shape=shape,
+        dtype=dtype,
+        read=lambda: blocks_of(files, step, decode, equal=True),
+        layout="NHW" if grey else "NHWC",
+    )
+
+
+def _head(path: Path) -> tuple[tuple[int, int], str]:
+    """Return (rows, columns) and the mode of an image."""
+    with open_regular(path) as file:
+        image = _opened(path, file)
+        return (image.height, image.width), image.mode
+
+
+def _opened(path: Path | str, file: object) -> Image.Image:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            image: Image.Image = Image.open(file, formats=FORMATS)  # type: ignore[arg-type]
+    except UnidentifiedImageError as error:
+        raise damaged(path, "it is no image", WAY_OUT) from error
+    except Exception as error:  # a damaged image may raise anything
+        raise damaged(path, f"it is no image ({shown(str(error))})", WAY_OUT) from error
+    if image.width * image.height > MOST_PIXELS:
+        raise damaged(path, f"it declares {image.width} x {image.height} points", WAY_OUT)
+    if (frames := getattr(image, "n_frames", 1)) > 1:
+        raise damaged(path, f"it has {frames} frames", "Save each frame as an image")
+    return image
+
+
+def decode_image(
+    path: Path | str, file: object, *, size: tuple[int, int] | None, grey: bool, deep: bool
+) -> np.ndarray:
+    """Return an image [rows, columns] if it is grey, and else [rows, columns, 3].
+
+    Args:
+        path: Name for messages.
+        file: The open file.
+        size: Rows and columns; others are resized (bilinear). None: as it is.
+        grey: Return one channel.
+        deep: Return float32 instead of bytes.
+
+    Raises:
+        DataError: It is damaged.
+    """
+    image = _opened(path, file)
+    try:
+        if not deep:
+            image = image.convert("L" if grey else "RGB")
+        elif image.mode != "F":
+            image = Image.fromarray(np.asarray(image).astype(np.float32))
+        if size is not None and (image.height, image.width) != size:
+            image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
+        return np.array(image)
+    except Exception as error:  # a damaged image may raise anything
+        raise damaged(path, f"the image is damaged ({shown(str(error))})", WAY_OUT) from error

@@ -1,0 +1,167 @@
+"""Folders in which each file is one sample: images and sounds.
+
+The label of a file is the name of its folder, a row of a table (`target.source: csv`), or a group
+of a regular expression over its name (`pattern`). Other columns of the table, or other groups of
+the expression, are available for `splits.group` and `splits.column`.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from trainables.errors import DataError, TaskDataError
+from trainables.tasks.formats.files import shown
+from trainables.tasks.own.definition import InputData, TargetData
+from trainables.tasks.own.formats.samples import Block, Samples, joined
+from trainables.tasks.own.formats.tables import Table, open_table
+
+__all__ = ["SampleFiles", "blocks_of", "listed_files"]
+
+MOST_TABLE = 2**28  # bytes of a table of labels
+SOURCES = "folder, csv or pattern"
+
+
+@dataclass(frozen=True)
+class SampleFiles:
+    """Files of one kind, each of which is one sample."""
+
+    path: Path  # the folder or the first file, for messages
+    files: Sequence[Path]
+    describe: Callable[[Sequence[Path], InputData], Samples]  # the inputs, from their heads
+    target: TargetData
+    table: Table | None = None  # of labels; its rows are in the order of the files
+
+    def inputs(self, wanted: InputData) -> Samples:
+        return self.describe(self.files, wanted)
+
+    def targets(self, wanted: TargetData) -> Samples:
+        if self.table is not None:
+            if wanted.columns:
+                return self._rows(self.table.targets(wanted))
+            return self.column(wanted.label_column, ("target", "label_column"))
+        if wanted.source == "folder":
+            return self._text([path.parent.name for path in self.files], "names of folders")
+        if wanted.source == "pattern":
+            return self.column("label", ("target", "pattern"))
+        raise TaskDataError(
+            f"{self.path}: each file is one sample. Set `target.source` to {SOURCES}, which says "
+            "where the labels are.",
+            ("target", "source"),
+        )
+
+    def column(self, name: str, key: tuple[str, ...]) -> Samples:
+        if self.table is not None:
+            return self._rows(self.table.column(name, key))
+        groups = self._groups
+        if name not in groups:
+            has = f"`target.pattern` has {joined([*groups])}" if groups else "it has no columns"
+            raise TaskDataError(
+                f"{self.path}: no `{name}`: {has}. Name a group (?P<{name}>…) of the pattern, or "
+                "list the files in a table with such a column.",
+                key,
+            )
+        return self._text(groups[name], f"`{name}` of the pattern")
+
+    @cached_property
+    def _groups(self) -> Mapping[str, list[str]]:
+        """The values of each group of the pattern."""
+        if self.target.source != "pattern":
+            return {}
+        key = ("target", "pattern")
+        if not self.target.pattern:
+            raise TaskDataError("`source: pattern` needs a `pattern`.", key)
+        try:
+            pattern = re.compile(self.target.pattern)
+        except re.error as error:
+            raise TaskDataError(f"`pattern` is no regular expression ({error}).", key) from error
+        found: dict[str, list[str]] = {group: [] for group in pattern.groupindex}
+        if "label" not in found:
+            raise TaskDataError("`pattern` needs a group (?P<label>…).", key)
+        for path in self.files:
+            match = pattern.search(path.name)
+            if match is None or any(match[group] is None for group in found):
+                raise TaskDataError(f"{path}: `pattern` does not match the name of this file.", key)
+            for group, values in found.items():
+                values.append(match[group])
+        return found
+
+    def _rows(self, samples: Samples) -> Samples:
+        """Return the rows of the table, which are one for each file."""
+        if samples.count != len(self.files):
+            raise DataError(f"{samples.where}: {samples.count} rows for {len(self.files)} files.")
+        return samples
+
+    def _text(self, values: Sequence[str], what: str) -> Samples:
+        array = np.array(values, dtype=np.str_)
+        return Samples(
+            where=f"{self.path}: {what}",
+            count=len(array),
+            shape=(),
+            dtype=array.dtype,
+            read=lambda: iter([array]),
+        )
+
+
+def listed_files(
+    table: Path, scratch: Path, files: Sequence[Path], roots: Sequence[Path], column: str
+) -> tuple[list[Path], Table]:
+    """Return the files that a table of labels lists, in its order, and that table.
+
+    Args:
+        table: The table.
+        scratch: Folder for its Arrow file.
+        files: The files that the task file names.
+        roots: Folders that the names in the table may be relative to.
+        column: Column of the names.
+
+    Raises:
+        DataError: The table lists a file that is not there, or one twice, or leaves out a file.
+    """
+    if table.stat().st_size > MOST_TABLE:
+        raise DataError(f"{table}: {table.stat().st_size:,} bytes are too many for labels.")
+    opened = open_table(table, scratch)
+    key = ("target", "file_column")
+    names = [str(name) for name in opened.column(column, key).values().tolist()]
+    allowed = {path.resolve() for path in files}
+    found: list[Path] = []
+    for row, name in enumerate(names):
+        where = f"{table}, row {row} (counted from 0)"
+        posix = PurePosixPath(name.replace("\\", "/"))
+        if posix.is_absolute() or ".." in posix.parts or not posix.parts:
+            raise TaskDataError(
+                f"{where}: `{shown(name)}` leaves the folder. Names must be relative, and below "
+                "the folder of the files.",
+                key,
+            )
+        place = next((p for root in roots if (p := (root / posix)).resolve() in allowed), None)
+        if place is None:
+            raise TaskDataError(
+                f"{where}: `{shown(name)}` is none of the {len(files)} files that `input.path` or "
+                f"`splits` name, relative to {roots[0]}.",
+                key,
+            )
+        found.append(place)
+    twice, times = Counter(found).most_common(1)[0] if found else (table, 1)
+    if times > 1:
+        raise TaskDataError(f"{table}: {twice} is listed twice.", key)
+    if left_out := allowed - {path.resolve() for path in found}:
+        raise TaskDataError(
+            f"{table}: {len(left_out)} files have no row, such as {min(left_out)}. Add rows, or "
+            "name only the files that have a label.",
+            key,
+        )
+    return found, opened
+
+
+def blocks_of(
+    files: Sequence[Path], step: int, decode: Callable[[Path], np.ndarray], *, equal: bool
+) -> Iterator[Block]:
+    """Yield decoded files: stacked if they have one shape, and else as a list."""
+    for start in range(0, len(files), step):
+        block = [decode(path) for path in files[start : start + step]]
+        yield np.stack(block) if equal else block

@@ -1,0 +1,105 @@
+"""Tensors of torch's .pt files, mapped from the file.
+
+Only tensors and plain containers are read (`weights_only=True`): a file that names anything else is
+refused. Users have data in no other form, so this is an exception to the rule against such files.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainables.errors import TaskDataError
+from trainables.tasks.formats.files import damaged, open_regular, shown
+from trainables.tasks.own.definition import InputData, TargetData
+from trainables.tasks.own.formats.samples import Block, Samples, choose, step_of
+
+__all__ = ["TensorFile"]
+
+WAY_OUT = "Save its tensors by torch.save as a dictionary, or as .npz"
+WHOLE = "tensor"  # name of a tensor without a name
+
+
+@dataclass(frozen=True)
+class TensorFile:
+    """A .pt file: a tensor, or a dictionary or list of tensors."""
+
+    path: Path
+
+    @cached_property
+    def _tensors(self) -> Mapping[str, Tensor]:
+        """The tensors by their names; those of a list by their numbers."""
+        open_regular(self.path).close()
+        try:
+            # `weights_only` refuses every name but those of tensors and plain containers.
+            loaded: Any = torch.load(  # noqa: TID251
+                self.path, weights_only=True, mmap=True, map_location="cpu"
+            )
+        except Exception as error:  # a damaged file may raise anything
+            reason = shown(str(error).splitlines()[0] if str(error) else type(error).__name__)
+            raise damaged(
+                self.path, f"it holds more than tensors, or is damaged ({reason})", WAY_OUT
+            ) from error
+        named: dict[Any, Any] = {}
+        if isinstance(loaded, Tensor):
+            named = {WHOLE: loaded}
+        elif isinstance(loaded, Mapping):
+            named = dict(loaded)
+        elif isinstance(loaded, list | tuple):
+            named = dict(enumerate(loaded))
+        return {str(name): value for name, value in named.items() if isinstance(value, Tensor)}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the tensors."""
+        return tuple(self._tensors)
+
+    def inputs(self, wanted: InputData) -> Samples:
+        return self._samples(wanted.key, ("input", "key"))
+
+    def targets(self, wanted: TargetData) -> Samples:
+        return self._samples(wanted.key, ("target", "key"))
+
+    def column(self, name: str, key: tuple[str, ...]) -> Samples:
+        return self._samples(name, key)
+
+    def _samples(self, name: str | None, key: tuple[str, ...]) -> Samples:
+        name = choose(self.path, self.names, name, key)
+        tensor, where = self._tensors[name], f"{self.path}: `{shown(name)}`"
+        if tensor.layout != torch.strided or tensor.is_quantized or not tensor.ndim:
+            raise TaskDataError(f"{where} is no dense tensor of samples.", key)
+        declared = tensor.numel() * tensor.element_size()
+        if declared > self.path.stat().st_size:
+            raise damaged(
+                self.path,
+                f"`{name}` {list(tensor.shape)} takes {declared:,} bytes, more than the file has",
+                "Save a contiguous copy of it",
+            )
+        dtype = _numbers(tensor[:0]).dtype
+        row = math.prod(tensor.shape[1:]) * tensor.element_size()
+
+        def read() -> Iterator[Block]:
+            step = step_of(row)
+            for start in range(0, len(tensor), step):
+                yield _numbers(tensor[start : start + step])
+
+        return Samples(
+            where=where,
+            count=len(tensor),
+            shape=tuple(tensor.shape[1:]),
+            dtype=dtype,
+            read=read,
+        )
+
+
+def _numbers(tensor: Tensor) -> np.ndarray:
+    """Return a copy as an array; NumPy has no bfloat16, which becomes float32."""
+    if tensor.dtype == torch.bfloat16:
+        tensor = tensor.float()
+    return np.array(tensor.detach().resolve_conj().resolve_neg().numpy())

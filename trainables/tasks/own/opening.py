@@ -1,0 +1,213 @@
+"""The choice of a format by the ending of a file.
+
+Files of arrays and tables hold many samples each. Images and sounds are one sample each, and all of
+them together are one container.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from trainables.errors import TaskDataError
+from trainables.tasks.own.definition import InputData, TaskDefinition
+from trainables.tasks.own.files import Located
+from trainables.tasks.own.formats.endings import ARRAYS, IMAGES, KNOWN, PICKLES, SOUNDS
+from trainables.tasks.own.formats.samples import Container, Samples
+
+__all__ = ["Opened", "open_targets", "opened_inputs"]
+
+Opener = Callable[[Path, Path, InputData], Container]
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A container, and the split that its samples belong to."""
+
+    container: Container
+    key: tuple[str, ...]  # of the task file
+    split: str | Sequence[str]  # of all samples, or of each
+
+    def splits(self, samples: Samples) -> np.ndarray:
+        """Return the split of each sample [n]."""
+        if isinstance(self.split, str):
+            return np.full(samples.count, self.split)
+        return np.array(self.split)
+
+
+def opened_inputs(definition: TaskDefinition, located: Located, scratch: Path) -> list[Opened]:
+    """Open the files of the inputs.
+
+    Args:
+        definition: Content of the task file.
+        located: The files.
+        scratch: Folder for parts that do not fit in memory.
+
+    Raises:
+        DataError: A format is not known, formats are mixed, or a file is damaged.
+    """
+    parts = located.inputs
+    of_samples = [part for part in parts if part.path.suffix.lower() in IMAGES + SOUNDS]
+    if not of_samples:
+        if definition.target.source != "array":
+            raise TaskDataError(
+                f"{parts[0].path}: `target.source: {definition.target.source}` is for folders of "
+                "images or sounds. Here the outputs are an array or a column: leave it out.",
+                ("target", "source"),
+            )
+        return [
+            Opened(open_container(p.path, scratch, definition.input, p.key), p.key, p.split)
+            for p in parts
+        ]
+    kinds = Counter(_family(part.path) for part in parts)
+    if len(kinds) > 1:
+        raise TaskDataError(
+            f"{parts[0].path.parent}: files of several kinds are there "
+            f"({', '.join(f'{count} {kind}' for kind, count in kinds.most_common())}). Name those "
+            "of one kind by a glob, such as images/**/*.png.",
+            parts[0].key,
+        )
+    return [_open_sample_files(definition, located, scratch)]
+
+
+def _family(path: Path) -> str:
+    suffix = path.suffix.lower()
+    return "images" if suffix in IMAGES else "sounds" if suffix in SOUNDS else "arrays or tables"
+
+
+def _open_sample_files(definition: TaskDefinition, located: Located, scratch: Path) -> Opened:
+    from trainables.tasks.own.formats.images import describe_images
+    from trainables.tasks.own.formats.sample_files import SampleFiles, listed_files
+    from trainables.tasks.own.formats.sounds import describe_sounds
+
+    parts, target = located.inputs, definition.target
+    files, table = [part.path for part in parts], None
+    if target.source == "csv":
+        if len(located.targets) != 1:
+            raise TaskDataError(
+                "`source: csv` needs one table of file names and labels in `target.path`.",
+                ("target", "path"),
+            )
+        (listed,) = located.targets
+        roots = dict.fromkeys([*(part.root for part in parts), listed.path.parent])
+        files, table = listed_files(listed.path, scratch, files, [*roots], target.file_column)
+    elif located.targets:
+        raise TaskDataError(
+            "`target.path` of images or sounds is a table of their labels: set `source: csv`.",
+            ("target", "source"),
+        )
+    split_of = {part.path.resolve(): part.split for part in parts}
+    images = _family(files[0]) == "images"
+    container = SampleFiles(
+        path=parts[0].root,
+        files=files,
+        describe=describe_images if images else describe_sounds,
+        target=target,
+        table=table,
+    )
+    return Opened(container, parts[0].key, [split_of[path.resolve()] for path in files])
+
+
+def open_targets(definition: TaskDefinition, located: Located, scratch: Path) -> list[Container]:
+    """Open the files of the outputs, which have files of their own.
+
+    Raises:
+        DataError: A format is not known, or a file is damaged.
+    """
+    if definition.input.sample is not None:
+        raise TaskDataError(
+            "with `input.sample`, the outputs are a column of the same table. Leave "
+            "`target.path` out.",
+            ("target", "path"),
+        )
+    return [
+        open_container(part.path, scratch, definition.input, part.key) for part in located.targets
+    ]
+
+
+def open_container(path: Path, scratch: Path, wanted: InputData, key: tuple[str, ...]) -> Container:
+    """Open a file of arrays by its ending.
+
+    Args:
+        path: The file.
+        scratch: Folder for parts that do not fit in memory.
+        wanted: The part `input` of the task file.
+        key: Key of the task file that names the file.
+
+    Raises:
+        TaskDataError: The format is not known, or it is a pickle.
+    """
+    if path.is_dir():
+        from trainables.tasks.own.formats.dataset_folders import open_dataset
+
+        return open_dataset(path)
+    suffix = path.suffix.lower()
+    if suffix in PICKLES:
+        raise TaskDataError(
+            f"{path}: a pickle may run code when it is read, so it is never read. Save its arrays "
+            "with numpy.savez.",
+            key,
+        )
+    kind = ARRAYS.get(suffix)
+    if kind is None:
+        raise TaskDataError(
+            f"{path}: its format is not known by `{suffix or path.name}`. Known endings: "
+            f"{', '.join(KNOWN)}.",
+            key,
+        )
+    return OPENERS[kind](path, scratch, wanted)
+
+
+def _npy(path: Path, scratch: Path, wanted: InputData) -> Container:
+    from trainables.tasks.own.formats.numpy_files import NpyFile
+
+    del wanted
+    return NpyFile(path, scratch)
+
+
+def _npz(path: Path, scratch: Path, wanted: InputData) -> Container:
+    from trainables.tasks.own.formats.numpy_files import NpzFile
+
+    del wanted
+    return NpzFile(path, scratch)
+
+
+def _hdf5(path: Path, scratch: Path, wanted: InputData) -> Container:
+    from trainables.tasks.own.formats.hdf5_file import Hdf5File
+
+    del scratch, wanted
+    return Hdf5File(path)
+
+
+def _matlab(path: Path, scratch: Path, wanted: InputData) -> Container:
+    from trainables.tasks.own.formats.matlab import MatFile
+
+    del scratch, wanted
+    return MatFile(path)
+
+
+def _torch(path: Path, scratch: Path, wanted: InputData) -> Container:
+    from trainables.tasks.own.formats.tensors import TensorFile
+
+    del scratch, wanted
+    return TensorFile(path)
+
+
+def _table(path: Path, scratch: Path, wanted: InputData) -> Container:
+    from trainables.tasks.own.formats.long_tables import LongTable
+    from trainables.tasks.own.formats.tables import open_table
+
+    table = open_table(path, scratch, header=wanted.header)
+    return table if wanted.sample is None else LongTable(table, wanted.sample, scratch)
+
+
+OPENERS: Mapping[str, Opener] = {
+    "npy": _npy,
+    "npz": _npz,
+    "hdf5": _hdf5,
+    "matlab": _matlab,
+    "torch": _torch,
+    "table": _table,
+}
