@@ -31,7 +31,13 @@ if TYPE_CHECKING:
 REASON = 1000  # characters of why a trial failed
 SPARED = ("jaggedness", "sd", "rises", "device-s", "epochs", "candidates")  # the first one first
 MISSING = {"mean": "predict mean", "identity": "identity"}  # trivial predictors of fields
-TRIVIAL = MISSING | {"majority": "majority", "prior": "prior"}  # ... and of classes and labels
+TRIVIAL = {  # trivial predictors of vectors, fields, classes and labels
+    "mean": MISSING["mean"],
+    "median": "predict median",
+    "identity": MISSING["identity"],
+    "majority": "majority",
+    "prior": "prior",
+}
 
 
 def show_summary(summary: "Summary", *, as_json: bool, command: str = "launch") -> None:

@@ -32,6 +32,7 @@ def summary(*baselines: dict[str, float]) -> Summary:
     [
         (({"majority": 0.875},), ["majority"]),
         (({"mean": 0.25, "identity": 0.75},), ["predict mean", "identity"]),
+        (({"median": 0.5, "mean": 0.25},), ["predict mean", "predict median"]),
         (({"mean": 0.25}, {"majority": 0.875}), ["predict mean", "majority"]),
         (({"prior": 0.625},), ["prior"]),
         (({},), ["predict mean", "identity"]),
