@@ -33,7 +33,7 @@ class Format(StrEnum):
 def add_results(cli: typer.Typer) -> None:
     """Add these commands to the command line."""
     cli.command("ls")(list_sweeps)
-    for command in (status, report, compare, best, export, diagnose):
+    for command in (status, report, compare, best, export, predict, diagnose):
         cli.command()(command)
 
 
@@ -229,10 +229,44 @@ def export(
             show_default=False,
         ),
     ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Write the trained model of one trial into a new folder instead: weights, "
+            "configuration, normalisation and a model card.",
+            show_default=False,
+        ),
+    ] = None,
+    study: Annotated[
+        str | None,
+        typer.Option(
+            help="With --model: the best trial of this study; default: of the only study.",
+            show_default=False,
+            autocompletion=completion.studies,
+        ),
+    ] = None,
+    trial: Annotated[
+        str | None,
+        typer.Option(
+            help="With --model: this trial, as STUDY/NUMBER.",
+            show_default=False,
+            autocompletion=completion.trials,
+        ),
+    ] = None,
 ) -> None:
-    """Write every trial with all its parameters, metrics and states, or a table for a paper."""
+    """Write every trial with all its parameters, metrics and states, or a table for a paper.
+
+    With --model, write a trained model that can be loaded without the sweep, its data and its
+    pretrained weights:
+
+        sweeper export mona_pdebench --study mona/pdebench/advection_1d --model advection
+        sweeper predict advection waves.npy -o predicted.npy
+    """
     from sweeper.commands import results
 
+    if optuna is not None and model is not None:
+        raise UsageError("--optuna and --model each write something else: give one of them.")
     if optuna is not None:
         from sweeper.commands.optuna import export as export_optuna
 
@@ -240,11 +274,79 @@ def export(
             raise UsageError("--optuna writes into a database: leave --format and --out out.")
         output.show(export_optuna(sweep, optuna), command="export", as_json=False)
         return
+    if model is not None:
+        from sweeper.commands import models
+
+        if form is not None or out is not None:
+            raise UsageError("--model writes a folder, without --format and --out: leave them out.")
+        written = models.export_model(sweep, model, study=study, trial=trial)
+        output.show(written, command="export", as_json=False)
+        return
+    if study is not None or trial is not None:
+        raise UsageError("--study and --trial choose the trial of --model DIR: add that option.")
     found = results.export(sweep, form, out)
     if isinstance(found, str):
         print(found, end="")
     else:
         output.show(found, command="export", as_json=False)
+
+
+def predict(
+    model: Annotated[
+        list[str],
+        typer.Argument(
+            help="A sweep, one of its trials (STUDY/NUMBER), and a file of inputs; or a folder of "
+            "`sweeper export --model` (or an MLflow address, runs:/RUN_ID/model), and a file of "
+            "inputs: .npz, .npy, .h5, .parquet, .arrow or .csv.",
+            metavar="SWEEP TRIAL INPUT | DIR INPUT",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "-o",
+            "--out",
+            help="The file to write: .npz, .npy, .h5 or .parquet.",
+            show_default=False,
+        ),
+    ],
+    key: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="The array of the file that holds the inputs (default: the only one, or x); of a "
+            "table, a column or a glob over columns (default: all); repeatable.",
+            show_default=False,
+        ),
+    ] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Samples to compute at once; default: as in the evaluation of a trial.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Predict the samples of a file by a trained model, and write the predictions.
+
+    Inputs are raw: samples first, then channels, then the grid, as the task's data have them before
+    any normalisation. Classes give probabilities and labels; fields and numbers have the unit of
+    the data.
+
+        sweeper predict mona_pdebench mona/pdebench/advection_1d/7 waves.npz -o predicted.npz
+    """
+    from sweeper.commands import models
+    from sweeper.planning.sweep_folder import name_of
+
+    if len(model) not in (2, 3):
+        raise UsageError("name a model and a file: SWEEP TRIAL INPUT, or DIR INPUT.")
+    *words, inputs = model
+    if len(words) == 2:
+        words[0] = name_of(words[0])
+    found = models.predict(words, Path(inputs), out, keys=key or (), batch_size=batch_size)
+    output.show(found, command="predict", as_json=as_json)
 
 
 def diagnose(

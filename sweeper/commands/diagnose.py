@@ -9,7 +9,6 @@ A trial that trained a scorer of tokens mixes by its scores after the last epoch
 mixes by random scores.
 """
 
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +25,12 @@ from sweeper.driver.recorder import make_recorder
 from sweeper.errors import UsageError, unknown
 from sweeper.model import Trial
 from sweeper.planning.catalog import as_usage_errors, home
-from sweeper.planning.checkpoint_paths import DIAGNOSTICS_FOLDER, CheckpointPaths, folder_of_trial
+from sweeper.planning.checkpoint_paths import (
+    DIAGNOSTICS_FOLDER,
+    CheckpointPaths,
+    fetched,
+    folder_of_trial,
+)
 from sweeper.planning.load import from_record
 from sweeper.planning.sweep_folder import existing, started
 from sweeper.planning.trials import find_trial, spec_of
@@ -40,7 +44,6 @@ from trainables.runtime import checkpoints
 from trainables.runtime.training import Training
 from trainables.runtime.warm import WarmParts
 from trainables.sources.source import Source
-from trainables.storage import artifacts
 from trainables.storage.atomic import new_file
 from trainables.tasks.generation import Progress
 from trainables.tasks.task import Task
@@ -187,33 +190,14 @@ def write(
     return out, written, notes
 
 
-def saved(trial: Trial) -> Path:
-    """Return the folder of the trial's checkpoint, or of a copy if that is in a store.
-
-    Raises:
-        UsageError: The trial has no checkpoint, or not on this machine.
-    """
-    where = trial.name
-    if trial.checkpoint is None:
-        why = f": {trial.reason}" if trial.reason else "."
-        raise UsageError(f"{where} is {trial.state} and has no checkpoint{why}")
-    if "://" in trial.checkpoint:
-        fetched = Path(tempfile.mkdtemp(prefix="sweeper-")) / "checkpoint"
-        artifacts.fetch(trial.checkpoint, fetched)
-        return fetched
-    if not Path(trial.checkpoint).is_dir():
-        raise UsageError(f"{where}: no checkpoint on this machine in {trial.checkpoint}")
-    return Path(trial.checkpoint)
-
-
 def _at_best(sweep: Sweep, trial: Trial) -> Training:
     """Build the trial and load its best weights."""
-    folder = saved(trial)
     (study,) = (study for study in sweep.studies() if study.name == trial.study)
     spec = spec_of(study, trial.params, seed=trial.seed, home=home())
     device = "cuda" if torch.cuda.is_available() else "cpu"
     training = Training.begin(spec, WarmParts(), device=device)
-    checkpoints.load_best(training.state, folder)
+    with fetched(trial) as folder:
+        checkpoints.load_best(training.state, folder)
     return training
 
 

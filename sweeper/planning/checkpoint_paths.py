@@ -2,13 +2,14 @@
 
 import re
 import shutil
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sweeper.errors import BackendUnreachable
+from sweeper.errors import BackendUnreachable, UsageError
 from sweeper.ledger.records import name_in
 from sweeper.model import Trial
 from trainables.errors import TrainableError
@@ -162,6 +163,35 @@ class CheckpointPaths:
         if self.store is None:
             return None
         return str(ArtifactUrl.parse(self.store) / f"{self.folder.name}/{name}")
+
+
+@contextmanager
+def fetched(trial: Trial) -> Iterator[Path]:
+    """Yield the folder of a trial's checkpoint, or of a temporary copy if that is in a store.
+
+    Args:
+        trial: A trial with the place of its checkpoint, as `CheckpointPaths.placed` returns it.
+
+    Raises:
+        UsageError: The trial has no checkpoint, it is not on this machine, or the store does not
+            answer.
+    """
+    place = trial.checkpoint
+    if place is None:
+        why = f": {trial.reason}" if trial.reason else "."
+        raise UsageError(f"{trial.name} is {trial.state} and has no checkpoint{why}")
+    if "://" not in place:
+        if not Path(place).is_dir():
+            raise UsageError(f"{trial.name}: no checkpoint on this machine in {place}")
+        yield Path(place)
+        return
+    with tempfile.TemporaryDirectory(prefix="sweeper-") as scratch:
+        copy = Path(scratch) / "checkpoint"
+        try:
+            artifacts.fetch(place, copy)
+        except TrainableError as error:
+            raise UsageError(str(error)) from error
+        yield copy
 
 
 def folder_of_trial(sweep_folder: Path, trial: Trial) -> Path:

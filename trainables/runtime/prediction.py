@@ -129,7 +129,10 @@ class PredictionModel(nn.Module):
                 f"{self.task.name} has no labels, since it is a {self.task.kind} task: call "
                 "`predict`."
             )
-        probabilities = self.predict(x, batch_size)
+        return self.as_labels(self.predict(x, batch_size))
+
+    def as_labels(self, probabilities: np.ndarray) -> np.ndarray:
+        """Return the labels of predicted probabilities [n, k], as `labels` does."""
         if self.task.kind == "multilabel":
             return np.asarray(probabilities >= THRESHOLD)
         names: np.ndarray = np.array(self.classes)[probabilities.argmax(axis=1)]

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from sweeper.cli.main import run
-from sweeper.commands.diagnose import DIAGNOSTICS, Trained, saved
+from sweeper.commands.diagnose import DIAGNOSTICS, Trained
 from sweeper.errors import UsageError
 from sweeper.model import Trial, TrialKind, TrialState
+from sweeper.planning.checkpoint_paths import fetched
 from tests.support.tiny_trials import Trials, make_trials
 from trainables.errors import ConfigError
 
@@ -33,11 +34,18 @@ def test_the_help_names_every_diagnostic(capsys):
 
 
 def test_a_trial_without_a_checkpoint_is_refused_with_the_reason(tmp_path):
-    with pytest.raises(UsageError, match="pare/t/3 is failed and has no checkpoint: the loss is"):
-        saved(trial(None))
-    with pytest.raises(UsageError, match=r"no checkpoint on this machine in .*gone"):
-        saved(trial(tmp_path / "gone"))
-    assert saved(trial(tmp_path)) == tmp_path
+    with (
+        pytest.raises(UsageError, match="pare/t/3 is failed and has no checkpoint: the loss is"),
+        fetched(trial(None)),
+    ):
+        pass
+    with (
+        pytest.raises(UsageError, match=r"no checkpoint on this machine in .*gone"),
+        fetched(trial(tmp_path / "gone")),
+    ):
+        pass
+    with fetched(trial(tmp_path)) as folder:
+        assert folder == tmp_path
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,179 @@
+"""Files of inputs and of predictions: NumPy, HDF5 and tables. Loads no torch.
+
+Inputs are untrusted, and are read as the data of own tasks are. Predictions are written in whole or
+not at all:
+
+    .npy             the predictions
+    .npz, .h5        `prediction`; of classes also `label` [n] and `classes` [k]
+    .parquet         a column for each number of a prediction (of classes: by their names) and
+                     `label`; fields are one column of tensors, `prediction`
+"""
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from trainables.errors import ConfigError, DataError
+from trainables.storage.atomic import new_file
+from trainables.tasks.own.definition import InputData
+from trainables.tasks.own.formats.opening import open_container
+from trainables.tasks.own.formats.samples import Samples, choose, joined
+
+__all__ = ["WRITTEN", "Predictions", "check_output", "read_inputs", "write_predictions"]
+
+USUAL = "x"  # the array of a file that has several
+KEY = ("--key",)  # names an array or columns, in messages
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictions:
+    """Predictions [n, ...]; of classes or labels also their names [k] and the labels [n, ...]."""
+
+    values: np.ndarray
+    classes: tuple[str, ...] = ()
+    labels: np.ndarray | None = None
+
+
+def read_inputs(path: Path, input_shape: tuple[int, ...], keys: Sequence[str] = ()) -> np.ndarray:
+    """Return the inputs in a file, [n, ...], as numbers that are not checked further.
+
+    The numbers of a row of a table are reshaped to the shape of a sample, if they are as many.
+
+    Args:
+        path: A .npz, .npy, HDF5, Parquet, Arrow or CSV file.
+        input_shape: The shape of one sample.
+        keys: The name of the array; or names or globs of columns, if the file is a table. None: the
+            only array, or `x`; or all columns.
+
+    Raises:
+        DataError: The file is missing, damaged or of another format, or has no such array.
+    """
+    from trainables.tasks.importing import reading  # loads torch, which the model needs anyway
+
+    if not path.is_file():
+        raise DataError(f"{path}: there is no such file.")
+    with tempfile.TemporaryDirectory(prefix="sweeper-") as scratch, reading([path]):
+        samples = _samples(path, Path(scratch), keys)
+        blocks = [_as_array(samples, block) for block in samples.read()]
+    if not blocks:
+        raise DataError(f"{samples.where}: it has no samples.")
+    rows = np.concatenate(blocks)
+    is_flat = rows.ndim == 2 and rows.shape[1:] != input_shape[1:]
+    if is_flat and rows.shape[1] == prod(input_shape):
+        return rows.reshape(len(rows), *input_shape)
+    return rows
+
+
+def _samples(path: Path, scratch: Path, keys: Sequence[str]) -> Samples:
+    container: Any = open_container(path, scratch, InputData(), ("INPUT",))
+    if hasattr(container, "schema"):  # a table
+        columns = tuple(keys) or container.names
+        found: Samples = container.samples(container.selected(columns, None, KEY), KEY)
+        return found
+    if len(keys) > 1:
+        raise DataError(f"{path}: --key names {joined(keys)}, but its inputs are one array.")
+    names: tuple[str, ...] = getattr(container, "names", ())
+    name = keys[0] if keys else USUAL if USUAL in names else None
+    if names or name is not None:
+        name = choose(path, names, name, KEY)
+    array: Samples = container.inputs(InputData(key=name))
+    return array
+
+
+def _as_array(samples: Samples, block: Any) -> np.ndarray:
+    if samples.lengths is not None and len(set(samples.lengths.tolist())) > 1:
+        raise DataError(
+            f"{samples.where}: sequences have {samples.lengths.min()} to {samples.lengths.max()} "
+            "points. A model takes one length: pad or cut them."
+        )
+    return np.asarray(block) if isinstance(block, np.ndarray) else np.stack(list(block))
+
+
+def check_output(path: Path) -> None:
+    """Check that predictions can be written to a file of this name.
+
+    Raises:
+        ConfigError: Its ending belongs to no format, or its folder does not exist.
+    """
+    if path.suffix.lower() not in WRITTEN:
+        raise ConfigError(f"{path}: no format ends in `{path.suffix}`. Write {', '.join(WRITTEN)}.")
+    if not path.parent.is_dir():
+        raise ConfigError(f"cannot write {path}: {path.parent} is no folder.")
+    if path.is_dir():
+        raise ConfigError(f"{path} is a folder; name a file in it.")
+
+
+def write_predictions(path: Path, found: Predictions) -> None:
+    """Write predictions in the format of the file's ending, over an existing file.
+
+    Raises:
+        ConfigError: As of `check_output`.
+        OSError: The file cannot be written.
+    """
+    check_output(path)
+    with new_file(path) as aside:
+        WRITTEN[path.suffix.lower()](aside, found)
+
+
+def _arrays(found: Predictions) -> dict[str, np.ndarray]:
+    arrays = {"prediction": found.values}
+    if found.labels is not None:
+        arrays |= {"label": found.labels, "classes": np.array(found.classes)}
+    return arrays
+
+
+def _write_npy(path: Path, found: Predictions) -> None:
+    with path.open("wb") as file:
+        np.save(file, found.values, allow_pickle=False)
+
+
+def _write_npz(path: Path, found: Predictions) -> None:
+    arrays: Mapping[str, Any] = _arrays(found)
+    with path.open("wb") as file:
+        np.savez(file, **arrays)
+
+
+def _write_hdf5(path: Path, found: Predictions) -> None:
+    import h5py
+
+    with h5py.File(path, "w") as file:
+        for name, array in _arrays(found).items():
+            is_text = array.dtype.kind == "U"
+            file.create_dataset(
+                name,
+                data=array.astype(object) if is_text else array,
+                dtype=h5py.string_dtype() if is_text else None,
+            )
+
+
+def _write_parquet(path: Path, found: Predictions) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    values = np.ascontiguousarray(found.values)
+    if values.ndim == 2:
+        names = found.classes or tuple(map(str, range(values.shape[1])))
+        columns = {f"prediction {name}": values[:, i] for i, name in enumerate(names)}
+        if found.labels is not None and found.labels.ndim == 1:
+            columns["label"] = found.labels
+    else:
+        columns = {"prediction": pa.FixedShapeTensorArray.from_numpy_ndarray(values)}
+    parquet.write_table(pa.table(columns), path)
+
+
+WRITTEN: Mapping[str, Callable[[Path, Predictions], None]] = MappingProxyType(
+    {
+        ".npz": _write_npz,
+        ".npy": _write_npy,
+        ".h5": _write_hdf5,
+        ".hdf5": _write_hdf5,
+        ".parquet": _write_parquet,
+        ".pq": _write_parquet,
+    }
+)
