@@ -22,8 +22,8 @@ import numpy as np
 from trainables.errors import ConfigError, DataError
 from trainables.storage.atomic import new_file
 from trainables.tasks.own.definition import InputData
-from trainables.tasks.own.formats.opening import open_container
 from trainables.tasks.own.formats.samples import Samples, choose, joined
+from trainables.tasks.own.opening import open_container
 
 __all__ = ["WRITTEN", "Predictions", "check_output", "read_inputs", "write_predictions"]
 
