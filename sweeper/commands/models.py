@@ -1,9 +1,8 @@
-"""Trained models for users: export, prediction from files, and loading into Python.
+"""Trained models for users: export, and prediction from files.
 
 PyTorch is imported only when a model is built.
 """
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,8 +18,7 @@ from sweeper.planning.catalog import as_usage_errors, home
 from sweeper.planning.checkpoint_paths import CheckpointPaths, fetched
 from sweeper.planning.load import from_record
 from sweeper.planning.sweep_folder import existing, started
-from sweeper.planning.trials import find_trial, spec_of
-from sweeper.tracking.mlflow_store import download, is_artifact
+from sweeper.planning.trials import find_trial
 from trainables.runtime.model_folder import export_model as write_model
 from trainables.runtime.prediction_files import (
     Predictions,
@@ -32,10 +30,8 @@ from trainables.runtime.prediction_files import (
 if TYPE_CHECKING:
     from trainables.runtime.prediction import PredictionModel
 
-__all__ = ["ModelFolder", "PredictionFile", "export_model", "load_model", "load_trial", "predict"]
+__all__ = ["ModelFolder", "PredictionFile", "export_model", "predict"]
 
-MLMODEL = "MLmodel"  # of a folder that MLflow wrote
-INSIDE = "data"  # its folder with the model that we exported
 TAKEN = 10  # trials that a message lists
 
 
@@ -141,62 +137,16 @@ def _chosen(ledger: Ledger, study: str | None, trial: str | None) -> Trial:
     return best
 
 
-def load_model(source: str | Path) -> "PredictionModel":
-    """Return a trained model: a torch module in evaluation mode, with `predict` and `labels`.
+def _load(model: Sequence[str]) -> "PredictionModel":
+    """Return the model of a sweep and a trial, or that of a folder or an address."""
+    from sweeper.commands.trained_model import load, load_trial
 
-    Args:
-        source: A checkpoint folder of a trial, a folder of `sweeper export --model`, or an address
-            of MLflow: `runs:/RUN_ID/checkpoints` of a trial, `runs:/RUN_ID/model` of the best one,
-            or `models:/MODEL_ID`. MLFLOW_TRACKING_URI names the store; default: as for a launch.
-
-    Raises:
-        BackendUnreachable: MLflow does not answer, or has no such artifact.
-        UsageError: The folder is no model, or it is damaged; or its data or weights are missing.
-
-    Example:
-        >>> model = sweeper.load_model("wafer-model")  # doctest: +SKIP
-        >>> model.predict(np.zeros((8, 1, 128))).shape  # doctest: +SKIP
-        (8, 10)
-    """
-    text = str(source)
-    if not is_artifact(text):
-        return _load_folder(Path(text))
-    with tempfile.TemporaryDirectory(prefix="sweeper-") as scratch:
-        return _load_folder(download(text, Path(scratch)))
-
-
-@as_usage_errors()
-def _load_folder(folder: Path) -> "PredictionModel":
-    if not folder.is_dir():
-        raise UsageError(f"{folder}: there is no such folder.")
-    from trainables.runtime.prediction import load_model
-
-    is_mlflow = (folder / MLMODEL).is_file()
-    return load_model(folder / INSIDE if is_mlflow else folder, home())
-
-
-def load_trial(name: str, trial: str) -> "PredictionModel":
-    """Return the trained model of a trial, with its best weights.
-
-    Args:
-        name: The sweep.
-        trial: The trial, as `find_trial` takes it.
-
-    Raises:
-        NotFound: There is no such sweep or trial.
-        UsageError: It has no checkpoint with best weights here, or its data are missing.
-    """
+    if len(model) == 1:
+        return load(model[0])
+    name, trial = model
     folder = existing(name)
     with started(folder) as (ledger, record):
-        sweep = from_record(record)
-        found = find_trial(ledger, trial)
-    study = next(study for study in sweep.studies() if study.name == found.study)
-    placed = CheckpointPaths(folder, sweep.checkpoints.store).placed(found)
-    with fetched(placed) as checkpoint, as_usage_errors():
-        from trainables.runtime.prediction import load_model
-
-        spec = spec_of(study, found.params, seed=found.seed, home=home())
-        return load_model(checkpoint, home(), spec=spec)
+        return load_trial(folder, record, find_trial(ledger, trial))
 
 
 def predict(
@@ -210,7 +160,7 @@ def predict(
     """Predict the samples in a file, and write the predictions.
 
     Args:
-        model: A sweep and a trial; or a folder or an address, as of `load_model`.
+        model: A sweep and a trial; or a folder or an address, as of `sweeper.load_model`.
         inputs: A .npz, .npy, HDF5, Parquet, Arrow or CSV file.
         out: The file to write: .npz, .npy, .h5, .hdf5, .parquet or .pq.
         keys: Name of the array of inputs, or of the columns.
@@ -223,7 +173,7 @@ def predict(
     """
     with as_usage_errors():
         check_output(out)
-    loaded = load_trial(*model) if len(model) == 2 else load_model(model[0])
+    loaded = _load(model)
     with _faults_of(inputs), as_usage_errors():
         rows = read_inputs(inputs, loaded.task.input_shape, keys)
         values = loaded.predict(rows, batch_size)

@@ -3,13 +3,12 @@
 import re
 from pathlib import Path
 
-from sweeper.commands.diagnose import saved
 from sweeper.driver.recorder import environment_uri
 from sweeper.errors import UsageError
 from sweeper.ledger import SweepRecord
 from sweeper.model import Trial
 from sweeper.planning.catalog import as_usage_errors, home
-from sweeper.planning.checkpoint_paths import CheckpointPaths
+from sweeper.planning.checkpoint_paths import CheckpointPaths, fetched
 from sweeper.planning.load import from_record
 from sweeper.planning.trials import spec_of
 from sweeper.tracking.mlflow_store import CHECKPOINTS, download, tracking_uri
@@ -34,7 +33,8 @@ def load_trial(folder: Path, record: SweepRecord, trial: Trial) -> PredictionMod
     places = CheckpointPaths.recorded(folder, record.resolved)
     (study,) = (each for each in from_record(record).studies() if each.name == trial.study)
     spec = spec_of(study, trial.params, seed=trial.seed, home=home())
-    return load_model(saved(places.placed(trial)), home(), spec=spec)
+    with fetched(places.placed(trial)) as checkpoint:
+        return load_model(checkpoint, home(), spec=spec)
 
 
 @as_usage_errors()

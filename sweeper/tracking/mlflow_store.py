@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 from sweeper.errors import BackendUnreachable, NotFound
 from sweeper.tracking.run_tree import MetricPoint
 
-__all__ = ["artifact_root", "download", "follow_move", "is_artifact"]
+__all__ = ["artifact_root", "follow_move"]
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -36,7 +36,6 @@ LONGEST_TAG, LONGEST_PARAM = 8000, 6000
 DATABASE_LOGGER = "mlflow.store.db.utils"  # logs the stack and SQL of errors that it raises, too
 CHECK_S = 10.0
 CHECKPOINTS = "checkpoints"  # a folder of a run's artifacts
-ARTIFACTS = ("runs:/", "models:/")  # beginnings of addresses of artifacts
 NEVER = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "BAD_REQUEST", "INVALID_STATE")
 
 
@@ -393,39 +392,6 @@ def place(folder: Path, destination: Path) -> None:
         except OSError:  # another file system, or no support for links
             shutil.copy2(source, aside)
         aside.replace(target)
-
-
-def is_artifact(text: str) -> bool:
-    """Return whether a text is an address of MLflow's artifacts."""
-    return text.startswith(ARTIFACTS)
-
-
-def download(address: str, folder: Path) -> Path:
-    """Copy artifacts of MLflow into a folder, and return where they are in it.
-
-    Args:
-        address: `runs:/RUN_ID/PATH`, `models:/MODEL_ID` or `models:/NAME/VERSION`.
-        folder: An empty folder.
-
-    Raises:
-        BackendUnreachable: MLflow does not answer, or has no such artifact.
-    """
-    uri = tracking_uri(None)
-    _client(uri)  # its settings have to be in the environment
-    from mlflow.artifacts import download_artifacts
-
-    try:
-        found = download_artifacts(
-            artifact_uri=address, dst_path=str(folder), tracking_uri=uri, registry_uri=uri
-        )
-    except Exception as error:  # any error of MLflow's client, its store or the network
-        why = without_password(f"{type(error).__name__}: {error}", uri).splitlines()[0]
-        where = without_password(absolute(uri), uri)
-        raise BackendUnreachable(
-            f"MLflow at {where} has no {address} ({why}). Set MLFLOW_TRACKING_URI to the store of "
-            "the sweep."
-        ) from error
-    return Path(found)
 
 
 TRAINING = "workflowType=machine_learning"

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from sweeper import load_model
 from sweeper.cli.main import run
-from sweeper.commands.models import load_model
 from sweeper.errors import UsageError
 from tests.support.tiny_trials import make_trials
 from tests.support.trained_models import GENERATED, Trained, train_tiny
@@ -184,7 +184,7 @@ def test_faulty_inputs_end_with_exit_2_and_write_nothing(models, tmp_path, capsy
     [
         (["folder"], "SWEEP TRIAL INPUT, or DIR INPUT"),
         (["folder", "b", "c", "d"], "SWEEP TRIAL INPUT, or DIR INPUT"),
-        (["gone", "i.npy"], "gone: there is no such folder"),
+        (["gone", "i.npy"], "gone: no such folder"),
         (["folder", "i.npy"], "neither a checkpoint"),
     ],
 )
@@ -229,7 +229,7 @@ def test_options_of_export_that_do_not_fit_are_refused(
 
 
 def test_a_folder_that_is_missing_is_refused_in_python(tmp_path):
-    with pytest.raises(UsageError, match="there is no such folder"):
+    with pytest.raises(UsageError, match="no such folder"):
         load_model(tmp_path / "gone")
 
 
