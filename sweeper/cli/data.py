@@ -89,6 +89,17 @@ def import_data(
     output.show(done, command="data import", as_json=as_json)
 
 
+@data.command("init")
+def init_task(
+    path: Annotated[Path, typer.Argument(help="A file or folder of data.", show_default=False)],
+    as_json: AsJson = False,
+) -> None:
+    """Look at the data in PATH, and write a task file beside them to start from."""
+    from sweeper.commands import data as app
+
+    output.show(app.propose_task(path), command="data init", as_json=as_json)
+
+
 @data.command()
 def generate(
     task: Task,

@@ -96,6 +96,13 @@ class Imported(Message):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Proposed(Message):
+    """A task file that was written to start from."""
+
+    file: Path
+
+
+@dataclass(frozen=True, kw_only=True)
 class Generated(Message):
     """The data of a task that were generated."""
 
@@ -332,6 +339,33 @@ def _check_arguments(name: str, files: Sequence[Path], seed: int) -> None:
             task_info(name)
     if not is_own and not files:
         raise UsageError(f"{name}: name its published files, or a folder that holds them.")
+
+
+def propose_task(path: Path) -> Proposed:
+    """Write a task file for a file or folder of data beside it, and never over another file.
+
+    Raises:
+        UsageError: There is nothing to read, or the task file exists.
+    """
+    from trainables.tasks.own.proposal import propose
+
+    target = path.absolute().with_name(f"{path.absolute().stem}.task.yaml")
+    taken = UsageError(
+        f"{target}: it exists already, and is never overwritten. Edit it, or rename it first."
+    )
+    if target.exists():
+        raise taken
+    with as_usage_errors():
+        text = propose(path)
+    try:
+        with target.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise taken from None
+    except OSError as error:
+        raise UsageError(f"{target}: it cannot be written ({error.strerror}).") from error
+    message = f"{target}: written. Check it, and then run: sweeper data import {target}"
+    return Proposed(message=message, file=target)
 
 
 def _import_task(

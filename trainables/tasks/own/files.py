@@ -12,7 +12,7 @@ from trainables.errors import TaskDataError
 from trainables.tasks.own.definition import TaskDefinition
 from trainables.tasks.own.formats.endings import is_dataset, is_readable, is_sample
 
-__all__ = ["Located", "Part", "locate"]
+__all__ = ["Located", "Part", "locate", "readable_files"]
 
 MOST_FILES = 1_000_000
 GLOB = frozenset("*?[")
@@ -134,6 +134,15 @@ def _globbed(pattern: str, folder: Path, key: tuple[str, ...]) -> tuple[list[Pat
     if not found:
         raise TaskDataError(f"{folder / pattern}: no file matches.", key)
     return list(_inside(found, base, key)), base
+
+
+def readable_files(folder: Path) -> list[Path]:
+    """Return the files of a known format in and below a folder. Hidden files are ignored.
+
+    Raises:
+        TaskDataError: There is none, or one is a link that leaves the folder.
+    """
+    return _walk(folder, ())
 
 
 def _walk(folder: Path, key: tuple[str, ...]) -> list[Path]:

@@ -80,6 +80,8 @@ def _opened(path: Path | str, file: object) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             image: Image.Image = Image.open(file, formats=FORMATS)  # type: ignore[arg-type]
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise damaged(path, f"it declares too many points ({error})", WAY_OUT) from error
     except UnidentifiedImageError as error:
         raise damaged(path, "it is no image", WAY_OUT) from error
     except Exception as error:  # a damaged image may raise anything

@@ -1,0 +1,145 @@
+"""Imports of users' npz and HDF5 files against a plain copy, and the memory of large ones.
+
+A plain copy reads, writes and syncs the bytes once. Contestants take turns; the seconds are the
+shortest by the processor, so that others' work on the machine and the disk's speed do not count.
+
+The large files are 4 GB, written in chunks. The peak is that of a process that only imports.
+"""
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+from multiprocessing import get_context
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from tests.support.own_data import define
+from tests.support.own_tasks import registry_restored
+from trainables.tasks.importing import import_own
+from trainables.tasks.own.benchmark import own_benchmark
+from trainables.tasks.own.reading import read_own
+from trainables.tasks.registry import register
+
+MEMORY_BOUND = 2**30
+ROUNDS = 3
+SHAPE = (3, 64, 64)  # of a sample
+CHUNK = 1024  # samples that are written at once
+
+
+def save_npz(path: Path, count: int) -> None:
+    x = np.random.default_rng(0).normal(size=(count, *SHAPE)).astype(np.float32)
+    np.savez(path, x=x, y=np.arange(count) % 10)
+
+
+def save_hdf5(path: Path, count: int) -> None:
+    rng = np.random.default_rng(0)
+    with h5py.File(path, "w") as file:
+        x = file.create_dataset("x", (count, *SHAPE), "f4", chunks=(64, *SHAPE))
+        for start in range(0, count, CHUNK):
+            rows = min(CHUNK, count - start)
+            x[start : start + rows] = rng.normal(size=(rows, *SHAPE))
+        file["y"] = np.arange(count) % 10
+
+
+def save_npy(path: Path, count: int) -> None:
+    rng = np.random.default_rng(0)
+    x = np.lib.format.open_memmap(path, "w+", np.float32, (count, *SHAPE))
+    for start in range(0, count, CHUNK):
+        rows = min(CHUNK, count - start)
+        x[start : start + rows] = rng.normal(size=(rows, *SHAPE))
+    x.flush()
+    np.save(path.with_name("labels.npy"), np.arange(count) % 10)
+
+
+def definition_of(path: Path):
+    apart = path.suffix == ".npy"
+    return define(
+        input={"path": path.name, "layout": "NCHW"} | ({} if apart else {"key": "x"}),
+        target={"path": "labels.npy"} if apart else {"key": "y"},
+    )
+
+
+def plain_copy(source: Path, target: Path) -> None:
+    target.mkdir()
+    with source.open("rb") as file, (target / source.name).open("wb") as copy:
+        shutil.copyfileobj(file, copy, 2**24)
+        copy.flush()
+        os.fsync(copy.fileno())
+
+
+def seconds_of(*contestants: Callable[[Path], object], folder: Path) -> list[float]:
+    """Return the fewest processor seconds of each; every turn has a folder of its own."""
+    seconds = [float("inf")] * len(contestants)
+    for turn in range(ROUNDS):
+        for number, contestant in enumerate(contestants):
+            own = folder / f"{number}-{turn}"
+            start = time.process_time()
+            contestant(own)
+            seconds[number] = min(seconds[number], time.process_time() - start)
+            shutil.rmtree(own)
+    return seconds
+
+
+@pytest.mark.benchmark
+@pytest.mark.parametrize(("suffix", "save"), [("npz", save_npz), ("h5", save_hdf5)])
+def test_reading_is_at_least_a_third_as_fast_as_a_plain_copy(suffix, save, tmp_path):
+    path = tmp_path / f"data.{suffix}"
+    save(path, 8192)
+    definition, size = definition_of(path), path.stat().st_size
+
+    def read(folder: Path) -> None:
+        folder.mkdir()
+        read_own(definition, tmp_path, folder)
+
+    def whole(home: Path) -> None:
+        with registry_restored():
+            files = {definition.name: tmp_path / "own.task.yaml"}
+            register(own_benchmark([definition], home, files))
+            import_own(definition.name, home)
+
+    copy, ours, everything = seconds_of(
+        lambda folder: plain_copy(path, folder), read, whole, folder=tmp_path
+    )
+    print(
+        f"\n{suffix}, {size / 1e6:.0f} MB: copy {size / 1e6 / copy:.0f} MB/s, reading "
+        f"{size / 1e6 / ours:.0f} ({copy / ours:.2f} of a copy), the whole import with hashes and "
+        f"checks {size / 1e6 / everything:.0f} ({copy / everything:.2f} of a copy)"
+    )
+    assert copy / ours > 1 / 3
+
+
+def peak_bytes() -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    (line,) = (line for line in lines if "VmHWM" in line)
+    return int(line.split()[1]) * 1024
+
+
+def import_and_measure(path: Path, home: Path, answers) -> None:
+    definition = definition_of(path)
+    register(own_benchmark([definition], home, {definition.name: path.with_name("t.task.yaml")}))
+    before, start = peak_bytes(), time.perf_counter()
+    import_own(definition.name, home)
+    answers.put((before, peak_bytes(), time.perf_counter() - start))
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(("suffix", "save"), [("npy", save_npy), ("h5", save_hdf5)])
+def test_an_import_of_four_gigabytes_takes_at_most_a_gibibyte(suffix, save, tmp_path):
+    path = tmp_path / f"data.{suffix}"
+    save(path, 4 * 10**9 // (4 * int(np.prod(SHAPE))))
+    spawn = get_context("spawn")
+    answers = spawn.Queue()
+    process = spawn.Process(target=import_and_measure, args=(path, tmp_path / "home", answers))
+    process.start()
+    before, peak, seconds = answers.get(timeout=540)
+    process.join(timeout=60)
+    print(
+        f"\nimport of {path.stat().st_size / 1e9:.1f} GB of {suffix}: peak {peak / 2**20:.0f} MiB, "
+        f"{before / 2**20:.0f} of them before; {seconds:.0f} s"
+    )
+    shutil.rmtree(tmp_path)
+    assert peak <= MEMORY_BOUND

@@ -1,0 +1,34 @@
+import numpy as np
+import pytest
+
+from sweeper.commands import data
+from sweeper.errors import UsageError
+
+
+@pytest.fixture
+def arrays(tmp_path):
+    path = tmp_path / "wafer.npz"
+    np.savez(path, x=np.random.default_rng(0).normal(size=(40, 9)), y=np.arange(40) % 3)
+    return path
+
+
+def test_a_task_file_is_written_beside_the_data(arrays):
+    done = data.propose_task(arrays)
+    assert done.file == arrays.with_name("wafer.task.yaml")
+    assert "name: mine/wafer" in done.file.read_text()
+    assert f"sweeper data import {done.file}" in done.message
+
+
+def test_a_task_file_is_never_overwritten(arrays):
+    file = arrays.with_name("wafer.task.yaml")
+    file.write_text("mine")
+    with pytest.raises(UsageError, match="never overwritten"):
+        data.propose_task(arrays)
+    assert file.read_text() == "mine"
+
+
+def test_nothing_is_written_for_data_that_cannot_be_read(tmp_path):
+    (tmp_path / "notes.txt").write_text("x")
+    with pytest.raises(UsageError, match="its format is not known"):
+        data.propose_task(tmp_path / "notes.txt")
+    assert not list(tmp_path.glob("*.yaml"))
