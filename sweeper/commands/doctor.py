@@ -13,7 +13,9 @@ from sweeper.planning.resources import count_gpus
 from sweeper.provenance import PACKAGES, collect
 from sweeper.text import without_secrets
 from sweeper.tracking.mlflow_store import experiments_page, has_pages
-from trainables.models.weights.description import BACKBONES
+from trainables.errors import WeightsError
+from trainables.models.weights.description import BACKBONES, local_backbones
+from trainables.models.weights.files import weight_files
 
 FREE_GIB = 5  # a laptop sweep with its checkpoints needs about 2
 
@@ -75,6 +77,13 @@ def _weights() -> Iterator[tuple[str, str, str]]:
             if not is_here:
                 found = f"not in {folder}; a sweep that needs them asks the Hugging Face Hub"
         yield f"weights {name}", "ok" if is_here else "note", found
+    for name, dimension in local_backbones(home()).items():
+        try:
+            weight_files(home() / "weights" / name)
+        except WeightsError as error:
+            yield f"weights {name}", "note", str(error)
+        else:
+            yield f"weights {name}", "ok", f"{home() / 'weights' / name}, for {dimension} tasks"
 
 
 def _proxies() -> Iterator[tuple[str, str, str]]:

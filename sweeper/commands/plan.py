@@ -14,6 +14,7 @@ from sweeper.config.sweep import Sweep
 from sweeper.core.expected_epochs import Estimate
 from sweeper.errors import CannotSchedule
 from sweeper.planning import load, resources, studies
+from sweeper.planning.bodies import check_bodies
 from sweeper.planning.catalog import as_usage_errors, catalog, home, usable_home
 from sweeper.planning.load import missing, state_of
 from sweeper.planning.price import Price, lines, price_of
@@ -99,7 +100,9 @@ def validate(file: Path, options: load.Options) -> Validated:
     studies = sweep.studies()
     profile = named_profile(whole_text(file, sweep.task_files), sweep.profile)
     text = f"{file}: valid; {len(studies)} studies of {sweep.search.trials} trials"
-    notes = (*sweep.notes, *_missing_here(sweep, options), *_unschedulable_here(sweep, options))
+    fetched = () if is_dashboard(options.address) else load.fetches(sweep, home())
+    lacking = _missing_here(sweep, options)
+    notes = (*sweep.notes, *fetched, *lacking, *_unschedulable_here(sweep, options))
     return Validated(
         message="\n".join([*notes, f"{text}{f', profile {profile}' if profile else ''}"]),
         sweep=sweep.name,
@@ -155,7 +158,8 @@ def plan(
             runs no pilot.
 
     Raises:
-        FileFaults: The file is invalid, or a preset that was to be measured cannot be trained.
+        FileFaults: The file is invalid, or a backbone cannot be built, or a preset that was to be
+            measured cannot be trained.
         UsageError: The file asks for data that no task has, or `cluster` cannot be read.
         CannotSchedule: A trial to be measured asks for more than this machine has.
         BackendUnreachable: No cluster answers at `options.address`.
@@ -163,6 +167,7 @@ def plan(
     described = None if cluster is None else resources.parse_cluster(cluster)
     sweep = load.read(file, options, for_cluster=cluster is not None)
     load.check_imported(sweep)
+    check_bodies(sweep, home(), str(file))
     if calibrate is not None:
         from sweeper.planning.calibration import calibrate as measure
 
@@ -205,6 +210,7 @@ def plan(
         uncalibrated=priced.uncalibrated,
         notes=(
             *sweep.notes,
+            *load.fetches(sweep, home()),
             *resources.notes_on(sweep, nodes),
             *lacking,
             *few,

@@ -5,17 +5,25 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from sweeper.commands.result import Result
+from sweeper.config.check import is_elsewhere
 from sweeper.config.json_schema import inlined
 from sweeper.errors import NotFound, unknown
 from sweeper.planning import own_tasks
 from sweeper.planning.catalog import as_usage_errors, catalog, home
 from sweeper.planning.load import known_here, state_of
+from trainables.errors import ConfigError
 from trainables.methods.method import Method
 from trainables.methods.registry import METHODS
-from trainables.models.weights.description import BACKBONES, folder_of, read_config
+from trainables.models.backbones.families import family_of
+from trainables.models.weights.description import (
+    BACKBONES,
+    folder_of,
+    folder_of_spec,
+    read_config,
+)
 from trainables.spec import BackboneSpec, DataSpec, ModelSpec
 from trainables.tasks.kinds import KINDS
 from trainables.tasks.own.benchmark import OwnBenchmark
@@ -69,6 +77,8 @@ def reference(name: str, include: Sequence[Path] = ()) -> Reference:
     backbones = known_here(home()).backbones
     if name in backbones:
         return _backbone(name, backbones[name])
+    if is_elsewhere(name) and (folder := _folder_of(name)) is not None:
+        return _backbone(name, None, folder)
     raise NotFound(unknown("method, task or backbone", name, [*METHODS, *TASKS, *backbones]))
 
 
@@ -156,27 +166,52 @@ def _published(info: TaskInfo) -> Iterator[Parameter]:
                     yield replace(_with_default(each, settings), name=name)
 
 
-def _backbone(name: str, dimension: str) -> Reference:
+def _folder_of(name: str) -> Path | None:
+    """Return the folder of a backbone that is a path or in the hub's cache, or None."""
+    from trainables.models.weights.hub import cached_config  # its client takes a while to import
+
+    try:
+        return folder_of_spec(spec := BackboneSpec(hub=name), home()) or (
+            None if spec.hub_id is None else cached_config(spec.hub_id)
+        )
+    except (ConfigError, ValidationError):
+        return None
+
+
+def _backbone(name: str, dimension: str | None, folder: Path | None = None) -> Reference:
+    """Return the reference of a backbone.
+
+    Args:
+        dimension: `1d` or `2d`; None: that of its config.
+        folder: The folder of one that is neither built in nor in `SWEEPER_HOME/weights`.
+
+    Raises:
+        UsageError: Its config cannot be read.
+    """
     named = BACKBONES.get(name)
-    local = home() / "weights" / name
+    local = folder or home() / "weights" / name
     places: list[str] = [str(local)] if local.exists() else []
     config: Mapping[str, object]
     if named is None:
-        config = read_config(folder_of(name, home()))
+        with as_usage_errors():
+            config = read_config(local if folder else folder_of(name, home()))
     else:
         config = named.config
         places += [f"hub: {each}" for each in named.origin.hub_ids]
         places += [f"package: {named.origin.package}"] if named.origin.package else []
-    layers = config.get("num_hidden_layers") or config.get("depths")
+    family = family_of(config)
+    dimension = dimension or (family.dimension if family else None)
+    layers = _first(config, ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "depths"))
     facts = {
-        "tasks": dimension,
+        "tasks": dimension or "shown by `sweeper plan`, as the architecture is not known here",
         "architecture": str(config.get("model_type") or config.get("architecture")),
-        "layers": "" if layers is None else str(layers),
-        "width": str(config.get("hidden_size") or config.get("embed_dim") or ""),
+        "layers": layers,
+        "width": _first(config, ("hidden_size", "embed_dim", "n_embd", "d_model", "dim")),
         "weights": "; ".join(places),
     }
-    defaults = {f"backbones.{dimension}.name": name}
-    parameters = _parameters(BackboneSpec, prefix=f"backbones.{dimension}.")
+    place = f"backbones.{dimension or 'DIMENSION'}."
+    defaults = {f"{place}{'hub' if folder else 'name'}": name}
+    parameters = _parameters(BackboneSpec, prefix=place)
     return Reference(
         kind="backbone",
         name=name,
@@ -184,6 +219,11 @@ def _backbone(name: str, dimension: str) -> Reference:
         facts={key: value for key, value in facts.items() if value},
         parameters=tuple(_with_default(each, defaults) for each in parameters),
     )
+
+
+def _first(config: Mapping[str, object], keys: Sequence[str]) -> str:
+    """Return the value of the first of some keys that a config has, or an empty text."""
+    return next((str(config[key]) for key in keys if config.get(key) is not None), "")
 
 
 def _parameters(config: type[BaseModel], *, prefix: str) -> Iterator[Parameter]:

@@ -28,6 +28,7 @@ from sweeper.planning import child, load
 from sweeper.planning.catalog import home
 from sweeper.planning.trials import data_of, describe, spec_of
 from trainables.errors import TrainableError
+from trainables.models.weights.description import check_dimension
 from trainables.spec import BackboneSpec
 from trainables.tasks.generation import Progress
 from trainables.tasks.loading import prepare_task
@@ -122,6 +123,7 @@ def _facts(study: StudySpec, parts: "WarmParts", home: Path, progress: Progress)
     prepare_task(study.task, data, home, progress=progress)
     task = parts.task(study.task, data, home)
     backbone = parts.backbone(backbone_spec, home)
+    check_dimension(backbone.name, backbone.dimension, TASKS[study.task].dimension)
     for proxy in study.proxies:
         parts.source(proxy, backbone_spec, home)
     info = TASKS[study.task]

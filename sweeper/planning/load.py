@@ -32,7 +32,12 @@ from sweeper.planning.sweep_folder import check_storage
 from sweeper.planning.trials import data_of
 from sweeper.text import format_bytes
 from trainables.errors import ConfigError, DataError
-from trainables.models.weights.description import backbone_faults, local_backbones
+from trainables.models.weights.description import (
+    backbone_faults,
+    drop_path_fault,
+    local_backbones,
+)
+from trainables.models.weights.presence import fetch_fault, to_fetch
 from trainables.sources.registry import proxy_faults
 from trainables.spec import BackboneSpec, DataSpec
 from trainables.tasks import official
@@ -218,6 +223,11 @@ def refusals(study: StudySpec, home: Path | None) -> Iterator[Refusal]:
     backbone = BackboneSpec.model_validate(study.backbone)
     for key, reason in backbone_faults(backbone, dimension, home):
         yield ("backbones", dimension, key), reason
+    if home is not None and (fault := fetch_fault(backbone, home)):
+        yield ("backbones", dimension, backbone.origin), fault
+    rate = study.preset.get("model.drop_path", study.model.get("drop_path"))
+    if isinstance(rate, float) and (fault := drop_path_fault(backbone, rate, home)):
+        yield ("model", "drop_path"), fault
     try:
         describe_data(study.task, data_of(study))
     except ConfigError as error:
@@ -235,6 +245,13 @@ def refusals(study: StudySpec, home: Path | None) -> Iterator[Refusal]:
     if study.preset.get(probe) and study.proxy is None:
         reason = f"`{probe}` needs source data, but `proxies.{dimension}` is missing."
         yield ("fixed", probe), reason
+
+
+def fetches(sweep: Sweep, home: Path) -> tuple[str, ...]:
+    """Return a note about what a launch on this machine fetches from the hub, or nothing."""
+    specs = (BackboneSpec.model_validate(study.backbone) for study in sweep.studies())
+    found = dict.fromkeys(what for spec in specs if (what := to_fetch(spec, home)))
+    return (f"a launch fetches from the Hugging Face Hub: {', '.join(found)}.",) if found else ()
 
 
 def missing(study: StudySpec, home: Path) -> Iterator[str]:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from trainables.errors import ConfigError, WeightsError
 from trainables.models.embedders import GridEmbedder
+from trainables.models.weights.description import no_drop_path
 
 B = TypeVar("B", bound="Backbone")
 
@@ -114,10 +115,7 @@ class Backbone(nn.Module, ABC):
             ConfigError: `drop_path` is above 0, but the network has no drop path.
         """
         if drop_path:
-            raise ConfigError(
-                f"model.drop_path is {drop_path:g}, but `{self.name}` is no Swin, and has no drop "
-                "path: leave it out."
-            )
+            raise ConfigError(no_drop_path(self.name, drop_path))
         return copy.deepcopy(self.body).requires_grad_(True).train()
 
     def tokenize(

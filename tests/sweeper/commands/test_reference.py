@@ -1,6 +1,7 @@
 """`sweeper describe`: every setting of every method, task and backbone, with what it takes."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +10,7 @@ from sweeper.commands.reference import limits, reference
 from sweeper.config.json_schema import json_schema
 from sweeper.errors import NotFound
 from sweeper.planning.catalog import catalog
+from tests.support.tiny_backbones import save_tiny_bert
 from trainables.methods.registry import METHODS
 from trainables.tasks.registry import TASKS
 
@@ -72,6 +74,14 @@ def test_a_backbone_is_described_by_name_and_from_a_folder(
     mine = reference("mine")
     assert (mine.facts["tasks"], mine.facts["width"]) == ("2d", "64")
     assert mine.parameters[0].default == "mine"
+
+
+def test_a_folder_is_described_by_its_path(tmp_path: Path) -> None:
+    folder = save_tiny_bert(tmp_path / "bert", layers=3)
+    found = reference(str(folder))
+    assert (found.kind, found.facts["tasks"], found.facts["layers"]) == ("backbone", "1d", "3")
+    assert found.facts["weights"] == str(folder)
+    assert {p.name: p.default for p in found.parameters}["backbones.1d.hub"] == str(folder)
 
 
 def test_a_name_of_nothing_is_told_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,16 +9,14 @@ from typing import Any
 
 import timm
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from trainables.errors import WeightsError
 from trainables.models.backbone import ImageBackbone
 from trainables.models.backbones.grids import GridNetwork, grid_parts, resized
 from trainables.models.backbones.reading import NetworkReader
-from trainables.models.weights.checkpoint import SHOWN
-from trainables.models.weights.description import CONFIG, TENSORS, check_whole, grid_side
+from trainables.models.weights.checkpoint import SHOWN, read_tensors
+from trainables.models.weights.description import CONFIG, check_whole, grid_side
 from trainables.spec import BackboneSpec
 
 __all__ = ["TimmBackbone"]
@@ -86,13 +84,7 @@ def load_state(network: nn.Module, folder: Path) -> None:
     Raises:
         WeightsError: The file is missing, damaged or not finite, or it does not fit the network.
     """
-    path = folder / TENSORS
-    if not path.is_file():
-        raise WeightsError(f"{folder}: no {TENSORS}; timm's hub repositories hold one.")
-    try:
-        stored = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{path}: damaged or cut short ({error}); fetch it again.") from error
+    stored = read_tensors(folder)
     expected = network.state_dict()
     inside = {key.partition(".")[0] for key in expected}
     extra = [k for k in stored if k not in expected and k.partition(".")[0] in inside]
@@ -107,12 +99,8 @@ def load_state(network: nn.Module, folder: Path) -> None:
         if keys
     ]
     if faults:
-        raise WeightsError(f"{path} does not fit the network of {CONFIG}; " + "; ".join(faults))
-    state = {key: stored[key].to(expected[key].dtype) for key in expected}
-    for key, value in state.items():
-        if value.is_floating_point() and not torch.isfinite(value).all():
-            raise WeightsError(f"{path}: {key} holds NaN or infinity; fetch it again.")
-    network.load_state_dict(state)
+        raise WeightsError(f"{folder} does not fit the network of {CONFIG}; " + "; ".join(faults))
+    network.load_state_dict({key: stored[key].to(expected[key].dtype) for key in expected})
 
 
 def _side(network: Any, name: str) -> int:

@@ -7,6 +7,7 @@ of a sweep file share them.
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from math import isqrt
 from pathlib import Path
 from types import MappingProxyType
@@ -25,16 +26,20 @@ __all__ = [
     "Origin",
     "backbone_faults",
     "check_bidirectional",
+    "check_dimension",
     "check_identity",
     "check_whole",
+    "drop_path_fault",
     "folder_of",
     "grid_side",
     "kept_layers",
     "local_backbones",
+    "no_drop_path",
     "read_config",
     "sequence_tokens",
     "unsupported",
     "windowed_side",
+    "without_code",
 ]
 
 USUAL_SIDE = 16  # patches per side of a 224 x 224 image, the usual input of DINOv2
@@ -364,6 +369,16 @@ def backbone_faults(
             yield key, str(error)
 
 
+def check_dimension(name: str, found: str, wanted: str) -> None:
+    """Check that a backbone that was built is for the dimension of a task.
+
+    Raises:
+        ConfigError: It is for the other one.
+    """
+    if found != wanted:
+        raise ConfigError(f"`{name}` is for {found} tasks, but it is under `backbones.{wanted}`.")
+
+
 def _describe(spec: BackboneSpec, home: Path | None) -> Mapping[str, Any] | None:
     """Return the config of a backbone, or None if it has to be fetched from the hub.
 
@@ -376,9 +391,11 @@ def _describe(spec: BackboneSpec, home: Path | None) -> Mapping[str, Any] | None
     if named is None:
         assert home is not None
         own = folder_of_spec(spec, home)
+        if own is None and spec.timm is not None:  # its name tells the architecture
+            return {"architecture": spec.timm.partition(".")[0]}
         if own is None:
             cached = _cached(spec)
-            return None if cached is None else read_config(cached)
+            return None if cached is None else without_code(spec.name, read_config(cached))
         folder = own
     elif home is None or spec.weights == "random" or not (home / "weights" / spec.name).exists():
         return named.config
@@ -389,7 +406,51 @@ def _describe(spec: BackboneSpec, home: Path | None) -> Mapping[str, Any] | None
         check_identity(spec.name, description, folder)
     if spec.weights == "pretrained":
         weight_files(folder)
-    return description
+    return without_code(spec.name, description)
+
+
+def without_code(name: str, description: dict[str, Any]) -> dict[str, Any]:
+    """Return the config of a network that needs no code but that of the libraries.
+
+    Raises:
+        WeightsError: Its repository brings code of its own, which is never run.
+    """
+    kind = description.get("model_type")
+    if "auto_map" not in description or kind in FAMILIES or _is_of_transformers(str(kind)):
+        return description
+    raise WeightsError(
+        f"`{name}`: {CONFIG} asks for code of its own (`auto_map`), and transformers has no "
+        f"model_type {kind}. Such code is never run (no `trust_remote_code`): name a backbone of "
+        "an architecture that transformers or timm has."
+    )
+
+
+def _is_of_transformers(model_type: str) -> bool:
+    """Return whether transformers has a package for this type; transformers is not imported."""
+    spec = find_spec("transformers")
+    places = (spec.submodule_search_locations if spec else None) or ()
+    name = model_type.replace("-", "_")
+    return name.isidentifier() and any(Path(place, "models", name).is_dir() for place in places)
+
+
+def drop_path_fault(spec: BackboneSpec, rate: float, home: Path | None) -> str | None:
+    """Return why a backbone cannot train with a drop path, as far as its config tells, or None."""
+    try:
+        known = spec.name in BACKBONES or home is not None
+        description = _describe(spec, home) if known else None
+    except TrainableError:  # `backbone_faults` yields it
+        return None
+    family = None if description is None else family_of(description)
+    if not rate or family is None or family.drop_path:
+        return None
+    return no_drop_path(spec.name, rate)
+
+
+def no_drop_path(name: str, rate: float) -> str:
+    """Return the fault of a drop path that a network cannot have."""
+    return (
+        f"model.drop_path is {rate:g}, but `{name}` is no Swin, and has no drop path: leave it out."
+    )
 
 
 def unsupported(name: str, model_type: str) -> WeightsError:

@@ -7,7 +7,7 @@ and shares its cache with other programs. Importing this module loads no torch.
 from functools import partial
 from pathlib import Path
 
-from huggingface_hub import HfApi, hf_hub_download, try_to_load_from_cache
+from huggingface_hub import HfApi, constants, hf_hub_download, try_to_load_from_cache
 
 from trainables.errors import WeightsError
 from trainables.models.weights.files import (
@@ -39,6 +39,26 @@ def cached_folder(hub_id: str, revision: str | None = None) -> Path | None:
     except WeightsError:  # some of them were never fetched
         return None
     return folder
+
+
+def cached_timm(name: str, revision: str | None = None) -> Path | None:
+    """Return the cached snapshot of a model of timm, or None.
+
+    Args:
+        name: NAME or NAME.TAG. Only timm, which imports torch, knows the tag that NAME means; any
+            cached tag is taken for it.
+    """
+    if "." in name:
+        return cached_folder(f"timm/{name}", revision)
+    cache = Path(constants.HF_HUB_CACHE)
+    tagged = (path.name.rpartition("--")[2] for path in cache.glob(f"models--timm--{name}.*"))
+    found = (cached_folder(f"timm/{each}", revision) for each in sorted(tagged))
+    return next((folder for folder in found if folder is not None), None)
+
+
+def is_offline() -> bool:
+    """Return whether HF_HUB_OFFLINE forbids the network."""
+    return bool(constants.HF_HUB_OFFLINE)
 
 
 def download(hub_id: str, revision: str | None = None, *, with_weights: bool = True) -> Path:

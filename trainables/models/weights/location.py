@@ -25,6 +25,7 @@ from trainables.models.weights.description import (
     check_identity,
     folder_of,
     read_config,
+    without_code,
 )
 from trainables.models.weights.files import CONFIG, PICKLES, TENSORS, weight_files
 from trainables.models.weights.hub import cached_config, cached_folder, download
@@ -66,9 +67,8 @@ def locate(spec: BackboneSpec, home: Path) -> Located:
         folder = find_weights(spec.name, origin, home)
     else:
         folder = _find_config(spec.name, origin, home)
-    return Located(
-        description=read_config(folder), folder=folder if pretrained else None, origin=origin
-    )
+    description = without_code(spec.name, read_config(folder))
+    return Located(description=description, folder=folder if pretrained else None, origin=origin)
 
 
 def _hub_origin(spec: BackboneSpec) -> Origin | None:

@@ -18,6 +18,7 @@ from trainables.models.weights.description import (
     BACKBONES,
     backbone_faults,
     check_identity,
+    drop_path_fault,
     local_backbones,
 )
 from trainables.spec import BackboneSpec, Dimension
@@ -137,3 +138,40 @@ def test_errors_are_of_the_kind_that_loading_raises(home: Path) -> None:
     for name, kind in (("none", ConfigError), ("empty", WeightsError)):
         with pytest.raises(kind):
             load_backbone(BackboneSpec(name=name), home)
+
+
+def test_a_config_that_asks_for_its_own_code_is_refused(home: Path) -> None:
+    folder = home / "weights" / "coded"
+    folder.mkdir()
+    (folder / "config.json").write_text(
+        '{"model_type": "own_bert", "auto_map": {"AutoModel": "x.Y"}}'
+    )
+    spec = {"hub": str(folder), "weights": "random"}
+    ((key, reason),) = faults(home, "1d", **spec).items()
+    assert key == "hub"
+    assert "asks for code of its own (`auto_map`)" in reason
+    assert "trust_remote_code" in reason
+    assert refusal(home, **spec) == reason
+
+
+@pytest.mark.parametrize(
+    ("spec", "found"),
+    [
+        ({"name": "swin"}, False),
+        ({"name": "swin_base"}, False),
+        ({"name": "dinov2"}, True),
+        ({"name": "dinov2_small"}, True),
+        ({"hub": "not/fetched"}, False),
+        ({"timm": "vit_small_patch16_224"}, True),
+    ],
+)
+def test_a_drop_path_of_a_body_without_one_is_foreseen(home: Path, spec: dict, found: bool) -> None:
+    fault = drop_path_fault(BackboneSpec(**spec), 0.1, home)
+    assert ("is no Swin, and has no drop path" in str(fault)) == found
+    assert drop_path_fault(BackboneSpec(**spec), 0.0, home) is None
+
+
+def test_timm_s_name_alone_tells_what_its_body_cannot_do(home: Path) -> None:
+    assert list(faults(home, "2d", timm="vit_small_patch16_224.x", layers=2)) == ["layers"]
+    assert list(faults(home, "2d", timm="vit_small_patch16_224.x", tokens=50)) == ["tokens"]
+    assert list(faults(home, "2d", timm="vit_small_patch16_224.x")) == []

@@ -1,0 +1,85 @@
+"""A check that the backbones of a sweep can be built, in a process of its own.
+
+A sweep file and config.json do not tell everything: an architecture may have parts that are not
+understood, or its weights may not fit. `python -m sweeper.planning.bodies` loads each backbone that
+is on this machine. It reads one JSON object (`home`, and by dimension the fields of a backbone),
+and writes one (by dimension the fault, if any).
+"""
+
+import json
+import subprocess
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+
+from sweeper.config.sweep import Sweep
+from sweeper.errors import Fault, FileFaults, SweeperError
+from sweeper.planning import child
+from trainables.errors import TrainableError
+from trainables.models.weights.description import BACKBONES, check_dimension
+from trainables.models.weights.presence import is_here
+from trainables.spec import BackboneSpec
+
+SHOWN = 5  # lines of a process that died
+
+
+def check_bodies(sweep: Sweep, home: Path, where: str) -> None:
+    """Check that each backbone that is no built-in one can be built, if it is on this machine.
+
+    Args:
+        where: The sweep file, for messages.
+
+    Raises:
+        FileFaults: A backbone cannot be built.
+        SweeperError: The process died.
+    """
+    used = {sweep.catalog.tasks[task].dimension for task in sweep.tasks}
+    found = {key: BackboneSpec.model_validate(sweep.backbones[key]) for key in sorted(used)}
+    to_build = {
+        key: spec.model_dump(mode="json")
+        for key, spec in found.items()
+        if spec.name not in BACKBONES and is_here(spec, home)
+    }
+    if not to_build:
+        return
+    done = subprocess.run(
+        child.command("sweeper.planning.bodies"),
+        input=json.dumps({"home": str(home), "backbones": to_build}),
+        capture_output=True,
+        env=child.environment(CUDA_VISIBLE_DEVICES=""),
+        text=True,
+    )
+    try:
+        reasons: Mapping[str, str] = json.loads(done.stdout)["faults"]
+    except (ValueError, KeyError) as error:
+        last_lines = "\n".join(done.stderr.splitlines()[-SHOWN:])
+        raise SweeperError(
+            f"building the backbones died, exit code {done.returncode}:\n{last_lines}"
+        ) from error
+    if reasons:
+        raise FileFaults(
+            Fault(where, None, f"`backbones.{key}`: {reason}") for key, reason in reasons.items()
+        )
+
+
+def main() -> None:
+    """Build the backbones that `check_bodies` names."""
+    from trainables.models.backbones.loading import load_backbone  # torch
+
+    job, out = child.read_input(), child.take_output()
+    child.end_with_parent()
+    faults: dict[str, str] = {}
+    for key, plain in job["backbones"].items():
+        try:
+            backbone = load_backbone(BackboneSpec.model_validate(plain), Path(job["home"]))
+            check_dimension(backbone.name, backbone.dimension, key)
+        except TrainableError as error:
+            faults[key] = str(error)
+        except Exception as error:  # of an architecture that the library itself cannot build
+            traceback.print_exc()
+            faults[key] = f"`{plain['name']}` cannot be built: {type(error).__name__}: {error}"
+    child.write_line(out, {"faults": faults})
+
+
+if __name__ == "__main__":
+    main()

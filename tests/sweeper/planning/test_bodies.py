@@ -1,0 +1,44 @@
+"""A backbone that cannot be built is found by `plan`, in a process of its own."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+from sweeper.config.loader import loads_sweep
+from sweeper.config.sweep import Sweep
+from sweeper.errors import FileFaults
+from sweeper.planning import bodies
+from sweeper.planning.bodies import check_bodies
+from sweeper.planning.catalog import catalog
+from tests.support.tiny_backbones import save_tiny_bert
+from tests.sweeper.config.test_backbones import TEXT
+
+
+def sweep(one: str) -> Sweep:
+    text = TEXT.replace("{ONE}", one).replace("{TWO}", "swin_base")
+    return loads_sweep(text, catalog(), profile="paper")
+
+
+@pytest.mark.slow
+def test_weights_that_do_not_fit_their_config_are_a_fault_of_the_file(tmp_path: Path) -> None:
+    folder = save_tiny_bert(tmp_path / "bert")
+    found = sweep(f"{{hub: {folder}}}")
+    check_bodies(found, tmp_path, "x.yaml")
+    state = load_file(folder / "model.safetensors")
+    del state["encoder.layer.1.attention.self.query.weight"]
+    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(FileFaults) as caught:
+        check_bodies(found, tmp_path, "x.yaml")
+    (fault,) = caught.value.faults
+    assert str(fault).startswith("x.yaml: `backbones.1d`: ")
+    assert "missing keys: encoder.layer.1.attention.self.query.weight" in str(fault)
+
+
+def test_named_backbones_and_those_to_fetch_start_no_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bodies.subprocess, "run", lambda *_, **__: sys.exit("a process"))
+    for one in ("roberta_base", "{hub: a/b}", "{hub: a/b, revision: main, weights: random}"):
+        check_bodies(sweep(one), tmp_path, "x.yaml")
