@@ -5,20 +5,26 @@ network of the library does, every parameter has one role, and methods train it,
 bit for bit.
 """
 
+import copy
 import json
+from math import isfinite
 
 import pytest
 import timm
 import torch
 from transformers import AutoModel, T5EncoderModel
 
-from tests.support.tiny_encoders import GRIDS, SAVERS, SEQUENCES, save_encoder
+from tests.support.tiny_encoders import CAUSAL, GRIDS, LAYERS, SAVERS, SEQUENCES, save_encoder
+from tests.support.tiny_trials import weights
+from trainables.errors import ConfigError
 from trainables.methods.mona.meta_alignment import MOVED_ROLES
+from trainables.methods.registry import METHODS
 from trainables.models.backbone import Role
 from trainables.models.backbones.families import FAMILIES, family_of
 from trainables.models.backbones.loading import load_backbone
 from trainables.models.cross_modal import TRAINED_ROLES
 from trainables.spec import BackboneSpec
+from trainables.testing import check_backbone
 
 CUT = [kind for kind in SAVERS if kind in SEQUENCES or GRIDS.get(kind, {}).get("num_hidden_layers")]
 RESIZED = ["vit", "deit", "dinov2", "swinv2", "convnext", "timm_vit", "timm_eva02"]
@@ -102,8 +108,169 @@ def test_every_parameter_has_one_role(load, kind):
     assert sorted(backbone.roles) == sorted(names)
     matrices = [backbone.roles[name] for name, p in backbone.body.named_parameters() if p.dim() > 1]
     counts = {matrices.count(role) for role in (*PROJECTIONS, Role.ATTENTION_OUTPUT)}
-    assert len(counts) == 1  # as many of each as there are attentions
-    assert counts == {0} if kind == "convnext" else counts > {0}.intersection(counts)
+    assert len(counts) == 1
+    assert (counts == {0}) == (kind == "convnext")
     assert Role.NORM in backbone.roles.values()
     for roles in (*TRAINED_ROLES.values(), *MOVED_ROLES.values()):
         assert roles <= frozenset(Role)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in SAVERS if kind != "convnext"])
+@torch.no_grad()
+def test_queries_and_keys_do_not_matter_where_all_tokens_are_equal(load, kind):
+    """`finetune: wv` and `inner_params: attention` rest on this: values alone carry content."""
+    backbone = load(kind)
+
+    def features(roles):
+        body = copy.deepcopy(backbone.body)
+        rng = torch.Generator().manual_seed(7)
+        for name, parameter in body.named_parameters():
+            if backbone.roles[name] in roles:
+                parameter.add_(torch.randn(parameter.shape, generator=rng), alpha=0.3)
+        for module in body.modules():
+            if type(module).__name__.endswith("Attention"):
+                module.register_forward_pre_hook(equal_tokens, with_kwargs=True)
+        return body(backbone.embed_source(source(backbone)))
+
+    plain = features(())
+    assert not torch.allclose(features((Role.ATTENTION_VALUE,)), plain, atol=1e-2)
+    assert not torch.allclose(features((Role.ATTENTION_OUTPUT,)), plain, atol=1e-2)
+    for role in (Role.ATTENTION_QUERY, Role.ATTENTION_KEY, Role.ATTENTION_POSITION):
+        torch.testing.assert_close(features((role,)), plain, rtol=1e-3, atol=1e-4)
+
+
+def equal_tokens(module, inputs, named):
+    """Set all tokens of each sample's features to one row, by whatever name they come."""
+
+    def equal(value):
+        if not (torch.is_tensor(value) and value.is_floating_point() and value.dim() >= 3):
+            return value
+        return value.flatten(0, -2)[-1].expand_as(value)
+
+    if inputs:
+        return (equal(inputs[0]), *inputs[1:]), named
+    return inputs, {**named, "hidden_states": equal(named["hidden_states"])}
+
+
+@every_family
+def test_a_family_keeps_the_contract(folder, kind, tmp_path):
+    spec = BackboneSpec(name=str(folder(kind)), tokens=TOKENS.get(kind))
+    backbone = check_backbone(spec, tmp_path)
+    drawn = check_backbone(spec.model_copy(update={"weights": "random"}), tmp_path)
+    assert drawn.weights_hash != backbone.weights_hash
+
+
+@pytest.mark.parametrize("kind", CUT)
+@torch.no_grad()
+def test_a_cut_body_is_the_beginning_of_the_whole_one(load, folder, kind):
+    backbone = load(kind, layers=1)
+    inputs = source(backbone)
+    key = FAMILIES[kind].layers_key
+    features = backbone.body(backbone.embed_source(inputs))
+    theirs = library(kind, folder(kind), inputs, **{key: 1})
+    torch.testing.assert_close(features, theirs, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ConfigError, match=rf"layers is {LAYERS + 1}"):
+        load(kind, layers=LAYERS + 1)
+
+
+@pytest.mark.parametrize("kind", RESIZED)
+@torch.no_grad()
+def test_a_grid_of_another_size_has_interpolated_positions(load, kind):
+    backbone = load(kind, tokens=36)
+    assert (backbone.max_tokens, backbone.grid) == (36, (6, 6))
+    inputs = source(backbone)
+    tokens = backbone.embed_source(inputs)
+    assert tokens.shape == (2, 36, backbone.token_width)
+    rows, columns = backbone.feature_grid
+    features = backbone.body(tokens)
+    assert features.shape == (2, rows * columns, backbone.feature_width)
+    assert backbone.stride * rows == backbone.source_embedder.size[0]
+    # A constant table of positions is the same at any size, and so is a varying one on average.
+    usual = load(kind)
+    ours, theirs = backbone.source_embedder.positions, usual.source_embedder.positions
+    assert (ours is None) == (theirs is None)
+    if ours is not None:
+        torch.testing.assert_close(ours.mean(0), theirs.mean(0), atol=0.1, rtol=0.0)
+
+
+def test_positions_of_a_fixed_grid_are_not_stretched(load):
+    with pytest.raises(ConfigError, match="positions for the grid of its pretraining alone: 16"):
+        load("beit", tokens=36)
+
+
+@pytest.mark.parametrize("kind", CAUSAL)
+@torch.no_grad()
+def test_a_decoder_is_causal_unless_it_is_made_bidirectional(load, kind):
+    none, flip, double = (load(kind, bidirectional=b) for b in ("none", "flip", "double"))
+    tokens = none.embed_source(source(none))
+    changed = tokens.clone()
+    changed[:, -1] = tokens[:, 1]
+    assert torch.allclose(none.body(tokens)[:, :-1], none.body(changed)[:, :-1], atol=1e-5)
+    for backbone in (flip, double):
+        assert backbone.roles == none.roles
+        first = (backbone.body(tokens) - backbone.body(changed))[:, 0]
+        assert first.abs().max() > 1e-3
+    forwards, backwards = none.body(tokens), none.body(tokens.flip(1)).flip(1)
+    torch.testing.assert_close(flip.body(tokens), (forwards + backwards) / 2)
+    torch.testing.assert_close(flip.body(tokens.flip(1)), flip.body(tokens).flip(1))
+    twice = none.body(torch.cat([tokens, tokens], dim=1))
+    torch.testing.assert_close(double.body(tokens), twice[:, tokens.shape[1] :])
+
+
+@pytest.mark.parametrize("kind", sorted(set(SEQUENCES) - set(CAUSAL)))
+def test_an_encoder_is_not_made_bidirectional(load, kind):
+    with pytest.raises(ConfigError, match="leave it out"):
+        load(kind, bidirectional="flip")
+
+
+def stopped_and_resumed(trials, folder, kind, method, settings, tmp_path):
+    """Run one trial of a method twice: at once, and stopped after every epoch."""
+    dimension = "1d" if kind in SEQUENCES else "2d"
+    stages = METHODS[method].stages
+    settings = {
+        f"{stage}.{name}": value
+        for stage, config in stages.items()
+        for name, value in {"epochs": 1, **settings}.items()
+        if name in config.model_fields
+    }
+    backbone = {"name": str(folder(kind)), "tokens": 8 if dimension == "1d" else TOKENS.get(kind)}
+    spec = trials.spec(method, dimension, settings)
+    spec = spec.model_copy(update={"backbone": BackboneSpec.model_validate(backbone)})
+    whole = trials.run(spec)
+    reports, trial = [], trials.begin(spec)
+    while not (reports and reports[-1].is_final):
+        reports.append(next(trial.reports()))
+        trial.save(tmp_path / "checkpoint")
+        trial = trials.begin(spec)
+        with torch.no_grad():
+            for parameter in trial.state.model.parameters():
+                parameter.fill_(0.5)
+        torch.manual_seed(len(reports))
+        trial.load(tmp_path / "checkpoint")
+    assert [report.stage for report in reports] == list(stages)
+    assert all(isfinite(value) for report in reports for value in report.metrics.values())
+    ours = weights(trial)
+    assert reports == whole[0]
+    assert ours.keys() == whole[1].keys()
+    assert all(torch.equal(value, whole[1][name]) for name, value in ours.items())
+
+
+@pytest.mark.slow
+@every_family
+def test_mona_with_its_exact_gradient_is_resumed_bit_for_bit(trials, folder, kind, tmp_path):
+    """MoNA asks the most of a body: a second derivative, and parameters from outside."""
+    stopped_and_resumed(trials, folder, kind, "mona", {"meta_grad": "exact"}, tmp_path)
+
+
+@pytest.mark.soak
+@every_family
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_is_resumed_bit_for_bit(trials, folder, kind, method, tmp_path):
+    stopped_and_resumed(trials, folder, kind, method, {}, tmp_path)
+
+
+@pytest.mark.soak
+@every_family
+@pytest.mark.parametrize("finetune", ["layernorm", "non_attn", "wv"])
+def test_what_finetune_freezes_stays(trials, folder, kind, finetune, tmp_path):
+    stopped_and_resumed(trials, folder, kind, "nft", {"finetune": finetune}, tmp_path)

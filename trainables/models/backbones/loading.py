@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
+from trainables.errors import TrainableError, WeightsError
 from trainables.models.backbone import Backbone
 from trainables.models.backbones.dinov2 import Dinov2Backbone
 from trainables.models.backbones.encoder import EncoderBackbone
@@ -19,6 +20,15 @@ from trainables.spec import BackboneSpec
 
 __all__ = ["ARCHITECTURES", "BACKBONES", "build_backbone", "load_backbone"]
 
+FAULTS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 Architecture = Callable[[NetworkReader, BackboneSpec], Backbone]
 
 ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
@@ -59,14 +69,30 @@ def build_backbone(reader: NetworkReader, spec: BackboneSpec) -> Backbone:
     """
     if (family := family_of(reader.description)) is not None:
         check_bidirectional(spec.name, family, spec.bidirectional)
-    architecture = ARCHITECTURES.get(reader.model_type) or _generic(reader)
-    backbone = architecture(reader, spec)
+    own = ARCHITECTURES.get(reader.model_type)
+    backbone = _generic(reader, spec) if own is None else own(reader, spec)
     backbone.description = reader.description
     return backbone
 
 
-def _generic(reader: NetworkReader) -> Architecture:
-    """Return the adapter of a library for a network without a backbone of its own."""
+def _generic(reader: NetworkReader, spec: BackboneSpec) -> Backbone:
+    """Build a network without a backbone of its own by the adapter of its library.
+
+    Raises:
+        ConfigError: The network does not support the spec.
+        WeightsError: The architecture is not supported, or the weights do not fit it.
+    """
+    adapter: Architecture
     if "model_type" not in reader.description and "architecture" in reader.description:
-        return TimmBackbone
-    return VisionBackbone if is_vision(reader.model_type) else EncoderBackbone
+        adapter = TimmBackbone
+    else:
+        adapter = VisionBackbone if is_vision(reader.model_type) else EncoderBackbone
+    try:
+        return adapter(reader, spec)
+    except TrainableError:
+        raise
+    except FAULTS as error:  # of any network of the hub, whose config nobody has tried
+        raise WeightsError(
+            f"`{reader.name}`: its network cannot be run as a backbone "
+            f"({type(error).__name__}: {error}): check its config, or name another."
+        ) from error

@@ -16,7 +16,8 @@ from trainables.models.backbone import ImageBackbone
 from trainables.models.backbones.grids import GridNetwork, grid_parts, resized
 from trainables.models.backbones.reading import NetworkReader
 from trainables.models.weights.checkpoint import SHOWN, read_tensors
-from trainables.models.weights.description import CONFIG, check_whole, grid_side
+from trainables.models.weights.description import check_whole, grid_side
+from trainables.models.weights.files import CONFIG
 from trainables.spec import BackboneSpec
 
 __all__ = ["TimmBackbone"]
@@ -99,7 +100,10 @@ def load_state(network: nn.Module, folder: Path) -> None:
         if keys
     ]
     if faults:
-        raise WeightsError(f"{folder} does not fit the network of {CONFIG}; " + "; ".join(faults))
+        raise WeightsError(
+            f"{folder}: its weights do not fit the network that {CONFIG} describes; "
+            + "; ".join(faults)
+        )
     network.load_state_dict({key: stored[key].to(expected[key].dtype) for key in expected})
 
 
