@@ -14,8 +14,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import Distribution, EntryPoint, distributions
-from typing import Generic, TypeVar
+from importlib.metadata import Distribution, distributions
+from typing import Generic, TypeVar, cast
 
 from trainables.errors import PluginError
 
@@ -44,7 +44,8 @@ class Offer:
     value: str  # "module:OBJECT"
     distribution: str
     version: str
-    entry: EntryPoint
+    load: Callable[[], object]
+    read_text: Callable[[str], str | None]  # a file of the distribution's metadata, by its name
 
     @property
     def module(self) -> str:
@@ -99,8 +100,8 @@ def _all_offers() -> Mapping[str, Mapping[str, tuple[Offer, ...]]]:
                 value=entry.value,
                 distribution=distribution.name,
                 version=distribution.version,
-                # A finder that another library installed may give an entry of its own class.
-                entry=EntryPoint(entry.name, entry.value, entry.group),
+                load=entry.load,
+                read_text=distribution.read_text,
             )
             of_group = found[entry.group]
             of_group[entry.name] = (*of_group.get(entry.name, ()), offer)
@@ -210,7 +211,7 @@ class Registry(Mapping[str, T], Generic[T]):
         """
         where = f"{self.kind} `{offer.name}` of {offer.origin} (`{offer.value}`)"
         try:
-            loaded = offer.entry.load()
+            loaded = offer.load()
             if isinstance(loaded, Mapping):
                 loaded = loaded[offer.name]
         except Exception as error:
@@ -223,8 +224,7 @@ class Registry(Mapping[str, T], Generic[T]):
             raise PluginError(f"{where} is a {kind}, which is no {self.kind}.")
         if name != offer.name:
             raise PluginError(f"{where} calls itself `{name}`: give both the same name.")
-        result: T = loaded
-        return result
+        return cast(T, loaded)
 
 
 def _cause(error: Exception) -> str:

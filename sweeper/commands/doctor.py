@@ -66,7 +66,9 @@ def _devices() -> Iterator[tuple[str, str, str]]:
 
 def _weights() -> Iterator[tuple[str, str, str]]:
     """Check the pretrained weights: those in packages first, then those from the hub."""
-    for name, backbone in sorted(BACKBONES.items(), key=lambda each: not each[1].origin.package):
+    for name, backbone in sorted(
+        BACKBONES.usable().items(), key=lambda each: not each[1].origin.package
+    ):
         if (package := backbone.origin.package) is not None:
             is_here = importlib.util.find_spec(package) is not None
             found = "installed" if is_here else 'not installed; run: pip install "sweeper[laptop]"'

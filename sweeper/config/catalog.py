@@ -47,6 +47,12 @@ class Lazy(Mapping[str, T], Generic[T]):
         return len(self._names)
 
 
+def extended(entries: Mapping[str, T], more: Mapping[str, T]) -> Mapping[str, T]:
+    """Return entries with others added or replaced, and import none of them."""
+    names = {**dict.fromkeys(entries), **dict.fromkeys(more)}
+    return Lazy(names, lambda name: more[name] if name in more else entries[name])
+
+
 def usable(entries: Mapping[str, T]) -> dict[str, T]:
     """Return the entries that can be had, without plugins that cannot be imported."""
     found: dict[str, T] = {}

@@ -98,8 +98,10 @@ def read_backbones(
             way_out = " A folder is written as a path, ./folder, or lies in SWEEPER_HOME/weights."
             message = unknown("backbone", printable(name), catalog.backbones) + way_out
             faults.add(tree.at(["backbones", dimension, "name"]), message)
+        elif name in catalog.backbones and (fault := fault_of(catalog.backbones, name)):
+            faults.add(tree.at(["backbones", dimension, "name"]), fault)
         elif catalog.backbones.get(name, dimension) != dimension:
-            fits = [n for n, d in catalog.backbones.items() if d == dimension]
+            fits = [n for n, d in usable(catalog.backbones).items() if d == dimension]
             message = f"`{name}` is for {catalog.backbones[name]} tasks. For {dimension}: "
             faults.add(node, f"`backbones.{dimension}`: {message}{', '.join(sorted(fits))}.")
         # Tokens of 2D backbones form a square grid.

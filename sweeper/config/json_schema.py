@@ -149,7 +149,7 @@ def _overlay(schema: Schema) -> Schema:
 
 
 def _backbone(catalog: Catalog, dimension: str) -> Schema:
-    names = [name for name, of in catalog.backbones.items() if of == dimension]
+    names = [name for name, of in usable(catalog.backbones).items() if of == dimension]
     name = {"anyOf": [{"enum": names}, {"type": "string", "pattern": r"[/.~]"}]}
     section = inlined(catalog.sections["backbone"])
     section["properties"]["name"] = {**name, "description": "A known one, or a folder's path."}

@@ -18,9 +18,9 @@ from sweeper.config.faults import shown
 from sweeper.errors import NOT_TAKEN, StorageFull, UsageError
 from trainables.errors import TrainableError
 from trainables.methods.registry import METHODS
+from trainables.models.weights.description import BACKBONES
 from trainables.sources.registry import PROXIES
 from trainables.spec import (
-    BACKBONES,
     PUBLISHED_MODEL,
     SEARCHED_MODEL,
     BackboneSpec,
@@ -103,7 +103,7 @@ def catalog() -> Catalog:
     return Catalog(
         methods=Lazy(METHODS, _method),
         tasks=Lazy(TASKS, _task),
-        backbones=BACKBONES,
+        backbones=Lazy(BACKBONES, _backbone),
         proxies=Lazy(PROXIES, _proxy),
         sections={"backbone": BackboneSpec, "model": ModelSpec, "data": DataSpec},
         searched_model=SEARCHED_MODEL,
@@ -156,6 +156,11 @@ def _entry(info: TaskInfo, definition: Settings | None) -> TaskEntry:
         recipe=info.recipe,
         definition=definition,
     )
+
+
+def _backbone(name: str) -> Dimension:
+    with as_usage_errors():
+        return BACKBONES[name].dimension
 
 
 def _proxy(name: str) -> Dimension:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.address import is_address, is_dashboard
-from sweeper.config.catalog import Catalog
+from sweeper.config.catalog import Catalog, extended
 from sweeper.config.check import is_elsewhere
 from sweeper.config.check_studies import Refusal
 from sweeper.config.faults import shown
@@ -114,7 +114,7 @@ def known_here(home: Path | None) -> Catalog:
     known = catalog()
     if home is None:
         return known
-    return replace(known, backbones={**known.backbones, **local_backbones(home)})
+    return replace(known, backbones=extended(known.backbones, local_backbones(home)))
 
 
 def from_record(record: SweepRecord) -> Sweep:
@@ -140,7 +140,8 @@ def _resolved(resolved: Mapping[str, Any], *, name: str, profile: str) -> Sweep:
         if isinstance(spec, Mapping) and not is_elsewhere(str(spec["name"]))
     }
     known = catalog()  # the loading of a deleted backbone reports it
-    known = replace(known, backbones={**named, **known.backbones})
+    others = {name: of for name, of in named.items() if name not in known.backbones}
+    known = replace(known, backbones=extended(known.backbones, others))
     known = with_own_tasks(known, own_tasks.of_resolved(resolved, name=name))
     return loads_sweep(resolved, known, where=f"sweeps/{name}", profile=profile)
 

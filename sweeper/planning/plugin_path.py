@@ -82,8 +82,7 @@ def active() -> list[Path]:
 
 def path_of(offer: Offer) -> str | None:
     """Return the path that an offer's plugin was named by; None if it is installed."""
-    assert offer.entry.dist is not None
-    text = offer.entry.dist.read_text(NOTE)
+    text = offer.read_text(NOTE)
     return None if text is None else str(json.loads(text)["path"])
 
 

@@ -15,6 +15,7 @@ from trainables.errors import PluginError
 from trainables.methods.method import Method
 from trainables.methods.registry import METHODS
 from trainables.metrics import METRICS
+from trainables.models.weights.description import BACKBONES
 from trainables.sources.registry import PROXIES
 from trainables.tasks.registry import BENCHMARKS, BUILT_IN, TASKS, task_info
 
@@ -55,7 +56,7 @@ def offer(tmp_path, monkeypatch) -> Iterator[Offer]:
 
 def test_pyproject_and_the_registries_agree_on_the_built_in_names():
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]
-    for registry in (METHODS, BUILT_IN, PROXIES, METRICS):
+    for registry in (METHODS, BUILT_IN, PROXIES, METRICS, BACKBONES):
         assert set(registry) == set(declared[registry.group])
         assert list(registry.usable()) == list(registry)
 

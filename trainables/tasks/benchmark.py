@@ -1,6 +1,7 @@
 """A benchmark: tasks that were published together, with their data, readers and numbers.
 
-To add a benchmark, create an instance of `Benchmark` and list it in `registry.py`. Creating an
+To add a benchmark, create an instance of `Benchmark`, and offer it by an entry point of the group
+`sweeper.tasks` (`trainables/plugins.py`). Creating an
 instance loads neither torch nor a solver, because `problems` and `reader` import them when called.
 """
 
@@ -96,7 +97,7 @@ class Benchmark:
 
     name: str  # "pdebench": the first part of the names of its tasks
     tasks: tuple[TaskInfo, ...]
-    reader: Callable[[TaskInfo], Reader]  # for tasks with a `publication`
+    reader: Callable[[TaskInfo], Reader] | None = None  # for tasks with a `publication`
     problems: Callable[[TaskInfo], Problems] | None = None  # None: data cannot be generated
     results: PublishedTable | None = None
 

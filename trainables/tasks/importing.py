@@ -187,6 +187,7 @@ def _reader(info: TaskInfo, benchmark: Benchmark) -> Reader:
             f"{info.name}: this variant is ours, and no official file exists. Its data are "
             f"generated: sweeper data generate {info.name}"
         )
+    assert benchmark.reader is not None, f"{info.name} has a publication, but no reader"
     return benchmark.reader(info)
 
 

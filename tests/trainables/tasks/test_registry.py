@@ -187,7 +187,9 @@ def test_settings_of_a_task_are_of_methods_that_there_are_and_of_parameters_they
 
 @pytest.mark.parametrize("name", [n for n, info in TASKS.items() if info.publication])
 def test_every_published_task_has_a_reader(name):
-    assert isinstance(benchmark_of(name).reader(TASKS[name]), Reader)
+    reader = benchmark_of(name).reader
+    assert reader is not None
+    assert isinstance(reader(TASKS[name]), Reader)
 
 
 def test_every_task_belongs_to_its_benchmark():

@@ -1,6 +1,7 @@
 """Loading of a backbone by its name or folder."""
 
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
 
@@ -69,10 +70,19 @@ def build_backbone(reader: NetworkReader, spec: BackboneSpec) -> Backbone:
     """
     if (family := family_of(reader.description)) is not None:
         check_bidirectional(spec.name, family, spec.bidirectional)
+    named = BACKBONES.get(reader.name)
     own = ARCHITECTURES.get(reader.model_type)
+    if named is not None and named.architecture is not None:
+        own = _resolve(named.architecture)
     backbone = _generic(reader, spec) if own is None else own(reader, spec)
     backbone.description = reader.description
     return backbone
+
+
+def _resolve(path: str) -> Architecture:
+    module, _, name = path.partition(":")
+    found: Architecture = getattr(import_module(module), name)
+    return found
 
 
 def _generic(reader: NetworkReader, spec: BackboneSpec) -> Backbone:

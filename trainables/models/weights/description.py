@@ -1,5 +1,7 @@
 """Descriptions of backbones, from config.json or by name. Importing this module loads no torch.
 
+Named backbones are entry points of the group `sweeper.backbones` (`trainables/plugins.py`).
+
 The limits that follow from a backbone's sizes are defined here alone. The networks and the checks
 of a sweep file share them.
 """
@@ -16,11 +18,13 @@ from typing import Any
 from trainables.errors import ConfigError, TrainableError, WeightsError
 from trainables.models.backbones.families import FAMILIES, Family, family_of
 from trainables.models.weights.files import CONFIG, TENSORS, weight_files
+from trainables.plugins import Registry
 from trainables.spec import BackboneSpec, Bidirectional, Dimension
 
 __all__ = [
     "BACKBONES",
     "CONFIG",
+    "OWN",
     "TENSORS",
     "NamedBackbone",
     "Origin",
@@ -75,9 +79,10 @@ class NamedBackbone:
     dimension: Dimension
     origin: Origin
     config: Mapping[str, Any]
+    architecture: str | None = None  # "module:class" of its own Backbone; None: by the config
 
 
-BACKBONES: Mapping[str, NamedBackbone] = MappingProxyType(
+OWN: Mapping[str, NamedBackbone] = MappingProxyType(
     {
         "roberta_base": NamedBackbone(
             dimension="1d",
@@ -148,6 +153,11 @@ BACKBONES: Mapping[str, NamedBackbone] = MappingProxyType(
             },
         ),
     }
+)
+
+
+BACKBONES: Registry[NamedBackbone] = Registry(
+    "sweeper.backbones", tuple(OWN), lambda value: isinstance(value, NamedBackbone)
 )
 
 

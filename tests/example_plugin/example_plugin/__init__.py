@@ -1,0 +1,1 @@
+"""Example of a plugin: one method, one benchmark and one backbone."""
