@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sweeper.api.sweeps import Sweep as Sweep
     from sweeper.api.sweeps import launch as launch
     from sweeper.api.sweeps import open as open
+    from sweeper.api.sweeps import use_plugin as use_plugin
     from sweeper.api.trial import Trial as Trial
     from sweeper.api.trial import load_model as load_model
     from sweeper.commands.look import status as status
@@ -32,7 +33,7 @@ __version__ = "0.1.0"
 
 _HOMES = {  # module -> public names
     "sweeper.api.comparison": ("Comparison", "compare"),
-    "sweeper.api.sweeps": ("Sweep", "launch", "open"),
+    "sweeper.api.sweeps": ("Sweep", "launch", "open", "use_plugin"),
     "sweeper.api.trial": ("Trial", "load_model"),
     "sweeper.commands.look": ("status", "sweeps"),
     "sweeper.commands.plan": ("plan", "validate"),

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 from sweeper.errors import SweeperError, from_record, to_record
@@ -31,7 +32,8 @@ class Request:
 
     def to_json(self) -> dict[str, Any]:
         """Return the request as plain data."""
-        return asdict(self)
+        include = [str(path) for path in self.options.include]
+        return {**asdict(self), "options": {**asdict(self.options), "include": include}}
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "Request":
@@ -40,6 +42,7 @@ class Request:
             name: tuple(value) if isinstance(value, list) else value
             for name, value in record["options"].items()
         }
+        options["include"] = tuple(map(Path, options["include"]))
         action = Action(record["action"])
         return cls(**{**record, "action": action, "options": Options(**options)})
 

@@ -75,7 +75,7 @@ def _attend(process: subprocess.Popen[str], request: Request, folder: Path) -> A
     for reader in readers:
         reader.start()
     with suppress(BrokenPipeError), process.stdin as pipe:
-        json.dump(request.to_json(), pipe, default=str)
+        json.dump(request.to_json(), pipe)
     with display(folder) as shown:
         while True:
             try:

@@ -25,7 +25,9 @@ from sweeper.core.ranking import ranked
 from sweeper.errors import NotFound, SweeperError, UsageError, unknown
 from sweeper.ledger import Ledger, SweepRecord
 from sweeper.model import trial_name
+from sweeper.planning.catalog import catalog, usable_home
 from sweeper.planning.load import Options
+from sweeper.planning.plugin_path import activate
 from sweeper.planning.sweep_folder import existing, has_ledger, living_state, name_of, started
 from sweeper.planning.trials import find_trial
 
@@ -105,7 +107,7 @@ class Sweep:
         Columns: study, trial, stage, epoch (from 1), metric, value. Of an epoch that a later
         attempt has repeated, the later values count.
 
-            curves = sweep.curves()
+            curves = sweep.curves("mona/pdebench/advection_1d")
             curves[curves["metric"] == "val/nrmse"].pivot(
                 index="epoch", columns="trial", values="value")
 
@@ -311,6 +313,7 @@ def launch(
     trials: int | None = None,
     name: str | None = None,
     sets: Sets = (),
+    include: Sequence[str | PathLike[str]] = (),
     storage: str | None = None,
     address: str = "local",
     insecure: bool = False,
@@ -332,6 +335,7 @@ def launch(
         name: Another name for the sweep.
         sets: Values that replace those of the file: a mapping of keys such as `search.trials` to
             values, or texts KEY=VALUE.
+        include: Task files (`*.task.yaml`) of own tasks, or folders of them.
         storage: The URL of the database that holds the ledger; None: a file in the sweep's folder.
         address: `local`, or HOST:PORT of a Ray cluster that runs.
         insecure: Allow a cluster that others can reach and that asks for no token.
@@ -348,6 +352,7 @@ def launch(
     options = Options(
         profile=profile,
         sets=_written(sets),
+        include=tuple(map(Path, include)),
         trials=trials,
         name=name,
         storage=storage,
@@ -364,6 +369,23 @@ def launch(
         request = Request(action=Action.LAUNCH, sweep=folder.name, file=str(path), options=options)
         run(request, folder)
     return Sweep(folder)
+
+
+def use_plugin(path: str | PathLike[str]) -> None:
+    """Make the methods, tasks and other objects of a plugin known that is not installed.
+
+    They are known to this program and to the sweeps that it launches from now on.
+
+        sweeper.use_plugin("my_method.py")
+
+    Args:
+        path: A folder with a pyproject.toml that has entry points, or a Python file.
+
+    Raises:
+        UsageError: There is no plugin at the path.
+    """
+    activate(Path(path), usable_home())
+    catalog.cache_clear()
 
 
 def _await_start(folder: Path, pid: int) -> None:

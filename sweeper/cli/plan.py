@@ -1,6 +1,8 @@
 """Commands about a sweep file: its plan, its faults, its schema, and the names it may use."""
 
+import sys
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -20,13 +22,89 @@ from sweeper.cli.options import (
 )
 from sweeper.cli.output import progress
 from sweeper.console import stderr
-from sweeper.errors import CannotSchedule
+from sweeper.errors import CannotSchedule, UsageError
+
+METHODS = "orca,pare,mona,nft"  # that a new file has, unless others are named
 
 
 def add_plan(cli: typer.Typer) -> None:
     """Add these commands to the command line."""
-    for command in (plan, validate, schema, describe):
+    for command in (init, plan, validate, schema, describe):
         cli.command()(command)
+
+
+def init(
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            help="The file to write, NAME.yaml; default: named after the tasks.", show_default=False
+        ),
+    ] = None,
+    methods: Annotated[
+        str | None,
+        typer.Option(
+            help="Methods, separated by commas: orca, pare, mona, nft, ...", show_default=False
+        ),
+    ] = None,
+    tasks: Annotated[
+        str | None,
+        typer.Option(
+            help="Tasks by name, separated by commas; `sweeper data list` lists them.",
+            show_default=False,
+        ),
+    ] = None,
+    task_file: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="PATH",
+            help="A task file (*.task.yaml) of an own task that the sweep has; repeatable.",
+            show_default=False,
+        ),
+    ] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(
+            help="What a trial of the profile `laptop` may take on a CPU core, about; default: 1.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a commented sweep file to start from; ask for what the options leave open.
+
+    sweeper init wafer.yaml --methods orca,nft --task-file wafer.task.yaml
+    """
+    from sweeper.commands import init as app
+
+    asks = is_asked() and not as_json
+    names, files = _words(tasks), list(task_file or ())
+    if not names and not files:
+        if not asks:
+            raise UsageError("which tasks? Say --tasks NAME,... or --task-file FILE.task.yaml.")
+        for word in _words(typer.prompt("Tasks (names or *.task.yaml files, by commas)", err=True)):
+            files.append(Path(word)) if word.endswith((".yaml", ".yml")) else names.append(word)
+    if methods is None:
+        if not asks:
+            raise UsageError(f"which methods? Say --methods {METHODS}, or some of them.")
+        methods = typer.prompt("Methods (by commas)", default=METHODS, err=True)
+    if minutes is None:
+        minutes = 1.0
+        if asks:
+            text = "Minutes that a trial may take on this machine"
+            minutes = typer.prompt(text, default=1.0, type=float, err=True)
+    written = app.init(
+        file, methods=_words(methods), tasks=names, task_files=files, minutes=minutes
+    )
+    output.show(written, as_json=as_json, command="init")
+
+
+def is_asked() -> bool:
+    """Return whether a person can answer questions."""
+    return sys.stdin.isatty()
+
+
+def _words(text: str | None) -> list[str]:
+    return [word.strip() for word in (text or "").split(",") if word.strip()]
 
 
 def plan(

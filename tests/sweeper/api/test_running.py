@@ -5,6 +5,7 @@ import json
 import signal
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -37,9 +38,8 @@ def answered(answer):
 
 @pytest.mark.parametrize("action", list(Action))
 def test_a_request_arrives_as_it_was_sent(action):
-    request = Request(
-        action=action, sweep="x", options=Options(sets=("a=1",), trials=3), trials=9, trial="m/t/1"
-    )
+    options = Options(sets=("a=1",), trials=3, include=(Path("tasks"),))
+    request = Request(action=action, sweep="x", options=options, trials=9, trial="m/t/1")
     assert Request.from_json(json.loads(json.dumps(request.to_json()))) == request
 
 

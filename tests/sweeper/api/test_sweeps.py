@@ -1,7 +1,11 @@
 """The handles of sweeps and trials, on ledgers with known values."""
 
+import inspect
 import json
+import os
 import re
+import subprocess
+import sys
 
 import pandas as pd
 import pytest
@@ -11,6 +15,7 @@ from sweeper.api.sweeps import _written
 from sweeper.cli.main import run as command
 from sweeper.errors import FileFaults, NotFound, UsageError
 from tests.support import compared_ledgers, ledgers
+from tests.support.command import ROOT
 from tests.support.compared_ledgers import Scores
 
 TASK = "pdebench/advection_1d"
@@ -18,16 +23,21 @@ BEST = (0.10, 0.11, 0.12, 0.13, 0.14, 0.15)
 CONTROL = (0.50, 0.51, 0.52, 0.53, 0.54, 0.55)
 
 
+def write_sweep(folder, name, methods):
+    """Write a finished sweep of some methods, each with six replicates."""
+    scores = [
+        Scores(method=each, task=TASK, best=[v + 0.1 * i for v in BEST], control=CONTROL)
+        for i, each in enumerate(methods)
+    ]
+    compared_ledgers.write(folder / "sweeps" / name, name, scores).close()
+
+
 @pytest.fixture
 def sweeps(tmp_path, monkeypatch):
     """Two finished sweeps in the current folder: mona and orca, and pare."""
     monkeypatch.chdir(tmp_path)
-    for name, methods in (("two", ("mona", "orca")), ("one", ("pare",))):
-        scores = [
-            Scores(method=each, task=TASK, best=[v + 0.1 * i for v in BEST], control=CONTROL)
-            for i, each in enumerate(methods)
-        ]
-        compared_ledgers.write(tmp_path / "sweeps" / name, name, scores).close()
+    write_sweep(tmp_path, "two", ("mona", "orca"))
+    write_sweep(tmp_path, "one", ("pare",))
     return tmp_path / "sweeps"
 
 
@@ -190,6 +200,52 @@ def test_settings_are_written_as_yaml_of_one_line():
         assert read.plain() == value
     assert _written("a=1") == ("a=1",)
     assert _written(["a=1", "b=2"]) == ("a=1", "b=2")
+
+
+PLUGIN = """
+from trainables.methods.method import Method
+from trainables.stages.configs import RefineConfig
+
+SHOWN = Method(name="shown", title="S", citation="", stages={"refine": RefineConfig}, control={})
+METHODS = {"shown": SHOWN}
+"""
+
+
+@pytest.mark.slow  # it starts a process: a plugin stays on the import path
+def test_a_plugin_is_known_from_its_use_on(tmp_path):
+    (tmp_path / "shown.py").write_text(PLUGIN)
+    code = (
+        "import sweeper; from sweeper.planning.catalog import catalog; "
+        "before = 'shown' in catalog().methods; sweeper.use_plugin('shown.py'); "
+        "print(before, 'shown' in catalog().methods)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "SWEEPER_HOME": str(tmp_path / "home")},
+    )  # fmt: skip
+    assert done.stdout == "False True\n", done.stderr
+    with pytest.raises(UsageError, match="no such file"):
+        sweeper.use_plugin(tmp_path / "none.py")
+
+
+EXAMPLES = (  # a docstring that has an example, and its lines
+    sweeper.open, sweeper.Sweep, sweeper.Sweep.studies, sweeper.Sweep.trials, sweeper.Sweep.curves,
+    sweeper.Sweep.best, sweeper.Sweep.trial, sweeper.Trial, sweeper.compare,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("shown", EXAMPLES, ids=lambda each: each.__qualname__)
+def test_examples_in_docstrings_run(shown, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_sweep(tmp_path, "mona_pdebench", ("mona", "orca"))
+    write_sweep(tmp_path, "pare_pdebench", ("pare",))
+    text = inspect.cleandoc(shown.__doc__)
+    lines = [line[4:] for line in text.splitlines() if line.startswith("    ")]
+    before_args = text.partition("\nArgs:")[0].partition("\nIts attributes:")[0]
+    example = "\n".join(line for line in lines if line in before_args)
+    assert "sweep" in example or "best" in example
+    names = {"sweeper": sweeper, "sweep": sweeper.open("mona_pdebench")}
+    exec(example, names)
 
 
 def test_a_faulty_file_is_refused_before_a_process_starts(tmp_path, monkeypatch):

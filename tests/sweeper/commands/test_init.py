@@ -1,0 +1,198 @@
+"""New sweep files: valid for all methods and kinds of tasks, fitting, and never over another."""
+
+import json
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from sweeper.cli import plan as commands
+from sweeper.cli.main import cli
+from sweeper.cli.main import run as command
+from sweeper.commands import init as app
+from sweeper.commands.init import FEWEST_EPOCHS, FEWEST_SAMPLES, MOST_EPOCHS, SEARCHED, Draft, init
+from sweeper.errors import Fault, FileFaults, UsageError
+from sweeper.planning.catalog import catalog
+from sweeper.planning.load import Options, read
+from trainables.methods.registry import METHODS
+from trainables.tasks.registry import TASKS
+
+OWN = """\
+name: mine/{name}
+title: Wafer maps
+kind: {kind}
+input: {{path: {name}.npz, key: x, layout: NCHW}}
+target: {{key: y}}
+"""
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SWEEPER_HOME", str(tmp_path / "home"))
+
+
+def write_task(folder, name="wafer", kind="classification"):
+    """Write a task file and its data."""
+    folder.mkdir(exist_ok=True)
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 3, 200) if kind == "classification" else rng.normal(size=(200, 2))
+    np.savez(folder / f"{name}.npz", x=rng.normal(size=(200, 1, 8, 8)).astype("float32"), y=y)
+    file = folder / f"{name}.task.yaml"
+    file.write_text(OWN.format(name=name, kind=kind))
+    return file
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_a_file_is_valid_for_every_method_on_every_kind_of_task(method, tmp_path):
+    tasks = [
+        "pdebench/advection_1d", "pdebench/darcy_2d@hard", "nasbench360/ecg",
+        "nasbench360/deepsea", "nasbench360/cifar100", "nasbench360/fsd50k", "nasbench360/cosmic",
+    ]  # fmt: skip
+    written = init(tmp_path / "all.yaml", methods=[method], tasks=tasks)
+    laptop, paper = (read(written.path, Options(profile=p)) for p in ("laptop", "paper"))
+    assert {study.task for study in laptop.studies()} == set(tasks)
+    assert laptop.resources.gpu == 0 < paper.resources.gpu
+    for study in laptop.studies():
+        assert study.parameters
+        assert study.stage_epochs[study.objective_stage] == written.epochs
+    assert laptop.notes == paper.notes == ()
+
+
+def test_all_methods_fit_one_file(tmp_path):
+    written = init(tmp_path / "all.yaml", methods=list(METHODS), tasks=["pdebench/darcy_2d"])
+    assert len(read(written.path, Options(profile="laptop")).studies()) == len(METHODS)
+
+
+def test_searched_parameters_are_parameters_of_a_method():
+    known = {
+        f"{stage}.{field.alias or name}"
+        for method in catalog().methods.values()
+        for stage, config in method.stages.items()
+        for name, field in config.model_fields.items()
+    }
+    assert set(SEARCHED) <= known
+
+
+@pytest.mark.parametrize("minutes", [0.2, 1.0, 5.0, 60.0])
+@pytest.mark.parametrize("samples", [80, 200, 400, 1_000, 30_000])
+def test_the_size_of_a_trial_follows_the_data_and_the_minutes(samples, minutes):
+    info = TASKS["nasbench360/ecg"]
+    draft = Draft(
+        name="x", methods=["nft"], include=(), minutes=minutes,
+        tasks=[replace(info, samples=samples)],
+    )  # fmt: skip
+    used = samples if draft.samples is None else draft.samples
+    assert FEWEST_SAMPLES <= used <= samples
+    assert FEWEST_EPOCHS <= draft.epochs <= MOST_EPOCHS
+    passes = app.TRAIN_SHARE * used * draft.epochs
+    budget = app.PASSES_A_MINUTE * minutes
+    if used > FEWEST_SAMPLES:
+        assert passes <= 1.1 * budget  # a file never takes much longer than was asked
+    if draft.samples is not None and draft.samples > FEWEST_SAMPLES:
+        assert passes >= 0.9 * budget  # nor uses less of a large set than there is time for
+
+
+def test_a_file_for_own_tasks_fits_their_imported_data(tmp_path, capsys):
+    file = write_task(tmp_path / "data")
+    (tmp_path / "sweeps").mkdir()
+    before = init(tmp_path / "sweeps" / "a.yaml", methods=["nft"], task_files=[file])
+    assert (before.samples, before.epochs) == (None, FEWEST_EPOCHS)
+    assert "sweeper data import" in before.message
+    assert command(["data", "import", str(file)]) == 0
+    after = init(tmp_path / "sweeps" / "b.yaml", methods=["nft"], task_files=[file])
+    assert after.epochs == 12  # 130 training samples, 1500 passes
+    assert "data import" not in after.message
+    fast = init(tmp_path / "c.yaml", methods=["nft"], task_files=[file], minutes=0.25)
+    assert fast.samples == 90
+
+
+def test_task_files_are_found_from_the_folder_of_the_sweep_file(tmp_path, monkeypatch):
+    files = [write_task(tmp_path / "data"), write_task(tmp_path / "data", "force", "regression")]
+    (tmp_path / "sweeps").mkdir()
+    written = init(tmp_path / "sweeps" / "a.yaml", methods=["orca", "mona"], task_files=files)
+    assert written.tasks == ("mine/wafer", "mine/force")
+    text = written.path.read_text()
+    assert 'include: ["../data/wafer.task.yaml", "../data/force.task.yaml"]  #' in text
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    sweep = read(written.path, Options(profile="paper"))
+    assert sweep.studies()[0].stage_epochs["refine"] == app.PAPER_EPOCHS
+
+
+def test_names_follow_the_file_or_the_tasks(tmp_path):
+    one = init(None, methods=["nft"], tasks=["pdebench/darcy_2d@hard"])
+    assert (one.path.name, one.sweep) == ("darcy_2d_hard.yaml", "darcy_2d_hard")
+    two = init(None, methods=["nft"], tasks=["pdebench/darcy_2d", "pdebench/advection_1d"])
+    assert two.sweep == "pdebench"
+    assert init(tmp_path / "my.yml", methods=["nft"], tasks=["pdebench/darcy_2d"]).sweep == "my"
+    for name in ("My File.yaml", "x.txt", "x"):
+        with pytest.raises(UsageError, match=r"NAME\.yaml"):
+            init(tmp_path / name, methods=["nft"], tasks=["pdebench/darcy_2d"])
+
+
+def test_no_file_is_overwritten_and_a_refused_one_does_not_stay(tmp_path, monkeypatch):
+    path = tmp_path / "a.yaml"
+    path.write_text("mine")
+    with pytest.raises(UsageError, match="exists"):
+        init(path, methods=["nft"], tasks=["pdebench/darcy_2d"])
+    assert path.read_text() == "mine"
+    with pytest.raises(UsageError, match="is no folder"):
+        init(tmp_path / "none" / "a.yaml", methods=["nft"], tasks=["pdebench/darcy_2d"])
+
+    def refuse(file, options):
+        raise FileFaults([Fault(str(file), 1, "no")])
+
+    monkeypatch.setattr(app, "read", refuse)
+    with pytest.raises(FileFaults):
+        init(tmp_path / "b.yaml", methods=["nft"], tasks=["pdebench/darcy_2d"])
+    assert not (tmp_path / "b.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--methods", "orka", "--tasks", "pdebench/darcy_2d"], "Did you mean `orca`"),
+        (["--methods", "orca", "--tasks", "pdebench/darcy2d"], "Did you mean `pdebench/darcy_2d"),
+        (["--methods", ",", "--tasks", "pdebench/darcy_2d"], "at least one method"),
+        (["--methods", "orca", "--tasks", "pdebench/darcy_2d", "--minutes", "0"], "above 0"),
+        (["--methods", "orca", "--task-file", "none.task.yaml"], r"none\.task\.yaml"),
+        (["--methods", "orca"], "which tasks"),
+        (["--tasks", "pdebench/darcy_2d"], "which methods"),
+    ],
+)
+def test_what_cannot_be_a_file_is_refused_with_2_and_nothing_is_written(
+    options, reason, tmp_path, capsys
+):
+    assert command(["init", *options]) == 2
+    assert re.search(reason, capsys.readouterr().err)
+    assert list(tmp_path.glob("*.yaml")) == []
+
+
+def test_without_a_terminal_the_options_are_enough(tmp_path):
+    done = CliRunner().invoke(
+        cli, ["init", "--methods", "orca,nft", "--tasks", "pdebench/darcy_2d", "--json"]
+    )
+    assert done.exit_code == 0, done.output
+    written = json.loads(done.stdout)
+    assert written["methods"] == ["orca", "nft"]
+    assert (tmp_path / "darcy_2d.yaml").is_file()
+
+
+def test_on_a_terminal_three_questions_are_asked(tmp_path, monkeypatch):
+    file = write_task(tmp_path / "data")
+    monkeypatch.setattr(commands, "is_asked", lambda: True)
+    answers = f"pdebench/darcy_2d, {file}\nnft, mona\n2\n"
+    done = CliRunner().invoke(cli, ["init", "mine.yaml"], input=answers)
+    assert done.exit_code == 0, done.output
+    sweep = read(tmp_path / "mine.yaml", Options(profile="laptop"))
+    assert (sweep.methods, sweep.tasks) == (("nft", "mona"), ("mine/wafer", "pdebench/darcy_2d"))
+    asked = CliRunner().invoke(
+        cli, ["init", "b.yaml", "--tasks", "pdebench/darcy_2d"], input="\n\n"
+    )
+    assert asked.exit_code == 0, asked.output
+    assert read(tmp_path / "b.yaml", Options(profile="laptop")).methods == (
+        "orca", "pare", "mona", "nft"
+    )  # fmt: skip
