@@ -2,14 +2,17 @@
 
 import os
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
+from sweeper.planning import load
 from sweeper.planning.plugin_path import activate
 from tests.support.command import ROOT
+from tests.support.tiny_backbones import save_tiny_roberta
 from tests.support.tiny_trials import weights
 from trainables import plugins
 from trainables.runtime.training import Training
@@ -20,14 +23,27 @@ from trainables.tasks.loading import prepare_task
 PLUGIN = ROOT / "tests" / "example_plugin"
 
 
-@pytest.fixture
-def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TrialSpec]:
-    """Return a small trial of which method, task and backbone are the plugin's."""
+PAGE = ROOT / "trainables" / "README.md"
+
+
+@pytest.fixture(autouse=True)
+def _restored(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Forget, after each test, the plugins that it has activated."""
     monkeypatch.setattr(sys, "path", list(sys.path))
     for variable in ("PYTHONPATH", "SWEEPER_PLUGIN_FOLDERS"):
         monkeypatch.setenv(variable, os.environ.get(variable, ""))
+    yield
+    monkeypatch.undo()
+    for name in [n for n in sys.modules if n.startswith(("example_plugin", "noisy"))]:
+        del sys.modules[name]
+    plugins.reread()
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> TrialSpec:
+    """Return a small trial of which method, task and backbone are the plugin's."""
     activate(PLUGIN, tmp_path)
-    yield TrialSpec.model_validate(
+    return TrialSpec.model_validate(
         {
             "method": "noisy",
             "task": "example/travel",
@@ -41,10 +57,12 @@ def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TrialSpec]
             "home": tmp_path,
         }
     )
-    monkeypatch.undo()
-    for name in [n for n in sys.modules if n.startswith("example_plugin")]:
-        del sys.modules[name]
-    plugins.reread()
+
+
+def block(language: str) -> str:
+    """Return the first block of this language on the page of how to add a method."""
+    page = PAGE.read_text().partition("## Adding a method\n")[2]
+    return page.partition(f"```{language}\n")[2].partition("```")[0]
 
 
 def test_it_has_at_most_150_lines():
@@ -70,3 +88,28 @@ def test_a_trial_of_it_is_the_same_when_interrupted(spec: TrialSpec, tmp_path: P
         assert len(list(second.reports())) == 4 - stop
         ours, theirs = weights(second), weights(whole)
         assert all(torch.equal(ours[name], value) for name, value in theirs.items())
+
+
+def test_the_page_on_methods_can_be_followed_literally(tmp_path: Path):
+    file = tmp_path / "noisy.py"
+    file.write_text(block("python"))
+    sweep = tmp_path / "noisy.yaml"
+    sweep.write_text(block("yaml"))
+    activate(file, tmp_path / "home")
+    noisy, _ = load.read(sweep, load.Options()).studies()
+    assert (noisy.method, noisy.control["noisy.epochs"]) == ("noisy", 0)
+    spec = TrialSpec.model_validate(
+        {
+            "method": "noisy",
+            "task": noisy.task,
+            "backbone": {"name": str(save_tiny_roberta(tmp_path / "roberta")), "tokens": 8},
+            "data": {"samples": 16, "val_fraction": 0.25, "test_fraction": 0.25, "resolution": 32},
+            "model": {"head": "linear"},
+            "stages": {"noisy": {"epochs": 1}, "refine": {"epochs": 1, "warmup_epochs": 0.0}},
+            "home": tmp_path,
+        }
+    )
+    prepare_task(spec.task, spec.data, spec.home)
+    reports = list(Training.begin(spec, WarmParts()).reports())
+    assert [report.stage for report in reports] == ["noisy", "refine"]
+    assert tomllib.loads(block("toml"))["project"]["entry-points"]["sweeper.methods"]
