@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from sweeper.cli import output
@@ -19,6 +20,7 @@ from sweeper.text import format_bytes
 
 if TYPE_CHECKING:
     from sweeper.commands.data import DataHere, DataList, SourceData, TaskData
+    from sweeper.commands.show_data import DataShown
 
 data = typer.Typer(
     no_args_is_help=True,
@@ -34,6 +36,13 @@ TaskOrSource = Annotated[
         metavar="TASK",
         help="A task or a source, as in a sweep file; or the task file of an own task.",
         show_default=False,
+    ),
+]
+
+TaskOrFile = Annotated[
+    str,
+    typer.Argument(
+        metavar="TASK", help="A task, or the task file of an own task.", show_default=False
     ),
 ]
 
@@ -142,6 +151,28 @@ def verify(task: TaskOrSource, include: Include = None, as_json: AsJson = False)
 
 
 @data.command()
+def show(
+    task: TaskOrFile,
+    picture: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE.png", help="The picture; default: beside the data."
+        ),
+    ] = None,
+    include: Include = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the data of a TASK: shapes, classes, ranges, trivial baselines, a picture of samples."""
+    from sweeper.commands import show_data as app
+
+    shown = app.show(task, picture, tuple(include or ()))
+    if as_json:
+        output.print_result(shown, "data show")
+    else:
+        _show_data(shown)
+
+
+@data.command()
 def delete(
     task: TaskOrSource,
     yes: Annotated[bool, typer.Option("--yes", help="Delete without asking.")] = False,
@@ -162,6 +193,51 @@ def delete(
             output.line("Nothing was deleted.")
             return
     output.show(app.delete(planned), command="data delete", as_json=as_json)
+
+
+def _show_data(shown: "DataShown") -> None:
+    """Print the content of a task's data."""
+    console = stdout()
+    sides = (
+        " x ".join(map(str, each)) or "label" for each in (shown.input_shape, shown.output_shape)
+    )
+    splits = ", ".join(f"{count} {split}" for split, count in shown.splits.items())
+    baselines = ", ".join(f"{name} {value:.4g}" for name, value in shown.baselines.items())
+    lines = [
+        f"{shown.task}: {shown.title}, {shown.kind}",
+        f"  data: {shown.folder}, {_size(shown.bytes)}",
+        f"  samples: {splits}",
+        f"  shapes: {' -> '.join(sides)}, stored as {shown.stored}",
+        f"  trivial baselines: {baselines} ({shown.metric}, lower is better)",
+        f"  protocol: {shown.protocol}",
+        *(f"  note: {note}" for note in shown.notes),
+    ]
+    print_text(console, "\n".join(lines))
+    if shown.classes:
+        console.print("", _classes(shown))
+    console.print("", _ranges(shown))
+    text = f"ranges of {shown.looked_at} training samples\npicture: {shown.picture}"
+    print_text(console, text)
+
+
+def _classes(shown: "DataShown") -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in ("class", *shown.splits):
+        table.add_column(name, overflow="fold")
+    for each in shown.classes:
+        table.add_row(escape(each.name), *map(str, each.samples.values()))
+    return table
+
+
+def _ranges(shown: "DataShown") -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in ("channel", "least", "greatest", "mean", "deviation"):
+        table.add_column(name, overflow="fold")
+    for side, ranges in (("input", shown.inputs), ("output", shown.outputs)):
+        for each in ranges:
+            numbers = (each.least, each.greatest, each.mean, each.std)
+            table.add_row(f"{side} {escape(each.name)}", *(f"{value:.4g}" for value in numbers))
+    return table
 
 
 def _show(found: "DataList") -> None:

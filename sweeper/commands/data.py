@@ -239,7 +239,7 @@ def _task(info: TaskInfo) -> TaskData:
     fetch = f"sweeper data import {info.name} {published.files}" if published else None
     made = official.is_generated(info.name)
     stored = official.describe(info.name, DataSpec())
-    sets = [folder.name for folder in _sets(info.name)]
+    sets = [folder.name for folder in sets_of(info.name)]
     return TaskData(
         name=info.name,
         title=info.title,
@@ -491,6 +491,7 @@ def delete(planned: Deletion) -> DeletedData:
                 if folder.exists():
                     folder.rename(aside)
                 shutil.rmtree(aside, ignore_errors=True)
+                folder.with_suffix(".png").unlink(missing_ok=True)  # of `sweeper data show`
     size = format_bytes(planned.size, "GB", "MB")
     return DeletedData(
         message=f"{planned.name}: deleted {planned.sets}, {size} freed",
@@ -567,10 +568,10 @@ def verify(name: str, include: Sequence[Path] = ()) -> VerifiedTask | VerifiedSo
     with as_usage_errors():
         if reason := official.outdated(name, official.folder_of(name, home())):
             raise UsageError(reason)
-        found = [verify_folder(folder, name) for folder in _sets(task_info(name).name)]
+        found = [verify_folder(folder, name) for folder in sets_of(task_info(name).name)]
     if not found:
-        way_out = _task(TASKS[name]).obtain
-        raise UsageError(f"{name}: no data in {home() / 'data' / name}. To have some: {way_out}")
+        where = home() / "data" / name
+        raise UsageError(f"{name}: no data in {where}. To have some: {way_to_get(name)}")
     if faults := [fault for one in found for fault in one.faults]:
         raise FileFaults(Fault(fault.where, None, fault.text) for fault in faults)
     sets = (VerifiedSet(set=one.folder.name, **vars(one)) for one in found)
@@ -591,7 +592,12 @@ def _verify_proxy(name: str) -> VerifiedSource:
     return VerifiedSource(message="\n  ".join([text, *found.notes]), source=name, **vars(found))
 
 
-def _sets(task: str) -> list[Path]:
+def way_to_get(name: str) -> str | None:
+    """Return the command that generates or imports the data of a task."""
+    return _task(TASKS[name]).obtain
+
+
+def sets_of(task: str) -> list[Path]:
     """Return the folders of a task's data sets; hidden folders are unfinished."""
     found = official.data_folder(task, home()).glob(f"[!.]*/{MANIFEST}")
     return sorted(manifest.parent for manifest in found)

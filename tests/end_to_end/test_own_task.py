@@ -1,0 +1,114 @@
+"""A task of a user, from its file to compared scores, in one sweep with a task of the package."""
+
+import csv
+import io
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.support.command import Shell
+from tests.support.tiny_backbones import save_tiny_swin
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
+
+TASK = """\
+name: mine/wafer
+title: Wafer maps
+kind: classification
+input: {path: ../raw/wafer.npz, key: x, layout: NCHW}
+target: {key: y}
+splits: {val: 0.25, test: 0.25}
+"""
+SWEEP = """\
+name: wafers
+include: tasks/
+methods: [mona, nft]
+tasks: [mine/wafer, pdebench/darcy_2d@hard]
+backbones: {2d: {name: SWIN}}
+proxies: {2d: digits}
+model: {head: linear}
+data: {samples: 64, val_fraction: 0.25, test_fraction: 0.25, resolution: 16}
+parameters:
+  refine.lr: {distribution: log_uniform_values, min: 1.0e-4, max: 1.0e-2}
+fixed:
+  meta.epochs: 1
+  meta.classes: 2
+  meta.per_class: 2
+  meta.batch_size: 16
+  refine.epochs: 2
+  refine.batch_size: 16
+  refine.warmup_epochs: 0.5
+search: {trials: 2, startup_trials: 2}
+pruning: {type: none}
+resources: {cpu: 1, gpu: 0}
+"""
+BOTH = {"mine/wafer", "pdebench/darcy_2d@hard"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("own")
+    save_tiny_swin(folder / "swin")
+    for name in ("tasks", "raw"):
+        (folder / name).mkdir()
+    rng = np.random.default_rng(0)
+    names = np.array(["bad", "good"])
+    y = rng.integers(0, 2, 96)
+    x = rng.normal(size=(96, 1, 16, 16)) + 2 * y[:, None, None, None]
+    np.savez(folder / "raw" / "wafer.npz", x=x.astype(np.float32), y=names[y])
+    (folder / "tasks" / "wafer.task.yaml").write_text(TASK)
+    (folder / "wafers.yaml").write_text(SWEEP.replace("SWIN", str(folder / "swin")))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def shell(folder, ray_head) -> Shell:
+    return Shell(folder, {**ray_head.environment, "SWEEPER_HOME": str(folder / "home")})
+
+
+@pytest.fixture(scope="module")
+def launched(shell, ray_head) -> dict[str, Any]:
+    early = shell.run("launch", "wafers.yaml", "--address", ray_head.address, code=2).err
+    assert "mine/wafer: to be imported" in early
+    assert f"sweeper data import {shell.folder}/tasks/wafer.task.yaml" in early
+    assert not (shell.folder / "sweeps").exists()
+    shell.run("data", "import", "tasks/wafer.task.yaml")
+    launch = ("launch", "wafers.yaml", "--address", ray_head.address, "--json")
+    return shell.run(*launch, timeout=600).json
+
+
+def test_both_tasks_are_swept_in_one_launch(launched, shell):
+    assert launched["exit_code"] == 0
+    status = shell.run("status", "wafers", "--json").json
+    studies = {(each["method"], each["task"]): each for each in status["studies"]}
+    assert {task for _, task in studies} == BOTH
+    assert {method for method, _ in studies} == {"mona", "nft"}
+    compared = json.dumps(shell.run("compare", "wafers", "--json").json)
+    assert "mine/wafer" in compared
+    assert "own splits of mine/wafer" in compared
+
+
+def test_the_task_is_learnt(launched, shell):
+    rows = list(csv.DictReader(io.StringIO(shell.run("export", "wafers").out)))
+    values = [float(row["value"]) for row in rows if row["task"] == "mine/wafer"]
+    assert len(values) == 4
+    assert min(values) < 0.3  # of two classes that are two deviations apart at each point
+
+
+def test_the_sweep_goes_on_without_its_task_file(launched, shell, ray_head):
+    (shell.folder / "tasks" / "wafer.task.yaml").unlink()
+    more = ("extend", "wafers", "--trials", "3", "--address", ray_head.address, "--json")
+    extended = shell.run(*more, timeout=600).json
+    assert extended["exit_code"] == 0
+    again = shell.run("resume", "wafers", "--address", ray_head.address)
+    assert "nothing to do" in again.err
+    told = shell.run("describe", "mine/wafer").out
+    assert "2 classes" in told
+    assert "bad, good" in told
+
+
+def test_data_of_a_running_or_former_sweep_are_named_before_they_are_deleted(launched, shell):
+    asked = shell.run("data", "delete", "mine/wafer", code=2).err
+    assert "wafers (finished)" in asked
