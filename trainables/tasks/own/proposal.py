@@ -42,7 +42,8 @@ USUAL_SPLITS = {
 NUMBERS = "buifc"  # kinds of NumPy's types
 LOOKED_AT = 2**26  # bytes of the inputs that are searched for missing values
 FEW_CHANNELS = 4  # of an image
-MOST_CLASSES = 0.5  # distinct numbers in proportion to the samples, above which they are no classes
+# More distinct numbers than both are no classes: a number, and a share of the samples.
+MANY_CLASSES, MOST_CLASSES = 20, 0.2
 LISTED = 20  # columns that are written out
 SHOWN = 12  # arrays or columns in a comment
 EACH_CLASS = 4  # samples that stratified shares need
@@ -261,7 +262,7 @@ def _describe_target(draft: _Draft, outputs: Samples, inputs: Samples) -> None:
         values = values.argmax(axis=1) if one_hot else values
     elif number:
         whole = bool(np.isfinite(values).all() and (values == np.round(values)).all())
-        many = len(np.unique(values)) > max(2, MOST_CLASSES * len(values))
+        many = len(np.unique(values)) > max(MANY_CLASSES, MOST_CLASSES * len(values))
         draft.kind = "classification" if whole and not many else "regression"
     if draft.kind == "classification":
         classes, counts = np.unique(values, return_counts=True)

@@ -68,9 +68,10 @@ def test_archives_of_arrays(shape, kind, layout, tmp_path):
         (np.eye(3)[labels(N)], "classification"),
         (rng().integers(0, 2, (N, 4)), "multilabel"),
         (rng().normal(size=N), "regression"),
+        (np.arange(N, dtype=np.float64), "regression"),
         (rng().normal(size=(N, 2)), "regression"),
         (rng().normal(size=(N, 3, 30)), "dense"),
-        (np.arange(N) // 2, "classification"),
+        (np.arange(N) // 6, "classification"),
     ],
 )
 def test_kinds_by_the_outputs(y, kind, tmp_path):
