@@ -5,7 +5,7 @@ LeVeque, "Updating Formulae and a Pairwise Algorithm for Computing Sample Varian
 
     mean = mean_a + d n_b / n,    M2 = M2_a + M2_b + d^2 n_a n_b / n,    d = mean_b - mean_a
 
-Shapes: m = samples of a block, c = channels.
+Shapes: m = samples of a block, c = channels, l = points of a channel.
 """
 
 import numpy as np
@@ -30,20 +30,23 @@ class ChannelStatistics:
         """
         if not len(values):
             return
-        axes = (0, *range(2, values.ndim))
-        side = (1, -1, *(1,) * (values.ndim - 2))
+        # Single precision is exact enough within a channel of a sample, but not over samples.
+        flat = values.reshape(*values.shape[:2], -1).astype(np.float32, copy=False)
         if known is None:
-            count = np.full(values.shape[1], values.size / values.shape[1])
-            total = values.sum(axis=axes, dtype=np.float64)
+            count = np.full(flat.shape[1], flat.size / flat.shape[1])
         else:
-            known = np.broadcast_to(known, values.shape)
-            count = known.sum(axis=axes, dtype=np.float64)
-            total = np.where(known, values, 0).sum(axis=axes, dtype=np.float64)
-        mean = total / np.maximum(count, 1)
-        centred = values - mean.reshape(side).astype(np.float32)
+            known = np.broadcast_to(known, values.shape).reshape(flat.shape)
+            count = known.sum(axis=(0, 2), dtype=np.float64)
+            flat = np.where(known, flat, 0)
+        mean = flat.sum(axis=2).sum(axis=0, dtype=np.float64) / np.maximum(count, 1)
+        centre = mean.astype(np.float32)
+        centred = flat - centre[:, None]
         if known is not None:
-            centred = np.where(known, centred, 0)
-        squares = np.square(centred, out=centred).sum(axis=axes, dtype=np.float64)
+            centred[~known] = 0
+        rest = centred.sum(axis=2).sum(axis=0, dtype=np.float64)  # of the rounded sums
+        mean = centre + rest / np.maximum(count, 1)
+        squares = np.einsum("mcl,mcl->mc", centred, centred).sum(axis=0, dtype=np.float64)
+        squares -= np.square(rest) / np.maximum(count, 1)
         both = np.maximum(self._count + count, 1)
         distance = np.where(count > 0, mean - self._mean, 0)
         self._mean += distance * count / both

@@ -26,7 +26,7 @@ __all__ = [
     "step_of",
 ]
 
-READ_BYTES = 2**24  # of a block
+READ_BYTES = 2**22  # of a block, which stays in the processor's cache
 SHOWN = 12  # maximal number of names in a message
 REAL, COMPLEX, TEXT = "buif", "c", "SU"
 
