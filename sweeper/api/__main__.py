@@ -16,8 +16,9 @@ from sweeper.api.requests import Action, Answer, Request
 from sweeper.commands import launch
 from sweeper.commands.look import Summary
 from sweeper.console import make_plain, stderr
-from sweeper.errors import Interrupted, SweeperError, storage_fault
+from sweeper.errors import Interrupted, SweeperError, UsageError, storage_fault
 from sweeper.planning import child
+from sweeper.planning.sweep_folder import IsElsewhere
 
 POLL_S = 0.5
 
@@ -34,6 +35,9 @@ def main() -> None:
 def _answer(request: Request) -> Answer:
     try:
         return Answer(exit_code=_run(request).exit_code)
+    except IsElsewhere as error:
+        text = f"{error} Continue it by the command: sweeper {request.action} {request.sweep}"
+        return Answer(exit_code=UsageError.exit_code, error=UsageError(text))
     except SweeperError as error:
         return Answer(exit_code=error.exit_code, error=error)
     except KeyboardInterrupt:

@@ -5,9 +5,10 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from os import PathLike
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import psutil
 from rich.console import Console
 
@@ -412,12 +413,32 @@ def _is_alive(pid: int) -> bool:
 
 
 def _written(sets: Sets) -> tuple[str, ...]:
-    """Return settings as the command line has them; JSON is YAML in one line."""
+    """Return settings as the command line has them; JSON is YAML in one line.
+
+    Raises:
+        UsageError: A value is of a type that no sweep file has.
+    """
     if isinstance(sets, str):
         return (sets,)
-    if isinstance(sets, Mapping):
-        return tuple(f"{key}={json.dumps(value)}" for key, value in sets.items())
-    return tuple(sets)
+    if not isinstance(sets, Mapping):
+        return tuple(sets)
+    try:
+        return tuple(f"{key}={_in_one_line(value)}" for key, value in sets.items())
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"sets: {error}: give numbers, texts, lists and mappings.") from error
+
+
+def _in_one_line(value: object) -> str:
+    """Return a value as JSON, numbers of NumPy and paths included."""
+
+    def plain(other: object) -> object:
+        if isinstance(other, PurePath):
+            return str(other)
+        if isinstance(other, np.generic):
+            return other.item()
+        raise TypeError(f"a {type(other).__name__} is no value of a sweep file")
+
+    return json.dumps(value, default=plain, allow_nan=False, ensure_ascii=False)
 
 
 def _check_driven_from_here(address: str) -> None:

@@ -12,7 +12,14 @@ import pytest
 from sweeper.api import progress, running
 from sweeper.api.requests import Action, Answer, Request
 from sweeper.api.running import run
-from sweeper.errors import Fault, FileFaults, Interrupted, SweeperError, SweepIsHeld
+from sweeper.errors import (
+    Fault,
+    FileFaults,
+    Interrupted,
+    SweeperError,
+    SweepIsHeld,
+    UsageError,
+)
 from sweeper.planning.load import Options
 
 REQUEST = Request(action=Action.LAUNCH, sweep="x", file="x.yaml", options=Options(sets=("a=1",)))
@@ -111,6 +118,17 @@ def test_an_interrupt_before_the_process_is_ready_is_one(script):
     threading.Timer(0.5, signal.raise_signal, [signal.SIGINT]).start()
     with pytest.raises(Interrupted, match="before the sweep began"):
         script("import time; time.sleep(60)")
+
+
+@pytest.mark.slow  # the process of the sweep itself
+def test_a_sweep_that_a_cluster_runs_is_refused_with_the_command(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "sweeps" / "x"
+    folder.mkdir(parents=True)
+    note = {"name": "x", "address": "http://head:8265", "workdir": "/w", "job": "j"}
+    (folder / "remote.json").write_text(json.dumps(note))
+    with pytest.raises(UsageError, match="sweeper resume x"):
+        run(Request(action=Action.RESUME, sweep="x"), folder)
 
 
 def test_outside_a_notebook_lines_are_shown(tmp_path):

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -189,7 +190,7 @@ def test_names_in_html_are_text(tmp_path, monkeypatch):
         assert "&lt;b&gt;x" in html
 
 
-def test_settings_are_written_as_yaml_of_one_line():
+def test_settings_are_written_as_yaml_of_one_line(tmp_path):
     sets = {"refine.lr": 1e-5, "tasks": [TASK], "pruning.type": "none", "x": None, "y": True}
     from sweeper.config.yaml_reader import parse_value
 
@@ -198,6 +199,12 @@ def test_settings_are_written_as_yaml_of_one_line():
         assert name == key
         read = parse_value(written, "--set")
         assert read.plain() == value
+    assert _written({"a": np.int64(3), "b": np.float32(0.5), "c": tmp_path}) == (
+        "a=3", "b=0.5", f'c="{tmp_path}"'
+    )  # fmt: skip
+    for value in (object(), float("nan"), {1, 2}):
+        with pytest.raises(UsageError, match="give numbers"):
+            _written({"a": value})
     assert _written("a=1") == ("a=1",)
     assert _written(["a=1", "b=2"]) == ("a=1", "b=2")
 
