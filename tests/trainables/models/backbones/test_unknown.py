@@ -37,9 +37,21 @@ def refused(tmp_path, config: dict[str, Any], **spec: Any) -> str:
 
 
 def test_an_architecture_that_transformers_does_not_have(tmp_path):
-    told = refused(tmp_path, {"model_type": "made_up", "auto_map": {"AutoModel": "code.Model"}})
+    told = refused(tmp_path, {"model_type": "made_up"})
     assert "says model_type made_up, of which transformers has no encoder" in told
     assert "bert" in told
+
+
+def test_code_of_a_repository_is_never_run(tmp_path):
+    (tmp_path / "network").mkdir()
+    (tmp_path / "network" / "code.py").write_text("raise SystemExit('this was run')")
+    config = {"model_type": "made_up", "auto_map": {"AutoModel": "code.Model"}}
+    assert "trust_remote_code" in refused(tmp_path, config)
+    ours = {"model_type": "mistral", **SMALL, "num_key_value_heads": 2, "head_dim": 8}
+    folder = tmp_path / "network"
+    (folder / "config.json").write_text(json.dumps({**ours, "auto_map": config["auto_map"]}))
+    backbone = load_backbone(BackboneSpec(name=str(folder), weights="random"), tmp_path)
+    assert type(backbone.body.network).__module__.startswith("transformers.models.mistral")
 
 
 def test_projections_that_are_joined_head_by_head_are_not_split_in_thirds(tmp_path):
