@@ -14,12 +14,12 @@ from sweeper.core.ranking import ranked
 from sweeper.errors import NotFound, UsageError, unknown
 from sweeper.ledger import Ledger
 from sweeper.model import Trial
-from sweeper.planning.catalog import as_usage_errors, home
-from sweeper.planning.checkpoint_paths import CheckpointPaths, fetched
+from sweeper.planning.catalog import as_usage_errors
+from sweeper.planning.checkpoint_paths import CheckpointPaths
 from sweeper.planning.load import from_record
+from sweeper.planning.model_export import export_trial
 from sweeper.planning.sweep_folder import existing, started
 from sweeper.planning.trials import find_trial
-from trainables.runtime.model_folder import export_model as write_model
 from trainables.runtime.prediction_files import (
     Predictions,
     check_output,
@@ -78,16 +78,7 @@ def export_model(
         sweep = from_record(record)
         found = _chosen(ledger, study, trial)
         objective = next(s.objective for s in ledger.studies() if s.name == found.study)
-    placed = CheckpointPaths(folder, sweep.checkpoints.store).placed(found)
-    with fetched(placed) as checkpoint, as_usage_errors():
-        write_model(
-            checkpoint,
-            out,
-            home(),
-            sweep=name,
-            trial=found.name,
-            metrics=metrics_of(found, objective),
-        )
+    export_trial(CheckpointPaths(folder, sweep.checkpoints.store), found, objective, out)
     return ModelFolder(
         message=f"wrote the model of {found.name} to {out.absolute()}",
         sweep=name,
@@ -95,12 +86,6 @@ def export_model(
         trial=found.number,
         path=out.absolute(),
     )
-
-
-def metrics_of(trial: Trial, objective: str) -> dict[str, float]:
-    """Return the best validation value of a trial and its test values, by metric."""
-    values = {} if trial.value is None else {objective: trial.value}
-    return {**values, **trial.test}
 
 
 def _check_free(out: Path) -> None:

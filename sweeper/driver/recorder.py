@@ -2,12 +2,14 @@
 
 import os
 from collections.abc import Callable
+from functools import partial
 
 from sweeper.config.schema import expand, known_scheme
 from sweeper.config.sweep import Sweep
 from sweeper.errors import UsageError
 from sweeper.ledger import Ledger
 from sweeper.planning.checkpoint_paths import CheckpointPaths
+from sweeper.planning.model_export import exported
 from sweeper.tracking.mlflow_recorder import MlflowRecorder, check, tracking_uri
 from sweeper.tracking.mlflow_store import CLICK, has_pages
 
@@ -43,6 +45,7 @@ def make_recorder(
         place_of=paths.of_checkpoint,
         notify=say,
         announce=announce,
+        model_of=partial(exported, paths),
     )
 
 

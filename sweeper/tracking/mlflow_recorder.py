@@ -11,14 +11,15 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from sweeper.errors import BackendUnreachable
+from sweeper.errors import BackendUnreachable, SweeperError
 from sweeper.ledger import Event, EventKind, Ledger
 from sweeper.model import Trial
+from sweeper.tracking.logged_models import ModelFiles
 from sweeper.tracking.mlflow_store import (
     MlflowStore,
     RecordRefused,
@@ -94,6 +95,8 @@ class MlflowRecorder:
         place_of: A function from a trial and the name of its checkpoint to the checkpoint's place.
         announce: A function that receives the address of the experiment's runs, when a server has
             the experiment.
+        model_of: A function from a trial and the name of its validation metric to a context with
+            its model. The best trial of an ended study becomes a logged model. None: no models.
     """
 
     def __init__(
@@ -107,7 +110,9 @@ class MlflowRecorder:
         notify: Callable[[str], None] | None = None,
         place_of: Callable[[Trial, str], str] = lambda trial, checkpoint: checkpoint,
         announce: Callable[[str], None] | None = None,
+        model_of: Callable[[Trial, str], AbstractContextManager[ModelFiles]] | None = None,
     ) -> None:
+        self._model_of = model_of
         self._place_of = place_of
         self._ledger, self._experiment, self._pages = ledger, experiment, pages
         self._poll_s, self._notify, self._announce = poll_s, notify, announce
@@ -185,6 +190,10 @@ class MlflowRecorder:
                 assert store is not None
                 with suppress(RecordRefused):  # it was deleted by hand
                     store.delete(run_id)
+            outline = read_outline(self._ledger)
+            if store is not None and outline is not None:
+                with suppress(RecordRefused):  # a server that is older than logged models
+                    store.delete_models(_sweep_id(outline))
         except Exception as error:  # any error of MLflow's client, its store or the network
             why = without_password(f"{type(error).__name__}: {error}", self._uri)
             raise BackendUnreachable(
@@ -345,8 +354,38 @@ class MlflowRecorder:
             points = [MetricPoint(key, v, at, SUMMARY_STEP) for key, v in values.items()]
             store.log(run_id, self._lacking(store, run_id, points), {})
             store.write(run_id, self._pages.files(self._ledger, entity.study))
+        if change.model_of is not None and entity.study is not None:
+            self._keep_model(store, Entity(entity.study, change.model_of), run_id, outline)
         if change.status is not None:
             store.turn(run_id, change.status, change.ended_at)
+
+    def _keep_model(
+        self, store: MlflowStore, best: Entity, study_run_id: str, outline: Outline
+    ) -> None:
+        """Store the model of the best trial of a study; say on the study's run where it is.
+
+        A model that cannot be exported here, such as after a checkpoint was deleted, must not keep
+        the other records from MLflow.
+        """
+        run_id = self._refs.get(best.key)
+        if self._model_of is None or not run_id:
+            return
+        trial = outline.trials[best]
+        sweep_id = _sweep_id(outline)
+        try:
+            with self._model_of(trial, outline.studies[trial.study].objective) as files:
+                address = store.keep_model(
+                    files,
+                    unique=f"{sweep_id}/model/{trial.study}",
+                    sweep_id=sweep_id,
+                    run_id=run_id,
+                    study_run_id=study_run_id,
+                    tags=identity_tags(best, outline),
+                    params=run_params(best, outline),
+                )
+        except (SweeperError, RecordRefused) as error:
+            address = f"none: {without_password(str(error), self._uri)}"
+        store.log(study_run_id, (), {"sweeper.model": address})
 
     def _lacking(
         self, store: MlflowStore, run_id: str, points: list[MetricPoint]

@@ -1,11 +1,12 @@
-"""The MLflow client for the experiment of a sweep, in the only module that imports mlflow.
+"""The MLflow client for the experiment of a sweep.
+
+Only this module and `logged_models` import mlflow.
 
 MLflow is imported when a store is opened, after the client's settings are in the environment.
 """
 
 import logging
 import os
-import shutil
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from sweeper.errors import BackendUnreachable, NotFound
+from sweeper.tracking.logged_models import ModelFiles, delete_models, keep_model
+from sweeper.tracking.placing import place
 from sweeper.tracking.run_tree import MetricPoint
 
 __all__ = ["artifact_root", "follow_move"]
@@ -36,7 +39,14 @@ LONGEST_TAG, LONGEST_PARAM = 8000, 6000
 DATABASE_LOGGER = "mlflow.store.db.utils"  # logs the stack and SQL of errors that it raises, too
 CHECK_S = 10.0
 CHECKPOINTS = "checkpoints"  # a folder of a run's artifacts
-NEVER = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "BAD_REQUEST", "INVALID_STATE")
+NEVER = (
+    "INVALID_PARAMETER_VALUE",
+    "RESOURCE_DOES_NOT_EXIST",
+    "BAD_REQUEST",
+    "INVALID_STATE",
+    "ENDPOINT_NOT_FOUND",  # of a server that is older than logged models
+    "NOT_IMPLEMENTED",
+)
 
 
 class RecordRefused(Exception):
@@ -189,6 +199,40 @@ class MlflowStore:
         if self._client.list_artifacts(run_id, CHECKPOINTS):
             kept: Any = get_artifact_repository(self._get_run(run_id).info.artifact_uri)
             kept.delete_artifacts(CHECKPOINTS)
+
+    @_refusals()
+    def keep_model(
+        self,
+        files: ModelFiles,
+        *,
+        unique: str,
+        sweep_id: str,
+        run_id: str,
+        study_run_id: str,
+        tags: Mapping[str, str],
+        params: Mapping[str, str],
+    ) -> str:
+        """Store a model, unless it is stored already, and return its address.
+
+        Raises:
+            RecordRefused: MLflow refuses it, or is too old for logged models.
+        """
+        return keep_model(
+            self._client,
+            self._experiment,
+            files,
+            unique=unique,
+            sweep_id=sweep_id,
+            run_id=run_id,
+            study_run_id=study_run_id,
+            tags=_cut(tags, LONGEST_TAG),
+            params=_cut(params, LONGEST_PARAM),
+        )
+
+    @_refusals()
+    def delete_models(self, sweep_id: str) -> None:
+        """Delete the logged models of a sweep."""
+        delete_models(self._client, self._experiment, sweep_id)
 
     @_refusals()
     def describe(self, run_id: str, tags: Mapping[str, str], *, prefix: str) -> None:
@@ -376,22 +420,6 @@ def _has_moved(location: str, root: Path) -> bool:
     if former == root or (former.exists() and root.exists() and former.samefile(root)):
         return False
     return root.is_dir() or not former.exists()
-
-
-def place(folder: Path, destination: Path) -> None:
-    """Link the files of `folder` into `destination`; copy them across file systems."""
-    for source in sorted(p for p in folder.rglob("*") if p.is_file()):
-        target = destination / source.relative_to(folder)
-        if target.exists() and target.samefile(source):
-            continue
-        target.parent.mkdir(parents=True, exist_ok=True)
-        aside = target.with_name(f".{target.name}.{os.getpid()}")
-        aside.unlink(missing_ok=True)
-        try:
-            os.link(source, aside)
-        except OSError:  # another file system, or no support for links
-            shutil.copy2(source, aside)
-        aside.replace(target)
 
 
 TRAINING = "workflowType=machine_learning"

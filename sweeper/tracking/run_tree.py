@@ -62,6 +62,7 @@ class Change:
     drops_checkpoint: bool = False  # delete the stored checkpoint
     has_news: bool = False  # the note of the run changes
     is_closed: bool = False  # the sweep has ended: write summary and files
+    model_of: int | None = None  # the best trial of an ended study, whose model is to be stored
     taken_over: dict[str, str] = field(default_factory=dict)  # stage -> trial that computed it
 
     def turn(self, status: str, at: int) -> None:
@@ -267,6 +268,8 @@ class _Batch:
                     self._set_state(self._run(entity, at), TrialState.INTERRUPTED, at)
             study = self._run(Entity(name), at)
             self._settle(study, mine.values(), at)
+            if state != "interrupted":
+                study.model_of = next((trial.number for trial in ranked(mine.values())), None)
             over = state == "finished" and all(t.state.is_finished for t in mine.values())
             solved = any(t.state is TrialState.COMPLETE for t in mine.values())
             study.turn(("FINISHED" if solved else "FAILED") if over else "KILLED", at)

@@ -153,8 +153,11 @@ def export_model(
     trial: str = "",
     metrics: Mapping[str, float] | None = None,
     link: bool = False,
-) -> None:
+) -> ModelConfig:
     """Write the model of a checkpoint, with its best weights, as a folder of its own.
+
+    Returns:
+        The content of its config.json.
 
     Args:
         checkpoint: The checkpoint folder of a trial.
@@ -209,6 +212,7 @@ def export_model(
             (aside / CARD).write_text(card, encoding="utf-8")
     except OSError as error:
         raise unwritable(out, error) from error
+    return config
 
 
 def place_file(source: Path, target: Path, *, link: bool) -> None:

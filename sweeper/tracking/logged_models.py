@@ -1,0 +1,162 @@
+"""The best trial of a study as a logged model of MLflow: files and a loader module, no pickle.
+
+    MLmodel            signature, and the module that loads the model (`mlflow.pyfunc`)
+    requirements.txt   versions of the libraries
+    python_env.yaml    the version of Python
+    data/              the exported model
+
+A model is found again by a tag. An upload that was interrupted is therefore repeated, and one that
+is complete is not. If another trial has become the best one, its model replaces the former.
+"""
+
+import platform
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import unquote, urlsplit
+
+from sweeper.tracking.placing import place
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+__all__ = ["NAME", "ModelFiles", "delete_models", "keep_model"]
+
+NAME = "model"  # of every logged model: `runs:/RUN_ID/model`
+DATA = "data"  # the folder of the exported model in that of MLflow
+UNIQUE, SWEEP_ID, DIGEST = "sweeper.id", "sweeper.sweep_id", "sweeper.digest"
+REQUIREMENTS, PYTHON_ENV = "requirements.txt", "python_env.yaml"
+READY: Literal["READY"] = "READY"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFiles:
+    """An exported model, and what MLflow states about it."""
+
+    folder: Path
+    loader: str  # module with `_load_pyfunc`
+    digest: str  # of the weights
+    input_shape: tuple[int, ...]  # of one sample
+    output_shape: tuple[int, ...]
+    output_dtype: str
+    requirements: tuple[str, ...] = ()  # as of pip
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+def keep_model(
+    client: "MlflowClient",
+    experiment: str,
+    files: ModelFiles,
+    *,
+    unique: str,
+    sweep_id: str,
+    run_id: str,
+    study_run_id: str,
+    tags: Mapping[str, str],
+    params: Mapping[str, str],
+) -> str:
+    """Store a model, unless it is stored already, and return its address `models:/MODEL_ID`.
+
+    Args:
+        client: The client of the store.
+        experiment: The id of the experiment.
+        files: The model.
+        unique: The tag by which the model of a study is found again.
+        sweep_id: The tag by which all models of a sweep are found.
+        run_id: The run of the trial.
+        study_run_id: The run of its study.
+        tags, params: Further tags, and the params of the trial.
+    """
+    former = _found(client, experiment, UNIQUE, unique)
+    for model in former:
+        is_same = model.tags.get(DIGEST) == files.digest and model.source_run_id == run_id
+        if is_same and str(model.status) == READY:
+            return f"models:/{model.model_id}"
+    made = client.create_logged_model(
+        experiment,
+        name=NAME,
+        source_run_id=run_id,
+        tags={UNIQUE: unique, SWEEP_ID: sweep_id, DIGEST: files.digest, **tags},
+        params=dict(params),
+        model_type="sweeper",
+    )
+    with _description(files, run_id, made.model_id) as described:
+        root = urlsplit(made.artifact_location)
+        if root.scheme in ("", "file"):
+            target = Path(unquote(root.path))
+            place(described, target)
+            place(files.folder, target / DATA)
+        else:
+            client.log_model_artifacts(made.model_id, str(described))
+            client.log_model_artifacts(made.model_id, str(files.folder), DATA)
+    client.finalize_logged_model(made.model_id, READY)
+    _link(client, made.model_id, run_id, study_run_id)
+    for model in former:
+        _delete(client, model)
+    return f"models:/{made.model_id}"
+
+
+def delete_models(client: "MlflowClient", experiment: str, sweep_id: str) -> None:
+    """Delete all models of a sweep, and their files."""
+    for model in _found(client, experiment, SWEEP_ID, sweep_id):
+        _delete(client, model)
+
+
+def _found(client: "MlflowClient", experiment: str, tag: str, value: str) -> list[Any]:
+    query, token = f"tags.`{tag}` = '{value}'", None
+    found: list[Any] = []
+    while True:
+        page = client.search_logged_models([experiment], query, page_token=token)
+        found += page
+        token = page.token
+        if not token:
+            return found
+
+
+def _delete(client: "MlflowClient", model: Any) -> None:
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    kept: Any = get_artifact_repository(model.artifact_location)
+    kept.delete_artifacts()
+    client.delete_logged_model(model.model_id)
+
+
+def _link(client: "MlflowClient", model_id: str, *run_ids: str) -> None:
+    """Show the model on the pages of these runs."""
+    from mlflow.entities import LoggedModelOutput
+
+    for run_id in run_ids:
+        client.log_outputs(run_id, [LoggedModelOutput(model_id, 0)])
+
+
+@contextmanager
+def _description(files: ModelFiles, run_id: str, model_id: str) -> Iterator[Path]:
+    """Yield a temporary folder with the files that MLflow reads about a model."""
+    import numpy as np
+    from mlflow import pyfunc
+    from mlflow.models import Model, ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    signature = ModelSignature(
+        inputs=Schema([TensorSpec(np.dtype("float32"), (-1, *files.input_shape))]),
+        outputs=Schema([TensorSpec(np.dtype(files.output_dtype), (-1, *files.output_shape))]),
+    )
+    model: Any = Model(
+        artifact_path=NAME,
+        run_id=run_id,
+        model_id=model_id,
+        signature=signature,
+        metadata=dict(files.metadata),
+    )
+    pyfunc.add_to_model(model, loader_module=files.loader, data=DATA, python_env=PYTHON_ENV)
+    with tempfile.TemporaryDirectory(prefix="sweeper-") as scratch:
+        folder = Path(scratch)
+        model.save(str(folder / "MLmodel"))
+        text = "\n".join(["# besides sweeper itself", *files.requirements])
+        (folder / REQUIREMENTS).write_text(text + "\n", encoding="utf-8")
+        env = f"python: {platform.python_version()}\ndependencies:\n- -r {REQUIREMENTS}\n"
+        (folder / PYTHON_ENV).write_text(env, encoding="utf-8")
+        yield folder

@@ -1,0 +1,23 @@
+"""Files that are put into a local folder of artifacts without a copy, where links are possible."""
+
+import os
+import shutil
+from pathlib import Path
+
+__all__ = ["place"]
+
+
+def place(folder: Path, destination: Path) -> None:
+    """Link the files of `folder` into `destination`; copy them across file systems."""
+    for source in sorted(p for p in folder.rglob("*") if p.is_file()):
+        target = destination / source.relative_to(folder)
+        if target.exists() and target.samefile(source):
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        aside = target.with_name(f".{target.name}.{os.getpid()}")
+        aside.unlink(missing_ok=True)
+        try:
+            os.link(source, aside)
+        except OSError:  # another file system, or no support for links
+            shutil.copy2(source, aside)
+        aside.replace(target)

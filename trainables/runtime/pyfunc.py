@@ -1,0 +1,48 @@
+"""The loader of exported models for MLflow, whose file `MLmodel` names this module.
+
+MLflow imports it, calls `_load_pyfunc` with the folder of the model, and passes inputs to
+`predict`.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trainables.runtime.prediction import PredictionModel, load_model
+
+__all__ = ["MlflowModel"]
+
+
+class MlflowModel:
+    """A trained model in the form that MLflow calls."""
+
+    def __init__(self, model: PredictionModel) -> None:
+        self.model = model
+
+    def predict(self, model_input: Any, params: Mapping[str, Any] | None = None) -> np.ndarray:
+        """Return the predictions of raw inputs [n, *input_shape], as `PredictionModel.predict`.
+
+        Args:
+            model_input: An array; or a DataFrame with a column for each number of a sample.
+            params: Not used.
+
+        Raises:
+            DataError: The inputs have another shape, are no numbers, or are not finite.
+        """
+        del params
+        rows = model_input if isinstance(model_input, np.ndarray) else model_input.to_numpy()
+        if rows.ndim == 2 and rows.shape[1] == np.prod(self.model.task.input_shape):
+            rows = rows.reshape(len(rows), *self.model.task.input_shape)
+        return self.model.predict(rows)
+
+
+def _load_pyfunc(data_path: str) -> MlflowModel:
+    """Return the model in a folder of `model_folder`.
+
+    Raises:
+        WeightsError: The folder is damaged, or another version wrote it.
+    """
+    folder = Path(data_path)
+    return MlflowModel(load_model(folder, folder))
