@@ -136,7 +136,6 @@ def _link(client: "MlflowClient", model_id: str, *run_ids: str) -> None:
 def _description(files: ModelFiles, run_id: str, model_id: str) -> Iterator[Path]:
     """Yield a temporary folder with the files that MLflow reads about a model."""
     import numpy as np
-    from mlflow import pyfunc
     from mlflow.models import Model, ModelSignature
     from mlflow.types import Schema, TensorSpec
 
@@ -151,7 +150,14 @@ def _description(files: ModelFiles, run_id: str, model_id: str) -> Iterator[Path
         signature=signature,
         metadata=dict(files.metadata),
     )
-    pyfunc.add_to_model(model, loader_module=files.loader, data=DATA, python_env=PYTHON_ENV)
+    # As `mlflow.pyfunc.add_to_model` does, whose module would be imported for this line alone.
+    model.add_flavor(
+        "python_function",
+        loader_module=files.loader,
+        python_version=platform.python_version(),
+        data=DATA,
+        env={"virtualenv": PYTHON_ENV},
+    )
     with tempfile.TemporaryDirectory(prefix="sweeper-") as scratch:
         folder = Path(scratch)
         model.save(str(folder / "MLmodel"))

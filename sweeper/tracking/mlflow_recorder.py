@@ -288,6 +288,10 @@ class MlflowRecorder:
             except RecordRefused as refusal:  # go on with the other runs
                 self._refused += 1
                 self._last_error = f"refused: {refusal}"
+        # The runs of all trials exist now.
+        for entity, change in runs.items():
+            if change.model_of is not None:
+                self._keep_model(store, Entity(entity.study, change.model_of), outline)
         self._note({**notes, "cursor": str(events[-1].seq)})
         self._shipped += len(events)
         return True
@@ -354,21 +358,17 @@ class MlflowRecorder:
             points = [MetricPoint(key, v, at, SUMMARY_STEP) for key, v in values.items()]
             store.log(run_id, self._lacking(store, run_id, points), {})
             store.write(run_id, self._pages.files(self._ledger, entity.study))
-        if change.model_of is not None and entity.study is not None:
-            self._keep_model(store, Entity(entity.study, change.model_of), run_id, outline)
         if change.status is not None:
             store.turn(run_id, change.status, change.ended_at)
 
-    def _keep_model(
-        self, store: MlflowStore, best: Entity, study_run_id: str, outline: Outline
-    ) -> None:
+    def _keep_model(self, store: MlflowStore, best: Entity, outline: Outline) -> None:
         """Store the model of the best trial of a study; say on the study's run where it is.
 
         A model that cannot be exported here, such as after a checkpoint was deleted, must not keep
         the other records from MLflow.
         """
-        run_id = self._refs.get(best.key)
-        if self._model_of is None or not run_id:
+        run_id, study_run_id = (self._refs.get(entity.key) for entity in (best, Entity(best.study)))
+        if self._model_of is None or not run_id or not study_run_id:
             return
         trial = outline.trials[best]
         sweep_id = _sweep_id(outline)

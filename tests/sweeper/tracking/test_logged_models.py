@@ -163,6 +163,7 @@ def test_models_are_deleted_with_their_runs(record):
     assert not any((place / "MLmodel").exists() for place in places)
 
 
+@pytest.mark.filterwarnings("ignore:.*Any type hint is inferred:UserWarning")  # MLflow's own code
 def test_pyfunc_and_the_command_line_of_mlflow_predict_the_same(record, trained, tmp_path):
     """`mlflow.pyfunc.load_model` in this process, `mlflow models predict` in another one."""
     record().sync()
