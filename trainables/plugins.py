@@ -12,6 +12,7 @@ Importing this module loads no torch.
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import Distribution, distributions
@@ -138,6 +139,7 @@ class Registry(Mapping[str, T], Generic[T]):
         self.group, self.kind = group, GROUPS[group]
         self._built_in, self._accepts = built_in, accepts
         self._loaded: dict[str, tuple[Offer, T]] = {}
+        self._held: dict[str, T] = {}
 
     def offer(self, name: str) -> Offer:
         """Return the one offer of a name.
@@ -161,7 +163,18 @@ class Registry(Mapping[str, T], Generic[T]):
         found = self._offers()[name]
         return " and ".join("this package" if each.is_ours else each.origin for each in found)
 
+    @contextmanager
+    def holding(self, name: str, value: T) -> Iterator[None]:
+        """Have an object under a name meanwhile, whether it is installed or not, as for a test."""
+        self._held[name] = value
+        try:
+            yield
+        finally:
+            del self._held[name]
+
     def __getitem__(self, name: str) -> T:
+        if name in self._held:
+            return self._held[name]
         offer = self.offer(name)
         known = self._loaded.get(name)
         if known is None or known[0] is not offer:
@@ -169,7 +182,7 @@ class Registry(Mapping[str, T], Generic[T]):
         return known[1]
 
     def __contains__(self, name: object) -> bool:
-        return name in self._offers()
+        return name in self._held or name in self._offers()
 
     def __iter__(self) -> Iterator[str]:
         yield from self._built_in

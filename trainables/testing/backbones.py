@@ -1,11 +1,4 @@
-"""Contract tests that an author of an extension runs on their own code.
-
-from trainables.spec import BackboneSpec
-from trainables.testing import check_backbone
-
-def test_my_encoder(tmp_path):
-    check_backbone(BackboneSpec(name="./my_encoder"), tmp_path)
-"""
+"""The contract of a backbone, on which every method relies."""
 
 from pathlib import Path
 

@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 from tests.support.tiny_encoders import save_encoder
-from trainables import testing
 from trainables.models.backbones import loading
 from trainables.spec import BackboneSpec
+from trainables.testing import backbones as testing
 
 
 @pytest.fixture
