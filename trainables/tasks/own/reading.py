@@ -58,9 +58,26 @@ def read_own(definition: TaskDefinition, folder: Path, scratch: Path) -> Importe
         `standardised`, `input_scaling` and `notes`.
 
     Raises:
-        DataError: A file is missing or damaged, or its content does not fit the task file.
+        TaskDataError: A file is missing or damaged, or its content does not fit the task file.
     """
     located = locate(definition, folder)
+    try:
+        return _read(definition, located, scratch)
+    except TaskDataError:
+        raise
+    except DataError as error:
+        raise TaskDataError(str(error), _key_of(str(error), located)) from error
+
+
+def _key_of(message: str, located: Located) -> tuple[str, ...]:
+    """Return the key of the task file that names the faulty file of a message."""
+    parts = (*located.inputs, *located.targets)
+    named = [part for part in parts if str(part.path) in message]
+    named += [part for part in parts if str(part.root) in message]
+    return (*named, *parts)[0].key
+
+
+def _read(definition: TaskDefinition, located: Located, scratch: Path) -> ImportedSplits:
     opened = opened_inputs(definition, located, scratch)
     inputs = [each.container.inputs(definition.input) for each in opened]
     targets = _targets(definition, located, opened, scratch)
@@ -150,10 +167,11 @@ def _check_space(
         needed += count * math.prod(targets[0].shape) * 4
     free = shutil.disk_usage(scratch).free - SPARE_BYTES
     if 2 * needed > free:
-        raise DataError(
+        raise TaskDataError(
             f"{count} samples {list(form.shape)} take {2 * needed:,} bytes while they are "
             f"imported, but {scratch} has {max(0, free):,} left. Free space, import fewer samples, "
-            "or set a smaller `length`."
+            "or set a smaller `length`.",
+            ("input", "path" if definition.input.length is None else "length"),
         )
 
 
