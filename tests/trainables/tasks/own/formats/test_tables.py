@@ -141,6 +141,16 @@ def test_rows_of_a_long_table_are_points(tmp_path):
         assert label == y[rows[0]]
 
 
+def test_fractions_may_follow_whole_numbers_in_a_long_table(tmp_path, monkeypatch):
+    monkeypatch.setattr("trainables.tasks.own.formats.tables.CSV_BLOCK", 100)
+    x = np.arange(N) + np.where(np.arange(N) > 40, 0.5, 0)
+    lines = [f"{value:g},{-value:g},{label}" for value, label in zip(x, labels(N), strict=True)]
+    (tmp_path / "data.csv").write_text("\n".join(["a,b,y", *lines]))
+    imported = read(tmp_path, define(input={"path": "data.csv", "columns": ["a", "b"]}))
+    np.testing.assert_array_equal(in_order(imported, "x")[:, 0], np.stack([x, -x], 1))
+    assert imported.description["classes"] == ["0", "1", "2"]
+
+
 def test_a_table_without_names_of_columns(tmp_path):
     x = points()
     lines = [
