@@ -116,9 +116,8 @@ def test_the_control_is_vanilla_fine_tuning(regressions, method, dimension):
     (controlled, ours), (naive, theirs) = (
         regressions.run(each) for each in (spec, regressions.spec("nft", dimension))
     )
-    if method != "fpt":  # whose body is frozen
-        assert same(ours, theirs)
-        assert controlled[-1].metrics["test/rmse"] == naive[-1].metrics["test/rmse"]
+    assert same(ours, theirs)
+    assert controlled[-1].metrics["test/rmse"] == naive[-1].metrics["test/rmse"]
 
 
 @pytest.mark.slow
