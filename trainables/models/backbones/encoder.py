@@ -42,12 +42,11 @@ from trainables.models.backbones.structure import (
 )
 from trainables.models.backbones.sub_words import SubWords
 from trainables.models.embedders import SequenceEmbedder
-from trainables.models.weights.description import sequence_tokens, unsupported
+from trainables.models.weights.description import sequence_limit, sequence_tokens, unsupported
 from trainables.spec import BackboneSpec, Bidirectional
 
 PROBE_TOKENS = 8
 USUAL_TOKENS = 512  # of a target whose number of tokens neither the spec nor a paper sets
-MOST_TOKENS = 4096  # of one sequence; the cost of attention is quadratic
 
 
 class SequenceBody(nn.Module):
@@ -160,7 +159,11 @@ class EncoderBackbone(Backbone):
             roles=structural_roles(body, measured, known={}, outside=Role.PROJECTION),
             token_width=tokens.shape[2],
             feature_width=whole.shape[2],
-            max_tokens=_most_tokens(config, embedding.positions, bidirectional),
+            max_tokens=sequence_limit(
+                _stated(config) if embedding.positions is None else len(embedding.positions),
+                learned=embedding.positions is not None,
+                bidirectional=bidirectional,
+            ),
         )
         self._embedding = embedding
         self.tokens = sequence_tokens(self.name, spec.tokens, self.max_tokens)
@@ -294,10 +297,7 @@ def _rows(table: nn.Embedding | None) -> Tensor | None:
     return table.weight.detach()[first:]
 
 
-def _most_tokens(config: Any, positions: Tensor | None, bidirectional: Bidirectional) -> int:
-    if positions is not None:
-        return min(len(positions), MOST_TOKENS)
+def _stated(config: Any) -> int | None:
+    """Return the number of positions that a configuration states, if it limits them."""
     most = getattr(config, "max_position_embeddings", None)
-    known = isinstance(most, int) and most > 0
-    limit = min(int(most), MOST_TOKENS) if known and most else MOST_TOKENS
-    return limit // 2 if bidirectional == "double" else limit
+    return most if isinstance(most, int) and most > 0 else None

@@ -33,6 +33,7 @@ class Family:
     # Keys of config.json; a network states its depth and its positions under one of these names.
     layers_key: str | None = "num_hidden_layers"  # None: `layers` cannot cut this body
     positions_key: str | None = "max_position_embeddings"  # None: no limit by positions
+    learned_positions: bool = False  # a table of them; others are relative or rotary
     positions_after_padding: bool = False  # positions start at pad_token_id + 1
     class_tokens: int = 0  # tokens that the body adds to the patches and removes from the features
     hierarchical: bool = False  # features have a coarser grid than tokens
@@ -50,16 +51,21 @@ def _image(title: str, *, library: Library = "transformers", **facts: Any) -> Fa
 
 FAMILIES: Mapping[str, Family] = MappingProxyType(  # by model_type, or timm/ARCHITECTURE
     {
-        "bert": Family(title="BERT", dimension="1d"),
-        "roberta": Family(title="RoBERTa", dimension="1d", positions_after_padding=True),
-        "electra": Family(title="ELECTRA", dimension="1d"),
-        "distilbert": Family(title="DistilBERT", dimension="1d", layers_key="n_layers"),
+        "bert": Family(title="BERT", dimension="1d", learned_positions=True),
+        "roberta": Family(
+            title="RoBERTa", dimension="1d", learned_positions=True, positions_after_padding=True
+        ),
+        "electra": Family(title="ELECTRA", dimension="1d", learned_positions=True),
+        "distilbert": Family(
+            title="DistilBERT", dimension="1d", learned_positions=True, layers_key="n_layers"
+        ),
         "deberta-v2": Family(title="DeBERTa-v2", dimension="1d"),
         "modernbert": Family(title="ModernBERT", dimension="1d"),
         "xlnet": Family(title="XLNet", dimension="1d", layers_key="n_layer", positions_key=None),
         "gpt2": Family(
             title="GPT-2",
             dimension="1d",
+            learned_positions=True,
             causal=True,
             layers_key="n_layer",
             positions_key="n_positions",

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from trainables.errors import WeightsError
-from trainables.models.backbone import ImageBackbone, Role
+from trainables.models.backbone import Role
 from trainables.models.backbones.structure import (
     check_equal,
     is_norm,
@@ -30,7 +30,7 @@ from trainables.models.backbones.structure import (
 from trainables.models.embedders import GridEmbedder, resize_positions
 from trainables.models.weights.description import fixed_side
 
-__all__ = ["GridNetwork", "grid_parts", "resized"]
+__all__ = ["GridBody", "GridNetwork", "grid_parts", "resized"]
 
 Forward = Callable[[nn.Module, Tensor], Tensor]  # network, images -> features of any layout
 
@@ -276,6 +276,3 @@ def _take_norm(network: nn.Module, place: str, name: str) -> nn.LayerNorm | None
 def _replace(network: nn.Module, place: str, module: nn.Module) -> None:
     parent, _, attribute = place.rpartition(".")
     setattr(network.get_submodule(parent), attribute, module)
-
-
-__all__ += ["GridBody", "ImageBackbone"]

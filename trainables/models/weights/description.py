@@ -40,6 +40,7 @@ __all__ = [
     "local_backbones",
     "no_drop_path",
     "read_config",
+    "sequence_limit",
     "sequence_tokens",
     "unsupported",
     "windowed_side",
@@ -47,6 +48,7 @@ __all__ = [
 ]
 
 USUAL_SIDE = 16  # patches per side of a 224 x 224 image, the usual input of DINOv2
+MOST_SEQUENCE_TOKENS = 4096  # limit of global attention over a sequence
 MOST_GRID_TOKENS = 4096  # limit of global attention, whose cost is quadratic
 IDENTITY = (  # settings that determine the shapes of a network's tensors
     "model_type",
@@ -273,6 +275,17 @@ def kept_layers(name: str, layers: int | None, stored: int) -> int:
     if layers is not None and layers > stored:
         raise ConfigError(f"backbone.layers is {layers}, but `{name}` has {stored}: lower it.")
     return stored if layers is None else layers
+
+
+def sequence_limit(positions: int | None, *, learned: bool, bidirectional: Bidirectional) -> int:
+    """Return the maximal number of tokens of a sequence.
+
+    Args:
+        positions: Number of positions of the pretrained network; None: not limited.
+        learned: Whether they are a table of the embedder. Doubling a sequence then needs no more.
+    """
+    limit = min(positions or MOST_SEQUENCE_TOKENS, MOST_SEQUENCE_TOKENS)
+    return limit // 2 if bidirectional == "double" and not learned else limit
 
 
 def sequence_tokens(name: str, tokens: int | None, positions: int) -> int | None:
@@ -510,11 +523,17 @@ def _check_tokens(spec: BackboneSpec, family: Family, description: Mapping[str, 
     """Check tokens against the sizes in a config. Loading checks those that the config omits."""
     name, tokens = spec.name, spec.tokens
     if family.dimension == "1d":
-        positions = description.get(family.positions_key or "")
-        if isinstance(positions, int):
-            padding = description.get("pad_token_id", 1)
-            shifted = family.positions_after_padding and isinstance(padding, int)
-            sequence_tokens(name, tokens, positions - (padding + 1 if shifted else 0))
+        stated = description.get(family.positions_key or "")
+        padding = description.get("pad_token_id", 1)
+        positions = stated if isinstance(stated, int) else None
+        if family.learned_positions and positions is None:
+            return
+        if family.positions_after_padding and positions is not None and isinstance(padding, int):
+            positions -= padding + 1
+        limit = sequence_limit(
+            positions, learned=family.learned_positions, bidirectional=spec.bidirectional
+        )
+        sequence_tokens(name, tokens, limit)
         return
     names = ("image_size", "patch_size", "window_size")
     image, patch, window = (

@@ -11,6 +11,7 @@ from tests.support.tiny_backbones import (
     save_tiny_swin,
     save_tiny_timm_swin,
 )
+from tests.support.tiny_encoders import save_encoder
 from trainables.errors import ConfigError, TrainableError, WeightsError
 from trainables.models.backbones.families import FAMILIES
 from trainables.models.backbones.loading import ARCHITECTURES, load_backbone
@@ -32,6 +33,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_tiny_swin(home / "weights" / "swin")
     save_tiny_timm_swin(home / "weights" / "timm")
     save_tiny_dinov2(home / "weights" / "dinov2")
+    save_encoder("qwen2", home / "weights" / "qwen2")
+    save_encoder("t5", home / "weights" / "t5")
+    save_encoder("beit", home / "weights" / "beit")
     (home / "weights" / "empty").mkdir()
     (home / "weights" / "other").mkdir()
     (home / "weights" / "other" / "config.json").write_text('{"model_type": "gpt2"}')
@@ -70,6 +74,17 @@ def refusal(home: Path, **spec: object) -> str:
         ({"name": "dinov2", "tokens": 50}, "tokens"),
         ({"name": "dinov2", "tokens": 10_000}, "tokens"),
         ({"name": "dinov2", "tokens": 16}, None),
+        ({"name": "beit", "tokens": 16, "layers": 2}, None),
+        ({"name": "beit", "tokens": 25}, "tokens"),
+        ({"name": "beit", "layers": 4}, "layers"),
+        ({"name": "qwen2", "tokens": 66}, None),
+        ({"name": "qwen2", "tokens": 67}, "tokens"),
+        ({"name": "qwen2", "tokens": 33, "bidirectional": "double"}, None),
+        ({"name": "qwen2", "tokens": 34, "bidirectional": "double"}, "tokens"),
+        ({"name": "qwen2", "layers": 4}, "layers"),
+        ({"name": "t5", "tokens": 4096, "layers": 3}, None),
+        ({"name": "t5", "tokens": 4097}, "tokens"),
+        ({"name": "t5", "layers": 4}, "layers"),
         ({"name": "empty"}, "name"),
         ({"name": "bare"}, "name"),
         ({"name": "bare", "weights": "random"}, None),
@@ -86,7 +101,7 @@ def refusal(home: Path, **spec: object) -> str:
     ],
 )
 def test_what_is_foreseen_is_what_loading_says(home: Path, spec: dict, key: str | None) -> None:
-    dimension: Dimension = "2d" if spec.get("name") in ("swin", "timm", "dinov2") else "1d"
+    dimension: Dimension = "2d" if spec.get("name") in ("swin", "timm", "dinov2", "beit") else "1d"
     foreseen = faults(home, dimension, **spec)
     assert list(foreseen) == ([] if key is None else [key])
     assert refusal(home, **spec) == "".join(foreseen.values())
@@ -105,7 +120,13 @@ def test_of_another_machine_only_names_are_judged(home: Path) -> None:
 
 def test_folders_under_weights_are_known_by_name(home: Path) -> None:
     known = {"bare": "1d", "bert": "1d", "dinov2": "2d", "roberta": "1d", "swin": "2d"}
-    assert local_backbones(home) == known | {"timm": "2d", "other": "1d"}
+    assert local_backbones(home) == known | {
+        "timm": "2d",
+        "other": "1d",
+        "qwen2": "1d",
+        "t5": "1d",
+        "beit": "2d",
+    }
     assert local_backbones(home / "none") == {}
 
 
