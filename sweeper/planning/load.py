@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -226,6 +227,8 @@ def refusals(study: StudySpec, home: Path | None) -> Iterator[Refusal]:
         yield ("backbones", dimension, key), reason
     if home is not None and (fault := fetch_fault(backbone, home)):
         yield ("backbones", dimension, backbone.origin), fault
+    if home is not None and find_spec("peft") is None:
+        yield from _without_peft(study)
     rate = study.preset.get("model.drop_path", study.model.get("drop_path"))
     if isinstance(rate, float) and (fault := drop_path_fault(backbone, rate, home)):
         yield ("model", "drop_path"), fault
@@ -246,6 +249,17 @@ def refusals(study: StudySpec, home: Path | None) -> Iterator[Refusal]:
     if study.preset.get(probe) and study.proxy is None:
         reason = f"`{probe}` needs source data, but `proxies.{dimension}` is missing."
         yield ("fixed", probe), reason
+
+
+def _without_peft(study: StudySpec) -> Iterator[Refusal]:
+    """Yield the parameters of a study that ask for adapters, which need peft."""
+    for stage in study.entry.stages:
+        name = f"{stage}.finetune"
+        searched = study.parameters.get(name)
+        values = searched.examples() if searched is not None else [study.preset.get(name)]
+        if "lora" in values:
+            reason = f'`{name}: lora` needs the package peft: pip install "sweeper[lora]".'
+            yield ("fixed" if searched is None else "parameters", name), reason
 
 
 def fetches(sweep: Sweep, home: Path) -> tuple[str, ...]:

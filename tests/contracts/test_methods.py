@@ -50,6 +50,8 @@ FINE_TUNED: Mapping[str, tuple[Any, Mapping[str, Any]]] = {  # of every stage of
     "decay_epochs": (1.5, {}),
     "clip_norm": (1e-3, {}),
     "finetune": ("layernorm", {}),
+    "lora_rank": (2, {"finetune": "lora"}),
+    "lora_alpha": (64.0, {"finetune": "lora"}),
     "freeze": ("embedder", {}),
 }
 

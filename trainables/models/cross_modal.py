@@ -4,7 +4,8 @@ Two settings select the parameters that train:
 
     finetune  roles of the body. `all`; `layernorm`: the norms alone (Lu et al., "Pretrained
               Transformers as Universal Computation Engines", AAAI 2022); `non_attn`: all but
-              queries, keys and values; `wv`: all but queries and keys (PaRe on Darcy flow).
+              queries, keys and values; `wv`: all but queries and keys (PaRe on Darcy flow);
+              `lora`: none, but low-rank adapters of queries and values (`adapters`).
               `layernorm` includes the norms of Swin's patch merging. ORCA's code leaves these six
               tensors frozen, because "layernorm" is not in their names.
     freeze    whole parts that are frozen in addition, as in ablations
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.errors import ConfigError
+from trainables.models.adapters import plain_name
 from trainables.models.backbone import Backbone, Role
 from trainables.models.predictors import ClassPredictor, Decoded, InUnitsOf, dense_predictor
 from trainables.seeding import generator
@@ -175,6 +177,7 @@ TRAINED_ROLES: Mapping[str, frozenset[Role]] = MappingProxyType(
         "layernorm": frozenset({Role.NORM}),
         "non_attn": ALL - {Role.ATTENTION_QUERY, Role.ATTENTION_KEY, Role.ATTENTION_VALUE},
         "wv": ALL - {Role.ATTENTION_QUERY, Role.ATTENTION_KEY},
+        "lora": frozenset(),
     }
 )
 FROZEN_PARTS: Mapping[str, frozenset[str]] = MappingProxyType(
@@ -196,7 +199,10 @@ def is_trained(name: str, roles: Mapping[str, Role], *, finetune: str, freeze: s
     part, _, inside = name.partition(".")
     if part in FROZEN_PARTS[freeze]:
         return False
-    return part != "body" or roles[inside] in TRAINED_ROLES[finetune]
+    if part != "body":
+        return True
+    plain = plain_name(inside)
+    return finetune == "lora" if plain is None else roles[plain] in TRAINED_ROLES[finetune]
 
 
 def set_trained(

@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from trainables.errors import StorageError
+from trainables.models.adapters import Adapters, adapters_of, add_adapters, remove_adapters
 from trainables.report import Report
 from trainables.runtime.model_folder import best_weights
 from trainables.storage import artifacts
@@ -55,6 +56,8 @@ def save(state: TrainState, folder: Path) -> None:
         "made_under": state.made_under,
         "reports": [asdict(report) for report in state.reports],
     }
+    if (adapters := adapters_of(state.model.body)) is not None:
+        place["adapters"] = asdict(adapters)
     if state.origin is not None:
         place["model"] = state.origin.to_plain()
     # Tensors and plain numbers are stored apart, because pickle would run code when it is read.
@@ -82,7 +85,11 @@ def load(state: TrainState, folder: Path) -> None:
     if missing:
         raise CorruptCheckpoint(f"{folder}: holds no {' and no '.join(sorted(missing))}")
     place = parse_json((folder / "state.json").read_bytes(), f"{folder}: no readable state.json")
-    load_weights(state.model, folder / "last.safetensors")
+    model = state.model
+    remove_adapters(model.body)
+    if "adapters" in place:
+        add_adapters(model.body, model.roles, Adapters(**place["adapters"]), seed=state.seed)
+    load_weights(model, folder / "last.safetensors")
     state.stage, state.epoch, state.best = place["stage"], place["epoch"], None
     state.reports = [Report(**report) for report in place["reports"]]
     state.made_under = place["made_under"]

@@ -4,9 +4,10 @@ The defaults are those of ORCA if these are public (Shen et al., ICML 2023), els
 This module does not import torch.
 """
 
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Callable
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_serializer
 
 from trainables.stages.stage import StageConfig
 
@@ -25,7 +26,8 @@ Clusters = Annotated[
         description="Pseudo-labels (k-means on the targets) where the task has no classes.",
     ),
 ]
-Finetune = Literal["all", "layernorm", "non_attn", "wv"]
+Finetune = Literal["all", "layernorm", "non_attn", "wv", "lora"]
+LORA = ("lora_rank", "lora_alpha")
 Freeze = Literal["none", "embedder", "body", "embedder+body"]
 
 
@@ -54,7 +56,17 @@ class RefineConfig(StageConfig):
         None, gt=0, description="Linear fall to 0 at this epoch; null: at the last one."
     )
     clip_norm: float | None = Field(None, gt=0, description="Gradient norm cap; null: none.")
-    finetune: Finetune = Field("all", description="Which parameters of the body train.")
+    finetune: Finetune = Field(
+        "all",
+        description="Which parameters of the body train. lora: low-rank adapters of queries and "
+        "values, which needs the extra `lora`.",
+    )
+    lora_rank: int = Field(
+        8, ge=1, le=1024, description="`finetune: lora` only: rank of an adapter."
+    )
+    lora_alpha: float = Field(
+        16.0, gt=0, le=65_536, description="`finetune: lora` only: its scale is this by the rank."
+    )
     freeze: Freeze = Field("none", description="Parts held fixed, for ablations.")
     probe_every: int = Field(
         0,
@@ -66,6 +78,16 @@ class RefineConfig(StageConfig):
     @property
     def micro_batch(self) -> int:
         return self.batch_size
+
+    @model_serializer(mode="wrap")
+    def _without_idle_lora(self, dump: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        plain = dump(self)
+        fields = type(self).model_fields
+        if self.finetune != "lora":  # keep the form of settings before there were adapters
+            for key in LORA:
+                if plain[key] == fields[key].default:
+                    del plain[key]
+        return plain
 
 
 class EmbedderConfig(StageConfig):

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from trainables.models.adapters import Adapters, adapters_of, add_adapters, check_adapters
 from trainables.models.cross_modal import CrossModalModel
 from trainables.report import Report
 from trainables.seeding import generator, seed_globals
@@ -66,7 +67,8 @@ class Objective:
 class FineTuning(Stage[R]):
     """Stage that minimises the task's loss over embedder, body and predictor.
 
-    `freeze` and `finetune` restrict the trained parameters.
+    `freeze` and `finetune` restrict the trained parameters. With `finetune: lora`, adapters of the
+    body train in its place.
     """
 
     def objective(self, state: TrainState, domains: Domains, epoch: int) -> Objective:
@@ -77,11 +79,16 @@ class FineTuning(Stage[R]):
     def check(self, model: CrossModalModel, domains: Domains) -> None:
         if self.config.probe_every:
             check_probe(domains.source, f"{self.name}.probe_every")
+        if self.config.finetune == "lora":
+            check_adapters(model.body, model.roles)
 
     def run(self, state: TrainState, domains: Domains) -> Iterator[Report]:
-        config, task = self.config, domains.target
+        config, task, model = self.config, domains.target, state.model
+        adapters = Adapters(rank=config.lora_rank, alpha=config.lora_alpha)
+        if config.finetune == "lora" and adapters_of(model.body) is None:  # else of a checkpoint
+            add_adapters(model.body, model.roles, adapters, seed=state.seed)
         parameters = [
-            *state.model.trainable_parameters(config.finetune, config.freeze),
+            *model.trainable_parameters(config.finetune, config.freeze),
             *state.extras.parameters(),
         ]
         state.use_optimizer(

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from trainables.models.adapters import load_merged, merged
 from trainables.models.cross_modal import CrossModalModel
 from trainables.models.origin import ModelOrigin
 from trainables.report import Report
@@ -19,7 +20,7 @@ from trainables.report import Report
 
 @dataclass
 class Best:
-    """Weights with the lowest validation value so far."""
+    """Weights with the lowest validation value so far, those of adapters merged."""
 
     value: float
     epoch: int
@@ -65,8 +66,7 @@ class TrainState:
     def keep_best(self, value: float) -> None:
         """Keep the current weights if `value` is the lowest validation value so far."""
         if self.best is None or value < self.best.value:
-            weights = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
-            self.best = Best(value, self.epoch, weights)
+            self.best = Best(value, self.epoch, merged(self.model))
 
     @contextmanager
     def at_best(self) -> Iterator[CrossModalModel]:
@@ -75,7 +75,7 @@ class TrainState:
             yield self.model
             return
         latest = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
-        self.model.load_state_dict(self.best.weights)
+        load_merged(self.model, self.best.weights)
         try:
             yield self.model
         finally:

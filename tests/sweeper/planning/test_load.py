@@ -10,7 +10,7 @@ import pytest
 
 from sweeper.config.loader import loads_sweep
 from sweeper.config.sweep import Sweep
-from sweeper.errors import UsageError
+from sweeper.errors import FileFaults, UsageError
 from sweeper.ledger import Ledger, SweepRecord
 from sweeper.planning import load
 from sweeper.planning.catalog import catalog
@@ -85,3 +85,23 @@ def test_a_sweep_of_several_gpus_a_trial_goes_on(tmp_path: Path) -> None:
     sweep = loads_sweep(VALID, catalog())
     began = replace(sweep, resources=sweep.resources.model_copy(update={"gpu": 2.0}))
     assert load.from_record(older(began, lambda resolved: None)).resources.gpu == 2
+
+
+@pytest.mark.parametrize(
+    "line", ["fixed: {refine.finetune: lora}", "  refine.finetune: {values: [all, lora]}"]
+)
+def test_adapters_without_their_package_are_a_fault_of_their_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    file = tmp_path / "x.yaml"
+    file.write_text(
+        "name: x\nmethods: [nft]\ntasks: [pdebench/advection_1d]\nbackbones: {1d: roberta_base}\n"
+        f"parameters:\n  refine.lr: {{min: 1.0e-6, max: 1.0e-3}}\n{line}\n"
+    )
+    assert load.read(file, load.Options(profile="paper")).name == "x"
+    monkeypatch.setattr(load, "find_spec", lambda name: None)
+    with pytest.raises(FileFaults) as caught:
+        load.read(file, load.Options(profile="paper"))
+    (fault,) = caught.value.faults
+    assert fault.line == 7
+    assert 'pip install "sweeper[lora]"' in str(fault)

@@ -1,0 +1,147 @@
+"""Low-rank adapters of a body (LoRA; Hu et al., ICLR 2022), through the package peft.
+
+An adapted linear layer computes
+
+    y = W x + (alpha / rank) B A x        A [rank, in], B [out, rank], B = 0 at first
+
+with a fixed W. The layers are the projections of queries and values, as in the paper, found by
+their roles. `merged` gives the weights W + (alpha / rank) B A under the names of the plain body, so
+that a trained model needs neither adapters nor peft.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainables.errors import ConfigError
+from trainables.models.backbone import Role
+from trainables.seeding import generator
+
+__all__ = [
+    "Adapters",
+    "adapters_of",
+    "add_adapters",
+    "check_adapters",
+    "load_merged",
+    "merged",
+    "plain_name",
+    "remove_adapters",
+]
+
+ADAPTED = frozenset({Role.ATTENTION_QUERY, Role.ATTENTION_VALUE})
+BASE = "base_layer."  # in the name of a weight of an adapted layer
+PART = "lora_"  # in the name of a weight of an adapter
+NAME = "default"
+SCOPE = "lora"  # seed scope of A
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adapters:
+    """The adapters of a body: their rank, and the numerator of their scale."""
+
+    rank: int
+    alpha: float
+
+
+def plain_name(name: str) -> str | None:
+    """Return the name of a weight in the plain body, or None for a weight of an adapter."""
+    return None if f".{PART}" in name else name.replace(BASE, "")
+
+
+def add_adapters(
+    body: nn.Module, roles: Mapping[str, Role], adapters: Adapters, *, seed: int
+) -> None:
+    """Give the body adapters, in place. Its function is unchanged at first.
+
+    Args:
+        roles: The role of each parameter of the body.
+        seed: Seed of the trial.
+
+    Raises:
+        ConfigError: peft is missing, or the body has no linear layers for queries and values.
+    """
+    places = check_adapters(body, roles)
+    from peft import LoraConfig, inject_adapter_in_model  # an extra
+
+    config = LoraConfig(
+        r=adapters.rank,
+        lora_alpha=adapters.alpha,  # type: ignore[arg-type]  # it is only divided by the rank
+        lora_dropout=0.0,
+        target_modules=places,
+    )
+    with torch.random.fork_rng(devices=[]):  # peft draws weights, which are drawn anew below
+        inject_adapter_in_model(config, body, adapter_name=NAME)
+    draws = generator(seed, SCOPE)
+    for _, layer in _adapted(body):
+        matrix = layer.lora_A[NAME].weight
+        drawn = torch.empty(matrix.shape)
+        nn.init.kaiming_uniform_(drawn, a=math.sqrt(5), generator=draws)
+        with torch.no_grad():
+            matrix.copy_(drawn)
+
+
+def check_adapters(body: nn.Module, roles: Mapping[str, Role]) -> list[str]:
+    """Return the names of the layers of a plain body that get adapters.
+
+    Raises:
+        ConfigError: peft is missing, or the body has no linear layers for queries and values.
+    """
+    if find_spec("peft") is None:
+        raise ConfigError('`finetune: lora` needs the package peft: pip install "sweeper[lora]".')
+    wanted = {name.removesuffix(".weight") for name, role in roles.items() if role in ADAPTED}
+    linear = {name for name, module in body.named_modules() if isinstance(module, nn.Linear)}
+    if not wanted & linear:
+        raise ConfigError(
+            "`finetune: lora` adapts the linear layers of queries and values, but this body has "
+            "none: take another `finetune`."
+        )
+    return sorted(wanted & linear)
+
+
+def remove_adapters(body: nn.Module) -> None:
+    """Take the adapters off the body, in place; their effect is lost."""
+    for name, layer in list(_adapted(body)):
+        outer, _, attribute = name.rpartition(".")
+        setattr(body.get_submodule(outer), attribute, layer.base_layer)
+
+
+def adapters_of(body: nn.Module) -> Adapters | None:
+    """Return the adapters that the body has, or None."""
+    for _, layer in _adapted(body):
+        return Adapters(rank=layer.r[NAME], alpha=layer.lora_alpha[NAME])
+    return None
+
+
+def merged(model: nn.Module) -> dict[str, Tensor]:
+    """Return a copy of the weights of a model, with its adapters merged into the plain weights."""
+    layers = dict(_adapted(model))
+    weights = {}
+    for name, tensor in model.state_dict().items():
+        if (plain := plain_name(name)) is not None:
+            weights[plain] = tensor.detach().clone()
+    for name, layer in layers.items():
+        weights[f"{name}.weight"] += layer.get_delta_weight(NAME).detach()
+    return weights
+
+
+def load_merged(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Load the weights that `merged` returned. Adapters of the model have no effect afterwards."""
+    own = model.state_dict()
+    loaded = {
+        name: torch.zeros_like(tensor) if plain is None else weights[plain]
+        for name, tensor in own.items()
+        for plain in [plain_name(name)]
+    }
+    model.load_state_dict(loaded)
+
+
+def _adapted(module: nn.Module) -> Iterator[tuple[str, Any]]:
+    """Yield each adapted layer by its name."""
+    for name, layer in module.named_modules():
+        if hasattr(layer, "base_layer") and hasattr(layer, "lora_A"):
+            yield name, layer
