@@ -123,13 +123,15 @@ FEW = 30  # validation samples
 SHARES = ("zero_one_error",)  # metrics that are a share of samples, with a binomial error
 
 
-def few_samples(task: str, samples: int) -> str | None:
+def few_samples(
+    task: str, samples: int, remedy: str = "Raise `data.samples` or `data.val_fraction`."
+) -> str | None:
     """Return a note if there are too few validation samples, or None."""
     if samples >= FEW:
         return None
     return (
         f"{task}: {samples} samples validate, under {FEW}: each weighs {1 / samples:.0%} of the "
-        "value that settings are chosen by. Raise `data.samples` or `data.val_fraction`."
+        f"value that settings are chosen by. {remedy}"
     ).replace("%", " %")
 
 

@@ -25,6 +25,7 @@ from sweeper.text import format_bytes
 from trainables.spec import BackboneSpec
 from trainables.tasks.generation import Progress
 from trainables.tasks.loading import describe_data
+from trainables.tasks.registry import own_benchmark_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -303,7 +304,10 @@ def _study(study: StudySpec, work: Workload) -> PlannedStudy:
 
 def _few(study: StudySpec) -> str | None:
     """Return a warning if the validation split is too small to tell settings apart."""
-    return few_samples(study.task, describe_data(study.task, data_of(study)).splits["val"])
+    samples = describe_data(study.task, data_of(study)).splits["val"]
+    if own_benchmark_of(study.task) is None:
+        return few_samples(study.task, samples)
+    return few_samples(study.task, samples, "Raise `splits.val` of its task file.")
 
 
 def _shared(sweep: Sweep, study: StudySpec) -> Iterator[str]:

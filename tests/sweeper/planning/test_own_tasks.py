@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sweeper.commands.plan import plan
 from sweeper.config.json_schema import json_schema, task_schema
 from sweeper.config.merge import whole_text
 from sweeper.errors import FileFaults, UsageError
@@ -150,6 +151,13 @@ def test_a_trial_carries_its_definition_and_one_of_a_built_in_task_does_not(home
     own, built_in = (sweep.study("nft", task) for task in sweep.tasks)
     assert spec_of(own, own.preset, seed=0, home=home).definition == TASKS_CONTENT
     assert spec_of(built_in, built_in.preset, seed=0, home=home).definition is None
+
+
+def test_a_plan_says_how_more_samples_of_an_own_task_validate(home):
+    read()
+    import_own("mine/wafer", home)
+    notes = plan(Path("sweep.yaml"), Options(sets=("data.samples=null",))).notes
+    assert any("Raise `splits.val` of its task file." in note for note in notes)
 
 
 def test_tasks_whose_data_were_imported_are_known_without_their_file(home):

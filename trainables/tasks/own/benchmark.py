@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
+from shlex import quote
 from typing import Any, Literal, cast
 
 from trainables.errors import DataError, TaskDataError
@@ -161,7 +162,7 @@ class OwnBenchmark(Benchmark):
     def way_to_import(self, name: str) -> str:
         """Return the command that imports the data of a task."""
         file = self.files.get(name)
-        return f"sweeper data import {'FILE.task.yaml' if file is None else file}"
+        return f"sweeper data import {'FILE.task.yaml' if file is None else quote(str(file))}"
 
 
 def own_benchmark(
