@@ -1,0 +1,108 @@
+"""The contract of exported models: of every family of encoders, and of own tasks of every kind."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.support.own_tasks import definition, registry_restored
+from tests.support.tiny_encoders import CAUSAL, SAVERS, SEQUENCES, save_encoder
+from tests.support.tiny_trials import Trials, make_trials
+from trainables.runtime.model_folder import export_model
+from trainables.runtime.prediction import load_model
+from trainables.spec import DataSpec, TrialSpec
+from trainables.tasks.importing import import_task
+from trainables.tasks.loading import prepare_task
+from trainables.tasks.own.benchmark import own_benchmark
+from trainables.tasks.registry import register
+from trainables.tasks.store.store import Store
+
+pytestmark = pytest.mark.slow
+CASES = [*((kind, "none") for kind in SAVERS), *((kind, "double") for kind in CAUSAL)]
+
+
+@pytest.fixture(scope="module")
+def trials(tmp_path_factory) -> Trials:
+    return make_trials(tmp_path_factory.mktemp("trials"))
+
+
+def begun(trials: Trials, spec: TrialSpec, folder: Path) -> Path:
+    """Save a checkpoint of a trial whose best weights are those that it begins with."""
+    training = trials.begin(spec)
+    training.state.keep_best(1.0)
+    training.save(folder)
+    return folder
+
+
+@pytest.mark.parametrize(("kind", "bidirectional"), CASES)
+def test_the_network_of_every_family_is_rebuilt_without_its_folder(
+    trials, tmp_path, kind, bidirectional
+):
+    dimension = "1d" if kind in SEQUENCES else "2d"
+    tokens = 8 if dimension == "1d" else 16 if kind == "dinov2" else None
+    backbone = {
+        "name": str(save_encoder(kind, tmp_path / "weights")),
+        "tokens": tokens,
+        "bidirectional": bidirectional,
+    }
+    spec = trials.spec("nft", dimension).model_dump() | {"backbone": backbone, "proxy": None}
+    checkpoint = begun(trials, TrialSpec.model_validate(spec), tmp_path / "refine-0001")
+    x = Store(prepare_task(spec["task"], DataSpec(**spec["data"]), trials.home)).stored("test")["x"]
+    expected = load_model(checkpoint, trials.home).predict(x)
+    export_model(checkpoint, tmp_path / "model", trials.home)
+    shutil.rmtree(tmp_path / "weights")
+    assert np.array_equal(load_model(tmp_path / "model", tmp_path).predict(x), expected)
+
+
+def own(tmp_path: Path, kind: str) -> tuple[dict, np.ndarray]:
+    """Write the data of an own task of images, and return its definition and its inputs."""
+    rng = np.random.default_rng(0)
+    x = (100 + 20 * rng.normal(size=(60, 2, 8, 8))).astype(np.float32)
+    y = {
+        "classification": np.array(["cat", "dog", "owl"])[rng.integers(0, 3, 60)],
+        "multilabel": rng.integers(0, 2, (60, 3)),
+        "regression": 1000 + 50 * rng.normal(size=(60, 2)),
+        "dense": rng.normal(size=(60, 1, 8, 8)),
+    }[kind]
+    np.savez(tmp_path / "wafer.npz", x=x, y=y)
+    more = {"target": {"key": "y", "layout": "NCHW"}} if kind == "dense" else {}
+    task = definition(f"mine/{kind}", kind=kind, licence="CC0-1.0", citation="Me, 2026", **more)
+    return task, x
+
+
+@pytest.mark.parametrize("kind", ["classification", "multilabel", "regression", "dense"])
+def test_an_own_task_predicts_raw_inputs_in_its_unit_and_by_its_names(trials, tmp_path, kind):
+    home = tmp_path / "home"
+    with registry_restored():
+        task, x = own(tmp_path, kind)
+        file = tmp_path / "own.task.yaml"
+        register(own_benchmark([task], home, {task.name: file}))
+        import_task(task.name, [tmp_path], home)
+        base = trials.spec("nft", "2d")
+        spec = base.model_copy(
+            update={
+                "task": task.name,
+                "home": home,
+                "proxy": None,
+                "data": DataSpec(),
+                "definition": task.content,
+            }
+        )
+        checkpoint = begun(trials, spec, tmp_path / "refine-0001")
+    with registry_restored():  # the checkpoint knows its own task
+        ours = load_model(checkpoint, home)
+        expected = ours.predict(x)
+        export_model(checkpoint, tmp_path / "model", home)
+    shutil.rmtree(home)
+    model = load_model(tmp_path / "model", tmp_path)
+    assert np.array_equal(model.predict(x), expected)
+    card = (tmp_path / "model" / "README.md").read_text()
+    assert "Licence of the data: CC0-1.0" in card
+    assert "Citation of the data: Me, 2026" in card
+    if kind == "classification":
+        assert model.classes == ("cat", "dog", "owl")
+        assert set(model.labels(x)) <= {"cat", "dog", "owl"}
+    if kind == "regression":
+        assert model.predict(x).shape == (60, 2)
+        assert abs(model.predict(x).mean() - 1000) < 200
