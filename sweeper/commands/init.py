@@ -8,6 +8,7 @@ trial may take.
 import json
 import os
 import re
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,12 +23,12 @@ from sweeper.planning.catalog import as_usage_errors, catalog, home
 from sweeper.planning.load import Options, missing, read
 from trainables.methods.registry import METHODS
 from trainables.tasks import official
-from trainables.tasks.registry import BUILT_IN, TASKS
+from trainables.tasks.registry import BUILT_IN, TASKS, own_benchmark_of
 from trainables.tasks.task import TaskInfo
 
 PROFILES = ("laptop", "paper")
 PASSES_A_MINUTE = 1500  # training samples x epochs, of the laptop's backbones on one CPU core
-TRAIN_SHARE = 0.65  # of the samples: the fractions of the profile leave the rest
+SHARES = {"train": 0.65, "val": 0.15, "test": 0.2}  # of the samples of the profile, by split
 FEWEST_EPOCHS, MOST_EPOCHS = 6, 20
 FEWEST_SAMPLES = 60
 PAPER_EPOCHS = 60  # of own tasks, which have no published number
@@ -153,12 +154,13 @@ class Draft:
     @property
     def samples(self) -> int | None:
         """The samples of a trial of the profile `laptop`; None: as many as the data have."""
-        most = max(FEWEST_SAMPLES, int(self._passes / FEWEST_EPOCHS / TRAIN_SHARE / 10) * 10)
+        most = max(FEWEST_SAMPLES, int(self._passes / FEWEST_EPOCHS / SHARES["train"] / 10) * 10)
         known = [task.samples for task in self.tasks if task.samples]
         smallest = min(known, default=0)
         if not known or max(known) <= most:
             return None
-        return min(most, smallest)
+        wanted = min(most, smallest, *map(_divisible, self.tasks))
+        return wanted if wanted >= FEWEST_SAMPLES else None
 
     @property
     def epochs(self) -> int:
@@ -167,12 +169,21 @@ class Draft:
         samples = self.samples or max(known, default=0)
         if not samples:
             return FEWEST_EPOCHS
-        wanted = round(self._passes / (TRAIN_SHARE * samples))
+        wanted = round(self._passes / (SHARES["train"] * samples))
         return min(MOST_EPOCHS, max(FEWEST_EPOCHS, wanted))
 
     @property
     def _passes(self) -> float:
         return PASSES_A_MINUTE * self.minutes
+
+
+def _divisible(task: TaskInfo) -> int:
+    """Return the samples of a task that the profile's shares can divide among its own splits."""
+    benchmark = own_benchmark_of(task.name)
+    facts = None if benchmark is None else benchmark.facts.get(task.name)
+    if facts is None:
+        return sys.maxsize
+    return min(int((size - 1) / SHARES[split]) for split, size in facts.splits.items())
 
 
 def init(
@@ -358,7 +369,8 @@ def _laptop(draft: Draft) -> Iterator[str]:
         yield f"  proxies: {_by_dimension(SOURCES['laptop'], draft)}"
     yield "  model: {head: linear}"
     if draft.samples is not None:
-        data = [f"samples: {draft.samples}", "val_fraction: 0.15", "test_fraction: 0.2"]
+        data = [f"samples: {draft.samples}"]
+        data += [f"{split}_fraction: {SHARES[split]}" for split in ("val", "test")]
         if all(official.is_generated(task.name) for task in draft.tasks):
             data.append("resolution: {1d: 256, 2d: 32}")
         yield f"  data: {{{', '.join(data)}}}"

@@ -87,7 +87,7 @@ def test_the_size_of_a_trial_follows_the_data_and_the_minutes(samples, minutes):
     used = samples if draft.samples is None else draft.samples
     assert FEWEST_SAMPLES <= used <= samples
     assert FEWEST_EPOCHS <= draft.epochs <= MOST_EPOCHS
-    passes = app.TRAIN_SHARE * used * draft.epochs
+    passes = app.SHARES["train"] * used * draft.epochs
     budget = app.PASSES_A_MINUTE * minutes
     if used > FEWEST_SAMPLES:
         assert passes <= 1.1 * budget  # a file never takes much longer than was asked
@@ -107,6 +107,14 @@ def test_a_file_for_own_tasks_fits_their_imported_data(tmp_path, capsys):
     assert "data import" not in after.message
     fast = init(tmp_path / "c.yaml", methods=["nft"], task_files=[file], minutes=0.25)
     assert fast.samples == 90
+
+
+def test_a_small_split_of_an_own_task_is_used_whole(tmp_path, capsys):
+    file = write_task(tmp_path / "data")
+    file.write_text(file.read_text() + "splits: {val: 0.02, test: 0.6}\n")
+    assert command(["data", "import", str(file)]) == 0
+    written = init(tmp_path / "a.yaml", methods=["nft"], task_files=[file], minutes=0.1)
+    assert written.samples is None  # 4 samples validate: no 15 % of 60
 
 
 def test_task_files_are_found_from_the_folder_of_the_sweep_file(tmp_path, monkeypatch):
