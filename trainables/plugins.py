@@ -29,8 +29,6 @@ GROUPS = {  # entry points by group, with the word for one object in messages
     "sweeper.backbones": "backbone",
     "sweeper.sources": "source",
     "sweeper.metrics": "metric",
-    "sweeper.samplers": "sampler",
-    "sweeper.pruners": "pruner",
 }
 
 T = TypeVar("T")

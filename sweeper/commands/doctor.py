@@ -13,9 +13,12 @@ from sweeper.planning.resources import count_gpus
 from sweeper.provenance import PACKAGES, collect
 from sweeper.text import without_secrets
 from sweeper.tracking.mlflow_store import experiments_page, has_pages
-from trainables.errors import WeightsError
+from trainables.errors import PluginError, WeightsError
+from trainables.methods.registry import METHODS
 from trainables.models.weights.description import BACKBONES, local_backbones
 from trainables.models.weights.files import weight_files
+from trainables.sources.registry import PROXIES, proxy_faults
+from trainables.tasks.registry import BUILT_IN
 
 FREE_GIB = 5  # a laptop sweep with its checkpoints needs about 2
 
@@ -37,8 +40,8 @@ class Checks(Result):
 
 
 def examine() -> Checks:
-    """Check packages, devices, weights, sources, data, disk and backends of this machine."""
-    groups = (_packages, _devices, _weights, _proxies, _data, _disk, _tracking)
+    """Check packages, plugins, devices, weights, sources, data, disk and backends here."""
+    groups = (_packages, _plugins, _devices, _weights, _proxies, _data, _disk, _tracking)
     return Checks(
         checks=tuple(
             Check(what=what, state=state, found=found)
@@ -55,6 +58,20 @@ def _packages() -> Iterator[tuple[str, str, str]]:
         version = facts["packages"][name]
         missing = f"missing; run: pip install {name.lower()}"
         yield name, "ok" if version else "bad", version or missing
+
+
+def _plugins() -> Iterator[tuple[str, str, str]]:
+    """Import every object of every plugin, also those that no sweep names."""
+    for registry in (METHODS, BUILT_IN, BACKBONES, PROXIES):
+        for name in registry:
+            if registry.origins(name) == "this package":
+                continue
+            state, found = "ok", registry.origins(name)
+            try:
+                registry[name]
+            except PluginError as error:
+                state, found = "bad", str(error)
+            yield f"plugin {registry.kind} {name}", state, found
 
 
 def _devices() -> Iterator[tuple[str, str, str]]:
@@ -89,8 +106,6 @@ def _weights() -> Iterator[tuple[str, str, str]]:
 
 
 def _proxies() -> Iterator[tuple[str, str, str]]:
-    from trainables.sources.registry import PROXIES, proxy_faults
-
     for name in PROXIES.usable():
         fault = proxy_faults(name, home())
         yield f"proxy {name}", "note" if fault else "ok", fault or "present"

@@ -1,0 +1,26 @@
+"""What `sweeper doctor` says of plugins, also of those that no sweep names."""
+
+import pytest
+
+from sweeper.commands.doctor import _plugins
+from tests.support.plugins import install, write_distribution
+from trainables import plugins
+
+
+def test_without_plugins_it_says_nothing_of_them():
+    assert list(_plugins()) == []
+
+
+def test_a_damaged_plugin_is_bad_and_a_doubled_name_too(tmp_path, monkeypatch: pytest.MonkeyPatch):
+    broken = {"sweeper.methods": {"sick": "sick_plugin:SICK", "mona": "sick_plugin:SICK"}}
+    write_distribution(tmp_path, "sick", broken, {"sick_plugin": "1 / 0"})
+    install(tmp_path, monkeypatch)
+    try:
+        doubled, sick = _plugins()
+    finally:
+        monkeypatch.undo()
+        plugins.reread()
+    assert sick[:2] == ("plugin method sick", "bad")
+    assert "ZeroDivisionError" in sick[2]
+    assert doubled[:2] == ("plugin method mona", "bad")
+    assert "two plugins have this name" in doubled[2]
