@@ -98,7 +98,8 @@ def check_adapters(body: nn.Module, roles: Mapping[str, Role]) -> list[str]:
     if not wanted & linear:
         raise ConfigError(
             "`finetune: lora` adapts the linear layers of queries and values, but this body has "
-            "none: take another `finetune`."
+            "none of their own (GPT-2 and timm's networks join them with the keys): take another "
+            "`finetune`, or another backbone."
         )
     return sorted(wanted & linear)
 
