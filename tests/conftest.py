@@ -13,6 +13,7 @@ from hypothesis import settings
 
 from tests.support.command import STARTED
 from tests.support.servers.cluster import RayCluster, ray_cluster
+from trainables.tasks import registry
 
 settings.register_profile("sweeper", deadline=None, max_examples=25, derandomize=True)
 settings.load_profile("sweeper")
@@ -72,6 +73,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     config.option.loadscopereorder = False
     return OneAtATime(config, log)
+
+
+@pytest.fixture(autouse=True)
+def _own_tasks_are_forgotten() -> Iterator[None]:
+    """Remove the tasks of users that a test registered in this process."""
+    before = dict(registry._REGISTERED)
+    yield
+    registry._REGISTERED.clear()
+    registry._REGISTERED.update(before)
 
 
 @pytest.fixture(autouse=True)

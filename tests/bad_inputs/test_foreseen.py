@@ -70,8 +70,10 @@ def test_a_folder_under_weights_is_a_backbone_by_its_name(command: Command) -> N
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "model.safetensors").touch()
     (command.folder / "x.yaml").write_text(edit("1d: minilm", "1d: {name: mine, layers: 3}"))
-    for word in ("validate", "plan"):
-        assert command(word, "x.yaml", *PAPER).code == 0
+    assert command("validate", "x.yaml", *PAPER).code == 0
+    built = command("plan", "x.yaml", *PAPER)  # in a process of its own
+    assert built.code == 2
+    assert "model.safetensors: damaged or cut short" in built.err[0]
     told = command("validate", "x.yaml", *PAPER, "--set", "backbones.1d.layers=4")
     assert told.err == [
         "sweeper: --set backbones.1d.layers: backbone.layers is 4, but `mine` has 3: lower it."

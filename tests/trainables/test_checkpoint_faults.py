@@ -32,7 +32,9 @@ from trainables.training.state import TrainState
 
 def state(value):
     torch.manual_seed(0)
-    made = TrainState(model=torch.nn.Linear(3, 2), seed=0)
+    model = torch.nn.Linear(3, 2)
+    model.body = torch.nn.Module()
+    made = TrainState(model=model, seed=0)
     torch.nn.init.constant_(made.model.weight, value)
     return made
 
@@ -76,6 +78,7 @@ class Weight(CrossModalModel):
     def __init__(self, value: float, size: int) -> None:
         torch.nn.Module.__init__(self)
         self.weight = torch.nn.Parameter(torch.full((2, size), value))
+        self.body = torch.nn.Module()  # without adapters
 
 
 def make_state(value: float, size: int = 3) -> TrainState:

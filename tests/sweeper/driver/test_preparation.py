@@ -31,15 +31,21 @@ def the_process() -> psutil.Process:
 def facts_of(monkeypatch, tmp_path):
     """Return the facts of a study, of which nothing is prepared."""
     monkeypatch.setattr(preparation, "prepare_task", lambda *_, **__: None)
+    backbone = SimpleNamespace(name="", weights_hash="")
     task = SimpleNamespace(
         data_source="generated", content_hash="", baselines={}, train=(), val=(), test=()
     )
     parts = SimpleNamespace(
         task=lambda *_: task,
-        backbone=lambda *_: SimpleNamespace(weights_hash=""),
+        backbone=lambda *_: backbone,
         source=lambda *_: None,
     )
-    return lambda study: preparation._facts(study, parts, tmp_path, lambda *_: None)
+
+    def facts(study):
+        backbone.dimension = TASKS[study.task].dimension
+        return preparation._facts(study, parts, tmp_path, lambda *_: None)
+
+    return facts
 
 
 def test_a_studys_facts_name_every_source_that_its_trials_may_read(facts_of):
