@@ -127,11 +127,16 @@ def with_own_tasks(known: Catalog, own: Mapping[str, TaskDefinition]) -> Catalog
 def _method(name: str) -> MethodEntry:
     with as_usage_errors():
         method = METHODS[name]
-    (objective_stage,) = [n for n, config in method.stages.items() if config.reports_objective]
+    ends = [n for n, config in method.stages.items() if config.reports_objective]
+    if len(ends) != 1:
+        raise UsageError(
+            f"method `{name}`: {len(ends)} of its stages report the objective, but one must. End it "
+            'with a stage of fine-tuning, such as `"refine": RefineConfig`.'
+        )
     return MethodEntry(
         name=method.name,
         stages=method.stages,
-        objective_stage=objective_stage,
+        objective_stage=ends[0],
         preset=method.preset,
         published=Lazy(TASKS, lambda task: method.published(TASKS[task])),
         preset_name=method.preset_name,

@@ -139,6 +139,24 @@ class Backbone(nn.Module, ABC):
         return super().train(False)
 
 
+class SequenceBackbone(Backbone):
+    """A backbone whose embedder looks up token ids."""
+
+    @torch.no_grad()
+    def embed_source(self, inputs: Tensor) -> Tensor:
+        """Embed token ids [B, N] as tokens [B, N, D].
+
+        Raises:
+            ConfigError: N exceeds the number of positions.
+        """
+        if inputs.shape[1] > self.max_tokens:
+            raise ConfigError(
+                f"{inputs.shape[1]} source tokens exceed the {self.max_tokens} of `{self.name}`."
+            )
+        tokens: Tensor = self.source_embedder(input_ids=inputs)
+        return tokens
+
+
 class ImageBackbone(Backbone):
     """A backbone whose embedder cuts images into a grid of patches."""
 

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from transformers import CONFIG_MAPPING, MODEL_FOR_TEXT_ENCODING_MAPPING, MODEL_MAPPING
 
 from trainables.errors import ConfigError, WeightsError
-from trainables.models.backbone import Backbone, Role
+from trainables.models.backbone import Role, SequenceBackbone
 from trainables.models.backbones.reading import NetworkReader
 from trainables.models.backbones.structure import (
     check_equal,
@@ -114,7 +114,7 @@ class Embedding:
     norm: nn.LayerNorm | None
 
 
-class EncoderBackbone(Backbone):
+class EncoderBackbone(SequenceBackbone):
     """A body for sequences, and the word embedder of its pretraining."""
 
     def __init__(self, reader: NetworkReader, spec: BackboneSpec) -> None:
@@ -168,20 +168,6 @@ class EncoderBackbone(Backbone):
         self._embedding = embedding
         self.tokens = sequence_tokens(self.name, spec.tokens, self.max_tokens)
         self._sub_words = SubWords(reader)
-
-    @torch.no_grad()
-    def embed_source(self, inputs: Tensor) -> Tensor:
-        """Embed token ids [B, N] as tokens [B, N, D].
-
-        Raises:
-            ConfigError: N exceeds the number of positions.
-        """
-        if inputs.shape[1] > self.max_tokens:
-            raise ConfigError(
-                f"{inputs.shape[1]} source tokens exceed the {self.max_tokens} of `{self.name}`."
-            )
-        tokens: Tensor = self.source_embedder(input_ids=inputs)
-        return tokens
 
     def target_embedder(
         self,

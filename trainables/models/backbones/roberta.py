@@ -13,8 +13,7 @@ import torch
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel, RobertaConfig, RobertaModel
 
-from trainables.errors import ConfigError
-from trainables.models.backbone import Backbone, Role
+from trainables.models.backbone import Role, SequenceBackbone
 from trainables.models.backbones.reading import NetworkReader
 from trainables.models.backbones.sub_words import SubWords
 from trainables.models.embedders import SequenceEmbedder
@@ -46,7 +45,7 @@ class EncoderBody(nn.Module):
         return features
 
 
-class RobertaBackbone(Backbone):
+class RobertaBackbone(SequenceBackbone):
     """A body for sequences, and the word embedder of its pretraining."""
 
     def __init__(self, reader: NetworkReader, spec: BackboneSpec) -> None:
@@ -82,20 +81,6 @@ class RobertaBackbone(Backbone):
         self.tokens = sequence_tokens(self.name, spec.tokens, self.max_tokens)
         self._first_position = first
         self._sub_words = SubWords(reader)
-
-    @torch.no_grad()
-    def embed_source(self, inputs: Tensor) -> Tensor:
-        """Embed token ids [B, N] as tokens [B, N, D].
-
-        Raises:
-            ConfigError: N exceeds the number of positions.
-        """
-        if inputs.shape[1] > self.max_tokens:
-            raise ConfigError(
-                f"{inputs.shape[1]} source tokens exceed the {self.max_tokens} of `{self.name}`."
-            )
-        tokens: Tensor = self.source_embedder(input_ids=inputs)
-        return tokens
 
     def target_embedder(
         self,

@@ -21,8 +21,14 @@ from trainables.tasks.formats.hdf5 import (
     resolve,
     rows_at_once,
 )
-from trainables.tasks.own.definition import InputData, TargetData
-from trainables.tasks.own.formats.samples import Block, Samples, check_kind, choose, step_of
+from trainables.tasks.own.formats.samples import (
+    Block,
+    NamedArrays,
+    Samples,
+    check_kind,
+    choose,
+    step_of,
+)
 
 __all__ = ["Hdf5File"]
 
@@ -31,7 +37,7 @@ KINDS = "fiubcSUO"
 
 
 @dataclass(frozen=True)
-class Hdf5File:
+class Hdf5File(NamedArrays):
     """An HDF5 file: named arrays in groups."""
 
     path: Path
@@ -41,15 +47,6 @@ class Hdf5File:
         """The paths of all arrays."""
         with open_file(self.path) as file:
             return array_names(file)
-
-    def inputs(self, wanted: InputData) -> Samples:
-        return self._samples(wanted.key, ("input", "key"))
-
-    def targets(self, wanted: TargetData) -> Samples:
-        return self._samples(wanted.key, ("target", "key"), text=True)
-
-    def column(self, name: str, key: tuple[str, ...]) -> Samples:
-        return self._samples(name, key, text=True)
 
     def _samples(self, name: str | None, key: tuple[str, ...], *, text: bool = False) -> Samples:
         if name is None or name.strip("/") not in self.names:

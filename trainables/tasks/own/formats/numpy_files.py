@@ -19,8 +19,7 @@ import numpy as np
 from trainables.errors import DataError
 from trainables.tasks.formats.files import BinaryFile, damaged, open_regular, shown
 from trainables.tasks.formats.restricted_pickle import read_head
-from trainables.tasks.own.definition import InputData, TargetData
-from trainables.tasks.own.formats.samples import Samples, check_kind, choose, step_of
+from trainables.tasks.own.formats.samples import NamedArrays, Samples, check_kind, choose, step_of
 from trainables.tasks.store.arrays import release, scratch_array
 
 __all__ = ["NpyFile", "NpzFile"]
@@ -46,20 +45,11 @@ class _Head:
 
 
 @dataclass(frozen=True)
-class NpyFile:
+class NpyFile(NamedArrays):
     """A .npy file: one array without a name."""
 
     path: Path
     scratch: Path
-
-    def inputs(self, wanted: InputData) -> Samples:
-        return self._samples(wanted.key, ("input", "key"))
-
-    def targets(self, wanted: TargetData) -> Samples:
-        return self._samples(wanted.key, ("target", "key"), text=True)
-
-    def column(self, name: str, key: tuple[str, ...]) -> Samples:
-        return self._samples(name, key, text=True)
 
     def _samples(self, name: str | None, key: tuple[str, ...], *, text: bool = False) -> Samples:
         if name is not None:
@@ -79,7 +69,7 @@ class NpyFile:
 
 
 @dataclass(frozen=True)
-class NpzFile:
+class NpzFile(NamedArrays):
     """A .npz file: an archive of named arrays."""
 
     path: Path
@@ -99,15 +89,6 @@ class NpzFile:
     def names(self) -> tuple[str, ...]:
         """The names of the arrays."""
         return tuple(self._members)
-
-    def inputs(self, wanted: InputData) -> Samples:
-        return self._samples(wanted.key, ("input", "key"))
-
-    def targets(self, wanted: TargetData) -> Samples:
-        return self._samples(wanted.key, ("target", "key"), text=True)
-
-    def column(self, name: str, key: tuple[str, ...]) -> Samples:
-        return self._samples(name, key, text=True)
 
     def _samples(self, name: str | None, key: tuple[str, ...], *, text: bool = False) -> Samples:
         name = choose(self.path, self.names, name, key)

@@ -5,6 +5,7 @@ so that memory stays bounded. Nothing is converted here.
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ __all__ = [
     "READ_BYTES",
     "Block",
     "Container",
+    "NamedArrays",
     "Samples",
     "check_kind",
     "choose",
@@ -145,3 +147,20 @@ def check_kind(where: str, dtype: np.dtype, key: tuple[str, ...], *, text: bool 
     if dtype.kind not in REAL + COMPLEX + TEXT * text or not dtype.itemsize:
         wanted = "numbers or text" if text else "numbers"
         raise TaskDataError(f"{where} is no array of {wanted}, but of {dtype}.", key)
+
+
+class NamedArrays(ABC):
+    """A container of arrays by name: a key of the task file names each."""
+
+    def inputs(self, wanted: InputData) -> Samples:
+        return self._samples(wanted.key, ("input", "key"))
+
+    def targets(self, wanted: TargetData) -> Samples:
+        return self._samples(wanted.key, ("target", "key"), text=True)
+
+    def column(self, name: str, key: tuple[str, ...]) -> Samples:
+        return self._samples(name, key, text=True)
+
+    @abstractmethod
+    def _samples(self, name: str | None, key: tuple[str, ...], *, text: bool = False) -> Samples:
+        """Return the array `name`, or the only one; `key` is that of the task file, for faults."""
