@@ -40,8 +40,12 @@ def _write_metadata(scratch: Path) -> Path:
     local = distribution("sweeper")
     folder = scratch / f"sweeper-{local.version}.dist-info"
     folder.mkdir()
-    for name in ("METADATA", "entry_points.txt"):
-        (folder / name).write_text(local.read_text(name) or "", encoding="utf-8")
+    # An editable installation may lay the metadata of a source tree, PKG-INFO, before its own.
+    about = local.read_text("METADATA") or local.read_text("PKG-INFO") or ""
+    (folder / "METADATA").write_text(about, encoding="utf-8")
+    (folder / "entry_points.txt").write_text(
+        local.read_text("entry_points.txt") or "", encoding="utf-8"
+    )
     return folder
 
 

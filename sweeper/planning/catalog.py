@@ -130,8 +130,8 @@ def _method(name: str) -> MethodEntry:
     ends = [n for n, config in method.stages.items() if config.reports_objective]
     if len(ends) != 1:
         raise UsageError(
-            f"method `{name}`: {len(ends)} of its stages report the objective, but one must. End it "
-            'with a stage of fine-tuning, such as `"refine": RefineConfig`.'
+            f"method `{name}`: {len(ends)} of its stages report the objective, but one must. "
+            'End it with a stage of fine-tuning, such as `"refine": RefineConfig`.'
         )
     return MethodEntry(
         name=method.name,

@@ -2,12 +2,13 @@
 
 import io
 from collections.abc import AsyncIterator, Sequence
+from importlib.metadata import Distribution
 from types import SimpleNamespace
 
 import pytest
 from ray.job_submission import JobStatus
 
-from sweeper.execution.jobs import Jobs
+from sweeper.execution.jobs import Jobs, _write_metadata
 
 SETS_UP = "2026-11-26 08:00:00,000\tINFO job_manager.py:581 -- Runtime env is setting up.\n"
 ENTRY = 'Running entrypoint for job away-1: here="$PWD"; exec python\n'
@@ -38,3 +39,14 @@ def test_what_ray_says_is_left_out_also_where_it_comes_late(lines: tuple[str, ..
     assert jobs.printed("away-1") == "a\nb\n"
     assert jobs.follow("away-1", out) == 0
     assert out.getvalue() == "a\nb\n"
+
+
+def test_a_job_has_the_metadata_of_a_source_tree(tmp_path, monkeypatch):
+    tree = tmp_path / "sweeper.egg-info"
+    tree.mkdir()
+    (tree / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: sweeper\nVersion: 9.1\n")
+    (tree / "entry_points.txt").write_text("[sweeper.methods]\nx = y:Z\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    sent = Distribution.at(_write_metadata(tmp_path))
+    assert (sent.metadata["Name"], sent.version) == ("sweeper", "9.1")
+    assert [entry.name for entry in sent.entry_points] == ["x"]
