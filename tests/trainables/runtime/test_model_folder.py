@@ -207,7 +207,7 @@ BAD = {
     ),
     "another architecture": (
         edit(lambda c: c["model"]["network"].update(model_type="mamba")),
-        "mamba",
+        "this architecture is not supported",
     ),
     "no network": (edit(lambda c: c["model"].update(network={})), "model"),
     "heads that do not divide": (
