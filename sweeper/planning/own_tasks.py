@@ -67,13 +67,15 @@ def read_one(path: Path, include: Iterable[Path] = ()) -> str:
 
 def find_stored() -> None:
     """Register own tasks whose data were imported and whose task files are not known here."""
+    found: dict[str, TaskDefinition] = {}
     for path in sorted((home() / "data").glob(f"[!.]*/[!.]*/{official.FOLDER}/{MANIFEST}")):
         name = "/".join(path.parts[-4:-2])
         if name in TASKS:
             continue
         with suppress(DataError, KeyError, TypeError, ValueError):  # another command reports it
             definition = read_manifest(path.parent)[OWN]["definition"]
-            use({name: TaskDefinition.model_validate(definition)})
+            found[name] = TaskDefinition.model_validate(definition)
+    use(found)
 
 
 def fault_of(file: Path, error: TaskDataError) -> FileFaults:
@@ -105,10 +107,14 @@ def of_resolved(resolved: Mapping[str, Any], *, name: str) -> dict[str, TaskDefi
     return {task: each.definition for task, each in files.stop().items()}
 
 
-def use(definitions: Mapping[str, TaskDefinition]) -> None:
-    """Register own tasks whose files are not known."""
+def use(definitions: Mapping[str, TaskDefinition], files: Mapping[str, Path] | None = None) -> None:
+    """Register own tasks, with their files where these are known."""
+    benchmarks: dict[str, list[TaskDefinition]] = {}
     for definition in definitions.values():
-        register(own_benchmark([definition], home()), replace=True)
+        benchmarks.setdefault(definition.benchmark, []).append(definition)
+    for found in benchmarks.values():
+        known = {each.name: files[each.name] for each in found if files and each.name in files}
+        register(own_benchmark(found, home(), known), replace=True)
 
 
 def _files() -> TaskFiles[TaskDefinition]:
@@ -116,7 +122,6 @@ def _files() -> TaskFiles[TaskDefinition]:
 
 
 def _registered(found: Found) -> dict[str, TaskDefinition]:
-    for name, each in found.items():
-        files = {name: each.file} if each.file is not None else {}
-        register(own_benchmark([each.definition], home(), files), replace=True)
-    return {name: each.definition for name, each in found.items()}
+    definitions = {name: each.definition for name, each in found.items()}
+    use(definitions, {name: each.file for name, each in found.items() if each.file is not None})
+    return definitions

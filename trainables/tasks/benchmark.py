@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from trainables.tasks.problem import Problems
 from trainables.tasks.store.split import SplitData
@@ -101,6 +101,10 @@ class Benchmark:
     problems: Callable[[TaskInfo], Problems] | None = None  # None: data cannot be generated
     results: PublishedTable | None = None
 
+    # Ends of messages: of files that cannot be read, and of data that differ from the description.
+    way_out: ClassVar[str] = "Fetch the published files again."
+    doubt: ClassVar[str] = " Are these the published files?"
+
     def __post_init__(self) -> None:
         """Check the names of the tasks.
 
@@ -112,6 +116,25 @@ class Benchmark:
             raise ValueError(f"{foreign[0]}: tasks of {self.name} are called `{self.name}/NAME`.")
         if len(set(names)) < len(names):
             raise ValueError(f"{self.name}: two tasks have the same name.")
+
+    def can_import(self, info: TaskInfo) -> bool:
+        """Return whether the data of a task are read from files."""
+        return info.publication is not None
+
+    def identity(self, info: TaskInfo) -> Mapping[str, str]:
+        """Return what an import of a task depends on, besides its files and its seed."""
+        del info
+        return {}
+
+    def completed(self, info: TaskInfo, imported: ImportedSplits) -> TaskInfo:
+        """Return the description of a task, with what only its data tell. No split is empty."""
+        del imported
+        return info
+
+    def record(self, info: TaskInfo) -> Mapping[str, Any]:
+        """Return further entries of the manifest of a completed task."""
+        del info
+        return {}
 
     def published_numbers(self, info: TaskInfo) -> Mapping[str, PublishedNumber]:
         """Return the published numbers of a task by method. Our own variants have none."""

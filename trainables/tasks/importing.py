@@ -26,7 +26,7 @@ from trainables.tasks.benchmark import Benchmark, ImportedSplits, Reader
 from trainables.tasks.formats.files import shown
 from trainables.tasks.generation import Progress
 from trainables.tasks.official import folder_of
-from trainables.tasks.own.benchmark import OWN, OwnBenchmark
+from trainables.tasks.own.benchmark import own_benchmark
 from trainables.tasks.registry import (
     benchmark_of,
     own_benchmark_of,
@@ -47,7 +47,6 @@ from trainables.tasks.verification import (
 
 __all__ = ["import_own", "import_task", "reading"]
 
-PUBLISHED = "Fetch the published files again."
 STEPS = 3  # of an import: hash the files, read the files, write the data
 
 
@@ -84,11 +83,9 @@ def import_task(
     report = progress or (lambda task, done, total: None)
     report(name, 0, STEPS)
     _check_there(files)
-    way_out = "See that it is whole." if isinstance(benchmark, OwnBenchmark) else PUBLISHED
-    with reading(files, way_out):
-        imported_from = {"seed": seed, "files": _hashes(reader.find(files, seed=seed))}
-    if isinstance(benchmark, OwnBenchmark):
-        imported_from["definition"] = benchmark.definitions[name].data_hash
+    with reading(files, benchmark.way_out):
+        hashes = _hashes(reader.find(files, seed=seed))
+    imported_from = {"seed": seed, "files": hashes, **benchmark.identity(info)}
     # The lock prevents two concurrent imports. The data are written to a scratch folder and renamed
     # once they are complete and checked.
     folder = folder_of(name, home)
@@ -98,12 +95,12 @@ def import_task(
             return folder
         report(name, 1, STEPS)
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
-            with reading(files, way_out):
+            with reading(files, benchmark.way_out):
                 imported = reader.read(files, Path(scratch), seed=seed)
             report(name, 2, STEPS)
             written = Path(scratch) / folder.name
             try:
-                with reading(files, way_out):
+                with reading(files, benchmark.way_out):
                     _write(written, info, benchmark, imported, imported_from)
             except TaskDataError:
                 raise
@@ -147,12 +144,18 @@ def import_own(
         replace=replace,
         progress=progress,
     )
-    register(benchmark)
+    imported = own_benchmark(
+        [benchmark.definitions[name]],
+        home,
+        {name: benchmark.files[name]},
+        make_reader=benchmark.make_reader,
+    )
+    register(imported)
     return folder
 
 
 @contextmanager
-def reading(files: Sequence[Path], way_out: str = PUBLISHED) -> Iterator[None]:
+def reading(files: Sequence[Path], way_out: str = Benchmark.way_out) -> Iterator[None]:
     """Convert errors of libraries in the block to a `DataError` that names the untrusted files.
 
     Warnings of libraries are suppressed, because the values are checked afterwards.
@@ -182,7 +185,7 @@ def _reader(info: TaskInfo, benchmark: Benchmark) -> Reader:
     Raises:
         ConfigError: The task was not published.
     """
-    if info.publication is None and not isinstance(benchmark, OwnBenchmark):
+    if not benchmark.can_import(info):
         raise ConfigError(
             f"{info.name}: this variant is ours, and no official file exists. Its data are "
             f"generated: sweeper data generate {info.name}"
@@ -227,15 +230,11 @@ def _write(
     imported: ImportedSplits,
     imported_from: Mapping[str, Any],
 ) -> None:
-    recorded: dict[str, Any] = {}
-    hint = " Are these the published files?"
-    if isinstance(benchmark, OwnBenchmark):
-        for split in SPLITS:
-            _check_filled(info, split, imported)
-        info, hint = benchmark.completed(info.name, imported), ""
-        recorded[OWN] = benchmark.record(info)
     for split in SPLITS:
-        _check(info, split, imported, hint)
+        _check_filled(info, split, imported)
+    info, doubt = benchmark.completed(info, imported), benchmark.doubt
+    for split in SPLITS:
+        _check(info, split, imported, doubt)
     train, test = imported.splits["train"], imported.splits["test"]
     # Files in wrong places often repeat a split, or hold constant outputs. Both are detected here.
     others = [row_hashes(imported.splits[split].x) for split in ("train", "val")]
@@ -245,17 +244,17 @@ def _write(
             "twice?"
         )
     if info.kind == "regression" and len(constant_outputs(train.y)) == train.y.shape[1]:
-        raise DataError(f"{info.name}: {NOTHING_TO_LEARN}{hint}")
+        raise DataError(f"{info.name}: {NOTHING_TO_LEARN}{doubt}")
     inputs = present(test.x, imported.description)
     try:
         baselines = trivial_baselines(info, train.y, Split(x=inputs, y=test.y, groups=test.groups))
     except DataError as error:  # for example, all targets are zero
         raise DataError(f"{info.name}: {error} Are its outputs zero, or not finite?") from error
     if baselines.get("mean") == 0:
-        raise DataError(f"{info.name}: all its outputs are alike.{hint}")
+        raise DataError(f"{info.name}: all its outputs are alike.{doubt}")
     description = {
         **imported.description,
-        **recorded,
+        **benchmark.record(info),
         "task": info.name,
         "data_source": "official",
         "imported_from": imported_from,
@@ -267,27 +266,26 @@ def _write(
     write_store(folder, imported.splits, description)
 
 
-def _check(info: TaskInfo, split: str, imported: ImportedSplits, hint: str) -> None:
+def _check(info: TaskInfo, split: str, imported: ImportedSplits, doubt: str) -> None:
     """Check that a split fits the description of the task.
 
     Args:
-        hint: What may be wrong, for messages.
+        doubt: End of messages: what may be wrong.
 
     Raises:
-        DataError: The split is empty, has another shape or type, or has an unknown label.
+        DataError: The split has another shape or type, or has an unknown label.
     """
-    _check_filled(info, split, imported)
     data = imported.splits[split]
     shape = tuple(present(data.x, imported.description).shape[1:])
     if shape != info.input_shape or str(data.x.dtype) != info.stored:
         raise DataError(
             f"{info.name}: {split} inputs must be {info.stored}{list(info.input_shape)}, but are "
-            f"{data.x.dtype}{list(shape)}.{hint}"
+            f"{data.x.dtype}{list(shape)}.{doubt}"
         )
     if not outputs_fit(info, data.y, info.input_shape[1:]):
         raise DataError(
             f"{info.name}: {split} outputs, {data.y.dtype}{list(data.y.shape)}, are not of the "
-            f"task's {info.channels[1]} {info.kind} outputs.{hint}"
+            f"task's {info.channels[1]} {info.kind} outputs.{doubt}"
         )
 
 

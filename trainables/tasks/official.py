@@ -17,11 +17,13 @@ from trainables.spec import DataSpec
 from trainables.tasks.generation import split_sizes
 from trainables.tasks.own.benchmark import OWN, OwnBenchmark
 from trainables.tasks.registry import benchmark_of, own_benchmark_of, task_info
+from trainables.tasks.store.folders import FOLDER, data_folder, folder_of
 from trainables.tasks.store.manifest import MANIFEST, read_manifest
 from trainables.tasks.task import DataDescription, TaskInfo
 
 __all__ = [
     "FOLDER",
+    "data_folder",
     "describe",
     "folder_of",
     "is_generated",
@@ -30,7 +32,6 @@ __all__ = [
     "used_sizes",
 ]
 
-FOLDER = "official"
 VAL_SHARE = 0.1  # share of the published training samples for validation
 
 
@@ -41,16 +42,6 @@ def is_generated(name: str) -> bool:
         ConfigError: The task is unknown.
     """
     return benchmark_of(name).problems is not None
-
-
-def data_folder(name: str, home: Path) -> Path:
-    """Return the folder of all data sets of a task: generated ones, and the imported one."""
-    return home / "data" / name
-
-
-def folder_of(name: str, home: Path) -> Path:
-    """Return the folder of the imported data of a task."""
-    return data_folder(name, home) / FOLDER
 
 
 def outdated(name: str, folder: Path) -> str | None:

@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 from shlex import quote
-from typing import Any, Literal, cast
+from typing import Any, ClassVar, Literal, cast
 
 from trainables.errors import DataError, TaskDataError
 from trainables.tasks.benchmark import Benchmark, ImportedSplits, Reader
 from trainables.tasks.kinds import KINDS
 from trainables.tasks.own.definition import TaskDefinition
+from trainables.tasks.store.folders import folder_of
 from trainables.tasks.store.manifest import MANIFEST, read_manifest
 from trainables.tasks.store.rows import present
 from trainables.tasks.store.split import SPLITS
@@ -124,39 +125,57 @@ class OwnBenchmark(Benchmark):
     facts: Mapping[str, OwnFacts] = field(default_factory=dict)  # of imported data
     make_reader: Callable[[TaskDefinition], Reader] = OwnReader
 
+    way_out: ClassVar[str] = "See that it is whole."
+    doubt: ClassVar[str] = ""
+
     def added_to(self, known: "OwnBenchmark") -> "OwnBenchmark":
         """Return the benchmark with its own tasks and the other ones of `known`."""
-        return own_benchmark(
-            {**known.definitions, **self.definitions}.values(),
+        others = {
+            name: facts for name, facts in known.facts.items() if name not in self.definitions
+        }
+        return _assembled(
+            {**known.definitions, **self.definitions},
+            {**others, **self.facts},
             self.home,
             {**known.files, **self.files},
-            make_reader=self.make_reader,
+            self.make_reader,
         )
 
-    def completed(self, name: str, imported: ImportedSplits) -> TaskInfo:
+    def can_import(self, info: TaskInfo) -> bool:
+        """Return True: own data are always read from files."""
+        del info
+        return True
+
+    def identity(self, info: TaskInfo) -> Mapping[str, str]:
+        """Return the hash of the task's definition."""
+        return {"definition": self.definitions[info.name].data_hash}
+
+    def completed(self, info: TaskInfo, imported: ImportedSplits) -> TaskInfo:
         """Return the description of a task, with shapes and samples of splits that were read.
 
         Raises:
             TaskDataError: The samples are not of the dimension that the definition tells.
         """
-        definition = self.definitions[name]
+        definition = self.definitions[info.name]
         facts = OwnFacts.of_splits(definition, imported)
         if len(facts.input_shape) != 1 + int(definition.dimension[0]):
             raise TaskDataError(
-                f"{name}: its task file tells of {definition.dimension} samples, but they are "
+                f"{info.name}: its task file tells of {definition.dimension} samples, but they are "
                 f"{list(facts.input_shape)}: say `input.layout`, the order of the axes.",
                 ("input", "layout"),
             )
         return _info(definition, facts)
 
-    def record(self, info: TaskInfo) -> dict[str, Any]:
+    def record(self, info: TaskInfo) -> Mapping[str, Any]:
         """Return the entry `own` of the manifest of a completed task."""
         definition = self.definitions[info.name]
         return {
-            "definition": definition.content,
-            "definition_hash": definition.data_hash,
-            "input_shape": list(info.input_shape),
-            "outputs": info.channels[1],
+            OWN: {
+                "definition": definition.content,
+                "definition_hash": definition.data_hash,
+                "input_shape": list(info.input_shape),
+                "outputs": info.channels[1],
+            }
         }
 
     def way_to_import(self, name: str) -> str:
@@ -184,15 +203,25 @@ def own_benchmark(
     facts = {
         name: known
         for name, definition in found.items()
-        if (known := _facts(definition, home / "data" / name / "official")) is not None
+        if (known := _facts(definition, folder_of(name, home))) is not None
     }
+    return _assembled(found, facts, home, files or {}, make_reader)
+
+
+def _assembled(
+    definitions: Mapping[str, TaskDefinition],
+    facts: Mapping[str, OwnFacts],
+    home: Path,
+    files: Mapping[str, Path],
+    make_reader: Callable[[TaskDefinition], Reader],
+) -> OwnBenchmark:
     return OwnBenchmark(
-        name=next(iter(found.values())).benchmark,
-        tasks=tuple(_info(definition, facts.get(name)) for name, definition in found.items()),
-        reader=lambda info: make_reader(found[info.name]),
-        definitions=found,
+        name=next(iter(definitions.values())).benchmark,
+        tasks=tuple(_info(each, facts.get(name)) for name, each in definitions.items()),
+        reader=lambda info: make_reader(definitions[info.name]),
+        definitions=definitions,
         home=home,
-        files=files or {},
+        files=files,
         facts=facts,
         make_reader=make_reader,
     )
