@@ -11,7 +11,7 @@ from sweeper.planning.checkpoint_paths import CheckpointPaths
 from sweeper.planning.sweep_folder import started
 
 if TYPE_CHECKING:
-    from sweeper.commands.trained_model import PredictionModel
+    from sweeper.commands.models import PredictionModel
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -90,7 +90,7 @@ class Trial:
             UsageError: The trial kept no weights, or they, the task's data or the pretrained
                 weights are not on this machine.
         """
-        from sweeper.commands.trained_model import load_trial
+        from sweeper.commands.models import load_trial
 
         with started(self.folder) as (ledger, record):
             return load_trial(self.folder, record, ledger.trial(self.study, self.number))
@@ -114,6 +114,6 @@ def load_model(place: str | PathLike[str]) -> "PredictionModel":
         NotFound: MLflow has no such run or model.
         BackendUnreachable: MLflow does not answer.
     """
-    from sweeper.commands.trained_model import load
+    from sweeper.commands.models import load
 
     return load(str(place))

@@ -1,8 +1,9 @@
-"""Trained models for users: export, and prediction from files.
+"""Trained models for users: loading, export, and prediction from files.
 
 PyTorch is imported only when a model is built.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,15 +12,17 @@ from typing import TYPE_CHECKING
 
 from sweeper.commands.result import Message
 from sweeper.core.ranking import ranked
+from sweeper.driver.recorder import environment_uri
 from sweeper.errors import NotFound, UsageError, unknown
-from sweeper.ledger import Ledger
+from sweeper.ledger import Ledger, SweepRecord
 from sweeper.model import Trial
-from sweeper.planning.catalog import as_usage_errors
-from sweeper.planning.checkpoint_paths import CheckpointPaths
+from sweeper.planning.catalog import as_usage_errors, home
+from sweeper.planning.checkpoint_paths import CheckpointPaths, fetched
 from sweeper.planning.load import from_record
 from sweeper.planning.model_export import export_trial
 from sweeper.planning.sweep_folder import existing, started
-from sweeper.planning.trials import find_trial
+from sweeper.planning.trials import find_trial, spec_of
+from sweeper.tracking.mlflow_store import CHECKPOINTS, download, tracking_uri
 from trainables.runtime.prediction_files import (
     Predictions,
     check_output,
@@ -28,11 +31,16 @@ from trainables.runtime.prediction_files import (
 )
 
 if TYPE_CHECKING:
-    from trainables.runtime.prediction import PredictionModel
+    from trainables.runtime.prediction import PredictionModel as PredictionModel
 
-__all__ = ["ModelFolder", "PredictionFile", "export_model", "predict"]
+__all__ = ["ModelFolder", "PredictionFile", "export_model", "load", "load_trial", "predict"]
 
 TAKEN = 10  # trials that a message lists
+WAYS = (
+    "Name the checkpoint of a trial, an exported model, `runs:/RUN` or `runs:/RUN/PATH` of MLflow."
+)
+SCHEMES = ("runs:/", "models:/")  # of addresses in MLflow
+ADDRESS = re.compile(r"runs:/+[^/]+(/.*)?|models:/+.+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,10 +130,56 @@ def _chosen(ledger: Ledger, study: str | None, trial: str | None) -> Trial:
     return best
 
 
+@as_usage_errors()
+def load_trial(folder: Path, record: SweepRecord, trial: Trial) -> "PredictionModel":
+    """Return the model of a trial of the sweep in `folder`, with its best weights.
+
+    Raises:
+        UsageError: The trial has no checkpoint here, or its data or weights are missing.
+    """
+    from trainables.runtime.prediction import load_model
+
+    places = CheckpointPaths.recorded(folder, record.resolved)
+    (study,) = (each for each in from_record(record).studies() if each.name == trial.study)
+    spec = spec_of(study, trial.params, seed=trial.seed, home=home())
+    with fetched(places.placed(trial)) as checkpoint:
+        return load_model(checkpoint, home(), spec=spec)
+
+
+@as_usage_errors()
+def load(place: str) -> "PredictionModel":
+    """Return the model in a folder, or at an address in MLflow.
+
+    Raises:
+        UsageError: There is no such folder, or it holds no model that can be loaded here.
+        NotFound: MLflow has no such run or model.
+        BackendUnreachable: MLflow does not answer.
+    """
+    from trainables.runtime.prediction import load_model
+
+    if place.startswith(SCHEMES):
+        return load_model(download(tracking_uri(environment_uri()), _artifacts(place)), home())
+    folder = Path(place)
+    if not folder.is_dir():
+        raise UsageError(f"{place}: no such folder. {WAYS}")
+    return load_model(folder, home())
+
+
+def _artifacts(place: str) -> str:
+    """Return the address of a model's folder: that of a run alone is its checkpoint.
+
+    Raises:
+        UsageError: It is no such address.
+    """
+    if not ADDRESS.fullmatch(place):
+        raise UsageError(f"{place}: not the address of a model. {WAYS}")
+    scheme, _, path = place.partition(":/")
+    is_run_alone = scheme == "runs" and "/" not in path.strip("/")
+    return f"{place.rstrip('/')}/{CHECKPOINTS}" if is_run_alone else place
+
+
 def _load(model: Sequence[str]) -> "PredictionModel":
     """Return the model of a sweep and a trial, or that of a folder or an address."""
-    from sweeper.commands.trained_model import load, load_trial
-
     if len(model) == 1:
         return load(model[0])
     name, trial = model

@@ -1,4 +1,4 @@
-"""What `sweeper doctor` says of plugins, also of those that no sweep names."""
+"""Plugins in `sweeper doctor`, also those that no sweep names."""
 
 import pytest
 

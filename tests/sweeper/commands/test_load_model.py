@@ -3,7 +3,7 @@
 import pytest
 
 import sweeper
-from sweeper.commands.trained_model import _artifacts
+from sweeper.commands.models import _artifacts
 from sweeper.errors import NotFound, UsageError
 
 
