@@ -23,7 +23,7 @@ from sweeper.tracking.placing import place
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-__all__ = ["NAME", "ModelFiles", "delete_models", "keep_model"]
+__all__ = ["NAME", "ModelFiles", "ModelRecord", "delete_models", "keep_model"]
 
 NAME = "model"  # of every logged model: `runs:/RUN_ID/model`
 DATA = "data"  # the folder of the exported model in that of MLflow
@@ -46,31 +46,29 @@ class ModelFiles:
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
-def keep_model(
-    client: "MlflowClient",
-    experiment: str,
-    files: ModelFiles,
-    *,
-    unique: str,
-    sweep_id: str,
-    run_id: str,
-    study_run_id: str,
-    tags: Mapping[str, str],
-    params: Mapping[str, str],
-) -> str:
+@dataclass(frozen=True, kw_only=True)
+class ModelRecord:
+    """The model of a study, and what it belongs to."""
+
+    files: ModelFiles
+    unique: str  # the tag by which the model of a study is found again
+    sweep_id: str  # the tag by which all models of a sweep are found
+    run_id: str  # the run of the trial
+    study_run_id: str  # the run of its study
+    tags: Mapping[str, str]  # further ones
+    params: Mapping[str, str]  # of the trial
+
+
+def keep_model(client: "MlflowClient", experiment: str, record: ModelRecord) -> str:
     """Store a model, unless it is stored already, and return its address `models:/MODEL_ID`.
 
     Args:
         client: The client of the store.
         experiment: The id of the experiment.
-        files: The model.
-        unique: The tag by which the model of a study is found again.
-        sweep_id: The tag by which all models of a sweep are found.
-        run_id: The run of the trial.
-        study_run_id: The run of its study.
-        tags, params: Further tags, and the params of the trial.
+        record: The model.
     """
-    former = _found(client, experiment, UNIQUE, unique)
+    files, run_id = record.files, record.run_id
+    former = _found(client, experiment, UNIQUE, record.unique)
     for model in former:
         is_same = model.tags.get(DIGEST) == files.digest and model.source_run_id == run_id
         if is_same and str(model.status) == READY:
@@ -79,8 +77,13 @@ def keep_model(
         experiment,
         name=NAME,
         source_run_id=run_id,
-        tags={UNIQUE: unique, SWEEP_ID: sweep_id, DIGEST: files.digest, **tags},
-        params=dict(params),
+        tags={
+            UNIQUE: record.unique,
+            SWEEP_ID: record.sweep_id,
+            DIGEST: files.digest,
+            **record.tags,
+        },
+        params=dict(record.params),
         model_type="sweeper",
     )
     with _description(files, run_id, made.model_id) as described:
@@ -93,7 +96,7 @@ def keep_model(
             client.log_model_artifacts(made.model_id, str(described))
             client.log_model_artifacts(made.model_id, str(files.folder), DATA)
     client.finalize_logged_model(made.model_id, READY)
-    _link(client, made.model_id, run_id, study_run_id)
+    _link(client, made.model_id, run_id, record.study_run_id)
     for model in former:
         _delete(client, model)
     return f"models:/{made.model_id}"

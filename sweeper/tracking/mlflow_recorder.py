@@ -19,7 +19,7 @@ from typing import Protocol
 from sweeper.errors import BackendUnreachable, SweeperError
 from sweeper.ledger import Event, EventKind, Ledger
 from sweeper.model import Trial
-from sweeper.tracking.logged_models import ModelFiles
+from sweeper.tracking.logged_models import ModelFiles, ModelRecord
 from sweeper.tracking.mlflow_store import (
     MlflowStore,
     RecordRefused,
@@ -374,8 +374,8 @@ class MlflowRecorder:
         sweep_id = _sweep_id(outline)
         try:
             with self._model_of(trial, outline.studies[trial.study].objective) as files:
-                address = store.keep_model(
-                    files,
+                record = ModelRecord(
+                    files=files,
                     unique=f"{sweep_id}/model/{trial.study}",
                     sweep_id=sweep_id,
                     run_id=run_id,
@@ -383,6 +383,7 @@ class MlflowRecorder:
                     tags=identity_tags(best, outline),
                     params=run_params(best, outline),
                 )
+                address = store.keep_model(record)
         except (SweeperError, RecordRefused) as error:
             address = f"none: {without_password(str(error), self._uri)}"
         store.log(study_run_id, (), {"sweeper.model": address})

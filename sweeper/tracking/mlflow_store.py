@@ -11,12 +11,13 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from sweeper.errors import BackendUnreachable, NotFound
-from sweeper.tracking.logged_models import ModelFiles, delete_models, keep_model
+from sweeper.tracking.logged_models import ModelRecord, delete_models, keep_model
 from sweeper.tracking.placing import place
 from sweeper.tracking.run_tree import MetricPoint
 
@@ -201,33 +202,18 @@ class MlflowStore:
             kept.delete_artifacts(CHECKPOINTS)
 
     @_refusals()
-    def keep_model(
-        self,
-        files: ModelFiles,
-        *,
-        unique: str,
-        sweep_id: str,
-        run_id: str,
-        study_run_id: str,
-        tags: Mapping[str, str],
-        params: Mapping[str, str],
-    ) -> str:
+    def keep_model(self, record: ModelRecord) -> str:
         """Store a model, unless it is stored already, and return its address.
 
         Raises:
             RecordRefused: MLflow refuses it, or is too old for logged models.
         """
-        return keep_model(
-            self._client,
-            self._experiment,
-            files,
-            unique=unique,
-            sweep_id=sweep_id,
-            run_id=run_id,
-            study_run_id=study_run_id,
-            tags=_cut(tags, LONGEST_TAG),
-            params=_cut(params, LONGEST_PARAM),
+        kept = replace(
+            record,
+            tags=_cut(record.tags, LONGEST_TAG),
+            params=_cut(record.params, LONGEST_PARAM),
         )
+        return keep_model(self._client, self._experiment, kept)
 
     @_refusals()
     def delete_models(self, sweep_id: str) -> None:
