@@ -7,10 +7,8 @@ take turns; the seconds are the shortest by the processor, so that others' work 
 the disk's speed do not count.
 """
 
-import os
 import shutil
 import time
-from collections.abc import Callable
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -18,6 +16,7 @@ import h5py
 import numpy as np
 import pytest
 
+from tests.support.copies import peak_bytes, plain_copy, shortest
 from tests.support.published.pdebench import wave, write
 from trainables.spec import DataSpec
 from trainables.tasks.importing import import_task
@@ -27,28 +26,6 @@ pytestmark = pytest.mark.benchmark
 ROUNDS = 3
 SAMPLES, FRAMES, POINTS = 10_000, 201, 1024  # of the published advection
 MEMORY_BOUND = 2**30
-
-
-def plain_copy(source: Path, target: Path) -> None:
-    """Copy a file, or the files of a folder, and sync them."""
-    target.mkdir()
-    for path in [source] if source.is_file() else source.iterdir():
-        shutil.copyfile(path, target / path.name)
-        with (target / path.name).open("rb") as file:
-            os.fsync(file.fileno())
-
-
-def shortest(*contestants: Callable[[Path], object], folder: Path) -> list[float]:
-    """Return the fewest processor seconds of each; every turn has a folder of its own."""
-    seconds = [float("inf")] * len(contestants)
-    for turn in range(ROUNDS):
-        for number, contestant in enumerate(contestants):
-            own = folder / f"{number}-{turn}"
-            start = time.process_time()
-            contestant(own)
-            seconds[number] = min(seconds[number], time.process_time() - start)
-            shutil.rmtree(own)
-    return seconds
 
 
 def size_of(path: Path) -> int:
@@ -75,6 +52,8 @@ def test_an_import_reads_a_file_as_fast_as_a_few_copies(name, samples, layout, t
         lambda home: import_task(f"pdebench/{name}", [file], home),
         lambda folder: plain_copy(file, folder),
         folder=tmp_path,
+        rounds=ROUNDS,
+        clock=time.process_time,
     )
     assert rates(f"import of {name}", size_of(file), ours, copy) < 100
 
@@ -87,6 +66,8 @@ def test_a_generator_writes_its_store(name, tmp_path):
         lambda home: prepare_task(f"pdebench/{name}", data, home),
         lambda folder: plain_copy(store, folder),
         folder=tmp_path,
+        rounds=ROUNDS,
+        clock=time.process_time,
     )
     assert rates(f"generation of {name}", size_of(store), ours, copy) < 200
 
@@ -109,13 +90,6 @@ def write_paper_size(folder: Path) -> Path:
         file["x-coordinate"] = np.linspace(0, 1, POINTS, dtype="<f4")
         file.attrs["beta"] = 0.4
     return path
-
-
-def peak_bytes() -> int:
-    (line,) = (
-        line for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line
-    )
-    return int(line.split()[1]) * 1024
 
 
 def import_and_measure(path: Path, home: Path, answers) -> None:

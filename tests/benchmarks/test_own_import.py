@@ -6,10 +6,8 @@ of each counts, by the clock. The page cache is warm for both. Nothing else may 
 The large files are 4 GB, written in chunks. The peak is that of a process that only imports.
 """
 
-import os
 import shutil
 import time
-from collections.abc import Callable
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -17,6 +15,7 @@ import h5py
 import numpy as np
 import pytest
 
+from tests.support.copies import peak_bytes, plain_copy, shortest
 from tests.support.own_data import define
 from tests.support.own_tasks import registry_restored
 from trainables.tasks.importing import import_own
@@ -63,27 +62,6 @@ def definition_of(path: Path):
     )
 
 
-def plain_copy(source: Path, target: Path) -> None:
-    target.mkdir()
-    with source.open("rb") as file, (target / source.name).open("wb") as copy:
-        shutil.copyfileobj(file, copy, 2**24)
-        copy.flush()
-        os.fsync(copy.fileno())
-
-
-def seconds_of(*contestants: Callable[[Path], object], folder: Path) -> list[float]:
-    """Return the shortest time of each; every turn has a folder of its own."""
-    seconds = [float("inf")] * len(contestants)
-    for turn in range(ROUNDS):
-        for number, contestant in enumerate(contestants):
-            own = folder / f"{number}-{turn}"
-            start = time.perf_counter()
-            contestant(own)
-            seconds[number] = min(seconds[number], time.perf_counter() - start)
-            shutil.rmtree(own)
-    return seconds
-
-
 @pytest.mark.benchmark
 @pytest.mark.parametrize(("suffix", "save"), [("npz", save_npz), ("h5", save_hdf5)])
 def test_reading_is_at_least_a_third_as_fast_as_a_plain_copy(suffix, save, tmp_path):
@@ -101,8 +79,13 @@ def test_reading_is_at_least_a_third_as_fast_as_a_plain_copy(suffix, save, tmp_p
             register(own_benchmark([definition], home, files))
             import_own(definition.name, home)
 
-    copy, ours, everything = seconds_of(
-        lambda folder: plain_copy(path, folder), read, whole, folder=tmp_path
+    copy, ours, everything = shortest(
+        lambda folder: plain_copy(path, folder),
+        read,
+        whole,
+        folder=tmp_path,
+        rounds=ROUNDS,
+        clock=time.perf_counter,
     )
     print(
         f"\n{suffix}, {size / 1e6:.0f} MB: copy {size / 1e6 / copy:.0f} MB/s, reading "
@@ -110,12 +93,6 @@ def test_reading_is_at_least_a_third_as_fast_as_a_plain_copy(suffix, save, tmp_p
         f"checks {size / 1e6 / everything:.0f} ({copy / everything:.2f} of a copy)"
     )
     assert copy / ours > 1 / 3
-
-
-def peak_bytes() -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    (line,) = (line for line in lines if "VmHWM" in line)
-    return int(line.split()[1]) * 1024
 
 
 def import_and_measure(path: Path, home: Path, answers) -> None:

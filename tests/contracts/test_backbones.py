@@ -15,7 +15,7 @@ import torch
 from transformers import AutoModel, T5EncoderModel
 
 from tests.support.tiny_encoders import CAUSAL, GRIDS, LAYERS, SAVERS, SEQUENCES, save_encoder
-from tests.support.tiny_trials import weights
+from tests.support.tiny_trials import same_weights
 from trainables.errors import ConfigError
 from trainables.methods.mona.meta_alignment import MOVED_ROLES
 from trainables.methods.registry import METHODS
@@ -237,22 +237,11 @@ def stopped_and_resumed(trials, folder, kind, method, settings, tmp_path):
     spec = trials.spec(method, dimension, settings)
     spec = spec.model_copy(update={"backbone": BackboneSpec.model_validate(backbone)})
     whole = trials.run(spec)
-    reports, trial = [], trials.begin(spec)
-    while not (reports and reports[-1].is_final):
-        reports.append(next(trial.reports()))
-        trial.save(tmp_path / "checkpoint")
-        trial = trials.begin(spec)
-        with torch.no_grad():
-            for parameter in trial.state.model.parameters():
-                parameter.fill_(0.5)
-        torch.manual_seed(len(reports))
-        trial.load(tmp_path / "checkpoint")
+    reports, ours = trials.run_stopped(spec, tmp_path)
     assert [report.stage for report in reports] == list(stages)
     assert all(isfinite(value) for report in reports for value in report.metrics.values())
-    ours = weights(trial)
     assert reports == whole[0]
-    assert ours.keys() == whole[1].keys()
-    assert all(torch.equal(value, whole[1][name]) for name, value in ours.items())
+    assert same_weights(ours, whole[1])
 
 
 @pytest.mark.slow

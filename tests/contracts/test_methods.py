@@ -15,7 +15,14 @@ import numpy as np
 import pytest
 import torch
 
-from tests.support.tiny_trials import DIMENSIONS, METHODS_BY_TURNS, Run, by_turns, weights
+from tests.support.tiny_trials import (
+    DIMENSIONS,
+    METHODS_BY_TURNS,
+    Run,
+    by_turns,
+    same_weights,
+    weights,
+)
 from trainables.errors import ConfigError, TrainableError
 from trainables.methods.registry import METHODS
 from trainables.report import Report
@@ -183,8 +190,7 @@ def run(trials):
 def same(a: Run, b: Run) -> bool:
     """Return whether two trials reported the same and ended with the same weights, bit for bit."""
     (reports, ours), (others, theirs) = a, b
-    equal = ours.keys() == theirs.keys() and all(torch.equal(w, theirs[n]) for n, w in ours.items())
-    return reports == others and equal
+    return reports == others and same_weights(ours, theirs)
 
 
 @every_dimension
@@ -233,17 +239,7 @@ def test_a_trial_stopped_after_every_epoch_equals_one_that_was_not(
     trials, run, tmp_path, method, dimension
 ):
     spec = trials.spec(method, dimension)
-    reports, trial = [], trials.begin(spec)
-    while not (reports and reports[-1].is_final):
-        reports.append(next(trial.reports()))
-        trial.save(tmp_path / "checkpoint")
-        trial = trials.begin(spec)
-        with torch.no_grad():
-            for parameter in trial.state.model.parameters():
-                parameter.fill_(0.5)  # nothing may survive but what was saved
-        torch.manual_seed(len(reports))
-        trial.load(tmp_path / "checkpoint")
-    assert same((reports, weights(trial)), run(method, dimension))
+    assert same(trials.run_stopped(spec, tmp_path), run(method, dimension))
 
 
 @pytest.mark.parametrize("method", ["mona", "pare"])

@@ -14,7 +14,14 @@ from sklearn.datasets import load_diabetes
 from sklearn.linear_model import RidgeCV
 from sklearn.metrics import root_mean_squared_error
 
-from tests.support.tiny_trials import DIMENSIONS, METHODS_BY_TURNS, Trials, by_turns, weights
+from tests.support.tiny_trials import (
+    DIMENSIONS,
+    METHODS_BY_TURNS,
+    Trials,
+    by_turns,
+    same_weights,
+    weights,
+)
 from trainables.methods.registry import METHODS
 from trainables.runtime.training import Training
 from trainables.runtime.warm import WarmParts
@@ -62,10 +69,6 @@ def regressions(trials) -> Trials:
     return of(trials)
 
 
-def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(w, b[name]) for name, w in a.items())
-
-
 every_dimension = pytest.mark.parametrize("dimension", DIMENSIONS)
 every_method = pytest.mark.parametrize("method", METHODS)
 
@@ -79,18 +82,9 @@ def test_a_trial_stopped_after_every_epoch_equals_one_that_was_not(
     spec = regressions.spec(method, dimension, {f"{s}.measure": 8 for s in ("align", "meta")
                                                 if s in METHODS[method].stages})  # fmt: skip
     whole, expected = regressions.run(spec)
-    reports, trial = [], regressions.begin(spec)
-    while not (reports and reports[-1].is_final):
-        reports.append(next(trial.reports()))
-        trial.save(tmp_path / "checkpoint")
-        trial = regressions.begin(spec)
-        with torch.no_grad():
-            for parameter in trial.state.model.parameters():
-                parameter.fill_(0.5)  # nothing may survive but what was saved
-        torch.manual_seed(len(reports))
-        trial.load(tmp_path / "checkpoint")
+    reports, ours = regressions.run_stopped(spec, tmp_path)
     assert reports == whole
-    assert same(weights(trial), expected)
+    assert same_weights(ours, expected)
     assert all(isfinite(value) for report in whole for value in report.metrics.values())
     assert {"test/rmse", "val/rmse"} <= whole[-1].metrics.keys()
 
@@ -105,7 +99,7 @@ def test_a_trial_does_not_depend_on_the_units_of_the_targets(trials, method, dim
         )
         for units in (UNITS, np.ones(2, dtype=np.float32))
     )
-    assert same(left, right)
+    assert same_weights(left, right)
     assert ours == theirs
 
 
@@ -116,7 +110,7 @@ def test_the_control_is_vanilla_fine_tuning(regressions, method, dimension):
     (controlled, ours), (naive, theirs) = (
         regressions.run(each) for each in (spec, regressions.spec("nft", dimension))
     )
-    assert same(ours, theirs)
+    assert same_weights(ours, theirs)
     assert controlled[-1].metrics["test/rmse"] == naive[-1].metrics["test/rmse"]
 
 
@@ -130,7 +124,7 @@ def test_shared_stages_are_the_same_bits(regressions, tmp_path, method, dimensio
         trial = Training.begin(spec, regressions.parts, store=store, name=name)
         reports = list(trial.reports())
         assert [replace(report, computed_by=None) for report in reports] == whole
-        assert same(weights(trial), expected)
+        assert same_weights(weights(trial), expected)
         early = [report for report in reports if report.stage != trial.stages[-1].name]
         assert {report.computed_by for report in early} == {computed_by}
 

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import IO
 
 import pytest
-import torch
 from safetensors import SafetensorError
 
-from tests.support.tiny_trials import DIMENSIONS, Trials, weights
+from tests.support.tiny_trials import DIMENSIONS, Trials, same_weights, weights
 from trainables.methods.registry import METHODS
 from trainables.report import Report
 from trainables.runtime.training import Training
@@ -41,10 +40,6 @@ def measured(reports: list[Report]) -> list[Report]:
     return [replace(report, computed_by=None) for report in reports]
 
 
-def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
-
-
 def test_every_method_with_an_early_stage_is_tried():
     assert sorted(SHARING) == sorted(LATER)
 
@@ -58,7 +53,7 @@ def test_results_are_the_same_bits_with_and_without_a_store(trials, store, metho
         training = begin(trials, trials.spec(method, dimension, settings), store, name)
         reports = list(training.reports())
         assert measured(reports) == plain[0]
-        assert same(weights(training), plain[1])
+        assert same_weights(weights(training), plain[1])
         early = [report for report in reports if report.stage != training.stages[-1].name]
         expected = None if name == "first" else "first"
         assert early
@@ -72,7 +67,7 @@ def test_a_trial_with_another_later_stage_takes_the_early_ones_over(trials, stor
     training = begin(trials, trials.spec(method, "1d", other), store, "second")
     reports = list(training.reports())
     assert reports[0].computed_by == "first"
-    assert same(weights(training), trials.run(trials.spec(method, "1d", other))[1])
+    assert same_weights(weights(training), trials.run(trials.spec(method, "1d", other))[1])
 
 
 SCORERS = ("attn_received", "attn_query", "attn_received")  # each with extras of its own
@@ -90,7 +85,7 @@ def test_a_later_stage_with_other_parts_takes_the_early_ones_over(trials, store)
     plain = trials.run(without)
     assert reports[0].computed_by == "first"
     assert measured(reports) == plain[0]
-    assert same(weights(training), plain[1])
+    assert same_weights(weights(training), plain[1])
 
 
 def test_another_seed_takes_nothing_over(trials, store):
@@ -113,12 +108,12 @@ def test_a_computing_trial_that_is_interrupted_goes_on_and_its_result_is_kept(
     rest = list(resumed.reports())
     plain = trials.run(spec)
     assert measured(rest) == plain[0][epochs:]
-    assert same(weights(resumed), plain[1])
+    assert same_weights(weights(resumed), plain[1])
     second = begin(trials, spec, store, "second")
     taken = list(second.reports())
     assert taken[0].computed_by == "first"
     assert measured(taken) == plain[0]
-    assert same(weights(second), plain[1])
+    assert same_weights(weights(second), plain[1])
 
 
 @pytest.mark.parametrize("epochs", [1, 3])
@@ -165,7 +160,7 @@ def test_a_trial_that_takes_over_may_be_interrupted_anywhere(trials, store, tmp_
         resumed.load(checkpoint)
     rest, plain = list(resumed.reports()), trials.run(spec)
     assert measured(rest) == plain[0][len(plain[0]) - len(rest) :]
-    assert same(weights(resumed), plain[1])
+    assert same_weights(weights(resumed), plain[1])
 
 
 @pytest.fixture

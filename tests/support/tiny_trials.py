@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from torch import Tensor
 
 from tests.support.tiny_backbones import save_tiny_roberta, save_tiny_swin
@@ -97,6 +98,21 @@ class Trials:
         reports = list(training.reports())
         return reports, weights(training)
 
+    def run_stopped(self, spec: TrialSpec, folder: Path) -> Run:
+        """Run a trial that is stopped after every epoch, and goes on from its checkpoint."""
+        reports: list[Report] = []
+        trial = self.begin(spec)
+        while not (reports and reports[-1].is_final):
+            reports.append(next(trial.reports()))
+            trial.save(folder / "checkpoint")
+            trial = self.begin(spec)
+            with torch.no_grad():
+                for parameter in trial.state.model.parameters():
+                    parameter.fill_(0.5)  # nothing may survive but what was saved
+            torch.manual_seed(len(reports))
+            trial.load(folder / "checkpoint")
+        return reports, weights(trial)
+
 
 def make_trials(home: Path) -> Trials:
     """Save the backbones into `home`."""
@@ -111,3 +127,8 @@ def weights(training: Training) -> dict[str, Tensor]:
     named = {f"last.{name}": value for name, value in model.items()}
     named |= {f"best.{name}": value for name, value in (best.weights if best else {}).items()}
     return {name: value.detach().clone() for name, value in named.items()}
+
+
+def same_weights(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> bool:
+    """Return whether two models have the same weights by name, bit for bit."""
+    return a.keys() == b.keys() and all(torch.equal(w, b[name]) for name, w in a.items())
