@@ -46,7 +46,7 @@ Entries = Mapping[str, Mapping[str, str]]  # by group, then by name: the value o
 
 @dataclass(frozen=True, kw_only=True)
 class _Plugin:
-    """What a path holds."""
+    """The plugin that a path holds."""
 
     name: str  # of the distribution
     version: str

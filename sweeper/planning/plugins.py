@@ -76,10 +76,10 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     """Return a line for each plugin whose code differs between two provenances of one sweep."""
     former = {each.distribution: each for each in _recorded(before)}
     return [
-        f"the code of plugin {now.distribution} is another one than before: {was.version} "
-        f"({was.code[:SHOWN]}) -> {now.version} ({now.code[:SHOWN]}); later trials use the new one."
-        for now in _recorded(after)
-        if (was := former.get(now.distribution)) is not None and was.code != now.code
+        f"the code of plugin {new.distribution} is another one than before: {old.version} "
+        f"({old.code[:SHOWN]}) -> {new.version} ({new.code[:SHOWN]}); later trials use the new one."
+        for new in _recorded(after)
+        if (old := former.get(new.distribution)) is not None and old.code != new.code
     ]
 
 

@@ -42,7 +42,7 @@ Paths = Annotated[  # paths or globs, relative to the file; a single one needs n
 
 
 class InputData(Spec):
-    """Where the inputs are, and how their axes are ordered."""
+    """Files of the inputs, and the order of their axes."""
 
     path: Paths = Field(
         default=(),
@@ -81,7 +81,7 @@ class InputData(Spec):
 
 
 class TargetData(Spec):
-    """Where the outputs are."""
+    """Files of the outputs."""
 
     path: Paths = Field(default=(), description="As of `input`; default: the input's files.")
     key: str | None = Field(None, description="Name of the array, dataset or column.")
@@ -100,7 +100,7 @@ class TargetData(Spec):
 
 
 class Splits(Spec):
-    """Which samples train, validate and test: files of each split, or shares of one set."""
+    """Division of the samples into splits: files of each split, or shares of one set."""
 
     train: Paths = Field(default=(), description="Files of the training split.")
     val: Paths | float = Field(

@@ -22,7 +22,7 @@ from trainables.errors import DataError, TaskDataError
 from trainables.tasks.formats.files import damaged, open_regular, shown
 from trainables.tasks.own.definition import InputData, TargetData
 from trainables.tasks.own.formats.images import decode_image
-from trainables.tasks.own.formats.samples import Block, Samples
+from trainables.tasks.own.formats.samples import Block, Samples, held
 from trainables.tasks.own.formats.tables import Table, arrow_table
 
 __all__ = ["DatasetFolder", "open_dataset"]
@@ -57,14 +57,7 @@ class DatasetFolder:
 
     def column(self, name: str, key: tuple[str, ...]) -> Samples:
         if name == SPLIT and self.splits and SPLIT not in self.table.names:
-            array = np.array(self.splits)
-            return Samples(
-                where=f"{self.path}: `{SPLIT}`",
-                count=len(array),
-                shape=(),
-                dtype=array.dtype,
-                read=lambda: iter([array]),
-            )
+            return held(f"{self.path}: `{SPLIT}`", np.array(self.splits))
         return self.table.column(name, key)
 
     def _pictures(self, name: str, wanted: InputData) -> Samples:

@@ -17,7 +17,7 @@ import numpy as np
 from trainables.errors import DataError, TaskDataError
 from trainables.tasks.formats.files import shown
 from trainables.tasks.own.definition import InputData, TargetData
-from trainables.tasks.own.formats.samples import Block, Samples, joined
+from trainables.tasks.own.formats.samples import Block, Samples, held, joined
 from trainables.tasks.own.formats.tables import Table, open_table
 
 __all__ = ["SampleFiles", "blocks_of", "listed_files"]
@@ -97,14 +97,7 @@ class SampleFiles:
         return samples
 
     def _text(self, values: Sequence[str], what: str) -> Samples:
-        array = np.array(values, dtype=np.str_)
-        return Samples(
-            where=f"{self.path}: {what}",
-            count=len(array),
-            shape=(),
-            dtype=array.dtype,
-            read=lambda: iter([array]),
-        )
+        return held(f"{self.path}: {what}", np.array(values, dtype=np.str_))
 
 
 def listed_files(

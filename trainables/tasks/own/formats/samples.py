@@ -24,6 +24,7 @@ __all__ = [
     "Samples",
     "check_kind",
     "choose",
+    "held",
     "joined",
     "step_of",
 ]
@@ -147,6 +148,17 @@ def check_kind(where: str, dtype: np.dtype, key: tuple[str, ...], *, text: bool 
     if dtype.kind not in REAL + COMPLEX + TEXT * text or not dtype.itemsize:
         wanted = "numbers or text" if text else "numbers"
         raise TaskDataError(f"{where} is no array of {wanted}, but of {dtype}.", key)
+
+
+def held(where: str, array: np.ndarray) -> Samples:
+    """Return single values [n] that are in memory."""
+    return Samples(
+        where=where,
+        count=len(array),
+        shape=(),
+        dtype=array.dtype,
+        read=lambda: iter([array]),
+    )
 
 
 class NamedArrays(ABC):
