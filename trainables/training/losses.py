@@ -165,10 +165,11 @@ def loss_of(task: Task) -> Loss:
     loss = LOSSES[info.loss]
     if info.kind != "regression" or info.loss not in STANDARDISED:
         return loss
-    scale = torch.from_numpy(task.output_units.scale)
+    unit = torch.from_numpy(task.output_units.scale)
 
     def standardised(prediction: Tensor, target: Tensor) -> Tensor:
-        unit = scale.to(prediction.device)
+        nonlocal unit
+        unit = unit.to(prediction.device)  # moved once, and not at every step
         return loss(prediction / unit, target / unit)
 
     return standardised
