@@ -28,7 +28,7 @@ from trainables.spec import (
     Dimension,
     ModelSpec,
 )
-from trainables.tasks.own.benchmark import own_benchmark
+from trainables.tasks.own.benchmark import describe
 from trainables.tasks.own.definition import TaskDefinition
 from trainables.tasks.registry import TASKS, own_benchmark_of
 from trainables.tasks.task import TaskInfo
@@ -115,11 +115,7 @@ def with_own_tasks(known: Catalog, own: Mapping[str, TaskDefinition]) -> Catalog
     """Return a catalog in which these own tasks, by name, come before registered ones."""
     if not own:
         return known
-    tasks = {
-        info.name: _entry(info, definition.content)
-        for definition in own.values()
-        for info in own_benchmark([definition], home()).tasks
-    }
+    tasks = {name: _entry(describe(each), each.content) for name, each in own.items()}
     others = cast(MutableMapping[str, TaskEntry], known.tasks)
     return replace(known, tasks=ChainMap(tasks, others))
 

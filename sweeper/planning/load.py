@@ -43,6 +43,7 @@ from trainables.sources.registry import proxy_faults
 from trainables.spec import BackboneSpec, DataSpec
 from trainables.tasks import official
 from trainables.tasks.loading import describe_data, is_prepared
+from trainables.tasks.own.definition import TaskDefinition
 from trainables.tasks.registry import TASKS
 from trainables.tasks.store.manifest import MANIFEST
 
@@ -130,11 +131,14 @@ def from_record(record: SweepRecord) -> Sweep:
 
 def from_resolved(resolved: Mapping[str, Any], *, name: str, profile: str) -> Sweep:
     """Return the sweep with this resolved form, and register its own tasks."""
-    own_tasks.use(own_tasks.of_resolved(resolved, name=name))
-    return _resolved(resolved, name=name, profile=profile)
+    own = own_tasks.of_resolved(resolved, name=name)
+    own_tasks.use(own)
+    return _resolved(resolved, own, name=name, profile=profile)
 
 
-def _resolved(resolved: Mapping[str, Any], *, name: str, profile: str) -> Sweep:
+def _resolved(
+    resolved: Mapping[str, Any], own: Mapping[str, TaskDefinition], *, name: str, profile: str
+) -> Sweep:
     named = {
         str(spec["name"]): dimension
         for dimension, spec in resolved.get("backbones", {}).items()
@@ -143,7 +147,7 @@ def _resolved(resolved: Mapping[str, Any], *, name: str, profile: str) -> Sweep:
     known = catalog()  # the loading of a deleted backbone reports it
     others = {name: of for name, of in named.items() if name not in known.backbones}
     known = replace(known, backbones=extended(known.backbones, others))
-    known = with_own_tasks(known, own_tasks.of_resolved(resolved, name=name))
+    known = with_own_tasks(known, own)
     return loads_sweep(resolved, known, where=f"sweeps/{name}", profile=profile)
 
 
@@ -173,7 +177,8 @@ def match(ledger: Ledger, sweep: Sweep, text: str) -> Sweep:
         )
         return sweep
     # Derived settings that the begun sweep lacks come from a newer version, not from the user.
-    begun = _resolved(record.resolved, name=record.name, profile=record.profile)
+    own = own_tasks.of_resolved(record.resolved, name=record.name)
+    begun = _resolved(record.resolved, own, name=record.name, profile=record.profile)
     kept = {n: v for n, v in sweep.fixed.items() if n in begun.fixed or n not in sweep.derived}
     sweep = replace(sweep, fixed=kept)
     changed = differences(begun.resolved, sweep.resolved)

@@ -22,7 +22,7 @@ from trainables.tasks.store.rows import present
 from trainables.tasks.store.split import SPLITS
 from trainables.tasks.task import TaskInfo
 
-__all__ = ["OWN", "OwnBenchmark", "OwnFacts", "own_benchmark"]
+__all__ = ["OWN", "OwnBenchmark", "OwnFacts", "describe", "own_benchmark"]
 
 Stored = Literal["float32", "float16", "uint8"]
 OWN = "own"  # entry of a manifest: definition, definition_hash, input_shape, outputs
@@ -164,7 +164,7 @@ class OwnBenchmark(Benchmark):
                 f"{list(facts.input_shape)}: say `input.layout`, the order of the axes.",
                 ("input", "layout"),
             )
-        return _info(definition, facts)
+        return describe(definition, facts)
 
     def record(self, info: TaskInfo) -> Mapping[str, Any]:
         """Return the entry `own` of the manifest of a completed task."""
@@ -217,7 +217,7 @@ def _assembled(
 ) -> OwnBenchmark:
     return OwnBenchmark(
         name=next(iter(definitions.values())).benchmark,
-        tasks=tuple(_info(each, facts.get(name)) for name, each in definitions.items()),
+        tasks=tuple(describe(each, facts.get(name)) for name, each in definitions.items()),
         reader=lambda info: make_reader(definitions[info.name]),
         definitions=definitions,
         home=home,
@@ -240,7 +240,8 @@ def _facts(definition: TaskDefinition, folder: Path) -> OwnFacts | None:
         return None
 
 
-def _info(definition: TaskDefinition, facts: OwnFacts | None) -> TaskInfo:
+def describe(definition: TaskDefinition, facts: OwnFacts | None = None) -> TaskInfo:
+    """Return the description of a task; without facts, its shapes and samples are unknown."""
     kind = KINDS[definition.kind]
     channels = (0, 0)
     grid: tuple[int, ...] = ()
