@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from sweeper.analysis.prose import FEW
 from sweeper.commands.result import Message, Result
 from sweeper.config.catalog import PROXY
 from sweeper.errors import Fault, FileFaults, SweeperError, UsageError
@@ -356,7 +357,7 @@ def propose_task(path: Path) -> Proposed:
     if target.exists():
         raise taken
     with as_usage_errors():
-        text = propose(path)
+        text = propose(path, enough=FEW)
     try:
         with target.open("x", encoding="utf-8") as file:
             file.write(text)

@@ -326,6 +326,14 @@ FAULTS = [
     Fault("fields as labels", npz(y=series()), "kind: dense", TARGET),
     Fault("one set of labels", npz(), "kind: classification", TARGET, "multilabel"),
     Fault(
+        "text as numbers",
+        npz(y=np.array(["ok", "bad"] * 20)),
+        "holds text, such as `bad`, `ok`, but outputs of a regression are numbers. If these are "
+        "classes, set `kind: classification`",
+        TARGET,
+        "regression",
+    ),
+    Fault(
         "sets of counts",
         npz(y=np.arange(2 * N).reshape(N, 2)),
         "are of 0 and 1",
@@ -417,9 +425,16 @@ FAULTS = [
     Fault(
         "whole share",
         npz(),
-        "leaves training samples",
+        "above 0 and below 1",
         ("splits", "test"),
         sections={"splits": {"test": 1.0}},
+    ),
+    Fault(
+        "shares above one",
+        npz(),
+        "`test: 0.7` and `val: 0.5` sum to 1.2, which leaves -0.2 for `train`",
+        ("splits",),
+        sections={"splits": {"test": 0.7, "val": 0.5}},
     ),
     Fault(
         "one file twice",
@@ -430,6 +445,20 @@ FAULTS = [
     ),
     # Paths
     Fault("missing file", lambda folder: None, "no such file or folder", INPUT),
+    Fault(
+        "misspelled file",
+        npz(),
+        "Did you mean `data.npz`?",
+        INPUT,
+        sections={"input": NCL | {"path": "dta.npz"}},
+    ),
+    Fault(
+        "misspelled folder",
+        images,
+        "Did you mean `images/a`?",
+        INPUT,
+        sections={"input": {"path": "imags/a", "layout": "NHW"}, "target": {"source": "folder"}},
+    ),
     Fault(
         "no match",
         lambda folder: None,

@@ -100,6 +100,7 @@ def test_an_include_that_leads_nowhere_is_a_fault_of_its_line(text, expected):
         (TASK + "metric: nrmse\n", ":5: `metric: nrmse` is not one of classification tasks"),
         (TASK + "splits: {train: a.npz}\n", ":3: `input.path` and `splits.train` name the inputs"),
         (TASK + "splits: {val: [1]}\n", ":5: `splits.val"),
+        (TASK + "splits: {train: 0.7}\n", ":5: `splits.train` must name files: the share that"),
         (TASK.replace("mine/wafer", "wafer"), ":1: `name` must be BENCHMARK/NAME"),
         (TASK.replace("mine/wafer", "pdebench/wafer"), ":1: `name: pdebench/wafer`: `pdebench`"),
         (TASK + "recipe: {lr: 3, epoks: 1}\n", ":5: unknown key `recipe.epoks`. Did you mean "

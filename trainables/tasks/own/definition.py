@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
 from trainables.spec import Dimension, Spec
 from trainables.tasks.kinds import KINDS, Kind
@@ -117,6 +117,13 @@ class Splits(Spec):
     )
     stratified: bool = Field(True, description="Keep the shares of classes in every split.")
     seed: int = Field(0, ge=0)
+
+    @field_validator("train", mode="before")
+    @classmethod
+    def _check_train(cls, given: Any) -> Any:
+        if isinstance(given, float | int):
+            raise ValueError("must name files: the share that trains is what val and test leave")
+        return given
 
 
 class TaskDefinition(Spec):

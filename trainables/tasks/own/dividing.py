@@ -55,9 +55,8 @@ def divide(
     """
     of = by_file.copy() if column is None else _of_column(column, wanted.column)
     pool = int((of == "train").sum())  # before any share is taken
-    for split, share in (("test", wanted.test), ("val", wanted.val)):
-        if isinstance(share, float | int) and not (of == split).any():
-            _take_share(of, split, share * pool, wanted, name, groups, classes)
+    for split, share in _shares(of, wanted).items():
+        _take_share(of, split, share * pool, wanted, name, groups, classes)
     if groups is not None:
         _check_groups(of, groups, wanted.group)
     rows = {}
@@ -82,6 +81,35 @@ def _of_column(column: np.ndarray, name: str | None) -> np.ndarray:
     return of
 
 
+def _shares(of: np.ndarray, wanted: Splits) -> dict[str, float]:
+    """Return the shares of the splits that no file and no column gives.
+
+    Raises:
+        TaskDataError: A share is no part of the samples, or together they leave none to train.
+    """
+    given = {"test": wanted.test, "val": wanted.val}
+    shares = {
+        split: share
+        for split, share in given.items()
+        if isinstance(share, float | int) and not (of == split).any()
+    }
+    for split, share in shares.items():
+        if not 0 < share < 1:
+            raise TaskDataError(
+                f"`splits.{split}: {share:g}` must be a share above 0 and below 1, such as 0.1.",
+                ("splits", split),
+            )
+    total = sum(shares.values())
+    if total >= 1:
+        parts = " and ".join(f"`{split}: {share:g}`" for split, share in shares.items())
+        raise TaskDataError(
+            f"`splits`: {parts} sum to {total:g}, which leaves {1 - total:g} for `train`. Lower "
+            "them, such as `{val: 0.1, test: 0.2}`: what they leave trains.",
+            ("splits",),
+        )
+    return shares
+
+
 def _take_share(
     of: np.ndarray,
     split: str,
@@ -94,8 +122,6 @@ def _take_share(
     """Move about `samples` samples from "train" to `split`."""
     key = ("splits", split)
     pool = np.flatnonzero(of == "train")
-    if not 0 < samples < len(pool):
-        raise TaskDataError(f"`splits.{split}` must be a share that leaves training samples.", key)
     count = max(1, round(samples))
     if count >= len(pool):
         raise TaskDataError(

@@ -5,16 +5,20 @@ must lie in that folder: links out of it are refused.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 
 from trainables.errors import TaskDataError
 from trainables.tasks.own.definition import TaskDefinition
 from trainables.tasks.own.formats.endings import is_dataset, is_readable, is_sample
 
-__all__ = ["Located", "Part", "locate", "readable_files"]
+__all__ = ["Located", "Part", "absent", "locate", "readable_files"]
 
 MOST_FILES = 1_000_000
+MOST_NAMES = 10_000  # that are compared with a misspelled one
 GLOB = frozenset("*?[")
 
 
@@ -119,11 +123,24 @@ def _expanded(
         elif path.exists():
             raise TaskDataError(f"{path}: it is neither a file nor a folder.", key)
         else:
-            raise TaskDataError(f"{path}: there is no such file or folder.", key)
+            raise TaskDataError(absent(path), key)
         found += [(each, root) for each in inside]
         if len(found) > MOST_FILES:
             raise TaskDataError(f"{pattern}: more than {MOST_FILES:,} files.", key)
     return found
+
+
+def absent(path: Path) -> str:
+    """Return the message for a path where nothing is, with the similar name that is there."""
+    wrong = path
+    while not wrong.parent.exists():
+        wrong = wrong.parent
+    near: list[str] = []
+    with suppress(OSError):  # a file, or a folder that may not be read
+        beside = [each.name for each in islice(wrong.parent.iterdir(), MOST_NAMES)]
+        near = get_close_matches(wrong.name, beside, n=1)
+    hint = f" Did you mean `{Path(near[0]) / path.relative_to(wrong)}`?" if near else ""
+    return f"{path}: there is no such file or folder.{hint}"
 
 
 def _globbed(pattern: str, folder: Path, key: tuple[str, ...]) -> tuple[list[Path], Path]:

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ import numpy as np
 from trainables.errors import DataError
 from trainables.tasks.formats.files import shown
 from trainables.tasks.own.definition import InputData, TargetData
-from trainables.tasks.own.files import readable_files
+from trainables.tasks.own.files import absent, readable_files
 from trainables.tasks.own.formats.dataset_folders import SPLIT, DatasetFolder
 from trainables.tasks.own.formats.endings import is_dataset, is_sample
 from trainables.tasks.own.formats.samples import Container, Samples
@@ -47,6 +48,7 @@ MANY_CLASSES, MOST_CLASSES = 20, 0.2
 LISTED = 20  # columns that are written out
 SHOWN = 12  # arrays or columns in a comment
 EACH_CLASS = 4  # samples that stratified shares need
+VAL_SHARES = (0.1, 0.15, 0.2, 0.25, 0.3)  # the usual one first; a small set needs more
 
 
 @dataclass
@@ -59,20 +61,22 @@ class _Draft:
     splits: dict[str, Any] = field(default_factory=dict)
     found: list[str] = field(default_factory=list)  # what the files hold
     open: list[str] = field(default_factory=list)  # what the user has to fill in
+    count: int | None = None  # samples that shares are taken from; None: not known
 
 
-def propose(path: Path, folder: Path | None = None) -> str:
+def propose(path: Path, folder: Path | None = None, *, enough: int = 0) -> str:
     """Return the text of a task file for a file or folder of data.
 
     Args:
         path: The data.
         folder: Folder of the task file, which its paths are relative to; default: that of `path`.
+        enough: Samples that the validation split has if there are enough of them.
 
     Raises:
         DataError: There is nothing of a known format, or a file is damaged.
     """
     if not path.exists():
-        raise DataError(f"{path}: there is no such file or folder.")
+        raise DataError(absent(path))
     path = path.absolute()
     folder = path.parent if folder is None else folder.absolute()
     try:
@@ -82,7 +86,7 @@ def propose(path: Path, folder: Path | None = None) -> str:
         raise
     except Exception as error:  # a damaged file may raise anything
         raise DataError(f"{path}: it cannot be read ({shown(str(error))}).") from error
-    return _text(draft, path)
+    return _text(draft, path, enough)
 
 
 def _draft(path: Path, folder: Path, scratch: Path) -> _Draft:
@@ -103,6 +107,7 @@ def _draft(path: Path, folder: Path, scratch: Path) -> _Draft:
     draft = _of_container(files[0], scratch)
     draft.input = {"path": f"{_relative(path, folder)}/*{files[0].suffix}", **draft.input}
     draft.found.append(f"{len(files)} files; the first one was looked at")
+    draft.count = None
     return draft
 
 
@@ -209,6 +214,7 @@ def _file_beside(path: Path, count: int, scratch: Path) -> Path | None:
 
 
 def _describe_inputs(draft: _Draft, inputs: Samples) -> None:
+    draft.count = inputs.count
     draft.input["layout"] = inputs.layout or _layout(inputs)
     if inputs.dtype.kind == "c":
         draft.input["complex"] = "channels"
@@ -364,6 +370,7 @@ def _of_samples(path: Path, folder: Path, samples: Sequence[Path], files: Sequen
     parts = {name: each for name, each in parts.items() if each.is_dir()}
     if {"train", "test"} <= parts.keys():
         draft.splits = {name: _relative(each, folder) for name, each in parts.items()}
+        draft.count = sum(file.is_relative_to(parts["train"]) for file in samples)
     else:
         draft.input = {"path": _relative(path, folder), **draft.input}
     labels = [file.parent.name for file in samples]
@@ -414,7 +421,12 @@ def _listing(tables: Sequence[Path], samples: Sequence[Path]) -> tuple[Path, str
 # Text
 
 
-def _text(draft: _Draft, path: Path) -> str:
+def _text(draft: _Draft, path: Path, enough: int) -> str:
+    val = _val_share(draft.count, enough)
+    remarks = {"layout": "  # N samples, C channels, L points, H rows, W columns"}
+    if draft.count is not None and not {"val", "column"} & draft.splits.keys():
+        few = f"; `sweeper plan` warns under {enough}" if enough else ""
+        remarks["val"] = f"  # {round(val * draft.count)} of {draft.count} samples{few}"
     name = re.sub(r"[^a-z0-9]+", "-", path.stem.lower()).strip("-")[:63] or "task"
     lines = [
         "# A task of your own. Check each line, then: sweeper data import THIS-FILE",
@@ -424,10 +436,10 @@ def _text(draft: _Draft, path: Path) -> str:
         f"title: {_value(path.stem)}",
         f"kind: {draft.kind}  # classification | multilabel | dense | regression",
         "input:",
-        *_section(draft.input, "  # N samples, C channels, L points, H rows, W columns"),
-        *(["target:", *_section(draft.target, "")] if draft.target else []),
+        *_section(draft.input, remarks),
+        *(["target:", *_section(draft.target)] if draft.target else []),
         "splits:  # files, or shares of the samples; `group: NAME` keeps groups together",
-        *_section({"val": 0.1, **_without_test(draft.splits), **draft.splits}, ""),
+        *_section({"val": val, **_without_test(draft.splits), **draft.splits}, remarks),
         "# metric: … # default: by kind",
         "standardize: true  # by the mean and deviation of the training split",
         'licence: "not stated"',
@@ -435,16 +447,22 @@ def _text(draft: _Draft, path: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _val_share(count: int | None, enough: int) -> float:
+    """Return the least usual share that has enough samples, or 0.2 if none has."""
+    if count is None:
+        return VAL_SHARES[0]
+    return next((share for share in VAL_SHARES if round(share * count) >= enough), 0.2)
+
+
 def _without_test(splits: Mapping[str, Any]) -> dict[str, Any]:
     """Return the share of the test split, unless it is given by files or by a column."""
     return {} if {"test", "column"} & splits.keys() else {"test": 0.2}
 
 
-def _section(keys: Mapping[str, Any], remark: str) -> list[str]:
-    return [
-        f"  {key}: {_value(value)}{remark if key == 'layout' else ''}"
-        for key, value in keys.items()
-    ]
+def _section(
+    keys: Mapping[str, Any], remarks: Mapping[str, str] = MappingProxyType({})
+) -> list[str]:
+    return [f"  {key}: {_value(value)}{remarks.get(key, '')}" for key, value in keys.items()]
 
 
 def _value(value: Any) -> str:

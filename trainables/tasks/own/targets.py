@@ -19,13 +19,14 @@ from trainables.errors import DataError, TaskDataError
 from trainables.tasks.formats.files import shown
 from trainables.tasks.own.conversion import Form, form_of
 from trainables.tasks.own.definition import TaskDefinition
-from trainables.tasks.own.formats.samples import Samples, check_kind
+from trainables.tasks.own.formats.samples import TEXT, Samples, check_kind
 from trainables.tasks.own.inputs import Order, check_same_shape
 from trainables.tasks.store.arrays import release, scratch_array
 
 __all__ = ["Labels", "Outputs", "read_labels", "write_outputs"]
 
 KEY = ("target", "key")
+EXAMPLES = 3  # values in a message
 MANY = 20  # as many classes as samples, from which on labels look like measurements
 
 
@@ -143,6 +144,8 @@ def write_outputs(
             another shape.
     """
     kind = definition.kind
+    for part in parts:
+        _check_no_text(part, kind)
     if kind == "dense":
         forms = [
             form_of(p, definition.target.layout or inputs.layout, part="target") for p in parts
@@ -171,6 +174,18 @@ def write_outputs(
     if kind == "multilabel":
         return Outputs(array, {"classes": names or [str(i) for i in range(shape[0])]})
     return Outputs(array, {"outputs": names} if names else {})
+
+
+def _check_no_text(part: Samples, kind: str) -> None:
+    if part.dtype.kind in TEXT and part.dtype.itemsize:
+        block = np.asarray(next(part.read(), ())).astype(str)
+        examples = ", ".join(f"`{shown(each)}`" for each in np.unique(block)[:EXAMPLES].tolist())
+        raise TaskDataError(
+            f"{part.where} holds text, such as {examples}, but outputs of a {kind} are numbers. "
+            "If these are classes, set `kind: classification`; else name the array or column of "
+            "the numbers under `target`.",
+            KEY,
+        )
 
 
 def _blocks(

@@ -40,6 +40,14 @@ def check(path: Path, tmp_path: Path) -> TaskDefinition:
 
 
 @pytest.mark.parametrize(
+    ("count", "share"), [(60, "0.2  # 12 of 60"), (110, "0.3  # 33 of"), (2000, "0.1  # 200 of")]
+)
+def test_enough_samples_validate_if_there_are_enough(count, share, tmp_path):
+    np.savez(tmp_path / "data.npz", x=rng().normal(size=(count, 4)), y=labels(count))
+    assert f"  val: {share}" in propose(tmp_path / "data.npz", enough=30)
+
+
+@pytest.mark.parametrize(
     ("shape", "kind", "layout"),
     [
         ((N, 30), "f4", "NL"),

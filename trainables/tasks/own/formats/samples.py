@@ -18,6 +18,7 @@ from trainables.tasks.own.definition import InputData, Layout, TargetData
 
 __all__ = [
     "READ_BYTES",
+    "TEXT",
     "Block",
     "Container",
     "NamedArrays",
