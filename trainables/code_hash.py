@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, packages_distributions, ver
 from importlib.util import find_spec
 from pathlib import Path
 
-from trainables.plugins import Offer
+from trainables.plugins import OURS, Offer
 
 __all__ = ["code_version", "plugin_version"]
 
@@ -73,7 +73,7 @@ def _is_followed(top: str, owned: frozenset[str]) -> bool:
     """
     if top == PACKAGE or top in owned:
         return True
-    if top in sys.stdlib_module_names:
+    if top in sys.stdlib_module_names or top == OURS:  # the service counts by its version
         return False
     found = find_spec(top)
     if found is None or found.origin is None or not found.origin.endswith(".py"):

@@ -20,7 +20,7 @@ from typing import Generic, TypeVar, cast
 
 from trainables.errors import PluginError
 
-__all__ = ["GROUPS", "OURS", "Offer", "Registry", "offers", "plugins_of", "reread"]
+__all__ = ["GROUPS", "OURS", "Offer", "Registry", "cause_of", "offers", "plugins_of", "reread"]
 
 OURS = "sweeper"  # the distribution of this package
 GROUPS = {  # entry points by group, with the word for one object in messages
@@ -29,6 +29,8 @@ GROUPS = {  # entry points by group, with the word for one object in messages
     "sweeper.backbones": "backbone",
     "sweeper.sources": "source",
     "sweeper.metrics": "metric",
+    "sweeper.samplers": "sampler",
+    "sweeper.pruners": "pruner",
 }
 
 T = TypeVar("T")
@@ -228,7 +230,7 @@ class Registry(Mapping[str, T], Generic[T]):
         except Exception as error:
             if offer.is_ours:
                 raise  # a fault of this installation, which its traceback explains
-            raise PluginError(f"{where} cannot be imported: {_cause(error)}") from error
+            raise PluginError(f"{where} cannot be imported: {cause_of(error)}") from error
         name = getattr(loaded, "name", offer.name)
         if not self._accepts(loaded):
             kind = type(loaded).__name__
@@ -238,7 +240,7 @@ class Registry(Mapping[str, T], Generic[T]):
         return cast(T, loaded)
 
 
-def _cause(error: Exception) -> str:
+def cause_of(error: Exception) -> str:
     """Return an error as one line, with the last place in the plugin's own code."""
     trace, place = error.__traceback__, ""
     while trace is not None:

@@ -184,16 +184,17 @@ def schema(
 
 def describe(
     name: Annotated[
-        str, typer.Argument(help="A method, a task or a backbone.", show_default=False)
+        str, typer.Argument(help="A method, task, backbone, sampler or pruner.", show_default=False)
     ],
     include: Include = None,
     as_json: AsJson = False,
 ) -> None:
-    """Describe a method, task or backbone: its facts, and all its settings with their limits.
+    """Describe a method, task, backbone, sampler or pruner: facts, and settings with limits.
 
     sweeper describe orca
     sweeper describe nasbench360/ecg
     sweeper describe dinov2_small
+    sweeper describe tpe
     sweeper describe mine/wafer --include wafer.task.yaml
     """
     from sweeper.commands import reference as app

@@ -178,7 +178,7 @@ def _stage_epochs(stage: "PlannedStage") -> str:
 
 
 def show_reference(found: "Reference", *, as_json: bool) -> None:
-    """Print the facts about a method, task or backbone, and a table of its settings."""
+    """Print the facts about one name, such as a method, and a table of its settings."""
     if as_json:
         print_result(found, "describe")
         return

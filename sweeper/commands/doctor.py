@@ -10,6 +10,7 @@ from pathlib import Path
 from sweeper.commands.result import Result
 from sweeper.planning.catalog import home
 from sweeper.planning.resources import count_gpus
+from sweeper.planning.samplers import PRUNERS, SAMPLERS
 from sweeper.provenance import PACKAGES, collect
 from sweeper.text import without_secrets
 from sweeper.tracking.mlflow_store import experiments_page, has_pages
@@ -62,7 +63,7 @@ def _packages() -> Iterator[tuple[str, str, str]]:
 
 def _plugins() -> Iterator[tuple[str, str, str]]:
     """Import every object of every plugin, also those that no sweep names."""
-    for registry in (METHODS, BUILT_IN, BACKBONES, PROXIES):
+    for registry in (METHODS, BUILT_IN, BACKBONES, PROXIES, SAMPLERS, PRUNERS):
         for name in registry:
             if registry.origins(name) == "this package":
                 continue

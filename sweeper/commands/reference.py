@@ -1,7 +1,8 @@
-"""The reference of one method, task or backbone: facts, and every setting with its meaning."""
+"""The reference of one method, task, backbone, sampler or pruner: facts, and every setting."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from inspect import getdoc
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,12 @@ from pydantic import BaseModel, ValidationError
 from sweeper.commands.result import Result
 from sweeper.config.check import is_elsewhere
 from sweeper.config.json_schema import inlined
+from sweeper.config.schema import Pruning, Search
 from sweeper.errors import NotFound, unknown
 from sweeper.planning import own_tasks
 from sweeper.planning.catalog import as_usage_errors, catalog, home
 from sweeper.planning.load import known_here, state_of
+from sweeper.planning.samplers import PRUNERS, SAMPLERS
 from trainables.errors import ConfigError
 from trainables.methods.method import Method
 from trainables.methods.registry import METHODS
@@ -24,6 +27,7 @@ from trainables.models.weights.description import (
     folder_of_spec,
     read_config,
 )
+from trainables.plugins import Registry
 from trainables.spec import BackboneSpec, DataSpec, ModelSpec
 from trainables.tasks.kinds import KINDS
 from trainables.tasks.own.benchmark import OwnBenchmark
@@ -47,7 +51,7 @@ class Parameter(Result):
 class Reference(Result):
     """Everything about one name."""
 
-    kind: str  # method, task, backbone
+    kind: str  # method, task, backbone, sampler, pruner
     name: str
     title: str
     facts: Mapping[str, str]
@@ -59,11 +63,11 @@ def reference(name: str, include: Sequence[Path] = ()) -> Reference:
     """Return the reference of a name.
 
     Args:
-        name: A method, a task or a backbone.
+        name: A method, a task, a backbone, a sampler or a pruner.
         include: Task files of own tasks, or folders of them.
 
     Raises:
-        NotFound: There is no method, task or backbone of that name.
+        NotFound: There is nothing of that name.
         UsageError: It is of a plugin that cannot be imported.
         FileFaults: A task file has a fault.
     """
@@ -74,12 +78,17 @@ def reference(name: str, include: Sequence[Path] = ()) -> Reference:
             return _method(METHODS[name])
         if name in TASKS:
             return _task(TASKS[name])
+        if name in SAMPLERS:
+            return _of_search(SAMPLERS, name, SAMPLERS[name], Search, "search.sampler")
+        if name in PRUNERS:
+            return _of_search(PRUNERS, name, PRUNERS[name], Pruning, "pruning.type")
     backbones = known_here(home()).backbones
     if name in backbones:
         return _backbone(name, backbones[name])
     if is_elsewhere(name) and (folder := _folder_of(name)) is not None:
         return _backbone(name, None, folder)
-    raise NotFound(unknown("method, task or backbone", name, [*METHODS, *TASKS, *backbones]))
+    known = [*METHODS, *TASKS, *SAMPLERS, *PRUNERS, *backbones]
+    raise NotFound(unknown("method, task, backbone, sampler or pruner", name, known))
 
 
 def _method(method: Method) -> Reference:
@@ -224,6 +233,28 @@ def _backbone(name: str, dimension: str | None, folder: Path | None = None) -> R
 def _first(config: Mapping[str, object], keys: Sequence[str]) -> str:
     """Return the value of the first of some keys that a config has, or an empty text."""
     return next((str(config[key]) for key in keys if config.get(key) is not None), "")
+
+
+def _of_search(
+    registry: Registry[Any],
+    name: str,
+    make: Callable[..., object],
+    section: type[BaseModel],
+    key: str,
+) -> Reference:
+    """Return the reference of a sampler or a pruner.
+
+    Args:
+        key: The key of a sweep file that names it.
+    """
+    parameters = _parameters(section, prefix=f"{key.partition('.')[0]}.")
+    return Reference(
+        kind=registry.kind,
+        name=name,
+        title=(getdoc(make) or name).splitlines()[0],
+        facts={"from": registry.origins(name)},
+        parameters=tuple(_with_default(each, {key: name}) for each in parameters),
+    )
 
 
 def _parameters(config: type[BaseModel], *, prefix: str) -> Iterator[Parameter]:

@@ -1,4 +1,4 @@
-"""The names that a sweep file may use: methods, tasks, backbones, proxies.
+"""The names that a sweep file may use: methods, tasks, backbones, proxies, samplers, pruners.
 
 Callers pass a catalog in, since this package knows names and configs but no method or task itself.
 """
@@ -105,7 +105,7 @@ class TaskEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class Catalog:
-    """All known methods, tasks, backbones and proxies by name.
+    """All known methods, tasks, backbones, proxies, samplers and pruners by name.
 
     Attributes:
         sections: The types of the file's `backbone`, `model` and `data`.
@@ -118,6 +118,8 @@ class Catalog:
     tasks: Mapping[str, TaskEntry]
     backbones: Mapping[str, Dimension]
     proxies: Mapping[str, Dimension]
+    samplers: Mapping[str, str]  # a look-up checks the sampler, and returns its name
+    pruners: Mapping[str, str]
     sections: Mapping[Literal["backbone", "model", "data"], type[BaseModel]]
     searched_model: tuple[str, ...] = ()
     published_model: Mapping[str, Settings] = field(default_factory=dict)

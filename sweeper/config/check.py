@@ -159,6 +159,23 @@ def check_dimensions(
                        f"for {dimension} tasks.")  # fmt: skip
 
 
+def check_search(tree: Node, catalog: Catalog, faults: Faults) -> None:
+    """Add a fault for a sampler or a pruner that is unknown, or that cannot be had."""
+    for kind, path, known in (
+        ("sampler", ("search", "sampler"), catalog.samplers),
+        ("pruner", ("pruning", "type"), catalog.pruners),
+    ):
+        found, node = tree.trace(path)
+        name = node.value
+        if found != path or not isinstance(name, str):
+            continue
+        if name not in known:
+            message = unknown(kind, printable(name), known)
+            faults.add(node, f"`{'.'.join(path)}`: {message}")
+        elif (fault := fault_of(known, name)) is not None:
+            faults.add(node, fault)
+
+
 def check_splits(tree: Node, data: Settings, faults: Faults) -> None:
     """Add a fault for each split that would have no samples."""
     samples, val, test = (data.get(k) for k in ("samples", "val_fraction", "test_fraction"))

@@ -11,6 +11,7 @@ from sweeper.config.check import (
     check_dimensions,
     check_environment,
     check_resources,
+    check_search,
     check_secrets,
     check_splits,
     check_stages,
@@ -125,6 +126,7 @@ def _checked(
     check_stages(tree, settings.stages, takers, catalog, faults)
     check_dimensions(tree, methods, tasks, catalog, faults)
     check_splits(tree, sections["data"] or {}, faults)
+    check_search(tree, catalog, faults)
     if not is_resolved:
         check_resources(tree, settings.resources, faults)
     check_secrets(tree, faults)

@@ -166,7 +166,7 @@ class Section(BaseModel):
 class Search(Section):
     """The sampler and the number of trials."""
 
-    sampler: Literal["tpe", "random"] = Field(
+    sampler: str = Field(
         "tpe", description="tpe: tree-structured Parzen estimator. random: independent draws."
     )
     trials: int = Field(
@@ -194,7 +194,7 @@ class StageSearch(Section):
 class Pruning(Section):
     """The rule that ends a worse trial early, in the stage that reports the objective."""
 
-    type: Literal["asha", "median", "none"] = Field(
+    type: str = Field(
         "asha", description="asha: successive halving. median: worse than the median so far."
     )
     min_epochs: int = Field(3, ge=1, le=10_000, description="Epochs before any trial is pruned.")

@@ -19,8 +19,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["NOTHING", "Estimate", "epochs_under_halving", "rungs"]
+__all__ = ["HALVING", "NOTHING", "Estimate", "epochs_under_halving", "rungs"]
 
+HALVING = "asha"  # the rule that judges at rungs; others judge after each epoch
 DEVIATIONS = 2.0  # standard deviations between the mean and the ends of an estimate
 
 
@@ -59,7 +60,7 @@ def rungs(kind: str, *, min_epochs: int, eta: int, epochs: int) -> tuple[int, ..
     """Return the epochs after which a trial of `epochs` can be pruned."""
     if kind == "none":
         return ()
-    if kind == "median":
+    if kind != HALVING:
         return tuple(range(min_epochs, epochs))
     steps, step = [], min_epochs
     while step < epochs:

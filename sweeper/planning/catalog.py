@@ -16,6 +16,7 @@ from typing import cast
 from sweeper.config.catalog import Catalog, Lazy, MethodEntry, Settings, TaskEntry
 from sweeper.config.faults import shown
 from sweeper.errors import NOT_TAKEN, StorageFull, UsageError
+from sweeper.planning.samplers import PRUNERS, SAMPLERS, check_pruner, check_sampler
 from trainables.errors import TrainableError
 from trainables.methods.registry import METHODS
 from trainables.models.weights.description import BACKBONES
@@ -96,7 +97,7 @@ def _refusal(error: OSError) -> StorageFull | UsageError:
 
 @cache
 def catalog() -> Catalog:
-    """Return every method, task, backbone and proxy by name.
+    """Return every method, task, backbone, proxy, sampler and pruner by name.
 
     Plugins are imported when they are looked up. One that cannot be imported is a UsageError.
     """
@@ -105,6 +106,8 @@ def catalog() -> Catalog:
         tasks=Lazy(TASKS, _task),
         backbones=Lazy(BACKBONES, _backbone),
         proxies=Lazy(PROXIES, _proxy),
+        samplers=Lazy(SAMPLERS, _sampler),
+        pruners=Lazy(PRUNERS, _pruner),
         sections={"backbone": BackboneSpec, "model": ModelSpec, "data": DataSpec},
         searched_model=SEARCHED_MODEL,
         published_model=PUBLISHED_MODEL,
@@ -167,3 +170,15 @@ def _backbone(name: str) -> Dimension:
 def _proxy(name: str) -> Dimension:
     with as_usage_errors():
         return PROXIES[name].dimension
+
+
+def _sampler(name: str) -> str:
+    with as_usage_errors():
+        check_sampler(name)
+        return name
+
+
+def _pruner(name: str) -> str:
+    with as_usage_errors():
+        check_pruner(name)
+        return name

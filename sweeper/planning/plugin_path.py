@@ -1,8 +1,8 @@
 """Plugins from a path: `--plugin PATH`, for development without an installation.
 
 PATH is a folder with a pyproject.toml that has entry points, or one Python file. A file declares
-its objects at its top level, by name: `METHODS = {"mine": MINE}`; likewise `BENCHMARKS`,
-`BACKBONES`, `SOURCES` and `METRICS`. The names are read, and no code is run.
+its objects at its top level, by name: `METHODS = {"mine": MINE}`; likewise the other names in
+`DECLARED`. The names are read, and no code is run.
 
 The code is copied into SWEEPER_HOME/cache/plugins, under the hash of its content, and put on the
 import path of this process and of all that it starts. So a running sweep keeps the code with which
@@ -37,6 +37,8 @@ DECLARED = {  # name at the top level of a file -> group
     "BACKBONES": "sweeper.backbones",
     "SOURCES": "sweeper.sources",
     "METRICS": "sweeper.metrics",
+    "SAMPLERS": "sweeper.samplers",
+    "PRUNERS": "sweeper.pruners",
 }
 MOST_BYTES = 64 * 2**20
 PLUGIN_FOLDERS = "SWEEPER_PLUGIN_FOLDERS"  # the copies that this process and its children import

@@ -34,7 +34,11 @@ class PluginUse:
 
 def plugins_in(studies: Sequence[StudySpec]) -> tuple[PluginUse, ...]:
     """Return the plugins that studies use; empty if all that they use is built in."""
-    used = sorted(plugins_of(_names(studies)), key=lambda each: (each.distribution, each.group))
+    return _plugins_among(_names(studies))
+
+
+def _plugins_among(names: Mapping[str, Sequence[str]]) -> tuple[PluginUse, ...]:
+    used = sorted(plugins_of(names), key=lambda each: (each.distribution, each.group))
     return tuple(
         _use(distribution, tuple(found))
         for distribution, found in groupby(used, key=lambda each: each.distribution)
@@ -43,7 +47,8 @@ def plugins_in(studies: Sequence[StudySpec]) -> tuple[PluginUse, ...]:
 
 def record_of(sweep: Sweep) -> dict[str, Any]:
     """Return the part of a sweep's provenance that names its plugins; empty without any."""
-    found = plugins_in(sweep.studies())
+    search = {"sweeper.samplers": [sweep.search.sampler], "sweeper.pruners": [sweep.pruning.type]}
+    found = _plugins_among({**_names(sweep.studies()), **search})
     return {PLUGINS: [asdict(each) for each in found]} if found else {}
 
 

@@ -13,7 +13,9 @@ from sweeper.errors import UsageError
 from sweeper.ledger import Ledger
 from sweeper.model import Params, Study, StudyFacts, TrialKind
 from sweeper.planning.load import differences
-from sweeper.search.optuna_sampler import OptunaSampler, make_pruner
+from sweeper.planning.samplers import PRUNERS, SAMPLERS
+from sweeper.search.factories import experimental
+from sweeper.search.optuna_sampler import OptunaSampler
 from sweeper.search.shared_configs import draw_shared_configs
 from trainables.seeding import derive_seed
 
@@ -120,10 +122,12 @@ def _study_seed(sweep: Sweep, planned: StudySpec) -> int:
 
 def _sampler(sweep: Sweep, planned: StudySpec, seed: int) -> OptunaSampler:
     pruning = sweep.pruning
+    with experimental():
+        pruner = PRUNERS[pruning.type](min_epochs=planned.min_epochs, eta=pruning.eta)
     return OptunaSampler(
         planned.parameters,
-        sampler=sweep.search.sampler,
-        pruner=make_pruner(pruning.type, min_epochs=planned.min_epochs, eta=pruning.eta),
+        sampler=SAMPLERS[sweep.search.sampler],
+        pruner=pruner,
         seed=seed,
         startup_trials=sweep.search.startup_trials,
     )

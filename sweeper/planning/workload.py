@@ -9,7 +9,13 @@ from typing import Any
 from sweeper.config.distributions import Choice, Distribution, Int
 from sweeper.config.study_spec import StudySpec
 from sweeper.config.sweep import Sweep
-from sweeper.core.expected_epochs import NOTHING, Estimate, epochs_under_halving, rungs
+from sweeper.core.expected_epochs import (
+    HALVING,
+    NOTHING,
+    Estimate,
+    epochs_under_halving,
+    rungs,
+)
 from sweeper.planning import studies
 from sweeper.planning.stage_store import place_of
 
@@ -63,8 +69,9 @@ def workload_of(sweep: Sweep, study: StudySpec) -> Workload:
 
     Preset, control and replicates are never pruned; sampled trials may be. If the number of epochs
     is searched, its estimate ranges from the fewest to the most epochs, since an adaptive sampler
-    may prefer either end. For stages with a `distinct`, all draws are known. The median rule has no
-    closed form: the low end of its estimate is the first rung, and all epochs are expected.
+    may prefer either end. For stages with a `distinct`, all draws are known. Rules other than
+    successive halving have no closed form: the low end of their estimate is the first rung, and all
+    epochs are expected.
 
     Raises:
         UsageError: No configuration of shared stages is feasible.
@@ -135,7 +142,7 @@ def _judged(sweep: Sweep, trials: int, once: Estimate, steps: tuple[int, ...]) -
     all_of_it = once * trials
     if sweep.pruning.type == "none" or not steps:
         return all_of_it
-    if sweep.pruning.type == "median":
+    if sweep.pruning.type != HALVING:
         return Estimate(trials * min(once.low, steps[0]), all_of_it.expected, all_of_it.high)
     low, expected, high = (
         epochs_under_halving(trials, epochs, steps, eta=sweep.pruning.eta)

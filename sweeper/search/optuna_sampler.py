@@ -1,21 +1,21 @@
-"""Optuna's samplers and pruners behind the protocol `Sampler`, by ask and tell, in memory.
+"""Samplers and pruners of Optuna behind the protocol `Sampler`, by ask and tell, in memory.
 
 The Optuna study is not stored: `restore` rebuilds it from the ledger. The seed of each suggestion
 depends on the study's seed and the trial's number, so that a resumed sweep neither repeats nor
 skips a draw. This is the only module that uses private attributes of Optuna.
 """
 
-import warnings
 from collections.abc import Mapping
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.pruners import BasePruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
-from optuna.samplers import BaseSampler, PartialFixedSampler, RandomSampler, TPESampler
+from optuna.pruners import BasePruner, SuccessiveHalvingPruner
+from optuna.samplers import BaseSampler, PartialFixedSampler
 
 from sweeper.config.distributions import Choice, Distribution, Float, Int, is_active
 from sweeper.config.node import Scalar
 from sweeper.model import Measurement, Params, Trial, TrialState
+from sweeper.search.factories import SamplerFactory, experimental
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -33,15 +33,16 @@ class OptunaSampler:
         self,
         parameters: Mapping[str, Distribution],
         *,
-        sampler: str,
+        sampler: SamplerFactory,
         pruner: BasePruner,
         seed: int,
         startup_trials: int,
     ) -> None:
         self._parameters = parameters
-        self._kind, self._seed, self._startup = sampler, seed, startup_trials
+        self._factory, self._seed, self._startup = sampler, seed, startup_trials
         self._pruner = pruner
-        self._study = optuna.create_study(direction="minimize", pruner=pruner)
+        # Hyperband assigns trials by the study's name, which would be random.
+        self._study = optuna.create_study(direction="minimize", pruner=pruner, study_name=str(seed))
         self._trials: dict[int, optuna.Trial] = {}  # trial number -> trial of Optuna
 
     def ask(self, number: int, given: Params | None = None) -> Params:
@@ -96,23 +97,9 @@ class OptunaSampler:
 
     def _make_sampler(self, number: int, given: Params) -> BaseSampler:
         seed = (self._seed + 1_000_003 * (number + 1)) % 2**32
-        sampler: BaseSampler = RandomSampler(seed=seed)
-        with warnings.catch_warnings():  # Optuna calls these features experimental
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            if self._kind == "tpe":
-                sampler = TPESampler(
-                    seed=seed, n_startup_trials=self._startup, multivariate=True, group=True
-                )
+        with experimental():
+            sampler = self._factory(seed=seed, study_seed=self._seed, startup_trials=self._startup)
             return PartialFixedSampler(dict(given), sampler) if given else sampler
-
-
-def make_pruner(kind: str, *, min_epochs: int, eta: int) -> BasePruner:
-    """Return the pruner of a file's `pruning.type`: asha, median or none."""
-    if kind == "asha":
-        return SuccessiveHalvingPruner(min_resource=min_epochs, reduction_factor=eta)
-    if kind == "median":
-        return MedianPruner(n_startup_trials=3, n_warmup_steps=min_epochs - 1)
-    return NopPruner()
 
 
 def rungs(pruner: BasePruner, values: Mapping[int, float]) -> dict[str, float]:

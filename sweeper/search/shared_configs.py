@@ -17,7 +17,8 @@ from sweeper.core.stage_sharing import SharedConfig, SharedStages
 from sweeper.core.study_runner import Infeasible
 from sweeper.errors import UsageError
 from sweeper.model import Params
-from sweeper.search.optuna_sampler import OptunaSampler, make_pruner
+from sweeper.search import factories
+from sweeper.search.optuna_sampler import OptunaSampler
 
 MOST_DRAWS = 100  # consecutive draws that are infeasible or repeated
 
@@ -120,8 +121,8 @@ def _draw(
         state = np.random.SeedSequence(entropy=seed, spawn_key=place).generate_state(1)
         sampler = OptunaSampler(
             parameters,
-            sampler="random",
-            pruner=make_pruner("none", min_epochs=1, eta=2),
+            sampler=factories.random,
+            pruner=factories.none(min_epochs=1, eta=2),
             seed=int(state[0]),
             startup_trials=1,
         )

@@ -69,8 +69,8 @@ ROWS = [
         "x.yaml:10: `resources.memory` must be a size with its unit, such as 500MB or 10GiB, but "
         "got 10."),
     Row(41, "a pruner", VALID + "pruning: {type: ashaa}\n",
-        "x.yaml:10: `pruning.type` must be 'asha', 'median' or 'none', but got 'ashaa'. Did you "
-        "mean `asha`?"),
+        "x.yaml:10: `pruning.type`: unknown pruner `ashaa`. Did you mean `asha`? Known: asha, "
+        "median, none."),
     Row(42, "later than the last epoch", VALID + "pruning: {min_epochs: 50}\n",
         "x.yaml:10: `pruning.min_epochs: 50` is over the 8 epochs of `refine`, so that no trial "
         "is ever pruned. Lower it, or write `type: none`."),

@@ -71,7 +71,7 @@ ROWS = [
         "x.yaml:10: `stages.refine.distinct`: `refine` reports the objective, so that its result "
         "is the trial: take it out."),
     Row(64, "a grid", edit("trials: 8", "sampler: grid"),
-        "x.yaml:9: `search.sampler` must be 'tpe' or 'random', but got 'grid'."),
+        "x.yaml:9: `search.sampler`: unknown sampler `grid`. Known: random, tpe."),
     Row(65, "a condition on nothing",
         parameter("meta.alpha: {min: 0.1, max: 1, when: {refine.optimiser: adam}}"),
         f"{ALPHA}.when` refers to what is neither searched nor fixed: unknown parameter "

@@ -95,7 +95,7 @@ KEYS = {
     ),
     "sampler": (
         edit("trials: 8", "sampler: tpee"),
-        "x.yaml:9: `search.sampler` must be 'tpe' or 'random', but got 'tpee'. Did you mean `",
+        "x.yaml:9: `search.sampler`: unknown sampler `tpee`. Did you mean `tpe`? Known: ",
     ),
     "section as list": (
         edit("search: {trials: 8}", "search: [8]"),

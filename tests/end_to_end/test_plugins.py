@@ -25,8 +25,8 @@ parameters:
   noisy.sigma: {{min: 0.01, max: 1.0, distribution: log_uniform_values}}
   refine.lr: {{min: 1.0e-4, max: 1.0e-2, distribution: log_uniform_values}}
 fixed: {{noisy.epochs: 1, refine.epochs: 1, refine.batch_size: 16, refine.warmup_epochs: 0}}
-search: {{trials: 2, startup_trials: 1}}
-pruning: {{type: none}}
+search: {{trials: 3, startup_trials: 1, sampler: independent}}
+pruning: {{type: quartile, min_epochs: 1}}
 resources: {{cpu: 1, gpu: 0}}
 """
 
@@ -66,7 +66,7 @@ def test_an_installed_plugin_is_swept_like_what_is_built_in(shell, installed):
     path = os.pathsep.join([str(installed), str(ROOT)])
     there = Shell(shell.folder, {**shell.environment, "PYTHONPATH": path})
     found = there.run("launch", write(shell, "installed"), "--json").json
-    assert (found["state"], found["trials"]["complete"]) == ("finished", 2)
+    assert (found["state"], found["trials"]["complete"]) == ("finished", 3)
     assert recorded(shell.folder, "installed") == ("example-plugin", "0.1", None)
     assert "example/travel" in there.run("data", "list").out
     missing = shell.run("resume", "installed", code=2)
@@ -76,11 +76,12 @@ def test_an_installed_plugin_is_swept_like_what_is_built_in(shell, installed):
 def test_a_plugin_in_a_folder_reaches_the_workers_of_a_running_cluster(shell, ray_head):
     arguments = ("launch", write(shell, "folder"), "--address", ray_head.address, "--json")
     unknown = shell.run(*arguments, code=2)
-    assert "unknown method `noisy`" in unknown.out + unknown.err
+    for fault in ("method `noisy`", "sampler `independent`", "pruner `quartile`"):
+        assert f"unknown {fault}" in unknown.out + unknown.err
     found = shell.run(*arguments, "--plugin", str(PLUGIN)).json
-    assert (found["state"], found["trials"]["complete"]) == ("finished", 2)
+    assert (found["state"], found["trials"]["complete"]) == ("finished", 3)
     assert recorded(shell.folder, "folder") == ("example-plugin", "0.1", str(PLUGIN))
-    refused = shell.run("extend", "folder", "--trials", "3", code=2)
+    refused = shell.run("extend", "folder", "--trials", "4", code=2)
     assert f"sweeper resume folder --plugin {PLUGIN}" in refused.err
 
 

@@ -20,7 +20,8 @@ from sweeper.ledger import Ledger, SweepRecord
 from sweeper.model import StudyFacts, TrialKind
 from sweeper.planning.catalog import catalog
 from sweeper.planning.studies import make_plans
-from sweeper.search.optuna_sampler import OptunaSampler, make_pruner
+from sweeper.search import factories
+from sweeper.search.optuna_sampler import OptunaSampler
 from tests.support.command import ROOT
 from trainables.methods.registry import METHODS
 from trainables.spec import BackboneSpec, DataSpec, ModelSpec, TrialSpec
@@ -110,8 +111,8 @@ def drawn(sweep: Sweep, study: StudySpec) -> Iterator[Stages | str]:
     """Yield what random suggestions make of a study's settings, or why they are infeasible."""
     sampler = OptunaSampler(
         study.parameters,
-        sampler="random",
-        pruner=make_pruner("none", min_epochs=1, eta=2),
+        sampler=factories.random,
+        pruner=factories.none(min_epochs=1, eta=2),
         seed=0,
         startup_trials=1,
     )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from sweeper.planning.samplers import PRUNERS, SAMPLERS
 from tests.support.command import ROOT
 from tests.support.plugins import install, write_distribution
 from trainables import plugins
@@ -55,7 +56,7 @@ def offer(tmp_path, monkeypatch) -> Iterator[Offer]:
 
 def test_pyproject_and_the_registries_agree_on_the_built_in_names():
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]
-    for registry in (METHODS, BUILT_IN, PROXIES, METRICS, BACKBONES):
+    for registry in (METHODS, BUILT_IN, PROXIES, METRICS, BACKBONES, SAMPLERS, PRUNERS):
         assert set(registry) == set(declared[registry.group])
         assert list(registry.usable()) == list(registry)
 

@@ -1,1 +1,1 @@
-"""Example of a plugin: one method, one benchmark and one backbone."""
+"""Example of a plugin: one method, one benchmark, one backbone, one sampler and one pruner."""

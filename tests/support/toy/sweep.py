@@ -23,7 +23,8 @@ from sweeper.execution.cluster import connect, set_environment
 from sweeper.execution.memory_kills import MemoryKills, count_here
 from sweeper.ledger import Ledger, SweepRecord
 from sweeper.model import Params, Study, Trial, TrialKind
-from sweeper.search.optuna_sampler import OptunaSampler, make_pruner
+from sweeper.planning.samplers import PRUNERS, SAMPLERS
+from sweeper.search.optuna_sampler import OptunaSampler
 from sweeper.tracking.mlflow_recorder import MlflowRecorder
 from tests.support.command import ROOT
 from tests.support.servers.process import Process
@@ -104,8 +105,8 @@ def _plan(options: argparse.Namespace, index: int) -> StudyPlan:
         num_trials=options.trials,
         sampler=OptunaSampler(
             PARAMETERS,
-            sampler=options.sampler,
-            pruner=make_pruner(options.pruning, min_epochs=1, eta=3),
+            sampler=SAMPLERS[options.sampler],
+            pruner=PRUNERS[options.pruning](min_epochs=1, eta=3),
             seed=seed,
             startup_trials=5,
         ),

@@ -13,7 +13,8 @@ from sweeper.ledger import SweepRecord
 from sweeper.model import Study, Trial, TrialKind
 from sweeper.planning import load
 from sweeper.planning.load import Options
-from sweeper.search.optuna_sampler import OptunaSampler, make_pruner
+from sweeper.search import factories
+from sweeper.search.optuna_sampler import OptunaSampler
 from tests.support.command import ROOT
 from trainables.tasks.registry import TASKS
 
@@ -24,7 +25,7 @@ METHODS = ("orca", "pare", "mona", "contrastive_pare", "nft", "fpt")
 def suggested(sweep: Sweep, plan: StudySpec) -> list[dict]:
     """Random settings of a study, as trials of it hold them."""
     sampler = OptunaSampler(
-        plan.parameters, sampler="random", pruner=make_pruner("none", min_epochs=1, eta=2),
+        plan.parameters, sampler=factories.random, pruner=factories.none(min_epochs=1, eta=2),
         seed=0, startup_trials=10,
     )  # fmt: skip
     found = []

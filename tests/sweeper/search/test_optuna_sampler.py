@@ -8,7 +8,9 @@ import pytest
 
 from sweeper.config.distributions import Choice, Float, Int
 from sweeper.model import Measurement, Params, Trial, TrialKind, TrialState
-from sweeper.search.optuna_sampler import OptunaSampler, make_pruner, rungs
+from sweeper.search import factories
+from sweeper.search.optuna_sampler import OptunaSampler, rungs
+from tests.example_plugin.example_plugin import search
 
 SPACE = {
     "align.distance": Choice(values=("otdd", "mmd", "none")),
@@ -17,9 +19,11 @@ SPACE = {
 }
 
 
-def sampler(*, pruning: str = "asha", seed: int = 0, startup: int = 4) -> OptunaSampler:
-    pruner = make_pruner(pruning, min_epochs=2, eta=2)
-    return OptunaSampler(SPACE, sampler="tpe", pruner=pruner, seed=seed, startup_trials=startup)
+def sampler(
+    *, draw=factories.tpe, prune=factories.asha, seed: int = 0, startup: int = 4
+) -> OptunaSampler:
+    pruner = prune(min_epochs=2, eta=2)
+    return OptunaSampler(SPACE, sampler=draw, pruner=pruner, seed=seed, startup_trials=startup)
 
 
 def measured(epoch: int, value: float) -> Measurement:
@@ -73,13 +77,23 @@ def test_the_same_seed_gives_the_same_suggestions_and_another_seed_others():
     assert first != other
 
 
-@pytest.mark.parametrize("pruning", ["asha", "median", "none"])
+@pytest.mark.parametrize(
+    ("draw", "prune"),
+    [
+        (factories.tpe, factories.asha),
+        (factories.tpe, factories.median),
+        (factories.tpe, factories.none),
+        (search.independent, search.quartile),  # of a plugin
+    ],
+)
 @pytest.mark.parametrize("cut", [1, 5, 9])
-def test_a_rebuilt_study_suggests_and_judges_as_an_uninterrupted_one(pruning, cut):
-    whole = sampler(pruning=pruning)
+def test_a_rebuilt_study_suggests_and_judges_as_an_uninterrupted_one(draw, prune, cut):
+    whole = sampler(draw=draw, prune=prune)
     runs = [run_trial(whole, number) for number in range(14)]
+    pruned = any(trial.state is TrialState.PRUNED for trial, _ in runs)
+    assert pruned == (prune is not factories.none)
 
-    rebuilt = sampler(pruning=pruning)
+    rebuilt = sampler(draw=draw, prune=prune)
     for trial, history in runs[:cut]:
         rebuilt.restore(trial, history)
     assert [run_trial(rebuilt, n) for n in range(cut, 14)] == runs[cut:]
@@ -102,7 +116,7 @@ def test_a_running_trial_is_taken_up_where_it_was():
 
 
 def test_rungs_are_those_that_optuna_itself_leaves():
-    pruner = make_pruner("asha", min_epochs=2, eta=3)
+    pruner = factories.asha(min_epochs=2, eta=3)
     study = optuna.create_study(pruner=pruner)
     rng = random.Random(0)
     for _ in range(9):
@@ -121,11 +135,11 @@ def completed(number: int, params: Params, value: float) -> Trial:
                  sampled=tuple(params), state=TrialState.COMPLETE, value=value)  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", ["tpe", "random"])
-def test_what_is_given_is_honoured_and_decides_conditions(kind):
-    pruner = make_pruner("none", min_epochs=1, eta=2)
-    it = OptunaSampler(SPACE, sampler=kind, pruner=pruner, seed=0, startup_trials=4)
-    twin = OptunaSampler(SPACE, sampler=kind, pruner=pruner, seed=0, startup_trials=4)
+@pytest.mark.parametrize("draw", [factories.tpe, factories.random, search.independent])
+def test_what_is_given_is_honoured_and_decides_conditions(draw):
+    pruner = factories.none(min_epochs=1, eta=2)
+    it = OptunaSampler(SPACE, sampler=draw, pruner=pruner, seed=0, startup_trials=4)
+    twin = OptunaSampler(SPACE, sampler=draw, pruner=pruner, seed=0, startup_trials=4)
     prefixes = [
         {"align.distance": "otdd", "align.samples": 48},
         {"align.distance": "mmd"},
@@ -148,7 +162,7 @@ def test_what_is_given_is_honoured_and_decides_conditions(kind):
 def test_conditional_parameters_of_later_stages_are_drawn_beside_what_is_given():
     space = {**SPACE, "refine.beta": Float(low=0, high=1, when={"align.distance": ("mmd",)})}
     it = OptunaSampler(
-        space, sampler="tpe", pruner=make_pruner("none", min_epochs=1, eta=2), seed=0,
+        space, sampler=factories.tpe, pruner=factories.none(min_epochs=1, eta=2), seed=0,
         startup_trials=4,
     )  # fmt: skip
     for number in range(30):
@@ -158,7 +172,7 @@ def test_conditional_parameters_of_later_stages_are_drawn_beside_what_is_given()
         it.tell(completed(number, params, params["refine.lr"]))
 
 
-def late_values(kind: str, seed: int) -> float:
+def late_values(draw: factories.SamplerFactory, seed: int) -> float:
     """The mean objective of the last trials of a search whose first stage is given."""
     space = {
         "align.lr": Float(low=0, high=1),
@@ -167,7 +181,7 @@ def late_values(kind: str, seed: int) -> float:
         "refine.decay": Float(low=0, high=1),
         "refine.beta": Float(low=0, high=1, when={"align.kind": ("a",)}),
     }
-    it = OptunaSampler(space, sampler=kind, pruner=make_pruner("none", min_epochs=1, eta=2),
+    it = OptunaSampler(space, sampler=draw, pruner=factories.none(min_epochs=1, eta=2),
                        seed=seed, startup_trials=8)  # fmt: skip
     rng = random.Random(seed)
     prefixes = [{"align.lr": rng.random(), "align.kind": "ab"[k % 2]} for k in range(4)]
@@ -185,6 +199,9 @@ def late_values(kind: str, seed: int) -> float:
 
 
 def test_with_a_given_first_stage_the_sampler_still_learns_the_later_one():
-    pairs = [(late_values("tpe", seed), late_values("random", seed)) for seed in range(12)]
+    pairs = [
+        (late_values(factories.tpe, seed), late_values(factories.random, seed))
+        for seed in range(12)
+    ]
     assert sum(tpe < drawn for tpe, drawn in pairs) >= 11
     assert sum(tpe for tpe, _ in pairs) < 0.8 * sum(drawn for _, drawn in pairs)
