@@ -1,6 +1,7 @@
 """The example plugin in this process: short, and as exact as what is built in."""
 
 import os
+import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -21,9 +22,33 @@ from trainables.spec import TrialSpec
 from trainables.tasks.loading import prepare_task
 
 PLUGIN = ROOT / "tests" / "example_plugin"
-
-
 PAGE = ROOT / "trainables" / "README.md"
+
+TESTS = """
+import sys
+
+LOADED = set(sys.modules)
+from example_plugin.method import NOISY
+from example_plugin.task import EXAMPLE
+from trainables.spec import BackboneSpec
+
+
+def test_pytest_starts_without_torch():
+    assert "sweeper.pytest_plugin" in LOADED
+    assert not {"torch", "trainables"} & LOADED
+
+
+def test_method(check_method):
+    assert check_method(NOISY, settings={"noisy.sigma": 0.2})[0].stage == "noisy"
+
+
+def test_benchmark(check_benchmark):
+    check_benchmark(EXAMPLE)
+
+
+def test_backbone(check_backbone):
+    check_backbone(BackboneSpec(name="example_mixer", weights="random", tokens=8))
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -88,6 +113,17 @@ def test_a_trial_of_it_is_the_same_when_interrupted(spec: TrialSpec, tmp_path: P
         assert len(list(second.reports())) == 4 - stop
         ours, theirs = weights(second), weights(whole)
         assert all(torch.equal(ours[name], value) for name, value in theirs.items())
+
+
+@pytest.mark.slow
+def test_its_own_tests_have_the_contracts_as_fixtures(tmp_path: Path):
+    activate(PLUGIN, tmp_path / "home")
+    (tmp_path / "test_it.py").write_text(TESTS)
+    options = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    command = [sys.executable, "-m", "pytest", *options, "test_it.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    assert "4 passed" in done.stdout
 
 
 def test_the_page_on_methods_can_be_followed_literally(tmp_path: Path):
