@@ -137,7 +137,7 @@ def history(table: StudyTable) -> Figure:
             x=tuple(t.number for t in trials),
             y=tuple(t.value for t in trials),
             symbol=SYMBOLS[trials[0].kind],
-            tips=tuple(map(hover, trials)),
+            tips=tuple(str(t.number) for t in trials),
         )
         for label, trials in groups.items()
     ]
@@ -147,6 +147,7 @@ def history(table: StudyTable) -> Figure:
         series=tuple(drawn),
         x=count_axis("trial", [t.number for t in table.searched]),
         y=value_axis(_validation(table), values),
+        has_rows_as_tips=True,
     )
 
 
@@ -167,7 +168,7 @@ def learning(table: StudyTable, curves: Sequence[Curve]) -> Figure:
                 y=curve.values,
                 title=f"trial {trial.number}{', best' * is_best}: {listed(stages)}",
                 tips=tuple(
-                    f"epoch {epoch}: {readable(value)}"
+                    f"{epoch}: {readable(value)}"
                     for epoch, value in zip(curve.epochs, curve.values, strict=True)
                 ),
                 line="straight" if len(curve.epochs) > 1 else "",
@@ -183,6 +184,7 @@ def learning(table: StudyTable, curves: Sequence[Curve]) -> Figure:
         y=value_axis(
             _validation(table), [v for curve in curves for v in curve.values if v is not None]
         ),
+        tips_start="epoch ",
     )
 
 
@@ -212,11 +214,9 @@ def parallel(table: StudyTable, parameters: Parameters) -> Figure | None:
                 y=tuple(
                     position(chosen[n], axis) if n in chosen else None for n, axis in along.items()
                 ),
-                tips=(hover(trial),),
+                tips=(str(trial.number),),
                 line="straight",
                 width=3 if is_best else 1.5,
-                symbol="circle",
-                size=3 if is_best else 2,
             )
         )
     return Figure(
@@ -227,6 +227,7 @@ def parallel(table: StudyTable, parameters: Parameters) -> Figure | None:
         columns=tuple(ParallelAxis(name=n, ticks=_ticks(axis)) for n, axis in along.items()),
         is_wide=len(along) > MOST_NARROW,
         has_legend=False,
+        has_rows_as_tips=True,
     )
 
 

@@ -10,11 +10,14 @@ tip.hidden = true;
 document.body.append(tip);
 
 document.querySelectorAll(".plot svg").forEach((svg) => {
-  const series = [...svg.querySelectorAll(".series")].map((group) => ({
+  const start = svg.dataset.tipsStart || "";
+  const whole = (tip) => "rows" in svg.dataset ? rowOf(svg, tip)
+    : start + tip.replaceAll("\t", "\n");
+  const series = [...svg.querySelectorAll("g[data-name]")].map((group) => ({
     group,
     name: group.dataset.name,
     title: group.dataset.title,
-    tips: group.dataset.tips.split("\n").filter(Boolean).map((tip) => tip.replaceAll("\t", "\n")),
+    tips: group.dataset.tips.split("\n").filter(Boolean).map(whole),
     points: pointsOf(group),
   }));
   toggle(svg.closest("figure"), series);
@@ -23,9 +26,19 @@ document.querySelectorAll(".plot svg").forEach((svg) => {
 });
 document.querySelectorAll("table").forEach(sort);
 
-// The points of a series; those of a straight line are in its path.
+// The row of a trial in the table of its study, a line for each cell that has a value.
+function rowOf(svg, number) {
+  const table = svg.closest("section").querySelector("table");
+  const row = [...table.tBodies[0].rows].find((each) => each.cells[0].textContent === number);
+  return [...row.cells].map((cell, i) => [table.tHead.rows[0].cells[i], cell])
+    .filter(([, cell]) => cell.textContent !== "–")
+    .map(([head, cell]) => `${head.textContent}: ${cell.textContent}`).join("\n");
+}
+
+// The points of a series; those of a straight line, or of dots, are in its path.
 function pointsOf(group) {
-  const text = group.dataset.at || group.querySelector(".line")?.getAttribute("d") || "";
+  const path = group.querySelector("path")?.getAttribute("d") || "";
+  const text = group.dataset.at || path.replaceAll("h0", "");
   const numbers = (text.match(/-?[\d.]+/g) || []).map(Number);
   return Array.from({length: numbers.length / 2}, (_, i) => numbers.slice(2 * i, 2 * i + 2));
 }

@@ -34,7 +34,10 @@ class Link:
 
 @dataclass(frozen=True)
 class Cell:
-    """The text of a cell, and the full number if the text is rounded."""
+    """The text of a cell, and the number in nine digits if the text is rounded.
+
+    Nine digits distinguish all numbers of 32 bits; `sweeper export` writes all digits.
+    """
 
     text: str
     full: str | None = None
@@ -90,7 +93,7 @@ def _cell(value: object, *, is_number: bool) -> Cell:
         return Cell(value.text, place=value.place)
     text = readable(value)
     is_rounded = isinstance(value, float) and math.isfinite(value) and text != repr(value)
-    return Cell(text, full=repr(value) if is_rounded else None, is_number=is_number)
+    return Cell(text, full=f"{value:.9g}" if is_rounded else None, is_number=is_number)
 
 
 def _is_number(value: object) -> bool:

@@ -57,7 +57,7 @@ class Series:
     x: tuple[float, ...]
     y: tuple[float | None, ...]  # None leaves a gap
     title: str = ""  # first line of the tip of each point
-    tips: tuple[str, ...] = ()  # the rest of each tip; a single one is for all points
+    tips: tuple[str, ...] = ()  # the lines of each tip; a single one is for all points
     line: Literal["", "straight", "steps"] = ""
     width: float = 1.5
     symbol: Symbol = ""
@@ -80,6 +80,8 @@ class Figure:
     has_rows: bool = False  # the y axis names rows
     rule: float | None = None  # x of a dotted line at "no difference"
     columns: tuple["ParallelAxis", ...] = ()
+    tips_start: str = ""  # written once for all tips
+    has_rows_as_tips: bool = False  # a tip is a trial's number, whose row in the table is shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -343,7 +345,9 @@ def _drawn(series: Series, frame: _Frame, stride: int) -> DrawnSeries:
         line=_line(points, series.line) if series.line else "",
         marks="".join(marks),
         interval=_interval(series, frame),
-        at="" if series.line == "straight" else " ".join(f"{_n(x)},{_n(y)}" for x, y in there),
+        at=""
+        if series.line == "straight" or series.symbol == "circle"
+        else " ".join(f"{_n(x)},{_n(y)}" for x, y in there),
         labels=tuple(labels),
     )
 
@@ -358,7 +362,10 @@ def _thinned(series: Series, stride: int) -> list[int]:
 
 
 def _line(points: Sequence[tuple[float, float | None]], kind: str) -> str:
-    """Return the path of a line, with a new start after each gap."""
+    """Return the path of a line, with a new start after each gap.
+
+    Pairs of numbers after a start `M` are lines to these points.
+    """
     parts: list[str] = []
     is_open = False
     for x, y in points:
@@ -368,7 +375,7 @@ def _line(points: Sequence[tuple[float, float | None]], kind: str) -> str:
             parts.append(f"M{_n(x)} {_n(y)}")
             is_open = True
         else:
-            parts.append(f"H{_n(x)}V{_n(y)}" if kind == "steps" else f"L{_n(x)} {_n(y)}")
+            parts.append(f"H{_n(x)}V{_n(y)}" if kind == "steps" else f" {_n(x)} {_n(y)}")
     return "".join(parts)
 
 

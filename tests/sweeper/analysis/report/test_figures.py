@@ -212,8 +212,8 @@ def test_very_long_curves_are_thinned_and_keep_their_lowest_and_last_point(large
     )  # fmt: skip
     (drawn,) = draw(learning(tuned.study, [curve])).series
     assert len(_numbers(drawn.line)) / 2 == len(drawn.series.tips) <= MOST_POINTS + 2
-    assert "epoch 1001: 0.5" in drawn.series.tips
-    assert drawn.series.tips[-1] == f"epoch {count}: 1"
+    assert "1001: 0.5" in drawn.series.tips
+    assert drawn.series.tips[-1] == f"{count}: 1"
 
 
 def test_long_labels_are_broken_behind_dots_and_dashes():
