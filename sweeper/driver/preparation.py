@@ -118,12 +118,16 @@ def prepare(sweep: Sweep, home: Path, progress: Progress) -> dict[str, StudyFact
 
 
 def _facts(study: StudySpec, parts: "WarmParts", home: Path, progress: Progress) -> StudyFacts:
+    from trainables.models.adapters import check_adapters
+
     backbone_spec = BackboneSpec.model_validate(study.backbone)
     data = data_of(study)
     prepare_task(study.task, data, home, progress=progress)
     task = parts.task(study.task, data, home)
     backbone = parts.backbone(backbone_spec, home)
     check_dimension(backbone.name, backbone.dimension, TASKS[study.task].dimension)
+    if any(load.adapter_keys(study)):  # the leading trials may do without
+        check_adapters(backbone.body, backbone.roles)
     for proxy in study.proxies:
         parts.source(proxy, backbone_spec, home)
     info = TASKS[study.task]

@@ -2,8 +2,8 @@
 
 A sweep file and config.json do not tell everything: an architecture may have parts that are not
 understood, or its weights may not fit. `python -m sweeper.planning.bodies` loads each backbone that
-is on this machine. It reads one JSON object (`home`, and by dimension the fields of a backbone),
-and writes one (by dimension the fault, if any).
+is on this machine. It reads one JSON object (`home`, by dimension the fields of a backbone, and the
+dimensions whose trials may ask for adapters), and writes one (by dimension the fault, if any).
 """
 
 import json
@@ -15,6 +15,7 @@ from pathlib import Path
 from sweeper.config.sweep import Sweep
 from sweeper.errors import Fault, FileFaults, SweeperError
 from sweeper.planning import child
+from sweeper.planning.load import adapter_keys
 from trainables.errors import TrainableError
 from trainables.models.weights.description import BACKBONES, check_dimension
 from trainables.models.weights.presence import is_here
@@ -33,6 +34,11 @@ def check_bodies(sweep: Sweep, home: Path, where: str) -> None:
         FileFaults: A backbone cannot be built.
         SweeperError: The process died.
     """
+    adapted = {
+        sweep.catalog.tasks[study.task].dimension
+        for study in sweep.studies()
+        if any(adapter_keys(study))
+    }
     used = {sweep.catalog.tasks[task].dimension for task in sweep.tasks}
     found = {key: BackboneSpec.model_validate(sweep.backbones[key]) for key in sorted(used)}
     to_build = {
@@ -44,7 +50,7 @@ def check_bodies(sweep: Sweep, home: Path, where: str) -> None:
         return
     done = subprocess.run(
         child.command("sweeper.planning.bodies"),
-        input=json.dumps({"home": str(home), "backbones": to_build}),
+        input=json.dumps({"home": str(home), "backbones": to_build, "adapted": sorted(adapted)}),
         capture_output=True,
         env=child.environment(CUDA_VISIBLE_DEVICES=""),
         text=True,
@@ -64,7 +70,8 @@ def check_bodies(sweep: Sweep, home: Path, where: str) -> None:
 
 def main() -> None:
     """Build the backbones that `check_bodies` names."""
-    from trainables.models.backbones.loading import load_backbone  # torch
+    from trainables.models.adapters import check_adapters  # torch
+    from trainables.models.backbones.loading import load_backbone
 
     job, out = child.read_input(), child.take_output()
     child.end_with_parent()
@@ -73,6 +80,8 @@ def main() -> None:
         try:
             backbone = load_backbone(BackboneSpec.model_validate(plain), Path(job["home"]))
             check_dimension(backbone.name, backbone.dimension, key)
+            if key in job["adapted"]:
+                check_adapters(backbone.body, backbone.roles)
         except TrainableError as error:
             faults[key] = str(error)
         except Exception as error:  # of an architecture that the library itself cannot build

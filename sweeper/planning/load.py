@@ -34,6 +34,8 @@ from sweeper.planning.trials import data_of
 from sweeper.text import format_bytes
 from trainables.errors import ConfigError, DataError
 from trainables.models.weights.description import (
+    NO_PEFT,
+    adapters_fault,
     backbone_faults,
     drop_path_fault,
     local_backbones,
@@ -232,8 +234,11 @@ def refusals(study: StudySpec, home: Path | None) -> Iterator[Refusal]:
         yield ("backbones", dimension, key), reason
     if home is not None and (fault := fetch_fault(backbone, home)):
         yield ("backbones", dimension, backbone.origin), fault
-    if home is not None and find_spec("peft") is None:
-        yield from _without_peft(study)
+    for key in adapter_keys(study):
+        if fault := adapters_fault(backbone, home):
+            yield key, fault
+        if home is not None and find_spec("peft") is None:
+            yield key, NO_PEFT
     rate = study.preset.get("model.drop_path", study.model.get("drop_path"))
     if isinstance(rate, float) and (fault := drop_path_fault(backbone, rate, home)):
         yield ("model", "drop_path"), fault
@@ -256,15 +261,14 @@ def refusals(study: StudySpec, home: Path | None) -> Iterator[Refusal]:
         yield ("fixed", probe), reason
 
 
-def _without_peft(study: StudySpec) -> Iterator[Refusal]:
-    """Yield the parameters of a study that ask for adapters, which need peft."""
+def adapter_keys(study: StudySpec) -> Iterator[tuple[str, str]]:
+    """Yield the settings of a study by which a trial may ask for adapters (`finetune: lora`)."""
     for stage in study.entry.stages:
         name = f"{stage}.finetune"
         searched = study.parameters.get(name)
         values = searched.examples() if searched is not None else [study.preset.get(name)]
         if "lora" in values:
-            reason = f'`{name}: lora` needs the package peft: pip install "sweeper[lora]".'
-            yield ("fixed" if searched is None else "parameters", name), reason
+            yield "fixed" if searched is None else "parameters", name
 
 
 def fetches(sweep: Sweep, home: Path) -> tuple[str, ...]:

@@ -19,16 +19,26 @@ from tests.support.tiny_trials import same_weights
 from trainables.errors import ConfigError
 from trainables.methods.mona.meta_alignment import MOVED_ROLES
 from trainables.methods.registry import METHODS
+from trainables.models.adapters import (
+    ADAPTED,
+    Adapters,
+    adapters_of,
+    add_adapters,
+    check_adapters,
+    merged,
+)
 from trainables.models.backbone import Role
 from trainables.models.backbones.families import FAMILIES, family_of
 from trainables.models.backbones.loading import load_backbone
 from trainables.models.cross_modal import TRAINED_ROLES
+from trainables.models.weights.description import adapters_fault
 from trainables.spec import BackboneSpec
 from trainables.testing import check_backbone
 
 CUT = [kind for kind in SAVERS if kind in SEQUENCES or GRIDS.get(kind, {}).get("num_hidden_layers")]
 RESIZED = ["vit", "deit", "dinov2", "swinv2", "convnext", "timm_vit", "timm_eva02"]
 TOKENS = {"dinov2": 16}  # of a grid, where the one of pretraining is not the default
+LORA = Adapters(rank=2, alpha=6.0)
 PROJECTIONS = (Role.ATTENTION_QUERY, Role.ATTENTION_KEY, Role.ATTENTION_VALUE)
 
 every_family = pytest.mark.parametrize("kind", SAVERS)
@@ -258,8 +268,50 @@ def test_every_method_is_resumed_bit_for_bit(trials, folder, kind, method, tmp_p
     stopped_and_resumed(trials, folder, kind, method, {}, tmp_path)
 
 
+@every_family
+@torch.no_grad()
+def test_adapters_are_of_queries_and_values_or_refused_beforehand(load, folder, kind, tmp_path):
+    backbone = load(kind)
+    body, plain = (backbone.new_body(drop_path=0.0).eval() for _ in range(2))
+    if adapters_fault(BackboneSpec(name=str(folder(kind))), tmp_path):
+        with pytest.raises(ConfigError, match="take another `finetune`"):
+            check_adapters(body, backbone.roles)
+        return
+    tokens = backbone.embed_source(source(backbone))
+    add_adapters(body, backbone.roles, LORA, seed=0)
+    assert adapters_of(body) == LORA
+    torch.testing.assert_close(body(tokens), plain(tokens))
+    for name, parameter in body.named_parameters():
+        if "lora_B" in name:
+            parameter.normal_(std=0.3, generator=torch.Generator().manual_seed(0))
+    adapted, weights = body(tokens), merged(body)
+    assert not torch.allclose(adapted, plain(tokens), atol=1e-2)
+    changed = {n for n, weight in plain.state_dict().items() if not torch.equal(weight, weights[n])}
+    assert {backbone.roles[name] for name in changed} == ADAPTED
+    plain.load_state_dict(weights)
+    torch.testing.assert_close(adapted, plain(tokens), rtol=1e-3, atol=1e-4)
+
+
+@torch.no_grad()
+def test_a_joined_layer_has_the_adapters_of_two_layers(load):
+    """One layer of 3 x 32 numbers gets what two of 32 get: rank 2 each, and the same scale."""
+    backbone = load("gpt2")
+    body = backbone.new_body(drop_path=0.0)
+    add_adapters(body, backbone.roles, LORA, seed=0)
+    layer = body.get_submodule("network.h.0.attn.c_attn")
+    layer.lora_B["default"].parametrizations.weight.original.fill_(1)
+    a, change = layer.lora_A["default"].weight, layer.get_delta_weight("default").T
+    query, key, value = change.chunk(3)
+    scale = LORA.alpha / LORA.rank
+    torch.testing.assert_close(query, (scale * a[:2].sum(0)).expand_as(query))
+    torch.testing.assert_close(value, (scale * a[2:].sum(0)).expand_as(value))
+    assert not key.any()
+
+
 @pytest.mark.soak
 @every_family
-@pytest.mark.parametrize("finetune", ["layernorm", "non_attn", "wv"])
+@pytest.mark.parametrize("finetune", ["layernorm", "non_attn", "wv", "lora"])
 def test_what_finetune_freezes_stays(trials, folder, kind, finetune, tmp_path):
+    if finetune == "lora" and not FAMILIES.get(kind, FAMILIES["vit"]).adapters:
+        pytest.skip("it is refused")
     stopped_and_resumed(trials, folder, kind, "nft", {"finetune": finetune}, tmp_path)

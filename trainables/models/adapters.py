@@ -5,11 +5,17 @@ An adapted linear layer computes
     y = W x + (alpha / rank) B A x        A [rank, in], B [out, rank], B = 0 at first
 
 with a fixed W. The layers are the projections of queries and values, as in the paper, found by
-their roles. `merged` gives the weights W + (alpha / rank) B A under the names of the plain body, so
+their roles. A layer that joins queries, keys and values has both adapters in one: A holds the rows
+of both, and B is zero but in two blocks,
+
+    A = [A_q; A_v]    B = [[B_q, 0], [0, 0], [0, B_v]]        A [2 rank, in], B [3 out, 2 rank]
+
+`merged` gives the weights W + (alpha / rank) B A under the names of the plain body, so
 that a trained model needs neither adapters nor peft.
 """
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -17,9 +23,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
+from transformers.pytorch_utils import Conv1D
 
 from trainables.errors import ConfigError
 from trainables.models.backbone import Role
+from trainables.models.backbones.structure import LINEAR
+from trainables.models.weights.description import NO_ADAPTERS, NO_PEFT
 from trainables.seeding import generator
 
 __all__ = [
@@ -33,6 +43,7 @@ __all__ = [
     "remove_adapters",
 ]
 
+WEIGHT = re.compile(r"\.(weight|parametrizations\.weight\.original\d)$")
 ADAPTED = frozenset({Role.ATTENTION_QUERY, Role.ATTENTION_VALUE})
 BASE = "base_layer."  # in the name of a weight of an adapted layer
 PART = "lora_"  # in the name of a weight of an adapter
@@ -68,9 +79,13 @@ def add_adapters(
     places = check_adapters(body, roles)
     from peft import LoraConfig, inject_adapter_in_model  # an extra
 
+    joined = {place for place in places if _is_joined(body.get_submodule(place))}
     config = LoraConfig(
         r=adapters.rank,
         lora_alpha=adapters.alpha,  # type: ignore[arg-type]  # it is only divided by the rank
+        rank_pattern=dict.fromkeys(joined, 2 * adapters.rank),
+        alpha_pattern=dict.fromkeys(joined, 2 * adapters.alpha),
+        fan_in_fan_out=isinstance(body.get_submodule(places[0]), Conv1D),
         lora_dropout=0.0,
         target_modules=places,
     )
@@ -83,6 +98,28 @@ def add_adapters(
         nn.init.kaiming_uniform_(drawn, a=math.sqrt(5), generator=draws)
         with torch.no_grad():
             matrix.copy_(drawn)
+        if _is_joined(layer.base_layer):
+            parametrize.register_parametrization(
+                layer.lora_B[NAME], "weight", _TwoBlocks(layer.lora_B[NAME].weight)
+            )
+
+
+class _TwoBlocks(nn.Module):
+    """The matrix B of a joined layer, which is zero but for queries and values."""
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        out, rank = weight.shape[0] // 3, weight.shape[1] // 2
+        mask = torch.zeros_like(weight, requires_grad=False)
+        mask[:out, :rank] = mask[2 * out :, rank:] = 1
+        self.register_buffer("mask", mask, persistent=False)
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight * self.mask
+
+
+def _is_joined(layer: nn.Module) -> bool:
+    return parametrize.is_parametrized(layer, "weight")
 
 
 def check_adapters(body: nn.Module, roles: Mapping[str, Role]) -> list[str]:
@@ -92,16 +129,18 @@ def check_adapters(body: nn.Module, roles: Mapping[str, Role]) -> list[str]:
         ConfigError: peft is missing, or the body has no linear layers for queries and values.
     """
     if find_spec("peft") is None:
-        raise ConfigError('`finetune: lora` needs the package peft: pip install "sweeper[lora]".')
-    wanted = {name.removesuffix(".weight") for name, role in roles.items() if role in ADAPTED}
-    linear = {name for name, module in body.named_modules() if isinstance(module, nn.Linear)}
-    if not wanted & linear:
-        raise ConfigError(
-            "`finetune: lora` adapts the linear layers of queries and values, but this body has "
-            "none of their own (GPT-2 and timm's networks join them with the keys): take another "
-            "`finetune`, or another backbone."
-        )
-    return sorted(wanted & linear)
+        raise ConfigError(NO_PEFT)
+    wanted = {WEIGHT.sub("", name) for name, role in roles.items() if role in ADAPTED}
+    linear = {name for name, module in body.named_modules() if isinstance(module, LINEAR)}
+    # Attentions with a bias of queries apart read the weight of a joined layer, and never call it.
+    called = {
+        name
+        for name in wanted & linear
+        if getattr(body.get_submodule(name.rpartition(".")[0]), "q_bias", None) is None
+    }
+    if not called:
+        raise ConfigError(NO_ADAPTERS.format("this body"))
+    return sorted(called)
 
 
 def remove_adapters(body: nn.Module) -> None:
@@ -114,7 +153,8 @@ def remove_adapters(body: nn.Module) -> None:
 def adapters_of(body: nn.Module) -> Adapters | None:
     """Return the adapters that the body has, or None."""
     for _, layer in _adapted(body):
-        return Adapters(rank=layer.r[NAME], alpha=layer.lora_alpha[NAME])
+        parts = 2 if _is_joined(layer.base_layer) else 1
+        return Adapters(rank=layer.r[NAME] // parts, alpha=layer.lora_alpha[NAME] / parts)
     return None
 
 
@@ -126,7 +166,13 @@ def merged(model: nn.Module) -> dict[str, Tensor]:
         if (plain := plain_name(name)) is not None:
             weights[plain] = tensor.detach().clone()
     for name, layer in layers.items():
-        weights[f"{name}.weight"] += layer.get_delta_weight(NAME).detach()
+        change = layer.get_delta_weight(NAME).detach()
+        if not _is_joined(layer.base_layer):
+            weights[f"{name}.weight"] += change
+            continue
+        joined = layer.base_layer.parametrizations.weight
+        for number, part in enumerate(change.chunk(3, joined[0].axis)):
+            weights[f"{name}.parametrizations.weight.original{number}"] += part
     return weights
 
 

@@ -12,6 +12,7 @@ from sweeper.errors import FileFaults
 from sweeper.planning import bodies
 from sweeper.planning.bodies import check_bodies
 from sweeper.planning.catalog import catalog
+from tests.support import tiny_encoders
 from tests.support.tiny_backbones import save_tiny_bert
 from tests.sweeper.config.test_backbones import TEXT
 
@@ -34,6 +35,20 @@ def test_weights_that_do_not_fit_their_config_are_a_fault_of_the_file(tmp_path: 
     (fault,) = caught.value.faults
     assert str(fault).startswith("x.yaml: `backbones.1d`: ")
     assert "missing keys: encoder.layer.1.attention.self.query.weight" in str(fault)
+
+
+@pytest.mark.slow
+def test_a_body_that_cannot_have_the_adapters_of_some_trials_is_a_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    architecture = ("eva02_small_patch14_224", tiny_encoders.TIMM["timm_eva02"][1])
+    monkeypatch.setattr(tiny_encoders, "TIMM", {"eva": architecture})
+    folder = tiny_encoders.save_timm("eva", tmp_path / "eva")
+    searched = "  refine.finetune: {values: [all, lora]}\n"
+    text = TEXT.replace("{ONE}", "roberta_base").replace("{TWO}", str(folder)) + searched
+    found = loads_sweep(text, catalog(), profile="paper")
+    with pytest.raises(FileFaults, match=r"backbones\.2d.*lora.*take another `finetune`"):
+        check_bodies(found, tmp_path, "x.yaml")
 
 
 def test_named_backbones_and_those_to_fetch_start_no_process(

@@ -90,7 +90,7 @@ def test_a_sweep_of_several_gpus_a_trial_goes_on(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "line", ["fixed: {refine.finetune: lora}", "  refine.finetune: {values: [all, lora]}"]
 )
-def test_adapters_without_their_package_are_a_fault_of_their_line(
+def test_adapters_without_their_package_or_their_layers_are_a_fault_of_their_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str
 ) -> None:
     file = tmp_path / "x.yaml"
@@ -105,3 +105,13 @@ def test_adapters_without_their_package_are_a_fault_of_their_line(
     (fault,) = caught.value.faults
     assert fault.line == 7
     assert 'pip install "sweeper[lora]"' in str(fault)
+    folder = tmp_path / "xlnet"
+    folder.mkdir()
+    (folder / "config.json").write_text('{"model_type": "xlnet"}')
+    (folder / "model.safetensors").touch()
+    monkeypatch.undo()
+    with pytest.raises(FileFaults) as caught:
+        load.read(file, load.Options(profile="paper", sets=(f"backbones.1d={folder}",)))
+    (fault,) = caught.value.faults
+    assert fault.line == 7
+    assert "xlnet` has none that are called as layers: take another `finetune`" in str(fault)

@@ -40,6 +40,7 @@ class Family:
     windowed: bool = False  # a grid must divide into whole windows, so `tokens` is limited
     fixed_grid: bool = False  # positions exist for the grid of pretraining alone
     drop_path: bool = False  # `model.drop_path` above 0 is supported
+    adapters: bool = True  # False: no network of the family has layers for `finetune: lora`
     # transformers' encoder-decoders: the encoder alone is used.
     encoder_of_pair: bool = False
 
@@ -61,7 +62,9 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(  # by model_type, or timm/ARC
         ),
         "deberta-v2": Family(title="DeBERTa-v2", dimension="1d"),
         "modernbert": Family(title="ModernBERT", dimension="1d"),
-        "xlnet": Family(title="XLNet", dimension="1d", layers_key="n_layer", positions_key=None),
+        "xlnet": Family(
+            title="XLNet", dimension="1d", layers_key="n_layer", positions_key=None, adapters=False
+        ),
         "gpt2": Family(
             title="GPT-2",
             dimension="1d",
@@ -85,7 +88,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(  # by model_type, or timm/ARC
         "dinov2": _image("DINOv2", class_tokens=1),
         "swin": _image("Swin", layers_key=None, hierarchical=True, windowed=True, drop_path=True),
         "swinv2": _image("Swin V2", layers_key=None, hierarchical=True, windowed=True),
-        "convnext": _image("ConvNeXt", layers_key=None, hierarchical=True),
+        "convnext": _image("ConvNeXt", layers_key=None, hierarchical=True, adapters=False),
         "timm/vit": _image("ViT", library="timm", layers_key=None, class_tokens=1),
         "timm/deit": _image("DeiT", library="timm", layers_key=None, class_tokens=1),
         "timm/eva02": _image("EVA-02", library="timm", layers_key=None, class_tokens=1),

@@ -26,6 +26,7 @@ from trainables.errors import WeightsError
 from trainables.models.backbone import Role
 
 __all__ = [
+    "LINEAR",
     "Probe",
     "check_equal",
     "cut",

@@ -24,10 +24,13 @@ from trainables.spec import BackboneSpec, Bidirectional, Dimension
 __all__ = [
     "BACKBONES",
     "CONFIG",
+    "NO_ADAPTERS",
+    "NO_PEFT",
     "OWN",
     "TENSORS",
     "NamedBackbone",
     "Origin",
+    "adapters_fault",
     "backbone_faults",
     "check_bidirectional",
     "check_dimension",
@@ -50,6 +53,11 @@ __all__ = [
 USUAL_SIDE = 16  # patches per side of a 224 x 224 image, the usual input of DINOv2
 MOST_SEQUENCE_TOKENS = 4096  # limit of global attention over a sequence
 MOST_GRID_TOKENS = 4096  # limit of global attention, whose cost is quadratic
+NO_PEFT = '`finetune: lora` needs the package peft: pip install "sweeper[lora]".'
+NO_ADAPTERS = (
+    "`finetune: lora` adapts the linear layers of queries and values, but {} has none that are "
+    "called as layers: take another `finetune`, or another backbone."
+)
 IDENTITY = (  # settings that determine the shapes of a network's tensors
     "model_type",
     "hidden_size",
@@ -458,15 +466,26 @@ def _is_of_transformers(model_type: str) -> bool:
 
 def drop_path_fault(spec: BackboneSpec, rate: float, home: Path | None) -> str | None:
     """Return why a backbone cannot train with a drop path, as far as its config tells, or None."""
+    family = _known_family(spec, home)
+    if not rate or family is None or family.drop_path:
+        return None
+    return no_drop_path(spec.name, rate)
+
+
+def adapters_fault(spec: BackboneSpec, home: Path | None) -> str | None:
+    """Return why a backbone cannot have adapters, as far as its config tells, or None."""
+    family = _known_family(spec, home)
+    return None if family is None or family.adapters else NO_ADAPTERS.format(f"`{spec.name}`")
+
+
+def _known_family(spec: BackboneSpec, home: Path | None) -> Family | None:
+    """Return the family of a backbone, or None if its config is not here or names no family."""
     try:
         known = spec.name in BACKBONES or home is not None
         description = _describe(spec, home) if known else None
     except TrainableError:  # `backbone_faults` yields it
         return None
-    family = None if description is None else family_of(description)
-    if not rate or family is None or family.drop_path:
-        return None
-    return no_drop_path(spec.name, rate)
+    return None if description is None else family_of(description)
 
 
 def no_drop_path(name: str, rate: float) -> str:
