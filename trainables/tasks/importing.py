@@ -13,6 +13,7 @@ The files are untrusted. Any error of a library in reading them becomes a `DataE
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -40,9 +41,9 @@ from trainables.tasks.store.store import write_store
 from trainables.tasks.task import TaskInfo
 from trainables.tasks.verification import (
     NOTHING_TO_LEARN,
+    all_recur,
     constant_outputs,
     outputs_fit,
-    row_hashes,
 )
 
 __all__ = ["import_own", "import_task", "reading"]
@@ -84,14 +85,21 @@ def import_task(
     report(name, 0, STEPS)
     _check_there(files)
     with reading(files, benchmark.way_out):
-        hashes = _hashes(reader.find(files, seed=seed))
-    imported_from = {"seed": seed, "files": hashes, **benchmark.identity(info)}
+        found = reader.find(files, seed=seed)
     # The lock prevents two concurrent imports. The data are written to a scratch folder and renamed
     # once they are complete and checked.
     folder = folder_of(name, home)
-    with exclusive(folder.with_name(f".{folder.name}.lock")):
+    with (
+        exclusive(folder.with_name(f".{folder.name}.lock")),
+        ThreadPoolExecutor(1) as beside,
+    ):
         clear_scratch(folder)
-        if _is_imported(folder, imported_from, replace=replace):
+        hashing = beside.submit(_hashes, found)  # while the files are read
+
+        def imported_from() -> Mapping[str, Any]:
+            return {"seed": seed, "files": hashing.result(), **benchmark.identity(info)}
+
+        if (folder / MANIFEST).is_file() and _is_imported(folder, imported_from(), replace=replace):
             return folder
         report(name, 1, STEPS)
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
@@ -101,7 +109,7 @@ def import_task(
             written = Path(scratch) / folder.name
             try:
                 with reading(files, benchmark.way_out):
-                    _write(written, info, benchmark, imported, imported_from)
+                    _write(written, info, benchmark, imported, imported_from())
             except TaskDataError:
                 raise
             except DataError as error:  # the message names the scratch folder
@@ -207,8 +215,6 @@ def _hashes(found: Mapping[str, Path]) -> list[str]:
 
 
 def _is_imported(folder: Path, imported_from: Mapping[str, Any], *, replace: bool) -> bool:
-    if not (folder / MANIFEST).is_file():
-        return False
     if replace:
         try:
             return read_manifest(folder).get("imported_from") == imported_from
@@ -237,8 +243,7 @@ def _write(
         _check(info, split, imported, doubt)
     train, test = imported.splits["train"], imported.splits["test"]
     # Files in wrong places often repeat a split, or hold constant outputs. Both are detected here.
-    others = [row_hashes(imported.splits[split].x) for split in ("train", "val")]
-    if np.isin(row_hashes(test.x), np.concatenate(others)).all():
+    if all_recur(test.x, [imported.splits[split].x for split in ("train", "val")]):
         raise DataError(
             f"{info.name}: every test input is in training or validation too. Is one file there "
             "twice?"

@@ -10,7 +10,7 @@ from trainables.tasks.registry import TASKS
 from trainables.tasks.store.manifest import MANIFEST, read_manifest, sha256, write_manifest
 from trainables.tasks.store.split import SplitData
 from trainables.tasks.store.store import write_store
-from trainables.tasks.verification import outputs_fit, verify_folder
+from trainables.tasks.verification import all_recur, outputs_fit, verify_folder
 
 LINE, DAMS, GESTURES = "pdebench/advection_1d", "pdebench/shallow_water_2d", "nasbench360/ninapro"
 SIZES = {"train": 12, "val": 3, "test": 4}
@@ -217,3 +217,13 @@ def test_a_published_set_of_another_grid_is_a_fault_and_a_generated_one_is_not(v
 )
 def test_outputs_are_of_the_task_if_their_shape_and_labels_are(name, y, fits):
     assert outputs_fit(TASKS[name], y, (4, 4)) is fits
+
+
+@pytest.mark.parametrize("points", [5, 3 * verification.POINTS])
+def test_rows_recur_if_each_is_among_the_others_to_the_last_bit(points):
+    train, test = np.random.default_rng(0).normal(size=(2, 6, 1, points)).astype(np.float32)
+    assert all_recur(train[[4, 2]], [test, train])
+    assert not all_recur(np.concatenate([train, test[:1]]), [train, test[1:]])
+    nearly = train.copy()
+    nearly[3, 0, 0] = np.nextafter(nearly[3, 0, 0], np.float32(9))  # far from the middle
+    assert not all_recur(nearly, [train])

@@ -18,7 +18,7 @@ from trainables.tasks.own.conversion import Form, check_plausible, form_of
 from trainables.tasks.own.definition import LAYOUTS, InputData, TaskDefinition
 from trainables.tasks.own.formats.samples import Samples
 from trainables.tasks.own.statistics import ChannelStatistics
-from trainables.tasks.store.arrays import release, scratch_array
+from trainables.tasks.store.arrays import put_rows, read_ahead, release, scratch_array
 
 __all__ = ["Inputs", "Order", "check_same_shape", "input_forms", "write_inputs"]
 
@@ -129,7 +129,7 @@ def write_inputs(
     start = fitted = cut = written = 0
     for part, convert in zip(parts, forms, strict=True):
         first = start
-        for block in part.read():
+        for block in read_ahead(part.read()):
             values, points = convert(block)
             rows = order.place[start : start + len(values)]
             known = missing.treat(values, points, rows, part.where, start - first)
@@ -139,7 +139,7 @@ def write_inputs(
                 values if whole else values[trains],
                 known if whole or known is None else known[trains],
             )
-            array[rows] = values
+            put_rows(array, rows, values)
             start += len(values)
             written += values.nbytes
             if written > RELEASE_BYTES:

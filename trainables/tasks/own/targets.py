@@ -21,7 +21,7 @@ from trainables.tasks.own.conversion import Form, form_of
 from trainables.tasks.own.definition import TaskDefinition
 from trainables.tasks.own.formats.samples import TEXT, Samples, check_kind
 from trainables.tasks.own.inputs import Order, check_same_shape
-from trainables.tasks.store.arrays import release, scratch_array
+from trainables.tasks.store.arrays import put_rows, read_ahead, release, scratch_array
 
 __all__ = ["Labels", "Outputs", "read_labels", "write_outputs"]
 
@@ -164,7 +164,7 @@ def write_outputs(
         trains = values[rows < order.num_train]
         if trains.size:
             low, high = min(low, trains.min()), max(high, trains.max())
-        array[rows] = values.reshape(len(values), *shape)
+        put_rows(array, rows, values.reshape(len(values), *shape))
         release(array)
     if low == high:
         raise TaskDataError(
@@ -193,7 +193,7 @@ def _blocks(
 ) -> Iterator[tuple[int, Samples, np.ndarray]]:
     start = 0
     for part, convert in zip(parts, forms, strict=True):
-        for block in part.read():
+        for block in read_ahead(part.read()):
             values = convert(block).values
             yield start, part, values
             start += len(values)

@@ -7,15 +7,20 @@ them. The file and the page cache keep their content.
 import mmap
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-__all__ = ["release", "row_blocks", "scratch_array"]
+__all__ = ["put_rows", "read_ahead", "release", "row_blocks", "scratch_array"]
 
 BLOCK_BYTES = 2**26
+LARGE_ROW = 2**12  # bytes from which a call to the kernel is cheaper than clearing new pages
+
+T = TypeVar("T")
 
 
 def row_blocks(array: np.ndarray) -> Iterator[np.ndarray]:
@@ -24,6 +29,16 @@ def row_blocks(array: np.ndarray) -> Iterator[np.ndarray]:
     for start in range(0, len(array), step):
         yield array[start : start + step]
         release(array)
+
+
+def read_ahead(blocks: Iterator[T]) -> Iterator[T]:
+    """Yield blocks, of which a thread reads the next one while the caller uses the last one."""
+    end, context = object(), copy_context()  # NumPy's treatment of overflows is in the context
+    with ThreadPoolExecutor(1) as reader:
+        following = reader.submit(context.run, next, blocks, end)
+        while (block := following.result()) is not end:
+            following = reader.submit(context.run, next, blocks, end)
+            yield block
 
 
 def release(array: np.ndarray) -> None:
@@ -37,7 +52,22 @@ def release(array: np.ndarray) -> None:
         owner.madvise(mmap.MADV_DONTNEED)
 
 
-def scratch_array(path: Path, shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
+def put_rows(array: np.memmap, rows: np.ndarray, values: np.ndarray) -> None:
+    """Write `values` [m, ...] to the rows [m] of a scratch array.
+
+    Large rows are written to the file: the kernel clears each page that is first used by its map.
+    """
+    size = values[:1].nbytes
+    if size < LARGE_ROW:
+        array[rows] = values
+        return
+    with open(array.filename, "r+b", buffering=0) as file:
+        for row, value in zip(rows.tolist(), np.ascontiguousarray(values), strict=True):
+            written = os.pwrite(file.fileno(), value, row * size)
+            assert written == size, "the space is reserved"
+
+
+def scratch_array(path: Path, shape: tuple[int, ...], dtype: DTypeLike) -> np.memmap:
     """Map a new file of zeros with reserved disk space.
 
     Without the reservation, a full disk would kill the process at the first use of a page.

@@ -9,8 +9,11 @@ when a batch is read. A folder is written under another name, synced and renamed
 or absent.
 """
 
+import hashlib
 import io
+import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -33,6 +36,7 @@ from trainables.tasks.store.split import SPLITS, Split, SplitData
 
 __all__ = ["Store", "write_store"]
 
+FLUSHED_BYTES = 2**22  # size of a block during which former ones are flushed
 DTYPES = {"x": ("float32", "float16", "uint8"), "y": ("float32", "int64")}
 
 
@@ -55,10 +59,9 @@ def write_store(
         for name in SPLITS:
             path = aside / f"{name}.arrow"
             _check_arrays(folder / path.name, splits[name])
-            _write_batch(path, splits[name])
             files[path.name] = {
+                "sha256": _write_batch(path, splits[name]),
                 "bytes": path.stat().st_size,
-                "sha256": sha256(path),
                 "samples": len(splits[name].x),
             }
         train = splits["train"]
@@ -192,7 +195,8 @@ class Store:
         )
 
 
-def _write_batch(path: Path, data: SplitData) -> None:
+def _write_batch(path: Path, data: SplitData) -> str:
+    """Write the file of a split, flush it to the disk, and return its SHA-256."""
     # One record batch per file, so that reading an array is a view without copies.
     columns: dict[str, Any] = {
         "sample_id": pa.array(data.sample_id, pa.int64()),
@@ -207,18 +211,25 @@ def _write_batch(path: Path, data: SplitData) -> None:
         )
     batch = pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
     options = pa.ipc.IpcWriteOptions(allow_64bit=True)
-    with path.open("wb") as file:
-        sink = _Blockwise(file, sources=(data.x, data.y))
+    with path.open("wb") as file, ThreadPoolExecutor(2) as beside:
+        sink = _Blockwise(file, beside, sources=(data.x, data.y))
         with pa.ipc.new_file(sink, batch.schema, options=options) as writer:
             writer.write_batch(batch)
     sync(path)
+    return sink.digest.hexdigest()
 
 
 class _Blockwise(io.RawIOBase):
-    """File that writes a buffer in blocks and releases the mapped source arrays."""
+    """File that writes a buffer in blocks and releases the mapped source arrays.
 
-    def __init__(self, file: BinaryIO, sources: Sequence[np.ndarray]) -> None:
-        self.file, self.sources = file, sources
+    While a block is written, it is hashed, and the block before it is flushed to the disk.
+    """
+
+    def __init__(
+        self, file: BinaryIO, beside: ThreadPoolExecutor, sources: Sequence[np.ndarray]
+    ) -> None:
+        self.file, self.beside, self.sources = file, beside, sources
+        self.digest = hashlib.sha256()
 
     def writable(self) -> bool:
         return True
@@ -229,7 +240,12 @@ class _Blockwise(io.RawIOBase):
     def write(self, buffer: Any) -> int:
         content = np.frombuffer(buffer, dtype=np.uint8)
         for block in row_blocks(content):
+            beside = [self.beside.submit(self.digest.update, block)]
+            if len(block) >= FLUSHED_BYTES:
+                beside.append(self.beside.submit(os.fdatasync, self.file.fileno()))
             self.file.write(block.data)
+            for each in beside:
+                each.result()
             for source in self.sources:
                 release(source)
         return len(content)
@@ -272,6 +288,10 @@ def _check_arrays(path: Path, data: SplitData) -> None:
 def _check_finite(path: Path, column: str, array: np.ndarray) -> None:
     if array.dtype.kind != "f":
         return
+    # A sum is finite only if each of its terms is. It takes half the time of looking at each.
+    with np.errstate(over="ignore", invalid="ignore"):
+        if all(np.isfinite(rows.sum(dtype=np.float32)) for rows in row_blocks(array)):
+            return
     broken = [~np.isfinite(rows).reshape(len(rows), -1).all(axis=1) for rows in row_blocks(array)]
     rows = np.flatnonzero(np.concatenate(broken))
     if len(rows):

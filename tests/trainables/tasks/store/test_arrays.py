@@ -7,7 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainables.tasks.store.arrays import release, row_blocks, scratch_array
+from trainables.tasks.store.arrays import (
+    put_rows,
+    read_ahead,
+    release,
+    row_blocks,
+    scratch_array,
+)
 
 
 def mapped(path: Path, rows: int, mode: str = "r") -> np.ndarray:
@@ -89,3 +95,34 @@ def test_where_there_is_no_room_it_says_so_before_anything_is_written(tmp_path):
     command = [sys.executable, "-c", code, path]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == f"File too large {path}"
+
+
+@pytest.mark.parametrize("points", [3, 2048])  # small rows, and rows that are written to the file
+def test_rows_are_put_where_they_belong(tmp_path, points):
+    array = scratch_array(tmp_path / "x.raw", (5, 2, points), np.float32)
+    values = np.random.default_rng(0).normal(size=(2, 4, points)).astype(np.float32)
+    put_rows(array, np.array([4, 1, 0, 2]), np.moveaxis(values, 0, 1))
+    np.testing.assert_array_equal(array[[4, 1, 0, 2]], np.moveaxis(values, 0, 1))
+    assert not array[3].any()
+
+
+def test_blocks_are_read_one_ahead_in_order_and_with_their_errors():
+    made = []
+
+    def blocks():
+        for number in range(3):
+            made.append(number)
+            yield np.float32(1e30) * np.float32(10.0 ** (10 * number))
+        raise ValueError("damaged")
+
+    with np.errstate(over="raise"):
+        ahead = read_ahead(blocks())
+        assert next(ahead) == np.float32(1e30)
+        with pytest.raises(FloatingPointError):
+            next(ahead)
+    with np.errstate(over="ignore"):
+        seen = []
+        with pytest.raises(ValueError, match="damaged"):
+            seen.extend(read_ahead(blocks()))
+    assert made == [0, 1, 0, 1, 2]
+    assert list(read_ahead(iter(()))) == []
