@@ -234,11 +234,11 @@ def refusals(study: StudySpec, home: Path | None) -> Iterator[Refusal]:
         yield ("backbones", dimension, key), reason
     if home is not None and (fault := fetch_fault(backbone, home)):
         yield ("backbones", dimension, backbone.origin), fault
-    for key in adapter_keys(study):
+    for setting in adapter_keys(study):
         if fault := adapters_fault(backbone, home):
-            yield key, fault
+            yield setting, fault
         if home is not None and find_spec("peft") is None:
-            yield key, NO_PEFT
+            yield setting, NO_PEFT
     rate = study.preset.get("model.drop_path", study.model.get("drop_path"))
     if isinstance(rate, float) and (fault := drop_path_fault(backbone, rate, home)):
         yield ("model", "drop_path"), fault

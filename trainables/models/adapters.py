@@ -107,6 +107,8 @@ def add_adapters(
 class _TwoBlocks(nn.Module):
     """The matrix B of a joined layer, which is zero but for queries and values."""
 
+    mask: Tensor
+
     def __init__(self, weight: Tensor) -> None:
         super().__init__()
         out, rank = weight.shape[0] // 3, weight.shape[1] // 2

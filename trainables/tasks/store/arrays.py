@@ -33,11 +33,15 @@ def row_blocks(array: np.ndarray) -> Iterator[np.ndarray]:
 
 def read_ahead(blocks: Iterator[T]) -> Iterator[T]:
     """Yield blocks, of which a thread reads the next one while the caller uses the last one."""
-    end, context = object(), copy_context()  # NumPy's treatment of overflows is in the context
+    context = copy_context()  # which has NumPy's treatment of overflows
+
+    def read() -> T | None:
+        return context.run(lambda: next(blocks, None))
+
     with ThreadPoolExecutor(1) as reader:
-        following = reader.submit(context.run, next, blocks, end)
-        while (block := following.result()) is not end:
-            following = reader.submit(context.run, next, blocks, end)
+        following = reader.submit(read)
+        while (block := following.result()) is not None:
+            following = reader.submit(read)
             yield block
 
 
@@ -61,6 +65,7 @@ def put_rows(array: np.memmap, rows: np.ndarray, values: np.ndarray) -> None:
     if size < LARGE_ROW:
         array[rows] = values
         return
+    assert array.filename is not None
     with open(array.filename, "r+b", buffering=0) as file:
         for row, value in zip(rows.tolist(), np.ascontiguousarray(values), strict=True):
             written = os.pwrite(file.fileno(), value, row * size)

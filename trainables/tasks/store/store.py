@@ -240,7 +240,7 @@ class _Blockwise(io.RawIOBase):
     def write(self, buffer: Any) -> int:
         content = np.frombuffer(buffer, dtype=np.uint8)
         for block in row_blocks(content):
-            beside = [self.beside.submit(self.digest.update, block)]
+            beside = [self.beside.submit(self.digest.update, block.data)]
             if len(block) >= FLUSHED_BYTES:
                 beside.append(self.beside.submit(os.fdatasync, self.file.fileno()))
             self.file.write(block.data)
