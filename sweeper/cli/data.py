@@ -19,7 +19,7 @@ from sweeper.errors import UsageError
 from sweeper.text import format_bytes
 
 if TYPE_CHECKING:
-    from sweeper.commands.data import DataHere, DataList, SourceData, TaskData
+    from sweeper.commands.data import DataList, SourceData, TaskData
     from sweeper.commands.show_data import DataShown
 
 data = typer.Typer(
@@ -261,7 +261,7 @@ def _tasks(tasks: Iterable["TaskData"]) -> Table:
         is_known = task.samples > 0  # what an own task has is known once its data are imported
         shapes = (" x ".join(map(str, side)) or "label" for side in (task.shape, task.output_shape))
         numbers = (str(task.samples), *shapes, _size(task.bytes)) if is_known else ("-",) * 4
-        table.add_row(task.name, *numbers, task.metric, _here(task.here), task.licence)
+        table.add_row(task.name, *numbers, task.metric, _here(task), task.licence)
     return table
 
 
@@ -286,9 +286,10 @@ def _ways(task: "TaskData") -> str:
     return "\n  ".join([f"{task.name}:", *ways])
 
 
-def _here(sets: "DataHere") -> str:
+def _here(task: "TaskData") -> str:
+    sets, imported = task.here, "official" if task.published else "imported"
     generated = len(sets.generated)
-    parts = ["official"] * sets.official + [f"{generated} generated"] * bool(generated)
+    parts = [imported] * sets.official + [f"{generated} generated"] * bool(generated)
     return ", ".join(parts) or "no"
 
 

@@ -577,6 +577,7 @@ def verify(name: str, include: Sequence[Path] = ()) -> VerifiedTask | VerifiedSo
         raise FileFaults(Fault(fault.where, None, fault.text) for fault in faults)
     sets = (VerifiedSet(set=one.folder.name, **vars(one)) for one in found)
     lines = [f"  {one.folder.name}: {finding}" for one in found for finding in one.findings]
+    lines += [f"  {remark}" for remark in [own_tasks.change_since_import(name)] if remark]
     text = (
         f"{name}: {len(found)} data sets, every byte as their manifests say, every number finite, "
         "labels in range, no sample in two splits"

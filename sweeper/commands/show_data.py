@@ -11,6 +11,7 @@ from sweeper.commands.data import named, sets_of, way_to_get
 from sweeper.commands.result import Result
 from sweeper.errors import UsageError
 from sweeper.planning.catalog import as_usage_errors, home
+from sweeper.planning.own_tasks import change_since_import
 from trainables.tasks import official
 from trainables.tasks.kinds import KINDS
 from trainables.tasks.registry import task_info
@@ -65,7 +66,7 @@ class DataShown(Result):
     inputs: tuple[Range, ...]
     outputs: tuple[Range, ...]  # of tasks without labels
     baselines: Mapping[str, float]
-    notes: tuple[str, ...]  # of the import
+    notes: tuple[str, ...]  # of the import, and on what has changed since
     picture: Path
 
 
@@ -132,7 +133,7 @@ def _shown(info: TaskInfo, store: Store, picture: Path) -> DataShown:
         inputs=_ranges(x, count, names),
         outputs=() if labels else _ranges(train["y"], count, _output_names(manifest)),
         baselines=dict(manifest["baselines"]),
-        notes=tuple(manifest.get("notes", ())),
+        notes=(*manifest.get("notes", ()), *filter(None, [change_since_import(info.name)])),
         picture=picture,
     )
 

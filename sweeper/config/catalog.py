@@ -112,6 +112,7 @@ class Catalog:
         searched_model: The settings of `model` that a study may search.
         published_model: By backbone, its published settings of `model`. No other backbone has these
             settings, except local folders of the same dimension, which are not known here.
+        hint: A function from an unknown task to what is known of it here, or None.
     """
 
     methods: Mapping[str, MethodEntry]
@@ -123,6 +124,7 @@ class Catalog:
     sections: Mapping[Literal["backbone", "model", "data"], type[BaseModel]]
     searched_model: tuple[str, ...] = ()
     published_model: Mapping[str, Settings] = field(default_factory=dict)
+    hint: Callable[[str], str | None] = lambda task: None
 
     @property
     def usable_methods(self) -> list[str]:

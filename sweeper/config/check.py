@@ -5,7 +5,7 @@ every fault. `parameters.py` checks `parameters` and `fixed`; `check_studies.py`
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -48,13 +48,24 @@ def read_section(
 
 
 def read_names(
-    tree: Node, key: str, names: list[str], known: Mapping[str, object], faults: Faults
+    tree: Node,
+    key: str,
+    names: list[str],
+    known: Mapping[str, object],
+    faults: Faults,
+    hint: Callable[[str], str | None] = lambda name: None,
 ) -> list[str]:
-    """Return the known names of a list without duplicates; add a fault for all others."""
+    """Return the known names of a list without duplicates; add a fault for all others.
+
+    Args:
+        hint: A function from an unknown name to what is known of it, or None.
+    """
     sound: list[str] = []
     for i, name in enumerate(names):
         node = tree.at([key, i])
-        if name not in known:
+        if name not in known and (reason := hint(name)) is not None:
+            faults.add(node, f"unknown {key.removesuffix('s')} `{name}`: {reason}")
+        elif name not in known:
             among = _variants(name, known) or known
             faults.add(node, unknown(key.removesuffix("s"), printable(name), among))
         elif name in sound:

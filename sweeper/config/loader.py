@@ -111,7 +111,7 @@ def _checked(
     # Each part is read even if another part has a fault, so that all faults are found at once.
     settings = read_settings(tree, faults)
     methods = read_names(tree, "methods", settings.methods, catalog.methods, faults)
-    tasks = read_names(tree, "tasks", settings.tasks, catalog.tasks, faults)
+    tasks = read_names(tree, "tasks", settings.tasks, catalog.tasks, faults, catalog.hint)
     backbones = read_backbones(tree, settings, catalog, faults)
     proxies = read_proxies(tree, settings, catalog, faults)
     sections = {

@@ -114,11 +114,12 @@ def read(file: Path, options: Options, *, for_cluster: bool = False) -> Sweep:
 
 
 def known_here(home: Path | None) -> Catalog:
-    """Return the catalog, extended by the backbones in `home/weights`."""
+    """Return the catalog, extended by the backbones in `home/weights` and hints on own tasks."""
     known = catalog()
     if home is None:
         return known
-    return replace(known, backbones=extended(known.backbones, local_backbones(home)))
+    backbones = extended(known.backbones, local_backbones(home))
+    return replace(known, backbones=backbones, hint=own_tasks.imported_elsewhere)
 
 
 def from_record(record: SweepRecord) -> Sweep:

@@ -5,22 +5,28 @@ definition of a name holds, because a file may change while a process lives.
 """
 
 import json
+import re
+import shlex
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from sweeper.config.node import Node
-from sweeper.config.task_files import SUFFIX, TASK_FILES, TaskFile, TaskFiles
+from sweeper.config.schema import OWN_TASK
+from sweeper.config.task_files import INCLUDE, OPTION, SUFFIX, TASK_FILES, TaskFile, TaskFiles
 from sweeper.config.yaml_reader import parse, read_text
 from sweeper.errors import Fault, FileFaults
 from sweeper.planning.catalog import home
 from trainables.errors import DataError, TaskDataError
 from trainables.stages.configs import RefineConfig
 from trainables.tasks import official
-from trainables.tasks.own.benchmark import OWN, own_benchmark
+from trainables.tasks.own.benchmark import OWN, own_benchmark, recorded_file
 from trainables.tasks.own.definition import TaskDefinition
-from trainables.tasks.registry import BUILT_IN, TASKS, register
+from trainables.tasks.registry import BUILT_IN, TASKS, own_benchmark_of, register
+from trainables.tasks.store.folders import folder_of
 from trainables.tasks.store.manifest import MANIFEST, read_manifest
 
 FOLDER = "tasks"  # in SWEEPER_HOME
@@ -76,6 +82,36 @@ def find_stored() -> None:
             definition = read_manifest(path.parent)[OWN]["definition"]
             found[name] = TaskDefinition.model_validate(definition)
     use(found)
+
+
+def change_since_import(name: str) -> str | None:
+    """Return a remark if the task file of imported data has changed since the import, or None.
+
+    A task whose file the command has read itself has no remark: other data are refused there.
+    """
+    own = own_benchmark_of(name)
+    if own is None or name in own.files or (file := recorded_file(name, home())) is None:
+        return None
+    again = f"To import it again: {own.way_to_replace(name)}"
+    try:
+        now = TaskDefinition.model_validate(parse(read_text(file), str(file)).plain())
+    except (FileFaults, ValidationError):
+        return f"its task file {file} has changed since the import, and has a fault now. {again}"
+    if now.name == name and now.data_hash == own.definitions[name].data_hash:
+        return None
+    return f"its task file {file} has changed since the import. {again}"
+
+
+def imported_elsewhere(name: str) -> str | None:
+    """Return how to name the task file of an unknown task whose data are imported, or None."""
+    if not re.fullmatch(OWN_TASK, name) or not (folder_of(name, home()) / MANIFEST).is_file():
+        return None
+    file = recorded_file(name, home())
+    path = "FILE.task.yaml" if file is None else shlex.quote(str(file))
+    return (
+        f"its data are imported, but its task file is not included. Write `{INCLUDE}: [{path}]`, "
+        f"or add {OPTION} {path} to the command."
+    )
 
 
 def fault_of(file: Path, error: TaskDataError) -> FileFaults:

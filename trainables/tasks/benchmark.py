@@ -8,6 +8,7 @@ instance loads neither torch nor a solver, because `problems` and `reader` impor
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from shlex import quote
 from types import MappingProxyType
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -135,6 +136,12 @@ class Benchmark:
         """Return further entries of the manifest of a completed task."""
         del info
         return {}
+
+    def way_to_replace(self, name: str, files: Sequence[Path], seed: int) -> str:
+        """Return the command that imports a task's data in the place of former ones."""
+        words = " ".join(quote(str(file)) for file in files)
+        seeded = f" --seed {seed}" if seed else ""
+        return f"sweeper data import {name} {words}{seeded} --replace"
 
     def published_numbers(self, info: TaskInfo) -> Mapping[str, PublishedNumber]:
         """Return the published numbers of a task by method. Our own variants have none."""

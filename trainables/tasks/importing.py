@@ -48,6 +48,11 @@ from trainables.tasks.verification import (
 
 __all__ = ["import_own", "import_task", "reading"]
 
+BEFORE = {  # differences from an earlier import, by the keys of `imported_from`
+    "files": "other files were imported",
+    "seed": "another seed divided them",
+    "definition": "the task file was another one",
+}
 STEPS = 3  # of an import: hash the files, read the files, write the data
 
 
@@ -99,7 +104,10 @@ def import_task(
         def imported_from() -> Mapping[str, Any]:
             return {"seed": seed, "files": hashing.result(), **benchmark.identity(info)}
 
-        if (folder / MANIFEST).is_file() and _is_imported(folder, imported_from(), replace=replace):
+        way_out = benchmark.way_to_replace(name, files, seed)
+        if (folder / MANIFEST).is_file() and _is_imported(
+            folder, imported_from(), way_out, replace=replace
+        ):
             return folder
         report(name, 1, STEPS)
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
@@ -143,7 +151,8 @@ def import_own(
     if benchmark is None:
         raise ConfigError(f"{name} is no task of a task file: name its published files.")
     if name not in benchmark.files:
-        raise DataError(f"{name}: its task file is not known here. Name the file instead.")
+        way_out = benchmark.way_to_import(name)
+        raise DataError(f"{name}: its task file is not known here. Name the file: {way_out}")
     folder = import_task(
         name,
         [benchmark.files[name].parent],
@@ -214,18 +223,21 @@ def _hashes(found: Mapping[str, Path]) -> list[str]:
     return sorted(f"{sha256(path)}  {name}" for name, path in found.items() if path.is_file())
 
 
-def _is_imported(folder: Path, imported_from: Mapping[str, Any], *, replace: bool) -> bool:
+def _is_imported(
+    folder: Path, imported_from: Mapping[str, Any], way_out: str, *, replace: bool
+) -> bool:
     if replace:
         try:
             return read_manifest(folder).get("imported_from") == imported_from
         except DataError:  # damaged data are replaced
             return False
-    if read_manifest(folder).get("imported_from") != imported_from:
-        raise DataError(
-            f"{folder}: other files were imported before, or these with another seed or task "
-            "file. Delete them (sweeper data delete), or put these in their place (sweeper data "
-            "import --replace)."
-        )
+    before = read_manifest(folder).get("imported_from") or {}
+    if before != imported_from:
+        changed = [
+            text for key, text in BEFORE.items() if before.get(key) != imported_from.get(key)
+        ]
+        what = " and ".join(changed or [BEFORE["files"]])
+        raise DataError(f"{folder}: {what} before. To put these in their place: {way_out}")
     return True
 
 

@@ -59,7 +59,7 @@ def outdated(name: str, folder: Path) -> str | None:
     if entry is None or entry["definition_hash"] != own.definitions[name].data_hash:
         return (
             f"{name}: the data in {folder} were imported from another definition of the task. "
-            f"Import them again: {own.way_to_import(name)} --replace"
+            f"Import them again: {own.way_to_replace(name)}"
         )
     return None
 

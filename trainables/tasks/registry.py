@@ -122,8 +122,10 @@ def task_info(name: str) -> TaskInfo:
     """
     if name not in TASKS:
         variants = [each for each in TASKS if each.partition("@")[0] == name.partition("@")[0]]
+        is_own = "/" in name and name.partition("/")[0] not in BUILT_IN
+        own = " A task of yours is found by its file: name FILE.task.yaml." if is_own else ""
         raise ConfigError(
-            f"There is no task `{name}`. Known: {', '.join(variants or sorted(TASKS))}."
+            f"There is no task `{name}`. Known: {', '.join(variants or sorted(TASKS))}.{own}"
         )
     return TASKS[name]
 

@@ -342,7 +342,7 @@ def test_other_files_replace_former_ones_and_what_depends_on_them_is_said(comman
     np.save(files[-1], labels[::-1].copy())
     message = command("data", "import", GESTURES, *files, code=2)["error"]["message"]
     assert "other files were imported before" in message
-    assert "sweeper data import --replace" in message
+    assert f"sweeper data import {GESTURES} {' '.join(map(str, files))} --replace" in message
     (note,) = command("data", "import", GESTURES, *files, "--replace")["notes"]
     assert note == (
         "Sweeps in ./sweeps that began on the former data, and cannot be resumed: mine (stopped)."

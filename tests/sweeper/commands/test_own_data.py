@@ -76,7 +76,7 @@ def test_a_task_is_imported_by_its_name_too(command, home):
     [
         (["wafer.task.yaml", "wafer.npz"], "Leave out wafer.npz"),
         (["wafer.task.yaml", "--seed", "3"], "`splits.seed` of its task file"),
-        (["mine/wafer"], "There is no task `mine/wafer`"),
+        (["mine/wafer"], "A task of yours is found by its file"),
         (["wafr.task.yaml"], "Did you mean `wafer.task.yaml`?"),
         (["nasbench360/ecg"], "name its published files"),
         (["nasbench360/ecgg", "x"], "There is no task"),
@@ -113,7 +113,7 @@ def test_other_data_replace_the_former_ones_only_if_asked_for(command, home):
     command("data", "import", "wafer.task.yaml")  # the same again is no fault
     write(80)
     message = command("data", "import", "wafer.task.yaml", code=2)["error"]["message"]
-    assert "--replace" in message
+    assert f"sweeper data import {Path.cwd()}/wafer.task.yaml --replace" in message
     assert listed(command)["samples"] == 60
     command("data", "import", "wafer.task.yaml", "--replace")
     assert listed(command)["samples"] == 80
@@ -128,6 +128,32 @@ def test_data_of_another_definition_are_neither_shown_nor_verified(command):
         assert f"sweeper data import {Path.cwd()}/wafer.task.yaml --replace" in message
     command("data", "import", "wafer.task.yaml", "--replace")
     command("data", "verify", "wafer.task.yaml")
+
+
+SWEEP = """\
+name: x
+methods: [nft]
+backbones: {2d: dinov2_small}
+parameters: {refine.momentum: {values: [0.8, 0.9]}}
+tasks: [mine/wafer]
+"""
+
+
+def test_a_task_by_its_name_alone_tells_of_its_file(command):
+    with registry_restored():
+        command("data", "import", "wafer.task.yaml")
+    file = Path.cwd() / "wafer.task.yaml"
+    Path("x.yaml").write_text(SWEEP)
+    (fault,) = command("validate", "x.yaml", code=2)["error"]["faults"]
+    assert fault["line"] == 5
+    assert f"`include: [{file}]`, or add --include {file} to the command" in fault["message"]
+    assert command("data", "show", "mine/wafer")["notes"] == []
+    file.write_text(TASK.replace("Wafer", "New") + "splits: {seed: 1}\n")
+    remark = f"its task file {file} has changed since the import. To import it again: sweeper data"
+    assert command("data", "show", "mine/wafer")["notes"][-1].startswith(remark)
+    assert remark in command("data", "verify", "mine/wafer")["message"]
+    file.write_text(TASK.replace("Wafer", "New"))  # a title changes no data
+    assert command("data", "show", "mine/wafer")["notes"] == []
 
 
 def test_what_is_shown_is_what_the_files_hold(command, home):

@@ -86,7 +86,9 @@ def test_importing_the_same_files_twice_reads_them_once(published, tmp_path):
 
 def test_other_files_are_refused_where_some_were_imported(published, tmp_path):
     folder = import_task(NAME, [published], tmp_path)
-    with pytest.raises(DataError, match=rf"{folder}: other files were imported before.*Delete"):
+    with pytest.raises(
+        DataError, match=rf"{folder}: another seed .* before.*{NAME} {published} --seed 1 --"
+    ):
         import_task(NAME, [published], tmp_path, seed=1)
 
 

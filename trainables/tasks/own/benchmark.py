@@ -22,10 +22,11 @@ from trainables.tasks.store.rows import present
 from trainables.tasks.store.split import SPLITS
 from trainables.tasks.task import TaskInfo
 
-__all__ = ["OWN", "OwnBenchmark", "OwnFacts", "describe", "own_benchmark"]
+__all__ = ["OWN", "OwnBenchmark", "OwnFacts", "describe", "own_benchmark", "recorded_file"]
 
 Stored = Literal["float32", "float16", "uint8"]
-OWN = "own"  # entry of a manifest: definition, definition_hash, input_shape, outputs
+# Entry of a manifest: definition, definition_hash, input_shape, outputs, and the path of the file.
+OWN = "own"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,9 +169,10 @@ class OwnBenchmark(Benchmark):
 
     def record(self, info: TaskInfo) -> Mapping[str, Any]:
         """Return the entry `own` of the manifest of a completed task."""
-        definition = self.definitions[info.name]
+        definition, file = self.definitions[info.name], self.files.get(info.name)
         return {
             OWN: {
+                "task_file": None if file is None else str(file),
                 "definition": definition.content,
                 "definition_hash": definition.data_hash,
                 "input_shape": list(info.input_shape),
@@ -180,8 +182,13 @@ class OwnBenchmark(Benchmark):
 
     def way_to_import(self, name: str) -> str:
         """Return the command that imports the data of a task."""
-        file = self.files.get(name)
+        file = self.files.get(name) or recorded_file(name, self.home)
         return f"sweeper data import {'FILE.task.yaml' if file is None else quote(str(file))}"
+
+    def way_to_replace(self, name: str, files: Sequence[Path] = (), seed: int = 0) -> str:
+        """Return the command that imports a task's data in the place of former ones."""
+        del files, seed  # the task file names both
+        return f"{self.way_to_import(name)} --replace"
 
 
 def own_benchmark(
@@ -225,6 +232,15 @@ def _assembled(
         facts=facts,
         make_reader=make_reader,
     )
+
+
+def recorded_file(name: str, home: Path) -> Path | None:
+    """Return the task file that the data of a task were imported from, if it is still there."""
+    try:
+        text = read_manifest(folder_of(name, home))[OWN]["task_file"]
+    except (DataError, OSError, KeyError, TypeError):  # the use of the data reports it
+        return None
+    return Path(text) if isinstance(text, str) and Path(text).is_file() else None
 
 
 def _facts(definition: TaskDefinition, folder: Path) -> OwnFacts | None:

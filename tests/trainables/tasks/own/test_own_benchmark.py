@@ -113,7 +113,7 @@ def test_data_of_another_definition_are_replaced_only_if_asked_for(imported, hom
         with_arrays(definition(splits={"seed": 1}), home, tmp_path, ArrayReader(seed=1)),
         replace=True,
     )
-    with pytest.raises(DataError, match="or task file"):
+    with pytest.raises(DataError, match="the task file was another one before"):
         import_task(NAME, [tmp_path], home, seed=1)
     assert read_manifest(imported)["content_hash"] == before
     import_own(NAME, home, replace=True)
