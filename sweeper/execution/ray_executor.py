@@ -347,6 +347,8 @@ def run(
             stop=_Judge(runner, answers, say),
             callbacks=[_Crashes(runner, answers, watch, kills or MemoryKills())],
             failure_config=tune.FailureConfig(max_failures=0),
+            # Trials write their own checkpoints. By default Tune saves each ended trial once more.
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             verbose=0,
         ),
     )

@@ -1,9 +1,12 @@
-"""What is used of Tune's controller is there, and does what it is used for."""
+"""What is used of Tune's controller is there, and does what it is used for.
 
+One sweep of three trials beside another one answers all questions.
+"""
+
+import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -11,6 +14,7 @@ from tests.support.command import ROOT
 from tests.support.servers.cluster import RayCluster
 
 BESIDE_ANOTHER = """
+import json
 import sys
 from pathlib import Path
 import ray
@@ -22,7 +26,9 @@ from tests.support.toy.trainable import ToyTrainable
 
 address, folder = sys.argv[1], Path(sys.argv[2])
 faults = [f"--fault={fault}" for fault in ("0@1:refuse!", "2@1:refuse!")]
-options = toy_sweep.parser().parse_args([str(folder), "--epochs=200", "--epoch-s=0.1", *faults])
+options = toy_sweep.parser().parse_args(
+    [str(folder), "--epochs=200", "--epoch-s=0.1", "--checkpoint-bytes=1000000", *faults]
+)
 (folder / "history").mkdir(parents=True)
 (plan,) = toy_sweep.make_plans(toy_sweep.parser().parse_args([str(folder), "--trials=3"]))
 ledger = toy_sweep.open_ledger(folder)
@@ -40,21 +46,38 @@ with connect(address):
         runner, toy_sweep.ToyBuilder(options), resources={"cpu": 1}, max_concurrent=2,
         folder=folder / "ray", trainable=ToyTrainable, each_second=each_second,
     )
-print(max(free, default="never looked"))
+print(json.dumps({
+    "free": max(free, default=None),
+    "ended": runner.num_finished,
+    "tune_bytes": sum(file.stat().st_size for file in (folder / "ray").rglob("*")),
+}))
 """
 
 
-@pytest.mark.ray
-def test_a_sweep_at_its_limit_keeps_no_idle_actor_in_a_slot_of_others(
-    ray_head: RayCluster, tmp_path: Path
-) -> None:
-    """Of two trials one ends at once, and no other may follow: its slot is free again."""
+pytestmark = pytest.mark.ray
+
+
+@pytest.fixture(scope="module")
+def found(ray_head: RayCluster, tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]:
+    """Of three trials the first ends at once, and none may follow until the second has ended."""
+    folder = tmp_path_factory.mktemp("beside") / "toy"
     done = subprocess.run(
-        [sys.executable, "-c", BESIDE_ANOTHER, ray_head.address, str(tmp_path / "toy")],
+        [sys.executable, "-c", BESIDE_ANOTHER, ray_head.address, str(folder)],
         env=os.environ | ray_head.environment | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=150,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "1.0"
+    counts: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return counts
+
+
+def test_a_sweep_at_its_limit_keeps_no_idle_actor_in_a_slot_of_others(found) -> None:
+    assert found["free"] == 1.0
+
+
+def test_tune_keeps_no_copy_of_the_checkpoints_of_ended_trials(found) -> None:
+    """A checkpoint of the trials takes 2 MB, and three have ended."""
+    assert found["ended"] == 3
+    assert found["tune_bytes"] < 1e6
