@@ -40,6 +40,10 @@ SYNONYMS = {  # name of a parameter in other libraries -> name here
     **dict.fromkeys(("temp", "tau"), "temperature"),
 }
 
+# Ways out after an unknown name
+NOT_INSTALLED = " A plugin that is not installed needs --plugin PATH."
+NOT_INCLUDED = " A task file needs --include PATH, a plugin that is not installed --plugin PATH."
+
 NOT_TAKEN = {  # a disk refuses files: full, read-only, not a folder
     errno.ENOSPC,
     errno.EDQUOT,

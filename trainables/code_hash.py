@@ -14,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, packages_distributions, ver
 from importlib.util import find_spec
 from pathlib import Path
 
+from trainables.errors import PluginError
 from trainables.plugins import OURS, Offer
 
 __all__ = ["code_version", "plugin_version"]
@@ -52,7 +53,7 @@ def _closure(modules: Iterable[str]) -> dict[str, str]:
             if (library := _library(_top(module))) is not None:
                 seen[_top(module)] = library
             continue
-        tree = ast.parse(_file(module).read_text(encoding="utf-8"))
+        tree = _parse(_file(module))
         seen[module] = hashlib.sha256(ast.dump(_without_docstrings(tree)).encode()).hexdigest()
         # Libraries of this package itself are in the key of a trial by their versions.
         found = _imports(tree, module, owned)
@@ -137,6 +138,20 @@ def _file(module: str) -> Path:
     if found is None or found.origin is None:
         raise ModuleNotFoundError(module)
     return Path(found.origin)
+
+
+def _parse(file: Path) -> ast.Module:
+    """Parse a module.
+
+    Raises:
+        PluginError: It is not valid Python.
+    """
+    try:
+        return ast.parse(file.read_text(encoding="utf-8"), filename=str(file))
+    except SyntaxError as error:
+        raise PluginError(f"{file}:{error.lineno}: {error.msg}") from error
+    except ValueError as error:
+        raise PluginError(f"{file}: {error}") from error
 
 
 def _without_docstrings(tree: ast.Module) -> ast.Module:

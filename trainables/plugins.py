@@ -10,12 +10,18 @@ objects; then the name of the entry point is the key.
 Importing this module loads no torch.
 """
 
+import ast
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cache
+from importlib import import_module
 from importlib.metadata import Distribution, distributions
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Generic, TypeVar, cast
 
 from trainables.errors import PluginError
@@ -131,13 +137,19 @@ class Registry(Mapping[str, T], Generic[T]):
         group: A group in `GROUPS`.
         built_in: The built-in names, in the order in which they are listed.
         accepts: A function that returns whether an object belongs into this registry.
+        references: A function that yields the texts `module:Name` of an object by which a trial
+            finds its code, each after the words for it in messages.
     """
 
     def __init__(
-        self, group: str, built_in: tuple[str, ...], accepts: Callable[[object], bool]
+        self,
+        group: str,
+        built_in: tuple[str, ...],
+        accepts: Callable[[object], bool],
+        references: Callable[[T], Iterable[tuple[str, str]]] = lambda loaded: (),
     ) -> None:
         self.group, self.kind = group, GROUPS[group]
-        self._built_in, self._accepts = built_in, accepts
+        self._built_in, self._accepts, self._references = built_in, accepts, references
         self._loaded: dict[str, tuple[Offer, T]] = {}
         self._held: dict[str, T] = {}
 
@@ -220,7 +232,8 @@ class Registry(Mapping[str, T], Generic[T]):
         """Import the object of an offer.
 
         Raises:
-            PluginError: It cannot be imported, or it is something else.
+            PluginError: It cannot be imported, or it is something else, or it refers to code that
+                is not there.
         """
         where = f"{self.kind} `{offer.name}` of {offer.origin} (`{offer.value}`)"
         try:
@@ -237,7 +250,60 @@ class Registry(Mapping[str, T], Generic[T]):
             raise PluginError(f"{where} is a {kind}, which is no {self.kind}.")
         if name != offer.name:
             raise PluginError(f"{where} calls itself `{name}`: give both the same name.")
-        return cast(T, loaded)
+        found = cast(T, loaded)
+        for what, reference in () if offer.is_ours else self._references(found):
+            if (fault := _fault_of(reference)) is not None:
+                place = _place_of(reference, offer) if reference else ""
+                raise PluginError(f"{where}: {what} is `{reference}`{place}, but {fault}")
+        return found
+
+
+def _fault_of(reference: str) -> str | None:
+    """Return why the object that a text `module:Name` names cannot be had, or None.
+
+    A class or a function at the top level is found in the source; then nothing is imported but the
+    packages around the module. For anything else the module is imported.
+    """
+    module, _, name = reference.partition(":")
+    if not (module and name):
+        return "has to be written as `module:Name`."
+    try:
+        found = find_spec(module)
+        if found is None or found.origin is None:
+            return f"there is no module `{module}`."
+        if module not in sys.modules and _defines(Path(found.origin), name):
+            return None
+        loaded = import_module(module)
+    except Exception as error:
+        return f"`{module}` cannot be imported: {cause_of(error)}"
+    if hasattr(loaded, name):
+        return None
+    near = get_close_matches(name, vars(loaded), n=1)
+    hint = (
+        f" Did you mean `{near[0]}`?" if near else f" Define it there, or name what `{module}` has."
+    )
+    return f"{found.origin} has no `{name}`.{hint}"
+
+
+def _defines(file: Path, name: str) -> bool:
+    kinds = ast.ClassDef | ast.FunctionDef
+    tree = ast.parse(file.read_bytes(), filename=str(file)) if file.suffix == ".py" else None
+    return tree is not None and any(
+        isinstance(node, kinds) and node.name == name for node in tree.body
+    )
+
+
+def _place_of(text: str, offer: Offer) -> str:
+    """Return the place of a constant in the imported modules of an offer's package, or ""."""
+    top = offer.module.partition(".")[0]
+    for name, module in sorted(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if name.partition(".")[0] != top or not file:
+            continue
+        for node in ast.walk(ast.parse(Path(file).read_bytes())):
+            if isinstance(node, ast.Constant) and node.value == text:
+                return f" ({file}:{node.lineno})"
+    return ""
 
 
 def cause_of(error: Exception) -> str:
@@ -248,7 +314,7 @@ def cause_of(error: Exception) -> str:
         if not file.startswith("<") and file != __file__ and "importlib" not in file:
             place = f" ({file}:{trace.tb_lineno})"
         trace = trace.tb_next
-    if isinstance(error, SyntaxError) and error.filename:
-        place = f" ({error.filename}:{error.lineno})"
     text = str(error).splitlines()[0] if str(error) else ""
+    if isinstance(error, SyntaxError) and error.filename:
+        place, text = f" ({error.filename}:{error.lineno})", error.msg
     return f"{type(error).__name__}: {text}{place}"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sweeper.commands.result import Result
 from sweeper.planning.catalog import home
+from sweeper.planning.plugin_path import with_sources
 from sweeper.planning.resources import count_gpus
 from sweeper.planning.samplers import PRUNERS, SAMPLERS
 from sweeper.provenance import PACKAGES, collect
@@ -71,7 +72,7 @@ def _plugins() -> Iterator[tuple[str, str, str]]:
             try:
                 registry[name]
             except PluginError as error:
-                state, found = "bad", str(error)
+                state, found = "bad", with_sources(str(error))
             yield f"plugin {registry.kind} {name}", state, found
 
 

@@ -12,7 +12,7 @@ from sweeper.commands.result import Result
 from sweeper.config.check import is_elsewhere
 from sweeper.config.json_schema import inlined
 from sweeper.config.schema import Pruning, Search
-from sweeper.errors import NotFound, unknown
+from sweeper.errors import NOT_INSTALLED, NotFound, unknown
 from sweeper.planning import own_tasks
 from sweeper.planning.catalog import as_usage_errors, catalog, home
 from sweeper.planning.load import known_here, state_of
@@ -88,7 +88,8 @@ def reference(name: str, include: Sequence[Path] = ()) -> Reference:
     if is_elsewhere(name) and (folder := _folder_of(name)) is not None:
         return _backbone(name, None, folder)
     known = [*METHODS, *TASKS, *SAMPLERS, *PRUNERS, *backbones]
-    raise NotFound(unknown("method, task, backbone, sampler or pruner", name, known))
+    message = unknown("method, task, backbone, sampler or pruner", name, known)
+    raise NotFound(message + NOT_INSTALLED)
 
 
 def _method(method: Method) -> Reference:

@@ -14,7 +14,7 @@ from sweeper.config.catalog import PROXY, Catalog, Settings, fault_of, usable
 from sweeper.config.faults import Faults, shown
 from sweeper.config.node import Node, Place
 from sweeper.config.schema import ENV, REQUIRED, Resources, StageSearch, SweepFile
-from sweeper.errors import unknown
+from sweeper.errors import NOT_INCLUDED, NOT_INSTALLED, unknown
 from sweeper.text import holds_secret, printable
 
 PROXY_KEYS = ("1d", "2d", "1d_regression", "2d_dense", "2d_regression")
@@ -67,7 +67,8 @@ def read_names(
             faults.add(node, f"unknown {key.removesuffix('s')} `{name}`: {reason}")
         elif name not in known:
             among = _variants(name, known) or known
-            faults.add(node, unknown(key.removesuffix("s"), printable(name), among))
+            way_out = NOT_INCLUDED if key == "tasks" else NOT_INSTALLED
+            faults.add(node, unknown(key.removesuffix("s"), printable(name), among) + way_out)
         elif name in sound:
             faults.add(node, f"`{key}` has `{name}` twice; keep one.")
         elif (fault := fault_of(known, name)) is not None:
@@ -108,6 +109,7 @@ def read_backbones(
         elif name not in catalog.backbones and not is_elsewhere(name):
             way_out = " A folder is written as a path, ./folder, or lies in SWEEPER_HOME/weights."
             message = unknown("backbone", printable(name), catalog.backbones) + way_out
+            message += NOT_INSTALLED
             faults.add(tree.at(["backbones", dimension, "name"]), message)
         elif name in catalog.backbones and (fault := fault_of(catalog.backbones, name)):
             faults.add(tree.at(["backbones", dimension, "name"]), fault)
@@ -141,7 +143,7 @@ def read_proxies(
             known = [f"proxies.{k}" for k in PROXY_KEYS]
             faults.add(node, unknown("dimension", f"proxies.{printable(key)}", known))
         elif name not in catalog.proxies:
-            faults.add(node, unknown("proxy", printable(name), catalog.proxies))
+            faults.add(node, unknown("proxy", printable(name), catalog.proxies) + NOT_INSTALLED)
         elif (fault := fault_of(catalog.proxies, name)) is not None:
             faults.add(node, fault)
         elif catalog.proxies[name] != key[:2]:
@@ -182,7 +184,7 @@ def check_search(tree: Node, catalog: Catalog, faults: Faults) -> None:
             continue
         if name not in known:
             message = unknown(kind, printable(name), known)
-            faults.add(node, f"`{'.'.join(path)}`: {message}")
+            faults.add(node, f"`{'.'.join(path)}`: {message}{NOT_INSTALLED}")
         elif (fault := fault_of(known, name)) is not None:
             faults.add(node, fault)
 

@@ -16,6 +16,7 @@ from typing import cast
 from sweeper.config.catalog import Catalog, Lazy, MethodEntry, Settings, TaskEntry
 from sweeper.config.faults import shown
 from sweeper.errors import NOT_TAKEN, StorageFull, UsageError
+from sweeper.planning.plugin_path import with_sources
 from sweeper.planning.samplers import PRUNERS, SAMPLERS, check_pruner, check_sampler
 from trainables.errors import TrainableError
 from trainables.methods.registry import METHODS
@@ -80,7 +81,7 @@ def as_usage_errors() -> Iterator[None]:
     try:
         yield
     except TrainableError as error:
-        raise UsageError(str(error)) from error
+        raise UsageError(with_sources(str(error))) from error
     except OSError as error:
         raise _refusal(error) from error
 

@@ -28,7 +28,7 @@ from sweeper.text import printable
 from trainables.plugins import GROUPS, Offer, reread
 from trainables.storage.atomic import new_folder
 
-__all__ = ["activate", "active", "path_of"]
+__all__ = ["activate", "active", "path_of", "with_sources"]
 
 NOTE = "sweeper-plugin.json"  # in the metadata of a copy: the path that it is from
 DECLARED = {  # name at the top level of a file -> group
@@ -76,8 +76,22 @@ def activate(path: Path, home: Path) -> None:
 
 def active() -> list[Path]:
     """Return the parts of all active plugins: folders of packages, and of metadata."""
-    folders = [each for each in os.environ.get(PLUGIN_FOLDERS, "").split(os.pathsep) if each]
-    return [part for each in folders for part in sorted(Path(each).iterdir()) if part.is_dir()]
+    return [part for each in _folders() for part in sorted(each.iterdir()) if part.is_dir()]
+
+
+def _folders() -> list[Path]:
+    named = os.environ.get(PLUGIN_FOLDERS, "").split(os.pathsep)
+    return [Path(each) for each in named if each]
+
+
+def with_sources(text: str) -> str:
+    """Return a message with the files of copies replaced by those that the user has."""
+    for folder in _folders():
+        for note in folder.glob(f"*/{NOTE}"):
+            sources = json.loads(note.read_text(encoding="utf-8"))["sources"]
+            for inside, source in sources.items():
+                text = text.replace(str(folder / inside), source)
+    return text
 
 
 def path_of(offer: Offer) -> str | None:
@@ -105,7 +119,7 @@ def _read_file(path: Path, where: str) -> _Plugin:
     try:
         tree = ast.parse(path.read_text(encoding="utf-8"))
     except (SyntaxError, ValueError) as error:
-        raise UsageError(f"{path}:{getattr(error, 'lineno', 1)}: {error}") from error
+        raise _unreadable(path, error) from error
     entries: dict[str, dict[str, str]] = {}
     for node in tree.body:
         targets = node.targets if isinstance(node, ast.Assign) else []
@@ -128,6 +142,13 @@ def _read_file(path: Path, where: str) -> _Plugin:
             f"level; likewise {', '.join(list(DECLARED)[1:])}."
         )
     return _Plugin(name=path.stem, version="0", entries=entries, modules=(path,))
+
+
+def _unreadable(file: Path, error: SyntaxError | ValueError) -> UsageError:
+    """Return the error for a file that is no Python."""
+    if isinstance(error, SyntaxError):
+        return UsageError(f"{file}:{error.lineno}: {error.msg}")
+    return UsageError(f"{file}: {error}")
 
 
 def _keys(node: ast.AST | None) -> list[str] | None:
@@ -178,9 +199,16 @@ def _copy(plugin: _Plugin, path: Path, home: Path, where: str) -> Path:
         raise UsageError(f"{where}: its packages take {size >> 20} MiB: keep data outside of them.")
     for module in plugin.modules:
         _check_free(module, where)
-    digest = hashlib.sha256(f"{path}\0{plugin}".encode())
+    note = json.dumps({"path": str(path), "sources": {to: str(source) for source, to in files}})
+    digest = hashlib.sha256(f"{note}\0{plugin}".encode())
     for source, target in files:
-        digest.update(target.encode() + b"\0" + source.read_bytes() + b"\0")
+        content = source.read_bytes()
+        if source.suffix == ".py":
+            try:
+                ast.parse(content)
+            except (SyntaxError, ValueError) as error:
+                raise _unreadable(source, error) from error
+        digest.update(target.encode() + b"\0" + content + b"\0")
     named = re.sub(r"[-_.]+", "_", plugin.name)
     folder = home / "cache" / "plugins" / f"{named}-{digest.hexdigest()[:16]}"
     if folder.is_dir():
@@ -194,7 +222,7 @@ def _copy(plugin: _Plugin, path: Path, home: Path, where: str) -> Path:
         text = f"Metadata-Version: 2.1\nName: {plugin.name}\nVersion: {plugin.version}\n"
         (info / "METADATA").write_text(text, encoding="utf-8")
         (info / "entry_points.txt").write_text(_as_ini(plugin.entries), encoding="utf-8")
-        (info / NOTE).write_text(json.dumps({"path": str(path)}), encoding="utf-8")
+        (info / NOTE).write_text(note, encoding="utf-8")
     return folder
 
 

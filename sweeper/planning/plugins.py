@@ -10,6 +10,7 @@ from sweeper.config.study_spec import StudySpec
 from sweeper.config.sweep import Sweep
 from sweeper.errors import UsageError
 from sweeper.ledger import SweepRecord
+from sweeper.planning.catalog import as_usage_errors
 from sweeper.planning.plugin_path import path_of
 from trainables.code_hash import plugin_version
 from trainables.plugins import Offer, offers, plugins_of
@@ -33,7 +34,11 @@ class PluginUse:
 
 
 def plugins_in(studies: Sequence[StudySpec]) -> tuple[PluginUse, ...]:
-    """Return the plugins that studies use; empty if all that they use is built in."""
+    """Return the plugins that studies use; empty if all that they use is built in.
+
+    Raises:
+        UsageError: A module of a plugin is not valid Python.
+    """
     return _plugins_among(_names(studies))
 
 
@@ -106,10 +111,12 @@ def _names(studies: Iterable[StudySpec]) -> dict[str, list[str]]:
 
 
 def _use(distribution: str, found: tuple[Offer, ...]) -> PluginUse:
+    with as_usage_errors():
+        code = plugin_version(found)
     return PluginUse(
         distribution=distribution,
         version=found[0].version,
         objects=tuple(f"{each.group}:{each.name}" for each in found),
-        code=plugin_version(found),
+        code=code,
         path=path_of(found[0]),
     )

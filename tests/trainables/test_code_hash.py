@@ -9,6 +9,7 @@ import pytest
 
 from trainables import code_hash
 from trainables.code_hash import code_version
+from trainables.errors import PluginError
 
 FIRST = "from beside_plugin import scale\nfrom a_plugin.inner import deep\nimport numpy\nx = 1\n"
 
@@ -52,6 +53,12 @@ def test_every_module_that_a_plugin_brings_counts(plugin: Path, file: str):
     assert version() == before
     (plugin / file).write_text(f"{text}\ny = 2\n")
     assert version() != before
+
+
+def test_a_module_that_is_not_python_is_told_with_its_line(plugin: Path):
+    (plugin / "a_plugin" / "named.py").write_text("x = 1\ny = (\n")
+    with pytest.raises(PluginError, match=r"a_plugin/named.py:2: '\(' was never closed"):
+        version()
 
 
 def test_a_library_counts_by_its_version(plugin: Path, monkeypatch: pytest.MonkeyPatch):

@@ -32,6 +32,17 @@ from trainables.tasks.benchmark import Benchmark
 
 OURS = Benchmark(name="ours", tasks=(), reader=lambda info: None)
 """
+STAGE = """
+from trainables.methods.method import Method
+from trainables.stages.configs import RefineConfig
+from trainables.stages.stage import Stage, StageConfig
+class WarmConfig(StageConfig):
+    epochs: int = 1
+class Warm(Stage[WarmConfig]):
+    pass
+STAGES = {"warm": WarmConfig, "refine": RefineConfig}
+MINE = Method(name="mine", title="Mine", citation="", stages=STAGES, control={})
+"""
 Offer = Callable[..., None]
 
 
@@ -111,6 +122,20 @@ def test_a_plugin_never_replaces_a_built_in_method(offer: Offer):
         ("MINE = 3", r"is a int, which is no method"),
         (SOURCE.replace('name="mine"', 'name="other"'), r"calls itself `other`"),
         (SOURCE + "\nMINE = {}", r"KeyError: 'mine'"),
+        (STAGE, r"of its stage `warm` is ``, but has to be written as `module:Name`"),
+        (
+            STAGE.replace("epochs", 'implementation = "mine_f:Warmd"\n    epochs'),
+            r"`warm` is `mine_f:Warmd` \(.*mine_f.py:6\), but .*mine_f.py has no `Warmd`. Did you "
+            r"mean `Warm`\?",
+        ),
+        (
+            STAGE.replace("epochs", 'implementation = "mine_z.y:Warm"\n    epochs'),
+            r"`mine_z.y:Warm` \(.*\), but `mine_z.y` cannot be imported: ModuleNotFoundError",
+        ),
+        (
+            STAGE.replace("epochs", 'implementation = "torch.nn:Lineare"\n    epochs'),
+            r"torch/nn/__init__.py has no `Lineare`. Did you mean `Linear`\?",
+        ),
     ],
 )
 def test_a_damaged_plugin_is_a_fault_where_it_is_named_alone(offer: Offer, source, fault):
@@ -120,6 +145,15 @@ def test_a_damaged_plugin_is_a_fault_where_it_is_named_alone(offer: Offer, sourc
     with pytest.raises(PluginError, match=fault):
         METHODS["mine"]
     assert list(METHODS.usable()) == list(METHODS)[:-1]
+
+
+def test_a_stage_is_found_without_importing_its_module(offer: Offer, tmp_path):
+    text = STAGE.replace("epochs", 'implementation = "mine_apart:Apart"\n    epochs')
+    offer("sound", "mine_g:MINE", text)
+    apart = tmp_path / "sound" / "mine_apart.py"
+    apart.write_text("1 / 0\nclass Apart: ...\n")
+    assert METHODS["mine"].title == "Mine"
+    assert "mine_apart" not in sys.modules
 
 
 def test_tasks_of_a_damaged_benchmark_are_a_fault_where_one_is_named_alone(offer: Offer):

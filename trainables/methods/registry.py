@@ -18,6 +18,10 @@ METHODS: Registry[Method] = Registry(
     "sweeper.methods",
     ("orca", "pare", "mona", "contrastive_pare", "nft", "fpt", "mixup", "cutmix"),
     lambda value: isinstance(value, Method),
+    lambda method: (
+        (f"`implementation` of its stage `{stage}`", getattr(config, "implementation", ""))
+        for stage, config in method.stages.items()
+    ),
 )
 
 

@@ -161,7 +161,10 @@ OWN: Mapping[str, ProxyEntry] = MappingProxyType(
 
 
 PROXIES: Registry[ProxyEntry] = Registry(
-    "sweeper.sources", tuple(OWN), lambda value: isinstance(value, ProxyEntry)
+    "sweeper.sources",
+    tuple(OWN),
+    lambda value: isinstance(value, ProxyEntry),
+    lambda entry: [("its `loader`", entry.loader), ("its `check`", entry.check)],
 )
 
 

@@ -167,7 +167,10 @@ OWN: Mapping[str, NamedBackbone] = MappingProxyType(
 
 
 BACKBONES: Registry[NamedBackbone] = Registry(
-    "sweeper.backbones", tuple(OWN), lambda value: isinstance(value, NamedBackbone)
+    "sweeper.backbones",
+    tuple(OWN),
+    lambda value: isinstance(value, NamedBackbone),
+    lambda found: [("its `architecture`", found.architecture)] if found.architecture else [],
 )
 
 
