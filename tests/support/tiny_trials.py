@@ -50,6 +50,7 @@ class Trials:
     """Makes trials whose backbones, data and caches are in `home`."""
 
     home: Path
+    device: str = "cpu"
     parts: WarmParts = field(default_factory=WarmParts)
 
     def spec(
@@ -90,7 +91,7 @@ class Trials:
         )
 
     def begin(self, spec: TrialSpec) -> Training:
-        return Training.begin(spec, self.parts)
+        return Training.begin(spec, self.parts, device=self.device)
 
     def run(self, spec: TrialSpec) -> Run:
         """Run a trial from its beginning to its end."""
@@ -114,11 +115,11 @@ class Trials:
         return reports, weights(trial)
 
 
-def make_trials(home: Path) -> Trials:
+def make_trials(home: Path, device: str = "cpu") -> Trials:
     """Save the backbones into `home`."""
     save_tiny_roberta(home / "roberta", layers=1)
     save_tiny_swin(home / "swin")
-    return Trials(home)
+    return Trials(home, device)
 
 
 def weights(training: Training) -> dict[str, Tensor]:

@@ -1,0 +1,167 @@
+"""The contract of every method on a GPU, which is simulated (`tests/support/simulated_cuda`).
+
+Real values flow through all code in a process of its own, where tensors of two devices do not mix.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.support.command import ROOT
+from tests.support.settings import OTHERS, RECORDED, SETTINGS
+from tests.support.simulated_cuda.hooks import compile_hooks
+from tests.support.tiny_trials import DIMENSIONS
+from trainables.methods.registry import METHODS
+
+COMPILER = shutil.which("c++") or shutil.which("g++")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(COMPILER is None, reason="no C++ compiler to build the simulated GPU with"),
+    pytest.mark.skipif(torch.version.cuda is not None, reason="this torch has CUDA of its own"),
+]
+
+Case = tuple[str, dict[str, Any]]  # a function of `runs.py`, and its arguments
+Run = Callable[[list[Case]], list[dict[str, Any]]]
+SHARING = [name for name, method in METHODS.items() if len(method.stages) > 1]
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory) -> Path:
+    assert COMPILER is not None
+    path = tmp_path_factory.mktemp("hooks") / "hooks.so"
+    compile_hooks(COMPILER, path)
+    return path
+
+
+@pytest.fixture
+def run(library, tmp_path) -> Run:
+    """Run cases in one process, and fail with the traceback of each that fails."""
+
+    def run(cases: list[Case]) -> list[dict[str, Any]]:
+        (tmp_path / "cases.json").write_text(json.dumps(cases))
+        command = [sys.executable, "-m", "tests.support.simulated_cuda", library, tmp_path]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        lines = (tmp_path / "results.jsonl").read_text().splitlines()
+        found = [json.loads(line) for line in lines]
+        failed = [f"{c}\n{f['error']}" for c, f in zip(cases, found, strict=False) if f["error"]]
+        assert not failed, "\n\n".join(failed)
+        assert done.returncode == 0, done.stderr
+        print(f"{len(found)} cases on the simulated GPU, {sum(f['seconds'] for f in found):.0f} s")
+        return found
+
+    return run
+
+
+def every_trial(**settings: Any) -> Iterator[dict[str, Any]]:
+    """Yield the arguments of a trial of each method in each dimension."""
+    for method in METHODS:
+        for dimension in DIMENSIONS:
+            yield {"method": method, "dimension": dimension,
+                   "settings": of_each_stage(method, **settings)}  # fmt: skip
+
+
+def of_each_stage(method: str, **settings: Any) -> dict[str, Any]:
+    return {
+        f"{stage}.{name}": value
+        for stage, config in METHODS[method].stages.items()
+        for name, value in settings.items()
+        if name in config.model_fields
+    }
+
+
+def test_every_method_trains_on_a_gpu_saves_and_goes_on(run):
+    trials = [("whole", each) for each in every_trial(epochs=1, k0=0.5)]
+    resumed = ("resumed", {"method": "mona", "dimension": "1d"})
+    run([("refusals", {}), *trials, resumed])
+
+
+def of_setting(setting: str) -> Mapping[str, Any]:
+    stage, _, name = setting.partition(".")
+    if name in RECORDED:
+        return {f"{stage}.{key}": value for key, value in RECORDED[name][0].items()}
+    value, beside = OTHERS[setting]
+    return {setting: value, **beside}
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_every_setting_runs_on_a_gpu(run):
+    cases = [
+        ("whole", {"method": method, "dimension": DIMENSIONS[i % 2],
+                   "settings": of_setting(setting)})
+        for i, (method, setting) in enumerate(SETTINGS)
+    ]  # fmt: skip
+    scorers = ("gate", "gate_mlp", "attn_received", "attn_window", "attn_query")
+    distances = ("otdd_exact", "otdd_gaussian", "mmd", "euclidean", "none")
+    forms = ("exp", "supcon_out", "align_uniform", "affine")
+    choices = [
+        *(("pare", {"replace.k0": 0.5, "replace.scorer": value}) for value in scorers),
+        *(("orca", {"align.distance": d, "align.class_mode": mode})
+          for d in distances for mode in ("per_class", "joint")),
+        *(("contrastive_pare", {"contrast.form": form, "contrast.noise_space": space})
+          for form in forms for space in ("input", "tokens")),
+        *(("mona", {"meta.inner_params": value, "meta.meta_grad": mode})
+          for value in ("all", "attention", "layernorm") for mode in ("fd", "exact")),
+        *(("nft", {"refine.finetune": value})
+          for value in ("all", "layernorm", "non_attn", "wv", "lora")),
+    ]  # fmt: skip
+    run(cases + [
+        ("whole", {"method": method, "dimension": dimension, "settings": settings})
+        for method, settings in choices for dimension in DIMENSIONS
+    ])  # fmt: skip
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_values_on_a_gpu_are_those_on_the_cpu_and_bf16_runs(run):
+    plain = [("whole", {**each, "also_on_cpu": True}) for each in every_trial(k0=0.5)]
+    bf16 = [("whole", {**each, "precision": "bf16"}) for each in every_trial(k0=0.5)]
+    for found in run(plain + bf16)[: len(plain)]:
+        for ours, theirs in zip(found["reports"], found["on_cpu"], strict=True):
+            assert ours["metrics"] == pytest.approx(theirs["metrics"], rel=0.02, abs=1e-4)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_every_trial_goes_on_from_its_checkpoint_and_shares_its_stages(run):
+    sgd = [
+        {"method": method, "dimension": "1d", "settings": of_each_stage(method, optimizer="sgd")}
+        for method in METHODS
+    ]
+    resumed = [("resumed", each) for each in [*every_trial(), *sgd]]
+    shared = [("shared", each) for each in every_trial() if each["method"] in SHARING]
+    run(resumed + shared)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_diagnostics_metrics_and_losses_are_computed(run):
+    diagnosed = [("diagnosed", {"method": "pare", "dimension": each}) for each in DIMENSIONS]
+    run([("metrics", {}), *diagnosed])
+
+
+MEMOISED = 2**22  # bytes of source statistics, which a process keeps
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_after_an_out_of_memory_error_in_any_stage_nothing_stays_on_the_card(run):
+    cases = []
+    for method in ("orca", "mona", "pare", "contrastive_pare", "mixup", "cutmix"):
+        stages = list(METHODS[method].stages)
+        for index, stage in enumerate(stages):
+            skipped = {f"{earlier}.epochs": 0 for earlier in stages[:index]}
+            # Small batches, so that an epoch has three steps.
+            small = {**of_each_stage(method, batch_size=1, update_mode="minibatch"), **skipped}
+            cases.append(("out_of_memory", {"method": method, "dimension": "1d",
+                                            "stage": stage, "settings": small}))  # fmt: skip
+    for found in run(cases):
+        assert found["failure"] == "cuda_oom"
+        assert found["held_bytes"] <= MEMOISED

@@ -1,0 +1,141 @@
+"""Another value of each setting of every stage, by `stage.parameter`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from trainables.methods.registry import METHODS
+
+__all__ = ["OTHERS", "RECORDED", "SETTINGS"]
+
+# Another value of each setting. One that acts only beside others is given with these.
+EXPLORING = {"replace.k0": 0.5}
+SETTLED = {"replace.k0": 0.5, "replace.explore_epochs": 0}
+MIXED: Mapping[str, tuple[Any, Mapping[str, Any]]] = {  # of every stage of fine-tuning on mixtures
+    "k0": (0.5, {}),
+    "k_end": (1.0, {}),
+    "k_schedule": ("constant", {}),
+    "lambda_mode": ("k_over_n", {"k0": 0.5}),
+    "lambda": (0.1, {"lambda_mode": "fixed"}),
+    "gamma": (0.1, {}),
+}
+FINE_TUNED: Mapping[str, tuple[Any, Mapping[str, Any]]] = {  # of every stage of fine-tuning
+    "epochs": (3, {}),
+    "optimizer": ("sgd", {}),
+    "lr": (2e-3, {}),
+    "weight_decay": (0.5, {}),
+    "momentum": (0.5, {"optimizer": "sgd"}),  # Adam has its own
+    "batch_size": (4, {}),
+    "accumulation": (2, {}),
+    "warmup_epochs": (0.5, {}),
+    "decay_epochs": (1.5, {}),
+    "clip_norm": (1e-3, {}),
+    "finetune": ("layernorm", {}),
+    "lora_rank": (2, {"finetune": "lora"}),
+    "lora_alpha": (64.0, {"finetune": "lora"}),
+    "freeze": ("embedder", {}),
+}
+
+
+def of_stage(stage: str, others: Mapping[str, tuple[Any, Mapping[str, Any]]]) -> dict[str, Any]:
+    return {
+        f"{stage}.{name}": (value, {f"{stage}.{key}": v for key, v in beside.items()})
+        for name, (value, beside) in others.items()
+    }
+
+
+OTHERS: Mapping[str, tuple[Any, Mapping[str, Any]]] = {
+    **of_stage("refine", FINE_TUNED),
+    **of_stage("mix", {**FINE_TUNED, **MIXED}),
+    **of_stage("replace", {**FINE_TUNED, **MIXED}),
+    "meta.epochs": (1, {}),
+    "meta.alpha": (0.5, {}),
+    "meta.beta": (1e-2, {}),
+    "meta.lambda": (10.0, {}),
+    "meta.meta_grad": ("exact", {}),
+    "meta.inner_params": ("attention", {}),
+    "meta.inner_steps": (3, {"meta.meta_grad": "exact"}),
+    "meta.optimizer": ("sgd", {}),
+    "meta.weight_decay": (0.5, {}),
+    "meta.batch_size": (4, {}),
+    "meta.classes": (2, {}),
+    "meta.per_class": (3, {}),
+    "meta.head_update": ("frozen", {}),
+    "meta.clip_norm": (1e-3, {}),
+    "align.epochs": (1, {}),
+    "align.clusters": (2, {}),
+    "align.distance": ("mmd", {}),
+    "align.class_mode": ("joint", {}),
+    "align.update_mode": ("minibatch", {}),
+    "align.max_samples": (2, {}),
+    "align.source_per_class": (4, {}),
+    "align.align_weight": (0.5, {"align.task_weight": 1.0}),
+    "align.task_weight": (1.0, {}),
+    "align.optimizer": ("sgd", {}),
+    "align.lr": (2e-3, {}),
+    "align.lr_steps": ((0,), {}),
+    "align.lr_factor": (0.5, {"align.lr_steps": (0,)}),
+    "align.weight_decay": (0.5, {}),
+    "align.momentum": (0.5, {"align.optimizer": "sgd"}),
+    "align.clip_norm": (1e-3, {}),
+    "align.solver": ("sinkhorn", {"align.source_per_class": 5}),
+    "align.entreg": (1.0, {"align.solver": "sinkhorn", "align.source_per_class": 5}),
+    "align.label_weight": (0.0, {}),
+    "align.detach_label_term": (True, {}),
+    "align.shrinkage": (0.5, {"align.distance": "otdd_gaussian"}),
+    "align.mmd_kernel": ("imq", {"align.distance": "mmd"}),
+    "align.mmd_bandwidth": ("median", {"align.distance": "mmd"}),
+    "align.mmd_bandwidth_scale": (2.0, {"align.distance": "mmd"}),
+    "align.mmd_kernels": (2, {"align.distance": "mmd"}),
+    "align.mmd_unbiased": (True, {"align.distance": "mmd"}),
+    "align.euclidean": ("pairs", {"align.distance": "euclidean"}),
+    "warmup.epochs": (1, {}),
+    "warmup.optimizer": ("sgd", {}),
+    "warmup.lr": (2e-3, {}),
+    "warmup.weight_decay": (0.5, {}),
+    "warmup.momentum": (0.5, {"warmup.optimizer": "sgd"}),
+    "warmup.batch_size": (4, {}),
+    "warmup.clip_norm": (1e-3, {}),
+    "replace.scorer": ("gate_mlp", SETTLED),
+    "replace.scorer_width": (8, {**SETTLED, "replace.scorer": "attn_query"}),
+    "replace.window": (2, {**SETTLED, "replace.scorer": "attn_window"}),
+    "replace.selector": ("topk", EXPLORING),
+    "replace.explore_epochs": (1, EXPLORING),
+    "replace.temperature": (
+        0.05,
+        {**EXPLORING, "replace.scorer": "attn_query", "replace.lr": 0.03},
+    ),
+    "replace.replaced": ("highest", SETTLED),
+    "replace.order": ("rank", SETTLED),
+    "contrast.epochs": (1, {}),
+    "contrast.optimizer": ("sgd", {}),
+    "contrast.lr": (2e-3, {}),
+    "contrast.weight_decay": (0.5, {}),
+    "contrast.momentum": (0.5, {"contrast.optimizer": "sgd"}),
+    "contrast.clip_norm": (1e-3, {}),
+    "contrast.classes": (2, {}),
+    "contrast.per_class": (3, {}),
+    "contrast.clusters": (2, {}),
+    "contrast.num_scales": (2, {}),
+    "contrast.sigma_min": (0.1, {}),
+    "contrast.sigma_max": (0.1, {}),
+    "contrast.noise_steps": (2, {}),
+    "contrast.include_clean": (True, {}),
+    "contrast.noise_space": ("tokens", {}),
+    "contrast.form": ("align_uniform", {}),
+    "contrast.temperature": (0.5, {}),
+    "contrast.label_correlation": ("none", {"contrast.lambda_mean": 3.0}),
+    "contrast.lambda_mean": (3.0, {}),
+    "contrast.lambda_max": (3.5, {"contrast.lambda_mean": 3.0}),
+    "contrast.epsilon": (0.5, {"contrast.lambda_mean": 3.0}),
+    "contrast.include_source": (True, {}),
+}
+RECORDED = {  # settings that change what is recorded, and nothing else: a name each brings
+    "measure": ({"measure": 8}, "mmd"),
+    "probe_every": ({"probe_every": 1}, "probe_error"),
+}
+SETTINGS = [
+    (method.name, f"{stage}.{field.alias or name}")
+    for method in METHODS.values()
+    for stage, config in method.stages.items()
+    for name, field in config.model_fields.items()
+]

@@ -1,0 +1,221 @@
+"""Cases on the simulated device: whole trials and what is beside them.
+
+A case is a function of this module by name, with its arguments. It returns what a test compares, by
+name, or raises.
+"""
+
+import copy
+import json
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+import torch
+
+from sweeper.core.policies import classify
+from tests.support.simulated_cuda.device import COUNTS, WrongDevice, install, live_bytes
+from tests.support.tiny_trials import Trials, make_trials
+from trainables.diagnostics.intermediate import intermediate, random_scores
+from trainables.diagnostics.landscape import landscape, validation_loss
+from trainables.diagnostics.scatter import scatter
+from trainables.diagnostics.spread import otdd_spread
+from trainables.metrics import METRICS, FromFirst
+from trainables.report import Failed
+from trainables.runtime.attempt import Attempt
+from trainables.runtime.training import Training
+from trainables.spec import AttemptConfig, TrialSpec
+from trainables.storage.stage_store import StageStore
+from trainables.training import optim
+from trainables.training.losses import LOSSES
+
+Found = dict[str, Any]
+
+
+def run_all(folder: Path) -> None:
+    """Run the cases of a folder in order."""
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
+    trials = make_trials(folder, "cuda")
+    install()
+    with (folder / "results.jsonl").open("w", buffering=1) as results:
+        for number, (name, arguments) in enumerate(json.loads((folder / "cases.json").read_text())):
+            began, found = time.process_time(), {"error": ""}
+            COUNTS.clear()
+            try:
+                found |= globals()[name](trials, folder / str(number), **arguments)
+            except Exception:
+                found["error"] = traceback.format_exc()
+            counts = {"waits": COUNTS.waits, "copies": COUNTS.to_device, "kernels": COUNTS.kernels}
+            found |= counts | {"seconds": time.process_time() - began}
+            print(json.dumps(found), file=results)
+
+
+def spec_of(
+    trials: Trials,
+    method: str,
+    dimension: str,
+    settings: Mapping[str, Any] | None = None,
+    *,
+    precision: str = "fp32",
+    samples: int | None = None,
+) -> TrialSpec:
+    spec = trials.spec(method, dimension, settings)
+    model = spec.model.model_copy(update={"precision": precision})
+    data = spec.data.model_copy(update={"samples": samples or spec.data.samples})
+    return spec.model_copy(update={"model": model, "data": data})
+
+
+def refusals(trials: Trials, folder: Path) -> Found:
+    """Try what a GPU refuses, and count what makes the host wait."""
+    ours, theirs = torch.ones(3, device="cuda"), torch.ones(3)
+    generator = torch.Generator()
+    wrong: list[Callable[[], object]] = [
+        lambda: ours + theirs,
+        lambda: theirs.add_(ours),
+        lambda: torch.cat([ours, theirs]),
+        lambda: torch.randn(3, device="cuda", generator=generator),
+        lambda: ours.normal_(generator=generator),
+        lambda: ours.numpy(),
+    ]
+    for call in wrong:
+        with pytest.raises((WrongDevice, TypeError)):
+            call()
+    assert (ours * torch.tensor(2.0)).sum().cpu() == 6  # a number may be on the CPU
+    COUNTS.clear()
+    ours.sum().item(), ours.cpu(), ours[ours > 0], bool(ours.any()), ours.tolist()
+    assert sum(COUNTS.waits.values()) == 5, COUNTS.waits
+    ours.to("cuda"), ours[torch.tensor([0])], theirs.to("cuda"), torch.tensor(1.0, device="cuda")
+    assert sum(COUNTS.to_device.values()) == 3, COUNTS.to_device
+    assert sum(COUNTS.waits.values()) == 5
+    return {}
+
+
+def whole(trials: Trials, folder: Path, *, also_on_cpu: bool = False, **of: Any) -> Found:
+    """Run a trial to its end."""
+    spec = spec_of(trials, **of)
+    training = trials.begin(spec)
+    COUNTS.clear()  # of the beginning
+    reports = list(training.reports())
+    assert reports[-1].is_final
+    devices = {t.device.type for t in training.state.model.state_dict().values()}
+    assert devices == {"cuda"}
+    found = {"reports": [asdict(report) for report in reports]}
+    if also_on_cpu:
+        theirs, _ = replace(trials, device="cpu").run(spec)
+        found["on_cpu"] = [asdict(report) for report in theirs]
+    return found
+
+
+def resumed(trials: Trials, folder: Path, **of: Any) -> Found:
+    """Run a trial that goes on from its checkpoint after every epoch, beside a whole one."""
+    spec = spec_of(trials, **of)
+    expected, _ = trials.run(spec)
+    reports, _ = trials.run_stopped(spec, folder)
+    assert reports == expected
+    return {}
+
+
+def shared(trials: Trials, folder: Path, **of: Any) -> Found:
+    """Run a trial that takes its early stages from another."""
+    spec = spec_of(trials, **of)
+    store = StageStore(str(folder / "stages"), folder / "scratch")
+    first, second = (
+        list(Training.begin(spec, trials.parts, device="cuda", store=store, name=name).reports())
+        for name in ("first", "second")
+    )
+    assert second[0].computed_by == "first"
+    assert [replace(report, computed_by=None) for report in second] == first
+    return {}
+
+
+def out_of_memory(trials: Trials, folder: Path, *, stage: str, **of: Any) -> Found:
+    """Let memory run out in the third step of a stage, and count what stays on the card."""
+    spec = spec_of(trials, **of)
+    config = AttemptConfig(
+        spec=spec.model_dump(mode="json", by_alias=True), label="trial", folder=str(folder)
+    )
+    steps, clip_gradients = iter(range(100)), optim.clip_gradients
+
+    def fail(*arguments: Any) -> torch.Tensor:
+        if next(steps) == 2:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return clip_gradients(*arguments)
+
+    before = live_bytes()
+    attempt = Attempt(config)
+    with mock.patch.object(optim, "clip_gradients", fail):
+        result = attempt.step()
+    assert isinstance(result, Failed)
+    assert result.stage == stage
+    failure = classify(result.traceback)
+    del result
+    attempt.close()
+    return {"failure": failure, "held_bytes": live_bytes() - before}
+
+
+def diagnosed(trials: Trials, folder: Path, **of: Any) -> Found:
+    """Compute every diagnostic of a trial."""
+    training = trials.begin(spec_of(trials, **of, samples=64))
+    model, task, source = training.state.model, training.domains.target, training.domains.source
+    assert source is not None
+    loss = partial(validation_loss, training.state, task, most=4)
+    landscape(model, loss, seed=0, points=3)
+    intermediate(model, task, source, random_scores(0), most=16)
+    scatter(model, task, source, random_scores(0), most=16)
+    otdd_spread(model, task, source, most=16)
+    return {}
+
+
+def metrics(trials: Trials, folder: Path) -> Found:
+    """Compute every metric and every loss, beside the same on the CPU."""
+    rng = torch.Generator().manual_seed(0)
+    fields, classes = torch.rand(6, 2, 8, 8, generator=rng), torch.arange(12) % 3
+    numbers = torch.rand(12, 3, generator=rng)
+    masked = torch.stack([(fields[:, 0] > 0.5).float(), (fields[:, 1] > 0.9).float()], 1)
+    pairs = {
+        "field": (fields[:, :1], 1 + fields[:, 1:]),
+        "known": (fields[:, :1], torch.stack([8 * fields[:, 0], 1 - masked[:, 1]], 1)),
+        "masked": (fields[:, :1] - 0.5, masked),
+        "class": (numbers, classes),
+        "labels": (numbers, (numbers.roll(1, 0) > 0.5).float()),
+        "vector": (numbers, numbers.roll(1, 0)),
+    }
+    kinds = {
+        "nrmse": "field", "relative_l2": "field", "rmse": "vector", "mae": "vector",
+        "one_minus_r2": "vector", "mae8": "known", "mae8_orca": "known", "zero_one_error": "class",
+        "one_minus_macro_f1": "class", "one_minus_auroc": "labels", "one_minus_map": "labels",
+        "one_minus_pixel_auroc": "masked", "one_minus_pixel_auroc_hard": "masked",
+        "one_minus_macro_f1_by_1000": "class", "one_minus_auroc_by_1000": "labels",
+    }  # fmt: skip
+    for name, kind in kinds.items():
+        values = []
+        for device in ("cpu", "cuda"):
+            metric = METRICS[name]()
+            prediction, target = (each.to(device) for each in pairs[kind])
+            if isinstance(metric, FromFirst):
+                metric.begin(target[0])
+            metric.update(prediction, target)
+            values.append(metric.compute())
+        assert values[0] == pytest.approx(values[1]), name
+    assert set(kinds) == set(METRICS)
+    of_loss = {"nrmse": "field", "relative_l2": "field", "rmse": "vector", "mse": "vector",
+               "mae": "vector", "masked_mse": "known", "cross_entropy": "class",
+               "bce": "labels", "bce_4": "labels", "bce_10": "labels",
+               "masked_bce": "masked"}  # fmt: skip
+    for name, kind in of_loss.items():
+        losses = []
+        for device in ("cpu", "cuda"):
+            prediction, target = (each.to(device) for each in copy.deepcopy(pairs[kind]))
+            loss = LOSSES[name](prediction.requires_grad_(), target)
+            torch.autograd.backward(loss)
+            losses.append(loss.item())
+        assert losses[0] == pytest.approx(losses[1]), name
+    assert set(of_loss) == set(LOSSES)
+    return {}
