@@ -133,7 +133,8 @@ def gc(
     """Delete stage results that trials share, the least recently used first, until the rest fits.
 
     A trial that needs a deleted result computes it again. Results that unfinished sweeps use stay.
-    Unfinished checkpoints that killed trials left in ./sweeps are deleted, too.
+    Unfinished checkpoints that killed trials left in ./sweeps are deleted, too, and so are unused
+    copies of plugins in SWEEPER_HOME.
     """
     from sweeper.commands import gc as app
 

@@ -1,14 +1,24 @@
-"""Garbage collection of the stage results that trials share, and of unfinished checkpoints."""
+"""Garbage collection: stage results that trials share, unfinished checkpoints, plugins' copies."""
 
 import sys
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from sweeper.commands.result import Message
 from sweeper.config.schema import num_bytes
-from sweeper.errors import BackendUnreachable, NotFound, SweepIsHeld, UsageError, unknown
+from sweeper.errors import (
+    BackendUnreachable,
+    NotFound,
+    SweeperError,
+    SweepIsHeld,
+    UsageError,
+    unknown,
+)
+from sweeper.planning.catalog import home
+from sweeper.planning.plugin_path import delete_copies
+from sweeper.planning.plugins import copies_of
 from sweeper.planning.stage_store import (
     Leftovers,
     collection_text,
@@ -16,7 +26,14 @@ from sweeper.planning.stage_store import (
     delete_leftovers,
     pin_of,
 )
-from sweeper.planning.sweep_folder import folder_of, is_name, open_ledger, remote_of
+from sweeper.planning.sweep_folder import (
+    all_folders,
+    folder_of,
+    has_ledger,
+    is_name,
+    open_ledger,
+    remote_of,
+)
 from sweeper.text import format_bytes
 from trainables.errors import ConfigError, StorageError
 from trainables.storage import stage_gc
@@ -39,6 +56,8 @@ class Collected(Message):
     deleted_bytes: int
     leftovers: tuple[Path, ...]
     leftover_bytes: int
+    plugins: tuple[Path, ...]  # deleted copies of `--plugin PATH`
+    plugin_bytes: int
 
 
 def collect_garbage(
@@ -51,7 +70,8 @@ def collect_garbage(
 ) -> Collected:
     """Delete stage results, the least recently used first, until a store is below `max_bytes`.
 
-    Unfinished checkpoints that killed trials left in ./sweeps are deleted, too.
+    Unfinished checkpoints that killed trials left in ./sweeps are deleted, too, and the copies of
+    plugins that neither a running process uses nor a sweep of ./sweeps ran with.
 
     Args:
         place: The folder or URL of the store; None: that of this machine.
@@ -85,6 +105,7 @@ def collect_garbage(
     except StorageError as error:
         raise BackendUnreachable(str(error)) from error
     left = delete_leftovers(dry_run=dry_run)
+    copies = delete_copies(home(), _recorded_copies(), dry_run=dry_run)
     lines = [*_about_released(released, dry_run), collection_text(found, dry_run=dry_run)]
     return Collected(
         place=where,
@@ -97,7 +118,11 @@ def collect_garbage(
         deleted_bytes=found.deleted_bytes,
         leftovers=tuple(left.paths),
         leftover_bytes=left.bytes,
-        message="\n".join([*lines, *_about_leftovers(left, dry_run)]),
+        plugins=tuple(copies),
+        plugin_bytes=sum(copies.values()),
+        message="\n".join(
+            [*lines, *_about_leftovers(left, dry_run), *_about_copies(copies, dry_run)]
+        ),
     )
 
 
@@ -131,6 +156,22 @@ def _about_leftovers(left: Leftovers, dry_run: bool) -> list[str]:
     size = format_bytes(left.bytes, "MiB")
     text = f"{len(left.paths)} unfinished checkpoints in ./sweeps {verb} ({size})"
     return [text] if left.paths else []
+
+
+def _recorded_copies() -> set[str]:
+    """Return the names of the copies of plugins that the sweeps of ./sweeps ran with."""
+    found: set[str] = set()
+    for folder in filter(has_ledger, all_folders()):
+        with suppress(SweeperError, OSError), closing(open_ledger(folder)) as ledger:
+            record = ledger.sweep()
+            found |= set() if record is None else copies_of(record)
+    return found
+
+
+def _about_copies(copies: Mapping[Path, int], dry_run: bool) -> list[str]:
+    verb = "would be deleted" if dry_run else "deleted"
+    size = format_bytes(sum(copies.values()), "MiB")
+    return [f"{len(copies)} unused copies of plugins {verb} ({size})"] if copies else []
 
 
 def _about_released(released: Sequence[str], dry_run: bool) -> list[str]:

@@ -38,6 +38,7 @@ from sweeper.planning import load, resources
 from sweeper.planning.catalog import usable_home
 from sweeper.planning.checkpoint_paths import CheckpointPaths
 from sweeper.planning.load import Options, check_address
+from sweeper.planning.plugin_path import hold_active
 from sweeper.planning.sweep_folder import (
     check_here,
     check_not_lost,
@@ -142,6 +143,7 @@ def run(
     storage: str | None = None,
 ) -> Summary:
     """Run the trials of a sweep that its ledger lacks; the caller holds the sweep's lease."""
+    hold_active()
     record, trials = ledger.sweep(), ledger.trials()
     assert record is not None
     extra = sum(not trial.kind.is_searched for trial in trials)

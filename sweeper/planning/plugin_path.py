@@ -6,10 +6,12 @@ its objects at its top level, by name: `METHODS = {"mine": MINE}`; likewise the 
 
 The code is copied into SWEEPER_HOME/cache/plugins, under the hash of its content, and put on the
 import path of this process and of all that it starts. So a running sweep keeps the code with which
-it began, whatever is edited meanwhile.
+it began, whatever is edited meanwhile. Each process that uses a copy holds a shared lock on its
+folder, so that `sweeper gc` knows which ones are in use.
 """
 
 import ast
+import fcntl
 import hashlib
 import json
 import os
@@ -17,19 +19,30 @@ import re
 import shutil
 import sys
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from sweeper.errors import UsageError
 from sweeper.text import printable
 from trainables.plugins import GROUPS, Offer, reread
 from trainables.storage.atomic import new_folder
 
-__all__ = ["activate", "active", "path_of", "with_sources"]
+__all__ = [
+    "activate",
+    "active",
+    "copy_of",
+    "delete_copies",
+    "hold_active",
+    "path_of",
+    "with_sources",
+]
 
+COPIES = "cache/plugins"  # in SWEEPER_HOME
 NOTE = "sweeper-plugin.json"  # in the metadata of a copy: the path that it is from
 DECLARED = {  # name at the top level of a file -> group
     "METHODS": "sweeper.methods",
@@ -42,6 +55,8 @@ DECLARED = {  # name at the top level of a file -> group
 }
 MOST_BYTES = 64 * 2**20
 PLUGIN_FOLDERS = "SWEEPER_PLUGIN_FOLDERS"  # the copies that this process and its children import
+
+_HELD: dict[Path, int] = {}  # descriptors of the copies that this process uses
 
 Entries = Mapping[str, Mapping[str, str]]  # by group, then by name: the value of an entry point
 
@@ -64,7 +79,9 @@ def activate(path: Path, home: Path) -> None:
     """
     where = f"--plugin {printable(str(path))}"
     plugin = _read(path.expanduser().resolve(), where)
-    folder = str(_copy(plugin, path.expanduser().resolve(), home, where))
+    while not _hold(copy := _copy(plugin, path.expanduser().resolve(), home, where)):
+        continue  # it was deleted meanwhile
+    folder = str(copy)
     if folder in sys.path:
         return
     sys.path.insert(0, folder)
@@ -92,6 +109,59 @@ def with_sources(text: str) -> str:
             for inside, source in sources.items():
                 text = text.replace(str(folder / inside), source)
     return text
+
+
+def hold_active() -> None:
+    """Keep the active plugins from being deleted while this process lives."""
+    for folder in _folders():
+        _hold(folder)
+
+
+def _hold(folder: Path) -> bool:
+    """Lock a copy against deletion, and return whether it is there."""
+    if folder in _HELD:
+        return True
+    try:
+        held = os.open(folder, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    with suppress(OSError):  # not every file system has locks; then no copy is deleted
+        fcntl.flock(held, fcntl.LOCK_SH)
+    if not folder.exists() or not os.path.samestat(os.fstat(held), folder.stat()):
+        os.close(held)
+        return False
+    _HELD[folder] = held
+    return True
+
+
+def delete_copies(home: Path, kept: Collection[str], *, dry_run: bool) -> dict[Path, int]:
+    """Delete the copies of plugins that no process uses, and return them with their bytes.
+
+    Args:
+        kept: Names of copies that stay, too.
+        dry_run: Delete nothing, and return what would be deleted.
+    """
+    found: dict[Path, int] = {}
+    for folder in sorted((home / COPIES).glob("[!.]*/")):
+        if folder.name in kept:
+            continue
+        held = os.open(folder, os.O_RDONLY)
+        with suppress(OSError):  # it is in use, or cannot be deleted
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            size = sum(each.stat().st_size for each in folder.rglob("*") if each.is_file())
+            if not dry_run:
+                gone = folder.with_name(f".{folder.name}.{uuid4().hex[:8]}")
+                shutil.rmtree(folder.rename(gone))
+            found[folder] = size
+        os.close(held)
+    return found
+
+
+def copy_of(offer: Offer) -> str | None:
+    """Return the name of the copy that an offer's plugin is; None if it is installed."""
+    text = offer.read_text(NOTE)
+    notes = ((folder, note) for folder in _folders() for note in folder.glob(f"*/{NOTE}"))
+    return next((folder.name for folder, note in notes if note.read_text() == text), None)
 
 
 def path_of(offer: Offer) -> str | None:
@@ -210,7 +280,7 @@ def _copy(plugin: _Plugin, path: Path, home: Path, where: str) -> Path:
                 raise _unreadable(source, error) from error
         digest.update(target.encode() + b"\0" + content + b"\0")
     named = re.sub(r"[-_.]+", "_", plugin.name)
-    folder = home / "cache" / "plugins" / f"{named}-{digest.hexdigest()[:16]}"
+    folder = home / COPIES / f"{named}-{digest.hexdigest()[:16]}"
     if folder.is_dir():
         return folder
     with new_folder(folder) as scratch:

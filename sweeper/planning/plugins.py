@@ -11,12 +11,20 @@ from sweeper.config.sweep import Sweep
 from sweeper.errors import UsageError
 from sweeper.ledger import SweepRecord
 from sweeper.planning.catalog import as_usage_errors
-from sweeper.planning.plugin_path import path_of
+from sweeper.planning.plugin_path import copy_of, path_of
 from trainables.code_hash import plugin_version
 from trainables.plugins import Offer, offers, plugins_of
 from trainables.tasks.registry import TASKS
 
-__all__ = ["PLUGINS", "PluginUse", "changes", "check_installed", "plugins_in", "record_of"]
+__all__ = [
+    "PLUGINS",
+    "PluginUse",
+    "changes",
+    "check_installed",
+    "copies_of",
+    "plugins_in",
+    "record_of",
+]
 
 PLUGINS = "plugins"  # key of a sweep's provenance
 SHOWN = 12  # characters of a hash in messages
@@ -31,6 +39,7 @@ class PluginUse:
     objects: tuple[str, ...]  # "sweeper.methods:mine"
     code: str  # hash of its code
     path: str | None = None  # of `--plugin PATH`; None: the distribution is installed
+    copy: str | None = None  # name of the copy in SWEEPER_HOME/cache/plugins
 
 
 def plugins_in(studies: Sequence[StudySpec]) -> tuple[PluginUse, ...]:
@@ -82,6 +91,11 @@ def check_installed(record: SweepRecord) -> None:
             )
 
 
+def copies_of(record: SweepRecord) -> set[str]:
+    """Return the names of the copies of plugins that a recorded sweep ran with."""
+    return {each.copy for each in _recorded(record.provenance) if each.copy is not None}
+
+
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     """Return a line for each plugin whose code differs between two provenances of one sweep."""
     former = {each.distribution: each for each in _recorded(before)}
@@ -119,4 +133,5 @@ def _use(distribution: str, found: tuple[Offer, ...]) -> PluginUse:
         objects=tuple(f"{each.group}:{each.name}" for each in found),
         code=code,
         path=path_of(found[0]),
+        copy=copy_of(found[0]),
     )

@@ -46,7 +46,7 @@ KEYS: dict[type[Result], str] = {
     diagnose.DiagnosticFile: "what rows found path",
     doctor.Check: "what state found",
     gc.Collected: "message place max_bytes dry_run released kept kept_bytes deleted deleted_bytes "
-    "leftovers leftover_bytes",
+    "leftovers leftover_bytes plugins plugin_bytes",
     look.SweepLine: "sweep state profile studies trials age_s tags reason on",
     look.Summary: "sweep state exit_code profile experiment folder trials studies cost tags "
     "remarks notes rerun",

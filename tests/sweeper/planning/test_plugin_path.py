@@ -1,20 +1,31 @@
 """Plugins from a path: what is read, copied and refused, and what a sweep records of them."""
 
 import os
+import shutil
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from sweeper.commands import gc
 from sweeper.config.loader import loads_sweep
 from sweeper.config.sweep import Sweep
 from sweeper.errors import UsageError
 from sweeper.ledger import SweepRecord
-from sweeper.planning import load
+from sweeper.planning import load, plugin_path
 from sweeper.planning.catalog import catalog
 from sweeper.planning.plugin_path import activate, active
-from sweeper.planning.plugins import PLUGINS, changes, check_installed, plugins_in, record_of
+from sweeper.planning.plugins import (
+    PLUGINS,
+    changes,
+    check_installed,
+    copies_of,
+    plugins_in,
+    record_of,
+)
+from sweeper.planning.sweep_folder import folder_of, open_ledger
 from trainables import plugins
 from trainables.code_hash import code_version
 from trainables.methods.registry import METHODS
@@ -163,6 +174,35 @@ def test_a_resume_with_other_code_says_so(file: Path, home: Path):
 def forget() -> None:
     sys.modules.pop("shown_plugin", None)
     code_version.cache_clear()
+
+
+def test_gc_deletes_the_copies_that_no_process_and_no_sweep_uses(
+    file: Path, home: Path, tmp_path: Path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SWEEPER_HOME", str(home))
+    activate(file, home)
+    copy = Path(sys.path[0])
+    assert copies_of(record(read())) == {copy.name}
+    assert collected() == ()  # this process uses it
+    os.close(plugin_path._HELD.pop(copy))
+    with closing(open_ledger(folder_of("s"))) as ledger:
+        ledger.create(record(read()))
+    assert collected() == ()  # the sweep ran with it
+    shutil.rmtree(folder_of("s"))
+    assert collected(dry_run=True) == (copy,)
+    assert copy.is_dir()
+    assert collected() == (copy,)
+    assert list(copy.parent.iterdir()) == []
+    activate(file, home)
+    assert copy.is_dir()
+
+
+def collected(*, dry_run: bool = False) -> tuple[Path, ...]:
+    found = gc.collect_garbage(None, None, force=False, dry_run=dry_run)
+    assert ("unused copies of plugins" in found.message) == bool(found.plugins)
+    assert (found.plugin_bytes > 0) == bool(found.plugins)
+    return found.plugins
 
 
 @pytest.mark.parametrize("key", ["plugin: mine", "plugins: [mine]"])
