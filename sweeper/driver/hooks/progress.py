@@ -1,12 +1,14 @@
 """The progress of a launch on stderr: a live table on a terminal, plain lines otherwise.
 
-A plain line is printed when a trial starts, ends, or has done an epoch that reports the objective.
+A plain line is printed when a trial starts, ends, or has done an epoch. An epoch of an early stage,
+such as MoNA's `meta`, has no objective: its line shows its first metric.
 """
 
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Literal
 
 from rich.console import Console
@@ -111,7 +113,7 @@ class Progress(Hook):
         row.measurement = measurement or row.measurement
         if trial.state is not TrialState.RUNNING:
             self._end(self._running.pop(key))
-        if self._live is None and (measurement is None or measurement.objective is not None):
+        if self._live is None:
             line = printable(self._line(row, measurement), limit=LINE)
             print_text(self.console, line)
 
@@ -145,10 +147,11 @@ class Progress(Hook):
             if trial.reason:
                 text += f" ({trial.reason})"
             return f"{text} [{self.done}/{self.planned}{self._eta_text()}]"
-        return text + (
-            f"{measurement.stage} {measurement.epoch}/{measurement.num_epochs}, "
-            f"{self.objectives[trial.study]} {number(measurement.objective)}"
-        )
+        shown = dict(islice(measurement.metrics.items(), 1))
+        if measurement.objective is not None:
+            shown = {self.objectives[trial.study]: measurement.objective}
+        values = (f", {name} {number(value)}" for name, value in shown.items())
+        return text + _epoch(measurement) + "".join(values)
 
     def table(self) -> Table:
         """Return the live table: running trials, and those that ended last.

@@ -30,10 +30,11 @@ def trial(state: TrialState, number: int = 3, **changes: object) -> Trial:
 
 
 def epoch(stage: str, objective: float | None) -> Measurement:
-    return Measurement(stage=stage, epoch=2, num_epochs=5, metrics={}, objective=objective)
+    metrics = {f"{stage}/inner_loss": 0.25, f"{stage}/outer_loss": 0.5}
+    return Measurement(stage=stage, epoch=2, num_epochs=5, metrics=metrics, objective=objective)
 
 
-def test_a_pipe_gets_a_plain_line_for_each_start_objective_and_end():
+def test_a_pipe_gets_a_plain_line_for_each_start_epoch_and_end():
     shown, text, _ = progress()
     with shown:
         shown.changed(trial(TrialState.RUNNING))
@@ -42,6 +43,7 @@ def test_a_pipe_gets_a_plain_line_for_each_start_objective_and_end():
         shown.changed(trial(TrialState.PRUNED, reason="worse than its peers"))
     assert text.getvalue().splitlines() == [
         "mona/t/3: running [0/4]",
+        "mona/t/3: meta 2/5, meta/inner_loss 0.25",
         "mona/t/3: refine 2/5, val/nrmse 0.5123",
         "mona/t/3: pruned (worse than its peers) [1/4, about 1 s to go]",
     ]
