@@ -1,7 +1,8 @@
 """Imports of users' npz and HDF5 files against a plain copy, and the memory of large ones.
 
-A plain copy reads, writes and syncs the bytes once. Contestants take turns, and the shortest turn
-of each counts, by the clock. The page cache is warm for both. Nothing else may use the disk.
+A plain copy is `shutil.copyfile` and one `fsync` of the same bytes. Contestants take turns, and the
+shortest turn of each counts, by the clock. The page cache is warm for both. Nothing else may use
+disk or processors: an import takes two cores, which hash for half of the time.
 
 The large files are 4 GB, written in chunks. The peak is that of a process that only imports.
 """

@@ -46,6 +46,7 @@ __all__ = [
 
 LOOKED_AT, COMPARED_WITH, POINTS = 256, 4096, 1024
 NOTHING_TO_LEARN = "every training output is constant: there is nothing to learn."
+SHORT = 64  # numbers of a row that tell most rows apart
 NEAR = 0.01  # distance of a near duplicate, in units of the spread of the training inputs
 
 
@@ -221,7 +222,7 @@ def all_recur(x: np.ndarray, others: Sequence[np.ndarray]) -> bool:
     """Return whether each row of `x` is a row of one of the `others` too, bit for bit."""
     middle = np.asarray(x).reshape(len(x), -1).shape[1] // 2
     # Rows whose middles differ do differ. Whole rows are only compared if all middles recur.
-    for part in (slice(middle, middle + POINTS), slice(None)):
+    for part in (slice(middle, middle + SHORT), slice(None)):
         first, *known = (
             row_hashes(np.asarray(rows).reshape(len(rows), -1)[:, part]) for rows in (x, *others)
         )

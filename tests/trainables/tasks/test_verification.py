@@ -219,7 +219,7 @@ def test_outputs_are_of_the_task_if_their_shape_and_labels_are(name, y, fits):
     assert outputs_fit(TASKS[name], y, (4, 4)) is fits
 
 
-@pytest.mark.parametrize("points", [5, 3 * verification.POINTS])
+@pytest.mark.parametrize("points", [5, 3 * verification.SHORT])
 def test_rows_recur_if_each_is_among_the_others_to_the_last_bit(points):
     train, test = np.random.default_rng(0).normal(size=(2, 6, 1, points)).astype(np.float32)
     assert all_recur(train[[4, 2]], [test, train])

@@ -18,10 +18,11 @@ from trainables.tasks.own.conversion import Form, check_plausible, form_of
 from trainables.tasks.own.definition import LAYOUTS, InputData, TaskDefinition
 from trainables.tasks.own.formats.samples import Samples
 from trainables.tasks.own.statistics import ChannelStatistics
-from trainables.tasks.store.arrays import put_rows, read_ahead, release, scratch_array
+from trainables.tasks.store.arrays import put_rows, release, scratch_array
 
 __all__ = ["Inputs", "Order", "check_same_shape", "input_forms", "write_inputs"]
 
+MEMORY_BYTES = 2**29  # size up to which the array is no scratch file
 RELEASE_BYTES = 2**26  # bytes to write before their pages are released
 FILL_ROWS = 256  # rows with missing values that are filled at once
 CONSTANT = 1e-12  # deviation of a constant channel, in units of its mean
@@ -123,13 +124,14 @@ def write_inputs(
         DataError: A file is damaged, a value is missing or not finite, or a channel is constant.
     """
     form, wanted = forms[0], definition.input
-    array = scratch_array(path, (order.count, *form.shape), form.dtype)
+    shape = (order.count, *form.shape)
+    array = scratch_array(path, shape, form.dtype, in_memory=MEMORY_BYTES)
     statistics = ChannelStatistics(form.shape[0])
     missing = _Missing(wanted.missing)
     start = fitted = cut = written = 0
     for part, convert in zip(parts, forms, strict=True):
         first = start
-        for block in read_ahead(part.read()):
+        for block in part.read():
             values, points = convert(block)
             rows = order.place[start : start + len(values)]
             known = missing.treat(values, points, rows, part.where, start - first)

@@ -21,7 +21,7 @@ from trainables.tasks.own.conversion import Form, form_of
 from trainables.tasks.own.definition import TaskDefinition
 from trainables.tasks.own.formats.samples import TEXT, Samples, check_kind
 from trainables.tasks.own.inputs import Order, check_same_shape
-from trainables.tasks.store.arrays import put_rows, read_ahead, release, scratch_array
+from trainables.tasks.store.arrays import put_rows, release, scratch_array
 
 __all__ = ["Labels", "Outputs", "read_labels", "write_outputs"]
 
@@ -193,7 +193,7 @@ def _blocks(
 ) -> Iterator[tuple[int, Samples, np.ndarray]]:
     start = 0
     for part, convert in zip(parts, forms, strict=True):
-        for block in read_ahead(part.read()):
+        for block in part.read():
             values = convert(block).values
             yield start, part, values
             start += len(values)

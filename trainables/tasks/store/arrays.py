@@ -7,20 +7,16 @@ them. The file and the page cache keep their content.
 import mmap
 import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-__all__ = ["put_rows", "read_ahead", "release", "row_blocks", "scratch_array"]
+__all__ = ["put_rows", "release", "row_blocks", "scratch_array"]
 
 BLOCK_BYTES = 2**26
 LARGE_ROW = 2**12  # bytes from which a call to the kernel is cheaper than clearing new pages
-
-T = TypeVar("T")
 
 
 def row_blocks(array: np.ndarray) -> Iterator[np.ndarray]:
@@ -29,20 +25,6 @@ def row_blocks(array: np.ndarray) -> Iterator[np.ndarray]:
     for start in range(0, len(array), step):
         yield array[start : start + step]
         release(array)
-
-
-def read_ahead(blocks: Iterator[T]) -> Iterator[T]:
-    """Yield blocks, of which a thread reads the next one while the caller uses the last one."""
-    context = copy_context()  # which has NumPy's treatment of overflows
-
-    def read() -> T | None:
-        return context.run(lambda: next(blocks, None))
-
-    with ThreadPoolExecutor(1) as reader:
-        following = reader.submit(read)
-        while (block := following.result()) is not None:
-            following = reader.submit(read)
-            yield block
 
 
 def release(array: np.ndarray) -> None:
@@ -56,13 +38,13 @@ def release(array: np.ndarray) -> None:
         owner.madvise(mmap.MADV_DONTNEED)
 
 
-def put_rows(array: np.memmap, rows: np.ndarray, values: np.ndarray) -> None:
+def put_rows(array: np.ndarray, rows: np.ndarray, values: np.ndarray) -> None:
     """Write `values` [m, ...] to the rows [m] of a scratch array.
 
     Large rows are written to the file: the kernel clears each page that is first used by its map.
     """
     size = values[:1].nbytes
-    if size < LARGE_ROW:
+    if size < LARGE_ROW or not isinstance(array, np.memmap):
         array[rows] = values
         return
     assert array.filename is not None
@@ -72,15 +54,22 @@ def put_rows(array: np.memmap, rows: np.ndarray, values: np.ndarray) -> None:
             assert written == size, "the space is reserved"
 
 
-def scratch_array(path: Path, shape: tuple[int, ...], dtype: DTypeLike) -> np.memmap:
+def scratch_array(
+    path: Path, shape: tuple[int, ...], dtype: DTypeLike, *, in_memory: int = 0
+) -> np.ndarray:
     """Map a new file of zeros with reserved disk space.
 
     Without the reservation, a full disk would kill the process at the first use of a page.
+
+    Args:
+        in_memory: Bytes up to which an array is in memory instead, where it is faster.
 
     Raises:
         OSError: The disk is full.
     """
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    if size <= in_memory:
+        return np.zeros(shape, dtype)
     with path.open("wb") as file:
         try:
             os.posix_fallocate(file.fileno(), 0, max(1, size))

@@ -11,7 +11,6 @@ or absent.
 
 import hashlib
 import io
-import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -36,7 +35,6 @@ from trainables.tasks.store.split import SPLITS, Split, SplitData
 
 __all__ = ["Store", "write_store"]
 
-FLUSHED_BYTES = 2**22  # size of a block during which former ones are flushed
 DTYPES = {"x": ("float32", "float16", "uint8"), "y": ("float32", "int64")}
 
 
@@ -54,8 +52,8 @@ def write_store(
     Raises:
         DataError: An array is empty or not finite, or has an invalid type or length.
     """
-    with new_folder(folder) as aside:
-        files = {}
+    with new_folder(folder) as aside, ThreadPoolExecutor(len(SPLITS)) as beside:
+        files, flushed = {}, []
         for name in SPLITS:
             path = aside / f"{name}.arrow"
             _check_arrays(folder / path.name, splits[name])
@@ -64,6 +62,9 @@ def write_store(
                 "bytes": path.stat().st_size,
                 "samples": len(splits[name].x),
             }
+            flushed.append(beside.submit(sync, path))  # while the next one is written
+        for each in flushed:
+            each.result()
         train = splits["train"]
         content = {
             "dtypes": {column: str(getattr(train, column).dtype) for column in DTYPES},
@@ -196,7 +197,7 @@ class Store:
 
 
 def _write_batch(path: Path, data: SplitData) -> str:
-    """Write the file of a split, flush it to the disk, and return its SHA-256."""
+    """Write the file of a split, and return its SHA-256."""
     # One record batch per file, so that reading an array is a view without copies.
     columns: dict[str, Any] = {
         "sample_id": pa.array(data.sample_id, pa.int64()),
@@ -211,18 +212,17 @@ def _write_batch(path: Path, data: SplitData) -> str:
         )
     batch = pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
     options = pa.ipc.IpcWriteOptions(allow_64bit=True)
-    with path.open("wb") as file, ThreadPoolExecutor(2) as beside:
+    with path.open("wb") as file, ThreadPoolExecutor(1) as beside:
         sink = _Blockwise(file, beside, sources=(data.x, data.y))
         with pa.ipc.new_file(sink, batch.schema, options=options) as writer:
             writer.write_batch(batch)
-    sync(path)
     return sink.digest.hexdigest()
 
 
 class _Blockwise(io.RawIOBase):
     """File that writes a buffer in blocks and releases the mapped source arrays.
 
-    While a block is written, it is hashed, and the block before it is flushed to the disk.
+    Each block is hashed while it is written.
     """
 
     def __init__(
@@ -240,12 +240,9 @@ class _Blockwise(io.RawIOBase):
     def write(self, buffer: Any) -> int:
         content = np.frombuffer(buffer, dtype=np.uint8)
         for block in row_blocks(content):
-            beside = [self.beside.submit(self.digest.update, block.data)]
-            if len(block) >= FLUSHED_BYTES:
-                beside.append(self.beside.submit(os.fdatasync, self.file.fileno()))
+            hashed = self.beside.submit(self.digest.update, block.data)
             self.file.write(block.data)
-            for each in beside:
-                each.result()
+            hashed.result()
             for source in self.sources:
                 release(source)
         return len(content)

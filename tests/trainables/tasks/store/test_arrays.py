@@ -9,7 +9,6 @@ import pytest
 
 from trainables.tasks.store.arrays import (
     put_rows,
-    read_ahead,
     release,
     row_blocks,
     scratch_array,
@@ -104,25 +103,3 @@ def test_rows_are_put_where_they_belong(tmp_path, points):
     put_rows(array, np.array([4, 1, 0, 2]), np.moveaxis(values, 0, 1))
     np.testing.assert_array_equal(array[[4, 1, 0, 2]], np.moveaxis(values, 0, 1))
     assert not array[3].any()
-
-
-def test_blocks_are_read_one_ahead_in_order_and_with_their_errors():
-    made = []
-
-    def blocks():
-        for number in range(3):
-            made.append(number)
-            yield np.float32(1e30) * np.float32(10.0 ** (10 * number))
-        raise ValueError("damaged")
-
-    with np.errstate(over="raise"):
-        ahead = read_ahead(blocks())
-        assert next(ahead) == np.float32(1e30)
-        with pytest.raises(FloatingPointError):
-            next(ahead)
-    with np.errstate(over="ignore"):
-        seen = []
-        with pytest.raises(ValueError, match="damaged"):
-            seen.extend(read_ahead(blocks()))
-    assert made == [0, 1, 0, 1, 2]
-    assert list(read_ahead(iter(()))) == []
