@@ -68,6 +68,9 @@ def init(
             show_default=False,
         ),
     ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace the file if it exists, and lose its changes.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Write a commented sweep file to start from; ask for what the options leave open.
@@ -93,7 +96,12 @@ def init(
             text = "Minutes that a trial may take on this machine"
             minutes = typer.prompt(text, default=1.0, type=float, err=True)
     written = app.init(
-        file, methods=_words(methods), tasks=names, task_files=files, minutes=minutes
+        file,
+        methods=_words(methods),
+        tasks=names,
+        task_files=files,
+        minutes=minutes,
+        replace=replace,
     )
     output.show(written, as_json=as_json, command="init")
 

@@ -8,6 +8,7 @@ trial may take.
 import json
 import os
 import re
+import shlex
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -193,6 +194,7 @@ def init(
     tasks: Sequence[str] = (),
     task_files: Sequence[Path] = (),
     minutes: float = 1.0,
+    replace: bool = False,
 ) -> NewFile:
     """Write a new sweep file, and check that it is valid in both profiles.
 
@@ -202,21 +204,28 @@ def init(
         tasks: Names of tasks: of the package, of SWEEPER_HOME/tasks, or of `task_files`.
         task_files: Files of own tasks, whose tasks are in the sweep.
         minutes: What a trial of the profile `laptop` may take, about.
+        replace: Replace the file if it exists.
 
     Raises:
-        UsageError: There is no such method or task, none was given, or the file exists.
+        UsageError: There is no such method or task, none was given, or the file exists and is not
+            to be replaced.
         FileFaults: A task file has a fault, or a method cannot do a task.
         StorageFull: The file cannot be written.
     """
     draft, path = _draft(file, methods, tasks, task_files, minutes)
-    _write_new(path, "\n".join(_lines(draft)) + "\n")
+    again = _command(path, draft, task_files)
+    former = path.read_text(encoding="utf-8") if replace and path.is_file() else None
+    _write(path, "\n".join(_lines(draft)) + "\n", again, replace=replace)
     try:
         sweeps = [read(path, Options(profile=profile)) for profile in PROFILES]
     except FileFaults:
-        path.unlink()
+        if former is None:
+            path.unlink()
+        else:
+            path.write_text(former, encoding="utf-8")
         raise
     return NewFile(
-        message=_message(draft, path, sweeps[0]),
+        message=_message(draft, path, sweeps[0], again),
         path=path,
         sweep=draft.name,
         methods=tuple(draft.methods),
@@ -278,33 +287,46 @@ def _name(file: Path | None, tasks: Sequence[TaskInfo]) -> str:
     return re.sub("[^a-z0-9_-]", "_", (task if len(tasks) == 1 else benchmark).lower())[:63]
 
 
-def _write_new(path: Path, text: str) -> None:
-    """Write a file that must not exist yet.
+def _command(path: Path, draft: Draft, task_files: Sequence[Path]) -> str:
+    """Return the command that writes the file again."""
+    of_files = {own_tasks.read_one(each) for each in task_files}
+    named = [task.name for task in draft.tasks if task.name not in of_files]
+    words = ["sweeper", "init", str(path), "--methods", ",".join(draft.methods)]
+    words += ["--tasks", ",".join(named)] if named else []
+    for each in task_files:
+        words += ["--task-file", str(each)]
+    words += ["--minutes", f"{draft.minutes:g}"] if draft.minutes != 1 else []
+    return shlex.join([*words, "--replace"])
+
+
+def _write(path: Path, text: str, again: str, *, replace: bool) -> None:
+    """Write a file, which must not exist yet unless it is to be replaced.
 
     Raises:
         UsageError: It exists, or its folder does not.
         StorageFull: It cannot be written.
     """
     try:
-        with path.open("x", encoding="utf-8") as file:
+        with path.open("w" if replace else "x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError as error:
-        raise UsageError(f"{path} exists: name another file, or remove it.") from error
+        way_out = f"name another file, or replace it, and lose what was changed in it: {again}"
+        raise UsageError(f"{path} exists: {way_out}") from error
     except (FileNotFoundError, NotADirectoryError) as error:
         raise UsageError(f"cannot write {path}: {path.parent} is no folder.") from error
     except OSError as error:
         raise StorageFull(f"cannot write {path}: {error.strerror}.") from error
 
 
-def _message(draft: Draft, path: Path, laptop: Sweep) -> str:
+def _message(draft: Draft, path: Path, laptop: Sweep, again: str) -> str:
     count = "all samples" if draft.samples is None else f"{draft.samples} samples"
     lines = [f"wrote {path}; its profile `laptop` has {count} and {draft.epochs} epochs a trial"]
     with as_usage_errors():
         lines += dict.fromkeys(t for study in laptop.studies() for t in missing(study, home()))
     if any(not task.samples for task in draft.tasks):
         lines.append(
-            "the size of some data is not known before their import: write the file again then, "
-            "and the profile fits it"
+            "the size of some data is not known before their import. Write the file again then, "
+            f"and the profile fits it: {again}"
         )
     lines.append(f"next: sweeper plan {path} --profile laptop --calibrate")
     lines.append(f"then: sweeper launch {path} --profile laptop")

@@ -86,6 +86,7 @@ class MethodEntry:
     control: Params = field(default_factory=dict)  # turns it into vanilla fine-tuning
     needs_source: bool = False
     prune_after: float = 0.0  # share of the objective stage's epochs before any pruning
+    origin: str = ""  # of a plugin: its file, or its distribution
 
 
 @dataclass(frozen=True, kw_only=True)

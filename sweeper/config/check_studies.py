@@ -35,7 +35,9 @@ def check_studies(
             try:
                 studies.append(sweep.study(method, task))
             except InfeasibleParams as error:
-                _add(tree, "fixed", f"`{method}` on `{task}`: {error}.", faults)
+                name = {"methods": method, "tasks": task}.get(error.section)
+                on = "" if error.section == "methods" else f" on `{task}`"
+                _add(tree, error.section, f"`{method}`{on}: {error}.", faults, name)
     # Refusals concern single studies, so every feasible study is checked on its own.
     if refusals is not None:
         for study in studies:
@@ -46,9 +48,11 @@ def check_studies(
         if sweep.search.trials > LEADING:
             message = (
                 f"`{method}` has no parameter here to search. Name one in `parameters`, or set "
-                f"`search.trials: {LEADING}` to run its preset and control alone."
+                f"`search.trials: {LEADING}` to run its preset and control alone. All that it has: "
+                f"sweeper describe {method}"
             )
-            _add(tree, "parameters", message, faults)
+            key = "parameters" if "parameters" in tree.children() else "methods"
+            _add(tree, key, message, faults, method)
     notes += check_levels(studies, tree, faults)
     notes += schedule_notes(studies)
     used = {name for study in studies for name in study.parameters}
@@ -91,8 +95,11 @@ def _check_pruning(study: StudySpec, sweep: Sweep, tree: Node, faults: Faults) -
     return None
 
 
-def _add(tree: Node, key: str, message: str, faults: Faults) -> None:
+def _add(tree: Node, key: str, message: str, faults: Faults, name: str | None = None) -> None:
+    """Add a fault at a key of the file, or at a name in the list under it."""
     place = tree.children().get(key)
+    if place is not None and isinstance(place.value, list):
+        place = next((item for item in place.value if item.value == name), place)
     faults.add(place if place is not None else Place(tree.origin.where), message)
 
 

@@ -33,7 +33,7 @@ RULES = {
     VARIABLE: "must be the name of an environment variable: letters, digits and _, no value",
 }
 
-REQUIRED = ("name", "methods", "tasks", "parameters")
+REQUIRED = ("name", "methods", "tasks")
 ENV = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
 STORES = ("s3", "gs", "file")
 SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks")

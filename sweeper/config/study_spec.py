@@ -16,8 +16,9 @@ equal, so the difference between the two is the effect of the method.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from pydantic import ValidationError
 
@@ -32,14 +33,24 @@ from sweeper.config.catalog import (
 )
 from sweeper.config.distributions import Choice, Distribution, parents_first, same
 from sweeper.config.faults import sentence
-from sweeper.errors import SweeperError
+from sweeper.errors import SweeperError, unknown
 from sweeper.model import Params, TrialKind
 
 Stages = dict[str, Settings]  # the settings of every stage
 
 
+Section = Literal["fixed", "methods", "tasks"]
+
+
 class InfeasibleParams(SweeperError):
-    """Settings that a stage refuses, usually because two of them contradict each other."""
+    """Settings that a stage refuses, usually because two of them contradict each other.
+
+    `section` is that of the sweep file which has them, or which names the method or task that does.
+    """
+
+    def __init__(self, message: str, section: Section = "fixed") -> None:
+        super().__init__(message)
+        self.section = section
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +166,13 @@ def make_study_spec(
     recipe = {f"{last}.{key}": value for key, value in task.recipe.items() if key in fields}
     published = method.published.get(task.name, {})
     fixed = {name: value for name, value in fixed.items() if name in known}
-    settings = dict(flatten(complete(method, {**recipe, **method.preset, **published, **fixed})))
+    of_method = f"of the method{f' in {method.origin}' if method.origin else ''}"
+    layers: list[_Layer] = [
+        ("tasks", "the recipe of the task", recipe),
+        ("methods", f"the preset {of_method}", method.preset),
+        ("methods", f"the published settings {of_method}", published),
+    ]
+    settings = dict(flatten(_joined(method, [*layers, ("fixed", "the file", fixed)])))
 
     # A setting of `model` is a hyperparameter only if it is searched or differs from the file's.
     own = {f"{MODEL}.{key}": value for key, value in model_parameters.items()}
@@ -176,7 +193,11 @@ def make_study_spec(
 
     # The control is validated here: if it is infeasible, the study cannot run.
     control = {**settings, **method.control}
-    complete(method, control)
+    try:
+        complete(method, control)
+    except InfeasibleParams:
+        _joined(method, [*layers, ("methods", f"the control {of_method}", method.control)])
+        raise
     epochs = {stage: _most_epochs(stage, searched, settings) for stage in method.stages}
     return StudySpec(
         name=f"{method.name}/{task.name}",
@@ -200,6 +221,28 @@ def make_study_spec(
     )
 
 
+_Layer = tuple[Section, str, Params]
+
+
+def _joined(method: MethodEntry, layers: Sequence[_Layer]) -> Stages:
+    """Return all settings of all stages, given layers of them: a later one overrides.
+
+    Raises:
+        InfeasibleParams: A stage refuses them. The message names the layer that is at fault.
+    """
+    try:
+        return complete(method, {name: v for *_, layer in layers for name, v in layer.items()})
+    except InfeasibleParams:
+        for i, (section, what, _) in enumerate(layers):
+            if section != "fixed":
+                try:
+                    below = layers[: i + 1]
+                    complete(method, {n: v for *_, layer in below for n, v in layer.items()})
+                except InfeasibleParams as error:
+                    raise InfeasibleParams(f"{what}: {error}", section) from error
+        raise
+
+
 def complete(method: MethodEntry, params: Params) -> Stages:
     """Return all settings of all stages, given some of them by `stage.parameter`.
 
@@ -207,12 +250,16 @@ def complete(method: MethodEntry, params: Params) -> Stages:
         InfeasibleParams: A stage refuses them.
     """
     given: dict[str, dict[str, object]] = {stage: {} for stage in method.stages}
+    faults: list[str] = []
     for name, value in params.items():
         stage, _, key = name.partition(".")
-        if name != PROXY and stage != MODEL:
+        if name == PROXY or stage == MODEL:
+            continue
+        if stage in given:
             given[stage][key] = value
+        else:
+            faults.append(f"`{name}`: there is no stage `{stage}`")
     stages: Stages = {}
-    faults: list[str] = []
     for stage, config in method.stages.items():
         try:
             checked = validated(config, given[stage])
@@ -220,7 +267,13 @@ def complete(method: MethodEntry, params: Params) -> Stages:
         except ValidationError as error:
             for item in error.errors():
                 where = ".".join([stage, *map(str, item["loc"])])
-                faults.append(f"`{where}`: {sentence(item)}")
+                known = [f"{stage}.{key}" for key in public_fields(config)]
+                is_unknown = item["type"] == "extra_forbidden"
+                faults.append(
+                    unknown("parameter", where, known).rstrip(".")
+                    if is_unknown
+                    else f"`{where}`: {sentence(item)}"
+                )
     if faults:
         raise InfeasibleParams("; ".join(faults))
     return stages

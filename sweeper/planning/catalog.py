@@ -16,11 +16,12 @@ from typing import cast
 from sweeper.config.catalog import Catalog, Lazy, MethodEntry, Settings, TaskEntry
 from sweeper.config.faults import shown
 from sweeper.errors import NOT_TAKEN, StorageFull, UsageError
-from sweeper.planning.plugin_path import with_sources
+from sweeper.planning.plugin_path import path_of, with_sources
 from sweeper.planning.samplers import PRUNERS, SAMPLERS, check_pruner, check_sampler
 from trainables.errors import TrainableError
 from trainables.methods.registry import METHODS
 from trainables.models.weights.description import BACKBONES
+from trainables.plugins import plugins_of
 from trainables.sources.registry import PROXIES
 from trainables.spec import (
     PUBLISHED_MODEL,
@@ -143,6 +144,10 @@ def _method(name: str) -> MethodEntry:
         control=method.control,
         needs_source=method.needs_source,
         prune_after=method.prune_after,
+        origin=", ".join(
+            path_of(offer) or f"`{offer.value}` of {offer.origin}"
+            for offer in plugins_of({"sweeper.methods": [name]})
+        ),
     )
 
 

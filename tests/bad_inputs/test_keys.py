@@ -14,7 +14,7 @@ ROWS = [
     Row(22, "one below", edit("trials:", "trails:"),
         "x.yaml:9: unknown key `search.trails`. Did you mean `search.trials`?"),
     Row(23, "missing", edit("parameters:\n" + PARAMETER, "model: {}"),
-        "x.yaml: missing key `parameters`."),
+        "x.yaml:2: `mona` has no parameter here to search. Name one in `parameters`, or set "),
     Row(24, "no parameters", edit("parameters:\n" + PARAMETER, "parameters: {}"),
         "x.yaml:6: `mona` has no parameter here to search. Name one in `parameters`, or set "),
     Row(25, "a number with an exponent", edit("min: 1e-4", "min: 1E-4"), "x.yaml: valid", code=0),

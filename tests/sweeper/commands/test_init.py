@@ -101,6 +101,7 @@ def test_a_file_for_own_tasks_fits_their_imported_data(tmp_path, capsys):
     before = init(tmp_path / "sweeps" / "a.yaml", methods=["nft"], task_files=[file])
     assert (before.samples, before.epochs) == (None, FEWEST_EPOCHS)
     assert "sweeper data import" in before.message
+    assert before.message.count(f" --methods nft --task-file {file} --replace\n") == 1
     assert command(["data", "import", str(file)]) == 0
     after = init(tmp_path / "sweeps" / "b.yaml", methods=["nft"], task_files=[file])
     assert after.epochs == 12  # 130 training samples, 1500 passes
@@ -144,9 +145,11 @@ def test_names_follow_the_file_or_the_tasks(tmp_path):
 def test_no_file_is_overwritten_and_a_refused_one_does_not_stay(tmp_path, monkeypatch):
     path = tmp_path / "a.yaml"
     path.write_text("mine")
-    with pytest.raises(UsageError, match="exists"):
+    with pytest.raises(UsageError, match=r"exists.* --tasks pdebench/darcy_2d --replace$"):
         init(path, methods=["nft"], tasks=["pdebench/darcy_2d"])
     assert path.read_text() == "mine"
+    init(path, methods=["nft"], tasks=["pdebench/darcy_2d"], replace=True)
+    assert (text := path.read_text()) != "mine"
     with pytest.raises(UsageError, match="is no folder"):
         init(tmp_path / "none" / "a.yaml", methods=["nft"], tasks=["pdebench/darcy_2d"])
 
@@ -157,6 +160,9 @@ def test_no_file_is_overwritten_and_a_refused_one_does_not_stay(tmp_path, monkey
     with pytest.raises(FileFaults):
         init(tmp_path / "b.yaml", methods=["nft"], tasks=["pdebench/darcy_2d"])
     assert not (tmp_path / "b.yaml").exists()
+    with pytest.raises(FileFaults):
+        init(path, methods=["nft"], tasks=["pdebench/darcy_2d"], replace=True, minutes=5)
+    assert path.read_text() == text
 
 
 @pytest.mark.parametrize(

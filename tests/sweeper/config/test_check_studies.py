@@ -1,5 +1,6 @@
 """Learning rates fall to 0 with the last epoch, unless a file says otherwise, which is noted."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,9 +8,11 @@ import pytest
 from sweeper.cli.main import run
 from sweeper.config.loader import load_sweep, loads_sweep
 from sweeper.config.sweep import Sweep
+from sweeper.errors import FileFaults
 from sweeper.planning.catalog import catalog
 from tests.bad_inputs.rows import VALID, edit, parameter
 from tests.support.command import ROOT
+from trainables.methods.registry import METHODS
 
 SPACES = ROOT / "search_spaces"
 NOTE = (
@@ -40,6 +43,22 @@ def test_a_schedule_that_a_file_sets_is_kept_and_noted_where_it_ends_early() -> 
     assert (decay(longer), longer.notes) == (20.0, ())
     shorter_than_warmup = loads_sweep(text, catalog(), sets=["refine.warmup_epochs=6"])
     assert shorter_than_warmup.notes == ()  # the rate stays at its peak
+
+
+@pytest.mark.parametrize(
+    ("part", "settings", "told"),
+    [
+        ("control", {"refine.wibble": 0}, "the control of the method: unknown parameter `refine.w"),
+        ("control", {"align.epochs": 0}, "the control of the method: `align.epochs`: there is no"),
+        ("preset", {"refine.lr": 30}, "the preset of the method: `refine.lr`: must be less than"),
+    ],
+)
+def test_settings_that_a_method_brings_are_no_fault_of_the_file(part, settings, told) -> None:
+    broken = replace(METHODS["nft"], name="broken", **{part: settings})
+    text = VALID.replace("[mona]", "[broken]").replace("meta.alpha", "refine.lr")
+    with METHODS.holding("broken", broken), pytest.raises(FileFaults) as caught:
+        loads_sweep(text, catalog())
+    assert str(caught.value).startswith(f"sweep.yaml:2: `broken`: {told}")
 
 
 def test_published_epochs_keep_their_published_schedule() -> None:
