@@ -1,4 +1,4 @@
-"""Exact optimal transport from one uniform measure to each of several, by the network simplex.
+"""Exact optimal transport between uniform measures, by the network simplex.
 
     OT(a, b) = min over plans P of <P, C>,  P 1 = a,  P' 1 = b
 
@@ -6,11 +6,13 @@ Bonneel et al., "Displacement Interpolation Using Lagrangian Mass Transport", SI
 the implementation of POT. By the envelope theorem the gradient by C is the optimal plan. The plan
 is computed once and is a constant, so that the solver is not differentiated.
 
-Shapes: n = points of a; m = points of all b, one measure after the other; k = measures b.
+Shapes: n = points of all a; m = points of all b, one measure after the other; j = measures a; k =
+measures b.
 """
 
 import warnings
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,17 +40,30 @@ def stacked(costs: Sequence[TransportCosts]) -> TransportCosts:
     return TransportCosts(values, all(cost.converged for cost in costs))
 
 
-def exact_costs(cost: Float64[Tensor, "n m"], counts: Sequence[int]) -> TransportCosts:
-    """Return OT(a, b_k) of each measure b_k, in units of the costs.
+def exact_costs(
+    cost: Float64[Tensor, "n m"], sizes: Sequence[int], counts: Sequence[int]
+) -> TransportCosts:
+    """Return OT(a_j, b_k) of all pairs [j, k], in units of the costs.
+
+    The solver runs on the CPU, in as many threads as torch has there. All costs are copied at once,
+    and so are the plans, since each copy makes a GPU wait.
 
     Args:
-        cost: Costs C of all measures; the columns of each measure follow one another.
-        counts: Number of points of each measure.
+        cost: Costs C of all measures; the points of each measure follow one another.
+        sizes: Number of points of each measure a.
+        counts: Number of points of each measure b.
     """
-    solved = [_plan(block.numpy(force=True)) for block in torch.split(cost, list(counts), 1)]
-    plan = np.concatenate([plan for plan, _ in solved], 1)
-    moved = torch.from_numpy(plan).to(cost.device) * cost
-    return TransportCosts(sums_of_measures(moved, counts), all(optimal for _, optimal in solved))
+    on_cpu = cost.numpy(force=True)
+    bands = np.split(on_cpu, np.cumsum(sizes)[:-1])
+    blocks = [block for band in bands for block in np.split(band, np.cumsum(counts)[:-1], axis=1)]
+    with warnings.catch_warnings(), ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        warnings.simplefilter("ignore")  # the log has the same text
+        solved = list(pool.map(_plan, blocks))
+    plans = iter([plan for plan, _ in solved])
+    plan = np.concatenate([np.concatenate([next(plans) for _ in counts], 1) for _ in sizes])
+    moved = torch.split(torch.from_numpy(plan).to(cost.device) * cost, list(sizes))
+    values = torch.stack([sums_of_measures(band, counts) for band in moved])
+    return TransportCosts(values, all(optimal for _, optimal in solved))
 
 
 def sums_of_measures(x: Float64[Tensor, "n m"], counts: Sequence[int]) -> Float64[Tensor, " k"]:
@@ -58,8 +73,6 @@ def sums_of_measures(x: Float64[Tensor, "n m"], counts: Sequence[int]) -> Float6
 
 def _plan(cost: np.ndarray) -> tuple[np.ndarray, bool]:
     """Return the optimal plan, and whether the solver proved its optimality."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the log has the same text
-        uniform = (np.full(size, 1 / size) for size in cost.shape)
-        plan, log = ot.emd(*uniform, cost, numItermax=MAX_PIVOTS, log=True)
+    uniform = (np.full(size, 1 / size) for size in cost.shape)
+    plan, log = ot.emd(*uniform, cost, numItermax=MAX_PIVOTS, log=True)
     return plan, log["warning"] is None

@@ -76,8 +76,8 @@ def otdd(
     cost = ground_cost(squared, w, source.classes.counts, classes.counts, label_weight)
     whole = (len(classes.features),)
     if source.solver == "emd":
-        costs = [exact_costs(cost, whole)]
-        value = costs[0].values[0]
+        costs = [exact_costs(cost, (len(cost),), whole)]
+        value = costs[0].values[0, 0]
     else:
         # A Sinkhorn divergence: half of the cost of each side to itself removes the entropic bias.
         costs = [
@@ -96,9 +96,10 @@ def _between_classes(source: Statistics, target: Statistics, squared: Tensor) ->
     """Return W of all pairs of a source class and a target class."""
     if source.method == "gaussian":
         return TransportCosts(gaussian_distances(source.gaussians, target.gaussians), True)
-    blocks, counts = torch.split(squared, list(source.classes.counts)), target.classes.counts
+    sizes, counts = source.classes.counts, target.classes.counts
     if source.solver == "emd":
-        return stacked([exact_costs(block, counts) for block in blocks])
+        return exact_costs(squared, sizes, counts)
+    blocks = torch.split(squared, list(sizes))
     costs = stacked([entropic_costs(block, counts, source.entreg) for block in blocks])
     alone = source.class_self_costs, target.class_self_costs
     values = costs.values - alone[0].values[:, None] / 2 - alone[1].values / 2
