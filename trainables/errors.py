@@ -3,6 +3,7 @@
 * TrainableError
   x ConfigError      a setting that no stage, network or task can honour
     + PluginError    a plugin that cannot be imported, or whose name another one has
+  x DeviceError      a device that a trial asks for, and that is not there or cannot do it
   x DataError        data that are missing, truncated, not finite or of the wrong shape
     x TaskDataError  data of a user that do not fit a key of their task file
   x WeightsError     pretrained weights that are missing or do not fit
@@ -21,6 +22,10 @@ class ConfigError(TrainableError, ValueError):
 
 class PluginError(ConfigError):
     """A plugin cannot be imported, or two plugins have the same name."""
+
+
+class DeviceError(TrainableError):
+    """A device that a trial asks for is not there, or cannot compute what the trial asks for."""
 
 
 class DataError(TrainableError):

@@ -235,6 +235,7 @@ class AttemptConfig:
     folder: str  # for checkpoints and `log.txt`; a scratch folder if `store` is set
     resume: tuple[str, ...] = ()  # checkpoints to resume from, newest first: folders or URLs
     threads: int = 1  # CPU threads
+    gpu: float = 0.0  # GPUs that the trial asks for; 0: it trains on the CPU
     name: str = ""  # SWEEP/STUDY/NUMBER
     content_hash: str | None = None  # expected hash of the task's data; None: not checked
     store: str | None = None  # URL of this attempt's folder in an artifact store

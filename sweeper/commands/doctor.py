@@ -9,8 +9,8 @@ from pathlib import Path
 
 from sweeper.commands.result import Result
 from sweeper.planning.catalog import home
+from sweeper.planning.gpus import count_gpus, fault_of_torch, gpus_of_torch
 from sweeper.planning.plugin_path import with_sources
-from sweeper.planning.resources import count_gpus
 from sweeper.planning.samplers import PRUNERS, SAMPLERS
 from sweeper.provenance import PACKAGES, collect
 from sweeper.text import without_secrets
@@ -77,10 +77,17 @@ def _plugins() -> Iterator[tuple[str, str, str]]:
 
 
 def _devices() -> Iterator[tuple[str, str, str]]:
-    gpus = count_gpus()
-    note = "none visible: the laptop profile is the default"
     yield "cpu", "ok", f"{os.cpu_count()} cores"
-    yield "gpu", "ok" if gpus else "note", f"{gpus}" if gpus else note
+    listed, found = count_gpus(), gpus_of_torch()
+    if fault := fault_of_torch(listed, found):
+        yield "gpu", "bad", fault
+    elif listed:
+        yield "gpu", "ok", f"{listed}: {', '.join(found.names) if found else 'torch is not asked'}"
+    elif found is not None and found.names:
+        names = ", ".join(found.names)
+        yield "gpu", "note", f"torch finds {names}, but no driver lists it: none is counted"
+    else:
+        yield "gpu", "note", "none visible: the laptop profile is the default"
 
 
 def _weights() -> Iterator[tuple[str, str, str]]:

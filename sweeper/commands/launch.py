@@ -159,6 +159,7 @@ def run(
     if record.state != "new":
         console.print(f"{sweep.name}: resuming, {done} of {planned} trials are done.")
     resources.check_request(sweep, where.address)
+    resources.check_torch(sweep, where.address)
     usable_home()
     job = DriverJob(
         folder=str(folder),

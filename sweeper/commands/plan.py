@@ -172,12 +172,15 @@ def plan(
     if calibrate is not None:
         from sweeper.planning.calibration import calibrate as measure
 
-        resources.check_cluster(sweep, resources.this_machine())
+        resources.check_request(sweep, "local")
+        resources.check_torch(sweep, "local")
         measure(sweep, usable_home(), calibrate)
     nodes = described or _nodes(options)
     is_here = cluster is None and options.address == "local"
     where = "this machine" if is_here else "the largest node there"
     refused = resources.unschedulable(sweep, nodes, where=where)
+    if is_here and not refused and (fault := resources.unusable(sweep)):
+        refused = [fault]
     slots = resources.slots_on(sweep, nodes)
     priced = price_of(sweep, home(), slots, any_device=not is_here)
     with as_usage_errors():
@@ -245,10 +248,8 @@ def _nodes(options: load.Options) -> Sequence[resources.NodeResources]:
     from sweeper.execution import cluster
 
     cluster.set_environment(home() / cluster.TOKEN, address=options.address)
-    with cluster.connect(options.address, insecure=options.insecure):
-        from sweeper.execution.nodes import capacities  # Ray, once its environment is set
-
-        return capacities()
+    with cluster.connect(options.address, insecure=options.insecure) as joined:
+        return joined.nodes
 
 
 def _how_to_measure(sweep: Sweep, uncalibrated: tuple[str, ...], *, is_here: bool) -> str:

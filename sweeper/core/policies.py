@@ -48,6 +48,7 @@ SIGNS = (
     ("Cannot allocate memory", "host_oom"),
     ("StorageError", "storage"),
     ("ConfigError", "config"),
+    ("DeviceError", "config"),
     ("DataError", "data"),
     ("CorruptCheckpoint", "data"),
     ("WeightsError", "data"),

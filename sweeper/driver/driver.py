@@ -41,6 +41,7 @@ from sweeper.model import StudyFacts
 from sweeper.planning import resources
 from sweeper.planning.catalog import home
 from sweeper.planning.checkpoint_paths import CheckpointPaths
+from sweeper.planning.gpus import count_gpus
 from sweeper.planning.plugin_path import active
 from sweeper.planning.plugins import changes, record_of
 from sweeper.planning.price import price_of
@@ -82,13 +83,13 @@ def drive(
     ledger.on_trouble(say)
     check_tracking(sweep)
     with _connected(sweep, folder, job, on_start) as cluster:
-        resources.check_cluster(sweep, cluster.resources)
+        resources.check_nodes(sweep, cluster.nodes)
         facts = _prepared(preparation, console)
         check_nodes(sweep, facts, folder, home())
         check_same(ledger, facts)
-        slots = resources.concurrency(sweep, cluster.resources)
+        slots = resources.slots_on(sweep, cluster.nodes)
         for note in (
-            *resources.notes(sweep, cluster.resources),
+            *resources.notes_on(sweep, cluster.nodes),
             *store_notes(sweep, pin_of(ledger)),
         ):
             say(note)
@@ -109,7 +110,7 @@ def _connected(
     on_start(job.address == "local")
     with connect(
         job.address,
-        num_gpus=resources.count_gpus(),
+        num_gpus=count_gpus(),
         insecure=job.insecure,
         passed_on=resources.passed_on(sweep, os.environ),
         log=folder / RAY_LOG,
@@ -161,7 +162,7 @@ class Driver:
     ) -> None:
         self._sweep, self._ledger, self._folder = sweep, ledger, folder
         self._cluster, self._say = cluster, partial(print_text, console)
-        self._slots = resources.concurrency(sweep, cluster.resources)
+        self._slots = resources.slots_on(sweep, cluster.nodes)
         self._paths = CheckpointPaths(folder, sweep.checkpoints.store)
         self._recorder = make_recorder(ledger, sweep, self._paths, self._say)
         self._builder = TrialBuilder(sweep, self._paths, home(), pin_of(ledger), facts)

@@ -64,7 +64,7 @@ class Cluster:
     address: str
     dashboard: str | None  # URL
     token_file: str | None  # file with the token for browsers
-    resources: dict[str, float]
+    nodes: list[dict[str, float]]  # resources of each, by Ray's names: CPU, GPU, memory
     is_ours: bool = False  # started by this process, on this machine only
 
     def standing(self) -> tuple[int, int]:
@@ -201,6 +201,8 @@ def connect(
             "dashboard_host": "127.0.0.1",
             "_node_ip_address": "127.0.0.1",
         }
+    from sweeper.execution.nodes import capacities  # Ray, once its environment is set
+
     _isolate_workers()
     if address == "local":
         context = _start(options, passed_on, log)
@@ -215,7 +217,7 @@ def connect(
             address=ray.get_runtime_context().gcs_address,
             dashboard=f"http://{url}" if url else None,
             token_file=os.environ.get("RAY_AUTH_TOKEN_PATH"),
-            resources={k: float(v) for k, v in ray.cluster_resources().items()},
+            nodes=capacities(),
             is_ours=address == "local",
         )
     finally:

@@ -24,7 +24,7 @@ from sweeper.config.study_spec import InfeasibleParams, StudySpec
 from sweeper.config.sweep import Sweep
 from sweeper.errors import Fault, FileFaults, SweeperError
 from sweeper.model import Params
-from sweeper.planning import child, resources
+from sweeper.planning import child, gpus, resources
 from sweeper.planning.plugins import plugins_in
 from sweeper.planning.trials import spec_of
 from trainables.tasks.generation import Progress
@@ -67,6 +67,7 @@ class PilotJob(Record):
 
     trials: Mapping[str, Spec]  # by name
     threads: float
+    gpu: float  # GPUs of each trial
     epochs: int  # of a trial's last stage, after which the pilot stops the trial
     folder: str  # for checkpoints
     began: float  # when the process was started, in seconds since the Unix epoch
@@ -111,15 +112,13 @@ def calibrate(sweep: Sweep, home: Path, progress: Progress) -> None:
 
 def _pilot(sweep: Sweep, study: StudySpec, home: Path) -> PilotResult:
     """Run the pilot of a study in a process of its own."""
-    environment = child.environment()
-    if not sweep.resources.gpu:  # Ray does the same for a trial without a GPU
-        environment["CUDA_VISIBLE_DEVICES"] = ""
     # A process of its own has the memory and the caches of a real worker.
     home.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".pilot-", dir=home) as folder:
         job = PilotJob(
             trials=measured_trials(study, home),
             threads=sweep.resources.cpu,
+            gpu=sweep.resources.gpu,
             epochs=EPOCHS,
             folder=folder,
             began=time.time(),
@@ -128,7 +127,7 @@ def _pilot(sweep: Sweep, study: StudySpec, home: Path) -> PilotResult:
             child.command("sweeper.planning.pilot"),
             input=job.model_dump_json(),
             capture_output=True,
-            env=environment,
+            env=child.environment(),
             text=True,
         )
     try:
@@ -146,7 +145,7 @@ def _calibration(sweep: Sweep, study: StudySpec, found: PilotResult) -> Calibrat
         study=study.name,
         at=time.time(),
         device=device_of(sweep),
-        device_memory_bytes=resources.gpu_memory_bytes() if sweep.resources.gpu else None,
+        device_memory_bytes=gpus.gpu_memory_bytes() if sweep.resources.gpu else None,
         **dict(found),
     )
 
@@ -232,7 +231,7 @@ def write(sweep: Sweep, study: StudySpec, home: Path, found: Calibration) -> Non
 
 def device_of(sweep: Sweep) -> str:
     """Return the device of a trial on this machine: `cpu: NAME` or `gpu: NAME`."""
-    return f"gpu: {resources.gpu_name()}" if sweep.resources.gpu else f"cpu: {resources.cpu_name()}"
+    return f"gpu: {gpus.gpu_name()}" if sweep.resources.gpu else f"cpu: {resources.cpu_name()}"
 
 
 def _file(sweep: Sweep, study: StudySpec, home: Path, device: str) -> Path:

@@ -27,8 +27,8 @@ from sweeper.errors import UsageError
 from sweeper.ledger import Ledger, SweepRecord
 from sweeper.planning import own_tasks
 from sweeper.planning.catalog import catalog, home, with_own_tasks
+from sweeper.planning.gpus import count_gpus
 from sweeper.planning.plugins import check_installed, record_of
-from sweeper.planning.resources import count_gpus
 from sweeper.planning.sweep_folder import check_storage
 from sweeper.planning.trials import data_of
 from sweeper.text import format_bytes

@@ -16,6 +16,7 @@ from sweeper.planning import child
 from sweeper.planning.calibration import Configuration, Pace, PilotJob, PilotResult
 from trainables.errors import TrainableError
 from trainables.report import Report
+from trainables.runtime.device import device_for
 from trainables.runtime.memory import count_anew, peak_bytes
 from trainables.runtime.training import Training
 from trainables.runtime.warm import WarmParts
@@ -52,8 +53,8 @@ def _prepare(spec: TrialSpec) -> None:
 
 def _measure(name: str, spec: TrialSpec, parts: WarmParts, job: PilotJob) -> Configuration:
     """Train a trial for a few epochs, and return its cost."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    count_anew(torch.device(device))
+    device = device_for(job.gpu)
+    count_anew(device)
     began = time.monotonic()
     training = Training.begin(spec, parts, device=device)
     begin_s = time.monotonic() - began
@@ -71,7 +72,7 @@ def _measure(name: str, spec: TrialSpec, parts: WarmParts, job: PilotJob) -> Con
         begin_s=begin_s,
         stages={s: Pace(first_s=spent[0], next_s=spent[-1]) for s, spent in seconds.items()},
         files={path.name: path.stat().st_size for path in checkpoint.iterdir()},
-        peak_memory_bytes=peak_bytes(torch.device(device)),
+        peak_memory_bytes=peak_bytes(device),
     )
 
 

@@ -6,11 +6,8 @@ This module does not load torch.
 import os
 import platform
 import re
-import shutil
-import subprocess
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
 
 import psutil
@@ -19,34 +16,14 @@ from sweeper.config.faults import shown
 from sweeper.config.sweep import Sweep
 from sweeper.errors import CannotSchedule, UsageError
 from sweeper.execution.cluster import BUCKETS
+from sweeper.planning.gpus import count_gpus, fault_of_torch, gpus_of_torch
 from sweeper.text import format_bytes
 
-MIB = 2**20
 GIB = 2**30
 MOST = 10_000  # concurrent trials
 NodeResources = Mapping[str, float]  # of one node of a cluster, by Ray's names: CPU, GPU
 NODES = re.compile(r"(?:(?P<count>\d{1,5}) *nodes? *(?:x|\*|of|with) *)?(?P<each>.+)", re.I)
 DEVICES = re.compile(r"(?P<count>\d{1,5}) *(?P<name>CPU|GPU)s?", re.I)
-
-
-def count_gpus() -> int:
-    """Return the number of NVIDIA GPUs that CUDA_VISIBLE_DEVICES leaves visible."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None and visible.strip() in ("", "-1"):
-        return 0
-    found = sum(line.startswith("GPU ") for line in _nvidia_smi("-L"))
-    return min(found, len(visible.split(","))) if visible else found
-
-
-def gpu_name() -> str | None:
-    """Return the name of the first GPU, or None if there is no GPU."""
-    gpus = _gpus()
-    return gpus[0][0] if gpus else None
-
-
-def gpu_memory_bytes() -> int | None:
-    """Return the memory of the smallest GPU in bytes, or None if there is no GPU."""
-    return min((memory for _, memory in _gpus()), default=None)
 
 
 def cpu_name() -> str:
@@ -56,31 +33,6 @@ def cpu_name() -> str:
         if found:
             return found[1].strip()
     return platform.processor() or platform.machine()
-
-
-@cache
-def _gpus() -> list[tuple[str, int]]:
-    """Return the name and the memory in bytes of every GPU."""
-    if not count_gpus():
-        return []
-    return parse_gpus(_nvidia_smi("--query-gpu=name,memory.total", "--format=csv,noheader,nounits"))
-
-
-def parse_gpus(lines: list[str]) -> list[tuple[str, int]]:
-    """Return names and bytes of memory, from lines like `NVIDIA H100 80GB HBM3, 81559` (MiB)."""
-    found = (re.fullmatch(r"(.+), (\d+)", line.strip()) for line in lines)
-    return [(match[1], int(match[2]) * MIB) for match in found if match]
-
-
-def _nvidia_smi(*arguments: str) -> list[str]:
-    command = shutil.which("nvidia-smi")
-    if command is None:
-        return []
-    try:
-        done = subprocess.run([command, *arguments], capture_output=True, text=True, timeout=20)
-    except (OSError, subprocess.SubprocessError):
-        return []
-    return done.stdout.splitlines()
 
 
 def request(sweep: Sweep) -> dict[str, float]:
@@ -121,10 +73,29 @@ def check_request(sweep: Sweep, address: str) -> None:
         CannotSchedule: A trial asks for more than this machine has.
     """
     if address == "local":
-        check_cluster(sweep, this_machine())
+        check_nodes(sweep, [this_machine()], where="this machine")
 
 
-def this_machine() -> dict[str, float]:
+def check_torch(sweep: Sweep, address: str) -> None:
+    """Check that torch can use the GPUs of this machine, if trials here ask for one.
+
+    Raises:
+        CannotSchedule: It cannot. On other machines, such a trial fails.
+    """
+    if address == "local" and (fault := unusable(sweep)):
+        raise CannotSchedule(fault)
+
+
+def unusable(sweep: Sweep) -> str | None:
+    """Return why trials that ask for a GPU of this machine cannot use it, or None.
+
+    Torch is asked in a process of its own, only if the trials ask for a GPU.
+    """
+    fault = fault_of_torch(count_gpus(), gpus_of_torch()) if sweep.resources.gpu else None
+    return fault and f"resources.gpu: {fault} To train on CPUs, write `gpu: 0`."
+
+
+def this_machine() -> NodeResources:
     """Return the resources of a local cluster."""
     return {
         "CPU": float(os.cpu_count() or 1),
@@ -133,37 +104,27 @@ def this_machine() -> dict[str, float]:
     }
 
 
-def check_cluster(sweep: Sweep, available: dict[str, float]) -> None:
-    """Check a request against a running cluster.
+def check_nodes(
+    sweep: Sweep,
+    nodes: Sequence[NodeResources],
+    *,
+    where: str = "the largest node of the cluster",
+) -> None:
+    """Check a request against the nodes of a cluster.
 
     Raises:
-        CannotSchedule: A trial asks for more than the whole cluster has, and would wait forever.
+        CannotSchedule: No node has as much as a trial asks for, which would wait forever.
     """
-    for key, name in (("cpu", "CPU"), ("gpu", "GPU")):
-        wanted, there = request(sweep)[key], available.get(name, 0.0)
-        if wanted > there:
-            raise CannotSchedule(
-                f"resources.{key}: a trial asks for {wanted:g}, the cluster has {there:g}; write "
-                f"`{key}: {there:g}`{' or less' * bool(there)}, or add a node."
-            )
-    if message := _memory(sweep, [available], "the cluster"):
-        raise CannotSchedule(message)
-
-
-def concurrency(sweep: Sweep, available: dict[str, float]) -> int:
-    """Return the number of concurrent trials: those that fit, at most `search.max_concurrent`."""
-    return min(_fits(sweep, available), sweep.search.max_concurrent or MOST)
-
-
-def notes(sweep: Sweep, available: dict[str, float]) -> list[str]:
-    """Return notes on settings that are valid but may be unintended."""
-    wanted, fits = sweep.search.max_concurrent, _fits(sweep, available)
-    return _too_many(wanted, fits)
+    more = "launch on a cluster that has it: --address HOST:PORT"
+    if where != "this machine":
+        more = "add a node that has it"
+    if lines := unschedulable(sweep, nodes, where=where, more=more):
+        raise CannotSchedule("\n".join(lines))
 
 
 def notes_on(sweep: Sweep, nodes: Sequence[NodeResources]) -> list[str]:
-    """Return the same notes for a cluster whose nodes are known."""
-    fits = max(1, sum(_fits(sweep, node, least=0) for node in nodes))
+    """Return notes on settings that are valid but may be unintended."""
+    fits = max(1, sum(_fits(sweep, node) for node in nodes))
     return _too_many(sweep.search.max_concurrent, fits)
 
 
@@ -202,12 +163,23 @@ def slots_on(sweep: Sweep, nodes: Sequence[NodeResources]) -> int:
 
     Each trial runs on a single node.
     """
-    fits = sum(_fits(sweep, node, least=0) for node in nodes)
+    fits = sum(_fits(sweep, node) for node in nodes)
     return min(max(1, fits), sweep.search.max_concurrent or MOST, MOST)
 
 
-def unschedulable(sweep: Sweep, nodes: Sequence[NodeResources], *, where: str) -> list[str]:
-    """Return the reasons why no node can run a trial: a line for each scarce resource."""
+def unschedulable(
+    sweep: Sweep,
+    nodes: Sequence[NodeResources],
+    *,
+    where: str,
+    more: str = "plan for a cluster that has it: --cluster '1 node x 8 GPUs, 96 CPUs'",
+) -> list[str]:
+    """Return the reasons why no node can run a trial: a line for each scarce resource.
+
+    Args:
+        where: The largest of the nodes, in words.
+        more: The way to get more, in words.
+    """
     lines = []
     for key, name in (("cpu", "CPU"), ("gpu", "GPU")):
         wanted = request(sweep)[key]
@@ -215,13 +187,12 @@ def unschedulable(sweep: Sweep, nodes: Sequence[NodeResources], *, where: str) -
         if wanted > most:
             lines.append(
                 f"resources.{key}: a trial asks for {wanted:g}, and {where} has {most:g}; write "
-                f"`{key}: {most:g}`{' or less' * bool(most)}, or plan for a cluster that has it: "
-                "--cluster '1 node x 8 GPUs, 96 CPUs'."
+                f"`{key}: {most:g}`{' or less' * bool(most)}, or {more}."
             )
     if message := _memory(sweep, nodes, where):
         lines.append(message)
-    if not lines and not any(_fits(sweep, node, least=0) for node in nodes):
-        lines.append(f"resources: no node of {where} has both the CPUs and the GPUs of a trial.")
+    if not lines and not any(_fits(sweep, node) for node in nodes):
+        lines.append(f"resources: no single node has all that a trial asks for, but {more}.")
     return lines
 
 
@@ -239,14 +210,18 @@ def _memory(sweep: Sweep, nodes: Sequence[NodeResources], where: str) -> str | N
     )
 
 
-def _fits(sweep: Sweep, available: NodeResources, *, least: int = 1) -> int:
-    """Return the number of trials that fit on a cluster or on a node, but at least `least`."""
-    fits = [
-        int(available.get(name, 0.0) / wanted + 1e-9)
-        for key, name in (("cpu", "CPU"), ("gpu", "GPU"))
-        if (wanted := request(sweep)[key]) > 0
-    ]
-    return max(least, min([*fits, MOST]))
+def _fits(sweep: Sweep, node: NodeResources) -> int:
+    """Return the number of trials that fit on a node."""
+    wanted = request(sweep)
+    gpus = node.get("GPU", 0.0)
+    fits = [int(node.get("CPU", 0.0) / wanted["cpu"] + 1e-9)]
+    if 0 < wanted["gpu"] < 1:  # Ray places a trial on one GPU, never on the remainders of two
+        fits.append(int(gpus) * sharers(wanted["gpu"]))
+    elif wanted["gpu"]:
+        fits.append(int(gpus / wanted["gpu"]))
+    if "memory" in wanted and "memory" in node:
+        fits.append(int(node["memory"] / wanted["memory"]))
+    return min(*fits, MOST)
 
 
 def sharers(gpu: float) -> int:

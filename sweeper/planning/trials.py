@@ -59,6 +59,7 @@ class TrialBuilder:
             store=self._paths.store_of_attempt(trial),
             resume=tuple(measured(named, found, tuple(spec.stages))),
             threads=max(1, int(self._sweep.resources.cpu)),
+            gpu=float(self._sweep.resources.gpu),
             memory_bytes=self._sweep.resources.memory,
             name=f"{self._sweep.name}/{trial.name}",
             stage_store=place_of(self._sweep, study),

@@ -116,8 +116,8 @@ def test_what_this_machine_lacks_is_said_and_is_no_fault(command: Command) -> No
     assert told.out[:2] == [
         "not ready on this machine: nasbench360/ecg, nasbench360/satellite; `sweeper plan` says "
         "what to do.",
-        "on this machine: resources.gpu: a trial asks for 1, the cluster has 0; write `gpu: 0`, or "
-        "add a node.",
+        "on this machine: resources.gpu: a trial asks for 1, and this machine has 0; write "
+        "`gpu: 0`, or launch on a cluster that has it: --address HOST:PORT.",
     ]
 
 

@@ -207,5 +207,5 @@ def test_a_gpu_that_is_not_there_is_not_waited_for(shell):
     file, name = str(ROOT / "search_spaces" / "mona_pdebench.yaml"), "alone"
     arguments = ("--profile", "paper", "--name", name, "--set", "resources.cpu=1")
     refused = shell.run("launch", file, *arguments, code=7)
-    assert "resources.gpu: a trial asks for 0.5, the cluster has 0" in refused.err
+    assert "resources.gpu: a trial asks for 0.5, and this machine has 0" in refused.err
     assert not (shell.folder / "sweeps" / name).exists()

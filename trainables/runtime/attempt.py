@@ -23,6 +23,7 @@ from trainables.methods.registry import broken_by_halving
 from trainables.report import Failed, Measured, Report, StepResult, Waiting
 from trainables.runtime.attempt_log import append, capturing
 from trainables.runtime.checkpoints import AttemptCheckpoints
+from trainables.runtime.device import device_for
 from trainables.runtime.memory import MemoryLimit, count_anew, peak_bytes
 from trainables.runtime.training import Training
 from trainables.runtime.warm import WarmParts
@@ -62,15 +63,15 @@ class Attempt:
             tell = partial(append, self._folder)
             self._memory_limit = MemoryLimit(config.memory_bytes, tell)
         torch.set_num_threads(config.threads)
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        count_anew(torch.device(device))
         try:
-            self._begin(config, device)
+            self._begin(config)
         except Exception as error:
             infeasible = isinstance(error, ConfigError | ValidationError)
             self._failure = _failure(error, infeasible=infeasible)
 
-    def _begin(self, config: AttemptConfig, device: str) -> None:
+    def _begin(self, config: AttemptConfig) -> None:
+        device = device_for(config.gpu)
+        count_anew(device)
         timeout_s = config.store_timeout_s or TIMEOUT_S
         checkpoints = AttemptCheckpoints(self._folder, config.store, timeout_s)
         spec = TrialSpec.model_validate(config.spec)
@@ -151,7 +152,7 @@ class Attempt:
         self.training = None
         self._reports = iter(())
         gc.collect()
-        if torch.cuda.is_available():
+        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             try:
                 torch.cuda.synchronize()
                 torch.cuda.empty_cache()

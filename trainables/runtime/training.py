@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from trainables.methods.registry import METHODS
 from trainables.models.backbone import Backbone
 from trainables.models.cross_modal import CrossModalModel, build_model
@@ -41,7 +43,7 @@ class Training:
         spec: TrialSpec,
         parts: WarmParts,
         *,
-        device: str = "cpu",
+        device: torch.device | str = "cpu",
         store: StageStore | None = None,
         name: str = "",
     ) -> "Training":

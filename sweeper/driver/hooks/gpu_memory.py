@@ -8,7 +8,7 @@ from collections.abc import Callable
 from sweeper.core.protocols import Hook
 from sweeper.ledger import Ledger
 from sweeper.model import Measurement, Trial
-from sweeper.planning import resources
+from sweeper.planning import gpus
 from sweeper.planning.resources import over_memory, sharers
 
 
@@ -20,7 +20,7 @@ class GpuMemory(Hook):
         gpu: float,
         ledger: Ledger,
         say: Callable[[str], None],
-        memory_bytes: Callable[[], int | None] = resources.gpu_memory_bytes,
+        memory_bytes: Callable[[], int | None] = gpus.gpu_memory_bytes,
     ) -> None:
         self._gpu, self._ledger, self._say = gpu, ledger, say
         self._memory_bytes = memory_bytes() if sharers(gpu) > 1 else None

@@ -90,7 +90,7 @@ def test_sweeps_have_one_order_whoever_asks_and_only_living_ones_count(
     for mine in ("03", "04", "05"):
         context = SimpleNamespace(get_job_id=lambda mine=mine: mine)
         monkeypatch.setattr("ray.get_runtime_context", lambda context=context: context)
-        cluster = Cluster(address="", dashboard=None, token_file=None, resources={})
+        cluster = Cluster(address="", dashboard=None, token_file=None, nodes=[])
         standings[mine] = cluster.standing()
     assert standings == {"03": (0, 2), "04": (1, 2), "05": (2, 3)}, "this one counts in any case"
 

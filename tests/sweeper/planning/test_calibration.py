@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from sweeper.errors import FileFaults
-from sweeper.planning import calibration, resources
+from sweeper.planning import calibration, gpus, resources
 from sweeper.planning.calibration import calibrate
 from sweeper.planning.price import lines, price_of
 from tests.support import pricing
@@ -157,22 +157,13 @@ def test_a_preset_that_cannot_train_is_a_fault(tiny):
     assert kept(refused, home) is None
 
 
-def test_gpus_are_read_from_what_nvidia_smi_prints():
-    told = ["NVIDIA H100 80GB HBM3, 81559", " Tesla T4, 15360 ", "No devices were found"]
-    assert resources.parse_gpus(told) == [
-        ("NVIDIA H100 80GB HBM3", 81559 * 2**20),
-        ("Tesla T4", 15360 * 2**20),
-    ]
-    assert resources.cpu_name()
-
-
 def test_a_cluster_is_priced_by_what_was_measured_on_a_device_of_its_kind(tmp_path, monkeypatch):
     sweep = sweep_of(resources={"gpu": 0.5})
     for name, at in (("A100", 1.0), ("H100", 2.0)):
         found = pricing.calibration().model_copy(update={"device": f"gpu: {name}", "at": at})
-        monkeypatch.setattr(resources, "gpu_name", lambda name=name: name)
+        monkeypatch.setattr(gpus, "gpu_name", lambda name=name: name)
         calibration.write(sweep, only(sweep), tmp_path, found)
-    monkeypatch.setattr(resources, "gpu_name", lambda: None)
+    monkeypatch.setattr(gpus, "gpu_name", lambda: None)
     assert kept(sweep, tmp_path) is None
     elsewhere = calibration.read(sweep, only(sweep), tmp_path, any_device=True)
     assert elsewhere is not None

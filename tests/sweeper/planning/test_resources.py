@@ -52,7 +52,39 @@ def test_a_trial_that_only_all_nodes_together_hold_cannot_run() -> None:
     assert line.startswith("resources.cpu: a trial asks for 16, and the largest node there has 8; ")
     mixed = [*parse_cluster("8 CPUs"), *parse_cluster("1 CPU, 8 GPUs")]
     (line,) = unschedulable(asking(cpu=4, gpu=1), mixed, where="it")
-    assert line == "resources: no node of it has both the CPUs and the GPUs of a trial."
+    assert line.startswith("resources: no single node has all that a trial asks for, but plan ")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "nodes", "told"),
+    [
+        ({"gpu": 1}, "2 nodes x 2 CPUs", "resources.gpu: a trial asks for 1, and the largest node"),
+        ({"cpu": 4}, "2 nodes x 2 CPUs", "resources.cpu: a trial asks for 4, and the largest node"),
+        ({"cpu": 2, "memory": "3GiB"}, "2 nodes x 2 CPUs", "resources.memory: a trial asks for 3G"),
+    ],
+)
+def test_a_launch_does_not_wait_for_what_no_node_of_its_cluster_holds(
+    wanted: dict, nodes: str, told: str
+) -> None:
+    """Ray would never place such a trial, though all nodes together have enough."""
+    found = [{**node, "memory": 2.0 * 2**30} for node in parse_cluster(nodes)]
+    with pytest.raises(CannotSchedule, match=told):
+        resources.check_nodes(asking(**wanted), found)
+
+
+@pytest.mark.parametrize(
+    ("gpu", "gpus", "slots"),
+    [(0.4, 2, 4), (0.3, 2, 6), (0.6, 3, 3), (0.25, 2, 8), (1, 3, 3), (0.1, 1, 10)],
+)
+def test_a_share_is_of_one_gpu_and_never_of_the_remainders_of_two(
+    gpu: float, gpus: int, slots: int
+) -> None:
+    assert slots_on(asking(cpu=1, gpu=gpu), parse_cluster(f"{gpus} GPUs, 96 CPUs")) == slots
+
+
+def test_memory_bounds_the_trials_of_a_node_too() -> None:
+    node = {"CPU": 96.0, "memory": 10.0 * 2**30}
+    assert slots_on(asking(cpu=1, memory="3GiB"), [node, node]) == 6
 
 
 def test_more_at_once_than_fit_is_noted() -> None:
@@ -70,6 +102,6 @@ def test_memory_that_no_node_has_is_told_and_not_waited_for() -> None:
     nodes = [{"CPU": 4.0, "memory": 4.0 * 2**30}, {"CPU": 4.0, "memory": 8.0 * 2**30}]
     (line,) = unschedulable(sweep, nodes, where="it")
     assert line.startswith("resources.memory: a trial asks for 9GiB, and it has 8GiB; ")
-    with pytest.raises(CannotSchedule, match="and the cluster has 8GiB"):
-        resources.check_cluster(sweep, nodes[1])
+    with pytest.raises(CannotSchedule, match="the largest node of the cluster has 8GiB"):
+        resources.check_nodes(sweep, nodes)
     assert unschedulable(asking(memory="8GiB"), nodes, where="it") == []
