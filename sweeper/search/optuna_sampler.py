@@ -5,7 +5,10 @@ depends on the study's seed and the trial's number, so that a resumed sweep neit
 skips a draw. This is the only module that uses private attributes of Optuna.
 """
 
-from collections.abc import Mapping
+import math
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import optuna
 from optuna.distributions import BaseDistribution
@@ -14,6 +17,7 @@ from optuna.samplers import BaseSampler, PartialFixedSampler
 
 from sweeper.config.distributions import Choice, Distribution, Float, Int, is_active
 from sweeper.config.node import Scalar
+from sweeper.errors import SweeperError
 from sweeper.model import Measurement, Params, Trial, TrialState
 from sweeper.search.factories import SamplerFactory, experimental
 
@@ -47,13 +51,16 @@ class OptunaSampler:
 
     def ask(self, number: int, given: Params | None = None) -> Params:
         """Return values of the active parameters of trial `number`, including the `given` ones."""
-        self._study.sampler = self._make_sampler(number, given or {})
-        trial = self._study.ask()
-        self._trials[number] = trial
         chosen: dict[str, Scalar] = {}
-        for name, parameter in self._parameters.items():
-            if is_active(parameter, chosen):
-                chosen[name] = _suggest(trial, name, parameter)
+        with _told(f"the sampler of trial {number}"):
+            self._study.sampler = self._make_sampler(number, given or {})
+            trial = self._study.ask()
+            self._trials[number] = trial
+            for name, parameter in self._parameters.items():
+                if is_active(parameter, chosen):
+                    chosen[name] = _suggest(trial, name, parameter)
+                    if not _is_in_range(parameter, chosen[name]):
+                        raise ValueError(f"{name}: {chosen[name]!r} is outside of its range")
         return chosen
 
     def should_prune(self, number: int, measurement: Measurement) -> bool:
@@ -62,8 +69,9 @@ class OptunaSampler:
         assert value is not None
         if measurement.epoch in self._frozen(trial).intermediate_values:
             return False  # a new attempt has repeated the epoch
-        trial.report(value, measurement.epoch)
-        return trial.should_prune()
+        with _told(f"the pruner of trial {number}"):
+            trial.report(value, measurement.epoch)
+            return trial.should_prune()
 
     def tell(self, trial: Trial) -> None:
         """Record the end of a trial, with its best value if it is complete."""
@@ -102,6 +110,22 @@ class OptunaSampler:
             return PartialFixedSampler(dict(given), sampler) if given else sampler
 
 
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    """Print a traceback for the author of a plugin, and raise one error for users.
+
+    Raises:
+        SweeperError: There was an exception. Another try would have the same one.
+    """
+    try:
+        yield
+    except Exception as error:
+        traceback.print_exc()
+        raise SweeperError(
+            f"{what} failed: {type(error).__name__}: {error}. Correct it; `sweeper resume` goes on."
+        ) from error
+
+
 def rungs(pruner: BasePruner, values: Mapping[int, float]) -> dict[str, float]:
     """Return the attributes `completed_rung_k` that successive halving adds to a trial.
 
@@ -125,6 +149,13 @@ def _suggest(trial: optuna.Trial, name: str, parameter: Distribution) -> Scalar:
             return trial.suggest_int(name, low, high, log=log, step=step)
         case Choice(values=values):
             return trial.suggest_categorical(name, values)
+
+
+def _is_in_range(parameter: Distribution, value: Scalar) -> bool:
+    if isinstance(parameter, Float) and isinstance(value, float):
+        ends = (parameter.low, parameter.high)  # a logarithm and its inverse round
+        return parameter.contains(value) or any(math.isclose(value, end) for end in ends)
+    return parameter.contains(value)
 
 
 def distribution_of(parameter: Distribution) -> BaseDistribution:

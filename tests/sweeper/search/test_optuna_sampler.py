@@ -7,6 +7,7 @@ import optuna
 import pytest
 
 from sweeper.config.distributions import Choice, Float, Int
+from sweeper.errors import SweeperError
 from sweeper.model import Measurement, Params, Trial, TrialKind, TrialState
 from sweeper.search import factories
 from sweeper.search.optuna_sampler import OptunaSampler, rungs
@@ -205,3 +206,27 @@ def test_with_a_given_first_stage_the_sampler_still_learns_the_later_one():
     ]
     assert sum(tpe < drawn for tpe, drawn in pairs) >= 11
     assert sum(tpe for tpe, _ in pairs) < 0.8 * sum(drawn for _, drawn in pairs)
+
+
+class Careless(optuna.samplers.RandomSampler):
+    """A sampler that draws 7 for whatever it is asked."""
+
+    def sample_independent(self, study, trial, param_name, param_distribution):
+        return 7.0
+
+
+@pytest.mark.parametrize(
+    ("draw", "fault"),
+    [
+        (lambda **_: Careless(), r"ValueError: refine.lr: 7.0 is outside of its range"),
+        (lambda **_: 1 / 0, r"ZeroDivisionError: division by zero\. Correct it"),
+    ],
+)
+def test_a_fault_of_a_sampler_is_one_error_after_its_traceback(draw, fault, capsys):
+    space = {"refine.lr": Float(low=0, high=1)}
+    it = OptunaSampler(
+        space, sampler=draw, pruner=factories.none(min_epochs=1, eta=2), seed=0, startup_trials=4
+    )
+    with pytest.raises(SweeperError, match=rf"the sampler of trial 3 failed: {fault}"):
+        it.ask(3)
+    assert "Traceback" in capsys.readouterr().err
