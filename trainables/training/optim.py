@@ -45,7 +45,11 @@ def make_optimizer(
     if not trainable:
         raise ConfigError("every parameter is frozen: set `freeze` or `finetune` to train some.")
     if name == "sgd":
-        return torch.optim.SGD(trainable, lr=lr, momentum=momentum, weight_decay=weight_decay)
+        # On a CPU a fused step rounds differently.
+        fused = trainable[0].device.type == "cuda"
+        return torch.optim.SGD(
+            trainable, lr=lr, momentum=momentum, weight_decay=weight_decay, fused=fused or None
+        )
     cls = torch.optim.AdamW if name == "adamw" else torch.optim.Adam
     return cls(trainable, lr=lr, betas=BETAS, weight_decay=weight_decay, fused=True)
 
@@ -77,5 +81,6 @@ def clip_gradients(parameters: Iterable[Tensor], max_norm: float | None) -> Tens
     Returns:
         The norm before clipping.
     """
-    limit = float("inf") if max_norm is None else max_norm
-    return nn.utils.clip_grad_norm_(parameters, limit)
+    if max_norm is None:
+        return nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+    return nn.utils.clip_grad_norm_(parameters, max_norm)

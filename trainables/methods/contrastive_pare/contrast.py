@@ -88,8 +88,7 @@ class ContrastObjective(TaskObjective):
         self.units = Units(*(u.float().to(state.device) for u in input_units(domains.target)))
         self.source = domains.source if config.include_source else None
         self.source_members = [] if self.source is None else members(self.source.labels.numpy())
-        self.labels = torch.from_numpy(labels).to(state.device)
-        self.weights = self._weights().to(state.device)
+        self.labels, self.weights = torch.from_numpy(labels), self._weights()
 
     @property
     def trained(self) -> list[nn.Parameter]:
@@ -111,7 +110,7 @@ class ContrastObjective(TaskObjective):
             drawn = torch.from_numpy(self._draw(self.source_members, 1, self.source_rng))
             theirs = len(self.members) + self.source.labels[drawn]
             features = torch.cat([features, self.source.features[drawn].to(features)])
-            labels = torch.cat([labels, theirs.to(labels)])
+            labels = torch.cat([labels, theirs])
         loss = contrastive_loss(
             features,
             labels,

@@ -73,28 +73,31 @@ def contrastive_loss(
 
     Args:
         features: Features; their norm has no effect.
-        labels: Class of each sample.
-        weights: lambda_ij, positive; 1 if i and j are of one class.
+        labels: Class of each sample, on the CPU: a step does not wait for the device to count them.
+        weights: lambda_ij, positive; 1 if i and j are of one class. On the CPU.
         form: Form of the loss, see the module's formulas.
         temperature: Temperature of `exp` and `supcon_out`.
 
     Raises:
         ValueError: `form` is `align_uniform` and there are fewer than two samples.
     """
+    device = features.device
     if form == "align_uniform":
-        return discriminability(features, labels).loss
-    itself = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+        return discriminability(features, labels.to(device)).loss
+    itself = torch.eye(len(labels), dtype=torch.bool)
     positive = (labels[:, None] == labels) & ~itself
     anchors = positive.any(1)
     if not anchors.any():
         return 0 * features.sum()
     # All sums run in log space, because exp(c / temperature) of small temperatures overflows.
     # Samples without a positive pair are no anchors, but remain in the denominators of others.
-    rows = ... if anchors.all() else anchors
+    rows = ... if anchors.all() else anchors.nonzero().flatten()
     similarity = _log_similarity(_cosines(features), form, temperature)[rows]
-    positive, labels = positive[rows], labels[rows]
-    classes = torch.unique(labels)[:, None] == labels  # [k, anchors]
-    every = (similarity + weights.log().masked_fill(itself, -torch.inf)[rows]).logsumexp(1)
+    labels = labels[rows]
+    classes = (torch.unique(labels)[:, None] == labels).to(device)  # [k, anchors]
+    positive = positive[rows].to(device)
+    factors = weights.log().masked_fill(itself, -torch.inf)[rows].to(device)
+    every = (similarity + factors).logsumexp(1)
     if form == "supcon_out":
         terms = every - (positive * similarity).sum(1) / positive.sum(1)
         losses = (classes * terms).sum(1) / classes.sum(1)
@@ -114,14 +117,15 @@ class Cosines(NamedTuple):
 
 
 def mean_cosines(features: Float[Tensor, "n d"], labels: Int[Tensor, " n"]) -> Cosines:
-    """Return the mean cosine of pairs within classes, and of pairs of different classes."""
+    """Return the mean cosine of pairs within classes, and of pairs of different classes.
+
+    The labels are on the CPU.
+    """
     cosines = _cosines(features)
     same = labels[:, None] == labels
-    itself = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
-    within, between = (
-        (counted * cosines).sum() / counted.sum().clamp_min(1)
-        for counted in (same & ~itself, ~same)
-    )
+    itself = torch.eye(len(labels), dtype=torch.bool)
+    pairs = (counted.to(features.device) for counted in (same & ~itself, ~same))
+    within, between = ((counted * cosines).sum() / counted.sum().clamp_min(1) for counted in pairs)
     return Cosines(within, between)
 
 

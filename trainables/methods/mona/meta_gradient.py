@@ -28,7 +28,7 @@ second derivative nor forward mode. Every backbone calls PyTorch's `scaled_dot_p
 so that the context `attention` can select the kernel.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Literal
@@ -116,7 +116,7 @@ def meta_gradient(
     inner = inner_loss(embedder, head, body)
     by_embedder, by_head, g = _gradients(inner, embedder, head, body, create_graph=exact)
     # theta* has a graph to phi only in mode `exact`; `path` is the sum of the steps' gradients.
-    theta, path = _stepped(body, g, alpha), g
+    theta, path = _stepped(body, g, alpha) if exact else _moved(body, g, -alpha), g
     for _ in range(steps - 1):
         (more,) = _gradients(inner_loss(embedder, _constant(head), theta), theta, create_graph=True)
         theta = _stepped(theta, more, alpha)
@@ -130,7 +130,8 @@ def meta_gradient(
         product = _finite_difference(inner_loss, embedder, _constant(head), body, v)
         meta = {name: -alpha * value for name, value in product.items()}
     g_norm, v_norm = _norm(g), _norm(v)
-    agreement = sum(((g[name] * v[name]).sum() for name in g), torch.zeros_like(g_norm)).detach()
+    products = torch._foreach_mul(*([w.detach() for w in _ordered(part, g)] for part in (g, v)))
+    agreement = sum((product.sum() for product in products), torch.zeros_like(g_norm))
     return MetaGradient(
         inner_loss=inner.detach(),
         embedder=_constant(by_embedder),
@@ -188,8 +189,14 @@ def _gradients(
 
 @torch.no_grad()
 def _moved(weights: Parameters, direction: Parameters, scale: Tensor | float) -> dict[str, Tensor]:
-    """Return weights + scale * direction, without a graph."""
-    return {name: weight + scale * direction[name] for name, weight in weights.items()}
+    """Return weights + scale * direction, without a graph, in one kernel for many weights."""
+    change = torch._foreach_mul(_ordered(direction, weights), scale)
+    moved = torch._foreach_add(list(weights.values()), change)
+    return dict(zip(weights, moved, strict=True))
+
+
+def _ordered(parts: Parameters, names: Iterable[str]) -> list[Tensor]:
+    return [parts[name] for name in names]
 
 
 def _constant(weights: Parameters) -> dict[str, Tensor]:
