@@ -168,8 +168,11 @@ class ModelSpec(Spec):
         description="Dense predictor: `orca_pool` has no parameters in 1D; `linear` learns a map "
         "from each token to its stretch of the output, in units of the training targets.",
     )
-    precision: Literal["fp32", "bf16"] = Field(
-        "fp32", description="Autocast of supervised training; meta-gradients are always fp32."
+    precision: Literal["fp32", "tf32", "bf16"] = Field(
+        "fp32",
+        description="Of the body in supervised training and evaluation. tf32: matrix products on a "
+        "GPU in TF32, fp32 where there is none. bf16: autocast. Embedder, predictor, distances and "
+        "meta-gradients are always fp32.",
     )
     drop_path: float | None = Field(
         None,

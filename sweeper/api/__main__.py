@@ -12,7 +12,7 @@ import time
 import traceback
 from pathlib import Path
 
-from sweeper.api.requests import LaunchAction, LaunchRequest, LaunchResult
+from sweeper.api.requests import Action, Answer, Request
 from sweeper.commands import launch
 from sweeper.commands.look import Summary
 from sweeper.console import make_plain, stderr
@@ -25,53 +25,53 @@ POLL_S = 0.5
 
 def main() -> None:
     """Run one request and write its answer."""
-    request = LaunchRequest.from_json(child.read_input())
+    request = Request.from_json(child.read_input())
     make_plain()
     _end_with_parent()
     with child.take_output() as out:
         child.write_line(out, _answer(request).to_json())
 
 
-def _answer(request: LaunchRequest) -> LaunchResult:
+def _answer(request: Request) -> Answer:
     try:
-        return LaunchResult(exit_code=_run(request).exit_code)
+        return Answer(exit_code=_run(request).exit_code)
     except IsElsewhere as error:
         text = f"{error} Continue it by the command: sweeper {request.action} {request.sweep}"
-        return LaunchResult(exit_code=UsageError.exit_code, error=UsageError(text))
+        return Answer(exit_code=UsageError.exit_code, error=UsageError(text))
     except SweeperError as error:
-        return LaunchResult(exit_code=error.exit_code, error=error)
+        return Answer(exit_code=error.exit_code, error=error)
     except KeyboardInterrupt:
         interrupted = Interrupted("interrupted before the sweep began")
-        return LaunchResult(exit_code=interrupted.exit_code, error=interrupted)
+        return Answer(exit_code=interrupted.exit_code, error=interrupted)
     except OSError as error:
         if (fault := storage_fault(error)) is None:
             return _unexpected(error)
-        return LaunchResult(exit_code=fault.exit_code, error=fault)
+        return Answer(exit_code=fault.exit_code, error=fault)
     except Exception as error:
         return _unexpected(error)
 
 
-def _unexpected(error: Exception) -> LaunchResult:
+def _unexpected(error: Exception) -> Answer:
     """Print a traceback, and return the answer for an error of our own."""
     traceback.print_exc()
     text = f"internal error: {type(error).__name__}: {error}"
-    return LaunchResult(exit_code=SweeperError.exit_code, error=SweeperError(text))
+    return Answer(exit_code=SweeperError.exit_code, error=SweeperError(text))
 
 
-def _run(request: LaunchRequest) -> Summary:
+def _run(request: Request) -> Summary:
     console, options = stderr(), request.options
     where = launch.Where(address=options.address, insecure=options.insecure)
     match request.action:
-        case LaunchAction.LAUNCH:
+        case Action.LAUNCH:
             return launch.launch(Path(request.file), options, console=console)
-        case LaunchAction.RESUME:
+        case Action.RESUME:
             return launch.resume(request.sweep, where, console=console)
-        case LaunchAction.EXTEND:
+        case Action.EXTEND:
             assert request.trials is not None
             return launch.extend(request.sweep, request.trials, where, console=console)
-        case LaunchAction.RETRY:
+        case Action.RETRY:
             return launch.retry(request.sweep, where, console=console)
-        case LaunchAction.RERUN:
+        case Action.RERUN:
             return launch.rerun(request.sweep, request.trial, request.seed, where, console=console)
 
 

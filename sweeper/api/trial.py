@@ -4,13 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sweeper.model import Params
 from sweeper.model import Trial as Record
 from sweeper.planning.checkpoint_paths import CheckpointPaths
 from sweeper.planning.sweep_folder import started
-from sweeper.text import JsonObject
 
 if TYPE_CHECKING:
     from sweeper.commands.models import PredictionModel
@@ -42,7 +40,7 @@ class Trial:
     number: int
     kind: str
     state: str
-    params: Params
+    params: Mapping[str, Any]
     seed: int
     value: float | None
     epoch: int | None
@@ -51,7 +49,7 @@ class Trial:
     checkpoint: str | None
 
     @classmethod
-    def of(cls, folder: Path, resolved: JsonObject, trial: Record) -> "Trial":
+    def of(cls, folder: Path, resolved: Mapping[str, Any], trial: Record) -> "Trial":
         """Return the handle of a trial of the sweep in `folder`, with this resolved form."""
         return cls(
             folder=folder,

@@ -3,6 +3,7 @@
 import hashlib
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -18,7 +19,8 @@ from sweeper.model import (
     TrialQueued,
     TrialReopened,
 )
-from sweeper.text import JsonObject
+
+JsonObject = Mapping[str, Any]  # an object as a JSON column of the ledger holds it
 
 
 class EventKind(StrEnum):

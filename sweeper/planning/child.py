@@ -5,10 +5,9 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
-
-from sweeper.text import JsonObject
 
 ROOT = Path(__file__).resolve().parents[2]  # the folder that contains the running package
 INSTALLED = ("site-packages", "dist-packages")
@@ -44,7 +43,7 @@ def take_output() -> IO[str]:
     return mine
 
 
-def write_line(out: IO[str], value: JsonObject) -> None:
+def write_line(out: IO[str], value: Mapping[str, Any]) -> None:
     """Write a JSON object as one line, and flush it."""
     out.write(json.dumps(value) + "\n")
     out.flush()

@@ -79,7 +79,30 @@ def of_each_stage(method: str, **settings: Any) -> dict[str, Any]:
 def test_every_method_trains_on_a_gpu_saves_and_goes_on(run):
     trials = [("whole", each) for each in every_trial(epochs=1, k0=0.5)]
     resumed = ("resumed", {"method": "mona", "dimension": "1d"})
-    run([("refusals", {}), *trials, resumed])
+    steps = [("whole", {"method": method, "dimension": "1d",
+                        "settings": of_each_stage(method, epochs=1, k0=0.5) | settings})
+             for method, pair in STEPS for settings in pair]  # fmt: skip
+    found = run([("refusals", {}), *trials, resumed, *steps])[-len(steps) :]
+    # Twice the steps and more of the same epochs: whatever waits in a step waits more often.
+    for (method, _), few, many in zip(STEPS, found[::2], found[1::2], strict=True):
+        assert few["kernels"] < many["kernels"]
+        assert few["waits"] == many["waits"], f"{method}: a step waits for the GPU"
+
+
+SGD = {"refine.optimizer": "sgd", "refine.clip_norm": 1.0}
+EXACT = {"meta.meta_grad": "exact"}
+SOURCE = {"contrast.include_source": True, "contrast.form": "supcon_out"}
+STEPS = [  # a method, and the settings of trials with few and with many steps in one stage
+    ("nft", ({"refine.batch_size": 8}, {"refine.batch_size": 1})),
+    ("nft", ({"refine.batch_size": 8, **SGD}, {"refine.batch_size": 1, **SGD})),
+    ("pare", ({"replace.batch_size": 8}, {"replace.batch_size": 1})),
+    ("mixup", ({"mix.batch_size": 8}, {"mix.batch_size": 1})),
+    ("cutmix", ({"mix.batch_size": 8}, {"mix.batch_size": 1})),
+    ("mona", ({"meta.batch_size": 8}, {"meta.batch_size": 1})),
+    ("mona", ({"meta.batch_size": 8, **EXACT}, {"meta.batch_size": 1, **EXACT})),
+    ("contrastive_pare", ({"contrast.per_class": 4}, {"contrast.classes": 2})),
+    ("contrastive_pare", ({"contrast.per_class": 4, **SOURCE}, {"contrast.classes": 2, **SOURCE})),
+]
 
 
 def of_setting(setting: str) -> Mapping[str, Any]:

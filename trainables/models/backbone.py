@@ -105,6 +105,13 @@ class Backbone(nn.Module, ABC):
             published_tokens: Maximal number of tokens (1D), used if the backbone's spec sets none.
         """
 
+    def embedding_on(self: B, device: torch.device) -> B:
+        """Return this backbone with a copy of its source embedder on `device`."""
+        other = copy.copy(self)
+        embedder = copy.deepcopy(self.source_embedder).to(device)
+        other._modules = {**self._modules, "source_embedder": embedder}
+        return other
+
     def new_body(self, *, drop_path: float) -> nn.Module:
         """Return a copy of the body that trains, in training mode.
 

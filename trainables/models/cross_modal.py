@@ -11,8 +11,8 @@ Two settings select the parameters that train:
     freeze    whole parts that are frozen in addition, as in ablations
 """
 
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from types import MappingProxyType
 
 import torch
@@ -26,6 +26,31 @@ from trainables.seeding import generator
 from trainables.spec import ModelSpec
 from trainables.tasks.store.statistics import Standardiser
 from trainables.tasks.task import Task, TaskShape
+
+
+@contextmanager
+def float32_products(*, tf32: bool) -> Iterator[None]:
+    """Compute products of float32 matrices on a GPU in TF32 or in float32, convolutions in float32.
+
+    Without a GPU that has TF32 both are float32. By PyTorch's default convolutions are in TF32. The
+    settings are those of the process, and are restored at the end.
+    """
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, cudnn.allow_tf32
+    matmul.allow_tf32, cudnn.allow_tf32 = tf32, False
+    try:
+        yield
+    finally:
+        matmul.allow_tf32, cudnn.allow_tf32 = before
+
+
+@contextmanager
+def single_precision(device: torch.device) -> Iterator[None]:
+    """Compute in float32 inside a context of lower precision: without autocast, without TF32."""
+    known = torch.amp.is_autocast_available(device.type)
+    autocast = torch.autocast(device.type, enabled=False) if known else nullcontext()
+    with float32_products(tf32=False), autocast:
+        yield
 
 
 class CrossModalModel(nn.Module):
@@ -62,8 +87,13 @@ class CrossModalModel(nn.Module):
         self.roles = dict(roles)
 
     def embed(self, x: Tensor) -> Tensor:
-        """Embed target inputs [B, C, *grid] as tokens [B, N, D]."""
-        tokens: Tensor = self.embedder(x)
+        """Embed target inputs [B, C, *grid] as tokens [B, N, D].
+
+        The embedder always runs in single precision or better. In bfloat16, only about three digits
+        of the inputs would reach the body.
+        """
+        with single_precision(x.device):
+            tokens: Tensor = self.embedder(x)
         return tokens
 
     def encode(self, tokens: Tensor) -> Tensor:
@@ -81,9 +111,8 @@ class CrossModalModel(nn.Module):
         The predictor always runs in single precision or better. In bfloat16, only about three
         digits of the outputs would be correct, which is coarser than the errors of the best models.
         """
-        device, single = features.device.type, torch.promote_types(features.dtype, torch.float32)
-        known = torch.amp.is_autocast_available(device)
-        with torch.autocast(device, enabled=False) if known else nullcontext():
+        single = torch.promote_types(features.dtype, torch.float32)
+        with single_precision(features.device):
             outputs: Tensor = self.predictor(features.to(single))
         return outputs
 

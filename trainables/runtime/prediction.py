@@ -36,6 +36,7 @@ from trainables.tasks.store.split import Rows
 from trainables.tasks.store.statistics import Standardiser
 from trainables.tasks.task import TaskShape
 from trainables.training.evaluation import gather, rows_at_once
+from trainables.training.state import supervised
 
 __all__ = ["PredictionModel", "load_model"]
 
@@ -141,11 +142,10 @@ class PredictionModel(nn.Module):
     @torch.inference_mode()
     def _outputs(self, rows: Rows, batch_size: int | None) -> Iterator[np.ndarray]:
         step, device = batch_size or rows_at_once(rows), self.device
-        half = self.spec.model.precision == "bf16"
         for start in range(0, len(rows), step):
             # An array as index copies rows, so that read-only inputs are allowed.
             batch = gather(rows, np.arange(start, min(start + step, len(rows))), device)
-            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
+            with supervised(self.spec.model.precision, device):
                 outputs = self(batch).float()
             yield outputs.cpu().numpy()
 

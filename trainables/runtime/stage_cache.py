@@ -123,10 +123,12 @@ def _as_trained_on(info: TaskInfo) -> list[Any]:
 def _computed_by(device: torch.device) -> list[Any]:
     """Return the properties of the device that affect rounding.
 
-    These are the name of the GPU, or the instruction set of the CPU and the number of threads.
+    These are the name of the GPU and the version of cuDNN, or the instruction set of the CPU and
+    the number of threads. The precision is a part of the model's settings.
     """
     if device.type == "cuda":
-        return ["cuda", torch.cuda.get_device_name(device)]
+        cudnn = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
+        return ["cuda", torch.cuda.get_device_name(device), cudnn]
     return [device.type, torch.backends.cpu.get_cpu_capability(), torch.get_num_threads()]
 
 

@@ -12,7 +12,7 @@ import torch
 
 from trainables.methods.registry import METHODS
 from trainables.models.backbone import Backbone
-from trainables.models.cross_modal import CrossModalModel, build_model
+from trainables.models.cross_modal import CrossModalModel, build_model, float32_products
 from trainables.models.origin import ModelOrigin
 from trainables.models.predictors import InUnitsOf
 from trainables.report import Report
@@ -72,7 +72,7 @@ class Training:
         target = parts.task(spec.task, data, spec.home)
         source = None
         if spec.proxy is not None:
-            source = parts.source(spec.proxy, spec.backbone, spec.home)
+            source = parts.source(spec.proxy, spec.backbone, spec.home).on(torch.device(device))
         model = build_model(backbone, target, spec.model, seed=spec.seed).to(device)
         domains = Domains(target=target, source=source)
         state = TrainState(
@@ -98,6 +98,17 @@ class Training:
 
         Only the last report contains the test metrics. They are those of the best checkpoint.
         """
+        reports = self._reports()
+        while True:
+            # Supervised steps alone may be in TF32. Meta-gradients, distances and source tokens
+            # need float32: TF32 gives a finite difference an error of a quarter and more.
+            with float32_products(tf32=False):
+                report = next(reports, None)
+            if report is None:
+                return
+            yield report
+
+    def _reports(self) -> Iterator[Report]:
         for index in range(self.state.stage, len(self.stages)):
             if index > self.state.stage:
                 self.state.begin_stage(index)

@@ -18,7 +18,7 @@ Shapes: n = samples; B = batch; N = tokens per sample; D = width of a token.
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,7 @@ from torch import Tensor
 
 from trainables.errors import ConfigError, DataError
 from trainables.models.backbone import Backbone
+from trainables.models.cross_modal import single_precision
 from trainables.seeding import generator
 from trainables.sources.proxy import ImageProxy, Proxy, TokenProxy
 from trainables.sources.registry import PROXIES
@@ -78,6 +79,13 @@ class Source:
         """Return tokens [B, N, D] without a graph, and labels [B], on the backbone's device."""
         tokens = _tokens(self.embed, self.inputs[indices])
         return tokens, self.labels[indices].to(tokens.device)
+
+    def on(self, device: torch.device) -> "Source":
+        """Return this source with tokens that a copy of the embedder computes on `device`."""
+        if device.type == "cpu":
+            return self
+        assert isinstance(self.embed, SourceEmbedding)
+        return replace(self, embed=self.embed.on(device))
 
     def masks_of(self, indices: Int64[Tensor, " b"]) -> UInt8[Tensor, "b h w"]:
         """Return masks [B, h, w] on the CPU: 0 background, 1 foreground, 255 ignored.
@@ -231,18 +239,35 @@ def _tokens(embed: Embed, inputs: Tensor) -> Tensor:
         return embed(inputs)
 
 
-def _source_embedding(proxy: Proxy, backbone: Backbone) -> Embed:
-    def embed(inputs: Tensor) -> Tensor:
-        device = next(backbone.source_embedder.parameters()).device
-        with torch.autocast(device.type, enabled=False):
-            inputs = inputs.to(device)
-            if isinstance(proxy, ImageProxy):
-                mean, std = (inputs.new_tensor(c, dtype=torch.float32).view(3, 1, 1) for c in stats)
-                inputs = (inputs / 255 - mean) / std
-            return backbone.embed_source(inputs)
+@dataclass(frozen=True)
+class SourceEmbedding:
+    """Tokens of source inputs by the embedder of a backbone, on the embedder's device."""
 
-    stats = (proxy.mean, proxy.std) if isinstance(proxy, ImageProxy) else ()
-    return embed
+    backbone: Backbone
+    unit: tuple[Tensor, Tensor] | None  # mean and deviation of each colour, of images
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        device = next(self.backbone.source_embedder.parameters()).device
+        inputs = inputs.to(device)
+        with single_precision(device):
+            if self.unit is not None:
+                mean, std = self.unit
+                inputs = (inputs / 255 - mean) / std
+            return self.backbone.embed_source(inputs)
+
+    def on(self, device: torch.device) -> "SourceEmbedding":
+        """Return the same embedding on `device`."""
+        unit = self.unit and (self.unit[0].to(device), self.unit[1].to(device))
+        return SourceEmbedding(self.backbone.embedding_on(device), unit)
+
+
+def _source_embedding(proxy: Proxy, backbone: Backbone) -> SourceEmbedding:
+    if not isinstance(proxy, ImageProxy):
+        return SourceEmbedding(backbone, None)
+    mean, std = (
+        torch.tensor(c, dtype=torch.float32).view(3, 1, 1) for c in (proxy.mean, proxy.std)
+    )
+    return SourceEmbedding(backbone, (mean, std))
 
 
 def _compute(proxy: Proxy, backbone: Backbone, embed: Embed) -> dict[str, Tensor]:

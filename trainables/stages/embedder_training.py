@@ -78,7 +78,7 @@ class TaskObjective:
     def task_loss(self, tokens: Tensor, batch: Batch) -> Tensor:
         """Return the task's loss of a batch, computed from its tokens [B, N, D]."""
         model = self.state.model
-        with self.state.autocast():
+        with self.state.supervised():
             prediction = model.predict(model.encode(tokens))
         y = gather(self.task.train.y, batch.indices, self.state.device)
         return self.loss(prediction.float(), y)

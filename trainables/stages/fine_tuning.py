@@ -55,7 +55,7 @@ class Objective:
 
     def clean_loss(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the task's loss on unchanged target samples."""
-        with self.state.autocast():
+        with self.state.supervised():
             prediction = self.state.model(x)
         return self.loss(prediction.float(), y)
 
@@ -105,7 +105,8 @@ class FineTuning(Stage[R]):
             probed = {} if epoch else self._probe(state, domains, 0)
             seed_globals(state.seed, SCOPE, epoch)
             objective = self.objective(state, domains, epoch)
-            measured = self._train(state, task, parameters, objective, epoch)
+            with state.supervised_products():
+                measured = self._train(state, task, parameters, objective, epoch)
             value, loss, _ = evaluate(state, state.model, task.val, task)
             check_finite(self.name, {**measured, "validation value": value}, epoch, way_out=way_out)
             state.epoch = epoch + 1

@@ -66,7 +66,7 @@ def predictions(
     step = max(1, rows_at_once(split.x) >> state.halvings)
     for start in range(0, len(drawn), step):
         batch = drawn[start : start + step]
-        with state.autocast():
+        with state.supervised():
             prediction = model(gather(split.x, batch, state.device)).float()
         yield prediction, gather(split.y, batch, state.device)
 

@@ -6,16 +6,24 @@ It holds no random state: every generator is derived from the trial's seed and t
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from trainables.models.adapters import load_merged, merged
-from trainables.models.cross_modal import CrossModalModel
+from trainables.models.cross_modal import CrossModalModel, float32_products
 from trainables.models.origin import ModelOrigin
 from trainables.report import Report
+
+
+@contextmanager
+def supervised(precision: str, device: torch.device) -> Iterator[None]:
+    """Compute a supervised forward pass in `precision` (`ModelSpec.precision`)."""
+    autocast = torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+    with float32_products(tf32=precision == "tf32"), autocast:
+        yield
 
 
 @dataclass
@@ -81,7 +89,11 @@ class TrainState:
         finally:
             self.model.load_state_dict(latest)
 
-    def autocast(self) -> torch.autocast:
-        """Return the autocast context of supervised training and evaluation."""
-        enabled = self.precision == "bf16"
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled)
+    def supervised(self) -> AbstractContextManager[None]:
+        """Return the context of a forward pass of supervised training and evaluation."""
+        return supervised(self.precision, self.device)
+
+    def supervised_products(self) -> AbstractContextManager[None]:
+        """Return the context of whole supervised steps: autocast does not reach backward passes,
+        TF32 does."""
+        return float32_products(tf32=self.precision == "tf32")

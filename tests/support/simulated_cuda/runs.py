@@ -106,6 +106,11 @@ def whole(trials: Trials, folder: Path, *, also_on_cpu: bool = False, **of: Any)
     assert reports[-1].is_final
     devices = {t.device.type for t in training.state.model.state_dict().values()}
     assert devices == {"cuda"}
+    optimizer, source = training.state.optimizer, training.domains.source
+    assert optimizer is not None
+    assert all(group["fused"] for group in optimizer.param_groups)
+    if source is not None:
+        assert source.batch(torch.arange(2))[0].device.type == "cuda"
     found = {"reports": [asdict(report) for report in reports]}
     if also_on_cpu:
         theirs, _ = replace(trials, device="cpu").run(spec)
@@ -139,7 +144,7 @@ def out_of_memory(trials: Trials, folder: Path, *, stage: str, **of: Any) -> Fou
     """Let memory run out in the third step of a stage, and count what stays on the card."""
     spec = spec_of(trials, **of)
     config = AttemptConfig(
-        spec=spec.model_dump(mode="json", by_alias=True), label="trial", folder=str(folder)
+        spec=spec.model_dump(mode="json", by_alias=True), label="trial", folder=str(folder), gpu=1
     )
     steps, clip_gradients = iter(range(100)), optim.clip_gradients
 

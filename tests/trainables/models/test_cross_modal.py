@@ -261,6 +261,13 @@ def test_math_and_fused_attention_agree(backbone, model):
         assert torch.equal(model(x), fused)
 
 
+def test_the_embedder_runs_in_single_precision_inside_autocast(backbone, model):
+    x = batch(backbone)
+    expected = model.embed(x)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(model.embed(x), expected)
+
+
 def test_bfloat16_autocast_trains_and_rounds_no_output(backbone, model):
     with torch.autocast("cpu", dtype=torch.bfloat16):
         output = model(batch(backbone))

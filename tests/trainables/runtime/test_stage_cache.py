@@ -42,6 +42,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "seed": {"seed": 1},
     "halvings": {"halvings": 1},
     "precision": {"model": {"precision": "bf16"}},
+    "tf32": {"model": {"precision": "tf32"}},
     "head": {"model": {"head": "orca_pool"}},
     "embedder_init": {"model": {"embedder_init": "random"}},
     "tokens": {"backbone": {"tokens": 4}},

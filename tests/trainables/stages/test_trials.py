@@ -1,5 +1,7 @@
 """Whole trials of MoNA and NFT: controls that must agree bit for bit, and stops at every epoch."""
 
+from functools import partial
+
 import pytest
 import torch
 
@@ -93,3 +95,49 @@ def test_a_trial_stopped_after_every_epoch_equals_one_that_was_not(begin, tmp_pa
 
     assert reports == expected
     assert same(trial, whole)
+
+
+EXACT, TF32 = (False, False), (True, False)  # of matrix products and of convolutions
+
+
+def allowed() -> tuple[bool, bool]:
+    """Return whether products, and convolutions, of this process may be in TF32."""
+    return torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+
+
+@pytest.fixture
+def tf32_everywhere():
+    before = allowed()
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    yield
+    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+
+
+@pytest.mark.parametrize(("precision", "supervised"), [("fp32", EXACT), ("tf32", TF32)])
+def test_tf32_is_for_the_body_in_supervised_steps_and_never_in_a_meta_gradient(
+    begin, tf32_everywhere, precision, supervised
+):
+    trial, seen = begin(), {}
+    trial.state.precision = precision
+    model, state = trial.state.model, trial.state
+
+    def note(part: str) -> None:
+        seen.setdefault((state.stage, part), set()).add(allowed())
+
+    def forward(part: str, output: torch.Tensor) -> None:
+        note(part)
+        if part == "body" and output.requires_grad:
+            output.register_hook(lambda _: note("gradient of the body"))
+
+    for part in ("embedder", "body", "predictor"):
+        hook = partial(lambda part, *at: forward(part, at[-1]), part)
+        model.get_submodule(part).register_forward_hook(hook)
+    list(trial.reports())
+    assert seen == {
+        **{(0, part): {EXACT} for _, part in seen},
+        (1, "embedder"): {EXACT},
+        (1, "body"): {supervised},
+        (1, "predictor"): {EXACT},
+        (1, "gradient of the body"): {supervised},
+    }
+    assert allowed() == (True, True)

@@ -21,6 +21,7 @@ and is not changed.
 
 from collections.abc import Iterator
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import torch
@@ -188,3 +189,7 @@ class Warmup(EmbedderTraining[WarmupConfig]):
 
     def objective(self, state: TrainState, domains: Domains) -> TaskObjective:
         return TaskObjective(state, domains, self.config.batch_size)
+
+    def _train(self, objective: TaskObjective, *arguments: Any) -> dict[str, float]:
+        with objective.state.supervised_products():
+            return super()._train(objective, *arguments)

@@ -118,10 +118,9 @@ class MixtureObjective(Objective, ABC):
         model, head = self.state.model, self.state.extras[HEAD]
         assert isinstance(head, LabelHead | MaskHead)
         source, answers, whole = self._read(part, masks=isinstance(head, MaskHead))
-        with self.state.autocast():
-            target = model.embed(x).float()
+        target = model.embed(x)
         mixture = self.mix(target, source, *(draw[part] for draw in self.mixture_draws))
-        with self.state.autocast():
+        with self.state.supervised():
             features = model.encode(torch.cat([target, mixture]))
             predictions, told = model.predict(features), head(features[len(x) :])
         # Clean samples and mixtures passed through the body in one batch: the first half is clean.

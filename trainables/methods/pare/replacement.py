@@ -110,9 +110,9 @@ class ReplacementObjective(MixtureObjective):
         model = self.state.model
         probed = min(PROBED, len(self.inputs), rows_at_once(self.inputs))
         x = gather(self.inputs, np.arange(probed), self.state.device)
-        with evaluating(model), self.state.autocast():
+        with evaluating(model):
             tokens = model.embed(x)
-        scores: Tensor = self.state.extras[SCORER](tokens.float())
+        scores: Tensor = self.state.extras[SCORER](tokens)
         return scores, torch.zeros_like(scores).scatter(1, self._places(ranking(scores)), 1.0)
 
     def summary(self) -> dict[str, float]:
