@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any
 
+from sweeper.text import JsonObject
+
 Params = Mapping[str, Any]  # "stage.parameter" -> value: one suggestion
 
 
@@ -87,14 +89,14 @@ class StudyFacts:
     samples: Mapping[str, int] = field(default_factory=dict)  # by split
     baselines: Mapping[str, float] = field(default_factory=dict)  # by predictor
     published_samples: int | None = None
-    published: Sequence[Mapping[str, Any]] = ()  # numbers of other methods on the task
+    published: Sequence[JsonObject] = ()  # numbers of other methods on the task
     backbone: str | None = None
     pretrained: str | None = None
     weights_hash: str | None = None
     proxy: str | None = None  # all sources that the trials may read
 
     @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> "StudyFacts":
+    def from_json(cls, record: JsonObject) -> "StudyFacts":
         """Return the facts of a record of `to_json`; ignore names of later versions."""
         names = {each.name for each in fields(cls)}
         return cls(**{name: value for name, value in record.items() if name in names})

@@ -8,6 +8,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+JsonObject = Mapping[str, Any]  # of a file, a database or another process
+
 USER_INFO = re.compile(r"(?<=:)(//?)[^/\s]*@")  # of a URL; pathlib reduces // to /
 QUERY = re.compile(r"(?<=[?&])([^=&?\s]+)=([^&?\s]+)")
 BYTES = {"GB": 10**9, "MB": 10**6, "kB": 10**3, "bytes": 1, "GiB": 2**30, "MiB": 2**20}

@@ -17,9 +17,8 @@ from typing import Any
 from sweeper.core.ranking import ranked, replicates_of
 from sweeper.errors import NotFound
 from sweeper.ledger import Event, EventKind, Ledger, SweepRecord
-from sweeper.ledger.records import JsonObject
 from sweeper.model import Measurement, Study, Trial, TrialKind, TrialState
-from sweeper.text import without_nonfinite
+from sweeper.text import JsonObject, without_nonfinite
 
 
 @dataclass(frozen=True, kw_only=True)

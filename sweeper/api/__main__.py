@@ -12,7 +12,7 @@ import time
 import traceback
 from pathlib import Path
 
-from sweeper.api.requests import Action, Answer, Request
+from sweeper.api.requests import LaunchAction, LaunchRequest, LaunchResult
 from sweeper.commands import launch
 from sweeper.commands.look import Summary
 from sweeper.console import make_plain, stderr
@@ -25,53 +25,53 @@ POLL_S = 0.5
 
 def main() -> None:
     """Run one request and write its answer."""
-    request = Request.from_json(child.read_input())
+    request = LaunchRequest.from_json(child.read_input())
     make_plain()
     _end_with_parent()
     with child.take_output() as out:
         child.write_line(out, _answer(request).to_json())
 
 
-def _answer(request: Request) -> Answer:
+def _answer(request: LaunchRequest) -> LaunchResult:
     try:
-        return Answer(exit_code=_run(request).exit_code)
+        return LaunchResult(exit_code=_run(request).exit_code)
     except IsElsewhere as error:
         text = f"{error} Continue it by the command: sweeper {request.action} {request.sweep}"
-        return Answer(exit_code=UsageError.exit_code, error=UsageError(text))
+        return LaunchResult(exit_code=UsageError.exit_code, error=UsageError(text))
     except SweeperError as error:
-        return Answer(exit_code=error.exit_code, error=error)
+        return LaunchResult(exit_code=error.exit_code, error=error)
     except KeyboardInterrupt:
         interrupted = Interrupted("interrupted before the sweep began")
-        return Answer(exit_code=interrupted.exit_code, error=interrupted)
+        return LaunchResult(exit_code=interrupted.exit_code, error=interrupted)
     except OSError as error:
         if (fault := storage_fault(error)) is None:
             return _unexpected(error)
-        return Answer(exit_code=fault.exit_code, error=fault)
+        return LaunchResult(exit_code=fault.exit_code, error=fault)
     except Exception as error:
         return _unexpected(error)
 
 
-def _unexpected(error: Exception) -> Answer:
+def _unexpected(error: Exception) -> LaunchResult:
     """Print a traceback, and return the answer for an error of our own."""
     traceback.print_exc()
     text = f"internal error: {type(error).__name__}: {error}"
-    return Answer(exit_code=SweeperError.exit_code, error=SweeperError(text))
+    return LaunchResult(exit_code=SweeperError.exit_code, error=SweeperError(text))
 
 
-def _run(request: Request) -> Summary:
+def _run(request: LaunchRequest) -> Summary:
     console, options = stderr(), request.options
     where = launch.Where(address=options.address, insecure=options.insecure)
     match request.action:
-        case Action.LAUNCH:
+        case LaunchAction.LAUNCH:
             return launch.launch(Path(request.file), options, console=console)
-        case Action.RESUME:
+        case LaunchAction.RESUME:
             return launch.resume(request.sweep, where, console=console)
-        case Action.EXTEND:
+        case LaunchAction.EXTEND:
             assert request.trials is not None
             return launch.extend(request.sweep, request.trials, where, console=console)
-        case Action.RETRY:
+        case LaunchAction.RETRY:
             return launch.retry(request.sweep, where, console=console)
-        case Action.RERUN:
+        case LaunchAction.RERUN:
             return launch.rerun(request.sweep, request.trial, request.seed, where, console=console)
 
 

@@ -1,6 +1,5 @@
-"""Requests to the process that runs a sweep for a Python program, and its answers."""
+"""Requests to the process that runs a sweep for a Python program, and their results."""
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -8,9 +7,10 @@ from typing import Any
 
 from sweeper.errors import SweeperError, from_record, to_record
 from sweeper.planning.load import Options
+from sweeper.text import JsonObject
 
 
-class Action(StrEnum):
+class LaunchAction(StrEnum):
     LAUNCH = "launch"
     RESUME = "resume"
     EXTEND = "extend"
@@ -19,10 +19,10 @@ class Action(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class LaunchRequest:
     """One launch of a file, or one continuation of a sweep."""
 
-    action: Action
+    action: LaunchAction
     sweep: str
     file: str = ""  # of a launch
     options: Options = field(default_factory=Options)  # address and insecure, of all actions
@@ -36,31 +36,31 @@ class Request:
         return {**asdict(self), "options": {**asdict(self.options), "include": include}}
 
     @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> "Request":
+    def from_json(cls, record: JsonObject) -> "LaunchRequest":
         """Return the request of a record of `to_json`."""
         options: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value
             for name, value in record["options"].items()
         }
         options["include"] = tuple(map(Path, options["include"]))
-        action = Action(record["action"])
+        action = LaunchAction(record["action"])
         return cls(**{**record, "action": action, "options": Options(**options)})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class LaunchResult:
     """The end of a request: an exit code of the command line, or an error."""
 
     exit_code: int = 0
     error: SweeperError | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return the answer as plain data."""
+        """Return the result as plain data."""
         record = None if self.error is None else to_record(self.error)
         return {"exit_code": self.exit_code, "error": record}
 
     @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> "Answer":
-        """Return the answer of a record of `to_json`."""
+    def from_json(cls, record: JsonObject) -> "LaunchResult":
+        """Return the result of a record of `to_json`."""
         error = None if record["error"] is None else from_record(record["error"])
         return cls(exit_code=record["exit_code"], error=error)

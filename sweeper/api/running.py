@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from sweeper.api.progress import Display, display
-from sweeper.api.requests import Answer, Request
+from sweeper.api.requests import LaunchRequest, LaunchResult
 from sweeper.errors import Interrupted, SweeperError
 from sweeper.planning import child
 from sweeper.planning.sweep_folder import SWEEPS
@@ -24,7 +24,7 @@ POLL_S = 0.2
 DRAINS_S = 5.0  # for what an ended process has written
 
 
-def run(request: Request, folder: Path) -> None:
+def run(request: LaunchRequest, folder: Path) -> None:
     """Run a request to its end, and show its progress.
 
     Args:
@@ -63,7 +63,7 @@ def run(request: Request, folder: Path) -> None:
         raise Interrupted(text, answer.exit_code - 128)
 
 
-def _attend(process: subprocess.Popen[str], request: Request, folder: Path) -> Answer:
+def _attend(process: subprocess.Popen[str], request: LaunchRequest, folder: Path) -> LaunchResult:
     """Send a request, show the progress, hand on interrupts, and return the answer."""
     lines: queue.SimpleQueue[str] = queue.SimpleQueue()
     output: list[str] = []
@@ -114,12 +114,12 @@ def _read_all(stream: IO[str], output: list[str]) -> None:
     output.append(stream.read())
 
 
-def _parse(output: str, code: int) -> Answer:
+def _parse(output: str, code: int) -> LaunchResult:
     """Return the answer of a process; an error if it died without one."""
     for line in reversed(output.splitlines()):
         with suppress(ValueError):
-            return Answer.from_json(json.loads(line))
+            return LaunchResult.from_json(json.loads(line))
     if code in (-signal.SIGINT, 128 + signal.SIGINT):
-        return Answer(exit_code=130, error=Interrupted("interrupted before the sweep began"))
+        return LaunchResult(exit_code=130, error=Interrupted("interrupted before the sweep began"))
     how = f"signal {-code}" if code < 0 else f"exit code {code}"
-    return Answer(exit_code=1, error=SweeperError(f"the process of the sweep died ({how})."))
+    return LaunchResult(exit_code=1, error=SweeperError(f"the process of the sweep died ({how})."))

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from sweeper.address import is_dashboard
 from sweeper.analysis.table import read_table
-from sweeper.api.requests import Action, Request
+from sweeper.api.requests import LaunchAction, LaunchRequest
 from sweeper.api.running import run
 from sweeper.api.trial import Trial
 from sweeper.commands import control, look, results
@@ -184,7 +184,7 @@ class Sweep:
             SweepIsHeld: It runs already.
             Interrupted: The program was interrupted; the sweep is resumable.
         """
-        return self._continue(Action.RESUME, address, insecure)
+        return self._continue(LaunchAction.RESUME, address, insecure)
 
     def extend(self, *, trials: int, address: str = "local", insecure: bool = False) -> "Sweep":
         """Continue the sweep until each study has `trials` trials, and return it then.
@@ -195,7 +195,7 @@ class Sweep:
             UsageError: The studies have more trials already.
             SweepIsHeld, Interrupted: As for `resume`.
         """
-        return self._continue(Action.EXTEND, address, insecure, trials=trials)
+        return self._continue(LaunchAction.EXTEND, address, insecure, trials=trials)
 
     def retry(self, *, address: str = "local", insecure: bool = False) -> "Sweep":
         """Run the failed trials again from their last checkpoints, and return the sweep then.
@@ -203,7 +203,7 @@ class Sweep:
         Raises:
             SweepIsHeld, Interrupted: As for `resume`.
         """
-        return self._continue(Action.RETRY, address, insecure)
+        return self._continue(LaunchAction.RETRY, address, insecure)
 
     def rerun(
         self,
@@ -226,15 +226,17 @@ class Sweep:
             SweepIsHeld, Interrupted: As for `resume`.
         """
         study = self.trial(trial).study
-        self._continue(Action.RERUN, address, insecure, trial=str(trial), seed=seed)
+        self._continue(LaunchAction.RERUN, address, insecure, trial=str(trial), seed=seed)
         with self._ledger() as (ledger, _):
             last = max(each.number for each in ledger.trials(study))
         return self.trial(trial_name(study, last))
 
-    def _continue(self, action: Action, address: str, insecure: bool, **details: Any) -> "Sweep":
+    def _continue(
+        self, action: LaunchAction, address: str, insecure: bool, **details: Any
+    ) -> "Sweep":
         _check_driven_from_here(address)
         options = Options(address=address, insecure=insecure)
-        run(Request(action=action, sweep=self.name, options=options, **details), self.folder)
+        run(LaunchRequest(action=action, sweep=self.name, options=options, **details), self.folder)
         return self
 
     def report(self, path: str | PathLike[str] | None = None) -> Path:
@@ -367,7 +369,9 @@ def launch(
 
         _await_start(folder, background.launch(path, options, console=quiet).pid)
     else:
-        request = Request(action=Action.LAUNCH, sweep=folder.name, file=str(path), options=options)
+        request = LaunchRequest(
+            action=LaunchAction.LAUNCH, sweep=folder.name, file=str(path), options=options
+        )
         run(request, folder)
     return Sweep(folder)
 

@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from sweeper.model import Params
 from sweeper.model import Trial as Record
 from sweeper.planning.checkpoint_paths import CheckpointPaths
 from sweeper.planning.sweep_folder import started
+from sweeper.text import JsonObject
 
 if TYPE_CHECKING:
     from sweeper.commands.models import PredictionModel
@@ -40,7 +42,7 @@ class Trial:
     number: int
     kind: str
     state: str
-    params: Mapping[str, Any]
+    params: Params
     seed: int
     value: float | None
     epoch: int | None
@@ -49,7 +51,7 @@ class Trial:
     checkpoint: str | None
 
     @classmethod
-    def of(cls, folder: Path, resolved: Mapping[str, Any], trial: Record) -> "Trial":
+    def of(cls, folder: Path, resolved: JsonObject, trial: Record) -> "Trial":
         """Return the handle of a trial of the sweep in `folder`, with this resolved form."""
         return cls(
             folder=folder,

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from sweeper.analysis.prose import FEW
 from sweeper.commands.result import Message, Result
@@ -14,7 +14,7 @@ from sweeper.config.catalog import PROXY
 from sweeper.errors import Fault, FileFaults, SweeperError, UsageError
 from sweeper.planning import own_tasks
 from sweeper.planning.catalog import as_usage_errors, home
-from sweeper.text import format_bytes
+from sweeper.text import JsonObject, format_bytes
 from trainables.errors import DataError, TaskDataError
 from trainables.sources.registry import PROXIES, RECORD, ProxyEntry, proxy_faults, proxy_folder
 from trainables.spec import DataSpec
@@ -431,7 +431,7 @@ def dependents(name: str) -> list[Dependent]:
     return found
 
 
-def _read_by(resolved: Mapping[str, Any]) -> set[str]:
+def _read_by(resolved: JsonObject) -> set[str]:
     """Return the tasks and sources of a sweep, including sources that it searches."""
     searched = resolved.get("parameters", {}).get(PROXY, {}).get("values", ())
     return {*resolved.get("tasks", ()), *resolved.get("proxies", {}).values(), *searched}

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from sweeper.analysis.prose import validation_notes
 from sweeper.analysis.table import StudyTable, read_table
@@ -20,7 +20,7 @@ from sweeper.ledger.records import Remark
 from sweeper.model import Params, Trial, TrialState, trial_name
 from sweeper.planning.checkpoint_paths import CheckpointPaths
 from sweeper.planning.sweep_folder import all_folders, existing, living_state, remote_of, started
-from sweeper.text import printable, written
+from sweeper.text import JsonObject, printable, written
 
 PROFILES = re.compile(r"""(^|[{,\s])["']?profiles["']?\s*:""")  # in a sweep file
 SHOWN = 5  # failed trials, and notes on trials, that a summary lists
@@ -197,7 +197,7 @@ def _line(ledger: Ledger, record: SweepRecord) -> SweepLine:
     )
 
 
-def _remote_line(facts: Mapping[str, Any]) -> SweepLine:
+def _remote_line(facts: JsonObject) -> SweepLine:
     """Return the line that another machine printed as JSON; its version may know other facts."""
     known = {field.name for field in fields(SweepLine)}
     return SweepLine(**{name: value for name, value in facts.items() if name in known})

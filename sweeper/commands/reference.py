@@ -17,6 +17,7 @@ from sweeper.planning import own_tasks
 from sweeper.planning.catalog import as_usage_errors, catalog, home
 from sweeper.planning.load import known_here, state_of
 from sweeper.planning.samplers import PRUNERS, SAMPLERS
+from sweeper.text import JsonObject
 from trainables.errors import ConfigError
 from trainables.methods.method import Method
 from trainables.methods.registry import METHODS
@@ -274,7 +275,7 @@ def _with_default(parameter: Parameter, settings: Mapping[str, object]) -> Param
     return replace(parameter, default=default)
 
 
-def limits(schema: Mapping[str, Any]) -> str:
+def limits(schema: JsonObject) -> str:
     """Return the values that a JSON Schema allows, in words: `integer, 1 to 1000`."""
     if "anyOf" in schema:
         return " or ".join(limits(option) for option in schema["anyOf"])

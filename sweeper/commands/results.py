@@ -1,6 +1,6 @@
 """Results of sweeps: comparisons of methods, the best settings, tables of trials, and pages."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from sweeper.commands.result import Message, Result, plain
 from sweeper.errors import GateNotMet, NotFound, StorageFull, UsageError, unknown
 from sweeper.planning.sweep_folder import existing, started
+from sweeper.text import JsonObject
 
 if TYPE_CHECKING:
     from sweeper.analysis.comparison.comparison import Comparison
@@ -32,7 +33,7 @@ class BestOfStudy(Result):
     study: str
     objective: str
     metric: str
-    best: tuple[Mapping[str, Any], ...]
+    best: tuple[JsonObject, ...]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from sweeper.commands.result import Result
 from sweeper.errors import UsageError
 from sweeper.planning.catalog import as_usage_errors, home
 from sweeper.planning.own_tasks import change_since_import
+from sweeper.text import JsonObject
 from trainables.tasks import official
 from trainables.tasks.kinds import KINDS
 from trainables.tasks.registry import task_info
@@ -138,7 +139,7 @@ def _shown(info: TaskInfo, store: Store, picture: Path) -> DataShown:
     )
 
 
-def _output_names(manifest: Mapping[str, Any]) -> list[str]:
+def _output_names(manifest: JsonObject) -> list[str]:
     return [str(each) for each in manifest.get("output_names") or ()]
 
 

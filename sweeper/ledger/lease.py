@@ -10,11 +10,10 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import psutil
 from sqlalchemy import Connection, RowMapping, insert, select, update
@@ -23,6 +22,7 @@ from sqlalchemy.exc import IntegrityError
 from sweeper.errors import SweeperError, SweepIsHeld
 from sweeper.ledger import schema
 from sweeper.ledger.database import Database
+from sweeper.text import JsonObject
 
 TTL_S = 20.0
 RENEW_S = 4.0
@@ -207,7 +207,7 @@ def _renew(database: Database, sweep: str, lease: Lease, over: threading.Event) 
                 return
 
 
-def _change(connection: Connection, sweep: str, owner: str, values: Mapping[str, Any]) -> bool:
+def _change(connection: Connection, sweep: str, owner: str, values: JsonObject) -> bool:
     mine = (TABLE.c.sweep == sweep) & (TABLE.c.owner == owner)
     return connection.execute(update(TABLE).where(mine).values(**values)).rowcount == 1
 

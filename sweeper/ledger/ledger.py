@@ -22,7 +22,7 @@ from sweeper.ledger import backup, lease, schema
 from sweeper.ledger.backup import copy_of
 from sweeper.ledger.database import LEDGER, Database, url_in
 from sweeper.ledger.reading import OpenLedger, trial_in
-from sweeper.ledger.records import OF_ATTEMPTS, EventKind, JsonObject, SweepRecord, lines_of
+from sweeper.ledger.records import OF_ATTEMPTS, EventKind, SweepRecord, lines_of
 from sweeper.model import (
     AttemptEnded,
     AttemptStarted,
@@ -36,6 +36,7 @@ from sweeper.model import (
     TrialReopened,
     apply,
 )
+from sweeper.text import JsonObject
 
 T = TypeVar("T")
 HURRY_S = 0.5

@@ -12,6 +12,7 @@ from sweeper.ledger import backup, lease, schema
 from sweeper.ledger.database import Database
 from sweeper.ledger.records import Event, EventKind, Moment, Remark, Request, SweepRecord
 from sweeper.model import Measurement, Study, Trial, TrialKind, TrialState
+from sweeper.text import JsonObject
 
 STUDY_FIELDS = ("name", "method", "task", "objective", "seed")
 EDGES = (EventKind.SWEEP_STARTED, EventKind.SWEEP_ENDED)
@@ -247,7 +248,7 @@ def _no_trial(sweep: str, study: str, number: int) -> NotFound:
     return NotFound(f"no trial {number} in study `{study}` of sweep `{sweep}`.")
 
 
-def _trial(row: Mapping[str, Any]) -> Trial:
+def _trial(row: JsonObject) -> Trial:
     types = {"kind": TrialKind, "state": TrialState, "seed": int, "sampled": tuple}
     return Trial(**{k: types.get(k, lambda it: it)(v) for k, v in row.items() if k != "sweep"})
 

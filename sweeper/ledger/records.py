@@ -3,7 +3,6 @@
 import hashlib
 import re
 import time
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -19,8 +18,7 @@ from sweeper.model import (
     TrialQueued,
     TrialReopened,
 )
-
-JsonObject = Mapping[str, Any]  # an object as a JSON column of the ledger holds it
+from sweeper.text import JsonObject
 
 
 class EventKind(StrEnum):

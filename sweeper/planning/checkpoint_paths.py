@@ -3,7 +3,7 @@
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 from sweeper.errors import BackendUnreachable, UsageError
 from sweeper.ledger.records import name_in
 from sweeper.model import Trial
+from sweeper.text import JsonObject
 from trainables.errors import TrainableError
 from trainables.storage import artifacts
 from trainables.storage.urls import ArtifactUrl
@@ -34,7 +35,7 @@ class CheckpointPaths:
     store: str | None = None  # a URL in the form of `trainables.storage.urls`
 
     @classmethod
-    def recorded(cls, folder: Path, resolved: Mapping[str, Any]) -> "CheckpointPaths":
+    def recorded(cls, folder: Path, resolved: JsonObject) -> "CheckpointPaths":
         """Return the paths of the sweep in `folder`, given the resolved form of its file."""
         return cls(folder, (resolved.get("checkpoints") or {}).get("store"))
 

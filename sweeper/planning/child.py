@@ -5,9 +5,10 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
+
+from sweeper.text import JsonObject
 
 ROOT = Path(__file__).resolve().parents[2]  # the folder that contains the running package
 INSTALLED = ("site-packages", "dist-packages")
@@ -43,7 +44,7 @@ def take_output() -> IO[str]:
     return mine
 
 
-def write_line(out: IO[str], value: Mapping[str, Any]) -> None:
+def write_line(out: IO[str], value: JsonObject) -> None:
     """Write a JSON object as one line, and flush it."""
     out.write(json.dumps(value) + "\n")
     out.flush()

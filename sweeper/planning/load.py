@@ -31,7 +31,7 @@ from sweeper.planning.gpus import count_gpus
 from sweeper.planning.plugins import check_installed, record_of
 from sweeper.planning.sweep_folder import check_storage
 from sweeper.planning.trials import data_of
-from sweeper.text import format_bytes
+from sweeper.text import JsonObject, format_bytes
 from trainables.errors import ConfigError, DataError
 from trainables.models.weights.description import (
     NO_PEFT,
@@ -132,7 +132,7 @@ def from_record(record: SweepRecord) -> Sweep:
     return from_resolved(record.resolved, name=record.name, profile=record.profile)
 
 
-def from_resolved(resolved: Mapping[str, Any], *, name: str, profile: str) -> Sweep:
+def from_resolved(resolved: JsonObject, *, name: str, profile: str) -> Sweep:
     """Return the sweep with this resolved form, and register its own tasks."""
     own = own_tasks.of_resolved(resolved, name=name)
     own_tasks.use(own)
@@ -140,7 +140,7 @@ def from_resolved(resolved: Mapping[str, Any], *, name: str, profile: str) -> Sw
 
 
 def _resolved(
-    resolved: Mapping[str, Any], own: Mapping[str, TaskDefinition], *, name: str, profile: str
+    resolved: JsonObject, own: Mapping[str, TaskDefinition], *, name: str, profile: str
 ) -> Sweep:
     named = {
         str(spec["name"]): dimension

@@ -10,7 +10,6 @@ import shlex
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -20,6 +19,7 @@ from sweeper.config.task_files import INCLUDE, OPTION, SUFFIX, TASK_FILES, TaskF
 from sweeper.config.yaml_reader import parse, read_text
 from sweeper.errors import Fault, FileFaults
 from sweeper.planning.catalog import home
+from sweeper.text import JsonObject
 from trainables.errors import DataError, TaskDataError
 from trainables.stages.configs import RefineConfig
 from trainables.tasks import official
@@ -125,7 +125,7 @@ def is_file_name(text: str) -> bool:
     return text.endswith((SUFFIX, ".yaml", ".yml"))
 
 
-def of_resolved(resolved: Mapping[str, Any], *, name: str) -> dict[str, TaskDefinition]:
+def of_resolved(resolved: JsonObject, *, name: str) -> dict[str, TaskDefinition]:
     """Return the own tasks of a sweep's resolved form, without registering them.
 
     Args:

@@ -24,11 +24,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 from sweeper.errors import UsageError
-from sweeper.text import printable
+from sweeper.text import JsonObject, printable
 from trainables.plugins import GROUPS, Offer, reread
 from trainables.storage.atomic import new_folder
 
@@ -234,7 +233,7 @@ def _read_folder(folder: Path, where: str) -> _Plugin:
     """Read the entry points of a project's pyproject.toml."""
     file = folder / "pyproject.toml"
     try:
-        project: Mapping[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))["project"]
+        project: JsonObject = tomllib.loads(file.read_text(encoding="utf-8"))["project"]
         name, groups = str(project["name"]), project.get("entry-points", {})
         found = {g: {str(n): str(v) for n, v in e.items()} for g, e in groups.items()}
     except (ValueError, KeyError, AttributeError, OSError) as error:

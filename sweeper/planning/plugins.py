@@ -12,6 +12,7 @@ from sweeper.errors import UsageError
 from sweeper.ledger import SweepRecord
 from sweeper.planning.catalog import as_usage_errors
 from sweeper.planning.plugin_path import copy_of, path_of
+from sweeper.text import JsonObject
 from trainables.code_hash import plugin_version
 from trainables.plugins import Offer, offers, plugins_of
 from trainables.tasks.registry import TASKS
@@ -96,7 +97,7 @@ def copies_of(record: SweepRecord) -> set[str]:
     return {each.copy for each in _recorded(record.provenance) if each.copy is not None}
 
 
-def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+def changes(before: JsonObject, after: JsonObject) -> list[str]:
     """Return a line for each plugin whose code differs between two provenances of one sweep."""
     former = {each.distribution: each for each in _recorded(before)}
     return [
@@ -107,7 +108,7 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _recorded(provenance: Mapping[str, Any]) -> list[PluginUse]:
+def _recorded(provenance: JsonObject) -> list[PluginUse]:
     found = provenance.get(PLUGINS) or []
     return [PluginUse(**{**each, "objects": tuple(each["objects"])}) for each in found]
 

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 from sweeper.core.ranking import CANDIDATES, ranked
 from sweeper.ledger import Event, EventKind
-from sweeper.ledger.records import JsonObject
 from sweeper.model import Trial, TrialKind, TrialState
+from sweeper.text import JsonObject
 from sweeper.tracking.outline import SWEEP, Entity, Outline
 
 STATUS = {  # MLflow has no status for pruned or interrupted: see the tag `sweeper.state`

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from sweeper.analysis.statistics import RankCorrelation
-from sweeper.ledger.records import JsonObject
 from sweeper.model import Trial
+from sweeper.text import JsonObject
 
 ALPHA = 0.05
 OFFICIAL = "official"  # published data, as opposed to generated data

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sweeper.api import progress, running
-from sweeper.api.requests import Action, Answer, Request
+from sweeper.api.requests import LaunchAction, LaunchRequest, LaunchResult
 from sweeper.api.running import run
 from sweeper.errors import (
     Fault,
@@ -22,7 +22,9 @@ from sweeper.errors import (
 )
 from sweeper.planning.load import Options
 
-REQUEST = Request(action=Action.LAUNCH, sweep="x", file="x.yaml", options=Options(sets=("a=1",)))
+REQUEST = LaunchRequest(
+    action=LaunchAction.LAUNCH, sweep="x", file="x.yaml", options=Options(sets=("a=1",))
+)
 SAY = "import json, sys; request = json.load(sys.stdin); "
 
 
@@ -43,23 +45,23 @@ def answered(answer):
     return f"print({json.dumps(answer.to_json())!r})"
 
 
-@pytest.mark.parametrize("action", list(Action))
+@pytest.mark.parametrize("action", list(LaunchAction))
 def test_a_request_arrives_as_it_was_sent(action):
     options = Options(sets=("a=1",), trials=3, include=(Path("tasks"),))
-    request = Request(action=action, sweep="x", options=options, trials=9, trial="m/t/1")
-    assert Request.from_json(json.loads(json.dumps(request.to_json()))) == request
+    request = LaunchRequest(action=action, sweep="x", options=options, trials=9, trial="m/t/1")
+    assert LaunchRequest.from_json(json.loads(json.dumps(request.to_json()))) == request
 
 
 def test_the_process_gets_the_request_and_the_folder_of_sweeps(script, tmp_path, capfd):
     script(
         "import os; print(os.environ['SWEEPER_SWEEPS'], request['options']['sets'], "
-        f"file=sys.stderr); {answered(Answer())}"
+        f"file=sys.stderr); {answered(LaunchResult())}"
     )
     assert capfd.readouterr().err == f"{tmp_path}/sweeps ['a=1']\n"
 
 
 def test_lines_are_shown_without_control_characters(script, capsys):
-    script(rf"print('one\n\x1b[31mtwo', file=sys.stderr); {answered(Answer())}")
+    script(rf"print('one\n\x1b[31mtwo', file=sys.stderr); {answered(LaunchResult())}")
     assert capsys.readouterr().err == "one\n\\x1b[31mtwo\n"
 
 
@@ -73,7 +75,7 @@ def test_lines_are_shown_without_control_characters(script, capsys):
 )
 def test_an_error_is_raised_as_it_was(script, error):
     with pytest.raises(type(error)) as caught:
-        script(answered(Answer(exit_code=error.exit_code, error=error)))
+        script(answered(LaunchResult(exit_code=error.exit_code, error=error)))
     assert str(caught.value) == str(error)
     assert getattr(caught.value, "faults", None) == getattr(error, "faults", None)
 
@@ -85,7 +87,7 @@ def test_a_process_that_dies_without_an_answer_is_an_error(script, code):
 
 
 def test_a_sweep_without_a_complete_trial_is_no_error(script):
-    script(answered(Answer(exit_code=3)))
+    script(answered(LaunchResult(exit_code=3)))
 
 
 def test_an_interrupt_reaches_the_process_which_ends_in_its_own_time(script, capsys):
@@ -96,7 +98,8 @@ def test_an_interrupt_reaches_the_process_which_ends_in_its_own_time(script, cap
             "import signal, time; seen = []; "
             "signal.signal(signal.SIGINT, lambda *_: seen.append(1)); print('up', file=sys.stderr)"
             "\nwhile not seen: time.sleep(0.05)\n"
-            f"time.sleep(0.3); print('saved', file=sys.stderr); {answered(Answer(exit_code=130))}"
+            "time.sleep(0.3); print('saved', file=sys.stderr); "
+            f"{answered(LaunchResult(exit_code=130))}"
         )
     assert caught.value.exit_code == 130
     assert capsys.readouterr().err == "up\nsaved\n"
@@ -110,7 +113,7 @@ def test_a_second_interrupt_is_handed_on_too(script):
         script(
             "import signal, time; seen = []; "
             "signal.signal(signal.SIGINT, lambda *_: seen.append(1))"
-            f"\nwhile len(seen) < 2: time.sleep(0.05)\n{answered(Answer(exit_code=130))}"
+            f"\nwhile len(seen) < 2: time.sleep(0.05)\n{answered(LaunchResult(exit_code=130))}"
         )
 
 
@@ -128,7 +131,7 @@ def test_a_sweep_that_a_cluster_runs_is_refused_with_the_command(monkeypatch, tm
     note = {"name": "x", "address": "http://head:8265", "workdir": "/w", "job": "j"}
     (folder / "remote.json").write_text(json.dumps(note))
     with pytest.raises(UsageError, match="sweeper resume x"):
-        run(Request(action=Action.RESUME, sweep="x"), folder)
+        run(LaunchRequest(action=LaunchAction.RESUME, sweep="x"), folder)
 
 
 def test_outside_a_notebook_lines_are_shown(tmp_path):
