@@ -2,9 +2,9 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from sweeper.analysis.table import StudyTable
+from sweeper.analysis.table import OWN, StudyTable
 from sweeper.core.ranking import ranked
 from sweeper.text import readable
 
@@ -119,13 +119,21 @@ def _counted(study: StudyTable) -> str:
     return " ".join(f"{count} {state}" for state, count in study.counts().items()) or "not begun"
 
 
+def data_of(facts: Mapping[str, object]) -> str:
+    """Return the source of a study's data: `official data`, or own data with their licence."""
+    source = facts.get("data_source") or "unknown"
+    if source != OWN:
+        return f"{source} data"
+    return f"{source} data of {facts['origin']}, licence: {facts['licence']}"
+
+
 FEW = 30  # validation samples
+RAISE_SAMPLES = "Raise `data.samples` or `data.val_fraction`."
+RAISE_SPLITS = "Raise `splits.val` of its task file."
 SHARES = ("zero_one_error",)  # metrics that are a share of samples, with a binomial error
 
 
-def few_samples(
-    task: str, samples: int, remedy: str = "Raise `data.samples` or `data.val_fraction`."
-) -> str | None:
+def few_samples(task: str, samples: int, remedy: str = RAISE_SAMPLES) -> str | None:
     """Return a note if there are too few validation samples, or None."""
     if samples >= FEW:
         return None
@@ -137,10 +145,14 @@ def few_samples(
 
 def validation_notes(study: StudyTable) -> list[str]:
     """Return notes if a study's validation values cannot distinguish between its trials."""
-    samples = int((study.facts.get("samples") or {}).get("val", 0))
+    sizes = study.facts.get("samples") or {}
+    samples = int(sizes.get("val", 0))
     if samples <= 0:
         return []
-    notes = [few_samples(study.study.task, samples)]
+    # The splits of an own task are those of its task file, unless a sweep takes fewer samples.
+    is_whole = sum(sizes.values()) == study.facts.get("published_samples")
+    is_own = study.facts.get("data_source") == OWN and is_whole
+    notes = [few_samples(study.study.task, samples, RAISE_SPLITS if is_own else RAISE_SAMPLES)]
     if study.study.objective.removeprefix("val/") in SHARES:
         notes.append(_unresolved(study, samples))
     return [note for note in notes if note is not None]

@@ -20,6 +20,9 @@ from sweeper.ledger import Event, EventKind, Ledger, SweepRecord
 from sweeper.model import Measurement, Study, Trial, TrialKind, TrialState
 from sweeper.text import JsonObject, without_nonfinite
 
+OWN = "own"  # data source of the tasks of users
+FILES = 3  # of an own task that are named
+
 
 @dataclass(frozen=True, kw_only=True)
 class Reached:
@@ -127,13 +130,26 @@ def read_table(ledger: Ledger) -> SweepTable:
     record = ledger.sweep()
     if record is None:
         raise NotFound(f"sweep `{ledger.name}` was never started.")
-    studies = tuple(_read(ledger, study) for study in ledger.studies())
+    own = record.resolved.get("task_files") or {}
+    studies = tuple(_read(ledger, study, own.get(study.task)) for study in ledger.studies())
     return SweepTable(record=record, studies=studies)
 
 
-def _read(ledger: Ledger, study: Study) -> StudyTable:
+def _read(ledger: Ledger, study: Study, definition: JsonObject | None) -> StudyTable:
     facts, trials = ledger.facts(study.name), ledger.trials(study.name)
+    if definition is not None:  # stored as official, that is imported, data
+        facts = {**facts, "data_source": OWN, **_origin(definition)}
     return StudyTable(study=study, facts=facts, trials=trials)
+
+
+def _origin(definition: JsonObject) -> JsonObject:
+    """Return the licence of an own task and the files that its definition names."""
+    inputs, splits = (definition.get(key) or {} for key in ("input", "splits"))
+    named = [inputs.get("path"), *(splits.get(split) for split in ("train", "val", "test"))]
+    files = [name for names in named if isinstance(names, list) for name in names]
+    more = f" and {len(files) - FILES} more" * (len(files) > FILES)
+    origin = ", ".join(map(str, files[:FILES])) + more
+    return {"licence": definition.get("licence", "not stated"), "origin": origin}
 
 
 def rows(table: StudyTable) -> list[dict[str, object]]:

@@ -288,10 +288,10 @@ def _show_all_tasks(console: Console, comparison: "Comparison") -> None:
 
 def _show_task(console: Console, task: "TaskComparison") -> None:
     from sweeper.analysis.comparison.verdicts import answer, notes
+    from sweeper.analysis.prose import data_of
 
     sizes = " / ".join(map(str, (task.facts.get("samples") or {}).values()))
-    source = f"{task.facts.get('data_source', 'unknown')} data"
-    facts = [task.facts.get("protocol"), source, f"{sizes} samples" if sizes else ""]
+    facts = [task.facts.get("protocol"), data_of(task.facts), f"{sizes} samples" if sizes else ""]
     console.print()
     say(console, f"{task.task}: {task.metric} ({', '.join(filter(None, facts))})")
     say(console, f"  {answer(task)}")

@@ -305,10 +305,14 @@ def _study(study: StudySpec, work: Workload) -> PlannedStudy:
 
 def _few(study: StudySpec) -> str | None:
     """Return a warning if the validation split is too small to tell settings apart."""
-    samples = describe_data(study.task, data_of(study)).splits["val"]
-    if own_benchmark_of(study.task) is None:
+    data = data_of(study)
+    samples, own = describe_data(study.task, data).splits["val"], own_benchmark_of(study.task)
+    if own is None or data.samples is not None:
         return few_samples(study.task, samples)
-    return few_samples(study.task, samples, "Raise `splits.val` of its task file.")
+    file = own.files.get(study.task)
+    where = "its task file" if file is None else str(file)
+    again = f"Raise `splits.val` in {where}, and import it again: {own.way_to_replace(study.task)}"
+    return few_samples(study.task, samples, again)
 
 
 def _shared(sweep: Sweep, study: StudySpec) -> Iterator[str]:

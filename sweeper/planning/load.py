@@ -160,7 +160,8 @@ def match(ledger: Ledger, sweep: Sweep, text: str) -> Sweep:
     The same sweep is resumed. A sweep with more trials, or with other replicates, extends the
     recorded one. A sweep that never started is replaced. A setting that an older version did not
     record has the default of this version, and does not count as a difference. A schedule that the
-    older version did not derive stays unchanged.
+    older version did not derive stays unchanged. The ledger keeps the titles, licences and
+    citations that own tasks had when the sweep began: a change of them is no difference.
 
     Raises:
         UsageError: The ledger has another sweep of this name. The message lists the differences.
@@ -183,7 +184,7 @@ def match(ledger: Ledger, sweep: Sweep, text: str) -> Sweep:
     own = own_tasks.of_resolved(record.resolved, name=record.name)
     begun = _resolved(record.resolved, own, name=record.name, profile=record.profile)
     kept = {n: v for n, v in sweep.fixed.items() if n in begun.fixed or n not in sweep.derived}
-    sweep = replace(sweep, fixed=kept)
+    sweep = replace(_as_described(sweep, own), fixed=kept)
     changed = differences(begun.resolved, sweep.resolved)
     as_begun = _at_former_store(sweep, record)
     grows = sweep.search.trials >= begun.search.trials and begun.config_hash == as_begun.config_hash
@@ -199,6 +200,17 @@ def match(ledger: Ledger, sweep: Sweep, text: str) -> Sweep:
             + more
         )
     return sweep
+
+
+def _as_described(sweep: Sweep, recorded: Mapping[str, TaskDefinition]) -> Sweep:
+    """Return a sweep whose own tasks have their recorded titles, licences and citations."""
+    definitions = {
+        name: TaskDefinition.model_validate(content).described_as(recorded[name])
+        for name, content in sweep.task_files.items()
+        if name in recorded
+    }
+    own_tasks.use(definitions)  # trials have the definition of the ledger, too
+    return replace(sweep, catalog=with_own_tasks(sweep.catalog, definitions))
 
 
 def _at_former_store(sweep: Sweep, record: SweepRecord) -> Sweep:

@@ -60,6 +60,7 @@ def write(
     studies: Sequence[Scores],
     resources: Mapping[str, Any] | None = None,
     model: Mapping[str, Any] | None = None,
+    task_files: Mapping[str, Any] | None = None,
 ) -> Ledger:
     """Write a finished sweep and return its ledger; its clock ticks a second a write."""
     ticks = itertools.count()
@@ -72,6 +73,7 @@ def write(
         "resources": dict(resources or {"cpu": 1, "gpu": 0}),
         "search": {"trials": max(s.num_trials for s in studies)},
         **({} if model is None else {"model": dict(model)}),
+        **({} if task_files is None else {"task_files": dict(task_files)}),
         "failures": {"max_failed_fraction": 0.2},
     }
     ledger.create(

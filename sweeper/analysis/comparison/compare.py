@@ -205,7 +205,7 @@ ALIKE = {  # facts that should be equal
     "pretrained": "pretraining",
     "weights_hash": "weights",
 }
-SHOWN = ("title", "dimension", "kind", "protocol", "data_source", "samples",
+SHOWN = ("title", "dimension", "kind", "protocol", "data_source", "licence", "origin", "samples",
          "baselines", "backbone", "pretrained", "published_samples")  # fmt: skip
 
 

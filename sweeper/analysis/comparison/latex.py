@@ -12,7 +12,7 @@ from sweeper.analysis.comparison.comparison import (
     Verdict,
 )
 from sweeper.analysis.comparison.verdicts import name
-from sweeper.analysis.prose import listed, metric
+from sweeper.analysis.prose import data_of, listed, metric
 from sweeper.text import readable, visible
 
 SPECIAL = {
@@ -200,7 +200,7 @@ def _protocol(task: TaskComparison) -> str:
     sizes = facts.get("samples") or {}
     parts = [
         str(facts.get("protocol") or "unknown"),
-        f"{facts.get('data_source') or 'unknown'} data",
+        data_of(facts),
         f"{' / '.join(map(str, sizes.values()))} samples" if sizes else "",
     ]
     return ", ".join(filter(None, parts))

@@ -47,7 +47,8 @@ from sweeper.ledger import SweepRecord
 from sweeper.model import Trial, TrialState
 from sweeper.text import readable
 
-SHOWN = ("backbone", "pretrained", "proxy", "data_source", "protocol")  # facts of a study
+# Facts of a study
+SHOWN = ("backbone", "pretrained", "proxy", "data_source", "licence", "origin", "protocol")
 HIDDEN = ("failure", "reason", "seed", "attempts")  # columns of trials
 LATE = ("best_epoch",)  # columns after the parameters, which matter more
 FEW = 12  # trials that are shown without a click

@@ -2,9 +2,10 @@
 
 import pytest
 
-from sweeper.analysis.prose import FEW, few_samples, validation_notes
-from sweeper.analysis.table import StudyTable
+from sweeper.analysis.prose import FEW, data_of, few_samples, validation_notes
+from sweeper.analysis.table import StudyTable, read_table
 from sweeper.model import Study, Trial, TrialKind, TrialState
+from tests.support.compared_ledgers import Scores
 
 
 def study(*values: float, samples: int, metric: str = "zero_one_error") -> StudyTable:
@@ -61,6 +62,23 @@ def test_a_difference_under_the_standard_error_is_noted(
     if is_noted:
         assert notes[0].startswith("nft/nasbench360/ninapro: the best two trials differ by ")
     assert validation_notes(study(*values, samples=samples, metric="nrmse")) == []
+
+
+@pytest.mark.parametrize(
+    ("used", "told"),
+    [(240, "`splits.val` of its task file"), (500, "`data.samples` or `data.val_")],
+)
+def test_own_data_have_a_licence_and_splits_of_their_own(sweep, used: int, told: str) -> None:
+    facts = {
+        "data_source": "official",
+        "published_samples": used,
+        "samples": {"train": 180, "val": 20, "test": 40},
+    }
+    files = {"mine/wafer": {"input": {"path": ["a.npz", "b.npz"]}, "licence": "MIT"}}
+    scores = Scores(method="nft", task="mine/wafer", best=(0.3,), facts=facts)
+    (found,) = read_table(sweep(scores, task_files=files)).studies
+    assert data_of(found.facts) == "own data of a.npz, b.npz, licence: MIT"
+    assert told in validation_notes(found)[0]
 
 
 def test_a_study_without_facts_has_no_note() -> None:

@@ -146,6 +146,23 @@ def test_another_definition_of_a_begun_sweep_is_named_with_the_changed_key(tmp_p
     assert found == ['task_files.mine/wafer.splits: "-" -> {"seed": 1}']
 
 
+def test_a_begun_sweep_keeps_its_definition_if_that_is_only_described_anew(tmp_path):
+    with closing(Ledger(f"sqlite:///{tmp_path}/ledger.sqlite", "wafers")) as ledger:
+        began = load.match(ledger, read(), "text")
+        ledger.start({})
+        Path("tasks/wafer.task.yaml").write_text(TASK + "title: Wafer maps\nlicence: MIT\n")
+        changed = read()
+        assert changed.resolved != began.resolved
+        assert load.match(ledger, changed, "text").resolved == began.resolved
+        assert (
+            spec_of(changed.studies()[0], {}, seed=0, home=tmp_path).definition
+            == (began.task_files["mine/wafer"])
+        )
+        Path("tasks/wafer.task.yaml").write_text(TASK.replace("0.003", "0.1") + "title: Maps\n")
+        with pytest.raises(UsageError, match=r"or undo:\n  task_files\S+recipe.lr: 0.003 -> 0.1$"):
+            load.match(ledger, read(), "text")
+
+
 def test_a_trial_carries_its_definition_and_one_of_a_built_in_task_does_not(home):
     sweep = read()
     own, built_in = (sweep.study("nft", task) for task in sweep.tasks)
@@ -157,7 +174,9 @@ def test_a_plan_says_how_more_samples_of_an_own_task_validate(home):
     read()
     import_own("mine/wafer", home)
     notes = plan(Path("sweep.yaml"), Options(sets=("data.samples=null",))).notes
-    assert any("Raise `splits.val` of its task file." in note for note in notes)
+    file = Path("tasks/wafer.task.yaml").resolve()
+    way_out = f"`splits.val` in {file}, and import it again: sweeper data import {file} --replace"
+    assert any(way_out in note for note in notes)
 
 
 def test_tasks_whose_data_were_imported_are_known_without_their_file(home):

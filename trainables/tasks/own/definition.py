@@ -27,7 +27,8 @@ LAYOUTS: Mapping[str, Dimension] = {  # order of the axes of an array -> dimensi
     "NHWC": "2d",
 }
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")  # 2D by nature
-LABELS_ONLY = ("title", "licence", "citation", "recipe")  # keys that do not change stored data
+DESCRIPTIVE = ("title", "licence", "citation")  # keys that change neither data nor trials
+LABELS_ONLY = (*DESCRIPTIVE, "recipe")  # keys that do not change stored data
 NAME = r"^[a-z0-9][a-z0-9_-]{0,62}/[a-z0-9][a-z0-9_-]{0,62}$"
 
 
@@ -202,6 +203,10 @@ class TaskDefinition(Spec):
         """The task file as plain data, without keys that have their default."""
         plain: dict[str, Any] = self.model_dump(mode="json", exclude_defaults=True)
         return plain
+
+    def described_as(self, former: "TaskDefinition") -> "TaskDefinition":
+        """Return the definition with the title, licence and citation of a former one."""
+        return self.model_copy(update={key: getattr(former, key) for key in DESCRIPTIVE})
 
     @property
     def data_hash(self) -> str:
