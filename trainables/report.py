@@ -39,7 +39,9 @@ class Measured:
     report: Report
     checkpoint: str | None  # complete folder or URL; None inside a stage that is reused
     seconds: float  # since the attempt began
-    peak_memory_bytes: int  # since the attempt began: of the GPU if there is one, or of the process
+    peak_memory_bytes: (
+        int  # of the process since the attempt began: on its GPU, or else in main memory
+    )
     notes: tuple[str, ...] = ()  # remarks for the user, such as a damaged checkpoint
 
     @property

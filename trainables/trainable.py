@@ -6,6 +6,7 @@ and the networks are imported only inside the actor.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from ray import tune
 from ray._raylet import setproctitle  # type: ignore[attr-defined]  # Ray's own: another library's has no effect in a worker
 
 from trainables.report import to_plain
+from trainables.runtime.memory import allocator_settings
 from trainables.spec import AttemptConfig
 
 if TYPE_CHECKING:
@@ -41,6 +43,7 @@ class Trainable(tune.Trainable):
         self.cleanup()
         attempt = AttemptConfig.from_plain(config)
         setproctitle(f"ray::sweeper {attempt.label} starting")
+        os.environ |= allocator_settings(os.environ)
         from trainables.runtime.attempt import Attempt
 
         self._attempt = Attempt(attempt)
@@ -62,8 +65,8 @@ class Trainable(tune.Trainable):
 
     def cleanup(self) -> None:
         if self._attempt is not None:
-            attempt, self._attempt = self._attempt, None
-            attempt.close()
+            self._attempt.close()  # after an error the attempt stays, and ends the actor later
+            self._attempt = None
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self.setup(new_config)

@@ -224,7 +224,11 @@ class Resources(Section):
         json_schema_extra={"maximum": 1},
         description="GPUs: 1 at most, since a trial trains on one; 0.5 shares one between two.",
     )
-    memory: Size | None = Field(None, description="Main memory, such as 4GiB; null: not limited.")
+    memory: Size | None = Field(
+        None,
+        description="Main memory, such as 4GiB; null: not limited. With a GPU, CUDA may take 3 GiB "
+        "more.",
+    )
     env: list[Annotated[str, Field(pattern=VARIABLE, max_length=200)]] = Field(
         [],
         max_length=100,
@@ -293,7 +297,11 @@ class Actions(Section):
     and an unchanged number of samples in each step. fail: end the trial.
     """
 
-    cuda_oom: OnMemory = Field("halve_batch", description="A GPU ran out of memory.")
+    cuda_oom: OnMemory = Field(
+        "halve_batch",
+        description="A GPU ran out of memory. If it is shared, a trial that cannot halve is tried "
+        "again.",
+    )
     host_oom: OnMemory = Field("halve_batch", description="A node ran out of memory.")
     non_finite: OnOther = Field("fail", description="A loss became NaN or infinite.")
     timeout: OnOther = Field("retry", description="The trial was silent for too long.")

@@ -39,7 +39,17 @@ SIGNS = (
     ("CUDA out of memory", "cuda_oom"),
     ("CUDA error: out of memory", "cuda_oom"),
     ("CUDA driver error: out of memory", "cuda_oom"),
-    ("_STATUS_ALLOC_FAILED", "cuda_oom"),  # of cuBLAS, cuDNN and similar libraries
+    ("HIP out of memory", "cuda_oom"),
+    ("HIP error: out of memory", "cuda_oom"),
+    # cuBLAS, cuDNN and similar libraries have other names for it when they start on a full GPU.
+    ("_STATUS_ALLOC_FAILED", "cuda_oom"),
+    ("_STATUS_NOT_INITIALIZED", "cuda_oom"),
+    ("CUSOLVER_STATUS_INTERNAL_ERROR", "cuda_oom"),
+    ("CUDNN_STATUS_INTERNAL_ERROR", "cuda_oom"),
+    ("CUSPARSE_STATUS_INSUFFICIENT_RESOURCES", "cuda_oom"),
+    ("CURAND_STATUS_INITIALIZATION_FAILED", "cuda_oom"),
+    ("CUFFT_ALLOC_FAILED", "cuda_oom"),
+    ("CUFFT_INTERNAL_ERROR", "cuda_oom"),
     ("HostOutOfMemory", "host_oom"),
     ("OutOfMemoryError", "host_oom"),
     ("running low on memory", "host_oom"),
@@ -69,13 +79,24 @@ def without_numbers(reason: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class FailurePolicy:
-    """The reaction to a trial's failure, by its class."""
+    """The reaction to a trial's failure, by its class.
+
+    On a shared GPU, another trial may have taken the memory. A trial that cannot save any is
+    therefore tried again there, and fails only once its attempts are spent.
+    """
 
     max_attempts: int = 3  # of one trial, including the first
     actions: Mapping[str, Action] = field(default_factory=lambda: DEFAULTS)
+    shares_gpu: bool = False  # the trials share GPUs
 
     def respond(
-        self, failure: str, trial: Trial, *, repeats: bool = False, can_halve: bool = True
+        self,
+        failure: str,
+        trial: Trial,
+        *,
+        repeats: bool = False,
+        can_halve: bool = True,
+        has_begun: bool = True,
     ) -> Action:
         """Return the action after the latest attempt at a trial has failed.
 
@@ -84,6 +105,7 @@ class FailurePolicy:
             trial: The trial.
             repeats: The previous attempt failed with the same error, without an epoch in between.
             can_halve: The micro-batches of the failed stage can be halved.
+            has_begun: The attempt may have computed a batch; False if it failed before.
         """
         action = self.actions[failure]
         if failure in NOT_ITS_FAULT:
@@ -91,6 +113,8 @@ class FailurePolicy:
         if trial.attempt - trial.uncounted >= self.max_attempts:
             return Action.FAIL
         if action is Action.HALVE:
+            if self.shares_gpu and failure == "cuda_oom" and not (can_halve and has_begun):
+                return Action.RETRY
             return action if can_halve else Action.FAIL
         return Action.FAIL if repeats else action
 

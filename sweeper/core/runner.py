@@ -177,6 +177,7 @@ class SweepRunner:
             now,
             repeats=not died and self._last_error.get(key) == kind,
             can_halve=self._can_halve(now, stage),
+            has_begun=died or stage is not None,
         )
         self._last_error[key] = kind
         halvings = now.halvings + 1 if action is Action.HALVE else None

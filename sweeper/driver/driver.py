@@ -169,7 +169,7 @@ class Driver:
         self._runner = SweepRunner(
             plans,
             ledger,
-            policy=_policy(sweep.failures),
+            policy=_policy(sweep.failures, sweep.resources.gpu),
             budget=FailureBudget(max_fraction=sweep.failures.max_failed_fraction),
             out_of_time=_clock(sweep.budget.wall),
             can_halve=self._builder.can_halve,
@@ -272,9 +272,11 @@ class Driver:
         self._say(f"MLflow: {uri} ({how_to_look(uri)})")
 
 
-def _policy(failures: Failures) -> FailurePolicy:
+def _policy(failures: Failures, gpu: float) -> FailurePolicy:
     actions = {name: Action(action) for name, action in failures.actions.model_dump().items()}
-    return FailurePolicy(max_attempts=failures.max_attempts, actions=actions)
+    return FailurePolicy(
+        max_attempts=failures.max_attempts, actions=actions, shares_gpu=0 < gpu < 1
+    )
 
 
 def _clock(wall_s: float | None) -> Callable[[], bool]:

@@ -158,7 +158,7 @@ class Watch:
         say: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._silence_s, self._actor_of = silence_s, actor_of
+        self._silence_s, self.actor_of = silence_s, actor_of
         self._each_second, self._say, self._clock = each_second, say, clock
         self._touched: dict[str, float] = {}  # Tune's id of an active trial -> time
         self._killed: dict[str, str] = {}  # Tune's trial id -> reason
@@ -192,7 +192,7 @@ class Watch:
             self._touched = {k: min(now, at + stalled) for k, at in self._touched.items()}
         self._checked = now
         for trial in trials:
-            if trial.status == TuneTrial.PENDING and self._actor_of(trial) is not None:
+            if trial.status == TuneTrial.PENDING and self.actor_of(trial) is not None:
                 self._touched.setdefault(trial.trial_id, now)  # Tune has no callback for this
             silent = now - self._touched.get(trial.trial_id, now)
             if silent > self._silence_s and trial.trial_id not in self._killed:
@@ -200,7 +200,7 @@ class Watch:
         self._report_waiting(trials, now)
 
     def _end(self, trial: Any) -> None:
-        actor = self._actor_of(trial)
+        actor = self.actor_of(trial)
         if actor is None:
             return
         starting = " while it started" if trial.status == TuneTrial.PENDING else ""
@@ -213,7 +213,7 @@ class Watch:
         recent = trials[-200:]  # all earlier ones have ended
         waits = [trial for trial in recent if trial.status == TuneTrial.PENDING]
         has_room = any(trial.status == TuneTrial.RUNNING for trial in recent)
-        if not waits or has_room or any(map(self._actor_of, waits)):
+        if not waits or has_room or any(map(self.actor_of, waits)):
             self._waiting_since = now
         elif now - max(self._waiting_since, self._said) >= WAITING_S:
             self._said = now
@@ -243,6 +243,8 @@ class _Crashes(Unsaved, tune.Callback):
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._watch.finish(trial.trial_id)
+        if (actor := self._watch.actor_of(trial)) is not None:
+            actor.cleanup.remote()  # it may be idle for long, and hold memory of a shared GPU
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         killed = self._watch.finish(trial.trial_id)

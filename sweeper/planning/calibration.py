@@ -27,6 +27,7 @@ from sweeper.model import Params
 from sweeper.planning import child, gpus, resources
 from sweeper.planning.plugins import plugins_in
 from sweeper.planning.trials import spec_of
+from trainables.runtime.memory import allocator_settings
 from trainables.tasks.generation import Progress
 
 __all__ = ["Calibration", "Configuration", "Pace", "calibrate", "measured_trials", "read", "write"]
@@ -127,7 +128,7 @@ def _pilot(sweep: Sweep, study: StudySpec, home: Path) -> PilotResult:
             child.command("sweeper.planning.pilot"),
             input=job.model_dump_json(),
             capture_output=True,
-            env=child.environment(),
+            env=child.environment(**allocator_settings(os.environ)),
             text=True,
         )
     try:

@@ -53,7 +53,7 @@ def _prepare(spec: TrialSpec) -> None:
 
 def _measure(name: str, spec: TrialSpec, parts: WarmParts, job: PilotJob) -> Configuration:
     """Train a trial for a few epochs, and return its cost."""
-    device = device_for(job.gpu)
+    device = device_for(float(job.gpu > 0))  # not capped, to find what a trial would need
     count_anew(device)
     began = time.monotonic()
     training = Training.begin(spec, parts, device=device)

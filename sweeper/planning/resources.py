@@ -20,6 +20,7 @@ from sweeper.planning.gpus import count_gpus, fault_of_torch, gpus_of_torch
 from sweeper.text import format_bytes
 
 GIB = 2**30
+CUDA_BYTES = 3 * GIB  # of main memory, for the context and the libraries of CUDA
 MOST = 10_000  # concurrent trials
 NodeResources = Mapping[str, float]  # of one node of a cluster, by Ray's names: CPU, GPU
 NODES = re.compile(r"(?:(?P<count>\d{1,5}) *nodes? *(?:x|\*|of|with) *)?(?P<each>.+)", re.I)
@@ -38,9 +39,18 @@ def cpu_name() -> str:
 def request(sweep: Sweep) -> dict[str, float]:
     """Return the resources that one trial requests from Ray."""
     wanted = {"cpu": float(sweep.resources.cpu), "gpu": float(sweep.resources.gpu)}
-    if sweep.resources.memory is not None:
-        wanted["memory"] = float(sweep.resources.memory)
+    if (memory := memory_of(sweep)) is not None:
+        wanted["memory"] = float(memory)
     return wanted
+
+
+def memory_of(sweep: Sweep) -> int | None:
+    """Return the main memory that a process of a trial may hold; None: any.
+
+    With a GPU, CUDA's own part comes on top of what the file says, which is tuned on CPUs.
+    """
+    memory = sweep.resources.memory
+    return memory if memory is None or not sweep.resources.gpu else memory + CUDA_BYTES
 
 
 def passed_on(sweep: Sweep, environment: Collection[str]) -> list[str]:
@@ -201,11 +211,12 @@ def _memory(sweep: Sweep, nodes: Sequence[NodeResources], where: str) -> str | N
 
     Nodes of unknown memory count as large enough.
     """
-    wanted, known = sweep.resources.memory, [n["memory"] for n in nodes if "memory" in n]
+    wanted, known = memory_of(sweep), [n["memory"] for n in nodes if "memory" in n]
     if wanted is None or not known or wanted <= max(known):
         return None
+    of_cuda = f", {CUDA_BYTES / GIB:g}GiB of it for CUDA" * bool(sweep.resources.gpu)
     return (
-        f"resources.memory: a trial asks for {wanted / GIB:.4g}GiB, and {where} has "
+        f"resources.memory: a trial asks for {wanted / GIB:.4g}GiB{of_cuda}, and {where} has "
         f"{max(known) / GIB:.4g}GiB; write less, or null for no limit."
     )
 
@@ -236,7 +247,7 @@ def over_memory(gpu: float, peak_bytes: int, memory_bytes: int | None) -> str | 
 
     Args:
         gpu: The GPUs that a trial asks for.
-        peak_bytes: The peak memory of one trial, without CUDA's own memory in each process.
+        peak_bytes: The peak memory of one trial on a GPU.
         memory_bytes: The memory of the GPU.
     """
     count = sharers(gpu)
@@ -247,6 +258,6 @@ def over_memory(gpu: float, peak_bytes: int, memory_bytes: int | None) -> str | 
     memory, peak = format_bytes(memory_bytes, "GiB"), format_bytes(peak_bytes, "GiB")
     return (
         f"{count} trials share a GPU of {memory}, and one was measured to hold {peak}: at their "
-        "peaks they do not fit together. Where memory runs out, batches are halved; to avoid that, "
-        f"{way_out}, or lower a batch size."
+        "peaks they do not fit together. Each is kept to its share, and batches are halved where "
+        f"it runs out; to avoid that, {way_out}, or lower a batch size."
     )

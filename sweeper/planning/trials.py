@@ -13,6 +13,7 @@ from sweeper.ledger import Ledger
 from sweeper.ledger.records import CheckpointName
 from sweeper.model import Params, Study, StudyFacts, Trial, TrialKind, trial_name
 from sweeper.planning.checkpoint_paths import CheckpointPaths
+from sweeper.planning.resources import memory_of
 from sweeper.planning.stage_store import place_of
 from sweeper.tracking.outline import study_label
 from trainables.methods.registry import can_halve
@@ -60,7 +61,7 @@ class TrialBuilder:
             resume=tuple(measured(named, found, tuple(spec.stages))),
             threads=max(1, int(self._sweep.resources.cpu)),
             gpu=float(self._sweep.resources.gpu),
-            memory_bytes=self._sweep.resources.memory,
+            memory_bytes=memory_of(self._sweep),
             name=f"{self._sweep.name}/{trial.name}",
             stage_store=place_of(self._sweep, study),
             stage_pin=self._pin,

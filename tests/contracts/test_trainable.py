@@ -96,6 +96,8 @@ def test_an_actor_that_is_reused_runs_as_a_fresh_one(make_config, fresh_process,
     fresh_process()
     used = Trainable(make_config(method, other, "before"))
     used.train()  # and stopped there, as a pruned trial is
+    used.cleanup()  # by the service, once the trial has ended: an idle actor holds no memory
+    assert used._attempt is None
     assert used.reset(make_config(method, dimension, "reused"))
     assert results(used) == expected
 

@@ -23,7 +23,7 @@ from trainables.methods.registry import broken_by_halving
 from trainables.report import Failed, Measured, Report, StepResult, Waiting
 from trainables.runtime.attempt_log import append, capturing
 from trainables.runtime.checkpoints import AttemptCheckpoints
-from trainables.runtime.device import device_for
+from trainables.runtime.device import device_for, release
 from trainables.runtime.memory import MemoryLimit, count_anew, peak_bytes
 from trainables.runtime.training import Training
 from trainables.runtime.warm import WarmParts
@@ -152,13 +152,11 @@ class Attempt:
         self.training = None
         self._reports = iter(())
         gc.collect()
-        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-            try:
-                torch.cuda.synchronize()
-                torch.cuda.empty_cache()
-            except RuntimeError as error:
-                before = self._failure.traceback if self._failure else ""
-                raise RuntimeError(f"{before}The GPU is unusable to this process") from error
+        try:
+            release()
+        except RuntimeError as error:
+            before = self._failure.traceback if self._failure else ""
+            raise RuntimeError(f"{before}The GPU is unusable to this process") from error
 
 
 def _check_same(training: Training, expected: str | None) -> None:

@@ -1,14 +1,24 @@
-"""The device of a trial: a GPU if the trial asks for one, or the CPU."""
+"""The device of a trial, and its share of the memory of a GPU.
+
+A trial uses a GPU only if it asks for one. All calls of `torch.cuda` about devices and their memory
+are here.
+"""
 
 import torch
 
 from trainables.errors import DeviceError
 
-__all__ = ["device_for"]
+__all__ = ["check_precision", "device_for", "peak_on", "release", "reset_peak", "share_for_tensors"]
+
+# Memory of a process on a GPU that torch's allocator does not count: the context of CUDA, its
+# kernels and the handles of its libraries. An estimate for an H100.
+CONTEXT_BYTES = 600 * 2**20
 
 
 def device_for(gpu: float) -> torch.device:
     """Return the device of a trial that asks for `gpu` GPUs; 0 is the CPU, also beside a GPU.
+
+    A trial that asks for a share of a GPU is kept to this share of the memory.
 
     Raises:
         DeviceError: The trial asks for a GPU, and torch finds none.
@@ -21,4 +31,52 @@ def device_for(gpu: float) -> torch.device:
             "finds none here. `sweeper doctor` on this machine tells why; to train on CPUs, write "
             "`gpu: 0`."
         )
-    return torch.device("cuda")
+    device = torch.device("cuda")
+    if gpu < 1:
+        memory_bytes = torch.cuda.get_device_properties(device).total_memory
+        torch.cuda.set_per_process_memory_fraction(share_for_tensors(gpu, memory_bytes), device)
+    return device
+
+
+def share_for_tensors(gpu: float, memory_bytes: int) -> float:
+    """Return the fraction of a GPU's memory for the tensors of a trial that has `gpu` of it.
+
+    The context of CUDA takes its part of the share, but at most half of it.
+    """
+    return max(gpu - CONTEXT_BYTES / memory_bytes, gpu / 2)
+
+
+def check_precision(device: torch.device, precision: str) -> None:
+    """Check that a device computes in a precision.
+
+    Raises:
+        DeviceError: It does not, or only by emulation, which is slower than float32.
+    """
+    if precision != "bf16" or device.type != "cuda":
+        return
+    if not torch.cuda.is_bf16_supported(including_emulation=False):
+        raise DeviceError(
+            f"`model.precision: bf16`: {torch.cuda.get_device_name(device)} cannot compute in "
+            "bfloat16; write `fp32`, or use a GPU of the Ampere generation or newer."
+        )
+
+
+def reset_peak(device: torch.device) -> None:
+    """Reset the peak of a GPU's memory to what is in use now."""
+    torch.cuda.reset_peak_memory_stats(device)
+
+
+def peak_on(device: torch.device) -> int:
+    """Return the most bytes of a GPU that other processes could not have since `reset_peak`."""
+    return torch.cuda.max_memory_reserved(device) + CONTEXT_BYTES
+
+
+def release() -> None:
+    """Return memory that no tensor uses to the GPU, if this process uses one.
+
+    Raises:
+        RuntimeError: The GPU is unusable to this process.
+    """
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.synchronize()
+        torch.cuda.empty_cache()

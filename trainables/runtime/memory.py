@@ -14,7 +14,7 @@ import re
 import resource
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,12 +22,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["KILLED", "MemoryLimit", "count_anew", "held_bytes", "peak_bytes"]
+__all__ = [
+    "KILLED", "MemoryLimit", "allocator_settings", "count_anew", "held_bytes", "peak_bytes",
+]  # fmt: skip
 
 PROCESS = Path("/proc/self")
 STATM = PROCESS / "statm"
 INTERVAL_S = 0.2
 KILLED = 137  # exit code of a process that the kernel ended by SIGKILL
+ALLOCATOR = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF")  # old torch reads the second alone
 RESET_PEAK = "5"  # resets the peak of resident memory; see proc(5)
 
 
@@ -66,12 +69,22 @@ def _gib(amount: int) -> str:
     return f"{round(amount / 2**30, 2):g} GiB"
 
 
+def allocator_settings(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that make CUDA's allocator waste little memory between tensors.
+
+    They must be set before torch is imported. A setting of the user's stays as it is.
+    """
+    if any(name in environment for name in ALLOCATOR):
+        return {}
+    return dict.fromkeys(ALLOCATOR, "expandable_segments:True")
+
+
 def count_anew(device: torch.device) -> None:
     """Reset the peak to the memory that is in use now."""
     if device.type == "cuda":
-        import torch
+        from trainables.runtime.device import reset_peak
 
-        torch.cuda.reset_peak_memory_stats(device)
+        reset_peak(device)
         return
     with suppress(OSError):
         (PROCESS / "clear_refs").write_text(RESET_PEAK)
@@ -80,12 +93,12 @@ def count_anew(device: torch.device) -> None:
 def peak_bytes(device: torch.device) -> int:
     """Return the peak memory since `count_anew`, in bytes.
 
-    It is that of tensors on a GPU, or that of the whole process without a GPU.
+    It is that of the whole process: on a GPU if it uses one, or else in main memory.
     """
     if device.type == "cuda":
-        import torch
+        from trainables.runtime.device import peak_on
 
-        return torch.cuda.max_memory_allocated(device)
+        return peak_on(device)
     with suppress(OSError):
         found = re.search(r"VmHWM:\s*(\d+) kB", (PROCESS / "status").read_text())
         if found:

@@ -17,6 +17,7 @@ from trainables.models.origin import ModelOrigin
 from trainables.models.predictors import InUnitsOf
 from trainables.report import Report
 from trainables.runtime import checkpoints
+from trainables.runtime.device import check_precision
 from trainables.runtime.stage_cache import StageCache, root_key, stage_keys
 from trainables.runtime.warm import WarmParts
 from trainables.sources.source import Domains
@@ -58,9 +59,11 @@ class Training:
 
         Raises:
             ConfigError: The settings are impossible.
+            DeviceError: The device cannot compute in the precision.
             DataError: Data are missing or damaged.
             WeightsError: Weights are missing or do not fit.
         """
+        check_precision(torch.device(device), spec.model.precision)
         register_own(spec.definition, spec.home)
         method = METHODS[spec.method]
         stages = tuple(

@@ -1,6 +1,7 @@
 """A check that trials which share a GPU fit into its memory, by what one was measured to hold.
 
-Ray divides a GPU by count, not by memory: nothing keeps a trial to its share.
+Ray divides a GPU by count, not by memory. A trial is kept to its share of the GPU that it runs on,
+which may be larger than the smallest one.
 """
 
 from collections.abc import Callable

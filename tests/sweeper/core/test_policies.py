@@ -23,6 +23,13 @@ TRIAL = Trial(study="s", number=0, kind=TrialKind.SAMPLED, params={}, seed=0, at
         ("RuntimeError: CUDA driver error: out of memory", "cuda_oom"),
         ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", "cuda_oom"),
         ("RuntimeError: cuDNN error: CUDNN_STATUS_ALLOC_FAILED", "cuda_oom"),
+        ("CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(h)`", "cuda_oom"),
+        ("cusolver error: CUSOLVER_STATUS_INTERNAL_ERROR, when calling `cusolverDn", "cuda_oom"),
+        ("RuntimeError: cuDNN error: CUDNN_STATUS_INTERNAL_ERROR", "cuda_oom"),
+        ("cuFFT error: CUFFT_INTERNAL_ERROR", "cuda_oom"),
+        ("torch.OutOfMemoryError: HIP out of memory. Tried to allocate", "cuda_oom"),
+        ("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasSgemm`", "crash"),
+        ("trainables.errors.DeviceError: the trial asks for a GPU", "config"),
         ("OutOfMemoryError: 1 worker(s) were killed due to the node running low", "host_oom"),
         ("HostOutOfMemory: 2.1 GiB held, limit 2 GiB", "host_oom"),
         ("silent for 1800 s (failures.silence): it was ended.", "timeout"),
@@ -88,6 +95,19 @@ def test_memory_that_cannot_be_saved_by_smaller_batches_is_not_tried_again():
     assert FailurePolicy().respond("cuda_oom", TRIAL, can_halve=False) is Action.FAIL
     retrying = FailurePolicy(actions={**DEFAULTS, "cuda_oom": Action.RETRY})
     assert retrying.respond("cuda_oom", TRIAL, can_halve=False) is Action.RETRY
+
+
+@pytest.mark.parametrize(("can_halve", "has_begun"), [(False, True), (True, False)])
+def test_memory_of_a_shared_gpu_may_be_a_neighbours_and_is_tried_again_unhalved(
+    can_halve, has_begun
+):
+    shared, how = FailurePolicy(shares_gpu=True), {"can_halve": can_halve, "has_begun": has_begun}
+    assert shared.respond("cuda_oom", TRIAL, repeats=True, **how) is Action.RETRY
+    assert shared.respond("cuda_oom", replace(TRIAL, attempt=3), **how) is Action.FAIL
+    assert shared.respond("cuda_oom", TRIAL) is Action.HALVE
+    assert shared.respond("host_oom", TRIAL, can_halve=False) is Action.FAIL
+    failing = replace(shared, actions={**DEFAULTS, "cuda_oom": Action.FAIL})
+    assert failing.respond("cuda_oom", TRIAL, **how) is Action.FAIL
 
 
 def failed(count: int) -> list[Trial]:

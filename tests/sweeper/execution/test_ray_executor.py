@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sweeper.execution.ray_executor import Watch
+from sweeper.execution.ray_executor import Watch, _Crashes
 
 SILENCE_S = 40.0
 
@@ -86,3 +86,15 @@ def test_a_node_has_room_for_a_trial_that_starts(trials: Trials) -> None:
     trials.actors.clear()
     trials.pass_by(35)
     assert trials.said == ["no node has had room for a trial for 30 s; waiting for one."]
+
+
+def test_an_ended_trial_gives_its_memory_back_though_its_actor_waits_for_another(trials: Trials):
+    asked: list[str] = []
+    trial = trials.add("a", "RUNNING", has_actor=False)
+    actor: Any = SimpleNamespace(cleanup=SimpleNamespace(remote=lambda: asked.append("cleanup")))
+    trials.actors["a"] = actor
+    nobody: Any = None
+    crashes = _Crashes(nobody, nobody, trials.watch, nobody)
+    crashes.on_trial_complete(1, trials.all, trial)
+    assert asked == ["cleanup"]
+    crashes.on_trial_complete(1, trials.all, trials.add("b", "RUNNING", has_actor=False))

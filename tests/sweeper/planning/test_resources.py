@@ -82,6 +82,14 @@ def test_a_share_is_of_one_gpu_and_never_of_the_remainders_of_two(
     assert slots_on(asking(cpu=1, gpu=gpu), parse_cluster(f"{gpus} GPUs, 96 CPUs")) == slots
 
 
+def test_a_trial_with_a_gpu_may_hold_cudas_part_of_main_memory_too() -> None:
+    assert resources.request(asking(memory="2GiB"))["memory"] == 2 * 2**30
+    with_gpu = asking(memory="2GiB", gpu=0.5)
+    assert resources.request(with_gpu)["memory"] == 5 * 2**30
+    (line,) = unschedulable(with_gpu, [{"CPU": 4, "GPU": 1, "memory": 4 * 2**30}], where="it")
+    assert "asks for 5GiB, 3GiB of it for CUDA, and it has 4GiB" in line
+
+
 def test_memory_bounds_the_trials_of_a_node_too() -> None:
     node = {"CPU": 96.0, "memory": 10.0 * 2**30}
     assert slots_on(asking(cpu=1, memory="3GiB"), [node, node]) == 6

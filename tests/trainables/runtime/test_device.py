@@ -1,6 +1,10 @@
-"""A trial trains on the device that it asked for, or fails; only `torch.cuda` is replaced."""
+"""A trial trains on the device that it asked for, or fails; only `torch.cuda` is replaced.
+
+The numbers of a real GPU are not checked here.
+"""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,7 +14,15 @@ from sweeper.model import Trial, TrialKind
 from trainables.errors import DeviceError
 from trainables.report import Failed
 from trainables.runtime.attempt import Attempt
-from trainables.runtime.device import device_for
+from trainables.runtime.device import (
+    CONTEXT_BYTES,
+    check_precision,
+    device_for,
+    peak_on,
+    release,
+    share_for_tensors,
+)
+from trainables.runtime.memory import allocator_settings
 from trainables.spec import AttemptConfig
 
 TRIAL = Trial(study="s", number=0, kind=TrialKind.SAMPLED, params={}, seed=0, attempt=1)
@@ -40,3 +52,65 @@ def test_such_a_trial_fails_as_config_and_is_not_pruned_nor_tried_again(no_gpu, 
     failure = classify(result.traceback)
     assert failure == "config"
     assert FailurePolicy().respond(failure, TRIAL) is Action.FAIL
+
+
+GIB = 2**30
+CARD = torch.device("cuda")
+
+
+@pytest.fixture
+def card(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """A GPU of 80 GiB that only counts."""
+    card = SimpleNamespace(fractions=[], emptied=0)
+
+    def empty() -> None:
+        card.emptied += 1
+
+    for name, answer in {
+        "is_available": lambda: True,
+        "is_initialized": lambda: True,
+        "get_device_properties": lambda device: SimpleNamespace(total_memory=80 * GIB),
+        "set_per_process_memory_fraction": lambda share, device: card.fractions.append(share),
+        "max_memory_reserved": lambda device: 3 * GIB,
+        "is_bf16_supported": lambda including_emulation: False,
+        "get_device_name": lambda device: "Tesla T4",
+        "synchronize": lambda: None,
+        "empty_cache": empty,
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, answer)
+    return card
+
+
+def test_a_trial_is_kept_to_its_share_of_a_gpu_and_its_context_is_part_of_it(card):
+    assert device_for(0.5) == device_for(1.0) == CARD
+    assert card.fractions == [0.5 - CONTEXT_BYTES / (80 * GIB)]
+    assert peak_on(CARD) == 3 * GIB + CONTEXT_BYTES
+
+
+@pytest.mark.parametrize(("gpu", "memory"), [(0.5, 80), (0.1, 80), (0.25, 24), (0.1, 2)])
+def test_trials_that_share_a_gpu_fit_on_it_together_unless_contexts_fill_it(gpu, memory):
+    share = share_for_tensors(gpu, memory * GIB)
+    assert gpu / 2 <= share < gpu
+    if memory * GIB * gpu / 2 > CONTEXT_BYTES:
+        assert int(1 / gpu) * (share * memory * GIB + CONTEXT_BYTES) <= memory * GIB * 1.000001
+
+
+def test_bf16_on_a_gpu_without_it_is_refused(card):
+    with pytest.raises(DeviceError, match=r"Tesla T4 cannot compute in bfloat16; write `fp32`"):
+        check_precision(CARD, "bf16")
+    check_precision(CARD, "fp32")
+    check_precision(torch.device("cpu"), "bf16")
+
+
+def test_a_trial_on_the_cpu_gives_no_memory_back_and_starts_no_cuda(card, monkeypatch):
+    release()
+    assert card.emptied == 1
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
+    release()
+    assert card.emptied == 1
+
+
+def test_the_allocator_is_configured_unless_the_user_has_done_it():
+    assert set(allocator_settings({}).values()) == {"expandable_segments:True"}
+    for name in allocator_settings({}):
+        assert allocator_settings({name: "max_split_size_mb:128"}) == {}
