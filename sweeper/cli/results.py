@@ -367,6 +367,14 @@ def diagnose(
     samples: Annotated[
         int, typer.Option(min=6, help="The most samples of each modality; fewer are faster.")
     ] = 512,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            metavar="cpu|cuda[:N]",
+            help="Where to compute; default: as trials do, but on the CPU while a sweep runs here.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Examine the best weights of a trial, and write the results as Parquet files to plot."""
@@ -375,5 +383,7 @@ def diagnose(
     chosen = None if what is None else [each.strip() for each in what.split(",")]
     with progress("diagnose", stderr()) as listener:
         name = trial if number is None else trial_name(trial, number)
-        found = app.diagnose(sweep, name, what=chosen, samples=samples, progress=listener)
+        found = app.diagnose(
+            sweep, name, what=chosen, samples=samples, progress=listener, device=device
+        )
     tables.show_diagnosis(found, as_json=as_json)

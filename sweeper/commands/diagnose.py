@@ -19,6 +19,7 @@ import pyarrow as pa
 import torch
 from pyarrow import parquet
 
+from sweeper.commands import look
 from sweeper.commands.result import Result
 from sweeper.config.sweep import Sweep
 from sweeper.driver.recorder import make_recorder
@@ -41,6 +42,7 @@ from trainables.diagnostics.spread import otdd_spread
 from trainables.errors import ConfigError, TrainableError
 from trainables.methods.pare.replacement import SCORER
 from trainables.runtime import checkpoints
+from trainables.runtime.device import named_device
 from trainables.runtime.training import Training
 from trainables.runtime.warm import WarmParts
 from trainables.sources.source import Source
@@ -84,17 +86,20 @@ def diagnose(
     what: Sequence[str] | None,
     samples: int,
     progress: Progress,
+    device: str | None = None,
 ) -> Diagnosis:
     """Write the files of the diagnostics `what`, or of all that the trial has data for.
 
     Args:
         trial: As `find_trial` takes it.
         samples: The most of each modality, or of a split, to use.
+        device: `cpu`, `cuda` or `cuda:N`; None: the kind of device that the sweep trains on, but
+            the CPU while a sweep is running here.
 
     Raises:
         NotFound: There is no such sweep, study or trial.
-        UsageError: There is no such diagnostic, the trial has no checkpoint, or its data do not
-            allow a diagnostic that was asked for.
+        UsageError: There is no such diagnostic or device, the trial has no checkpoint, or its data
+            do not allow a diagnostic that was asked for.
     """
     for each in what or ():
         if each not in DIAGNOSTICS:
@@ -105,7 +110,7 @@ def diagnose(
         places = CheckpointPaths(folder, sweep.checkpoints.store)
         found = places.placed(find_trial(ledger, trial))
         out, written, notes = write(
-            folder, sweep, found, what=what, samples=samples, progress=progress
+            folder, sweep, found, what=what, samples=samples, progress=progress, device=device
         )
         recorder = make_recorder(ledger, sweep, places)
         if written and not recorder.attach(found.study, found.number, out):
@@ -159,6 +164,7 @@ def write(
     what: Sequence[str] | None,
     samples: int,
     progress: Progress,
+    device: str | None = None,
 ) -> tuple[Path, list[DiagnosticFile], list[str]]:
     """Write the diagnostics `what`, or all that can be made.
 
@@ -168,10 +174,10 @@ def write(
     Raises:
         UsageError: The trial has no best weights here, or no data for a diagnostic of `what`.
     """
-    trained = Trained(training=_at_best(sweep, trial), samples=samples)
+    chosen_device, notes = _device(sweep, device)
+    trained = Trained(training=_at_best(sweep, trial, chosen_device), samples=samples)
     out = folder_of_trial(sweep_folder, trial) / DIAGNOSTICS_FOLDER
     written: list[DiagnosticFile] = []
-    notes = []
     chosen = dict.fromkeys(what or DIAGNOSTICS)
     for done, each in enumerate(chosen):
         progress(each, done, len(chosen))
@@ -190,11 +196,26 @@ def write(
     return out, written, notes
 
 
-def _at_best(sweep: Sweep, trial: Trial) -> Training:
+def _device(sweep: Sweep, name: str | None) -> tuple[torch.device, list[str]]:
+    """Return the device to compute on, and a note if it is not the kind of the trials'."""
+    if name is not None:
+        return named_device(name), []
+    if not sweep.resources.gpu:
+        return named_device("cpu"), []
+    running = [each.sweep for each in look.sweeps().sweeps if each.state == "running"]
+    if running:
+        why = f"sweep {running[0]} is running; to use the GPU all the same, add --device cuda"
+    elif not torch.cuda.is_available():
+        why = "torch finds no GPU here; see `sweeper doctor`"
+    else:
+        return named_device("cuda"), []
+    return named_device("cpu"), [f"computed on the CPU: {why}."]
+
+
+def _at_best(sweep: Sweep, trial: Trial, device: torch.device) -> Training:
     """Build the trial and load its best weights."""
     (study,) = (study for study in sweep.studies() if study.name == trial.study)
     spec = spec_of(study, trial.params, seed=trial.seed, home=home())
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     training = Training.begin(spec, WarmParts(), device=device)
     with fetched(trial) as folder:
         checkpoints.load_best(training.state, folder)

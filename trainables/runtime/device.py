@@ -4,11 +4,21 @@ A trial uses a GPU only if it asks for one. All calls of `torch.cuda` about devi
 are here.
 """
 
+import re
+
 import torch
 
 from trainables.errors import DeviceError
 
-__all__ = ["check_precision", "device_for", "peak_on", "release", "reset_peak", "share_for_tensors"]
+__all__ = [
+    "check_precision",
+    "device_for",
+    "named_device",
+    "peak_on",
+    "release",
+    "reset_peak",
+    "share_for_tensors",
+]
 
 # Memory of a process on a GPU that torch's allocator does not count: the context of CUDA, its
 # kernels and the handles of its libraries. An estimate for an H100.
@@ -36,6 +46,24 @@ def device_for(gpu: float) -> torch.device:
         memory_bytes = torch.cuda.get_device_properties(device).total_memory
         torch.cuda.set_per_process_memory_fraction(share_for_tensors(gpu, memory_bytes), device)
     return device
+
+
+def named_device(text: str) -> torch.device:
+    """Return the device of a name: `cpu`, `cuda`, or `cuda:N`.
+
+    Raises:
+        DeviceError: There is no such device here.
+    """
+    found = re.fullmatch(r"cpu|cuda(?::(\d{1,3}))?", text)
+    if found is None:
+        raise DeviceError(f"device {text!r}: write cpu, cuda, or cuda:N.")
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if text != "cpu" and int(found[1] or 0) >= count:
+        raise DeviceError(
+            f"device {text}: torch {torch.__version__} finds {count} GPUs here; write "
+            f"{'cpu' if not count else f'cpu, or cuda:0 to cuda:{count - 1}'}."
+        )
+    return torch.device(text)
 
 
 def share_for_tensors(gpu: float, memory_bytes: int) -> float:

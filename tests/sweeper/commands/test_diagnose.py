@@ -1,16 +1,20 @@
 """What is said of a trial whose weights or source are not there, and by whose scores it mixes."""
 
+import re
 from pathlib import Path
 
 import pytest
+import torch
 
 from sweeper.cli.main import run
-from sweeper.commands.diagnose import DIAGNOSTICS, Trained
+from sweeper.commands import look
+from sweeper.commands.diagnose import DIAGNOSTICS, Trained, _device
 from sweeper.errors import UsageError
 from sweeper.model import Trial, TrialKind, TrialState
 from sweeper.planning.checkpoint_paths import fetched
+from tests.support.pricing import sweep_of
 from tests.support.tiny_trials import Trials, make_trials
-from trainables.errors import ConfigError
+from trainables.errors import ConfigError, DeviceError
 
 
 @pytest.fixture(scope="module")
@@ -72,3 +76,33 @@ def test_without_a_source_there_is_the_landscape_alone(trials):
     for name in set(DIAGNOSTICS) - {"landscape"}:
         with pytest.raises(ConfigError, match="reads no source"):
             DIAGNOSTICS[name](alone)
+
+
+@pytest.mark.parametrize(
+    ("gpu", "running", "has_gpu", "device", "note"),
+    [
+        (0, False, True, "cpu", ""),
+        (0.5, False, True, "cuda", ""),
+        (0.5, True, True, "cpu", "sweep other is running; .* add --device cuda"),
+        (0.5, False, False, "cpu", "torch finds no GPU here"),
+    ],
+)
+def test_the_gpu_of_a_running_sweep_is_left_to_it(gpu, running, has_gpu, device, note, monkeypatch):
+    line = look.SweepLine(
+        sweep="other", state="running" if running else "finished", trials={}, tags={}
+    )
+    monkeypatch.setattr(look, "sweeps", lambda: look.Sweeps(sweeps=(line,)))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: has_gpu)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    sweep = sweep_of(resources={"gpu": gpu})
+    found, notes = _device(sweep, None)
+    assert found.type == device
+    assert re.search(note, "".join(notes))
+    assert len(notes) == bool(note)
+    assert _device(sweep, "cpu")[0].type == "cpu"
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:9", "cuda:-1", "cpu:0"])
+def test_a_device_that_is_not_there_is_refused(name):
+    with pytest.raises(DeviceError, match=r"^device .*cpu"):
+        _device(sweep_of(), name)
