@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sweeper.commands.result import Result
 from sweeper.planning.catalog import home
-from sweeper.planning.gpus import count_gpus, fault_of_torch, gpus_of_torch
+from sweeper.planning.gpus import count_for_torch, count_gpus, fault_of_torch, gpus_of_torch
 from sweeper.planning.plugin_path import with_sources
 from sweeper.planning.samplers import PRUNERS, SAMPLERS
 from sweeper.provenance import PACKAGES, collect
@@ -79,7 +79,7 @@ def _plugins() -> Iterator[tuple[str, str, str]]:
 def _devices() -> Iterator[tuple[str, str, str]]:
     yield "cpu", "ok", f"{os.cpu_count()} cores"
     listed, found = count_gpus(), gpus_of_torch()
-    if fault := fault_of_torch(listed, found):
+    if fault := fault_of_torch(count_for_torch(), found):
         yield "gpu", "bad", fault
     elif listed:
         yield "gpu", "ok", f"{listed}: {', '.join(found.names) if found else 'torch is not asked'}"

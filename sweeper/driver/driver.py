@@ -41,7 +41,7 @@ from sweeper.model import StudyFacts
 from sweeper.planning import resources
 from sweeper.planning.catalog import home
 from sweeper.planning.checkpoint_paths import CheckpointPaths
-from sweeper.planning.gpus import count_gpus
+from sweeper.planning.gpus import count_gpus, slices_by_name
 from sweeper.planning.plugin_path import active
 from sweeper.planning.plugins import changes, record_of
 from sweeper.planning.price import price_of
@@ -108,6 +108,8 @@ def _connected(
 ) -> Iterator[Cluster]:
     """Connect to the cluster of a job, and disconnect at the end."""
     on_start(job.address == "local")
+    if job.address == "local":
+        os.environ |= slices_by_name()
     with connect(
         job.address,
         num_gpus=count_gpus(),

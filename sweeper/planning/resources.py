@@ -16,7 +16,7 @@ from sweeper.config.faults import shown
 from sweeper.config.sweep import Sweep
 from sweeper.errors import CannotSchedule, UsageError
 from sweeper.execution.cluster import BUCKETS
-from sweeper.planning.gpus import count_gpus, fault_of_torch, gpus_of_torch
+from sweeper.planning.gpus import count_for_torch, count_gpus, fault_of_torch, gpus_of_torch
 from sweeper.text import format_bytes
 
 GIB = 2**30
@@ -101,7 +101,7 @@ def unusable(sweep: Sweep) -> str | None:
 
     Torch is asked in a process of its own, only if the trials ask for a GPU.
     """
-    fault = fault_of_torch(count_gpus(), gpus_of_torch()) if sweep.resources.gpu else None
+    fault = fault_of_torch(count_for_torch(), gpus_of_torch()) if sweep.resources.gpu else None
     return fault and f"resources.gpu: {fault} To train on CPUs, write `gpu: 0`."
 
 
