@@ -13,7 +13,7 @@ from mlflow import MlflowClient
 import sweeper
 from sweeper.errors import NotFound, SweepIsHeld, UsageError
 from tests.support.command import ROOT, STARTED, Shell
-from tests.support.small_sweep import EPOCHS, TRIALS, Sweep, epochs, finish
+from tests.support.small_sweep import EPOCHS, TRIALS, Sweep, finish, wait_for_epochs
 
 PROGRAM = """
 import signal, sys
@@ -53,14 +53,6 @@ def small(tmp_path, data_home, monkeypatch):
     yield Sweep(Shell(tmp_path, environment), "small")
     with suppress(NotFound):
         sweeper.open("small").cancel()
-
-
-def wait_for_epochs(small: Sweep, count: int) -> None:
-    for _ in range(3):  # a busy machine takes minutes to start Ray
-        with suppress(pytest.fail.Exception):
-            next(done for done in epochs(small) if done >= count)
-            return
-    pytest.fail("no progress")
 
 
 def test_a_program_is_interrupted_and_another_continues(small):

@@ -8,6 +8,7 @@ import re
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -124,4 +125,13 @@ def epochs(sweep: Sweep) -> Iterator[int]:
         except DBAPIError:  # there is no ledger yet, or its server is away
             yield 0
         time.sleep(0.1)
+    pytest.fail("no progress")
+
+
+def wait_for_epochs(sweep: Sweep, count: int) -> None:
+    """Return once so many epochs have been measured; a busy machine takes minutes to start Ray."""
+    for _ in range(3):
+        with suppress(pytest.fail.Exception):
+            next(done for done in epochs(sweep) if done >= count)
+            return
     pytest.fail("no progress")
