@@ -598,6 +598,13 @@ FAULTS = [
         ("input", "columns"),
         sections={"input": {"path": "data.csv", "columns": ["a", "?"]}},
     ),
+    Fault(
+        "output among inputs",
+        csv("a,b,y\n" + "1,2,0\n3,4,1\n" * 20),
+        "column `b` is an input and an output",
+        ("input", "columns"),
+        sections=TABLE | {"target": {"key": "b"}},
+    ),
     Fault("short row", csv("a,b,y\n1,2,0\n3\n"), "Expected 3 columns, got 1", sections=TABLE),
     Fault("no UTF-8", csv("a,b,y\n1,2,\xe9\n"), "holds binary", ("target", "key"), sections=TABLE),
     Fault(

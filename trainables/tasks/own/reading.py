@@ -17,11 +17,12 @@ import numpy as np
 
 from trainables.errors import DataError, TaskDataError
 from trainables.tasks.benchmark import ImportedSplits
+from trainables.tasks.formats.files import shown
 from trainables.tasks.own.conversion import Form
 from trainables.tasks.own.definition import TaskDefinition
 from trainables.tasks.own.dividing import divide
 from trainables.tasks.own.files import Located, locate
-from trainables.tasks.own.formats.samples import Samples
+from trainables.tasks.own.formats.samples import Container, Samples
 from trainables.tasks.own.inputs import Inputs, Order, input_forms, write_inputs
 from trainables.tasks.own.opening import Opened, open_targets, opened_inputs
 from trainables.tasks.own.targets import Outputs, read_labels, write_outputs
@@ -79,6 +80,8 @@ def _key_of(message: str, located: Located) -> tuple[str, ...]:
 
 def _read(definition: TaskDefinition, located: Located, scratch: Path) -> ImportedSplits:
     opened = opened_inputs(definition, located, scratch)
+    if not located.targets and definition.kind != "dense":
+        _check_apart(definition, opened[0].container)
     inputs = [each.container.inputs(definition.input) for each in opened]
     targets = _targets(definition, located, opened, scratch)
     _check_counts(inputs, targets, own_files=bool(located.targets))
@@ -123,6 +126,29 @@ def _targets(
     if located.targets and definition.target.source == "array":
         containers = open_targets(definition, located, scratch)
     return [container.targets(definition.target) for container in containers]
+
+
+def _check_apart(definition: TaskDefinition, container: Container) -> None:
+    """Check that no column of a table is an input and an output.
+
+    Raises:
+        TaskDataError: A column is both, or one is not there.
+    """
+    from trainables.tasks.own.formats.tables import Table
+
+    table = getattr(container, "table", container)  # of a long table, or of a data set
+    if not isinstance(table, Table) or definition.target.source != "array":
+        return
+    wanted, target = definition.input, definition.target
+    key = ("input", "columns" if wanted.columns else "key")
+    inputs = table.selected(wanted.columns, wanted.key, key)
+    outputs = table.selected(target.columns, target.key, ("target", "key"))
+    if both := [name for name in inputs if name in outputs]:
+        raise TaskDataError(
+            f"{table.path}: column `{shown(both[0])}` is an input and an output, so that a network "
+            f"could read what it has to predict. Take it out of `{'.'.join(key)}`.",
+            key,
+        )
 
 
 def _check_counts(

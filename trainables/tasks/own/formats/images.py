@@ -22,7 +22,7 @@ __all__ = ["decode_image", "describe_images"]
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 MOST_PIXELS = 2**26
 GREY, DEEP = ("1", "L"), ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
-WAY_OUT = "Save it again as PNG"
+WAY_OUT = "Save it again as PNG, or leave it out"
 
 
 def describe_images(files: Sequence[Path], wanted: InputData) -> Samples:
