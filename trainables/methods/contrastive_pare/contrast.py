@@ -88,7 +88,7 @@ class ContrastObjective(TaskObjective):
         self.units = Units(*(u.float().to(state.device) for u in input_units(domains.target)))
         self.source = domains.source if config.include_source else None
         self.source_members = [] if self.source is None else members(self.source.labels.numpy())
-        self.labels, self.weights = torch.from_numpy(labels), self._weights()
+        self.labels, self.weights = torch.from_numpy(labels), self._weights().to(state.device)
 
     @property
     def trained(self) -> list[nn.Parameter]:
@@ -111,14 +111,15 @@ class ContrastObjective(TaskObjective):
             theirs = len(self.members) + self.source.labels[drawn]
             features = torch.cat([features, self.source.features[drawn].to(features)])
             labels = torch.cat([labels, theirs])
+        moved = labels.to(features.device)
         loss = contrastive_loss(
             features,
             labels,
-            self.weights[labels[:, None], labels],
+            self.weights[moved[:, None], moved],
             form=self.config.form,
             temperature=self.config.temperature,
         )
-        within, between = mean_cosines(features.detach(), labels)
+        within, between = mean_cosines(features.detach(), moved)
         return loss, {
             "contrast_loss": loss,
             "intra_cos": within,

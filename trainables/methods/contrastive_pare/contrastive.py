@@ -74,7 +74,7 @@ def contrastive_loss(
     Args:
         features: Features; their norm has no effect.
         labels: Class of each sample, on the CPU: a step does not wait for the device to count them.
-        weights: lambda_ij, positive; 1 if i and j are of one class. On the CPU.
+        weights: lambda_ij, positive; 1 if i and j are of one class.
         form: Form of the loss, see the module's formulas.
         temperature: Temperature of `exp` and `supcon_out`.
 
@@ -84,20 +84,22 @@ def contrastive_loss(
     device = features.device
     if form == "align_uniform":
         return discriminability(features, labels.to(device)).loss
-    itself = torch.eye(len(labels), dtype=torch.bool)
-    positive = (labels[:, None] == labels) & ~itself
-    anchors = positive.any(1)
+    _, place, sizes = torch.unique(labels, return_inverse=True, return_counts=True)
+    anchors = sizes[place] > 1
     if not anchors.any():
         return 0 * features.sum()
     # All sums run in log space, because exp(c / temperature) of small temperatures overflows.
     # Samples without a positive pair are no anchors, but remain in the denominators of others.
-    rows = ... if anchors.all() else anchors.nonzero().flatten()
+    if anchors.all():
+        rows, shared = ..., torch.arange(len(sizes), device=device)
+    else:
+        rows, shared = (m.nonzero().flatten().to(device) for m in (anchors, sizes > 1))
+    place = place.to(device)
+    itself = torch.eye(len(place), dtype=torch.bool, device=device)
+    positive = ((place[:, None] == place) & ~itself)[rows]
     similarity = _log_similarity(_cosines(features), form, temperature)[rows]
-    labels = labels[rows]
-    classes = (torch.unique(labels)[:, None] == labels).to(device)  # [k, anchors]
-    positive = positive[rows].to(device)
-    factors = weights.log().masked_fill(itself, -torch.inf)[rows].to(device)
-    every = (similarity + factors).logsumexp(1)
+    classes = shared[:, None] == place[rows]  # [k, anchors]
+    every = (similarity + weights.log().masked_fill(itself, -torch.inf)[rows]).logsumexp(1)
     if form == "supcon_out":
         terms = every - (positive * similarity).sum(1) / positive.sum(1)
         losses = (classes * terms).sum(1) / classes.sum(1)
@@ -117,15 +119,14 @@ class Cosines(NamedTuple):
 
 
 def mean_cosines(features: Float[Tensor, "n d"], labels: Int[Tensor, " n"]) -> Cosines:
-    """Return the mean cosine of pairs within classes, and of pairs of different classes.
-
-    The labels are on the CPU.
-    """
+    """Return the mean cosine of pairs within classes, and of pairs of different classes."""
     cosines = _cosines(features)
     same = labels[:, None] == labels
-    itself = torch.eye(len(labels), dtype=torch.bool)
-    pairs = (counted.to(features.device) for counted in (same & ~itself, ~same))
-    within, between = ((counted * cosines).sum() / counted.sum().clamp_min(1) for counted in pairs)
+    itself = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+    within, between = (
+        (counted * cosines).sum() / counted.sum().clamp_min(1)
+        for counted in (same & ~itself, ~same)
+    )
     return Cosines(within, between)
 
 
