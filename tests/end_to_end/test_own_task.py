@@ -8,7 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.support import killing
 from tests.support.command import Shell
+from tests.support.servers.cluster import ray_cluster
+from tests.support.servers.process import wait_until
+from tests.support.small_sweep import Sweep, wait_for_epochs
 from tests.support.tiny_backbones import save_tiny_swin
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
@@ -95,6 +99,33 @@ def test_the_task_is_learnt(launched, shell):
     values = [float(row["value"]) for row in rows if row["task"] == "mine/wafer"]
     assert len(values) == 4
     assert min(values) < 0.3  # of two classes that are two deviations apart at each point
+
+
+@pytest.mark.soak
+def test_a_job_tries_a_trial_again_whose_process_was_killed(folder, tmp_path, monkeypatch):
+    """The task travels with the job. Its data are in the SWEEPER_HOME of the cluster."""
+    monkeypatch.setenv("SWEEPER_HOME", str(folder / "home"))
+    with ray_cluster(num_cpus=2, quick_to_bury=False) as cluster:
+        shell = Shell(folder, cluster.environment)
+        there = Sweep(Shell(tmp_path, cluster.environment), "job")
+        shell.run("data", "import", "tasks/wafer.task.yaml")
+        sets = ("tasks=[mine/wafer]", "methods=[mona]", "fixed.refine.epochs=30")
+        only = (word for each in sets for word in ("--set", each))
+        place = ("--address", cluster.http, "--detach", "--workdir", str(tmp_path))
+        shell.run("launch", "wafers.yaml", "--name", "job", *only, *place)
+        wait_for_epochs(there, 2)
+        (victim, *_) = (w for node in cluster.nodes for w in node.workers())
+        killing.kill(victim)
+        followed = shell.run("logs", "-f", "job", timeout=600).out
+        state = ("status", "job", "--json")
+        wait_until(lambda: shell.run(*state).json["state"] == "finished", timeout_s=90, what="end")
+    assert "meta 1/1, meta/" in followed  # a stage without an objective is shown, too
+    trials = there.rows("select state, attempt from trials order by attempt")
+    assert trials == [("complete", 1), ("complete", 2)]
+    measured = [(number, each["stage"], each["epoch"]) for number, each in there.events("measured")]
+    assert len(measured) == len(set(measured))
+    refined = sorted((number, epoch) for number, stage, epoch in measured if stage == "refine")
+    assert refined == [(number, epoch) for number in range(2) for epoch in range(1, 31)]
 
 
 def test_the_sweep_goes_on_without_its_task_file(launched, shell, ray_head):
