@@ -181,7 +181,6 @@ def test_after_an_out_of_memory_error_in_any_stage_nothing_stays_on_the_card(run
         stages = list(METHODS[method].stages)
         for index, stage in enumerate(stages):
             skipped = {f"{earlier}.epochs": 0 for earlier in stages[:index]}
-            # Small batches, so that an epoch has three steps.
             small = {**of_each_stage(method, batch_size=1, update_mode="minibatch"), **skipped}
             cases.append(("out_of_memory", {"method": method, "dimension": "1d",
                                             "stage": stage, "settings": small}))  # fmt: skip

@@ -104,13 +104,13 @@ def intermediate(
     pairs = pair(task, source, most)
     target = mean_tokens(model, task.train.x, pairs.target)
     mixtures = mixture_means(model, task, source, pairs, scorer, shares=shares)
+    labels = pairs.target_classes.to(target.device)
     ends = (
-        prepare(source.features[pairs.source].to(target), pairs.source_classes),
-        prepare(target, pairs.target_classes),
+        prepare(source.features[pairs.source].to(target), pairs.source_classes.to(target.device)),
+        prepare(target, labels),
     )
     to_source, to_target = (
-        np.array([otdd(end, mixed, pairs.target_classes).value.item() for mixed in mixtures])
-        for end in ends
+        np.array([otdd(end, mixed, labels).value.item() for mixed in mixtures]) for end in ends
     )
     return Intermediate(share=np.array(shares, float), to_source=to_source, to_target=to_target)
 

@@ -54,6 +54,6 @@ def otdd_spread(
     for i in range(subsets):
         drawn, chosen = (order[i * n : (i + 1) * n].sort().values for order in orders)
         target = mean_tokens(model, task.train.x, drawn)
-        side = prepare(source.features[chosen].to(target), source.labels[chosen])
-        values.append(otdd(side, target, labels[drawn]).value.item())
+        side = prepare(source.features[chosen].to(target), source.labels[chosen].to(target.device))
+        values.append(otdd(side, target, labels[drawn].to(target.device)).value.item())
     return Spread(mean=float(np.mean(values)), std=float(np.std(values, ddof=1)), n=n)
