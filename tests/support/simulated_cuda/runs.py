@@ -174,7 +174,7 @@ def diagnosed(trials: Trials, folder: Path, **of: Any) -> Found:
     landscape(model, loss, seed=0, points=3)
     intermediate(model, task, source, random_scores(0), most=16)
     scatter(model, task, source, random_scores(0), most=16)
-    otdd_spread(model, task, source, most=16)
+    otdd_spread(model, task, source, most=16, subsets=2)
     return {}
 
 
