@@ -22,7 +22,7 @@ import numpy as np
 from trainables.errors import ConfigError, DataError
 from trainables.storage.atomic import new_file
 from trainables.tasks.own.definition import InputData
-from trainables.tasks.own.formats.samples import Samples, choose, joined
+from trainables.tasks.own.formats.samples import SampleArray, choose, joined
 from trainables.tasks.own.opening import open_container
 
 __all__ = ["WRITTEN", "Predictions", "check_output", "read_inputs", "write_predictions"]
@@ -70,11 +70,11 @@ def read_inputs(path: Path, input_shape: tuple[int, ...], keys: Sequence[str] = 
     return rows
 
 
-def _samples(path: Path, scratch: Path, keys: Sequence[str]) -> Samples:
+def _samples(path: Path, scratch: Path, keys: Sequence[str]) -> SampleArray:
     container: Any = open_container(path, scratch, InputData(), ("INPUT",))
     if hasattr(container, "schema"):  # a table
         columns = tuple(keys) or container.names
-        found: Samples = container.samples(container.selected(columns, None, KEY), KEY)
+        found: SampleArray = container.samples(container.selected(columns, None, KEY), KEY)
         return found
     if len(keys) > 1:
         raise DataError(f"{path}: --key names {joined(keys)}, but its inputs are one array.")
@@ -82,11 +82,11 @@ def _samples(path: Path, scratch: Path, keys: Sequence[str]) -> Samples:
     name = keys[0] if keys else USUAL if USUAL in names else None
     if names or name is not None:
         name = choose(path, names, name, KEY)
-    array: Samples = container.inputs(InputData(key=name))
+    array: SampleArray = container.inputs(InputData(key=name))
     return array
 
 
-def _as_array(samples: Samples, block: Any) -> np.ndarray:
+def _as_array(samples: SampleArray, block: Any) -> np.ndarray:
     if samples.lengths is not None and len(set(samples.lengths.tolist())) > 1:
         raise DataError(
             f"{samples.where}: sequences have {samples.lengths.min()} to {samples.lengths.max()} "

@@ -12,7 +12,7 @@ import numpy as np
 
 from trainables.errors import TaskDataError
 from trainables.tasks.own.definition import LAYOUTS, Layout
-from trainables.tasks.own.formats.samples import Block, Samples, check_kind
+from trainables.tasks.own.formats.samples import Block, SampleArray, check_kind
 
 __all__ = ["Converted", "Form", "check_plausible", "form_of"]
 
@@ -74,7 +74,7 @@ class Form:
 
 
 def form_of(
-    samples: Samples,
+    samples: SampleArray,
     layout: Layout | None,
     *,
     part: str = "input",
@@ -123,7 +123,7 @@ def form_of(
     )
 
 
-def _layout(samples: Samples, wanted: Layout | None, key: tuple[str, ...]) -> Layout:
+def _layout(samples: SampleArray, wanted: Layout | None, key: tuple[str, ...]) -> Layout:
     axes = len(samples.shape) + 1
     shape = ", ".join(("n", *map(str, samples.shape)))
     if wanted and samples.layout:
@@ -145,7 +145,7 @@ def _layout(samples: Samples, wanted: Layout | None, key: tuple[str, ...]) -> La
     return layout
 
 
-def check_plausible(samples: Samples, form: Form) -> str:
+def check_plausible(samples: SampleArray, form: Form) -> str:
     """Return a remark about a layout that is unusual, or an empty text.
 
     Raises:
@@ -171,7 +171,7 @@ def check_plausible(samples: Samples, form: Form) -> str:
 
 
 def _fit_length(
-    samples: Samples, layout: Layout, grid: list[int], length: int | None, part: str
+    samples: SampleArray, layout: Layout, grid: list[int], length: int | None, part: str
 ) -> tuple[list[int], int | None]:
     """Return the grid, and the points of every sequence if they are to be padded or cut."""
     key = (part, "length")

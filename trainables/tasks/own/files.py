@@ -15,7 +15,7 @@ from trainables.errors import TaskDataError
 from trainables.tasks.own.definition import TaskDefinition
 from trainables.tasks.own.formats.endings import is_dataset, is_readable, is_sample
 
-__all__ = ["Located", "Part", "absent", "locate", "readable_files"]
+__all__ = ["LocatedFiles", "Part", "absent", "locate", "readable_files"]
 
 MOST_FILES = 1_000_000
 MOST_NAMES = 10_000  # that are compared with a misspelled one
@@ -33,7 +33,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Located:
+class LocatedFiles:
     """The files of the inputs, and those of the outputs if they have their own."""
 
     inputs: tuple[Part, ...]
@@ -46,7 +46,7 @@ class Located:
         return {_name(path, folder): path for path in files}
 
 
-def locate(definition: TaskDefinition, folder: Path) -> Located:
+def locate(definition: TaskDefinition, folder: Path) -> LocatedFiles:
     """Return the files of a task.
 
     Args:
@@ -76,7 +76,7 @@ def locate(definition: TaskDefinition, folder: Path) -> Located:
     targets = [
         Part(path, root, "", key) for path, root in _expanded(definition.target.path, folder, key)
     ]
-    return Located(tuple(inputs), tuple(targets))
+    return LocatedFiles(tuple(inputs), tuple(targets))
 
 
 def _content(folder: Path) -> list[Path]:

@@ -16,7 +16,7 @@ import numpy as np
 from trainables.errors import DataError, TaskDataError
 from trainables.tasks.own.conversion import Form, check_plausible, form_of
 from trainables.tasks.own.definition import LAYOUTS, InputData, TaskDefinition
-from trainables.tasks.own.formats.samples import Samples
+from trainables.tasks.own.formats.samples import SampleArray
 from trainables.tasks.own.statistics import ChannelStatistics
 from trainables.tasks.store.arrays import put_rows, release, scratch_array
 
@@ -50,7 +50,7 @@ class Inputs:
     notes: tuple[str, ...] = ()
 
 
-def input_forms(definition: TaskDefinition, parts: Sequence[Samples]) -> list[Form]:
+def input_forms(definition: TaskDefinition, parts: Sequence[SampleArray]) -> list[Form]:
     """Return the conversion of each file, all to one shape.
 
     Raises:
@@ -76,7 +76,7 @@ def input_forms(definition: TaskDefinition, parts: Sequence[Samples]) -> list[Fo
     return forms
 
 
-def check_same_shape(parts: Sequence[Samples], forms: Sequence[Form], section: str) -> None:
+def check_same_shape(parts: Sequence[SampleArray], forms: Sequence[Form], section: str) -> None:
     """Check that all files have samples of one shape.
 
     Raises:
@@ -95,7 +95,7 @@ def check_same_shape(parts: Sequence[Samples], forms: Sequence[Form], section: s
         )
 
 
-def _check_size(part: Samples, form: Form, wanted: InputData) -> None:
+def _check_size(part: SampleArray, form: Form, wanted: InputData) -> None:
     if wanted.size is not None and tuple(wanted.size) != form.shape[1:]:
         raise TaskDataError(
             f"{part.where}: `size` is {list(wanted.size)}, but its grid is {list(form.shape[1:])}. "
@@ -106,7 +106,7 @@ def _check_size(part: Samples, form: Form, wanted: InputData) -> None:
 
 def write_inputs(
     definition: TaskDefinition,
-    parts: Sequence[Samples],
+    parts: Sequence[SampleArray],
     forms: Sequence[Form],
     order: Order,
     path: Path,
@@ -181,7 +181,7 @@ def write_inputs(
     return Inputs(array, facts, tuple(note for note in notes if note))
 
 
-def _equal(part: Samples, form: Form) -> np.ndarray:
+def _equal(part: SampleArray, form: Form) -> np.ndarray:
     """Return the points of each of the sequences of an array."""
     return np.full(part.count, part.shape[form.layout.index("L") - 1])
 

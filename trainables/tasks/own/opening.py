@@ -13,9 +13,9 @@ import numpy as np
 
 from trainables.errors import TaskDataError
 from trainables.tasks.own.definition import InputData, TaskDefinition
-from trainables.tasks.own.files import Located
+from trainables.tasks.own.files import LocatedFiles
 from trainables.tasks.own.formats.endings import ARRAYS, IMAGES, KNOWN, PICKLES, SOUNDS
-from trainables.tasks.own.formats.samples import Container, Samples
+from trainables.tasks.own.formats.samples import Container, SampleArray
 
 __all__ = ["Opened", "open_targets", "opened_inputs"]
 
@@ -30,14 +30,14 @@ class Opened:
     key: tuple[str, ...]  # of the task file
     split: str | Sequence[str]  # of all samples, or of each
 
-    def splits(self, samples: Samples) -> np.ndarray:
+    def splits(self, samples: SampleArray) -> np.ndarray:
         """Return the split of each sample [n]."""
         if isinstance(self.split, str):
             return np.full(samples.count, self.split)
         return np.array(self.split)
 
 
-def opened_inputs(definition: TaskDefinition, located: Located, scratch: Path) -> list[Opened]:
+def opened_inputs(definition: TaskDefinition, located: LocatedFiles, scratch: Path) -> list[Opened]:
     """Open the files of the inputs.
 
     Args:
@@ -77,7 +77,7 @@ def _family(path: Path) -> str:
     return "images" if suffix in IMAGES else "sounds" if suffix in SOUNDS else "arrays or tables"
 
 
-def _open_sample_files(definition: TaskDefinition, located: Located, scratch: Path) -> Opened:
+def _open_sample_files(definition: TaskDefinition, located: LocatedFiles, scratch: Path) -> Opened:
     from trainables.tasks.own.formats.images import describe_images
     from trainables.tasks.own.formats.sample_files import SampleFiles, listed_files
     from trainables.tasks.own.formats.sounds import describe_sounds
@@ -110,7 +110,9 @@ def _open_sample_files(definition: TaskDefinition, located: Located, scratch: Pa
     return Opened(container, parts[0].key, [split_of[path.resolve()] for path in files])
 
 
-def open_targets(definition: TaskDefinition, located: Located, scratch: Path) -> list[Container]:
+def open_targets(
+    definition: TaskDefinition, located: LocatedFiles, scratch: Path
+) -> list[Container]:
     """Open the files of the outputs, which have files of their own.
 
     Raises:

@@ -25,8 +25,8 @@ from trainables.tasks.own.definition import InputData, TargetData
 from trainables.tasks.own.files import absent, readable_files
 from trainables.tasks.own.formats.dataset_folders import SPLIT, DatasetFolder
 from trainables.tasks.own.formats.endings import is_dataset, is_sample
-from trainables.tasks.own.formats.samples import Container, Samples
-from trainables.tasks.own.formats.tables import Table, is_list, is_number, is_text
+from trainables.tasks.own.formats.samples import Container, SampleArray
+from trainables.tasks.own.formats.tables import ColumnTable, is_list, is_number, is_text
 from trainables.tasks.own.opening import open_container
 from trainables.tasks.store.split import SPLITS
 
@@ -130,7 +130,7 @@ def _of_container(path: Path, scratch: Path) -> _Draft:
     container = open_container(path, scratch, wanted, ())
     if isinstance(container, DatasetFolder):
         return _of_table(container, container.table)
-    if isinstance(container, Table):
+    if isinstance(container, ColumnTable):
         return _of_table(container, container)
     return _of_arrays(path, container, scratch)
 
@@ -178,7 +178,7 @@ def _any() -> InputData:
     return InputData.model_construct()
 
 
-def _array(container: Container, name: str | None) -> Samples | None:
+def _array(container: Container, name: str | None) -> SampleArray | None:
     """Return an array, or None if it holds something else."""
     try:
         return container.targets(TargetData(key=name))
@@ -186,7 +186,7 @@ def _array(container: Container, name: str | None) -> Samples | None:
         return None
 
 
-def _labels(container: Container, name: str | None) -> Samples:
+def _labels(container: Container, name: str | None) -> SampleArray:
     return container.targets(TargetData(key=name))
 
 
@@ -213,7 +213,7 @@ def _file_beside(path: Path, count: int, scratch: Path) -> Path | None:
     return None
 
 
-def _describe_inputs(draft: _Draft, inputs: Samples) -> None:
+def _describe_inputs(draft: _Draft, inputs: SampleArray) -> None:
     draft.count = inputs.count
     draft.input["layout"] = inputs.layout or _layout(inputs)
     if inputs.dtype.kind == "c":
@@ -227,7 +227,7 @@ def _describe_inputs(draft: _Draft, inputs: Samples) -> None:
         draft.found.append("some values of the inputs are missing (NaN): `missing` imputes them")
 
 
-def _layout(inputs: Samples) -> str:
+def _layout(inputs: SampleArray) -> str:
     shape = inputs.shape
     if len(shape) == 1:
         return "NL"
@@ -238,7 +238,7 @@ def _layout(inputs: Samples) -> str:
     return "NHWC" if shape[2] <= FEW_CHANNELS < shape[0] else "NCHW"
 
 
-def _has_gaps(inputs: Samples) -> bool:
+def _has_gaps(inputs: SampleArray) -> bool:
     seen = 0
     for block in inputs.read():
         if isinstance(block, np.ndarray):
@@ -250,7 +250,7 @@ def _has_gaps(inputs: Samples) -> bool:
     return False
 
 
-def _describe_target(draft: _Draft, outputs: Samples, inputs: Samples) -> None:
+def _describe_target(draft: _Draft, outputs: SampleArray, inputs: SampleArray) -> None:
     """Choose the kind of the task by its outputs, and what its shares need."""
     shape = outputs.shape
     if len(shape) > 1 or outputs.lengths is not None:
@@ -280,7 +280,7 @@ def _describe_target(draft: _Draft, outputs: Samples, inputs: Samples) -> None:
 # Tables
 
 
-def _of_table(container: Container, table: Table) -> _Draft:
+def _of_table(container: Container, table: ColumnTable) -> _Draft:
     draft, types = _Draft(), {each.name: each.type for each in table.schema}
     draft.found += [f"column {name}: {kind}" for name, kind in [*types.items()][:SHOWN]]
     if more := types.keys() - {*[*types][:SHOWN]}:
@@ -407,7 +407,7 @@ def _listing(tables: Sequence[Path], samples: Sequence[Path]) -> tuple[Path, str
     with TemporaryDirectory() as scratch:
         for path in tables:
             container = open_container(path, Path(scratch), _any(), ())
-            if not isinstance(container, Table):
+            if not isinstance(container, ColumnTable):
                 continue
             for column in container.names:
                 if not is_text(container.schema.field(column).type):

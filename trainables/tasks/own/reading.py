@@ -21,8 +21,8 @@ from trainables.tasks.formats.files import shown
 from trainables.tasks.own.conversion import Form
 from trainables.tasks.own.definition import TaskDefinition
 from trainables.tasks.own.dividing import divide
-from trainables.tasks.own.files import Located, locate
-from trainables.tasks.own.formats.samples import Container, Samples
+from trainables.tasks.own.files import LocatedFiles, locate
+from trainables.tasks.own.formats.samples import Container, SampleArray
 from trainables.tasks.own.inputs import Inputs, Order, input_forms, write_inputs
 from trainables.tasks.own.opening import Opened, open_targets, opened_inputs
 from trainables.tasks.own.targets import Outputs, read_labels, write_outputs
@@ -70,7 +70,7 @@ def read_own(definition: TaskDefinition, folder: Path, scratch: Path) -> Importe
         raise TaskDataError(str(error), _key_of(str(error), located)) from error
 
 
-def _key_of(message: str, located: Located) -> tuple[str, ...]:
+def _key_of(message: str, located: LocatedFiles) -> tuple[str, ...]:
     """Return the key of the task file that names the faulty file of a message."""
     parts = (*located.inputs, *located.targets)
     named = [part for part in parts if str(part.path) in message]
@@ -78,7 +78,7 @@ def _key_of(message: str, located: Located) -> tuple[str, ...]:
     return (*named, *parts)[0].key
 
 
-def _read(definition: TaskDefinition, located: Located, scratch: Path) -> ImportedSplits:
+def _read(definition: TaskDefinition, located: LocatedFiles, scratch: Path) -> ImportedSplits:
     opened = opened_inputs(definition, located, scratch)
     if not located.targets and definition.kind != "dense":
         _check_apart(definition, opened[0].container)
@@ -118,10 +118,10 @@ def _read(definition: TaskDefinition, located: Located, scratch: Path) -> Import
 
 def _targets(
     definition: TaskDefinition,
-    located: Located,
+    located: LocatedFiles,
     opened: Sequence[Opened],
     scratch: Path,
-) -> list[Samples]:
+) -> list[SampleArray]:
     containers = [each.container for each in opened]
     if located.targets and definition.target.source == "array":
         containers = open_targets(definition, located, scratch)
@@ -134,10 +134,10 @@ def _check_apart(definition: TaskDefinition, container: Container) -> None:
     Raises:
         TaskDataError: A column is both, or one is not there.
     """
-    from trainables.tasks.own.formats.tables import Table
+    from trainables.tasks.own.formats.tables import ColumnTable
 
     table = getattr(container, "table", container)  # of a long table, or of a data set
-    if not isinstance(table, Table) or definition.target.source != "array":
+    if not isinstance(table, ColumnTable) or definition.target.source != "array":
         return
     wanted, target = definition.input, definition.target
     key = ("input", "columns" if wanted.columns else "key")
@@ -152,7 +152,7 @@ def _check_apart(definition: TaskDefinition, container: Container) -> None:
 
 
 def _check_counts(
-    inputs: Sequence[Samples], targets: Sequence[Samples], *, own_files: bool
+    inputs: Sequence[SampleArray], targets: Sequence[SampleArray], *, own_files: bool
 ) -> None:
     """Check that there are as many outputs as inputs: in each file, or if these differ in all.
 
@@ -180,7 +180,7 @@ def _check_space(
     scratch: Path,
     count: int,
     form: Form,
-    targets: Sequence[Samples],
+    targets: Sequence[SampleArray],
     definition: TaskDefinition,
 ) -> None:
     """Check that the disk can hold the data twice: in the scratch folder and in the store.
@@ -203,7 +203,7 @@ def _check_space(
 
 def _column(
     opened: Sequence[Opened],
-    inputs: Sequence[Samples],
+    inputs: Sequence[SampleArray],
     name: str | None,
     key: str,
 ) -> np.ndarray | None:

@@ -19,7 +19,7 @@ from trainables.errors import DataError, TaskDataError
 from trainables.tasks.formats.files import shown
 from trainables.tasks.own.conversion import Form, form_of
 from trainables.tasks.own.definition import TaskDefinition
-from trainables.tasks.own.formats.samples import TEXT, Samples, check_kind
+from trainables.tasks.own.formats.samples import TEXT, SampleArray, check_kind
 from trainables.tasks.own.inputs import Order, check_same_shape
 from trainables.tasks.store.arrays import put_rows, release, scratch_array
 
@@ -47,7 +47,7 @@ class Outputs:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-def read_labels(parts: Sequence[Samples]) -> Labels:
+def read_labels(parts: Sequence[SampleArray]) -> Labels:
     """Return the classes of a classification. Names are sorted, numbers by their size.
 
     Raises:
@@ -100,7 +100,7 @@ def _absent(where: str, row: int) -> TaskDataError:
     )
 
 
-def _flat(part: Samples) -> tuple[np.ndarray, str]:
+def _flat(part: SampleArray) -> tuple[np.ndarray, str]:
     """Return the labels [n] of a file, and a remark if they were one-hot."""
     check_kind(part.where, part.dtype, KEY, text=True)
     if part.dtype.kind == "c" or len(part.shape) > 1 or part.lengths is not None:
@@ -125,7 +125,7 @@ def _flat(part: Samples) -> tuple[np.ndarray, str]:
 
 def write_outputs(
     definition: TaskDefinition,
-    parts: Sequence[Samples],
+    parts: Sequence[SampleArray],
     inputs: Form,
     order: Order,
     path: Path,
@@ -176,7 +176,7 @@ def write_outputs(
     return Outputs(array, {"outputs": names} if names else {})
 
 
-def _check_no_text(part: Samples, kind: str) -> None:
+def _check_no_text(part: SampleArray, kind: str) -> None:
     if part.dtype.kind in TEXT and part.dtype.itemsize:
         block = np.asarray(next(part.read(), ())).astype(str)
         examples = ", ".join(f"`{shown(each)}`" for each in np.unique(block)[:EXAMPLES].tolist())
@@ -189,8 +189,8 @@ def _check_no_text(part: Samples, kind: str) -> None:
 
 
 def _blocks(
-    parts: Sequence[Samples], forms: Sequence[Form]
-) -> Iterator[tuple[int, Samples, np.ndarray]]:
+    parts: Sequence[SampleArray], forms: Sequence[Form]
+) -> Iterator[tuple[int, SampleArray, np.ndarray]]:
     start = 0
     for part, convert in zip(parts, forms, strict=True):
         for block in part.read():
@@ -199,7 +199,7 @@ def _blocks(
             start += len(values)
 
 
-def _as_rows(part: Samples, kind: str) -> Samples:
+def _as_rows(part: SampleArray, kind: str) -> SampleArray:
     """Return outputs [n, k]. A single number per sample becomes [n, 1].
 
     Raises:
@@ -224,7 +224,7 @@ def _as_rows(part: Samples, kind: str) -> Samples:
     return replace(part, shape=(1,), read=lambda: (np.asarray(b)[:, None] for b in read()))
 
 
-def _check(part: Samples, values: np.ndarray, kind: str) -> None:
+def _check(part: SampleArray, values: np.ndarray, kind: str) -> None:
     if not np.isfinite(values).all():
         raise DataError(
             f"{part.where}: outputs are missing or infinite (NaN or inf), or larger than single "
@@ -237,7 +237,7 @@ def _check(part: Samples, values: np.ndarray, kind: str) -> None:
         )
 
 
-def _check_grid(part: Samples, form: Form, inputs: Form, definition: TaskDefinition) -> None:
+def _check_grid(part: SampleArray, form: Form, inputs: Form, definition: TaskDefinition) -> None:
     if definition.input.length is not None or inputs.length is not None:
         raise TaskDataError(
             "`length` pads or cuts the inputs, but fields must keep their points. Give all "

@@ -22,8 +22,8 @@ from trainables.errors import DataError, TaskDataError
 from trainables.tasks.formats.files import damaged, open_regular, shown
 from trainables.tasks.own.definition import InputData, TargetData
 from trainables.tasks.own.formats.images import decode_image
-from trainables.tasks.own.formats.samples import Block, Samples, held
-from trainables.tasks.own.formats.tables import Table, arrow_table
+from trainables.tasks.own.formats.samples import Block, SampleArray, held
+from trainables.tasks.own.formats.tables import ColumnTable, arrow_table
 
 __all__ = ["DatasetFolder", "open_dataset"]
 
@@ -37,7 +37,7 @@ WAY_OUT = "Save it again by save_to_disk"
 class DatasetFolder:
     """A saved data set, perhaps with several splits one after another."""
 
-    table: Table
+    table: ColumnTable
     splits: Sequence[str] = ()  # of each row, if the folder has several
     images: Mapping[str, Any] = field(default_factory=dict)  # columns of images
 
@@ -46,21 +46,21 @@ class DatasetFolder:
         """The folder."""
         return self.table.path
 
-    def inputs(self, wanted: InputData) -> Samples:
+    def inputs(self, wanted: InputData) -> SampleArray:
         name = wanted.key
         if name is not None and name in self.images and not wanted.columns:
             return self._pictures(name, wanted)
         return self.table.inputs(wanted)
 
-    def targets(self, wanted: TargetData) -> Samples:
+    def targets(self, wanted: TargetData) -> SampleArray:
         return self.table.targets(wanted)
 
-    def column(self, name: str, key: tuple[str, ...]) -> Samples:
+    def column(self, name: str, key: tuple[str, ...]) -> SampleArray:
         if name == SPLIT and self.splits and SPLIT not in self.table.names:
             return held(f"{self.path}: `{SPLIT}`", np.array(self.splits))
         return self.table.column(name, key)
 
-    def _pictures(self, name: str, wanted: InputData) -> Samples:
+    def _pictures(self, name: str, wanted: InputData) -> SampleArray:
         where, size = f"{self.path}: `{shown(name)}`", wanted.size
 
         def decoded(*, grey: bool) -> Iterator[np.ndarray]:
@@ -96,7 +96,7 @@ class DatasetFolder:
                     )
                 yield image[None]
 
-        return Samples(
+        return SampleArray(
             where=where,
             count=self.table.count,
             shape=shape,

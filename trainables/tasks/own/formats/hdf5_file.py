@@ -24,7 +24,7 @@ from trainables.tasks.formats.hdf5 import (
 from trainables.tasks.own.formats.samples import (
     Block,
     NamedArrays,
-    Samples,
+    SampleArray,
     check_kind,
     choose,
     step_of,
@@ -48,7 +48,9 @@ class Hdf5File(NamedArrays):
         with open_file(self.path) as file:
             return array_names(file)
 
-    def _samples(self, name: str | None, key: tuple[str, ...], *, text: bool = False) -> Samples:
+    def _samples(
+        self, name: str | None, key: tuple[str, ...], *, text: bool = False
+    ) -> SampleArray:
         if name is None or name.strip("/") not in self.names:
             if name is not None:
                 self._refuse_links(name.strip("/"))
@@ -70,7 +72,7 @@ class Hdf5File(NamedArrays):
         def read() -> Iterator[Block]:
             yield from self._slabs(name, read_array)
 
-        return Samples(where=where, count=count, shape=tuple(shape), dtype=dtype, read=read)
+        return SampleArray(where=where, count=count, shape=tuple(shape), dtype=dtype, read=read)
 
     def _refuse_links(self, name: str) -> None:
         """Raise the error of a link, which says more than that the name is missing."""
@@ -86,7 +88,7 @@ class Hdf5File(NamedArrays):
 
     def _text(
         self, name: str, where: str, count: int, shape: tuple[int, ...], encoding: str
-    ) -> Samples:
+    ) -> SampleArray:
         def decoded(array: Any, rows: Any) -> np.ndarray:
             block = read_array(array, rows)
             try:
@@ -98,7 +100,7 @@ class Hdf5File(NamedArrays):
                 raise DataError(f"{where} is no text in {encoding} ({error}).") from error
             return np.array(plain).reshape(block.shape)
 
-        return Samples(
+        return SampleArray(
             where=where,
             count=count,
             shape=shape,
@@ -108,14 +110,14 @@ class Hdf5File(NamedArrays):
 
     def _sequences(
         self, name: str, where: str, array: Any, of: np.dtype, key: tuple[str, ...]
-    ) -> Samples:
+    ) -> SampleArray:
         check_kind(where, np.dtype(of), key)
         if array.ndim != 1:
             raise DataError(f"{where}: sequences of unequal length must be a vector [n].")
         lengths = np.concatenate(
             [[len(row) for row in block] for block in self._slabs(name, read_array)]
         ).astype(np.int64)
-        return Samples(
+        return SampleArray(
             where=where,
             count=len(lengths),
             shape=(int(lengths.max(initial=0)),),

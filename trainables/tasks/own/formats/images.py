@@ -15,7 +15,7 @@ from trainables.errors import DataError, TaskDataError
 from trainables.tasks.formats.files import damaged, open_regular, shown
 from trainables.tasks.own.definition import InputData
 from trainables.tasks.own.formats.sample_files import blocks_of
-from trainables.tasks.own.formats.samples import Samples, step_of
+from trainables.tasks.own.formats.samples import SampleArray, step_of
 
 __all__ = ["decode_image", "describe_images"]
 
@@ -25,7 +25,7 @@ GREY, DEEP = ("1", "L"), ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 WAY_OUT = "Save it again as PNG, or leave it out"
 
 
-def describe_images(files: Sequence[Path], wanted: InputData) -> Samples:
+def describe_images(files: Sequence[Path], wanted: InputData) -> SampleArray:
     """Return images as samples. Only their heads are read here.
 
     Raises:
@@ -58,7 +58,7 @@ def describe_images(files: Sequence[Path], wanted: InputData) -> Samples:
             return decode_image(path, file, size=(size[0], size[1]), grey=grey, deep=deep)
 
     step = step_of(int(np.prod(shape)) * dtype.itemsize)
-    return Samples(
+    return SampleArray(
         where=str(files[0].parent),
         count=len(files),
         shape=shape,

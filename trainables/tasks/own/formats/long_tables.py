@@ -15,8 +15,8 @@ import numpy as np
 
 from trainables.errors import TaskDataError
 from trainables.tasks.own.definition import InputData, TargetData
-from trainables.tasks.own.formats.samples import Block, Samples, step_of
-from trainables.tasks.own.formats.tables import Table
+from trainables.tasks.own.formats.samples import Block, SampleArray, step_of
+from trainables.tasks.own.formats.tables import ColumnTable
 from trainables.tasks.store.arrays import release, scratch_array
 
 __all__ = ["LongTable"]
@@ -26,7 +26,7 @@ __all__ = ["LongTable"]
 class LongTable:
     """A table with one row per point."""
 
-    table: Table
+    table: ColumnTable
     sample: str  # column that tells the sequences apart
     scratch: Path
 
@@ -45,7 +45,7 @@ class LongTable:
         found: np.ndarray = rank[codes]
         return found
 
-    def inputs(self, wanted: InputData) -> Samples:
+    def inputs(self, wanted: InputData) -> SampleArray:
         rows = self.table.inputs(wanted)
         if rows.layout != "NL" or rows.lengths is not None:
             raise TaskDataError(
@@ -76,7 +76,7 @@ class LongTable:
                 release(points)
             path.unlink()
 
-        return Samples(
+        return SampleArray(
             where=rows.where,
             count=len(lengths),
             shape=(channels, int(lengths.max(initial=0))),
@@ -87,15 +87,15 @@ class LongTable:
             names=rows.names,
         )
 
-    def targets(self, wanted: TargetData) -> Samples:
+    def targets(self, wanted: TargetData) -> SampleArray:
         return self._of_sequences(
             self.table.targets(wanted), ("target", "columns" if wanted.columns else "key")
         )
 
-    def column(self, name: str, key: tuple[str, ...]) -> Samples:
+    def column(self, name: str, key: tuple[str, ...]) -> SampleArray:
         return self._of_sequences(self.table.column(name, key), key)
 
-    def _of_sequences(self, rows: Samples, key: tuple[str, ...]) -> Samples:
+    def _of_sequences(self, rows: SampleArray, key: tuple[str, ...]) -> SampleArray:
         """Return one value per sequence from one per row.
 
         Raises:
@@ -112,7 +112,7 @@ class LongTable:
                 f"earlier row with the same `{self.sample}`. Each sequence has one value.",
                 key,
             )
-        return Samples(
+        return SampleArray(
             where=rows.where,
             count=len(first),
             shape=rows.shape,

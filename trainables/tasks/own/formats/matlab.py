@@ -19,7 +19,7 @@ from trainables.errors import DataError, TaskDataError
 from trainables.tasks.formats.files import damaged, open_regular, shown
 from trainables.tasks.formats.hdf5 import SLAB_BYTES, array_names, find_array, open_file, read_array
 from trainables.tasks.own.definition import InputData, TargetData
-from trainables.tasks.own.formats.samples import Block, Samples, check_kind, choose, step_of
+from trainables.tasks.own.formats.samples import Block, SampleArray, check_kind, choose, step_of
 
 __all__ = ["MatFile"]
 
@@ -66,16 +66,18 @@ class MatFile:
         """The names of the arrays."""
         return tuple(self._shapes)
 
-    def inputs(self, wanted: InputData) -> Samples:
+    def inputs(self, wanted: InputData) -> SampleArray:
         return self._samples(wanted.key, ("input", "key"))
 
-    def targets(self, wanted: TargetData) -> Samples:
+    def targets(self, wanted: TargetData) -> SampleArray:
         return _vector(self._samples(wanted.key, ("target", "key"), text=True))
 
-    def column(self, name: str, key: tuple[str, ...]) -> Samples:
+    def column(self, name: str, key: tuple[str, ...]) -> SampleArray:
         return _vector(self._samples(name, key, text=True))
 
-    def _samples(self, name: str | None, key: tuple[str, ...], *, text: bool = False) -> Samples:
+    def _samples(
+        self, name: str | None, key: tuple[str, ...], *, text: bool = False
+    ) -> SampleArray:
         name = choose(self.path, self.names, name, key)
         (shape, kind), where = self._shapes[name], f"{self.path}: `{shown(name)}`"
         if not shape:
@@ -95,7 +97,7 @@ class MatFile:
             for start in range(0, len(array), step):
                 yield np.ascontiguousarray(array[start : start + step])
 
-        return Samples(
+        return SampleArray(
             where=where,
             count=len(array),
             shape=array.shape[1:],
@@ -121,7 +123,7 @@ class MatFile:
             )
         return np.array([str(cell.reshape(-1)[0]) for cell in cells])
 
-    def _reversed(self, name: str, where: str, key: tuple[str, ...]) -> Samples:
+    def _reversed(self, name: str, where: str, key: tuple[str, ...]) -> SampleArray:
         """Return an array of version 7.3, whose axes HDF5 has in reverse."""
         with open_file(self.path) as file:
             array = find_array(file, name, kinds="fiubcV")
@@ -147,7 +149,9 @@ class MatFile:
                         block = block["real"] + 1j * block["imag"]
                     yield np.ascontiguousarray(block.T)
 
-        return Samples(where=where, count=count, shape=tuple(rest[::-1]), dtype=dtype, read=read)
+        return SampleArray(
+            where=where, count=count, shape=tuple(rest[::-1]), dtype=dtype, read=read
+        )
 
 
 def _complex_of(dtype: np.dtype) -> np.dtype | None:
@@ -157,7 +161,7 @@ def _complex_of(dtype: np.dtype) -> np.dtype | None:
     return np.dtype(np.complex64 if dtype["real"].itemsize == 4 else np.complex128)
 
 
-def _vector(samples: Samples) -> Samples:
+def _vector(samples: SampleArray) -> SampleArray:
     """Return a row [1, n] of MATLAB as a vector [n]."""
     if samples.count != 1 or len(samples.shape) != 1 or samples.shape[0] == 1:
         return samples

@@ -19,7 +19,13 @@ import numpy as np
 from trainables.errors import DataError
 from trainables.tasks.formats.files import BinaryFile, damaged, open_regular, shown
 from trainables.tasks.formats.restricted_pickle import read_head
-from trainables.tasks.own.formats.samples import NamedArrays, Samples, check_kind, choose, step_of
+from trainables.tasks.own.formats.samples import (
+    NamedArrays,
+    SampleArray,
+    check_kind,
+    choose,
+    step_of,
+)
 from trainables.tasks.store.arrays import release, scratch_array
 
 __all__ = ["NpyFile", "NpzFile"]
@@ -51,7 +57,9 @@ class NpyFile(NamedArrays):
     path: Path
     scratch: Path
 
-    def _samples(self, name: str | None, key: tuple[str, ...], *, text: bool = False) -> Samples:
+    def _samples(
+        self, name: str | None, key: tuple[str, ...], *, text: bool = False
+    ) -> SampleArray:
         if name is not None:
             choose(self.path, (), name, key)
         size = self.path.stat().st_size
@@ -90,7 +98,9 @@ class NpzFile(NamedArrays):
         """The names of the arrays."""
         return tuple(self._members)
 
-    def _samples(self, name: str | None, key: tuple[str, ...], *, text: bool = False) -> Samples:
+    def _samples(
+        self, name: str | None, key: tuple[str, ...], *, text: bool = False
+    ) -> SampleArray:
         name = choose(self.path, self.names, name, key)
         member, where = self._members[name], f"{self.path}: `{shown(name)}`"
         if member.flag_bits & 1:
@@ -143,7 +153,7 @@ def _read_head(where: str, file: BinaryFile) -> _Head:
         raise damaged(where, f"it is no NumPy array ({error})", SAVE_AGAIN) from error
 
 
-def _array(where: str, open_: Open, head: _Head, scratch: Path) -> Samples:
+def _array(where: str, open_: Open, head: _Head, scratch: Path) -> SampleArray:
     if not head.shape:
         raise damaged(where, "it is a single number, not an array of samples", SAVE_AGAIN)
     count, *rest = head.shape
@@ -165,7 +175,7 @@ def _array(where: str, open_: Open, head: _Head, scratch: Path) -> Samples:
                 yield block
             file.read(1)  # at the end of a member, its checksum is compared
 
-    return Samples(where=where, count=count, shape=tuple(rest), dtype=head.dtype, read=read)
+    return SampleArray(where=where, count=count, shape=tuple(rest), dtype=head.dtype, read=read)
 
 
 def _fill(where: str, file: Any, block: np.ndarray) -> None:

@@ -17,8 +17,8 @@ import numpy as np
 from trainables.errors import DataError, TaskDataError
 from trainables.tasks.formats.files import shown
 from trainables.tasks.own.definition import InputData, TargetData
-from trainables.tasks.own.formats.samples import Block, Samples, held, joined
-from trainables.tasks.own.formats.tables import Table, open_table
+from trainables.tasks.own.formats.samples import Block, SampleArray, held, joined
+from trainables.tasks.own.formats.tables import ColumnTable, open_table
 
 __all__ = ["SampleFiles", "blocks_of", "listed_files"]
 
@@ -32,14 +32,14 @@ class SampleFiles:
 
     path: Path  # the folder or the first file, for messages
     files: Sequence[Path]
-    describe: Callable[[Sequence[Path], InputData], Samples]  # the inputs, from their heads
+    describe: Callable[[Sequence[Path], InputData], SampleArray]  # the inputs, from their heads
     target: TargetData
-    table: Table | None = None  # of labels; its rows are in the order of the files
+    table: ColumnTable | None = None  # of labels; its rows are in the order of the files
 
-    def inputs(self, wanted: InputData) -> Samples:
+    def inputs(self, wanted: InputData) -> SampleArray:
         return self.describe(self.files, wanted)
 
-    def targets(self, wanted: TargetData) -> Samples:
+    def targets(self, wanted: TargetData) -> SampleArray:
         if self.table is not None:
             if wanted.columns:
                 return self._rows(self.table.targets(wanted))
@@ -54,7 +54,7 @@ class SampleFiles:
             ("target", "source"),
         )
 
-    def column(self, name: str, key: tuple[str, ...]) -> Samples:
+    def column(self, name: str, key: tuple[str, ...]) -> SampleArray:
         if self.table is not None:
             return self._rows(self.table.column(name, key))
         groups = self._groups
@@ -90,19 +90,19 @@ class SampleFiles:
                 values.append(match[group])
         return found
 
-    def _rows(self, samples: Samples) -> Samples:
+    def _rows(self, samples: SampleArray) -> SampleArray:
         """Return the rows of the table, which are one for each file."""
         if samples.count != len(self.files):
             raise DataError(f"{samples.where}: {samples.count} rows for {len(self.files)} files.")
         return samples
 
-    def _text(self, values: Sequence[str], what: str) -> Samples:
+    def _text(self, values: Sequence[str], what: str) -> SampleArray:
         return held(f"{self.path}: {what}", np.array(values, dtype=np.str_))
 
 
 def listed_files(
     table: Path, scratch: Path, files: Sequence[Path], roots: Sequence[Path], column: str
-) -> tuple[list[Path], Table]:
+) -> tuple[list[Path], ColumnTable]:
     """Return the files that a table of labels lists, in its order, and that table.
 
     Args:

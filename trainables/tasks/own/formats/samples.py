@@ -22,7 +22,7 @@ __all__ = [
     "Block",
     "Container",
     "NamedArrays",
-    "Samples",
+    "SampleArray",
     "check_kind",
     "choose",
     "held",
@@ -39,7 +39,7 @@ Block = np.ndarray | Sequence[np.ndarray]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Samples:
+class SampleArray:
     """Samples in the order of their file. n = samples."""
 
     where: str  # file and array, for messages
@@ -76,7 +76,7 @@ class Container(Protocol):
     @property
     def path(self) -> Path: ...
 
-    def inputs(self, wanted: InputData) -> Samples:
+    def inputs(self, wanted: InputData) -> SampleArray:
         """Return the inputs.
 
         Raises:
@@ -84,7 +84,7 @@ class Container(Protocol):
         """
         ...
 
-    def targets(self, wanted: TargetData) -> Samples:
+    def targets(self, wanted: TargetData) -> SampleArray:
         """Return the outputs.
 
         Raises:
@@ -92,7 +92,7 @@ class Container(Protocol):
         """
         ...
 
-    def column(self, name: str, key: tuple[str, ...]) -> Samples:
+    def column(self, name: str, key: tuple[str, ...]) -> SampleArray:
         """Return one value per sample: a group, or the name of a split.
 
         Args:
@@ -151,9 +151,9 @@ def check_kind(where: str, dtype: np.dtype, key: tuple[str, ...], *, text: bool 
         raise TaskDataError(f"{where} is no array of {wanted}, but of {dtype}.", key)
 
 
-def held(where: str, array: np.ndarray) -> Samples:
+def held(where: str, array: np.ndarray) -> SampleArray:
     """Return single values [n] that are in memory."""
-    return Samples(
+    return SampleArray(
         where=where,
         count=len(array),
         shape=(),
@@ -165,15 +165,17 @@ def held(where: str, array: np.ndarray) -> Samples:
 class NamedArrays(ABC):
     """A container of arrays by name: a key of the task file names each."""
 
-    def inputs(self, wanted: InputData) -> Samples:
+    def inputs(self, wanted: InputData) -> SampleArray:
         return self._samples(wanted.key, ("input", "key"))
 
-    def targets(self, wanted: TargetData) -> Samples:
+    def targets(self, wanted: TargetData) -> SampleArray:
         return self._samples(wanted.key, ("target", "key"), text=True)
 
-    def column(self, name: str, key: tuple[str, ...]) -> Samples:
+    def column(self, name: str, key: tuple[str, ...]) -> SampleArray:
         return self._samples(name, key, text=True)
 
     @abstractmethod
-    def _samples(self, name: str | None, key: tuple[str, ...], *, text: bool = False) -> Samples:
+    def _samples(
+        self, name: str | None, key: tuple[str, ...], *, text: bool = False
+    ) -> SampleArray:
         """Return the array `name`, or the only one; `key` is that of the task file, for faults."""

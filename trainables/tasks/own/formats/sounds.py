@@ -16,7 +16,7 @@ from trainables.errors import DataError
 from trainables.tasks.formats.files import damaged, open_regular, shown
 from trainables.tasks.own.definition import InputData
 from trainables.tasks.own.formats.sample_files import blocks_of
-from trainables.tasks.own.formats.samples import Samples, step_of
+from trainables.tasks.own.formats.samples import SampleArray, step_of
 
 __all__ = ["describe_sounds"]
 
@@ -28,7 +28,7 @@ class _Sound(NamedTuple):
     values: np.ndarray  # float32 [l] or [l, c]
 
 
-def describe_sounds(files: Sequence[Path], wanted: InputData) -> Samples:
+def describe_sounds(files: Sequence[Path], wanted: InputData) -> SampleArray:
     """Return sounds as samples. All files are read once for their lengths.
 
     Raises:
@@ -51,7 +51,7 @@ def describe_sounds(files: Sequence[Path], wanted: InputData) -> Samples:
     lengths = np.array([each[0] for _, each in heads], dtype=np.int64)
     longest = (int(lengths.max()), *shape[1:])
     step = step_of(int(np.prod(longest)) * 4)
-    return Samples(
+    return SampleArray(
         where=str(files[0].parent),
         count=len(files),
         shape=longest,

@@ -24,9 +24,9 @@ import pyarrow.parquet
 from trainables.errors import DataError, TaskDataError
 from trainables.tasks.formats.files import damaged, open_regular, shown
 from trainables.tasks.own.definition import InputData, TargetData
-from trainables.tasks.own.formats.samples import Block, Samples, choose, joined, step_of
+from trainables.tasks.own.formats.samples import Block, SampleArray, choose, joined, step_of
 
-__all__ = ["Table", "matching", "open_table", "read_csv"]
+__all__ = ["ColumnTable", "matching", "open_table", "read_csv"]
 
 CSV_BLOCK = 2**24  # bytes of a CSV file whose types are inferred at once
 GROWTH, ALWAYS = 1100, 2**26  # maximal ratio of unpacked to packed bytes, and bytes always allowed
@@ -37,7 +37,7 @@ Batches = Callable[[Sequence[str]], Iterator[pa.RecordBatch]]
 
 
 @dataclass(frozen=True)
-class Table:
+class ColumnTable:
     """A table that is open for reading, one row per sample."""
 
     path: Path
@@ -51,19 +51,19 @@ class Table:
         """The names of the columns."""
         return tuple(self.schema.names)
 
-    def inputs(self, wanted: InputData) -> Samples:
+    def inputs(self, wanted: InputData) -> SampleArray:
         key = ("input", "columns" if wanted.columns else "key")
         names = self.selected(wanted.columns, wanted.key, key)
         return self.samples(names, key)
 
-    def targets(self, wanted: TargetData) -> Samples:
+    def targets(self, wanted: TargetData) -> SampleArray:
         key = ("target", "columns" if wanted.columns else "key")
         names = self.selected(wanted.columns, wanted.key, key)
         if len(names) == 1 and not wanted.columns and is_scalar(self.schema.field(names[0]).type):
             return self.column(names[0], key)
         return self.samples(names, key)
 
-    def column(self, name: str, key: tuple[str, ...]) -> Samples:
+    def column(self, name: str, key: tuple[str, ...]) -> SampleArray:
         name = choose(self.path, self.names, name, key)
         type_, where = self.schema.field(name).type, f"{self.path}: `{shown(name)}`"
         classes = self.classes.get(name)
@@ -89,7 +89,7 @@ class Table:
                     yield numbers(values)
 
         dtype = np.dtype("U64") if text else number_type(type_)
-        return Samples(where=where, count=self.count, shape=(), dtype=dtype, read=read)
+        return SampleArray(where=where, count=self.count, shape=(), dtype=dtype, read=read)
 
     def selected(
         self, columns: Sequence[str], name: str | None, key: tuple[str, ...]
@@ -108,7 +108,7 @@ class Table:
             )
         return (choose(self.path, self.names, name, key),)
 
-    def samples(self, names: Sequence[str], key: tuple[str, ...]) -> Samples:
+    def samples(self, names: Sequence[str], key: tuple[str, ...]) -> SampleArray:
         """Return columns as samples of numbers.
 
         Raises:
@@ -129,14 +129,14 @@ class Table:
             key,
         )
 
-    def _points(self, where: str, names: Sequence[str], types: Sequence[Any]) -> Samples:
+    def _points(self, where: str, names: Sequence[str], types: Sequence[Any]) -> SampleArray:
         dtype = np.result_type(*map(number_type, types))
 
         def read() -> Iterator[Block]:
             for batch in self.batches(names):
                 yield np.stack([numbers(batch.column(n)) for n in names], 1).astype(dtype)
 
-        return Samples(
+        return SampleArray(
             where=where,
             count=self.count,
             shape=(len(names),),
@@ -148,7 +148,7 @@ class Table:
 
     def _sequences(
         self, where: str, names: Sequence[str], types: Sequence[Any], key: tuple[str, ...]
-    ) -> Samples:
+    ) -> SampleArray:
         dtype = np.result_type(*(number_type(type_.value_type) for type_ in types))
         lengths = self._lengths(where, names, key)
         single = len(names) == 1
@@ -162,7 +162,7 @@ class Table:
                     yield [np.stack(rows).astype(dtype) for rows in zip(*channels, strict=True)]
 
         longest = int(lengths.max(initial=0))
-        return Samples(
+        return SampleArray(
             where=where,
             count=self.count,
             shape=(longest,) if single else (len(names), longest),
@@ -198,7 +198,7 @@ class Table:
 
     def _arrays(
         self, where: str, name: str, shape: tuple[int, ...], key: tuple[str, ...]
-    ) -> Samples:
+    ) -> SampleArray:
         def read() -> Iterator[Block]:
             for batch in self.batches([name]):
                 yield nested_rows(where, batch.column(0), key)
@@ -217,7 +217,7 @@ class Table:
                     )
                 yield block
 
-        return Samples(
+        return SampleArray(
             where=where,
             count=self.count,
             shape=first.shape[1:],
@@ -350,7 +350,7 @@ def _named(
     return np.array([classes[value] for value in values], dtype=np.str_)
 
 
-def open_table(path: Path, scratch: Path, *, header: bool = True) -> Table:
+def open_table(path: Path, scratch: Path, *, header: bool = True) -> ColumnTable:
     """Open a table by its ending.
 
     Args:
@@ -383,7 +383,7 @@ def _unreadable(path: Path, error: Exception) -> DataError:
     return damaged(path, f"it cannot be read as {kind} ({shown(str(error))})", "Save it again")
 
 
-def _open_parquet(path: Path) -> Table:
+def _open_parquet(path: Path) -> ColumnTable:
     with pa.parquet.ParquetFile(path) as file:
         head, schema = file.metadata, file.schema_arrow
     declared = sum(head.row_group(i).total_byte_size for i in range(head.num_row_groups))
@@ -400,17 +400,17 @@ def _open_parquet(path: Path) -> Table:
         except (pa.ArrowException, OSError) as error:
             raise _unreadable(path, error) from error
 
-    return Table(path, schema, head.num_rows, batches)
+    return ColumnTable(path, schema, head.num_rows, batches)
 
 
-def _open_arrow(path: Path, stored: Path) -> Table:
+def _open_arrow(path: Path, stored: Path) -> ColumnTable:
     """Open an Arrow file, or a stream of Arrow as `datasets` writes it."""
     return arrow_table(path, [stored])
 
 
 def arrow_table(
     path: Path, stored: Sequence[Path], classes: Mapping[str, Sequence[str]] | None = None
-) -> Table:
+) -> ColumnTable:
     """Return the table in Arrow files or streams of one schema.
 
     Args:
@@ -440,7 +440,7 @@ def arrow_table(
                 for start in range(0, len(chosen), step):
                     yield chosen.slice(start, step)
 
-    return Table(path, schema, count, batches, classes or {})
+    return ColumnTable(path, schema, count, batches, classes or {})
 
 
 def _arrow_batches(path: Path) -> Iterator[pa.RecordBatch]:

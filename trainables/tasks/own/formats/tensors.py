@@ -18,7 +18,7 @@ from torch import Tensor
 from trainables.errors import TaskDataError
 from trainables.tasks.formats.files import damaged, open_regular, shown
 from trainables.tasks.own.definition import InputData, TargetData
-from trainables.tasks.own.formats.samples import Block, Samples, choose, step_of
+from trainables.tasks.own.formats.samples import Block, SampleArray, choose, step_of
 
 __all__ = ["TensorFile"]
 
@@ -60,16 +60,16 @@ class TensorFile:
         """The names of the tensors."""
         return tuple(self._tensors)
 
-    def inputs(self, wanted: InputData) -> Samples:
+    def inputs(self, wanted: InputData) -> SampleArray:
         return self._samples(wanted.key, ("input", "key"))
 
-    def targets(self, wanted: TargetData) -> Samples:
+    def targets(self, wanted: TargetData) -> SampleArray:
         return self._samples(wanted.key, ("target", "key"))
 
-    def column(self, name: str, key: tuple[str, ...]) -> Samples:
+    def column(self, name: str, key: tuple[str, ...]) -> SampleArray:
         return self._samples(name, key)
 
-    def _samples(self, name: str | None, key: tuple[str, ...]) -> Samples:
+    def _samples(self, name: str | None, key: tuple[str, ...]) -> SampleArray:
         name = choose(self.path, self.names, name, key)
         tensor, where = self._tensors[name], f"{self.path}: `{shown(name)}`"
         if tensor.layout != torch.strided or tensor.is_quantized or not tensor.ndim:
@@ -89,7 +89,7 @@ class TensorFile:
             for start in range(0, len(tensor), step):
                 yield _numbers(tensor[start : start + step])
 
-        return Samples(
+        return SampleArray(
             where=where,
             count=len(tensor),
             shape=tuple(tensor.shape[1:]),
