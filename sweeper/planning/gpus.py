@@ -214,8 +214,8 @@ def fault_of_torch(listed: int, found: TorchGpus | None) -> str | None:
         return f"{have}{len(found.names)}; compare CUDA_VISIBLE_DEVICES with `nvidia-smi -L`."
     if found.platform is None:
         return (
-            f"{have}none, because it is built for CPUs only; run: pip install --force-reinstall "
-            "--index-url https://pypi.org/simple torch torchvision"
+            f"{have}none, because it is built for CPUs only. Install a torch for CUDA or ROCm: "
+            "https://pytorch.org/get-started/locally"
         )
     why = f" ({found.warning})" * bool(found.warning)
     return (

@@ -70,7 +70,7 @@ def test_gpus_of_amd_are_those_whose_device_is_in_the_container(tmp_path):
     [
         (0, TorchGpus(version="2.9+cpu", platform=None), None),
         (2, TorchGpus(version="2.9", platform="CUDA 13.0", names=("H100", "H100")), None),
-        (2, TorchGpus(version="2.9+cpu", platform=None), "2 GPUs, .*for CPUs only; run: pip ins"),
+        (2, TorchGpus(version="2.9+cpu", platform=None), "2 GPUs, .*for CPUs only. Install"),
         (1, TorchGpus(version="2.9", platform="CUDA 13.0", warning="The driver is too old."),
          r"1 GPU, and torch 2.9 finds none, though .* 13.0 \(The driver is too old.\); update"),
         (2, TorchGpus(version="2.9", platform="CUDA 13.0", names=("H100",)), "finds 1; compare"),
