@@ -61,7 +61,7 @@ def of(trials: Trials, change: Change = regression) -> Trials:
     parts = WarmParts()
     parts.backbone, parts.source = trials.parts.backbone, trials.parts.source
     parts.task = lambda *named: change(trials.parts.task(*named))
-    return Trials(trials.home, parts)
+    return Trials(trials.home, parts=parts)
 
 
 @pytest.fixture
