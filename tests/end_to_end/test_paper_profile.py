@@ -2,9 +2,9 @@
 
 The default run takes three tasks of one file; a soak run takes all of them, in twenty minutes.
 
-The GPUs of this cluster are logical: Ray hands them out by halves, torch sees none. PDEBench's
-solutions are our generators'; NAS-Bench-360's files and the sources are filled by us, in their
-published layouts. Every launch is interrupted once it trains, and resumed.
+The trials are on CPUs: they would refuse the GPUs of this cluster, which torch does not find.
+PDEBench's solutions are our generators'; NAS-Bench-360's files and the sources are filled by us, in
+their published layouts. Every launch is interrupted once it trains, and resumed.
 """
 
 import json
@@ -104,6 +104,7 @@ def sweep(request, shell, ray_head, tmp_path_factory) -> Finished:
         **DATA[benchmark],
         **{f"{stage}.epochs": count for stage, count in epochs.items()},
         "resources.cpu": 1,
+        "resources.gpu": 0,
         "tasks": f"[{', '.join(tasks)}]",
     }
     sets = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
