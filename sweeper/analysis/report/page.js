@@ -10,14 +10,11 @@ tip.hidden = true;
 document.body.append(tip);
 
 document.querySelectorAll(".plot svg").forEach((svg) => {
-  const start = svg.dataset.tipsStart || "";
-  const whole = (tip) => "rows" in svg.dataset ? rowOf(svg, tip)
-    : start + tip.replaceAll("\t", "\n");
   const series = [...svg.querySelectorAll("g[data-name]")].map((group) => ({
     group,
     name: group.dataset.name,
     title: group.dataset.title,
-    tips: group.dataset.tips.split("\n").filter(Boolean).map(whole),
+    tips: group.dataset.tips.split("\n").filter(Boolean),
     points: pointsOf(group),
   }));
   toggle(svg.closest("figure"), series);
@@ -25,6 +22,12 @@ document.querySelectorAll(".plot svg").forEach((svg) => {
   if (svg.dataset.columns) brush(svg, series);
 });
 document.querySelectorAll("table").forEach(sort);
+
+// The text of a tip: a row of the table, or its own lines.
+function whole(svg, tip) {
+  if ("rows" in svg.dataset) return rowOf(svg, tip);
+  return (svg.dataset.tipsStart || "") + tip.replaceAll("\t", "\n");
+}
 
 // The row of a trial in the table of its study, a line for each cell that has a value.
 function rowOf(svg, number) {
@@ -102,7 +105,7 @@ function hover(svg, series) {
       ring.setAttribute("cy", point[1]);
       svg.append(ring);
     }
-    const text = each.tips.length === 1 ? each.tips[0] : each.tips[i];
+    const text = whole(svg, each.tips.length === 1 ? each.tips[0] : each.tips[i]);
     tip.textContent = each.title ? `${each.title}\n${text}` : text;
     tip.hidden = false;
     const [right, bottom] = [innerWidth - tip.offsetWidth - 8, innerHeight - tip.offsetHeight - 8];
