@@ -10,6 +10,7 @@ mixes by random scores.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ from trainables.diagnostics.intermediate import Scorer, intermediate, random_sco
 from trainables.diagnostics.landscape import landscape, validation_loss
 from trainables.diagnostics.scatter import scatter
 from trainables.diagnostics.spread import otdd_spread
-from trainables.errors import ConfigError, TrainableError
+from trainables.errors import ConfigError, DeviceError, TrainableError
 from trainables.methods.pare.replacement import SCORER
 from trainables.runtime import checkpoints
 from trainables.runtime.device import named_device
@@ -203,12 +204,12 @@ def _device(sweep: Sweep, name: str | None) -> tuple[torch.device, list[str]]:
     if not sweep.resources.gpu:
         return named_device("cpu"), []
     running = [each.sweep for each in look.sweeps().sweeps if each.state == "running"]
+    why = "torch finds no GPU here; see `sweeper doctor`"
     if running:
         why = f"sweep {running[0]} is running; to use the GPU all the same, add --device cuda"
-    elif not torch.cuda.is_available():
-        why = "torch finds no GPU here; see `sweeper doctor`"
     else:
-        return named_device("cuda"), []
+        with suppress(DeviceError):
+            return named_device("cuda"), []
     return named_device("cpu"), [f"computed on the CPU: {why}."]
 
 

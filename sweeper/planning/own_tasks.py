@@ -6,7 +6,6 @@ definition of a name holds, because a file may change while a process lives.
 
 import json
 import re
-import shlex
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -23,7 +22,7 @@ from sweeper.text import JsonObject
 from trainables.errors import DataError, TaskDataError
 from trainables.stages.configs import RefineConfig
 from trainables.tasks import official
-from trainables.tasks.own.benchmark import OWN, own_benchmark, recorded_file
+from trainables.tasks.own.benchmark import OWN, in_command, own_benchmark, recorded_file
 from trainables.tasks.own.definition import TaskDefinition
 from trainables.tasks.registry import BUILT_IN, TASKS, own_benchmark_of, register
 from trainables.tasks.store.folders import folder_of
@@ -106,8 +105,7 @@ def imported_elsewhere(name: str) -> str | None:
     """Return how to name the task file of an unknown task whose data are imported, or None."""
     if not re.fullmatch(OWN_TASK, name) or not (folder_of(name, home()) / MANIFEST).is_file():
         return None
-    file = recorded_file(name, home())
-    path = "FILE.task.yaml" if file is None else shlex.quote(str(file))
+    path = in_command(recorded_file(name, home()))
     return (
         f"its data are imported, but its task file is not included. Write `{INCLUDE}: [{path}]`, "
         f"or add {OPTION} {path} to the command."

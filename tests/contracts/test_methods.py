@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.support.settings import OTHERS, RECORDED, SETTINGS
+from tests.support.settings import OTHERS, RECORDED, SETTINGS, of_each_stage
 from tests.support.tiny_trials import (
     DIMENSIONS,
     METHODS_BY_TURNS,
@@ -158,16 +158,6 @@ def test_the_control_is_vanilla_fine_tuning(run, method, dimension):
     assert all(torch.equal(w, theirs[name]) for name, w in ours.items())
 
 
-def everywhere(method: str, **settings: Any) -> dict[str, Any]:
-    """These settings for each stage of the method that has them."""
-    return {
-        f"{stage}.{name}": value
-        for stage, config in METHODS[method].stages.items()
-        for name, value in settings.items()
-        if name in config.model_fields
-    }
-
-
 def assert_finite(reports: Iterable[Report]) -> None:
     for report in reports:
         assert all(isfinite(value) for value in report.metrics.values()), report
@@ -175,13 +165,13 @@ def assert_finite(reports: Iterable[Report]) -> None:
 
 @by_method
 def test_batches_of_one_sample_will_do(trials, method, dimension):
-    settings = everywhere(method, epochs=1, batch_size=1, max_samples=2)
+    settings = of_each_stage(method, epochs=1, batch_size=1, max_samples=2)
     assert_finite(trials.begin(trials.spec(method, dimension, settings)).reports())
 
 
 @by_method
 def test_a_prime_number_of_points_will_do(trials, method, dimension):
-    spec = trials.spec(method, dimension, everywhere(method, epochs=1))
+    spec = trials.spec(method, dimension, of_each_stage(method, epochs=1))
     data = spec.data.model_copy(update={"resolution": {"1d": 31, "2d": 11}[dimension]})
     assert_finite(trials.begin(spec.model_copy(update={"data": data})).reports())
 
@@ -205,7 +195,7 @@ def test_labels_that_are_all_nan_end_the_trial_with_a_reason(trials, method, dim
         broken = filled(getattr(task, split), "y", np.nan)
         return replace(task, **{split: broken}, content_hash=f"{dimension}/nan in {split}")
 
-    spec = trials.spec(method, dimension, everywhere(method, epochs=1))
+    spec = trials.spec(method, dimension, of_each_stage(method, epochs=1))
     with pytest.raises(TrainableError, match=r"nan|NaN"):
         list(begin_on(trials, spec, change).reports())
 
@@ -219,7 +209,7 @@ def test_constant_data_train_or_are_refused_before_the_first_epoch(
         constant = filled(task.train, array, 2.0)
         return replace(task, train=constant, content_hash=f"{dimension}/constant {array}")
 
-    spec = trials.spec(method, dimension, everywhere(method, epochs=1, measure=8))
+    spec = trials.spec(method, dimension, of_each_stage(method, epochs=1, measure=8))
     if array == "y" and "contrast" in METHODS[method].stages:
         with pytest.raises(ConfigError, match="are of one class"):
             begin_on(trials, spec, change)

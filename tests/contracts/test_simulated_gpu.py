@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from tests.support.command import ROOT
-from tests.support.settings import OTHERS, RECORDED, SETTINGS
+from tests.support.settings import OTHERS, RECORDED, SETTINGS, of_each_stage
 from tests.support.simulated_cuda.hooks import compile_hooks
 from tests.support.tiny_trials import DIMENSIONS
 from trainables.methods.registry import METHODS
@@ -65,15 +65,6 @@ def every_trial(**settings: Any) -> Iterator[dict[str, Any]]:
         for dimension in DIMENSIONS:
             yield {"method": method, "dimension": dimension,
                    "settings": of_each_stage(method, **settings)}  # fmt: skip
-
-
-def of_each_stage(method: str, **settings: Any) -> dict[str, Any]:
-    return {
-        f"{stage}.{name}": value
-        for stage, config in METHODS[method].stages.items()
-        for name, value in settings.items()
-        if name in config.model_fields
-    }
 
 
 def test_every_method_trains_on_a_gpu_saves_and_goes_on(run):

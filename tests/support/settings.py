@@ -1,11 +1,11 @@
-"""Another value of each setting of every stage, by `stage.parameter`."""
+"""Settings of stages by `stage.parameter`: another value of each, and one value for all stages."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from trainables.methods.registry import METHODS
 
-__all__ = ["OTHERS", "RECORDED", "SETTINGS"]
+__all__ = ["OTHERS", "RECORDED", "SETTINGS", "of_each_stage"]
 
 # Another value of each setting. One that acts only beside others is given with these.
 EXPLORING = {"replace.k0": 0.5}
@@ -139,3 +139,13 @@ SETTINGS = [
     for stage, config in method.stages.items()
     for name, field in config.model_fields.items()
 ]
+
+
+def of_each_stage(method: str, **settings: Any) -> dict[str, Any]:
+    """Return these settings by `stage.parameter`, for each stage of the method that has them."""
+    return {
+        f"{stage}.{name}": value
+        for stage, config in METHODS[method].stages.items()
+        for name, value in settings.items()
+        if name in config.model_fields
+    }

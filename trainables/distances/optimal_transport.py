@@ -59,8 +59,8 @@ def exact_costs(
     with warnings.catch_warnings(), ThreadPoolExecutor(torch.get_num_threads()) as pool:
         warnings.simplefilter("ignore")  # the log has the same text
         solved = list(pool.map(_plan, blocks))
-    plans = iter([plan for plan, _ in solved])
-    plan = np.concatenate([np.concatenate([next(plans) for _ in counts], 1) for _ in sizes])
+    plans = (plan for plan, _ in solved)
+    plan = np.block([[next(plans) for _ in counts] for _ in sizes])
     moved = torch.split(torch.from_numpy(plan).to(cost.device) * cost, list(sizes))
     values = torch.stack([sums_of_measures(band, counts) for band in moved])
     return TransportCosts(values, all(optimal for _, optimal in solved))

@@ -1,4 +1,4 @@
-"""What is used of Tune's controller is there, and does what it is used for.
+"""The parts of Tune's controller that the executor uses.
 
 One sweep of three trials beside another one answers all questions.
 """

@@ -22,7 +22,15 @@ from trainables.tasks.store.rows import present
 from trainables.tasks.store.split import SPLITS
 from trainables.tasks.task import TaskInfo
 
-__all__ = ["OWN", "OwnBenchmark", "OwnFacts", "describe", "own_benchmark", "recorded_file"]
+__all__ = [
+    "OWN",
+    "OwnBenchmark",
+    "OwnFacts",
+    "describe",
+    "in_command",
+    "own_benchmark",
+    "recorded_file",
+]
 
 Stored = Literal["float32", "float16", "uint8"]
 # Entry of a manifest: definition, definition_hash, input_shape, outputs, and the path of the file.
@@ -183,7 +191,7 @@ class OwnBenchmark(Benchmark):
     def way_to_import(self, name: str) -> str:
         """Return the command that imports the data of a task."""
         file = self.files.get(name) or recorded_file(name, self.home)
-        return f"sweeper data import {'FILE.task.yaml' if file is None else quote(str(file))}"
+        return f"sweeper data import {in_command(file)}"
 
     def way_to_replace(self, name: str, files: Sequence[Path] = (), seed: int = 0) -> str:
         """Return the command that imports a task's data in the place of former ones."""
@@ -232,6 +240,11 @@ def _assembled(
         facts=facts,
         make_reader=make_reader,
     )
+
+
+def in_command(file: Path | None) -> str:
+    """Return a task file as a word of a command; one that is not known has a stand-in."""
+    return "FILE.task.yaml" if file is None else quote(str(file))
 
 
 def recorded_file(name: str, home: Path) -> Path | None:
