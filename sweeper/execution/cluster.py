@@ -18,6 +18,7 @@ import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -234,7 +235,7 @@ def _start(options: Mapping[str, Any], passed_on: Collection[str], log: Path | N
     import ray
 
     try:
-        with _withheld(passed_on), _aside(log), _patient(RAYLET_S):
+        with _withheld(passed_on), _aside(log), _patient(RAYLET_S), _free_agent_port():
             return ray.init(address="local", **options)
     except ValueError as error:  # the options are not valid
         raise BackendUnreachable(f"--address local: {error}") from error
@@ -316,6 +317,23 @@ def _patient(seconds: float) -> Iterator[None]:
         yield
     finally:
         services.get_node = original
+
+
+@contextmanager
+def _free_agent_port() -> Iterator[None]:
+    """Make Ray's agent listen on a free port instead of 52365.
+
+    On a machine with two clusters, the second agent would have no port: its dashboard could then
+    show no log and run no job.
+    """
+    from ray._private import parameter
+
+    original = parameter.RayParams
+    parameter.RayParams = partial(original, dashboard_agent_listen_port=0)
+    try:
+        yield
+    finally:
+        parameter.RayParams = original
 
 
 def _has_raylet() -> bool:

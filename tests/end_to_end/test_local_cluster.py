@@ -2,12 +2,14 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 from pathlib import Path
@@ -20,6 +22,7 @@ from tests.support.command import ROOT
 from tests.support.servers.process import wait_until
 
 DECOY = "127.0.0.1:1"  # a cluster of somebody else
+AGENT_PORT = 52365  # Ray's own choice, which another cluster of this machine may have
 CANARIES = Canaries.hatch(
     "PGPASSWORD", "MLFLOW_TRACKING_PASSWORD", "HF_TOKEN", "WANDB_API_KEY", "GITHUB_TOKEN"
 )
@@ -64,7 +67,13 @@ class Local:
 @pytest.fixture(scope="module")
 def local() -> Iterator[Local]:
     """Start one where another cluster is said to run, in the ways in which Ray is told of it."""
-    with tempfile.TemporaryDirectory() as folder:  # short: socket paths have a limit
+    with (
+        tempfile.TemporaryDirectory() as folder,  # short: socket paths have a limit
+        socket.socket() as taken,
+    ):
+        with suppress(OSError):  # then another cluster has it
+            taken.bind(("127.0.0.1", AGENT_PORT))
+            taken.listen()
         decoy = Path(folder, "ray", "ray_current_cluster")
         decoy.parent.mkdir()
         decoy.write_text(DECOY)
