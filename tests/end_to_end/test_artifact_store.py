@@ -30,6 +30,8 @@ def test_a_killed_trial_goes_on_from_the_bucket_and_no_weights_are_left_here(
     for trial in killing.trials_of(launch):
         killing.kill(trial)
     finish(launch)
+    notes = [p["text"] for _, p in sweep.events("noted")]
+    assert notes == []  # of a checkpoint that could not be read
     measured = [(number, m["epoch"]) for number, m in sweep.events("measured")]
     assert sorted(measured) == [(n, e) for n in range(TRIALS) for e in range(1, EPOCHS + 1)]
     assert {p["failure"] for _, p in sweep.events("attempt_ended")} >= {"crash"}

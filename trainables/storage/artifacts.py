@@ -11,6 +11,7 @@ import io
 import json
 import shutil
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -42,6 +43,9 @@ __all__ = [
 ]
 
 
+PAUSES_S = (0.5, 2.0)  # before a checkpoint that seems damaged is fetched again from a bucket
+
+
 def publish(folder: Path, url: str, *, timeout_s: float = TIMEOUT_S) -> None:
     """Copy a checkpoint from its folder to `url`. It exists there once this function returns.
 
@@ -68,6 +72,9 @@ def publish(folder: Path, url: str, *, timeout_s: float = TIMEOUT_S) -> None:
 def fetch(url: str, folder: Path, *, timeout_s: float = TIMEOUT_S) -> None:
     """Copy a checkpoint from `url` to `folder`, completely or not at all.
 
+    A bucket's server under load may deny a file that it has, or cut it short. A checkpoint in a
+    bucket counts as damaged only if it is found so several times.
+
     Args:
         url: URL of the checkpoint in the store.
         folder: The target on this machine. An existing folder is replaced.
@@ -78,6 +85,15 @@ def fetch(url: str, folder: Path, *, timeout_s: float = TIMEOUT_S) -> None:
             manifest.
     """
     place = ArtifactUrl.parse(url)
+    for pause in PAUSES_S if place.folder is None else ():
+        try:
+            return _fetch(place, folder, timeout_s)
+        except CorruptCheckpoint:
+            time.sleep(pause)
+    _fetch(place, folder, timeout_s)
+
+
+def _fetch(place: ArtifactUrl, folder: Path, timeout_s: float) -> None:
     hashes = _manifest(place, timeout_s)
 
     def fetched(name: str) -> Callable[[Files], None]:

@@ -56,6 +56,11 @@ def in_bucket(server, tmp_path, monkeypatch) -> ArtifactUrl:
     return ArtifactUrl.parse(server.url(tmp_path.name))
 
 
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch):
+    monkeypatch.setattr(artifacts, "PAUSES_S", (0.01, 0.02))
+
+
 @pytest.fixture
 def checkpoint(tmp_path) -> Path:
     return write(tmp_path / "refine-0001")
@@ -189,6 +194,28 @@ def test_what_is_not_all_there_is_found_out(store, checkpoint, tmp_path):
     with pytest.raises(CorruptCheckpoint, match=r"best.safetensors: missing"):
         artifacts.fetch(str(place), tmp_path / "fetched")
     assert not [path for path in tmp_path.iterdir() if "fetched" in path.name]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [MANIFEST, "last.safetensors"])
+def test_a_bucket_is_believed_only_after_several_tries(
+    bucket, checkpoint, tmp_path, monkeypatch, name
+):
+    """A server under load denied a file that it had, and trials began afresh."""
+    place, whole = bucket / "refine-0001", (checkpoint / name).read_bytes()
+    artifacts.publish(checkpoint, str(place))
+    raw(place).delete_file(f"{place.path}/{name}")
+    waited = []
+
+    def come_back(seconds: float) -> None:
+        waited.append(seconds)
+        if len(waited) == len(artifacts.PAUSES_S):
+            overwrite(place, name, whole)
+
+    monkeypatch.setattr("trainables.storage.artifacts.time.sleep", come_back)
+    artifacts.fetch(str(place), tmp_path / "fetched")
+    assert contents(tmp_path / "fetched") == contents(checkpoint)
+    assert tuple(waited) == artifacts.PAUSES_S
 
 
 def test_a_manifest_cannot_lead_out_of_its_place(store, checkpoint, tmp_path):

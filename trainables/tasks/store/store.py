@@ -52,19 +52,18 @@ def write_store(
     Raises:
         DataError: An array is empty or not finite, or has an invalid type or length.
     """
-    with new_folder(folder) as aside, ThreadPoolExecutor(len(SPLITS)) as beside:
-        files, flushed = {}, []
-        for name in SPLITS:
-            path = aside / f"{name}.arrow"
-            _check_arrays(folder / path.name, splits[name])
-            files[path.name] = {
-                "sha256": _write_batch(path, splits[name]),
-                "bytes": path.stat().st_size,
-                "samples": len(splits[name].x),
-            }
-            flushed.append(beside.submit(sync, path))  # while the next one is written
-        for each in flushed:
-            each.result()
+    with new_folder(folder) as aside, ThreadPoolExecutor(len(SPLITS)) as together:
+
+        def written(name: str) -> tuple[str, dict[str, Any]]:
+            path, data = aside / f"{name}.arrow", splits[name]
+            _check_arrays(folder / path.name, data)
+            digest = _write_batch(path, data)
+            sync(path)
+            size, samples = path.stat().st_size, len(data.x)
+            return path.name, {"sha256": digest, "bytes": size, "samples": samples}
+
+        # All splits are written at the same time, because their hashes take longer than the disk.
+        files = dict(together.map(written, SPLITS))
         train = splits["train"]
         content = {
             "dtypes": {column: str(getattr(train, column).dtype) for column in DTYPES},
