@@ -8,8 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweeper.commands.result import Result
+from sweeper.execution import mps
 from sweeper.planning.catalog import home
-from sweeper.planning.gpus import count_for_torch, count_gpus, fault_of_torch, gpus_of_torch
+from sweeper.planning.gpus import (
+    count_for_torch,
+    count_gpus,
+    fault_of_torch,
+    gpus_of_torch,
+    is_nvidia,
+)
 from sweeper.planning.plugin_path import with_sources
 from sweeper.planning.samplers import PRUNERS, SAMPLERS
 from sweeper.provenance import PACKAGES, collect
@@ -88,6 +95,13 @@ def _devices() -> Iterator[tuple[str, str, str]]:
         yield "gpu", "note", f"torch finds {names}, but no driver lists it: none is counted"
     else:
         yield "gpu", "note", "none visible: the laptop profile is the default"
+    if mps.is_running():
+        yield "mps", "ok", f"in {mps.pipes()}: trials that share a GPU use it at once"
+    elif is_nvidia():
+        by_us = "`resources: {mps: true}` starts it for a sweep"
+        without = "nvidia-cuda-mps-control, which would start it, is not here"
+        turns = "not running: trials that share a GPU (`gpu` below 1) take turns"
+        yield "mps", "note", f"{turns}; {by_us if mps.is_installed() else without}"
 
 
 def _weights() -> Iterator[tuple[str, str, str]]:

@@ -224,6 +224,11 @@ class Resources(Section):
         json_schema_extra={"maximum": 1},
         description="GPUs: 1 at most, since a trial trains on one; 0.5 shares one between two.",
     )
+    mps: bool = Field(
+        False,
+        description="Trials that share a GPU use it at once: NVIDIA's MPS is started on this "
+        "machine while the sweep runs, unless it runs already. Without it they take turns.",
+    )
     memory: Size | None = Field(
         None,
         description="Main memory, such as 4GiB; null: not limited. With a GPU, CUDA may take 3 GiB "

@@ -128,6 +128,8 @@ class Sweep:
         plain: dict[str, Any] = json.loads(json.dumps(resolved))
         if not self.resources.env:  # keep the form and hash of the first version
             del plain["resources"]["env"]
+        if not self.resources.mps:  # likewise
+            del plain["resources"]["mps"]
         if self.task_files:
             plain["task_files"] = json.loads(json.dumps(self.task_files))
         return plain

@@ -54,6 +54,7 @@ PATIENCE_S = 120.0  # for stores and MLflow to take what is left, once a sweep h
 INTERRUPTED_PATIENCE_S = 8.0  # for MLflow, once a user wants the sweep to end
 INTERRUPTED_HOOKS_S = 2.0  # for hooks, in the same case
 RAY_LOG = "ray_start.log"  # in the sweep's folder: what Ray printed when it did not start
+MPS_LOGS = "mps"  # folder in the sweep's
 
 
 def drive(
@@ -107,19 +108,20 @@ def _connected(
     sweep: Sweep, folder: Path, job: DriverJob, on_start: Callable[[bool], None]
 ) -> Iterator[Cluster]:
     """Connect to the cluster of a job, and disconnect at the end."""
-    on_start(job.address == "local")
-    if job.address == "local":
-        os.environ |= slices_by_name()
-    with connect(
-        job.address,
-        num_gpus=count_gpus(),
-        insecure=job.insecure,
-        passed_on=resources.passed_on(sweep, os.environ),
-        log=folder / RAY_LOG,
-        modules=active(),
-    ) as cluster:
-        on_start(False)
-        yield cluster
+    with resources.with_mps(sweep, folder / MPS_LOGS) as variables:
+        on_start(job.address == "local")
+        if job.address == "local":
+            os.environ |= slices_by_name() | variables
+        with connect(
+            job.address,
+            num_gpus=count_gpus(),
+            insecure=job.insecure,
+            passed_on=resources.passed_on(sweep, os.environ),
+            log=folder / RAY_LOG,
+            modules=active(),
+        ) as cluster:
+            on_start(False)
+            yield cluster
 
 
 def _prepared(preparation: Preparation, console: Console) -> dict[str, StudyFacts]:

@@ -1,8 +1,10 @@
 """The measured cost of trials on this machine, kept in SWEEPER_HOME/cache/calibration.
 
-A calibration measures a short pilot of each study in a process of its own. The name of its file is
-the hash of everything that the costs depend on: the measured trials, the device, the threads, the
-code of `trainables` and of plugins. Therefore an outdated calibration is never found.
+A calibration measures a short pilot of each study in a process of its own. Where trials share a
+GPU, as many copies of the pilot run on it at once, and the costs are the means over them. The name
+of its file is the hash of everything that the costs depend on: the measured trials, the device and
+the number of trials on it, the threads, the code of `trainables` and of plugins. Therefore an
+outdated calibration is never found.
 """
 
 import hashlib
@@ -11,9 +13,11 @@ import os
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -99,45 +103,94 @@ def calibrate(sweep: Sweep, home: Path, progress: Progress) -> None:
         SweeperError: A pilot died.
     """
     studies, faults = sweep.studies(), []
-    for done, study in enumerate(studies):
-        progress(study.name, done, len(studies))
-        found = _pilot(sweep, study, home)
-        if PRESET not in [each.name for each in found.configurations]:
-            faults.append(Fault(study.name, None, found.skipped[PRESET]))
-        else:
-            write(sweep, study, home, _calibration(sweep, study, found))
+    with resources.with_mps(sweep, home / "cache" / "mps") as variables:
+        for done, study in enumerate(studies):
+            progress(study.name, done, len(studies))
+            found = _pilots(sweep, study, home, variables)
+            if PRESET not in [each.name for each in found.configurations]:
+                faults.append(Fault(study.name, None, found.skipped[PRESET]))
+            else:
+                write(sweep, study, home, _calibration(sweep, study, found))
     progress("studies", len(studies), len(studies))
     if faults:
         raise FileFaults(faults)
 
 
-def _pilot(sweep: Sweep, study: StudySpec, home: Path) -> PilotResult:
-    """Run the pilot of a study in a process of its own."""
-    # A process of its own has the memory and the caches of a real worker.
+def _pilots(
+    sweep: Sweep, study: StudySpec, home: Path, variables: Mapping[str, str]
+) -> PilotResult:
+    """Run as many pilots of a study at once as trials share a GPU, and return their means.
+
+    Args:
+        variables: Further variables of their environment.
+    """
     home.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".pilot-", dir=home) as folder:
-        job = PilotJob(
-            trials=measured_trials(study, home),
-            threads=sweep.resources.cpu,
-            gpu=sweep.resources.gpu,
-            epochs=EPOCHS,
-            folder=folder,
-            began=time.time(),
-        )
-        done = subprocess.run(
-            child.command("sweeper.planning.pilot"),
-            input=job.model_dump_json(),
-            capture_output=True,
-            env=child.environment(**allocator_settings(os.environ)),
-            text=True,
-        )
+    count = resources.side_by_side(sweep)
+
+    def run(index: int) -> PilotResult:
+        with tempfile.TemporaryDirectory(prefix=".pilot-", dir=home) as folder:
+            job = PilotJob(
+                trials=measured_trials(study, home),
+                threads=sweep.resources.cpu,
+                gpu=sweep.resources.gpu,
+                epochs=EPOCHS,
+                folder=folder,
+                began=time.time(),
+            )
+            return _pilot(study.name, job, variables)
+
+    # Copies of one job keep in step: they wait for the same locks while data are prepared.
+    with ThreadPoolExecutor(count) as pool:
+        return mean_of(list(pool.map(run, range(count))))
+
+
+def _pilot(study: str, job: PilotJob, variables: Mapping[str, str]) -> PilotResult:
+    """Run a pilot in a process of its own, which has the memory and caches of a real worker."""
+    done = subprocess.run(
+        child.command("sweeper.planning.pilot"),
+        input=job.model_dump_json(),
+        capture_output=True,
+        env=child.environment(**allocator_settings(os.environ), **variables),
+        text=True,
+    )
     try:
         return PilotResult.model_validate_json(done.stdout)
     except ValidationError as error:
         last_lines = "\n".join(done.stderr.splitlines()[-SHOWN:])
         raise SweeperError(
-            f"the pilot of {study.name} died, exit code {done.returncode}:\n{last_lines}"
+            f"the pilot of {study} died, exit code {done.returncode}:\n{last_lines}"
         ) from error
+
+
+def mean_of(results: Sequence[PilotResult]) -> PilotResult:
+    """Return the mean times and the highest peaks of pilots that ran at once.
+
+    What one of them skipped is skipped.
+    """
+    skipped = {name: why for each in results for name, why in each.skipped.items()}
+    kept = ([c for c in each.configurations if c.name not in skipped] for each in results)
+    return PilotResult(
+        start_s=fmean(each.start_s for each in results),
+        configurations=tuple(_mean(group) for group in zip(*kept, strict=True)),
+        skipped=skipped,
+    )
+
+
+def _mean(group: Sequence[Configuration]) -> Configuration:
+    """Return the mean times and the highest peak of one trial in several pilots."""
+    paces = {stage: [each.stages[stage] for each in group] for stage in group[0].stages}
+    return Configuration(
+        name=group[0].name,
+        begin_s=fmean(each.begin_s for each in group),
+        stages={
+            stage: Pace(
+                first_s=fmean(each.first_s for each in of), next_s=fmean(each.next_s for each in of)
+            )
+            for stage, of in paces.items()
+        },
+        files=group[0].files,
+        peak_memory_bytes=max(each.peak_memory_bytes for each in group),
+    )
 
 
 def _calibration(sweep: Sweep, study: StudySpec, found: PilotResult) -> Calibration:
@@ -238,12 +291,14 @@ def device_of(sweep: Sweep) -> str:
 def _file(sweep: Sweep, study: StudySpec, home: Path, device: str) -> Path:
     trials = measured_trials(study, home)
     plugins = {each.distribution: each.code for each in plugins_in([study])}
+    at_once = resources.side_by_side(sweep)
     depends = {
         "trials": {name: {**spec, "home": None} for name, spec in trials.items()},
         "threads": sweep.resources.cpu,
         "device": device,
         "code": _code(),
         **({"plugins": plugins} if plugins else {}),
+        **({"at_once": at_once, "mps": resources.uses_mps(sweep)} if at_once > 1 else {}),
     }
     key = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:16]
     return home / "cache" / "calibration" / f"{key}.json"

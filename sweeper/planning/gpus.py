@@ -45,7 +45,12 @@ def count_gpus() -> int:
 
 def count_for_torch() -> int:
     """Return the number of GPUs that torch should find; a process sees a single slice of all."""
-    return min(count_gpus(), 1) if any(gpu.is_slice for gpu in _gpus()) else count_gpus()
+    return min(count_gpus(), 1) if has_slices() else count_gpus()
+
+
+def has_slices() -> bool:
+    """Return whether a GPU here is divided (MIG)."""
+    return any(gpu.is_slice for gpu in _gpus())
 
 
 def slices_by_name() -> dict[str, str]:
@@ -54,10 +59,14 @@ def slices_by_name() -> dict[str, str]:
     It is empty without slices, and if the user has named devices.
     """
     names = [gpu.uuid for gpu in _gpus()]
-    has_slices = any(gpu.is_slice for gpu in _gpus())
-    if not has_slices or "CUDA_VISIBLE_DEVICES" in os.environ:
+    if not has_slices() or "CUDA_VISIBLE_DEVICES" in os.environ:
         return {}
     return {"CUDA_VISIBLE_DEVICES": ",".join(names)}
+
+
+def is_nvidia() -> bool:
+    """Return whether NVIDIA's driver lists GPUs here."""
+    return bool(_listed() or of_proc(NVIDIA))
 
 
 def gpu_name() -> str | None:

@@ -16,13 +16,18 @@ from sweeper.planning import child
 from sweeper.planning.calibration import Configuration, Pace, PilotJob, PilotResult
 from trainables.errors import TrainableError
 from trainables.report import Report
-from trainables.runtime.device import device_for
+from trainables.runtime.device import device_for, release
 from trainables.runtime.memory import count_anew, peak_bytes
 from trainables.runtime.training import Training
 from trainables.runtime.warm import WarmParts
 from trainables.spec import TrialSpec
 from trainables.tasks.loading import prepare_task
 from trainables.tasks.registry import register_own, task_info
+
+FULL = (
+    "the GPU's memory does not hold as many trials as share it at `resources.gpu: {:g}`; write a "
+    "larger share, or lower a batch size"
+)
 
 
 def main() -> None:
@@ -39,6 +44,9 @@ def main() -> None:
             found.append(_measure(name, spec, parts, job))
         except (TrainableError, ValidationError) as error:
             skipped[name] = str(error)
+        except torch.OutOfMemoryError:
+            skipped[name] = FULL.format(job.gpu)
+        release()
     result = PilotResult(start_s=start_s, configurations=tuple(found), skipped=skipped)
     child.write_line(out, result.model_dump(mode="json"))
 

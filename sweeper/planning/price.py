@@ -7,8 +7,8 @@ trial waits, the sweep takes (Graham, 1969)
     max(S / m, L)  <=  wall  <=  S / m + (1 - 1 / m) L.
 
 The low end assumes the fastest measured epochs, divided by MARGIN. The high end assumes the slowest
-ones, multiplied by MARGIN: concurrent trials share caches, memory and disk, but the pilot ran
-alone. Repeated attempts after failures are not included.
+ones, multiplied by MARGIN: concurrent trials share caches, memory and disk, but on CPUs the pilot
+ran alone. Repeated attempts after failures are not included.
 """
 
 import time

@@ -7,7 +7,7 @@ import os
 import platform
 import re
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 
 import psutil
@@ -15,8 +15,15 @@ import psutil
 from sweeper.config.faults import shown
 from sweeper.config.sweep import Sweep
 from sweeper.errors import CannotSchedule, UsageError
+from sweeper.execution import mps
 from sweeper.execution.cluster import BUCKETS
-from sweeper.planning.gpus import count_for_torch, count_gpus, fault_of_torch, gpus_of_torch
+from sweeper.planning.gpus import (
+    count_for_torch,
+    count_gpus,
+    fault_of_torch,
+    gpus_of_torch,
+    has_slices,
+)
 from sweeper.text import format_bytes
 
 GIB = 2**30
@@ -80,10 +87,37 @@ def check_request(sweep: Sweep, address: str) -> None:
     """Check a request against this machine before a local cluster starts.
 
     Raises:
-        CannotSchedule: A trial asks for more than this machine has.
+        CannotSchedule: A trial asks for more than this machine has, or for MPS that cannot be
+            started.
     """
     if address == "local":
         check_nodes(sweep, [this_machine()], where="this machine")
+    if uses_mps(sweep) and (fault := _without_mps(address)):
+        raise CannotSchedule(f"resources.mps: {fault}, or write `mps: false`.")
+
+
+def uses_mps(sweep: Sweep) -> bool:
+    """Return whether MPS has an effect on a sweep that asks for it: its trials share a GPU."""
+    return sweep.resources.mps and 0 < sweep.resources.gpu < 1
+
+
+def with_mps(sweep: Sweep, logs: Path) -> AbstractContextManager[dict[str, str]]:
+    """Return a context in which MPS runs here if the sweep uses it; it holds MPS's variables."""
+    return mps.running(logs) if uses_mps(sweep) else nullcontext({})
+
+
+def _without_mps(address: str) -> str | None:
+    """Return why MPS cannot be started for trials at `address`, with a way out; or None."""
+    if address != "local":
+        return (
+            "a sweep starts MPS on its own machine alone. On a cluster of others, start "
+            "nvidia-cuda-mps-control on each node before Ray (see docker/README.md)"
+        )
+    if has_slices():
+        return "MPS is not started on slices of GPUs (MIG); use `gpu: 1` on each slice"
+    if not (mps.is_installed() or mps.is_running()):
+        return "nvidia-cuda-mps-control is not here; install it with NVIDIA's driver"
+    return None
 
 
 def check_torch(sweep: Sweep, address: str) -> None:
@@ -233,6 +267,11 @@ def _fits(sweep: Sweep, node: NodeResources) -> int:
     if "memory" in wanted and "memory" in node:
         fits.append(int(node["memory"] / wanted["memory"]))
     return min(*fits, MOST)
+
+
+def side_by_side(sweep: Sweep) -> int:
+    """Return the number of trials that run at once on one GPU of this machine; 1 on CPUs."""
+    return slots_on(sweep, [{**this_machine(), "GPU": 1.0}]) if sweep.resources.gpu else 1
 
 
 def sharers(gpu: float) -> int:

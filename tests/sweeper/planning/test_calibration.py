@@ -1,12 +1,13 @@
 """What is measured, under which key it is kept, and a real pilot on tiny backbones."""
 
+import threading
 from dataclasses import replace
 
 import pytest
 
 from sweeper.errors import FileFaults
 from sweeper.planning import calibration, gpus, resources
-from sweeper.planning.calibration import calibrate
+from sweeper.planning.calibration import Pace, PilotResult, calibrate
 from sweeper.planning.price import lines, price_of
 from tests.support import pricing
 from tests.support.pricing import sweep_of
@@ -128,6 +129,41 @@ def replace_peak(found, peak, memory):
     trials = [each.model_copy(update={"peak_memory_bytes": peak}) for each in found.configurations]
     update = {"configurations": tuple(trials), "device_memory_bytes": memory}
     return found.model_copy(update=update)
+
+
+def test_where_trials_share_a_gpu_as_many_pilots_run_at_once_and_their_mean_counts(
+    tmp_path, monkeypatch
+):
+    sweep = sweep_of(resources={"cpu": 1, "gpu": 0.25})
+    machine = {"CPU": 3.0, "GPU": 2.0, "memory": 2.0**40}
+    monkeypatch.setattr(resources, "this_machine", lambda: machine)
+    meeting, folders = threading.Barrier(3, timeout=20), []  # the CPUs hold three of four
+
+    def pilot(study, job, variables):
+        order = meeting.wait()
+        folders.append(job.folder)
+        (preset, *others) = pricing.calibration().configurations
+        pace = Pace(first_s=6.0 + order, next_s=3.0 + order)
+        slowed = preset.model_copy(
+            update={"stages": {"refine": pace}, "begin_s": 1.0, "peak_memory_bytes": 10 + order}
+        )
+        lacks = {"lowest": "no room"} if order == 1 else {}
+        kept = [slowed, *(each for each in others if each.name not in lacks)]
+        return PilotResult(start_s=order, configurations=tuple(kept), skipped=lacks)
+
+    monkeypatch.setattr(calibration, "_pilot", pilot)
+    calibrate(sweep, tmp_path, lambda *progress: None)
+    found = kept(sweep, tmp_path)
+    preset = found.configurations[0]
+    assert preset.stages == {"refine": Pace(first_s=7.0, next_s=4.0)}
+    assert (found.start_s, preset.begin_s, preset.peak_memory_bytes) == (1.0, 1.0, 12)
+    assert "lowest" not in [each.name for each in found.configurations]
+    assert found.skipped == {"lowest": "no room"}
+    assert len(set(folders)) == 3
+    # What was measured side by side says nothing of a trial alone, and the other way round.
+    assert kept(sweep_of(resources={"cpu": 1, "gpu": 1}), tmp_path) is None
+    assert kept(sweep_of(resources={"cpu": 1, "gpu": 0.25, "mps": True}), tmp_path) is None
+    assert resources.side_by_side(sweep_of(resources={"cpu": 1})) == 1
 
 
 @pytest.mark.slow
