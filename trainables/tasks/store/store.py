@@ -11,8 +11,9 @@ or absent.
 
 import hashlib
 import io
+import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -211,7 +212,7 @@ def _write_batch(path: Path, data: SplitData) -> str:
         )
     batch = pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
     options = pa.ipc.IpcWriteOptions(allow_64bit=True)
-    with path.open("wb") as file, ThreadPoolExecutor(1) as beside:
+    with path.open("wb") as file, ThreadPoolExecutor(2) as beside:
         sink = _Blockwise(file, beside, sources=(data.x, data.y))
         with pa.ipc.new_file(sink, batch.schema, options=options) as writer:
             writer.write_batch(batch)
@@ -221,7 +222,7 @@ def _write_batch(path: Path, data: SplitData) -> str:
 class _Blockwise(io.RawIOBase):
     """File that writes a buffer in blocks and releases the mapped source arrays.
 
-    Each block is hashed while it is written.
+    Each block is hashed while it is written, and the disk works from the first block on.
     """
 
     def __init__(
@@ -229,6 +230,7 @@ class _Blockwise(io.RawIOBase):
     ) -> None:
         self.file, self.beside, self.sources = file, beside, sources
         self.digest = hashlib.sha256()
+        self.flushed: Future[None] | None = None
 
     def writable(self) -> bool:
         return True
@@ -242,6 +244,8 @@ class _Blockwise(io.RawIOBase):
             hashed = self.beside.submit(self.digest.update, block.data)
             self.file.write(block.data)
             hashed.result()
+            if self.flushed is None or self.flushed.done():
+                self.flushed = self.beside.submit(os.fdatasync, self.file.fileno())
             for source in self.sources:
                 release(source)
         return len(content)
