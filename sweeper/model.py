@@ -58,6 +58,7 @@ class Measurement:
     seconds: float = 0.0  # since the attempt began
     peak_memory_bytes: int | None = None  # since then; of the GPU, or of the process without one
     computed_by: str | None = None  # "SWEEP/STUDY/NUMBER" of the trial that computed the stage
+    precision: str | None = None  # in which the trial computes: fp32, tf32 or bf16
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -42,6 +42,7 @@ class Measured:
     peak_memory_bytes: (
         int  # of the process since the attempt began: on its GPU, or else in main memory
     )
+    precision: str | None = None  # in which the trial computes: fp32, tf32 or bf16
     notes: tuple[str, ...] = ()  # remarks for the user, such as a damaged checkpoint
 
     @property

@@ -168,11 +168,12 @@ class ModelSpec(Spec):
         description="Dense predictor: `orca_pool` has no parameters in 1D; `linear` learns a map "
         "from each token to its stretch of the output, in units of the training targets.",
     )
-    precision: Literal["fp32", "tf32", "bf16"] = Field(
-        "fp32",
+    precision: Literal["auto", "fp32", "tf32", "bf16"] = Field(
+        "auto",
         description="Of the body in supervised training and evaluation. tf32: matrix products on a "
-        "GPU in TF32, fp32 where there is none. bf16: autocast. Embedder, predictor, distances and "
-        "meta-gradients are always fp32.",
+        "GPU in TF32, fp32 where there is none. bf16: autocast. auto: fp32 on a CPU; on a GPU tf32 "
+        "for small micro-batches and bf16 for large ones, as far as it has them. Embedder, "
+        "predictor, distances and meta-gradients are always fp32.",
     )
     drop_path: float | None = Field(
         None,
@@ -220,6 +221,11 @@ class TrialSpec(Spec):
     halvings: int = Field(0, ge=0, le=16, description="Of micro-batches, after out of memory.")
     home: Path  # where data, weights and caches live (SWEEPER_HOME)
     definition: Mapping[str, Any] | None = None  # content of the file of an own task
+
+    def in_precision(self, precision: str) -> "TrialSpec":
+        """Return the trial in a precision that is not `auto`."""
+        model = self.model.model_copy(update={"precision": precision})
+        return self.model_copy(update={"model": model})
 
     @model_serializer(mode="wrap")
     def _without_absent_definition(self, dump: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:

@@ -144,9 +144,12 @@ class Sweep:
     def config_hash(self) -> str:
         """The hash of `resolved` without the keys that may change later: trials and replicates.
 
-        Empty `stages` and `stage_store` do not count: they did not exist in the first version.
+        Empty `stages` and `stage_store` do not count: they did not exist in the first version. A
+        precision of `auto` counts as `fp32`, which was the default before.
         """
         resolved = self.resolved
+        if resolved["model"].get("precision") == "auto":
+            resolved["model"]["precision"] = "fp32"
         del resolved["search"]["trials"], resolved["replicate"]
         for key in ("stages", "stage_store"):
             if not resolved[key]:

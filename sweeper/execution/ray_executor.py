@@ -274,6 +274,7 @@ def as_measurement(result: Measured) -> Measurement:
         seconds=result.seconds,
         peak_memory_bytes=result.peak_memory_bytes,
         computed_by=report.computed_by,
+        precision=result.precision,
     )
 
 

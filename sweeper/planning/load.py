@@ -160,8 +160,10 @@ def match(ledger: Ledger, sweep: Sweep, text: str) -> Sweep:
     The same sweep is resumed. A sweep with more trials, or with other replicates, extends the
     recorded one. A sweep that never started is replaced. A setting that an older version did not
     record has the default of this version, and does not count as a difference. A schedule that the
-    older version did not derive stays unchanged. The ledger keeps the titles, licences and
-    citations that own tasks had when the sweep began: a change of them is no difference.
+    older version did not derive stays unchanged. A sweep that began in `fp32`, the default of older
+    versions, continues in it if the file has `auto` or nothing. The ledger keeps the titles,
+    licences and citations that own tasks had when the sweep began: a change of them is no
+    difference.
 
     Raises:
         UsageError: The ledger has another sweep of this name. The message lists the differences.
@@ -184,11 +186,12 @@ def match(ledger: Ledger, sweep: Sweep, text: str) -> Sweep:
     own = own_tasks.of_resolved(record.resolved, name=record.name)
     begun = _resolved(record.resolved, own, name=record.name, profile=record.profile)
     kept = {n: v for n, v in sweep.fixed.items() if n in begun.fixed or n not in sweep.derived}
-    sweep = replace(_as_described(sweep, own), fixed=kept)
+    sweep = _in_begun_precision(replace(_as_described(sweep, own), fixed=kept), begun)
     changed = differences(begun.resolved, sweep.resolved)
     as_begun = _at_former_store(sweep, record)
-    grows = sweep.search.trials >= begun.search.trials and begun.config_hash == as_begun.config_hash
-    if changed and grows:
+    # The hash is that of an earlier default, so that equal hashes may hide another precision.
+    same = begun.config_hash == as_begun.config_hash and begun.model == as_begun.model
+    if changed and same and sweep.search.trials >= begun.search.trials:
         ledger.extend(sweep.resolved, config_hash=sweep.config_hash)
     elif changed:
         lines = [f"  {line}" for line in changed[:SHOWN]]
@@ -211,6 +214,14 @@ def _as_described(sweep: Sweep, recorded: Mapping[str, TaskDefinition]) -> Sweep
     }
     own_tasks.use(definitions)  # trials have the definition of the ledger, too
     return replace(sweep, catalog=with_own_tasks(sweep.catalog, definitions))
+
+
+def _in_begun_precision(sweep: Sweep, begun: Sweep) -> Sweep:
+    """Return a sweep of which `auto` means the `fp32` of a sweep that began with an older
+    version."""
+    if (begun.model["precision"], sweep.model["precision"]) != ("fp32", "auto"):
+        return sweep
+    return replace(sweep, model={**sweep.model, "precision": "fp32"})
 
 
 def _at_former_store(sweep: Sweep, record: SweepRecord) -> Sweep:

@@ -183,6 +183,8 @@ class _Batch:
             shared = f"shared/{entity.study}/{entity.number}"
             run.taken_over = {**self._note(shared), stage: str(payload["computed_by"])}
             self.notes[shared] = json.dumps(run.taken_over)
+        if payload.get("precision"):
+            run.tags["sweeper.precision"] = str(payload["precision"])
         values = {**payload["metrics"], f"{stage}/seconds": payload.get("seconds", 0.0)}
         objective = self.outline.studies[str(entity.study)].objective
         if objective in payload["metrics"]:

@@ -73,7 +73,8 @@ def test_every_method_trains_on_a_gpu_saves_and_goes_on(run):
     steps = [("whole", {"method": method, "dimension": "1d",
                         "settings": of_each_stage(method, epochs=1, k0=0.5) | settings})
              for method, pair in STEPS for settings in pair]  # fmt: skip
-    found = run([("refusals", {}), *trials, resumed, *steps])[-len(steps) :]
+    chosen = ("chosen_precision", {"method": "nft", "dimension": "1d"})
+    found = run([("refusals", {}), *trials, resumed, chosen, *steps])[-len(steps) :]
     # Twice the steps and more of the same epochs: whatever waits in a step waits more often.
     for (method, _), few, many in zip(STEPS, found[::2], found[1::2], strict=True):
         assert few["kernels"] < many["kernels"]

@@ -16,6 +16,7 @@ def measured(**report: Any) -> Measured:
         checkpoint="attempt-1/refine-0001",
         seconds=1.5,
         peak_memory_bytes=7,
+        precision="bf16",
         notes=("one", "two"),
     )
 

@@ -80,6 +80,8 @@ class Attempt:
         )
         _check_same(training, config.content_hash)
         self._notes = checkpoints.load(training.state, config.resume) + broken_by_halving(spec)
+        if device.type == "cuda":
+            print(f"computed in {training.state.precision}", flush=True)
         self._checkpoints, self.training = checkpoints, training
         self._reports = training.reports()
 
@@ -124,6 +126,7 @@ class Attempt:
             checkpoint=checkpoint,
             seconds=time.monotonic() - self._began,
             peak_memory_bytes=peak_bytes(training.state.device),
+            precision=training.state.precision,
         )
 
     def save(self, folder: Path) -> None:

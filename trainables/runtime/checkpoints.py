@@ -11,7 +11,7 @@ its folder is scratch.
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from trainables.errors import StorageError
 from trainables.models.adapters import Adapters, adapters_of, add_adapters, remove_adapters
 from trainables.report import Report
 from trainables.runtime.model_folder import best_weights
+from trainables.runtime.precision import check_precision
 from trainables.storage import artifacts
 from trainables.storage.checkpoint_folder import (
     MANIFEST,
@@ -75,16 +76,18 @@ def save(state: TrainState, folder: Path) -> None:
 
 
 def load(state: TrainState, folder: Path) -> None:
-    """Restore `state` from a checkpoint.
+    """Restore `state` from a checkpoint, with the precision that it was computed in.
 
     Raises:
         CorruptCheckpoint: A file is missing, its hash differs from the manifest, or its weights
             belong to another model or to an earlier version of it.
+        DeviceError: The device cannot compute in the precision.
     """
     missing = {"state.json", "last.safetensors"} - verify(folder)
     if missing:
         raise CorruptCheckpoint(f"{folder}: holds no {' and no '.join(sorted(missing))}")
     place = parse_json((folder / "state.json").read_bytes(), f"{folder}: no readable state.json")
+    _use_precision(state, place)
     model = state.model
     remove_adapters(model.body)
     if "adapters" in place:
@@ -105,16 +108,27 @@ def load(state: TrainState, folder: Path) -> None:
         state.optimizer_state = _join(moments, place["optimizer"])
 
 
+def _use_precision(state: TrainState, place: Mapping[str, Any]) -> None:
+    """Continue in the precision of a checkpoint, whatever this device or batch would suggest."""
+    if "model" in place:  # else of an earlier version
+        precision = place["model"]["spec"]["model"]["precision"]
+        check_precision(state.device, precision)
+        state.use_precision(precision)
+
+
 def load_best(state: TrainState, folder: Path) -> None:
-    """Restore the best weights of the model, and the extras of the last epoch if there are any.
+    """Restore the best weights of the model with their precision, and the extras of the last epoch
+    if there are any.
 
     Raises:
         CorruptCheckpoint: A file is missing, its hash differs from the manifest, or its weights
             belong to another model or to an earlier version of it.
         DataError: The folder holds no best weights.
+        DeviceError: The device cannot compute in the precision.
     """
     extras = folder / "extras.safetensors"
     load_best_weights(state.model, folder)
+    _use_precision(state, parse_json((folder / "state.json").read_bytes(), str(folder)))
     if extras.is_file():
         state.extras.load_state_dict(load_file(extras))
     else:

@@ -1,7 +1,7 @@
 """The device of a trial, and its share of the memory of a GPU.
 
 A trial uses a GPU only if it asks for one. All calls of `torch.cuda` about devices and their memory
-are here.
+are here; those about numbers are in `precision`.
 """
 
 import re
@@ -11,7 +11,6 @@ import torch
 from trainables.errors import DeviceError
 
 __all__ = [
-    "check_precision",
     "device_for",
     "named_device",
     "peak_on",
@@ -72,21 +71,6 @@ def share_for_tensors(gpu: float, memory_bytes: int) -> float:
     The context of CUDA takes its part of the share, but at most half of it.
     """
     return max(gpu - CONTEXT_BYTES / memory_bytes, gpu / 2)
-
-
-def check_precision(device: torch.device, precision: str) -> None:
-    """Check that a device computes in a precision.
-
-    Raises:
-        DeviceError: It does not, or only by emulation, which is slower than float32.
-    """
-    if precision != "bf16" or device.type != "cuda":
-        return
-    if not torch.cuda.is_bf16_supported(including_emulation=False):
-        raise DeviceError(
-            f"`model.precision: bf16`: {torch.cuda.get_device_name(device)} cannot compute in "
-            "bfloat16; write `fp32`, or use a GPU of the Ampere generation or newer."
-        )
 
 
 def reset_peak(device: torch.device) -> None:

@@ -220,6 +220,8 @@ def load_model(folder: Path, home: Path, *, spec: TrialSpec | None = None) -> Pr
 
 def _from_checkpoint(folder: Path, home: Path, spec: TrialSpec | None) -> PredictionModel:
     trial = read_origin(folder, home).spec if spec is None else spec
+    if trial.model.precision == "auto":  # of a sweep; the checkpoint has what it became
+        trial = trial.in_precision(read_origin(folder, home).spec.model.precision)
     register_own(trial.definition, home)
     task = load_task(trial.task, trial.data, home)
     network = build_model(load_backbone(trial.backbone, home), task, trial.model, seed=trial.seed)

@@ -124,7 +124,7 @@ def _computed_by(device: torch.device) -> list[Any]:
     """Return the properties of the device that affect rounding.
 
     These are the name of the GPU and the version of cuDNN, or the instruction set of the CPU and
-    the number of threads. The precision is a part of the model's settings.
+    the number of threads. The precision, once decided, is a part of the model's settings.
     """
     if device.type == "cuda":
         cudnn = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
@@ -139,8 +139,8 @@ def _hash_of(parts: dict[str, Any]) -> str:
 class StageCache:
     """The stages of one trial that it shares with others.
 
-    Each checkpoint contains the key of its state. A stage that other code or another device began
-    therefore never gets a key of this code and device.
+    Each checkpoint contains the key of its state. A stage that other code or another device began,
+    or that was begun in another precision, therefore never gets a key of this one.
 
     Args:
         store: Results of stages.
@@ -160,7 +160,7 @@ class StageCache:
     ) -> None:
         self._store, self._keys, self._builder = store, keys, builder
         self._upstream = dict(zip(keys, (root, *keys.values()), strict=False))
-        self._fresh = _hashes(state)
+        self._fresh, self._precision = _hashes(state), state.precision
         state.made_under = root
 
     def run(self, stage: Stage[Any], state: TrainState, domains: Domains) -> Iterator[Report]:
@@ -179,6 +179,7 @@ class StageCache:
                     f"{stage.name} is not shared: its state was made by other code or devices",
                     flush=True,
                 )
+                state.made_under = None  # by several, so that it has no key
                 yield from stage.run(state, domains)
         except StorageError as error:
             print(f"{stage.name} is not shared: {error}", flush=True)
@@ -196,7 +197,8 @@ class StageCache:
         key afterwards.
         """
         key = self._keys[stage.name]
-        return state.made_under == (self._upstream[stage.name] if state.epoch == 0 else key)
+        expected = self._upstream[stage.name] if state.epoch == 0 else key
+        return state.precision == self._precision and state.made_under == expected
 
     def _find_or_claim(
         self, stage: Stage[Any], state: TrainState, domains: Domains
@@ -260,9 +262,9 @@ class StageCache:
         """Return the stored result if it fits this trial, or None.
 
         It fits if its tensors, put into this trial's state, reproduce the hash of the builder's
-        state.
+        state, and if it was computed in this trial's precision.
         """
-        found = self._store.find(key)
+        found = self._store.find(key) if state.precision == self._precision else None
         if found is None:
             return None
         mine = dict(_tensors(state))

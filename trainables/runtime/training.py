@@ -17,7 +17,7 @@ from trainables.models.origin import ModelOrigin
 from trainables.models.predictors import InUnitsOf
 from trainables.report import Report
 from trainables.runtime import checkpoints
-from trainables.runtime.device import check_precision
+from trainables.runtime.precision import check_precision, precision_of
 from trainables.runtime.stage_cache import StageCache, root_key, stage_keys
 from trainables.runtime.warm import WarmParts
 from trainables.sources.source import Domains
@@ -63,7 +63,8 @@ class Training:
             DataError: Data are missing or damaged.
             WeightsError: Weights are missing or do not fit.
         """
-        check_precision(torch.device(device), spec.model.precision)
+        device = torch.device(device)
+        check_precision(device, spec.model.precision)
         register_own(spec.definition, spec.home)
         method = METHODS[spec.method]
         stages = tuple(
@@ -75,8 +76,13 @@ class Training:
         target = parts.task(spec.task, data, spec.home)
         source = None
         if spec.proxy is not None:
-            source = parts.source(spec.proxy, spec.backbone, spec.home).on(torch.device(device))
+            source = parts.source(spec.proxy, spec.backbone, spec.home).on(device)
         model = build_model(backbone, target, spec.model, seed=spec.seed).to(device)
+        # From here on the precision is decided: it is a part of the stage keys and of checkpoints.
+        micro_batch = stages[-1].config.micro_batch or 1
+        spec = spec.in_precision(
+            precision_of(spec.model.precision, model, target.input_shape, micro_batch, device)
+        )
         domains = Domains(target=target, source=source)
         state = TrainState(
             model=model,

@@ -66,6 +66,13 @@ class TrainState:
         self.optimizer = optimizer
         return optimizer
 
+    def use_precision(self, precision: str) -> None:
+        """Compute in `precision` from now on, and record it with the model."""
+        self.precision = precision
+        if self.origin is not None:
+            spec = self.origin.spec.in_precision(precision)
+            self.origin = self.origin.model_copy(update={"spec": spec})
+
     def begin_stage(self, index: int) -> None:
         """Move to the stage with this index; it has a new optimiser."""
         self.stage, self.epoch, self.reports = index, 0, []

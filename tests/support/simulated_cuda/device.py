@@ -225,7 +225,8 @@ def install() -> None:
     )
     answers = {
         "_lazy_init": None, "is_initialized": True, "is_available": True, "device_count": 1,
-        "is_bf16_supported": True, "current_device": 0, "synchronize": None, "empty_cache": None,
+        "is_bf16_supported": True, "is_tf32_supported": True,
+        "current_device": 0, "synchronize": None, "empty_cache": None,
         "get_device_name": properties.name, "get_device_properties": properties,
         "get_device_capability": (9, 0), "mem_get_info": (MEMORY, MEMORY), "manual_seed_all": None,
         "reset_peak_memory_stats": None, "max_memory_allocated": 0, "max_memory_reserved": 0,

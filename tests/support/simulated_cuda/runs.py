@@ -28,6 +28,7 @@ from trainables.diagnostics.scatter import scatter
 from trainables.diagnostics.spread import otdd_spread
 from trainables.metrics import METRICS, FromFirst
 from trainables.report import Failed
+from trainables.runtime import precision
 from trainables.runtime.attempt import Attempt
 from trainables.runtime.training import Training
 from trainables.spec import AttemptConfig, TrialSpec
@@ -138,6 +139,23 @@ def shared(trials: Trials, folder: Path, **of: Any) -> Found:
     assert second[0].computed_by == "first"
     assert [replace(report, computed_by=None) for report in second] == first
     return {}
+
+
+def chosen_precision(trials: Trials, folder: Path, **of: Any) -> Found:
+    """Let the precision be chosen for a small and a large batch, and go on in what it was."""
+    spec = spec_of(trials, **of, precision="auto")
+    small = trials.begin(spec)
+    assert small.state.precision == "tf32"
+    with mock.patch.object(precision, "WORK_OF_A_KERNEL", 0.0):
+        large = trials.begin(spec)
+        halved = trials.begin(spec.model_copy(update={"halvings": 1}))
+    assert large.state.precision == halved.state.precision == "bf16"
+    reports = list(large.reports())
+    next(halved.reports())
+    halved.save(folder)
+    small.load(folder)
+    assert small.state.precision == "bf16"
+    return {"reports": [asdict(report) for report in [*reports, *small.reports()]]}
 
 
 def out_of_memory(trials: Trials, folder: Path, *, stage: str, **of: Any) -> Found:

@@ -66,9 +66,16 @@ def test_the_file_s_model_wins_over_what_is_published():
 
 def test_a_sweep_that_does_not_state_it_resolves_as_before():
     assert load().resolved["model"] == {
-        "embedder_init": "pretrained_copy", "head": "orca_pool", "precision": "fp32",
+        "embedder_init": "pretrained_copy", "head": "orca_pool", "precision": "auto",
     }  # fmt: skip
     assert load(TEXT, "model.drop_path=0").config_hash != load().config_hash
+
+
+def test_the_precision_that_is_chosen_by_device_keeps_the_hash_of_the_former_default():
+    stated = {p: load(TEXT, f"model.precision={p}") for p in ("auto", "fp32", "tf32", "bf16")}
+    assert len({load().config_hash, *(each.config_hash for each in stated.values())}) == 3
+    assert stated["fp32"].config_hash == stated["auto"].config_hash == load().config_hash
+    assert stated["auto"].resolved == load().resolved != stated["fp32"].resolved
 
 
 def test_the_embedder_s_beginning_and_the_rate_may_be_searched():

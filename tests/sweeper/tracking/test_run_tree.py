@@ -191,6 +191,18 @@ def test_a_control_is_never_a_studys_best(tmp_path):
     assert values == {"control/val/nrmse": 0.1, "val/nrmse": 0.2, "Objective/nrmse": 0.2}
 
 
+def test_a_trial_shows_the_precision_that_it_was_trained_in(tmp_path):
+    ledger = new_ledger(tmp_path)
+    ledger.add_study(Study(name="t", method="nft", task="t", objective="val/x", seed=0), {})
+    ledger.add_trial(Trial(study="t", number=0, kind=TrialKind.PRESET, params={}, seed=0))
+    attempt = ledger.start_attempt("t", 0)
+    measured = Measurement(stage="a", epoch=1, num_epochs=2, metrics={}, precision="tf32")
+    ledger.measure("t", 0, attempt, measured)
+    assert ledger.measurements("t", 0) == (measured,)
+    runs, _ = changes(ledger.events(), read_outline(ledger), {})
+    assert runs[Entity("t", 0)].tags["sweeper.precision"] == "tf32"
+
+
 def best_of(ledger, study: str) -> dict[str, str]:
     """Return the tags of a study's run about its best, and the last value of each metric."""
     shown = changes(ledger.events(), read_outline(ledger), {})[0][Entity(study)]

@@ -16,7 +16,6 @@ from trainables.report import Failed
 from trainables.runtime.attempt import Attempt
 from trainables.runtime.device import (
     CONTEXT_BYTES,
-    check_precision,
     device_for,
     peak_on,
     release,
@@ -72,8 +71,6 @@ def card(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         "get_device_properties": lambda device: SimpleNamespace(total_memory=80 * GIB),
         "set_per_process_memory_fraction": lambda share, device: card.fractions.append(share),
         "max_memory_reserved": lambda device: 3 * GIB,
-        "is_bf16_supported": lambda including_emulation: False,
-        "get_device_name": lambda device: "Tesla T4",
         "synchronize": lambda: None,
         "empty_cache": empty,
     }.items():
@@ -93,13 +90,6 @@ def test_trials_that_share_a_gpu_fit_on_it_together_unless_contexts_fill_it(gpu,
     assert gpu / 2 <= share < gpu
     if memory * GIB * gpu / 2 > CONTEXT_BYTES:
         assert int(1 / gpu) * (share * memory * GIB + CONTEXT_BYTES) <= memory * GIB * 1.000001
-
-
-def test_bf16_on_a_gpu_without_it_is_refused(card):
-    with pytest.raises(DeviceError, match=r"Tesla T4 cannot compute in bfloat16; write `fp32`"):
-        check_precision(CARD, "bf16")
-    check_precision(CARD, "fp32")
-    check_precision(torch.device("cpu"), "bf16")
 
 
 def test_a_trial_on_the_cpu_gives_no_memory_back_and_starts_no_cuda(card, monkeypatch):
