@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-__all__ = ["TransportCosts", "exact_costs", "stacked", "sums_of_measures"]
+__all__ = ["TransportCosts", "exact_costs"]
 
 MAX_PIVOTS = 10_000_000  # 5000 points sometimes need about 2e6
 
@@ -32,12 +32,6 @@ class TransportCosts:
 
     values: Float64[Tensor, "..."]
     converged: bool
-
-
-def stacked(costs: Sequence[TransportCosts]) -> TransportCosts:
-    """Stack costs along a new first axis."""
-    values = torch.stack([cost.values for cost in costs])
-    return TransportCosts(values, all(cost.converged for cost in costs))
 
 
 def exact_costs(

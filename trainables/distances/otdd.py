@@ -16,13 +16,12 @@ Shapes: m = samples; d = features; "" = scalar.
 
 from dataclasses import dataclass, replace
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from trainables.distances.euclidean import squared_distances
 from trainables.distances.gaussian import gaussian_distances
-from trainables.distances.optimal_transport import TransportCosts, exact_costs, stacked
+from trainables.distances.optimal_transport import TransportCosts, exact_costs
 from trainables.distances.sinkhorn import entropic_costs
 from trainables.distances.statistics import Statistics, by_class, ground_cost, prepare
 from trainables.errors import NonFiniteLoss
@@ -81,11 +80,11 @@ def otdd(
     else:
         # A Sinkhorn divergence: half of the cost of each side to itself removes the entropic bias.
         costs = [
-            entropic_costs(cost, whole, source.entreg),
+            entropic_costs(cost, (len(cost),), whole, source.entreg),
             source.self_cost(label_weight),
             target.self_cost(label_weight, detach_label_term=detach_label_term),
         ]
-        value = costs[0].values[0] - (costs[1].values + costs[2].values) / 2
+        value = costs[0].values[0, 0] - (costs[1].values + costs[2].values) / 2
     return Distance(
         value=value.to(features.dtype),
         converged=between.converged and all(cost.converged for cost in costs),
@@ -99,8 +98,7 @@ def _between_classes(source: Statistics, target: Statistics, squared: Tensor) ->
     sizes, counts = source.classes.counts, target.classes.counts
     if source.solver == "emd":
         return exact_costs(squared, sizes, counts)
-    blocks = torch.split(squared, list(sizes))
-    costs = stacked([entropic_costs(block, counts, source.entreg) for block in blocks])
+    costs = entropic_costs(squared, sizes, counts, source.entreg)
     alone = source.class_self_costs, target.class_self_costs
     values = costs.values - alone[0].values[:, None] / 2 - alone[1].values / 2
     return TransportCosts(values, costs.converged and all(side.converged for side in alone))

@@ -23,8 +23,8 @@ from torch import Tensor
 
 from trainables.distances.euclidean import squared_distances
 from trainables.distances.gaussian import Gaussians, fit_gaussians, gaussian_distances_within
-from trainables.distances.optimal_transport import TransportCosts, stacked
-from trainables.distances.sinkhorn import entropic_costs, entropic_self_cost
+from trainables.distances.optimal_transport import TransportCosts
+from trainables.distances.sinkhorn import entropic_costs, entropic_self_costs
 from trainables.errors import DataError
 from trainables.storage.tensors import DiskCache
 
@@ -45,7 +45,7 @@ Solver = Literal["emd", "sinkhorn"]
 SMALLEST = 2  # smallest number of samples of a class
 
 KEPT = 8  # statistics that a process caches
-FORMAT = 1  # version of the cache on disk; increase it if the computed values change
+FORMAT = 2  # version of the cache on disk; increase it if the computed values change
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -63,9 +63,8 @@ def by_class(features: Float[Tensor, "n d"], labels: Int[Tensor, " n"]) -> Class
     Raises:
         DataError: There is no such class.
     """
-    _, labels, counts = torch.unique(
-        labels.to(features.device), return_inverse=True, return_counts=True
-    )
+    # The number of samples of each class is needed here, so that a GPU is asked once.
+    _, labels, counts = torch.unique(labels.cpu(), return_inverse=True, return_counts=True)
     order = labels.argsort(stable=True)
     order = order[(counts >= SMALLEST)[labels[order]]]
     if not len(order):
@@ -74,7 +73,7 @@ def by_class(features: Float[Tensor, "n d"], labels: Int[Tensor, " n"]) -> Class
             "two of a class: draw more samples, or of fewer classes."
         )
     return Classes(
-        features=features.double()[order],
+        features=features.double()[order.to(features.device)],
         counts=tuple(counts[counts >= SMALLEST].tolist()),
     )
 
@@ -103,8 +102,10 @@ class Statistics:
         return self._remembered("class_self_costs", self._class_self_costs)
 
     def _class_self_costs(self) -> TransportCosts:
-        classes = torch.split(self.classes.features, list(self.classes.counts))
-        return stacked([entropic_self_cost(squared_distances(x, x), self.entreg) for x in classes])
+        features = self.classes.features
+        return entropic_self_costs(
+            squared_distances(features, features), self.classes.counts, self.entreg
+        )
 
     @cached_property
     def distances_within(self) -> TransportCosts:
@@ -116,22 +117,11 @@ class Statistics:
             return TransportCosts(gaussian_distances_within(self.gaussians), True)
         features, counts = self.classes.features, self.classes.counts
         squared = squared_distances(features, features)
-        rows, converged, start = [], self.class_self_costs.converged, 0
-        # The distances are symmetric, so only those above the diagonal are computed.
-        for i, count in enumerate(counts):
-            row = squared.new_zeros(len(counts))
-            if later := counts[i + 1 :]:
-                block = squared[start : start + count, start + count :]
-                costs = entropic_costs(block, later, self.entreg)
-                row = torch.cat([row[: i + 1], costs.values])
-                converged = converged and costs.converged
-            rows.append(row)
-            start += count
-        upper = torch.stack(rows)
+        costs = entropic_costs(squared, counts, counts, self.entreg, within=True)
         halves = self.class_self_costs.values / 2
-        off_diagonal = 1 - torch.eye(len(counts), dtype=upper.dtype, device=upper.device)
-        values = (upper + upper.T - halves[:, None] - halves) * off_diagonal
-        return TransportCosts(values, converged)
+        off_diagonal = 1 - torch.eye(len(counts), dtype=squared.dtype, device=squared.device)
+        values = (costs.values + costs.values.T - halves[:, None] - halves) * off_diagonal
+        return TransportCosts(values, costs.converged and self.class_self_costs.converged)
 
     def self_cost(self, label_weight: float, *, detach_label_term: bool = False) -> TransportCosts:
         """Return OT_e of the whole side to itself, for the ground cost.
@@ -152,8 +142,8 @@ class Statistics:
         between = within.values.detach() if detach_label_term else within.values
         squared = squared_distances(features, features)
         cost = ground_cost(squared, between, counts, counts, label_weight)
-        solved = entropic_self_cost(cost, self.entreg)
-        return TransportCosts(solved.values, solved.converged and within.converged)
+        solved = entropic_self_costs(cost, (len(cost),), self.entreg)
+        return TransportCosts(solved.values[0], solved.converged and within.converged)
 
     def _remembered(self, name: str, compute: Callable[[], TransportCosts]) -> TransportCosts:
         if self.cache is None:
@@ -248,9 +238,9 @@ def ground_cost(
         rows, columns: Number of samples of each class, on either side.
         label_weight: Weight of W.
     """
-    sizes = (torch.tensor(counts, device=squared.device) for counts in (rows, columns))
-    for dim, size in enumerate(sizes):
-        between = between.repeat_interleave(size, dim)
+    for dim, counts in enumerate((rows, columns)):
+        classes = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+        between = between.index_select(dim, classes.to(between.device))
     return (squared + label_weight * between) / 2
 
 

@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from tests.support.plain_distances import sinkhorn_otdd
 from trainables.distances import optimal_transport, sinkhorn
 from trainables.distances.otdd import otdd, prepare
+from trainables.distances.statistics import by_class
 from trainables.errors import DataError, NonFiniteLoss
 
 KINDS = list(itertools.product(("exact", "gaussian"), ("emd", "sinkhorn")))
@@ -57,6 +59,18 @@ def test_it_equals_its_definition(source_classes, target_classes, seed, label_we
     target = side(6, target_classes, 2, seed + 10)
     expected = brute_force(source, target, label_weight)
     assert value(source, target, label_weight) == pytest.approx(expected, rel=1e-8)
+
+
+@pytest.mark.parametrize("entreg", [0.1, 10.0])
+def test_batches_of_classes_have_the_value_and_gradient_of_one_class_at_a_time(entreg):
+    source = prepare(*side(41, 4, 8, seed=0), solver="sinkhorn", entreg=entreg)
+    y, b = side(29, 5, 8, seed=9)
+    y.requires_grad_()
+    ours = otdd(source, y, b.clamp_max(3)).value  # one class is twice as large
+    theirs = sinkhorn_otdd(source.classes, by_class(y, b.clamp_max(3)), entreg)
+    assert ours.item() == pytest.approx(theirs.item(), rel=1e-6)
+    gradients = [torch.autograd.grad(value, y)[0] for value in (ours, theirs)]
+    assert (gradients[0] - gradients[1]).norm() <= 1e-6 * gradients[1].norm()
 
 
 @every_kind

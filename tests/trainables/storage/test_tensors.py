@@ -18,13 +18,13 @@ def samples(seed: int, count: int = 12) -> tuple[torch.Tensor, torch.Tensor]:
 def computed(monkeypatch) -> list[str]:
     """Record each computation of the terms of one side."""
     told: list[str] = []
-    original = statistics.entropic_self_cost
+    original = statistics.entropic_self_costs
 
     def counting(*arguments):
         told.append("self cost")
         return original(*arguments)
 
-    monkeypatch.setattr(statistics, "entropic_self_cost", counting)
+    monkeypatch.setattr(statistics, "entropic_self_costs", counting)
     return told
 
 
