@@ -64,7 +64,7 @@ def _measure(name: str, spec: TrialSpec, parts: WarmParts, job: PilotJob) -> Con
     device = device_for(float(job.gpu > 0))  # not capped, to find what a trial would need
     count_anew(device)
     began = time.monotonic()
-    training = Training.begin(spec, parts, device=device)
+    training = Training.begin(spec, parts, device=device, gpu=job.gpu)
     begin_s = time.monotonic() - began
     seconds: dict[str, list[float]] = {}
     checkpoint = Path(job.folder, "checkpoint")

@@ -79,6 +79,20 @@ def test_every_method_trains_on_a_gpu_saves_and_goes_on(run):
     for (method, _), few, many in zip(STEPS, found[::2], found[1::2], strict=True):
         assert few["kernels"] < many["kernels"]
         assert few["waits"] == many["waits"], f"{method}: a step waits for the GPU"
+        assert few["to_device"] == many["to_device"], f"{method}: a step copies, and waits"
+
+
+def test_data_that_do_not_fit_on_a_gpu_are_read_a_batch_ahead(run):
+    found = run([
+        ("whole", {"method": method, "dimension": dimension, "fits": fits,
+                   "settings": of_each_stage(method, epochs=1, k0=0.5, batch_size=batch_size)})
+        for method, dimension in (("mona", "1d"), ("pare", "2d"))
+        for fits, batch_size in ((True, 2), (False, 2), (False, 8))
+    ])  # fmt: skip
+    for kept, staged, few in zip(found[::3], found[1::3], found[2::3], strict=True):
+        assert kept["reports"] == staged["reports"]
+        assert sum(kept["page_locked"].values()) < sum(staged["page_locked"].values())
+        assert staged["to_device"] == few["to_device"], "a step copies, and waits"
 
 
 SGD = {"refine.optimizer": "sgd", "refine.clip_norm": 1.0}

@@ -76,7 +76,12 @@ class Attempt:
         checkpoints = AttemptCheckpoints(self._folder, config.store, timeout_s)
         spec = TrialSpec.model_validate(config.spec)
         training = Training.begin(
-            spec, PARTS, device=device, store=self._stages(config), name=config.name
+            spec,
+            PARTS,
+            device=device,
+            gpu=config.gpu,
+            store=self._stages(config),
+            name=config.name,
         )
         _check_same(training, config.content_hash)
         self._notes = checkpoints.load(training.state, config.resume) + broken_by_halving(spec)

@@ -12,6 +12,7 @@ from trainables.errors import DeviceError
 
 __all__ = [
     "device_for",
+    "free_bytes",
     "named_device",
     "peak_on",
     "release",
@@ -71,6 +72,19 @@ def share_for_tensors(gpu: float, memory_bytes: int) -> float:
     The context of CUDA takes its part of the share, but at most half of it.
     """
     return max(gpu - CONTEXT_BYTES / memory_bytes, gpu / 2)
+
+
+def free_bytes(device: torch.device, gpu: float) -> int:
+    """Return the bytes of a GPU that this process may still fill with tensors.
+
+    Args:
+        device: The GPU.
+        gpu: The share of it that the trial has.
+    """
+    free, memory_bytes = torch.cuda.mem_get_info(device)
+    share = share_for_tensors(gpu, memory_bytes) if gpu < 1 else 1.0
+    mine = free + torch.cuda.memory_reserved(device)
+    return int(min(mine, share * memory_bytes)) - torch.cuda.memory_allocated(device)
 
 
 def reset_peak(device: torch.device) -> None:

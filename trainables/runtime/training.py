@@ -17,14 +17,17 @@ from trainables.models.origin import ModelOrigin
 from trainables.models.predictors import InUnitsOf
 from trainables.report import Report
 from trainables.runtime import checkpoints
+from trainables.runtime.device import free_bytes
 from trainables.runtime.precision import check_precision, precision_of
 from trainables.runtime.stage_cache import StageCache, root_key, stage_keys
 from trainables.runtime.warm import WarmParts
-from trainables.sources.source import Domains
+from trainables.sources.source import Domains, Source
 from trainables.spec import TrialSpec
 from trainables.stages.stage import Stage
 from trainables.storage.stage_store import StageStore
 from trainables.tasks.registry import register_own, task_info
+from trainables.tasks.store.device_rows import DeviceRows
+from trainables.tasks.task import Task
 from trainables.training.evaluation import evaluate
 from trainables.training.state import TrainState
 
@@ -45,6 +48,7 @@ class Training:
         parts: WarmParts,
         *,
         device: torch.device | str = "cpu",
+        gpu: float = 1.0,
         store: StageStore | None = None,
         name: str = "",
     ) -> "Training":
@@ -54,6 +58,7 @@ class Training:
             spec: Description of the trial.
             parts: Cache of backbones, data and sources of this process.
             device: Device of the model.
+            gpu: Share of the GPU that the trial has, if the device is one.
             store: Results of stages to reuse and to add to.
             name: Name of the trial, recorded in the results that it adds.
 
@@ -76,8 +81,11 @@ class Training:
         target = parts.task(spec.task, data, spec.home)
         source = None
         if spec.proxy is not None:
-            source = parts.source(spec.proxy, spec.backbone, spec.home).on(device)
+            source = parts.source(spec.proxy, spec.backbone, spec.home)
         model = build_model(backbone, target, spec.model, seed=spec.seed).to(device)
+        rows = _rows(target, source, device, gpu)
+        if source is not None:
+            source = source.on(rows)
         # From here on the precision is decided: it is a part of the stage keys and of checkpoints.
         micro_batch = stages[-1].config.micro_batch or 1
         spec = spec.in_precision(
@@ -90,6 +98,7 @@ class Training:
             precision=spec.model.precision,
             halvings=spec.halvings,
             origin=origin_of(spec, backbone, model),
+            rows=rows,
         )
         # Every stage is checked before the first one runs, so that impossible settings fail early.
         for stage in stages:
@@ -170,6 +179,16 @@ class Training:
             CorruptCheckpoint: A file is missing or damaged, or it belongs to another model.
         """
         checkpoints.load(self.state, folder)
+
+
+def _rows(target: Task, source: Source | None, device: torch.device, gpu: float) -> DeviceRows:
+    """Return the rows of a trial's data on its device, beside a model that is there already."""
+    if device.type == "cpu":
+        return DeviceRows(device)
+    splits = (target.train, target.val, target.test)
+    arrays = [array for split in splits for array in (split.x, split.y)]
+    arrays += source.arrays if source else ()
+    return DeviceRows(device, arrays, free_bytes=free_bytes(device, gpu))
 
 
 def origin_of(spec: TrialSpec, backbone: Backbone, model: CrossModalModel) -> ModelOrigin:

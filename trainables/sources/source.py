@@ -18,7 +18,7 @@ Shapes: n = samples; B = batch; N = tokens per sample; D = width of a token.
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +33,7 @@ from trainables.seeding import generator
 from trainables.sources.proxy import ImageProxy, Proxy, TokenProxy
 from trainables.sources.registry import PROXIES
 from trainables.storage.tensors import DiskCache
+from trainables.tasks.store.device_rows import DeviceRows
 from trainables.tasks.task import Task
 
 __all__ = [
@@ -69,6 +70,7 @@ class Source:
     embed: Embed
     masks: UInt8[Tensor, "n h w"] | None = None  # of a dense proxy: 0, 1, or 255 (ignored)
     folder: Path | None = None  # in this machine's cache, for results derived from this source
+    rows: DeviceRows = field(default_factory=lambda: DeviceRows("cpu"))
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -77,18 +79,24 @@ class Source:
         self, indices: Int64[Tensor, " b"]
     ) -> tuple[Float32[Tensor, "b n d"], Int64[Tensor, " b"]]:
         """Return tokens [B, N, D] without a graph, and labels [B], on the backbone's device."""
-        tokens = _tokens(self.embed, self.inputs[indices])
-        return tokens, self.labels[indices].to(tokens.device)
+        tokens = _tokens(self.embed, self.rows(self.inputs, indices))
+        return tokens, self.rows(self.labels, indices)
 
-    def on(self, device: torch.device) -> "Source":
-        """Return this source with tokens that a copy of the embedder computes on `device`."""
-        if device.type == "cpu":
+    @property
+    def arrays(self) -> tuple[Tensor, ...]:
+        """The arrays of which `rows` reads rows."""
+        masks = () if self.masks is None else (self.masks,)
+        return (self.inputs, self.labels, self.features, *masks)
+
+    def on(self, rows: DeviceRows) -> "Source":
+        """Return this source with rows, and tokens by a copy of the embedder, on another device."""
+        if rows.device.type == "cpu":
             return self
         assert isinstance(self.embed, SourceEmbedding)
-        return replace(self, embed=self.embed.on(device))
+        return replace(self, embed=self.embed.on(rows.device), rows=rows)
 
     def masks_of(self, indices: Int64[Tensor, " b"]) -> UInt8[Tensor, "b h w"]:
-        """Return masks [B, h, w] on the CPU: 0 background, 1 foreground, 255 ignored.
+        """Return masks [B, h, w], beside the tokens: 0 background, 1 foreground, 255 ignored.
 
         Raises:
             ConfigError: The source has no masks.
@@ -96,7 +104,7 @@ class Source:
         if self.masks is None:
             dense = ", ".join(name for name, entry in PROXIES.items() if entry.dense)
             raise ConfigError(f"This source has no masks. Choose a dense proxy: {dense}.")
-        return self.masks[indices]
+        return self.rows(self.masks, indices)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +140,16 @@ def load_source(proxy: Proxy, backbone: Backbone, home: Path) -> Source:
     num_classes = (
         len(proxy.classes) if isinstance(proxy, TokenProxy) else int(proxy.labels.max()) + 1
     )
-    return Source(**tensors, num_classes=num_classes, content_hash=key, embed=embed, folder=folder)
+    return Source(
+        inputs=tensors["inputs"],
+        labels=tensors["labels"],
+        features=tensors["features"],
+        masks=tensors.get("masks"),
+        num_classes=num_classes,
+        content_hash=key,
+        embed=embed,
+        folder=folder,
+    )
 
 
 def class_balanced_batch(

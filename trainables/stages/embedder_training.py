@@ -19,7 +19,7 @@ from trainables.sources.source import Domains
 from trainables.stages.configs import EmbedderConfig
 from trainables.stages.stage import Stage, check_finite, parts
 from trainables.training import optim
-from trainables.training.evaluation import gather, shuffled_batches
+from trainables.training.evaluation import shuffled_batches
 from trainables.training.losses import loss_of
 from trainables.training.state import TrainState
 
@@ -73,14 +73,14 @@ class TaskObjective:
 
     def embed(self, batch: Batch) -> Tensor:
         """Return the tokens [B, N, D] of a batch, in float32."""
-        return self.state.model.embed(gather(self.task.train.x, batch.indices, self.state.device))
+        return self.state.model.embed(self.state.rows(self.task.train.x, batch.indices))
 
     def task_loss(self, tokens: Tensor, batch: Batch) -> Tensor:
         """Return the task's loss of a batch, computed from its tokens [B, N, D]."""
         model = self.state.model
         with self.state.supervised():
             prediction = model.predict(model.encode(tokens))
-        y = gather(self.task.train.y, batch.indices, self.state.device)
+        y = self.state.rows(self.task.train.y, batch.indices)
         return self.loss(prediction.float(), y)
 
 

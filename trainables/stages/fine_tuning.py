@@ -20,7 +20,7 @@ from trainables.stages.configs import RefineConfig
 from trainables.stages.stage import Stage, check_finite, parts
 from trainables.tasks.task import Task
 from trainables.training import optim
-from trainables.training.evaluation import evaluate, gather, shuffled_batches
+from trainables.training.evaluation import evaluate, shuffled_batches
 from trainables.training.losses import loss_of
 from trainables.training.probe import check_probe, source_error
 from trainables.training.state import TrainState
@@ -150,7 +150,8 @@ class FineTuning(Stage[R]):
         rows, rate = [], 0.0
         batches = shuffled_batches(samples, effective, generator(state.seed, SCOPE, epoch))
         state.model.train()
-        for index, batch in enumerate(batches):
+        ahead = state.rows.ahead((task.train.x, task.train.y), batches)
+        for index, batch in enumerate(ahead):
             rate = config.lr * optim.learning_rate_factor(
                 epoch * steps + index,
                 warmup_steps=config.warmup_epochs * steps,
@@ -177,7 +178,7 @@ class FineTuning(Stage[R]):
             objective.draw(len(micro))
             for part in parts(len(micro), size, state.halvings):
                 rows = micro[part]
-                x, y = (gather(a, rows, state.device) for a in (task.train.x, task.train.y))
+                x, y = (state.rows(array, rows) for array in (task.train.x, task.train.y))
                 for name, term in objective(x, y, part).items():
                     weighted = term * (len(rows) / len(batch))
                     if name == LOSS:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from trainables.metrics import METRICS, FromFirst, mean_of_groups
 from trainables.models.cross_modal import CrossModalModel
+from trainables.tasks.store.device_rows import DeviceRows
 from trainables.tasks.store.split import Rows, Split
 from trainables.tasks.task import Task
 from trainables.training.losses import loss_of
@@ -20,8 +21,8 @@ EVALUATION_BATCH, EVALUATION_BYTES = 64, 2**28  # limits of the samples read at 
 
 
 def gather(array: Rows, indices: np.ndarray, device: torch.device) -> Tensor:
-    """Copy rows of an array to `device`. The array may be memory-mapped and read-only."""
-    return torch.from_numpy(array[indices]).to(device, non_blocking=True)
+    """Copy rows of an array to `device`. A trial reads its own by `TrainState.rows`."""
+    return DeviceRows(device)(array, indices)
 
 
 def rows_at_once(array: Rows) -> int:
@@ -64,11 +65,11 @@ def predictions(
         drawn: Indices of the samples.
     """
     step = max(1, rows_at_once(split.x) >> state.halvings)
-    for start in range(0, len(drawn), step):
-        batch = drawn[start : start + step]
+    batches = (drawn[start : start + step] for start in range(0, len(drawn), step))
+    for batch in state.rows.ahead((split.x, split.y), batches):
         with state.supervised():
-            prediction = model(gather(split.x, batch, state.device)).float()
-        yield prediction, gather(split.y, batch, state.device)
+            prediction = model(state.rows(split.x, batch)).float()
+        yield prediction, state.rows(split.y, batch)
 
 
 class Evaluation(NamedTuple):
@@ -110,7 +111,7 @@ def evaluate(
     for total in totals.values():
         if isinstance(total, FromFirst) and split.sample_id is not None:
             row = np.array([split.sample_id.argmin()])
-            total.begin(gather(split.y, row, state.device)[0])
+            total.begin(state.rows(split.y, row)[0])
     loss = torch.zeros((), dtype=torch.float64, device=state.device)
     parts: list[tuple[Tensor, Tensor]] = []
     for prediction, target in predictions(state, model, split, np.arange(len(split))):

@@ -123,7 +123,7 @@ def bce(
         target: 1 for a positive label, else 0.
         positives: Weight of a positive label; that of a negative one is 1.
     """
-    weight = logits.new_tensor(positives)
+    weight = logits.new_full((), positives)
     return functional.binary_cross_entropy_with_logits(logits, target, pos_weight=weight)
 
 

@@ -16,6 +16,7 @@ from trainables.models.adapters import load_merged, merged
 from trainables.models.cross_modal import CrossModalModel, float32_products
 from trainables.models.origin import ModelOrigin
 from trainables.report import Report
+from trainables.tasks.store.device_rows import DeviceRows
 
 
 @contextmanager
@@ -52,6 +53,7 @@ class TrainState:
     reports: list[Report] = field(default_factory=list)  # reports of a shared stage so far
     extras: nn.ModuleDict = field(default_factory=nn.ModuleDict)  # a gate, a source head
     origin: ModelOrigin | None = None  # description of the model, for its checkpoints
+    rows: DeviceRows = field(default_factory=lambda: DeviceRows("cpu"))  # of data, on `device`
 
     @property
     def device(self) -> torch.device:

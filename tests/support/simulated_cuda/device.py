@@ -11,6 +11,7 @@ them. Kernels, precision and speed are not simulated; attention runs on PyTorch'
 
 import gc
 import sys
+import weakref
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,16 +46,19 @@ class Counts:
     """Events by the lines of `trainables` that caused them, the innermost first."""
 
     waits: Counter[str] = field(default_factory=Counter)  # of the host for the device
-    to_device: Counter[str] = field(default_factory=Counter)  # copies
+    to_device: Counter[str] = field(default_factory=Counter)  # copies from ordinary memory
+    page_locked: Counter[str] = field(default_factory=Counter)  # copies that nothing waits for
     kernels: int = 0  # operators that are not views
 
     def clear(self) -> None:
         self.waits.clear()
         self.to_device.clear()
+        self.page_locked.clear()
         self.kernels = 0
 
 
 COUNTS = Counts()
+PAGE_LOCKED: dict[int, weakref.ref[torch.Tensor]] = {}  # by the address of the memory
 
 
 class WrongDevice(RuntimeError):
@@ -121,8 +125,10 @@ def run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     Raises:
         WrongDevice: A tensor or a generator is on the wrong device.
     """
-    if func is aten._pin_memory.default:
-        return args[0].clone()
+    if func in (aten.pin_memory.default, aten._pin_memory.default):
+        return page_locked(args[0].clone())
+    if kwargs.get("pin_memory"):
+        return page_locked(func(*args, **{**kwargs, "pin_memory": False}))
     leaves = tree_leaves((args, kwargs))
     tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
     ours = [tensor for tensor in tensors if isinstance(tensor, SimulatedTensor)]
@@ -178,7 +184,20 @@ def count(
     if is_for_host or name in WAITING or (func in INDEXING and has_mask(args)):
         COUNTS.waits[f"{name} {site()}"] += 1
     elif theirs and (func in COPYING or func in INDEXING):
-        COUNTS.to_device[f"{name} {site()}"] += 1
+        ours = COUNTS.page_locked if is_page_locked(theirs[0]) else COUNTS.to_device
+        ours[f"{name} {site()}"] += 1
+
+
+def page_locked(tensor: torch.Tensor) -> torch.Tensor:
+    """Note that a tensor and its views are in page-locked memory."""
+    PAGE_LOCKED[tensor.untyped_storage().data_ptr()] = weakref.ref(tensor)
+    return tensor
+
+
+def is_page_locked(tensor: torch.Tensor) -> bool:
+    """Return whether a copy of this tensor to the device lets the host go on."""
+    noted = PAGE_LOCKED.get(tensor.untyped_storage().data_ptr())
+    return noted is not None and noted() is not None
 
 
 def has_mask(args: tuple[Any, ...]) -> bool:

@@ -9,6 +9,7 @@ import json
 import time
 import traceback
 import warnings
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from functools import partial
@@ -33,6 +34,7 @@ from trainables.runtime.attempt import Attempt
 from trainables.runtime.training import Training
 from trainables.spec import AttemptConfig, TrialSpec
 from trainables.storage.stage_store import StageStore
+from trainables.tasks.store import device_rows
 from trainables.training import optim
 from trainables.training.losses import LOSSES
 
@@ -53,8 +55,7 @@ def run_all(folder: Path) -> None:
                 found |= globals()[name](trials, folder / str(number), **arguments)
             except Exception:
                 found["error"] = traceback.format_exc()
-            counts = {"waits": COUNTS.waits, "copies": COUNTS.to_device, "kernels": COUNTS.kernels}
-            found |= counts | {"seconds": time.process_time() - began}
+            found |= vars(COUNTS) | {"seconds": time.process_time() - began}
             print(json.dumps(found), file=results)
 
 
@@ -98,10 +99,18 @@ def refusals(trials: Trials, folder: Path) -> Found:
     return {}
 
 
-def whole(trials: Trials, folder: Path, *, also_on_cpu: bool = False, **of: Any) -> Found:
-    """Run a trial to its end."""
+def whole(
+    trials: Trials,
+    folder: Path,
+    *,
+    also_on_cpu: bool = False,
+    fits: bool = True,
+    **of: Any,
+) -> Found:
+    """Run a trial to its end, with its data on the card or, if they do not fit, beside it."""
     spec = spec_of(trials, **of)
-    training = trials.begin(spec)
+    with mock.patch.object(device_rows, "SHARE", device_rows.SHARE if fits else 0):
+        training = trials.begin(spec)
     COUNTS.clear()  # of the beginning
     reports = list(training.reports())
     assert reports[-1].is_final
@@ -173,6 +182,8 @@ def out_of_memory(trials: Trials, folder: Path, *, stage: str, **of: Any) -> Fou
 
     before = live_bytes()
     attempt = Attempt(config)
+    assert attempt.training is not None
+    rows = weakref.ref(attempt.training.state.rows)
     with mock.patch.object(optim, "clip_gradients", fail):
         while not isinstance(result := attempt.step(), Failed):
             pass
@@ -180,6 +191,7 @@ def out_of_memory(trials: Trials, folder: Path, *, stage: str, **of: Any) -> Fou
     failure = classify(result.traceback)
     del result
     attempt.close()
+    assert rows() is None, "an idle process keeps data on the card"
     return {"failure": failure, "held_bytes": live_bytes() - before}
 
 

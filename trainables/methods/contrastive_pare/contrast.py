@@ -37,7 +37,7 @@ from trainables.seeding import derive_seed
 from trainables.sources.source import Domains
 from trainables.stages.embedder_training import Batch, EmbedderTraining, TaskObjective
 from trainables.stages.measurements import Measurements
-from trainables.training.evaluation import gather
+from trainables.tasks.store.device_rows import moved
 from trainables.training.pseudo_labels import target_labels
 from trainables.training.state import TrainState
 
@@ -109,17 +109,17 @@ class ContrastObjective(TaskObjective):
         if self.source is not None:
             drawn = torch.from_numpy(self._draw(self.source_members, 1, self.source_rng))
             theirs = len(self.members) + self.source.labels[drawn]
-            features = torch.cat([features, self.source.features[drawn].to(features)])
+            features = torch.cat([features, self.source.rows(self.source.features, drawn)])
             labels = torch.cat([labels, theirs])
-        moved = labels.to(features.device)
+        on_device = moved(labels, features.device)
         loss = contrastive_loss(
             features,
             labels,
-            self.weights[moved[:, None], moved],
+            self.weights[on_device[:, None], on_device],
             form=self.config.form,
             temperature=self.config.temperature,
         )
-        within, between = mean_cosines(features.detach(), moved)
+        within, between = mean_cosines(features.detach(), on_device)
         return loss, {
             "contrast_loss": loss,
             "intra_cos": within,
@@ -150,7 +150,7 @@ class ContrastObjective(TaskObjective):
             noisy = self.views.perturb(z, units, *which, seed=self.state.seed)
             return noisy, correlation(z.detach(), noisy.detach(), units)
 
-        embed, x = self.state.model.embed, gather(self.task.train.x, samples, self.state.device)
+        embed, x = self.state.model.embed, self.state.rows(self.task.train.x, samples)
         if self.config.noise_space == "input":
             noisy, measured = perturb(x, self.units)
             return embed(noisy).mean(1), measured

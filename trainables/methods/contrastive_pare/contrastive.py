@@ -27,6 +27,7 @@ Shapes: n = samples; d = features, or values of a prototype; k = classes; c = ch
 """
 
 from collections.abc import Iterator
+from types import EllipsisType
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -38,6 +39,7 @@ from torch.nn import functional
 
 from trainables.methods.contrastive_pare.noise import Units
 from trainables.tasks.kinds import KINDS
+from trainables.tasks.store.device_rows import moved
 from trainables.tasks.store.split import Rows
 from trainables.tasks.task import Task
 from trainables.training.discriminability import discriminability
@@ -90,11 +92,12 @@ def contrastive_loss(
         return 0 * features.sum()
     # All sums run in log space, because exp(c / temperature) of small temperatures overflows.
     # Samples without a positive pair are no anchors, but remain in the denominators of others.
+    rows: Tensor | EllipsisType
     if anchors.all():
         rows, shared = ..., torch.arange(len(sizes), device=device)
     else:
-        rows, shared = (m.nonzero().flatten().to(device) for m in (anchors, sizes > 1))
-    place = place.to(device)
+        rows, shared = (moved(m.nonzero().flatten(), device) for m in (anchors, sizes > 1))
+    place = moved(place, device)
     itself = torch.eye(len(place), dtype=torch.bool, device=device)
     positive = ((place[:, None] == place) & ~itself)[rows]
     similarity = _log_similarity(_cosines(features), form, temperature)[rows]

@@ -28,6 +28,7 @@ from jaxtyping import Float, Float32
 from torch import Tensor
 
 from trainables.seeding import generator
+from trainables.tasks.store.device_rows import moved
 
 __all__ = ["Units", "Views", "correlation"]
 
@@ -119,8 +120,8 @@ class Views:
             numbers: Number of each view.
             seed: Seed of all chains.
         """
-        noise = self.noise(samples, numbers, x.shape[1:], seed=seed).to(x.device)
-        signal = self.signal(numbers).to(x.device).view(-1, *[1] * (x.dim() - 1))
+        noise = moved(self.noise(samples, numbers, x.shape[1:], seed=seed), x.device)
+        signal = moved(self.signal(numbers), x.device).view(-1, *[1] * (x.dim() - 1))
         # The mean has weight 1 - a^t, so that a view has the same mean and variance as x.
         return signal * x + (1 - signal) * units.mean + units.std * noise
 

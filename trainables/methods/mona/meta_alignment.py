@@ -45,7 +45,7 @@ from trainables.stages.stage import Stage, check_finite
 from trainables.tasks.task import Task
 from trainables.training import optim
 from trainables.training.discriminability import Discriminability, discriminability
-from trainables.training.evaluation import gather, shuffled_batches
+from trainables.training.evaluation import shuffled_batches
 from trainables.training.losses import loss_of
 from trainables.training.state import TrainState
 
@@ -122,8 +122,10 @@ class MetaAlignment(Stage[MetaConfig]):
         rng = generator(state.seed, SOURCE_SCOPE, epoch)
         order = generator(state.seed, SCOPE, epoch)
         kernel: Kernel = "math" if source is not None and config.meta_grad == "exact" else "fused"
-        for index, batch in enumerate(shuffled_batches(len(task.train), config.batch_size, order)):
-            x, y = (gather(a, batch, state.device) for a in (task.train.x, task.train.y))
+        batches = shuffled_batches(len(task.train), config.batch_size, order)
+        ahead = state.rows.ahead((task.train.x, task.train.y), batches)
+        for index, batch in enumerate(ahead):
+            x, y = (state.rows(array, batch) for array in (task.train.x, task.train.y))
             iteration = Iteration(
                 model=state.model,
                 loss=loss,

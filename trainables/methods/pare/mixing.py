@@ -138,9 +138,9 @@ class MixtureObjective(Objective, ABC):
         """Return the tokens of the part's source samples, their labels or masks, and the labels or
         masks of all drawn samples."""
         tokens, _ = self.source.batch(self.drawn[part])
-        whole = self.source.masks_of(self.drawn) if masks else self.source.labels[self.drawn]
-        whole = whole.to(self.state.device)
-        return tokens.to(self.state.device), whole[part], whole
+        source = self.source
+        whole = source.masks_of(self.drawn) if masks else source.rows(source.labels, self.drawn)
+        return tokens, whole[part], whole
 
     def summary(self) -> dict[str, float]:
         return {

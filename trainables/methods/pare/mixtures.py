@@ -35,6 +35,8 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from trainables.tasks.store.device_rows import moved
+
 __all__ = [
     "Region",
     "blend",
@@ -83,7 +85,7 @@ def blend(
         region: Places that are mixed, and their source tokens.
         weight: Weight of a source token inside the region, in [0, 1].
     """
-    inside, origin = (part.to(target.device) for part in region)
+    inside, origin = (moved(part, target.device) for part in region)
     mixed = torch.lerp(target, _tokens_at(source, origin), weight)
     return torch.where(inside[..., None], mixed, target)
 

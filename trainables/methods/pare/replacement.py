@@ -39,7 +39,8 @@ from trainables.methods.pare.selection import (
 from trainables.models.cross_modal import CrossModalModel
 from trainables.seeding import generator
 from trainables.sources.source import Domains
-from trainables.training.evaluation import evaluating, gather, rows_at_once
+from trainables.tasks.store.device_rows import moved
+from trainables.training.evaluation import evaluating, rows_at_once
 from trainables.training.state import TrainState
 
 SCORER = "scorer"  # key in the state's extras
@@ -90,7 +91,7 @@ class ReplacementObjective(MixtureObjective):
     def _explore(self, scores: Tensor, noise: Tensor, k: int) -> Subset:
         exact = self.config.selector == "gumbel_topk_st"
         draw = straight_through_subset if exact else relaxed_subset
-        return draw(scores + noise.to(scores.device), k, temperature=self.config.temperature)
+        return draw(scores + moved(noise, scores.device), k, temperature=self.config.temperature)
 
     def _places(self, order: Tensor) -> Tensor:
         """Return the target tokens [B, k] that are replaced, from the lowest score to the
@@ -109,7 +110,7 @@ class ReplacementObjective(MixtureObjective):
         """
         model = self.state.model
         probed = min(PROBED, len(self.inputs), rows_at_once(self.inputs))
-        x = gather(self.inputs, np.arange(probed), self.state.device)
+        x = self.state.rows(self.inputs, np.arange(probed))
         with evaluating(model):
             tokens = model.embed(x)
         scores: Tensor = self.state.extras[SCORER](tokens)
