@@ -175,6 +175,12 @@ class ModelSpec(Spec):
         "for small micro-batches and bf16 for large ones, as far as it has them. Embedder, "
         "predictor, distances and meta-gradients are always fp32.",
     )
+    compile: Literal["off", "graphs", "inductor"] = Field(
+        "off",
+        description="Of the body in supervised training and evaluation. graphs: as CUDA graphs, on "
+        "a GPU only. inductor: by torch.compile, which needs a C++ compiler, and on a GPU Triton. "
+        "The first steps of each shape take up to minutes. Results are equal except for rounding.",
+    )
     drop_path: float | None = Field(
         None,
         ge=0,
@@ -184,6 +190,13 @@ class ModelSpec(Spec):
         "published, 0.1 for swin_base, and 0 for a local folder. If memory runs out and "
         "micro-batches are halved, other samples skip: the result is as likely, but not the same.",
     )
+
+    @model_serializer(mode="wrap")
+    def _without_absent_compilation(self, dump: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        plain = dump(self)
+        if self.compile == "off":  # keep the form of settings before there was compilation
+            plain.pop("compile", None)
+        return plain
 
 
 class DataSpec(Spec):

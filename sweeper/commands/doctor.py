@@ -50,7 +50,7 @@ class Checks(Result):
 
 def examine() -> Checks:
     """Check packages, plugins, devices, weights, sources, data, disk and backends here."""
-    groups = (_packages, _plugins, _devices, _weights, _proxies, _data, _disk, _tracking)
+    groups = (_packages, _plugins, _devices, _compiler, _weights, _proxies, _data, _disk, _tracking)
     return Checks(
         checks=tuple(
             Check(what=what, state=state, found=found)
@@ -102,6 +102,15 @@ def _devices() -> Iterator[tuple[str, str, str]]:
         without = "nvidia-cuda-mps-control, which would start it, is not here"
         turns = "not running: trials that share a GPU (`gpu` below 1) take turns"
         yield "mps", "note", f"{turns}; {by_us if mps.is_installed() else without}"
+
+
+def _compiler() -> Iterator[tuple[str, str, str]]:
+    if importlib.util.find_spec("torch") is None:
+        return
+    from trainables.models.compilation import compiler
+
+    missing = "none; `model.compile: inductor` needs one, such as g++"
+    yield "compiler", "ok" if (found := compiler()) else "note", found or missing
 
 
 def _weights() -> Iterator[tuple[str, str, str]]:

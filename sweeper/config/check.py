@@ -210,6 +210,13 @@ def check_resources(tree: Node, resources: Resources, faults: Faults) -> None:
         faults.add(tree.at(["resources", "gpu"]), message)
 
 
+def check_compilation(tree: Node, model: Settings, resources: Resources, faults: Faults) -> None:
+    """Add a fault for CUDA graphs in trials without a GPU."""
+    if model.get("compile") == "graphs" and not resources.gpu:
+        message = "`model.compile: graphs` needs a GPU, but `resources.gpu` is 0"
+        faults.add(tree.at(["model", "compile"]), f"{message}: write `inductor` or `off`.")
+
+
 def check_stages(
     tree: Node,
     stages: Mapping[str, StageSearch],

@@ -8,6 +8,7 @@ from typing import TypedDict, Unpack
 
 from sweeper.config.catalog import Catalog, Settings
 from sweeper.config.check import (
+    check_compilation,
     check_dimensions,
     check_environment,
     check_resources,
@@ -129,6 +130,7 @@ def _checked(
     check_search(tree, catalog, faults)
     if not is_resolved:
         check_resources(tree, settings.resources, faults)
+        check_compilation(tree, sections["model"] or {}, settings.resources, faults)
     check_secrets(tree, faults)
     if environment is not None:
         check_environment(tree, settings.tracking.uri, environment, faults)

@@ -182,7 +182,9 @@ def _stage(
     )
     model_spec = ModelSpec.model_validate({"head": "linear", **dict(load.settings)})
     model: CrossModalModel = build_model(backbone, task, model_spec, seed=0).to(device)
-    state = TrainState(model=model, seed=0, precision=model_spec.precision)
+    state = TrainState(
+        model=model, seed=0, precision=model_spec.precision, compile=model_spec.compile
+    )
     config = RefineConfig(epochs=2, batch_size=load.batch, optimizer="adamw", clip_norm=1.0)
     return FineTuning("refine", config), state, task
 

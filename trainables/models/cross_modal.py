@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from trainables.errors import ConfigError
 from trainables.models.adapters import plain_name
 from trainables.models.backbone import Backbone, Role
+from trainables.models.compilation import runner
 from trainables.models.predictors import ClassPredictor, Decoded, InUnitsOf, dense_predictor
 from trainables.seeding import generator
 from trainables.spec import ModelSpec
@@ -83,6 +84,7 @@ class CrossModalModel(nn.Module):
         self.grid, self.feature_grid = grid, feature_grid
         self.embedder = embedder
         self.body = body
+        self.compilation = "off"  # of the body, as `compiled` sets it
         self.predictor = predictor
         self.roles = dict(roles)
 
@@ -98,8 +100,16 @@ class CrossModalModel(nn.Module):
 
     def encode(self, tokens: Tensor) -> Tensor:
         """Encode tokens [B, N, D] of any embedder as features [B, M, E]."""
-        features: Tensor = self.body(tokens)
-        return features
+        return runner(self.compilation)(self.body, tokens)
+
+    @contextmanager
+    def compiled(self, mode: str) -> Iterator[None]:
+        """Let the body run as `mode` says, a value of `model.compile`."""
+        before, self.compilation = self.compilation, mode
+        try:
+            yield
+        finally:
+            self.compilation = before
 
     def pool(self, features: Tensor) -> Tensor:
         """Average features [B, M, E] over M, giving [B, E]."""

@@ -12,6 +12,7 @@ import torch
 
 from trainables.methods.registry import METHODS
 from trainables.models.backbone import Backbone
+from trainables.models.compilation import check_compiles
 from trainables.models.cross_modal import CrossModalModel, build_model, float32_products
 from trainables.models.origin import ModelOrigin
 from trainables.models.predictors import InUnitsOf
@@ -40,6 +41,7 @@ class Training:
     state: TrainState
     domains: Domains
     shared: StageCache | None = None
+    compile: str = "off"
 
     @classmethod
     def begin(
@@ -109,13 +111,18 @@ class Training:
         if store is not None:
             root = root_key(spec, backbone, domains, state.device)
             shared = StageCache(store, root, stage_keys(stages, root), name, state)
-        return cls(stages, state, domains, shared)
+        return cls(stages, state, domains, shared, spec.model.compile)
 
     def reports(self) -> Iterator[Report]:
         """Run the remaining stages and yield their reports.
 
         Only the last report contains the test metrics. They are those of the best checkpoint.
+
+        Raises:
+            DeviceError: The device cannot compile the body, but the settings ask for it.
         """
+        check_compiles(self.compile, self.state.device)
+        self.state.compile = self.compile
         reports = self._reports()
         while True:
             # Supervised steps alone may be in TF32. Meta-gradients, distances and source tokens

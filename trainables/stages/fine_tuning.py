@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.models.adapters import Adapters, adapters_of, add_adapters, check_adapters
+from trainables.models.compilation import keep_gradients
 from trainables.models.cross_modal import CrossModalModel
 from trainables.report import Report
 from trainables.seeding import generator, seed_globals
@@ -183,6 +184,8 @@ class FineTuning(Stage[R]):
                     weighted = term * (len(rows) / len(batch))
                     if name == LOSS:
                         torch.autograd.backward(weighted)
+                        if len(rows) < len(batch):
+                            keep_gradients(state.model.body, state.compile)
                     totals[name] = totals.get(name, 0.0) + weighted.detach()
         return totals
 

@@ -43,6 +43,7 @@ class TrainState:
     model: CrossModalModel
     seed: int
     precision: str = "fp32"
+    compile: str = "off"  # of the body in supervised passes (`ModelSpec.compile`)
     halvings: int = 0  # halvings of micro-batches, which change only the computation of a step
     stage: int = 0  # index of the current stage
     epoch: int = 0  # completed epochs of the current stage
@@ -98,9 +99,11 @@ class TrainState:
         finally:
             self.model.load_state_dict(latest)
 
-    def supervised(self) -> AbstractContextManager[None]:
-        """Return the context of a forward pass of supervised training and evaluation."""
-        return supervised(self.precision, self.device)
+    @contextmanager
+    def supervised(self) -> Iterator[None]:
+        """Compute a forward pass of supervised training or evaluation."""
+        with supervised(self.precision, self.device), self.model.compiled(self.compile):
+            yield
 
     def supervised_products(self) -> AbstractContextManager[None]:
         """Return the context of whole supervised steps: autocast does not reach backward passes,

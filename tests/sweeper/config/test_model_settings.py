@@ -78,6 +78,19 @@ def test_the_precision_that_is_chosen_by_device_keeps_the_hash_of_the_former_def
     assert stated["auto"].resolved == load().resolved != stated["fp32"].resolved
 
 
+def test_compilation_is_a_part_of_the_hash_if_there_is_any():
+    plain, compiled = load(TEXT, "model.compile=off"), load(TEXT, "model.compile=inductor")
+    assert plain.config_hash == load().config_hash != compiled.config_hash
+    assert plain.resolved == load().resolved
+    assert "compile" not in plain.resolved["model"]
+    assert compiled.resolved["model"]["compile"] == "inductor"
+    (spec, _) = (spec_of(s, s.preset, seed=0, home=HOME) for s in compiled.studies())
+    assert spec.model.compile == "inductor"
+    with pytest.raises(FileFaults, match=r"`model.compile: graphs` needs a GPU, but"):
+        load(TEXT, "model.compile=graphs")
+    assert load(TEXT, "model.compile=graphs", "resources.gpu=0.5").notes == ()
+
+
 def test_the_embedder_s_beginning_and_the_rate_may_be_searched():
     sweep = load(TEXT + SEARCHED + RATES)
     one, two = sweep.studies()

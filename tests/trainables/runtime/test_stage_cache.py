@@ -43,6 +43,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "halvings": {"halvings": 1},
     "precision": {"model": {"precision": "bf16"}},
     "tf32": {"model": {"precision": "tf32"}},
+    "compile": {"model": {"compile": "inductor"}},
     "head": {"model": {"head": "orca_pool"}},
     "embedder_init": {"model": {"embedder_init": "random"}},
     "tokens": {"backbone": {"tokens": 4}},
