@@ -11,6 +11,7 @@ from typing import Any
 from sweeper.text import JsonObject
 
 Params = Mapping[str, Any]  # "stage.parameter" -> value: one suggestion
+CONTROL_ARM = "control"  # name of an ablation's arm that is vanilla fine-tuning
 
 
 class TrialState(StrEnum):
@@ -63,13 +64,18 @@ class Measurement:
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """One method on one task. `objective` names the metric; lower is better."""
+    """One method, or an arm of it, on one task. `objective` names the metric; lower is better."""
 
-    name: str  # "mona/pdebench/advection_1d"
+    name: str  # "mona/pdebench/advection_1d", or "mona/pdebench/advection_1d/refine.freeze=body"
     method: str
     task: str
     objective: str  # "val/nrmse"
     seed: int
+
+    @property
+    def arm(self) -> str | None:
+        """The name of the arm of an ablation, or None."""
+        return self.name.removeprefix(f"{self.method}/{self.task}").removeprefix("/") or None
 
 
 @dataclass(frozen=True, kw_only=True)

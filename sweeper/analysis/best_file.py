@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from sweeper.analysis.table import StudyTable
 from sweeper.config.catalog import MODEL, PROXY, model_settings
+from sweeper.config.sweep import ABLATION
 from sweeper.config.yaml_reader import to_yaml
 from sweeper.ledger import SweepRecord
 from sweeper.model import Trial
@@ -17,7 +18,7 @@ from sweeper.text import visible
 
 TRIALS = 2  # the preset, which is the winner, and its control
 LONGEST = 63  # characters of a sweep's name
-LEFT_OUT = ("parameters", "fixed", "search", "pruning", "budget", "replicate", "stages")
+LEFT_OUT = ("parameters", "fixed", "search", "pruning", "budget", "replicate", "stages", *ABLATION)
 
 
 def best_name(sweep: str, method: str, task: str) -> str:

@@ -44,7 +44,11 @@ class Comparison(records.Comparison):
 
 
 def compare(
-    sweeps: Sequence[str], *, tasks: Sequence[str] = (), baseline: str | None = None
+    sweeps: Sequence[str],
+    *,
+    tasks: Sequence[str] = (),
+    baseline: str | None = None,
+    by: str | None = None,
 ) -> Comparison:
     """Compare the methods of sweeps over paired seeds.
 
@@ -54,11 +58,12 @@ def compare(
         sweeps: Names of sweeps in ./sweeps.
         tasks: Only these tasks; if empty, all tasks.
         baseline: Compare each method with this one only, or with its own `control`.
+        by: Compare the levels of this factor of an ablation, such as `refine.freeze`.
 
     Raises:
         NotFound: A sweep does not exist or was never started.
-        UsageError: A task or method is not known here, or a sweep is named twice.
+        UsageError: A task, method or factor is not known here, or a sweep is named twice.
     """
     names = [sweeps] if isinstance(sweeps, str) else list(sweeps)
-    found = results.compare(names, tasks=tasks, baseline=baseline).comparison
+    found = results.compare(names, tasks=tasks, baseline=baseline, by=by).comparison
     return Comparison(**vars(found))

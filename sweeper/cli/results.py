@@ -147,6 +147,15 @@ def compare(
             show_default=False,
         ),
     ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FACTOR",
+            help="Compare the levels of this factor of an ablation (`compare_by`), such as "
+            "refine.freeze, over all other factors; default: all arms.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show which method has the lower error on each task, and which cannot be told apart.
@@ -166,6 +175,7 @@ def compare(
         latex=latex,
         rows=rows or (),
         gate=gate,
+        by=by,
     )
     tables.show_comparison(found, as_json=as_json)
     if found.gate is not None and not found.gate.met:

@@ -257,7 +257,12 @@ def show_comparison(found: "CompareResult", *, as_json: bool) -> None:
     if as_json:
         print_result(found, "compare")
         return
-    from sweeper.analysis.comparison.verdicts import distance_answer, headline
+    from sweeper.analysis.comparison.verdicts import (
+        distance_answer,
+        headline,
+        interaction_text,
+        trend_text,
+    )
 
     console, comparison = stdout(), found.comparison
     say(console, headline(comparison))
@@ -265,6 +270,12 @@ def show_comparison(found: "CompareResult", *, as_json: bool) -> None:
         _show_task(console, task)
     if len(comparison.tasks) > 1:
         _show_all_tasks(console, comparison)
+    if told := [
+        *map(trend_text, comparison.trends),
+        *map(interaction_text, comparison.interactions),
+    ]:
+        console.print()
+        _say_all(console, told)
     if comparison.distance_correlations:
         console.print()
         say(console, distance_answer(comparison.distance_correlations))
@@ -324,7 +335,7 @@ def _methods(task: "TaskComparison") -> Table:
         if (budget := entry.budget) is not None:
             spent = (budget.trials, budget.epochs, budget.device_seconds)
         table.add_row(cell(entry.label), *_scores(entry), *map(_value, spent))
-    for entry in task.controls:
+    for entry in task.distinct_controls:
         if entry.values:
             table.add_row(f"{cell(entry.label)}: control", *_scores(entry), "", "", "")
     return table

@@ -147,7 +147,7 @@ def run(
     record, trials = ledger.sweep(), ledger.trials()
     assert record is not None
     extra = sum(not trial.kind.is_searched for trial in trials)
-    planned = len(sweep.studies()) * sweep.search.trials + extra
+    planned = sum(study.num_trials for study in sweep.studies()) + extra
     done = sum(trial.state.is_finished for trial in trials)
     if done == planned and not _lacks_replicates(sweep, trials):
         if record.state != "finished":  # its driver died at the very end
@@ -208,7 +208,7 @@ def _lacks_replicates(sweep: Sweep, trials: Sequence[Trial]) -> bool:
     from sweeper.planning.studies import replication
 
     return any(
-        missing([t for t in trials if t.study == study.name], replication(sweep, study.task))
+        missing([t for t in trials if t.study == study.name], replication(sweep, study))
         for study in sweep.studies()
     )
 

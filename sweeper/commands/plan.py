@@ -100,7 +100,8 @@ def validate(file: Path, options: load.Options) -> Validated:
     sweep = load.read(file, options)
     studies = sweep.studies()
     profile = named_profile(whole_text(file, sweep.task_files), sweep.profile)
-    text = f"{file}: valid; {len(studies)} studies of {sweep.search.trials} trials"
+    counts = sorted({study.num_trials for study in studies})
+    text = f"{file}: valid; {len(studies)} studies of {' or '.join(map(str, counts))} trials"
     fetched = () if is_dashboard(options.address) else load.fetches(sweep, home())
     lacking = _missing_here(sweep, options)
     notes = (*sweep.notes, *fetched, *lacking, *_unschedulable_here(sweep, options))

@@ -112,6 +112,7 @@ def compare(
     latex: Path | None = None,
     rows: Collection[str] = (),
     gate: str | None = None,
+    by: str | None = None,
 ) -> CompareResult:
     """Compare the methods of sweeps; `exit_code` is 9 if the gate is not met, else 0.
 
@@ -119,10 +120,11 @@ def compare(
         html: The file for a page about the comparison.
         latex: The file for a LaTeX table.
         rows: Further rows of the LaTeX table: control, baselines, published.
+        by: A factor of an ablation, whose levels are compared instead of all arms.
 
     Raises:
         NotFound: A sweep does not exist or was never started.
-        UsageError: A task, method or gate is not known here.
+        UsageError: A task, method, factor or gate is not known here.
     """
     from sweeper.analysis.comparison.compare import compare as compared
     from sweeper.analysis.comparison.gate import judge, parse_gate
@@ -134,7 +136,7 @@ def compare(
     claims = parse_gate(gate) if gate is not None else ()
     with ExitStack() as stack:
         ledgers = [stack.enter_context(started(existing(name)))[0] for name in names]
-        comparison = compared(ledgers, tasks=tasks, baseline=baseline)
+        comparison = compared(ledgers, tasks=tasks, baseline=baseline, by=by)
         if html is not None:
             html = write_file(html, render_comparison(comparison))
         if latex is not None:

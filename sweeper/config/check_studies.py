@@ -1,20 +1,22 @@
-"""Checks of each study of a file: combined settings, shared stages, schedules, pruning.
-
-A published `decay_epochs` belongs to the published number of epochs. If a file sets or searches
-`epochs` but not `decay_epochs`, the learning rate falls to 0 at the last epoch of each trial.
-"""
+"""Checks of each study of a file: combined settings, shared stages, schedules, pruning."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from sweeper.config.catalog import MODEL
-from sweeper.config.distributions import Distribution
 from sweeper.config.faults import Faults
 from sweeper.config.node import Node, Place
-from sweeper.config.study_spec import InfeasibleParams, Level, StudySpec, levels
+from sweeper.config.study_spec import (
+    DECAY,
+    EPOCHS,
+    WARMUP,
+    InfeasibleParams,
+    Level,
+    StudySpec,
+    levels,
+)
 from sweeper.config.sweep import Sweep
-from sweeper.model import Params
 
 Refusal = tuple[tuple[str, ...], str]  # the path in the file, and the reason
 Refusals = Callable[[StudySpec], Iterable[Refusal]]
@@ -33,7 +35,7 @@ def check_studies(
     for method in sweep.methods:
         for task in sweep.tasks:
             try:
-                studies.append(sweep.study(method, task))
+                studies += sweep.studies_on(method, task)
             except InfeasibleParams as error:
                 name = {"methods": method, "tasks": task}.get(error.section)
                 on = "" if error.section == "methods" else f" on `{task}`"
@@ -44,7 +46,9 @@ def check_studies(
             for path, reason in refusals(study):
                 faults.add(tree.at(path), reason)
     notes = [_check_pruning(study, sweep, tree, faults) for study in studies]
-    for method in dict.fromkeys(s.method for s in studies if not s.parameters):
+    notes += _check_arms(sweep, studies, tree, faults)
+    searched = [s for s in studies if s.arm is None or sweep.tune == "per_arm"]
+    for method in dict.fromkeys(s.method for s in searched if not s.parameters):
         if sweep.search.trials > LEADING:
             message = (
                 f"`{method}` has no parameter here to search. Name one in `parameters`, or set "
@@ -59,7 +63,7 @@ def check_studies(
     notes += [
         f"`parameters.{name}` applies to no study: {_why_unused(name)}."
         for name in sweep.parameters
-        if studies and name not in used
+        if searched and name not in used
     ]
     notes += [
         f"`{MODEL}.{key}` applies to no study: {_why_unused(f'{MODEL}.{key}')}."
@@ -67,6 +71,43 @@ def check_studies(
         if value is not None and studies and not any(key in study.model for study in studies)
     ]
     return tuple(dict.fromkeys(note for note in notes if note))
+
+
+def _check_arms(
+    sweep: Sweep, studies: Iterable[StudySpec], tree: Node, faults: Faults
+) -> Iterator[str]:
+    """Add a fault for arms that are equal once complete, and yield notes on an ablation."""
+    if not sweep.compare_by:
+        return
+    node = tree.child("compare_by")
+    groups: dict[tuple[str, str], list[StudySpec]] = {}
+    for study in studies:
+        if study.arm is not None:
+            groups.setdefault((study.method, study.task), []).append(study)
+    for (method, task), arms in groups.items():
+        for i, study in enumerate(arms):
+            twin = next((other for other in arms[:i] if other.settings == study.settings), None)
+            if twin is not None:
+                assert study.arm is not None
+                assert twin.arm is not None
+                message = f"`{method}` on `{task}` has two arms that are equal once complete: "
+                faults.add(node, f"{message}`{twin.arm.name}` and `{study.arm.name}`; keep one.")
+    if sweep.tune == "per_arm" and sweep.base == "tuned":
+        faults.add(
+            tree.at(["base"]),
+            "`base: tuned` is for arms that share their settings; with `tune: per_arm` each arm "
+            "has a search of its own. Take one out.",
+        )
+    if sweep.parameters and sweep.base == "preset" and sweep.tune == "shared":
+        yield (
+            "`parameters` are not searched: the arms share the preset. Write `base: tuned` to "
+            "search the base first, or `tune: per_arm` to search each arm."
+        )
+    if sweep.replicate is None:
+        yield (
+            "each arm has one seed, so that no difference can be tested: add `replicate: {seeds: "
+            "8}`."
+        )
 
 
 def _why_unused(name: str) -> str:
@@ -152,34 +193,6 @@ def _nothing_differs(level: Level, depth: int) -> str:
         f"{' or '.join(f'`{s}`' for s in level.stages)} is searched, so that the results would "
         f"{what}."
     )
-
-
-EPOCHS, DECAY, WARMUP = "epochs", "decay_epochs", "warmup_epochs"
-
-
-def following(known: Iterable[str], searched: Mapping[str, Distribution], fixed: Params) -> Params:
-    """Return the values of `decay_epochs` that follow from `epochs`, by `stage.parameter`.
-
-    Args:
-        known: Every `stage.parameter` of the file's methods.
-        searched: The searched parameters.
-        fixed: The fixed parameters.
-
-    Returns:
-        The number of epochs if `epochs` is fixed; None, which means the last epoch, if it is
-        searched.
-    """
-    found: dict[str, int | None] = {}
-    for name in known:
-        stage, _, key = name.rpartition(".")
-        if key != DECAY or name in searched or name in fixed:
-            continue
-        epochs = f"{stage}.{EPOCHS}"
-        if epochs in fixed:
-            found[name] = fixed[epochs]
-        elif epochs in searched:
-            found[name] = None  # the rate falls to 0 at the last epoch, which the sampler draws
-    return found
 
 
 def schedule_notes(studies: Iterable[StudySpec]) -> list[str]:

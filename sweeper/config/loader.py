@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypedDict, Unpack
 
+from sweeper.config.arms import factors, read_compare_by
 from sweeper.config.catalog import Catalog, Settings
 from sweeper.config.check import (
     check_compilation,
@@ -22,12 +23,13 @@ from sweeper.config.check import (
     read_section,
     read_settings,
 )
-from sweeper.config.check_studies import Refusals, check_studies, following
+from sweeper.config.check_studies import Refusals, check_studies
 from sweeper.config.faults import Faults
 from sweeper.config.merge import check_keys, lay_over, read_document
 from sweeper.config.node import Node
 from sweeper.config.parameters import read_parameters
-from sweeper.config.sweep import SECTIONS, Sweep
+from sweeper.config.study_spec import DECAY, EPOCHS, following
+from sweeper.config.sweep import ABLATION, SECTIONS, Sweep
 from sweeper.config.yaml_reader import parse
 from sweeper.model import Params
 
@@ -124,6 +126,9 @@ def _checked(
     parameters = read_parameters(
         tree, takers, catalog, faults, document=None if is_resolved else document
     )
+    compare_by = read_compare_by(
+        tree, settings.compare_by, takers, catalog, faults, max_arms=settings.max_arms
+    )
     check_stages(tree, settings.stages, takers, catalog, faults)
     check_dimensions(tree, methods, tasks, catalog, faults)
     check_splits(tree, sections["data"] or {}, faults)
@@ -140,6 +145,9 @@ def _checked(
     followed: Params = {}
     if not is_resolved:
         followed = following(catalog.parameters(methods), parameters.searched, parameters.fixed)
+        # The schedule of an arm that pins epochs follows its own.
+        pinned = {name.replace(f".{EPOCHS}", f".{DECAY}") for name in factors(compare_by)}
+        followed = {name: value for name, value in followed.items() if name not in pinned}
 
     sweep = Sweep(
         name=settings.name,
@@ -155,6 +163,7 @@ def _checked(
         fixed={**parameters.fixed, **followed},
         derived=frozenset(followed),
         stages=settings.stages,
+        **{name: getattr(settings, name) for name in ABLATION},
         **{name: getattr(settings, name) for name in SECTIONS},
         catalog=catalog,
     )

@@ -70,12 +70,12 @@ def read_parameters(
             faults.add(node, f"`fixed.{name}`: write it under `{MODEL}`.")
             continue
         fixed[name] = node.plain()
-        if _is_known(name, node, methods, catalog, faults, section="fixed"):
-            _check_value(f"fixed.{name}", node, name, node.plain(), types, faults)
+        if is_known(name, node, methods, catalog, faults, section="fixed"):
+            check_value(f"fixed.{name}", node, name, node.plain(), types, faults)
 
     # A constant moves to `fixed`, so that both notations give the same sweep.
     for name, node in tree.child("parameters").children().items():
-        known = name == PROXY or _is_known(name, node, methods, catalog, faults)
+        known = name == PROXY or is_known(name, node, methods, catalog, faults)
         reader = ParameterReader(printable(name), node, faults)
         read = reader.read()
         notes += reader.notes
@@ -88,7 +88,7 @@ def read_parameters(
                 continue
             fixed[name] = read.value
             place = node.at(["value"])
-            _check_value(f"parameters.{name}", place, name, read.value, types, faults)
+            check_value(f"parameters.{name}", place, name, read.value, types, faults)
         else:
             searched[name] = read
             _check_values(name, node, read, types, catalog, faults)
@@ -109,7 +109,7 @@ def refusal(config: type[BaseModel], field: str, value: Any) -> str | None:
     return None
 
 
-def _is_known(
+def is_known(
     name: str,
     node: Node,
     methods: list[str],
@@ -118,6 +118,7 @@ def _is_known(
     *,
     section: str = "parameters",
 ) -> bool:
+    """Add a fault if no method has the parameter; return whether one has it."""
     known = catalog.parameters(methods)
     if name in known:
         return True
@@ -145,7 +146,7 @@ def _takers(name: str, types: Mapping[str, list[type[BaseModel]]]) -> list[type[
     return [config for config in types.get(stage, []) if field in public_fields(config)]
 
 
-def _check_value(
+def check_value(
     label: str,
     node: Node,
     name: str,
@@ -181,12 +182,12 @@ def _check_values(
             place = node.at(["values", i])
             if value is None and _is_of_model(name, catalog):
                 faults.add(place, f"`{label}.values[{i}]` must have a value, but got null.")
-            _check_value(f"{label}.values[{i}]", place, name, value, types, faults)
+            check_value(f"{label}.values[{i}]", place, name, value, types, faults)
         return
     # A whole end is checked as an integer, which is valid for integer and real fields.
     for key, value in ("min", distribution.low), ("max", distribution.high):
         whole = int(value) if isinstance(distribution, Float) and value == int(value) else value
-        if _check_value(f"{label}.{key}", node.at([key]), name, whole, types, faults):
+        if check_value(f"{label}.{key}", node.at([key]), name, whole, types, faults):
             return
     if not isinstance(distribution, Float):
         return

@@ -365,6 +365,22 @@ class SweepFile(Section):
     stages: dict[str, StageSearch] = Field(
         {}, description="By stage: the number of its configurations in a study."
     )
+    compare_by: dict[str, list[Any]] | list[dict[str, Any]] = Field(
+        {},
+        description="Ablation. `setting: [values]`, all combinations of which are arms; or a list "
+        "of arms, each `setting: value`. Every arm is a study, and so is the vanilla control.",
+    )
+    base: Literal["preset", "tuned"] = Field(
+        "preset",
+        description="The other settings of all arms. preset: the preset with `fixed`. tuned: the "
+        "best trial of a search, which runs before the arms.",
+    )
+    tune: Literal["shared", "per_arm"] = Field(
+        "shared",
+        description="shared: the arms differ in what they pin alone. per_arm: each arm is searched "
+        "on its own, with an equal number of trials.",
+    )
+    max_arms: int = Field(32, ge=2, le=1000, description="Most arms of one method on one task.")
     search: Search = Search()
     pruning: Pruning = Pruning()
     replicate: Replicate | None = Field(

@@ -10,6 +10,10 @@ The value of each setting of `model` comes from the last of these:
 
     the default < the published settings of the backbone < the file's `model` < the trial's own
 
+An arm of an ablation overrides those of the file. A published `decay_epochs` belongs to the
+published number of epochs. If a file sets or searches `epochs` but not `decay_epochs`, the learning
+rate falls to 0 at the last epoch of each trial.
+
 Two leading trials of a study sample nothing. The preset has the settings above. The control is the
 preset with the settings that turn the method into vanilla fine-tuning. All other settings are
 equal, so the difference between the two is the effect of the method.
@@ -22,6 +26,7 @@ from typing import Literal
 
 from pydantic import ValidationError
 
+from sweeper.config.arms import DATA, Arm
 from sweeper.config.catalog import (
     MODEL,
     PROXY,
@@ -37,6 +42,7 @@ from sweeper.errors import SweeperError, unknown
 from sweeper.model import Params, TrialKind
 
 Stages = dict[str, Settings]  # the settings of every stage
+EPOCHS, DECAY, WARMUP = "epochs", "decay_epochs", "warmup_epochs"
 
 
 Section = Literal["fixed", "methods", "tasks"]
@@ -55,7 +61,7 @@ class InfeasibleParams(SweeperError):
 
 @dataclass(frozen=True, kw_only=True)
 class StudySpec:
-    """One method on one task: searched parameters, settings and leading trials."""
+    """One method, or one arm of it, on one task: searched parameters, settings, leading trials."""
 
     name: str  # "mona/pdebench/advection_1d"
     method: str
@@ -75,12 +81,23 @@ class StudySpec:
     model: Settings
     data: Settings
     entry: MethodEntry
+    arm: Arm | None = None  # of an ablation
+    base: str | None = None  # study whose best trial has the settings that the arm does not pin
 
     @property
     def leading(self) -> tuple[tuple[TrialKind, Params], ...]:
-        """The trials that sample nothing: the preset, and the control if the method has one."""
+        """The trials that sample nothing: the preset, and the control if the method has one.
+
+        The control of an ablation is an arm of its own.
+        """
         preset = (TrialKind.PRESET, self.preset)
-        return (preset, (TrialKind.CONTROL, self.control)) if self.entry.control else (preset,)
+        has_control = self.entry.control and self.arm is None
+        return (preset, (TrialKind.CONTROL, self.control)) if has_control else (preset,)
+
+    @property
+    def settings(self) -> tuple[Params, str | None, Settings, Settings]:
+        """All that decides about the first trial, besides its seed."""
+        return self.preset, self.proxy, self.model, self.data
 
     @property
     def num_sampled(self) -> int:
@@ -117,6 +134,16 @@ class StudySpec:
         }
         return {**source, **model, **flatten(self.resolve_params(params))}
 
+    def on_base(self, params: Params) -> Params:
+        """Return the settings of the arm, given those of the best trial of its base.
+
+        Raises:
+            InfeasibleParams: A stage refuses them.
+        """
+        assert self.arm is not None
+        pinned = {k: v for k, v in self.arm.pinned.items() if k.partition(".")[0] != DATA}
+        return self.complete_params({**params, **pinned})
+
     def proxy_of(self, params: Params) -> str | None:
         """Return the source data that a trial with `params` reads."""
         proxy = params.get(PROXY, self.proxy)
@@ -138,6 +165,8 @@ def make_study_spec(
     data: Settings,
     num_trials: int,
     min_epochs: int,
+    arm: Arm | None = None,
+    base: str | None = None,
 ) -> StudySpec:
     """Restrict a sweep to one study.
 
@@ -156,6 +185,8 @@ def make_study_spec(
         data: The settings of the section `data`.
         num_trials: The number of trials, including the leading ones.
         min_epochs: The number of epochs before any trial is pruned.
+        arm: The arm of an ablation, whose settings override those of the file.
+        base: The study whose best trial has the other settings of the arm.
 
     Raises:
         InfeasibleParams: The common settings of all trials contradict each other.
@@ -165,7 +196,9 @@ def make_study_spec(
     fields = public_fields(method.stages[last])
     recipe = {f"{last}.{key}": value for key, value in task.recipe.items() if key in fields}
     published = method.published.get(task.name, {})
-    fixed = {name: value for name, value in fixed.items() if name in known}
+    pinned = {} if arm is None else arm.pinned
+    parameters = {name: p for name, p in parameters.items() if name not in pinned}
+    fixed = {name: value for name, value in {**fixed, **pinned}.items() if name in known}
     of_method = f"of the method{f' in {method.origin}' if method.origin else ''}"
     layers: list[_Layer] = [
         ("tasks", "the recipe of the task", recipe),
@@ -175,13 +208,17 @@ def make_study_spec(
     settings = dict(flatten(_joined(method, [*layers, ("fixed", "the file", fixed)])))
 
     # A setting of `model` is a hyperparameter only if it is searched or differs from the file's.
+    model_parameters = {**model_parameters, **({} if arm is None else arm.of(MODEL))}
     own = {f"{MODEL}.{key}": value for key, value in model_parameters.items()}
     searched = {name: p for name, p in parameters.items() if name in known or name in own}
     stated = {f"{MODEL}.{key}" for key, value in model_parameters.items() if value != model[key]}
+    stated |= {name for name in pinned if name in own}
     settings |= {name: value for name, value in own.items() if name in {*searched, *stated}}
     proxy = None
     if method.needs_source or settings.get(f"{last}.probe_every"):
         kinds = (f"{task.dimension}_{task.kind}", task.dimension)
+        if PROXY in pinned:
+            proxies = dict.fromkeys(kinds, str(pinned[PROXY]))
         proxy = next((proxies[kind] for kind in kinds if kind in proxies), None)
         if isinstance(choice := parameters.get(PROXY), Choice):
             fits = [str(v) for v in choice.values if proxy_dimensions[str(v)] == task.dimension]
@@ -200,7 +237,7 @@ def make_study_spec(
         raise
     epochs = {stage: _most_epochs(stage, searched, settings) for stage in method.stages}
     return StudySpec(
-        name=f"{method.name}/{task.name}",
+        name="/".join([method.name, task.name, *([] if arm is None else [arm.name])]),
         method=method.name,
         task=task.name,
         objective=f"val/{task.metric}",
@@ -216,8 +253,10 @@ def make_study_spec(
         backbone=backbone,
         proxy=proxy,
         model=model,
-        data=data,
+        data={**data, **({} if arm is None else arm.of(DATA))},
         entry=method,
+        arm=arm,
+        base=base,
     )
 
 
@@ -299,6 +338,31 @@ def decide_conditions(
             when = {k: v for k, v in distribution.when.items() if k not in others}
             decided[name] = replace(distribution, when=when)
     return decided
+
+
+def following(known: Iterable[str], searched: Mapping[str, Distribution], fixed: Params) -> Params:
+    """Return the values of `decay_epochs` that follow from `epochs`, by `stage.parameter`.
+
+    Args:
+        known: Every `stage.parameter` of the file's methods.
+        searched: The searched parameters.
+        fixed: The fixed parameters.
+
+    Returns:
+        The number of epochs if `epochs` is fixed; None, which means the last epoch, if it is
+        searched.
+    """
+    found: dict[str, int | None] = {}
+    for name in known:
+        stage, _, key = name.rpartition(".")
+        if key != DECAY or name in searched or name in fixed:
+            continue
+        epochs = f"{stage}.{EPOCHS}"
+        if epochs in fixed:
+            found[name] = fixed[epochs]
+        elif epochs in searched:
+            found[name] = None  # the rate falls to 0 at the last epoch, which the sampler draws
+    return found
 
 
 def _most_epochs(stage: str, parameters: Mapping[str, Distribution], settings: Params) -> int:

@@ -3,12 +3,13 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydantic import BaseModel
 
-from sweeper.config.catalog import Catalog, Settings
+from sweeper.config.arms import Arm, CompareBy, arms_of, control_arm
+from sweeper.config.catalog import PROXY, Catalog, Settings
 from sweeper.config.distributions import Distribution, written
 from sweeper.config.schema import (
     Budget,
@@ -22,19 +23,17 @@ from sweeper.config.schema import (
     StageStoreSection,
     Tracking,
 )
-from sweeper.config.study_spec import (
-    StudySpec,
-    make_study_spec,
-)
+from sweeper.config.study_spec import StudySpec, following, make_study_spec
 from sweeper.model import Params
 
 SECTIONS = ("search", "pruning", "replicate", "resources", "budget", "checkpoints",
             "stage_store", "failures", "tracking")  # fmt: skip
+ABLATION = ("compare_by", "base", "tune", "max_arms")  # keys of a file with arms
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep:
-    """One launch of one file. Each method on each task is a study."""
+    """One launch of one file. Each method on each task is a study, or each arm of it."""
 
     name: str
     experiment: str
@@ -48,6 +47,10 @@ class Sweep:
     parameters: Mapping[str, Distribution]  # parents first
     fixed: Params
     stages: Mapping[str, StageSearch]  # the stages that the file names
+    compare_by: CompareBy = field(default_factory=dict)  # empty: no ablation
+    base: str = "preset"  # preset, tuned
+    tune: str = "shared"  # shared, per_arm
+    max_arms: int = 32
     search: Search
     pruning: Pruning
     replicate: Replicate | None
@@ -62,11 +65,41 @@ class Sweep:
     catalog: Catalog = field(repr=False, compare=False)
 
     def studies(self) -> tuple[StudySpec, ...]:
-        """Return every study, by method and then by task, in the order of the file."""
-        return tuple(self.study(method, task) for method in self.methods for task in self.tasks)
+        """Return every study, by method, task and arm, in the order of the file."""
+        return tuple(
+            study
+            for method in self.methods
+            for task in self.tasks
+            for study in self.studies_on(method, task)
+        )
 
-    def study(self, method: str, task: str) -> StudySpec:
-        """Return the study of one method on one task.
+    def studies_on(self, method: str, task: str) -> tuple[StudySpec, ...]:
+        """Return the study of a method on a task, or the study of each arm, after that of the base.
+
+        Raises:
+            InfeasibleParams: The settings contradict each other. Never after the sweep's checks.
+        """
+        if not self.compare_by:
+            return (self.study(method, task),)
+        base = (self.study(method, task),) if self.base == "tuned" else ()
+        arms = [self.study(method, task, arm) for arm in self._arms_on(task)]
+        if control := self.catalog.methods[method].control:
+            vanilla = self.study(method, task, control_arm(control))
+            if vanilla.settings not in [each.settings for each in arms]:
+                arms = [vanilla, *arms]
+        return (*base, *arms)
+
+    def _arms_on(self, task: str) -> list[Arm]:
+        """Return the arms whose source data, if they pin any, fit the task's dimension."""
+        dimension, proxies = self.catalog.tasks[task].dimension, self.catalog.proxies
+        return [
+            arm
+            for arm in arms_of(self.compare_by)
+            if PROXY not in arm.pinned or proxies[arm.pinned[PROXY]] == dimension
+        ]
+
+    def study(self, method: str, task: str, arm: Arm | None = None) -> StudySpec:
+        """Return the study of one method, or of one of its arms, on one task.
 
         Raises:
             InfeasibleParams: The settings contradict each other. Never after the sweep's checks.
@@ -78,15 +111,20 @@ class Sweep:
         common = {k: v for k, v in self.model.items() if self.catalog.is_common(k)}
         searchable = {k: v for k, v in {**common, **own}.items()
                       if k in self.catalog.searched_model}  # fmt: skip
+        is_searched = arm is None or self.tune == "per_arm"
+        if arm is not None:  # schedules that follow epochs follow those that the arm pins
+            follows = following(self.catalog.parameters([method]), {}, arm.pinned)
+            missing = {k: v for k, v in follows.items() if k not in self.fixed}
+            arm = replace(arm, pinned={**arm.pinned, **missing})
         return make_study_spec(
             self.catalog.methods[method],
             entry,
-            parameters=self.parameters,
+            parameters=self.parameters if is_searched else {},
             fixed=self.fixed,
             distinct={
                 stage: section.distinct
                 for stage, section in self.stages.items()
-                if section.distinct != "all"
+                if section.distinct != "all" and is_searched
             },
             backbone=backbone,
             proxies=self.proxies,
@@ -94,13 +132,22 @@ class Sweep:
             model={**common, **dict.fromkeys(own)},
             model_parameters=searchable,
             data=self.data,
-            num_trials=self.search.trials,
+            num_trials=self.search.trials if is_searched else 1,
             min_epochs=self.pruning.min_epochs,
+            arm=arm,
+            base=f"{method}/{task}" if arm is not None and self.base == "tuned" else None,
         )
 
+    def replicate_of(self, study: StudySpec) -> Replicate | None:
+        """Return the repeats of a study; the base of an ablation has none."""
+        return None if self.compare_by and study.arm is None else self.replicate
+
     def stage_store_of(self, study: StudySpec) -> StageStoreSection | None:
-        """Return the store of stage results that a study's trials share, or None."""
-        if self.stage_store is None and study.distinct:
+        """Return the store of stage results that a study's trials share, or None.
+
+        Arms of an ablation share the stages that they do not pin.
+        """
+        if self.stage_store is None and (study.distinct or self.compare_by):
             return StageStoreSection()
         return self.stage_store
 
@@ -130,6 +177,8 @@ class Sweep:
             del plain["resources"]["env"]
         if not self.resources.mps:  # likewise
             del plain["resources"]["mps"]
+        if self.compare_by:
+            plain |= json.loads(json.dumps({name: getattr(self, name) for name in ABLATION}))
         if self.task_files:
             plain["task_files"] = json.loads(json.dumps(self.task_files))
         return plain

@@ -51,7 +51,10 @@ class SweepRunner:
         can_halve: Callable[[Trial, str | None], bool] = lambda trial, stage: False,
     ) -> None:
         self._ledger = ledger
-        self.studies = {plan.study.name: StudyRunner(plan, ledger) for plan in plans}
+        self.studies: dict[str, StudyRunner] = {}
+        for plan in plans:  # a base comes before the arms that need it
+            base = None if plan.base is None else self.studies[plan.base]
+            self.studies[plan.study.name] = StudyRunner(plan, ledger, base=base)
         self._policy, self._budget = policy or FailurePolicy(), budget or FailureBudget()
         self._hooks = tuple(hooks)
         self._out_of_time, self._can_halve = out_of_time, can_halve

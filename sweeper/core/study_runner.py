@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from sweeper.core.protocols import Sampler
-from sweeper.core.replication import Replication, missing
+from sweeper.core.replication import Replication, missing, origins
 from sweeper.core.stage_sharing import SharedStages, SharingSchedule
 from sweeper.errors import SweeperError
 from sweeper.ledger import Ledger
@@ -36,8 +36,10 @@ class Infeasible(SweeperError):
 class StudyPlan:
     """A study and its future trials. `complete` adds the fixed parameters to a suggestion.
 
-    Raises (from `complete`):
-        Infeasible: The suggestion has contradictory settings.
+    `on_base` makes the settings of the arm of an ablation from those of the best trial of its base.
+
+    Raises (from `complete` and `on_base`):
+        Infeasible: The settings contradict each other.
     """
 
     study: Study
@@ -48,13 +50,21 @@ class StudyPlan:
     trial_seed: Callable[[int], int]
     replication: Replication | None = None  # after the search
     stages: SharedStages = field(default_factory=SharedStages)  # of sampled trials
+    base: str | None = None  # the study that is searched before this one
+    on_base: Callable[[Params], Params] = lambda params: params
 
 
 class StudyRunner:
-    """The trials of one study, restored from the ledger. Trials of a dead driver wait again."""
+    """The trials of one study, restored from the ledger. Trials of a dead driver wait again.
 
-    def __init__(self, plan: StudyPlan, ledger: Ledger) -> None:
-        self.plan, self._ledger = plan, ledger
+    Args:
+        base: The runner of the study that comes before this one, if the plan names one.
+    """
+
+    def __init__(
+        self, plan: StudyPlan, ledger: Ledger, *, base: "StudyRunner | None" = None
+    ) -> None:
+        self.plan, self._ledger, self._base = plan, ledger, base
         self.name = plan.study.name
         self.trials: dict[int, Trial] = {t.number: t for t in ledger.trials(self.name)}
         self._num_searched = sum(t.kind.is_searched for t in self.trials.values())
@@ -104,7 +114,15 @@ class StudyRunner:
 
     @property
     def is_done(self) -> bool:
+        if self._base is not None and self._base.is_done and self._base.best is None:
+            return True  # it can never begin
         return self._is_searched and self.num_finished == len(self.trials) and not self._lacks()
+
+    @property
+    def best(self) -> Trial | None:
+        """The best complete trial of a search that is over, besides the control."""
+        found = origins(self.trials.values(), 1) if self._is_searched else []
+        return next((t for t in found if t.kind is not TrialKind.CONTROL), None)
 
     @property
     def has_next(self) -> bool:
@@ -121,7 +139,8 @@ class StudyRunner:
 
     @property
     def _is_open(self) -> bool:
-        return self._num_searched < self.plan.num_trials
+        is_ready = self._base is None or self._base.best is not None
+        return is_ready and self._num_searched < self.plan.num_trials
 
     @property
     def _new_must_wait(self) -> bool:
@@ -167,6 +186,14 @@ class StudyRunner:
         seed = self.plan.trial_seed(number)
         if number < len(self.plan.leading):
             kind, params = self.plan.leading[number]
+            if self._base is not None:
+                assert self._base.best is not None
+                try:
+                    params = self.plan.on_base(self._base.best.params)
+                except Infeasible as error:
+                    outcome = Outcome(
+                        state=TrialState.PRUNED, failure=INFEASIBLE, reason=str(error)
+                    )
         else:
             kind, shared = TrialKind.SAMPLED, self._schedule.next_config()
             params = self.plan.sampler.ask(number, None if shared is None else shared.params)

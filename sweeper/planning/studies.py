@@ -66,8 +66,10 @@ def make_plans(
                 sampler=_sampler(sweep, planned, seed),
                 complete=partial(_complete, planned),
                 trial_seed=partial(_trial_seed, sweep.search.seed, planned.task),
-                replication=replication(sweep, planned.task),
+                replication=replication(sweep, planned),
                 stages=stages(sweep, planned),
+                base=planned.base,
+                on_base=partial(_on_base, planned),
             )
         )
     return plans
@@ -86,17 +88,18 @@ def as_begun(planned: StudySpec, ledger: Ledger) -> StudySpec:
     return replace(planned, preset=began, control={**began, **planned.entry.control})
 
 
-def replication(sweep: Sweep, task: str) -> Replication | None:
-    """Return the number of trials of a study on `task` to repeat, and the seeds of the repeats.
+def replication(sweep: Sweep, planned: StudySpec) -> Replication | None:
+    """Return the number of trials of a study to repeat, and the seeds of the repeats.
 
-    The seeds are the same for every method.
+    The seeds are the same for every method and arm on a task.
     """
-    if sweep.replicate is None:
+    wanted = sweep.replicate_of(planned)
+    if wanted is None:
         return None
     seeds = (
-        derive_seed(sweep.search.seed, task, "replicate", k) for k in range(sweep.replicate.seeds)
+        derive_seed(sweep.search.seed, planned.task, "replicate", k) for k in range(wanted.seeds)
     )
-    return Replication(top=sweep.replicate.top, seeds=tuple(seeds))
+    return Replication(top=wanted.top, seeds=tuple(seeds))
 
 
 def stages(sweep: Sweep, planned: StudySpec) -> SharedStages:
@@ -140,6 +143,13 @@ def _trial_seed(search_seed: int, task: str, number: int) -> int:
     for the preset (0) and its control (1).
     """
     return derive_seed(search_seed, task, "trial", max(0, number - 1))
+
+
+def _on_base(planned: StudySpec, params: Params) -> Params:
+    try:
+        return planned.on_base(params)
+    except InfeasibleParams as error:
+        raise runner.Infeasible(str(error)) from error
 
 
 def _complete(planned: StudySpec, params: Params) -> Params:

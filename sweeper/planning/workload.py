@@ -78,8 +78,9 @@ def workload_of(sweep: Sweep, study: StudySpec) -> Workload:
     """
     leading = [params for _, params in study.leading][: study.num_trials]
     sampled = study.num_trials - len(leading)
-    seeds, top = (sweep.replicate.seeds, sweep.replicate.top) if sweep.replicate else (0, 0)
-    tops, controls = seeds * top, seeds * (len(leading) - 1)
+    repeats = sweep.replicate_of(study)
+    seeds, top = (repeats.seeds, repeats.top) if repeats else (0, 0)
+    tops, controls = seeds * min(top, study.num_trials), seeds * (len(leading) - 1)
     steps = rungs(
         sweep.pruning.type,
         min_epochs=study.min_epochs,

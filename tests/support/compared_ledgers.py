@@ -33,6 +33,7 @@ class Scores:
     facts: Mapping[str, Any] = field(default_factory=dict)
     params: Mapping[str, Any] = field(default_factory=dict)  # of the best trial, besides the rate
     parameters: Sequence[str] = ("refine.lr",)  # that are searched
+    arm: str | None = None  # of an ablation: a preset with replicates, and no control of its own
 
 
 def facts_of(task: str) -> dict[str, Any]:
@@ -61,6 +62,7 @@ def write(
     resources: Mapping[str, Any] | None = None,
     model: Mapping[str, Any] | None = None,
     task_files: Mapping[str, Any] | None = None,
+    compare_by: Mapping[str, Sequence[Any]] | None = None,
 ) -> Ledger:
     """Write a finished sweep and return its ledger; its clock ticks a second a write."""
     ticks = itertools.count()
@@ -74,6 +76,11 @@ def write(
         "search": {"trials": max(s.num_trials for s in studies)},
         **({} if model is None else {"model": dict(model)}),
         **({} if task_files is None else {"task_files": dict(task_files)}),
+        **(
+            {}
+            if compare_by is None
+            else {"compare_by": compare_by, "base": "preset", "tune": "shared"}
+        ),
         "failures": {"max_failed_fraction": 0.2},
     }
     ledger.create(
@@ -90,9 +97,12 @@ def write(
 
 
 def _write_study(ledger: Ledger, scores: Scores) -> None:
-    name = f"{scores.method}/{scores.task}"
+    name = "/".join(filter(None, (scores.method, scores.task, scores.arm)))
     study = Study(name=name, method=scores.method, task=scores.task, objective="val/nrmse", seed=1)
     ledger.add_study(study, {**facts_of(scores.task), **scores.facts})
+    if scores.arm is not None:
+        _write_arm(ledger, scores, name)
+        return
     for number in range(scores.num_trials):
         kind = (TrialKind.PRESET, TrialKind.CONTROL)[number] if number < 2 else TrialKind.SAMPLED
         value = {PRESET: 0.6, CONTROL: scores.control[0], SAMPLED: scores.best[0]}.get(number, 0.7)
@@ -112,6 +122,17 @@ def _write_study(ledger: Ledger, scores: Scores) -> None:
             )  # fmt: skip
             run(ledger, trial, value, scores)
             number += 1
+
+
+def _write_arm(ledger: Ledger, scores: Scores, name: str) -> None:
+    first = Trial(study=name, number=PRESET, kind=TrialKind.PRESET, params={}, seed=7000)
+    run(ledger, first, 0.6, scores)
+    for number, value in enumerate(scores.best):
+        replicate = Trial(
+            study=name, number=FIRST_REPLICATE + number, kind=TrialKind.REPLICATE,
+            seed=100 + number, origin=PRESET, params={},
+        )  # fmt: skip
+        run(ledger, replicate, value, scores)
 
 
 def _params(scores: Scores, number: int) -> dict[str, Any]:

@@ -79,7 +79,7 @@ class Sweep:
 
     def events(self, kind: str) -> list[tuple[int, dict]]:
         query = f"select number, payload from events where kind='{kind}' order by seq"
-        return [(number, _plain(payload)) for number, payload in self.rows(query)]
+        return [(number, plain(payload)) for number, payload in self.rows(query)]
 
     def checkpoints(self) -> dict[int, Path]:
         """Return the ledger's checkpoint of each trial of a sweep without a store."""
@@ -100,12 +100,12 @@ class Sweep:
             curves.setdefault(number, {})[payload["epoch"]] = payload["metrics"]
         rows = self.rows("select number, state, params, value, best_epoch, test from trials")
         return {
-            n: (state, _plain(params), *best, _plain(test), sorted(curves[n].items()))
+            n: (state, plain(params), *best, plain(test), sorted(curves[n].items()))
             for n, state, params, *best, test in rows
         }
 
 
-def _plain(value: Any) -> dict:
+def plain(value: Any) -> dict:
     """Return what a JSON column holds, which only some databases read by themselves."""
     return json.loads(value) if isinstance(value, str) else value
 

@@ -28,6 +28,12 @@ from sweeper.analysis.comparison.comparison import (
 )
 from sweeper.analysis.comparison.distance_correlation import distance_correlations
 from sweeper.analysis.comparison.entries import TunedStudy, control_of, entry_of, read_tuned_studies
+from sweeper.analysis.comparison.factors import (
+    check_factor,
+    interactions,
+    level_entries,
+    trends,
+)
 from sweeper.analysis.prose import listed
 from sweeper.analysis.statistics import (
     PairedDifferences,
@@ -46,7 +52,11 @@ DIMENSIONS = {"1d": "1D", "2d": "2D"}
 
 
 def compare(
-    ledgers: Sequence[Ledger], *, tasks: Sequence[str] = (), baseline: str | None = None
+    ledgers: Sequence[Ledger],
+    *,
+    tasks: Sequence[str] = (),
+    baseline: str | None = None,
+    by: str | None = None,
 ) -> Comparison:
     """Compare the methods of these sweeps.
 
@@ -55,16 +65,18 @@ def compare(
         tasks: The tasks to compare; if empty, all tasks of the sweeps.
         baseline: The label of a method, or `control`, which is each method's own vanilla
             fine-tuning without tuning.
+        by: A factor of an ablation. Its levels are compared, instead of all arms.
 
     Raises:
         NotFound: A sweep was never started.
-        UsageError: A sweep is named twice, or no sweep has a task or the baseline.
+        UsageError: A sweep is named twice, or no sweep has a task, the baseline or the factor.
     """
     return compare_studies(
         read_tuned_studies(ledgers),
         sweeps=[ledger.name for ledger in ledgers],
         tasks=tasks,
         baseline=baseline,
+        by=by,
     )
 
 
@@ -74,20 +86,25 @@ def compare_studies(
     sweeps: Sequence[str],
     tasks: Sequence[str] = (),
     baseline: str | None = None,
+    by: str | None = None,
 ) -> Comparison:
     """Compare studies that were read before. For the arguments see `compare`."""
     known = list(dict.fromkeys(c.study.study.task for c in tuned_studies))
     for task in tasks:
         if task not in known:
             raise UsageError(f"--task: {unknown('task', task, known)}")
-    labels = list(dict.fromkeys(c.label for c in tuned_studies))
-    if baseline is not None and baseline not in (*labels, CONTROL):
-        raise UsageError(f"--baseline: {unknown('method', baseline, [*labels, CONTROL])}")
-    found = tuple(
-        compare_task(task, [c for c in tuned_studies if c.study.study.task == task], baseline)
+    if by is not None:
+        check_factor(by, tuned_studies)
+    groups = {
+        task: [c for c in tuned_studies if c.study.study.task == task]
         for task in known
         if not tasks or task in tasks
-    )
+    }
+    found = tuple(compare_task(task, group, baseline, by) for task, group in groups.items())
+    labels = list(dict.fromkeys(entry.label for task in found for entry in task.entries))
+    if baseline is not None and baseline not in (*labels, CONTROL):
+        raise UsageError(f"--baseline: {unknown('method', baseline, [*labels, CONTROL])}")
+    arms = {task: arm_entries(group) for task, group in groups.items()} if by is not None else {}
     # Tasks with different data or protocols have no common ranks.
     ranks, ranked = average_ranks(
         {
@@ -106,6 +123,12 @@ def compare_studies(
         effects=effects(found),
         distance_correlations=distance_correlations(
             [c for c in tuned_studies if not tasks or c.study.study.task in tasks]
+        ),
+        design=next((c.design for c in tuned_studies if c.arm is not None), None),
+        by=by,
+        trends=tuple(each for task in arms for each in trends(task, arms[task], str(by))),
+        interactions=tuple(
+            each for task in arms for each in interactions(task, arms[task], str(by))
         ),
     )
 
@@ -209,8 +232,13 @@ SHOWN = ("title", "dimension", "kind", "protocol", "data_source", "licence", "or
          "baselines", "backbone", "pretrained", "published_samples")  # fmt: skip
 
 
+def arm_entries(tuned_studies: Sequence[TunedStudy]) -> list[tuple[TunedStudy, Entry]]:
+    """Return the arms among these studies, each with its entry."""
+    return [(c, entry_of(c)) for c in tuned_studies if c.arm is not None and c.is_contender]
+
+
 def compare_task(
-    task: str, tuned_studies: Sequence[TunedStudy], baseline: str | None
+    task: str, tuned_studies: Sequence[TunedStudy], baseline: str | None, by: str | None = None
 ) -> TaskComparison:
     """Compare all studies on one task.
 
@@ -218,10 +246,20 @@ def compare_task(
         task: The name of the task.
         tuned_studies: The studies on this task.
         baseline: The label of the baseline, or `control`; None compares every pair.
+        by: A factor, whose levels are compared.
     """
-    entries = tuple(entry_of(tuned) for tuned in tuned_studies)
-    controls = tuple(control_of(tuned) for tuned in tuned_studies)
-    incomparable = tuple(_unlike(tuned_studies, SAME))
+    contenders = [tuned for tuned in tuned_studies if tuned.is_contender] or list(tuned_studies)
+    if by is not None:
+        entries = tuple(level_entries(arm_entries(tuned_studies), by))
+        of_label = {entry.label: entry.study.partition(", ")[0] for entry in entries}
+        contenders = [
+            next(c for c in contenders if c.study.study.name == name) for name in of_label.values()
+        ]
+    else:
+        entries = tuple(entry_of(tuned) for tuned in contenders)
+    controls = tuple(control_of(tuned, tuned_studies) for tuned in contenders)
+    is_ablation = any(tuned.arm is not None for tuned in contenders)
+    incomparable = tuple(_unlike(contenders, SAME))
     between = [] if incomparable else _between(entries, baseline)
     facts = tuned_studies[0].study.facts
     return TaskComparison(
@@ -236,11 +274,13 @@ def compare_task(
             [
                 difference(entry, replace(control, label=CONTROL))
                 for entry, control in zip(entries, controls, strict=True)
+                if control.trial is not None or not is_ablation
             ]
         ),
         incomparable=incomparable,
-        cautions=(*_unlike(tuned_studies, ALIKE), *_unfinished(tuned_studies, entries)),
+        cautions=(*_unlike(contenders, ALIKE), *_unfinished(contenders, entries)),
         published=published_of(facts),
+        is_ablation=is_ablation,
     )
 
 
@@ -355,7 +395,9 @@ def _unfinished(tuned_studies: Sequence[TunedStudy], entries: Sequence[Entry]) -
     lines = []
     for tuned, entry in zip(tuned_studies, entries, strict=True):
         searched = tuned.study.searched
-        asked = (tuned.sweep.record.resolved.get("search") or {}).get("trials") or 0
+        resolved = tuned.sweep.record.resolved
+        is_one = tuned.arm is not None and resolved.get("tune") == "shared"
+        asked = 1 if is_one else (resolved.get("search") or {}).get("trials") or 0
         planned = max(asked, len(searched))
         left = planned - sum(t.state.is_finished for t in searched)
         if left:

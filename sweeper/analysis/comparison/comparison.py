@@ -145,6 +145,12 @@ class TaskComparison:
     incomparable: tuple[str, ...]  # reasons why the methods are not compared
     cautions: tuple[str, ...]
     published: tuple[Published, ...]
+    is_ablation: bool = False  # between arms
+
+    @property
+    def distinct_controls(self) -> tuple[Entry, ...]:
+        """The controls with values; arms of an ablation have one in common."""
+        return tuple({(c.sweep, c.study): c for c in self.controls if c.values}.values())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,6 +199,34 @@ class DistanceCorrelation:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Trend:
+    """The error of a method over the levels of a numeric factor of an ablation."""
+
+    label: str
+    task: str
+    factor: str
+    levels: tuple[float, ...]  # ascending
+    means: tuple[float | None, ...]  # test errors
+    correlation: RankCorrelation | None  # over all seeds and levels
+    ci: Interval | None  # of its rho, over seeds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interaction:
+    """The difference of a factor's two levels, at one level of another factor less at a second."""
+
+    label: str
+    task: str
+    levels: tuple[str, str]
+    others: tuple[str, str]
+    pairs: int
+    difference: float | None
+    ci: Interval | None
+    p_value: float | None
+    p_holm: float | None = None  # corrected for all interactions of the factor on the task
+
+
+@dataclass(frozen=True, kw_only=True)
 class Comparison:
     """The methods of one or several sweeps, on each task and over all tasks."""
 
@@ -204,6 +238,10 @@ class Comparison:
     ranked_tasks: tuple[str, ...]
     effects: tuple[Effect, ...]
     distance_correlations: tuple[DistanceCorrelation, ...] = ()
+    design: str | None = None  # of an ablation: preset, tuned (its base) or per_arm
+    by: str | None = None  # the factor whose levels are compared
+    trends: tuple[Trend, ...] = ()  # of this factor
+    interactions: tuple[Interaction, ...] = ()  # likewise
 
 
 def published_of(facts: JsonObject) -> tuple[Published, ...]:

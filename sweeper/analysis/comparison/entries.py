@@ -20,11 +20,12 @@ from sweeper.analysis.table import (
     read_histories,
     read_table,
 )
+from sweeper.config.arms import arms_of
 from sweeper.config.catalog import model_settings
 from sweeper.core.ranking import CANDIDATES
 from sweeper.errors import UsageError
 from sweeper.ledger import Ledger
-from sweeper.model import Trial, TrialKind, TrialState
+from sweeper.model import CONTROL_ARM, Params, Trial, TrialKind, TrialState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +49,32 @@ class TunedStudy:
         return self.histories.get(trial.number, NOTHING)
 
     @property
+    def arm(self) -> str | None:
+        """The name of the arm of an ablation, or None."""
+        return self.study.study.arm
+
+    @property
+    def is_contender(self) -> bool:
+        """False for the base and for the control of an ablation, with which arms are compared."""
+        if self.arm is None:
+            return not self.sweep.record.resolved.get("compare_by")
+        return self.arm != CONTROL_ARM
+
+    @property
+    def design(self) -> str:
+        """The settings that an arm does not pin: of the preset, of a tuned base, or per_arm."""
+        resolved = self.sweep.record.resolved
+        return str(resolved["tune"] if resolved.get("tune") == "per_arm" else resolved.get("base"))
+
+    @property
+    def pinned(self) -> Params:
+        """The settings that the arm pins."""
+        if self.arm is None:
+            return {}
+        arms = arms_of(self.sweep.record.resolved.get("compare_by") or {})
+        return next((arm.pinned for arm in arms if arm.name == self.arm), {})
+
+    @property
     def candidates(self) -> list[Trial]:
         """The trials that compete to be the best: neither control nor replicates."""
         return [t for t in self.study.trials if t.kind in CANDIDATES]
@@ -69,8 +96,8 @@ def read_tuned_studies(ledgers: Sequence[Ledger], *, histories: bool = True) -> 
         if count > 1:
             raise UsageError(f"sweep `{name}` is named {count} times; name it once.")
     found = [each for ledger in ledgers for each in _of(ledger, histories=histories)]
-    on_a_task = Counter((c.study.study.method, c.study.study.task) for c in found)
-    twice = {method for (method, _), count in on_a_task.items() if count > 1}
+    on_a_task = Counter((c.label, c.study.study.task) for c in found)
+    twice = {label for (label, _), count in on_a_task.items() if count > 1}
     return [
         replace(c, label=f"{c.sweep.record.name}:{c.label}") if c.label in twice else c
         for c in found
@@ -81,7 +108,7 @@ def _of(ledger: Ledger, *, histories: bool) -> list[TunedStudy]:
     sweep, found = read_table(ledger), read_histories(ledger) if histories else {}
     return [
         TunedStudy(
-            label=study.study.method,
+            label=" ".join(filter(None, (study.study.method, study.study.arm))),
             sweep=sweep,
             study=study,
             histories={n: h for (name, n), h in found.items() if name == study.study.name},
@@ -112,8 +139,18 @@ def configuration(tuned: TunedStudy, trial: Trial) -> dict[str, object]:
     }
 
 
-def control_of(tuned: TunedStudy) -> Entry:
-    """Return the entry of a method's control."""
+def control_of(tuned: TunedStudy, beside: Sequence[TunedStudy] = ()) -> Entry:
+    """Return the entry of a method's control.
+
+    Args:
+        beside: The other studies on the task. The control of an arm is an arm among them.
+    """
+    if tuned.arm is not None:
+        mine = (tuned.sweep.record.name, tuned.study.study.method)
+        for other in beside:
+            theirs = (other.sweep.record.name, other.study.study.method)
+            if other.arm == CONTROL_ARM and theirs == mine:
+                return replace(entry_of(other), label=other.label.removesuffix(f" {CONTROL_ARM}"))
     controls = [t for t in tuned.study.trials if t.kind is TrialKind.CONTROL]
     replicated = [t for t in controls if tuned.study.replicates.get(t.number)]
     return _entry(tuned, replicated[0] if replicated else tuned.study.control)

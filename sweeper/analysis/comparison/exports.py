@@ -28,8 +28,10 @@ from sweeper.analysis.comparison.verdicts import (
     answer,
     distance_answer,
     headline,
+    interaction_text,
     limits_over_tasks,
     notes,
+    trend_text,
 )
 from sweeper.analysis.statistics import fewest_pairs
 from sweeper.text import visible
@@ -102,9 +104,8 @@ def method_rows(comparison: Comparison) -> list[Row]:
             "device_seconds": entry.budget and entry.budget.device_seconds,
         }
         for task in comparison.tasks
-        for is_control, entries in ((False, task.entries), (True, task.controls))
+        for is_control, entries in ((False, task.entries), (True, task.distinct_controls))
         for entry in entries
-        if not is_control or entry.values
     ]
 
 
@@ -176,6 +177,18 @@ def as_json(comparison: Comparison) -> dict[str, object]:
         "distance": _distance(comparison),
         "effects": [{**asdict(each), "sentence": across(each)} for each in comparison.effects],
         "effect_notes": limits_over_tasks(comparison.effects),
+        **({} if comparison.design is None else {"design": comparison.design}),
+        **(_by_factor(comparison) if comparison.by is not None else {}),
+    }
+
+
+def _by_factor(comparison: Comparison) -> dict[str, object]:
+    return {
+        "by": comparison.by,
+        "trends": [{**asdict(each), "sentence": trend_text(each)} for each in comparison.trends],
+        "interactions": [
+            {**asdict(each), "sentence": interaction_text(each)} for each in comparison.interactions
+        ],
     }
 
 

@@ -10,7 +10,9 @@ from sweeper.analysis.comparison.comparison import (
     DistanceCorrelation,
     Effect,
     Entry,
+    Interaction,
     TaskComparison,
+    Trend,
     Verdict,
     num_tests,
 )
@@ -31,7 +33,25 @@ def name(label: str) -> str:
     if label == CONTROL:
         return "untuned vanilla fine-tuning"
     sweep, _, bare = label.rpartition(":")
-    return f"{method(bare)} ({sweep})" if sweep else method(bare)
+    bare, _, arm = bare.partition(" ")
+    named = f"{method(bare)} with {arm.replace(',', ', ')}" if arm else method(bare)
+    return f"{named} ({sweep})" if sweep else named
+
+
+DESIGNS = {  # what the arms of an ablation have in common
+    "preset": "All else is the preset of the method.",
+    "tuned": "All else is the best trial of a search of the base, at which its own settings are "
+    "favoured over those of other arms.",
+    "per_arm": "Each arm was tuned on its own, with as many trials.",
+}
+
+
+def question(comparison: Comparison) -> str:
+    """Return the question that a comparison answers, and on which terms."""
+    which = f"Which of {listed([name(label) for label in comparison.labels])} wins"
+    if comparison.design is None:
+        return f"{which}, each tuned alike?"
+    return f"{which}? {DESIGNS[comparison.design]}"
 
 
 def headline(comparison: Comparison) -> str:
@@ -236,7 +256,8 @@ def _limits(family: Sequence[Difference | Effect], counts: Sequence[int], what: 
 
 def notes(task: TaskComparison) -> list[str]:
     """Return the notes on a task's numbers."""
-    is_untuned = any(each.difference is not None for each in task.from_control)
+    is_told = any(each.difference is not None for each in task.from_control)
+    is_untuned = is_told and not task.is_ablation
     said = (
         budgets(task),
         few([task]),
@@ -329,6 +350,31 @@ def distance_answer(found: Sequence[DistanceCorrelation]) -> str:
         return f"{distance} predicts the test error in none of {studies}, as far as can be told."
     rest = f"; in {left} of {studies} nothing can be told" if left else ""
     return f"By {distance}, {'; '.join(parts)}{rest}."
+
+
+def trend_text(each: Trend) -> str:
+    """Return a sentence on the trend of a numeric factor."""
+    of = f"{name(each.label)} on {each.task}"
+    found = each.correlation
+    if found is None:
+        return f"{of}: the trend over {each.factor} cannot be told."
+    between = f", 95 % interval {interval(each.ci)}" if each.ci else ""
+    way = "rises" if found.rho > 0 else "falls"
+    told = f"the error {way} with {each.factor}" if found.p_value < ALPHA else Verdict.UNKNOWN.value
+    return f"{of}: {told} (ρ = {readable(found.rho)}{between}, p = {readable(found.p_value)})."
+
+
+def interaction_text(each: Interaction) -> str:
+    """Return a sentence on an interaction of two factors."""
+    of = f"{name(each.label)} on {each.task}"
+    what = f"{each.levels[0]} less {each.levels[1]}"
+    if each.difference is None or each.p_holm is None:
+        return f"{of}: no seed has all arms of {what} by {each.others[0]} and {each.others[1]}."
+    verdict = "they interact" if each.p_holm < ALPHA else Verdict.UNKNOWN.value
+    between = f"{each.others[0]} than at {each.others[1]}"
+    higher = "higher" if each.difference > 0 else "lower"
+    change = f"{readable(abs(each.difference))} {higher} at {between}"
+    return f"{of}: {what} is {change}: {verdict} (p = {readable(each.p_holm)})."
 
 
 def series(each: DistanceCorrelation) -> str:

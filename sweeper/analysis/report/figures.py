@@ -328,7 +328,7 @@ def colours(labels: Sequence[str]) -> dict[str, str]:
 def scores(task: TaskComparison, palette: Mapping[str, str]) -> Figure:
     """Return the figure of test values of all methods and controls, with means and intervals."""
     found = [(e, e.label, name(e.label)) for e in task.entries]
-    found += [(e, CONTROL, f"{name(e.label)}: control") for e in task.controls]
+    found += [(e, CONTROL, f"{name(e.label)}: control") for e in task.distinct_controls]
     found = [row for row in found if row[0].values]
     drawn = []
     for row, (entry, label, shown) in enumerate(found):

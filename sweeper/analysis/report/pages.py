@@ -70,15 +70,15 @@ def summary(ledger: Ledger, study: str | None) -> Mapping[str, float]:
     if study is None:
         return {f"average_rank/{label}": rank for label, rank in read.comparison.ranks.items()}
     tuned = _of(read.tuned_studies, study)
-    task = next(t for t in read.comparison.tasks if t.task == tuned.study.study.task)
-    index = [entry.study for entry in task.entries].index(study)
-    entry, control, cost = task.entries[index], task.controls[index], cost_of(tuned)
-    objective = tuned.study.study.objective
+    entry, cost = entry_of(tuned), cost_of(tuned)
+    on_task = [c for c in read.tuned_studies if c.study.study.task == tuned.study.study.task]
+    control = control_of(tuned, on_task)
+    test, objective = tuned.study.test_metric, tuned.study.study.objective
     values = {
-        f"mean_over_seeds/{task.metric}": entry.mean,
+        f"mean_over_seeds/{test}": entry.mean,
         f"mean_over_seeds/{objective}": entry.validation,
-        f"sd_over_seeds/{task.metric}": entry.sd,
-        f"control/mean_over_seeds/{task.metric}": control.mean,
+        f"sd_over_seeds/{test}": entry.sd,
+        f"control/mean_over_seeds/{test}": control.mean,
         f"rises/{objective}": entry.upward_rms,
         f"jaggedness/{objective}": entry.roughness,
         "seeds": len(entry.values),

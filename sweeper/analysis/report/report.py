@@ -61,7 +61,7 @@ def sweep_page(
         title=f"{sweep.record.name}: sweep report",
         name=sweep.record.name,
         state=_state(sweep),
-        question=_question(sweep),
+        question=_question(sweep, comparison),
         answer=headline(sweep, comparison),
         has_single_seeds=any(len(e.values) == 1 for t in comparison.tasks for e in t.entries),
         links=_links(comparison, tuned_studies),
@@ -91,7 +91,7 @@ def render_comparison(comparison: Comparison) -> str:
     return render(
         "comparison.html.j2",
         title=f"{listed(list(comparison.sweeps))}: comparison",
-        methods_compared=listed([name(label) for label in comparison.labels]),
+        question=verdicts.question(comparison),
         answer=verdicts.headline(comparison),
         fewest=FEWEST,
         methods=[methods_section(task, palette, is_alone=is_alone) for task in comparison.tasks],
@@ -151,7 +151,9 @@ def _state(sweep: SweepTable) -> str:
     )
 
 
-def _question(sweep: SweepTable) -> str:
+def _question(sweep: SweepTable, comparison: Comparison) -> str:
+    if comparison.design is not None:
+        return verdicts.question(comparison)
     methods = list(dict.fromkeys(method(s.study.method) for s in sweep.studies))
     tasks = list(sweep.by_task())
     few = listed(tasks) if 0 < len(tasks) <= FEW_TASKS else f"{len(tasks)} tasks"

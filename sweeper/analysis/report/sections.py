@@ -110,7 +110,7 @@ def _methods(task: TaskComparison) -> Table:
     header = ["method", "test mean", "95 % interval", "seeds", "sd", "validation", "rises",
               "jaggedness", "trial", "candidates", "epochs", "device-s"]  # fmt: skip
     shown = [(e, name(e.label)) for e in task.entries]
-    shown += [(e, f"{name(e.label)}: control") for e in task.controls if e.values]
+    shown += [(e, f"{name(e.label)}: control") for e in task.distinct_controls]
     lines = [
         [called, e.mean, interval(e.ci), len(e.values), e.sd, e.validation, e.upward_rms,
          e.roughness, e.trial, e.budget and e.budget.trials, e.budget and e.budget.epochs,

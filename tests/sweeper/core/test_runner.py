@@ -485,3 +485,43 @@ def test_a_longer_search_repeats_only_what_is_new_among_the_best(tmp_path):
     assert longer.is_done
     extra = [t.origin for t in longer.trials if t.kind is TrialKind.REPLICATE]
     assert sorted(extra) == [1, 2, 3]
+
+
+ARM = Study(name="nft/t/refine.freeze=body", method="nft", task="t", objective="val/nrmse", seed=0)
+
+
+def with_arm(tmp_path, sampler: FixedSampler) -> SweepRunner:
+    """A study of two trials, and an arm that pins a setting of its best trial, with two seeds."""
+    arm = replace(
+        plan(FixedSampler([]), num_trials=1, study=ARM, leading=[(TrialKind.PRESET, {})]),
+        base="nft/t",
+        on_base=lambda params: {**params, "refine.freeze": "body"},
+        replication=Replication(top=1, seeds=(7, 8)),
+    )
+    return SweepRunner([plan(sampler, num_trials=2), arm], new_ledger(tmp_path))
+
+
+def test_an_arm_waits_for_its_base_and_has_the_settings_of_its_best_trial(tmp_path):
+    runner = with_arm(tmp_path, FixedSampler(lrs(3.0, 4.0)))
+    both = [started(runner), started(runner)]
+    assert {trial.study for trial in both} == {"nft/t"}
+    assert runner.next_trial() is None
+    for trial, value in zip(both, (0.5, 0.4), strict=True):
+        assert not runner.is_done
+        for measurement in curve([value]):
+            runner.on_report(trial, measurement)
+    resumed = with_arm(tmp_path, FixedSampler([]))
+    run_scripted(resumed, {0: [0.3], 100_000: [0.3], 100_001: [0.3]})
+    assert resumed.is_done
+    params = {**both[1].params, "refine.freeze": "body"}
+    of_arm = [t for t in resumed.trials if t.study == ARM.name]
+    assert [(t.kind, t.params) for t in of_arm] == [
+        (TrialKind.PRESET, params), (TrialKind.REPLICATE, params), (TrialKind.REPLICATE, params)
+    ]  # fmt: skip
+
+
+def test_an_arm_of_a_base_without_a_complete_trial_never_begins(tmp_path):
+    runner = with_arm(tmp_path, FixedSampler(lrs(3.0, 4.0)))
+    run_scripted(runner, {0: [float("nan")], 1: [float("nan")]})
+    assert runner.is_done
+    assert {trial.study for trial in runner.trials} == {"nft/t"}

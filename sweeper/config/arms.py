@@ -1,0 +1,159 @@
+"""The arms of an ablation: configurations with some settings pinned, each a study of its own.
+
+    compare_by: {refine.freeze: [none, body], align.epochs: [0, 20]}    # crossed: four arms
+    compare_by: [{refine.freeze: body}, {align.epochs: 0}]              # listed: two arms
+
+A setting that an arm pins is a factor: `stage.parameter`, `model.SETTING`, `data.SETTING` or
+`proxy`. All other settings of the arms are those of their common base.
+"""
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any
+
+from pydantic import BaseModel
+
+from sweeper.config.catalog import MODEL, PROXY, Catalog, public_fields
+from sweeper.config.faults import Faults, shown
+from sweeper.config.node import Node
+from sweeper.config.parameters import check_value, is_known
+from sweeper.errors import unknown
+from sweeper.model import CONTROL_ARM, Params
+from sweeper.text import printable
+
+DATA = "data"  # prefix of settings of the section `data`
+UNFIT = re.compile(r"[^A-Za-z0-9._+-]+")  # characters that a value's text in a name may not have
+
+CompareBy = Mapping[str, Sequence[Any]] | Sequence[Params]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """One configuration of an ablation."""
+
+    name: str  # "refine.freeze=body", which ends the name of its studies
+    pinned: Params = field(default_factory=dict)
+
+    def of(self, section: str) -> dict[str, Any]:
+        """Return the pinned settings of a section of the file: `model` or `data`."""
+        start = f"{section}."
+        return {k.removeprefix(start): v for k, v in self.pinned.items() if k.startswith(start)}
+
+
+def arms_of(compare_by: CompareBy) -> tuple[Arm, ...]:
+    """Return the arms: all combinations of the values of crossed factors, or the listed ones."""
+    if isinstance(compare_by, Mapping):
+        listed: Iterator[Params] | Sequence[Params] = (
+            dict(zip(compare_by, values, strict=True)) for values in product(*compare_by.values())
+        )
+        return tuple(map(arm_of, listed)) if compare_by else ()
+    return tuple(map(arm_of, compare_by))
+
+
+def factors(compare_by: CompareBy) -> list[str]:
+    """Return the settings that some arm pins."""
+    if isinstance(compare_by, Mapping):
+        return list(compare_by)
+    return list(dict.fromkeys(name for arm in compare_by for name in arm))
+
+
+def arm_of(pinned: Params) -> Arm:
+    """Return the arm that pins these settings."""
+    return Arm(name=",".join(f"{k}={_text(v)}" for k, v in pinned.items()), pinned=dict(pinned))
+
+
+def control_arm(control: Params) -> Arm:
+    """Return the arm of vanilla fine-tuning, given the settings that turn a method into it."""
+    return Arm(name=CONTROL_ARM, pinned=dict(control))
+
+
+def _text(value: Any) -> str:
+    plain = value if isinstance(value, str) else json.dumps(value)
+    return UNFIT.sub("-", plain).strip("-") or "-"
+
+
+def read_compare_by(
+    tree: Node,
+    given: CompareBy,
+    methods: Sequence[str],
+    catalog: Catalog,
+    faults: Faults,
+    *,
+    max_arms: int,
+) -> CompareBy:
+    """Check the factors of a file and their values, and return them.
+
+    Args:
+        tree: The merged file.
+        given: Its `compare_by`.
+        methods: The methods of the sweep.
+        catalog: The known names.
+        faults: The faults so far; new ones are added.
+        max_arms: The largest number of arms of a study.
+    """
+    node = tree.child("compare_by")
+    types = {**catalog.parameter_types(methods), DATA: [catalog.sections["data"]]}
+    if isinstance(given, Mapping):
+        pinned = [(k, [(node.at([k, i]), v) for i, v in enumerate(vs)]) for k, vs in given.items()]
+        count = math.prod(map(len, given.values()))
+    else:
+        places: dict[str, list[tuple[Node, Any]]] = {}
+        for i, arm in enumerate(given):
+            for name, value in arm.items():
+                places.setdefault(name, []).append((node.at([i, name]), value))
+        pinned, count = list(places.items()), len(given)
+    for name, values in pinned:
+        _check_factor(name, node, values, methods, types, catalog, faults)
+        if isinstance(given, Mapping) and len(values) < 2:
+            faults.add(node.at([name]), f"`compare_by.{name}` needs two values or more to compare.")
+    if not isinstance(given, Mapping) and count == 1:
+        faults.add(node, "`compare_by` has one arm; list two or more.")
+    if count > max_arms:
+        message = f"`compare_by` has {count} arms for each method and task, over `max_arms`"
+        faults.add(node, f"{message} ({max_arms}): list fewer, or raise it.")
+    elif twice := _twice([arm.name for arm in arms_of(given)]):
+        faults.add(node, f"`compare_by` has the arm `{twice}` twice; keep one.")
+    return given
+
+
+def _twice(names: Sequence[str]) -> str | None:
+    return next((name for i, name in enumerate(names) if name in names[:i]), None)
+
+
+def _check_factor(
+    name: str,
+    node: Node,
+    values: Sequence[tuple[Node, Any]],
+    methods: Sequence[str],
+    types: Mapping[str, list[type[BaseModel]]],
+    catalog: Catalog,
+    faults: Faults,
+) -> None:
+    """Add a fault for a factor that some method lacks, or for a value that is refused."""
+    place, label = values[0][0] if values else node, f"compare_by.{printable(name)}"
+    section = name.partition(".")[0]
+    if name == PROXY:
+        for at, value in values:
+            if value not in catalog.proxies:
+                faults.add(at, f"`{label}`: {unknown('proxy', shown(value), catalog.proxies)}")
+        for method in methods:
+            if not catalog.methods[method].needs_source:
+                faults.add(place, f"`{label}`: {method} reads no source data; take it out.")
+        return
+    if section == DATA:
+        known = [f"{DATA}.{each}" for each in public_fields(catalog.sections["data"])]
+        if name not in known:
+            faults.add(place, unknown("factor", printable(name), known))
+            return
+    else:
+        for method in methods:
+            if not is_known(name, place, [method], catalog, faults, section="compare_by"):
+                return
+    for at, value in values:
+        if value is None and section == MODEL:
+            faults.add(at, f"`{label}` must have a value, but got null.")
+        check_value(label, at, name, value, types, faults)
