@@ -75,7 +75,8 @@ class Study:
     @property
     def arm(self) -> str | None:
         """The name of the arm of an ablation, or None."""
-        return self.name.removeprefix(f"{self.method}/{self.task}").removeprefix("/") or None
+        start = f"{self.method}/{self.task}/"
+        return self.name.removeprefix(start) if self.name.startswith(start) else None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -64,7 +64,8 @@ class TunedStudy:
     def design(self) -> str:
         """The settings that an arm does not pin: of the preset, of a tuned base, or per_arm."""
         resolved = self.sweep.record.resolved
-        return str(resolved["tune"] if resolved.get("tune") == "per_arm" else resolved.get("base"))
+        is_per_arm = resolved.get("tune") == "per_arm"
+        return "per_arm" if is_per_arm else str(resolved.get("base") or "preset")
 
     @property
     def pinned(self) -> Params:
