@@ -69,12 +69,16 @@ def every_trial(**settings: Any) -> Iterator[dict[str, Any]]:
 
 def test_every_method_trains_on_a_gpu_saves_and_goes_on(run):
     trials = [("whole", each) for each in every_trial(epochs=1, k0=0.5)]
-    resumed = ("resumed", {"method": "mona", "dimension": "1d"})
+    tokens = of_each_stage("contrastive_pare", noise_space="tokens")
+    resumed = [
+        ("resumed", {"method": "mona", "dimension": "1d"}),
+        ("resumed", {"method": "contrastive_pare", "dimension": "1d", "settings": tokens}),
+    ]
     steps = [("whole", {"method": method, "dimension": "1d",
                         "settings": of_each_stage(method, epochs=1, k0=0.5) | settings})
              for method, pair in STEPS for settings in pair]  # fmt: skip
     chosen = ("chosen_precision", {"method": "nft", "dimension": "1d"})
-    found = run([("refusals", {}), *trials, resumed, chosen, *steps])[-len(steps) :]
+    found = run([("refusals", {}), ("noise", {}), *trials, *resumed, chosen, *steps])[-len(steps) :]
     # Twice the steps and more of the same epochs: whatever waits in a step waits more often.
     for (method, _), few, many in zip(STEPS, found[::2], found[1::2], strict=True):
         assert few["kernels"] < many["kernels"]

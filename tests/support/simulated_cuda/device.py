@@ -112,6 +112,20 @@ class SimulatedTensor(torch.Tensor):
         return self.values.data_ptr()
 
 
+class SimulatedGenerator(torch._C.Generator):
+    """A generator of either device. One of the GPU draws as one of the CPU does."""
+
+    def __new__(cls, device: torch.device | str = "cpu") -> "SimulatedGenerator":
+        made = super().__new__(cls)
+        if torch.device(device).type == "cuda":
+            GENERATORS[made._cdata] = made  # operators get another object with the same data
+        return made
+
+
+# Those of the GPU, by the address of their data.
+GENERATORS: weakref.WeakValueDictionary[int, SimulatedGenerator] = weakref.WeakValueDictionary()
+
+
 class SimulatedDevice(TorchDispatchMode):
     """Sends every operator to `run`, also those that make a tensor on the device from none."""
 
@@ -136,7 +150,8 @@ def run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     to = None if kwargs.get("device") is None else torch.device(kwargs["device"]).type
     if not ours and to != "cuda":
         return func(*args, **kwargs)
-    if any(isinstance(leaf, torch.Generator) and leaf.device == CPU for leaf in leaves):
+    drawing = [leaf for leaf in leaves if isinstance(leaf, torch._C.Generator)]
+    if any(generator._cdata not in GENERATORS for generator in drawing):
         raise WrongDevice(f"{func}: a generator of the CPU for a tensor of the GPU, {site()}")
     if ours:
         check_devices(func, args, theirs)
@@ -251,6 +266,7 @@ def install() -> None:
         "reset_peak_memory_stats": None, "max_memory_allocated": 0, "max_memory_reserved": 0,
         "memory_allocated": 0, "memory_reserved": 0, "set_per_process_memory_fraction": None,
     }  # fmt: skip
+    torch.Generator = SimulatedGenerator
     for name, answer in answers.items():
         setattr(torch.cuda, name, lambda *_, answer=answer, **__: answer)
     SimulatedDevice().__enter__()

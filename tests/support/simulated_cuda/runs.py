@@ -27,6 +27,8 @@ from trainables.diagnostics.intermediate import intermediate, random_scores
 from trainables.diagnostics.landscape import landscape, validation_loss
 from trainables.diagnostics.scatter import scatter
 from trainables.diagnostics.spread import otdd_spread
+from trainables.methods.contrastive_pare import noise as contrastive_noise
+from trainables.methods.contrastive_pare.noise import Views
 from trainables.metrics import METRICS, FromFirst
 from trainables.report import Failed
 from trainables.runtime import precision
@@ -96,6 +98,30 @@ def refusals(trials: Trials, folder: Path) -> Found:
     ours.to("cuda"), ours[torch.tensor([0])], theirs.to("cuda"), torch.tensor(1.0, device="cuda")
     assert sum(COUNTS.to_device.values()) == 3, COUNTS.to_device
     assert sum(COUNTS.waits.values()) == 5
+    return {}
+
+
+def noise(trials: Trials, folder: Path) -> Found:
+    """Draw noise of views on the card: each by its own seed, whatever is drawn beside it."""
+    views = Views(num_scales=2, sigma_min=0.1, sigma_max=0.3, steps=3, include_clean=True)
+    samples, numbers, shape = [4, 4, 4, 4, 9, 4], [0, 1, 2, 3, 2, 6], (2, 20_000)
+    draw = partial(views.noise, shape=shape, device=torch.device("cuda"))
+    together = draw(samples, numbers, seed=0)
+    assert together.device.type == "cuda"
+    for start, size in ((0, 1), (1, 2), (3, 3)):
+        part = slice(start, start + size)
+        with mock.patch.object(contrastive_noise, "DRAWN_AT_ONCE", 1):
+            assert torch.equal(draw(samples[part], numbers[part], seed=0), together[part])
+    first, second, third, coarse, other, clean = together.cpu()
+    for i, each in enumerate((first, second, third)):
+        assert each.var().item() == pytest.approx(1 - (1 - 0.1**2) ** (i + 1), rel=0.05)
+    # A later state of a chain continues the earlier ones: what it adds is independent of them.
+    added = third - (1 - 0.1**2) ** 0.5 * second
+    assert added.std().item() == pytest.approx(0.1, rel=0.05)
+    for one, two in ((added, second), (first, coarse), (third, other)):
+        assert abs(torch.corrcoef(torch.stack([one.flatten(), two.flatten()]))[0, 1]) < 0.03
+    assert not clean.any()
+    assert not torch.equal(draw([4], [0], seed=1)[0], together[0])
     return {}
 
 

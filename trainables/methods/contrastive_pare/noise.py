@@ -12,7 +12,7 @@ Other values are standardised by the `Units` of the caller.
 
 The chain of sample i at scale k is a pure function of (seed, i, k), and a later state of a chain
 continues the earlier ones. A view therefore does not depend on other views, on the order of the
-draws, or on the process.
+draws, or on the process. On a GPU the chains come from its own generators, with the same seeds.
 
 Shapes: b = views in a batch; "" = scalar.
 """
@@ -27,10 +27,13 @@ import torch
 from jaxtyping import Float, Float32
 from torch import Tensor
 
-from trainables.seeding import generator
+from trainables.seeding import derive_seed, generator
 from trainables.tasks.store.device_rows import moved
 
 __all__ = ["Units", "Views", "correlation"]
+
+CPU = torch.device("cpu")
+DRAWN_AT_ONCE = 2**26  # numbers in the memory of a GPU
 
 
 class Units(NamedTuple):
@@ -78,7 +81,13 @@ class Views:
         return torch.tensor([self.decays[scale][step] for scale, step in places])
 
     def noise(
-        self, samples: Sequence[int], numbers: Sequence[int], shape: tuple[int, ...], *, seed: int
+        self,
+        samples: Sequence[int],
+        numbers: Sequence[int],
+        shape: tuple[int, ...],
+        *,
+        seed: int,
+        device: torch.device = CPU,
     ) -> Float32[Tensor, "b ..."]:
         """Draw e_t of each view.
 
@@ -87,10 +96,13 @@ class Views:
             numbers: Number of each view.
             shape: Shape of a sample.
             seed: Seed of all chains.
+            device: Device of the noise. A GPU draws other numbers than a CPU.
 
         Returns:
-            Noise [b, *shape] on the CPU, of variance 1 - a^2t.
+            Noise [b, *shape], of variance 1 - a^2t.
         """
+        if device.type != "cpu":
+            return self._noise_on(device, samples, numbers, shape, seed)
         drawn, fresh = torch.zeros(len(samples), *shape), torch.empty(shape)
         for chain, sample, number in zip(drawn, samples, numbers, strict=True):
             scale, steps = self.place(number)
@@ -101,6 +113,32 @@ class Views:
                 fresh.normal_(generator=rng)
                 chain.add_(fresh, alpha=sigma * decay[steps - step])
         return drawn
+
+    def _noise_on(
+        self,
+        device: torch.device,
+        samples: Sequence[int],
+        numbers: Sequence[int],
+        shape: tuple[int, ...],
+        seed: int,
+    ) -> Float32[Tensor, "b ..."]:
+        """Draw e_t of each view on a GPU, whose generators count and so have no state to save."""
+        # What a GPU draws depends on how much it draws at once. So each chain is drawn to its last
+        # state, by one kernel, and those after t have weight 0.
+        weights = torch.zeros(len(numbers), 1, self.steps)
+        for row, (scale, steps) in zip(weights, map(self.place, numbers), strict=True):
+            row[0, :steps] = self.sigmas[scale] * torch.tensor(self.decays[scale][:steps]).flip(0)
+        weights = moved(weights, device)
+        size, rng = math.prod(shape), torch.Generator(device)
+        at_once, parts = max(1, DRAWN_AT_ONCE // max(1, self.steps * size)), []
+        for start in range(0, len(samples), at_once):
+            part = slice(start, start + at_once)
+            fresh = torch.empty(len(samples[part]), self.steps, size, device=device)
+            for chain, sample, number in zip(fresh, samples[part], numbers[part], strict=True):
+                rng.manual_seed(derive_seed(seed, "noise", sample, self.place(number)[0]))
+                chain.normal_(generator=rng)
+            parts.append(weights[part] @ fresh)
+        return torch.cat(parts).view(len(samples), *shape)
 
     def perturb(
         self,
@@ -120,7 +158,7 @@ class Views:
             numbers: Number of each view.
             seed: Seed of all chains.
         """
-        noise = moved(self.noise(samples, numbers, x.shape[1:], seed=seed), x.device)
+        noise = self.noise(samples, numbers, x.shape[1:], seed=seed, device=x.device)
         signal = moved(self.signal(numbers), x.device).view(-1, *[1] * (x.dim() - 1))
         # The mean has weight 1 - a^t, so that a view has the same mean and variance as x.
         return signal * x + (1 - signal) * units.mean + units.std * noise
