@@ -6,7 +6,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from trainables.distances.bures import inverse_root_poles
 from trainables.distances.euclidean import squared_distances
+from trainables.distances.gaussian import fit_gaussians
+from trainables.distances.optimal_transport import exact_costs
 from trainables.distances.statistics import Classes, ground_cost
 
 TOLERANCE, CLOSE = 1e-7, 1e-2
@@ -100,3 +103,50 @@ def annealed(cost: Tensor, entreg: float) -> list[float]:
     span = (cost.max() - cost.min()).item()
     halvings = max(0, math.ceil(math.log2(span / entreg))) if span > 0 else 0
     return [*(span / 2**i for i in range(halvings)), entreg]
+
+
+def gaussian_otdd(source: Classes, target: Classes, shrinkage: float) -> Tensor:
+    """Return OTDD with Gaussian classes and exact transport, differentiable in the target.
+
+    The transport between covariances is a sum of poles, one at a time for each class of the source.
+    """
+    sides = [fit_gaussians(side.features, side.counts, shrinkage) for side in (source, target)]
+    one, two = sides
+    factors, ridges = two.covariances.factors, two.covariances.ridges
+    rows = []
+    for factor, s in zip(one.covariances.factors, one.covariances.ridges.tolist(), strict=True):
+        _, sizes, basis = torch.linalg.svd(factor, full_matrices=False)
+        slopes, traces = pole_map(sizes.square() + s, basis, s, factors.detach(), ridges.detach())
+        half = traces * ridges / 2
+        rows.append((slopes * factors).sum((1, 2)) + half + half.detach())
+    apart = squared_distances(one.means, two.means)
+    between = apart + one.traces[:, None] + two.traces - 2 * torch.stack(rows)
+    squared = squared_distances(source.features, target.features)
+    cost = ground_cost(squared, between, source.counts, target.counts, 1.0)
+    return exact_costs(cost, (len(cost),), cost.shape[1:]).values[0, 0]
+
+
+def pole_map(
+    values: Tensor, basis: Tensor, s: float, factors: Tensor, ridges: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return A M and tr M (bures.py) of one matrix S, with eigenvalues `values` and `s`."""
+    outside = factors.shape[2] - len(values)
+    projected, products = factors @ basis.T, factors @ factors.mT
+    largest = values.max() * (torch.linalg.eigvalsh(products)[:, -1].clamp_min(0) + ridges).max()
+    eye = torch.eye(products.shape[1], dtype=products.dtype)
+    along, within = torch.zeros_like(projected), torch.zeros_like(products)
+    traces = torch.zeros_like(ridges)
+    poles = inverse_root_poles(s * ridges.min().item(), largest.item())
+    for pole, weight in zip(*poles, strict=True):
+        in_v = values / (ridges[:, None] * values + pole)
+        off_v = s / (ridges * s + pole)
+        gap = (in_v - off_v[:, None])[:, None]
+        inner = eye + off_v[:, None, None] * products + (projected * gap) @ projected.mT
+        inverse = torch.cholesky_inverse(torch.linalg.cholesky(inner))
+        solved = inverse @ projected
+        along += weight * solved * gap
+        within += weight * off_v[:, None, None] * inverse
+        removed = (solved * projected * gap * (in_v + off_v[:, None])[:, None]).sum((1, 2))
+        removed += off_v.square() * (inverse * products).sum((1, 2))
+        traces += weight * (in_v.sum(1) + outside * off_v - removed)
+    return along @ basis + within @ factors, traces

@@ -11,7 +11,8 @@ ways:
     dense     A has nearly as many rows as columns: C^-1/2 by the eigenvalues of C
     poles     A has few rows: C^-1/2 as a sum of (C + c 1)^-1, to 1e-12. C is the sum of a matrix
               that is diagonal in V and its complement (a multiple of S), and of a matrix with the
-              rank of A. Woodbury's identity reduces the inverses to r x r.
+              rank of A. Woodbury's identity reduces the inverses to r x r matrices B_k^-1. The same
+              poles give the cross term: t^1/2 tr S^1/2 + sum over k of w_k log det B_k / 2
 
 The poles c_k and their weights w_k, all positive, are those of
 
@@ -22,11 +23,12 @@ The rule converges geometrically, so that O(log(b / a)) poles are sufficient: Ha
 Trefethen, "Computing A^alpha, log(A), and related matrix functions by contour integrals", SIAM J.
 Numer. Anal. 46 (2008).
 
-Shapes: c = matrices T; r = rows of A; q = rows of V; d = features.
+Matrices S are taken in batches, each with all matrices T and all poles.
+
+Shapes: j = matrices S; c = matrices T; r = rows of A; q = rows of V; d = features; k = poles.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,9 +37,11 @@ from jaxtyping import Float64
 from scipy.special import ellipj, ellipk
 from torch import Tensor
 
-__all__ = ["Covariances", "Spectrum", "cross_terms", "inverse_root_poles"]
+__all__ = ["Covariances", "Spectra", "cross_terms", "inverse_root_poles"]
 
 DENSE = 2  # largest d / r at which C is formed
+
+BATCH, GPU_BATCH = 2**18, 2**25  # largest number of entries of a tensor of several matrices S
 
 ACCURACY = 1e-12  # relative; rounding in the elliptic functions reduces it above b / a = 1e7
 WIDEST = 1e13  # largest b / a; above it, elliptic functions in double precision are inaccurate
@@ -52,97 +56,135 @@ class Covariances:
 
 
 @dataclass(frozen=True, eq=False)
-class Spectrum:
-    """Matrix S = V' diag(l) V + s 1."""
+class Spectra:
+    """Matrices S = V' diag(l) V + s 1, the values l in descending order."""
 
-    values: Float64[Tensor, " q"]
-    basis: Float64[Tensor, "q d"]
-    ridge: float
+    values: Float64[Tensor, "j q"]
+    basis: Float64[Tensor, "j q d"]
+    ridges: Float64[Tensor, " j"]
 
 
-def cross_terms(
-    spectra: Sequence[Spectrum], covariances: Covariances
-) -> Float64[Tensor, "spectra c"]:
+Map = tuple[Float64[Tensor, "j c r d"], Float64[Tensor, "j c"]]  # A M and tr M of all pairs
+
+
+def cross_terms(spectra: Spectra, covariances: Covariances) -> Float64[Tensor, "j c"]:
     """Return cross(S, T) of all pairs, differentiable in `covariances`.
 
     The ridges s and t of a pair must be both zero or both positive, unless a whole matrix is zero.
     """
     factors, ridges = covariances.factors, covariances.ridges
-    constant = Covariances(factors.detach(), ridges.detach())
-    rows = []
-    for spectrum in spectra:
-        slopes, traces = _map(spectrum, constant)
-        # tr M T = tr A M A' + t tr M. The value of the sum is this trace. Its gradient is M / 2 by
-        # T because `slopes` is a constant, and because one half of t tr M is detached.
-        half = traces * ridges / 2
-        rows.append((slopes * factors).sum((1, 2)) + half + half.detach())
-    return torch.stack(rows)
+    slopes, traces = _maps(spectra, Covariances(factors.detach(), ridges.detach()))
+    # tr M T = tr A M A' + t tr M. The value of the sum is this trace. Its gradient is M / 2 by T
+    # because `slopes` is a constant, and because one half of t tr M is detached.
+    half = traces * ridges / 2
+    return (slopes * factors).sum((2, 3)) + half + half.detach()
 
 
 @torch.no_grad()
-def _map(
-    spectrum: Spectrum, covariances: Covariances
-) -> tuple[Float64[Tensor, "c r d"], Float64[Tensor, " c"]]:
-    """Return A M and tr M. M does not exist for T = 0, and tr M is then that of another T."""
-    factors, ridges = covariances.factors, covariances.ridges
-    positive = ridges > 0
-    if spectrum.ridge == 0 or not positive.any():
-        return _map_of_low_rank(spectrum, factors), torch.zeros_like(ridges)
-    covariances = Covariances(factors, torch.where(positive, ridges, ridges.max()))
-    dense = factors.shape[2] <= DENSE * factors.shape[1]
-    return (_map_by_eigenvalues if dense else _map_by_poles)(spectrum, covariances)
+def _maps(spectra: Spectra, covariances: Covariances) -> Map:
+    """Return A M and tr M of all pairs, which are 0 for S = 0. M does not exist for T = 0, and tr M
+    is then that of another T."""
+    factors, t = covariances.factors, covariances.ridges
+    is_zero = spectra.ridges == 0
+    s = torch.where(is_zero, spectra.ridges.amax(), spectra.ridges)
+    t = torch.where(t > 0, t, t.amax())
+    # Bounds of the eigenvalues of C. They decide here how C^-1/2 is computed: a GPU is asked once.
+    products = factors @ factors.mT
+    has_complement = spectra.basis.shape[1] < spectra.basis.shape[2]
+    least = s if has_complement else s + spectra.values[:, -1]
+    smallest = least[:, None] * t
+    largest = (s + spectra.values[:, 0])[:, None] * (t + _norm_bound(products))
+    lowest, ratio = torch.stack([smallest.amin(), (largest / smallest).amax()]).tolist()
+    if lowest == 0:
+        return _maps_of_low_rank(spectra, factors)
+    covariances = Covariances(factors, t)
+    (c, r, d), q = factors.shape, spectra.basis.shape[1]
+    dense = d <= DENSE * r
+    poles = inverse_root_poles(1 / ratio, 1.0)
+    costs = c * d * d if dense else c * len(poles[0]) * r * q
+    size = max(1, (BATCH if factors.device.type == "cpu" else GPU_BATCH) // costs)
+    maps = []
+    for first in range(0, len(s), size):
+        part = slice(first, first + size)
+        batch = Spectra(spectra.values[part], spectra.basis[part], s[part])
+        if dense:
+            maps.append(_maps_by_eigenvalues(batch, covariances))
+        else:
+            maps.append(_maps_by_poles(batch, largest[part], covariances, products, poles))
+    slopes, traces = (torch.cat(parts) for parts in zip(*maps, strict=True))
+    slopes.masked_fill_(is_zero[:, None, None, None], 0)
+    return slopes, traces.masked_fill_(is_zero[:, None], 0)
 
 
-def _map_of_low_rank(spectrum: Spectrum, factors: Tensor) -> Tensor:
-    weighted = spectrum.basis * spectrum.values.sqrt()[:, None]
-    u, sizes, vh = torch.linalg.svd(factors @ weighted.T, full_matrices=False)
-    tolerance = torch.finfo(sizes.dtype).eps * max(*u.shape[1:], *vh.shape[1:])
+def _norm_bound(products: Float64[Tensor, "c r r"]) -> Float64[Tensor, " c"]:
+    """Return upper bounds of the eigenvalues by |B^4|^1/4, which needs no eigenvalues of B."""
+    traces = products.diagonal(dim1=1, dim2=2).sum(1)
+    powers = products / traces.clamp_min(torch.finfo(traces.dtype).tiny)[:, None, None]
+    for _ in range(2):
+        powers = powers @ powers
+    return traces * powers.square().sum((1, 2)) ** 0.125
+
+
+def _maps_of_low_rank(spectra: Spectra, factors: Tensor) -> Map:
+    weighted = spectra.basis * spectra.values.sqrt()[:, :, None]
+    u, sizes, vh = torch.linalg.svd(factors @ weighted[:, None].mT, full_matrices=False)
+    tolerance = torch.finfo(sizes.dtype).eps * max(factors.shape[1], weighted.shape[1])
     # The gradient of the nuclear norm has singular values of 1, or 0 for those that are numerically
     # zero.
-    slopes: Tensor = (u * (sizes > tolerance * sizes[:, :1])[:, None]) @ vh @ weighted
-    return slopes
+    kept = sizes > tolerance * sizes[..., :1]
+    slopes = (u * kept[..., None, :]) @ vh @ weighted[:, None]
+    return slopes, torch.zeros_like(slopes[:, :, 0, 0])
 
 
-def _map_by_eigenvalues(spectrum: Spectrum, covariances: Covariances) -> tuple[Tensor, Tensor]:
-    factors, ridges = covariances.factors, covariances.ridges
+def _maps_by_eigenvalues(spectra: Spectra, covariances: Covariances) -> Map:
+    factors, t, s = covariances.factors, covariances.ridges, spectra.ridges
     # With C = Q diag(v) Q', M = X X' for X = S^1/2 Q diag(v)^-1/4, so that M is never formed.
     eye = torch.eye(factors.shape[2], dtype=factors.dtype, device=factors.device)
-    floor = spectrum.ridge**0.5
-    sizes = (spectrum.values + spectrum.ridge).sqrt() - floor
-    root = (spectrum.basis.T * sizes) @ spectrum.basis + floor * eye
-    c = root @ (factors.mT @ factors + ridges[:, None, None] * eye) @ root
+    floor = s.sqrt()[:, None]
+    sizes = (spectra.values + s[:, None]).sqrt() - floor
+    root = (spectra.basis.mT * sizes[:, None]) @ spectra.basis + floor[:, None] * eye
+    root = root[:, None]
+    c = root @ (factors.mT @ factors + t[:, None, None] * eye) @ root
     values, vectors = torch.linalg.eigh(c)
-    smallest = spectrum.ridge * ridges  # lower bound of the eigenvalues of C
-    scaled = root @ vectors / values.clamp_min(smallest[:, None]).sqrt().sqrt()[:, None]
-    return (factors @ scaled) @ scaled.mT, scaled.square().sum((1, 2))
+    smallest = s[:, None] * t  # lower bounds of the eigenvalues of C
+    values = torch.maximum(values, smallest[:, :, None])
+    scaled = root @ vectors / values.sqrt().sqrt()[:, :, None]
+    return (factors @ scaled) @ scaled.mT, scaled.square().sum((2, 3))
 
 
-def _map_by_poles(spectrum: Spectrum, covariances: Covariances) -> tuple[Tensor, Tensor]:
-    factors, ridges = covariances.factors, covariances.ridges
-    s, values = spectrum.ridge, spectrum.values + spectrum.ridge
+def _maps_by_poles(
+    spectra: Spectra,
+    largest: Float64[Tensor, "j c"],
+    covariances: Covariances,
+    products: Float64[Tensor, "c r r"],
+    inverse_root: tuple[np.ndarray, np.ndarray],
+) -> Map:
+    """Return the maps by poles and weights of x^-1/2 up to 1, which `largest` scales."""
+    factors, t = covariances.factors, covariances.ridges[:, None]
+    s, values = spectra.ridges, spectra.values + spectra.ridges[:, None]
+    poles, weights = torch.from_numpy(np.stack(inverse_root)).to(factors.device)
+    poles, weights = largest[:, :, None] * poles, largest[:, :, None].sqrt() * weights
     # Woodbury: (t S + c + S^1/2 A' A S^1/2)^-1 needs only the inverse of an r x r matrix. Matrices
     # are kept as their parts in V and in its complement, so that no d x d matrix is formed.
-    outside = factors.shape[2] - len(values)  # dimensions of the complement of V
-    projected, products = factors @ spectrum.basis.T, factors @ factors.mT
-    largest = values.max() * (torch.linalg.eigvalsh(products)[:, -1].clamp_min(0) + ridges).max()
-    eye = torch.eye(products.shape[1], dtype=products.dtype, device=products.device)
-    along, within = torch.zeros_like(projected), torch.zeros_like(products)
-    traces = torch.zeros_like(ridges)
-    for pole, weight in zip(
-        *inverse_root_poles(s * ridges.min().item(), largest.item()), strict=True
-    ):
-        in_v = values / (ridges[:, None] * values + pole)  # S / (t S + c) in V
-        off_v = s / (ridges * s + pole)  # S / (t S + c) in the complement
-        gap = (in_v - off_v[:, None])[:, None]
-        inner = eye + off_v[:, None, None] * products + (projected * gap) @ projected.mT
-        inverse = torch.cholesky_inverse(torch.linalg.cholesky(inner))
-        solved = inverse @ projected
-        along += weight * solved * gap
-        within += weight * off_v[:, None, None] * inverse
-        removed = (solved * projected * gap * (in_v + off_v[:, None])[:, None]).sum((1, 2))
-        removed += off_v.square() * (inverse * products).sum((1, 2))
-        traces += weight * (in_v.sum(1) + outside * off_v - removed)
-    return along @ spectrum.basis + within @ factors, traces
+    outside = factors.shape[2] - values.shape[1]  # dimensions of the complement of V
+    ridge, within_v = s[:, None, None], values[:, None, None]
+    off_v = ridge / (t * ridge + poles)  # S / (t S + c) in the complement, [j, c, k]
+    gap = within_v / (t[:, :, None] * within_v + poles[..., None]) - off_v[..., None]  # in V
+    projected = factors @ spectra.basis[:, None].mT
+    spread = (projected[:, :, None] * gap[..., None, :]).flatten(2, 3)  # [j, c, k r, q]
+    inner = (spread @ projected.mT).unflatten(2, (-1, factors.shape[1]))
+    inner += off_v[..., None, None] * products[:, None]
+    inner.diagonal(dim1=3, dim2=4).add_(1)
+    lower = torch.linalg.cholesky_ex(inner)[0]
+    inverse = torch.cholesky_inverse(lower) * weights[..., None, None]
+    along = inverse.transpose(2, 3).flatten(3) @ spread
+    within = (inverse * off_v[..., None, None]).sum(2)
+    slopes = along @ spectra.basis[:, None] + within @ factors
+    # tr M follows from the cross term: t tr M = cross - tr A M A'.
+    roots = values.sqrt().sum(1) + outside * s.sqrt()
+    determinants = lower.diagonal(dim1=3, dim2=4).log().sum(3)  # halves of their logarithms
+    cross = t.sqrt().T * roots[:, None] + (weights * determinants).sum(2)
+    return slopes, (cross - (slopes * factors).sum((2, 3))) / t.T
 
 
 def inverse_root_poles(a: float, b: float) -> tuple[np.ndarray, np.ndarray]:

@@ -19,9 +19,8 @@ from functools import cached_property
 import torch
 from jaxtyping import Float64
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
-from trainables.distances.bures import Covariances, Spectrum, cross_terms
+from trainables.distances.bures import Covariances, Spectra, cross_terms
 from trainables.distances.euclidean import squared_distances
 
 __all__ = ["Gaussians", "fit_gaussians", "gaussian_distances", "gaussian_distances_within"]
@@ -36,15 +35,11 @@ class Gaussians:
     covariances: Covariances
 
     @cached_property
-    def spectra(self) -> list[Spectrum]:
+    def spectra(self) -> Spectra:
         """The covariances by eigenvalues, without a graph; computed at the first use."""
-        factors = self.covariances.factors.detach()
-        ridges = self.covariances.ridges.tolist()
-        spectra = []
-        for factor, ridge in zip(factors, ridges, strict=True):
-            _, sizes, basis = torch.linalg.svd(factor, full_matrices=False)
-            spectra.append(Spectrum(sizes.square(), basis, ridge))
-        return spectra
+        factors, ridges = self.covariances.factors.detach(), self.covariances.ridges.detach()
+        _, sizes, basis = torch.linalg.svd(factors, full_matrices=False)
+        return Spectra(sizes.square(), basis, ridges)
 
 
 def fit_gaussians(
@@ -57,11 +52,14 @@ def fit_gaussians(
         counts: Number of samples of each class.
         shrinkage: r, in [0, 1].
     """
-    classes = torch.split(features, list(counts))
-    means = torch.stack([samples.mean(0) for samples in classes])
-    factors = pad_sequence(
-        [(samples - samples.mean(0)) / len(samples) ** 0.5 for samples in classes], batch_first=True
-    )
+    sizes, points = torch.tensor(counts)[:, None], torch.arange(max(counts))
+    exists = points < sizes
+    places = (sizes.cumsum(0) - sizes + points).where(exists, 0)
+    weights = (exists.double() / sizes).to(features.device)[:, :, None]
+    classes = features.index_select(0, places.flatten().to(features.device))
+    classes = classes.view(*places.shape, -1)
+    means = (classes * weights).sum(1)
+    factors = (classes - means[:, None]) * weights.sqrt()
     traces = factors.square().sum((1, 2))
     ridges = shrinkage * traces / features.shape[1]
     return Gaussians(means, traces, Covariances((1 - shrinkage) ** 0.5 * factors, ridges))

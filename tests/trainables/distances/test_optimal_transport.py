@@ -8,7 +8,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from trainables.distances import optimal_transport
-from trainables.distances.optimal_transport import TransportCosts, exact_costs, stacked
+from trainables.distances.optimal_transport import exact_costs
 
 
 def costs_of(n: int, m: int, seed: int = 0) -> Tensor:
@@ -57,10 +57,3 @@ def test_its_gradient_by_the_cost_is_the_plan():
 def test_a_solver_that_is_cut_short_says_so_without_a_warning(monkeypatch):
     monkeypatch.setattr(optimal_transport, "MAX_PIVOTS", 1)
     assert not exact_costs(costs_of(30, 30), (30,), (30,)).converged
-
-
-def test_a_stack_has_converged_if_all_have():
-    one, other = (TransportCosts(torch.zeros(2).double(), c) for c in (True, False))
-    assert stacked([one, one]).converged
-    assert not stacked([one, other]).converged
-    assert stacked([one, other]).values.shape == (2, 2)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tests.support.plain_distances import sinkhorn_otdd
+from tests.support.plain_distances import gaussian_otdd, sinkhorn_otdd
 from trainables.distances import optimal_transport, sinkhorn
 from trainables.distances.otdd import otdd, prepare
 from trainables.distances.statistics import by_class
@@ -61,13 +61,17 @@ def test_it_equals_its_definition(source_classes, target_classes, seed, label_we
     assert value(source, target, label_weight) == pytest.approx(expected, rel=1e-8)
 
 
-@pytest.mark.parametrize("entreg", [0.1, 10.0])
-def test_batches_of_classes_have_the_value_and_gradient_of_one_class_at_a_time(entreg):
-    source = prepare(*side(41, 4, 8, seed=0), solver="sinkhorn", entreg=entreg)
-    y, b = side(29, 5, 8, seed=9)
+@pytest.mark.parametrize("d", [4, 40])  # the map between covariances by eigenvalues, and by poles
+@pytest.mark.parametrize("settings", [{"entreg": 0.1}, {"entreg": 10.0}, {"shrinkage": 0.1}])
+def test_batches_of_classes_have_the_value_and_gradient_of_one_class_at_a_time(settings, d):
+    kind = {"solver": "sinkhorn"} if "entreg" in settings else {"method": "gaussian"}
+    source = prepare(*side(41, 4, d, seed=0), **kind, **settings)
+    y, b = side(29, 5, d, seed=9)
     y.requires_grad_()
-    ours = otdd(source, y, b.clamp_max(3)).value  # one class is twice as large
-    theirs = sinkhorn_otdd(source.classes, by_class(y, b.clamp_max(3)), entreg)
+    b = b.clamp_max(3)  # one class is twice as large
+    ours = otdd(source, y, b).value
+    plainly = sinkhorn_otdd if "entreg" in settings else gaussian_otdd
+    theirs = plainly(source.classes, by_class(y, b), *settings.values())
     assert ours.item() == pytest.approx(theirs.item(), rel=1e-6)
     gradients = [torch.autograd.grad(value, y)[0] for value in (ours, theirs)]
     assert (gradients[0] - gradients[1]).norm() <= 1e-6 * gradients[1].norm()
