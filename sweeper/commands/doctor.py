@@ -24,6 +24,7 @@ from sweeper.text import without_secrets
 from sweeper.tracking.mlflow_store import experiments_page, has_pages
 from trainables.errors import PluginError, WeightsError
 from trainables.methods.registry import METHODS
+from trainables.models.compilation import compiler
 from trainables.models.weights.description import BACKBONES, local_backbones
 from trainables.models.weights.files import weight_files
 from trainables.sources.registry import PROXIES, proxy_faults
@@ -105,10 +106,6 @@ def _devices() -> Iterator[tuple[str, str, str]]:
 
 
 def _compiler() -> Iterator[tuple[str, str, str]]:
-    if importlib.util.find_spec("torch") is None:
-        return
-    from trainables.models.compilation import compiler
-
     missing = "none; `model.compile: inductor` needs one, such as g++"
     yield "compiler", "ok" if (found := compiler()) else "note", found or missing
 

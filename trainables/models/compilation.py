@@ -10,7 +10,7 @@ trials with equal shapes. Optimisers stay outside: a fused one is a few kernels,
 rate is an argument, so that a schedule compiles nothing anew and never waits for the device.
 
 Only supervised passes and evaluations are compiled (`TrainState.supervised`). Meta-gradients, which
-differentiate twice, contrast, distances and probes are not.
+differentiate twice, contrast, distances and probes are not. Importing this module loads no torch.
 """
 
 import os
@@ -19,16 +19,18 @@ import sys
 from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
-from typing import Any
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any
 
 from trainables.errors import DeviceError
 
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    Runner = Callable[[nn.Module, Tensor], Tensor]
+
 __all__ = ["check_compiles", "compiler", "keep_gradients", "runner"]
 
-Runner = Callable[[nn.Module, Tensor], Tensor]
 LIMIT = 64  # shapes and modes that a process compiles; beyond it, bodies run uncompiled
 
 # Random numbers are those of PyTorch's operators, so that drop path draws the same with and
@@ -40,7 +42,7 @@ BACKENDS: dict[str, dict[str, Any]] = {
 
 
 @cache
-def runner(mode: str) -> Runner:
+def runner(mode: str) -> "Runner":
     """Return the function that computes features [B, M, E] of a body and of tokens [B, N, D].
 
     Args:
@@ -48,6 +50,7 @@ def runner(mode: str) -> Runner:
     """
     if mode == "off":
         return lambda body, tokens: body(tokens)
+    import torch
     import torch._dynamo.config as limits
 
     limits.recompile_limit = max(limits.recompile_limit, LIMIT)
@@ -58,7 +61,7 @@ def runner(mode: str) -> Runner:
     return compiled
 
 
-def check_compiles(mode: str, device: torch.device) -> None:
+def check_compiles(mode: str, device: "torch.device") -> None:
     """Check that a device can compute with a value of `model.compile`.
 
     Raises:
@@ -73,7 +76,7 @@ def check_compiles(mode: str, device: torch.device) -> None:
         raise DeviceError(f"`model.compile: inductor`: {fault}, or write `off`.")
 
 
-def keep_gradients(body: nn.Module, mode: str) -> None:
+def keep_gradients(body: "nn.Module", mode: str) -> None:
     """Copy the gradients of a body out of the memory of CUDA graphs, if `mode` has them.
 
     The next forward pass of graphs would overwrite them, before the next part of a batch is added.
@@ -89,7 +92,7 @@ def compiler() -> str | None:
     return shutil.which(os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++"))
 
 
-def _missing(device: torch.device) -> str | None:
+def _missing(device: "torch.device") -> str | None:
     """Return what a device lacks to compile, with the way out; None if it lacks nothing."""
     if compiler() is None:
         return "there is no C++ compiler here; install one, such as g++, or name it in CXX"

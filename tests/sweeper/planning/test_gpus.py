@@ -105,6 +105,6 @@ def test_a_launch_and_doctor_ask_torch_itself(nvidia_smi):
         resources.check_torch(sweep_of(resources={"gpu": 0.5}), "local")
     resources.check_torch(sweep_of(resources={"gpu": 0}), "local")
     resources.check_torch(sweep_of(resources={"gpu": 0.5}), "auto")  # other machines
-    (_, (what, state, found)) = _devices()
+    _, (what, state, found), *_ = _devices()
     assert (what, state) == ("gpu", "bad")
     assert f"torch {torch.__version__} finds none" in found
