@@ -55,7 +55,7 @@ class Measurement:
     metrics: Mapping[str, float]
     objective: float | None = None
     is_final: bool = False
-    checkpoint: str | None = None  # name (`checkpoint_name`) of the state after this epoch
+    checkpoint: str | None = None  # name of the newest complete one; None: named before
     seconds: float = 0.0  # since the attempt began
     peak_memory_bytes: int | None = None  # since then; of the GPU, or of the process without one
     computed_by: str | None = None  # "SWEEP/STUDY/NUMBER" of the trial that computed the stage
@@ -175,6 +175,13 @@ class EpochMeasured:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CheckpointNamed:
+    """A complete checkpoint without a new measurement. The history does not record it."""
+
+    checkpoint: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class AttemptEnded:
     """The end of the latest attempt."""
 
@@ -197,7 +204,13 @@ class TrialQueued:
 
 
 TrialEvent = (
-    AttemptStarted | EpochMeasured | AttemptEnded | TrialReopened | CheckpointDropped | TrialQueued
+    AttemptStarted
+    | EpochMeasured
+    | CheckpointNamed
+    | AttemptEnded
+    | TrialReopened
+    | CheckpointDropped
+    | TrialQueued
 )
 
 
@@ -208,6 +221,8 @@ def apply(trial: Trial, event: TrialEvent) -> Trial:
             return replace(trial, state=TrialState.RUNNING, attempt=attempt)
         case EpochMeasured(measurement=measurement):
             return _measured(trial, measurement)
+        case CheckpointNamed(checkpoint=checkpoint):
+            return replace(trial, checkpoint=checkpoint)
         case AttemptEnded(outcome=outcome):
             return replace(
                 trial,

@@ -37,7 +37,7 @@ class Measured:
 
     kind: Literal["measured"] = "measured"
     report: Report
-    checkpoint: str | None  # complete folder or URL; None inside a stage that is reused
+    checkpoint: str | None  # folder or URL of the newest complete one; None: named before
     seconds: float  # since the attempt began
     peak_memory_bytes: (
         int  # of the process since the attempt began: on its GPU, or else in main memory
@@ -62,6 +62,7 @@ class Failed:
     infeasible: bool = False  # True if the settings of the trial are impossible
     stage: str | None = None  # the stage that failed; None before the first stage
     epoch: int | None = None
+    checkpoint: str | None = None  # as of `Measured`
     notes: tuple[str, ...] = ()
 
     @property

@@ -256,6 +256,8 @@ class AttemptConfig:
     label: str  # sweep, study and trial, for display
     folder: str  # for checkpoints and `log.txt`; a scratch folder if `store` is set
     resume: tuple[str, ...] = ()  # checkpoints to resume from, newest first: folders or URLs
+    checkpoint_every: int = 1  # epochs
+    judged: tuple[int, ...] = ()  # epochs with an objective after which the trial may be pruned
     threads: int = 1  # CPU threads
     gpu: float = 0.0  # GPUs that the trial asks for; 0: it trains on the CPU
     name: str = ""  # SWEEP/STUDY/NUMBER
@@ -268,10 +270,11 @@ class AttemptConfig:
 
     def to_plain(self) -> dict[str, Any]:
         """Return the config as plain data for Ray Tune."""
-        return {**asdict(self), "resume": list(self.resume)}
+        return {**asdict(self), "resume": list(self.resume), "judged": list(self.judged)}
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> "AttemptConfig":
         """Return the config that `to_plain` wrote, without the keys that Ray Tune added."""
         known = {each.name: plain[each.name] for each in fields(cls) if each.name in plain}
-        return cls(**{**known, "resume": tuple(plain["resume"])})
+        lists = {name: tuple(known.get(name, ())) for name in ("resume", "judged")}
+        return cls(**{**known, **lists})

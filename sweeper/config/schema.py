@@ -251,8 +251,16 @@ class Budget(Section):
 
 
 class Checkpoints(Section):
-    """The checkpoints that stay after the end of a trial."""
+    """The checkpoints of running trials, and those that stay after the end of a trial."""
 
+    every: int = Field(
+        1,
+        ge=1,
+        le=10_000,
+        description="Epochs between two checkpoints: an interrupted trial computes at most so many "
+        "again. The last epoch of a stage and those after which a trial may be pruned have one, "
+        "too. No result depends on it.",
+    )
     best: int = Field(1, ge=0, le=1, description="1: keep the weights of the best epoch.")
     last: int = Field(1, ge=0, le=1, description="1: keep the last state with the optimiser.")
     pruned: bool = Field(True, description="Keep the checkpoints of pruned trials, too.")

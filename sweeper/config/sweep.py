@@ -177,6 +177,8 @@ class Sweep:
             del plain["resources"]["env"]
         if not self.resources.mps:  # likewise
             del plain["resources"]["mps"]
+        if self.checkpoints.every == 1:
+            del plain["checkpoints"]["every"]
         if self.compare_by:
             plain |= json.loads(json.dumps({name: getattr(self, name) for name in ABLATION}))
         if self.task_files:
@@ -191,7 +193,8 @@ class Sweep:
 
     @property
     def config_hash(self) -> str:
-        """The hash of `resolved` without the keys that may change later: trials and replicates.
+        """The hash of `resolved` without the keys that may change later: trials, replicates, and
+        the epochs between two checkpoints.
 
         Empty `stages` and `stage_store` do not count: they did not exist in the first version. A
         precision of `auto` counts as `fp32`, which was the default before.
@@ -200,6 +203,7 @@ class Sweep:
         if resolved["model"].get("precision") == "auto":
             resolved["model"]["precision"] = "fp32"
         del resolved["search"]["trials"], resolved["replicate"]
+        resolved["checkpoints"].pop("every", None)
         for key in ("stages", "stage_store"):
             if not resolved[key]:
                 del resolved[key]

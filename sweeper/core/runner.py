@@ -6,6 +6,7 @@ before it returns the decision, so that the decision survives the process.
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from math import isfinite
 from typing import Any
@@ -137,17 +138,25 @@ class SweepRunner:
                 trial, f"NonFiniteLoss: {reason}", reason=reason, stage=measurement.stage
             )
             return Decision.PRUNE
+        is_new = not study.has_measured(trial.number, measurement)
         try:
             decision = study.measure(trial.number, trial.attempt, measurement)
         except StaleAttempt:
             return Decision.PRUNE
         self._has_measured = True
-        self._last_error.pop((trial.study, trial.number), None)
+        if is_new:
+            self._last_error.pop((trial.study, trial.number), None)
         now = study.trials[trial.number]
         self._notify(replace(now, state=TrialState.RUNNING), measurement)
         if now.state.is_finished:
             self._notify(now)
         return decision
+
+    def on_checkpoint(self, trial: Trial, checkpoint: str) -> None:
+        """Record the newest complete checkpoint of a running trial."""
+        with suppress(StaleAttempt):
+            study = self.studies[trial.study]
+            study.name_checkpoint(trial.number, trial.attempt, checkpoint)
 
     def on_failure(
         self,

@@ -12,6 +12,7 @@ from sweeper.ledger.ledger import StaleAttempt
 from sweeper.model import (
     AttemptEnded,
     AttemptStarted,
+    CheckpointNamed,
     Decision,
     EpochMeasured,
     Measurement,
@@ -76,8 +77,11 @@ class StudyRunner:
         self._waiting: list[int] = []
         self._schedule = SharingSchedule(plan.stages, plan.num_trials - len(plan.leading))
         measurements = ledger.all_measurements(self.name) if self.trials else {}
+        self._epochs: dict[int, set[tuple[str, int]]] = {}  # measured ones of unfinished trials
         for trial in self.trials.values():
             measured = measurements.get(trial.number, ())
+            if not trial.state.is_finished:
+                self._epochs[trial.number] = {(m.stage, m.epoch) for m in measured}
             if trial.kind is TrialKind.SAMPLED:
                 plan.sampler.restore(trial, measured)
             self._schedule.add(trial)
@@ -234,14 +238,25 @@ class StudyRunner:
         self.num_running += 1
         return trial
 
+    def has_measured(self, number: int, measurement: Measurement) -> bool:
+        """Return whether an earlier attempt has measured this epoch of an unfinished trial."""
+        place = measurement.stage, measurement.epoch
+        return place in self._epochs.get(number, ()) and not measurement.is_final
+
     def measure(self, number: int, attempt: int, measurement: Measurement) -> Decision:
         """Record an epoch, and return whether the trial is pruned.
 
-        The final epoch and a pruning end the trial. Only an epoch with an objective can prune.
+        The final epoch and a pruning end the trial. Only an epoch with an objective can prune. An
+        epoch that an earlier attempt has measured is computed again, from a checkpoint before it.
+        Its decision was made, and only its checkpoint is new.
 
         Raises:
             StaleAttempt: A later attempt at this trial has begun, or the trial has ended.
         """
+        if self.has_measured(number, measurement):
+            if measurement.checkpoint is not None:
+                self.name_checkpoint(number, attempt, measurement.checkpoint)
+            return Decision.CONTINUE
         current = self._current(number, attempt)
         trial = apply(current, EpochMeasured(measurement=measurement))
         prune = (
@@ -258,10 +273,21 @@ class StudyRunner:
             outcome = Outcome(state=TrialState.PRUNED, reason=reason)
         self._ledger.measure(self.name, number, attempt, measurement, outcome)
         self._schedule.measure(trial, measurement)
+        self._epochs.setdefault(number, set()).add((measurement.stage, measurement.epoch))
         self.trials[number] = trial
         if outcome is not None:
             self._ended(trial, outcome)
         return Decision.PRUNE if prune else Decision.CONTINUE
+
+    def name_checkpoint(self, number: int, attempt: int, checkpoint: str) -> None:
+        """Record the newest complete checkpoint of an attempt.
+
+        Raises:
+            StaleAttempt: A later attempt at this trial has begun, or the trial has ended.
+        """
+        trial = self._current(number, attempt)
+        self._ledger.name_checkpoint(self.name, number, attempt, checkpoint)
+        self.trials[number] = apply(trial, CheckpointNamed(checkpoint=checkpoint))
 
     def end(self, number: int, attempt: int, outcome: Outcome) -> Trial:
         """End an attempt. A finished state also ends the trial, and is reported to the sampler.
@@ -285,6 +311,7 @@ class StudyRunner:
         self.num_running -= 1
         self._schedule.end(ended)
         if outcome.state.is_finished:
+            self._epochs.pop(trial.number, None)
             self.num_finished += 1
             self._num_found += trial.kind.is_searched
             if trial.kind is TrialKind.SAMPLED:

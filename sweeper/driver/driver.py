@@ -169,7 +169,9 @@ class Driver:
         self._slots = resources.slots_on(sweep, cluster.nodes)
         self._paths = CheckpointPaths(folder, sweep.checkpoints.store)
         self._recorder = make_recorder(ledger, sweep, self._paths, self._say)
-        self._builder = TrialBuilder(sweep, self._paths, home(), pin_of(ledger), facts)
+        self._builder = TrialBuilder(
+            sweep, self._paths, home(), pin_of(ledger), facts, measurements=ledger.measurements
+        )
         self._runner = SweepRunner(
             plans,
             ledger,

@@ -126,6 +126,8 @@ class _Judge(Unsaved, tune.Stopper):
                 self._runner.on_infeasible(trial, result.traceback, reason=result.reason)
                 return True
             case Failed():
+                if result.checkpoint is not None:
+                    self._runner.on_checkpoint(trial, name_in(result.checkpoint))
                 self._runner.on_failure(
                     trial, result.traceback, reason=result.reason, stage=result.stage
                 )

@@ -27,6 +27,7 @@ from sweeper.model import (
     AttemptEnded,
     AttemptStarted,
     CheckpointDropped,
+    CheckpointNamed,
     EpochMeasured,
     Measurement,
     Outcome,
@@ -245,6 +246,19 @@ class Ledger(OpenLedger):
             trial = self._record(connection, trial, EpochMeasured(measurement=measurement))
             if outcome is not None:
                 self._record(connection, trial, AttemptEnded(outcome=outcome))
+
+        self._write(write)
+
+    def name_checkpoint(self, study: str, number: int, attempt: int, checkpoint: str) -> None:
+        """Record the newest complete checkpoint of an attempt that has measured nothing new.
+
+        Raises:
+            StaleAttempt: A later attempt at this trial has begun.
+        """
+
+        def write(connection: Connection) -> None:
+            trial = self._current(connection, study, number, attempt)
+            self._record(connection, trial, CheckpointNamed(checkpoint=checkpoint))
 
         self._write(write)
 

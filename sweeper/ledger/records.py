@@ -11,6 +11,7 @@ from sweeper.model import (
     AttemptEnded,
     AttemptStarted,
     CheckpointDropped,
+    CheckpointNamed,
     EpochMeasured,
     Measurement,
     Trial,
@@ -101,7 +102,7 @@ def lines_of(
             return ((EventKind.TRIAL_REOPENED, payload),)
         case CheckpointDropped():
             return ((EventKind.CHECKPOINT_DROPPED, {"checkpoint": before.checkpoint}),)
-        case TrialQueued():
+        case CheckpointNamed() | TrialQueued():
             return ()
 
 

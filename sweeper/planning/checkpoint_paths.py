@@ -215,5 +215,9 @@ def _name(study: str) -> str:
 
 
 def size_of(folder: Path) -> int:
-    """Return the bytes of all files in a folder; 0 if the folder is not on this machine."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    """Return the bytes of all files in a folder; 0 if the folder is not on this machine.
+
+    A file counts once, however many names it has.
+    """
+    found = [path.stat() for path in folder.rglob("*") if path.is_file()]
+    return sum({(each.st_dev, each.st_ino): each.st_size for each in found}.values())

@@ -1,17 +1,18 @@
 """The attempt configs that workers receive, the specs of trials, and the look-up of trials."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from sweeper.config.catalog import model_settings
 from sweeper.config.faults import shown
 from sweeper.config.study_spec import StudySpec
 from sweeper.config.sweep import Sweep
+from sweeper.core.expected_epochs import rungs
 from sweeper.errors import NotFound, unknown
 from sweeper.ledger import Ledger
 from sweeper.ledger.records import CheckpointName
-from sweeper.model import Params, Study, StudyFacts, Trial, TrialKind, trial_name
+from sweeper.model import Measurement, Params, Study, StudyFacts, Trial, TrialKind, trial_name
 from sweeper.planning.checkpoint_paths import CheckpointPaths
 from sweeper.planning.resources import memory_of
 from sweeper.planning.stage_store import place_of
@@ -31,6 +32,8 @@ class TrialBuilder:
     Args:
         pin: The name under which the sweep pins the stage results that it uses.
         facts: The recorded facts of each study.
+        measurements: A function from a study and a number to the trial's measurements, oldest
+            first.
     """
 
     def __init__(
@@ -40,25 +43,25 @@ class TrialBuilder:
         home: Path,
         pin: str,
         facts: Mapping[str, StudyFacts],
+        *,
+        measurements: Callable[[str, int], Sequence[Measurement]] = lambda study, number: (),
     ) -> None:
         self._sweep, self._paths, self._home, self._pin = sweep, paths, home, pin
-        self._facts = facts
+        self._facts, self._measurements = facts, measurements
         self._studies: Mapping[str, StudySpec] = {s.name: s for s in sweep.studies()}
 
     def __call__(self, trial: Trial) -> AttemptConfig:
         study = self._studies[trial.study]
         spec = spec_of(study, trial.params, seed=trial.seed, home=self._home)
-        named = self._paths.checkpoint(trial)
-        found: tuple[str, ...] = ()
-        if named is not None:
-            found = self._paths.checkpoints(trial, timeout_s=PATIENCE_S)
         return AttemptConfig(
             spec=spec.model_dump(mode="json", by_alias=True) | {"halvings": trial.halvings},
             content_hash=self._facts[trial.study].content_hash,
             label=f"{self._sweep.name} {trial.name}",
             folder=str(self._paths.scratch(trial)),
             store=self._paths.store_of_attempt(trial),
-            resume=tuple(measured(named, found, tuple(spec.stages))),
+            resume=self._resume(trial, tuple(spec.stages)),
+            checkpoint_every=self._sweep.checkpoints.every,
+            judged=self._judged(study, trial),
             threads=max(1, int(self._sweep.resources.cpu)),
             gpu=float(self._sweep.resources.gpu),
             memory_bytes=memory_of(self._sweep),
@@ -66,6 +69,23 @@ class TrialBuilder:
             stage_store=place_of(self._sweep, study),
             stage_pin=self._pin,
         )
+
+    def _resume(self, trial: Trial, stages: Sequence[str]) -> tuple[str, ...]:
+        """Return the checkpoints from which the trial may continue, the latest epoch first."""
+        past = self._measurements(trial.study, trial.number) if trial.attempt > 1 else ()
+        named, last = self._paths.checkpoint(trial), past[-1] if past else None
+        if named is None and last is None:
+            return ()
+        found = self._paths.checkpoints(trial, timeout_s=PATIENCE_S)
+        return tuple(measured(named, found, stages, last))
+
+    def _judged(self, study: StudySpec, trial: Trial) -> tuple[int, ...]:
+        """Return the epochs with an objective after which the trial may be pruned."""
+        if trial.kind is not TrialKind.SAMPLED:
+            return ()
+        pruning = self._sweep.pruning
+        epochs = int(trial.params[f"{study.objective_stage}.epochs"])
+        return rungs(pruning.type, min_epochs=study.min_epochs, eta=pruning.eta, epochs=epochs)
 
     def can_halve(self, trial: Trial, stage: str | None) -> bool:
         """Return whether the micro-batches of `stage` (None: of any stage) can be halved again."""
@@ -77,7 +97,12 @@ class TrialBuilder:
         )
 
 
-def measured(named: str | None, found: Sequence[str], stages: Sequence[str]) -> list[str]:
+def measured(
+    named: str | None,
+    found: Sequence[str],
+    stages: Sequence[str],
+    last: Measurement | None = None,
+) -> list[str]:
     """Return the checkpoints from which a trial may continue, the latest epoch first.
 
     Checkpoints of epochs that the ledger lacks are left out. They come from a process that was
@@ -85,25 +110,22 @@ def measured(named: str | None, found: Sequence[str], stages: Sequence[str]) -> 
     order follows from names, because a copy of a sweep may have other file times.
 
     Args:
-        named: The place of the checkpoint that the ledger names. It comes first even if it is not
-            in `found`: the attempt then reports its absence and uses the next one.
+        named: The place of the checkpoint that the ledger names, if any. It is returned even if it
+            is not in `found`: the attempt then reports its absence and uses the next one. Newer
+            ones may be complete, because a report names the checkpoint of an earlier epoch.
         found: The places of the existing checkpoints.
         stages: The stages of the trial, in the order in which they run.
-
-    Returns:
-        The places of checkpoints; empty if `named` is None.
+        last: The last measurement of the trial, if any.
     """
-    if named is None:
-        return []
-    latest = _position(named, stages)
-    earlier = {
-        place: position
-        for place in found
-        if latest is not None
-        and (position := _position(place, stages)) is not None
-        and position < latest
-    }
-    return [named, *sorted(earlier, key=lambda place: earlier[place], reverse=True)]
+    latest = None if named is None else _position(named, stages)
+    if named is not None and latest is None:  # an arbitrary path
+        return [named]
+    ends = [] if latest is None else [latest[:2]]
+    if last is not None and last.stage in stages:
+        ends.append((stages.index(last.stage), last.epoch))
+    positions = {place: _position(place, stages) for place in (*found, *filter(None, [named]))}
+    kept = {place: at for place, at in positions.items() if at and ends and at[:2] <= max(ends)}
+    return sorted(kept, key=lambda place: kept[place], reverse=True)
 
 
 def _position(place: str, stages: Sequence[str]) -> tuple[int, int, int] | None:

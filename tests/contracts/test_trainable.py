@@ -83,6 +83,12 @@ def results(actor: Trainable) -> list[dict[str, Any]]:
     return reports(trained(actor))
 
 
+def place_of(result: dict[str, Any], folder: Path) -> Path:
+    """Return where the checkpoint of an epoch is, or will be."""
+    report = result["report"]
+    return folder / f"{report['stage']}-{report['epoch']:04d}"
+
+
 def objective_stage(method: str) -> str:
     return next(n for n, config in METHODS[method].stages.items() if config.reports_objective)
 
@@ -115,8 +121,8 @@ def test_each_result_tells_the_seconds_and_the_most_memory_so_far(make_config):
 def test_a_new_attempt_goes_on_from_the_newest_whole_checkpoint(make_config, tmp_path, method):
     expected = results(Trainable(make_config(method, "1d", "whole")))
     cut = Trainable(make_config(method, "1d", "cut"))
-    first, second = cut.train(), cut.train()
-    newest, older = Path(second["checkpoint"]), Path(first["checkpoint"])
+    older, newest = (place_of(cut.train(), tmp_path / "cut") for _ in range(2))
+    cut.cleanup()  # which waits for the checkpoint that is being written
     damaged = newest / "last.safetensors"
     damaged.write_bytes(damaged.read_bytes()[:-1])
     again = Trainable(make_config(method, "1d", "again", resume=[newest, older]))
@@ -270,9 +276,13 @@ def test_what_ends_a_process_ends_the_actor(make_config, error):
         actor.train()
 
 
-def test_a_checkpoint_of_another_model_is_refused_as_a_whole_and_that_is_said(make_config, capfd):
+def test_a_checkpoint_of_another_model_is_refused_as_a_whole_and_that_is_said(
+    make_config, tmp_path, capfd
+):
     """Of its weights none is taken, so that the trial is the one that begins afresh."""
-    other = Trainable(make_config("nft", "2d", "other")).train()["checkpoint"]
+    actor = Trainable(make_config("nft", "2d", "other"))
+    other = place_of(actor.train(), tmp_path / "other")
+    actor.cleanup()
     fresh = results(Trainable(make_config("nft", "1d", "fresh")))
     mixed_up = results(Trainable(make_config("nft", "1d", "mixed up", resume=[other])))
     assert [each["objective"] for each in mixed_up] == [each["objective"] for each in fresh]
@@ -288,14 +298,19 @@ def test_settings_that_contradict_each_other_are_infeasible(make_config):
     assert "inner_steps 3 needs meta_grad exact" in result["reason"]
 
 
-def test_a_checkpoint_that_cannot_be_written_ends_the_attempt_where_it_was(make_config, tmp_path):
+def test_a_checkpoint_that_cannot_be_written_ends_the_attempt_with_the_next_epoch(
+    make_config, tmp_path
+):
     (tmp_path / "a file").touch()
-    result = Trainable(make_config("nft", "1d", "a file")).train()
+    actor = Trainable(make_config("nft", "1d", "a file"))
+    assert actor.train()["checkpoint"] is None
+    result = actor.train()
     assert result["error"] == "StorageError"
+    assert classify(result["traceback"]) == "storage"
     assert re.fullmatch(
         r"not a directory: .*/a file/refine-0001: \d+ of \d+ MiB free", result["reason"]
     )
-    assert (result["stage"], result["epoch"]) == ("refine", 1)
+    assert (result["stage"], result["epoch"]) == ("refine", 2)
 
 
 def test_a_result_tells_the_process_and_its_host(make_config):

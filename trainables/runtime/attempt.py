@@ -1,8 +1,13 @@
 """One attempt at a trial. Each `step` runs the method's stages to their next Report.
 
 A process runs many attempts and keeps the backbone, the data and the source features in memory.
-Each step writes a checkpoint before it reports. Training can therefore continue from every epoch
-that the service has recorded.
+
+A checkpoint is written while the next epoch trains, and the report of that epoch waits for it and
+names it, so that the service only ever names what exists. A report that can end the trial, which is
+the final one or one on which a pruner decides, waits for its own checkpoint: no end is recorded
+before the last checkpoint is complete, and no decision has to be kept for later. An attempt goes on
+from the newest complete checkpoint of an epoch that was measured, and the service recognises the
+epochs that it computes again: a checkpoint that lags adds no state to either side.
 """
 
 import gc
@@ -46,6 +51,8 @@ class Attempt:
         self._failure: Failed | None = None
         self._notes: list[str] = []
         self._memory_limit: MemoryLimit | None = None
+        self._checkpoints: AttemptCheckpoints | None = None
+        self._every, self._judged = config.checkpoint_every, frozenset(config.judged)
         with capturing(self._folder):
             print(f"{self.label}: process {os.getpid()} on {platform.node()}", flush=True)
             self._start(config)
@@ -111,7 +118,7 @@ class Attempt:
         return replace(result, notes=notes)
 
     def _epoch(self) -> StepResult:
-        """Train one epoch and save a checkpoint."""
+        """Train one epoch and begin to save a checkpoint."""
         training = self.training
         assert training is not None
         report = None
@@ -119,20 +126,44 @@ class Attempt:
             report = next(self._reports)
             if report.waits:
                 return Waiting(stage=report.stage)
-            name = f"{report.stage}-{report.epoch:04d}"
-            # The state of a reused stage changes only with its last report.
-            is_partial = report.computed_by is not None and report.epoch < report.num_epochs
-            checkpoint = None if is_partial else self._checkpoints.save(training.state, name)
+            checkpoint = self._checkpoint(training, report)
         except Exception as error:
             place = training.place[:2] if report is None else (report.stage, report.epoch)
-            return _failure(error, *place)
-        return Measured(
-            report=report,
-            checkpoint=checkpoint,
-            seconds=time.monotonic() - self._began,
-            peak_memory_bytes=peak_bytes(training.state.device),
-            precision=training.state.precision,
-        )
+            failure = _failure(error, *place)
+        else:
+            return Measured(
+                report=report,
+                checkpoint=checkpoint,
+                seconds=time.monotonic() - self._began,
+                peak_memory_bytes=peak_bytes(training.state.device),
+                precision=training.state.precision,
+            )
+        return replace(failure, checkpoint=self._last_checkpoint())
+
+    def _checkpoint(self, training: Training, report: Report) -> str | None:
+        """Wait for the checkpoint before this epoch, and begin to save the state if it is due.
+
+        Returns:
+            The newest complete checkpoint; None if an earlier result has named it.
+        """
+        assert self._checkpoints is not None
+        newest = self._checkpoints.newest()
+        ends_stage = report.epoch == report.num_epochs
+        may_end = report.is_final or (report.objective is not None and report.epoch in self._judged)
+        is_due = may_end or ends_stage or report.epoch % self._every == 0
+        # The state of a reused stage changes only with its last report.
+        if is_due and (ends_stage or report.computed_by is None):
+            self._checkpoints.save(training.state, f"{report.stage}-{report.epoch:04d}")
+        return (self._checkpoints.newest() or newest) if may_end else newest
+
+    def _last_checkpoint(self) -> str | None:
+        """Return the last complete checkpoint of a failed attempt if no result has named it."""
+        assert self._checkpoints is not None
+        try:
+            return self._checkpoints.newest()
+        except Exception as error:
+            print(f"the last checkpoint was not written: {error}", flush=True)
+            return None
 
     def save(self, folder: Path) -> None:
         """Write the state of the training."""
@@ -154,10 +185,12 @@ class Attempt:
         if self._memory_limit is not None:
             self._memory_limit.lift()
             self._memory_limit = None
+        if self._checkpoints is not None:
+            self._checkpoints.close()
         self._let_go()
 
     def _let_go(self) -> None:
-        self.training = None
+        self.training = self._checkpoints = None
         self._reports = iter(())
         gc.collect()
         try:

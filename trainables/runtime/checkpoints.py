@@ -4,24 +4,31 @@
     best.safetensors        the model at its best epoch       manifest.json  sha256 of each file
     optimizer.safetensors   the optimiser's moments           extras.safetensors  gates, heads
 
-`checkpoint_folder` makes each folder complete or absent, and verifies it. An attempt keeps its two
-newest checkpoints in its folder. If it has a store (`artifacts`), it keeps them in the store, and
-its folder is scratch.
+`checkpoint_folder` makes each folder complete or absent, and verifies it. An attempt writes in a
+thread, from a snapshot of its state. Weights of a best epoch that has not changed are a hard link
+to those of the previous checkpoint. An attempt keeps its newest checkpoints in its folder. If it
+has a store (`artifacts`), it keeps them in the store, and its folder is scratch.
 """
 
 import json
+import os
 import shutil
+import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from trainables.errors import StorageError
 from trainables.models.adapters import Adapters, adapters_of, add_adapters, remove_adapters
 from trainables.report import Report
+from trainables.runtime.attempt_log import append
 from trainables.runtime.model_folder import best_weights
 from trainables.runtime.precision import check_precision
 from trainables.storage import artifacts
@@ -40,6 +47,107 @@ from trainables.storage.urls import ArtifactUrl
 from trainables.training.state import Best, TrainState
 
 FORMAT = 1
+BEST = "best.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """The content of a checkpoint."""
+
+    text: str  # of state.json
+    tensors: Mapping[str, Mapping[str, Tensor]]  # file -> tensors by name, without the best weights
+    best: Mapping[str, Tensor] | None
+    copied: torch.cuda.Event | None = None  # after the copies from a GPU
+
+    @classmethod
+    def of(cls, state: TrainState, *, copy: bool = False, copies_best: bool = True) -> "Snapshot":
+        """Return the content of `state`.
+
+        Args:
+            state: The state.
+            copy: Copy all tensors that training changes, so that it can go on: from a GPU to pinned
+                memory, without a wait.
+            copies_best: With `copy`, also copy the best weights from a GPU. Training never changes
+                them, so on the CPU they are not copied.
+        """
+        place: dict[str, Any] = {
+            "format": FORMAT,
+            "stage": state.stage,
+            "epoch": state.epoch,
+            "seed": state.seed,
+            "best": None,
+            "made_under": state.made_under,
+            "reports": [asdict(report) for report in state.reports],
+        }
+        if (adapters := adapters_of(state.model.body)) is not None:
+            place["adapters"] = asdict(adapters)
+        if state.origin is not None:
+            place["model"] = state.origin.to_plain()
+        # Tensors and plain numbers are stored apart: pickle would run code when it is read.
+        tensors: dict[str, Mapping[str, Tensor]] = {"last": state.model.state_dict()}
+        if state.extras:
+            tensors["extras"] = state.extras.state_dict()
+        if state.optimizer is not None:
+            tensors["optimizer"], place["optimizer"] = _split(state.optimizer.state_dict())
+        best: Mapping[str, Tensor] | None = None
+        if state.best is not None:
+            place["best"] = {"value": state.best.value, "epoch": state.best.epoch}
+            best = state.best.weights
+        copied = None
+        if copy:
+            tensors = {name: _copied(each) for name, each in tensors.items()}
+            if state.device.type == "cuda":
+                best = _copied(best) if best is not None and copies_best else best
+                copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
+                copied.record()
+        return cls(text=json.dumps(place), tensors=tensors, best=best, copied=copied)
+
+    def write(self, folder: Path, former: Path | None = None) -> None:
+        """Write a checkpoint, replacing an existing folder.
+
+        Args:
+            folder: The target.
+            former: A complete checkpoint with the same best weights; None: they are written.
+
+        Raises:
+            StorageError: A file cannot be written. An existing folder is unchanged.
+        """
+        if self.copied is not None:
+            self.copied.synchronize()
+        known: dict[str, str] = {}
+        with new_folder(folder, known) as partial:
+            for name, tensors in self.tensors.items():
+                save_tensors(tensors, partial / f"{name}.safetensors")
+            if former is not None:
+                known |= _linked(former, partial)
+            if self.best is not None and not known:
+                save_tensors(self.best, partial / BEST)
+            (partial / "state.json").write_text(self.text)
+
+
+def _copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return copies in main memory; those from a GPU are in pinned memory, and not yet complete."""
+    return {
+        name: tensor.detach().to(
+            "cpu", copy=True, non_blocking=True, memory_format=torch.contiguous_format
+        )
+        for name, tensor in tensors.items()
+    }
+
+
+def _linked(former: Path, folder: Path) -> dict[str, str]:
+    """Link the best weights of a checkpoint into `folder`.
+
+    Returns:
+        Their hash by name; empty if the file system has no hard links, or they are gone.
+    """
+    try:
+        hashes = parse((former / MANIFEST).read_bytes(), str(former))
+        os.link(former / BEST, folder / BEST)
+        return {BEST: hashes[BEST]}
+    except (OSError, CorruptCheckpoint, KeyError):
+        (folder / BEST).unlink(missing_ok=True)
+        return {}
 
 
 def save(state: TrainState, folder: Path) -> None:
@@ -48,31 +156,7 @@ def save(state: TrainState, folder: Path) -> None:
     Raises:
         StorageError: A file cannot be written. An existing folder is unchanged.
     """
-    place: dict[str, Any] = {
-        "format": FORMAT,
-        "stage": state.stage,
-        "epoch": state.epoch,
-        "seed": state.seed,
-        "best": None,
-        "made_under": state.made_under,
-        "reports": [asdict(report) for report in state.reports],
-    }
-    if (adapters := adapters_of(state.model.body)) is not None:
-        place["adapters"] = asdict(adapters)
-    if state.origin is not None:
-        place["model"] = state.origin.to_plain()
-    # Tensors and plain numbers are stored apart, because pickle would run code when it is read.
-    with new_folder(folder) as partial:
-        save_tensors(state.model.state_dict(), partial / "last.safetensors")
-        if state.best is not None:
-            place["best"] = {"value": state.best.value, "epoch": state.best.epoch}
-            save_tensors(state.best.weights, partial / "best.safetensors")
-        if state.extras:
-            save_tensors(state.extras.state_dict(), partial / "extras.safetensors")
-        if state.optimizer is not None:
-            moments, place["optimizer"] = _split(state.optimizer.state_dict())
-            save_tensors(moments, partial / "optimizer.safetensors")
-        (partial / "state.json").write_text(json.dumps(place))
+    Snapshot.of(state).write(folder)
 
 
 def load(state: TrainState, folder: Path) -> None:
@@ -97,7 +181,7 @@ def load(state: TrainState, folder: Path) -> None:
     state.reports = [Report(**report) for report in place["reports"]]
     state.made_under = place["made_under"]
     if place["best"] is not None:
-        state.best = Best(**place["best"], weights=load_file(folder / "best.safetensors"))
+        state.best = Best(**place["best"], weights=load_file(folder / BEST))
     if state.extras:
         state.extras.load_state_dict(load_file(folder / "extras.safetensors"))
     # A stage creates its optimiser when it runs, and then loads this state into it.
@@ -205,7 +289,10 @@ PATIENCE_S = 10.0  # seconds for the deletion of an old checkpoint from a store
 
 
 class AttemptCheckpoints:
-    """The two newest checkpoints of one attempt, in `folder` or in `store`.
+    """The newest checkpoints of one attempt, in `folder` or in `store`.
+
+    A thread writes them, one at a time. The two newest complete ones stay, and until the next write
+    begins, the one before them: the service may not yet know a newer one.
 
     Args:
         folder: Folder of the attempt; scratch if there is a store.
@@ -221,25 +308,92 @@ class AttemptCheckpoints:
     ) -> None:
         self._folder, self._timeout_s = folder, timeout_s
         self._store = None if store is None else ArtifactUrl.parse(store)
+        self._written: list[Path] = []
         self._published: list[ArtifactUrl] = []
+        self._writing: Future[str] | None = None
+        self._complete: str | None = None  # the newest place, until `newest` returns it
+        self._former: tuple[Path, tuple[float, int]] | None = None  # folder, and its best epoch
 
-    def save(self, state: TrainState, name: str) -> str:
-        """Write a checkpoint and delete all but the last two.
+    def save(self, state: TrainState, name: str) -> None:
+        """Begin to write a checkpoint. Training may go on at once.
+
+        At most one snapshot exists beside the state: wait for the previous write first.
+
+        Raises:
+            StorageError: The previous checkpoint could not be written.
+        """
+        self._finish()
+        folder, former, best = self._folder / name, None, None
+        if state.best is not None:
+            # Within an attempt, value and epoch identify the best weights.
+            best = state.best.value, state.best.epoch
+            if self._former is not None and self._former[1] == best:
+                former = self._former[0]
+        self._former = None if best is None else (folder, best)
+        snapshot = Snapshot.of(state, copy=True, copies_best=former is None)
+        writing = self._writing = Future()
+
+        def work() -> None:
+            try:
+                writing.set_result(self._write(snapshot, folder, former))
+            except BaseException as error:
+                writing.set_exception(error)
+
+        threading.Thread(target=work, name="checkpoint", daemon=True).start()
+
+    def newest(self) -> str | None:
+        """Return the newest checkpoint, or None if an earlier call has returned it.
+
+        Wait for the checkpoint that is being written.
 
         Returns:
-            The folder or URL of the checkpoint.
+            Its folder or URL.
 
         Raises:
             StorageError: A file cannot be written, or the store refuses or does not respond in
                 time.
         """
-        folder = self._folder / name
-        save(state, folder)
-        place = str(folder) if self._store is None else self._publish(folder, self._store / name)
-        written = sorted(self._folder.glob("*-[0-9]*"), key=lambda path: path.stat().st_mtime_ns)
-        for old in [path for path in written if path != folder][: 1 - KEPT]:
-            shutil.rmtree(old, ignore_errors=True)
+        self._finish()
+        place, self._complete = self._complete, None
         return place
+
+    def close(self) -> None:
+        """Wait for the checkpoint that is being written; ignore its failure."""
+        with suppress(Exception):
+            self._finish()
+
+    def _finish(self) -> None:
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            self._complete = writing.result()
+
+    def _write(self, snapshot: Snapshot, folder: Path, former: Path | None) -> str:
+        self._delete_old()
+        snapshot.write(folder, former)
+        self._written.append(folder)
+        if self._store is None:
+            return str(folder)
+        place = self._store / folder.name
+        artifacts.publish(folder, str(place), timeout_s=self._timeout_s)
+        self._published.append(place)
+        return str(place)
+
+    def _delete_old(self) -> None:
+        """Delete all but the two newest checkpoints.
+
+        The result of an earlier step has named the second newest, and the service has recorded it:
+        the deletion waits for that.
+        """
+        for old in self._written[:-KEPT]:
+            shutil.rmtree(old, ignore_errors=True)
+        del self._written[:-KEPT]
+        while len(self._published) > KEPT:
+            try:
+                artifacts.delete(str(self._published[0]), timeout_s=PATIENCE_S)
+            except StorageError as error:  # repeated with the next checkpoint
+                append(self._folder, f"an old checkpoint stays until the next one: {error}")
+                break
+            del self._published[0]
 
     def load(self, state: TrainState, places: Sequence[str]) -> list[str]:
         """Restore the first complete checkpoint of `places`, if any.
@@ -277,15 +431,3 @@ class AttemptCheckpoints:
             load(state, fetched)
         finally:
             shutil.rmtree(fetched.parent, ignore_errors=True)
-
-    def _publish(self, folder: Path, place: ArtifactUrl) -> str:
-        artifacts.publish(folder, str(place), timeout_s=self._timeout_s)
-        self._published.append(place)
-        while len(self._published) > KEPT:
-            try:
-                artifacts.delete(str(self._published[0]), timeout_s=PATIENCE_S)
-            except StorageError as error:  # repeated after the next epoch
-                print(f"an old checkpoint stays until the next epoch: {error}", flush=True)
-                break
-            del self._published[0]
-        return str(place)

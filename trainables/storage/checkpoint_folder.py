@@ -9,7 +9,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -39,21 +39,28 @@ class CorruptCheckpoint(DataError):
 
 
 @contextmanager
-def new_folder(folder: Path) -> Iterator[Path]:
+def new_folder(folder: Path, known: MutableMapping[str, str] | None = None) -> Iterator[Path]:
     """Yield an empty folder. At the end of the block, add a manifest and rename it to `folder`.
 
     A former folder of that name is deleted once the new one is on the disk.
 
+    Args:
+        folder: The target.
+        known: Hashes of files by name, such as of hard links. The block may add to it.
+
     Raises:
         StorageError: A file cannot be written. `folder` is unchanged, and no partial one remains.
     """
-    partial = _partial(folder)
+    partial, known = _partial(folder), {} if known is None else known
     try:
         _put_back(folder)
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         yield partial
-        hashes = {path.name: sha256_file(path) for path in sorted(partial.iterdir())}
+        hashes = {
+            path.name: known.get(path.name) or sha256_file(path)
+            for path in sorted(partial.iterdir())
+        }
         (partial / MANIFEST).write_text(json.dumps(hashes, indent=1))
         for path in [*partial.iterdir(), partial]:
             sync(path)
