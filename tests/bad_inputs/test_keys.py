@@ -77,7 +77,7 @@ ROWS = [
     Row(42, "a factor of one", VALID + "pruning: {eta: 1}\n",
         "x.yaml:10: `pruning.eta` must be greater than or equal to 2, but got 1."),
     Row(43, "checkpoints", VALID + "checkpoints: {every: 0}\n",
-        "x.yaml:10: unknown key `checkpoints.every`. "),
+        "x.yaml:10: `checkpoints.every` must be greater than or equal to 1, but got 0."),
     Row(43, "two last ones", VALID + "checkpoints: {last: 2}\n",
         "x.yaml:10: `checkpoints.last` must be less than or equal to 1, but got 2."),
     Row(44, "attempts", VALID + "failures: {max_attempts: -1}\n",

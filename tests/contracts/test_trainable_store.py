@@ -119,7 +119,7 @@ def test_a_damaged_one_falls_back_to_the_one_before_and_a_lost_place_to_the_star
 
 
 def test_a_store_that_is_away_ends_the_attempt_and_not_the_trial(make_actor, server, bucket):
-    """Neither is the next epoch reported, nor does the next attempt begin afresh while it is away."""
+    """The next epoch is not reported, and the next attempt does not begin afresh meanwhile."""
     with fault_proxy(int(server.endpoint.rpartition(":")[2])) as proxy:
         options = f"endpoint_override=127.0.0.1:{proxy.port}&scheme=http"
         store = ArtifactUrl.parse(f"s3://{bucket.path}?{options}")

@@ -43,8 +43,8 @@ class Team:
     def sweep(self, name: str) -> Sweep:
         return Sweep(self.shell, name, storage=self.database.url)
 
-    def start(self, sweep: Sweep) -> subprocess.Popen[str]:
-        return sweep.start("--address", self.ray.address)
+    def start(self, sweep: Sweep, *options: str) -> subprocess.Popen[str]:
+        return sweep.start("--address", self.ray.address, *options)
 
     def disturb(self, victim: str, launch: subprocess.Popen[str]) -> None:
         match victim:
@@ -127,16 +127,27 @@ def check_mlflow(team: Team, sweep: Sweep, err: str) -> None:
     "seed", [*range(6), *(pytest.param(s, marks=pytest.mark.soak) for s in range(6, 60))]
 )
 def test_a_part_is_killed_and_nothing_is_lost(team, undisturbed, seed):
+    kill_a_part(team, undisturbed, seed)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(6))
+def test_with_a_checkpoint_every_two_epochs_nothing_is_lost_or_doubled(team, undisturbed, seed):
+    kill_a_part(team, undisturbed, seed, "--set", "checkpoints.every=2")
+
+
+def kill_a_part(team: Team, undisturbed: Sweep, seed: int, *options: str) -> None:
+    """Kill a part of a running sweep, and compare how it ends with an undisturbed one."""
     rng, victim = random.Random(seed), VICTIMS[seed % len(VICTIMS)]
     after = rng.randint(1, (TRIALS - 1) * EPOCHS - 2)
-    sweep = team.sweep(f"{victim}{seed}")
-    launch = team.start(sweep)
+    sweep = team.sweep(f"{victim}{seed}{'sparse' * bool(options)}")
+    launch = team.start(sweep, *options)
     assert next(found for found in epochs(sweep) if found >= after)
     time.sleep(rng.random() * 0.3)
     team.disturb(victim, launch)
     if victim == "supervisor":
         launch.communicate()
-        launch = team.start(sweep)
+        launch = team.start(sweep, *options)
     err = finish(launch)
     assert ("starting it again" in err) == (victim == "driver"), err
     check(sweep, undisturbed)

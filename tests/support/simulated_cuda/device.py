@@ -126,6 +126,14 @@ class SimulatedGenerator(torch._C.Generator):
 GENERATORS: weakref.WeakValueDictionary[int, SimulatedGenerator] = weakref.WeakValueDictionary()
 
 
+class SimulatedEvent:
+    """A mark in the queue of the device, which is always empty."""
+
+    def record(self) -> None: ...
+
+    def synchronize(self) -> None: ...
+
+
 class SimulatedDevice(TorchDispatchMode):
     """Sends every operator to `run`, also those that make a tensor on the device from none."""
 
@@ -269,4 +277,5 @@ def install() -> None:
     torch.Generator = SimulatedGenerator
     for name, answer in answers.items():
         setattr(torch.cuda, name, lambda *_, answer=answer, **__: answer)
+    torch.cuda.Event = SimulatedEvent
     SimulatedDevice().__enter__()

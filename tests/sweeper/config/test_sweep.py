@@ -207,6 +207,16 @@ def test_a_key_that_came_later_changes_neither_form_nor_hash_of_a_sweep_without_
     assert asked.config_hash != plain.config_hash
 
 
+def test_the_epochs_between_checkpoints_change_no_hash_and_may_change_later() -> None:
+    plain = load()
+    assert "every" not in plain.resolved["checkpoints"]
+    sparse = load(sets=["checkpoints.every=5"])
+    assert sparse.checkpoints.every == sparse.resolved["checkpoints"]["every"] == 5
+    assert sparse.config_hash == plain.config_hash
+    again = loads_sweep(json.loads(json.dumps(sparse.resolved)), CATALOG, profile="laptop")
+    assert again.resolved == sparse.resolved
+
+
 def test_fewer_epochs_from_the_command_line_than_pruning_wants_is_a_note() -> None:
     text = TEXT.replace("min_epochs: 2", "min_epochs: 5").replace(
         "refine.batch_size: 2", "refine.batch_size: 2, refine.epochs: 9"

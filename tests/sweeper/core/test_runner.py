@@ -1,6 +1,7 @@
 """The runner's decisions: order, pruning, failure, retry, interruption and resumption."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -8,8 +9,10 @@ from sweeper.core.policies import Action, FailureBudget, FailurePolicy
 from sweeper.core.protocols import Hook
 from sweeper.core.replication import Replication
 from sweeper.core.runner import Infeasible, SweepRunner
+from sweeper.execution.ray_executor import _Judge
 from sweeper.model import Decision, Measurement, Study, Trial, TrialKind, TrialState
-from tests.support.fakes import FixedSampler, curve, new_ledger, plan, run_scripted
+from tests.support.fakes import STUDY, FixedSampler, curve, new_ledger, plan, run_scripted
+from trainables.report import Failed
 
 
 def lrs(*values: float) -> list[dict[str, float]]:
@@ -142,6 +145,67 @@ def test_a_crash_is_retried_from_the_last_checkpoint_up_to_the_limit(tmp_path):
     runner.on_failure(second, "ray.exceptions.ActorDiedError: the actor died")
     assert runner.trials[0].state is TrialState.FAILED
     assert runner.trials[0].failure == "crash"
+
+
+class Epochs(Hook):
+    """What a display sees."""
+
+    def __init__(self) -> None:
+        self.seen: list[int] = []
+
+    def changed(self, trial: Trial, measurement: Measurement | None = None) -> None:
+        self.seen += [] if measurement is None else [measurement.epoch]
+
+
+@pytest.mark.parametrize("is_resumed", [True, False])
+def test_an_epoch_that_is_computed_again_is_measured_once_and_names_its_checkpoint(
+    tmp_path, is_resumed
+):
+    """It comes after an older checkpoint. The pruner, which judges otherwise now, is not asked."""
+    sampler, shown = FixedSampler(lrs(1.0)), Epochs()
+    runner = SweepRunner([plan(sampler, num_trials=1)], new_ledger(tmp_path))
+    first = runner.next_trial()
+    assert first is not None
+    epochs = list(curve([0.5, 0.4, 0.3, 0.2]))
+    for epoch in epochs[:3]:
+        assert runner.on_report(first, epoch) is Decision.CONTINUE
+    runner.on_failure(first, "ValueError: boom")
+    if is_resumed:
+        sampler = FixedSampler([])
+        runner = SweepRunner([plan(sampler, num_trials=1)], new_ledger(tmp_path))
+    sampler._prune_above = 0.0
+    runner.watch(shown)
+    second = runner.next_trial()
+    assert second is not None
+    for number, epoch in enumerate(epochs[1:3], start=1):
+        again = replace(epoch, checkpoint=f"attempt-2/refine-000{number}")
+        assert runner.on_report(second, again) is Decision.CONTINUE
+    ledger = new_ledger(tmp_path)
+    assert [m.epoch for m in ledger.measurements(STUDY.name, 0)] == [1, 2, 3]
+    assert ledger.trial(STUDY.name, 0).checkpoint == "attempt-2/refine-0002"
+    assert shown.seen == [2, 3]
+    if not is_resumed:  # the same error without a new epoch in between is the trial's own
+        runner.on_failure(second, "ValueError: boom")
+        assert runner.trials[0].state is TrialState.FAILED
+        return
+    assert runner.on_report(second, epochs[3]) is Decision.CONTINUE
+    assert runner.trials[0].state is TrialState.COMPLETE
+    assert [m.epoch for m in ledger.measurements(STUDY.name, 0)] == [1, 2, 3, 4]
+
+
+def test_the_checkpoint_of_a_failed_attempt_is_named_and_that_of_a_replaced_one_is_not(tmp_path):
+    runner = SweepRunner([plan(FixedSampler(lrs(1.0)), num_trials=1)], new_ledger(tmp_path))
+    first = runner.next_trial()
+    assert first is not None
+    judge = _Judge(runner, SimpleNamespace(trials={}), lambda line: None)
+    name = "attempt-1/refine-0001"
+    failed = Failed(traceback="E: x", reason="x", error="E", checkpoint=f"/any/where/{name}")
+    assert judge._is_over(first, failed)
+    second = runner.next_trial()
+    assert second is not None
+    assert (second.attempt, second.checkpoint) == (2, name)
+    runner.on_checkpoint(first, "attempt-1/refine-0002")
+    assert runner.trials[0].checkpoint == new_ledger(tmp_path).trials()[0].checkpoint == name
 
 
 def test_a_report_of_a_replaced_attempt_is_dropped(tmp_path):

@@ -17,6 +17,7 @@ from sweeper.model import (
     AttemptEnded,
     AttemptStarted,
     CheckpointDropped,
+    CheckpointNamed,
     EpochMeasured,
     Measurement,
     Outcome,
@@ -57,6 +58,7 @@ events = st.lists(
     st.one_of(
         st.just(AttemptStarted(attempt=0)),
         st.builds(EpochMeasured, measurement=measurements),
+        st.just(CheckpointNamed(checkpoint="attempt-2/refine-0003")),
         st.builds(AttemptEnded, outcome=outcomes),
         st.just(TrialReopened()),
         st.just(CheckpointDropped()),
@@ -77,6 +79,8 @@ def told(ledger: Ledger, wanted: Iterable[TrialEvent]) -> list[TrialEvent]:
                     event = AttemptStarted(attempt=number)
                 case EpochMeasured(measurement=measurement):
                     ledger.measure(STUDY.name, 0, attempt, measurement)
+                case CheckpointNamed(checkpoint=checkpoint):
+                    ledger.name_checkpoint(STUDY.name, 0, attempt, checkpoint)
                 case AttemptEnded(outcome=outcome):
                     ledger.end_attempt(STUDY.name, 0, attempt, outcome)
                 case TrialReopened():
@@ -120,7 +124,7 @@ def test_the_row_is_what_the_events_lead_to(wanted: list[TrialEvent]) -> None:
         history = [e for e in map(read_back, ledger.events()) if e is not None]
         replayed = reduce(apply, history, TRIAL)
         assert replace(replayed, checkpoint=row.checkpoint) == row, (
-            "measurements name no checkpoint"
+            "the history names no checkpoint"
         )
 
 

@@ -56,6 +56,19 @@ def test_defaults_that_a_begun_sweep_does_not_have_are_no_difference(ledger: Led
     assert "refine.decay_epochs" not in sweep.fixed  # its later trials train as its first ones
 
 
+@pytest.mark.parametrize("every", [3, 1])
+def test_a_begun_sweep_may_go_on_with_fewer_checkpoints_or_more(every: int, tmp_path) -> None:
+    with closing(Ledger.in_folder(tmp_path / "study")) as ledger:
+        text = f"{VALID}\ncheckpoints: {{every: {4 - every}}}\n"
+        load.match(ledger, loads_sweep(text, catalog()), text)
+        ledger.start({})
+        sets = [f"checkpoints.every={every}"]
+        sweep = load.match(ledger, loads_sweep(text, catalog(), sets=sets), text)
+        record = ledger.sweep()
+        assert record is not None
+        assert sweep.checkpoints.every == load.from_record(record).checkpoints.every == every
+
+
 def test_it_can_be_extended(ledger: Ledger) -> None:
     sweep = load.match(ledger, loads_sweep(VALID, catalog(), trials=12), VALID)
     record = ledger.sweep()

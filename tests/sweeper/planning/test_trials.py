@@ -7,7 +7,7 @@ import pytest
 from sweeper.config.loader import loads_sweep
 from sweeper.errors import NotFound
 from sweeper.ledger.records import CheckpointName
-from sweeper.model import StudyFacts, Trial, TrialKind
+from sweeper.model import Measurement, StudyFacts, Trial, TrialKind
 from sweeper.planning.catalog import catalog
 from sweeper.planning.checkpoint_paths import CheckpointPaths
 from sweeper.planning.trials import TrialBuilder, find_trial, measured
@@ -39,6 +39,39 @@ def test_one_that_is_not_found_is_tried_first_and_the_one_before_is_next():
 
 def test_a_trial_that_measured_nothing_starts_afresh():
     assert measured(None, FOUND, STAGES) == []
+
+
+@pytest.mark.parametrize("named", ["attempt-1/refine-0001", "attempt-1/meta-0001", None])
+def test_a_whole_checkpoint_of_a_measured_epoch_is_used_before_the_ledger_names_it(named):
+    """A report names the checkpoint of an earlier epoch; the later one may be whole by now."""
+    found = ["attempt-2/refine-0003", *FOUND]
+    last = Measurement(stage="refine", epoch=2, num_epochs=3, metrics={})
+    assert measured(named, found, STAGES, last) == FOUND
+    first = Measurement(stage="meta", epoch=1, num_epochs=1, metrics={})
+    assert measured(None, found, STAGES, first) == FOUND[2:]
+
+
+@pytest.mark.parametrize(
+    ("pruning", "epochs", "judged"),
+    [("{type: asha, min_epochs: 3, eta: 2}", 13, (3, 6, 12)), ("{type: none}", 9, ()),
+     ("{type: median, min_epochs: 2}", 5, (2, 3, 4))],
+)  # fmt: skip
+def test_a_sampled_trial_is_told_after_which_epochs_it_may_be_pruned(
+    tmp_path, pruning, epochs, judged
+):
+    text = f"{SWEEP}pruning: {pruning}\ncheckpoints: {{every: 4}}\n"
+    sweep = loads_sweep(
+        text.replace("{refine.b", f"{{refine.epochs: {epochs}, refine.b"), catalog()
+    )
+    (study,) = sweep.studies()
+    params = study.complete_params({"refine.lr": 1e-4})
+    builder = TrialBuilder(
+        sweep, CheckpointPaths(tmp_path), tmp_path, "h", {study.name: StudyFacts()}
+    )
+    for kind in (TrialKind.SAMPLED, TrialKind.PRESET):
+        config = builder(Trial(study=study.name, number=2, kind=kind, params=params, seed=7))
+        assert config.judged == (judged if kind is TrialKind.SAMPLED else ())
+        assert config.checkpoint_every == 4
 
 
 @pytest.mark.parametrize("store", [None, "s3://bucket/x?region=any"])

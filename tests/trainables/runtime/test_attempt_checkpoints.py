@@ -1,0 +1,243 @@
+"""Laws of a writer beside the training: whatever it is cut off from, nothing is lost or doubled."""
+
+import errno
+import os
+import random
+import threading
+import time
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from sweeper.core.policies import classify
+from sweeper.execution.ray_executor import as_measurement
+from sweeper.planning.trials import measured
+from tests.support.tiny_trials import Trials, make_trials
+from trainables.report import Failed, Measured
+from trainables.runtime import checkpoints
+from trainables.runtime.attempt import Attempt
+from trainables.runtime.checkpoints import BEST, AttemptCheckpoints, Snapshot
+from trainables.runtime.training import Training
+from trainables.spec import AttemptConfig
+from trainables.storage.checkpoint_folder import verify
+
+STAGES, SETTINGS = ("refine",), {"refine.epochs": 7}
+
+
+class Killed(BaseException):
+    """The end of a process in the middle of a write."""
+
+
+@pytest.fixture(scope="module")
+def trials(tmp_path_factory) -> Trials:
+    return make_trials(tmp_path_factory.mktemp("trials"))
+
+
+@pytest.fixture
+def config(trials, tmp_path):
+    def make(number: int = 1, *, method: str = "nft", epochs=SETTINGS, **settings) -> AttemptConfig:
+        spec = trials.spec(method, "1d", epochs).model_dump(mode="json", by_alias=True)
+        folder = str(tmp_path / f"attempt-{number}")
+        return AttemptConfig(spec=spec, label="x", folder=folder, **settings)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def undisturbed(trials):
+    return trials.run(trials.spec("nft", "1d", SETTINGS))
+
+
+def newest_in(folder: Path) -> list[str]:
+    return [str(path) for path in folder.glob("attempt-*/[a-z]*-[0-9]*")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("every", [1, 2, 3])
+def test_a_killed_trial_goes_on_bit_for_bit_and_computes_one_interval_again_at_most(
+    every, config, undisturbed, tmp_path, monkeypatch
+):
+    """Killed between any two reports, and as often in the middle of a write."""
+    rng, write = random.Random(every), Snapshot.write
+    is_fatal = threading.Event()
+
+    def cut(snapshot, folder, former=None):
+        if is_fatal.is_set():
+            raise Killed
+        write(snapshot, folder, former)
+
+    monkeypatch.setattr(Snapshot, "write", cut)
+    known, named, number = {}, None, 0
+    while not any(measurement.is_final for measurement in known.values()):
+        number += 1
+        is_fatal.clear()
+        last = list(known.values())[-1] if known else None
+        resume = tuple(measured(named, newest_in(tmp_path), STAGES, last))
+        attempt = Attempt(config(number, resume=resume, checkpoint_every=every))
+        again, steps, is_killed = 0, rng.randint(1, 4), number <= 6
+        for step in range(steps if is_killed else 99):
+            if is_killed and step == steps - 1 and rng.random() < 0.5:
+                is_fatal.set()
+            try:
+                result = attempt.step()
+            except Killed:  # it waited for the write that was cut
+                break
+            assert isinstance(result, Measured)
+            assert result.notes == ()
+            measurement = as_measurement(result)
+            key = measurement.stage, measurement.epoch
+            if measurement.checkpoint is not None:
+                named = str(tmp_path / measurement.checkpoint)
+            if named is not None:
+                verify(Path(named))
+            if key in known:
+                again += 1
+                assert measurement.metrics == known[key].metrics
+            known.setdefault(key, measurement)
+            if result.is_last:
+                break
+        assert again <= every
+        with suppress(Killed):
+            attempt.close()
+    reports, weights = undisturbed
+    assert [m.metrics for m in known.values()] == [report.metrics for report in reports]
+    for file in ("last", "best"):
+        for name, value in load_file(Path(named) / f"{file}.safetensors").items():
+            assert torch.equal(value, weights[f"{file}.{name}"]), name
+
+
+def test_a_report_that_can_end_the_trial_names_its_own_checkpoint(config):
+    epochs = {"meta.epochs": 2, "refine.epochs": 5}
+    attempt = Attempt(config(method="mona", epochs=epochs, judged=(2,), checkpoint_every=3))
+    named = [attempt.step().checkpoint for _ in range(7)]
+    assert [place and Path(place).name for place in named] == [
+        None, None, "meta-0002", "refine-0002", None, "refine-0003", "refine-0005"
+    ]  # fmt: skip
+
+
+def no_space(*_, **__):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_write_that_fails_is_of_class_storage_with_the_next_report(config, tmp_path, monkeypatch):
+    attempt = Attempt(config())
+    attempt.step(), attempt.step()
+    while len(newest_in(tmp_path)) < 2:
+        time.sleep(0.02)
+    monkeypatch.setattr(checkpoints, "save_tensors", no_space)
+    told = attempt.step()
+    assert isinstance(told, Measured)
+    assert Path(told.checkpoint).name == "refine-0002"
+    failed = attempt.step()
+    assert isinstance(failed, Failed)
+    assert classify(failed.traceback) == "storage"
+    assert failed.reason.startswith("no space left on ")
+    assert failed.checkpoint is None
+    assert [Path(place).name for place in sorted(newest_in(tmp_path))] == [
+        "refine-0001",
+        "refine-0002",
+    ]
+    assert not list(tmp_path.glob("*/.*.partial"))
+
+
+def test_a_failed_attempt_names_the_checkpoint_that_was_being_written(config, tmp_path):
+    attempt = Attempt(config())
+    attempt.step()
+
+    def fail(*_) -> None:
+        raise ZeroDivisionError
+
+    attempt.training.state.model.embedder.register_forward_hook(fail)
+    failed = attempt.step()
+    assert failed.error == "ZeroDivisionError"
+    assert failed.checkpoint == str(tmp_path / "attempt-1" / "refine-0001")
+    verify(Path(failed.checkpoint))
+
+
+@pytest.fixture
+def training(trials) -> Training:
+    training = trials.begin(trials.spec("nft", "1d", {"refine.epochs": 3}))
+    next(training.reports())
+    return training
+
+
+def test_a_second_save_waits_for_the_first_and_each_has_its_own_state(
+    training, tmp_path, monkeypatch
+):
+    begun, may_write, write = [], threading.Event(), Snapshot.write
+
+    def wait(snapshot, folder, former=None):
+        begun.append(folder.name)
+        assert may_write.wait(20)
+        write(snapshot, folder, former)
+
+    monkeypatch.setattr(Snapshot, "write", wait)
+    kept = AttemptCheckpoints(tmp_path)
+    first = {name: value.clone() for name, value in training.state.model.state_dict().items()}
+    kept.save(training.state, "refine-0001")
+    with torch.no_grad():
+        for parameter in training.state.model.parameters():
+            parameter.add_(1)  # while the first is being written
+    second = threading.Thread(target=kept.save, args=(training.state, "refine-0002"))
+    second.start()
+    second.join(0.2)
+    assert second.is_alive()
+    assert begun == ["refine-0001"]
+    may_write.set()
+    second.join(20)
+    assert kept.newest() == str(tmp_path / "refine-0002")
+    assert kept.newest() is None
+    one, two = (load_file(tmp_path / f"refine-000{n}" / "last.safetensors") for n in (1, 2))
+    assert all(torch.equal(value, first[name]) for name, value in one.items())
+    assert all(torch.equal(v, training.state.model.state_dict()[n]) for n, v in two.items())
+
+
+def saved(kept: AttemptCheckpoints, training: Training, name: str) -> Path:
+    kept.save(training.state, name)
+    place = kept.newest()
+    assert place is not None
+    return Path(place) / BEST
+
+
+@pytest.mark.parametrize("has_links", [True, False])
+def test_unchanged_best_weights_are_linked_or_written_and_a_new_best_is_a_new_file(
+    training, tmp_path, monkeypatch, has_links
+):
+    if not has_links:
+        monkeypatch.setattr(os, "link", no_space)
+    kept = AttemptCheckpoints(tmp_path)
+    first, second = (saved(kept, training, f"refine-000{n}") for n in (1, 2))
+    assert first.samefile(second) is has_links
+    assert first.stat().st_nlink == (2 if has_links else 1)
+    assert first.read_bytes() == second.read_bytes()
+    training.state.epoch += 1
+    training.state.keep_best(-1.0)
+    third = saved(kept, training, "refine-0003")
+    assert third.stat().st_nlink == 1
+    checkpoints.thin(first.parent, best=False, last=True)
+    for best in (second, third):
+        verify(best.parent)
+        assert load_file(best).keys() == training.state.best.weights.keys()
+    fourth = saved(kept, training, "refine-0004")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"refine-000{n}" for n in (2, 3, 4)]
+    assert fourth.samefile(third) is has_links
+
+
+def test_a_best_file_that_is_gone_is_written_again(training, tmp_path):
+    kept = AttemptCheckpoints(tmp_path)
+    saved(kept, training, "refine-0001").unlink()
+    second = saved(kept, training, "refine-0002")
+    verify(second.parent)
+    found = load_file(second)
+    assert all(torch.equal(found[n], w) for n, w in training.state.best.weights.items())
+
+
+def test_a_config_is_plain_data_and_back(config):
+    made = config(judged=(3, 9), resume=("a",), checkpoint_every=5)
+    assert AttemptConfig.from_plain(made.to_plain()) == made
+    old = {k: v for k, v in made.to_plain().items() if k not in ("judged", "checkpoint_every")}
+    assert asdict(AttemptConfig.from_plain(old)) == asdict(config(resume=("a",)))
