@@ -1,8 +1,8 @@
 """An epoch with checkpoints against one without: 85 MB of weights, twice as much of moments.
 
-Attempts with a checkpoint after each epoch take turns with the bare training. The writing thread
-has a second core here, as trials of a shared machine rarely have; hence also the processor time of
-the training thread alone, which other processes of the machine do not disturb.
+Attempts with a checkpoint after each epoch take turns with the bare training. The clock also counts
+what other processes of the machine take; the processor time of the training thread alone counts
+what it does itself for checkpoints.
 """
 
 import statistics

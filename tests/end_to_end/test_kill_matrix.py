@@ -171,10 +171,12 @@ def test_a_moved_sweep_with_a_cap_loses_no_weights_and_goes_on_bit_for_bit(
     states, places = dict(moved.rows("select number, state from trials")), moved.checkpoints()
     had = [places[number] / "best.safetensors" for number in places if states[number] == "complete"]
     assert had
+    number = min(number for number, state in states.items() if state == "complete")
     study = "nft/pdebench/advection_1d"
-    partial = elsewhere / "trials" / study.replace("/", "-") / "0000/attempt-1/.refine-0009.partial"
+    attempt = elsewhere / "trials" / study.replace("/", "-") / f"{number:04d}" / "attempt-1"
+    partial = attempt / ".refine-0009.partial"
     partial.mkdir()
-    rerun = ("rerun", moved.name, f"{study}/0", "--address", team.ray.address, "--json")
+    rerun = ("rerun", moved.name, f"{study}/{number}", "--address", team.ray.address, "--json")
     summary = moved.shell.run(*rerun).json
     assert summary["rerun"]["value"] == summary["rerun"]["origin_value"]
     assert [note for note in summary["notes"] if "checkpoint" in note] == []
@@ -190,9 +192,9 @@ def test_a_moved_sweep_with_a_cap_loses_no_weights_and_goes_on_bit_for_bit(
     for name, value in moved.shell.environment.items():
         monkeypatch.setenv(name, value)
     looked = diagnose(
-        moved.name, f"{study}/0", what=["landscape"], samples=8, progress=lambda *_: None
+        moved.name, f"{study}/{number}", what=["landscape"], samples=8, progress=lambda *_: None
     )
-    assert looked.checkpoint == str(moved.checkpoints()[0])
+    assert looked.checkpoint == str(moved.checkpoints()[number])
     assert "refine.lr" in (results.best(moved.name, study, None).file or "")
     assert results.report(moved.name, None).path == elsewhere / "report.html"
     assert not sweep.folder.exists()

@@ -60,14 +60,16 @@ class Snapshot:
     copied: torch.cuda.Event | None = None  # after the copies from a GPU
 
     @classmethod
-    def of(cls, state: TrainState, *, copy: bool = False, copies_best: bool = True) -> "Snapshot":
+    def of(
+        cls, state: TrainState, buffers: "Buffers | None" = None, *, copies_best: bool = True
+    ) -> "Snapshot":
         """Return the content of `state`.
 
         Args:
             state: The state.
-            copy: Copy all tensors that training changes, so that it can go on: from a GPU to pinned
-                memory, without a wait.
-            copies_best: With `copy`, also copy the best weights from a GPU. Training never changes
+            buffers: Main memory for copies of all tensors that training changes, so that it can go
+                on; from a GPU without a wait. None: nothing is copied.
+            copies_best: With buffers, also copy the best weights from a GPU. Training never changes
                 them, so on the CPU they are not copied.
         """
         place: dict[str, Any] = {
@@ -94,10 +96,11 @@ class Snapshot:
             place["best"] = {"value": state.best.value, "epoch": state.best.epoch}
             best = state.best.weights
         copied = None
-        if copy:
-            tensors = {name: _copied(each) for name, each in tensors.items()}
+        if buffers is not None:
+            tensors = {name: buffers.copy(name, each) for name, each in tensors.items()}
             if state.device.type == "cuda":
-                best = _copied(best) if best is not None and copies_best else best
+                if best is not None and copies_best:
+                    best = buffers.copy("best", best)
                 copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
                 copied.record()
         return cls(text=json.dumps(place), tensors=tensors, best=best, copied=copied)
@@ -125,14 +128,30 @@ class Snapshot:
             (partial / "state.json").write_text(self.text)
 
 
-def _copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return copies in main memory; those from a GPU are in pinned memory, and not yet complete."""
-    return {
-        name: tensor.detach().to(
-            "cpu", copy=True, non_blocking=True, memory_format=torch.contiguous_format
-        )
-        for name, tensor in tensors.items()
-    }
+class Buffers:
+    """Main memory for one snapshot, used again for the next: fresh memory takes most of a copy."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, dict[str, Tensor]] = {}
+
+    def copy(self, file: str, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Return copies of the tensors of a file.
+
+        From a GPU they are in pinned memory, and incomplete until the device has reached them.
+        """
+        former = self._held.pop(file, {})
+        held = self._held[file] = {
+            name: _copy(tensor.detach(), former.pop(name, None)) for name, tensor in tensors.items()
+        }
+        return held
+
+
+def _copy(tensor: Tensor, buffer: Tensor | None) -> Tensor:
+    """Return a contiguous copy in main memory, in `buffer` if it fits."""
+    if buffer is not None and (buffer.shape, buffer.dtype) == (tensor.shape, tensor.dtype):
+        return buffer.copy_(tensor, non_blocking=True)
+    # PyTorch pins the target of such a copy from a GPU.
+    return tensor.to("cpu", copy=True, non_blocking=True, memory_format=torch.contiguous_format)
 
 
 def _linked(former: Path, folder: Path) -> dict[str, str]:
@@ -310,6 +329,7 @@ class AttemptCheckpoints:
         self._store = None if store is None else ArtifactUrl.parse(store)
         self._written: list[Path] = []
         self._published: list[ArtifactUrl] = []
+        self._buffers = Buffers()
         self._writing: Future[str] | None = None
         self._complete: str | None = None  # the newest place, until `newest` returns it
         self._former: tuple[Path, tuple[float, int]] | None = None  # folder, and its best epoch
@@ -330,7 +350,7 @@ class AttemptCheckpoints:
             if self._former is not None and self._former[1] == best:
                 former = self._former[0]
         self._former = None if best is None else (folder, best)
-        snapshot = Snapshot.of(state, copy=True, copies_best=former is None)
+        snapshot = Snapshot.of(state, self._buffers, copies_best=former is None)
         writing = self._writing = Future()
 
         def work() -> None:
