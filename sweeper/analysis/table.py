@@ -246,6 +246,11 @@ class History:
         """The last value of each metric."""
         return {name: value for m in self.measurements for name, value in m.metrics.items()}
 
+    @property
+    def precision(self) -> str | None:
+        """The precision of the trial; None before its first epoch, and in older ledgers."""
+        return next((m.precision for m in reversed(self.measurements)), None)
+
 
 NOTHING = History(measurements=(), epochs=0, seconds=0.0, ended=None)
 Histories = dict[tuple[str, int], History]  # (study, number) -> history

@@ -85,9 +85,9 @@ class Sweep:
         """Return a row for each trial, replicates and reruns included.
 
         Columns: sweep, study, method, task, trial, kind, origin, state, objective, value (of
-        validation), test, best_epoch, attempts, halvings, epochs, device, device_seconds, seed,
-        failure, reason, the last value of each metric, and each parameter as `stage.parameter`.
-        Missing values are null.
+        validation), test, best_epoch, attempts, halvings, epochs, device, device_seconds,
+        precision, seed, failure, reason, the last value of each metric, and each parameter as
+        `stage.parameter`. Missing values are null.
 
             sweep.trials().nsmallest(5, "value")[["trial", "value", "refine.lr"]]
 

@@ -71,6 +71,7 @@ def _rows(tuned: TunedStudy) -> list[Row]:
                 "epochs": history.epochs,
                 "device": device,
                 "device_seconds": count * history.seconds,
+                "precision": history.precision,
                 "seed": trial.seed,
                 "failure": trial.failure,
                 "reason": trial.reason,

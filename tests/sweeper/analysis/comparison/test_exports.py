@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+from dataclasses import replace
 
 import pyarrow as pa
 import pytest
@@ -14,6 +15,8 @@ from pyarrow import parquet
 from sweeper.analysis.comparison.compare import compare
 from sweeper.analysis.comparison.entries import read_tuned_studies
 from sweeper.analysis.comparison.exports import as_csv, as_parquet, method_rows, trial_rows
+from sweeper.analysis.table import NOTHING
+from sweeper.model import Measurement
 from tests.support.compared_ledgers import Scores, write
 from tests.support.ledgers import TASK
 
@@ -52,6 +55,16 @@ def test_metrics_are_the_last_of_each_and_the_best_is_apart(rows):
 def test_costs_are_those_of_all_attempts(rows):
     again = next(r for r in rows if r["study"] == f"nft/{TASK}" and r["trial"] == 2)
     assert (again["attempts"], again["epochs"], again["device_seconds"]) == (2, 7, 18.0)
+
+
+def test_a_row_has_the_precision_of_the_latest_epoch(rows):
+    epochs = tuple(
+        Measurement(stage="refine", epoch=number, num_epochs=2, metrics={}, precision=precision)
+        for number, precision in enumerate((None, "bf16"), start=1)
+    )
+    assert replace(NOTHING, measurements=epochs).precision == "bf16"
+    assert replace(NOTHING, measurements=epochs[:1]).precision is NOTHING.precision is None
+    assert {row["precision"] for row in rows} == {None}  # these ledgers are older
 
 
 def test_replicates_name_what_they_repeat(tmp_path):
