@@ -120,7 +120,7 @@ def meta_gradient(
     for _ in range(steps - 1):
         (more,) = _gradients(inner_loss(embedder, _constant(head), theta), theta, create_graph=True)
         theta = _stepped(theta, more, alpha)
-        path = {name: path[name] + more[name] for name in path}
+        path = dict(zip(path, torch._foreach_add(*_parts(path, more)), strict=True))
     stepped = {name: weight.detach().requires_grad_() for name, weight in theta.items()}
     outer = outer_loss(stepped)
     (v,) = _gradients(outer.loss, stepped)
@@ -130,7 +130,7 @@ def meta_gradient(
         product = _finite_difference(inner_loss, embedder, _constant(head), body, v)
         meta = {name: -alpha * value for name, value in product.items()}
     g_norm, v_norm = _norm(g), _norm(v)
-    products = torch._foreach_mul(*([w.detach() for w in _ordered(part, g)] for part in (g, v)))
+    products = torch._foreach_mul(*_parts(g, v))
     agreement = sum((product.sum() for product in products), torch.zeros_like(g_norm))
     return MetaGradient(
         inner_loss=inner.detach(),
@@ -144,8 +144,10 @@ def meta_gradient(
 
 
 def _stepped(body: Parameters, g: Parameters, alpha: float) -> dict[str, Tensor]:
-    """Return theta - alpha g, with the graph of g if there is one."""
-    return {name: weight - alpha * g[name] for name, weight in body.items()}
+    """Return theta - alpha g, with the graph of g if there is one, in one kernel for many
+    weights."""
+    change = torch._foreach_mul(_ordered(g, body), alpha)
+    return dict(zip(body, torch._foreach_sub(list(body.values()), change), strict=True))
 
 
 def _pulled_back(theta: Parameters, embedder: Parameters, v: Parameters) -> dict[str, Tensor]:
@@ -197,6 +199,11 @@ def _moved(weights: Parameters, direction: Parameters, scale: Tensor | float) ->
 
 def _ordered(parts: Parameters, names: Iterable[str]) -> list[Tensor]:
     return [parts[name] for name in names]
+
+
+def _parts(*groups: Parameters) -> list[list[Tensor]]:
+    """Return the constant values of each group, in the order of the first."""
+    return [[each.detach() for each in _ordered(group, groups[0])] for group in groups]
 
 
 def _constant(weights: Parameters) -> dict[str, Tensor]:

@@ -67,6 +67,27 @@ class DropPath(nn.Module):
         return branch / kept * draws.to(branch.dtype)
 
 
+class ShiftMasks:
+    """Attention masks of a block whose windows are shifted. Each mask is made once, whereas the
+    method of transformers that this replaces makes one in each call."""
+
+    def __init__(self, block: Any) -> None:
+        self.block = block
+        self.masks: dict[tuple[Any, ...], Tensor | None] = {}
+
+    def __call__(
+        self, height: int, width: int, dtype: torch.dtype, device: torch.device
+    ) -> Tensor | None:
+        block = self.block
+        # A tensor that is made in inference mode cannot be used in training.
+        mode = torch.is_inference_mode_enabled()
+        key = (block.shift_size, block.window_size, height, width, dtype, device, mode)
+        if key not in self.masks:
+            make = type(block).get_attn_mask
+            self.masks[key] = make(block, height, width, dtype=dtype, device=device)
+        return self.masks[key]
+
+
 class SwinBody(nn.Module):
     """Tokens [B, N, D] of a grid -> features [B, M, E] of a coarser grid."""
 
@@ -75,6 +96,8 @@ class SwinBody(nn.Module):
         self.encoder = encoder
         self.layernorm = layernorm
         self.grid = grid
+        for block in self.blocks():
+            block.get_attn_mask = ShiftMasks(block)
 
     def forward(self, tokens: Tensor) -> Tensor:
         features: Tensor = self.layernorm(self.encoder(tokens, self.grid).last_hidden_state)
