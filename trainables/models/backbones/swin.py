@@ -78,12 +78,14 @@ class ShiftMasks:
     def __call__(
         self, height: int, width: int, dtype: torch.dtype, device: torch.device
     ) -> Tensor | None:
-        block = self.block
+        block, make = self.block, type(self.block).get_attn_mask
+        if torch.compiler.is_compiling():  # a compiler makes each mask a part of its graph
+            mask: Tensor | None = make(block, height, width, dtype=dtype, device=device)
+            return mask
         # A tensor that is made in inference mode cannot be used in training.
         mode = torch.is_inference_mode_enabled()
         key = (block.shift_size, block.window_size, height, width, dtype, device, mode)
         if key not in self.masks:
-            make = type(block).get_attn_mask
             self.masks[key] = make(block, height, width, dtype=dtype, device=device)
         return self.masks[key]
 
