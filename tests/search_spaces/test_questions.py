@@ -1,0 +1,34 @@
+"""Every question file states what was published and what would refute it, and it loads."""
+
+from pathlib import Path
+
+import pytest
+
+from sweeper.config.loader import load_sweep
+from sweeper.planning.catalog import catalog
+from tests.support.command import ROOT
+
+FILES = sorted((ROOT / "search_spaces" / "questions").glob("*.yaml"))
+HEADER = ("Figure ", "# Published: ", "# Refuted if: ", "# Primary contrast: ")
+ENOUGH = 8  # seeds, whose smallest p is 0.008
+
+every_file = pytest.mark.parametrize("file", FILES, ids=[file.stem for file in FILES])
+
+
+@every_file
+def test_a_question_states_its_claim_before_it_is_run(file: Path) -> None:
+    header = file.read_text().partition("\nextends:")[0]
+    assert [part for part in HEADER if part not in header] == []
+
+
+@every_file
+@pytest.mark.parametrize("profile", ["paper", "laptop"])
+def test_arms_are_compared_on_enough_seeds(file: Path, profile: str) -> None:
+    sweep = load_sweep(file, catalog(), profile=profile)
+    assert sweep.name == file.stem
+    assert sweep.notes == ()
+    assert sweep.replicate is not None
+    assert sweep.replicate.seeds >= ENOUGH
+    studies = sweep.studies()
+    assert all(study.arm is not None for study in studies)
+    assert len(studies) > 2 * len(sweep.tasks)
