@@ -77,9 +77,15 @@ def test_a_program_is_interrupted_and_another_continues(small):
     assert sweep.best().value == trials["value"].min()
 
     check_models(sweep)
+
+
+@pytest.mark.soak
+def test_a_sweep_grows_and_a_trial_is_repeated(small):
+    sweep = sweeper.launch(small.file())
+    values = sweep.trials()["value"].tolist()
     assert len(sweep.extend(trials=TRIALS + 1).trials()) == TRIALS + 1
     again = sweep.rerun(0)
-    assert (again.kind, again.value) == ("rerun", trials["value"].tolist()[0])
+    assert (again.kind, again.value) == ("rerun", values[0])
 
 
 def check_models(sweep: sweeper.Sweep) -> None:
