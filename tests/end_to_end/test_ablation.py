@@ -25,8 +25,7 @@ class Ablation(Sweep):
 def test_arms_have_the_settings_of_the_tuned_base_and_are_compared(tmp_path, data_home):
     shell = Shell(tmp_path, {"SWEEPER_HOME": str(data_home)})
     sweep = Ablation(shell, "ablation")
-    launch = sweep.start("--trials", "2")
-    finish(launch)
+    finish(sweep.start("--trials", "2"))
     params = {
         (study, number): params
         for study, number, params in sweep.rows("select study, number, params from trials")
