@@ -43,7 +43,14 @@ APART = (  # what watches clocks while several servers run: one after the other
 LONG = ("tests/end_to_end/", "tests/contracts/")
 
 
-IS_SLOW = {"ray", "browser", "doubles", "soak", "benchmark"}  # marks of tests that are slow, too
+IS_SLOW = {
+    "ray",
+    "browser",
+    "doubles",
+    "soak",
+    "benchmark",
+    "gpu",
+}  # marks of tests that are slow, too
 SERVERS = {"bucket", "server", "server_process"}  # fixtures that start a real server
 
 

@@ -11,8 +11,10 @@ from trainables.trainable import Trainable
 
 @pytest.fixture
 def configs(trials, tmp_path):
-    """The configs of a real trial and of a toy one: alike but for the spec."""
-    shared = {"label": "toy", "folder": str(tmp_path / "attempt-1"), "resume": [], "threads": 1}
+    """The configs of a real trial and of a toy one: alike but for the spec and the folder."""
+    shared = {"label": "toy", "resume": [], "threads": 1}
+    # The real one still writes its checkpoint when its report is there.
+    folders = [str(tmp_path / name / "attempt-1") for name in ("real", "toy")]
     spec = {
         "study": "toy/task_0",
         "number": 0,
@@ -26,7 +28,10 @@ def configs(trials, tmp_path):
         "faults": [],
     }
     real = trials.spec("nft", "1d").model_dump(mode="json", by_alias=True)
-    return {**shared, "spec": real}, {**shared, "spec": spec}
+    return (
+        {**shared, "spec": real, "folder": folders[0]},
+        {**shared, "spec": spec, "folder": folders[1]},
+    )
 
 
 def test_results_have_the_same_keys(configs):
