@@ -240,14 +240,10 @@ class Ledger(OpenLedger):
         Raises:
             StaleAttempt: A later attempt at this trial has begun.
         """
-
-        def write(connection: Connection) -> None:
-            trial = self._current(connection, study, number, attempt)
-            trial = self._record(connection, trial, EpochMeasured(measurement=measurement))
-            if outcome is not None:
-                self._record(connection, trial, AttemptEnded(outcome=outcome))
-
-        self._write(write)
+        events: list[TrialEvent] = [EpochMeasured(measurement=measurement)]
+        if outcome is not None:
+            events.append(AttemptEnded(outcome=outcome))
+        self._advance(study, number, attempt, *events)
 
     def name_checkpoint(self, study: str, number: int, attempt: int, checkpoint: str) -> None:
         """Record the newest complete checkpoint of an attempt that has measured nothing new.
@@ -255,12 +251,7 @@ class Ledger(OpenLedger):
         Raises:
             StaleAttempt: A later attempt at this trial has begun.
         """
-
-        def write(connection: Connection) -> None:
-            trial = self._current(connection, study, number, attempt)
-            self._record(connection, trial, CheckpointNamed(checkpoint=checkpoint))
-
-        self._write(write)
+        self._advance(study, number, attempt, CheckpointNamed(checkpoint=checkpoint))
 
     def end_attempt(self, study: str, number: int, attempt: int, outcome: Outcome) -> None:
         """End an attempt.
@@ -271,12 +262,7 @@ class Ledger(OpenLedger):
         Raises:
             StaleAttempt: A later attempt at this trial has begun.
         """
-
-        def write(connection: Connection) -> None:
-            trial = self._current(connection, study, number, attempt)
-            self._record(connection, trial, AttemptEnded(outcome=outcome))
-
-        self._write(write)
+        self._advance(study, number, attempt, AttemptEnded(outcome=outcome))
 
     def drop_checkpoint(self, study: str, number: int, reason: str) -> None:
         """Record the deletion of a trial's checkpoint, with the reason.
@@ -289,6 +275,20 @@ class Ledger(OpenLedger):
             self._record(connection, trial, CheckpointDropped(), {"reason": reason})
 
         self._write(write, patience_s=1.0)
+
+    def _advance(self, study: str, number: int, attempt: int, *events: TrialEvent) -> None:
+        """Record events of a running attempt in one transaction.
+
+        Raises:
+            StaleAttempt: The attempt has ended, or is not the latest.
+        """
+
+        def write(connection: Connection) -> None:
+            trial = self._current(connection, study, number, attempt)
+            for event in events:
+                trial = self._record(connection, trial, event)
+
+        self._write(write)
 
     def _current(self, connection: Connection, study: str, number: int, attempt: int) -> Trial:
         """Return the trial of a running attempt.
