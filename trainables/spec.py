@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     AfterValidator,
@@ -37,9 +37,22 @@ PUBLISHED_MODEL: Mapping[str, Mapping[str, Any]] = {"swin_base": {"drop_path": 0
 
 
 class Spec(BaseModel):
-    """Frozen base of all specs. It refuses unknown keys."""
+    """Frozen base of all specs. It refuses unknown keys.
+
+    A dump leaves out the keys that the first version lacked where they have their default, so that
+    its form and the hashes of it stay.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    ADDED_LATER: ClassVar[tuple[str, ...]] = ()
+
+    @model_serializer(mode="wrap")
+    def _leave_out_new_defaults(self, dump: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        plain, fields = dump(self), type(self).model_fields
+        for key in self.ADDED_LATER:
+            if key in plain and plain[key] == fields[key].default:
+                del plain[key]
+        return plain
 
 
 def hub_origin(value: str) -> str:
@@ -57,8 +70,9 @@ class BackboneSpec(Spec):
     """A pretrained transformer and the part of it that is used.
 
     Exactly one of `name`, `hub` and `timm` is given. With `hub` and `timm`, `name` follows from it.
-    A dump leaves out the keys that the first version lacked where they have their default.
     """
+
+    ADDED_LATER = ("hub", "timm", "revision", "bidirectional")
 
     name: str = Field(
         "",
@@ -127,18 +141,6 @@ class BackboneSpec(Spec):
                              "version on the hub")  # fmt: skip
         return self
 
-    @model_serializer(mode="wrap")
-    def _leave_out_new_defaults(
-        self, dump: Callable[["BackboneSpec"], dict[str, Any]]
-    ) -> dict[str, Any]:
-        plain = dump(self)
-        fields = type(self).model_fields
-        return {
-            key: value
-            for key, value in plain.items()
-            if key not in ADDED_LATER or value != fields[key].default
-        }
-
     @property
     def origin(self) -> str:
         """The key that says where the backbone is from: `name`, `hub` or `timm`."""
@@ -151,11 +153,10 @@ class BackboneSpec(Spec):
         return None if is_folder else self.hub
 
 
-ADDED_LATER = ("hub", "timm", "revision", "bidirectional")  # to BackboneSpec
-
-
 class ModelSpec(Spec):
     """The parts of the model that are specific to the target: embedder and predictor."""
+
+    ADDED_LATER = ("compile",)
 
     embedder_init: Literal["pretrained_copy", "random"] = Field(
         "pretrained_copy",
@@ -191,13 +192,6 @@ class ModelSpec(Spec):
         "micro-batches are halved, other samples skip: the result is as likely, but not the same.",
     )
 
-    @model_serializer(mode="wrap")
-    def _without_absent_compilation(self, dump: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
-        plain = dump(self)
-        if self.compile == "off":  # keep the form of settings before there was compilation
-            plain.pop("compile", None)
-        return plain
-
 
 class DataSpec(Spec):
     """The data of a task: their source, number and resolution."""
@@ -223,6 +217,8 @@ class DataSpec(Spec):
 class TrialSpec(Spec):
     """A complete trial. The same spec gives the same bits on the same CPU."""
 
+    ADDED_LATER = ("definition",)
+
     method: str
     task: str
     backbone: BackboneSpec
@@ -239,13 +235,6 @@ class TrialSpec(Spec):
         """Return the trial in a precision that is not `auto`."""
         model = self.model.model_copy(update={"precision": precision})
         return self.model_copy(update={"model": model})
-
-    @model_serializer(mode="wrap")
-    def _without_absent_definition(self, dump: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
-        plain = dump(self)
-        if self.definition is None:  # keep the form of specs before there were own tasks
-            plain.pop("definition", None)
-        return plain
 
 
 @dataclass(frozen=True, kw_only=True)

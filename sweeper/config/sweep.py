@@ -28,6 +28,7 @@ from sweeper.model import Params
 
 SECTIONS = ("search", "pruning", "replicate", "resources", "budget", "checkpoints",
             "stage_store", "failures", "tracking")  # fmt: skip
+ADDED_LATER = (("resources", "env"), ("resources", "mps"), ("checkpoints", "every"))
 ABLATION = ("compare_by", "base", "tune", "max_arms")  # keys of a file with arms
 
 
@@ -173,12 +174,9 @@ class Sweep:
             **{name: _dumped(getattr(self, name)) for name in SECTIONS},
         }
         plain: dict[str, Any] = json.loads(json.dumps(resolved))
-        if not self.resources.env:  # keep the form and hash of the first version
-            del plain["resources"]["env"]
-        if not self.resources.mps:  # likewise
-            del plain["resources"]["mps"]
-        if self.checkpoints.every == 1:
-            del plain["checkpoints"]["every"]
+        for section, key in ADDED_LATER:  # keep the form and hash of the first version
+            if plain[section][key] == type(getattr(self, section)).model_fields[key].default:
+                del plain[section][key]
         if self.compare_by:
             plain |= json.loads(json.dumps({name: getattr(self, name) for name in ABLATION}))
         if self.task_files:
