@@ -336,8 +336,7 @@ def _methods(task: "TaskComparison") -> Table:
             spent = (budget.trials, budget.epochs, budget.device_seconds)
         table.add_row(cell(entry.label), *_scores(entry), *map(_value, spent))
     for entry in task.distinct_controls:
-        if entry.values:
-            table.add_row(f"{cell(entry.label)}: control", *_scores(entry), "", "", "")
+        table.add_row(f"{cell(entry.label)}: control", *_scores(entry), "", "", "")
     return table
 
 

@@ -31,7 +31,7 @@ from sweeper.analysis.comparison.entries import TunedStudy, control_of, entry_of
 from sweeper.analysis.comparison.factors import (
     check_factor,
     interactions,
-    level_entries,
+    levels_of,
     trends,
 )
 from sweeper.analysis.prose import listed
@@ -100,11 +100,15 @@ def compare_studies(
         for task in known
         if not tasks or task in tasks
     }
-    found = tuple(compare_task(task, group, baseline, by) for task, group in groups.items())
+    # With a factor, its levels, trends and interactions are made of the same entries of arms.
+    arms = {task: arm_entries(group) for task, group in groups.items()} if by is not None else {}
+    found = tuple(
+        compare_task(task, group, baseline, None if by is None else levels_of(arms[task], by))
+        for task, group in groups.items()
+    )
     labels = list(dict.fromkeys(entry.label for task in found for entry in task.entries))
     if baseline is not None and baseline not in (*labels, CONTROL):
         raise UsageError(f"--baseline: {unknown('method', baseline, [*labels, CONTROL])}")
-    arms = {task: arm_entries(group) for task, group in groups.items()} if by is not None else {}
     # Tasks with different data or protocols have no common ranks.
     ranks, ranked = average_ranks(
         {
@@ -238,7 +242,10 @@ def arm_entries(tuned_studies: Sequence[TunedStudy]) -> list[tuple[TunedStudy, E
 
 
 def compare_task(
-    task: str, tuned_studies: Sequence[TunedStudy], baseline: str | None, by: str | None = None
+    task: str,
+    tuned_studies: Sequence[TunedStudy],
+    baseline: str | None,
+    levels: Sequence[tuple[TunedStudy, Entry]] | None = None,
 ) -> TaskComparison:
     """Compare all studies on one task.
 
@@ -246,17 +253,12 @@ def compare_task(
         task: The name of the task.
         tuned_studies: The studies on this task.
         baseline: The label of the baseline, or `control`; None compares every pair.
-        by: A factor, whose levels are compared.
+        levels: The entry of each level of a factor, with its first arm, to be compared instead.
     """
-    contenders = [tuned for tuned in tuned_studies if tuned.is_contender] or list(tuned_studies)
-    if by is not None:
-        entries = tuple(level_entries(arm_entries(tuned_studies), by))
-        of_label = {entry.label: entry.study.partition(", ")[0] for entry in entries}
-        contenders = [
-            next(c for c in contenders if c.study.study.name == name) for name in of_label.values()
-        ]
-    else:
-        entries = tuple(entry_of(tuned) for tuned in contenders)
+    if levels is None:
+        compared = [tuned for tuned in tuned_studies if tuned.is_contender] or tuned_studies
+        levels = [(tuned, entry_of(tuned)) for tuned in compared]
+    contenders, entries = [tuned for tuned, _ in levels], tuple(entry for _, entry in levels)
     controls = tuple(control_of(tuned, tuned_studies) for tuned in contenders)
     is_ablation = any(tuned.arm is not None for tuned in contenders)
     incomparable = tuple(_unlike(contenders, SAME))

@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from statistics import fmean, median, stdev
 
 from sweeper.analysis.comparison.comparison import Entry, Incumbent, TuningCost
@@ -68,6 +69,11 @@ class TunedStudy:
         return "per_arm" if is_per_arm else str(resolved.get("base") or "preset")
 
     @property
+    def method_label(self) -> str:
+        """The label without the arm."""
+        return self.label if self.arm is None else self.label.removesuffix(f" {self.arm}")
+
+    @cached_property
     def pinned(self) -> Params:
         """The settings that the arm pins."""
         if self.arm is None:
@@ -151,7 +157,7 @@ def control_of(tuned: TunedStudy, beside: Sequence[TunedStudy] = ()) -> Entry:
         for other in beside:
             theirs = (other.sweep.record.name, other.study.study.method)
             if other.arm == CONTROL_ARM and theirs == mine:
-                return replace(entry_of(other), label=other.label.removesuffix(f" {CONTROL_ARM}"))
+                return replace(entry_of(other), label=other.method_label)
     controls = [t for t in tuned.study.trials if t.kind is TrialKind.CONTROL]
     replicated = [t for t in controls if tuned.study.replicates.get(t.number)]
     return _entry(tuned, replicated[0] if replicated else tuned.study.control)

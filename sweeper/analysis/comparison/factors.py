@@ -46,15 +46,21 @@ def check_factor(factor: str, tuned_studies: Sequence[TunedStudy]) -> None:
         raise UsageError(f"--by: {unknown('factor', factor, known)}")
 
 
-def level_entries(arms: Sequence[Arm], factor: str) -> list[Entry]:
-    """Return an entry for each level of a factor, in the order of the arms."""
-    groups: dict[tuple[str, str], list[Entry]] = {}
+def levels_of(arms: Sequence[Arm], factor: str) -> list[Arm]:
+    """Return the entry of each level of a factor, with its first arm, in the order of the arms."""
+    groups: dict[tuple[str, str], list[Arm]] = {}
     for tuned, entry in arms:
         if factor in tuned.pinned:
-            level = arm_of({factor: tuned.pinned[factor]}).name
-            label = tuned.label.removesuffix(str(tuned.arm)) + level
-            groups.setdefault((tuned.sweep.record.name, label), []).append(entry)
-    return [_merged(label, entries) for (_, label), entries in groups.items()]
+            label = f"{tuned.method_label} {_level(tuned, factor)}"
+            groups.setdefault((tuned.sweep.record.name, label), []).append((tuned, entry))
+    return [
+        (group[0][0], _merged(label, [entry for _, entry in group]))
+        for (_, label), group in groups.items()
+    ]
+
+
+def _level(tuned: TunedStudy, factor: str) -> str:
+    return arm_of({factor: tuned.pinned[factor]}).name
 
 
 def _merged(label: str, entries: Sequence[Entry]) -> Entry:
@@ -99,7 +105,7 @@ def trends(task: str, arms: Sequence[Arm], factor: str) -> list[Trend]:
     for tuned, entry in arms:
         level: Any = tuned.pinned.get(factor)
         if _is_number(level):
-            of_method = groups.setdefault(tuned.label.removesuffix(f" {tuned.arm}"), {})
+            of_method = groups.setdefault(tuned.method_label, {})
             of_method.setdefault(float(level), []).append(entry)
     return [
         _trend(task, label, factor, {level: _merged("", levels[level]) for level in sorted(levels)})
@@ -149,16 +155,15 @@ def _interval(levels: np.ndarray, table: np.ndarray) -> tuple[float, float] | No
 def interactions(task: str, arms: Sequence[Arm], factor: str) -> list[Interaction]:
     """Return the interactions of a factor with each other factor that is crossed with it."""
     found: list[Interaction] = []
-    methods = dict.fromkeys(tuned.label.removesuffix(f" {tuned.arm}") for tuned, _ in arms)
-    for label in methods:
-        mine = [(t, e) for t, e in arms if t.label.removesuffix(f" {t.arm}") == label]
+    for label in dict.fromkeys(tuned.method_label for tuned, _ in arms):
+        mine = [(tuned, entry) for tuned, entry in arms if tuned.method_label == label]
         others = dict.fromkeys(name for tuned, _ in mine for name in tuned.pinned if name != factor)
         for other in others:
             cells: dict[tuple[str, str], list[Entry]] = {}
             for tuned, entry in mine:
                 if factor in tuned.pinned and other in tuned.pinned:
-                    names = (arm_of({f: tuned.pinned[f]}).name for f in (factor, other))
-                    cells.setdefault(tuple(names), []).append(entry)  # type: ignore[arg-type]
+                    cell = _level(tuned, factor), _level(tuned, other)
+                    cells.setdefault(cell, []).append(entry)
             found += _of_pair(task, label, {key: _merged("", of) for key, of in cells.items()})
     p_values = holm_of_tests([each.p_value for each in found], [each.pairs for each in found])
     return [replace(each, p_holm=p) for each, p in zip(found, p_values, strict=True)]
