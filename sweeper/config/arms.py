@@ -22,7 +22,7 @@ from sweeper.config.faults import Faults, shown
 from sweeper.config.node import Node
 from sweeper.config.parameters import check_value, is_known
 from sweeper.errors import unknown
-from sweeper.model import CONTROL_ARM, Params
+from sweeper.model import Params
 from sweeper.text import printable
 
 DATA = "data"  # prefix of settings of the section `data`
@@ -66,17 +66,12 @@ def arm_of(pinned: Params) -> Arm:
     return Arm(name=",".join(f"{k}={_text(v)}" for k, v in pinned.items()), pinned=dict(pinned))
 
 
-def control_arm(control: Params) -> Arm:
-    """Return the arm of vanilla fine-tuning, given the settings that turn a method into it."""
-    return Arm(name=CONTROL_ARM, pinned=dict(control))
-
-
 def _text(value: Any) -> str:
     plain = value if isinstance(value, str) else json.dumps(value)
     return UNFIT.sub("-", plain).strip("-") or "-"
 
 
-def read_compare_by(
+def check_compare_by(
     tree: Node,
     given: CompareBy,
     methods: Sequence[str],
@@ -84,8 +79,8 @@ def read_compare_by(
     faults: Faults,
     *,
     max_arms: int,
-) -> CompareBy:
-    """Check the factors of a file and their values, and return them.
+) -> None:
+    """Add faults for factors of a file that are unknown, for values, and for arms that are twice.
 
     Args:
         tree: The merged file.
@@ -117,7 +112,6 @@ def read_compare_by(
         faults.add(node, f"{message} ({max_arms}): list fewer, or raise it.")
     elif twice := _twice([arm.name for arm in arms_of(given)]):
         faults.add(node, f"`compare_by` has the arm `{twice}` twice; keep one.")
-    return given
 
 
 def _twice(names: Sequence[str]) -> str | None:

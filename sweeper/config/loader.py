@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypedDict, Unpack
 
-from sweeper.config.arms import factors, read_compare_by
+from sweeper.config.arms import check_compare_by, factors
 from sweeper.config.catalog import Catalog, Settings
 from sweeper.config.check import (
     check_compilation,
@@ -126,9 +126,7 @@ def _checked(
     parameters = read_parameters(
         tree, takers, catalog, faults, document=None if is_resolved else document
     )
-    compare_by = read_compare_by(
-        tree, settings.compare_by, takers, catalog, faults, max_arms=settings.max_arms
-    )
+    check_compare_by(tree, settings.compare_by, takers, catalog, faults, max_arms=settings.max_arms)
     check_stages(tree, settings.stages, takers, catalog, faults)
     check_dimensions(tree, methods, tasks, catalog, faults)
     check_splits(tree, sections["data"] or {}, faults)
@@ -146,7 +144,7 @@ def _checked(
     if not is_resolved:
         followed = following(catalog.parameters(methods), parameters.searched, parameters.fixed)
         # The schedule of an arm that pins epochs follows its own.
-        pinned = {name.replace(f".{EPOCHS}", f".{DECAY}") for name in factors(compare_by)}
+        pinned = {name.replace(f".{EPOCHS}", f".{DECAY}") for name in factors(settings.compare_by)}
         followed = {name: value for name, value in followed.items() if name not in pinned}
 
     sweep = Sweep(

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from sweeper.config.arms import Arm, CompareBy, arms_of, control_arm
+from sweeper.config.arms import Arm, CompareBy, arms_of
 from sweeper.config.catalog import PROXY, Catalog, Settings
 from sweeper.config.distributions import Distribution, written
 from sweeper.config.schema import (
@@ -24,7 +24,7 @@ from sweeper.config.schema import (
     Tracking,
 )
 from sweeper.config.study_spec import StudySpec, following, make_study_spec
-from sweeper.model import Params
+from sweeper.model import CONTROL_ARM, Params
 
 SECTIONS = ("search", "pruning", "replicate", "resources", "budget", "checkpoints",
             "stage_store", "failures", "tracking")  # fmt: skip
@@ -85,7 +85,7 @@ class Sweep:
         base = (self.study(method, task),) if self.base == "tuned" else ()
         arms = [self.study(method, task, arm) for arm in self._arms_on(task)]
         if control := self.catalog.methods[method].control:
-            vanilla = self.study(method, task, control_arm(control))
+            vanilla = self.study(method, task, Arm(name=CONTROL_ARM, pinned=control))
             if vanilla.settings not in [each.settings for each in arms]:
                 arms = [vanilla, *arms]
         return (*base, *arms)

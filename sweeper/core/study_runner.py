@@ -188,26 +188,23 @@ class StudyRunner:
         outcome: Outcome | None = None
         sampled: tuple[str, ...] = ()
         seed = self.plan.trial_seed(number)
-        if number < len(self.plan.leading):
+        is_leading = number < len(self.plan.leading)
+        if is_leading:
             kind, params = self.plan.leading[number]
-            if self._base is not None:
-                assert self._base.best is not None
-                try:
-                    params = self.plan.on_base(self._base.best.params)
-                except Infeasible as error:
-                    outcome = Outcome(
-                        state=TrialState.PRUNED, failure=INFEASIBLE, reason=str(error)
-                    )
         else:
             kind, shared = TrialKind.SAMPLED, self._schedule.next_config()
             params = self.plan.sampler.ask(number, None if shared is None else shared.params)
             sampled = tuple(params)
             if shared is not None:
                 params, seed = {**shared.settings, **params}, shared.seed
-            try:
+        try:
+            if not is_leading:
                 params = self.plan.complete(params)
-            except Infeasible as error:
-                outcome = Outcome(state=TrialState.PRUNED, failure=INFEASIBLE, reason=str(error))
+            elif self._base is not None:
+                assert self._base.best is not None
+                params = self.plan.on_base(self._base.best.params)
+        except Infeasible as error:
+            outcome = Outcome(state=TrialState.PRUNED, failure=INFEASIBLE, reason=str(error))
         trial = Trial(
             study=self.name,
             number=number,

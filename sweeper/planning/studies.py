@@ -1,6 +1,6 @@
 """The plans of studies for the runner: leading trials, sampler, seeds and replicates."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -64,12 +64,12 @@ def make_plans(
                 leading=planned.leading,
                 num_trials=planned.num_trials,
                 sampler=_sampler(sweep, planned, seed),
-                complete=partial(_complete, planned),
+                complete=partial(_feasible, planned.complete_params),
                 trial_seed=partial(_trial_seed, sweep.search.seed, planned.task),
                 replication=replication(sweep, planned),
                 stages=stages(sweep, planned),
                 base=planned.base,
-                on_base=partial(_on_base, planned),
+                on_base=partial(_feasible, planned.on_base),
             )
         )
     return plans
@@ -114,7 +114,7 @@ def stages(sweep: Sweep, planned: StudySpec) -> SharedStages:
     return draw_shared_configs(
         planned,
         seed=_study_seed(sweep, planned),
-        complete=partial(_complete, planned),
+        complete=partial(_feasible, planned.complete_params),
         trial_seed=lambda k: _trial_seed(sweep.search.seed, planned.task, num_leading + k),
     )
 
@@ -145,15 +145,9 @@ def _trial_seed(search_seed: int, task: str, number: int) -> int:
     return derive_seed(search_seed, task, "trial", max(0, number - 1))
 
 
-def _on_base(planned: StudySpec, params: Params) -> Params:
+def _feasible(make: Callable[[Params], Params], params: Params) -> Params:
+    """Return settings that `make` completes; raise its refusal as the runner expects it."""
     try:
-        return planned.on_base(params)
-    except InfeasibleParams as error:
-        raise runner.Infeasible(str(error)) from error
-
-
-def _complete(planned: StudySpec, params: Params) -> Params:
-    try:
-        return planned.complete_params(params)
+        return make(params)
     except InfeasibleParams as error:
         raise runner.Infeasible(str(error)) from error

@@ -148,7 +148,7 @@ def test_a_crash_is_retried_from_the_last_checkpoint_up_to_the_limit(tmp_path):
 
 
 class Epochs(Hook):
-    """What a display sees."""
+    """A hook that keeps the epochs which a display is shown."""
 
     def __init__(self) -> None:
         self.seen: list[int] = []
