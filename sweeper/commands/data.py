@@ -10,13 +10,21 @@ from typing import ClassVar
 
 from sweeper.analysis.prose import FEW
 from sweeper.commands.result import Message, Result
+from sweeper.config.arms import arms_of
 from sweeper.config.catalog import PROXY
 from sweeper.errors import Fault, FileFaults, SweeperError, UsageError
 from sweeper.planning import own_tasks
 from sweeper.planning.catalog import as_usage_errors, home
 from sweeper.text import JsonObject, format_bytes
 from trainables.errors import DataError, TaskDataError
-from trainables.sources.registry import PROXIES, RECORD, ProxyEntry, proxy_faults, proxy_folder
+from trainables.sources.registry import (
+    PROXIES,
+    RECORD,
+    ProxyEntry,
+    data_of,
+    proxy_faults,
+    proxy_folder,
+)
 from trainables.spec import DataSpec
 from trainables.storage.atomic import exclusive
 from trainables.tasks import official
@@ -432,9 +440,12 @@ def dependents(name: str) -> list[Dependent]:
 
 
 def _read_by(resolved: JsonObject) -> set[str]:
-    """Return the tasks and sources of a sweep, including sources that it searches."""
+    """Return the tasks and sources of a sweep, including sources that it searches or compares."""
     searched = resolved.get("parameters", {}).get(PROXY, {}).get("values", ())
-    return {*resolved.get("tasks", ()), *resolved.get("proxies", {}).values(), *searched}
+    arms = arms_of(resolved.get("compare_by") or {})
+    pinned = [arm.pinned[PROXY] for arm in arms if PROXY in arm.pinned]
+    sources = [*resolved.get("proxies", {}).values(), *searched, *pinned]
+    return {*resolved.get("tasks", ()), *(data_of(name) for name in sources if name in PROXIES)}
 
 
 def _check_idle(name: str, depending: Sequence[Dependent]) -> None:
@@ -458,6 +469,8 @@ def deletion(name: str, include: Sequence[Path] = ()) -> Deletion:
             that reads them is running.
     """
     if name in PROXIES:
+        if data_of(name) != name:
+            raise UsageError(f"{name}: its data are those of {data_of(name)}: name that one.")
         if not PROXIES[name].files:
             raise UsageError(f"{name}: it comes with a package; there is nothing to delete here.")
         folders = [proxy_folder(name, home())]

@@ -11,7 +11,7 @@ from sweeper.execution.nodes import missing_on
 from sweeper.model import StudyFacts
 from sweeper.planning.stage_store import place_of, release_command
 from trainables.models.weights.description import folder_of_spec
-from trainables.sources.registry import PROXIES, proxy_folder
+from trainables.sources.registry import PROXIES, data_of, proxy_folder
 from trainables.spec import BackboneSpec
 from trainables.storage.urls import ArtifactUrl
 from trainables.tasks import official
@@ -81,7 +81,8 @@ def _needed(
     for study in sweep.studies():
         if facts[study.name].data_source == "official":
             yield official.folder_of(study.task, home)
-        yield from (proxy_folder(name, home) for name in study.proxies if PROXIES[name].files)
+        yield from (proxy_folder(name, home) for name in map(data_of, study.proxies)
+                    if PROXIES[name].files)  # fmt: skip
         weights = folder_of_spec(BackboneSpec.model_validate(study.backbone), home)
         if weights is not None:
             yield weights

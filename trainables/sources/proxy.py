@@ -44,6 +44,7 @@ class ImageProxy:
     content_hash: str
     masks: np.ndarray | None = None
     dimension: Literal["2d"] = "2d"
+    has_shuffled_labels: bool = False  # as a control: `load_source` permutes them over the samples
 
     def __post_init__(self) -> None:
         fault = _labels_fault(self.labels, len(self.images))
@@ -63,6 +64,7 @@ class TokenProxy:
     classes: tuple[str, ...]
     content_hash: str
     dimension: Literal["1d"] = "1d"
+    has_shuffled_labels: bool = False  # as a control: `load_source` permutes them over the windows
 
 
 Proxy = ImageProxy | TokenProxy

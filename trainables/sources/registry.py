@@ -5,7 +5,7 @@ plain data: importing this module loads neither torch nor numpy.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
@@ -24,6 +24,7 @@ __all__ = [
     "PROXIES",
     "RECORD",
     "ProxyEntry",
+    "data_of",
     "load_proxy",
     "proxy_faults",
     "proxy_folder",
@@ -48,9 +49,10 @@ class ProxyEntry:
     files: str = ""  # argument of `data import` in a shell; "" if a package holds the data
     md5: str = ""  # of `files`, if published
     dense: bool = False  # True: each image has a mask
+    shuffles: str = ""  # the source whose samples it has, under a permutation of their labels
 
 
-OWN: Mapping[str, ProxyEntry] = MappingProxyType(
+_WITH_MEANING: Mapping[str, ProxyEntry] = MappingProxyType(
     {
         "cifar10": ProxyEntry(
             title="CIFAR-10",
@@ -160,6 +162,29 @@ OWN: Mapping[str, ProxyEntry] = MappingProxyType(
 )
 
 
+def _shuffled(name: str) -> ProxyEntry:
+    """Return the control of a source for its labels: the same samples, whose labels say nothing."""
+    entry = _WITH_MEANING[name]
+    return replace(
+        entry,
+        title=f"{entry.title}, under shuffled labels",
+        obtain=f"It is made of `{name}`. {entry.obtain}",
+        files="",
+        md5="",
+        shuffles=name,
+    )
+
+
+OWN: Mapping[str, ProxyEntry] = MappingProxyType(
+    {
+        **_WITH_MEANING,
+        **{
+            f"{name}_shuffled": _shuffled(name)
+            for name in ("cifar10", "conll2003", "digits", "python_source")
+        },
+    }
+)
+
 PROXIES: Registry[ProxyEntry] = Registry(
     "sweeper.sources",
     tuple(OWN),
@@ -171,6 +196,11 @@ PROXIES: Registry[ProxyEntry] = Registry(
 def proxy_folder(name: str, home: Path) -> Path:
     """Return the folder of the files of a source, in their official layout."""
     return home / "proxies" / name
+
+
+def data_of(name: str) -> str:
+    """Return the source whose files a source reads: another one if it only shuffles its labels."""
+    return PROXIES[name].shuffles or name
 
 
 def way_to_import(name: str) -> str:
@@ -186,8 +216,9 @@ def load_proxy(name: str, home: Path) -> "Proxy":
         ConfigError: No proxy has this name.
         DataError: Its files are missing or damaged.
     """
-    proxy: Proxy = _resolve(_entry(name).loader)(home)
-    return proxy
+    entry = _entry(name)
+    proxy: Proxy = _resolve(entry.loader)(home)
+    return replace(proxy, name=name, has_shuffled_labels=True) if entry.shuffles else proxy
 
 
 def proxy_faults(name: str, home: Path) -> str | None:

@@ -133,6 +133,7 @@ def load_source(proxy: Proxy, backbone: Backbone, home: Path) -> Source:
     # The key covers all that the tensors depend on, so that a cached file is never out of date.
     made_from = [FORMAT, WINDOW, CHUNK, backbone.weights_hash, backbone.grid]
     made_from += [proxy.name, proxy.content_hash, LIMIT, SEED]
+    made_from += ["shuffled labels"] if proxy.has_shuffled_labels else []
     key = hashlib.sha256(json.dumps(made_from).encode()).hexdigest()
     embed = _source_embedding(proxy, backbone)
     folder = home / "cache" / "source" / key
@@ -292,6 +293,9 @@ def _compute(proxy: Proxy, backbone: Backbone, embed: Embed) -> dict[str, Tensor
     order = balanced_order(samples["labels"], generator=generator(SEED, "source"))
     chosen = order[:LIMIT].sort().values
     samples = {name: tensor[chosen].contiguous() for name, tensor in samples.items()}
+    if proxy.has_shuffled_labels:
+        other = torch.randperm(len(chosen), generator=generator(SEED, "shuffled-labels"))
+        samples["labels"] = samples["labels"][other]
     chunks = torch.split(samples["inputs"], CHUNK)
     return samples | {"features": torch.cat([_tokens(embed, c).mean(1).cpu() for c in chunks])}
 

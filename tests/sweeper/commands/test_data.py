@@ -84,7 +84,10 @@ def test_every_task_and_source_is_listed_with_the_way_to_get_it(command):
     assert (tasks[MADE]["import"], tasks[MADE]["published"]) == (None, None)
     assert all(item["licence"] for kind in ("tasks", "proxies") for item in told[kind])
     present = {proxy["name"] for proxy in told["proxies"] if proxy["present"]}
-    assert present == {"digits", "digits_ink", "noise", "noise_words", "python_source"}
+    assert present == {
+        "digits", "digits_ink", "digits_shuffled", "noise", "noise_words", "python_source",
+        "python_source_shuffled",
+    }  # fmt: skip
 
 
 def test_people_get_tables_that_hold_every_name(capsys):

@@ -12,10 +12,11 @@ from tests.trainables.sources.test_tiny_imagenet import write_class
 from tests.trainables.sources.test_voc import object_mask, write_pairs
 from trainables.errors import ConfigError, DataError
 from trainables.sources.proxy import ImageProxy
-from trainables.sources.registry import PROXIES, load_proxy, proxy_faults
+from trainables.sources.registry import PROXIES, data_of, load_proxy, proxy_faults
 
 PACKAGED = ["digits", "digits_ink", "noise", "noise_words", "python_source"]
 BROUGHT = ["cifar10", "conll2003", "tiny_imagenet", "voc"]
+SHUFFLED = ["cifar10_shuffled", "conll2003_shuffled", "digits_shuffled", "python_source_shuffled"]
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def home(tmp_path):
 
 
 def test_every_proxy_is_either_packaged_or_brought():
-    assert sorted(PROXIES) == sorted(PACKAGED + BROUGHT)
+    assert sorted(PROXIES) == sorted(PACKAGED + BROUGHT + SHUFFLED)
 
 
 @pytest.mark.parametrize("name", PROXIES)
@@ -64,10 +65,21 @@ def test_a_proxy_that_is_not_there_says_how_to_get_it_and_where_to_put_it(tmp_pa
         load_proxy(name, tmp_path)
 
 
+@pytest.mark.parametrize("name", SHUFFLED)
+def test_a_source_with_shuffled_labels_is_had_with_its_original(home, tmp_path_factory, name):
+    original = data_of(name)
+    assert name == f"{original}_shuffled"
+    assert data_of(original) == original
+    empty = tmp_path_factory.mktemp("empty")
+    assert proxy_faults(name, empty) == proxy_faults(original, empty)  # names what to import
+    assert load_proxy(name, home).has_shuffled_labels
+    assert not load_proxy(original, home).has_shuffled_labels
+
+
 def test_an_unknown_name_is_answered_with_the_nearest(tmp_path):
     with pytest.raises(ConfigError, match="Did you mean `cifar10`"):
         load_proxy("cifar_10", tmp_path)
-    with pytest.raises(ConfigError, match=r"Known: cifar10, conll2003, .*, voc\."):
+    with pytest.raises(ConfigError, match=r"Known: cifar10, cifar10_shuffled, .*, voc\."):
         proxy_faults("imagenet", tmp_path)
 
 

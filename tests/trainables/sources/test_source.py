@@ -2,6 +2,7 @@
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from threading import Barrier
@@ -424,3 +425,24 @@ def test_windows_are_stretches_of_the_stream_and_agree_with_a_count(labels, leng
     for start, label in zip(kept, of_window, strict=True):
         inside = labels[start : start + length].tolist()
         assert all(inside.count(label) >= inside.count(other) for other in inside if other >= 0)
+
+
+@pytest.mark.parametrize("name", ["digits", "digits_ink", "noise_words"])
+def test_shuffled_labels_are_the_same_labels_on_the_same_samples_in_another_order(
+    name, text, image, tmp_path
+):
+    proxy = load_proxy(name, tmp_path)
+    backbone = image if proxy.dimension == "2d" else text
+    shuffled_proxy = replace(proxy, name="other", has_shuffled_labels=True)
+    source, shuffled = (load_source(each, backbone, tmp_path) for each in (proxy, shuffled_proxy))
+    again = load_source(shuffled_proxy, backbone, tmp_path / "elsewhere")
+    assert torch.equal(source.inputs, shuffled.inputs)
+    assert torch.equal(source.features, shuffled.features)
+    assert (source.masks is None) == (shuffled.masks is None)
+    assert torch.equal(source.labels.sort().values, shuffled.labels.sort().values)
+    assert torch.equal(shuffled.labels, again.labels)
+    assert shuffled.content_hash != source.content_hash
+    # Of independent labels with shares p of the classes, a share sum p^2 agrees by chance.
+    shares = torch.bincount(source.labels) / len(source)
+    agree = (source.labels == shuffled.labels).float().mean()
+    assert abs(agree - (shares**2).sum()) < 4 / len(source) ** 0.5
