@@ -18,7 +18,10 @@ from sweeper.text import visible
 
 TRIALS = 2  # the preset, which is the winner, and its control
 LONGEST = 63  # characters of a sweep's name
-LEFT_OUT = ("parameters", "fixed", "search", "pruning", "budget", "replicate", "stages", *ABLATION)
+LEFT_OUT = (
+    "parameters", "fixed", "search", "pruning", "budget", "replicate", "stages", "question",
+    *ABLATION,
+)  # fmt: skip
 
 
 def best_name(sweep: str, method: str, task: str) -> str:

@@ -61,6 +61,13 @@ def factors(compare_by: CompareBy) -> list[str]:
     return list(dict.fromkeys(name for arm in compare_by for name in arm))
 
 
+def levels_of_factor(compare_by: CompareBy, factor: str) -> list[Any]:
+    """Return the values of a setting that arms pin, in their order."""
+    if isinstance(compare_by, Mapping):
+        return list(compare_by[factor])
+    return [arm[factor] for arm in compare_by if factor in arm]
+
+
 def arm_of(pinned: Params) -> Arm:
     """Return the arm that pins these settings."""
     return Arm(name=",".join(f"{k}={_text(v)}" for k, v in pinned.items()), pinned=dict(pinned))

@@ -7,6 +7,7 @@ from typing import Any
 from sweeper.config.catalog import MODEL
 from sweeper.config.faults import Faults
 from sweeper.config.node import Node, Place
+from sweeper.config.question import check_question
 from sweeper.config.study_spec import (
     DECAY,
     EPOCHS,
@@ -47,6 +48,8 @@ def check_studies(
                 faults.add(tree.at(path), reason)
     notes = [_check_pruning(study, sweep, tree, faults) for study in studies]
     notes += _check_arms(sweep, studies, tree, faults)
+    if sweep.question is not None:
+        check_question(sweep.question, studies, sweep.compare_by, tree, faults)
     searched = [s for s in studies if s.arm is None or sweep.tune == "per_arm"]
     for method in dict.fromkeys(s.method for s in searched if not s.parameters):
         if sweep.search.trials > LEADING:

@@ -161,6 +161,7 @@ def _checked(
         fixed={**parameters.fixed, **followed},
         derived=frozenset(followed),
         stages=settings.stages,
+        question=settings.question,
         **{name: getattr(settings, name) for name in ABLATION},
         **{name: getattr(settings, name) for name in SECTIONS},
         catalog=catalog,

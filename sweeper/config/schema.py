@@ -17,6 +17,7 @@ from pydantic import (
     Field,
     PlainSerializer,
     WithJsonSchema,
+    model_validator,
 )
 
 from sweeper.errors import UsageError
@@ -33,6 +34,7 @@ RULES = {
     VARIABLE: "must be the name of an environment variable: letters, digits and _, no value",
 }
 
+TEST = "test"  # the quantity of a claim: the metric of the task
 REQUIRED = ("name", "methods", "tasks")
 ENV = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
 STORES = ("s3", "gs", "file")
@@ -351,6 +353,68 @@ class Tracking(Section):
     required: bool = Field(False, description="Refuse to start while MLflow does not answer.")
 
 
+Expect = Literal["better", "worse", "no_worse"]
+
+
+class Claim(Section):
+    """A statement about two arms, or about a numeric factor, that the sweep can refute."""
+
+    says: str = Field(max_length=500, description="The claim as a sentence.")
+    contrast: list[str] | None = Field(
+        None,
+        min_length=2,
+        max_length=2,
+        description="Two arms, the first compared with the second: SETTING=VALUE, `control`, "
+        "METHOD or METHOD/ARM.",
+    )
+    trend: str | None = Field(None, description="A factor with numbers, instead of `contrast`.")
+    expect: Expect = Field(
+        description="The first arm than the second, or larger values of the factor than smaller "
+        "ones."
+    )
+    margin: float | None = Field(
+        None,
+        gt=0,
+        description="Of no_worse: the largest difference that counts as none, in units of the "
+        "quantity.",
+    )
+    quantity: str = Field(
+        TEST, max_length=200, description="test, or the name of a metric that trials record."
+    )
+
+    @model_validator(mode="after")
+    def _has_one_subject(self) -> "Claim":
+        if (self.contrast is None) == (self.trend is None):
+            raise ValueError("must have either `contrast` or `trend`")
+        if self.contrast is not None and self.contrast[0] == self.contrast[1]:
+            raise ValueError("must have two different arms in `contrast`")
+        if self.margin is not None and self.expect != "no_worse":
+            raise ValueError("must have `expect: no_worse` with `margin`")
+        return self
+
+
+class Question(Section):
+    """A question of the field, with the published answer and what would refute it."""
+
+    figures: list[str] = Field(
+        [],
+        max_length=20,
+        description="Other names of it for `sweeper reproduce`, such as fig7 or slide31.",
+    )
+    title: str = Field(max_length=500, description="The question.")
+    published: str = Field(max_length=2000, description="The published finding.")
+    source: str = Field("", max_length=500, description="Its paper and figure.")
+    refuted_if: str = Field("", max_length=2000, description="The result that would refute it.")
+    claims: list[Claim] = Field(
+        min_length=1, max_length=100, description="The first is primary, and not corrected."
+    )
+
+    @property
+    def primary(self) -> Claim:
+        """The claim that is tested without a correction."""
+        return self.claims[0]
+
+
 class SweepFile(Section):
     """One sweep. Each method on each task is a study with a search of its own."""
 
@@ -389,6 +453,9 @@ class SweepFile(Section):
         "on its own, with an equal number of trials.",
     )
     max_arms: int = Field(32, ge=2, le=1000, description="Most arms of one method on one task.")
+    question: Question | None = Field(
+        None, description="What was published, and the claims that the sweep decides."
+    )
     search: Search = Search()
     pruning: Pruning = Pruning()
     replicate: Replicate | None = Field(

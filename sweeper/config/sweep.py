@@ -16,6 +16,7 @@ from sweeper.config.schema import (
     Checkpoints,
     Failures,
     Pruning,
+    Question,
     Replicate,
     Resources,
     Search,
@@ -52,6 +53,7 @@ class Sweep:
     base: str = "preset"  # preset, tuned
     tune: str = "shared"  # shared, per_arm
     max_arms: int = 32
+    question: Question | None = None
     search: Search
     pruning: Pruning
     replicate: Replicate | None
@@ -179,6 +181,8 @@ class Sweep:
                 del plain[section][key]
         if self.compare_by:
             plain |= json.loads(json.dumps({name: getattr(self, name) for name in ABLATION}))
+        if self.question is not None:
+            plain["question"] = _dumped(self.question)
         if self.task_files:
             plain["task_files"] = json.loads(json.dumps(self.task_files))
         return plain
@@ -191,8 +195,8 @@ class Sweep:
 
     @property
     def config_hash(self) -> str:
-        """The hash of `resolved` without the keys that may change later: trials, replicates, and
-        the epochs between two checkpoints.
+        """The hash of `resolved` without the keys that may change later: trials, replicates, the
+        epochs between two checkpoints, and the text of the question.
 
         Empty `stages` and `stage_store` do not count: they did not exist in the first version. A
         precision of `auto` counts as `fp32`, which was the default before.
@@ -201,6 +205,7 @@ class Sweep:
         if resolved["model"].get("precision") == "auto":
             resolved["model"]["precision"] = "fp32"
         del resolved["search"]["trials"], resolved["replicate"]
+        resolved.pop("question", None)
         resolved["checkpoints"].pop("every", None)
         for key in ("stages", "stage_store"):
             if not resolved[key]:

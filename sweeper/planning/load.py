@@ -21,6 +21,7 @@ from sweeper.config.check_studies import Refusal
 from sweeper.config.faults import shown
 from sweeper.config.loader import load_document, loads_sweep
 from sweeper.config.merge import read_document
+from sweeper.config.question import Claim
 from sweeper.config.study_spec import StudySpec
 from sweeper.config.sweep import Sweep
 from sweeper.errors import UsageError
@@ -163,7 +164,7 @@ def match(ledger: Ledger, sweep: Sweep, text: str) -> Sweep:
     older version did not derive stays unchanged. A sweep that began in `fp32`, the default of older
     versions, continues in it if the file has `auto` or nothing. The ledger keeps the titles,
     licences and citations that own tasks had when the sweep began: a change of them is no
-    difference.
+    difference. The claims of a question are fixed when a sweep begins; its other texts may change.
 
     Raises:
         UsageError: The ledger has another sweep of this name. The message lists the differences.
@@ -191,6 +192,7 @@ def match(ledger: Ledger, sweep: Sweep, text: str) -> Sweep:
     as_begun = _at_former_store(sweep, record)
     # The hash is that of an earlier default, so that equal hashes may hide another precision.
     same = begun.config_hash == as_begun.config_hash and begun.model == as_begun.model
+    same = same and _claims(begun) == _claims(sweep)
     if changed and same and sweep.search.trials >= begun.search.trials:
         ledger.extend(sweep.resolved, config_hash=sweep.config_hash)
     elif changed:
@@ -222,6 +224,11 @@ def _in_begun_precision(sweep: Sweep, begun: Sweep) -> Sweep:
     if (begun.model["precision"], sweep.model["precision"]) != ("fp32", "auto"):
         return sweep
     return replace(sweep, model={**sweep.model, "precision": "fp32"})
+
+
+def _claims(sweep: Sweep) -> tuple[Claim, ...]:
+    """Return the claims of a sweep, which are fixed before it runs."""
+    return () if sweep.question is None else tuple(sweep.question.claims)
 
 
 def _at_former_store(sweep: Sweep, record: SweepRecord) -> Sweep:

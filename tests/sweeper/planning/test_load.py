@@ -56,6 +56,22 @@ def test_defaults_that_a_begun_sweep_does_not_have_are_no_difference(ledger: Led
     assert "refine.decay_epochs" not in sweep.fixed  # its later trials train as its first ones
 
 
+def test_the_claims_of_a_begun_sweep_are_fixed_and_its_other_texts_are_not(tmp_path) -> None:
+    def asked(title: str, expect: str) -> Sweep:
+        claim = f"{{says: It helps., contrast: [mona, mona/control], expect: {expect}}}"
+        question = f"question: {{title: {title}, published: Yes., claims: [{claim}]}}\n"
+        return loads_sweep(VALID + question, catalog())
+
+    with closing(Ledger.in_folder(tmp_path / "study")) as ledger:
+        load.match(ledger, asked("Doe it help?", "better"), VALID)
+        ledger.start({})
+        mended = load.match(ledger, asked("Does it help?", "better"), VALID)
+        assert (record := ledger.sweep()) is not None
+        assert load.from_record(record).question == mended.question
+        with pytest.raises(UsageError, match=r"question\.claims"):
+            load.match(ledger, asked("Does it help?", "worse"), VALID)
+
+
 @pytest.mark.parametrize("every", [3, 1])
 def test_a_begun_sweep_may_go_on_with_fewer_checkpoints_or_more(every: int, tmp_path) -> None:
     with closing(Ledger.in_folder(tmp_path / "study")) as ledger:

@@ -1,0 +1,74 @@
+"""The question that a sweep answers: what was published, and the claims that its result decides.
+
+    question:
+      title: What do embedder and body contribute?
+      claims:
+        - says: The body has to be fine-tuned.
+          contrast: [refine.freeze=none, refine.freeze=body]
+          expect: better
+
+Claims are written down before the sweep runs. The first one is primary: it alone is tested without
+a correction for the number of tests.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from sweeper.config.arms import CompareBy, factors, levels_of_factor
+from sweeper.config.faults import Faults
+from sweeper.config.node import Node
+from sweeper.config.schema import TEST, Claim, Question
+from sweeper.config.study_spec import StudySpec
+from sweeper.errors import unknown
+from sweeper.model import CONTROL_ARM
+from sweeper.text import printable
+
+__all__ = ["TEST", "Claim", "Question", "check_question", "entry_names"]
+
+
+def check_question(
+    question: Question, studies: Sequence[StudySpec], given: CompareBy, tree: Node, faults: Faults
+) -> None:
+    """Add a fault for each claim about an arm or a factor that the sweep does not have.
+
+    Args:
+        question: The question of the file.
+        studies: The studies of the sweep.
+        given: The `compare_by` of the file.
+        tree: The merged file.
+        faults: The faults so far; new ones are added.
+    """
+    known = entry_names(studies)
+    for i, claim in enumerate(question.claims):
+        path: list[str | int] = ["question", "claims", i]
+        for j, name in enumerate(claim.contrast or ()):
+            if name not in known:
+                message = unknown("arm", printable(name), known)
+                faults.add(tree.at([*path, "contrast", j]), f"`question.claims[{i}]`: {message}")
+        if claim.trend is not None:
+            place, label = tree.at([*path, "trend"]), f"`question.claims[{i}].trend`"
+            if claim.trend not in factors(given):
+                message = unknown("factor", printable(claim.trend), factors(given))
+                faults.add(place, f"{label}: {message}")
+            elif not all(map(_is_number, levels_of_factor(given, claim.trend))):
+                message = f"the values of `{claim.trend}` must be numbers; write a contrast."
+                faults.add(place, f"{label}: {message}")
+
+
+def entry_names(studies: Iterable[StudySpec]) -> list[str]:
+    """Return the names by which claims refer to arms and methods of a sweep.
+
+    The method's name may be left out if the sweep has one method.
+    """
+    methods = list(dict.fromkeys(study.method for study in studies))
+    names: dict[str, None] = {}
+    for study in studies:
+        own = [study.arm.name] if study.arm is not None else ["", CONTROL_ARM]
+        for name in own:
+            names[f"{study.method}/{name}" if name else study.method] = None
+            if name and len(methods) == 1:
+                names[name] = None
+    return list(names)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
