@@ -95,12 +95,30 @@ def bootstrap_interval(
     Raises:
         ValueError: A value is not finite.
     """
-    sample = _finite(values)
-    if len(sample) < FEWEST:
+    return stratified_interval([values], confidence=confidence, seed=seed)
+
+
+def stratified_interval(
+    groups: Sequence[Sequence[float]], *, confidence: float = 0.95, seed: int = SEED
+) -> tuple[float, float] | None:
+    """Return a bootstrap interval of the mean of the groups' means.
+
+    Values are drawn within their groups. The result is None if a group has fewer than `FEWEST`
+    values.
+
+    Raises:
+        ValueError: A value is not finite.
+    """
+    samples = [_finite(group) for group in groups]
+    if not samples or min(map(len, samples)) < FEWEST:
         return None
-    chosen = np.random.default_rng(seed).integers(len(sample), size=(RESAMPLES, len(sample)))
+    rng = np.random.default_rng(seed)
+    drawn = [
+        sample[rng.integers(len(sample), size=(RESAMPLES, len(sample)))].mean(axis=1)
+        for sample in samples
+    ]
     tail = (1 - confidence) / 2
-    low, high = np.quantile(sample[chosen].mean(axis=1), (tail, 1 - tail))
+    low, high = np.quantile(np.mean(drawn, axis=0), (tail, 1 - tail))
     return float(low), float(high)
 
 

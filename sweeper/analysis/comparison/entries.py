@@ -158,9 +158,14 @@ def control_of(tuned: TunedStudy, beside: Sequence[TunedStudy] = ()) -> Entry:
             theirs = (other.sweep.record.name, other.study.study.method)
             if other.arm == CONTROL_ARM and theirs == mine:
                 return replace(entry_of(other), label=other.method_label)
+    return _entry(tuned, control_trial_of(tuned))
+
+
+def control_trial_of(tuned: TunedStudy) -> Trial | None:
+    """Return the control of a study without arms, a replicated one if there is one."""
     controls = [t for t in tuned.study.trials if t.kind is TrialKind.CONTROL]
     replicated = [t for t in controls if tuned.study.replicates.get(t.number)]
-    return _entry(tuned, replicated[0] if replicated else tuned.study.control)
+    return replicated[0] if replicated else tuned.study.control
 
 
 def budget(tuned: TunedStudy) -> TuningCost:

@@ -1,0 +1,337 @@
+"""The claims of a question, tested on paired seeds.
+
+    contrast   d = y(first) - y(second)
+    trend      d = sum_i w_i y(x_i),  w_i = (k - 1) (r_i - mean r) / sum_j (r_j - mean r)^2
+
+y is a quantity of one seed, and r_i is the rank of the level x_i among k levels. Thus a trend is
+the change of the least-squares line over the ranks, from the smallest level to the largest. Each
+task and seed gives one d. A sign-flip test of d, or of d less the margin, decides.
+
+Over several tasks y is the logarithm, because tasks have errors of different size. Then d is the
+logarithm of a ratio. Each task counts once, whatever its number of seeds. With a margin, y stays in
+the unit of the margin.
+"""
+
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from statistics import fmean
+from typing import Protocol
+
+from sweeper.analysis.comparison.comparison import ALPHA, CONTROL, Interval
+from sweeper.analysis.comparison.entries import TunedStudy, control_trial_of
+from sweeper.analysis.statistics import holm_of_tests, sign_flip, stratified_interval
+from sweeper.model import Trial
+from sweeper.text import readable
+
+TEST = "test"  # the quantity of a claim that names none
+
+
+class ClaimVerdict(StrEnum):
+    HOLDS = "holds here"
+    FAILS = "does not hold"
+    UNKNOWN = "cannot tell"
+    NOT_RUN = "not run"
+
+
+class ClaimLike(Protocol):
+    """A claim of a sweep file. Either `contrast` or `trend` is given."""
+
+    @property
+    def says(self) -> str: ...
+    @property
+    def contrast(self) -> Sequence[str] | None: ...
+    @property
+    def trend(self) -> str | None: ...
+    @property
+    def expect(self) -> str: ...
+    @property
+    def margin(self) -> float | None: ...
+    @property
+    def quantity(self) -> str: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observation:
+    """The recorded values of one arm on one task and seed."""
+
+    method: str
+    task: str
+    arm: str | None  # "refine.freeze=body" or "control"; None: the tuned method
+    seed: int
+    values: Mapping[str, float]  # quantity -> last value; "test" is the test error
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClaimResult:
+    """The verdict on a claim, with its numbers."""
+
+    says: str
+    contrast: tuple[str, ...] | None  # two arms
+    trend: str | None  # a factor, if there is no contrast
+    expect: str
+    margin: float | None
+    quantity: str
+    is_primary: bool  # tested without a correction
+    is_relative: bool  # difference and interval are relative changes: -0.1 is 10 % lower
+    verdict: ClaimVerdict = ClaimVerdict.NOT_RUN
+    sentence: str = ""
+    n: int = 0  # pairs of task and seed
+    difference: float | None = None
+    ci: Interval | None = None
+    p_value: float | None = None
+    p_holm: float | None = None  # of all claims but the primary one
+    is_exact: bool = True
+    by_task: Mapping[str, float] = field(default_factory=dict)  # difference
+    scaled: tuple[float, ...] = ()  # the tested differences, each task weighted to count once
+
+    @property
+    def subject(self) -> str:
+        """The contrast or the trend in short."""
+        return f"trend over {self.trend}" if self.contrast is None else " - ".join(self.contrast)
+
+    @property
+    def p_decisive(self) -> float | None:
+        """The p-value that decides: corrected, but for the primary claim."""
+        return self.p_value if self.is_primary else self.p_holm
+
+
+def evaluate(
+    claims: Sequence[ClaimLike],
+    observations: Sequence[Observation],
+    *,
+    higher_is_better: Collection[str] = (),
+) -> tuple[ClaimResult, ...]:
+    """Return the result of each claim.
+
+    The first claim is the primary one. The p-values of all others are corrected together by Holm.
+
+    Args:
+        claims: The claims in the order of the file.
+        observations: The values of all arms, in any order.
+        higher_is_better: The quantities of which a larger value is better.
+    """
+    primary, *others = (
+        _tested(claim, observations, is_primary=number == 0, sign=_sign(claim, higher_is_better))
+        for number, claim in enumerate(claims)
+    )
+    corrected = holm_of_tests([each.p_value for each in others], [each.n for each in others])
+    others = [replace(each, p_holm=p) for each, p in zip(others, corrected, strict=True)]
+    return tuple(
+        _judged(each, sign=_sign(claim, higher_is_better))
+        for each, claim in zip([primary, *others], claims, strict=True)
+    )
+
+
+def _sign(claim: ClaimLike, higher_is_better: Collection[str]) -> int:
+    """Return 1 if a lower value of the claim's quantity is better, else -1."""
+    return -1 if claim.quantity in higher_is_better else 1
+
+
+def observations_of(tuned_studies: Sequence[TunedStudy]) -> list[Observation]:
+    """Return the observations of studies: of the best configuration, and of its control."""
+    return [
+        Observation(
+            method=tuned.study.study.method,
+            task=tuned.study.study.task,
+            arm=arm,
+            seed=trial.seed,
+            values=_recorded(tuned, trial),
+        )
+        for tuned in tuned_studies
+        for arm, chosen in _configurations(tuned)
+        for trial in tuned.study.reached(chosen).trainings
+    ]
+
+
+def _configurations(tuned: TunedStudy) -> Iterator[tuple[str | None, Trial]]:
+    if (best := tuned.study.best) is not None:
+        yield tuned.arm, best
+    if tuned.arm is None and (control := control_trial_of(tuned)) is not None:
+        yield CONTROL, control
+
+
+def _recorded(tuned: TunedStudy, trial: Trial) -> dict[str, float]:
+    values = {**tuned.history(trial).metrics, **trial.test}
+    error = tuned.study.test_value(trial)
+    return values if error is None else {**values, TEST: error}
+
+
+Values = Mapping[int, float]  # seed -> value
+Term = tuple[float, list[Values]]  # a weight, and the arms whose mean it weighs
+Blocks = dict[tuple[str, str], list[Term]]  # by method and task
+Index = Mapping[tuple[str, str, str | None], Values]  # by method, task and arm
+
+
+def _tested(
+    claim: ClaimLike, observations: Sequence[Observation], *, is_primary: bool, sign: int
+) -> ClaimResult:
+    """Return the result of a claim, before correction and verdict."""
+    index = _indexed(observations, claim.quantity)
+    blocks = _contrasted(claim.contrast, index) if claim.contrast else _levels(claim.trend, index)
+    has_tasks = len({task for _, task in blocks}) > 1
+    is_relative = has_tasks and claim.margin is None and _is_positive(blocks)
+    cells = {block: d for block, terms in blocks.items() if (d := _differences(terms, is_relative))}
+    named = ClaimResult(
+        says=claim.says,
+        contrast=None if claim.contrast is None else tuple(claim.contrast),
+        trend=claim.trend,
+        expect=claim.expect,
+        margin=claim.margin,
+        quantity=claim.quantity,
+        is_primary=is_primary,
+        is_relative=is_relative,
+    )
+    if not cells:
+        return named
+    n = sum(map(len, cells.values()))
+    # Weights make the mean over all pairs the mean of the means of blocks.
+    weighted = [[d * n / len(cells) / len(cell) for d in cell] for cell in cells.values()]
+    margin = sign * (claim.margin or 0.0) * n / len(cells)
+    shifted = [d - margin / len(cell) for cell in weighted for d in cell]
+    test = sign_flip(shifted)
+    assert test is not None
+    interval = stratified_interval(list(cells.values()))
+    shown = math.expm1 if is_relative else float
+    return replace(
+        named,
+        n=n,
+        difference=shown(fmean(d for cell in weighted for d in cell)),
+        ci=None if interval is None else (shown(interval[0]), shown(interval[1])),
+        p_value=test.p_value,
+        is_exact=test.is_exact,
+        by_task={task: shown(fmean(means)) for task, means in _by_task(cells).items()},
+        scaled=tuple(d for cell in weighted for d in cell),
+    )
+
+
+def _indexed(observations: Sequence[Observation], quantity: str) -> Index:
+    found: dict[tuple[str, str, str | None], dict[int, float]] = {}
+    for each in observations:
+        value = each.values.get(quantity, math.nan)
+        if math.isfinite(value):
+            found.setdefault((each.method, each.task, each.arm), {})[each.seed] = value
+    return found
+
+
+def _contrasted(contrast: Sequence[str], index: Index) -> Blocks:
+    """Return the two arms of a contrast, for each method and task that has both.
+
+    A side that names no method is of the other side's method, or else of each method.
+    """
+    methods = dict.fromkeys(method for method, _, _ in index)
+    sides = [_side(text, methods) for text in contrast]
+    named = [method for method, _ in sides if method is not None]
+    found: Blocks = {}
+    for method in named[:1] or methods:
+        for task in dict.fromkeys(task for _, task, _ in index):
+            arms = [index.get((of or method, task, arm)) for of, arm in sides]
+            if arms[0] and arms[1]:
+                found[method, task] = [(1.0, [arms[0]]), (-1.0, [arms[1]])]
+    return found
+
+
+def _side(text: str, methods: Collection[str]) -> tuple[str | None, str | None]:
+    """Return the method and the arm that METHOD, METHOD/ARM or ARM names."""
+    method, _, arm = text.partition("/")
+    return (method, arm or None) if method in methods else (None, text)
+
+
+def _levels(factor: str | None, index: Index) -> Blocks:
+    """Return the levels of a numeric factor with the weights of a line over their ranks."""
+    groups: dict[tuple[str, str], dict[float, list[Values]]] = {}
+    for (method, task, arm), values in index.items():
+        level = level_of(arm, factor)
+        if level is not None:
+            groups.setdefault((method, task), {}).setdefault(level, []).append(values)
+    return {
+        block: list(zip(_slopes(len(levels)), map(levels.__getitem__, sorted(levels)), strict=True))
+        for block, levels in groups.items()
+        if len(levels) > 1
+    }
+
+
+def level_of(arm: str | None, factor: str | None) -> float | None:
+    """Return the number that an arm pins a factor to; None if it pins no number."""
+    pinned = dict(part.split("=", 1) for part in (arm or "").split(",") if "=" in part)
+    try:
+        level = float(pinned.get(factor or "", "nan"))
+    except ValueError:
+        return None
+    return level if math.isfinite(level) else None
+
+
+def _slopes(count: int) -> list[float]:
+    """Return the weights of the levels by which the fitted line changes from first to last."""
+    ranks = [rank - (count - 1) / 2 for rank in range(count)]
+    return [(count - 1) * rank / sum(r * r for r in ranks) for rank in ranks]
+
+
+def _is_positive(blocks: Blocks) -> bool:
+    arms = (arm for terms in blocks.values() for _, group in terms for arm in group)
+    return all(value > 0 for arm in arms for value in arm.values())
+
+
+def _differences(terms: Sequence[Term], is_relative: bool) -> list[float]:
+    """Return the weighted sum of the terms, for each seed that all arms have."""
+    scale = math.log if is_relative else float
+    seeds = sorted(set.intersection(*(set(arm) for _, arms in terms for arm in arms)))
+    return [
+        math.fsum(weight * scale(fmean(arm[seed] for arm in arms)) for weight, arms in terms)
+        for seed in seeds
+    ]
+
+
+def _by_task(cells: Mapping[tuple[str, str], Sequence[float]]) -> dict[str, list[float]]:
+    """Return the mean differences of the methods on each task."""
+    found: dict[str, list[float]] = {}
+    for (_, task), values in cells.items():
+        found.setdefault(task, []).append(fmean(values))
+    return found
+
+
+def _judged(each: ClaimResult, *, sign: int) -> ClaimResult:
+    """Return a result with its verdict and its sentence."""
+    verdict = _verdict(each, sign=sign)
+    return replace(each, verdict=verdict, sentence=f"{_finding(each)}: {verdict.value}.")
+
+
+def _verdict(each: ClaimResult, *, sign: int) -> ClaimVerdict:
+    if each.difference is None:
+        return ClaimVerdict.NOT_RUN
+    if each.n < 2 or each.p_decisive is None or each.p_decisive >= ALPHA:
+        return ClaimVerdict.UNKNOWN
+    # The cost is positive if the first arm is worse than the second by more than the margin.
+    cost = sign * fmean(each.scaled) - (each.margin or 0.0)
+    is_met = cost > 0 if each.expect == "worse" else cost < 0
+    return ClaimVerdict.HOLDS if is_met else ClaimVerdict.FAILS
+
+
+def _finding(each: ClaimResult) -> str:
+    """Return the difference of a claim in words, with its numbers in brackets."""
+    what = "the test error" if each.quantity == TEST else each.quantity
+    if each.difference is None:
+        return f"No seed has {what} of all arms ({each.subject})"
+    size = abs(each.difference)
+    amount = f"{size * 100:.3g} %" if each.is_relative else readable(size)
+    if each.contrast is None:
+        way = "rises" if each.difference > 0 else "falls"
+        text = f"{what} {way} by {amount} from the smallest to the largest {each.trend}"
+    else:
+        side = "higher" if each.difference > 0 else "lower"
+        text = f"{what} is {amount} {side} with {each.contrast[0]} than with {each.contrast[1]}"
+    over = f" over {len(each.by_task)} tasks" if len(each.by_task) > 1 else ""
+    return f"{text[0].upper()}{text[1:]}{over} ({', '.join(_numbers(each))})"
+
+
+def _numbers(each: ClaimResult) -> list[str]:
+    found = []
+    if each.ci is not None:
+        low, high = (f"{100 * end:.3g}" if each.is_relative else readable(end) for end in each.ci)
+        found.append(f"95 % interval {low} to {high}{' %' * each.is_relative}")
+    if each.n < 2:
+        return [*found, "one pair, which is no test"]
+    against = "" if each.margin is None else f" against a margin of {readable(each.margin)}"
+    corrected = "" if each.is_primary else " after Holm's correction"
+    return [*found, f"p = {readable(each.p_decisive)}{against}{corrected}", f"n = {each.n} pairs"]

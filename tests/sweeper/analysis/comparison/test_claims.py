@@ -1,0 +1,266 @@
+"""Claims: verdicts by hand, laws of their tests, and committed results."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sweeper.analysis.comparison.claims import (
+    ClaimVerdict,
+    Observation,
+    evaluate,
+    level_of,
+    observations_of,
+)
+from sweeper.analysis.comparison.compare import compare
+from sweeper.analysis.comparison.entries import read_tuned_studies
+from sweeper.analysis.statistics import bootstrap_interval, holm, sign_flip
+from tests.support.compared_ledgers import Scores
+
+TASK, OTHER = "pdebench/advection_1d", "pdebench/darcy_2d"
+SEEDS = range(8)
+BODY, NONE = "refine.freeze=body", "refine.freeze=none"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    says: str = "It helps."
+    contrast: Sequence[str] | None = (NONE, BODY)
+    trend: str | None = None
+    expect: str = "better"
+    margin: float | None = None
+    quantity: str = "test"
+
+
+def trend(factor: str = "align.epochs", **given) -> Claim:
+    return Claim(contrast=None, trend=factor, **given)
+
+
+def observed(
+    arms: Mapping[str | None, Sequence[float]],
+    *,
+    method: str = "orca",
+    task: str = TASK,
+    quantity: str = "test",
+) -> list[Observation]:
+    return [
+        Observation(method=method, task=task, arm=arm, seed=seed, values={quantity: value})
+        for arm, values in arms.items()
+        for seed, value in enumerate(values)
+    ]
+
+
+def noisy(mean: float, seed: int = 0, scale: float = 0.01, n: int = 8) -> list[float]:
+    return list(np.random.default_rng(seed).normal(mean, scale, n))
+
+
+def test_a_contrast_has_the_difference_interval_and_p_of_its_pairs():
+    first, second = noisy(0.3, 1), noisy(0.35, 2)
+    (found,) = evaluate([Claim()], observed({NONE: first, BODY: second}))
+    differences = [a - b for a, b in zip(first, second, strict=True)]
+    assert found.difference == pytest.approx(np.mean(differences))
+    assert found.ci == bootstrap_interval(differences)
+    assert found.p_value == sign_flip(differences).p_value == 2 / 2**8
+    assert (found.n, found.is_primary, found.p_holm) == (8, True, None)
+    assert found.verdict is ClaimVerdict.HOLDS
+    assert "lower with refine.freeze=none than with refine.freeze=body" in found.sentence
+    assert found.sentence.endswith("p = 0.007812, n = 8 pairs): holds here.")
+
+
+@pytest.mark.parametrize(
+    ("gap", "expect", "verdict"),
+    [
+        (-0.1, "better", "holds here"),
+        (0.1, "better", "does not hold"),
+        (0.0, "better", "cannot tell"),
+        (0.1, "worse", "holds here"),
+        (-0.1, "worse", "does not hold"),
+        (-0.1, "no_worse", "holds here"),
+        (0.1, "no_worse", "does not hold"),
+        (0.0, "no_worse", "cannot tell"),  # that none was seen does not show that there is none
+    ],
+)
+def test_a_verdict_needs_a_significant_difference_in_either_direction(gap, expect, verdict):
+    rows = observed({NONE: noisy(0.3 + gap, 1), BODY: noisy(0.3, 2)})
+    (found,) = evaluate([Claim(expect=expect)], rows)
+    assert found.verdict == verdict
+
+
+def test_of_a_quantity_that_should_be_high_verdicts_are_reversed():
+    rows = observed({NONE: noisy(0.9, 1), BODY: noisy(0.5, 2)}, quantity="train/accuracy")
+    claims = [Claim(quantity="train/accuracy"), Claim(quantity="train/accuracy", expect="worse")]
+    assert [r.verdict for r in evaluate(claims, rows)] == ["does not hold", "holds here"]
+    found = evaluate(claims, rows, higher_is_better=["train/accuracy"])
+    assert [r.verdict for r in found] == ["holds here", "does not hold"]
+
+
+@pytest.mark.parametrize(
+    ("gap", "margin", "verdict"),
+    [(0.0, 0.05, "holds here"), (0.02, 0.05, "holds here"), (0.1, 0.05, "does not hold"),
+     (0.0, 0.001, "cannot tell")],
+)  # fmt: skip
+@pytest.mark.parametrize("is_rising", [False, True])
+def test_a_margin_is_the_cost_that_counts_as_none(gap, margin, verdict, is_rising):
+    gap = -gap if is_rising else gap
+    rows = observed({NONE: noisy(0.5 + gap, 1), BODY: noisy(0.5, 2)})
+    rising = ["test"] if is_rising else []
+    claim = Claim(expect="no_worse", margin=margin)
+    (found,) = evaluate([claim], rows, higher_is_better=rising)
+    assert found.verdict == verdict
+    assert f"against a margin of {margin:g}" in found.sentence
+
+
+def test_all_claims_but_the_first_are_corrected_together():
+    arms = {NONE: noisy(0.3, 1), BODY: noisy(0.4, 2), "control": noisy(0.301, 3)}
+    claims = [Claim(), Claim(contrast=(BODY, "control")), Claim(contrast=(NONE, "control"))]
+    found = evaluate(claims, observed(arms))
+    raw = [each.p_value for each in found]
+    assert [each.p_holm for each in found] == [None, *holm(raw[1:])]
+    assert found[0].p_decisive == raw[0]
+    assert "after Holm's correction" not in found[0].sentence
+    assert "after Holm's correction" in found[1].sentence
+
+
+def test_claims_without_data_are_not_run_and_correct_nothing():
+    rows = observed({NONE: noisy(0.3, 1), BODY: noisy(0.4, 2)})
+    claims = [Claim(contrast=("orca/control", BODY)), Claim(), trend("refine.freeze"),
+              Claim(quantity="train/probe_error")]  # fmt: skip
+    found = evaluate(claims, rows)
+    assert [each.verdict for each in found] == ["not run", "holds here", "not run", "not run"]
+    assert found[1].p_holm == found[1].p_value
+    assert "No seed has train/probe_error of all arms" in found[3].sentence
+    assert all(each.verdict == "not run" for each in evaluate(claims, []))
+
+
+def test_one_pair_is_no_test():
+    (found,) = evaluate([Claim()], observed({NONE: [0.1], BODY: [0.9]}))
+    assert (found.verdict, found.n) == (ClaimVerdict.UNKNOWN, 1)
+    assert "no test" in found.sentence
+
+
+def test_five_seeds_cannot_tell_anything():
+    arms = {NONE: noisy(0.1, 1, n=5), BODY: noisy(0.9, 2, n=5)}
+    (found,) = evaluate([Claim()], observed(arms))
+    assert (found.verdict, found.p_value) == (ClaimVerdict.UNKNOWN, 2 / 2**5)
+
+
+def test_values_that_are_missing_or_not_finite_leave_their_seed_out():
+    arms = {NONE: [*noisy(0.3, 1)[:7], math.nan], BODY: noisy(0.4, 2)[:6]}
+    (found,) = evaluate([Claim()], observed(arms))
+    assert found.n == 6
+
+
+# Trends
+
+
+def test_a_trend_is_the_change_of_the_line_over_ranks():
+    values = {"align.epochs=0": [0.5] * 8, "align.epochs=5": [0.4] * 8,
+              "align.epochs=60": [0.1] * 8, "control": [9.0] * 8}  # fmt: skip
+    (found,) = evaluate([trend()], observed(values))
+    slope = np.polyfit([0, 1, 2], [0.5, 0.4, 0.1], 1)[0]
+    assert found.difference == pytest.approx(2 * slope)
+    assert found.verdict is ClaimVerdict.HOLDS
+    assert "falls by 0.4 from the smallest to the largest align.epochs" in found.sentence
+
+
+def test_the_trend_of_two_levels_is_their_contrast():
+    arms = {"align.epochs=0": noisy(0.5, 1), "align.epochs=1.0e+1": noisy(0.4, 2)}
+    over = evaluate([trend()], observed(arms))[0]
+    between = evaluate([Claim(contrast=(*arms,)[::-1])], observed(arms))[0]
+    assert over.difference == pytest.approx(between.difference)
+    assert (over.p_value, over.n) == (between.p_value, between.n)
+
+
+def test_crossed_arms_with_one_level_count_by_their_mean():
+    arms = {f"align.epochs={e},refine.freeze={f}": noisy(0.5 - 0.01 * e + 0.1 * (f == "body"), e)
+            for e in (0, 5) for f in ("none", "body")}  # fmt: skip
+    (found,) = evaluate([trend()], observed(arms))
+    means = [np.mean(list(arms.values())[i : i + 2], axis=0) for i in (0, 2)]
+    assert found.difference == pytest.approx(np.mean(means[1] - means[0]))
+
+
+@pytest.mark.parametrize(
+    ("arm", "level"),
+    [("align.epochs=5", 5), ("meta.lambda=1e-05,align.epochs=0.5", 0.5), (None, None),
+     ("control", None), ("align.epochs=true", None), ("align.epochs=nan", None)],
+)  # fmt: skip
+def test_levels_are_the_numbers_of_an_arms_name(arm, level):
+    assert level_of(arm, "align.epochs") == level
+
+
+# Methods and tasks
+
+
+def test_a_side_without_a_method_takes_the_others():
+    rows = observed({None: noisy(0.3, 1), "control": noisy(0.5, 2)}, method="mona")
+    rows += observed({None: noisy(0.4, 3), "control": noisy(0.1, 4)}, method="pare")
+    contrasts = [("mona", "control"), ("pare", "control"), ("mona", "pare/control"),
+                 ("mona", "pare")]  # fmt: skip
+    verdicts = [each.verdict for each in evaluate([Claim(contrast=c) for c in contrasts], rows)]
+    assert verdicts == ["holds here", "does not hold", "does not hold", "holds here"]
+
+
+def test_arms_that_name_no_method_are_paired_within_each():
+    rows = observed({NONE: noisy(0.3, 1), BODY: noisy(0.4, 2)})
+    rows += observed({NONE: noisy(0.5, 3), BODY: noisy(0.8, 4)}, method="mona")
+    (found,) = evaluate([Claim()], rows)
+    assert (found.n, found.is_relative) == (16, False)
+    assert found.difference == pytest.approx(-0.2, abs=0.02)
+
+
+def test_over_tasks_each_counts_once_as_a_ratio():
+    rows = observed({NONE: [0.2] * 8, BODY: [0.4] * 8})
+    rows += observed({NONE: [20.0] * 6, BODY: [10.0] * 6}, task=OTHER)
+    (found,) = evaluate([Claim()], rows)
+    assert (found.n, found.is_relative, found.verdict) == (14, True, ClaimVerdict.UNKNOWN)
+    assert found.difference == pytest.approx(0, abs=1e-12)
+    assert found.by_task == {TASK: pytest.approx(-0.5), OTHER: pytest.approx(1.0)}
+    assert "over 2 tasks" in found.sentence
+
+
+def test_with_a_margin_tasks_keep_its_unit():
+    rows = observed({NONE: [0.4] * 8, BODY: [0.2] * 8})
+    rows += observed({NONE: [0.5] * 6, BODY: [0.4] * 6}, task=OTHER)
+    (found,) = evaluate([Claim(expect="no_worse", margin=0.3)], rows)
+    assert (found.is_relative, found.verdict) == (False, ClaimVerdict.HOLDS)
+    assert found.difference == pytest.approx(0.15)
+
+
+@given(st.lists(st.tuples(st.floats(0.1, 1), st.floats(0.1, 1)), min_size=2, max_size=8))
+def test_exchanging_the_arms_exchanges_the_sign_and_keeps_p(pairs):
+    rows = observed({NONE: [a for a, _ in pairs], BODY: [b for _, b in pairs]})
+    one, other = (evaluate([Claim(contrast=c)], rows)[0] for c in ((NONE, BODY), (BODY, NONE)))
+    assert one.difference == pytest.approx(-other.difference)
+    assert one.p_value == pytest.approx(other.p_value)
+
+
+# Recorded sweeps
+
+
+def test_a_ledger_has_the_observations_that_compare_shows(sweep):
+    ledger = sweep(
+        Scores(method="orca", task=TASK, arm="control", best=noisy(0.35, 3)),
+        Scores(method="orca", task=TASK, arm=NONE, best=noisy(0.3, 1)),
+        Scores(method="orca", task=TASK, arm=BODY, best=noisy(0.4, 2)),
+        compare_by={"refine.freeze": ["none", "body"]},
+    )
+    rows = observations_of(read_tuned_studies([ledger]))
+    claims = [Claim(), Claim(contrast=(NONE, "control")), Claim(quantity="refine/train_loss")]
+    found = evaluate(claims, rows)
+    by_pair = {(d.first, d.second): d for d in compare([ledger]).tasks[0].differences}
+    shown = by_pair[f"orca {NONE}", f"orca {BODY}"]
+    assert (found[0].difference, found[0].p_value) == (shown.difference, shown.p_value)
+    assert [each.verdict for each in found] == ["holds here"] * 3
+    assert found[2].difference == pytest.approx(found[0].difference / 2)
+
+
+def test_a_method_and_its_control_are_observed_without_arms(sweep):
+    ledger = sweep(Scores(method="mona", task=TASK, best=noisy(0.3, 1), control=noisy(0.4, 2)))
+    rows = observations_of(read_tuned_studies([ledger]))
+    assert {(row.method, row.arm) for row in rows} == {("mona", None), ("mona", "control")}
+    (found,) = evaluate([Claim(contrast=("mona", "control"))], rows)
+    assert (found.n, found.verdict) == (8, ClaimVerdict.HOLDS)
