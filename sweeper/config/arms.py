@@ -3,8 +3,8 @@
     compare_by: {refine.freeze: [none, body], align.epochs: [0, 20]}    # crossed: four arms
     compare_by: [{refine.freeze: body}, {align.epochs: 0}]              # listed: two arms
 
-A setting that an arm pins is a factor: `stage.parameter`, `model.SETTING`, `data.SETTING` or
-`proxy`. All other settings of the arms are those of their common base.
+A setting that an arm pins is a factor: `stage.parameter`, `model.SETTING`, `data.SETTING`,
+`backbone.SETTING` or `proxy`. All other settings of the arms are those of their common base.
 """
 
 import json
@@ -13,11 +13,11 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from sweeper.config.catalog import MODEL, PROXY, Catalog, public_fields
+from sweeper.config.catalog import MODEL, PROXY, Catalog, Settings, public_fields
 from sweeper.config.faults import Faults, shown
 from sweeper.config.node import Node
 from sweeper.config.parameters import check_value, is_known
@@ -25,7 +25,9 @@ from sweeper.errors import unknown
 from sweeper.model import Params
 from sweeper.text import printable
 
-DATA = "data"  # prefix of settings of the section `data`
+DATA, BACKBONE = "data", "backbone"  # prefixes of settings of these sections
+SECTIONS: tuple[Literal["data", "backbone"], ...] = ("data", "backbone")
+ORIGINS = ("name", "hub", "timm", "revision")  # settings that say where a backbone is from
 UNFIT = re.compile(r"[^A-Za-z0-9._+-]+")  # characters that a value's text in a name may not have
 
 CompareBy = Mapping[str, Sequence[Any]] | Sequence[Params]
@@ -39,9 +41,17 @@ class Arm:
     pinned: Params = field(default_factory=dict)
 
     def of(self, section: str) -> dict[str, Any]:
-        """Return the pinned settings of a section of the file: `model` or `data`."""
+        """Return the pinned settings of a section: `model`, `data` or `backbone`."""
         start = f"{section}."
         return {k.removeprefix(start): v for k, v in self.pinned.items() if k.startswith(start)}
+
+    def backbone_on(self, common: Settings) -> Settings:
+        """Return the arm's backbone, given that of the file, whose origin a pinned one replaces."""
+        pinned = self.of(BACKBONE)
+        kept = common
+        if not pinned.keys().isdisjoint(ORIGINS):
+            kept = {key: value for key, value in common.items() if key not in ORIGINS}
+        return {**kept, **pinned}
 
 
 def arms_of(compare_by: CompareBy) -> tuple[Arm, ...]:
@@ -98,7 +108,8 @@ def check_compare_by(
         max_arms: The largest number of arms of a study.
     """
     node = tree.child("compare_by")
-    types = {**catalog.parameter_types(methods), DATA: [catalog.sections["data"]]}
+    types = dict(catalog.parameter_types(methods))
+    types |= {section: [catalog.sections[section]] for section in SECTIONS}
     if isinstance(given, Mapping):
         pinned = [(k, [(node.at([k, i]), v) for i, v in enumerate(vs)]) for k, vs in given.items()]
         count = math.prod(map(len, given.values()))
@@ -145,8 +156,8 @@ def _check_factor(
             if not catalog.methods[method].needs_source:
                 faults.add(place, f"`{label}`: {method} reads no source data; take it out.")
         return
-    if section == DATA:
-        known = [f"{DATA}.{each}" for each in public_fields(catalog.sections["data"])]
+    if section in SECTIONS:
+        known = [f"{s}.{key}" for s in SECTIONS for key in public_fields(catalog.sections[s])]
         if name not in known:
             faults.add(place, unknown("factor", printable(name), known))
             return

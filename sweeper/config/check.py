@@ -5,7 +5,7 @@ every fault. `parameters.py` checks `parameters` and `fixed`; `check_studies.py`
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -101,31 +101,40 @@ def read_backbones(
         )
         if section is None:
             continue
-        name = section["name"]
-        if section.get("timm") and dimension != "2d":
-            message = "timm has encoders of images, for 2d tasks. For 1d, name one with `hub`."
-            faults.add(tree.at(["backbones", dimension, "timm"]),
-                       f"`backbones.{dimension}.timm`: {message}")  # fmt: skip
-        elif name not in catalog.backbones and not is_elsewhere(name):
-            way_out = " A folder is written as a path, ./folder, or lies in SWEEPER_HOME/weights."
-            message = unknown("backbone", printable(name), catalog.backbones) + way_out
-            message += NOT_INSTALLED
-            faults.add(tree.at(["backbones", dimension, "name"]), message)
-        elif name in catalog.backbones and (fault := fault_of(catalog.backbones, name)):
-            faults.add(tree.at(["backbones", dimension, "name"]), fault)
-        elif catalog.backbones.get(name, dimension) != dimension:
-            fits = [n for n, d in usable(catalog.backbones).items() if d == dimension]
-            message = f"`{name}` is for {catalog.backbones[name]} tasks. For {dimension}: "
-            faults.add(node, f"`backbones.{dimension}`: {message}{', '.join(sorted(fits))}.")
-        # Tokens of 2D backbones form a square grid.
-        tokens = section.get("tokens")
-        if dimension == "2d" and tokens and math.isqrt(tokens) ** 2 != tokens:
-            near = math.isqrt(tokens)
-            message = f"must be a square number, such as {near**2} or {(near + 1) ** 2}, but got"
-            faults.add(tree.at(["backbones", dimension, "tokens"]),
-                       f"`backbones.2d.tokens` {message} {tokens}.")  # fmt: skip
+        label = f"backbones.{dimension}"
+        for keys, message in backbone_faults(section, dimension, catalog, label):
+            faults.add(tree.at(["backbones", dimension, *keys]), message)
         backbones[dimension] = section
     return backbones
+
+
+def backbone_faults(
+    section: Settings, dimension: str, catalog: Catalog, label: str
+) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield the faults of a backbone for tasks of a dimension, each with its place in `section`.
+
+    Args:
+        label: The name of the backbone's place in messages.
+    """
+    name, tokens = section["name"], section.get("tokens")
+    if section.get("timm") and dimension != "2d":
+        message = "timm has encoders of images, for 2d tasks. For 1d, name one with `hub`."
+        yield ("timm",), f"`{label}.timm`: {message}"
+    elif name not in catalog.backbones and not is_elsewhere(name):
+        way_out = " A folder is written as a path, ./folder, or lies in SWEEPER_HOME/weights."
+        message = unknown("backbone", printable(name), catalog.backbones) + way_out
+        yield ("name",), message + NOT_INSTALLED
+    elif name in catalog.backbones and (fault := fault_of(catalog.backbones, name)):
+        yield ("name",), fault
+    elif name in catalog.backbones and catalog.backbones[name] != dimension:
+        fits = [n for n, d in usable(catalog.backbones).items() if d == dimension]
+        message = f"`{name}` is for {catalog.backbones[name]} tasks. For {dimension}: "
+        yield (), f"`{label}`: {message}{', '.join(sorted(fits))}."
+    # Tokens of 2D backbones form a square grid.
+    if dimension == "2d" and tokens and math.isqrt(tokens) ** 2 != tokens:
+        near = math.isqrt(tokens)
+        message = f"must be a square number, such as {near**2} or {(near + 1) ** 2}, but got"
+        yield ("tokens",), f"`{label}.tokens` {message} {tokens}."
 
 
 def is_elsewhere(backbone: str) -> bool:

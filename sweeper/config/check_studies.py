@@ -4,7 +4,9 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from sweeper.config.arms import BACKBONE
 from sweeper.config.catalog import MODEL
+from sweeper.config.check import backbone_faults
 from sweeper.config.faults import Faults
 from sweeper.config.node import Node, Place
 from sweeper.config.question import check_question
@@ -45,7 +47,7 @@ def check_studies(
     if refusals is not None:
         for study in studies:
             for path, reason in refusals(study):
-                faults.add(tree.at(path), reason)
+                _refuse(study, path, reason, tree, faults)
     notes = [_check_pruning(study, sweep, tree, faults) for study in studies]
     notes += _check_arms(sweep, studies, tree, faults)
     if sweep.question is not None:
@@ -76,6 +78,16 @@ def check_studies(
     return tuple(dict.fromkeys(note for note in notes if note))
 
 
+def _refuse(
+    study: StudySpec, path: tuple[str, ...], reason: str, tree: Node, faults: Faults
+) -> None:
+    """Add a fault for a setting of a study, at the arm if the arm has it."""
+    if study.arm is not None and path[0] == "backbones" and study.arm.of(BACKBONE):
+        faults.add(tree.child("compare_by"), f"`{study.arm.name}`: {reason}")
+    else:
+        faults.add(tree.at(path), reason)
+
+
 def _check_arms(
     sweep: Sweep, studies: Iterable[StudySpec], tree: Node, faults: Faults
 ) -> Iterator[str]:
@@ -88,10 +100,15 @@ def _check_arms(
         if study.arm is not None:
             groups.setdefault((study.method, study.task), []).append(study)
     for (method, task), arms in groups.items():
+        dimension = sweep.catalog.tasks[task].dimension
         for i, study in enumerate(arms):
+            assert study.arm is not None
+            if study.arm.of(BACKBONE):
+                found = backbone_faults(study.backbone, dimension, sweep.catalog, study.arm.name)
+                for _, fault in found:
+                    faults.add(node, fault)
             twin = next((other for other in arms[:i] if other.settings == study.settings), None)
             if twin is not None:
-                assert study.arm is not None
                 assert twin.arm is not None
                 message = f"`{method}` on `{task}` has two arms that are equal once complete: "
                 faults.add(node, f"{message}`{twin.arm.name}` and `{study.arm.name}`; keep one.")

@@ -26,7 +26,7 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from sweeper.config.arms import DATA, Arm
+from sweeper.config.arms import BACKBONE, DATA, Arm
 from sweeper.config.catalog import (
     MODEL,
     PROXY,
@@ -45,7 +45,7 @@ Stages = dict[str, Settings]  # the settings of every stage
 EPOCHS, DECAY, WARMUP = "epochs", "decay_epochs", "warmup_epochs"
 
 
-Section = Literal["fixed", "methods", "tasks"]
+Section = Literal["fixed", "methods", "tasks", "compare_by"]
 
 
 class InfeasibleParams(SweeperError):
@@ -95,9 +95,9 @@ class StudySpec:
         return (preset, (TrialKind.CONTROL, self.control)) if has_control else (preset,)
 
     @property
-    def settings(self) -> tuple[Params, str | None, Settings, Settings]:
+    def settings(self) -> tuple[Params, str | None, Settings, Settings, Settings]:
         """All that decides about the first trial, besides its seed."""
-        return self.preset, self.proxy, self.model, self.data
+        return self.preset, self.proxy, self.model, self.data, self.backbone
 
     @property
     def num_sampled(self) -> int:
@@ -141,7 +141,8 @@ class StudySpec:
             InfeasibleParams: A stage refuses them.
         """
         assert self.arm is not None
-        pinned = {k: v for k, v in self.arm.pinned.items() if k.partition(".")[0] != DATA}
+        others = (DATA, BACKBONE)
+        pinned = {k: v for k, v in self.arm.pinned.items() if k.partition(".")[0] not in others}
         return self.complete_params({**params, **pinned})
 
     def proxy_of(self, params: Params) -> str | None:

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
-from sweeper.config.arms import Arm, CompareBy, arms_of
-from sweeper.config.catalog import PROXY, Catalog, Settings
+from sweeper.config.arms import BACKBONE, Arm, CompareBy, arms_of
+from sweeper.config.catalog import PROXY, Catalog, Dimension, Settings
 from sweeper.config.distributions import Distribution, written
+from sweeper.config.faults import sentence
 from sweeper.config.schema import (
     Budget,
     Checkpoints,
@@ -24,7 +25,7 @@ from sweeper.config.schema import (
     StageStoreSection,
     Tracking,
 )
-from sweeper.config.study_spec import StudySpec, following, make_study_spec
+from sweeper.config.study_spec import InfeasibleParams, StudySpec, following, make_study_spec
 from sweeper.model import CONTROL_ARM, Params
 
 SECTIONS = ("search", "pruning", "replicate", "resources", "budget", "checkpoints",
@@ -93,13 +94,18 @@ class Sweep:
         return (*base, *arms)
 
     def _arms_on(self, task: str) -> list[Arm]:
-        """Return the arms whose source data, if they pin any, fit the task's dimension."""
-        dimension, proxies = self.catalog.tasks[task].dimension, self.catalog.proxies
-        return [
-            arm
-            for arm in arms_of(self.compare_by)
-            if PROXY not in arm.pinned or proxies[arm.pinned[PROXY]] == dimension
-        ]
+        """Return the arms whose source data and backbone, if they pin any, fit the task."""
+        dimension = self.catalog.tasks[task].dimension
+        return [arm for arm in arms_of(self.compare_by) if self._fits(arm, dimension)]
+
+    def _fits(self, arm: Arm, dimension: Dimension) -> bool:
+        known, backbone = self.catalog.backbones, arm.of(BACKBONE)
+        found = {known.get(str(backbone.get("name")), dimension)}
+        if backbone.get("timm"):
+            found.add("2d")
+        if PROXY in arm.pinned:
+            found.add(self.catalog.proxies[arm.pinned[PROXY]])
+        return found == {dimension}
 
     def study(self, method: str, task: str, arm: Arm | None = None) -> StudySpec:
         """Return the study of one method, or of one of its arms, on one task.
@@ -108,7 +114,7 @@ class Sweep:
             InfeasibleParams: The settings contradict each other. Never after the sweep's checks.
         """
         entry = self.catalog.tasks[task]
-        backbone = self.backbones[entry.dimension]
+        backbone = self._backbone_of(arm, entry.dimension)
         own = self.catalog.model_of(backbone["name"], entry.dimension)
         own = {**own, **{k: v for k, v in self.model.items() if k in own and v is not None}}
         common = {k: v for k, v in self.model.items() if self.catalog.is_common(k)}
@@ -140,6 +146,25 @@ class Sweep:
             arm=arm,
             base=f"{method}/{task}" if arm is not None and self.base == "tuned" else None,
         )
+
+    def _backbone_of(self, arm: Arm | None, dimension: Dimension) -> Settings:
+        """Return the backbone of an arm on tasks of a dimension.
+
+        Raises:
+            InfeasibleParams: What the arm pins makes no backbone.
+        """
+        common = self.backbones[dimension]
+        if arm is None or not arm.of(BACKBONE):
+            return common
+        section = self.catalog.sections["backbone"]
+        try:
+            made = section.model_validate(arm.backbone_on(common), strict=True)
+        except ValidationError as error:
+            reasons = ", ".join(sentence(item) for item in error.errors())
+            raise InfeasibleParams(
+                f"the backbone of `{arm.name}` {reasons}", "compare_by"
+            ) from error
+        return made.model_dump(mode="json", by_alias=True)
 
     def replicate_of(self, study: StudySpec) -> Replicate | None:
         """Return the repeats of a study; the base of an ablation has none."""

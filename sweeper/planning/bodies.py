@@ -2,8 +2,8 @@
 
 A sweep file and config.json do not tell everything: an architecture may have parts that are not
 understood, or its weights may not fit. `python -m sweeper.planning.bodies` loads each backbone that
-is on this machine. It reads one JSON object (`home`, by dimension the fields of a backbone, and the
-dimensions whose trials may ask for adapters), and writes one (by dimension the fault, if any).
+is on this machine. It reads one JSON object (`home`, and by place in the file a backbone, its
+dimension, and whether trials may ask for adapters), and writes one (by place the fault, if any).
 """
 
 import json
@@ -11,7 +11,9 @@ import subprocess
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from sweeper.config.arms import BACKBONE
 from sweeper.config.sweep import Sweep
 from sweeper.errors import Fault, FileFaults, SweeperError
 from sweeper.planning import child
@@ -34,23 +36,24 @@ def check_bodies(sweep: Sweep, home: Path, where: str) -> None:
         FileFaults: A backbone cannot be built.
         SweeperError: The process died.
     """
-    adapted = {
-        sweep.catalog.tasks[study.task].dimension
-        for study in sweep.studies()
-        if any(adapter_keys(study))
-    }
-    used = {sweep.catalog.tasks[task].dimension for task in sweep.tasks}
-    found = {key: BackboneSpec.model_validate(sweep.backbones[key]) for key in sorted(used)}
-    to_build = {
-        key: spec.model_dump(mode="json")
-        for key, spec in found.items()
-        if spec.name not in BACKBONES and is_here(spec, home)
-    }
+    to_build: dict[str, dict[str, Any]] = {}
+    for study in sweep.studies():
+        spec = BackboneSpec.model_validate(study.backbone)
+        if spec.name in BACKBONES or not is_here(spec, home):
+            continue
+        dimension = sweep.catalog.tasks[study.task].dimension
+        pins = study.arm is not None and study.arm.of(BACKBONE)
+        place = f"compare_by.{study.arm.name}" if study.arm and pins else f"backbones.{dimension}"
+        job = to_build.setdefault(
+            place,
+            {"dimension": dimension, "backbone": spec.model_dump(mode="json"), "adapted": False},
+        )
+        job["adapted"] |= any(adapter_keys(study))
     if not to_build:
         return
     done = subprocess.run(
         child.command("sweeper.planning.bodies"),
-        input=json.dumps({"home": str(home), "backbones": to_build, "adapted": sorted(adapted)}),
+        input=json.dumps({"home": str(home), "backbones": to_build}),
         capture_output=True,
         env=child.environment(CUDA_VISIBLE_DEVICES=""),
         text=True,
@@ -64,7 +67,7 @@ def check_bodies(sweep: Sweep, home: Path, where: str) -> None:
         ) from error
     if reasons:
         raise FileFaults(
-            Fault(where, None, f"`backbones.{key}`: {reason}") for key, reason in reasons.items()
+            Fault(where, None, f"`{place}`: {reason}") for place, reason in reasons.items()
         )
 
 
@@ -76,17 +79,18 @@ def main() -> None:
     job, out = child.read_input(), child.take_output()
     child.end_with_parent()
     faults: dict[str, str] = {}
-    for key, plain in job["backbones"].items():
+    for place, each in job["backbones"].items():
+        plain = each["backbone"]
         try:
             backbone = load_backbone(BackboneSpec.model_validate(plain), Path(job["home"]))
-            check_dimension(backbone.name, backbone.dimension, key)
-            if key in job["adapted"]:
+            check_dimension(backbone.name, backbone.dimension, each["dimension"])
+            if each["adapted"]:
                 check_adapters(backbone.body, backbone.roles)
         except TrainableError as error:
-            faults[key] = str(error)
+            faults[place] = str(error)
         except Exception as error:  # of an architecture that the library itself cannot build
             traceback.print_exc()
-            faults[key] = f"`{plain['name']}` cannot be built: {type(error).__name__}: {error}"
+            faults[place] = f"`{plain['name']}` cannot be built: {type(error).__name__}: {error}"
     child.write_line(out, {"faults": faults})
 
 

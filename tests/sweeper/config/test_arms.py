@@ -132,6 +132,40 @@ def test_without_arms_the_form_and_the_hash_are_what_they_were():
     assert load("base: tuned\n").config_hash == sweep.config_hash
 
 
+def test_an_arm_may_pin_settings_of_the_backbone():
+    found = arms(load("compare_by: {backbone.weights: [pretrained, random]}\n"))
+    backbones = {name: found[name].backbone for name in found}
+    assert backbones["control"] == backbones["backbone.weights=pretrained"]
+    random = backbones["backbone.weights=random"]
+    assert random == {**backbones["control"], "weights": "random"}
+    assert all("backbone.weights" not in study.preset for study in found.values())
+
+
+def test_a_pinned_origin_replaces_the_backbone_and_keeps_its_cuts():
+    text = TEXT.replace("1d: minilm", "1d: {name: minilm, layers: 2, tokens: 32}")
+    hub = "FacebookAI/roberta-large"
+    found = arms(load(f"compare_by: [{{backbone.hub: {hub}}}, {{backbone.layers: 1}}]\n", text))
+    large = found["backbone.hub=FacebookAI-roberta-large"].backbone
+    assert (large["hub"], large["name"], large["layers"], large["tokens"]) == (hub, hub, 2, 32)
+    assert found["backbone.layers=1"].backbone["name"] == "minilm"
+
+
+def test_a_backbone_is_an_arm_on_the_tasks_of_its_dimension_alone():
+    text = TEXT.replace("[pdebench/advection_1d]", "[pdebench/advection_1d, pdebench/darcy_2d]")
+    text = text.replace("{1d: minilm}", "{1d: minilm, 2d: dinov2_small}")
+    text = text.replace("{1d: python_source}", "{1d: python_source, 2d: digits}")
+    names = "[minilm, roberta_base, swin_base, dinov2_small]"
+    sweep = load(f"compare_by: {{backbone.name: {names}}}\n", text)
+    assert [study.name.removeprefix("orca/pdebench/") for study in sweep.studies()] == [
+        "advection_1d/control",
+        "advection_1d/backbone.name=minilm",
+        "advection_1d/backbone.name=roberta_base",
+        "darcy_2d/control",
+        "darcy_2d/backbone.name=swin_base",
+        "darcy_2d/backbone.name=dinov2_small",
+    ]
+
+
 def test_names_of_arms_are_safe_in_paths():
     (arm,) = arms_of([{"proxy": "../a b/ü", "align.steps": [1, 2]}])
     assert arm.name == "proxy=..-a-b,align.steps=1-2"
@@ -171,6 +205,22 @@ ROWS = {
         "compare_by: [{align.epochs: 20}, {refine.weight_decay: 0.25}]",
         f"x.yaml:{LINE}: `orca` on `{TASK}` has two arms that are equal once complete: "
         "`align.epochs=20` and `refine.weight_decay=0.25`; keep one.",
+    ),
+    "an unknown setting of the backbone": (
+        "compare_by: {backbone.wieghts: [random, pretrained]}",
+        f"x.yaml:{LINE}: unknown factor `backbone.wieghts`. Did you mean `backbone.weights`?",
+    ),
+    "a value that the backbone refuses": (
+        "compare_by: {backbone.weights: [random, learned]}",
+        f"x.yaml:{LINE}: `compare_by.backbone.weights` must be",
+    ),
+    "an unknown backbone": (
+        "compare_by: {backbone.name: [minilm, minilmm]}",
+        f"x.yaml:{LINE}: unknown backbone `minilmm`. Did you mean `minilm`?",
+    ),
+    "two origins": (
+        "compare_by: [{backbone.hub: a/b, backbone.name: minilm}, {backbone.layers: 1}]",
+        f"x.yaml:{LINE}: `orca` on `{TASK}`",
     ),
     "an unknown source": (
         "compare_by: {proxy: [python_source, conl2003]}",
