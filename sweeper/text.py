@@ -3,6 +3,7 @@
 Safe text has no control characters and no passwords in URLs.
 """
 
+import json
 import math
 import re
 from collections.abc import Mapping
@@ -97,3 +98,15 @@ def without_nonfinite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [without_nonfinite(each) for each in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def differences(old: Any, new: Any, path: str = "") -> list[str]:
+    """Return the differences of two trees, as `search.trials: 8 -> 16`; `-` is a missing value."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = dict.fromkeys((*old, *new))
+        parts = (
+            differences(old.get(k, "-"), new.get(k, "-"), f"{path}.{k}" if path else k)
+            for k in keys
+        )
+        return [line for part in parts for line in part]
+    return [] if old == new else [f"{path}: {json.dumps(old)} -> {json.dumps(new)}"]

@@ -17,10 +17,18 @@ from pathlib import Path
 from trainables.errors import PluginError
 from trainables.plugins import OURS, Offer
 
-__all__ = ["code_version", "plugin_version"]
+__all__ = ["SHARED_CODE", "code_version", "plugin_version", "science_code"]
 
 PACKAGE = "trainables"
 INSTALLED = ("site-packages", "dist-packages")
+SHARED_CODE = ("trainables.models.cross_modal", "trainables.models.backbones.loading",
+               "trainables.sources.source", "trainables.training.pseudo_labels",
+               "trainables.tasks.store.store")  # fmt: skip
+APART = (  # modules that name, describe, carry or store, and compute no number of a trial
+    "errors", "plugins", "report", "spec", "storage", "models.origin", "models.weights",
+    "sources.proxy", "sources.registry", "tasks.kinds", "tasks.task",
+)  # fmt: skip
+SHORT = 12  # characters of the hash of one module
 
 
 @cache
@@ -31,6 +39,21 @@ def code_version(*modules: str) -> str:
     its version. Of a plugin all modules count, since it may import some of them by name.
     """
     return _hash_of(_closure(modules))
+
+
+def science_code(modules: Iterable[str]) -> dict[str, str]:
+    """Return a short hash of each module that `modules` need and that computes numbers, by name.
+
+    Of this package, modules that only name, describe, carry or store something are left out, and
+    with them the pretrained weights and the data, which have hashes of their own.
+    """
+    found = _closure((*sorted(set(modules)), *SHARED_CODE))
+    apart = tuple(f"{PACKAGE}.{name}" for name in APART)
+    return {
+        name: text if _top(name) != PACKAGE and " " in text else text[:SHORT]
+        for name, text in sorted(found.items())
+        if not any(name == each or name.startswith(f"{each}.") for each in apart)
+    }
 
 
 def plugin_version(offers: Iterable[Offer]) -> str:
@@ -116,28 +139,45 @@ def _imports(tree: ast.Module, module: str, owned: frozenset[str]) -> Iterator[s
                 yield source
                 continue
             yield source
-            found = find_spec(source)
-            if found is not None and found.submodule_search_locations is not None:
+            if _locate(source)[1]:
                 names = (f"{source}.{alias.name}" for alias in node.names)
-                yield from (name for name in names if find_spec(name))
+                yield from (name for name in names if _locate(name)[0])
 
 
 def _absolute(node: ast.ImportFrom, module: str) -> str:
     """Return the absolute name of the module that `from X import …` imports from."""
     if not node.level:
         return node.module or ""
-    found = find_spec(module)
-    is_package = found is not None and found.submodule_search_locations is not None
+    is_package = _locate(module)[1]
     parts = module.split(".")
     base = parts[: len(parts) - node.level + is_package]
     return ".".join([*base, *([node.module] if node.module else [])])
 
 
 def _file(module: str) -> Path:
+    path, _ = _locate(module)
+    if path is None:
+        raise ModuleNotFoundError(module)
+    return path
+
+
+def _locate(module: str) -> tuple[Path | None, bool]:
+    """Return the file of a module, or None, and whether the module is a package.
+
+    `find_spec` would import the parents of a module, and with some of this package torch.
+    """
+    if _top(module) == PACKAGE:
+        for root in map(Path, sys.modules[PACKAGE].__path__):
+            place = root.joinpath(*module.split(".")[1:])
+            if (file := place / "__init__.py").is_file():
+                return file, True
+            if (file := place.with_name(f"{place.name}.py")).is_file():
+                return file, False
+        return None, False
     found = find_spec(module)
     if found is None or found.origin is None:
-        raise ModuleNotFoundError(module)
-    return Path(found.origin)
+        return None, found is not None and found.submodule_search_locations is not None
+    return Path(found.origin), found.submodule_search_locations is not None
 
 
 def _parse(file: Path) -> ast.Module:

@@ -248,6 +248,15 @@ def export(
             show_default=False,
         ),
     ] = None,
+    evidence: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Write the evidence of a finished sweep into a folder instead, from which "
+            "`sweeper reproduce` makes its page: the numbers of each seed, their key and a figure.",
+            show_default=False,
+        ),
+    ] = None,
     study: Annotated[
         str | None,
         typer.Option(
@@ -275,8 +284,14 @@ def export(
     """
     from sweeper.commands import results
 
-    if optuna is not None and model is not None:
-        raise UsageError("--optuna and --model each write something else: give one of them.")
+    others = {"--optuna": optuna, "--model": model, "--evidence": evidence}
+    if len(given := [option for option, value in others.items() if value is not None]) > 1:
+        raise UsageError(f"{' and '.join(given)} each write something else: give one of them.")
+    if evidence is not None:
+        if form is not None or out is not None or study is not None or trial is not None:
+            raise UsageError("--evidence writes files about the whole sweep: give no other option.")
+        output.show(results.export_evidence(sweep, evidence), command="export", as_json=False)
+        return
     if optuna is not None:
         from sweeper.commands.optuna import export as export_optuna
 

@@ -45,6 +45,7 @@ from sweeper.planning.gpus import count_gpus, slices_by_name
 from sweeper.planning.plugin_path import active
 from sweeper.planning.plugins import changes, record_of
 from sweeper.planning.price import price_of
+from sweeper.planning.science_code import code_of
 from sweeper.planning.stage_store import pin_of
 from sweeper.planning.studies import check_same, make_plans
 from sweeper.planning.trials import TrialBuilder
@@ -135,7 +136,8 @@ def _start(ledger: Ledger, sweep: Sweep, slots: int, say: Callable[[str], None])
     price = price_of(sweep, home(), slots).price
     record, provenance = ledger.sweep(), {**collect(), **record_of(sweep)}
     changed = changes(record.provenance, provenance) if record is not None else []
-    ledger.start(provenance, slots=slots, prediction=price.to_json() if price else None)
+    prediction = price.to_json() if price else None
+    ledger.start(provenance, slots=slots, prediction=prediction, code=code_of(sweep))
     for note in changed:
         say(note)
         ledger.note(note)

@@ -3,7 +3,6 @@
 This module does not load torch.
 """
 
-import json
 import os
 import re
 import shutil
@@ -12,7 +11,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from sweeper.address import is_address, is_dashboard
 from sweeper.config.catalog import Catalog, extended
@@ -32,7 +30,7 @@ from sweeper.planning.gpus import count_gpus
 from sweeper.planning.plugins import check_installed, record_of
 from sweeper.planning.sweep_folder import check_storage
 from sweeper.planning.trials import data_of
-from sweeper.text import JsonObject, format_bytes
+from sweeper.text import JsonObject, differences, format_bytes
 from trainables.errors import ConfigError, DataError
 from trainables.models.weights.description import (
     NO_PEFT,
@@ -238,18 +236,6 @@ def _at_former_store(sweep: Sweep, record: SweepRecord) -> Sweep:
         return sweep
     checkpoints = sweep.checkpoints.model_copy(update={"store": former})
     return replace(sweep, checkpoints=checkpoints)
-
-
-def differences(old: Any, new: Any, path: str = "") -> list[str]:
-    """Return the differences of two trees, as `search.trials: 8 -> 16`; `-` is a missing value."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        keys = dict.fromkeys((*old, *new))
-        parts = (
-            differences(old.get(k, "-"), new.get(k, "-"), f"{path}.{k}" if path else k)
-            for k in keys
-        )
-        return [line for part in parts for line in part]
-    return [] if old == new else [f"{path}: {json.dumps(old)} -> {json.dumps(new)}"]
 
 
 def refusals(study: StudySpec, home: Path | None) -> Iterator[Refusal]:

@@ -12,11 +12,11 @@ from sweeper.core.stage_sharing import SharedStages
 from sweeper.errors import UsageError
 from sweeper.ledger import Ledger
 from sweeper.model import Params, Study, StudyFacts, TrialKind
-from sweeper.planning.load import differences
 from sweeper.planning.samplers import PRUNERS, SAMPLERS
 from sweeper.search.factories import experimental
 from sweeper.search.optuna_sampler import OptunaSampler
 from sweeper.search.shared_configs import draw_shared_configs
+from sweeper.text import differences
 from trainables.seeding import derive_seed
 
 PINNED = ("data_source", "content_hash", "weights_hash")  # facts of a study that must not change

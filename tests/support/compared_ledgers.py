@@ -63,8 +63,13 @@ def write(
     model: Mapping[str, Any] | None = None,
     task_files: Mapping[str, Any] | None = None,
     compare_by: Mapping[str, Sequence[Any]] | None = None,
+    launches: Sequence[Mapping[str, Any]] = ({},),
 ) -> Ledger:
-    """Write a finished sweep and return its ledger; its clock ticks a second a write."""
+    """Write a finished sweep and return its ledger; its clock ticks a second a write.
+
+    Args:
+        launches: The facts about each launch.
+    """
     ticks = itertools.count()
     folder.mkdir(parents=True, exist_ok=True)
     ledger = Ledger(f"sqlite:///{folder / 'ledger.db'}", name, clock=lambda: START + next(ticks))
@@ -89,7 +94,8 @@ def write(
             profile="laptop", text=f"name: {name}\n",
         )
     )  # fmt: skip
-    ledger.start({})
+    for facts in launches:
+        ledger.start({}, **facts)
     for scores in studies:
         _write_study(ledger, scores)
     ledger.end("finished")

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainables.code_hash import code_version
+from trainables.code_hash import SHARED_CODE, code_version
 from trainables.errors import StorageError
 from trainables.models.backbone import Backbone
 from trainables.plugins import plugins_of
@@ -37,9 +37,6 @@ __all__ = ["StageCache", "code_version", "root_key", "stage_key", "stage_keys"]
 POLL_S = 0.5  # seconds between two attempts to get a claim
 WAIT_S = 5.0  # seconds between two reports of a waiting trial
 LIBRARIES = ("torch", "transformers", "timm", "pot", "numpy", "scipy", "scikit-learn")
-SHARED_CODE = ("trainables.models.cross_modal", "trainables.models.backbones.loading",
-               "trainables.sources.source", "trainables.training.pseudo_labels",
-               "trainables.tasks.store.store")  # fmt: skip
 
 
 def root_key(spec: TrialSpec, backbone: Backbone, domains: Domains, device: torch.device) -> str:

@@ -1,0 +1,280 @@
+"""Evidence: the numbers of a finished sweep, and the key of all that they depend on.
+
+The key has the settings that decide numbers, the code of the methods involved, and the hashes of
+the data. Evidence holds as long as all three are those of the present. Names, resources, budgets,
+places of files and code of the service are no part of it.
+"""
+
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+
+from sweeper.analysis.comparison.entries import TunedStudy, control_of, read_tuned_studies
+from sweeper.analysis.prose import DISTANCES
+from sweeper.analysis.statistics import bootstrap_interval
+from sweeper.analysis.table import finite
+from sweeper.ledger import EventKind, Ledger
+from sweeper.model import CONTROL_ARM, Study, Trial
+from sweeper.text import JsonObject, differences
+
+__all__ = ["CurvePoint", "Evidence", "Key", "Machine", "Result", "StudyRecord", "read_evidence"]
+
+INDIFFERENT = ("name", "experiment", "max_arms", "resources", "budget", "checkpoints",
+               "stage_store", "failures", "tracking")  # fmt: skip
+HIDDEN = ("lr", "grad_norm", "loss", "converged", "skipped_classes", "_best")  # ends of metrics
+FACTS = ("title", "dimension", "kind", "metric", "protocol", "data_source", "content_hash",
+         "samples", "baselines", "backbone", "pretrained", "weights_hash", "proxy")  # fmt: skip
+SEVERAL = "several"  # hash of a module that was changed between two launches of a sweep
+SHOWN = 3  # modules that a message names
+
+
+@dataclass(frozen=True, kw_only=True)
+class Key:
+    """All that numbers depend on. Evidence with an equal key is as good as a new run."""
+
+    settings: JsonObject  # of the resolved file
+    code: Mapping[str, str] | None  # module -> hash; None: unknown
+    data: Mapping[str, str]  # task -> hash of its content
+
+    def changes(self, now: "Key") -> dict[str, str]:
+        """Return what differs in the key of the present, by `settings`, `code` and `data`.
+
+        Data that this machine does not have are not compared.
+        """
+        found = {}
+        if lines := differences(self.settings, now.settings):
+            found["settings"] = "; ".join(lines)
+        if self.code is None:
+            found["code"] = "its code is unknown"
+        elif now.code is not None and (modules := _unlike(self.code, now.code)):
+            more = f" and {len(modules) - SHOWN} more" * (len(modules) > SHOWN)
+            found["code"] = ", ".join(modules[:SHOWN]) + more
+        tasks = [task for task, had in self.data.items() if now.data.get(task, had) != had]
+        if tasks:
+            found["data"] = ", ".join(tasks)
+        return found
+
+
+def _unlike(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
+    return sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
+
+
+def deciding(resolved: JsonObject) -> dict[str, object]:
+    """Return the settings of a resolved sweep that decide its numbers."""
+    kept = {name: value for name, value in resolved.items() if name not in INDIFFERENT}
+    if "search" in kept:
+        kept["search"] = {k: v for k, v in kept["search"].items() if k != "max_concurrent"}
+    return kept
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """The devices that a sweep ran on."""
+
+    slots: int | None  # trials at a time; None: unknown
+    cpu: float  # cores of a trial
+    gpu: float
+
+    def __str__(self) -> str:
+        devices = f"{self.gpu:g} of a GPU" if self.gpu else f"{self.cpu:g} CPU core"
+        return (
+            devices if self.slots is None else f"{self.slots} trials at a time, each on {devices}"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyRecord:
+    """One study: a method, or an arm of it, on one task."""
+
+    name: str
+    method: str
+    task: str
+    objective: str  # val/nrmse
+    facts: JsonObject
+
+    @property
+    def arm(self) -> str | None:
+        """The name of the arm of an ablation, or None."""
+        return Study(
+            name=self.name, method=self.method, task=self.task, objective=self.objective, seed=0
+        ).arm
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """The training of one configuration on one seed."""
+
+    study: str
+    seed: int
+    validation: float | None
+    test: float | None
+    epochs: int
+    device_seconds: float
+    metrics: Mapping[str, float] = field(default_factory=dict)  # last values
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurvePoint:
+    """A metric after an epoch of a stage, over the seeds of a study."""
+
+    study: str
+    metric: str
+    stage: str
+    epoch: int
+    mean: float
+    low: float | None  # of the 95 % interval over seeds
+    high: float | None
+    seeds: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """The numbers of a finished sweep."""
+
+    name: str
+    profile: str
+    config_hash: str
+    key: Key
+    commit: str | None  # of the code that ran, where that is known
+    packages: Mapping[str, str]
+    finished: str | None  # 2026-11-27
+    machine: Machine
+    studies: tuple[StudyRecord, ...]
+    results: tuple[Result, ...]
+    curves: tuple[CurvePoint, ...] = ()
+
+
+def read_evidence(ledger: Ledger) -> Evidence:
+    """Return the evidence of a sweep: the replicates of its best configurations and controls.
+
+    A configuration without replicates has its single training.
+
+    Raises:
+        NotFound: The sweep was never started.
+    """
+    found = read_tuned_studies([ledger])
+    record = found[0].sweep.record
+    starts = ledger.events(kinds=(EventKind.SWEEP_STARTED,))
+    ends = ledger.events(kinds=(EventKind.SWEEP_ENDED,))
+    chosen = [each for tuned in found for each in _chosen(tuned)]
+    resources = record.resolved.get("resources") or {}
+    slots = starts[-1].payload.get("slots") if starts else None
+    facts = {each.name: each.facts for each, _, _ in chosen}
+    provenance = record.provenance
+    return Evidence(
+        name=record.name,
+        profile=record.profile,
+        config_hash=record.config_hash,
+        key=Key(
+            settings=deciding(record.resolved),
+            code=_merged([start.payload.get("code") for start in starts]),
+            data={
+                each.task: str(facts[each.name]["content_hash"])
+                for each, _, _ in chosen
+                if facts[each.name].get("content_hash") and not _has_own_data(each)
+            },
+        ),
+        commit=None if provenance.get("git_dirty") else provenance.get("git_commit"),
+        packages={k: v for k, v in (provenance.get("packages") or {}).items() if v},
+        finished=time.strftime("%Y-%m-%d", time.gmtime(ends[-1].at)) if ends else None,
+        machine=Machine(
+            slots=slots if isinstance(slots, int) else None,
+            cpu=float(resources.get("cpu") or 1),
+            gpu=float(resources.get("gpu") or 0),
+        ),
+        studies=tuple(each for each, _, _ in chosen),
+        results=tuple(
+            _result(each.name, tuned, trial) for each, tuned, trials in chosen for trial in trials
+        ),
+        curves=tuple(
+            point for each, tuned, trials in chosen for point in _curves(each, tuned, trials)
+        ),
+    )
+
+
+def _merged(codes: Sequence[Mapping[str, str] | None]) -> dict[str, str] | None:
+    """Return the code of all launches of a sweep, or None if one did not record it."""
+    merged: dict[str, str] = {}
+    for code in codes:
+        if code is None:
+            return None
+        merged = {**code, **{k: v if code.get(k, v) == v else SEVERAL for k, v in merged.items()}}
+    return merged or None
+
+
+def _has_own_data(study: StudyRecord) -> bool:
+    """Return whether the arm of a study pins settings of the data."""
+    return study.arm is not None and "data." in study.arm
+
+
+_Chosen = tuple[StudyRecord, TunedStudy, Sequence[Trial]]
+
+
+def _chosen(tuned: TunedStudy) -> Iterator[_Chosen]:
+    """Yield a study's best configuration, and the control of a study that is no arm."""
+    table, study = tuned.study, tuned.study.study
+    if tuned.arm is None and tuned.sweep.record.resolved.get("compare_by"):
+        return  # the base of an ablation
+    facts = {k: v for k in FACTS if (v := table.facts.get(k)) not in (None, {}, ())}
+    named = StudyRecord(
+        name=study.name, method=study.method, task=study.task, objective=study.objective,
+        facts=facts,
+    )  # fmt: skip
+    if table.best is not None:
+        yield named, tuned, table.reached(table.best).trainings
+    control = control_of(tuned).trial if tuned.arm is None else None
+    if control is not None:
+        (trial,) = (t for t in table.trials if t.number == control)
+        vanilla = StudyRecord(**{**vars(named), "name": f"{study.name}/{CONTROL_ARM}"})
+        yield vanilla, tuned, table.reached(trial).trainings
+
+
+def _result(study: str, tuned: TunedStudy, trial: Trial) -> Result:
+    history, count = tuned.history(trial), tuned.devices[1]
+    mine = (tuned.study.study.objective, tuned.study.test_metric)
+    metrics = {
+        name: value
+        for name, value in {**history.metrics, **trial.test}.items()
+        if name not in mine and math.isfinite(value)
+        if not name.removesuffix("_start").endswith(HIDDEN)
+    }
+    return Result(
+        study=study,
+        seed=trial.seed,
+        validation=finite(trial.value),
+        test=finite(tuned.study.test_value(trial)),
+        epochs=history.epochs,
+        device_seconds=count * history.seconds,
+        metrics=metrics,
+    )
+
+
+def _curves(study: StudyRecord, tuned: TunedStudy, trials: Sequence[Trial]) -> Iterator[CurvePoint]:
+    """Yield the points of the objective and of the first distance, by epoch."""
+    values: dict[tuple[str, str, int], list[float]] = {}
+    for trial in trials:
+        for each in tuned.history(trial).measurements:
+            for name in (study.objective, *_distance(each.metrics)):
+                value = each.objective if name == study.objective else each.metrics.get(name)
+                if value is not None and math.isfinite(value):
+                    values.setdefault((name, each.stage, each.epoch), []).append(value)
+    for (name, stage, epoch), numbers in values.items():
+        interval = bootstrap_interval(numbers)
+        yield CurvePoint(
+            study=study.name,
+            metric=name,
+            stage=stage,
+            epoch=epoch,
+            mean=fmean(numbers),
+            low=None if interval is None else interval[0],
+            high=None if interval is None else interval[1],
+            seeds=len(numbers),
+        )
+
+
+def _distance(metrics: Mapping[str, float]) -> list[str]:
+    """Return the name of the most usual distance among metrics, if there is one."""
+    found = (name for each in DISTANCES for name in metrics if name.rpartition("/")[2] == each)
+    return list(found)[:1]

@@ -1,0 +1,183 @@
+"""The files of evidence: NAME.json, NAME.csv, NAME.curves.csv and NAME.svg in one folder.
+
+    NAME.json        the key, the origin, and the studies with their facts
+    NAME.csv         a row for each training: study, seed, values, cost, last values of metrics
+    NAME.curves.csv  a row for each study, metric and epoch: the mean over seeds and its interval
+    NAME.svg         the figure of all arms
+
+Evidence of another profile than `laptop` has the name of the profile in these names.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from sweeper.analysis.comparison.exports import as_csv
+from sweeper.analysis.reproduction.evidence import (
+    CurvePoint,
+    Evidence,
+    Key,
+    Machine,
+    Result,
+    StudyRecord,
+)
+from sweeper.errors import UsageError
+from sweeper.text import JsonObject
+
+__all__ = ["as_files", "find", "load", "stem_of"]
+
+SCHEMA = 1
+USUAL = "laptop"  # the profile whose name is left out
+COLUMNS = ("study", "seed", "validation", "test", "epochs", "device_seconds")
+DIGITS = 6  # significant ones, of metrics and curves
+
+
+def stem_of(name: str, profile: str) -> str:
+    """Return the start of the names of the files about a sweep and a profile."""
+    return name if profile == USUAL else f"{name}.{profile}"
+
+
+def as_files(evidence: Evidence) -> dict[str, str]:
+    """Return the content of each file but the figure, by its name."""
+    stem = stem_of(evidence.name, evidence.profile)
+    files = {f"{stem}.json": _json(evidence), f"{stem}.csv": _csv(evidence.results)}
+    if evidence.curves:
+        rows = [{k: _short(v) for k, v in asdict(point).items()} for point in evidence.curves]
+        files[f"{stem}.curves.csv"] = as_csv(rows)
+    return files
+
+
+def _json(evidence: Evidence) -> str:
+    """Return the key, the origin and the studies, with each set of facts once."""
+    sets: list[JsonObject] = []
+    studies = {}
+    for each in evidence.studies:
+        if each.facts not in sets:
+            sets.append(each.facts)
+        named = {"method": each.method, "task": each.task, "objective": each.objective}
+        studies[each.name] = {**named, "facts": sets.index(each.facts)}
+    content = {
+        "schema": SCHEMA,
+        "sweep": evidence.name,
+        "profile": evidence.profile,
+        "config_hash": evidence.config_hash,
+        "finished": evidence.finished,
+        "machine": asdict(evidence.machine),
+        "commit": evidence.commit,
+        "packages": dict(evidence.packages),
+        "data": dict(evidence.key.data),
+        "settings": evidence.key.settings,
+        "code": None if evidence.key.code is None else dict(evidence.key.code),
+        "studies": studies,
+        "facts": sets,
+    }
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+
+
+def _csv(results: Sequence[Result]) -> str:
+    metrics = sorted({name for each in results for name in each.metrics})
+    return as_csv(
+        [
+            {
+                **{name: getattr(each, name) for name in COLUMNS},
+                "device_seconds": f"{each.device_seconds:.2f}",
+                **{name: _short(each.metrics.get(name)) for name in metrics},
+            }
+            for each in results
+        ]
+    )
+
+
+def _short(value: Any) -> Any:
+    return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
+
+
+def find(folders: Sequence[Path], name: str, profile: str) -> Path | None:
+    """Return the JSON file of the evidence about a sweep in the first folder that has it.
+
+    Evidence of the profile comes before that of the usual one.
+    """
+    for stem in dict.fromkeys((stem_of(name, profile), name)):
+        for folder in folders:
+            if (file := folder / f"{stem}.json").is_file():
+                return file
+    return None
+
+
+def load(file: Path) -> Evidence:
+    """Return the evidence in a JSON file and in the CSV files beside it.
+
+    Raises:
+        UsageError: A file is missing or damaged.
+    """
+    try:
+        content = json.loads(file.read_text("utf-8"))
+        if content["schema"] != SCHEMA:
+            raise UsageError(f"{file}: written by another version of sweeper; write it anew.")
+        return Evidence(
+            name=str(content["sweep"]),
+            profile=str(content["profile"]),
+            config_hash=str(content["config_hash"]),
+            key=Key(settings=content["settings"], code=content["code"], data=content["data"]),
+            commit=content["commit"],
+            packages=content["packages"],
+            finished=content["finished"],
+            machine=Machine(**content["machine"]),
+            studies=tuple(_studies(content)),
+            results=tuple(_results(file.with_suffix(".csv"))),
+            curves=tuple(_curves(file.with_suffix(".curves.csv"))),
+        )
+    except OSError as error:
+        raise UsageError(f"{error.filename}: {error.strerror}; write the evidence anew.") from error
+    except (ValueError, LookupError, TypeError, AttributeError, csv.Error) as error:
+        raise UsageError(f"{file}: this is no evidence ({error}); write it anew.") from error
+
+
+def _studies(content: JsonObject) -> Iterator[StudyRecord]:
+    for name, each in content["studies"].items():
+        facts = content["facts"][each["facts"]]
+        yield StudyRecord(
+            name=name, method=each["method"], task=each["task"], objective=each["objective"],
+            facts=dict(facts),
+        )  # fmt: skip
+
+
+def _results(file: Path) -> Iterator[Result]:
+    for row in csv.DictReader(io.StringIO(file.read_text("utf-8"))):
+        yield Result(
+            study=row["study"],
+            seed=int(row["seed"]),
+            validation=_number(row["validation"]),
+            test=_number(row["test"]),
+            epochs=int(row["epochs"]),
+            device_seconds=float(row["device_seconds"]),
+            metrics=_metrics(row),
+        )
+
+
+def _metrics(row: Mapping[str, str]) -> dict[str, float]:
+    return {name: float(text) for name, text in row.items() if name not in COLUMNS and text}
+
+
+def _curves(file: Path) -> Iterator[CurvePoint]:
+    if not file.is_file():
+        return
+    for row in csv.DictReader(io.StringIO(file.read_text("utf-8"))):
+        yield CurvePoint(
+            study=row["study"],
+            metric=row["metric"],
+            stage=row["stage"],
+            epoch=int(row["epoch"]),
+            mean=float(row["mean"]),
+            low=_number(row["low"]),
+            high=_number(row["high"]),
+            seeds=int(row["seeds"]),
+        )
+
+
+def _number(text: str) -> float | None:
+    return float(text) if text else None

@@ -1,0 +1,61 @@
+"""The hash of the code and of the data that the results of a sweep depend on.
+
+Both decide whether evidence of an earlier run still holds. Code of the service does not count: it
+chooses what is trained, which the settings of a sweep say.
+"""
+
+from collections.abc import Iterator
+from contextlib import suppress
+
+from sweeper.config.sweep import Sweep
+from sweeper.planning.catalog import as_usage_errors, home
+from sweeper.planning.trials import data_of
+from trainables.code_hash import science_code
+from trainables.errors import DataError
+from trainables.methods.registry import METHODS
+from trainables.plugins import offers
+from trainables.tasks.loading import is_prepared, load_task
+from trainables.tasks.registry import TASKS
+
+__all__ = ["code_of", "data_hashes"]
+
+
+def code_of(sweep: Sweep) -> dict[str, str]:
+    """Return a short hash of each module that computes numbers of a sweep's trials, by name.
+
+    These are the modules of the methods and of their stages, of the tasks' metrics, and all that
+    they import, such as models, losses, optimisers and distances. Modules of other methods do not
+    count.
+
+    Raises:
+        UsageError: A module of a plugin is not valid Python.
+    """
+    with as_usage_errors():
+        return science_code(_modules(sweep))
+
+
+def _modules(sweep: Sweep) -> Iterator[str]:
+    for name in sweep.methods:
+        yield from (offer.module for offer in offers("sweeper.methods").get(name, ()))
+        for config in METHODS[name].stages.values():
+            yield config.implementation.partition(":")[0]
+            yield config.__module__
+    for task in sweep.tasks:
+        for metric in TASKS[task].metrics:
+            yield from (offer.module for offer in offers("sweeper.metrics").get(metric, ()))
+
+
+def data_hashes(sweep: Sweep) -> dict[str, str]:
+    """Return the content hash of each task's data; data that are not on this machine have none.
+
+    Arms that pin settings of the data have others, and do not count.
+    """
+    found = {}
+    for study in sweep.studies():
+        data = data_of(study)
+        if study.arm is not None and any(name.startswith("data.") for name in study.arm.pinned):
+            continue
+        with suppress(DataError):
+            if study.task not in found and is_prepared(study.task, data, home()):
+                found[study.task] = load_task(study.task, data, home()).content_hash
+    return found
