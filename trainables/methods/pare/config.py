@@ -11,7 +11,7 @@ from pydantic import Field, field_validator
 
 from trainables.stages.configs import RefineConfig
 
-Scorer = Literal["gate", "gate_mlp", "attn_received", "attn_window", "attn_query"]
+Scorer = Literal["gate", "gate_mlp", "attn_received", "attn_window", "attn_query", "random"]
 
 
 class MixConfig(RefineConfig):
@@ -68,7 +68,8 @@ class ReplaceConfig(MixConfig):
     scorer: Scorer = Field(
         "gate",
         description="gate: a linear score of each token (PaRe). attn_*: self-attention, of all "
-        "tokens (1D), within windows, or by one learned query.",
+        "tokens (1D), within windows, or by one learned query. random: no scores; any tokens of a "
+        "sample, drawn anew for each mixture, as a control.",
     )
     scorer_width: int = Field(64, ge=1, le=4096, description="Of gate_mlp and attn_*.")
     window: int = Field(7, ge=1, le=1024, description="Tokens a side of attn_window.")

@@ -11,6 +11,9 @@ This code differs from the official code in three points, and a setting restores
 exploration the official code replaces the *highest* target tokens (`replaced`), it inserts source
 tokens in the order of scores (`order`), and its draw takes k steps (`selector`). The official code
 also changes the target's tokens in place; here mixtures are new tensors.
+
+With the scorer `random` there are no scores: in each epoch every set of k tokens is as likely as
+any other, in both modalities. All else is as with scores, so that the difference is their worth.
 """
 
 import numpy as np
@@ -45,6 +48,7 @@ from trainables.training.state import TrainState
 
 SCORER = "scorer"  # key in the state's extras
 MOST_ATTENDED = 1024  # largest number of tokens with full attention: 4 MiB a sample and pass
+RANDOM = "random"  # scorer without scores
 PROBED = 16  # target samples whose scores are reported; fewer if samples are large
 
 
@@ -56,22 +60,27 @@ class ReplacementObjective(MixtureObjective):
     ) -> None:
         super().__init__(state, domains, config, epoch)
         self.config = config
-        self.explores = epoch < config.explore_epochs and config.selector != "topk"
+        self.has_scores = config.scorer != RANDOM
+        explores = epoch < config.explore_epochs and config.selector != "topk"
+        self.explores = explores and self.has_scores
         self.inputs = domains.target.train.x
-        self.replaced_before = self._probe()[1] if self.k else None
+        self.replaced_before = self._probe()[1] if self.k and self.has_scores else None
 
     def draws(self, samples: int) -> tuple[Tensor, ...]:
-        if not self.explores:
+        if self.has_scores and not self.explores:
             return ()
+        # Noise alone ranks tokens in any order with the same probability.
         return tuple(
             gumbel_noise((samples, tokens), self.rng)
             for tokens in (self.num_tokens, self.source_tokens)
         )
 
     def mix(self, target: Tensor, source: Tensor, *draws: Tensor) -> Tensor:
-        scorer = self.state.extras[SCORER]
         keep = target.shape[1] - self.k
-        if self.explores:
+        if not self.has_scores:
+            order, source_order = (ranking(moved(noise, target.device)) for noise in draws)
+        elif self.explores:
+            scorer = self.state.extras[SCORER]
             stays, comes = (
                 self._explore(scorer(tokens), noise, k)
                 for tokens, noise, k in zip((target, source), draws, (keep, self.k), strict=True)
@@ -81,6 +90,7 @@ class ReplacementObjective(MixtureObjective):
             target, source = target * stays.mask[..., None], source * comes.mask[..., None]
             order, source_order = stays.order, comes.order
         else:
+            scorer = self.state.extras[SCORER]
             with torch.no_grad():
                 order, source_order = ranking(scorer(target)), ranking(scorer(source))
         places, chosen = self._places(order), source_order[:, : self.k]
@@ -150,7 +160,7 @@ class Replacement(Mixing[ReplaceConfig]):
 
     def extras(self, model: CrossModalModel, domains: Domains, seed: int) -> dict[str, nn.Module]:
         extras, config = super().extras(model, domains, seed), self.config
-        if mixes(config):
+        if mixes(config) and config.scorer != RANDOM:
             extras[SCORER] = make_scorer(
                 config.scorer,
                 model.token_width,

@@ -16,6 +16,7 @@ from tests.support.tiny_trials import DIMENSIONS, make_trials, weights
 from trainables.errors import ConfigError
 from trainables.methods.pare.config import ReplaceConfig
 from trainables.methods.pare.replacement import Replacement
+from trainables.runtime import checkpoints
 
 SMALL = {"epochs": 1, "batch_size": 10, "warmup_epochs": 0.0, "lr": 1e-3}
 SCORERS = ("gate", "gate_mlp", "attn_received", "attn_window", "attn_query")
@@ -45,7 +46,8 @@ def make_objective(make_state, domains):
         state.extras.update(stage.extras(state.model, data, state.seed))
         rng = torch.Generator().manual_seed(1)
         with torch.no_grad():
-            for weight in state.extras["scorer"].parameters():
+            scorer = state.extras["scorer"] if "scorer" in state.extras else nn.Identity()
+            for weight in scorer.parameters():
                 weight.normal_(std=0.3, generator=rng)  # wide, and no attention of 1
         return stage.objective(state, data, epoch)
 
@@ -278,6 +280,67 @@ def test_attention_among_too_many_tokens_is_refused_and_names_the_others(make_st
     check(scorer="attn_window")
     state.model.num_tokens = 1024
     check(scorer="attn_received")
+
+
+EXPLORING = pytest.mark.parametrize("explore_epochs", [0, 4])
+
+
+@EXPLORING
+@pytest.mark.parametrize("replaced", ["lowest", "highest"])
+def test_random_scores_replace_k_tokens_all_as_likely(make_objective, explore_epochs, replaced):
+    objective = make_objective(
+        scorer="random", k0=3, explore_epochs=explore_epochs, replaced=replaced
+    )
+    target, source = tokens(8, batch=4000), tokens(6, batch=4000, seed=1)
+    mixture = mixed(objective, target, source)
+    kept = (mixture == target).all(2)
+    assert kept.sum(1).tolist() == [5] * 4000
+    came = (mixture[:, :, None] == source[:, None]).all(3).any(1)
+    assert came.sum(1).tolist() == [3] * 4000
+    for share, frequency in ((5 / 8, kept), (3 / 6, came)):
+        deviation = (share * (1 - share) / 4000) ** 0.5
+        assert (frequency.float().mean(0) - share).abs().max() < 4 * deviation
+    # Sets, too: two tokens are replaced together as often as without any preference.
+    gone = (~kept).float()
+    together = gone.T @ gone / 4000
+    off = together[~torch.eye(8, dtype=torch.bool)]
+    assert (off - 3 * 2 / (8 * 7)).abs().max() < 4 * (0.107 * 0.893 / 4000) ** 0.5
+
+
+@EXPLORING
+def test_random_scores_depend_on_seed_and_epoch_alone(make_objective, explore_epochs):
+    target, source = tokens(8, batch=30), tokens(6, batch=30, seed=1)
+    settings = {"scorer": "random", "k0": 3, "k_schedule": "constant"}
+    first, again, later = (
+        mixed(make_objective(epoch, explore_epochs=explore_epochs, **settings), target, source)
+        for epoch in (0, 0, 3)
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, later)
+
+
+def test_without_scores_no_scorer_trains_and_none_is_reported(make_state, domains):
+    state = make_state()
+    reports = train(state, domains, scorer="random", k0=3, epochs=2)
+    assert "scorer" not in state.extras
+    measured = {name for report in reports for name in report.metrics}
+    assert "replace/k" in measured
+    assert not any("score_" in name or "overlap" in name for name in measured)
+
+
+def test_random_scores_continue_from_a_checkpoint_bit_for_bit(make_state, domains, tmp_path):
+    settings = {"scorer": "random", "k0": 3, "epochs": 3, "explore_epochs": 1}
+    stage = Replacement("replace", ReplaceConfig.model_validate({**SMALL, **settings}))
+    states = whole, stopped, resumed = make_state(), make_state(), make_state()
+    for state in states:
+        state.extras.update(stage.extras(state.model, domains, state.seed))
+    reports = list(stage.run(whole, domains))
+    first = next(stage.run(stopped, domains))
+    checkpoints.save(stopped, tmp_path / "checkpoint")
+    checkpoints.load(resumed, tmp_path / "checkpoint")
+    assert [first, *stage.run(resumed, domains)] == reports
+    weights = resumed.model.state_dict()
+    assert all(torch.equal(w, weights[name]) for name, w in whole.model.state_dict().items())
 
 
 @pytest.mark.slow
