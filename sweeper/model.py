@@ -12,6 +12,7 @@ from sweeper.text import JsonObject
 
 Params = Mapping[str, Any]  # "stage.parameter" -> value: one suggestion
 CONTROL_ARM = "control"  # name of an ablation's arm that is vanilla fine-tuning
+PRESET_ARM = "preset"  # name of an ablation's arm that pins nothing
 
 
 class TrialState(StrEnum):

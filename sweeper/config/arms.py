@@ -5,6 +5,8 @@
 
 A setting that an arm pins is a factor: `stage.parameter`, `model.SETTING`, `data.SETTING`,
 `backbone.SETTING` or `proxy`. All other settings of the arms are those of their common base.
+A listed arm with `method` is of this method alone; one that pins nothing else is the method as it
+is.
 """
 
 import json
@@ -22,12 +24,13 @@ from sweeper.config.faults import Faults, shown
 from sweeper.config.node import Node
 from sweeper.config.parameters import check_value, is_known
 from sweeper.errors import unknown
-from sweeper.model import Params
+from sweeper.model import PRESET_ARM, Params
 from sweeper.text import printable
 
 DATA, BACKBONE = "data", "backbone"  # prefixes of settings of these sections
 SECTIONS: tuple[Literal["data", "backbone"], ...] = ("data", "backbone")
 ORIGINS = ("name", "hub", "timm", "revision")  # settings that say where a backbone is from
+METHOD = "method"  # key of a listed arm of one method
 UNFIT = re.compile(r"[^A-Za-z0-9._+-]+")  # characters that a value's text in a name may not have
 
 CompareBy = Mapping[str, Sequence[Any]] | Sequence[Params]
@@ -39,6 +42,7 @@ class Arm:
 
     name: str  # "refine.freeze=body", which ends the name of its studies
     pinned: Params = field(default_factory=dict)
+    method: str | None = None  # None: of every method
 
     def of(self, section: str) -> dict[str, Any]:
         """Return the pinned settings of a section: `model`, `data` or `backbone`."""
@@ -68,7 +72,7 @@ def factors(compare_by: CompareBy) -> list[str]:
     """Return the settings that some arm pins."""
     if isinstance(compare_by, Mapping):
         return list(compare_by)
-    return list(dict.fromkeys(name for arm in compare_by for name in arm))
+    return list(dict.fromkeys(name for arm in compare_by for name in arm if name != METHOD))
 
 
 def levels_of_factor(compare_by: CompareBy, factor: str) -> list[Any]:
@@ -78,9 +82,11 @@ def levels_of_factor(compare_by: CompareBy, factor: str) -> list[Any]:
     return [arm[factor] for arm in compare_by if factor in arm]
 
 
-def arm_of(pinned: Params) -> Arm:
-    """Return the arm that pins these settings."""
-    return Arm(name=",".join(f"{k}={_text(v)}" for k, v in pinned.items()), pinned=dict(pinned))
+def arm_of(listed: Params) -> Arm:
+    """Return the arm that pins these settings, of the method that they name, if any."""
+    pinned = {name: value for name, value in listed.items() if name != METHOD}
+    name = ",".join(f"{k}={_text(v)}" for k, v in pinned.items())
+    return Arm(name=name or PRESET_ARM, pinned=pinned, method=listed.get(METHOD))
 
 
 def _text(value: Any) -> str:
@@ -119,8 +125,11 @@ def check_compare_by(
             for name, value in arm.items():
                 places.setdefault(name, []).append((node.at([i, name]), value))
         pinned, count = list(places.items()), len(given)
+        _check_methods_of_arms(node, given, methods, faults)
     for name, values in pinned:
-        _check_factor(name, node, values, methods, types, catalog, faults)
+        if name == METHOD and not isinstance(given, Mapping):
+            continue
+        _check_factor(name, node, values, _takers(name, given, methods), types, catalog, faults)
         if isinstance(given, Mapping) and len(values) < 2:
             faults.add(node.at([name]), f"`compare_by.{name}` needs two values or more to compare.")
     if not isinstance(given, Mapping) and count == 1:
@@ -128,12 +137,48 @@ def check_compare_by(
     if count > max_arms:
         message = f"`compare_by` has {count} arms for each method and task, over `max_arms`"
         faults.add(node, f"{message} ({max_arms}): list fewer, or raise it.")
-    elif twice := _twice([arm.name for arm in arms_of(given)]):
+    elif twice := _twice(arms_of(given)):
         faults.add(node, f"`compare_by` has the arm `{twice}` twice; keep one.")
 
 
-def _twice(names: Sequence[str]) -> str | None:
-    return next((name for i, name in enumerate(names) if name in names[:i]), None)
+def _twice(arms: Sequence[Arm]) -> str | None:
+    """Return the name of an arm that a method has twice, or None."""
+    return next(
+        (
+            arm.name
+            for i, arm in enumerate(arms)
+            for other in arms[:i]
+            if other.name == arm.name
+            and (None in (arm.method, other.method) or arm.method == other.method)
+        ),
+        None,
+    )
+
+
+def _takers(name: str, given: CompareBy, methods: Sequence[str]) -> list[str]:
+    """Return the methods whose arms pin a factor."""
+    if isinstance(given, Mapping):
+        return list(methods)
+    named = [arm.get(METHOD) for arm in given if name in arm]
+    return [method for method in methods if None in named or method in named]
+
+
+def _check_methods_of_arms(
+    node: Node, given: Sequence[Params], methods: Sequence[str], faults: Faults
+) -> None:
+    """Add a fault for an arm of a method that the sweep lacks, and for a method without an arm."""
+    for i, arm in enumerate(given):
+        if METHOD in arm and arm[METHOD] not in methods:
+            message = unknown("method", shown(arm[METHOD]), methods)
+            faults.add(node.at([i, METHOD]), f"`compare_by[{i}]`: {message}")
+        elif not arm:
+            message = "pins nothing; write `method: NAME` for a method as it is."
+            faults.add(node.at([i]), f"`compare_by[{i}]` {message}")
+    named = [arm.get(METHOD) for arm in given]
+    for method in methods:
+        if given and None not in named and method not in named:
+            message = f"no arm of `compare_by` is of {method}: list `{{method: {method}}}`, or"
+            faults.add(node, f"{message} take it out of `methods`.")
 
 
 def _check_factor(

@@ -440,7 +440,8 @@ class SweepFile(Section):
     compare_by: dict[str, list[Any]] | list[dict[str, Any]] = Field(
         {},
         description="Ablation. `setting: [values]`, all combinations of which are arms; or a list "
-        "of arms, each `setting: value`. Every arm is a study, and so is the vanilla control.",
+        "of arms, each `setting: value`, and of one method with `method: NAME`. Every arm is a "
+        "study, and so is the vanilla control.",
     )
     base: Literal["preset", "tuned"] = Field(
         "preset",

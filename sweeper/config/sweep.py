@@ -86,17 +86,18 @@ class Sweep:
         if not self.compare_by:
             return (self.study(method, task),)
         base = (self.study(method, task),) if self.base == "tuned" else ()
-        arms = [self.study(method, task, arm) for arm in self._arms_on(task)]
+        arms = [self.study(method, task, arm) for arm in self._arms_of(method, task)]
         if control := self.catalog.methods[method].control:
             vanilla = self.study(method, task, Arm(name=CONTROL_ARM, pinned=control))
             if vanilla.settings not in [each.settings for each in arms]:
                 arms = [vanilla, *arms]
         return (*base, *arms)
 
-    def _arms_on(self, task: str) -> list[Arm]:
-        """Return the arms whose source data and backbone, if they pin any, fit the task."""
+    def _arms_of(self, method: str, task: str) -> list[Arm]:
+        """Return a method's arms whose source data and backbone, if pinned, fit the task."""
         dimension = self.catalog.tasks[task].dimension
-        return [arm for arm in arms_of(self.compare_by) if self._fits(arm, dimension)]
+        arms = [arm for arm in arms_of(self.compare_by) if arm.method in (None, method)]
+        return [arm for arm in arms if self._fits(arm, dimension)]
 
     def _fits(self, arm: Arm, dimension: Dimension) -> bool:
         known, backbone = self.catalog.backbones, arm.of(BACKBONE)

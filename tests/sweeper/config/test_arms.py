@@ -68,6 +68,21 @@ def test_listed_arms_may_pin_different_settings():
     assert samples == [None, None, 64]
 
 
+TWO = TEXT.replace("[orca]", "[orca, nft]")
+
+
+def test_a_listed_arm_may_be_of_one_method():
+    text = "compare_by: [{method: orca, align.epochs: 5}, {refine.freeze: body}, {method: nft}]\n"
+    sweep = load(text, TWO)
+    assert [study.name for study in sweep.studies()] == [
+        f"orca/{TASK}/control", f"orca/{TASK}/align.epochs=5", f"orca/{TASK}/refine.freeze=body",
+        f"nft/{TASK}/refine.freeze=body", f"nft/{TASK}/preset",
+    ]  # fmt: skip
+    assert loads_sweep(sweep.resolved, CATALOG).studies() == sweep.studies()
+    plain = load("", TWO).study("nft", TASK)
+    assert sweep.studies()[-1].settings == plain.settings
+
+
 def test_an_arm_that_is_the_control_stands_for_it():
     assert list(arms(load("compare_by: {align.epochs: [0, 20]}\n"))) == [
         "align.epochs=0", "align.epochs=20"
@@ -234,6 +249,26 @@ ROWS = {
         "compare_by: {align.epochs: [5, 20]}\nbase: tuned\ntune: per_arm",
         f"x.yaml:{LINE + 1}: `base: tuned` is for arms that share their settings",
     ),
+    "of a method that the sweep lacks": (
+        "compare_by: [{method: mona, meta.alpha: 0.1}, {align.epochs: 5}]",
+        f"x.yaml:{LINE}: `compare_by[0]`: unknown method",
+    ),
+    "a list of methods": (
+        "compare_by: [{method: [orca]}, {align.epochs: 5}]",
+        f"x.yaml:{LINE}: `compare_by[0]`: unknown method",
+    ),
+    "of its method, but not in it": (
+        "compare_by: [{method: orca, meta.alpha: 0.1}, {align.epochs: 5}]",
+        f"x.yaml:{LINE}: `meta.alpha` is of mona, but not of orca.",
+    ),
+    "an arm of nothing": (
+        "compare_by: [{}, {align.epochs: 5}]",
+        f"x.yaml:{LINE}: `compare_by[0]` pins nothing; write `method: NAME`",
+    ),
+    "one method twice": (
+        "compare_by: [{align.epochs: 5}, {method: orca, align.epochs: 5}]",
+        f"x.yaml:{LINE}: `compare_by` has the arm `align.epochs=5` twice; keep one.",
+    ),
     "a word": ("compare_by: freeze", f"x.yaml:{LINE}: `compare_by` must be"),
 }
 
@@ -243,6 +278,15 @@ def test_what_cannot_be_compared_is_refused(more: str, message: str):
     with pytest.raises(FileFaults) as caught:
         load(more)
     assert message in str(caught.value)
+
+
+def test_each_method_has_an_arm():
+    with pytest.raises(
+        FileFaults, match=r"no arm of `compare_by` is of nft: list `\{method: nft\}`"
+    ):
+        load("compare_by: [{method: orca, align.epochs: 5}, {method: orca}]\n", TWO)
+    with pytest.raises(FileFaults, match=r"`align.epochs` is of orca, but not of nft"):
+        load("compare_by: [{align.epochs: 5}, {align.epochs: 7}]\n", TWO)
 
 
 def test_a_method_without_source_has_no_proxy_to_compare():
