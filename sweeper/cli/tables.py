@@ -15,6 +15,7 @@ from sweeper.text import duration, number, printable, written
 
 if TYPE_CHECKING:
     from sweeper.analysis.comparison.comparison import (
+        Answer,
         Comparison,
         Difference,
         Entry,
@@ -265,6 +266,8 @@ def show_comparison(found: "CompareResult", *, as_json: bool) -> None:
     )
 
     console, comparison = stdout(), found.comparison
+    for answered in comparison.answers:
+        _show_answer(console, answered)
     say(console, headline(comparison))
     for task in comparison.tasks:
         _show_task(console, task)
@@ -282,6 +285,18 @@ def show_comparison(found: "CompareResult", *, as_json: bool) -> None:
     for claim in found.gate.claims if found.gate else ():
         say(console, f"gate: {claim.claim}: {'met' if claim.is_met else 'not met'}")
     _say_all(console, [f"wrote {path}" for path in (found.html, found.latex) if path])
+
+
+def _show_answer(console: Console, answered: "Answer") -> None:
+    """Print a question and the verdict on each claim, the primary one first."""
+    from sweeper.analysis.comparison.verdicts import claim_heads, claim_lines, published_finding
+
+    say(console, answered.question.title)
+    say(console, f"  published: {published_finding(answered)}")
+    for head, each in zip(claim_heads(answered), answered.claims, strict=True):
+        say(console, f"  {head}")
+        _say_all(console, [f"    {line}" for line in claim_lines(each)])
+    console.print()
 
 
 def _show_all_tasks(console: Console, comparison: "Comparison") -> None:
@@ -309,7 +324,7 @@ def _show_task(console: Console, task: "TaskComparison") -> None:
     print_table(console, _methods(task), SPARED)
     families = [*task.differences, *task.from_control]
     if families:
-        print_table(console, _differences(families), ("d_z", "lower in", "p"))
+        print_table(console, _differences(families), ("d_z", "lower in", "detectable", "p"))
     _say_all(console, [f"  {note}" for note in notes(task)])
     _show_published(console, task.published)
 
@@ -346,7 +361,8 @@ def _scores(entry: "Entry") -> list[str]:
 
 
 def _differences(differences: Iterable["Difference"]) -> Table:
-    names = ("difference", "95 % interval", "pairs", "p", "p, Holm", "d_z", "lower in", "verdict")
+    names = ("difference", "95 % interval", "pairs", "p", "p, Holm", "d_z", "lower in",
+             "detectable", "verdict")  # fmt: skip
     table = _table("compared", names)
     for each in differences:
         numbers = (each.difference, each.ci, each.pairs, each.p_value, each.p_holm, each.d_z)
@@ -354,6 +370,7 @@ def _differences(differences: Iterable["Difference"]) -> Table:
             cell(f"{each.first} - {each.second}"),
             *map(_value, numbers),
             "–" if each.superiority is None else f"{each.superiority:.0%}",
+            number(each.shown_size),
             each.verdict,
         )
     return table

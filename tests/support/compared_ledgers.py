@@ -64,6 +64,7 @@ def write(
     task_files: Mapping[str, Any] | None = None,
     compare_by: Mapping[str, Sequence[Any]] | None = None,
     launches: Sequence[Mapping[str, Any]] = ({},),
+    question: Mapping[str, Any] | None = None,
 ) -> Ledger:
     """Write a finished sweep and return its ledger; its clock ticks a second a write.
 
@@ -86,6 +87,7 @@ def write(
             if compare_by is None
             else {"compare_by": compare_by, "base": "preset", "tune": "shared"}
         ),
+        **({} if question is None else {"question": dict(question)}),
         "failures": {"max_failed_fraction": 0.2},
     }
     ledger.create(

@@ -14,42 +14,26 @@ the unit of the margin.
 
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
+from dataclasses import dataclass, replace
 from statistics import fmean
-from typing import Protocol
 
-from sweeper.analysis.comparison.comparison import ALPHA, CONTROL, Interval
+from sweeper.analysis.comparison.comparison import (
+    ALPHA,
+    CONTROL,
+    Answer,
+    ClaimResult,
+    ClaimVerdict,
+    num_tests,
+)
 from sweeper.analysis.comparison.entries import TunedStudy, control_trial_of
+from sweeper.analysis.power import detectable_difference
 from sweeper.analysis.statistics import holm_of_tests, sign_flip, stratified_interval
+from sweeper.config.question import TEST, Claim, Question
 from sweeper.model import Trial
 from sweeper.text import readable
 
-TEST = "test"  # the quantity of a claim that names none
-
-
-class ClaimVerdict(StrEnum):
-    HOLDS = "holds here"
-    FAILS = "does not hold"
-    UNKNOWN = "cannot tell"
-    NOT_RUN = "not run"
-
-
-class ClaimLike(Protocol):
-    """A claim of a sweep file. Either `contrast` or `trend` is given."""
-
-    @property
-    def says(self) -> str: ...
-    @property
-    def contrast(self) -> Sequence[str] | None: ...
-    @property
-    def trend(self) -> str | None: ...
-    @property
-    def expect(self) -> str: ...
-    @property
-    def margin(self) -> float | None: ...
-    @property
-    def quantity(self) -> str: ...
+__all__ = ["ClaimResult", "ClaimVerdict", "Observation", "answers_of", "evaluate"]
+__all__ += ["level_of", "observations_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,42 +47,8 @@ class Observation:
     values: Mapping[str, float]  # quantity -> last value; "test" is the test error
 
 
-@dataclass(frozen=True, kw_only=True)
-class ClaimResult:
-    """The verdict on a claim, with its numbers."""
-
-    says: str
-    contrast: tuple[str, ...] | None  # two arms
-    trend: str | None  # a factor, if there is no contrast
-    expect: str
-    margin: float | None
-    quantity: str
-    is_primary: bool  # tested without a correction
-    is_relative: bool  # difference and interval are relative changes: -0.1 is 10 % lower
-    verdict: ClaimVerdict = ClaimVerdict.NOT_RUN
-    sentence: str = ""
-    n: int = 0  # pairs of task and seed
-    difference: float | None = None
-    ci: Interval | None = None
-    p_value: float | None = None
-    p_holm: float | None = None  # of all claims but the primary one
-    is_exact: bool = True
-    by_task: Mapping[str, float] = field(default_factory=dict)  # difference
-    scaled: tuple[float, ...] = ()  # the tested differences, each task weighted to count once
-
-    @property
-    def subject(self) -> str:
-        """The contrast or the trend in short."""
-        return f"trend over {self.trend}" if self.contrast is None else " - ".join(self.contrast)
-
-    @property
-    def p_decisive(self) -> float | None:
-        """The p-value that decides: corrected, but for the primary claim."""
-        return self.p_value if self.is_primary else self.p_holm
-
-
 def evaluate(
-    claims: Sequence[ClaimLike],
+    claims: Sequence[Claim],
     observations: Sequence[Observation],
     *,
     higher_is_better: Collection[str] = (),
@@ -116,17 +66,37 @@ def evaluate(
         _tested(claim, observations, is_primary=number == 0, sign=_sign(claim, higher_is_better))
         for number, claim in enumerate(claims)
     )
-    corrected = holm_of_tests([each.p_value for each in others], [each.n for each in others])
+    counts = [each.n for each in others]
+    corrected = holm_of_tests([each.p_value for each in others], counts)
     others = [replace(each, p_holm=p) for each, p in zip(others, corrected, strict=True)]
+    strictest = ALPHA / max(num_tests(counts), 1)
     return tuple(
-        _judged(each, sign=_sign(claim, higher_is_better))
+        _judged(
+            each,
+            sign=_sign(claim, higher_is_better),
+            alpha=ALPHA if each.is_primary else strictest,
+        )
         for each, claim in zip([primary, *others], claims, strict=True)
     )
 
 
-def _sign(claim: ClaimLike, higher_is_better: Collection[str]) -> int:
+def _sign(claim: Claim, higher_is_better: Collection[str]) -> int:
     """Return 1 if a lower value of the claim's quantity is better, else -1."""
     return -1 if claim.quantity in higher_is_better else 1
+
+
+def answers_of(tuned_studies: Sequence[TunedStudy]) -> tuple[Answer, ...]:
+    """Return the answer of each sweep that has a question, from these of its studies."""
+    by_sweep: dict[str, list[TunedStudy]] = {}
+    for tuned in tuned_studies:
+        if tuned.sweep.record.resolved.get("question"):
+            by_sweep.setdefault(tuned.sweep.record.name, []).append(tuned)
+    found = []
+    for name, studies in by_sweep.items():
+        question = Question.model_validate(studies[0].sweep.record.resolved["question"])
+        results = evaluate(question.claims, observations_of(studies))
+        found.append(Answer(sweep=name, question=question, claims=results))
+    return tuple(found)
 
 
 def observations_of(tuned_studies: Sequence[TunedStudy]) -> list[Observation]:
@@ -165,7 +135,7 @@ Index = Mapping[tuple[str, str, str | None], Values]  # by method, task and arm
 
 
 def _tested(
-    claim: ClaimLike, observations: Sequence[Observation], *, is_primary: bool, sign: int
+    claim: Claim, observations: Sequence[Observation], *, is_primary: bool, sign: int
 ) -> ClaimResult:
     """Return the result of a claim, before correction and verdict."""
     index = _indexed(observations, claim.quantity)
@@ -197,12 +167,12 @@ def _tested(
     return replace(
         named,
         n=n,
+        sd=_spread(weighted),
         difference=shown(fmean(d for cell in weighted for d in cell)),
         ci=None if interval is None else (shown(interval[0]), shown(interval[1])),
         p_value=test.p_value,
         is_exact=test.is_exact,
         by_task={task: shown(fmean(means)) for task, means in _by_task(cells).items()},
-        scaled=tuple(d for cell in weighted for d in cell),
     )
 
 
@@ -291,10 +261,21 @@ def _by_task(cells: Mapping[tuple[str, str], Sequence[float]]) -> dict[str, list
     return found
 
 
-def _judged(each: ClaimResult, *, sign: int) -> ClaimResult:
-    """Return a result with its verdict and its sentence."""
+def _spread(cells: Sequence[Sequence[float]]) -> float | None:
+    """Return the standard deviation within cells; None if no cell has two values."""
+    freedom = sum(len(cell) - 1 for cell in cells)
+    squares = math.fsum((d - fmean(cell)) ** 2 for cell in cells for d in cell)
+    return math.sqrt(squares / freedom) if freedom else None
+
+
+def _judged(each: ClaimResult, *, sign: int, alpha: float) -> ClaimResult:
+    """Return a result with its verdict, its sentence and the difference it could have shown."""
     verdict = _verdict(each, sign=sign)
-    return replace(each, verdict=verdict, sentence=f"{_finding(each)}: {verdict.value}.")
+    detectable = detectable_difference(each.sd, pairs=each.n, alpha=alpha)
+    if detectable is not None and detectable.difference is not None and each.is_relative:
+        detectable = replace(detectable, difference=math.expm1(detectable.difference))
+    sentence = f"{_finding(each)}: {verdict.value}."
+    return replace(each, verdict=verdict, sentence=sentence, detectable=detectable)
 
 
 def _verdict(each: ClaimResult, *, sign: int) -> ClaimVerdict:
@@ -303,7 +284,7 @@ def _verdict(each: ClaimResult, *, sign: int) -> ClaimVerdict:
     if each.n < 2 or each.p_decisive is None or each.p_decisive >= ALPHA:
         return ClaimVerdict.UNKNOWN
     # The cost is positive if the first arm is worse than the second by more than the margin.
-    cost = sign * fmean(each.scaled) - (each.margin or 0.0)
+    cost = sign * each.difference - (each.margin or 0.0)
     is_met = cost > 0 if each.expect == "worse" else cost < 0
     return ClaimVerdict.HOLDS if is_met else ClaimVerdict.FAILS
 

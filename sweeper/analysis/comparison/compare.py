@@ -8,11 +8,12 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
-from statistics import fmean
+from statistics import fmean, stdev
 from typing import Any
 
 import numpy as np
 
+from sweeper.analysis.comparison.claims import answers_of
 from sweeper.analysis.comparison.comparison import (
     ALPHA,
     CONTROL,
@@ -24,6 +25,7 @@ from sweeper.analysis.comparison.comparison import (
     Share,
     TaskComparison,
     Verdict,
+    num_tests,
     published_of,
 )
 from sweeper.analysis.comparison.distance_correlation import distance_correlations
@@ -34,6 +36,7 @@ from sweeper.analysis.comparison.factors import (
     levels_of,
     trends,
 )
+from sweeper.analysis.power import detectable_difference
 from sweeper.analysis.prose import listed
 from sweeper.analysis.statistics import (
     PairedDifferences,
@@ -95,8 +98,9 @@ def compare_studies(
             raise UsageError(f"--task: {unknown('task', task, known)}")
     if by is not None:
         check_factor(by, tuned_studies)
+    chosen = [c for c in tuned_studies if not tasks or c.study.study.task in tasks]
     groups = {
-        task: [c for c in tuned_studies if c.study.study.task == task]
+        task: [c for c in chosen if c.study.study.task == task]
         for task in known
         if not tasks or task in tasks
     }
@@ -125,15 +129,14 @@ def compare_studies(
         ranks=ranks,
         ranked_tasks=ranked,
         effects=effects(found),
-        distance_correlations=distance_correlations(
-            [c for c in tuned_studies if not tasks or c.study.study.task in tasks]
-        ),
+        distance_correlations=distance_correlations(chosen),
         design=next((c.design for c in tuned_studies if c.arm is not None), None),
         by=by,
         trends=tuple(each for task in arms for each in trends(task, arms[task], str(by))),
         interactions=tuple(
             each for task in arms for each in interactions(task, arms[task], str(by))
         ),
+        answers=answers_of(chosen),
     )
 
 
@@ -311,6 +314,7 @@ def difference(first: Entry, second: Entry) -> Difference:
         ci=bootstrap_interval(pairs.differences),
         p_value=test.p_value,
         is_exact=test.is_exact,
+        sd=stdev(pairs.differences) if len(pairs.differences) > 1 else None,
         d_z=standardized(pairs.differences),
         superiority=superiority(pairs.differences),
     )
@@ -318,9 +322,16 @@ def difference(first: Entry, second: Entry) -> Difference:
 
 def correct_differences(family: Sequence[Difference]) -> tuple[Difference, ...]:
     """Return the differences of a family with corrected p-values and verdicts."""
-    p_values = holm_of_tests([each.p_value for each in family], [each.pairs for each in family])
+    counts = [each.pairs for each in family]
+    p_values = holm_of_tests([each.p_value for each in family], counts)
+    strictest = ALPHA / max(num_tests(counts), 1)
     return tuple(
-        replace(each, p_holm=p, verdict=_verdict(each, p))
+        replace(
+            each,
+            p_holm=p,
+            verdict=_verdict(each, p),
+            detectable=detectable_difference(each.sd, pairs=each.pairs, alpha=strictest),
+        )
         for each, p in zip(family, p_values, strict=True)
     )
 

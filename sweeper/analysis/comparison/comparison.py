@@ -5,10 +5,12 @@ the same after Holm's correction for all comparisons of one family on one task.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
+from sweeper.analysis.power import Detectable
 from sweeper.analysis.statistics import RankCorrelation
+from sweeper.config.question import Question
 from sweeper.model import Trial
 from sweeper.text import JsonObject
 
@@ -96,9 +98,16 @@ class Difference:
     p_value: float | None = None
     p_holm: float | None = None
     is_exact: bool = True
+    sd: float | None = None  # of the paired differences
     d_z: float | None = None
     superiority: float | None = None  # share of pairs with a lower first value
+    detectable: Detectable | None = None  # at the strictest level of Holm's correction
     verdict: Verdict = Verdict.NOTHING
+
+    @property
+    def shown_size(self) -> float | None:
+        """The smallest true difference that the pairs could have shown, if there is one."""
+        return None if self.detectable is None else self.detectable.difference
 
 
 def num_tests(pairs: Sequence[int]) -> int:
@@ -226,6 +235,62 @@ class Interaction:
     p_holm: float | None = None  # corrected for all interactions of the factor on the task
 
 
+class ClaimVerdict(StrEnum):
+    HOLDS = "holds here"
+    FAILS = "does not hold"
+    UNKNOWN = "cannot tell"
+    NOT_RUN = "not run"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClaimResult:
+    """The verdict on a claim, with its numbers."""
+
+    says: str
+    contrast: tuple[str, ...] | None  # two arms
+    trend: str | None  # a factor, if there is no contrast
+    expect: str
+    margin: float | None
+    quantity: str
+    is_primary: bool  # tested without a correction
+    is_relative: bool  # difference and interval are relative changes: -0.1 is 10 % lower
+    verdict: ClaimVerdict = ClaimVerdict.NOT_RUN
+    sentence: str = ""
+    n: int = 0  # pairs of task and seed
+    difference: float | None = None
+    ci: Interval | None = None
+    p_value: float | None = None
+    p_holm: float | None = None  # of all claims but the primary one
+    is_exact: bool = True
+    by_task: Mapping[str, float] = field(default_factory=dict)  # difference
+    sd: float | None = None  # of the tested differences within tasks
+    detectable: Detectable | None = None  # likewise, at the strictest level of the correction
+
+    @property
+    def subject(self) -> str:
+        """The contrast or the trend in short."""
+        return f"trend over {self.trend}" if self.contrast is None else " - ".join(self.contrast)
+
+    @property
+    def shown_size(self) -> float | None:
+        """The smallest true difference that the pairs could have shown, if there is one."""
+        return None if self.detectable is None else self.detectable.difference
+
+    @property
+    def p_decisive(self) -> float | None:
+        """The p-value that decides: corrected, but for the primary claim."""
+        return self.p_value if self.is_primary else self.p_holm
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """The results of all claims of a sweep's question, the primary one first."""
+
+    sweep: str
+    question: Question
+    claims: tuple[ClaimResult, ...]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
     """The methods of one or several sweeps, on each task and over all tasks."""
@@ -242,6 +307,7 @@ class Comparison:
     by: str | None = None  # the factor whose levels are compared
     trends: tuple[Trend, ...] = ()  # of this factor
     interactions: tuple[Interaction, ...] = ()  # likewise
+    answers: tuple[Answer, ...] = ()  # of the sweeps that have a question
 
 
 def published_of(facts: JsonObject) -> tuple[Published, ...]:

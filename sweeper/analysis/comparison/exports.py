@@ -16,6 +16,7 @@ from pyarrow import parquet
 
 from sweeper.analysis.comparison.comparison import (
     ALPHA,
+    Answer,
     Comparison,
     Difference,
     Entry,
@@ -26,6 +27,7 @@ from sweeper.analysis.comparison.entries import TunedStudy
 from sweeper.analysis.comparison.verdicts import (
     across,
     answer,
+    claim_lines,
     distance_answer,
     headline,
     interaction_text,
@@ -110,6 +112,33 @@ def method_rows(comparison: Comparison) -> list[Row]:
     ]
 
 
+def claim_rows(comparison: Comparison) -> list[Row]:
+    """Return a row for every claim of a question, the primary one first."""
+    return [
+        {
+            "sweep": answered.sweep,
+            "claim": each.says,
+            "is_primary": each.is_primary,
+            "contrast": each.subject,
+            "quantity": each.quantity,
+            "expect": each.expect,
+            "margin": each.margin,
+            "verdict": each.verdict.value,
+            "n": each.n,
+            "difference": each.difference,
+            "is_relative": each.is_relative,
+            "ci_low": each.ci and each.ci[0],
+            "ci_high": each.ci and each.ci[1],
+            "p": each.p_value,
+            "p_holm": each.p_holm,
+            "detectable": each.shown_size,
+            "sentence": each.sentence,
+        }
+        for answered in comparison.answers
+        for each in answered.claims
+    ]
+
+
 def as_csv(rows: Sequence[Row]) -> str:
     """Return rows as CSV with the columns of all rows. None is an empty cell.
 
@@ -180,7 +209,14 @@ def as_json(comparison: Comparison) -> dict[str, object]:
         "effect_notes": limits_over_tasks(comparison.effects),
         **({} if comparison.design is None else {"design": comparison.design}),
         **(_by_factor(comparison) if comparison.by is not None else {}),
+        **({"questions": list(map(_answer, comparison.answers))} if comparison.answers else {}),
     }
+
+
+def _answer(each: Answer) -> dict[str, object]:
+    claims = [{**asdict(claim), "sentences": claim_lines(claim)} for claim in each.claims]
+    asked = each.question.model_dump(mode="json", exclude={"claims"})
+    return {"sweep": each.sweep, **asked, "claims": claims}
 
 
 def _by_factor(comparison: Comparison) -> dict[str, object]:

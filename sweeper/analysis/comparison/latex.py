@@ -5,6 +5,8 @@ from enum import StrEnum
 
 from sweeper.analysis.comparison.comparison import (
     ALPHA,
+    Answer,
+    ClaimResult,
     Comparison,
     Entry,
     Published,
@@ -89,8 +91,48 @@ def comparison_table(comparison: Comparison, rows: Collection[Row] = ()) -> str:
         r"\bottomrule",
         r"\end{tabular}",
         r"\end{table}",
+        *(line for answered in comparison.answers for line in _claims_table(answered)),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _claims_table(answered: Answer) -> list[str]:
+    """Return the lines of a table of claims, the primary one first."""
+    caption = (
+        f"{answered.question.title} Differences with 95 % bootstrap intervals; sign-flip tests over"
+        " n pairs of task and seed. The first claim is primary and not corrected; the p-values of "
+        "the others have Holm's correction."
+    )
+    caption = _escaped(caption).replace(r" \%", r"\,\%")
+    return [
+        "",
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{caption}}}",
+        rf"\label{{tab:{answered.sweep}-claims}}",
+        r"\begin{tabular}{p{0.4\linewidth}cccl}",
+        r"\toprule",
+        _line(["Claim", "Difference", "$p$", "$n$", "Verdict"]),
+        r"\midrule",
+        *(_line(_claim_cells(each)) for each in answered.claims),
+        r"\bottomrule",
+        r"\end{tabular}",
+        r"\end{table}",
+    ]
+
+
+def _claim_cells(each: ClaimResult) -> list[str]:
+    scale = 100 if each.is_relative else 1
+    numbers = [
+        _number(scale * value) for value in (each.difference, *(each.ci or ())) if value is not None
+    ]
+    difference = NO_NUMBER if not numbers else f"${numbers[0]}$"
+    if len(numbers) > 1:
+        difference += f"~$[{numbers[1]}, {numbers[2]}]$"
+    if numbers and each.is_relative:
+        difference += r"\,\%"
+    p = NO_NUMBER if each.p_decisive is None else f"${_number(each.p_decisive)}$"
+    return [_escaped(each.says), difference, p, f"${each.n}$", each.verdict.value]
 
 
 def _task_rows(

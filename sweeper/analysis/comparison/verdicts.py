@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from sweeper.analysis.comparison.comparison import (
     ALPHA,
     CONTROL,
+    Answer,
+    ClaimResult,
     Comparison,
     Difference,
     DistanceCorrelation,
@@ -16,6 +18,7 @@ from sweeper.analysis.comparison.comparison import (
     Verdict,
     num_tests,
 )
+from sweeper.analysis.power import POWER, Detectable
 from sweeper.analysis.prose import DISTANCES, listed, method, metric
 from sweeper.analysis.statistics import FEWEST, fewest_pairs, smallest_p
 from sweeper.text import readable
@@ -254,6 +257,33 @@ def _limits(family: Sequence[Difference | Effect], counts: Sequence[int], what: 
     return f"{most} {what} can reach p = {reach}; {below}."
 
 
+def detectable(each: Detectable, *, is_relative: bool = False) -> str:
+    """Return a sentence on the difference that a number of pairs could have shown."""
+    pairs = f"{each.pairs} pair{'s' * (each.pairs != 1)}"
+    if each.difference is None:
+        return f"{pairs} could have shown no difference, however large."
+    size = f"{each.difference * 100:.3g} %" if is_relative else readable(each.difference)
+    return f"{pairs} could have shown a difference of {size} ({_power(each)})."
+
+
+def _power(each: Detectable) -> str:
+    """Return the power, the level and the test of a detectable difference."""
+    test = "simulated sign-flip test" if each.is_simulated else "t approximation"
+    return f"{POWER:.0%} power at p < {readable(each.alpha)}, {test}".replace("%", " %")
+
+
+def detectable_in(family: Sequence[Difference]) -> str:
+    """Return a sentence on the differences that the pairs of a family could have shown."""
+    found = [each.detectable for each in family if each.detectable is not None]
+    sizes = sorted(each.difference for each in found if each.difference is not None)
+    if not sizes:
+        return ""
+    between = readable(sizes[0])
+    between += f" to {readable(sizes[-1])}" if sizes[-1] > sizes[0] else ""
+    against = f" against {name(CONTROL)}" if family[0].second == CONTROL else ""
+    return f"These seeds could have shown a difference{against} of {between} ({_power(found[0])})."
+
+
 def notes(task: TaskComparison) -> list[str]:
     """Return the notes on a task's numbers."""
     is_told = any(each.difference is not None for each in task.from_control)
@@ -262,7 +292,9 @@ def notes(task: TaskComparison) -> list[str]:
         budgets(task),
         few([task]),
         limits(task.differences),
+        detectable_in(task.differences),
         limits(task.from_control),
+        detectable_in(task.from_control),
         UNTUNED * is_untuned,
         *_starts(task),
         *task.cautions,
@@ -375,6 +407,30 @@ def interaction_text(each: Interaction) -> str:
     higher = "higher" if each.difference > 0 else "lower"
     change = f"{readable(abs(each.difference))} {higher} at {between}"
     return f"{of}: {what} is {change}: {verdict} (p = {readable(each.p_holm)})."
+
+
+def claim_heads(answered: Answer) -> list[str]:
+    """Return the claims of a question, each with its correction."""
+    tests = num_tests([each.n for each in answered.claims[1:]])
+    corrected = "corrected by Holm" + (f" with {tests - 1} more" if tests > 1 else "")
+    return [
+        f"{'primary claim, not corrected' if each.is_primary else f'claim, {corrected}'}: "
+        f"{each.says}"
+        for each in answered.claims
+    ]
+
+
+def claim_lines(each: ClaimResult) -> list[str]:
+    """Return sentences on a claim: its finding and verdict, and what could have been shown."""
+    if each.detectable is None:
+        return [each.sentence]
+    return [each.sentence, detectable(each.detectable, is_relative=each.is_relative)]
+
+
+def published_finding(answered: Answer) -> str:
+    """Return the published finding of a question, with its source."""
+    question = answered.question
+    return f"{question.published}{f' ({question.source})' if question.source else ''}"
 
 
 def series(each: DistanceCorrelation) -> str:

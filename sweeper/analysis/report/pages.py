@@ -15,7 +15,7 @@ from sweeper.analysis.comparison.entries import (
     entry_of,
     read_tuned_studies,
 )
-from sweeper.analysis.comparison.exports import as_csv, method_rows, trial_rows
+from sweeper.analysis.comparison.exports import as_csv, claim_rows, method_rows, trial_rows
 from sweeper.analysis.comparison.verdicts import UNTUNED, few, interval, name
 from sweeper.analysis.prose import metric
 from sweeper.analysis.report.report import (
@@ -99,6 +99,7 @@ def files(ledger: Ledger, study: str | None) -> Mapping[str, str]:
             ),
             "sweep.json": json_text(as_json(read.sweep)),
             **_compared(read.comparison),
+            **_claims(read.comparison),
         }
     tuned = _of(read.tuned_studies, study)
     on_task = compare_studies(
@@ -134,6 +135,12 @@ def _compared(comparison: Comparison) -> dict[str, str]:
         "comparison.csv": as_csv(method_rows(comparison)),
         "comparison.json": json_text(exports.as_json(comparison)),
     }
+
+
+def _claims(comparison: Comparison) -> dict[str, str]:
+    """Return the table of a question's claims, if there are some."""
+    rows = claim_rows(comparison)
+    return {"claims.csv": as_csv(rows)} if rows else {}
 
 
 def _sweep_note(read: _Read) -> str:

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sweeper.analysis.comparison.comparison import (
+    Answer,
+    ClaimResult,
     Comparison,
     DistanceCorrelation,
     Effect,
@@ -17,11 +19,14 @@ from sweeper.analysis.comparison.entries import TunedStudy, cost_of
 from sweeper.analysis.comparison.verdicts import (
     across,
     answer,
+    claim_heads,
+    claim_lines,
     distance_answer,
     interval,
     limits_over_tasks,
     name,
     notes,
+    published_finding,
     series,
 )
 from sweeper.analysis.importance import Importances, importances
@@ -55,6 +60,58 @@ FEW = 12  # trials that are shown without a click
 MIB = 2**20
 
 Palette = Mapping[str, str]  # label of a method -> its colour
+
+
+# A question
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuestionSection:
+    """The question of a sweep beside its published answer, and the verdict on each claim."""
+
+    title: str
+    published: str
+    refuted_if: str
+    claims: Sequence[tuple[str, Sequence[str]]]  # the primary one first, each with its sentences
+    numbers: Table
+
+
+def question_section(answered: Answer) -> QuestionSection:
+    """Return the section about a question."""
+    question = answered.question
+    header = ["claim", "contrast", "difference", "95 % interval", "n", "p", "p, Holm",
+              "detectable", "verdict"]  # fmt: skip
+    heads = claim_heads(answered)
+    return QuestionSection(
+        title=question.title,
+        published=published_finding(answered),
+        refuted_if=question.refuted_if,
+        claims=[
+            (head, claim_lines(each)) for head, each in zip(heads, answered.claims, strict=True)
+        ],
+        numbers=table(header, [_claim(each) for each in answered.claims], marked=[0]),
+    )
+
+
+def _claim(each: ClaimResult) -> list[object]:
+    ends: Sequence[float | None] = each.ci or (None, None)
+    low, high = (_sized(end, each) for end in ends)
+    return [
+        each.says,
+        f"{each.subject}, {each.quantity}",
+        _sized(each.difference, each),
+        None if each.ci is None else f"{low} to {high}",
+        each.n,
+        each.p_value,
+        each.p_holm,
+        _sized(each.shown_size, each),
+        each.verdict.value,
+    ]
+
+
+def _sized(value: float | None, each: ClaimResult) -> str:
+    """Return a difference of a claim, in percent if it is relative."""
+    return readable(value) if value is None or not each.is_relative else f"{100 * value:.3g} %"
 
 
 # Methods on a task
@@ -134,10 +191,10 @@ def _differences(task: TaskComparison) -> Table | None:
     if not families:
         return None
     header = ["first", "second", "difference", "95 % interval", "pairs", "p", "p, Holm",
-              "d_z", "first lower in", "verdict"]  # fmt: skip
+              "d_z", "first lower in", "detectable", "verdict"]  # fmt: skip
     lines = [
         [name(d.first), name(d.second), d.difference, interval(d.ci), d.pairs, d.p_value,
-         d.p_holm, d.d_z, d.superiority, d.verdict.value]
+         d.p_holm, d.d_z, d.superiority, d.shown_size, d.verdict.value]
         for d in families
     ]  # fmt: skip
     return table(header, lines)

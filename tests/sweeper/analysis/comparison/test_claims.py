@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -19,6 +18,7 @@ from sweeper.analysis.comparison.claims import (
 from sweeper.analysis.comparison.compare import compare
 from sweeper.analysis.comparison.entries import read_tuned_studies
 from sweeper.analysis.statistics import bootstrap_interval, holm, sign_flip
+from sweeper.config.question import Claim
 from tests.support.compared_ledgers import Scores
 
 TASK, OTHER = "pdebench/advection_1d", "pdebench/darcy_2d"
@@ -26,18 +26,14 @@ SEEDS = range(8)
 BODY, NONE = "refine.freeze=body", "refine.freeze=none"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Claim:
-    says: str = "It helps."
-    contrast: Sequence[str] | None = (NONE, BODY)
-    trend: str | None = None
-    expect: str = "better"
-    margin: float | None = None
-    quantity: str = "test"
+def claim(*contrast: str, **given) -> Claim:
+    """Return a claim about two arms, by default those that freeze nothing and the body."""
+    expected = {"says": "It helps.", "expect": "better", **given}
+    return Claim(contrast=list(contrast or (NONE, BODY)), **expected)
 
 
-def trend(factor: str = "align.epochs", **given) -> Claim:
-    return Claim(contrast=None, trend=factor, **given)
+def trend(factor: str = "align.epochs") -> Claim:
+    return Claim(says="It helps.", trend=factor, expect="better")
 
 
 def observed(
@@ -60,7 +56,7 @@ def noisy(mean: float, seed: int = 0, scale: float = 0.01, n: int = 8) -> list[f
 
 def test_a_contrast_has_the_difference_interval_and_p_of_its_pairs():
     first, second = noisy(0.3, 1), noisy(0.35, 2)
-    (found,) = evaluate([Claim()], observed({NONE: first, BODY: second}))
+    (found,) = evaluate([claim()], observed({NONE: first, BODY: second}))
     differences = [a - b for a, b in zip(first, second, strict=True)]
     assert found.difference == pytest.approx(np.mean(differences))
     assert found.ci == bootstrap_interval(differences)
@@ -86,13 +82,13 @@ def test_a_contrast_has_the_difference_interval_and_p_of_its_pairs():
 )
 def test_a_verdict_needs_a_significant_difference_in_either_direction(gap, expect, verdict):
     rows = observed({NONE: noisy(0.3 + gap, 1), BODY: noisy(0.3, 2)})
-    (found,) = evaluate([Claim(expect=expect)], rows)
+    (found,) = evaluate([claim(expect=expect)], rows)
     assert found.verdict == verdict
 
 
 def test_of_a_quantity_that_should_be_high_verdicts_are_reversed():
     rows = observed({NONE: noisy(0.9, 1), BODY: noisy(0.5, 2)}, quantity="train/accuracy")
-    claims = [Claim(quantity="train/accuracy"), Claim(quantity="train/accuracy", expect="worse")]
+    claims = [claim(quantity="train/accuracy"), claim(quantity="train/accuracy", expect="worse")]
     assert [r.verdict for r in evaluate(claims, rows)] == ["does not hold", "holds here"]
     found = evaluate(claims, rows, higher_is_better=["train/accuracy"])
     assert [r.verdict for r in found] == ["holds here", "does not hold"]
@@ -108,15 +104,15 @@ def test_a_margin_is_the_cost_that_counts_as_none(gap, margin, verdict, is_risin
     gap = -gap if is_rising else gap
     rows = observed({NONE: noisy(0.5 + gap, 1), BODY: noisy(0.5, 2)})
     rising = ["test"] if is_rising else []
-    claim = Claim(expect="no_worse", margin=margin)
-    (found,) = evaluate([claim], rows, higher_is_better=rising)
+    claims = [claim(expect="no_worse", margin=margin)]
+    (found,) = evaluate(claims, rows, higher_is_better=rising)
     assert found.verdict == verdict
     assert f"against a margin of {margin:g}" in found.sentence
 
 
 def test_all_claims_but_the_first_are_corrected_together():
     arms = {NONE: noisy(0.3, 1), BODY: noisy(0.4, 2), "control": noisy(0.301, 3)}
-    claims = [Claim(), Claim(contrast=(BODY, "control")), Claim(contrast=(NONE, "control"))]
+    claims = [claim(), claim(BODY, "control"), claim(NONE, "control")]
     found = evaluate(claims, observed(arms))
     raw = [each.p_value for each in found]
     assert [each.p_holm for each in found] == [None, *holm(raw[1:])]
@@ -127,8 +123,8 @@ def test_all_claims_but_the_first_are_corrected_together():
 
 def test_claims_without_data_are_not_run_and_correct_nothing():
     rows = observed({NONE: noisy(0.3, 1), BODY: noisy(0.4, 2)})
-    claims = [Claim(contrast=("orca/control", BODY)), Claim(), trend("refine.freeze"),
-              Claim(quantity="train/probe_error")]  # fmt: skip
+    claims = [claim("orca/control", BODY), claim(), trend("refine.freeze"),
+              claim(quantity="train/probe_error")]  # fmt: skip
     found = evaluate(claims, rows)
     assert [each.verdict for each in found] == ["not run", "holds here", "not run", "not run"]
     assert found[1].p_holm == found[1].p_value
@@ -137,20 +133,20 @@ def test_claims_without_data_are_not_run_and_correct_nothing():
 
 
 def test_one_pair_is_no_test():
-    (found,) = evaluate([Claim()], observed({NONE: [0.1], BODY: [0.9]}))
+    (found,) = evaluate([claim()], observed({NONE: [0.1], BODY: [0.9]}))
     assert (found.verdict, found.n) == (ClaimVerdict.UNKNOWN, 1)
     assert "no test" in found.sentence
 
 
 def test_five_seeds_cannot_tell_anything():
     arms = {NONE: noisy(0.1, 1, n=5), BODY: noisy(0.9, 2, n=5)}
-    (found,) = evaluate([Claim()], observed(arms))
+    (found,) = evaluate([claim()], observed(arms))
     assert (found.verdict, found.p_value) == (ClaimVerdict.UNKNOWN, 2 / 2**5)
 
 
 def test_values_that_are_missing_or_not_finite_leave_their_seed_out():
     arms = {NONE: [*noisy(0.3, 1)[:7], math.nan], BODY: noisy(0.4, 2)[:6]}
-    (found,) = evaluate([Claim()], observed(arms))
+    (found,) = evaluate([claim()], observed(arms))
     assert found.n == 6
 
 
@@ -170,7 +166,7 @@ def test_a_trend_is_the_change_of_the_line_over_ranks():
 def test_the_trend_of_two_levels_is_their_contrast():
     arms = {"align.epochs=0": noisy(0.5, 1), "align.epochs=1.0e+1": noisy(0.4, 2)}
     over = evaluate([trend()], observed(arms))[0]
-    between = evaluate([Claim(contrast=(*arms,)[::-1])], observed(arms))[0]
+    between = evaluate([claim(*reversed(arms))], observed(arms))[0]
     assert over.difference == pytest.approx(between.difference)
     assert (over.p_value, over.n) == (between.p_value, between.n)
 
@@ -200,14 +196,14 @@ def test_a_side_without_a_method_takes_the_others():
     rows += observed({None: noisy(0.4, 3), "control": noisy(0.1, 4)}, method="pare")
     contrasts = [("mona", "control"), ("pare", "control"), ("mona", "pare/control"),
                  ("mona", "pare")]  # fmt: skip
-    verdicts = [each.verdict for each in evaluate([Claim(contrast=c) for c in contrasts], rows)]
+    verdicts = [each.verdict for each in evaluate([claim(*c) for c in contrasts], rows)]
     assert verdicts == ["holds here", "does not hold", "does not hold", "holds here"]
 
 
 def test_arms_that_name_no_method_are_paired_within_each():
     rows = observed({NONE: noisy(0.3, 1), BODY: noisy(0.4, 2)})
     rows += observed({NONE: noisy(0.5, 3), BODY: noisy(0.8, 4)}, method="mona")
-    (found,) = evaluate([Claim()], rows)
+    (found,) = evaluate([claim()], rows)
     assert (found.n, found.is_relative) == (16, False)
     assert found.difference == pytest.approx(-0.2, abs=0.02)
 
@@ -215,7 +211,7 @@ def test_arms_that_name_no_method_are_paired_within_each():
 def test_over_tasks_each_counts_once_as_a_ratio():
     rows = observed({NONE: [0.2] * 8, BODY: [0.4] * 8})
     rows += observed({NONE: [20.0] * 6, BODY: [10.0] * 6}, task=OTHER)
-    (found,) = evaluate([Claim()], rows)
+    (found,) = evaluate([claim()], rows)
     assert (found.n, found.is_relative, found.verdict) == (14, True, ClaimVerdict.UNKNOWN)
     assert found.difference == pytest.approx(0, abs=1e-12)
     assert found.by_task == {TASK: pytest.approx(-0.5), OTHER: pytest.approx(1.0)}
@@ -225,7 +221,7 @@ def test_over_tasks_each_counts_once_as_a_ratio():
 def test_with_a_margin_tasks_keep_its_unit():
     rows = observed({NONE: [0.4] * 8, BODY: [0.2] * 8})
     rows += observed({NONE: [0.5] * 6, BODY: [0.4] * 6}, task=OTHER)
-    (found,) = evaluate([Claim(expect="no_worse", margin=0.3)], rows)
+    (found,) = evaluate([claim(expect="no_worse", margin=0.3)], rows)
     assert (found.is_relative, found.verdict) == (False, ClaimVerdict.HOLDS)
     assert found.difference == pytest.approx(0.15)
 
@@ -233,7 +229,7 @@ def test_with_a_margin_tasks_keep_its_unit():
 @given(st.lists(st.tuples(st.floats(0.1, 1), st.floats(0.1, 1)), min_size=2, max_size=8))
 def test_exchanging_the_arms_exchanges_the_sign_and_keeps_p(pairs):
     rows = observed({NONE: [a for a, _ in pairs], BODY: [b for _, b in pairs]})
-    one, other = (evaluate([Claim(contrast=c)], rows)[0] for c in ((NONE, BODY), (BODY, NONE)))
+    one, other = (evaluate([claim(*c)], rows)[0] for c in ((NONE, BODY), (BODY, NONE)))
     assert one.difference == pytest.approx(-other.difference)
     assert one.p_value == pytest.approx(other.p_value)
 
@@ -249,7 +245,7 @@ def test_a_ledger_has_the_observations_that_compare_shows(sweep):
         compare_by={"refine.freeze": ["none", "body"]},
     )
     rows = observations_of(read_tuned_studies([ledger]))
-    claims = [Claim(), Claim(contrast=(NONE, "control")), Claim(quantity="refine/train_loss")]
+    claims = [claim(), claim(NONE, "control"), claim(quantity="refine/train_loss")]
     found = evaluate(claims, rows)
     by_pair = {(d.first, d.second): d for d in compare([ledger]).tasks[0].differences}
     shown = by_pair[f"orca {NONE}", f"orca {BODY}"]
@@ -262,5 +258,5 @@ def test_a_method_and_its_control_are_observed_without_arms(sweep):
     ledger = sweep(Scores(method="mona", task=TASK, best=noisy(0.3, 1), control=noisy(0.4, 2)))
     rows = observations_of(read_tuned_studies([ledger]))
     assert {(row.method, row.arm) for row in rows} == {("mona", None), ("mona", "control")}
-    (found,) = evaluate([Claim(contrast=("mona", "control"))], rows)
+    (found,) = evaluate([claim("mona", "control")], rows)
     assert (found.n, found.verdict) == (8, ClaimVerdict.HOLDS)
