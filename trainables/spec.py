@@ -72,7 +72,7 @@ class BackboneSpec(Spec):
     Exactly one of `name`, `hub` and `timm` is given. With `hub` and `timm`, `name` follows from it.
     """
 
-    ADDED_LATER = ("hub", "timm", "revision", "bidirectional")
+    ADDED_LATER = ("hub", "timm", "revision", "bidirectional", "pretrained_layers")
 
     name: str = Field(
         "",
@@ -104,8 +104,16 @@ class BackboneSpec(Spec):
         ge=1,
         description="Target tokens a sample (1D: at most; 2D: a square number). null: the paper's.",
     )
-    weights: Literal["pretrained", "random"] = Field(
-        "pretrained", description="`random` has to be written out, and is tagged."
+    weights: Literal["pretrained", "random", "shuffled"] = Field(
+        "pretrained",
+        description="`random` has to be written out, and is tagged. shuffled: the pretrained "
+        "values in another order within each tensor, as a control for pretraining.",
+    )
+    pretrained_layers: int | None = Field(
+        None,
+        ge=0,
+        description="The first N layers are pretrained and the others random; null: all are "
+        "pretrained. 0 is `weights: random`; above 0 the embedder is pretrained, too.",
     )
     bidirectional: Bidirectional = Field(
         "none",
@@ -139,7 +147,14 @@ class BackboneSpec(Spec):
         if self.revision is not None and self.hub_id is None and self.timm is None:
             raise ValueError("must have `hub: OWNER/NAME` or `timm` with `revision`, which is the "
                              "version on the hub")  # fmt: skip
+        if self.pretrained_layers is not None and self.weights != "pretrained":
+            raise ValueError("must have `weights: pretrained` with `pretrained_layers`")
         return self
+
+    @property
+    def reads_weights(self) -> bool:
+        """True if pretrained weights are needed, and not the architecture alone."""
+        return self.weights != "random"
 
     @property
     def origin(self) -> str:

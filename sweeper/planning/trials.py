@@ -217,7 +217,11 @@ def describe(backbone: BackboneSpec) -> str:
     """Return a short description of a backbone: its name, and the layers and tokens in use."""
     cuts = [
         f"{count} {what}"
-        for count, what in ((backbone.layers, "layers"), (backbone.tokens, "tokens"))
+        for count, what in (
+            (backbone.layers, "layers"),
+            (backbone.pretrained_layers, "pretrained"),
+            (backbone.tokens, "tokens"),
+        )
         if count is not None
     ]
     return f"{backbone.name} ({', '.join(cuts)})" if cuts else backbone.name

@@ -99,7 +99,9 @@ def _lines(
     yield "## Training"
     yield f"- Method: {title}{f' ({method.citation})' if method is not None else ''}"
     yield f"- Sweep and trial: {_code(sweep)}, {_code(trial)}; seed {spec.seed}"
-    yield f"- Backbone: `{spec.backbone.name}` ({spec.backbone.weights} weights)"
+    first = spec.backbone.pretrained_layers
+    of = "" if first is None else f" in the first {first} layers, others random"
+    yield f"- Backbone: `{spec.backbone.name}` ({spec.backbone.weights} weights{of})"
     yield f"- Hash of the pretrained weights: `{origin.weights_hash}`"
     yield f"- Licence of the pretrained weights: {_licence(origin)}"
     if spec.proxy is not None:

@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from trainables.errors import TrainableError, WeightsError
 from trainables.models.backbone import Backbone
+from trainables.models.backbones.altered import shuffle_weights, take_random_layers
 from trainables.models.backbones.dinov2 import Dinov2Backbone
 from trainables.models.backbones.encoder import EncoderBackbone
 from trainables.models.backbones.families import family_of
@@ -43,12 +44,19 @@ ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
 
 
 def load_backbone(spec: BackboneSpec, home: Path) -> Backbone:
-    """Load the backbone that `spec` describes. `weights.location` finds its weights.
+    """Load the backbone that `spec` describes. `weights.location` finds its weights, and `altered`
+    changes them where the spec asks for a control.
 
     Raises:
         ConfigError: The name is unknown, or the network does not support the spec.
         WeightsError: The weights are missing or do not fit the network.
     """
+    if spec.pretrained_layers is not None:
+        whole = spec.model_copy(update={"pretrained_layers": None})
+        random = whole.model_copy(update={"weights": "random"})
+        return take_random_layers(
+            load_backbone(whole, home), load_backbone(random, home), first=spec.pretrained_layers
+        )
     located = locate(spec, home)
     reader = NetworkReader(
         name=spec.name,
@@ -58,7 +66,8 @@ def load_backbone(spec: BackboneSpec, home: Path) -> Backbone:
         layers=spec.layers,
         origin=located.origin,
     )
-    return build_backbone(reader, spec)
+    backbone = build_backbone(reader, spec)
+    return shuffle_weights(backbone) if spec.weights == "shuffled" else backbone
 
 
 def build_backbone(reader: NetworkReader, spec: BackboneSpec) -> Backbone:

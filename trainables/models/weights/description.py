@@ -272,19 +272,20 @@ def check_identity(name: str, description: Mapping[str, Any], folder: Path) -> N
         )
 
 
-def kept_layers(name: str, layers: int | None, stored: int) -> int:
+def kept_layers(name: str, layers: int | None, stored: int, *, key: str = "layers") -> int:
     """Return the number of layers to keep.
 
     Args:
         name: Name of the backbone, for messages.
         layers: Requested number; None: all.
         stored: Number of layers of the pretrained network.
+        key: Setting of the backbone that requests them.
 
     Raises:
         ConfigError: `layers` exceeds the `stored` layers.
     """
     if layers is not None and layers > stored:
-        raise ConfigError(f"backbone.layers is {layers}, but `{name}` has {stored}: lower it.")
+        raise ConfigError(f"backbone.{key} is {layers}, but `{name}` has {stored}: lower it.")
     return stored if layers is None else layers
 
 
@@ -393,6 +394,7 @@ def backbone_faults(
     # The checks are those of loading, and all of them run, so that every fault is reported at once.
     checks: dict[str, Callable[[], object]] = {
         "layers": lambda: _check_layers(name, family, spec.layers, description),
+        "pretrained_layers": lambda: _check_pretrained_layers(spec, family, description),
         "tokens": lambda: _check_tokens(spec, family, description),
         "bidirectional": lambda: check_bidirectional(name, family, spec.bidirectional),
     }
@@ -431,14 +433,14 @@ def _describe(spec: BackboneSpec, home: Path | None) -> Mapping[str, Any] | None
             cached = _cached(spec)
             return None if cached is None else without_code(spec.name, read_config(cached))
         folder = own
-    elif home is None or spec.weights == "random" or not (home / "weights" / spec.name).exists():
+    elif home is None or not spec.reads_weights or not (home / "weights" / spec.name).exists():
         return named.config
     else:
         folder = home / "weights" / spec.name
     description = read_config(folder)
     if named is not None and "model_type" in description:
         check_identity(spec.name, description, folder)
-    if spec.weights == "pretrained":
+    if spec.reads_weights:
         weight_files(folder)
     return without_code(spec.name, description)
 
@@ -513,6 +515,30 @@ def _check_layers(
         check_whole(name, layers)
     elif isinstance(stored := description.get(family.layers_key), int):
         kept_layers(name, layers, stored)
+
+
+def _check_pretrained_layers(
+    spec: BackboneSpec, family: Family, description: Mapping[str, Any]
+) -> None:
+    if not spec.pretrained_layers:  # none is `weights: random`, which every backbone can have
+        return
+    in_one_list(spec.name, is_one=family.layers_key is not None)
+    if isinstance(stored := description.get(family.layers_key or ""), int):
+        kept = min(stored, spec.layers or stored)
+        kept_layers(spec.name, spec.pretrained_layers, kept, key="pretrained_layers")
+
+
+def in_one_list(name: str, *, is_one: bool) -> None:
+    """Check that a network's layers are one list, of which the first can be told.
+
+    Raises:
+        ConfigError: They are not.
+    """
+    if not is_one:
+        raise ConfigError(
+            f"backbone.pretrained_layers is for networks with one list of layers, but `{name}` has "
+            "stages, or is one of timm: leave it out."
+        )
 
 
 def check_whole(name: str, layers: int | None) -> None:

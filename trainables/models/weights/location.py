@@ -50,7 +50,7 @@ def locate(spec: BackboneSpec, home: Path) -> Located:
         ConfigError: The name is unknown.
         WeightsError: Weights or config are not found, or are those of another network.
     """
-    named, pretrained = BACKBONES.get(spec.name), spec.weights == "pretrained"
+    named, pretrained = BACKBONES.get(spec.name), spec.reads_weights
     if named is not None:  # it has a built-in config
         if not pretrained:
             return Located(description=dict(named.config), folder=None, origin=named.origin)

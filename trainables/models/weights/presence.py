@@ -23,7 +23,7 @@ def is_here(spec: BackboneSpec, home: Path) -> bool:
         return hub.cached_timm(spec.timm, spec.revision) is not None
     if spec.hub_id is None:
         return False
-    find = hub.cached_folder if spec.weights == "pretrained" else hub.cached_config
+    find = hub.cached_folder if spec.reads_weights else hub.cached_config
     return find(spec.hub_id, spec.revision) is not None
 
 
@@ -34,7 +34,7 @@ def to_fetch(spec: BackboneSpec, home: Path) -> str | None:
     if is_here(spec, home):
         return None
     at = f" at {spec.revision}" if spec.revision else ""
-    what = "weights" if spec.weights == "pretrained" else "config"
+    what = "weights" if spec.reads_weights else "config"
     return f"{what} of {spec.name}{at}"
 
 
