@@ -13,12 +13,14 @@ from sweeper.cli.options import (
     File,
     Include,
     Insecure,
+    MaxArms,
     Name,
     Profile,
     Sets,
     SweepName,
     Trial,
     Trials,
+    all_sets,
 )
 from sweeper.console import stderr
 from sweeper.errors import UsageError
@@ -38,6 +40,7 @@ def launch(
     profile: Profile = "auto",
     sets: Sets = None,
     trials: Trials = None,
+    max_arms: MaxArms = None,
     name: Name = None,
     storage: Annotated[
         str | None,
@@ -77,7 +80,7 @@ def launch(
     from sweeper.planning.load import Options
 
     options = Options(
-        profile=profile, sets=tuple(sets or ()), trials=trials, name=name,
+        profile=profile, sets=all_sets(sets, max_arms), trials=trials, name=name,
         storage=storage, address=address, insecure=insecure, include=tuple(include or ()),
     )  # fmt: skip
     if is_dashboard(address):

@@ -27,6 +27,15 @@ Trials = Annotated[
     int | None,
     typer.Option("--trials", min=1, help="Trials of each study, preset and control included."),
 ]
+MaxArms = Annotated[
+    int | None,
+    typer.Option(
+        "--max-arms",
+        min=2,
+        max=1000,
+        help="Most arms of one method on one task (`compare_by`), instead of the file's.",
+    ),
+]
 Name = Annotated[str | None, typer.Option("--name", help="Another name for the sweep.")]
 Include = Annotated[
     list[Path] | None,
@@ -50,6 +59,11 @@ Insecure = Annotated[
     typer.Option("--insecure", help="Allow services that others on the network can reach and use."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
+
+
+def all_sets(sets: list[str] | None, max_arms: int | None) -> tuple[str, ...]:
+    """Return the changes of a file that the options make, as KEY=VALUE."""
+    return (*(sets or ()), *([] if max_arms is None else [f"max_arms={max_arms}"]))
 
 
 def sweep_name(text: str | None) -> str | None:

@@ -15,10 +15,12 @@ from sweeper.cli.options import (
     File,
     Include,
     Insecure,
+    MaxArms,
     Name,
     Profile,
     Sets,
     Trials,
+    all_sets,
 )
 from sweeper.cli.output import progress
 from sweeper.console import stderr
@@ -120,6 +122,7 @@ def plan(
     profile: Profile = "auto",
     sets: Sets = None,
     trials: Trials = None,
+    max_arms: MaxArms = None,
     name: Name = None,
     calibrate: Annotated[
         bool,
@@ -148,7 +151,7 @@ def plan(
     from sweeper.planning.load import Options
 
     options = Options(
-        profile=profile, sets=tuple(sets or ()), trials=trials, name=name,
+        profile=profile, sets=all_sets(sets, max_arms), trials=trials, name=name,
         address="local" if cluster else address, insecure=insecure, include=tuple(include or ()),
     )  # fmt: skip
     if is_dashboard(options.address):
@@ -168,6 +171,7 @@ def validate(
     profile: Profile = "auto",
     sets: Sets = None,
     trials: Trials = None,
+    max_arms: MaxArms = None,
     include: Include = None,
     as_json: AsJson = False,
 ) -> None:
@@ -176,7 +180,7 @@ def validate(
     from sweeper.planning.load import Options
 
     options = Options(
-        profile=profile, sets=tuple(sets or ()), trials=trials, include=tuple(include or ())
+        profile=profile, sets=all_sets(sets, max_arms), trials=trials, include=tuple(include or ())
     )
     output.show(app.validate(file, options), as_json=as_json, command="validate")
 

@@ -136,7 +136,9 @@ def check_compare_by(
         faults.add(node, "`compare_by` has one arm; list two or more.")
     if count > max_arms:
         message = f"`compare_by` has {count} arms for each method and task, over `max_arms`"
-        faults.add(node, f"{message} ({max_arms}): list fewer, or raise it.")
+        faults.add(
+            node, f"{message} ({max_arms}): list fewer, or raise it with --max-arms {count}."
+        )
     elif twice := _twice(arms_of(given)):
         faults.add(node, f"`compare_by` has the arm `{twice}` twice; keep one.")
 

@@ -1,7 +1,7 @@
 """Checks of each study of a file: combined settings, shared stages, schedules, pruning."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from sweeper.config.arms import BACKBONE
@@ -10,6 +10,7 @@ from sweeper.config.check import backbone_faults
 from sweeper.config.faults import Faults
 from sweeper.config.node import Node, Place
 from sweeper.config.question import check_question
+from sweeper.config.shared_base import WAY_OUT
 from sweeper.config.study_spec import (
     DECAY,
     EPOCHS,
@@ -20,6 +21,8 @@ from sweeper.config.study_spec import (
     levels,
 )
 from sweeper.config.sweep import Sweep
+from sweeper.model import Params
+from sweeper.text import printable
 
 Refusal = tuple[tuple[str, ...], str]  # the path in the file, and the reason
 Refusals = Callable[[StudySpec], Iterable[Refusal]]
@@ -112,12 +115,15 @@ def _check_arms(
                 assert twin.arm is not None
                 message = f"`{method}` on `{task}` has two arms that are equal once complete: "
                 faults.add(node, f"{message}`{twin.arm.name}` and `{study.arm.name}`; keep one.")
-    if sweep.tune == "per_arm" and sweep.base == "tuned":
+    if sweep.tune == "per_arm" and sweep.base != "preset":
+        what = f"`base{': tuned' if sweep.base == 'tuned' else ''}`"
         faults.add(
             tree.at(["base"]),
-            "`base: tuned` is for arms that share their settings; with `tune: per_arm` each arm "
+            f"{what} is for arms that share their settings; with `tune: per_arm` each arm "
             "has a search of its own. Take one out.",
         )
+    if not isinstance(sweep.base, str):
+        yield from _check_shared(sweep.base, list(groups), tree.at(["base"]), faults)
     if sweep.parameters and sweep.base == "preset" and sweep.tune == "shared":
         yield (
             "`parameters` are not searched: the arms share the preset. Write `base: tuned` to "
@@ -128,6 +134,20 @@ def _check_arms(
             "each arm has one seed, so that no difference can be tested: add `replicate: {seeds: "
             "8}`."
         )
+
+
+def _check_shared(
+    base: Mapping[str, Params], pairs: Iterable[tuple[str, str]], node: Node, faults: Faults
+) -> Iterator[str]:
+    """Add a fault for each method and task that the files of `base` lack; note those left over."""
+    wanted = [f"{method}/{task}" for method, task in pairs]
+    for study in wanted:
+        if study not in base:
+            message = f"`base` has no settings of `{study}`, which was not tuned there: add a file"
+            faults.add(node, f"{message}; {WAY_OUT}.")
+    for study in base:
+        if study not in wanted:
+            yield f"`base` has settings of `{printable(study)}`, which the sweep does not have."
 
 
 def _why_unused(name: str) -> str:

@@ -20,6 +20,7 @@ from sweeper.config.catalog import PROXY, Catalog, Settings
 from sweeper.config.faults import Faults, shown, unknown_key
 from sweeper.config.node import Node, Place
 from sweeper.config.schema import NAME, RULES, SweepFile
+from sweeper.config.shared_base import names_files, with_base_settings
 from sweeper.config.task_files import INCLUDE, TASK_FILES
 from sweeper.config.yaml_reader import parse, parse_value, read_text, to_yaml
 from sweeper.errors import SYNONYMS, Fault, FileFaults, unknown
@@ -292,16 +293,16 @@ def _nest(path: Iterable[str], value: Node) -> Node:
 
 
 def read_document(path: Path) -> Node:
-    """Return a sweep file merged with its base. Each value keeps its file and line.
+    """Return a sweep file merged with the files that it names. Each value keeps its file and line.
 
     Raises:
-        FileFaults: The file or its base cannot be read.
+        FileFaults: One of the files cannot be read.
     """
-    return _with_base(path, parse(read_text(path), str(path)))
+    return with_base_settings(_with_base(path, parse(read_text(path), str(path))))
 
 
 def whole_text(path: Path, task_files: Mapping[str, Settings] | None = None) -> str:
-    """Return the text of a sweep file with its base and the definitions of its own tasks.
+    """Return the text of a sweep file with all files that it names.
 
     A file without them is returned as it is.
 
@@ -316,9 +317,11 @@ def whole_text(path: Path, task_files: Mapping[str, Settings] | None = None) -> 
     own = parse(text, str(path))
     base = own.children().get(EXTENDS)
     includes = INCLUDE in own.children()
-    if (base is None or base.value is None) and not task_files and not includes:
+    extended = _with_base(path, own)
+    shares = names_files(extended)
+    if (base is None or base.value is None) and not task_files and not includes and not shares:
         return text
-    merged = _with_base(path, own).plain()
+    merged = with_base_settings(extended).plain()
     merged.pop(INCLUDE, None)
     if task_files:
         merged[TASK_FILES] = {**(merged.get(TASK_FILES) or {}), **task_files}
@@ -327,6 +330,8 @@ def whole_text(path: Path, task_files: Mapping[str, Settings] | None = None) -> 
         parts.append(f"with the file that it extends: {base.value}")
     if task_files or includes:
         parts.append("with its task files")
+    if shares:
+        parts.append("with the settings of its base")
     head = f"# {path}, merged {', and '.join(parts)}"
     return f"{visible(head)}\n{to_yaml(merged)}"
 

@@ -443,10 +443,11 @@ class SweepFile(Section):
         "of arms, each `setting: value`, and of one method with `method: NAME`. Every arm is a "
         "study, and so is the vanilla control.",
     )
-    base: Literal["preset", "tuned"] = Field(
+    base: Literal["preset", "tuned"] | dict[str, dict[str, Any]] = Field(
         "preset",
         description="The other settings of all arms. preset: the preset with `fixed`. tuned: the "
-        "best trial of a search, which runs before the arms.",
+        "best trial of a search, which runs before the arms. Or files that `sweeper best` wrote, "
+        "in whose place are then the settings by METHOD/TASK; `fixed` overrides them.",
     )
     tune: Literal["shared", "per_arm"] = Field(
         "shared",

@@ -4,7 +4,7 @@ The value of each setting of a stage comes from the last of these sources that h
 
     the config's default < the task's published recipe (of the stage that reports the objective)
     < the method's preset < the published settings of the method on the task
-    < the file's `fixed` < the trial's own parameters
+    < of an arm: the files of `base` < the file's `fixed` < the trial's own parameters
 
 The value of each setting of `model` comes from the last of these:
 
@@ -45,7 +45,7 @@ Stages = dict[str, Settings]  # the settings of every stage
 EPOCHS, DECAY, WARMUP = "epochs", "decay_epochs", "warmup_epochs"
 
 
-Section = Literal["fixed", "methods", "tasks", "compare_by"]
+Section = Literal["fixed", "methods", "tasks", "compare_by", "base"]
 
 
 class InfeasibleParams(SweeperError):
@@ -156,6 +156,7 @@ def make_study_spec(
     task: TaskEntry,
     *,
     parameters: Mapping[str, Distribution],
+    shared: Params,
     fixed: Params,
     distinct: Mapping[str, int],
     backbone: Settings,
@@ -175,6 +176,7 @@ def make_study_spec(
         method: The method.
         task: The task.
         parameters: The searched parameters of the sweep.
+        shared: Settings that all arms share, which `fixed` and the arm override.
         fixed: The fixed parameters of the sweep.
         distinct: Stage -> number of its configurations.
         backbone: The backbone of the task's dimension.
@@ -205,6 +207,7 @@ def make_study_spec(
         ("tasks", "the recipe of the task", recipe),
         ("methods", f"the preset {of_method}", method.preset),
         ("methods", f"the published settings {of_method}", published),
+        ("base", "the settings of `base`", shared),
     ]
     settings = dict(flatten(_joined(method, [*layers, ("fixed", "the file", fixed)])))
 

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from sweeper.config.arms import BACKBONE, Arm, CompareBy, arms_of
-from sweeper.config.catalog import PROXY, Catalog, Dimension, Settings
+from sweeper.config.catalog import PROXY, Catalog, Dimension, Settings, model_settings
 from sweeper.config.distributions import Distribution, written
 from sweeper.config.faults import sentence
 from sweeper.config.schema import (
@@ -51,7 +51,7 @@ class Sweep:
     fixed: Params
     stages: Mapping[str, StageSearch]  # the stages that the file names
     compare_by: CompareBy = field(default_factory=dict)  # empty: no ablation
-    base: str = "preset"  # preset, tuned
+    base: str | Mapping[str, Params] = "preset"  # preset, tuned, or settings by METHOD/TASK
     tune: str = "shared"  # shared, per_arm
     max_arms: int = 32
     question: Question | None = None
@@ -122,14 +122,21 @@ class Sweep:
         searchable = {k: v for k, v in {**common, **own}.items()
                       if k in self.catalog.searched_model}  # fmt: skip
         is_searched = arm is None or self.tune == "per_arm"
-        if arm is not None:  # schedules that follow epochs follow those that the arm pins
-            follows = following(self.catalog.parameters([method]), {}, arm.pinned)
+        shared = self.shared_by_arms(method, task) if arm is not None else {}
+        searchable |= {k: v for k, v in model_settings(shared).items() if k in searchable}
+        proxies = self.proxies
+        if PROXY in shared:
+            kinds = (f"{entry.dimension}_{entry.kind}", entry.dimension)
+            proxies = {**proxies, **dict.fromkeys(kinds, str(shared[PROXY]))}
+        if arm is not None:  # schedules that follow epochs follow those of the arm
+            follows = following(self.catalog.parameters([method]), {}, {**shared, **arm.pinned})
             missing = {k: v for k, v in follows.items() if k not in self.fixed}
             arm = replace(arm, pinned={**arm.pinned, **missing})
         return make_study_spec(
             self.catalog.methods[method],
             entry,
             parameters=self.parameters if is_searched else {},
+            shared=shared,
             fixed=self.fixed,
             distinct={
                 stage: section.distinct
@@ -137,7 +144,7 @@ class Sweep:
                 if section.distinct != "all" and is_searched
             },
             backbone=backbone,
-            proxies=self.proxies,
+            proxies=proxies,
             proxy_dimensions=self.catalog.proxies,
             model={**common, **dict.fromkeys(own)},
             model_parameters=searchable,
@@ -147,6 +154,10 @@ class Sweep:
             arm=arm,
             base=f"{method}/{task}" if arm is not None and self.base == "tuned" else None,
         )
+
+    def shared_by_arms(self, method: str, task: str) -> Params:
+        """Return the settings that the arms of a method on a task have from files of `base`."""
+        return {} if isinstance(self.base, str) else self.base.get(f"{method}/{task}", {})
 
     def _backbone_of(self, arm: Arm | None, dimension: Dimension) -> Settings:
         """Return the backbone of an arm on tasks of a dimension.

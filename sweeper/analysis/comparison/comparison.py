@@ -303,7 +303,7 @@ class Comparison:
     ranked_tasks: tuple[str, ...]
     effects: tuple[Effect, ...]
     distance_correlations: tuple[DistanceCorrelation, ...] = ()
-    design: str | None = None  # of an ablation: preset, tuned (its base) or per_arm
+    design: str | None = None  # of an ablation: preset, tuned (its base), files or per_arm
     by: str | None = None  # the factor whose levels are compared
     trends: tuple[Trend, ...] = ()  # of this factor
     interactions: tuple[Interaction, ...] = ()  # likewise

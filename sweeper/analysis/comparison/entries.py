@@ -63,10 +63,12 @@ class TunedStudy:
 
     @property
     def design(self) -> str:
-        """The settings that an arm does not pin: of the preset, of a tuned base, or per_arm."""
+        """The origin of what an arm does not pin: preset, tuned (its base), files, or per_arm."""
         resolved = self.sweep.record.resolved
-        is_per_arm = resolved.get("tune") == "per_arm"
-        return "per_arm" if is_per_arm else str(resolved.get("base") or "preset")
+        if resolved.get("tune") == "per_arm":
+            return "per_arm"
+        base = resolved.get("base") or "preset"
+        return base if isinstance(base, str) else "files"
 
     @property
     def method_label(self) -> str:

@@ -45,6 +45,8 @@ DESIGNS = {  # what the arms of an ablation have in common
     "preset": "All else is the preset of the method.",
     "tuned": "All else is the best trial of a search of the base, at which its own settings are "
     "favoured over those of other arms.",
+    "files": "All else was tuned before in another sweep, which favours the settings of its best "
+    "trial.",
     "per_arm": "Each arm was tuned on its own, with as many trials.",
 }
 

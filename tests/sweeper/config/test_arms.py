@@ -210,7 +210,7 @@ ROWS = {
     "too many": (
         "compare_by: {align.epochs: [1, 2, 3, 4], refine.freeze: [none, body]}\nmax_arms: 7",
         f"x.yaml:{LINE}: `compare_by` has 8 arms for each method and task, over `max_arms` (7): "
-        "list fewer, or raise it.",
+        "list fewer, or raise it with --max-arms 8.",
     ),
     "twice": (
         "compare_by: {align.epochs: [5, 5]}",
