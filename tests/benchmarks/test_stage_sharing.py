@@ -180,6 +180,46 @@ def test_sharing_alignments_halves_what_the_manual_shows(shell):
     assert manual <= 0.5
 
 
+ARMS = ("none", "embedder", "body", "embedder+body")
+ABLATION: Mapping[str, object] = {
+    "stages.align.distinct": "all", "parameters": "null", "align.epochs": 30,
+    "compare_by": f"{{refine.freeze: [{', '.join(ARMS)}]}}", "replicate": "{seeds: 3}",
+}  # fmt: skip
+
+
+def test_arms_of_an_ablation_share_what_they_do_not_pin(shell):
+    """Four arms with one alignment for each seed, against four that compute their own.
+
+    The bound is the cost of the arms alone without the alignments that are computed again. Sweeps
+    of one arm each would cost three starts of a sweep more.
+    """
+    ours(shell, "warm_arms", {**ABLATION, **ALONE, "replicate": "null", "align.epochs": 1})
+    shared, alone = ours(shell, "arms", ABLATION), ours(shell, "own_arms", {**ABLATION, **ALONE})
+    values = {
+        name: [(t.study, t.seed, t.value, dict(t.test)) for t in trials_of(shell, name)]
+        for name in ("arms", "own_arms")
+    }
+    assert sorted(values["arms"]) == sorted(values["own_arms"])
+    aligning = seconds_in(shell, "own_arms", "align")
+    repeated = aligning * (1 - 1 / len(ARMS))
+    bound = alone.cores - repeated
+    show("alone", "-", f"{alone.wall:.0f} s by the wall, {alone.cores:.0f} core-seconds, "
+                       f"{aligning:.0f} of alignments")  # fmt: skip
+    show("shared", "-", f"{shared.wall:.0f} s by the wall, {shared.cores:.0f} core-seconds")
+    show("shared / bound", "<= 1.1", f"{shared.cores / bound:.2f}")
+    assert shared.cores <= 1.1 * bound
+
+
+def seconds_in(shell: Shell, name: str, stage: str) -> float:
+    """Return the device-seconds of all trials of a sweep in a stage, the first of each trial."""
+    ledger = Ledger.in_folder(shell.folder / "sweeps" / name)
+    return sum(
+        max((m.seconds for m in ledger.measurements(t.study, t.number) if m.stage == stage),
+            default=0.0)
+        for t in ledger.trials()
+    )  # fmt: skip
+
+
 def test_the_best_value_is_no_worse_than_by_noise(shell):
     """8 alignments crossed with 4 draws each, against 32 alignments, on five seeds of the sweep."""
     found: dict[str, list[float]] = defaultdict(list)
