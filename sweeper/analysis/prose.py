@@ -15,6 +15,7 @@ METHODS = {  # names in the papers, including other methods in published tables
     "pare": "PaRe",
     "mona": "MoNA",
     "contrastive_pare": "Contrastive PaRe",
+    "recraft": "RECRAFT",
     "nft": "NFT",
     "fpt": "FPT",
     "mixup": "mixup",

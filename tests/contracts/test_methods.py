@@ -158,6 +158,13 @@ def test_the_control_is_vanilla_fine_tuning(run, method, dimension):
     assert all(torch.equal(w, theirs[name]) for name, w in ours.items())
 
 
+@every_dimension
+def test_recraft_without_its_matching_is_orca(run, dimension):
+    """ORCA's own warm-up has no epochs in its published runs."""
+    ours = run("recraft", dimension, {"match.epochs": 0})
+    assert same(ours, run("orca", dimension, {"warmup.epochs": 0}))
+
+
 def assert_finite(reports: Iterable[Report]) -> None:
     for report in reports:
         assert all(isfinite(value) for value in report.metrics.values()), report

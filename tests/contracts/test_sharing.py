@@ -24,7 +24,12 @@ pytestmark = pytest.mark.slow
 SHARING = [name for name, method in METHODS.items() if len(method.stages) > 1]
 MORE_EPOCHS = {"orca": {"warmup.epochs": 2}}
 ALIGN = {"warmup.epochs": 0}  # nothing but the alignment is shared
-LATER = {"orca": "refine.lr", "mona": "refine.lr", "contrastive_pare": "replace.lr"}
+LATER = {
+    "orca": "refine.lr",
+    "mona": "refine.lr",
+    "contrastive_pare": "replace.lr",
+    "recraft": "refine.lr",
+}
 
 
 @pytest.fixture

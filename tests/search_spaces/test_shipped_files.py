@@ -30,7 +30,8 @@ from trainables.tasks.registry import TASKS
 SPACES = ROOT / "search_spaces"
 FILES = sorted(SPACES.glob("*.yaml"))
 BENCHMARKS = {"pdebench": 8, "nasbench360": 10}
-SWEPT = ("orca", "pare", "mona", "contrastive_pare", "nft", "fpt")  # mixup, cutmix: beside pare
+# mixup and cutmix are profiles of the files of PaRe
+SWEPT = ("orca", "pare", "mona", "contrastive_pare", "recraft", "nft", "fpt")
 PROFILES = [
     (file, profile)
     for file in FILES
@@ -49,6 +50,10 @@ ALIGNED = """
     align_weight source_per_class label_weight solver entreg shrinkage mmd_kernel
     mmd_kernels mmd_bandwidth mmd_bandwidth_scale mmd_unbiased
 """
+REALIGNED = """
+    distance epochs lr clip_norm class_mode update_mode max_samples clusters label_weight
+"""
+MATCHED = "epochs lr clip_norm form max_samples clusters tau rho"
 CONTRASTED = """
     epochs lr clusters num_scales sigma_min sigma_max noise_steps noise_space form
     temperature lambda_mean label_correlation lambda_max epsilon include_source
@@ -71,6 +76,12 @@ SEARCHED = {  # on PDEBench, where targets have no classes and `clusters` makes 
         "proxy",
         *(f"contrast.{key}" for key in CONTRASTED.split()),
         *(f"replace.{key}" for key in {*SHARED, *REPLACED, "freeze"}),
+    },
+    "recraft": {
+        "proxy",
+        *(f"align.{key}" for key in REALIGNED.split()),
+        *(f"match.{key}" for key in MATCHED.split()),
+        *(f"refine.{key}" for key in {*SHARED, "finetune"}),
     },
     "nft": {f"refine.{key}" for key in SHARED},
     "fpt": {f"refine.{key}" for key in SHARED},
@@ -105,6 +116,10 @@ HASHES = {
     "pare_pdebench-paper": "93324bb1a48e3cbf",
     "pare_pdebench-laptop": "d13986ab388e59cf",
     "pare_pdebench-controls": "edb009b011407cc7",
+    "recraft_nasbench360-paper": "fa5fe004c220716b",
+    "recraft_nasbench360-laptop": "0fa40092e4172d07",
+    "recraft_pdebench-paper": "a2857c323d8b8093",
+    "recraft_pdebench-laptop": "6282b75accc25359",
 }
 
 

@@ -15,7 +15,7 @@ has the same distribution, but not the same value: a halved trial differs from t
 without halvings.
 
 Only losses that are means over samples can be divided. Stages that compare the samples of a batch
-with each other (`align`, `meta`, `contrast`) are never divided.
+with each other (`align`, `match`, `meta`, `contrast`) are never divided.
 """
 
 from abc import ABC, abstractmethod

@@ -11,10 +11,12 @@ during fine-tuning.
 
 import numpy as np
 import torch
+from jaxtyping import Int64
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from torch import Tensor
 
 from trainables.errors import ConfigError
 from trainables.models.cross_modal import CrossModalModel
@@ -37,15 +39,23 @@ def source_error(model: CrossModalModel, source: Source) -> float:
 
 
 @torch.inference_mode()
-def body_features(model: CrossModalModel, source: Source) -> np.ndarray:
-    """Return the body's features of all source samples, float32 [n, E].
+def body_features(
+    model: CrossModalModel, source: Source, chosen: Int64[Tensor, " n"] | None = None
+) -> np.ndarray:
+    """Return the body's features of source samples, float32 [n, E].
 
     The model is in training mode afterwards.
+
+    Args:
+        model: Model with the body.
+        source: Source of the samples.
+        chosen: Indices of the samples; None: all.
     """
     device = next(model.parameters()).device
     model.eval()
     pooled = []
-    for chunk in torch.split(torch.arange(len(source)), CHUNK):
+    indices = torch.arange(len(source)) if chosen is None else chosen
+    for chunk in torch.split(indices, CHUNK):
         tokens, _ = source.batch(chunk)
         pooled.append(model.pool(model.encode(tokens.to(device))).float().cpu())
     model.train()

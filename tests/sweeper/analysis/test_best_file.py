@@ -19,7 +19,7 @@ from tests.support.command import ROOT
 from trainables.tasks.registry import TASKS
 
 SPACES = ROOT / "search_spaces"
-METHODS = ("orca", "pare", "mona", "contrastive_pare", "nft", "fpt")
+METHODS = ("orca", "pare", "mona", "contrastive_pare", "recraft", "nft", "fpt")
 
 
 def suggested(sweep: Sweep, plan: StudySpec) -> list[dict]:

@@ -29,20 +29,27 @@ USUAL = RefineConfig()  # for a task without a recipe, or with a part of one
 TAKEN = ("optimizer", "accumulation", "lr", "weight_decay")
 
 
-def published(info: TaskInfo) -> dict[str, Any]:
-    """Return the official settings of `align` and `warmup` on a task, by "stage.parameter"."""
+def printed_optimisation(info: TaskInfo) -> dict[str, Any]:
+    """Return optimiser, rate and weight decay of a task as the official configuration prints them,
+    by parameter."""
     recipe = {**{key: getattr(USUAL, key) for key in TAKEN}, **info.recipe}
     optimizer, accumulation = recipe["optimizer"], recipe["accumulation"]
     # The recipe averages over accumulated micro-batches; the alignment does not accumulate. Rate
     # and decay are converted back to the printed values of one micro-batch.
-    printed = recipe["lr"] / (accumulation if optimizer == "sgd" else 1)
-    shared = {
+    printed = {
         "optimizer": optimizer,
-        "lr": printed * (10 if printed <= 1e-3 else 1),
+        "lr": recipe["lr"] / (accumulation if optimizer == "sgd" else 1),
         "weight_decay": recipe["weight_decay"] * (1 if optimizer == "adamw" else accumulation),
     }
     if "momentum" in recipe:
-        shared["momentum"] = recipe["momentum"]
+        printed["momentum"] = recipe["momentum"]
+    return printed
+
+
+def published(info: TaskInfo) -> dict[str, Any]:
+    """Return the official settings of `align` and `warmup` on a task, by "stage.parameter"."""
+    printed = printed_optimisation(info)
+    shared = {**printed, "lr": printed["lr"] * (10 if printed["lr"] <= 1e-3 else 1)}
     settings = {
         f"{stage}.{key}": value for stage in ("align", "warmup") for key, value in shared.items()
     }

@@ -1,0 +1,15 @@
+"""RECRAFT: align, match, then refine. Tran et al., "Rethinking Cross-Modal Fine-Tuning: Optimizing
+the Interaction between Feature Alignment and Target Fitting", AISTATS 2026 (arXiv 2601.18231).
+
+ORCA aligns the features of the modalities, whatever the labels of the target. RECRAFT also reduces
+the feature-label distortion: how uncertain a predictor of the source's labels is about the samples
+of one target class. The paper's bound on the target error has this term beside the distance.
+
+    method        the stages in order, and the settings of the first trial on each task
+    config        the settings of `match`
+    matching      the stage `match`
+    distortion    the distortion, by entropies of the source predictor
+    source_head   the source predictor's head, with a bound on the norm of its gradient
+    orca          the stage `align`
+    stages.fine_tuning  the stage `refine`
+"""
