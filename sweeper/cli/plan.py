@@ -139,12 +139,20 @@ def plan(
     ] = None,
     include: Include = None,
     insecure: Insecure = False,
+    exploratory: Annotated[
+        bool,
+        typer.Option(
+            "--exploratory",
+            help="Plan it although the seeds are too few for the primary claim of its question.",
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show what a launch would run and take: studies, trials, epochs, data, hours and disk.
 
     The plan is for this machine, or for the cluster that --address or --cluster names. Exits with 7
-    if no trial can run there.
+    if no trial can run there, and with 2 if the primary claim of its question can never be
+    significant with its seeds.
     """
     from sweeper.commands import plan as app
     from sweeper.driver import remote
@@ -155,10 +163,14 @@ def plan(
         address="local" if cluster else address, insecure=insecure, include=tuple(include or ()),
     )  # fmt: skip
     if is_dashboard(options.address):
-        code = remote.plan(file, options, calibrate=calibrate, as_json=as_json)
+        code = remote.plan(
+            file, options, calibrate=calibrate, exploratory=exploratory, as_json=as_json
+        )
         raise typer.Exit(code)
     with progress("calibrate", stderr()) if calibrate else nullcontext() as listener:
-        planned = app.plan(file, options, cluster=cluster, calibrate=listener)
+        planned = app.plan(
+            file, options, cluster=cluster, calibrate=listener, exploratory=exploratory
+        )
     tables.show_plan(planned, as_json=as_json)
     if planned.unschedulable:
         error = CannotSchedule("\n".join(planned.unschedulable))

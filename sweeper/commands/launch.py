@@ -93,7 +93,7 @@ def check(file: Path, options: Options, console: Console) -> tuple[Sweep, Path]:
         CannotSchedule: A new sweep asks for more than this machine has.
     """
     sweep = load.read(file, options)
-    for note in sweep.notes:
+    for note in (*sweep.notes, *_notes_on_claims(sweep)):
         console.print(escape(note), style="dim")
     folder = folder_of(sweep.name)
     check_here(folder)
@@ -103,6 +103,15 @@ def check(file: Path, options: Options, console: Console) -> tuple[Sweep, Path]:
     if not has_ledger(folder):
         resources.check_request(sweep, options.address)
     return sweep, folder
+
+
+def _notes_on_claims(sweep: Sweep) -> list[str]:
+    """Return lines on the significance that the claims of a question can reach."""
+    if sweep.question is None:
+        return []
+    from sweeper.analysis.reach import reach_notes
+
+    return reach_notes(sweep)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import trainables
 from sweeper.address import is_dashboard
 from sweeper.analysis.prose import few_samples
 from sweeper.commands.look import named_profile
@@ -26,6 +27,8 @@ from trainables.spec import BackboneSpec
 from trainables.tasks.generation import Progress
 from trainables.tasks.loading import describe_data
 from trainables.tasks.registry import own_benchmark_of
+
+EVIDENCE = Path(trainables.__file__).parent / "evidence"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,6 +153,7 @@ def plan(
     *,
     cluster: str | None = None,
     calibrate: Progress | None = None,
+    exploratory: bool = False,
 ) -> Plan:
     """Return what a launch would run and take, on this machine or on a cluster.
 
@@ -158,16 +162,22 @@ def plan(
             cluster at `options.address`, or for this machine.
         calibrate: Called with the progress of pilots, which measure each study here first; None
             runs no pilot.
+        exploratory: Accept a question whose primary claim can never be significant.
 
     Raises:
         FileFaults: The file is invalid, or a backbone cannot be built, or a preset that was to be
             measured cannot be trained.
-        UsageError: The file asks for data that no task has, or `cluster` cannot be read.
+        UsageError: The file asks for data that no task has, or `cluster` cannot be read, or the
+            primary claim of the question can never be significant.
         CannotSchedule: A trial to be measured asks for more than this machine has.
         BackendUnreachable: No cluster answers at `options.address`.
     """
+    from sweeper.analysis.reach import check_reach, reach_notes  # SciPy is slow to import
+
     described = None if cluster is None else resources.parse_cluster(cluster)
     sweep = load.read(file, options, for_cluster=cluster is not None)
+    if not exploratory:
+        check_reach(sweep, str(file))
     load.check_imported(sweep)
     check_bodies(sweep, home(), str(file))
     if calibrate is not None:
@@ -220,6 +230,7 @@ def plan(
             *lacking,
             *few,
             *(line for study in sweep.studies() for line in _shared(sweep, study)),
+            *reach_notes(sweep, [EVIDENCE]),
             *priced.notes,
             f"{trials} trials of {len(studies)} studies, {expected:.0f} epochs expected, "
             f"{most} at most",

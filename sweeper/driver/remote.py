@@ -75,7 +75,9 @@ def launch(
     return remote, jobs.follow(job, sys.stderr)
 
 
-def plan(file: Path, options: load.Options, *, calibrate: bool, as_json: bool) -> int:
+def plan(
+    file: Path, options: load.Options, *, calibrate: bool, exploratory: bool, as_json: bool
+) -> int:
     """Plan the sweep of `file` where the cluster is, by what was measured there, and print what
     that prints; return its exit code.
 
@@ -85,7 +87,7 @@ def plan(file: Path, options: load.Options, *, calibrate: bool, as_json: bool) -
     """
     sweep = load.read(file, options)
     words = ["plan", *_words(sweep, options)]
-    words += ["--calibrate"] * calibrate + ["--json"] * as_json
+    words += ["--calibrate"] * calibrate + ["--exploratory"] * exploratory + ["--json"] * as_json
     jobs = _jobs(options.address, insecure=options.insecure)
     command = f"python -m sweeper.cli.main {' '.join(map(shlex.quote, words))}"
     text = whole_text(file, sweep.task_files)

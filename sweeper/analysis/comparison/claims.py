@@ -33,7 +33,7 @@ from sweeper.model import Trial
 from sweeper.text import readable
 
 __all__ = ["ClaimResult", "ClaimVerdict", "Observation", "answers_of", "evaluate"]
-__all__ += ["level_of", "observations_of"]
+__all__ += ["count_pairs", "level_of", "observations_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,8 +138,7 @@ def _tested(
     claim: Claim, observations: Sequence[Observation], *, is_primary: bool, sign: int
 ) -> ClaimResult:
     """Return the result of a claim, before correction and verdict."""
-    index = _indexed(observations, claim.quantity)
-    blocks = _contrasted(claim.contrast, index) if claim.contrast else _levels(claim.trend, index)
+    blocks = _blocks(claim, observations)
     has_tasks = len({task for _, task in blocks}) > 1
     is_relative = has_tasks and claim.margin is None and _is_positive(blocks)
     cells = {block: d for block, terms in blocks.items() if (d := _differences(terms, is_relative))}
@@ -174,6 +173,17 @@ def _tested(
         is_exact=test.is_exact,
         by_task={task: shown(fmean(means)) for task, means in _by_task(cells).items()},
     )
+
+
+def count_pairs(claim: Claim, observations: Sequence[Observation]) -> int:
+    """Return the number of pairs of a claim."""
+    blocks = _blocks(claim, observations)
+    return sum(len(_differences(terms, is_relative=False)) for terms in blocks.values())
+
+
+def _blocks(claim: Claim, observations: Sequence[Observation]) -> Blocks:
+    index = _indexed(observations, claim.quantity)
+    return _contrasted(claim.contrast, index) if claim.contrast else _levels(claim.trend, index)
 
 
 def _indexed(observations: Sequence[Observation], quantity: str) -> Index:

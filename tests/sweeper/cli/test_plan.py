@@ -70,3 +70,27 @@ def test_a_pilot_that_cannot_begin_is_a_fault(capsys, file):
     assert run(arguments) == 2
     told = json.loads(capsys.readouterr().out)
     assert "conll2003" in told["error"]["message"]
+
+
+QUESTION = """\
+compare_by: {refine.epochs: [2, 4]}
+question:
+  title: Does it help?
+  published: It does.
+  claims:
+    - {says: It helps., contrast: [refine.epochs=4, refine.epochs=2], expect: better}
+"""
+
+
+def test_a_question_that_its_seeds_can_never_decide_is_refused(capsys, file):
+    text = FILE.replace("parameters:", "unused:").split("unused:")[0]
+    file.write_text(text + QUESTION + "pruning: {type: none}\nreplicate: {seeds: 5}\n")
+    assert run(["plan", str(file)]) == 2
+    told = " ".join(capsys.readouterr().err.split())
+    assert "can reach p = 0.0625, which is not below 0.05" in told
+    assert "replicate.seeds=6 or more, or add --exploratory" in told
+    notes = planned(capsys, file, "--exploratory")["notes"]
+    assert any("never significant" in note for note in notes)
+    notes = planned(capsys, file, "--set", "replicate.seeds=6")["notes"]
+    assert any("primary claim: 6 pairs of task and seed can reach" in note for note in notes)
+    assert run(["validate", str(file)]) == 0

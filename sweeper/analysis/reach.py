@@ -1,0 +1,166 @@
+"""The significance that a planned sweep can reach with its seeds, before it runs."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sweeper.analysis.comparison import verdicts
+from sweeper.analysis.comparison.claims import Observation, count_pairs, evaluate, observations_of
+from sweeper.analysis.comparison.comparison import ALPHA
+from sweeper.analysis.power import detectable_difference, smallest_corrected_p
+from sweeper.analysis.reproduction import files
+from sweeper.analysis.reproduction.studies import studies_of
+from sweeper.analysis.statistics import fewest_pairs, smallest_p
+from sweeper.config.question import Claim
+from sweeper.config.study_spec import StudySpec
+from sweeper.config.sweep import Sweep
+from sweeper.errors import UsageError
+from sweeper.model import CONTROL_ARM
+from sweeper.text import readable
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClaimReach:
+    """The pairs that a claim will have, and the smallest p that they can have."""
+
+    claim: Claim
+    pairs: int
+    smallest_p: float  # corrected, but for the primary claim
+
+    @property
+    def can_be_significant(self) -> bool:
+        """True if some result would be below 0.05."""
+        return self.smallest_p < ALPHA
+
+
+def reach_of(sweep: Sweep) -> tuple[ClaimReach, ...]:
+    """Return the reach of each claim of a sweep's question, the primary one first."""
+    claims = () if sweep.question is None else tuple(sweep.question.claims)
+    counts = [_pairs(sweep, claim) for claim in claims]
+    smallest = [*map(smallest_p, counts[:1]), *smallest_corrected_p(counts[1:])]
+    return tuple(
+        ClaimReach(claim=claim, pairs=pairs, smallest_p=p)
+        for claim, pairs, p in zip(claims, counts, smallest, strict=True)
+    )
+
+
+def _pairs(sweep: Sweep, claim: Claim) -> int:
+    """Return the number of pairs of a claim if every trial completes."""
+    expected = [
+        Observation(
+            method=study.method, task=study.task, arm=arm, seed=seed, values={claim.quantity: 1.0}
+        )
+        for study in sweep.studies()
+        for arm in _configurations(study)
+        for seed in range(_seeds(sweep, study))
+    ]
+    return count_pairs(claim, expected)
+
+
+def _configurations(study: StudySpec) -> tuple[str | None, ...]:
+    return (study.arm.name,) if study.arm is not None else (None, CONTROL_ARM)
+
+
+def _seeds(sweep: Sweep, study: StudySpec) -> int:
+    """Return the number of seeds of a study's configurations; 1 without replicates."""
+    wanted = sweep.replicate_of(study)
+    return 1 if wanted is None else wanted.seeds
+
+
+def check_reach(sweep: Sweep, where: str) -> None:
+    """Check that the primary claim of a sweep's question can be significant.
+
+    Args:
+        sweep: The sweep.
+        where: The name of its file.
+
+    Raises:
+        UsageError: It cannot, whatever the sweep finds.
+    """
+    if fault := fault_of(sweep):
+        raise UsageError(
+            f"{where}: {fault} or add --exploratory, for a look that is not to decide anything."
+        )
+
+
+def fault_of(sweep: Sweep) -> str | None:
+    """Return why the primary claim cannot be significant, with the way out; None if it can."""
+    primary = next(iter(reach_of(sweep)), None)
+    if primary is None or primary.can_be_significant:
+        return None
+    seeds = max((_seeds(sweep, study) for study in sweep.studies()), default=1)
+    cells = primary.pairs // seeds
+    needed = -(-fewest_pairs(1, ALPHA) // max(cells, 1))
+    return (
+        f"the primary claim of the question ({primary.claim.says}) cannot be significant: "
+        f"{_counted(primary.pairs)} can reach p = {readable(primary.smallest_p)}, which is not "
+        f"below {ALPHA}. Set replicate.seeds={needed} or more,"
+    )
+
+
+def _counted(pairs: int) -> str:
+    return f"{pairs} pair{'s' * (pairs != 1)} of task and seed"
+
+
+def reach_notes(sweep: Sweep, evidence: Sequence[Path] = ()) -> list[str]:
+    """Return lines on the significance that a sweep can reach with its seeds.
+
+    Args:
+        sweep: The sweep.
+        evidence: Folders with evidence of earlier sweeps. Its spread tells which differences the
+            claims could show.
+    """
+    if sweep.question is None:
+        return [] if sweep.replicate is None else _without_claims(sweep, sweep.replicate.seeds)
+    primary, *others = reach_of(sweep)
+    lines = [
+        f"primary claim: {_counted(primary.pairs)} can reach p = {readable(primary.smallest_p)}, "
+        f"not corrected{'' if primary.can_be_significant else ', which is never significant'}"
+    ]
+    if tested := [each for each in others if each.pairs > 1]:
+        groups = Counter((each.pairs, each.smallest_p) for each in tested)
+        reached = (f"p = {readable(p)} with {_counted(n)}" for n, p in groups)
+        never = ", which is never significant" * (not any(e.can_be_significant for e in tested))
+        many = f"{len(tested)} other claim{'s' * (len(tested) > 1)}, corrected by Holm"
+        lines.append(f"{many}: can reach {' or '.join(reached)}{never}")
+    return [*lines, *_from_evidence(sweep, [primary, *others], evidence)]
+
+
+def _without_claims(sweep: Sweep, seeds: int) -> list[str]:
+    """Return a line on the comparisons of each task, in a sweep without a question."""
+    compared = Counter(
+        study.task
+        for study in sweep.studies()
+        if sweep.replicate_of(study) and not (study.arm and study.arm.name == CONTROL_ARM)
+    )
+    entries = max(compared.values(), default=1)
+    tests = max(entries * (entries - 1) // 2, 1)
+    corrected = smallest_corrected_p([seeds] * tests)[0]
+    line = f"{seeds} seeds can reach p = {readable(smallest_p(seeds))} in one comparison"
+    if tests > 1:
+        line += f", and p = {readable(corrected)} in {tests} comparisons of a task, after Holm"
+    if corrected >= ALPHA:
+        line += f": {fewest_pairs(tests, ALPHA)} seeds are needed to be below {ALPHA}"
+    return [line]
+
+
+def _from_evidence(
+    sweep: Sweep, reached: Sequence[ClaimReach], folders: Sequence[Path]
+) -> list[str]:
+    """Return a line on the difference that the primary claim could show, by earlier results."""
+    file = files.find(folders, sweep.name, sweep.profile)
+    if file is None:
+        return []
+    try:
+        evidence = files.load(file)
+    except UsageError:  # of another version
+        return []
+    if evidence.profile != sweep.profile:  # another size, which has another spread
+        return []
+    (found,) = evaluate([reached[0].claim], observations_of(studies_of(evidence)))
+    shown = detectable_difference(found.sd, pairs=reached[0].pairs, alpha=ALPHA)
+    if shown is None:
+        return []
+    text = verdicts.detectable(shown, is_relative=found.is_relative).removesuffix(".")
+    return [f"primary claim, by the spread in {file.name}: {text}"]

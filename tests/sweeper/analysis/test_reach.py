@@ -1,0 +1,108 @@
+"""The significance that a planned sweep can reach: pairs, corrections, refusals and notes."""
+
+from dataclasses import replace
+
+import pytest
+
+from sweeper.analysis.reach import check_reach, reach_notes, reach_of
+from sweeper.analysis.reproduction.evidence import read_evidence
+from sweeper.analysis.reproduction.files import as_files
+from sweeper.config.loader import loads_sweep
+from sweeper.config.sweep import Sweep
+from sweeper.errors import UsageError
+from tests.support.catalogs import make_catalog
+from tests.support.compared_ledgers import Scores
+
+CATALOG = make_catalog()
+TASK = "pdebench/advection_1d"
+TEXT = """\
+name: ablation
+methods: [orca]
+tasks: [pdebench/advection_1d]
+backbones: {1d: minilm}
+proxies: {1d: python_source}
+pruning: {type: none}
+search: {trials: 2}
+compare_by: {align.epochs: [5, 20]}
+"""
+QUESTION = """\
+question:
+  title: Does it help?
+  published: It does.
+  claims:
+    - {says: More helps., contrast: [align.epochs=20, align.epochs=5], expect: better}
+    - {says: It helps., contrast: [align.epochs=5, control], expect: better}
+    - {says: It grows., trend: align.epochs, expect: better}
+"""
+
+
+def planned(seeds: int | None, *, text: str = TEXT + QUESTION) -> Sweep:
+    replicate = "" if seeds is None else f"replicate: {{seeds: {seeds}}}\n"
+    return loads_sweep(text + replicate, CATALOG, where="x.yaml")
+
+
+def test_the_reach_is_that_of_the_exact_test_with_its_correction():
+    primary, *others = reach_of(planned(8))
+    assert (primary.pairs, primary.smallest_p) == (8, 2 / 2**8)
+    assert [each.smallest_p for each in others] == [2 * 2 / 2**8] * 2
+
+
+def test_tasks_add_pairs():
+    two = (TEXT + QUESTION).replace("[pdebench/advection_1d]", f"[{TASK}, pdebench/burgers_1d]")
+    assert [each.pairs for each in reach_of(planned(3, text=two))] == [6, 6, 6]
+    check_reach(planned(3, text=two), "x.yaml")
+    with pytest.raises(UsageError, match=r"replicate\.seeds=3 or more"):
+        check_reach(planned(2, text=two), "x.yaml")
+
+
+@pytest.mark.parametrize("seeds", [None, 1, 5])
+def test_seeds_that_can_never_be_significant_are_refused_with_the_way_out(seeds):
+    sweep = planned(seeds)
+    with pytest.raises(UsageError) as refused:
+        check_reach(sweep, "x.yaml")
+    assert str(refused.value).startswith("x.yaml: the primary claim of the question (More helps.)")
+    assert "replicate.seeds=6 or more, or add --exploratory" in str(refused.value)
+    assert any("never significant" in line for line in reach_notes(sweep))
+
+
+def test_six_seeds_are_enough_for_the_primary_claim_alone():
+    sweep = planned(6)
+    check_reach(sweep, "x.yaml")
+    primary, others = reach_notes(sweep)
+    assert primary.endswith("can reach p = 0.03125, not corrected")
+    assert others.endswith("p = 0.0625 with 6 pairs of task and seed, which is never significant")
+
+
+def test_a_sweep_without_a_question_is_never_refused():
+    for seeds in (None, 2):
+        check_reach(planned(seeds, text=TEXT), "x.yaml")
+    assert reach_notes(planned(None, text=TEXT)) == []
+    assert reach_notes(planned(8, text=TEXT)) == [
+        "8 seeds can reach p = 0.007812 in one comparison"
+    ]
+    (line,) = reach_notes(planned(5, text=TEXT.replace("[5, 20]", "[5, 10, 20]")))
+    assert "p = 0.1875 in 3 comparisons of a task, after Holm: 7 seeds are needed" in line
+
+
+def test_earlier_evidence_says_which_difference_could_show(sweep, tmp_path):
+    noise = (0.0, 0.01, -0.01, 0.02, -0.02, 0.0)
+    levels = {"control": 0.5, "align.epochs=5": 0.4, "align.epochs=20": 0.3}
+    ledger = sweep(
+        *(
+            Scores(method="orca", task=TASK, arm=arm, best=[mean + n * mean for n in noise])
+            for arm, mean in levels.items()
+        ),
+        name="ablation",
+        compare_by={"align.epochs": [5, 20]},
+    )
+    evidence = read_evidence(ledger)
+    for name, text in as_files(evidence).items():
+        (tmp_path / name).write_text(text)
+    eight, twelve = (replace(planned(n), profile="laptop") for n in (8, 12))
+    assert (
+        "by the spread in ablation.json: 8 pairs could have" in reach_notes(eight, [tmp_path])[-1]
+    )
+    assert "12 pairs" in reach_notes(twelve, [tmp_path])[-1]
+    assert len(reach_notes(replace(eight, profile="paper"), [tmp_path])) == 2
+    (tmp_path / "ablation.json").write_text("{}")
+    assert len(reach_notes(eight, [tmp_path])) == 2
