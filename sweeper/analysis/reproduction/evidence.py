@@ -21,7 +21,7 @@ from sweeper.text import JsonObject, differences
 
 __all__ = ["CurvePoint", "Evidence", "Key", "Machine", "Result", "StudyRecord", "read_evidence"]
 
-INDIFFERENT = ("name", "experiment", "max_arms", "resources", "budget", "checkpoints",
+INDIFFERENT = ("name", "experiment", "question", "max_arms", "resources", "budget", "checkpoints",
                "stage_store", "failures", "tracking")  # fmt: skip
 HIDDEN = ("lr", "grad_norm", "loss", "converged", "skipped_classes", "_best")  # ends of metrics
 FACTS = ("title", "dimension", "kind", "metric", "protocol", "data_source", "content_hash",
@@ -137,6 +137,7 @@ class Evidence:
     profile: str
     config_hash: str
     key: Key
+    question: JsonObject | None  # as it was written down when the sweep ran
     commit: str | None  # of the code that ran, where that is known
     packages: Mapping[str, str]
     finished: str | None  # 2026-11-27
@@ -176,6 +177,7 @@ def read_evidence(ledger: Ledger) -> Evidence:
                 if facts[each.name].get("content_hash") and not _has_own_data(each)
             },
         ),
+        question=record.resolved.get("question"),
         commit=None if provenance.get("git_dirty") else provenance.get("git_commit"),
         packages={k: v for k, v in (provenance.get("packages") or {}).items() if v},
         finished=time.strftime("%Y-%m-%d", time.gmtime(ends[-1].at)) if ends else None,
