@@ -18,6 +18,7 @@ from sweeper.cli import completion, output
 from sweeper.cli.data import data
 from sweeper.cli.launch import add_launch
 from sweeper.cli.plan import add_plan
+from sweeper.cli.reproduce import add_reproduce
 from sweeper.cli.results import add_results
 from sweeper.cli.upkeep import add_upkeep
 from sweeper.console import ReaderLeft, is_plain, make_plain
@@ -88,7 +89,7 @@ def root(
             activate(path, usable_home())
 
 
-for add_commands in (add_launch, add_plan, add_results, add_upkeep):
+for add_commands in (add_launch, add_plan, add_results, add_reproduce, add_upkeep):
     add_commands(cli)
 
 

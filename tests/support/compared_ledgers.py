@@ -65,17 +65,19 @@ def write(
     compare_by: Mapping[str, Sequence[Any]] | None = None,
     launches: Sequence[Mapping[str, Any]] = ({},),
     question: Mapping[str, Any] | None = None,
+    resolved: Mapping[str, Any] | None = None,
 ) -> Ledger:
     """Write a finished sweep and return its ledger; its clock ticks a second a write.
 
     Args:
         launches: The facts about each launch.
+        resolved: The whole resolved file, in place of one made of the other arguments.
     """
     ticks = itertools.count()
     folder.mkdir(parents=True, exist_ok=True)
     ledger = Ledger(f"sqlite:///{folder / 'ledger.db'}", name, clock=lambda: START + next(ticks))
     parameters = {"refine.lr": {"distribution": "log_uniform_values", "min": 1e-6, "max": 1e-3}}
-    resolved = {
+    resolved = resolved or {
         "name": name,
         "parameters": parameters,
         "resources": dict(resources or {"cpu": 1, "gpu": 0}),

@@ -26,6 +26,7 @@ INDIFFERENT = ("name", "experiment", "question", "max_arms", "resources", "budge
 HIDDEN = ("lr", "grad_norm", "loss", "converged", "skipped_classes", "_best")  # ends of metrics
 FACTS = ("title", "dimension", "kind", "metric", "protocol", "data_source", "content_hash",
          "samples", "baselines", "backbone", "pretrained", "weights_hash", "proxy")  # fmt: skip
+OF_TABLES = ("published", "published_samples")  # further facts of studies that are no arms
 SEVERAL = "several"  # hash of a module that was changed between two launches of a sweep
 SHOWN = 3  # modules that a message names
 
@@ -219,7 +220,8 @@ def _chosen(tuned: TunedStudy) -> Iterator[_Chosen]:
     table, study = tuned.study, tuned.study.study
     if tuned.arm is None and tuned.sweep.record.resolved.get("compare_by"):
         return  # the base of an ablation
-    facts = {k: v for k in FACTS if (v := table.facts.get(k)) not in (None, {}, ())}
+    wanted = FACTS if tuned.arm is not None else (*FACTS, *OF_TABLES)
+    facts = {k: v for k in wanted if (v := table.facts.get(k)) not in (None, {}, ())}
     named = StudyRecord(
         name=study.name, method=study.method, task=study.task, objective=study.objective,
         facts=facts,

@@ -1,12 +1,13 @@
 """The figures of evidence: the arms with their intervals, and their curves by epoch."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 from sweeper.analysis.comparison.compare import compare_studies
 from sweeper.analysis.comparison.comparison import Comparison
+from sweeper.analysis.comparison.verdicts import name
 from sweeper.analysis.prose import DISTANCES, metric
-from sweeper.analysis.report.figures import METHOD_COLOURS, colours, scores
+from sweeper.analysis.report.figures import CONTROL_COLOUR, colours, scores
 from sweeper.analysis.report.page import render
 from sweeper.analysis.report.svg import (
     Figure,
@@ -17,6 +18,7 @@ from sweeper.analysis.report.svg import (
 )
 from sweeper.analysis.reproduction.evidence import CurvePoint, Evidence
 from sweeper.analysis.reproduction.studies import studies_of
+from sweeper.model import CONTROL_ARM
 from sweeper.text import readable
 
 __all__ = ["arm_figures", "compared", "curve_figures", "svg_of"]
@@ -44,25 +46,31 @@ def arm_figures(comparison: Comparison) -> list[Figure]:
 def curve_figures(evidence: Evidence) -> list[Figure]:
     """Return a figure for each task, stage and metric that has curves of two epochs or more."""
     records = {each.name: each for each in evidence.studies}
+    labels = {n: " ".join(filter(None, (s.method, s.arm))) for n, s in records.items()}
+    arms = dict.fromkeys(labels[n] for n, s in records.items() if s.arm != CONTROL_ARM)
+    palette = colours(list(arms))  # as in the figure of the arms
     groups: dict[tuple[str, str, str], dict[str, list[CurvePoint]]] = {}
     for point in evidence.curves:
         task = records[point.study].task
         of = groups.setdefault((task, point.metric, point.stage), {})
         of.setdefault(point.study, []).append(point)
     return [
-        _curves(task, name, stage, of, list(records))
-        for (task, name, stage), of in groups.items()
+        _curves(task, quantity, stage, {labels[study]: of[study] for study in of}, palette)
+        for (task, quantity, stage), of in groups.items()
         if any(len(points) > 1 for points in of.values())
     ]
 
 
 def _curves(
-    task: str, name: str, stage: str, of: dict[str, list[CurvePoint]], order: Sequence[str]
+    task: str,
+    quantity: str,
+    stage: str,
+    of: Mapping[str, list[CurvePoint]],
+    palette: Mapping[str, str],
 ) -> Figure:
     drawn: list[Series] = []
-    for study, points in of.items():
-        colour = METHOD_COLOURS[order.index(study) % len(METHOD_COLOURS)]
-        label = study.replace(f"/{task}", "").replace("/", " ")
+    for arm, points in of.items():
+        colour, label = palette.get(arm, CONTROL_COLOUR), name(arm)
         epochs = tuple(float(point.epoch) for point in points)
         # Thin lines are the ends of the interval, where there are seeds enough for one.
         for end in ("low", "high"):
@@ -84,8 +92,8 @@ def _curves(
         )  # fmt: skip
     points = [point for each in of.values() for point in each]
     ends = [v for p in points for v in (p.mean, p.low, p.high) if v is not None]
-    split, _, bare = name.rpartition("/")
-    shown = DISTANCES.get(bare, metric(name))
+    split, _, bare = quantity.rpartition("/")
+    shown = DISTANCES.get(bare, metric(quantity))
     return Figure(
         caption=f"{task}. {shown} by epoch of {stage}: means over seeds, and 95 % intervals",
         series=tuple(drawn),

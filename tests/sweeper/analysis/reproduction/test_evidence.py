@@ -98,7 +98,7 @@ def test_the_figure_is_an_svg_with_a_row_for_each_arm(ablation):
         assert arm in text
     (curves,) = curve_figures(evidence)
     assert {series.name for series in curves.series} == {
-        "orca control", "orca refine.freeze=none", "orca refine.freeze=body",
+        "ORCA with control", "ORCA with refine.freeze=none", "ORCA with refine.freeze=body",
     }  # fmt: skip
 
 

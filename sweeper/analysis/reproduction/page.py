@@ -1,0 +1,321 @@
+"""The page that shows our figures beside published findings, with a verdict for each claim."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from statistics import fmean
+
+from sweeper.analysis.comparison.claims import evaluate, observations_of
+from sweeper.analysis.comparison.compare import compare_studies
+from sweeper.analysis.comparison.comparison import (
+    Answer,
+    ClaimResult,
+    ClaimVerdict,
+    Comparison,
+    Entry,
+    TaskComparison,
+)
+from sweeper.analysis.comparison.verdicts import DESIGNS, claim_lines, interval, limits, name
+from sweeper.analysis.prose import listed, metric
+from sweeper.analysis.report.page import Link, Table, anchor, render, table
+from sweeper.analysis.report.sections import (
+    PublishedSection,
+    published_section,
+    question_section,
+)
+from sweeper.analysis.report.svg import Figure
+from sweeper.analysis.reproduction.evidence import Evidence
+from sweeper.analysis.reproduction.figures import arm_figures, curve_figures
+from sweeper.analysis.reproduction.studies import studies_of
+from sweeper.config.schema import Claim, Question
+
+__all__ = ["Part", "Reproduction", "render_page"]
+
+VALID, STALE, ABSENT = "valid", "stale", "not run"
+COUNTED = {  # the words for a number of claims
+    ClaimVerdict.HOLDS: "{} hold here",
+    ClaimVerdict.FAILS: "{} do not hold",
+    ClaimVerdict.UNKNOWN: "{} cannot be told",
+    ClaimVerdict.NOT_RUN: "{} were not run",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """The evidence of one sweep, and how it compares with the present."""
+
+    name: str  # of the sweep
+    evidence: Evidence | None = None
+    origin: str = ""  # "committed evidence", or the folder of the sweep
+    changes: Mapping[str, str] = field(default_factory=dict)  # since; empty: it holds
+    note: str = ""  # on its absence
+
+    @property
+    def state(self) -> str:
+        """One of valid, stale and not run."""
+        if self.evidence is None:
+            return ABSENT
+        return STALE if self.changes else VALID
+
+    @property
+    def told(self) -> str:
+        """A sentence on the evidence."""
+        if self.evidence is None:
+            return f"{self.name}: not run. {self.note}".strip()
+        when = f" of {self.evidence.finished}" if self.evidence.finished else ""
+        head = f"{self.name}: {self.origin}{when}"
+        if not self.changes:
+            return f"{head}; code, settings and data are those of today."
+        what = listed([f"other {kind} ({text})" for kind, text in self.changes.items()])
+        return f"{head}: evidence of {what}."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reproduction:
+    """One figure or table: what was published, and what came out here."""
+
+    name: str
+    aliases: Sequence[str] = ()
+    question: Question | None = None  # None: a table
+    parts: Sequence[Part]
+
+    @property
+    def title(self) -> str:
+        """The question, or the name of the table."""
+        if self.question is not None:
+            return self.question.title
+        return f"Table: {self.name.removeprefix('table_')}"
+
+    @property
+    def state(self) -> str:
+        """The worst state of a part that ran, or `not run`."""
+        states = {part.state for part in self.parts}
+        return next((each for each in (STALE, VALID) if each in states), ABSENT)
+
+    @property
+    def present(self) -> list[Evidence]:
+        """The evidence that there is."""
+        return [part.evidence for part in self.parts if part.evidence is not None]
+
+    @cached_property
+    def comparison(self) -> Comparison | None:
+        """The comparison of all arms or methods; None without any evidence."""
+        studies = [study for evidence in self.present for study in studies_of(evidence)]
+        names = [evidence.name for evidence in self.present]
+        return compare_studies(studies, sweeps=names) if studies else None
+
+    @cached_property
+    def claims(self) -> tuple[ClaimResult, ...]:
+        """The result of each claim; all are `not run` without evidence."""
+        if self.question is None:
+            return ()
+        studies = [study for evidence in self.present for study in studies_of(evidence)]
+        return evaluate(self.question.claims, observations_of(studies))
+
+    @property
+    def has_late_claims(self) -> bool:
+        """True if claims of the file are not those that the sweep was launched with."""
+        if self.question is None:
+            return False
+        now = [claim.model_dump(mode="json") for claim in self.question.claims]
+        return any(_claims_of(evidence) != now for evidence in self.present)
+
+
+def _claims_of(evidence: Evidence) -> list[object] | None:
+    """Return the claims that a sweep was launched with, in the form of the present; or None."""
+    if evidence.question is None:
+        return None
+    return [Claim(**each).model_dump(mode="json") for each in evidence.question["claims"]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClaimSection:
+    """One claim with its verdict."""
+
+    verdict: str
+    mark: str  # class of the verdict's colour
+    says: str
+    sentence: str
+    is_primary: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """One figure or table on the page."""
+
+    place: str
+    title: str
+    aliases: str
+    question: Question | None
+    evidence: Sequence[str]
+    late: bool
+    claims: Sequence[ClaimSection]
+    numbers: Table | None
+    figures: Sequence[Figure]
+    arms: Table | None
+    notes: Sequence[str]
+    conditions: Sequence[str]
+    published: Sequence[PublishedSection]
+
+
+MARKS = {
+    ClaimVerdict.HOLDS: "holds",
+    ClaimVerdict.FAILS: "fails",
+    ClaimVerdict.UNKNOWN: "unknown",
+    ClaimVerdict.NOT_RUN: "unknown",
+}
+
+
+def render_page(found: Sequence[Reproduction], *, profile: str) -> str:
+    """Return the page about these figures and tables."""
+    return render(
+        "reproduction.html.j2",
+        title="Published findings, and what came out here",
+        profile=profile,
+        answer=_answer(found),
+        overview=_overview(found),
+        sections=[_section(each) for each in found],
+    )
+
+
+def _answer(found: Sequence[Reproduction]) -> str:
+    """Return a sentence on the number of claims by verdict."""
+    counts = Counter(claim.verdict for each in found for claim in each.claims)
+    if not counts:
+        return "No claim is tested here."
+    told = [text.format(n) for verdict, text in COUNTED.items() if (n := counts[verdict])]
+    total = sum(counts.values())
+    return (
+        f"Of {total} claims {listed(told)}." if total > 1 else f"One claim: {next(iter(counts))}."
+    )
+
+
+def _overview(found: Sequence[Reproduction]) -> Table:
+    lines = []
+    for each in found:
+        primary = each.claims[0] if each.claims else None
+        others = Counter(claim.verdict for claim in each.claims[1:])
+        lines.append(
+            [
+                Link(each.name, anchor(each.name)),
+                ", ".join(each.aliases) or "–",
+                each.title,
+                primary.verdict.value if primary else "–",
+                primary.n if primary else None,
+                ", ".join(f"{others[v]} {v.value}" for v in ClaimVerdict if others[v]) or "–",
+                each.state,
+            ]
+        )
+    header = ["name", "figure", "question", "first claim", "pairs", "other claims", "evidence"]
+    return table(header, lines)
+
+
+def _section(each: Reproduction) -> Section:
+    comparison = each.comparison
+    tasks = comparison.tasks if comparison is not None else ()
+    figures = [] if comparison is None else arm_figures(comparison)
+    published = [section for task in tasks if (section := published_section(task)) is not None]
+    return Section(
+        place=anchor(each.name),
+        title=each.title,
+        aliases=", ".join((each.name, *each.aliases)),
+        question=each.question,
+        evidence=[part.told for part in each.parts],
+        late=each.has_late_claims,
+        claims=[
+            ClaimSection(
+                verdict=claim.verdict.value,
+                mark=MARKS[claim.verdict],
+                says=claim.says,
+                sentence=_finding(claim),
+                is_primary=claim.is_primary,
+            )
+            for claim in each.claims
+        ],
+        numbers=_numbers(each),
+        figures=[*figures, *(f for evidence in each.present for f in curve_figures(evidence))],
+        arms=_arms(tasks, each.present) if tasks else None,
+        notes=[] if each.claims else [t for task in tasks if (t := limits(task.differences))],
+        conditions=[_conditions(evidence) for evidence in each.present],
+        published=published,
+    )
+
+
+def _finding(claim: ClaimResult) -> str:
+    """Return the sentences on a claim without its verdict, which stands before them."""
+    if claim.verdict is ClaimVerdict.NOT_RUN:
+        return ""
+    first, *others = claim_lines(claim)
+    return " ".join([first.removesuffix(f": {claim.verdict.value}.") + ".", *others])
+
+
+def _numbers(each: Reproduction) -> Table | None:
+    """Return the table of the claims' numbers, or None without claims or evidence."""
+    if each.question is None or not each.present:
+        return None
+    answer = Answer(sweep=each.name, question=each.question, claims=each.claims)
+    return question_section(answer).numbers
+
+
+def _arms(tasks: Sequence[TaskComparison], present: Sequence[Evidence]) -> Table:
+    """Return a line for each arm, or method, and each control on each task."""
+    cost: dict[str, list[tuple[int, float]]] = {}
+    for evidence in present:
+        for row in evidence.results:
+            cost.setdefault(row.study, []).append((row.epochs, row.device_seconds))
+    lines: list[list[object]] = []
+    marked: list[int] = []
+    for task in tasks:
+        shown: list[tuple[Entry, str, str]] = [(e, name(e.label), e.study) for e in task.entries]
+        shown += [(e, f"{name(e.label)}: control", _control(e)) for e in task.distinct_controls]
+        best = min((e.mean for e, *_ in shown if e.mean is not None), default=None)
+        for entry, called, study in shown:
+            spent = cost.get(study, [])
+            if entry.mean is not None and entry.mean == best:
+                marked.append(len(lines))
+            lines.append(
+                [task.task, called, entry.mean, interval(entry.ci), len(entry.values), entry.sd,
+                 entry.validation, fmean(e for e, _ in spent) if spent else None,
+                 fmean(s for _, s in spent) if spent else None]
+            )  # fmt: skip
+    metrics = listed(list(dict.fromkeys(metric(task.metric) for task in tasks)))
+    header = ["task", "arm", f"test {metrics}", "95 % interval", "seeds", "sd", "validation",
+              "epochs", "device-s"]  # fmt: skip
+    return table(header, lines, marked=marked)
+
+
+def _control(entry: Entry) -> str:
+    """Return the name of a control's rows: a study of its own in an ablation."""
+    return entry.study if entry.study.endswith("/control") else f"{entry.study}/control"
+
+
+def _conditions(evidence: Evidence) -> str:
+    """Return a text on the settings, sizes and devices under which numbers were obtained."""
+    seeds = {(row.study, row.seed) for row in evidence.results}
+    counts = Counter(study for study, _ in seeds)
+    parts = [f"Profile {evidence.profile}"]
+    tasks: dict[str, str] = {}
+    for study in evidence.studies:
+        sizes = " / ".join(map(str, (study.facts.get("samples") or {}).values()))
+        source = study.facts.get("data_source")
+        tasks[study.task] = f"{study.task} ({f'{sizes} samples, ' if sizes else ''}{source} data)"
+    parts.append(listed(list(tasks.values())))
+    for fact in ("backbone", "proxy"):
+        known = dict.fromkeys(str(s.facts[fact]) for s in evidence.studies if s.facts.get(fact))
+        if known:
+            parts.append(f"{'source ' if fact == 'proxy' else ''}{listed(list(known))}")
+    parts.append(f"{min(counts.values())} to {max(counts.values())} seeds"
+                 if len(set(counts.values())) > 1 else f"{max(counts.values())} seeds")  # fmt: skip
+    parts.append(str(evidence.machine))
+    hours = sum(row.device_seconds for row in evidence.results) / 3600
+    parts.append(f"{hours:.2g} device-hours")
+    origin = f"commit {evidence.commit[:12]}" if evidence.commit else "commit not recorded"
+    parts.append(origin)
+    parts.append(
+        ", ".join(f"{k} {v}" for k, v in evidence.packages.items())
+        or "versions of packages not recorded"
+    )
+    told = "; ".join(parts) + "."
+    arms = [study for study in studies_of(evidence) if study.arm is not None]
+    return f"{told} {DESIGNS[arms[0].design]}" if arms else told

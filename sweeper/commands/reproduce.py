@@ -1,0 +1,262 @@
+"""The reproduction of figures and tables: their sweeps, their evidence and one page about them.
+
+Committed evidence is used as long as its key holds. Evidence whose key differs from the present is
+shown with what differs, and is replaced only on request. A sweep without evidence is launched, as
+`sweeper launch` does, or goes on if it has begun.
+"""
+
+import importlib.resources
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rich.console import Console
+
+from sweeper.analysis.comparison.comparison import ClaimResult
+from sweeper.analysis.reproduction.evidence import Key, deciding, read_evidence
+from sweeper.analysis.reproduction.files import find, load
+from sweeper.analysis.reproduction.page import Part, Reproduction, render_page
+from sweeper.commands.launch import launch
+from sweeper.commands.result import Result
+from sweeper.commands.results import write_evidence, write_file
+from sweeper.config.shipped import Reproducible, choose, find_all, shipped_folder
+from sweeper.config.sweep import Sweep
+from sweeper.console import print_text
+from sweeper.errors import Interrupted, SweeperError, UsageError
+from sweeper.planning import load as planned
+from sweeper.planning.load import Options
+from sweeper.planning.science_code import code_of, data_hashes
+from sweeper.planning.sweep_folder import folder_of, has_ledger, started
+
+__all__ = ["Asked", "ReproducedFigure", "Reproductions", "listing", "reproduce"]
+
+COMMITTED = "committed evidence"
+SIGNALS = 128  # exit codes above it are those of signals
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """The options of `sweeper reproduce`."""
+
+    profile: str = "laptop"
+    may_run: bool = True
+    rerun: bool = False  # also where there is evidence
+    html: Path = Path("reproduction.html")
+    evidence: Path | None = None  # folder to read evidence from first, and to write it into
+    may_write: bool = True
+    address: str = "local"
+    insecure: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReproducedFigure(Result):
+    """One figure or table: the state of its evidence, and the verdict on each claim."""
+
+    name: str
+    aliases: tuple[str, ...]
+    title: str
+    evidence: str  # valid, stale, not run
+    told: tuple[str, ...]  # about the evidence of each sweep
+    claims: tuple[ClaimResult, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reproductions(Result):
+    """Several figures and tables, and the page about them."""
+
+    profile: str
+    html: Path | None  # None: only a list was asked for
+    figures: tuple[ReproducedFigure, ...]
+    exit_code: int = 0
+
+
+def reproduce(names: Sequence[str], asked: Asked, *, console: Console) -> Reproductions:
+    """Run the sweeps that figures lack, and write one page about all of these figures.
+
+    Args:
+        names: Names or aliases of questions and tables, or `all`.
+        asked: What to run, and where to write.
+        console: The place of notes and of the progress of sweeps.
+
+    Raises:
+        UsageError: A name is unknown, or a folder for evidence or for the page is none.
+        FileFaults: A sweep file is not valid.
+    """
+    chosen = choose(names, find_all(shipped_folder()))
+    _check_places(asked)
+    runs = _Runs(asked, console)
+    found = [runs.reproduction(each) for each in chosen]
+    html = write_file(asked.html, render_page(found, profile=asked.profile))
+    return Reproductions(
+        profile=asked.profile,
+        html=html,
+        figures=tuple(map(_figure, found)),
+        exit_code=runs.exit_code,
+    )
+
+
+def listing(asked: Asked, *, console: Console) -> Reproductions:
+    """Return all figures and tables with the state of their evidence; nothing runs.
+
+    Raises:
+        UsageError, FileFaults: As for `reproduce`.
+    """
+    quiet = _Runs(replace(asked, may_run=False, may_write=False, rerun=False), console)
+    found = [quiet.reproduction(each) for each in find_all(shipped_folder())]
+    return Reproductions(profile=asked.profile, html=None, figures=tuple(map(_figure, found)))
+
+
+def _check_places(asked: Asked) -> None:
+    """Check before any sweep runs that its results can be written."""
+    if asked.evidence is not None and not asked.evidence.is_dir():
+        raise UsageError(f"--evidence {asked.evidence}: this is no folder; make it first.")
+    if asked.html.is_dir() or not asked.html.absolute().parent.is_dir():
+        raise UsageError(f"--html {asked.html}: name a file in a folder that exists.")
+
+
+def _figure(each: Reproduction) -> ReproducedFigure:
+    return ReproducedFigure(
+        name=each.name,
+        aliases=tuple(each.aliases),
+        title=each.title,
+        evidence=each.state,
+        told=tuple(part.told for part in each.parts),
+        claims=each.claims,
+    )
+
+
+def committed_evidence() -> Path:
+    """Return the folder of the evidence that comes with the package."""
+    return Path(str(importlib.resources.files("trainables"))) / "evidence"
+
+
+class _Runs:
+    """The search for evidence, and the launches of what lacks it.
+
+    Args:
+        asked: The options.
+        console: The place of notes.
+    """
+
+    def __init__(self, asked: Asked, console: Console) -> None:
+        self._asked, self._console = asked, console
+        self.exit_code = 0
+        self._is_over = False  # after an interrupt nothing is launched any more
+
+    def reproduction(self, wanted: Reproducible) -> Reproduction:
+        """Return a figure or a table with the evidence of its sweeps, after missing launches."""
+        parts, question = [], None
+        for file in wanted.files:
+            options = Options(
+                profile=self._asked.profile,
+                sets=wanted.sets,
+                address=self._asked.address,
+                insecure=self._asked.insecure,
+            )
+            sweep = planned.read(file, options)
+            question = sweep.question
+            part = self._part(file, options, sweep)
+            self._keep(part)
+            parts.append(part)
+        return Reproduction(
+            name=wanted.name, aliases=wanted.aliases, question=question, parts=tuple(parts)
+        )
+
+    def _part(self, file: Path, options: Options, sweep: Sweep) -> Part:
+        """Return the best evidence of a sweep, or launch it if there is none."""
+        now = key_of(sweep)
+        if not self._asked.rerun:
+            found = list(self._found(sweep, now))
+            # Evidence that holds comes first, and of several the committed one.
+            if held := [part for part in found if not part.changes] or found:
+                return held[0]
+        if not self._asked.may_run or self._is_over:
+            return Part(name=sweep.name, note=self._begun(sweep))
+        self._check_replaceable(sweep, now)
+        return self._launched(file, options, sweep, now)
+
+    def _found(self, sweep: Sweep, now: Key) -> Iterator[Part]:
+        """Yield the committed evidence of a sweep, and that of its finished folder here."""
+        own = [] if self._asked.evidence is None else [self._asked.evidence]
+        file = find([*own, committed_evidence()], sweep.name, sweep.profile)
+        if file is not None:
+            evidence = load(file)
+            changes = evidence.key.changes(now)
+            if evidence.profile != sweep.profile:
+                changes = {"settings": f"profile {evidence.profile}"} | {
+                    kind: text for kind, text in changes.items() if kind != "settings"
+                }
+            yield Part(name=sweep.name, evidence=evidence, origin=COMMITTED, changes=changes)
+        if (part := self._here(sweep, now)) is not None:
+            yield part
+
+    def _here(self, sweep: Sweep, now: Key) -> Part | None:
+        """Return the evidence of the finished sweep in its folder, or None."""
+        folder = folder_of(sweep.name)
+        if not has_ledger(folder):
+            return None
+        with started(folder) as (ledger, record):
+            if record.state != "finished":
+                return None
+            evidence = read_evidence(ledger)
+            if not evidence.results:
+                return None
+        origin = f"the sweep in {folder.parent.name}/{folder.name}"
+        changes = evidence.key.changes(now)
+        return Part(name=sweep.name, evidence=evidence, origin=origin, changes=changes)
+
+    def _keep(self, part: Part) -> None:
+        """Write the evidence of a sweep in its folder into the folder that was asked for."""
+        is_new = part.evidence is not None and part.origin != COMMITTED and not part.changes
+        if is_new and self._asked.evidence is not None and self._asked.may_write:
+            with started(folder_of(part.name)) as (ledger, _):
+                file = write_evidence(ledger, self._asked.evidence)
+            print_text(self._console, f"wrote {file}")
+
+    def _begun(self, sweep: Sweep) -> str:
+        """Return a note on a sweep that has begun but is not finished."""
+        folder = folder_of(sweep.name)
+        if not has_ledger(folder):
+            return ""
+        with started(folder) as (ledger, record):
+            trials = ledger.trials()
+            done = sum(trial.state.is_finished for trial in trials)
+        return f"Its sweep is {record.state}: {done} of {len(trials)} planned trials ended."
+
+    def _check_replaceable(self, sweep: Sweep, now: Key) -> None:
+        """Check that a launch would not take an earlier result for a new one.
+
+        Raises:
+            UsageError: The sweep is finished here, by other code or with other data.
+        """
+        here = self._here(sweep, now)
+        if here is not None and here.changes:
+            raise UsageError(
+                f"{here.told} A launch would find it finished: sweeper delete {sweep.name}, or run "
+                "in another folder by `sweeper -C DIR reproduce`."
+            )
+
+    def _launched(self, file: Path, options: Options, sweep: Sweep, now: Key) -> Part:
+        """Launch a sweep, or let it go on, and return its evidence."""
+        print_text(self._console, f"reproduce: launching {sweep.name} ({file.name})")
+        try:
+            summary = launch(file, options, console=self._console)
+        except Interrupted:
+            raise
+        except SweeperError as error:  # the other figures do not depend on it
+            self.exit_code = self.exit_code or error.exit_code
+            print_text(self._console, f"{sweep.name}: {error}")
+            return Part(name=sweep.name, note=str(error))
+        self.exit_code = self.exit_code or summary.exit_code
+        self._is_over = self._is_over or summary.exit_code > SIGNALS
+        part = self._here(sweep, now)
+        return part or Part(name=sweep.name, note=self._begun(sweep))
+
+
+def key_of(sweep: Sweep) -> Key:
+    """Return the key that evidence of a sweep would have if it were made now."""
+    return Key(
+        settings=deciding(sweep.resolved),
+        code=code_of(sweep),
+        data=data_hashes(sweep),
+    )

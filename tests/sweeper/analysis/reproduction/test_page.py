@@ -1,0 +1,196 @@
+"""The page: published findings, a verdict for each claim, and what its numbers depend on."""
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from sweeper.analysis.reproduction.evidence import (
+    CurvePoint,
+    Evidence,
+    Key,
+    Machine,
+    Result,
+    StudyRecord,
+)
+from sweeper.analysis.reproduction.files import load
+from sweeper.analysis.reproduction.page import Part, Reproduction, render_page
+from sweeper.config.schema import Claim, Question
+from tests.support.command import ROOT
+
+TASK = "pdebench/advection_1d"
+EVIDENCE = ROOT / "trainables" / "evidence"
+LEVELS = {"control": 0.5, "refine.freeze=none": 0.4, "refine.freeze=body": 0.6}
+QUESTION = Question(
+    figures=["fig7"],
+    title="What do embedder & body contribute?",
+    published="Fine-tuning the body is critical.",
+    source="Somebody, 2023",
+    refuted_if="a frozen body costs nothing.",
+    claims=[
+        Claim(
+            says="The body has to be fine-tuned.",
+            contrast=["refine.freeze=none", "refine.freeze=body"],
+            expect="better",
+        ),
+        Claim(
+            says="A frozen body is better than none.",
+            contrast=["refine.freeze=body", "control"],
+            expect="better",
+        ),
+    ],
+)
+
+
+def made(seeds: int = 8, **changed) -> Evidence:
+    """Return evidence of three arms, whose values differ a little from seed to seed."""
+    studies = tuple(
+        StudyRecord(
+            name=f"orca/{TASK}/{arm}", method="orca", task=TASK, objective="val/nrmse",
+            facts={"samples": {"train": 20, "val": 4, "test": 6}, "data_source": "generated",
+                   "backbone": "minilm", "proxy": "python_source"},
+        )
+        for arm in LEVELS
+    )  # fmt: skip
+    results = tuple(
+        Result(
+            study=study.name, seed=k, validation=level - 0.01, test=level + 0.001 * k, epochs=6,
+            device_seconds=12.0,
+        )
+        for study, level in zip(studies, LEVELS.values(), strict=True)
+        for k in range(seeds)
+    )  # fmt: skip
+    curves = tuple(
+        CurvePoint(
+            study=study.name, metric="val/nrmse", stage="refine", epoch=epoch, mean=1 / epoch,
+            low=None, high=None, seeds=seeds,
+        )
+        for study in studies
+        for epoch in (1, 2, 3)
+    )  # fmt: skip
+    evidence = Evidence(
+        name="freezing",
+        profile="laptop",
+        config_hash="ab",
+        key=Key(settings={"compare_by": {"refine.freeze": ["none", "body"]}}, code={}, data={}),
+        question=QUESTION.model_dump(mode="json"),
+        commit="c0ffee" * 6,
+        packages={"torch": "2.13.0"},
+        finished="2026-11-27",
+        machine=Machine(slots=2, cpu=1, gpu=0),
+        studies=studies,
+        results=results,
+        curves=curves,
+    )
+    return replace(evidence, **changed)
+
+
+def reproduction(evidence: Evidence | None, **part) -> Reproduction:
+    parts = (Part(name="freezing", evidence=evidence, origin="committed evidence", **part),)
+    return Reproduction(name="freezing", aliases=("fig7",), question=QUESTION, parts=parts)
+
+
+def page(*found: Reproduction) -> str:
+    """Return the page's text, without tags and figures."""
+    text = render_page(found, profile="laptop")
+    text = re.sub(r"<(style|script|svg)\b.*?</\1>", "", text, flags=re.DOTALL)
+    return " ".join(re.sub(r"<[^>]+>", " ", text).split())
+
+
+def test_a_claim_stands_with_its_verdict_numbers_and_what_was_published():
+    text = page(reproduction(made()))
+    assert "Of 2 claims 1 hold here and 1 do not hold." in text
+    assert "Published: Fine-tuning the body is critical. (Somebody, 2023)" in text
+    assert "It would be refuted if a frozen body costs nothing." in text
+    assert "holds here The body has to be fine-tuned. (first claim)" in text
+    assert "does not hold A frozen body is better than none." in text
+    assert "p = 0.007812, n = 8 pairs" in text
+    assert "8 pairs could have shown a difference of" in text
+    assert "ORCA with refine.freeze=body 0.6035" in text
+
+
+def test_the_page_tells_under_which_conditions_the_numbers_were_obtained():
+    text = page(reproduction(made()))
+    for told in ("Profile laptop", "20 / 4 / 6 samples, generated data", "minilm", "8 seeds",
+                 "source python_source", "2 trials at a time, each on 1 CPU core", "torch 2.13.0",
+                 "commit c0ffeec0ffee", "All else is the preset of the method."):  # fmt: skip
+        assert told in text
+
+
+def test_its_figures_have_an_interval_for_each_arm_and_a_curve():
+    html = render_page([reproduction(made())], profile="laptop")
+    assert html.count("<figure") == 2
+    assert "nRMSE by epoch of refine" in html
+
+
+def test_what_was_not_run_is_told_so():
+    each = reproduction(None, note="Its sweep is running: 3 of 9 planned trials ended.")
+    text = page(each)
+    assert each.state == "not run"
+    assert "Of 2 claims 2 were not run." in text
+    assert "freezing: not run. Its sweep is running: 3 of 9 planned trials ended." in text
+    assert "Nothing" not in text
+
+
+def test_evidence_of_something_else_is_shown_with_what_differs():
+    each = reproduction(made(), changes={"code": "trainables.training.optim", "data": TASK})
+    assert each.state == "stale"
+    told = f"evidence of other code (trainables.training.optim) and other data ({TASK})."
+    assert told in page(each)
+    assert "holds here" in page(each)
+
+
+@pytest.mark.parametrize(
+    ("question", "is_late"),
+    [
+        (QUESTION.model_dump(mode="json"), False),
+        (None, True),
+        (QUESTION.model_copy(update={"claims": QUESTION.claims[:1]}).model_dump(mode="json"), True),
+    ],
+)
+def test_claims_that_were_not_there_at_the_launch_are_told(question, is_late):
+    each = reproduction(made(question=question))
+    assert each.has_late_claims is is_late
+    assert ("after this sweep was launched" in page(each)) is is_late
+
+
+def test_few_seeds_settle_nothing():
+    each = reproduction(made(seeds=3))
+    assert {claim.verdict.value for claim in each.claims} == {"cannot tell"}
+
+
+def test_text_of_files_is_escaped():
+    html = render_page([reproduction(made())], profile="<b>")
+    assert "embedder &amp; body" in html
+    assert "profile &lt;b&gt;" in html
+
+
+def test_a_table_has_its_methods_without_claims():
+    each = Reproduction(name="table_pdebench", parts=reproduction(made()).parts)
+    text = page(each)
+    assert each.claims == ()
+    assert "No claim is tested here." in text
+    assert "Table: pdebench" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "arm", "mean"),
+    [
+        ("freezing", "refine.freeze=body", 0.7174),
+        ("what_matters_in_mona", "meta.lambda=1.0", 0.6917),
+    ],
+)
+def test_committed_evidence_gives_the_logged_numbers(name, arm, mean):
+    part = Part(name=name, evidence=load(EVIDENCE / f"{name}.json"), origin="committed evidence")
+    (task,) = Reproduction(name=name, parts=(part,)).comparison.tasks
+    (entry,) = (each for each in task.entries if each.label.endswith(arm))
+    assert entry.mean == pytest.approx(mean, abs=5e-5)
+
+
+@pytest.mark.parametrize("file", sorted(EVIDENCE.glob("*.json")), ids=lambda file: file.stem)
+def test_all_committed_evidence_can_be_read_and_has_its_figure(file):
+    evidence = load(file)
+    assert evidence.results
+    assert {row.study for row in evidence.results} <= {study.name for study in evidence.studies}
+    assert file.with_suffix(".svg").is_file()
+    assert sum(each.stat().st_size for each in EVIDENCE.glob(f"{file.stem}.*")) < 150_000
