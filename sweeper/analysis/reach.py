@@ -12,7 +12,7 @@ from sweeper.analysis.power import detectable_difference, smallest_corrected_p
 from sweeper.analysis.reproduction import files
 from sweeper.analysis.reproduction.studies import studies_of
 from sweeper.analysis.statistics import fewest_pairs, smallest_p
-from sweeper.config.question import Claim
+from sweeper.config.question import RECORDED, Claim
 from sweeper.config.study_spec import StudySpec
 from sweeper.config.sweep import Sweep
 from sweeper.errors import UsageError
@@ -49,13 +49,25 @@ def _pairs(sweep: Sweep, claim: Claim) -> int:
     """Return the number of pairs of a claim if every trial completes."""
     expected = [
         Observation(
-            method=study.method, task=study.task, arm=arm, seed=seed, values={claim.quantity: 1.0}
+            method=study.method,
+            task=study.task,
+            arm=arm,
+            seed=seed,
+            values={claim.quantity: 1.0, **_level(claim, study, number)},
         )
-        for study in sweep.studies()
+        for number, study in enumerate(sweep.studies())
         for arm in _configurations(study)
         for seed in range(_seeds(sweep, study))
     ]
     return count_pairs(claim, expected)
+
+
+def _level(claim: Claim, study: StudySpec, number: int) -> dict[str, float]:
+    """Return a level by which arms can be ordered, if they will record the metric of a trend."""
+    if claim.trend is None or RECORDED not in claim.trend:
+        return {}
+    runs = study.stage_epochs.get(claim.trend.partition(RECORDED)[0], 0) > 0
+    return {claim.trend: float(number)} if runs else {}
 
 
 def _configurations(study: StudySpec) -> tuple[str | None, ...]:

@@ -22,7 +22,9 @@ from sweeper.errors import unknown
 from sweeper.model import CONTROL_ARM
 from sweeper.text import printable
 
-__all__ = ["TEST", "Claim", "Question", "check_question", "entry_names"]
+RECORDED = "/"  # in the name of a metric, but not of a factor
+
+__all__ = ["RECORDED", "TEST", "Claim", "Question", "check_question", "entry_names"]
 
 
 def check_question(
@@ -44,7 +46,18 @@ def check_question(
             if name not in known:
                 message = unknown("arm", printable(name), known)
                 faults.add(tree.at([*path, "contrast", j]), f"`question.claims[{i}]`: {message}")
-        if claim.trend is not None:
+        tasks = list(dict.fromkeys(study.task for study in studies))
+        for j, task in enumerate(claim.tasks):
+            if task not in tasks:
+                message = unknown("task of the sweep", printable(task), tasks)
+                faults.add(tree.at([*path, "tasks", j]), f"`question.claims[{i}]`: {message}")
+        if claim.trend is not None and RECORDED in claim.trend:
+            stages = list(dict.fromkeys(f"{s}/" for study in studies for s in study.entry.stages))
+            if not claim.trend.startswith(tuple(stages)):
+                message = f"a metric starts with its stage: {' or '.join(stages)}."
+                where = tree.at([*path, "trend"])
+                faults.add(where, f"`question.claims[{i}].trend`: {message}")
+        elif claim.trend is not None:
             place, label = tree.at([*path, "trend"]), f"`question.claims[{i}].trend`"
             if claim.trend not in factors(given):
                 message = unknown("factor", printable(claim.trend), factors(given))

@@ -367,7 +367,11 @@ class Claim(Section):
         description="Two arms, the first compared with the second: SETTING=VALUE, `control`, "
         "METHOD or METHOD/ARM.",
     )
-    trend: str | None = Field(None, description="A factor with numbers, instead of `contrast`.")
+    trend: str | None = Field(
+        None,
+        description="Instead of `contrast`: a factor with numbers, or a metric that trials record, "
+        "such as align/mmd. Arms are then ordered by their mean of it.",
+    )
     expect: Expect = Field(
         description="The first arm than the second, or larger values of the factor than smaller "
         "ones."
@@ -380,6 +384,9 @@ class Claim(Section):
     )
     quantity: str = Field(
         TEST, max_length=200, description="test, or the name of a metric that trials record."
+    )
+    tasks: list[str] = Field(
+        [], max_length=1000, description="The tasks that it is about; empty: all of the sweep."
     )
 
     @model_validator(mode="after")

@@ -3,8 +3,9 @@
     contrast   d = y(first) - y(second)
     trend      d = sum_i w_i y(x_i),  w_i = (k - 1) (r_i - mean r) / sum_j (r_j - mean r)^2
 
-y is a quantity of one seed, and r_i is the rank of the level x_i among k levels. Thus a trend is
-the change of the least-squares line over the ranks, from the smallest level to the largest. Each
+y is a quantity of one seed, and r_i is the rank of the level x_i among k levels. A level is what an
+arm pins, or its mean over seeds of a metric that trials recorded, such as a distance. Thus a trend
+is the change of the least-squares line over the ranks, from the smallest level to the largest. Each
 task and seed gives one d. A sign-flip test of d, or of d less the margin, decides.
 
 Over several tasks y is the logarithm, because tasks have errors of different size. Then d is the
@@ -28,7 +29,7 @@ from sweeper.analysis.comparison.comparison import (
 from sweeper.analysis.comparison.entries import TunedStudy, control_trial_of
 from sweeper.analysis.power import detectable_difference
 from sweeper.analysis.statistics import holm_of_tests, sign_flip, stratified_interval
-from sweeper.config.question import TEST, Claim, Question
+from sweeper.config.question import RECORDED, TEST, Claim, Question
 from sweeper.model import Trial
 from sweeper.text import readable
 
@@ -131,7 +132,8 @@ def _recorded(tuned: TunedStudy, trial: Trial) -> dict[str, float]:
 Values = Mapping[int, float]  # seed -> value
 Term = tuple[float, list[Values]]  # a weight, and the arms whose mean it weighs
 Blocks = dict[tuple[str, str], list[Term]]  # by method and task
-Index = Mapping[tuple[str, str, str | None], Values]  # by method, task and arm
+Key = tuple[str, str, str | None]  # method, task and arm
+Index = Mapping[Key, Values]
 
 
 def _tested(
@@ -182,8 +184,13 @@ def count_pairs(claim: Claim, observations: Sequence[Observation]) -> int:
 
 
 def _blocks(claim: Claim, observations: Sequence[Observation]) -> Blocks:
-    index = _indexed(observations, claim.quantity)
-    return _contrasted(claim.contrast, index) if claim.contrast else _levels(claim.trend, index)
+    """Return the weighed arms of a claim, for each method and task that it is about."""
+    seen = [each for each in observations if not claim.tasks or each.task in claim.tasks]
+    index = _indexed(seen, claim.quantity)
+    if claim.contrast:
+        return _contrasted(claim.contrast, index)
+    assert claim.trend is not None
+    return _levels(_levels_of_arms(claim.trend, seen), index)
 
 
 def _indexed(observations: Sequence[Observation], quantity: str) -> Index:
@@ -218,17 +225,25 @@ def _side(text: str, methods: Collection[str]) -> tuple[str | None, str | None]:
     return (method, arm or None) if method in methods else (None, text)
 
 
-def _levels(factor: str | None, index: Index) -> Blocks:
-    """Return the levels of a numeric factor with the weights of a line over their ranks."""
+def _levels_of_arms(trend: str, observations: Sequence[Observation]) -> dict[Key, float]:
+    """Return the level of each arm: what it pins, or the mean over seeds of what it recorded."""
+    if RECORDED in trend:
+        return {key: fmean(of.values()) for key, of in _indexed(observations, trend).items()}
+    arms = {(each.method, each.task, each.arm) for each in observations}
+    found = {key: level_of(key[2], trend) for key in arms}
+    return {key: level for key, level in found.items() if level is not None}
+
+
+def _levels(levels: Mapping[Key, float], index: Index) -> Blocks:
+    """Return the arms of each level with the weights of a line over the ranks of the levels."""
     groups: dict[tuple[str, str], dict[float, list[Values]]] = {}
-    for (method, task, arm), values in index.items():
-        level = level_of(arm, factor)
-        if level is not None:
-            groups.setdefault((method, task), {}).setdefault(level, []).append(values)
+    for key, values in index.items():
+        if key in levels:
+            groups.setdefault(key[:2], {}).setdefault(levels[key], []).append(values)
     return {
-        block: list(zip(_slopes(len(levels)), map(levels.__getitem__, sorted(levels)), strict=True))
-        for block, levels in groups.items()
-        if len(levels) > 1
+        block: list(zip(_slopes(len(of)), map(of.__getitem__, sorted(of)), strict=True))
+        for block, of in groups.items()
+        if len(of) > 1
     }
 
 

@@ -55,6 +55,16 @@ def test_tasks_add_pairs():
         check_reach(planned(2, text=two), "x.yaml")
 
 
+def test_a_recorded_metric_orders_the_arms_whose_stage_runs():
+    text = (TEXT + QUESTION).replace("align.epochs: [5, 20]", "align.epochs: [0, 5, 20]")
+    head, _, _ = text.partition("  claims:")
+    claims = "  claims: [{says: Near is good., trend: align/mmd_start, expect: worse}]\n"
+    (found,) = reach_of(planned(8, text=head + claims))
+    assert found.pairs == 8
+    fewer = head.replace("[0, 5, 20]", "[0, 5]") + claims
+    assert reach_of(planned(8, text=fewer))[0].pairs == 0  # one arm records it
+
+
 @pytest.mark.parametrize("seeds", [None, 1, 5])
 def test_seeds_that_can_never_be_significant_are_refused_with_the_way_out(seeds):
     sweep = planned(seeds)

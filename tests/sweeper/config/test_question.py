@@ -50,6 +50,12 @@ def test_the_first_claim_is_primary_and_a_resolved_sweep_has_the_question():
     assert again.question == sweep.question
 
 
+def test_a_claim_may_be_of_some_tasks_and_of_a_recorded_metric():
+    sweep = load(contrast(more=", tasks: [pdebench/advection_1d]"), trend("align/mmd_start"))
+    assert sweep.question is not None
+    assert [claim.trend for claim in sweep.question.claims] == [None, "align/mmd_start"]
+
+
 def test_a_question_changes_no_hash():
     bare = loads_sweep(TEXT, CATALOG)
     assert "question" not in bare.resolved
@@ -79,6 +85,11 @@ def test_an_arm_has_its_method_before_it_where_there_are_several():
         (
             trend("refine.freeze"),
             "the values of `refine.freeze` must be numbers; write a contrast.",
+        ),
+        (trend("aligned/mmd"), f"x.yaml:{LINE}: `question.claims[0].trend`: a metric starts with"),
+        (
+            contrast(more=", tasks: [pdebench/darcy_2d]"),
+            f"x.yaml:{LINE}: `question.claims[0]`: unknown task of the sweep",
         ),
         (contrast(more=", trend: align.epochs"), "must have either `contrast` or `trend`"),
         (contrast("control", "control"), "must have two different arms"),

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -260,3 +261,57 @@ def test_a_method_and_its_control_are_observed_without_arms(sweep):
     assert {(row.method, row.arm) for row in rows} == {("mona", None), ("mona", "control")}
     (found,) = evaluate([claim("mona", "control")], rows)
     assert (found.n, found.verdict) == (8, ClaimVerdict.HOLDS)
+
+
+def measured(distances: Mapping[str, float], errors: Mapping[str, Sequence[float]], **given):
+    """Return observations of arms with a recorded distance, which differs a little by seed."""
+    return [
+        replace(
+            each, values={**each.values, "align/mmd": distances[str(each.arm)] + each.seed / 99}
+        )
+        if each.arm in distances
+        else each
+        for each in observed(errors, **given)
+    ]
+
+
+def test_a_trend_over_a_recorded_metric_orders_arms_by_their_mean_of_it():
+    errors = {"proxy=a": noisy(0.3, 1), "proxy=b": noisy(0.4, 2), "proxy=c": noisy(0.5, 3)}
+    control = {"control": noisy(0.1, 4)}  # which has no distance
+    found = measured({"proxy=b": 2.0, "proxy=a": 1.0, "proxy=c": 7.0}, {**errors, **control})
+    (result,) = evaluate([claim_of_distance()], found)
+    numbered = {f"align.epochs={i}": errors[f"proxy={x}"] for i, x in enumerate("abc")}
+    (expected,) = evaluate([replace_expect(trend(), "worse")], observed(numbered))
+    assert (result.difference, result.p_value) == (expected.difference, expected.p_value)
+    assert result.verdict is ClaimVerdict.HOLDS
+    assert "from the smallest to the largest align/mmd" in result.sentence
+    (missing,) = evaluate([claim_of_distance()], observed(errors))
+    assert missing.verdict is ClaimVerdict.NOT_RUN
+
+
+def test_each_task_has_its_own_order_of_a_recorded_metric():
+    low, high = [0.1] * 8, [0.2] * 8
+    here = measured({"proxy=a": 1.0, "proxy=b": 2.0}, {"proxy=a": low, "proxy=b": high})
+    there = measured(
+        {"proxy=a": 9.0, "proxy=b": 5.0}, {"proxy=a": high, "proxy=b": low}, task=OTHER
+    )
+    (result,) = evaluate([claim_of_distance()], [*here, *there])
+    assert result.n == 16
+    assert result.verdict is ClaimVerdict.HOLDS
+    assert result.difference == pytest.approx(1.0)  # twice the error on both
+
+
+def test_a_claim_of_some_tasks_reads_no_others():
+    here = observed({NONE: noisy(0.3, 1), BODY: noisy(0.35, 2)})
+    there = observed({NONE: noisy(0.9, 3), BODY: noisy(0.35, 4)}, task=OTHER)
+    (one,) = evaluate([claim(tasks=[TASK])], [*here, *there])
+    (alone,) = evaluate([claim()], here)
+    assert one == alone
+
+
+def claim_of_distance() -> Claim:
+    return replace_expect(trend("align/mmd"), "worse")
+
+
+def replace_expect(given: Claim, expect: str) -> Claim:
+    return given.model_copy(update={"expect": expect})
