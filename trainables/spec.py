@@ -232,11 +232,11 @@ class DataSpec(Spec):
 class TrialSpec(Spec):
     """A complete trial. The same spec gives the same bits on the same CPU."""
 
-    ADDED_LATER = ("definition",)
+    ADDED_LATER = ("backbone", "definition")
 
     method: str
     task: str
-    backbone: BackboneSpec
+    backbone: BackboneSpec | None = None  # None: the method has a network of its own
     proxy: str | None = None
     data: DataSpec = DataSpec()
     model: ModelSpec = ModelSpec()

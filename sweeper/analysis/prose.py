@@ -20,12 +20,12 @@ METHODS = {  # names in the papers, including other methods in published tables
     "fpt": "FPT",
     "mixup": "mixup",
     "cutmix": "CutMix",
+    "fno": "FNO",
     "hand-designed": "hand-designed",
     "nas-bench-360": "NAS-Bench-360",
     "dash": "DASH",
     "perceiver-io": "Perceiver IO",
     "pinn": "PINN",
-    "fno": "FNO",
     "u-net": "U-Net",
 }
 METRICS = {

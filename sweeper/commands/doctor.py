@@ -1,5 +1,6 @@
 """Checks of everything that a launch on this machine needs."""
 
+import importlib.metadata
 import importlib.util
 import os
 import shutil
@@ -51,7 +52,8 @@ class Checks(Result):
 
 def examine() -> Checks:
     """Check packages, plugins, devices, weights, sources, data, disk and backends here."""
-    groups = (_packages, _plugins, _devices, _compiler, _weights, _proxies, _data, _disk, _tracking)
+    machine = (_packages, _plugins, _devices, _compiler)
+    groups = (*machine, _networks, _weights, _proxies, _data, _disk, _tracking)
     return Checks(
         checks=tuple(
             Check(what=what, state=state, found=found)
@@ -108,6 +110,15 @@ def _devices() -> Iterator[tuple[str, str, str]]:
 def _compiler() -> Iterator[tuple[str, str, str]]:
     missing = "none; `model.compile: inductor` needs one, such as g++"
     yield "compiler", "ok" if (found := compiler()) else "note", found or missing
+
+
+def _networks() -> Iterator[tuple[str, str, str]]:
+    """Check the packages of methods that have networks of their own."""
+    for name, method in METHODS.usable().items():
+        if method.network is not None and method.network.package:
+            fault = method.network.fault_here()
+            found = fault or importlib.metadata.version(method.network.package)
+            yield f"method {name}", "note" if fault else "ok", found
 
 
 def _weights() -> Iterator[tuple[str, str, str]]:

@@ -20,10 +20,9 @@ from sweeper.planning.catalog import as_usage_errors, catalog, home, usable_home
 from sweeper.planning.load import missing, state_of
 from sweeper.planning.price import Price, lines, price_of
 from sweeper.planning.stage_store import place_of
-from sweeper.planning.trials import data_of, describe
+from sweeper.planning.trials import data_of, network_of
 from sweeper.planning.workload import Workload
 from sweeper.text import format_bytes
-from trainables.spec import BackboneSpec
 from trainables.tasks.generation import Progress
 from trainables.tasks.loading import describe_data
 from trainables.tasks.registry import own_benchmark_of
@@ -309,7 +308,7 @@ def _study(study: StudySpec, work: Workload) -> PlannedStudy:
         max_epochs=sum(study.stage_epochs.values()),
         epochs=work.epochs,
         rungs=work.rungs,
-        backbone=describe(BackboneSpec.model_validate(study.backbone)),
+        backbone=network_of(study),
         proxy=study.proxy,
         data=f"{facts.samples} samples, {size}, {state_of(study.task, data)}",
     )

@@ -101,7 +101,15 @@ def _method(method: Method) -> Reference:
         for each in _parameters(config, prefix=f"{stage}.")
     ]
     of_model = {each.name: each for each in _parameters(ModelSpec, prefix="model.")}
-    parameters += [of_model[f"model.{key}"] for key in catalog().searched_model]
+    if method.network is None:
+        parameters += [of_model[f"model.{key}"] for key in catalog().searched_model]
+    facts = {}
+    if (network := method.network) is not None:
+        facts["network"] = f"{network.title}, for {' and '.join(network.kinds)} tasks"
+        facts["package"] = network.fault_here() or network.package or "none"
+    vanilla = "none: it is vanilla fine-tuning itself"
+    if method.network is not None or method.backbone:
+        vanilla = "none: it is a baseline"
     control = ", ".join(f"{key}: {value}" for key, value in method.control.items())
     return Reference(
         kind="method",
@@ -111,7 +119,8 @@ def _method(method: Method) -> Reference:
             "citation": method.citation,
             "stages": ", ".join(method.stages),
             "source data": "read" if method.needs_source else "not read",
-            "control": control or "none: it is vanilla fine-tuning itself",
+            "control": control or vanilla,
+            **facts,
         },
         parameters=tuple(parameters),
         notes=(

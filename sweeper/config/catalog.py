@@ -87,6 +87,8 @@ class MethodEntry:
     needs_source: bool = False
     prune_after: float = 0.0  # share of the objective stage's epochs before any pruning
     origin: str = ""  # of a plugin: its file, or its distribution
+    has_own_network: bool = False  # it reads no backbone
+    backbone: Settings = field(default_factory=dict)  # settings of the backbone that it fixes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,15 +144,20 @@ class Catalog:
         return types
 
     def parameters(self, methods: Iterable[str]) -> list[str]:
-        """Return every `stage.parameter` of `methods`, and every `model.setting` to search."""
+        """Return every `stage.parameter` of `methods`, and every `model.setting` to search.
+
+        Settings of the model are those of models with a backbone.
+        """
+        methods = list(methods)
         types = self.stage_types(methods)
+        own = [self.methods[method].has_own_network for method in methods]
         return [
             *(
                 f"{stage}.{key}"
                 for stage, configs in types.items()
                 for key in dict.fromkeys(k for config in configs for k in public_fields(config))
             ),
-            *(f"{MODEL}.{key}" for key in self.searched_model),
+            *(f"{MODEL}.{key}" for key in self.searched_model if not own or not all(own)),
         ]
 
     def parameter_types(self, methods: Iterable[str]) -> dict[str, list[type[BaseModel]]]:

@@ -169,9 +169,10 @@ def check_dimensions(
     given = {key: set(tree.child(key).children()) for key in ("backbones", "proxies")}
     searched = PROXY in tree.child("parameters").children()
     readers = [m for m in methods if catalog.methods[m].needs_source]
+    needs_backbone = not methods or any(not catalog.methods[m].has_own_network for m in methods)
     for task in map(catalog.tasks.__getitem__, tasks):
         dimension, kinds = task.dimension, {task.dimension, f"{task.dimension}_{task.kind}"}
-        if dimension not in given["backbones"]:
+        if needs_backbone and dimension not in given["backbones"]:
             faults.add(tree.at(["backbones"]) if given["backbones"] else Place(tree.origin.where),
                        f"`backbones.{dimension}` is missing, but `{task.name}` is a {dimension} "
                        "task.")  # fmt: skip

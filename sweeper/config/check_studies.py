@@ -106,7 +106,7 @@ def _check_arms(
         dimension = sweep.catalog.tasks[task].dimension
         for i, study in enumerate(arms):
             assert study.arm is not None
-            if study.arm.of(BACKBONE):
+            if study.backbone is not None and study.arm.of(BACKBONE):
                 found = backbone_faults(study.backbone, dimension, sweep.catalog, study.arm.name)
                 for _, fault in found:
                     faults.add(node, fault)

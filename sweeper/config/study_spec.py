@@ -76,7 +76,7 @@ class StudySpec:
     stage_epochs: Mapping[str, int]  # most epochs of a trial in each stage
     objective_stage: str
     min_epochs: int  # of the objective stage, before any trial is pruned
-    backbone: Settings
+    backbone: Settings | None  # None: the method has a network of its own
     proxy: str | None  # None: no stage reads source data
     model: Settings
     data: Settings
@@ -95,7 +95,7 @@ class StudySpec:
         return (preset, (TrialKind.CONTROL, self.control)) if has_control else (preset,)
 
     @property
-    def settings(self) -> tuple[Params, str | None, Settings, Settings, Settings]:
+    def settings(self) -> tuple[Params, str | None, Settings, Settings, Settings | None]:
         """All that decides about the first trial, besides its seed."""
         return self.preset, self.proxy, self.model, self.data, self.backbone
 
@@ -159,7 +159,7 @@ def make_study_spec(
     shared: Params,
     fixed: Params,
     distinct: Mapping[str, int],
-    backbone: Settings,
+    backbone: Settings | None,
     proxies: Mapping[str, str],
     proxy_dimensions: Mapping[str, str],
     model: Settings,
@@ -179,7 +179,7 @@ def make_study_spec(
         shared: Settings that all arms share, which `fixed` and the arm override.
         fixed: The fixed parameters of the sweep.
         distinct: Stage -> number of its configurations.
-        backbone: The backbone of the task's dimension.
+        backbone: The backbone of the task's dimension; None if the method has a network of its own.
         proxies: Kind of target -> source data.
         proxy_dimensions: Source data -> dimension.
         model: The settings of `model` that every backbone has.

@@ -9,7 +9,15 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from sweeper.config.arms import BACKBONE, Arm, CompareBy, arms_of
-from sweeper.config.catalog import PROXY, Catalog, Dimension, Settings, model_settings
+from sweeper.config.catalog import (
+    PROXY,
+    Catalog,
+    Dimension,
+    MethodEntry,
+    Settings,
+    TaskEntry,
+    model_settings,
+)
 from sweeper.config.distributions import Distribution, written
 from sweeper.config.faults import sentence
 from sweeper.config.schema import (
@@ -115,12 +123,14 @@ class Sweep:
             InfeasibleParams: The settings contradict each other. Never after the sweep's checks.
         """
         entry = self.catalog.tasks[task]
-        backbone = self._backbone_of(arm, entry.dimension)
-        own = self.catalog.model_of(backbone["name"], entry.dimension)
+        backbone = self._backbone_of(self.catalog.methods[method], arm, entry)
+        own: Settings = {}
+        if backbone is not None:
+            own = self.catalog.model_of(backbone["name"], entry.dimension)
         own = {**own, **{k: v for k, v in self.model.items() if k in own and v is not None}}
         common = {k: v for k, v in self.model.items() if self.catalog.is_common(k)}
         searchable = {k: v for k, v in {**common, **own}.items()
-                      if k in self.catalog.searched_model}  # fmt: skip
+                      if k in self.catalog.searched_model and backbone is not None}  # fmt: skip
         is_searched = arm is None or self.tune == "per_arm"
         shared = self.shared_by_arms(method, task) if arm is not None else {}
         searchable |= {k: v for k, v in model_settings(shared).items() if k in searchable}
@@ -159,13 +169,17 @@ class Sweep:
         """Return the settings that the arms of a method on a task have from files of `base`."""
         return {} if isinstance(self.base, str) else self.base.get(f"{method}/{task}", {})
 
-    def _backbone_of(self, arm: Arm | None, dimension: Dimension) -> Settings:
-        """Return the backbone of an arm on tasks of a dimension.
+    def _backbone_of(
+        self, method: MethodEntry, arm: Arm | None, task: TaskEntry
+    ) -> Settings | None:
+        """Return the backbone of an arm on a task; None if the method has a network of its own.
 
         Raises:
             InfeasibleParams: What the arm pins makes no backbone.
         """
-        common = self.backbones[dimension]
+        if method.has_own_network:
+            return None
+        common = {**self.backbones[task.dimension], **method.backbone}
         if arm is None or not arm.of(BACKBONE):
             return common
         section = self.catalog.sections["backbone"]

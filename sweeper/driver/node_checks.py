@@ -10,9 +10,9 @@ from sweeper.errors import Fault, FileFaults
 from sweeper.execution.nodes import missing_on
 from sweeper.model import StudyFacts
 from sweeper.planning.stage_store import place_of, release_command
+from sweeper.planning.trials import backbone_of
 from trainables.models.weights.description import folder_of_spec
 from trainables.sources.registry import PROXIES, data_of, proxy_folder
-from trainables.spec import BackboneSpec
 from trainables.storage.urls import ArtifactUrl
 from trainables.tasks import official
 
@@ -83,6 +83,7 @@ def _needed(
             yield official.folder_of(study.task, home)
         yield from (proxy_folder(name, home) for name in map(data_of, study.proxies)
                     if PROXIES[name].files)  # fmt: skip
-        weights = folder_of_spec(BackboneSpec.model_validate(study.backbone), home)
+        backbone = backbone_of(study)
+        weights = None if backbone is None else folder_of_spec(backbone, home)
         if weights is not None:
             yield weights

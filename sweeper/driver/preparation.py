@@ -26,10 +26,9 @@ from sweeper.errors import Fault, FileFaults, SweeperError, from_record, to_reco
 from sweeper.model import StudyFacts
 from sweeper.planning import child, load
 from sweeper.planning.catalog import home
-from sweeper.planning.trials import data_of, describe, spec_of
+from sweeper.planning.trials import backbone_of, data_of, network_of, spec_of
 from trainables.errors import TrainableError
 from trainables.models.weights.description import check_dimension
-from trainables.spec import BackboneSpec
 from trainables.tasks.generation import Progress
 from trainables.tasks.loading import prepare_task
 from trainables.tasks.registry import TASKS, published_numbers
@@ -120,16 +119,19 @@ def prepare(sweep: Sweep, home: Path, progress: Progress) -> dict[str, StudyFact
 def _facts(study: StudySpec, parts: "WarmParts", home: Path, progress: Progress) -> StudyFacts:
     from trainables.models.adapters import check_adapters
 
-    backbone_spec = BackboneSpec.model_validate(study.backbone)
+    spec = backbone_of(study)
     data = data_of(study)
     prepare_task(study.task, data, home, progress=progress)
     task = parts.task(study.task, data, home)
-    backbone = parts.backbone(backbone_spec, home)
-    check_dimension(backbone.name, backbone.dimension, TASKS[study.task].dimension)
-    if any(load.adapter_keys(study)):  # the leading trials may do without
-        check_adapters(backbone.body, backbone.roles)
-    for proxy in study.proxies:
-        parts.source(proxy, backbone_spec, home)
+    weights_hash = None
+    if spec is not None:
+        backbone = parts.backbone(spec, home)
+        weights_hash = backbone.weights_hash
+        check_dimension(backbone.name, backbone.dimension, TASKS[study.task].dimension)
+        if any(load.adapter_keys(study)):  # the leading trials may do without
+            check_adapters(backbone.body, backbone.roles)
+        for proxy in study.proxies:
+            parts.source(proxy, spec, home)
     info = TASKS[study.task]
     return StudyFacts(
         title=info.title,
@@ -144,9 +146,9 @@ def _facts(study: StudySpec, parts: "WarmParts", home: Path, progress: Progress)
         baselines=dict(task.baselines),
         published_samples=info.samples,
         published=[asdict(number) for number in published_numbers(study.task).values()],
-        backbone=describe(backbone_spec),
-        pretrained=backbone_spec.weights,
-        weights_hash=backbone.weights_hash,
+        backbone=network_of(study),
+        pretrained="random" if spec is None else spec.weights,
+        weights_hash=weights_hash,
         proxy=", ".join(study.proxies) or None,
     )
 

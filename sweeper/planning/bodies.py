@@ -18,6 +18,7 @@ from sweeper.config.sweep import Sweep
 from sweeper.errors import Fault, FileFaults, SweeperError
 from sweeper.planning import child
 from sweeper.planning.load import adapter_keys
+from sweeper.planning.trials import backbone_of
 from trainables.errors import TrainableError
 from trainables.models.weights.description import BACKBONES, check_dimension
 from trainables.models.weights.presence import is_here
@@ -38,8 +39,8 @@ def check_bodies(sweep: Sweep, home: Path, where: str) -> None:
     """
     to_build: dict[str, dict[str, Any]] = {}
     for study in sweep.studies():
-        spec = BackboneSpec.model_validate(study.backbone)
-        if spec.name in BACKBONES or not is_here(spec, home):
+        spec = backbone_of(study)
+        if spec is None or spec.name in BACKBONES or not is_here(spec, home):
             continue
         dimension = sweep.catalog.tasks[study.task].dimension
         pins = study.arm is not None and study.arm.of(BACKBONE)

@@ -144,6 +144,8 @@ def _method(name: str) -> MethodEntry:
         control=method.control,
         needs_source=method.needs_source,
         prune_after=method.prune_after,
+        has_own_network=method.network is not None,
+        backbone=method.backbone,
         origin=", ".join(
             path_of(offer) or f"`{offer.value}` of {offer.origin}"
             for offer in plugins_of({"sweeper.methods": [name]})

@@ -29,9 +29,10 @@ from sweeper.planning.catalog import catalog, home, with_own_tasks
 from sweeper.planning.gpus import count_gpus
 from sweeper.planning.plugins import check_installed, record_of
 from sweeper.planning.sweep_folder import check_storage
-from sweeper.planning.trials import data_of
+from sweeper.planning.trials import backbone_of, data_of
 from sweeper.text import JsonObject, differences, format_bytes
 from trainables.errors import ConfigError, DataError
+from trainables.methods.registry import METHODS
 from trainables.models.weights.description import (
     NO_PEFT,
     adapters_fault,
@@ -246,19 +247,10 @@ def refusals(study: StudySpec, home: Path | None) -> Iterator[Refusal]:
             not checked.
     """
     dimension = TASKS[study.task].dimension
-    backbone = BackboneSpec.model_validate(study.backbone)
-    for key, reason in backbone_faults(backbone, dimension, home):
-        yield ("backbones", dimension, key), reason
-    if home is not None and (fault := fetch_fault(backbone, home)):
-        yield ("backbones", dimension, backbone.origin), fault
-    for setting in adapter_keys(study):
-        if fault := adapters_fault(backbone, home):
-            yield setting, fault
-        if home is not None and find_spec("peft") is None:
-            yield setting, NO_PEFT
-    rate = study.preset.get("model.drop_path", study.model.get("drop_path"))
-    if isinstance(rate, float) and (fault := drop_path_fault(backbone, rate, home)):
-        yield ("model", "drop_path"), fault
+    yield from _network_faults(study, home)
+    backbone = backbone_of(study)
+    if backbone is not None:
+        yield from _backbone_faults(study, backbone, home)
     try:
         describe_data(study.task, data_of(study))
     except ConfigError as error:
@@ -278,6 +270,37 @@ def refusals(study: StudySpec, home: Path | None) -> Iterator[Refusal]:
         yield ("fixed", probe), reason
 
 
+def _network_faults(study: StudySpec, home: Path | None) -> Iterator[Refusal]:
+    """Yield the reasons why the method's own network cannot be trained, if it has one."""
+    method = METHODS.get(study.method)
+    network = None if method is None else method.network
+    if network is None:
+        return
+    if fault := network.fault_on(TASKS[study.task]):
+        yield ("methods",), fault
+    if home is not None and (fault := network.fault_here()):
+        yield ("methods",), fault
+
+
+def _backbone_faults(
+    study: StudySpec, backbone: BackboneSpec, home: Path | None
+) -> Iterator[Refusal]:
+    """Yield the settings that the backbone of a study cannot honour."""
+    dimension = TASKS[study.task].dimension
+    for key, reason in backbone_faults(backbone, dimension, home):
+        yield ("backbones", dimension, key), reason
+    if home is not None and (fault := fetch_fault(backbone, home)):
+        yield ("backbones", dimension, backbone.origin), fault
+    for setting in adapter_keys(study):
+        if fault := adapters_fault(backbone, home):
+            yield setting, fault
+        if home is not None and find_spec("peft") is None:
+            yield setting, NO_PEFT
+    rate = study.preset.get("model.drop_path", study.model.get("drop_path"))
+    if isinstance(rate, float) and (fault := drop_path_fault(backbone, rate, home)):
+        yield ("model", "drop_path"), fault
+
+
 def adapter_keys(study: StudySpec) -> Iterator[tuple[str, str]]:
     """Yield the settings of a study by which a trial may ask for adapters (`finetune: lora`)."""
     for stage in study.entry.stages:
@@ -290,7 +313,7 @@ def adapter_keys(study: StudySpec) -> Iterator[tuple[str, str]]:
 
 def fetches(sweep: Sweep, home: Path) -> tuple[str, ...]:
     """Return a note about what a launch on this machine fetches from the hub, or nothing."""
-    specs = (BackboneSpec.model_validate(study.backbone) for study in sweep.studies())
+    specs = filter(None, map(backbone_of, sweep.studies()))
     found = dict.fromkeys(what for spec in specs if (what := to_fetch(spec, home)))
     return (f"a launch fetches from the Hugging Face Hub: {', '.join(found)}.",) if found else ()
 

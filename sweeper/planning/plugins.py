@@ -120,7 +120,9 @@ def _names(studies: Iterable[StudySpec]) -> dict[str, list[str]]:
         "sweeper.methods": [study.method for study in studies],
         "sweeper.tasks": [info.benchmark for info in tasks],
         "sweeper.metrics": [metric for info in tasks for metric in info.metrics],
-        "sweeper.backbones": [str(study.backbone.get("name")) for study in studies],
+        "sweeper.backbones": [
+            str(study.backbone.get("name")) for study in studies if study.backbone is not None
+        ],
         "sweeper.sources": [proxy for study in studies for proxy in study.proxies],
     }
 

@@ -17,7 +17,7 @@ from sweeper.planning.checkpoint_paths import CheckpointPaths
 from sweeper.planning.resources import memory_of
 from sweeper.planning.stage_store import place_of
 from sweeper.tracking.outline import study_label
-from trainables.methods.registry import can_halve
+from trainables.methods.registry import METHODS, can_halve
 from trainables.spec import AttemptConfig, BackboneSpec, DataSpec, TrialSpec
 from trainables.tasks.registry import TASKS, own_benchmark_of
 
@@ -211,6 +211,21 @@ def data_of(study: StudySpec) -> DataSpec:
     """Return the data settings of a study's trials, with the resolution of its dimension."""
     data = DataSpec.model_validate(study.data)
     return data.of(TASKS[study.task].dimension)
+
+
+def backbone_of(study: StudySpec) -> BackboneSpec | None:
+    """Return the backbone of a study's trials, or None if its method has a network of its own."""
+    return None if study.backbone is None else BackboneSpec.model_validate(study.backbone)
+
+
+def network_of(study: StudySpec) -> str:
+    """Return a description of a study's backbone, or the title of its method's own network."""
+    backbone = backbone_of(study)
+    if backbone is not None:
+        return describe(backbone)
+    network = METHODS[study.method].network
+    assert network is not None
+    return network.title
 
 
 def describe(backbone: BackboneSpec) -> str:

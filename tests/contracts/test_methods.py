@@ -19,6 +19,7 @@ from tests.support.settings import OTHERS, RECORDED, SETTINGS, of_each_stage
 from tests.support.tiny_trials import (
     DIMENSIONS,
     METHODS_BY_TURNS,
+    ON_BACKBONES,
     Run,
     by_turns,
     same_weights,
@@ -145,7 +146,7 @@ def test_the_seed_decides_the_trial_and_nothing_else_does(trials, run, method, d
 
 
 @every_dimension
-@every_method
+@pytest.mark.parametrize("method", ON_BACKBONES)
 def test_the_control_is_vanilla_fine_tuning(run, method, dimension):
     (controlled, ours), (naive, theirs) = (
         run(method, dimension, METHODS[method].control),

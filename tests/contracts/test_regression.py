@@ -16,9 +16,10 @@ from sklearn.metrics import root_mean_squared_error
 
 from tests.support.tiny_trials import (
     DIMENSIONS,
-    METHODS_BY_TURNS,
+    ON_BACKBONES,
     Trials,
     by_turns,
+    methods_on,
     same_weights,
     weights,
 )
@@ -70,7 +71,10 @@ def regressions(trials) -> Trials:
 
 
 every_dimension = pytest.mark.parametrize("dimension", DIMENSIONS)
-every_method = pytest.mark.parametrize("method", METHODS)
+every_method = pytest.mark.parametrize("method", methods_on("regression"))
+by_turn = pytest.mark.parametrize(
+    ("method", "dimension"), by_turns(*((name,) for name in methods_on("regression")))
+)
 
 
 @pytest.mark.slow
@@ -90,7 +94,7 @@ def test_a_trial_stopped_after_every_epoch_equals_one_that_was_not(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("method", "dimension"), METHODS_BY_TURNS)
+@by_turn
 def test_a_trial_does_not_depend_on_the_units_of_the_targets(trials, method, dimension):
     """Neither weights nor values of R2. Factors are powers of two, whose products are exact."""
     (ours, left), (theirs, right) = (
@@ -104,7 +108,7 @@ def test_a_trial_does_not_depend_on_the_units_of_the_targets(trials, method, dim
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("method", "dimension"), METHODS_BY_TURNS)
+@pytest.mark.parametrize(("method", "dimension"), by_turns(*((m,) for m in ON_BACKBONES)))
 def test_the_control_is_vanilla_fine_tuning(regressions, method, dimension):
     spec = regressions.spec(method, dimension, METHODS[method].control)
     (controlled, ours), (naive, theirs) = (
@@ -130,7 +134,7 @@ def test_shared_stages_are_the_same_bits(regressions, tmp_path, method, dimensio
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("method", "dimension"), METHODS_BY_TURNS)
+@by_turn
 def test_smaller_micro_batches_lead_to_the_same_weights(regressions, method, dimension):
     settings = {
         f"{stage}.{name}": value

@@ -1,7 +1,7 @@
 """Settings of stages by `stage.parameter`: another value of each, and one value for all stages."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 from trainables.methods.registry import METHODS
 
@@ -45,6 +45,9 @@ def of_stage(stage: str, others: Mapping[str, tuple[Any, Mapping[str, Any]]]) ->
 
 OTHERS: Mapping[str, tuple[Any, Mapping[str, Any]]] = {
     **of_stage("refine", FINE_TUNED),
+    "refine.modes": (2, {}),
+    "refine.width": (8, {}),
+    "refine.layers": (5, {}),
     **of_stage("mix", {**FINE_TUNED, **MIXED}),
     **of_stage("replace", {**FINE_TUNED, **MIXED}),
     "meta.epochs": (1, {}),
@@ -152,6 +155,8 @@ SETTINGS = [
     for method in METHODS.values()
     for stage, config in method.stages.items()
     for name, field in config.model_fields.items()
+    if len(get_args(field.annotation)) != 1  # a literal of one value
+    and (config.needs_backbone or not name.startswith("lora"))
 ]
 
 

@@ -15,6 +15,7 @@ from trainables.report import Report
 from trainables.runtime.training import Training
 from trainables.runtime.warm import WarmParts
 from trainables.spec import TrialSpec
+from trainables.tasks.kinds import Kind
 
 DIMENSIONS = ("1d", "2d")
 TASKS = {"1d": "pdebench/advection_1d@hard", "2d": "pdebench/darcy_2d@hard"}
@@ -40,7 +41,18 @@ def by_turns(*items: tuple[Any, ...]) -> list[Any]:
     ]
 
 
+ON_BACKBONES = [name for name, method in METHODS.items() if method.network is None]
 METHODS_BY_TURNS = by_turns(*((method,) for method in METHODS))
+
+
+def methods_on(kind: Kind) -> list[str]:
+    """Return the methods that can learn tasks of a kind."""
+    return [
+        name
+        for name, method in METHODS.items()
+        if method.network is None or kind in method.network.kinds
+    ]
+
 
 Run = tuple[list[Report], dict[str, Tensor]]  # what a trial reported, and its weights at the end
 

@@ -186,7 +186,7 @@ def test_names_are_known_without_torch_and_without_importing_a_method():
         "import sys\n"
         "from trainables.methods.registry import METHODS\n"
         "from trainables.tasks.registry import BENCHMARKS\n"
-        "assert 'mona' in METHODS and 'pdebench' in BENCHMARKS and len(METHODS) == 9\n"
+        "assert 'mona' in METHODS and 'pdebench' in BENCHMARKS and len(METHODS) > 8\n"
         "print([n for n in sys.modules if n == 'torch' or n.startswith('trainables.methods.m')])\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

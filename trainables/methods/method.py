@@ -2,9 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from trainables.errors import ConfigError
 from trainables.stages.stage import StageConfig
+from trainables.tasks.kinds import KINDS, Kind
 from trainables.tasks.task import TaskInfo
 
 Settings = Mapping[str, Any]  # by "stage.parameter"
@@ -13,6 +16,40 @@ Settings = Mapping[str, Any]  # by "stage.parameter"
 def _nothing(info: TaskInfo) -> Settings:
     del info
     return {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """A network of a method's own, in place of embedder, pretrained body and predictor."""
+
+    title: str  # "FNO", shown where others show their backbone
+    build: str  # "module:function"; `trainables/models/own_network.py` states its contract
+    settings: tuple[str, ...] = ()  # "stage.parameter" of those that the function takes
+    kinds: tuple[Kind, ...] = tuple(KINDS)  # of tasks that it can learn
+    package: str = ""  # distribution that it needs
+    install: str = ""  # what to install for the package
+
+    def fault_here(self) -> str | None:
+        """Return what this machine lacks to build the network, with the way out; None if nothing.
+
+        No package is imported.
+        """
+        if not self.package:
+            return None
+        try:
+            version(self.package)
+        except PackageNotFoundError:
+            return f'{self.title} needs the package {self.package}: pip install "{self.install}".'
+        return None
+
+    def fault_on(self, info: TaskInfo) -> str | None:
+        """Return the reason why the network cannot learn a task, or None."""
+        if info.kind in self.kinds:
+            return None
+        return (
+            f"{self.title} learns {' and '.join(self.kinds)} tasks, but {info.name} is a "
+            f"{info.kind} task: take it or the method out."
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,3 +67,35 @@ class Method:
     published: Callable[[TaskInfo], Settings] = _nothing  # overrides of the preset on one task
     needs_source: bool = False  # whether a stage reads the proxy
     prune_after: float = 0.0  # share of the last stage's epochs before which no trial is pruned
+    network: Network | None = None  # None: the model has a backbone
+    backbone: Settings = field(default_factory=dict)  # settings of the backbone, as in a sweep file
+
+    def __post_init__(self) -> None:
+        """Check that a network of its own is in no stage that needs a backbone.
+
+        Raises:
+            ConfigError: A stage works on tokens of a backbone or on source data.
+        """
+        if self.network is None:
+            return
+        lacking = [name for name, config in self.stages.items() if config.needs_backbone]
+        if lacking or self.needs_source:
+            stages = ", ".join(f"`{name}`" for name in lacking) or "a stage"
+            raise ConfigError(
+                f"method `{self.name}`: {stages} needs a pretrained backbone, which embeds source "
+                f"data, but {self.network.title} is a network of its own. Derive the configs of "
+                "stages that train it from `NetworkConfig`, or leave `network` out."
+            )
+
+    def network_settings(self, stages: Mapping[str, StageConfig]) -> dict[str, Any]:
+        """Return the settings of the method's own network by name, given the configs of stages."""
+        assert self.network is not None
+        found = {}
+        for name in self.network.settings:
+            stage, _, parameter = name.partition(".")
+            found[parameter] = getattr(stages[stage], parameter)
+        return found
+
+    def configs(self, stages: Mapping[str, Mapping[str, Any]]) -> dict[str, StageConfig]:
+        """Return the configs of all stages, given the settings of some of them."""
+        return {name: config(**stages.get(name, {})) for name, config in self.stages.items()}

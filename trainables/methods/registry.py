@@ -16,7 +16,18 @@ __all__ = ["METHODS", "broken_by_halving", "can_halve"]
 
 METHODS: Registry[Method] = Registry(
     "sweeper.methods",
-    ("orca", "pare", "mona", "contrastive_pare", "recraft", "nft", "fpt", "mixup", "cutmix"),
+    (
+        "orca",
+        "pare",
+        "mona",
+        "contrastive_pare",
+        "recraft",
+        "nft",
+        "fpt",
+        "mixup",
+        "cutmix",
+        "fno",
+    ),
     lambda value: isinstance(value, Method),
     lambda method: (
         (f"`implementation` of its stage `{stage}`", getattr(config, "implementation", ""))

@@ -182,11 +182,11 @@ def build_model(
             mean, std = task.output_unit
             predictor = InUnitsOf(predictor, mean=mean, std=std)
         elif info.decoded:
-            predictor = _decoded(predictor, task.output_standard)
+            predictor = decoded(predictor, task.output_standard)
     else:
         predictor = ClassPredictor(backbone.feature_width, info.channels[1], generator=draws)
         if info.kind == "regression":
-            predictor = _decoded(predictor, task.output_units)
+            predictor = decoded(predictor, task.output_units)
     return CrossModalModel(
         embedder=embedder,
         body=backbone.new_body(drop_path=spec.drop_path or 0.0),
@@ -200,7 +200,7 @@ def build_model(
     )
 
 
-def _decoded(predictor: nn.Module, standard: Standardiser) -> Decoded:
+def decoded(predictor: nn.Module, standard: Standardiser) -> Decoded:
     """Return the predictor of standardised outputs, followed by the way back to their unit."""
     return Decoded(
         predictor,

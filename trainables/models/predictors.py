@@ -170,7 +170,7 @@ class InUnitsOf(nn.Module):
         super().__init__()
         self.predictor, self.mean, self.std = predictor, mean, std
 
-    def forward(self, features: Float[Tensor, "b m e"]) -> Tensor:
+    def forward(self, features: Float[Tensor, "b ..."]) -> Tensor:
         outputs: Tensor = self.predictor(features)
         return self.mean + self.std * outputs
 
@@ -193,7 +193,7 @@ class Decoded(nn.Module):
         self.register_buffer("shift", shift, persistent=False)  # a property of the data
         self.register_buffer("scale", scale, persistent=False)
 
-    def forward(self, features: Float[Tensor, "b m e"]) -> Float[Tensor, "b ..."]:
+    def forward(self, features: Float[Tensor, "b ..."]) -> Float[Tensor, "b ..."]:
         outputs: Tensor = self.predictor(features)
         return self.shift + self.scale * outputs
 

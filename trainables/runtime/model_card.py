@@ -8,6 +8,7 @@ from typing import Any
 from trainables.methods.registry import METHODS
 from trainables.models.origin import ModelOrigin
 from trainables.runtime.model_task import ModelTask
+from trainables.spec import BackboneSpec
 
 __all__ = ["model_card"]
 
@@ -62,7 +63,8 @@ def _lines(
     title = spec.method if method is None else method.title
     yield f"# {task.title} by {title}"
     yield ""
-    yield f"A network that `sweeper` trained on `{task.name}` by cross-modal fine-tuning ({title})."
+    how = title if spec.backbone is None else f"cross-modal fine-tuning ({title})"
+    yield f"A network that `sweeper` trained on `{task.name}` by {how}."
     yield ""
     yield "## Use"
     yield "```python"
@@ -99,11 +101,14 @@ def _lines(
     yield "## Training"
     yield f"- Method: {title}{f' ({method.citation})' if method is not None else ''}"
     yield f"- Sweep and trial: {_code(sweep)}, {_code(trial)}; seed {spec.seed}"
-    first = spec.backbone.pretrained_layers
-    of = "" if first is None else f" in the first {first} layers, others random"
-    yield f"- Backbone: `{spec.backbone.name}` ({spec.backbone.weights} weights{of})"
-    yield f"- Hash of the pretrained weights: `{origin.weights_hash}`"
-    yield f"- Licence of the pretrained weights: {_licence(origin)}"
+    if spec.backbone is None:
+        yield f"- Network: {title}, from random weights"
+    else:
+        first = spec.backbone.pretrained_layers
+        of = "" if first is None else f" in the first {first} layers, others random"
+        yield f"- Backbone: `{spec.backbone.name}` ({spec.backbone.weights} weights{of})"
+        yield f"- Hash of the pretrained weights: `{origin.weights_hash}`"
+        yield f"- Licence of the pretrained weights: {_licence(spec.backbone)}"
     if spec.proxy is not None:
         yield f"- Source data: `{spec.proxy}`"
     yield ""
@@ -121,8 +126,7 @@ def _code(text: str) -> str:
     return f"`{text}`" if text else "not stated"
 
 
-def _licence(origin: ModelOrigin) -> str:
-    backbone = origin.spec.backbone
+def _licence(backbone: BackboneSpec) -> str:
     if backbone.weights == "random":
         return "none, since the body began from random weights"
     return LICENCES.get(backbone.name, "as the source of these weights states it")

@@ -49,6 +49,7 @@ __all__ = [
     "ExportedModel",
     "ModelConfig",
     "best_weights",
+    "count_numbers",
     "export_model",
     "is_checkpoint",
     "read_model",
@@ -275,7 +276,7 @@ def read_model(folder: Path, home: Path) -> ExportedModel:
     if WEIGHTS not in config.files:
         raise WeightsError(f"{path}: it lists no {WEIGHTS}. Export the model again.")
     origin = ModelOrigin.from_plain(dict(config.model), home, path)
-    numbers = _count_numbers(folder / WEIGHTS)
+    numbers = count_numbers(folder / WEIGHTS)
     _check_network(origin, numbers, path)
     standards = _read_standards(folder / ARRAYS) if ARRAYS in config.files else {}
     return ExportedModel(
@@ -338,7 +339,7 @@ def _check_shapes(task: ModelTask, path: Path) -> None:
         )
 
 
-def _count_numbers(path: Path) -> int:
+def count_numbers(path: Path) -> int:
     """Return how many numbers a file of tensors holds, from its header.
 
     Raises:
@@ -358,6 +359,8 @@ def _check_network(origin: ModelOrigin, numbers: int, path: str) -> None:
     Raises:
         WeightsError: The description asks for a network that the weights cannot fill.
     """
+    if origin.spec.backbone is None:  # its settings have limits, and `prediction` counts weights
+        return
     network, layers = origin.network, origin.spec.backbone.layers
     for key, value in network.items():
         is_count = isinstance(value, int) and not isinstance(value, bool)

@@ -18,11 +18,14 @@ from trainables.errors import ConfigError, DataError, TrainableError, WeightsErr
 from trainables.models.backbones.loading import build_backbone, load_backbone
 from trainables.models.backbones.reading import NetworkReader
 from trainables.models.cross_modal import CrossModalModel, build_model
+from trainables.models.origin import ModelOrigin
 from trainables.runtime import checkpoints
+from trainables.runtime.model_building import complete, load_backbone_of, model_of
 from trainables.runtime.model_folder import (
     CONFIG,
     DECODED,
     UNITS,
+    count_numbers,
     is_checkpoint,
     read_model,
     read_origin,
@@ -224,7 +227,9 @@ def _from_checkpoint(folder: Path, home: Path, spec: TrialSpec | None) -> Predic
         trial = trial.in_precision(read_origin(folder, home).spec.model.precision)
     register_own(trial.definition, home)
     task = load_task(trial.task, trial.data, home)
-    network = build_model(load_backbone(trial.backbone, home), task, trial.model, seed=trial.seed)
+    if trial.backbone is None:
+        trial = complete(trial, task.info)
+    network = model_of(trial, load_backbone_of(trial, load_backbone), task)
     checkpoints.load_best_weights(network, folder)
     return PredictionModel(
         network,
@@ -234,16 +239,37 @@ def _from_checkpoint(folder: Path, home: Path, spec: TrialSpec | None) -> Predic
     )
 
 
+def _exported_network(
+    origin: ModelOrigin, shape: TaskShape, weights: Path, home: Path
+) -> CrossModalModel:
+    """Build the network of an exported model, before its weights are loaded.
+
+    Raises:
+        ConfigError: Its method, or the package of the method's network, is not here.
+        WeightsError: The description asks for a larger network than the weights can fill.
+    """
+    spec = origin.spec
+    if spec.backbone is not None:
+        reader = NetworkReader(
+            name=spec.backbone.name,
+            description=dict(origin.network),
+            folder=None,
+            home=home,
+            layers=spec.backbone.layers,
+        )
+        return build_model(build_backbone(reader, spec.backbone), shape, spec.model, seed=spec.seed)
+    spec = complete(spec, shape.info)
+    # An untrusted description must not fill the memory: the network is counted before it is built.
+    with torch.device("meta"):
+        count = sum(each.numel() for each in model_of(spec, None, shape).parameters())
+    if count > count_numbers(weights):
+        raise WeightsError(f"its network has {count} weights, but {weights.name} holds fewer.")
+    return model_of(spec, None, shape)
+
+
 def _from_export(folder: Path, home: Path) -> PredictionModel:
     found = read_model(folder, home)
     origin, task, spec = found.origin, found.config.task, found.origin.spec
-    reader = NetworkReader(
-        name=spec.backbone.name,
-        description=dict(origin.network),
-        folder=None,
-        home=home,
-        layers=spec.backbone.layers,
-    )
     nothing = Standardiser(np.zeros(1, np.float32), np.ones(1, np.float32))
     shape = TaskShape(
         info=task.info,
@@ -254,9 +280,7 @@ def _from_export(folder: Path, home: Path) -> PredictionModel:
         output_units=found.standards.get(UNITS, nothing),
     )
     try:
-        network = build_model(
-            build_backbone(reader, spec.backbone), shape, spec.model, seed=spec.seed
-        )
+        network = _exported_network(origin, shape, found.weights, home)
         checkpoints.load_weights(network, found.weights)
     except TrainableError as error:
         raise WeightsError(f"{folder}: {error}") from error

@@ -22,9 +22,11 @@ from torch import Tensor
 
 from trainables.code_hash import SHARED_CODE, code_version
 from trainables.errors import StorageError
+from trainables.methods.registry import METHODS
 from trainables.models.backbone import Backbone
 from trainables.plugins import plugins_of
 from trainables.report import Report
+from trainables.runtime.model_building import own_network
 from trainables.sources.source import Domains
 from trainables.spec import BackboneSpec, TrialSpec
 from trainables.stages.stage import Stage, StageConfig
@@ -39,7 +41,9 @@ WAIT_S = 5.0  # seconds between two reports of a waiting trial
 LIBRARIES = ("torch", "transformers", "timm", "pot", "numpy", "scipy", "scikit-learn")
 
 
-def root_key(spec: TrialSpec, backbone: Backbone, domains: Domains, device: torch.device) -> str:
+def root_key(
+    spec: TrialSpec, backbone: Backbone | None, domains: Domains, device: torch.device
+) -> str:
     """Return the key of a trial's state before its first stage.
 
     The key contains the hash of the weights instead of their name and path.
@@ -48,8 +52,7 @@ def root_key(spec: TrialSpec, backbone: Backbone, domains: Domains, device: torc
     return _hash_of(
         {
             "task": [domains.target.content_hash, *_as_trained_on(domains.target.info)],
-            "weights": [backbone.weights_hash, spec.backbone.weights],
-            "body": _body(spec.backbone),
+            **(_own_network(spec) if backbone is None else _pretrained(spec.backbone, backbone)),
             "proxy": None if source is None else source.content_hash,
             "model": spec.model.model_dump(mode="json"),
             "seed": spec.seed,
@@ -68,17 +71,33 @@ def _plugins(spec: TrialSpec, info: TaskInfo) -> dict[str, Any]:
             "sweeper.methods": [spec.method],
             "sweeper.tasks": [info.benchmark],
             "sweeper.metrics": info.metrics,
-            "sweeper.backbones": [spec.backbone.name],
+            "sweeper.backbones": [] if spec.backbone is None else [spec.backbone.name],
             "sweeper.sources": [] if spec.proxy is None else [spec.proxy],
         }
     )
     return {"plugins": {o.name: code_version(o.module) for o in used}} if used else {}
 
 
-def _body(spec: BackboneSpec) -> list[object]:
-    """Return the settings of the body. Those that the first version lacked count if set."""
+def _pretrained(spec: BackboneSpec | None, backbone: Backbone) -> dict[str, Any]:
+    """Return what a pretrained body is made from. Settings that the first version lacked count if
+    set."""
+    assert spec is not None
     added = [] if spec.bidirectional == "none" else [spec.bidirectional]
-    return [spec.layers, spec.tokens, *added]
+    return {
+        "weights": [backbone.weights_hash, spec.weights],
+        "body": [spec.layers, spec.tokens, *added],
+    }
+
+
+def _own_network(spec: TrialSpec) -> dict[str, Any]:
+    """Return what the network of a method is made from."""
+    network = METHODS[spec.method].network
+    assert network is not None
+    build, settings = own_network(METHODS[spec.method], spec.stages)
+    return {
+        "network": [build, settings, version(network.package) if network.package else None],
+        "code": code_version(build.partition(":")[0], "trainables.models.own_network"),
+    }
 
 
 def stage_key(name: str, config: StageConfig, upstream: str) -> str:

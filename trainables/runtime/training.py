@@ -13,12 +13,13 @@ import torch
 from trainables.methods.registry import METHODS
 from trainables.models.backbone import Backbone
 from trainables.models.compilation import check_compiles
-from trainables.models.cross_modal import CrossModalModel, build_model, float32_products
+from trainables.models.cross_modal import CrossModalModel, float32_products
 from trainables.models.origin import ModelOrigin
 from trainables.models.predictors import InUnitsOf
 from trainables.report import Report
 from trainables.runtime import checkpoints
 from trainables.runtime.device import free_bytes
+from trainables.runtime.model_building import complete, load_backbone_of, model_of
 from trainables.runtime.precision import check_precision, precision_of
 from trainables.runtime.stage_cache import StageCache, root_key, stage_keys
 from trainables.runtime.warm import WarmParts
@@ -73,18 +74,17 @@ class Training:
         device = torch.device(device)
         check_precision(device, spec.model.precision)
         register_own(spec.definition, spec.home)
-        method = METHODS[spec.method]
-        stages = tuple(
-            config_type(**spec.stages.get(name, {})).build(name)
-            for name, config_type in method.stages.items()
-        )
-        backbone = parts.backbone(spec.backbone, spec.home)
-        data = spec.data.of(task_info(spec.task).dimension)
+        configs = METHODS[spec.method].configs(spec.stages)
+        stages = tuple(config.build(name) for name, config in configs.items())
+        info = task_info(spec.task)
+        spec = complete(spec, info)
+        backbone = load_backbone_of(spec, parts.backbone)
+        data = spec.data.of(info.dimension)
         target = parts.task(spec.task, data, spec.home)
         source = None
-        if spec.proxy is not None:
+        if spec.proxy is not None and spec.backbone is not None:
             source = parts.source(spec.proxy, spec.backbone, spec.home)
-        model = build_model(backbone, target, spec.model, seed=spec.seed).to(device)
+        model = model_of(spec, backbone, target).to(device)
         rows = _rows(target, source, device, gpu)
         if source is not None:
             source = source.on(rows)
@@ -198,13 +198,13 @@ def _rows(target: Task, source: Source | None, device: torch.device, gpu: float)
     return DeviceRows(device, arrays, free_bytes=free_bytes(device, gpu))
 
 
-def origin_of(spec: TrialSpec, backbone: Backbone, model: CrossModalModel) -> ModelOrigin:
+def origin_of(spec: TrialSpec, backbone: Backbone | None, model: CrossModalModel) -> ModelOrigin:
     """Return the description from which the model of a trial can be rebuilt."""
     predictor = model.predictor
     unit = (predictor.mean, predictor.std) if isinstance(predictor, InUnitsOf) else None
     return ModelOrigin(
         spec=spec,
-        network=backbone.description,
-        weights_hash=backbone.weights_hash,
+        network={} if backbone is None else backbone.description,
+        weights_hash="" if backbone is None else backbone.weights_hash,
         output_unit=unit,
     )

@@ -90,6 +90,19 @@ class RefineConfig(StageConfig):
         return plain
 
 
+class NetworkConfig(RefineConfig):
+    """Base of the settings of fine-tuning that trains a network of the method's own.
+
+    Such a network has neither roles nor parts that could be frozen, and no source to probe.
+    """
+
+    needs_backbone: ClassVar[bool] = False
+
+    finetune: Literal["all"] = Field("all", description="All parameters train.")
+    freeze: Literal["none"] = Field("none", description="No part can be held fixed.")
+    probe_every: Literal[0] = Field(0, description="There is no source to probe.")
+
+
 class EmbedderConfig(StageConfig):
     """Base of the settings of stages that train the embedder with a fixed body, by gradient
     steps."""

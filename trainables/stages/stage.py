@@ -43,6 +43,7 @@ class StageConfig(Spec):
 
     implementation: ClassVar[str]  # "module:class" of the Stage
     reports_objective: ClassVar[bool] = False
+    needs_backbone: ClassVar[bool] = True  # False: it trains any network on the target alone
     epochs: int
 
     @property

@@ -51,7 +51,9 @@ def make_optimizer(
             trainable, lr=lr, momentum=momentum, weight_decay=weight_decay, fused=fused or None
         )
     cls = torch.optim.AdamW if name == "adamw" else torch.optim.Adam
-    return cls(trainable, lr=lr, betas=BETAS, weight_decay=weight_decay, fused=True)
+    # Fused steps know no complex numbers, such as those that a Fourier operator learns.
+    is_real = not any(parameter.is_complex() for parameter in trainable)
+    return cls(trainable, lr=lr, betas=BETAS, weight_decay=weight_decay, fused=is_real or None)
 
 
 def learning_rate_factor(step: int, *, warmup_steps: float, decay_steps: float) -> float:

@@ -1,0 +1,69 @@
+"""The model that a trial describes: around its backbone, or of its method's own network."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from trainables.errors import ConfigError
+from trainables.methods.method import Method
+from trainables.methods.registry import METHODS
+from trainables.models.backbone import Backbone
+from trainables.models.cross_modal import CrossModalModel, build_model
+from trainables.models.own_network import build_own_model
+from trainables.spec import BackboneSpec, TrialSpec
+from trainables.tasks.task import Task, TaskInfo, TaskShape
+
+__all__ = ["complete", "load_backbone_of", "model_of"]
+
+Load = Callable[[BackboneSpec, Path], Backbone]
+
+
+def complete(spec: TrialSpec, info: TaskInfo) -> TrialSpec:
+    """Return the trial without what its method does not read, once it can be built here.
+
+    A method with a network of its own reads neither backbone nor source data.
+
+    Raises:
+        ConfigError: The method is not here, or needs a backbone, or its network does not fit the
+            task, or lacks a package.
+    """
+    if spec.method not in METHODS:
+        raise ConfigError(f"method `{spec.method}` is not here. Install the plugin that offers it.")
+    network = METHODS[spec.method].network
+    if network is None:
+        if spec.backbone is None:
+            raise ConfigError(f"`{spec.method}` needs a backbone: name one under `backbones`.")
+        return spec
+    if fault := network.fault_on(info) or network.fault_here():
+        raise ConfigError(fault)
+    return spec.model_copy(update={"backbone": None, "proxy": None})
+
+
+def load_backbone_of(spec: TrialSpec, load: Load) -> Backbone | None:
+    """Return the backbone of a trial, or None if its method has a network of its own."""
+    return None if spec.backbone is None else load(spec.backbone, spec.home)
+
+
+def model_of(spec: TrialSpec, backbone: Backbone | None, task: Task | TaskShape) -> CrossModalModel:
+    """Build the model of a trial.
+
+    Args:
+        spec: The trial, as `complete` returns it.
+        backbone: Its backbone; None if its method has a network of its own.
+        task: Its target task.
+
+    Raises:
+        ConfigError: The backbone is for data of another dimension, or it has no drop path.
+    """
+    if backbone is not None:
+        return build_model(backbone, task, spec.model, seed=spec.seed)
+    build, settings = own_network(METHODS[spec.method], spec.stages)
+    return build_own_model(build, task, settings, seed=spec.seed)
+
+
+def own_network(
+    method: Method, stages: Mapping[str, Mapping[str, Any]]
+) -> tuple[str, dict[str, Any]]:
+    """Return the function that builds a method's own network, and its settings by name."""
+    assert method.network is not None
+    return method.network.build, method.network_settings(method.configs(stages))
