@@ -97,6 +97,7 @@ class StudyFacts:
     content_hash: str | None = None  # of the data
     samples: Mapping[str, int] = field(default_factory=dict)  # by split
     baselines: Mapping[str, float] = field(default_factory=dict)  # by predictor
+    solver_seconds: float | None = None  # core-seconds in which the solver made a sample
     published_samples: int | None = None
     published: Sequence[JsonObject] = ()  # numbers of other methods on the task
     backbone: str | None = None

@@ -326,7 +326,21 @@ def _show_task(console: Console, task: "TaskComparison") -> None:
     if families:
         print_table(console, _differences(families), ("d_z", "lower in", "detectable", "p"))
     _say_all(console, [f"  {note}" for note in notes(task)])
+    _show_costs(console, task)
     _show_published(console, task.published)
+
+
+def _show_costs(console: Console, task: "TaskComparison") -> None:
+    """Print the cost of each method against its control, and the solves that repay it."""
+    from sweeper.analysis.comparison.costs import COST_COLUMNS, cost_cells, solver_note
+
+    if not any(each.training is not None for each in task.costs):
+        return
+    table = _table("cost", COST_COLUMNS)
+    for each in task.costs:
+        table.add_row(cell(each.label), *map(_value, cost_cells(each)))
+    print_table(console, table, ("the control's, s", "error against it"))
+    _say_all(console, [f"  {note}" for note in [solver_note(task.facts, task.costs)] if note])
 
 
 def _show_published(console: Console, numbers: Sequence["Published"]) -> None:

@@ -30,7 +30,7 @@ from sweeper.planning.trials import backbone_of, data_of, network_of, spec_of
 from trainables.errors import TrainableError
 from trainables.models.weights.description import check_dimension
 from trainables.tasks.generation import Progress
-from trainables.tasks.loading import prepare_task
+from trainables.tasks.loading import prepare_task, solver_seconds
 from trainables.tasks.registry import TASKS, published_numbers
 
 if TYPE_CHECKING:
@@ -144,6 +144,7 @@ def _facts(study: StudySpec, parts: "WarmParts", home: Path, progress: Progress)
         content_hash=task.content_hash,
         samples={name: len(getattr(task, name)) for name in ("train", "val", "test")},
         baselines=dict(task.baselines),
+        solver_seconds=solver_seconds(study.task, data, home),
         published_samples=info.samples,
         published=[asdict(number) for number in published_numbers(study.task).values()],
         backbone=network_of(study),

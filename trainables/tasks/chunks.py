@@ -2,6 +2,7 @@
 
     <folder>/x.raw, y.raw            float32 rows of all samples, in the order of their indices
     <folder>/<start>-<stop>.npz      the parameters of these samples
+    <folder>/<start>-<stop>.seconds  the processor time of their solution
 
 The parameters of a chunk are written after its rows are synced. A chunk is therefore complete if
 its parameters exist. After an interruption, complete chunks are kept. A sample depends on its index
@@ -10,6 +11,7 @@ alone, so the bytes do not depend on the chunks or on the number of processes.
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -26,9 +28,10 @@ from trainables.storage.atomic import new_file
 from trainables.tasks.generation import Generation, Progress
 from trainables.tasks.problem import GeneratedSamples
 
-__all__ = ["WORKING_BYTES", "keep_freed_memory", "make_samples", "mapped"]
+__all__ = ["WORKING_BYTES", "keep_freed_memory", "make_samples", "mapped", "seconds_a_sample"]
 
 WORKING_BYTES = 3 * 2**28  # memory limit of all chunks in progress
+SECONDS = ".seconds"  # suffix of the processor time of a chunk
 LARGEST_LEARNT_FROM = 2**25  # largest block from which glibc adapts its threshold, in bytes
 
 
@@ -74,6 +77,18 @@ def make_samples(
     return GeneratedSamples(x=x, y=y, params=_params(folder, total))
 
 
+def seconds_a_sample(folder: Path) -> float | None:
+    """Return the processor time of one sample in seconds, the mean over all chunks.
+
+    The result is None if the time of a chunk was not measured.
+    """
+    chunks = _made(folder)
+    times = [folder / f"{_name(chunk)}{SECONDS}" for chunk in chunks]
+    if not chunks or not all(path.is_file() for path in times):
+        return None
+    return sum(float(path.read_text()) for path in times) / sum(map(len, chunks))
+
+
 def mapped(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     """Return a file of float32 numbers as a read-only array."""
     return np.memmap(path, dtype=np.float32, mode="r", shape=shape)
@@ -81,7 +96,9 @@ def mapped(path: Path, shape: tuple[int, ...]) -> np.ndarray:
 
 def _make(generation: Generation, folder: Path, chunk: range) -> None:
     keep_freed_memory()
+    began = time.process_time()
     samples = generation.generate(chunk)
+    spent = time.process_time() - began
     for column, shape in generation.shapes.items():
         rows = np.ascontiguousarray(getattr(samples, column), dtype=np.float32)
         assert rows.shape == (len(chunk), *shape), f"{column} is {rows.shape}"
@@ -91,6 +108,7 @@ def _make(generation: Generation, folder: Path, chunk: range) -> None:
             file.write(rows.data)
             file.flush()
             os.fsync(file.fileno())
+    (folder / f"{_name(chunk)}{SECONDS}").write_text(repr(spent))
     params: dict[str, Any] = dict(samples.params)
     with new_file(folder / f"{_name(chunk)}.npz") as aside, aside.open("wb") as file:
         np.savez(file, **params)

@@ -3,6 +3,7 @@
     <home>/data/<task>/<key>/        generated data; `key` is a hash of their description
     <home>/data/<task>/official/     data imported from the published files
     <home>/data/<task>/.<key>.partial/    samples of a running or killed generation
+    <home>/cache/solver/<task>/<key>.json    the processor time of a generated sample
 
 If `data.samples` is smaller than the number of imported samples, each split is a view of its first
 samples (`official.used_sizes`). The baselines remain those of the whole data set.
@@ -10,6 +11,7 @@ samples (`official.used_sizes`). The baselines remain those of the whole data se
 Importing this module loads neither torch nor a solver, because the cost estimate of a plan uses it.
 """
 
+import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,8 +20,9 @@ import numpy as np
 
 from trainables.errors import DataError
 from trainables.spec import DataSpec
-from trainables.storage.atomic import read_or_make
+from trainables.storage.atomic import new_file, read_or_make
 from trainables.tasks import official
+from trainables.tasks.chunks import seconds_a_sample
 from trainables.tasks.generation import Generation, Progress
 from trainables.tasks.registry import task_info
 from trainables.tasks.store.manifest import MANIFEST
@@ -27,7 +30,7 @@ from trainables.tasks.store.split import SPLITS
 from trainables.tasks.store.store import Store
 from trainables.tasks.task import DataDescription, Task
 
-__all__ = ["describe_data", "is_prepared", "load_task", "prepare_task"]
+__all__ = ["describe_data", "is_prepared", "load_task", "prepare_task", "solver_seconds"]
 
 
 def prepare_task(
@@ -72,11 +75,35 @@ def prepare_task(
             if leftover != scratch:
                 shutil.rmtree(leftover)
         build(Generation.of(name, data), folder, scratch, progress=progress, workers=workers)
+        if (seconds := seconds_a_sample(scratch)) is not None:
+            with new_file(_solver_time(folder, home)) as aside:
+                aside.write_text(json.dumps({"core_seconds_a_sample": seconds}))
 
     lock = folder.with_name(f".{folder.name}.lock")
     read_or_make(lock, lambda: folder if _exists(folder) else None, make)
     shutil.rmtree(scratch, ignore_errors=True)
     return folder
+
+
+def solver_seconds(name: str, data: DataSpec, home: Path) -> float | None:
+    """Return the core-seconds in which the numerical solver made a sample of these data.
+
+    They were measured when the data were generated. The result is None for other data, and for data
+    that were copied from another machine.
+
+    Raises:
+        ConfigError: The task is unknown, or the requested sizes are impossible.
+        DataError: The data that `data.source` asks for are missing.
+    """
+    try:
+        measured = json.loads(_solver_time(_folder(name, data, home), home).read_text("utf-8"))
+        return float(measured["core_seconds_a_sample"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+
+
+def _solver_time(folder: Path, home: Path) -> Path:
+    return home / "cache" / "solver" / folder.relative_to(home / "data").with_suffix(".json")
 
 
 def load_task(name: str, data: DataSpec, home: Path) -> Task:

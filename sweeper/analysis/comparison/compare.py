@@ -28,8 +28,15 @@ from sweeper.analysis.comparison.comparison import (
     num_tests,
     published_of,
 )
+from sweeper.analysis.comparison.costs import win_cost
 from sweeper.analysis.comparison.distance_correlation import distance_correlations
-from sweeper.analysis.comparison.entries import TunedStudy, control_of, entry_of, read_tuned_studies
+from sweeper.analysis.comparison.entries import (
+    TunedStudy,
+    budget,
+    control_of,
+    entry_of,
+    read_tuned_studies,
+)
 from sweeper.analysis.comparison.factors import (
     check_factor,
     interactions,
@@ -236,7 +243,7 @@ ALIKE = {  # facts that should be equal
     "weights_hash": "weights",
 }
 SHOWN = ("title", "dimension", "kind", "protocol", "data_source", "licence", "origin", "samples",
-         "baselines", "backbone", "pretrained", "published_samples")  # fmt: skip
+         "baselines", "backbone", "pretrained", "published_samples", "solver_seconds")  # fmt: skip
 
 
 def arm_entries(tuned_studies: Sequence[TunedStudy]) -> list[tuple[TunedStudy, Entry]]:
@@ -286,6 +293,23 @@ def compare_task(
         cautions=(*_unlike(contenders, ALIKE), *_unfinished(contenders, entries)),
         published=published_of(facts),
         is_ablation=is_ablation,
+        costs=tuple(
+            win_cost(entry, control, facts, base_seconds=_base_seconds(tuned, tuned_studies))
+            for tuned, entry, control in zip(contenders, entries, controls, strict=True)
+        ),
+    )
+
+
+def _base_seconds(arm: TunedStudy, tuned_studies: Sequence[TunedStudy]) -> float:
+    """Return the device-seconds of the search of an arm's base; 0 if there is none."""
+    if arm.arm is None:
+        return 0.0
+    return sum(
+        budget(each).device_seconds
+        for each in tuned_studies
+        if each.arm is None
+        and each.study.study.method == arm.study.study.method
+        and each.sweep.record.name == arm.sweep.record.name
     )
 
 

@@ -79,6 +79,8 @@ class Entry:
     ci: Interval | None = None
     roughness: float | None = None  # of validation by epoch, mean over trainings
     upward_rms: float | None = None  # likewise
+    training_seconds: float | None = None  # device-seconds of one training, mean over seeds
+    sample_seconds: float | None = None  # likewise, of an epoch for each training or val. sample
     budget: TuningCost | None = None
     curve: tuple[Incumbent, ...] = ()
 
@@ -140,6 +142,30 @@ class Published:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BreakEven:
+    """The numerical solutions that repay tuning and training of a network."""
+
+    solver_seconds: float  # core-seconds a sample
+    network_seconds: float | None  # device-seconds a sample, at most; None: unknown
+    least: float  # solves, if a prediction costs nothing
+    most: float | None  # if it takes `network_seconds`; None: unknown, or never
+
+
+@dataclass(frozen=True, kw_only=True)
+class WinCost:
+    """The cost of a method on a task against its control, in device-seconds."""
+
+    label: str
+    device: str  # gpu, or cpu if trials have no GPU
+    tuning: float
+    training: float | None  # of one seed
+    control_training: float | None
+    times_control: float | None  # tuning and training, in trainings of the control
+    error_ratio: float | None  # of the test errors, to that of the control
+    break_even: BreakEven | None  # None: the time of the solver is unknown, or there is none
+
+
+@dataclass(frozen=True, kw_only=True)
 class TaskComparison:
     """All methods on one task."""
 
@@ -155,6 +181,7 @@ class TaskComparison:
     cautions: tuple[str, ...]
     published: tuple[Published, ...]
     is_ablation: bool = False  # between arms
+    costs: tuple[WinCost, ...] = ()  # of each entry
 
     @property
     def distinct_controls(self) -> tuple[Entry, ...]:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 from statistics import fmean, median, stdev
 
 from sweeper.analysis.comparison.comparison import Entry, Incumbent, TuningCost
@@ -238,9 +239,34 @@ def _entry(tuned: TunedStudy, trial: Trial | None) -> Entry:
         mean=reached.test,
         sd=stdev(numbers) if len(numbers) > 1 else None,
         ci=bootstrap_interval(numbers),
+        training_seconds=_training_seconds(tuned, reached.trainings),
+        sample_seconds=_sample_seconds(tuned, reached.trainings),
         roughness=_mean_of(roughness, curves),
         upward_rms=_mean_of(upward_rms, curves),
     )
+
+
+def _training_seconds(tuned: TunedStudy, trainings: Sequence[Trial]) -> float | None:
+    """Return the mean device-seconds of trainings; None if their histories were not read."""
+    spent = [tuned.history(trial).seconds for trial in trainings if tuned.history(trial).epochs]
+    return tuned.devices[1] * fmean(spent) if spent else None
+
+
+def _sample_seconds(tuned: TunedStudy, trainings: Sequence[Trial]) -> float | None:
+    """Return the device-seconds of an epoch for each of its training and validation samples.
+
+    The epochs are those that report the objective. The result is None without two in a row.
+    """
+    sizes = tuned.study.facts.get("samples") or {}
+    samples = sum(int(sizes.get(split, 0)) for split in ("train", "val"))
+    paces = [
+        later.seconds - earlier.seconds
+        for trial in trainings
+        for earlier, later in pairwise(tuned.history(trial).measurements)
+        if earlier.stage == later.stage and later.objective is not None
+    ]
+    known = [pace for pace in paces if pace > 0]  # a new attempt counts from 0
+    return tuned.devices[1] * median(known) / samples if known and samples else None
 
 
 def _mean_of(

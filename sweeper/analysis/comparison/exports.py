@@ -23,6 +23,7 @@ from sweeper.analysis.comparison.comparison import (
     TaskComparison,
     num_tests,
 )
+from sweeper.analysis.comparison.costs import solves
 from sweeper.analysis.comparison.entries import TunedStudy
 from sweeper.analysis.comparison.verdicts import (
     across,
@@ -105,6 +106,7 @@ def method_rows(comparison: Comparison) -> list[Row]:
             "trials": entry.budget and entry.budget.trials,
             "epochs": entry.budget and entry.budget.epochs,
             "device_seconds": entry.budget and entry.budget.device_seconds,
+            "training_seconds": entry.training_seconds,
         }
         for task in comparison.tasks
         for is_control, entries in ((False, task.entries), (True, task.distinct_controls))
@@ -266,6 +268,7 @@ def _task(task: TaskComparison) -> dict[str, object]:
             "against_control": _needed(task.from_control),
         },
         "notes": notes(task),
+        "costs": [{**asdict(each), "solves": solves(each)} for each in task.costs],
         "incomparable": list(task.incomparable),
         "published": [asdict(each) for each in task.published],
     }

@@ -71,8 +71,6 @@ def _merged(label: str, entries: Sequence[Entry]) -> Entry:
     values = {seed: fmean(entry.values[seed] for entry in entries) for seed in seeds}
     numbers = list(values.values())
     budgets = [entry.budget for entry in entries if entry.budget is not None]
-    found = [entry.validation for entry in entries]
-    validations = [value for value in found if value is not None]
     return Entry(
         label=label,
         method=entries[0].method,
@@ -80,7 +78,7 @@ def _merged(label: str, entries: Sequence[Entry]) -> Entry:
         study=", ".join(entry.study for entry in entries),
         kind=entries[0].kind,
         embedder_init=entries[0].embedder_init,
-        validation=fmean(validations) if len(validations) == len(found) else None,
+        validation=_mean([entry.validation for entry in entries]),
         is_replicated=all(entry.is_replicated for entry in entries),
         values=values,
         without=sum(entry.without for entry in entries),
@@ -88,6 +86,8 @@ def _merged(label: str, entries: Sequence[Entry]) -> Entry:
         mean=fmean(numbers) if numbers else None,
         sd=stdev(numbers) if len(numbers) > 1 else None,
         ci=bootstrap_interval(numbers),
+        training_seconds=_mean([entry.training_seconds for entry in entries]),
+        sample_seconds=_mean([entry.sample_seconds for entry in entries]),
         budget=TuningCost(
             trials=sum(budget.trials for budget in budgets),
             epochs=sum(budget.epochs for budget in budgets),
@@ -97,6 +97,12 @@ def _merged(label: str, entries: Sequence[Entry]) -> Entry:
         if budgets
         else None,
     )
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """Return the mean of values; None if one is not known."""
+    known = [value for value in values if value is not None]
+    return fmean(known) if known and len(known) == len(values) else None
 
 
 def trends(task: str, arms: Sequence[Arm], factor: str) -> list[Trend]:

@@ -14,6 +14,7 @@ from sweeper.analysis.comparison.comparison import (
     by_protocol,
     remarks,
 )
+from sweeper.analysis.comparison.costs import CAVEAT, COST_COLUMNS, cost_cells, solver_note
 from sweeper.analysis.comparison.distance_correlation import FEWEST
 from sweeper.analysis.comparison.entries import TunedStudy, cost_of
 from sweeper.analysis.comparison.verdicts import (
@@ -137,6 +138,9 @@ class MethodsSection:
     methods: Table
     differences: Table | None
     notes: Sequence[str]
+    costs: Table | None
+    solver: str  # a sentence on the time of the solver
+    caveat: str  # about costs
     figures: Sequence[Figure]
     published: PublishedSection | None
 
@@ -158,6 +162,9 @@ def methods_section(task: TaskComparison, palette: Palette, *, is_alone: bool) -
         methods=_methods(task),
         differences=_differences(task),
         notes=notes(task),
+        costs=_costs(task),
+        solver=solver_note(task.facts, task.costs),
+        caveat=CAVEAT,
         figures=[figure for figure in drawn if figure is not None],
         published=published_section(task),
     )
@@ -198,6 +205,13 @@ def _differences(task: TaskComparison) -> Table | None:
         for d in families
     ]  # fmt: skip
     return table(header, lines)
+
+
+def _costs(task: TaskComparison) -> Table | None:
+    if not any(each.training is not None for each in task.costs):
+        return None
+    lines = [[name(each.label), *cost_cells(each)] for each in task.costs]
+    return table(["method", *COST_COLUMNS], lines)
 
 
 def published_section(task: TaskComparison) -> PublishedSection | None:

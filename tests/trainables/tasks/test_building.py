@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 import trainables.tasks.building as building
+import trainables.tasks.chunks as chunks
 from trainables.spec import DataSpec
 from trainables.tasks.generation import Generation
-from trainables.tasks.loading import prepare_task
+from trainables.tasks.loading import prepare_task, solver_seconds
 from trainables.tasks.pde_bench.advection_1d import Advection
 from trainables.tasks.problem import GeneratedSamples
 from trainables.tasks.registry import TASKS
@@ -177,3 +178,30 @@ def test_memory_is_bounded_whatever_the_size(tmp_path):
     size = sum(path.stat().st_size for path in (tmp_path / "large").glob("*.arrow"))
     assert size > 2**26
     assert grown < size / 2, f"{grown / 2**20:.0f} MiB for {size / 2**20:.0f} MiB of data"
+
+
+def test_the_time_of_the_solver_is_kept_beside_the_data_and_changes_no_byte(tmp_path):
+    folder = prepare_task(NAME, SMALL, tmp_path)
+    seconds = solver_seconds(NAME, SMALL, tmp_path)
+    assert seconds is not None
+    assert 0 < seconds < 60
+    (file,) = (tmp_path / "cache" / "solver").rglob("*.json")
+    assert file.stem == folder.name
+    for content in ("{}", "[", '{"core_seconds_a_sample": null}'):
+        file.write_text(content)
+        assert solver_seconds(NAME, SMALL, tmp_path) is None
+    file.unlink()
+    assert solver_seconds(NAME, SMALL, tmp_path) is None
+    assert prepare_task(NAME, SMALL, tmp_path) == folder
+
+
+def test_the_time_of_an_interrupted_generation_is_that_of_all_its_chunks(tmp_path):
+    of = Generation.of(NAME, SMALL)
+    chunks.make_samples(of, tmp_path, working_bytes=1)
+    files = sorted(tmp_path.glob("*.seconds"))
+    assert len(files) == of.num_samples
+    for file in files:
+        file.write_text("0.5")
+    assert chunks.seconds_a_sample(tmp_path) == 0.5
+    files[0].unlink()  # of an earlier version
+    assert chunks.seconds_a_sample(tmp_path) is None
