@@ -59,7 +59,13 @@ class Key:
 
 
 def _unlike(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
-    return sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
+    """Return the modules whose code differs.
+
+    A module that only one of them has does not count: whatever began or ceased to import it has
+    other code, too.
+    """
+    common = old.keys() & new.keys()
+    return sorted(name for name in common if old[name] != new[name]) if common else sorted(old)
 
 
 def deciding(resolved: JsonObject) -> dict[str, object]:

@@ -118,7 +118,7 @@ def test_a_key_holds_as_long_as_nothing_changes():
     [
         ({"settings": {**KEY.settings, "fixed": {"refine.lr": 1e-4}}}, "settings", "refine.lr"),
         ({"code": {**KEY.code, "trainables.stages.stage": "b2"}}, "code", "stages.stage"),
-        ({"code": {**KEY.code, "trainables.more": "dd"}}, "code", "trainables.more"),
+        ({"code": {"trainables.more": "dd"}}, "code", "stages.stage"),
         ({"data": {TASK: "c2"}}, "data", TASK),
     ],
 )
@@ -126,6 +126,11 @@ def test_a_change_of_settings_code_or_data_ends_it(change, what, told):
     found = KEY.changes(replace(KEY, **change))
     assert list(found) == [what]
     assert told in found[what]
+
+
+def test_a_module_that_one_side_alone_counts_is_no_change():
+    more = replace(KEY, code={**KEY.code, "trainables.sources.source": "dd"})
+    assert KEY.changes(more) == more.changes(KEY) == {}
 
 
 def test_unknown_code_never_holds_and_absent_data_are_not_compared():
