@@ -1,9 +1,13 @@
-"""An ablation on a tuned base: launched, and compared."""
+"""An ablation on a tuned base: launched to reproduce a figure, interrupted, and compared."""
+
+import json
+import signal
+from pathlib import Path
 
 import pytest
 
 from tests.support.command import Shell
-from tests.support.small_sweep import EPOCHS, Sweep, finish, plain
+from tests.support.small_sweep import EPOCHS, Sweep, finish, plain, wait_for_epochs
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 
@@ -11,21 +15,53 @@ ARMS = """
 compare_by: {refine.freeze: [none, body]}
 base: tuned
 replicate: {seeds: 2}
+profiles: {laptop: {search: {trials: 2}}}
 """
 STUDY = "nft/pdebench/advection_1d"
 
 
 class Ablation(Sweep):
-    def file(self):
-        path = super().file()
-        path.write_text(path.read_text() + ARMS)
-        return path
+    """A sweep whose file is a question."""
+
+    def ask(self) -> None:
+        folder = self.shell.folder / "search_spaces" / "questions"
+        folder.mkdir(parents=True)
+        (folder / f"{self.name}.yaml").write_text(super().file().read_text() + ARMS)
+
+
+def reproduce(shell: Shell, *options: str) -> dict:
+    """Return the only figure of a reproduction."""
+    (figure,) = shell.run("reproduce", "ablation", "--json", *options).json["figures"]
+    return figure
+
+
+def check_evidence(shell: Shell, folder: Path) -> None:
+    """Check that a finished sweep left evidence that holds, until something changes."""
+    kept = json.loads((folder / "ablation.json").read_text())
+    assert "trainables.stages.fine_tuning" in kept["code"]
+    assert len((folder / "ablation.csv").read_text().splitlines()) == 1 + 2 * 2
+    shell.run("delete", "ablation", "--yes")
+    options = ("--no-run", "--evidence", str(folder))
+    assert reproduce(shell, *options)["evidence"] == "valid"
+    kept["data"] = dict.fromkeys(kept["data"], "0" * 64)
+    (folder / "ablation.json").write_text(json.dumps(kept))
+    figure = reproduce(shell, *options)
+    assert figure["evidence"] == "stale"
+    assert "other data (pdebench/advection_1d)" in figure["told"][0]
 
 
 def test_arms_have_the_settings_of_the_tuned_base_and_are_compared(tmp_path, data_home):
     shell = Shell(tmp_path, {"SWEEPER_HOME": str(data_home)})
     sweep = Ablation(shell, "ablation")
-    finish(sweep.start("--trials", "2"))
+    sweep.ask()
+    kept = tmp_path / "evidence"
+    kept.mkdir()
+    begun = shell.start("reproduce", "ablation")
+    wait_for_epochs(sweep, 3)
+    begun.send_signal(signal.SIGINT)
+    finish(begun, code=130)
+    figure = reproduce(shell, "--evidence", str(kept))
+    assert (figure["name"], figure["evidence"]) == ("ablation", "valid")
     params = {
         (study, number): params
         for study, number, params in sweep.rows("select study, number, params from trials")
@@ -49,3 +85,4 @@ def test_arms_have_the_settings_of_the_tuned_base_and_are_compared(tmp_path, dat
     page = shell.run("compare", "ablation", "--html", "page.html")
     assert "NFT with refine.freeze=body" in page.out
     assert "NFT with refine.freeze=body" in (tmp_path / "page.html").read_text()
+    check_evidence(shell, kept)

@@ -82,10 +82,11 @@ class Reproduction:
 
     @property
     def title(self) -> str:
-        """The question, or the name of the table."""
+        """The question, or the name of the table or sweep."""
         if self.question is not None:
             return self.question.title
-        return f"Table: {self.name.removeprefix('table_')}"
+        _, is_table, benchmark = self.name.partition("table_")
+        return f"Table: {benchmark}" if is_table else self.name
 
     @property
     def state(self) -> str:
