@@ -17,6 +17,7 @@ from sweeper.analysis.comparison.claims import answers_of
 from sweeper.analysis.comparison.comparison import (
     ALPHA,
     CONTROL,
+    Answer,
     Comparison,
     Difference,
     Effect,
@@ -111,8 +112,13 @@ def compare_studies(
         for task in known
         if not tasks or task in tasks
     }
+    answers = answers_of(chosen)
+    responding = _responding(answers, by)
     # With a factor, its levels, trends and interactions are made of the same entries of arms.
-    arms = {task: arm_entries(group) for task, group in groups.items()} if by is not None else {}
+    arms = {task: arm_entries(group) for task, group in groups.items()} if responding else {}
+    responses = [
+        each for factor in responding for task in arms for each in trends(task, arms[task], factor)
+    ]
     found = tuple(
         compare_task(task, group, baseline, None if by is None else levels_of(arms[task], by))
         for task, group in groups.items()
@@ -139,12 +145,19 @@ def compare_studies(
         distance_correlations=distance_correlations(chosen),
         design=next((c.design for c in tuned_studies if c.arm is not None), None),
         by=by,
-        trends=tuple(each for task in arms for each in trends(task, arms[task], str(by))),
-        interactions=tuple(
-            each for task in arms for each in interactions(task, arms[task], str(by))
-        ),
-        answers=answers_of(chosen),
+        trends=tuple(each for each in responses if each.factor == by),
+        interactions=()
+        if by is None
+        else tuple(each for task in arms for each in interactions(task, arms[task], by)),
+        responses=tuple(responses),
+        answers=answers,
     )
+
+
+def _responding(answers: Sequence[Answer], by: str | None) -> list[str]:
+    """Return the factor that is compared, and those whose trends claims are about."""
+    claimed = (claim.trend for answer in answers for claim in answer.claims)
+    return list(dict.fromkeys(name for name in (by, *claimed) if name is not None))
 
 
 def effects(tasks: Sequence[TaskComparison]) -> tuple[Effect, ...]:

@@ -59,6 +59,29 @@ class Incumbent:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EpochValues:
+    """The objective after an epoch of a stage, of each training of a configuration."""
+
+    stage: str
+    epoch: int
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurvePoint:
+    """A metric after an epoch of a stage, over the seeds of a study."""
+
+    study: str
+    metric: str
+    stage: str
+    epoch: int
+    mean: float
+    low: float | None  # of the 95 % interval over seeds
+    high: float | None
+    seeds: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Entry:
     """One method on one task: its best configuration by validation, and its test values."""
 
@@ -83,6 +106,7 @@ class Entry:
     sample_seconds: float | None = None  # likewise, of an epoch for each training or val. sample
     budget: TuningCost | None = None
     curve: tuple[Incumbent, ...] = ()
+    epochs: tuple[EpochValues, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -243,6 +267,7 @@ class Trend:
     factor: str
     levels: tuple[float, ...]  # ascending
     means: tuple[float | None, ...]  # test errors
+    intervals: tuple[Interval | None, ...] = ()  # of the means
     correlation: RankCorrelation | None  # over all seeds and levels
     ci: Interval | None  # of its rho, over seeds
 
@@ -334,6 +359,7 @@ class Comparison:
     by: str | None = None  # the factor whose levels are compared
     trends: tuple[Trend, ...] = ()  # of this factor
     interactions: tuple[Interaction, ...] = ()  # likewise
+    responses: tuple[Trend, ...] = ()  # trends of this factor and of those of claims, for figures
     answers: tuple[Answer, ...] = ()  # of the sweeps that have a question
 
 

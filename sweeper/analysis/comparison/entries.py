@@ -11,7 +11,7 @@ from functools import cached_property
 from itertools import pairwise
 from statistics import fmean, median, stdev
 
-from sweeper.analysis.comparison.comparison import Entry, Incumbent, TuningCost
+from sweeper.analysis.comparison.comparison import Entry, EpochValues, Incumbent, TuningCost
 from sweeper.analysis.statistics import bootstrap_interval, roughness, upward_rms
 from sweeper.analysis.table import (
     NOTHING,
@@ -243,6 +243,19 @@ def _entry(tuned: TunedStudy, trial: Trial | None) -> Entry:
         sample_seconds=_sample_seconds(tuned, reached.trainings),
         roughness=_mean_of(roughness, curves),
         upward_rms=_mean_of(upward_rms, curves),
+        epochs=_epochs(tuned, reached.trainings),
+    )
+
+
+def _epochs(tuned: TunedStudy, trainings: Sequence[Trial]) -> tuple[EpochValues, ...]:
+    values: dict[tuple[str, int], list[float]] = {}
+    for trial in trainings:
+        for each in tuned.history(trial).measurements:
+            if (value := finite(each.objective)) is not None:
+                values.setdefault((each.stage, each.epoch), []).append(value)
+    return tuple(
+        EpochValues(stage=stage, epoch=epoch, values=tuple(found))
+        for (stage, epoch), found in values.items()
     )
 
 

@@ -8,7 +8,7 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import pyarrow as pa
@@ -281,8 +281,10 @@ def _needed(family: Sequence[Difference]) -> int:
 
 def _entry(entry: Entry) -> dict[str, object]:
     values = {str(seed): value for seed, value in entry.values.items()}
+    found = asdict(replace(entry, epochs=()))
+    del found["epochs"]  # for figures
     return {
-        **{NAMES_IN_JSON.get(name, name): value for name, value in asdict(entry).items()},
+        **{NAMES_IN_JSON.get(name, name): value for name, value in found.items()},
         "values": values,
         "n": len(values),
     }

@@ -131,6 +131,7 @@ def _trend(task: str, label: str, factor: str, levels: dict[float, Entry]) -> Tr
         factor=factor,
         levels=tuple(levels),
         means=tuple(entry.mean for entry in levels.values()),
+        intervals=tuple(entry.ci for entry in levels.values()),
         correlation=found,
         ci=_interval(np.array([*levels]), table) if len(seeds) >= FEWEST else None,
     )

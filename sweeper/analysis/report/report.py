@@ -26,6 +26,7 @@ from sweeper.analysis.report.sections import (
     published_section,
     question_section,
     resolved_text,
+    response_figures,
     study_section,
     title_of,
     unfinished_trials,
@@ -98,6 +99,8 @@ def render_comparison(comparison: Comparison) -> str:
         answer=verdicts.headline(comparison),
         fewest=FEWEST,
         methods=[methods_section(task, palette, is_alone=is_alone) for task in comparison.tasks],
+        responses=response_figures(comparison, palette),
+        trends=list(map(verdicts.trend_text, comparison.responses)),
         all_tasks=None if is_alone else all_tasks_section(comparison),
         distance=distance_section(comparison.distance_correlations, palette),
     )

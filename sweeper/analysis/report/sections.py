@@ -11,6 +11,7 @@ from sweeper.analysis.comparison.comparison import (
     DistanceCorrelation,
     Effect,
     TaskComparison,
+    Trend,
     by_protocol,
     remarks,
 )
@@ -32,6 +33,7 @@ from sweeper.analysis.comparison.verdicts import (
 )
 from sweeper.analysis.importance import Importances, importances
 from sweeper.analysis.prose import DISTANCES, listed, method, metric, validation_notes
+from sweeper.analysis.report.curves import epoch_figures, response_figure
 from sweeper.analysis.report.figures import (
     any_time,
     bars,
@@ -80,8 +82,8 @@ class QuestionSection:
 def question_section(answered: Answer) -> QuestionSection:
     """Return the section about a question."""
     question = answered.question
-    header = ["claim", "contrast", "difference", "95 % interval", "n", "p", "p, Holm",
-              "detectable", "verdict"]  # fmt: skip
+    header = ["claim", "verdict", "difference", "95 % interval", "n", "p", "p, Holm",
+              "detectable", "contrast"]  # fmt: skip
     heads = claim_heads(answered)
     return QuestionSection(
         title=question.title,
@@ -99,14 +101,14 @@ def _claim(each: ClaimResult) -> list[object]:
     low, high = (_sized(end, each) for end in ends)
     return [
         each.says,
-        f"{each.subject}, {each.quantity}",
+        each.verdict.value,
         _sized(each.difference, each),
         None if each.ci is None else f"{low} to {high}",
         each.n,
         each.p_value,
         each.p_holm,
         _sized(each.shown_size, each),
-        each.verdict.value,
+        f"{each.subject}, {each.quantity}",
     ]
 
 
@@ -154,6 +156,7 @@ def methods_section(task: TaskComparison, palette: Palette, *, is_alone: bool) -
         is_alone: The page is about this task alone, and starts with its answer.
     """
     drawn = [scores(task, palette), gaps(task)]
+    drawn += epoch_figures(task, palette)
     drawn += [any_time(task, what, palette) for what in ("trials", "device_seconds")]
     return MethodsSection(
         task=task.task,
@@ -292,6 +295,15 @@ def _by_group(effects: Sequence[Effect]) -> Table:
             for task, ratio in effect.without.items()
         ]
     return table(header, lines)
+
+
+def response_figures(comparison: Comparison, palette: Palette) -> list[Figure]:
+    """Return a figure for each numeric factor with a trend, and each task."""
+    metrics = {task.task: task.metric for task in comparison.tasks}
+    groups: dict[tuple[str, str], list[Trend]] = {}
+    for each in comparison.responses:
+        groups.setdefault((each.task, each.factor), []).append(each)
+    return [response_figure(trends, palette, metrics[task]) for (task, _), trends in groups.items()]
 
 
 # A study

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
+from sweeper.analysis.comparison.comparison import CurvePoint
 from sweeper.analysis.comparison.entries import TunedStudy, control_of, read_tuned_studies
 from sweeper.analysis.prose import DISTANCES
 from sweeper.analysis.statistics import bootstrap_interval
@@ -120,20 +121,6 @@ class Result:
     epochs: int
     device_seconds: float
     metrics: Mapping[str, float] = field(default_factory=dict)  # last values
-
-
-@dataclass(frozen=True, kw_only=True)
-class CurvePoint:
-    """A metric after an epoch of a stage, over the seeds of a study."""
-
-    study: str
-    metric: str
-    stage: str
-    epoch: int
-    mean: float
-    low: float | None  # of the 95 % interval over seeds
-    high: float | None
-    seeds: int
 
 
 @dataclass(frozen=True, kw_only=True)

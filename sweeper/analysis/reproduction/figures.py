@@ -1,30 +1,21 @@
 """The figures of evidence: the arms with their intervals, and their curves by epoch."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 from sweeper.analysis.comparison.compare import compare_studies
 from sweeper.analysis.comparison.comparison import Comparison
 from sweeper.analysis.comparison.verdicts import name
-from sweeper.analysis.prose import DISTANCES, metric
+from sweeper.analysis.report.curves import Curve, curve_figure
 from sweeper.analysis.report.figures import CONTROL_COLOUR, colours, scores
 from sweeper.analysis.report.page import render
-from sweeper.analysis.report.svg import (
-    Figure,
-    Series,
-    count_axis,
-    draw,
-    value_axis,
-)
+from sweeper.analysis.report.svg import Figure, draw
 from sweeper.analysis.reproduction.evidence import CurvePoint, Evidence
 from sweeper.analysis.reproduction.studies import studies_of
 from sweeper.model import CONTROL_ARM
-from sweeper.text import readable
 
 __all__ = ["arm_figures", "compared", "curve_figures", "svg_of"]
 
 HEADING = 28  # height of a caption in an SVG file
-THIN, THICK = 1, 2
 
 
 def compared(evidence: Evidence) -> Comparison:
@@ -55,51 +46,22 @@ def curve_figures(evidence: Evidence) -> list[Figure]:
         of = groups.setdefault((task, point.metric, point.stage), {})
         of.setdefault(point.study, []).append(point)
     return [
-        _curves(task, quantity, stage, {labels[study]: of[study] for study in of}, palette)
+        curve_figure(
+            task,
+            quantity,
+            stage,
+            [
+                Curve(
+                    label=name(labels[study]),
+                    colour=palette.get(labels[study], CONTROL_COLOUR),
+                    points=points,
+                )
+                for study, points in of.items()
+            ],
+        )
         for (task, quantity, stage), of in groups.items()
         if any(len(points) > 1 for points in of.values())
     ]
-
-
-def _curves(
-    task: str,
-    quantity: str,
-    stage: str,
-    of: Mapping[str, list[CurvePoint]],
-    palette: Mapping[str, str],
-) -> Figure:
-    drawn: list[Series] = []
-    for arm, points in of.items():
-        colour, label = palette.get(arm, CONTROL_COLOUR), name(arm)
-        epochs = tuple(float(point.epoch) for point in points)
-        # Thin lines are the ends of the interval, where there are seeds enough for one.
-        for end in ("low", "high"):
-            values = tuple(getattr(point, end) for point in points)
-            if any(value is not None for value in values):
-                drawn.append(
-                    Series(name=label, colour=colour, x=epochs, y=values, line="straight",
-                           width=THIN, opacity=0.35)
-                )  # fmt: skip
-        means = tuple(point.mean for point in points)
-        drawn.append(
-            Series(
-                name=label, colour=colour, x=epochs, y=means, title=label, line="straight",
-                width=THICK, symbol="" if len(points) > 1 else "circle",
-                tips=tuple(
-                    f"epoch {p.epoch}: {readable(p.mean)}, {p.seeds} seeds" for p in points
-                ),
-            )
-        )  # fmt: skip
-    points = [point for each in of.values() for point in each]
-    ends = [v for p in points for v in (p.mean, p.low, p.high) if v is not None]
-    split, _, bare = quantity.rpartition("/")
-    shown = DISTANCES.get(bare, metric(quantity))
-    return Figure(
-        caption=f"{task}. {shown} by epoch of {stage}: means over seeds, and 95 % intervals",
-        series=tuple(drawn),
-        x=count_axis(f"epoch of {stage}", [point.epoch for point in points]),
-        y=value_axis(f"validation {shown}" if split == "val" else shown, ends),
-    )
 
 
 def svg_of(evidence: Evidence) -> str:
