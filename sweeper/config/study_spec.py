@@ -33,6 +33,7 @@ from sweeper.config.catalog import (
     MethodEntry,
     Settings,
     TaskEntry,
+    model_settings,
     public_fields,
     validated,
 )
@@ -97,7 +98,9 @@ class StudySpec:
     @property
     def settings(self) -> tuple[Params, str | None, Settings, Settings, Settings | None]:
         """All that decides about the first trial, besides its seed."""
-        return self.preset, self.proxy, self.model, self.data, self.backbone
+        model = {**self.model, **model_settings(self.preset)}
+        stages = {k: v for k, v in self.preset.items() if k.partition(".")[0] != MODEL}
+        return stages, self.proxy, self.backbone, model, self.data
 
     @property
     def num_sampled(self) -> int:

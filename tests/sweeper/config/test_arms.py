@@ -101,6 +101,11 @@ def test_arms_may_pin_the_model_and_the_source():
     assert [study.preset.get("model.embedder_init") for study in found.values()] == [
         None, "random", "pretrained_copy"
     ]  # fmt: skip
+    # The control is the arm that pins its settings, though it names the default of the model.
+    crossed = "compare_by: {align.epochs: [0, 5], model.embedder_init: [random, pretrained_copy]}\n"
+    found = arms(loads_sweep(TEXT + crossed, catalog))
+    assert len(found) == 4
+    assert "control" not in found
 
 
 def test_a_schedule_follows_the_epochs_that_an_arm_pins():
