@@ -100,7 +100,7 @@ class StudySpec:
         """All that decides about the first trial, besides its seed."""
         model = {**self.model, **model_settings(self.preset)}
         stages = {k: v for k, v in self.preset.items() if k.partition(".")[0] != MODEL}
-        return stages, self.proxy, self.backbone, model, self.data
+        return stages, self.proxy, model, self.data, self.backbone
 
     @property
     def num_sampled(self) -> int:

@@ -35,4 +35,4 @@ def test_arms_are_compared_on_enough_seeds(file: Path, profile: str) -> None:
     check_reach(sweep, str(file))
     studies = sweep.studies()
     assert all(study.arm is not None for study in studies)
-    assert len(studies) > 2 * len(sweep.tasks)
+    assert len(studies) >= 2 * len(sweep.tasks)
