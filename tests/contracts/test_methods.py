@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.support.settings import OTHERS, RECORDED, SETTINGS, of_each_stage
+from tests.support.settings import CHOOSING, OTHERS, RECORDED, SETTINGS, of_each_stage
 from tests.support.tiny_trials import (
     DIMENSIONS,
     METHODS_BY_TURNS,
@@ -250,6 +250,10 @@ def test_every_setting_of_every_stage_changes_the_trial(run, method, setting, di
     assert setting in OTHERS, f"give another value of `{setting}` in OTHERS"
     value, beside = OTHERS[setting]
     before, after = (
-        run(method, dimension, settings)[1] for settings in (beside, {**beside, setting: value})
+        run(method, dimension, settings) for settings in (beside, {**beside, setting: value})
     )
+    if setting.partition(".")[0] in CHOOSING:
+        assert before[0] != after[0]
+        return
+    (_, before), (_, after) = before, after
     assert not all(torch.equal(w, after[n]) for n, w in before.items())  # the last and the best

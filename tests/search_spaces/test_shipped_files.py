@@ -30,7 +30,7 @@ from trainables.tasks.registry import TASKS
 SPACES = ROOT / "search_spaces"
 FILES = sorted(SPACES.glob("*.yaml"))
 BENCHMARKS = {"pdebench": 8, "nasbench360": 10}
-BASELINES = ("fno",)
+BASELINES = ("fno", "dash")
 # mixup and cutmix are profiles of the files of PaRe
 SWEPT = ("orca", "pare", "mona", "contrastive_pare", "recraft", "nft", "fpt")
 PROFILES = [

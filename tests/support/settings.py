@@ -5,11 +5,12 @@ from typing import Any, get_args
 
 from trainables.methods.registry import METHODS
 
-__all__ = ["OTHERS", "RECORDED", "SETTINGS", "of_each_stage"]
+__all__ = ["CHOOSING", "OTHERS", "RECORDED", "SETTINGS", "of_each_stage"]
 
 # Another value of each setting. One that acts only beside others is given with these.
 EXPLORING = {"replace.k0": 0.5}
 SETTLED = {"replace.k0": 0.5, "replace.explore_epochs": 0}
+UNTUNED = {"tune.epochs": 0}  # else the best candidate has these settings
 MIXED: Mapping[str, tuple[Any, Mapping[str, Any]]] = {  # of every stage of fine-tuning on mixtures
     "k0": (0.5, {}),
     "k_end": (1.0, {}),
@@ -145,7 +146,60 @@ OTHERS: Mapping[str, tuple[Any, Mapping[str, Any]]] = {
     "contrast.lambda_max": (3.5, {"contrast.lambda_mean": 3.0}),
     "contrast.epsilon": (0.5, {"contrast.lambda_mean": 3.0}),
     "contrast.include_source": (True, {}),
-}
+    **of_stage(
+        "search",
+        {
+            "epochs": (1, {}),
+            "sizes": ((3, 7), {}),
+            "dilations": ((1, 2), {}),
+            "width": (2, {}),
+            "depth": (16, {}),
+            "separable": (False, {}),
+            "relaxation": ("softmax", {}),
+            "temperature": (0.5, {}),
+            "share": (1.0, {}),
+            "batch_size": (4, {}),
+            "lr": (2e-3, {}),
+            "arch_lr": (0.5, {}),
+            "lr_steps": ((0,), {}),
+            "lr_factor": (0.5, {"lr_steps": (0,)}),
+            "momentum": (0.5, {}),
+            "weight_decay": (0.5, {}),
+            "clip_norm": (1e-3, {}),
+            "grad_scale": (10.0, {}),
+            "field_penalty": (0.1, {}),
+        },
+    ),
+    **of_stage(
+        "tune",
+        {
+            "epochs": (1, {}),
+            "lrs": ((0.05,), {"epochs": 1}),
+            "dropouts": ((0.3,), {}),
+            "weight_decays": ((0.1,), {"epochs": 1}),
+            "momenta": ((0.5,), {"epochs": 1}),
+            "passes": (2, {}),
+            "batch_size": (4, {}),
+            "share": (1.0, {}),
+            "lr_steps": ((0,), {"passes": 2}),
+            "lr_factor": (0.5, {"lr_steps": (0,), "passes": 2}),
+        },
+    ),
+    **of_stage("train", {name: FINE_TUNED[name] for name in ("epochs", "batch_size",
+                                                             "accumulation", "clip_norm")}),
+    "train.optimizer": ("adamw", {}),
+    "train.lr": (2e-3, UNTUNED),
+    "train.weight_decay": (0.5, UNTUNED),
+    "train.momentum": (0.5, UNTUNED),
+    "train.dropout": (0.3, UNTUNED),
+    "train.schedule": ("linear", {}),
+    "train.warmup_epochs": (0.5, {"train.schedule": "linear"}),
+    "train.decay_epochs": (1.5, {"train.schedule": "linear"}),
+    "train.lr_steps": ((0,), {}),
+    "train.lr_factor": (0.5, {"train.lr_steps": (0,)}),
+    "train.width": (2, {}),
+}  # fmt: skip
+CHOOSING = ("search", "tune")  # stages whose result is a choice, which a setting need not change
 RECORDED = {  # settings that change what is recorded, and nothing else: a name each brings
     "measure": ({"measure": 8}, "mmd"),
     "probe_every": ({"probe_every": 1}, "probe_error"),

@@ -29,6 +29,11 @@ SMALL: Mapping[str, Any] = {  # of every stage that has such a field
     "warmup_epochs": 1.0,
     "lr": 1e-3,
     "measure": 0,
+    "depth": 10,
+    "sizes": (3, 5),
+    "dilations": (1, 3),
+    "passes": 1,
+    "lrs": (1e-2, 1e-3),
 }
 
 

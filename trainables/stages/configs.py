@@ -37,6 +37,7 @@ class RefineConfig(StageConfig):
 
     implementation: ClassVar[str] = "trainables.stages.fine_tuning:FineTuning"
     reports_objective: ClassVar[bool] = True
+    nesterov: ClassVar[bool] = False  # of the momentum
 
     epochs: int = Field(60, ge=1, le=10_000, description="Passes over the training set.")
     optimizer: Optimizer = "adamw"
@@ -76,7 +77,7 @@ class RefineConfig(StageConfig):
     )
 
     @property
-    def micro_batch(self) -> int:
+    def micro_batch(self) -> int | None:
         return self.batch_size
 
     @model_serializer(mode="wrap")

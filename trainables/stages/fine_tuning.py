@@ -83,8 +83,27 @@ class FineTuning(Stage[R]):
         if self.config.finetune == "lora":
             check_adapters(model.body, model.roles)
 
-    def run(self, state: TrainState, domains: Domains) -> Iterator[Report]:
-        config, task, model = self.config, domains.target, state.model
+    def batches(self, samples: int, seed: int, epoch: int) -> list[np.ndarray]:
+        """Return the samples of each step of an epoch, by their indices."""
+        effective = self.config.batch_size * self.config.accumulation
+        return [*shuffled_batches(samples, effective, generator(seed, SCOPE, epoch))]
+
+    def rate(self, step: int, steps: int) -> float:
+        """Return the learning rate of a step.
+
+        Args:
+            step: Step of the optimiser, counted from 0.
+            steps: Steps of an epoch. An incomplete last one counts.
+        """
+        config = self.config
+        decay_epochs = float(config.epochs) if config.decay_epochs is None else config.decay_epochs
+        return config.lr * optim.learning_rate_factor(
+            step, warmup_steps=config.warmup_epochs * steps, decay_steps=decay_epochs * steps
+        )
+
+    def prepare(self, state: TrainState) -> list[nn.Parameter]:
+        """Give the state its optimiser. Return the parameters that train."""
+        config, model = self.config, state.model
         adapters = Adapters(rank=config.lora_rank, alpha=config.lora_alpha)
         if config.finetune == "lora" and adapters_of(model.body) is None:  # else of a checkpoint
             add_adapters(model.body, model.roles, adapters, seed=state.seed)
@@ -99,15 +118,21 @@ class FineTuning(Stage[R]):
                 lr=config.lr,
                 weight_decay=config.weight_decay,
                 momentum=config.momentum,
+                nesterov=config.nesterov,
             )
         )
+        return parameters
+
+    def run(self, state: TrainState, domains: Domains) -> Iterator[Report]:
+        config, task = self.config, domains.target
+        parameters = self.prepare(state)
         way_out = f"lower {self.name}.lr ({config.lr:g}) or set {self.name}.clip_norm"
         for epoch in range(state.epoch, config.epochs):
             probed = {} if epoch else self._probe(state, domains, 0)
             seed_globals(state.seed, SCOPE, epoch)
             objective = self.objective(state, domains, epoch)
             with state.supervised_products():
-                measured = self._train(state, task, parameters, objective, epoch)
+                measured = self.train_epoch(state, task, parameters, objective, epoch)
             value, loss, _ = evaluate(state, state.model, task.val, task)
             check_finite(self.name, {**measured, "validation value": value}, epoch, way_out=way_out)
             state.epoch = epoch + 1
@@ -128,7 +153,7 @@ class FineTuning(Stage[R]):
                 },
             )
 
-    def _train(
+    def train_epoch(
         self,
         state: TrainState,
         task: Task,
@@ -144,20 +169,12 @@ class FineTuning(Stage[R]):
         """
         config, optimizer = self.config, state.optimizer
         assert optimizer is not None
-        # Warm-up and decay are counted in steps of the optimiser. An incomplete last step counts.
-        samples, effective = len(task.train), config.batch_size * config.accumulation
-        steps = -(-samples // effective)
-        decay_epochs = float(config.epochs) if config.decay_epochs is None else config.decay_epochs
         rows, rate = [], 0.0
-        batches = shuffled_batches(samples, effective, generator(state.seed, SCOPE, epoch))
+        batches = self.batches(len(task.train), state.seed, epoch)
         state.model.train()
         ahead = state.rows.ahead((task.train.x, task.train.y), batches)
         for index, batch in enumerate(ahead):
-            rate = config.lr * optim.learning_rate_factor(
-                epoch * steps + index,
-                warmup_steps=config.warmup_epochs * steps,
-                decay_steps=decay_epochs * steps,
-            )
+            rate = self.rate(epoch * len(batches) + index, len(batches))
             optim.set_learning_rate(optimizer, rate)
             optimizer.zero_grad(set_to_none=True)
             terms = self._accumulate(state, task, objective, batch)
@@ -172,12 +189,14 @@ class FineTuning(Stage[R]):
         """Add the gradient of the mean loss over `batch`, one part of a micro-batch at a time."""
         # Each part is weighted by its samples, so that the sum is the gradient of the mean over the
         # whole batch, independent of micro-batches and halvings.
+        # Where samples depend on each other, by batch norm, a micro-batch stays whole.
         size = self.config.batch_size
+        halvings = 0 if self.config.micro_batch is None else state.halvings
         totals: dict[str, Tensor] = {}
         for start in range(0, len(batch), size):
             micro = batch[start : start + size]
             objective.draw(len(micro))
-            for part in parts(len(micro), size, state.halvings):
+            for part in parts(len(micro), size, halvings):
                 rows = micro[part]
                 x, y = (state.rows(array, rows) for array in (task.train.x, task.train.y))
                 for name, term in objective(x, y, part).items():

@@ -27,6 +27,7 @@ def make_optimizer(
     lr: float,
     weight_decay: float = 0.0,
     momentum: float = 0.0,
+    nesterov: bool = False,
 ) -> torch.optim.Optimizer:
     """Make the optimiser called `name`. Weight decay applies to all parameters, including biases
     and norms.
@@ -37,6 +38,7 @@ def make_optimizer(
         lr: Learning rate.
         weight_decay: Weight decay: decoupled with `adamw`, part of the gradient otherwise.
         momentum: Momentum of `sgd`; other optimisers ignore it.
+        nesterov: Whether the momentum, if there is any, is Nesterov's.
 
     Raises:
         ConfigError: No parameter is left to train.
@@ -48,7 +50,12 @@ def make_optimizer(
         # On a CPU a fused step rounds differently.
         fused = trainable[0].device.type == "cuda"
         return torch.optim.SGD(
-            trainable, lr=lr, momentum=momentum, weight_decay=weight_decay, fused=fused or None
+            trainable,
+            lr=lr,
+            momentum=momentum,
+            weight_decay=weight_decay,
+            nesterov=nesterov and momentum > 0,
+            fused=fused or None,
         )
     cls = torch.optim.AdamW if name == "adamw" else torch.optim.Adam
     # Fused steps know no complex numbers, such as those that a Fourier operator learns.

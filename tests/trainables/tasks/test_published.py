@@ -23,7 +23,7 @@ def test_every_column_is_a_task_and_every_row_is_as_long(benchmark):
 
 def test_methods_that_we_have_go_by_our_names():
     ours = {method for table in TABLES.values() for method in table.rows} & METHODS.keys()
-    assert ours == {"fno", "fpt", "nft", "orca", "mona", "pare", "recraft"}
+    assert ours == {"dash", "fno", "fpt", "nft", "orca", "mona", "pare", "recraft"}
 
 
 def test_percents_are_read_as_the_metric_s_share():

@@ -51,6 +51,14 @@ def _recipe(optimizer: str, lr: float, weight_decay: float, **other: Any) -> dic
     } | other
 
 
+# Candidates of DASH's official code for three of the tasks in 2D; others have those of its config.
+_DASH_TUNED: dict[str, Any] = {
+    "tune.lrs": (1e-2, 1e-3, 1e-4),
+    "tune.dropouts": (0.0,),
+    "tune.weight_decays": (5e-5,),
+    "tune.momenta": (0.99,),
+}
+
 _TASKS: tuple[TaskInfo, ...] = (
     TaskInfo(
         name="nasbench360/cifar100",
@@ -78,6 +86,7 @@ _TASKS: tuple[TaskInfo, ...] = (
         publication=_published(
             "cifar-100-python.tar.gz", "CC BY 4.0", 169, f"{_CIFAR}/cifar-100-python.tar.gz"
         ),
+        settings={"dash": {"search.grad_scale": 5000.0}},
     ),
     TaskInfo(
         name="nasbench360/spherical",
@@ -95,7 +104,10 @@ _TASKS: tuple[TaskInfo, ...] = (
         "validates",
         recipe=_recipe("adamw", 1e-4, 0.1, batch_size=32, accumulation=4),
         publication=_published("s2_cifar100.gz", "CC BY-SA", 272),
-        settings={"pare": {"replace.batch_size": 16, "replace.accumulation": 8}},
+        settings={
+            "pare": {"replace.batch_size": 16, "replace.accumulation": 8},
+            "dash": {"search.grad_scale": 500.0},
+        },
     ),
     TaskInfo(
         name="nasbench360/darcy_flow",
@@ -114,7 +126,7 @@ _TASKS: tuple[TaskInfo, ...] = (
         equation="-div(a grad u) = 1",
         recipe=_recipe("adamw", 1e-3, 5e-3, batch_size=4, epochs=100, decay_epochs=100.0),
         publication=_published("piececonst_r421_N1024_smooth{1,2}.mat", "MIT", 1600),
-        settings={"pare": {"replace.finetune": "wv"}},
+        settings={"pare": {"replace.finetune": "wv"}, "dash": {"search.batch_size": 10}},
     ),
     TaskInfo(
         name="nasbench360/psicov",
@@ -143,6 +155,8 @@ _TASKS: tuple[TaskInfo, ...] = (
             "pare": {"replace.k0": 500 / 3136, "replace.k_end": 0.0},
             # A view takes 60 MB.
             "contrastive_pare": {"contrast.classes": 4, "contrast.per_class": 4},
+            # Published: 8 crops of 128 x 128.
+            "dash": {"search.batch_size": 1, **_DASH_TUNED},
         },
     ),
     TaskInfo(
@@ -162,7 +176,10 @@ _TASKS: tuple[TaskInfo, ...] = (
         "of the training images validates",
         recipe=_recipe("adamw", 1e-3, 0.0, batch_size=4),
         publication=_published("deepCR.ACS-WFC.{train,test}.tar", _UNKNOWN, 6500),
-        settings={"pare": {"replace.k0": 500 / 3136, "replace.k_end": 0.0}},  # 500 of 3136 tokens
+        settings={
+            "pare": {"replace.k0": 500 / 3136, "replace.k_end": 0.0},  # 500 of 3136 tokens
+            "dash": {"search.batch_size": 4, "search.grad_scale": 1000.0, **_DASH_TUNED},
+        },
     ),
     TaskInfo(
         name="nasbench360/ninapro",
@@ -188,6 +205,11 @@ _TASKS: tuple[TaskInfo, ...] = (
                 "replace.weight_decay": 5e-6,
                 "replace.clip_norm": 0.5,
             },
+            "dash": {
+                "search.sizes": (3, 5, 7),
+                "search.dilations": (1, 3, 7),
+                "search.batch_size": 128,
+            },
         },
     ),
     TaskInfo(
@@ -207,7 +229,10 @@ _TASKS: tuple[TaskInfo, ...] = (
         "test clips; background noise drawn once",
         recipe=_recipe("adam", 1e-4, 5e-5, batch_size=32, epochs=100, decay_epochs=100.0),
         publication=_published("audio.zip", "CC BY 4.0", 24_000),
-        settings={"pare": {"replace.lr": 3e-5}},
+        settings={
+            "pare": {"replace.lr": 3e-5},
+            "dash": {"search.batch_size": 128, **_DASH_TUNED},
+        },
     ),
     TaskInfo(
         name="nasbench360/ecg",
@@ -242,6 +267,7 @@ _TASKS: tuple[TaskInfo, ...] = (
                 "replace.batch_size": 64,
                 "replace.accumulation": 1,
             },
+            "dash": {"search.batch_size": 1024},
         },
         tokens=64,
     ),
@@ -260,7 +286,10 @@ _TASKS: tuple[TaskInfo, ...] = (
         "validates",
         recipe=_recipe("adamw", 3e-5, 3e-6, batch_size=16, accumulation=4),
         publication=_published("satellite_{train,test}.npy", _UNKNOWN, 322),
-        settings={"pare": {"replace.batch_size": 64, "replace.accumulation": 1}},
+        settings={
+            "pare": {"replace.batch_size": 64, "replace.accumulation": 1},
+            "dash": {"search.batch_size": 256},
+        },
         tokens=512,
     ),
     TaskInfo(
@@ -289,7 +318,11 @@ _TASKS: tuple[TaskInfo, ...] = (
             clip_norm=1.0,
         ),
         publication=_published("deepsea_filtered.npz", _UNKNOWN, 860),
-        settings={"orca": {"align.max_samples": 64}, "pare": {"replace.epochs": 25}},
+        settings={
+            "orca": {"align.max_samples": 64},
+            "pare": {"replace.epochs": 25},
+            "dash": {"search.batch_size": 256, "search.grad_scale": 10.0},
+        },
         tokens=512,
     ),
 )
