@@ -37,6 +37,14 @@ def reproduce(
         bool,
         typer.Option("--rerun", "--force", help="Run the sweeps even where there is evidence."),
     ] = False,
+    confirm: Annotated[
+        bool,
+        typer.Option(
+            "--confirm",
+            help="Where the code alone is another one than that of the evidence, train one seed "
+            "of each arm again. The same numbers, bit by bit, confirm the evidence.",
+        ),
+    ] = False,
     run: Annotated[
         bool,
         typer.Option("--run/--no-run", help="Run sweeps without any evidence; or leave them out."),
@@ -71,7 +79,7 @@ def reproduce(
     from sweeper.commands import reproduce as app
 
     asked = app.Asked(
-        profile=profile, may_run=run, rerun=rerun, html=html, evidence=evidence,
+        profile=profile, may_run=run, rerun=rerun, confirm=confirm, html=html, evidence=evidence,
         address=address, insecure=insecure,
     )  # fmt: skip
     if is_list:
@@ -80,8 +88,11 @@ def reproduce(
         found = app.listing(asked, console=stderr())
     elif not names:
         raise UsageError("name a figure or a table, or all; `sweeper reproduce --list` has them.")
-    elif rerun and not run:
-        raise UsageError("--rerun runs sweeps and --no-run runs none: give one of them.")
+    elif (rerun or confirm) and not run:
+        option = "--rerun" if rerun else "--confirm"
+        raise UsageError(f"{option} runs sweeps and --no-run runs none: give one of them.")
+    elif rerun and confirm:
+        raise UsageError("--rerun replaces evidence and --confirm keeps it: give one of them.")
     else:
         found = app.reproduce(names, asked, console=stderr())
     if as_json:

@@ -1,11 +1,14 @@
 """The reproduction of figures and tables: their sweeps, their evidence and one page about them.
 
 Committed evidence is used as long as its key holds. Evidence whose key differs from the present is
-shown with what differs, and is replaced only on request. A sweep without evidence is launched, as
-`sweeper launch` does, or goes on if it has begun.
+shown with what differs, and is replaced only on request. Where the code alone differs, one seed of
+each arm can be trained again: if all numbers are the same, the evidence is confirmed. A sweep
+without evidence is launched, as `sweeper launch` does, or goes on if it has begun.
 """
 
+import hashlib
 import importlib.resources
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +16,12 @@ from pathlib import Path
 from rich.console import Console
 
 from sweeper.analysis.comparison.comparison import ClaimResult
-from sweeper.analysis.reproduction.evidence import Key, deciding, read_evidence
+from sweeper.analysis.reproduction.evidence import (
+    Confirmation,
+    Key,
+    deciding,
+    read_evidence,
+)
 from sweeper.analysis.reproduction.files import find, load
 from sweeper.analysis.reproduction.page import Part, Reproduction, render_page
 from sweeper.commands.launch import launch
@@ -27,10 +35,12 @@ from sweeper.planning import load as planned
 from sweeper.planning.load import Options
 from sweeper.planning.science_code import code_of, data_hashes
 from sweeper.planning.sweep_folder import folder_of, has_ledger, started
+from sweeper.text import readable
 
 __all__ = ["Asked", "ReproducedFigure", "Reproductions", "listing", "reproduce"]
 
 COMMITTED = "committed evidence"
+AGAIN = ("replicate.seeds=1", "question=null")  # settings of a sweep that confirms evidence
 SIGNALS = 128  # exit codes above it are those of signals
 
 
@@ -41,6 +51,7 @@ class Asked:
     profile: str = "laptop"
     may_run: bool = True
     rerun: bool = False  # also where there is evidence
+    confirm: bool = False  # train one seed of each arm again where the code alone differs
     html: Path = Path("reproduction.html")
     evidence: Path | None = None  # folder to read evidence from first, and to write it into
     may_write: bool = True
@@ -169,7 +180,8 @@ class _Runs:
             found = list(self._found(sweep, now))
             # Evidence that holds comes first, and of several the committed one.
             if held := [part for part in found if not part.changes] or found:
-                return held[0]
+                is_doubted = self._asked.confirm and list(held[0].changes) == ["code"]
+                return self._again(file, options, now, held[0]) if is_doubted else held[0]
         if not self._asked.may_run or self._is_over:
             return Part(name=sweep.name, note=self._begun(sweep))
         self._check_replaceable(sweep, now)
@@ -207,10 +219,10 @@ class _Runs:
 
     def _keep(self, part: Part) -> None:
         """Write the evidence of a sweep in its folder into the folder that was asked for."""
-        is_new = part.evidence is not None and part.origin != COMMITTED and not part.changes
-        if is_new and self._asked.evidence is not None and self._asked.may_write:
-            with started(folder_of(part.name)) as (ledger, _):
-                file = write_evidence(ledger, self._asked.evidence)
+        if part.evidence is None or part.origin == COMMITTED or part.changes:
+            return
+        if self._asked.evidence is not None and self._asked.may_write:
+            file = write_evidence(part.evidence, self._asked.evidence)
             print_text(self._console, f"wrote {file}")
 
     def _begun(self, sweep: Sweep) -> str:
@@ -222,6 +234,32 @@ class _Runs:
             trials = ledger.trials()
             done = sum(trial.state.is_finished for trial in trials)
         return f"Its sweep is {record.state}: {done} of {len(trials)} planned trials ended."
+
+    def _again(self, file: Path, options: Options, now: Key, part: Part) -> Part:
+        """Train one seed of each arm again, and return the evidence as confirmed or as doubted."""
+        assert part.evidence is not None
+        name = f"{part.name}_again_{_digest(now)}"
+        others = replace(options, name=name, sets=(*options.sets, *AGAIN))
+        if self._is_over or self._launch(file, others, name) or not has_ledger(folder_of(name)):
+            return part
+        with started(folder_of(name)) as (ledger, record):
+            if record.state != "finished":
+                return part
+            again = read_evidence(ledger)
+        agreed = part.evidence.check_again(again)
+        if not agreed.is_whole:
+            told = (
+                f"; trained again, {agreed.unlike} of {agreed.trainings} results differ, by up to "
+                f"{readable(agreed.largest)}"
+            )
+            return replace(part, changes={"code": part.changes["code"] + told})
+        confirmed = Confirmation(on=again.finished, commit=again.commit, trainings=agreed.trainings)
+        evidence = replace(
+            part.evidence, key=replace(part.evidence.key, code=now.code), confirmed=confirmed
+        )
+        if self._asked.evidence is not None:
+            print_text(self._console, f"wrote {write_evidence(evidence, self._asked.evidence)}")
+        return replace(part, evidence=evidence, changes={})
 
     def _check_replaceable(self, sweep: Sweep, now: Key) -> None:
         """Check that a launch would not take an earlier result for a new one.
@@ -238,19 +276,33 @@ class _Runs:
 
     def _launched(self, file: Path, options: Options, sweep: Sweep, now: Key) -> Part:
         """Launch a sweep, or let it go on, and return its evidence."""
-        print_text(self._console, f"reproduce: launching {sweep.name} ({file.name})")
+        fault = self._launch(file, options, sweep.name)
+        part = self._here(sweep, now)
+        return part or Part(name=sweep.name, note=fault or self._begun(sweep))
+
+    def _launch(self, file: Path, options: Options, name: str) -> str:
+        """Launch a sweep, or let it go on; return the error that ended it, or an empty text.
+
+        The other figures do not depend on it, so that an error does not end the command.
+        """
+        print_text(self._console, f"reproduce: launching {name} ({file.name})")
         try:
             summary = launch(file, options, console=self._console)
         except Interrupted:
             raise
-        except SweeperError as error:  # the other figures do not depend on it
+        except SweeperError as error:
             self.exit_code = self.exit_code or error.exit_code
-            print_text(self._console, f"{sweep.name}: {error}")
-            return Part(name=sweep.name, note=str(error))
+            print_text(self._console, f"{name}: {error}")
+            return str(error)
         self.exit_code = self.exit_code or summary.exit_code
         self._is_over = self._is_over or summary.exit_code > SIGNALS
-        part = self._here(sweep, now)
-        return part or Part(name=sweep.name, note=self._begun(sweep))
+        return ""
+
+
+def _digest(key: Key) -> str:
+    """Return a short hash of the code of a key, for a name."""
+    text = json.dumps(key.code, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def key_of(sweep: Sweep) -> Key:

@@ -14,7 +14,7 @@ from sweeper.text import JsonObject
 if TYPE_CHECKING:
     from sweeper.analysis.comparison.comparison import Comparison
     from sweeper.analysis.comparison.gate import Finding
-    from sweeper.ledger import Ledger
+    from sweeper.analysis.reproduction.evidence import Evidence
 
 FORMATS = {".csv": "csv", ".parquet": "parquet", ".pq": "parquet", ".tex": "latex"}
 
@@ -193,31 +193,31 @@ def export_evidence(name: str, folder: Path) -> File:
         UsageError: It is not finished, no trial of it is complete, or `folder` is none.
         StorageFull: A file cannot be written.
     """
+    from sweeper.analysis.reproduction.evidence import read_evidence
+
     with started(existing(name)) as (ledger, record):
         if record.state != "finished":
             raise UsageError(
                 f"sweep `{name}` is not finished, and evidence is of a whole sweep. First: "
                 f"sweeper resume {name}"
             )
-        return _wrote(name, write_evidence(ledger, folder))
+        evidence = read_evidence(ledger)
+    if not evidence.results:
+        raise UsageError(f"sweep `{name}` has no complete trial: there is no evidence.")
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is no folder; make it first.")
+    return _wrote(name, write_evidence(evidence, folder))
 
 
-def write_evidence(ledger: "Ledger", folder: Path) -> Path:
-    """Write the evidence of a sweep into a folder, and return the path of its JSON file.
+def write_evidence(evidence: "Evidence", folder: Path) -> Path:
+    """Write evidence into an existing folder, and return the path of its JSON file.
 
     Raises:
-        UsageError: No trial of it is complete, or `folder` is none.
         StorageFull: A file cannot be written.
     """
-    from sweeper.analysis.reproduction.evidence import read_evidence
     from sweeper.analysis.reproduction.figures import svg_of
     from sweeper.analysis.reproduction.files import as_files, stem_of
 
-    evidence = read_evidence(ledger)
-    if not evidence.results:
-        raise UsageError(f"sweep `{ledger.name}` has no complete trial: there is no evidence.")
-    if not folder.is_dir():
-        raise UsageError(f"{folder} is no folder; make it first.")
     stem = stem_of(evidence.name, evidence.profile)
     for file, text in {**as_files(evidence), f"{stem}.svg": svg_of(evidence)}.items():
         write_file(folder / file, text)

@@ -20,7 +20,17 @@ from sweeper.ledger import EventKind, Ledger
 from sweeper.model import CONTROL_ARM, Study, Trial
 from sweeper.text import JsonObject, differences
 
-__all__ = ["CurvePoint", "Evidence", "Key", "Machine", "Result", "StudyRecord", "read_evidence"]
+__all__ = [
+    "Agreement",
+    "Confirmation",
+    "CurvePoint",
+    "Evidence",
+    "Key",
+    "Machine",
+    "Result",
+    "StudyRecord",
+    "read_evidence",
+]
 
 INDIFFERENT = ("name", "experiment", "question", "max_arms", "resources", "budget", "checkpoints",
                "stage_store", "failures", "tracking")  # fmt: skip
@@ -124,6 +134,15 @@ class Result:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Confirmation:
+    """Trainings by later code, which gave the numbers of the evidence bit by bit."""
+
+    on: str | None  # 2026-11-27
+    commit: str | None
+    trainings: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Evidence:
     """The numbers of a finished sweep."""
 
@@ -139,6 +158,37 @@ class Evidence:
     studies: tuple[StudyRecord, ...]
     results: tuple[Result, ...]
     curves: tuple[CurvePoint, ...] = ()
+    confirmed: Confirmation | None = None  # the latest one; the key has its code
+
+    def check_again(self, again: "Evidence") -> "Agreement":
+        """Compare these results with those of the same studies and seeds by other code."""
+        mine = {(row.study, row.seed): row for row in self.results}
+        both = [(mine[k], row) for row in again.results if (k := (row.study, row.seed)) in mine]
+        gaps = [
+            abs((one.test or 0.0) - (two.test or 0.0))
+            for one, two in both
+            if (one.validation, one.test) != (two.validation, two.test)
+        ]
+        missing = {row.study for row in self.results} - {row.study for row, _ in both}
+        return Agreement(
+            trainings=len(both), unlike=len(gaps), largest=max(gaps, default=0.0),
+            missing=len(missing),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agreement:
+    """Results of evidence and of some trainings after it."""
+
+    trainings: int
+    unlike: int  # number with another validation or test value
+    largest: float  # difference of test values
+    missing: int  # studies without a training
+
+    @property
+    def is_whole(self) -> bool:
+        """True if each study was trained again and gave the same bits."""
+        return bool(self.trainings) and not self.unlike and not self.missing
 
 
 def read_evidence(ledger: Ledger) -> Evidence:

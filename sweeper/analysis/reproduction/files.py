@@ -18,6 +18,7 @@ from typing import Any
 
 from sweeper.analysis.comparison.exports import as_csv
 from sweeper.analysis.reproduction.evidence import (
+    Confirmation,
     CurvePoint,
     Evidence,
     Key,
@@ -68,6 +69,7 @@ def _json(evidence: Evidence) -> str:
         "finished": evidence.finished,
         "machine": asdict(evidence.machine),
         "commit": evidence.commit,
+        **({} if evidence.confirmed is None else {"confirmed": asdict(evidence.confirmed)}),
         "packages": dict(evidence.packages),
         "data": dict(evidence.key.data),
         "question": evidence.question,
@@ -131,6 +133,7 @@ def load(file: Path) -> Evidence:
             machine=Machine(**content["machine"]),
             studies=tuple(_studies(content)),
             results=tuple(_results(file.with_suffix(".csv"))),
+            confirmed=Confirmation(**found) if (found := content.get("confirmed")) else None,
             curves=tuple(_curves(file.with_suffix(".curves.csv"))),
         )
     except OSError as error:

@@ -18,11 +18,13 @@ from sweeper.analysis.comparison.comparison import (
 )
 from sweeper.analysis.comparison.verdicts import DESIGNS, claim_lines, interval, limits, name
 from sweeper.analysis.prose import listed, metric
+from sweeper.analysis.report.figures import colours
 from sweeper.analysis.report.page import Link, Table, anchor, render, table
 from sweeper.analysis.report.sections import (
     PublishedSection,
     published_section,
     question_section,
+    response_figures,
 )
 from sweeper.analysis.report.svg import Figure
 from sweeper.analysis.reproduction.evidence import Evidence
@@ -65,6 +67,9 @@ class Part:
             return f"{self.name}: not run. {self.note}".strip()
         when = f" of {self.evidence.finished}" if self.evidence.finished else ""
         head = f"{self.name}: {self.origin}{when}"
+        if (found := self.evidence.confirmed) is not None:
+            later = f" on {found.on}" if found.on else ""
+            head += f", confirmed by later code{later}: {found.trainings} trainings, the same bits"
         if not self.changes:
             return f"{head}; code, settings and data are those of today."
         what = listed([f"other {kind} ({text})" for kind, text in self.changes.items()])
@@ -102,7 +107,7 @@ class Reproduction:
     @cached_property
     def comparison(self) -> Comparison | None:
         """The comparison of all arms or methods; None without any evidence."""
-        studies = [study for evidence in self.present for study in studies_of(evidence)]
+        studies = [s for evidence in self.present for s in studies_of(evidence, self.question)]
         names = [evidence.name for evidence in self.present]
         return compare_studies(studies, sweeps=names) if studies else None
 
@@ -215,7 +220,10 @@ def _overview(found: Sequence[Reproduction]) -> Table:
 def _section(each: Reproduction) -> Section:
     comparison = each.comparison
     tasks = comparison.tasks if comparison is not None else ()
-    figures = [] if comparison is None else arm_figures(comparison)
+    figures = []
+    if comparison is not None:
+        figures = arm_figures(comparison)
+        figures += response_figures(comparison, colours(comparison.labels))
     published = [section for task in tasks if (section := published_section(task)) is not None]
     return Section(
         place=anchor(each.name),

@@ -6,6 +6,7 @@ from statistics import fmean
 from sweeper.analysis.comparison.entries import TunedStudy
 from sweeper.analysis.reproduction.evidence import Evidence, Result, StudyRecord
 from sweeper.analysis.table import NOTHING, History, StudyTable, SweepTable
+from sweeper.config.question import Question
 from sweeper.ledger import SweepRecord
 from sweeper.model import CONTROL_ARM, Measurement, Study, Trial, TrialKind, TrialState
 
@@ -14,11 +15,15 @@ __all__ = ["studies_of"]
 FIRST = {TrialKind.PRESET: 0, TrialKind.CONTROL: 1}  # numbers of the repeated trials
 
 
-def studies_of(evidence: Evidence) -> list[TunedStudy]:
+def studies_of(evidence: Evidence, question: Question | None = None) -> list[TunedStudy]:
     """Return the studies of a sweep as far as its evidence has them.
 
     Each has one configuration with a replicate for each seed. A control that is no arm is a trial
     of its method's study, as in a sweep.
+
+    Args:
+        evidence: The evidence.
+        question: The question of the sweep; None: it has none.
     """
     is_ablation = bool(evidence.key.settings.get("compare_by"))
     record = SweepRecord(
@@ -26,6 +31,7 @@ def studies_of(evidence: Evidence) -> list[TunedStudy]:
         experiment="",
         resolved={
             **evidence.key.settings,
+            **({} if question is None else {"question": question.model_dump(mode="json")}),
             "resources": {"cpu": evidence.machine.cpu, "gpu": evidence.machine.gpu},
         },
         config_hash=evidence.config_hash,

@@ -53,14 +53,14 @@ def refuse(file, options, *, console):
     raise AssertionError(f"{file.name} was launched")
 
 
-def ledger(folder: Path, sweep, code=None, name="freezing"):
+def ledger(folder: Path, sweep, code=None, name="freezing", seeds=8, levels=LEVELS):
     """Write the finished sweep of the question, as if it had been launched with `code`."""
     scores = [
         Scores(
-            method="orca", task=TASK, best=[level + 0.001 * k for k in range(8)],
+            method="orca", task=TASK, best=[level + 0.001 * k for k in range(seeds)],
             arm=arm if arm == "control" else f"refine.freeze={arm}", facts={"content_hash": None},
         )
-        for arm, level in LEVELS.items()
+        for arm, level in levels.items()
     ]  # fmt: skip
     made = write(
         folder, name, scores, launches=[{"code": code}], resolved={**sweep.resolved, "name": name}
@@ -146,6 +146,54 @@ def test_rerun_does_not_take_an_old_result_for_a_new_one(here, sweep, now):
     ledger(here / "sweeps" / "freezing", sweep, {**now.code, "trainables.training.optim": "0"})
     with pytest.raises(UsageError, match="sweeper delete freezing"):
         run(rerun=True)
+
+
+def trained_again(here, sweep, now, calls, seeds=1, shift=0.0):
+    """Return a launch that trains one seed of each arm again."""
+
+    def launch(file, options, *, console):
+        calls.append(options.sets)
+        levels = {arm: level + shift for arm, level in LEVELS.items()}
+        folder = here / "sweeps" / options.name
+        ledger(folder, sweep, now.code, name=options.name, seeds=seeds, levels=levels)
+        return type("Summary", (), {"exit_code": 0})
+
+    return launch
+
+
+def test_the_same_bits_confirm_evidence_of_other_code(here, sweep, now, monkeypatch):
+    commit(here / "committed", sweep, {**now.code, "trainables.training.optim": "0"}, here)
+    calls: list[object] = []
+    monkeypatch.setattr(app, "launch", trained_again(here, sweep, now, calls))
+    (here / "mine").mkdir()
+    (figure,) = run(confirm=True, evidence=here / "mine").figures
+    assert calls == [("replicate.seeds=1", "question=null")]
+    assert figure.evidence == "valid"
+    assert "confirmed by later code" in figure.told[0]
+    assert "5 trainings, the same bits" in figure.told[0]
+    assert figure.claims[0].n == 8
+    # The confirmation is kept, so that nothing is trained again.
+    (again,) = run(confirm=True, evidence=here / "mine").figures
+    assert (again.evidence, again.told, calls[1:]) == ("valid", figure.told, [])
+
+
+def test_other_numbers_do_not_confirm_it(here, sweep, now, monkeypatch):
+    commit(here / "committed", sweep, {**now.code, "trainables.training.optim": "0"}, here)
+    monkeypatch.setattr(app, "launch", trained_again(here, sweep, now, [], shift=0.25))
+    (here / "mine").mkdir()
+    (figure,) = run(confirm=True, evidence=here / "mine").figures
+    assert figure.evidence == "stale"
+    assert "trained again, 5 of 5 results differ, by up to 0.25" in figure.told[0]
+    assert list((here / "mine").iterdir()) == []
+
+
+def test_only_other_code_can_be_confirmed(here, sweep, now, monkeypatch):
+    commit(here / "committed", sweep, now.code, here)
+    other = replace(now, settings={**now.settings, "methods": ["pare"]})
+    monkeypatch.setattr(app, "key_of", lambda sweep: other)
+    (figure,) = run(confirm=True).figures
+    assert figure.evidence == "stale"
+    assert "other settings" in figure.told[0]
 
 
 def test_a_sweep_that_cannot_run_is_told_on_the_page_and_by_the_exit_code(
