@@ -35,11 +35,11 @@ from sweeper.config.schema import Claim, Question
 __all__ = ["Part", "Reproduction", "render_page"]
 
 VALID, STALE, ABSENT = "valid", "stale", "not run"
-COUNTED = {  # the words for a number of claims
-    ClaimVerdict.HOLDS: "{} hold here",
-    ClaimVerdict.FAILS: "{} do not hold",
-    ClaimVerdict.UNKNOWN: "{} cannot be told",
-    ClaimVerdict.NOT_RUN: "{} were not run",
+COUNTED = {  # the words for one claim and for more
+    ClaimVerdict.HOLDS: ("holds here", "hold here"),
+    ClaimVerdict.FAILS: ("does not hold", "do not hold"),
+    ClaimVerdict.UNKNOWN: ("cannot be told", "cannot be told"),
+    ClaimVerdict.NOT_RUN: ("was not run", "were not run"),
 }
 
 
@@ -190,7 +190,7 @@ def _answer(found: Sequence[Reproduction]) -> str:
     counts = Counter(claim.verdict for each in found for claim in each.claims)
     if not counts:
         return "No claim is tested here."
-    told = [text.format(n) for verdict, text in COUNTED.items() if (n := counts[verdict])]
+    told = [f"{n} {words[n > 1]}" for verdict, words in COUNTED.items() if (n := counts[verdict])]
     total = sum(counts.values())
     return (
         f"Of {total} claims {listed(told)}." if total > 1 else f"One claim: {next(iter(counts))}."

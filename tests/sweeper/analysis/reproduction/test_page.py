@@ -99,7 +99,7 @@ def page(*found: Reproduction) -> str:
 
 def test_a_claim_stands_with_its_verdict_numbers_and_what_was_published():
     text = page(reproduction(made()))
-    assert "Of 2 claims 1 hold here and 1 do not hold." in text
+    assert "Of 2 claims 1 holds here and 1 does not hold." in text
     assert "Published: Fine-tuning the body is critical. (Somebody, 2023)" in text
     assert "It would be refuted if a frozen body costs nothing." in text
     assert "holds here The body has to be fine-tuned. (first claim)" in text
