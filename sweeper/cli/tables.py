@@ -300,7 +300,12 @@ def _show_answer(console: Console, answered: "Answer") -> None:
 
 
 def _show_all_tasks(console: Console, comparison: "Comparison") -> None:
-    from sweeper.analysis.comparison.verdicts import across, limits_over_tasks
+    from sweeper.analysis.comparison.verdicts import (
+        across,
+        gap_text,
+        limits_over_tasks,
+        trust_texts,
+    )
 
     console.print()
     say(console, "over all tasks")
@@ -309,6 +314,8 @@ def _show_all_tasks(console: Console, comparison: "Comparison") -> None:
         count = len(comparison.ranked_tasks)
         say(console, f"  average ranks over {count}: {', '.join(ranks)}")
     sentences = [*map(across, comparison.effects), *limits_over_tasks(comparison.effects)]
+    sentences += [] if comparison.trust is None else trust_texts(comparison.trust)
+    sentences += map(gap_text, comparison.gaps)
     _say_all(console, [f"  {sentence}" for sentence in sentences])
 
 

@@ -44,6 +44,7 @@ from sweeper.analysis.comparison.factors import (
     levels_of,
     trends,
 )
+from sweeper.analysis.comparison.trust import gaps_between_dimensions, trust_in
 from sweeper.analysis.power import detectable_difference
 from sweeper.analysis.prose import listed
 from sweeper.analysis.statistics import (
@@ -134,6 +135,7 @@ def compare_studies(
             if not task.incomparable
         }
     )
+    over_tasks = effects(found)
     return Comparison(
         sweeps=tuple(sweeps),
         baseline=baseline,
@@ -141,7 +143,7 @@ def compare_studies(
         labels=tuple(labels),
         ranks=ranks,
         ranked_tasks=ranked,
-        effects=effects(found),
+        effects=over_tasks,
         distance_correlations=distance_correlations(chosen),
         design=next((c.design for c in tuned_studies if c.arm is not None), None),
         by=by,
@@ -150,6 +152,8 @@ def compare_studies(
         if by is None
         else tuple(each for task in arms for each in interactions(task, arms[task], by)),
         responses=tuple(responses),
+        trust=trust_in(found, over_tasks, labels),
+        gaps=gaps_between_dimensions(over_tasks, {task.task: groups_of(task) for task in found}),
         answers=answers,
     )
 

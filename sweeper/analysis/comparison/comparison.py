@@ -239,6 +239,40 @@ class Effect:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PairTrust:
+    """One method against another on draws of tasks, by the number of tasks of a draw."""
+
+    first: str
+    second: str
+    significant: Mapping[int, float]  # share of draws with a significant difference as that seen
+    same_verdict: Mapping[int, float]  # share of draws with the verdict of all tasks
+    tasks_needed: int | None  # for a power of 80 %; None: too many, or no difference
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trust:
+    """The conclusions over tasks, and how often draws of tasks have the same ones."""
+
+    tasks: int  # on which every method has a value
+    winner: str | None  # the best by average rank
+    same_winner: Mapping[int, float]  # tasks of a draw -> share of draws
+    pairs: tuple[PairTrust, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupGap:
+    """The difference of an effect between two groups of tasks."""
+
+    first: str
+    second: str
+    groups: tuple[str, str]  # 1D, 2D
+    tasks: tuple[int, int]
+    ratios: tuple[float, float]  # of errors, first to second
+    p_value: float  # of a permutation test over tasks, not corrected
+    tasks_needed: int | None  # of each group, for a power of 80 %; None: too many
+
+
+@dataclass(frozen=True, kw_only=True)
 class DistanceCorrelation:
     """The distance before fine-tuning and the test error after it, for each trial of a study.
 
@@ -360,6 +394,8 @@ class Comparison:
     trends: tuple[Trend, ...] = ()  # of this factor
     interactions: tuple[Interaction, ...] = ()  # likewise
     responses: tuple[Trend, ...] = ()  # trends of this factor and of those of claims, for figures
+    trust: Trust | None = None  # None: too few tasks
+    gaps: tuple[GroupGap, ...] = ()  # between tasks in 1D and in 2D
     answers: tuple[Answer, ...] = ()  # of the sweeps that have a question
 
 

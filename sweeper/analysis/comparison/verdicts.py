@@ -12,9 +12,12 @@ from sweeper.analysis.comparison.comparison import (
     DistanceCorrelation,
     Effect,
     Entry,
+    GroupGap,
     Interaction,
+    PairTrust,
     TaskComparison,
     Trend,
+    Trust,
     Verdict,
     num_tests,
 )
@@ -345,6 +348,49 @@ def across(effect: Effect) -> str:
     elif count > 1:
         text += "; the same way round whichever task is left out"
     return f"{text}."
+
+
+def trust_texts(trust: Trust) -> list[str]:
+    """Return sentences on what fewer or more tasks would have told."""
+    found = []
+    if trust.winner is not None:
+        shares = [f"{_share(share)} of {k} tasks" for k, share in trust.same_winner.items()]
+        found.append(
+            f"Would other tasks have told? {name(trust.winner)} has the best average rank over "
+            f"{trust.tasks} tasks. It also has the best in {listed(shares)} that are drawn from "
+            "these with replacement."
+        )
+    return [*found, *map(_pair_text, trust.pairs)]
+
+
+def _pair_text(each: PairTrust) -> str:
+    shares = [f"{_share(share)} of {k}" for k, share in each.significant.items()]
+    needed = "no number of tasks up to 1000 would"
+    if each.tasks_needed is not None:
+        needed = f"{each.tasks_needed} tasks would"
+    return (
+        f"{name(each.first)} against {name(each.second)}: the difference is significant in "
+        f"{listed(shares)} drawn tasks; {needed} show one of the size seen with a power of 80 %."
+    )
+
+
+def _share(share: float) -> str:
+    return f"{share:.0%}".replace("%", " %")
+
+
+def gap_text(each: GroupGap) -> str:
+    """Return a sentence on the difference of an effect between two groups of tasks."""
+    parts = [
+        f"{percent(ratio)} error on {_tasks(count)} in {group}"
+        for group, ratio, count in zip(each.groups, each.ratios, each.tasks, strict=True)
+    ]
+    verdict = "they differ" if each.p_value < ALPHA else Verdict.UNKNOWN.value
+    needed = "more than 1000" if each.tasks_needed is None else str(each.tasks_needed)
+    return (
+        f"{name(each.first)} against {name(each.second)}: {listed(parts)}: {verdict} (p = "
+        f"{readable(each.p_value)} over permutations of tasks). Simulated from the variance seen, "
+        f"{needed} tasks of each would tell them apart with a power of 80 %."
+    )
 
 
 def _tasks(count: int) -> str:

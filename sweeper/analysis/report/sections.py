@@ -24,12 +24,14 @@ from sweeper.analysis.comparison.verdicts import (
     claim_heads,
     claim_lines,
     distance_answer,
+    gap_text,
     interval,
     limits_over_tasks,
     name,
     notes,
     published_finding,
     series,
+    trust_texts,
 )
 from sweeper.analysis.importance import Importances, importances
 from sweeper.analysis.prose import DISTANCES, listed, method, metric, validation_notes
@@ -261,6 +263,8 @@ class AllTasksSection:
     ranks: Table | None
     effects: Sequence[str]
     limits: Sequence[str]
+    trust: Sequence[str]
+    gaps: Sequence[str]
     figure: Figure | None
     by_group: Table | None
 
@@ -273,6 +277,8 @@ def all_tasks_section(comparison: Comparison) -> AllTasksSection:
         ranks=table(header, ranks) if ranks else None,
         effects=[across(effect) for effect in comparison.effects],
         limits=limits_over_tasks(comparison.effects),
+        trust=[] if comparison.trust is None else trust_texts(comparison.trust),
+        gaps=list(map(gap_text, comparison.gaps)),
         figure=ratios(comparison),
         by_group=_by_group(comparison.effects) if comparison.effects else None,
     )
