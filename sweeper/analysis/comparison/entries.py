@@ -105,7 +105,13 @@ def read_tuned_studies(ledgers: Sequence[Ledger], *, histories: bool = True) -> 
     for name, count in names.items():
         if count > 1:
             raise UsageError(f"sweep `{name}` is named {count} times; name it once.")
-    found = [each for ledger in ledgers for each in _of(ledger, histories=histories)]
+    return with_distinct_labels(
+        [each for ledger in ledgers for each in _of(ledger, histories=histories)]
+    )
+
+
+def with_distinct_labels(found: Sequence[TunedStudy]) -> list[TunedStudy]:
+    """Return studies with the name of the sweep before labels that two of them have on a task."""
     on_a_task = Counter((c.label, c.study.study.task) for c in found)
     twice = {label for (label, _), count in on_a_task.items() if count > 1}
     return [

@@ -16,6 +16,7 @@ from sweeper.analysis.comparison.comparison import (
     Entry,
     TaskComparison,
 )
+from sweeper.analysis.comparison.entries import with_distinct_labels
 from sweeper.analysis.comparison.verdicts import DESIGNS, claim_lines, interval, limits, name
 from sweeper.analysis.prose import listed, metric
 from sweeper.analysis.report.figures import colours
@@ -107,7 +108,9 @@ class Reproduction:
     @cached_property
     def comparison(self) -> Comparison | None:
         """The comparison of all arms or methods; None without any evidence."""
-        studies = [s for evidence in self.present for s in studies_of(evidence, self.question)]
+        studies = with_distinct_labels(
+            [s for evidence in self.present for s in studies_of(evidence, self.question)]
+        )
         names = [evidence.name for evidence in self.present]
         return compare_studies(studies, sweeps=names) if studies else None
 
@@ -269,10 +272,10 @@ def _numbers(each: Reproduction) -> Table | None:
 
 def _arms(tasks: Sequence[TaskComparison], present: Sequence[Evidence]) -> Table:
     """Return a line for each arm, or method, and each control on each task."""
-    cost: dict[str, list[tuple[int, float]]] = {}
+    cost: dict[tuple[str, str], list[tuple[int, float]]] = {}
     for evidence in present:
         for row in evidence.results:
-            cost.setdefault(row.study, []).append((row.epochs, row.device_seconds))
+            cost.setdefault((evidence.name, row.study), []).append((row.epochs, row.device_seconds))
     lines: list[list[object]] = []
     marked: list[int] = []
     for task in tasks:
@@ -280,7 +283,7 @@ def _arms(tasks: Sequence[TaskComparison], present: Sequence[Evidence]) -> Table
         shown += [(e, f"{name(e.label)}: control", _control(e)) for e in task.distinct_controls]
         best = min((e.mean for e, *_ in shown if e.mean is not None), default=None)
         for entry, called, study in shown:
-            spent = cost.get(study, [])
+            spent = cost.get((entry.sweep, study), [])
             if entry.mean is not None and entry.mean == best:
                 marked.append(len(lines))
             lines.append(

@@ -173,6 +173,46 @@ def test_a_table_has_its_methods_without_claims():
     assert "Table: pdebench" in text
 
 
+def tuned(sweep: str, method: str, best: float) -> Part:
+    """Return the evidence of one tuned method and its control."""
+    whole = made()
+    facts = {**whole.studies[0].facts, "published": [
+        {"method": "fno", "value": 0.011, "metric": "nrmse", "protocol": "official",
+         "citation": "Takamoto et al."},
+    ]}  # fmt: skip
+    levels = {f"{method}/{TASK}": best, f"{method}/{TASK}/control": 0.9}
+    studies = tuple(
+        StudyRecord(name=name, method=method, task=TASK, objective="val/nrmse", facts=facts)
+        for name in levels
+    )
+    results = tuple(
+        Result(study=name, seed=k, validation=v, test=v + 0.001 * k, epochs=6, device_seconds=12.0)
+        for name, v in levels.items()
+        for k in range(8)
+    )
+    key = replace(whole.key, settings={})
+    evidence = replace(
+        whole, name=sweep, key=key, question=None, studies=studies, results=results, curves=()
+    )
+    return Part(name=sweep, evidence=evidence, origin="committed evidence")
+
+
+def test_a_table_compares_methods_of_several_sweeps_with_their_controls():
+    parts = (tuned("orca_pdebench", "orca", 0.4), tuned("pare_pdebench", "pare", 0.2))
+    lacking = Part(name="mona_pdebench")
+    text = page(Reproduction(name="table_pdebench", parts=(*parts, lacking)))
+    for told in ("ORCA 0.4035", "PaRe 0.2035", "ORCA: control 0.9035", "mona_pdebench: not run.",
+                 "Published numbers on pdebench/advection_1d: 1"):  # fmt: skip
+        assert told in text
+
+
+def test_two_sweeps_of_one_method_are_told_apart():
+    parts = (tuned("nft_pdebench", "nft", 0.4), tuned("baselines_pdebench", "nft", 0.8))
+    text = page(Reproduction(name="table_pdebench", parts=parts))
+    assert "NFT (nft_pdebench) 0.4035" in text
+    assert "NFT (baselines_pdebench) 0.8035" in text
+
+
 @pytest.mark.parametrize(
     ("name", "arm", "mean"),
     [
