@@ -30,9 +30,10 @@ from trainables.tasks.registry import TASKS
 SPACES = ROOT / "search_spaces"
 FILES = sorted(SPACES.glob("*.yaml"))
 BENCHMARKS = {"pdebench": 8, "nasbench360": 10}
-BASELINES = ("fno", "dash")
+BASELINES = ("fno",)
 # mixup and cutmix are profiles of the files of PaRe
-SWEPT = ("orca", "pare", "mona", "contrastive_pare", "recraft", "nft", "fpt")
+OWN_NETWORKS = ("dash",)  # methods with a network of their own, which have no backbone
+SWEPT = ("orca", "pare", "mona", "contrastive_pare", "recraft", "nft", "fpt", "dash")
 PROFILES = [
     (file, profile)
     for file in FILES
@@ -40,6 +41,10 @@ PROFILES = [
 ]
 every_profile = pytest.mark.parametrize(
     ("file", "profile"), PROFILES, ids=[f"{file.stem}-{profile}" for file, profile in PROFILES]
+)
+on_backbones = pytest.mark.parametrize(
+    ("file", "profile"),
+    [each for each in PROFILES if not each[0].stem.startswith(OWN_NETWORKS)],
 )
 every_file = pytest.mark.parametrize("file", FILES, ids=[file.stem for file in FILES])
 
@@ -86,6 +91,7 @@ SEARCHED = {  # on PDEBench, where targets have no classes and `clusters` makes 
     },
     "nft": {f"refine.{key}" for key in SHARED},
     "fpt": {f"refine.{key}" for key in SHARED},
+    "dash": {f"train.{key}" for key in ("lr", "weight_decay", "momentum", "dropout")},
 }
 
 # A launch continues a begun sweep of the same hash. A hash changes with the tasks of its
@@ -95,6 +101,10 @@ HASHES = {
     "contrastive_pare_nasbench360-laptop": "e7751aa3e1dc86de",
     "contrastive_pare_pdebench-paper": "d32861d1ca912a87",
     "contrastive_pare_pdebench-laptop": "1230e2d7831c02b8",
+    "dash_nasbench360-paper": "8dd04a8cb9512caa",
+    "dash_nasbench360-laptop": "50b362fab327a08a",
+    "dash_pdebench-paper": "1aef18cec0faf307",
+    "dash_pdebench-laptop": "3479ea4eac155bed",
     "fpt_nasbench360-paper": "7f20892af3a12a0b",
     "fpt_nasbench360-laptop": "53fd8b79fd034669",
     "fpt_pdebench-paper": "157fe1d4a4dfbe75",
@@ -145,7 +155,7 @@ def spec(study: StudySpec, stages: Stages) -> TrialSpec:
     return TrialSpec(
         method=study.method,
         task=study.task,
-        backbone=BackboneSpec.model_validate(study.backbone),
+        backbone=study.backbone and BackboneSpec.model_validate(study.backbone),
         proxy=study.proxy,
         data=DataSpec.model_validate(study.data),
         model=ModelSpec.model_validate(study.model),
@@ -250,7 +260,7 @@ def test_every_study_starts_with_the_preset_and_the_control(
         assert {k: control[k] for k in study.entry.control} == study.entry.control
 
 
-@every_profile
+@on_backbones
 def test_a_swin_starts_with_the_published_drop_path_and_the_file_resolves_as_before(
     file: Path, profile: str
 ) -> None:
@@ -261,7 +271,7 @@ def test_a_swin_starts_with_the_published_drop_path_and_the_file_resolves_as_bef
     assert "drop_path" not in sweep.resolved["model"]
 
 
-@every_profile
+@on_backbones
 def test_embedder_initialisation_may_be_searched(file: Path, profile: str) -> None:
     searched = "parameters.model.embedder_init={values: [pretrained_copy, random]}"
     sweep = load_sweep(file, catalog(), profile=profile, sets=[searched])

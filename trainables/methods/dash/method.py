@@ -28,8 +28,8 @@ from trainables.methods.dash.config import SearchConfig, TrainConfig, TuneConfig
 from trainables.methods.method import Method, Network
 from trainables.tasks.task import TaskInfo
 
-SIZES = {"1d": (3, 7, 11, 15, 19), "2d": (3, 5, 7, 9)}
-STEPS = {"1d": (30, 60, 90, 120, 160), "2d": (60, 120, 160)}  # of the rate of `train`
+SIZES = {"1d": [3, 7, 11, 15, 19], "2d": [3, 5, 7, 9]}
+STEPS = {"1d": [30, 60, 90, 120, 160], "2d": [60, 120, 160]}  # of the rate of `train`
 BATCH_SIZE = 64  # of tasks without a published one
 
 
@@ -57,7 +57,7 @@ def published(info: TaskInfo) -> dict[str, Any]:
         "train.decay_epochs": None,
         "train.clip_norm": None,
         "train.lr_steps": STEPS[info.dimension],
-        "tune.lr_steps": tuple(each for each in STEPS[info.dimension] if each < 80),
+        "tune.lr_steps": [each for each in STEPS[info.dimension] if each < 80],
         "train.width": 4 if info.dimension == "2d" else 1,
         **{f"{stage}.batch_size": batch_size for stage in ("search", "tune", "train")},
     }

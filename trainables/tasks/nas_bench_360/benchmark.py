@@ -53,10 +53,10 @@ def _recipe(optimizer: str, lr: float, weight_decay: float, **other: Any) -> dic
 
 # Candidates of DASH's official code for three of the tasks in 2D; others have those of its config.
 _DASH_TUNED: dict[str, Any] = {
-    "tune.lrs": (1e-2, 1e-3, 1e-4),
-    "tune.dropouts": (0.0,),
-    "tune.weight_decays": (5e-5,),
-    "tune.momenta": (0.99,),
+    "tune.lrs": [1e-2, 1e-3, 1e-4],
+    "tune.dropouts": [0.0],
+    "tune.weight_decays": [5e-5],
+    "tune.momenta": [0.99],
 }
 
 _TASKS: tuple[TaskInfo, ...] = (
@@ -206,8 +206,8 @@ _TASKS: tuple[TaskInfo, ...] = (
                 "replace.clip_norm": 0.5,
             },
             "dash": {
-                "search.sizes": (3, 5, 7),
-                "search.dilations": (1, 3, 7),
+                "search.sizes": [3, 5, 7],
+                "search.dilations": [1, 3, 7],
                 "search.batch_size": 128,
             },
         },

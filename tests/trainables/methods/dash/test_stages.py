@@ -227,7 +227,7 @@ def test_every_task_has_published_settings_that_validate():
             stages[stage][parameter] = value
         for stage, config in DASH.stages.items():
             config(**stages[stage])
-    assert published(TASKS["nasbench360/ninapro"])["search.sizes"] == (3, 5, 7)
+    assert published(TASKS["nasbench360/ninapro"])["search.sizes"] == [3, 5, 7]
     assert published(TASKS["pdebench/darcy_2d"])["train.lr"] == 0.01
 
 
