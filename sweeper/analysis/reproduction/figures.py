@@ -1,19 +1,23 @@
 """The figures of evidence: the arms with their intervals, and their curves by epoch."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
+from sweeper.analysis.comparison.claims import Observation
 from sweeper.analysis.comparison.compare import compare_studies
-from sweeper.analysis.comparison.comparison import Comparison
+from sweeper.analysis.comparison.comparison import ClaimResult, Comparison
 from sweeper.analysis.comparison.verdicts import name
 from sweeper.analysis.report.curves import Curve, curve_figure
 from sweeper.analysis.report.figures import CONTROL_COLOUR, colours, scores
 from sweeper.analysis.report.page import render
-from sweeper.analysis.report.svg import Figure, draw
+from sweeper.analysis.report.svg import Figure, Series, draw, value_axis
 from sweeper.analysis.reproduction.evidence import CurvePoint, Evidence
 from sweeper.analysis.reproduction.studies import studies_of
+from sweeper.config.question import RECORDED, TEST
 from sweeper.model import CONTROL_ARM
+from sweeper.text import readable
 
-__all__ = ["arm_figures", "compared", "curve_figures", "svg_of"]
+__all__ = ["arm_figures", "compared", "curve_figures", "recorded_figures", "svg_of"]
 
 HEADING = 28  # height of a caption in an SVG file
 
@@ -62,6 +66,59 @@ def curve_figures(evidence: Evidence) -> list[Figure]:
         for (task, quantity, stage), of in groups.items()
         if any(len(points) > 1 for points in of.values())
     ]
+
+
+def recorded_figures(
+    claims: Sequence[ClaimResult], observations: Sequence[Observation]
+) -> list[Figure]:
+    """Return a figure for each recorded metric that a claim has a trend over, and each task.
+
+    Each arm has a colour, and each seed is a point: the metric, and the quantity of the claim.
+    """
+    names = dict.fromkeys((c.trend, c.quantity) for c in claims if RECORDED in (c.trend or ""))
+    figures = []
+    for trend, quantity in names:
+        assert trend is not None
+        for task in dict.fromkeys(each.task for each in observations):
+            of = [
+                e for e in observations if e.task == task and {trend, quantity} <= e.values.keys()
+            ]
+            arms = list(dict.fromkeys((each.method, each.arm) for each in of))
+            if len(arms) > 1:
+                figures.append(_scatter(task, trend, quantity, of, arms))
+    return figures
+
+
+def _scatter(
+    task: str,
+    trend: str,
+    quantity: str,
+    of: Sequence[Observation],
+    arms: Sequence[tuple[str, str | None]],
+) -> Figure:
+    palette = colours([str(arm) for arm in arms])
+    drawn = []
+    for arm in arms:
+        mine = [each for each in of if (each.method, each.arm) == arm]
+        drawn.append(
+            Series(
+                name=name(" ".join(filter(None, arm))), colour=palette[str(arm)],
+                x=tuple(each.values[trend] for each in mine),
+                y=tuple(each.values[quantity] for each in mine),
+                tips=tuple(
+                    f"seed {e.seed}: {readable(e.values[trend])}, {readable(e.values[quantity])}"
+                    for e in mine
+                ),
+                symbol="circle", opacity=0.7,
+            )
+        )  # fmt: skip
+    shown = "test error" if quantity == TEST else quantity
+    return Figure(
+        caption=f"{task}. {trend} and {shown}, by seed",
+        series=tuple(drawn),
+        x=value_axis(trend, [each.values[trend] for each in of]),
+        y=value_axis(shown, [each.values[quantity] for each in of]),
+    )
 
 
 def svg_of(evidence: Evidence) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from statistics import fmean
 
-from sweeper.analysis.comparison.claims import evaluate, observations_of
+from sweeper.analysis.comparison.claims import Observation, evaluate, observations_of
 from sweeper.analysis.comparison.compare import compare_studies
 from sweeper.analysis.comparison.comparison import (
     Answer,
@@ -22,14 +22,16 @@ from sweeper.analysis.prose import listed, metric
 from sweeper.analysis.report.figures import colours
 from sweeper.analysis.report.page import Link, Table, anchor, render, table
 from sweeper.analysis.report.sections import (
+    AllTasksSection,
     PublishedSection,
+    all_tasks_section,
     published_section,
     question_section,
     response_figures,
 )
 from sweeper.analysis.report.svg import Figure
 from sweeper.analysis.reproduction.evidence import Evidence
-from sweeper.analysis.reproduction.figures import arm_figures, curve_figures
+from sweeper.analysis.reproduction.figures import arm_figures, curve_figures, recorded_figures
 from sweeper.analysis.reproduction.studies import studies_of
 from sweeper.config.schema import Claim, Question
 
@@ -119,8 +121,12 @@ class Reproduction:
         """The result of each claim; all are `not run` without evidence."""
         if self.question is None:
             return ()
-        studies = [study for evidence in self.present for study in studies_of(evidence)]
-        return evaluate(self.question.claims, observations_of(studies))
+        return evaluate(self.question.claims, self.observations)
+
+    @property
+    def observations(self) -> list[Observation]:
+        """The recorded values of all arms, for claims."""
+        return observations_of([s for evidence in self.present for s in studies_of(evidence)])
 
     @property
     def has_late_claims(self) -> bool:
@@ -163,6 +169,7 @@ class Section:
     numbers: Table | None
     figures: Sequence[Figure]
     arms: Table | None
+    all_tasks: AllTasksSection | None  # None: one task
     notes: Sequence[str]
     conditions: Sequence[str]
     published: Sequence[PublishedSection]
@@ -227,6 +234,7 @@ def _section(each: Reproduction) -> Section:
     if comparison is not None:
         figures = arm_figures(comparison)
         figures += response_figures(comparison, colours(comparison.labels))
+        figures += recorded_figures(each.claims, each.observations)
     published = [section for task in tasks if (section := published_section(task)) is not None]
     return Section(
         place=anchor(each.name),
@@ -248,6 +256,7 @@ def _section(each: Reproduction) -> Section:
         numbers=_numbers(each),
         figures=[*figures, *(f for evidence in each.present for f in curve_figures(evidence))],
         arms=_arms(tasks, each.present) if tasks else None,
+        all_tasks=all_tasks_section(comparison) if comparison and len(tasks) > 1 else None,
         notes=[] if each.claims else [t for task in tasks if (t := limits(task.differences))],
         conditions=[_conditions(evidence) for evidence in each.present],
         published=published,

@@ -123,6 +123,34 @@ def test_its_figures_have_an_interval_for_each_arm_and_a_curve():
     assert "nRMSE by epoch of refine" in html
 
 
+def test_a_recorded_metric_is_drawn_against_the_error_over_all_arms():
+    whole = made()
+    results = tuple(
+        replace(row, metrics={"align/otdd_exact_start": 10.0 * row.test}) for row in whole.results
+    )
+    claim = Claim(says="Nearer is better.", trend="align/otdd_exact_start", expect="worse")
+    part = Part(name="freezing", evidence=replace(whole, results=results), origin="evidence")
+    question = QUESTION.model_copy(update={"claims": [claim]})
+    html = render_page([Reproduction(name="x", question=question, parts=(part,))], profile="laptop")
+    assert "align/otdd_exact_start and test error, by seed" in html
+    assert "One claim: holds here." in html
+
+
+def test_of_several_tasks_the_page_tells_what_fewer_would_have_shown():
+    whole, other = made(), "pdebench/darcy_2d"
+    studies = tuple(
+        replace(each, name=each.name.replace(TASK, other), task=other) for each in whole.studies
+    )
+    results = tuple(replace(each, study=each.study.replace(TASK, other)) for each in whole.results)
+    both = replace(
+        whole, studies=(*whole.studies, *studies), results=(*whole.results, *results), curves=()
+    )
+    text = page(reproduction(both))
+    assert "Over all tasks, and on fewer of them" in text
+    assert "33.1 % lower with refine.freeze=none" in text
+    assert "n = 16 pairs" in text
+
+
 def test_what_was_not_run_is_told_so():
     each = reproduction(None, note="Its sweep is running: 3 of 9 planned trials ended.")
     text = page(each)
