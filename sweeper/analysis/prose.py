@@ -21,12 +21,13 @@ METHODS = {  # names in the papers, including other methods in published tables
     "mixup": "mixup",
     "cutmix": "CutMix",
     "fno": "FNO",
+    "unet": "U-Net",
+    "perceiver_io": "Perceiver IO",
+    "scratch": "From scratch",
     "hand-designed": "hand-designed",
     "nas-bench-360": "NAS-Bench-360",
     "dash": "DASH",
-    "perceiver-io": "Perceiver IO",
     "pinn": "PINN",
-    "u-net": "U-Net",
 }
 METRICS = {
     "nrmse": "nRMSE",

@@ -1,5 +1,6 @@
 """The contract of exported models: of every family of encoders, and of own tasks of every kind."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -8,7 +9,9 @@ import pytest
 
 from tests.support.own_tasks import definition, registry_restored
 from tests.support.tiny_encoders import CAUSAL, SAVERS, SEQUENCES, save_encoder
-from tests.support.tiny_trials import Trials, make_trials
+from tests.support.tiny_trials import Trials, by_turns, make_trials
+from trainables.errors import WeightsError
+from trainables.methods.registry import METHODS
 from trainables.runtime.model_folder import export_model
 from trainables.runtime.prediction import load_model
 from trainables.spec import DataSpec, TrialSpec
@@ -55,6 +58,42 @@ def test_the_network_of_every_family_is_rebuilt_without_its_folder(
     assert np.array_equal(load_model(tmp_path / "model", tmp_path).predict(x), expected)
 
 
+OWN_NETWORKS = [name for name, method in METHODS.items() if method.network is not None]
+
+
+@pytest.mark.parametrize(("method", "dimension"), by_turns(*((name,) for name in OWN_NETWORKS)))
+def test_a_network_of_its_own_is_rebuilt_from_its_settings(trials, tmp_path, method, dimension):
+    spec = trials.spec(method, dimension)
+    checkpoint = begun(trials, spec, tmp_path / "refine-0001")
+    x = Store(prepare_task(spec.task, spec.data, trials.home)).stored("test")["x"]
+    expected = load_model(checkpoint, trials.home).predict(x)
+    export_model(checkpoint, tmp_path / "model", trials.home)
+    assert np.array_equal(load_model(tmp_path / "model", tmp_path).predict(x), expected)
+    card = (tmp_path / "model" / "README.md").read_text()
+    assert f"Network: {METHODS[method].title}" in card
+    assert "ackbone" not in card
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"modes": 250, "width": 1000}, "weights, but model.safetensors holds fewer"),
+        ({"modes": 1e9}, "describes no network that can be built"),
+        ({"method": "unheard_of"}, "method `unheard_of` is not here"),
+    ],
+)
+def test_an_untrusted_description_of_a_network_fills_no_memory(trials, tmp_path, change, message):
+    spec = trials.spec("fno", "2d", {"refine.width": 4, "refine.modes": 2})
+    export_model(begun(trials, spec, tmp_path / "refine-0001"), tmp_path / "model", trials.home)
+    config = json.loads((tmp_path / "model" / "config.json").read_text())
+    method = change.pop("method", "fno")
+    config["model"]["spec"]["method"] = method
+    config["model"]["spec"]["stages"]["refine"] |= change
+    (tmp_path / "model" / "config.json").write_text(json.dumps(config))
+    with pytest.raises(WeightsError, match=message):
+        load_model(tmp_path / "model", tmp_path)
+
+
 def own(tmp_path: Path, kind: str) -> tuple[dict, np.ndarray]:
     """Write the data of an own task of images, and return its definition and its inputs."""
     rng = np.random.default_rng(0)
@@ -71,15 +110,18 @@ def own(tmp_path: Path, kind: str) -> tuple[dict, np.ndarray]:
     return task, x
 
 
+@pytest.mark.parametrize("method", ["nft", "perceiver_io"])
 @pytest.mark.parametrize("kind", ["classification", "multilabel", "regression", "dense"])
-def test_an_own_task_predicts_raw_inputs_in_its_unit_and_by_its_names(trials, tmp_path, kind):
+def test_an_own_task_predicts_raw_inputs_in_its_unit_and_by_its_names(
+    trials, tmp_path, kind, method
+):
     home = tmp_path / "home"
     with registry_restored():
         task, x = own(tmp_path, kind)
         file = tmp_path / "own.task.yaml"
         register(own_benchmark([task], home, {task.name: file}))
         import_task(task.name, [tmp_path], home)
-        base = trials.spec("nft", "2d")
+        base = trials.spec(method, "2d")
         spec = base.model_copy(
             update={
                 "task": task.name,

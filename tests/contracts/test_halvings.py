@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.support.tiny_trials import METHODS_BY_TURNS
-from trainables.methods.registry import METHODS, can_halve
+from trainables.methods.registry import METHODS, broken_by_halving, can_halve
 from trainables.runtime.training import Training
 from trainables.stages.stage import largest_part, parts
 
@@ -19,6 +19,7 @@ SETTINGS: dict[str, Any] = {  # of SGD, whose steps are as exact as its gradient
     "batch_size": 5,
     "accumulation": 2,
     "measure": 0,
+    "norm": "none",  # batch norm has the statistics of the parts
 }
 
 by_method = pytest.mark.parametrize(("method", "dimension"), METHODS_BY_TURNS)
@@ -86,6 +87,15 @@ def test_under_drop_path_halves_are_another_draw_of_as_likely_steps(trials):
     assert whole == again
     assert cut != pytest.approx(whole, rel=1e-6)
     assert cut == pytest.approx(whole, rel=0.5)
+
+
+def test_under_batch_norm_halves_are_another_trial_and_say_so(trials):
+    spec = trials.spec("unet", "1d").model_copy(update={"halvings": 1})
+    (said,) = broken_by_halving(spec)
+    assert "2 parts" in said
+    assert "refine.norm is batch" in said
+    without = trials.spec("unet", "1d", {"refine.norm": "none"})
+    assert broken_by_halving(without.model_copy(update={"halvings": 1})) == []
 
 
 @pytest.mark.slow

@@ -256,4 +256,5 @@ def test_every_setting_of_every_stage_changes_the_trial(run, method, setting, di
         assert before[0] != after[0]
         return
     (_, before), (_, after) = before, after
-    assert not all(torch.equal(w, after[n]) for n, w in before.items())  # the last and the best
+    # of the last and the best weights
+    assert any(n not in after or not torch.equal(w, after[n]) for n, w in before.items())

@@ -20,17 +20,21 @@ from sweeper.ledger import Ledger, SweepRecord
 from sweeper.model import StudyFacts, TrialKind
 from sweeper.planning.catalog import catalog
 from sweeper.planning.studies import make_plans
+from sweeper.planning.trials import backbone_of
 from sweeper.search import factories
 from sweeper.search.optuna_sampler import OptunaSampler
 from tests.support.command import ROOT
 from trainables.methods.registry import METHODS
-from trainables.spec import BackboneSpec, DataSpec, ModelSpec, TrialSpec
+from trainables.spec import DataSpec, ModelSpec, TrialSpec
 from trainables.tasks.registry import TASKS
 
 SPACES = ROOT / "search_spaces"
 FILES = sorted(SPACES.glob("*.yaml"))
 BENCHMARKS = {"pdebench": 8, "nasbench360": 10}
-BASELINES = ("fno",)
+BASELINES = {
+    "pdebench": ["fno", "unet", "perceiver_io", "scratch"],
+    "nasbench360": ["perceiver_io", "scratch"],
+}
 # mixup and cutmix are profiles of the files of PaRe
 OWN_NETWORKS = ("dash",)  # methods with a network of their own, which have no backbone
 SWEPT = ("orca", "pare", "mona", "contrastive_pare", "recraft", "nft", "fpt", "dash")
@@ -91,12 +95,22 @@ SEARCHED = {  # on PDEBench, where targets have no classes and `clusters` makes 
     },
     "nft": {f"refine.{key}" for key in SHARED},
     "fpt": {f"refine.{key}" for key in SHARED},
+    "fno": {f"refine.{key}" for key in {*SHARED, "modes", "width", "layers"}},
+    "unet": {f"refine.{key}" for key in {*SHARED, "width", "norm"}},
+    "perceiver_io": {
+        f"refine.{key}" for key in {*SHARED, "latents", "latent_width", "blocks", "bands"}
+    },
     "dash": {f"train.{key}" for key in ("lr", "weight_decay", "momentum", "dropout")},
+    "scratch": {f"refine.{key}" for key in SHARED},
 }
 
 # A launch continues a begun sweep of the same hash. A hash changes with the tasks of its
 # file and with the resources of a trial, and CHANGELOG.md lists it.
 HASHES = {
+    "baselines_nasbench360-paper": "b01de3ac652ca7fd",
+    "baselines_nasbench360-laptop": "8375cf7a52349a13",
+    "baselines_pdebench-paper": "9811e0bf73422c11",
+    "baselines_pdebench-laptop": "64723bc65fa0de8a",
     "contrastive_pare_nasbench360-paper": "69d771cac8c25ecb",
     "contrastive_pare_nasbench360-laptop": "e7751aa3e1dc86de",
     "contrastive_pare_pdebench-paper": "d32861d1ca912a87",
@@ -155,7 +169,7 @@ def spec(study: StudySpec, stages: Stages) -> TrialSpec:
     return TrialSpec(
         method=study.method,
         task=study.task,
-        backbone=study.backbone and BackboneSpec.model_validate(study.backbone),
+        backbone=backbone_of(study),
         proxy=study.proxy,
         data=DataSpec.model_validate(study.data),
         model=ModelSpec.model_validate(study.model),
@@ -165,8 +179,9 @@ def spec(study: StudySpec, stages: Stages) -> TrialSpec:
 
 
 def test_each_method_has_a_file_for_each_benchmark() -> None:
-    assert {file.stem for file in FILES} == {f"{m}_{b}" for m in SWEPT for b in BENCHMARKS}
-    assert {*METHODS} == {*SEARCHED, *BASELINES}
+    files = {f"{m}_{b}" for m in (*SWEPT, "baselines") for b in BENCHMARKS}
+    assert {file.stem for file in FILES} == files
+    assert {*METHODS} == {*SEARCHED}
 
 
 @every_file
@@ -174,8 +189,11 @@ def test_a_file_is_one_method_on_a_whole_benchmark(file: Path) -> None:
     sweep = load_sweep(file, catalog(), profile="paper")
     benchmark = sweep.experiment
     whole = [t for t in catalog().tasks if t.startswith(f"{benchmark}/") and "@" not in t]
-    assert file.stem == f"{sweep.methods[0]}_{benchmark}"
-    assert len(sweep.methods) == 1
+    if file.stem == f"baselines_{benchmark}":
+        assert list(sweep.methods) == BASELINES[benchmark]
+    else:
+        assert file.stem == f"{sweep.methods[0]}_{benchmark}"
+        assert len(sweep.methods) == 1
     assert sorted(sweep.tasks) == sorted(whole)
     assert len(whole) == BENCHMARKS[benchmark]
 
@@ -249,9 +267,13 @@ def test_every_study_starts_with_the_preset_and_the_control(
         (kind, preset), *others = plan.leading
         assert (kind, preset) == (TrialKind.PRESET, study.preset)
         published = METHODS[study.method].published(TASKS[study.task])
-        kept = {k: v for k, v in published.items() if k not in study.fixed}
+        kept = {
+            k: [*v] if isinstance(v, tuple) else v
+            for k, v in published.items()
+            if k not in study.fixed
+        }
         assert {k: preset[k] for k in kept} == kept
-        if study.method == "nft":  # is its own control
+        if not study.entry.control:  # as nft, which is its own control
             assert not others
             continue
         ((kind, control),) = others
@@ -267,7 +289,8 @@ def test_a_swin_starts_with_the_published_drop_path_and_the_file_resolves_as_bef
     sweep = load_sweep(file, catalog(), profile=profile)
     for study in sweep.studies():
         rates = [params.get("model.drop_path") for params in (study.preset, study.control)]
-        assert rates == [0.1 if study.backbone["name"] == "swin_base" else None] * 2
+        is_swin = study.backbone is not None and study.backbone["name"] == "swin_base"
+        assert rates == [0.1 if is_swin else None] * 2
     assert "drop_path" not in sweep.resolved["model"]
 
 
@@ -277,6 +300,9 @@ def test_embedder_initialisation_may_be_searched(file: Path, profile: str) -> No
     sweep = load_sweep(file, catalog(), profile=profile, sets=[searched])
     plain = load_sweep(file, catalog(), profile=profile)
     for study, without in zip(sweep.studies(), plain.studies(), strict=True):
+        if study.backbone is None:  # a network of its own has no embedder
+            assert study == without
+            continue
         assert set(study.parameters) == {*without.parameters, "model.embedder_init"}
         assert study.preset == {**without.preset, "model.embedder_init": "pretrained_copy"}
 

@@ -47,6 +47,12 @@ def of_stage(stage: str, others: Mapping[str, tuple[Any, Mapping[str, Any]]]) ->
 OTHERS: Mapping[str, tuple[Any, Mapping[str, Any]]] = {
     **of_stage("refine", FINE_TUNED),
     "refine.modes": (2, {}),
+    "refine.norm": ("none", {}),
+    "refine.latents": (4, {}),
+    "refine.latent_width": (16, {}),
+    "refine.blocks": (1, {}),
+    "refine.block_layers": (1, {}),
+    "refine.bands": (2, {}),
     "refine.width": (8, {}),
     "refine.layers": (5, {}),
     **of_stage("mix", {**FINE_TUNED, **MIXED}),

@@ -27,6 +27,10 @@ METHODS: Registry[Method] = Registry(
         "mixup",
         "cutmix",
         "fno",
+        "unet",
+        "perceiver_io",
+        "dash",
+        "scratch",
     ),
     lambda value: isinstance(value, Method),
     lambda method: (
@@ -52,11 +56,20 @@ def can_halve(method: str, stage: str, settings: Mapping[str, Any], *, halvings:
 def broken_by_halving(spec: TrialSpec) -> list[str]:
     """Return the differences between a trial and the same trial without halvings, as sentences for
     people. The list is empty if the two trials are equal."""
-    rate = spec.model.drop_path
-    if not spec.halvings or not rate:
+    rate, found = spec.model.drop_path, []
+    if not spec.halvings:
         return []
-    return [
-        f"micro-batches are computed in {1 << spec.halvings} parts, and model.drop_path is "
-        f"{rate:g}: other samples skip attention than in one part, so that the trial is as likely "
-        "as without halvings, but not the same"
+    parts = f"micro-batches are computed in {1 << spec.halvings} parts, and"
+    if rate:
+        found.append(
+            f"{parts} model.drop_path is {rate:g}: other samples skip attention than in one part, "
+            "so that the trial is as likely as without halvings, but not the same"
+        )
+    configs = METHODS[spec.method].configs(spec.stages)
+    found += [
+        f"{parts} {stage}.norm is batch: it has the statistics of the parts, so that the trial "
+        "differs from one without halvings"
+        for stage, config in configs.items()
+        if config.reads_batches
     ]
+    return found

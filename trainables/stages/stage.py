@@ -52,6 +52,11 @@ class StageConfig(Spec):
         None."""
         return None
 
+    @property
+    def reads_batches(self) -> bool:
+        """True if the outputs of a sample in training depend on the others of its micro-batch."""
+        return False
+
     def build(self, name: str) -> "Stage[Any]":
         """Import and make the stage of this config.
 

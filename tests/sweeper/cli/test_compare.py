@@ -110,7 +110,7 @@ def test_the_floor_of_a_protocol_stands_beside_published_numbers(folder, capsys)
     (found,) = as_json(capsys, "waves")["tasks"]
     floors = {each["method"]: each["floor"] for each in found["published"]}
     assert floors == {"orca": 0.0057, "mona": 0.0057, "pare": 0.0057, "recraft": 0.0057,
-                      "fno": None, "pinn": None, "u-net": None}  # fmt: skip
+                      "fno": None, "pinn": None, "unet": None}  # fmt: skip
     assert run(["compare", "pare", "--html", "page.html"]) == 0
     assert "floor</th>" not in (folder / "page.html").read_text()
 

@@ -23,7 +23,9 @@ def test_every_column_is_a_task_and_every_row_is_as_long(benchmark):
 
 def test_methods_that_we_have_go_by_our_names():
     ours = {method for table in TABLES.values() for method in table.rows} & METHODS.keys()
-    assert ours == {"dash", "fno", "fpt", "nft", "orca", "mona", "pare", "recraft"}
+    assert ours == {
+        *("fno", "unet", "perceiver_io", "dash", "fpt", "nft", "orca", "mona", "pare", "recraft")
+    }
 
 
 def test_percents_are_read_as_the_metric_s_share():
@@ -52,7 +54,7 @@ def test_a_number_comes_with_its_metric_protocol_and_source():
 def test_numbers_of_two_protocols_are_told_apart():
     numbers = published_numbers("pdebench/advection_1d")
     apart = {method for method, number in numbers.items() if "autoregressive" in number.protocol}
-    assert apart == {"pinn", "fno", "u-net"}
+    assert apart == {"pinn", "fno", "unet"}
 
 
 def test_numbers_that_are_not_read_in_a_paper_are_marked_so():
@@ -63,7 +65,7 @@ def test_numbers_that_are_not_read_in_a_paper_are_marked_so():
 
 
 def test_what_is_not_printed_is_not_there():
-    assert "u-net" not in published_numbers("pdebench/darcy_2d")
+    assert "unet" not in published_numbers("pdebench/darcy_2d")
     assert published_numbers("pdebench/darcy_2d@hard") == {}
     plain = [task for task in TASKS if "@" not in task]
     assert sum(len(published_numbers(task)) for task in plain) == 9 * 10 + 6 * 8 - 2 + 7

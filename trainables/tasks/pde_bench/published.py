@@ -191,7 +191,7 @@ RESULTS = PublishedTable(
     rows={
         "pinn": (6.7e-1, 3.6e-1, 6.0e-3, 1.5e-1, 7.2e-1, 1.8e-1, 8.3e-2, 8.4e-1),
         "fno": (1.1e-2, 3.1e-3, 1.4e-3, 1.7e-3, 6.8e-2, 2.2e-1, 4.4e-3, 1.2e-1),
-        "u-net": (1.1e0, 9.9e-1, 8.0e-2, 2.2e-1, None, None, 1.7e-2, 1.6e0),
+        "unet": (1.1e0, 9.9e-1, 8.0e-2, 2.2e-1, None, None, 1.7e-2, 1.6e0),
         "orca": (9.8e-3, 1.2e-2, 3.0e-3, 1.6e-3, 6.2e-2, 8.1e-2, 6.0e-3, 8.2e-1),
         "mona": (8.8e-3, 1.14e-2, 2.8e-3, 1.6e-3, 5.4e-2, 7.9e-2, 5.7e-3, 8.18e-1),
         "pare": (2.7e-3, 8.3e-3, 2.6e-3, 1.6e-3, 6.62e-2, 8.06e-2, 5.7e-3, 8.18e-1),
@@ -200,14 +200,14 @@ RESULTS = PublishedTable(
     citations={
         "pinn": TAKAMOTO,
         "fno": TAKAMOTO,
-        "u-net": TAKAMOTO,
+        "unet": TAKAMOTO,
         "orca": "Shen et al., ICML 2023",
         "mona": "Ma et al., ICML 2024",
         "pare": "Cai et al., ICML 2024",
         "recraft": "Tran et al., AISTATS 2026, as a leaderboard reports it",
     },
     protocols={
-        **dict.fromkeys(("pinn", "fno", "u-net"), ROLLED_OUT),
+        **dict.fromkeys(("pinn", "fno", "unet"), ROLLED_OUT),
         **dict.fromkeys(("orca", "mona", "pare", "recraft"), f"{ONE_SHOT}; {TUNED}"),
     },
     frames=FRAMES,

@@ -15,7 +15,7 @@ PUBLISHED = [
     for m, v, p, c in (
         ("orca", 0.0098, "one-shot", "Shen et al., ICML 2023"),
         ("pare", 0.0027, "one-shot", "Cai & al., 100 %"),
-        ("u-net", 3.2e-6, "rollout", "Takamoto et al., 2022"),
+        ("unet", 3.2e-6, "rollout", "Takamoto et al., 2022"),
     )
 ]
 
