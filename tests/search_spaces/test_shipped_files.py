@@ -107,10 +107,10 @@ SEARCHED = {  # on PDEBench, where targets have no classes and `clusters` makes 
 # A launch continues a begun sweep of the same hash. A hash changes with the tasks of its
 # file and with the resources of a trial, and CHANGELOG.md lists it.
 HASHES = {
-    "baselines_nasbench360-paper": "b01de3ac652ca7fd",
-    "baselines_nasbench360-laptop": "8375cf7a52349a13",
-    "baselines_pdebench-paper": "9811e0bf73422c11",
-    "baselines_pdebench-laptop": "64723bc65fa0de8a",
+    "baselines_nasbench360-paper": "0c25661c40a7aebe",
+    "baselines_nasbench360-laptop": "00be65daf4f04c18",
+    "baselines_pdebench-paper": "a14945582ce67e74",
+    "baselines_pdebench-laptop": "91fec7b7e34b48ec",
     "contrastive_pare_nasbench360-paper": "69d771cac8c25ecb",
     "contrastive_pare_nasbench360-laptop": "e7751aa3e1dc86de",
     "contrastive_pare_pdebench-paper": "d32861d1ca912a87",
