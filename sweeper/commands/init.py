@@ -100,6 +100,20 @@ SEARCHED = {
         comment="rate of the embedder's contrastive training",
         laptop="{min: 1.0e-4}",
     ),
+    "match.epochs": Searched(
+        values="{distribution: q_log_uniform_values, min: 1, max: 20, q: 1}",
+        comment="passes of matching before fine-tuning",
+        laptop="{max: 4}",
+    ),
+    "match.lr": Searched(
+        values=f"{{{LOG}, min: 1.0e-6, max: 1.0e-2}}",
+        comment="rate of the embedder's matching",
+        laptop="{min: 1.0e-4}",
+    ),
+    "solve.initial_weight": Searched(
+        values=f"{{{LOG}, min: 1.0, max: 1.0e+3}}",
+        comment="weight of the initial state, beside the residual",
+    ),
     **{
         f"{stage}.k0": Searched(
             values="{min: 0.05, max: 1.0}", comment="share of source tokens in a mixture at first"
@@ -113,10 +127,12 @@ SEARCHED = {
         for stage in ("replace", "mix")
     },
 }
-FIXED_EARLY = {  # of the profile `laptop`, for stages before fine-tuning
+FIXED_EARLY = {  # of the profile `laptop`, for stages other than fine-tuning
     "align": {"measure": 128, "source_per_class": 25, "max_samples": 128},
     "meta": {"batch_size": 16, "classes": 4, "per_class": 2, "measure": 128},
     "contrast": {"measure": 128},
+    "match": {"measure": 128, "source_per_class": 25},
+    "solve": {"width": 20, "layers": 4, "points": 128, "iterations": 500, "val_samples": 4},
 }
 FIXED_LAST = {"optimizer": "adamw", "batch_size": 16, "warmup_epochs": 1, "clip_norm": 1.0}
 
@@ -427,8 +443,13 @@ def _searched(draft: Draft) -> dict[str, Searched]:
     entries = catalog().methods
     stages = dict.fromkeys(s for m in draft.methods for s in entries[m].stages)
     found = {n: each for n, each in SEARCHED.items() if n.partition(".")[0] in stages}
+    configs = {s: c for m in draft.methods for s, c in entries[m].stages.items()}
     for stage in _last_stages(draft):
-        found |= {f"{stage}.lr": RATE, f"{stage}.weight_decay": DECAY}
+        found |= {
+            f"{stage}.{name}": each
+            for name, each in {"lr": RATE, "weight_decay": DECAY}.items()
+            if name in configs[stage].model_fields
+        }
     return found
 
 

@@ -15,7 +15,7 @@ import torch
 from transformers import AutoModel, T5EncoderModel
 
 from tests.support.tiny_encoders import CAUSAL, GRIDS, LAYERS, SAVERS, SEQUENCES, save_encoder
-from tests.support.tiny_trials import same_weights
+from tests.support.tiny_trials import ON_BACKBONES, same_weights
 from trainables.errors import ConfigError
 from trainables.methods.mona.meta_alignment import MOVED_ROLES
 from trainables.methods.registry import METHODS
@@ -263,7 +263,7 @@ def test_mona_with_its_exact_gradient_is_resumed_bit_for_bit(trials, folder, kin
 
 @pytest.mark.soak
 @every_family
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ON_BACKBONES)
 def test_every_method_is_resumed_bit_for_bit(trials, folder, kind, method, tmp_path):
     stopped_and_resumed(trials, folder, kind, method, {}, tmp_path)
 

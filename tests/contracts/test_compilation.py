@@ -14,9 +14,8 @@ import pytest
 import torch
 
 from tests.support.command import ROOT
-from tests.support.tiny_trials import DIMENSIONS, Trials
+from tests.support.tiny_trials import DIMENSIONS, ON_BACKBONES, Trials
 from trainables.errors import DeviceError
-from trainables.methods.registry import METHODS
 from trainables.models import compilation
 
 Case = tuple[str, str, dict[str, Any]]  # method, dimension, settings
@@ -38,7 +37,7 @@ def graphs_of(folder: Path, backend: str, *cases: Case) -> int:
 
 @pytest.mark.soak
 def test_every_method_is_the_same_with_a_body_of_few_graphs(tmp_path):
-    cases = [(method, "1d", EXACT if method == "mona" else {}) for method in METHODS]
+    cases = [(method, "1d", EXACT if method == "mona" else {}) for method in ON_BACKBONES]
     assert graphs_of(tmp_path, "aot_eager", *cases, ("nft", "1d", LORA)) <= MOST
 
 

@@ -18,6 +18,7 @@ import torch
 from tests.support.settings import CHOOSING, OTHERS, RECORDED, SETTINGS, of_each_stage
 from tests.support.tiny_trials import (
     DIMENSIONS,
+    LEARNING,
     METHODS_BY_TURNS,
     ON_BACKBONES,
     Run,
@@ -37,7 +38,7 @@ from trainables.tasks.task import Task
 pytestmark = pytest.mark.slow  # each method trains
 
 every_dimension = pytest.mark.parametrize("dimension", DIMENSIONS)
-every_method = pytest.mark.parametrize("method", METHODS)
+every_method = pytest.mark.parametrize("method", LEARNING)
 by_method = pytest.mark.parametrize(("method", "dimension"), METHODS_BY_TURNS)
 
 

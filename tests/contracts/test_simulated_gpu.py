@@ -17,7 +17,7 @@ import torch
 from tests.support.command import ROOT
 from tests.support.settings import OTHERS, RECORDED, SETTINGS, of_each_stage
 from tests.support.simulated_cuda.hooks import compile_hooks
-from tests.support.tiny_trials import DIMENSIONS
+from tests.support.tiny_trials import DIMENSIONS, LEARNING
 from trainables.methods.registry import METHODS
 
 COMPILER = shutil.which("c++") or shutil.which("g++")
@@ -61,7 +61,7 @@ def run(library, tmp_path) -> Run:
 
 def every_trial(**settings: Any) -> Iterator[dict[str, Any]]:
     """Yield the arguments of a trial of each method in each dimension."""
-    for method in METHODS:
+    for method in LEARNING:
         for dimension in DIMENSIONS:
             yield {"method": method, "dimension": dimension,
                    "settings": of_each_stage(method, **settings)}  # fmt: skip
@@ -166,7 +166,7 @@ def test_values_on_a_gpu_are_those_on_the_cpu_and_bf16_runs(run):
 def test_every_trial_goes_on_from_its_checkpoint_and_shares_its_stages(run):
     sgd = [
         {"method": method, "dimension": "1d", "settings": of_each_stage(method, optimizer="sgd")}
-        for method in METHODS
+        for method in LEARNING
     ]
     resumed = [("resumed", each) for each in [*every_trial(), *sgd]]
     shared = [("shared", each) for each in every_trial() if each["method"] in SHARING]

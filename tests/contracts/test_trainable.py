@@ -18,7 +18,7 @@ import torch
 import trainables.runtime.attempt
 from sweeper.core.policies import classify
 from tests.support.command import ROOT
-from tests.support.tiny_trials import DIMENSIONS, METHODS_BY_TURNS
+from tests.support.tiny_trials import DIMENSIONS, LEARNING, METHODS_BY_TURNS
 from trainables.methods.registry import METHODS
 from trainables.runtime.attempt_log import LOG
 from trainables.runtime.warm import WarmParts
@@ -33,7 +33,7 @@ ERRORS = [
     ZeroDivisionError("division by zero"),
 ]
 
-every_method = pytest.mark.parametrize("method", METHODS)
+every_method = pytest.mark.parametrize("method", LEARNING)
 by_method = pytest.mark.parametrize(("method", "dimension"), METHODS_BY_TURNS)
 
 
@@ -189,7 +189,7 @@ def raising(error: BaseException) -> Callable[..., None]:
     return hook
 
 
-@pytest.mark.parametrize(("method", "error"), list(zip(METHODS, cycle(ERRORS), strict=False)))
+@pytest.mark.parametrize(("method", "error"), list(zip(LEARNING, cycle(ERRORS), strict=False)))
 def test_any_error_of_training_is_a_result_and_leaves_nothing_behind(make_config, method, error):
     actor = Trainable(make_config(method, "1d", "failing"))
     first = actor.train()["report"]
@@ -364,7 +364,7 @@ SAVED = {"mona": "2d"}  # the others in a soak run
 
 @pytest.mark.ray
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[] if n in SAVED else [pytest.mark.soak]) for n in METHODS]
+    "name", [pytest.param(n, marks=[] if n in SAVED else [pytest.mark.soak]) for n in LEARNING]
 )
 def test_ray_tune_finds_that_every_method_saves_and_restores(make_config, ray_head, name):
     """Ray's own check, in actors of its cluster: three steps, a save, two more from there."""

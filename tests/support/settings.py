@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, get_args
 
+from tests.support.tiny_trials import LEARNING
 from trainables.methods.registry import METHODS
 
 __all__ = ["CHOOSING", "OTHERS", "RECORDED", "SETTINGS", "of_each_stage"]
@@ -212,7 +213,7 @@ RECORDED = {  # settings that change what is recorded, and nothing else: a name 
 }
 SETTINGS = [
     (method.name, f"{stage}.{field.alias or name}")
-    for method in METHODS.values()
+    for method in map(METHODS.__getitem__, LEARNING)
     for stage, config in method.stages.items()
     for name, field in config.model_fields.items()
     if len(get_args(field.annotation)) != 1  # a literal of one value

@@ -13,6 +13,11 @@ from trainables.tasks.task import TaskInfo
 Settings = Mapping[str, Any]  # by "stage.parameter"
 
 
+def _fits(info: TaskInfo) -> str | None:
+    del info
+    return None
+
+
 def _nothing(info: TaskInfo) -> Settings:
     del info
     return {}
@@ -28,6 +33,7 @@ class Network:
     kinds: tuple[Kind, ...] = tuple(KINDS)  # of tasks that it can learn
     package: str = ""  # distribution that it needs
     install: str = ""  # what to install for the package
+    unfit: Callable[[TaskInfo], str | None] = _fits  # why it cannot learn a task of its kinds
 
     def fault_here(self) -> str | None:
         """Return what this machine lacks to build the network, with the way out; None if nothing.
@@ -45,7 +51,7 @@ class Network:
     def fault_on(self, info: TaskInfo) -> str | None:
         """Return the reason why the network cannot learn a task, or None."""
         if info.kind in self.kinds:
-            return None
+            return self.unfit(info)
         return (
             f"{self.title} learns {' and '.join(self.kinds)} tasks, but {info.name} is a "
             f"{info.kind} task: take it or the method out."

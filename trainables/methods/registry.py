@@ -31,6 +31,7 @@ METHODS: Registry[Method] = Registry(
         "perceiver_io",
         "dash",
         "scratch",
+        "pinn",
     ),
     lambda value: isinstance(value, Method),
     lambda method: (

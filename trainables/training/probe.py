@@ -38,7 +38,7 @@ def source_error(model: CrossModalModel, source: Source) -> float:
     return probe_error(body_features(model, source), source.labels.numpy())
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def body_features(
     model: CrossModalModel, source: Source, chosen: Int64[Tensor, " n"] | None = None
 ) -> np.ndarray:

@@ -64,8 +64,10 @@ def test_a_file_is_valid_for_every_method_on_every_kind_of_task(method, tmp_path
 
 
 def test_all_methods_fit_one_file(tmp_path):
-    written = init(tmp_path / "all.yaml", methods=list(METHODS), tasks=["pdebench/darcy_2d"])
-    assert len(read(written.path, Options(profile="laptop")).studies()) == len(METHODS)
+    info = TASKS["pdebench/darcy_2d"]
+    fit = [n for n, m in METHODS.items() if m.network is None or not m.network.fault_on(info)]
+    written = init(tmp_path / "all.yaml", methods=fit, tasks=[info.name])
+    assert len(read(written.path, Options(profile="laptop")).studies()) == len(fit)
 
 
 def test_searched_parameters_are_parameters_of_a_method():

@@ -1,0 +1,65 @@
+"""PINN's stage `solve`: the choice of the number of iterations on validation samples.
+
+The model solves each of its inputs when it is evaluated (`solver`). An epoch therefore trains
+nothing: it gives the model more iterations, and evaluates it on the first validation samples. The
+test samples are solved once, with the number of iterations of the best epoch. Training samples are
+not read, but for the unit of the outputs, which cancels.
+
+Cost: a trial solves (epochs + 1) / 2 times its validation samples and once its test samples, with
+all iterations each.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from trainables.errors import ConfigError
+from trainables.methods.pinn.config import SolveConfig
+from trainables.methods.pinn.solver import Solver
+from trainables.report import Report
+from trainables.sources.source import Domains
+from trainables.stages.stage import Stage, check_finite
+from trainables.training.evaluation import evaluate
+from trainables.training.state import TrainState
+
+__all__ = ["Solving"]
+
+
+class Solving(Stage[SolveConfig]):
+    """Stage that evaluates the solver with ever more iterations."""
+
+    def run(self, state: TrainState, domains: Domains) -> Iterator[Report]:
+        config, task, solver = self.config, domains.target, state.model.body
+        assert isinstance(solver, Solver)
+        if state.compile != "off":
+            raise ConfigError(
+                f"{self.name}: a solver is no fixed graph that could be compiled. Set "
+                "model.compile to off."
+            )
+        shown = slice(min(config.val_samples, len(task.val)))
+        val = replace(task.val, x=task.val.x[shown], y=task.val.y[shown], sample_id=None)
+        for epoch in range(state.epoch, config.epochs):
+            iterations = -(-config.iterations * (epoch + 1) // config.epochs)
+            solver.iterations.fill_(iterations)
+            value, loss, _ = evaluate(state, state.model, val, task)
+            check_finite(
+                self.name,
+                {**solver.terms, "validation value": value},
+                epoch,
+                way_out=f"lower {self.name}.lr ({config.lr:g})",
+            )
+            state.epoch = epoch + 1
+            state.keep_best(value)
+            assert state.best is not None
+            yield Report(
+                stage=self.name,
+                epoch=state.epoch,
+                num_epochs=config.epochs,
+                objective=value,
+                metrics={
+                    **{f"{self.name}/{name}": number for name, number in solver.terms.items()},
+                    f"{self.name}/iterations": float(iterations),
+                    "val/loss": loss,
+                    f"val/{task.info.metric}": value,
+                    f"val/{task.info.metric}_best": state.best.value,
+                },
+            )
