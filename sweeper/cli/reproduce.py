@@ -42,7 +42,8 @@ def reproduce(
         typer.Option(
             "--confirm",
             help="Where the code alone is another one than that of the evidence, train one seed "
-            "of each arm again. The same numbers, bit by bit, confirm the evidence.",
+            "of each arm again. The same numbers, bit by bit, confirm the evidence. With --no-run "
+            "nothing else runs.",
         ),
     ] = False,
     run: Annotated[
@@ -88,9 +89,8 @@ def reproduce(
         found = app.listing(asked, console=stderr())
     elif not names:
         raise UsageError("name a figure or a table, or all; `sweeper reproduce --list` has them.")
-    elif (rerun or confirm) and not run:
-        option = "--rerun" if rerun else "--confirm"
-        raise UsageError(f"{option} runs sweeps and --no-run runs none: give one of them.")
+    elif rerun and not run:
+        raise UsageError("--rerun runs sweeps and --no-run runs none: give one of them.")
     elif rerun and confirm:
         raise UsageError("--rerun replaces evidence and --confirm keeps it: give one of them.")
     else:

@@ -21,7 +21,6 @@ def folder(tmp_path, monkeypatch):
         ([], "name a figure or a table, or all"),
         (["fig7", "--list"], "--list lists all names"),
         (["fig7", "--rerun", "--no-run"], "--rerun runs sweeps and --no-run runs none"),
-        (["fig7", "--confirm", "--no-run"], "--confirm runs sweeps and --no-run runs none"),
         (["fig7", "--confirm", "--rerun"], "--rerun replaces evidence and --confirm keeps it"),
         (["fig7", "--profile", "desktop"], "desktop"),
         (["fig7", "--evidence", "none"], "--evidence none: this is no folder"),

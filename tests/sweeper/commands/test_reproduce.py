@@ -166,7 +166,7 @@ def test_the_same_bits_confirm_evidence_of_other_code(here, sweep, now, monkeypa
     calls: list[object] = []
     monkeypatch.setattr(app, "launch", trained_again(here, sweep, now, calls))
     (here / "mine").mkdir()
-    (figure,) = run(confirm=True, evidence=here / "mine").figures
+    (figure,) = run(confirm=True, may_run=False, evidence=here / "mine").figures
     assert calls == [("replicate.seeds=1", "question=null")]
     assert figure.evidence == "valid"
     assert "confirmed by later code" in figure.told[0]
