@@ -31,7 +31,12 @@ class Curve:
 
 
 def epoch_figures(task: TaskComparison, palette: Mapping[str, str]) -> list[Figure]:
-    """Return the figures of validation by epoch on a task: one for each stage that reports it."""
+    """Return the figures of validation by epoch on a task: one for each stage that reports it.
+
+    There are none without replicates: the section of each study has the curves of its trials.
+    """
+    if not any(entry.is_replicated for entry in task.entries):
+        return []
     found = [(entry, entry.label, name(entry.label)) for entry in task.entries]
     found += [(e, CONTROL, f"{name(e.label)}: control") for e in task.distinct_controls]
     by_stage: dict[str, list[Curve]] = {}

@@ -58,9 +58,9 @@ def test_each_arm_and_the_control_has_a_line_with_its_interval(ledger):
         assert bottom < middle < top
 
 
-def test_epochs_of_few_seeds_have_no_interval_and_a_single_epoch_no_line(sweep):
-    for epochs, figures in ((3, 1), (1, 0)):
-        study = Scores(method="orca", task=TASK, best=[0.1, 0.2], epochs=epochs)
+def test_few_seeds_have_no_interval_and_one_seed_or_one_epoch_no_line(sweep):
+    for epochs, best, figures in ((3, [0.1, 0.2], 1), (1, [0.1, 0.2], 0), (3, [0.1], 0)):
+        study = Scores(method="orca", task=TASK, best=best, epochs=epochs)
         comparison = compare([sweep(study)])
         found = epoch_figures(comparison.tasks[0], colours(comparison.labels))
         assert len(found) == figures
