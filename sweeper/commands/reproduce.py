@@ -15,6 +15,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from sweeper.address import is_dashboard
 from sweeper.analysis.comparison.comparison import ClaimResult
 from sweeper.analysis.reproduction.evidence import (
     Confirmation,
@@ -94,7 +95,7 @@ def reproduce(names: Sequence[str], asked: Asked, *, console: Console) -> Reprod
         FileFaults: A sweep file is not valid.
     """
     chosen = choose(names, find_all(shipped_folder()))
-    _check_places(asked)
+    _check(asked)
     runs = _Runs(asked, console)
     found = [runs.reproduction(each) for each in chosen]
     html = write_file(asked.html, render_page(found, profile=asked.profile))
@@ -117,8 +118,13 @@ def listing(asked: Asked, *, console: Console) -> Reproductions:
     return Reproductions(profile=asked.profile, html=None, figures=tuple(map(_figure, found)))
 
 
-def _check_places(asked: Asked) -> None:
-    """Check before any sweep runs that its results can be written."""
+def _check(asked: Asked) -> None:
+    """Check before any sweep runs that its ledger can be read here, and its results be written."""
+    if is_dashboard(asked.address):
+        raise UsageError(
+            f"--address {asked.address}: the ledger of a job's sweep is on its cluster, and the "
+            "page needs it here. Give HOST:PORT of a cluster, or run the command there."
+        )
     if asked.evidence is not None and not asked.evidence.is_dir():
         raise UsageError(f"--evidence {asked.evidence}: this is no folder; make it first.")
     if asked.html.is_dir() or not asked.html.absolute().parent.is_dir():

@@ -72,7 +72,7 @@ class Part:
         head = f"{self.name}: {self.origin}{when}"
         if (found := self.evidence.confirmed) is not None:
             later = f" on {found.on}" if found.on else ""
-            head += f", confirmed by later code{later}: {found.trainings} trainings, the same bits"
+            head += f", confirmed{later} by the bits of {found.trainings} trainings of later code"
         if not self.changes:
             return f"{head}; code, settings and data are those of today."
         what = listed([f"other {kind} ({text})" for kind, text in self.changes.items()])

@@ -169,8 +169,8 @@ def test_the_same_bits_confirm_evidence_of_other_code(here, sweep, now, monkeypa
     (figure,) = run(confirm=True, may_run=False, evidence=here / "mine").figures
     assert calls == [("replicate.seeds=1", "question=null")]
     assert figure.evidence == "valid"
-    assert "confirmed by later code" in figure.told[0]
-    assert "5 trainings, the same bits" in figure.told[0]
+    assert "confirmed" in figure.told[0]
+    assert "by the bits of 5 trainings of later code" in figure.told[0]
     assert figure.claims[0].n == 8
     # The confirmation is kept, so that nothing is trained again.
     (again,) = run(confirm=True, evidence=here / "mine").figures
@@ -234,6 +234,7 @@ def test_a_list_writes_nothing(here, sweep, now):
         (["fig7"], {"evidence": Path("none")}, "--evidence none: this is no folder"),
         (["fig7"], {"html": Path("none/page.html")}, "--html none/page.html"),
         (["fig7"], {"html": Path("committed")}, "name a file"),
+        (["fig7"], {"address": "http://head:8265"}, "--address http://head:8265"),
     ],
 )
 def test_mistakes_are_told_before_anything_runs(here, names, options, told):
