@@ -36,7 +36,8 @@ INDIFFERENT = ("name", "experiment", "question", "max_arms", "resources", "budge
                "stage_store", "failures", "tracking")  # fmt: skip
 HIDDEN = ("lr", "grad_norm", "loss", "converged", "skipped_classes", "_best")  # ends of metrics
 FACTS = ("title", "dimension", "kind", "metric", "protocol", "data_source", "content_hash",
-         "samples", "baselines", "backbone", "pretrained", "weights_hash", "proxy")  # fmt: skip
+         "samples", "baselines", "solver_seconds", "backbone", "pretrained", "weights_hash",
+         "proxy")  # fmt: skip
 OF_TABLES = ("published", "published_samples")  # further facts of studies that are no arms
 SEVERAL = "several"  # hash of a module that was changed between two launches of a sweep
 SHOWN = 3  # modules that a message names
