@@ -101,6 +101,7 @@ def test_data_that_do_not_fit_on_a_gpu_are_read_a_batch_ahead(run):
 
 SGD = {"refine.optimizer": "sgd", "refine.clip_norm": 1.0}
 EXACT = {"meta.meta_grad": "exact"}
+WHOLE = {"search.share": 1.0}
 SOURCE = {"contrast.include_source": True, "contrast.form": "supcon_out"}
 STEPS = [  # a method, and the settings of trials with few and with many steps in one stage
     ("nft", ({"refine.batch_size": 8}, {"refine.batch_size": 1})),
@@ -111,6 +112,8 @@ STEPS = [  # a method, and the settings of trials with few and with many steps i
     ("mona", ({"meta.batch_size": 8}, {"meta.batch_size": 1})),
     ("mona", ({"meta.batch_size": 8, **EXACT}, {"meta.batch_size": 1, **EXACT})),
     ("contrastive_pare", ({"contrast.per_class": 4}, {"contrast.classes": 2})),
+    ("dash", ({"search.share": 0.5, "search.batch_size": 1}, {"search.batch_size": 1, **WHOLE})),
+    ("dash", ({"train.batch_size": 8}, {"train.batch_size": 1})),
     ("contrastive_pare", ({"contrast.per_class": 4, **SOURCE}, {"contrast.classes": 2, **SOURCE})),
 ]
 

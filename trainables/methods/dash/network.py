@@ -122,10 +122,16 @@ class Fixed(nn.Module):
 
     @property
     def kernel(self) -> Float[Tensor, "o i ..."]:
-        """The taps of the operation, a view of the middle of the weight."""
+        """The taps of the operation, a copy of the middle of the weight."""
         margin = (self.weight.shape[-1] - self.operation.size) // 2
-        inside = slice(margin, margin + self.operation.size)
-        return self.weight[(slice(None), slice(None), *(inside,) * (self.weight.ndim - 2))]
+        return functional.pad(self.weight, [-margin] * 2 * (self.weight.ndim - 2))
+
+    @property
+    def inside(self) -> Float[Tensor, "o i ..."]:
+        """The taps of the operation, as a view into the weight."""
+        margin = (self.weight.shape[-1] - self.operation.size) // 2
+        middle = slice(margin, margin + self.operation.size)
+        return self.weight[(slice(None), slice(None), *(middle,) * (self.weight.ndim - 2))]
 
     def choose(self, operation: Operation) -> None:
         """Set the operation. The kernel is to be drawn afterwards."""
@@ -242,7 +248,7 @@ class WideResNet(nn.Module):
                     module.bias.zero_()
                 case Fixed():
                     module.weight.zero_()
-                    _glorot(module.kernel, generator)
+                    _glorot(module.inside, generator)
                     module.bias.zero_()
                 case Pointwise():
                     _glorot(module.weight, generator)

@@ -5,9 +5,9 @@ the lowest validation value wins. The official code stops early if a whole rate 
 value; here every candidate is tried.
 """
 
-import copy
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import product
 
@@ -86,7 +86,8 @@ class Tune(Stage[TuneConfig]):
                 weight_decay=weight_decay,
                 momentum=momentum,
             )
-            value, measured = self._try(training, state, domains, index)
+            with _restored(state.model):
+                value, measured = self._try(training, state, domains, index)
             tuned.keep(value, candidates[index])
             state.epoch = index + 1
             if state.epoch == config.epochs and not tuned.best:
@@ -111,12 +112,7 @@ class Tune(Stage[TuneConfig]):
         """
         task = domains.target
         trial = replace(
-            state,
-            model=copy.deepcopy(state.model),
-            extras=nn.ModuleDict(),
-            optimizer=None,
-            optimizer_state=None,
-            best=None,
+            state, extras=nn.ModuleDict(), optimizer=None, optimizer_state=None, best=None
         )
         discretise(trial.model, state.extras, state.seed)
         stage = ShortTraining(self.name, training, self.config.share)
@@ -133,3 +129,14 @@ class Tune(Stage[TuneConfig]):
         if not all(map(math.isfinite, (value, *measured.values()))):
             return math.nan, {"lr": training.lr, "diverged": 1.0}
         return value, {**measured, "lr": training.lr, "error": value, "diverged": 0.0}
+
+
+@contextmanager
+def _restored(model: nn.Module) -> Iterator[None]:
+    """Put a model back at the end as it was: its operations, its weights, and no gradients."""
+    before = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+    try:
+        yield
+    finally:
+        model.load_state_dict(before)
+        model.zero_grad()

@@ -43,7 +43,7 @@ def test_a_fixed_convolution_is_that_of_pytorch(stride, operation):
     layer.choose(Operation(size=size, dilation=dilation))
     kernel = torch.randn(3, 2, size, size)
     with torch.no_grad():
-        layer.kernel.copy_(kernel)
+        layer.inside.copy_(kernel)
         layer.bias.fill_(0.5)
     x = torch.randn(2, 2, 11, 8)
     expected = functional.conv2d(
