@@ -32,12 +32,14 @@ if TYPE_CHECKING:
 REASON = 1000  # characters of why a trial failed
 SPARED = ("jaggedness", "sd", "rises", "device-s", "epochs", "candidates")  # the first one first
 MISSING = {"mean": "predict mean", "identity": "identity"}  # trivial predictors of fields
-TRIVIAL = {  # trivial predictors of vectors, fields, classes and labels
+TRIVIAL = {  # the simplest predictors of vectors, fields, classes and labels
     "mean": MISSING["mean"],
     "median": "predict median",
     "identity": MISSING["identity"],
     "majority": "majority",
     "prior": "prior",
+    "ridge": "ridge",
+    "knn": "nearest",
 }
 
 

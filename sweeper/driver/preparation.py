@@ -118,6 +118,7 @@ def prepare(sweep: Sweep, home: Path, progress: Progress) -> dict[str, StudyFact
 
 def _facts(study: StudySpec, parts: "WarmParts", home: Path, progress: Progress) -> StudyFacts:
     from trainables.models.adapters import check_adapters
+    from trainables.tasks.learned_baselines import learned_baselines
 
     spec = backbone_of(study)
     data = data_of(study)
@@ -143,7 +144,7 @@ def _facts(study: StudySpec, parts: "WarmParts", home: Path, progress: Progress)
         data_source=task.data_source,
         content_hash=task.content_hash,
         samples={name: len(getattr(task, name)) for name in ("train", "val", "test")},
-        baselines=dict(task.baselines),
+        baselines={**task.baselines, **learned_baselines(task, home)},
         solver_seconds=solver_seconds(study.task, data, home),
         published_samples=info.samples,
         published=[asdict(number) for number in published_numbers(study.task).values()],

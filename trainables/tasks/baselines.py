@@ -19,7 +19,7 @@ from trainables.tasks.store.split import Rows, Split
 from trainables.tasks.store.statistics import mean_of
 from trainables.tasks.task import TaskInfo
 
-__all__ = ["trivial_baselines"]
+__all__ = ["Predictor", "score", "trivial_baselines"]
 
 BATCH, BATCH_BYTES = 256, 2**26  # maximal size of a block of outputs
 
@@ -40,12 +40,13 @@ def trivial_baselines(info: TaskInfo, train_y: np.ndarray, test: Split) -> dict[
         "regression": _vectors,
     }[info.kind]
     return {
-        name: _score(info.metric, predict, test)
+        name: score(info.metric, predict, test)
         for name, predict in predictors(info, train_y, test).items()
     }
 
 
-def _score(metric: str, predict: Predictor, test: Split) -> float:
+def score(metric: str, predict: Predictor, test: Split) -> float:
+    """Return a metric of a predictor on a split, whose outputs are read in blocks."""
     total = METRICS[metric]()
     parts: list[tuple[Tensor, Tensor]] = []
     for rows in _batches(test.y):
