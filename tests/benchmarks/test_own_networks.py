@@ -1,0 +1,71 @@
+"""An epoch of FNO, U-Net and Perceiver IO against a plain loop over the library's own network."""
+
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from tests.support.tiny_trials import make_trials
+from trainables.stages.stage import Stage
+from trainables.training.state import TrainState
+
+SAMPLES, RESOLUTIONS, BATCH = 128, {"1d": 256, "2d": 32}, 16
+ROUNDS = 5
+MOST = 1.15  # the aim is 1.05; CPU seconds scatter
+
+pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(1800)]
+
+
+@pytest.fixture(scope="module")
+def trials(tmp_path_factory):
+    return make_trials(tmp_path_factory.mktemp("own-networks"))
+
+
+def ours(stage: Stage, state: TrainState, task) -> float:
+    """Return the CPU seconds of an epoch of the stage, which has an optimiser already."""
+    began = time.process_time()
+    objective = stage.objective(state, None, 0)
+    stage._train(state, task, [*state.model.parameters()], objective, 0)
+    return time.process_time() - began
+
+
+def theirs(network: torch.nn.Module, optimizer: torch.optim.Optimizer, x, y) -> float:
+    """Return the CPU seconds of an epoch of PyTorch's usual loop."""
+    began = time.process_time()
+    network.train()
+    order = torch.randperm(len(x))
+    for start in range(0, len(x), BATCH):
+        rows = order[start : start + BATCH]
+        optimizer.zero_grad(set_to_none=True)
+        torch.nn.functional.mse_loss(network(x[rows]), y[rows]).backward()
+        optimizer.step()
+    return time.process_time() - began
+
+
+@pytest.mark.parametrize("dimension", ["1d", "2d"])
+@pytest.mark.parametrize("method", ["fno", "unet", "perceiver_io"])
+def test_an_epoch_costs_what_a_plain_loop_costs(trials, method, dimension):
+    spec = trials.spec(method, dimension, {"refine.batch_size": BATCH})
+    data = spec.data.model_copy(
+        update={"samples": 2 * SAMPLES, "resolution": RESOLUTIONS[dimension]}
+    )
+    training = trials.begin(spec.model_copy(update={"data": data}))
+    (stage,), state, task = training.stages, training.state, training.domains.target
+    stage.objective = lambda state, domains, epoch: type(stage).objective(
+        stage, state, training.domains, epoch
+    )
+    next(training.reports())  # makes the optimiser
+    network = state.model.body
+    x, y = (torch.from_numpy(np.array(a)) for a in (task.train.x, task.train.y))
+    plain = torch.optim.Adam(network.parameters(), lr=1e-4)
+    spent = {"ours": [], "theirs": []}
+    for _ in range(ROUNDS):
+        spent["ours"].append(ours(stage, state, task))
+        spent["theirs"].append(theirs(network, plain, x, y))
+    best = {name: min(seconds) for name, seconds in spent.items()}
+    ratio = best["ours"] / best["theirs"]
+    steps = -(-len(x) // BATCH)
+    print(f"{method} {dimension}: {1000 * best['ours'] / steps:.2f} ms a step, "
+          f"{1000 * best['theirs'] / steps:.2f} ms in a plain loop: {ratio:.3f}x")  # fmt: skip
+    assert ratio < MOST
