@@ -37,7 +37,6 @@ from sweeper.planning.load import from_record
 from sweeper.planning.sweep_folder import existing, started
 from sweeper.planning.trials import find_trial, spec_of
 from trainables.diagnostics.intermediate import Scorer, intermediate, random_scores
-from trainables.diagnostics.landscape import landscape, validation_loss
 from trainables.diagnostics.scatter import scatter
 from trainables.diagnostics.spread import otdd_spread
 from trainables.errors import ConfigError, DeviceError, TrainableError
@@ -50,6 +49,7 @@ from trainables.sources.source import Source
 from trainables.storage.atomic import new_file
 from trainables.tasks.generation import Progress
 from trainables.tasks.task import Task
+from trainables.training.landscape import landscape, validation_loss
 
 SEED = 0  # of directions and random scores, the same for all trials
 

@@ -7,7 +7,7 @@ This module does not import torch.
 from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_serializer
+from pydantic import Field, field_validator, model_serializer
 
 from trainables.stages.stage import StageConfig
 
@@ -38,6 +38,7 @@ class RefineConfig(StageConfig):
     implementation: ClassVar[str] = "trainables.stages.fine_tuning:FineTuning"
     reports_objective: ClassVar[bool] = True
     nesterov: ClassVar[bool] = False  # of the momentum
+    ADDED_LATER = ("landscape",)
 
     epochs: int = Field(60, ge=1, le=10_000, description="Passes over the training set.")
     optimizer: Optimizer = "adamw"
@@ -75,19 +76,35 @@ class RefineConfig(StageConfig):
         description="Epochs between linear probes of what the body still knows of the source "
         "(needs a proxy); 0: none. It changes nothing but what is recorded.",
     )
+    landscape: int = Field(
+        0,
+        ge=0,
+        le=101,
+        description="Points a side of a plane around the best weights, on which the loss is "
+        "evaluated after the last epoch (`landscape/curvature`, `landscape/basin`). Odd; 0: none. "
+        "It changes nothing but what is recorded.",
+    )
+
+    @field_validator("landscape")
+    @classmethod
+    def _has_a_middle(cls, landscape: int) -> int:
+        if landscape and (landscape % 2 == 0 or landscape < 3):
+            raise ValueError("must be 0, or odd and 3 or more, so that a point is in the middle")
+        return landscape
 
     @property
     def micro_batch(self) -> int | None:
         return self.batch_size
 
     @model_serializer(mode="wrap")
-    def _without_idle_lora(self, dump: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+    def _without_idle_settings(self, dump: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
         plain = dump(self)
         fields = type(self).model_fields
-        if self.finetune != "lora":  # keep the form of settings before there were adapters
-            for key in LORA:
-                if plain[key] == fields[key].default:
-                    del plain[key]
+        # Keep the form that settings had before there were adapters, and landscapes.
+        idle = LORA if self.finetune != "lora" else ()
+        for key in (*idle, *self.ADDED_LATER):
+            if plain[key] == fields[key].default:
+                del plain[key]
         return plain
 
 

@@ -22,12 +22,15 @@ from trainables.stages.stage import Stage, check_finite, parts
 from trainables.tasks.task import Task
 from trainables.training import optim
 from trainables.training.evaluation import evaluate, shuffled_batches
+from trainables.training.landscape import landscape, validation_loss
 from trainables.training.losses import loss_of
 from trainables.training.probe import check_probe, source_error
 from trainables.training.state import TrainState
 
 SCOPE = "fine-tuning"  # seed scope, common to all methods, so that their controls are equal
 LOSS = "train_loss"  # name of the differentiated term
+LANDSCAPE_SAMPLES = 256  # of the validation split, at most
+LANDSCAPE_SEED = 0  # of the directions, which are the same for all trials of an architecture
 
 R = TypeVar("R", bound=RefineConfig)
 
@@ -139,6 +142,8 @@ class FineTuning(Stage[R]):
             state.keep_best(value)
             assert state.best is not None
             probed |= self._probe(state, domains, state.epoch)
+            if state.epoch == config.epochs:
+                probed |= self._landscape(state, task)
             yield Report(
                 stage=self.name,
                 epoch=state.epoch,
@@ -215,6 +220,19 @@ class FineTuning(Stage[R]):
             return {}
         name = "probe_error" if epoch else "probe_error_start"
         return {f"{self.name}/{name}": source_error(state.model, source)}
+
+    def _landscape(self, state: TrainState, task: Task) -> dict[str, float]:
+        """Return the shape of the validation loss around the best weights, if asked for."""
+        if not self.config.landscape:
+            return {}
+        with state.at_best() as model:
+            plane = landscape(
+                model,
+                lambda: validation_loss(state, task, most=LANDSCAPE_SAMPLES),
+                seed=LANDSCAPE_SEED,
+                points=self.config.landscape,
+            )
+        return {"landscape/curvature": plane.curvature, "landscape/basin": plane.basin}
 
 
 def means(rows: list[dict[str, Tensor]]) -> dict[str, float]:

@@ -124,7 +124,7 @@ def _configurations(tuned: TunedStudy) -> Iterator[tuple[str | None, Trial]]:
 
 
 def _recorded(tuned: TunedStudy, trial: Trial) -> dict[str, float]:
-    values = {**tuned.history(trial).metrics, **trial.test}
+    values = tuned.recorded(trial)
     error = tuned.study.test_value(trial)
     return values if error is None else {**values, TEST: error}
 

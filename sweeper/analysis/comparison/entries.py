@@ -29,6 +29,8 @@ from sweeper.errors import UsageError
 from sweeper.ledger import Ledger
 from sweeper.model import CONTROL_ARM, Params, Trial, TrialKind, TrialState
 
+ROUGHNESS = "curve/roughness"  # of a trial's validation values by epoch, among its metrics
+
 
 @dataclass(frozen=True, kw_only=True)
 class TunedStudy:
@@ -49,6 +51,13 @@ class TunedStudy:
     def history(self, trial: Trial) -> History:
         """Return the history of a trial, which is empty before its start."""
         return self.histories.get(trial.number, NOTHING)
+
+    def recorded(self, trial: Trial) -> dict[str, float]:
+        """Return the last value of each metric of a trial, and the roughness of its curve."""
+        history = self.history(trial)
+        rough = roughness([value for value in history.objectives if math.isfinite(value)])
+        found = {**history.metrics, **trial.test}
+        return found if rough is None else {**found, ROUGHNESS: rough}
 
     @property
     def arm(self) -> str | None:

@@ -284,7 +284,7 @@ def _result(study: str, tuned: TunedStudy, trial: Trial) -> Result:
     mine = (tuned.study.study.objective, tuned.study.test_metric)
     metrics = {
         name: value
-        for name, value in {**history.metrics, **trial.test}.items()
+        for name, value in tuned.recorded(trial).items()
         if name not in mine and math.isfinite(value)
         if not name.removesuffix("_start").endswith(HIDDEN)
     }

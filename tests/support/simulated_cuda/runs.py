@@ -24,7 +24,6 @@ from sweeper.core.policies import classify
 from tests.support.simulated_cuda.device import COUNTS, WrongDevice, install, live_bytes
 from tests.support.tiny_trials import Trials, make_trials
 from trainables.diagnostics.intermediate import intermediate, random_scores
-from trainables.diagnostics.landscape import landscape, validation_loss
 from trainables.diagnostics.scatter import scatter
 from trainables.diagnostics.spread import otdd_spread
 from trainables.methods.contrastive_pare import noise as contrastive_noise
@@ -38,6 +37,7 @@ from trainables.spec import AttemptConfig, TrialSpec
 from trainables.storage.stage_store import StageStore
 from trainables.tasks.store import device_rows
 from trainables.training import optim
+from trainables.training.landscape import landscape, validation_loss
 from trainables.training.losses import LOSSES
 
 Found = dict[str, Any]

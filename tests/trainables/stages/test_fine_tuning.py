@@ -6,6 +6,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import nn
 
 from tests.support.stage_runs import run_interrupted, weights
@@ -15,6 +16,7 @@ from trainables.stages.configs import RefineConfig
 from trainables.stages.fine_tuning import FineTuning
 from trainables.tasks.store.split import Split
 from trainables.training.evaluation import evaluate
+from trainables.training.landscape import landscape, validation_loss
 from trainables.training.losses import LOSSES
 
 
@@ -225,6 +227,38 @@ def test_probes_of_the_body_are_recorded_and_change_nothing_else(make_state, dom
     assert found == [{"refine/probe_error_start"}, {"refine/probe_error"}, set()]
     assert [r.objective for r in reports] == [r.objective for r in expected]
     assert not changed(weights(plain), weights(probed))
+
+
+def test_the_landscape_is_that_of_the_best_weights_and_changes_nothing_else(make_state, target):
+    plain, seen = make_state(), make_state()
+    for state in (plain, seen):
+        state.keep_best(-1.0)  # so that the last epoch is not the best
+    expected = train(plain, target, epochs=3)
+    reports = train(seen, target, landscape=5, epochs=3)
+    found = [{n for n in r.metrics if n.startswith("landscape/")} for r in reports]
+    assert found == [set(), set(), {"landscape/curvature", "landscape/basin"}]
+    assert [r.objective for r in reports] == [r.objective for r in expected]
+    assert not changed(weights(plain), weights(seen))
+    with plain.at_best() as model:
+        plane = landscape(
+            model,
+            lambda: validation_loss(plain, target.target, most=256),
+            seed=0,
+            points=5,
+        )
+    last = reports[-1].metrics
+    assert (last["landscape/curvature"], last["landscape/basin"]) == (plane.curvature, plane.basin)
+
+
+@pytest.mark.parametrize("points", [1, 2, 4])
+def test_a_landscape_has_a_middle(points):
+    with pytest.raises(ValidationError, match="odd and 3 or more"):
+        RefineConfig(landscape=points)
+
+
+def test_the_landscape_is_no_part_of_earlier_settings():
+    assert "landscape" not in RefineConfig().model_dump()
+    assert RefineConfig(landscape=3).model_dump()["landscape"] == 3
 
 
 @pytest.mark.parametrize("seed", [0, 1])

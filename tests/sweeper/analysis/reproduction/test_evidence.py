@@ -78,7 +78,7 @@ def test_a_row_is_a_replicate_with_its_whole_cost(ablation):
     row = evidence.results[0]
     assert (row.study, row.seed, row.test, row.epochs) == (f"orca/{TASK}/control", 100, 0.5, 4)
     assert row.device_seconds == 8.0
-    assert row.metrics == {}  # losses and rates of learning say nothing to others
+    assert row.metrics == {"curve/roughness": 0.0}  # losses and rates say nothing to others
 
 
 def test_curves_are_means_over_seeds_with_intervals(ablation):

@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from tests.support.tiny_trials import make_trials
-from trainables.diagnostics.landscape import filter_normalized, landscape, validation_loss
 from trainables.seeding import generator
 from trainables.training.evaluation import evaluate
+from trainables.training.landscape import filter_normalized, landscape, validation_loss
 
 
 @pytest.fixture
