@@ -60,7 +60,7 @@ class Key:
         if lines := differences(self.settings, now.settings):
             found["settings"] = "; ".join(lines)
         if self.code is None:
-            found["code"] = "its code is unknown"
+            found["code"] = "not recorded"
         elif now.code is not None and (modules := _unlike(self.code, now.code)):
             more = f" and {len(modules) - SHOWN} more" * (len(modules) > SHOWN)
             found["code"] = ", ".join(modules[:SHOWN]) + more

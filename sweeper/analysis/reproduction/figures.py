@@ -1,18 +1,20 @@
 """The figures of evidence: the arms with their intervals, and their curves by epoch."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from sweeper.analysis.comparison.claims import Observation
 from sweeper.analysis.comparison.compare import compare_studies
 from sweeper.analysis.comparison.comparison import ClaimResult, Comparison
 from sweeper.analysis.comparison.verdicts import name
+from sweeper.analysis.prose import DISTANCES
 from sweeper.analysis.report.curves import Curve, curve_figure
 from sweeper.analysis.report.figures import CONTROL_COLOUR, colours, scores
 from sweeper.analysis.report.page import render
 from sweeper.analysis.report.svg import Figure, Series, draw, value_axis
 from sweeper.analysis.reproduction.evidence import CurvePoint, Evidence
 from sweeper.analysis.reproduction.studies import studies_of
+from sweeper.config.catalog import PROXY
 from sweeper.config.question import RECORDED, TEST
 from sweeper.model import CONTROL_ARM
 from sweeper.text import readable
@@ -73,20 +75,35 @@ def recorded_figures(
 ) -> list[Figure]:
     """Return a figure for each recorded metric that a claim has a trend over, and each task.
 
-    Each arm has a colour, and each seed is a point: the metric, and the quantity of the claim.
+    Each arm has a colour, and each seed is a point: the metric, and the quantity of the claim. Of
+    arms with several sources the distance before the alignment is drawn in any case.
     """
-    names = dict.fromkeys((c.trend, c.quantity) for c in claims if RECORDED in (c.trend or ""))
+    claimed = [(claim.trend, claim.quantity) for claim in claims if claim.trend is not None]
+    names = [(trend, quantity) for trend, quantity in claimed if RECORDED in trend]
+    names += [(trend, TEST) for trend in _distances_of_sources(observations)]
+    named = dict.fromkeys(_label(each) for each in observations if each.arm != CONTROL_ARM)
+    palette = colours(list(named))  # as in the figure of the arms
     figures = []
-    for trend, quantity in names:
-        assert trend is not None
+    for trend, quantity in dict.fromkeys(names):
         for task in dict.fromkeys(each.task for each in observations):
             of = [
                 e for e in observations if e.task == task and {trend, quantity} <= e.values.keys()
             ]
-            arms = list(dict.fromkeys((each.method, each.arm) for each in of))
-            if len(arms) > 1:
-                figures.append(_scatter(task, trend, quantity, of, arms))
+            if len({_label(each) for each in of}) > 1:
+                figures.append(_scatter(task, trend, quantity, of, palette))
     return figures
+
+
+def _label(each: Observation) -> str:
+    return " ".join(filter(None, (each.method, each.arm)))
+
+
+def _distances_of_sources(observations: Sequence[Observation]) -> list[str]:
+    """Return the metric of the most usual distance at the start, if arms differ in sources."""
+    with_source = [each for each in observations if f"{PROXY}=" in (each.arm or "")]
+    recorded = {name for each in with_source for name in each.values}
+    ends = (f"/{distance}_start" for distance in DISTANCES)
+    return [name for end in ends for name in sorted(recorded) if name.endswith(end)][:1]
 
 
 def _scatter(
@@ -94,15 +111,14 @@ def _scatter(
     trend: str,
     quantity: str,
     of: Sequence[Observation],
-    arms: Sequence[tuple[str, str | None]],
+    palette: Mapping[str, str],
 ) -> Figure:
-    palette = colours([str(arm) for arm in arms])
     drawn = []
-    for arm in arms:
-        mine = [each for each in of if (each.method, each.arm) == arm]
+    for label in dict.fromkeys(map(_label, of)):
+        mine = [each for each in of if _label(each) == label]
         drawn.append(
             Series(
-                name=name(" ".join(filter(None, arm))), colour=palette[str(arm)],
+                name=name(label), colour=palette.get(label, CONTROL_COLOUR),
                 x=tuple(each.values[trend] for each in mine),
                 y=tuple(each.values[quantity] for each in mine),
                 tips=tuple(

@@ -136,6 +136,30 @@ def test_a_recorded_metric_is_drawn_against_the_error_over_all_arms():
     assert "One claim: holds here." in html
 
 
+def test_the_distance_of_several_sources_is_drawn_without_a_claim_about_it():
+    whole = made()
+    names = {"refine.freeze=none": "proxy=digits", "refine.freeze=body": "proxy=noise"}
+
+    def renamed(name: str) -> str:
+        arm = name.rpartition("/")[2]
+        return name.replace(arm, names.get(arm, arm))
+
+    studies = tuple(replace(each, name=renamed(each.name)) for each in whole.studies)
+    metrics = {"align/otdd_exact_start": 7.0, "align/mmd_start": 0.1}
+    results = tuple(
+        replace(each, study=renamed(each.study), metrics={} if "control" in each.study else metrics)
+        for each in whole.results
+    )
+    part = Part(
+        name="x",
+        origin="evidence",
+        evidence=replace(whole, studies=studies, results=results, curves=()),
+    )
+    html = render_page([Reproduction(name="x", question=QUESTION, parts=(part,))], profile="laptop")
+    assert html.count("by seed</figcaption>") == 1
+    assert "align/otdd_exact_start and test error, by seed" in html
+
+
 def test_of_several_tasks_the_page_tells_what_fewer_would_have_shown():
     whole, other = made(), "pdebench/darcy_2d"
     studies = tuple(
