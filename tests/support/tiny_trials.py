@@ -90,6 +90,8 @@ class Trials:
             stage: {k: v for k, v in SMALL.items() if k in config.model_fields}
             for stage, config in METHODS[method].stages.items()
         }
+        if method == "dash":
+            stages["train"]["width"] = 1
         for name, value in (settings or {}).items():
             stage, _, parameter = name.partition(".")
             stages[stage][parameter] = value
