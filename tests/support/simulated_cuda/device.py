@@ -13,6 +13,7 @@ import gc
 import sys
 import weakref
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -68,6 +69,7 @@ class WrongDevice(RuntimeError):
 class SimulatedTensor(torch.Tensor):
     """A tensor on `cuda:0`. Its values are on the CPU."""
 
+    __module__ = "torch"  # by its first word, opt_einsum knows whose tensor it is
     values: torch.Tensor
     __torch_function__ = torch._C._disabled_torch_function_impl
 
@@ -155,7 +157,10 @@ def run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
     ours = [tensor for tensor in tensors if isinstance(tensor, SimulatedTensor)]
     theirs = [tensor for tensor in tensors if not isinstance(tensor, SimulatedTensor)]
-    to = None if kwargs.get("device") is None else torch.device(kwargs["device"]).type
+    named = [leaf for leaf in leaves if isinstance(leaf, torch.device)]
+    if kwargs.get("device") is not None:
+        named = [torch.device(kwargs["device"])]
+    to = named[0].type if named else None
     if not ours and to != "cuda":
         return func(*args, **kwargs)
     drawing = [leaf for leaf in leaves if isinstance(leaf, torch._C.Generator)]
@@ -174,7 +179,11 @@ def run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     if is_for_host:
         return out.clone() if any(out is tensor.values for tensor in ours) else out
     written = {id(tensor.values): tensor for tensor in ours}
-    return tree_map(lambda leaf: _on_device(leaf, written), out)
+    # In inference mode a view of another tensor, such as a parameter, is no inference tensor.
+    is_view = any(each.alias_info and not each.alias_info.is_write for each in func._schema.returns)
+    is_other = is_view and not any(tensor.is_inference() for tensor in ours)
+    with torch.inference_mode(False) if is_other else nullcontext():
+        return tree_map(lambda leaf: _on_device(leaf, written), out)
 
 
 def check_devices(func: Any, args: tuple[Any, ...], theirs: list[torch.Tensor]) -> None:
@@ -241,6 +250,8 @@ def site() -> str:
 
 
 def _values(leaf: Any) -> Any:
+    if isinstance(leaf, torch.device):
+        return torch.device(CPU)
     return leaf.values if isinstance(leaf, SimulatedTensor) else leaf
 
 

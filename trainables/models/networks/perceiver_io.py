@@ -55,7 +55,7 @@ class Perceiver(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c ..."]) -> Float[Tensor, "b k ..."]:
         values = x.flatten(2).transpose(1, 2)
-        points = torch.cat([values, self.places.to(values).expand(len(x), -1, -1)], dim=-1)
+        points = torch.cat([values, self.places.to(values.dtype).expand(len(x), -1, -1)], dim=-1)
         latents = self.encoder(inputs=points).last_hidden_state
         outputs: Tensor
         if isinstance(self.decoder, PerceiverBasicDecoder):
