@@ -228,7 +228,7 @@ def test_the_page_fits_wide_and_narrow_in_light_and_dark(page, tmp_path):
             papers = set()
             for dark in (False, True):
                 chromium.open(file.as_uri(), width=width, dark=dark)
-                assert len(chromium.find(".plot svg")) == 13
+                assert len(chromium.find(".plot svg")) == 12
                 assert chromium.run("return document.documentElement.scrollWidth") == width
                 papers.add(chromium.run("return getComputedStyle(document.body).backgroundColor"))
                 ink = chromium.run(
@@ -252,7 +252,7 @@ def test_the_page_prints_every_figure_and_cuts_no_table(page, tmp_path):
         drawn = (
             "return [...document.querySelectorAll('.plot svg')].filter(s => s.clientWidth > 300)"
         )
-        assert len(chromium.run(drawn)) == 13
+        assert len(chromium.run(drawn)) == 12
         assert chromium.run("return document.documentElement.scrollWidth") == 1000
         assert chromium.run("return getComputedStyle(document.body).color") == "rgb(0, 0, 0)"
 
